@@ -1,0 +1,21 @@
+//! `/account`: sign in, sign up, or shop as guest.
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::{StatusCode, request::Parts},
+    response::Response,
+};
+
+use super::super::{api::Api, response, shell::Shell};
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct Account {
+    shell: Shell,
+}
+
+pub(crate) async fn page(State(api): State<Api>, visitor: Parts) -> Response {
+    let shell = Shell::of(&api, &visitor, "/account").await;
+    response::page(StatusCode::OK, &visitor.headers, &Account { shell })
+}
