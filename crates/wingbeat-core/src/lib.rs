@@ -1,1 +1,39 @@
-//! 
+//! The vocabulary and the ports of Wingbeat. No I/O happens here.
+//!
+//! # Layout
+//!
+//! - [`name`], [`ids`], [`time`]: the words everything else is made of.
+//! - [`message`], [`envelope`]: what services say to each other (CloudEvents 1.0).
+//! - [`unit`]: the unit of work, all that a handler asked for, as plain data.
+//! - [`store`], [`transport`], [`cache`]: the ports for what must last, travel, and be quick.
+//! - [`runtime`]: the ports for time, chance and tasks. [`outgoing`]: the port for outside HTTP.
+//! - [`error`]: failures, classed *retry* or *reject*.
+
+pub mod cache;
+pub mod collections;
+pub mod envelope;
+pub mod error;
+pub mod ids;
+pub mod message;
+pub mod name;
+pub mod outgoing;
+pub mod runtime;
+pub mod store;
+pub mod time;
+pub mod transport;
+pub mod unit;
+
+pub use cache::Cache;
+pub use collections::{HashMap, HashSet};
+pub use envelope::Envelope;
+pub use error::{Class, Error, Result};
+pub use futures_util::future::BoxFuture;
+pub use ids::{CorrelationId, MessageId, UnitId};
+pub use message::{Kind, Message};
+pub use name::Name;
+pub use outgoing::HttpClient;
+pub use runtime::{Runtime, RuntimeExt};
+pub use store::{Outbox, Record, ServiceStore, Store};
+pub use time::Timestamp;
+pub use transport::{Consumer, Delivery, Tag, Topology, Transport};
+pub use unit::{Key, Unit};

@@ -1,0 +1,28 @@
+//! What a message type says about itself.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// An event tells many what happened; a command asks its one owner to do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Past tense, any number of subscribers.
+    Event,
+    /// Imperative, exactly one handler.
+    Command,
+}
+
+/// A message: derive `Event` or `Command` rather than implementing this by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a message",
+    note = "a handler's first argument is the message it subscribes to; derive `Event` or `Command` for it"
+)]
+pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The wire type, `<service>.<name>.v<major>`.
+    const NAME: &'static str;
+    /// Event or command.
+    const KIND: Kind;
+
+    /// Messages with the same key are handled one at a time within a subscription.
+    fn key(&self) -> String;
+}
