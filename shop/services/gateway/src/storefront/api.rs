@@ -62,7 +62,9 @@ impl Api {
         visitor: &Parts,
     ) -> Result<T, ApiError> {
         let request = request(path, visitor).ok_or(ApiError::NotFound)?;
-        tokio::time::timeout(WAIT_MAX, self.answer(request)).await.unwrap_or(Err(ApiError::Away))
+        tokio::time::timeout(WAIT_MAX, self.answer(request))
+            .await
+            .unwrap_or(Err(ApiError::Away))
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, ApiError> {
@@ -97,15 +99,16 @@ fn request(path: &str, visitor: &Parts) -> Option<Request<Body>> {
 
 /// Percent-encodes `text` for one path segment or query value (RFC 3986, all but unreserved).
 pub(super) fn encode(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut encoded, byte| {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    encoded.push(char::from(byte));
+                }
+                _ => write!(encoded, "%{byte:02X}").expect("a String takes every write"),
             }
-            _ => write!(encoded, "%{byte:02X}").expect("a String takes every write"),
-        }
-        encoded
-    })
+            encoded
+        })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::money::Money;
+use super::{api::encode, money::Money};
 
 /// GET /api/v1/me.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,6 +34,10 @@ pub(super) struct Product {
 }
 
 impl Product {
+    pub(super) fn picture(&self) -> String {
+        picture(&self.sku)
+    }
+
     /// `out`, `low` or `plenty`: how the stock is coloured. The modules use the same bounds.
     pub(super) fn stock_level(&self) -> &'static str {
         match self.available {
@@ -94,4 +98,15 @@ pub(super) struct Line {
     pub(super) name: String,
     pub(super) quantity: u32,
     pub(super) price: Money,
+}
+
+impl Line {
+    pub(super) fn picture(&self) -> String {
+        picture(&self.sku)
+    }
+}
+
+/// Where the picture of a product is.
+fn picture(sku: &str) -> String {
+    format!("/assets/plumage/{}", encode(sku))
 }

@@ -19,7 +19,10 @@ impl Money {
     /// The amount of `quantity` of them.
     pub(super) fn times(&self, quantity: u32) -> Self {
         let amount_minor = self.amount_minor.saturating_mul(i64::from(quantity));
-        Self { amount_minor, currency: self.currency.clone() }
+        Self {
+            amount_minor,
+            currency: self.currency.clone(),
+        }
     }
 }
 
@@ -54,7 +57,11 @@ mod tests {
     use super::Money;
 
     fn eur(amount_minor: i64) -> String {
-        Money { amount_minor, currency: "EUR".to_owned() }.to_string()
+        Money {
+            amount_minor,
+            currency: "EUR".to_owned(),
+        }
+        .to_string()
     }
 
     #[test]

@@ -24,12 +24,16 @@ struct Message<'a> {
 /// The 404 page, and the fallback for whatever is neither page nor API.
 pub async fn not_found(headers: HeaderMap) -> Response {
     let shell = Shell::unknown(shell::has_session(&headers));
-    page(StatusCode::NOT_FOUND, &headers, &Message {
-        shell,
-        title: "This page has flown",
-        text: "There is nothing at this address, or it is not yours to see.",
-        retry: false,
-    })
+    page(
+        StatusCode::NOT_FOUND,
+        &headers,
+        &Message {
+            shell,
+            title: "This page has flown",
+            text: "There is nothing at this address, or it is not yours to see.",
+            retry: false,
+        },
+    )
 }
 
 /// Renders a page. With a session in the request nobody may keep it: it shows one person's things.
@@ -38,7 +42,11 @@ pub(super) fn page(status: StatusCode, visitor: &HeaderMap, page: &impl Template
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let mut response = (status, Html(body)).into_response();
-    let caching = if shell::has_session(visitor) { "no-store" } else { "no-cache" };
+    let caching = if shell::has_session(visitor) {
+        "no-store"
+    } else {
+        "no-cache"
+    };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     headers.insert(header::VARY, HeaderValue::from_static("Cookie"));
@@ -53,9 +61,11 @@ pub(super) async fn instead(error: ApiError, api: &Api, visitor: &Parts) -> Resp
     let (status, title, text) = match error {
         ApiError::Unauthenticated => return sign_in(visitor),
         ApiError::NotFound => return not_found(visitor.headers.clone()).await,
-        ApiError::Refused(status) => {
-            (status, "That link does not work", "It may have been cut short. Start from the shop.")
-        }
+        ApiError::Refused(status) => (
+            status,
+            "That link does not work",
+            "It may have been cut short. Start from the shop.",
+        ),
         ApiError::Away => (
             StatusCode::SERVICE_UNAVAILABLE,
             "One moment",
@@ -64,13 +74,27 @@ pub(super) async fn instead(error: ApiError, api: &Api, visitor: &Parts) -> Resp
     };
     let shell = Shell::of(api, visitor, "").await;
     let retry = status == StatusCode::SERVICE_UNAVAILABLE;
-    page(status, &visitor.headers, &Message { shell, title, text, retry })
+    page(
+        status,
+        &visitor.headers,
+        &Message {
+            shell,
+            title,
+            text,
+            retry,
+        },
+    )
 }
 
 /// To the sign-in page, and from there back to where the visitor wanted to go.
 fn sign_in(visitor: &Parts) -> Response {
-    let wanted = visitor.uri.path_and_query().map_or("/", |path| path.as_str());
+    let wanted = visitor
+        .uri
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
     let mut response = Redirect::to(&format!("/account?next={}", encode(wanted))).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

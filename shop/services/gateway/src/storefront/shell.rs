@@ -13,41 +13,61 @@ pub(super) struct Shell {
     here: &'static str,
     me: Option<Me>,
     /// `in`, `out`, or `unknown` when the page did not ask or nobody could say.
-    session: &'static str,
+    pub(super) session: &'static str,
 }
 
 impl Shell {
     /// Asks who is here. Without a cookie nobody is, and nobody needs to be asked.
     pub(super) async fn of(api: &Api, visitor: &Parts, here: &'static str) -> Self {
         if !has_session(&visitor.headers) {
-            return Self { here, me: None, session: "out" };
+            return Self {
+                here,
+                me: None,
+                session: "out",
+            };
         }
         match api.get::<Me>("/api/v1/me", visitor).await {
-            Ok(me) => Self { here, me: Some(me), session: "in" },
-            Err(ApiError::Away) => Self { here, me: None, session: "unknown" },
-            Err(_) => Self { here, me: None, session: "out" },
+            Ok(me) => Self {
+                here,
+                me: Some(me),
+                session: "in",
+            },
+            Err(ApiError::Away) => Self {
+                here,
+                me: None,
+                session: "unknown",
+            },
+            Err(_) => Self {
+                here,
+                me: None,
+                session: "out",
+            },
         }
     }
 
     /// The frame of a page that asks nobody; a module finds out in the browser.
     pub(super) fn unknown(has_session: bool) -> Self {
-        Self { here: "", me: None, session: if has_session { "unknown" } else { "out" } }
+        Self {
+            here: "",
+            me: None,
+            session: if has_session { "unknown" } else { "out" },
+        }
     }
 
     /// `page` or nothing, as `aria-current` wants it.
-    fn current(&self, path: &str) -> bool {
+    pub(super) fn current(&self, path: &str) -> bool {
         self.here == path
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.me.as_ref().map_or("", |me| &me.name)
     }
 
-    fn email(&self) -> &str {
+    pub(super) fn email(&self) -> &str {
         self.me.as_ref().map_or("", |me| &me.email)
     }
 
-    fn user_id(&self) -> &str {
+    pub(super) fn user_id(&self) -> &str {
         self.me.as_ref().map_or("", |me| &me.user_id)
     }
 }

@@ -12,6 +12,19 @@ pub(super) struct Step {
     pub(super) state: &'static str,
 }
 
+impl Step {
+    /// The state in words, for those who do not see colours.
+    pub(super) fn words(&self) -> &'static str {
+        match self.state {
+            "done" => "done",
+            "current" => "under way",
+            "waiting" => "waiting for the bank",
+            "failed" => "failed",
+            _ => "not yet",
+        }
+    }
+}
+
 const STEPS: [(&str, &str); 6] = [
     ("placed", "Placed"),
     ("stock_reserved", "Stock reserved"),
@@ -34,7 +47,11 @@ pub(super) fn of(order: &Order) -> [Step; 6] {
         };
         // Only the payment can wait for the bank; any other step is merely under way.
         let at_bank = matches!(name, "payment_authorized" | "paid");
-        let state = if state == "waiting" && !at_bank { "current" } else { state };
+        let state = if state == "waiting" && !at_bank {
+            "current"
+        } else {
+            state
+        };
         index += 1;
         Step { name, label, state }
     })
@@ -45,7 +62,10 @@ fn reached(status: &str, reason: Option<&str>) -> usize {
     match (status, reason) {
         ("rejected", Some("payment_declined" | "payment_timeout")) => 1,
         ("rejected", Some("reservation_expired")) => 2,
-        _ => STEPS.iter().position(|(name, _)| *name == status).unwrap_or(0),
+        _ => STEPS
+            .iter()
+            .position(|(name, _)| *name == status)
+            .unwrap_or(0),
     }
 }
 
@@ -143,8 +163,14 @@ mod tests {
     #[test]
     fn a_rejection_fails_the_step_that_refused() {
         assert_eq!(states("rejected", Some("out_of_stock"), false)[1], "failed");
-        assert_eq!(states("rejected", Some("payment_declined"), false)[2], "failed");
-        assert_eq!(states("rejected", Some("reservation_expired"), false)[3], "failed");
+        assert_eq!(
+            states("rejected", Some("payment_declined"), false)[2],
+            "failed"
+        );
+        assert_eq!(
+            states("rejected", Some("reservation_expired"), false)[3],
+            "failed"
+        );
     }
 
     #[test]

@@ -17,11 +17,31 @@ struct Card {
 }
 
 const CARDS: [Card; 5] = [
-    Card { token: "tok_ok", name: "Works", text: "Paid in a blink." },
-    Card { token: "tok_declined", name: "Declined", text: "The bank says no." },
-    Card { token: "tok_slow", name: "Slow bank", text: "Answers after two seconds." },
-    Card { token: "tok_flaky", name: "Flaky bank", text: "Fails twice, then works." },
-    Card { token: "tok_lost_reply", name: "Lost reply", text: "Books, then hangs up." },
+    Card {
+        token: "tok_ok",
+        name: "Works",
+        text: "Paid in a blink.",
+    },
+    Card {
+        token: "tok_declined",
+        name: "Declined",
+        text: "The bank says no.",
+    },
+    Card {
+        token: "tok_slow",
+        name: "Slow bank",
+        text: "Answers after two seconds.",
+    },
+    Card {
+        token: "tok_flaky",
+        name: "Flaky bank",
+        text: "Fails twice, then works.",
+    },
+    Card {
+        token: "tok_lost_reply",
+        name: "Lost reply",
+        text: "Books, then hangs up.",
+    },
 ];
 
 #[derive(Template)]
@@ -33,5 +53,12 @@ struct Cart {
 
 pub(crate) async fn page(State(api): State<Api>, visitor: Parts) -> Response {
     let shell = Shell::of(&api, &visitor, "/cart").await;
-    response::page(StatusCode::OK, &visitor.headers, &Cart { shell, cards: &CARDS })
+    response::page(
+        StatusCode::OK,
+        &visitor.headers,
+        &Cart {
+            shell,
+            cards: &CARDS,
+        },
+    )
 }

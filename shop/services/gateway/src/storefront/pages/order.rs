@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{StatusCode, request::Parts},
     response::Response,
 };
@@ -27,21 +27,30 @@ struct Details {
 
 pub(crate) async fn page(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     visitor: Parts,
 ) -> Response {
+    let Ok(Path(id)) = id else {
+        return response::not_found(visitor.headers).await;
+    };
     let path = format!("/api/v1/orders/{}", encode(&id));
-    let (shell, order) =
-        tokio::join!(Shell::of(&api, &visitor, "/orders"), api.get::<Order>(&path, &visitor));
+    let (shell, order) = tokio::join!(
+        Shell::of(&api, &visitor, "/orders"),
+        api.get::<Order>(&path, &visitor)
+    );
     let order = match order {
         Ok(order) => order,
         Err(error) => return response::instead(error, &api, &visitor).await,
     };
-    response::page(StatusCode::OK, &visitor.headers, &Details {
-        shell,
-        steps: steps::of(&order),
-        headline: steps::headline(&order),
-        may_cancel: steps::may_cancel(&order.status),
-        order,
-    })
+    response::page(
+        StatusCode::OK,
+        &visitor.headers,
+        &Details {
+            shell,
+            steps: steps::of(&order),
+            headline: steps::headline(&order),
+            may_cancel: steps::may_cancel(&order.status),
+            order,
+        },
+    )
 }

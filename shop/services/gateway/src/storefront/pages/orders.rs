@@ -43,16 +43,24 @@ pub(crate) async fn page(
     if let Some(cursor) = &wanted.cursor {
         path.push_str(&format!("&cursor={}", encode(cursor)));
     }
-    let (shell, found) =
-        tokio::join!(Shell::of(&api, &visitor, "/orders"), api.get::<Page<Order>>(&path, &visitor));
+    let (shell, found) = tokio::join!(
+        Shell::of(&api, &visitor, "/orders"),
+        api.get::<Page<Order>>(&path, &visitor)
+    );
     let found = match found {
         Ok(found) => found,
         Err(error) => return response::instead(error, &api, &visitor).await,
     };
-    response::page(StatusCode::OK, &visitor.headers, &Orders {
-        shell,
-        items: found.items,
-        is_first: wanted.cursor.is_none(),
-        next: found.next_cursor.map(|cursor| format!("/orders?cursor={}", encode(&cursor))),
-    })
+    response::page(
+        StatusCode::OK,
+        &visitor.headers,
+        &Orders {
+            shell,
+            items: found.items,
+            is_first: wanted.cursor.is_none(),
+            next: found
+                .next_cursor
+                .map(|cursor| format!("/orders?cursor={}", encode(&cursor))),
+        },
+    )
 }

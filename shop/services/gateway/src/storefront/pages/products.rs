@@ -46,21 +46,27 @@ pub(crate) async fn page(
     let Query(wanted) = wanted.unwrap_or_default();
     let search = wanted.search.trim();
     let source = source(search, wanted.cursor.as_deref());
-    let (shell, found) =
-        tokio::join!(Shell::of(&api, &visitor, "/"), api.get::<Page<Product>>(&source, &visitor));
+    let (shell, found) = tokio::join!(
+        Shell::of(&api, &visitor, "/"),
+        api.get::<Page<Product>>(&source, &visitor)
+    );
     let found = match found {
         Ok(found) => found,
         Err(error) => return response::instead(error, &api, &visitor).await,
     };
     let next = found.next_cursor.map(|cursor| link(search, &cursor));
-    response::page(StatusCode::OK, &visitor.headers, &Products {
-        shell,
-        search: search.to_owned(),
-        is_front: search.is_empty() && wanted.cursor.is_none(),
-        items: found.items,
-        source,
-        next,
-    })
+    response::page(
+        StatusCode::OK,
+        &visitor.headers,
+        &Products {
+            shell,
+            search: search.to_owned(),
+            is_front: search.is_empty() && wanted.cursor.is_none(),
+            items: found.items,
+            source,
+            next,
+        },
+    )
 }
 
 /// The API's path for these products.

@@ -1,0 +1,64 @@
+/**
+ * The shop window: guest button, "Add to cart", fresh stock.
+ * @module
+ */
+import { Problem } from "./api.js";
+import { startCartLines } from "./cart-lines.js";
+import * as cart from "./cart.js";
+import { all, busy, one } from "./dom.js";
+import { guestButtons } from "./page.js";
+import { say } from "./say.js";
+import * as session from "./session.js";
+import { startStock } from "./stock.js";
+import { problemWords } from "./words.js";
+
+const welcome = /** @type {HTMLDialogElement} */ (one("#welcome"));
+
+/** What to add once we know whose cart it is. @type {HTMLFormElement | null} */
+let wanted = null;
+
+/** @param {HTMLFormElement} form */
+async function add(form) {
+  if (session.state() === "out") return ask(form);
+  const quantity = form.elements.namedItem("quantity");
+  try {
+    const held = await cart.add(form.dataset.add, Number(quantity.value));
+    quantity.value = "1";
+    say(`${form.dataset.name}: ${held} in your cart.`);
+  } catch (error) {
+    if (error instanceof Problem && error.status === 401) {
+      session.show(null);
+      return ask(form);
+    }
+    say(problemWords(error), "bad");
+  }
+}
+
+function ask(form) {
+  wanted = form;
+  welcome.showModal();
+}
+
+for (const form of all("[data-add]")) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    busy(one("button", form), () => add(form));
+  });
+}
+
+const asGuest = one("[data-welcome-guest]");
+asGuest.addEventListener("click", () => busy(asGuest, async () => {
+  try {
+    await session.guest();
+    welcome.close();
+    if (wanted) await add(wanted);
+  } catch (error) {
+    welcome.close();
+    say(problemWords(error), "bad");
+  }
+}));
+one("[data-welcome-close]").addEventListener("click", () => welcome.close());
+
+startCartLines();
+startStock();
+guestButtons();

@@ -1,0 +1,75 @@
+/**
+ * Who is here: signing up, in and out, and the parts of the page that depend on it.
+ * @module
+ */
+import { Problem, call, get } from "./api.js";
+import { all } from "./dom.js";
+
+/** @typedef {import("./api.js").Me} Me */
+
+/** Fired on `document` when somebody has signed in or out. */
+export const CHANGED = "wingbeat:session";
+
+/** @returns {"in" | "out" | "unknown"} */
+export const state = () => document.body.dataset.session;
+export const userId = () => document.body.dataset.user;
+export const email = () => document.body.dataset.email;
+
+/** Asks the shop who is here and shows it. @returns {Promise<Me | null>} */
+export async function refresh() {
+  try {
+    return show(await get("/api/v1/me"));
+  } catch (error) {
+    if (error instanceof Problem && error.status === 401) return show(null);
+    throw error;
+  }
+}
+
+/** Shows the parts for those who are in, or out. @param {Me | null} me */
+export function show(me) {
+  const { dataset } = document.body;
+  const before = `${dataset.session} ${dataset.user}`;
+  dataset.session = me ? "in" : "out";
+  dataset.user = me?.user_id ?? "";
+  dataset.email = me?.email ?? "";
+  for (const part of all("[data-when]")) part.hidden = part.dataset.when !== dataset.session;
+  for (const name of all("[data-me-name]")) name.textContent = me?.name ?? "";
+  for (const address of all("[data-me-email]")) address.textContent = me?.email ?? "";
+  if (before !== `${dataset.session} ${dataset.user}`) document.dispatchEvent(new CustomEvent(CHANGED));
+  return me;
+}
+
+/** @param {string} email @param {string} password */
+export async function signIn(email, password) {
+  const { user_id, name } = await call("POST", "/api/v1/sessions", { email, password });
+  return show({ user_id, name, email });
+}
+
+/** @param {{email: string, password: string, name: string, marketing_opt_in?: boolean}} user */
+export async function signUp(user) {
+  await call("POST", "/api/v1/users", user);
+  return signIn(user.email, user.password);
+}
+
+/** A guest is a user whom nobody asked anything; the password is forgotten at once. */
+export async function guest() {
+  if (state() === "in") return null;
+  return signUp({ email: `guest-${random(8)}@shop.example`, password: random(18), name: "Guest" });
+}
+
+export async function signOut() {
+  await call("DELETE", "/api/v1/sessions/current");
+  show(null);
+}
+
+/** Where to go after signing in: a path of this site, whatever the address says. */
+export function next() {
+  const wanted = new URL(new URLSearchParams(location.search).get("next") ?? "/", location.origin);
+  return wanted.origin === location.origin ? wanted.pathname + wanted.search : "/";
+}
+
+/** As many random bytes, in hexadecimal. */
+export function random(bytes) {
+  const numbers = crypto.getRandomValues(new Uint8Array(bytes));
+  return Array.from(numbers, (number) => number.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,4 @@
+//! The gateway's tests.
+
+mod fake;
+mod storefront;
