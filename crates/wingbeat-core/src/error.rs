@@ -68,3 +68,21 @@ impl fmt::Debug for Error {
         write!(f, "{:?} {}: {self}", self.class, self.code)
     }
 }
+
+/// A typed failure that says whether to try again. Derive it: each variant is marked.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say whether to retry or to reject",
+    note = "derive `Failure` on `{Self}` and mark each variant; a business refusal is not an error, return it as an event"
+)]
+pub trait Failure: std::error::Error + Send + Sync + 'static {
+    /// Retry or reject.
+    fn class(&self) -> Class;
+    /// See [`Error::code`].
+    fn code(&self) -> &'static str;
+}
+
+impl<E: Failure> From<E> for Error {
+    fn from(failure: E) -> Self {
+        Self { class: failure.class(), code: failure.code(), message: failure.to_string(), source: None }
+    }
+}

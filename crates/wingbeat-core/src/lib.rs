@@ -26,7 +26,7 @@ pub mod unit;
 pub use cache::Cache;
 pub use collections::{HashMap, HashSet};
 pub use envelope::Envelope;
-pub use error::{Class, Error, Result};
+pub use error::{Class, Error, Failure, Result};
 pub use futures_util::future::BoxFuture;
 pub use ids::{CorrelationId, MessageId, UnitId};
 pub use message::{Kind, Message};

@@ -1,1 +1,67 @@
-//! 
+//! Wingbeat: event-driven services that read, decide and record, while the runtime commits.
+//!
+//! # Layout
+//!
+//! What users write against:
+//! [`service`] and [`app`] (what is wired), [`handler`] and [`extract`] (how a message is handled),
+//! [`effects`] (what a handler asks for), [`aggregate`], [`entity`], [`view`], [`saga`], [`call`], [`http`].
+//!
+//! What runs it: [`staging`] (units built on one another, group commit), [`dispatch`] (one queue to its
+//! handler), [`due`] (timers, calls and parked deliveries), [`relay`] (outbox to broker), [`breaker`].
+
+pub mod aggregate;
+pub mod app;
+pub mod breaker;
+pub mod call;
+pub mod dead;
+pub mod dispatch;
+pub mod due;
+pub mod effects;
+pub mod entity;
+pub mod extract;
+pub mod handler;
+pub mod http;
+pub mod policy;
+pub mod real;
+pub mod relay;
+pub mod saga;
+pub mod scope;
+pub mod service;
+pub mod staging;
+pub mod view;
+
+pub use aggregate::{Aggregate, Repo};
+pub use app::{App, Running};
+pub use call::{Call, GaveUp, OperationKey};
+pub use effects::{CommandMessage, Effects, Either, EventMessage, IntoEffects};
+pub use entity::{Claims, Entity, Table};
+pub use extract::{Extract, Meta, Now, Part, State};
+pub use handler::{Handler, MessageHandler};
+pub use policy::{Policy, Retry, TargetPolicy};
+pub use saga::{Accepts, AcceptsTimer, Answers, Late, Saga, SagaEffects, SagaInput, SagaRow};
+pub use scope::Scope;
+pub use service::Service;
+pub use view::{Reads, Rows, View};
+pub use wingbeat_core::*;
+//MACROS pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput};
+
+/// Decodes a message body.
+///
+/// # Errors
+///
+/// Rejects what is not the message's JSON.
+pub fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|why| {
+        Error::reject(
+            "undecodable",
+            format!("the body does not fit its type: {why}"),
+        )
+    })
+}
+
+/// Encodes a value of ours as JSON.
+pub(crate) fn encode<T: serde::Serialize + ?Sized>(value: &T) -> bytes::Bytes {
+    serde_json::to_vec(value)
+        .expect("our own types have string keys and so always encode")
+        .into()
+}

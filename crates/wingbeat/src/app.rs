@@ -1,0 +1,505 @@
+//! Services put together and started on a set of ports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::{Extension, Router};
+use tokio::sync::{mpsc, watch};
+use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::transport::Topology;
+use wingbeat_core::unit::{Outcome, Write};
+use wingbeat_core::{
+    Cache, CorrelationId, Error, HttpClient, Kind, Name, Result, RuntimeExt as _, ServiceStore,
+    Store, Transport,
+};
+
+use crate::dead::{self, DeadLetter, Failures, Parked};
+use crate::dispatch::{Control, Dispatcher, Stats, parked_key};
+use crate::due::{DueRunner, Target};
+use crate::relay::Relay;
+use crate::scope::{ServiceContext, counter, due};
+use crate::service::{Parts, Scheduled, Service};
+use crate::staging::Committer;
+use crate::{Meta, Reads, Scope, decode, encode};
+
+/// Due work handed to a subscription and not yet taken.
+const DUE_BUFFER: usize = 256;
+
+/// The services of a process.
+#[derive(Default)]
+pub struct App {
+    services: Vec<Parts>,
+}
+
+/// What the services run on.
+#[derive(Clone)]
+pub struct Ports {
+    /// Clock, chance, tasks.
+    pub runtime: SharedRuntime,
+    /// What must last.
+    pub store: Arc<dyn Store>,
+    /// What travels.
+    pub transport: Arc<dyn Transport>,
+    /// What is quick.
+    pub cache: Arc<dyn Cache>,
+    /// HTTP to the outside.
+    pub http: Arc<dyn HttpClient>,
+}
+
+impl App {
+    /// No services yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a service.
+    #[must_use]
+    pub fn service<S>(mut self, service: Service<S>) -> Self {
+        self.services.push(service.parts);
+        self
+    }
+
+    /// All queues and bindings.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        let subscriptions = self
+            .services
+            .iter()
+            .flat_map(|service| &service.subscriptions);
+        Topology {
+            queues: subscriptions
+                .map(|s| (s.queue, s.bindings.clone()))
+                .collect(),
+        }
+    }
+
+    /// Finds wiring that cannot work: names used twice, a command with two owners, calls nobody makes.
+    ///
+    /// # Errors
+    ///
+    /// Every finding, one a line.
+    pub fn check(&self) -> Result<()> {
+        let mut findings = Vec::new();
+        let mut queues = BTreeMap::<Name, u32>::new();
+        let mut commands = BTreeMap::<&str, Vec<Name>>::new();
+        for service in &self.services {
+            for subscription in &service.subscriptions {
+                *queues.entry(subscription.queue).or_default() += 1;
+                for binding in subscription
+                    .bindings
+                    .iter()
+                    .filter(|binding| binding.kind == Kind::Command)
+                {
+                    commands
+                        .entry(binding.message)
+                        .or_default()
+                        .push(subscription.queue);
+                }
+            }
+            for executor in &service.executors {
+                if !service
+                    .targets
+                    .iter()
+                    .any(|(name, _)| *name == executor.target)
+                {
+                    findings.push(format!(
+                        "the call {} has no target `{}`: add `.target(..)`",
+                        executor.name, executor.target
+                    ));
+                }
+            }
+        }
+        findings.extend(
+            queues.iter().filter(|(_, n)| **n > 1).map(|(queue, _)| {
+                format!("the subscription {queue} exists twice: use `.named(..)`")
+            }),
+        );
+        findings.extend(
+            commands
+                .iter()
+                .filter(|(_, by)| by.len() > 1)
+                .map(|(name, by)| format!("the command {name} has several handlers: {by:?}")),
+        );
+        if findings.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::reject("wiring", findings.join("\n")))
+        }
+    }
+
+    /// Starts everything. Ready when this returns: the queues exist and are consumed.
+    ///
+    /// # Errors
+    ///
+    /// Wrong wiring, or ports that are not there.
+    pub async fn start(self, ports: Ports) -> Result<Running> {
+        self.check()?;
+        let topology = self.topology();
+        let names: Vec<Name> = self.services.iter().map(|service| service.name).collect();
+        ports.store.prepare(&names, &topology).await?;
+        ports.transport.declare(&topology).await?;
+        let committer = Committer::new(Arc::clone(&ports.store), Arc::clone(&ports.runtime));
+        let (control, controlled) = watch::channel(Control::Running);
+        ports.runtime.spawn(Box::pin(Arc::clone(&committer).run()));
+        let mut start = Starting {
+            due: DueRunner {
+                committer: Arc::clone(&committer),
+                services: BTreeMap::new(),
+                queues: BTreeMap::new(),
+                executors: BTreeMap::new(),
+                wake: Arc::default(),
+                control: controlled.clone(),
+            },
+            ports: ports.clone(),
+            committer: Arc::clone(&committer),
+            control: controlled.clone(),
+            running: Running {
+                ports: ports.clone(),
+                committer,
+                control,
+                services: BTreeMap::new(),
+                subscriptions: Vec::new(),
+                targets: Vec::new(),
+                topology,
+                routes: Router::new(),
+                ended: Vec::new(),
+            },
+        };
+        for service in self.services {
+            start.service(service);
+        }
+        if let Some(outbox) = ports.store.outbox() {
+            let (transport, runtime) = (Arc::clone(&ports.transport), Arc::clone(&ports.runtime));
+            let relay = Relay {
+                outbox,
+                transport,
+                services: names,
+                runtime,
+                control: controlled,
+            };
+            ports.runtime.spawn(Box::pin(relay.run()));
+        }
+        ports.runtime.spawn(Box::pin(start.due.run()));
+        Ok(start.running)
+    }
+}
+
+struct Starting {
+    ports: Ports,
+    committer: Arc<Committer>,
+    control: watch::Receiver<Control>,
+    due: DueRunner,
+    running: Running,
+}
+
+impl Starting {
+    fn service(&mut self, parts: Parts) {
+        let context = Arc::new(ServiceContext {
+            name: parts.name,
+            store: ServiceStore::new(Arc::clone(&self.ports.store), parts.name),
+            committer: Arc::clone(&self.committer),
+            runtime: Arc::clone(&self.ports.runtime),
+            cache: Arc::clone(&self.ports.cache),
+            http: Arc::clone(&self.ports.http),
+            due: Arc::clone(&self.due.wake),
+        });
+        for subscription in parts.subscriptions {
+            self.subscription(&context, Arc::new(subscription));
+        }
+        for (name, policy) in parts.targets {
+            let target = Target::new(parts.name, name, policy, self.ports.runtime.now());
+            for executor in parts
+                .executors
+                .iter()
+                .filter(|executor| executor.target == name)
+            {
+                self.due
+                    .executors
+                    .insert(executor.name, (executor.clone(), Arc::clone(&target)));
+            }
+            self.running.targets.push(target);
+        }
+        for (name, pause, run) in parts.schedules {
+            let schedule = every(Arc::clone(&context), name, pause, run, self.control.clone());
+            self.ports.runtime.spawn(Box::pin(schedule));
+        }
+        let routes = parts
+            .routes
+            .layer(Extension(Arc::clone(&context)))
+            .layer(Extension(Reads::new(Arc::clone(&context))));
+        self.running.routes = std::mem::take(&mut self.running.routes).merge(routes);
+        self.due.services.insert(parts.name, Arc::clone(&context));
+        self.running.services.insert(parts.name, context);
+    }
+
+    fn subscription(
+        &mut self,
+        context: &Arc<ServiceContext>,
+        subscription: Arc<crate::dispatch::Subscription>,
+    ) {
+        let (due, receiver) = mpsc::channel(DUE_BUFFER);
+        let (control, controlled) = watch::channel(Control::Running);
+        let stats = Arc::<Stats>::default();
+        self.due.queues.insert(subscription.queue, due);
+        self.running.subscriptions.push(RunningSubscription {
+            service: context.name,
+            queue: subscription.queue,
+            control,
+            stats: Arc::clone(&stats),
+        });
+        let dispatcher = Dispatcher {
+            service: Arc::clone(context),
+            subscription,
+            transport: Arc::clone(&self.ports.transport),
+            control: controlled,
+            due: receiver,
+            stats,
+        };
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        self.running.ended.push(ended);
+        self.ports.runtime.spawn(Box::pin(async move {
+            dispatcher.run().await;
+            drop(end);
+        }));
+    }
+}
+
+/// Runs a scheduled handler for ever; a failure is logged and the next turn is another attempt.
+async fn every(
+    service: Arc<ServiceContext>,
+    name: &'static str,
+    pause: std::time::Duration,
+    run: Scheduled,
+    mut control: watch::Receiver<Control>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            _ = control.changed() => return,
+            () = service.runtime.sleep(pause) => {}
+        }
+        let id = service.runtime.id();
+        let meta = Meta {
+            correlation: CorrelationId(id),
+            message: None,
+            operation: None,
+            sequence: None,
+            time: service.runtime.now(),
+        };
+        let scope = Scope::new(Arc::clone(&service), meta);
+        let turn = async {
+            run(scope.clone()).await?;
+            scope.seal(None)
+        };
+        match turn.await {
+            Ok(unit)
+                if unit.writes.is_empty() && unit.messages.is_empty() && unit.rows.is_empty() => {}
+            Ok(unit) => drop(service.committer.commit(unit).await),
+            Err(why) => {
+                tracing::warn!(service = %service.name, schedule = name, "a scheduled handler failed: {why}")
+            }
+        }
+    }
+}
+
+/// A subscription that runs.
+pub struct RunningSubscription {
+    /// Its service.
+    pub service: Name,
+    /// Its queue.
+    pub queue: Name,
+    control: watch::Sender<Control>,
+    /// Live figures.
+    pub stats: Arc<Stats>,
+}
+
+impl RunningSubscription {
+    /// Running, paused or draining.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        *self.control.borrow()
+    }
+
+    /// The name within its service.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.queue
+            .as_str()
+            .split_once('.')
+            .map_or(self.queue.as_str(), |(_, name)| name)
+    }
+
+    /// Pauses or resumes it.
+    pub fn set(&self, control: Control) {
+        self.control.send_replace(control);
+    }
+}
+
+/// An app that runs.
+pub struct Running {
+    /// What it runs on.
+    pub ports: Ports,
+    committer: Arc<Committer>,
+    control: watch::Sender<Control>,
+    services: BTreeMap<Name, Arc<ServiceContext>>,
+    /// All subscriptions.
+    pub subscriptions: Vec<RunningSubscription>,
+    /// All outside systems.
+    pub targets: Vec<Arc<Target>>,
+    /// All queues and bindings.
+    pub topology: Topology,
+    routes: Router,
+    ended: Vec<tokio::sync::oneshot::Receiver<()>>,
+}
+
+impl Running {
+    /// The routes of all services.
+    #[must_use]
+    pub fn routes(&self) -> Router {
+        self.routes.clone()
+    }
+
+    /// A service's context, for what runs beside the handlers (seeding, audits).
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<Arc<ServiceContext>> {
+        self.services.get(&Name::intern(name)).cloned()
+    }
+
+    /// A service's own data, for audits and inspection.
+    #[must_use]
+    pub fn reads(&self, name: &str) -> Option<Reads> {
+        self.service(name).map(Reads::new)
+    }
+
+    /// The names of the services.
+    pub fn services(&self) -> impl Iterator<Item = Name> {
+        self.services.keys().copied()
+    }
+
+    /// Stops pulling, finishes what runs, commits and acknowledges it.
+    pub async fn drain(&mut self) {
+        self.control.send_replace(Control::Draining);
+        for subscription in &self.subscriptions {
+            subscription.set(Control::Draining);
+        }
+        for ended in std::mem::take(&mut self.ended) {
+            drop(ended.await);
+        }
+        self.committer.drained().await;
+    }
+
+    /// The dead letters of a service that were not discarded, by id.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn dead_letters(&self, service: Name) -> Result<Vec<DeadLetter>> {
+        let Some(context) = self.services.get(&service) else {
+            return Ok(Vec::new());
+        };
+        let records = context.store.scan(dead::TABLE, None, 10_000).await?;
+        let letters = records
+            .into_iter()
+            .map(|(_, record)| decode::<DeadLetter>(&record.body));
+        letters
+            .filter(|letter| letter.as_ref().map_or(true, |letter| !letter.discarded))
+            .collect()
+    }
+
+    /// Hands a dead letter to its subscription once more; `false` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn retry_dead_letter(&self, service: Name, id: uuid::Uuid) -> Result<bool> {
+        self.change_dead_letter(service, id, |scope, letter| {
+            let Some(envelope) = letter.message() else {
+                return Err(Error::reject(
+                    "undecodable",
+                    "the dead letter's message cannot be read",
+                ));
+            };
+            let queue = Name::intern(&letter.subscription);
+            let parked = Parked {
+                queue: letter.subscription.clone(),
+                failures: Failures::default(),
+                envelope: dead::pack(&envelope),
+            };
+            scope.write(due(
+                parked_key(queue, &envelope),
+                encode(&parked),
+                scope.now(),
+            ))?;
+            scope.write(Write {
+                key: letter_key(id),
+                body: None,
+                due_at: None,
+                expires_at: None,
+            })?;
+            scope.count(counter("dead", queue.as_str()), -1)?;
+            scope.count(counter("parked", queue.as_str()), 1)?;
+            scope.service().due.at(scope.now());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Marks a dead letter as discarded; `false` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn discard_dead_letter(&self, service: Name, id: uuid::Uuid) -> Result<bool> {
+        self.change_dead_letter(service, id, |scope, letter| {
+            let letter = DeadLetter {
+                discarded: true,
+                ..letter
+            };
+            scope.write(Write {
+                key: letter_key(id),
+                body: Some(encode(&letter)),
+                due_at: None,
+                expires_at: None,
+            })
+        })
+        .await
+    }
+
+    async fn change_dead_letter(
+        &self,
+        service: Name,
+        id: uuid::Uuid,
+        change: impl Fn(&Scope, DeadLetter) -> Result<()>,
+    ) -> Result<bool> {
+        let Some(context) = self.services.get(&service) else {
+            return Ok(false);
+        };
+        loop {
+            let now = context.runtime.now();
+            let meta = Meta {
+                correlation: CorrelationId(id),
+                message: None,
+                operation: None,
+                sequence: None,
+                time: now,
+            };
+            let scope = Scope::new(Arc::clone(context), meta);
+            let Some(body) = scope.load(&letter_key(id)).await?.body else {
+                return Ok(false);
+            };
+            let letter: DeadLetter = decode(&body)?;
+            if letter.discarded {
+                return Ok(false);
+            }
+            change(&scope, letter)?;
+            if context.committer.commit(scope.seal(None)?).await == Outcome::Committed {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+fn letter_key(id: uuid::Uuid) -> wingbeat_core::Key {
+    wingbeat_core::Key::new(dead::TABLE, id.to_string())
+}

@@ -1,0 +1,414 @@
+//! Timers, parked deliveries and calls: records that the store hands out when they are due.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use wingbeat_core::store::DueRecord;
+use wingbeat_core::unit::Write;
+use wingbeat_core::{
+    Class, Envelope, Error, Kind, MessageId, Name, Result, RuntimeExt as _, Timestamp,
+};
+
+use crate::breaker::{Admission, Breaker, State};
+use crate::call::{CallContext, CallRecord, Executor};
+use crate::dead::{self, Parked};
+use crate::dispatch::{Control, Origin, Work};
+use crate::saga::{TIMERS, TimerRecord};
+use crate::scope::{ServiceContext, due};
+use crate::staging::Committer;
+use crate::{Effects, Meta, Scope, TargetPolicy, call, decode, encode};
+
+/// How long a claimed record is nobody else's.
+const LEASE: Duration = Duration::from_secs(30);
+/// Records claimed at once.
+const CLAIM_MAX: usize = 256;
+/// The longest pause between looks at the store.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Wakes the runner when something was written that is due sooner than it would look.
+#[derive(Debug, Default)]
+pub(crate) struct DueWake {
+    next: Mutex<Option<Timestamp>>,
+    changed: Notify,
+}
+
+impl DueWake {
+    pub(crate) fn at(&self, due: Timestamp) {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.is_none_or(|earlier| due < earlier) {
+            *next = Some(due);
+            self.changed.notify_one();
+        }
+    }
+
+    fn take(&self) -> Option<Timestamp> {
+        self.next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+/// An outside system: its bulkhead and its breaker, shared by all calls to it.
+pub struct Target {
+    /// The service that calls it.
+    pub service: Name,
+    /// Its name.
+    pub name: &'static str,
+    policy: TargetPolicy,
+    bulkhead: Arc<Semaphore>,
+    breaker: Mutex<Breaker>,
+}
+
+impl Target {
+    pub(crate) fn new(
+        service: Name,
+        name: &'static str,
+        policy: TargetPolicy,
+        now: Timestamp,
+    ) -> Arc<Self> {
+        let breaker = Mutex::new(Breaker::new(
+            policy.breaker_failures,
+            policy.breaker_open,
+            now,
+        ));
+        let bulkhead = Arc::new(Semaphore::new(policy.concurrency));
+        Arc::new(Self {
+            service,
+            name,
+            policy,
+            bulkhead,
+            breaker,
+        })
+    }
+
+    /// The breaker's state and since when.
+    pub fn state(&self) -> (State, Timestamp) {
+        self.breaker().state()
+    }
+
+    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands due records to those who wait for them.
+pub(crate) struct DueRunner {
+    pub(crate) committer: Arc<Committer>,
+    pub(crate) services: BTreeMap<Name, Arc<ServiceContext>>,
+    pub(crate) queues: BTreeMap<Name, mpsc::Sender<Work>>,
+    pub(crate) executors: BTreeMap<&'static str, (Executor, Arc<Target>)>,
+    pub(crate) wake: Arc<DueWake>,
+    pub(crate) control: watch::Receiver<Control>,
+}
+
+impl DueRunner {
+    pub(crate) async fn run(mut self) {
+        let names: Vec<Name> = self.services.keys().copied().collect();
+        let Some(runtime) = self
+            .services
+            .values()
+            .next()
+            .map(|service| Arc::clone(&service.runtime))
+        else {
+            return;
+        };
+        loop {
+            if *self.control.borrow() == Control::Draining {
+                return;
+            }
+            let now = runtime.now();
+            let soon = self.wake.take();
+            let claimed = self
+                .committer
+                .store()
+                .claim_due(&names, now, LEASE, CLAIM_MAX)
+                .await;
+            let full = match claimed {
+                Ok(records) => {
+                    let full = records.len() == CLAIM_MAX;
+                    for record in records {
+                        self.hand_on(record).await;
+                    }
+                    full
+                }
+                Err(why) => {
+                    tracing::warn!("cannot look for due records: {why}");
+                    false
+                }
+            };
+            if full {
+                continue;
+            }
+            // What was due sooner than now and not claimed is not durable yet: look again shortly.
+            let pause = soon
+                .map_or(POLL, |at| at.since(now).max(Duration::from_millis(1)))
+                .min(POLL);
+            let until_next = match self.committer.store().next_due(&names).await {
+                Ok(Some(at)) => at
+                    .since(runtime.now())
+                    .max(Duration::from_millis(1))
+                    .min(POLL),
+                _ => POLL,
+            };
+            tokio::select! {
+                biased;
+                _ = self.control.changed() => {}
+                () = self.wake.changed.notified() => {}
+                () = runtime.sleep(pause.min(until_next)) => {}
+            }
+        }
+    }
+
+    async fn hand_on(&self, record: DueRecord) {
+        let handed = match record.key.table {
+            TIMERS => self.timer(&record).await,
+            dead::PARKED => self.parked(&record).await,
+            call::TABLE => self.call(&record),
+            other => Err(Error::reject(
+                "unknown_due",
+                format!("nobody handles due records of {other}"),
+            )),
+        };
+        if let Err(why) = handed {
+            tracing::error!(service = %record.service, key = ?record.key, "a due record cannot be handled: {why}");
+        }
+    }
+
+    async fn timer(&self, record: &DueRecord) -> Result<()> {
+        let timer: TimerRecord = decode(&record.record.body)?;
+        let envelope = Envelope {
+            id: MessageId(timer.id),
+            source: record.service.as_str().into(),
+            kind: timer.message.into(),
+            role: Kind::Event,
+            key: timer.key,
+            time: record.record.due_at.unwrap_or_default(),
+            correlation: timer.correlation,
+            causation: None,
+            sequence: None,
+            operation: None,
+            traceparent: None,
+            body: timer.body.get().as_bytes().to_vec().into(),
+        };
+        self.deliver(&timer.queue, record, envelope, dead::Failures::default())
+            .await
+    }
+
+    async fn parked(&self, record: &DueRecord) -> Result<()> {
+        let parked: Parked = decode(&record.record.body)?;
+        let envelope = dead::unpack(&parked.envelope)
+            .ok_or_else(|| Error::reject("undecodable", "a parked envelope cannot be read"))?;
+        self.deliver(&parked.queue, record, envelope, parked.failures)
+            .await
+    }
+
+    async fn deliver(
+        &self,
+        queue: &str,
+        record: &DueRecord,
+        envelope: Envelope,
+        failures: dead::Failures,
+    ) -> Result<()> {
+        let sender = self.queues.get(&Name::intern(queue)).ok_or_else(|| {
+            Error::reject("unknown_queue", format!("there is no subscription {queue}"))
+        })?;
+        let origin = Origin::Due {
+            key: record.key.clone(),
+            body: record.record.body.clone(),
+        };
+        // A subscription that is gone or full lets the lease run out: the record comes again.
+        drop(
+            sender
+                .send(Work {
+                    envelope,
+                    origin,
+                    failures,
+                    hopeless: None,
+                })
+                .await,
+        );
+        Ok(())
+    }
+
+    fn call(&self, record: &DueRecord) -> Result<()> {
+        let planned: CallRecord = decode(&record.record.body)?;
+        let (executor, target) = self.executors.get(planned.name.as_str()).ok_or_else(|| {
+            Error::reject(
+                "unknown_call",
+                format!("nobody carries out {}", planned.name),
+            )
+        })?;
+        let service = self.services.get(&record.service).ok_or_else(|| {
+            Error::reject(
+                "unknown_service",
+                format!("{} does not run here", record.service),
+            )
+        })?;
+        let calling = Calling {
+            service: Arc::clone(service),
+            executor: executor.clone(),
+            target: Arc::clone(target),
+            record: record.clone(),
+            planned,
+        };
+        service.runtime.spawn(Box::pin(calling.run()));
+        Ok(())
+    }
+}
+
+/// One attempt at one call.
+struct Calling {
+    service: Arc<ServiceContext>,
+    executor: Executor,
+    target: Arc<Target>,
+    record: DueRecord,
+    planned: CallRecord,
+}
+
+impl Calling {
+    async fn run(self) {
+        let Ok(_place) = Arc::clone(&self.target.bulkhead).acquire_owned().await else {
+            return;
+        };
+        let now = self.service.runtime.now();
+        let admission = self.target.breaker().admit(now);
+        if let Admission::WaitUntil(at) = admission {
+            // Spread out, so that a healed target is not met by all of them at once.
+            let spread = self.service.runtime.jitter(self.target.policy.breaker_open);
+            return self.wait(at + spread, self.planned.attempts).await;
+        }
+        let cx = CallContext {
+            operation: operation(&self.planned),
+            attempts: self.planned.attempts,
+            http: Arc::clone(&self.service.http),
+            policy: self.target.policy.clone(),
+        };
+        let attempt = (self.executor.attempt)(cx, self.planned.body.get().as_bytes());
+        let answer = self
+            .service
+            .runtime
+            .timeout(self.target.policy.timeout, attempt)
+            .await;
+        let answer = answer.unwrap_or_else(|| {
+            Err(Error::retry(
+                "timeout",
+                "no answer in time: the outcome is unknown",
+            ))
+        });
+        let now = self.service.runtime.now();
+        match answer {
+            Ok(effects) => {
+                self.target.breaker().succeeded(now);
+                self.finish(effects).await;
+            }
+            Err(why) => self.failed(&why, now).await,
+        }
+    }
+
+    async fn failed(&self, why: &Error, now: Timestamp) {
+        let policy = &self.target.policy;
+        let hopeless = why.class() == Class::Reject
+            || now.since(self.planned.first_at) >= policy.give_up_after;
+        if why.class() == Class::Retry {
+            self.target.breaker().failed(&self.planned.operation, now);
+        } else {
+            self.target.breaker().succeeded(now);
+        }
+        tracing::debug!(call = %self.planned.name, operation = %self.planned.operation, "a call failed: {why}");
+        if hopeless {
+            match (self.executor.give_up)(self.planned.body.get().as_bytes(), why) {
+                Ok(effects) => return self.finish(effects).await,
+                Err(why) => {
+                    tracing::error!(call = %self.planned.name, "a call cannot be given up: {why}")
+                }
+            }
+        }
+        let pause = policy
+            .backoff
+            .saturating_mul(1 << self.planned.attempts.min(16))
+            .min(policy.backoff_max);
+        let at = now + pause + self.service.runtime.jitter(pause / 2);
+        self.wait(at, self.planned.attempts + 1).await;
+    }
+
+    fn scope(&self) -> Scope {
+        let meta = Meta {
+            correlation: self.planned.correlation,
+            message: Some(MessageId(self.planned.id)),
+            operation: Some(self.planned.operation.clone()),
+            sequence: None,
+            time: self.planned.first_at,
+        };
+        Scope::new(Arc::clone(&self.service), meta)
+    }
+
+    /// Puts the call back to wait in the store.
+    async fn wait(&self, at: Timestamp, attempts: u32) {
+        let record = CallRecord {
+            attempts,
+            name: self.planned.name.clone(),
+            operation: self.planned.operation.clone(),
+            body: self.planned.body.clone(),
+            ..self.planned
+        };
+        let body = encode(&record);
+        self.commit(|scope| scope.write(due(self.record.key.clone(), body.clone(), at)))
+            .await;
+        self.service.due.at(at);
+    }
+
+    /// Removes the call and publishes its outcome, in one unit.
+    async fn finish(&self, effects: Effects) {
+        let mut effects = Some(effects);
+        self.commit(|scope| {
+            scope.write(Write {
+                key: self.record.key.clone(),
+                body: None,
+                due_at: None,
+                expires_at: None,
+            })?;
+            scope.record(effects.take().unwrap_or_default())
+        })
+        .await;
+    }
+
+    /// Commits a unit unless the call was finished or replaced in the meantime.
+    async fn commit(&self, build: impl FnOnce(&Scope) -> Result<()>) {
+        let scope = self.scope();
+        let unit = async {
+            let loaded = scope.load(&self.record.key).await?;
+            if loaded.body.as_ref() != Some(&self.record.record.body) {
+                return Err(Error::reject(
+                    "superseded",
+                    "another attempt has ended this call",
+                ));
+            }
+            build(&scope)?;
+            scope.seal(None)
+        };
+        match unit.await {
+            // Stale or unknown: the lease runs out and the call is attempted again under its key.
+            Ok(unit) => drop(self.service.committer.commit(unit).await),
+            Err(why) => {
+                tracing::debug!(call = %self.planned.name, "an attempt's result is not needed: {why}")
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "sabotage-no-operation-key"))]
+fn operation(planned: &CallRecord) -> String {
+    planned.operation.clone()
+}
+
+#[cfg(feature = "sabotage-no-operation-key")]
+fn operation(planned: &CallRecord) -> String {
+    format!(
+        "{}-{}-WINGBEAT-SABOTAGE",
+        planned.operation, planned.attempts
+    )
+}

@@ -1,0 +1,189 @@
+//! State stored as it is, with a version; and values that may be claimed once.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wingbeat_core::unit::Write;
+use wingbeat_core::{Key, Name, Result};
+
+use crate::aggregate::ViewRow;
+use crate::{Extract, Scope, decode, encode};
+
+/// State that is stored as it is.
+pub trait Entity: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The table's name; stored, so it outlives a renamed type.
+    const NAME: &'static str;
+    /// Names one entity.
+    type Id: ToString + Send + Sync;
+
+    /// The rows of the service's own views that show this entity; written with every change of it.
+    fn rows(&self, _id: &str) -> Vec<ViewRow> {
+        Vec::new()
+    }
+
+    /// How long after its last change retention may delete it; `None` for never.
+    fn retention(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Entities of one type, through this unit of work.
+pub struct Table<E> {
+    scope: Scope,
+    of: PhantomData<fn() -> E>,
+}
+
+impl<E: Entity, S> Extract<Scope, S> for Table<E> {
+    fn extract(scope: &Scope, _state: &S) -> Result<Self> {
+        Ok(Self {
+            scope: scope.clone(),
+            of: PhantomData,
+        })
+    }
+}
+
+impl<E: Entity> Table<E> {
+    fn key(id: &E::Id) -> Key {
+        Key::new(Name::new(E::NAME), id.to_string())
+    }
+
+    /// The entity, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn get(&self, id: &E::Id) -> Result<Option<E>> {
+        let key = Self::key(id);
+        if let Some(state) = self.scope.state::<Option<E>>(&key)? {
+            return Ok(state);
+        }
+        self.scope
+            .load(&key)
+            .await?
+            .body
+            .map(|body| decode(&body))
+            .transpose()
+    }
+
+    /// Puts the entity.
+    ///
+    /// # Errors
+    ///
+    /// After the handler has returned.
+    pub fn put(&self, id: &E::Id, entity: E) -> Result<()> {
+        let key = Self::key(id);
+        let expires_at = entity.retention().map(|keep| self.scope.now() + keep);
+        for row in entity.rows(&key.id) {
+            self.scope.put_row(row.view, row.key, Some(row.row))?;
+        }
+        self.scope.write(Write {
+            key: key.clone(),
+            body: Some(encode(&entity)),
+            due_at: None,
+            expires_at,
+        })?;
+        self.scope.remember(&key, Some(entity))
+    }
+
+    /// Removes the entity; its rows in views remain until [`crate::Rows::remove`].
+    ///
+    /// # Errors
+    ///
+    /// After the handler has returned.
+    pub fn remove(&self, id: &E::Id) -> Result<()> {
+        let key = Self::key(id);
+        self.scope.write(Write {
+            key: key.clone(),
+            body: None,
+            due_at: None,
+            expires_at: None,
+        })?;
+        self.scope.remember(&key, None::<E>)
+    }
+
+    /// Reads, changes and puts the entity.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn update(&self, id: &E::Id, change: impl FnOnce(Option<E>) -> E) -> Result<E> {
+        let entity = change(self.get(id).await?);
+        self.put(id, entity.clone())?;
+        Ok(entity)
+    }
+}
+
+/// Values that have at most one owner: an e-mail address, say. Uniqueness is never decided by a query.
+pub struct Claims {
+    scope: Scope,
+}
+
+impl<S> Extract<Scope, S> for Claims {
+    fn extract(scope: &Scope, _state: &S) -> Result<Self> {
+        Ok(Self {
+            scope: scope.clone(),
+        })
+    }
+}
+
+impl Claims {
+    fn key(kind: &'static str, value: &str) -> Key {
+        Key::new(Name::intern(&format!("claim.{kind}")), value)
+    }
+
+    /// Who holds the value.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn owner(&self, kind: &'static str, value: &str) -> Result<Option<String>> {
+        let key = Self::key(kind, value);
+        if let Some(owner) = self.scope.state::<Option<String>>(&key)? {
+            return Ok(owner);
+        }
+        self.scope
+            .load(&key)
+            .await?
+            .body
+            .map(|body| decode(&body))
+            .transpose()
+    }
+
+    /// Claims the value for `owner`; `false` when another holds it.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn claim(&self, kind: &'static str, value: &str, owner: &str) -> Result<bool> {
+        if let Some(holder) = self.owner(kind, value).await? {
+            return Ok(holder == owner);
+        }
+        let key = Self::key(kind, value);
+        self.scope.write(Write {
+            key: key.clone(),
+            body: Some(encode(owner)),
+            due_at: None,
+            expires_at: None,
+        })?;
+        self.scope.remember(&key, Some(owner.to_owned()))?;
+        Ok(true)
+    }
+
+    /// Gives the value free.
+    ///
+    /// # Errors
+    ///
+    /// After the handler has returned.
+    pub fn release(&self, kind: &'static str, value: &str) -> Result<()> {
+        let key = Self::key(kind, value);
+        self.scope.write(Write {
+            key: key.clone(),
+            body: None,
+            due_at: None,
+            expires_at: None,
+        })?;
+        self.scope.remember(&key, None::<String>)
+    }
+}

@@ -1,0 +1,164 @@
+//! A handler is an async function: its first argument is the message, the others are extractors.
+//!
+//! Two traits on purpose. [`Handler`] says only "an async function", so that policies such as
+//! [`Handler::retry`] exist on every one; [`MessageHandler`] says "its parts fit here", so that rustc
+//! names the argument that does not.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use wingbeat_core::{Envelope, Kind, Message, Result};
+
+use crate::effects::{Effects, HandlerOutput};
+use crate::extract::{Arguments, ExtractAll};
+use crate::{Policy, Retry, Scope, decode};
+
+/// An async function of one to eight arguments.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an async function with one to eight arguments",
+    note = "write `async fn`, take owned arguments and return a `Result`"
+)]
+pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
+    /// What it returns.
+    type Output: Send;
+    /// Its future.
+    type Future: Future<Output = Self::Output> + 'static;
+
+    /// Calls it.
+    fn call(&self, args: Args) -> Self::Future;
+
+    /// How its messages are handled.
+    fn policy(&self) -> Policy {
+        Policy::default()
+    }
+
+    /// The same handler with this retry policy.
+    fn retry(self, retry: Retry) -> Configured<Self>
+    where
+        Self: Handler<Args>,
+    {
+        let policy = Policy {
+            retry,
+            ..self.policy()
+        };
+        Configured {
+            handler: self,
+            policy,
+        }
+    }
+
+    /// The same handler, at most `concurrency` at once.
+    fn concurrency(self, concurrency: usize) -> Configured<Self> {
+        let policy = Policy {
+            concurrency,
+            ..self.policy()
+        };
+        Configured {
+            handler: self,
+            policy,
+        }
+    }
+
+    /// The same handler under another subscription name than its message's.
+    fn named(self, name: &'static str) -> Configured<Self> {
+        let policy = Policy {
+            name: Some(name),
+            ..self.policy()
+        };
+        Configured {
+            handler: self,
+            policy,
+        }
+    }
+}
+
+/// A handler with a policy of its own.
+#[derive(Clone)]
+pub struct Configured<H> {
+    handler: H,
+    policy: Policy,
+}
+
+#[diagnostic::do_not_recommend]
+impl<H: Handler<Args>, Args> Handler<Args> for Configured<H> {
+    type Output = H::Output;
+    type Future = H::Future;
+
+    fn call(&self, args: Args) -> H::Future {
+        self.handler.call(args)
+    }
+
+    fn policy(&self) -> Policy {
+        self.policy.clone()
+    }
+}
+
+macro_rules! functions {
+    ($first:ident $($rest:ident)*) => {
+        impl<Fun, Fut, $first, $($rest),*> Handler<($first, $($rest,)*)> for Fun
+        where
+            Fun: Fn($first, $($rest),*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future + 'static,
+            Fut::Output: Send,
+        {
+            type Output = Fut::Output;
+            type Future = Fut;
+
+            #[allow(non_snake_case, reason = "one variable a type parameter")]
+            fn call(&self, ($first, $($rest,)*): ($first, $($rest,)*)) -> Fut {
+                self($first, $($rest),*)
+            }
+        }
+    };
+}
+functions!(A);
+functions!(A B);
+functions!(A B C);
+functions!(A B C D);
+functions!(A B C D E);
+functions!(A B C D E F);
+functions!(A B C D E F G);
+functions!(A B C D E F G H);
+
+/// From a message to what its handler asked for, recorded in the scope. All handlers look like this inside.
+pub(crate) type Run = Arc<dyn Fn(Scope, Envelope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// A handler that may be registered with [`crate::Service::on`].
+pub trait MessageHandler<Args, S>: Handler<Args> {
+    /// The subscribed message's wire type.
+    fn message(&self) -> (&'static str, Kind);
+    /// The handler, erased.
+    fn erase(self, state: S) -> Erased;
+}
+
+/// See [`MessageHandler::erase`].
+pub struct Erased(pub(crate) Run);
+
+impl<H, Args, S> MessageHandler<Args, S> for H
+where
+    H: Handler<Args>,
+    Args: Arguments + 'static,
+    Args::First: Message,
+    Args::Rest: ExtractAll<Scope, S>,
+    H::Output: HandlerOutput,
+    H::Future: Send,
+    S: Clone + Send + Sync + 'static,
+{
+    fn message(&self) -> (&'static str, Kind) {
+        (Args::First::NAME, Args::First::KIND)
+    }
+
+    fn erase(self, state: S) -> Erased {
+        Erased(Arc::new(move |scope, envelope| {
+            let prepared = decode::<Args::First>(&envelope.body).and_then(|message| {
+                let rest = Args::Rest::extract_all(&scope, &state)?;
+                Ok(self.call(Args::join(message, rest)))
+            });
+            Box::pin(async move {
+                let mut effects = Effects::new();
+                prepared?.await.record(&mut effects)?;
+                scope.record(effects)
+            })
+        }))
+    }
+}

@@ -1,0 +1,14 @@
+//! HTTP in front of services: writes go through the unit of work, problems are RFC 9457.
+
+mod command;
+mod problem;
+mod reply;
+mod request;
+mod server;
+pub mod session;
+
+pub use command::{command, delete, post, put};
+pub use problem::{FieldError, Problem};
+pub use reply::{IntoReply, Reply, ReplyBody, accepted, created, no_content, ok};
+pub use request::{Caller, IdempotencyKey, Json, Path, Query, RequestInfo};
+pub use server::{BODY_MAX, serve};

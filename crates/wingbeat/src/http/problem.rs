@@ -1,0 +1,142 @@
+//! Errors as `application/problem+json` (RFC 9457).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use wingbeat_core::{Class, Error};
+
+/// What is wrong, for a client to read.
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem {
+    /// A URI reference for the kind of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// This occurrence in words.
+    pub detail: String,
+    /// A stable, machine-readable name.
+    pub code: String,
+    /// The trace to look for.
+    pub trace_id: String,
+    /// Which fields are wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// Seconds after which to try again.
+    #[serde(skip)]
+    pub retry_after: Option<u64>,
+    /// Methods allowed instead (405).
+    #[serde(skip)]
+    pub allow: Option<String>,
+}
+
+/// One wrong field.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub struct FieldError {
+    /// A JSON pointer (RFC 6901).
+    pub pointer: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem.
+    pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
+        let title = StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason());
+        Self {
+            kind: format!("urn:wingbeat:problem:{code}"),
+            title: title.unwrap_or("Error").into(),
+            status,
+            detail: detail.into(),
+            code: code.into(),
+            trace_id: String::new(),
+            errors: Vec::new(),
+            retry_after: matches!(status, 429 | 503).then_some(1),
+            allow: None,
+        }
+    }
+
+    /// 404: there is no such thing, or it is somebody else's.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(404, "not_found", "there is no such thing")
+    }
+
+    /// 422 for one field.
+    pub fn invalid(pointer: &str, message: impl Into<String>) -> Self {
+        Self::fields(vec![FieldError {
+            pointer: pointer.into(),
+            message: message.into(),
+        }])
+    }
+
+    /// 422 for several fields.
+    #[must_use]
+    pub fn fields(errors: Vec<FieldError>) -> Self {
+        let detail = errors.first().map_or_else(String::new, |first| {
+            format!("{}: {}", first.pointer, first.message)
+        });
+        Self {
+            errors,
+            ..Self::new(422, "invalid", detail)
+        }
+    }
+
+    /// The same problem, to be tried again after so many seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = match error.code() {
+            "unauthenticated" => 401,
+            "forbidden" | "cross_site" => 403,
+            "idempotency_key_missing" | "idempotency_key_malformed" | "malformed" => 400,
+            "idempotency_key_reused" | "invalid" => 422,
+            _ if error.class() == Class::Retry => 503,
+            _ => 500,
+        };
+        if status < 500 {
+            return Self::new(status, error.code(), error.to_string());
+        }
+        tracing::error!(code = error.code(), "a request failed: {error}");
+        if status == 503 {
+            return Self::new(503, error.code(), "not available at the moment; try again");
+        }
+        Self::new(500, "internal", "something went wrong on our side")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).expect("strings and numbers always encode");
+        let mut response = (
+            status,
+            [(header::CONTENT_TYPE, "application/problem+json")],
+            body,
+        )
+            .into_response();
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self
+            .allow
+            .as_deref()
+            .and_then(|allow| HeaderValue::from_str(allow).ok())
+        {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        response
+    }
+}

@@ -1,0 +1,204 @@
+//! What routes and commands take from a request.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use wingbeat_core::{Error, Result};
+
+use super::session::{Session, SessionState};
+use super::{FieldError, Problem};
+use crate::{Extract, Scope};
+
+/// What a command's extractors know of the request.
+pub struct RequestInfo {
+    /// The headers.
+    pub headers: HeaderMap,
+    /// Method and route, for idempotency keys.
+    pub route: String,
+    /// The whole body.
+    pub body: Bytes,
+    pub(crate) session: SessionState,
+}
+
+/// A JSON body. Malformed 400, wrong or unknown fields 422, no JSON type 415.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default();
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        if kind != "application/json" && !kind.ends_with("+json") {
+            return Err(Problem::new(
+                415,
+                "unsupported_media_type",
+                "send `Content-Type: application/json`",
+            ));
+        }
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|_| Problem::new(413, "body_too_large", "the body is larger than 64 KiB"))?;
+        parse(&body).map(Self)
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer = pointer(error.path());
+        let why = error.into_inner();
+        match why.classify() {
+            serde_json::error::Category::Data => Problem::fields(vec![FieldError {
+                pointer,
+                message: shorten(&why.to_string()),
+            }]),
+            _ => Problem::new(400, "malformed_json", shorten(&why.to_string())),
+        }
+    })?;
+    json.end()
+        .map_err(|why| Problem::new(400, "malformed_json", shorten(&why.to_string())))?;
+    Ok(parsed)
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => format!("/{variant}"),
+            Segment::Unknown => String::new(),
+        })
+        .collect()
+}
+
+/// A path parameter. One that does not parse is an unknown thing: 404.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(value)| Self(value))
+            .map_err(|_| Problem::not_found())
+    }
+}
+
+/// Query parameters. Ones that do not parse, or are unknown where the type denies it: 422.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|why| Problem::invalid("", shorten(&why.to_string())))
+    }
+}
+
+/// The signed-in caller. Without one 401; with the sessions' cache away 503.
+#[derive(Clone, Debug)]
+pub struct Caller(pub Session);
+
+impl Caller {
+    pub(crate) fn of(state: Option<&SessionState>) -> Result<Self> {
+        match state {
+            Some(SessionState::SignedIn(session)) => Ok(Self(session.clone())),
+            Some(SessionState::CrossSite) => Err(Error::reject(
+                "cross_site",
+                "this write came from another site",
+            )),
+            Some(SessionState::Away) => Err(Error::retry(
+                "sessions_unavailable",
+                "sessions are not available",
+            )),
+            Some(SessionState::Nobody) | None => {
+                Err(Error::reject("unauthenticated", "sign in first"))
+            }
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        Ok(Self::of(parts.extensions.get::<SessionState>())?)
+    }
+}
+
+impl<S> Extract<Scope, S> for Caller {
+    fn extract(scope: &Scope, _state: &S) -> Result<Self> {
+        Self::of(scope.request().map(|request| &request.session))
+    }
+}
+
+/// The request's `Idempotency-Key`, required: the answer is kept with the unit and repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(pub String);
+
+impl IdempotencyKey {
+    fn parse(headers: &HeaderMap) -> Result<Option<Self>> {
+        let Some(value) = headers.get("idempotency-key") else {
+            return Ok(None);
+        };
+        let bytes = value.as_bytes();
+        let visible = bytes.iter().all(|byte| (0x21..=0x7e).contains(byte));
+        if !visible || bytes.is_empty() || bytes.len() > 255 {
+            return Err(Error::reject(
+                "idempotency_key_malformed",
+                "Idempotency-Key is 1 to 255 visible ASCII characters",
+            ));
+        }
+        Ok(Some(Self(String::from_utf8_lossy(bytes).into_owned())))
+    }
+}
+
+impl<S> Extract<Scope, S> for Option<IdempotencyKey> {
+    fn extract(scope: &Scope, _state: &S) -> Result<Self> {
+        let Some(request) = scope.request() else {
+            return Ok(None);
+        };
+        let key = IdempotencyKey::parse(&request.headers)?;
+        if let Some(key) = &key {
+            scope.keep_reply_under(key.clone());
+        }
+        Ok(key)
+    }
+}
+
+impl<S> Extract<Scope, S> for IdempotencyKey {
+    fn extract(scope: &Scope, state: &S) -> Result<Self> {
+        <Option<Self> as Extract<Scope, S>>::extract(scope, state)?
+            .ok_or_else(|| Error::reject("idempotency_key_missing", "send an Idempotency-Key"))
+    }
+}
+
+/// Runs where there is no request too (a stub in a test): the header map is then empty.
+impl<S> Extract<Scope, S> for HeaderMap {
+    fn extract(scope: &Scope, _state: &S) -> Result<Self> {
+        Ok(scope
+            .request()
+            .map(|request| request.headers.clone())
+            .unwrap_or_default())
+    }
+}

@@ -1,0 +1,62 @@
+//! The listening side: connections with limits, and an end that lets requests finish.
+
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
+
+/// The largest body that is read.
+pub const BODY_MAX: usize = 64 << 10;
+/// The largest head that is read.
+const HEAD_MAX: usize = 16 << 10;
+/// A head that is not finished by then is cut off.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long open requests may go on once the end has come.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// Serves until `end` resolves, then lets open requests finish. The peer's address is an extension
+/// (`axum::extract::ConnectInfo<SocketAddr>`) of every request.
+#[allow(clippy::disallowed_methods, reason = "the adapter for real sockets")]
+pub async fn serve(listener: TcpListener, routes: Router, end: impl Future<Output = ()> + Send) {
+    let graceful = GracefulShutdown::new();
+    let mut end = std::pin::pin!(end);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut end => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, peer)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(20)).await; // Out of descriptors: let some close.
+            continue;
+        };
+        drop(stream.set_nodelay(true));
+        let service = routes.clone().map_request(
+            move |mut request: hyper::Request<hyper::body::Incoming>| {
+                request
+                    .extensions_mut()
+                    .insert(axum::extract::ConnectInfo(peer));
+                request.map(axum::body::Body::new)
+            },
+        );
+        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_MAX.max(16 << 10));
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            drop(connection.await);
+        });
+    }
+    drop(tokio::time::timeout(FINISH, graceful.shutdown()).await);
+}

@@ -1,0 +1,244 @@
+//! Sessions in the shared cache, so that any service knows the caller without asking another.
+//!
+//! A session lives under `session:<sha256 of the token>`: 30 minutes after its last use, and 24 hours
+//! at most. The token itself is kept nowhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+use wingbeat_core::cache::Durability;
+use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::{Cache, Result, Timestamp};
+
+use crate::{decode, encode};
+
+/// The cookie's name.
+pub const COOKIE: &str = "wingbeat_session";
+/// Unused for so long, a session ends.
+pub const IDLE: Duration = Duration::from_secs(30 * 60);
+/// A session's longest life.
+pub const LIFE: Duration = Duration::from_secs(24 * 3600);
+/// A session that was used is prolonged at most this often, to spare the cache.
+const PROLONG_AFTER: Duration = Duration::from_secs(60);
+
+/// A signed-in user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Who.
+    pub user_id: Uuid,
+    /// The name to greet with.
+    pub name: String,
+    /// May use `/admin`.
+    pub admin: bool,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Last prolonged.
+    pub seen_at: Timestamp,
+    /// The version of the user's cart that this session has been shown.
+    #[serde(default)]
+    pub cart_version: u64,
+    /// SHA-256 of the token: the session's place in the cache.
+    pub digest: String,
+}
+
+/// What the request says about its caller.
+#[derive(Clone, Debug)]
+pub enum SessionState {
+    /// No session, or one that has ended.
+    Nobody,
+    /// A session.
+    SignedIn(Session),
+    /// A write with a cookie, from another site.
+    CrossSite,
+    /// The cache cannot be asked.
+    Away,
+}
+
+/// Starts, finds and ends sessions.
+#[derive(Clone)]
+pub struct Sessions {
+    cache: Arc<dyn Cache>,
+    runtime: SharedRuntime,
+}
+
+impl Sessions {
+    /// Sessions in this cache.
+    #[must_use]
+    pub fn new(cache: Arc<dyn Cache>, runtime: SharedRuntime) -> Self {
+        Self { cache, runtime }
+    }
+
+    /// Starts a session; the token is returned once and kept nowhere.
+    ///
+    /// # Errors
+    ///
+    /// The cache's, here and below.
+    pub async fn start(&self, user_id: Uuid, name: &str, admin: bool) -> Result<(String, Session)> {
+        let mut secret = [0_u8; 32];
+        self.runtime.fill_secret(&mut secret);
+        let token = hex::encode(secret);
+        let now = self.runtime.now();
+        let digest = digest(&token);
+        let session = Session {
+            user_id,
+            name: name.into(),
+            admin,
+            created_at: now,
+            seen_at: now,
+            cart_version: 0,
+            digest,
+        };
+        self.cache
+            .put(
+                &of_user(user_id, &session.digest),
+                encode(&()),
+                LIFE,
+                Durability::Restart,
+            )
+            .await?;
+        self.save(&session).await?;
+        Ok((token, session))
+    }
+
+    /// Stores a changed session.
+    ///
+    /// # Errors
+    ///
+    /// The cache's.
+    pub async fn save(&self, session: &Session) -> Result<()> {
+        let left = (session.created_at + LIFE).since(self.runtime.now());
+        let ttl = IDLE.min(left);
+        if ttl.is_zero() {
+            return self.end(session).await;
+        }
+        self.cache
+            .put(
+                &key(&session.digest),
+                encode(session),
+                ttl,
+                Durability::Restart,
+            )
+            .await
+    }
+
+    /// The session of a token, prolonged.
+    ///
+    /// # Errors
+    ///
+    /// The cache's.
+    pub async fn find(&self, token: &str) -> Result<Option<Session>> {
+        let Some(body) = self.cache.get(&key(&digest(token))).await? else {
+            return Ok(None);
+        };
+        let Ok(mut session) = decode::<Session>(&body) else {
+            return Ok(None);
+        };
+        let now = self.runtime.now();
+        if now.since(session.created_at) >= LIFE {
+            return Ok(None);
+        }
+        if now.since(session.seen_at) >= PROLONG_AFTER {
+            session.seen_at = now;
+            self.save(&session).await?;
+        }
+        Ok(Some(session))
+    }
+
+    /// Whether the session has not ended since (for streams).
+    ///
+    /// # Errors
+    ///
+    /// The cache's.
+    pub async fn is_alive(&self, session: &Session) -> Result<bool> {
+        Ok(self.cache.get(&key(&session.digest)).await?.is_some())
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    ///
+    /// The cache's.
+    pub async fn end(&self, session: &Session) -> Result<()> {
+        self.cache.remove(&key(&session.digest)).await?;
+        self.cache
+            .remove(&of_user(session.user_id, &session.digest))
+            .await
+    }
+}
+
+fn key(digest: &str) -> String {
+    format!("session:{digest}")
+}
+
+fn of_user(user: Uuid, digest: &str) -> String {
+    format!("sessions-of:{user}:{digest}")
+}
+
+fn digest(token: &str) -> String {
+    hex::encode(Sha256::digest(token))
+}
+
+/// The token of a request: a bearer token wins over the cookie. `true` when it is the cookie.
+fn token(headers: &HeaderMap) -> Option<(String, bool)> {
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    if let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
+        return Some((token.trim().to_owned(), false));
+    }
+    let cookies = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .find(|(name, _)| *name == COOKIE || *name == "__Host-wingbeat_session")
+        .map(|(_, token)| (token.to_owned(), true))
+}
+
+/// A browser's own page, or no browser at all: `Sec-Fetch-Site`, else `Origin` against `Host`.
+fn same_site(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) == text("host"),
+        (None, None) => false,
+    }
+}
+
+/// Middleware: finds the session once, for all extractors behind it.
+pub async fn identify(
+    axum::extract::State(sessions): axum::extract::State<Sessions>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let state = match token(request.headers()) {
+        None => SessionState::Nobody,
+        Some((_, true)) if is_write(request.method()) && !same_site(request.headers()) => {
+            SessionState::CrossSite
+        }
+        Some((token, _)) => match sessions.find(&token).await {
+            Ok(Some(session)) => SessionState::SignedIn(session),
+            Ok(None) => SessionState::Nobody,
+            Err(why) => {
+                tracing::warn!("sessions cannot be read: {why}");
+                SessionState::Away
+            }
+        },
+    };
+    request.extensions_mut().insert(state);
+    next.run(request).await
+}
+
+fn is_write(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}

@@ -1,0 +1,343 @@
+//! Sagas: processes over several services, as pure steps from an input to effects.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+use wingbeat_core::unit::Write;
+use wingbeat_core::{CorrelationId, Envelope, Error, Key, Kind, Message, Name, Result};
+
+use crate::effects::{CommandMessage, Effects, EventMessage};
+use crate::scope::text;
+use crate::{Aggregate, Call, Either, Entity, Repo, Scope, Table, decode, encode};
+
+/// Where timers wait.
+pub(crate) const TIMERS: Name = Name::new("wb.timer");
+
+/// A process that waits for messages of several services and decides what comes next. Pure: no I/O.
+pub trait Saga: Serialize + DeserializeOwned + Default + Send + 'static {
+    /// The saga's name: of its queue and its table.
+    const NAME: &'static str;
+    /// What it reacts to: derive `SagaInput` on an enum with one variant a message.
+    type Input: SagaInput;
+
+    /// Takes one input of a running saga.
+    fn step(&mut self, input: Self::Input, effects: &mut SagaEffects<Self::Input>);
+
+    /// Answers an input that comes before the start or after the end. Never silent by accident: required.
+    fn late(&mut self, when: Late, input: Self::Input, effects: &mut SagaEffects<Self::Input>);
+}
+
+/// Why an input is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// The saga has not started.
+    NotStarted,
+    /// It has ended.
+    Ended,
+}
+
+/// The inputs of a saga. Derive it.
+pub trait SagaInput: Sized + Send + 'static {
+    /// One row a variant.
+    const ROWS: &'static [SagaRow<Self>];
+}
+
+/// A message that a saga takes.
+pub struct SagaRow<I> {
+    /// The wire type.
+    pub message: &'static str,
+    /// Event or command.
+    pub kind: Kind,
+    /// It starts the saga.
+    pub starts: bool,
+    /// It is one of the saga's own timers and comes from no queue.
+    pub timer: bool,
+    /// Decodes a body into the saga's key and the input.
+    pub decode: fn(&[u8]) -> Result<(String, I)>,
+}
+
+/// The input has a variant for `M`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no variant for `{M}`",
+    label = "`{M}` would come back to nobody",
+    note = "add a variant `Variant({M})` to `{Self}`"
+)]
+pub trait Accepts<M> {}
+
+/// The input has a variant for `M`, marked `#[saga(timer)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no timer variant for `{M}`",
+    note = "add a variant `#[saga(timer)] Variant({M})` to `{Self}`"
+)]
+pub trait AcceptsTimer<M> {}
+
+/// All messages of this outcome are taken by the input `I`.
+pub trait Answers<I> {}
+
+impl<I, L: Answers<I>, R: Answers<I>> Answers<I> for Either<L, R> {}
+
+type Change = Box<dyn FnOnce(Scope) -> BoxFuture<'static, Result<()>> + Send>;
+
+/// What a step asks for.
+pub struct SagaEffects<I> {
+    effects: Effects,
+    timers: Vec<(&'static str, Duration, Box<RawValue>)>,
+    cancelled: Vec<&'static str>,
+    changes: Vec<Change>,
+    ended: bool,
+    of: PhantomData<fn() -> I>,
+}
+
+impl<I> Default for SagaEffects<I> {
+    fn default() -> Self {
+        Self {
+            effects: Effects::new(),
+            timers: Vec::new(),
+            cancelled: Vec::new(),
+            changes: Vec::new(),
+            ended: false,
+            of: PhantomData,
+        }
+    }
+}
+
+impl<I> SagaEffects<I> {
+    /// Publishes an event.
+    pub fn publish<E: EventMessage>(&mut self, event: &E) -> &mut Self {
+        self.effects.publish(event);
+        self
+    }
+
+    /// Sends a command.
+    pub fn send<C: CommandMessage>(&mut self, command: &C) -> &mut Self {
+        self.effects.send(command);
+        self
+    }
+
+    /// Sends a command under an operation id, which a resend keeps.
+    pub fn send_as<C: CommandMessage>(
+        &mut self,
+        operation: impl Into<String>,
+        command: &C,
+    ) -> &mut Self {
+        self.effects.send_as(operation, command);
+        self
+    }
+
+    /// Makes an outside call whose outcome this saga takes.
+    pub fn call<C: Call>(&mut self, call: &C) -> &mut Self
+    where
+        C::Outcome: Answers<I>,
+    {
+        self.effects.call(call);
+        self
+    }
+
+    /// Sets a timer; one of the same message that is pending is replaced.
+    pub fn after<T: Message>(&mut self, delay: Duration, timer: &T) -> &mut Self
+    where
+        I: AcceptsTimer<T>,
+    {
+        self.timers.retain(|(name, ..)| *name != T::NAME);
+        self.timers.push((T::NAME, delay, text(&encode(timer))));
+        self
+    }
+
+    /// Cancels a pending timer.
+    pub fn cancel<T: Message>(&mut self) -> &mut Self
+    where
+        I: AcceptsTimer<T>,
+    {
+        self.timers.retain(|(name, ..)| *name != T::NAME);
+        self.cancelled.push(T::NAME);
+        self
+    }
+
+    /// Executes a command on one of the service's own aggregates, in the same unit. A refusal rejects
+    /// the input: the saga must only ask what cannot be refused in its state.
+    pub fn execute<A: Aggregate<Command: Send, Error: std::fmt::Debug>>(
+        &mut self,
+        id: A::Id,
+        command: A::Command,
+    ) -> &mut Self
+    where
+        A::Id: 'static,
+        A::Command: 'static,
+    {
+        self.changes.push(Box::new(move |scope| {
+            Box::pin(async move {
+                match Repo::<A>::in_scope(&scope).execute(&id, command).await? {
+                    Ok(_) => Ok(()),
+                    Err(refusal) => Err(Error::reject(
+                        "refused",
+                        format!("{} refused its saga: {refusal:?}", A::NAME),
+                    )),
+                }
+            })
+        }));
+        self
+    }
+
+    /// Changes one of the service's own entities, in the same unit.
+    pub fn update<E: Entity>(
+        &mut self,
+        id: E::Id,
+        change: impl FnOnce(Option<E>) -> E + Send + 'static,
+    ) -> &mut Self
+    where
+        E::Id: 'static,
+    {
+        self.changes.push(Box::new(move |scope| {
+            Box::pin(async move {
+                let table = <Table<E> as crate::Extract<Scope, ()>>::extract(&scope, &())?;
+                table.update(&id, change).await.map(drop)
+            })
+        }));
+        self
+    }
+
+    /// Ends the saga: its timers are cancelled, and what comes from now on is late.
+    pub fn end(&mut self) -> &mut Self {
+        self.ended = true;
+        self
+    }
+}
+
+/// A saga as it is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "S: Serialize + DeserializeOwned")]
+pub struct SagaRecord<S> {
+    /// It takes no more steps.
+    pub ended: bool,
+    /// Names of the pending timers.
+    pub timers: Vec<String>,
+    /// Since when it has not changed.
+    pub updated_at: wingbeat_core::Timestamp,
+    /// The saga's own state.
+    pub state: S,
+}
+
+/// A timer that waits in the store.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TimerRecord {
+    pub(crate) id: Uuid,
+    pub(crate) queue: String,
+    pub(crate) message: String,
+    pub(crate) key: String,
+    pub(crate) correlation: CorrelationId,
+    pub(crate) body: Box<RawValue>,
+}
+
+/// The table in which sagas of this name are kept.
+#[must_use]
+pub fn table(name: &str) -> Name {
+    Name::intern(&format!("saga.{name}"))
+}
+
+/// Handles one input: load, step, record. The same for every saga.
+pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Name) -> Result<()> {
+    let row = row_of::<S>(&envelope.kind)?;
+    let (id, input) = (row.decode)(&envelope.body)?;
+    let key = Key::new(table(S::NAME), id.clone());
+    let stored: Option<SagaRecord<S>> = scope
+        .load(&key)
+        .await?
+        .body
+        .map(|body| decode(&body))
+        .transpose()?;
+    let existed = stored.is_some();
+    let mut record = stored.unwrap_or_else(|| SagaRecord {
+        ended: false,
+        timers: Vec::new(),
+        updated_at: scope.now(),
+        state: S::default(),
+    });
+    let mut effects = SagaEffects::default();
+    record
+        .timers
+        .retain(|timer| !(row.timer && timer == row.message));
+    match (existed, record.ended, row.starts) {
+        (false, _, false) => record.state.late(Late::NotStarted, input, &mut effects),
+        (_, true, _) => record.state.late(Late::Ended, input, &mut effects),
+        _ => record.state.step(input, &mut effects),
+    }
+    let keep = existed || row.starts;
+    carry_out(&scope, &id, queue, &mut record, effects).await?;
+    if keep {
+        record.updated_at = scope.now();
+        scope.write(Write {
+            key,
+            body: Some(encode(&record)),
+            due_at: None,
+            expires_at: None,
+        })?;
+    }
+    Ok(())
+}
+
+fn row_of<S: Saga>(kind: &str) -> Result<&'static SagaRow<S::Input>> {
+    S::Input::ROWS
+        .iter()
+        .find(|row| row.message == kind)
+        .ok_or_else(|| {
+            Error::reject(
+                "unknown_type",
+                format!("the saga {} does not take {kind}", S::NAME),
+            )
+        })
+}
+
+async fn carry_out<S: Saga>(
+    scope: &Scope,
+    id: &str,
+    queue: Name,
+    record: &mut SagaRecord<S>,
+    effects: SagaEffects<S::Input>,
+) -> Result<()> {
+    for change in effects.changes {
+        change(scope.clone()).await?;
+    }
+    record.ended |= effects.ended;
+    let mut cancelled: Vec<String> = effects.cancelled.into_iter().map(str::to_owned).collect();
+    if record.ended {
+        cancelled.append(&mut record.timers);
+    }
+    for name in cancelled {
+        record.timers.retain(|timer| *timer != name);
+        scope.write(Write {
+            key: timer_key(queue, id, &name),
+            body: None,
+            due_at: None,
+            expires_at: None,
+        })?;
+    }
+    let timers = if record.ended {
+        Vec::new()
+    } else {
+        effects.timers
+    };
+    for (name, delay, body) in timers {
+        let timer = TimerRecord {
+            id: Uuid::nil(),
+            queue: queue.to_string(),
+            message: name.into(),
+            key: id.into(),
+            correlation: CorrelationId(Uuid::nil()),
+            body,
+        };
+        scope.set_timer(timer_key(queue, id, name), delay, timer)?;
+        if !record.timers.iter().any(|timer| timer == name) {
+            record.timers.push(name.into());
+        }
+    }
+    scope.record(effects.effects)
+}
+
+fn timer_key(queue: Name, id: &str, message: &str) -> Key {
+    Key::new(TIMERS, format!("{queue}/{id}/{message}"))
+}

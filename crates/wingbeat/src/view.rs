@@ -1,0 +1,225 @@
+//! Views: rows to be read by key, by range of an index column, or by part of a text.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wingbeat_core::store::{Position, Query, Select};
+use wingbeat_core::unit::Row;
+use wingbeat_core::{CorrelationId, Key, Name, Result};
+
+use crate::aggregate::Snapshot;
+use crate::scope::{Entry, ServiceContext};
+use crate::{Aggregate, Entity, Extract, Scope, decode, encode};
+
+/// A row's type.
+pub trait View: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The view's name; stored.
+    const NAME: &'static str;
+
+    /// Index columns and their values. Ranges compare the bytes of the values.
+    fn columns(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// The stored form.
+    fn to_row(&self) -> Row {
+        let columns = self
+            .columns()
+            .into_iter()
+            .map(|(column, value)| (Name::new(column), value))
+            .collect();
+        Row {
+            columns,
+            body: encode(self),
+        }
+    }
+}
+
+/// Rows of one view, through this unit of work. Writing is blind: decide on entities, show with rows.
+pub struct Rows<V> {
+    scope: Scope,
+    of: PhantomData<fn() -> V>,
+}
+
+impl<V: View, S> Extract<Scope, S> for Rows<V> {
+    fn extract(scope: &Scope, _state: &S) -> Result<Self> {
+        Ok(Self {
+            scope: scope.clone(),
+            of: PhantomData,
+        })
+    }
+}
+
+impl<V: View> Rows<V> {
+    /// Puts a row.
+    ///
+    /// # Errors
+    ///
+    /// After the handler has returned.
+    pub fn put(&self, key: impl Into<String>, row: &V) -> Result<()> {
+        self.scope
+            .put_row(Name::new(V::NAME), key.into(), Some(row.to_row()))
+    }
+
+    /// Removes a row.
+    ///
+    /// # Errors
+    ///
+    /// After the handler has returned.
+    pub fn remove(&self, key: impl Into<String>) -> Result<()> {
+        self.scope.put_row(Name::new(V::NAME), key.into(), None)
+    }
+}
+
+/// Reads a service's own data outside a unit of work: what screens and audits need.
+#[derive(Clone)]
+pub struct Reads {
+    service: Arc<ServiceContext>,
+}
+
+/// Some rows of a view, and where the next page starts.
+pub struct Listed<V> {
+    /// Keys and rows.
+    pub rows: Vec<(String, V)>,
+    /// `None` on the last page.
+    pub next: Option<Position>,
+}
+
+impl Reads {
+    pub(crate) fn new(service: Arc<ServiceContext>) -> Self {
+        Self { service }
+    }
+
+    /// The service's ports.
+    #[must_use]
+    pub fn service(&self) -> &Arc<ServiceContext> {
+        &self.service
+    }
+
+    /// A row by key.
+    ///
+    /// # Errors
+    ///
+    /// The store's, here and below.
+    pub async fn row<V: View>(&self, key: &str) -> Result<Option<V>> {
+        let row = self.service.store.row(Name::new(V::NAME), key).await?;
+        row.map(|row| decode(&row.body)).transpose()
+    }
+
+    /// Rows by range or part.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn rows<V: View>(
+        &self,
+        select: Select,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Listed<V>> {
+        let page = self
+            .service
+            .store
+            .rows(Query {
+                view: Name::new(V::NAME),
+                select,
+                after,
+                limit,
+            })
+            .await?;
+        let rows = page
+            .rows
+            .into_iter()
+            .map(|(key, row)| Ok((key, decode(&row.body)?)))
+            .collect::<Result<_>>()?;
+        Ok(Listed {
+            rows,
+            next: page.next,
+        })
+    }
+
+    /// An entity by id.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn entity<E: Entity>(&self, id: &E::Id) -> Result<Option<E>> {
+        let key = Key::new(Name::new(E::NAME), id.to_string());
+        self.service
+            .store
+            .load(&key)
+            .await?
+            .map(|record| decode(&record.body))
+            .transpose()
+    }
+
+    /// An aggregate by id.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn aggregate<A: Aggregate>(&self, id: &A::Id) -> Result<Option<A>> {
+        let key = Key::new(Name::new(A::NAME), id.to_string());
+        let Some(record) = self.service.store.load(&key).await? else {
+            return Ok(None);
+        };
+        Ok(Some(decode::<Snapshot<A>>(&record.body)?.state))
+    }
+
+    /// Entities in order of id, after `after`.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn entities<E: Entity>(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<(String, E)>> {
+        let records = self
+            .service
+            .store
+            .scan(Name::new(E::NAME), after, limit)
+            .await?;
+        records
+            .into_iter()
+            .map(|(id, record)| Ok((id, decode(&record.body)?)))
+            .collect()
+    }
+
+    /// Aggregates in order of id, after `after`.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn aggregates<A: Aggregate>(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<(String, A)>> {
+        let records = self
+            .service
+            .store
+            .scan(Name::new(A::NAME), after, limit)
+            .await?;
+        records
+            .into_iter()
+            .map(|(id, record)| Ok((id, decode::<Snapshot<A>>(&record.body)?.state)))
+            .collect()
+    }
+
+    /// What this service did in a story, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn story(&self, story: CorrelationId) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for body in self.service.store.journal(story).await? {
+            entries.extend(decode::<Vec<Entry>>(&body)?);
+        }
+        Ok(entries)
+    }
+}
