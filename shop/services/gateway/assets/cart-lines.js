@@ -18,11 +18,9 @@ export function startCartLines() {
 /** @param {import("./api.js").Cart | null} now */
 function draw(now) {
   const lines = now?.lines ?? [];
-  const count = lines.reduce((sum, line) => sum + line.quantity, 0);
   for (const part of all("[data-cart-some]")) part.hidden = !lines.length;
   for (const part of all("[data-cart-empty]")) part.hidden = lines.length > 0;
   for (const part of all("[data-cart-total]")) part.textContent = money(now?.total ?? eur(0));
-  for (const part of all("[data-cart-items]")) part.textContent = count === 1 ? "1 item" : `${count} items`;
   for (const place of all("[data-cart-lines]")) drawLines(place, lines);
 }
 
@@ -31,8 +29,7 @@ function drawLines(place, lines) {
   const list = el("ul", { class: "lines" }, ...lines.map((line) => drawLine(line)));
   place.replaceChildren(list);
   // The list was drawn anew: a keyboard user stays on the same control, or at least in the list.
-  const again = focused && (document.getElementById(focused) ?? one("input", list));
-  again?.focus();
+  if (focused) (document.getElementById(focused) ?? one("input", list) ?? one("#main")).focus();
 }
 
 /** @param {Line} line */

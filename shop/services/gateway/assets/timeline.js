@@ -36,9 +36,21 @@ export function stepTimes(items) {
   return times;
 }
 
+/** How many items each one brought about, itself included. @param {Item[]} items causes first */
+function sizes(items) {
+  const size = new Map();
+  for (const item of [...items].reverse()) {
+    size.set(item.id, (size.get(item.id) ?? 0) + 1);
+    const cause = item.causation_id;
+    if (cause !== item.id) size.set(cause, (size.get(cause) ?? 0) + size.get(item.id));
+  }
+  return size;
+}
+
 /**
- * Puts every item below its cause. A single effect continues its cause's line, so that only a fork
- * moves to the right.
+ * Puts every item below its cause. Where one thing brings about several, the longest branch goes on
+ * in its cause's column, last; the others stand before it, moved to the right. So the order's own
+ * story reads straight down, and what happened beside it pokes out.
  * @param {Item[]} items causes before effects
  * @returns {{item: Item, depth: number, cause?: Item}[]}
  */
@@ -51,15 +63,15 @@ export function tree(items) {
     if (!cause) roots.push(item);
     else effects.set(cause.id, [...(effects.get(cause.id) ?? []), item]);
   }
+  const size = sizes(items);
   const rows = [];
   const stack = roots.reverse().map((item) => ({ item, depth: 0 }));
   while (stack.length) {
     const row = stack.pop();
     rows.push(row);
-    const below = effects.get(row.item.id) ?? [];
+    const below = (effects.get(row.item.id) ?? []).sort((a, b) => size.get(b.id) - size.get(a.id));
     effects.delete(row.item.id);
-    const depth = below.length > 1 ? row.depth + 1 : row.depth;
-    for (const item of below.reverse()) stack.push({ item, depth, cause: row.item });
+    below.forEach((item, index) => stack.push({ item, depth: row.depth + (index > 0 ? 1 : 0), cause: row.item }));
   }
   return rows;
 }

@@ -3,6 +3,11 @@
 //! For work on pages, styles and modules, without a single service. Orders move by the clock; the
 //! test cards and the buttons of "Break it" do what they say, more or less.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a server for browsers lives by the real clock"
+)]
+
 #[path = "../tests/it/fake/mod.rs"]
 mod fake;
 

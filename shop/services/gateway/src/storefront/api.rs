@@ -56,6 +56,10 @@ impl Api {
     }
 
     /// Reads `path` (with its query) as the visitor who sent `visitor`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "pages are drawn for browsers, at the edge, where the simulation does not reach"
+    )]
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,

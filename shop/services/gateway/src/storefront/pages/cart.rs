@@ -30,7 +30,7 @@ const CARDS: [Card; 5] = [
     Card {
         token: "tok_slow",
         name: "Slow bank",
-        text: "Answers after two seconds.",
+        text: "Answers after 2 s.",
     },
     Card {
         token: "tok_flaky",

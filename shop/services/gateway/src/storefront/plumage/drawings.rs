@@ -139,11 +139,11 @@ fn chevron(y: f64, half: f64) -> String {
 fn eyes(canvas: &mut Canvas, palette: &Palette, dice: &mut Dice) {
     let [dark, middle, light] = palette.feathers;
     let foot = (dice.between(150.0, 250.0), 330.0);
-    for (ring, count, size) in [(300.0, 9, 40.0), (212.0, 7, 34.0), (128.0, 5, 27.0)] {
+    for (ring, count, size) in [(300.0, 9, 40.0), (212.0, 7, 34.0), (124.0, 5, 27.0)] {
         for index in 0..count {
             let angle = -80.0 + 160.0 * f64::from(index) / f64::from(count - 1);
             canvas.turned(foot, angle, |canvas| {
-                canvas.stroke(&format!("M0 0V-{ring:.1}"), middle, 3.0);
+                canvas.path(&vane(ring + size + 6.0, size + 5.0), palette.ground);
                 canvas.path(&vane(ring + size, size), middle);
                 canvas.circle(0.0, -ring + size * 0.25, size * 0.66, light);
                 canvas.circle(0.0, -ring + size * 0.32, size * 0.46, palette.flash);

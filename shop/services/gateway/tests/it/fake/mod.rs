@@ -5,6 +5,7 @@
 
 mod orders;
 mod seed;
+mod timeline;
 mod users;
 
 use std::{
@@ -84,7 +85,7 @@ impl Fake {
             )
             .route("/api/v1/orders", get(orders::list).post(orders::place))
             .route("/api/v1/orders/{id}", get(orders::one))
-            .route("/api/v1/orders/{id}/timeline", get(orders::timeline))
+            .route("/api/v1/orders/{id}/timeline", get(timeline::timeline))
             .route("/api/v1/orders/{id}/cancel", post(orders::cancel))
             .route("/api/v1/stream", get(orders::stream))
             .route("/dev/mailbox", get(mailbox))
@@ -116,6 +117,10 @@ impl Fake {
 }
 
 /// The time, as the API writes it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a fake for browsers lives by the real clock"
+)]
 pub(crate) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
