@@ -355,7 +355,6 @@ pub struct Running {
 
 impl Running {
     /// The routes of all services.
-    #[must_use]
     pub fn routes(&self) -> Router {
         self.routes.clone()
     }

@@ -97,15 +97,16 @@ impl<S> Extract<CallContext, S> for Http {
     }
 }
 
+type Attempt = Arc<dyn Fn(CallContext, &[u8]) -> BoxFuture<'static, Result<Effects>> + Send + Sync>;
+type GiveUp = Arc<dyn Fn(&[u8], &Error) -> Result<Effects> + Send + Sync>;
+
 /// An executor, erased: attempts the call, or says how it is given up.
 #[derive(Clone)]
 pub(crate) struct Executor {
     pub(crate) name: &'static str,
     pub(crate) target: &'static str,
-    #[allow(clippy::type_complexity, reason = "the shape of every executor")]
-    pub(crate) attempt:
-        Arc<dyn Fn(CallContext, &[u8]) -> BoxFuture<'static, Result<Effects>> + Send + Sync>,
-    pub(crate) give_up: Arc<dyn Fn(&[u8], &Error) -> Result<Effects> + Send + Sync>,
+    pub(crate) attempt: Attempt,
+    pub(crate) give_up: GiveUp,
 }
 
 /// An async function that carries out calls.

@@ -43,7 +43,7 @@ pub use scope::Scope;
 pub use service::Service;
 pub use view::{Reads, Rows, View};
 pub use wingbeat_core::*;
-//MACROS pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput};
+pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput};
 
 /// Decodes a message body.
 ///

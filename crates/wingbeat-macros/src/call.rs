@@ -1,0 +1,40 @@
+//! `Call`.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{DeriveInput, Error, Result};
+
+use crate::options;
+
+pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
+    let options = options::read(input, "call")?;
+    let name = options::name(&options, input)?;
+    let ident = &input.ident;
+    let missing = |what: &str| Error::new(ident.span(), what);
+    let target = options
+        .target
+        .ok_or_else(|| missing("`target = \"…\"` is missing: the outside system that is called"))?;
+    let key = options.key.ok_or_else(|| {
+        missing("`key = field` is missing: the business operation this call carries out")
+    })?;
+    let outcome = options
+        .outcome
+        .ok_or_else(|| missing("`outcome = Type` is missing: the message that comes back"))?;
+    Ok(quote! {
+        impl ::wingbeat::Call for #ident {
+            const NAME: &'static str = #name;
+            const TARGET: &'static str = #target;
+            type Outcome = #outcome;
+
+            fn operation(&self) -> ::std::string::String {
+                ::std::format!("{}:{}", #name, self.#key)
+            }
+        }
+
+        impl ::wingbeat::IntoEffects for #ident {
+            fn into_effects(self, effects: &mut ::wingbeat::Effects) {
+                effects.call(&self);
+            }
+        }
+    })
+}

@@ -1,0 +1,78 @@
+//! `Failure`.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Data, DeriveInput, Error, Fields, Ident, Result, Variant};
+
+pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
+    let Data::Enum(data) = &input.data else {
+        return Err(Error::new(
+            input.ident.span(),
+            "`Failure` is derived on an enum with one variant a failure",
+        ));
+    };
+    let mut classes = Vec::new();
+    let mut codes = Vec::new();
+    for variant in &data.variants {
+        let class = class(variant)?;
+        let ident = &variant.ident;
+        let pattern = match variant.fields {
+            Fields::Unit => quote!(Self::#ident),
+            Fields::Named(_) => quote!(Self::#ident { .. }),
+            Fields::Unnamed(_) => quote!(Self::#ident(..)),
+        };
+        let code = snake(&ident.to_string());
+        classes.push(quote!(#pattern => ::wingbeat::Class::#class));
+        codes.push(quote!(#pattern => #code));
+    }
+    let ident = &input.ident;
+    Ok(quote! {
+        impl ::wingbeat::error::Failure for #ident {
+            fn class(&self) -> ::wingbeat::Class {
+                match self { #(#classes,)* }
+            }
+
+            fn code(&self) -> &'static str {
+                match self { #(#codes,)* }
+            }
+        }
+    })
+}
+
+fn class(variant: &Variant) -> Result<Ident> {
+    let question = format!(
+        "is `{}` worth another attempt? write #[failure(retry)] or #[failure(reject)]",
+        variant.ident
+    );
+    let attr = variant
+        .attrs
+        .iter()
+        .find(|attr| attr.path().is_ident("failure"));
+    let word: Ident = attr
+        .ok_or_else(|| Error::new(variant.ident.span(), &question))?
+        .parse_args()?;
+    match word.to_string().as_str() {
+        "retry" => Ok(Ident::new("Retry", word.span())),
+        "reject" => Ok(Ident::new("Reject", word.span())),
+        _ => Err(Error::new(word.span(), question)),
+    }
+}
+
+fn snake(camel: &str) -> String {
+    let mut snake = String::new();
+    for (at, letter) in camel.char_indices() {
+        if letter.is_ascii_uppercase() && at > 0 {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn codes_are_in_snake_case() {
+        assert_eq!(super::snake("OutOfStock"), "out_of_stock");
+    }
+}

@@ -1,0 +1,40 @@
+//! `Parts`.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Data, DeriveInput, Error, Fields, Result};
+
+pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
+    let fields = match &input.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Named(fields) => &fields.named,
+            _ => {
+                return Err(Error::new(
+                    input.ident.span(),
+                    "`Parts` is derived on a struct with named fields",
+                ));
+            }
+        },
+        _ => {
+            return Err(Error::new(
+                input.ident.span(),
+                "`Parts` is derived on a struct with named fields",
+            ));
+        }
+    };
+    let state = &input.ident;
+    let parts = fields
+        .iter()
+        .filter(|field| !field.attrs.iter().any(|attr| attr.path().is_ident("part")))
+        .map(|field| {
+            let (name, kind) = (&field.ident, &field.ty);
+            quote! {
+                impl ::wingbeat::Part<#state> for #kind {
+                    fn part(state: &#state) -> Self {
+                        ::std::clone::Clone::clone(&state.#name)
+                    }
+                }
+            }
+        });
+    Ok(quote!(#(#parts)*))
+}

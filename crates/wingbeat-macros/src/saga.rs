@@ -1,0 +1,124 @@
+//! `SagaInput`.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens as _, quote};
+use syn::{Data, DeriveInput, Error, Fields, Ident, Result, Type, Variant};
+
+/// One variant, as it was understood.
+struct Row {
+    variant: Ident,
+    message: Type,
+    starts: bool,
+    timer: bool,
+}
+
+pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
+    let Data::Enum(data) = &input.data else {
+        return Err(Error::new(
+            input.ident.span(),
+            "`SagaInput` is derived on an enum with one variant a message",
+        ));
+    };
+    let rows = data.variants.iter().map(row).collect::<Result<Vec<_>>>()?;
+    for (at, row) in rows.iter().enumerate() {
+        let same = |earlier: &Row| {
+            earlier.message.to_token_stream().to_string()
+                == row.message.to_token_stream().to_string()
+        };
+        if rows[..at].iter().any(same) {
+            return Err(Error::new(
+                row.variant.span(),
+                "this message has a variant already: a saga takes each message once",
+            ));
+        }
+    }
+    let ident = &input.ident;
+    let table = rows.iter().map(|row| entry(ident, row));
+    let impls = rows.iter().map(|row| accepts(ident, row));
+    Ok(quote! {
+        impl ::wingbeat::SagaInput for #ident {
+            const ROWS: &'static [::wingbeat::SagaRow<Self>] = &[#(#table),*];
+        }
+        #(#impls)*
+    })
+}
+
+fn row(variant: &Variant) -> Result<Row> {
+    let Fields::Unnamed(fields) = &variant.fields else {
+        return Err(Error::new(
+            variant.ident.span(),
+            "write `Variant(Message)`: each variant carries one message",
+        ));
+    };
+    let (Some(field), 1) = (fields.unnamed.first(), fields.unnamed.len()) else {
+        return Err(Error::new(
+            variant.ident.span(),
+            "write `Variant(Message)`: each variant carries one message",
+        ));
+    };
+    let mut row = Row {
+        variant: variant.ident.clone(),
+        message: field.ty.clone(),
+        starts: false,
+        timer: false,
+    };
+    for attr in variant
+        .attrs
+        .iter()
+        .filter(|attr| attr.path().is_ident("saga"))
+    {
+        let word: Ident = attr.parse_args()?;
+        match word.to_string().as_str() {
+            "start" => row.starts = true,
+            "timer" => row.timer = true,
+            _ => {
+                return Err(Error::new(
+                    word.span(),
+                    "write #[saga(start)] or #[saga(timer)]",
+                ));
+            }
+        }
+    }
+    Ok(row)
+}
+
+fn entry(ident: &Ident, row: &Row) -> TokenStream {
+    let Row {
+        variant,
+        message,
+        starts,
+        timer,
+    } = row;
+    quote! {
+        ::wingbeat::SagaRow {
+            message: <#message as ::wingbeat::Message>::NAME,
+            kind: <#message as ::wingbeat::Message>::KIND,
+            starts: #starts,
+            timer: #timer,
+            decode: |body| {
+                let message: #message = ::wingbeat::decode(body)?;
+                ::std::result::Result::Ok((::wingbeat::Message::key(&message), #ident::#variant(message)))
+            },
+        }
+    }
+}
+
+fn accepts(ident: &Ident, row: &Row) -> TokenStream {
+    let Row {
+        variant,
+        message,
+        timer,
+        ..
+    } = row;
+    let timer = timer.then(|| quote!(impl ::wingbeat::AcceptsTimer<#message> for #ident {}));
+    quote! {
+        impl ::std::convert::From<#message> for #ident {
+            fn from(message: #message) -> Self {
+                Self::#variant(message)
+            }
+        }
+
+        impl ::wingbeat::Accepts<#message> for #ident {}
+        #timer
+    }
+}

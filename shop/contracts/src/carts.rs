@@ -1,0 +1,26 @@
+//! What carts tell.
+
+use serde::{Deserialize, Serialize};
+use wingbeat::Event;
+
+use crate::{Lines, UserId};
+
+/// A user has a cart.
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[event(name = "carts.cart_opened", version = 1, key = user_id)]
+pub struct CartOpened {
+    /// The user.
+    pub user_id: UserId,
+}
+
+/// A cart's content changed.
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[event(name = "carts.cart_changed", version = 1, key = user_id)]
+pub struct CartChanged {
+    /// The user.
+    pub user_id: UserId,
+    /// The cart's version.
+    pub version: u64,
+    /// All that is in it.
+    pub lines: Lines,
+}

@@ -1,0 +1,107 @@
+//! Who and what.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                text.parse().map(Self)
+            }
+        }
+    };
+}
+
+id! {
+    /// A user.
+    UserId
+}
+id! {
+    /// An order.
+    OrderId
+}
+
+/// A stock-keeping unit: 1 to 40 of `A`–`Z`, `0`–`9` and `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sku(String);
+
+/// Not a SKU.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("a SKU is 1 to 40 of A-Z, 0-9 and -")]
+pub struct InvalidSku;
+
+impl Sku {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Sku {
+    type Err = InvalidSku;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSku> {
+        let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-';
+        let valid = (1..=40).contains(&text.len()) && text.bytes().all(allowed);
+        valid.then(|| Self(text.into())).ok_or(InvalidSku)
+    }
+}
+
+impl TryFrom<String> for Sku {
+    type Error = InvalidSku;
+
+    fn try_from(text: String) -> Result<Self, InvalidSku> {
+        text.parse()
+    }
+}
+
+impl From<Sku> for String {
+    fn from(sku: Sku) -> Self {
+        sku.0
+    }
+}
+
+impl fmt::Display for Sku {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sku_is_upper_case_and_short() {
+        assert!("TEA-001".parse::<Sku>().is_ok());
+        for wrong in ["", "tea", "A B", "Ä", &"A".repeat(41)] {
+            assert_eq!(wrong.parse::<Sku>(), Err(InvalidSku), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Lines of orders and carts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Money, Sku};
+
+/// The largest quantity of a line.
+pub const QUANTITY_MAX: u32 = 99;
+
+/// A product in an order, as it was named and priced then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Which.
+    pub sku: Sku,
+    /// What it is called.
+    pub name: String,
+    /// How many: 1 to [`QUANTITY_MAX`].
+    pub quantity: u32,
+    /// What one costs.
+    pub price: Money,
+}
+
+/// SKUs and quantities.
+pub type Lines = Vec<(Sku, u32)>;
