@@ -1,0 +1,254 @@
+//! What `cargo xtask test` consists of, in the order in which it runs.
+//!
+//! Cheap and telling steps come first. There are two profiles and no more, dev and release, so that
+//! two cores are through in an hour.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::tally::Tally;
+use crate::workspace::{Package, Workspace};
+use crate::{deny, install, process, tidy};
+
+/// The package whose tests need the optimized `shop` binary.
+const END_TO_END: &str = "shop-e2e";
+
+/// How long an example may take; it shows one idea and ends by itself.
+const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
+
+/// A part of the suite that can be run alone.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) run: fn(&Workspace) -> anyhow::Result<Outcome>,
+}
+
+/// What a step that did not fail has to say.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) tally: Tally,
+    /// What the reader of the summary must know, such as a check that could not be made.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// The whole suite.
+pub(crate) const ALL: &[Step] = &[
+    Step {
+        name: "install",
+        what: "find or install what the tests need",
+        run: install::run,
+    },
+    Step {
+        name: "fmt",
+        what: "formatting",
+        run: fmt,
+    },
+    Step {
+        name: "clippy",
+        what: "lints, warnings as errors",
+        run: clippy,
+    },
+    Step {
+        name: "tidy",
+        what: "the rules of this workspace",
+        run: tidy,
+    },
+    Step {
+        name: "deny",
+        what: "licences, bans, sources, advisories",
+        run: deny::run,
+    },
+    Step {
+        name: "test",
+        what: "unit, integration and documentation tests",
+        run: test,
+    },
+    Step {
+        name: "docs",
+        what: "documentation, warnings as errors",
+        run: docs,
+    },
+    Step {
+        name: "release",
+        what: "the optimized binary and the tests on it",
+        run: release,
+    },
+    Step {
+        name: "examples",
+        what: "every example runs and exits 0",
+        run: examples,
+    },
+];
+
+/// The names of the steps, for the command line.
+pub(crate) fn names() -> Vec<&'static str> {
+    ALL.iter().map(|step| step.name).collect()
+}
+
+fn fmt(_: &Workspace) -> anyhow::Result<Outcome> {
+    process::run(&mut process::cargo(&["fmt", "--all", "--check"]))?;
+    Ok(Outcome::default())
+}
+
+fn clippy(_: &Workspace) -> anyhow::Result<Outcome> {
+    let args = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    process::run(&mut process::cargo(&args))?;
+    Ok(Outcome::default())
+}
+
+fn tidy(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    let report = tidy::run(workspace)?;
+    anyhow::ensure!(report.is_clean(), "{} findings", report.findings.len());
+    Ok(Outcome::default())
+}
+
+fn test(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    let mut command = process::cargo(&["test", "--workspace", "--no-fail-fast"]);
+    if workspace.package(END_TO_END).is_some() {
+        command.args(["--exclude", END_TO_END]);
+    }
+    let tally = process::run_tests(&mut command)?;
+    Ok(Outcome {
+        tally,
+        ..Outcome::default()
+    })
+}
+
+fn docs(_: &Workspace) -> anyhow::Result<Outcome> {
+    let mut command = process::cargo(&["doc", "--workspace", "--no-deps"]);
+    process::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Outcome::default())
+}
+
+fn release(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    process::run(&mut process::cargo(&["build", "--release"]))?;
+    tidy::sabotage::refuse_in_binary(workspace)?;
+    if workspace.package(END_TO_END).is_none() {
+        return Ok(absent(&format!("package {END_TO_END}")));
+    }
+    let args = ["test", "--release", "-p", END_TO_END, "--no-fail-fast"];
+    let tally = process::run_tests(&mut process::cargo(&args))?;
+    // The sabotaged builds of those tests must not have replaced the real one.
+    tidy::sabotage::refuse_in_binary(workspace)?;
+    Ok(Outcome {
+        tally,
+        ..Outcome::default()
+    })
+}
+
+/// Builds all examples at once, because alone each would want its own features of the same
+/// dependencies, and runs them in an empty folder.
+fn examples(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    let examples = numbered_examples(workspace);
+    if examples.is_empty() {
+        return Ok(absent("examples"));
+    }
+    let mut build = process::cargo(&["build", "--release"]);
+    for example in &examples {
+        build.args(["-p", &example.name]);
+    }
+    process::run(&mut build)?;
+    for example in &examples {
+        run_example(workspace, example)?;
+    }
+    let remark = format!("{} examples", examples.len());
+    Ok(Outcome {
+        remarks: vec![remark],
+        ..Outcome::default()
+    })
+}
+
+/// The packages in `examples/NN-name`, in the order of their numbers.
+fn numbered_examples(workspace: &Workspace) -> Vec<&Package> {
+    let numbered = |package: &&Package| {
+        let folder = package.folder.strip_prefix("examples/").unwrap_or_default();
+        folder.starts_with(|first: char| first.is_ascii_digit())
+    };
+    let mut examples: Vec<&Package> = workspace.packages.iter().filter(numbered).collect();
+    examples.sort_by(|a, b| a.folder.cmp(&b.folder));
+    examples
+}
+
+fn run_example(workspace: &Workspace, example: &Package) -> anyhow::Result<()> {
+    println!("--- {}", example.folder);
+    anyhow::ensure!(
+        example.binaries().next().is_some(),
+        "{} has no binary",
+        example.name
+    );
+    let folder = workspace.target.join("run").join(&example.name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    for binary in example.binaries() {
+        let mut command = std::process::Command::new(workspace.release_binary(binary));
+        process::run_within(EXAMPLE_LIMIT, command.current_dir(&folder))?;
+    }
+    Ok(())
+}
+
+fn absent(what: &str) -> Outcome {
+    let remark = format!("absent: {what}");
+    println!("{remark}");
+    Outcome {
+        remarks: vec![remark],
+        ..Outcome::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn package(folder: &str) -> Package {
+        let (name, folder) = (folder.replace('/', "-"), folder.to_owned());
+        Package {
+            name,
+            folder,
+            ..Package::default()
+        }
+    }
+
+    #[test]
+    fn examples_are_found_by_their_number_and_run_in_its_order() {
+        let folders = [
+            "examples/02-timers",
+            "crates/wingbeat",
+            "examples/01-hello",
+            "examples/lib",
+        ];
+        let packages = folders.map(package).to_vec();
+        let workspace = Workspace {
+            root: PathBuf::new(),
+            target: PathBuf::new(),
+            packages,
+        };
+        let found: Vec<&str> = numbered_examples(&workspace)
+            .iter()
+            .map(|package| package.folder.as_str())
+            .collect();
+        assert_eq!(found, ["examples/01-hello", "examples/02-timers"]);
+    }
+
+    #[test]
+    fn an_example_without_a_program_is_a_failure() {
+        let target = std::env::temp_dir();
+        let workspace = Workspace {
+            root: PathBuf::new(),
+            target,
+            packages: vec![],
+        };
+        let error = run_example(&workspace, &package("examples/03-empty")).unwrap_err();
+        assert!(error.to_string().contains("no binary"), "{error}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Tests are run and do not wait for the clock on the wall.
+
+use proc_macro2::{TokenStream, TokenTree};
+
+use super::Finding;
+use super::code::{attribute, is_mark, is_word, line, test_lines, walk};
+use super::tree::{SourceFile, Tree};
+
+/// The tests of the built binary: real processes take real time.
+const REAL_TIME: &str = "shop/e2e/";
+
+/// Refuses tests that are switched off, and tests that sleep.
+pub(super) fn check(tree: &Tree) -> Vec<Finding> {
+    tree.rust_files().flat_map(refused).collect()
+}
+
+fn refused(file: &SourceFile) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let Some(tokens) = file.tokens() else {
+        return findings;
+    };
+    let tests = test_lines(file);
+    let in_test = |at: usize| file.is_test() || tests.iter().any(|lines| lines.contains(&at));
+    let may_sleep = file.path.starts_with(REAL_TIME);
+    walk(tokens, &mut |rest| {
+        let at = line(rest);
+        let mut refuse = |problem| {
+            findings.push(Finding::new(format!("{}:{at}", file.path), problem));
+        };
+        if is_switched_off(rest) {
+            refuse("a test that is switched off guards nothing: make it run, or remove it");
+        }
+        if !may_sleep && is_sleep(rest) && in_test(at) {
+            refuse("tests wait for what they expect, in virtual time, and do not sleep");
+        }
+    });
+    findings
+}
+
+/// `#[ignore]`, also with a reason or behind a condition.
+fn is_switched_off(rest: &[TokenTree]) -> bool {
+    let mut found = false;
+    let Some(group) = attribute(rest) else {
+        return false;
+    };
+    let first: Option<TokenTree> = group.stream().into_iter().next();
+    if is_word(first.as_ref(), "ignore") {
+        return true;
+    }
+    if is_word(first.as_ref(), "cfg_attr") {
+        walk(group.stream(), &mut |rest| {
+            found |= is_word(rest.first(), "ignore")
+        });
+    }
+    found
+}
+
+/// `thread::sleep` or `time::sleep`, in a call or in a `use`.
+fn is_sleep(rest: &[TokenTree]) -> bool {
+    let from = is_word(rest.first(), "thread") || is_word(rest.first(), "time");
+    let path = is_mark(rest.get(1), ':') && is_mark(rest.get(2), ':');
+    from && path && rest.get(3).is_some_and(is_sleeping_name)
+}
+
+fn is_sleeping_name(token: &TokenTree) -> bool {
+    let any = |names: TokenStream| names.into_iter().any(|name| is_sleeping_name(&name));
+    match token {
+        TokenTree::Ident(name) => name == "sleep" || name == "sleep_until",
+        TokenTree::Group(names) => any(names.stream()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(path: &str, code: &str) -> usize {
+        let files = vec![SourceFile::new(path, code)];
+        check(&Tree {
+            files,
+            ..Tree::default()
+        })
+        .len()
+    }
+
+    const SLEEPING: [&str; 4] = [
+        "fn f() { std::thread::sleep(SECOND) }",
+        "async fn f() { tokio::time::sleep(SECOND).await }",
+        "use tokio::time::{Duration, sleep};",
+        "use std::thread::sleep as pause;",
+    ];
+
+    #[test]
+    fn a_test_that_sleeps_is_refused() {
+        for code in SLEEPING {
+            assert_eq!(findings("crates/a/tests/it/main.rs", code), 1, "{code}");
+            let module = format!("#[cfg(test)]\nmod tests {{\n{code}\n}}");
+            assert_eq!(findings("crates/a/src/lib.rs", &module), 1, "{code}");
+        }
+    }
+
+    #[test]
+    fn sleeping_is_left_to_clippy_elsewhere_and_allowed_end_to_end() {
+        for code in SLEEPING {
+            assert_eq!(findings("crates/a/src/lib.rs", code), 0, "{code}");
+            assert_eq!(findings("shop/e2e/tests/it/main.rs", code), 0, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_test_that_is_switched_off_is_refused() {
+        let attributes = ["ignore", "ignore = \"slow\"", "cfg_attr(windows, ignore)"];
+        for attribute in attributes {
+            let code = format!("#[test]\n#[{attribute}]\nfn f() {{}}");
+            assert_eq!(findings("shop/e2e/tests/it/main.rs", &code), 1, "{code}");
+        }
+        assert_eq!(findings("src/a.rs", "#[test]\nfn ignore() {}"), 0);
+    }
+}

@@ -1,0 +1,106 @@
+//! The workspace as `cargo metadata` describes it.
+//!
+//! Read with serde instead of the `cargo_metadata` crate, which would switch on a feature of
+//! serde_json and so have everything above it compiled twice: once alone, once with the workspace.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+
+use crate::process;
+
+/// The members of the workspace and where they are.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Workspace {
+    #[serde(rename = "workspace_root")]
+    pub(crate) root: PathBuf,
+    #[serde(rename = "target_directory")]
+    pub(crate) target: PathBuf,
+    pub(crate) packages: Vec<Package>,
+}
+
+/// A member of the workspace.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) manifest_path: PathBuf,
+    pub(crate) dependencies: Vec<Dependency>,
+    /// What each feature switches on, in the manifest's notation.
+    pub(crate) features: BTreeMap<String, Vec<String>>,
+    pub(crate) targets: Vec<Target>,
+    /// The folder of the package, relative to the root, with `/` as separator.
+    #[serde(skip)]
+    pub(crate) folder: String,
+}
+
+/// What a manifest asks for: one line of a dependency table.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// `dev`, `build`, or nothing for an ordinary dependency.
+    pub(crate) kind: Option<String>,
+    pub(crate) optional: bool,
+    pub(crate) features: Vec<String>,
+}
+
+/// A crate that a package builds.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+}
+
+impl Workspace {
+    /// Asks cargo about the workspace around the current directory.
+    pub(crate) fn load() -> anyhow::Result<Self> {
+        let output = process::cargo(&["metadata", "--format-version=1", "--no-deps"])
+            .output()
+            .context("cargo does not start")?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "cargo metadata: {stderr}");
+        let mut workspace: Self = serde_json::from_slice(&output.stdout)?;
+        for package in &mut workspace.packages {
+            package.folder = folder(&workspace.root, &package.manifest_path)?;
+        }
+        Ok(workspace)
+    }
+
+    /// The member of that name, if there is one.
+    pub(crate) fn package(&self, name: &str) -> Option<&Package> {
+        self.packages.iter().find(|package| package.name == name)
+    }
+
+    /// The executable of that name in the release profile, built or not.
+    pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
+        let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+        self.target.join("release").join(file)
+    }
+}
+
+impl Package {
+    /// The names of the executables that the package builds.
+    pub(crate) fn binaries(&self) -> impl Iterator<Item = &str> {
+        self.targets
+            .iter()
+            .filter(|target| target.kind.iter().any(|kind| kind == "bin"))
+            .map(|target| target.name.as_str())
+    }
+}
+
+impl Dependency {
+    /// Is it there for tests and examples only?
+    pub(crate) fn is_dev(&self) -> bool {
+        self.kind.as_deref() == Some("dev")
+    }
+}
+
+fn folder(root: &Path, manifest: &Path) -> anyhow::Result<String> {
+    let folder = manifest.parent().context("a manifest has a folder")?;
+    let folder = folder.strip_prefix(root).with_context(|| {
+        let folder = folder.display();
+        format!("{folder} is outside of the workspace")
+    })?;
+    Ok(folder.to_string_lossy().replace('\\', "/"))
+}
