@@ -45,6 +45,15 @@ impl<E: Entity, S> Extract<Scope, S> for Table<E> {
 }
 
 impl<E: Entity> Table<E> {
+    /// Entities of this type in the unit of `scope`, for handlers with more needs than arguments.
+    #[must_use]
+    pub fn of(scope: &Scope) -> Self {
+        Self {
+            scope: scope.clone(),
+            of: PhantomData,
+        }
+    }
+
     fn key(id: &E::Id) -> Key {
         Key::new(Name::new(E::NAME), id.to_string())
     }

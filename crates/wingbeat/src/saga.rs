@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wingbeat_core::unit::Write;
-use wingbeat_core::{CorrelationId, Envelope, Error, Key, Kind, Message, Name, Result};
+use wingbeat_core::{CorrelationId, Envelope, Error, Key, Kind, Message, Name, Result, Timestamp};
 
 use crate::effects::{CommandMessage, Effects, EventMessage};
 use crate::scope::text;
@@ -90,6 +90,7 @@ pub struct SagaEffects<I> {
     cancelled: Vec<&'static str>,
     changes: Vec<Change>,
     ended: bool,
+    now: Timestamp,
     of: PhantomData<fn() -> I>,
 }
 
@@ -101,12 +102,19 @@ impl<I> Default for SagaEffects<I> {
             cancelled: Vec::new(),
             changes: Vec::new(),
             ended: false,
+            now: Timestamp::default(),
             of: PhantomData,
         }
     }
 }
 
 impl<I> SagaEffects<I> {
+    /// The time of this step; the same for everything in it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// Publishes an event.
     pub fn publish<E: EventMessage>(&mut self, event: &E) -> &mut Self {
         self.effects.publish(event);
@@ -217,7 +225,7 @@ pub struct SagaRecord<S> {
     /// Names of the pending timers.
     pub timers: Vec<String>,
     /// Since when it has not changed.
-    pub updated_at: wingbeat_core::Timestamp,
+    pub updated_at: Timestamp,
     /// The saga's own state.
     pub state: S,
 }
@@ -257,7 +265,10 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         updated_at: scope.now(),
         state: S::default(),
     });
-    let mut effects = SagaEffects::default();
+    let mut effects = SagaEffects {
+        now: scope.now(),
+        ..SagaEffects::default()
+    };
     record
         .timers
         .retain(|timer| !(row.timer && timer == row.message));

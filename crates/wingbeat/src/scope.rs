@@ -259,6 +259,15 @@ impl Scope {
         self.with(|draft| draft.counts.push((counter, by)))
     }
 
+    /// Asks for messages and calls, where the handler returns something else (a command's reply).
+    ///
+    /// # Errors
+    ///
+    /// After the handler has returned.
+    pub fn emit(&self, effects: Effects) -> Result<()> {
+        self.record(effects)
+    }
+
     /// Adds what a handler returned.
     pub(crate) fn record(&self, effects: Effects) -> Result<()> {
         self.with(|draft| draft.effects.append(effects))

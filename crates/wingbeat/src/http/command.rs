@@ -38,49 +38,52 @@ struct Kept {
 }
 
 /// `POST` to a handler whose first argument is parsed from the request, and whose others are extractors.
-pub fn post<H, Args, S>(handler: H) -> MethodRouter<S>
+pub fn post<H, Args, S, M>(handler: H) -> MethodRouter<S>
 where
     H: Handler<Args>,
     H::Future: Send,
     Args: Arguments + 'static,
-    Args::First: FromRequest<S> + Send + 'static,
+    Args::First: FromRequest<S, M> + Send + 'static,
     Args::Rest: ExtractAll<Scope, S>,
     H::Output: IntoReply,
     S: Clone + Send + Sync + 'static,
+    M: 'static,
 {
-    axum::routing::post(command::<H, Args, S>(handler))
+    axum::routing::post(command::<H, Args, S, M>(handler))
 }
 
 /// `PUT`; see [`post`].
-pub fn put<H, Args, S>(handler: H) -> MethodRouter<S>
+pub fn put<H, Args, S, M>(handler: H) -> MethodRouter<S>
 where
     H: Handler<Args>,
     H::Future: Send,
     Args: Arguments + 'static,
-    Args::First: FromRequest<S> + Send + 'static,
+    Args::First: FromRequest<S, M> + Send + 'static,
     Args::Rest: ExtractAll<Scope, S>,
     H::Output: IntoReply,
     S: Clone + Send + Sync + 'static,
+    M: 'static,
 {
-    axum::routing::put(command::<H, Args, S>(handler))
+    axum::routing::put(command::<H, Args, S, M>(handler))
 }
 
 /// `DELETE`; see [`post`].
-pub fn delete<H, Args, S>(handler: H) -> MethodRouter<S>
+pub fn delete<H, Args, S, M>(handler: H) -> MethodRouter<S>
 where
     H: Handler<Args>,
     H::Future: Send,
     Args: Arguments + 'static,
-    Args::First: FromRequest<S> + Send + 'static,
+    Args::First: FromRequest<S, M> + Send + 'static,
     Args::Rest: ExtractAll<Scope, S>,
     H::Output: IntoReply,
     S: Clone + Send + Sync + 'static,
+    M: 'static,
 {
-    axum::routing::delete(command::<H, Args, S>(handler))
+    axum::routing::delete(command::<H, Args, S, M>(handler))
 }
 
 /// The endpoint function for any method; see [`post`].
-pub fn command<H, Args, S>(
+pub fn command<H, Args, S, M>(
     handler: H,
 ) -> impl Fn(
     extract::State<S>,
@@ -95,10 +98,11 @@ where
     H: Handler<Args>,
     H::Future: Send,
     Args: Arguments + 'static,
-    Args::First: FromRequest<S> + Send + 'static,
+    Args::First: FromRequest<S, M> + Send + 'static,
     Args::Rest: ExtractAll<Scope, S>,
     H::Output: IntoReply,
     S: Clone + Send + Sync + 'static,
+    M: 'static,
 {
     move |extract::State(state), Extension(service), request| {
         let handler = handler.clone();

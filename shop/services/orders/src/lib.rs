@@ -1,1 +1,42 @@
-//! 
+//! Orders: the event-sourced order, the checkout saga, and the caller's view of both.
+
+pub mod api;
+pub mod checkout;
+pub mod config;
+pub mod domain;
+pub mod feed;
+pub mod handlers;
+pub mod views;
+
+use axum::routing::get;
+use wingbeat::http::post;
+use wingbeat::{Parts, Service};
+
+pub use config::Config;
+
+/// What handlers and routes share.
+#[derive(Clone, Parts)]
+pub struct State {
+    /// The service's settings.
+    pub config: Config,
+}
+
+/// The whole wiring.
+#[must_use]
+pub fn service(config: &Config) -> Service<State> {
+    let routes = axum::Router::new()
+        .route("/api/v1/orders", post(api::place).get(api::list))
+        .route("/api/v1/orders/{id}", get(api::show))
+        .route("/api/v1/orders/{id}/cancel", post(api::cancel));
+    Service::new("orders")
+        .with_state(State {
+            config: config.clone(),
+        })
+        .saga::<checkout::Checkout>()
+        .on(handlers::product_listed)
+        .on(handlers::price_changed)
+        .on(handlers::product_retired)
+        .on(handlers::cart_changed)
+        .on(handlers::promo_issued)
+        .routes(routes)
+}

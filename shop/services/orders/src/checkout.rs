@@ -1,0 +1,572 @@
+//! The checkout saga: promo, stock, authorization, commit, capture (the pivot), shipment; and back.
+//!
+//! Every command carries `<order>/<step>` as its operation, so that a resend is the same operation.
+//! A compensation is asked of everybody who may have been asked to act; whoever has not acted yet
+//! leaves a tombstone and refuses the late command.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shop_contracts::inventory::{
+    CommitStock, ReleaseStock, ReserveStock, StockCommitRefused, StockCommitted, StockRejected,
+    StockReleased, StockReserved,
+};
+use shop_contracts::orders::{
+    OrderCancelled, OrderCompleted, OrderPaid, OrderPaymentDelayed, OrderRejected, OrderShipped,
+};
+use shop_contracts::payments::{
+    AuthorizePayment, CapturePayment, PaymentAuthorized, PaymentCaptureRefused, PaymentCaptured,
+    PaymentDeclined, PaymentDelayed, PaymentRefunded, PaymentVoided, RefundPayment, VoidPayment,
+};
+use shop_contracts::promotions::{
+    PromoRejected, PromoReleased, PromoReserved, RedeemPromo, ReleasePromo, ReservePromo,
+};
+use shop_contracts::shipping::{
+    CancelShipment, CreateShipment, ShipmentCancelRefused, ShipmentCancelled, ShipmentDelivered,
+    ShipmentDispatched,
+};
+use shop_contracts::{Lines, Money, OrderId, OrderStatus, RejectReason, UserId};
+use wingbeat::{Command, Event, Late, Saga, SagaEffects, SagaInput};
+
+use crate::domain::{Change, Order, OrderCommand};
+use crate::feed::{Feed, FeedRow};
+
+/// An unanswered command is sent again after so long.
+const RESEND: Duration = Duration::from_secs(10);
+/// An authorization unanswered for so long sets `payment_delayed`.
+const DELAYED: Duration = Duration::from_secs(10);
+/// The longest wait for an authorization.
+const PAYMENT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// Begins the checkout of an accepted order. Private to this service: it carries the payment token.
+#[derive(Command, Clone, Debug, Serialize, Deserialize)]
+#[command(name = "orders.start_checkout", version = 1, key = order_id)]
+pub struct StartCheckout {
+    /// The order.
+    pub order_id: OrderId,
+    /// Its owner.
+    pub user_id: UserId,
+    /// What to hold.
+    pub lines: Lines,
+    /// What to pay.
+    pub total: Money,
+    /// The promo to use.
+    pub promo_code: Option<String>,
+    /// The card, as the provider knows it.
+    pub token: String,
+}
+
+/// The customer calls the order off. Private to this service.
+#[derive(Command, Clone, Debug, Serialize, Deserialize)]
+#[command(name = "orders.cancel_checkout", version = 1, key = order_id)]
+pub struct CancelCheckout {
+    /// The order.
+    pub order_id: OrderId,
+}
+
+/// A cancel came too late: the order was dispatched first. For the timeline.
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "orders.cancel_refused", version = 1, key = order_id)]
+pub struct CancelRefused {
+    /// The order.
+    pub order_id: OrderId,
+}
+
+/// The step was not answered in time: ask again.
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "orders.resend_due", version = 1, key = order_id)]
+pub struct ResendDue {
+    /// The order.
+    pub order_id: OrderId,
+}
+
+/// The payment is taking long.
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "orders.payment_slow", version = 1, key = order_id)]
+pub struct PaymentSlow {
+    /// The order.
+    pub order_id: OrderId,
+}
+
+/// The payment was never answered.
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "orders.payment_expired", version = 1, key = order_id)]
+pub struct PaymentExpired {
+    /// The order.
+    pub order_id: OrderId,
+}
+
+/// All that the checkout reacts to.
+#[derive(SagaInput)]
+#[allow(missing_docs, reason = "each variant is the message it carries")]
+pub enum CheckoutInput {
+    #[saga(start)]
+    Start(StartCheckout),
+    Cancel(CancelCheckout),
+    PromoReserved(PromoReserved),
+    PromoRejected(PromoRejected),
+    PromoReleased(PromoReleased),
+    StockReserved(StockReserved),
+    StockRejected(StockRejected),
+    StockCommitted(StockCommitted),
+    StockCommitRefused(StockCommitRefused),
+    StockReleased(StockReleased),
+    PaymentAuthorized(PaymentAuthorized),
+    PaymentDeclined(PaymentDeclined),
+    PaymentDelayed(PaymentDelayed),
+    PaymentCaptured(PaymentCaptured),
+    PaymentCaptureRefused(PaymentCaptureRefused),
+    PaymentVoided(PaymentVoided),
+    PaymentRefunded(PaymentRefunded),
+    ShipmentDispatched(ShipmentDispatched),
+    ShipmentDelivered(ShipmentDelivered),
+    ShipmentCancelled(ShipmentCancelled),
+    ShipmentCancelRefused(ShipmentCancelRefused),
+    #[saga(timer)]
+    ResendDue(ResendDue),
+    #[saga(timer)]
+    PaymentSlow(PaymentSlow),
+    #[saga(timer)]
+    PaymentExpired(PaymentExpired),
+}
+
+/// What the saga is waiting for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// The promo to be held.
+    #[default]
+    Promo,
+    /// The stock to be held.
+    Stock,
+    /// The card to be authorized.
+    Authorize,
+    /// The stock to be taken.
+    Commit,
+    /// The money to be taken: the pivot.
+    Capture,
+    /// The shipment to be dispatched.
+    Ship,
+    /// The shipment to arrive.
+    Deliver,
+    /// The shipment to be called off, after the pivot.
+    Unship,
+    /// Everything to be undone.
+    Undo,
+}
+
+/// What is still to be undone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undoing {
+    promo: bool,
+    stock: bool,
+    /// Let go of what is held on the card.
+    void: bool,
+    /// Pay back what was taken.
+    refund: bool,
+}
+
+/// The checkout of one order.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Checkout {
+    order_id: OrderId,
+    user_id: UserId,
+    lines: Lines,
+    total: Money,
+    promo_code: Option<String>,
+    token: String,
+    /// What it is waiting for.
+    pub step: Step,
+    delayed: bool,
+    /// A cancel that came while the money was being taken waits for the answer.
+    cancel_wanted: bool,
+    undoing: Undoing,
+    /// Why it is being undone; `None` for a cancel.
+    rejected: Option<RejectReason>,
+}
+
+type Effects = SagaEffects<CheckoutInput>;
+
+impl Saga for Checkout {
+    const NAME: &'static str = "checkout";
+    type Input = CheckoutInput;
+
+    fn step(&mut self, input: CheckoutInput, fx: &mut Effects) {
+        use CheckoutInput as In;
+        match input {
+            In::Start(start) => self.start(start, fx),
+            In::Cancel(_) => self.cancel(fx),
+            In::PromoReserved(_) => self.go_on(Step::Promo, Step::Stock, None, fx),
+            In::PromoRejected(_) => self.refused(Step::Promo, RejectReason::PromoInvalid, fx),
+            In::StockReserved(_) => self.stock_reserved(fx),
+            In::StockRejected(_) => self.refused(Step::Stock, RejectReason::OutOfStock, fx),
+            In::PaymentAuthorized(_) => self.authorized(fx),
+            In::PaymentDeclined(_) => {
+                self.refused(Step::Authorize, RejectReason::PaymentDeclined, fx)
+            }
+            In::PaymentDelayed(_) | In::PaymentSlow(_) => self.payment_delayed(fx),
+            In::PaymentExpired(_) => {
+                self.refused(Step::Authorize, RejectReason::PaymentTimeout, fx)
+            }
+            In::StockCommitted(_) => self.go_on(Step::Commit, Step::Capture, None, fx),
+            In::StockCommitRefused(_) => {
+                self.refused(Step::Commit, RejectReason::ReservationExpired, fx)
+            }
+            In::PaymentCaptured(_) => self.captured(fx),
+            In::PaymentCaptureRefused(_) => {
+                self.refused(Step::Capture, RejectReason::PaymentDeclined, fx)
+            }
+            In::ShipmentDispatched(_) => self.dispatched(fx),
+            In::ShipmentDelivered(_) => self.delivered(fx),
+            In::ShipmentCancelled(_) => self.unshipped(fx),
+            In::ShipmentCancelRefused(_) => self.cancel_refused(fx),
+            In::PromoReleased(_) => self.undone(|undoing| &mut undoing.promo, fx),
+            In::StockReleased(_) => self.undone(|undoing| &mut undoing.stock, fx),
+            In::PaymentVoided(_) => self.undone(|undoing| &mut undoing.void, fx),
+            In::PaymentRefunded(_) => self.undone(|undoing| &mut undoing.refund, fx),
+            In::ResendDue(_) => self.ask(fx),
+        }
+    }
+
+    /// A late success of an ended checkout was compensated when it ended: its owner keeps a tombstone,
+    /// so nothing is left to be done. A cancel of an ended order changes nothing.
+    fn late(&mut self, _when: Late, _input: CheckoutInput, _fx: &mut Effects) {}
+}
+
+impl Checkout {
+    fn start(&mut self, start: StartCheckout, fx: &mut Effects) {
+        if self.order_id != OrderId::default() {
+            return; // Sent twice.
+        }
+        let StartCheckout {
+            order_id,
+            user_id,
+            lines,
+            total,
+            promo_code,
+            token,
+        } = start;
+        let step = if promo_code.is_some() {
+            Step::Promo
+        } else {
+            Step::Stock
+        };
+        *self = Self {
+            order_id,
+            user_id,
+            lines,
+            total,
+            promo_code,
+            token,
+            step,
+            ..Self::default()
+        };
+        self.ask(fx);
+    }
+
+    /// Sends the command of the current step, again if need be, and sets its deadline.
+    fn ask(&self, fx: &mut Effects) {
+        let order_id = self.order_id;
+        let operation = |what: &str| format!("{order_id}/{what}");
+        match self.step {
+            Step::Promo => {
+                let code = self.promo_code.clone().unwrap_or_default();
+                fx.send_as(
+                    operation("promo"),
+                    &ReservePromo {
+                        order_id,
+                        user_id: self.user_id,
+                        code,
+                    },
+                );
+            }
+            Step::Stock => {
+                fx.send_as(
+                    operation("stock"),
+                    &ReserveStock {
+                        order_id,
+                        lines: self.lines.clone(),
+                    },
+                );
+            }
+            Step::Authorize => {
+                let (amount, token) = (self.total, self.token.clone());
+                fx.send_as(
+                    operation("authorize"),
+                    &AuthorizePayment {
+                        order_id,
+                        amount,
+                        token,
+                    },
+                );
+            }
+            Step::Commit => {
+                fx.send_as(operation("commit"), &CommitStock { order_id });
+            }
+            Step::Capture => {
+                fx.send_as(operation("capture"), &CapturePayment { order_id });
+            }
+            Step::Ship | Step::Deliver => {
+                fx.send_as(operation("ship"), &CreateShipment { order_id });
+            }
+            Step::Unship => {
+                fx.send_as(operation("unship"), &CancelShipment { order_id });
+            }
+            Step::Undo => self.ask_to_undo(fx),
+        }
+        fx.after(RESEND, &ResendDue { order_id });
+    }
+
+    fn ask_to_undo(&self, fx: &mut Effects) {
+        let order_id = self.order_id;
+        if let (true, Some(code)) = (self.undoing.promo, self.promo_code.clone()) {
+            fx.send_as(
+                format!("{order_id}/unpromo"),
+                &ReleasePromo { order_id, code },
+            );
+        }
+        if self.undoing.stock {
+            fx.send_as(format!("{order_id}/unstock"), &ReleaseStock { order_id });
+        }
+        if self.undoing.void {
+            fx.send_as(format!("{order_id}/void"), &VoidPayment { order_id });
+        }
+        if self.undoing.refund {
+            fx.send_as(format!("{order_id}/refund"), &RefundPayment { order_id });
+        }
+    }
+
+    /// From `from` to `to`; an answer to a step that is over changes nothing.
+    fn go_on(&mut self, from: Step, to: Step, status: Option<OrderStatus>, fx: &mut Effects) {
+        if self.step != from {
+            return;
+        }
+        self.step = to;
+        if let Some(status) = status {
+            self.change(status, None, fx);
+        }
+        self.ask(fx);
+    }
+
+    fn stock_reserved(&mut self, fx: &mut Effects) {
+        if self.step == Step::Stock {
+            let order_id = self.order_id;
+            fx.after(DELAYED, &PaymentSlow { order_id })
+                .after(PAYMENT_TIMEOUT, &PaymentExpired { order_id });
+        }
+        self.go_on(
+            Step::Stock,
+            Step::Authorize,
+            Some(OrderStatus::StockReserved),
+            fx,
+        );
+    }
+
+    fn authorized(&mut self, fx: &mut Effects) {
+        if self.step == Step::Authorize {
+            fx.cancel::<PaymentSlow>().cancel::<PaymentExpired>();
+            self.delayed = false;
+        }
+        self.go_on(
+            Step::Authorize,
+            Step::Commit,
+            Some(OrderStatus::PaymentAuthorized),
+            fx,
+        );
+    }
+
+    fn payment_delayed(&mut self, fx: &mut Effects) {
+        if self.step != Step::Authorize || self.delayed {
+            return;
+        }
+        self.delayed = true;
+        self.change(OrderStatus::StockReserved, None, fx);
+        fx.publish(&OrderPaymentDelayed {
+            order_id: self.order_id,
+            user_id: self.user_id,
+        });
+    }
+
+    fn captured(&mut self, fx: &mut Effects) {
+        if self.step != Step::Capture {
+            return;
+        }
+        fx.publish(&OrderPaid {
+            order_id: self.order_id,
+            user_id: self.user_id,
+            total: self.total,
+        });
+        self.change(OrderStatus::Paid, None, fx);
+        if self.cancel_wanted {
+            self.undo(None, fx);
+        } else {
+            self.step = Step::Ship;
+            self.ask(fx);
+        }
+    }
+
+    fn dispatched(&mut self, fx: &mut Effects) {
+        if !matches!(self.step, Step::Ship | Step::Unship) {
+            return;
+        }
+        self.step = Step::Deliver;
+        fx.cancel::<ResendDue>();
+        self.change(OrderStatus::Shipped, None, fx);
+        fx.publish(&OrderShipped {
+            order_id: self.order_id,
+            user_id: self.user_id,
+        });
+        if let Some(code) = self.promo_code.clone() {
+            fx.send_as(
+                format!("{}/redeem", self.order_id),
+                &RedeemPromo {
+                    order_id: self.order_id,
+                    code,
+                },
+            );
+        }
+        fx.after(
+            RESEND * 6,
+            &ResendDue {
+                order_id: self.order_id,
+            },
+        );
+    }
+
+    fn delivered(&mut self, fx: &mut Effects) {
+        if matches!(self.step, Step::Ship | Step::Unship) {
+            self.dispatched(fx); // The news of the dispatch was overtaken.
+        }
+        if self.step != Step::Deliver {
+            return;
+        }
+        self.change(OrderStatus::Completed, None, fx);
+        fx.publish(&OrderCompleted {
+            order_id: self.order_id,
+            user_id: self.user_id,
+        })
+        .end();
+    }
+
+    fn cancel(&mut self, fx: &mut Effects) {
+        match self.step {
+            Step::Promo | Step::Stock | Step::Authorize | Step::Commit => self.undo(None, fx),
+            Step::Capture => self.cancel_wanted = true,
+            Step::Ship => {
+                self.step = Step::Unship;
+                self.change(OrderStatus::Cancelling, None, fx);
+                self.ask(fx);
+            }
+            Step::Deliver => {
+                fx.publish(&CancelRefused {
+                    order_id: self.order_id,
+                });
+            }
+            Step::Unship | Step::Undo => {}
+        }
+    }
+
+    fn cancel_refused(&mut self, fx: &mut Effects) {
+        if self.step == Step::Unship {
+            self.step = Step::Ship;
+            fx.publish(&CancelRefused {
+                order_id: self.order_id,
+            });
+            fx.after(
+                RESEND,
+                &ResendDue {
+                    order_id: self.order_id,
+                },
+            );
+        }
+    }
+
+    fn unshipped(&mut self, fx: &mut Effects) {
+        if self.step == Step::Unship {
+            self.undo(None, fx);
+        }
+    }
+
+    fn refused(&mut self, step: Step, reason: RejectReason, fx: &mut Effects) {
+        if self.step == step {
+            self.undo(Some(reason), fx);
+        }
+    }
+
+    /// Undoes everything that was asked for so far; each owner answers even if it never acted.
+    fn undo(&mut self, rejected: Option<RejectReason>, fx: &mut Effects) {
+        let from = self.step;
+        let captured =
+            matches!(from, Step::Unship) || (from == Step::Capture && rejected.is_none());
+        self.undoing = Undoing {
+            promo: self.promo_code.is_some(),
+            stock: !matches!(from, Step::Promo) && rejected != Some(RejectReason::OutOfStock),
+            void: !captured && !matches!(from, Step::Promo | Step::Stock),
+            refund: captured,
+        };
+        if rejected == Some(RejectReason::PromoInvalid) {
+            self.undoing.promo = false;
+        }
+        self.rejected = rejected;
+        self.step = Step::Undo;
+        self.delayed = false;
+        fx.cancel::<PaymentSlow>().cancel::<PaymentExpired>();
+        if rejected.is_none() {
+            self.change(OrderStatus::Cancelling, None, fx);
+        }
+        self.ask(fx);
+        self.end_if_undone(fx);
+    }
+
+    fn undone(&mut self, part: impl Fn(&mut Undoing) -> &mut bool, fx: &mut Effects) {
+        if self.step == Step::Undo {
+            *part(&mut self.undoing) = false;
+            self.end_if_undone(fx);
+        }
+    }
+
+    fn end_if_undone(&mut self, fx: &mut Effects) {
+        if self.undoing != Undoing::default() {
+            return;
+        }
+        let (order_id, user_id) = (self.order_id, self.user_id);
+        match self.rejected {
+            Some(reason) => {
+                self.change(OrderStatus::Rejected, Some(reason), fx);
+                fx.publish(&OrderRejected {
+                    order_id,
+                    user_id,
+                    reason,
+                });
+            }
+            None => {
+                self.change(OrderStatus::Cancelled, None, fx);
+                fx.publish(&OrderCancelled { order_id, user_id });
+            }
+        }
+        fx.end();
+    }
+
+    /// Moves the order on, and tells its owner's feed in the same unit.
+    fn change(&self, status: OrderStatus, reason: Option<RejectReason>, fx: &mut Effects) {
+        let (order_id, payment_delayed, at) = (self.order_id, self.delayed, fx.now());
+        fx.execute::<Order>(
+            order_id,
+            OrderCommand::Change(Change {
+                status,
+                reason,
+                payment_delayed,
+                at,
+            }),
+        );
+        let row = FeedRow {
+            version: 0,
+            order_id,
+            status,
+            reason,
+            payment_delayed,
+            updated_at: at,
+        };
+        fx.update::<Feed>(self.user_id, move |feed| Feed::with(feed, row));
+    }
+}
