@@ -1,0 +1,290 @@
+//! The durable ledger: one writer thread, many operations a commit, committed before anybody is answered.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+/// Operations in one commit.
+const BATCH_MAX: usize = 512;
+/// Operations that wait for the writer.
+const QUEUE: usize = 4_096;
+
+const SCHEMA: &str = "
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA cache_size = -8192;
+    CREATE TABLE IF NOT EXISTS card(order_id BLOB PRIMARY KEY, token TEXT NOT NULL, amount INTEGER NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS operation(key TEXT PRIMARY KEY, request TEXT NOT NULL, answer TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS ledger(id INTEGER PRIMARY KEY, order_id BLOB NOT NULL, kind TEXT NOT NULL, amount INTEGER NOT NULL, at INTEGER NOT NULL, key TEXT NOT NULL);
+    CREATE INDEX IF NOT EXISTS ledger_order ON ledger(order_id);
+";
+
+/// An effect in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The order.
+    pub order_id: Uuid,
+    /// `authorize`, `capture`, `void` or `refund`.
+    pub kind: String,
+    /// Cents.
+    pub amount_minor: i64,
+    /// When, in RFC 3339.
+    pub at: String,
+    /// Under which key it was asked.
+    pub idempotency_key: String,
+}
+
+/// How the writer has batched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Commits, each with one fsync.
+    pub commits: u64,
+    /// Operations in them.
+    pub operations: u64,
+}
+
+/// An operation to book.
+pub(crate) struct Booking {
+    pub(crate) key: String,
+    pub(crate) kind: &'static str,
+    pub(crate) order_id: Uuid,
+    pub(crate) amount: i64,
+    pub(crate) token: String,
+    pub(crate) declined: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Booked {
+    /// The recorded answer, now or from before: JSON.
+    Answer(String),
+    /// The key came with another request before.
+    KeyReused,
+    /// The ledger cannot be written.
+    Unavailable,
+}
+
+type Job = (Booking, oneshot::Sender<Booked>);
+
+/// A handle on the ledger.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    jobs: mpsc::Sender<Job>,
+    path: Arc<Path>,
+    counts: Arc<(AtomicU64, AtomicU64)>,
+}
+
+impl Ledger {
+    pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.execute_batch(SCHEMA)?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let counts = Arc::<(AtomicU64, AtomicU64)>::default();
+        let writer = Writer {
+            connection,
+            queue,
+            counts: Arc::clone(&counts),
+        };
+        std::thread::spawn(move || writer.run());
+        Ok(Self {
+            jobs,
+            path: path.into(),
+            counts,
+        })
+    }
+
+    pub(crate) async fn book(&self, booking: Booking) -> Booked {
+        let (answer, booked) = oneshot::channel();
+        if self.jobs.send((booking, answer)).await.is_err() {
+            return Booked::Unavailable;
+        }
+        booked.await.unwrap_or(Booked::Unavailable)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Stats {
+            commits: read(&self.counts.0),
+            operations: read(&self.counts.1),
+        }
+    }
+
+    /// Reads with a connection of its own, on a thread that may block.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let path = Arc::clone(&self.path);
+        let read = move || work(&Connection::open(path)?);
+        tokio::task::spawn_blocking(read).await.ok()?.ok()
+    }
+}
+
+/// Entries after `after`, of one order or all.
+pub(crate) fn entries(
+    connection: &Connection,
+    order: Option<Uuid>,
+    after: i64,
+    limit: i64,
+) -> rusqlite::Result<Vec<(i64, Entry)>> {
+    let mut select = connection.prepare(
+        "SELECT id, order_id, kind, amount, at, key FROM ledger WHERE id > ?1 AND (?2 IS NULL OR order_id = ?2) ORDER BY id LIMIT ?3",
+    )?;
+    let rows = select.query_map(
+        params![after, order.map(|id| id.as_bytes().to_vec()), limit],
+        |row| {
+            let order: Vec<u8> = row.get(1)?;
+            let entry = Entry {
+                order_id: Uuid::from_slice(&order).unwrap_or_default(),
+                kind: row.get(2)?,
+                amount_minor: row.get(3)?,
+                at: time(row.get(4)?),
+                idempotency_key: row.get(5)?,
+            };
+            Ok((row.get(0)?, entry))
+        },
+    )?;
+    rows.collect()
+}
+
+/// The recorded answer of an operation.
+pub(crate) fn recorded(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row(
+            "SELECT answer FROM operation WHERE key = ?1",
+            [key],
+            |row| row.get(0),
+        )
+        .optional()
+}
+
+/// The token an order is paid by.
+pub(crate) fn token(connection: &Connection, order: Uuid) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row(
+            "SELECT token FROM card WHERE order_id = ?1",
+            [order.as_bytes().as_slice()],
+            |row| row.get(0),
+        )
+        .optional()
+}
+
+struct Writer {
+    connection: Connection,
+    queue: mpsc::Receiver<Job>,
+    counts: Arc<(AtomicU64, AtomicU64)>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Some(first) = self.queue.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < BATCH_MAX
+                && let Ok(job) = self.queue.try_recv()
+            {
+                batch.push(job);
+            }
+            let (bookings, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let booked = self.commit(&bookings).unwrap_or_else(|why| {
+                tracing::error!("the provider's ledger cannot be written: {why}");
+                vec![Booked::Unavailable; bookings.len()]
+            });
+            self.counts.0.fetch_add(1, Ordering::Relaxed);
+            self.counts
+                .1
+                .fetch_add(bookings.len() as u64, Ordering::Relaxed);
+            for (answer, booked) in answers.into_iter().zip(booked) {
+                drop(answer.send(booked));
+            }
+        }
+    }
+
+    fn commit(&mut self, bookings: &[Booking]) -> rusqlite::Result<Vec<Booked>> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let booked = bookings
+            .iter()
+            .map(|booking| book(&transaction, booking))
+            .collect::<rusqlite::Result<_>>()?;
+        transaction.commit()?;
+        Ok(booked)
+    }
+}
+
+fn book(connection: &Connection, booking: &Booking) -> rusqlite::Result<Booked> {
+    let request = format!(
+        "{} {} {} {}",
+        booking.kind, booking.order_id, booking.amount, booking.token
+    );
+    let mut known =
+        connection.prepare_cached("SELECT request, answer FROM operation WHERE key = ?1")?;
+    let earlier: Option<(String, String)> = known
+        .query_row([&booking.key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((earlier, answer)) = earlier {
+        return Ok(if earlier == request {
+            Booked::Answer(answer)
+        } else {
+            Booked::KeyReused
+        });
+    }
+    let order = booking.order_id.as_bytes().as_slice();
+    let mut card =
+        connection.prepare_cached("SELECT amount, state FROM card WHERE order_id = ?1")?;
+    let card: Option<(i64, String)> = card
+        .query_row([order], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (status, amount) = decide(booking, card.as_ref());
+    if matches!(status, "authorized" | "captured" | "voided" | "refunded") {
+        let mut put = connection.prepare_cached(
+            "INSERT INTO card(order_id, token, amount, state) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT(order_id) DO UPDATE SET state = excluded.state",
+        )?;
+        put.execute(params![order, booking.token, amount, status])?;
+        let mut effect = connection.prepare_cached(
+            "INSERT INTO ledger(order_id, kind, amount, at, key) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        effect.execute(params![order, booking.kind, amount, now(), booking.key])?;
+    }
+    let answer = serde_json::json!({ "status": status, "order_id": booking.order_id }).to_string();
+    let mut record = connection
+        .prepare_cached("INSERT INTO operation(key, request, answer) VALUES (?1, ?2, ?3)")?;
+    record.execute(params![booking.key, request, answer])?;
+    Ok(Booked::Answer(answer))
+}
+
+/// The answer's status and the amount moved. A second capture under another key is booked again: a
+/// provider cannot know that the client forgot its key.
+fn decide(booking: &Booking, card: Option<&(i64, String)>) -> (&'static str, i64) {
+    let held = card.map_or(0, |(amount, _)| *amount);
+    let state = card.map_or("", |(_, state)| state.as_str());
+    match booking.kind {
+        "authorize" if booking.declined => ("declined", 0),
+        "authorize" => ("authorized", booking.amount),
+        "capture" if matches!(state, "authorized" | "captured") && booking.amount <= held => {
+            ("captured", booking.amount)
+        }
+        "void" if state == "authorized" => ("voided", held),
+        "refund" if state == "captured" && booking.amount <= held => ("refunded", booking.amount),
+        _ => ("refused", 0),
+    }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn time(micros: i64) -> String {
+    jiff::Timestamp::from_microsecond(micros)
+        .map_or_else(|_| micros.to_string(), |time| time.to_string())
+}

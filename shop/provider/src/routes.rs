@@ -1,0 +1,189 @@
+//! The provider's API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::faults::{Chance, Faults};
+use crate::ledger::{self, Booked, Booking, Ledger};
+
+const TOKENS: [&str; 5] = [
+    "tok_ok",
+    "tok_declined",
+    "tok_slow",
+    "tok_flaky",
+    "tok_lost_reply",
+];
+const ENTRIES_MAX: i64 = 10_000;
+
+#[derive(Clone)]
+pub(crate) struct Bank {
+    pub(crate) ledger: Ledger,
+    pub(crate) chance: Arc<Chance>,
+}
+
+/// Marks a response that must never arrive: the connection is cut instead.
+#[derive(Clone, Copy)]
+pub(crate) struct CutConnection;
+
+pub(crate) fn routes(bank: Bank) -> Router {
+    Router::new()
+        .route(
+            "/v1/authorizations",
+            post(|bank, headers, body| operate("authorize", bank, headers, body)),
+        )
+        .route(
+            "/v1/captures",
+            post(|bank, headers, body| operate("capture", bank, headers, body)),
+        )
+        .route(
+            "/v1/voids",
+            post(|bank, headers, body| operate("void", bank, headers, body)),
+        )
+        .route(
+            "/v1/refunds",
+            post(|bank, headers, body| operate("refund", bank, headers, body)),
+        )
+        .route("/v1/operations/{key}", get(operation))
+        .route("/v1/ledger", get(entries))
+        .route("/v1/faults", get(faults).put(set_faults))
+        .route("/healthz", get(|| async { "ok" }))
+        .with_state(bank)
+}
+
+#[derive(Deserialize)]
+struct Order {
+    order_id: Uuid,
+    #[serde(default)]
+    amount_minor: i64,
+    #[serde(default)]
+    token: String,
+}
+
+fn refuse(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({ "error": why }))).into_response()
+}
+
+async fn operate(
+    kind: &'static str,
+    State(bank): State<Bank>,
+    headers: HeaderMap,
+    Json(order): Json<Order>,
+) -> Response {
+    let key = headers
+        .get("idempotency-key")
+        .and_then(|key| key.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    if key.is_empty() {
+        return refuse(StatusCode::BAD_REQUEST, "send an Idempotency-Key");
+    }
+    let token = if kind == "authorize" {
+        if !TOKENS.contains(&order.token.as_str()) || order.amount_minor < 0 {
+            return refuse(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "unknown token or negative amount",
+            );
+        }
+        order.token
+    } else {
+        let id = order.order_id;
+        bank.ledger
+            .read(move |connection| ledger::token(connection, id))
+            .await
+            .flatten()
+            .unwrap_or_default()
+    };
+    let fate = bank.chance.fate(&order.order_id.to_string(), kind, &token);
+    if fate.wait_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(fate.wait_ms)).await;
+    }
+    if fate.unavailable {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "out of order");
+    }
+    let booking = Booking {
+        key,
+        kind,
+        order_id: order.order_id,
+        amount: order.amount_minor,
+        token,
+        declined: fate.declined,
+    };
+    match bank.ledger.book(booking).await {
+        Booked::Answer(_) if fate.lose_reply => {
+            let mut cut = StatusCode::OK.into_response();
+            cut.extensions_mut().insert(CutConnection);
+            cut
+        }
+        Booked::Answer(answer) => ([("content-type", "application/json")], answer).into_response(),
+        Booked::KeyReused => refuse(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "this key came with another request before",
+        ),
+        Booked::Unavailable => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the ledger cannot be written",
+        ),
+    }
+}
+
+async fn operation(State(bank): State<Bank>, Path(key): Path<String>) -> Response {
+    if bank.chance.faults().outage {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "out of order");
+    }
+    match bank
+        .ledger
+        .read(move |connection| ledger::recorded(connection, &key))
+        .await
+        .flatten()
+    {
+        Some(answer) => ([("content-type", "application/json")], answer).into_response(),
+        None => refuse(StatusCode::NOT_FOUND, "no such operation"),
+    }
+}
+
+#[derive(Deserialize)]
+struct Which {
+    order_id: Option<Uuid>,
+    #[serde(default)]
+    after: i64,
+    limit: Option<i64>,
+}
+
+async fn entries(State(bank): State<Bank>, Query(which): Query<Which>) -> Response {
+    let limit = which.limit.unwrap_or(ENTRIES_MAX).clamp(1, ENTRIES_MAX);
+    let read = move |connection: &rusqlite::Connection| {
+        ledger::entries(connection, which.order_id, which.after, limit)
+    };
+    let Some(rows) = bank.ledger.read(read).await else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be read");
+    };
+    let next = (rows.len() as i64 == limit)
+        .then(|| rows.last().map(|(id, _)| *id))
+        .flatten();
+    let items: Vec<_> = rows.into_iter().map(|(_, entry)| entry).collect();
+    Json(json!({ "items": items, "next": next })).into_response()
+}
+
+async fn faults(State(bank): State<Bank>) -> Json<Faults> {
+    Json(bank.chance.faults())
+}
+
+async fn set_faults(State(bank): State<Bank>, body: String) -> Response {
+    match serde_json::from_str::<Faults>(&body) {
+        Ok(faults) if faults.is_valid() => {
+            bank.chance.set(faults);
+            Json(faults).into_response()
+        }
+        Ok(_) => refuse(StatusCode::UNPROCESSABLE_ENTITY, "a value is out of bounds"),
+        Err(why) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &why.to_string()),
+    }
+}
