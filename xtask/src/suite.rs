@@ -28,6 +28,10 @@ pub(crate) fn run(workspace: &Workspace, only: &[String], keep_going: bool) -> b
     let chosen: Vec<&Step> = steps::ALL.iter().filter(chosen).collect();
     let mut lines: Vec<Line> = Vec::with_capacity(chosen.len());
     for (index, step) in chosen.iter().enumerate() {
+        if !keep_going && lines.iter().any(Line::failed) {
+            lines.push(step.left_out());
+            continue;
+        }
         println!(
             "\n=== {}/{} {}: {}",
             index + 1,
@@ -35,16 +39,7 @@ pub(crate) fn run(workspace: &Workspace, only: &[String], keep_going: bool) -> b
             step.name,
             step.what
         );
-        let halted = !keep_going && lines.iter().any(Line::failed);
-        let line = if halted {
-            step.left_out()
-        } else {
-            step.timed(workspace)
-        };
-        if let Verdict::Failed(error) = &line.verdict {
-            eprintln!("error: step `{}`: {error:#}", line.step);
-        }
-        lines.push(line);
+        lines.push(step.timed(workspace));
     }
     close(&lines)
 }
@@ -54,7 +49,10 @@ impl Step {
         let begun = Instant::now();
         let verdict = match (self.run)(workspace) {
             Ok(outcome) => Verdict::Done(outcome),
-            Err(error) => Verdict::Failed(error),
+            Err(error) => {
+                eprintln!("error: step `{}`: {error:#}", self.name);
+                Verdict::Failed(error)
+            }
         };
         Line {
             step: self.name,
@@ -64,7 +62,6 @@ impl Step {
     }
 
     fn left_out(&self) -> Line {
-        println!("not run");
         Line {
             step: self.name,
             verdict: Verdict::NotRun,
