@@ -1,1 +1,11 @@
-//! 
+//! Tests of services without servers and without waiting.
+//!
+//! - [`executor`]: one thread, virtual time, one seed that decides what runs next.
+//! - [`model`]: store, transport and cache in memory, *split* as PostgreSQL and RabbitMQ are: outbox,
+//!   relay, confirms, redelivery; with exactly the promises of the ports, and faults on request.
+
+pub mod executor;
+pub mod model;
+
+pub use executor::Simulation;
+pub use model::{Faults, Model};

@@ -171,10 +171,12 @@ impl App {
         }
         if let Some(outbox) = ports.store.outbox() {
             let (transport, runtime) = (Arc::clone(&ports.transport), Arc::clone(&ports.runtime));
+            let committer = Arc::clone(&start.committer);
             let relay = Relay {
                 outbox,
                 transport,
                 services: names,
+                committer,
                 runtime,
                 control: controlled,
             };

@@ -65,3 +65,8 @@ pub(crate) fn encode<T: serde::Serialize + ?Sized>(value: &T) -> bytes::Bytes {
         .expect("our own types have string keys and so always encode")
         .into()
 }
+
+/// The body of a message, as it travels.
+pub fn encode_body<M: Message>(message: &M) -> bytes::Bytes {
+    encode(message)
+}

@@ -8,13 +8,17 @@ use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Name, Outbox, Result, RuntimeExt as _, Transport};
 
 use crate::dispatch::Control;
+use crate::staging::Committer;
 
 /// Messages published at once.
 const BATCH_MAX: usize = 512;
 /// How long claimed messages are nobody else's.
 const LEASE: Duration = Duration::from_secs(30);
-/// The pause when the outbox is empty.
-const IDLE: Duration = Duration::from_millis(5);
+/// The pause after a failure.
+const RETRY: Duration = Duration::from_millis(100);
+/// How long to rest when the outbox is empty and nothing was committed here: what another process
+/// left behind, or what was not confirmed, is found by then.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Empties the outbox of these services.
 pub(crate) struct Relay {
@@ -22,22 +26,23 @@ pub(crate) struct Relay {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) services: Vec<Name>,
     pub(crate) runtime: SharedRuntime,
+    pub(crate) committer: Arc<Committer>,
     pub(crate) control: watch::Receiver<Control>,
 }
 
 impl Relay {
     pub(crate) async fn run(self) {
         loop {
-            let pause = match self.round().await {
+            let committed = self.committer.committed();
+            match self.round().await {
                 Ok(0) if *self.control.borrow() == Control::Draining => return,
-                Ok(0) => IDLE,
-                Ok(_) => continue,
+                Ok(0) => drop(self.runtime.timeout(IDLE, committed).await),
+                Ok(_) => {}
                 Err(why) => {
                     tracing::warn!("the relay will try again: {why}");
-                    IDLE * 20
+                    self.runtime.sleep(RETRY + self.runtime.jitter(RETRY)).await;
                 }
-            };
-            self.runtime.sleep(pause + self.runtime.jitter(pause)).await;
+            }
         }
     }
 

@@ -354,6 +354,11 @@ impl Committer {
         self.lock().staged() >= STAGED_MAX
     }
 
+    /// Resolves after the next batch is durable.
+    pub(crate) fn committed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.flushed.notified()
+    }
+
     /// Waits until nothing staged is left.
     pub async fn drained(&self) {
         loop {

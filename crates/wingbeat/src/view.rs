@@ -87,6 +87,13 @@ pub struct Listed<V> {
     pub next: Option<Position>,
 }
 
+/// In a handler, for what it need not be validated against: a scheduled look, a clean-up.
+impl<S> Extract<Scope, S> for Reads {
+    fn extract(scope: &Scope, _state: &S) -> Result<Self> {
+        Ok(Self::new(Arc::clone(scope.service())))
+    }
+}
+
 impl Reads {
     pub(crate) fn new(service: Arc<ServiceContext>) -> Self {
         Self { service }

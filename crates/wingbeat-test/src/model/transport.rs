@@ -1,0 +1,237 @@
+//! The broker in memory. Order between deliveries is not promised, so it is scrambled.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+use wingbeat_core::transport::{Refused, Settler};
+use wingbeat_core::{Consumer, Delivery, Envelope, Name, Result, Tag, Topology, Transport};
+
+use super::Weather;
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<(Envelope, bool)>,
+    unacknowledged: BTreeMap<Tag, (Envelope, u64)>,
+}
+
+#[derive(Default)]
+struct Broker {
+    topology: Topology,
+    queues: BTreeMap<Name, Queue>,
+    next: u64,
+}
+
+/// See the module.
+pub struct ModelTransport {
+    weather: Weather,
+    broker: Arc<Mutex<Broker>>,
+    arrived: Arc<Notify>,
+}
+
+fn lock(broker: &Mutex<Broker>) -> MutexGuard<'_, Broker> {
+    broker.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ModelTransport {
+    pub(crate) fn new(weather: Weather) -> Self {
+        Self {
+            weather,
+            broker: Arc::default(),
+            arrived: Arc::default(),
+        }
+    }
+
+    fn take(&self, message: &Envelope) -> std::result::Result<(), Refused> {
+        let mut broker = lock(&self.broker);
+        let bound: Vec<Name> = broker
+            .topology
+            .queues
+            .iter()
+            .filter(|(_, bindings)| {
+                bindings
+                    .iter()
+                    .any(|binding| binding.message == message.kind)
+            })
+            .map(|(queue, _)| *queue)
+            .collect();
+        if bound.is_empty() && message.role == wingbeat_core::Kind::Command {
+            return Err(Refused::Unroutable);
+        }
+        for queue in bound {
+            let copies = if self.weather.strikes(|faults| faults.duplicate) {
+                2
+            } else {
+                1
+            };
+            let waiting = &mut broker.queues.entry(queue).or_default().waiting;
+            waiting.extend(std::iter::repeat_n((message.clone(), false), copies));
+        }
+        Ok(())
+    }
+}
+
+impl Transport for ModelTransport {
+    fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
+        lock(&self.broker)
+            .topology
+            .queues
+            .extend(topology.queues.clone());
+        Box::pin(async { Ok(()) })
+    }
+
+    fn publish(
+        &self,
+        messages: Vec<Envelope>,
+    ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
+        Box::pin(async move {
+            self.weather.delay().await;
+            let mut answers = Vec::with_capacity(messages.len());
+            for message in messages {
+                let taken = self.take(&message);
+                let lost = self.weather.strikes(|faults| faults.confirm_lost);
+                answers.push(if lost {
+                    Err(Refused::Unconfirmed("the confirm was lost".into()))
+                } else {
+                    taken
+                });
+            }
+            self.arrived.notify_waiters();
+            self.weather.delay().await;
+            answers
+        })
+    }
+
+    fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        Box::pin(async move {
+            self.weather.delay().await;
+            let mut broker = lock(&self.broker);
+            broker.next += 1;
+            let link = Arc::new(Link {
+                queue,
+                consumer: broker.next,
+                broker: Arc::clone(&self.broker),
+                arrived: Arc::clone(&self.arrived),
+            });
+            let consumer: Box<dyn Consumer> = Box::new(ModelConsumer {
+                link,
+                prefetch,
+                weather: self.weather.clone(),
+            });
+            Ok(consumer)
+        })
+    }
+
+    fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
+        let depth = lock(&self.broker)
+            .queues
+            .get(&queue)
+            .map_or(0, |queue| queue.waiting.len() + queue.unacknowledged.len());
+        Box::pin(async move { Ok(depth as u64) })
+    }
+}
+
+struct Link {
+    queue: Name,
+    consumer: u64,
+    broker: Arc<Mutex<Broker>>,
+    arrived: Arc<Notify>,
+}
+
+struct ModelConsumer {
+    link: Arc<Link>,
+    prefetch: usize,
+    weather: Weather,
+}
+
+impl ModelConsumer {
+    fn pull(&self) -> Vec<Delivery> {
+        let mut broker = lock(&self.link.broker);
+        let mut next = broker.next;
+        let queue = broker.queues.entry(self.link.queue).or_default();
+        let held = queue
+            .unacknowledged
+            .values()
+            .filter(|(_, by)| *by == self.link.consumer)
+            .count();
+        let mut deliveries = Vec::new();
+        while held + deliveries.len() < self.prefetch && !queue.waiting.is_empty() {
+            let at = self.weather.random() as usize % queue.waiting.len();
+            let (envelope, redelivered) = queue.waiting.swap_remove(at);
+            next += 1;
+            queue
+                .unacknowledged
+                .insert(Tag(next), (envelope.clone(), self.link.consumer));
+            deliveries.push(Delivery {
+                tag: Tag(next),
+                redelivered,
+                envelope: Ok(envelope),
+            });
+        }
+        broker.next = next;
+        deliveries
+    }
+}
+
+impl Consumer for ModelConsumer {
+    fn next(&mut self) -> BoxFuture<'_, Result<Vec<Delivery>>> {
+        Box::pin(async move {
+            loop {
+                let arrived = self.link.arrived.notified();
+                let deliveries = self.pull();
+                if !deliveries.is_empty() {
+                    return Ok(deliveries);
+                }
+                arrived.await;
+            }
+        })
+    }
+
+    fn settler(&self) -> Arc<dyn Settler> {
+        Arc::clone(&self.link) as Arc<dyn Settler>
+    }
+}
+
+impl Drop for ModelConsumer {
+    fn drop(&mut self) {
+        let mut broker = lock(&self.link.broker);
+        let queue = broker.queues.entry(self.link.queue).or_default();
+        let lost: Vec<Tag> = queue
+            .unacknowledged
+            .iter()
+            .filter(|(_, (_, by))| *by == self.link.consumer)
+            .map(|(tag, _)| *tag)
+            .collect();
+        for tag in lost {
+            if let Some((envelope, _)) = queue.unacknowledged.remove(&tag) {
+                queue.waiting.push((envelope, true));
+            }
+        }
+        drop(broker);
+        self.link.arrived.notify_waiters();
+    }
+}
+
+impl Settler for Link {
+    fn acknowledge(&self, tags: &[Tag]) {
+        let mut broker = lock(&self.broker);
+        let queue = broker.queues.entry(self.queue).or_default();
+        tags.iter()
+            .for_each(|tag| drop(queue.unacknowledged.remove(tag)));
+        drop(broker);
+        self.arrived.notify_waiters();
+    }
+
+    fn give_back(&self, tags: &[Tag]) {
+        let mut broker = lock(&self.broker);
+        let queue = broker.queues.entry(self.queue).or_default();
+        for tag in tags {
+            if let Some((envelope, _)) = queue.unacknowledged.remove(tag) {
+                queue.waiting.push((envelope, true));
+            }
+        }
+        drop(broker);
+        self.arrived.notify_waiters();
+    }
+}

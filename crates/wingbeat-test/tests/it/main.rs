@@ -1,0 +1,3 @@
+//! The whole runtime on the model, under the seeded executor.
+
+mod transfers;
