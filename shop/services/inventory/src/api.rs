@@ -1,0 +1,91 @@
+//! The admin's routes.
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde::{Deserialize, Serialize};
+use shop_contracts::Sku;
+use shop_contracts::inventory::StockLevelChanged;
+use wingbeat::Effects;
+use wingbeat::http::{Caller, IdempotencyKey, Json, Path, Problem, Reply, accepted, post};
+
+use crate::shelves::Shelves;
+
+/// The largest change at once: far beyond any warehouse, far below an overflow.
+const DELTA_MAX: i64 = 1_000_000_000;
+/// The longest reason, in bytes.
+const REASON_MAX: usize = 200;
+
+/// The service's routes.
+pub fn routes() -> Router<crate::State> {
+    Router::new().route("/api/v1/admin/stock/{sku}", post(change_stock))
+}
+
+/// The caller is the admin; else 401 or 403, before anything else of the request is looked at.
+pub struct Admin;
+
+impl<S: Send + Sync> FromRequestParts<S> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Caller(session) = Caller::from_request_parts(parts, state).await?;
+        session
+            .admin
+            .then_some(Self)
+            .ok_or_else(|| Problem::new(403, "forbidden", "only the admin may do this"))
+    }
+}
+
+/// What is to change.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StockChange {
+    delta: i64,
+    reason: String,
+}
+
+/// What was changed.
+#[derive(Debug, Serialize)]
+struct StockChanged {
+    sku: Sku,
+    delta: i64,
+}
+
+impl StockChange {
+    fn check(&self) -> Result<(), Problem> {
+        if self.delta == 0 || self.delta.abs() > DELTA_MAX {
+            let message = format!("1 to {DELTA_MAX} units, more or fewer");
+            return Err(Problem::invalid("/delta", message));
+        }
+        let reason = self.reason.trim();
+        if reason.is_empty() || reason.len() > REASON_MAX {
+            return Err(Problem::invalid(
+                "/reason",
+                format!("1 to {REASON_MAX} bytes"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+type ChangeRequest = (Admin, Path<Sku>, Json<StockChange>);
+
+async fn change_stock(
+    (_, Path(sku), Json(change)): ChangeRequest,
+    _key: Option<IdempotencyKey>,
+    shelves: Shelves,
+    scope: wingbeat::Scope,
+) -> Result<Reply, Problem> {
+    change.check()?;
+    let StockChange { delta, reason } = change;
+    let level: Option<StockLevelChanged> = shelves
+        .adjust(&sku, delta, reason)
+        .await?
+        .map_err(|refusal| Problem::new(409, "below_reserved", refusal.to_string()))?;
+    let mut effects = Effects::new();
+    if let Some(level) = &level {
+        effects.publish(level);
+    }
+    scope.emit(effects)?;
+    Ok(accepted(&StockChanged { sku, delta }))
+}

@@ -1,0 +1,135 @@
+//! What the audit compares, product by product.
+
+use std::collections::BTreeMap;
+
+use shop_contracts::Sku;
+use wingbeat::store::Select;
+use wingbeat::{Reads, Result};
+
+use crate::domain::{Reservation, Stock};
+use crate::views::LedgerRow;
+
+/// Entities or rows read at once.
+const PAGE: usize = 1_000;
+
+/// A product's figures. All holds when 0 ≤ reserved = held ≤ on hand = ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// What lies on the shelf.
+    pub on_hand: i64,
+    /// What of it is held, as the stock says.
+    pub reserved: i64,
+    /// What of it is held, as the reservations say.
+    pub held: i64,
+    /// What lies on the shelf, as the ledger says.
+    pub ledger: i64,
+}
+
+impl Figures {
+    /// What is wrong, in words; `None` when all holds.
+    #[must_use]
+    pub fn violation(&self) -> Option<String> {
+        let Self {
+            on_hand,
+            reserved,
+            held,
+            ledger,
+        } = self;
+        if *reserved < 0 || reserved > on_hand {
+            return Some(format!("{reserved} reserved of {on_hand} on hand"));
+        }
+        if reserved != held {
+            return Some(format!("{reserved} reserved, but reservations hold {held}"));
+        }
+        (on_hand != ledger).then(|| format!("{on_hand} on hand, but the ledger says {ledger}"))
+    }
+}
+
+/// The figures of every product.
+///
+/// # Errors
+///
+/// The store's.
+pub async fn stock(reads: &Reads) -> Result<BTreeMap<Sku, Figures>> {
+    let mut figures = BTreeMap::<Sku, Figures>::new();
+    let mut after = None;
+    loop {
+        let page = reads.entities::<Stock>(after, PAGE).await?;
+        after = page.last().map(|(id, _)| id.clone());
+        for (id, stock) in page {
+            let Ok(sku) = id.parse::<Sku>() else { continue };
+            let of = figures.entry(sku).or_default();
+            (of.on_hand, of.reserved) = (stock.on_hand, stock.reserved);
+        }
+        if after.is_none() {
+            break;
+        }
+    }
+    add_held(reads, &mut figures).await?;
+    add_ledger(reads, &mut figures).await?;
+    Ok(figures)
+}
+
+async fn add_held(reads: &Reads, figures: &mut BTreeMap<Sku, Figures>) -> Result<()> {
+    let mut after = None;
+    loop {
+        let page = reads.entities::<Reservation>(after, PAGE).await?;
+        after = page.last().map(|(id, _)| id.clone());
+        for (_, reservation) in page {
+            let Reservation::Held { lines, .. } = reservation else {
+                continue;
+            };
+            for (sku, quantity) in lines {
+                figures.entry(sku).or_default().held += i64::from(quantity);
+            }
+        }
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn add_ledger(reads: &Reads, figures: &mut BTreeMap<Sku, Figures>) -> Result<()> {
+    let mut after = None;
+    loop {
+        let page = reads.rows::<LedgerRow>(Select::All, after, PAGE).await?;
+        for (_, row) in page.rows {
+            figures.entry(row.sku).or_default().ledger += row.delta;
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_disagreement_is_told() {
+        let fine = Figures {
+            on_hand: 5,
+            reserved: 2,
+            held: 2,
+            ledger: 5,
+        };
+        assert_eq!(fine.violation(), None);
+        let wrong = [
+            Figures {
+                reserved: 6,
+                ..fine.clone()
+            },
+            Figures {
+                held: 1,
+                ..fine.clone()
+            },
+            Figures {
+                ledger: 4,
+                ..fine.clone()
+            },
+        ];
+        assert!(wrong.iter().all(|figures| figures.violation().is_some()));
+    }
+}

@@ -1,0 +1,136 @@
+//! The stock of one product. A hot key: two counters and a version, nothing per order.
+
+use serde::{Deserialize, Serialize};
+use shop_contracts::Sku;
+use thiserror::Error;
+use wingbeat::Entity;
+
+/// How much there is of a product. Always 0 ≤ reserved ≤ on hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stock {
+    /// What lies on the shelf, held or not.
+    pub on_hand: i64,
+    /// What of it is held for orders.
+    pub reserved: i64,
+    /// Grows by one with each change.
+    pub version: u64,
+}
+
+/// There would be less than is held.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("{reserved} are held for orders, and only {on_hand} would be left")]
+pub struct BelowReserved {
+    /// What would be left.
+    pub on_hand: i64,
+    /// What is held.
+    pub reserved: i64,
+}
+
+impl Entity for Stock {
+    const NAME: &'static str = "stock";
+    type Id = Sku;
+}
+
+impl Stock {
+    /// What can still be sold.
+    #[must_use]
+    pub fn available(&self) -> i64 {
+        self.on_hand - self.reserved
+    }
+
+    /// Holds some; `None` when there is not enough.
+    #[must_use]
+    pub fn hold(self, quantity: u32) -> Option<Self> {
+        let quantity = i64::from(quantity);
+        (quantity <= self.available()).then(|| self.changed(0, quantity))
+    }
+
+    /// Gives free what was held.
+    #[must_use]
+    pub fn unhold(self, quantity: u32) -> Self {
+        self.changed(0, -i64::from(quantity))
+    }
+
+    /// Takes what was held off the shelf.
+    #[must_use]
+    pub fn take_out(self, quantity: u32) -> Self {
+        let quantity = i64::from(quantity);
+        self.changed(-quantity, -quantity)
+    }
+
+    /// Puts back what was taken.
+    #[must_use]
+    pub fn put_back(self, quantity: u32) -> Self {
+        self.changed(i64::from(quantity), 0)
+    }
+
+    /// Adds `delta`, which may be negative.
+    ///
+    /// # Errors
+    ///
+    /// When less would be left than is held.
+    pub fn adjust(self, delta: i64) -> Result<Self, BelowReserved> {
+        let on_hand = self.on_hand.saturating_add(delta);
+        if on_hand < self.reserved {
+            return Err(BelowReserved {
+                on_hand,
+                reserved: self.reserved,
+            });
+        }
+        Ok(self.changed(on_hand - self.on_hand, 0))
+    }
+
+    fn changed(self, on_hand: i64, reserved: i64) -> Self {
+        Self {
+            on_hand: self.on_hand + on_hand,
+            reserved: self.reserved + reserved,
+            version: self.version + 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN: Stock = Stock {
+        on_hand: 10,
+        reserved: 0,
+        version: 1,
+    };
+
+    #[test]
+    fn no_more_is_held_than_is_available() {
+        let held = TEN.hold(7).unwrap();
+        assert_eq!((held.available(), held.reserved), (3, 7));
+        assert_eq!(held.hold(4), None);
+        assert_eq!(held.hold(3).unwrap().available(), 0);
+    }
+
+    #[test]
+    fn holding_and_giving_free_changes_nothing_but_the_version() {
+        let after = TEN.hold(4).unwrap().unhold(4);
+        assert_eq!(after, Stock { version: 3, ..TEN });
+    }
+
+    #[test]
+    fn taking_out_and_putting_back_changes_nothing_but_the_version() {
+        let taken = TEN.hold(4).unwrap().take_out(4);
+        assert_eq!((taken.on_hand, taken.reserved), (6, 0));
+        assert_eq!(taken.put_back(4), Stock { version: 4, ..TEN });
+    }
+
+    #[test]
+    fn an_adjustment_never_takes_what_is_held() {
+        let held = TEN.hold(7).unwrap();
+        assert_eq!(held.adjust(-3).unwrap().available(), 0);
+        let refused = held.adjust(-4);
+        assert_eq!(
+            refused,
+            Err(BelowReserved {
+                on_hand: 6,
+                reserved: 7
+            })
+        );
+    }
+}

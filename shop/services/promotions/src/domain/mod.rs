@@ -1,0 +1,9 @@
+//! Codes and what may happen to them. Pure.
+
+mod booking;
+mod code;
+mod promo;
+
+pub use booking::Booking;
+pub use code::{Code, welcome_code};
+pub use promo::{Promo, Use};
