@@ -1,0 +1,5 @@
+//! Settings.
+
+/// None yet: mail goes to the mailbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {}

@@ -1,0 +1,114 @@
+//! The stand-in for a mail server: what was sent can be read at `/dev/mailbox`.
+
+use serde::{Deserialize, Serialize};
+use shop_contracts::UserId;
+use wingbeat::store::Select;
+use wingbeat::{Name, Reads, Result, Timestamp, View};
+
+/// Mails shown at once.
+const SHOWN_MAX: usize = 500;
+const TO: &str = "to";
+const AT: &str = "at";
+const USER: &str = "user_id";
+
+/// A mail that was sent. Keys are ids that sort by time; erasure removes the user's rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailRow {
+    /// To which user.
+    pub user_id: UserId,
+    /// Where to.
+    pub to: String,
+    /// Which template.
+    pub template: String,
+    /// The subject.
+    pub subject: String,
+    /// The text.
+    pub body: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl View for MailRow {
+    const NAME: &'static str = "mailbox";
+
+    fn columns(&self) -> Vec<(&'static str, String)> {
+        vec![
+            (TO, folded(&self.to)),
+            (AT, self.at.to_string()),
+            (USER, self.user_id.to_string()),
+        ]
+    }
+}
+
+fn folded(address: &str) -> String {
+    address.trim().to_lowercase()
+}
+
+/// The answer of `GET /dev/mailbox`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mailbox {
+    /// To one address the oldest first; to all the newest first.
+    pub items: Vec<Item>,
+}
+
+/// A mail on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// Where to.
+    pub to: String,
+    /// Which template.
+    pub template: String,
+    /// The subject.
+    pub subject: String,
+    /// The text.
+    pub body: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The mails to an address, or to all.
+///
+/// # Errors
+///
+/// The store's.
+pub async fn mailbox(reads: &Reads, to: Option<&str>) -> Result<Mailbox> {
+    let to = to.map(folded);
+    let select = match &to {
+        Some(to) => starting(TO, to.clone(), false),
+        None => starting(AT, String::new(), true),
+    };
+    let listed = reads.rows::<MailRow>(select, None, SHOWN_MAX).await?;
+    let rows = listed.rows.into_iter().map(|(_, row)| row);
+    let items = rows
+        .filter(|row| to.as_ref().is_none_or(|to| folded(&row.to) == *to))
+        .map(|row| Item {
+            to: row.to,
+            template: row.template,
+            subject: row.subject,
+            body: row.body,
+            at: row.at,
+        });
+    Ok(Mailbox {
+        items: items.collect(),
+    })
+}
+
+/// Keys of some of a user's mails, and whether there are more.
+///
+/// # Errors
+///
+/// The store's.
+pub(crate) async fn keys_of(reads: &Reads, user: UserId) -> Result<(Vec<String>, bool)> {
+    let theirs = starting(USER, user.to_string(), false);
+    let listed = reads.rows::<MailRow>(theirs, None, SHOWN_MAX).await?;
+    let more = listed.next.is_some();
+    Ok((listed.rows.into_iter().map(|(key, _)| key).collect(), more))
+}
+
+fn starting(column: &'static str, prefix: String, descending: bool) -> Select {
+    Select::Prefix {
+        column: Name::new(column),
+        prefix,
+        descending,
+    }
+}
