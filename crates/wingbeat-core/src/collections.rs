@@ -20,7 +20,11 @@ const MULTIPLIER: u64 = 0xf135_7aea_2e62_a9c5;
 
 impl FixedHasher {
     fn add(&mut self, word: u64) {
-        self.0 = self.0.wrapping_add(word).wrapping_mul(MULTIPLIER).rotate_left(26);
+        self.0 = self
+            .0
+            .wrapping_add(word)
+            .wrapping_mul(MULTIPLIER)
+            .rotate_left(26);
     }
 }
 
@@ -28,7 +32,9 @@ impl Hasher for FixedHasher {
     fn write(&mut self, bytes: &[u8]) {
         let mut chunks = bytes.chunks_exact(8);
         for chunk in &mut chunks {
-            self.add(u64::from_le_bytes(chunk.try_into().expect("chunks of eight")));
+            self.add(u64::from_le_bytes(
+                chunk.try_into().expect("chunks of eight"),
+            ));
         }
         let mut rest = [0_u8; 8];
         let tail = chunks.remainder();

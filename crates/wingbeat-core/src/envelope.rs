@@ -99,7 +99,11 @@ impl Envelope {
             id: head.id,
             source: head.source.into_owned().into(),
             kind: head.kind.into_owned().into(),
-            role: if head.command { Kind::Command } else { Kind::Event },
+            role: if head.command {
+                Kind::Command
+            } else {
+                Kind::Event
+            },
             key: head.key.into_owned(),
             time: Timestamp::from_micros(head.time),
             correlation: head.correlation,

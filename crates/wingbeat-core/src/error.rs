@@ -25,12 +25,22 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A failure that another attempt may overcome.
     pub fn retry(code: &'static str, message: impl Into<String>) -> Self {
-        Self { class: Class::Retry, code, message: message.into(), source: None }
+        Self {
+            class: Class::Retry,
+            code,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// A failure that no attempt will overcome.
     pub fn reject(code: &'static str, message: impl Into<String>) -> Self {
-        Self { class: Class::Reject, code, message: message.into(), source: None }
+        Self {
+            class: Class::Reject,
+            code,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// Adds what lies beneath.
@@ -83,6 +93,11 @@ pub trait Failure: std::error::Error + Send + Sync + 'static {
 
 impl<E: Failure> From<E> for Error {
     fn from(failure: E) -> Self {
-        Self { class: failure.class(), code: failure.code(), message: failure.to_string(), source: None }
+        Self {
+            class: failure.class(),
+            code: failure.code(),
+            message: failure.to_string(),
+            source: None,
+        }
     }
 }

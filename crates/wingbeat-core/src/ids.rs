@@ -7,12 +7,16 @@ use uuid::Uuid;
 
 use crate::Timestamp;
 
-/// Builds a version-7 UUID from a time and 74 random bits (RFC 9562, section 5.7).
+/// Builds a version-7 UUID (RFC 9562, section 5.7): milliseconds, then the fraction of the millisecond
+/// in 12 bits (method 3 of section 6.2), then 62 random bits. So ids sort by time to a quarter of a
+/// microsecond.
 #[must_use]
-pub fn uuid_v7(now: Timestamp, random: u128) -> Uuid {
-    let millis = u128::from(now.as_millis().max(0).unsigned_abs()) & 0xffff_ffff_ffff;
-    let low = random & 0x0fff_3fff_ffff_ffff_ffff;
-    Uuid::from_u128((millis << 80) | (0x7 << 76) | (0x8 << 60) | (low & !(0xf << 76) & !(0xc << 60)))
+pub fn uuid_v7(now: Timestamp, random: u64) -> Uuid {
+    let micros = now.as_micros().max(0).unsigned_abs();
+    let millis = u128::from(micros / 1_000) & 0xffff_ffff_ffff;
+    let fraction = u128::from((micros % 1_000) * 4_096 / 1_000);
+    let chance = u128::from(random) & 0x3fff_ffff_ffff_ffff;
+    Uuid::from_u128((millis << 80) | (0x7 << 76) | (fraction << 64) | (0x2 << 62) | chance)
 }
 
 macro_rules! id {
@@ -61,8 +65,8 @@ mod tests {
 
     #[test]
     fn ids_are_version_seven_and_sort_by_time() {
-        let early = uuid_v7(Timestamp::from_millis(1_000), u128::MAX);
-        let late = uuid_v7(Timestamp::from_millis(1_001), 0);
+        let early = uuid_v7(Timestamp::from_micros(1_000_000), u64::MAX);
+        let late = uuid_v7(Timestamp::from_micros(1_000_001), 0);
         assert_eq!((early.get_version_num(), late.get_version_num()), (7, 7));
         assert_eq!(early.get_variant(), uuid::Variant::RFC4122);
         assert!(early < late);

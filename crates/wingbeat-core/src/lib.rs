@@ -8,9 +8,12 @@
 //! - [`store`], [`transport`], [`cache`]: the ports for what must last, travel, and be quick.
 //! - [`runtime`]: the ports for time, chance and tasks. [`outgoing`]: the port for outside HTTP.
 //! - [`error`]: failures, classed *retry* or *reject*.
+//! - `conformance` (feature): what the contract tests of the ports share.
 
 pub mod cache;
 pub mod collections;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod envelope;
 pub mod error;
 pub mod ids;

@@ -31,8 +31,7 @@ pub trait Runtime: Send + Sync + 'static {
 pub trait RuntimeExt: Runtime {
     /// A new version-7 id.
     fn id(&self) -> Uuid {
-        let random = (u128::from(self.random()) << 64) | u128::from(self.random());
-        ids::uuid_v7(self.now(), random)
+        ids::uuid_v7(self.now(), self.random())
     }
 
     /// `future`, or `None` once `limit` has passed.

@@ -95,6 +95,9 @@ mod tests {
         let time = Timestamp::from_micros(1_700_000_000_123_456);
         let text = serde_json::to_string(&time).expect("a time is a string");
         assert_eq!(text, "\"2023-11-14T22:13:20.123456Z\"");
-        assert_eq!(serde_json::from_str::<Timestamp>(&text).expect("parses"), time);
+        assert_eq!(
+            serde_json::from_str::<Timestamp>(&text).expect("parses"),
+            time
+        );
     }
 }

@@ -20,7 +20,10 @@ pub struct Key {
 impl Key {
     /// A key.
     pub fn new(table: Name, id: impl Into<String>) -> Self {
-        Self { table, id: id.into() }
+        Self {
+            table,
+            id: id.into(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A seeded executor: one thread, virtual time. The seed decides which ready task runs next.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -34,6 +35,15 @@ impl State {
         self.digest = (self.digest ^ word)
             .wrapping_mul(0x0000_0100_0000_01b3)
             .rotate_left(23);
+    }
+}
+
+/// Whether the story on the main line can go on.
+struct Story(AtomicBool);
+
+impl Wake for Story {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
@@ -108,6 +118,29 @@ impl Simulation {
             }
             assert!(
                 self.turn(),
+                "nothing can run any more, and the awaited future is not done"
+            );
+        }
+    }
+
+    /// Runs a future that need not be `Send` (a test's story), and everything else beside it.
+    ///
+    /// # Panics
+    ///
+    /// When nothing can run any more and `future` still waits.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        let woken = Arc::new(Story(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut future = std::pin::pin!(future);
+        loop {
+            if woken.0.swap(false, Ordering::SeqCst)
+                && let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker))
+            {
+                return value;
+            }
+            let moved = woken.0.load(Ordering::SeqCst) || self.turn();
+            assert!(
+                moved,
                 "nothing can run any more, and the awaited future is not done"
             );
         }

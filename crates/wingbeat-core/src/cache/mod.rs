@@ -1,5 +1,8 @@
 //! The port for what is quick and may be lost: cached reads, sessions, rate limits.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +28,13 @@ pub trait Cache: Send + Sync + 'static {
     /// Every method fails only when the cache is away; callers must have an answer without it.
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>>;
     /// Sets the value for `ttl` from now.
-    fn put(&self, key: &str, value: Bytes, ttl: Duration, keep: Durability) -> BoxFuture<'_, Result<()>>;
+    fn put(
+        &self,
+        key: &str,
+        value: Bytes,
+        ttl: Duration,
+        keep: Durability,
+    ) -> BoxFuture<'_, Result<()>>;
     /// Forgets the key.
     fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>>;
     /// Forgets every key that starts with `prefix`.

@@ -1,5 +1,8 @@
 //! The port for what must last.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,7 +126,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(String, Record)>>>;
     /// The history of an aggregate, from after `sequence`.
-    fn history(&self, service: Name, key: &Key, after: u64) -> BoxFuture<'_, Result<Vec<Recorded>>>;
+    fn history(&self, service: Name, key: &Key, after: u64)
+    -> BoxFuture<'_, Result<Vec<Recorded>>>;
     /// One row of a view.
     fn row(&self, service: Name, view: Name, key: &str) -> BoxFuture<'_, Result<Option<Row>>>;
     /// Rows of a view.
@@ -133,7 +137,8 @@ pub trait Store: Send + Sync + 'static {
     /// The service's counters.
     fn counters(&self, service: Name) -> BoxFuture<'_, Result<Vec<(Name, i64)>>>;
     /// Whether a delivery was settled before.
-    fn settled(&self, queue: Name, source: &str, message: MessageId) -> BoxFuture<'_, Result<bool>>;
+    fn settled(&self, queue: Name, source: &str, message: MessageId)
+    -> BoxFuture<'_, Result<bool>>;
 
     /// Hands out due records of these services by the store's clock, at most `limit`, soonest first,
     /// to nobody else for `lease`. `now` is the caller's clock, for stores that live in its process.
@@ -196,7 +201,12 @@ impl ServiceStore {
     }
 
     /// See [`Store::scan`].
-    pub fn scan(&self, table: Name, after: Option<String>, limit: usize) -> BoxFuture<'_, Result<Vec<(String, Record)>>> {
+    pub fn scan(
+        &self,
+        table: Name,
+        after: Option<String>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(String, Record)>>> {
         self.store.scan(self.service, table, after, limit)
     }
 

@@ -1,5 +1,8 @@
 //! The port for what travels between services.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
@@ -65,7 +68,10 @@ pub trait Transport: Send + Sync + 'static {
     /// Makes all queues and bindings exist; safe to repeat.
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>>;
     /// Publishes, and waits until each message is confirmed durable or refused; answers in order.
-    fn publish(&self, messages: Vec<Envelope>) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>>;
+    fn publish(
+        &self,
+        messages: Vec<Envelope>,
+    ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>>;
     /// Starts consuming `queue`, with at most `prefetch` deliveries unacknowledged.
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>>;
     /// How many messages wait in `queue`, those handed out but unacknowledged included.

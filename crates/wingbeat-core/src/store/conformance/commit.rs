@@ -1,0 +1,517 @@
+//! Commits: all or nothing, validated, once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::conformance::{Bench, Fixture, LEASE, ORDERS, SERVICES, STOCK_PLACED, key, put, read};
+use crate::unit::{Append, Journal, Outcome, Row, RowWrite, Settled, Write};
+use crate::{Key, Name, RuntimeExt as _, Unit};
+
+const COUNTER: Name = Name::new("hits");
+const VIEW: Name = Name::new("parts");
+
+/// A unit with one of everything, all under `id`.
+fn everything(bench: &Bench, id: &str) -> Unit {
+    let mut unit = bench.unit();
+    let body = Bytes::from_static(b"x");
+    unit.writes.push(put(id, "x"));
+    unit.writes.push(Write {
+        key: Key::new(Name::new("timers"), id),
+        due_at: Some(unit.at),
+        ..put(id, "x")
+    });
+    unit.appends.push(Append {
+        key: key(id),
+        sequence: 1,
+        at: unit.at,
+        body: body.clone(),
+    });
+    unit.rows.push(RowWrite {
+        view: VIEW,
+        key: id.into(),
+        row: Some(Row {
+            columns: vec![],
+            body: body.clone(),
+        }),
+    });
+    unit.journal = Some(Journal {
+        correlation: unit.id.0.into(),
+        body,
+    });
+    unit.counts.push((COUNTER, 1));
+    unit.settles = Some(bench.settlement());
+    unit
+}
+
+/// How many parts of `everything` can be seen.
+async fn parts(bench: &Bench, unit: &Unit, id: &str) -> usize {
+    let store = &bench.store;
+    let timers = store
+        .claim_due(&SERVICES, bench.now(), LEASE, 100)
+        .await
+        .expect("claims");
+    let settled = unit.settles.as_ref().expect("it settles a delivery");
+    [
+        bench.load(id).await.is_some(),
+        timers.iter().any(|due| due.key.id == id),
+        !store
+            .history(ORDERS, &key(id), 0)
+            .await
+            .expect("a history")
+            .is_empty(),
+        store.row(ORDERS, VIEW, id).await.expect("a row").is_some(),
+        !store
+            .journal(ORDERS, unit.id.0.into())
+            .await
+            .expect("a journal")
+            .is_empty(),
+        counter(bench).await > 0,
+        store
+            .settled(settled.queue, &settled.source, settled.message)
+            .await
+            .expect("an answer"),
+    ]
+    .into_iter()
+    .filter(|seen| *seen)
+    .count()
+}
+
+async fn counter(bench: &Bench) -> i64 {
+    let counters = bench.store.counters(ORDERS).await.expect("counters");
+    counters
+        .iter()
+        .filter(|(name, _)| *name == COUNTER)
+        .map(|(_, value)| value)
+        .sum()
+}
+
+pub async fn all_parts_of_a_unit_become_visible_together(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let unit = everything(&bench, "a");
+    assert_eq!(parts(&bench, &unit, "a").await, 0);
+    assert_eq!(bench.commit(unit.clone()).await, Outcome::Committed);
+    assert_eq!(parts(&bench, &unit, "a").await, 7);
+}
+
+pub async fn a_stale_read_is_refused_and_leaves_nothing(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    bench
+        .commit(Unit {
+            writes: vec![put("base", "1")],
+            ..bench.unit()
+        })
+        .await;
+    bench
+        .commit(Unit {
+            writes: vec![put("base", "2")],
+            ..bench.unit()
+        })
+        .await;
+    let unit = Unit {
+        reads: vec![read("base", 1)],
+        ..everything(&bench, "a")
+    };
+    assert_eq!(bench.commit(unit.clone()).await, Outcome::Stale);
+    assert_eq!(parts(&bench, &unit, "a").await, 0);
+}
+
+pub async fn an_absence_that_was_read_is_validated(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let absent = |value| Unit {
+        reads: vec![read("a", 0)],
+        writes: vec![put("a", value)],
+        ..bench.unit()
+    };
+    assert_eq!(bench.commit(absent("1")).await, Outcome::Committed);
+    assert_eq!(bench.commit(absent("2")).await, Outcome::Stale);
+    assert_eq!(bench.load("a").await.expect("it is there").body, "1");
+}
+
+pub async fn a_decision_to_refuse_is_validated_like_a_write(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    bench
+        .commit(Unit {
+            writes: vec![put("a", "1")],
+            ..bench.unit()
+        })
+        .await;
+    let refusal = |version| Unit {
+        reads: vec![read("a", version)],
+        ..bench.unit()
+    };
+    assert_eq!(bench.commit(refusal(0)).await, Outcome::Stale);
+    assert_eq!(bench.commit(refusal(1)).await, Outcome::Committed);
+}
+
+pub async fn blind_writes_need_no_version(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    for value in ["1", "2", "3"] {
+        let unit = Unit {
+            writes: vec![put("a", value)],
+            ..bench.unit()
+        };
+        assert_eq!(bench.commit(unit).await, Outcome::Committed);
+    }
+    assert_eq!(bench.load("a").await.expect("it is there").body, "3");
+}
+
+pub async fn versions_grow_by_one(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    for version in 1..=5 {
+        bench
+            .commit(Unit {
+                writes: vec![put("a", "x")],
+                ..bench.unit()
+            })
+            .await;
+        assert_eq!(bench.load("a").await.expect("it is there").version, version);
+    }
+}
+
+pub async fn units_build_on_earlier_units_of_the_batch(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let step = |version, value| Unit {
+        reads: vec![read("a", version)],
+        writes: vec![put("a", value)],
+        ..bench.unit()
+    };
+    let outcomes = bench
+        .commit_all(vec![step(0, "1"), step(1, "2"), step(2, "3")])
+        .await;
+    assert_eq!(outcomes, [Outcome::Committed; 3]);
+    let record = bench.load("a").await.expect("it is there");
+    assert_eq!((record.version, record.body), (3, Bytes::from_static(b"3")));
+}
+
+pub async fn a_unit_built_on_a_refused_unit_is_stale(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let refused = Unit {
+        reads: vec![read("missing", 7)],
+        writes: vec![put("a", "1")],
+        ..bench.unit()
+    };
+    let built = Unit {
+        reads: vec![read("a", 1)],
+        writes: vec![put("a", "2"), put("b", "2")],
+        ..bench.unit()
+    };
+    let further = Unit {
+        reads: vec![read("b", 1)],
+        writes: vec![put("c", "3")],
+        ..bench.unit()
+    };
+    let outcomes = bench.commit_all(vec![refused, built, further]).await;
+    assert_eq!(outcomes, [Outcome::Stale; 3]);
+    for id in ["a", "b", "c"] {
+        assert_eq!(bench.load(id).await, None);
+    }
+}
+
+pub async fn units_that_share_nothing_do_not_fail_together(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let write = |id: &str| Unit {
+        writes: vec![put(id, "1")],
+        ..bench.unit()
+    };
+    let stale = Unit {
+        reads: vec![read("x", 3)],
+        ..write("b")
+    };
+    let outcomes = bench.commit_all(vec![write("a"), stale, write("c")]).await;
+    assert_eq!(
+        outcomes,
+        [Outcome::Committed, Outcome::Stale, Outcome::Committed]
+    );
+    assert!(bench.load("a").await.is_some() && bench.load("c").await.is_some());
+    assert_eq!(bench.load("b").await, None);
+}
+
+pub async fn a_claimed_key_has_one_winner(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let claim = |value| Unit {
+        reads: vec![read("a", 0)],
+        writes: vec![put("a", value)],
+        ..bench.unit()
+    };
+    let outcomes = bench
+        .commit_all(vec![claim("first"), claim("second")])
+        .await;
+    assert_eq!(outcomes, [Outcome::Committed, Outcome::Stale]);
+    let record = bench.load("a").await.expect("it is there");
+    assert_eq!(
+        (record.version, record.body),
+        (1, Bytes::from_static(b"first"))
+    );
+}
+
+pub async fn a_unit_submitted_again_is_committed_once(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let mut without_delivery = everything(&bench, "b");
+    without_delivery.settles = None;
+    for unit in [everything(&bench, "a"), without_delivery] {
+        let unit = Unit {
+            reads: vec![read(&unit.writes[0].key.id, 0)],
+            ..unit
+        };
+        for _ in 0..3 {
+            assert_eq!(bench.commit(unit.clone()).await, Outcome::Committed);
+        }
+        assert_eq!(
+            bench
+                .load(&unit.writes[0].key.id)
+                .await
+                .expect("it is there")
+                .version,
+            1
+        );
+        let journal = bench
+            .store
+            .journal(ORDERS, unit.id.0.into())
+            .await
+            .expect("a journal");
+        assert_eq!(journal.len(), 1);
+    }
+    assert_eq!(counter(&bench).await, 2);
+}
+
+pub async fn a_unit_submitted_again_after_a_restart_is_committed_once(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let mut unit = everything(&bench, "a");
+    unit.reads.push(read("a", 0));
+    assert_eq!(bench.commit(unit.clone()).await, Outcome::Committed);
+    let bench = bench.reopen(&fixture).await;
+    assert_eq!(bench.commit(unit).await, Outcome::Committed);
+    assert_eq!(
+        (
+            counter(&bench).await,
+            bench.load("a").await.expect("it is there").version
+        ),
+        (1, 1)
+    );
+}
+
+pub async fn a_unit_twice_in_one_batch_is_committed_once(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let unit = everything(&bench, "a");
+    let outcomes = bench.commit_all(vec![unit.clone(), unit]).await;
+    assert_eq!(outcomes, [Outcome::Committed; 2]);
+    assert_eq!(
+        (
+            counter(&bench).await,
+            bench.load("a").await.expect("it is there").version
+        ),
+        (1, 1)
+    );
+}
+
+pub async fn a_duplicate_delivery_has_no_effects(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let first = everything(&bench, "a");
+    let again = Unit {
+        settles: first.settles.clone(),
+        ..everything(&bench, "b")
+    };
+    assert_eq!(bench.commit(first).await, Outcome::Committed);
+    assert_eq!(bench.commit(again.clone()).await, Outcome::Duplicate);
+    let bench = bench.reopen(&fixture).await;
+    assert_eq!(
+        bench
+            .commit(Unit {
+                id: bench.runtime.id().into(),
+                ..again
+            })
+            .await,
+        Outcome::Duplicate
+    );
+    assert_eq!((bench.load("b").await, counter(&bench).await), (None, 1));
+}
+
+pub async fn a_duplicate_in_the_same_batch_has_no_effects(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let first = everything(&bench, "a");
+    let again = Unit {
+        settles: first.settles.clone(),
+        ..everything(&bench, "b")
+    };
+    let outcomes = bench.commit_all(vec![first, again]).await;
+    assert_eq!(outcomes, [Outcome::Committed, Outcome::Duplicate]);
+    assert_eq!((bench.load("b").await, counter(&bench).await), (None, 1));
+}
+
+pub async fn a_delivery_is_known_by_queue_source_and_message(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let first = bench.settlement();
+    let others = [
+        first.clone(),
+        Settled {
+            queue: STOCK_PLACED,
+            ..first.clone()
+        },
+        Settled {
+            source: "elsewhere".into(),
+            ..first.clone()
+        },
+        Settled {
+            message: bench.runtime.id().into(),
+            ..first.clone()
+        },
+    ];
+    for settles in others {
+        let known = bench
+            .store
+            .settled(settles.queue, &settles.source, settles.message)
+            .await;
+        assert!(!known.expect("an answer"), "not settled yet: {settles:?}");
+        let unit = Unit {
+            settles: Some(settles.clone()),
+            ..bench.unit()
+        };
+        assert_eq!(bench.commit(unit).await, Outcome::Committed);
+        let known = bench
+            .store
+            .settled(settles.queue, &settles.source, settles.message)
+            .await;
+        assert!(known.expect("an answer"), "settled: {settles:?}");
+    }
+}
+
+pub async fn a_parked_delivery_can_run_later(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let done = bench.settlement();
+    let parked = Settled {
+        done: false,
+        ..done.clone()
+    };
+    let park = Unit {
+        settles: Some(parked),
+        writes: vec![put("parked", "m")],
+        ..bench.unit()
+    };
+    assert_eq!(bench.commit(park).await, Outcome::Committed);
+    assert!(
+        !bench
+            .store
+            .settled(done.queue, &done.source, done.message)
+            .await
+            .expect("an answer")
+    );
+    let run = Unit {
+        settles: Some(done.clone()),
+        ..everything(&bench, "a")
+    };
+    assert_eq!(bench.commit(run).await, Outcome::Committed);
+    let again = Unit {
+        settles: Some(done),
+        ..everything(&bench, "b")
+    };
+    assert_eq!(bench.commit(again).await, Outcome::Duplicate);
+    assert!(bench.load("a").await.is_some());
+}
+
+pub async fn a_parked_delivery_is_parked_once(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let done = bench.settlement();
+    let parked = Settled {
+        done: false,
+        ..done.clone()
+    };
+    let park = Unit {
+        settles: Some(parked.clone()),
+        counts: vec![(COUNTER, 1)],
+        ..bench.unit()
+    };
+    for _ in 0..2 {
+        assert_eq!(bench.commit(park.clone()).await, Outcome::Committed);
+    }
+    assert_eq!(counter(&bench).await, 1);
+    bench
+        .commit(Unit {
+            settles: Some(done),
+            ..bench.unit()
+        })
+        .await;
+    let late = Unit {
+        settles: Some(parked),
+        counts: vec![(COUNTER, 1)],
+        ..bench.unit()
+    };
+    assert_eq!(
+        bench.commit(late).await,
+        Outcome::Duplicate,
+        "what is done cannot be parked any more"
+    );
+    assert_eq!(counter(&bench).await, 1);
+}
+
+/// Only for stores with a poison; see [`Fixture::poison`].
+pub async fn a_poisonous_unit_stands_alone(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let write = |id: &str| Unit {
+        writes: vec![put(id, "1")],
+        ..bench.unit()
+    };
+    let Some(poisoned) = fixture.poison(write("b")) else {
+        return;
+    };
+    let built = Unit {
+        reads: vec![read("b", 1)],
+        ..write("d")
+    };
+    let outcomes = bench
+        .commit_all(vec![write("a"), poisoned, write("c"), built])
+        .await;
+    assert_eq!(
+        outcomes,
+        [
+            Outcome::Committed,
+            Outcome::Refused,
+            Outcome::Committed,
+            Outcome::Stale
+        ]
+    );
+    assert!(bench.load("a").await.is_some() && bench.load("c").await.is_some());
+    assert_eq!((bench.load("b").await, bench.load("d").await), (None, None));
+}
+
+pub async fn what_was_committed_survives_a_restart(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let unit = everything(&bench, "a");
+    assert_eq!(bench.commit(unit.clone()).await, Outcome::Committed);
+    let bench = bench.reopen(&fixture).await;
+    assert_eq!(parts(&bench, &unit, "a").await, 7);
+}
+
+pub async fn an_empty_batch_is_fine(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    assert_eq!(bench.commit_all(Vec::new()).await, []);
+    assert_eq!(bench.commit(bench.unit()).await, Outcome::Committed);
+}
+
+pub async fn a_large_batch_is_committed_in_order(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let step = |n: u64| {
+        let chained = Unit {
+            reads: vec![read("a", n)],
+            writes: vec![put("a", "x")],
+            ..bench.unit()
+        };
+        Unit {
+            counts: vec![(COUNTER, 1)],
+            ..chained
+        }
+    };
+    let outcomes = bench.commit_all((0..1500).map(step).collect()).await;
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| *outcome == Outcome::Committed)
+    );
+    assert_eq!(
+        (
+            counter(&bench).await,
+            bench.load("a").await.expect("it is there").version
+        ),
+        (1500, 1500)
+    );
+}

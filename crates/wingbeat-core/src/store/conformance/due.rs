@@ -1,0 +1,276 @@
+//! Due records and retention.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::conformance::{A_WHILE, Bench, Fixture, LEASE, ORDERS, SERVICES, STOCK, put, read};
+use crate::store::DueRecord;
+use crate::unit::{Outcome, Write};
+use crate::{Timestamp, Unit};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn timer(id: &str, due_at: Timestamp) -> Write {
+    Write {
+        due_at: Some(due_at),
+        ..put(id, "timer")
+    }
+}
+
+async fn set(bench: &Bench, writes: Vec<Write>) {
+    assert_eq!(
+        bench
+            .commit(Unit {
+                writes,
+                ..bench.unit()
+            })
+            .await,
+        Outcome::Committed
+    );
+}
+
+async fn claim(bench: &Bench, limit: usize) -> Vec<DueRecord> {
+    bench
+        .store
+        .claim_due(&SERVICES, bench.now(), LEASE, limit)
+        .await
+        .expect("claims")
+}
+
+fn ids(claimed: &[DueRecord]) -> Vec<&str> {
+    claimed.iter().map(|due| due.key.id.as_str()).collect()
+}
+
+pub async fn only_due_records_are_claimed_soonest_first(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let now = bench.now();
+    let ago = |seconds| now - Duration::from_secs(seconds);
+    let due = [
+        timer("b", ago(2)),
+        timer("c", ago(1)),
+        timer("later", now + HOUR),
+        timer("a", ago(3)),
+        put("never", ""),
+    ];
+    set(&bench, due.to_vec()).await;
+    let claimed = claim(&bench, 10).await;
+    assert_eq!(ids(&claimed), ["a", "b", "c"]);
+    let first = &claimed[0];
+    assert_eq!(
+        (first.service, first.record.version, first.record.due_at),
+        (ORDERS, 1, Some(ago(3)))
+    );
+    assert_eq!(first.record.body, "timer");
+}
+
+pub async fn a_claimed_record_is_not_handed_out_twice(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    set(
+        &bench,
+        vec![timer("a", bench.now()), timer("b", bench.now())],
+    )
+    .await;
+    let (one, two) = (claim(&bench, 1).await, claim(&bench, 10).await);
+    let mut seen = [ids(&one), ids(&two)].concat();
+    seen.sort_unstable();
+    assert_eq!(seen, ["a", "b"]);
+    assert_eq!(claim(&bench, 10).await, []);
+}
+
+pub async fn a_claimed_record_comes_again_after_the_lease(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    set(&bench, vec![timer("a", bench.now())]).await;
+    assert_eq!(ids(&claim(&bench, 10).await), ["a"]);
+    bench.runtime.sleep(LEASE + A_WHILE).await;
+    assert_eq!(ids(&claim(&bench, 10).await), ["a"]);
+}
+
+pub async fn a_record_due_again_can_be_claimed_at_once(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    set(&bench, vec![timer("a", bench.now())]).await;
+    assert_eq!(ids(&claim(&bench, 10).await), ["a"]);
+    set(&bench, vec![timer("a", bench.now())]).await;
+    let claimed = claim(&bench, 10).await;
+    assert_eq!(
+        ids(&claimed),
+        ["a"],
+        "writing a record ends the lease on what it was"
+    );
+    assert_eq!(claimed[0].record.version, 2);
+}
+
+pub async fn claims_stay_within_their_limit_and_services(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let due = |n: u32| timer(&format!("t{n}"), bench.now());
+    set(&bench, (0..5).map(due).collect()).await;
+    let theirs = Unit {
+        service: STOCK,
+        writes: vec![timer("theirs", bench.now())],
+        ..bench.unit()
+    };
+    assert_eq!(bench.commit(theirs).await, Outcome::Committed);
+    let own = bench
+        .store
+        .claim_due(&[STOCK], bench.now(), LEASE, 10)
+        .await
+        .expect("claims");
+    assert_eq!((own.len(), own[0].service), (1, STOCK));
+    assert_eq!(claim(&bench, 3).await.len(), 3);
+    assert_eq!(claim(&bench, 3).await.len(), 2);
+}
+
+pub async fn next_due_is_the_soonest(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let next = async || bench.store.next_due(&SERVICES).await.expect("an answer");
+    assert_eq!(next().await, None);
+    let (soon, late, past) = (bench.now() + HOUR, bench.now() + DAY, bench.now());
+    set(&bench, vec![timer("late", late), put("never", "")]).await;
+    assert_eq!(next().await, Some(late));
+    set(&bench, vec![timer("soon", soon), timer("past", past)]).await;
+    assert_eq!(next().await, Some(past));
+    assert_eq!(ids(&claim(&bench, 10).await), ["past"]);
+    assert_eq!(next().await, Some(soon), "what somebody holds is not next");
+    set(
+        &bench,
+        vec![Write {
+            body: None,
+            due_at: None,
+            ..timer("soon", soon)
+        }],
+    )
+    .await;
+    assert_eq!(next().await, Some(late));
+}
+
+pub async fn firing_twice_is_guarded_by_the_version(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    set(&bench, vec![timer("a", bench.now())]).await;
+    let claimed = claim(&bench, 10).await;
+    let fire = |into| {
+        let removal = Write {
+            body: None,
+            due_at: None,
+            ..put("a", "")
+        };
+        let reads = vec![read("a", claimed[0].record.version)];
+        Unit {
+            reads,
+            writes: vec![removal, put(into, "fired")],
+            ..bench.unit()
+        }
+    };
+    assert_eq!(
+        bench.commit_all(vec![fire("one"), fire("two")]).await,
+        [Outcome::Committed, Outcome::Stale]
+    );
+    assert_eq!(bench.load("two").await, None);
+}
+
+pub async fn a_removed_timer_never_fires(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    set(
+        &bench,
+        vec![timer("a", bench.now()), timer("b", bench.now())],
+    )
+    .await;
+    set(
+        &bench,
+        vec![
+            Write {
+                body: None,
+                due_at: None,
+                ..put("a", "")
+            },
+            put("b", "no timer any more"),
+        ],
+    )
+    .await;
+    assert_eq!(claim(&bench, 10).await, []);
+    assert_eq!(
+        bench.store.next_due(&SERVICES).await.expect("an answer"),
+        None
+    );
+}
+
+pub async fn due_records_survive_a_restart(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    set(
+        &bench,
+        vec![
+            timer("held", bench.now()),
+            timer("free", bench.now() + HOUR),
+        ],
+    )
+    .await;
+    assert_eq!(ids(&claim(&bench, 10).await), ["held"]);
+    let bench = bench.reopen(&fixture).await;
+    bench.runtime.sleep(LEASE + A_WHILE).await;
+    assert_eq!(
+        ids(&claim(&bench, 10).await),
+        ["held"],
+        "its holder is gone"
+    );
+    assert!(
+        bench
+            .load("free")
+            .await
+            .expect("it is there")
+            .due_at
+            .is_some()
+    );
+}
+
+async fn retain(bench: &Bench, now: Timestamp) -> u64 {
+    let mut gone = 0;
+    for _ in 0..1000 {
+        match bench.store.retain(now).await.expect("retention works") {
+            0 => return gone,
+            some => gone += some,
+        }
+    }
+    panic!("retention never comes to an end");
+}
+
+pub async fn what_has_expired_is_deleted(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let expiring = |id: &str, at| Write {
+        expires_at: Some(at),
+        ..put(id, "x")
+    };
+    let (past, future) = (bench.now() - HOUR, bench.now() + HOUR);
+    set(
+        &bench,
+        vec![
+            expiring("past", past),
+            expiring("future", future),
+            put("kept", "x"),
+        ],
+    )
+    .await;
+    assert!(retain(&bench, bench.now()).await >= 1);
+    assert_eq!(bench.load("past").await, None);
+    assert!(bench.load("future").await.is_some() && bench.load("kept").await.is_some());
+    let absent = Unit {
+        reads: vec![read("past", 0)],
+        ..bench.unit()
+    };
+    assert_eq!(bench.commit(absent).await, Outcome::Committed);
+}
+
+pub async fn the_inbox_outlives_the_longest_replay(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let settles = bench.settlement();
+    bench
+        .commit(Unit {
+            settles: Some(settles.clone()),
+            ..bench.unit()
+        })
+        .await;
+    retain(&bench, bench.now() + 29 * DAY).await;
+    let again = Unit {
+        settles: Some(settles),
+        ..bench.unit()
+    };
+    assert_eq!(bench.commit(again).await, Outcome::Duplicate);
+}

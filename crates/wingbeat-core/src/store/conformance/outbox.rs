@@ -1,0 +1,159 @@
+//! Messages of units: on their way with the commit, or waiting in the outbox.
+//!
+//! The first three hold for both shapes; the rest pass at once for a store that is its own broker.
+
+use std::sync::Arc;
+
+use crate::conformance::{
+    A_WHILE, Bench, Fixture, LEASE, MAIL_PLACED, ORDERS, PLACED, RESERVE, RESERVING, SERVICES,
+    STOCK, STOCK_PLACED, delivered, ids, read,
+};
+use crate::unit::Outcome;
+use crate::{Envelope, Outbox, Unit};
+
+/// Commits messages in one unit.
+async fn send(bench: &Bench, messages: &[Envelope]) {
+    let unit = Unit {
+        messages: messages.to_vec(),
+        ..bench.unit()
+    };
+    assert_eq!(bench.commit(unit).await, Outcome::Committed);
+}
+
+async fn claim(bench: &Bench, outbox: &Arc<dyn Outbox>, limit: usize) -> Vec<Envelope> {
+    outbox
+        .claim(&SERVICES, bench.now(), LEASE, limit)
+        .await
+        .expect("claims")
+}
+
+pub async fn a_unit_sends_its_messages_with_the_commit(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let (command, event) = (bench.message(RESERVE), bench.message(PLACED));
+    send(&bench, &[command.clone(), event.clone()]).await;
+    bench.relay().await;
+    for (queue, message) in [
+        (RESERVING, command),
+        (STOCK_PLACED, event.clone()),
+        (MAIL_PLACED, event),
+    ] {
+        let mut consumer = bench.consume(queue, 10).await;
+        let taken = bench.take(&mut consumer, 1).await;
+        assert_eq!(taken[0].envelope, Ok(message));
+        bench.assert_quiet(&mut consumer).await;
+    }
+}
+
+pub async fn a_refused_unit_sends_nothing(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let settles = Some(bench.settlement());
+    bench
+        .commit(Unit {
+            settles: settles.clone(),
+            ..bench.unit()
+        })
+        .await;
+    let stale = Unit {
+        reads: vec![read("x", 9)],
+        messages: bench.messages(RESERVE, 2),
+        ..bench.unit()
+    };
+    let duplicate = Unit {
+        settles,
+        messages: bench.messages(RESERVE, 2),
+        ..bench.unit()
+    };
+    let outcomes = bench.commit_all(vec![stale, duplicate]).await;
+    assert_eq!(outcomes, [Outcome::Stale, Outcome::Duplicate]);
+    bench.relay().await;
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    bench.assert_quiet(&mut consumer).await;
+}
+
+pub async fn a_unit_submitted_again_sends_once(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let unit = Unit {
+        messages: bench.messages(RESERVE, 2),
+        ..bench.unit()
+    };
+    bench.commit(unit.clone()).await;
+    bench.relay().await;
+    assert_eq!(bench.commit(unit.clone()).await, Outcome::Committed);
+    bench.relay().await;
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    let taken = bench.take(&mut consumer, 2).await;
+    assert_eq!(delivered(&taken), ids(&unit.messages));
+    bench.assert_quiet(&mut consumer).await;
+}
+
+pub async fn the_outbox_hands_out_the_oldest_first(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let Some(outbox) = bench.store.outbox() else {
+        return;
+    };
+    let messages = bench.messages(PLACED, 5);
+    send(&bench, &messages[..3]).await;
+    send(&bench, &messages[3..]).await;
+    assert_eq!(outbox.waiting(PLACED).await.expect("a number"), 5);
+    assert_eq!(outbox.waiting(RESERVE).await.expect("a number"), 0);
+    let others = outbox
+        .claim(&[STOCK], bench.now(), LEASE, 10)
+        .await
+        .expect("claims");
+    assert_eq!(others, [], "another service's messages are not its own");
+    assert_eq!(claim(&bench, &outbox, 4).await, messages[..4]);
+    let rest = outbox
+        .claim(&[ORDERS], bench.now(), LEASE, 4)
+        .await
+        .expect("claims");
+    assert_eq!(rest, messages[4..]);
+}
+
+pub async fn what_was_claimed_from_the_outbox_comes_again_after_the_lease(
+    fixture: Arc<dyn Fixture>,
+) {
+    let bench = Bench::open(&fixture).await;
+    let Some(outbox) = bench.store.outbox() else {
+        return;
+    };
+    let messages = bench.messages(PLACED, 2);
+    send(&bench, &messages).await;
+    assert_eq!(claim(&bench, &outbox, 10).await, messages);
+    assert_eq!(claim(&bench, &outbox, 10).await, []);
+    bench.runtime.sleep(LEASE + A_WHILE).await;
+    assert_eq!(claim(&bench, &outbox, 10).await, messages);
+}
+
+pub async fn only_confirmed_messages_leave_the_outbox(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let Some(outbox) = bench.store.outbox() else {
+        return;
+    };
+    let messages = bench.messages(PLACED, 3);
+    send(&bench, &messages).await;
+    assert_eq!(claim(&bench, &outbox, 10).await.len(), 3);
+    for _ in 0..2 {
+        outbox
+            .confirmed(vec![messages[1].id])
+            .await
+            .expect("removes what was confirmed");
+    }
+    assert_eq!(outbox.waiting(PLACED).await.expect("a number"), 2);
+    bench.runtime.sleep(LEASE + A_WHILE).await;
+    assert_eq!(
+        claim(&bench, &outbox, 10).await,
+        [messages[0].clone(), messages[2].clone()]
+    );
+}
+
+pub async fn the_outbox_survives_a_restart(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    if bench.store.outbox().is_none() {
+        return;
+    }
+    let messages = bench.messages(PLACED, 2);
+    send(&bench, &messages).await;
+    let bench = bench.reopen(&fixture).await;
+    let outbox = bench.store.outbox().expect("it has one");
+    assert_eq!(claim(&bench, &outbox, 10).await, messages);
+}

@@ -1,0 +1,367 @@
+//! What every [`Transport`](crate::Transport) must do; see [`crate::conformance`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::conformance::{
+    A_WHILE, Bench, Fixture, IGNORED, MAIL_PLACED, PLACED, RESERVE, RESERVING, STOCK_PLACED,
+    UNHEARD, delivered, envelope, ids, topology,
+};
+use crate::transport::Refused;
+use crate::unit::{Outcome, Settled};
+use crate::{Envelope, RuntimeExt as _, Unit};
+
+/// Makes a `#[test]` of each test of the transport suite; `$run` is a `fn(Test)` that brings the fixture.
+#[macro_export]
+macro_rules! transport_conformance {
+    ($run:path) => {
+        $crate::conformance_tests!(
+            $run,
+            $crate::transport::conformance,
+            [
+                declaring_again_changes_nothing,
+                an_event_reaches_each_bound_queue_once,
+                a_command_reaches_only_its_queue,
+                a_command_that_nobody_takes_is_refused,
+                an_event_that_nobody_takes_is_confirmed,
+                a_message_arrives_as_it_was_sent,
+                a_waiting_consumer_is_woken,
+                what_was_not_acknowledged_comes_again,
+                what_was_acknowledged_never_comes_again,
+                what_is_settled_stays_settled_over_a_restart,
+                what_was_not_delivered_survives_a_restart,
+                no_more_than_the_prefetch_is_handed_out,
+                what_was_given_back_comes_again,
+                a_wait_given_up_loses_nothing,
+                two_consumers_share_a_queue,
+                a_slow_queue_holds_nobody_up,
+                the_depth_counts_what_waits_and_what_is_handed_out,
+                a_parked_delivery_leaves_its_queue,
+                many_messages_all_arrive,
+            ]
+        );
+    };
+}
+
+pub async fn declaring_again_changes_nothing(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    bench.publish(vec![bench.message(PLACED)]).await;
+    bench
+        .transport
+        .declare(&topology())
+        .await
+        .expect("safe to repeat");
+    bench.publish(vec![bench.message(PLACED)]).await;
+    for queue in [STOCK_PLACED, MAIL_PLACED] {
+        let mut consumer = bench.consume(queue, 10).await;
+        bench.take(&mut consumer, 2).await;
+        bench.assert_quiet(&mut consumer).await;
+    }
+}
+
+pub async fn an_event_reaches_each_bound_queue_once(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let messages = bench.messages(PLACED, 3);
+    bench.publish(messages.clone()).await;
+    for queue in [STOCK_PLACED, MAIL_PLACED] {
+        let mut consumer = bench.consume(queue, 10).await;
+        let taken = bench.take(&mut consumer, 3).await;
+        assert_eq!(delivered(&taken), ids(&messages));
+        bench.assert_quiet(&mut consumer).await;
+    }
+    bench.assert_depth(RESERVING, 0).await;
+}
+
+pub async fn a_command_reaches_only_its_queue(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let command = bench.message(RESERVE);
+    bench.publish(vec![command.clone()]).await;
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    let taken = bench.take(&mut consumer, 1).await;
+    assert_eq!(envelope(&taken[0]).id, command.id);
+    bench.assert_depth(STOCK_PLACED, 0).await;
+    bench.assert_depth(MAIL_PLACED, 0).await;
+}
+
+pub async fn a_command_that_nobody_takes_is_refused(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let messages = vec![
+        bench.message(RESERVE),
+        bench.message(UNHEARD),
+        bench.message(PLACED),
+    ];
+    let answers = bench.within(bench.transport.publish(messages)).await;
+    assert_eq!(
+        answers,
+        [Ok(()), Err(Refused::Unroutable), Ok(())],
+        "answers come in order"
+    );
+    bench.assert_depth(RESERVING, 1).await;
+}
+
+/// Else an event without subscribers would wait in the outbox for ever.
+pub async fn an_event_that_nobody_takes_is_confirmed(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    bench.publish(vec![bench.message(IGNORED)]).await;
+}
+
+pub async fn a_message_arrives_as_it_was_sent(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let full = Envelope {
+        key: "k\"\u{1F426}".into(),
+        causation: Some(bench.runtime.id().into()),
+        sequence: Some(3),
+        operation: Some("refund/7".into()),
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        body: Bytes::from(vec![b'x'; 256 * 1024]),
+        ..bench.message(RESERVE)
+    };
+    let empty = Envelope {
+        body: Bytes::new(),
+        key: String::new(),
+        ..bench.message(RESERVE)
+    };
+    bench.publish(vec![full.clone(), empty.clone()]).await;
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    let taken = bench.take(&mut consumer, 2).await;
+    for message in [full, empty] {
+        assert!(
+            taken.iter().any(|delivery| *envelope(delivery) == message),
+            "came unchanged: {:?}",
+            message.id
+        );
+    }
+}
+
+pub async fn a_waiting_consumer_is_woken(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    let message = bench.message(RESERVE);
+    let (publisher, late) = (bench.clone(), message.clone());
+    bench.runtime.spawn(Box::pin(async move {
+        publisher.runtime.sleep(A_WHILE).await;
+        publisher.publish(vec![late]).await;
+    }));
+    let taken = bench.take(&mut consumer, 1).await;
+    assert_eq!(taken[0].envelope, Ok(message));
+    assert!(!taken[0].redelivered, "it was never handed out before");
+}
+
+pub async fn what_was_not_acknowledged_comes_again(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let messages = bench.messages(RESERVE, 4);
+    bench.publish(messages.clone()).await;
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    let taken = bench.take(&mut consumer, 4).await;
+    bench.settle(RESERVING, &*consumer, &taken[..2]).await;
+    bench.assert_depth(RESERVING, 2).await;
+    drop(consumer);
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    let again = bench.take(&mut consumer, 2).await;
+    assert_eq!(delivered(&again), delivered(&taken[2..]));
+    assert!(
+        again.iter().all(|delivery| delivery.redelivered),
+        "they may have been handled"
+    );
+    bench.assert_quiet(&mut consumer).await;
+}
+
+pub async fn what_was_acknowledged_never_comes_again(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    bench.publish(bench.messages(RESERVE, 3)).await;
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    let taken = bench.take(&mut consumer, 3).await;
+    bench.settle(RESERVING, &*consumer, &taken).await;
+    bench.assert_depth(RESERVING, 0).await;
+    bench.assert_quiet(&mut consumer).await;
+    drop(consumer);
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    bench.assert_quiet(&mut consumer).await;
+}
+
+pub async fn what_is_settled_stays_settled_over_a_restart(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    bench.publish(bench.messages(RESERVE, 2)).await;
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    let taken = bench.take(&mut consumer, 2).await;
+    bench.settle(RESERVING, &*consumer, &taken[..1]).await;
+    bench.assert_depth(RESERVING, 1).await;
+    drop(consumer);
+    let bench = bench.reopen(&fixture).await;
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    let again = bench.take(&mut consumer, 1).await;
+    assert_eq!(delivered(&again), delivered(&taken[1..]));
+    bench.assert_quiet(&mut consumer).await;
+}
+
+pub async fn what_was_not_delivered_survives_a_restart(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let messages = bench.messages(PLACED, 3);
+    bench.publish(messages.clone()).await;
+    let bench = bench.reopen(&fixture).await;
+    for queue in [STOCK_PLACED, MAIL_PLACED] {
+        let mut consumer = bench.consume(queue, 10).await;
+        let taken = bench.take(&mut consumer, 3).await;
+        assert_eq!(delivered(&taken), ids(&messages));
+    }
+}
+
+pub async fn no_more_than_the_prefetch_is_handed_out(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let messages = bench.messages(RESERVE, 5);
+    bench.publish(messages.clone()).await;
+    let mut consumer = bench.consume(RESERVING, 2).await;
+    let first = bench.take(&mut consumer, 2).await;
+    bench.assert_quiet(&mut consumer).await;
+    bench.settle(RESERVING, &*consumer, &first[..1]).await;
+    let second = bench.take(&mut consumer, 1).await;
+    bench.assert_quiet(&mut consumer).await;
+    bench
+        .settle(RESERVING, &*consumer, &[&first[1..], &second[..]].concat())
+        .await;
+    let third = bench.take(&mut consumer, 2).await;
+    assert_eq!(delivered(&[first, second, third].concat()), ids(&messages));
+}
+
+pub async fn what_was_given_back_comes_again(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    bench.publish(bench.messages(RESERVE, 3)).await;
+    let mut consumer = bench.consume(RESERVING, 3).await;
+    let taken = bench.take(&mut consumer, 3).await;
+    consumer.settler().give_back(&[taken[0].tag, taken[2].tag]);
+    let again = bench.take(&mut consumer, 2).await;
+    assert_eq!(
+        delivered(&again),
+        delivered(&[taken[0].clone(), taken[2].clone()])
+    );
+    bench.assert_quiet(&mut consumer).await;
+    bench
+        .settle(RESERVING, &*consumer, &[&again[..], &taken[1..2]].concat())
+        .await;
+    bench.assert_depth(RESERVING, 0).await;
+}
+
+pub async fn a_wait_given_up_loses_nothing(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let messages = bench.messages(RESERVE, 20);
+    let mut consumer = bench.consume(RESERVING, 100).await;
+    let mut taken = Vec::new();
+    let mut waiting = messages.iter();
+    while taken.len() < 20 {
+        bench
+            .publish(waiting.next().cloned().into_iter().collect())
+            .await;
+        let patience = bench.runtime.jitter(A_WHILE / 20);
+        if let Some(deliveries) = bench.runtime.timeout(patience, consumer.next()).await {
+            taken.extend(deliveries.expect("the consumer lives"));
+        }
+    }
+    assert_eq!(delivered(&taken), ids(&messages));
+}
+
+pub async fn two_consumers_share_a_queue(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let messages = bench.messages(RESERVE, 6);
+    let mut one = bench.consume(RESERVING, 3).await;
+    let mut two = bench.consume(RESERVING, 3).await;
+    bench.publish(messages.clone()).await;
+    let (first, second) = (bench.take(&mut one, 3).await, bench.take(&mut two, 3).await);
+    let taken = [&first[..], &second[..]].concat();
+    assert_eq!(delivered(&taken), ids(&messages));
+    let mut tags: Vec<_> = taken.iter().map(|delivery| delivery.tag).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    assert_eq!(tags.len(), 6, "tags are unique within the process");
+    drop(one);
+    bench.settle(RESERVING, &*two, &second).await;
+    let again = bench.take(&mut two, 3).await;
+    assert_eq!(delivered(&again), delivered(&first));
+}
+
+pub async fn a_slow_queue_holds_nobody_up(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let mut slow = bench.consume(STOCK_PLACED, 1).await;
+    let mut quick = bench.consume(MAIL_PLACED, 1).await;
+    bench.publish(bench.messages(PLACED, 5)).await;
+    bench.take(&mut slow, 1).await;
+    for _ in 0..5 {
+        let taken = bench.take(&mut quick, 1).await;
+        bench.settle(MAIL_PLACED, &*quick, &taken).await;
+    }
+    bench.assert_depth(MAIL_PLACED, 0).await;
+    bench.assert_depth(STOCK_PLACED, 5).await;
+}
+
+pub async fn the_depth_counts_what_waits_and_what_is_handed_out(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    bench.assert_depth(RESERVING, 0).await;
+    bench.publish(bench.messages(RESERVE, 5)).await;
+    bench.assert_depth(RESERVING, 5).await;
+    let mut consumer = bench.consume(RESERVING, 2).await;
+    let taken = bench.take(&mut consumer, 2).await;
+    bench.assert_depth(RESERVING, 5).await;
+    bench.settle(RESERVING, &*consumer, &taken).await;
+    bench.assert_depth(RESERVING, 3).await;
+}
+
+pub async fn a_parked_delivery_leaves_its_queue(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    bench.publish(vec![bench.message(RESERVE)]).await;
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    let taken = bench.take(&mut consumer, 1).await;
+    let unit = bench.settling(RESERVING, &taken[0]);
+    let parked = unit.settles.clone().map(|settles| Settled {
+        done: false,
+        ..settles
+    });
+    assert_eq!(
+        bench
+            .commit(Unit {
+                settles: parked,
+                ..unit.clone()
+            })
+            .await,
+        Outcome::Committed
+    );
+    consumer.settler().acknowledge(&[taken[0].tag]);
+    bench.assert_depth(RESERVING, 0).await;
+    drop(consumer);
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    bench.assert_quiet(&mut consumer).await;
+    let later = unit.settles.clone().map(|settles| Settled {
+        tag: None,
+        ..settles
+    });
+    let run = Unit {
+        id: bench.runtime.id().into(),
+        settles: later,
+        ..unit
+    };
+    assert_eq!(
+        bench.commit(run).await,
+        Outcome::Committed,
+        "it runs from the parking place"
+    );
+}
+
+/// More than any window in memory holds.
+pub async fn many_messages_all_arrive(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let messages = bench.messages(RESERVE, 6000);
+    for chunk in messages.chunks(500) {
+        bench.publish(chunk.to_vec()).await;
+    }
+    let mut consumer = bench.consume(RESERVING, 256).await;
+    let mut taken = Vec::new();
+    while taken.len() < messages.len() {
+        let deliveries = bench
+            .within(consumer.next())
+            .await
+            .expect("the consumer lives");
+        bench.settle(RESERVING, &*consumer, &deliveries).await;
+        taken.extend(deliveries);
+    }
+    assert_eq!(delivered(&taken), ids(&messages));
+    bench.assert_depth(RESERVING, 0).await;
+}

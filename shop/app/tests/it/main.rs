@@ -1,0 +1,5 @@
+//! The shop's services together, in the model, under the seeded executor.
+
+mod bank;
+mod checkout;
+mod world;
