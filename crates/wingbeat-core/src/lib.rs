@@ -4,7 +4,7 @@
 //!
 //! - [`name`], [`ids`], [`time`]: the words everything else is made of.
 //! - [`message`], [`envelope`]: what services say to each other (CloudEvents 1.0).
-//! - [`unit`]: the unit of work, all that a handler asked for, as plain data.
+//! - [`mod@unit`]: the unit of work, all that a handler asked for, as plain data.
 //! - [`store`], [`transport`], [`cache`]: the ports for what must last, travel, and be quick.
 //! - [`runtime`]: the ports for time, chance and tasks. [`outgoing`]: the port for outside HTTP.
 //! - [`error`]: failures, classed *retry* or *reject*.
