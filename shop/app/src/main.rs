@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    eprintln!("shop: the embedded store is not built yet; `cargo xtask test` runs the services on the model");
+    eprintln!(
+        "shop: the embedded store is not built yet; `cargo xtask test` runs the services on the model"
+    );
     ExitCode::from(2)
 }

@@ -1,1 +1,1 @@
-//! 
+//! The catalog service: its messages are in `shop_contracts::catalog`; the service itself comes next.

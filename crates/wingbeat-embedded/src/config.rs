@@ -1,0 +1,38 @@
+//! What can be chosen about a data directory.
+
+use std::path::PathBuf;
+
+/// Where the data lies and how much memory it may take.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The directory; made if absent. Exactly one process may have it open.
+    pub path: PathBuf,
+    /// Most messages a queue keeps in memory; the rest is paged from disk.
+    pub window: usize,
+    /// Most bytes of messages all queues together keep in memory, beyond a few for each.
+    pub window_bytes: usize,
+    /// Most units in one transaction. 512 measured best: larger ones only wait longer.
+    pub batch_max: usize,
+    /// Threads (and connections) that read.
+    pub readers: usize,
+    /// SQLite's page cache for the writer, in bytes.
+    pub page_cache_bytes: usize,
+    /// Below this much free disk space [`crate::Embedded::writable`] is false.
+    pub min_free_bytes: u64,
+}
+
+impl Config {
+    /// The defaults, for the data in `path`.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            window: 4096,
+            window_bytes: 16 << 20,
+            batch_max: 512,
+            readers: 2,
+            page_cache_bytes: 16 << 20,
+            min_free_bytes: 256 << 20,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Threads that own a connection each and run what they are given.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+use wingbeat_core::{Error, Result};
+
+use crate::fault::{closed, failed};
+
+/// Work that may wait; callers beyond it wait themselves.
+const QUEUED_MAX: usize = 1024;
+
+type Work = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// A few threads on one queue of work. Dropped, it finishes what it has and joins them.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    work: Option<mpsc::Sender<Work>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    pub(crate) fn start(name: &str, connections: Vec<Connection>) -> Result<Self> {
+        let (send, receive) = mpsc::channel::<Work>(QUEUED_MAX);
+        let receive = Arc::new(Mutex::new(receive));
+        let spawn = |mut connection: Connection| {
+            let receive = Arc::clone(&receive);
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(move || {
+                    while let Some(work) = take(&receive) {
+                        work(&mut connection);
+                    }
+                })
+        };
+        let threads: std::io::Result<Vec<_>> = connections.into_iter().map(spawn).collect();
+        let threads = threads
+            .map_err(|e| Error::retry("store_failed", "cannot start a thread").because(e))?;
+        Ok(Self {
+            work: Some(send),
+            threads,
+        })
+    }
+
+    /// Hands `work` to a thread without waiting for it to be done.
+    pub(crate) async fn send(
+        &self,
+        work: impl FnOnce(&mut Connection) + Send + 'static,
+    ) -> Result<()> {
+        let sender = self.work.as_ref().ok_or_else(closed)?;
+        sender.send(Box::new(work)).await.map_err(|_| closed())
+    }
+
+    /// Runs `work` on a thread and waits for what it returns.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (send, receive) = oneshot::channel();
+        self.send(move |connection| drop(send.send(work(connection))))
+            .await?;
+        receive.await.map_err(|_| closed())?.map_err(|e| failed(&e))
+    }
+}
+
+/// Waits holding the lock: the other threads queue for it, and one of them waits next.
+fn take(receive: &Mutex<mpsc::Receiver<Work>>) -> Option<Work> {
+    receive
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .blocking_recv()
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.work = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
