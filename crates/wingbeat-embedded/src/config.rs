@@ -17,7 +17,7 @@ pub struct Config {
     pub readers: usize,
     /// SQLite's page cache for the writer, in bytes.
     pub page_cache_bytes: usize,
-    /// Below this much free disk space [`crate::Embedded::writable`] is false.
+    /// Below this much free disk space intake stops.
     pub min_free_bytes: u64,
 }
 
