@@ -162,6 +162,7 @@ impl Bench {
             at: self.now(),
             settles: None,
             reads: Vec::new(),
+            seen: 0,
             writes: Vec::new(),
             appends: Vec::new(),
             rows: Vec::new(),

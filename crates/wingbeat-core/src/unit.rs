@@ -40,6 +40,8 @@ pub struct Unit {
     pub settles: Option<Settled>,
     /// What was read, with the versions seen; 0 is "absent".
     pub reads: Vec<Read>,
+    /// How many refusals its process had seen when it first read. For the process; stores ignore it.
+    pub seen: u64,
     /// Records to put or remove. A key is written at most once a unit.
     pub writes: Vec<Write>,
     /// Events to append to the histories of aggregates.

@@ -1,6 +1,15 @@
 //! A seeded executor: one thread, virtual time. The seed decides which ready task runs next.
+//!
+//! Nothing in it depends on the machine, so a seed repeats a run exactly; [`Simulation::digest`] tells
+//! whether it did. Code under it must be as strict: no `tokio::select!` without `biased`, no standard
+//! hash maps that are iterated over, no real clock.
 
-use std::collections::BTreeMap;
+mod group;
+mod sleep;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -9,6 +18,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use wingbeat_core::{Runtime, Timestamp};
 
+pub use group::Group;
+use sleep::Sleep;
+
 /// When every simulation begins: 2026-01-01T00:00:00Z.
 const EPOCH: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 /// Polls without any progress of time after which a simulation is taken to be stuck in a loop.
@@ -16,11 +28,23 @@ const POLLS_MAX: u64 = 50_000_000;
 
 type Task = BoxFuture<'static, ()>;
 
+/// A task, unless it is being polled, and the group it ends with.
+struct Slot {
+    group: u64,
+    task: Option<Task>,
+}
+
+/// The group of tasks that end with the simulation only.
+const WORLD: u64 = 0;
+
 #[derive(Default)]
 struct State {
+    seed: u64,
     now: Duration,
     next_task: u64,
-    tasks: BTreeMap<u64, Option<Task>>,
+    tasks: BTreeMap<u64, Slot>,
+    next_group: u64,
+    killed: BTreeSet<u64>,
     ready: Vec<u64>,
     /// Deadline and registration order to who waits.
     sleepers: BTreeMap<(Duration, u64), Waker>,
@@ -35,6 +59,30 @@ impl State {
         self.digest = (self.digest ^ word)
             .wrapping_mul(0x0000_0100_0000_01b3)
             .rotate_left(23);
+    }
+
+    fn spawn(&mut self, group: u64, task: Task) {
+        let id = self.next_task;
+        self.next_task += 1;
+        self.tasks.insert(
+            id,
+            Slot {
+                group,
+                task: Some(task),
+            },
+        );
+        self.ready.push(id);
+    }
+}
+
+/// Says which seed repeats the run, when a test fails in it.
+struct SayOnPanic(u64);
+
+impl Drop for SayOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the simulation failed with seed {}", self.0);
+        }
     }
 }
 
@@ -76,8 +124,10 @@ impl Simulation {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let state = State {
+            seed,
             random: fastrand::Rng::with_seed(seed),
             digest: seed,
+            next_group: WORLD + 1,
             ..State::default()
         };
         Self {
@@ -97,6 +147,72 @@ impl Simulation {
         lock(&self.state).digest
     }
 
+    /// Adds an event to the fingerprint.
+    pub fn note(&self, event: impl AsRef<[u8]>) {
+        let mut state = lock(&self.state);
+        let now = state.now.as_micros() as u64;
+        state.note(now);
+        for chunk in event.as_ref().chunks(8) {
+            let word = chunk
+                .iter()
+                .fold(1, |word, byte| word << 7 ^ u64::from(*byte));
+            state.note(word);
+        }
+    }
+
+    /// A new group of tasks, to be lost together: a process that can crash.
+    #[must_use]
+    pub fn group(&self) -> Arc<Group> {
+        let mut state = lock(&self.state);
+        let id = state.next_group;
+        state.next_group += 1;
+        Arc::new(Group::new(self.clone(), id))
+    }
+
+    /// Lets time pass, and all that happens in it.
+    pub fn advance(&self, time: Duration) {
+        self.run(self.sleep(time));
+        self.run_until_idle();
+    }
+
+    /// Runs what can run now, without any time passing.
+    pub fn run_until_idle(&self) {
+        let _say = SayOnPanic(lock(&self.state).seed);
+        while let Some((id, task)) = self.pick() {
+            self.poll(id, task);
+        }
+    }
+
+    /// Ends the world: drops all tasks. Tasks hold the world and the world its tasks, so without this a
+    /// world that is let go stays in memory.
+    pub fn end(&self) {
+        let groups = 0..lock(&self.state).next_group;
+        groups.for_each(|group| self.kill(group));
+    }
+
+    /// Drops all tasks of a group, and whatever they try to start.
+    fn kill(&self, group: u64) {
+        let lost: Vec<Slot> = {
+            let mut state = lock(&self.state);
+            state.killed.insert(group);
+            state
+                .tasks
+                .extract_if(.., |_, slot| slot.group == group)
+                .map(|(_, slot)| slot)
+                .collect()
+        };
+        drop(lost); // Not under the lock: what they hold may wake others, or try to spawn.
+    }
+
+    fn spawn_in(&self, group: u64, task: Task) {
+        let mut state = lock(&self.state);
+        if state.killed.contains(&group) {
+            drop(state); // The task may hold something that needs the lock when it goes.
+            return;
+        }
+        state.spawn(group, task);
+    }
+
     /// Runs until `future` is done, and everything else beside it.
     ///
     /// # Panics
@@ -106,6 +222,7 @@ impl Simulation {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> T {
+        let _say = SayOnPanic(lock(&self.state).seed);
         let result = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&result);
         self.spawn(Box::pin(async move {
@@ -129,6 +246,7 @@ impl Simulation {
     ///
     /// When nothing can run any more and `future` still waits.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        let _say = SayOnPanic(lock(&self.state).seed);
         let woken = Arc::new(Story(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
         let mut future = std::pin::pin!(future);
@@ -148,9 +266,14 @@ impl Simulation {
 
     /// Lets one ready task run, or time pass. `false` when there is neither.
     fn turn(&self) -> bool {
-        let Some((id, mut task)) = self.pick() else {
+        let Some((id, task)) = self.pick() else {
             return self.pass_time();
         };
+        self.poll(id, task);
+        true
+    }
+
+    fn poll(&self, id: u64, mut task: Task) {
         let waker = Waker::from(Arc::new(Waken {
             state: Arc::clone(&self.state),
             task: id,
@@ -163,9 +286,9 @@ impl Simulation {
         if done {
             state.tasks.remove(&id);
         } else if let Some(slot) = state.tasks.get_mut(&id) {
-            *slot = Some(task);
+            slot.task = Some(task);
         }
-        true
+        drop(state); // A task that is done or was killed goes here, and not under the lock.
     }
 
     fn pick(&self) -> Option<(u64, Task)> {
@@ -174,7 +297,7 @@ impl Simulation {
             let count = state.ready.len();
             let at = state.random.usize(..count);
             let id = state.ready.swap_remove(at);
-            if let Some(task) = state.tasks.get_mut(&id).and_then(Option::take) {
+            if let Some(task) = state.tasks.get_mut(&id).and_then(|slot| slot.task.take()) {
                 state.polls += 1;
                 assert!(
                     state.polls < POLLS_MAX,
@@ -224,11 +347,7 @@ impl Runtime for Simulation {
     }
 
     fn spawn(&self, task: Task) {
-        let mut state = lock(&self.state);
-        let id = state.next_task;
-        state.next_task += 1;
-        state.tasks.insert(id, Some(task));
-        state.ready.push(id);
+        self.spawn_in(WORLD, task);
     }
 
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
@@ -241,78 +360,5 @@ impl Runtime for Simulation {
 
     fn fill_secret(&self, bytes: &mut [u8]) {
         lock(&self.state).random.fill(bytes);
-    }
-}
-
-struct Sleep {
-    state: Arc<Mutex<State>>,
-    until: Duration,
-    registered: Option<(Duration, u64)>,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let shared = Arc::clone(&self.state);
-        let mut state = lock(&shared);
-        if let Some(place) = self.registered.take() {
-            state.sleepers.remove(&place);
-        }
-        if state.now >= self.until {
-            return Poll::Ready(());
-        }
-        let place = (self.until, state.next_sleep);
-        state.next_sleep += 1;
-        state.sleepers.insert(place, cx.waker().clone());
-        self.registered = Some(place);
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(place) = self.registered.take() {
-            lock(&self.state).sleepers.remove(&place);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn story(seed: u64) -> (u64, Vec<u32>) {
-        let simulation = Simulation::new(seed);
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        for n in 0..20 {
-            let (world, seen) = (simulation.clone(), Arc::clone(&seen));
-            simulation.spawn(Box::pin(async move {
-                world.sleep(Duration::from_millis(u64::from(n % 3))).await;
-                seen.lock().unwrap().push(n);
-            }));
-        }
-        let world = simulation.clone();
-        simulation.block_on(async move { world.sleep(Duration::from_secs(1)).await });
-        let seen = seen.lock().unwrap().clone();
-        (simulation.digest(), seen)
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_story() {
-        assert_eq!(story(7), story(7));
-    }
-
-    #[test]
-    fn another_seed_gives_another_order() {
-        assert_ne!(story(7).1, story(8).1);
-    }
-
-    #[test]
-    fn time_is_virtual() {
-        let simulation = Simulation::new(1);
-        let world = simulation.clone();
-        simulation.block_on(async move { world.sleep(Duration::from_secs(3600 * 24 * 365)).await });
-        assert_eq!(simulation.elapsed(), Duration::from_secs(3600 * 24 * 365));
     }
 }

@@ -3,9 +3,12 @@
 //! - [`executor`]: one thread, virtual time, one seed that decides what runs next.
 //! - [`model`]: store, transport and cache in memory, *split* as PostgreSQL and RabbitMQ are: outbox,
 //!   relay, confirms, redelivery; with exactly the promises of the ports, and faults on request.
+//! - [`world`]: an app on the model, driven by a test.
 
 pub mod executor;
 pub mod model;
+pub mod world;
 
 pub use executor::Simulation;
 pub use model::{Faults, Model};
+pub use world::World;

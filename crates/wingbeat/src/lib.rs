@@ -28,7 +28,9 @@ pub mod saga;
 pub mod scope;
 pub mod service;
 pub mod staging;
+pub mod unit_runner;
 pub mod view;
+mod withdrawn;
 
 pub use aggregate::{Aggregate, Repo};
 pub use app::{App, Running};
@@ -41,6 +43,7 @@ pub use policy::{Policy, Retry, TargetPolicy};
 pub use saga::{Accepts, AcceptsTimer, Answers, Late, Saga, SagaEffects, SagaInput, SagaRow};
 pub use scope::Scope;
 pub use service::Service;
+pub use unit_runner::run_unit;
 pub use view::{Reads, Rows, View};
 pub use wingbeat_core::*;
 pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput};

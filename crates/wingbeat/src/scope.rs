@@ -57,6 +57,8 @@ struct Inner {
 struct Draft {
     correlation: Option<CorrelationId>,
     reads: Vec<Read>,
+    /// See [`Unit::seen`].
+    seen: Option<u64>,
     /// Decoded and changed state by key, so that two extractors see each other.
     states: Vec<(Key, Box<dyn Any + Send>)>,
     writes: Vec<Write>,
@@ -201,6 +203,7 @@ impl Scope {
             .load(self.0.service.name, key)
             .await?;
         self.with(|draft| {
+            draft.seen.get_or_insert(loaded.seen);
             if !draft.reads.iter().any(|read| read.key == *key) {
                 draft.reads.push(Read {
                     key: key.clone(),
@@ -296,6 +299,7 @@ impl Sealing<'_> {
     fn unit(mut self, draft: Draft, settles: Option<Settled>) -> Unit {
         let Draft {
             reads,
+            seen,
             mut writes,
             appends,
             rows,
@@ -329,6 +333,7 @@ impl Sealing<'_> {
             at: self.scope.now(),
             settles,
             reads,
+            seen: seen.unwrap_or_default(),
             writes,
             appends,
             rows,

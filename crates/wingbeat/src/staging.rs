@@ -13,6 +13,8 @@ use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Error, HashMap, HashSet, Key, Name, Result, RuntimeExt as _, Store, Unit};
 
+use crate::withdrawn::Withdrawn;
+
 /// Units in one commit: beyond this, batches only get slower (measured by the store's prototype).
 const BATCH_MAX: usize = 512;
 /// Bytes of unchanged records kept for reading.
@@ -30,6 +32,8 @@ pub struct Loaded {
     pub version: u64,
     /// The content; `None` when absent.
     pub body: Option<Bytes>,
+    /// How many refusals came before (see [`Unit::seen`]).
+    pub seen: u64,
 }
 
 struct Entry {
@@ -53,6 +57,7 @@ pub struct Staging {
     clean_bytes: usize,
     pending: VecDeque<StagedUnit>,
     in_flight: Vec<Done>,
+    withdrawn: Withdrawn,
 }
 
 /// The record could not be answered from memory.
@@ -79,6 +84,7 @@ impl Staging {
         Ok(Loaded {
             version,
             body: entry.body.clone(),
+            seen: self.withdrawn.now(),
         })
     }
 
@@ -106,8 +112,9 @@ impl Staging {
     pub fn stage(&mut self, unit: Unit, done: Done) -> Result<(), Done> {
         let keys = self.entries.entry(unit.service).or_default();
         let stale = unit.reads.iter().any(|read| {
-            keys.get(&read.key)
-                .is_some_and(|entry| entry.version != Some(read.version))
+            let entry = keys.get(&read.key);
+            entry.is_some_and(|entry| entry.version != Some(read.version))
+                || self.withdrawn.since(unit.seen, unit.service, &read.key)
         });
         if stale {
             return Err(done);
@@ -194,6 +201,7 @@ impl Staging {
             }
         }
         self.pending = kept;
+        self.withdrawn.add(&tainted);
         for (service, key) in &tainted {
             if let Some(keys) = self.entries.get_mut(service) {
                 // Later units of the same batch may hold the key dirty: they find no entry, which is fine.
@@ -304,17 +312,12 @@ impl Committer {
             }
         }
         let record = self.store.load(service, key).await?;
-        let loaded = record.map_or(
-            Loaded {
-                version: 0,
-                body: None,
-            },
-            |record| Loaded {
-                version: record.version,
-                body: Some(record.body),
-            },
-        );
         let mut staging = self.lock();
+        let loaded = Loaded {
+            version: record.as_ref().map_or(0, |record| record.version),
+            body: record.map(|record| record.body),
+            seen: staging.withdrawn.now(),
+        };
         if let Ok(newer) = staging.get(service, key) {
             return Ok(newer);
         }

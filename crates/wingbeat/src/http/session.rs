@@ -1,7 +1,8 @@
 //! Sessions in the shared cache, so that any service knows the caller without asking another.
 //!
 //! A session lives under `session:<sha256 of the token>`: 30 minutes after its last use, and 24 hours
-//! at most. The token itself is kept nowhere.
+//! at most. The token itself is kept nowhere. `sessions-ended:<user>` says which of a user's sessions
+//! ended all at once (a changed password), without having to find them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,14 +96,6 @@ impl Sessions {
             cart_version: 0,
             digest,
         };
-        self.cache
-            .put(
-                &of_user(user_id, &session.digest),
-                encode(&()),
-                LIFE,
-                Durability::Restart,
-            )
-            .await?;
         self.save(&session).await?;
         Ok((token, session))
     }
@@ -134,10 +127,7 @@ impl Sessions {
     ///
     /// The cache's.
     pub async fn find(&self, token: &str) -> Result<Option<Session>> {
-        let Some(body) = self.cache.get(&key(&digest(token))).await? else {
-            return Ok(None);
-        };
-        let Ok(mut session) = decode::<Session>(&body) else {
+        let Some(mut session) = self.current(&digest(token)).await? else {
             return Ok(None);
         };
         let now = self.runtime.now();
@@ -157,7 +147,7 @@ impl Sessions {
     ///
     /// The cache's.
     pub async fn is_alive(&self, session: &Session) -> Result<bool> {
-        Ok(self.cache.get(&key(&session.digest)).await?.is_some())
+        Ok(self.current(&session.digest).await?.is_some())
     }
 
     /// Ends a session.
@@ -166,19 +156,84 @@ impl Sessions {
     ///
     /// The cache's.
     pub async fn end(&self, session: &Session) -> Result<()> {
-        self.cache.remove(&key(&session.digest)).await?;
-        self.cache
-            .remove(&of_user(session.user_id, &session.digest))
+        self.cache.remove(&key(&session.digest)).await
+    }
+
+    /// Ends the user's other sessions, wherever they are: none that began before now is found again.
+    ///
+    /// # Errors
+    ///
+    /// The cache's.
+    pub async fn end_others(&self, session: &Session) -> Result<()> {
+        self.end_earlier(session.user_id, session.digest.clone())
             .await
     }
+
+    /// Ends all of a user's sessions.
+    ///
+    /// # Errors
+    ///
+    /// The cache's.
+    pub async fn end_all(&self, user: Uuid) -> Result<()> {
+        self.end_earlier(user, String::new()).await
+    }
+
+    async fn end_earlier(&self, user: Uuid, except: String) -> Result<()> {
+        let ended = Ended {
+            before: self.runtime.now(),
+            except,
+        };
+        self.cache
+            .put(&ended_key(user), encode(&ended), LIFE, Durability::Restart)
+            .await
+    }
+
+    /// Notes the cart's version that the session has been shown. Never lowers it, and does nothing for
+    /// a session that has ended since.
+    ///
+    /// # Errors
+    ///
+    /// The cache's.
+    pub async fn saw_cart(&self, session: &Session, version: u64) -> Result<()> {
+        match self.current(&session.digest).await? {
+            Some(mut current) if current.cart_version < version => {
+                current.cart_version = version;
+                self.save(&current).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The session as it is stored, unless it has ended.
+    async fn current(&self, digest: &str) -> Result<Option<Session>> {
+        let Some(body) = self.cache.get(&key(digest)).await? else {
+            return Ok(None);
+        };
+        let Ok(session) = decode::<Session>(&body) else {
+            return Ok(None);
+        };
+        let ended = self.cache.get(&ended_key(session.user_id)).await?;
+        let ended = ended.and_then(|body| decode::<Ended>(&body).ok());
+        let has_ended = ended.is_some_and(|ended| {
+            session.created_at <= ended.before && session.digest != ended.except
+        });
+        Ok((!has_ended).then_some(session))
+    }
+}
+
+/// A user's sessions that began by then have ended, except one.
+#[derive(Serialize, Deserialize)]
+struct Ended {
+    before: Timestamp,
+    except: String,
 }
 
 fn key(digest: &str) -> String {
     format!("session:{digest}")
 }
 
-fn of_user(user: Uuid, digest: &str) -> String {
-    format!("sessions-of:{user}:{digest}")
+fn ended_key(user: Uuid) -> String {
+    format!("sessions-ended:{user}")
 }
 
 fn digest(token: &str) -> String {

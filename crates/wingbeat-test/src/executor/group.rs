@@ -1,0 +1,62 @@
+//! Tasks that are lost together: what a process is to the simulation.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use wingbeat_core::{Runtime, Timestamp};
+
+use super::{Simulation, lock};
+
+/// A runtime whose tasks can be killed at whatever they wait for, as a crash does. It does not come back:
+/// a restarted service gets a new group, and finds what the model kept.
+pub struct Group {
+    simulation: Simulation,
+    id: u64,
+}
+
+impl Group {
+    pub(super) fn new(simulation: Simulation, id: u64) -> Self {
+        Self { simulation, id }
+    }
+
+    /// Drops all tasks of the group. What they try to start while they go, or later, never runs.
+    pub fn kill(&self) {
+        self.simulation.kill(self.id);
+    }
+
+    /// `false` once it was killed.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !lock(&self.simulation.state).killed.contains(&self.id)
+    }
+}
+
+impl Runtime for Group {
+    fn now(&self) -> Timestamp {
+        self.simulation.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.simulation.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.simulation.sleep(duration)
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.simulation.spawn_in(self.id, task);
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        self.spawn(Box::pin(async move { work() }));
+    }
+
+    fn random(&self) -> u64 {
+        self.simulation.random()
+    }
+
+    fn fill_secret(&self, bytes: &mut [u8]) {
+        self.simulation.fill_secret(bytes);
+    }
+}

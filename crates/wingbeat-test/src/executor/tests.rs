@@ -1,0 +1,123 @@
+use super::*;
+
+fn story(seed: u64) -> (u64, Vec<u32>) {
+    let simulation = Simulation::new(seed);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for n in 0..20 {
+        let (world, seen) = (simulation.clone(), Arc::clone(&seen));
+        simulation.spawn(Box::pin(async move {
+            world.sleep(Duration::from_millis(u64::from(n % 3))).await;
+            seen.lock().unwrap().push(n);
+        }));
+    }
+    let world = simulation.clone();
+    simulation.block_on(async move { world.sleep(Duration::from_secs(1)).await });
+    let seen = seen.lock().unwrap().clone();
+    (simulation.digest(), seen)
+}
+
+#[test]
+fn the_same_seed_gives_the_same_story() {
+    assert_eq!(story(7), story(7));
+}
+
+#[test]
+fn another_seed_gives_another_order() {
+    assert_ne!(story(7).1, story(8).1);
+}
+
+#[test]
+fn time_is_virtual() {
+    let simulation = Simulation::new(1);
+    let world = simulation.clone();
+    simulation.block_on(async move { world.sleep(Duration::from_secs(3600 * 24 * 365)).await });
+    assert_eq!(simulation.elapsed(), Duration::from_secs(3600 * 24 * 365));
+}
+
+#[test]
+fn notes_are_part_of_the_fingerprint() {
+    let (one, two) = (Simulation::new(1), Simulation::new(1));
+    one.note("committed");
+    assert_ne!(one.digest(), two.digest());
+    two.note("committed");
+    assert_eq!(one.digest(), two.digest());
+}
+
+/// Counts once a second, for as long as it lives.
+fn ticking(runtime: &Arc<dyn Runtime>, count: &Arc<Mutex<u32>>) -> Task {
+    let (runtime, count) = (Arc::clone(runtime), Arc::clone(count));
+    Box::pin(async move {
+        loop {
+            runtime.sleep(Duration::from_secs(1)).await;
+            *count.lock().unwrap() += 1;
+        }
+    })
+}
+
+#[test]
+fn a_killed_group_is_lost_at_once_and_starts_nothing_any_more() {
+    let world = Simulation::new(1);
+    let (lost, kept) = (world.group(), world.group());
+    let counts: [Arc<Mutex<u32>>; 2] = Default::default();
+    for (group, count) in [(&lost, &counts[0]), (&kept, &counts[1])] {
+        let runtime: Arc<dyn Runtime> = group.clone();
+        runtime.spawn(ticking(&runtime, count));
+    }
+    world.advance(Duration::from_secs(5));
+    lost.kill();
+    assert!(!lost.is_alive() && kept.is_alive());
+    let runtime: Arc<dyn Runtime> = lost.clone();
+    runtime.spawn(ticking(&runtime, &counts[0]));
+    world.advance(Duration::from_secs(5));
+    assert_eq!(counts.map(|count| *count.lock().unwrap()), [5, 10]);
+}
+
+#[test]
+fn a_task_can_kill_its_own_group() {
+    let world = Simulation::new(1);
+    let group = world.group();
+    let after = Arc::new(Mutex::new(0));
+    let (own, count) = (Arc::clone(&group), Arc::clone(&after));
+    group.spawn(Box::pin(async move {
+        own.kill();
+        own.sleep(Duration::from_secs(1)).await;
+        *count.lock().unwrap() += 1;
+    }));
+    world.advance(Duration::from_secs(5));
+    assert_eq!((*after.lock().unwrap(), Arc::strong_count(&after)), (0, 1));
+}
+
+#[test]
+fn what_runs_now_does_not_let_time_pass() {
+    let world = Simulation::new(1);
+    let count = Arc::new(Mutex::new(0));
+    let (runtime, inner) = (world.runtime(), Arc::clone(&count));
+    world.spawn(Box::pin(async move {
+        *inner.lock().unwrap() += 1;
+        runtime.sleep(Duration::from_secs(1)).await;
+        *inner.lock().unwrap() += 1;
+    }));
+    world.run_until_idle();
+    assert_eq!(
+        (*count.lock().unwrap(), world.elapsed()),
+        (1, Duration::ZERO)
+    );
+    world.advance(Duration::from_secs(1));
+    assert_eq!(*count.lock().unwrap(), 2);
+}
+
+#[test]
+fn an_ended_world_holds_nothing() {
+    let world = Simulation::new(1);
+    let count = Arc::new(Mutex::new(0));
+    world.spawn(ticking(&world.runtime(), &count));
+    world.advance(Duration::from_secs(1));
+    world.end();
+    assert_eq!(Arc::strong_count(&count), 1);
+}
+
+#[test]
+#[should_panic(expected = "nothing can run any more")]
+fn a_story_that_waits_for_nothing_fails() {
+    Simulation::new(1).run(std::future::pending::<()>());
+}

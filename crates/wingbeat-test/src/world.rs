@@ -1,0 +1,181 @@
+//! An app on the model, driven by a test: publish, let time pass, look at what was told and kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use axum::middleware::from_fn_with_state;
+use serde_json::Value;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+use wingbeat::app::Ports;
+use wingbeat::http::session::{Sessions, identify};
+use wingbeat::outgoing::Response;
+use wingbeat::{
+    App, Envelope, HttpClient, Message, Name, Reads, Result, Running, Runtime as _,
+    RuntimeExt as _, Transport as _, outgoing,
+};
+use wingbeat_core::BoxFuture;
+
+use crate::{Faults, Model, Simulation};
+
+/// The largest answer a test reads.
+const ANSWER_MAX: usize = 1 << 20;
+
+/// A running app in a world of its own.
+pub struct World {
+    simulation: Simulation,
+    model: Model,
+    running: Running,
+}
+
+struct Nothing;
+
+impl HttpClient for Nothing {
+    fn send(&self, _request: outgoing::Request) -> BoxFuture<'_, Result<Response>> {
+        Box::pin(async { Err(wingbeat::Error::retry("no_http", "nothing is outside")) })
+    }
+}
+
+impl World {
+    /// Starts the app in the world of this seed.
+    ///
+    /// # Panics
+    ///
+    /// When the app's wiring is wrong.
+    #[must_use]
+    pub fn start(seed: u64, app: App) -> Self {
+        let simulation = Simulation::new(seed);
+        let model = Model::new(simulation.runtime());
+        let ports = Ports {
+            runtime: simulation.runtime(),
+            store: model.store.clone(),
+            transport: model.transport.clone(),
+            cache: model.cache.clone(),
+            http: Arc::new(Nothing),
+        };
+        let running = simulation.run(app.start(ports)).expect("the app starts");
+        Self {
+            simulation,
+            model,
+            running,
+        }
+    }
+
+    /// What goes wrong from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.model.set_faults(faults);
+    }
+
+    /// Publishes a message as a stranger would, as part of a story; each time a new message.
+    pub fn publish<M: Message>(&self, story: Uuid, message: &M) {
+        let envelope = Envelope {
+            id: self.simulation.id().into(),
+            source: "test".into(),
+            kind: M::NAME.into(),
+            role: M::KIND,
+            key: message.key(),
+            time: self.simulation.now(),
+            correlation: story.into(),
+            causation: None,
+            sequence: None,
+            operation: None,
+            traceparent: None,
+            body: wingbeat::encode_body(message),
+        };
+        self.simulation.run(async {
+            let transport = &self.model.transport;
+            while transport.publish(vec![envelope.clone()]).await[0].is_err() {}
+        });
+    }
+
+    /// Lets time pass, and all that happens in it.
+    pub fn pass(&self, time: Duration) {
+        self.simulation.run(self.simulation.sleep(time));
+    }
+
+    /// A service's own data.
+    ///
+    /// # Panics
+    ///
+    /// When the service is not part of the app.
+    #[must_use]
+    pub fn reads(&self, service: &str) -> Reads {
+        self.running.reads(service).expect("the service runs")
+    }
+
+    /// Runs a future of the test.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.simulation.run(future)
+    }
+
+    /// The types of the events that a service published in a story, oldest first.
+    ///
+    /// # Panics
+    ///
+    /// When the store cannot be read.
+    #[must_use]
+    pub fn told(&self, service: &str, story: Uuid) -> Vec<String> {
+        let reads = self.reads(service);
+        let entries = self
+            .run(reads.story(story.into()))
+            .expect("the store reads");
+        let events = entries.into_iter().filter(|entry| entry.kind == "event");
+        events.map(|entry| entry.name).collect()
+    }
+
+    /// How many dead letters a service has.
+    ///
+    /// # Panics
+    ///
+    /// When the store cannot be read.
+    #[must_use]
+    pub fn dead_letters(&self, service: &'static str) -> usize {
+        let letters = self.run(self.running.dead_letters(Name::new(service)));
+        letters.expect("the store reads").len()
+    }
+
+    /// Signs a user in; the token.
+    ///
+    /// # Panics
+    ///
+    /// When the cache cannot be written.
+    #[must_use]
+    pub fn sign_in(&self, user: Uuid, admin: bool) -> String {
+        let started = self.sessions();
+        let (token, _) = self
+            .run(started.start(user, "Test", admin))
+            .expect("the cache writes");
+        token
+    }
+
+    /// Asks the app's routes: the status, and the answer as JSON.
+    ///
+    /// # Panics
+    ///
+    /// When the request is not one, or the answer is not JSON.
+    #[must_use]
+    pub fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
+        let request = Request::builder().method(method).uri(path);
+        let request = request
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .expect("a request");
+        let routes = self.running.routes();
+        let routes = routes.layer(from_fn_with_state(self.sessions(), identify));
+        self.run(async {
+            let answer = routes.oneshot(request).await.expect("routes never fail");
+            let status = answer.status().as_u16();
+            let body = to_bytes(answer.into_body(), ANSWER_MAX).await;
+            let body = body.expect("a whole body");
+            let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            (status, json)
+        })
+    }
+
+    fn sessions(&self) -> Sessions {
+        Sessions::new(self.model.cache.clone(), self.simulation.runtime())
+    }
+}
