@@ -314,14 +314,18 @@ impl Bench {
     }
 
     /// Settles deliveries as the runtime does: the unit is committed, then the tags acknowledged.
-    pub async fn settle(&self, queue: Name, consumer: &dyn Consumer, deliveries: &[Delivery]) {
-        let units = deliveries
-            .iter()
-            .map(|delivery| self.settling(queue, delivery))
-            .collect();
-        self.commit_all(units).await;
+    pub async fn settle(
+        &self,
+        queue: Name,
+        consumer: &mut Box<dyn Consumer>,
+        deliveries: &[Delivery],
+    ) {
+        let settler = consumer.settler();
+        let settling = |delivery| self.settling(queue, delivery);
+        self.commit_all(deliveries.iter().map(settling).collect())
+            .await;
         let tags: Vec<_> = deliveries.iter().map(|delivery| delivery.tag).collect();
-        consumer.settler().acknowledge(&tags);
+        settler.acknowledge(&tags);
     }
 
     /// A unit that settles a delivery and does nothing else.

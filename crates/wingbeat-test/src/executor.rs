@@ -155,7 +155,7 @@ impl Simulation {
         for chunk in event.as_ref().chunks(8) {
             let word = chunk
                 .iter()
-                .fold(1, |word, byte| word << 7 ^ u64::from(*byte));
+                .fold(1, |word, byte| (word << 7) ^ u64::from(*byte));
             state.note(word);
         }
     }

@@ -10,5 +10,5 @@ pub mod model;
 pub mod world;
 
 pub use executor::Simulation;
-pub use model::{Faults, Model};
+pub use model::{Faults, Model, Outages};
 pub use world::World;

@@ -26,6 +26,7 @@ macro_rules! store_conformance {
                 versions_grow_by_one,
                 units_build_on_earlier_units_of_the_batch,
                 a_unit_built_on_a_refused_unit_is_stale,
+                a_refused_write_is_not_mistaken_for_another_of_its_version,
                 units_that_share_nothing_do_not_fail_together,
                 a_claimed_key_has_one_winner,
                 a_unit_submitted_again_is_committed_once,

@@ -154,7 +154,7 @@ pub async fn what_was_not_acknowledged_comes_again(fixture: Arc<dyn Fixture>) {
     bench.publish(messages.clone()).await;
     let mut consumer = bench.consume(RESERVING, 10).await;
     let taken = bench.take(&mut consumer, 4).await;
-    bench.settle(RESERVING, &*consumer, &taken[..2]).await;
+    bench.settle(RESERVING, &mut consumer, &taken[..2]).await;
     bench.assert_depth(RESERVING, 2).await;
     drop(consumer);
     let mut consumer = bench.consume(RESERVING, 10).await;
@@ -172,7 +172,7 @@ pub async fn what_was_acknowledged_never_comes_again(fixture: Arc<dyn Fixture>) 
     bench.publish(bench.messages(RESERVE, 3)).await;
     let mut consumer = bench.consume(RESERVING, 10).await;
     let taken = bench.take(&mut consumer, 3).await;
-    bench.settle(RESERVING, &*consumer, &taken).await;
+    bench.settle(RESERVING, &mut consumer, &taken).await;
     bench.assert_depth(RESERVING, 0).await;
     bench.assert_quiet(&mut consumer).await;
     drop(consumer);
@@ -185,7 +185,7 @@ pub async fn what_is_settled_stays_settled_over_a_restart(fixture: Arc<dyn Fixtu
     bench.publish(bench.messages(RESERVE, 2)).await;
     let mut consumer = bench.consume(RESERVING, 10).await;
     let taken = bench.take(&mut consumer, 2).await;
-    bench.settle(RESERVING, &*consumer, &taken[..1]).await;
+    bench.settle(RESERVING, &mut consumer, &taken[..1]).await;
     bench.assert_depth(RESERVING, 1).await;
     drop(consumer);
     let bench = bench.reopen(&fixture).await;
@@ -214,11 +214,15 @@ pub async fn no_more_than_the_prefetch_is_handed_out(fixture: Arc<dyn Fixture>) 
     let mut consumer = bench.consume(RESERVING, 2).await;
     let first = bench.take(&mut consumer, 2).await;
     bench.assert_quiet(&mut consumer).await;
-    bench.settle(RESERVING, &*consumer, &first[..1]).await;
+    bench.settle(RESERVING, &mut consumer, &first[..1]).await;
     let second = bench.take(&mut consumer, 1).await;
     bench.assert_quiet(&mut consumer).await;
     bench
-        .settle(RESERVING, &*consumer, &[&first[1..], &second[..]].concat())
+        .settle(
+            RESERVING,
+            &mut consumer,
+            &[&first[1..], &second[..]].concat(),
+        )
         .await;
     let third = bench.take(&mut consumer, 2).await;
     assert_eq!(delivered(&[first, second, third].concat()), ids(&messages));
@@ -237,7 +241,11 @@ pub async fn what_was_given_back_comes_again(fixture: Arc<dyn Fixture>) {
     );
     bench.assert_quiet(&mut consumer).await;
     bench
-        .settle(RESERVING, &*consumer, &[&again[..], &taken[1..2]].concat())
+        .settle(
+            RESERVING,
+            &mut consumer,
+            &[&again[..], &taken[1..2]].concat(),
+        )
         .await;
     bench.assert_depth(RESERVING, 0).await;
 }
@@ -274,7 +282,7 @@ pub async fn two_consumers_share_a_queue(fixture: Arc<dyn Fixture>) {
     tags.dedup();
     assert_eq!(tags.len(), 6, "tags are unique within the process");
     drop(one);
-    bench.settle(RESERVING, &*two, &second).await;
+    bench.settle(RESERVING, &mut two, &second).await;
     let again = bench.take(&mut two, 3).await;
     assert_eq!(delivered(&again), delivered(&first));
 }
@@ -287,7 +295,7 @@ pub async fn a_slow_queue_holds_nobody_up(fixture: Arc<dyn Fixture>) {
     bench.take(&mut slow, 1).await;
     for _ in 0..5 {
         let taken = bench.take(&mut quick, 1).await;
-        bench.settle(MAIL_PLACED, &*quick, &taken).await;
+        bench.settle(MAIL_PLACED, &mut quick, &taken).await;
     }
     bench.assert_depth(MAIL_PLACED, 0).await;
     bench.assert_depth(STOCK_PLACED, 5).await;
@@ -301,7 +309,7 @@ pub async fn the_depth_counts_what_waits_and_what_is_handed_out(fixture: Arc<dyn
     let mut consumer = bench.consume(RESERVING, 2).await;
     let taken = bench.take(&mut consumer, 2).await;
     bench.assert_depth(RESERVING, 5).await;
-    bench.settle(RESERVING, &*consumer, &taken).await;
+    bench.settle(RESERVING, &mut consumer, &taken).await;
     bench.assert_depth(RESERVING, 3).await;
 }
 
@@ -359,7 +367,7 @@ pub async fn many_messages_all_arrive(fixture: Arc<dyn Fixture>) {
             .within(consumer.next())
             .await
             .expect("the consumer lives");
-        bench.settle(RESERVING, &*consumer, &deliveries).await;
+        bench.settle(RESERVING, &mut consumer, &deliveries).await;
         taken.extend(deliveries);
     }
     assert_eq!(delivered(&taken), ids(&messages));

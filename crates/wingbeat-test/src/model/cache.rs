@@ -1,20 +1,33 @@
 //! The cache in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use wingbeat_core::cache::Durability;
-use wingbeat_core::{Cache, Result, Timestamp};
+use wingbeat_core::{Cache, Error, Result, Timestamp};
 
-use super::Weather;
+use super::{Weather, lock};
 
-/// Values with their ends.
+struct Entry {
+    value: Bytes,
+    end: Timestamp,
+    keep: Durability,
+}
+
+#[derive(Default)]
+struct Entries {
+    values: BTreeMap<String, Entry>,
+    /// Hits so far, and the end of the window.
+    hits: BTreeMap<String, (u64, Timestamp)>,
+}
+
+/// Values and counters with their ends.
 pub struct ModelCache {
     weather: Weather,
-    entries: Mutex<BTreeMap<String, (Bytes, Timestamp)>>,
+    entries: Mutex<Entries>,
 }
 
 impl ModelCache {
@@ -25,27 +38,35 @@ impl ModelCache {
         }
     }
 
-    fn with<T>(
-        &self,
-        work: impl FnOnce(&mut BTreeMap<String, (Bytes, Timestamp)>, Timestamp) -> T,
-    ) -> T {
-        let now = self.weather.runtime().now();
-        work(
-            &mut self.entries.lock().unwrap_or_else(PoisonError::into_inner),
-            now,
-        )
+    /// Loses what may be lost: all that is volatile, and the counters.
+    pub fn restart(&self) {
+        let mut entries = lock(&self.entries);
+        entries.hits.clear();
+        let kept = |entry: &mut Entry| entry.keep == Durability::Restart;
+        entries.values.retain(|_, entry| kept(entry));
+    }
+
+    fn with<'a, T: Send + 'a>(
+        &'a self,
+        work: impl FnOnce(&mut Entries, Timestamp) -> T + Send + 'a,
+    ) -> BoxFuture<'a, Result<T>> {
+        Box::pin(async move {
+            if self.weather.outages().cache {
+                return Err(Error::retry("cache_away", "the cache does not answer"));
+            }
+            let now = self.weather.runtime().now();
+            Ok(work(&mut lock(&self.entries), now))
+        })
     }
 }
 
 impl Cache for ModelCache {
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
-        let found = self.with(|entries, now| {
-            entries
-                .get(key)
-                .filter(|(_, end)| *end > now)
-                .map(|(value, _)| value.clone())
-        });
-        Box::pin(async move { Ok(found) })
+        let key = key.to_owned();
+        self.with(move |entries, now| {
+            let entry = entries.values.get(&key).filter(|entry| entry.end > now);
+            entry.map(|entry| entry.value.clone())
+        })
     }
 
     fn put(
@@ -53,33 +74,40 @@ impl Cache for ModelCache {
         key: &str,
         value: Bytes,
         ttl: Duration,
-        _keep: Durability,
+        keep: Durability,
     ) -> BoxFuture<'_, Result<()>> {
-        self.with(|entries, now| entries.insert(key.to_owned(), (value, now + ttl)));
-        Box::pin(async { Ok(()) })
+        let key = key.to_owned();
+        self.with(move |entries, now| {
+            let end = now + ttl;
+            entries.values.insert(key, Entry { value, end, keep });
+        })
     }
 
     fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {
-        self.with(|entries, _| entries.remove(key));
-        Box::pin(async { Ok(()) })
+        let key = key.to_owned();
+        self.with(move |entries, _| {
+            entries.values.remove(&key);
+            entries.hits.remove(&key);
+        })
     }
 
     fn remove_prefix(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {
-        self.with(|entries, _| entries.retain(|key, _| !key.starts_with(prefix)));
-        Box::pin(async { Ok(()) })
+        let prefix = prefix.to_owned();
+        self.with(move |entries, _| {
+            entries.values.retain(|key, _| !key.starts_with(&prefix));
+            entries.hits.retain(|key, _| !key.starts_with(&prefix));
+        })
     }
 
     fn hit(&self, key: &str, window: Duration) -> BoxFuture<'_, Result<u64>> {
-        let count = self.with(|entries, now| {
-            let entry = entries.get(key).filter(|(_, end)| *end > now).cloned();
-            let (value, end) = entry.unwrap_or((Bytes::from_static(&[0; 8]), now + window));
-            let before = value.as_ref().try_into().map_or(0, u64::from_le_bytes);
-            entries.insert(
-                key.to_owned(),
-                (Bytes::copy_from_slice(&(before + 1).to_le_bytes()), end),
-            );
-            before + 1
-        });
-        Box::pin(async move { Ok(count) })
+        let key = key.to_owned();
+        self.with(move |entries, now| {
+            let (hits, end) = entries.hits.entry(key).or_insert((0, now + window));
+            if *end <= now {
+                (*hits, *end) = (0, now + window);
+            }
+            *hits += 1;
+            *hits
+        })
     }
 }

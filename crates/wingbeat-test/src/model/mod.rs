@@ -2,8 +2,11 @@
 //! because it lives outside of them.
 
 mod cache;
+mod data;
+mod outbox;
 mod store;
 mod transport;
+mod view;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,11 +21,11 @@ pub use transport::ModelTransport;
 /// What goes wrong, as shares of 1,000. All zero by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// A commit happens, and its answer is lost.
+    /// A commit happens, or only its first units do, and its answer is lost.
     pub commit_unknown: u64,
     /// The store does not answer.
     pub store_away: u64,
-    /// A published message is taken, and its confirm is lost.
+    /// A published message is not confirmed, whether it was taken or not.
     pub confirm_lost: u64,
     /// A delivery comes twice.
     pub duplicate: u64,
@@ -30,16 +33,40 @@ pub struct Faults {
     pub delay: Duration,
 }
 
+/// What is away altogether. Nothing by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outages {
+    /// The store answers nothing.
+    pub store: bool,
+    /// The broker takes nothing, and its consumers are lost.
+    pub broker: bool,
+    /// The cache answers nothing.
+    pub cache: bool,
+}
+
+/// Says that this build is broken on purpose.
+#[cfg(feature = "sabotage-no-inbox")]
+const SABOTAGE: &str = "WINGBEAT-SABOTAGE: the inbox is ignored";
+
 /// Chance and faults, shared by the parts.
 #[derive(Clone)]
 pub(crate) struct Weather {
     runtime: SharedRuntime,
     faults: Arc<Mutex<Faults>>,
+    outages: Arc<Mutex<Outages>>,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Weather {
     fn faults(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.faults)
+    }
+
+    pub(crate) fn outages(&self) -> Outages {
+        *lock(&self.outages)
     }
 
     pub(crate) fn strikes(&self, fault: impl Fn(&Faults) -> u64) -> bool {
@@ -54,7 +81,7 @@ impl Weather {
 
     pub(crate) async fn reach_store(&self) -> Result<()> {
         self.delay().await;
-        if self.strikes(|faults| faults.store_away) {
+        if self.outages().store || self.strikes(|faults| faults.store_away) {
             return Err(Error::retry("store_away", "the store does not answer"));
         }
         Ok(())
@@ -88,6 +115,7 @@ impl Model {
         let weather = Weather {
             runtime,
             faults: Arc::default(),
+            outages: Arc::default(),
         };
         Self {
             store: Arc::new(ModelStore::new(weather.clone())),
@@ -100,5 +128,18 @@ impl Model {
     /// Replaces all faults.
     pub fn set_faults(&self, faults: Faults) {
         *self.weather.faults() = faults;
+    }
+
+    /// Replaces all outages.
+    pub fn set_outages(&self, outages: Outages) {
+        *lock(&self.weather.outages) = outages;
+        self.transport.weather_changed();
+    }
+
+    /// Restarts store, broker and cache: what they promise to keep stays, leases and the rest are gone.
+    pub fn restart(&self) {
+        self.store.restart();
+        self.transport.restart();
+        self.cache.restart();
     }
 }

@@ -1,14 +1,16 @@
 //! The broker in memory. Order between deliveries is not promised, so it is scrambled.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use wingbeat_core::transport::{Refused, Settler};
-use wingbeat_core::{Consumer, Delivery, Envelope, Name, Result, Tag, Topology, Transport};
+use wingbeat_core::{
+    Consumer, Delivery, Envelope, Error, Kind, Name, Result, Tag, Topology, Transport,
+};
 
-use super::Weather;
+use super::{Weather, lock};
 
 #[derive(Default)]
 struct Queue {
@@ -21,6 +23,7 @@ struct Broker {
     topology: Topology,
     queues: BTreeMap<Name, Queue>,
     next: u64,
+    starts: u64,
 }
 
 /// See the module.
@@ -30,8 +33,20 @@ pub struct ModelTransport {
     arrived: Arc<Notify>,
 }
 
-fn lock(broker: &Mutex<Broker>) -> MutexGuard<'_, Broker> {
-    broker.lock().unwrap_or_else(PoisonError::into_inner)
+impl Broker {
+    /// The queues that a message goes to.
+    fn bound(&self, message: &Envelope) -> Vec<Name> {
+        let queues = self.topology.queues.iter();
+        let bound = queues.filter(|(_, bindings)| {
+            let mut bindings = bindings.iter();
+            bindings.any(|binding| binding.message == message.kind && binding.kind == message.role)
+        });
+        bound.map(|(queue, _)| *queue).collect()
+    }
+}
+
+fn away() -> Error {
+    Error::retry("broker_away", "the broker does not answer")
 }
 
 impl ModelTransport {
@@ -43,42 +58,62 @@ impl ModelTransport {
         }
     }
 
+    /// The broker is gone for a moment: every consumer is lost, what was unacknowledged comes again.
+    pub fn restart(&self) {
+        lock(&self.broker).starts += 1;
+        self.arrived.notify_waiters();
+    }
+
+    pub(crate) fn weather_changed(&self) {
+        match self.weather.outages().broker {
+            true => self.restart(),
+            false => self.arrived.notify_waiters(),
+        }
+    }
+
     fn take(&self, message: &Envelope) -> std::result::Result<(), Refused> {
         let mut broker = lock(&self.broker);
-        let bound: Vec<Name> = broker
-            .topology
-            .queues
-            .iter()
-            .filter(|(_, bindings)| {
-                bindings
-                    .iter()
-                    .any(|binding| binding.message == message.kind)
-            })
-            .map(|(queue, _)| *queue)
-            .collect();
-        if bound.is_empty() && message.role == wingbeat_core::Kind::Command {
+        let bound = broker.bound(message);
+        if bound.is_empty() && message.role == Kind::Command {
             return Err(Refused::Unroutable);
         }
         for queue in bound {
-            let copies = if self.weather.strikes(|faults| faults.duplicate) {
-                2
-            } else {
-                1
-            };
+            let twice = self.weather.strikes(|faults| faults.duplicate);
+            let copies = if twice { 2 } else { 1 };
             let waiting = &mut broker.queues.entry(queue).or_default().waiting;
             waiting.extend(std::iter::repeat_n((message.clone(), false), copies));
         }
         Ok(())
     }
+
+    fn publish_one(&self, message: &Envelope) -> std::result::Result<(), Refused> {
+        let unconfirmed = |why: &str| Err(Refused::Unconfirmed(why.into()));
+        if self.weather.outages().broker {
+            return unconfirmed("the broker does not answer");
+        }
+        if !self.weather.strikes(|faults| faults.confirm_lost) {
+            return self.take(message);
+        }
+        let arrives = self.weather.random().is_multiple_of(2);
+        match arrives.then(|| self.take(message)) {
+            Some(Err(refused)) => Err(refused),
+            Some(Ok(())) => unconfirmed("the confirm was lost"),
+            None => unconfirmed("the message was lost"),
+        }
+    }
 }
 
 impl Transport for ModelTransport {
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
-        lock(&self.broker)
-            .topology
-            .queues
-            .extend(topology.queues.clone());
-        Box::pin(async { Ok(()) })
+        let queues = topology.queues.clone();
+        Box::pin(async move {
+            self.weather.delay().await;
+            if self.weather.outages().broker {
+                return Err(away());
+            }
+            lock(&self.broker).topology.queues.extend(queues);
+            Ok(())
+        })
     }
 
     fn publish(
@@ -87,16 +122,7 @@ impl Transport for ModelTransport {
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
         Box::pin(async move {
             self.weather.delay().await;
-            let mut answers = Vec::with_capacity(messages.len());
-            for message in messages {
-                let taken = self.take(&message);
-                let lost = self.weather.strikes(|faults| faults.confirm_lost);
-                answers.push(if lost {
-                    Err(Refused::Unconfirmed("the confirm was lost".into()))
-                } else {
-                    taken
-                });
-            }
+            let answers = messages.iter().map(|one| self.publish_one(one)).collect();
             self.arrived.notify_waiters();
             self.weather.delay().await;
             answers
@@ -107,10 +133,18 @@ impl Transport for ModelTransport {
         Box::pin(async move {
             self.weather.delay().await;
             let mut broker = lock(&self.broker);
+            if self.weather.outages().broker {
+                return Err(away());
+            }
+            if !broker.topology.queues.contains_key(&queue) {
+                let why = format!("the queue {queue} was not declared");
+                return Err(Error::retry("no_queue", why));
+            }
             broker.next += 1;
             let link = Arc::new(Link {
                 queue,
                 consumer: broker.next,
+                start: broker.starts,
                 broker: Arc::clone(&self.broker),
                 arrived: Arc::clone(&self.arrived),
             });
@@ -135,6 +169,8 @@ impl Transport for ModelTransport {
 struct Link {
     queue: Name,
     consumer: u64,
+    /// Which start of the broker it knows.
+    start: u64,
     broker: Arc<Mutex<Broker>>,
     arrived: Arc<Notify>,
 }
@@ -146,8 +182,12 @@ struct ModelConsumer {
 }
 
 impl ModelConsumer {
-    fn pull(&self) -> Vec<Delivery> {
+    /// What is at hand, in any order, as far as the prefetch allows.
+    fn pull(&self) -> Result<Vec<Delivery>> {
         let mut broker = lock(&self.link.broker);
+        if broker.starts != self.link.start {
+            return Err(away());
+        }
         let mut next = broker.next;
         let queue = broker.queues.entry(self.link.queue).or_default();
         let held = queue
@@ -170,7 +210,7 @@ impl ModelConsumer {
             });
         }
         broker.next = next;
-        deliveries
+        Ok(deliveries)
     }
 }
 
@@ -179,7 +219,7 @@ impl Consumer for ModelConsumer {
         Box::pin(async move {
             loop {
                 let arrived = self.link.arrived.notified();
-                let deliveries = self.pull();
+                let deliveries = self.pull()?;
                 if !deliveries.is_empty() {
                     return Ok(deliveries);
                 }

@@ -208,6 +208,33 @@ pub async fn a_unit_built_on_a_refused_unit_is_stale(fixture: Arc<dyn Fixture>) 
     }
 }
 
+/// The first unit's writer believed "a" to be at 1 when it was at 2 already. What the second one read
+/// as version 2 is what the first would have written, not what the store has under that number.
+pub async fn a_refused_write_is_not_mistaken_for_another_of_its_version(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    for body in ["first", "rival"] {
+        let write = Unit {
+            writes: vec![put("a", body)],
+            ..bench.unit()
+        };
+        assert_eq!(bench.commit(write).await, Outcome::Committed);
+    }
+    let step = |version, body| Unit {
+        reads: vec![read("a", version)],
+        writes: vec![put("a", body)],
+        ..bench.unit()
+    };
+    let outcomes = bench
+        .commit_all(vec![step(1, "refused"), step(2, "built")])
+        .await;
+    assert_eq!(outcomes, [Outcome::Stale; 2]);
+    let record = bench.load("a").await.expect("it is there");
+    assert_eq!(
+        (record.version, record.body),
+        (2, Bytes::from_static(b"rival"))
+    );
+}
+
 pub async fn units_that_share_nothing_do_not_fail_together(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let write = |id: &str| Unit {

@@ -1,0 +1,83 @@
+//! What was committed and is still to be published.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use wingbeat_core::{Envelope, MessageId, Name, Outbox, Result, Timestamp};
+
+use super::data::Data;
+use super::{Weather, lock};
+
+/// Leases are not data: they are gone after a restart of the store.
+pub(super) type Leases = BTreeMap<u64, Timestamp>;
+
+pub(super) struct ModelOutbox {
+    pub(super) weather: Weather,
+    pub(super) data: Arc<Mutex<Data>>,
+    pub(super) leases: Arc<Mutex<Leases>>,
+}
+
+impl ModelOutbox {
+    fn hand_out(
+        &self,
+        services: &[Name],
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+    ) -> Vec<Envelope> {
+        let data = lock(&self.data);
+        let mut leases = lock(&self.leases);
+        let free = data.outbox.iter().filter(|(place, (service, _))| {
+            services.contains(service) && leases.get(place).is_none_or(|end| *end <= now)
+        });
+        let claimed: Vec<_> = free.take(limit).collect();
+        leases.extend(claimed.iter().map(|(place, _)| (**place, now + lease)));
+        claimed
+            .into_iter()
+            .map(|(_, (_, envelope))| envelope.clone())
+            .collect()
+    }
+}
+
+impl Outbox for ModelOutbox {
+    fn claim(
+        &self,
+        services: &[Name],
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Envelope>>> {
+        let services = services.to_vec();
+        Box::pin(async move {
+            self.weather.reach_store().await?;
+            Ok(self.hand_out(&services, now, lease, limit))
+        })
+    }
+
+    fn confirmed(&self, ids: Vec<MessageId>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.weather.reach_store().await?;
+            let mut data = lock(&self.data);
+            let mut leases = lock(&self.leases);
+            for id in ids {
+                if let Some(place) = data.places.remove(&id) {
+                    data.outbox.remove(&place);
+                    leases.remove(&place);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn waiting(&self, kind: &str) -> BoxFuture<'_, Result<u64>> {
+        let kind = kind.to_owned();
+        Box::pin(async move {
+            self.weather.reach_store().await?;
+            let data = lock(&self.data);
+            let of_kind = data.outbox.values().filter(|(_, m)| m.kind == *kind);
+            Ok(of_kind.count() as u64)
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! Rows of a view, found and paged.
+
+use std::collections::BTreeMap;
+
+use wingbeat_core::Name;
+use wingbeat_core::store::{Page, Position, Query, Select};
+use wingbeat_core::unit::Row;
+
+pub(super) type View = BTreeMap<String, Row>;
+
+pub(super) fn select(view: &View, query: &Query) -> Page {
+    let value = |row: &Row, column: Name| {
+        row.columns
+            .iter()
+            .find(|(name, _)| *name == column)
+            .map(|(_, value)| value.clone())
+    };
+    let mut found: Vec<(Position, Row)> = view
+        .iter()
+        .filter_map(|(key, row)| {
+            let value = match &query.select {
+                Select::All => String::new(),
+                Select::Prefix { column, prefix, .. } => {
+                    value(row, *column).filter(|value| value.starts_with(prefix))?
+                }
+                Select::Contains { column, part } => {
+                    value(row, *column).filter(|value| value.contains(part))?;
+                    String::new()
+                }
+            };
+            Some((
+                Position {
+                    value,
+                    key: key.clone(),
+                },
+                row.clone(),
+            ))
+        })
+        .collect();
+    found.sort_by(|(a, _), (b, _)| (&a.value, &a.key).cmp(&(&b.value, &b.key)));
+    let descending = matches!(
+        query.select,
+        Select::Prefix {
+            descending: true,
+            ..
+        }
+    );
+    if descending {
+        found.reverse();
+    }
+    if let Some(after) = &query.after {
+        let behind = |position: &Position| {
+            let order = (&position.value, &position.key).cmp(&(&after.value, &after.key));
+            if descending {
+                order.is_lt()
+            } else {
+                order.is_gt()
+            }
+        };
+        found.retain(|(position, _)| behind(position));
+    }
+    let more = found.len() > query.limit;
+    found.truncate(query.limit);
+    let next = more
+        .then(|| found.last().map(|(position, _)| position.clone()))
+        .flatten();
+    Page {
+        rows: found
+            .into_iter()
+            .map(|(position, row)| (position.key, row))
+            .collect(),
+        next,
+    }
+}
