@@ -53,7 +53,7 @@ struct StockChanged {
 
 impl StockChange {
     fn check(&self) -> Result<(), Problem> {
-        if self.delta == 0 || self.delta.abs() > DELTA_MAX {
+        if self.delta == 0 || self.delta.unsigned_abs() > DELTA_MAX.unsigned_abs() {
             let message = format!("1 to {DELTA_MAX} units, more or fewer");
             return Err(Problem::invalid("/delta", message));
         }

@@ -1,0 +1,69 @@
+//! The admin's hand on the stock.
+
+use serde_json::{Value, json};
+use wingbeat_test::World;
+
+use crate::warehouse::{figures, order, reserve, stocked};
+
+fn change(world: &World, token: &str, sku: &str, body: &Value) -> (u16, String) {
+    let path = format!("/api/v1/admin/stock/{sku}");
+    let (status, answer) = world.ask("POST", &path, token, body);
+    let code = answer["code"].as_str().unwrap_or_default();
+    (status, code.to_owned())
+}
+
+fn admin(world: &World) -> String {
+    world.sign_in(order(1).0, true)
+}
+
+#[test]
+fn only_the_admin_may_change_stock() {
+    let world = stocked(1);
+    let customer = world.sign_in(order(2).0, false);
+    let body = json!({"delta": 5, "reason": "found some"});
+    let (nobody, somebody) = (
+        change(&world, "", "TEA", &body),
+        change(&world, &customer, "TEA", &body),
+    );
+    assert_eq!(nobody, (401, "unauthenticated".into()));
+    assert_eq!(somebody, (403, "forbidden".into()));
+    assert_eq!(figures(&world, "TEA"), (10, 0));
+}
+
+#[test]
+fn the_admin_adds_and_takes_away() {
+    let world = stocked(1);
+    let admin = admin(&world);
+    let more = json!({"delta": 5, "reason": "found some"});
+    assert_eq!(change(&world, &admin, "TEA", &more).0, 202);
+    let fewer = json!({"delta": -15, "reason": "lost all"});
+    assert_eq!(change(&world, &admin, "TEA", &fewer).0, 202);
+    assert_eq!(figures(&world, "TEA"), (0, 0));
+}
+
+#[test]
+fn the_admin_cannot_take_what_is_held() {
+    let world = stocked(1);
+    reserve(&world, order(10), &[("TEA", 8)]);
+    let body = json!({"delta": -3, "reason": "broken"});
+    let answer = change(&world, &admin(&world), "TEA", &body);
+    assert_eq!(answer, (409, "below_reserved".into()));
+    assert_eq!(figures(&world, "TEA"), (10, 8));
+}
+
+#[test]
+fn a_change_that_says_nothing_is_invalid() {
+    let world = stocked(1);
+    let admin = admin(&world);
+    for body in [
+        json!({"delta": 0, "reason": "none"}),
+        json!({"delta": 1, "reason": " "}),
+        json!({"delta": 1}),
+        json!({"delta": 1, "reason": "x", "more": 1}),
+        json!({"delta": i64::MIN, "reason": "overflow"}),
+    ] {
+        assert_eq!(change(&world, &admin, "TEA", &body).0, 422, "{body}");
+    }
+    let body = json!({"delta": 1, "reason": "x"});
+    assert_eq!(change(&world, &admin, "no-sku", &body).0, 404);
+}

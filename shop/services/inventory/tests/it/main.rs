@@ -1,0 +1,7 @@
+//! Inventory on the whole runtime, in virtual time.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
+mod admin;
+mod orders;
+mod warehouse;

@@ -1,0 +1,110 @@
+//! Shipping on the whole runtime, in virtual time.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
+use std::time::Duration;
+
+use shop_contracts::OrderId;
+use shop_contracts::shipping::{CancelShipment, CreateShipment};
+use shop_shipping::{Config, audit, service};
+use wingbeat::App;
+use wingbeat_test::{Faults, World};
+
+fn world() -> World {
+    World::start(1, App::new().service(service(&Config::default())))
+}
+
+fn order() -> OrderId {
+    "0193f0a0-0000-7000-8000-000000000001".parse().unwrap()
+}
+
+fn told(world: &World) -> Vec<String> {
+    let told = world.told("shipping", order().0).into_iter();
+    told.map(|name| {
+        let name = name.strip_prefix("shipping.shipment_").unwrap_or(&name);
+        name.trim_end_matches(".v1").to_owned()
+    })
+    .collect()
+}
+
+#[test]
+fn a_shipment_is_dispatched_and_delivered_in_its_time() {
+    let world = world();
+    let order_id = order();
+    world.publish(order_id.0, &CreateShipment { order_id });
+    world.pass(Duration::from_millis(1_900));
+    assert_eq!(told(&world), ["created"]);
+    world.pass(Duration::from_millis(700));
+    assert_eq!(told(&world), ["created", "dispatched"]);
+    let open = world.run(audit::open(&world.reads("shipping"))).unwrap();
+    assert_eq!(open[0].timers, ["shipping.deliver_due.v1"]);
+    world.pass(Duration::from_millis(2_500));
+    assert_eq!(told(&world), ["created", "dispatched", "delivered"]);
+    let open = world.run(audit::open(&world.reads("shipping"))).unwrap();
+    assert_eq!(open, []);
+}
+
+#[test]
+fn a_shipment_cancelled_before_dispatch_is_never_dispatched() {
+    let world = world();
+    let order_id = order();
+    world.publish(order_id.0, &CreateShipment { order_id });
+    world.pass(Duration::from_secs(1));
+    world.publish(order_id.0, &CancelShipment { order_id });
+    world.pass(Duration::from_secs(60));
+    assert_eq!(told(&world), ["created", "cancelled"]);
+}
+
+#[test]
+fn a_dispatched_shipment_cannot_be_cancelled() {
+    let world = world();
+    let order_id = order();
+    world.publish(order_id.0, &CreateShipment { order_id });
+    world.pass(Duration::from_secs(3));
+    world.publish(order_id.0, &CancelShipment { order_id });
+    world.pass(Duration::from_secs(60));
+    let all = ["created", "dispatched", "cancel_refused", "delivered"];
+    assert_eq!(told(&world), all);
+}
+
+#[test]
+fn a_shipment_that_comes_after_its_cancel_is_refused() {
+    let world = world();
+    let order_id = order();
+    world.publish(order_id.0, &CancelShipment { order_id });
+    world.pass(Duration::from_secs(1));
+    world.publish(order_id.0, &CreateShipment { order_id });
+    world.pass(Duration::from_secs(60));
+    assert_eq!(told(&world), ["cancelled", "cancelled"]);
+}
+
+#[test]
+fn a_resend_is_answered_again_and_ships_nothing_twice() {
+    let world = world();
+    let order_id = order();
+    world.publish(order_id.0, &CreateShipment { order_id });
+    world.publish(order_id.0, &CreateShipment { order_id });
+    world.pass(Duration::from_secs(60));
+    let all = ["created", "created", "dispatched", "delivered"];
+    assert_eq!(told(&world), all);
+}
+
+#[test]
+fn under_faults_each_shipment_is_delivered_once() {
+    for seed in 0..20 {
+        let world = World::start(seed, App::new().service(service(&Config::default())));
+        world.set_faults(Faults {
+            commit_unknown: 100,
+            store_away: 50,
+            confirm_lost: 100,
+            duplicate: 200,
+            delay: Duration::from_millis(20),
+        });
+        let order_id = order();
+        world.publish(order_id.0, &CreateShipment { order_id });
+        world.pass(Duration::from_secs(600));
+        world.set_faults(Faults::default());
+        let told = told(&world);
+        assert_eq!(told, ["created", "dispatched", "delivered"], "seed {seed}");
+    }
+}
