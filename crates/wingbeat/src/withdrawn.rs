@@ -66,7 +66,12 @@ impl Withdrawn {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+    use wingbeat_core::unit::{Outcome, Read, Write};
+    use wingbeat_core::{Timestamp, Unit};
+
     use super::*;
+    use crate::staging::{Done, Loaded, Staging};
 
     const SHOP: Name = Name::new("shop");
 
@@ -95,5 +100,65 @@ mod tests {
         assert!(withdrawn.since(before, SHOP, &record("cup").1));
         assert!(!withdrawn.since(withdrawn.now(), SHOP, &record("cup").1));
         assert_eq!(withdrawn.order.len(), REMEMBERED_MAX);
+    }
+
+    /// Reads "tea", which the store has at version 1, and writes it.
+    fn step(staging: &mut Staging, body: &'static str) -> (Loaded, Unit) {
+        let (_, key) = record("tea");
+        let stored = Loaded {
+            version: 1,
+            body: None,
+            seen: 0,
+        };
+        staging.learn(SHOP, &key, &stored);
+        let Ok(loaded) = staging.get(SHOP, &key) else {
+            panic!("it was learned");
+        };
+        let read = Read {
+            key: key.clone(),
+            version: loaded.version,
+        };
+        let write = Write {
+            key,
+            body: Some(body.into()),
+            due_at: None,
+            expires_at: None,
+        };
+        let unit = Unit {
+            id: Uuid::nil().into(),
+            service: SHOP,
+            at: Timestamp::default(),
+            settles: None,
+            reads: vec![read],
+            seen: loaded.seen,
+            writes: vec![write],
+            appends: Vec::new(),
+            rows: Vec::new(),
+            messages: Vec::new(),
+            journal: None,
+            counts: Vec::new(),
+        };
+        (loaded, unit)
+    }
+
+    fn done() -> Done {
+        Box::new(drop)
+    }
+
+    #[test]
+    fn a_unit_that_read_withdrawn_content_is_stale_where_versions_agree() {
+        let mut staging = Staging::default();
+        let (_, refused) = step(&mut staging, "refused");
+        assert!(staging.stage(refused, done()).is_ok());
+        let (read, built_on_refused) = step(&mut staging, "built");
+        assert_eq!(read.version, 2);
+        let batch = staging.take_batch();
+        drop(staging.complete(&batch, &[Outcome::Stale]));
+        let (_, rival) = step(&mut staging, "rival");
+        assert!(staging.stage(rival, done()).is_ok());
+        let (now, built_on_rival) = step(&mut staging, "next");
+        assert_eq!(now.version, read.version);
+        assert!(staging.stage(built_on_refused, done()).is_err());
+        assert!(staging.stage(built_on_rival, done()).is_ok());
     }
 }
