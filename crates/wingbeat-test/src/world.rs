@@ -18,7 +18,8 @@ use wingbeat::{
 };
 use wingbeat_core::BoxFuture;
 
-use crate::{Faults, Model, Simulation};
+use crate::executor::Group;
+use crate::{Faults, Model, Outages, Simulation};
 
 /// The largest answer a test reads.
 const ANSWER_MAX: usize = 1 << 20;
@@ -27,7 +28,14 @@ const ANSWER_MAX: usize = 1 << 20;
 pub struct World {
     simulation: Simulation,
     model: Model,
+    process: Arc<Group>,
     running: Running,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.simulation.end();
+    }
 }
 
 struct Nothing;
@@ -48,19 +56,29 @@ impl World {
     pub fn start(seed: u64, app: App) -> Self {
         let simulation = Simulation::new(seed);
         let model = Model::new(simulation.runtime());
-        let ports = Ports {
-            runtime: simulation.runtime(),
-            store: model.store.clone(),
-            transport: model.transport.clone(),
-            cache: model.cache.clone(),
-            http: Arc::new(Nothing),
-        };
-        let running = simulation.run(app.start(ports)).expect("the app starts");
+        let (process, running) = launch(&simulation, &model, app);
         Self {
             simulation,
             model,
+            process,
             running,
         }
+    }
+
+    /// Kills the app wherever its tasks are, as `kill -9` does, and starts it anew on what store, broker
+    /// and cache kept.
+    ///
+    /// # Panics
+    ///
+    /// When the app's wiring is wrong, or the broker is away.
+    pub fn crash(&mut self, app: App) {
+        self.process.kill();
+        (self.process, self.running) = launch(&self.simulation, &self.model, app);
+    }
+
+    /// What is away from now on.
+    pub fn set_outages(&self, outages: Outages) {
+        self.model.set_outages(outages);
     }
 
     /// What goes wrong from now on.
@@ -178,4 +196,18 @@ impl World {
     fn sessions(&self) -> Sessions {
         Sessions::new(self.model.cache.clone(), self.simulation.runtime())
     }
+}
+
+/// Starts the app as a process of its own.
+fn launch(simulation: &Simulation, model: &Model, app: App) -> (Arc<Group>, Running) {
+    let process = simulation.group();
+    let ports = Ports {
+        runtime: process.clone(),
+        store: model.store.clone(),
+        transport: model.transport.clone(),
+        cache: model.cache.clone(),
+        http: Arc::new(Nothing),
+    };
+    let running = simulation.run(app.start(ports)).expect("the app starts");
+    (process, running)
 }

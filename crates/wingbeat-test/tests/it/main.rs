@@ -4,4 +4,7 @@
 mod conformance;
 #[cfg(not(feature = "sabotage-no-inbox"))]
 mod controls;
+mod crashes;
+#[cfg(not(feature = "sabotage-no-inbox"))]
+mod suites;
 mod transfers;

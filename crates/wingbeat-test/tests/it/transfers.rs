@@ -10,23 +10,24 @@ use wingbeat::{
     RuntimeExt as _, Saga, SagaEffects, SagaInput, Service, Table,
 };
 use wingbeat_core::BoxFuture;
+use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_test::{Faults, Model, Simulation};
 
 #[derive(Command, Clone, Serialize, Deserialize)]
 #[command(name = "bank.transfer", key = transfer)]
-struct Transfer {
-    transfer: String,
-    from: String,
-    to: String,
-    amount: i64,
+pub(crate) struct Transfer {
+    pub(crate) transfer: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) amount: i64,
 }
 
 #[derive(Command, Clone, Serialize, Deserialize)]
 #[command(name = "accounts.change", key = account)]
-struct ChangeBalance {
-    account: String,
-    transfer: String,
-    amount: i64,
+pub(crate) struct ChangeBalance {
+    pub(crate) account: String,
+    pub(crate) transfer: String,
+    pub(crate) amount: i64,
 }
 
 #[derive(Event, Clone, Serialize, Deserialize)]
@@ -49,15 +50,15 @@ struct Nudge {
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]
-struct Account {
-    balance: i64,
+pub(crate) struct Account {
+    pub(crate) balance: i64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Moved(i64);
+pub(crate) struct Moved(i64);
 
 #[derive(Debug)]
-struct Overdrawn;
+pub(crate) struct Overdrawn;
 
 impl Aggregate for Account {
     const NAME: &'static str = "account";
@@ -94,8 +95,8 @@ async fn change_balance(command: ChangeBalance, accounts: Repo<Account>) -> Resu
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]
-struct Outcome {
-    times_ended: u32,
+pub(crate) struct Outcome {
+    pub(crate) times_ended: u32,
 }
 
 impl Entity for Outcome {
@@ -205,15 +206,15 @@ impl HttpClient for NoHttp {
     }
 }
 
-fn app() -> App {
+pub(crate) fn app() -> App {
     App::new()
         .service(Service::new("accounts").on(change_balance).on(explode))
         .service(Service::new("bank").saga::<Moving>())
 }
 
-fn ports(model: &Model, simulation: &Simulation) -> wingbeat::app::Ports {
+pub(crate) fn ports(model: &Model, runtime: SharedRuntime) -> wingbeat::app::Ports {
     wingbeat::app::Ports {
-        runtime: simulation.runtime(),
+        runtime,
         store: model.store.clone(),
         transport: model.transport.clone(),
         cache: model.cache.clone(),
@@ -221,7 +222,7 @@ fn ports(model: &Model, simulation: &Simulation) -> wingbeat::app::Ports {
     }
 }
 
-fn rough() -> Faults {
+pub(crate) fn rough() -> Faults {
     Faults {
         commit_unknown: 100,
         store_away: 50,
@@ -250,14 +251,18 @@ fn envelope<M: wingbeat::Message>(simulation: &Simulation, message: &M) -> wingb
     }
 }
 
-async fn publish<M: wingbeat::Message>(simulation: &Simulation, model: &Model, message: &M) {
+pub(crate) async fn publish<M: wingbeat::Message>(
+    simulation: &Simulation,
+    model: &Model,
+    message: &M,
+) {
     use wingbeat::Transport as _;
     let envelope = envelope(simulation, message);
     while model.transport.publish(vec![envelope.clone()]).await[0].is_err() {}
 }
 
-const ACCOUNTS: u64 = 4;
-const TRANSFERS: usize = 40;
+pub(crate) const ACCOUNTS: u64 = 4;
+pub(crate) const TRANSFERS: usize = 40;
 
 /// Opens accounts with 100 each, moves money about, waits, and returns balances and how often each transfer ended.
 fn transfers(seed: u64, faults: Faults) -> (u64, Vec<i64>, Vec<u32>) {
@@ -265,7 +270,10 @@ fn transfers(seed: u64, faults: Faults) -> (u64, Vec<i64>, Vec<u32>) {
     let model = Model::new(simulation.runtime());
     let world = simulation.clone();
     let (balances, ended) = simulation.block_on(async move {
-        let running = app().start(ports(&model, &world)).await.expect("starts");
+        let running = app()
+            .start(ports(&model, world.runtime()))
+            .await
+            .expect("starts");
         model.set_faults(faults);
         for account in 0..ACCOUNTS {
             let account = account.to_string();
@@ -362,7 +370,10 @@ fn a_handler_that_fails_or_panics_ends_as_a_dead_letter_and_holds_nobody_up() {
     let model = Model::new(simulation.runtime());
     let world = simulation.clone();
     simulation.block_on(async move {
-        let running = app().start(ports(&model, &world)).await.expect("starts");
+        let running = app()
+            .start(ports(&model, world.runtime()))
+            .await
+            .expect("starts");
         publish(
             &world,
             &model,
@@ -447,7 +458,10 @@ fn a_service_cannot_see_anothers_data() {
     let model = Model::new(simulation.runtime());
     let world = simulation.clone();
     simulation.block_on(async move {
-        let running = app().start(ports(&model, &world)).await.expect("starts");
+        let running = app()
+            .start(ports(&model, world.runtime()))
+            .await
+            .expect("starts");
         publish(
             &world,
             &model,
