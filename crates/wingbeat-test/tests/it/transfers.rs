@@ -261,6 +261,18 @@ pub(crate) async fn publish<M: wingbeat::Message>(
     while model.transport.publish(vec![envelope.clone()]).await[0].is_err() {}
 }
 
+fn explosion(how: &str) -> Explode {
+    Explode { how: how.into() }
+}
+
+fn deposit(amount: i64) -> ChangeBalance {
+    ChangeBalance {
+        account: "a".into(),
+        transfer: "t".into(),
+        amount,
+    }
+}
+
 pub(crate) const ACCOUNTS: u64 = 4;
 pub(crate) const TRANSFERS: usize = 40;
 
@@ -374,32 +386,9 @@ fn a_handler_that_fails_or_panics_ends_as_a_dead_letter_and_holds_nobody_up() {
             .start(ports(&model, world.runtime()))
             .await
             .expect("starts");
-        publish(
-            &world,
-            &model,
-            &Explode {
-                how: "panic".into(),
-            },
-        )
-        .await;
-        publish(
-            &world,
-            &model,
-            &Explode {
-                how: "error".into(),
-            },
-        )
-        .await;
-        publish(
-            &world,
-            &model,
-            &ChangeBalance {
-                account: "a".into(),
-                transfer: "t".into(),
-                amount: 5,
-            },
-        )
-        .await;
+        publish(&world, &model, &explosion("panic")).await;
+        publish(&world, &model, &explosion("error")).await;
+        publish(&world, &model, &deposit(5)).await;
         world.runtime().sleep(Duration::from_secs(3600)).await;
         let accounts = running.reads("accounts").expect("runs");
         let account: Account = accounts
@@ -462,16 +451,7 @@ fn a_service_cannot_see_anothers_data() {
             .start(ports(&model, world.runtime()))
             .await
             .expect("starts");
-        publish(
-            &world,
-            &model,
-            &ChangeBalance {
-                account: "a".into(),
-                transfer: "t".into(),
-                amount: 5,
-            },
-        )
-        .await;
+        publish(&world, &model, &deposit(5)).await;
         world.runtime().sleep(Duration::from_secs(10)).await;
         let id = "a".to_owned();
         assert!(
