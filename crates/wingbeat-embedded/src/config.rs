@@ -15,6 +15,8 @@ pub struct Config {
     pub batch_max: usize,
     /// Threads (and connections) that read.
     pub readers: usize,
+    /// Most bytes of lately written records kept in memory.
+    pub recent_bytes: usize,
     /// SQLite's page cache for the writer, in bytes.
     pub page_cache_bytes: usize,
     /// Below this much free disk space intake stops.
@@ -31,6 +33,7 @@ impl Config {
             window_bytes: 16 << 20,
             batch_max: 512,
             readers: 2,
+            recent_bytes: 16 << 20,
             page_cache_bytes: 16 << 20,
             min_free_bytes: 256 << 20,
         }

@@ -79,38 +79,6 @@ impl FromSql for RecordId {
 }
 
 const UUID_LEN: usize = 36;
-const DASHES: [usize; 4] = [8, 13, 18, 23];
-
-/// Where the UUIDs whose text sorts after `text` begin: a bound, and whether it belongs to them.
-pub(crate) fn uuids_after(text: &str) -> ([u8; 16], bool) {
-    let mut prefix = Vec::with_capacity(32);
-    for (at, byte) in text.bytes().enumerate().take(UUID_LEN) {
-        if DASHES.contains(&at) {
-            match byte.cmp(&b'-') {
-                std::cmp::Ordering::Equal => {}
-                std::cmp::Ordering::Less => return (filled(&prefix, b'0'), true),
-                std::cmp::Ordering::Greater => return (filled(&prefix, b'f'), false),
-            }
-        } else if b"0123456789abcdef".contains(&byte) {
-            prefix.push(byte);
-        } else if let Some(above) = b"0123456789abcdef".iter().find(|digit| **digit > byte) {
-            prefix.push(*above);
-            return (filled(&prefix, b'0'), true);
-        } else {
-            return (filled(&prefix, b'f'), false);
-        }
-    }
-    (filled(&prefix, b'0'), text.len() < UUID_LEN)
-}
-
-fn filled(prefix: &[u8], with: u8) -> [u8; 16] {
-    let nibble = |at: usize| match prefix.get(at).copied().unwrap_or(with) {
-        digit @ b'0'..=b'9' => digit - b'0',
-        letter => letter - b'a' + 10,
-    };
-    std::array::from_fn(|at| nibble(2 * at) << 4 | nibble(2 * at + 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,36 +99,6 @@ mod tests {
                 "{other}"
             );
             assert_eq!(RecordId::parse(&other).to_string(), other);
-        }
-    }
-
-    #[test]
-    fn uuids_after_a_text_are_those_that_sort_after_it() {
-        let uuids = [
-            "00000000-0000-0000-0000-000000000000",
-            "0190a5b4-1234-7abc-8def-0123456789ab",
-            "ffffffff-ffff-ffff-ffff-ffffffffffff",
-        ];
-        let texts = [
-            "",
-            "0",
-            "0190a5b4",
-            "0190a5b4-",
-            "0190a5b4+",
-            "0190a5b4/",
-            "0190a5b:",
-            "g",
-            "f",
-            "~",
-            "0190a5b4-1234-7abc-8def-0123456789ab-",
-        ];
-        for text in texts.into_iter().chain(uuids) {
-            let (bound, inclusive) = uuids_after(text);
-            for uuid in uuids {
-                let bytes = Uuid::try_parse(uuid).expect("a uuid").into_bytes();
-                let found = bytes > bound || (inclusive && bytes == bound);
-                assert_eq!(found, uuid > text, "{uuid} after {text:?}");
-            }
         }
     }
 }

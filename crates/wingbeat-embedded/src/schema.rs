@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 use wingbeat_core::{Error, Result};
 
@@ -16,6 +17,8 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 const LOG_BYTES_MAX: u64 = 64 << 20;
 /// Distinct statements are about forty.
 const STATEMENTS_CACHED: usize = 64;
+/// The largest row; a unit with a larger one is refused.
+pub(crate) const VALUE_BYTES_MAX: usize = 16 << 20;
 /// The page cache of each reader.
 const READER_CACHE_BYTES: usize = 4 << 20;
 
@@ -38,9 +41,8 @@ CREATE TABLE IF NOT EXISTS view_row(view INTEGER NOT NULL, key TEXT NOT NULL, co
 CREATE TABLE IF NOT EXISTS view_index(col INTEGER NOT NULL, value BLOB NOT NULL, key TEXT NOT NULL,
     PRIMARY KEY(col, value, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS queue(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS journal(corr BLOB NOT NULL, svc INTEGER NOT NULL, seq INTEGER NOT NULL,
-    unit BLOB NOT NULL, body BLOB NOT NULL, at INTEGER, PRIMARY KEY(corr, svc, seq, unit)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS journal_at ON journal(at) WHERE at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS journal(corr BLOB NOT NULL, svc INTEGER NOT NULL, place INTEGER NOT NULL,
+    body BLOB NOT NULL, PRIMARY KEY(corr, svc, place)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters(svc INTEGER NOT NULL, name INTEGER NOT NULL, value INTEGER NOT NULL,
     PRIMARY KEY(svc, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS probe(id INTEGER PRIMARY KEY, at INTEGER NOT NULL);
@@ -55,6 +57,10 @@ CREATE INDEX IF NOT EXISTS entry_expires ON entry(expires_at);
 pub(crate) fn open_writer(file: &Path, page_cache_bytes: usize) -> Result<Connection> {
     let connection = Connection::open(file).map_err(|e| unreadable(file, &e))?;
     prepare(&connection, "FULL", page_cache_bytes).map_err(|e| unreadable(file, &e))?;
+    let most = i32::try_from(VALUE_BYTES_MAX).unwrap_or(i32::MAX);
+    connection
+        .set_limit(Limit::SQLITE_LIMIT_LENGTH, most)
+        .map_err(|e| failed(&e))?;
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(|e| failed(&e))?;

@@ -1,0 +1,62 @@
+//! What was written lately, kept in memory for those who read it next.
+//!
+//! Only the writer puts something in, after its commit, so an entry is never older than the file except
+//! between a commit and its entry; whoever reads then is caught by its version.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
+
+use moka::sync::Cache;
+use wingbeat_core::Record;
+
+use crate::id::RecordKey;
+
+/// What an entry takes beside its body, about.
+const ENTRY_BYTES: usize = 200;
+
+#[derive(Debug)]
+pub(crate) struct Recent {
+    records: Cache<RecordKey, Option<Record>>,
+    /// The last place in the journal; places grow, and tell the time to the microsecond when idle.
+    place: AtomicI64,
+}
+
+impl Recent {
+    pub(crate) fn new(bytes: usize) -> Self {
+        let weigh = |_: &RecordKey, record: &Option<Record>| {
+            let body = record.as_ref().map_or(0, |record| record.body.len());
+            u32::try_from(body + ENTRY_BYTES).unwrap_or(u32::MAX)
+        };
+        Self {
+            records: Cache::builder()
+                .weigher(weigh)
+                .max_capacity(bytes as u64)
+                .build(),
+            place: AtomicI64::new(0),
+        }
+    }
+
+    /// `Some(None)` is a record known to be absent.
+    pub(crate) fn get(&self, key: &RecordKey) -> Option<Option<Record>> {
+        self.records.get(key)
+    }
+
+    pub(crate) fn put(&self, key: RecordKey, record: Option<Record>) {
+        self.records.insert(key, record);
+    }
+
+    /// From where the next batch counts its places in the journal.
+    pub(crate) fn place(&self) -> i64 {
+        self.place.load(Ordering::Relaxed).max(self.now())
+    }
+
+    /// Microseconds since the epoch.
+    pub(crate) fn now(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(0))
+    }
+
+    pub(crate) fn placed(&self, place: i64) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+}

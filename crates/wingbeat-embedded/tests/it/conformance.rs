@@ -1,0 +1,88 @@
+//! The contract tests of the ports, on real files.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tempfile::TempDir;
+use wingbeat::real::TokioRuntime;
+use wingbeat_core::conformance::{Fixture, Opened, Test};
+use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::{Cache, Unit, cache};
+use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+
+struct OnDisk {
+    directory: TempDir,
+    runtime: SharedRuntime,
+}
+
+impl OnDisk {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().expect("a directory"),
+            runtime: TokioRuntime::new(),
+        }
+    }
+}
+
+impl Fixture for OnDisk {
+    fn open(&self) -> BoxFuture<'_, Opened> {
+        let mut config = Config::new(self.directory.path());
+        // Small, so that the tests page from disk.
+        (config.window, config.window_bytes) = (100, 64 << 10);
+        Box::pin(async move {
+            let embedded = Embedded::open(&config).expect("the data can be opened");
+            Opened {
+                store: embedded.clone(),
+                transport: embedded,
+            }
+        })
+    }
+
+    fn runtime(&self) -> SharedRuntime {
+        Arc::clone(&self.runtime)
+    }
+
+    fn poison(&self, mut unit: Unit) -> Option<Unit> {
+        unit.writes[0].body = Some(Bytes::from(vec![0; 17 << 20]));
+        Some(unit)
+    }
+}
+
+impl cache::conformance::Fixture for OnDisk {
+    fn open(&self) -> BoxFuture<'_, Arc<dyn Cache>> {
+        let cache = EmbeddedCache::open(self.directory.path(), Arc::clone(&self.runtime));
+        let cache: Arc<dyn Cache> = cache.expect("the cache can be opened");
+        Box::pin(std::future::ready(cache))
+    }
+
+    fn runtime(&self) -> SharedRuntime {
+        Arc::clone(&self.runtime)
+    }
+}
+
+fn block_on(test: impl Future<Output = ()>) {
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    tokio.expect("a runtime").block_on(test);
+}
+
+fn run(test: Test) {
+    block_on(async move { test(Arc::new(OnDisk::new())).await });
+}
+
+fn run_cache(test: cache::conformance::Test) {
+    block_on(async move { test(Arc::new(OnDisk::new())).await });
+}
+
+mod store {
+    wingbeat_core::store_conformance!(super::run);
+}
+mod transport {
+    wingbeat_core::transport_conformance!(super::run);
+}
+mod cached {
+    wingbeat_core::cache_conformance!(super::run_cache);
+}

@@ -1,0 +1,51 @@
+//! The files: who may open them, and how they are written.
+
+use rusqlite::Connection;
+use wingbeat_core::conformance::topology;
+use wingbeat_core::{Name, Store as _, Transport as _};
+use wingbeat_embedded::{Config, Embedded};
+
+#[test]
+fn a_directory_in_use_is_refused_and_free_again_afterwards() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config::new(directory.path());
+    let first = Embedded::open(&config).expect("it is free");
+    let error = Embedded::open(&config).expect_err("it is in use");
+    assert_eq!(error.code(), "data_in_use");
+    drop(first);
+    Embedded::open(&config).expect("it is free again");
+}
+
+#[test]
+fn data_of_a_later_release_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config::new(directory.path());
+    drop(Embedded::open(&config).unwrap());
+    let connection = Connection::open(directory.path().join("wingbeat.db")).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let error = Embedded::open(&config).expect_err("it is newer");
+    assert_eq!(error.code(), "data_newer");
+}
+
+#[test]
+fn what_is_no_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("wingbeat.db"), [7; 4096]).unwrap();
+    let error = Embedded::open(&Config::new(directory.path())).expect_err("it is none");
+    assert_eq!(error.code(), "data_unreadable");
+}
+
+#[tokio::test]
+async fn little_free_space_shuts_the_intake_and_leaves_commits_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = Config::new(directory.path());
+    config.min_free_bytes = u64::MAX;
+    let embedded = Embedded::open(&config).unwrap();
+    assert!(!embedded.writable());
+    embedded
+        .prepare(&[Name::new("orders")], &topology())
+        .await
+        .expect("what is in hand can be finished");
+    embedded.declare(&topology()).await.expect("as above");
+}

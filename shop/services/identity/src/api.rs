@@ -1,0 +1,264 @@
+//! The routes.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router, extract, routing};
+use serde::{Deserialize, Serialize};
+use shop_contracts::UserId;
+use shop_contracts::identity::{UserLoggedIn, UserRegistered};
+use shop_contracts::notifications::RememberAddress;
+use wingbeat::http::session::{COOKIE, LIFE, Sessions};
+use wingbeat::http::{Caller, FieldError, Json, Problem, Reply, created, no_content, ok, post};
+use wingbeat::scope::ServiceContext;
+use wingbeat::{Effects, Reads, Scope, State, run_unit};
+
+use crate::domain::{Fault, PASSWORD_MAX, fold, password_fault, sign_up_faults};
+use crate::failures::{Address, Failures};
+use crate::seeding::ADMIN_EMAIL;
+use crate::users::{User, Users};
+use crate::{Config, Hasher};
+
+/// The service's routes.
+pub fn routes() -> Router<crate::State> {
+    Router::new()
+        .route("/api/v1/users", post(sign_up))
+        .route("/api/v1/sessions", post(sign_in))
+        .route("/api/v1/sessions/current", routing::delete(sign_out))
+        .route("/api/v1/me", get(me))
+        .route("/api/v1/me/password", routing::put(change_password))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignUp {
+    email: String,
+    password: String,
+    name: String,
+    #[serde(default)]
+    marketing_opt_in: bool,
+}
+
+#[derive(Serialize)]
+struct SignedUp {
+    user_id: UserId,
+}
+
+fn problem(faults: Vec<Fault>) -> Problem {
+    let error = |(pointer, message): Fault| FieldError {
+        pointer: pointer.into(),
+        message: message.into(),
+    };
+    Problem::fields(faults.into_iter().map(error).collect())
+}
+
+fn email_taken() -> Problem {
+    Problem::new(
+        409,
+        "email_taken",
+        "somebody has signed up with this address",
+    )
+}
+
+async fn sign_up(
+    Json(form): Json<SignUp>,
+    State(hasher): State<Hasher>,
+    users: Users,
+    scope: Scope,
+) -> Result<Reply, Problem> {
+    let faults = sign_up_faults(&form.email, &form.password, &form.name);
+    if !faults.is_empty() {
+        return Err(problem(faults));
+    }
+    if fold(&form.email) == ADMIN_EMAIL || users.is_taken(&form.email).await? {
+        return Err(email_taken());
+    }
+    let password = hasher
+        .hash(&scope.service().runtime, &form.password)
+        .await?;
+    let user_id = UserId(scope.new_id());
+    let user = User {
+        email: form.email,
+        name: form.name.trim().into(),
+        password: Some(password),
+        admin: false,
+    };
+    if !register(&scope, &users, user_id, user, form.marketing_opt_in).await? {
+        return Err(email_taken());
+    }
+    Ok(created(&SignedUp { user_id }))
+}
+
+/// Adds a user and tells; `false` when the address is taken.
+pub(crate) async fn register(
+    scope: &Scope,
+    users: &Users,
+    user_id: UserId,
+    user: User,
+    marketing_opt_in: bool,
+) -> wingbeat::Result<bool> {
+    let (email, name) = (user.email.clone(), user.name.clone());
+    if !users.add(user_id, user).await? {
+        return Ok(false);
+    }
+    let mut effects = Effects::new();
+    effects
+        .send(&RememberAddress {
+            user_id,
+            email,
+            name,
+            marketing_opt_in,
+        })
+        .publish(&UserRegistered {
+            user_id,
+            marketing_opt_in,
+        });
+    scope.emit(effects)?;
+    Ok(true)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignIn {
+    email: String,
+    password: String,
+}
+
+#[derive(Serialize)]
+struct SignedIn {
+    user_id: UserId,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+/// The session starts before the unit is durable, and its token is told after: so a password that is
+/// changed meanwhile ends it, and a sign-in that fails leaves a session whose token nobody knows.
+async fn sign_in(
+    (address, Json(form)): (Address, Json<SignIn>),
+    State(config): State<Config>,
+    State(hasher): State<Hasher>,
+    State(sessions): State<Sessions>,
+    headers: HeaderMap,
+    users: Users,
+    scope: Scope,
+) -> Result<Reply, Problem> {
+    let service = scope.service();
+    let failures = Failures::new(&config, service, &form.email, &address);
+    let turn = hasher.turn(&service.runtime).await?;
+    failures.check().await?; // After the wait: those who waited before may have failed.
+    let known = users.by_email(&form.email).await?;
+    let hash = known.as_ref().and_then(|(_, user)| user.password.clone());
+    let verified = hasher.verify(&service.runtime, turn, hash, &form.password);
+    let (user_id, user) = match (verified.await?, known) {
+        (true, Some(known)) => known,
+        _ => {
+            failures.count().await?;
+            let detail = "the address or the password is wrong";
+            return Err(Problem::new(401, "invalid_credentials", detail));
+        }
+    };
+    let (token, _) = sessions.start(user_id.0, &user.name, user.admin).await?;
+    let mut effects = Effects::new();
+    effects.publish(&UserLoggedIn { user_id });
+    scope.emit(effects)?;
+    let cookie = cookie(&config, &token, LIFE.as_secs());
+    let is_browser = headers.contains_key("sec-fetch-site");
+    let body = SignedIn {
+        user_id,
+        name: user.name,
+        token: (!is_browser).then_some(token),
+    };
+    Ok(created(&body)
+        .header("set-cookie", cookie)
+        .header("cache-control", "no-store"))
+}
+
+fn cookie(config: &Config, token: &str, seconds: u64) -> String {
+    let (prefix, secure) = match config.secure_cookies {
+        true => ("__Host-", "; Secure"),
+        false => ("", ""),
+    };
+    format!("{prefix}{COOKIE}={token}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
+}
+
+async fn sign_out(
+    extract::State(state): extract::State<crate::State>,
+    Caller(session): Caller,
+) -> Result<Response, Problem> {
+    state.sessions.end(&session).await?;
+    let reply = no_content().header("set-cookie", cookie(&state.config, "", 0));
+    Ok(reply.header("cache-control", "no-store").into_response())
+}
+
+#[derive(Serialize)]
+struct Me {
+    user_id: UserId,
+    email: String,
+    name: String,
+}
+
+async fn me(
+    Extension(reads): Extension<Reads>,
+    Caller(session): Caller,
+) -> Result<Response, Problem> {
+    let user_id = UserId(session.user_id);
+    let user = reads.entity::<User>(&user_id).await?.ok_or_else(unknown)?;
+    let reply = ok(&Me {
+        user_id,
+        email: user.email,
+        name: user.name,
+    });
+    Ok(reply.header("cache-control", "no-store").into_response())
+}
+
+fn unknown() -> Problem {
+    Problem::new(401, "unauthenticated", "sign in first")
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangePassword {
+    current: String,
+    new: String,
+}
+
+/// The other sessions end before the new password is durable, and once more after, so that neither a
+/// crash in between nor a sign-in with the old password meanwhile leaves one.
+async fn change_password(
+    extract::State(state): extract::State<crate::State>,
+    Extension(context): Extension<Arc<ServiceContext>>,
+    Caller(session): Caller,
+    Json(form): Json<ChangePassword>,
+) -> Result<Response, Problem> {
+    if let Some(fault) = password_fault(&form.new) {
+        return Err(problem(vec![("/new", fault)]));
+    }
+    let (state, form, session) = (&state, &form, &session);
+    run_unit::<_, Problem, _>(&context, |scope| async move {
+        let (hasher, runtime) = (&state.hasher, &scope.service().runtime);
+        let users = Users::of(&scope)?;
+        let user_id = UserId(session.user_id);
+        let user = users.table.get(&user_id).await?.ok_or_else(unknown)?;
+        let turn = hasher.turn(runtime).await?;
+        let current = &form.current;
+        let fits = current.chars().count() <= PASSWORD_MAX;
+        let hash = user.password.clone().filter(|_| fits);
+        if !hasher.verify(runtime, turn, hash, current).await? {
+            let detail = "this is not your password";
+            return Err(Problem::new(403, "wrong_password", detail));
+        }
+        let password = Some(hasher.hash(runtime, &form.new).await?);
+        state.sessions.end_others(session).await?;
+        users.table.put(&user_id, User { password, ..user })?;
+        Ok(())
+    })
+    .await?;
+    if let Err(why) = state.sessions.end_others(session).await {
+        tracing::warn!("sessions of a user may outlive a changed password: {why}");
+    }
+    let reply = no_content().header("cache-control", "no-store");
+    Ok(reply.into_response())
+}

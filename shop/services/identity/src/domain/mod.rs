@@ -1,0 +1,49 @@
+//! What may be registered. Pure.
+
+mod email;
+mod password;
+
+pub use email::{fold, is_email};
+pub use password::{PASSWORD_MAX, PASSWORD_MIN, password_fault};
+
+/// The longest name, in characters.
+pub const NAME_MAX: usize = 100;
+
+/// What is wrong with a field: its JSON pointer, and words.
+pub type Fault = (&'static str, &'static str);
+
+/// All that is wrong with a sign-up.
+#[must_use]
+pub fn sign_up_faults(email: &str, password: &str, name: &str) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if !is_email(email) {
+        faults.push(("/email", "this is not an e-mail address"));
+    }
+    if let Some(fault) = password_fault(password) {
+        faults.push(("/password", fault));
+    }
+    let named = !name.trim().is_empty() && name.chars().count() <= NAME_MAX;
+    if !named || name.chars().any(char::is_control) {
+        faults.push(("/name", "1 to 100 characters"));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let faults = sign_up_faults("nobody", "short", " ");
+        let pointers: Vec<_> = faults.iter().map(|(pointer, _)| *pointer).collect();
+        assert_eq!(pointers, ["/email", "/password", "/name"]);
+        assert_eq!(sign_up_faults("a@b.example", "correct horse", "Ada"), []);
+    }
+
+    #[test]
+    fn a_name_has_no_line_breaks() {
+        let faults = sign_up_faults("a@b.example", "correct horse", "Ada\r\nBcc: x");
+        assert_eq!(faults, [("/name", "1 to 100 characters")]);
+    }
+}

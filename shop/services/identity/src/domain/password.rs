@@ -1,0 +1,81 @@
+//! What makes a password acceptable.
+
+/// The fewest characters.
+pub const PASSWORD_MIN: usize = 8;
+/// The most characters: hashing more would only cost time.
+pub const PASSWORD_MAX: usize = 128;
+
+/// The ones that are tried first, in lower case; only those long enough to be accepted otherwise.
+const COMMON: [&str; 40] = [
+    "00000000",
+    "11111111",
+    "12121212",
+    "12341234",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "123123123",
+    "1q2w3e4r",
+    "1qaz2wsx",
+    "87654321",
+    "987654321",
+    "a1b2c3d4",
+    "aa123456",
+    "abc12345",
+    "abcd1234",
+    "administrator",
+    "asdfasdf",
+    "asdfghjk",
+    "baseball",
+    "changeme",
+    "computer",
+    "football",
+    "iloveyou",
+    "internet",
+    "jennifer",
+    "letmein1",
+    "michelle",
+    "passw0rd",
+    "password",
+    "password1",
+    "password12",
+    "password123",
+    "princess",
+    "q1w2e3r4",
+    "qwer1234",
+    "qwertyui",
+    "qwertyuiop",
+    "sunshine",
+    "superman",
+];
+
+/// What is wrong with a password; `None` when nothing is.
+#[must_use]
+pub fn password_fault(password: &str) -> Option<&'static str> {
+    let length = password.chars().count();
+    if !(PASSWORD_MIN..=PASSWORD_MAX).contains(&length) {
+        return Some("8 to 128 characters");
+    }
+    COMMON
+        .contains(&password.to_lowercase().as_str())
+        .then_some("this password is too common")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_counts_in_characters() {
+        assert!(password_fault("1234567").is_some());
+        assert_eq!(password_fault("äöüßäöüß"), None);
+        assert_eq!(password_fault(&"ä".repeat(128)), None);
+        assert!(password_fault(&"a".repeat(129)).is_some());
+    }
+
+    #[test]
+    fn common_ones_are_refused_in_any_case() {
+        assert!(password_fault("Password123").is_some());
+        assert_eq!(password_fault("password-of-mine"), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! Argon2id, away from the async threads and only so many at once.
+
+use std::sync::Arc;
+
+use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wingbeat::runtime::SharedRuntime;
+use wingbeat::{Error, Result, RuntimeExt as _};
+
+use crate::config::Hashing;
+
+/// Bytes of a salt.
+const SALT: usize = 16;
+
+/// Hashes and verifies passwords.
+#[derive(Clone)]
+pub struct Hasher {
+    argon2: Argon2<'static>,
+    turns: Arc<Semaphore>,
+    config: Hashing,
+    /// What an unknown user's password is compared with, so that it takes as long as a known one's.
+    dummy: Arc<str>,
+}
+
+/// A turn at hashing; gives it back when dropped.
+pub struct Turn(OwnedSemaphorePermit);
+
+fn failed(why: impl std::fmt::Display) -> Error {
+    Error::reject("hashing", format!("a password cannot be hashed: {why}"))
+}
+
+impl Hasher {
+    /// A hasher. Parameters that Argon2 refuses are replaced by its own.
+    #[must_use]
+    pub fn new(config: &Hashing) -> Self {
+        let params = Params::new(config.memory_kib, config.passes, 1, None).unwrap_or_default();
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let dummy = hash(&argon2, "nobody's password", &[7; SALT]).unwrap_or_default();
+        Self {
+            argon2,
+            turns: Arc::new(Semaphore::new(config.concurrency.max(1))),
+            config: *config,
+            dummy: dummy.into(),
+        }
+    }
+
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    ///
+    /// Retry, when too many others wait.
+    pub async fn turn(&self, runtime: &SharedRuntime) -> Result<Turn> {
+        let permit = Arc::clone(&self.turns).acquire_owned();
+        match runtime.timeout(self.config.wait, permit).await {
+            Some(Ok(permit)) => Ok(Turn(permit)),
+            _ => Err(Error::retry(
+                "overloaded",
+                "too many passwords wait to be checked",
+            )),
+        }
+    }
+
+    /// A new password's hash.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::turn`], and when Argon2 fails.
+    pub async fn hash(&self, runtime: &SharedRuntime, password: &str) -> Result<String> {
+        let turn = self.turn(runtime).await?;
+        let mut salt = [0_u8; SALT];
+        runtime.fill_secret(&mut salt);
+        let (argon2, password) = (self.argon2.clone(), password.to_owned());
+        let hashed = runtime.blocking(move || {
+            let _turn = turn; // Kept for as long as the work takes, also if nobody waits for it.
+            hash(&argon2, &password, &salt)
+        });
+        hashed.await.ok_or_else(|| failed("it panicked"))?
+    }
+
+    /// Whether this is the password; takes as long without a hash to compare with.
+    ///
+    /// # Errors
+    ///
+    /// When a stored hash cannot be read.
+    pub async fn verify(
+        &self,
+        runtime: &SharedRuntime,
+        turn: Turn,
+        hash: Option<String>,
+        password: &str,
+    ) -> Result<bool> {
+        let known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| self.dummy.to_string());
+        let (argon2, password) = (self.argon2.clone(), password.to_owned());
+        let verified = runtime.blocking(move || {
+            let _turn = turn.0;
+            let hash = PasswordHash::new(&hash).map_err(failed)?;
+            Ok(argon2.verify_password(password.as_bytes(), &hash).is_ok())
+        });
+        let same: Result<bool> = verified.await.ok_or_else(|| failed("it panicked"))?;
+        Ok(same? && known)
+    }
+}
+
+fn hash(argon2: &Argon2<'_>, password: &str, salt: &[u8]) -> Result<String> {
+    let salt = SaltString::encode_b64(salt).map_err(failed)?;
+    let hash = argon2.hash_password(password.as_bytes(), &salt);
+    Ok(hash.map_err(failed)?.to_string())
+}

@@ -1,0 +1,109 @@
+//! Users that nobody signed up: the admin, and shoppers for load tests.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use shop_contracts::UserId;
+use wingbeat::http::session::Sessions;
+use wingbeat::scope::ServiceContext;
+use wingbeat::{Result, run_unit};
+
+use crate::Hasher;
+use crate::api::register;
+use crate::config::Hashing;
+use crate::users::{User, Users};
+
+/// The admin's address.
+pub const ADMIN_EMAIL: &str = "admin@shop.example";
+/// Shoppers added in one unit.
+const UNIT: usize = 50;
+
+/// Makes sure that there is an admin with this password. No event tells of it: the admin is no
+/// customer.
+///
+/// # Errors
+///
+/// The store's.
+pub async fn ensure_admin(context: &Arc<ServiceContext>, password: &str) -> Result<()> {
+    let hasher = &Hasher::new(&Hashing::default());
+    run_unit(context, |scope| async move {
+        let users = Users::of(&scope)?;
+        let runtime = &scope.service().runtime;
+        let known = users.by_email(ADMIN_EMAIL).await?;
+        let (id, old) = match known {
+            Some((id, user)) => (id, user.password),
+            None => (UserId(scope.new_id()), None),
+        };
+        if old.is_some() {
+            let turn = hasher.turn(runtime).await?;
+            if hasher.verify(runtime, turn, old, password).await? {
+                return Ok(());
+            }
+        }
+        let admin = User {
+            email: ADMIN_EMAIL.into(),
+            name: "Admin".into(),
+            password: Some(hasher.hash(runtime, password).await?),
+            admin: true,
+        };
+        users.add(id, admin).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// A signed-in shopper.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shopper {
+    /// Who.
+    pub user_id: UserId,
+    /// Of the session.
+    pub token: String,
+}
+
+/// Adds signed-in shoppers without the cost of hashing; they have no password. Otherwise they are
+/// users like all others, and everybody is told of them.
+///
+/// # Errors
+///
+/// The store's and the cache's.
+pub async fn dev_shoppers(
+    context: &Arc<ServiceContext>,
+    sessions: &Sessions,
+    count: usize,
+) -> Result<Vec<Shopper>> {
+    let mut shoppers = Vec::with_capacity(count);
+    while shoppers.len() < count {
+        let some = UNIT.min(count - shoppers.len());
+        for (user_id, name) in add_shoppers(context, some).await? {
+            let (token, _) = sessions.start(user_id.0, &name, false).await?;
+            shoppers.push(Shopper { user_id, token });
+        }
+    }
+    Ok(shoppers)
+}
+
+async fn add_shoppers(
+    context: &Arc<ServiceContext>,
+    count: usize,
+) -> Result<Vec<(UserId, String)>> {
+    run_unit(context, |scope| async move {
+        let users = Users::of(&scope)?;
+        let mut added = Vec::with_capacity(count);
+        for _ in 0..count {
+            let user_id = UserId(scope.new_id());
+            let name = String::from("Shopper");
+            let user = User {
+                email: format!("shopper-{user_id}@dev.example"),
+                name: name.clone(),
+                password: None,
+                admin: false,
+            };
+            if register(&scope, &users, user_id, user, true).await? {
+                added.push((user_id, name));
+            }
+        }
+        Ok(added)
+    })
+    .await
+}
