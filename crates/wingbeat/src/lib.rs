@@ -4,7 +4,8 @@
 //!
 //! What users write against:
 //! [`service`] and [`app`] (what is wired), [`handler`] and [`extract`] (how a message is handled),
-//! [`effects`] (what a handler asks for), [`aggregate`], [`entity`], [`view`], [`saga`], [`call`], [`http`].
+//! [`effects`] (what a handler asks for), [`aggregate`], [`entity`], [`view`], [`cached`], [`saga`], [`call`],
+//! [`http`].
 //!
 //! What runs it: [`staging`] (units built on one another, group commit), [`dispatch`] (one queue to its
 //! handler), [`due`] (timers, calls and parked deliveries), [`relay`] (outbox to broker), [`breaker`].
@@ -12,6 +13,7 @@
 pub mod aggregate;
 pub mod app;
 pub mod breaker;
+pub mod cached;
 pub mod call;
 pub mod dead;
 pub mod dispatch;
@@ -34,6 +36,7 @@ mod withdrawn;
 
 pub use aggregate::{Aggregate, Repo};
 pub use app::{App, Running};
+pub use cached::Cached;
 pub use call::{Call, GaveUp, OperationKey};
 pub use effects::{CommandMessage, Effects, Either, EventMessage, IntoEffects};
 pub use entity::{Claims, Entity, Table};

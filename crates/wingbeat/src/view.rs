@@ -53,6 +53,15 @@ impl<V: View, S> Extract<Scope, S> for Rows<V> {
 }
 
 impl<V: View> Rows<V> {
+    /// Rows of this view in the unit of `scope`, for handlers with more needs than arguments.
+    #[must_use]
+    pub fn of(scope: &Scope) -> Self {
+        Self {
+            scope: scope.clone(),
+            of: PhantomData,
+        }
+    }
+
     /// Puts a row.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wingbeat::Event;
 
-use crate::{Lines, UserId};
+use crate::{Lines, OrderId, UserId};
 
 /// A user has a cart.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,4 +23,7 @@ pub struct CartChanged {
     pub version: u64,
     /// All that is in it.
     pub lines: Lines,
+    /// The order that took out what it bought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<OrderId>,
 }

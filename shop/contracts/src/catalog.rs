@@ -5,7 +5,8 @@ use wingbeat::Event;
 
 use crate::{Money, Sku};
 
-/// A product is for sale, or its name or price changed.
+/// A product is for sale, or its name, description or price changed: all that copies need, so that the
+/// newest is enough.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[event(name = "catalog.product_listed", version = 1, key = sku)]
 pub struct ProductListed {
@@ -19,7 +20,7 @@ pub struct ProductListed {
     pub version: u64,
 }
 
-/// A product's price changed.
+/// A product's price changed; a listing with the same version tells the rest.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[event(name = "catalog.price_changed", version = 1, key = sku)]
 pub struct PriceChanged {

@@ -1,75 +1,54 @@
 //! Copies of what others own, kept up to date by their events. Older news than what is known is ignored.
 
 use shop_contracts::carts::CartChanged;
-use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
+use shop_contracts::catalog::{ProductListed, ProductRetired};
 use shop_contracts::promotions::PromoIssued;
 use wingbeat::{Result, Table};
 
 use crate::views::{CartCopy, ProductCopy, PromoCopy};
 
-/// A product is for sale, or was renamed or repriced.
+/// A product is for sale, or was renamed or repriced: the event tells all of it.
 ///
 /// # Errors
 ///
 /// The store's, here and below.
 pub async fn product_listed(event: ProductListed, products: Table<ProductCopy>) -> Result<()> {
     let known = products.get(&event.sku).await?;
-    if known.is_none_or(|known| known.version < event.version) {
-        let ProductListed {
-            sku,
-            name,
-            price,
-            version,
-        } = event;
-        products.put(
-            &sku,
-            ProductCopy {
-                name,
-                price,
-                retired: false,
-                version,
-            },
-        )?;
+    if known.is_some_and(|known| known.version >= event.version) {
+        return Ok(());
     }
-    Ok(())
+    let copy = ProductCopy {
+        name: event.name,
+        price: event.price,
+        retired: false,
+        version: event.version,
+    };
+    products.put(&event.sku, copy)
 }
 
-/// A price changed.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn price_changed(event: PriceChanged, products: Table<ProductCopy>) -> Result<()> {
-    match products.get(&event.sku).await? {
-        Some(known) if known.version < event.version => products.put(
-            &event.sku,
-            ProductCopy {
-                price: event.price,
-                version: event.version,
-                ..known
-            },
-        ),
-        _ => Ok(()),
-    }
-}
-
-/// A product is not sold any more.
+/// A product is not sold any more. Remembered also where its listing has not come yet.
 ///
 /// # Errors
 ///
 /// The store's.
 pub async fn product_retired(event: ProductRetired, products: Table<ProductCopy>) -> Result<()> {
-    match products.get(&event.sku).await? {
-        Some(known) if known.version < event.version => products.put(
-            &event.sku,
-            ProductCopy {
-                retired: true,
-                version: event.version,
-                ..known
-            },
-        ),
-        _ => Ok(()),
+    let known = products.get(&event.sku).await?;
+    if known
+        .as_ref()
+        .is_some_and(|known| known.version >= event.version)
+    {
+        return Ok(());
     }
+    let copy = ProductCopy {
+        name: known
+            .as_ref()
+            .map(|known| known.name.clone())
+            .unwrap_or_default(),
+        price: known.map(|known| known.price).unwrap_or_default(),
+        retired: true,
+        version: event.version,
+    };
+    products.put(&event.sku, copy)
 }
 
 /// A cart's content changed.
@@ -78,17 +57,10 @@ pub async fn product_retired(event: ProductRetired, products: Table<ProductCopy>
 ///
 /// The store's.
 pub async fn cart_changed(event: CartChanged, carts: Table<CartCopy>) -> Result<()> {
-    let known = carts.get(&event.user_id).await?.unwrap_or_default();
-    if known.version < event.version {
-        carts.put(
-            &event.user_id,
-            CartCopy {
-                lines: event.lines,
-                version: event.version,
-            },
-        )?;
-    }
-    Ok(())
+    let user_id = event.user_id;
+    let mut cart = carts.get(&user_id).await?.unwrap_or_default();
+    cart.changed(event);
+    carts.put(&user_id, cart)
 }
 
 /// A user may use a code once.

@@ -6,6 +6,7 @@ pub mod config;
 pub mod domain;
 pub mod feed;
 pub mod handlers;
+pub mod placing;
 pub mod views;
 
 use axum::routing::get;
@@ -25,7 +26,7 @@ pub struct State {
 #[must_use]
 pub fn service(config: &Config) -> Service<State> {
     let routes = axum::Router::new()
-        .route("/api/v1/orders", post(api::place).get(api::list))
+        .route("/api/v1/orders", post(placing::place).get(api::list))
         .route("/api/v1/orders/{id}", get(api::show))
         .route("/api/v1/orders/{id}/cancel", post(api::cancel));
     Service::new("orders")
@@ -34,7 +35,6 @@ pub fn service(config: &Config) -> Service<State> {
         })
         .saga::<checkout::Checkout>()
         .on(handlers::product_listed)
-        .on(handlers::price_changed)
         .on(handlers::product_retired)
         .on(handlers::cart_changed)
         .on(handlers::promo_issued)

@@ -1,0 +1,83 @@
+//! What the catalogue sells, as it last told.
+
+use serde::{Deserialize, Serialize};
+use shop_contracts::catalog::{ProductListed, ProductRetired};
+use shop_contracts::{Money, Sku};
+use wingbeat::Entity;
+
+/// A product's name and price.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Product {
+    /// What it is called.
+    pub name: String,
+    /// What it costs.
+    pub price: Money,
+    /// It is not sold any more.
+    pub retired: bool,
+    /// The catalogue's version.
+    pub version: u64,
+}
+
+impl Entity for Product {
+    const NAME: &'static str = "product_copy";
+    type Id = Sku;
+}
+
+impl Product {
+    /// As the catalogue tells it; `None` when that is older than what is known.
+    #[must_use]
+    pub fn listed(known: Option<&Self>, event: ProductListed) -> Option<Self> {
+        is_newer(known, event.version).then(|| Self {
+            name: event.name,
+            price: event.price,
+            retired: false,
+            version: event.version,
+        })
+    }
+
+    /// Not sold any more. Remembered also where the listing has not come yet.
+    #[must_use]
+    pub fn retired(known: Option<&Self>, event: &ProductRetired) -> Option<Self> {
+        is_newer(known, event.version).then(|| Self {
+            name: known.map(|known| known.name.clone()).unwrap_or_default(),
+            price: known.map(|known| known.price).unwrap_or_default(),
+            retired: true,
+            version: event.version,
+        })
+    }
+}
+
+fn is_newer(known: Option<&Product>, version: u64) -> bool {
+    known.is_none_or(|known| known.version < version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(version: u64) -> ProductListed {
+        ProductListed {
+            sku: "TEA".parse().expect("a SKU"),
+            name: format!("Tea {version}"),
+            price: Money::eur(100),
+            version,
+        }
+    }
+
+    #[test]
+    fn older_news_is_ignored() {
+        let second = Product::listed(None, listed(2));
+        assert_eq!(second.as_ref().map(|p| p.name.as_str()), Some("Tea 2"));
+        assert_eq!(Product::listed(second.as_ref(), listed(1)), None);
+        assert_eq!(Product::listed(second.as_ref(), listed(2)), None);
+    }
+
+    #[test]
+    fn what_was_retired_stays_so_when_its_listing_comes_later() {
+        let sku = "TEA".parse().expect("a SKU");
+        let gone = Product::retired(None, &ProductRetired { sku, version: 2 });
+        assert!(gone.as_ref().is_some_and(|product| product.retired));
+        assert_eq!(Product::listed(gone.as_ref(), listed(1)), None);
+        assert!(Product::listed(gone.as_ref(), listed(3)).is_some());
+    }
+}

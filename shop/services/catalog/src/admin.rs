@@ -1,0 +1,123 @@
+//! The admin's routes.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::put;
+use axum::{Extension, Router, extract};
+use shop_contracts::Sku;
+use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
+use wingbeat::http::{Caller, FieldError, Json, Path, Problem, no_content, ok};
+use wingbeat::scope::ServiceContext;
+use wingbeat::{Effects, Rows, Scope, Table, run_unit};
+
+use crate::State;
+use crate::domain::{Change, Offer, Product};
+use crate::views::ProductRow;
+
+/// The admin's routes.
+pub fn routes() -> Router<State> {
+    Router::new().route("/api/v1/admin/products/{sku}", put(offer).delete(retire))
+}
+
+/// The caller is the admin; else 401 or 403, before anything else of the request is looked at.
+pub struct Admin;
+
+impl<S: Send + Sync> FromRequestParts<S> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Caller(session) = Caller::from_request_parts(parts, state).await?;
+        session
+            .admin
+            .then_some(Self)
+            .ok_or_else(|| Problem::new(403, "forbidden", "only the admin may do this"))
+    }
+}
+
+async fn offer(
+    _: Admin,
+    Path(sku): Path<Sku>,
+    extract::State(State { shelf }): extract::State<State>,
+    Extension(context): Extension<Arc<ServiceContext>>,
+    Json(offer): Json<Offer>,
+) -> Result<Response, Problem> {
+    let faults = offer.faults();
+    if !faults.is_empty() {
+        let error = |(pointer, message): (&str, &str)| FieldError {
+            pointer: pointer.into(),
+            message: message.into(),
+        };
+        return Err(Problem::fields(faults.into_iter().map(error).collect()));
+    }
+    let (sku, offer) = (&sku, &offer);
+    let product = run_unit::<_, Problem, _>(&context, |scope| async move {
+        Ok(list(&scope, sku, offer.clone()).await?)
+    })
+    .await?;
+    shelf.forget(&context, sku).await;
+    let row = ProductRow::of(sku.as_str(), &product).ok_or_else(Problem::not_found)?;
+    Ok(ok(&row).into_response())
+}
+
+/// Offers a product, and tells what changed.
+pub(crate) async fn list(scope: &Scope, sku: &Sku, offer: Offer) -> wingbeat::Result<Product> {
+    let products = Table::<Product>::of(scope);
+    let known = products.get(sku).await?.unwrap_or_default();
+    let (product, change) = known.offered(offer);
+    let (Some(listing), true) = (product.sold(), change != Change::Nothing) else {
+        return Ok(product);
+    };
+    let (version, price) = (listing.version, listing.price);
+    let mut effects = Effects::new();
+    effects.publish(&ProductListed {
+        sku: sku.clone(),
+        name: listing.name.clone(),
+        price,
+        version,
+    });
+    if change == Change::Repriced {
+        effects.publish(&PriceChanged {
+            sku: sku.clone(),
+            price,
+            version,
+        });
+    }
+    scope.emit(effects)?;
+    products.put(sku, product.clone())?;
+    Ok(product)
+}
+
+async fn retire(
+    _: Admin,
+    Path(sku): Path<Sku>,
+    extract::State(State { shelf }): extract::State<State>,
+    Extension(context): Extension<Arc<ServiceContext>>,
+) -> Result<Response, Problem> {
+    let sku = &sku;
+    run_unit::<_, Problem, _>(&context, |scope| async move {
+        let products = Table::<Product>::of(&scope);
+        let known = products.get(sku).await?.unwrap_or_default();
+        if known.listing.is_none() {
+            return Err(Problem::not_found());
+        }
+        let Some(gone) = known.retired() else {
+            return Ok(()); // Retired before: the answer is the same.
+        };
+        let version = gone.listing.as_ref().map_or(0, |listing| listing.version);
+        products.put(sku, gone)?;
+        Rows::<ProductRow>::of(&scope).remove(sku.as_str())?;
+        let mut effects = Effects::new();
+        effects.publish(&ProductRetired {
+            sku: sku.clone(),
+            version,
+        });
+        scope.emit(effects)?;
+        Ok(())
+    })
+    .await?;
+    shelf.forget(&context, sku).await;
+    Ok(no_content().into_response())
+}

@@ -1,0 +1,132 @@
+//! The public's routes.
+
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router, extract};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use shop_contracts::Sku;
+use wingbeat::http::{Path, Problem, Query, ok};
+use wingbeat::scope::ServiceContext;
+use wingbeat::store::{Position, Select};
+use wingbeat::{Name, Reads, Result};
+
+use crate::views::{NAME, ProductRow};
+use crate::{Shelf, State};
+
+/// The longest search, in characters.
+const SEARCH_MAX: usize = 100;
+/// Products on a page where the caller does not say.
+const LIMIT: usize = 20;
+
+/// The public's routes.
+pub fn routes() -> Router<State> {
+    Router::new()
+        .route("/api/v1/products", get(list))
+        .route("/api/v1/products/{sku}", get(show))
+}
+
+impl Shelf {
+    /// Forgets a product, and the pages it may be on.
+    pub async fn forget(&self, service: &ServiceContext, sku: &Sku) {
+        self.products.forget(service, sku.as_str()).await;
+        self.pages.forget_all(service).await;
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listing {
+    #[serde(default)]
+    search: String,
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Page {
+    items: Vec<ProductRow>,
+    next_cursor: Option<String>,
+}
+
+async fn list(
+    extract::State(State { shelf }): extract::State<State>,
+    Extension(reads): Extension<Reads>,
+    Query(query): Query<Listing>,
+) -> Result<Response, Problem> {
+    let limit = query.limit.unwrap_or(LIMIT);
+    if !(1..=100).contains(&limit) {
+        return Err(Problem::invalid("/limit", "1 to 100"));
+    }
+    let search = query.search.trim().to_lowercase();
+    if search.chars().count() > SEARCH_MAX {
+        return Err(Problem::invalid("/search", "at most 100 characters"));
+    }
+    let after = match query.cursor {
+        Some(cursor) => Some(cursor.parse::<Sku>().map_err(|_| bad_cursor())?),
+        None => None,
+    };
+    let from = after.as_ref().map_or("", Sku::as_str);
+    let key = hex::encode(Sha256::digest(format!("{limit}\n{from}\n{search}")));
+    let after = after.map(|sku| Position {
+        value: String::new(),
+        key: sku.into(),
+    });
+    let load = || async { page(&reads, search, after, limit).await.map(Some) };
+    let page = shelf.pages.get(reads.service(), &key, load).await?;
+    Ok(ok(&page).into_response())
+}
+
+fn bad_cursor() -> Problem {
+    Problem::new(400, "bad_cursor", "this cursor is not one of ours")
+}
+
+async fn page(
+    reads: &Reads,
+    search: String,
+    after: Option<Position>,
+    limit: usize,
+) -> Result<Page> {
+    let select = if search.is_empty() {
+        Select::All
+    } else {
+        Select::Contains {
+            column: Name::new(NAME),
+            part: search,
+        }
+    };
+    let listed = reads.rows::<ProductRow>(select, after, limit).await?;
+    Ok(Page {
+        items: listed.rows.into_iter().map(|(_, row)| row).collect(),
+        next_cursor: listed.next.map(|position| position.key),
+    })
+}
+
+async fn show(
+    extract::State(State { shelf }): extract::State<State>,
+    Extension(reads): Extension<Reads>,
+    Path(sku): Path<Sku>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let load = || reads.row::<ProductRow>(sku.as_str());
+    let row = shelf.products.get(reads.service(), sku.as_str(), load);
+    let reply = ok(&row.await?.ok_or_else(Problem::not_found)?);
+    let tag = format!("\"{}\"", &hex::encode(Sha256::digest(&reply.body))[..32]);
+    if is_known(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    Ok(reply.header("etag", tag).into_response())
+}
+
+/// Whether the caller has this version (RFC 9110, 13.1.2).
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let lists = headers.get_all(header::IF_NONE_MATCH).iter();
+    let mut tags = lists
+        .filter_map(|list| list.to_str().ok())
+        .flat_map(|list| list.split(','));
+    tags.any(|known| {
+        let known = known.trim();
+        known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag
+    })
+}

@@ -1,0 +1,382 @@
+//! Placing an order: what is bought, what it costs, and the answer that stands for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts as _, Request};
+use serde::{Deserialize, Serialize};
+use shop_contracts::orders::OrderPlaced;
+use shop_contracts::{Line, Lines, Money, OrderId, OrderStatus, QUANTITY_MAX, Sku, UserId};
+use wingbeat::http::{Caller, FieldError, IdempotencyKey, Json, Problem, Reply, accepted};
+use wingbeat::scope::ServiceContext;
+use wingbeat::{Effects, Extract, Reads, Repo, Result, RuntimeExt as _, Scope, Table};
+
+use crate::State;
+use crate::checkout::StartCheckout;
+use crate::domain::{Order, OrderCommand, Placed};
+use crate::feed::{Feed, FeedRow};
+use crate::views::{CartCopy, ProductCopy, PromoCopy};
+
+/// Distinct SKUs in an order.
+const LINES_MAX: usize = 50;
+/// The longest line of an address, in characters.
+const ADDRESS_MAX: usize = 200;
+/// The pause between looks whether the caller's cart has arrived here.
+const CART_LOOK: Duration = Duration::from_millis(5);
+/// The cards that the stand-in provider knows.
+const TOKENS: [&str; 5] = [
+    "tok_ok",
+    "tok_declined",
+    "tok_slow",
+    "tok_flaky",
+    "tok_lost_reply",
+];
+
+/// The body of `POST /orders`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceOrder {
+    items: Option<Vec<Item>>,
+    promo_code: Option<String>,
+    flash_claim_id: Option<String>,
+    expected_total: Option<Money>,
+    payment_token: String,
+    address: Address,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    sku: String,
+    quantity: u32,
+}
+
+/// Where an order goes. Keyed state, never in an event.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    line1: String,
+    city: String,
+    postal_code: String,
+    country: String,
+}
+
+impl wingbeat::Entity for Address {
+    const NAME: &'static str = "address";
+    type Id = OrderId;
+}
+
+#[derive(Serialize)]
+struct PlacedReply {
+    order_id: OrderId,
+    status: OrderStatus,
+    subtotal: Money,
+    discount: Money,
+    total: Money,
+}
+
+/// A checked request whose cart, if that is what is bought, has had its time to arrive here.
+pub struct Ready(PlaceOrder);
+
+impl FromRequest<State> for Ready {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let Caller(session) = Caller::from_request_parts(&mut parts, state).await?;
+        let context = parts.extensions.get::<Arc<ServiceContext>>().cloned();
+        let reads = parts.extensions.get::<Reads>().cloned();
+        let request = Request::from_parts(parts, body);
+        let Json(order) = Json::<PlaceOrder>::from_request(request, state).await?;
+        check(&order)?;
+        if let (None, Some(context), Some(reads)) = (&order.items, context, reads) {
+            let user = UserId(session.user_id);
+            let seen = session.cart_version;
+            let arrived = async {
+                while version(&reads, user).await? < seen {
+                    context.runtime.sleep(CART_LOOK).await;
+                }
+                Ok::<_, Problem>(())
+            };
+            let waited = context.runtime.timeout(state.config.cart_wait, arrived);
+            waited.await.unwrap_or(Ok(()))?; // Too late: the unit of work decides what that means.
+        }
+        Ok(Self(order))
+    }
+}
+
+async fn version(reads: &Reads, user: UserId) -> Result<u64> {
+    let cart = reads.entity::<CartCopy>(&user).await?;
+    Ok(cart.map_or(0, |cart| cart.version))
+}
+
+/// What placing reads and changes.
+pub struct Desk {
+    orders: Repo<Order>,
+    products: Table<ProductCopy>,
+    carts: Table<CartCopy>,
+    promos: Table<PromoCopy>,
+    addresses: Table<Address>,
+    feeds: Table<Feed>,
+}
+
+impl<S> Extract<Scope, S> for Desk {
+    fn extract(scope: &Scope, state: &S) -> Result<Self> {
+        Ok(Self {
+            orders: Extract::extract(scope, state)?,
+            products: Table::of(scope),
+            carts: Table::of(scope),
+            promos: Table::of(scope),
+            addresses: Table::of(scope),
+            feeds: Table::of(scope),
+        })
+    }
+}
+
+/// What an order costs.
+#[derive(Clone, Copy)]
+struct Price {
+    subtotal: Money,
+    discount: Money,
+    total: Money,
+}
+
+/// `POST /orders`.
+///
+/// # Errors
+///
+/// Whatever is wrong with the order, as a problem.
+pub async fn place(
+    Ready(request): Ready,
+    Caller(session): Caller,
+    _key: IdempotencyKey,
+    scope: Scope,
+    desk: Desk,
+) -> Result<Reply, Problem> {
+    if request.flash_claim_id.is_some() {
+        return Err(Problem::not_found());
+    }
+    let user_id = UserId(session.user_id);
+    let order_id = OrderId(scope.new_id());
+    let lines = match &request.items {
+        Some(items) => desk.priced(&parsed(items)?).await?,
+        None => desk.cart(user_id, order_id, session.cart_version).await?,
+    };
+    let promo_code = request
+        .promo_code
+        .map(|code| code.trim().to_ascii_uppercase());
+    let price = desk.price(&scope, user_id, &lines, promo_code.as_deref());
+    let price = price.await?;
+    if request.expected_total.is_some_and(|it| it != price.total) {
+        let detail = format!("the total is now {} cents", price.total.amount_minor);
+        return Err(Problem::new(409, "price_changed", detail));
+    }
+    scope.correlate(order_id.0)?;
+    desk.record(&scope, order_id, user_id, &lines, price)
+        .await?;
+    desk.addresses.put(&order_id, request.address)?;
+    let mut effects = Effects::new();
+    effects.send(&StartCheckout {
+        order_id,
+        user_id,
+        lines: quantities(&lines),
+        total: price.total,
+        promo_code: promo_code.clone(),
+        token: request.payment_token,
+    });
+    let Price {
+        subtotal,
+        discount,
+        total,
+    } = price;
+    effects.publish(&OrderPlaced {
+        order_id,
+        user_id,
+        lines,
+        subtotal,
+        discount,
+        total,
+        promo_code,
+        from_cart: request.items.is_none(),
+    });
+    scope.emit(effects)?;
+    let reply = PlacedReply {
+        order_id,
+        status: OrderStatus::Placed,
+        subtotal,
+        discount,
+        total,
+    };
+    Ok(accepted(&reply).location(format!("/api/v1/orders/{order_id}")))
+}
+
+impl Desk {
+    /// The lines of these quantities, at the prices of now.
+    async fn priced(&self, wanted: &[(Sku, u32)]) -> Result<Vec<Line>, Problem> {
+        let mut lines = Vec::with_capacity(wanted.len());
+        for (at, (sku, quantity)) in wanted.iter().enumerate() {
+            let line = self.line(sku, *quantity).await?;
+            lines.push(line.ok_or_else(|| unknown_sku(at))?);
+        }
+        Ok(lines)
+    }
+
+    /// `None` for what is not sold.
+    async fn line(&self, sku: &Sku, quantity: u32) -> Result<Option<Line>> {
+        let product = self.products.get(sku).await?;
+        let product = product.filter(|product| !product.retired);
+        Ok(product.map(|product| Line {
+            sku: sku.clone(),
+            name: product.name,
+            quantity,
+            price: product.price,
+        }))
+    }
+
+    /// The caller's cart as far as they have seen it, but for what is not sold any more; it is this
+    /// order's from now on.
+    async fn cart(&self, user: UserId, order: OrderId, seen: u64) -> Result<Vec<Line>, Problem> {
+        let mut cart = self.carts.get(&user).await?.unwrap_or_default();
+        if cart.version < seen {
+            let detail = "your cart is still on its way here; try again";
+            return Err(Problem::new(503, "cart_not_ready", detail));
+        }
+        let mut lines = Vec::with_capacity(cart.lines.len());
+        for (sku, quantity) in cart.left() {
+            lines.extend(self.line(&sku, quantity).await?);
+        }
+        if lines.is_empty() {
+            return Err(Problem::new(422, "cart_empty", "the cart is empty"));
+        }
+        cart.bought.push((order, quantities(&lines)));
+        self.carts.put(&user, cart)?;
+        Ok(lines)
+    }
+
+    async fn price(
+        &self,
+        scope: &Scope,
+        user: UserId,
+        lines: &[Line],
+        promo_code: Option<&str>,
+    ) -> Result<Price, Problem> {
+        let subtotal = sum(lines)?;
+        let promo = match promo_code {
+            Some(code) => self.promos.get(&code.to_owned()).await?,
+            None => None,
+        };
+        let usable = promo.filter(|promo| promo.user_id == user && promo.expires_at > scope.now());
+        let discount = subtotal.percent(usable.map_or(0, |promo| promo.percent));
+        let total = subtotal.minus(discount).ok_or_else(too_much)?;
+        Ok(Price {
+            subtotal,
+            discount,
+            total,
+        })
+    }
+
+    async fn record(
+        &self,
+        scope: &Scope,
+        order_id: OrderId,
+        user_id: UserId,
+        lines: &[Line],
+        price: Price,
+    ) -> Result<(), Problem> {
+        let at = scope.now();
+        let placed = Placed {
+            user_id,
+            lines: lines.to_vec(),
+            subtotal: price.subtotal,
+            discount: price.discount,
+            total: price.total,
+            at,
+        };
+        let placed = self.orders.execute(&order_id, OrderCommand::Place(placed));
+        placed
+            .await?
+            .map_err(|_| Problem::new(409, "already_placed", "this order exists already"))?;
+        let row = FeedRow {
+            version: 0,
+            order_id,
+            status: OrderStatus::Placed,
+            reason: None,
+            payment_delayed: false,
+            updated_at: at,
+        };
+        let feed = |feed| Feed::with(feed, row);
+        self.feeds.update(&user_id, feed).await?;
+        Ok(())
+    }
+}
+
+fn quantities(lines: &[Line]) -> Lines {
+    let lines = lines.iter();
+    lines
+        .map(|line| (line.sku.clone(), line.quantity))
+        .collect()
+}
+
+fn sum(lines: &[Line]) -> Result<Money, Problem> {
+    let total = lines.iter().try_fold(Money::default(), |sum, line| {
+        sum.plus(line.price.times(line.quantity)?)
+    });
+    total.ok_or_else(too_much)
+}
+
+fn too_much() -> Problem {
+    Problem::invalid("/items", "the total does not fit")
+}
+
+fn unknown_sku(at: usize) -> Problem {
+    Problem::invalid(&format!("/items/{at}/sku"), "unknown SKU")
+}
+
+fn parsed(items: &[Item]) -> Result<Lines, Problem> {
+    let parse = |(at, item): (usize, &Item)| match item.sku.parse::<Sku>() {
+        Ok(sku) => Ok((sku, item.quantity)),
+        Err(_) => Err(unknown_sku(at)),
+    };
+    items.iter().enumerate().map(parse).collect()
+}
+
+fn check(request: &PlaceOrder) -> Result<(), Problem> {
+    let mut errors = Vec::new();
+    let mut wrong = |pointer: String, message: &str| {
+        errors.push(FieldError {
+            pointer,
+            message: message.into(),
+        });
+    };
+    if !TOKENS.contains(&request.payment_token.as_str()) {
+        wrong("/payment_token".into(), "unknown token");
+    }
+    let address = &request.address;
+    for (name, value) in [
+        ("line1", &address.line1),
+        ("city", &address.city),
+        ("postal_code", &address.postal_code),
+        ("country", &address.country),
+    ] {
+        if value.trim().is_empty() || value.chars().count() > ADDRESS_MAX {
+            wrong(format!("/address/{name}"), "1 to 200 characters");
+        }
+    }
+    let items = request.items.as_deref().unwrap_or_default();
+    if request.items.is_some() && (items.is_empty() || items.len() > LINES_MAX) {
+        wrong("/items".into(), "1 to 50 distinct SKUs");
+    }
+    for (at, item) in items.iter().enumerate() {
+        if !(1..=QUANTITY_MAX).contains(&item.quantity) {
+            wrong(format!("/items/{at}/quantity"), "1 to 99");
+        }
+        if items[..at].iter().any(|earlier| earlier.sku == item.sku) {
+            wrong(format!("/items/{at}/sku"), "this SKU is there twice");
+        }
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::fields(errors))
+    }
+}
