@@ -1,7 +1,7 @@
 //! Services put together and started on a set of ports.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{Extension, Router};
 use tokio::sync::{mpsc, watch};
@@ -163,7 +163,7 @@ impl App {
                 targets: Vec::new(),
                 topology,
                 routes: Router::new(),
-                ended: Vec::new(),
+                ended: Mutex::default(),
             },
         };
         for service in self.services {
@@ -259,7 +259,11 @@ impl Starting {
             stats,
         };
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        self.running.ended.push(ended);
+        self.running
+            .ended
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(ended);
         self.ports.runtime.spawn(Box::pin(async move {
             dispatcher.run().await;
             drop(end);
@@ -352,7 +356,7 @@ pub struct Running {
     /// All queues and bindings.
     pub topology: Topology,
     routes: Router,
-    ended: Vec<tokio::sync::oneshot::Receiver<()>>,
+    ended: Mutex<Vec<tokio::sync::oneshot::Receiver<()>>>,
 }
 
 impl Running {
@@ -379,15 +383,22 @@ impl Running {
     }
 
     /// Stops pulling, finishes what runs, commits and acknowledges it.
-    pub async fn drain(&mut self) {
+    pub async fn drain(&self) {
         self.control.send_replace(Control::Draining);
         for subscription in &self.subscriptions {
             subscription.set(Control::Draining);
         }
-        for ended in std::mem::take(&mut self.ended) {
+        let ended = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        for ended in ended {
             drop(ended.await);
         }
         self.committer.drained().await;
+    }
+
+    /// Ends at once, with nothing finished: for the moment before its tasks are killed. Requests that
+    /// still wait for a commit are told to try again.
+    pub fn abandon(&self) {
+        self.committer.close();
     }
 
     /// The dead letters of a service that were not discarded, by id.

@@ -138,6 +138,14 @@ impl<S> Extract<Scope, S> for Claims {
 }
 
 impl Claims {
+    /// Claims in the unit of `scope`, for handlers with more needs than arguments.
+    #[must_use]
+    pub fn of(scope: &Scope) -> Self {
+        Self {
+            scope: scope.clone(),
+        }
+    }
+
     fn key(kind: &'static str, value: &str) -> Key {
         Key::new(Name::intern(&format!("claim.{kind}")), value)
     }

@@ -31,6 +31,7 @@ pub mod scope;
 pub mod service;
 pub mod staging;
 pub mod unit_runner;
+pub mod verify;
 pub mod view;
 mod withdrawn;
 

@@ -4,7 +4,7 @@
     reason = "this is the adapter behind the runtime's port"
 )]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::task::JoinSet;
 use wingbeat_core::outgoing::{Request, Response};
 use wingbeat_core::{Error, HttpClient, Result, Runtime, Timestamp};
 
@@ -64,6 +65,63 @@ impl Runtime for TokioRuntime {
 
     fn fill_secret(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes).expect("the operating system has randomness");
+    }
+}
+
+/// Tasks that can be killed together, wherever they are: a service that can be restarted by itself.
+pub struct TaskGroup {
+    runtime: Arc<TokioRuntime>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl TaskGroup {
+    /// A group without tasks.
+    #[must_use]
+    pub fn new(runtime: Arc<TokioRuntime>) -> Arc<Self> {
+        let tasks = Mutex::default();
+        Arc::new(Self { runtime, tasks })
+    }
+
+    /// Drops all tasks where they stand, and waits until the last is gone.
+    pub async fn kill(&self) {
+        let mut tasks = std::mem::take(&mut *self.lock());
+        tasks.shutdown().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Runtime for TaskGroup {
+    fn now(&self) -> Timestamp {
+        self.runtime.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.runtime.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.runtime.sleep(duration)
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        let mut tasks = self.lock();
+        while tasks.try_join_next().is_some() {} // What has ended needs no place.
+        tasks.spawn(task);
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        self.runtime.spawn_blocking(work);
+    }
+
+    fn random(&self) -> u64 {
+        self.runtime.random()
+    }
+
+    fn fill_secret(&self, bytes: &mut [u8]) {
+        self.runtime.fill_secret(bytes);
     }
 }
 

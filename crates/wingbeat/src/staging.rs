@@ -4,6 +4,7 @@
 //! timers wait until it is *durable*. [`Staging`] is the sans-io heart, [`Committer`] gives it a store.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -271,6 +272,7 @@ pub struct Committer {
     work: Notify,
     /// Told after every batch.
     flushed: Notify,
+    closed: AtomicBool,
 }
 
 impl Committer {
@@ -283,6 +285,7 @@ impl Committer {
             staging: Mutex::default(),
             work: Notify::new(),
             flushed: Notify::new(),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -290,6 +293,14 @@ impl Committer {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Forgets what is staged, and takes nothing any more: whoever waits is told to try again, and is
+    /// refused. For a service that is dropped where it stands; what was submitted may yet be durable.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        *self.lock() = Staging::default();
+        self.flushed.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, Staging> {
@@ -303,6 +314,9 @@ impl Committer {
     /// The store's.
     pub async fn load(&self, service: Name, key: &Key) -> Result<Loaded> {
         loop {
+            if self.closed.load(Ordering::Acquire) {
+                return Err(Error::retry("stopped", "the service was stopped"));
+            }
             let flushed = self.flushed.notified();
             let miss = self.lock().get(service, key);
             match miss {
@@ -331,6 +345,9 @@ impl Committer {
     ///
     /// `done` comes back when the unit is stale already.
     pub fn stage(&self, unit: Unit, done: Done) -> Result<(), Done> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(done);
+        }
         self.lock().stage(unit, done)?;
         self.work.notify_one();
         Ok(())
@@ -354,7 +371,7 @@ impl Committer {
     /// Whether intake should wait for the store.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.lock().staged() >= STAGED_MAX
+        self.closed.load(Ordering::Acquire) || self.lock().staged() >= STAGED_MAX
     }
 
     /// Resolves after the next batch is durable.

@@ -1,10 +1,146 @@
-//! The `shop` binary. The services run in its tests, on the model; the store that it will run on comes next.
+//! The `shop` program.
 
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Parser;
+use shop::settings::Sources;
+use shop::{Settings, logs};
+
+/// The exit code of a shop that cannot open.
+const CANNOT: u8 = 2;
+
+/// An online shop of ten services that talk through events, all in one process.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    /// The public address [default: 127.0.0.1:8080] [env: WINGBEAT_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// The data directory [default: ./data] [env: WINGBEAT_DATA]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// The address of /metrics [default: 127.0.0.1:9464] [env: WINGBEAT_OPS_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    ops_listen: Option<String>,
+    /// What is logged, such as `info` or `wingbeat=debug,info` [default: info] [env: WINGBEAT_LOG]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// How log lines look: text or json [default: text] [env: WINGBEAT_LOG_FORMAT]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Settings; `./wingbeat.toml` if there is one [env: WINGBEAT_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Cli {
+    fn sources(self) -> Sources {
+        let env: BTreeMap<String, String> = std::env::vars().collect();
+        let given = [
+            ("listen", self.listen),
+            ("data", self.data),
+            ("ops_listen", self.ops_listen),
+            ("log", self.log),
+            ("log_format", self.log_format),
+        ];
+        let flags = given.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let file = self.config.or_else(|| env.get("WINGBEAT_CONFIG").map(PathBuf::from));
+        Sources {
+            flags: flags.collect(),
+            env,
+            file,
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    eprintln!(
-        "shop: the embedded store is not built yet; `cargo xtask test` runs the services on the model"
-    );
-    ExitCode::from(2)
+    let settings = match Cli::parse().sources().settings() {
+        Ok(settings) => settings,
+        Err(why) => return cannot(&why),
+    };
+    logs::start(&settings.log, settings.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(run(settings)),
+        Err(why) => cannot(&why),
+    }
+}
+
+fn cannot(why: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("shop: {why}");
+    ExitCode::from(CANNOT)
+}
+
+async fn run(settings: Settings) -> ExitCode {
+    let ended = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(why) => return cannot(&why),
+    };
+    let open = match shop::start(&settings).await {
+        Ok(open) => open,
+        Err(why) => return cannot(&why),
+    };
+    greet(&open, &settings);
+    ended.first().await;
+    eprintln!("shop: closing");
+    open.close().await;
+    ExitCode::SUCCESS
+}
+
+fn greet(open: &shop::Open, settings: &Settings) {
+    println!("The shop is open:     http://{}/", open.address);
+    println!("Its API:              http://{}/openapi.json", open.address);
+    if let Some(ops) = open.ops_address {
+        println!("Metrics:              http://{ops}/metrics");
+    }
+    let file = settings.data.join("admin-password");
+    match &open.admin_password {
+        Some(password) if std::io::stdout().is_terminal() => {
+            println!("The admin:            {} / {password}", shop_identity::ADMIN_EMAIL);
+        }
+        Some(_) => println!(
+            "The admin:            {}, password in {}",
+            shop_identity::ADMIN_EMAIL,
+            file.display()
+        ),
+        None => println!("The admin:            {}", shop_identity::ADMIN_EMAIL),
+    }
+    println!("Orders in flight:     {} recovered", open.recovered);
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    async fn first(mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        #[cfg(not(unix))]
+        drop(tokio::signal::ctrl_c().await);
+    }
 }

@@ -10,5 +10,5 @@ pub mod session;
 pub use command::{command, delete, post, put};
 pub use problem::{FieldError, Problem};
 pub use reply::{IntoReply, Reply, ReplyBody, accepted, created, no_content, ok};
-pub use request::{Caller, IdempotencyKey, Json, Path, Query, RequestInfo};
+pub use request::{Admin, Caller, IdempotencyKey, Json, Path, Query, RequestInfo};
 pub use server::{BODY_MAX, serve};

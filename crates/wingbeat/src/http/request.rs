@@ -152,6 +152,22 @@ impl<S> Extract<Scope, S> for Caller {
     }
 }
 
+/// The caller may use `/admin`; else 401 or 403.
+#[derive(Clone, Debug)]
+pub struct Admin(pub Session);
+
+impl<S: Send + Sync> FromRequestParts<S> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Caller(session) = Caller::from_request_parts(parts, state).await?;
+        if session.admin {
+            return Ok(Self(session));
+        }
+        Err(Problem::new(403, "forbidden", "only the admin may do this"))
+    }
+}
+
 /// The request's `Idempotency-Key`, required: the answer is kept with the unit and repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(pub String);

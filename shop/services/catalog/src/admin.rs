@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
 use axum::{Extension, Router, extract};
 use shop_contracts::Sku;
 use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
-use wingbeat::http::{Caller, FieldError, Json, Path, Problem, no_content, ok};
+use wingbeat::http::{Admin, FieldError, Json, Path, Problem, no_content, ok};
 use wingbeat::scope::ServiceContext;
 use wingbeat::{Effects, Rows, Scope, Table, run_unit};
 
@@ -20,21 +18,6 @@ use crate::views::ProductRow;
 /// The admin's routes.
 pub fn routes() -> Router<State> {
     Router::new().route("/api/v1/admin/products/{sku}", put(offer).delete(retire))
-}
-
-/// The caller is the admin; else 401 or 403, before anything else of the request is looked at.
-pub struct Admin;
-
-impl<S: Send + Sync> FromRequestParts<S> for Admin {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Caller(session) = Caller::from_request_parts(parts, state).await?;
-        session
-            .admin
-            .then_some(Self)
-            .ok_or_else(|| Problem::new(403, "forbidden", "only the admin may do this"))
-    }
 }
 
 async fn offer(

@@ -1,5 +1,8 @@
 //! What the audit compares.
 
+use std::collections::BTreeSet;
+
+use shop_contracts::UserId;
 use wingbeat::{Reads, Result};
 
 use crate::users::User;
@@ -7,22 +10,20 @@ use crate::users::User;
 /// Entities read at once.
 const PAGE: usize = 1_000;
 
-/// How many users have registered; the seeded admin apart.
+/// Who has registered; the seeded admin apart.
 ///
 /// # Errors
 ///
 /// The store's.
-pub async fn registered(reads: &Reads) -> Result<u64> {
-    let (mut count, mut after) = (0, None);
+pub async fn registered(reads: &Reads) -> Result<BTreeSet<UserId>> {
+    let (mut users, mut after) = (BTreeSet::new(), None);
     loop {
         let page = reads.entities::<User>(after, PAGE).await?;
         let Some((last, _)) = page.last() else {
-            return Ok(count);
+            return Ok(users);
         };
         after = Some(last.clone());
-        count += page
-            .iter()
-            .map(|(_, user)| u64::from(!user.admin))
-            .sum::<u64>();
+        let customers = page.into_iter().filter(|(_, user)| !user.admin);
+        users.extend(customers.filter_map(|(id, _)| id.parse::<UserId>().ok()));
     }
 }

@@ -1,13 +1,11 @@
 //! The admin's routes.
 
 use axum::Router;
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use shop_contracts::Sku;
 use shop_contracts::inventory::StockLevelChanged;
 use wingbeat::Effects;
-use wingbeat::http::{Caller, IdempotencyKey, Json, Path, Problem, Reply, accepted, post};
+use wingbeat::http::{Admin, IdempotencyKey, Json, Path, Problem, Reply, accepted, post};
 
 use crate::shelves::Shelves;
 
@@ -19,21 +17,6 @@ const REASON_MAX: usize = 200;
 /// The service's routes.
 pub fn routes() -> Router<crate::State> {
     Router::new().route("/api/v1/admin/stock/{sku}", post(change_stock))
-}
-
-/// The caller is the admin; else 401 or 403, before anything else of the request is looked at.
-pub struct Admin;
-
-impl<S: Send + Sync> FromRequestParts<S> for Admin {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Caller(session) = Caller::from_request_parts(parts, state).await?;
-        session
-            .admin
-            .then_some(Self)
-            .ok_or_else(|| Problem::new(403, "forbidden", "only the admin may do this"))
-    }
 }
 
 /// What is to change.

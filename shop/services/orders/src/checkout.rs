@@ -31,12 +31,26 @@ use wingbeat::{Command, Event, Late, Saga, SagaEffects, SagaInput};
 use crate::domain::{Change, Order, OrderCommand};
 use crate::feed::{Feed, FeedRow};
 
-/// An unanswered command is sent again after so long.
-const RESEND: Duration = Duration::from_secs(10);
-/// An authorization unanswered for so long sets `payment_delayed`.
-const DELAYED: Duration = Duration::from_secs(10);
-/// The longest wait for an authorization.
-const PAYMENT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// The checkout's deadlines. They travel with the start, so that an order keeps the ones it began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadlines {
+    /// An unanswered command is sent again after so long.
+    pub resend_after: Duration,
+    /// An authorization unanswered for so long sets `payment_delayed`.
+    pub delayed_after: Duration,
+    /// The longest wait for an authorization.
+    pub payment_timeout: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            resend_after: Duration::from_secs(10),
+            delayed_after: Duration::from_secs(10),
+            payment_timeout: Duration::from_secs(24 * 3600),
+        }
+    }
+}
 
 /// Begins the checkout of an accepted order. Private to this service: it carries the payment token.
 #[derive(Command, Clone, Debug, Serialize, Deserialize)]
@@ -54,6 +68,9 @@ pub struct StartCheckout {
     pub promo_code: Option<String>,
     /// The card, as the provider knows it.
     pub token: String,
+    /// How long to wait for what.
+    #[serde(default)]
+    pub deadlines: Deadlines,
 }
 
 /// The customer calls the order off. Private to this service.
@@ -175,6 +192,8 @@ pub struct Checkout {
     total: Money,
     promo_code: Option<String>,
     token: String,
+    #[serde(default)]
+    deadlines: Deadlines,
     /// What it is waiting for.
     pub step: Step,
     delayed: bool,
@@ -245,6 +264,7 @@ impl Checkout {
             total,
             promo_code,
             token,
+            deadlines,
         } = start;
         let step = if promo_code.is_some() {
             Step::Promo
@@ -258,6 +278,7 @@ impl Checkout {
             total,
             promo_code,
             token,
+            deadlines,
             step,
             ..Self::default()
         };
@@ -314,7 +335,7 @@ impl Checkout {
             }
             Step::Undo => self.ask_to_undo(fx),
         }
-        fx.after(RESEND, &ResendDue { order_id });
+        fx.after(self.deadlines.resend_after, &ResendDue { order_id });
     }
 
     fn ask_to_undo(&self, fx: &mut Effects) {
@@ -351,8 +372,8 @@ impl Checkout {
     fn stock_reserved(&mut self, fx: &mut Effects) {
         if self.step == Step::Stock {
             let order_id = self.order_id;
-            fx.after(DELAYED, &PaymentSlow { order_id })
-                .after(PAYMENT_TIMEOUT, &PaymentExpired { order_id });
+            fx.after(self.deadlines.delayed_after, &PaymentSlow { order_id })
+                .after(self.deadlines.payment_timeout, &PaymentExpired { order_id });
         }
         self.go_on(
             Step::Stock,
@@ -426,7 +447,7 @@ impl Checkout {
             );
         }
         fx.after(
-            RESEND * 6,
+            self.deadlines.resend_after * 6,
             &ResendDue {
                 order_id: self.order_id,
             },
@@ -473,7 +494,7 @@ impl Checkout {
                 order_id: self.order_id,
             });
             fx.after(
-                RESEND,
+                self.deadlines.resend_after,
                 &ResendDue {
                     order_id: self.order_id,
                 },

@@ -1,16 +1,14 @@
-//! Settings: every deadline of the checkout.
+//! Settings.
 
 use std::time::Duration;
+
+use crate::checkout::Deadlines;
 
 /// Deadlines and limits.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// A step that was not answered by then is asked again.
-    pub resend_after: Duration,
-    /// An authorization unanswered for so long sets `payment_delayed`.
-    pub delayed_after: Duration,
-    /// The longest wait for an authorization.
-    pub payment_timeout: Duration,
+    /// Of the checkout.
+    pub deadlines: Deadlines,
     /// How long placing an order waits for the view of the caller's cart to catch up.
     pub cart_wait: Duration,
 }
@@ -18,9 +16,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            resend_after: Duration::from_secs(10),
-            delayed_after: Duration::from_secs(10),
-            payment_timeout: Duration::from_secs(24 * 3600),
+            deadlines: Deadlines::default(),
             cart_wait: Duration::from_secs(2),
         }
     }

@@ -7,10 +7,12 @@ pub mod domain;
 pub mod feed;
 pub mod handlers;
 pub mod placing;
+pub mod stream;
 pub mod views;
 
 use axum::routing::get;
 use wingbeat::http::post;
+use wingbeat::http::session::Sessions;
 use wingbeat::{Parts, Service};
 
 pub use config::Config;
@@ -20,18 +22,22 @@ pub use config::Config;
 pub struct State {
     /// The service's settings.
     pub config: Config,
+    /// Who is signed in, for streams.
+    pub sessions: Sessions,
 }
 
 /// The whole wiring.
 #[must_use]
-pub fn service(config: &Config) -> Service<State> {
+pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
     let routes = axum::Router::new()
         .route("/api/v1/orders", post(placing::place).get(api::list))
         .route("/api/v1/orders/{id}", get(api::show))
-        .route("/api/v1/orders/{id}/cancel", post(api::cancel));
+        .route("/api/v1/orders/{id}/cancel", post(api::cancel))
+        .route("/api/v1/stream", get(stream::stream));
     Service::new("orders")
         .with_state(State {
             config: config.clone(),
+            sessions,
         })
         .saga::<checkout::Checkout>()
         .on(handlers::product_listed)

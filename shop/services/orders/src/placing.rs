@@ -11,7 +11,7 @@ use wingbeat::http::{Caller, FieldError, IdempotencyKey, Json, Problem, Reply, a
 use wingbeat::scope::ServiceContext;
 use wingbeat::{Effects, Extract, Reads, Repo, Result, RuntimeExt as _, Scope, Table};
 
-use crate::State;
+use crate::{Config, State};
 use crate::checkout::StartCheckout;
 use crate::domain::{Order, OrderCommand, Placed};
 use crate::feed::{Feed, FeedRow};
@@ -152,6 +152,7 @@ pub async fn place(
     _key: IdempotencyKey,
     scope: Scope,
     desk: Desk,
+    wingbeat::State(config): wingbeat::State<Config>,
 ) -> Result<Reply, Problem> {
     if request.flash_claim_id.is_some() {
         return Err(Problem::not_found());
@@ -183,6 +184,7 @@ pub async fn place(
         total: price.total,
         promo_code: promo_code.clone(),
         token: request.payment_token,
+        deadlines: config.deadlines,
     });
     let Price {
         subtotal,

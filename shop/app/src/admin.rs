@@ -1,0 +1,292 @@
+//! The admin's look at how the services run: subscriptions, dead letters, breakers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+use wingbeat::dead::DeadLetter;
+use wingbeat::dispatch::Control;
+use wingbeat::http::{Admin, Problem};
+use wingbeat::{Name, Result, Running, Timestamp};
+
+use crate::Host;
+
+/// The routes.
+pub fn routes(host: Arc<Host>) -> Router {
+    Router::new()
+        .route("/api/v1/admin/subscriptions", get(subscriptions))
+        .route("/api/v1/admin/subscriptions/{service}/{name}/pause", post(pause))
+        .route("/api/v1/admin/subscriptions/{service}/{name}/resume", post(resume))
+        .route("/api/v1/admin/dead-letters", get(letters))
+        .route("/api/v1/admin/dead-letters/{id}", get(letter))
+        .route("/api/v1/admin/dead-letters/{id}/retry", post(retry))
+        .route("/api/v1/admin/dead-letters/{id}/discard", post(discard))
+        .route("/api/v1/admin/breakers", get(breakers))
+        .with_state(host)
+}
+
+#[derive(Serialize)]
+struct Items<T> {
+    items: Vec<T>,
+}
+
+/// How a subscription does.
+#[derive(Clone, Debug, Serialize)]
+pub struct Subscription {
+    /// Whose it is.
+    pub service: Name,
+    /// Its name in that service.
+    pub name: &'static str,
+    /// `running` or `paused`.
+    pub state: &'static str,
+    /// Deliveries in its queue, and parked ones.
+    pub waiting: u64,
+    /// Deliveries being handled.
+    pub in_flight: u64,
+    /// Deliveries handled for good, since ever.
+    pub handled: i64,
+    /// Attempts that failed and were tried again, since the start.
+    pub retried: u64,
+    /// Deliveries given up, since ever; retried ones are taken off.
+    pub dead: i64,
+}
+
+/// How every subscription does.
+///
+/// # Errors
+///
+/// The store's and the broker's.
+pub async fn look(host: &Host) -> Result<Vec<Subscription>> {
+    let mut items = Vec::new();
+    for running in host.running() {
+        items.extend(of(host, &running).await?);
+    }
+    Ok(items)
+}
+
+async fn of(host: &Host, running: &Running) -> Result<Vec<Subscription>> {
+    let mut items = Vec::new();
+    for one in &running.subscriptions {
+        let Some(context) = running.service(one.service.as_str()) else {
+            continue;
+        };
+        let counters = context.store.counters().await?;
+        let count = |what: &str| {
+            let name = format!("{what}:{}", one.queue);
+            let found = counters.iter().find(|(of, _)| of.as_str() == name);
+            found.map_or(0, |(_, count)| *count)
+        };
+        let in_flight = one.stats.in_flight.load(Ordering::Relaxed);
+        let depth = host.ports().transport.depth(one.queue).await?;
+        let parked = u64::try_from(count("parked")).unwrap_or_default();
+        items.push(Subscription {
+            service: one.service,
+            name: one.name(),
+            state: match one.control() {
+                Control::Paused => "paused",
+                _ => "running",
+            },
+            waiting: depth.saturating_sub(in_flight) + parked,
+            in_flight,
+            handled: count("handled"),
+            retried: one.stats.retried.load(Ordering::Relaxed),
+            dead: count("dead"),
+        });
+    }
+    Ok(items)
+}
+
+async fn subscriptions(_: Admin, State(host): State<Arc<Host>>) -> Result<Response, Problem> {
+    let items = look(&host).await?;
+    Ok(Json(Items { items }).into_response())
+}
+
+async fn pause(
+    _: Admin,
+    State(host): State<Arc<Host>>,
+    Path((service, name)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    set(&host, &service, &name, Control::Paused)
+}
+
+async fn resume(
+    _: Admin,
+    State(host): State<Arc<Host>>,
+    Path((service, name)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    set(&host, &service, &name, Control::Running)
+}
+
+fn set(host: &Host, service: &str, name: &str, control: Control) -> Result<Response, Problem> {
+    for running in host.running() {
+        let mut all = running.subscriptions.iter();
+        if let Some(one) = all.find(|it| it.service.as_str() == service && it.name() == name) {
+            one.set(control);
+            let state = if control == Control::Paused { "paused" } else { "running" };
+            let body = serde_json::json!({"service": service, "name": name, "state": state});
+            return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
+        }
+    }
+    Err(Problem::not_found())
+}
+
+/// A dead letter in a list.
+#[derive(Serialize)]
+struct Letter {
+    id: Uuid,
+    subscription: String,
+    #[serde(rename = "type")]
+    kind: String,
+    reason: String,
+    error: String,
+    attempts: u32,
+    first_at: Option<Timestamp>,
+    last_at: Timestamp,
+    fingerprint: String,
+}
+
+/// A dead letter by itself.
+#[derive(Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    letter: Letter,
+    first_error: Option<String>,
+    headers: serde_json::Value,
+    body: Box<RawValue>,
+}
+
+fn listed(letter: &DeadLetter) -> Letter {
+    Letter {
+        id: letter.id,
+        subscription: letter.subscription.clone(),
+        kind: letter.kind.clone(),
+        reason: letter.reason.clone(),
+        error: letter.error.clone(),
+        attempts: letter.failures.attempts,
+        first_at: letter.failures.first_at,
+        last_at: letter.last_at,
+        fingerprint: letter.fingerprint.clone(),
+    }
+}
+
+async fn all(host: &Host) -> Result<Vec<(Arc<Running>, Name, DeadLetter)>> {
+    let mut found = Vec::new();
+    for running in host.running() {
+        for service in running.services().collect::<Vec<_>>() {
+            let letters = running.dead_letters(service).await?;
+            let letters = letters.into_iter();
+            found.extend(letters.map(|letter| (Arc::clone(&running), service, letter)));
+        }
+    }
+    Ok(found)
+}
+
+async fn letters(_: Admin, State(host): State<Arc<Host>>) -> Result<Response, Problem> {
+    let found = all(&host).await?;
+    let items = found.iter().map(|(_, _, letter)| listed(letter)).collect();
+    Ok(Json(Items { items }).into_response())
+}
+
+async fn find(host: &Host, id: &str) -> Result<(Arc<Running>, Name, DeadLetter), Problem> {
+    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
+    let found = all(host).await?.into_iter().find(|(_, _, letter)| letter.id == id);
+    found.ok_or_else(Problem::not_found)
+}
+
+async fn letter(
+    _: Admin,
+    State(host): State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (_, _, letter) = find(&host, &id).await?;
+    let message = letter.message();
+    let headers = message.as_ref().map(|message| {
+        serde_json::json!({
+            "id": message.id.0,
+            "source": &*message.source,
+            "type": &*message.kind,
+            "subject": message.key,
+            "time": message.time,
+            "correlationid": message.correlation.0,
+            "causationid": message.causation.map(|id| id.0),
+            "traceparent": message.traceparent,
+        })
+    });
+    let bytes = message.map(|message| message.body).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let body = RawValue::from_string(text.clone())
+        .or_else(|_| serde_json::value::to_raw_value(&text)) // Not JSON: shown as a text.
+        .map_err(|_| Problem::not_found())?;
+    let whole = Whole {
+        letter: listed(&letter),
+        first_error: letter.failures.first_error.clone(),
+        headers: headers.unwrap_or_default(),
+        body,
+    };
+    Ok(Json(whole).into_response())
+}
+
+async fn retry(
+    Admin(admin): Admin,
+    State(host): State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (running, service, letter) = find(&host, &id).await?;
+    tracing::info!(target: "audit", by = %admin.user_id, letter = %letter.id, "a dead letter is tried again");
+    done(running.retry_dead_letter(service, letter.id).await, &letter)
+}
+
+async fn discard(
+    Admin(admin): Admin,
+    State(host): State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (running, service, letter) = find(&host, &id).await?;
+    tracing::info!(target: "audit", by = %admin.user_id, letter = %letter.id, "a dead letter is discarded");
+    done(running.discard_dead_letter(service, letter.id).await, &letter)
+}
+
+fn done(found: Result<bool>, letter: &DeadLetter) -> Result<Response, Problem> {
+    match found {
+        Ok(true) => {
+            let body = serde_json::json!({"id": letter.id});
+            Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+        }
+        Ok(false) => Err(Problem::not_found()),
+        Err(why) if why.code() == "undecodable" => {
+            Err(Problem::new(409, "undecodable", why.to_string()))
+        }
+        Err(why) => Err(why.into()),
+    }
+}
+
+#[derive(Serialize)]
+struct Breaker {
+    service: Name,
+    name: &'static str,
+    state: &'static str,
+    since: Timestamp,
+}
+
+async fn breakers(_: Admin, State(host): State<Arc<Host>>) -> Response {
+    let running: Vec<_> = host.running().collect();
+    let targets = running.iter().flat_map(|running| &running.targets);
+    let items = targets.map(|target| {
+        let (state, since) = target.state();
+        Breaker {
+            service: target.service,
+            name: target.name,
+            state: state.as_str(),
+            since,
+        }
+    });
+    let items = items.collect();
+    Json(Items { items }).into_response()
+}

@@ -1,0 +1,70 @@
+//! Invariant 9: no message is lost, none is invented.
+
+use std::collections::BTreeMap;
+
+use wingbeat::Result;
+
+use super::Check;
+use crate::Host;
+
+/// A subscription's figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Figures {
+    published: i64,
+    handled: i64,
+    waiting: i64,
+    dead: i64,
+}
+
+pub(super) async fn check(host: &Host) -> Result<Check> {
+    let mut check = Check::new(9, "published = handled + waiting + dead-lettered, per subscription");
+    let (first, second) = (read(host).await?, read(host).await?);
+    for (queue, figures) in second {
+        if first.get(&queue) != Some(&figures) {
+            continue; // It moves: what was published and what was handled belong to two moments.
+        }
+        check.checked += 1;
+        let Figures {
+            published,
+            handled,
+            waiting,
+            dead,
+        } = figures;
+        if published != handled + waiting + dead {
+            let detail = format!(
+                "{published} published, but {handled} handled + {waiting} waiting + {dead} dead"
+            );
+            check.broken(queue, detail);
+        }
+    }
+    Ok(check)
+}
+
+async fn read(host: &Host) -> Result<BTreeMap<String, Figures>> {
+    let running: Vec<_> = host.running().collect();
+    let (mut published, mut counts) = (BTreeMap::<String, i64>::new(), BTreeMap::new());
+    for service in host.services() {
+        for (name, count) in host.service(service)?.store.counters().await? {
+            match name.as_str().strip_prefix("published:") {
+                Some(message) => *published.entry(message.into()).or_default() += count,
+                None => drop(counts.insert(name.as_str().to_owned(), count)),
+            }
+        }
+    }
+    let mut figures = BTreeMap::new();
+    for running in &running {
+        for (queue, bindings) in &running.topology.queues {
+            let count = |what: &str| counts.get(&format!("{what}:{queue}")).copied().unwrap_or(0);
+            let depth = host.ports().transport.depth(*queue).await?;
+            let of = |message: &str| published.get(message).copied().unwrap_or(0);
+            let of_queue = Figures {
+                published: bindings.iter().map(|binding| of(binding.message)).sum(),
+                handled: count("handled"),
+                waiting: count("parked") + i64::try_from(depth).unwrap_or(i64::MAX),
+                dead: count("dead"),
+            };
+            figures.insert(queue.to_string(), of_queue);
+        }
+    }
+    Ok(figures)
+}

@@ -1,0 +1,183 @@
+//! The services of a process, each with tasks of its own: one can be dropped where it stands and
+//! started anew while the others go on.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::extract::Request;
+use tower::ServiceExt as _;
+use wingbeat::app::Ports;
+use wingbeat::real::{TaskGroup, TokioRuntime};
+use wingbeat::scope::ServiceContext;
+use wingbeat::{App, Error, Name, Reads, Result, Running, Topology};
+
+/// Makes a service's app; called again whenever the service starts anew.
+pub type Build = Box<dyn Fn() -> App + Send + Sync>;
+
+/// The services of a process.
+pub struct Host {
+    runtime: Arc<TokioRuntime>,
+    ports: Ports,
+    cells: BTreeMap<&'static str, Cell>,
+    routes: RwLock<Router>,
+}
+
+/// One service.
+struct Cell {
+    build: Build,
+    /// Held while the service starts anew, so that two crashes do not meet.
+    turn: tokio::sync::Mutex<()>,
+    live: RwLock<Option<Live>>,
+}
+
+#[derive(Clone)]
+struct Live {
+    tasks: Arc<TaskGroup>,
+    running: Arc<Running>,
+}
+
+impl Host {
+    /// Starts all services. Every queue of every service exists before the first message is sent.
+    ///
+    /// # Errors
+    ///
+    /// Wrong wiring, or ports that are not there.
+    pub async fn start(
+        runtime: Arc<TokioRuntime>,
+        ports: Ports,
+        services: Vec<(&'static str, Build)>,
+    ) -> Result<Arc<Self>> {
+        let topologies = services.iter().map(|(_, build)| build().topology());
+        let queues = topologies.flat_map(|topology| topology.queues).collect();
+        let names: Vec<Name> = services.iter().map(|(name, _)| Name::new(name)).collect();
+        let topology = Topology { queues };
+        ports.store.prepare(&names, &topology).await?;
+        ports.transport.declare(&topology).await?;
+        let cell = |(name, build)| {
+            let cell = Cell {
+                build,
+                turn: tokio::sync::Mutex::default(),
+                live: RwLock::default(),
+            };
+            (name, cell)
+        };
+        let host = Arc::new(Self {
+            runtime,
+            ports,
+            cells: services.into_iter().map(cell).collect(),
+            routes: RwLock::default(),
+        });
+        for cell in host.cells.values() {
+            host.launch(cell).await?;
+        }
+        host.join_routes();
+        Ok(host)
+    }
+
+    async fn launch(&self, cell: &Cell) -> Result<()> {
+        let tasks = TaskGroup::new(Arc::clone(&self.runtime));
+        let ports = Ports {
+            runtime: tasks.clone(),
+            ..self.ports.clone()
+        };
+        let running = Arc::new((cell.build)().start(ports).await?);
+        let live = Some(Live { tasks, running });
+        *cell.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+        Ok(())
+    }
+
+    fn join_routes(&self) {
+        let running = self.cells.values().filter_map(Cell::live);
+        let routes = running.fold(Router::new(), |routes, live| {
+            routes.merge(live.running.routes())
+        });
+        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
+    }
+
+    /// Drops a service's tasks where they stand and starts it anew from the store; `false` when there
+    /// is no such service.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start again.
+    pub async fn crash(&self, name: &str) -> Result<bool> {
+        let Some(cell) = self.cells.get(name) else {
+            return Ok(false);
+        };
+        let _turn = cell.turn.lock().await;
+        let live = cell.live.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(live) = live {
+            live.running.abandon();
+            live.tasks.kill().await;
+        }
+        tracing::warn!(service = name, "crashed by hand; starting it anew");
+        self.launch(cell).await?;
+        self.join_routes();
+        Ok(true)
+    }
+
+    /// Stops pulling work, finishes and acknowledges what runs.
+    pub async fn drain(&self) {
+        let running: Vec<_> = self.running().collect();
+        futures_util::future::join_all(running.iter().map(|running| running.drain())).await;
+    }
+
+    /// The services' routes, of whatever runs when a request comes.
+    #[must_use]
+    pub fn routes(self: &Arc<Self>) -> Router {
+        let host = Arc::clone(self);
+        Router::new().fallback(move |request: Request| {
+            let routes = host.routes.read().unwrap_or_else(PoisonError::into_inner).clone();
+            async move {
+                let answered: Result<_, Infallible> = routes.oneshot(request).await;
+                answered.unwrap_or_else(|never| match never {})
+            }
+        })
+    }
+
+    /// What all services run on.
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// The services that run.
+    pub fn running(&self) -> impl Iterator<Item = Arc<Running>> {
+        self.cells.values().filter_map(|cell| Some(cell.live()?.running))
+    }
+
+    /// The names of all services, whether they run or not.
+    pub fn services(&self) -> impl Iterator<Item = &'static str> {
+        self.cells.keys().copied()
+    }
+
+    /// A service's context.
+    ///
+    /// # Errors
+    ///
+    /// Retry, while the service is starting anew.
+    pub fn service(&self, name: &str) -> Result<Arc<ServiceContext>> {
+        let live = self.cells.get(name).and_then(Cell::live);
+        live.and_then(|live| live.running.service(name))
+            .ok_or_else(|| Error::retry("service_away", format!("{name} is away")))
+    }
+
+    /// A service's own data.
+    ///
+    /// # Errors
+    ///
+    /// Retry, while the service is starting anew.
+    pub fn reads(&self, name: &str) -> Result<Reads> {
+        let live = self.cells.get(name).and_then(Cell::live);
+        live.and_then(|live| live.running.reads(name))
+            .ok_or_else(|| Error::retry("service_away", format!("{name} is away")))
+    }
+}
+
+impl Cell {
+    fn live(&self) -> Option<Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

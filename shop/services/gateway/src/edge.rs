@@ -1,0 +1,116 @@
+//! The rules at the one public port: who is calling, what every answer carries, what a refusal looks like.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+use tower::ServiceExt as _;
+use wingbeat::http::session::{SessionState, Sessions, identify};
+use wingbeat::http::{BODY_MAX, Problem};
+
+use crate::storefront;
+
+/// A request whose answer has not begun by then is answered 503. It stays below the 30 s after which
+/// proxies and browsers give up.
+const ANSWER_WITHIN: Duration = Duration::from_secs(25);
+/// Paths that programs use: refusals there are problems, not pages.
+const PROGRAMS: [&str; 7] = [
+    "/api/",
+    "/dev/",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/asyncapi.json",
+    "/metrics",
+];
+
+/// Puts the services' routes and the storefront behind one set of rules.
+pub fn edge(api: Router, sessions: Sessions) -> Router {
+    let api = api
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn(private))
+        .layer(middleware::from_fn_with_state(sessions, identify))
+        .layer(middleware::from_fn(problems));
+    let pages = storefront::routes(api.clone()).fallback(storefront::not_found);
+    Router::new()
+        .fallback(move |request: Request| {
+            let (api, pages) = (api.clone(), pages.clone());
+            async move {
+                let path = request.uri().path();
+                let program = PROGRAMS.iter().any(|prefix| path.starts_with(prefix));
+                let answered: Result<Response, Infallible> = if program {
+                    api.oneshot(request).await
+                } else {
+                    pages.oneshot(request).await
+                };
+                answered.unwrap_or_else(|never| match never {})
+            }
+        })
+        .layer(middleware::from_fn(secure))
+}
+
+/// Panics, silence and the router's bare refusals become problems, and each problem tells the id to
+/// look for in the logs.
+async fn problems(request: Request, next: Next) -> Response {
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let response = match tokio::time::timeout(ANSWER_WITHIN, answered).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            tracing::error!("a route panicked");
+            Problem::new(500, "internal", "something went wrong on our side").into_response()
+        }
+        Err(_) => Problem::new(503, "too_slow", "no answer came in time").into_response(),
+    };
+    if response.headers().contains_key(header::CONTENT_TYPE) {
+        return response;
+    }
+    let problem = match response.status() {
+        StatusCode::NOT_FOUND => Problem::new(404, "not_found", "there is no such route"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Problem::new(405, "method_not_allowed", "this route takes other methods")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(413, "body_too_large", "the body is larger than 64 KiB")
+        }
+        _ => return response,
+    };
+    let allow = response.headers().get(header::ALLOW);
+    let allow = allow.and_then(|allow| allow.to_str().ok()).map(str::to_owned);
+    Problem { allow, ..problem }.into_response()
+}
+
+/// What was answered to a session is nobody else's.
+async fn private(request: Request, next: Next) -> Response {
+    let state = request.extensions().get::<SessionState>();
+    let signed_in = matches!(state, Some(SessionState::SignedIn(_)));
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if signed_in && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// Headers of every answer.
+async fn secure(request: Request, next: Next) -> Response {
+    const RULES: [(HeaderName, &str); 3] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            storefront::CONTENT_SECURITY_POLICY,
+        ),
+    ];
+    let mut response = next.run(request).await;
+    let headers: &mut HeaderMap = response.headers_mut();
+    for (name, value) in RULES {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

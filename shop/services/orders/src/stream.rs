@@ -1,0 +1,151 @@
+//! The caller's orders, live: every change of them as a server-sent event.
+//!
+//! A stream looks at the caller's feed, which is written in the unit of the change itself: nothing is
+//! missed, whatever process wrote it.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, Sse};
+use axum::{Extension, extract};
+use futures_util::{Stream, stream};
+use shop_contracts::UserId;
+use wingbeat::http::session::{Session, Sessions};
+use wingbeat::http::{Caller, Problem};
+use wingbeat::store::{Position, Select};
+use wingbeat::{Reads, Result};
+
+use crate::State;
+use crate::feed::{Feed, FeedRow};
+
+/// The pause between looks at the feed. A look without news costs a read of one record from memory.
+const LOOK: Duration = Duration::from_millis(100);
+/// The pause between looks whether the session has ended.
+const SESSION_LOOK: Duration = Duration::from_secs(1);
+/// Silence after which a comment keeps the connection open.
+const PING: Duration = Duration::from_secs(15);
+/// Changes read at once.
+const PAGE: usize = 100;
+
+/// `GET /stream`.
+///
+/// # Errors
+///
+/// 401 without a session, 503 when the store is away.
+pub async fn stream(
+    extract::State(state): extract::State<State>,
+    Extension(reads): Extension<Reads>,
+    Caller(session): Caller,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let user = UserId(session.user_id);
+    let newest = newest(&reads, user).await?;
+    let last = headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok())
+        .and_then(|id| id.parse::<u64>().ok());
+    let follower = Follower {
+        user,
+        session,
+        sessions: state.sessions,
+        after: last.map_or(newest, |last| last.min(newest)),
+        reads,
+        waiting: VecDeque::new(),
+        silent: Duration::ZERO,
+        unchecked: Duration::ZERO,
+        greeted: false,
+    };
+    let events = stream::unfold(follower, |mut follower| async move {
+        let event = follower.next().await?;
+        Some((Ok(event), follower))
+    });
+    Ok(Sse::new(events))
+}
+
+async fn newest(reads: &Reads, user: UserId) -> Result<u64> {
+    let feed = reads.entity::<Feed>(&user).await?;
+    Ok(feed.and_then(|feed| feed.newest).map_or(0, |row| row.version))
+}
+
+struct Follower {
+    user: UserId,
+    session: Session,
+    sessions: Sessions,
+    reads: Reads,
+    /// The last change that was told.
+    after: u64,
+    waiting: VecDeque<FeedRow>,
+    silent: Duration,
+    unchecked: Duration,
+    greeted: bool,
+}
+
+impl Follower {
+    /// The next event; `None` when the session has ended, or its data cannot be read: the client
+    /// resumes where it was.
+    async fn next(&mut self) -> Option<Event> {
+        if !self.greeted {
+            self.greeted = true;
+            return Some(Event::default().comment("ping"));
+        }
+        loop {
+            if let Some(change) = self.waiting.pop_front() {
+                self.silent = Duration::ZERO;
+                self.after = change.version;
+                return event(&change);
+            }
+            if self.unchecked >= SESSION_LOOK {
+                self.unchecked = Duration::ZERO;
+                if !self.sessions.is_alive(&self.session).await.ok()? {
+                    return None;
+                }
+            }
+            if newest(&self.reads, self.user).await.ok()? > self.after {
+                self.waiting = self.changes().await.ok()?.into();
+                continue;
+            }
+            if self.silent >= PING {
+                self.silent = Duration::ZERO;
+                return Some(Event::default().comment("ping"));
+            }
+            self.reads.service().runtime.sleep(LOOK).await;
+            self.silent += LOOK;
+            self.unchecked += LOOK;
+        }
+    }
+
+    async fn changes(&self) -> Result<Vec<FeedRow>> {
+        let mine = format!("{}|", self.user);
+        let after = Position {
+            value: String::new(),
+            key: format!("{mine}{:016}", self.after),
+        };
+        let listed = self.reads.rows::<FeedRow>(Select::All, Some(after), PAGE);
+        let rows = listed.await?.rows.into_iter();
+        let mine = rows.take_while(|(key, _)| key.starts_with(&mine));
+        Ok(mine.map(|(_, row)| row).collect())
+    }
+}
+
+fn event(change: &FeedRow) -> Option<Event> {
+    #[derive(serde::Serialize)]
+    struct Data<'a> {
+        order_id: shop_contracts::OrderId,
+        status: shop_contracts::OrderStatus,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: &'a Option<shop_contracts::RejectReason>,
+        payment_delayed: bool,
+        updated_at: wingbeat::Timestamp,
+    }
+    let data = Data {
+        order_id: change.order_id,
+        status: change.status,
+        reason: &change.reason,
+        payment_delayed: change.payment_delayed,
+        updated_at: change.updated_at,
+    };
+    let event = Event::default().event("order").id(change.version.to_string());
+    event.json_data(data).ok()
+}
