@@ -14,11 +14,11 @@ use wingbeat_core::{
 
 use crate::breaker::{Admission, Breaker, State};
 use crate::call::{CallContext, CallRecord, Executor};
+use crate::committer::Committer;
 use crate::dead::{self, Parked};
 use crate::dispatch::{Control, Origin, Work};
 use crate::saga::{TIMERS, TimerRecord};
 use crate::scope::{ServiceContext, due};
-use crate::staging::Committer;
 use crate::{Effects, Meta, Scope, TargetPolicy, call, decode, encode};
 
 /// How long a claimed record is nobody else's.

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Name, Outbox, Result, RuntimeExt as _, Transport};
 
+use crate::committer::Committer;
 use crate::dispatch::Control;
-use crate::staging::Committer;
 
 /// Messages published at once.
 const BATCH_MAX: usize = 512;

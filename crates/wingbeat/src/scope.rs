@@ -15,11 +15,12 @@ use wingbeat_core::{
 };
 
 use crate::call::CallRecord;
+use crate::committer::Committer;
 use crate::due::DueWake;
 use crate::effects::Effects;
 use crate::http::{IdempotencyKey, RequestInfo};
 use crate::saga::TimerRecord;
-use crate::staging::{Committer, Loaded};
+use crate::staging::Loaded;
 use crate::{Meta, encode};
 
 /// What a service's handlers work with: its own data, and the ports.

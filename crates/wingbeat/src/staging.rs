@@ -1,18 +1,13 @@
 //! Units staged in memory, in order, building on one another; committed in groups.
 //!
 //! A key is free for its next message when its unit is *staged*; acknowledgements, replies, calls and
-//! timers wait until it is *durable*. [`Staging`] is the sans-io heart, [`Committer`] gives it a store.
+//! timers wait until it is *durable*. [`Staging`] is the sans-io heart, [`Committer`](crate::committer::Committer) gives it a store.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, oneshot};
-use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Error, HashMap, HashSet, Key, Name, Result, RuntimeExt as _, Store, Unit};
+use wingbeat_core::{HashMap, HashSet, Key, Name, Unit};
 
 use crate::withdrawn::Withdrawn;
 
@@ -58,7 +53,7 @@ pub struct Staging {
     clean_bytes: usize,
     pending: VecDeque<StagedUnit>,
     in_flight: Vec<Done>,
-    withdrawn: Withdrawn,
+    pub(crate) withdrawn: Withdrawn,
 }
 
 /// The record could not be answered from memory.
@@ -261,172 +256,5 @@ fn taint(unit: &Unit, tainted: &mut HashSet<(Name, Key)>) {
     let reads = unit.reads.iter().map(|read| &read.key);
     for key in reads.chain(unit.writes.iter().map(|write| &write.key)) {
         tainted.insert((unit.service, key.clone()));
-    }
-}
-
-/// Commits staged units to a store, one batch at a time, for all services of the process.
-pub struct Committer {
-    store: Arc<dyn Store>,
-    runtime: SharedRuntime,
-    staging: Mutex<Staging>,
-    work: Notify,
-    /// Told after every batch.
-    flushed: Notify,
-    closed: AtomicBool,
-}
-
-impl Committer {
-    /// A committer; [`Committer::run`] must be spawned once.
-    #[must_use]
-    pub fn new(store: Arc<dyn Store>, runtime: SharedRuntime) -> Arc<Self> {
-        Arc::new(Self {
-            store,
-            runtime,
-            staging: Mutex::default(),
-            work: Notify::new(),
-            flushed: Notify::new(),
-            closed: AtomicBool::new(false),
-        })
-    }
-
-    /// The store beneath.
-    #[must_use]
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
-    }
-
-    /// Forgets what is staged, and takes nothing any more: whoever waits is told to try again, and is
-    /// refused. For a service that is dropped where it stands; what was submitted may yet be durable.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        *self.lock() = Staging::default();
-        self.flushed.notify_waiters();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Staging> {
-        self.staging.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The record as the next unit will find it: staged, remembered, or from the store.
-    ///
-    /// # Errors
-    ///
-    /// The store's.
-    pub async fn load(&self, service: Name, key: &Key) -> Result<Loaded> {
-        loop {
-            if self.closed.load(Ordering::Acquire) {
-                return Err(Error::retry("stopped", "the service was stopped"));
-            }
-            let flushed = self.flushed.notified();
-            let miss = self.lock().get(service, key);
-            match miss {
-                Ok(loaded) => return Ok(loaded),
-                Err(Miss::InFlight) => flushed.await,
-                Err(Miss::Unknown) => break,
-            }
-        }
-        let record = self.store.load(service, key).await?;
-        let mut staging = self.lock();
-        let loaded = Loaded {
-            version: record.as_ref().map_or(0, |record| record.version),
-            body: record.map(|record| record.body),
-            seen: staging.withdrawn.now(),
-        };
-        if let Ok(newer) = staging.get(service, key) {
-            return Ok(newer);
-        }
-        staging.learn(service, key, &loaded);
-        Ok(loaded)
-    }
-
-    /// Stages a unit; `done` is called when it is durable, or found stale by the store.
-    ///
-    /// # Errors
-    ///
-    /// `done` comes back when the unit is stale already.
-    pub fn stage(&self, unit: Unit, done: Done) -> Result<(), Done> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(done);
-        }
-        self.lock().stage(unit, done)?;
-        self.work.notify_one();
-        Ok(())
-    }
-
-    /// Stages a unit and waits for what becomes of it.
-    pub async fn commit(&self, unit: Unit) -> Outcome {
-        let (send, receive) = oneshot::channel();
-        let staged = self.stage(
-            unit,
-            Box::new(move |outcome| {
-                let _ = send.send(outcome); // Nobody waits any more: the caller is gone.
-            }),
-        );
-        if staged.is_err() {
-            return Outcome::Stale;
-        }
-        receive.await.unwrap_or(Outcome::Stale)
-    }
-
-    /// Whether intake should wait for the store.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.closed.load(Ordering::Acquire) || self.lock().staged() >= STAGED_MAX
-    }
-
-    /// Resolves after the next batch is durable.
-    pub(crate) fn committed(&self) -> tokio::sync::futures::Notified<'_> {
-        self.flushed.notified()
-    }
-
-    /// Waits until nothing staged is left.
-    pub async fn drained(&self) {
-        loop {
-            let flushed = self.flushed.notified();
-            if self.lock().staged() == 0 {
-                return;
-            }
-            flushed.await;
-        }
-    }
-
-    /// Commits batches for ever.
-    pub async fn run(self: Arc<Self>) {
-        loop {
-            let batch = self.lock().take_batch();
-            if batch.is_empty() {
-                self.work.notified().await;
-                continue;
-            }
-            metrics::histogram!("wingbeat_commit_batch_units").record(batch.len() as f64);
-            let batch = Arc::new(batch);
-            let outcomes = self.submit(&batch).await;
-            let finished = self.lock().complete(&batch, &outcomes);
-            for (done, outcome) in finished {
-                done(outcome);
-            }
-            self.flushed.notify_waiters();
-        }
-    }
-
-    /// Submits the same units until the store says what became of them.
-    async fn submit(&self, batch: &Arc<Vec<Unit>>) -> Vec<Outcome> {
-        let mut pause = Duration::from_millis(10);
-        loop {
-            match self.store.commit(Arc::clone(batch)).await {
-                Ok(outcomes) => return outcomes,
-                Err(why) => self.report(&why),
-            }
-            self.runtime.sleep(pause + self.runtime.jitter(pause)).await;
-            pause = (pause * 2).min(Duration::from_secs(2));
-        }
-    }
-
-    fn report(&self, why: &Error) {
-        metrics::counter!("wingbeat_commit_unknown_total").increment(1);
-        tracing::warn!(
-            code = why.code(),
-            "the outcome of a commit is unknown, submitting it again: {why}"
-        );
     }
 }

@@ -57,9 +57,13 @@ impl Reads {
             }
             if sequence != snapshot.sequence || encode(&state) != encode(&snapshot.state) {
                 let what = "the snapshot is not what its events say".into();
-                verified.differences.push(Difference { id: id.clone(), what });
+                verified.differences.push(Difference {
+                    id: id.clone(),
+                    what,
+                });
             }
-            self.verify_rows(&id, state.rows(&id), &mut verified).await?;
+            self.verify_rows(&id, state.rows(&id), &mut verified)
+                .await?;
         }
         Ok(verified)
     }
@@ -81,7 +85,8 @@ impl Reads {
         };
         for (id, entity) in entities {
             verified.checked += 1;
-            self.verify_rows(&id, entity.rows(&id), &mut verified).await?;
+            self.verify_rows(&id, entity.rows(&id), &mut verified)
+                .await?;
         }
         Ok(verified)
     }
@@ -93,7 +98,11 @@ impl Reads {
         verified: &mut Verified,
     ) -> Result<()> {
         for expected in rows {
-            let found = self.service().store.row(expected.view, &expected.key).await?;
+            let found = self
+                .service()
+                .store
+                .row(expected.view, &expected.key)
+                .await?;
             let what = match found {
                 Some(row) if row == expected.row => continue,
                 Some(_) => "differs",

@@ -22,8 +22,14 @@ use crate::Host;
 pub fn routes(host: Arc<Host>) -> Router {
     Router::new()
         .route("/api/v1/admin/subscriptions", get(subscriptions))
-        .route("/api/v1/admin/subscriptions/{service}/{name}/pause", post(pause))
-        .route("/api/v1/admin/subscriptions/{service}/{name}/resume", post(resume))
+        .route(
+            "/api/v1/admin/subscriptions/{service}/{name}/pause",
+            post(pause),
+        )
+        .route(
+            "/api/v1/admin/subscriptions/{service}/{name}/resume",
+            post(resume),
+        )
         .route("/api/v1/admin/dead-letters", get(letters))
         .route("/api/v1/admin/dead-letters/{id}", get(letter))
         .route("/api/v1/admin/dead-letters/{id}/retry", post(retry))
@@ -129,7 +135,11 @@ fn set(host: &Host, service: &str, name: &str, control: Control) -> Result<Respo
         let mut all = running.subscriptions.iter();
         if let Some(one) = all.find(|it| it.service.as_str() == service && it.name() == name) {
             one.set(control);
-            let state = if control == Control::Paused { "paused" } else { "running" };
+            let state = if control == Control::Paused {
+                "paused"
+            } else {
+                "running"
+            };
             let body = serde_json::json!({"service": service, "name": name, "state": state});
             return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
         }
@@ -196,7 +206,10 @@ async fn letters(_: Admin, State(host): State<Arc<Host>>) -> Result<Response, Pr
 
 async fn find(host: &Host, id: &str) -> Result<(Arc<Running>, Name, DeadLetter), Problem> {
     let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
-    let found = all(host).await?.into_iter().find(|(_, _, letter)| letter.id == id);
+    let found = all(host)
+        .await?
+        .into_iter()
+        .find(|(_, _, letter)| letter.id == id);
     found.ok_or_else(Problem::not_found)
 }
 
@@ -250,7 +263,10 @@ async fn discard(
 ) -> Result<Response, Problem> {
     let (running, service, letter) = find(&host, &id).await?;
     tracing::info!(target: "audit", by = %admin.user_id, letter = %letter.id, "a dead letter is discarded");
-    done(running.discard_dead_letter(service, letter.id).await, &letter)
+    done(
+        running.discard_dead_letter(service, letter.id).await,
+        &letter,
+    )
 }
 
 fn done(found: Result<bool>, letter: &DeadLetter) -> Result<Response, Problem> {

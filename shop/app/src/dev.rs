@@ -62,7 +62,9 @@ async fn guard(request: Request, next: Next) -> Response {
 
 /// A name that a page elsewhere cannot have: rebinding its own name to 127.0.0.1 does not help it.
 fn loopback_host(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     let Some(host) = host else { return false };
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -161,7 +163,12 @@ async fn crash(
 }
 
 impl Dev {
-    async fn ask(&self, method: &'static str, path: &str, body: Bytes) -> Result<Response, Problem> {
+    async fn ask(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response, Problem> {
         let request = outgoing::Request {
             method,
             url: format!("{}{path}", self.provider),
@@ -191,10 +198,21 @@ mod tests {
             headers.insert(header::HOST, name.parse().expect("a header"));
             loopback_host(&headers)
         };
-        for name in ["localhost", "localhost:8080", "127.0.0.1:1", "127.9.9.9", "[::1]:8080"] {
+        for name in [
+            "localhost",
+            "localhost:8080",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:8080",
+        ] {
             assert!(host(name), "{name}");
         }
-        for name in ["shop.example", "127.0.0.1.evil.example:80", "10.0.0.1", "localhost.evil"] {
+        for name in [
+            "shop.example",
+            "127.0.0.1.evil.example:80",
+            "10.0.0.1",
+            "localhost.evil",
+        ] {
             assert!(!host(name), "{name}");
         }
         assert!(!loopback_host(&HeaderMap::new()));

@@ -107,7 +107,11 @@ impl Host {
             return Ok(false);
         };
         let _turn = cell.turn.lock().await;
-        let live = cell.live.write().unwrap_or_else(PoisonError::into_inner).take();
+        let live = cell
+            .live
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(live) = live {
             live.running.abandon();
             live.tasks.kill().await;
@@ -125,11 +129,14 @@ impl Host {
     }
 
     /// The services' routes, of whatever runs when a request comes.
-    #[must_use]
     pub fn routes(self: &Arc<Self>) -> Router {
         let host = Arc::clone(self);
         Router::new().fallback(move |request: Request| {
-            let routes = host.routes.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let routes = host
+                .routes
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             async move {
                 let answered: Result<_, Infallible> = routes.oneshot(request).await;
                 answered.unwrap_or_else(|never| match never {})
@@ -145,7 +152,9 @@ impl Host {
 
     /// The services that run.
     pub fn running(&self) -> impl Iterator<Item = Arc<Running>> {
-        self.cells.values().filter_map(|cell| Some(cell.live()?.running))
+        self.cells
+            .values()
+            .filter_map(|cell| Some(cell.live()?.running))
     }
 
     /// The names of all services, whether they run or not.
@@ -178,6 +187,9 @@ impl Host {
 
 impl Cell {
     fn live(&self) -> Option<Live> {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.live
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

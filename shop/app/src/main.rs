@@ -37,6 +37,10 @@ struct Cli {
 }
 
 impl Cli {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the environment"
+    )]
     fn sources(self) -> Sources {
         let env: BTreeMap<String, String> = std::env::vars().collect();
         let given = [
@@ -46,8 +50,12 @@ impl Cli {
             ("log", self.log),
             ("log_format", self.log_format),
         ];
-        let flags = given.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        let file = self.config.or_else(|| env.get("WINGBEAT_CONFIG").map(PathBuf::from));
+        let flags = given
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)));
+        let file = self
+            .config
+            .or_else(|| env.get("WINGBEAT_CONFIG").map(PathBuf::from));
         Sources {
             flags: flags.collect(),
             env,
@@ -62,7 +70,9 @@ fn main() -> ExitCode {
         Err(why) => return cannot(&why),
     };
     logs::start(&settings.log, settings.log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     match runtime {
         Ok(runtime) => runtime.block_on(run(settings)),
         Err(why) => cannot(&why),
@@ -99,7 +109,10 @@ fn greet(open: &shop::Open, settings: &Settings) {
     let file = settings.data.join("admin-password");
     match &open.admin_password {
         Some(password) if std::io::stdout().is_terminal() => {
-            println!("The admin:            {} / {password}", shop_identity::ADMIN_EMAIL);
+            println!(
+                "The admin:            {} / {password}",
+                shop_identity::ADMIN_EMAIL
+            );
         }
         Some(_) => println!(
             "The admin:            {}, password in {}",

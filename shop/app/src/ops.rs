@@ -26,7 +26,10 @@ impl Readiness {
 /// `/healthz` and `/readyz`, on the public port.
 pub fn health(readiness: Readiness) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { Json(serde_json::json!({"status": "ok"})) }))
+        .route(
+            "/healthz",
+            get(|| async { Json(serde_json::json!({"status": "ok"})) }),
+        )
         .route("/readyz", get(ready))
         .with_state(readiness)
 }
@@ -53,9 +56,7 @@ pub fn record() -> Option<PrometheusHandle> {
         .and_then(|builder| {
             builder.set_buckets_for_metric(Matcher::Suffix("_units".into()), &UNITS)
         })
-        .and_then(|builder| {
-            builder.set_buckets_for_metric(Matcher::Suffix("_size".into()), &UNITS)
-        })
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_size".into()), &UNITS))
         .and_then(PrometheusBuilder::install_recorder)
         .ok()
 }

@@ -131,7 +131,9 @@ impl Sources {
             catalog_cached_for: look.time("catalog_cached_for", 2)?,
             log: look.text("log", "info")?,
             log_format: look.log_format()?,
-            admin_password: look.variable("SHOP_ADMIN_PASSWORD")?.map(|(_, value)| value),
+            admin_password: look
+                .variable("SHOP_ADMIN_PASSWORD")?
+                .map(|(_, value)| value),
         })
     }
 }
@@ -145,7 +147,10 @@ impl Look<'_> {
     /// The value of a key, and where it stands.
     fn find(&self, key: &'static str) -> Result<Option<(String, String)>, Error> {
         if let Some(value) = self.sources.flags.get(key) {
-            return Ok(Some((format!("--{}", key.replace('_', "-")), value.clone())));
+            return Ok(Some((
+                format!("--{}", key.replace('_', "-")),
+                value.clone(),
+            )));
         }
         let variable = format!("WINGBEAT_{}", key.to_ascii_uppercase());
         if let Some(found) = self.variable(&variable)? {
@@ -193,7 +198,7 @@ impl Look<'_> {
 
     fn address(&self, key: &'static str, default: SocketAddr) -> Result<SocketAddr, Error> {
         let expected = "an address such as 127.0.0.1:8080";
-        self.parsed(key, default, expected, |text| address(text))
+        self.parsed(key, default, expected, address)
     }
 
     fn switch(&self, key: &'static str, default: bool) -> Result<bool, Error> {
@@ -275,7 +280,9 @@ mod tests {
 
     fn sources(flags: &[(&'static str, &str)], env: &[(&str, &str)], file: PathBuf) -> Sources {
         let flags = flags.iter().map(|(key, value)| (*key, (*value).into()));
-        let env = env.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+        let env = env
+            .iter()
+            .map(|(key, value)| ((*key).into(), (*value).into()));
         Sources {
             flags: flags.collect(),
             env: env.collect(),
@@ -292,14 +299,23 @@ mod tests {
     #[test]
     fn a_flag_wins_over_the_environment_and_that_over_the_file() {
         let directory = tempfile::tempdir().expect("a directory");
-        let path = file(&directory, "listen = \"127.0.0.1:1\"\nlog = \"debug\"\nops_listen = \"127.0.0.1:3\"");
-        let env = [("WINGBEAT_LISTEN", "127.0.0.1:2"), ("WINGBEAT_OPS_LISTEN", ":4")];
+        let path = file(
+            &directory,
+            "listen = \"127.0.0.1:1\"\nlog = \"debug\"\nops_listen = \"127.0.0.1:3\"",
+        );
+        let env = [
+            ("WINGBEAT_LISTEN", "127.0.0.1:2"),
+            ("WINGBEAT_OPS_LISTEN", ":4"),
+        ];
         let settings = sources(&[("listen", "0.0.0.0:9")], &env, path).settings();
         let settings = settings.expect("they are right");
         assert_eq!(settings.listen.to_string(), "0.0.0.0:9");
         assert_eq!(settings.ops_listen.to_string(), "127.0.0.1:4");
         assert_eq!(settings.log, "debug");
-        assert_eq!(settings.checkout_payment_timeout, Duration::from_secs(86_400));
+        assert_eq!(
+            settings.checkout_payment_timeout,
+            Duration::from_secs(86_400)
+        );
     }
 
     #[test]
@@ -320,12 +336,21 @@ mod tests {
         let path = file(&directory, "");
         let wrong = |flags: &[(&'static str, &str)], env: &[(&str, &str)]| {
             let settings = sources(flags, env, path.clone()).settings();
-            settings.err().map(|why| why.to_string()).unwrap_or_default()
+            settings
+                .err()
+                .map(|why| why.to_string())
+                .unwrap_or_default()
         };
         let flag = wrong(&[("listen", "nowhere")], &[]);
-        assert_eq!(flag, "--listen: \"nowhere\" is not an address such as 127.0.0.1:8080");
+        assert_eq!(
+            flag,
+            "--listen: \"nowhere\" is not an address such as 127.0.0.1:8080"
+        );
         let time = wrong(&[], &[("WINGBEAT_SHIPPING_DISPATCH_AFTER", "soon")]);
-        assert!(time.starts_with("WINGBEAT_SHIPPING_DISPATCH_AFTER: \"soon\""), "{time}");
+        assert!(
+            time.starts_with("WINGBEAT_SHIPPING_DISPATCH_AFTER: \"soon\""),
+            "{time}"
+        );
         let unknown = sources(&[], &[], file(&directory, "lisen = \"x\"")).settings();
         assert!(matches!(unknown, Err(Error::Unknown(..))));
     }

@@ -1,4 +1,8 @@
 //! From settings to a shop that is open, and back to one that is closed with nothing lost.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a real process: its sockets and its clock are the machine's"
+)]
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -87,7 +91,9 @@ pub struct Open {
 /// What is in the way.
 pub async fn start(settings: &Settings) -> Result<Open, Error> {
     let listener = listen(settings.listen).await?;
-    let address = listener.local_addr().map_err(|why| Error::Listen(settings.listen, why))?;
+    let address = listener
+        .local_addr()
+        .map_err(|why| Error::Listen(settings.listen, why))?;
     let metrics = ops::record();
     let ops_listener = match &metrics {
         Some(_) => Some(listen(settings.ops_listen).await?),
@@ -129,7 +135,11 @@ pub async fn start(settings: &Settings) -> Result<Open, Error> {
         end,
         serving: Vec::new(),
     };
-    let routes = shop_gateway::edge(open.api(), open.sessions.clone());
+    let routes = shop_gateway::edge(
+        open.api(),
+        open.sessions.clone(),
+        open.host.ports().runtime.clone(),
+    );
     open.serve(listener, routes, &ended);
     if let (Some(listener), Some(handle)) = (ops_listener, metrics) {
         open.serve(listener, ops::metrics(Arc::clone(&host), handle), &ended);
@@ -137,7 +147,8 @@ pub async fn start(settings: &Settings) -> Result<Open, Error> {
     seed(&host).await?;
     settle(&host).await;
     open.readiness.set(true);
-    open.serving.push(tokio::spawn(retain(Arc::clone(&open.embedded), ended)));
+    open.serving
+        .push(tokio::spawn(retain(Arc::clone(&open.embedded), ended)));
     Ok(open)
 }
 
@@ -153,7 +164,10 @@ async fn in_flight(host: &Host) -> Result<usize> {
     let context = host.service("orders")?;
     let (mut count, mut after) = (0, None);
     loop {
-        let page = context.store.scan(table(Checkout::NAME), after, 1_000).await?;
+        let page = context
+            .store
+            .scan(table(Checkout::NAME), after, 1_000)
+            .await?;
         let Some((last, _)) = page.last() else {
             return Ok(count);
         };
@@ -233,7 +247,10 @@ async fn settle(host: &Host) {
         loop {
             let look = admin::look(host).await.unwrap_or_default();
             let arriving = |of: &&admin::Subscription| {
-                matches!(of.name, "product_listed" | "adjust_stock" | "stock_level_changed")
+                matches!(
+                    of.name,
+                    "product_listed" | "adjust_stock" | "stock_level_changed"
+                )
             };
             let left = look.iter().filter(arriving);
             if left.map(|it| it.waiting + it.in_flight).sum::<u64>() == 0 {
@@ -279,7 +296,10 @@ impl Open {
             .merge(dev::routes(dev));
         let services = host.routes();
         own.fallback_service(services)
-            .layer(middleware::from_fn_with_state(Arc::clone(&self.embedded), intake))
+            .layer(middleware::from_fn_with_state(
+                Arc::clone(&self.embedded),
+                intake,
+            ))
     }
 
     fn serve(&mut self, listener: TcpListener, routes: Router, ended: &watch::Receiver<bool>) {
@@ -287,7 +307,8 @@ impl Open {
         let end = async move {
             drop(ended.changed().await);
         };
-        self.serving.push(tokio::spawn(serve(listener, routes, end)));
+        self.serving
+            .push(tokio::spawn(serve(listener, routes, end)));
     }
 
     /// Closes: open requests are answered, what was begun is finished, nothing is lost.
@@ -306,7 +327,10 @@ impl Open {
 
 /// Nothing new is taken in while it could not be stored.
 async fn intake(State(embedded): State<Arc<Embedded>>, request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let reads = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
     if !reads && request.uri().path().starts_with("/api/") && !embedded.writable() {
         let detail = "the disk is full or fails: nothing new is taken in, nothing is lost";
         return Problem::new(503, "storage_full", detail).into_response();

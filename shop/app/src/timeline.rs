@@ -55,7 +55,10 @@ async fn timeline(
     extract::Path(id): extract::Path<String>,
 ) -> Result<Response, Problem> {
     let order: OrderId = id.parse().map_err(|_| Problem::not_found())?;
-    let row = host.reads("orders")?.row::<OrderRow>(&order.to_string()).await?;
+    let row = host
+        .reads("orders")?
+        .row::<OrderRow>(&order.to_string())
+        .await?;
     let row = row.filter(|row| row.user_id.0 == session.user_id || session.admin);
     row.ok_or_else(Problem::not_found)?;
     let (items, away) = story(&host, CorrelationId(order.0)).await;
@@ -143,7 +146,11 @@ mod tests {
 
     #[test]
     fn causes_in_a_circle_are_shown_all_the_same() {
-        let items = vec![step(1, 1, Some(2)), step(2, 2, Some(1)), step(3, 3, Some(3))];
+        let items = vec![
+            step(1, 1, Some(2)),
+            step(2, 2, Some(1)),
+            step(3, 3, Some(3)),
+        ];
         assert_eq!(names(items).len(), 3);
     }
 }

@@ -25,7 +25,7 @@ struct Arrows {
 const ADAPTER: Arrows = Arrows {
     always: &["wingbeat-core"],
     optional: &[],
-    dev: &[],
+    dev: &["wingbeat"],
 };
 
 const MACROS: Arrows = Arrows {

@@ -70,7 +70,10 @@ async fn page(host: &Host, provider: &str, after: i64) -> Result<Page> {
     };
     let answer = host.ports().http.send(request).await?;
     if answer.status != 200 {
-        return Err(Error::retry("provider_away", "the provider's ledger cannot be read"));
+        return Err(Error::retry(
+            "provider_away",
+            "the provider's ledger cannot be read",
+        ));
     }
     decode(&answer.body)
 }

@@ -36,13 +36,13 @@ pub(super) async fn orders(host: &Host) -> Result<BTreeMap<OrderId, Order>> {
     }
 }
 
-pub(super) async fn check(
-    host: &Host,
-    orders: &BTreeMap<OrderId, Order>,
-) -> Result<[Check; 2]> {
+pub(super) async fn check(host: &Host, orders: &BTreeMap<OrderId, Order>) -> Result<[Check; 2]> {
     let now = host.ports().runtime.now();
     let (alive, ended, waiting) = sagas(host, now).await?;
-    let mut ends = Check::new(4, "every accepted order reaches exactly one terminal state in time");
+    let mut ends = Check::new(
+        4,
+        "every accepted order reaches exactly one terminal state in time",
+    );
     for (id, order) in orders {
         ends.checked += 1;
         let Some(placed) = &order.placed else {
@@ -53,9 +53,15 @@ pub(super) async fn check(
             ends.broken(id, format!("still {:?} after its limit", order.status()));
         }
         if !order.is_ended() && ended.contains(id) {
-            ends.broken(id, format!("its checkout has ended, but it is {:?}", order.status()));
+            ends.broken(
+                id,
+                format!("its checkout has ended, but it is {:?}", order.status()),
+            );
         }
-        let undone = matches!(order.status(), OrderStatus::Completed | OrderStatus::Cancelled);
+        let undone = matches!(
+            order.status(),
+            OrderStatus::Completed | OrderStatus::Cancelled
+        );
         if undone && alive.contains(id) {
             ends.broken(id, "it has ended, but its checkout goes on");
         }

@@ -17,7 +17,10 @@ struct Figures {
 }
 
 pub(super) async fn check(host: &Host) -> Result<Check> {
-    let mut check = Check::new(9, "published = handled + waiting + dead-lettered, per subscription");
+    let mut check = Check::new(
+        9,
+        "published = handled + waiting + dead-lettered, per subscription",
+    );
     let (first, second) = (read(host).await?, read(host).await?);
     for (queue, figures) in second {
         if first.get(&queue) != Some(&figures) {

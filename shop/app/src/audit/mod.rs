@@ -23,8 +23,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use wingbeat::http::{Admin, Problem};
 use wingbeat::Result;
+use wingbeat::http::{Admin, Problem};
 
 use crate::Host;
 
@@ -150,7 +150,10 @@ async fn read(host: &Host, provider: &str) -> Result<Vec<Check>> {
     let mut checks = vec![stock::check(host).await?];
     checks.extend(money::check(host, &orders, &ledger).await?);
     checks.extend(lifecycle::check(host, &orders).await?);
-    checks.push(Check::new(6, "confirmed flash claims ≤ allocation and limit"));
+    checks.push(Check::new(
+        6,
+        "confirmed flash claims ≤ allocation and limit",
+    ));
     checks.extend(people::check(host).await?);
     checks.push(messages::check(host).await?);
     checks.push(views::check(host).await?);

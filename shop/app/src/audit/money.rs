@@ -23,7 +23,10 @@ pub(super) async fn check(
 }
 
 fn charges(orders: &BTreeMap<OrderId, Order>, ledger: &BTreeMap<OrderId, Booked>) -> Check {
-    let mut check = Check::new(2, "at most one capture an order; the net charge is 0 or its total");
+    let mut check = Check::new(
+        2,
+        "at most one capture an order; the net charge is 0 or its total",
+    );
     for (id, booked) in ledger {
         check.checked += 1;
         let Booked {
@@ -35,7 +38,10 @@ fn charges(orders: &BTreeMap<OrderId, Order>, ledger: &BTreeMap<OrderId, Booked>
             check.broken(id, format!("captured {captures} times"));
         }
         if refunded > captured {
-            check.broken(id, format!("{refunded} cents refunded of {captured} captured"));
+            check.broken(
+                id,
+                format!("{refunded} cents refunded of {captured} captured"),
+            );
         }
         let order = orders.get(id).and_then(|order| order.placed.as_ref());
         let Some(placed) = order else {
@@ -51,12 +57,18 @@ fn charges(orders: &BTreeMap<OrderId, Order>, ledger: &BTreeMap<OrderId, Booked>
 }
 
 fn delivered(orders: &BTreeMap<OrderId, Order>, ledger: &BTreeMap<OrderId, Booked>) -> Check {
-    let mut check = Check::new(3, "captured ⇔ completed, or paid and in flight, or refunded");
+    let mut check = Check::new(
+        3,
+        "captured ⇔ completed, or paid and in flight, or refunded",
+    );
     for (id, order) in orders {
         check.checked += 1;
         let booked = ledger.get(id).copied().unwrap_or_default();
         let kept = booked.captured > booked.refunded;
-        let free = order.placed.as_ref().is_some_and(|it| it.total.amount_minor == 0);
+        let free = order
+            .placed
+            .as_ref()
+            .is_some_and(|it| it.total.amount_minor == 0);
         match order.status() {
             OrderStatus::Paid | OrderStatus::Shipped | OrderStatus::Completed
                 if booked.captures == 0 && !free =>

@@ -22,7 +22,10 @@ pub(super) async fn check(host: &Host) -> Result<[Check; 2]> {
 }
 
 async fn welcomed(host: &Host) -> Result<Check> {
-    let mut check = Check::new(7, "registered users = carts = welcome promos = welcome mails");
+    let mut check = Check::new(
+        7,
+        "registered users = carts = welcome promos = welcome mails",
+    );
     let registered = shop_identity::audit::registered(&host.reads("identity")?).await?;
     // Read after the users: what is missing for one of them was not there, or is on its way.
     if is_on_the_way(host).await? {
@@ -47,7 +50,10 @@ async fn welcomed(host: &Host) -> Result<Check> {
         }
     }
     let known = shop_identity::audit::registered(&host.reads("identity")?).await?;
-    let others = promos.keys().chain(&mails).filter(|user| !known.contains(user));
+    let others = promos
+        .keys()
+        .chain(&mails)
+        .filter(|user| !known.contains(user));
     for stranger in others {
         check.broken(stranger, "welcomed, but never registered");
     }

@@ -6,7 +6,10 @@ use super::Check;
 use crate::Host;
 
 pub(super) async fn check(host: &Host) -> Result<Check> {
-    let mut check = Check::new(1, "0 ≤ reserved ≤ on hand; reservations and ledger add up to them");
+    let mut check = Check::new(
+        1,
+        "0 ≤ reserved ≤ on hand; reservations and ledger add up to them",
+    );
     for (sku, figures) in shop_inventory::audit::stock(&host.reads("inventory")?).await? {
         check.checked += 1;
         if let Some(violation) = figures.violation() {

@@ -73,9 +73,13 @@ async fn products(host: &Host, check: &mut Check) -> Result<()> {
                 let Some((version, retired, name, price)) = copy else {
                     continue;
                 };
-                let same = (retired, &name, price) == (listing.retired, &listing.name, listing.price);
+                let same =
+                    (retired, &name, price) == (listing.retired, &listing.name, listing.price);
                 if version == listing.version && !same {
-                    check.broken(&id, format!("{who} knows another product at version {version}"));
+                    check.broken(
+                        &id,
+                        format!("{who} knows another product at version {version}"),
+                    );
                 }
             }
         }
@@ -102,7 +106,10 @@ async fn carts(host: &Host, check: &mut Check) -> Result<()> {
         check.checked += 1;
         let Cart { version, lines } = &cart;
         if copy.version == *version && copy.lines != *lines {
-            check.broken(&id, format!("orders knows another cart at version {version}"));
+            check.broken(
+                &id,
+                format!("orders knows another cart at version {version}"),
+            );
         }
     }
     Ok(())

@@ -31,13 +31,16 @@ pub(crate) struct World {
     routes: Router,
 }
 
-pub(crate) fn app() -> App {
+fn app(sessions: &Sessions) -> App {
     let payments = shop_payments::Config {
         provider: shop_payments::config::ProviderUrl("http://bank".into()),
         target: TargetPolicy::default(),
     };
     App::new()
-        .service(shop_orders::service(&shop_orders::Config::default()))
+        .service(shop_orders::service(
+            &shop_orders::Config::default(),
+            sessions.clone(),
+        ))
         .service(shop_inventory::service(&shop_inventory::Config::default()))
         .service(shop_promotions::service(&shop_promotions::Config::default()))
         .service(shop_payments::service(&payments))
@@ -55,8 +58,8 @@ impl World {
             cache: model.cache.clone(),
             http: bank.clone(),
         };
-        let running = app().start(ports).await.expect("starts");
         let sessions = Sessions::new(model.cache.clone(), simulation.runtime());
+        let running = app(&sessions).start(ports).await.expect("starts");
         let routes = running.routes().layer(axum::middleware::from_fn_with_state(
             sessions.clone(),
             identify,

@@ -27,7 +27,7 @@ impl Product {
     /// As the catalogue tells it; `None` when that is older than what is known.
     #[must_use]
     pub fn listed(known: Option<&Self>, event: ProductListed) -> Option<Self> {
-        is_newer(known, event.version).then(|| Self {
+        is_newer(known, event.version).then_some(Self {
             name: event.name,
             price: event.price,
             retired: false,

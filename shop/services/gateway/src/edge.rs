@@ -5,14 +5,18 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use tower::ServiceExt as _;
+use tracing::Instrument as _;
+use wingbeat::RuntimeExt as _;
 use wingbeat::http::session::{SessionState, Sessions, identify};
 use wingbeat::http::{BODY_MAX, Problem};
+use wingbeat::runtime::SharedRuntime;
 
 use crate::storefront;
 
@@ -31,12 +35,12 @@ const PROGRAMS: [&str; 7] = [
 ];
 
 /// Puts the services' routes and the storefront behind one set of rules.
-pub fn edge(api: Router, sessions: Sessions) -> Router {
+pub fn edge(api: Router, sessions: Sessions, runtime: SharedRuntime) -> Router {
     let api = api
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(private))
         .layer(middleware::from_fn_with_state(sessions, identify))
-        .layer(middleware::from_fn(problems));
+        .layer(middleware::from_fn_with_state(runtime, problems));
     let pages = storefront::routes(api.clone()).fallback(storefront::not_found);
     Router::new()
         .fallback(move |request: Request| {
@@ -57,15 +61,53 @@ pub fn edge(api: Router, sessions: Sessions) -> Router {
 
 /// Panics, silence and the router's bare refusals become problems, and each problem tells the id to
 /// look for in the logs.
-async fn problems(request: Request, next: Next) -> Response {
+async fn problems(State(runtime): State<SharedRuntime>, request: Request, next: Next) -> Response {
+    let trace = trace_id(request.headers(), &runtime);
+    let span = tracing::info_span!("request", trace_id = trace, path = request.uri().path());
+    let response = answer(&runtime, request, next).instrument(span).await;
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind == "application/problem+json") {
+        return traced(response, &trace).await;
+    }
+    response
+}
+
+/// The trace that the caller is part of (W3C Trace Context), or a new one.
+fn trace_id(headers: &HeaderMap, runtime: &SharedRuntime) -> String {
+    let parent = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok());
+    let id = parent.and_then(|parent| parent.split('-').nth(1));
+    let is_id = |id: &&str| {
+        id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) && id.bytes().any(|b| b != b'0')
+    };
+    match id.filter(is_id) {
+        Some(id) => id.to_ascii_lowercase(),
+        None => format!("{:016x}{:016x}", runtime.random(), runtime.random() | 1),
+    }
+}
+
+/// A problem with its trace.
+async fn traced(response: Response, trace: &str) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) = axum::body::to_bytes(body, BODY_MAX).await else {
+        return Problem::new(500, "internal", "something went wrong on our side").into_response();
+    };
+    let told = format!(r#""trace_id":"{trace}""#);
+    let text = String::from_utf8_lossy(&bytes).replacen(r#""trace_id":"""#, &told, 1);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(text))
+}
+
+async fn answer(runtime: &SharedRuntime, request: Request, next: Next) -> Response {
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let response = match tokio::time::timeout(ANSWER_WITHIN, answered).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(_)) => {
+    let response = match runtime.timeout(ANSWER_WITHIN, answered).await {
+        Some(Ok(response)) => response,
+        Some(Err(_)) => {
             tracing::error!("a route panicked");
             Problem::new(500, "internal", "something went wrong on our side").into_response()
         }
-        Err(_) => Problem::new(503, "too_slow", "no answer came in time").into_response(),
+        None => Problem::new(503, "too_slow", "no answer came in time").into_response(),
     };
     if response.headers().contains_key(header::CONTENT_TYPE) {
         return response;
@@ -81,7 +123,9 @@ async fn problems(request: Request, next: Next) -> Response {
         _ => return response,
     };
     let allow = response.headers().get(header::ALLOW);
-    let allow = allow.and_then(|allow| allow.to_str().ok()).map(str::to_owned);
+    let allow = allow
+        .and_then(|allow| allow.to_str().ok())
+        .map(str::to_owned);
     Problem { allow, ..problem }.into_response()
 }
 

@@ -8,8 +8,8 @@ use wingbeat::http::{Caller, Path, Problem, Query, Reply, accepted, ok};
 use wingbeat::store::{Position, Select};
 use wingbeat::{Effects, Name, Reads, Repo, Scope};
 
-use crate::checkout::CancelCheckout;
 use crate::domain::Order;
+use crate::messages::CancelCheckout;
 use crate::views::{BY_USER, OrderRow};
 
 #[derive(Serialize)]

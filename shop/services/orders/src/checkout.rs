@@ -4,8 +4,6 @@
 //! A compensation is asked of everybody who may have been asked to act; whoever has not acted yet
 //! leaves a tombstone and refuses the late command.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use shop_contracts::inventory::{
     CommitStock, ReleaseStock, ReserveStock, StockCommitRefused, StockCommitted, StockRejected,
@@ -26,92 +24,14 @@ use shop_contracts::shipping::{
     ShipmentDispatched,
 };
 use shop_contracts::{Lines, Money, OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::{Command, Event, Late, Saga, SagaEffects, SagaInput};
+use wingbeat::{Late, Saga, SagaEffects, SagaInput};
 
+use crate::config::Deadlines;
 use crate::domain::{Change, Order, OrderCommand};
 use crate::feed::{Feed, FeedRow};
-
-/// The checkout's deadlines. They travel with the start, so that an order keeps the ones it began with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deadlines {
-    /// An unanswered command is sent again after so long.
-    pub resend_after: Duration,
-    /// An authorization unanswered for so long sets `payment_delayed`.
-    pub delayed_after: Duration,
-    /// The longest wait for an authorization.
-    pub payment_timeout: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            resend_after: Duration::from_secs(10),
-            delayed_after: Duration::from_secs(10),
-            payment_timeout: Duration::from_secs(24 * 3600),
-        }
-    }
-}
-
-/// Begins the checkout of an accepted order. Private to this service: it carries the payment token.
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
-#[command(name = "orders.start_checkout", version = 1, key = order_id)]
-pub struct StartCheckout {
-    /// The order.
-    pub order_id: OrderId,
-    /// Its owner.
-    pub user_id: UserId,
-    /// What to hold.
-    pub lines: Lines,
-    /// What to pay.
-    pub total: Money,
-    /// The promo to use.
-    pub promo_code: Option<String>,
-    /// The card, as the provider knows it.
-    pub token: String,
-    /// How long to wait for what.
-    #[serde(default)]
-    pub deadlines: Deadlines,
-}
-
-/// The customer calls the order off. Private to this service.
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
-#[command(name = "orders.cancel_checkout", version = 1, key = order_id)]
-pub struct CancelCheckout {
-    /// The order.
-    pub order_id: OrderId,
-}
-
-/// A cancel came too late: the order was dispatched first. For the timeline.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
-#[event(name = "orders.cancel_refused", version = 1, key = order_id)]
-pub struct CancelRefused {
-    /// The order.
-    pub order_id: OrderId,
-}
-
-/// The step was not answered in time: ask again.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
-#[event(name = "orders.resend_due", version = 1, key = order_id)]
-pub struct ResendDue {
-    /// The order.
-    pub order_id: OrderId,
-}
-
-/// The payment is taking long.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
-#[event(name = "orders.payment_slow", version = 1, key = order_id)]
-pub struct PaymentSlow {
-    /// The order.
-    pub order_id: OrderId,
-}
-
-/// The payment was never answered.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
-#[event(name = "orders.payment_expired", version = 1, key = order_id)]
-pub struct PaymentExpired {
-    /// The order.
-    pub order_id: OrderId,
-}
+use crate::messages::{
+    CancelCheckout, CancelRefused, PaymentExpired, PaymentSlow, ResendDue, StartCheckout,
+};
 
 /// All that the checkout reacts to.
 #[derive(SagaInput)]

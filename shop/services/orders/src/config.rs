@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::checkout::Deadlines;
+use serde::{Deserialize, Serialize};
 
 /// Deadlines and limits.
 #[derive(Clone, Debug)]
@@ -18,6 +18,27 @@ impl Default for Config {
         Self {
             deadlines: Deadlines::default(),
             cart_wait: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The checkout's deadlines. They travel with the start, so that an order keeps the ones it began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadlines {
+    /// An unanswered command is sent again after so long.
+    pub resend_after: Duration,
+    /// An authorization unanswered for so long sets `payment_delayed`.
+    pub delayed_after: Duration,
+    /// The longest wait for an authorization.
+    pub payment_timeout: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            resend_after: Duration::from_secs(10),
+            delayed_after: Duration::from_secs(10),
+            payment_timeout: Duration::from_secs(24 * 3600),
         }
     }
 }

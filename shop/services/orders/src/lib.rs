@@ -6,6 +6,7 @@ pub mod config;
 pub mod domain;
 pub mod feed;
 pub mod handlers;
+pub mod messages;
 pub mod placing;
 pub mod stream;
 pub mod views;

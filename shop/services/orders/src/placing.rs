@@ -11,11 +11,11 @@ use wingbeat::http::{Caller, FieldError, IdempotencyKey, Json, Problem, Reply, a
 use wingbeat::scope::ServiceContext;
 use wingbeat::{Effects, Extract, Reads, Repo, Result, RuntimeExt as _, Scope, Table};
 
-use crate::{Config, State};
-use crate::checkout::StartCheckout;
 use crate::domain::{Order, OrderCommand, Placed};
 use crate::feed::{Feed, FeedRow};
+use crate::messages::StartCheckout;
 use crate::views::{CartCopy, ProductCopy, PromoCopy};
+use crate::{Config, State};
 
 /// Distinct SKUs in an order.
 const LINES_MAX: usize = 50;

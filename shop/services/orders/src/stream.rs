@@ -66,7 +66,9 @@ pub async fn stream(
 
 async fn newest(reads: &Reads, user: UserId) -> Result<u64> {
     let feed = reads.entity::<Feed>(&user).await?;
-    Ok(feed.and_then(|feed| feed.newest).map_or(0, |row| row.version))
+    Ok(feed
+        .and_then(|feed| feed.newest)
+        .map_or(0, |row| row.version))
 }
 
 struct Follower {
@@ -146,6 +148,8 @@ fn event(change: &FeedRow) -> Option<Event> {
         payment_delayed: change.payment_delayed,
         updated_at: change.updated_at,
     };
-    let event = Event::default().event("order").id(change.version.to_string());
+    let event = Event::default()
+        .event("order")
+        .id(change.version.to_string());
     event.json_data(data).ok()
 }
