@@ -5,9 +5,11 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use shop::settings::Sources;
 use shop::{Settings, logs};
+use shop_client::audit::{self, AuditArgs};
+use shop_client::traffic::{self, TrafficArgs};
 
 /// The exit code of a shop that cannot open.
 const CANNOT: u8 = 2;
@@ -34,6 +36,15 @@ struct Cli {
     /// Settings; `./wingbeat.toml` if there is one [env: WINGBEAT_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(subcommand)]
+    tool: Option<Tool>,
+}
+
+/// Tools for a shop that runs.
+#[derive(Subcommand)]
+enum Tool {
+    Traffic(TrafficArgs),
+    Audit(AuditArgs),
 }
 
 impl Cli {
@@ -65,16 +76,18 @@ impl Cli {
 }
 
 fn main() -> ExitCode {
-    let settings = match Cli::parse().sources().settings() {
-        Ok(settings) => settings,
-        Err(why) => return cannot(&why),
-    };
-    logs::start(&settings.log, settings.log_format);
+    let mut cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(run(settings)),
+        Ok(runtime) => runtime.block_on(async {
+            match cli.tool.take() {
+                Some(Tool::Traffic(args)) => traffic::run(args).await,
+                Some(Tool::Audit(args)) => audit::run(args).await,
+                None => run(cli.sources()).await,
+            }
+        }),
         Err(why) => cannot(&why),
     }
 }
@@ -84,7 +97,12 @@ fn cannot(why: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(CANNOT)
 }
 
-async fn run(settings: Settings) -> ExitCode {
+async fn run(sources: Sources) -> ExitCode {
+    let settings = match sources.settings() {
+        Ok(settings) => settings,
+        Err(why) => return cannot(&why),
+    };
+    logs::start(&settings.log, settings.log_format);
     let ended = match Signals::listen() {
         Ok(signals) => signals,
         Err(why) => return cannot(&why),

@@ -127,7 +127,7 @@ fn may(package: &Package) -> Option<May> {
         ("crates", "wingbeat-test" | "wingbeat-console" | "wingbeat-cli") => May::Only(AROUND),
         ("shop", "contracts") => May::Only(CONTRACTS),
         ("shop", "services") => May::Only(SERVICE),
-        ("shop", "provider") | ("xtask", _) => May::Nothing,
+        ("shop", "provider" | "client") | ("xtask", _) => May::Nothing,
         ("shop", "app" | "e2e") | ("benches", _) => May::Anything,
         ("examples", _) => May::Framework,
         _ => return None,

@@ -20,8 +20,13 @@ use wingbeat::{Reads, Result};
 use crate::State;
 use crate::feed::{Feed, FeedRow};
 
-/// The pause between looks at the feed. A look without news costs a read of one record from memory.
-const LOOK: Duration = Duration::from_millis(100);
+/// The pause between looks at the feed while orders are on their way. A look without news costs a read
+/// of one record from memory.
+const LOOK: Duration = Duration::from_millis(25);
+/// The pause when nothing has happened for a while.
+const LOOK_IDLE: Duration = Duration::from_millis(200);
+/// So long after the last change nothing is on its way.
+const IDLE_AFTER: Duration = Duration::from_secs(10);
 /// The pause between looks whether the session has ended.
 const SESSION_LOOK: Duration = Duration::from_secs(1);
 /// Silence after which a comment keeps the connection open.
@@ -55,6 +60,7 @@ pub async fn stream(
         waiting: VecDeque::new(),
         silent: Duration::ZERO,
         unchecked: Duration::ZERO,
+        quiet: Duration::ZERO,
         greeted: false,
     };
     let events = stream::unfold(follower, |mut follower| async move {
@@ -81,6 +87,8 @@ struct Follower {
     waiting: VecDeque<FeedRow>,
     silent: Duration,
     unchecked: Duration,
+    /// Since the last change.
+    quiet: Duration,
     greeted: bool,
 }
 
@@ -95,6 +103,7 @@ impl Follower {
         loop {
             if let Some(change) = self.waiting.pop_front() {
                 self.silent = Duration::ZERO;
+                self.quiet = Duration::ZERO;
                 self.after = change.version;
                 return event(&change);
             }
@@ -112,9 +121,15 @@ impl Follower {
                 self.silent = Duration::ZERO;
                 return Some(Event::default().comment("ping"));
             }
-            self.reads.service().runtime.sleep(LOOK).await;
-            self.silent += LOOK;
-            self.unchecked += LOOK;
+            let pause = if self.quiet < IDLE_AFTER {
+                LOOK
+            } else {
+                LOOK_IDLE
+            };
+            self.reads.service().runtime.sleep(pause).await;
+            self.quiet += pause;
+            self.silent += pause;
+            self.unchecked += pause;
         }
     }
 

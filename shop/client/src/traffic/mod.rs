@@ -1,0 +1,76 @@
+//! `shop traffic`: simulated shoppers on an open loop. Orders are sent when they are due, whatever
+//! became of the ones before; times count from when they were due.
+
+mod flow;
+mod report;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+pub use flow::{Plan, drive};
+pub use report::{Percentiles, Report};
+
+use crate::Shop;
+
+/// Sends simulated shoppers to a running shop, and counts what became of every order.
+#[derive(Args, Clone, Debug)]
+pub struct TrafficArgs {
+    /// Where the shop is.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Orders a second.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// For how long.
+    #[arg(long = "for", default_value = "30s", value_parser = time)]
+    pub duration: Duration,
+    /// One JSON object, last on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `500ms`, `30s`, `2m`.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time such as 500ms, 30s or 2m".to_owned();
+    let time: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(time).map_err(|_| wrong())
+}
+
+/// Runs `shop traffic`.
+pub async fn run(args: TrafficArgs) -> ExitCode {
+    let plan = Plan {
+        rate: args.rate,
+        duration: args.duration,
+        ..Plan::default()
+    };
+    let bar = bar(plan.orders());
+    let report = match Shop::at(&args.url) {
+        Ok(shop) => drive(&shop, &plan, &bar).await,
+        Err(why) => Err(why),
+    };
+    bar.finish_and_clear();
+    match report {
+        Ok(report) => {
+            if args.json {
+                println!("{}", report.json());
+            } else {
+                println!("{report}");
+            }
+            ExitCode::from(u8::from(!report.is_clean()))
+        }
+        Err(why) => {
+            eprintln!("shop traffic: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// On stderr, and only on a terminal.
+fn bar(orders: u64) -> ProgressBar {
+    let style = "{elapsed_precise} {wide_bar} {pos}/{len} answered, {msg}";
+    let style = ProgressStyle::with_template(style);
+    ProgressBar::new(orders).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
