@@ -10,6 +10,8 @@ use wingbeat::{Error, Result, decode, outgoing};
 
 use crate::Host;
 
+/// Entries asked for at once: below what one answer may hold.
+const ENTRIES_MAX: u32 = 2_000;
 /// How long one page may take.
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -63,7 +65,7 @@ pub(super) async fn read(host: &Host, provider: &str) -> Result<BTreeMap<OrderId
 async fn page(host: &Host, provider: &str, after: i64) -> Result<Page> {
     let request = outgoing::Request {
         method: "GET",
-        url: format!("{provider}/v1/ledger?after={after}"),
+        url: format!("{provider}/v1/ledger?after={after}&limit={ENTRIES_MAX}"),
         headers: Vec::new(),
         body: Bytes::new(),
         timeout: WITHIN,

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn event(name: &'static str, id: &'static str, data: &'static str) -> Event {
-        let [name, id, data] = [name, id, data].map(Bytes::from_static);
+        let [name, id, data] = [name, id, data].map(|text: &'static str| Bytes::from(text));
         Event { name, id, data }
     }
 
