@@ -1,0 +1,140 @@
+//! A `shop` process: started on free ports, waited for, asked to end or killed.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use shop_client::http::Call;
+use shop_client::{Shop, audit};
+
+/// How long a shop may take until it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// The pause between looks.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The folder that cargo builds into.
+pub(crate) fn target() -> PathBuf {
+    let this = std::env::current_exe().unwrap(); // target/<profile>/deps/<test>
+    this.ancestors().nth(3).unwrap().to_owned()
+}
+
+/// The binary that users get.
+pub(crate) fn binary() -> PathBuf {
+    let path = target().join("release/shop");
+    assert!(
+        path.exists(),
+        "{} is missing: cargo build --release",
+        path.display()
+    );
+    path
+}
+
+/// A port that is free now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A place for a shop: its data and its ports, for one process after the other.
+pub(crate) struct Place {
+    pub(crate) data: PathBuf,
+    port: u16,
+    ops_port: u16,
+    binary: PathBuf,
+    env: Vec<(&'static str, String)>,
+}
+
+impl Place {
+    #[allow(dead_code, reason = "for the tests of starting and stopping")]
+    pub(crate) fn new(data: &Path) -> Self {
+        Self::of(data, binary())
+    }
+
+    /// A place for another binary.
+    pub(crate) fn of(data: &Path, binary: PathBuf) -> Self {
+        Self {
+            data: data.to_owned(),
+            port: free_port(),
+            ops_port: free_port(),
+            binary,
+            env: vec![("WINGBEAT_RATE_LIMITS", "off".into())],
+        }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.env.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn shop(&self) -> Shop {
+        Shop::at(&self.url()).unwrap()
+    }
+
+    /// The program, not yet started.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        let ops = format!("127.0.0.1:{}", self.ops_port);
+        command
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--ops-listen", &ops, "--log", "error"])
+            .arg("--data")
+            .arg(&self.data)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        command
+    }
+
+    /// Starts a shop and waits until it is ready.
+    pub(crate) async fn start(&self) -> Running {
+        let mut running = Running(self.command().spawn().unwrap());
+        let (shop, until) = (self.shop(), Instant::now() + READY_WITHIN);
+        loop {
+            let ready = shop.ask(&Call::get("/readyz")).await;
+            if ready.is_ok_and(|answer| answer.status == 200) {
+                return running;
+            }
+            let ended = running.0.try_wait().unwrap();
+            assert!(ended.is_none(), "the shop ended: {ended:?}");
+            assert!(Instant::now() < until, "not ready within {READY_WITHIN:?}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The admin's password.
+    pub(crate) fn password(&self) -> String {
+        audit::admin_password(&self.data).unwrap()
+    }
+}
+
+/// A running shop; dropped, it is killed.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// As `kill -9` does.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// As a service manager does.
+    #[allow(dead_code, reason = "for the tests of starting and stopping")]
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let id = self.0.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(told.success());
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
