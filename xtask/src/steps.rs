@@ -4,7 +4,10 @@
 //! two cores are through in an hour.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
+
+use anyhow::Context as _;
 
 use crate::tally::Tally;
 use crate::workspace::{Package, Workspace};
@@ -12,6 +15,12 @@ use crate::{deny, install, process, tidy};
 
 /// The package whose tests need the optimized `shop` binary.
 const END_TO_END: &str = "shop-e2e";
+
+/// The program that users get.
+const SHOP: &str = "shop";
+
+/// The features by which it breaks a promise, each caught by a test of [`END_TO_END`].
+const CONTROLS: [&str; 2] = ["sabotage-ack-before-commit", "sabotage-no-operation-key"];
 
 /// How long an example may take; it shows one idea and ends by itself.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
@@ -128,6 +137,9 @@ fn docs(_: &Workspace) -> anyhow::Result<Outcome> {
 }
 
 fn release(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    if workspace.package(END_TO_END).is_some() {
+        sabotaged(workspace)?;
+    }
     process::run(&mut process::cargo(&["build", "--release"]))?;
     tidy::sabotage::refuse_in_binary(workspace)?;
     if workspace.package(END_TO_END).is_none() {
@@ -141,6 +153,28 @@ fn release(workspace: &Workspace) -> anyhow::Result<Outcome> {
         tally,
         ..Outcome::default()
     })
+}
+
+/// Builds the shop once for each promise that it can be made to break, for the negative controls. They
+/// share the dependencies of the real one, which is built last.
+fn sabotaged(workspace: &Workspace) -> anyhow::Result<()> {
+    let built = workspace.release_binary(SHOP);
+    let folder = built
+        .parent()
+        .and_then(Path::parent)
+        .context("a target folder")?;
+    let folder = folder.join("sabotaged");
+    fs::create_dir_all(&folder)?;
+    for feature in CONTROLS {
+        process::run(&mut process::cargo(&[
+            "build",
+            "--release",
+            "--features",
+            feature,
+        ]))?;
+        fs::copy(&built, folder.join(feature))?;
+    }
+    Ok(())
 }
 
 /// Builds all examples at once, because alone each would want its own features of the same
