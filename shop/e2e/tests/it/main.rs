@@ -10,4 +10,6 @@
 
 mod controls;
 mod kill;
+mod outage;
 mod process;
+mod start;

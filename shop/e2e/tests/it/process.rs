@@ -46,7 +46,6 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    #[allow(dead_code, reason = "for the tests of starting and stopping")]
     pub(crate) fn new(data: &Path) -> Self {
         Self::of(data, binary())
     }
@@ -123,7 +122,6 @@ impl Running {
     }
 
     /// As a service manager does.
-    #[allow(dead_code, reason = "for the tests of starting and stopping")]
     pub(crate) fn terminate(mut self) -> ExitStatus {
         let id = self.0.id().to_string();
         let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
