@@ -27,8 +27,9 @@ pub(super) struct Lane {
 
 /// The connection's own state machine.
 struct Wire {
-    connection: Connection<TokioIo<TcpStream>, Full<Bytes>>,
-    ended: bool,
+    /// `None` once it has ended. It is dropped then, and with it a request that it never looked at: that
+    /// is how the request learns of the end.
+    connection: Option<Connection<TokioIo<TcpStream>, Full<Bytes>>>,
 }
 
 impl Lane {
@@ -48,8 +49,7 @@ impl Lane {
         Ok(Self {
             sender,
             wire: Wire {
-                connection,
-                ended: false,
+                connection: Some(connection),
             },
         })
     }
@@ -95,7 +95,7 @@ impl Lane {
 
     /// Whether another request can go this way, as far as one can see from here.
     pub(super) fn is_open(&self) -> bool {
-        !self.wire.ended && !self.sender.is_closed()
+        self.wire.connection.is_some() && !self.sender.is_closed()
     }
 }
 
@@ -116,7 +116,11 @@ impl Wire {
 
     fn turn(&mut self, context: &mut Context<'_>) {
         // How it ended is told to the work, which waits for an answer.
-        self.ended = self.ended || Pin::new(&mut self.connection).poll(context).is_ready();
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(context).is_ready()
+        {
+            self.connection = None;
+        }
     }
 }
 
