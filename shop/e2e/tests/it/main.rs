@@ -8,8 +8,10 @@
     reason = "a test ends where something is missing, and lives by the real clock"
 )]
 
+mod browser;
 mod controls;
 mod kill;
 mod outage;
 mod process;
 mod start;
+mod storefront;

@@ -1,0 +1,159 @@
+//! The storefront in a real browser, over the real shop.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::browser::Browser;
+use crate::process::{Place, Running};
+
+/// From Buy to delivered: dispatch after two seconds, delivery two seconds later.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(15);
+/// How long a stalled payment takes to be told.
+const STALLED_WITHIN: Duration = Duration::from_secs(15);
+
+struct Scene {
+    browser: Browser,
+    url: String,
+    _running: Running,
+    _data: tempfile::TempDir,
+}
+
+async fn scene(width: u32, height: u32) -> Scene {
+    let data = tempfile::tempdir().unwrap();
+    let place = Place::new(data.path()).with("WINGBEAT_CHECKOUT_DELAYED_AFTER", "1s");
+    let running = place.start().await;
+    let browser = Browser::open(width, height).await;
+    browser.go(&place.url()).await;
+    Scene {
+        browser,
+        url: place.url(),
+        _running: running,
+        _data: data,
+    }
+}
+
+impl Scene {
+    /// A guest with something in the cart, at the cart.
+    async fn shop(&self) {
+        self.browser.click(".hero [data-guest], [data-guest]").await;
+        self.browser.see("[data-me-name]:not(:empty)").await;
+        self.browser.click("[data-add='WB-BELL-01'] button").await;
+        self.browser.see("[data-cart-lines] *").await;
+        self.browser.go(&format!("{}/cart", self.url)).await;
+    }
+
+    /// Fills the form as a person does who has never been here, and buys.
+    async fn buy(&self, card: &str) {
+        self.browser.see("[data-cart-some]:not([hidden])").await;
+        for (field, text) in [
+            ("line1", "1 Nowhere Lane"),
+            ("postal_code", "00000"),
+            ("city", "Erewhon"),
+        ] {
+            self.browser.fill(&format!("#{field}"), text).await;
+        }
+        self.browser
+            .click(&format!("label:has(input[value={card}])"))
+            .await;
+        self.browser.click("[data-buy]").await;
+        self.browser.see("[data-order]").await;
+    }
+
+    async fn step_is(&self, step: &str, state: &str, within: Duration) {
+        let script =
+            format!("document.querySelector('[data-step={step}]')?.dataset.state === '{state}'");
+        self.browser.until(&script, within).await;
+    }
+
+    async fn complains_of_nothing(&self) {
+        assert_eq!(self.browser.complaints().await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_guest_buys_with_one_click_and_sees_why() {
+    let scene = scene(1280, 1000).await;
+    scene.browser.see("[data-add]").await;
+    scene.browser.shot("1-home").await;
+    scene.shop().await;
+    scene.browser.see("[data-buy]").await;
+    scene.browser.shot("2-cart").await;
+    scene.buy("tok_ok").await;
+    scene.step_is("paid", "done", DELIVERED_WITHIN).await;
+    scene.browser.shot("3-order").await;
+    scene.step_is("completed", "done", DELIVERED_WITHIN).await;
+    scene.browser.click("[data-why]").await;
+    for service in ["orders", "inventory", "payments", "shipping"] {
+        scene
+            .browser
+            .see(&format!(".cause[data-service={service}]"))
+            .await;
+    }
+    scene.browser.shot("4-why").await;
+    scene.complains_of_nothing().await;
+}
+
+#[tokio::test]
+async fn a_bank_that_is_down_stalls_the_payment_until_it_is_back() {
+    let scene = scene(1280, 1000).await;
+    scene.shop().await;
+    scene.browser.click("[data-fault=outage]").await;
+    scene
+        .browser
+        .until(
+            "document.querySelector('[data-fault-state]').textContent !== ''",
+            DELIVERED_WITHIN,
+        )
+        .await;
+    scene.buy("tok_ok").await;
+    scene
+        .step_is("payment_authorized", "waiting", STALLED_WITHIN)
+        .await;
+    scene.browser.shot("5-stalled").await;
+    scene.browser.click("[data-fault=heal]").await;
+    scene
+        .step_is("completed", "done", Duration::from_secs(40))
+        .await;
+    scene.complains_of_nothing().await;
+}
+
+#[tokio::test]
+async fn a_declined_card_and_a_cancelled_order_say_so() {
+    let scene = scene(1280, 1000).await;
+    scene.shop().await;
+    scene.buy("tok_declined").await;
+    scene
+        .browser
+        .see("[data-order][data-status=rejected][data-reason=payment_declined]")
+        .await;
+    scene.browser.shot("6-declined").await;
+    scene.browser.go(&scene.url).await;
+    scene.browser.click("[data-add='WB-BELL-01'] button").await;
+    scene.browser.go(&format!("{}/cart", scene.url)).await;
+    scene.browser.see("[data-buy]").await;
+    scene.buy("tok_slow").await;
+    scene.browser.click("[data-cancel]").await;
+    scene
+        .browser
+        .see("[data-order][data-status=cancelled]")
+        .await;
+    scene.complains_of_nothing().await;
+}
+
+#[tokio::test]
+async fn a_phone_shows_everything_without_scrolling_sideways() {
+    let scene = scene(390, 844).await;
+    scene.browser.see("[data-add]").await;
+    scene.browser.shot("7-phone").await;
+    scene.shop().await;
+    for path in ["/", "/cart", "/orders", "/account"] {
+        scene.browser.go(&format!("{}{path}", scene.url)).await;
+        let wide = "return [document.documentElement.scrollWidth, window.innerWidth]";
+        let Value::Array(sizes) = scene.browser.page.execute(wide, vec![]).await.unwrap() else {
+            panic!("two sizes");
+        };
+        assert!(sizes[0].as_u64() <= sizes[1].as_u64(), "{path}: {sizes:?}");
+    }
+    scene.browser.shot("8-phone-account").await;
+}
