@@ -128,6 +128,14 @@ impl Host {
         futures_util::future::join_all(running.iter().map(|running| running.drain())).await;
     }
 
+    /// Ends all tasks: the last thing, after [`Self::drain`].
+    pub async fn stop(&self) {
+        for live in self.cells.values().filter_map(Cell::live) {
+            live.running.abandon();
+            live.tasks.kill().await;
+        }
+    }
+
     /// The services' routes, of whatever runs when a request comes.
     pub fn routes(self: &Arc<Self>) -> Router {
         let host = Arc::clone(self);

@@ -322,6 +322,7 @@ impl Open {
         if drained.is_err() {
             tracing::warn!("some work was not finished in time; the next start goes on with it");
         }
+        self.host.stop().await;
     }
 }
 

@@ -2,4 +2,5 @@
 
 mod bank;
 mod checkout;
+mod real;
 mod world;

@@ -13,6 +13,9 @@ use crate::process::{free_port, target};
 /// How long something awaited on a page may take.
 const SOON: Duration = Duration::from_secs(15);
 
+/// No window is narrower than this; a phone is emulated.
+const NARROW: u32 = 500;
+
 /// A browser with one window; dropped, it ends.
 pub(crate) struct Browser {
     pub(crate) page: Client,
@@ -44,14 +47,19 @@ impl Browser {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let driver = driver.spawn().unwrap();
+        let mut chrome = json!({
+            "binary": program("chromium"),
+            "args": [
+                "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
+                "--hide-scrollbars", format!("--window-size={width},{height}"),
+            ],
+        });
+        if width < NARROW {
+            let metrics = json!({"width": width, "height": height, "pixelRatio": 2.0});
+            chrome["mobileEmulation"] = json!({"deviceMetrics": metrics});
+        }
         let options = json!({
-            "goog:chromeOptions": {
-                "binary": program("chromium"),
-                "args": [
-                    "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
-                    "--hide-scrollbars", format!("--window-size={width},{height}"),
-                ],
-            },
+            "goog:chromeOptions": chrome,
             "goog:loggingPrefs": {"browser": "ALL"},
         });
         let Value::Object(options) = options else {

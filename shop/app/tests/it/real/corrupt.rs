@@ -1,0 +1,111 @@
+//! Changes one stored thing behind the shop's back.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use wingbeat::unit::{Outcome, RowWrite, Write};
+use wingbeat::{Key, Name, Store as _, Unit};
+
+use super::Shop;
+
+fn unit(service: &'static str) -> Unit {
+    Unit {
+        id: uuid::Uuid::from_u128(fastrand::u128(..)).into(),
+        service: Name::new(service),
+        at: wingbeat::Timestamp::default(),
+        settles: None,
+        reads: Vec::new(),
+        seen: 0,
+        writes: Vec::new(),
+        appends: Vec::new(),
+        rows: Vec::new(),
+        messages: Vec::new(),
+        journal: None,
+        counts: Vec::new(),
+    }
+}
+
+impl Shop {
+    async fn commit(&self, unit: Unit) {
+        let outcomes = self.open.embedded.commit(Arc::new(vec![unit])).await;
+        assert_eq!(outcomes.expect("the store is there"), [Outcome::Committed]);
+    }
+
+    /// Changes a record; `None` removes it.
+    pub(super) async fn change(
+        &self,
+        service: &'static str,
+        table: &'static str,
+        id: &str,
+        change: impl FnOnce(Value) -> Option<Value>,
+    ) {
+        let key = Key::new(Name::new(table), id);
+        let record = self.open.embedded.load(Name::new(service), &key).await;
+        let record = record
+            .expect("the store is there")
+            .expect("the record is there");
+        let changed = change(serde_json::from_slice(&record.body).expect("it is JSON"));
+        let write = Write {
+            key,
+            body: changed.map(|value| value.to_string().into()),
+            due_at: None,
+            expires_at: None,
+        };
+        let writes = vec![write];
+        self.commit(Unit {
+            writes,
+            ..unit(service)
+        })
+        .await;
+    }
+
+    /// Changes a row of a view.
+    pub(super) async fn change_row(
+        &self,
+        service: &'static str,
+        view: &'static str,
+        key: &str,
+        change: impl FnOnce(&mut Value),
+    ) {
+        let found = self
+            .open
+            .embedded
+            .row(Name::new(service), Name::new(view), key)
+            .await;
+        let mut row = found
+            .expect("the store is there")
+            .expect("the row is there");
+        let mut body = serde_json::from_slice(&row.body).expect("it is JSON");
+        change(&mut body);
+        row.body = body.to_string().into();
+        let write = RowWrite {
+            view: Name::new(view),
+            key: key.into(),
+            row: Some(row),
+        };
+        let rows = vec![write];
+        self.commit(Unit {
+            rows,
+            ..unit(service)
+        })
+        .await;
+    }
+
+    /// Counts what did not happen.
+    pub(super) async fn count(&self, service: &'static str, counter: &'static str) {
+        let counts = vec![(Name::new(counter), 1)];
+        self.commit(Unit {
+            counts,
+            ..unit(service)
+        })
+        .await;
+    }
+
+    /// Changes the provider's ledger.
+    pub(super) fn change_ledger(&self, sql: &str, order: &str) {
+        let ledger = rusqlite::Connection::open(self.data.join("provider.db")).expect("it opens");
+        let order: uuid::Uuid = order.parse().expect("an id");
+        let changed = ledger.execute(sql, [order.as_bytes().as_slice()]);
+        assert_eq!(changed.expect("it is changed"), 1);
+    }
+}
