@@ -21,6 +21,7 @@ pub struct Host {
     runtime: Arc<TokioRuntime>,
     ports: Ports,
     cells: BTreeMap<&'static str, Cell>,
+    topology: Topology,
     routes: RwLock<Router>,
 }
 
@@ -67,6 +68,7 @@ impl Host {
             runtime,
             ports,
             cells: services.into_iter().map(cell).collect(),
+            topology,
             routes: RwLock::default(),
         });
         for cell in host.cells.values() {
@@ -156,6 +158,12 @@ impl Host {
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    /// All queues of all services.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     /// The services that run.

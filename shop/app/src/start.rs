@@ -289,7 +289,7 @@ impl Open {
         };
         let own = Router::new()
             .merge(ops::health(self.readiness.clone()))
-            .merge(docs::routes())
+            .merge(docs::routes(host.topology()))
             .merge(timeline::routes(Arc::clone(host)))
             .merge(admin::routes(Arc::clone(host)))
             .merge(audit::routes(Arc::clone(host), self.provider.url()))

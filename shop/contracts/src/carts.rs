@@ -1,12 +1,13 @@
 //! What carts tell.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::Event;
 
 use crate::{Lines, OrderId, UserId};
 
 /// A user has a cart.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "carts.cart_opened", version = 1, key = user_id)]
 pub struct CartOpened {
     /// The user.
@@ -14,7 +15,7 @@ pub struct CartOpened {
 }
 
 /// A cart's content changed.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "carts.cart_changed", version = 1, key = user_id)]
 pub struct CartChanged {
     /// The user.

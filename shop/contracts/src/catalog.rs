@@ -1,5 +1,6 @@
 //! What the catalogue tells.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::Event;
 
@@ -7,7 +8,7 @@ use crate::{Money, Sku};
 
 /// A product is for sale, or its name, description or price changed: all that copies need, so that the
 /// newest is enough.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "catalog.product_listed", version = 1, key = sku)]
 pub struct ProductListed {
     /// The product.
@@ -21,7 +22,7 @@ pub struct ProductListed {
 }
 
 /// A product's price changed; a listing with the same version tells the rest.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "catalog.price_changed", version = 1, key = sku)]
 pub struct PriceChanged {
     /// The product.
@@ -33,7 +34,7 @@ pub struct PriceChanged {
 }
 
 /// A product is not sold any more.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "catalog.product_retired", version = 1, key = sku)]
 pub struct ProductRetired {
     /// The product.

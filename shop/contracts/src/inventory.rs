@@ -1,12 +1,13 @@
 //! What inventory is asked and tells.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::{Command, Event};
 
 use crate::{Lines, OrderId, Sku};
 
 /// Hold all lines, or none.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.reserve_stock", version = 1, key = order_id)]
 pub struct ReserveStock {
     /// The order.
@@ -16,7 +17,7 @@ pub struct ReserveStock {
 }
 
 /// Give what is held free, also if nothing was held: a later reservation is refused.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.release_stock", version = 1, key = order_id)]
 pub struct ReleaseStock {
     /// The order.
@@ -24,7 +25,7 @@ pub struct ReleaseStock {
 }
 
 /// Take what is held out of stock.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.commit_stock", version = 1, key = order_id)]
 pub struct CommitStock {
     /// The order.
@@ -32,7 +33,7 @@ pub struct CommitStock {
 }
 
 /// Put back what was taken.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.restock_order", version = 1, key = order_id)]
 pub struct RestockOrder {
     /// The order.
@@ -40,7 +41,7 @@ pub struct RestockOrder {
 }
 
 /// Hold for longer.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.extend_reservation", version = 1, key = order_id)]
 pub struct ExtendReservation {
     /// The order.
@@ -48,7 +49,7 @@ pub struct ExtendReservation {
 }
 
 /// Add to the stock, or take away.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.adjust_stock", version = 1, key = sku)]
 pub struct AdjustStock {
     /// The product.
@@ -62,7 +63,7 @@ pub struct AdjustStock {
 }
 
 /// All lines are held.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_reserved", version = 1, key = order_id)]
 pub struct StockReserved {
     /// The order.
@@ -70,7 +71,7 @@ pub struct StockReserved {
 }
 
 /// Nothing is held: there is not enough.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_rejected", version = 1, key = order_id)]
 pub struct StockRejected {
     /// The order.
@@ -80,7 +81,7 @@ pub struct StockRejected {
 }
 
 /// What was held is taken.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_committed", version = 1, key = order_id)]
 pub struct StockCommitted {
     /// The order.
@@ -88,7 +89,7 @@ pub struct StockCommitted {
 }
 
 /// What was held is held no more.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_commit_refused", version = 1, key = order_id)]
 pub struct StockCommitRefused {
     /// The order.
@@ -96,7 +97,7 @@ pub struct StockCommitRefused {
 }
 
 /// What was held or taken is back.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_released", version = 1, key = order_id)]
 pub struct StockReleased {
     /// The order.
@@ -104,7 +105,7 @@ pub struct StockReleased {
 }
 
 /// How many can be sold.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_level_changed", version = 1, key = sku)]
 pub struct StockLevelChanged {
     /// The product.

@@ -4,6 +4,7 @@
 
 pub mod carts;
 pub mod catalog;
+pub mod catalogue;
 pub mod identity;
 pub mod inventory;
 pub mod notifications;

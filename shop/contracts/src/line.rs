@@ -1,5 +1,6 @@
 //! Lines of orders and carts.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Money, Sku};
@@ -8,7 +9,7 @@ use crate::{Money, Sku};
 pub const QUANTITY_MAX: u32 = 99;
 
 /// A product in an order, as it was named and priced then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
     /// Which.
     pub sku: Sku,

@@ -1,12 +1,13 @@
 //! What notifications is asked and tells.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::{Command, Event};
 
 use crate::UserId;
 
 /// Where a user's mail goes. A command, because it names a person.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "notifications.remember_address", version = 1, key = user_id)]
 pub struct RememberAddress {
     /// The user.
@@ -20,7 +21,7 @@ pub struct RememberAddress {
 }
 
 /// A mail was sent.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "notifications.email_sent", version = 1, key = user_id)]
 pub struct EmailSent {
     /// The user.
@@ -30,7 +31,7 @@ pub struct EmailSent {
 }
 
 /// A mail could not be sent.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "notifications.email_failed", version = 1, key = user_id)]
 pub struct EmailFailed {
     /// The user.

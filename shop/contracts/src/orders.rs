@@ -1,12 +1,15 @@
 //! What orders tells.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::Event;
 
 use crate::{Line, Money, OrderId, UserId};
 
 /// Where an order stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
     /// Accepted.
@@ -30,7 +33,9 @@ pub enum OrderStatus {
 }
 
 /// Why an order was rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
     /// Not enough in stock.
@@ -46,7 +51,7 @@ pub enum RejectReason {
 }
 
 /// An order was accepted.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_placed", version = 1, key = order_id)]
 pub struct OrderPlaced {
     /// The order.
@@ -68,7 +73,7 @@ pub struct OrderPlaced {
 }
 
 /// An order's payment takes long.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_payment_delayed", version = 1, key = order_id)]
 pub struct OrderPaymentDelayed {
     /// The order.
@@ -78,7 +83,7 @@ pub struct OrderPaymentDelayed {
 }
 
 /// An order is paid.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_paid", version = 1, key = order_id)]
 pub struct OrderPaid {
     /// The order.
@@ -90,7 +95,7 @@ pub struct OrderPaid {
 }
 
 /// An order is on its way.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_shipped", version = 1, key = order_id)]
 pub struct OrderShipped {
     /// The order.
@@ -100,7 +105,7 @@ pub struct OrderShipped {
 }
 
 /// An order has arrived.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_completed", version = 1, key = order_id)]
 pub struct OrderCompleted {
     /// The order.
@@ -110,7 +115,7 @@ pub struct OrderCompleted {
 }
 
 /// An order cannot be fulfilled.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_rejected", version = 1, key = order_id)]
 pub struct OrderRejected {
     /// The order.
@@ -122,7 +127,7 @@ pub struct OrderRejected {
 }
 
 /// An order was called off by its customer.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_cancelled", version = 1, key = order_id)]
 pub struct OrderCancelled {
     /// The order.

@@ -1,12 +1,13 @@
 //! What payments is asked and tells.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::{Command, Event};
 
 use crate::{Money, OrderId};
 
 /// Hold an amount on the customer's card.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "payments.authorize_payment", version = 1, key = order_id)]
 pub struct AuthorizePayment {
     /// The order.
@@ -18,7 +19,7 @@ pub struct AuthorizePayment {
 }
 
 /// Take the amount that is held.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "payments.capture_payment", version = 1, key = order_id)]
 pub struct CapturePayment {
     /// The order.
@@ -26,7 +27,7 @@ pub struct CapturePayment {
 }
 
 /// Let go of what is held, also if nothing was held: a later authorization is refused.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "payments.void_payment", version = 1, key = order_id)]
 pub struct VoidPayment {
     /// The order.
@@ -34,7 +35,7 @@ pub struct VoidPayment {
 }
 
 /// Pay back what was taken.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "payments.refund_payment", version = 1, key = order_id)]
 pub struct RefundPayment {
     /// The order.
@@ -42,7 +43,7 @@ pub struct RefundPayment {
 }
 
 /// The amount is held.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_authorized", version = 1, key = order_id)]
 pub struct PaymentAuthorized {
     /// The order.
@@ -50,7 +51,7 @@ pub struct PaymentAuthorized {
 }
 
 /// The card was declined.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_declined", version = 1, key = order_id)]
 pub struct PaymentDeclined {
     /// The order.
@@ -58,7 +59,7 @@ pub struct PaymentDeclined {
 }
 
 /// The provider does not answer.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_delayed", version = 1, key = order_id)]
 pub struct PaymentDelayed {
     /// The order.
@@ -66,7 +67,7 @@ pub struct PaymentDelayed {
 }
 
 /// The amount was taken.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_captured", version = 1, key = order_id)]
 pub struct PaymentCaptured {
     /// The order.
@@ -76,7 +77,7 @@ pub struct PaymentCaptured {
 }
 
 /// The amount will not be given.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_capture_refused", version = 1, key = order_id)]
 pub struct PaymentCaptureRefused {
     /// The order.
@@ -84,7 +85,7 @@ pub struct PaymentCaptureRefused {
 }
 
 /// Nothing is held, and nothing will be.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_voided", version = 1, key = order_id)]
 pub struct PaymentVoided {
     /// The order.
@@ -92,7 +93,7 @@ pub struct PaymentVoided {
 }
 
 /// What was taken was paid back.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_refunded", version = 1, key = order_id)]
 pub struct PaymentRefunded {
     /// The order.

@@ -1,12 +1,13 @@
 //! What promotions is asked and tells.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::{Command, Event};
 
 use crate::{OrderId, UserId};
 
 /// Hold a code for an order.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "promotions.reserve_promo", version = 1, key = code)]
 pub struct ReservePromo {
     /// The order.
@@ -18,7 +19,7 @@ pub struct ReservePromo {
 }
 
 /// Give a held code free, also if it was never held.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "promotions.release_promo", version = 1, key = code)]
 pub struct ReleasePromo {
     /// The order.
@@ -28,7 +29,7 @@ pub struct ReleasePromo {
 }
 
 /// Use a held code up.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "promotions.redeem_promo", version = 1, key = code)]
 pub struct RedeemPromo {
     /// The order.
@@ -38,7 +39,7 @@ pub struct RedeemPromo {
 }
 
 /// A user may use a code once.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "promotions.promo_issued", version = 1, key = user_id)]
 pub struct PromoIssued {
     /// The user.
@@ -48,11 +49,12 @@ pub struct PromoIssued {
     /// What it takes off, in percent.
     pub percent: u8,
     /// Until when.
+    #[schemars(with = "String")]
     pub expires_at: wingbeat::Timestamp,
 }
 
 /// A code is held for an order.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "promotions.promo_reserved", version = 1, key = order_id)]
 pub struct PromoReserved {
     /// The order.
@@ -64,7 +66,7 @@ pub struct PromoReserved {
 }
 
 /// A code cannot be used by this order.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "promotions.promo_rejected", version = 1, key = order_id)]
 pub struct PromoRejected {
     /// The order.
@@ -74,7 +76,7 @@ pub struct PromoRejected {
 }
 
 /// A code is used up.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "promotions.promo_redeemed", version = 1, key = order_id)]
 pub struct PromoRedeemed {
     /// The order.
@@ -84,7 +86,7 @@ pub struct PromoRedeemed {
 }
 
 /// A code is free again.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "promotions.promo_released", version = 1, key = order_id)]
 pub struct PromoReleased {
     /// The order.

@@ -1,12 +1,13 @@
 //! What shipping is asked and tells.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::{Command, Event};
 
 use crate::OrderId;
 
 /// Send an order.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "shipping.create_shipment", version = 1, key = order_id)]
 pub struct CreateShipment {
     /// The order.
@@ -14,7 +15,7 @@ pub struct CreateShipment {
 }
 
 /// Do not send an order, also if it was never to be sent.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "shipping.cancel_shipment", version = 1, key = order_id)]
 pub struct CancelShipment {
     /// The order.
@@ -22,7 +23,7 @@ pub struct CancelShipment {
 }
 
 /// It will be sent.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.shipment_created", version = 1, key = order_id)]
 pub struct ShipmentCreated {
     /// The order.
@@ -30,7 +31,7 @@ pub struct ShipmentCreated {
 }
 
 /// It is on its way.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.shipment_dispatched", version = 1, key = order_id)]
 pub struct ShipmentDispatched {
     /// The order.
@@ -38,7 +39,7 @@ pub struct ShipmentDispatched {
 }
 
 /// It has arrived.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.shipment_delivered", version = 1, key = order_id)]
 pub struct ShipmentDelivered {
     /// The order.
@@ -46,7 +47,7 @@ pub struct ShipmentDelivered {
 }
 
 /// It will not be sent.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.shipment_cancelled", version = 1, key = order_id)]
 pub struct ShipmentCancelled {
     /// The order.
@@ -54,7 +55,7 @@ pub struct ShipmentCancelled {
 }
 
 /// It is on its way already.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.shipment_cancel_refused", version = 1, key = order_id)]
 pub struct ShipmentCancelRefused {
     /// The order.

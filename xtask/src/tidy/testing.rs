@@ -6,8 +6,9 @@ use super::Finding;
 use super::code::{attribute, is_mark, is_word, line, test_lines, walk};
 use super::tree::{SourceFile, Tree};
 
-/// The tests of the built binary: real processes take real time.
-const REAL_TIME: &str = "shop/e2e/";
+/// The tests of the real shop, as a process and in one: real sockets and disks take real time. They look
+/// again after a pause, up to a deadline.
+const REAL_TIME: [&str; 2] = ["shop/e2e/", "shop/app/tests/it/real/"];
 
 /// Refuses tests that are switched off, and tests that sleep.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
@@ -21,7 +22,7 @@ fn refused(file: &SourceFile) -> Vec<Finding> {
     };
     let tests = test_lines(file);
     let in_test = |at: usize| file.is_test() || tests.iter().any(|lines| lines.contains(&at));
-    let may_sleep = file.path.starts_with(REAL_TIME);
+    let may_sleep = REAL_TIME.iter().any(|path| file.path.starts_with(path));
     walk(tokens, &mut |rest| {
         let at = line(rest);
         let mut refuse = |problem| {
