@@ -23,6 +23,8 @@ use crate::Host;
 
 /// Shoppers made by one request.
 const SHOPPERS_MAX: usize = 10_000;
+/// Entries of the ledger in one answer.
+const LEDGER_PAGE: u32 = 1_000;
 /// How long the provider may take to answer.
 const PROVIDER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -112,7 +114,7 @@ async fn ledger(
         }
         None => String::new(),
     };
-    let path = format!("/v1/ledger?after={}{order}", after.unwrap_or(0));
+    let path = format!("/v1/ledger?after={}&limit={LEDGER_PAGE}{order}", after.unwrap_or(0));
     dev.ask("GET", &path, Bytes::new()).await
 }
 

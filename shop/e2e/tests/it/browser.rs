@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::process::{free_port, target};
 
 /// How long something awaited on a page may take.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(30);
 
 /// No window is narrower than this; a phone is emulated.
 const NARROW: u32 = 500;

@@ -41,6 +41,7 @@ function show(change) {
   const moved = change.status !== now.status;
   now = change;
   page.dataset.status = change.status;
+  page.dataset.reason = change.reason ?? "";
   page.dataset.delayed = String(change.payment_delayed);
   showSteps(one("[data-steps]"), change);
   const line = one("[data-headline]");
