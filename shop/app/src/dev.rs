@@ -114,7 +114,10 @@ async fn ledger(
         }
         None => String::new(),
     };
-    let path = format!("/v1/ledger?after={}&limit={LEDGER_PAGE}{order}", after.unwrap_or(0));
+    let path = format!(
+        "/v1/ledger?after={}&limit={LEDGER_PAGE}{order}",
+        after.unwrap_or(0)
+    );
     dev.ask("GET", &path, Bytes::new()).await
 }
 

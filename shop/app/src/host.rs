@@ -138,6 +138,18 @@ impl Host {
         }
     }
 
+    /// Ends all services but these, where they stand: what is sent to the others waits.
+    pub async fn keep(&self, only: &[&str]) {
+        for (name, cell) in &self.cells {
+            if !only.contains(name)
+                && let Some(live) = cell.live()
+            {
+                live.running.abandon();
+                live.tasks.kill().await;
+            }
+        }
+    }
+
     /// The services' routes, of whatever runs when a request comes.
     pub fn routes(self: &Arc<Self>) -> Router {
         let host = Arc::clone(self);

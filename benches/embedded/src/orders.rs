@@ -1,0 +1,104 @@
+//! Orders over HTTP, to `paid`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use shop::settings::Sources;
+use shop::start;
+use shop_client::{Order, Shop};
+use tokio::task::JoinSet;
+use wingbeat::Name;
+
+use crate::{Measured, about};
+
+/// Orders of a run.
+const ORDERS: usize = 20_000;
+/// Orders that wait for their 202 at the same time.
+const AT_ONCE: usize = 128;
+/// Shoppers who take turns.
+const SHOPPERS: usize = 64;
+
+/// Places all orders and waits until the last is paid; only with these services, or all.
+pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
+    let directory = tempfile::tempdir().expect("a directory");
+    let flags = [
+        ("listen", "127.0.0.1:0".to_owned()),
+        ("ops_listen", "127.0.0.1:0".to_owned()),
+        ("data", directory.path().display().to_string()),
+        ("rate_limits", "off".to_owned()),
+    ];
+    let sources = Sources {
+        flags: flags.into(),
+        env: BTreeMap::new(),
+        file: None,
+    };
+    let open = start(&sources.settings().expect("they are right"))
+        .await
+        .expect("it opens");
+    let client = Shop::at(&format!("http://{}", open.address)).expect("a URL");
+    let shoppers = client.shoppers(SHOPPERS).await.expect("shoppers");
+    let skus: Vec<String> = client
+        .products()
+        .await
+        .expect("products")
+        .into_iter()
+        .filter(|it| it.available > 0)
+        .map(|it| it.sku)
+        .collect();
+    if let Some(only) = only {
+        open.host.keep(only).await;
+    }
+    let before = open.embedded.stats();
+    let start = Instant::now();
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    for task in 0..AT_ONCE {
+        let (shopper, skus, next) = (
+            shoppers[task % SHOPPERS].clone(),
+            skus.clone(),
+            Arc::clone(&next),
+        );
+        tasks.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= ORDERS {
+                    return;
+                }
+                let order = Order::of([(skus[number % skus.len()].clone(), 1)]);
+                shopper
+                    .place(&order, Duration::from_secs(30))
+                    .await
+                    .expect("it is accepted");
+            }
+        });
+    }
+    while tasks.join_next().await.is_some() {}
+    let accepted = start.elapsed().as_secs_f64();
+    let paid = Name::new("published:orders.order_paid.v1");
+    let orders = open.host.service("orders").expect("it runs");
+    loop {
+        let counters = orders.store.counters().await.expect("the store is there");
+        let count = counters
+            .iter()
+            .find(|(name, _)| *name == paid)
+            .map_or(0, |(_, count)| *count);
+        if count >= ORDERS as i64 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let took = start.elapsed().as_secs_f64();
+    let after = open.embedded.stats();
+    let told = format!(
+        "accepted {:.0}/s; {}",
+        ORDERS as f64 / accepted,
+        about(&before, &after)
+    );
+    open.close().await;
+    Measured {
+        per_second: ORDERS as f64 / took,
+        about: told,
+    }
+}
