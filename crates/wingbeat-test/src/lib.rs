@@ -7,8 +7,10 @@
 
 pub mod executor;
 pub mod model;
-pub mod world;
+pub mod stub;
+pub mod test_app;
 
 pub use executor::Simulation;
 pub use model::{Faults, Model, Outages};
-pub use world::World;
+pub use stub::stub;
+pub use test_app::TestApp;

@@ -1,18 +1,18 @@
 //! The admin's hand on the stock.
 
 use serde_json::{Value, json};
-use wingbeat_test::World;
+use wingbeat_test::TestApp;
 
 use crate::warehouse::{figures, order, reserve, stocked};
 
-fn change(world: &World, token: &str, sku: &str, body: &Value) -> (u16, String) {
+fn change(world: &TestApp, token: &str, sku: &str, body: &Value) -> (u16, String) {
     let path = format!("/api/v1/admin/stock/{sku}");
     let (status, answer) = world.ask("POST", &path, token, body);
     let code = answer["code"].as_str().unwrap_or_default();
     (status, code.to_owned())
 }
 
-fn admin(world: &World) -> String {
+fn admin(world: &TestApp) -> String {
     world.sign_in(order(1).0, true)
 }
 

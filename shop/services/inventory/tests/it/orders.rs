@@ -5,7 +5,7 @@ use std::time::Duration;
 use shop_contracts::inventory::{CommitStock, ExtendReservation, ReleaseStock, ReserveStock};
 use shop_inventory::{Config, service};
 use wingbeat::App;
-use wingbeat_test::{Faults, World};
+use wingbeat_test::{Faults, TestApp};
 
 use crate::warehouse::{
     commit, figures, lines, order, release, reserve, restock, stock, stocked, told,
@@ -101,8 +101,8 @@ fn an_adjustment_is_applied_once_and_never_takes_what_is_held() {
 }
 
 /// Thirty orders want one each of ten, and go on in their own ways, whatever goes wrong.
-fn rush(seed: u64) -> (World, u32) {
-    let world = World::start(seed, App::new().service(service(&Config::default())));
+fn rush(seed: u64) -> (TestApp, u32) {
+    let world = TestApp::start(seed, App::new().service(service(&Config::default())));
     stock(&world, 1, "TEA", 10);
     world.set_faults(Faults {
         commit_unknown: 100,

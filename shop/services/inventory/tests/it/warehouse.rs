@@ -9,7 +9,7 @@ use shop_contracts::{OrderId, Sku};
 use shop_inventory::audit::{self, Figures};
 use shop_inventory::{Config, service};
 use wingbeat::{App, Message};
-use wingbeat_test::World;
+use wingbeat_test::TestApp;
 
 pub(crate) fn order(number: u32) -> OrderId {
     let text = format!("0193f0a0-0000-7000-8000-{number:012}");
@@ -21,14 +21,14 @@ pub(crate) fn sku(text: &str) -> Sku {
 }
 
 /// A world with ten of `TEA` and one of `CUP`.
-pub(crate) fn stocked(seed: u64) -> World {
-    let world = World::start(seed, App::new().service(service(&Config::default())));
+pub(crate) fn stocked(seed: u64) -> TestApp {
+    let world = TestApp::start(seed, App::new().service(service(&Config::default())));
     stock(&world, 1, "TEA", 10);
     stock(&world, 2, "CUP", 1);
     world
 }
 
-pub(crate) fn stock(world: &World, adjustment: u32, of: &str, delta: i64) {
+pub(crate) fn stock(world: &TestApp, adjustment: u32, of: &str, delta: i64) {
     let command = AdjustStock {
         sku: sku(of),
         delta,
@@ -45,7 +45,7 @@ pub(crate) fn lines(quantities: &[(&str, u32)]) -> Vec<(Sku, u32)> {
 }
 
 /// The answers of inventory to an order, oldest first.
-pub(crate) fn told(world: &World, order: OrderId) -> Vec<String> {
+pub(crate) fn told(world: &TestApp, order: OrderId) -> Vec<String> {
     let told = world.told("inventory", order.0).into_iter();
     told.filter_map(|name| {
         let name = name.strip_prefix("inventory.stock_")?;
@@ -55,31 +55,31 @@ pub(crate) fn told(world: &World, order: OrderId) -> Vec<String> {
     .collect()
 }
 
-fn say<M: Message>(world: &World, order: OrderId, message: &M) -> String {
+fn say<M: Message>(world: &TestApp, order: OrderId, message: &M) -> String {
     world.publish(order.0, message);
     world.pass(Duration::from_secs(1));
     told(world, order).pop().unwrap_or_default()
 }
 
-pub(crate) fn reserve(world: &World, order_id: OrderId, of: &[(&str, u32)]) -> String {
+pub(crate) fn reserve(world: &TestApp, order_id: OrderId, of: &[(&str, u32)]) -> String {
     let lines = lines(of);
     say(world, order_id, &ReserveStock { order_id, lines })
 }
 
-pub(crate) fn release(world: &World, order_id: OrderId) -> String {
+pub(crate) fn release(world: &TestApp, order_id: OrderId) -> String {
     say(world, order_id, &ReleaseStock { order_id })
 }
 
-pub(crate) fn commit(world: &World, order_id: OrderId) -> String {
+pub(crate) fn commit(world: &TestApp, order_id: OrderId) -> String {
     say(world, order_id, &CommitStock { order_id })
 }
 
-pub(crate) fn restock(world: &World, order_id: OrderId) -> String {
+pub(crate) fn restock(world: &TestApp, order_id: OrderId) -> String {
     say(world, order_id, &RestockOrder { order_id })
 }
 
 /// A product's (on hand, reserved); the audit's other figures agree.
-pub(crate) fn figures(world: &World, of: &str) -> (i64, i64) {
+pub(crate) fn figures(world: &TestApp, of: &str) -> (i64, i64) {
     let all = world.run(audit::stock(&world.reads("inventory"))).unwrap();
     for (sku, figures) in &all {
         assert_eq!(figures.violation(), None, "{sku}: {figures:?}");

@@ -11,12 +11,12 @@ use shop_contracts::promotions::PromoIssued;
 use shop_contracts::{Money, OrderId, UserId};
 use shop_notifications::{Config, audit, mailbox, service};
 use wingbeat::{App, Timestamp};
-use wingbeat_test::{Faults, World};
+use wingbeat_test::{Faults, TestApp};
 
 const ADDRESS: &str = "Ada@example.org";
 
-fn world() -> World {
-    World::start(1, App::new().service(service(&Config::default())))
+fn world() -> TestApp {
+    TestApp::start(1, App::new().service(service(&Config::default())))
 }
 
 fn ada() -> UserId {
@@ -27,7 +27,7 @@ fn order() -> OrderId {
     "0193f0a0-0000-7000-8000-000000000011".parse().unwrap()
 }
 
-fn remember(world: &World, marketing_opt_in: bool) {
+fn remember(world: &TestApp, marketing_opt_in: bool) {
     let command = RememberAddress {
         user_id: ada(),
         email: ADDRESS.into(),
@@ -38,7 +38,7 @@ fn remember(world: &World, marketing_opt_in: bool) {
     settle(world);
 }
 
-fn register(world: &World) {
+fn register(world: &TestApp) {
     let event = UserRegistered {
         user_id: ada(),
         marketing_opt_in: false,
@@ -47,7 +47,7 @@ fn register(world: &World) {
     settle(world);
 }
 
-fn issue_promo(world: &World) {
+fn issue_promo(world: &TestApp) {
     let event = PromoIssued {
         user_id: ada(),
         code: "WELCOME-12345678".into(),
@@ -58,11 +58,11 @@ fn issue_promo(world: &World) {
     settle(world);
 }
 
-fn settle(world: &World) {
+fn settle(world: &TestApp) {
     world.pass(Duration::from_secs(1));
 }
 
-fn mails(world: &World, to: Option<&str>) -> Vec<String> {
+fn mails(world: &TestApp, to: Option<&str>) -> Vec<String> {
     let found = world.run(mailbox(&world.reads("notifications"), to));
     let items = found.unwrap().items.into_iter();
     items.map(|item| item.template).collect()
@@ -147,7 +147,7 @@ fn erasure_forgets_the_address_and_empties_the_mailbox_for_good() {
 fn under_faults_each_mail_is_sent_once() {
     for seed in 0..20 {
         let app = App::new().service(service(&Config::default()));
-        let world = World::start(seed, app);
+        let world = TestApp::start(seed, app);
         world.set_faults(Faults {
             commit_unknown: 100,
             store_away: 50,

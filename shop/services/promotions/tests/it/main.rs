@@ -11,7 +11,7 @@ use shop_contracts::{OrderId, UserId};
 use shop_promotions::domain::welcome_code;
 use shop_promotions::{Config, audit, service};
 use wingbeat::{App, Message};
-use wingbeat_test::World;
+use wingbeat_test::TestApp;
 
 /// Short, so that little virtual time has to pass.
 const LIFE: Duration = Duration::from_secs(600);
@@ -30,12 +30,12 @@ fn code() -> String {
 }
 
 /// A world in which Ada has signed up.
-fn world() -> World {
+fn world() -> TestApp {
     let config = Config {
         welcome_for: LIFE,
         ..Config::default()
     };
-    let world = World::start(1, App::new().service(service(&config)));
+    let world = TestApp::start(1, App::new().service(service(&config)));
     let registered = UserRegistered {
         user_id: ada(),
         marketing_opt_in: false,
@@ -46,7 +46,7 @@ fn world() -> World {
     world
 }
 
-fn say<M: Message>(world: &World, order: OrderId, message: &M) -> String {
+fn say<M: Message>(world: &TestApp, order: OrderId, message: &M) -> String {
     world.publish(order.0, message);
     world.pass(Duration::from_secs(1));
     let told = world.told("promotions", order.0).pop().unwrap_or_default();
@@ -54,7 +54,7 @@ fn say<M: Message>(world: &World, order: OrderId, message: &M) -> String {
     name.trim_end_matches(".v1").to_owned()
 }
 
-fn reserve(world: &World, order_id: OrderId, user_id: UserId, code: String) -> String {
+fn reserve(world: &TestApp, order_id: OrderId, user_id: UserId, code: String) -> String {
     let command = ReservePromo {
         order_id,
         user_id,
@@ -63,17 +63,17 @@ fn reserve(world: &World, order_id: OrderId, user_id: UserId, code: String) -> S
     say(world, order_id, &command)
 }
 
-fn release(world: &World, order_id: OrderId) -> String {
+fn release(world: &TestApp, order_id: OrderId) -> String {
     let code = code();
     say(world, order_id, &ReleasePromo { order_id, code })
 }
 
-fn redeem(world: &World, order_id: OrderId) -> String {
+fn redeem(world: &TestApp, order_id: OrderId) -> String {
     let code = code();
     say(world, order_id, &RedeemPromo { order_id, code })
 }
 
-fn promos(world: &World) -> Vec<Value> {
+fn promos(world: &TestApp) -> Vec<Value> {
     let token = world.sign_in(ada().0, false);
     let (status, answer) = world.ask("GET", "/api/v1/promotions", &token, &Value::Null);
     assert_eq!(status, 200, "{answer}");

@@ -8,17 +8,17 @@ use shop_contracts::OrderId;
 use shop_contracts::shipping::{CancelShipment, CreateShipment};
 use shop_shipping::{Config, audit, service};
 use wingbeat::App;
-use wingbeat_test::{Faults, World};
+use wingbeat_test::{Faults, TestApp};
 
-fn world() -> World {
-    World::start(1, App::new().service(service(&Config::default())))
+fn world() -> TestApp {
+    TestApp::start(1, App::new().service(service(&Config::default())))
 }
 
 fn order() -> OrderId {
     "0193f0a0-0000-7000-8000-000000000001".parse().unwrap()
 }
 
-fn told(world: &World) -> Vec<String> {
+fn told(world: &TestApp) -> Vec<String> {
     let told = world.told("shipping", order().0).into_iter();
     told.map(|name| {
         let name = name.strip_prefix("shipping.shipment_").unwrap_or(&name);
@@ -92,7 +92,7 @@ fn a_resend_is_answered_again_and_ships_nothing_twice() {
 #[test]
 fn under_faults_each_shipment_is_delivered_once() {
     for seed in 0..20 {
-        let world = World::start(seed, App::new().service(service(&Config::default())));
+        let world = TestApp::start(seed, App::new().service(service(&Config::default())));
         world.set_faults(Faults {
             commit_unknown: 100,
             store_away: 50,

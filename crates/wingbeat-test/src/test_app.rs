@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::Request;
+use axum::http::request::Builder;
+use axum::http::{Request, StatusCode};
 use axum::middleware::from_fn_with_state;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -25,14 +26,14 @@ use crate::{Faults, Model, Outages, Simulation};
 const ANSWER_MAX: usize = 1 << 20;
 
 /// A running app in a world of its own.
-pub struct World {
+pub struct TestApp {
     simulation: Simulation,
     model: Model,
     process: Arc<Group>,
     running: Running,
 }
 
-impl Drop for World {
+impl Drop for TestApp {
     fn drop(&mut self) {
         self.simulation.end();
     }
@@ -46,7 +47,7 @@ impl HttpClient for Nothing {
     }
 }
 
-impl World {
+impl TestApp {
     /// Starts the app in the world of this seed.
     ///
     /// # Panics
@@ -54,9 +55,20 @@ impl World {
     /// When the app's wiring is wrong.
     #[must_use]
     pub fn start(seed: u64, app: App) -> Self {
+        Self::with(seed, |_| app)
+    }
+
+    /// Starts an app whose services take part in sessions.
+    ///
+    /// # Panics
+    ///
+    /// When the app's wiring is wrong.
+    #[must_use]
+    pub fn with(seed: u64, app: impl FnOnce(&Sessions) -> App) -> Self {
         let simulation = Simulation::new(seed);
         let model = Model::new(simulation.runtime());
-        let (process, running) = launch(&simulation, &model, app);
+        let sessions = Sessions::new(model.cache.clone(), simulation.runtime());
+        let (process, running) = launch(&simulation, &model, app(&sessions));
         Self {
             simulation,
             model,
@@ -176,6 +188,23 @@ impl World {
     #[must_use]
     pub fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
         let request = Request::builder().method(method).uri(path);
+        let (status, body) = self.answer(request, token, body);
+        (status.as_u16(), body)
+    }
+
+    /// Posts under an idempotency key.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::ask`].
+    #[must_use]
+    pub fn post(&self, path: &str, token: &str, key: &str, body: &Value) -> (u16, Value) {
+        let request = Request::builder().method("POST").uri(path);
+        let (status, body) = self.answer(request.header("idempotency-key", key), token, body);
+        (status.as_u16(), body)
+    }
+
+    fn answer(&self, request: Builder, token: &str, body: &Value) -> (StatusCode, Value) {
         let request = request
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json")
@@ -185,7 +214,7 @@ impl World {
         let routes = routes.layer(from_fn_with_state(self.sessions(), identify));
         self.run(async {
             let answer = routes.oneshot(request).await.expect("routes never fail");
-            let status = answer.status().as_u16();
+            let status = answer.status();
             let body = to_bytes(answer.into_body(), ANSWER_MAX).await;
             let body = body.expect("a whole body");
             let json = serde_json::from_slice(&body).unwrap_or(Value::Null);

@@ -1,0 +1,122 @@
+//! Orders alone: what the other services answer is said in a line each.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shop_contracts::Money;
+use shop_contracts::catalog::ProductListed;
+use shop_contracts::inventory::{
+    CommitStock, ReserveStock, StockCommitted, StockRejected, StockReserved,
+};
+use shop_contracts::payments::{
+    AuthorizePayment, CapturePayment, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
+};
+use shop_orders::{Config, service};
+use uuid::Uuid;
+use wingbeat::{App, Service};
+use wingbeat_test::{TestApp, stub};
+
+const ADA: Uuid = Uuid::from_u128(0x0193_f0a0_0000_7000_8000_0000_0000_0001);
+
+/// Orders among these others, with tea for sale.
+fn orders(others: Vec<Service>) -> TestApp {
+    let app = TestApp::with(1, |sessions| {
+        let app = App::new().service(service(&Config::default(), sessions.clone()));
+        others.into_iter().fold(app, App::service)
+    });
+    let tea = ProductListed {
+        sku: "TEA".parse().unwrap(),
+        name: "Tea".into(),
+        price: Money::eur(450),
+        version: 1,
+    };
+    app.publish(ADA, &tea);
+    app.pass(Duration::from_secs(1));
+    app
+}
+
+/// Places an order, lets some time pass, and tells how it stands.
+fn order(app: &TestApp) -> Value {
+    let token = app.sign_in(ADA, false);
+    let address = json!({"line1": "a", "city": "b", "postal_code": "c", "country": "d"});
+    let order = json!({
+        "items": [{"sku": "TEA", "quantity": 2}], "payment_token": "tok_ok", "address": address,
+    });
+    let (status, placed) = app.post("/api/v1/orders", &token, "key", &order);
+    assert_eq!(status, 202, "{placed}");
+    assert_eq!(placed["total"]["amount_minor"], json!(900));
+    app.pass(Duration::from_secs(2));
+    let path = format!("/api/v1/orders/{}", placed["order_id"].as_str().unwrap());
+    app.ask("GET", &path, &token, &Value::Null).1
+}
+
+fn in_stock() -> Service {
+    let reserved = |it: &ReserveStock| StockReserved {
+        order_id: it.order_id,
+    };
+    stub("inventory", reserved).on(async |it: CommitStock| {
+        let order_id = it.order_id;
+        Ok::<_, wingbeat::Error>(StockCommitted { order_id })
+    })
+}
+
+#[test]
+fn an_order_is_rejected_when_there_is_not_enough() {
+    let sold_out = |it: &ReserveStock| StockRejected {
+        order_id: it.order_id,
+        sku: "TEA".parse().unwrap(),
+    };
+    let order = order(&orders(vec![stub("inventory", sold_out)]));
+    assert_eq!(
+        (&order["status"], &order["reason"]),
+        (&json!("rejected"), &json!("out_of_stock"))
+    );
+}
+
+#[test]
+fn an_order_is_undone_when_the_card_is_declined() {
+    let declined = |it: &AuthorizePayment| PaymentDeclined {
+        order_id: it.order_id,
+    };
+    let order = order(&orders(vec![in_stock(), stub("payments", declined)]));
+    assert!(
+        matches!(
+            order["status"].as_str(),
+            Some("cancelling" | "stock_reserved" | "rejected")
+        ),
+        "{order}"
+    );
+}
+
+#[test]
+fn an_order_is_paid_when_everybody_says_yes() {
+    let authorized = |it: &AuthorizePayment| PaymentAuthorized {
+        order_id: it.order_id,
+    };
+    let payments = stub("payments", authorized).on(async |it: CapturePayment| {
+        let order_id = it.order_id;
+        Ok::<_, wingbeat::Error>(PaymentCaptured {
+            order_id,
+            amount: Money::eur(900),
+        })
+    });
+    let order = order(&orders(vec![in_stock(), payments]));
+    assert_eq!(order["status"], json!("paid"));
+}
+
+#[test]
+fn an_order_is_delayed_while_payments_is_silent() {
+    let app = orders(vec![in_stock()]);
+    let token = app.sign_in(ADA, false);
+    let placed = order(&app);
+    assert_eq!(
+        (&placed["status"], &placed["payment_delayed"]),
+        (&json!("stock_reserved"), &json!(false))
+    );
+    app.pass(Duration::from_secs(10));
+    let path = format!("/api/v1/orders/{}", placed["order_id"].as_str().unwrap());
+    let later = app.ask("GET", &path, &token, &Value::Null).1;
+    assert_eq!(later["payment_delayed"], json!(true));
+}
