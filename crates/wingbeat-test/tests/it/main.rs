@@ -6,5 +6,6 @@ mod conformance;
 mod controls;
 mod crashes;
 #[cfg(not(feature = "sabotage-no-inbox"))]
+mod isolation;
 mod suites;
 mod transfers;
