@@ -20,7 +20,11 @@ const END_TO_END: &str = "shop-e2e";
 const SHOP: &str = "shop";
 
 /// The features by which it breaks a promise, each caught by a test of [`END_TO_END`].
-const CONTROLS: [&str; 2] = ["sabotage-ack-before-commit", "sabotage-no-operation-key"];
+const CONTROLS: [&str; 3] = [
+    "sabotage-ack-before-commit",
+    "sabotage-lost-parked",
+    "sabotage-no-operation-key",
+];
 
 /// How long an example may take; it shows one idea and ends by itself.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);

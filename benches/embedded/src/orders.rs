@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use shop::settings::Sources;
 use shop::start;
-use shop_client::{Order, Shop};
+use shop_client::{Order, Shop, Shopper};
 use tokio::task::JoinSet;
 use wingbeat::Name;
 
@@ -52,29 +52,7 @@ pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
     }
     let before = open.embedded.stats();
     let start = Instant::now();
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for task in 0..AT_ONCE {
-        let (shopper, skus, next) = (
-            shoppers[task % SHOPPERS].clone(),
-            skus.clone(),
-            Arc::clone(&next),
-        );
-        tasks.spawn(async move {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= ORDERS {
-                    return;
-                }
-                let order = Order::of([(skus[number % skus.len()].clone(), 1)]);
-                shopper
-                    .place(&order, Duration::from_secs(30))
-                    .await
-                    .expect("it is accepted");
-            }
-        });
-    }
-    while tasks.join_next().await.is_some() {}
+    place_all(&shoppers, &skus).await;
     let accepted = start.elapsed().as_secs_f64();
     let paid = Name::new("published:orders.order_paid.v1");
     let orders = open.host.service("orders").expect("it runs");
@@ -101,4 +79,30 @@ pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
         per_second: ORDERS as f64 / took,
         about: told,
     }
+}
+
+async fn place_all(shoppers: &[Shopper], skus: &[String]) {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    for task in 0..AT_ONCE {
+        let (shopper, skus, next) = (
+            shoppers[task % SHOPPERS].clone(),
+            skus.to_vec(),
+            Arc::clone(&next),
+        );
+        tasks.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= ORDERS {
+                    return;
+                }
+                let order = Order::of([(skus[number % skus.len()].clone(), 1)]);
+                shopper
+                    .place(&order, Duration::from_secs(30))
+                    .await
+                    .expect("it is accepted");
+            }
+        });
+    }
+    while tasks.join_next().await.is_some() {}
 }

@@ -1,5 +1,6 @@
 //! Dead letters, for a person to decide about.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wingbeat_core::unit::{Outcome, Write};
@@ -11,7 +12,34 @@ use crate::dispatch::parked_key;
 use crate::scope::{counter, due};
 use crate::{Meta, Scope, decode, encode};
 
+/// Parked deliveries read at once.
+const PAGE: usize = 1_000;
+
 impl Running {
+    /// How many deliveries of a service are parked, by queue: counted, not remembered.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn parked(&self, service: Name) -> Result<BTreeMap<Name, u64>> {
+        let mut counts = BTreeMap::new();
+        let Some(context) = self.services.get(&service) else {
+            return Ok(counts);
+        };
+        let mut after = None;
+        loop {
+            let page = context.store.scan(dead::PARKED, after, PAGE).await?;
+            after = page.last().map(|(id, _)| id.clone());
+            for (_, record) in page {
+                let parked: Parked = decode(&record.body)?;
+                *counts.entry(Name::intern(&parked.queue)).or_default() += 1;
+            }
+            if after.is_none() {
+                return Ok(counts);
+            }
+        }
+    }
+
     /// The dead letters of a service that were not discarded, by id.
     ///
     /// # Errors

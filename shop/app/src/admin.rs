@@ -91,7 +91,8 @@ async fn of(host: &Host, running: &Running) -> Result<Vec<Subscription>> {
         };
         let in_flight = one.stats.in_flight.load(Ordering::Relaxed);
         let depth = host.ports().transport.depth(one.queue).await?;
-        let parked = u64::try_from(count("parked")).unwrap_or_default();
+        let parked = running.parked(one.service).await?;
+        let parked = parked.get(&one.queue).copied().unwrap_or(0);
         items.push(Subscription {
             service: one.service,
             name: one.name(),

@@ -56,6 +56,10 @@ async fn read(host: &Host) -> Result<BTreeMap<String, Figures>> {
     }
     let mut figures = BTreeMap::new();
     for running in &running {
+        let mut parked = BTreeMap::new();
+        for service in running.services() {
+            parked.append(&mut running.parked(service).await?);
+        }
         for (queue, bindings) in &running.topology.queues {
             let count = |what: &str| counts.get(&format!("{what}:{queue}")).copied().unwrap_or(0);
             let depth = host.ports().transport.depth(*queue).await?;
@@ -63,7 +67,8 @@ async fn read(host: &Host) -> Result<BTreeMap<String, Figures>> {
             let of_queue = Figures {
                 published: bindings.iter().map(|binding| of(binding.message)).sum(),
                 handled: count("handled"),
-                waiting: count("parked") + i64::try_from(depth).unwrap_or(i64::MAX),
+                waiting: i64::try_from(depth + parked.get(queue).copied().unwrap_or(0))
+                    .unwrap_or(i64::MAX),
                 dead: count("dead"),
             };
             figures.insert(queue.to_string(), of_queue);

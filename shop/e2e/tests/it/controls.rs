@@ -36,3 +36,10 @@ async fn provider_calls_without_their_idempotency_key_are_caught() {
         "{broken:?}"
     );
 }
+
+#[tokio::test]
+async fn losing_a_parked_delivery_is_caught() {
+    let broken = crate::parked::lost(sabotaged("sabotage-lost-parked")).await;
+    let broken = broken.expect("the audit names it");
+    assert!(broken.contains("notifications.user_registered"), "{broken}");
+}

@@ -10,8 +10,10 @@
 
 mod browser;
 mod controls;
+mod disk;
 mod kill;
 mod outage;
+mod parked;
 mod process;
 mod start;
 mod storefront;

@@ -91,7 +91,12 @@ impl Place {
 
     /// Starts a shop and waits until it is ready.
     pub(crate) async fn start(&self) -> Running {
-        let mut running = Running(self.command().spawn().unwrap());
+        self.start_as(self.command()).await
+    }
+
+    /// The same with a program of one's own.
+    pub(crate) async fn start_as(&self, mut command: Command) -> Running {
+        let mut running = Running(command.spawn().unwrap());
         let (shop, until) = (self.shop(), Instant::now() + READY_WITHIN);
         loop {
             let ready = shop.ask(&Call::get("/readyz")).await;

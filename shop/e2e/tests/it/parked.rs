@@ -1,0 +1,87 @@
+//! Deliveries that cannot be handled now are parked, and handled later.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use shop_client::http::Call;
+use shop_client::{Order, Shopper};
+
+use crate::process::{Place, binary};
+
+/// Orders whose mails fill the place where mails wait for an address: two mails each, and it holds fifty.
+const ORDERS: usize = 26;
+/// How long something awaited may take.
+const SOON: Duration = Duration::from_secs(60);
+/// A lost delivery counts as lost after this: its first pause is one second.
+const LOST_AFTER: Duration = Duration::from_secs(12);
+
+#[tokio::test]
+async fn a_parked_delivery_is_handled_later() {
+    assert_eq!(broken(binary(), SOON).await, None);
+}
+
+async fn set(admin: &Shopper, subscription: &str, to: &str) {
+    let path = format!("/api/v1/admin/subscriptions/notifications/{subscription}/{to}");
+    let answer = admin.ask(Call::post(&path)).await.unwrap();
+    assert_eq!(answer.status, 202, "{subscription} {to}");
+}
+
+async fn retried(admin: &Shopper, subscription: &str) -> u64 {
+    let answer = admin
+        .ask(Call::get("/api/v1/admin/subscriptions"))
+        .await
+        .unwrap();
+    let all: Value = serde_json::from_slice(&answer.body).unwrap();
+    let mut items = all["items"].as_array().unwrap().iter();
+    let one = items.find(|it| it["service"] == "notifications" && it["name"] == subscription);
+    one.unwrap()["retried"].as_u64().unwrap()
+}
+
+/// A welcome mail is parked, because nobody says where the user lives and too many mails wait for it;
+/// then somebody does. What the audit says is broken, if it is so until the end.
+pub(crate) async fn broken(binary: PathBuf, wait: Duration) -> Option<String> {
+    let data = tempfile::tempdir().unwrap();
+    let place = Place::of(data.path(), binary)
+        .with("WINGBEAT_SHIPPING_DISPATCH_AFTER", "10ms")
+        .with("WINGBEAT_SHIPPING_DELIVER_AFTER", "10ms");
+    let running = place.start().await;
+    let admin = place.shop().admin(&place.password()).await.unwrap();
+    for subscription in ["remember_address", "user_registered"] {
+        set(&admin, subscription, "pause").await;
+    }
+    let shopper = place.shop().shoppers(1).await.unwrap().remove(0);
+    let order = Order::of([("WB-BELL-01".into(), 1)]);
+    for _ in 0..ORDERS {
+        let placed = shopper.place(&order, SOON).await.unwrap();
+        shopper.wait_ended(&placed.order_id, SOON).await.unwrap();
+    }
+    set(&admin, "user_registered", "resume").await;
+    let until = Instant::now() + SOON;
+    while retried(&admin, "user_registered").await < 3 {
+        assert!(Instant::now() < until, "never tried");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    set(&admin, "remember_address", "resume").await;
+    let until = Instant::now() + wait;
+    loop {
+        let (report, text) = admin.audit().await.unwrap();
+        let welcomed = report
+            .invariants
+            .iter()
+            .any(|it| it.id == 7 && it.checked > 0);
+        if report.ok && welcomed {
+            drop(running);
+            return None;
+        }
+        if Instant::now() > until {
+            return Some(text);
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// The negative control, long enough for a second pause.
+pub(crate) async fn lost(binary: PathBuf) -> Option<String> {
+    broken(binary, LOST_AFTER).await
+}
