@@ -3,7 +3,7 @@
 //! - [`executor`]: one thread, virtual time, one seed that decides what runs next.
 //! - [`model`]: store, transport and cache in memory, *split* as PostgreSQL and RabbitMQ are: outbox,
 //!   relay, confirms, redelivery; with exactly the promises of the ports, and faults on request.
-//! - [`world`]: an app on the model, driven by a test.
+//! - [`test_app`](mod@test_app): an app on the model, driven by a test. [`stub`](mod@stub): answers for a service that is not there.
 
 pub mod executor;
 pub mod model;
