@@ -18,6 +18,10 @@ mod orders;
 
 use clap::{Parser, ValueEnum};
 
+/// As in the shop.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs of each benchmark; the median counts.
 const RUNS: usize = 3;
 

@@ -6,7 +6,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
-use moka::sync::Cache;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use wingbeat_core::Record;
 
 use crate::id::RecordKey;
@@ -14,24 +15,31 @@ use crate::id::RecordKey;
 /// What an entry takes beside its body, about.
 const ENTRY_BYTES: usize = 200;
 
+/// Records of this size are assumed when the cache is laid out.
+const RECORD_BYTES: usize = 500;
+
+#[derive(Clone, Debug)]
+struct Bytes;
+
+impl Weighter<RecordKey, Option<Record>> for Bytes {
+    fn weight(&self, _: &RecordKey, record: &Option<Record>) -> u64 {
+        let body = record.as_ref().map_or(0, |record| record.body.len());
+        (body + ENTRY_BYTES) as u64
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Recent {
-    records: Cache<RecordKey, Option<Record>>,
+    records: Cache<RecordKey, Option<Record>, Bytes>,
     /// The last place in the journal; places grow, and tell the time to the microsecond when idle.
     place: AtomicI64,
 }
 
 impl Recent {
     pub(crate) fn new(bytes: usize) -> Self {
-        let weigh = |_: &RecordKey, record: &Option<Record>| {
-            let body = record.as_ref().map_or(0, |record| record.body.len());
-            u32::try_from(body + ENTRY_BYTES).unwrap_or(u32::MAX)
-        };
+        let records = bytes / (RECORD_BYTES + ENTRY_BYTES);
         Self {
-            records: Cache::builder()
-                .weigher(weigh)
-                .max_capacity(bytes as u64)
-                .build(),
+            records: Cache::with_weighter(records, bytes as u64, Bytes),
             place: AtomicI64::new(0),
         }
     }

@@ -11,6 +11,10 @@ use shop::{Settings, logs};
 use shop_client::audit::{self, AuditArgs};
 use shop_client::traffic::{self, TrafficArgs};
 
+/// Half the work of a handler is making and dropping small things.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The exit code of a shop that cannot open.
 const CANNOT: u8 = 2;
 
