@@ -13,8 +13,8 @@ use crate::withdrawn::Withdrawn;
 
 /// Units in one commit: beyond this, batches only get slower (measured by the store's prototype).
 const BATCH_MAX: usize = 512;
-/// Bytes of unchanged records kept for reading.
-const CLEAN_BYTES_MAX: usize = 16 << 20;
+/// Bytes of unchanged records kept for reading, a committer. Stores keep more for all of them.
+const CLEAN_BYTES_MAX: usize = 4 << 20;
 /// Units staged and not yet durable; beyond it, intake waits.
 pub const STAGED_MAX: usize = 8_192;
 
