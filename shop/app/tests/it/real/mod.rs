@@ -13,6 +13,7 @@ mod http;
 mod letters;
 mod raw;
 mod sessions;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -175,3 +175,61 @@ async fn the_stand_ins_are_for_this_machine_only() {
         200
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_password_ends_all_other_sessions() {
+    let shop = Shop::open().await;
+    let form = json!({"email": "ada@b.example", "password": "correct horse", "name": "Ada"});
+    assert_eq!(shop.post("/api/v1/users", "", &form).await.status, 201);
+    let sign_in = async |password: &str| {
+        let form = json!({"email": "Ada@b.example", "password": password});
+        shop.post("/api/v1/sessions", "", &form).await
+    };
+    let token = |reply: &super::Reply| {
+        reply.json()["token"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (here, there) = (
+        sign_in("correct horse").await,
+        sign_in("correct horse").await,
+    );
+    let cookie = here.header("set-cookie").unwrap_or_default();
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"),
+        "{cookie}"
+    );
+    let (here, there) = (token(&here), token(&there));
+    let change = async |current: &str, new: &str| {
+        let body = json!({"current": current, "new": new});
+        shop.call("PUT", "/api/v1/me/password", &here, &body).await
+    };
+    assert_eq!(change("wrong horse", "battery staple").await.status, 403);
+    assert_eq!(change("correct horse", "short").await.pointer(), "/new");
+    assert_eq!(change("correct horse", "battery staple").await.status, 204);
+    assert_eq!(shop.get("/api/v1/me", &here).await.status, 200);
+    assert_eq!(shop.get("/api/v1/me", &there).await.status, 401);
+    assert_eq!(sign_in("correct horse").await.status, 401);
+    assert_eq!(sign_in("battery staple").await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_is_given_no_token_but_its_cookie() {
+    let shop = Shop::open().await;
+    let form = json!({"email": "ada@b.example", "password": "correct horse", "name": "Ada"});
+    assert_eq!(shop.post("/api/v1/users", "", &form).await.status, 201);
+    let headers = [
+        ("content-type", "application/json"),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    let body = json!({"email": "ada@b.example", "password": "correct horse"}).to_string();
+    let reply = shop.ask("POST", "/api/v1/sessions", &headers, &body).await;
+    assert_eq!((reply.status, &reply.json()["token"]), (201, &Value::Null));
+    let cookie = reply.header("set-cookie").unwrap_or_default();
+    let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+    let me = shop
+        .ask("GET", "/api/v1/me", &[("cookie", &cookie)], "")
+        .await;
+    assert_eq!(me.status, 200);
+}
