@@ -52,7 +52,8 @@ pub struct Binding {
     pub kind: Kind,
 }
 
-/// Why a message was not taken by the broker. It stays in the outbox.
+/// Why a message was not taken by the broker. It stays in the outbox. A store that is its own broker keeps
+/// an unroutable command of a unit by itself until a queue takes it: the unit is committed all the same.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Refused {
     /// No queue is bound to this type.
@@ -74,13 +75,15 @@ pub trait Transport: Send + Sync + 'static {
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>>;
     /// Starts consuming `queue`, with at most `prefetch` deliveries unacknowledged.
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>>;
-    /// How many messages wait in `queue`, those handed out but unacknowledged included.
+    /// How many messages wait in `queue`, and how many this process was handed from it and has not yet
+    /// acknowledged. What other processes hold is theirs to count: brokers of AMQP 0-9-1 do not tell.
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>>;
 }
 
 /// One consumer of one queue. Dropped, it closes; what it had unacknowledged comes again.
 pub trait Consumer: Send {
-    /// Waits for at least one delivery, then returns all that are at hand.
+    /// Waits for at least one delivery, then returns all that are at hand. May be dropped while it waits:
+    /// no delivery is lost by that.
     ///
     /// # Errors
     ///
