@@ -1,0 +1,183 @@
+//! A toy of two handlers, killed again and again on the same data: what was confirmed takes effect once.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wingbeat::app::Ports;
+use wingbeat::real::{HyperClient, TokioRuntime};
+use wingbeat::{
+    App, Entity, Envelope, Event, Message as _, Result, Runtime as _, RuntimeExt as _, Service,
+    Table, Transport as _,
+};
+use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+
+/// Kills in a row.
+const KILLS: u64 = 20;
+/// Commands published at once.
+const BATCH: u64 = 50;
+/// Numbers of one life; far more than it gets to.
+const LIFE: u64 = 1_000_000;
+/// Where the child finds its data, and its first number.
+const DATA: &str = "WINGBEAT_KILL_DATA";
+const FIRST: &str = "WINGBEAT_KILL_FIRST";
+
+#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize)]
+#[command(name = "counting.add", version = 1, key = number)]
+struct Add {
+    number: u64,
+}
+
+#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[event(name = "counting.added", version = 1, key = number)]
+struct Added {
+    number: u64,
+}
+
+/// How often something was done for a number.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Times {
+    times: u32,
+}
+
+impl Entity for Times {
+    const NAME: &'static str = "times";
+    type Id = u64;
+}
+
+async fn add(command: Add, done: Table<Times>) -> Result<Added> {
+    let number = command.number;
+    done.update(&number, once_more).await?;
+    Ok(Added { number })
+}
+
+async fn added(event: Added, done: Table<Times>) -> Result<()> {
+    done.update(&event.number, once_more).await.map(drop)
+}
+
+fn once_more(known: Option<Times>) -> Times {
+    let times = known.unwrap_or_default().times + 1;
+    Times { times }
+}
+
+async fn start(data: &Path) -> (Arc<Embedded>, wingbeat::Running) {
+    let runtime = TokioRuntime::new();
+    let embedded = Embedded::open(&Config::new(data)).expect("it opens");
+    let ports = Ports {
+        runtime: runtime.clone(),
+        store: embedded.clone(),
+        transport: embedded.clone(),
+        cache: EmbeddedCache::open(data, runtime).expect("it opens"),
+        http: HyperClient::new(),
+    };
+    let app = App::new()
+        .service(Service::new("counting").on(add))
+        .service(Service::new("watching").on(added));
+    let running = app.start(ports).await.unwrap_or_else(|why| panic!("{why}"));
+    (embedded, running)
+}
+
+/// The life of a child: publishes until it is killed, and tells what was confirmed.
+#[tokio::test(flavor = "multi_thread")]
+async fn child() {
+    let (Ok(data), Ok(first)) = (std::env::var(DATA), std::env::var(FIRST)) else {
+        return; // Not called as a child.
+    };
+    let (embedded, _running) = start(Path::new(&data)).await;
+    let runtime = TokioRuntime::new();
+    let mut number: u64 = first.parse().expect("a number");
+    loop {
+        let batch = number..number + BATCH;
+        let messages = batch
+            .clone()
+            .map(|number| envelope(&runtime, &Add { number }));
+        let confirmed = embedded.publish(messages.collect()).await;
+        assert!(confirmed.iter().all(std::result::Result::is_ok));
+        number = batch.end;
+        println!("\nconfirmed {number}");
+        std::io::stdout().flush().expect("the parent listens");
+    }
+}
+
+fn envelope(runtime: &Arc<TokioRuntime>, command: &Add) -> Envelope {
+    let id = runtime.id();
+    Envelope {
+        id: id.into(),
+        source: "child".into(),
+        kind: Add::NAME.into(),
+        role: Add::KIND,
+        key: command.key(),
+        time: runtime.now(),
+        correlation: id.into(),
+        causation: None,
+        sequence: None,
+        operation: None,
+        traceparent: None,
+        body: wingbeat::encode_body(command),
+    }
+}
+
+/// Starts a child, kills it after so many confirmed batches, and tells up to where it came.
+fn live_and_die(data: &Path, first: u64, batches: u64) -> u64 {
+    let mut child = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "kill::child", "--nocapture", "--test-threads=1"])
+        .env(DATA, data)
+        .env(FIRST, first.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let told = lines.filter_map(|line| line.ok()?.strip_prefix("confirmed ")?.parse::<u64>().ok());
+    let confirmed = told.take(batches as usize).last().expect("it confirms");
+    child.kill().expect("it lives");
+    child.wait().expect("it is dead");
+    confirmed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_confirmed_takes_effect_once_however_often_the_process_is_killed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut confirmed = BTreeSet::new();
+    for life in 0..KILLS {
+        let first = life * LIFE;
+        let batches = 1 + life * 7 % 23; // A different moment each time.
+        let end = live_and_die(directory.path(), first, batches);
+        confirmed.extend(first..end);
+    }
+    let (embedded, running) = start(directory.path()).await;
+    let runtime = TokioRuntime::new();
+    for queue in running.topology.queues.keys() {
+        while embedded.depth(*queue).await.expect("it is there") > 0 {
+            runtime.sleep(Duration::from_millis(5)).await;
+        }
+    }
+    for service in ["counting", "watching"] {
+        let reads = running.reads(service).expect("it runs");
+        let mut done = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let page = reads
+                .entities::<Times>(after, 1_000)
+                .await
+                .expect("it reads");
+            after = page.last().map(|(id, _)| id.clone());
+            for (id, times) in page {
+                assert_eq!(times.times, 1, "{service}: {id}");
+                done.insert(id.parse::<u64>().expect("a number"));
+            }
+            if after.is_none() {
+                break;
+            }
+        }
+        let lost: Vec<_> = confirmed.difference(&done).take(5).collect();
+        assert!(
+            lost.is_empty(),
+            "{service} lost {lost:?} of {}",
+            confirmed.len()
+        );
+    }
+}
