@@ -19,12 +19,8 @@ const END_TO_END: &str = "shop-e2e";
 /// The program that users get.
 const SHOP: &str = "shop";
 
-/// The features by which it breaks a promise, each caught by a test of [`END_TO_END`].
-const CONTROLS: [&str; 3] = [
-    "sabotage-ack-before-commit",
-    "sabotage-lost-parked",
-    "sabotage-no-operation-key",
-];
+/// The feature by which it can be made to break a promise, each caught by a test of [`END_TO_END`].
+const SABOTAGE: &str = "sabotage";
 
 /// How long an example may take; it shows one idea and ends by itself.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
@@ -159,8 +155,8 @@ fn release(workspace: &Workspace) -> anyhow::Result<Outcome> {
     })
 }
 
-/// Builds the shop once for each promise that it can be made to break, for the negative controls. They
-/// share the dependencies of the real one, which is built last.
+/// Builds the shop that can be made to break its promises, for the negative controls. It shares the
+/// dependencies of the real one, which is built last.
 fn sabotaged(workspace: &Workspace) -> anyhow::Result<()> {
     let built = workspace.release_binary(SHOP);
     let folder = built
@@ -169,15 +165,13 @@ fn sabotaged(workspace: &Workspace) -> anyhow::Result<()> {
         .context("a target folder")?;
     let folder = folder.join("sabotaged");
     fs::create_dir_all(&folder)?;
-    for feature in CONTROLS {
-        process::run(&mut process::cargo(&[
-            "build",
-            "--release",
-            "--features",
-            feature,
-        ]))?;
-        fs::copy(&built, folder.join(feature))?;
-    }
+    process::run(&mut process::cargo(&[
+        "build",
+        "--release",
+        "--features",
+        SABOTAGE,
+    ]))?;
+    fs::copy(&built, folder.join(SHOP))?;
     Ok(())
 }
 

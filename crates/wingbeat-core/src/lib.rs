@@ -21,6 +21,7 @@ pub mod message;
 pub mod name;
 pub mod outgoing;
 pub mod runtime;
+pub mod sabotage;
 pub mod store;
 pub mod time;
 pub mod transport;

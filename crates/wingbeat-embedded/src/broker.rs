@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 use uuid::Uuid;
 use wingbeat_core::transport::{Consumer, Delivery, Settler, Tag, Undecodable};
-use wingbeat_core::{Envelope, HashMap, Kind, Name, Result, Topology};
+use wingbeat_core::{Envelope, HashMap, Kind, Name, Result, Topology, sabotage};
 
 use crate::config::Config;
 use crate::names::{NONE, Names, Space};
@@ -329,10 +329,10 @@ impl Consumer for QueueConsumer {
                     .lock()
                     .take(self.hold.consumer, self.prefetch);
                 if !taken.is_empty() {
-                    #[cfg(feature = "sabotage-ack-before-commit")]
-                    self.hold
-                        .writer
-                        .delete(taken.iter().map(|delivery| delivery.tag.0).collect());
+                    if sabotage::lacks(sabotage::ACK_AFTER_COMMIT) {
+                        let tags = taken.iter().map(|delivery| delivery.tag.0);
+                        self.hold.writer.delete(tags.collect());
+                    }
                     return Ok(taken);
                 }
                 arrived.await;

@@ -75,8 +75,6 @@ impl Embedded {
         let many = (0..readers).map(open).collect::<Result<Vec<_>>>()?;
         let quick = (0..readers).map(open).collect::<Result<Vec<_>>>()?;
         let writer = Writer::start(connection, shared.clone(), config.batch_max)?;
-        #[cfg(feature = "sabotage-ack-before-commit")]
-        eprintln!("WINGBEAT-SABOTAGE: deliveries are acknowledged before they are handled");
         Ok(Arc::new(Self {
             writer: Arc::new(writer),
             shared,

@@ -39,7 +39,8 @@ impl Drop for TestApp {
     }
 }
 
-struct Nothing;
+/// An outside where nobody is.
+pub(crate) struct Nothing;
 
 impl HttpClient for Nothing {
     fn send(&self, _request: outgoing::Request) -> BoxFuture<'_, Result<Response>> {

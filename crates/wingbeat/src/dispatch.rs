@@ -17,7 +17,7 @@ use wingbeat_core::transport::{Binding, Settler};
 use wingbeat_core::unit::{Outcome, Settled, Write};
 use wingbeat_core::{
     Class, Consumer, Delivery, Envelope, Error, Key, Name, Result, RuntimeExt as _, Tag, Transport,
-    Unit,
+    Unit, sabotage,
 };
 
 use crate::dead::{self, DeadLetter, Failures, Parked};
@@ -211,6 +211,9 @@ impl Dispatcher {
                 delivered = next(&mut consumer), if consumer.is_some() && !full => match delivered {
                     Ok(deliveries) => {
                         unsettled += deliveries.len();
+                        if let (Some(settler), true) = (&settler, sabotage::lacks(sabotage::ACK_AFTER_COMMIT)) {
+                            settler.acknowledge(&deliveries.iter().map(|it| it.tag).collect::<Vec<_>>());
+                        }
                         deliveries.into_iter().for_each(|delivery| lanes.push(self.work(delivery)));
                     }
                     Err(why) => {
@@ -401,7 +404,8 @@ impl Attempt {
             }))),
             Origin::Due { key, body } => {
                 // Somebody may have handled, replaced or cancelled it since it was claimed.
-                if scope.load(key).await?.body.as_ref() != Some(body) {
+                let unchanged = scope.load(key).await?.body.as_ref() == Some(body);
+                if !unchanged && !sabotage::lacks(sabotage::TIMER_ONCE) {
                     return Ok(None);
                 }
                 scope.write(Write {
@@ -461,10 +465,9 @@ impl Attempt {
         };
         let key = parked_key(self.subscription.queue, &work.envelope);
         let at = scope.now() + pause + self.service.runtime.jitter(pause / 4);
-        #[cfg(not(feature = "sabotage-lost-parked"))]
-        scope.write(due(key, encode(&parked), at)).ok()?;
-        #[cfg(feature = "sabotage-lost-parked")]
-        drop((key, at, &parked, "WINGBEAT-SABOTAGE", due));
+        if !sabotage::lacks(sabotage::PARKING) {
+            scope.write(due(key, encode(&parked), at)).ok()?;
+        }
         self.not_handled(&scope, "parked")?;
         scope.seal(settles).ok()
     }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use wingbeat_core::store::DueRecord;
 use wingbeat_core::unit::Write;
 use wingbeat_core::{
-    Class, Envelope, Error, Kind, MessageId, Name, Result, RuntimeExt as _, Timestamp,
+    Class, Envelope, Error, Kind, MessageId, Name, Result, RuntimeExt as _, Timestamp, sabotage,
 };
 
 use crate::breaker::{Admission, Breaker, State};
@@ -220,17 +220,17 @@ impl DueRunner {
             key: record.key.clone(),
             body: record.record.body.clone(),
         };
+        let work = Work {
+            envelope,
+            origin,
+            failures,
+            hopeless: None,
+        };
+        if record.key.table == TIMERS && sabotage::lacks(sabotage::TIMER_ONCE) {
+            drop(sender.send(work.clone()).await);
+        }
         // A subscription that is gone or full lets the lease run out: the record comes again.
-        drop(
-            sender
-                .send(Work {
-                    envelope,
-                    origin,
-                    failures,
-                    hopeless: None,
-                })
-                .await,
-        );
+        drop(sender.send(work).await);
         Ok(())
     }
 
@@ -400,15 +400,10 @@ impl Calling {
     }
 }
 
-#[cfg(not(feature = "sabotage-no-operation-key"))]
+/// The idempotency key of a call: the same over all attempts.
 fn operation(planned: &CallRecord) -> String {
+    if sabotage::lacks(sabotage::CALL_KEY) {
+        return format!("{}-{}", planned.operation, planned.attempts);
+    }
     planned.operation.clone()
-}
-
-#[cfg(feature = "sabotage-no-operation-key")]
-fn operation(planned: &CallRecord) -> String {
-    format!(
-        "{}-{}-WINGBEAT-SABOTAGE",
-        planned.operation, planned.attempts
-    )
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Name, Outbox, Result, RuntimeExt as _, Transport};
+use wingbeat_core::{Name, Outbox, Result, RuntimeExt as _, Transport, sabotage};
 
 use crate::committer::Committer;
 use crate::dispatch::Control;
@@ -56,6 +56,9 @@ impl Relay {
             return Ok(0);
         }
         let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+        if sabotage::lacks(sabotage::CONFIRMS) {
+            self.outbox.confirmed(ids.clone()).await?;
+        }
         let answers = self.transport.publish(messages).await;
         let mut confirmed = Vec::with_capacity(ids.len());
         for (id, answer) in ids.into_iter().zip(answers) {

@@ -25,11 +25,31 @@ pub trait Saga: Serialize + DeserializeOwned + Default + Send + 'static {
     /// What it reacts to: derive `SagaInput` on an enum with one variant a message.
     type Input: SagaInput;
 
+    /// The names of its states, for metrics and for the coverage of simulations.
+    const STATES: &'static [&'static str] = &["running"];
+
+    /// Which of [`Self::STATES`] it is in.
+    fn state(&self) -> &'static str {
+        "running"
+    }
+
     /// Takes one input of a running saga.
     fn step(&mut self, input: Self::Input, effects: &mut SagaEffects<Self::Input>);
 
     /// Answers an input that comes before the start or after the end. Never silent by accident: required.
     fn late(&mut self, when: Late, input: Self::Input, effects: &mut SagaEffects<Self::Input>);
+}
+
+/// The metric of what sagas take.
+pub mod metric {
+    /// A counter: inputs taken.
+    pub const INPUTS: &str = "wingbeat_saga_inputs_total";
+    /// Its label for the saga.
+    pub const SAGA: &str = "saga";
+    /// Its label for the state: one of the saga's, `not_started` or `ended`.
+    pub const STATE: &str = "state";
+    /// Its label for the wire type of the input.
+    pub const INPUT: &str = "input";
 }
 
 /// Why an input is late.
@@ -272,6 +292,13 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
     record
         .timers
         .retain(|timer| !(row.timer && timer == row.message));
+    let state = match (existed, record.ended) {
+        (false, _) => "not_started",
+        (_, true) => "ended",
+        _ => record.state.state(),
+    };
+    metrics::counter!(metric::INPUTS, metric::SAGA => S::NAME, metric::STATE => state, metric::INPUT => row.message)
+        .increment(1);
     match (existed, record.ended, row.starts) {
         (false, _, false) => record.state.late(Late::NotStarted, input, &mut effects),
         (_, true, _) => record.state.late(Late::Ended, input, &mut effects),

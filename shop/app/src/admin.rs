@@ -16,7 +16,7 @@ use wingbeat::dispatch::Control;
 use wingbeat::http::{Admin, Problem};
 use wingbeat::{Name, Result, Running, Timestamp};
 
-use crate::Host;
+use crate::{Host, Sight};
 
 /// The routes.
 pub fn routes(host: Arc<Host>) -> Router {
@@ -69,15 +69,15 @@ pub struct Subscription {
 /// # Errors
 ///
 /// The store's and the broker's.
-pub async fn look(host: &Host) -> Result<Vec<Subscription>> {
+pub async fn look(sight: &Sight) -> Result<Vec<Subscription>> {
     let mut items = Vec::new();
-    for running in host.running() {
-        items.extend(of(host, &running).await?);
+    for running in &sight.running {
+        items.extend(of(sight, running).await?);
     }
     Ok(items)
 }
 
-async fn of(host: &Host, running: &Running) -> Result<Vec<Subscription>> {
+async fn of(sight: &Sight, running: &Running) -> Result<Vec<Subscription>> {
     let mut items = Vec::new();
     for one in &running.subscriptions {
         let Some(context) = running.service(one.service.as_str()) else {
@@ -90,7 +90,7 @@ async fn of(host: &Host, running: &Running) -> Result<Vec<Subscription>> {
             found.map_or(0, |(_, count)| *count)
         };
         let in_flight = one.stats.in_flight.load(Ordering::Relaxed);
-        let depth = host.ports().transport.depth(one.queue).await?;
+        let depth = sight.ports.transport.depth(one.queue).await?;
         let parked = running.parked(one.service).await?;
         let parked = parked.get(&one.queue).copied().unwrap_or(0);
         items.push(Subscription {
@@ -111,7 +111,7 @@ async fn of(host: &Host, running: &Running) -> Result<Vec<Subscription>> {
 }
 
 async fn subscriptions(_: Admin, State(host): State<Arc<Host>>) -> Result<Response, Problem> {
-    let items = look(&host).await?;
+    let items = look(&host.sight()).await?;
     Ok(Json(Items { items }).into_response())
 }
 

@@ -13,6 +13,8 @@ use wingbeat::real::{TaskGroup, TokioRuntime};
 use wingbeat::scope::ServiceContext;
 use wingbeat::{App, Error, Name, Reads, Result, Running, Topology};
 
+use crate::Sight;
+
 /// Makes a service's app; called again whenever the service starts anew.
 pub type Build = Box<dyn Fn() -> App + Send + Sync>;
 
@@ -183,6 +185,15 @@ impl Host {
         self.cells
             .values()
             .filter_map(|cell| Some(cell.live()?.running))
+    }
+
+    /// What runs now.
+    #[must_use]
+    pub fn sight(&self) -> Sight {
+        Sight {
+            ports: self.ports.clone(),
+            running: self.running().collect(),
+        }
     }
 
     /// The names of all services, whether they run or not.

@@ -14,9 +14,12 @@ pub mod logs;
 pub mod ops;
 pub mod settings;
 pub mod shop;
+pub mod sight;
+pub mod simulate;
 pub mod start;
 pub mod timeline;
 
 pub use host::Host;
 pub use settings::Settings;
+pub use sight::Sight;
 pub use start::{Open, start};

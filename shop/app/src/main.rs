@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use shop::settings::Sources;
+use shop::simulate::{self, SimulateArgs};
 use shop::{Settings, logs};
 use shop_client::audit::{self, AuditArgs};
 use shop_client::traffic::{self, TrafficArgs};
@@ -49,6 +50,7 @@ struct Cli {
 enum Tool {
     Traffic(TrafficArgs),
     Audit(AuditArgs),
+    Simulate(SimulateArgs),
 }
 
 impl Cli {
@@ -80,6 +82,8 @@ impl Cli {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "sabotage")]
+    take_away();
     let mut cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -89,10 +93,23 @@ fn main() -> ExitCode {
             match cli.tool.take() {
                 Some(Tool::Traffic(args)) => traffic::run(args).await,
                 Some(Tool::Audit(args)) => audit::run(args).await,
+                Some(Tool::Simulate(args)) => simulate::run(&args),
                 None => run(cli.sources()).await,
             }
         }),
         Err(why) => cannot(&why),
+    }
+}
+
+/// Takes the mechanism away that the environment names, in builds that can.
+#[cfg(feature = "sabotage")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "only in builds for negative controls"
+)]
+fn take_away() {
+    if let Ok(mechanism) = std::env::var("WINGBEAT_SABOTAGE") {
+        wingbeat::sabotage::remove(&mechanism).expect("a mechanism");
     }
 }
 

@@ -75,7 +75,7 @@ pub fn metrics(host: Arc<Host>, handle: PrometheusHandle) -> Router {
 }
 
 async fn render(State(Metrics { host, handle }): State<Metrics>) -> Result<Response, Problem> {
-    for one in admin::look(&host).await? {
+    for one in admin::look(&host.sight()).await? {
         let labels = [
             ("service", one.service.as_str().to_owned()),
             ("subscription", one.name.to_owned()),

@@ -36,6 +36,10 @@ pub struct Settings {
     pub inventory_extend_for: Duration,
     /// How long catalogue reads are cached at most.
     pub catalog_cached_for: Duration,
+    /// The memory that hashing a password takes, in KiB.
+    pub password_memory_kib: u32,
+    /// How many times hashing a password goes over that memory.
+    pub password_passes: u32,
     /// What is logged: a filter such as `info` or `wingbeat=debug,info`.
     pub log: String,
     /// `text` or `json`.
@@ -75,6 +79,7 @@ pub enum Error {
 }
 
 /// Where settings come from.
+#[derive(Default)]
 pub struct Sources {
     /// Flags that were given, by key.
     pub flags: BTreeMap<&'static str, String>,
@@ -85,7 +90,7 @@ pub struct Sources {
 }
 
 /// The keys of [`Settings`]; the admin's password has a variable of another name and no key.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "listen",
     "ops_listen",
     "data",
@@ -99,6 +104,8 @@ const KEYS: [&str; 15] = [
     "inventory_hold_for",
     "inventory_extend_for",
     "catalog_cached_for",
+    "password_memory_kib",
+    "password_passes",
     "log",
     "log_format",
 ];
@@ -111,11 +118,27 @@ impl Sources {
     /// The first that is wrong.
     pub fn settings(self) -> Result<Settings, Error> {
         let file = Toml::read(self.file.clone())?;
-        let look = Look {
+        Settings::of(&Look {
             sources: &self,
             file: &file,
+        })
+    }
+}
+
+/// What holds when nothing is set.
+impl Default for Settings {
+    fn default() -> Self {
+        let nothing = Look {
+            sources: &Sources::default(),
+            file: &Toml::default(),
         };
-        Ok(Settings {
+        Self::of(&nothing).expect("the defaults are right")
+    }
+}
+
+impl Settings {
+    fn of(look: &Look<'_>) -> Result<Self, Error> {
+        Ok(Self {
             listen: look.address("listen", SocketAddr::from(([127, 0, 0, 1], 8080)))?,
             ops_listen: look.address("ops_listen", SocketAddr::from(([127, 0, 0, 1], 9464)))?,
             data: look.text("data", "./data")?.into(),
@@ -129,6 +152,8 @@ impl Sources {
             inventory_hold_for: look.time("inventory_hold_for", 15 * 60)?,
             inventory_extend_for: look.time("inventory_extend_for", 25 * 3600)?,
             catalog_cached_for: look.time("catalog_cached_for", 2)?,
+            password_memory_kib: look.number("password_memory_kib", 19 * 1024)?,
+            password_passes: look.number("password_passes", 2)?,
             log: look.text("log", "info")?,
             log_format: look.log_format()?,
             admin_password: look
@@ -207,6 +232,12 @@ impl Look<'_> {
             "off" | "false" | "0" => Some(false),
             _ => None,
         })
+    }
+
+    fn number(&self, key: &'static str, default: u32) -> Result<u32, Error> {
+        let expected = "a number from 1";
+        let above_zero = |text: &str| text.parse().ok().filter(|number| *number > 0);
+        self.parsed(key, default, expected, above_zero)
     }
 
     fn time(&self, key: &'static str, seconds: u64) -> Result<Duration, Error> {

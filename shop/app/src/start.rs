@@ -245,7 +245,7 @@ async fn settle(host: &Host) {
     let runtime = &host.ports().runtime;
     let idle = async {
         loop {
-            let look = admin::look(host).await.unwrap_or_default();
+            let look = admin::look(&host.sight()).await.unwrap_or_default();
             let arriving = |of: &&admin::Subscription| {
                 matches!(
                     of.name,

@@ -1,5 +1,5 @@
 //! Sabotage is code that breaks a promise on purpose, so that the test which guards the promise can
-//! be seen to fail. It lives behind features named `sabotage…` and must never reach a user.
+//! be seen to fail. It lives behind features named `sabotage` and must never reach a user.
 
 use std::fs;
 

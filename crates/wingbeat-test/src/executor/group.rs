@@ -12,11 +12,21 @@ use super::{Simulation, lock};
 pub struct Group {
     simulation: Simulation,
     id: u64,
+    skew_ms: i64,
 }
 
 impl Group {
-    pub(super) fn new(simulation: Simulation, id: u64) -> Self {
-        Self { simulation, id }
+    pub(super) fn new(simulation: Simulation, id: u64, skew_ms: i64) -> Self {
+        Self {
+            simulation,
+            id,
+            skew_ms,
+        }
+    }
+
+    /// Kills the group once its tasks have been polled so many more times.
+    pub fn kill_after(&self, polls: u64) {
+        self.simulation.kill_after(self.id, polls.max(1));
     }
 
     /// Drops all tasks of the group. What they try to start while they go, or later, never runs.
@@ -33,7 +43,11 @@ impl Group {
 
 impl Runtime for Group {
     fn now(&self) -> Timestamp {
-        self.simulation.now()
+        let skew = Duration::from_millis(self.skew_ms.unsigned_abs());
+        match self.skew_ms < 0 {
+            true => self.simulation.now() - skew,
+            false => self.simulation.now() + skew,
+        }
     }
 
     fn elapsed(&self) -> Duration {

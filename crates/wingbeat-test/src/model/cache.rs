@@ -38,6 +38,11 @@ impl ModelCache {
         }
     }
 
+    /// Loses everything, as an emptied server does.
+    pub fn lose(&self) {
+        *lock(&self.entries) = Entries::default();
+    }
+
     /// Loses what may be lost: all that is volatile, and the counters.
     pub fn restart(&self) {
         let mut entries = lock(&self.entries);
@@ -51,7 +56,9 @@ impl ModelCache {
         work: impl FnOnce(&mut Entries, Timestamp) -> T + Send + 'a,
     ) -> BoxFuture<'a, Result<T>> {
         Box::pin(async move {
+            self.weather.delay().await;
             if self.weather.outages().cache {
+                self.weather.count("cache_outage");
                 return Err(Error::retry("cache_away", "the cache does not answer"));
             }
             let now = self.weather.runtime().now();

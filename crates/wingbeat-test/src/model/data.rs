@@ -7,9 +7,10 @@ use bytes::Bytes;
 use wingbeat_core::store::Recorded;
 use wingbeat_core::unit::{Append, Outcome, RowWrite, Settled, Write};
 use wingbeat_core::{
-    CorrelationId, Envelope, Key, MessageId, Name, Record, Timestamp, Unit, UnitId,
+    CorrelationId, Envelope, Key, MessageId, Name, Record, Timestamp, Unit, UnitId, sabotage,
 };
 
+use super::log::Committed;
 use super::view::View;
 
 /// How long a settled delivery and a unit are remembered: as long as anything can come again.
@@ -35,6 +36,7 @@ pub(super) struct Data {
     pub(super) outbox: BTreeMap<u64, (Name, Envelope)>,
     pub(super) places: BTreeMap<MessageId, u64>,
     next_place: u64,
+    pub(super) log: Vec<Committed>,
 }
 
 impl Data {
@@ -80,10 +82,13 @@ impl Data {
 
     fn knows(&self, unit: &Unit) -> bool {
         let settled = |by: &Settled| self.settled(by.queue, &by.source, by.message);
-        !cfg!(feature = "sabotage-no-inbox") && unit.settles.as_ref().is_some_and(settled)
+        !sabotage::lacks(sabotage::INBOX) && unit.settles.as_ref().is_some_and(settled)
     }
 
     fn reads_hold(&self, unit: &Unit) -> bool {
+        if sabotage::lacks(sabotage::READ_SET) {
+            return true;
+        }
         unit.reads.iter().all(|read| {
             let record = self.records.get(&(unit.service, read.key.clone()));
             record.map_or(0, |record| record.version) == read.version
@@ -119,18 +124,27 @@ impl Data {
         for write in &unit.rows {
             self.put_row(service, write);
         }
-        for message in &unit.messages {
-            self.next_place += 1;
-            self.places.insert(message.id, self.next_place);
-            self.outbox
-                .insert(self.next_place, (service, message.clone()));
-        }
+        self.send(unit);
+        self.log.push(Committed::of(unit, now));
         if let Some(journal) = &unit.journal {
             let story = self.journal.entry((service, journal.correlation));
             story.or_default().push(journal.body.clone());
         }
         for (counter, by) in &unit.counts {
             *self.counters.entry((service, *counter)).or_default() += by;
+        }
+    }
+
+    /// Puts a unit's messages into the outbox, unless they are there.
+    pub(super) fn send(&mut self, unit: &Unit) {
+        for message in &unit.messages {
+            if self.places.contains_key(&message.id) {
+                continue;
+            }
+            self.next_place += 1;
+            self.places.insert(message.id, self.next_place);
+            self.outbox
+                .insert(self.next_place, (unit.service, message.clone()));
         }
     }
 

@@ -10,12 +10,13 @@ use wingbeat_core::store::{DueRecord, Outbox, Page, Query, Recorded};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
     CorrelationId, Error, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
+    sabotage,
 };
 
 use super::data::{Data, Owned};
 use super::outbox::{self, ModelOutbox};
 use super::view::select;
-use super::{Weather, lock};
+use super::{Committed, Weather, lock};
 
 /// Who holds a due record: which version of it, and until when. Gone after a restart of the store.
 type Leases = BTreeMap<Owned, (u64, Timestamp)>;
@@ -30,8 +31,6 @@ pub struct ModelStore {
 
 impl ModelStore {
     pub(crate) fn new(weather: Weather) -> Self {
-        #[cfg(feature = "sabotage-no-inbox")]
-        eprintln!("{}", super::SABOTAGE);
         Self {
             weather,
             data: Arc::default(),
@@ -54,6 +53,53 @@ impl ModelStore {
             self.weather.reach_store().await?;
             Ok(work(&lock(&self.data)))
         })
+    }
+
+    /// Without the outbox: state in one step, messages in the next.
+    async fn commit_and_publish(&self, units: &[Unit], now: Timestamp) -> Vec<Outcome> {
+        let mute = |unit: &Unit| Unit {
+            messages: Vec::new(),
+            ..unit.clone()
+        };
+        let muted: Vec<Unit> = units.iter().map(mute).collect();
+        let outcomes = lock(&self.data).commit(&muted, now);
+        self.weather.delay().await;
+        let mut data = lock(&self.data);
+        for (unit, outcome) in units.iter().zip(&outcomes) {
+            if *outcome == Outcome::Committed {
+                data.send(unit);
+            }
+        }
+        outcomes
+    }
+
+    /// The records of a table, as they are now: for invariants.
+    #[must_use]
+    pub fn records(&self, service: Name, table: Name) -> Vec<(String, Record)> {
+        let data = lock(&self.data);
+        let first = (service, Key::new(table, String::new()));
+        let rest = data.records.range(first..);
+        let own = rest.take_while(|((of, key), _)| *of == service && key.table == table);
+        own.map(|((_, key), record)| (key.id.clone(), record.clone()))
+            .collect()
+    }
+
+    /// All units that were committed, in order.
+    #[must_use]
+    pub fn log(&self) -> Vec<Committed> {
+        lock(&self.data).log.clone()
+    }
+
+    /// What waits: messages to be published, and records due before `until`.
+    pub(crate) fn unsettled(&self, until: Timestamp) -> Vec<String> {
+        let data = lock(&self.data);
+        let unsent = data.outbox.values();
+        let unsent = unsent.map(|(_, message)| format!("{} is not published", message.kind));
+        let due = data.due.iter().take_while(|(at, _)| *at < until);
+        let due = due.map(|(at, (service, key))| {
+            format!("{service}: {} {} is due at {at}", key.table, key.id)
+        });
+        unsent.chain(due).collect()
     }
 
     fn hand_out(
@@ -98,14 +144,19 @@ impl Store for ModelStore {
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>> {
         Box::pin(async move {
             self.weather.reach_store().await?;
-            let unknown = self.weather.strikes(|faults| faults.commit_unknown);
+            let unknown = self
+                .weather
+                .strikes("commit_unknown", |faults| faults.commit_unknown);
             let count = match unknown {
                 // The connection is lost anywhere between the first and the last unit.
                 true => self.weather.random() as usize % (units.len() + 1),
                 false => units.len(),
             };
             let now = self.weather.runtime().now();
-            let outcomes = lock(&self.data).commit(&units[..count], now);
+            let outcomes = match sabotage::lacks(sabotage::OUTBOX) {
+                true => self.commit_and_publish(&units[..count], now).await,
+                false => lock(&self.data).commit(&units[..count], now),
+            };
             self.weather.delay().await;
             if unknown {
                 let why = "the answer to a commit was lost";

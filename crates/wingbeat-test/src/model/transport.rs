@@ -1,16 +1,16 @@
 //! The broker in memory. Order between deliveries is not promised, so it is scrambled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use wingbeat_core::transport::{Refused, Settler};
 use wingbeat_core::{
-    Consumer, Delivery, Envelope, Error, Kind, Name, Result, Tag, Topology, Transport,
+    Consumer, Delivery, Envelope, Error, Kind, MessageId, Name, Result, Tag, Topology, Transport,
 };
 
-use super::{Weather, lock};
+use super::{Outages, Weather, lock};
 
 #[derive(Default)]
 struct Queue {
@@ -22,6 +22,7 @@ struct Queue {
 struct Broker {
     topology: Topology,
     queues: BTreeMap<Name, Queue>,
+    taken: BTreeSet<MessageId>,
     next: u64,
     starts: u64,
 }
@@ -64,10 +65,37 @@ impl ModelTransport {
         self.arrived.notify_waiters();
     }
 
-    pub(crate) fn weather_changed(&self) {
-        match self.weather.outages().broker {
+    pub(crate) fn weather_changed(&self, before: Outages, now: Outages) {
+        match now.broker && !before.broker {
             true => self.restart(),
             false => self.arrived.notify_waiters(),
+        }
+    }
+
+    /// Queues with messages.
+    pub(crate) fn unsettled(&self) -> Vec<String> {
+        let broker = lock(&self.broker);
+        let left = broker.queues.iter().filter_map(|(name, queue)| {
+            let (waiting, held) = (queue.waiting.len(), queue.unacknowledged.len());
+            (waiting + held > 0).then(|| format!("{name}: {waiting} waiting, {held} being handled"))
+        });
+        left.collect()
+    }
+
+    /// The ids of all messages that were ever taken.
+    pub(crate) fn taken(&self) -> BTreeSet<MessageId> {
+        lock(&self.broker).taken.clone()
+    }
+
+    /// Waits while the broker lets publishers wait.
+    async fn blocked(&self) {
+        loop {
+            let changed = self.arrived.notified();
+            if !self.weather.outages().broker_blocked {
+                return;
+            }
+            self.weather.count("broker_blocked");
+            changed.await;
         }
     }
 
@@ -77,9 +105,13 @@ impl ModelTransport {
         if bound.is_empty() && message.role == Kind::Command {
             return Err(Refused::Unroutable);
         }
+        broker.taken.insert(message.id);
         for queue in bound {
-            let twice = self.weather.strikes(|faults| faults.duplicate);
-            let copies = if twice { 2 } else { 1 };
+            let again = self.weather.strikes("duplicate", |faults| faults.duplicate);
+            let copies = match again {
+                true => 2 + self.weather.random() as usize % 4,
+                false => 1,
+            };
             let waiting = &mut broker.queues.entry(queue).or_default().waiting;
             waiting.extend(std::iter::repeat_n((message.clone(), false), copies));
         }
@@ -88,10 +120,13 @@ impl ModelTransport {
 
     fn publish_one(&self, message: &Envelope) -> std::result::Result<(), Refused> {
         let unconfirmed = |why: &str| Err(Refused::Unconfirmed(why.into()));
-        if self.weather.outages().broker {
+        if self.weather.broker_is_away() {
             return unconfirmed("the broker does not answer");
         }
-        if !self.weather.strikes(|faults| faults.confirm_lost) {
+        if !self
+            .weather
+            .strikes("confirm_lost", |faults| faults.confirm_lost)
+        {
             return self.take(message);
         }
         let arrives = self.weather.random().is_multiple_of(2);
@@ -108,7 +143,7 @@ impl Transport for ModelTransport {
         let queues = topology.queues.clone();
         Box::pin(async move {
             self.weather.delay().await;
-            if self.weather.outages().broker {
+            if self.weather.broker_is_away() {
                 return Err(away());
             }
             lock(&self.broker).topology.queues.extend(queues);
@@ -122,6 +157,7 @@ impl Transport for ModelTransport {
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
         Box::pin(async move {
             self.weather.delay().await;
+            self.blocked().await;
             let answers = messages.iter().map(|one| self.publish_one(one)).collect();
             self.arrived.notify_waiters();
             self.weather.delay().await;
@@ -133,7 +169,7 @@ impl Transport for ModelTransport {
         Box::pin(async move {
             self.weather.delay().await;
             let mut broker = lock(&self.broker);
-            if self.weather.outages().broker {
+            if self.weather.broker_is_away() {
                 return Err(away());
             }
             if !broker.topology.queues.contains_key(&queue) {
@@ -198,6 +234,9 @@ impl ModelConsumer {
         let mut deliveries = Vec::new();
         while held + deliveries.len() < self.prefetch && !queue.waiting.is_empty() {
             let at = self.weather.random() as usize % queue.waiting.len();
+            if at > 0 {
+                self.weather.count("reordered");
+            }
             let (envelope, redelivered) = queue.waiting.swap_remove(at);
             next += 1;
             queue

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use shop_contracts::OrderId;
 use wingbeat::{Error, Result, decode, outgoing};
 
-use crate::Host;
+use crate::Sight;
 
 /// Entries asked for at once: below what one answer may hold.
 const ENTRIES_MAX: u32 = 2_000;
@@ -39,11 +39,11 @@ struct Entry {
     amount_minor: i64,
 }
 
-pub(super) async fn read(host: &Host, provider: &str) -> Result<BTreeMap<OrderId, Booked>> {
+pub(super) async fn read(sight: &Sight, provider: &str) -> Result<BTreeMap<OrderId, Booked>> {
     let mut booked = BTreeMap::<OrderId, Booked>::new();
     let mut after = 0;
     loop {
-        let page = page(host, provider, after).await?;
+        let page = page(sight, provider, after).await?;
         for entry in page.items {
             let of = booked.entry(entry.order_id).or_default();
             match entry.kind.as_str() {
@@ -62,7 +62,7 @@ pub(super) async fn read(host: &Host, provider: &str) -> Result<BTreeMap<OrderId
     }
 }
 
-async fn page(host: &Host, provider: &str, after: i64) -> Result<Page> {
+async fn page(sight: &Sight, provider: &str, after: i64) -> Result<Page> {
     let request = outgoing::Request {
         method: "GET",
         url: format!("{provider}/v1/ledger?after={after}&limit={ENTRIES_MAX}"),
@@ -70,7 +70,7 @@ async fn page(host: &Host, provider: &str, after: i64) -> Result<Page> {
         body: Bytes::new(),
         timeout: WITHIN,
     };
-    let answer = host.ports().http.send(request).await?;
+    let answer = sight.ports.http.send(request).await?;
     if answer.status != 200 {
         return Err(Error::retry(
             "provider_away",

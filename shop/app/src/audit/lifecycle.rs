@@ -10,7 +10,7 @@ use wingbeat::saga::{SagaRecord, table};
 use wingbeat::{Key, Name, Result, Saga as _, Timestamp, decode};
 
 use super::{Check, PAGE};
-use crate::Host;
+use crate::Sight;
 
 /// An order that has not ended by then is stuck: the longest wait for a payment, and an hour on both
 /// sides of it.
@@ -21,8 +21,8 @@ const OVERDUE: Duration = Duration::from_secs(120);
 const FRESH: Duration = Duration::from_secs(5);
 
 /// Every order.
-pub(super) async fn orders(host: &Host) -> Result<BTreeMap<OrderId, Order>> {
-    let reads = host.reads("orders")?;
+pub(super) async fn orders(sight: &Sight) -> Result<BTreeMap<OrderId, Order>> {
+    let reads = sight.reads("orders")?;
     let (mut orders, mut after) = (BTreeMap::new(), None);
     loop {
         let page = reads.aggregates::<Order>(after, PAGE).await?;
@@ -36,9 +36,9 @@ pub(super) async fn orders(host: &Host) -> Result<BTreeMap<OrderId, Order>> {
     }
 }
 
-pub(super) async fn check(host: &Host, orders: &BTreeMap<OrderId, Order>) -> Result<[Check; 2]> {
-    let now = host.ports().runtime.now();
-    let (alive, ended, waiting) = sagas(host, now).await?;
+pub(super) async fn check(sight: &Sight, orders: &BTreeMap<OrderId, Order>) -> Result<[Check; 2]> {
+    let now = sight.ports.runtime.now();
+    let (alive, ended, waiting) = sagas(sight, now).await?;
     let mut ends = Check::new(
         4,
         "every accepted order reaches exactly one terminal state in time",
@@ -71,12 +71,12 @@ pub(super) async fn check(host: &Host, orders: &BTreeMap<OrderId, Order>) -> Res
 
 /// Orders whose checkout goes on, those whose checkout has ended, and what is wrong with sagas.
 async fn sagas(
-    host: &Host,
+    sight: &Sight,
     now: Timestamp,
 ) -> Result<(BTreeSet<OrderId>, BTreeSet<OrderId>, Check)> {
     let mut check = Check::new(5, "no saga that has not ended is without a pending timer");
     let (mut alive, mut ended) = (BTreeSet::new(), BTreeSet::new());
-    let store = &host.service("orders")?.store;
+    let store = &sight.service("orders")?.store;
     let mut after = None;
     loop {
         let page = store.scan(table(Checkout::NAME), after, PAGE).await?;
@@ -115,7 +115,7 @@ async fn sagas(
             break;
         }
     }
-    for open in shop_shipping::audit::open(&host.reads("shipping")?).await? {
+    for open in shop_shipping::audit::open(&sight.reads("shipping")?).await? {
         check.checked += 1;
         if open.timers.is_empty() && now.since(open.updated_at) >= FRESH {
             check.broken(open.order_id, "its shipment waits without a timer");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wingbeat::Result;
 
 use super::Check;
-use crate::Host;
+use crate::Sight;
 
 /// A subscription's figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,12 +16,12 @@ struct Figures {
     dead: i64,
 }
 
-pub(super) async fn check(host: &Host) -> Result<Check> {
+pub(super) async fn check(sight: &Sight) -> Result<Check> {
     let mut check = Check::new(
         9,
         "published = handled + waiting + dead-lettered, per subscription",
     );
-    let (first, second) = (read(host).await?, read(host).await?);
+    let (first, second) = (read(sight).await?, read(sight).await?);
     for (queue, figures) in second {
         if first.get(&queue) != Some(&figures) {
             continue; // It moves: what was published and what was handled belong to two moments.
@@ -43,11 +43,11 @@ pub(super) async fn check(host: &Host) -> Result<Check> {
     Ok(check)
 }
 
-async fn read(host: &Host) -> Result<BTreeMap<String, Figures>> {
-    let running: Vec<_> = host.running().collect();
+async fn read(sight: &Sight) -> Result<BTreeMap<String, Figures>> {
+    let running: Vec<_> = sight.running.clone();
     let (mut published, mut counts) = (BTreeMap::<String, i64>::new(), BTreeMap::new());
-    for service in host.services() {
-        for (name, count) in host.service(service)?.store.counters().await? {
+    for service in sight.services() {
+        for (name, count) in sight.service(service.as_str())?.store.counters().await? {
             match name.as_str().strip_prefix("published:") {
                 Some(message) => *published.entry(message.into()).or_default() += count,
                 None => drop(counts.insert(name.as_str().to_owned(), count)),
@@ -62,7 +62,7 @@ async fn read(host: &Host) -> Result<BTreeMap<String, Figures>> {
         }
         for (queue, bindings) in &running.topology.queues {
             let count = |what: &str| counts.get(&format!("{what}:{queue}")).copied().unwrap_or(0);
-            let depth = host.ports().transport.depth(*queue).await?;
+            let depth = sight.ports.transport.depth(*queue).await?;
             let of = |message: &str| published.get(message).copied().unwrap_or(0);
             let of_queue = Figures {
                 published: bindings.iter().map(|binding| of(binding.message)).sum(),

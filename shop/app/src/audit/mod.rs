@@ -26,7 +26,7 @@ use serde::Serialize;
 use wingbeat::Result;
 use wingbeat::http::{Admin, Problem};
 
-use crate::Host;
+use crate::{Host, Sight};
 
 /// The pauses before the second and the third read.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
@@ -118,7 +118,7 @@ impl Check {
 
 async fn audit_now(_: Admin, State(audit): State<Audit>) -> Result<Response, Problem> {
     let _turn = audit.turn.lock().await;
-    let report = report(&audit.host, &audit.provider).await?;
+    let report = report(&audit.host.sight(), &audit.provider).await?;
     Ok(Json(report).into_response())
 }
 
@@ -127,14 +127,14 @@ async fn audit_now(_: Admin, State(audit): State<Audit>) -> Result<Response, Pro
 /// # Errors
 ///
 /// The store's, and the provider's.
-pub async fn report(host: &Host, provider: &str) -> Result<Report> {
-    let mut checks = read(host, provider).await?;
+pub async fn report(sight: &Sight, provider: &str) -> Result<Report> {
+    let mut checks = read(sight, provider).await?;
     for pause in PAUSES {
         if checks.iter().all(|check| check.violations.is_empty()) {
             break;
         }
-        host.ports().runtime.sleep(pause).await;
-        let again = read(host, provider).await?;
+        sight.ports.runtime.sleep(pause).await;
+        let again = read(sight, provider).await?;
         checks = checks.into_iter().zip(again).map(agreed).collect();
     }
     let invariants: Vec<_> = checks.into_iter().map(told).collect();
@@ -144,19 +144,19 @@ pub async fn report(host: &Host, provider: &str) -> Result<Report> {
     })
 }
 
-async fn read(host: &Host, provider: &str) -> Result<Vec<Check>> {
-    let ledger = ledger::read(host, provider).await?;
-    let orders = lifecycle::orders(host).await?;
-    let mut checks = vec![stock::check(host).await?];
-    checks.extend(money::check(host, &orders, &ledger).await?);
-    checks.extend(lifecycle::check(host, &orders).await?);
+async fn read(sight: &Sight, provider: &str) -> Result<Vec<Check>> {
+    let ledger = ledger::read(sight, provider).await?;
+    let orders = lifecycle::orders(sight).await?;
+    let mut checks = vec![stock::check(sight).await?];
+    checks.extend(money::check(sight, &orders, &ledger).await?);
+    checks.extend(lifecycle::check(sight, &orders).await?);
     checks.push(Check::new(
         6,
         "confirmed flash claims ≤ allocation and limit",
     ));
-    checks.extend(people::check(host).await?);
-    checks.push(messages::check(host).await?);
-    checks.push(views::check(host).await?);
+    checks.extend(people::check(sight).await?);
+    checks.push(messages::check(sight).await?);
+    checks.push(views::check(sight).await?);
     Ok(checks)
 }
 

@@ -9,16 +9,16 @@ use wingbeat::Result;
 
 use super::ledger::Booked;
 use super::{Check, PAGE};
-use crate::Host;
+use crate::Sight;
 
 pub(super) async fn check(
-    host: &Host,
+    sight: &Sight,
     orders: &BTreeMap<OrderId, Order>,
     ledger: &BTreeMap<OrderId, Booked>,
 ) -> Result<[Check; 2]> {
     let once = charges(orders, ledger);
     let mut matches = delivered(orders, ledger);
-    compare_payments(host, ledger, &mut matches).await?;
+    compare_payments(sight, ledger, &mut matches).await?;
     Ok([once, matches])
 }
 
@@ -89,11 +89,11 @@ fn delivered(orders: &BTreeMap<OrderId, Order>, ledger: &BTreeMap<OrderId, Booke
 
 /// Payments never believes to have taken what the provider did not book, nor the other way round.
 async fn compare_payments(
-    host: &Host,
+    sight: &Sight,
     ledger: &BTreeMap<OrderId, Booked>,
     check: &mut Check,
 ) -> Result<()> {
-    let reads = host.reads("payments")?;
+    let reads = sight.reads("payments")?;
     let mut after = None;
     loop {
         let page = reads.entities::<Payment>(after, PAGE).await?;

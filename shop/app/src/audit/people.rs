@@ -6,7 +6,7 @@ use shop_contracts::UserId;
 use wingbeat::Result;
 
 use super::Check;
-use crate::{Host, admin};
+use crate::{Sight, admin};
 
 /// Subscriptions that a sign-up passes through. While one of them has work waiting, what is missing is
 /// in flight.
@@ -17,24 +17,24 @@ const ON_THE_WAY: [(&str, &str); 4] = [
     ("promotions", "user_registered"),
 ];
 
-pub(super) async fn check(host: &Host) -> Result<[Check; 2]> {
-    Ok([welcomed(host).await?, promos(host).await?])
+pub(super) async fn check(sight: &Sight) -> Result<[Check; 2]> {
+    Ok([welcomed(sight).await?, promos(sight).await?])
 }
 
-async fn welcomed(host: &Host) -> Result<Check> {
+async fn welcomed(sight: &Sight) -> Result<Check> {
     let mut check = Check::new(
         7,
         "registered users = carts = welcome promos = welcome mails",
     );
-    let registered = shop_identity::audit::registered(&host.reads("identity")?).await?;
+    let registered = shop_identity::audit::registered(&sight.reads("identity")?).await?;
     // Read after the users: what is missing for one of them was not there, or is on its way.
-    if is_on_the_way(host).await? {
+    if is_on_the_way(sight).await? {
         return Ok(check);
     }
-    let carts = shop_carts::audit::carts(&host.reads("carts")?).await?;
+    let carts = shop_carts::audit::carts(&sight.reads("carts")?).await?;
     let carts: BTreeSet<UserId> = carts.keys().filter_map(|id| id.parse().ok()).collect();
-    let promos = shop_promotions::audit::welcome_promos(&host.reads("promotions")?).await?;
-    let mails = shop_notifications::audit::welcomed(&host.reads("notifications")?).await?;
+    let promos = shop_promotions::audit::welcome_promos(&sight.reads("promotions")?).await?;
+    let mails = shop_notifications::audit::welcomed(&sight.reads("notifications")?).await?;
     check.checked = registered.len() as u64;
     for user in &registered {
         if !carts.contains(user) {
@@ -49,7 +49,7 @@ async fn welcomed(host: &Host) -> Result<Check> {
             check.broken(user, "no welcome mail");
         }
     }
-    let known = shop_identity::audit::registered(&host.reads("identity")?).await?;
+    let known = shop_identity::audit::registered(&sight.reads("identity")?).await?;
     let others = promos
         .keys()
         .chain(&mails)
@@ -60,16 +60,16 @@ async fn welcomed(host: &Host) -> Result<Check> {
     Ok(check)
 }
 
-async fn is_on_the_way(host: &Host) -> Result<bool> {
-    let look = admin::look(host).await?;
+async fn is_on_the_way(sight: &Sight) -> Result<bool> {
+    let look = admin::look(sight).await?;
     let busy = look.iter().filter(|it| it.waiting + it.in_flight > 0);
     let mut busy = busy.map(|it| (it.service.as_str(), it.name));
     Ok(busy.any(|one| ON_THE_WAY.contains(&one)))
 }
 
-async fn promos(host: &Host) -> Result<Check> {
+async fn promos(sight: &Sight) -> Result<Check> {
     let mut check = Check::new(8, "a promo is redeemed at most once");
-    let reads = host.reads("promotions")?;
+    let reads = sight.reads("promotions")?;
     check.checked = shop_promotions::audit::redeemed(&reads).await?.len() as u64;
     for order in shop_promotions::audit::redeemed_twice(&reads).await? {
         check.broken(order, "it redeemed a promo that another order redeemed");

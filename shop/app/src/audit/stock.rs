@@ -3,14 +3,14 @@
 use wingbeat::Result;
 
 use super::Check;
-use crate::Host;
+use crate::Sight;
 
-pub(super) async fn check(host: &Host) -> Result<Check> {
+pub(super) async fn check(sight: &Sight) -> Result<Check> {
     let mut check = Check::new(
         1,
         "0 ≤ reserved ≤ on hand; reservations and ledger add up to them",
     );
-    for (sku, figures) in shop_inventory::audit::stock(&host.reads("inventory")?).await? {
+    for (sku, figures) in shop_inventory::audit::stock(&sight.reads("inventory")?).await? {
         check.checked += 1;
         if let Some(violation) = figures.violation() {
             check.broken(&sku, violation);

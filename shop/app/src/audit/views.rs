@@ -12,17 +12,17 @@ use wingbeat::verify::Verified;
 use wingbeat::{Entity, Reads, Result};
 
 use super::{Check, PAGE};
-use crate::Host;
+use crate::Sight;
 
-pub(super) async fn check(host: &Host) -> Result<Check> {
+pub(super) async fn check(sight: &Sight) -> Result<Check> {
     let mut check = Check::new(10, "views equal what their events recompute");
-    let orders = host.reads("orders")?;
+    let orders = sight.reads("orders")?;
     aggregates(&orders, &mut check).await?;
     entities::<Feed>(&orders, &mut check).await?;
-    entities::<Promo>(&host.reads("promotions")?, &mut check).await?;
-    entities::<Product>(&host.reads("catalog")?, &mut check).await?;
-    products(host, &mut check).await?;
-    carts(host, &mut check).await?;
+    entities::<Promo>(&sight.reads("promotions")?, &mut check).await?;
+    entities::<Product>(&sight.reads("catalog")?, &mut check).await?;
+    products(sight, &mut check).await?;
+    carts(sight, &mut check).await?;
     Ok(check)
 }
 
@@ -58,10 +58,10 @@ fn note(check: &mut Check, verified: Verified) {
 }
 
 /// Names and prices at orders and carts, and stock in the catalogue.
-async fn products(host: &Host, check: &mut Check) -> Result<()> {
-    let (orders, inventory) = (host.reads("orders")?, host.reads("inventory")?);
-    let carts = shop_carts::audit::products(&host.reads("carts")?).await?;
-    for (id, product) in shop_catalog::audit::products(&host.reads("catalog")?).await? {
+async fn products(sight: &Sight, check: &mut Check) -> Result<()> {
+    let (orders, inventory) = (sight.reads("orders")?, sight.reads("inventory")?);
+    let carts = shop_carts::audit::products(&sight.reads("carts")?).await?;
+    for (id, product) in shop_catalog::audit::products(&sight.reads("catalog")?).await? {
         let Ok(sku) = id.parse() else { continue };
         check.checked += 1;
         if let Some(listing) = &product.listing {
@@ -96,9 +96,9 @@ async fn products(host: &Host, check: &mut Check) -> Result<()> {
     Ok(())
 }
 
-async fn carts(host: &Host, check: &mut Check) -> Result<()> {
-    let orders = host.reads("orders")?;
-    for (id, cart) in shop_carts::audit::carts(&host.reads("carts")?).await? {
+async fn carts(sight: &Sight, check: &mut Check) -> Result<()> {
+    let orders = sight.reads("orders")?;
+    for (id, cart) in shop_carts::audit::carts(&sight.reads("carts")?).await? {
         let Ok(user) = id.parse() else { continue };
         let Some(copy) = orders.entity::<CartCopy>(&user).await? else {
             continue;

@@ -285,6 +285,7 @@ fn storm(seed: u64) -> u64 {
         confirm_lost: 50,
         duplicate: 150,
         delay: Duration::from_millis(30),
+        ..Faults::default()
     };
     in_world(seed, 100, async move |world| {
         let token = world.sign_in().await;

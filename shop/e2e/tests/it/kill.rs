@@ -75,7 +75,7 @@ pub(crate) struct Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shop_that_is_killed_twenty_times_forgets_and_repeats_nothing() {
-    let outcome = killed(crate::process::binary(), 20).await;
+    let outcome = killed(crate::process::binary(), None, 20).await;
     assert_eq!(outcome.broken, Vec::<String>::new());
     assert!(
         outcome.accepted > 20 * IN_FLIGHT,
@@ -85,9 +85,10 @@ async fn a_shop_that_is_killed_twenty_times_forgets_and_repeats_nothing() {
 }
 
 /// Kills a shop so many times under traffic, and says what became of its promises.
-pub(crate) async fn killed(binary: PathBuf, times: usize) -> Outcome {
+pub(crate) async fn killed(binary: PathBuf, without: Option<&str>, times: usize) -> Outcome {
     let data = tempfile::tempdir().unwrap();
     let place = Place::of(data.path(), binary)
+        .without(without)
         .with("WINGBEAT_SHIPPING_DISPATCH_AFTER", "400ms")
         .with("WINGBEAT_SHIPPING_DELIVER_AFTER", "400ms");
     let mut running = place.start().await;

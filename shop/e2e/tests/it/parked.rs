@@ -18,7 +18,7 @@ const LOST_AFTER: Duration = Duration::from_secs(12);
 
 #[tokio::test]
 async fn a_parked_delivery_is_handled_later() {
-    assert_eq!(broken(binary(), SOON).await, None);
+    assert_eq!(broken(binary(), None, SOON).await, None);
 }
 
 async fn set(admin: &Shopper, subscription: &str, to: &str) {
@@ -40,9 +40,14 @@ async fn retried(admin: &Shopper, subscription: &str) -> u64 {
 
 /// A welcome mail is parked, because nobody says where the user lives and too many mails wait for it;
 /// then somebody does. What the audit says is broken, if it is so until the end.
-pub(crate) async fn broken(binary: PathBuf, wait: Duration) -> Option<String> {
+pub(crate) async fn broken(
+    binary: PathBuf,
+    without: Option<&str>,
+    wait: Duration,
+) -> Option<String> {
     let data = tempfile::tempdir().unwrap();
     let place = Place::of(data.path(), binary)
+        .without(without)
         .with("WINGBEAT_SHIPPING_DISPATCH_AFTER", "10ms")
         .with("WINGBEAT_SHIPPING_DELIVER_AFTER", "10ms");
     let running = place.start().await;
@@ -82,6 +87,6 @@ pub(crate) async fn broken(binary: PathBuf, wait: Duration) -> Option<String> {
 }
 
 /// The negative control, long enough for a second pause.
-pub(crate) async fn lost(binary: PathBuf) -> Option<String> {
-    broken(binary, LOST_AFTER).await
+pub(crate) async fn lost(binary: PathBuf, without: &str) -> Option<String> {
+    broken(binary, Some(without), LOST_AFTER).await
 }

@@ -66,6 +66,13 @@ impl Place {
         self
     }
 
+    /// A shop that lacks a mechanism; the binary must have been built for that.
+    pub(crate) fn without(mut self, mechanism: Option<&str>) -> Self {
+        self.env
+            .extend(mechanism.map(|it| ("WINGBEAT_SABOTAGE", it.into())));
+        self
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

@@ -2,7 +2,7 @@
 
 use shop_contracts::inventory::StockLevelChanged;
 use shop_contracts::{OrderId, Sku};
-use wingbeat::{Extract, Now, Result, Rows, Scope, Table};
+use wingbeat::{Extract, Now, Reads, Result, Rows, Scope, Table, sabotage};
 
 use crate::domain::{BelowReserved, Change, Stock};
 use crate::views::LedgerRow;
@@ -11,6 +11,7 @@ use crate::views::LedgerRow;
 pub struct Shelves {
     stock: Table<Stock>,
     ledger: Rows<LedgerRow>,
+    reads: Reads,
     now: Now,
 }
 
@@ -19,6 +20,7 @@ impl<S> Extract<Scope, S> for Shelves {
         Ok(Self {
             stock: Extract::extract(scope, state)?,
             ledger: Extract::extract(scope, state)?,
+            reads: Extract::extract(scope, state)?,
             now: Extract::extract(scope, state)?,
         })
     }
@@ -43,7 +45,7 @@ impl Shelves {
     pub async fn hold(&self, lines: &[(Sku, u32)]) -> Result<Result<Vec<StockLevelChanged>, Sku>> {
         let mut held = Vec::with_capacity(lines.len());
         for (sku, quantity) in lines {
-            match self.get(sku).await?.hold(*quantity) {
+            match self.held(sku, *quantity).await? {
                 Some(stock) => held.push((sku, stock)),
                 None => return Ok(Err(sku.clone())),
             }
@@ -54,6 +56,25 @@ impl Shelves {
             self.stock.put(sku, stock)?;
         }
         Ok(Ok(levels))
+    }
+
+    /// The stock when so much more is held; `None` when there is not enough.
+    async fn held(&self, sku: &Sku, quantity: u32) -> Result<Option<Stock>> {
+        if !sabotage::lacks(sabotage::STOCK_CHECK) {
+            return Ok(self.get(sku).await?.hold(quantity));
+        }
+        // Checked in one read, taken in another.
+        let seen = self.reads.entity::<Stock>(sku).await?.unwrap_or_default();
+        if seen.hold(quantity).is_none() {
+            return Ok(None);
+        }
+        let stock = self.get(sku).await?;
+        let (reserved, version) = (stock.reserved + i64::from(quantity), stock.version + 1);
+        Ok(Some(Stock {
+            reserved,
+            version,
+            ..stock
+        }))
     }
 
     /// Changes the stock of an order's lines; tells the levels that are different now.

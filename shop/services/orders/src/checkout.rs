@@ -129,6 +129,31 @@ type Effects = SagaEffects<CheckoutInput>;
 impl Saga for Checkout {
     const NAME: &'static str = "checkout";
     type Input = CheckoutInput;
+    const STATES: &'static [&'static str] = &[
+        "promo",
+        "stock",
+        "authorize",
+        "commit",
+        "capture",
+        "ship",
+        "deliver",
+        "unship",
+        "undo",
+    ];
+
+    fn state(&self) -> &'static str {
+        match self.step {
+            Step::Promo => "promo",
+            Step::Stock => "stock",
+            Step::Authorize => "authorize",
+            Step::Commit => "commit",
+            Step::Capture => "capture",
+            Step::Ship => "ship",
+            Step::Deliver => "deliver",
+            Step::Unship => "unship",
+            Step::Undo => "undo",
+        }
+    }
 
     fn step(&mut self, input: CheckoutInput, fx: &mut Effects) {
         use CheckoutInput as In;

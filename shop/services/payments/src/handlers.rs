@@ -5,7 +5,7 @@ use shop_contracts::payments::{
     AuthorizePayment, CapturePayment, PaymentAuthorized, PaymentCaptureRefused, PaymentCaptured,
     PaymentDeclined, PaymentRefunded, PaymentVoided, RefundPayment, VoidPayment,
 };
-use wingbeat::{Effects, Result, Table};
+use wingbeat::{Effects, Result, Table, sabotage};
 
 use crate::calls::{AskProvider, ProviderAnswered};
 use crate::domain::{Next, Operation, Payment, State};
@@ -75,12 +75,26 @@ async fn change(
             effects.call(&ask(order_id, operation, &payment));
         }
         Next::Tell(state) => tell(order_id, state, &payment, &mut effects),
-        Next::Wait => {}
+        Next::Wait => ask_again(order_id, &before, &payment, &mut effects),
     }
     if payment != before {
         payments.put(&order_id, payment)?;
     }
     Ok(effects)
+}
+
+/// Without operation ids: what is asked again is done again.
+fn ask_again(order_id: OrderId, before: &Payment, payment: &Payment, effects: &mut Effects) {
+    let operation = match payment.state {
+        State::Authorizing => Operation::Authorize,
+        State::Capturing => Operation::Capture,
+        _ => return,
+    };
+    if sabotage::lacks(sabotage::OPERATION_ID) && before.state == payment.state {
+        let mut again = ask(order_id, operation, payment);
+        again.operation_id.push_str(":again");
+        effects.call(&again);
+    }
 }
 
 fn ask(order_id: OrderId, operation: Operation, payment: &Payment) -> AskProvider {

@@ -1,0 +1,67 @@
+//! What was committed, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use wingbeat_core::unit::Settled;
+use wingbeat_core::{Envelope, MessageId, Name, Timestamp, Unit};
+
+/// A unit that was committed.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// When.
+    pub at: Timestamp,
+    /// Whose.
+    pub service: Name,
+    /// The delivery it settled.
+    pub settled: Option<Settled>,
+    /// What it did, as told in timelines: JSON.
+    pub journal: Option<Bytes>,
+    /// What it published.
+    pub messages: Vec<Envelope>,
+}
+
+impl Committed {
+    pub(super) fn of(unit: &Unit, at: Timestamp) -> Self {
+        Self {
+            at,
+            service: unit.service,
+            settled: unit.settles.clone(),
+            journal: unit.journal.as_ref().map(|journal| journal.body.clone()),
+            messages: unit.messages.clone(),
+        }
+    }
+
+    /// What the unit was caused by: a delivery, or the timer or call that its messages name.
+    fn cause(&self) -> Option<MessageId> {
+        self.messages.first().and_then(|message| message.causation)
+    }
+}
+
+/// What took effect more than once: a delivery of a queue, or a timer or call (whose ids are no message's).
+pub(crate) fn twice(log: &[Committed], messages: &BTreeSet<MessageId>) -> Vec<(MessageId, String)> {
+    let mut deliveries = BTreeMap::<(Name, &str, MessageId), u32>::new();
+    let mut causes = BTreeMap::<(Name, MessageId), u32>::new();
+    for unit in log {
+        if let Some(settled) = &unit.settled {
+            *deliveries
+                .entry((settled.queue, &settled.source, settled.message))
+                .or_default() += 1;
+        } else if let Some(cause) = unit.cause()
+            && !messages.contains(&cause)
+        {
+            *causes.entry((unit.service, cause)).or_default() += 1;
+        }
+    }
+    let deliveries = deliveries
+        .into_iter()
+        .map(|((queue, _, id), times)| (id, times, format!("a delivery of {queue}")));
+    let causes = causes
+        .into_iter()
+        .map(|((service, id), times)| (id, times, format!("a timer or call of {service}")));
+    deliveries
+        .chain(causes)
+        .filter(|(_, times, _)| *times > 1)
+        .map(|(id, times, what)| (id, format!("{what} took effect {times} times")))
+        .collect()
+}

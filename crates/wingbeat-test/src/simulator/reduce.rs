@@ -1,0 +1,47 @@
+//! Cuts a schedule of faults down to what a failure needs.
+
+use super::{Lifetime, Schedule, System, Violation};
+
+/// Lifetimes spent on one failure.
+const TRIALS: usize = 60;
+
+/// The fewest faults found that still break the same invariant, and the story with them.
+pub(super) fn reduce<S: System>(
+    seed: u64,
+    violation: &Violation,
+    schedule: Schedule,
+) -> (Schedule, Vec<String>) {
+    let mut trials = 0;
+    let mut breaks = |episodes: &[_]| {
+        trials += 1;
+        let schedule = Schedule {
+            episodes: episodes.to_vec(),
+        };
+        let lifetime = (trials <= TRIALS).then(|| Lifetime::run::<S>(seed, Some(schedule)));
+        let same = |other: &Violation| other.invariant == violation.invariant;
+        lifetime.filter(|it| it.violation.as_ref().is_some_and(same))
+    };
+    let mut left = schedule.episodes;
+    let mut story = Vec::new();
+    let mut size = left.len();
+    // Halves first, then ever smaller parts, down to single ones.
+    while size >= 1 {
+        let mut at = 0;
+        while at < left.len() {
+            let end = (at + size).min(left.len());
+            let fewer = [&left[..at], &left[end..]].concat();
+            match breaks(&fewer) {
+                Some(lifetime) => (left, story) = (fewer, lifetime.story),
+                None => at = end,
+            }
+        }
+        size /= 2;
+    }
+    if story.is_empty() {
+        let schedule = Schedule {
+            episodes: left.clone(),
+        };
+        story = Lifetime::run::<S>(seed, Some(schedule)).story;
+    }
+    (Schedule { episodes: left }, story)
+}

@@ -1,0 +1,395 @@
+//! One lifetime's world: its processes, what reaches them, and what is remembered of it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use axum::middleware::from_fn_with_state;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+use wingbeat::app::Ports;
+use wingbeat::http::session::{Sessions, identify};
+use wingbeat::{App, Entity, Envelope, HttpClient, Message, Name, Running, Transport as _, decode};
+use wingbeat_core::{Runtime as _, RuntimeExt as _, Timestamp};
+
+use super::client::{Answer, Exchange, read};
+use super::schedule::{Episode, Fault, Schedule};
+use crate::executor::Group;
+use crate::model::lock;
+use crate::{Model, Simulation};
+
+/// The pause between attempts to start, while store or broker are away.
+const RESTART: Duration = Duration::from_millis(200);
+
+/// Makes the app that a process runs, from its ports.
+pub type Build = Arc<dyn Fn(&Ports) -> App + Send + Sync>;
+
+/// A process of the system.
+#[derive(Clone)]
+pub struct Process {
+    pub(super) service: &'static str,
+    pub(super) replicas: usize,
+    pub(super) build: Build,
+}
+
+impl Process {
+    /// A process that runs this app. Clients ask it by this name.
+    pub fn new(
+        service: &'static str,
+        build: impl Fn(&Ports) -> App + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            service,
+            replicas: 1,
+            build: Arc::new(build),
+        }
+    }
+
+    /// So many of them, side by side.
+    #[must_use]
+    pub fn replicas(self, replicas: usize) -> Self {
+        Self { replicas, ..self }
+    }
+}
+
+struct Cell {
+    service: &'static str,
+    replica: usize,
+    build: Build,
+    group: Option<Arc<Group>>,
+    live: Option<Live>,
+}
+
+#[derive(Clone)]
+struct Live {
+    group: Arc<Group>,
+    running: Arc<Running>,
+    routes: Router,
+}
+
+#[derive(Default)]
+struct Shared {
+    cells: Vec<Cell>,
+    history: Vec<Exchange>,
+    outside: Option<Arc<dyn HttpClient>>,
+    clients_left: usize,
+}
+
+/// See the module. Cloned freely; all clones are the same world.
+#[derive(Clone)]
+pub struct World {
+    seed: u64,
+    simulation: Simulation,
+    model: Model,
+    schedule: Arc<Schedule>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let simulation = Simulation::new(seed);
+        let model = Model::new(simulation.runtime());
+        Self {
+            seed,
+            simulation,
+            model,
+            schedule: Arc::default(),
+            shared: Arc::default(),
+        }
+    }
+
+    pub(super) fn with_schedule(self, schedule: Schedule) -> Self {
+        Self {
+            schedule: Arc::new(schedule),
+            ..self
+        }
+    }
+
+    /// The seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Clock, chance and tasks.
+    #[must_use]
+    pub fn simulation(&self) -> &Simulation {
+        &self.simulation
+    }
+
+    /// Store, broker and cache.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+
+    /// What all clients asked and heard so far, in the order of the answers.
+    #[must_use]
+    pub fn history(&self) -> Vec<Exchange> {
+        self.shared().history.clone()
+    }
+
+    pub(super) fn remember(&self, exchange: Exchange) {
+        self.simulation.note(format!("{:?}", exchange.answer));
+        self.shared().history.push(exchange);
+    }
+
+    /// What runs now, a replica each.
+    #[must_use]
+    pub fn running(&self) -> Vec<Arc<Running>> {
+        let shared = self.shared();
+        let live = shared.cells.iter().filter_map(|cell| cell.live.as_ref());
+        live.map(|live| Arc::clone(&live.running)).collect()
+    }
+
+    /// The entities of a service, as they are now: for invariants.
+    ///
+    /// # Panics
+    ///
+    /// When what is stored is not one.
+    #[must_use]
+    pub fn entities<E: Entity>(&self, service: &str) -> Vec<(String, E)> {
+        self.records(service, E::NAME)
+    }
+
+    /// The records of a service's table, decoded.
+    ///
+    /// # Panics
+    ///
+    /// When what is stored is not one.
+    #[must_use]
+    pub fn records<T: DeserializeOwned>(&self, service: &str, table: &str) -> Vec<(String, T)> {
+        let store = &self.model.store;
+        let records = store.records(Name::intern(service), Name::intern(table));
+        let decoded = records.into_iter().map(|(id, record)| {
+            let one = decode(&record.body).expect("what the service stored");
+            (id, one)
+        });
+        decoded.collect()
+    }
+
+    /// Publishes a message as a stranger would, until it is confirmed.
+    pub async fn publish<M: Message>(&self, message: &M) {
+        let simulation = &self.simulation;
+        let envelope = Envelope {
+            id: simulation.id().into(),
+            source: "stranger".into(),
+            kind: M::NAME.into(),
+            role: M::KIND,
+            key: message.key(),
+            time: simulation.now(),
+            correlation: Uuid::from_u128(u128::from(simulation.random())).into(),
+            causation: None,
+            sequence: None,
+            operation: None,
+            traceparent: None,
+            body: wingbeat::encode_body(message),
+        };
+        while self.model.transport.publish(vec![envelope.clone()]).await[0].is_err() {
+            simulation.sleep(RESTART).await;
+        }
+    }
+
+    /// Sends a request to one of the service's processes.
+    pub(super) async fn request(&self, service: &str, request: Request<Body>) -> Answer {
+        let live: Vec<Live> = {
+            let shared = self.shared();
+            let of_service = shared.cells.iter().filter(|cell| cell.service == service);
+            let live = of_service.filter_map(|cell| cell.live.clone());
+            live.filter(|live| live.group.is_alive()).collect()
+        };
+        if live.is_empty() {
+            return Answer::Unreachable;
+        }
+        let chosen = &live[self.simulation.random() as usize % live.len()];
+        let (send, receive) = oneshot::channel();
+        let routes = chosen.routes.clone();
+        // In the process: it dies with it, wherever it is.
+        chosen.group.spawn(Box::pin(async move {
+            let Ok(response) = routes.oneshot(request).await;
+            drop(send.send(read(response).await));
+        }));
+        let weather = &self.model.weather;
+        weather.delay().await;
+        let answer = receive.await.unwrap_or(Answer::Unknown);
+        if weather.strikes("answer_lost", |faults| faults.answer_lost) {
+            return Answer::Unknown;
+        }
+        answer
+    }
+
+    pub(super) fn furnish(&self, processes: Vec<Process>, outside: Arc<dyn HttpClient>) {
+        let mut shared = self.shared();
+        shared.outside = Some(outside);
+        for process in processes {
+            for replica in 0..process.replicas {
+                shared.cells.push(Cell {
+                    service: process.service,
+                    replica,
+                    build: Arc::clone(&process.build),
+                    group: None,
+                    live: None,
+                });
+            }
+        }
+    }
+
+    pub(super) fn processes(&self) -> usize {
+        self.shared().cells.len()
+    }
+
+    /// Starts a process; it serves once store and broker let it.
+    fn launch(&self, at: usize) {
+        let skew = self.schedule.skew(at);
+        let group = self.simulation.skewed_group(skew);
+        if skew != 0 {
+            self.model.weather.count("skew");
+        }
+        let (build, outside) = {
+            let mut shared = self.shared();
+            shared.cells[at].group = Some(Arc::clone(&group));
+            let outside = shared.outside.clone().expect("the world is furnished");
+            (Arc::clone(&shared.cells[at].build), outside)
+        };
+        let ports = self.model.ports(&group, outside);
+        let (world, own) = (self.clone(), Arc::clone(&group));
+        group.spawn(Box::pin(async move {
+            let running = loop {
+                match build(&ports).start(ports.clone()).await {
+                    Ok(running) => break running,
+                    Err(why) if why.class() == wingbeat::Class::Reject => panic!("{why}"),
+                    Err(_) => ports.runtime.sleep(RESTART).await,
+                }
+            };
+            let sessions = Sessions::new(ports.cache.clone(), ports.runtime.clone());
+            let routes = running.routes();
+            let routes = routes.layer(from_fn_with_state(sessions, identify));
+            world.shared().cells[at].live = Some(Live {
+                group: own,
+                running: Arc::new(running),
+                routes,
+            });
+        }));
+    }
+
+    /// Starts all processes and waits until they serve.
+    pub(super) async fn open(&self) {
+        let processes = self.processes();
+        (0..processes).for_each(|at| self.launch(at));
+        while self.running().len() < processes {
+            self.simulation.sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Drops what a dead process was.
+    fn bury(&self, at: usize) {
+        let live = {
+            let mut shared = self.shared();
+            let cell = &mut shared.cells[at];
+            let what = format!("{} {} dies", cell.service, cell.replica);
+            self.model.weather.tell(what);
+            cell.live.take()
+        };
+        drop(live);
+    }
+
+    /// Kills a process after so many polls of its tasks, and starts it anew after `away`.
+    async fn crash(&self, at: usize, polls: u64, away: Duration) {
+        let Some(group) = self.shared().cells[at].group.clone() else {
+            return;
+        };
+        group.kill_after(polls);
+        self.simulation.sleep(away).await;
+        group.kill(); // It was idle for so long.
+        self.bury(at);
+        self.model.weather.count("crash");
+        self.launch(at);
+    }
+
+    /// Carries out the schedule.
+    pub(super) async fn suffer(self) {
+        let simulation = self.simulation.clone();
+        let begun = simulation.elapsed();
+        for moment in self.schedule.moments() {
+            let passed = simulation.elapsed() - begun;
+            simulation.sleep(moment.saturating_sub(passed)).await;
+            let (faults, outages) = self.schedule.weather(moment);
+            self.model.set_faults(faults);
+            self.model.set_outages(outages);
+            for episode in &self.schedule.episodes {
+                if episode.from == moment {
+                    self.begin(episode);
+                }
+            }
+        }
+    }
+
+    fn begin(&self, episode: &Episode) {
+        let lasts = episode.until - episode.from;
+        let weather = &self.model.weather;
+        weather.tell(format!(
+            "{:?} for {:.3} s",
+            episode.fault,
+            lasts.as_secs_f64()
+        ));
+        match episode.fault {
+            Fault::BrokerRestart => {
+                weather.count("broker_restart");
+                self.model.transport.restart();
+            }
+            Fault::LeasesLost => {
+                weather.count("leases_lost");
+                self.model.store.restart();
+            }
+            Fault::CacheLost => {
+                weather.count("cache_lost");
+                self.model.cache.lose();
+            }
+            Fault::Crash { process, polls } => {
+                let world = self.clone();
+                self.simulation.spawn(Box::pin(async move {
+                    world.crash(process, polls, lasts).await;
+                }));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn set_clients(&self, clients: usize) {
+        self.shared().clients_left = clients;
+    }
+
+    pub(super) fn client_is_done(&self) {
+        self.shared().clients_left -= 1;
+    }
+
+    pub(super) fn clients_left(&self) -> usize {
+        self.shared().clients_left
+    }
+
+    /// Waits until nothing is left to be done that is due within `horizon`, for at most `limit`; what is
+    /// left then.
+    pub async fn until_idle(&self, horizon: Duration, limit: Duration) -> Vec<String> {
+        let deadline: Timestamp = self.simulation.now() + limit;
+        let mut quiet = 0;
+        loop {
+            let left = self.model.unsettled(self.simulation.now() + horizon);
+            quiet = if left.is_empty() { quiet + 1 } else { 0 };
+            if quiet == 3 {
+                return Vec::new();
+            }
+            if self.simulation.now() > deadline {
+                return left;
+            }
+            self.simulation.sleep(Duration::from_millis(250)).await;
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The payment company as the simulation needs it: the stand-in's promises and its cards, in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wingbeat::outgoing::{Request, Response};
+use wingbeat::runtime::SharedRuntime;
+use wingbeat::{BoxFuture, Error, HttpClient, Result};
+
+/// How long a slow card takes.
+const SLOW: Duration = Duration::from_secs(2);
+
+struct Card {
+    token: String,
+    amount: i64,
+    state: &'static str,
+}
+
+#[derive(Default)]
+struct Books {
+    /// Request and answer, by idempotency key.
+    answers: BTreeMap<String, (String, Value)>,
+    cards: BTreeMap<String, Card>,
+    ledger: Vec<Value>,
+    /// How often a card misbehaved, by order and operation.
+    misbehaved: BTreeMap<(String, &'static str), u32>,
+}
+
+/// See the module. Its books outlive every crash of the shop.
+pub(super) struct Bank {
+    runtime: SharedRuntime,
+    books: Mutex<Books>,
+}
+
+fn answer(status: u16, body: &Value) -> Result<Response> {
+    let body = body.to_string().into_bytes().into();
+    Ok(Response { status, body })
+}
+
+impl Bank {
+    pub(super) fn new(runtime: SharedRuntime) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            books: Mutex::default(),
+        })
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ledger(&self) -> Result<Response> {
+        answer(200, &json!({ "items": self.books().ledger, "next": null }))
+    }
+
+    async fn operate(&self, request: &Request) -> Result<Response> {
+        let kind = match request.url.rsplit('/').next() {
+            Some("authorizations") => "authorize",
+            Some("captures") => "capture",
+            Some("voids") => "void",
+            Some("refunds") => "refund",
+            _ => return answer(404, &Value::Null),
+        };
+        let mut headers = request.headers.iter();
+        let key = headers.find(|(name, _)| name == "idempotency-key");
+        let Some((_, key)) = key else {
+            return answer(400, &Value::Null);
+        };
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let order = body["order_id"].as_str().unwrap_or_default().to_owned();
+        let token = match kind {
+            "authorize" => body["token"].as_str().unwrap_or_default().to_owned(),
+            _ => {
+                let books = self.books();
+                let card = books.cards.get(&order);
+                card.map_or_else(String::new, |card| card.token.clone())
+            }
+        };
+        let times = {
+            let mut books = self.books();
+            let times = books.misbehaved.entry((order.clone(), kind)).or_default();
+            *times += 1;
+            *times
+        };
+        match token.as_str() {
+            "tok_slow" if times == 1 => self.runtime.sleep(SLOW).await,
+            "tok_flaky" if times <= 2 => return answer(503, &Value::Null),
+            _ => {}
+        }
+        let (status, told) = self.books().book(kind, key, &order, &token, &body);
+        if token == "tok_lost_reply" && times == 1 {
+            return Err(Error::retry("no_answer", "the connection was cut"));
+        }
+        answer(status, &told)
+    }
+}
+
+impl Books {
+    fn book(
+        &mut self,
+        kind: &'static str,
+        key: &str,
+        order: &str,
+        token: &str,
+        body: &Value,
+    ) -> (u16, Value) {
+        let amount = body["amount_minor"].as_i64().unwrap_or(0);
+        let request = format!("{kind} {order} {amount} {token}");
+        if let Some((earlier, told)) = self.answers.get(key) {
+            return match *earlier == request {
+                true => (200, told.clone()),
+                false => (422, Value::Null),
+            };
+        }
+        let (held, state) = self
+            .cards
+            .get(order)
+            .map_or((0, ""), |card| (card.amount, card.state));
+        let (status, moved) = match kind {
+            "authorize" if token == "tok_declined" => ("declined", 0),
+            "authorize" => ("authorized", amount),
+            "capture" if matches!(state, "authorized" | "captured") && amount <= held => {
+                ("captured", amount)
+            }
+            "void" if state == "authorized" => ("voided", held),
+            "refund" if state == "captured" && amount <= held => ("refunded", amount),
+            _ => ("refused", 0),
+        };
+        if !matches!(status, "declined" | "refused") {
+            let card = self.cards.entry(order.to_owned()).or_insert(Card {
+                token: token.to_owned(),
+                amount: moved,
+                state: status,
+            });
+            card.state = status;
+            let entry = json!({ "order_id": order, "kind": kind, "amount_minor": moved });
+            self.ledger.push(entry);
+        }
+        let told = json!({ "status": status, "order_id": order });
+        self.answers.insert(key.to_owned(), (request, told.clone()));
+        (200, told)
+    }
+}
+
+impl HttpClient for Bank {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response>> {
+        Box::pin(async move {
+            match request.method {
+                "GET" => self.ledger(),
+                _ => self.operate(&request).await,
+            }
+        })
+    }
+}

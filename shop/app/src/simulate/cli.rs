@@ -1,0 +1,134 @@
+//! The command: many seeds, one verdict.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the simulation has no clock of its own; how long it takes is told in real time"
+)]
+
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use wingbeat_test::Simulator;
+use wingbeat_test::simulator::Report;
+
+use super::coverage;
+use super::system::Shop;
+
+/// So many seeds must have seen everything.
+const ENOUGH: u64 = 1_000;
+
+/// Run the whole shop in a deterministic simulation, under every fault, and check what it promises
+#[derive(Args, Debug)]
+pub struct SimulateArgs {
+    /// How many seeds [default: 100, or 1 with --seed]
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
+    /// The first seed [default: 1]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Stop at the first failure
+    #[arg(long)]
+    until_failure: bool,
+    /// Seeds at once [default: one a processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Print what was seen: faults, messages, inputs of the checkout by its state
+    #[arg(long)]
+    coverage: bool,
+}
+
+#[derive(Serialize)]
+struct Told {
+    seeds: u64,
+    failures: Vec<ToldFailure>,
+    digest: String,
+}
+
+#[derive(Serialize)]
+struct ToldFailure {
+    seed: u64,
+    invariant: String,
+    detail: String,
+}
+
+/// Runs the command. Exit 1 if anything broke, or if enough seeds have left something unseen.
+#[must_use]
+pub fn run(args: &SimulateArgs) -> ExitCode {
+    let first = args.seed.unwrap_or(1);
+    let count = args
+        .seeds
+        .unwrap_or(if args.seed.is_some() { 1 } else { 100 });
+    let processors = available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or(processors);
+    let bar = ProgressBar::new(count);
+    let style =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} lifetimes, {per_sec}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    // What panics is part of the report, and panics again while it is reduced.
+    std::panic::set_hook(Box::new(|_| {}));
+    let begun = Instant::now();
+    let told = bar.clone();
+    let mut simulator = Simulator::new()
+        .threads(threads)
+        .progress(move |done| told.set_position(done));
+    if args.until_failure {
+        simulator = simulator.until_failure();
+    }
+    let report = simulator.run::<Shop>(first..first.saturating_add(count));
+    bar.finish_and_clear();
+    let minutes = begun.elapsed().as_secs_f64() / 60.0;
+    let unseen = match report.seeds >= ENOUGH {
+        true => coverage::unseen(&report.coverage),
+        false => Vec::new(),
+    };
+    for failure in &report.failures {
+        eprintln!("{failure}");
+    }
+    for gap in &unseen {
+        eprintln!("never seen: {gap}");
+    }
+    if args.coverage {
+        eprintln!("{}", report.coverage);
+    }
+    let a_minute = report.seeds as f64 / minutes;
+    let a_core = a_minute / threads as f64;
+    eprintln!("{a_minute:.0} lifetimes a minute, {a_core:.0} a thread");
+    let told = told_of(first, &report, unseen);
+    let broken = told.failures.len();
+    if args.json {
+        println!("{}", serde_json::to_string(&told).expect("plain data"));
+    } else {
+        println!(
+            "{} lifetimes, {broken} broken, digest {}",
+            told.seeds, told.digest
+        );
+    }
+    ExitCode::from(u8::from(broken > 0))
+}
+
+fn told_of(first: u64, report: &Report, unseen: Vec<String>) -> Told {
+    let broken = report.failures.iter().map(|failure| ToldFailure {
+        seed: failure.seed,
+        invariant: failure.violation.invariant.clone(),
+        detail: format!(
+            "{}: {}",
+            failure.violation.subject, failure.violation.detail
+        ),
+    });
+    let unseen = unseen.into_iter().map(|detail| ToldFailure {
+        seed: first,
+        invariant: "everything is seen".into(),
+        detail,
+    });
+    Told {
+        seeds: report.seeds,
+        failures: broken.chain(unseen).collect(),
+        digest: format!("{:016x}", report.digest),
+    }
+}

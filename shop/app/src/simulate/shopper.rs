@@ -1,0 +1,243 @@
+//! Who comes to the simulated shop: shoppers who order, watch and cancel, and the admin.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shop_identity::ADMIN_EMAIL;
+use wingbeat_test::Client;
+use wingbeat_test::simulator::{Answer, Ask};
+
+use super::system::{ADMIN_PASSWORD, GOODS};
+
+/// Attempts at something that must be answered.
+const INSIST: usize = 40;
+/// The cards, as often as they are drawn.
+const CARDS: [&str; 10] = [
+    "tok_ok",
+    "tok_ok",
+    "tok_ok",
+    "tok_ok",
+    "tok_ok",
+    "tok_declined",
+    "tok_declined",
+    "tok_slow",
+    "tok_flaky",
+    "tok_lost_reply",
+];
+
+/// Which service answers this path.
+fn service(path: &str) -> &'static str {
+    let of = |part: &str| path.starts_with(&format!("/api/v1/{part}"));
+    match () {
+        () if of("admin/products") || of("products") => "catalog",
+        () if of("admin/stock") => "inventory",
+        () if of("cart") => "carts",
+        () if of("promotions") => "promotions",
+        () if of("orders") => "orders",
+        () => "identity",
+    }
+}
+
+/// A request to the API.
+pub(super) fn call(method: &'static str, path: &str, body: Value) -> Ask {
+    let path = format!("/api/v1{path}");
+    let service = service(&path);
+    Ask {
+        body,
+        ..Ask::new(service, method, path)
+    }
+}
+
+/// A signed-in user.
+pub(super) struct Visitor {
+    pub(super) client: Client,
+    email: String,
+    password: String,
+    token: String,
+}
+
+impl Visitor {
+    fn new(client: Client) -> Self {
+        let email = format!("shopper{}@shop.example", client.number);
+        Self {
+            client,
+            email,
+            password: "correct horse battery".into(),
+            token: String::new(),
+        }
+    }
+
+    pub(super) fn admin(client: Client) -> Self {
+        Self {
+            email: ADMIN_EMAIL.into(),
+            password: ADMIN_PASSWORD.into(),
+            ..Self::new(client)
+        }
+    }
+
+    async fn sign_up(&mut self) {
+        let name = format!("Shopper {}", self.client.number);
+        let form = json!({
+            "email": self.email, "password": self.password, "name": name,
+            "marketing_opt_in": self.client.number % 2 == 0,
+        });
+        // An answer that was lost and a user who is there: 409 says that it worked.
+        drop(
+            self.client
+                .insist(call("POST", "/users", form), INSIST)
+                .await,
+        );
+    }
+
+    pub(super) async fn sign_in(&mut self) {
+        let form = json!({ "email": self.email, "password": self.password });
+        let answer = self
+            .client
+            .insist(call("POST", "/sessions", form), INSIST)
+            .await;
+        self.token = answer.body()["token"].as_str().unwrap_or_default().into();
+    }
+
+    /// Asks once as this user.
+    async fn once(&mut self, ask: Ask) -> Answer {
+        self.client.ask(ask.by(&self.token)).await
+    }
+
+    /// Asks until there is an answer; signs in again where the session is gone.
+    pub(super) async fn insist(&mut self, ask: Ask) -> Answer {
+        for _ in 0..INSIST {
+            let answer = self
+                .client
+                .insist(ask.clone().by(&self.token), INSIST)
+                .await;
+            if answer.status() != 401 {
+                return answer;
+            }
+            self.sign_in().await;
+        }
+        Answer::Unreachable
+    }
+}
+
+/// A shopper, from the sign-up to so many orders.
+pub(super) async fn go_shopping(client: Client, orders: usize) {
+    let mut me = Visitor::new(client);
+    me.client.pause(Duration::from_secs(2)).await;
+    me.sign_up().await;
+    me.sign_in().await;
+    for number in 0..orders {
+        me.client.pause(Duration::from_secs(6)).await;
+        if let Some(order) = place(&mut me, number).await {
+            watch(&mut me, &order).await;
+        }
+    }
+    drop(me.insist(call("GET", "/orders", Value::Null)).await);
+}
+
+fn goods(me: &mut Visitor) -> Vec<(&'static str, u64)> {
+    let first = me.client.pick(GOODS.len());
+    let count = 1 + me.client.pick(2);
+    let chosen = (0..count).map(|next| GOODS[(first + next) % GOODS.len()].sku);
+    let chosen: Vec<_> = chosen.collect();
+    let quantity = |me: &mut Visitor| 1 + me.client.pick(3) as u64;
+    chosen.into_iter().map(|sku| (sku, quantity(me))).collect()
+}
+
+/// What is ordered: items by name, or what was put into the cart.
+async fn body(me: &mut Visitor) -> Value {
+    let mut body = json!({
+        "payment_token": CARDS[me.client.pick(CARDS.len())],
+        "address": { "line1": "1 Way", "city": "Bern", "postal_code": "3000", "country": "CH" },
+    });
+    let goods = goods(me);
+    if me.client.pick(4) == 0 {
+        for (sku, quantity) in goods {
+            let path = format!("/cart/items/{sku}");
+            let put = call("PUT", &path, json!({ "quantity": quantity }));
+            drop(me.insist(put).await);
+        }
+    } else {
+        let item = |(sku, quantity)| json!({ "sku": sku, "quantity": quantity });
+        body["items"] = goods.into_iter().map(item).collect();
+    }
+    if me.client.pick(3) == 0 {
+        let promos = me.insist(call("GET", "/promotions", Value::Null)).await;
+        if let Some(code) = promos.body()["items"][0]["code"].as_str() {
+            body["promo_code"] = json!(code);
+        }
+    } else if me.client.pick(20) == 0 {
+        body["promo_code"] = json!("NO-SUCH-PROMO");
+    }
+    body
+}
+
+/// Places an order in one of the ways in which people do; its id, if that is known.
+async fn place(me: &mut Visitor, number: usize) -> Option<String> {
+    let body = body(me).await;
+    let key = format!("{}-{number}", me.client.number);
+    let ask = call("POST", "/orders", body).under(key);
+    let answer = match me.client.pick(5) {
+        0 => me.once(ask).await, // Whatever comes of it.
+        1 => {
+            let twin = me.client.clone();
+            let (one, other) = (ask.clone().by(&me.token), ask.clone().by(&me.token));
+            let (one, other) = futures_util::join!(me.client.ask(one), twin.ask(other));
+            match (one.status(), other.status()) {
+                (202, _) => one,
+                (_, 202) => other,
+                _ => me.insist(ask).await,
+            }
+        }
+        _ => me.insist(ask).await,
+    };
+    let order = answer.body()["order_id"].as_str().map(str::to_owned);
+    order.filter(|_| answer.status() == 202)
+}
+
+/// Looks at an order some times, and cancels some.
+async fn watch(me: &mut Visitor, order: &str) {
+    let path = format!("/orders/{order}");
+    let cancels = me.client.pick(3) == 0;
+    for look in 0..3 {
+        drop(me.once(call("GET", &path, Value::Null)).await);
+        me.client.pause(Duration::from_secs(3)).await;
+        if cancels && look == me.client.pick(2) {
+            let cancel = call("POST", &format!("{path}/cancel"), Value::Null);
+            drop(me.insist(cancel).await);
+        }
+    }
+}
+
+/// The admin, who changes prices and stock while people shop.
+pub(super) async fn keep_shop(client: Client) {
+    let mut me = Visitor::admin(client);
+    me.sign_in().await;
+    for number in 0..6 {
+        me.client.pause(Duration::from_secs(10)).await;
+        let goods = &GOODS[me.client.pick(GOODS.len())];
+        if me.client.pick(2) == 0 {
+            let price = goods.price + me.client.pick(100) as i64;
+            drop(me.insist(offer(goods.sku, price)).await);
+        } else {
+            let delta = [10, -2][me.client.pick(2)];
+            drop(
+                me.insist(restock(goods.sku, delta, &number.to_string()))
+                    .await,
+            );
+        }
+    }
+}
+
+/// Lists a product, or changes its price.
+pub(super) fn offer(sku: &str, price: i64) -> Ask {
+    let price = json!({ "amount_minor": price, "currency": "EUR" });
+    let body =
+        json!({ "name": format!("A {sku}"), "description": "Of the simulation.", "price": price });
+    call("PUT", &format!("/admin/products/{sku}"), body)
+}
+
+/// Changes a product's stock, once a key.
+pub(super) fn restock(sku: &str, delta: i64, key: &str) -> Ask {
+    let body = json!({ "delta": delta, "reason": "simulated" });
+    call("POST", &format!("/admin/stock/{sku}"), body).under(format!("stock-{sku}-{key}"))
+}

@@ -1,0 +1,252 @@
+//! The shop as a system under simulation: its services as processes, who comes, what must hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use shop_contracts::OrderId;
+use shop_inventory::domain::{Reservation, Stock};
+use shop_orders::domain::Order;
+use wingbeat::http::session::Sessions;
+use wingbeat::{HttpClient, Result};
+use wingbeat_test::simulator::Process;
+use wingbeat_test::{Client, System, Violation, World};
+
+use super::bank::Bank;
+use super::history;
+use super::shopper::{Visitor, go_shopping, keep_shop, offer, restock};
+use crate::{Settings, Sight, audit, shop};
+
+/// The admin's password in the simulation.
+pub(super) const ADMIN_PASSWORD: &str = "the admin of a simulation";
+/// How many shoppers come.
+const SHOPPERS: usize = 6;
+/// How many orders each of them places.
+const ORDERS: usize = 4;
+/// Where the provider is.
+const PROVIDER: &str = "http://provider";
+
+/// A product of the simulation.
+pub(super) struct Goods {
+    pub(super) sku: &'static str,
+    pub(super) price: i64,
+    units: i64,
+}
+
+/// What is sold: of some there is enough, of some there is not.
+pub(super) const GOODS: [Goods; 4] = [
+    Goods {
+        sku: "CUP-1",
+        price: 990,
+        units: 500,
+    },
+    Goods {
+        sku: "POT-1",
+        price: 4_995,
+        units: 8,
+    },
+    Goods {
+        sku: "RARE-1",
+        price: 12_345,
+        units: 4,
+    },
+    Goods {
+        sku: "TEA-1",
+        price: 450,
+        units: 500,
+    },
+];
+
+/// See the module.
+pub struct Shop {
+    seed: u64,
+    bank: Arc<Bank>,
+}
+
+/// Deadlines short enough for a life of a minute; some lives have shorter ones.
+fn settings(seed: u64) -> Settings {
+    let seconds = Duration::from_secs;
+    let hold_for = if seed.is_multiple_of(4) { 5 } else { 900 };
+    Settings {
+        rate_limits: false,
+        password_memory_kib: 8,
+        password_passes: 1,
+        checkout_resend_after: seconds(3),
+        checkout_delayed_after: seconds(2),
+        checkout_payment_timeout: seconds(if seed.is_multiple_of(3) { 8 } else { 60 }),
+        inventory_hold_for: seconds(hold_for),
+        inventory_extend_for: seconds(900),
+        ..Settings::default()
+    }
+}
+
+/// Which services run twice.
+fn replicas(seed: u64, service: &str) -> usize {
+    match service {
+        "orders" | "inventory" if !seed.is_multiple_of(3) => 2,
+        "payments" | "notifications" | "shipping" if seed.is_multiple_of(5) => 2,
+        _ => 1,
+    }
+}
+
+impl Shop {
+    async fn orders(sight: &Sight) -> Result<BTreeMap<OrderId, Order>> {
+        let all = sight.reads("orders")?;
+        let all = all.aggregates::<Order>(None, 10_000).await?;
+        let parsed = |(id, order): (String, Order)| Some((id.parse().ok()?, order));
+        Ok(all.into_iter().filter_map(parsed).collect())
+    }
+
+    async fn broken(&self, world: &World, sight: &Sight) -> Result<Vec<Violation>> {
+        let orders = Self::orders(sight).await?;
+        let told = world.history();
+        let mut broken = history::check(&told, &orders);
+        broken.extend(history::ended(&orders));
+        broken.extend(nothing_held(world, &orders));
+        broken.extend(goods_add_up(world, &orders));
+        broken.extend(letters(sight).await?);
+        let report = audit::report(sight, PROVIDER).await?;
+        for invariant in report.invariants {
+            let name = format!("{}: {}", invariant.id, invariant.name);
+            let violations = invariant.violations.into_iter();
+            broken.extend(violations.map(|it| Violation::new(&name, it.subject, it.detail)));
+        }
+        Ok(broken)
+    }
+}
+
+/// No order that has ended holds stock.
+fn nothing_held(world: &World, orders: &BTreeMap<OrderId, Order>) -> Vec<Violation> {
+    let held = world.entities::<Reservation>("inventory").into_iter();
+    let held = held.filter(|(id, reservation)| {
+        let order = id.parse().ok().and_then(|id: OrderId| orders.get(&id));
+        matches!(reservation, Reservation::Held { .. }) && order.is_none_or(Order::is_ended)
+    });
+    held.map(|(id, _)| Violation::new("an ended order holds nothing", id, "stock is held"))
+        .collect()
+}
+
+/// What is on the shelves is what was put there less what was sold.
+fn goods_add_up(world: &World, orders: &BTreeMap<OrderId, Order>) -> Vec<Violation> {
+    let stocked = history::stocked(&world.history());
+    let sold = history::sold(orders);
+    let mut broken = Vec::new();
+    for (sku, stock) in world.entities::<Stock>("inventory") {
+        let of = |all: &BTreeMap<String, i64>| all.get(&sku).copied().unwrap_or(0);
+        let (stocked, sold) = (of(&stocked), of(&sold));
+        if stock.on_hand != stocked - sold {
+            let on_hand = stock.on_hand;
+            let detail = format!("{on_hand} on hand, but {stocked} came and {sold} were sold");
+            broken.push(Violation::new("goods add up", sku, detail));
+        }
+    }
+    broken
+}
+
+/// Nothing was given up.
+async fn letters(sight: &Sight) -> Result<Vec<Violation>> {
+    let mut broken = Vec::new();
+    for running in &sight.running {
+        for service in running.services() {
+            for letter in running.dead_letters(service).await? {
+                let detail = format!("{}: {}", letter.subscription, letter.error);
+                broken.push(Violation::new("no dead letters", letter.id, detail));
+            }
+        }
+    }
+    Ok(broken)
+}
+
+impl System for Shop {
+    fn new(world: &World) -> Self {
+        Self {
+            seed: world.seed(),
+            bank: Bank::new(world.simulation().runtime()),
+        }
+    }
+
+    fn processes(&self) -> Vec<Process> {
+        let settings = settings(self.seed);
+        let names = SERVICES.into_iter();
+        let process = |name: &'static str| {
+            let settings = settings.clone();
+            let process = Process::new(name, move |ports| {
+                let sessions = Sessions::new(ports.cache.clone(), ports.runtime.clone());
+                let services = shop::services(&settings, &sessions, PROVIDER);
+                let mut own = services.into_iter().filter(|(it, _)| *it == name);
+                own.next().map(|(_, build)| build()).unwrap_or_default()
+            });
+            process.replicas(replicas(self.seed, name))
+        };
+        names.map(process).collect()
+    }
+
+    fn outside(&self) -> Arc<dyn HttpClient> {
+        self.bank.clone()
+    }
+
+    async fn prepare(&self, world: &World) {
+        let running = world.running();
+        let mut identity = running.iter().filter_map(|it| it.service("identity"));
+        let identity = identity.next().expect("identity runs");
+        let admin = shop_identity::ensure_admin(&identity, ADMIN_PASSWORD).await;
+        admin.expect("nothing goes wrong yet");
+        let mut admin = Visitor::admin(Client::new(world, 1_000));
+        admin.sign_in().await;
+        for goods in &GOODS {
+            admin.insist(offer(goods.sku, goods.price)).await;
+            admin.insist(restock(goods.sku, goods.units, "open")).await;
+        }
+        let minute = Duration::from_secs(60);
+        let left = world.until_idle(Duration::from_secs(1), minute).await;
+        assert!(left.is_empty(), "the shop does not open: {left:?}");
+    }
+
+    fn clients(&self, world: &World) -> Vec<BoxFuture<'static, ()>> {
+        let shopper = |number| -> BoxFuture<'static, ()> {
+            Box::pin(go_shopping(Client::new(world, number), ORDERS))
+        };
+        let admin = Client::new(world, SHOPPERS);
+        let mut clients: Vec<_> = (0..SHOPPERS).map(shopper).collect();
+        clients.push(Box::pin(keep_shop(admin)));
+        clients
+    }
+
+    fn while_running(&self, world: &World) -> Vec<Violation> {
+        let stocks = world.entities::<Stock>("inventory").into_iter();
+        let off = stocks.filter(|(_, it)| it.reserved < 0 || it.reserved > it.on_hand);
+        off.map(|(sku, stock)| {
+            let (on_hand, reserved) = (stock.on_hand, stock.reserved);
+            let detail = format!("{reserved} reserved of {on_hand} on hand");
+            Violation::new("never oversold", sku, detail)
+        })
+        .collect()
+    }
+
+    async fn at_rest(&self, world: &World) -> Vec<Violation> {
+        let running = world.running();
+        let ports = running[0].ports.clone();
+        let sight = Sight { ports, running };
+        let broken = self.broken(world, &sight).await;
+        broken.unwrap_or_else(|why| vec![Violation::new("it can be audited", "", why.to_string())])
+    }
+
+    /// Promos and sessions live longer than a simulated day.
+    fn horizon(&self) -> Duration {
+        Duration::from_secs(3_600)
+    }
+}
+
+/// The services, by name.
+const SERVICES: [&str; 9] = [
+    "carts",
+    "catalog",
+    "identity",
+    "inventory",
+    "notifications",
+    "orders",
+    "payments",
+    "promotions",
+    "shipping",
+];
