@@ -30,6 +30,9 @@ const STALE_MAX: u32 = 1_000;
 /// How long to wait before consuming anew after a consumer was lost.
 const RECONSUME: Duration = Duration::from_millis(200);
 
+/// The pause before the store is asked again to park or bury.
+const STORE_AWAY: Duration = Duration::from_millis(250);
+
 /// A queue, what is bound to it, and who handles it.
 #[derive(Clone)]
 pub(crate) struct Subscription {
@@ -297,6 +300,16 @@ async fn next(consumer: &mut Option<Box<dyn Consumer>>) -> Result<Vec<Delivery>>
     }
 }
 
+/// What can be done with work that failed.
+enum Parking {
+    /// This unit parks it.
+    Unit(Box<Unit>),
+    /// It was settled in the meantime.
+    Settled,
+    /// It has had all its pauses, or would fail again for ever.
+    NoMore,
+}
+
 /// Handles one piece of work until its unit is staged: run, and if need be run again, park or give up.
 struct Attempt {
     service: Arc<ServiceContext>,
@@ -334,6 +347,8 @@ impl Attempt {
                         }
                     }
                 },
+                // What becomes of hopeless work must be written too, however long the store is away.
+                Err(why) if work.hopeless.is_some() => self.wait_for_store(&why).await,
                 Err(why) => {
                     quick += 1;
                     self.note(&mut work, &why);
@@ -346,16 +361,35 @@ impl Attempt {
                             .await;
                         continue;
                     }
+                    let parked = work.failures.parked;
                     match self.park(&mut work, &why).await {
-                        Some(unit) => match self.stage(unit, work) {
+                        Ok(Parking::Unit(unit)) => match self.stage(*unit, work) {
                             Ok(()) => return,
-                            Err(back) => work = back,
+                            Err(back) => {
+                                work = back;
+                                work.failures.parked = parked;
+                            }
                         },
-                        None => work.hopeless = Some((why.code(), why.to_string())),
+                        Ok(Parking::Settled) => {
+                            return drop(self.finished.send((work, Outcome::Duplicate)));
+                        }
+                        Ok(Parking::NoMore) => {
+                            work.hopeless = Some((why.code(), why.to_string()));
+                        }
+                        // It is not parked, and not given up: the store is asked again.
+                        Err(why) => self.wait_for_store(&why).await,
                     }
                 }
             }
         }
+    }
+
+    async fn wait_for_store(&self, why: &Error) {
+        tracing::warn!(queue = %self.subscription.queue, "cannot park or bury yet: {why}");
+        let runtime = &self.service.runtime;
+        runtime
+            .sleep(STORE_AWAY + runtime.jitter(STORE_AWAY))
+            .await;
     }
 
     fn note(&self, work: &mut Work, why: &Error) {
@@ -444,19 +478,19 @@ impl Attempt {
         }
     }
 
-    /// A unit that parks the work for its next pause, or `None` when there is none left.
-    async fn park(&self, work: &mut Work, why: &Error) -> Option<Unit> {
-        let pause = *self
-            .subscription
-            .policy
-            .retry
-            .parked
-            .get(work.failures.parked as usize)?;
+    /// Parks the work for its next pause, if there is one left.
+    async fn park(&self, work: &mut Work, why: &Error) -> Result<Parking> {
+        let pauses = &self.subscription.policy.retry.parked;
+        let Some(pause) = pauses.get(work.failures.parked as usize).copied() else {
+            return Ok(Parking::NoMore);
+        };
         if why.class() == Class::Reject {
-            return None;
+            return Ok(Parking::NoMore);
         }
         let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
-        let settles = self.settle(&scope, work).await.ok()??;
+        let Some(settles) = self.settle(&scope, work).await? else {
+            return Ok(Parking::Settled);
+        };
         work.failures.parked += 1;
         let parked = Parked {
             queue: self.subscription.queue.to_string(),
@@ -466,20 +500,18 @@ impl Attempt {
         let key = parked_key(self.subscription.queue, &work.envelope);
         let at = scope.now() + pause + self.service.runtime.jitter(pause / 4);
         if !sabotage::lacks(sabotage::PARKING) {
-            scope.write(due(key, encode(&parked), at)).ok()?;
+            scope.write(due(key, encode(&parked), at))?;
         }
         self.not_handled(&scope, "parked")?;
-        scope.seal(settles).ok()
+        let unit = scope.seal(settles)?;
+        Ok(Parking::Unit(Box::new(unit)))
     }
 
     /// The settling of the origin counts as handled; this delivery is something else.
-    fn not_handled(&self, scope: &Scope, but: &str) -> Option<()> {
-        scope
-            .count(counter("handled", self.subscription.queue.as_str()), -1)
-            .ok()?;
-        scope
-            .count(counter(but, self.subscription.queue.as_str()), 1)
-            .ok()
+    fn not_handled(&self, scope: &Scope, but: &str) -> Result<()> {
+        let queue = self.subscription.queue.as_str();
+        scope.count(counter("handled", queue), -1)?;
+        scope.count(counter(but, queue), 1)
     }
 
     async fn dead_letter(&self, work: &Work, reason: &str, error: &str) -> Result<Option<Unit>> {
@@ -511,7 +543,7 @@ impl Attempt {
             due_at: None,
             expires_at: None,
         })?;
-        self.not_handled(&scope, "dead");
+        self.not_handled(&scope, "dead")?;
         scope.seal(settles).map(Some)
     }
 }

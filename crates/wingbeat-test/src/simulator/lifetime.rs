@@ -95,9 +95,17 @@ async fn verdict<S: System>(system: &S, world: &World) -> Option<Violation> {
     let left = world.until_idle(system.horizon(), REST_MAX).await;
     if let Some(first) = left.first() {
         let detail = format!("{} things are left, such as: {first}", left.len());
-        return Some(Violation::new("it comes to rest", "", detail));
+        return Some(Violation::new("it comes to rest", id_in(first), detail));
     }
     once(world).or(system.at_rest(world).await.into_iter().next())
+}
+
+/// The id that a text is about.
+fn id_in(text: &str) -> &str {
+    let mut words = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
+    words
+        .find(|word| uuid::Uuid::try_parse(word).is_ok())
+        .unwrap_or_default()
 }
 
 /// Clients and faults, side by side, until both have ended.

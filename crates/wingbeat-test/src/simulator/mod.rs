@@ -35,6 +35,9 @@ pub use world::{Build, Process, World};
 
 use crate::test_app::Nothing;
 
+/// Failures of a run whose faults are reduced; the others wait for their own run.
+const REDUCED_MAX: usize = 2;
+
 /// A system under simulation: made anew for each lifetime.
 pub trait System: Sized + Send + Sync + 'static {
     /// The system of this world.
@@ -254,7 +257,8 @@ impl Simulator {
             report.coverage.add(&lifetime.coverage);
             if let Some(violation) = lifetime.violation {
                 let faults_before = lifetime.schedule.episodes.len();
-                let (faults, story) = match self.reduce {
+                let reduces = self.reduce && report.failures.len() < REDUCED_MAX;
+                let (faults, story) = match reduces {
                     true => reduce::reduce::<S>(seed, &violation, lifetime.schedule),
                     false => (lifetime.schedule, lifetime.story),
                 };

@@ -3,7 +3,7 @@
 use super::{Lifetime, Schedule, System, Violation};
 
 /// Lifetimes spent on one failure.
-const TRIALS: usize = 60;
+const TRIALS: usize = 30;
 
 /// The fewest faults found that still break the same invariant, and the story with them.
 pub(super) fn reduce<S: System>(

@@ -32,7 +32,7 @@ pub(super) fn tell(world: &World, subject: &str) -> Vec<String> {
     }
     let (first, last) = match (lines.first(), lines.last()) {
         (Some((first, _)), Some((last, _))) => (*first, *last),
-        _ => (Timestamp::default(), Timestamp::from_micros(i64::MAX)),
+        _ => (world.begun(), Timestamp::from_micros(i64::MAX)),
     };
     let near = |at: &Timestamp| *at >= first && *at <= last;
     let faults = world.model().weather.told();
@@ -43,7 +43,8 @@ pub(super) fn tell(world: &World, subject: &str) -> Vec<String> {
             .map(|(at, what)| (at, format!("*** {what}"))),
     );
     for heard in world.history() {
-        if format!("{:?}", heard.answer).contains(subject) || heard.ask.path.contains(subject) {
+        let mentions = |text: &str| !subject.is_empty() && text.contains(subject);
+        if mentions(&format!("{:?}", heard.answer)) || mentions(&heard.ask.path) {
             let line = format!(
                 "client {}: {} {} -> {}",
                 heard.client,

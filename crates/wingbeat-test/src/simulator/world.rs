@@ -109,6 +109,11 @@ impl World {
         }
     }
 
+    /// When it began.
+    pub(super) fn begun(&self) -> Timestamp {
+        self.simulation.now() - self.simulation.elapsed()
+    }
+
     /// The seed.
     #[must_use]
     pub fn seed(&self) -> u64 {
