@@ -25,6 +25,10 @@ use crate::{Effects, Meta, Scope, TargetPolicy, call, decode, encode};
 const LEASE: Duration = Duration::from_secs(30);
 /// Records claimed at once.
 const CLAIM_MAX: usize = 256;
+/// The shortest pause between looks at the store…
+const SHORTEST: Duration = Duration::from_millis(1);
+/// …which grows up to this while nothing is handed out.
+const PATIENT: Duration = Duration::from_millis(32);
 /// The longest pause between looks at the store.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -116,6 +120,7 @@ impl DueRunner {
         else {
             return;
         };
+        let mut shortest = SHORTEST;
         loop {
             if *self.control.borrow() == Control::Draining {
                 return;
@@ -127,8 +132,10 @@ impl DueRunner {
                 .store()
                 .claim_due(&names, now, LEASE, CLAIM_MAX)
                 .await;
+            let mut idle = true;
             let full = match claimed {
                 Ok(records) => {
+                    idle = records.is_empty();
                     let full = records.len() == CLAIM_MAX;
                     for record in records {
                         self.hand_on(record).await;
@@ -143,20 +150,21 @@ impl DueRunner {
             if full {
                 continue;
             }
-            // What was due sooner than now and not claimed is not durable yet: look again shortly.
-            let pause = soon
-                .map_or(POLL, |at| at.since(now).max(Duration::from_millis(1)))
-                .min(POLL);
+            // What is due by this clock and was not handed out is not durable yet, or the store's clock is
+            // behind this one: look again shortly, and ever less often.
+            shortest = match idle {
+                true => (shortest * 2).min(PATIENT),
+                false => SHORTEST,
+            };
+            let until = |at: Timestamp, now| at.since(now).max(shortest).min(POLL);
+            let pause = soon.map_or(POLL, |at| until(at, now));
             let until_next = match self.committer.store().next_due(&names).await {
-                Ok(Some(at)) => at
-                    .since(runtime.now())
-                    .max(Duration::from_millis(1))
-                    .min(POLL),
+                Ok(Some(at)) => until(at, runtime.now()),
                 _ => POLL,
             };
             tokio::select! {
                 biased;
-                _ = self.control.changed() => {}
+                changed = self.control.changed() => if changed.is_err() { return },
                 () = self.wake.changed.notified() => {}
                 () = runtime.sleep(pause.min(until_next)) => {}
             }

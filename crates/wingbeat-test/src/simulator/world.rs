@@ -62,6 +62,7 @@ struct Cell {
     build: Build,
     group: Option<Arc<Group>>,
     live: Option<Live>,
+    crashing: bool,
 }
 
 #[derive(Clone)]
@@ -242,6 +243,7 @@ impl World {
                     build: Arc::clone(&process.build),
                     group: None,
                     live: None,
+                    crashing: false,
                 });
             }
         }
@@ -299,6 +301,7 @@ impl World {
         let live = {
             let mut shared = self.shared();
             let cell = &mut shared.cells[at];
+            cell.crashing = false;
             let what = format!("{} {} dies", cell.service, cell.replica);
             self.model.weather.tell(what);
             cell.live.take()
@@ -306,9 +309,17 @@ impl World {
         drop(live);
     }
 
+    /// The process's tasks, if no other crash is under way.
+    fn doomed(&self, at: usize) -> Option<Arc<Group>> {
+        let mut shared = self.shared();
+        let cell = &mut shared.cells[at];
+        let busy = std::mem::replace(&mut cell.crashing, true);
+        cell.group.clone().filter(|_| !busy)
+    }
+
     /// Kills a process after so many polls of its tasks, and starts it anew after `away`.
     async fn crash(&self, at: usize, polls: u64, away: Duration) {
-        let Some(group) = self.shared().cells[at].group.clone() else {
+        let Some(group) = self.doomed(at) else {
             return;
         };
         group.kill_after(polls);
