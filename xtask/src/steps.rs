@@ -83,6 +83,11 @@ pub(crate) const ALL: &[Step] = &[
         run: release,
     },
     Step {
+        name: "simulate",
+        what: "the whole shop from 2,000 seeds, and the same seeds twice",
+        run: simulate,
+    },
+    Step {
         name: "examples",
         what: "every example runs and exits 0",
         run: examples,
@@ -153,6 +158,29 @@ fn release(workspace: &Workspace) -> anyhow::Result<Outcome> {
         tally,
         ..Outcome::default()
     })
+}
+
+/// Two thousand lifetimes of the shop, and the same ones twice.
+fn simulate(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    let shop = workspace.release_binary(SHOP);
+    if !shop.exists() {
+        return Ok(absent("the release binary"));
+    }
+    let simulate = |seeds: &str| {
+        let mut command = std::process::Command::new(&shop);
+        command.args(["simulate", "--seeds", seeds]);
+        command
+    };
+    process::run(&mut simulate("2000"))?;
+    let (once, twice) = (simulate("100").output()?, simulate("100").output()?);
+    anyhow::ensure!(once.status.success(), "the first seeds fail");
+    anyhow::ensure!(
+        once.stdout == twice.stdout,
+        "the same seeds tell different stories: {} and {}",
+        String::from_utf8_lossy(&once.stdout),
+        String::from_utf8_lossy(&twice.stdout)
+    );
+    Ok(Outcome::default())
 }
 
 /// Builds the shop that can be made to break its promises, for the negative controls. It shares the

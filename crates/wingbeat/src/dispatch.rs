@@ -387,9 +387,7 @@ impl Attempt {
     async fn wait_for_store(&self, why: &Error) {
         tracing::warn!(queue = %self.subscription.queue, "cannot park or bury yet: {why}");
         let runtime = &self.service.runtime;
-        runtime
-            .sleep(STORE_AWAY + runtime.jitter(STORE_AWAY))
-            .await;
+        runtime.sleep(STORE_AWAY + runtime.jitter(STORE_AWAY)).await;
     }
 
     fn note(&self, work: &mut Work, why: &Error) {

@@ -2,6 +2,10 @@
 //! catch, it does not guard.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::kill::killed;
 use crate::process::target;
@@ -42,4 +46,50 @@ async fn losing_a_parked_delivery_is_caught() {
     let broken = crate::parked::lost(sabotaged(), "parking").await;
     let broken = broken.expect("the audit names it");
     assert!(broken.contains("notifications.user_registered"), "{broken}");
+}
+
+/// What the simulation must notice, within so many seeds and so long.
+const SIMULATED: [&str; 11] = [
+    "ack-after-commit",
+    "inbox",
+    "outbox",
+    "confirms",
+    "read-set",
+    "operation-id",
+    "stock-check",
+    "tombstone",
+    "timer-once",
+    "parking",
+    "call-key",
+];
+const CAUGHT_WITHIN: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_simulation_catches_every_missing_mechanism() {
+    for mechanism in SIMULATED {
+        let mut simulation = Command::new(sabotaged())
+            .args(["simulate", "--seeds", "1000", "--until-failure", "--json"])
+            .env("WINGBEAT_SABOTAGE", mechanism)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let until = Instant::now() + CAUGHT_WITHIN;
+        while simulation.try_wait().unwrap().is_none() {
+            if Instant::now() > until {
+                simulation.kill().unwrap();
+                panic!("without {mechanism}: nothing noticed in time");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let output = simulation.wait_with_output().unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let first = &told["failures"][0];
+        assert_eq!(output.status.code(), Some(1), "without {mechanism}");
+        assert_ne!(first["invariant"], "everything is seen", "{mechanism}");
+        println!(
+            "without {mechanism}: seed {}: {}",
+            first["seed"], first["detail"]
+        );
+    }
 }

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::inventory::{
-    CommitStock, ReleaseStock, ReserveStock, StockCommitRefused, StockCommitted, StockRejected,
-    StockReleased, StockReserved,
+    CommitStock, ExtendReservation, ReleaseStock, ReserveStock, StockCommitRefused, StockCommitted,
+    StockRejected, StockReleased, StockReserved,
 };
 use shop_contracts::orders::{
     OrderCancelled, OrderCompleted, OrderPaid, OrderPaymentDelayed, OrderRejected, OrderShipped,
@@ -347,6 +347,11 @@ impl Checkout {
         }
         self.delayed = true;
         self.change(OrderStatus::StockReserved, None, fx);
+        let order_id = self.order_id;
+        fx.send_as(
+            format!("{order_id}/extend"),
+            &ExtendReservation { order_id },
+        );
         fx.publish(&OrderPaymentDelayed {
             order_id: self.order_id,
             user_id: self.user_id,
