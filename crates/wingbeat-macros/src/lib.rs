@@ -6,6 +6,7 @@ mod message;
 mod options;
 mod parts;
 mod saga;
+mod test;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
@@ -48,6 +49,16 @@ pub fn saga_input(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(Failure, attributes(failure))]
 pub fn failure(input: TokenStream) -> TokenStream {
     expand(input, failure::derive)
+}
+
+/// A test in simulated worlds, ten unless it says `#[wingbeat::test(seeds = 100)]`. It takes the world:
+/// `async fn name(world: Simulation)`. Needs `wingbeat-test` as a dependency.
+#[proc_macro_attribute]
+pub fn test(options: TokenStream, input: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(input as syn::ItemFn);
+    test::expand(options.into(), &function)
+        .unwrap_or_else(|error| error.to_compile_error())
+        .into()
 }
 
 /// A service's state: handlers may ask for each field as `State<FieldType>`. Leave one out by `#[part(skip)]`.

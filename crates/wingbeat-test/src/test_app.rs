@@ -126,6 +126,24 @@ impl TestApp {
         self.simulation.run(self.simulation.sleep(time));
     }
 
+    /// Lets time pass until all that was caused is done: messages, timers, calls and parked deliveries due
+    /// within an hour each.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come to rest within a day.
+    pub fn until_idle(&self) {
+        let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
+        let end = self.simulation.now() + day;
+        let mut quiet = 0;
+        while quiet < 3 {
+            let left = self.model.unsettled(self.simulation.now() + hour);
+            quiet = if left.is_empty() { quiet + 1 } else { 0 };
+            assert!(self.simulation.now() < end, "no rest: {left:?}");
+            self.pass(Duration::from_millis(100));
+        }
+    }
+
     /// A service's own data.
     ///
     /// # Panics

@@ -52,7 +52,7 @@ pub use service::Service;
 pub use unit_runner::run_unit;
 pub use view::{Reads, Rows, View};
 pub use wingbeat_core::*;
-pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput};
+pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput, test};
 
 /// Decodes a message body.
 ///

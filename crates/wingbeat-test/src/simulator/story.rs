@@ -99,7 +99,7 @@ fn cause_of(log: &[Committed], cause: Option<MessageId>) -> String {
     let mut messages = log.iter().flat_map(|unit| &unit.messages);
     match messages.find(|message| message.id == cause) {
         Some(message) => format!(" because of {}", message.kind),
-        None => " because of a timer or a call".into(),
+        None => " because of a timer, a call or a stranger".into(),
     }
 }
 
