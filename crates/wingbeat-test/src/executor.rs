@@ -163,6 +163,12 @@ impl Simulation {
         lock(&self.state).digest
     }
 
+    /// How often tasks were run so far: work that waits well is little.
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        lock(&self.state).polls
+    }
+
     /// Adds an event to the fingerprint.
     pub fn note(&self, event: impl AsRef<[u8]>) {
         let mut state = lock(&self.state);

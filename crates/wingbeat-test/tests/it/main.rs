@@ -3,6 +3,8 @@
 mod conformance;
 mod controls;
 mod crashes;
+mod found;
 mod isolation;
+mod paging;
 mod suites;
 mod transfers;

@@ -2,5 +2,8 @@
 
 mod bank;
 mod checkout;
+mod properties;
 mod real;
+mod sagas;
+mod simulated;
 mod world;

@@ -1,0 +1,68 @@
+//! Money, discounts and quantities, whatever the numbers.
+
+use proptest::prelude::*;
+use shop_contracts::Money;
+use shop_inventory::domain::{Stock, merged};
+
+proptest! {
+    #[test]
+    fn a_discount_is_half_up_and_never_more_than_the_amount(cents in 0_i64..=1_000_000_000_000, percent in 0_u8..=100) {
+        let discount = Money::eur(cents).percent(percent).amount_minor;
+        let exact = i128::from(cents) * i128::from(percent);
+        prop_assert!((0..=cents).contains(&discount));
+        prop_assert!((i128::from(discount) * 100 - exact).abs() <= 50);
+        prop_assert!(exact % 100 != 50 || i128::from(discount) * 100 > exact, "half a cent goes up");
+    }
+
+    #[test]
+    fn sums_are_exact_or_refused(a: i64, b: i64, count: u32) {
+        let sum = Money::eur(a).plus(Money::eur(b)).map(|sum| sum.amount_minor);
+        prop_assert_eq!(sum, a.checked_add(b));
+        let product = Money::eur(a).times(count).map(|product| product.amount_minor);
+        prop_assert_eq!(product, a.checked_mul(count.into()));
+        if let Some(sum) = Money::eur(a).plus(Money::eur(b)) {
+            prop_assert_eq!(sum.minus(Money::eur(b)), Some(Money::eur(a)));
+        }
+    }
+
+    #[test]
+    fn money_survives_its_json(cents: i64) {
+        let money = Money::eur(cents);
+        let json = serde_json::to_string(&money).expect("encodes");
+        prop_assert_eq!(serde_json::from_str::<Money>(&json).expect("decodes"), money);
+    }
+
+    #[test]
+    fn stock_is_never_reserved_beyond_what_is_there(
+        on_hand in 0_i64..1_000,
+        steps in proptest::collection::vec((0_u8..4, 1_u32..50), 0..60),
+    ) {
+        let mut stock = Stock { on_hand, ..Stock::default() };
+        let mut held = Vec::new();
+        for (step, quantity) in steps {
+            match step {
+                0 => {
+                    if let Some(more) = stock.hold(quantity) {
+                        stock = more;
+                        held.push(quantity);
+                    }
+                }
+                1 => stock = held.pop().map_or(stock, |quantity| stock.unhold(quantity)),
+                2 => stock = held.pop().map_or(stock, |quantity| stock.take_out(quantity)),
+                _ => stock = stock.adjust(i64::from(quantity) - 25).unwrap_or(stock),
+            }
+            prop_assert!(0 <= stock.reserved && stock.reserved <= stock.on_hand, "{:?}", stock);
+            prop_assert_eq!(stock.reserved, held.iter().copied().map(i64::from).sum::<i64>());
+        }
+    }
+
+    #[test]
+    fn merged_lines_name_each_sku_once_and_lose_nothing(lines in proptest::collection::vec((0_usize..5, 1_u32..100), 0..20)) {
+        let sku = |number: usize| format!("SKU-{number}").parse().expect("a SKU");
+        let lines: Vec<_> = lines.into_iter().map(|(number, quantity)| (sku(number), quantity)).collect();
+        let sum: u32 = lines.iter().map(|(_, quantity)| quantity).sum();
+        let merged = merged(lines);
+        prop_assert!(merged.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        prop_assert_eq!(merged.iter().map(|(_, quantity)| quantity).sum::<u32>(), sum);
+    }
+}

@@ -1,0 +1,232 @@
+//! Every saga and aggregate of the shop, fed with whatever comes, in any order: none is left without a way
+//! out.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use shop_contracts::{Money, OrderId, OrderStatus};
+use shop_orders::checkout::Checkout;
+use shop_orders::domain::{Change, Order, OrderCommand, Placed};
+use shop_payments::domain::{Answer, Next, Operation, Payment, State};
+use shop_shipping::shipment::Shipment;
+use wingbeat::{Aggregate as _, Saga, SagaEffects, SagaInput as _, Timestamp};
+
+const ORDER: &str = "019b76da-f652-7000-a018-03d64bb2a7ab";
+const SEEDS: u64 = 2_000;
+
+/// A body that fits every message of the sagas.
+fn body() -> Vec<u8> {
+    json!({
+        "order_id": ORDER, "user_id": ORDER, "lines": [["TEA-1", 2]], "sku": "TEA-1",
+        "total": Money::eur(900), "amount": Money::eur(900), "promo_code": "HELLO", "code": "HELLO",
+        "token": "tok_ok", "percent": 10, "reason": "unknown",
+        "dispatch_after": { "secs": 2, "nanos": 0 }, "deliver_after": { "secs": 2, "nanos": 0 },
+    })
+    .to_string()
+    .into_bytes()
+}
+
+/// A saga as its runtime keeps it.
+struct Kept<S> {
+    saga: S,
+    started: bool,
+    ended: bool,
+    timers: BTreeSet<&'static str>,
+}
+
+impl<S: Saga> Kept<S> {
+    fn new() -> Self {
+        Self {
+            saga: S::default(),
+            started: false,
+            ended: false,
+            timers: BTreeSet::new(),
+        }
+    }
+
+    /// Takes a message; what it asks for.
+    fn take(&mut self, message: &str) -> Vec<&'static str> {
+        let mut rows = S::Input::ROWS.iter();
+        let row = rows.find(|row| row.message == message).expect("an input");
+        if row.timer && !self.timers.remove(row.message) {
+            return Vec::new(); // It is not set: the runtime would not hand it out.
+        }
+        if !self.started && !row.starts {
+            return Vec::new();
+        }
+        self.started = true;
+        if self.ended {
+            return Vec::new();
+        }
+        let (_, input) = (row.decode)(&body()).expect("a body for every message");
+        let mut effects = SagaEffects::at(Timestamp::default());
+        self.saga.step(input, &mut effects);
+        for timer in effects.cancelled() {
+            self.timers.remove(timer);
+        }
+        self.timers.extend(effects.timers());
+        self.ended |= effects.is_ended();
+        assert!(
+            self.ended || !self.timers.is_empty(),
+            "after {message} it is {} and waits for ever",
+            self.saga.state()
+        );
+        effects.asked()
+    }
+}
+
+/// What the owners of the checkout's commands answer.
+fn answers(asked: &str) -> &'static [&'static str] {
+    match asked {
+        "promotions.reserve_promo.v1" => &["promotions.promo_reserved.v1"],
+        "promotions.release_promo.v1" => &["promotions.promo_released.v1"],
+        "inventory.reserve_stock.v1" => &["inventory.stock_reserved.v1"],
+        "inventory.release_stock.v1" => &["inventory.stock_released.v1"],
+        "inventory.commit_stock.v1" => &["inventory.stock_committed.v1"],
+        "payments.authorize_payment.v1" => &["payments.payment_authorized.v1"],
+        "payments.capture_payment.v1" => &["payments.payment_captured.v1"],
+        "payments.void_payment.v1" => &["payments.payment_voided.v1"],
+        "payments.refund_payment.v1" => &["payments.payment_refunded.v1"],
+        "shipping.create_shipment.v1" => &[
+            "shipping.shipment_dispatched.v1",
+            "shipping.shipment_delivered.v1",
+        ],
+        "shipping.cancel_shipment.v1" => &["shipping.shipment_cancelled.v1"],
+        _ => &[],
+    }
+}
+
+/// Random messages first; then every command is answered and every timer fires.
+fn ends<S: Saga>(seed: u64) -> Kept<S> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut kept = Kept::<S>::new();
+    let starts = S::Input::ROWS
+        .iter()
+        .find(|row| row.starts)
+        .expect("a start");
+    kept.take(starts.message);
+    for _ in 0..random.usize(..25) {
+        let row = &S::Input::ROWS[random.usize(..S::Input::ROWS.len())];
+        kept.take(row.message);
+    }
+    for _ in 0..100 {
+        let Some(timer) = kept.timers.first().copied().filter(|_| !kept.ended) else {
+            break;
+        };
+        let mut open = kept.take(timer);
+        while let Some(asked) = open.pop() {
+            for answer in answers(asked) {
+                open.extend(kept.take(answer));
+            }
+        }
+    }
+    kept
+}
+
+#[test]
+fn the_checkout_ends_whatever_came_before() {
+    for seed in 0..SEEDS {
+        let kept = ends::<Checkout>(seed);
+        assert!(kept.ended, "seed {seed}: it rests in {}", kept.saga.state());
+    }
+}
+
+#[test]
+fn a_shipment_ends_whatever_came_before() {
+    for seed in 0..SEEDS {
+        let kept = ends::<Shipment>(seed);
+        assert!(kept.ended, "seed {seed}: {:?}", kept.saga);
+    }
+}
+
+#[test]
+fn a_payment_can_always_be_undone() {
+    const ANSWERS: [Answer; 2] = [Answer::Done, Answer::Refused];
+    const ALL: [Operation; 4] = [
+        Operation::Authorize,
+        Operation::Capture,
+        Operation::Void,
+        Operation::Refund,
+    ];
+    for seed in 0..SEEDS {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut payment = Payment::default();
+        for _ in 0..random.usize(..12) {
+            match random.u32(..5) {
+                0 => payment.authorize(Money::eur(100), "tok_ok".into()),
+                1 => payment.capture(),
+                2 => payment.void(),
+                3 => payment.refund(),
+                _ => payment.answered(ALL[random.usize(..4)], ANSWERS[random.usize(..2)]),
+            };
+        }
+        for _ in 0..6 {
+            let next = payment.refund();
+            let waits = match payment.state {
+                State::Authorizing | State::VoidWanted => Some(Operation::Authorize),
+                State::Capturing => Some(Operation::Capture),
+                State::Voiding => Some(Operation::Void),
+                State::Refunding => Some(Operation::Refund),
+                _ => None,
+            };
+            if let (Some(operation), Next::Ask(_) | Next::Wait) = (waits, next) {
+                payment.answered(operation, Answer::Done);
+            }
+        }
+        let undone = matches!(
+            payment.state,
+            State::Voided | State::Refunded | State::Declined
+        );
+        assert!(undone, "seed {seed}: {payment:?}");
+    }
+}
+
+#[test]
+fn an_order_never_goes_back_and_never_leaves_its_end() {
+    use OrderStatus as Is;
+    const ALL: [OrderStatus; 8] = [
+        Is::StockReserved,
+        Is::PaymentAuthorized,
+        Is::Paid,
+        Is::Cancelling,
+        Is::Shipped,
+        Is::Completed,
+        Is::Rejected,
+        Is::Cancelled,
+    ];
+    for seed in 0..SEEDS {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut order = Order::default();
+        let zero = Money::eur(0);
+        let placed = Placed {
+            user_id: serde_json::from_value(Value::from(ORDER)).expect("an id"),
+            lines: Vec::new(),
+            subtotal: zero,
+            discount: zero,
+            total: zero,
+            at: Timestamp::default(),
+        };
+        let _: OrderId = ORDER.parse().expect("an id");
+        let events = order
+            .decide(OrderCommand::Place(placed))
+            .expect("it is new");
+        events.iter().for_each(|event| order.apply(event));
+        for _ in 0..20 {
+            let (before, ended) = (order.status(), order.is_ended());
+            let change = Change {
+                status: ALL[random.usize(..ALL.len())],
+                reason: None,
+                payment_delayed: random.bool(),
+                at: Timestamp::default(),
+            };
+            let events = order
+                .decide(OrderCommand::Change(change))
+                .expect("never refused");
+            events.iter().for_each(|event| order.apply(event));
+            assert!(
+                !ended || order.status() == before,
+                "seed {seed}: it left {before:?}"
+            );
+        }
+    }
+}
