@@ -8,7 +8,7 @@ use super::{SOON, Shop, order};
 impl Shop {
     async fn report(&self) -> Report {
         let provider = self.open.provider.url();
-        report(&self.open.host, &provider)
+        report(&self.open.host.sight(), &provider)
             .await
             .expect("it can be asked")
     }
