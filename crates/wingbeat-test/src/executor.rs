@@ -5,6 +5,7 @@
 //! hash maps that are iterated over, no real clock.
 
 mod group;
+mod outcry;
 mod sleep;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use tokio::task::unconstrained;
 use wingbeat_core::{Runtime, Timestamp};
 
 pub use group::Group;
+use outcry::SayOnPanic;
 use sleep::Sleep;
 
 /// When every simulation begins: 2026-01-01T00:00:00Z.
@@ -88,17 +90,6 @@ impl State {
             },
         );
         self.ready.push(id);
-    }
-}
-
-/// Says which seed repeats the run, when a test fails in it.
-struct SayOnPanic(u64);
-
-impl Drop for SayOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the simulation failed with seed {}", self.0);
-        }
     }
 }
 

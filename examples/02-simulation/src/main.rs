@@ -1,16 +1,11 @@
-//! Your own system under simulation: a box office sells seats, a printer prints the tickets. The printer
-//! was written by somebody who believed that events arrive in order; the simulation finds the seed, the
-//! fewest faults, and the story that show otherwise.
+//! Your own system under simulation: a box office sells seats, a printer prints the tickets. The printer was
+//! written by somebody who believed that events arrive in order; the simulation shows otherwise.
 //!
 //! `cargo run -p example-02-simulation`
-
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::{App, BoxFuture, Claims, Command, Entity, Event, Result, Service, Table};
 use wingbeat_test::{Client, Process, Simulator, System, Violation, World};
-
-const SEATS: usize = 20;
 
 #[derive(Command, Clone, Serialize, Deserialize)]
 #[command(name = "office.sell", version = 1, key = seat)]
@@ -95,17 +90,17 @@ impl<const CAREFUL: bool> System for Theatre<CAREFUL> {
         let printed = world.entities::<Seat>("printer");
         let mut wrong = world.entities::<Seat>("office");
         wrong.retain(|seat| !printed.contains(seat));
-        let tell = |(seat, sold)| Violation::new("tickets are right", seat, format!("{sold:?}"));
+        let tell = |(seat, _)| Violation::new("tickets are right", seat, "it is not as sold");
         wrong.into_iter().map(tell).collect()
     }
 }
 
 async fn buy(mut client: Client) {
     let visitor = client.number;
-    for _ in 0..SEATS {
-        let seat = client.pick(SEATS).to_string();
+    for _ in 0..20 {
+        let seat = client.pick(20).to_string();
         client.world.publish(&Sell { seat, visitor }).await;
-        client.pause(Duration::from_secs(1)).await;
+        client.pause(std::time::Duration::from_secs(1)).await;
     }
 }
 

@@ -4,13 +4,14 @@
 //! A user describes a [`System`]; a [`Simulator`] runs it for many seeds and reports which invariant broke,
 //! with the seed that repeats it, the story of what broke, and the fewest faults that still break it.
 //!
-//! - `schedule`: which faults, when. `world`: processes, crashes, requests. `client`: who asks, and what
+//! - `schedule`: which faults, when. `process`: what runs. `world`: crashes, requests. `client`: who asks, and what
 //!   was heard. `lifetime`: one seed from start to verdict. `reduce`: fewer faults. `story`: what
 //!   happened to one thing. `coverage`: what a run has seen.
 
 mod client;
 mod coverage;
 mod lifetime;
+mod process;
 mod reduce;
 mod schedule;
 mod story;
@@ -30,8 +31,9 @@ use wingbeat_core::BoxFuture;
 pub use client::{Answer, Ask, Client, Exchange};
 pub use coverage::{Coverage, Unreachable, Visit};
 pub use lifetime::Lifetime;
+pub use process::{Build, Process};
 pub use schedule::{Episode, FAULTS, Fault, Schedule};
-pub use world::{Build, Process, World};
+pub use world::World;
 
 use crate::test_app::Nothing;
 

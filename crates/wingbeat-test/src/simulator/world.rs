@@ -11,12 +11,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tower::ServiceExt as _;
 use uuid::Uuid;
-use wingbeat::app::Ports;
 use wingbeat::http::session::{Sessions, identify};
-use wingbeat::{App, Entity, Envelope, HttpClient, Message, Name, Running, Transport as _, decode};
+use wingbeat::{Entity, Envelope, HttpClient, Message, Name, Running, Transport as _, decode};
 use wingbeat_core::{Runtime as _, RuntimeExt as _, Timestamp};
 
 use super::client::{Answer, Exchange, read};
+use super::process::{Build, Process};
 use super::schedule::{Episode, Fault, Schedule};
 use crate::executor::Group;
 use crate::model::lock;
@@ -24,37 +24,6 @@ use crate::{Model, Simulation};
 
 /// The pause between attempts to start, while store or broker are away.
 const RESTART: Duration = Duration::from_millis(200);
-
-/// Makes the app that a process runs, from its ports.
-pub type Build = Arc<dyn Fn(&Ports) -> App + Send + Sync>;
-
-/// A process of the system.
-#[derive(Clone)]
-pub struct Process {
-    pub(super) service: &'static str,
-    pub(super) replicas: usize,
-    pub(super) build: Build,
-}
-
-impl Process {
-    /// A process that runs this app. Clients ask it by this name.
-    pub fn new(
-        service: &'static str,
-        build: impl Fn(&Ports) -> App + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            service,
-            replicas: 1,
-            build: Arc::new(build),
-        }
-    }
-
-    /// So many of them, side by side.
-    #[must_use]
-    pub fn replicas(self, replicas: usize) -> Self {
-        Self { replicas, ..self }
-    }
-}
 
 struct Cell {
     service: &'static str,

@@ -79,7 +79,7 @@ impl Visitor {
         let name = format!("Shopper {}", self.client.number);
         let form = json!({
             "email": self.email, "password": self.password, "name": name,
-            "marketing_opt_in": self.client.number % 2 == 0,
+            "marketing_opt_in": self.client.number.is_multiple_of(2),
         });
         // An answer that was lost and a user who is there: 409 says that it worked.
         drop(

@@ -110,6 +110,7 @@ fn rush(seed: u64) -> (TestApp, u32) {
         confirm_lost: 100,
         duplicate: 200,
         delay: Duration::from_millis(20),
+        ..Faults::default()
     });
     for number in 100..130 {
         let order_id = order(number);

@@ -154,6 +154,7 @@ fn under_faults_each_mail_is_sent_once() {
             confirm_lost: 100,
             duplicate: 300,
             delay: Duration::from_millis(20),
+            ..Faults::default()
         });
         register(&world);
         remember(&world, true);

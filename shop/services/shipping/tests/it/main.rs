@@ -99,6 +99,7 @@ fn under_faults_each_shipment_is_delivered_once() {
             confirm_lost: 100,
             duplicate: 200,
             delay: Duration::from_millis(20),
+            ..Faults::default()
         });
         let order_id = order();
         world.publish(order_id.0, &CreateShipment { order_id });
