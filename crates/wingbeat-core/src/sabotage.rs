@@ -3,7 +3,7 @@
 //! Without the feature `sabotage`, which no member enables, nothing can be taken away and the questions
 //! cost nothing. `cargo xtask tidy` refuses a release binary that was built with it.
 
-/// What can be taken away, by the name under which [`remove`] takes it.
+/// What can be taken away, by name (`WINGBEAT_SABOTAGE` for the shop).
 pub const MECHANISMS: [&str; 11] = [
     ACK_AFTER_COMMIT,
     INBOX,
