@@ -3,7 +3,7 @@
 //! Without the feature `sabotage`, which no member enables, nothing can be taken away and the questions
 //! cost nothing. `cargo xtask tidy` refuses a release binary that was built with it.
 
-/// What can be taken away, by name (`WINGBEAT_SABOTAGE` for the shop).
+/// What can be taken away, by name.
 pub const MECHANISMS: [&str; 11] = [
     ACK_AFTER_COMMIT,
     INBOX,
