@@ -13,10 +13,7 @@ use uuid::Uuid;
 use wingbeat::app::Ports;
 use wingbeat::http::session::{Sessions, identify};
 use wingbeat::outgoing::Response;
-use wingbeat::{
-    App, Envelope, HttpClient, Message, Name, Reads, Result, Running, Runtime as _,
-    RuntimeExt as _, Transport as _, outgoing,
-};
+use wingbeat::{App, HttpClient, Message, Name, Reads, Result, Running, Runtime as _, outgoing};
 use wingbeat_core::BoxFuture;
 
 use crate::executor::Group;
@@ -101,24 +98,8 @@ impl TestApp {
 
     /// Publishes a message as a stranger would, as part of a story; each time a new message.
     pub fn publish<M: Message>(&self, story: Uuid, message: &M) {
-        let envelope = Envelope {
-            id: self.simulation.id().into(),
-            source: "test".into(),
-            kind: M::NAME.into(),
-            role: M::KIND,
-            key: message.key(),
-            time: self.simulation.now(),
-            correlation: story.into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            body: wingbeat::encode_body(message),
-        };
-        self.simulation.run(async {
-            let transport = &self.model.transport;
-            while transport.publish(vec![envelope.clone()]).await[0].is_err() {}
-        });
+        self.simulation
+            .run(self.model.publish(story.into(), message));
     }
 
     /// Lets time pass, and all that happens in it.
@@ -134,14 +115,8 @@ impl TestApp {
     /// When it does not come to rest within a day.
     pub fn until_idle(&self) {
         let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
-        let end = self.simulation.now() + day;
-        let mut quiet = 0;
-        while quiet < 3 {
-            let left = self.model.unsettled(self.simulation.now() + hour);
-            quiet = if left.is_empty() { quiet + 1 } else { 0 };
-            assert!(self.simulation.now() < end, "no rest: {left:?}");
-            self.pass(Duration::from_millis(100));
-        }
+        let left = self.simulation.run(self.model.until_idle(hour, day));
+        assert!(left.is_empty(), "no rest: {left:?}");
     }
 
     /// A service's own data.

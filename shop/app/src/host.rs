@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 use wingbeat::app::Ports;
 use wingbeat::real::{TaskGroup, TokioRuntime};
 use wingbeat::scope::ServiceContext;
-use wingbeat::{App, Error, Name, Reads, Result, Running, Topology};
+use wingbeat::{App, Name, Reads, Result, Running, Topology};
 
 use crate::Sight;
 
@@ -207,9 +207,7 @@ impl Host {
     ///
     /// Retry, while the service is starting anew.
     pub fn service(&self, name: &str) -> Result<Arc<ServiceContext>> {
-        let live = self.cells.get(name).and_then(Cell::live);
-        live.and_then(|live| live.running.service(name))
-            .ok_or_else(|| Error::retry("service_away", format!("{name} is away")))
+        self.sight().service(name)
     }
 
     /// A service's own data.
@@ -218,9 +216,7 @@ impl Host {
     ///
     /// Retry, while the service is starting anew.
     pub fn reads(&self, name: &str) -> Result<Reads> {
-        let live = self.cells.get(name).and_then(Cell::live);
-        live.and_then(|live| live.running.reads(name))
-            .ok_or_else(|| Error::retry("service_away", format!("{name} is away")))
+        self.sight().reads(name)
     }
 }
 

@@ -4,11 +4,15 @@ mod commit;
 mod due;
 mod outbox;
 mod reading;
+mod settling;
+mod views;
 
 pub use commit::*;
 pub use due::*;
 pub use outbox::*;
 pub use reading::*;
+pub use settling::*;
+pub use views::*;
 
 /// Makes a `#[test]` of each test of the store suite; `$run` is a `fn(Test)` that brings the fixture.
 #[macro_export]

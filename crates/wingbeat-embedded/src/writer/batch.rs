@@ -1,18 +1,20 @@
 //! One transaction: units in order, each all or nothing.
+//!
+//! - Here: what a unit writes. `check`: what it relies on. `messages`: what it sends.
+
+mod check;
+mod messages;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
-use wingbeat_core::transport::Refused;
 use wingbeat_core::unit::{Append, Outcome, RowWrite, Settled, Write};
-use wingbeat_core::{Envelope, HashMap, HashSet, Key, Name, Record, Timestamp, Topology, Unit};
+use wingbeat_core::{Envelope, HashMap, HashSet, Key, Name, Record, Timestamp, Unit};
 
-use super::{Shared, columns, scope};
-use crate::broker::{UNROUTABLE, read_page};
+use super::{Shared, columns};
 use crate::fault::{Cause, Fault};
 use crate::id::RecordKey;
 use crate::names::{NONE, Space};
-use crate::queue::before_first;
 
 /// What the batch changed so far. Nothing of it is visible before the commit.
 pub(super) struct Batch<'a> {
@@ -180,111 +182,6 @@ impl<'a> Batch<'a> {
         RecordKey::new(table, key)
     }
 
-    /// Whether everything the unit read is still so, and its events follow on.
-    fn holds(&mut self, unit: &Unit) -> rusqlite::Result<bool> {
-        for read in &unit.reads {
-            let key = self.key(unit.service, &read.key);
-            if self.withdrawn.contains(&key) || self.version(&key)? != read.version {
-                return Ok(false);
-            }
-        }
-        let mut next: Vec<(RecordKey, u64)> = Vec::new();
-        for append in &unit.appends {
-            let key = self.key(unit.service, &append.key);
-            let at = match next.iter().position(|(other, _)| *other == key) {
-                Some(at) => at,
-                None => {
-                    let last = self.last_event(&key)?;
-                    next.push((key, last));
-                    next.len() - 1
-                }
-            };
-            next[at].1 += 1;
-            if next[at].1 != append.sequence {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn version(&self, key: &RecordKey) -> rusqlite::Result<u64> {
-        if let Some(record) = self.effects.records.get(key) {
-            return Ok(record.as_ref().map_or(0, |record| record.version));
-        }
-        if let Some(record) = self.shared.recent.get(key) {
-            return Ok(record.map_or(0, |record| record.version));
-        }
-        let found = self
-            .connection
-            .prepare_cached("SELECT version FROM record WHERE tbl = ?1 AND id = ?2")?
-            .query_row(params![key.table, key.id], |row| row.get::<_, i64>(0))
-            .optional()?;
-        Ok(found.map_or(0, |version| version as u64))
-    }
-
-    fn last_event(&mut self, key: &RecordKey) -> rusqlite::Result<u64> {
-        if let Some(last) = self.histories.get(key) {
-            return Ok(*last);
-        }
-        let last: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT max(seq) FROM history WHERE tbl = ?1 AND id = ?2")?
-            .query_row(params![key.table, key.id], |row| row.get(0))?;
-        let last = last.map_or(0, |last| last as u64);
-        self.histories.insert(key.clone(), last);
-        Ok(last)
-    }
-
-    /// What is known of a unit that was here before, or of its delivery.
-    fn known(&self, unit: &Unit) -> rusqlite::Result<Option<Outcome>> {
-        let by_unit = |id: &Uuid, scope: u32| -> rusqlite::Result<Option<bool>> {
-            self.connection
-                .prepare_cached(
-                    "SELECT unit IS NULL OR unit = ?3 FROM inbox WHERE id = ?1 AND scope = ?2",
-                )?
-                .query_row(params![id.as_bytes(), scope, unit.id.0.as_bytes()], |row| {
-                    row.get(0)
-                })
-                .optional()
-        };
-        if by_unit(&unit.id.0, NONE)?.is_some() {
-            return Ok(Some(Outcome::Committed));
-        }
-        let Some(settled) = &unit.settles else {
-            return Ok(None);
-        };
-        let scope = scope(&self.shared.names, settled.queue, &settled.source);
-        Ok(
-            by_unit(&settled.message.0, scope)?.map(|same| match same && settled.done {
-                true => Outcome::Committed,
-                false => Outcome::Duplicate,
-            }),
-        )
-    }
-
-    /// Remembers the unit by its delivery, or by itself if it settles none for good; whether it is new.
-    fn remember(&self, unit: &Unit) -> rusqlite::Result<bool> {
-        let settled = unit.settles.as_ref();
-        if settled.is_some_and(|settled| !settled.done) && self.known(unit)?.is_some() {
-            return Ok(false);
-        }
-        let (id, scope) = match settled.filter(|settled| settled.done) {
-            Some(settled) => (
-                settled.message.0,
-                scope(&self.shared.names, settled.queue, &settled.source),
-            ),
-            None => (unit.id.0, NONE),
-        };
-        let unit_id = (scope != NONE).then_some(unit.id.0.as_bytes());
-        let changed = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO inbox(id, scope, unit, at) VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![id.as_bytes(), scope, unit_id, undated(&id, unit.at)])?;
-        Ok(changed == 1)
-    }
-
     /// Deletes the row of the delivery that a unit settles.
     fn settle_row(&mut self, settled: Option<&Settled>) -> rusqlite::Result<()> {
         match settled.and_then(|settled| settled.tag) {
@@ -412,76 +309,6 @@ impl<'a> Batch<'a> {
                 .prepare_cached("DELETE FROM view_row WHERE view = ?1 AND key = ?2")?
                 .execute(params![view, write.key])?,
         };
-        Ok(())
-    }
-
-    /// Queues a message of a unit. A command that no queue takes is kept until one does.
-    fn send(&mut self, message: &Envelope) -> rusqlite::Result<()> {
-        match self.shared.broker.route(message) {
-            Some(queues) => self.queue(&queues, message),
-            None => {
-                tracing::error!(kind = %message.kind, id = %message.id, "no queue takes this command; it is kept");
-                let kept = self.shared.names.number(Space::Queue, NONE, UNROUTABLE);
-                self.queue(&[kept], message)
-            }
-        }
-    }
-
-    pub(super) fn publish(
-        &mut self,
-        messages: &[Envelope],
-    ) -> rusqlite::Result<Vec<std::result::Result<(), Refused>>> {
-        let mut publish = |message: &Envelope| match self.shared.broker.route(message) {
-            Some(queues) => self.queue(&queues, message).map(Ok),
-            None => Ok(Err(Refused::Unroutable)),
-        };
-        messages.iter().map(&mut publish).collect()
-    }
-
-    fn queue(&mut self, queues: &[u32], message: &Envelope) -> rusqlite::Result<()> {
-        if queues.is_empty() {
-            return Ok(());
-        }
-        let body = message.encode();
-        for queue in queues {
-            let broker = &self.shared.broker;
-            let row = self
-                .rows
-                .entry(*queue)
-                .or_insert_with(|| broker.last(*queue));
-            *row += 1;
-            self.connection
-                .prepare_cached("INSERT INTO queue(id, body) VALUES(?1, ?2)")?
-                .execute(params![*row as i64, &body[..]])?;
-            self.effects
-                .queued
-                .push((*row, message.clone(), body.len()));
-        }
-        self.effects.wrote = true;
-        Ok(())
-    }
-
-    /// Makes names and routes; commands that were kept because no queue took them go to theirs.
-    pub(super) fn declare(
-        &mut self,
-        services: &[Name],
-        topology: &Topology,
-    ) -> rusqlite::Result<()> {
-        for service in services {
-            self.service(*service);
-        }
-        // Routes are needed at once to place what was kept; nothing is lost if the commit fails.
-        self.shared.broker.declare(&self.shared.names, topology);
-        let kept = self.shared.names.number(Space::Queue, NONE, UNROUTABLE);
-        for message in read_page(self.connection, before_first(kept), usize::MAX >> 1)? {
-            if let Ok(envelope) = &message.delivery.envelope
-                && let Some(queues) = self.shared.broker.route(envelope)
-            {
-                self.queue(&queues, envelope)?;
-                self.delete_row(message.row)?;
-            }
-        }
-        self.effects.wrote = true;
         Ok(())
     }
 

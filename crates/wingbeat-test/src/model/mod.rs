@@ -19,10 +19,13 @@ mod view;
 mod weather;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use wingbeat::app::Ports;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{HttpClient, Timestamp};
+use wingbeat_core::{
+    CorrelationId, Envelope, HttpClient, Message, RuntimeExt as _, Timestamp, Transport as _,
+};
 
 use crate::executor::Group;
 
@@ -33,6 +36,13 @@ pub use store::ModelStore;
 pub use transport::ModelTransport;
 pub(crate) use weather::Weather;
 pub use weather::{Faults, Fired, Outages};
+
+/// The pause before a message is published again that was not confirmed.
+const REPUBLISH: Duration = Duration::from_millis(200);
+/// The pause between looks whether the system rests…
+const LOOK: Duration = Duration::from_millis(250);
+/// …and how many in a row must say so: a schedule may begin something in between.
+const QUIET: u32 = 3;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -93,6 +103,45 @@ impl Model {
         self.store.restart();
         self.transport.restart();
         self.cache.restart();
+    }
+
+    /// Publishes a message as a stranger would, as part of a story, until it is confirmed; each time a new
+    /// message.
+    pub async fn publish<M: Message>(&self, story: CorrelationId, message: &M) {
+        let runtime = self.weather.runtime();
+        let envelope = Envelope {
+            id: runtime.id().into(),
+            source: "stranger".into(),
+            kind: M::NAME.into(),
+            role: M::KIND,
+            key: message.key(),
+            time: runtime.now(),
+            correlation: story,
+            causation: None,
+            sequence: None,
+            operation: None,
+            traceparent: None,
+            body: wingbeat::encode_body(message),
+        };
+        while self.transport.publish(vec![envelope.clone()]).await[0].is_err() {
+            runtime.sleep(REPUBLISH).await;
+        }
+    }
+
+    /// Lets time pass until nothing is left to be done that is due within `horizon`, for at most `limit`;
+    /// what is left then.
+    pub async fn until_idle(&self, horizon: Duration, limit: Duration) -> Vec<String> {
+        let runtime = self.weather.runtime();
+        let deadline = runtime.now() + limit;
+        let mut quiet = 0;
+        loop {
+            let left = self.unsettled(runtime.now() + horizon);
+            quiet = if left.is_empty() { quiet + 1 } else { 0 };
+            if quiet == QUIET || runtime.now() > deadline {
+                return left;
+            }
+            runtime.sleep(LOOK).await;
+        }
     }
 
     /// What is still to be done: messages in the outbox and in queues, and records due before `until`.

@@ -92,7 +92,7 @@ async fn verdict<S: System>(system: &S, world: &World) -> Option<Violation> {
     }
     world.model().set_faults(Faults::default());
     world.model().set_outages(Outages::default());
-    let left = world.until_idle(system.horizon(), REST_MAX).await;
+    let left = world.model().until_idle(system.horizon(), REST_MAX).await;
     if let Some(first) = left.first() {
         let detail = format!("{} things are left, such as: {first}", left.len());
         return Some(Violation::new("it comes to rest", id_in(first), detail));

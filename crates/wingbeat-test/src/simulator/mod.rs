@@ -17,11 +17,12 @@ mod schedule;
 mod story;
 mod world;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -155,6 +156,40 @@ pub struct Report {
     pub coverage: Coverage,
 }
 
+/// What is kept of the lifetimes while they run: little of those that held.
+#[derive(Default)]
+struct Seen {
+    digests: BTreeMap<u64, u64>,
+    broken: BTreeMap<u64, Lifetime>,
+    coverage: Coverage,
+}
+
+impl Seen {
+    fn take(&mut self, seed: u64, lifetime: Lifetime) {
+        self.digests.insert(seed, lifetime.digest);
+        self.coverage.add(&lifetime.coverage);
+        if lifetime.violation.is_some() {
+            self.broken.insert(seed, lifetime);
+        }
+    }
+}
+
+fn failure<S: System>(seed: u64, lifetime: Lifetime, reduces: bool) -> Option<Failure> {
+    let violation = lifetime.violation?;
+    let faults_before = lifetime.schedule.episodes.len();
+    let (faults, story) = match reduces {
+        true => reduce::reduce::<S>(seed, &violation, lifetime.schedule),
+        false => (lifetime.schedule, lifetime.story),
+    };
+    Some(Failure {
+        seed,
+        violation,
+        faults,
+        faults_before,
+        story,
+    })
+}
+
 /// Runs lifetimes of a system.
 pub struct Simulator {
     threads: usize,
@@ -221,22 +256,22 @@ impl Simulator {
     #[must_use]
     pub fn run<S: System>(&self, seeds: Range<u64>) -> Report {
         let next = AtomicU64::new(seeds.start);
-        let (stopped, done) = (AtomicBool::new(false), AtomicU64::new(0));
-        let lifetimes = Mutex::new(Vec::new());
+        let stop = AtomicU64::new(seeds.end);
+        let seen = Mutex::new(Seen::default());
         let work = || {
             loop {
                 let seed = next.fetch_add(1, Ordering::SeqCst);
-                if seed >= seeds.end || stopped.load(Ordering::SeqCst) {
+                if seed >= stop.load(Ordering::SeqCst) {
                     return;
                 }
                 let lifetime = Lifetime::run::<S>(seed, None);
                 if lifetime.violation.is_some() && self.until_failure {
-                    stopped.store(true, Ordering::SeqCst);
+                    stop.fetch_min(seed + 1, Ordering::SeqCst);
                 }
-                let mut all = lifetimes.lock().unwrap_or_else(PoisonError::into_inner);
-                all.push((seed, lifetime));
-                drop(all);
-                let done = done.fetch_add(1, Ordering::SeqCst) + 1;
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.take(seed, lifetime);
+                let done = seen.digests.len() as u64;
+                drop(seen);
                 if let Some(told) = &self.progress {
                     told(done);
                 }
@@ -246,32 +281,27 @@ impl Simulator {
             (1..self.threads).for_each(|_| drop(scope.spawn(work)));
             work();
         });
-        let mut lifetimes = lifetimes
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        lifetimes.sort_by_key(|(seed, _)| *seed);
-        let mut report = Report::default();
-        for (seed, lifetime) in lifetimes {
-            report.seeds += 1;
-            report.digest = (report.digest ^ lifetime.digest)
+        let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Whatever ran beyond the first failure does not count: how far that was depends on the machine.
+        let end = stop.into_inner();
+        seen.digests.retain(|seed, _| *seed < end);
+        seen.broken.retain(|seed, _| *seed < end);
+        let fold = |digest: u64, of: &u64| {
+            (digest ^ of)
                 .wrapping_mul(0x0000_0100_0000_01b3)
-                .rotate_left(17);
-            report.coverage.add(&lifetime.coverage);
-            if let Some(violation) = lifetime.violation {
-                let faults_before = lifetime.schedule.episodes.len();
-                let reduces = self.reduce && report.failures.len() < REDUCED_MAX;
-                let (faults, story) = match reduces {
-                    true => reduce::reduce::<S>(seed, &violation, lifetime.schedule),
-                    false => (lifetime.schedule, lifetime.story),
-                };
-                report.failures.push(Failure {
-                    seed,
-                    violation,
-                    faults,
-                    faults_before,
-                    story,
-                });
-            }
+                .rotate_left(17)
+        };
+        let mut report = Report {
+            seeds: seen.digests.len() as u64,
+            digest: seen.digests.values().fold(0, fold),
+            coverage: seen.coverage,
+            failures: Vec::new(),
+        };
+        for (seed, lifetime) in seen.broken {
+            let reduces = self.reduce && report.failures.len() < REDUCED_MAX;
+            report
+                .failures
+                .extend(failure::<S>(seed, lifetime, reduces));
         }
         report
     }

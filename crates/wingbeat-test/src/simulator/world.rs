@@ -10,9 +10,8 @@ use axum::middleware::from_fn_with_state;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tower::ServiceExt as _;
-use uuid::Uuid;
 use wingbeat::http::session::{Sessions, identify};
-use wingbeat::{Entity, Envelope, HttpClient, Message, Name, Running, Transport as _, decode};
+use wingbeat::{Entity, HttpClient, Message, Name, Running, decode};
 use wingbeat_core::{Runtime as _, RuntimeExt as _, Timestamp};
 
 use super::client::{Answer, Exchange, read};
@@ -153,24 +152,9 @@ impl World {
 
     /// Publishes a message as a stranger would, until it is confirmed.
     pub async fn publish<M: Message>(&self, message: &M) {
-        let simulation = &self.simulation;
-        let envelope = Envelope {
-            id: simulation.id().into(),
-            source: "stranger".into(),
-            kind: M::NAME.into(),
-            role: M::KIND,
-            key: message.key(),
-            time: simulation.now(),
-            correlation: Uuid::from_u128(u128::from(simulation.random())).into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            body: wingbeat::encode_body(message),
-        };
-        while self.model.transport.publish(vec![envelope.clone()]).await[0].is_err() {
-            simulation.sleep(RESTART).await;
-        }
+        self.model
+            .publish(self.simulation.id().into(), message)
+            .await;
     }
 
     /// Sends a request to one of the service's processes.
@@ -358,23 +342,5 @@ impl World {
 
     pub(super) fn clients_left(&self) -> usize {
         self.shared().clients_left
-    }
-
-    /// Waits until nothing is left to be done that is due within `horizon`, for at most `limit`; what is
-    /// left then.
-    pub async fn until_idle(&self, horizon: Duration, limit: Duration) -> Vec<String> {
-        let deadline: Timestamp = self.simulation.now() + limit;
-        let mut quiet = 0;
-        loop {
-            let left = self.model.unsettled(self.simulation.now() + horizon);
-            quiet = if left.is_empty() { quiet + 1 } else { 0 };
-            if quiet == 3 {
-                return Vec::new();
-            }
-            if self.simulation.now() > deadline {
-                return left;
-            }
-            self.simulation.sleep(Duration::from_millis(250)).await;
-        }
     }
 }

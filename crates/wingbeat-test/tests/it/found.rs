@@ -139,14 +139,24 @@ fn a_clock_that_is_ahead_does_not_poll_the_store() {
 
 /// Seed 15 of the shop: the tasks of an app that is let go of ended all but one, which spun for ever.
 #[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a task that spins never gives its thread back"
+)]
 fn an_app_that_is_let_go_of_comes_to_rest() {
-    let simulation = Simulation::new(1);
-    let model = Model::new(simulation.runtime());
-    let app = App::new().service(Service::new("meters").on(count));
-    let running = simulation.run(app.start(ports(&simulation, &model, 0)));
-    drop(running.expect("starts"));
-    simulation.advance(Duration::from_secs(60));
-    simulation.end();
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let simulation = Simulation::new(1);
+        let model = Model::new(simulation.runtime());
+        let app = App::new().service(Service::new("meters").on(count));
+        let running = simulation.run(app.start(ports(&simulation, &model, 0)));
+        drop(running.expect("starts"));
+        simulation.advance(Duration::from_secs(60));
+        simulation.end();
+        let _ = done.send(()); // Nobody waits any more: the test has failed.
+    });
+    let rests = ended.recv_timeout(Duration::from_secs(20));
+    assert!(rests.is_ok(), "a task spins");
 }
 
 /// A handle from a life that has ended never reaches the next one.

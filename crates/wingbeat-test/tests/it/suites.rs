@@ -25,6 +25,8 @@ fn every_store_test_is_listed() {
         core!("store/conformance/due.rs"),
         core!("store/conformance/outbox.rs"),
         core!("store/conformance/reading.rs"),
+        core!("store/conformance/settling.rs"),
+        core!("store/conformance/views.rs"),
     ];
     let missing = unlisted(core!("store/conformance.rs"), &tests);
     assert!(missing.is_empty(), "{missing:?}");

@@ -29,7 +29,7 @@ struct Books {
 }
 
 /// See the module. Its books outlive every crash of the shop.
-pub(super) struct Bank {
+pub struct Bank {
     runtime: SharedRuntime,
     books: Mutex<Books>,
 }
@@ -40,7 +40,9 @@ fn answer(status: u16, body: &Value) -> Result<Response> {
 }
 
 impl Bank {
-    pub(super) fn new(runtime: SharedRuntime) -> Arc<Self> {
+    /// A bank with empty books.
+    #[must_use]
+    pub fn new(runtime: SharedRuntime) -> Arc<Self> {
         Arc::new(Self {
             runtime,
             books: Mutex::default(),
@@ -49,6 +51,15 @@ impl Bank {
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was booked for an order, in order: `authorize`, `capture`, `void`, `refund`.
+    #[must_use]
+    pub fn effects(&self, order: &str) -> Vec<String> {
+        let books = self.books();
+        let own = books.ledger.iter().filter(|it| it["order_id"] == order);
+        let kinds = own.filter_map(|it| it["kind"].as_str());
+        kinds.map(str::to_owned).collect()
     }
 
     fn ledger(&self) -> Result<Response> {

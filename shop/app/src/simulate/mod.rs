@@ -13,5 +13,6 @@ mod history;
 mod shopper;
 mod system;
 
+pub use bank::Bank;
 pub use cli::{SimulateArgs, run};
 pub use system::Shop;

@@ -62,6 +62,8 @@ pub(super) const GOODS: [Goods; 4] = [
 pub struct Shop {
     seed: u64,
     bank: Arc<Bank>,
+    /// The services there are.
+    services: Vec<&'static str>,
 }
 
 /// Deadlines short enough for a life of a minute; some lives have shorter ones.
@@ -160,15 +162,18 @@ async fn letters(sight: &Sight) -> Result<Vec<Violation>> {
 
 impl System for Shop {
     fn new(world: &World) -> Self {
+        let runtime = world.simulation().runtime();
+        let sessions = Sessions::new(world.model().cache.clone(), runtime.clone());
+        let services = shop::services(&settings(world.seed()), &sessions, PROVIDER);
         Self {
             seed: world.seed(),
-            bank: Bank::new(world.simulation().runtime()),
+            bank: Bank::new(runtime),
+            services: services.into_iter().map(|(name, _)| name).collect(),
         }
     }
 
     fn processes(&self) -> Vec<Process> {
         let settings = settings(self.seed);
-        let names = SERVICES.into_iter();
         let process = |name: &'static str| {
             let settings = settings.clone();
             let process = Process::new(name, move |ports| {
@@ -179,7 +184,7 @@ impl System for Shop {
             });
             process.replicas(replicas(self.seed, name))
         };
-        names.map(process).collect()
+        self.services.iter().copied().map(process).collect()
     }
 
     fn outside(&self) -> Arc<dyn HttpClient> {
@@ -199,7 +204,10 @@ impl System for Shop {
             admin.insist(restock(goods.sku, goods.units, "open")).await;
         }
         let minute = Duration::from_secs(60);
-        let left = world.until_idle(Duration::from_secs(1), minute).await;
+        let left = world
+            .model()
+            .until_idle(Duration::from_secs(1), minute)
+            .await;
         assert!(left.is_empty(), "the shop does not open: {left:?}");
     }
 
@@ -231,22 +239,4 @@ impl System for Shop {
         let broken = self.broken(world, &sight).await;
         broken.unwrap_or_else(|why| vec![Violation::new("it can be audited", "", why.to_string())])
     }
-
-    /// Promos and sessions live longer than a simulated day.
-    fn horizon(&self) -> Duration {
-        Duration::from_secs(3_600)
-    }
 }
-
-/// The services, by name.
-const SERVICES: [&str; 9] = [
-    "carts",
-    "catalog",
-    "identity",
-    "inventory",
-    "notifications",
-    "orders",
-    "payments",
-    "promotions",
-    "shipping",
-];

@@ -1,6 +1,5 @@
 //! The shop's services together, in the model, under the seeded executor.
 
-mod bank;
 mod checkout;
 mod properties;
 mod real;

@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use shop_contracts::{Money, OrderId, OrderStatus};
-use shop_orders::checkout::Checkout;
+use shop_contracts::inventory::ExtendReservation;
+use shop_contracts::{Money, OrderStatus};
+use shop_orders::checkout::{Checkout, CheckoutInput};
 use shop_orders::domain::{Change, Order, OrderCommand, Placed};
 use shop_payments::domain::{Answer, Next, Operation, Payment, State};
 use shop_shipping::shipment::Shipment;
 use wingbeat::{Aggregate as _, Saga, SagaEffects, SagaInput as _, Timestamp};
+use wingbeat_test::given_saga;
 
 const ORDER: &str = "019b76da-f652-7000-a018-03d64bb2a7ab";
 const SEEDS: u64 = 2_000;
@@ -131,6 +133,50 @@ fn the_checkout_ends_whatever_came_before() {
     }
 }
 
+/// The input of this wire type.
+fn input(message: &str) -> CheckoutInput {
+    let mut rows = CheckoutInput::ROWS.iter();
+    let row = rows.find(|row| row.message == message).expect("an input");
+    (row.decode)(&body()).expect("a body for every message").1
+}
+
+#[test]
+fn held_stock_asks_for_the_money() {
+    let asked = ["promotions.promo_reserved.v1"].map(input);
+    given_saga::<Checkout>([input("orders.start_checkout.v1")].into_iter().chain(asked))
+        .when(input("inventory.stock_reserved.v1"))
+        .then(["payments.authorize_payment.v1"])
+        .sets([
+            "orders.payment_slow.v1",
+            "orders.payment_expired.v1",
+            "orders.resend_due.v1",
+        ]);
+}
+
+#[test]
+fn a_slow_payment_is_told_once_and_holds_the_stock_for_longer() {
+    let so_far = || {
+        [
+            "orders.start_checkout.v1",
+            "promotions.promo_reserved.v1",
+            "inventory.stock_reserved.v1",
+        ]
+        .map(input)
+    };
+    let slow = given_saga::<Checkout>(so_far()).when(input("orders.payment_slow.v1"));
+    let slow = slow.then([
+        "inventory.extend_reservation.v1",
+        "orders.order_payment_delayed.v1",
+    ]);
+    let extended: ExtendReservation = slow.message();
+    assert_eq!(extended.order_id.to_string(), ORDER);
+    let twice = so_far()
+        .into_iter()
+        .chain([input("orders.payment_slow.v1")]);
+    let again = given_saga::<Checkout>(twice).when(input("orders.payment_slow.v1"));
+    drop(again.then([]));
+}
+
 #[test]
 fn a_shipment_ends_whatever_came_before() {
     for seed in 0..SEEDS {
@@ -206,7 +252,6 @@ fn an_order_never_goes_back_and_never_leaves_its_end() {
             total: zero,
             at: Timestamp::default(),
         };
-        let _: OrderId = ORDER.parse().expect("an id");
         let events = order
             .decide(OrderCommand::Place(placed))
             .expect("it is new");

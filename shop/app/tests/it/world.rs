@@ -8,17 +8,16 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
+use shop::simulate::Bank;
 use shop_contracts::catalog::ProductListed;
 use shop_contracts::inventory::AdjustStock;
 use shop_contracts::{Money, Sku};
 use tower::ServiceExt as _;
 use uuid::Uuid;
-use wingbeat::app::{Ports, Running};
+use wingbeat::app::Running;
 use wingbeat::http::session::{Sessions, identify};
-use wingbeat::{App, Message, Runtime, RuntimeExt as _, TargetPolicy, Transport as _};
+use wingbeat::{App, Message, Runtime, RuntimeExt as _, TargetPolicy};
 use wingbeat_test::{Model, Simulation};
-
-use crate::bank::Bank;
 
 pub(crate) const STOCK: i64 = 1_000;
 
@@ -48,16 +47,10 @@ fn app(sessions: &Sessions) -> App {
 }
 
 impl World {
-    pub(crate) async fn open(simulation: Simulation, lost_replies: u64) -> Self {
+    pub(crate) async fn open(simulation: Simulation) -> Self {
         let model = Model::new(simulation.runtime());
-        let bank = Bank::new(simulation.runtime(), lost_replies);
-        let ports = Ports {
-            runtime: simulation.runtime(),
-            store: model.store.clone(),
-            transport: model.transport.clone(),
-            cache: model.cache.clone(),
-            http: bank.clone(),
-        };
+        let bank = Bank::new(simulation.runtime());
+        let ports = model.ports(&simulation.group(), bank.clone());
         let sessions = Sessions::new(model.cache.clone(), simulation.runtime());
         let running = app(&sessions).start(ports).await.expect("starts");
         let routes = running.routes().layer(axum::middleware::from_fn_with_state(
@@ -101,21 +94,9 @@ impl World {
 
     /// Publishes as a foreign program would.
     pub(crate) async fn publish<M: Message>(&self, message: &M) {
-        let envelope = wingbeat::Envelope {
-            id: self.simulation.id().into(),
-            source: "test".into(),
-            kind: M::NAME.into(),
-            role: M::KIND,
-            key: message.key(),
-            time: self.simulation.now(),
-            correlation: self.simulation.id().into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            body: wingbeat::encode_body(message),
-        };
-        while self.model.transport.publish(vec![envelope.clone()]).await[0].is_err() {}
+        self.model
+            .publish(self.simulation.id().into(), message)
+            .await;
     }
 
     pub(crate) async fn pass(&self, time: Duration) {

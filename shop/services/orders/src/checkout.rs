@@ -3,69 +3,28 @@
 //! Every command carries `<order>/<step>` as its operation, so that a resend is the same operation.
 //! A compensation is asked of everybody who may have been asked to act; whoever has not acted yet
 //! leaves a tombstone and refuses the late command.
+//!
+//! - Here: the way forward. `undo`: the way back. `input`: what it reacts to.
+
+mod input;
+mod undo;
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::inventory::{
-    CommitStock, ExtendReservation, ReleaseStock, ReserveStock, StockCommitRefused, StockCommitted,
-    StockRejected, StockReleased, StockReserved,
-};
-use shop_contracts::orders::{
-    OrderCancelled, OrderCompleted, OrderPaid, OrderPaymentDelayed, OrderRejected, OrderShipped,
-};
-use shop_contracts::payments::{
-    AuthorizePayment, CapturePayment, PaymentAuthorized, PaymentCaptureRefused, PaymentCaptured,
-    PaymentDeclined, PaymentDelayed, PaymentRefunded, PaymentVoided, RefundPayment, VoidPayment,
-};
-use shop_contracts::promotions::{
-    PromoRejected, PromoReleased, PromoReserved, RedeemPromo, ReleasePromo, ReservePromo,
-};
-use shop_contracts::shipping::{
-    CancelShipment, CreateShipment, ShipmentCancelRefused, ShipmentCancelled, ShipmentDelivered,
-    ShipmentDispatched,
-};
+use shop_contracts::inventory::{CommitStock, ExtendReservation, ReserveStock};
+use shop_contracts::orders::{OrderCompleted, OrderPaid, OrderPaymentDelayed, OrderShipped};
+use shop_contracts::payments::{AuthorizePayment, CapturePayment};
+use shop_contracts::promotions::{RedeemPromo, ReservePromo};
+use shop_contracts::shipping::{CancelShipment, CreateShipment};
 use shop_contracts::{Lines, Money, OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::{Late, Saga, SagaEffects, SagaInput};
+use wingbeat::{Late, Saga, SagaEffects};
 
 use crate::config::Deadlines;
 use crate::domain::{Change, Order, OrderCommand};
 use crate::feed::{Feed, FeedRow};
-use crate::messages::{
-    CancelCheckout, CancelRefused, PaymentExpired, PaymentSlow, ResendDue, StartCheckout,
-};
+use crate::messages::{CancelRefused, PaymentExpired, PaymentSlow, ResendDue, StartCheckout};
 
-/// All that the checkout reacts to.
-#[derive(SagaInput)]
-#[allow(missing_docs, reason = "each variant is the message it carries")]
-pub enum CheckoutInput {
-    #[saga(start)]
-    Start(StartCheckout),
-    Cancel(CancelCheckout),
-    PromoReserved(PromoReserved),
-    PromoRejected(PromoRejected),
-    PromoReleased(PromoReleased),
-    StockReserved(StockReserved),
-    StockRejected(StockRejected),
-    StockCommitted(StockCommitted),
-    StockCommitRefused(StockCommitRefused),
-    StockReleased(StockReleased),
-    PaymentAuthorized(PaymentAuthorized),
-    PaymentDeclined(PaymentDeclined),
-    PaymentDelayed(PaymentDelayed),
-    PaymentCaptured(PaymentCaptured),
-    PaymentCaptureRefused(PaymentCaptureRefused),
-    PaymentVoided(PaymentVoided),
-    PaymentRefunded(PaymentRefunded),
-    ShipmentDispatched(ShipmentDispatched),
-    ShipmentDelivered(ShipmentDelivered),
-    ShipmentCancelled(ShipmentCancelled),
-    ShipmentCancelRefused(ShipmentCancelRefused),
-    #[saga(timer)]
-    ResendDue(ResendDue),
-    #[saga(timer)]
-    PaymentSlow(PaymentSlow),
-    #[saga(timer)]
-    PaymentExpired(PaymentExpired),
-}
+pub use input::CheckoutInput;
+pub use undo::Undoing;
 
 /// What the saga is waiting for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,17 +49,6 @@ pub enum Step {
     Unship,
     /// Everything to be undone.
     Undo,
-}
-
-/// What is still to be undone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Undoing {
-    promo: bool,
-    stock: bool,
-    /// Let go of what is held on the card.
-    void: bool,
-    /// Pay back what was taken.
-    refund: bool,
 }
 
 /// The checkout of one order.
@@ -283,25 +231,6 @@ impl Checkout {
         fx.after(self.deadlines.resend_after, &ResendDue { order_id });
     }
 
-    fn ask_to_undo(&self, fx: &mut Effects) {
-        let order_id = self.order_id;
-        if let (true, Some(code)) = (self.undoing.promo, self.promo_code.clone()) {
-            fx.send_as(
-                format!("{order_id}/unpromo"),
-                &ReleasePromo { order_id, code },
-            );
-        }
-        if self.undoing.stock {
-            fx.send_as(format!("{order_id}/unstock"), &ReleaseStock { order_id });
-        }
-        if self.undoing.void {
-            fx.send_as(format!("{order_id}/void"), &VoidPayment { order_id });
-        }
-        if self.undoing.refund {
-            fx.send_as(format!("{order_id}/refund"), &RefundPayment { order_id });
-        }
-    }
-
     /// From `from` to `to`; an answer to a step that is over changes nothing.
     fn go_on(&mut self, from: Step, to: Step, status: Option<OrderStatus>, fx: &mut Effects) {
         if self.step != from {
@@ -456,66 +385,6 @@ impl Checkout {
         if self.step == Step::Unship {
             self.undo(None, fx);
         }
-    }
-
-    fn refused(&mut self, step: Step, reason: RejectReason, fx: &mut Effects) {
-        if self.step == step {
-            self.undo(Some(reason), fx);
-        }
-    }
-
-    /// Undoes everything that was asked for so far; each owner answers even if it never acted.
-    fn undo(&mut self, rejected: Option<RejectReason>, fx: &mut Effects) {
-        let from = self.step;
-        let captured =
-            matches!(from, Step::Unship) || (from == Step::Capture && rejected.is_none());
-        self.undoing = Undoing {
-            promo: self.promo_code.is_some(),
-            stock: !matches!(from, Step::Promo) && rejected != Some(RejectReason::OutOfStock),
-            void: !captured && !matches!(from, Step::Promo | Step::Stock),
-            refund: captured,
-        };
-        if rejected == Some(RejectReason::PromoInvalid) {
-            self.undoing.promo = false;
-        }
-        self.rejected = rejected;
-        self.step = Step::Undo;
-        self.delayed = false;
-        fx.cancel::<PaymentSlow>().cancel::<PaymentExpired>();
-        if rejected.is_none() {
-            self.change(OrderStatus::Cancelling, None, fx);
-        }
-        self.ask(fx);
-        self.end_if_undone(fx);
-    }
-
-    fn undone(&mut self, part: impl Fn(&mut Undoing) -> &mut bool, fx: &mut Effects) {
-        if self.step == Step::Undo {
-            *part(&mut self.undoing) = false;
-            self.end_if_undone(fx);
-        }
-    }
-
-    fn end_if_undone(&mut self, fx: &mut Effects) {
-        if self.undoing != Undoing::default() {
-            return;
-        }
-        let (order_id, user_id) = (self.order_id, self.user_id);
-        match self.rejected {
-            Some(reason) => {
-                self.change(OrderStatus::Rejected, Some(reason), fx);
-                fx.publish(&OrderRejected {
-                    order_id,
-                    user_id,
-                    reason,
-                });
-            }
-            None => {
-                self.change(OrderStatus::Cancelled, None, fx);
-                fx.publish(&OrderCancelled { order_id, user_id });
-            }
-        }
-        fx.end();
     }
 
     /// Moves the order on, and tells its owner's feed in the same unit.

@@ -1,0 +1,103 @@
+//! The way back: what is asked to be undone, and the end once it is.
+
+use serde::{Deserialize, Serialize};
+use shop_contracts::inventory::ReleaseStock;
+use shop_contracts::orders::{OrderCancelled, OrderRejected};
+use shop_contracts::payments::{RefundPayment, VoidPayment};
+use shop_contracts::promotions::ReleasePromo;
+use shop_contracts::{OrderStatus, RejectReason};
+
+use super::{Checkout, Effects, Step};
+use crate::messages::{PaymentExpired, PaymentSlow};
+
+/// What is still to be undone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undoing {
+    pub(super) promo: bool,
+    pub(super) stock: bool,
+    /// Let go of what is held on the card.
+    pub(super) void: bool,
+    /// Pay back what was taken.
+    pub(super) refund: bool,
+}
+
+impl Checkout {
+    pub(super) fn ask_to_undo(&self, fx: &mut Effects) {
+        let order_id = self.order_id;
+        if let (true, Some(code)) = (self.undoing.promo, self.promo_code.clone()) {
+            fx.send_as(
+                format!("{order_id}/unpromo"),
+                &ReleasePromo { order_id, code },
+            );
+        }
+        if self.undoing.stock {
+            fx.send_as(format!("{order_id}/unstock"), &ReleaseStock { order_id });
+        }
+        if self.undoing.void {
+            fx.send_as(format!("{order_id}/void"), &VoidPayment { order_id });
+        }
+        if self.undoing.refund {
+            fx.send_as(format!("{order_id}/refund"), &RefundPayment { order_id });
+        }
+    }
+
+    pub(super) fn refused(&mut self, step: Step, reason: RejectReason, fx: &mut Effects) {
+        if self.step == step {
+            self.undo(Some(reason), fx);
+        }
+    }
+
+    /// Undoes everything that was asked for so far; each owner answers even if it never acted.
+    pub(super) fn undo(&mut self, rejected: Option<RejectReason>, fx: &mut Effects) {
+        let from = self.step;
+        let captured =
+            matches!(from, Step::Unship) || (from == Step::Capture && rejected.is_none());
+        self.undoing = Undoing {
+            promo: self.promo_code.is_some(),
+            stock: !matches!(from, Step::Promo) && rejected != Some(RejectReason::OutOfStock),
+            void: !captured && !matches!(from, Step::Promo | Step::Stock),
+            refund: captured,
+        };
+        if rejected == Some(RejectReason::PromoInvalid) {
+            self.undoing.promo = false;
+        }
+        self.rejected = rejected;
+        self.step = Step::Undo;
+        self.delayed = false;
+        fx.cancel::<PaymentSlow>().cancel::<PaymentExpired>();
+        if rejected.is_none() {
+            self.change(OrderStatus::Cancelling, None, fx);
+        }
+        self.ask(fx);
+        self.end_if_undone(fx);
+    }
+
+    pub(super) fn undone(&mut self, part: impl Fn(&mut Undoing) -> &mut bool, fx: &mut Effects) {
+        if self.step == Step::Undo {
+            *part(&mut self.undoing) = false;
+            self.end_if_undone(fx);
+        }
+    }
+
+    fn end_if_undone(&mut self, fx: &mut Effects) {
+        if self.undoing != Undoing::default() {
+            return;
+        }
+        let (order_id, user_id) = (self.order_id, self.user_id);
+        match self.rejected {
+            Some(reason) => {
+                self.change(OrderStatus::Rejected, Some(reason), fx);
+                fx.publish(&OrderRejected {
+                    order_id,
+                    user_id,
+                    reason,
+                });
+            }
+            None => {
+                self.change(OrderStatus::Cancelled, None, fx);
+                fx.publish(&OrderCancelled { order_id, user_id });
+            }
+        }
+        fx.end();
+    }
+}
