@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{bail, ensure};
 
+use crate::packages;
 use crate::process;
 use crate::steps::Outcome;
 use crate::workspace::Workspace;
@@ -16,34 +17,63 @@ use crate::workspace::Workspace;
 struct Tool {
     program: &'static str,
     package: &'static str,
+    /// A command that does as well, where it succeeds.
+    instead: &'static [&'static str],
+}
+
+impl Tool {
+    const fn new(program: &'static str, package: &'static str) -> Self {
+        Self {
+            program,
+            package,
+            instead: &[],
+        }
+    }
+
+    /// Where it is, or what does as well.
+    fn found(&self) -> Option<String> {
+        let path = find(self.program).map(|path| path.display().to_string());
+        path.or_else(|| {
+            let (program, args) = self.instead.split_first()?;
+            let output = Command::new(program).args(args).output().ok()?;
+            output.status.success().then(|| self.instead.join(" "))
+        })
+    }
 }
 
 const TOOLS: &[Tool] = &[
+    Tool::new("chromium", "chromium"),
+    Tool::new("chromedriver", "chromium-driver"),
+    Tool::new("rabbitmq-server", "rabbitmq-server"),
+    Tool::new("redis-server", "redis-server"),
+    Tool::new("initdb", "postgresql"),
+    Tool::new("psql", "postgresql-client"),
+    Tool::new("bwrap", "bubblewrap"),
     Tool {
-        program: "chromium",
-        package: "chromium",
+        instead: &["docker", "compose", "version"],
+        ..Tool::new("docker-compose", "docker-compose")
     },
-    Tool {
-        program: "chromedriver",
-        package: "chromium-driver",
-    },
+    Tool::new("node", "nodejs"),
+    Tool::new("npm", "npm"),
+    Tool::new("python3", "python3"),
+    Tool::new("pip3", "python3-pip"),
 ];
 
 /// Where servers live that are not on every user's PATH.
 const SYSTEM_FOLDERS: &[&str] = &["/usr/sbin", "/sbin"];
 
+/// Where Debian keeps PostgreSQL's server, in a folder a version.
+const POSTGRESQL: &str = "/usr/lib/postgresql";
+
 /// Leaves every tool on the machine, or fails with the name of the one that is not.
-pub(crate) fn run(_: &Workspace) -> anyhow::Result<Outcome> {
-    let missing: Vec<&Tool> = TOOLS
-        .iter()
-        .filter(|tool| find(tool.program).is_none())
-        .collect();
+pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| tool.found().is_none()).collect();
     if !missing.is_empty() {
         install(&missing)?;
     }
     for tool in TOOLS {
-        match find(tool.program) {
-            Some(path) => println!("{}: {}", tool.program, path.display()),
+        match tool.found() {
+            Some(found) => println!("{}: {found}", tool.program),
             None => bail!(
                 "`{}` is still missing after installing {}",
                 tool.program,
@@ -51,6 +81,7 @@ pub(crate) fn run(_: &Workspace) -> anyhow::Result<Outcome> {
             ),
         }
     }
+    packages::install(workspace)?;
     Ok(Outcome::default())
 }
 
@@ -59,8 +90,18 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(SYSTEM_FOLDERS.iter().map(PathBuf::from))
+        .chain(postgresql())
         .map(|folder| folder.join(program))
         .find(|file| is_executable(file))
+}
+
+/// The folders of PostgreSQL's versions.
+fn postgresql() -> Vec<PathBuf> {
+    let versions = std::fs::read_dir(POSTGRESQL)
+        .into_iter()
+        .flatten()
+        .flatten();
+    versions.map(|version| version.path().join("bin")).collect()
 }
 
 #[cfg(unix)]
@@ -131,6 +172,20 @@ mod tests {
     fn a_program_on_the_path_is_found_and_an_unheard_of_one_is_not() {
         assert!(find("sh").is_some());
         assert!(find("no-program-has-this-name").is_none());
+    }
+
+    #[test]
+    fn a_program_may_be_replaced_by_a_command_that_succeeds() {
+        let tool = |instead| Tool {
+            instead,
+            ..Tool::new("no-program-has-this-name", "none")
+        };
+        assert_eq!(
+            tool(&["sh", "-c", "true"]).found().as_deref(),
+            Some("sh -c true")
+        );
+        assert_eq!(tool(&["sh", "-c", "false"]).found(), None);
+        assert_eq!(tool(&[]).found(), None);
     }
 
     #[test]

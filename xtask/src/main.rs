@@ -13,6 +13,7 @@
 
 mod deny;
 mod install;
+mod packages;
 mod process;
 mod steps;
 mod suite;
@@ -44,6 +45,15 @@ enum Command {
         #[arg(long)]
         keep_going: bool,
     },
+    /// Run the shop as separate processes on real servers and break what can be broken, from a seed
+    Chaos {
+        /// How many runs
+        #[arg(long, default_value_t = 1)]
+        runs: u64,
+        /// The first one's seed
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Check the rules that neither the compiler nor clippy knows
     Tidy {
         /// Lower the recorded lengths to what the code has shrunk to
@@ -72,6 +82,9 @@ fn run(command: Command) -> anyhow::Result<bool> {
     std::env::set_current_dir(&workspace.root)?;
     match command {
         Command::Test { only, keep_going } => Ok(suite::run(&workspace, &only, keep_going)),
+        Command::Chaos { runs, seed } => {
+            steps::chaos_runs(&workspace, runs, seed, None).map(|()| true)
+        }
         Command::Tidy { bless: true, .. } => tidy::bless(&workspace, tidy::Bless::Downward),
         Command::Tidy {
             bless_all: true, ..

@@ -22,6 +22,9 @@ const SHOP: &str = "shop";
 /// The feature by which it can be made to break a promise, each caught by a test of [`END_TO_END`].
 const SABOTAGE: &str = "sabotage";
 
+/// The feature by which the shop sends spans to a collector.
+const OTLP: &str = "shop/otlp";
+
 /// How long an example may take; it shows one idea and ends by itself.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 
@@ -73,6 +76,11 @@ pub(crate) const ALL: &[Step] = &[
         run: test,
     },
     Step {
+        name: "telemetry",
+        what: "the shop with spans, as a collector sees them",
+        run: telemetry,
+    },
+    Step {
         name: "docs",
         what: "documentation, warnings as errors",
         run: docs,
@@ -86,6 +94,11 @@ pub(crate) const ALL: &[Step] = &[
         name: "simulate",
         what: "the whole shop from 2,000 seeds, and the same seeds twice",
         run: simulate,
+    },
+    Step {
+        name: "chaos",
+        what: "the shop as processes on real servers, broken from a few seeds",
+        run: chaos,
     },
     Step {
         name: "examples",
@@ -129,6 +142,23 @@ fn test(workspace: &Workspace) -> anyhow::Result<Outcome> {
         command.args(["--exclude", END_TO_END]);
     }
     let tally = process::run_tests(&mut command)?;
+    Ok(Outcome {
+        tally,
+        ..Outcome::default()
+    })
+}
+
+/// The one step that builds [`OTLP`]: all of the workspace takes part, so that its dependencies are those of
+/// the steps before.
+fn telemetry(_: &Workspace) -> anyhow::Result<Outcome> {
+    let with_spans = ["--workspace", "--features", OTLP];
+    let mut lint = process::cargo(&["clippy"]);
+    lint.args(with_spans)
+        .args(["--all-targets", "--", "-D", "warnings"]);
+    process::run(&mut lint)?;
+    let mut test = process::cargo(&["test"]);
+    test.args(with_spans).args(["--test", "telemetry"]);
+    let tally = process::run_tests(&mut test)?;
     Ok(Outcome {
         tally,
         ..Outcome::default()
@@ -181,6 +211,43 @@ fn simulate(workspace: &Workspace) -> anyhow::Result<Outcome> {
         String::from_utf8_lossy(&twice.stdout)
     );
     Ok(Outcome::default())
+}
+
+/// Runs of chaos in CI, the seconds after which none begins, and the first one's seed; more of them by hand.
+const CHAOS_RUNS: u64 = 6;
+const CHAOS_WITHIN: u64 = 360;
+const CHAOS_SEED: u64 = 1;
+
+fn chaos(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    if workspace.package(END_TO_END).is_none() {
+        return Ok(absent(&format!("package {END_TO_END}")));
+    }
+    chaos_runs(workspace, CHAOS_RUNS, CHAOS_SEED, Some(CHAOS_WITHIN))?;
+    Ok(Outcome {
+        remarks: vec![format!("up to {CHAOS_RUNS} runs")],
+        ..Outcome::default()
+    })
+}
+
+/// So many runs of chaos from this seed on, with the optimized shop.
+pub(crate) fn chaos_runs(
+    workspace: &Workspace,
+    runs: u64,
+    seed: u64,
+    within: Option<u64>,
+) -> anyhow::Result<()> {
+    process::run(&mut process::cargo(&["build", "--release"]))?;
+    let shop = workspace.release_binary(SHOP);
+    let out = workspace.target.join("chaos");
+    let (runs, seed) = (runs.to_string(), seed.to_string());
+    let args = ["run", "--release", "-p", END_TO_END, "--bin", "chaos", "--"];
+    let mut command = process::cargo(&args);
+    command.args(["--runs", &runs, "--seed", &seed]);
+    if let Some(seconds) = within {
+        command.args(["--within", &seconds.to_string()]);
+    }
+    command.arg("--out").arg(out).arg("--shop").arg(shop);
+    process::run(&mut command)
 }
 
 /// Builds the shop that can be made to break its promises, for the negative controls. It shares the

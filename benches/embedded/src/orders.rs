@@ -50,7 +50,7 @@ pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
     if let Some(only) = only {
         open.host.keep(only).await;
     }
-    let before = open.embedded.stats();
+    let before = open.backends.embedded().expect("it runs on files").stats();
     let start = Instant::now();
     place_all(&shoppers, &skus).await;
     let accepted = start.elapsed().as_secs_f64();
@@ -68,7 +68,7 @@ pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let took = start.elapsed().as_secs_f64();
-    let after = open.embedded.stats();
+    let after = open.backends.embedded().expect("it runs on files").stats();
     let told = format!(
         "accepted {:.0}/s; {}",
         ORDERS as f64 / accepted,

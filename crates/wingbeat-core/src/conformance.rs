@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::runtime::SharedRuntime;
-use crate::transport::Binding;
+use crate::transport::{Binding, Queue};
 use crate::unit::{Outcome, Read, Settled, Write};
 use crate::{
     Consumer, Delivery, Envelope, Key, Kind, MessageId, Name, Record, RuntimeExt as _, Store,
@@ -58,6 +58,10 @@ pub const UNHEARD: &str = "stock.unheard.v1";
 pub const PLACED: &str = "orders.placed.v1";
 /// An event that nobody takes.
 pub const IGNORED: &str = "orders.ignored.v1";
+/// An event that [`STOCK_MOVED`] takes.
+pub const MOVED: &str = "stock.moved.v1";
+/// The ordered queue of [`MOVED`].
+pub const STOCK_MOVED: Name = Name::new("stock.moved");
 /// The queue of [`RESERVE`].
 pub const RESERVING: Name = Name::new("stock.reserving");
 /// A queue of [`PLACED`].
@@ -95,17 +99,22 @@ pub fn topology() -> Topology {
         message: RESERVE,
         kind: Kind::Command,
     }];
-    let placed = || {
+    let event = |message| {
         vec![Binding {
-            message: PLACED,
+            message,
             kind: Kind::Event,
         }]
     };
+    let moved = Queue {
+        bindings: event(MOVED),
+        ordered: true,
+    };
     Topology {
         queues: [
-            (RESERVING, reserve),
-            (STOCK_PLACED, placed()),
-            (MAIL_PLACED, placed()),
+            (RESERVING, reserve.into()),
+            (STOCK_PLACED, event(PLACED).into()),
+            (MAIL_PLACED, event(PLACED).into()),
+            (STOCK_MOVED, moved),
         ]
         .into(),
     }

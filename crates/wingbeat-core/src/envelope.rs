@@ -3,9 +3,16 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{CorrelationId, Kind, MessageId, Timestamp};
+use crate::{CorrelationId, Kind, MessageId, Timestamp, TraceParent};
+
+/// The largest body of a message: far below what brokers take (16 MiB by default in RabbitMQ 4), since each
+/// queue, window and batch holds many of them. What is larger belongs into a store of its own, with its key in
+/// the message.
+pub const BODY_MAX: usize = 1 << 20;
+/// The longest key or operation id. They travel as headers, which must fit one frame of 128 KiB all together.
+pub const KEY_MAX: usize = 8 << 10;
 
 /// A message with its CloudEvents attributes. `specversion` is always 1.0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +37,8 @@ pub struct Envelope {
     pub sequence: Option<u64>,
     /// `operationid`: the business operation; a resend keeps it while the id is new.
     pub operation: Option<String>,
-    /// `traceparent` (W3C Trace Context).
-    pub traceparent: Option<String>,
+    /// `traceparent` (W3C Trace Context): the span that published it.
+    pub traceparent: Option<TraceParent>,
     /// The data: JSON.
     pub body: Bytes,
 }
@@ -59,8 +66,19 @@ struct Head<'a> {
     sequence: Option<u64>,
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     operation: Option<Cow<'a, str>>,
-    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
-    traceparent: Option<Cow<'a, str>>,
+    #[serde(
+        rename = "p",
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient"
+    )]
+    traceparent: Option<TraceParent>,
+}
+
+/// What strangers had written was once kept as it came: it may be none, and the message is one all the same.
+fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceParent>, D::Error> {
+    let text = Option::<Cow<'de, str>>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| text.parse().ok()))
 }
 
 impl Envelope {
@@ -78,7 +96,7 @@ impl Envelope {
             causation: self.causation,
             sequence: self.sequence,
             operation: self.operation.as_deref().map(Cow::Borrowed),
-            traceparent: self.traceparent.as_deref().map(Cow::Borrowed),
+            traceparent: self.traceparent,
         };
         let mut bytes = vec![0; 4];
         bytes.reserve(320 + self.body.len());
@@ -110,7 +128,7 @@ impl Envelope {
             causation: head.causation,
             sequence: head.sequence,
             operation: head.operation.map(Cow::into_owned),
-            traceparent: head.traceparent.map(Cow::into_owned),
+            traceparent: head.traceparent,
             body: bytes.slice(end..),
         })
     }
@@ -134,7 +152,7 @@ mod tests {
             causation: Some(id.into()),
             sequence: Some(3),
             operation: None,
-            traceparent: None,
+            traceparent: Some(TraceParent::of(id)),
             body: Bytes::from_static(b"{}"),
         }
     }
@@ -143,6 +161,25 @@ mod tests {
     fn an_envelope_survives_its_encoding() {
         let envelope = envelope();
         assert_eq!(Envelope::decode(&envelope.encode().into()), Some(envelope));
+    }
+
+    #[test]
+    fn a_message_kept_before_traces_were_read_is_still_one() {
+        let trace = envelope().traceparent.expect("it has one").to_string();
+        for (told, read) in [
+            ("?".repeat(trace.len()), None),
+            (trace.clone(), envelope().traceparent),
+        ] {
+            let bytes = envelope().encode();
+            let at = bytes
+                .windows(trace.len())
+                .position(|it| it == trace.as_bytes());
+            let at = at.expect("it is told");
+            let mut bytes = bytes;
+            bytes[at..at + trace.len()].copy_from_slice(told.as_bytes());
+            let decoded = Envelope::decode(&bytes.into()).expect("it is a message");
+            assert_eq!(decoded.traceparent, read);
+        }
     }
 
     #[test]

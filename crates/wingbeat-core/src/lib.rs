@@ -2,12 +2,13 @@
 //!
 //! # Layout
 //!
-//! - [`name`], [`ids`], [`time`]: the words everything else is made of.
+//! - [`name`], [`ids`], [`time`], [`trace`]: the words everything else is made of.
 //! - [`message`], [`envelope`]: what services say to each other (CloudEvents 1.0).
 //! - [`mod@unit`]: the unit of work, all that a handler asked for, as plain data.
 //! - [`store`], [`transport`], [`cache`]: the ports for what must last, travel, and be quick.
 //! - [`runtime`]: the ports for time, chance and tasks. [`outgoing`]: the port for outside HTTP.
 //! - [`error`]: failures, classed *retry* or *reject*.
+//! - [`sabotage`], [`failpoint`]: what tests take away, and where they end a process; nothing in default builds.
 //! - `conformance` (feature): what the contract tests of the ports share.
 
 pub mod cache;
@@ -16,6 +17,7 @@ pub mod collections;
 pub mod conformance;
 pub mod envelope;
 pub mod error;
+pub mod failpoint;
 pub mod ids;
 pub mod message;
 pub mod name;
@@ -24,6 +26,7 @@ pub mod runtime;
 pub mod sabotage;
 pub mod store;
 pub mod time;
+pub mod trace;
 pub mod transport;
 pub mod unit;
 
@@ -39,5 +42,6 @@ pub use outgoing::HttpClient;
 pub use runtime::{Runtime, RuntimeExt};
 pub use store::{Outbox, Record, ServiceStore, Store};
 pub use time::Timestamp;
+pub use trace::TraceParent;
 pub use transport::{Consumer, Delivery, Tag, Topology, Transport};
 pub use unit::{Key, Unit};

@@ -4,11 +4,12 @@
 //! cost nothing. `cargo xtask tidy` refuses a release binary that was built with it.
 
 /// What can be taken away, by name.
-pub const MECHANISMS: [&str; 11] = [
+pub const MECHANISMS: [&str; 12] = [
     ACK_AFTER_COMMIT,
     INBOX,
     OUTBOX,
     CONFIRMS,
+    MANDATORY,
     READ_SET,
     OPERATION_ID,
     STOCK_CHECK,
@@ -26,6 +27,8 @@ pub const INBOX: &str = "inbox";
 pub const OUTBOX: &str = "outbox";
 /// A message leaves the outbox when the broker has confirmed it.
 pub const CONFIRMS: &str = "confirms";
+/// A message that somebody must get is published as mandatory.
+pub const MANDATORY: &str = "mandatory";
 /// A unit is refused when something it read has changed.
 pub const READ_SET: &str = "read-set";
 /// A command sent again is the same operation.

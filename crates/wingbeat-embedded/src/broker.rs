@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
 use uuid::Uuid;
-use wingbeat_core::transport::{Consumer, Delivery, Settler, Tag, Undecodable};
+use wingbeat_core::transport::{Broken, Consumer, Delivery, Fault, Settler, Tag, Undecodable};
 use wingbeat_core::{Envelope, HashMap, Kind, Name, Result, Topology, sabotage};
 
 use crate::config::Config;
@@ -78,10 +78,13 @@ impl Broker {
     /// Adds routes and queues. The names become durable with the next commit.
     pub(crate) fn declare(&self, names: &Names, topology: &Topology) {
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-        for (queue, bindings) in &topology.queues {
-            let number = names.number(Space::Queue, NONE, queue.as_str());
+        for (name, queue) in &topology.queues {
+            let number = names.number(Space::Queue, NONE, name.as_str());
             self.add(number);
-            for binding in bindings {
+            if let Some(place) = self.place(number) {
+                place.lock().set_ordered(queue.ordered);
+            }
+            for binding in &queue.bindings {
                 let queues = routes.entry(binding.message).or_default();
                 if !queues.contains(&number) {
                     queues.push(number);
@@ -138,6 +141,7 @@ impl Broker {
                 tag: Tag(row),
                 redelivered: false,
                 envelope: Ok(envelope),
+                given_up: None,
             };
             let mut queue = place.lock();
             let room = self.room(&queue);
@@ -207,7 +211,12 @@ fn read_row(row: u64, body: Vec<u8>) -> Message {
     let bytes = raw.len();
     let undecodable = || Undecodable {
         id: Uuid::from_u128(u128::from(row)).into(),
-        why: "the stored bytes are not a message".into(),
+        kind: String::new(),
+        broken: Broken {
+            fault: Fault::Undecodable,
+            why: "the stored bytes are not a message".into(),
+            headers: std::collections::BTreeMap::default(),
+        },
         raw: raw.clone(),
     };
     let envelope = Envelope::decode(&raw).ok_or_else(undecodable);
@@ -216,6 +225,7 @@ fn read_row(row: u64, body: Vec<u8>) -> Message {
         // Nobody knows how far it came before the last end of the process.
         redelivered: true,
         envelope,
+        given_up: None,
     };
     Message {
         row,

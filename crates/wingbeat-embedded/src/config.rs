@@ -1,6 +1,12 @@
 //! What can be chosen about a data directory.
 
+use std::fs::File;
 use std::path::PathBuf;
+
+use wingbeat_core::{Error, Result};
+
+/// Held by the process that has the directory open.
+const LOCK: &str = "lock";
 
 /// Where the data lies and how much memory it may take.
 #[derive(Clone, Debug)]
@@ -36,6 +42,25 @@ impl Config {
             recent_bytes: 16 << 20,
             page_cache_bytes: 16 << 20,
             min_free_bytes: 256 << 20,
+        }
+    }
+
+    /// Makes the directory and takes its lock.
+    pub(crate) fn hold(&self) -> Result<File> {
+        let unusable = |error: std::io::Error| {
+            let path = self.path.display();
+            Error::reject("data_unreadable", format!("cannot use {path}: {error}"))
+        };
+        std::fs::create_dir_all(&self.path).map_err(unusable)?;
+        let lock = File::create(self.path.join(LOCK)).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let path = self.path.display();
+                let message = format!("{path} is in use by another process");
+                Err(Error::reject("data_in_use", message))
+            }
+            Err(std::fs::TryLockError::Error(error)) => Err(unusable(error)),
         }
     }
 }

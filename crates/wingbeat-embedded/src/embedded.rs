@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rusqlite::Connection;
-use wingbeat_core::store::{DueRecord, Outbox, Page, Query, Recorded};
+use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded, Waiting};
 use wingbeat_core::transport::{Consumer, Refused};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
@@ -29,8 +29,6 @@ use crate::{reads, schema};
 
 /// The file in the data directory.
 const FILE: &str = "wingbeat.db";
-/// Held by the process that has the directory open.
-const LOCK: &str = "lock";
 
 /// SQLite as store and broker at once. What a unit reads, writes, settles and sends is one transaction.
 pub struct Embedded {
@@ -57,7 +55,7 @@ impl Embedded {
     /// `data_in_use` when another process has it open, `data_unreadable` when it cannot be read or
     /// written, `data_newer` when a later release wrote it.
     pub fn open(config: &Config) -> Result<Arc<Self>> {
-        let lock = hold(config)?;
+        let lock = config.hold()?;
         let file = config.path.join(FILE);
         let connection = schema::open_writer(&file, config.page_cache_bytes)?;
         let names = Arc::new(Names::read(&connection).map_err(|e| failed(&e))?);
@@ -204,25 +202,6 @@ impl Embedded {
     }
 }
 
-/// Makes the directory and takes its lock.
-fn hold(config: &Config) -> Result<File> {
-    let unusable = |error: std::io::Error| {
-        let path = config.path.display();
-        Error::reject("data_unreadable", format!("cannot use {path}: {error}"))
-    };
-    std::fs::create_dir_all(&config.path).map_err(unusable)?;
-    let lock = File::create(config.path.join(LOCK)).map_err(unusable)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let path = config.path.display();
-            let message = format!("{path} is in use by another process");
-            Err(Error::reject("data_in_use", message))
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(unusable(error)),
-    }
-}
-
 impl Store for Embedded {
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>> {
         let (services, topology) = (services.to_vec(), topology.clone());
@@ -366,6 +345,15 @@ impl Store for Embedded {
     fn next_due(&self, services: &[Name]) -> BoxFuture<'_, Result<Option<Timestamp>>> {
         let soonest = self.soonest(services);
         Box::pin(std::future::ready(soonest))
+    }
+
+    fn backlog(&self, service: Name, now: Timestamp) -> BoxFuture<'_, Result<Backlog>> {
+        let tables = self.shared.names.tables(&[service]);
+        Box::pin(self.many(move |connection, names| {
+            let due = reads::backlog(connection, names, &tables, now)?;
+            let outbox = Waiting::default();
+            Ok(Backlog { outbox, due })
+        }))
     }
 
     fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>> {

@@ -36,6 +36,9 @@ pub(crate) struct Queue {
     depth: u64,
     paging: bool,
     bytes: usize,
+    /// Handed out to one consumer at a time: to this one.
+    ordered: bool,
+    active: Option<u64>,
 }
 
 impl Queue {
@@ -47,6 +50,11 @@ impl Queue {
             depth: count,
             ..Self::default()
         }
+    }
+
+    /// Whether one consumer at a time is handed messages. They come in the order of their rows in any case.
+    pub(crate) fn set_ordered(&mut self, ordered: bool) {
+        self.ordered = ordered;
     }
 
     pub(crate) fn depth(&self) -> u64 {
@@ -82,6 +90,9 @@ impl Queue {
 
     /// Hands messages to a consumer that may hold `prefetch`.
     pub(crate) fn take(&mut self, consumer: u64, prefetch: usize) -> Vec<Delivery> {
+        if self.ordered && *self.active.get_or_insert(consumer) != consumer {
+            return Vec::new();
+        }
         let held = self.outstanding.entry(consumer).or_default();
         let count = prefetch.saturating_sub(*held).min(self.ready.len());
         *held += count;
@@ -158,6 +169,7 @@ impl Queue {
             self.give_back(row);
         }
         self.outstanding.remove(&consumer);
+        self.active.take_if(|active| *active == consumer);
     }
 
     fn release(&mut self, row: u64) -> Option<Message> {
@@ -185,18 +197,24 @@ pub(crate) fn queue_of(tag: Tag) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wingbeat_core::transport::Undecodable;
+    use wingbeat_core::transport::{Broken, Fault, Undecodable};
 
     fn message(row: u64) -> Message {
         let envelope = Err(Undecodable {
             id: uuid::Uuid::from_u128(row.into()).into(),
-            why: String::new(),
+            kind: String::new(),
+            broken: Broken {
+                fault: Fault::Undecodable,
+                why: String::new(),
+                headers: std::collections::BTreeMap::default(),
+            },
             raw: bytes::Bytes::new(),
         });
         let delivery = Delivery {
             tag: Tag(row),
             redelivered: false,
             envelope,
+            given_up: None,
         };
         Message {
             row,

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
-use wingbeat_core::store::{Page, Position, Query, Recorded, Select};
+use wingbeat_core::store::{
+    COUNTED_MAX, DueBacklog, Page, Position, Query, Recorded, Select, Waiting,
+};
 use wingbeat_core::unit::Row;
 use wingbeat_core::{CorrelationId, Name, Record, Timestamp};
 
@@ -300,6 +302,41 @@ pub(crate) fn due(
             },
         )?
         .collect()
+}
+
+/// What has a due time in these tables, as far as it is counted.
+pub(crate) fn backlog(
+    connection: &Connection,
+    names: &Names,
+    tables: &[u32],
+    now: Timestamp,
+) -> rusqlite::Result<Vec<DueBacklog>> {
+    let mut count = connection.prepare_cached(
+        "SELECT count(*), count(CASE WHEN due_at <= ?2 THEN 1 END), min(due_at) FROM (
+             SELECT due_at FROM record INDEXED BY record_due
+             WHERE tbl = ?1 AND due_at IS NOT NULL ORDER BY due_at LIMIT ?3)",
+    )?;
+    let most = i64::try_from(COUNTED_MAX).unwrap_or(i64::MAX);
+    let mut found = Vec::new();
+    for table in tables {
+        let Some(name) = names.name(*table) else {
+            continue;
+        };
+        let counted = count.query_row(params![table, now.as_micros(), most], |row| {
+            let soonest: Option<i64> = row.get(2)?;
+            let age = soonest.map(|at| now.since(Timestamp::from_micros(at)));
+            Ok(DueBacklog {
+                table: name,
+                pending: row.get::<_, i64>(0)? as u64,
+                overdue: Waiting {
+                    count: row.get::<_, i64>(1)? as u64,
+                    age: age.unwrap_or_default(),
+                },
+            })
+        })?;
+        found.extend((counted.pending > 0).then_some(counted));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -1,24 +1,25 @@
 //! Services put together and started on a set of ports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{Extension, Router};
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::transport::Topology;
-use wingbeat_core::{
-    Cache, CorrelationId, Error, HttpClient, Kind, Name, Result, RuntimeExt as _, ServiceStore,
-    Store, Transport,
-};
+use wingbeat_core::{Cache, Error, HttpClient, Kind, Name, Result, ServiceStore, Store, Transport};
 
+use crate::Reads;
 use crate::committer::Committer;
-use crate::dispatch::{Control, Dispatcher, Stats};
+use crate::dispatch::{Control, Dispatcher, Stats, Subscription};
 use crate::due::{DueRunner, Target};
+use crate::given_up::LastResort;
+use crate::meters::{self, SubscriptionMeter};
 use crate::relay::Relay;
+use crate::schedule::every;
 use crate::scope::ServiceContext;
-use crate::service::{Parts, Scheduled, Service};
-use crate::{Meta, Reads, Scope};
+use crate::service::{Parts, Service};
+use crate::unsent::Unsent;
 
 /// Due work handed to a subscription and not yet taken.
 const DUE_BUFFER: usize = 256;
@@ -27,6 +28,7 @@ const DUE_BUFFER: usize = 256;
 #[derive(Default)]
 pub struct App {
     services: Vec<Parts>,
+    family: BTreeSet<&'static str>,
 }
 
 /// What the services run on.
@@ -54,7 +56,16 @@ impl App {
     /// Adds a service.
     #[must_use]
     pub fn service<S>(mut self, service: Service<S>) -> Self {
+        self.family.insert(service.parts.name.as_str());
         self.services.push(service.parts);
+        self
+    }
+
+    /// Names services of the same system that run elsewhere. A message of anybody else is a stranger's: it is
+    /// handled the same, and counted as `foreign:<queue>` besides, since nobody here has published it.
+    #[must_use]
+    pub fn family(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
+        self.family.extend(names);
         self
     }
 
@@ -66,9 +77,7 @@ impl App {
             .iter()
             .flat_map(|service| &service.subscriptions);
         Topology {
-            queues: subscriptions
-                .map(|s| (s.queue, s.bindings.clone()))
-                .collect(),
+            queues: subscriptions.map(Subscription::queue).collect(),
         }
     }
 
@@ -137,10 +146,15 @@ impl App {
         let names: Vec<Name> = self.services.iter().map(|service| service.name).collect();
         ports.store.prepare(&names, &topology).await?;
         ports.transport.declare(&topology).await?;
-        let committer = Committer::new(Arc::clone(&ports.store), Arc::clone(&ports.runtime));
+        let committer = Committer::new(
+            Arc::clone(&ports.store),
+            Arc::clone(&ports.runtime),
+            ports.transport.system(),
+        );
         let (control, controlled) = watch::channel(Control::Running);
         ports.runtime.spawn(Box::pin(Arc::clone(&committer).run()));
         let mut start = Starting {
+            family: Arc::new(self.family),
             due: DueRunner {
                 committer: Arc::clone(&committer),
                 services: BTreeMap::new(),
@@ -160,6 +174,7 @@ impl App {
                 subscriptions: Vec::new(),
                 targets: Vec::new(),
                 topology,
+                unsent: Arc::default(),
                 routes: Router::new(),
                 ended: Mutex::default(),
             },
@@ -173,7 +188,8 @@ impl App {
             let relay = Relay {
                 outbox,
                 transport,
-                services: names,
+                services: start.running.services.clone(),
+                unsent: Arc::clone(&start.running.unsent),
                 committer,
                 runtime,
                 control: controlled,
@@ -186,6 +202,7 @@ impl App {
 }
 
 struct Starting {
+    family: Arc<BTreeSet<&'static str>>,
     ports: Ports,
     committer: Arc<Committer>,
     control: watch::Receiver<Control>,
@@ -204,6 +221,16 @@ impl Starting {
             http: Arc::clone(&self.ports.http),
             due: Arc::clone(&self.due.wake),
         });
+        let last_resort = LastResort {
+            service: Arc::clone(&context),
+            transport: Arc::clone(&self.ports.transport),
+            queues: parts.subscriptions.iter().map(|it| it.queue).collect(),
+            control: self.control.clone(),
+        };
+        // Without a queue there is nothing to be given up.
+        if !last_resort.queues.is_empty() {
+            self.ports.runtime.spawn(Box::pin(last_resort.run()));
+        }
         for subscription in parts.subscriptions {
             self.subscription(&context, Arc::new(subscription));
         }
@@ -233,11 +260,7 @@ impl Starting {
         self.running.services.insert(parts.name, context);
     }
 
-    fn subscription(
-        &mut self,
-        context: &Arc<ServiceContext>,
-        subscription: Arc<crate::dispatch::Subscription>,
-    ) {
+    fn subscription(&mut self, context: &Arc<ServiceContext>, subscription: Arc<Subscription>) {
         let (due, receiver) = mpsc::channel(DUE_BUFFER);
         let (control, controlled) = watch::channel(Control::Running);
         let stats = Arc::<Stats>::default();
@@ -248,13 +271,16 @@ impl Starting {
             control,
             stats: Arc::clone(&stats),
         });
+        let meter = SubscriptionMeter::new(context.name, subscription.queue);
         let dispatcher = Dispatcher {
             service: Arc::clone(context),
+            meter: Arc::new(meter),
             subscription,
             transport: Arc::clone(&self.ports.transport),
             control: controlled,
             due: receiver,
             stats,
+            family: Arc::clone(&self.family),
         };
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         self.running
@@ -266,44 +292,6 @@ impl Starting {
             dispatcher.run().await;
             drop(end);
         }));
-    }
-}
-
-/// Runs a scheduled handler for ever; a failure is logged and the next turn is another attempt.
-async fn every(
-    service: Arc<ServiceContext>,
-    name: &'static str,
-    pause: std::time::Duration,
-    run: Scheduled,
-    mut control: watch::Receiver<Control>,
-) {
-    loop {
-        tokio::select! {
-            biased;
-            _ = control.changed() => return,
-            () = service.runtime.sleep(pause) => {}
-        }
-        let id = service.runtime.id();
-        let meta = Meta {
-            correlation: CorrelationId(id),
-            message: None,
-            operation: None,
-            sequence: None,
-            time: service.runtime.now(),
-        };
-        let scope = Scope::new(Arc::clone(&service), meta);
-        let turn = async {
-            run(scope.clone()).await?;
-            scope.seal(None)
-        };
-        match turn.await {
-            Ok(unit)
-                if unit.writes.is_empty() && unit.messages.is_empty() && unit.rows.is_empty() => {}
-            Ok(unit) => drop(service.committer.commit(unit).await),
-            Err(why) => {
-                tracing::warn!(service = %service.name, schedule = name, "a scheduled handler failed: {why}")
-            }
-        }
     }
 }
 
@@ -328,10 +316,7 @@ impl RunningSubscription {
     /// The name within its service.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.queue
-            .as_str()
-            .split_once('.')
-            .map_or(self.queue.as_str(), |(_, name)| name)
+        meters::short(self.queue)
     }
 
     /// Pauses or resumes it.
@@ -353,6 +338,7 @@ pub struct Running {
     pub targets: Vec<Arc<Target>>,
     /// All queues and bindings.
     pub topology: Topology,
+    pub(crate) unsent: Arc<Mutex<Unsent>>,
     routes: Router,
     ended: Mutex<Vec<tokio::sync::oneshot::Receiver<()>>>,
 }

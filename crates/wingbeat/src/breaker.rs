@@ -25,6 +25,16 @@ impl State {
             Self::HalfOpen => "half_open",
         }
     }
+
+    /// As a figure to be drawn: 0 closed, 1 open, 0.5 half open.
+    #[must_use]
+    pub fn openness(self) -> f64 {
+        match self {
+            Self::Closed => 0.0,
+            Self::Open => 1.0,
+            Self::HalfOpen => 0.5,
+        }
+    }
 }
 
 /// Opens after failures in a row, across *different* operations, and probes after a pause.

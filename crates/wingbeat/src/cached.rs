@@ -10,6 +10,7 @@ use wingbeat_core::cache::Durability;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, Result, RuntimeExt as _};
 
+use crate::meters::CachedMeter;
 use crate::scope::ServiceContext;
 use crate::{decode, encode};
 
@@ -27,6 +28,7 @@ pub struct Cached {
     prefix: &'static str,
     ttl: Duration,
     lanes: Arc<[Mutex<()>; LANES]>,
+    meter: CachedMeter,
 }
 
 impl Cached {
@@ -37,6 +39,7 @@ impl Cached {
             prefix,
             ttl,
             lanes: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
+            meter: CachedMeter::new(prefix),
         }
     }
 
@@ -58,14 +61,22 @@ impl Cached {
     {
         let full = format!("{}{key}", self.prefix);
         match find(&service.cache, &full).await {
-            Found::Value(value) => return Ok(Some(value)),
-            Found::Away => return load().await,
+            Found::Value(value) => {
+                self.meter.hit.increment(1);
+                return Ok(Some(value));
+            }
+            Found::Away => {
+                self.meter.away.increment(1);
+                return load().await;
+            }
             Found::Nothing => {}
         }
         let _turn = self.lanes[lane(key)].lock().await;
         if let Found::Value(value) = find(&service.cache, &full).await {
+            self.meter.hit.increment(1); // Loaded by somebody else meanwhile.
             return Ok(Some(value));
         }
+        self.meter.miss.increment(1);
         let loaded = load().await?;
         if let Some(value) = &loaded {
             let ttl = self.life(&service.runtime);

@@ -7,12 +7,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
-use wingbeat_core::{CorrelationId, Error, HttpClient, Name, Result, Timestamp};
+use wingbeat_core::outgoing::{Request, Response};
+use wingbeat_core::{CorrelationId, Error, HttpClient, Name, Result, Timestamp, TraceParent};
 
 use crate::effects::{Effects, IntoEffects};
 use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
-use crate::{TargetPolicy, decode};
+use crate::{TargetPolicy, decode, telemetry};
 
 /// Where calls wait.
 pub(crate) const TABLE: Name = Name::new("wb.call");
@@ -53,6 +54,9 @@ pub struct CallRecord {
     pub first_at: Timestamp,
     /// Failed attempts so far.
     pub attempts: u32,
+    /// The span that asked for it; what was stored by older releases has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<TraceParent>,
     /// The call.
     pub body: Box<RawValue>,
 }
@@ -90,9 +94,33 @@ impl<S> Extract<CallContext, S> for OperationKey {
 impl<S> Extract<CallContext, S> for Http {
     fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
         Ok(Self {
-            client: Arc::clone(&cx.http),
+            client: Arc::new(Traced(Arc::clone(&cx.http))),
             policy: cx.policy.clone(),
             retried: cx.attempts > 0,
+        })
+    }
+}
+
+/// Tells the outside which trace a request belongs to.
+struct Traced(Arc<dyn HttpClient>);
+
+impl HttpClient for Traced {
+    fn send(&self, mut request: Request) -> BoxFuture<'_, Result<Response>> {
+        const NAME: &str = "traceparent";
+        let told = |(name, _): &(String, String)| name.eq_ignore_ascii_case(NAME);
+        if let Some(context) = telemetry::current()
+            && !request.headers.iter().any(told)
+        {
+            let parent = context.trace.to_string();
+            request.headers.push((NAME.into(), parent));
+        }
+        telemetry::outside(&request);
+        Box::pin(async move {
+            let answer = self.0.send(request).await;
+            if let Ok(answer) = &answer {
+                telemetry::answered(&tracing::Span::current(), answer.status);
+            }
+            answer
         })
     }
 }
@@ -155,7 +183,7 @@ where
                     let rest = Args::Rest::extract_all(&cx, &state)?;
                     Ok(self.call(Args::join(call, rest)))
                 });
-                Box::pin(async move { prepared?.await.outcome() })
+                Box::pin(async move { prepared?.await.outcome()?.checked() })
             }),
             give_up: Arc::new(|body, why| {
                 let call = decode::<Args::First>(body)?;

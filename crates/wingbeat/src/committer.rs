@@ -7,14 +7,18 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Error, Key, Name, Result, RuntimeExt as _, Store, Unit};
+use wingbeat_core::{Error, Key, Name, Result, RuntimeExt as _, Store, Unit, failpoint};
 
+use crate::meters::CommitMeter;
 use crate::staging::{Done, Loaded, Miss, STAGED_MAX, Staging};
+use crate::telemetry;
 
 /// Commits staged units to a store, one batch at a time, for all services of the process.
 pub struct Committer {
     store: Arc<dyn Store>,
     runtime: SharedRuntime,
+    /// What carries the messages of the units, for their spans.
+    carrier: &'static str,
     staging: Mutex<Staging>,
     work: Notify,
     /// Told after every batch.
@@ -23,12 +27,13 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// A committer; [`Committer::run`] must be spawned once.
+    /// A committer; [`Committer::run`] must be spawned once. `carrier` is what messages travel by.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, runtime: SharedRuntime) -> Arc<Self> {
+    pub fn new(store: Arc<dyn Store>, runtime: SharedRuntime, carrier: &'static str) -> Arc<Self> {
         Arc::new(Self {
             store,
             runtime,
+            carrier,
             staging: Mutex::default(),
             work: Notify::new(),
             flushed: Notify::new(),
@@ -95,6 +100,7 @@ impl Committer {
         if self.closed.load(Ordering::Acquire) {
             return Err(done);
         }
+        let done = telemetry::committing(self.carrier, &unit, done);
         self.lock().stage(unit, done)?;
         self.work.notify_one();
         Ok(())
@@ -139,15 +145,18 @@ impl Committer {
 
     /// Commits batches for ever.
     pub async fn run(self: Arc<Self>) {
+        let meter = CommitMeter::new();
         loop {
             let batch = self.lock().take_batch();
             if batch.is_empty() {
                 self.work.notified().await;
                 continue;
             }
-            metrics::histogram!("wingbeat_commit_batch_units").record(batch.len() as f64);
-            let batch = Arc::new(batch);
+            let (batch, began) = (Arc::new(batch), self.runtime.elapsed());
+            failpoint::reached(failpoint::COMMIT_BEFORE);
             let outcomes = self.submit(&batch).await;
+            failpoint::reached(failpoint::COMMIT_AFTER);
+            meter.committed(batch.len(), self.runtime.elapsed().saturating_sub(began));
             let finished = self.lock().complete(&batch, &outcomes);
             for (done, outcome) in finished {
                 done(outcome);

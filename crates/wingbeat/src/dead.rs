@@ -1,10 +1,17 @@
 //! Parked deliveries and dead letters: what failed, why, how often, and the message itself.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use wingbeat_core::transport::Undecodable;
-use wingbeat_core::{CorrelationId, Envelope, Kind, Name, Timestamp};
+use wingbeat_core::transport::{Broken, Undecodable};
+use wingbeat_core::unit::{Outcome, Write};
+use wingbeat_core::{CorrelationId, Envelope, Key, Kind, Name, Result, Timestamp};
+
+use crate::scope::{ServiceContext, counter};
+use crate::{Scope, encode};
 
 /// Where parked deliveries wait.
 pub(crate) const PARKED: Name = Name::new("wb.parked");
@@ -31,6 +38,9 @@ pub(crate) struct Parked {
     pub(crate) failures: Failures,
     /// The envelope, in hexadecimal.
     pub(crate) envelope: String,
+    /// It is no message, and stays none.
+    #[serde(default)]
+    pub(crate) broken: Option<Broken>,
 }
 
 /// A delivery that the runtime gave up on. An incident for a person.
@@ -55,15 +65,80 @@ pub struct DeadLetter {
     pub fingerprint: String,
     /// A person has discarded it; it leaves the lists and stays in the counts.
     pub discarded: bool,
+    /// What came was no message: why, and its headers as they came.
+    #[serde(default)]
+    pub broken: Option<Broken>,
     /// The envelope, in hexadecimal.
     pub(crate) envelope: String,
 }
 
+/// Stands for the subscription of a message that could not even be published.
+pub(crate) const OUTBOX: Name = Name::new("wb.outbox");
+
 impl DeadLetter {
+    /// Gives up on a message of `queue`, for a short reason and in more words.
+    pub(crate) fn new(
+        scope: &Scope,
+        queue: Name,
+        envelope: &Envelope,
+        (reason, error): (&str, &str),
+        mut failures: Failures,
+    ) -> Self {
+        failures.attempts = failures.attempts.max(1);
+        failures.first_at.get_or_insert(scope.now());
+        let letter = Self {
+            id: scope.new_id(),
+            subscription: queue.to_string(),
+            kind: envelope.kind.to_string(),
+            reason: reason.into(),
+            error: error.into(),
+            failures,
+            last_at: scope.now(),
+            fingerprint: fingerprint(queue.as_str(), &envelope.kind, reason, error),
+            discarded: false,
+            broken: None,
+            envelope: pack(envelope),
+        };
+        tracing::error!(%queue, message = %envelope.id, reason, "dead letter {}: {error}", letter.id);
+        letter
+    }
+
+    /// Puts it where dead letters lie, and counts it as such.
+    pub(crate) fn lay(&self, scope: &Scope) -> Result<()> {
+        scope.write(Write {
+            key: Key::new(TABLE, self.id.to_string()),
+            body: Some(encode(self)),
+            due_at: None,
+            expires_at: None,
+        })?;
+        scope.count(counter("dead", &self.subscription), 1)
+    }
+
     /// The message with its attributes.
     #[must_use]
     pub fn message(&self) -> Option<Envelope> {
         unpack(&self.envelope)
+    }
+}
+
+/// Keeps a message that no broker will take with its service's dead letters; whether that is durable.
+pub(crate) async fn unsendable(
+    services: &BTreeMap<Name, Arc<ServiceContext>>,
+    envelope: &Envelope,
+    why: &str,
+) -> bool {
+    let Some(context) = services.get(&Name::intern(&envelope.source)) else {
+        return false;
+    };
+    let scope = Scope::of(Arc::clone(context), envelope);
+    let reason = ("impossible", why);
+    let mut letter = DeadLetter::new(&scope, OUTBOX, envelope, reason, Failures::default());
+    // The same one, should this be done again.
+    letter.id = envelope.id.0;
+    let unit = letter.lay(&scope).and_then(|()| scope.seal(None));
+    match unit {
+        Ok(unit) => context.committer.commit(unit).await == Outcome::Committed,
+        Err(_) => false,
     }
 }
 
@@ -89,10 +164,14 @@ pub(crate) fn fingerprint(queue: &str, kind: &str, reason: &str, error: &str) ->
 
 /// Stands in for a message that could not be decoded, so that it can be shown and counted.
 pub(crate) fn envelope_of(broken: &Undecodable, now: Timestamp) -> Envelope {
+    let kind = match broken.kind.as_str() {
+        "" => "undecodable",
+        kind => kind,
+    };
     Envelope {
         id: broken.id,
         source: "unknown".into(),
-        kind: "undecodable".into(),
+        kind: kind.to_owned().into(),
         role: Kind::Event,
         key: broken.id.to_string(),
         time: now,

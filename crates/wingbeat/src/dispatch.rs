@@ -4,10 +4,12 @@
 //! happens in between to one piece of work is in `attempt`.
 
 mod attempt;
+mod hand;
+mod lanes;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,15 +17,21 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
-use wingbeat_core::transport::{Binding, Settler};
+use wingbeat_core::transport::{Binding, Broken, Queue, Settler};
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Consumer, Delivery, Envelope, Key, Name, Result, Tag, Transport, sabotage};
+use wingbeat_core::{
+    Consumer, Delivery, Envelope, Key, Name, Result, Tag, Transport, failpoint, sabotage,
+};
 
 use crate::Policy;
 use crate::dead::{self, Failures};
 use crate::handler::Run;
+use crate::meters::SubscriptionMeter;
+use crate::saga::TIMERS;
 use crate::scope::ServiceContext;
+use crate::telemetry::{self, Context, Handled, Within};
 use attempt::Attempt;
+use lanes::Lanes;
 
 pub(crate) use attempt::parked_key;
 
@@ -39,6 +47,27 @@ pub(crate) struct Subscription {
     /// Timers' and queues' messages alike.
     pub(crate) takes: Vec<&'static str>,
     pub(crate) run: Run,
+}
+
+impl Subscription {
+    /// Its part of the topology.
+    pub(crate) fn queue(&self) -> (Name, Queue) {
+        let queue = Queue {
+            bindings: self.bindings.clone(),
+            ordered: self.policy.ordered,
+        };
+        (self.queue, queue)
+    }
+
+    /// Why a type cannot be handled that is none of those taken.
+    fn stranger(&self, kind: &str) -> &'static str {
+        let name = |kind: &str| kind.rsplit_once(".v").map(|(name, _)| name.to_owned());
+        let known = |taken: &&&str| name(taken).is_some() && name(taken) == name(kind);
+        match self.takes.iter().find(known) {
+            Some(_) => "unknown_version",
+            None => "unknown_type",
+        }
+    }
 }
 
 /// Where a piece of work comes from, and so how it is settled.
@@ -58,8 +87,26 @@ pub(crate) struct Work {
     pub(crate) envelope: Envelope,
     pub(crate) origin: Origin,
     pub(crate) failures: Failures,
+    /// It is no message.
+    pub(crate) broken: Option<Broken>,
     /// It cannot be handled, for this reason and these words: straight to the dead letters.
     pub(crate) hopeless: Option<(&'static str, String)>,
+    /// It has not been begun before.
+    pub(crate) fresh: bool,
+}
+
+impl Work {
+    /// Work that may yet succeed.
+    pub(crate) fn new(envelope: Envelope, origin: Origin, failures: Failures) -> Self {
+        Self {
+            envelope,
+            origin,
+            failures,
+            broken: None,
+            hopeless: None,
+            fresh: true,
+        }
+    }
 }
 
 /// What a person or the runtime wants of a subscription.
@@ -78,11 +125,16 @@ pub enum Control {
 pub struct Stats {
     /// Deliveries taken and not yet settled.
     pub in_flight: AtomicU64,
+    /// When the oldest of them was sent, in microseconds since the epoch; 0 when there is none.
+    pub oldest: AtomicI64,
     /// Attempts that failed and were tried again.
     pub retried: AtomicU64,
 }
 
-type Finished = (Work, Outcome);
+/// Work and what became of its unit; `None` when it was let go.
+type Finished = (Work, Option<Outcome>);
+/// Work that runs in its context; ends with its key.
+type Started = Within<BoxFuture<'static, String>>;
 
 pub(crate) struct Dispatcher {
     pub(crate) service: Arc<ServiceContext>,
@@ -91,100 +143,40 @@ pub(crate) struct Dispatcher {
     pub(crate) control: watch::Receiver<Control>,
     pub(crate) due: mpsc::Receiver<Work>,
     pub(crate) stats: Arc<Stats>,
-}
-
-/// Work by key, in the order it arrived.
-#[derive(Default)]
-struct Lanes {
-    /// What waits behind the work of its key that is running.
-    behind: BTreeMap<String, VecDeque<Work>>,
-    ready: VecDeque<Work>,
-}
-
-impl Lanes {
-    fn push(&mut self, work: Work) {
-        match self.behind.get_mut(&work.envelope.key) {
-            Some(lane) => lane.push_back(work),
-            None => {
-                self.behind
-                    .insert(work.envelope.key.clone(), VecDeque::new());
-                self.ready.push_back(work);
-            }
-        }
-    }
-
-    fn push_front(&mut self, work: Work) {
-        match self.behind.get_mut(&work.envelope.key) {
-            Some(lane) => lane.push_front(work),
-            None => self.push(work),
-        }
-    }
-
-    fn free(&mut self, key: &str) {
-        let Some(lane) = self.behind.get_mut(key) else {
-            return;
-        };
-        match lane.pop_front() {
-            Some(next) => self.ready.push_back(next),
-            None => drop(self.behind.remove(key)),
-        }
-    }
-
-    /// Forgets what has not started; the broker brings it again.
-    fn clear(&mut self, running: impl Fn(&str) -> bool) {
-        self.ready.clear();
-        self.behind.retain(|key, lane| {
-            lane.clear();
-            running(key)
-        });
-    }
+    pub(crate) meter: Arc<SubscriptionMeter>,
+    /// See [`crate::App::family`].
+    pub(crate) family: Arc<BTreeSet<&'static str>>,
 }
 
 impl Dispatcher {
     pub(crate) async fn run(mut self) {
         let (finished, mut finishes) = mpsc::unbounded_channel::<Finished>();
         let mut lanes = Lanes::default();
-        let mut running: FuturesUnordered<BoxFuture<'static, String>> = FuturesUnordered::new();
-        let mut active: BTreeMap<String, ()> = BTreeMap::new();
+        self.meter.start();
+        let mut running: FuturesUnordered<Started> = FuturesUnordered::new();
         let mut consumer: Option<Box<dyn Consumer>> = None;
         let mut settler: Option<Arc<dyn Settler>> = None;
-        let mut unsettled = 0_usize;
         loop {
             let control = *self.control.borrow_and_update();
             if control != Control::Running && consumer.take().is_some() {
-                unsettled -=
-                    lanes.ready.len() + lanes.behind.values().map(VecDeque::len).sum::<usize>();
-                lanes.clear(|key| active.contains_key(key));
+                lanes.clear();
             }
-            if control == Control::Draining && running.is_empty() && unsettled == 0 {
+            if control == Control::Draining && running.is_empty() && lanes.hand.is_empty() {
                 return;
             }
             if control == Control::Running && consumer.is_none() {
-                match self
-                    .transport
-                    .consume(self.subscription.queue, self.subscription.policy.prefetch)
-                    .await
-                {
-                    Ok(new) => {
-                        settler = Some(new.settler());
-                        consumer = Some(new);
-                    }
-                    Err(why) => {
-                        tracing::warn!(queue = %self.subscription.queue, "cannot consume: {why}");
-                        self.service.runtime.sleep(RECONSUME).await;
-                        continue;
-                    }
-                }
+                let Some(new) = self.consume().await else {
+                    continue;
+                };
+                settler = Some(new.settler());
+                consumer = Some(new);
             }
             while running.len() < self.subscription.policy.concurrency
-                && let Some(work) = lanes.ready.pop_front()
+                && let Some(work) = lanes.start()
             {
-                active.insert(work.envelope.key.clone(), ());
                 running.push(self.start(work, finished.clone()));
             }
-            self.stats
-                .in_flight
-                .store(unsettled as u64, Ordering::Relaxed);
+            lanes.hand.tell(&self.stats);
             let full = self.service.committer.is_full();
             tokio::select! {
                 biased;
@@ -192,33 +184,45 @@ impl Dispatcher {
                 Some((work, outcome)) = finishes.recv() => {
                     let mut tags = Vec::new();
                     let mut next = Some((work, outcome));
+                    let mut let_go = false;
                     while let Some((work, outcome)) = next {
-                        unsettled -= self.finish(work, outcome, &mut lanes, &mut tags);
+                        let_go |= outcome.is_none();
+                        self.finish(work, outcome, &mut lanes, &mut tags);
                         next = finishes.try_recv().ok();
                     }
                     if let (Some(settler), false) = (&settler, tags.is_empty()) {
+                        failpoint::reached(failpoint::ACK_BEFORE);
                         settler.acknowledge(&tags);
+                        failpoint::reached(failpoint::ACK_AFTER);
+                    }
+                    // What was let go comes again with another consumer, and what comes after it as well.
+                    if let_go && consumer.take().is_some() {
+                        lanes.clear();
                     }
                 }
                 Some(key) = running.next(), if !running.is_empty() => {
-                    active.remove(&key);
-                    lanes.free(&key);
+                    // In order, a key is free once its unit is durable: a stale one is run again before the next.
+                    if !self.subscription.policy.ordered {
+                        lanes.free(&key);
+                    }
                 }
                 Some(work) = self.due.recv(), if control == Control::Running => {
-                    unsettled += 1;
-                    lanes.push(work);
+                    lanes.take(self.judged(work));
                 }
                 delivered = next(&mut consumer), if consumer.is_some() && !full => match delivered {
                     Ok(deliveries) => {
-                        unsettled += deliveries.len();
+                        self.meter.consumed(deliveries.len());
                         if let (Some(settler), true) = (&settler, sabotage::lacks(sabotage::ACK_AFTER_COMMIT)) {
                             settler.acknowledge(&deliveries.iter().map(|it| it.tag).collect::<Vec<_>>());
                         }
-                        deliveries.into_iter().for_each(|delivery| lanes.push(self.work(delivery)));
+                        deliveries.into_iter().for_each(|delivery| lanes.take(self.work(delivery)));
                     }
                     Err(why) => {
                         tracing::warn!(queue = %self.subscription.queue, "the consumer is lost: {why}");
                         consumer = None;
+                        if self.subscription.policy.ordered {
+                            lanes.clear();
+                        }
                     }
                 },
                 () = self.service.runtime.sleep(Duration::from_millis(2)), if full => {}
@@ -226,67 +230,103 @@ impl Dispatcher {
         }
     }
 
-    fn work(&self, delivery: Delivery) -> Work {
-        let origin = Origin::Queue(delivery.tag);
-        let (envelope, hopeless) = match delivery.envelope {
-            Ok(envelope) if self.subscription.takes.contains(&&*envelope.kind) => (envelope, None),
-            Ok(envelope) => {
-                let words = format!("nobody here takes `{}`", envelope.kind);
-                (envelope, Some(("unknown_type", words)))
-            }
-            Err(broken) => {
-                let envelope = dead::envelope_of(&broken, self.service.runtime.now());
-                (envelope, Some(("undecodable", broken.why)))
-            }
-        };
-        Work {
-            envelope,
-            origin,
-            failures: Failures::default(),
-            hopeless,
+    /// A new consumer; `None`, after a pause, when there is none to be had.
+    async fn consume(&self) -> Option<Box<dyn Consumer>> {
+        let (queue, prefetch) = (self.subscription.queue, self.subscription.policy.prefetch);
+        let consumed = self.transport.consume(queue, prefetch).await;
+        if let Err(why) = &consumed {
+            tracing::warn!(%queue, "cannot consume: {why}");
+            self.service.runtime.sleep(RECONSUME).await;
         }
+        consumed.ok()
     }
 
-    fn start(
-        &self,
-        work: Work,
-        finished: mpsc::UnboundedSender<Finished>,
-    ) -> BoxFuture<'static, String> {
+    fn work(&self, delivery: Delivery) -> Work {
+        let (envelope, broken) = match delivery.envelope {
+            Ok(envelope) => (envelope, None),
+            Err(it) => {
+                let stand_in = dead::envelope_of(&it, self.service.runtime.now());
+                (stand_in, Some(it.broken))
+            }
+        };
+        self.judged(Work {
+            broken,
+            ..Work::new(envelope, Origin::Queue(delivery.tag), Failures::default())
+        })
+    }
+
+    /// What can never be handled here goes straight to the dead letters, also when it is tried again.
+    fn judged(&self, mut work: Work) -> Work {
+        let kind = &*work.envelope.kind;
+        work.hopeless = match &work.broken {
+            Some(broken) => Some((broken.fault.reason(), broken.why.clone())),
+            None if self.subscription.takes.contains(&kind) => None,
+            None => {
+                let words = format!("nobody here takes `{kind}`");
+                Some((self.subscription.stranger(kind), words))
+            }
+        };
+        work
+    }
+
+    fn start(&self, work: Work, finished: mpsc::UnboundedSender<Finished>) -> Started {
         let attempt = Attempt {
             service: Arc::clone(&self.service),
             subscription: Arc::clone(&self.subscription),
             stats: Arc::clone(&self.stats),
+            meter: Arc::clone(&self.meter),
+            family: Arc::clone(&self.family),
+            control: self.control.clone(),
             finished,
         };
-        Box::pin(async move {
+        let context = Context::of(&work.envelope, self.service.runtime.random());
+        let handled = Handled {
+            service: self.service.name,
+            queue: self.subscription.queue,
+            message: &work.envelope,
+            system: self.transport.system(),
+            timer: matches!(&work.origin, Origin::Due { key, .. } if key.table == TIMERS),
+        };
+        let span = telemetry::handling(&handled, context.trace);
+        let run = async move {
             let key = work.envelope.key.clone();
             attempt.until_staged(work).await;
             key
-        })
+        };
+        context.run(span, Box::pin(run))
     }
 
-    /// Settles work whose unit has an outcome; 0 if it has to run again.
+    /// Settles work whose unit has an outcome, or has it run again.
     fn finish(
         &self,
         mut work: Work,
-        outcome: Outcome,
+        outcome: Option<Outcome>,
         lanes: &mut Lanes,
         tags: &mut Vec<Tag>,
-    ) -> usize {
-        match outcome {
-            Outcome::Committed | Outcome::Duplicate => {
-                if let Origin::Queue(tag) = work.origin {
-                    tags.push(tag);
-                }
-                return 1;
+    ) {
+        let ordered = self.subscription.policy.ordered;
+        let key = ordered.then(|| work.envelope.key.clone());
+        match (outcome, &work.origin) {
+            (Some(Outcome::Committed | Outcome::Duplicate), Origin::Queue(tag)) => {
+                lanes.hand.remove(work.envelope.time);
+                tags.push(*tag);
             }
-            Outcome::Stale => {}
-            Outcome::Refused => {
-                work.hopeless = Some(("refused", "the store refuses this unit".into()))
+            (Some(Outcome::Committed | Outcome::Duplicate) | None, _) => {
+                lanes.hand.remove(work.envelope.time);
+            }
+            (Some(Outcome::Stale), _) => {
+                work.fresh = false;
+                lanes.push_front(work);
+            }
+            (Some(Outcome::Refused), _) => {
+                work.fresh = false;
+                work.hopeless = Some(("refused", "the store refuses this unit".into()));
+                lanes.push_front(work);
             }
         }
-        lanes.push_front(work);
-        0
+        if let Some(key) = key {
+            lanes.free(&key);
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 //! Timers, parked deliveries and calls: records that the store hands out when they are due.
 
+mod wake;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use wingbeat_core::store::DueRecord;
 use wingbeat_core::unit::Write;
 use wingbeat_core::{
-    Class, Envelope, Error, Kind, MessageId, Name, Result, RuntimeExt as _, Timestamp, sabotage,
+    Class, Envelope, Error, Kind, MessageId, Name, Result, RuntimeExt as _, Timestamp, TraceParent,
+    failpoint, sabotage,
 };
 
 use crate::breaker::{Admission, Breaker, State};
@@ -17,9 +20,13 @@ use crate::call::{CallContext, CallRecord, Executor};
 use crate::committer::Committer;
 use crate::dead::{self, Parked};
 use crate::dispatch::{Control, Origin, Work};
+use crate::meters::TargetMeter;
 use crate::saga::{TIMERS, TimerRecord};
 use crate::scope::{ServiceContext, due};
+use crate::telemetry::{self, Context};
 use crate::{Effects, Meta, Scope, TargetPolicy, call, decode, encode};
+
+pub(crate) use wake::DueWake;
 
 /// How long a claimed record is nobody else's.
 const LEASE: Duration = Duration::from_secs(30);
@@ -32,30 +39,6 @@ const PATIENT: Duration = Duration::from_millis(32);
 /// The longest pause between looks at the store.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Wakes the runner when something was written that is due sooner than it would look.
-#[derive(Debug, Default)]
-pub(crate) struct DueWake {
-    next: Mutex<Option<Timestamp>>,
-    changed: Notify,
-}
-
-impl DueWake {
-    pub(crate) fn at(&self, due: Timestamp) {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        if next.is_none_or(|earlier| due < earlier) {
-            *next = Some(due);
-            self.changed.notify_one();
-        }
-    }
-
-    fn take(&self) -> Option<Timestamp> {
-        self.next
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-}
-
 /// An outside system: its bulkhead and its breaker, shared by all calls to it.
 pub struct Target {
     /// The service that calls it.
@@ -65,6 +48,7 @@ pub struct Target {
     policy: TargetPolicy,
     bulkhead: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
+    meter: TargetMeter,
 }
 
 impl Target {
@@ -79,13 +63,13 @@ impl Target {
             policy.breaker_open,
             now,
         ));
-        let bulkhead = Arc::new(Semaphore::new(policy.concurrency));
         Arc::new(Self {
             service,
             name,
+            bulkhead: Arc::new(Semaphore::new(policy.concurrency)),
             policy,
-            bulkhead,
             breaker,
+            meter: TargetMeter::new(service, name),
         })
     }
 
@@ -199,10 +183,10 @@ impl DueRunner {
             causation: None,
             sequence: None,
             operation: None,
-            traceparent: None,
+            traceparent: timer.traceparent,
             body: timer.body.get().as_bytes().to_vec().into(),
         };
-        self.deliver(&timer.queue, record, envelope, dead::Failures::default())
+        self.deliver(&timer.queue, record, work(record, envelope))
             .await
     }
 
@@ -210,30 +194,18 @@ impl DueRunner {
         let parked: Parked = decode(&record.record.body)?;
         let envelope = dead::unpack(&parked.envelope)
             .ok_or_else(|| Error::reject("undecodable", "a parked envelope cannot be read"))?;
-        self.deliver(&parked.queue, record, envelope, parked.failures)
-            .await
+        let work = Work {
+            failures: parked.failures,
+            broken: parked.broken,
+            ..work(record, envelope)
+        };
+        self.deliver(&parked.queue, record, work).await
     }
 
-    async fn deliver(
-        &self,
-        queue: &str,
-        record: &DueRecord,
-        envelope: Envelope,
-        failures: dead::Failures,
-    ) -> Result<()> {
+    async fn deliver(&self, queue: &str, record: &DueRecord, work: Work) -> Result<()> {
         let sender = self.queues.get(&Name::intern(queue)).ok_or_else(|| {
             Error::reject("unknown_queue", format!("there is no subscription {queue}"))
         })?;
-        let origin = Origin::Due {
-            key: record.key.clone(),
-            body: record.record.body.clone(),
-        };
-        let work = Work {
-            envelope,
-            origin,
-            failures,
-            hopeless: None,
-        };
         if record.key.table == TIMERS && sabotage::lacks(sabotage::TIMER_ONCE) {
             drop(sender.send(work.clone()).await);
         }
@@ -268,6 +240,15 @@ impl DueRunner {
     }
 }
 
+fn work(record: &DueRecord, envelope: Envelope) -> Work {
+    let (key, body) = (record.key.clone(), record.record.body.clone());
+    Work::new(
+        envelope,
+        Origin::Due { key, body },
+        dead::Failures::default(),
+    )
+}
+
 /// One attempt at one call.
 struct Calling {
     service: Arc<ServiceContext>,
@@ -289,24 +270,42 @@ impl Calling {
             let spread = self.service.runtime.jitter(self.target.policy.breaker_open);
             return self.wait(at + spread, self.planned.attempts).await;
         }
+        let own = || TraceParent::of(self.planned.correlation.0);
+        let parent = self.planned.traceparent.unwrap_or_else(own);
+        let context = Context {
+            trace: parent.child(self.service.runtime.random()),
+            correlation: Some(self.planned.correlation),
+            causation: Some(MessageId(self.planned.id)),
+        };
+        let (of, trace) = (self.service.name, context.trace);
+        let span = telemetry::calling(&self.planned, self.target.name, of, trace);
+        context.run(span, Box::pin(self.attempt())).await;
+    }
+
+    async fn attempt(self) {
         let cx = CallContext {
             operation: operation(&self.planned),
             attempts: self.planned.attempts,
             http: Arc::clone(&self.service.http),
             policy: self.target.policy.clone(),
         };
+        let began = self.service.runtime.elapsed();
+        failpoint::reached(failpoint::CALL_BEFORE);
         let attempt = (self.executor.attempt)(cx, self.planned.body.get().as_bytes());
         let answer = self
             .service
             .runtime
             .timeout(self.target.policy.timeout, attempt)
             .await;
+        let took = self.service.runtime.elapsed().saturating_sub(began);
+        self.target.meter.called(answer.as_ref(), took);
         let answer = answer.unwrap_or_else(|| {
             Err(Error::retry(
                 "timeout",
                 "no answer in time: the outcome is unknown",
             ))
         });
+        failpoint::reached(failpoint::CALL_AFTER);
         let now = self.service.runtime.now();
         match answer {
             Ok(effects) => {
@@ -318,6 +317,7 @@ impl Calling {
     }
 
     async fn failed(&self, why: &Error, now: Timestamp) {
+        telemetry::failed_on(&tracing::Span::current(), why.code());
         let policy = &self.target.policy;
         let hopeless = why.class() == Class::Reject
             || now.since(self.planned.first_at) >= policy.give_up_after;

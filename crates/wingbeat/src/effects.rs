@@ -1,6 +1,7 @@
 //! What a handler asks for: returned as values, carried out by the runtime after the commit.
 
 use bytes::Bytes;
+use wingbeat_core::envelope::{BODY_MAX, KEY_MAX};
 use wingbeat_core::{Error, Kind, Message, Result};
 
 use crate::{Call, encode};
@@ -94,6 +95,27 @@ impl Effects {
             body: encode(call),
         });
         self
+    }
+
+    /// These, unless one of the messages is larger than what travels: refused before anything is committed, for
+    /// in the outbox nobody could help it any more.
+    pub(crate) fn checked(self) -> Result<Self> {
+        for message in &self.messages {
+            let operation = message.operation.as_ref().map_or(0, String::len);
+            let found = [
+                ("body", message.body.len(), BODY_MAX),
+                ("key", message.key.len(), KEY_MAX),
+                ("operation id", operation, KEY_MAX),
+            ];
+            if let Some((what, size, most)) = found.into_iter().find(|(_, size, most)| size > most)
+            {
+                let name = message.name;
+                let text =
+                    format!("the {what} of {name} has {size} bytes, and {most} at most may travel");
+                return Err(Error::reject("message_too_large", text));
+            }
+        }
+        Ok(self)
     }
 
     /// Sends or publishes a message.

@@ -59,6 +59,22 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
         }
     }
 
+    /// The same handler, with messages of the same key strictly in the order in which they came into the queue:
+    /// one replica at a time is handed messages, and one that fails is tried again where it is, with the pauses
+    /// of its retry policy, while later ones of its key wait. Only when it is given up as a dead letter do they
+    /// go on; tried again from there, it comes later. Costs throughput: a key's next message waits for the commit
+    /// of the one before, and replicas beyond the first stand by.
+    fn ordered(self) -> Configured<Self> {
+        let policy = Policy {
+            ordered: true,
+            ..self.policy()
+        };
+        Configured {
+            handler: self,
+            policy,
+        }
+    }
+
     /// The same handler under another subscription name than its message's.
     fn named(self, name: &'static str) -> Configured<Self> {
         let policy = Policy {

@@ -1,7 +1,7 @@
 //! Dead letters, for a person to decide about.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use wingbeat_core::unit::{Outcome, Write};
 use wingbeat_core::{CorrelationId, Error, Name, Result};
@@ -10,6 +10,7 @@ use crate::app::Running;
 use crate::dead::{self, DeadLetter, Failures, Parked};
 use crate::dispatch::parked_key;
 use crate::scope::{counter, due};
+use crate::unsent::Unroutable;
 use crate::{Meta, Scope, decode, encode};
 
 /// Parked deliveries read at once.
@@ -40,6 +41,31 @@ impl Running {
         }
     }
 
+    /// The message types that the broker cannot route, as this process knows them.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn unroutable(&self) -> Result<Vec<Unroutable>> {
+        let types = self
+            .unsent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .types();
+        let mut all = Vec::new();
+        if let Some(outbox) = self.ports.store.outbox() {
+            for (kind, since) in types {
+                let waiting = outbox.waiting(&kind).await?;
+                all.push(Unroutable {
+                    kind,
+                    since,
+                    waiting,
+                });
+            }
+        }
+        Ok(all)
+    }
+
     /// The dead letters of a service that were not discarded, by id.
     ///
     /// # Errors
@@ -58,6 +84,22 @@ impl Running {
             .collect()
     }
 
+    /// The dead letter with this id, unless it was discarded.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn dead_letter(&self, service: Name, id: uuid::Uuid) -> Result<Option<DeadLetter>> {
+        let Some(context) = self.services.get(&service) else {
+            return Ok(None);
+        };
+        let Some(record) = context.store.load(&letter_key(id)).await? else {
+            return Ok(None);
+        };
+        let letter: DeadLetter = decode(&record.body)?;
+        Ok((!letter.discarded).then_some(letter))
+    }
+
     /// Hands a dead letter to its subscription once more; `false` when there is none.
     ///
     /// # Errors
@@ -72,10 +114,15 @@ impl Running {
                 ));
             };
             let queue = Name::intern(&letter.subscription);
+            if !self.subscriptions.iter().any(|it| it.queue == queue) {
+                let text = format!("no subscription {queue} runs here");
+                return Err(Error::reject("unknown_subscription", text));
+            }
             let parked = Parked {
                 queue: letter.subscription.clone(),
                 failures: Failures::default(),
                 envelope: dead::pack(&envelope),
+                broken: letter.broken,
             };
             scope.write(due(
                 parked_key(queue, &envelope),

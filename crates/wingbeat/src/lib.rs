@@ -5,7 +5,7 @@
 //! What users write against:
 //! [`service`] and [`app`] (what is wired), [`handler`] and [`extract`] (how a message is handled),
 //! [`effects`] (what a handler asks for), [`aggregate`], [`entity`], [`view`], [`cached`], [`saga`], [`call`],
-//! [`http`].
+//! [`http`], [`telemetry`].
 //!
 //! What runs it: [`staging`] (units built on one another, group commit), [`dispatch`] (one queue to its
 //! handler), [`due`] (timers, calls and parked deliveries), [`relay`] (outbox to broker), [`breaker`].
@@ -22,17 +22,22 @@ pub mod due;
 pub mod effects;
 pub mod entity;
 pub mod extract;
+mod given_up;
 pub mod handler;
 pub mod http;
 mod incidents;
+mod meters;
 pub mod policy;
 pub mod real;
 pub mod relay;
 pub mod saga;
+mod schedule;
 pub mod scope;
 pub mod service;
 pub mod staging;
+pub mod telemetry;
 pub mod unit_runner;
+mod unsent;
 pub mod verify;
 pub mod view;
 mod withdrawn;
@@ -50,6 +55,7 @@ pub use saga::{Accepts, AcceptsTimer, Answers, Late, Saga, SagaEffects, SagaInpu
 pub use scope::Scope;
 pub use service::Service;
 pub use unit_runner::run_unit;
+pub use unsent::Unroutable;
 pub use view::{Reads, Rows, View};
 pub use wingbeat_core::*;
 pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput, test};

@@ -11,6 +11,9 @@ pub struct Policy {
     pub prefetch: usize,
     /// What happens after failures.
     pub retry: Retry,
+    /// Messages with the same key are handled in the order in which they came into the queue, over failures,
+    /// restarts and replicas; see [`crate::Handler::ordered`].
+    pub ordered: bool,
     /// The queue's name within the service, when it is not the message's own.
     pub name: Option<&'static str>,
 }
@@ -21,6 +24,7 @@ impl Default for Policy {
             concurrency: 64,
             prefetch: 512,
             retry: Retry::default(),
+            ordered: false,
             name: None,
         }
     }

@@ -1,14 +1,24 @@
-//! From the outbox to the broker: publish, wait for the confirms, remove what was confirmed.
+//! From the outbox to the broker: publish, wait for the confirms, remove what was confirmed. What was not is let
+//! go at once, to be tried again after a pause, and holds nobody up.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Name, Outbox, Result, RuntimeExt as _, Transport, sabotage};
+use wingbeat_core::transport::Refused;
+use wingbeat_core::{
+    Envelope, MessageId, Name, Outbox, Result, RuntimeExt as _, Transport, failpoint, sabotage,
+};
 
 use crate::committer::Committer;
+use crate::dead;
 use crate::dispatch::Control;
+use crate::meters::RelayMeter;
+use crate::scope::ServiceContext;
+use crate::telemetry;
+use crate::unsent::Unsent;
 
 /// Messages published at once.
 const BATCH_MAX: usize = 512;
@@ -16,15 +26,16 @@ const BATCH_MAX: usize = 512;
 const LEASE: Duration = Duration::from_secs(30);
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long to rest when the outbox is empty and nothing was committed here: what another process
-/// left behind, or what was not confirmed, is found by then.
-const IDLE: Duration = Duration::from_secs(1);
+/// How long to rest when nothing could be published and nothing was committed here: what another process
+/// left behind, or what was let go, is found by then.
+const IDLE: Duration = Duration::from_millis(500);
 
 /// Empties the outbox of these services.
 pub(crate) struct Relay {
     pub(crate) outbox: Arc<dyn Outbox>,
     pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) services: Vec<Name>,
+    pub(crate) services: BTreeMap<Name, Arc<ServiceContext>>,
+    pub(crate) unsent: Arc<Mutex<Unsent>>,
     pub(crate) runtime: SharedRuntime,
     pub(crate) committer: Arc<Committer>,
     pub(crate) control: watch::Receiver<Control>,
@@ -32,9 +43,10 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) async fn run(self) {
+        let meter = RelayMeter::new();
         loop {
             let committed = self.committer.committed();
-            match self.round().await {
+            match self.round(&meter).await {
                 Ok(0) if *self.control.borrow() == Control::Draining => return,
                 Ok(0) => drop(self.runtime.timeout(IDLE, committed).await),
                 Ok(_) => {}
@@ -47,28 +59,92 @@ impl Relay {
     }
 
     /// One batch; how many were confirmed.
-    async fn round(&self) -> Result<usize> {
+    async fn round(&self, meter: &RelayMeter) -> Result<usize> {
+        let services: Vec<Name> = self.services.keys().copied().collect();
         let messages = self
             .outbox
-            .claim(&self.services, self.runtime.now(), LEASE, BATCH_MAX)
+            .claim(&services, self.runtime.now(), LEASE, BATCH_MAX)
             .await?;
         if messages.is_empty() {
             return Ok(0);
         }
-        let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
         if sabotage::lacks(sabotage::CONFIRMS) {
-            self.outbox.confirmed(ids.clone()).await?;
+            let ids = messages.iter().map(|message| message.id).collect();
+            self.outbox.confirmed(ids).await?;
         }
-        let answers = self.transport.publish(messages).await;
-        let mut confirmed = Vec::with_capacity(ids.len());
-        for (id, answer) in ids.into_iter().zip(answers) {
-            match answer {
-                Ok(()) => confirmed.push(id),
-                Err(why) => tracing::warn!(message = %id, "stays in the outbox: {why}"),
+        failpoint::reached(failpoint::RELAY_CLAIMED);
+        let began = self.runtime.elapsed();
+        let now = self.runtime.now().as_micros().unsigned_abs();
+        let spans = telemetry::sending(self.transport.system(), &messages, now);
+        let answers = self.transport.publish(messages.clone()).await;
+        meter.published(&answers, self.runtime.elapsed().saturating_sub(began));
+        failpoint::reached(failpoint::RELAY_CONFIRMED);
+        let failed = spans
+            .iter()
+            .zip(&answers)
+            .filter(|(_, answer)| answer.is_err());
+        failed.for_each(|(span, _)| telemetry::failed_on(span, "unconfirmed"));
+        drop(spans);
+        let mut sorted = self.sort(&messages, answers);
+        for (message, why) in sorted.impossible {
+            // What cannot be written now is found again once the lease ends.
+            if dead::unsendable(&self.services, message, &why).await {
+                sorted.confirmed.push(message.id);
             }
         }
-        let count = confirmed.len();
-        self.outbox.confirmed(confirmed).await?;
+        let count = sorted.confirmed.len();
+        self.outbox.confirmed(sorted.confirmed).await?;
+        if !sorted.rest.is_empty() {
+            self.outbox.release(sorted.rest, self.runtime.now()).await?;
+        }
+        failpoint::reached(failpoint::RELAY_REMOVED);
         Ok(count)
     }
+
+    fn sort<'a>(
+        &self,
+        messages: &'a [Envelope],
+        answers: Vec<std::result::Result<(), Refused>>,
+    ) -> Sorted<'a> {
+        let mut sorted = Sorted::default();
+        let mut unconfirmed = Vec::new();
+        let mut last = String::new();
+        let now = self.runtime.now();
+        let mut unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        for (message, answer) in messages.iter().zip(answers) {
+            match answer {
+                Ok(()) => {
+                    unsent.confirmed(&message.kind);
+                    sorted.confirmed.push(message.id);
+                }
+                Err(Refused::Unroutable) => {
+                    let pause = unsent.unroutable(&message.kind, now);
+                    sorted.rest.push((message.id, pause));
+                }
+                Err(Refused::Impossible(why)) => sorted.impossible.push((message, why)),
+                Err(Refused::Unconfirmed(why)) => {
+                    unconfirmed.push(message.id);
+                    last = why;
+                }
+            }
+        }
+        if !unconfirmed.is_empty() {
+            let pause = unsent.unconfirmed(unconfirmed.len(), &last, now);
+            let pause = pause + self.runtime.jitter(pause);
+            sorted
+                .rest
+                .extend(unconfirmed.into_iter().map(|id| (id, pause)));
+        }
+        sorted
+    }
+}
+
+/// What became of a batch.
+#[derive(Default)]
+struct Sorted<'a> {
+    confirmed: Vec<MessageId>,
+    /// Messages that no broker will take, and why.
+    impossible: Vec<(&'a Envelope, String)>,
+    /// What is tried again, and after which pause.
+    rest: Vec<(MessageId, Duration)>,
 }

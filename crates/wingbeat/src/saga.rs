@@ -1,5 +1,6 @@
 //! Sagas: processes over several services, as pure steps from an input to effects.
 
+mod count;
 mod testing;
 
 use std::marker::PhantomData;
@@ -11,11 +12,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wingbeat_core::unit::Write;
-use wingbeat_core::{CorrelationId, Envelope, Error, Key, Kind, Message, Name, Result, Timestamp};
+use wingbeat_core::{
+    CorrelationId, Envelope, Error, Key, Kind, Message, Name, Result, Timestamp, TraceParent,
+};
 
 use crate::effects::{CommandMessage, Effects, EventMessage};
 use crate::scope::text;
 use crate::{Aggregate, Call, Either, Entity, Repo, Scope, Table, decode, encode};
+
+pub use count::counted;
 
 /// Where timers wait.
 pub(crate) const TIMERS: Name = Name::new("wb.timer");
@@ -260,6 +265,9 @@ pub(crate) struct TimerRecord {
     pub(crate) message: String,
     pub(crate) key: String,
     pub(crate) correlation: CorrelationId,
+    /// The span that set it; what was stored by older releases has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<TraceParent>,
     pub(crate) body: Box<RawValue>,
 }
 
@@ -307,8 +315,14 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         _ => record.state.step(input, &mut effects),
     }
     let keep = existed || row.starts;
+    let was = existed.then_some(state);
     carry_out(&scope, &id, queue, &mut record, effects).await?;
     if keep {
+        let is = match record.ended {
+            true => "ended",
+            false => record.state.state(),
+        };
+        count::moved(&scope, S::NAME, was, is)?;
         record.updated_at = scope.now();
         scope.write(Write {
             key,
@@ -368,6 +382,7 @@ async fn carry_out<S: Saga>(
             message: name.into(),
             key: id.into(),
             correlation: CorrelationId(Uuid::nil()),
+            traceparent: None,
             body,
         };
         scope.set_timer(timer_key(queue, id, name), delay, timer)?;

@@ -1,5 +1,7 @@
 //! One attempt at handling something: what it reads and asks for, until it is sealed into a unit.
 
+mod sealing;
+
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,20 +10,20 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::unit::{Append, Journal, Read, Row, RowWrite, Settled, Write};
+use wingbeat_core::unit::{Append, Read, Row, RowWrite, Settled, Write};
 use wingbeat_core::{
-    Cache, CorrelationId, Envelope, Error, HttpClient, Key, Kind, MessageId, Name, Result,
-    RuntimeExt as _, ServiceStore, Timestamp, Unit,
+    Cache, CorrelationId, Envelope, Error, HttpClient, Key, Name, Result, RuntimeExt as _,
+    ServiceStore, Timestamp, TraceParent, Unit,
 };
 
-use crate::call::CallRecord;
 use crate::committer::Committer;
 use crate::due::DueWake;
 use crate::effects::Effects;
 use crate::http::{IdempotencyKey, RequestInfo};
 use crate::saga::TimerRecord;
 use crate::staging::Loaded;
-use crate::{Meta, encode};
+use crate::{Meta, telemetry};
+use sealing::Sealing;
 
 /// What a service's handlers work with: its own data, and the ports.
 pub struct ServiceContext {
@@ -48,6 +50,8 @@ struct Inner {
     service: Arc<ServiceContext>,
     at: Timestamp,
     meta: Meta,
+    /// The span in which it is handled: the parent of what it asks for.
+    trace: TraceParent,
     request: Option<Arc<RequestInfo>>,
     reply_key: Mutex<Option<IdempotencyKey>>,
     draft: Mutex<Option<Box<Draft>>>,
@@ -108,11 +112,14 @@ impl Scope {
 
     fn build(service: Arc<ServiceContext>, meta: Meta, request: Option<Arc<RequestInfo>>) -> Self {
         let at = service.runtime.now();
+        let trace = telemetry::current().map(|context| context.trace);
+        let trace = trace.unwrap_or_else(|| TraceParent::of(meta.correlation.0));
         let draft = Mutex::new(Some(Box::default()));
         Self(Arc::new(Inner {
             service,
             at,
             meta,
+            trace,
             request,
             reply_key: Mutex::default(),
             draft,
@@ -183,6 +190,7 @@ impl Scope {
     ///
     /// After the handler has returned.
     pub fn correlate(&self, id: Uuid) -> Result<()> {
+        telemetry::context::correlate(CorrelationId(id));
         self.with(|draft| draft.correlation = Some(CorrelationId(id)))
     }
 
@@ -266,14 +274,14 @@ impl Scope {
     /// Asks for messages and calls, where the handler returns something else (a command's reply).
     ///
     /// # Errors
-    ///
-    /// After the handler has returned.
+    /// After the handler has returned, and `message_too_large`.
     pub fn emit(&self, effects: Effects) -> Result<()> {
         self.record(effects)
     }
 
     /// Adds what a handler returned.
     pub(crate) fn record(&self, effects: Effects) -> Result<()> {
+        let effects = effects.checked()?;
         self.with(|draft| draft.effects.append(effects))
     }
 
@@ -286,135 +294,6 @@ impl Scope {
             entries: Vec::new(),
         }
         .unit(draft, settles))
-    }
-}
-
-/// Turns a draft into a unit: gives ids and times, and writes the journal.
-struct Sealing<'a> {
-    scope: &'a Scope,
-    correlation: CorrelationId,
-    entries: Vec<Entry>,
-}
-
-impl Sealing<'_> {
-    fn unit(mut self, draft: Draft, settles: Option<Settled>) -> Unit {
-        let Draft {
-            reads,
-            seen,
-            mut writes,
-            appends,
-            rows,
-            effects,
-            timers,
-            mut counts,
-            ..
-        } = draft;
-        let messages: Vec<_> = effects
-            .messages
-            .into_iter()
-            .map(|message| self.message(message, &mut counts))
-            .collect();
-        for call in effects.calls {
-            writes.push(self.call(call));
-        }
-        for (key, delay, timer) in timers {
-            writes.retain(|earlier| earlier.key != key);
-            writes.push(self.timer(key, delay, timer));
-        }
-        if let Some(settled) = &settles {
-            counts.push((counter("handled", settled.queue.as_str()), 1));
-        }
-        let journal = (!self.entries.is_empty()).then(|| Journal {
-            correlation: self.correlation,
-            body: encode(&self.entries),
-        });
-        Unit {
-            id: self.scope.new_id().into(),
-            service: self.scope.0.service.name,
-            at: self.scope.now(),
-            settles,
-            reads,
-            seen: seen.unwrap_or_default(),
-            writes,
-            appends,
-            rows,
-            messages,
-            journal,
-            counts,
-        }
-    }
-
-    fn causation(&self) -> Option<MessageId> {
-        self.scope.0.meta.message
-    }
-
-    fn enter(&mut self, kind: &str, name: &str, id: Uuid) {
-        let causation_id = self.causation().map(|id| id.0);
-        self.entries.push(Entry {
-            at: self.scope.now(),
-            kind: kind.into(),
-            name: name.into(),
-            id,
-            causation_id,
-        });
-    }
-
-    fn message(
-        &mut self,
-        message: crate::effects::Outgoing,
-        counts: &mut Vec<(Name, i64)>,
-    ) -> Envelope {
-        let id = self.scope.new_id();
-        self.enter(
-            if message.kind == Kind::Event {
-                "event"
-            } else {
-                "command"
-            },
-            message.name,
-            id,
-        );
-        counts.push((counter("published", message.name), 1));
-        Envelope {
-            id: id.into(),
-            source: self.scope.0.service.name.as_str().into(),
-            kind: message.name.into(),
-            role: message.kind,
-            key: message.key,
-            time: self.scope.now(),
-            correlation: self.correlation,
-            causation: self.causation(),
-            sequence: message.sequence,
-            operation: message.operation,
-            traceparent: None,
-            body: message.body,
-        }
-    }
-
-    fn call(&mut self, call: crate::effects::PlannedCall) -> Write {
-        let id = self.scope.new_id();
-        self.enter("call", call.name, id);
-        let record = CallRecord {
-            id,
-            name: call.name.into(),
-            operation: call.operation.clone(),
-            correlation: self.correlation,
-            first_at: self.scope.now(),
-            attempts: 0,
-            body: text(&call.body),
-        };
-        due(
-            Key::new(crate::call::TABLE, call.operation),
-            encode(&record),
-            self.scope.now(),
-        )
-    }
-
-    fn timer(&mut self, key: Key, delay: Duration, mut timer: TimerRecord) -> Write {
-        timer.id = self.scope.new_id();
-        timer.correlation = self.correlation;
-        self.enter("timer", &timer.message, timer.id);
-        due(key, encode(&timer), self.scope.now() + delay)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use futures_util::future::BoxFuture;
 use wingbeat_core::transport::Binding;
 use wingbeat_core::{Name, Result};
@@ -13,6 +14,7 @@ use crate::dispatch::Subscription;
 use crate::effects::{Effects, HandlerOutput};
 use crate::extract::ExtractAll;
 use crate::handler::{Erased, Handler, MessageHandler};
+use crate::http::measure::routed;
 use crate::saga::{self, Saga, SagaInput as _};
 use crate::{Policy, Scope, TargetPolicy};
 
@@ -170,7 +172,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self.parts.routes = self
             .parts
             .routes
-            .merge(routes.with_state(self.state.clone()));
+            .merge(routes.layer(from_fn(routed)).with_state(self.state.clone()));
         self
     }
 

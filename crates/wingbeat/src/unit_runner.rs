@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{CorrelationId, Error, Result, RuntimeExt as _, Unit};
+use wingbeat_core::{CorrelationId, Error, Result, RuntimeExt as _, TraceParent, Unit};
 
 use crate::scope::ServiceContext;
+use crate::telemetry::{self, Context};
 use crate::{Meta, Scope};
 
 /// Attempts on stale reads; each one means that somebody else succeeded.
@@ -21,6 +22,23 @@ const ATTEMPTS_MAX: u32 = 1_000;
 ///
 /// The work's own; the store's; retryable ones when too much waits or too many others interfere.
 pub async fn run_unit<T, E, F>(
+    context: &Arc<ServiceContext>,
+    work: impl Fn(Scope) -> F + Send,
+) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>> + Send,
+    E: From<Error>,
+{
+    let work = Box::pin(attempts(context, work));
+    if telemetry::current().is_some() {
+        return work.await;
+    }
+    let trace = TraceParent::of(context.runtime.id());
+    let span = telemetry::working(format_args!("unit"), context.name, trace, None);
+    Context::at(trace).run(span, work).await
+}
+
+async fn attempts<T, E, F>(
     context: &Arc<ServiceContext>,
     work: impl Fn(Scope) -> F + Send,
 ) -> Result<T, E>

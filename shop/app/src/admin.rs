@@ -187,31 +187,28 @@ fn listed(letter: &DeadLetter) -> Letter {
     }
 }
 
-async fn all(host: &Host) -> Result<Vec<(Arc<Running>, Name, DeadLetter)>> {
-    let mut found = Vec::new();
+async fn letters(_: Admin, State(host): State<Arc<Host>>) -> Result<Response, Problem> {
+    let mut items = Vec::new();
     for running in host.running() {
         for service in running.services().collect::<Vec<_>>() {
             let letters = running.dead_letters(service).await?;
-            let letters = letters.into_iter();
-            found.extend(letters.map(|letter| (Arc::clone(&running), service, letter)));
+            items.extend(letters.iter().map(listed));
         }
     }
-    Ok(found)
-}
-
-async fn letters(_: Admin, State(host): State<Arc<Host>>) -> Result<Response, Problem> {
-    let found = all(&host).await?;
-    let items = found.iter().map(|(_, _, letter)| listed(letter)).collect();
     Ok(Json(Items { items }).into_response())
 }
 
+/// Asks each service for it: letters can be large, so they are not all read to find one.
 async fn find(host: &Host, id: &str) -> Result<(Arc<Running>, Name, DeadLetter), Problem> {
     let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
-    let found = all(host)
-        .await?
-        .into_iter()
-        .find(|(_, _, letter)| letter.id == id);
-    found.ok_or_else(Problem::not_found)
+    for running in host.running() {
+        for service in running.services().collect::<Vec<_>>() {
+            if let Some(letter) = running.dead_letter(service, id).await? {
+                return Ok((Arc::clone(&running), service, letter));
+            }
+        }
+    }
+    Err(Problem::not_found())
 }
 
 async fn letter(
@@ -221,16 +218,22 @@ async fn letter(
 ) -> Result<Response, Problem> {
     let (_, _, letter) = find(&host, &id).await?;
     let message = letter.message();
+    let told = letter
+        .broken
+        .as_ref()
+        .map(|it| serde_json::json!(it.headers));
     let headers = message.as_ref().map(|message| {
-        serde_json::json!({
-            "id": message.id.0,
-            "source": &*message.source,
-            "type": &*message.kind,
-            "subject": message.key,
-            "time": message.time,
-            "correlationid": message.correlation.0,
-            "causationid": message.causation.map(|id| id.0),
-            "traceparent": message.traceparent,
+        told.unwrap_or_else(|| {
+            serde_json::json!({
+                "id": message.id.0,
+                "source": &*message.source,
+                "type": &*message.kind,
+                "subject": message.key,
+                "time": message.time,
+                "correlationid": message.correlation.0,
+                "causationid": message.causation.map(|id| id.0),
+                "traceparent": message.traceparent,
+            })
         })
     });
     let bytes = message.map(|message| message.body).unwrap_or_default();

@@ -39,12 +39,19 @@ pub struct Dev {
     pub provider: String,
 }
 
-/// The routes.
-pub fn routes(dev: Dev) -> Router {
+/// The routes to the provider.
+pub fn provider(dev: Dev) -> Router {
     Router::new()
-        .route("/dev/mailbox", get(mailbox))
         .route("/dev/provider/ledger", get(ledger))
         .route("/dev/provider/faults", put(faults).get(show_faults))
+        .route_layer(middleware::from_fn(guard))
+        .with_state(dev)
+}
+
+/// The routes to the services.
+pub fn services(dev: Dev) -> Router {
+    Router::new()
+        .route("/dev/mailbox", get(mailbox))
         .route("/dev/shoppers", post(shoppers))
         .route("/dev/services/{name}/crash", post(crash))
         .route_layer(middleware::from_fn(guard))

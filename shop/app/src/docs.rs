@@ -12,6 +12,13 @@ use wingbeat::{Kind, Topology};
 /// The HTTP API.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
+/// What somebody must know who is not of the shop.
+const STRANGERS: &str = "Messages are CloudEvents 1.0 over AMQP 0-9-1 in binary mode: attributes are headers, \
+the body is the data. To receive, bind a queue of your own to the exchange of a channel with its address as routing \
+key. To send, publish to that exchange with that routing key: persistent, mandatory, with confirms, with the \
+headers of the trait `cloudEvent` that are required. What cannot be understood becomes a dead letter of the \
+subscription it reached.";
+
 /// The routes, for services with these subscriptions.
 pub fn routes(topology: &Topology) -> Router {
     let asyncapi = asyncapi(topology).to_string();
@@ -37,21 +44,60 @@ pub fn asyncapi(topology: &Topology) -> Value {
         messages.insert(name.into(), described(&message));
         channels.insert(name.into(), channel(&message));
         for (queue, bindings) in &topology.queues {
-            if bindings.iter().any(|binding| binding.message == name) {
+            if bindings
+                .bindings
+                .iter()
+                .any(|binding| binding.message == name)
+            {
                 let channel = json!({"$ref": format!("#/channels/{name}")});
-                let operation =
-                    json!({"action": "receive", "channel": channel, "title": queue.as_str()});
+                let bindings = json!({"amqp": {"deliveryMode": 2, "mandatory": true, "ack": true}});
+                let operation = json!({
+                    "action": "receive",
+                    "channel": channel,
+                    "title": queue.as_str(),
+                    "bindings": bindings,
+                });
                 operations.insert(format!("{queue} receives {name}"), operation);
             }
         }
     }
     json!({
         "asyncapi": "3.0.0",
-        "info": {"title": "The shop", "version": "1"},
+        "info": {"title": "The shop", "version": "1", "description": STRANGERS},
         "defaultContentType": "application/json",
         "channels": channels,
         "operations": operations,
-        "components": {"messages": messages},
+        "components": {"messages": messages, "messageTraits": {"cloudEvent": cloud_event()}},
+    })
+}
+
+/// The headers of every message: CloudEvents 1.0 in the binary mode of AMQP.
+fn cloud_event() -> Value {
+    let text =
+        |description: &str| json!({"type": "string", "minLength": 1, "description": description});
+    let uuid =
+        |description: &str| json!({"type": "string", "format": "uuid", "description": description});
+    json!({
+        "contentType": "application/json",
+        "headers": {
+            "type": "object",
+            "required": ["cloudEvents:specversion", "cloudEvents:id", "cloudEvents:source", "cloudEvents:type"],
+            "properties": {
+                "cloudEvents:specversion": {"const": "1.0"},
+                "cloudEvents:id": text("With the source, unique for ever; also the property `message_id`. Sent again under the same id, a message takes effect once. We send UUIDs; any text will do."),
+                "cloudEvents:source": text("Who sends it: a service of the shop, or a name of your own."),
+                "cloudEvents:type": text("The message's name; also its routing key."),
+                "cloudEvents:subject": text("What it is about. Messages about the same are handled one after the other."),
+                "cloudEvents:time": {"type": "string", "format": "date-time"},
+                "cloudEvents:correlationid": uuid("The story it belongs to; answers carry the same."),
+                "cloudEvents:causationid": uuid("The message that it answers."),
+                "cloudEvents:traceparent": text("W3C Trace Context."),
+                "cloudEvents:sequence": text("Ours: the version of the aggregate whose event this is."),
+                "cloudEvents:partitionkey": text("Ours: the subject."),
+                "cloudEvents:operationid": text("Ours: what a resend has in common with what was sent first."),
+            },
+        },
+        "bindings": {"amqp": {"messageType": "application/json"}},
     })
 }
 
@@ -63,6 +109,7 @@ fn described(message: &Described) -> Value {
     json!({
         "name": message.name,
         "tags": [{"name": kind}, {"name": message.owner}],
+        "traits": [{"$ref": "#/components/messageTraits/cloudEvent"}],
         "payload": message.schema,
     })
 }
@@ -111,6 +158,9 @@ mod tests {
             placed["payload"]["properties"]["order_id"].is_object(),
             "{placed}"
         );
+        let trait_of_all = &placed["traits"][0]["$ref"];
+        assert_eq!(trait_of_all, "#/components/messageTraits/cloudEvent");
+        assert!(document["components"]["messageTraits"]["cloudEvent"]["headers"].is_object());
         assert_eq!(
             document["channels"].as_object().map(Map::len),
             Some(catalogue::all().len())

@@ -42,7 +42,8 @@ struct Live {
 }
 
 impl Host {
-    /// Starts all services. Every queue of every service exists before the first message is sent.
+    /// Starts those of all services that are `wanted`. Every queue of every service exists before the first
+    /// message is sent, also of those that run elsewhere, or have never run.
     ///
     /// # Errors
     ///
@@ -51,11 +52,14 @@ impl Host {
         runtime: Arc<TokioRuntime>,
         ports: Ports,
         services: Vec<(&'static str, Build)>,
+        wanted: impl Fn(&str) -> bool,
     ) -> Result<Arc<Self>> {
         let topologies = services.iter().map(|(_, build)| build().topology());
         let queues = topologies.flat_map(|topology| topology.queues).collect();
-        let names: Vec<Name> = services.iter().map(|(name, _)| Name::new(name)).collect();
         let topology = Topology { queues };
+        let mut services = services;
+        services.retain(|(name, _)| wanted(name));
+        let names: Vec<Name> = services.iter().map(|(name, _)| Name::new(name)).collect();
         ports.store.prepare(&names, &topology).await?;
         ports.transport.declare(&topology).await?;
         let cell = |(name, build)| {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use shop::settings::Sources;
 use shop::simulate::{self, SimulateArgs};
-use shop::{Settings, logs};
+use shop::{Cast, Settings, logs};
 use shop_client::audit::{self, AuditArgs};
 use shop_client::traffic::{self, TrafficArgs};
 
@@ -23,6 +23,15 @@ const CANNOT: u8 = 2;
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    tool: Option<Tool>,
+}
+
+/// Settings, each also as a variable and a key of the file.
+#[derive(clap::Args)]
+struct Flags {
     /// The public address [default: 127.0.0.1:8080] [env: WINGBEAT_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
@@ -32,28 +41,57 @@ struct Cli {
     /// The address of /metrics [default: 127.0.0.1:9464] [env: WINGBEAT_OPS_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     ops_listen: Option<String>,
+    /// RabbitMQ, `amqp://…`; together with --store and --cache [env: WINGBEAT_BROKER]
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
+    /// PostgreSQL, `postgres://…` [env: WINGBEAT_STORE]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Redis, `redis://…` [env: WINGBEAT_CACHE]
+    #[arg(long, value_name = "URL")]
+    cache: Option<String>,
+    /// The payment provider, instead of the stand-in [env: WINGBEAT_PROVIDER]
+    #[arg(long, value_name = "URL")]
+    provider: Option<String>,
+    /// The stand-ins and /dev, for services that run by themselves [env: WINGBEAT_DEV]
+    #[arg(long)]
+    dev: bool,
     /// What is logged, such as `info` or `wingbeat=debug,info` [default: info] [env: WINGBEAT_LOG]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
     /// How log lines look: text or json [default: text] [env: WINGBEAT_LOG_FORMAT]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+    /// A collector of OpenTelemetry, `http://host:4318`, if built with the feature `otlp` [env: WINGBEAT_OTLP]
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
     /// Settings; `./wingbeat.toml` if there is one [env: WINGBEAT_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    #[command(subcommand)]
-    tool: Option<Tool>,
 }
 
-/// Tools for a shop that runs.
+/// Parts of the shop, and tools for one that runs.
 #[derive(Subcommand)]
 enum Tool {
+    /// Runs only these services, on RabbitMQ, PostgreSQL and Redis; gateway and provider are names too
+    Run {
+        /// Their names
+        #[arg(required = true, value_name = "SERVICE")]
+        services: Vec<String>,
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Asks a process of this machine whether it is ready: exit code 0 if it is, else 1
+    Ready {
+        #[command(flatten)]
+        flags: Flags,
+    },
     Traffic(TrafficArgs),
     Audit(AuditArgs),
     Simulate(SimulateArgs),
 }
 
-impl Cli {
+impl Flags {
     #[allow(
         clippy::disallowed_methods,
         reason = "this is the one place that reads the environment"
@@ -66,6 +104,12 @@ impl Cli {
             ("ops_listen", self.ops_listen),
             ("log", self.log),
             ("log_format", self.log_format),
+            ("otlp", self.otlp),
+            ("broker", self.broker),
+            ("store", self.store),
+            ("cache", self.cache),
+            ("provider", self.provider),
+            ("dev", self.dev.then(|| "on".to_owned())),
         ];
         let flags = given
             .into_iter()
@@ -94,14 +138,16 @@ fn main() -> ExitCode {
                 Some(Tool::Traffic(args)) => traffic::run(args).await,
                 Some(Tool::Audit(args)) => audit::run(args).await,
                 Some(Tool::Simulate(args)) => simulate::run(&args),
-                None => run(cli.sources()).await,
+                Some(Tool::Ready { flags }) => ready(flags.sources()).await,
+                Some(Tool::Run { services, flags }) => run(flags.sources(), Some(services)).await,
+                None => run(cli.flags.sources(), None).await,
             }
         }),
         Err(why) => cannot(&why),
     }
 }
 
-/// Takes the mechanism away that the environment names, in builds that can.
+/// Takes the mechanism away that the environment names, and arms the step at which to end, in builds that can.
 #[cfg(feature = "sabotage")]
 #[allow(
     clippy::disallowed_methods,
@@ -111,6 +157,9 @@ fn take_away() {
     if let Ok(mechanism) = std::env::var("WINGBEAT_SABOTAGE") {
         wingbeat::sabotage::remove(&mechanism).expect("a mechanism");
     }
+    if let Ok(step) = std::env::var("WINGBEAT_FAILPOINT") {
+        wingbeat::failpoint::arm(&step).expect("a step");
+    }
 }
 
 fn cannot(why: &dyn std::fmt::Display) -> ExitCode {
@@ -118,21 +167,60 @@ fn cannot(why: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(CANNOT)
 }
 
-async fn run(sources: Sources) -> ExitCode {
+async fn ready(sources: Sources) -> ExitCode {
+    match sources.settings() {
+        Ok(settings) => shop::ready::run(settings.listen).await,
+        Err(why) => cannot(&why),
+    }
+}
+
+async fn run(sources: Sources, services: Option<Vec<String>>) -> ExitCode {
     let settings = match sources.settings() {
         Ok(settings) => settings,
         Err(why) => return cannot(&why),
     };
-    logs::start(&settings.log, settings.log_format);
+    let logs = match logs::start(&settings) {
+        Ok(logs) => logs,
+        Err(why) => return cannot(&why),
+    };
+    let code = run_with(&settings, services).await;
+    logs.close().await;
+    code
+}
+
+async fn run_with(settings: &Settings, services: Option<Vec<String>>) -> ExitCode {
     let ended = match Signals::listen() {
         Ok(signals) => signals,
         Err(why) => return cannot(&why),
     };
-    let open = match shop::start(&settings).await {
+    let cast = match services {
+        Some(names) => Cast::of(&names, settings),
+        None => Ok(Cast::whole(settings)),
+    };
+    match cast {
+        Err(why) => cannot(&why),
+        Ok(cast) if cast.is_provider() => match shop::provider(settings).await {
+            Ok(provider) => {
+                println!("The provider is open: {}", provider.url());
+                ended.first().await;
+                ExitCode::SUCCESS
+            }
+            Err(why) => cannot(&why),
+        },
+        Ok(cast) => play(settings, cast, ended).await,
+    }
+}
+
+async fn play(settings: &Settings, cast: Cast, ended: Signals) -> ExitCode {
+    let (whole, name) = (cast.whole, cast.name());
+    let open = match shop::open(settings, cast).await {
         Ok(open) => open,
         Err(why) => return cannot(&why),
     };
-    greet(&open, &settings);
+    match whole {
+        true => greet(&open, settings),
+        false => println!("{name} is open: http://{}/", open.address),
+    }
     ended.first().await;
     eprintln!("shop: closing");
     open.close().await;

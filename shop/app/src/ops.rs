@@ -1,7 +1,14 @@
 //! Health, readiness and metrics.
+//!
+//! - [`catalogue`]: the metrics there are. `page`: figures of one moment as text. `scrape`: where they are found.
+
+pub mod catalogue;
+mod page;
+mod scrape;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -9,17 +16,45 @@ use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use wingbeat::http::Problem;
+use wingbeat::runtime::SharedRuntime;
 
-use crate::{Host, admin};
+use crate::Host;
+use page::Page;
 
-/// Whether the shop is open: after migrations, seeding and subscriptions, until it drains.
+/// Whether the process is open: after migrations, seeding and subscriptions, until it drains; and while its
+/// servers answer.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<Gates>);
+
+#[derive(Debug, Default)]
+struct Gates {
+    open: AtomicBool,
+    servers_away: AtomicBool,
+}
 
 impl Readiness {
     /// Opens or closes.
     pub fn set(&self, open: bool) {
-        self.0.store(open, Ordering::Release);
+        self.0.open.store(open, Ordering::Release);
+    }
+
+    /// Whether `/readyz` says so.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.open.load(Ordering::Acquire) && !self.0.servers_away.load(Ordering::Acquire)
+    }
+
+    /// The servers answer, or not.
+    pub fn servers(&self, answer: bool) {
+        let was_away = self.0.servers_away.swap(!answer, Ordering::AcqRel);
+        if was_away == answer {
+            let state = if answer {
+                "answer again"
+            } else {
+                "do not answer"
+            };
+            tracing::warn!("store and broker {state}");
+        }
     }
 }
 
@@ -35,10 +70,13 @@ pub fn health(readiness: Readiness) -> Router {
 }
 
 async fn ready(State(Readiness(open)): State<Readiness>) -> Response {
-    if open.load(Ordering::Acquire) {
-        return Json(serde_json::json!({"status": "ready"})).into_response();
+    if !open.open.load(Ordering::Acquire) {
+        return Problem::new(503, "not_ready", "starting, or stopping").into_response();
     }
-    Problem::new(503, "not_ready", "starting, or stopping").into_response()
+    if open.servers_away.load(Ordering::Acquire) {
+        return Problem::new(503, "servers_away", "store or broker do not answer").into_response();
+    }
+    Json(serde_json::json!({"status": "ready"})).into_response()
 }
 
 /// Buckets of times, in seconds: from a fast commit to a provider that hangs.
@@ -51,57 +89,53 @@ const UNITS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 51
 /// Starts recording metrics; `None` when this process records them already.
 #[must_use]
 pub fn record() -> Option<PrometheusHandle> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
         .and_then(|builder| {
             builder.set_buckets_for_metric(Matcher::Suffix("_units".into()), &UNITS)
         })
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_size".into()), &UNITS))
         .and_then(PrometheusBuilder::install_recorder)
-        .ok()
+        .ok()?;
+    catalogue::describe();
+    Some(handle)
+}
+
+/// How often samples are put into their buckets. Until then each takes a place in memory, scraped or not.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Puts samples into their buckets, for ever.
+pub async fn upkeep(handle: PrometheusHandle, runtime: SharedRuntime) {
+    loop {
+        runtime.sleep(UPKEEP_EVERY).await;
+        handle.run_upkeep();
+    }
 }
 
 #[derive(Clone)]
 struct Metrics {
     host: Arc<Host>,
+    readiness: Readiness,
     handle: PrometheusHandle,
 }
 
 /// `/metrics`, on the ops port.
-pub fn metrics(host: Arc<Host>, handle: PrometheusHandle) -> Router {
+pub fn metrics(host: Arc<Host>, readiness: Readiness, handle: PrometheusHandle) -> Router {
     Router::new()
         .route("/metrics", get(render))
-        .with_state(Metrics { host, handle })
+        .with_state(Metrics {
+            host,
+            readiness,
+            handle,
+        })
 }
 
-async fn render(State(Metrics { host, handle }): State<Metrics>) -> Result<Response, Problem> {
-    for one in admin::look(&host.sight()).await? {
-        let labels = [
-            ("service", one.service.as_str().to_owned()),
-            ("subscription", one.name.to_owned()),
-        ];
-        metrics::gauge!("wingbeat_messaging_waiting", &labels).set(one.waiting as f64);
-        metrics::gauge!("wingbeat_messaging_in_flight", &labels).set(one.in_flight as f64);
-        let count = |count: i64| u64::try_from(count).unwrap_or_default();
-        metrics::counter!("wingbeat_messaging_handled_total", &labels).absolute(count(one.handled));
-        metrics::counter!("wingbeat_messaging_retried_total", &labels).absolute(one.retried);
-        metrics::gauge!("wingbeat_messaging_dead_letters", &labels).set(one.dead as f64);
-    }
-    for running in host.running() {
-        for target in &running.targets {
-            let labels = [
-                ("service", target.service.as_str().to_owned()),
-                ("target", target.name.to_owned()),
-            ];
-            let open = match target.state().0.as_str() {
-                "closed" => 0.0,
-                "half_open" => 0.5,
-                _ => 1.0,
-            };
-            metrics::gauge!("wingbeat_breaker_open", &labels).set(open);
-        }
-    }
-    handle.run_upkeep();
+/// Always answers: what store and broker do not tell is left out.
+async fn render(State(metrics): State<Metrics>) -> Response {
+    let mut page = Page::default();
+    let ready = f64::from(u8::from(metrics.readiness.is_ready()));
+    page.gauge("wingbeat_ready", &[], ready);
+    scrape::look(&metrics.host, &mut page).await;
     let kind = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
-    Ok((kind, handle.render()).into_response())
+    (kind, page.render() + &metrics.handle.render()).into_response()
 }

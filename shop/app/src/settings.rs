@@ -44,8 +44,35 @@ pub struct Settings {
     pub log: String,
     /// `text` or `json`.
     pub log_format: LogFormat,
+    /// The collector that spans are sent to (OTLP over HTTP); `None` for nobody.
+    pub otlp: Option<String>,
+    /// The servers to run on; `None` for the data directory.
+    pub servers: Option<Servers>,
+    /// The payment provider; `None` for the stand-in.
+    pub provider: Option<String>,
+    /// Whether the stand-ins and `/dev` are there, for services that run by themselves.
+    pub dev: bool,
+    /// Where the other services are (`WINGBEAT_URL_<SERVICE>`), replicas separated by commas.
+    pub upstreams: BTreeMap<String, String>,
     /// The admin's password (`SHOP_ADMIN_PASSWORD`); `None` for the one in the data directory.
     pub admin_password: Option<String>,
+}
+
+/// RabbitMQ, PostgreSQL and Redis.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Servers {
+    /// `amqp://…`
+    pub broker: String,
+    /// `postgres://…`
+    pub store: String,
+    /// `redis://…`
+    pub cache: String,
+}
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Servers") // Their URLs hold passwords.
+    }
 }
 
 /// How log lines look.
@@ -73,6 +100,12 @@ pub enum Error {
     /// A file cannot be read.
     #[error("{0} cannot be read: {1}")]
     File(String, String),
+    /// One of the servers without the others.
+    #[error("--broker, --store and --cache go together; {0} is missing")]
+    Incomplete(&'static str),
+    /// This program was built without what the setting needs.
+    #[error("{0}: this program sends no spans; build it with `--features otlp`")]
+    NotBuilt(String),
     /// Nothing is called so.
     #[error("{0} has no setting {1:?}; there are: {2}")]
     Unknown(String, String, String),
@@ -90,7 +123,7 @@ pub struct Sources {
 }
 
 /// The keys of [`Settings`]; the admin's password has a variable of another name and no key.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 23] = [
     "listen",
     "ops_listen",
     "data",
@@ -108,7 +141,16 @@ const KEYS: [&str; 17] = [
     "password_passes",
     "log",
     "log_format",
+    "otlp",
+    "broker",
+    "store",
+    "cache",
+    "provider",
+    "dev",
 ];
+
+/// Before the name of a service in the environment: where it is.
+const UPSTREAM: &str = "WINGBEAT_URL_";
 
 impl Sources {
     /// Reads all settings.
@@ -156,6 +198,11 @@ impl Settings {
             password_passes: look.number("password_passes", 2)?,
             log: look.text("log", "info")?,
             log_format: look.log_format()?,
+            otlp: look.otlp()?,
+            servers: look.servers()?,
+            provider: look.find("provider")?.map(|(_, url)| url),
+            dev: look.switch("dev", false)?,
+            upstreams: look.upstreams(),
             admin_password: look
                 .variable("SHOP_ADMIN_PASSWORD")?
                 .map(|(_, value)| value),
@@ -196,6 +243,34 @@ impl Look<'_> {
         let text = std::fs::read_to_string(path)
             .map_err(|why| Error::File(format!("{name}: {path}"), why.to_string()))?;
         Ok(Some((name, text.trim_end_matches(['\r', '\n']).to_owned())))
+    }
+
+    fn servers(&self) -> Result<Option<Servers>, Error> {
+        let given = |key| Ok(self.find(key)?.map(|(_, url)| url));
+        let (broker, store, cache) = (given("broker")?, given("store")?, given("cache")?);
+        if broker.is_none() && store.is_none() && cache.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Servers {
+            broker: broker.ok_or(Error::Incomplete("--broker"))?,
+            store: store.ok_or(Error::Incomplete("--store"))?,
+            cache: cache.ok_or(Error::Incomplete("--cache"))?,
+        }))
+    }
+
+    fn otlp(&self) -> Result<Option<String>, Error> {
+        match self.find("otlp")? {
+            Some((source_name, _)) if !cfg!(feature = "otlp") => Err(Error::NotBuilt(source_name)),
+            found => Ok(found.map(|(_, url)| url)),
+        }
+    }
+
+    fn upstreams(&self) -> BTreeMap<String, String> {
+        let named = |(name, url): (&String, &String)| {
+            let service = name.strip_prefix(UPSTREAM)?;
+            Some((service.to_ascii_lowercase(), url.clone()))
+        };
+        self.sources.env.iter().filter_map(named).collect()
     }
 
     fn parsed<T>(
@@ -359,6 +434,22 @@ mod tests {
         let settings = sources(&[], &env, file(&directory, "")).settings();
         let password = settings.expect("they are right").admin_password;
         assert_eq!(password.as_deref(), Some("correct horse"));
+    }
+
+    #[test]
+    fn a_collector_is_refused_by_a_program_that_sends_no_spans() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let env = [("WINGBEAT_OTLP", "http://localhost:4318")];
+        let settings = sources(&[], &env, file(&directory, "")).settings();
+        let told = settings.map(|settings| settings.otlp);
+        if cfg!(feature = "otlp") {
+            let told = told.expect("it is right");
+            assert_eq!(told.as_deref(), Some("http://localhost:4318"));
+        } else {
+            let why = told.expect_err("nobody would send them").to_string();
+            let expected = "WINGBEAT_OTLP: this program sends no spans";
+            assert!(why.starts_with(expected), "{why}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use wingbeat::http::session::Sessions;
 use wingbeat::{App, Service, TargetPolicy};
 
 use crate::Settings;
+use crate::cast::SERVICES;
 use crate::host::Build;
 
 /// The shop's services, each as what starts it anew.
@@ -45,7 +46,8 @@ fn one<S>(
     name: &'static str,
     service: impl Fn() -> Service<S> + Send + Sync + 'static,
 ) -> (&'static str, Build) {
-    (name, Box::new(move || App::new().service(service())))
+    let app = move || App::new().service(service()).family(SERVICES);
+    (name, Box::new(app))
 }
 
 fn orders(settings: &Settings) -> shop_orders::Config {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, extract};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shop_contracts::OrderId;
 use shop_orders::views::OrderRow;
 use uuid::Uuid;
@@ -24,8 +24,24 @@ pub fn routes(host: Arc<Host>) -> Router {
         .with_state(host)
 }
 
+/// For the gateway: what this process's services did in a story. The gateway hands no request of the outside on
+/// to `/internal`.
+pub fn internal(host: Arc<Host>) -> Router {
+    Router::new()
+        .route("/internal/stories/{id}", get(told))
+        .with_state(host)
+}
+
+async fn told(
+    State(host): State<Arc<Host>>,
+    extract::Path(id): extract::Path<Uuid>,
+) -> Result<Response, Problem> {
+    let (items, away) = story(&host, CorrelationId(id)).await;
+    Ok(ok(&Timeline { items, away }).into_response())
+}
+
 /// A step of a story.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// When.
     pub at: Timestamp,
@@ -41,12 +57,14 @@ pub struct Item {
     pub causation_id: Option<Uuid>,
 }
 
-#[derive(Serialize)]
-struct Timeline {
-    items: Vec<Item>,
+/// What happened, as far as it is known.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Timeline {
+    /// The steps.
+    pub items: Vec<Item>,
     /// Services that could not be asked: what they did is missing.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    away: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<String>,
 }
 
 async fn timeline(
@@ -90,7 +108,7 @@ fn item(service: &str, entry: Entry) -> Item {
 }
 
 /// By time, but never an effect before its cause, whatever the clocks said.
-fn in_order(mut items: Vec<Item>) -> Vec<Item> {
+pub(crate) fn in_order(mut items: Vec<Item>) -> Vec<Item> {
     items.sort_by_key(|item| (item.at, item.id));
     let mut pending: BTreeSet<Uuid> = items.iter().map(|item| item.id).collect();
     let mut waiting = BTreeMap::<Uuid, Vec<Item>>::new();

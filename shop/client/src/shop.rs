@@ -46,6 +46,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether asking again may help: there was no answer, or one that says "later".
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Http(why) => why.is_undecided(),
+            Self::Refused { status, .. } => *status >= 500,
+            Self::Url(_) | Self::TooLate { .. } => false,
+        }
+    }
+}
+
 /// A running shop.
 #[derive(Clone)]
 pub struct Shop {
@@ -78,10 +90,19 @@ impl Shop {
     pub async fn newcomer(&self) -> Result<Shopper, Error> {
         let email = format!("{}@traffic.example", token());
         let password = token();
+        self.sign_up(&email, &password).await?;
+        self.sign_in(&email, &password).await
+    }
+
+    /// Signs somebody up, not in.
+    ///
+    /// # Errors
+    ///
+    /// The address is taken, among others.
+    pub async fn sign_up(&self, email: &str, password: &str) -> Result<(), Error> {
         let form = json!({"email": email, "password": password, "name": "Traffic"});
         let call = Call::post("/api/v1/users").json(&form);
-        expect("POST /users", 201, &self.client.send(&call).await?)?;
-        self.sign_in(&email, &password).await
+        expect("POST /users", 201, &self.client.send(&call).await?)
     }
 
     /// Signs in.
@@ -283,12 +304,12 @@ impl Shopper {
     ) -> Result<Status, Error> {
         let until = Instant::now() + limit;
         loop {
-            let status = self.order(id).await?;
-            if is_so(&status) {
-                return Ok(status);
-            }
-            if Instant::now() > until {
-                return Err(Error::TooLate { what, limit });
+            let late = Instant::now() > until;
+            match self.order(id).await {
+                Ok(status) if is_so(&status) => return Ok(status),
+                Ok(_) if late => return Err(Error::TooLate { what, limit }),
+                Err(why) if late || !why.may_pass() => return Err(why),
+                Ok(_) | Err(_) => {}
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -25,7 +25,7 @@ struct Arrows {
 const ADAPTER: Arrows = Arrows {
     always: &["wingbeat-core"],
     optional: &[],
-    dev: &["wingbeat"],
+    dev: &["wingbeat", "wingbeat-servers", "wingbeat-test"],
 };
 
 const MACROS: Arrows = Arrows {
@@ -117,7 +117,7 @@ fn may(package: &Package) -> Option<May> {
         .unwrap_or((&package.folder, ""));
     let area = rest.split('/').next().unwrap_or_default();
     Some(match (top, area) {
-        ("crates", "wingbeat-core") => May::Nothing,
+        ("crates", "wingbeat-core" | "wingbeat-servers") => May::Nothing,
         ("crates", "wingbeat-macros") => May::Only(MACROS),
         ("crates", "wingbeat") => May::Only(WINGBEAT),
         (

@@ -8,7 +8,11 @@ use super::tree::{SourceFile, Tree};
 
 /// The tests of the real shop, as a process and in one: real sockets and disks take real time. They look
 /// again after a pause, up to a deadline.
-const REAL_TIME: [&str; 2] = ["shop/e2e/", "shop/app/tests/it/real/"];
+const REAL_TIME: [&str; 3] = [
+    "shop/e2e/",
+    "shop/app/tests/it/real/",
+    "crates/wingbeat-rabbitmq/tests/it/",
+];
 
 /// Refuses tests that are switched off, and tests that sleep.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

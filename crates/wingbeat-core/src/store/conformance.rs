@@ -1,5 +1,6 @@
 //! What every [`Store`](crate::Store) must do; see [`crate::conformance`].
 
+mod backlog;
 mod commit;
 mod due;
 mod outbox;
@@ -7,6 +8,7 @@ mod reading;
 mod settling;
 mod views;
 
+pub use backlog::*;
 pub use commit::*;
 pub use due::*;
 pub use outbox::*;
@@ -77,7 +79,11 @@ macro_rules! store_conformance {
                 the_outbox_hands_out_the_oldest_first,
                 what_was_claimed_from_the_outbox_comes_again_after_the_lease,
                 only_confirmed_messages_leave_the_outbox,
+                what_was_let_go_comes_again_after_its_pause,
                 the_outbox_survives_a_restart,
+                what_is_due_is_told_apart_from_what_is_overdue,
+                a_backlog_tells_of_its_own_service_only,
+                messages_wait_until_they_are_confirmed,
             ]
         );
     };

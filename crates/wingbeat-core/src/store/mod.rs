@@ -1,5 +1,6 @@
 //! The port for what must last.
 
+mod backlog;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::unit::{Outcome, Row};
 use crate::{CorrelationId, Envelope, Key, MessageId, Name, Result, Timestamp, Topology, Unit};
+
+pub use backlog::{Backlog, COUNTED_MAX, DueBacklog, Waiting};
 
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +155,9 @@ pub trait Store: Send + Sync + 'static {
     /// When the next record of these services is due that nobody holds.
     fn next_due(&self, services: &[Name]) -> BoxFuture<'_, Result<Option<Timestamp>>>;
 
+    /// What waits here of this service. For those who watch, not for decisions.
+    fn backlog(&self, service: Name, now: Timestamp) -> BoxFuture<'_, Result<Backlog>>;
+
     /// Deletes what has outlived its retention, a bounded amount; how many rows went.
     fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>>;
 
@@ -171,6 +177,13 @@ pub trait Outbox: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Vec<Envelope>>>;
     /// Removes what the broker confirmed, by id and nothing else.
     fn confirmed(&self, ids: Vec<MessageId>) -> BoxFuture<'_, Result<()>>;
+    /// Lets claimed messages go before their lease ends: each is handed out again after its pause, by the store's
+    /// clock. `now` is the caller's, for stores that live in its process.
+    fn release(
+        &self,
+        pauses: Vec<(MessageId, Duration)>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<()>>;
     /// How many messages of a type wait here.
     fn waiting(&self, kind: &str) -> BoxFuture<'_, Result<u64>>;
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::conformance::{
-    A_WHILE, Bench, Fixture, IGNORED, MAIL_PLACED, PLACED, RESERVE, RESERVING, STOCK_PLACED,
-    UNHEARD, delivered, envelope, ids, topology,
+    A_WHILE, Bench, Fixture, IGNORED, MAIL_PLACED, MOVED, PLACED, RESERVE, RESERVING, STOCK_MOVED,
+    STOCK_PLACED, UNHEARD, delivered, envelope, ids, topology,
 };
+use crate::envelope::BODY_MAX;
 use crate::transport::Refused;
 use crate::unit::{Outcome, Settled};
-use crate::{Envelope, RuntimeExt as _, Unit};
+use crate::{Delivery, Envelope, MessageId, RuntimeExt as _, Unit};
 
 /// Makes a `#[test]` of each test of the transport suite; `$run` is a `fn(Test)` that brings the fixture.
 #[macro_export]
@@ -26,6 +27,7 @@ macro_rules! transport_conformance {
                 a_command_that_nobody_takes_is_refused,
                 an_event_that_nobody_takes_is_confirmed,
                 a_message_arrives_as_it_was_sent,
+                large_messages_arrive_whole,
                 a_waiting_consumer_is_woken,
                 what_was_not_acknowledged_comes_again,
                 what_was_acknowledged_never_comes_again,
@@ -39,6 +41,8 @@ macro_rules! transport_conformance {
                 the_depth_counts_what_waits_and_what_is_handed_out,
                 a_parked_delivery_leaves_its_queue,
                 many_messages_all_arrive,
+                an_ordered_queue_keeps_the_order_of_publishing,
+                an_ordered_queue_has_one_consumer_at_a_time,
             ]
         );
     };
@@ -113,7 +117,9 @@ pub async fn a_message_arrives_as_it_was_sent(fixture: Arc<dyn Fixture>) {
         causation: Some(bench.runtime.id().into()),
         sequence: Some(3),
         operation: Some("refund/7".into()),
-        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+            .parse()
+            .ok(),
         body: Bytes::from(vec![b'x'; 256 * 1024]),
         ..bench.message(RESERVE)
     };
@@ -130,6 +136,26 @@ pub async fn a_message_arrives_as_it_was_sent(fixture: Arc<dyn Fixture>) {
             taken.iter().any(|delivery| *envelope(delivery) == message),
             "came unchanged: {:?}",
             message.id
+        );
+    }
+}
+
+/// Larger than a frame and than the buffers beneath, between small ones.
+pub async fn large_messages_arrive_whole(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let sizes = [2, 16 << 10, 300 << 10, BODY_MAX, 2];
+    let sent = sizes.map(|size| Envelope {
+        body: Bytes::from(vec![b'7'; size]),
+        ..bench.message(RESERVE)
+    });
+    bench.publish(sent.to_vec()).await;
+    let mut consumer = bench.consume(RESERVING, 10).await;
+    let taken = bench.take(&mut consumer, sent.len()).await;
+    for message in sent {
+        let arrived = taken.iter().map(envelope).find(|it| it.id == message.id);
+        assert!(
+            arrived.is_some_and(|it| it.body == message.body),
+            "as it was sent"
         );
     }
 }
@@ -372,4 +398,50 @@ pub async fn many_messages_all_arrive(fixture: Arc<dyn Fixture>) {
     }
     assert_eq!(delivered(&taken), ids(&messages));
     bench.assert_depth(RESERVING, 0).await;
+}
+
+/// The ids of deliveries as they came.
+fn in_order(deliveries: &[Delivery]) -> Vec<MessageId> {
+    let came = deliveries.iter().map(envelope);
+    came.map(|message| message.id).collect()
+}
+
+pub async fn an_ordered_queue_keeps_the_order_of_publishing(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let messages = bench.messages(MOVED, 20);
+    let mut sent: Vec<_> = messages.iter().map(|message| message.id).collect();
+    for chunk in messages.chunks(7) {
+        bench.publish(chunk.to_vec()).await;
+    }
+    let mut consumer = bench.consume(STOCK_MOVED, 8).await;
+    let taken = bench.take(&mut consumer, 8).await;
+    assert_eq!(in_order(&taken), sent[..8]);
+    let settled = [taken[1].clone(), taken[4].clone()];
+    bench.settle(STOCK_MOVED, &mut consumer, &settled).await;
+    bench.assert_depth(STOCK_MOVED, 18).await;
+    drop(consumer);
+    sent.remove(4);
+    sent.remove(1);
+    let mut consumer = bench.consume(STOCK_MOVED, 100).await;
+    let again = bench.take(&mut consumer, 18).await;
+    assert_eq!(in_order(&again), sent, "what came back keeps its place");
+}
+
+pub async fn an_ordered_queue_has_one_consumer_at_a_time(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let messages = bench.messages(MOVED, 6);
+    let sent: Vec<_> = messages.iter().map(|message| message.id).collect();
+    let mut one = bench.consume(STOCK_MOVED, 3).await;
+    let mut two = bench.consume(STOCK_MOVED, 3).await;
+    bench.publish(messages).await;
+    let taken = bench.take(&mut one, 3).await;
+    bench.assert_quiet(&mut two).await;
+    bench.settle(STOCK_MOVED, &mut one, &taken[..1]).await;
+    assert_eq!(in_order(&bench.take(&mut one, 1).await), sent[3..4]);
+    bench.assert_quiet(&mut two).await;
+    drop(one);
+    let taken = bench.take(&mut two, 3).await;
+    assert_eq!(in_order(&taken), sent[1..4], "the next one goes on");
+    bench.settle(STOCK_MOVED, &mut two, &taken).await;
+    assert_eq!(in_order(&bench.take(&mut two, 2).await), sent[4..]);
 }

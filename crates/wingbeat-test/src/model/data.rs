@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use wingbeat_core::store::Recorded;
+use wingbeat_core::store::{Backlog, DueBacklog, Recorded, Waiting};
 use wingbeat_core::unit::{Append, Outcome, RowWrite, Settled, Write};
 use wingbeat_core::{
     CorrelationId, Envelope, Key, MessageId, Name, Record, Timestamp, Unit, UnitId, sabotage,
@@ -191,6 +191,32 @@ impl Data {
             Some(row) => view.insert(write.key.clone(), row.clone()),
             None => view.remove(&write.key),
         };
+    }
+
+    /// What waits of a service.
+    pub(super) fn backlog(&self, service: Name, now: Timestamp) -> Backlog {
+        let mut tables = BTreeMap::<Name, DueBacklog>::new();
+        for (at, (_, key)) in self.due.iter().filter(|(_, (of, _))| *of == service) {
+            let table = tables.entry(key.table).or_insert(DueBacklog {
+                table: key.table,
+                pending: 0,
+                overdue: Waiting::default(),
+            });
+            table.pending += 1;
+            if *at <= now {
+                table.overdue.count += 1;
+                table.overdue.age = table.overdue.age.max(now.since(*at));
+            }
+        }
+        let own = self.outbox.values().filter(|(of, _)| *of == service);
+        let ages = own.map(|(_, message)| now.since(message.time));
+        Backlog {
+            outbox: ages.fold(Waiting::default(), |sum, age| Waiting {
+                count: sum.count + 1,
+                age: sum.age.max(age),
+            }),
+            due: tables.into_values().collect(),
+        }
     }
 
     /// Forgets what has outlived its retention; how much that was.

@@ -71,6 +71,24 @@ impl Outbox for ModelOutbox {
         })
     }
 
+    fn release(
+        &self,
+        pauses: Vec<(MessageId, Duration)>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.weather.reach_store().await?;
+            let data = lock(&self.data);
+            let mut leases = lock(&self.leases);
+            for (id, pause) in pauses {
+                if let Some(place) = data.places.get(&id) {
+                    leases.insert(*place, now + pause);
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn waiting(&self, kind: &str) -> BoxFuture<'_, Result<u64>> {
         let kind = kind.to_owned();
         Box::pin(async move {

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use wingbeat::app::Ports;
 use wingbeat_core::cache::Durability;
 use wingbeat_core::outgoing::{Request, Response};
-use wingbeat_core::store::{DueRecord, Page, Query, Recorded};
+use wingbeat_core::store::{Backlog, DueRecord, Page, Query, Recorded};
 use wingbeat_core::transport::{Refused, Settler};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
@@ -159,6 +159,10 @@ impl Store for Near<dyn Store> {
         ask!(self.next_due(&services))
     }
 
+    fn backlog(&self, service: Name, _now: Timestamp) -> BoxFuture<'_, Result<Backlog>> {
+        ask!(self.backlog(service, self.line.server_time()))
+    }
+
     fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>> {
         ask!(self.retain(now))
     }
@@ -186,6 +190,14 @@ impl Outbox for Near<dyn Outbox> {
 
     fn confirmed(&self, ids: Vec<MessageId>) -> BoxFuture<'_, Result<()>> {
         ask!(self.confirmed(ids))
+    }
+
+    fn release(
+        &self,
+        pauses: Vec<(MessageId, Duration)>,
+        _now: Timestamp,
+    ) -> BoxFuture<'_, Result<()>> {
+        ask!(self.release(pauses, self.line.server_time()))
     }
 
     fn waiting(&self, kind: &str) -> BoxFuture<'_, Result<u64>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use wingbeat_core::store::{DueRecord, Outbox, Page, Query, Recorded};
+use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
     CorrelationId, Error, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
@@ -277,6 +277,10 @@ impl Store for ModelStore {
             });
             Ok(free.next().map(|(at, _)| *at))
         })
+    }
+
+    fn backlog(&self, service: Name, now: Timestamp) -> BoxFuture<'_, Result<Backlog>> {
+        self.read(move |data| data.backlog(service, now))
     }
 
     fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>> {

@@ -1,4 +1,4 @@
-//! The broker in memory. Order between deliveries is not promised, so it is scrambled.
+//! The broker in memory. Where order between deliveries is not promised, it is scrambled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -14,8 +14,35 @@ use super::{Outages, Weather, lock};
 
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<(Envelope, bool)>,
-    unacknowledged: BTreeMap<Tag, (Envelope, u64)>,
+    waiting: Vec<Waiting>,
+    unacknowledged: BTreeMap<Tag, (Waiting, u64)>,
+    /// Of an ordered queue: the consumer that it is handed out to.
+    active: Option<u64>,
+}
+
+struct Waiting {
+    /// In which order it came.
+    place: u64,
+    envelope: Envelope,
+    redelivered: bool,
+}
+
+impl Queue {
+    fn put_back(&mut self, tag: Tag) {
+        if let Some((waiting, _)) = self.unacknowledged.remove(&tag) {
+            self.waiting.push(Waiting {
+                redelivered: true,
+                ..waiting
+            });
+        }
+    }
+
+    /// Where the one lies that came first.
+    fn first(&self) -> usize {
+        let places = self.waiting.iter().enumerate();
+        let first = places.min_by_key(|(_, waiting)| waiting.place);
+        first.map_or(0, |(at, _)| at)
+    }
 }
 
 #[derive(Default)]
@@ -24,6 +51,7 @@ struct Broker {
     queues: BTreeMap<Name, Queue>,
     taken: BTreeSet<MessageId>,
     next: u64,
+    places: u64,
     starts: u64,
 }
 
@@ -38,8 +66,8 @@ impl Broker {
     /// The queues that a message goes to.
     fn bound(&self, message: &Envelope) -> Vec<Name> {
         let queues = self.topology.queues.iter();
-        let bound = queues.filter(|(_, bindings)| {
-            let mut bindings = bindings.iter();
+        let bound = queues.filter(|(_, queue)| {
+            let mut bindings = queue.bindings.iter();
             bindings.any(|binding| binding.message == message.kind && binding.kind == message.role)
         });
         bound.map(|(queue, _)| *queue).collect()
@@ -112,8 +140,20 @@ impl ModelTransport {
                 true => 2 + self.weather.random() as usize % 4,
                 false => 1,
             };
-            let waiting = &mut broker.queues.entry(queue).or_default().waiting;
-            waiting.extend(std::iter::repeat_n((message.clone(), false), copies));
+            for _ in 0..copies {
+                broker.places += 1;
+                let waiting = Waiting {
+                    place: broker.places,
+                    envelope: message.clone(),
+                    redelivered: false,
+                };
+                broker
+                    .queues
+                    .entry(queue)
+                    .or_default()
+                    .waiting
+                    .push(waiting);
+            }
         }
         Ok(())
     }
@@ -218,14 +258,20 @@ struct ModelConsumer {
 }
 
 impl ModelConsumer {
-    /// What is at hand, in any order, as far as the prefetch allows.
+    /// What is at hand, as far as the prefetch allows; in any order, unless the queue keeps one.
     fn pull(&self) -> Result<Vec<Delivery>> {
         let mut broker = lock(&self.link.broker);
         if broker.starts != self.link.start {
             return Err(away());
         }
         let mut next = broker.next;
+        let declared = broker.topology.queues.get(&self.link.queue);
+        let ordered = declared.is_some_and(|queue| queue.ordered);
         let queue = broker.queues.entry(self.link.queue).or_default();
+        let consumer = self.link.consumer;
+        if ordered && *queue.active.get_or_insert(consumer) != consumer {
+            return Ok(Vec::new());
+        }
         let held = queue
             .unacknowledged
             .values()
@@ -233,20 +279,22 @@ impl ModelConsumer {
             .count();
         let mut deliveries = Vec::new();
         while held + deliveries.len() < self.prefetch && !queue.waiting.is_empty() {
-            let at = self.weather.random() as usize % queue.waiting.len();
-            if at > 0 {
+            let at = match ordered {
+                true => queue.first(),
+                false => self.weather.random() as usize % queue.waiting.len(),
+            };
+            if at > 0 && !ordered {
                 self.weather.count("reordered");
             }
-            let (envelope, redelivered) = queue.waiting.swap_remove(at);
+            let waiting = queue.waiting.swap_remove(at);
             next += 1;
-            queue
-                .unacknowledged
-                .insert(Tag(next), (envelope.clone(), self.link.consumer));
             deliveries.push(Delivery {
                 tag: Tag(next),
-                redelivered,
-                envelope: Ok(envelope),
+                redelivered: waiting.redelivered,
+                envelope: Ok(waiting.envelope.clone()),
+                given_up: None,
             });
+            queue.unacknowledged.insert(Tag(next), (waiting, consumer));
         }
         broker.next = next;
         Ok(deliveries)
@@ -282,11 +330,8 @@ impl Drop for ModelConsumer {
             .filter(|(_, (_, by))| *by == self.link.consumer)
             .map(|(tag, _)| *tag)
             .collect();
-        for tag in lost {
-            if let Some((envelope, _)) = queue.unacknowledged.remove(&tag) {
-                queue.waiting.push((envelope, true));
-            }
-        }
+        lost.into_iter().for_each(|tag| queue.put_back(tag));
+        queue.active.take_if(|by| *by == self.link.consumer);
         drop(broker);
         self.link.arrived.notify_waiters();
     }
@@ -305,11 +350,7 @@ impl Settler for Link {
     fn give_back(&self, tags: &[Tag]) {
         let mut broker = lock(&self.broker);
         let queue = broker.queues.entry(self.queue).or_default();
-        for tag in tags {
-            if let Some((envelope, _)) = queue.unacknowledged.remove(tag) {
-                queue.waiting.push((envelope, true));
-            }
-        }
+        tags.iter().for_each(|tag| queue.put_back(*tag));
         drop(broker);
         self.arrived.notify_waiters();
     }

@@ -1,33 +1,39 @@
 //! One piece of work: run, and if need be run again, park or give up, until its unit is staged.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use wingbeat_core::unit::{Outcome, Settled, Write};
-use wingbeat_core::{Class, Envelope, Error, Key, Name, Result, RuntimeExt as _, Unit, sabotage};
+use wingbeat_core::{
+    Class, Envelope, Error, Key, Name, Result, RuntimeExt as _, Unit, failpoint, sabotage,
+};
 
-use super::{Finished, Origin, Stats, Subscription, Work};
+use super::{Control, Finished, Origin, Stats, Subscription, Work};
 use crate::dead::{self, DeadLetter, Parked};
+use crate::meters::{Fate, SubscriptionMeter};
 use crate::scope::{ServiceContext, counter, due};
-use crate::{Scope, encode};
+use crate::{Scope, encode, telemetry};
 
 /// Attempts after stale units before it counts as a failure: each one means that another succeeded.
 const STALE_MAX: u32 = 1_000;
 /// The pause before the store is asked again to park or bury.
 const STORE_AWAY: Duration = Duration::from_millis(250);
 
-/// What can be done with work that failed.
-enum Parking {
+/// What comes after a failure.
+enum Next {
+    /// Another attempt.
+    Again,
     /// This unit parks it.
     Unit(Box<Unit>),
     /// It was settled in the meantime.
     Settled,
-    /// It has had all its pauses, or would fail again for ever.
-    NoMore,
+    /// It is left as it is, to come again.
+    LetGo,
 }
 
 /// Handles one piece of work until its unit is staged: run, and if need be run again, park or give up.
@@ -35,12 +41,19 @@ pub(super) struct Attempt {
     pub(super) service: Arc<ServiceContext>,
     pub(super) subscription: Arc<Subscription>,
     pub(super) stats: Arc<Stats>,
+    pub(super) meter: Arc<SubscriptionMeter>,
+    pub(super) family: Arc<BTreeSet<&'static str>>,
+    pub(super) control: watch::Receiver<Control>,
     pub(super) finished: mpsc::UnboundedSender<Finished>,
 }
 
 impl Attempt {
     /// Until its unit is staged, or it turns out to be settled.
     pub(super) async fn until_staged(&self, mut work: Work) {
+        if let (Origin::Queue(_), true) = (&work.origin, work.fresh) {
+            let now = self.service.runtime.now();
+            self.meter.begun(now.since(work.envelope.time));
+        }
         let mut quick = 0;
         let mut stale = 0;
         loop {
@@ -49,8 +62,8 @@ impl Attempt {
                 None => self.attempt(&work).await,
             };
             match unit {
-                Ok(None) => return drop(self.finished.send((work, Outcome::Duplicate))),
-                Ok(Some(unit)) => match self.stage(unit, work) {
+                Ok(None) => return drop(self.finished.send((work, Some(Outcome::Duplicate)))),
+                Ok(Some(unit)) => match self.stage(unit, work, None) {
                     Ok(()) => return,
                     Err(back) => {
                         work = back;
@@ -71,38 +84,84 @@ impl Attempt {
                 // What becomes of hopeless work must be written too, however long the store is away.
                 Err(why) if work.hopeless.is_some() => self.wait_for_store(&why).await,
                 Err(why) => {
-                    quick += 1;
-                    self.note(&mut work, &why);
-                    let retry = &self.subscription.policy.retry;
-                    if why.class() == Class::Retry && quick < retry.quick {
-                        let pause = retry.backoff * 2_u32.saturating_pow(quick - 1);
-                        self.service
-                            .runtime
-                            .sleep(pause + self.service.runtime.jitter(pause))
-                            .await;
-                        continue;
-                    }
                     let parked = work.failures.parked;
-                    match self.park(&mut work, &why).await {
-                        Ok(Parking::Unit(unit)) => match self.stage(*unit, work) {
+                    match self.after_failure(&mut work, &why, &mut quick).await {
+                        Next::Again => {}
+                        Next::Unit(unit) => match self.stage(*unit, work, Some(why.code())) {
                             Ok(()) => return,
                             Err(back) => {
                                 work = back;
                                 work.failures.parked = parked;
                             }
                         },
-                        Ok(Parking::Settled) => {
-                            return drop(self.finished.send((work, Outcome::Duplicate)));
+                        Next::Settled => {
+                            return drop(self.finished.send((work, Some(Outcome::Duplicate))));
                         }
-                        Ok(Parking::NoMore) => {
-                            work.hopeless = Some((why.code(), why.to_string()));
-                        }
-                        // It is not parked, and not given up: the store is asked again.
-                        Err(why) => self.wait_for_store(&why).await,
+                        Next::LetGo => return drop(self.finished.send((work, None))),
                     }
                 }
             }
         }
+    }
+
+    /// A few quick attempts, then it is parked, or waits where it is if others must not overtake it.
+    async fn after_failure(&self, work: &mut Work, why: &Error, quick: &mut u32) -> Next {
+        *quick += 1;
+        self.note(work, why);
+        let policy = &self.subscription.policy;
+        if why.class() == Class::Retry && *quick < policy.retry.quick {
+            self.meter.retried(why.code());
+            let pause = policy.retry.backoff * 2_u32.saturating_pow(*quick - 1);
+            let runtime = &self.service.runtime;
+            runtime.sleep(pause + runtime.jitter(pause)).await;
+            return Next::Again;
+        }
+        let next = match policy.ordered {
+            true => self.wait_in_place(work, why, quick).await,
+            false => self.park(work, why).await,
+        };
+        match next {
+            Ok(Some(next)) => next,
+            Ok(None) => {
+                work.hopeless = Some((why.code(), why.to_string()));
+                Next::Again
+            }
+            // It is not parked, and not given up: the store is asked again.
+            Err(why) => {
+                self.wait_for_store(&why).await;
+                Next::Again
+            }
+        }
+    }
+
+    /// Waits for the next pause of the policy with its key held; `None` when there is none left. Given up
+    /// meanwhile (paused, drained), it comes again as it came.
+    async fn wait_in_place(
+        &self,
+        work: &mut Work,
+        why: &Error,
+        quick: &mut u32,
+    ) -> Result<Option<Next>> {
+        // While the store is away every attempt fails, and none counts.
+        let key = parked_key(self.subscription.queue, &work.envelope);
+        self.service.store.load(&key).await?;
+        let Some(pause) = self.pause(work, why) else {
+            return Ok(None);
+        };
+        work.failures.parked += 1;
+        *quick = 0;
+        let mut control = self.control.clone();
+        let stopped = async { drop(control.wait_for(|it| *it != Control::Running).await) };
+        let pause = pause + self.service.runtime.jitter(pause / 4);
+        let waited = self.service.runtime.timeout(pause, stopped).await;
+        Ok(Some(waited.map_or(Next::Again, |_| Next::LetGo)))
+    }
+
+    /// The next pause of the policy, if another attempt may succeed and there is one left.
+    fn pause(&self, work: &Work, why: &Error) -> Option<Duration> {
+        let pauses = &self.subscription.policy.retry.parked;
+        let pause = pauses.get(work.failures.parked as usize).copied();
+        pause.filter(|_| why.class() == Class::Retry)
     }
 
     async fn wait_for_store(&self, why: &Error) {
@@ -112,6 +171,7 @@ impl Attempt {
     }
 
     fn note(&self, work: &mut Work, why: &Error) {
+        telemetry::failed(why.code());
         self.stats.retried.fetch_add(1, Ordering::Relaxed);
         work.failures.attempts += 1;
         work.failures
@@ -129,11 +189,16 @@ impl Attempt {
         let Some(settles) = self.settle(&scope, work).await? else {
             return Ok(None);
         };
+        let began = self.service.runtime.elapsed();
+        failpoint::reached(failpoint::HANDLER_BEFORE);
         let running = AssertUnwindSafe((self.subscription.run)(
             scope.clone(),
             work.envelope.clone(),
         ));
-        match running.catch_unwind().await {
+        let answer = running.catch_unwind().await;
+        let took = self.service.runtime.elapsed().saturating_sub(began);
+        self.meter.ran(took, matches!(answer, Ok(Ok(()))));
+        match answer {
             Ok(result) => result?,
             Err(panic) => {
                 return Err(Error::reject(
@@ -142,19 +207,26 @@ impl Attempt {
                 ));
             }
         }
+        failpoint::reached(failpoint::HANDLER_AFTER);
         scope.seal(settles).map(Some)
     }
 
     /// Makes the scope settle where the work comes from.
     async fn settle(&self, scope: &Scope, work: &Work) -> Result<Option<Option<Settled>>> {
         match &work.origin {
-            Origin::Queue(tag) => Ok(Some(Some(Settled {
-                queue: self.subscription.queue,
-                source: work.envelope.source.to_string(),
-                message: work.envelope.id,
-                tag: Some(*tag),
-                done: true,
-            }))),
+            Origin::Queue(tag) => {
+                // What strangers sent was published by none of us: audits leave it out.
+                if !self.family.contains(&*work.envelope.source) {
+                    scope.count(counter("foreign", self.subscription.queue.as_str()), 1)?;
+                }
+                Ok(Some(Some(Settled {
+                    queue: self.subscription.queue,
+                    source: work.envelope.source.to_string(),
+                    message: work.envelope.id,
+                    tag: Some(*tag),
+                    done: !sabotage::lacks(sabotage::INBOX),
+                })))
+            }
             Origin::Due { key, body } => {
                 // Somebody may have handled, replaced or cancelled it since it was claimed.
                 let unchanged = scope.load(key).await?.body.as_ref() == Some(body);
@@ -176,13 +248,20 @@ impl Attempt {
         }
     }
 
-    fn stage(&self, unit: Unit, work: Work) -> Result<(), Work> {
-        let finished = self.finished.clone();
+    /// Stages the unit that handles the work, gives it up, or parks it after this error.
+    fn stage(&self, unit: Unit, work: Work, parked: Option<&'static str>) -> Result<(), Work> {
+        let fate = match (parked, &work.hopeless) {
+            (Some(error), _) => Fate::Parked(error),
+            (None, Some((reason, _))) => Fate::Dead(reason),
+            (None, None) => Fate::Handled,
+        };
+        let (finished, meter) = (self.finished.clone(), Arc::clone(&self.meter));
         let slot = Arc::new(std::sync::Mutex::new(Some(work)));
         let of_done = Arc::clone(&slot);
         let done = Box::new(move |outcome| {
+            meter.settled(fate, outcome);
             if let Some(work) = take(&of_done) {
-                drop(finished.send((work, outcome)));
+                drop(finished.send((work, Some(outcome))));
             }
         });
         let due = unit.writes.iter().filter_map(|write| write.due_at).min();
@@ -198,39 +277,33 @@ impl Attempt {
     }
 
     /// Parks the work for its next pause, if there is one left.
-    async fn park(&self, work: &mut Work, why: &Error) -> Result<Parking> {
-        let pauses = &self.subscription.policy.retry.parked;
-        let Some(pause) = pauses.get(work.failures.parked as usize).copied() else {
-            return Ok(Parking::NoMore);
+    async fn park(&self, work: &mut Work, why: &Error) -> Result<Option<Next>> {
+        let Some(pause) = self.pause(work, why) else {
+            return Ok(None);
         };
-        if why.class() == Class::Reject {
-            return Ok(Parking::NoMore);
-        }
         let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
         let Some(settles) = self.settle(&scope, work).await? else {
-            return Ok(Parking::Settled);
+            return Ok(Some(Next::Settled));
         };
         work.failures.parked += 1;
         let parked = Parked {
             queue: self.subscription.queue.to_string(),
             failures: work.failures.clone(),
             envelope: dead::pack(&work.envelope),
+            broken: work.broken.clone(),
         };
         let key = parked_key(self.subscription.queue, &work.envelope);
         let at = scope.now() + pause + self.service.runtime.jitter(pause / 4);
         if !sabotage::lacks(sabotage::PARKING) {
             scope.write(due(key, encode(&parked), at))?;
         }
-        self.not_handled(&scope, "parked")?;
-        let unit = scope.seal(settles)?;
-        Ok(Parking::Unit(Box::new(unit)))
-    }
-
-    /// The settling of the origin counts as handled; this delivery is something else.
-    fn not_handled(&self, scope: &Scope, but: &str) -> Result<()> {
+        telemetry::ended("parked");
+        // The settling of the origin counts as handled; this delivery is something else.
         let queue = self.subscription.queue.as_str();
         scope.count(counter("handled", queue), -1)?;
-        scope.count(counter(but, queue), 1)
+        scope.count(counter("parked", queue), 1)?;
+        let unit = scope.seal(settles)?;
+        Ok(Some(Next::Unit(Box::new(unit))))
     }
 
     async fn dead_letter(&self, work: &Work, reason: &str, error: &str) -> Result<Option<Unit>> {
@@ -238,31 +311,13 @@ impl Attempt {
         let Some(settles) = self.settle(&scope, work).await? else {
             return Ok(None);
         };
-        let queue = self.subscription.queue;
-        let mut failures = work.failures.clone();
-        failures.attempts = failures.attempts.max(1);
-        failures.first_at.get_or_insert(scope.now());
-        let letter = DeadLetter {
-            id: scope.new_id(),
-            subscription: queue.to_string(),
-            kind: work.envelope.kind.to_string(),
-            reason: reason.into(),
-            error: error.into(),
-            failures,
-            last_at: scope.now(),
-            fingerprint: dead::fingerprint(queue.as_str(), &work.envelope.kind, reason, error),
-            discarded: false,
-            envelope: dead::pack(&work.envelope),
-        };
-        tracing::error!(%queue, message = %work.envelope.id, reason, "dead letter {}: {error}", letter.id);
-        let key = Key::new(dead::TABLE, letter.id.to_string());
-        scope.write(Write {
-            key,
-            body: Some(encode(&letter)),
-            due_at: None,
-            expires_at: None,
-        })?;
-        self.not_handled(&scope, "dead")?;
+        let (queue, failures) = (self.subscription.queue, work.failures.clone());
+        let mut letter = DeadLetter::new(&scope, queue, &work.envelope, (reason, error), failures);
+        letter.broken.clone_from(&work.broken);
+        letter.lay(&scope)?;
+        telemetry::ended("dead");
+        // The settling of the origin counts as handled; this delivery is something else.
+        scope.count(counter("handled", queue.as_str()), -1)?;
         scope.seal(settles).map(Some)
     }
 }

@@ -12,8 +12,9 @@ use axum::{Extension, extract};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tracing::Span;
 use wingbeat_core::unit::{Outcome, Write};
-use wingbeat_core::{CorrelationId, Key, Name, Result, RuntimeExt as _};
+use wingbeat_core::{CorrelationId, Key, Name, Result, RuntimeExt as _, TraceParent};
 
 use super::reply::{IntoReply, Reply, ReplyBody};
 use super::session::SessionState;
@@ -21,6 +22,7 @@ use super::{BODY_MAX, IdempotencyKey, Problem, RequestInfo};
 use crate::extract::{Arguments, ExtractAll};
 use crate::handler::Handler;
 use crate::scope::ServiceContext;
+use crate::telemetry::{self, Context};
 use crate::{Meta, Scope, decode, encode};
 
 /// Where kept answers lie.
@@ -111,45 +113,67 @@ where
                 Ok(incoming) => incoming,
                 Err(problem) => return problem.into_response(),
             };
-            for attempt in 0..ATTEMPTS_MAX {
-                let first = match Args::First::from_request(incoming.request(), &state).await {
-                    Ok(first) => first,
-                    Err(rejection) => return rejection.into_response(),
-                };
-                let scope = incoming.scope(&service);
-                let run = async {
-                    let rest = Args::Rest::extract_all(&scope, &state).map_err(Problem::from)?;
-                    if let Some(kept) = kept(&scope).await? {
-                        return Ok((kept, true));
-                    }
-                    handler
-                        .call(Args::join(first, rest))
-                        .await
-                        .into_reply()
-                        .map(|reply| (reply, false))
-                };
-                match settle(&service, &scope, run.await).await {
-                    Some(answer) => {
-                        return answer
-                            .map_or_else(IntoResponse::into_response, IntoResponse::into_response);
-                    }
-                    None if attempt % 8 == 7 => {
-                        let pause = service
-                            .runtime
-                            .jitter(Duration::from_millis(u64::from(attempt.min(50))));
-                        service.runtime.sleep(pause).await;
-                    }
-                    None => {}
-                }
-            }
-            Problem::new(
-                503,
-                "contended",
-                "too many others are changing the same thing",
-            )
-            .into_response()
+            let (context, span) = incoming.context(&service);
+            let run = run::<H, Args, S, M>(handler, state, service, incoming);
+            context.run(span, Box::pin(run)).await
         })
     }
+}
+
+/// Runs the handler until what it read was still true when its unit was committed.
+async fn run<H, Args, S, M>(
+    handler: H,
+    state: S,
+    service: Arc<ServiceContext>,
+    incoming: Incoming,
+) -> Response
+where
+    H: Handler<Args>,
+    H::Future: Send,
+    Args: Arguments + 'static,
+    Args::First: FromRequest<S, M> + Send + 'static,
+    Args::Rest: ExtractAll<Scope, S>,
+    H::Output: IntoReply,
+    S: Clone + Send + Sync + 'static,
+    M: 'static,
+{
+    for attempt in 0..ATTEMPTS_MAX {
+        let first = match Args::First::from_request(incoming.request(), &state).await {
+            Ok(first) => first,
+            Err(rejection) => return rejection.into_response(),
+        };
+        let scope = incoming.scope(&service);
+        let run = async {
+            let rest = Args::Rest::extract_all(&scope, &state).map_err(Problem::from)?;
+            if let Some(kept) = kept(&scope).await? {
+                return Ok((kept, true));
+            }
+            handler
+                .call(Args::join(first, rest))
+                .await
+                .into_reply()
+                .map(|reply| (reply, false))
+        };
+        match settle(&service, &scope, run.await).await {
+            Some(answer) => {
+                return answer
+                    .map_or_else(IntoResponse::into_response, IntoResponse::into_response);
+            }
+            None if attempt % 8 == 7 => {
+                let pause = service
+                    .runtime
+                    .jitter(Duration::from_millis(u64::from(attempt.min(50))));
+                service.runtime.sleep(pause).await;
+            }
+            None => {}
+        }
+    }
+    Problem::new(
+        503,
+        "contended",
+        "too many others are changing the same thing",
+    )
+    .into_response()
 }
 
 /// The answer, once what it says is durable; `None` to run again.
@@ -312,6 +336,18 @@ impl Incoming {
 
     fn request(&self) -> Request {
         Request::from_parts(self.parts.clone(), Body::from(self.body.clone()))
+    }
+
+    /// Its span: within the request that this process was asked, or of a trace of its own.
+    fn context(&self, service: &ServiceContext) -> (Context, Span) {
+        let parent = telemetry::current().map(|context| context.trace);
+        let id = service.runtime.id();
+        let trace = parent.map_or_else(|| TraceParent::of(id), |parent| parent.child_of_id(id));
+        let what = format_args!("{}", self.info.route);
+        (
+            Context::at(trace),
+            telemetry::working(what, service.name, trace, parent),
+        )
     }
 
     fn scope(&self, service: &Arc<ServiceContext>) -> Scope {

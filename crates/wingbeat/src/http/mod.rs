@@ -1,14 +1,17 @@
 //! HTTP in front of services: writes go through the unit of work, problems are RFC 9457.
 
 mod command;
+pub mod measure;
 mod problem;
 mod reply;
 mod request;
 mod server;
 pub mod session;
+mod traced;
 
 pub use command::{command, delete, post, put};
 pub use problem::{FieldError, Problem};
 pub use reply::{IntoReply, Reply, ReplyBody, accepted, created, no_content, ok};
 pub use request::{Admin, Caller, IdempotencyKey, Json, Path, Query, RequestInfo};
 pub use server::{BODY_MAX, serve};
+pub use traced::traced;

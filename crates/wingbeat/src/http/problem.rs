@@ -5,6 +5,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use wingbeat_core::{Class, Error};
 
+use crate::telemetry;
+
 /// What is wrong, for a client to read.
 #[derive(Clone, Debug, Serialize)]
 pub struct Problem {
@@ -19,7 +21,7 @@ pub struct Problem {
     pub detail: String,
     /// A stable, machine-readable name.
     pub code: String,
-    /// The trace to look for.
+    /// The trace to look for; told when it is answered within one.
     pub trace_id: String,
     /// Which fields are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -116,7 +118,10 @@ impl From<Error> for Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        if let (true, Some(context)) = (self.trace_id.is_empty(), telemetry::current()) {
+            self.trace_id = format!("{:032x}", context.trace.trace_id());
+        }
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).expect("strings and numbers always encode");
         let mut response = (

@@ -26,7 +26,7 @@ use serde::Serialize;
 use wingbeat::Result;
 use wingbeat::http::{Admin, Problem};
 
-use crate::{Host, Sight};
+use crate::Sight;
 
 /// The pauses before the second and the third read.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
@@ -38,16 +38,19 @@ const PAGE: usize = 1_000;
 /// What the audit asks.
 #[derive(Clone)]
 struct Audit {
-    host: Arc<Host>,
+    look: Look,
     provider: String,
     /// One audit at a time: it reads everything.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// Says what there is to see now.
+pub type Look = Arc<dyn Fn() -> Sight + Send + Sync>;
+
 /// The route.
-pub fn routes(host: Arc<Host>, provider: String) -> Router {
+pub fn routes(look: Look, provider: String) -> Router {
     let audit = Audit {
-        host,
+        look,
         provider,
         turn: Arc::default(),
     };
@@ -118,7 +121,7 @@ impl Check {
 
 async fn audit_now(_: Admin, State(audit): State<Audit>) -> Result<Response, Problem> {
     let _turn = audit.turn.lock().await;
-    let report = report(&audit.host.sight(), &audit.provider).await?;
+    let report = report(&(audit.look)(), &audit.provider).await?;
     Ok(Json(report).into_response())
 }
 

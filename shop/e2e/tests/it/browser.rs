@@ -8,7 +8,7 @@ use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
 
-use crate::process::{free_port, target};
+use shop_e2e::process::{free_port, target};
 
 /// How long something awaited on a page may take.
 const SOON: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use shop_client::http::Call;
 use shop_client::shop::key;
 use shop_client::{Error, Order};
 
-use crate::process::Place;
+use shop_e2e::process::Place;
 
 /// The largest file that the process may write, in units of 512 bytes: 32 MB, twice the log.
 const LIMIT: u32 = 64_000;

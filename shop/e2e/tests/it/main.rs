@@ -9,11 +9,16 @@
 )]
 
 mod browser;
+mod container;
 mod controls;
 mod disk;
+mod distributed;
+mod failpoints;
+mod interop;
 mod kill;
+mod loyalty;
+mod metrics;
 mod outage;
 mod parked;
-mod process;
 mod start;
 mod storefront;

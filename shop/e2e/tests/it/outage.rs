@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shop_client::http::Call;
 use shop_client::{Card, Order, Shopper};
 
-use crate::process::Place;
+use shop_e2e::process::Place;
 
 /// Orders placed during an outage.
 const ORDERS: usize = 40;

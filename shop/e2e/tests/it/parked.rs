@@ -7,7 +7,7 @@ use serde_json::Value;
 use shop_client::http::Call;
 use shop_client::{Order, Shopper};
 
-use crate::process::{Place, binary};
+use shop_e2e::process::{Place, binary};
 
 /// Orders whose mails fill the place where mails wait for an address: two mails each, and it holds fifty.
 const ORDERS: usize = 26;

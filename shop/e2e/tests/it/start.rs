@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use shop_client::Order;
 
-use crate::process::{Place, binary};
+use shop_e2e::process::{Place, binary};
 
 fn output(place: &Place, more: &[&str]) -> Output {
     let mut command = place.command();
@@ -16,7 +16,7 @@ fn output(place: &Place, more: &[&str]) -> Output {
 }
 
 /// Exit code 2 and one line on stderr that says what is in the way.
-fn refuses(output: &Output, words: &str) {
+pub(crate) fn refuses(output: &Output, words: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -43,6 +43,12 @@ async fn what_is_in_the_way_is_told_in_one_line() {
     let other = Place::new(data.path());
     refuses(&output(&other, &[]), "is in use by another process");
     drop(running);
+
+    let spans = Place::new(data.path()).with("WINGBEAT_OTLP", "http://127.0.0.1:1");
+    refuses(
+        &output(&spans, &[]),
+        "WINGBEAT_OTLP: this program sends no spans",
+    );
 
     let wrong = other.with("WINGBEAT_SHIPPING_DISPATCH_AFTER", "soon");
     refuses(&output(&wrong, &[]), "WINGBEAT_SHIPPING_DISPATCH_AFTER");

@@ -5,31 +5,39 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::browser::Browser;
-use crate::process::{Place, Running};
+use shop_e2e::process::{Place, Running};
 
 /// From Buy to delivered: dispatch after two seconds, delivery two seconds later.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(15);
 /// How long a stalled payment takes to be told.
 const STALLED_WITHIN: Duration = Duration::from_secs(15);
 
-struct Scene {
+/// A browser at a shop.
+pub(crate) struct Scene {
     browser: Browser,
     url: String,
-    _running: Running,
-    _data: tempfile::TempDir,
+    /// The shop, if it is the scene's own.
+    _held: Option<(Running, tempfile::TempDir)>,
+}
+
+/// A browser at a shop that runs.
+pub(crate) async fn scene_at(url: &str, width: u32, height: u32) -> Scene {
+    let browser = Browser::open(width, height).await;
+    browser.go(url).await;
+    Scene {
+        browser,
+        url: url.to_owned(),
+        _held: None,
+    }
 }
 
 async fn scene(width: u32, height: u32) -> Scene {
     let data = tempfile::tempdir().unwrap();
     let place = Place::new(data.path()).with("WINGBEAT_CHECKOUT_DELAYED_AFTER", "1s");
     let running = place.start().await;
-    let browser = Browser::open(width, height).await;
-    browser.go(&place.url()).await;
     Scene {
-        browser,
-        url: place.url(),
-        _running: running,
-        _data: data,
+        _held: Some((running, data)),
+        ..scene_at(&place.url(), width, height).await
     }
 }
 
@@ -73,7 +81,11 @@ impl Scene {
 
 #[tokio::test]
 async fn a_guest_buys_with_one_click_and_sees_why() {
-    let scene = scene(1280, 1000).await;
+    guest_buys_and_sees_why(scene(1280, 1000).await).await;
+}
+
+/// The same for any shop.
+pub(crate) async fn guest_buys_and_sees_why(scene: Scene) {
     scene.browser.see("[data-add]").await;
     scene.browser.shot("1-home").await;
     scene.shop().await;

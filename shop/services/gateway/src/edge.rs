@@ -2,24 +2,26 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use tower::ServiceExt as _;
-use tracing::Instrument as _;
 use wingbeat::RuntimeExt as _;
+use wingbeat::http::measure::{measure, routed};
 use wingbeat::http::session::{SessionState, Sessions, identify};
-use wingbeat::http::{BODY_MAX, Problem};
+use wingbeat::http::{BODY_MAX, Problem, traced};
 use wingbeat::runtime::SharedRuntime;
 
 use crate::storefront;
 
+/// The gateway, as its spans call it.
+pub const SERVICE: &str = "gateway";
 /// A request whose answer has not begun by then is answered 503. It stays below the 30 s after which
 /// proxies and browsers give up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(25);
@@ -36,12 +38,42 @@ const PROGRAMS: [&str; 7] = [
 
 /// Puts the services' routes and the storefront behind one set of rules.
 pub fn edge(api: Router, sessions: Sessions, runtime: SharedRuntime) -> Router {
+    front(rules(api, SERVICE, sessions, runtime.clone()), runtime)
+}
+
+/// The rules of an API: who is calling, what is nobody else's, and refusals as problems.
+pub fn rules(
+    api: Router,
+    service: &'static str,
+    sessions: Sessions,
+    runtime: SharedRuntime,
+) -> Router {
     let api = api
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(private))
-        .layer(middleware::from_fn_with_state(sessions, identify))
-        .layer(middleware::from_fn_with_state(runtime, problems));
-    let pages = storefront::routes(api.clone()).fallback(storefront::not_found);
+        .layer(middleware::from_fn_with_state(sessions, identify));
+    answered(api, service, runtime)
+}
+
+/// Every request is answered in time, refusals are problems, and each belongs to a trace, as one of `service`.
+pub fn answered(api: Router, service: &'static str, runtime: SharedRuntime) -> Router {
+    let api = api
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&runtime),
+            problems,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&runtime),
+            measure,
+        ));
+    traced(api, service, runtime)
+}
+
+/// The public side of an API: pages beside it, and the headers that browsers need.
+pub fn front(api: Router, runtime: SharedRuntime) -> Router {
+    let pages = storefront::routes(api.clone())
+        .layer(middleware::from_fn(routed))
+        .fallback(storefront::not_found);
     Router::new()
         .fallback(move |request: Request| {
             let (api, pages) = (api.clone(), pages.clone());
@@ -57,49 +89,11 @@ pub fn edge(api: Router, sessions: Sessions, runtime: SharedRuntime) -> Router {
             }
         })
         .layer(middleware::from_fn(secure))
+        .layer(middleware::from_fn_with_state(runtime, measure))
 }
 
-/// Panics, silence and the router's bare refusals become problems, and each problem tells the id to
-/// look for in the logs.
+/// Panics, silence and the router's bare refusals become problems.
 async fn problems(State(runtime): State<SharedRuntime>, request: Request, next: Next) -> Response {
-    let trace = trace_id(request.headers(), &runtime);
-    let span = tracing::info_span!("request", trace_id = trace, path = request.uri().path());
-    let response = answer(&runtime, request, next).instrument(span).await;
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    if kind.is_some_and(|kind| kind == "application/problem+json") {
-        return traced(response, &trace).await;
-    }
-    response
-}
-
-/// The trace that the caller is part of (W3C Trace Context), or a new one.
-fn trace_id(headers: &HeaderMap, runtime: &SharedRuntime) -> String {
-    let parent = headers
-        .get("traceparent")
-        .and_then(|value| value.to_str().ok());
-    let id = parent.and_then(|parent| parent.split('-').nth(1));
-    let is_id = |id: &&str| {
-        id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) && id.bytes().any(|b| b != b'0')
-    };
-    match id.filter(is_id) {
-        Some(id) => id.to_ascii_lowercase(),
-        None => format!("{:016x}{:016x}", runtime.random(), runtime.random() | 1),
-    }
-}
-
-/// A problem with its trace.
-async fn traced(response: Response, trace: &str) -> Response {
-    let (mut parts, body) = response.into_parts();
-    let Ok(bytes) = axum::body::to_bytes(body, BODY_MAX).await else {
-        return Problem::new(500, "internal", "something went wrong on our side").into_response();
-    };
-    let told = format!(r#""trace_id":"{trace}""#);
-    let text = String::from_utf8_lossy(&bytes).replacen(r#""trace_id":"""#, &told, 1);
-    parts.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(parts, Body::from(text))
-}
-
-async fn answer(runtime: &SharedRuntime, request: Request, next: Next) -> Response {
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
     let response = match runtime.timeout(ANSWER_WITHIN, answered).await {
         Some(Ok(response)) => response,

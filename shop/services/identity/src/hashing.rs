@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use argon2::password_hash::{
+    Output, PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString,
+};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wingbeat::runtime::SharedRuntime;
@@ -36,7 +38,7 @@ impl Hasher {
     pub fn new(config: &Hashing) -> Self {
         let params = Params::new(config.memory_kib, config.passes, 1, None).unwrap_or_default();
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let dummy = hash(&argon2, "nobody's password", &[7; SALT]).unwrap_or_default();
+        let dummy = nobodys(argon2.params()).unwrap_or_default();
         Self {
             argon2,
             turns: Arc::new(Semaphore::new(config.concurrency.max(1))),
@@ -103,8 +105,46 @@ impl Hasher {
     }
 }
 
+/// A hash that no password has, under these parameters. Written down and not computed: every process wires all
+/// services, and would hold the memory that hashing takes.
+fn nobodys(params: &Params) -> Result<String> {
+    let salt = SaltString::encode_b64(&[7; SALT]).map_err(failed)?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: params.try_into().map_err(failed)?,
+        salt: Some(salt.as_salt()),
+        hash: Some(Output::new(&[0; Params::DEFAULT_OUTPUT_LEN]).map_err(failed)?),
+    };
+    Ok(hash.to_string())
+}
+
 fn hash(argon2: &Argon2<'_>, password: &str, salt: &[u8]) -> Result<String> {
     let salt = SaltString::encode_b64(salt).map_err(failed)?;
     let hash = argon2.hash_password(password.as_bytes(), &salt);
     Ok(hash.map_err(failed)?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_unknown_user_is_compared_with_costs_the_same_and_fits_nobody() {
+        let params = Params::new(8, 1, 1, None).unwrap();
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let real = hash(&argon2, "somebody's password", &[3; SALT]).unwrap();
+        let nobodys = nobodys(argon2.params()).unwrap();
+        let (real, nobodys) = (PasswordHash::new(&real), PasswordHash::new(&nobodys));
+        let (real, nobodys) = (real.unwrap(), nobodys.unwrap());
+        assert_eq!(nobodys.algorithm, real.algorithm);
+        assert_eq!(
+            (nobodys.version, &nobodys.params),
+            (real.version, &real.params)
+        );
+        let length = |hash: &PasswordHash<'_>| hash.hash.map(|hash| hash.len());
+        assert_eq!(length(&nobodys), length(&real));
+        let wrong = argon2.verify_password(b"somebody's password", &nobodys);
+        assert_eq!(wrong, Err(argon2::password_hash::Error::Password));
+    }
 }

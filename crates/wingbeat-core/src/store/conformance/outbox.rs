@@ -3,13 +3,14 @@
 //! The first three hold for both shapes; the rest pass at once for a store that is its own broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::conformance::{
     A_WHILE, Bench, Fixture, LEASE, MAIL_PLACED, ORDERS, PLACED, RESERVE, RESERVING, SERVICES,
     STOCK, STOCK_PLACED, delivered, ids, read,
 };
 use crate::unit::Outcome;
-use crate::{Envelope, Outbox, Unit};
+use crate::{Envelope, Outbox, RuntimeExt as _, Unit};
 
 /// Commits messages in one unit.
 async fn send(bench: &Bench, messages: &[Envelope]) {
@@ -143,6 +144,32 @@ pub async fn only_confirmed_messages_leave_the_outbox(fixture: Arc<dyn Fixture>)
     assert_eq!(
         claim(&bench, &outbox, 10).await,
         [messages[0].clone(), messages[2].clone()]
+    );
+}
+
+pub async fn what_was_let_go_comes_again_after_its_pause(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let Some(outbox) = bench.store.outbox() else {
+        return;
+    };
+    let messages = bench.messages(PLACED, 3);
+    send(&bench, &messages).await;
+    assert_eq!(claim(&bench, &outbox, 10).await, messages);
+    let unknown = bench.runtime.id().into();
+    let pauses = vec![
+        (messages[0].id, Duration::ZERO),
+        (messages[2].id, A_WHILE),
+        (unknown, Duration::ZERO),
+    ];
+    let released = outbox.release(pauses, bench.now()).await;
+    released.expect("lets messages go");
+    bench.runtime.sleep(Duration::from_millis(1)).await;
+    assert_eq!(claim(&bench, &outbox, 10).await, messages[..1]);
+    bench.runtime.sleep(A_WHILE).await;
+    assert_eq!(
+        claim(&bench, &outbox, 10).await,
+        messages[2..],
+        "and what was not let go is still claimed"
     );
 }
 

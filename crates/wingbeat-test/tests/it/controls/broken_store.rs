@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use wingbeat_core::store::conformance as suite;
-use wingbeat_core::store::{DueRecord, Outbox, Page, Query, Recorded};
+use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded, Waiting};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
     CorrelationId, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
@@ -28,6 +28,7 @@ enum Breach {
     LeaseIgnored,
     RowsUntidy,
     OthersVisible,
+    BacklogHidden,
 }
 
 struct BrokenStore {
@@ -187,6 +188,18 @@ impl Store for BrokenStore {
         self.inner.next_due(services)
     }
 
+    fn backlog(&self, service: Name, now: Timestamp) -> BoxFuture<'_, Result<Backlog>> {
+        Box::pin(async move {
+            let mut told = self.inner.backlog(service, now).await?;
+            if self.breach == Breach::BacklogHidden {
+                let due = told.due.iter_mut();
+                due.for_each(|due| due.overdue = Waiting::default());
+                told.outbox = Waiting::default();
+            }
+            Ok(told)
+        })
+    }
+
     fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>> {
         self.inner.retain(now)
     }
@@ -222,5 +235,7 @@ caught! {
     a_store_that_fails_whole_batches: BatchFailsTogether is caught by units_that_share_nothing_do_not_fail_together;
     a_store_that_ignores_leases: LeaseIgnored is caught by a_claimed_record_is_not_handed_out_twice;
     a_store_that_forgets_cursors: RowsUntidy is caught by rows_are_paged_by_prefix_in_both_directions;
+    a_store_that_hides_what_is_overdue: BacklogHidden is caught by what_is_due_is_told_apart_from_what_is_overdue;
+    a_store_that_hides_its_outbox: BacklogHidden is caught by messages_wait_until_they_are_confirmed;
     a_store_that_shows_others_data: OthersVisible is caught by a_service_sees_only_its_own_data;
 }

@@ -21,6 +21,7 @@ enum Breach {
     RedeliveryHidden,
     GivenBackForgotten,
     DepthOfNothing,
+    OrderIgnored,
 }
 
 struct BrokenTransport {
@@ -30,7 +31,11 @@ struct BrokenTransport {
 
 impl Transport for BrokenTransport {
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
-        self.inner.declare(topology)
+        let mut topology = topology.clone();
+        for queue in topology.queues.values_mut() {
+            queue.ordered &= self.breach != Breach::OrderIgnored;
+        }
+        Box::pin(async move { self.inner.declare(&topology).await })
     }
 
     fn publish(
@@ -143,5 +148,7 @@ caught! {
     a_transport_that_swallows_the_unroutable: UnroutableSwallowed is caught by a_command_that_nobody_takes_is_refused;
     a_transport_that_hides_redelivery: RedeliveryHidden is caught by what_was_not_acknowledged_comes_again;
     a_transport_that_forgets_what_it_was_given_back: GivenBackForgotten is caught by what_was_given_back_comes_again;
+    a_transport_that_keeps_no_order: OrderIgnored is caught by an_ordered_queue_keeps_the_order_of_publishing;
+    a_transport_that_hands_an_ordered_queue_to_two: OrderIgnored is caught by an_ordered_queue_has_one_consumer_at_a_time;
     a_transport_that_counts_nothing: DepthOfNothing is caught by the_depth_counts_what_waits_and_what_is_handed_out;
 }

@@ -7,7 +7,7 @@ use super::{SOON, Shop, order};
 
 impl Shop {
     async fn report(&self) -> Report {
-        let provider = self.open.provider.url();
+        let provider = self.open.provider_url.clone();
         report(&self.open.host.sight(), &provider)
             .await
             .expect("it can be asked")
@@ -28,7 +28,7 @@ impl Shop {
         );
     }
 
-    async fn holds(&self) -> Report {
+    pub(super) async fn holds(&self) -> Report {
         let report = self.report().await;
         assert!(report.ok, "{report:?}");
         report

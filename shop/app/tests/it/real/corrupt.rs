@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use wingbeat::unit::{Outcome, RowWrite, Write};
-use wingbeat::{Key, Name, Store as _, Unit};
+use wingbeat::{Key, Name, Unit};
 
 use super::Shop;
 
@@ -27,7 +27,13 @@ fn unit(service: &'static str) -> Unit {
 
 impl Shop {
     async fn commit(&self, unit: Unit) {
-        let outcomes = self.open.embedded.commit(Arc::new(vec![unit])).await;
+        let outcomes = self
+            .open
+            .host
+            .ports()
+            .store
+            .commit(Arc::new(vec![unit]))
+            .await;
         assert_eq!(outcomes.expect("the store is there"), [Outcome::Committed]);
     }
 
@@ -40,7 +46,13 @@ impl Shop {
         change: impl FnOnce(Value) -> Option<Value>,
     ) {
         let key = Key::new(Name::new(table), id);
-        let record = self.open.embedded.load(Name::new(service), &key).await;
+        let record = self
+            .open
+            .host
+            .ports()
+            .store
+            .load(Name::new(service), &key)
+            .await;
         let record = record
             .expect("the store is there")
             .expect("the record is there");
@@ -69,7 +81,9 @@ impl Shop {
     ) {
         let found = self
             .open
-            .embedded
+            .host
+            .ports()
+            .store
             .row(Name::new(service), Name::new(view), key)
             .await;
         let mut row = found
@@ -103,7 +117,8 @@ impl Shop {
 
     /// Changes the provider's ledger.
     pub(super) fn change_ledger(&self, sql: &str, order: &str) {
-        let ledger = rusqlite::Connection::open(self.data.join("provider.db")).expect("it opens");
+        let ledger =
+            rusqlite::Connection::open(self.place.data.join("provider.db")).expect("it opens");
         let order: uuid::Uuid = order.parse().expect("an id");
         let changed = ledger.execute(sql, [order.as_bytes().as_slice()]);
         assert_eq!(changed.expect("it is changed"), 1);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wingbeat::{Envelope, Kind, RuntimeExt as _, Transport as _};
+use wingbeat::{Envelope, Kind, RuntimeExt as _};
 
 use super::{SOON, Shop, order};
 
@@ -26,7 +26,13 @@ impl Shop {
             traceparent: None,
             body: body.to_owned().into(),
         };
-        let published = self.open.embedded.publish(vec![envelope]).await;
+        let published = self
+            .open
+            .host
+            .ports()
+            .transport
+            .publish(vec![envelope])
+            .await;
         assert!(published[0].is_ok(), "{published:?}");
     }
 
@@ -77,6 +83,7 @@ async fn a_message_that_cannot_be_read_is_set_aside_with_its_reason() {
         .await;
     assert_eq!(discarded.status, 202);
     shop.letters(&admin, 0).await;
+    shop.holds().await; // Nobody here has published it, and nobody has lost it.
     assert_eq!(
         shop.get("/api/v1/admin/dead-letters/unknown", &admin)
             .await

@@ -1,4 +1,5 @@
-//! The real shop in this process: embedded store, real sockets, a data directory of its own.
+//! The real shop in this process: real sockets, a data directory of its own, and where it is compiled as
+//! `real_on_servers` also RabbitMQ, PostgreSQL and Redis.
 
 #![allow(
     clippy::disallowed_methods,
@@ -11,18 +12,19 @@ mod audit;
 mod corrupt;
 mod http;
 mod letters;
+mod place;
 mod raw;
 mod sessions;
 mod stream;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use shop::settings::{Settings, Sources};
 use shop::{Open, start};
 
+use place::Place;
 pub(crate) use raw::Reply;
 
 /// How long something awaited may take.
@@ -31,21 +33,21 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// A shop, and where it keeps its data.
 pub(crate) struct Shop {
     pub(crate) open: Open,
-    pub(crate) data: PathBuf,
-    _directory: Option<tempfile::TempDir>,
+    place: Place,
 }
 
 /// Settings for a shop of a test: free ports, quick parcels.
-fn settings(data: &Path) -> Settings {
-    let flags = [
+fn settings(place: &Place) -> Settings {
+    let mut flags = BTreeMap::from([
         ("listen", "127.0.0.1:0".to_owned()),
         ("ops_listen", "127.0.0.1:0".to_owned()),
-        ("data", data.display().to_string()),
+        ("data", place.data.display().to_string()),
         ("shipping_dispatch_after", "50ms".to_owned()),
         ("shipping_deliver_after", "50ms".to_owned()),
-    ];
+    ]);
+    flags.extend(place.servers.iter().cloned());
     let sources = Sources {
-        flags: flags.into(),
+        flags,
         env: BTreeMap::new(),
         file: None,
     };
@@ -54,32 +56,19 @@ fn settings(data: &Path) -> Settings {
 
 impl Shop {
     pub(crate) async fn open() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let data = directory.path().to_owned();
-        let open = start(&settings(&data)).await.expect("it opens");
-        Self {
-            open,
-            data,
-            _directory: Some(directory),
-        }
+        let place = tokio::task::block_in_place(Place::new);
+        let open = start(&settings(&place)).await.expect("it opens");
+        Self { open, place }
     }
 
     /// Closes the shop and opens it again on the same data.
     pub(crate) async fn again(self) -> Self {
-        let Self {
-            open,
-            data,
-            _directory,
-        } = self;
+        let Self { open, place } = self;
         open.close().await;
         // The last tasks let go of the store a moment after they were told to.
         for _ in 0..200 {
-            if let Ok(open) = start(&settings(&data)).await {
-                return Self {
-                    open,
-                    data,
-                    _directory,
-                };
+            if let Ok(open) = start(&settings(&place)).await {
+                return Self { open, place };
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
@@ -97,7 +86,7 @@ impl Shop {
 
     /// The admin's token.
     pub(crate) async fn admin(&self) -> String {
-        let password = std::fs::read_to_string(self.data.join("admin-password"));
+        let password = std::fs::read_to_string(self.place.data.join("admin-password"));
         let form = json!({"email": "admin@shop.example", "password": password.expect("it is there").trim()});
         let session = self.post("/api/v1/sessions", "", &form).await;
         session.json()["token"]

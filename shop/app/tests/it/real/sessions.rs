@@ -1,6 +1,7 @@
 //! Who may do what.
 
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
 use super::{Shop, order};
 
@@ -232,4 +233,19 @@ async fn a_browser_is_given_no_token_but_its_cookie() {
         .ask("GET", "/api/v1/me", &[("cookie", &cookie)], "")
         .await;
     assert_eq!(me.status, 200);
+}
+
+/// So any service, in any language, knows the caller.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_lies_under_the_digest_of_its_token() {
+    let shop = Shop::open().await;
+    let token = shop.shopper().await;
+    let digest = |token: &str| hex::encode(sha2::Sha256::digest(token));
+    let key = format!("session:{}", digest(&token));
+    if let Some(has) = shop.place.has_key(&key) {
+        assert!(has, "Redis has no {key}");
+        let other = format!("session:{}", digest("another"));
+        assert_eq!(shop.place.has_key(&other), Some(false));
+    }
+    assert_eq!(shop.get("/api/v1/me", &token).await.status, 200);
 }

@@ -1,12 +1,14 @@
 //! A `shop` process: started on free ports, waited for, asked to end or killed.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use shop_client::http::Call;
 use shop_client::{Shop, audit};
+pub use wingbeat_servers::free_port;
+
+use crate::scrape::Scrape;
 
 /// How long a shop may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -14,13 +16,16 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The folder that cargo builds into.
-pub(crate) fn target() -> PathBuf {
-    let this = std::env::current_exe().unwrap(); // target/<profile>/deps/<test>
-    this.ancestors().nth(3).unwrap().to_owned()
+pub fn target() -> PathBuf {
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let this = std::env::current_exe().unwrap();
+    let mut above = this.ancestors().skip(1);
+    let profile = above.find(|folder| !folder.ends_with("deps")).unwrap();
+    profile.parent().unwrap().to_owned()
 }
 
 /// The binary that users get.
-pub(crate) fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let path = target().join("release/shop");
     assert!(
         path.exists(),
@@ -30,15 +35,9 @@ pub(crate) fn binary() -> PathBuf {
     path
 }
 
-/// A port that is free now.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 /// A place for a shop: its data and its ports, for one process after the other.
-pub(crate) struct Place {
-    pub(crate) data: PathBuf,
+pub struct Place {
+    pub data: PathBuf,
     port: u16,
     ops_port: u16,
     binary: PathBuf,
@@ -46,12 +45,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn new(data: &Path) -> Self {
+    pub fn new(data: &Path) -> Self {
         Self::of(data, binary())
     }
 
     /// A place for another binary.
-    pub(crate) fn of(data: &Path, binary: PathBuf) -> Self {
+    pub fn of(data: &Path, binary: PathBuf) -> Self {
         Self {
             data: data.to_owned(),
             port: free_port(),
@@ -61,28 +60,33 @@ impl Place {
         }
     }
 
-    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.env.push((name, value.into()));
         self
     }
 
     /// A shop that lacks a mechanism; the binary must have been built for that.
-    pub(crate) fn without(mut self, mechanism: Option<&str>) -> Self {
+    pub fn without(mut self, mechanism: Option<&str>) -> Self {
         self.env
             .extend(mechanism.map(|it| ("WINGBEAT_SABOTAGE", it.into())));
         self
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn shop(&self) -> Shop {
+    /// What it tells at `/metrics`.
+    pub async fn metrics(&self) -> Scrape {
+        Scrape::of(self.ops_port).await
+    }
+
+    pub fn shop(&self) -> Shop {
         Shop::at(&self.url()).unwrap()
     }
 
     /// The program, not yet started.
-    pub(crate) fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         let ops = format!("127.0.0.1:{}", self.ops_port);
         command
@@ -97,12 +101,12 @@ impl Place {
     }
 
     /// Starts a shop and waits until it is ready.
-    pub(crate) async fn start(&self) -> Running {
+    pub async fn start(&self) -> Running {
         self.start_as(self.command()).await
     }
 
     /// The same with a program of one's own.
-    pub(crate) async fn start_as(&self, mut command: Command) -> Running {
+    pub async fn start_as(&self, mut command: Command) -> Running {
         let mut running = Running(command.spawn().unwrap());
         let (shop, until) = (self.shop(), Instant::now() + READY_WITHIN);
         loop {
@@ -118,23 +122,23 @@ impl Place {
     }
 
     /// The admin's password.
-    pub(crate) fn password(&self) -> String {
+    pub fn password(&self) -> String {
         audit::admin_password(&self.data).unwrap()
     }
 }
 
 /// A running shop; dropped, it is killed.
-pub(crate) struct Running(Child);
+pub struct Running(Child);
 
 impl Running {
     /// As `kill -9` does.
-    pub(crate) fn kill(mut self) {
+    pub fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 
     /// As a service manager does.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(mut self) -> ExitStatus {
         let id = self.0.id().to_string();
         let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
         assert!(told.success());

@@ -1,0 +1,45 @@
+//! Producers and consumers: raw clients, our transport, our whole runtime.
+
+mod amqprs;
+mod lapin;
+mod runtime;
+mod transport;
+
+pub(crate) use runtime::ports;
+
+use crate::part::{Job, Pace};
+
+/// Raw lapin, its futures polled together, each delivery acknowledged by itself.
+pub(crate) const LAPIN: &str = "lapin";
+/// The same, with the headers that our messages have: what they cost whoever sends them.
+pub(crate) const LAPIN_HEADERS: &str = "lapin-headers";
+/// The same, acknowledging in multiples.
+pub(crate) const LAPIN_MULTIPLE: &str = "lapin-multiple";
+/// Raw amqprs.
+pub(crate) const AMQPRS: &str = "amqprs";
+/// The transport of `wingbeat-rabbitmq` by itself.
+pub(crate) const TRANSPORT: &str = "transport";
+/// A service on the whole runtime, with PostgreSQL.
+pub(crate) const RUNTIME: &str = "runtime";
+
+pub(crate) async fn produce(client: &str, job: &Job, pace: Pace) {
+    match client {
+        LAPIN | LAPIN_MULTIPLE => lapin::produce(job, pace, false).await,
+        LAPIN_HEADERS => lapin::produce(job, pace, true).await,
+        AMQPRS => amqprs::produce(job, pace).await,
+        TRANSPORT => transport::produce(job, pace).await,
+        RUNTIME => runtime::produce(job, pace).await,
+        _ => panic!("no client {client}"),
+    }
+}
+
+pub(crate) async fn consume(client: &str, job: &Job) {
+    match client {
+        LAPIN | LAPIN_HEADERS => lapin::consume(job).await,
+        LAPIN_MULTIPLE => lapin::consume_multiple(job).await,
+        AMQPRS => amqprs::consume(job).await,
+        TRANSPORT => transport::consume(job).await,
+        RUNTIME => runtime::consume(job).await,
+        _ => panic!("no client {client}"),
+    }
+}

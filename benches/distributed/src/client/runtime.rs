@@ -1,0 +1,121 @@
+//! Our whole runtime, on PostgreSQL: a service that publishes, and a service whose handler does nothing.
+//!
+//! What that includes: publishing is a unit of work an event, committed, relayed and confirmed; consuming is
+//! a handler whose unit is empty but for the note that this message was handled, acknowledged when durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use wingbeat::app::Ports;
+use wingbeat::real::{HyperClient, TokioRuntime};
+use wingbeat::scope::ServiceContext;
+use wingbeat::{
+    App, Effects, Handler as _, Message as _, Parts, Result, Running, Scope, Service, State,
+    Store as _, run_unit,
+};
+use wingbeat_embedded::EmbeddedCache;
+use wingbeat_postgres::{Config, Postgres};
+
+use super::transport::{Noted, connect, topology};
+use crate::part::{Job, Orders, Pace, Tally, WINDOW};
+
+/// The consuming service's name, with which its queue's begins.
+const SERVICE: &str = "bench";
+/// The publishing service's.
+const SOURCE: &str = "source";
+
+/// What the handler may ask for.
+#[derive(Clone, Parts)]
+struct Known {
+    tally: Arc<Tally>,
+}
+
+/// Reads nothing, writes nothing.
+async fn no_op(noted: Noted, State(tally): State<Arc<Tally>>) -> Result<()> {
+    tally.note(noted.at);
+    Ok(())
+}
+
+/// Ports on a broker and a database.
+pub(crate) async fn ports(job: &Job) -> (Arc<Postgres>, Ports, tempfile::TempDir) {
+    let (runtime, transport) = connect(job).await;
+    let config = Config::new(&job.store);
+    let store = Postgres::connect(&config, runtime.clone()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ports = Ports {
+        store: store.clone(),
+        transport,
+        cache: cache(&folder, runtime.clone()),
+        http: HyperClient::new(),
+        runtime,
+    };
+    (store, ports, folder)
+}
+
+fn cache(folder: &tempfile::TempDir, runtime: Arc<TokioRuntime>) -> Arc<EmbeddedCache> {
+    EmbeddedCache::open(folder.path(), runtime).unwrap()
+}
+
+pub(super) async fn produce(job: &Job, pace: Pace) {
+    let (store, ports, _folder) = ports(job).await;
+    ports
+        .transport
+        .declare(&topology(&job.queue))
+        .await
+        .unwrap();
+    let app = App::new().service(Service::new(SOURCE));
+    let running = app.start(ports).await.unwrap();
+    let context = running.service(SOURCE).unwrap();
+    let mut orders = Orders::go().await;
+    let mut under_way = FuturesUnordered::new();
+    let (mut metronome, mut sent) = (pace.start(), 0);
+    loop {
+        while under_way.len() < WINDOW && metronome.beat().await {
+            sent += 1;
+            under_way.push(publish(&context, sent));
+            if metronome.is_paced() {
+                while let Some(Some(())) = under_way.next().now_or_never() {}
+            }
+        }
+        if under_way.next().await.is_none() {
+            break;
+        }
+    }
+    let outbox = store.outbox().unwrap();
+    while outbox.waiting(Noted::NAME).await.unwrap() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    metronome.done(sent);
+    orders.end().await;
+    drop::<Running>(running);
+}
+
+async fn publish(context: &Arc<ServiceContext>, number: u64) {
+    let work = |scope: Scope| async move {
+        let mut effects = Effects::new();
+        effects.publish(&Noted::new(number));
+        scope.emit(effects)
+    };
+    run_unit(context, work).await.unwrap();
+}
+
+pub(super) async fn consume(job: &Job) {
+    let (_store, ports, _folder) = ports(job).await;
+    let tally = Arc::<Tally>::default();
+    let state = Known {
+        tally: Arc::clone(&tally),
+    };
+    let name = job.queue.strip_prefix("bench.").unwrap().to_owned();
+    let handler = no_op.named(String::leak(name)).concurrency(WINDOW);
+    let service = Service::new(SERVICE).with_state(state).on(handler);
+    ports
+        .transport
+        .declare(&topology(&job.queue))
+        .await
+        .unwrap();
+    let orders = Orders::go().await;
+    let _running = App::new().service(service).start(ports).await.unwrap();
+    tally.until_done(orders).await;
+}

@@ -1,0 +1,126 @@
+//! Our transport by itself, without a runtime above it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use wingbeat::real::TokioRuntime;
+use wingbeat::transport::Binding;
+use wingbeat::{
+    Envelope, Event, Kind, Message as _, Name, Result, Runtime as _, RuntimeExt as _, Topology,
+    Transport as _,
+};
+use wingbeat_rabbitmq::{Config, RabbitMq};
+
+use crate::part::{Body, Job, Orders, Pace, Tally, WINDOW};
+
+/// Messages given to the transport at once, and how often before the first answer: 256 in all.
+const BATCH: usize = 128;
+
+/// The same body, as a message.
+#[derive(Event, Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[event(name = "bench.noted", version = 1, key = order)]
+pub(super) struct Noted {
+    pub(super) order: String,
+    pub(super) at: u64,
+    sku: String,
+    quantity: u32,
+    note: String,
+}
+
+impl Noted {
+    pub(super) fn new(number: u64) -> Self {
+        serde_json::from_slice(&Body::bytes(number)).unwrap()
+    }
+}
+
+/// Our transport.
+pub(super) async fn connect(job: &Job) -> (Arc<TokioRuntime>, Arc<RabbitMq>) {
+    let runtime = TokioRuntime::new();
+    let config = Config::new(&job.broker);
+    let transport = RabbitMq::connect(&config, runtime.clone()).await.unwrap();
+    (runtime, transport)
+}
+
+/// The queue of a job, bound to the message.
+pub(super) fn topology(queue: &str) -> Topology {
+    let binding = Binding {
+        message: Noted::NAME,
+        kind: Kind::Event,
+    };
+    Topology {
+        queues: BTreeMap::from([(Name::intern(queue), vec![binding].into())]),
+    }
+}
+
+fn envelope(runtime: &TokioRuntime, number: u64) -> Envelope {
+    let id = runtime.id();
+    let event = Noted::new(number);
+    Envelope {
+        id: id.into(),
+        source: "bench".into(),
+        kind: Noted::NAME.into(),
+        role: Noted::KIND,
+        key: event.key(),
+        time: runtime.now(),
+        correlation: id.into(),
+        causation: None,
+        sequence: None,
+        operation: None,
+        traceparent: None,
+        body: wingbeat::encode_body(&event),
+    }
+}
+
+pub(super) async fn produce(job: &Job, pace: Pace) {
+    let (runtime, transport) = connect(job).await;
+    transport.declare(&topology(&job.queue)).await.unwrap();
+    let mut orders = Orders::go().await;
+    let mut under_way = FuturesUnordered::new();
+    let (mut metronome, mut sent) = (pace.start(), 0);
+    loop {
+        let (at_once, most) = match metronome.is_paced() {
+            true => (1, WINDOW),
+            false => (BATCH, WINDOW / BATCH),
+        };
+        while under_way.len() < most && metronome.beat().await {
+            let batch = (0..at_once).map(|_| {
+                sent += 1;
+                envelope(&runtime, sent)
+            });
+            under_way.push(transport.publish(batch.collect()));
+            if metronome.is_paced() {
+                use futures_util::FutureExt as _;
+                while let Some(Some(answers)) = under_way.next().now_or_never() {
+                    assert!(answers.iter().all(Result::is_ok));
+                }
+            }
+        }
+        let Some(answers) = under_way.next().await else {
+            break;
+        };
+        assert!(answers.iter().all(Result::is_ok));
+    }
+    metronome.done(sent);
+    orders.end().await;
+}
+
+pub(super) async fn consume(job: &Job) {
+    let (_runtime, transport) = connect(job).await;
+    transport.declare(&topology(&job.queue)).await.unwrap();
+    let orders = Orders::go().await;
+    let tally = Arc::<Tally>::default();
+    drop(tokio::spawn(Arc::clone(&tally).until_done(orders)));
+    let queue = Name::intern(&job.queue);
+    let mut consumer = transport.consume(queue, WINDOW).await.unwrap();
+    let settler = consumer.settler();
+    loop {
+        let deliveries = consumer.next().await.unwrap();
+        for delivery in &deliveries {
+            tally.take(&delivery.envelope.as_ref().unwrap().body);
+        }
+        let tags: Vec<_> = deliveries.iter().map(|delivery| delivery.tag).collect();
+        settler.acknowledge(&tags);
+    }
+}

@@ -1,0 +1,136 @@
+//! POST /orders → inventory reserves → payment captures → order confirmed: four messages, each service a process.
+//!
+//! The load asks over HTTP and hears of the end as anybody would: from the queue of `order.confirmed`.
+
+mod load;
+mod services;
+
+use std::time::Duration;
+
+use wingbeat_servers::{Postgres, RabbitMq};
+
+use crate::How;
+use crate::process::{Process, peer, server_cpu};
+use crate::table::Table;
+use load::{Confirmations, Load};
+
+pub(crate) use services::part;
+
+const WHAT: &str = "order path";
+const PACED: &str = "order path at 200/s";
+const SERVICES: [&str; 3] = ["orders", "inventory", "payments"];
+const OURS: &str = "wingbeat";
+const THEIRS: &str = "nestjs, naive";
+/// Requests at once when as many orders as possible are wanted.
+const AT_ONCE: usize = 64;
+/// Orders a second of the open loop.
+const RATE: u32 = 200;
+
+/// Measures it.
+pub(crate) async fn run(how: How, table: &mut Table) {
+    let who: &[&str] = if how.peers { &[OURS, THEIRS] } else { &[OURS] };
+    for _ in 0..how.runs {
+        for who in who {
+            once(how, who, table).await;
+        }
+    }
+    goals(table);
+}
+
+async fn once(how: How, who: &str, table: &mut Table) {
+    let (broker, store) = (RabbitMq::start(), Postgres::start());
+    let (broker_url, store_url) = (broker.url(), store.url());
+    if who == THEIRS {
+        store.sql(include_str!("../../../peers/nestjs/tables.sql"));
+        for queue in ["inventory", "payments", "orders", load::CONFIRMED_OF_PEER] {
+            crate::broker::declare(&broker_url, queue).await;
+        }
+    }
+    let (processes, port) = start(who, &broker_url, &store_url).await;
+    let queue = if who == THEIRS {
+        load::CONFIRMED_OF_PEER
+    } else {
+        services::CONFIRMED
+    };
+    let confirmations = Confirmations::listen(&broker_url, queue).await;
+    let load = Load::new(port, confirmations);
+    load.closed(AT_ONCE, Duration::from_secs(1)).await; // Warm: connections, plans, compiled code.
+    let words = [
+        format!("-p {}", store.port()),
+        format!("RABBITMQ_NODE_PORT={}", broker.port()),
+    ];
+    let used = || words.each_ref().map(|word| server_cpu(word));
+    let servers = used();
+    let before: f64 = processes.iter().map(Process::cpu).sum();
+    let ran = load.closed(AT_ONCE, how.load()).await;
+    let cpu = processes.iter().map(Process::cpu).sum::<f64>() - before;
+    table.add(
+        WHAT,
+        who,
+        "orders/s confirmed",
+        ran.confirmed as f64 / ran.seconds,
+    );
+    table.add(
+        WHAT,
+        who,
+        "orders/s accepted",
+        ran.confirmed as f64 / ran.accepting,
+    );
+    table.add(
+        WHAT,
+        who,
+        "ms CPU an order, all services",
+        cpu * 1e3 / ran.confirmed as f64,
+    );
+    for (place, server) in ["PostgreSQL", "RabbitMQ"].into_iter().enumerate() {
+        let cpu = (used()[place] - servers[place]) * 1e3 / ran.confirmed as f64;
+        let what = format!("{WHAT}, {server} under it");
+        table.add(&what, who, "ms CPU an order", cpu);
+    }
+    let paced = load.open(RATE, how.load()).await;
+    table.add(PACED, who, "ms accept p50", paced.accept_p50);
+    table.add(PACED, who, "ms confirm p50", paced.confirm_p50);
+    table.add(PACED, who, "ms confirm p99", paced.confirm_p99);
+    let most = processes.iter().map(Process::peak_mb).fold(0.0, f64::max);
+    table.add(WHAT, who, "MB, the largest service", most);
+}
+
+/// The three processes, and the port that takes the requests.
+async fn start(who: &str, broker: &str, store: &str) -> (Vec<Process>, u16) {
+    let mut processes = Vec::new();
+    let mut port = 0;
+    for service in SERVICES {
+        let mut process = match who {
+            THEIRS => peer("nestjs", &format!("{service}.js"), &[broker, store]).await,
+            _ => Process::part(&["path", service, broker, store]).await,
+        };
+        process.say("go").await;
+        let answer = process.answer().await;
+        if service == "orders" {
+            port = u16::try_from(answer["port"].as_u64().unwrap()).unwrap();
+        }
+        processes.push(process);
+    }
+    (processes, port)
+}
+
+fn goals(table: &mut Table) {
+    let figure = |what, who, unit| table.median(what, who, unit);
+    let reached = figure(WHAT, OURS, "orders/s confirmed").unwrap_or_default();
+    let ratio = figure(WHAT, THEIRS, "orders/s confirmed").map(|theirs| reached / theirs);
+    let (p50, p99) = (
+        figure(PACED, OURS, "ms confirm p50").unwrap_or_default(),
+        figure(PACED, OURS, "ms confirm p99").unwrap_or_default(),
+    );
+    let beside = ratio.map_or(String::new(), |it| format!(", {it:.1} × naive NestJS"));
+    table.goal(
+        format!("{WHAT}: 3,000 orders/s confirmed"),
+        format!("{reached:.0}{beside}"),
+        reached >= 3000.0,
+    );
+    table.goal(
+        format!("{PACED}: confirm p50 3 ms, p99 8 ms"),
+        format!("{p50:.2} and {p99:.2}"),
+        p50 <= 3.0 && p99 <= 8.0,
+    );
+}

@@ -1,0 +1,180 @@
+//! What a service costs when it stands there: how long it takes from start to ready against servers that run, and
+//! how much memory it holds, idle and under load. Linux.
+//!
+//! ```text
+//! cargo build --release && cargo run --release -p bench-footprint -- --rounds 3 --load 20 --shoppers 30
+//! ```
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "it measures real processes by the real clock, and ends where something is missing"
+)]
+
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use serde_json::{Value, json};
+use shop_client::Shop;
+use shop_client::http::Call;
+use shop_e2e::fleet::{Fleet, Member, PASSWORD};
+use shop_e2e::process::binary;
+use shop_e2e::shopping::Shopping;
+
+/// The pause between two looks whether a process is ready.
+const LOOK: Duration = Duration::from_millis(2);
+/// How long a process rests before it counts as idle: threads for blocking work end after ten seconds, and the
+/// allocator gives back what they held.
+const REST: Duration = Duration::from_secs(15);
+
+/// Starts, memory idle and under load of every process of the shop.
+#[derive(Parser)]
+struct Args {
+    /// Starts of each process
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds of load
+    #[arg(long, default_value_t = 20)]
+    load: u64,
+    /// Shoppers who order meanwhile
+    #[arg(long, default_value_t = 30)]
+    shoppers: usize,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// One process.
+#[derive(Debug, Default)]
+struct Row {
+    service: &'static str,
+    /// Milliseconds from start to ready, each time.
+    ready: Vec<f64>,
+    idle: Memory,
+    loaded: Memory,
+}
+
+/// Memory in MiB.
+#[derive(Clone, Copy, Debug, Default)]
+struct Memory {
+    /// All that is resident.
+    resident: f64,
+    /// Of it, what belongs to the process alone: heap and stacks, without the program's own pages.
+    own: f64,
+    /// The most that was ever resident.
+    peak: f64,
+}
+
+fn memory(member: &Member) -> Memory {
+    let mib = |field| member.memory_kib(field) as f64 / 1024.0;
+    Memory {
+        resident: mib("VmRSS"),
+        own: mib("RssAnon"),
+        peak: mib("VmHWM"),
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let args = Args::parse();
+    let folder = tempfile::tempdir().unwrap();
+    let mut fleet = Fleet::start(folder.path().to_owned(), binary(), &[]).await;
+    let mut rows = Vec::new();
+    for place in 0..fleet.members.len() {
+        let member = &mut fleet.members[place];
+        let mut ready = Vec::new();
+        for _ in 0..args.rounds {
+            ready.push(start(member).await);
+        }
+        let service = member.service;
+        rows.push(Row {
+            service,
+            ready,
+            ..Row::default()
+        });
+    }
+    tokio::time::sleep(REST).await;
+    for (row, member) in rows.iter_mut().zip(&fleet.members) {
+        row.idle = memory(member);
+    }
+    let orders = load(&fleet.shop(), &args).await;
+    for (row, member) in rows.iter_mut().zip(&fleet.members) {
+        row.loaded = memory(member);
+    }
+    match args.json {
+        true => println!("{}", report(&rows, orders, args.load)),
+        false => show(&rows, orders, args.load),
+    }
+}
+
+/// Asks it to end, starts it and waits until it is ready: how many milliseconds that takes.
+async fn start(member: &mut Member) -> f64 {
+    member.terminate().await;
+    let path = match member.service {
+        "provider" => "/healthz",
+        _ => "/readyz",
+    };
+    let shop = Shop::at(&format!("http://127.0.0.1:{}", member.port)).unwrap();
+    let began = Instant::now();
+    member.start();
+    while !shop
+        .ask(&Call::get(path))
+        .await
+        .is_ok_and(|it| it.status == 200)
+    {
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "{} is not ready",
+            member.service
+        );
+        tokio::time::sleep(LOOK).await;
+    }
+    began.elapsed().as_secs_f64() * 1000.0
+}
+
+/// Shoppers order for a while; how many orders were accepted. All of them end.
+async fn load(shop: &Shop, args: &Args) -> usize {
+    let shopping = Shopping::begin(shop, args.shoppers).await;
+    tokio::time::sleep(Duration::from_secs(args.load)).await;
+    let accepted = shopping.accepted();
+    let outcome = shopping.end(shop, PASSWORD).await;
+    assert_eq!(outcome.broken, Vec::<String>::new());
+    accepted
+}
+
+fn median(times: &[f64]) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+fn show(rows: &[Row], orders: usize, seconds: u64) {
+    println!(
+        "{orders} orders in {seconds} s; MiB resident (of it the process's own), then the peak"
+    );
+    println!(
+        "{:<14} {:>9} {:>16} {:>16} {:>8}",
+        "", "ready ms", "idle", "loaded", "peak"
+    );
+    for row in rows {
+        let of = |memory: Memory| format!("{:.1} ({:.1})", memory.resident, memory.own);
+        let (idle, loaded, peak) = (of(row.idle), of(row.loaded), row.loaded.peak);
+        println!(
+            "{:<14} {:>9.0} {idle:>16} {loaded:>16} {peak:>8.1}",
+            row.service,
+            median(&row.ready)
+        );
+    }
+}
+
+fn report(rows: &[Row], orders: usize, seconds: u64) -> Value {
+    let of = |memory: Memory| json!({"resident": memory.resident, "own": memory.own, "peak": memory.peak});
+    let rows = rows.iter().map(|row| {
+        json!({
+            "service": row.service,
+            "ready_ms": median(&row.ready),
+            "idle_mib": of(row.idle),
+            "loaded_mib": of(row.loaded),
+        })
+    });
+    json!({"orders": orders, "seconds": seconds, "processes": rows.collect::<Vec<_>>()})
+}

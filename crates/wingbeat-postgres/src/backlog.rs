@@ -1,0 +1,55 @@
+//! What waits in a schema, by the database's clock.
+
+use std::time::Duration;
+
+use tokio_postgres::Row;
+use wingbeat_core::store::{Backlog, COUNTED_MAX, DueBacklog, Waiting};
+use wingbeat_core::{Name, Result};
+
+use crate::due::NOW;
+use crate::reads::Reads;
+
+fn count(row: &Row, at: usize) -> u64 {
+    row.get::<_, i64>(at).unsigned_abs()
+}
+
+/// From microseconds, none where it lies ahead: clocks differ a little.
+fn age(micros: Option<i64>) -> Duration {
+    Duration::from_micros(micros.unwrap_or(0).max(0).unsigned_abs())
+}
+
+/// What waits, as far as it is counted. Both counts go along an index and stop.
+pub(crate) async fn of(reads: &Reads<'_>) -> Result<Backlog> {
+    let most = i64::try_from(COUNTED_MAX).unwrap_or(i64::MAX);
+    // The first 48 bits of an id are the milliseconds of its birth.
+    let outbox = format!(
+        "SELECT (SELECT count(*) FROM (SELECT FROM {{schema}}.outbox LIMIT $1) AS counted),
+            (SELECT {NOW} - ('x0000' || left(replace(id::text, '-', ''), 12))::bit(64)::bigint * 1000
+             FROM {{schema}}.outbox ORDER BY place LIMIT 1)"
+    );
+    let due = format!(
+        "SELECT tbl, count(*), count(*) FILTER (WHERE due_at <= {NOW}), {NOW} - min(due_at) FROM (
+            SELECT tbl, due_at FROM {{schema}}.record WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1) AS counted
+         GROUP BY tbl ORDER BY tbl"
+    );
+    let outbox = &reads.query(&outbox, &[&most]).await?[0];
+    let due = reads.query(&due, &[&most]).await?;
+    Ok(Backlog {
+        outbox: Waiting {
+            count: count(outbox, 0),
+            age: age(outbox.get(1)),
+        },
+        due: due.iter().map(table).collect(),
+    })
+}
+
+fn table(row: &Row) -> DueBacklog {
+    DueBacklog {
+        table: Name::intern(row.get(0)),
+        pending: count(row, 1),
+        overdue: Waiting {
+            count: count(row, 2),
+            age: age(row.get(3)),
+        },
+    }
+}

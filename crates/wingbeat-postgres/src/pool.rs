@@ -1,0 +1,105 @@
+//! Connections.
+
+use std::time::Duration;
+
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime,
+};
+use tokio_postgres::NoTls;
+use wingbeat_core::{Error, Result};
+
+use crate::Config;
+use crate::fault::{is_refusal, told};
+
+/// Statements are few and always the same, so plans are made once. Nested loops over arrays are right at
+/// any size of the tables; without these settings a plan made while a table was empty reads all of it.
+const SETTINGS: &str =
+    "SET client_min_messages = warning; SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+    SET enable_hashjoin = off; SET enable_mergejoin = off; SET TIME ZONE 'UTC'";
+
+/// Keeps connections and makes new ones.
+#[derive(Clone)]
+pub(crate) struct Pool {
+    inner: deadpool_postgres::Pool,
+    patience: Duration,
+}
+
+impl Pool {
+    pub(crate) fn new(config: &Config) -> Result<Self> {
+        let mut server: tokio_postgres::Config = config.url.parse().map_err(|_| {
+            let text = "not a URL of PostgreSQL (postgres://user:password@host:port/database)";
+            Error::reject("store_url_invalid", text)
+        })?;
+        server
+            .application_name("wingbeat")
+            .connect_timeout(config.connect_timeout)
+            .keepalives_idle(Duration::from_secs(10))
+            .tcp_user_timeout(config.statement_timeout);
+        let manager = Manager::from_config(
+            server,
+            NoTls,
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
+        let settings = format!(
+            "{SETTINGS}; SET statement_timeout = {}",
+            config.statement_timeout.as_millis()
+        );
+        let set = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+            let settings = settings.clone();
+            Box::pin(async move {
+                let set = client.batch_execute(&settings).await;
+                set.map_err(HookError::Backend)
+            })
+        });
+        let inner = deadpool_postgres::Pool::builder(manager)
+            .max_size(config.connections_max)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(config.connect_timeout))
+            .create_timeout(Some(config.connect_timeout))
+            .post_create(set)
+            .build()
+            .map_err(|why| Error::reject("store_pool", why.to_string()))?;
+        let patience = config.statement_timeout + Duration::from_secs(1);
+        Ok(Self { inner, patience })
+    }
+
+    pub(crate) async fn get(&self) -> Result<Object> {
+        use deadpool_postgres::PoolError;
+        self.inner.get().await.map_err(|why| match why {
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error))
+                if is_refusal(&error) =>
+            {
+                Error::retry("store_refused", told(&error))
+            }
+            PoolError::Backend(error) => Error::retry("store_away", told(&error)),
+            PoolError::Timeout(_) => {
+                Error::retry("store_away", "no connection to PostgreSQL in time")
+            }
+            other => Error::retry("store_away", other.to_string()),
+        })
+    }
+
+    /// `work` on a connection. If it takes longer than the server may, the connection is given up: it
+    /// may be dead without anybody having said so.
+    pub(crate) async fn within<T>(
+        &self,
+        connection: Object,
+        work: impl AsyncFnOnce(&Object) -> Result<T>,
+    ) -> Result<T> {
+        match tokio::time::timeout(self.patience, work(&connection)).await {
+            Ok(done) => done,
+            Err(_) => {
+                drop(Object::take(connection));
+                Err(Error::retry("store_away", "PostgreSQL does not answer"))
+            }
+        }
+    }
+
+    /// `work` on any connection.
+    pub(crate) async fn run<T>(&self, work: impl AsyncFnOnce(&Object) -> Result<T>) -> Result<T> {
+        let connection = self.get().await?;
+        self.within(connection, work).await
+    }
+}

@@ -1,0 +1,466 @@
+//! Units compiled into the arrays of one call.
+//!
+//! Units that build on one another (one reads or overwrites what an earlier one wrote) form a *group*, which is
+//! committed or refused as a whole; of a chain of writes only the last content is sent, and one version to check.
+//! What cannot be told without asking the store (a unit that contradicts an earlier one of the batch, or comes
+//! twice in it) starts a new segment, to be committed after this one.
+
+use bytes::Bytes;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+use wingbeat_core::ids::uuid_v7;
+use wingbeat_core::unit::{RowWrite, Settled, Write};
+use wingbeat_core::{HashMap, HashSet, Key, Name, Timestamp, Unit};
+
+/// How far the time in an id may be from the unit's before the row is dated by itself.
+const SAME_TIME: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Several units of one service, to be committed by one call.
+#[derive(Default)]
+pub(crate) struct Segment<'a> {
+    /// The units in order, with the number of their group: the place of its first unit.
+    pub(crate) units: Vec<&'a Unit>,
+    parent: Vec<usize>,
+    seen: HashSet<(Uuid, String)>,
+    keys: HashMap<&'a Key, Touched<'a>>,
+    reads: Vec<(usize, &'a Key, u64)>,
+    histories: HashMap<&'a Key, (usize, u64)>,
+    first_events: Vec<(usize, &'a Key, u64)>,
+    rows: HashMap<(Name, &'a str), (usize, &'a RowWrite)>,
+}
+
+/// What units of a segment wrote to a key.
+struct Touched<'a> {
+    by: usize,
+    /// The version as a reader of the segment would find it, if that is known.
+    version: Option<u64>,
+    last: &'a Write,
+    steps: u64,
+}
+
+/// Which inbox row a unit leaves.
+pub(crate) fn scope(settled: &Settled) -> String {
+    format!("{} {}", settled.queue, settled.source)
+}
+
+/// The inbox row of a unit: by its delivery, or by itself if it settles none for good.
+fn remembered(unit: &Unit) -> (Uuid, String) {
+    match unit.settles.as_ref().filter(|settled| settled.done) {
+        Some(settled) => (settled.message.0, scope(settled)),
+        None => (unit.id.0, String::new()),
+    }
+}
+
+/// When the row is from, where the id does not tell: it is foreign, or was made at another time.
+pub(crate) fn undated(id: Uuid, at: Timestamp) -> Option<i64> {
+    let (early, late) = (
+        uuid_v7(at - SAME_TIME, 0),
+        uuid_v7(at + SAME_TIME, u64::MAX),
+    );
+    let tells = id.get_version_num() == 7 && id > early && id < late;
+    (!tells).then_some(at.as_micros())
+}
+
+impl<'a> Segment<'a> {
+    /// Adds a unit, unless it has to wait for what becomes of this segment.
+    pub(crate) fn add(&mut self, unit: &'a Unit) -> bool {
+        let ids = [(unit.id.0, String::new()), remembered(unit)];
+        if ids.iter().any(|id| self.seen.contains(id)) || !self.fits(unit) {
+            return false;
+        }
+        self.seen.extend(ids);
+        let me = self.units.len();
+        self.units.push(unit);
+        self.parent.push(me);
+        for read in &unit.reads {
+            match self.keys.get(&read.key) {
+                Some(touched) => join(&mut self.parent, touched.by, me),
+                None => self.reads.push((me, &read.key, read.version)),
+            }
+        }
+        for append in &unit.appends {
+            match self.histories.get_mut(&append.key) {
+                Some((by, last)) => {
+                    *last = append.sequence;
+                    join(&mut self.parent, *by, me);
+                }
+                None => {
+                    self.histories.insert(&append.key, (me, append.sequence));
+                    self.first_events
+                        .push((me, &append.key, append.sequence.saturating_sub(1)));
+                }
+            }
+        }
+        for write in &unit.writes {
+            self.write(me, unit, write);
+        }
+        for row in &unit.rows {
+            let before = self.rows.insert((row.view, row.key.as_str()), (me, row));
+            if let Some((by, _)) = before {
+                join(&mut self.parent, by, me);
+            }
+        }
+        true
+    }
+
+    fn write(&mut self, me: usize, unit: &'a Unit, write: &'a Write) {
+        let read = unit.reads.iter().find(|read| read.key == write.key);
+        let before = self.keys.get(&write.key);
+        let found = before.map_or(read.map(|read| read.version), |touched| touched.version);
+        let version = match &write.body {
+            Some(_) => found.map(|version| version + 1),
+            None => Some(0),
+        };
+        let steps = before.map_or(0, |touched| touched.steps) + 1;
+        if let Some(touched) = before {
+            join(&mut self.parent, touched.by, me);
+        }
+        let by = me;
+        let last = write;
+        self.keys.insert(
+            &write.key,
+            Touched {
+                by,
+                version,
+                last,
+                steps,
+            },
+        );
+    }
+
+    /// Whether what the unit relies on agrees with what the segment says so far.
+    fn fits(&self, unit: &Unit) -> bool {
+        let mut events: HashMap<&Key, u64> = HashMap::default();
+        let agrees = |key: &Key, version: u64| {
+            self.keys
+                .get(key)
+                .is_none_or(|touched| touched.version == Some(version))
+        };
+        unit.reads
+            .iter()
+            .all(|read| agrees(&read.key, read.version))
+            && unit.appends.iter().all(|append| {
+                let known = self.histories.get(&append.key).map(|(_, last)| *last);
+                let last = events.get(&append.key).copied().or(known);
+                events.insert(&append.key, append.sequence);
+                last.is_none_or(|last| append.sequence == last + 1)
+            })
+    }
+
+    /// The group of each unit.
+    pub(crate) fn groups(&self) -> Vec<usize> {
+        (0..self.units.len())
+            .map(|unit| root(&self.parent, unit))
+            .collect()
+    }
+
+    /// The arrays of the call.
+    pub(crate) fn arrays(&self) -> Arrays<'a> {
+        let groups: Vec<i32> = self.groups().into_iter().map(number).collect();
+        let mut arrays = Arrays::default();
+        for (unit, group) in self.units.iter().zip(&groups) {
+            arrays.unit(unit, *group);
+        }
+        for (unit, key, version) in &self.reads {
+            arrays.read.push(groups[*unit], key, *version);
+            arrays.touch(key);
+        }
+        for (unit, key, last) in &self.first_events {
+            arrays.first_event.push(groups[*unit], key, *last);
+            arrays.touch(key);
+        }
+        for (key, touched) in &self.keys {
+            arrays.write(groups[touched.by], key, touched);
+            arrays.touch(key);
+        }
+        for (unit, row) in self.rows.values() {
+            arrays.row(groups[*unit], row);
+        }
+        arrays
+    }
+}
+
+fn root(parent: &[usize], mut unit: usize) -> usize {
+    while parent[unit] != unit {
+        unit = parent[unit];
+    }
+    unit
+}
+
+/// Makes one group of two. The earlier unit leads, and paths are cut short, so that a chain stays flat.
+fn join(parent: &mut [usize], one: usize, other: usize) {
+    let (one_root, other_root) = (root(parent, one), root(parent, other));
+    let lead = one_root.min(other_root);
+    for unit in [one, other, one_root, other_root] {
+        parent[unit] = lead;
+    }
+}
+
+/// A group's number: batches are far smaller than `i32::MAX`.
+fn number(group: usize) -> i32 {
+    i32::try_from(group).unwrap_or(i32::MAX)
+}
+
+/// Keys with a number: versions, or last events.
+#[derive(Default)]
+pub(crate) struct Keyed<'a> {
+    pub(crate) group: Vec<i32>,
+    pub(crate) tbl: Vec<&'static str>,
+    pub(crate) id: Vec<&'a str>,
+    pub(crate) number: Vec<i64>,
+}
+
+impl<'a> Keyed<'a> {
+    fn push(&mut self, group: i32, key: &'a Key, number: u64) {
+        self.group.push(group);
+        self.tbl.push(key.table.as_str());
+        self.id.push(&key.id);
+        self.number.push(signed(number));
+    }
+}
+
+impl Keyed<'_> {
+    /// The four arrays, in order.
+    pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 4] {
+        [&self.group, &self.tbl, &self.id, &self.number]
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The parameters of `commit_v1`, in its order; one letter there is one block here.
+#[derive(Default)]
+pub(crate) struct Arrays<'a> {
+    pub(crate) u_group: Vec<i32>,
+    pub(crate) u_id: Vec<Uuid>,
+    pub(crate) u_scope: Vec<String>,
+    pub(crate) u_unit: Vec<Option<Uuid>>,
+    pub(crate) u_at: Vec<Option<i64>>,
+    pub(crate) p_group: Vec<i32>,
+    pub(crate) p_id: Vec<Uuid>,
+    pub(crate) p_scope: Vec<String>,
+    pub(crate) touched: HashSet<&'a Key>,
+    pub(crate) read: Keyed<'a>,
+    pub(crate) written: Keyed<'a>,
+    pub(crate) w_body: Vec<Option<Bytea<'a>>>,
+    pub(crate) w_due: Vec<Option<i64>>,
+    pub(crate) w_expires: Vec<Option<i64>>,
+    pub(crate) first_event: Keyed<'a>,
+    pub(crate) event: Keyed<'a>,
+    pub(crate) a_at: Vec<i64>,
+    pub(crate) a_body: Vec<Bytea<'a>>,
+    pub(crate) v_group: Vec<i32>,
+    pub(crate) v_view: Vec<&'static str>,
+    pub(crate) v_key: Vec<&'a str>,
+    pub(crate) v_columns: Vec<String>,
+    pub(crate) v_body: Vec<Option<Bytea<'a>>>,
+    pub(crate) o_group: Vec<i32>,
+    pub(crate) o_id: Vec<Uuid>,
+    pub(crate) o_kind: Vec<&'a str>,
+    pub(crate) o_body: Vec<Vec<u8>>,
+    pub(crate) j_group: Vec<i32>,
+    pub(crate) j_story: Vec<Uuid>,
+    pub(crate) j_body: Vec<Bytea<'a>>,
+    pub(crate) c_group: Vec<i32>,
+    pub(crate) c_name: Vec<&'static str>,
+    pub(crate) c_add: Vec<i64>,
+}
+
+/// Bytes on their way to a `bytea`.
+pub(crate) type Bytea<'a> = &'a [u8];
+
+impl<'a> Arrays<'a> {
+    fn touch(&mut self, key: &'a Key) {
+        self.touched.insert(key);
+    }
+
+    /// Tables and ids of all keys touched, sorted: the order in which they are locked.
+    pub(crate) fn keys(&self) -> [Vec<&'a str>; 2] {
+        let mut keys: Vec<(&str, &str)> = self
+            .touched
+            .iter()
+            .map(|key| (key.table.as_str(), key.id.as_str()))
+            .collect();
+        keys.sort_unstable();
+        let (tables, ids) = keys.into_iter().unzip();
+        [tables, ids]
+    }
+
+    fn unit(&mut self, unit: &'a Unit, group: i32) {
+        let (id, scope) = remembered(unit);
+        let unit_id = (!scope.is_empty()).then_some(unit.id.0);
+        self.u_group.push(group);
+        self.u_id.push(id);
+        self.u_scope.push(scope);
+        self.u_unit.push(unit_id);
+        self.u_at.push(undated(id, unit.at));
+        if let Some(parked) = unit.settles.as_ref().filter(|settled| !settled.done) {
+            self.p_group.push(group);
+            self.p_id.push(parked.message.0);
+            self.p_scope.push(crate::segment::scope(parked));
+        }
+        for append in &unit.appends {
+            self.event.push(group, &append.key, append.sequence);
+            self.a_at.push(append.at.as_micros());
+            self.a_body.push(&append.body);
+        }
+        for message in &unit.messages {
+            self.o_group.push(group);
+            self.o_id.push(message.id.0);
+            self.o_kind.push(&message.kind);
+            self.o_body.push(message.encode());
+        }
+        if let Some(journal) = &unit.journal {
+            self.j_group.push(group);
+            self.j_story.push(journal.correlation.0);
+            self.j_body.push(&journal.body);
+        }
+        for (name, add) in &unit.counts {
+            self.c_group.push(group);
+            self.c_name.push(name.as_str());
+            self.c_add.push(*add);
+        }
+    }
+
+    fn write(&mut self, group: i32, key: &'a Key, touched: &Touched<'a>) {
+        let micros = |at: Option<Timestamp>| at.map(Timestamp::as_micros);
+        self.written.push(group, key, touched.steps);
+        self.w_body.push(body(touched.last.body.as_ref()));
+        self.w_due.push(micros(touched.last.due_at));
+        self.w_expires.push(micros(touched.last.expires_at));
+    }
+
+    fn row(&mut self, group: i32, write: &'a RowWrite) {
+        let columns: Vec<(&str, &str)> = write
+            .row
+            .iter()
+            .flat_map(|row| &row.columns)
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        self.v_group.push(group);
+        self.v_view.push(write.view.as_str());
+        self.v_key.push(&write.key);
+        self.v_columns
+            .push(serde_json::to_string(&columns).expect("strings always encode"));
+        self.v_body
+            .push(body(write.row.as_ref().map(|row| &row.body)));
+    }
+}
+
+fn body(bytes: Option<&Bytes>) -> Option<Bytea<'_>> {
+    bytes.map(|bytes| &bytes[..])
+}
+
+/// Whether PostgreSQL can keep the texts of the unit: it has no place for a zero character.
+pub(crate) fn is_storable(unit: &Unit) -> bool {
+    let plain = |text: &str| !text.contains('\0');
+    unit.settles
+        .as_ref()
+        .is_none_or(|settled| plain(&settled.source))
+        && unit.reads.iter().all(|read| plain(&read.key.id))
+        && unit.writes.iter().all(|write| plain(&write.key.id))
+        && unit.appends.iter().all(|append| plain(&append.key.id))
+        && unit.messages.iter().all(|message| plain(&message.kind))
+        && unit.rows.iter().all(|write| {
+            plain(&write.key)
+                && write
+                    .row
+                    .iter()
+                    .flat_map(|row| &row.columns)
+                    .all(|(_, value)| plain(value))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use wingbeat_core::CorrelationId;
+    use wingbeat_core::unit::Read;
+
+    use super::*;
+
+    const TABLE: Name = Name::new("t");
+
+    fn unit(id: u64, reads: &[(&str, u64)], writes: &[&str]) -> Unit {
+        let id = uuid_v7(Timestamp::from_millis(1), id);
+        let read = |(key, version): &(&str, u64)| Read {
+            key: Key::new(TABLE, *key),
+            version: *version,
+        };
+        let write = |key: &&str| Write {
+            key: Key::new(TABLE, *key),
+            body: Some(Bytes::from_static(b"x")),
+            due_at: None,
+            expires_at: None,
+        };
+        let _: CorrelationId = id.into();
+        Unit {
+            id: id.into(),
+            service: TABLE,
+            at: Timestamp::from_millis(1),
+            settles: None,
+            reads: reads.iter().map(read).collect(),
+            seen: 0,
+            writes: writes.iter().map(write).collect(),
+            appends: vec![],
+            rows: vec![],
+            messages: vec![],
+            journal: None,
+            counts: vec![],
+        }
+    }
+
+    fn added<'a>(segment: &mut Segment<'a>, units: &'a [Unit]) -> Vec<bool> {
+        units.iter().map(|unit| segment.add(unit)).collect()
+    }
+
+    #[test]
+    fn a_chain_is_one_group_with_one_read_and_one_write() {
+        let units = [
+            unit(1, &[("a", 4)], &["a"]),
+            unit(2, &[("b", 0)], &["b"]),
+            unit(3, &[("a", 5)], &["a"]),
+        ];
+        let mut segment = Segment::default();
+        assert_eq!(added(&mut segment, &units), [true; 3]);
+        assert_eq!(segment.groups(), [0, 1, 0]);
+        let arrays = segment.arrays();
+        assert_eq!(
+            (arrays.read.number.len(), arrays.written.number.len()),
+            (2, 2)
+        );
+        let at = arrays.written.id.iter().position(|id| *id == "a").unwrap();
+        assert_eq!(
+            (arrays.written.group[at], arrays.written.number[at]),
+            (0, 2)
+        );
+    }
+
+    #[test]
+    fn what_contradicts_or_comes_twice_waits() {
+        let units = [
+            unit(1, &[("a", 0)], &["a"]),
+            unit(2, &[("a", 0)], &["a"]),
+            unit(1, &[], &["c"]),
+            unit(3, &[("a", 1)], &[]),
+        ];
+        let mut segment = Segment::default();
+        assert_eq!(added(&mut segment, &units), [true, false, false, true]);
+    }
+
+    #[test]
+    fn what_was_written_blindly_has_no_version_to_rely_on() {
+        let units = [unit(1, &[], &["a"]), unit(2, &[("a", 1)], &[])];
+        let mut segment = Segment::default();
+        assert_eq!(added(&mut segment, &units), [true, false]);
+    }
+
+    #[test]
+    fn readers_of_one_version_are_apart() {
+        let units = [unit(1, &[("a", 2)], &["b"]), unit(2, &[("a", 2)], &["a"])];
+        let mut segment = Segment::default();
+        assert_eq!(added(&mut segment, &units), [true; 2]);
+        assert_eq!(segment.groups(), [0, 1]);
+    }
+}

@@ -1,0 +1,100 @@
+//! The server goes away, and never was there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wingbeat::real::TokioRuntime;
+use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::{Store, Topology};
+use wingbeat_postgres::{Config, Postgres};
+use wingbeat_servers::Postgres as Server;
+
+use crate::conformance::block_on;
+use crate::replicas::{SERVICE, increment, numbers};
+
+/// Commits go on while the server is stopped at once, started again, and cuts everybody off. Each unit is
+/// submitted until the outcome is known; none is lost and none counts twice.
+#[test]
+fn commits_with_an_unknown_outcome_are_made_once() {
+    block_on(async {
+        let server = Arc::new(Server::start());
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let store = Postgres::connect(&Config::new(server.url()), Arc::clone(&runtime))
+            .await
+            .unwrap();
+        store
+            .prepare(&[SERVICE], &Topology::default())
+            .await
+            .unwrap();
+        let ids: Vec<String> = (0..4).map(|n| format!("n{n}")).collect();
+        let over = Arc::new(AtomicBool::new(false));
+        let workers = ids.iter().map(|id| {
+            let (store, runtime) = (Arc::clone(&store), Arc::clone(&runtime));
+            let (over, ids) = (Arc::clone(&over), [id.clone()]);
+            tokio::spawn(async move {
+                let mut added = 0;
+                while !over.load(Ordering::SeqCst) && added < 250 {
+                    increment(&store, &runtime, &ids).await;
+                    added += 1;
+                    runtime.sleep(std::time::Duration::from_millis(10)).await;
+                }
+                added
+            })
+        });
+        let workers: Vec<_> = workers.collect();
+        let trouble = Arc::clone(&server);
+        let trouble = tokio::task::spawn_blocking(move || {
+            for _ in 0..2 {
+                trouble.terminate_backends();
+                trouble.stop();
+                trouble.start_again();
+            }
+        });
+        trouble.await.unwrap();
+        over.store(true, Ordering::SeqCst);
+        let mut added = Vec::new();
+        for worker in workers {
+            added.push(worker.await.unwrap());
+        }
+        assert_eq!(numbers(&store, &ids).await, added);
+    });
+}
+
+async fn refused(url: &str) -> (String, String) {
+    let runtime: SharedRuntime = TokioRuntime::new();
+    let why = match Postgres::connect(&Config::new(url), runtime).await {
+        Ok(_) => panic!("{url} can be reached"),
+        Err(why) => why,
+    };
+    (why.code().to_owned(), why.to_string())
+}
+
+#[test]
+fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
+    block_on(async {
+        let port = crate::conformance::server().port();
+        let cases = [
+            (
+                "mysql://u:s3cret@localhost/db".to_owned(),
+                "store_url_invalid",
+            ),
+            (
+                "postgres://u:s3cret@127.0.0.1:1/db".to_owned(),
+                "store_away",
+            ),
+            (
+                format!("postgres://nobody:s3cret@127.0.0.1:{port}/postgres"),
+                "store_refused",
+            ),
+            (
+                format!("postgres://postgres:s3cret@127.0.0.1:{port}/nowhere"),
+                "store_refused",
+            ),
+        ];
+        for (url, expected) in cases {
+            let (code, text) = refused(&url).await;
+            assert_eq!(code, expected, "{text}");
+            assert!(!text.contains("s3cret") && !text.contains('\n'), "{text}");
+        }
+    });
+}

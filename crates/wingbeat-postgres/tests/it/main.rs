@@ -1,0 +1,10 @@
+//! The store on a real PostgreSQL: the contract of the port, and what only it promises.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests of an adapter run on the real clock"
+)]
+
+mod conformance;
+mod loss;
+mod replicas;

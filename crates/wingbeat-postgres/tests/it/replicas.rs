@@ -1,0 +1,182 @@
+//! Several processes on one service's data.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wingbeat::real::TokioRuntime;
+use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::unit::{Outcome, Read, Write};
+use wingbeat_core::{Key, Name, RuntimeExt as _, Store, Topology, Unit};
+use wingbeat_postgres::Postgres;
+
+use crate::conformance::{block_on, open};
+
+pub(crate) const SERVICE: Name = Name::new("orders");
+const TABLE: Name = Name::new("things");
+
+pub(crate) fn key(id: impl Into<String>) -> Key {
+    Key::new(TABLE, id)
+}
+
+pub(crate) fn unit(runtime: &SharedRuntime) -> Unit {
+    Unit {
+        id: runtime.id().into(),
+        service: SERVICE,
+        at: runtime.now(),
+        settles: None,
+        reads: vec![],
+        seen: 0,
+        writes: vec![],
+        appends: vec![],
+        rows: vec![],
+        messages: vec![],
+        journal: None,
+        counts: vec![],
+    }
+}
+
+pub(crate) fn write(id: impl Into<String>, body: Option<Vec<u8>>) -> Write {
+    Write {
+        key: key(id),
+        body: body.map(Bytes::from),
+        due_at: None,
+        expires_at: None,
+    }
+}
+
+/// A store of a service that was prepared.
+pub(crate) async fn prepared(prefix: &str, runtime: &SharedRuntime) -> Arc<Postgres> {
+    let store = open(prefix, runtime).await;
+    let prepared = store.prepare(&[SERVICE], &Topology::default()).await;
+    prepared.expect("the schema can be made");
+    store
+}
+
+/// Adds one to each of the numbers under these ids, again and again until nobody came between.
+pub(crate) async fn increment(store: &Postgres, runtime: &SharedRuntime, ids: &[String]) {
+    loop {
+        let mut unit = unit(runtime);
+        for id in ids {
+            let Ok(found) = store.load(SERVICE, &key(id)).await else {
+                return Box::pin(increment(store, runtime, ids)).await;
+            };
+            let (version, number) = found.map_or((0, 0), |record| (record.version, record.body[0]));
+            unit.reads.push(Read {
+                key: key(id),
+                version,
+            });
+            unit.writes.push(write(id, Some(vec![number + 1])));
+        }
+        let units = Arc::new(vec![unit]);
+        // The same unit again after an unknown outcome, as the runtime does.
+        let outcome = loop {
+            match store.commit(Arc::clone(&units)).await {
+                Ok(outcomes) => break outcomes[0],
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        match outcome {
+            Outcome::Committed => return,
+            Outcome::Stale => {}
+            other => panic!("{other:?} of a unit that settles nothing"),
+        }
+    }
+}
+
+/// The numbers under the ids.
+pub(crate) async fn numbers(store: &Postgres, ids: &[String]) -> Vec<u8> {
+    let mut numbers = Vec::new();
+    for id in ids {
+        let record = store.load(SERVICE, &key(id)).await.unwrap();
+        numbers.push(record.map_or(0, |record| record.body[0]));
+    }
+    numbers
+}
+
+/// Each replica takes the keys in another order; none deadlocks, and no increment is lost.
+#[test]
+fn replicas_that_share_keys_lose_nothing() {
+    block_on(async {
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let prefix = format!("r{}_", runtime.id().simple());
+        let ids: Vec<String> = (0..3).map(|n| format!("n{n}")).collect();
+        let replicas = (0..4).map(|turn| {
+            let (runtime, prefix) = (Arc::clone(&runtime), prefix.clone());
+            let mut ids = ids.clone();
+            ids.rotate_left(turn % 3);
+            tokio::spawn(async move {
+                let store = prepared(&prefix, &runtime).await;
+                for _ in 0..20 {
+                    increment(&store, &runtime, &ids).await;
+                }
+            })
+        });
+        for replica in replicas.collect::<Vec<_>>() {
+            replica.await.unwrap();
+        }
+        let store = prepared(&prefix, &runtime).await;
+        assert_eq!(numbers(&store, &ids).await, [80, 80, 80]);
+        let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'";
+        assert_eq!(crate::conformance::server().sql(deadlocks).trim(), "0");
+    });
+}
+
+/// Else a replica that read it before it went could pass its decision for one on what came after.
+#[test]
+fn a_record_that_is_put_again_has_versions_of_its_own() {
+    block_on(async {
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let prefix = format!("a{}_", runtime.id().simple());
+        let store = prepared(&prefix, &runtime).await;
+        for body in [Some(b"1".to_vec()), None, Some(b"2".to_vec())] {
+            let mut unit = unit(&runtime);
+            unit.writes.push(write("a", body));
+            assert_eq!(
+                store.commit(Arc::new(vec![unit])).await.unwrap(),
+                [Outcome::Committed]
+            );
+        }
+        let mut late = unit(&runtime);
+        late.reads.push(Read {
+            key: key("a"),
+            version: 1,
+        });
+        late.writes
+            .push(write("b", Some(b"decided on what is gone".to_vec())));
+        assert_eq!(
+            store.commit(Arc::new(vec![late])).await.unwrap(),
+            [Outcome::Stale]
+        );
+        assert_eq!(
+            store
+                .load(SERVICE, &key("a"))
+                .await
+                .unwrap()
+                .unwrap()
+                .version,
+            3
+        );
+    });
+}
+
+#[test]
+fn a_text_that_postgresql_cannot_keep_is_refused_alone() {
+    block_on(async {
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let prefix = format!("z{}_", runtime.id().simple());
+        let store = prepared(&prefix, &runtime).await;
+        let put = |id: &str| {
+            let mut unit = unit(&runtime);
+            unit.writes.push(write(id, Some(vec![1])));
+            unit
+        };
+        let outcomes = store
+            .commit(Arc::new(vec![put("a"), put("b\0"), put("c")]))
+            .await
+            .unwrap();
+        assert_eq!(
+            outcomes,
+            [Outcome::Committed, Outcome::Refused, Outcome::Committed]
+        );
+    });
+}

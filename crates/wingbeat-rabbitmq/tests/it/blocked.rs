@@ -1,0 +1,89 @@
+//! The broker has no memory or disk left, and takes nothing from who publishes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use wingbeat_core::conformance::{Bench, MAIL_PLACED, PLACED, RESERVE, RESERVING};
+use wingbeat_core::{Envelope, Transport as _};
+use wingbeat_servers::RabbitMq as Server;
+
+use crate::traffic::{bench, config, disturb, publish, until};
+
+/// As many, each of them this large, as would be seen in memory and in the queue.
+const ATTEMPTS: usize = 500;
+const BODY: usize = 64 << 10;
+
+fn large(bench: &Bench) -> Envelope {
+    Envelope {
+        body: Bytes::from(vec![b'x'; BODY]),
+        ..bench.message(RESERVE)
+    }
+}
+
+fn while_blocked(block: &'static [&'static str], unblock: &'static [&'static str]) {
+    disturb(|server| async move {
+        let mut config = config(&server);
+        config.confirm_timeout = Duration::from_secs(2);
+        let (bench, transport) = bench(&config).await;
+        bench.publish(bench.messages(PLACED, 20)).await;
+        control(&server, block).await;
+        let mut taken = 0;
+        // The broker says so when something is published, not before.
+        let refused = async || {
+            taken += 1;
+            let answers = transport.publish(vec![large(&bench)]).await;
+            answers[0].is_err()
+        };
+        until("the broker takes nothing", refused).await;
+        let why = transport.ping().await.unwrap_err();
+        assert_eq!(why.code(), "broker_blocked", "{why}");
+        let start = Instant::now();
+        for _ in 0..ATTEMPTS {
+            let answers = transport.publish(vec![large(&bench)]).await;
+            assert!(answers[0].is_err(), "nothing is confirmed");
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "told at once");
+        // Who consumes goes on, acknowledgements included.
+        let mut consumer = bench.consume(MAIL_PLACED, 5).await;
+        for _ in 0..4 {
+            let deliveries = bench.take(&mut consumer, 5).await;
+            let tags: Vec<_> = deliveries.iter().map(|delivery| delivery.tag).collect();
+            consumer.settler().acknowledge(&tags);
+        }
+        bench.assert_depth(MAIL_PLACED, 0).await;
+        control(&server, unblock).await;
+        until("the broker takes messages", async || {
+            transport.ping().await.is_ok()
+        })
+        .await;
+        publish(&transport, vec![large(&bench)]).await;
+        let waiting = transport.depth(RESERVING).await.unwrap();
+        assert!(
+            waiting <= taken + 1,
+            "{waiting} wait: what was refused has piled up"
+        );
+    });
+}
+
+async fn control(server: &Arc<Server>, words: &'static [&'static str]) {
+    let server = Arc::clone(server);
+    let done = tokio::task::spawn_blocking(move || drop(server.control(words)));
+    done.await.unwrap();
+}
+
+#[test]
+fn a_broker_without_memory_is_reported_and_nothing_piles_up() {
+    while_blocked(
+        &["set_vm_memory_high_watermark", "0"],
+        &["set_vm_memory_high_watermark", "0.4"],
+    );
+}
+
+#[test]
+fn a_broker_without_disk_is_reported_and_nothing_piles_up() {
+    while_blocked(
+        &["set_disk_free_limit", "100000GB"],
+        &["set_disk_free_limit", "50MB"],
+    );
+}

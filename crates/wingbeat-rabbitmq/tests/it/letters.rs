@@ -1,0 +1,189 @@
+//! What nobody can handle ends as a dead letter, whoever sent it, and holds nobody up.
+
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel};
+use wingbeat_core::envelope::BODY_MAX;
+
+use crate::conformance::{block_on, server};
+use crate::topology::by_hand;
+use crate::traffic::{config, publish, until};
+use crate::world::{METERS, MeterRead, Note, READ, World, meters};
+
+/// As a stranger's own client sends it.
+async fn send(channel: &Channel, exchange: &str, headers: &[(&str, &str)], body: &[u8]) {
+    let mut table = FieldTable::default();
+    for (name, value) in headers {
+        table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+    }
+    let properties = BasicProperties::default().with_headers(table);
+    let options = BasicPublishOptions::default();
+    let sent = channel
+        .basic_publish(
+            exchange.into(),
+            "meter.read.v1".into(),
+            options,
+            body,
+            properties,
+        )
+        .await;
+    sent.unwrap();
+}
+
+#[test]
+fn what_strangers_send_wrongly_is_set_aside_with_its_reason() {
+    block_on(async {
+        let world = World::new(config(server()));
+        let process = world.start(meters()).await;
+        let (_connection, channel) = by_hand().await;
+        let exchange = format!("{}wingbeat.events", world.config.namespace);
+        let (id, source) = (("cloudEvents:id", "7"), ("cloudEvents:source", "crm"));
+        let good = br#"{"meter":"a","number":1}"#;
+        send(&channel, &exchange, &[], good).await;
+        let large = vec![b' '; BODY_MAX + 1];
+        send(&channel, &exchange, &[id, source], &large).await;
+        let next = ("cloudEvents:type", "meter.read.v2");
+        let id = ("cloudEvents:id", "8");
+        send(&channel, &exchange, &[id, source, next], good).await;
+        let other = ("cloudEvents:type", "meter.sold.v1");
+        let id = ("cloudEvents:id", "9");
+        send(&channel, &exchange, &[id, source, other], good).await;
+        let id = ("cloudEvents:id", "10");
+        send(&channel, &exchange, &[id, source], b"{\"meter\":").await;
+        let id = ("cloudEvents:id", "11");
+        send(&channel, &exchange, &[id, source], good).await;
+        let reasons = process.reasons(5).await;
+        let expected = [
+            "too_large",
+            "undecodable",
+            "undecodable",
+            "unknown_type",
+            "unknown_version",
+        ];
+        assert_eq!(reasons, expected);
+        process.until_kept("a", 1).await;
+        let letters = process.running.dead_letters(METERS).await.unwrap();
+        assert!(
+            letters
+                .iter()
+                .any(|it| it.error.contains(&BODY_MAX.to_string()))
+        );
+        world.bench(&process).assert_depth(READ, 0).await;
+    });
+}
+
+#[test]
+fn a_handler_that_asks_for_too_large_a_message_has_no_effect() {
+    block_on(async {
+        let world = World::new(config(server()));
+        let process = world.start(meters()).await;
+        let note = |size| Note {
+            meter: "a".into(),
+            size,
+        };
+        let (large, small) = (note(BODY_MAX), note(BODY_MAX / 2));
+        let messages = vec![world.message(&large), world.message(&small)];
+        publish(&process.transport, messages).await;
+        assert_eq!(process.reasons(1).await, ["message_too_large"]);
+        until("the other is handled", async || {
+            process.log("a").await.notes == 1
+        })
+        .await;
+        let outbox = wingbeat_core::Store::outbox(&*world.model.store).unwrap();
+        until("nothing is left to be sent", async || {
+            outbox.waiting("meters.noted.v1").await.unwrap() == 0
+        })
+        .await;
+    });
+}
+
+/// Its consumer ends each time, wherever it runs: the broker gives the message up, and the service keeps it.
+#[test]
+fn what_the_broker_gave_up_on_is_a_dead_letter_that_can_be_tried_again() {
+    block_on(async {
+        let mut config = config(server());
+        config.delivery_limit = 2;
+        let world = World::new(config);
+        let process = world.start(meters()).await;
+        let read = &process.running.subscriptions;
+        let read = read.iter().find(|it| it.queue == READ).unwrap();
+        read.set(wingbeat::dispatch::Control::Paused);
+        let bench = world.bench(&process);
+        // A consumer of the process itself may have been handed it once.
+        until("nobody consumes", async || {
+            let mut watched = bench.consume(READ, 1).await;
+            let watch = MeterRead {
+                meter: "watch".into(),
+                number: 0,
+            };
+            publish(&process.transport, vec![world.message(&watch)]).await;
+            let mine = tokio::time::timeout(std::time::Duration::from_millis(500), watched.next());
+            let Ok(Ok(mine)) = mine.await else {
+                return false;
+            };
+            let tags: Vec<_> = mine.iter().map(|it| it.tag).collect();
+            watched.settler().acknowledge(&tags);
+            bench.assert_depth(READ, 0).await;
+            true
+        })
+        .await;
+        let message = MeterRead {
+            meter: "a".into(),
+            number: 1,
+        };
+        publish(&process.transport, vec![world.message(&message)]).await;
+        let crashing = async || {
+            let mut consumer = bench.consume(READ, 1).await;
+            let patience = std::time::Duration::from_millis(500);
+            let handed = tokio::time::timeout(patience, consumer.next()).await;
+            drop(consumer);
+            handed.is_err()
+        };
+        until("it is not handed out any more", crashing).await;
+        assert_eq!(process.reasons(1).await, ["delivery_limit"]);
+        let letter = &process.running.dead_letters(METERS).await.unwrap()[0];
+        assert_eq!(letter.subscription, READ.as_str());
+        assert_eq!(letter.kind, "meter.read.v1");
+        read.set(wingbeat::dispatch::Control::Running);
+        let retried = process.running.retry_dead_letter(METERS, letter.id).await;
+        assert!(retried.unwrap());
+        process.until_kept("a", 1).await;
+        assert_eq!(process.running.dead_letters(METERS).await.unwrap().len(), 0);
+    });
+}
+
+/// A subscription that was taken out of the service: what the broker gives up on there is still kept.
+#[test]
+fn what_was_given_up_in_a_queue_that_nobody_knows_is_kept_with_that_reason() {
+    block_on(async {
+        let mut config = config(server());
+        config.delivery_limit = 1;
+        let world = World::new(config);
+        let earlier = world.start(meters()).await;
+        earlier.running.drain().await;
+        let bench = world.bench(&earlier);
+        let message = MeterRead {
+            meter: "a".into(),
+            number: 1,
+        };
+        publish(&earlier.transport, vec![world.message(&message)]).await;
+        let without = wingbeat::App::new().service(wingbeat::Service::new("meters").on(nothing));
+        let process = world.start(without).await;
+        let crashing = async || {
+            let mut consumer = bench.consume(READ, 1).await;
+            let patience = std::time::Duration::from_millis(500);
+            let handed = tokio::time::timeout(patience, consumer.next()).await;
+            drop(consumer);
+            handed.is_err()
+        };
+        until("it is not handed out any more", crashing).await;
+        assert_eq!(process.reasons(1).await, ["unknown_subscription"]);
+        let letter = &process.running.dead_letters(METERS).await.unwrap()[0];
+        let retried = process.running.retry_dead_letter(METERS, letter.id).await;
+        assert_eq!(retried.unwrap_err().code(), "unknown_subscription");
+    });
+}
+
+async fn nothing(_: Note) -> wingbeat::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Redis is lost, slow, emptied or full.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wingbeat::real::TokioRuntime;
+use wingbeat_core::cache::Durability::Volatile;
+use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::{Cache, Error, Result};
+use wingbeat_redis::{Config, Redis};
+use wingbeat_servers::Redis as Server;
+
+use crate::conformance::{block_on, server};
+
+const LONG: Duration = Duration::from_secs(60);
+/// Longer than any call may take, on a slow machine.
+const BOUND: Duration = Duration::from_secs(2);
+
+async fn connect(url: &str) -> Result<Arc<Redis>> {
+    let runtime: SharedRuntime = TokioRuntime::new();
+    Redis::connect(&Config::new(url), runtime).await
+}
+
+async fn command(server: &Server, words: &[&str]) {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut command = redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(word);
+    }
+    command.query_async::<()>(&mut connection).await.unwrap();
+}
+
+/// Each call says `cache_away` within its bound.
+async fn assert_away(cache: &Redis) {
+    for _ in 0..5 {
+        let start = Instant::now();
+        let answers: [Option<Error>; 3] = [
+            cache.get("a").await.err(),
+            cache.put("a", "1".into(), LONG, Volatile).await.err(),
+            cache.hit("n", LONG).await.err(),
+        ];
+        for error in answers {
+            assert_eq!(error.expect("it is away").code(), "cache_away");
+        }
+        assert!(start.elapsed() < 3 * BOUND, "{:?}", start.elapsed());
+    }
+}
+
+async fn heals(cache: &Redis) {
+    let runtime: SharedRuntime = TokioRuntime::new();
+    for _ in 0..100 {
+        if cache
+            .put("healed", "1".into(), LONG, Volatile)
+            .await
+            .is_ok()
+        {
+            assert_eq!(cache.get("healed").await.unwrap(), Some("1".into()));
+            return;
+        }
+        runtime.sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it does not heal by itself");
+}
+
+#[test]
+fn calls_fail_soon_while_redis_is_away_and_work_again_after() {
+    block_on(async {
+        let server = Server::start();
+        let cache = connect(&server.url()).await.unwrap();
+        cache.put("a", "1".into(), LONG, Volatile).await.unwrap();
+        server.kill();
+        server.start_again();
+        // Nobody was told that the connection is gone: the next question finds out, and is answered.
+        assert_eq!(cache.get("a").await.unwrap(), Some("1".into()));
+        server.kill();
+        assert_away(&cache).await;
+        server.start_again();
+        heals(&cache).await;
+        server.pause();
+        assert_away(&cache).await;
+        server.resume();
+        heals(&cache).await;
+    });
+}
+
+/// The connection is lost, and making another one takes too long: that must not be the last attempt.
+#[test]
+fn a_server_that_is_slow_when_it_comes_back_is_found_again() {
+    block_on(async {
+        let server = Server::start();
+        let cache = connect(&server.url()).await.unwrap();
+        server.kill();
+        assert_away(&cache).await;
+        server.start_again();
+        server.pause();
+        assert_away(&cache).await;
+        server.resume();
+        heals(&cache).await;
+    });
+}
+
+#[test]
+fn an_emptied_and_a_full_server_are_no_surprise() {
+    block_on(async {
+        let server = Server::start();
+        let cache = connect(&server.url()).await.unwrap();
+        cache.put("a:1", "1".into(), LONG, Volatile).await.unwrap();
+        command(&server, &["FLUSHALL"]).await;
+        command(&server, &["SCRIPT", "FLUSH"]).await;
+        assert_eq!(cache.get("a:1").await.unwrap(), None);
+        assert_eq!(cache.hit("n", LONG).await.unwrap(), 1);
+        command(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
+        let full = cache
+            .put("a:1", "1".into(), LONG, Volatile)
+            .await
+            .unwrap_err();
+        assert_eq!(full.code(), "cache_away");
+        command(&server, &["CONFIG", "SET", "maxmemory", "0"]).await;
+        heals(&cache).await;
+    });
+}
+
+#[test]
+fn a_prefix_with_a_family_is_removed_and_nothing_else() {
+    block_on(async {
+        let cache = connect(&server().url()).await.unwrap();
+        let keys = ["list:a:1", "list:a:2", "list:ab", "list:b:1", "lists:a:1"];
+        for key in keys {
+            cache.put(key, "1".into(), LONG, Volatile).await.unwrap();
+        }
+        cache.remove_prefix("list:a:").await.unwrap();
+        for key in keys {
+            let there = cache.get(key).await.unwrap().is_some();
+            assert_eq!(there, !key.starts_with("list:a:"), "{key}");
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
+    block_on(async {
+        let port = server().port();
+        let cases = [
+            ("http://u:s3cret@localhost".to_owned(), "cache_url_invalid"),
+            ("redis://u:s3cret@127.0.0.1:1".to_owned(), "cache_away"),
+            (
+                format!("redis://u:s3cret@127.0.0.1:{port}"),
+                "cache_refused",
+            ),
+        ];
+        for (url, expected) in cases {
+            let Err(why) = connect(&url).await else {
+                panic!("{expected}: can be reached");
+            };
+            let text = why.to_string();
+            assert_eq!(why.code(), expected, "{text}");
+            assert!(!text.contains("s3cret") && !text.contains('\n'), "{text}");
+        }
+    });
+}

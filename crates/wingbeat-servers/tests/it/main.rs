@@ -1,0 +1,73 @@
+//! The servers start, keep their data, and leave nothing behind.
+
+#![allow(clippy::disallowed_methods, reason = "real servers take real time")]
+
+use std::net::TcpStream;
+
+use wingbeat_servers::{Postgres, RabbitMq, Redis};
+
+fn listens(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+#[test]
+fn redis_comes_back_on_its_port_and_ends_with_its_value() {
+    let redis = Redis::start();
+    let port = redis.port();
+    redis.kill();
+    assert!(!listens(port));
+    redis.start_again();
+    assert!(listens(port));
+    drop(redis);
+    assert!(!listens(port));
+}
+
+#[test]
+fn postgres_keeps_what_it_was_told_over_an_immediate_stop() {
+    let postgres = Postgres::start();
+    postgres.sql("CREATE TABLE kept AS SELECT 7 AS answer");
+    postgres.stop();
+    postgres.start_again();
+    assert_eq!(postgres.sql("SELECT answer FROM kept").trim(), "7");
+}
+
+#[test]
+fn rabbitmq_comes_back_on_its_port_and_obeys() {
+    let broker = RabbitMq::start();
+    broker.kill();
+    assert!(!listens(broker.port()));
+    broker.start_again();
+    assert!(broker.control(&["status"]).contains("RabbitMQ version"));
+}
+
+/// A process that starts a server and is killed leaves none behind: its input ends with it.
+#[test]
+fn a_server_ends_with_whoever_started_it() {
+    let mut owner = std::process::Command::new(env!("CARGO_BIN_EXE_wingbeat-servers"))
+        .arg("redis")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    let told = owner.stdout.take().expect("it is piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(told), &mut line).expect("it tells");
+    let port: u16 = line
+        .trim()
+        .rsplit(':')
+        .next()
+        .expect("a port")
+        .parse()
+        .expect("a port");
+    assert!(listens(port));
+    owner.kill().expect("it can be killed");
+    owner.wait().expect("it has ended");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while listens(port) {
+        assert!(
+            std::time::Instant::now() < until,
+            "it goes on without its owner"
+        );
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,139 @@
+//! Requests as spans of traces (W3C Trace Context).
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use wingbeat_core::TraceParent;
+use wingbeat_core::runtime::SharedRuntime;
+
+use crate::telemetry::{self, Context};
+
+#[derive(Clone)]
+struct Tracing {
+    service: &'static str,
+    runtime: SharedRuntime,
+}
+
+/// Makes each request a span of the caller's trace, or of a new one. What is asked for in this process while such
+/// a request is answered belongs to it, and is no request of its own.
+pub fn traced(routes: Router, service: &'static str, runtime: SharedRuntime) -> Router {
+    let tracing = Tracing { service, runtime };
+    routes.layer(middleware::from_fn_with_state(tracing, trace))
+}
+
+async fn trace(
+    State(Tracing { service, runtime }): State<Tracing>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if telemetry::current().is_some() {
+        return next.run(request).await;
+    }
+    let parent = parent(request.headers());
+    let trace = match parent {
+        Some(parent) => parent.child(runtime.random()),
+        None => TraceParent::new(runtime.random(), runtime.random(), runtime.random()),
+    };
+    let (parts, body) = request.into_parts();
+    let span = telemetry::requested(service, &parts, trace, parent);
+    let told = span.clone();
+    let answer = Box::pin(next.run(Request::from_parts(parts, body)));
+    let response = Context::at(trace).run(span, answer).await;
+    telemetry::answered(&told, response.status().as_u16());
+    response
+}
+
+/// The trace that the caller is part of. More than one is none.
+fn parent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut told = headers.get_all("traceparent").iter();
+    let parent = told.next()?.to_str().ok()?.parse().ok()?;
+    told.next().is_none().then_some(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::routing::get;
+    use futures_util::FutureExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::http::Problem;
+    use crate::real::TokioRuntime;
+
+    const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn asked(routes: &Router, path: &str, parents: &[&str]) -> String {
+        let mut request = Request::get(path);
+        for parent in parents {
+            request = request.header("traceparent", *parent);
+        }
+        let request = request.body(axum::body::Body::empty()).expect("a request");
+        let answer = async {
+            let Ok(response) = routes.clone().oneshot(request).await;
+            let body = axum::body::to_bytes(response.into_body(), 1 << 16).await;
+            String::from_utf8_lossy(&body.expect("a body")).into_owned()
+        };
+        answer.now_or_never().expect("nobody waits")
+    }
+
+    fn routes() -> Router {
+        let runtime = TokioRuntime::new();
+        let own = || async {
+            telemetry::current()
+                .map(|it| it.trace.to_string())
+                .unwrap_or_default()
+        };
+        let inner = traced(
+            Router::new().route("/own", get(own)),
+            "inner",
+            Arc::clone(&runtime) as _,
+        );
+        let outer = Router::new()
+            .route("/own", get(own))
+            .route("/nothing", get(|| async { Problem::not_found() }))
+            .route(
+                "/within",
+                get(move || async move {
+                    let before = own().await;
+                    assert_eq!(asked(&inner, "/own", &[]), before, "no request of its own");
+                    before
+                }),
+            );
+        traced(outer, "outer", runtime)
+    }
+
+    #[test]
+    fn a_request_is_a_span_of_the_callers_trace_and_what_it_asks_for_within_is_none() {
+        let routes = routes();
+        for path in ["/own", "/within"] {
+            let told = asked(&routes, path, &[CALLER]);
+            let told: TraceParent = told.parse().expect("a place in a trace");
+            let caller: TraceParent = CALLER.parse().expect("one too");
+            assert_eq!(told.trace_id(), caller.trace_id());
+            assert_ne!(told.span_id(), caller.span_id());
+        }
+        assert_eq!(telemetry::current(), None);
+    }
+
+    #[test]
+    fn who_tells_no_trace_or_several_begins_one() {
+        let routes = routes();
+        let wrong: [&[&str]; 3] = [&[], &["nonsense"], &[CALLER, CALLER]];
+        for parents in wrong {
+            let told = asked(&routes, "/own", parents);
+            assert!(told.parse::<TraceParent>().is_ok(), "{told}");
+            assert!(!told.contains(&CALLER[3..35]), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_problem_names_its_trace() {
+        let told = asked(&routes(), "/nothing", &[CALLER]);
+        let trace = format!(r#""trace_id":"{}""#, &CALLER[3..35]);
+        assert!(told.contains(&trace), "{told}");
+    }
+}

@@ -1,0 +1,135 @@
+//! The collector: batches out, and what became of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message as _;
+
+use super::layer::{Ended, Value, attribute};
+use super::metric;
+
+/// Where a collector takes traces.
+const PATH: &str = "/v1/traces";
+/// The longest wait for a connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+/// The longest wait for a batch to be taken. Others gather meanwhile.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+/// The largest answer that is read, so that the connection can be used again.
+const ANSWER_MAX: usize = 64 << 10;
+
+/// The address of a collector is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the address of a collector, such as http://localhost:4318 (without TLS)")]
+pub struct NotCollector;
+
+/// Sends batches.
+pub(super) struct Collector {
+    client: Client<HttpConnector, Full<Bytes>>,
+    uri: Uri,
+    away: bool,
+}
+
+impl Collector {
+    pub(super) fn at(address: &str) -> Result<Self, NotCollector> {
+        let whole = format!(
+            "{}{PATH}",
+            address.trim_end_matches('/').trim_end_matches(PATH)
+        );
+        let uri: Uri = whole.parse().map_err(|_| NotCollector)?;
+        let plain = uri.scheme_str() == Some("http") && uri.path().ends_with(PATH);
+        if !plain || uri.host().is_none_or(str::is_empty) {
+            return Err(NotCollector);
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_WITHIN));
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            uri,
+            away: false,
+        })
+    }
+
+    /// Sends a batch, once: what is not taken is lost, and counted.
+    pub(super) async fn take(&mut self, spans: Vec<Ended>) {
+        if spans.is_empty() {
+            return;
+        }
+        let count = spans.len() as u64;
+        let body = request(spans).encode_to_vec();
+        let taken = tokio::time::timeout(TAKEN_WITHIN, self.post(body.into())).await;
+        let taken = taken.unwrap_or_else(|_| Err("no answer in time".into()));
+        let outcome = if taken.is_ok() { "sent" } else { "failed" };
+        metrics::counter!(metric::SPANS, metric::OUTCOME => outcome).increment(count);
+        match taken {
+            Ok(()) if self.away => tracing::info!("the collector takes spans again"),
+            Err(why) if !self.away => {
+                tracing::warn!("the collector takes no spans, they are dropped: {why}");
+            }
+            _ => {}
+        }
+        self.away = outcome == "failed";
+    }
+
+    async fn post(&self, body: Bytes) -> Result<(), String> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(self.uri.clone())
+            .header(header::CONTENT_TYPE, "application/x-protobuf")
+            .body(Full::new(body))
+            .map_err(|why| why.to_string())?;
+        let answer = self.client.request(request).await;
+        let answer = answer.map_err(|why| why.to_string())?;
+        let status = answer.status();
+        let rest = Limited::new(answer.into_body(), ANSWER_MAX).collect();
+        rest.await.map_err(|why| why.to_string())?;
+        match status {
+            StatusCode::OK => Ok(()),
+            other => Err(format!("status {other}")),
+        }
+    }
+}
+
+/// The spans by the service that made them: in one process there may be several.
+fn request(spans: Vec<Ended>) -> ExportTraceServiceRequest {
+    let mut by_service = BTreeMap::<String, Vec<Span>>::new();
+    for Ended { service, span } in spans {
+        by_service.entry(service).or_default().push(span);
+    }
+    let resource_spans = by_service.into_iter().map(|(service, spans)| {
+        let attributes = vec![
+            attribute("service.name", Value::StringValue(service)),
+            attribute("service.namespace", Value::StringValue("wingbeat".into())),
+            attribute("process.pid", Value::IntValue(std::process::id().into())),
+        ];
+        let scope = InstrumentationScope {
+            name: "wingbeat".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            ..InstrumentationScope::default()
+        };
+        ResourceSpans {
+            resource: Some(Resource {
+                attributes,
+                ..Resource::default()
+            }),
+            scope_spans: vec![ScopeSpans {
+                scope: Some(scope),
+                spans,
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }
+    });
+    ExportTraceServiceRequest {
+        resource_spans: resource_spans.collect(),
+    }
+}

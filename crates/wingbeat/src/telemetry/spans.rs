@@ -1,0 +1,288 @@
+//! The spans of the work, as `tracing` knows them.
+//!
+//! All have the target [`SPANS`], and are built only if somebody listens to it: else each is one look at a static.
+//! Ids are ours, from the runtime, and told as the fields `trace`, `span` and `parent`: the same ids are kept with
+//! messages, timers and calls, so they cannot be left to whoever listens. None is the child of another as `tracing`
+//! sees it, which would keep a handler's span open until its commit is durable. Names follow OpenTelemetry's
+//! conventions for HTTP and messaging; `otel.name`, `otel.kind` and `otel.status_code` are what layers for it read.
+
+use std::fmt;
+
+use tracing::field::Empty;
+use tracing::{Level, Span, info_span, span_enabled};
+use wingbeat_core::outgoing;
+use wingbeat_core::unit::Outcome;
+use wingbeat_core::{Envelope, Kind, Name, TraceParent, Unit};
+
+use super::{Context, current};
+use crate::call::CallRecord;
+use crate::staging::Done;
+
+/// The target of all spans: a filter that lets it through listens to them.
+pub const SPANS: &str = "wingbeat.spans";
+
+/// A message that is handled, and by whom.
+pub(crate) struct Handled<'a> {
+    pub(crate) service: Name,
+    pub(crate) queue: Name,
+    pub(crate) message: &'a Envelope,
+    /// What carried it.
+    pub(crate) system: &'static str,
+    /// It is a timer that went off, and came by no queue.
+    pub(crate) timer: bool,
+}
+
+/// Handling one delivery, all its attempts: until its unit is staged, it is parked or given up.
+pub(crate) fn handling(it: &Handled<'_>, trace: TraceParent) -> Span {
+    if !trace.is_sampled() {
+        return Span::none();
+    }
+    let message = it.message;
+    let (kind, verb, what) = match it.timer {
+        true => ("internal", "timer", &*message.kind),
+        false => ("consumer", "process", it.queue.as_str()),
+    };
+    info_span!(
+        target: SPANS, parent: None, "process",
+        otel.name = format_args!("{verb} {what}"), otel.kind = kind, otel.status_code = Empty,
+        trace = trace.trace_id(), span = trace.span_id(),
+        parent = message.traceparent.map(TraceParent::span_id),
+        service.name = it.service.as_str(),
+        messaging.system = it.system,
+        messaging.operation.name = verb, "messaging.operation.type" = "process",
+        messaging.destination.name = it.queue.as_str(),
+        messaging.message.id = %message.id,
+        messaging.message.conversation_id = %message.correlation,
+        messaging.message.body.size = message.body.len(),
+        "wingbeat.message.type" = &*message.kind,
+        "error.type" = Empty, wingbeat.outcome = Empty,
+    )
+}
+
+/// Work that no message caused: a command, a scheduled handler, a unit of its own.
+pub(crate) fn working(
+    name: fmt::Arguments<'_>,
+    service: Name,
+    trace: TraceParent,
+    parent: Option<TraceParent>,
+) -> Span {
+    if !trace.is_sampled() {
+        return Span::none();
+    }
+    info_span!(
+        target: SPANS, parent: None, "work",
+        otel.name = name, otel.kind = "internal", otel.status_code = Empty,
+        trace = trace.trace_id(), span = trace.span_id(), parent = parent.map(TraceParent::span_id),
+        service.name = service.as_str(),
+        "error.type" = Empty,
+    )
+}
+
+/// From the staging of a unit until it is durable, and its messages from then on.
+pub(crate) fn committing(system: &'static str, unit: &Unit, done: Done) -> Done {
+    if !span_enabled!(target: SPANS, Level::INFO) {
+        return done;
+    }
+    let Some(context) = current().filter(|it| it.trace.is_sampled()) else {
+        return done;
+    };
+    let trace = context.trace.child_of_id(unit.id.0);
+    let span = info_span!(
+        target: SPANS, parent: None, "commit",
+        otel.name = "commit", otel.kind = "internal",
+        trace = trace.trace_id(), span = trace.span_id(), parent = context.trace.span_id(),
+        service.name = unit.service.as_str(),
+        wingbeat.unit.id = %unit.id, wingbeat.unit.messages = unit.messages.len(),
+        wingbeat.outcome = Empty,
+    );
+    let messages = unit.messages.clone();
+    Box::new(move |outcome| {
+        span.record("wingbeat.outcome", format!("{outcome:?}").to_lowercase());
+        if outcome == Outcome::Committed {
+            for message in &messages {
+                drop(publishing(system, message, context));
+            }
+        }
+        drop(span);
+        done(outcome);
+    })
+}
+
+/// A message that exists from now on. Its span is the parent of all that handle it.
+fn publishing(system: &'static str, message: &Envelope, context: Context) -> Option<Span> {
+    let trace = message.traceparent?;
+    Some(info_span!(
+        target: SPANS, parent: None, "publish",
+        otel.name = format_args!("publish {}", message.kind), otel.kind = "producer",
+        trace = trace.trace_id(), span = trace.span_id(), parent = context.trace.span_id(),
+        service.name = &*message.source,
+        messaging.system = system,
+        messaging.operation.name = "publish", "messaging.operation.type" = "create",
+        messaging.destination.name = &*message.kind,
+        messaging.message.id = %message.id,
+        messaging.message.conversation_id = %message.correlation,
+        messaging.message.body.size = message.body.len(),
+        wingbeat.message.role = role(message),
+    ))
+}
+
+fn role(message: &Envelope) -> &'static str {
+    match message.role {
+        Kind::Event => "event",
+        Kind::Command => "command",
+    }
+}
+
+/// Messages on their way from the outbox to the broker; `now` tells one try from the next.
+pub(crate) fn sending(system: &'static str, messages: &[Envelope], now: u64) -> Vec<Span> {
+    if !span_enabled!(target: SPANS, Level::INFO) {
+        return Vec::new();
+    }
+    messages
+        .iter()
+        .map(|message| sent(system, message, now))
+        .collect()
+}
+
+fn sent(system: &'static str, message: &Envelope, now: u64) -> Span {
+    let Some(parent) = message.traceparent.filter(|it| it.is_sampled()) else {
+        return Span::none();
+    };
+    let span = now ^ parent.span_id().rotate_left(32);
+    info_span!(
+        target: SPANS, parent: None, "send",
+        otel.name = format_args!("send {}", message.kind), otel.kind = "client",
+        otel.status_code = Empty,
+        trace = parent.trace_id(), span = span, parent = parent.span_id(),
+        service.name = &*message.source,
+        messaging.system = system,
+        messaging.operation.name = "send", "messaging.operation.type" = "send",
+        messaging.destination.name = &*message.kind,
+        messaging.message.id = %message.id,
+        messaging.message.conversation_id = %message.correlation,
+        "error.type" = Empty,
+    )
+}
+
+/// One attempt at an outside call.
+pub(crate) fn calling(call: &CallRecord, target: &str, service: Name, trace: TraceParent) -> Span {
+    if !trace.is_sampled() {
+        return Span::none();
+    }
+    info_span!(
+        target: SPANS, parent: None, "call",
+        otel.name = format_args!("call {}", call.name), otel.kind = "client", otel.status_code = Empty,
+        trace = trace.trace_id(), span = trace.span_id(),
+        parent = call.traceparent.map(TraceParent::span_id),
+        service.name = service.as_str(),
+        peer.service = target,
+        messaging.message.conversation_id = %call.correlation,
+        wingbeat.call.name = call.name, wingbeat.call.operation = call.operation,
+        wingbeat.call.attempt = call.attempts,
+        http.request.method = Empty, url.path = Empty, http.response.status_code = Empty,
+        "error.type" = Empty,
+    )
+}
+
+/// A request that came in by HTTP.
+pub fn requested(
+    service: &str,
+    request: &http::request::Parts,
+    trace: TraceParent,
+    parent: Option<TraceParent>,
+) -> Span {
+    if !trace.is_sampled() {
+        return Span::none();
+    }
+    info_span!(
+        target: SPANS, parent: None, "request",
+        otel.name = request.method.as_str(), otel.kind = "server", otel.status_code = Empty,
+        trace = trace.trace_id(), span = trace.span_id(), parent = parent.map(TraceParent::span_id),
+        service.name = service,
+        http.request.method = request.method.as_str(), url.path = request.uri.path(),
+        http.response.status_code = Empty, "error.type" = Empty,
+    )
+}
+
+/// A request that is handed on to `upstream` by HTTP, one try.
+pub fn asking(
+    service: &str,
+    upstream: &str,
+    request: &http::request::Parts,
+    trace: TraceParent,
+    parent: TraceParent,
+) -> Span {
+    if !trace.is_sampled() {
+        return Span::none();
+    }
+    info_span!(
+        target: SPANS, parent: None, "ask",
+        otel.name = format_args!("{} {upstream}", request.method), otel.kind = "client",
+        otel.status_code = Empty,
+        trace = trace.trace_id(), span = trace.span_id(), parent = parent.span_id(),
+        service.name = service,
+        peer.service = upstream,
+        http.request.method = request.method.as_str(), url.path = request.uri.path(),
+        http.response.status_code = Empty, "error.type" = Empty,
+    )
+}
+
+/// What was answered by HTTP, told on a span of HTTP.
+pub fn answered(span: &Span, status: u16) {
+    span.record("http.response.status_code", status);
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// What went wrong in one attempt, told on the span that runs now: the next may do better.
+pub(crate) fn failed(code: &str) {
+    Span::current().record("error.type", code);
+}
+
+/// What went wrong, told on a span.
+pub fn failed_on(span: &Span, code: &str) {
+    span.record("error.type", code);
+    span.record("otel.status_code", "ERROR");
+}
+
+/// How the handling of a message ended, if not well, told on the span that runs now.
+pub(crate) fn ended(how: &str) {
+    let span = Span::current();
+    span.record("wingbeat.outcome", how);
+    span.record("otel.status_code", "ERROR");
+}
+
+/// An outside request, told on the span of its call.
+pub(crate) fn outside(request: &outgoing::Request) {
+    let after = request.url.split_once("://").map_or("", |(_, rest)| rest);
+    let path = after.find('/').map_or("/", |at| &after[at..]);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let span = Span::current();
+    span.record("http.request.method", request.method);
+    span.record("url.path", path);
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    fn span_of(traceparent: &str) -> Span {
+        let parent: TraceParent = traceparent.parse().expect("it is one");
+        let name = format_args!("a unit");
+        working(name, Name::new("orders"), parent.child(7), Some(parent))
+    }
+
+    #[test]
+    fn nothing_is_built_where_nobody_listens_or_whoever_began_the_trace_wants_none() {
+        let wanted = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(span_of(wanted).is_disabled(), "nobody listens");
+        let listening = tracing_subscriber::registry().with(tracing_subscriber::fmt::layer());
+        tracing::subscriber::with_default(listening, || {
+            assert!(!span_of(wanted).is_disabled());
+            assert!(span_of(&wanted.replace("-01", "-00")).is_disabled());
+        });
+    }
+}

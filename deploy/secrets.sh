@@ -1,0 +1,15 @@
+#!/bin/sh
+# Makes the secrets that compose.yaml reads, at random; those that are there already stay.
+set -eu
+cd "$(dirname "$0")"
+mkdir -p secrets
+chmod 700 secrets
+random() { od -An -N18 -tx1 /dev/urandom | tr -d ' \n'; }
+keep() { [ -s "secrets/$1" ] || printf '%s' "$2" > "secrets/$1"; }
+for name in broker store cache admin; do keep "${name}_password" "$(random)"; done
+keep broker_url "amqp://wingbeat:$(cat secrets/broker_password)@broker:5672"
+keep store_url "postgres://wingbeat:$(cat secrets/store_password)@store:5432/wingbeat"
+keep cache_url "redis://:$(cat secrets/cache_password)@cache:6379"
+# The containers' user is not ours.
+chmod 644 secrets/*
+echo "The admin: admin@shop.example, password in deploy/secrets/admin_password"

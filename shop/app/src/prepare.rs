@@ -1,0 +1,132 @@
+//! What a process does before it opens: the admin's account, the seeds, and a look at what is still on its way.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use shop_contracts::inventory::AdjustStock;
+use uuid::Uuid;
+use wingbeat::{Effects, Result, RuntimeExt as _, Saga as _, run_unit};
+
+use crate::start::Error;
+use crate::{Host, Settings, admin};
+
+/// The longest wait at the start for seeds to arrive everywhere.
+const SEEDED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Orders whose checkout has not ended.
+pub(crate) async fn in_flight(host: &Host) -> Result<usize> {
+    use shop_orders::checkout::Checkout;
+    use wingbeat::saga::{SagaRecord, table};
+    let Ok(context) = host.service("orders") else {
+        return Ok(0); // Orders runs elsewhere.
+    };
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = context
+            .store
+            .scan(table(Checkout::NAME), after, 1_000)
+            .await?;
+        let Some((last, _)) = page.last() else {
+            return Ok(count);
+        };
+        after = Some(last.clone());
+        for (_, record) in &page {
+            let saga: SagaRecord<Checkout> = wingbeat::decode(&record.body)?;
+            count += usize::from(!saga.ended);
+        }
+    }
+}
+
+/// The admin's password is the one in the settings, or a random one in the data directory.
+pub(crate) async fn ensure_admin(
+    host: &Host,
+    settings: &Settings,
+) -> Result<Option<String>, Error> {
+    let Ok(identity) = host.service("identity") else {
+        return Ok(None);
+    };
+    let (password, told) = match &settings.admin_password {
+        Some(password) => (password.clone(), None),
+        None => {
+            let data = &settings.data;
+            let made = std::fs::create_dir_all(data);
+            made.map_err(|why| Error::File(data.display().to_string(), why))?;
+            let password = own_password(host, &data.join("admin-password"))?;
+            (password.clone(), Some(password))
+        }
+    };
+    shop_identity::ensure_admin(&identity, &password).await?;
+    Ok(told)
+}
+
+fn own_password(host: &Host, path: &Path) -> Result<String, Error> {
+    let failed = |why| Error::File(path.display().to_string(), why);
+    match std::fs::read_to_string(path) {
+        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Ok(_) => {}
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => {}
+        Err(why) => return Err(failed(why)),
+    }
+    let mut secret = [0_u8; 12];
+    host.ports().runtime.fill_secret(&mut secret);
+    let password = hex::encode(secret);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(failed)?;
+    writeln!(file, "{password}").map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    Ok(password)
+}
+
+/// Lists the products of a new shop and puts them on the shelves; each once, however often the shop
+/// starts.
+pub(crate) async fn seed(host: &Host) -> Result<()> {
+    let catalog = host.service("catalog")?;
+    shop_catalog::seeding::seed(&catalog).await?;
+    run_unit(&catalog, |scope| async move {
+        let sown = wingbeat::Claims::of(&scope);
+        let mut effects = Effects::new();
+        for (number, seed) in (1_u128..).zip(shop_catalog::seeding::seeds()) {
+            if seed.units == 0 || sown.owner("seeded", seed.sku.as_str()).await?.is_some() {
+                continue;
+            }
+            sown.claim("seeded", seed.sku.as_str(), "stock").await?;
+            effects.send(&AdjustStock {
+                sku: seed.sku,
+                delta: seed.units,
+                reason: "opening stock".into(),
+                adjustment_id: Uuid::from_u128(number),
+            });
+        }
+        scope.emit(effects)
+    })
+    .await
+}
+
+/// Waits until nothing is on its way, so that the first visitor sees what was seeded. After a crash
+/// under load it does not wait for the whole backlog.
+pub(crate) async fn settle(host: &Host) {
+    let runtime = &host.ports().runtime;
+    let idle = async {
+        loop {
+            let look = admin::look(&host.sight()).await.unwrap_or_default();
+            let arriving = |of: &&admin::Subscription| {
+                matches!(
+                    of.name,
+                    "product_listed" | "adjust_stock" | "stock_level_changed"
+                )
+            };
+            let left = look.iter().filter(arriving);
+            if left.map(|it| it.waiting + it.in_flight).sum::<u64>() == 0 {
+                return;
+            }
+            runtime.sleep(Duration::from_millis(2)).await;
+        }
+    };
+    if runtime.timeout(SEEDED_WITHIN, idle).await.is_none() {
+        tracing::warn!("the seeds are still on their way");
+    }
+}

@@ -1,0 +1,158 @@
+//! A collector of OpenTelemetry: takes what processes send, as the protocol says, and lets a test look at it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::trace::Trace;
+
+/// One span, as it was told.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) service: String,
+    pub(crate) name: String,
+    /// `server`, `client`, `producer`, `consumer` or `internal`.
+    pub(crate) kind: String,
+    pub(crate) trace: String,
+    pub(crate) id: String,
+    /// Empty for the first of a trace.
+    pub(crate) parent: String,
+    pub(crate) start: u64,
+    /// Its status is an error.
+    pub(crate) failed: bool,
+    end: u64,
+    attributes: Vec<(String, String)>,
+}
+
+impl Told {
+    fn of(service: &str, span: Span) -> Self {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let kind = span.kind().as_str_name().replace("SPAN_KIND_", "");
+        Self {
+            service: service.into(),
+            kind: kind.to_lowercase(),
+            trace: hex(&span.trace_id),
+            id: hex(&span.span_id),
+            parent: hex(&span.parent_span_id),
+            start: span.start_time_unix_nano,
+            failed: span.status.as_ref().is_some_and(|it| it.code == 2),
+            end: span.end_time_unix_nano,
+            attributes: span.attributes.into_iter().map(attribute).collect(),
+            name: span.name,
+        }
+    }
+
+    /// An attribute as text; empty where there is none.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        let found = self.attributes.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    pub(crate) fn ended_after(&self, time: u64) -> bool {
+        self.start <= self.end && self.end >= time
+    }
+}
+
+fn attribute(KeyValue { key, value, .. }: KeyValue) -> (String, String) {
+    let value = match value.and_then(|value| value.value) {
+        Some(Value::StringValue(text)) => text,
+        Some(Value::IntValue(number)) => number.to_string(),
+        Some(Value::BoolValue(it)) => it.to_string(),
+        other => format!("{other:?}"),
+    };
+    (key, value)
+}
+
+#[derive(Clone)]
+struct Taking {
+    told: Arc<Mutex<Vec<Told>>>,
+    count: watch::Sender<usize>,
+}
+
+/// A collector that runs.
+pub(crate) struct Collector {
+    taking: Taking,
+    port: u16,
+}
+
+impl Collector {
+    pub(crate) async fn start() -> Self {
+        let taking = Taking {
+            told: Arc::default(),
+            count: watch::Sender::new(0),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let routes = Router::new()
+            .route("/v1/traces", post(take))
+            .with_state(taking.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Self { taking, port }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What was told of a trace so far.
+    pub(crate) fn trace(&self, id: &str) -> Trace {
+        let told = self.taking.told.lock().unwrap();
+        Trace::of(told.iter().filter(|span| span.trace == id).cloned())
+    }
+
+    /// All that was told; then it is forgotten.
+    pub(crate) fn take_all(&self) -> Vec<Told> {
+        std::mem::take(&mut *self.taking.told.lock().unwrap())
+    }
+
+    /// The trace, once `whole` says that all of it was told.
+    pub(crate) async fn wait(
+        &self,
+        id: &str,
+        within: Duration,
+        whole: impl Fn(&Trace) -> bool,
+    ) -> Trace {
+        let mut count = self.taking.count.subscribe();
+        let told = count.wait_for(|_| whole(&self.trace(id)));
+        let in_time = tokio::time::timeout(within, told).await.is_ok();
+        let trace = self.trace(id);
+        assert!(in_time, "this is all that was told of {id}: {trace:#?}");
+        trace
+    }
+}
+
+/// Takes a batch as the protocol says: protobuf in, protobuf out.
+async fn take(
+    State(taking): State<Taking>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Vec<u8>, StatusCode> {
+    if headers["content-type"] != "application/x-protobuf" {
+        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    let batch = ExportTraceServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let mut told = taking.told.lock().unwrap();
+    for resource in batch.resource_spans {
+        let attributes = resource.resource.unwrap_or_default().attributes;
+        let mut attributes = attributes.into_iter().map(attribute);
+        let (_, service) = attributes.find(|(name, _)| name == "service.name").unwrap();
+        let spans = resource.scope_spans.into_iter().flat_map(|it| it.spans);
+        told.extend(spans.map(|span| Told::of(&service, span)));
+    }
+    taking.count.send_replace(told.len());
+    Ok(ExportTraceServiceResponse::default().encode_to_vec())
+}

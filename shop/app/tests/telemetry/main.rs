@@ -1,0 +1,218 @@
+//! Traces, as a collector sees them: the `shop` binary with the feature `otlp`, in one process and as a fleet on
+//! private servers. `cargo xtask test telemetry` builds and runs it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test ends where something is missing, and lives by the real clock"
+)]
+
+mod collector;
+mod exporting;
+#[path = "../it/real/raw.rs"]
+#[allow(dead_code, reason = "another test needs the rest")]
+mod raw;
+mod trace;
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shop_e2e::fleet::Fleet;
+use shop_e2e::process::{Place, Running};
+
+use collector::Collector;
+use trace::Trace;
+
+/// How long an order may take until all of it was told.
+const TOLD_WITHIN: Duration = Duration::from_secs(120);
+/// The caller's trace and span.
+const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CALLER_SPAN: &str = "b7ad6b7169203331";
+/// Who takes part in an order.
+const SERVICES: [&str; 5] = [
+    "orders",
+    "inventory",
+    "payments",
+    "shipping",
+    "notifications",
+];
+/// Settings by which an order is through in a moment.
+const SOON: [(&str, &str); 2] = [
+    ("WINGBEAT_SHIPPING_DISPATCH_AFTER", "200ms"),
+    ("WINGBEAT_SHIPPING_DELIVER_AFTER", "200ms"),
+];
+
+fn shop() -> PathBuf {
+    env!("CARGO_BIN_EXE_shop").into()
+}
+
+/// Places an order as part of [`CALLER`]'s trace; its id.
+async fn place(url: &str, payment_token: &str) -> String {
+    let to: SocketAddr = url.trim_start_matches("http://").parse().unwrap();
+    let json_body = ("content-type", "application/json");
+    let made = raw::ask(to, "POST", "/dev/shoppers", &[json_body], r#"{"count":1}"#).await;
+    let token = made.json()["items"][0]["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let order = json!({
+        "items": [{"sku": "WB-BELL-01", "quantity": 1}],
+        "payment_token": payment_token,
+        "address": {"line1": "1 Road", "city": "Town", "postal_code": "12345", "country": "DE"},
+    });
+    let headers = [
+        json_body,
+        ("authorization", &*format!("Bearer {token}")),
+        ("idempotency-key", "one-order"),
+        ("traceparent", CALLER),
+    ];
+    let placed = raw::ask(to, "POST", "/api/v1/orders", &headers, &order.to_string()).await;
+    assert_eq!(placed.status, 202, "{placed:?}");
+    placed.json()["order_id"].as_str().unwrap().to_owned()
+}
+
+/// What every shape tells of one order: who did something, and that it is one tree.
+fn is_one_order(trace: &Trace, carrier: &str) {
+    let request = trace.only("gateway", "POST", "server");
+    assert_eq!(request.parent, CALLER_SPAN, "the caller's trace goes on");
+    for service in SERVICES {
+        let handled = trace.some(service, "process ", "consumer");
+        let published = trace.parent(handled);
+        assert_eq!(
+            published.kind, "producer",
+            "{handled:?} is caused by {published:?}"
+        );
+        const ID: &str = "messaging.message.id";
+        assert_eq!(
+            handled.text(ID),
+            published.text(ID),
+            "by the message it handles"
+        );
+        assert_eq!(handled.text("messaging.system"), carrier);
+        assert!(!handled.text("messaging.message.conversation_id").is_empty());
+        assert!(
+            trace.is_under(handled, request),
+            "{service} belongs to the order"
+        );
+        let commit = trace.child(handled, "commit").unwrap();
+        assert!(commit.ended_after(handled.start));
+    }
+    let call = trace.answered("payments", "call payments.provider");
+    assert!(trace.is_under(call, trace.some("payments", "process ", "consumer")));
+    assert_eq!(call.text("peer.service"), "provider");
+    let answered = trace.some("payments", "process payments.provider_answered", "consumer");
+    assert!(trace.is_under(answered, call), "the answer's continuation");
+    let timer = trace.some("shipping", "timer shipping.", "internal");
+    assert!(trace.is_under(timer, trace.some("shipping", "process ", "consumer")));
+}
+
+/// Everything that is asked for was told.
+fn is_whole(trace: &Trace) -> bool {
+    let committed = |service: &&str| {
+        let handled = trace.first(service, "process ", "consumer");
+        handled.is_some_and(|handled| trace.child(handled, "commit").is_some())
+    };
+    SERVICES.iter().all(committed)
+        && trace.has("orders", "publish orders.order_completed")
+        && trace.has("notifications", "process notifications.order_shipped")
+        && trace.is_tree(CALLER_SPAN)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_order_is_one_trace_across_all_processes_the_broker_and_the_provider_call() {
+    let collector = Collector::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = collector.url();
+    let settings: Vec<(&str, &str)> = SOON.into_iter().chain([("WINGBEAT_OTLP", &*url)]).collect();
+    let fleet = Fleet::start(folder.path().to_owned(), shop(), &settings).await;
+    place(&fleet.url(), "tok_ok").await;
+    let sent = "send inventory.reserve_stock";
+    let whole = |trace: &Trace| is_whole(trace) && trace.has("orders", sent);
+    let trace = collector.wait(TRACE, TOLD_WITHIN, whole).await;
+    is_one_order(&trace, "rabbitmq");
+    // Between gateway and orders it was told by HTTP.
+    let placing = trace.only("orders", "POST /api/v1/orders", "internal");
+    let asked = trace.parent(placing);
+    assert_eq!(
+        (&*asked.service, &*asked.name, &*asked.kind),
+        ("orders", "POST", "server")
+    );
+    let asking = trace.parent(asked);
+    assert_eq!(
+        (&*asking.service, &*asking.name),
+        ("gateway", "POST orders")
+    );
+    assert_eq!(trace.parent(asking).name, "POST");
+    // And each message went by the broker.
+    let published = trace.some("orders", "publish inventory.reserve_stock", "producer");
+    let sent = trace.some("orders", sent, "client");
+    assert_eq!(trace.parent(sent).id, published.id);
+    assert_eq!(sent.text("messaging.system"), "rabbitmq");
+}
+
+/// The whole shop as one process that logs as JSON into a file.
+async fn alone(place: &Place, collector: &Collector, log: &Path) -> Running {
+    let listen = place.url();
+    let mut command = Command::new(shop());
+    command
+        .args(["--listen", listen.trim_start_matches("http://")])
+        .args(["--ops-listen", "127.0.0.1:0", "--otlp", &collector.url()])
+        .args(["--log", "wingbeat=debug,warn", "--log-format", "json"])
+        .arg("--data")
+        .arg(&place.data)
+        .envs(SOON)
+        .stdout(Stdio::null())
+        .stderr(File::create(log).unwrap());
+    place.start_as(command).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_order_is_one_trace_in_one_process_and_nothing_is_lost_at_the_end() {
+    let collector = Collector::start().await;
+    let data = tempfile::tempdir().unwrap();
+    let log = data.path().join("log");
+    let at = Place::of(data.path(), shop());
+    let running = alone(&at, &collector, &log).await;
+    let order = place(&at.url(), "tok_flaky").await;
+    let whole = collector.wait(TRACE, TOLD_WITHIN, is_whole).await;
+    is_one_order(&whole, "wingbeat");
+    let placing = whole.only("orders", "POST /api/v1/orders", "internal");
+    assert_eq!(whole.parent(placing).service, "gateway");
+    // The last request is told too, though the process ends before spans have gathered.
+    let last = "1bf7651916cd43dd8448eb211c80319c";
+    let to = at.url().trim_start_matches("http://").parse().unwrap();
+    let caller = CALLER.replace(TRACE, last);
+    raw::ask(
+        to,
+        "GET",
+        "/api/v1/products",
+        &[("traceparent", &caller)],
+        "",
+    )
+    .await;
+    assert_eq!(running.terminate().code(), Some(0));
+    let told = collector.trace(last);
+    assert!(told.has("gateway", "GET"), "{told:?}");
+    // And the log tells of the same.
+    let log = std::fs::read_to_string(log).unwrap();
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let lines: Vec<Value> = lines.collect();
+    let is_failed = |line: &&Value| line["message"].as_str().unwrap().contains("a call failed");
+    let line = lines.iter().find(is_failed).unwrap();
+    assert_eq!(
+        (&line["trace_id"], &line["correlation_id"]),
+        (&json!(TRACE), &json!(order))
+    );
+    let span = whole.span(line["span_id"].as_str().unwrap());
+    assert_eq!(
+        (&*span.name, span.text("error.type")),
+        ("call payments.provider", "unavailable")
+    );
+    assert!(line["causation_id"].is_string(), "{line}");
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask chaos`: so many runs of chaos, from this seed on. Exits 1 at the first that breaks a promise.
+
+#![allow(clippy::disallowed_methods, reason = "real servers take real time")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use shop_e2e::{chaos, process};
+
+/// Runs the shop as separate processes on real servers, breaks what can be broken, and checks its promises.
+#[derive(Parser)]
+struct Cli {
+    /// How many runs
+    #[arg(long, default_value_t = 1)]
+    runs: u64,
+    /// The first one's seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Begin no run after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    within: Option<u64>,
+    /// Where logs and timelines are kept
+    #[arg(long, value_name = "DIR", default_value = "target/chaos")]
+    out: PathBuf,
+    /// The shop's binary
+    #[arg(long, value_name = "FILE")]
+    shop: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = std::path::absolute(&cli.out).expect("a folder");
+    let shop = std::path::absolute(cli.shop.unwrap_or_else(process::binary));
+    let binary = shop.expect("the shop's binary");
+    let (mut runs, mut broken) = (0, 0);
+    let start = Instant::now();
+    for seed in cli.seed..cli.seed + cli.runs {
+        if cli
+            .within
+            .is_some_and(|limit| start.elapsed().as_secs() >= limit)
+        {
+            break;
+        }
+        runs += 1;
+        let run = chaos::run(seed, binary.clone(), &out, &[]).await;
+        print!("{run}");
+        broken += u64::from(!run.outcome.broken.is_empty());
+    }
+    println!("{runs} runs, {broken} broken");
+    ExitCode::from(u8::from(broken > 0))
+}

@@ -1,0 +1,136 @@
+//! Each service as a process of its own on RabbitMQ, PostgreSQL and Redis: the same shop, also while it is restarted
+//! piece by piece, and without its cache.
+
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use shop_client::http::Call;
+use shop_client::{Order, Shop, Shopper};
+use shop_e2e::fleet::{Fleet, PASSWORD};
+use shop_e2e::process::binary;
+use shop_e2e::shopping::Shopping;
+
+use crate::start::refuses;
+use crate::storefront::{guest_buys_and_sees_why, scene_at};
+
+/// How long anything may take to heal.
+const HEALED_WITHIN: Duration = Duration::from_secs(20);
+/// Services of which one replica goes on while the other is restarted.
+const TWICE: [&str; 3] = ["orders", "inventory", "payments"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_by_themselves_are_the_same_shop() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fleet = Fleet::start(folder.path().to_owned(), binary(), &[]).await;
+    guest_buys_and_sees_why(scene_at(&fleet.url(), 1280, 1000).await).await;
+    restarted_piece_by_piece(&mut fleet).await;
+    without_the_cache(&fleet).await;
+}
+
+/// Every replica in turn is asked to end and started again, under orders: no request fails, nothing is lost.
+async fn restarted_piece_by_piece(fleet: &mut Fleet) {
+    let shop = fleet.shop();
+    let shopping = Shopping::begin(&shop, 10).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let watching = tokio::spawn(no_request_fails(shop.clone(), Arc::clone(&over)));
+    for service in TWICE {
+        for replica in 0..2 {
+            assert!(shopping.in_flight(2).await, "orders are placed");
+            let mut members = fleet.of(service);
+            let status = members[replica].terminate().await;
+            assert!(status.success(), "{service} ends with {status}");
+            members[replica].start();
+            fleet.ready().await;
+        }
+    }
+    over.store(true, Ordering::SeqCst);
+    assert!(watching.await.unwrap() > 30, "requests were made meanwhile");
+    let outcome = shopping.end(&shop, PASSWORD).await;
+    assert_eq!(outcome.broken, Vec::<String>::new());
+}
+
+/// Reads and orders, each sent once; how many were answered.
+async fn no_request_fails(shop: Shop, over: Arc<AtomicBool>) -> usize {
+    let shopper: Shopper = shop.shoppers(1).await.unwrap().remove(0);
+    let mut answered = 0;
+    while !over.load(Ordering::SeqCst) {
+        let answer = shop.ask(&Call::get("/api/v1/products")).await.unwrap();
+        assert_eq!(answer.status, 200);
+        shopper.orders().await.expect("its orders are listed");
+        let order = Order::of([("WB-BELL-01".into(), 1)]);
+        let key = shop_client::shop::key();
+        // No time to send it again: it is answered at once, or fails.
+        let placed = shopper
+            .place_as(&key, &order, Duration::from_millis(1))
+            .await;
+        placed.expect("the order is taken");
+        answered += 3;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    answered
+}
+
+/// Without Redis what is public is answered, sessions say 503, and it heals by itself.
+async fn without_the_cache(fleet: &Fleet) {
+    let shop = fleet.shop();
+    let shopper = shop.shoppers(1).await.unwrap().remove(0);
+    shopper.orders().await.expect("its orders are listed");
+    tokio::task::block_in_place(|| fleet.servers.cache.kill());
+    for _ in 0..10 {
+        let answer = shop.ask(&Call::get("/api/v1/products")).await.unwrap();
+        assert_eq!(answer.status, 200, "what is public is answered");
+    }
+    let refused = shopper.orders().await.expect_err("nobody knows who asks");
+    assert!(refused.to_string().contains("503"), "{refused}");
+    let ready = shop.ask(&Call::get("/readyz")).await.unwrap();
+    assert_eq!(ready.status, 200, "the cache is no reason to close");
+    tokio::task::block_in_place(|| fleet.servers.cache.start_again());
+    let until = Instant::now() + HEALED_WITHIN;
+    while let Err(why) = shopper.orders().await {
+        assert!(Instant::now() < until, "it does not heal: {why}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn run(services: &[&str], env: &[(&str, &str)], folder: &std::path::Path) -> Output {
+    Command::new(binary())
+        .arg("run")
+        .args(services)
+        .args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
+        .args(["--log", "error"])
+        .env_clear()
+        .envs(env.iter().copied())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// From an empty folder, with an empty environment: one line says what is missing, with no password in it.
+#[test]
+fn a_service_says_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |services: &[&str], env: &[(&str, &str)], words: &str| {
+        let output = run(services, env, folder.path());
+        refuses(&output, words);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!told.contains("s3cret"), "{told}");
+    };
+    refused(&["order"], &[], "there is no service \"order\"");
+    refused(&["orders"], &[], "--broker, --store and --cache");
+    let away = [
+        ("WINGBEAT_BROKER", "amqp://u:s3cret@127.0.0.1:1"),
+        ("WINGBEAT_STORE", "postgres://u:s3cret@127.0.0.1:1/db"),
+        ("WINGBEAT_CACHE", "redis://u:s3cret@127.0.0.1:1"),
+    ];
+    refused(&["orders"], &away[..2], "--cache is missing");
+    refused(&["orders"], &away, "PostgreSQL");
+    refused(&["identity"], &away, "SHOP_ADMIN_PASSWORD");
+    refused(&["payments"], &away, "--provider");
+    refused(&["notifications"], &away, "SMTP");
+    let mut wrong = away;
+    wrong[1].1 = "mysql://u:s3cret@127.0.0.1/db";
+    refused(&["orders"], &wrong, "not a URL of PostgreSQL");
+}
