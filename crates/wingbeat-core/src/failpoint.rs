@@ -29,7 +29,7 @@ pub const COMMIT_AFTER: &str = "commit-after";
 pub const ACK_BEFORE: &str = "ack-before";
 /// Deliveries are acknowledged, as far as this process knows.
 pub const ACK_AFTER: &str = "ack-after";
-/// Messages were taken from the outbox, and not published.
+/// Messages were claimed, with their commit or from the outbox, and are not published.
 pub const RELAY_CLAIMED: &str = "relay-claimed";
 /// Messages were confirmed by the broker, and are still in the outbox.
 pub const RELAY_CONFIRMED: &str = "relay-confirmed";

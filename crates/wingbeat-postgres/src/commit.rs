@@ -2,10 +2,12 @@
 
 use deadpool_postgres::Object;
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Error, HashSet, Key, Result, Timestamp, Unit};
+use wingbeat_core::{Envelope, Error, HashSet, Key, Name, Result, Timestamp, Unit};
 
 use crate::fault::{Fault, away};
+use crate::outbox::Places;
 use crate::segment::{Arrays, Segment, is_storable, scope};
 
 /// How long the row of a removed record stays: longer than any attempt of a handler that may have read it.
@@ -19,18 +21,24 @@ pub(crate) struct Target<'a> {
     /// Which of a counter's rows this process adds to.
     pub(crate) lane: i16,
     pub(crate) now: Timestamp,
+    /// For how long the messages are the caller's to publish, in microseconds.
+    pub(crate) lease: Option<i64>,
+    /// Where claimed messages lie.
+    pub(crate) places: &'a Places,
+    pub(crate) service: Name,
 }
 
-/// Commits units of one service in order.
+/// Commits units of one service in order; which of their messages were put into the outbox and claimed.
 pub(crate) async fn commit(
     connection: &Object,
     target: &Target<'_>,
     units: &[&Unit],
-) -> Result<Vec<Outcome>> {
+) -> Result<(Vec<Outcome>, Vec<Envelope>)> {
     let mut batch = Batch {
         connection,
         target,
         withdrawn: HashSet::default(),
+        claimed: Vec::new(),
     };
     let mut outcomes = Vec::with_capacity(units.len());
     let mut rest = units;
@@ -55,7 +63,7 @@ pub(crate) async fn commit(
         outcomes.extend(batch.segment(&segment).await?);
         rest = &rest[fitting..];
     }
-    Ok(outcomes)
+    Ok((outcomes, batch.claimed))
 }
 
 /// One batch on its way.
@@ -64,9 +72,17 @@ struct Batch<'a> {
     target: &'a Target<'a>,
     /// What refused units would have written: whoever read that is stale.
     withdrawn: HashSet<Key>,
+    claimed: Vec<Envelope>,
 }
 
 impl Batch<'_> {
+    /// The store took the unit just now.
+    fn took(&mut self, unit: &Unit) {
+        if self.target.lease.is_some() {
+            self.claimed.extend_from_slice(&unit.messages);
+        }
+    }
+
     fn note(&mut self, unit: &Unit, outcome: Outcome) {
         if outcome != Outcome::Committed {
             self.withdrawn
@@ -91,13 +107,12 @@ impl Batch<'_> {
             Err(away) => return Err(away.into_error()),
         };
         let mut outcomes = vec![Outcome::Committed; segment.units.len()];
-        if refused.is_empty() {
-            return Ok(outcomes);
-        }
         let groups = segment.groups();
-        let again: Vec<usize> = (0..groups.len())
-            .filter(|unit| refused.contains(&i32::try_from(groups[*unit]).unwrap_or(i32::MAX)))
-            .collect();
+        let (again, taken): (Vec<usize>, Vec<usize>) = (0..groups.len())
+            .partition(|unit| refused.contains(&i32::try_from(groups[*unit]).unwrap_or(i32::MAX)));
+        taken
+            .iter()
+            .for_each(|unit| self.took(segment.units[*unit]));
         let units: Vec<&Unit> = again.iter().map(|unit| segment.units[*unit]).collect();
         for (unit, outcome) in again.into_iter().zip(self.one_by_one(&units).await?) {
             outcomes[unit] = outcome;
@@ -115,7 +130,7 @@ impl Batch<'_> {
         Ok(outcomes)
     }
 
-    async fn alone(&self, unit: &Unit) -> Result<Outcome> {
+    async fn alone(&mut self, unit: &Unit) -> Result<Outcome> {
         if unit
             .reads
             .iter()
@@ -126,7 +141,10 @@ impl Batch<'_> {
         let mut segment = Segment::default();
         segment.add(unit);
         match self.call(&segment).await {
-            Ok(refused) if refused.is_empty() => Ok(Outcome::Committed),
+            Ok(refused) if refused.is_empty() => {
+                self.took(unit);
+                Ok(Outcome::Committed)
+            }
             Ok(_) => Ok(self.known(unit).await?.unwrap_or(Outcome::Stale)),
             Err(Fault::Poison(why)) => {
                 tracing::error!(service = %unit.service, "a unit cannot be stored: {why}");
@@ -147,7 +165,7 @@ impl Batch<'_> {
             .prepare_cached(&ask)
             .await
             .map_err(|e| away(&e))?;
-        let find = async |id: &uuid::Uuid, scope: &str| -> Result<Option<bool>> {
+        let find = async |id: &Uuid, scope: &str| -> Result<Option<bool>> {
             let row = self
                 .connection
                 .query_opt(&statement, &[id, &scope, &unit.id.0])
@@ -175,7 +193,7 @@ impl Batch<'_> {
         let parameters = self.parameters(&arrays, &keys, &tombstone);
         let places: Vec<String> = (1..=parameters.len()).map(|n| format!("${n}")).collect();
         let sql = format!(
-            "SELECT stale || known FROM {}.commit_v1({})",
+            "SELECT stale || known, places, placed FROM {}.commit_v1({})",
             self.target.schema,
             places.join(",")
         );
@@ -189,6 +207,13 @@ impl Batch<'_> {
             .query_one(&statement, &parameters)
             .await
             .map_err(|e| Fault::of(&e))?;
+        let places: Option<Vec<i64>> = row.get(1);
+        let placed: Option<Vec<Uuid>> = row.get(2);
+        let found = placed
+            .into_iter()
+            .flatten()
+            .zip(places.into_iter().flatten());
+        self.target.places.note(self.target.service, found);
         Ok(row.get(0))
     }
 }
@@ -228,13 +253,13 @@ impl Batch<'_> {
         ]);
         all.extend([&a.j_group as &(dyn ToSql + Sync), &a.j_story, &a.j_body]);
         all.extend([&a.c_group as &(dyn ToSql + Sync), &a.c_name, &a.c_add]);
-        all.push(tombstone);
+        all.extend([tombstone as &(dyn ToSql + Sync), &self.target.lease]);
         all
     }
 }
 
 /// An error that says nothing about any unit.
-pub(crate) fn unprepared(service: wingbeat_core::Name) -> Error {
+pub(crate) fn unprepared(service: Name) -> Error {
     Error::retry(
         "store_unprepared",
         format!("the schema of {service} is not prepared"),

@@ -7,8 +7,9 @@ use wingbeat_core::{Key, Name, Result, Timestamp};
 
 use crate::reads::{Reads, record};
 
-/// Microseconds since the epoch by the database's clock.
-pub(crate) const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+/// Microseconds since the epoch by the database's clock. A query of its own, so that it is asked once a statement
+/// and an index can be searched with it.
+pub(crate) const NOW: &str = "(SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)";
 
 /// Claims due records of a service, soonest first.
 pub(crate) async fn claim(

@@ -6,6 +6,7 @@
 use deadpool_postgres::Object;
 use wingbeat_core::{Error, Result};
 
+use crate::due::NOW;
 use crate::fault::away;
 
 /// The layout this release writes.
@@ -54,6 +55,6 @@ pub(crate) async fn prepare(connection: &mut Object, schema: &str, lock: i32) ->
         ))
         .await?;
     }
-    run(COMMIT.replace("{schema}", schema)).await?;
+    run(COMMIT.replace("{schema}", schema).replace("{now}", NOW)).await?;
     transaction.commit().await.map_err(|e| away(&e))
 }

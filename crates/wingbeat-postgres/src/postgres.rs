@@ -9,12 +9,12 @@ use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::{Backlog, DueRecord, Page, Query, Recorded};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
-    CorrelationId, HashMap, Key, MessageId, Name, Outbox, Record, Result, Store, Timestamp,
-    Topology, Unit,
+    CorrelationId, Envelope, HashMap, Key, MessageId, Name, Outbox, Record, Result, Store,
+    Timestamp, Topology, Unit,
 };
 
 use crate::commit::{self, Target, unprepared};
-use crate::outbox::PostgresOutbox;
+use crate::outbox::{Places, PostgresOutbox};
 use crate::pool::Pool;
 use crate::reads::Reads;
 use crate::{Config, backlog, due, layout, retain};
@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     lane: i16,
     runtime: SharedRuntime,
     schemas: RwLock<HashMap<Name, Schema>>,
+    pub(crate) places: Places,
 }
 
 #[derive(Clone)]
@@ -60,6 +61,7 @@ impl Postgres {
             lane,
             runtime,
             schemas: RwLock::default(),
+            places: Places::default(),
         };
         Ok(Arc::new(Self {
             shared: Arc::new(shared),
@@ -118,27 +120,56 @@ impl Shared {
         Ok(())
     }
 
-    /// Commits the units of one service; outcomes with their places.
-    async fn commit(
+    /// Commits the units of one service; outcomes with their places, and the messages that were claimed.
+    async fn commit_of(
         &self,
         service: Name,
         units: Vec<(usize, &Unit)>,
-    ) -> Result<Vec<(usize, Outcome)>> {
+        lease: Option<Duration>,
+    ) -> Result<(Vec<(usize, Outcome)>, Vec<Envelope>)> {
         let schema = self.schema(service)?;
         let target = Target {
             schema: schema.name,
             namespace: schema.namespace,
             lane: self.lane,
             now: self.runtime.now(),
+            lease: lease.map(micros),
+            places: &self.places,
+            service,
         };
         let (places, units): (Vec<usize>, Vec<&Unit>) = units.into_iter().unzip();
         let connection = self.pool.get().await?;
         let work = async |connection: &deadpool_postgres::Object| {
             commit::commit(connection, &target, &units).await
         };
-        let outcomes = self.pool.within(connection, work).await?;
-        Ok(places.into_iter().zip(outcomes).collect())
+        let (outcomes, claimed) = self.pool.within(connection, work).await?;
+        Ok((places.into_iter().zip(outcomes).collect(), claimed))
     }
+
+    async fn commit(
+        &self,
+        units: &[Unit],
+        lease: Option<Duration>,
+    ) -> Result<(Vec<Outcome>, Vec<Envelope>)> {
+        let mut by_service: HashMap<Name, Vec<(usize, &Unit)>> = HashMap::default();
+        for (place, unit) in units.iter().enumerate() {
+            let own = by_service.entry(unit.service).or_default();
+            own.push((place, unit));
+        }
+        let commits = by_service
+            .into_iter()
+            .map(|(service, units)| self.commit_of(service, units, lease));
+        let (outcomes, claimed): (Vec<_>, Vec<_>) =
+            try_join_all(commits).await?.into_iter().unzip();
+        let mut outcomes: Vec<(usize, Outcome)> = outcomes.concat();
+        outcomes.sort_unstable_by_key(|(place, _)| *place);
+        let outcomes = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+        Ok((outcomes, claimed.concat()))
+    }
+}
+
+pub(crate) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// A stable number for a name (FNV-1a), to tell advisory locks apart.
@@ -161,21 +192,15 @@ impl Store for Postgres {
     }
 
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>> {
-        Box::pin(async move {
-            let mut by_service: HashMap<Name, Vec<(usize, &Unit)>> = HashMap::default();
-            for (place, unit) in units.iter().enumerate() {
-                by_service
-                    .entry(unit.service)
-                    .or_default()
-                    .push((place, unit));
-            }
-            let commits = by_service
-                .into_iter()
-                .map(|(service, units)| self.shared.commit(service, units));
-            let mut outcomes: Vec<(usize, Outcome)> = try_join_all(commits).await?.concat();
-            outcomes.sort_unstable_by_key(|(place, _)| *place);
-            Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
-        })
+        Box::pin(async move { Ok(self.shared.commit(&units, None).await?.0) })
+    }
+
+    fn commit_claiming(
+        &self,
+        units: Arc<Vec<Unit>>,
+        lease: Duration,
+    ) -> BoxFuture<'_, Result<(Vec<Outcome>, Vec<Envelope>)>> {
+        Box::pin(async move { self.shared.commit(&units, Some(lease)).await })
     }
 
     fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>> {

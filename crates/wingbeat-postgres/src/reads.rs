@@ -47,6 +47,16 @@ fn view_row(row: &SqlRow, at: usize) -> Row {
 }
 
 impl Reads<'_> {
+    /// Runs statements in one transaction; `{schema}` stands for the schema.
+    pub(crate) async fn execute(&self, sql: &str) -> Result<()> {
+        let sql = sql.replace("{schema}", self.schema);
+        let run = async |connection: &deadpool_postgres::Object| {
+            let done = connection.batch_execute(&sql).await;
+            done.map_err(|e| away(&e))
+        };
+        self.pool.run(run).await
+    }
+
     /// The rows of a query; `{schema}` stands for the schema.
     pub(crate) async fn query(
         &self,

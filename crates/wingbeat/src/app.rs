@@ -15,7 +15,7 @@ use crate::dispatch::{Control, Dispatcher, Stats, Subscription};
 use crate::due::{DueRunner, Target};
 use crate::given_up::LastResort;
 use crate::meters::{self, SubscriptionMeter};
-use crate::relay::Relay;
+use crate::relay::{Relay, RelayEnd};
 use crate::schedule::every;
 use crate::scope::ServiceContext;
 use crate::service::{Parts, Service};
@@ -165,7 +165,7 @@ impl App {
             },
             ports: ports.clone(),
             committer: Arc::clone(&committer),
-            control: controlled.clone(),
+            control: controlled,
             running: Running {
                 ports: ports.clone(),
                 committer,
@@ -175,6 +175,7 @@ impl App {
                 targets: Vec::new(),
                 topology,
                 unsent: Arc::default(),
+                relay: None,
                 routes: Router::new(),
                 ended: Mutex::default(),
             },
@@ -182,19 +183,16 @@ impl App {
         for service in self.services {
             start.service(service);
         }
-        if let Some(outbox) = ports.store.outbox() {
-            let (transport, runtime) = (Arc::clone(&ports.transport), Arc::clone(&ports.runtime));
-            let committer = Arc::clone(&start.committer);
+        if let (Some(outbox), Some(handover)) = (ports.store.outbox(), start.committer.handover()) {
             let relay = Relay {
                 outbox,
-                transport,
+                handover: Arc::clone(handover),
+                transport: Arc::clone(&ports.transport),
                 services: start.running.services.clone(),
                 unsent: Arc::clone(&start.running.unsent),
-                committer,
-                runtime,
-                control: controlled,
+                runtime: Arc::clone(&ports.runtime),
             };
-            ports.runtime.spawn(Box::pin(relay.run()));
+            start.running.relay = Some(relay.spawn());
         }
         ports.runtime.spawn(Box::pin(start.due.run()));
         Ok(start.running)
@@ -339,6 +337,7 @@ pub struct Running {
     /// All queues and bindings.
     pub topology: Topology,
     pub(crate) unsent: Arc<Mutex<Unsent>>,
+    relay: Option<RelayEnd>,
     routes: Router,
     ended: Mutex<Vec<tokio::sync::oneshot::Receiver<()>>>,
 }
@@ -366,7 +365,7 @@ impl Running {
         self.services.keys().copied()
     }
 
-    /// Stops pulling, finishes what runs, commits and acknowledges it.
+    /// Stops pulling, finishes what runs, commits and acknowledges it, and publishes what was committed.
     pub async fn drain(&self) {
         self.control.send_replace(Control::Draining);
         for subscription in &self.subscriptions {
@@ -377,6 +376,9 @@ impl Running {
             drop(ended.await);
         }
         self.committer.drained().await;
+        if let Some(relay) = &self.relay {
+            relay.reached(&self.ports.runtime).await;
+        }
     }
 
     /// Ends at once, with nothing finished: for the moment before its tasks are killed. Requests that

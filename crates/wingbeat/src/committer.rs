@@ -9,6 +9,7 @@ use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Error, Key, Name, Result, RuntimeExt as _, Store, Unit, failpoint};
 
+use crate::handover::{self, Handover};
 use crate::meters::CommitMeter;
 use crate::staging::{Done, Loaded, Miss, STAGED_MAX, Staging};
 use crate::telemetry;
@@ -24,13 +25,17 @@ pub struct Committer {
     /// Told after every batch.
     flushed: Notify,
     closed: AtomicBool,
+    /// Where committed messages go, if a relay publishes them.
+    handover: Option<Arc<Handover>>,
 }
 
 impl Committer {
     /// A committer; [`Committer::run`] must be spawned once. `carrier` is what messages travel by.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, runtime: SharedRuntime, carrier: &'static str) -> Arc<Self> {
+        let handover = store.outbox().map(|_| Arc::default());
         Arc::new(Self {
+            handover,
             store,
             runtime,
             carrier,
@@ -127,9 +132,9 @@ impl Committer {
         self.closed.load(Ordering::Acquire) || self.lock().staged() >= STAGED_MAX
     }
 
-    /// Resolves after the next batch is durable.
-    pub(crate) fn committed(&self) -> tokio::sync::futures::Notified<'_> {
-        self.flushed.notified()
+    /// What it has committed and somebody has to publish.
+    pub(crate) fn handover(&self) -> Option<&Arc<Handover>> {
+        self.handover.as_ref()
     }
 
     /// Waits until nothing staged is left.
@@ -169,13 +174,27 @@ impl Committer {
     async fn submit(&self, batch: &Arc<Vec<Unit>>) -> Vec<Outcome> {
         let mut pause = Duration::from_millis(10);
         loop {
-            match self.store.commit(Arc::clone(batch)).await {
+            match self.try_commit(batch).await {
                 Ok(outcomes) => return outcomes,
                 Err(why) => self.report(&why),
             }
             self.runtime.sleep(pause + self.runtime.jitter(pause)).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
+    }
+
+    async fn try_commit(&self, batch: &Arc<Vec<Unit>>) -> Result<Vec<Outcome>> {
+        let room = self.handover.as_ref().filter(|it| it.has_room());
+        let Some(handover) = room else {
+            return self.store.commit(Arc::clone(batch)).await;
+        };
+        let began = self.runtime.elapsed();
+        let commit = self
+            .store
+            .commit_claiming(Arc::clone(batch), handover::LEASE);
+        let (outcomes, messages) = commit.await?;
+        handover.give(began, messages);
+        Ok(outcomes)
     }
 
     fn report(&self, why: &Error) {

@@ -8,7 +8,7 @@
 //! [`http`], [`telemetry`].
 //!
 //! What runs it: [`staging`] (units built on one another, group commit), [`dispatch`] (one queue to its
-//! handler), [`due`] (timers, calls and parked deliveries), [`relay`] (outbox to broker), [`breaker`].
+//! handler), [`due`] (timers, calls and parked deliveries), [`relay`] (from the commit or the outbox to the broker), [`breaker`].
 
 pub mod aggregate;
 pub mod app;
@@ -24,6 +24,7 @@ pub mod entity;
 pub mod extract;
 mod given_up;
 pub mod handler;
+mod handover;
 pub mod http;
 mod incidents;
 mod meters;

@@ -1,20 +1,23 @@
-//! From the outbox to the broker: publish, wait for the confirms, remove what was confirmed. What was not is let
-//! go at once, to be tried again after a pause, and holds nobody up.
+//! From the commit to the broker: publish, wait for the confirms, remove from the outbox what was confirmed. What was
+//! not is let go at once, to be tried again after a pause, and holds nobody up.
+//!
+//! What this process commits is handed over in memory, claimed with the commit. What others left behind, and what was
+//! let go, is claimed from the outbox.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::transport::Refused;
 use wingbeat_core::{
     Envelope, MessageId, Name, Outbox, Result, RuntimeExt as _, Transport, failpoint, sabotage,
 };
 
-use crate::committer::Committer;
 use crate::dead;
 use crate::dispatch::Control;
+use crate::handover::Handover;
 use crate::meters::RelayMeter;
 use crate::scope::ServiceContext;
 use crate::telemetry;
@@ -22,55 +25,135 @@ use crate::unsent::Unsent;
 
 /// Messages published at once.
 const BATCH_MAX: usize = 512;
-/// How long claimed messages are nobody else's.
+/// How long messages claimed from the outbox are nobody else's.
 const LEASE: Duration = Duration::from_secs(30);
-/// The pause after a failure.
-const RETRY: Duration = Duration::from_millis(100);
-/// How long to rest when nothing could be published and nothing was committed here: what another process
-/// left behind, or what was let go, is found by then.
-const IDLE: Duration = Duration::from_millis(500);
+/// How often the outbox is looked into for what nobody hands over.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long the end of a process waits for its last messages. What is not published by then is left to others.
+const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// Empties the outbox of these services.
+/// Publishes the messages of these services.
 pub(crate) struct Relay {
     pub(crate) outbox: Arc<dyn Outbox>,
+    pub(crate) handover: Arc<Handover>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) services: BTreeMap<Name, Arc<ServiceContext>>,
     pub(crate) unsent: Arc<Mutex<Unsent>>,
     pub(crate) runtime: SharedRuntime,
-    pub(crate) committer: Arc<Committer>,
-    pub(crate) control: watch::Receiver<Control>,
+}
+
+/// Ends a relay that has nothing left to publish.
+pub(crate) struct RelayEnd {
+    control: watch::Sender<Control>,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+impl RelayEnd {
+    /// Waits until it has, or for long enough. Nothing may be committed any more.
+    pub(crate) async fn reached(&self, runtime: &SharedRuntime) {
+        self.control.send_replace(Control::Draining);
+        let ended = self
+            .ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(ended) = ended
+            && runtime.timeout(END_WITHIN, ended).await.is_none()
+        {
+            tracing::warn!("not all messages were published in time: they are in the outbox");
+        }
+    }
+}
+
+/// What a relay has in hand between two rounds.
+#[derive(Default)]
+struct State {
+    /// Confirmed by the broker, and still in the outbox.
+    confirmed: Vec<MessageId>,
+    /// When to look into the outbox next.
+    look_at: Duration,
 }
 
 impl Relay {
-    pub(crate) async fn run(self) {
+    /// Runs it until it is told to end.
+    pub(crate) fn spawn(self) -> RelayEnd {
+        let (control, controlled) = watch::channel(Control::Running);
+        let (end, ended) = oneshot::channel::<()>();
+        let runtime = Arc::clone(&self.runtime);
+        runtime.spawn(Box::pin(async move {
+            self.run(controlled).await;
+            drop(end);
+        }));
+        RelayEnd {
+            control,
+            ended: Mutex::new(Some(ended)),
+        }
+    }
+
+    async fn run(self, control: watch::Receiver<Control>) {
         let meter = RelayMeter::new();
+        let mut state = State::default();
         loop {
-            let committed = self.committer.committed();
-            match self.round(&meter).await {
-                Ok(0) if *self.control.borrow() == Control::Draining => return,
-                Ok(0) => drop(self.runtime.timeout(IDLE, committed).await),
-                Ok(_) => {}
-                Err(why) => {
-                    tracing::warn!("the relay will try again: {why}");
-                    self.runtime.sleep(RETRY + self.runtime.jitter(RETRY)).await;
-                }
+            let draining = *control.borrow() == Control::Draining;
+            if draining {
+                state.look_at = Duration::ZERO;
+            }
+            let messages = self.next(&mut state).await;
+            let idle = messages.is_empty() && state.confirmed.is_empty();
+            if idle && draining {
+                return;
+            }
+            if idle {
+                self.runtime.timeout(LOOK, self.handover.given()).await;
+                continue;
+            }
+            let removable = std::mem::take(&mut state.confirmed);
+            let (confirmed, removed) =
+                futures_util::join!(self.publish(&meter, messages), self.remove(&removable));
+            state.confirmed = confirmed;
+            if let Err(why) = removed {
+                tracing::warn!("published messages stay in the outbox for now: {why}");
+                state.confirmed.extend(removable);
+                self.runtime.sleep(LOOK + self.runtime.jitter(LOOK)).await;
             }
         }
     }
 
-    /// One batch; how many were confirmed.
-    async fn round(&self, meter: &RelayMeter) -> Result<usize> {
+    /// What to publish next: what was handed over, and from time to time what lies in the outbox.
+    async fn next(&self, state: &mut State) -> Vec<Envelope> {
+        let now = self.runtime.elapsed();
+        if now < state.look_at {
+            return self.handover.take(now, BATCH_MAX);
+        }
         let services: Vec<Name> = self.services.keys().copied().collect();
-        let messages = self
-            .outbox
-            .claim(&services, self.runtime.now(), LEASE, BATCH_MAX)
-            .await?;
+        let time = self.runtime.now();
+        match self.outbox.claim(&services, time, LEASE, BATCH_MAX).await {
+            Ok(claimed) if !claimed.is_empty() => return claimed,
+            Ok(_) => {}
+            Err(why) => tracing::warn!("the outbox cannot be looked into: {why}"),
+        }
+        let now = self.runtime.elapsed();
+        state.look_at = now + LOOK;
+        self.handover.take(now, BATCH_MAX)
+    }
+
+    async fn remove(&self, confirmed: &[MessageId]) -> Result<()> {
+        if confirmed.is_empty() {
+            return Ok(());
+        }
+        self.outbox.confirmed(confirmed.to_vec()).await?;
+        failpoint::reached(failpoint::RELAY_REMOVED);
+        Ok(())
+    }
+
+    /// Publishes a batch; what may be removed afterwards.
+    async fn publish(&self, meter: &RelayMeter, messages: Vec<Envelope>) -> Vec<MessageId> {
         if messages.is_empty() {
-            return Ok(0);
+            return Vec::new();
         }
         if sabotage::lacks(sabotage::CONFIRMS) {
-            let ids = messages.iter().map(|message| message.id).collect();
-            self.outbox.confirmed(ids).await?;
+            let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+            self.told("removed", self.remove(&ids).await);
         }
         failpoint::reached(failpoint::RELAY_CLAIMED);
         let began = self.runtime.elapsed();
@@ -92,13 +175,18 @@ impl Relay {
                 sorted.confirmed.push(message.id);
             }
         }
-        let count = sorted.confirmed.len();
-        self.outbox.confirmed(sorted.confirmed).await?;
         if !sorted.rest.is_empty() {
-            self.outbox.release(sorted.rest, self.runtime.now()).await?;
+            let released = self.outbox.release(sorted.rest, self.runtime.now()).await;
+            self.told("let go", released);
         }
-        failpoint::reached(failpoint::RELAY_REMOVED);
-        Ok(count)
+        sorted.confirmed
+    }
+
+    /// What fails here is made good by the end of the lease.
+    fn told(&self, what: &str, done: Result<()>) {
+        if let Err(why) = done {
+            tracing::warn!("messages could not be {what}: {why}");
+        }
     }
 
     fn sort<'a>(

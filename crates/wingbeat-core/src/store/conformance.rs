@@ -79,6 +79,7 @@ macro_rules! store_conformance {
                 the_outbox_hands_out_the_oldest_first,
                 what_was_claimed_from_the_outbox_comes_again_after_the_lease,
                 only_confirmed_messages_leave_the_outbox,
+                what_is_claimed_with_the_commit_is_nobody_elses_until_the_lease_ends,
                 what_was_let_go_comes_again_after_its_pause,
                 the_outbox_survives_a_restart,
                 what_is_due_is_told_apart_from_what_is_overdue,

@@ -118,6 +118,21 @@ pub trait Store: Send + Sync + 'static {
     /// Nothing is known about any unit: submit the same units again.
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>>;
 
+    /// Commits as [`Store::commit`] does, and hands the messages of the units it put into the outbox to the caller,
+    /// as [`Outbox::claim`] would a moment later: oldest first, to nobody else for `lease`. Messages of units that
+    /// were there before are not among them. A store that cannot do so hands out none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`]. What a lost answer would have handed out is free again after `lease`.
+    fn commit_claiming(
+        &self,
+        units: Arc<Vec<Unit>>,
+        _lease: Duration,
+    ) -> BoxFuture<'_, Result<(Vec<Outcome>, Vec<Envelope>)>> {
+        Box::pin(async move { Ok((self.commit(units).await?, Vec::new())) })
+    }
+
     /// A record, or `None`.
     fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>>;
     /// Records of a table in order of id, after `after`. For audits and rebuilds, not for decisions.

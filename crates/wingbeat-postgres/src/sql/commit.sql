@@ -1,5 +1,6 @@
--- Commits groups of units, each group all or nothing; returns the groups that were refused, and why:
--- 1 something it read has changed, 2 it or its delivery was here before.
+-- Commits groups of units, each group all or nothing. Returns the groups that were refused, and why: `stale`,
+-- something it read has changed; `known`, it or its delivery was here before. And where its messages lie: they are
+-- claimed for so many microseconds if there is a lease.
 --
 -- Locks come in the order advisory, rows, views, inbox, counters, each sorted. Every statement sees what was
 -- committed before it began (READ COMMITTED), so what a lock waited for is seen by the next one.
@@ -16,8 +17,8 @@ CREATE OR REPLACE FUNCTION {schema}.commit_v1(
     o_group int[], o_id uuid[], o_kind text[], o_body bytea[],
     j_group int[], j_story uuid[], j_body bytea[],
     c_group int[], c_name text[], c_add bigint[],
-    tombstone_until bigint,
-    OUT stale int[], OUT known int[])
+    tombstone_until bigint, outbox_lease bigint,
+    OUT stale int[], OUT known int[], OUT places bigint[], OUT placed uuid[])
 LANGUAGE plpgsql AS $function$
 DECLARE
     lanes int[] := '{}';
@@ -112,12 +113,17 @@ BEGIN
     IF v_group <> '{}' THEN
         PERFORM 1 FROM unnest(v_view, v_key) AS n(view, key)
             JOIN {schema}.view_row c ON c.view = n.view AND c.key = n.key ORDER BY c.view, c.key FOR NO KEY UPDATE OF c;
-        DELETE FROM {schema}.view_index i
-            USING unnest(v_group, v_view, v_key) AS n(grp, view, key)
+        -- In a step of its own, so that the index is searched by all four of its columns: joined by view and key alone,
+        -- each row would read the index of the whole view.
+        WITH old AS MATERIALIZED (
+            SELECT c.view, o.pair ->> 0 AS col, o.pair ->> 1 AS value, c.key
+            FROM unnest(v_group, v_view, v_key, v_columns) AS n(grp, view, key, columns)
             JOIN {schema}.view_row c ON c.view = n.view AND c.key = n.key,
             LATERAL jsonb_array_elements(c.columns) AS o(pair)
-            WHERE NOT (n.grp = ANY(refused)) AND i.view = c.view
-              AND i.col = o.pair ->> 0 AND i.value = o.pair ->> 1 AND i.key = c.key;
+            WHERE NOT (n.grp = ANY(refused))
+              AND NOT EXISTS (SELECT FROM jsonb_array_elements(n.columns::jsonb) AS x(pair) WHERE x.pair = o.pair))
+        DELETE FROM {schema}.view_index i USING old
+            WHERE i.view = old.view AND i.col = old.col AND i.value = old.value AND i.key = old.key;
         DELETE FROM {schema}.view_row c USING unnest(v_group, v_view, v_key, v_body) AS n(grp, view, key, body)
             WHERE n.body IS NULL AND NOT (n.grp = ANY(refused)) AND c.view = n.view AND c.key = n.key;
         INSERT INTO {schema}.view_row AS c(view, key, columns, body)
@@ -132,10 +138,12 @@ BEGIN
             WHERE n.body IS NOT NULL AND NOT (n.grp = ANY(refused)) ON CONFLICT DO NOTHING;
     END IF;
     IF o_group <> '{}' THEN
-        INSERT INTO {schema}.outbox(id, kind, body)
-            SELECT o.id, o.kind, o.body
+        WITH put AS (
+            INSERT INTO {schema}.outbox(id, kind, body, lease_until)
+            SELECT o.id, o.kind, o.body, {now} + outbox_lease
             FROM unnest(o_group, o_id, o_kind, o_body) WITH ORDINALITY AS o(grp, id, kind, body, place)
-            WHERE NOT (o.grp = ANY(refused)) ORDER BY o.place;
+            WHERE NOT (o.grp = ANY(refused)) ORDER BY o.place RETURNING place, id)
+        SELECT array_agg(p.place), array_agg(p.id) INTO places, placed FROM put p WHERE outbox_lease IS NOT NULL;
     END IF;
     IF j_group <> '{}' THEN
         INSERT INTO {schema}.journal(story, body)

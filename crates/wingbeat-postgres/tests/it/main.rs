@@ -6,5 +6,6 @@
 )]
 
 mod conformance;
+mod effort;
 mod loss;
 mod replicas;

@@ -148,6 +148,11 @@ impl Data {
         }
     }
 
+    /// Where the newest message was put.
+    pub(super) fn last_place(&self) -> u64 {
+        self.next_place
+    }
+
     fn write(&mut self, key: Owned, write: &Write) {
         let version = self.remove(&key) + 1;
         let Some(body) = write.body.clone() else {

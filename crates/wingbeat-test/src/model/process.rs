@@ -91,6 +91,14 @@ impl Store for Near<dyn Store> {
         ask!(self.commit(units))
     }
 
+    fn commit_claiming(
+        &self,
+        units: Arc<Vec<Unit>>,
+        lease: Duration,
+    ) -> BoxFuture<'_, Result<(Vec<Outcome>, Vec<Envelope>)>> {
+        ask!(self.commit_claiming(units, lease))
+    }
+
     fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>> {
         let key = key.clone();
         ask!(self.load(service, &key))

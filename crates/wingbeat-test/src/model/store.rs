@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
-    CorrelationId, Error, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
-    sabotage,
+    CorrelationId, Envelope, Error, Key, MessageId, Name, Record, Result, Store, Timestamp,
+    Topology, Unit, sabotage,
 };
 
 use super::data::{Data, Owned};
@@ -53,6 +53,50 @@ impl ModelStore {
             self.weather.reach_store().await?;
             Ok(work(&lock(&self.data)))
         })
+    }
+
+    /// Commits, and claims what goes into the outbox if there is a lease.
+    async fn submitted(
+        &self,
+        units: Arc<Vec<Unit>>,
+        lease: Option<Duration>,
+    ) -> Result<(Vec<Outcome>, Vec<Envelope>)> {
+        self.weather.reach_store().await?;
+        let unknown = self
+            .weather
+            .strikes("commit_unknown", |faults| faults.commit_unknown);
+        let count = match unknown {
+            // The connection is lost anywhere between the first and the last unit.
+            true => self.weather.random() as usize % (units.len() + 1),
+            false => units.len(),
+        };
+        let now = self.weather.runtime().now();
+        let last = lock(&self.data).last_place();
+        let outcomes = match sabotage::lacks(sabotage::OUTBOX) {
+            true => self.commit_and_publish(&units[..count], now).await,
+            false => lock(&self.data).commit(&units[..count], now),
+        };
+        let claimed = match lease {
+            Some(lease) => self.claim(&units[..count], last, now + lease),
+            None => Vec::new(),
+        };
+        self.weather.delay().await;
+        if unknown {
+            let why = "the answer to a commit was lost";
+            return Err(Error::retry("commit_unknown", why));
+        }
+        Ok((outcomes, claimed))
+    }
+
+    /// Claims, until then, what these units put into the outbox after the last place before them.
+    fn claim(&self, units: &[Unit], last: u64, until: Timestamp) -> Vec<Envelope> {
+        let (data, mut leases) = (lock(&self.data), lock(&self.published));
+        let messages = units.iter().flat_map(|unit| &unit.messages);
+        let new = messages.filter(|message| match data.places.get(&message.id) {
+            Some(place) if *place > last => leases.insert(*place, until).is_none(),
+            _ => false,
+        });
+        new.cloned().collect()
     }
 
     /// Without the outbox: state in one step, messages in the next.
@@ -142,28 +186,15 @@ impl Store for ModelStore {
     }
 
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>> {
-        Box::pin(async move {
-            self.weather.reach_store().await?;
-            let unknown = self
-                .weather
-                .strikes("commit_unknown", |faults| faults.commit_unknown);
-            let count = match unknown {
-                // The connection is lost anywhere between the first and the last unit.
-                true => self.weather.random() as usize % (units.len() + 1),
-                false => units.len(),
-            };
-            let now = self.weather.runtime().now();
-            let outcomes = match sabotage::lacks(sabotage::OUTBOX) {
-                true => self.commit_and_publish(&units[..count], now).await,
-                false => lock(&self.data).commit(&units[..count], now),
-            };
-            self.weather.delay().await;
-            if unknown {
-                let why = "the answer to a commit was lost";
-                return Err(Error::retry("commit_unknown", why));
-            }
-            Ok(outcomes)
-        })
+        Box::pin(async move { Ok(self.submitted(units, None).await?.0) })
+    }
+
+    fn commit_claiming(
+        &self,
+        units: Arc<Vec<Unit>>,
+        lease: Duration,
+    ) -> BoxFuture<'_, Result<(Vec<Outcome>, Vec<Envelope>)>> {
+        Box::pin(self.submitted(units, Some(lease)))
     }
 
     fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>> {

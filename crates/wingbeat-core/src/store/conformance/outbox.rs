@@ -125,6 +125,60 @@ pub async fn what_was_claimed_from_the_outbox_comes_again_after_the_lease(
     assert_eq!(claim(&bench, &outbox, 10).await, messages);
 }
 
+/// Two messages in a unit, one in a unit that is stale, committed and claimed: the messages of the first. A commit
+/// whose answer is lost hands out nothing, so that this is done until one was answered.
+async fn claimed_with_the_commit(bench: &Bench) -> (Arc<Vec<Unit>>, Vec<Envelope>) {
+    loop {
+        let unit = Unit {
+            messages: bench.messages(PLACED, 2),
+            ..bench.unit()
+        };
+        let stale = Unit {
+            reads: vec![read("x", 9)],
+            messages: bench.messages(PLACED, 1),
+            ..bench.unit()
+        };
+        let messages = unit.messages.clone();
+        let units = Arc::new(vec![unit, stale]);
+        if let Ok((outcomes, claimed)) = bench.store.commit_claiming(units.clone(), LEASE).await {
+            assert_eq!(outcomes, [Outcome::Committed, Outcome::Stale]);
+            assert_eq!(claimed, messages);
+            return (units, messages);
+        }
+    }
+}
+
+pub async fn what_is_claimed_with_the_commit_is_nobody_elses_until_the_lease_ends(
+    fixture: Arc<dyn Fixture>,
+) {
+    let bench = Bench::open(&fixture).await;
+    let Some(outbox) = bench.store.outbox() else {
+        return;
+    };
+    let (units, messages) = claimed_with_the_commit(&bench).await;
+    let own = |mut claimed: Vec<Envelope>| {
+        claimed.retain(|message| messages.contains(message));
+        claimed
+    };
+    let again = loop {
+        match bench.store.commit_claiming(units.clone(), LEASE).await {
+            Ok((_, again)) => break again,
+            Err(_) => bench.runtime.sleep(Duration::from_millis(1)).await,
+        }
+    };
+    assert_eq!(again, [], "what was there before is not handed out again");
+    assert_eq!(own(claim(&bench, &outbox, 100).await), []);
+    let let_go = vec![(messages[0].id, Duration::ZERO)];
+    let released = outbox.release(let_go, bench.now()).await;
+    released.expect("lets messages go");
+    bench.runtime.sleep(Duration::from_millis(1)).await;
+    assert_eq!(own(claim(&bench, &outbox, 100).await), messages[..1]);
+    let confirmed = outbox.confirmed(vec![messages[0].id]).await;
+    confirmed.expect("removes what was confirmed");
+    bench.runtime.sleep(LEASE + A_WHILE).await;
+    assert_eq!(own(claim(&bench, &outbox, 100).await), messages[1..]);
+}
+
 pub async fn only_confirmed_messages_leave_the_outbox(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let Some(outbox) = bench.store.outbox() else {

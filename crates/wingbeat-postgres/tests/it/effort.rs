@@ -1,0 +1,107 @@
+//! What a call costs must not depend on how much is stored: counted in entries and pages of indexes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wingbeat::real::TokioRuntime;
+use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::unit::{Outcome, Row, RowWrite, Write};
+use wingbeat_core::{Name, RuntimeExt as _, Store as _, Unit};
+use wingbeat_postgres::Postgres;
+
+use crate::conformance::{block_on, server};
+use crate::replicas::{SERVICE, prepared, unit, write};
+
+const VIEW: Name = Name::new("things_by_colour");
+/// What is stored before anything is counted.
+const STORED: usize = 10_000;
+/// Entries, and pages, of any index that eleven small calls may read: a handful each.
+const FEW: u64 = 200;
+
+/// A row of the view, indexed by two columns.
+fn row(number: usize, colour: &str) -> RowWrite {
+    let columns = vec![
+        (Name::new("colour"), colour.to_owned()),
+        (Name::new("number"), format!("{number:06}")),
+    ];
+    RowWrite {
+        view: VIEW,
+        key: format!("thing-{number}"),
+        row: Some(Row {
+            columns,
+            body: Bytes::from_static(b"{}"),
+        }),
+    }
+}
+
+async fn commit(store: &Postgres, unit: Unit) {
+    let outcomes = store.commit(Arc::new(vec![unit])).await;
+    assert_eq!(outcomes.unwrap(), [Outcome::Committed]);
+}
+
+/// What was read of each index of the schema so far: entries that fit, and pages on the way to them.
+fn read_so_far(prefix: &str) -> Vec<(String, u64)> {
+    let told = server().sql(&format!(
+        "SELECT what || indexrelname, number FROM (
+            SELECT 'entries of ' AS what, schemaname, indexrelname, idx_tup_read AS number FROM pg_stat_user_indexes
+            UNION ALL
+            SELECT 'pages of ', schemaname, indexrelname, idx_blks_read + idx_blks_hit FROM pg_statio_user_indexes) AS i
+         WHERE schemaname = '{prefix}{SERVICE}' ORDER BY 1"
+    ));
+    let lines = told.lines().filter_map(|line| line.split_once('|'));
+    lines
+        .map(|(what, number)| (what.to_owned(), number.parse().unwrap()))
+        .collect()
+}
+
+/// A session tells its statistics after a statement, but at most once a second.
+async fn settle(store: &Postgres, runtime: &SharedRuntime) {
+    runtime.sleep(Duration::from_millis(1_100)).await;
+    store.ping().await.unwrap();
+}
+
+#[test]
+fn small_calls_read_little_of_a_large_store() {
+    block_on(async {
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let prefix = format!("effort{}_", runtime.id().simple());
+        let store = prepared(&prefix, &runtime).await;
+        let far = runtime.now() + Duration::from_secs(3_600);
+        let timers = (0..STORED).map(|number| Write {
+            due_at: Some(far),
+            ..write(format!("timer-{number}"), Some(vec![1]))
+        });
+        let filled = Unit {
+            rows: (0..STORED).map(|number| row(number, "red")).collect(),
+            writes: timers.collect(),
+            ..unit(&runtime)
+        };
+        commit(&store, filled).await;
+        settle(&store, &runtime).await;
+        let before = read_so_far(&prefix);
+
+        for number in 0..10 {
+            let changed = Unit {
+                rows: vec![row(number, "blue")],
+                ..unit(&runtime)
+            };
+            commit(&store, changed).await;
+        }
+        let lease = Duration::from_secs(1);
+        let due = store.claim_due(&[SERVICE], runtime.now(), lease, 10).await;
+        assert_eq!(due.unwrap(), []);
+        settle(&store, &runtime).await;
+
+        let after = read_so_far(&prefix);
+        assert!(!after.is_empty(), "there are indexes");
+        assert!(after.len() > 10, "{after:?}");
+        for ((what, before), (_, after)) in before.iter().zip(&after) {
+            let read = after - before;
+            assert!(read <= FEW, "{read} {what} were read");
+        }
+        let told =
+            |(what, number): &(String, u64)| what == "entries of view_row_pkey" && *number > 0;
+        assert!(after.iter().any(told), "{after:?}");
+    });
+}

@@ -1,0 +1,132 @@
+//! From the committer to the relay, past the outbox: messages that this process has just committed are published from
+//! memory. They are in the outbox all the same, claimed with the commit, so that nothing depends on this.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use wingbeat_core::Envelope;
+
+/// For how long committed messages are this process's to publish. If it dies, they are everybody's after that.
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+/// How old a message may get here: what is left of its lease is for the broker's answer.
+const AGE_MAX: Duration = Duration::from_secs(3);
+/// Messages kept here; those of later commits wait in the outbox, for anybody.
+const MESSAGES_MAX: usize = 4_096;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Handover {
+    inner: Mutex<Inner>,
+    given: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// With the time before their commit began.
+    batches: VecDeque<(Duration, Vec<Envelope>)>,
+    count: usize,
+}
+
+impl Handover {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is room for what is committed next.
+    pub(crate) fn has_room(&self) -> bool {
+        self.lock().count < MESSAGES_MAX
+    }
+
+    /// Gives what was committed and claimed; `began` is from before the commit.
+    pub(crate) fn give(&self, began: Duration, messages: Vec<Envelope>) {
+        if messages.is_empty() {
+            return;
+        }
+        let mut inner = self.lock();
+        inner.count += messages.len();
+        inner.batches.push_back((began, messages));
+        drop(inner);
+        self.given.notify_one();
+    }
+
+    /// Takes whole commits of about `limit` messages, oldest first. What has become too old is forgotten: it is found
+    /// in the outbox.
+    pub(crate) fn take(&self, now: Duration, limit: usize) -> Vec<Envelope> {
+        let mut inner = self.lock();
+        let mut taken = Vec::new();
+        while taken.len() < limit
+            && let Some((began, messages)) = inner.batches.pop_front()
+        {
+            inner.count -= messages.len();
+            if now.saturating_sub(began) < AGE_MAX {
+                taken.extend(messages);
+            }
+        }
+        taken
+    }
+
+    /// Resolves once something was given.
+    pub(crate) async fn given(&self) {
+        self.given.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use wingbeat_core::{Kind, Timestamp};
+
+    use super::*;
+
+    fn message(number: u128) -> Envelope {
+        let id = uuid::Uuid::from_u128(number);
+        Envelope {
+            id: id.into(),
+            source: "s".into(),
+            kind: "k.v1".into(),
+            role: Kind::Event,
+            key: "k".into(),
+            time: Timestamp::from_millis(1),
+            correlation: id.into(),
+            causation: None,
+            sequence: None,
+            operation: None,
+            traceparent: None,
+            body: Bytes::new(),
+        }
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn what_was_given_is_taken_in_order_and_once() {
+        let handover = Handover::default();
+        handover.give(at(0), vec![message(1), message(2)]);
+        handover.give(at(0), vec![message(3)]);
+        assert_eq!(handover.take(at(1), 2), [message(1), message(2)]);
+        assert_eq!(handover.take(at(1), 2), [message(3)]);
+        assert_eq!(handover.take(at(1), 2), []);
+    }
+
+    #[test]
+    fn what_is_too_old_is_left_to_the_outbox() {
+        let handover = Handover::default();
+        handover.give(at(0), vec![message(1)]);
+        handover.give(at(2), vec![message(2)]);
+        assert_eq!(handover.take(AGE_MAX, 10), [message(2)]);
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let handover = Handover::default();
+        assert!(handover.has_room());
+        handover.give(at(0), (0..MESSAGES_MAX as u128).map(message).collect());
+        assert!(!handover.has_room());
+        handover.take(at(0), 1);
+        assert!(handover.has_room());
+    }
+}
