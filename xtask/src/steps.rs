@@ -19,7 +19,10 @@ const END_TO_END: &str = "shop-e2e";
 /// The program that users get.
 const SHOP: &str = "shop";
 
-/// The feature by which it can be made to break a promise, each caught by a test of [`END_TO_END`].
+/// The package that shows on a real broker what goes wrong without a mechanism.
+const ON_BROKER: &str = "wingbeat-rabbitmq";
+
+/// The feature by which a promise can be broken, each caught by a test of [`END_TO_END`] or [`ON_BROKER`].
 const SABOTAGE: &str = "sabotage";
 
 /// The feature by which the shop sends spans to a collector.
@@ -74,6 +77,11 @@ pub(crate) const ALL: &[Step] = &[
         name: "test",
         what: "unit, integration and documentation tests",
         run: test,
+    },
+    Step {
+        name: "controls",
+        what: "tests of the broker that must fail without what they guard",
+        run: controls,
     },
     Step {
         name: "telemetry",
@@ -142,6 +150,25 @@ fn test(workspace: &Workspace) -> anyhow::Result<Outcome> {
         command.args(["--exclude", END_TO_END]);
     }
     let tally = process::run_tests(&mut command)?;
+    Ok(Outcome {
+        tally,
+        ..Outcome::default()
+    })
+}
+
+/// What only a real broker shows: its tests fail where a mechanism is taken away.
+fn controls(_: &Workspace) -> anyhow::Result<Outcome> {
+    let args = [
+        "test",
+        "-p",
+        ON_BROKER,
+        "--features",
+        SABOTAGE,
+        "--test",
+        "it",
+        "controls",
+    ];
+    let tally = process::run_tests(&mut process::cargo(&args))?;
     Ok(Outcome {
         tally,
         ..Outcome::default()

@@ -1,6 +1,5 @@
 //! The whole shop, each service a process: orders paid.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use shop_client::http::Call;
 use shop_client::{Order, Shop, Shopper};
 use tokio::task::JoinSet;
-use wingbeat_servers::{Postgres, RabbitMq, Redis};
+use wingbeat_servers::{Postgres, RabbitMq, Redis, free_port};
 
 use crate::How;
 use crate::table::Table;
@@ -201,11 +200,6 @@ fn binary() -> PathBuf {
         path.display()
     );
     path
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn start(binary: &Path, name: &str, port: u16, folder: &Path, env: &[(String, String)]) -> Child {

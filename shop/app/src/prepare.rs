@@ -9,7 +9,7 @@ use uuid::Uuid;
 use wingbeat::{Effects, Result, RuntimeExt as _, Saga as _, run_unit};
 
 use crate::start::Error;
-use crate::{Host, Settings, admin};
+use crate::{Host, Settings, admin, shop};
 
 /// The longest wait at the start for seeds to arrive everywhere.
 const SEEDED_WITHIN: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ pub(crate) async fn ensure_admin(
             (password.clone(), Some(password))
         }
     };
-    shop_identity::ensure_admin(&identity, &password).await?;
+    shop_identity::ensure_admin(&identity, &shop::hashing(settings), &password).await?;
     Ok(told)
 }
 

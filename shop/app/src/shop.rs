@@ -72,12 +72,17 @@ fn inventory(settings: &Settings) -> shop_inventory::Config {
 fn identity(settings: &Settings) -> shop_identity::Config {
     shop_identity::Config {
         rate_limits: settings.rate_limits,
-        hashing: shop_identity::config::Hashing {
-            memory_kib: settings.password_memory_kib,
-            passes: settings.password_passes,
-            ..shop_identity::config::Hashing::default()
-        },
+        hashing: hashing(settings),
         ..shop_identity::Config::default()
+    }
+}
+
+/// What hashing a password may cost.
+pub(crate) fn hashing(settings: &Settings) -> shop_identity::config::Hashing {
+    shop_identity::config::Hashing {
+        memory_kib: settings.password_memory_kib,
+        passes: settings.password_passes,
+        ..shop_identity::config::Hashing::default()
     }
 }
 

@@ -99,7 +99,7 @@ impl ModelStore {
         new.cloned().collect()
     }
 
-    /// Without the outbox: state in one step, messages in the next.
+    /// Without the outbox: state in one step, messages in the next ones, as who writes to two places does.
     async fn commit_and_publish(&self, units: &[Unit], now: Timestamp) -> Vec<Outcome> {
         let mute = |unit: &Unit| Unit {
             messages: Vec::new(),
@@ -107,11 +107,10 @@ impl ModelStore {
         };
         let muted: Vec<Unit> = units.iter().map(mute).collect();
         let outcomes = lock(&self.data).commit(&muted, now);
-        self.weather.delay().await;
-        let mut data = lock(&self.data);
         for (unit, outcome) in units.iter().zip(&outcomes) {
-            if *outcome == Outcome::Committed {
-                data.send(unit);
+            if *outcome == Outcome::Committed && !unit.messages.is_empty() {
+                self.weather.delay().await;
+                lock(&self.data).send(unit);
             }
         }
         outcomes

@@ -195,7 +195,8 @@ impl System for Shop {
         let running = world.running();
         let mut identity = running.iter().filter_map(|it| it.service("identity"));
         let identity = identity.next().expect("identity runs");
-        let admin = shop_identity::ensure_admin(&identity, ADMIN_PASSWORD).await;
+        let hashing = shop::hashing(&settings(self.seed));
+        let admin = shop_identity::ensure_admin(&identity, &hashing, ADMIN_PASSWORD).await;
         admin.expect("nothing goes wrong yet");
         let mut admin = Visitor::admin(Client::new(world, 1_000));
         admin.sign_in().await;

@@ -24,8 +24,12 @@ const UNIT: usize = 50;
 /// # Errors
 ///
 /// The store's.
-pub async fn ensure_admin(context: &Arc<ServiceContext>, password: &str) -> Result<()> {
-    let hasher = &Hasher::new(&Hashing::default());
+pub async fn ensure_admin(
+    context: &Arc<ServiceContext>,
+    hashing: &Hashing,
+    password: &str,
+) -> Result<()> {
+    let hasher = &Hasher::new(hashing);
     run_unit(context, |scope| async move {
         let users = Users::of(&scope)?;
         let runtime = &scope.service().runtime;
