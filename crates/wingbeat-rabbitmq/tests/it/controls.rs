@@ -50,6 +50,6 @@ fn acknowledged_before_the_commit_a_message_is_lost_with_its_replica() {
 
 #[test]
 fn without_the_inbox_a_message_counts_twice() {
-    let guard = "ordered::the_next_replica_goes_on_in_order_when_one_dies";
+    let guard = "outbox::a_message_that_is_published_twice_counts_once";
     fails_without("inbox", guard);
 }

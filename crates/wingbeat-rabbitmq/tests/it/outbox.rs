@@ -128,3 +128,25 @@ fn what_is_committed_while_the_broker_is_away_arrives_when_it_is_back() {
         assert_eq!(numbers, (0..50).collect::<Vec<_>>());
     });
 }
+
+#[test]
+fn a_message_that_is_published_twice_counts_once() {
+    block_on(async {
+        let world = World::new(config(server()));
+        let process = world.start(meters()).await;
+        let read = |number| {
+            world.message(&MeterRead {
+                meter: "a".into(),
+                number,
+            })
+        };
+        let (first, last) = (read(1), read(2));
+        // As a relay does that ended before it could remove what was confirmed; the last tells when all is handled.
+        for message in [first.clone(), first, last] {
+            publish(&process.transport, vec![message]).await;
+        }
+        let seen = async || process.log("a").await.numbers.contains(&2);
+        until("the last is kept", seen).await;
+        assert_eq!(process.log("a").await.numbers, [1, 2]);
+    });
+}
