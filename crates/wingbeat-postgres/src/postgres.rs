@@ -208,6 +208,14 @@ impl Store for Postgres {
         Box::pin(async move { self.shared.reads(service)?.load(&key).await })
     }
 
+    fn load_all(
+        &self,
+        service: Name,
+        keys: Vec<Key>,
+    ) -> BoxFuture<'_, Result<Vec<Option<Record>>>> {
+        Box::pin(async move { self.shared.reads(service)?.load_all(&keys).await })
+    }
+
     fn scan(
         &self,
         service: Name,

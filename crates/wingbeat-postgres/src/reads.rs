@@ -84,6 +84,23 @@ impl Reads<'_> {
         Ok(rows.first().map(|row| record(row, 0)))
     }
 
+    pub(crate) async fn load_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
+        let sql = "SELECT k.place, c.version, c.body, c.due_at
+            FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(tbl, id, place)
+            JOIN {schema}.record c ON c.tbl = k.tbl AND c.id = k.id WHERE c.body IS NOT NULL";
+        let tables: Vec<&str> = keys.iter().map(|key| key.table.as_str()).collect();
+        let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+        let rows = self.query(sql, &[&tables, &ids]).await?;
+        let mut records = vec![None; keys.len()];
+        for row in &rows {
+            let place = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
+            if let Some(slot) = records.get_mut(place) {
+                *slot = Some(record(row, 1));
+            }
+        }
+        Ok(records)
+    }
+
     pub(crate) async fn scan(
         &self,
         table: Name,

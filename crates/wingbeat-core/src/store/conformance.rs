@@ -52,6 +52,7 @@ macro_rules! store_conformance {
                 a_conflicting_append_is_refused,
                 empty_and_large_bodies_come_back,
                 records_of_a_table_are_scanned_in_order,
+                records_are_loaded_together_in_the_order_of_their_keys,
                 a_service_sees_only_its_own_data,
                 a_row_is_found_by_its_key,
                 rows_are_paged_by_prefix_in_both_directions,

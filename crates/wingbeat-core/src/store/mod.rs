@@ -135,6 +135,20 @@ pub trait Store: Send + Sync + 'static {
 
     /// A record, or `None`.
     fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>>;
+    /// Several records at once, in the order of their keys. For those who watch, not for decisions.
+    fn load_all(
+        &self,
+        service: Name,
+        keys: Vec<Key>,
+    ) -> BoxFuture<'_, Result<Vec<Option<Record>>>> {
+        Box::pin(async move {
+            let mut records = Vec::with_capacity(keys.len());
+            for key in &keys {
+                records.push(self.load(service, key).await?);
+            }
+            Ok(records)
+        })
+    }
     /// Records of a table in order of id, after `after`. For audits and rebuilds, not for decisions.
     fn scan(
         &self,
@@ -226,6 +240,11 @@ impl ServiceStore {
     /// See [`Store::load`].
     pub fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Record>>> {
         self.store.load(self.service, key)
+    }
+
+    /// See [`Store::load_all`].
+    pub fn load_all(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<Option<Record>>>> {
+        self.store.load_all(self.service, keys)
     }
 
     /// See [`Store::scan`].

@@ -5,6 +5,7 @@ pub mod checkout;
 pub mod config;
 pub mod domain;
 pub mod feed;
+pub mod followed;
 pub mod handlers;
 pub mod messages;
 pub mod placing;
@@ -17,6 +18,7 @@ use wingbeat::http::session::Sessions;
 use wingbeat::{Parts, Service};
 
 pub use config::Config;
+use followed::Followed;
 
 /// What handlers and routes share.
 #[derive(Clone, Parts)]
@@ -25,6 +27,8 @@ pub struct State {
     pub config: Config,
     /// Who is signed in, for streams.
     pub sessions: Sessions,
+    /// Who follows their orders here.
+    pub followed: Followed,
 }
 
 /// The whole wiring.
@@ -39,6 +43,7 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
         .with_state(State {
             config: config.clone(),
             sessions,
+            followed: Followed::default(),
         })
         .saga::<checkout::Checkout>()
         .on(handlers::product_listed)

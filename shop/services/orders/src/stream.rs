@@ -12,21 +12,16 @@ use axum::response::sse::{Event, Sse};
 use axum::{Extension, extract};
 use futures_util::{Stream, stream};
 use shop_contracts::UserId;
+use tokio::sync::watch;
 use wingbeat::http::session::{Session, Sessions};
 use wingbeat::http::{Caller, Problem};
 use wingbeat::store::{Position, Select};
-use wingbeat::{Reads, Result};
+use wingbeat::{Reads, Result, RuntimeExt as _};
 
 use crate::State;
-use crate::feed::{Feed, FeedRow};
+use crate::feed::FeedRow;
+use crate::followed::newest;
 
-/// The pause between looks at the feed while orders are on their way. A look without news costs a read
-/// of one record from memory.
-const LOOK: Duration = Duration::from_millis(25);
-/// The pause when nothing has happened for a while.
-const LOOK_IDLE: Duration = Duration::from_millis(200);
-/// So long after the last change nothing is on its way.
-const IDLE_AFTER: Duration = Duration::from_secs(10);
 /// The pause between looks whether the session has ended.
 const SESSION_LOOK: Duration = Duration::from_secs(1);
 /// Silence after which a comment keeps the connection open.
@@ -48,7 +43,8 @@ pub async fn stream(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let user = UserId(session.user_id);
-    let newest = newest(&reads, user).await?;
+    let news = state.followed.follow(&reads, user);
+    let newest: u64 = newest(&reads, &[user]).await?.into_iter().sum();
     let last = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok())
@@ -58,11 +54,11 @@ pub async fn stream(
         session,
         sessions: state.sessions,
         after: last.map_or(newest, |last| last.min(newest)),
-        reads,
         waiting: VecDeque::new(),
-        silent: Duration::ZERO,
-        unchecked: Duration::ZERO,
-        quiet: Duration::ZERO,
+        told_at: reads.service().runtime.elapsed(),
+        checked_at: reads.service().runtime.elapsed(),
+        reads,
+        news,
         greeted: false,
     };
     let events = stream::unfold(follower, |mut follower| async move {
@@ -72,13 +68,6 @@ pub async fn stream(
     Ok(Sse::new(events))
 }
 
-async fn newest(reads: &Reads, user: UserId) -> Result<u64> {
-    let feed = reads.entity::<Feed>(&user).await?;
-    Ok(feed
-        .and_then(|feed| feed.newest)
-        .map_or(0, |row| row.version))
-}
-
 struct Follower {
     user: UserId,
     session: Session,
@@ -86,11 +75,11 @@ struct Follower {
     reads: Reads,
     /// The last change that was told.
     after: u64,
+    /// The newest change that there is.
+    news: watch::Receiver<u64>,
     waiting: VecDeque<FeedRow>,
-    silent: Duration,
-    unchecked: Duration,
-    /// Since the last change.
-    quiet: Duration,
+    told_at: Duration,
+    checked_at: Duration,
     greeted: bool,
 }
 
@@ -103,36 +92,31 @@ impl Follower {
             return Some(Event::default().comment("ping"));
         }
         loop {
+            let now = self.reads.service().runtime.elapsed();
             if let Some(change) = self.waiting.pop_front() {
-                self.silent = Duration::ZERO;
-                self.quiet = Duration::ZERO;
+                self.told_at = now;
                 self.after = change.version;
                 return event(&change);
             }
-            if self.unchecked >= SESSION_LOOK {
-                self.unchecked = Duration::ZERO;
+            if now.saturating_sub(self.checked_at) >= SESSION_LOOK {
+                self.checked_at = now;
                 if !self.sessions.is_alive(&self.session).await.ok()? {
                     return None;
                 }
             }
-            let newest = newest(&self.reads, self.user).await.ok()?;
+            let newest = *self.news.borrow_and_update();
             if newest > self.after {
                 self.waiting = self.changes(newest).await.ok()?.into();
                 continue;
             }
-            if self.silent >= PING {
-                self.silent = Duration::ZERO;
+            if now.saturating_sub(self.told_at) >= PING {
+                self.told_at = now;
                 return Some(Event::default().comment("ping"));
             }
-            let pause = if self.quiet < IDLE_AFTER {
-                LOOK
-            } else {
-                LOOK_IDLE
-            };
-            self.reads.service().runtime.sleep(pause).await;
-            self.quiet += pause;
-            self.silent += pause;
-            self.unchecked += pause;
+            let runtime = &self.reads.service().runtime;
+            if let Some(Err(_)) = runtime.timeout(SESSION_LOOK, self.news.changed()).await {
+                return None;
+            }
         }
     }
 

@@ -11,6 +11,34 @@ use crate::{CorrelationId, Name, RuntimeExt as _, Unit};
 
 use super::views::{BY_NAME, BY_PRICE, VIEW, query, row};
 
+pub async fn records_are_loaded_together_in_the_order_of_their_keys(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    let removed = Write {
+        body: None,
+        ..put("b", "")
+    };
+    for writes in [
+        vec![put("a", "1"), put("b", "2"), put("c", "3")],
+        vec![removed, put("c", "4")],
+    ] {
+        let unit = Unit {
+            writes,
+            ..bench.unit()
+        };
+        assert_eq!(bench.commit(unit).await, Outcome::Committed);
+    }
+    let keys = ["c", "absent", "b", "a", "c"].map(key).to_vec();
+    let records = bench.store.load_all(ORDERS, keys).await.expect("records");
+    let told = records.iter().map(|record| {
+        let record = record.as_ref()?;
+        Some((record.version, record.body.as_ref()))
+    });
+    let (c, a) = (Some((2, &b"4"[..])), Some((1, &b"1"[..])));
+    assert_eq!(told.collect::<Vec<_>>(), [c, None, None, a, c]);
+    let none = bench.store.load_all(ORDERS, Vec::new()).await;
+    assert_eq!(none.expect("nothing"), []);
+}
+
 pub async fn a_removed_record_is_absent(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench
