@@ -165,20 +165,7 @@ impl Bench {
     /// An empty unit of [`ORDERS`].
     #[must_use]
     pub fn unit(&self) -> Unit {
-        Unit {
-            id: self.runtime.id().into(),
-            service: ORDERS,
-            at: self.now(),
-            settles: None,
-            reads: Vec::new(),
-            seen: 0,
-            writes: Vec::new(),
-            appends: Vec::new(),
-            rows: Vec::new(),
-            messages: Vec::new(),
-            journal: None,
-            counts: Vec::new(),
-        }
+        Unit::new(self.runtime.id().into(), ORDERS, self.now())
     }
 
     /// A message of the kind; commands and events are told apart by the tests' topology.

@@ -363,6 +363,10 @@ pub(crate) fn is_storable(unit: &Unit) -> bool {
         && unit.writes.iter().all(|write| plain(&write.key.id))
         && unit.appends.iter().all(|append| plain(&append.key.id))
         && unit.messages.iter().all(|message| plain(&message.kind))
+        && unit
+            .statements
+            .iter()
+            .all(|statement| plain(&statement.text))
         && unit.rows.iter().all(|write| {
             plain(&write.key)
                 && write
@@ -396,18 +400,9 @@ mod tests {
         };
         let _: CorrelationId = id.into();
         Unit {
-            id: id.into(),
-            service: TABLE,
-            at: Timestamp::from_millis(1),
-            settles: None,
             reads: reads.iter().map(read).collect(),
-            seen: 0,
             writes: writes.iter().map(write).collect(),
-            appends: vec![],
-            rows: vec![],
-            messages: vec![],
-            journal: None,
-            counts: vec![],
+            ..Unit::new(id.into(), TABLE, Timestamp::from_millis(1))
         }
     }
 

@@ -19,20 +19,7 @@ pub(crate) fn key(id: impl Into<String>) -> Key {
 }
 
 pub(crate) fn unit(runtime: &SharedRuntime) -> Unit {
-    Unit {
-        id: runtime.id().into(),
-        service: SERVICE,
-        at: runtime.now(),
-        settles: None,
-        reads: vec![],
-        seen: 0,
-        writes: vec![],
-        appends: vec![],
-        rows: vec![],
-        messages: vec![],
-        journal: None,
-        counts: vec![],
-    }
+    Unit::new(runtime.id().into(), SERVICE, runtime.now())
 }
 
 pub(crate) fn write(id: impl Into<String>, body: Option<Vec<u8>>) -> Write {
