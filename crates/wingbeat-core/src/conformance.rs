@@ -81,6 +81,10 @@ pub trait Fixture: Send + Sync {
         drop(unit);
         None
     }
+    /// The number that a query on tables of the service's own returns, for stores that have SQL.
+    fn number<'a>(&'a self, query: &'a str) -> BoxFuture<'a, i64> {
+        panic!("this store has no SQL to run {query:?}")
+    }
 }
 
 /// A store and a transport; in a fused adapter, one thing.

@@ -6,6 +6,7 @@ mod due;
 mod outbox;
 mod reading;
 mod settling;
+pub mod sql;
 mod views;
 
 pub use backlog::*;

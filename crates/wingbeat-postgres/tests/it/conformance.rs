@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use wingbeat::real::TokioRuntime;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::store::conformance::sql::TABLES;
 use wingbeat_core::unit::{Row, RowWrite};
 use wingbeat_core::{Name, RuntimeExt as _, Unit};
 use wingbeat_postgres::{Config, Postgres};
@@ -63,11 +64,30 @@ impl Fixture for OnServer {
         });
         Some(unit)
     }
+
+    fn number<'a>(&'a self, query: &'a str) -> BoxFuture<'a, i64> {
+        Box::pin(async move { number(&self.prefix, query) })
+    }
 }
 
-/// The store in schemas of this prefix.
+/// What a query on a service's own tables finds.
+pub(crate) fn number(prefix: &str, query: &str) -> i64 {
+    let found = server().sql(&format!("SET search_path TO {prefix}own; {query}"));
+    found.trim().parse().expect("a number")
+}
+
+/// Makes tables of a service's own, in a schema of their own.
+pub(crate) fn make_tables(prefix: &str, tables: &str) {
+    let schema = format!("{prefix}own");
+    server().sql(&format!(
+        "SET client_min_messages TO warning; CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path TO {schema}; {tables}"
+    ));
+}
+
+/// The store in schemas of this prefix; the service's own tables are found without naming theirs.
 pub(crate) async fn open(prefix: &str, runtime: &SharedRuntime) -> Arc<Postgres> {
-    let mut config = Config::new(server().url());
+    let search_path = format!("?options=-csearch_path%3D{prefix}own");
+    let mut config = Config::new(server().url() + &search_path);
     config.schema_prefix = prefix.into();
     config.connections_max = 3;
     let store = Postgres::connect(&config, Arc::clone(runtime)).await;
@@ -87,6 +107,15 @@ fn run(test: Test) {
     block_on(async move { test(Arc::new(OnServer::new())).await });
 }
 
+fn run_sql(test: Test) {
+    let fixture = OnServer::new();
+    make_tables(&fixture.prefix, TABLES);
+    block_on(async move { test(Arc::new(fixture)).await });
+}
+
 mod store {
     wingbeat_core::store_conformance!(super::run);
+}
+mod sql {
+    wingbeat_core::sql_conformance!(super::run_sql);
 }
