@@ -84,13 +84,18 @@ pub(crate) fn make_tables(prefix: &str, tables: &str) {
     ));
 }
 
-/// The store in schemas of this prefix; the service's own tables are found without naming theirs.
-pub(crate) async fn open(prefix: &str, runtime: &SharedRuntime) -> Arc<Postgres> {
+/// For schemas of this prefix; the service's own tables are found without naming theirs.
+pub(crate) fn config(prefix: &str) -> Config {
     let search_path = format!("?options=-csearch_path%3D{prefix}own");
     let mut config = Config::new(server().url() + &search_path);
     config.schema_prefix = prefix.into();
     config.connections_max = 3;
-    let store = Postgres::connect(&config, Arc::clone(runtime)).await;
+    config
+}
+
+/// The store in schemas of this prefix.
+pub(crate) async fn open(prefix: &str, runtime: &SharedRuntime) -> Arc<Postgres> {
+    let store = Postgres::connect(&config(prefix), Arc::clone(runtime)).await;
     store.expect("the server takes connections")
 }
 

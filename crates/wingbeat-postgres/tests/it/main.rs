@@ -8,3 +8,5 @@
 mod conformance;
 mod loss;
 mod replicas;
+mod sql;
+mod transaction;
