@@ -8,3 +8,5 @@
 mod conformance;
 mod files;
 mod kill;
+mod own_tables;
+mod statements;

@@ -6,6 +6,7 @@
 )]
 
 mod conformance;
+mod handlers;
 mod loss;
 mod replicas;
 mod sql;
