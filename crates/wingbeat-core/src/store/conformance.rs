@@ -3,6 +3,7 @@
 mod backlog;
 mod commit;
 mod due;
+pub mod growth;
 mod outbox;
 mod reading;
 mod settling;

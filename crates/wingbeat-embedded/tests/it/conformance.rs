@@ -15,16 +15,16 @@ use wingbeat_core::{Cache, Unit, cache};
 use wingbeat_embedded::embedded::FILE;
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
-struct OnDisk {
-    directory: TempDir,
+pub(crate) struct OnDisk {
+    pub(crate) directory: TempDir,
     runtime: SharedRuntime,
 }
 
 impl OnDisk {
-    fn new() -> Self {
+    pub(crate) fn new(runtime: SharedRuntime) -> Self {
         Self {
             directory: tempfile::tempdir().expect("a directory"),
-            runtime: TokioRuntime::new(),
+            runtime,
         }
     }
 }
@@ -80,7 +80,7 @@ pub(crate) fn number(directory: &Path, query: &str) -> i64 {
         .expect("a number")
 }
 
-fn block_on(test: impl Future<Output = ()>) {
+pub(crate) fn block_on(test: impl Future<Output = ()>) {
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -89,11 +89,11 @@ fn block_on(test: impl Future<Output = ()>) {
 }
 
 fn run(test: Test) {
-    block_on(async move { test(Arc::new(OnDisk::new())).await });
+    block_on(async move { test(Arc::new(OnDisk::new(TokioRuntime::new()))).await });
 }
 
 fn run_cache(test: cache::conformance::Test) {
-    block_on(async move { test(Arc::new(OnDisk::new())).await });
+    block_on(async move { test(Arc::new(OnDisk::new(TokioRuntime::new()))).await });
 }
 
 mod store {

@@ -7,6 +7,7 @@
 
 mod conformance;
 mod files;
+mod growth;
 mod kill;
 mod own_tables;
 mod statements;

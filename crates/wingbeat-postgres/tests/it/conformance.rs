@@ -20,15 +20,14 @@ pub(crate) fn server() -> &'static Server {
     SERVER.get_or_init(Server::start)
 }
 
-struct OnServer {
-    prefix: String,
+pub(crate) struct OnServer {
+    pub(crate) prefix: String,
     runtime: SharedRuntime,
     model: Arc<Model>,
 }
 
 impl OnServer {
-    fn new() -> Self {
-        let runtime: SharedRuntime = TokioRuntime::new();
+    pub(crate) fn new(runtime: SharedRuntime) -> Self {
         Self {
             prefix: format!("t{}_", runtime.id().simple()),
             model: Arc::new(Model::new(Arc::clone(&runtime))),
@@ -109,11 +108,11 @@ pub(crate) fn block_on(test: impl Future<Output = ()>) {
 }
 
 fn run(test: Test) {
-    block_on(async move { test(Arc::new(OnServer::new())).await });
+    block_on(async move { test(Arc::new(OnServer::new(TokioRuntime::new()))).await });
 }
 
 fn run_sql(test: Test) {
-    let fixture = OnServer::new();
+    let fixture = OnServer::new(TokioRuntime::new());
     make_tables(&fixture.prefix, TABLES);
     block_on(async move { test(Arc::new(fixture)).await });
 }

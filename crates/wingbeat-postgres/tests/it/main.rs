@@ -6,6 +6,7 @@
 )]
 
 mod conformance;
+mod growth;
 mod handlers;
 mod loss;
 mod replicas;
