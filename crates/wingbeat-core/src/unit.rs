@@ -97,12 +97,17 @@ impl Unit {
     /// Whether there is nothing to validate and nothing to commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.reads.is_empty()
-            && self.writes.is_empty()
-            && self.rows.is_empty()
-            && self.messages.is_empty()
-            && self.statements.is_empty()
-            && self.companion.is_none()
+        self.reads.is_empty() && !self.has_effects()
+    }
+
+    /// Whether there is something to commit. What is counted and told goes with that, and is none by itself.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        !self.writes.is_empty()
+            || !self.rows.is_empty()
+            || !self.messages.is_empty()
+            || !self.statements.is_empty()
+            || self.companion.is_some()
     }
 }
 
