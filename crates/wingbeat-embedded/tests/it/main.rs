@@ -6,6 +6,7 @@
 )]
 
 mod conformance;
+mod controls;
 mod files;
 mod growth;
 mod kill;
