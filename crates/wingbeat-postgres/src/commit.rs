@@ -50,8 +50,10 @@ pub(crate) async fn commit(
     Ok(outcomes)
 }
 
-/// Why a unit with such a companion is refused.
+/// Why a unit with such a transaction is refused.
 const FOREIGN: &str = "its transaction is not one of this store";
+/// The same, since that would be half of what the handler meant.
+const FAILED: &str = "a statement failed in its transaction, and the handler went on";
 
 /// One batch on its way.
 struct Batch<'a> {
@@ -168,6 +170,9 @@ impl Batch<'_> {
         let transaction = held.take()?;
         if !self.target.pool.began(&transaction) {
             return Some(Err(Fault::Poison(FOREIGN.into())));
+        }
+        if transaction.has_failed() {
+            return Some(Err(Fault::Poison(FAILED.into())));
         }
         let work = async |connection: &Object| {
             let refused = self.work(connection, &Segment::of(unit)).await?;

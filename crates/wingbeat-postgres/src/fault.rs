@@ -23,8 +23,6 @@ impl Fault {
         match error.code().map(SqlState::code) {
             // Data exception, integrity constraint violation, program limit exceeded.
             Some(code) if ["22", "23", "54"].contains(&&code[..2]) => Self::Poison(text),
-            // The handler went on after an error in its transaction.
-            Some("25P02") => Self::Poison(text),
             _ => Self::Away(text),
         }
     }

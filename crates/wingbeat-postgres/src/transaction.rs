@@ -1,7 +1,7 @@
 //! Transactions that a handler has open while it thinks.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use deadpool_postgres::Object;
@@ -27,6 +27,8 @@ pub struct Transaction {
     connection: Option<Object>,
     /// Statements that were begun and not finished; at the end, those that nobody waited for.
     unfinished: AtomicUsize,
+    /// One failed: nothing that follows can be done, and a COMMIT would quietly roll back.
+    failed: AtomicBool,
     permit: OwnedSemaphorePermit,
 }
 
@@ -42,12 +44,17 @@ impl Transaction {
         Self {
             connection: Some(connection),
             unfinished: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
             permit,
         }
     }
 
     pub(crate) fn permit(&self) -> &OwnedSemaphorePermit {
         &self.permit
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
     }
 
     /// It was committed: the connection may be used again.
@@ -150,6 +157,7 @@ impl Transaction {
         self.unfinished.fetch_add(1, Ordering::SeqCst);
         let done = work(connection).await;
         self.unfinished.fetch_sub(1, Ordering::SeqCst);
+        self.failed.fetch_or(done.is_err(), Ordering::SeqCst);
         done
     }
 }
