@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use wingbeat_core::{Error, Result};
 
+const FILE: &str = "wingbeat.db";
 /// Held by the process that has the directory open.
 const LOCK: &str = "lock";
 
@@ -53,6 +54,13 @@ impl Config {
             tables: Cow::Borrowed(""),
             statement_timeout: Duration::from_secs(2),
         }
+    }
+
+    /// The file that holds everything but the cache. To read tables of your own, open it with a connection of your
+    /// own that only reads.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.path.join(FILE)
     }
 
     /// Makes the directory and takes its lock.

@@ -28,9 +28,6 @@ use crate::workers::Workers;
 use crate::writer::{Shared, Writer};
 use crate::{reads, schema};
 
-/// The file in the data directory. To read tables of your own, open it with a connection of your own that only reads.
-pub const FILE: &str = "wingbeat.db";
-
 /// SQLite as store and broker at once. What a unit reads, writes, settles and sends is one transaction.
 pub struct Embedded {
     writer: Arc<Writer>,
@@ -57,10 +54,9 @@ impl Embedded {
     /// written, `data_newer` when a later release wrote it, `tables_invalid` when [`Config::tables`] fails.
     pub fn open(config: &Config) -> Result<Arc<Self>> {
         let lock = config.hold()?;
-        let file = config.path.join(FILE);
+        let file = config.file();
         let connection = schema::open_writer(&file, config.page_cache_bytes)?;
-        let guard = Guard::watch(&connection, config.statement_timeout).map_err(|e| failed(&e))?;
-        guard.make_tables(&connection, &config.tables)?;
+        let guard = Guard::watch(&connection, config)?;
         let names = Arc::new(Names::read(&connection).map_err(|e| failed(&e))?);
         let broker = Broker::read(&connection, &names, config).map_err(|e| failed(&e))?;
         let shared = Shared {

@@ -8,6 +8,9 @@ use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, Authorization};
 use wingbeat_core::{Error, Result};
 
+use crate::Config;
+use crate::fault::failed;
+
 /// Our tables in the file. Those of later releases begin with [`RESERVED`].
 const OURS: [&str; 10] = [
     "names",
@@ -45,26 +48,32 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn watch(connection: &Connection, timeout: Duration) -> rusqlite::Result<Arc<Self>> {
+    /// Watches from now on, and makes the tables of the service.
+    pub(crate) fn watch(connection: &Connection, config: &Config) -> Result<Arc<Self>> {
         let guard = Arc::new(Self {
             whose: AtomicU8::new(Whose::Ours as u8),
             until: Mutex::default(),
-            timeout,
+            timeout: config.statement_timeout,
         });
-        let judge = Arc::clone(&guard);
+        guard.set_up(connection).map_err(|e| failed(&e))?;
+        guard.make_tables(connection, &config.tables)?;
+        Ok(guard)
+    }
+
+    fn set_up(self: &Arc<Self>, connection: &Connection) -> rusqlite::Result<()> {
+        let judge = Arc::clone(self);
         connection.authorizer(Some(
             move |asked: rusqlite::hooks::AuthContext<'_>| match may(judge.whose(), &asked.action) {
                 true => Authorization::Allow,
                 false => Authorization::Deny,
             },
         ))?;
-        let clock = Arc::clone(&guard);
-        connection.progress_handler(STEPS, Some(move || clock.is_late()))?;
-        Ok(guard)
+        let clock = Arc::clone(self);
+        connection.progress_handler(STEPS, Some(move || clock.is_late()))
     }
 
-    /// Makes the tables of a service, all or none.
-    pub(crate) fn make_tables(&self, connection: &Connection, sql: &str) -> Result<()> {
+    /// All or none.
+    fn make_tables(&self, connection: &Connection, sql: &str) -> Result<()> {
         let make = || {
             connection.execute_batch("BEGIN IMMEDIATE")?;
             self.during(Whose::Tables, || connection.execute_batch(sql))?;

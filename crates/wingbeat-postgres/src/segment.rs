@@ -385,10 +385,7 @@ pub(crate) fn is_storable(unit: &Unit) -> bool {
         && unit.writes.iter().all(|write| plain(&write.key.id))
         && unit.appends.iter().all(|append| plain(&append.key.id))
         && unit.messages.iter().all(|message| plain(&message.kind))
-        && unit
-            .statements
-            .iter()
-            .all(|statement| plain(&statement.text))
+        && unit.statements.iter().all(|it| plain(&it.text))
         && unit.rows.iter().all(|write| {
             plain(&write.key)
                 && write

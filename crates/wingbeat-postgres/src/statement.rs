@@ -56,7 +56,7 @@ impl ToSql for Text<'_> {
 
 /// A statement that was prepared, and its parameters.
 pub(crate) struct Bound<'a> {
-    pub(crate) statement: tokio_postgres::Statement,
+    pub(crate) prepared: tokio_postgres::Statement,
     params: Vec<Text<'a>>,
 }
 
@@ -64,25 +64,25 @@ impl<'a> Bound<'a> {
     /// Prepares it; static texts once a connection.
     pub(crate) async fn prepare(
         connection: &Object,
-        text: &Cow<'static, str>,
-        params: &'a [Param],
+        statement: &'a Statement,
     ) -> Result<Self, Fault> {
+        let Statement { text, params, .. } = statement;
         if !is_allowed(text) {
             let words = format!("a statement cannot begin like this: {}", beginning(text));
             return Err(Fault::Poison(words));
         }
-        let prepared = match text {
+        let prepared = match &statement.text {
             Cow::Borrowed(text) => connection.prepare_cached(text).await,
             Cow::Owned(text) => connection.prepare(text).await,
         };
-        let statement = prepared.map_err(|e| Fault::of_statement(&e))?;
-        let (wanted, given) = (statement.params().len(), params.len());
+        let prepared = prepared.map_err(|e| Fault::of_statement(&e))?;
+        let (wanted, given) = (prepared.params().len(), params.len());
         if wanted != given {
             let words = format!("a statement needs {wanted} parameters, {given} were given");
             return Err(Fault::Poison(words));
         }
         let params = params.iter().map(Text).collect();
-        Ok(Self { statement, params })
+        Ok(Self { prepared, params })
     }
 
     pub(crate) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
@@ -102,8 +102,8 @@ pub(crate) async fn run(connection: &Object, unit: &Unit) -> Result<(), Fault> {
 }
 
 async fn execute(connection: &Object, statement: &Statement) -> Result<u64, Fault> {
-    let bound = Bound::prepare(connection, &statement.text, &statement.params).await?;
-    let done = connection.execute(&bound.statement, &bound.params()).await;
+    let bound = Bound::prepare(connection, statement).await?;
+    let done = connection.execute(&bound.prepared, &bound.params()).await;
     done.map_err(|e| Fault::of_statement(&e))
 }
 

@@ -8,7 +8,7 @@ use deadpool_postgres::Object;
 use futures_util::FutureExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Row;
-use wingbeat_core::{Companion, Error, Params, Result};
+use wingbeat_core::{Companion, Error, Params, Result, Statement};
 
 use crate::fault::Fault;
 use crate::statement::Bound;
@@ -72,10 +72,10 @@ impl Transaction {
         text: impl Into<Cow<'static, str>>,
         params: impl Params,
     ) -> Result<u64> {
-        let (text, params) = (text.into(), params.into_params());
+        let statement = Statement::new(text, params);
         self.run(async |connection| {
-            let bound = Bound::prepare(connection, &text, &params).await?;
-            let done = connection.execute(&bound.statement, &bound.params()).await;
+            let bound = Bound::prepare(connection, &statement).await?;
+            let done = connection.execute(&bound.prepared, &bound.params()).await;
             done.map_err(|e| Fault::of_statement(&e))
         })
         .await
@@ -91,10 +91,10 @@ impl Transaction {
         text: impl Into<Cow<'static, str>>,
         params: impl Params,
     ) -> Result<Vec<Row>> {
-        let (text, params) = (text.into(), params.into_params());
+        let statement = Statement::new(text, params);
         self.run(async |connection| {
-            let bound = Bound::prepare(connection, &text, &params).await?;
-            let rows = connection.query(&bound.statement, &bound.params()).await;
+            let bound = Bound::prepare(connection, &statement).await?;
+            let rows = connection.query(&bound.prepared, &bound.params()).await;
             rows.map_err(|e| Fault::of_statement(&e))
         })
         .await

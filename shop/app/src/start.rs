@@ -17,7 +17,7 @@ use wingbeat::http::serve;
 use wingbeat::http::session::Sessions;
 use wingbeat::real::TokioRuntime;
 use wingbeat::runtime::SharedRuntime;
-use wingbeat::{Result, Runtime as _, RuntimeExt as _};
+use wingbeat::{Result, Runtime as _};
 
 use crate::backends::Backends;
 use crate::cast::Cast;

@@ -12,7 +12,6 @@ use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::conformance::sql::TABLES;
 use wingbeat_core::{Cache, Unit, cache};
-use wingbeat_embedded::embedded::FILE;
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
 pub(crate) struct OnDisk {
@@ -74,7 +73,7 @@ impl cache::conformance::Fixture for OnDisk {
 /// What a query finds in the file, asked on a connection that only reads.
 pub(crate) fn number(directory: &Path, query: &str) -> i64 {
     let only_reads = OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let file = Connection::open_with_flags(directory.join(FILE), only_reads);
+    let file = Connection::open_with_flags(Config::new(directory).file(), only_reads);
     let file = file.expect("the file can be read");
     file.query_row(query, [], |row| row.get(0))
         .expect("a number")

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use rusqlite::{Connection, OpenFlags};
 use wingbeat::real::TokioRuntime;
 use wingbeat_core::store::conformance::growth::{Days, LATER, SETTLED, Sizes, Traffic, grown};
-use wingbeat_embedded::embedded::FILE;
+use wingbeat_embedded::Config;
 
 use crate::conformance::{OnDisk, block_on};
 
 /// Rows of all tables (a new one is measured as well), and the space of the file.
 fn measure(directory: &Path) -> Sizes {
     let only_reads = OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let file = Connection::open_with_flags(directory.join(FILE), only_reads).unwrap();
+    let file = Connection::open_with_flags(Config::new(directory).file(), only_reads).unwrap();
     let number = |sql: &str| -> i64 { file.query_row(sql, [], |row| row.get(0)).unwrap() };
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
     let mut tables = file.prepare(tables).unwrap();
