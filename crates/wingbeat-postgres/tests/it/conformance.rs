@@ -21,14 +21,16 @@ pub(crate) fn server() -> &'static Server {
 }
 
 pub(crate) struct OnServer {
+    server: &'static Server,
     pub(crate) prefix: String,
     runtime: SharedRuntime,
     model: Arc<Model>,
 }
 
 impl OnServer {
-    pub(crate) fn new(runtime: SharedRuntime) -> Self {
+    pub(crate) fn new(server: &'static Server, runtime: SharedRuntime) -> Self {
         Self {
+            server,
             prefix: format!("t{}_", runtime.id().simple()),
             model: Arc::new(Model::new(Arc::clone(&runtime))),
             runtime,
@@ -40,7 +42,7 @@ impl Fixture for OnServer {
     fn open(&self) -> BoxFuture<'_, Opened> {
         Box::pin(async {
             Opened {
-                store: open(&self.prefix, &self.runtime).await,
+                store: connect(&config_on(self.server, &self.prefix), &self.runtime).await,
                 transport: Arc::clone(&self.model.transport) as Arc<_>,
             }
         })
@@ -85,8 +87,12 @@ pub(crate) fn make_tables(prefix: &str, tables: &str) {
 
 /// For schemas of this prefix; the service's own tables are found without naming theirs.
 pub(crate) fn config(prefix: &str) -> Config {
+    config_on(server(), prefix)
+}
+
+fn config_on(server: &Server, prefix: &str) -> Config {
     let search_path = format!("?options=-csearch_path%3D{prefix}own");
-    let mut config = Config::new(server().url() + &search_path);
+    let mut config = Config::new(server.url() + &search_path);
     config.schema_prefix = prefix.into();
     config.connections_max = 3;
     config
@@ -94,7 +100,11 @@ pub(crate) fn config(prefix: &str) -> Config {
 
 /// The store in schemas of this prefix.
 pub(crate) async fn open(prefix: &str, runtime: &SharedRuntime) -> Arc<Postgres> {
-    let store = Postgres::connect(&config(prefix), Arc::clone(runtime)).await;
+    connect(&config(prefix), runtime).await
+}
+
+pub(crate) async fn connect(config: &Config, runtime: &SharedRuntime) -> Arc<Postgres> {
+    let store = Postgres::connect(config, Arc::clone(runtime)).await;
     store.expect("the server takes connections")
 }
 
@@ -108,11 +118,11 @@ pub(crate) fn block_on(test: impl Future<Output = ()>) {
 }
 
 fn run(test: Test) {
-    block_on(async move { test(Arc::new(OnServer::new(TokioRuntime::new()))).await });
+    block_on(async move { test(Arc::new(OnServer::new(server(), TokioRuntime::new()))).await });
 }
 
 fn run_sql(test: Test) {
-    let fixture = OnServer::new(TokioRuntime::new());
+    let fixture = OnServer::new(server(), TokioRuntime::new());
     make_tables(&fixture.prefix, TABLES);
     block_on(async move { test(Arc::new(fixture)).await });
 }

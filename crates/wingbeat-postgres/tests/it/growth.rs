@@ -1,11 +1,18 @@
 //! What grows stops growing, in rows and in space.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wingbeat::real::TokioRuntime;
 use wingbeat_core::store::conformance::growth::{Days, LATER, SETTLED, Sizes, Traffic, grown};
+use wingbeat_servers::Postgres as Server;
 
-use crate::conformance::{OnServer, block_on, server};
+use crate::conformance::{OnServer, block_on};
+
+/// A server without anybody else: a transaction that is open somewhere keeps what was deleted meanwhile.
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(Server::start)
+}
 
 /// All of them: a new one is measured as well.
 fn tables(schema: &str) -> Vec<String> {
@@ -41,7 +48,7 @@ fn measure(schema: &str) -> Sizes {
 /// The sizes after so many days, and after so many.
 async fn live(sweeps: bool, units_a_day: usize, early: u64, late: u64) -> [Sizes; 2] {
     let clock = Days::new(TokioRuntime::new());
-    let fixture = OnServer::new(clock.clone());
+    let fixture = OnServer::new(server(), clock.clone());
     let schema = format!("{}orders", fixture.prefix);
     let mut traffic = Traffic::open(&(Arc::new(fixture) as Arc<_>), clock, units_a_day).await;
     let mut sizes = Sizes::new();

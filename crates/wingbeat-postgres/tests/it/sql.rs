@@ -11,7 +11,7 @@ use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Param, RuntimeExt as _, Statement, Store, Topology, Unit};
 use wingbeat_postgres::{Config, Postgres};
 
-use crate::conformance::{block_on, config, make_tables, number};
+use crate::conformance::{block_on, config, connect, make_tables, number};
 use crate::replicas::{SERVICE, key, unit, write};
 
 /// A store with tables of a service's own beside it.
@@ -34,7 +34,7 @@ impl Shop {
         let mut config = config(&prefix);
         set(&mut config);
         let shop = Self {
-            store: connect(&config, &runtime).await,
+            store: prepared(&config, &runtime).await,
             runtime,
             prefix,
         };
@@ -73,9 +73,8 @@ impl Shop {
     }
 }
 
-async fn connect(config: &Config, runtime: &SharedRuntime) -> Arc<Postgres> {
-    let store = Postgres::connect(config, Arc::clone(runtime)).await;
-    let store = store.expect("the server takes connections");
+async fn prepared(config: &Config, runtime: &SharedRuntime) -> Arc<Postgres> {
+    let store = connect(config, runtime).await;
     let prepared = store.prepare(&[SERVICE], &Topology::default()).await;
     prepared.expect("the schema can be made");
     store
@@ -213,17 +212,18 @@ fn a_constraint_that_is_checked_at_the_end_refuses_its_unit_alone() {
     });
 }
 
-/// Replicas take from the same rows in different orders: what deadlocks or finds nothing left is told so, and the
-/// stock and the units agree.
+/// Replicas take from the same rows in different orders: who waits too long for the other is told so, well before
+/// the server looks for deadlocks, and the stock and the units agree.
 #[test]
 fn replicas_that_take_from_the_same_rows_take_nothing_twice() {
     block_on(async {
-        let short = |config: &mut Config| config.lock_timeout = Duration::from_millis(200);
-        let shop = Shop::open(TABLES, short).await;
+        let shop = Shop::open(TABLES, |_| ()).await;
         let replicas = (0..3).map(|replica| {
             let (runtime, prefix) = (Arc::clone(&shop.runtime), shop.prefix.clone());
             tokio::spawn(async move {
-                let store = connect(&config(&prefix), &runtime).await;
+                let mut config = config(&prefix);
+                config.lock_timeout = Duration::from_millis(200);
+                let store = prepared(&config, &runtime).await;
                 let mut taken = 0;
                 for n in 0..10 {
                     let mut statements = vec![take("egg"), take("ham")];
