@@ -81,6 +81,10 @@ pub trait Fixture: Send + Sync {
         drop(unit);
         None
     }
+    /// The number that a query on tables of the service's own returns, for stores that have SQL.
+    fn number<'a>(&'a self, query: &'a str) -> BoxFuture<'a, i64> {
+        panic!("this store has no SQL to run {query:?}")
+    }
 }
 
 /// A store and a transport; in a fused adapter, one thing.
@@ -165,20 +169,7 @@ impl Bench {
     /// An empty unit of [`ORDERS`].
     #[must_use]
     pub fn unit(&self) -> Unit {
-        Unit {
-            id: self.runtime.id().into(),
-            service: ORDERS,
-            at: self.now(),
-            settles: None,
-            reads: Vec::new(),
-            seen: 0,
-            writes: Vec::new(),
-            appends: Vec::new(),
-            rows: Vec::new(),
-            messages: Vec::new(),
-            journal: None,
-            counts: Vec::new(),
-        }
+        Unit::new(self.runtime.id().into(), ORDERS, self.now())
     }
 
     /// A message of the kind; commands and events are told apart by the tests' topology.

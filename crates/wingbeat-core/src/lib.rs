@@ -4,7 +4,7 @@
 //!
 //! - [`name`], [`ids`], [`time`], [`trace`]: the words everything else is made of.
 //! - [`message`], [`envelope`]: what services say to each other (CloudEvents 1.0).
-//! - [`mod@unit`]: the unit of work, all that a handler asked for, as plain data.
+//! - [`mod@unit`]: the unit of work, all that a handler asked for, as plain data. [`statement`]: the SQL in it.
 //! - [`store`], [`transport`], [`cache`]: the ports for what must last, travel, and be quick.
 //! - [`runtime`]: the ports for time, chance and tasks. [`outgoing`]: the port for outside HTTP.
 //! - [`error`]: failures, classed *retry* or *reject*.
@@ -24,6 +24,7 @@ pub mod name;
 pub mod outgoing;
 pub mod runtime;
 pub mod sabotage;
+pub mod statement;
 pub mod store;
 pub mod time;
 pub mod trace;
@@ -40,6 +41,7 @@ pub use message::{Kind, Message};
 pub use name::Name;
 pub use outgoing::HttpClient;
 pub use runtime::{Runtime, RuntimeExt};
+pub use statement::{Companion, Param, Params, Statement};
 pub use store::{Outbox, Record, ServiceStore, Store};
 pub use time::Timestamp;
 pub use trace::TraceParent;

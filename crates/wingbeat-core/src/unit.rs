@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use crate::statement::{Companion, Statement, Unmet};
 use crate::{CorrelationId, Envelope, MessageId, Name, Tag, Timestamp, UnitId};
 
 /// Names one record among a service's data.
@@ -54,6 +55,60 @@ pub struct Unit {
     pub journal: Option<Journal>,
     /// Counters to add to.
     pub counts: Vec<(Name, i64)>,
+    /// SQL on tables of the service's own, in order. A store without SQL refuses the unit.
+    pub statements: Vec<Statement>,
+    /// The open transaction to commit all of this in, if the handler began one. Other stores refuse the unit.
+    pub companion: Option<Companion>,
+}
+
+impl Unit {
+    /// A unit that does nothing yet.
+    #[must_use]
+    pub fn new(id: UnitId, service: Name, at: Timestamp) -> Self {
+        Self {
+            id,
+            service,
+            at,
+            settles: None,
+            reads: Vec::new(),
+            seen: 0,
+            writes: Vec::new(),
+            appends: Vec::new(),
+            rows: Vec::new(),
+            messages: Vec::new(),
+            journal: None,
+            counts: Vec::new(),
+            statements: Vec::new(),
+            companion: None,
+        }
+    }
+
+    /// What is left when it is to take no effect: what it was based on, to be validated like a write.
+    #[must_use]
+    pub fn only_reads(self) -> Self {
+        Self {
+            settles: self.settles,
+            reads: self.reads,
+            seen: self.seen,
+            ..Self::new(self.id, self.service, self.at)
+        }
+    }
+
+    /// Whether there is nothing to validate and nothing to commit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.reads.is_empty() && !self.has_effects()
+    }
+
+    /// Whether there is something to commit. What is counted and told goes with that, and is none by itself.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        !self.writes.is_empty()
+            || !self.rows.is_empty()
+            || !self.messages.is_empty()
+            || !self.statements.is_empty()
+            || self.companion.is_some()
+    }
 }
 
 /// The delivery that a unit settles: acknowledged with the commit, remembered in the inbox.
@@ -144,6 +199,22 @@ pub enum Outcome {
     Stale,
     /// Its delivery was settled by another unit before: acknowledge and forget.
     Duplicate,
+    /// A statement of it did not do what was expected of it. Nothing took effect; another attempt may succeed.
+    Unmet(Unmet),
     /// The store cannot take this unit at all (a poisonous value): reject it.
     Refused,
+}
+
+impl Outcome {
+    /// In a word, for logs and spans.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Stale => "stale",
+            Self::Duplicate => "duplicate",
+            Self::Unmet(_) => "unmet",
+            Self::Refused => "refused",
+        }
+    }
 }

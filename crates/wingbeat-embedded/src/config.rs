@@ -1,10 +1,13 @@
 //! What can be chosen about a data directory.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use wingbeat_core::{Error, Result};
 
+const FILE: &str = "wingbeat.db";
 /// Held by the process that has the directory open.
 const LOCK: &str = "lock";
 
@@ -27,6 +30,12 @@ pub struct Config {
     pub page_cache_bytes: usize,
     /// Below this much free disk space intake stops.
     pub min_free_bytes: u64,
+    /// Your own tables in the same file, for `Scope::sql`: SQL that runs whenever the data is opened, such as
+    /// `CREATE TABLE IF NOT EXISTS …`. All of it takes effect, or nothing. The framework's tables, and names that
+    /// begin with `wb_`, are out of its reach.
+    pub tables: Cow<'static, str>,
+    /// Longest time for one statement of `Scope::sql`: nothing else is written meanwhile.
+    pub statement_timeout: Duration,
 }
 
 impl Config {
@@ -42,7 +51,16 @@ impl Config {
             recent_bytes: 16 << 20,
             page_cache_bytes: 16 << 20,
             min_free_bytes: 256 << 20,
+            tables: Cow::Borrowed(""),
+            statement_timeout: Duration::from_secs(2),
         }
+    }
+
+    /// The file that holds everything but the cache. To read tables of your own, open it with a connection of your
+    /// own that only reads.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.path.join(FILE)
     }
 
     /// Makes the directory and takes its lock.

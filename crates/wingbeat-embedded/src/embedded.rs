@@ -18,6 +18,7 @@ use wingbeat_core::{
 use crate::broker::{self, Broker, QueueConsumer};
 use crate::config::Config;
 use crate::fault::failed;
+use crate::guard::Guard;
 use crate::id::RecordKey;
 use crate::intake::{Answer, Intake};
 use crate::names::{NONE, Names, Space};
@@ -26,9 +27,6 @@ use crate::stats::{Counters, Stats};
 use crate::workers::Workers;
 use crate::writer::{Shared, Writer};
 use crate::{reads, schema};
-
-/// The file in the data directory.
-const FILE: &str = "wingbeat.db";
 
 /// SQLite as store and broker at once. What a unit reads, writes, settles and sends is one transaction.
 pub struct Embedded {
@@ -53,11 +51,12 @@ impl Embedded {
     /// # Errors
     ///
     /// `data_in_use` when another process has it open, `data_unreadable` when it cannot be read or
-    /// written, `data_newer` when a later release wrote it.
+    /// written, `data_newer` when a later release wrote it, `tables_invalid` when [`Config::tables`] fails.
     pub fn open(config: &Config) -> Result<Arc<Self>> {
         let lock = config.hold()?;
-        let file = config.path.join(FILE);
+        let file = config.file();
         let connection = schema::open_writer(&file, config.page_cache_bytes)?;
+        let guard = Guard::watch(&connection, config)?;
         let names = Arc::new(Names::read(&connection).map_err(|e| failed(&e))?);
         let broker = Broker::read(&connection, &names, config).map_err(|e| failed(&e))?;
         let shared = Shared {
@@ -67,6 +66,7 @@ impl Embedded {
             leases: Arc::default(),
             intake: Arc::new(Intake::new(config.path.clone(), config.min_free_bytes)),
             counters: Arc::new(Counters::default()),
+            guard,
         };
         let readers = config.readers.max(1);
         let open = |_| schema::open_reader(&file);

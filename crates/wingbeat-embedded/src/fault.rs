@@ -62,6 +62,7 @@ impl Cause {
                 | ErrorCode::TooBig
                 | ErrorCode::TypeMismatch
                 | ErrorCode::ParameterOutOfRange
+                | ErrorCode::AuthorizationForStatementDenied
                 | ErrorCode::Unknown,
             ) => Self::Poison,
             _ => Self::Other,

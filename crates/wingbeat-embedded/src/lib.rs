@@ -9,6 +9,7 @@
 //! - `schema`, `names`, `id`: what stands in `wingbeat.db`.
 //! - `writer`: the thread that commits. `recent`: what it wrote lately. `reads`: what is read from the file.
 //! - `queue`, `broker`: windows of waiting messages, consumers. `due`: who holds which due record.
+//! - `guard`: what SQL of a service's own may do in the same file.
 //! - `fault`, `intake`, `stats`: what happens when the disk says no; what can be measured.
 #![allow(
     clippy::disallowed_methods,
@@ -24,6 +25,7 @@ pub mod config;
 mod due;
 pub mod embedded;
 mod fault;
+mod guard;
 mod id;
 mod intake;
 mod names;

@@ -1,32 +1,17 @@
-//! The call that commits, and what became of each unit.
+//! What becomes of each unit of a batch.
 
 use deadpool_postgres::Object;
-use tokio_postgres::types::ToSql;
-use uuid::Uuid;
+use wingbeat_core::statement::{Companion, Unmet};
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Envelope, Error, HashSet, Key, Name, Result, Timestamp, Unit};
+use wingbeat_core::{Envelope, Error, HashSet, Key, Result, Unit};
 
+use crate::call::Target;
 use crate::fault::{Fault, away};
-use crate::outbox::Places;
-use crate::segment::{Arrays, Segment, is_storable, scope};
+use crate::segment::{Segment, is_storable, scope};
+use crate::statement;
+use crate::transaction::{self, Begun, Held};
 
-/// How long the row of a removed record stays: longer than any attempt of a handler that may have read it.
-const TOMBSTONE_MICROS: i64 = 3_600_000_000;
-
-/// What a call needs to know beside the units.
-pub(crate) struct Target<'a> {
-    pub(crate) schema: &'a str,
-    /// Tells the advisory locks of one schema from another's.
-    pub(crate) namespace: i32,
-    /// Which of a counter's rows this process adds to.
-    pub(crate) lane: i16,
-    pub(crate) now: Timestamp,
-    /// For how long the messages are the caller's to publish, in microseconds.
-    pub(crate) lease: Option<i64>,
-    /// Where claimed messages lie.
-    pub(crate) places: &'a Places,
-    pub(crate) service: Name,
-}
+type Attempt = std::result::Result<Vec<i32>, Fault>;
 
 /// Commits units of one service in order; which of their messages were put into the outbox and claimed.
 pub(crate) async fn commit(
@@ -66,6 +51,11 @@ pub(crate) async fn commit(
     Ok((outcomes, batch.claimed))
 }
 
+/// Why a unit with such a transaction is refused.
+const FOREIGN: &str = "its transaction is not one of this store";
+/// The same, since that would be half of what the handler meant.
+const FAILED: &str = "a statement failed in its transaction, and the handler went on";
+
 /// One batch on its way.
 struct Batch<'a> {
     connection: &'a Object,
@@ -76,7 +66,7 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// The store took the unit just now.
+    /// The store has just taken the unit.
     fn took(&mut self, unit: &Unit) {
         if self.target.lease.is_some() {
             self.claimed.extend_from_slice(&unit.messages);
@@ -90,29 +80,26 @@ impl Batch<'_> {
         }
     }
 
-    /// Commits a segment as a whole; what is refused in it, or all of it if a value is poisonous, unit by
-    /// unit.
+    fn is_built_on_refused(&self, unit: &Unit) -> bool {
+        let mut reads = unit.reads.iter();
+        reads.any(|read| self.withdrawn.contains(&read.key))
+    }
+
+    /// Commits a segment as a whole; what is refused in it, or all of it if one of its units is at fault, unit
+    /// by unit.
     async fn segment(&mut self, segment: &Segment<'_>) -> Result<Vec<Outcome>> {
-        let built_on_refused = |unit: &&Unit| {
-            unit.reads
-                .iter()
-                .any(|read| self.withdrawn.contains(&read.key))
-        };
-        if segment.units.iter().any(built_on_refused) {
-            return self.one_by_one(&segment.units).await;
+        let units = &segment.units;
+        if units.len() == 1 || units.iter().any(|unit| self.is_built_on_refused(unit)) {
+            return self.one_by_one(units).await;
         }
-        let refused = match self.call(segment).await {
+        let refused = match self.attempt(segment).await {
             Ok(refused) => refused,
-            Err(Fault::Poison(_)) => return self.one_by_one(&segment.units).await,
-            Err(away) => return Err(away.into_error()),
+            Err(Fault::Away(why)) => return Err(Fault::Away(why).into_error()),
+            Err(_) => return self.one_by_one(units).await,
         };
-        let mut outcomes = vec![Outcome::Committed; segment.units.len()];
-        let groups = segment.groups();
-        let (again, taken): (Vec<usize>, Vec<usize>) = (0..groups.len())
-            .partition(|unit| refused.contains(&i32::try_from(groups[*unit]).unwrap_or(i32::MAX)));
-        taken
-            .iter()
-            .for_each(|unit| self.took(segment.units[*unit]));
+        let mut outcomes = vec![Outcome::Committed; units.len()];
+        let (taken, again) = segment.parted(&refused);
+        taken.iter().for_each(|unit| self.took(units[*unit]));
         let units: Vec<&Unit> = again.iter().map(|unit| segment.units[*unit]).collect();
         for (unit, outcome) in again.into_iter().zip(self.one_by_one(&units).await?) {
             outcomes[unit] = outcome;
@@ -131,27 +118,100 @@ impl Batch<'_> {
     }
 
     async fn alone(&mut self, unit: &Unit) -> Result<Outcome> {
-        if unit
-            .reads
-            .iter()
-            .any(|read| self.withdrawn.contains(&read.key))
-        {
+        if self.is_built_on_refused(unit) {
             return Ok(self.known(unit).await?.unwrap_or(Outcome::Stale));
         }
-        let mut segment = Segment::default();
-        segment.add(unit);
-        match self.call(&segment).await {
+        let attempt = match &unit.companion {
+            Some(companion) => match self.accompanied(unit, companion).await {
+                Some(attempt) => attempt,
+                None => return self.after_unknown(unit).await,
+            },
+            None => self.attempt(&Segment::of(unit)).await,
+        };
+        match attempt {
             Ok(refused) if refused.is_empty() => {
                 self.took(unit);
                 Ok(Outcome::Committed)
             }
             Ok(_) => Ok(self.known(unit).await?.unwrap_or(Outcome::Stale)),
+            Err(Fault::Unmet(why)) => Ok(Outcome::Unmet(why)),
+            Err(Fault::Busy(why)) => {
+                tracing::warn!(service = %unit.service, "a unit found something locked: {why}");
+                let statement = unit.statements.len();
+                Ok(Outcome::Unmet(Unmet::Busy { statement }))
+            }
             Err(Fault::Poison(why)) => {
                 tracing::error!(service = %unit.service, "a unit cannot be stored: {why}");
                 Ok(Outcome::Refused)
             }
             Err(away) => Err(away.into_error()),
         }
+    }
+
+    /// One call, which is a transaction; in an explicit one if there are statements. The groups that were refused.
+    async fn attempt(&self, segment: &Segment<'_>) -> Attempt {
+        if !segment.has_statements() {
+            return self.target.call(self.connection, segment).await;
+        }
+        let begun = Begun::new(self.connection).await?;
+        let refused = self.work(self.connection, segment).await?;
+        begun.commit().await?;
+        Ok(refused)
+    }
+
+    /// The call, and the statements of what was not refused.
+    async fn work(&self, connection: &Object, segment: &Segment<'_>) -> Attempt {
+        let refused = self.target.call(connection, segment).await?;
+        let (taken, _) = segment.parted(&refused);
+        if segment.has_statements() {
+            self.target.pool.limit(connection).await?;
+        }
+        for unit in taken {
+            statement::run(connection, segment.units[unit]).await?;
+        }
+        Ok(refused)
+    }
+
+    /// Commits a unit in the transaction that it brings; `None` when that was used up by an earlier submission.
+    async fn accompanied(&self, unit: &Unit, companion: &Companion) -> Option<Attempt> {
+        let Some(held) = companion.downcast::<Held>() else {
+            return Some(Err(Fault::Poison(FOREIGN.into())));
+        };
+        let transaction = held.take()?;
+        if !self.target.pool.began(&transaction) {
+            return Some(Err(Fault::Poison(FOREIGN.into())));
+        }
+        if transaction.has_failed() {
+            return Some(Err(Fault::Poison(FAILED.into())));
+        }
+        let work = async |connection: &Object| {
+            let refused = self.work(connection, &Segment::of(unit)).await?;
+            if refused.is_empty() {
+                transaction::commit(connection).await?;
+            }
+            Ok(refused)
+        };
+        let attempt = transaction.during(work).await;
+        if matches!(&attempt, Ok(refused) if refused.is_empty()) {
+            transaction.ended();
+        }
+        Some(attempt)
+    }
+
+    /// What becomes of a unit whose transaction was submitted and is gone. Unless it is known, its handler runs
+    /// again: so it must not be committed any more, should the server still be at it.
+    async fn after_unknown(&self, unit: &Unit) -> Result<Outcome> {
+        if let Some(known) = self.known(unit).await? {
+            return Ok(known);
+        }
+        if unit.settles.as_ref().is_some_and(|settled| settled.done) {
+            return Ok(Outcome::Stale); // The next attempt settles the same delivery: one of them does.
+        }
+        let first = self.target.remember(self.connection, unit).await;
+        Ok(match first.map_err(Fault::into_error)? {
+            true => Outcome::Stale,
+            false => Outcome::Committed,
+        })
     }
 
     /// What is known of a unit that was here before, or of its delivery.
@@ -165,7 +225,7 @@ impl Batch<'_> {
             .prepare_cached(&ask)
             .await
             .map_err(|e| away(&e))?;
-        let find = async |id: &Uuid, scope: &str| -> Result<Option<bool>> {
+        let find = async |id: &uuid::Uuid, scope: &str| -> Result<Option<bool>> {
             let row = self
                 .connection
                 .query_opt(&statement, &[id, &scope, &unit.id.0])
@@ -184,82 +244,10 @@ impl Batch<'_> {
             false => Outcome::Duplicate,
         }))
     }
-
-    /// One call; the groups that were refused.
-    async fn call(&self, segment: &Segment<'_>) -> std::result::Result<Vec<i32>, Fault> {
-        let arrays = segment.arrays();
-        let keys = arrays.keys();
-        let tombstone = self.target.now.as_micros() + TOMBSTONE_MICROS;
-        let parameters = self.parameters(&arrays, &keys, &tombstone);
-        let places: Vec<String> = (1..=parameters.len()).map(|n| format!("${n}")).collect();
-        let sql = format!(
-            "SELECT stale || known, places, placed FROM {}.commit_v1({})",
-            self.target.schema,
-            places.join(",")
-        );
-        let statement = self
-            .connection
-            .prepare_cached(&sql)
-            .await
-            .map_err(|e| Fault::of(&e))?;
-        let row = self
-            .connection
-            .query_one(&statement, &parameters)
-            .await
-            .map_err(|e| Fault::of(&e))?;
-        let places: Option<Vec<i64>> = row.get(1);
-        let placed: Option<Vec<Uuid>> = row.get(2);
-        let found = placed
-            .into_iter()
-            .flatten()
-            .zip(places.into_iter().flatten());
-        self.target.places.note(self.target.service, found);
-        Ok(row.get(0))
-    }
-}
-
-impl Batch<'_> {
-    /// The parameters of `commit_v1`, in its order.
-    fn parameters<'a>(
-        &'a self,
-        a: &'a Arrays<'_>,
-        keys: &'a [Vec<&str>; 2],
-        tombstone: &'a i64,
-    ) -> Vec<&'a (dyn ToSql + Sync)> {
-        let (r, w, h, e) = (&a.read, &a.written, &a.first_event, &a.event);
-        let mut all: Vec<&'a (dyn ToSql + Sync)> = vec![&self.target.namespace, &self.target.lane];
-        all.extend([
-            &a.u_group as &(dyn ToSql + Sync),
-            &a.u_id,
-            &a.u_scope,
-            &a.u_unit,
-            &a.u_at,
-        ]);
-        all.extend([&a.p_group as &(dyn ToSql + Sync), &a.p_id, &a.p_scope]);
-        all.extend([&keys[0] as &(dyn ToSql + Sync), &keys[1]]);
-        all.extend(r.parameters());
-        all.extend(w.parameters());
-        all.extend([&a.w_body as &(dyn ToSql + Sync), &a.w_due, &a.w_expires]);
-        all.extend(h.parameters());
-        all.extend(e.parameters());
-        all.extend([&a.a_at as &(dyn ToSql + Sync), &a.a_body]);
-        all.extend([&a.v_group as &(dyn ToSql + Sync), &a.v_view, &a.v_key]);
-        all.extend([&a.v_columns as &(dyn ToSql + Sync), &a.v_body]);
-        all.extend([
-            &a.o_group as &(dyn ToSql + Sync),
-            &a.o_id,
-            &a.o_kind,
-            &a.o_body,
-        ]);
-        all.extend([&a.j_group as &(dyn ToSql + Sync), &a.j_story, &a.j_body]);
-        all.extend([&a.c_group as &(dyn ToSql + Sync), &a.c_name, &a.c_add]);
-        all.extend([tombstone as &(dyn ToSql + Sync), &self.target.lease]);
-        all
-    }
 }
 
 /// An error that says nothing about any unit.
-pub(crate) fn unprepared(service: Name) -> Error {
+pub(crate) fn unprepared(service: wingbeat_core::Name) -> Error {
     Error::retry(
         "store_unprepared",
         format!("the schema of {service} is not prepared"),

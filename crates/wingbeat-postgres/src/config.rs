@@ -9,12 +9,16 @@ pub struct Config {
     pub url: String,
     /// Put before the name of each service to name its schema; empty in production.
     pub schema_prefix: String,
-    /// Most connections. Commits of one service go one after the other, so few are needed.
+    /// Most connections. Commits of one service go one after the other, so few are needed. Half of them may have a
+    /// [`Transaction`](crate::Transaction) open.
     pub connections_max: usize,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest time for one statement, a commit too. What takes longer is asked again on a new connection.
     pub statement_timeout: Duration,
+    /// Longest wait of a statement of your own (`Scope::sql`, [`Transaction`](crate::Transaction)) for a lock: while
+    /// it waits, no other unit of the service is committed.
+    pub lock_timeout: Duration,
 }
 
 impl Config {
@@ -27,6 +31,7 @@ impl Config {
             connections_max: 8,
             connect_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(1),
         }
     }
 }

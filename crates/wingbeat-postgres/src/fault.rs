@@ -2,12 +2,17 @@
 
 use tokio_postgres::error::SqlState;
 use wingbeat_core::Error;
+use wingbeat_core::statement::Unmet;
 
 /// Why a call did not succeed.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// A value that PostgreSQL cannot keep: one of the units is at fault.
     Poison(String),
+    /// A statement of a service's own did not do what was expected of it.
+    Unmet(Unmet),
+    /// Others hold what a statement needs, or it took too long.
+    Busy(String),
     /// Anything that concerns the server, the connection or a race, and not a unit.
     Away(String),
 }
@@ -22,10 +27,52 @@ impl Fault {
         }
     }
 
+    /// What an error means that came of a statement of a service's own, or of the COMMIT after it.
+    pub(crate) fn of_statement(error: &tokio_postgres::Error) -> Self {
+        let text = told(error);
+        match error.code().map_or("", SqlState::code) {
+            // Serialization failure, deadlock, lock not available, statement timeout.
+            "40001" | "40P01" | "55P03" | "57014" => Self::Busy(text),
+            // A server that only reads is about to be replaced.
+            "25006" => Self::Away(text),
+            // No answer, connection exception, insufficient resources, operator intervention, system and internal
+            // errors: the statement is not at fault.
+            code if ["", "08", "53", "57", "58", "F0", "XX"]
+                .contains(&code.get(..2).unwrap_or_default()) =>
+            {
+                Self::Away(text)
+            }
+            _ => Self::Poison(text),
+        }
+    }
+
+    /// The same, of the `number`th statement of a unit.
+    pub(crate) fn in_statement(self, number: usize) -> Self {
+        match self {
+            Self::Busy(text) => {
+                tracing::warn!(statement = number, "{text}");
+                Self::Unmet(Unmet::Busy { statement: number })
+            }
+            Self::Poison(text) => Self::Poison(format!("statement {number}: {text}")),
+            other => other,
+        }
+    }
+
+    /// As a commit's error: the same units may be submitted again.
     pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Poison(text) => Error::retry("store_failed", text),
-            Self::Away(text) => Error::retry("store_away", text),
+            Self::Unmet(unmet) => unmet.into(),
+            Self::Busy(text) | Self::Away(text) => Error::retry("store_away", text),
+        }
+    }
+
+    /// As a handler's error, who has the transaction open.
+    pub(crate) fn in_transaction(self) -> Error {
+        match self {
+            Self::Poison(text) => Error::reject("statement_refused", text),
+            Self::Busy(text) => Error::retry("statement_busy", text),
+            other => other.into_error(),
         }
     }
 }

@@ -4,7 +4,8 @@
 //!
 //! - [`Config`], [`Postgres`]: how to connect, and the store.
 //! - `segment`: units compiled into arrays, what is built on one another in one group.
-//! - `commit`: the call, and what its refusals mean for each unit.
+//! - `commit`: what becomes of each unit. `call`: the call.
+//! - [`Transaction`], `statement`: SQL of the service's own, in the same commit.
 //! - `sql/`: the tables, and the function `commit_v1` that takes the arrays.
 //! - `layout`: schemas are made and migrated under a lock.
 //! - `reads`, `due`, `outbox`, `retain`: everything else the port asks for.
@@ -17,6 +18,9 @@
 //! share keys wait for each other and do not deadlock. It compares versions, remembers deliveries in the inbox,
 //! and writes what was not refused. No client holds a lock while it thinks: one that is stopped or cut off in the
 //! middle leaves nothing behind.
+//!
+//! Units with SQL of the service's own are committed in an explicit transaction: the call, their statements, COMMIT.
+//! A handler that needs more has a [`Transaction`] open while it runs; its unit is committed in that, alone.
 
 #![allow(
     clippy::disallowed_methods,
@@ -24,6 +28,7 @@
 )]
 
 mod backlog;
+mod call;
 mod commit;
 mod config;
 mod due;
@@ -35,6 +40,10 @@ mod postgres;
 mod reads;
 mod retain;
 mod segment;
+mod statement;
+mod transaction;
 
 pub use config::Config;
 pub use postgres::Postgres;
+pub use tokio_postgres::Row;
+pub use transaction::Transaction;

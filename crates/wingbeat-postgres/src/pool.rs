@@ -1,15 +1,18 @@
 //! Connections.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime,
 };
+use tokio::sync::Semaphore;
 use tokio_postgres::NoTls;
 use wingbeat_core::{Error, Result};
 
 use crate::Config;
-use crate::fault::{is_refusal, told};
+use crate::fault::{Fault, is_refusal, told};
+use crate::transaction::{BEGIN, Transaction};
 
 /// Statements are few and always the same, so plans are made once. Nested loops over arrays are right at
 /// any size of the tables; without these settings a plan made while a table was empty reads all of it.
@@ -22,6 +25,12 @@ const SETTINGS: &str =
 pub(crate) struct Pool {
     inner: deadpool_postgres::Pool,
     patience: Duration,
+    /// Transactions that handlers may have open: never so many that commits find no connection.
+    transactions: Arc<Semaphore>,
+    /// What begins one, and what limits the statements of a service's own in a transaction that is open.
+    begin: String,
+    limits: String,
+    connect_timeout: Duration,
 }
 
 impl Pool {
@@ -62,7 +71,47 @@ impl Pool {
             .build()
             .map_err(|why| Error::reject("store_pool", why.to_string()))?;
         let patience = config.statement_timeout + Duration::from_secs(1);
-        Ok(Self { inner, patience })
+        let limits = format!(
+            "SET LOCAL lock_timeout = {}",
+            config.lock_timeout.as_millis()
+        );
+        // A handler that hangs loses its transaction, and nobody else more than this time.
+        let idle = config.statement_timeout.as_millis();
+        let begin =
+            format!("{BEGIN}; {limits}; SET LOCAL idle_in_transaction_session_timeout = {idle}");
+        Ok(Self {
+            inner,
+            patience,
+            transactions: Arc::new(Semaphore::new(config.connections_max / 2)),
+            begin,
+            limits,
+            connect_timeout: config.connect_timeout,
+        })
+    }
+
+    /// A connection with a transaction on it.
+    pub(crate) async fn begin(&self) -> Result<Transaction> {
+        let permit = Arc::clone(&self.transactions).acquire_owned();
+        let permit = tokio::time::timeout(self.connect_timeout, permit).await;
+        let Ok(Ok(permit)) = permit else {
+            let words =
+                "half of the connections have a transaction open: too many handlers at once";
+            return Err(Error::retry("transactions_busy", words));
+        };
+        let transaction = Transaction::new(self.get().await?, permit);
+        transaction.batch(&self.begin).await?;
+        Ok(transaction)
+    }
+
+    /// Whether the transaction is one of ours.
+    pub(crate) fn began(&self, transaction: &Transaction) -> bool {
+        Arc::ptr_eq(transaction.permit().semaphore(), &self.transactions)
+    }
+
+    /// Limits what follows in the transaction that is open.
+    pub(crate) async fn limit(&self, connection: &Object) -> std::result::Result<(), Fault> {
+        let limited = connection.batch_execute(&self.limits).await;
+        limited.map_err(|e| Fault::of(&e))
     }
 
     pub(crate) async fn get(&self) -> Result<Object> {

@@ -13,10 +13,12 @@ use wingbeat_core::{
     Timestamp, Topology, Unit,
 };
 
-use crate::commit::{self, Target, unprepared};
+use crate::call::Target;
+use crate::commit::{self, unprepared};
 use crate::outbox::{Places, PostgresOutbox};
 use crate::pool::Pool;
 use crate::reads::Reads;
+use crate::transaction::Transaction;
 use crate::{Config, backlog, due, layout, retain};
 
 /// Rows a counter has at most.
@@ -66,6 +68,35 @@ impl Postgres {
         Ok(Arc::new(Self {
             shared: Arc::new(shared),
         }))
+    }
+
+    /// A transaction (READ COMMITTED) on a connection of its own, for a handler that must read and lock rows of its
+    /// own tables before it decides. Hand it to `Scope::commit_in`: then records, messages and inbox of the unit are
+    /// committed in it, alone. That costs several times what a unit costs that is committed with others, and locks
+    /// are held while the handler thinks: prefer `Scope::sql` where it is enough.
+    ///
+    /// ```
+    /// # use wingbeat::{Result, Scope};
+    /// # async fn reserve(unit: &Scope, database: &wingbeat_postgres::Postgres, sku: &str) -> Result<()> {
+    /// let transaction = database.begin().await?;
+    /// let row = transaction
+    ///     .query_one("SELECT free FROM stock WHERE sku = $1 FOR UPDATE", [sku])
+    ///     .await?;
+    /// if row.get::<_, i32>(0) > 0 {
+    ///     transaction
+    ///         .execute("UPDATE stock SET free = free - 1 WHERE sku = $1", [sku])
+    ///         .await?;
+    /// }
+    /// unit.commit_in(transaction)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// To be retried: `transactions_busy` when half of the connections have a transaction open and none ends within
+    /// [`Config::connect_timeout`], `store_away`, `store_refused`.
+    pub async fn begin(&self) -> Result<Transaction> {
+        self.shared.pool.begin().await
     }
 
     /// Whether the database answers now.
@@ -129,6 +160,7 @@ impl Shared {
     ) -> Result<(Vec<(usize, Outcome)>, Vec<Envelope>)> {
         let schema = self.schema(service)?;
         let target = Target {
+            pool: &self.pool,
             schema: schema.name,
             namespace: schema.namespace,
             lane: self.lane,

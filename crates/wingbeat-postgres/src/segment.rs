@@ -128,8 +128,13 @@ impl<'a> Segment<'a> {
         );
     }
 
-    /// Whether what the unit relies on agrees with what the segment says so far.
+    /// Whether what the unit relies on agrees with what the segment says so far. One that brings its own
+    /// transaction is alone.
     fn fits(&self, unit: &Unit) -> bool {
+        let accompanied = |unit: &Unit| unit.companion.is_some();
+        if !self.units.is_empty() && (accompanied(unit) || accompanied(self.units[0])) {
+            return false;
+        }
         let mut events: HashMap<&Key, u64> = HashMap::default();
         let agrees = |key: &Key, version: u64| {
             self.keys
@@ -145,6 +150,23 @@ impl<'a> Segment<'a> {
                 events.insert(&append.key, append.sequence);
                 last.is_none_or(|last| append.sequence == last + 1)
             })
+    }
+
+    /// A segment of one unit.
+    pub(crate) fn of(unit: &'a Unit) -> Self {
+        let mut segment = Self::default();
+        segment.add(unit);
+        segment
+    }
+
+    pub(crate) fn has_statements(&self) -> bool {
+        self.units.iter().any(|unit| !unit.statements.is_empty())
+    }
+
+    /// The places of the units that are not in these groups, and of those that are.
+    pub(crate) fn parted(&self, groups: &[i32]) -> (Vec<usize>, Vec<usize>) {
+        let of = self.groups();
+        (0..of.len()).partition(|unit| !groups.contains(&number(of[*unit])))
     }
 
     /// The group of each unit.
@@ -363,6 +385,7 @@ pub(crate) fn is_storable(unit: &Unit) -> bool {
         && unit.writes.iter().all(|write| plain(&write.key.id))
         && unit.appends.iter().all(|append| plain(&append.key.id))
         && unit.messages.iter().all(|message| plain(&message.kind))
+        && unit.statements.iter().all(|it| plain(&it.text))
         && unit.rows.iter().all(|write| {
             plain(&write.key)
                 && write
@@ -396,18 +419,9 @@ mod tests {
         };
         let _: CorrelationId = id.into();
         Unit {
-            id: id.into(),
-            service: TABLE,
-            at: Timestamp::from_millis(1),
-            settles: None,
             reads: reads.iter().map(read).collect(),
-            seen: 0,
             writes: writes.iter().map(write).collect(),
-            appends: vec![],
-            rows: vec![],
-            messages: vec![],
-            journal: None,
-            counts: vec![],
+            ..Unit::new(id.into(), TABLE, Timestamp::from_millis(1))
         }
     }
 

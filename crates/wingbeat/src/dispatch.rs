@@ -17,6 +17,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
+use wingbeat_core::statement::Unmet;
 use wingbeat_core::transport::{Binding, Broken, Queue, Settler};
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{
@@ -93,6 +94,10 @@ pub(crate) struct Work {
     pub(crate) hopeless: Option<(&'static str, String)>,
     /// It has not been begun before.
     pub(crate) fresh: bool,
+    /// Attempts in a row since it was last put aside.
+    pub(crate) quick: u32,
+    /// Why its unit was not committed: the attempt has failed.
+    pub(crate) unmet: Option<Unmet>,
 }
 
 impl Work {
@@ -105,6 +110,8 @@ impl Work {
             broken: None,
             hopeless: None,
             fresh: true,
+            quick: 0,
+            unmet: None,
         }
     }
 }
@@ -316,6 +323,11 @@ impl Dispatcher {
             }
             (Some(Outcome::Stale), _) => {
                 work.fresh = false;
+                lanes.push_front(work);
+            }
+            (Some(Outcome::Unmet(why)), _) => {
+                work.fresh = false;
+                work.unmet = Some(why);
                 lanes.push_front(work);
             }
             (Some(Outcome::Refused), _) => {

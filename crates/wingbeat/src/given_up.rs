@@ -76,7 +76,9 @@ impl LastResort {
             };
             match outcome {
                 Outcome::Committed | Outcome::Duplicate => return,
-                Outcome::Stale | Outcome::Refused => self.service.runtime.sleep(RETRY).await,
+                Outcome::Stale | Outcome::Unmet(_) | Outcome::Refused => {
+                    self.service.runtime.sleep(RETRY).await;
+                }
             }
         }
     }

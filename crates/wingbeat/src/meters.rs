@@ -128,7 +128,7 @@ impl SubscriptionMeter {
                 handles.dead.increment(1);
                 self.failure(reason, "dead");
             }
-            (Outcome::Stale | Outcome::Refused, _) => {} // It will have another one.
+            (Outcome::Stale | Outcome::Unmet(_) | Outcome::Refused, _) => {} // It will have another one.
         }
     }
 

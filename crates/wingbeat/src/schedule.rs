@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use wingbeat_core::unit::Outcome;
 use wingbeat_core::{CorrelationId, Result, RuntimeExt as _, TraceParent};
 
 use crate::dispatch::Control;
@@ -55,9 +56,12 @@ async fn turn(service: &Arc<ServiceContext>, story: CorrelationId, run: &Schedul
     let scope = Scope::new(Arc::clone(service), meta);
     run(scope.clone()).await?;
     let unit = scope.seal(None)?;
-    if !unit.writes.is_empty() || !unit.messages.is_empty() || !unit.rows.is_empty() {
-        // Stale or refused: the next turn is another attempt.
-        let _ = service.committer.commit(unit).await;
+    if !unit.has_effects() {
+        return Ok(());
     }
-    Ok(())
+    match service.committer.commit(unit).await {
+        Outcome::Unmet(why) => Err(why.into()),
+        // Stale or refused: the next turn is another attempt.
+        _ => Ok(()),
+    }
 }

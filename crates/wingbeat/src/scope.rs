@@ -1,6 +1,7 @@
 //! One attempt at handling something: what it reads and asks for, until it is sealed into a unit.
 
 mod sealing;
+mod sql;
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::statement::{Companion, Statement};
 use wingbeat_core::unit::{Append, Read, Row, RowWrite, Settled, Write};
 use wingbeat_core::{
     Cache, CorrelationId, Envelope, Error, HttpClient, Key, Name, Result, RuntimeExt as _,
@@ -24,6 +26,8 @@ use crate::saga::TimerRecord;
 use crate::staging::Loaded;
 use crate::{Meta, telemetry};
 use sealing::Sealing;
+
+pub use sql::Sql;
 
 /// What a service's handlers work with: its own data, and the ports.
 pub struct ServiceContext {
@@ -72,6 +76,8 @@ struct Draft {
     effects: Effects,
     timers: Vec<(Key, Duration, TimerRecord)>,
     counts: Vec<(Name, i64)>,
+    statements: Vec<Statement>,
+    companion: Option<Companion>,
 }
 
 /// An entry of a timeline.

@@ -163,7 +163,9 @@ impl Staging {
         for (unit, outcome) in batch.iter().zip(outcomes) {
             match outcome {
                 Outcome::Committed => self.settle(unit),
-                Outcome::Stale | Outcome::Duplicate | Outcome::Refused => taint(unit, &mut tainted),
+                Outcome::Stale | Outcome::Duplicate | Outcome::Unmet(_) | Outcome::Refused => {
+                    taint(unit, &mut tainted);
+                }
             }
         }
         let dones = std::mem::take(&mut self.in_flight);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{CorrelationId, Error, Result, RuntimeExt as _, TraceParent, Unit};
+use wingbeat_core::{CorrelationId, Error, Result, RuntimeExt as _, TraceParent};
 
 use crate::scope::ServiceContext;
 use crate::telemetry::{self, Context};
@@ -14,13 +14,17 @@ use crate::{Meta, Scope};
 /// Attempts on stale reads; each one means that somebody else succeeded.
 const ATTEMPTS_MAX: u32 = 1_000;
 
+/// Attempts at statements that do not do what is expected of them, before the caller is told.
+pub(crate) const UNMET_MAX: u32 = 3;
+
 /// Runs `work` in a unit of its own until what it read was still true when it was committed, and
 /// returns what it returned once that is durable. A failure takes no effect, but what it was based on
 /// is validated like a write.
 ///
 /// # Errors
 ///
-/// The work's own; the store's; retryable ones when too much waits or too many others interfere.
+/// The work's own; the store's; retryable ones when too much waits or too many others interfere, and
+/// `rows_unexpected` or `statement_busy` when a statement keeps failing its expectation.
 pub async fn run_unit<T, E, F>(
     context: &Arc<ServiceContext>,
     work: impl Fn(Scope) -> F + Send,
@@ -46,14 +50,15 @@ where
     F: Future<Output = Result<T, E>> + Send,
     E: From<Error>,
 {
+    let mut unmet = 0;
     for attempt in 0..ATTEMPTS_MAX {
         let scope = Scope::new(Arc::clone(context), story(context));
         let answer = work(scope.clone()).await;
         let mut unit = scope.seal(None)?;
         if answer.is_err() {
-            unit = only_reads(unit);
+            unit = unit.only_reads();
         }
-        if is_empty(&unit) {
+        if unit.is_empty() {
             return answer;
         }
         if context.committer.is_full() {
@@ -69,6 +74,13 @@ where
             }
             Outcome::Refused => {
                 return Err(Error::reject("refused", "the store refuses this").into());
+            }
+            Outcome::Unmet(why) => {
+                unmet += 1;
+                if unmet == UNMET_MAX {
+                    return Err(Error::from(why).into());
+                }
+                back_off(context, attempt).await;
             }
             Outcome::Stale | Outcome::Duplicate => back_off(context, attempt).await,
         }
@@ -86,26 +98,8 @@ fn story(context: &ServiceContext) -> Meta {
     }
 }
 
-fn only_reads(unit: Unit) -> Unit {
-    Unit {
-        writes: Vec::new(),
-        appends: Vec::new(),
-        rows: Vec::new(),
-        messages: Vec::new(),
-        journal: None,
-        counts: Vec::new(),
-        ..unit
-    }
-}
-
-fn is_empty(unit: &Unit) -> bool {
-    unit.reads.is_empty()
-        && unit.writes.is_empty()
-        && unit.rows.is_empty()
-        && unit.messages.is_empty()
-}
-
-async fn back_off(context: &ServiceContext, attempt: u32) {
+/// A pause now and then, so that those who interfere get done.
+pub(crate) async fn back_off(context: &ServiceContext, attempt: u32) {
     if attempt % 8 == 7 {
         let most = Duration::from_millis(u64::from(attempt.min(50)));
         let pause = context.runtime.jitter(most);

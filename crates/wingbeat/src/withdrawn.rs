@@ -125,18 +125,10 @@ mod tests {
             expires_at: None,
         };
         let unit = Unit {
-            id: Uuid::nil().into(),
-            service: SHOP,
-            at: Timestamp::default(),
-            settles: None,
             reads: vec![read],
             seen: loaded.seen,
             writes: vec![write],
-            appends: Vec::new(),
-            rows: Vec::new(),
-            messages: Vec::new(),
-            journal: None,
-            counts: Vec::new(),
+            ..Unit::new(Uuid::nil().into(), SHOP, Timestamp::default())
         };
         (loaded, unit)
     }

@@ -17,17 +17,13 @@ use wingbeat::http::serve;
 use wingbeat::http::session::Sessions;
 use wingbeat::real::TokioRuntime;
 use wingbeat::runtime::SharedRuntime;
-use wingbeat::{Result, Runtime as _, RuntimeExt as _};
+use wingbeat::{Result, Runtime as _};
 
 use crate::backends::Backends;
 use crate::cast::Cast;
 use crate::ops::Readiness;
 use crate::{Host, Settings, cast, ops, prepare, routes, shop};
 
-/// The pause between two sweeps of what has outlived its retention.
-const RETENTION_EVERY: Duration = Duration::from_secs(60);
-/// The pause between two bounded amounts of a sweep, so that commits come in between.
-const RETENTION_BREATH: Duration = Duration::from_millis(20);
 /// The pause between two looks whether the servers answer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest wait for work to be finished at the end; what is left is done at the next start.
@@ -217,25 +213,11 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
 }
 
 async fn retain(backends: Arc<Backends>, mut ended: watch::Receiver<bool>) {
-    let runtime = &backends.ports.runtime;
-    loop {
-        let pause = RETENTION_EVERY + runtime.jitter(RETENTION_EVERY / 4);
-        tokio::select! {
-            biased;
-            _ = ended.changed() => return,
-            () = runtime.sleep(pause) => {}
-        }
-        // A bounded amount at a time, with a breath between, until nothing is left.
-        loop {
-            match backends.ports.store.retain(runtime.now()).await {
-                Ok(0) => break,
-                Ok(_) => runtime.sleep(RETENTION_BREATH).await,
-                Err(why) => {
-                    tracing::warn!(code = why.code(), "what has expired stays for now: {why}");
-                    break;
-                }
-            }
-        }
+    let ports = &backends.ports;
+    tokio::select! {
+        biased;
+        _ = ended.changed() => {}
+        () = wingbeat::sweep(Arc::clone(&ports.store), Arc::clone(&ports.runtime)) => {}
     }
 }
 

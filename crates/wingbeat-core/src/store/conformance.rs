@@ -3,9 +3,11 @@
 mod backlog;
 mod commit;
 mod due;
+pub mod growth;
 mod outbox;
 mod reading;
 mod settling;
+pub mod sql;
 mod views;
 
 pub use backlog::*;

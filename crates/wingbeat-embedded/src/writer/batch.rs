@@ -1,9 +1,10 @@
 //! One transaction: units in order, each all or nothing.
 //!
-//! - Here: what a unit writes. `check`: what it relies on. `messages`: what it sends.
+//! - Here: what a unit writes. `check`: what it relies on. `messages`: what it sends. `statements`: its own SQL.
 
 mod check;
 mod messages;
+mod statements;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -11,6 +12,7 @@ use uuid::Uuid;
 use wingbeat_core::unit::{Append, Outcome, RowWrite, Settled, Write};
 use wingbeat_core::{Envelope, HashMap, HashSet, Key, Name, Record, Timestamp, Unit};
 
+pub(super) use self::statements::Doomed;
 use super::{Shared, columns};
 use crate::fault::{Cause, Fault};
 use crate::id::RecordKey;
@@ -22,6 +24,7 @@ pub(super) struct Batch<'a> {
     shared: &'a Shared,
     /// Every unit has a savepoint, because one of them failed before.
     careful: bool,
+    doomed: &'a Doomed,
     /// What refused units would have written: whoever read that is stale.
     withdrawn: HashSet<RecordKey>,
     counts: HashMap<(u32, u32), i64>,
@@ -57,14 +60,26 @@ impl Effects {
 struct Mark {
     queued: usize,
     deleted: usize,
+    records: HashMap<RecordKey, Option<Record>>,
+    counts: HashMap<(u32, u32), i64>,
+    rows: HashMap<u32, u64>,
+    histories: HashMap<RecordKey, u64>,
 }
 
+const TAKE_BACK: &str = "ROLLBACK TO unit; RELEASE unit";
+
 impl<'a> Batch<'a> {
-    pub(super) fn new(connection: &'a Connection, shared: &'a Shared, careful: bool) -> Self {
+    pub(super) fn new(
+        connection: &'a Connection,
+        shared: &'a Shared,
+        careful: bool,
+        doomed: &'a Doomed,
+    ) -> Self {
         Self {
             connection,
             shared,
             careful,
+            doomed,
             withdrawn: HashSet::default(),
             counts: HashMap::default(),
             rows: HashMap::default(),
@@ -76,15 +91,15 @@ impl<'a> Batch<'a> {
 
     /// Commits one unit, unless it is stale, a duplicate or refused.
     pub(super) fn unit(&mut self, unit: &Unit) -> rusqlite::Result<Outcome> {
-        let outcome = if self.careful {
-            self.guarded(unit)?
-        } else {
-            self.attempt(unit)?
+        let outcome = match self.foreseen(unit) {
+            Some(outcome) => outcome,
+            None if self.careful || !unit.statements.is_empty() => self.guarded(unit)?,
+            None => self.attempt(unit)?,
         };
         match outcome {
             Outcome::Committed => {}
             Outcome::Duplicate => self.settle_row(unit.settles.as_ref())?,
-            Outcome::Stale | Outcome::Refused => {}
+            Outcome::Stale | Outcome::Unmet(_) | Outcome::Refused => {}
         }
         if outcome != Outcome::Committed {
             for write in &unit.writes {
@@ -95,31 +110,46 @@ impl<'a> Batch<'a> {
         Ok(outcome)
     }
 
-    /// The unit under a savepoint: if SQLite cannot take it, it alone is refused.
+    /// The unit under a savepoint: if SQLite cannot take it, or a statement does not do what was expected, it
+    /// alone is taken back.
     fn guarded(&mut self, unit: &Unit) -> rusqlite::Result<Outcome> {
         self.connection.execute_batch("SAVEPOINT unit")?;
-        let mark = Mark {
-            queued: self.effects.queued.len(),
-            deleted: self.effects.deleted.len(),
-        };
-        let (records, counts) = (self.effects.records.clone(), self.counts.clone());
-        let (rows, histories) = (self.rows.clone(), self.histories.clone());
-        match self.attempt(unit) {
-            Err(error) if Fault::of(&error).cause == Cause::Poison => {
-                self.connection
-                    .execute_batch("ROLLBACK TO unit; RELEASE unit")?;
-                self.effects.queued.truncate(mark.queued);
-                self.effects.deleted.truncate(mark.deleted);
-                self.effects.records = records;
-                (self.counts, self.rows, self.histories) = (counts, rows, histories);
+        let mark = self.careful.then(|| self.mark());
+        match (self.attempt(unit), mark) {
+            (Ok(outcome @ (Outcome::Unmet(_) | Outcome::Refused)), _) => {
+                self.connection.execute_batch(TAKE_BACK)?;
+                Ok(outcome)
+            }
+            (Err(error), Some(mark)) if Fault::of(&error).cause == Cause::Poison => {
+                self.connection.execute_batch(TAKE_BACK)?;
+                self.go_back(mark);
                 tracing::error!(service = %unit.service, %error, "a unit cannot be stored");
                 Ok(Outcome::Refused)
             }
-            outcome => {
+            (Err(error), _) => Err(error),
+            (outcome, _) => {
                 self.connection.execute_batch("RELEASE unit")?;
                 outcome
             }
         }
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            queued: self.effects.queued.len(),
+            deleted: self.effects.deleted.len(),
+            records: self.effects.records.clone(),
+            counts: self.counts.clone(),
+            rows: self.rows.clone(),
+            histories: self.histories.clone(),
+        }
+    }
+
+    fn go_back(&mut self, mark: Mark) {
+        self.effects.queued.truncate(mark.queued);
+        self.effects.deleted.truncate(mark.deleted);
+        self.effects.records = mark.records;
+        (self.counts, self.rows, self.histories) = (mark.counts, mark.rows, mark.histories);
     }
 
     fn attempt(&mut self, unit: &Unit) -> rusqlite::Result<Outcome> {
@@ -128,6 +158,10 @@ impl<'a> Batch<'a> {
         }
         if !self.remember(unit)? {
             return Ok(self.known(unit)?.unwrap_or(Outcome::Duplicate));
+        }
+        // Before anything is noted in memory, so that only the file has to be taken back.
+        if let Some(outcome) = self.statements(unit)? {
+            return Ok(outcome);
         }
         self.effects.wrote = true;
         self.settle_row(unit.settles.as_ref())?;

@@ -14,11 +14,12 @@ use wingbeat_core::transport::Refused;
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Envelope, Error, Name, Result, Timestamp, Topology, Unit};
 
-use self::batch::Batch;
+use self::batch::{Batch, Doomed};
 pub(crate) use self::columns::decode as decode_columns;
 use crate::broker::Broker;
 use crate::due::Leases;
 use crate::fault::{Cause, Fault, abort_after_failed_fsync, closed};
+use crate::guard::Guard;
 use crate::intake::Intake;
 use crate::names::{NONE, Names, Space};
 use crate::recent::Recent;
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) leases: Arc<Leases>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) guard: Arc<Guard>,
 }
 
 /// A handle on the thread. Dropped, the thread finishes what it has and ends.
@@ -175,13 +177,21 @@ fn run(
     let _ = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE");
 }
 
-/// Commits jobs as one transaction; if a unit poisons it, once more with every unit on its own savepoint.
+/// Commits jobs as one transaction; if a unit poisons it, once more with every unit on its own savepoint, and
+/// without those whose statements ended it.
 fn group(connection: &mut Connection, shared: &Shared, jobs: Vec<Job>, count: usize) {
     let began = Instant::now();
-    let mut result = transact(connection, shared, &jobs, false);
-    if matches!(&result, Err(fault) if fault.cause == Cause::Poison) {
-        result = transact(connection, shared, &jobs, true);
-    }
+    let doomed = Doomed::default();
+    let mut careful = false;
+    let result = loop {
+        let before = doomed.count();
+        let result = transact(connection, shared, &jobs, careful, &doomed);
+        let poisoned = matches!(&result, Err(fault) if fault.cause == Cause::Poison);
+        if result.is_ok() || (before == doomed.count() && (careful || !poisoned)) {
+            break result;
+        }
+        careful |= before == doomed.count();
+    };
     if let Err(fault) = &result {
         shared.intake.wrote(false);
         tracing::error!(
@@ -244,11 +254,12 @@ fn transact(
     shared: &Shared,
     jobs: &[Job],
     careful: bool,
+    doomed: &Doomed,
 ) -> std::result::Result<Done, Fault> {
     let names = &shared.names;
     let work = |connection: &Connection| -> rusqlite::Result<_> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut batch = Batch::new(connection, shared, careful);
+        let mut batch = Batch::new(connection, shared, careful, doomed);
         let answers = jobs
             .iter()
             .map(|job| apply(&mut batch, job))

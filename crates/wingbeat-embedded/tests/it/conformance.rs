@@ -1,26 +1,29 @@
 //! The contract tests of the ports, on real files.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 use wingbeat::real::TokioRuntime;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::store::conformance::sql::TABLES;
 use wingbeat_core::{Cache, Unit, cache};
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
-struct OnDisk {
-    directory: TempDir,
+pub(crate) struct OnDisk {
+    pub(crate) directory: TempDir,
     runtime: SharedRuntime,
 }
 
 impl OnDisk {
-    fn new() -> Self {
+    pub(crate) fn new(runtime: SharedRuntime) -> Self {
         Self {
             directory: tempfile::tempdir().expect("a directory"),
-            runtime: TokioRuntime::new(),
+            runtime,
         }
     }
 }
@@ -30,6 +33,7 @@ impl Fixture for OnDisk {
         let mut config = Config::new(self.directory.path());
         // Small, so that the tests page from disk.
         (config.window, config.window_bytes) = (100, 64 << 10);
+        config.tables = TABLES.into();
         Box::pin(async move {
             let embedded = Embedded::open(&config).expect("the data can be opened");
             Opened {
@@ -47,6 +51,11 @@ impl Fixture for OnDisk {
         unit.writes[0].body = Some(Bytes::from(vec![0; 17 << 20]));
         Some(unit)
     }
+
+    fn number<'a>(&'a self, query: &'a str) -> BoxFuture<'a, i64> {
+        let found = number(self.directory.path(), query);
+        Box::pin(std::future::ready(found))
+    }
 }
 
 impl cache::conformance::Fixture for OnDisk {
@@ -61,7 +70,16 @@ impl cache::conformance::Fixture for OnDisk {
     }
 }
 
-fn block_on(test: impl Future<Output = ()>) {
+/// What a query finds in the file, asked on a connection that only reads.
+pub(crate) fn number(directory: &Path, query: &str) -> i64 {
+    let only_reads = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let file = Connection::open_with_flags(Config::new(directory).file(), only_reads);
+    let file = file.expect("the file can be read");
+    file.query_row(query, [], |row| row.get(0))
+        .expect("a number")
+}
+
+pub(crate) fn block_on(test: impl Future<Output = ()>) {
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -70,15 +88,18 @@ fn block_on(test: impl Future<Output = ()>) {
 }
 
 fn run(test: Test) {
-    block_on(async move { test(Arc::new(OnDisk::new())).await });
+    block_on(async move { test(Arc::new(OnDisk::new(TokioRuntime::new()))).await });
 }
 
 fn run_cache(test: cache::conformance::Test) {
-    block_on(async move { test(Arc::new(OnDisk::new())).await });
+    block_on(async move { test(Arc::new(OnDisk::new(TokioRuntime::new()))).await });
 }
 
 mod store {
     wingbeat_core::store_conformance!(super::run);
+}
+mod sql {
+    wingbeat_core::sql_conformance!(super::run);
 }
 mod transport {
     wingbeat_core::transport_conformance!(super::run);

@@ -6,5 +6,9 @@
 )]
 
 mod conformance;
+mod controls;
 mod files;
+mod growth;
 mod kill;
+mod own_tables;
+mod statements;

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use wingbeat::real::TokioRuntime;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::store::conformance::sql::TABLES;
 use wingbeat_core::unit::{Row, RowWrite};
 use wingbeat_core::{Name, RuntimeExt as _, Unit};
 use wingbeat_postgres::{Config, Postgres};
@@ -19,16 +20,17 @@ pub(crate) fn server() -> &'static Server {
     SERVER.get_or_init(Server::start)
 }
 
-struct OnServer {
-    prefix: String,
+pub(crate) struct OnServer {
+    server: &'static Server,
+    pub(crate) prefix: String,
     runtime: SharedRuntime,
     model: Arc<Model>,
 }
 
 impl OnServer {
-    fn new() -> Self {
-        let runtime: SharedRuntime = TokioRuntime::new();
+    pub(crate) fn new(server: &'static Server, runtime: SharedRuntime) -> Self {
         Self {
+            server,
             prefix: format!("t{}_", runtime.id().simple()),
             model: Arc::new(Model::new(Arc::clone(&runtime))),
             runtime,
@@ -40,7 +42,7 @@ impl Fixture for OnServer {
     fn open(&self) -> BoxFuture<'_, Opened> {
         Box::pin(async {
             Opened {
-                store: open(&self.prefix, &self.runtime).await,
+                store: connect(&config_on(self.server, &self.prefix), &self.runtime).await,
                 transport: Arc::clone(&self.model.transport) as Arc<_>,
             }
         })
@@ -63,14 +65,46 @@ impl Fixture for OnServer {
         });
         Some(unit)
     }
+
+    fn number<'a>(&'a self, query: &'a str) -> BoxFuture<'a, i64> {
+        Box::pin(async move { number(&self.prefix, query) })
+    }
+}
+
+/// What a query on a service's own tables finds.
+pub(crate) fn number(prefix: &str, query: &str) -> i64 {
+    let found = server().sql(&format!("SET search_path TO {prefix}own; {query}"));
+    found.trim().parse().expect("a number")
+}
+
+/// Makes tables of a service's own, in a schema of their own.
+pub(crate) fn make_tables(prefix: &str, tables: &str) {
+    let schema = format!("{prefix}own");
+    server().sql(&format!(
+        "SET client_min_messages TO warning; CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path TO {schema}; {tables}"
+    ));
+}
+
+/// For schemas of this prefix; the service's own tables are found without naming theirs.
+pub(crate) fn config(prefix: &str) -> Config {
+    config_on(server(), prefix)
+}
+
+fn config_on(server: &Server, prefix: &str) -> Config {
+    let search_path = format!("?options=-csearch_path%3D{prefix}own");
+    let mut config = Config::new(server.url() + &search_path);
+    config.schema_prefix = prefix.into();
+    config.connections_max = 3;
+    config
 }
 
 /// The store in schemas of this prefix.
 pub(crate) async fn open(prefix: &str, runtime: &SharedRuntime) -> Arc<Postgres> {
-    let mut config = Config::new(server().url());
-    config.schema_prefix = prefix.into();
-    config.connections_max = 3;
-    let store = Postgres::connect(&config, Arc::clone(runtime)).await;
+    connect(&config(prefix), runtime).await
+}
+
+pub(crate) async fn connect(config: &Config, runtime: &SharedRuntime) -> Arc<Postgres> {
+    let store = Postgres::connect(config, Arc::clone(runtime)).await;
     store.expect("the server takes connections")
 }
 
@@ -84,9 +118,18 @@ pub(crate) fn block_on(test: impl Future<Output = ()>) {
 }
 
 fn run(test: Test) {
-    block_on(async move { test(Arc::new(OnServer::new())).await });
+    block_on(async move { test(Arc::new(OnServer::new(server(), TokioRuntime::new()))).await });
+}
+
+fn run_sql(test: Test) {
+    let fixture = OnServer::new(server(), TokioRuntime::new());
+    make_tables(&fixture.prefix, TABLES);
+    block_on(async move { test(Arc::new(fixture)).await });
 }
 
 mod store {
     wingbeat_core::store_conformance!(super::run);
+}
+mod sql {
+    wingbeat_core::sql_conformance!(super::run_sql);
 }

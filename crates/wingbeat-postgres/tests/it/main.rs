@@ -7,5 +7,9 @@
 
 mod conformance;
 mod effort;
+mod growth;
+mod handlers;
 mod loss;
 mod replicas;
+mod sql;
+mod transaction;

@@ -19,20 +19,7 @@ pub(crate) fn key(id: impl Into<String>) -> Key {
 }
 
 pub(crate) fn unit(runtime: &SharedRuntime) -> Unit {
-    Unit {
-        id: runtime.id().into(),
-        service: SERVICE,
-        at: runtime.now(),
-        settles: None,
-        reads: vec![],
-        seen: 0,
-        writes: vec![],
-        appends: vec![],
-        rows: vec![],
-        messages: vec![],
-        journal: None,
-        counts: vec![],
-    }
+    Unit::new(runtime.id().into(), SERVICE, runtime.now())
 }
 
 pub(crate) fn write(id: impl Into<String>, body: Option<Vec<u8>>) -> Write {
@@ -54,11 +41,12 @@ pub(crate) async fn prepared(prefix: &str, runtime: &SharedRuntime) -> Arc<Postg
 
 /// Adds one to each of the numbers under these ids, again and again until nobody came between.
 pub(crate) async fn increment(store: &Postgres, runtime: &SharedRuntime, ids: &[String]) {
-    loop {
+    'again: loop {
         let mut unit = unit(runtime);
         for id in ids {
             let Ok(found) = store.load(SERVICE, &key(id)).await else {
-                return Box::pin(increment(store, runtime, ids)).await;
+                tokio::task::yield_now().await;
+                continue 'again;
             };
             let (version, number) = found.map_or((0, 0), |record| (record.version, record.body[0]));
             unit.reads.push(Read {

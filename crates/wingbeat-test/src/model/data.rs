@@ -60,7 +60,7 @@ impl Data {
         if self.units.contains_key(&unit.id) {
             return Outcome::Committed;
         }
-        if poisonous(unit) {
+        if poisonous(unit) || speaks_sql(unit) {
             return Outcome::Refused;
         }
         if self.knows(unit) {
@@ -245,6 +245,15 @@ fn recorded(append: &Append) -> Recorded {
         at: append.at,
         body: append.body.clone(),
     }
+}
+
+/// The model has no SQL, and says so rather than pretend that it had run.
+fn speaks_sql(unit: &Unit) -> bool {
+    let speaks = !unit.statements.is_empty() || unit.companion.is_some();
+    if speaks {
+        tracing::error!(service = %unit.service, "the model has no SQL: test this on Embedded or PostgreSQL");
+    }
+    speaks
 }
 
 /// Like PostgreSQL, the model takes no NUL in what is text: a unit with one is refused for good.

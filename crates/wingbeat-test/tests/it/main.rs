@@ -7,6 +7,7 @@ mod found;
 mod isolation;
 mod ordered;
 mod paging;
+mod sql;
 mod suites;
 mod traces;
 mod transfers;

@@ -12,19 +12,10 @@ const VIEW: Name = Name::new("books");
 const COLUMN: Name = Name::new("shelf");
 
 fn unit(rows: Vec<RowWrite>) -> Unit {
+    let id = uuid::Uuid::from_u128(1).into();
     Unit {
-        id: uuid::Uuid::from_u128(1).into(),
-        service: SERVICE,
-        at: Timestamp::default(),
-        settles: None,
-        reads: Vec::new(),
-        seen: 0,
-        writes: Vec::new(),
-        appends: Vec::new(),
         rows,
-        messages: Vec::new(),
-        journal: None,
-        counts: Vec::new(),
+        ..Unit::new(id, SERVICE, Timestamp::default())
     }
 }
 

@@ -54,12 +54,13 @@ impl Attempt {
             let now = self.service.runtime.now();
             self.meter.begun(now.since(work.envelope.time));
         }
-        let mut quick = 0;
         let mut stale = 0;
         loop {
-            let unit = match &work.hopeless {
-                Some((reason, words)) => self.dead_letter(&work, reason, words).await,
-                None => self.attempt(&work).await,
+            let unmet = work.unmet.take();
+            let unit = match (&work.hopeless, unmet) {
+                (Some((reason, words)), _) => self.dead_letter(&work, reason, words).await,
+                (None, Some(why)) => Err(why.into()),
+                (None, None) => self.attempt(&work).await,
             };
             match unit {
                 Ok(None) => return drop(self.finished.send((work, Some(Outcome::Duplicate)))),
@@ -85,7 +86,7 @@ impl Attempt {
                 Err(why) if work.hopeless.is_some() => self.wait_for_store(&why).await,
                 Err(why) => {
                     let parked = work.failures.parked;
-                    match self.after_failure(&mut work, &why, &mut quick).await {
+                    match self.after_failure(&mut work, &why).await {
                         Next::Again => {}
                         Next::Unit(unit) => match self.stage(*unit, work, Some(why.code())) {
                             Ok(()) => return,
@@ -105,19 +106,19 @@ impl Attempt {
     }
 
     /// A few quick attempts, then it is parked, or waits where it is if others must not overtake it.
-    async fn after_failure(&self, work: &mut Work, why: &Error, quick: &mut u32) -> Next {
-        *quick += 1;
+    async fn after_failure(&self, work: &mut Work, why: &Error) -> Next {
+        work.quick += 1;
         self.note(work, why);
         let policy = &self.subscription.policy;
-        if why.class() == Class::Retry && *quick < policy.retry.quick {
+        if why.class() == Class::Retry && work.quick < policy.retry.quick {
             self.meter.retried(why.code());
-            let pause = policy.retry.backoff * 2_u32.saturating_pow(*quick - 1);
+            let pause = policy.retry.backoff * 2_u32.saturating_pow(work.quick - 1);
             let runtime = &self.service.runtime;
             runtime.sleep(pause + runtime.jitter(pause)).await;
             return Next::Again;
         }
         let next = match policy.ordered {
-            true => self.wait_in_place(work, why, quick).await,
+            true => self.wait_in_place(work, why).await,
             false => self.park(work, why).await,
         };
         match next {
@@ -136,12 +137,7 @@ impl Attempt {
 
     /// Waits for the next pause of the policy with its key held; `None` when there is none left. Given up
     /// meanwhile (paused, drained), it comes again as it came.
-    async fn wait_in_place(
-        &self,
-        work: &mut Work,
-        why: &Error,
-        quick: &mut u32,
-    ) -> Result<Option<Next>> {
+    async fn wait_in_place(&self, work: &mut Work, why: &Error) -> Result<Option<Next>> {
         // While the store is away every attempt fails, and none counts.
         let key = parked_key(self.subscription.queue, &work.envelope);
         self.service.store.load(&key).await?;
@@ -149,7 +145,7 @@ impl Attempt {
             return Ok(None);
         };
         work.failures.parked += 1;
-        *quick = 0;
+        work.quick = 0;
         let mut control = self.control.clone();
         let stopped = async { drop(control.wait_for(|it| *it != Control::Running).await) };
         let pause = pause + self.service.runtime.jitter(pause / 4);

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tracing::Span;
+use wingbeat_core::statement::Unmet;
 use wingbeat_core::unit::{Outcome, Write};
-use wingbeat_core::{CorrelationId, Key, Name, Result, RuntimeExt as _, TraceParent};
+use wingbeat_core::{CorrelationId, Error, Key, Name, Result, RuntimeExt as _, TraceParent};
 
 use super::reply::{IntoReply, Reply, ReplyBody};
 use super::session::SessionState;
@@ -23,6 +24,7 @@ use crate::extract::{Arguments, ExtractAll};
 use crate::handler::Handler;
 use crate::scope::ServiceContext;
 use crate::telemetry::{self, Context};
+use crate::unit_runner::{UNMET_MAX, back_off};
 use crate::{Meta, Scope, decode, encode};
 
 /// Where kept answers lie.
@@ -137,6 +139,7 @@ where
     S: Clone + Send + Sync + 'static,
     M: 'static,
 {
+    let mut unmet = 0;
     for attempt in 0..ATTEMPTS_MAX {
         let first = match Args::First::from_request(incoming.request(), &state).await {
             Ok(first) => first,
@@ -155,17 +158,18 @@ where
                 .map(|reply| (reply, false))
         };
         match settle(&service, &scope, run.await).await {
-            Some(answer) => {
+            Verdict::Answer(answer) => {
                 return answer
                     .map_or_else(IntoResponse::into_response, IntoResponse::into_response);
             }
-            None if attempt % 8 == 7 => {
-                let pause = service
-                    .runtime
-                    .jitter(Duration::from_millis(u64::from(attempt.min(50))));
-                service.runtime.sleep(pause).await;
+            Verdict::Unmet(why) => {
+                unmet += 1;
+                if unmet == UNMET_MAX {
+                    return Problem::from(Error::from(why)).into_response();
+                }
+                back_off(&service, attempt).await;
             }
-            None => {}
+            Verdict::Stale => back_off(&service, attempt).await,
         }
     }
     Problem::new(
@@ -176,48 +180,39 @@ where
     .into_response()
 }
 
-/// The answer, once what it says is durable; `None` to run again.
+/// What one attempt came to.
+enum Verdict {
+    /// The answer; what it says is durable.
+    Answer(ReplyBody),
+    /// It was based on what has changed.
+    Stale,
+    /// One of its statements did not do what was expected.
+    Unmet(Unmet),
+}
+
+/// Commits what one attempt asked for.
 async fn settle(
     service: &ServiceContext,
     scope: &Scope,
     run: Result<(Reply, bool), Problem>,
-) -> Option<ReplyBody> {
+) -> Verdict {
     let keep = match &run {
         Ok((reply, false)) => keep(scope, reply),
         _ => Ok(()),
     };
     let unit = match keep.and_then(|()| scope.seal(None)) {
-        Ok(mut unit) => {
-            if run.is_err() {
-                // A refusal takes no effect, but what it was based on is validated like a write.
-                unit = wingbeat_core::Unit {
-                    writes: vec![],
-                    appends: vec![],
-                    rows: vec![],
-                    messages: vec![],
-                    journal: None,
-                    counts: vec![],
-                    ..unit
-                };
-            }
-            unit
-        }
-        Err(why) => return Some(Err(why.into())),
+        // A refusal takes no effect, but what it was based on is validated like a write.
+        Ok(unit) if run.is_err() => unit.only_reads(),
+        Ok(unit) => unit,
+        Err(why) => return Verdict::Answer(Err(why.into())),
     };
     let answer = run.map(|(reply, _)| reply);
-    let nothing = unit.reads.is_empty()
-        && unit.writes.is_empty()
-        && unit.rows.is_empty()
-        && unit.messages.is_empty();
-    if nothing {
-        return Some(answer);
+    if unit.is_empty() {
+        return Verdict::Answer(answer);
     }
     if service.committer.is_full() {
-        return Some(Err(Problem::new(
-            503,
-            "overloaded",
-            "too much is waiting to be stored",
-        )));
+        let words = "too much is waiting to be stored";
+        return Verdict::Answer(Err(Problem::new(503, "overloaded", words)));
     }
     let due = unit.writes.iter().filter_map(|write| write.due_at).min();
     match service.committer.commit(unit).await {
@@ -225,10 +220,14 @@ async fn settle(
             if let Some(due) = due {
                 service.due.at(due);
             }
-            Some(answer)
+            Verdict::Answer(answer)
         }
-        Outcome::Stale | Outcome::Duplicate => None,
-        Outcome::Refused => Some(Err(Problem::new(500, "refused", "the store refuses this"))),
+        Outcome::Stale | Outcome::Duplicate => Verdict::Stale,
+        Outcome::Unmet(why) => Verdict::Unmet(why),
+        Outcome::Refused => {
+            let problem = Problem::new(500, "refused", "the store refuses this");
+            Verdict::Answer(Err(problem))
+        }
     }
 }
 

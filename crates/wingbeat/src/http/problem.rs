@@ -102,6 +102,7 @@ impl From<Error> for Problem {
             "unauthenticated" => 401,
             "forbidden" | "cross_site" => 403,
             "idempotency_key_missing" | "idempotency_key_malformed" | "malformed" => 400,
+            "rows_unexpected" => 409,
             "idempotency_key_reused" | "invalid" => 422,
             _ if error.class() == Class::Retry => 503,
             _ => 500,

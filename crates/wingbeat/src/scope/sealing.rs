@@ -29,6 +29,8 @@ impl Sealing<'_> {
             effects,
             timers,
             mut counts,
+            statements,
+            companion,
             ..
         } = draft;
         let messages: Vec<_> = effects
@@ -66,6 +68,8 @@ impl Sealing<'_> {
             messages,
             journal,
             counts,
+            statements,
+            companion,
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) fn everything(bench: &Bench, id: &str) -> Unit {
 }
 
 /// How many parts of `everything` can be seen.
-async fn parts(bench: &Bench, unit: &Unit, id: &str) -> usize {
+pub(super) async fn parts(bench: &Bench, unit: &Unit, id: &str) -> usize {
     let store = &bench.store;
     let timers = store
         .claim_due(&SERVICES, bench.now(), LEASE, 100)

@@ -9,20 +9,8 @@ use wingbeat::{Key, Name, Unit};
 use super::Shop;
 
 fn unit(service: &'static str) -> Unit {
-    Unit {
-        id: uuid::Uuid::from_u128(fastrand::u128(..)).into(),
-        service: Name::new(service),
-        at: wingbeat::Timestamp::default(),
-        settles: None,
-        reads: Vec::new(),
-        seen: 0,
-        writes: Vec::new(),
-        appends: Vec::new(),
-        rows: Vec::new(),
-        messages: Vec::new(),
-        journal: None,
-        counts: Vec::new(),
-    }
+    let id = uuid::Uuid::from_u128(fastrand::u128(..)).into();
+    Unit::new(id, Name::new(service), wingbeat::Timestamp::default())
 }
 
 impl Shop {

@@ -1,0 +1,120 @@
+//! The call that commits.
+
+use deadpool_postgres::Object;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+use wingbeat_core::{Name, Timestamp, Unit};
+
+use crate::fault::Fault;
+use crate::outbox::Places;
+use crate::pool::Pool;
+use crate::segment::{Arrays, Segment, undated};
+
+/// How long the row of a removed record stays: longer than any attempt of a handler that may have read it.
+const TOMBSTONE_MICROS: i64 = 3_600_000_000;
+
+/// Where units are committed: what a call needs to know beside them.
+pub(crate) struct Target<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) schema: &'a str,
+    /// Tells the advisory locks of one schema from another's.
+    pub(crate) namespace: i32,
+    /// Which of a counter's rows this process adds to.
+    pub(crate) lane: i16,
+    pub(crate) now: Timestamp,
+    /// For how long the messages are the caller's to publish, in microseconds.
+    pub(crate) lease: Option<i64>,
+    /// Where claimed messages lie.
+    pub(crate) places: &'a Places,
+    pub(crate) service: Name,
+}
+
+impl Target<'_> {
+    /// One call; the groups that were refused.
+    pub(crate) async fn call(
+        &self,
+        connection: &Object,
+        segment: &Segment<'_>,
+    ) -> std::result::Result<Vec<i32>, Fault> {
+        let arrays = segment.arrays();
+        let keys = arrays.keys();
+        let tombstone = self.now.as_micros() + TOMBSTONE_MICROS;
+        let parameters = self.parameters(&arrays, &keys, &tombstone);
+        let places: Vec<String> = (1..=parameters.len()).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "SELECT stale || known, places, placed FROM {}.commit_v1({})",
+            self.schema,
+            places.join(",")
+        );
+        let statement = connection
+            .prepare_cached(&sql)
+            .await
+            .map_err(|e| Fault::of(&e))?;
+        let row = connection
+            .query_one(&statement, &parameters)
+            .await
+            .map_err(|e| Fault::of(&e))?;
+        let places: Option<Vec<i64>> = row.get(1);
+        let placed: Option<Vec<Uuid>> = row.get(2);
+        let found = placed
+            .into_iter()
+            .flatten()
+            .zip(places.into_iter().flatten());
+        self.places.note(self.service, found);
+        Ok(row.get(0))
+    }
+
+    /// Remembers a unit that settles nothing, without committing it; whether it was not known. One that is being
+    /// committed elsewhere is waited for.
+    pub(crate) async fn remember(
+        &self,
+        connection: &Object,
+        unit: &Unit,
+    ) -> std::result::Result<bool, Fault> {
+        let sql = format!(
+            "INSERT INTO {}.inbox(id, scope, unit, at) VALUES ($1, '', NULL, $2) ON CONFLICT DO NOTHING",
+            self.schema
+        );
+        let at = undated(unit.id.0, unit.at);
+        let done = connection.execute(&sql, &[&unit.id.0, &at]).await;
+        done.map(|rows| rows == 1).map_err(|e| Fault::of(&e))
+    }
+
+    /// The parameters of `commit_v1`, in its order.
+    fn parameters<'a>(
+        &'a self,
+        a: &'a Arrays<'_>,
+        keys: &'a [Vec<&str>; 2],
+        tombstone: &'a i64,
+    ) -> Vec<&'a (dyn ToSql + Sync)> {
+        let (r, w, h, e) = (&a.read, &a.written, &a.first_event, &a.event);
+        let mut all: Vec<&'a (dyn ToSql + Sync)> = vec![&self.namespace, &self.lane];
+        all.extend([
+            &a.u_group as &(dyn ToSql + Sync),
+            &a.u_id,
+            &a.u_scope,
+            &a.u_unit,
+            &a.u_at,
+        ]);
+        all.extend([&a.p_group as &(dyn ToSql + Sync), &a.p_id, &a.p_scope]);
+        all.extend([&keys[0] as &(dyn ToSql + Sync), &keys[1]]);
+        all.extend(r.parameters());
+        all.extend(w.parameters());
+        all.extend([&a.w_body as &(dyn ToSql + Sync), &a.w_due, &a.w_expires]);
+        all.extend(h.parameters());
+        all.extend(e.parameters());
+        all.extend([&a.a_at as &(dyn ToSql + Sync), &a.a_body]);
+        all.extend([&a.v_group as &(dyn ToSql + Sync), &a.v_view, &a.v_key]);
+        all.extend([&a.v_columns as &(dyn ToSql + Sync), &a.v_body]);
+        all.extend([
+            &a.o_group as &(dyn ToSql + Sync),
+            &a.o_id,
+            &a.o_kind,
+            &a.o_body,
+        ]);
+        all.extend([&a.j_group as &(dyn ToSql + Sync), &a.j_story, &a.j_body]);
+        all.extend([&a.c_group as &(dyn ToSql + Sync), &a.c_name, &a.c_add]);
+        all.extend([tombstone as &(dyn ToSql + Sync), &self.lease]);
+        all
+    }
+}

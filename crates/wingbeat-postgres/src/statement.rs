@@ -1,0 +1,162 @@
+//! Statements of a service's own: what they may be, how they get their parameters, and what their errors mean.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+
+use bytes::BytesMut;
+use deadpool_postgres::Object;
+use tokio_postgres::types::{Format, IsNull, ToSql, Type};
+use wingbeat_core::{Param, Statement, Unit};
+
+use crate::fault::Fault;
+
+/// What a statement may begin with. None of these ends the transaction, or leaves anything behind in a
+/// connection that others use after it.
+const BEGINNINGS: [&str; 9] = [
+    "select", "insert", "update", "delete", "merge", "with", "values", "call", "notify",
+];
+
+/// A parameter in PostgreSQL's text format: the server converts it to whatever type stands in its place.
+#[derive(Debug)]
+struct Text<'a>(&'a Param);
+
+impl ToSql for Text<'_> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        match self.0 {
+            Param::Null => return Ok(IsNull::Yes),
+            Param::Bool(value) => write!(out, "{value}")?,
+            Param::Int(value) => write!(out, "{value}")?,
+            Param::Real(value) => write!(out, "{value}")?,
+            Param::Text(value) => out.extend_from_slice(value.as_bytes()),
+            Param::Bytes(value) => {
+                out.extend_from_slice(b"\\x");
+                value
+                    .iter()
+                    .try_for_each(|byte| write!(out, "{byte:02x}"))?;
+            }
+        }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    tokio_postgres::types::to_sql_checked!();
+}
+
+/// A statement that was prepared, and its parameters.
+pub(crate) struct Bound<'a> {
+    pub(crate) prepared: tokio_postgres::Statement,
+    params: Vec<Text<'a>>,
+}
+
+impl<'a> Bound<'a> {
+    /// Prepares it; static texts once a connection.
+    pub(crate) async fn prepare(
+        connection: &Object,
+        statement: &'a Statement,
+    ) -> Result<Self, Fault> {
+        let Statement { text, params, .. } = statement;
+        if !is_allowed(text) {
+            let words = format!("a statement cannot begin like this: {}", beginning(text));
+            return Err(Fault::Poison(words));
+        }
+        let prepared = match &statement.text {
+            Cow::Borrowed(text) => connection.prepare_cached(text).await,
+            Cow::Owned(text) => connection.prepare(text).await,
+        };
+        let prepared = prepared.map_err(|e| Fault::of_statement(&e))?;
+        let (wanted, given) = (prepared.params().len(), params.len());
+        if wanted != given {
+            let words = format!("a statement needs {wanted} parameters, {given} were given");
+            return Err(Fault::Poison(words));
+        }
+        let params = params.iter().map(Text).collect();
+        Ok(Self { prepared, params })
+    }
+
+    pub(crate) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.params.iter().map(|it| it as _).collect()
+    }
+}
+
+/// Runs the statements of a unit, in order, in the transaction that is open.
+pub(crate) async fn run(connection: &Object, unit: &Unit) -> Result<(), Fault> {
+    for (number, statement) in (1..).zip(&unit.statements) {
+        let changed = execute(connection, statement)
+            .await
+            .map_err(|fault| fault.in_statement(number))?;
+        statement.met(number, changed).map_err(Fault::Unmet)?;
+    }
+    Ok(())
+}
+
+async fn execute(connection: &Object, statement: &Statement) -> Result<u64, Fault> {
+    let bound = Bound::prepare(connection, statement).await?;
+    let done = connection.execute(&bound.prepared, &bound.params()).await;
+    done.map_err(|e| Fault::of_statement(&e))
+}
+
+fn is_allowed(text: &str) -> bool {
+    let word = beginning(text).to_ascii_lowercase();
+    BEGINNINGS.contains(&word.as_str())
+}
+
+/// The first word, after spaces, brackets and comments to the end of a line. Comments of the other kind can be
+/// nested, so none may come first.
+fn beginning(text: &str) -> &str {
+    let mut rest = skip(text);
+    while let Some(comment) = rest.strip_prefix("--") {
+        rest = skip(comment.split_once('\n').map_or("", |(_, rest)| rest));
+    }
+    let end = rest.find(|c: char| !c.is_ascii_alphabetic());
+    &rest[..end.unwrap_or(rest.len())]
+}
+
+fn skip(text: &str) -> &str {
+    text.trim_start_matches([' ', '\t', '\r', '\n', '('])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_end_the_transaction_is_not_allowed() {
+        for text in [
+            "COMMIT",
+            "  rollback",
+            "/* select */ end",
+            "-- select\ncommit",
+            "BEGIN",
+            "SET search_path TO x",
+            "/* /* */ select */ commit",
+            "",
+            "PREPARE TRANSACTION 'x'",
+        ] {
+            assert!(!is_allowed(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_reads_and_changes_rows_is_allowed() {
+        for text in [
+            "UPDATE stock SET free = 0",
+            "(select 1) union (select 2)",
+            "-- why\n  Insert INTO t VALUES (1)",
+            "with a as (select 1) delete from t",
+        ] {
+            assert!(is_allowed(text), "{text}");
+        }
+    }
+}
