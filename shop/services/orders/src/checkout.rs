@@ -156,6 +156,7 @@ impl Checkout {
             lines,
             total,
             promo_code,
+            promo_unusable,
             token,
             deadlines,
         } = start;
@@ -175,6 +176,9 @@ impl Checkout {
             step,
             ..Self::default()
         };
+        if promo_unusable {
+            return self.refused(Step::Promo, RejectReason::PromoInvalid, fx);
+        }
         self.ask(fx);
     }
 

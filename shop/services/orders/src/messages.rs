@@ -20,6 +20,9 @@ pub struct StartCheckout {
     pub total: Money,
     /// The promo to use.
     pub promo_code: Option<String>,
+    /// The promo is none that this service could take off: the order is rejected, and never costs more.
+    #[serde(default)]
+    pub promo_unusable: bool,
     /// The card, as the provider knows it.
     pub token: String,
     /// How long to wait for what.

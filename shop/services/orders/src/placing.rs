@@ -21,8 +21,10 @@ use crate::{Config, State};
 const LINES_MAX: usize = 50;
 /// The longest line of an address, in characters.
 const ADDRESS_MAX: usize = 200;
-/// The pause between looks whether the caller's cart has arrived here.
-const CART_LOOK: Duration = Duration::from_millis(5);
+/// The pause between looks whether the caller's cart or promo has arrived here.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long a promo may take to arrive: most codes that do not are of nobody.
+const PROMO_WAIT: Duration = Duration::from_millis(500);
 /// The cards that the stand-in provider knows.
 const TOKENS: [&str; 5] = [
     "tok_ok",
@@ -75,7 +77,7 @@ struct PlacedReply {
     total: Money,
 }
 
-/// A checked request whose cart, if that is what is bought, has had its time to arrive here.
+/// A checked request whose cart, if that is what is bought, and whose promo have had their time to arrive here.
 pub struct Ready(PlaceOrder);
 
 impl FromRequest<State> for Ready {
@@ -89,20 +91,45 @@ impl FromRequest<State> for Ready {
         let request = Request::from_parts(parts, body);
         let Json(order) = Json::<PlaceOrder>::from_request(request, state).await?;
         check(&order)?;
-        if let (None, Some(context), Some(reads)) = (&order.items, context, reads) {
-            let user = UserId(session.user_id);
-            let seen = session.cart_version;
-            let arrived = async {
-                while version(&reads, user).await? < seen {
-                    context.runtime.sleep(CART_LOOK).await;
-                }
-                Ok::<_, Problem>(())
-            };
-            let waited = context.runtime.timeout(state.config.cart_wait, arrived);
-            waited.await.unwrap_or(Ok(()))?; // Too late: the unit of work decides what that means.
+        if let (Some(context), Some(reads)) = (context, reads) {
+            let (user, seen) = (UserId(session.user_id), session.cart_version);
+            // Too late: the unit of work decides what that means.
+            if order.items.is_none() {
+                let cart = || async { Ok(version(&reads, user).await? >= seen) };
+                until(&context, state.config.cart_wait, cart).await?;
+            }
+            if let Some(code) = order.promo_code.as_deref().map(canonical) {
+                let promo = || async { Ok(reads.entity::<PromoCopy>(&code).await?.is_some()) };
+                let wait = state.config.cart_wait.min(PROMO_WAIT);
+                until(&context, wait, promo).await?;
+            }
         }
         Ok(Self(order))
     }
+}
+
+/// Looks until it has arrived, or for long enough.
+async fn until<F>(
+    context: &ServiceContext,
+    wait: Duration,
+    arrived: impl Fn() -> F + Send + Sync,
+) -> Result<()>
+where
+    F: Future<Output = Result<bool>> + Send,
+{
+    let looking = async {
+        while !arrived().await? {
+            context.runtime.sleep(LOOK).await;
+        }
+        Ok(())
+    };
+    let waited = context.runtime.timeout(wait, looking).await;
+    waited.unwrap_or(Ok(()))
+}
+
+/// A promo's code as it is kept.
+fn canonical(code: &str) -> String {
+    code.trim().to_ascii_uppercase()
 }
 
 async fn version(reads: &Reads, user: UserId) -> Result<u64> {
@@ -139,6 +166,8 @@ struct Price {
     subtotal: Money,
     discount: Money,
     total: Money,
+    /// There is a code that takes nothing off: not known here yet, another's, or expired.
+    promo_unusable: bool,
 }
 
 /// `POST /orders`.
@@ -163,9 +192,7 @@ pub async fn place(
         Some(items) => desk.priced(&parsed(items)?).await?,
         None => desk.cart(user_id, order_id, session.cart_version).await?,
     };
-    let promo_code = request
-        .promo_code
-        .map(|code| code.trim().to_ascii_uppercase());
+    let promo_code = request.promo_code.as_deref().map(canonical);
     let price = desk.price(&scope, user_id, &lines, promo_code.as_deref());
     let price = price.await?;
     if request.expected_total.is_some_and(|it| it != price.total) {
@@ -183,6 +210,7 @@ pub async fn place(
         lines: quantities(&lines),
         total: price.total,
         promo_code: promo_code.clone(),
+        promo_unusable: price.promo_unusable,
         token: request.payment_token,
         deadlines: config.deadlines,
     });
@@ -190,6 +218,7 @@ pub async fn place(
         subtotal,
         discount,
         total,
+        ..
     } = price;
     effects.publish(&OrderPlaced {
         order_id,
@@ -268,12 +297,14 @@ impl Desk {
             None => None,
         };
         let usable = promo.filter(|promo| promo.user_id == user && promo.expires_at > scope.now());
+        let promo_unusable = promo_code.is_some() && usable.is_none();
         let discount = subtotal.percent(usable.map_or(0, |promo| promo.percent));
         let total = subtotal.minus(discount).ok_or_else(too_much)?;
         Ok(Price {
             subtotal,
             discount,
             total,
+            promo_unusable,
         })
     }
 

@@ -13,6 +13,7 @@ use shop_contracts::inventory::{
 use shop_contracts::payments::{
     AuthorizePayment, CapturePayment, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
 };
+use shop_contracts::promotions::{PromoReserved, ReservePromo};
 use shop_orders::{Config, service};
 use uuid::Uuid;
 use wingbeat::{App, Service};
@@ -39,10 +40,16 @@ fn orders(others: Vec<Service>) -> TestApp {
 
 /// Places an order, lets some time pass, and tells how it stands.
 fn order(app: &TestApp) -> Value {
+    order_with(app, None)
+}
+
+/// The same with a promo, of which orders has not heard.
+fn order_with(app: &TestApp, promo_code: Option<&str>) -> Value {
     let token = app.sign_in(ADA, false);
     let address = json!({"line1": "a", "city": "b", "postal_code": "c", "country": "d"});
     let order = json!({
         "items": [{"sku": "TEA", "quantity": 2}], "payment_token": "tok_ok", "address": address,
+        "promo_code": promo_code,
     });
     let (status, placed) = app.post("/api/v1/orders", &token, "key", &order);
     assert_eq!(status, 202, "{placed}");
@@ -119,4 +126,27 @@ fn an_order_is_delayed_while_payments_is_silent() {
     let path = format!("/api/v1/orders/{}", placed["order_id"].as_str().unwrap());
     let later = app.ask("GET", &path, &token, &Value::Null).1;
     assert_eq!(later["payment_delayed"], json!(true));
+}
+
+/// Promotions would hold it: taken off is what orders has said, and it has said nothing.
+#[test]
+fn an_order_with_a_promo_that_has_not_arrived_is_rejected_and_not_charged_in_full() {
+    let held = |it: &ReservePromo| PromoReserved {
+        order_id: it.order_id,
+        code: it.code.clone(),
+        percent: 10,
+    };
+    let authorized = |it: &AuthorizePayment| PaymentAuthorized {
+        order_id: it.order_id,
+    };
+    let others = vec![
+        stub("promotions", held),
+        in_stock(),
+        stub("payments", authorized),
+    ];
+    let order = order_with(&orders(others), Some("WELCOME-1"));
+    assert_eq!(
+        (&order["status"], &order["reason"]),
+        (&json!("rejected"), &json!("promo_invalid"))
+    );
 }
