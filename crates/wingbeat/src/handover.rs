@@ -12,8 +12,10 @@ use wingbeat_core::Envelope;
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// How old a message may get here: what is left of its lease is for the broker's answer.
 const AGE_MAX: Duration = Duration::from_secs(3);
-/// Messages kept here; those of later commits wait in the outbox, for anybody.
+/// Messages kept here, before a commit adds to them; those of later commits wait in the outbox, for anybody.
 const MESSAGES_MAX: usize = 4_096;
+/// Bytes of their bodies.
+const BYTES_MAX: usize = 16 << 20;
 
 /// See the module.
 #[derive(Default)]
@@ -27,6 +29,7 @@ struct Inner {
     /// With the time before their commit began.
     batches: VecDeque<(Duration, Vec<Envelope>)>,
     count: usize,
+    bytes: usize,
 }
 
 impl Handover {
@@ -36,7 +39,8 @@ impl Handover {
 
     /// Whether there is room for what is committed next.
     pub(crate) fn has_room(&self) -> bool {
-        self.lock().count < MESSAGES_MAX
+        let inner = self.lock();
+        inner.count < MESSAGES_MAX && inner.bytes < BYTES_MAX
     }
 
     /// Gives what was committed and claimed; `began` is from before the commit.
@@ -46,6 +50,7 @@ impl Handover {
         }
         let mut inner = self.lock();
         inner.count += messages.len();
+        inner.bytes += bytes(&messages);
         inner.batches.push_back((began, messages));
         drop(inner);
         self.given.notify_one();
@@ -60,6 +65,7 @@ impl Handover {
             && let Some((began, messages)) = inner.batches.pop_front()
         {
             inner.count -= messages.len();
+            inner.bytes -= bytes(&messages);
             if now.saturating_sub(began) < AGE_MAX {
                 taken.extend(messages);
             }
@@ -71,6 +77,10 @@ impl Handover {
     pub(crate) async fn given(&self) {
         self.given.notified().await;
     }
+}
+
+fn bytes(messages: &[Envelope]) -> usize {
+    messages.iter().map(|message| message.body.len()).sum()
 }
 
 #[cfg(test)]
@@ -125,6 +135,14 @@ mod tests {
         let handover = Handover::default();
         assert!(handover.has_room());
         handover.give(at(0), (0..MESSAGES_MAX as u128).map(message).collect());
+        assert!(!handover.has_room());
+        handover.take(at(0), 1);
+        assert!(handover.has_room());
+        let large = Envelope {
+            body: vec![0; BYTES_MAX].into(),
+            ..message(1)
+        };
+        handover.give(at(0), vec![large]);
         assert!(!handover.has_room());
         handover.take(at(0), 1);
         assert!(handover.has_room());

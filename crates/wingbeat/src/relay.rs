@@ -29,6 +29,10 @@ const BATCH_MAX: usize = 512;
 const LEASE: Duration = Duration::from_secs(30);
 /// How often the outbox is looked into for what nobody hands over.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long confirmed messages may stay in the outbox, and how many of them, so that many go at once. Of a process
+/// that dies, so many are published once more.
+const REMOVE_WITHIN: Duration = Duration::from_millis(50);
+const REMOVE_FROM: usize = 256;
 /// How long the end of a process waits for its last messages. What is not published by then is left to others.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -70,8 +74,27 @@ impl RelayEnd {
 struct State {
     /// Confirmed by the broker, and still in the outbox.
     confirmed: Vec<MessageId>,
+    /// When those have to go.
+    remove_at: Duration,
     /// When to look into the outbox next.
     look_at: Duration,
+}
+
+impl State {
+    /// What goes now: a lot, or what has waited, or at the end everything.
+    fn removable(&mut self, now: Duration, draining: bool) -> Vec<MessageId> {
+        match draining || self.confirmed.len() >= REMOVE_FROM || now >= self.remove_at {
+            true => std::mem::take(&mut self.confirmed),
+            false => Vec::new(),
+        }
+    }
+
+    fn confirm(&mut self, now: Duration, confirmed: Vec<MessageId>) {
+        if self.confirmed.is_empty() {
+            self.remove_at = now + REMOVE_WITHIN;
+        }
+        self.confirmed.extend(confirmed);
+    }
 }
 
 impl Relay {
@@ -90,7 +113,7 @@ impl Relay {
         }
     }
 
-    async fn run(self, control: watch::Receiver<Control>) {
+    async fn run(self, mut control: watch::Receiver<Control>) {
         let meter = RelayMeter::new();
         let mut state = State::default();
         loop {
@@ -99,18 +122,28 @@ impl Relay {
                 state.look_at = Duration::ZERO;
             }
             let messages = self.next(&mut state).await;
-            let idle = messages.is_empty() && state.confirmed.is_empty();
-            if idle && draining {
-                return;
-            }
-            if idle {
-                self.runtime.timeout(LOOK, self.handover.given()).await;
+            let removable = state.removable(self.runtime.elapsed(), draining);
+            if messages.is_empty() && removable.is_empty() {
+                if draining {
+                    return;
+                }
+                let pause = match state.confirmed.is_empty() {
+                    true => LOOK,
+                    false => REMOVE_WITHIN,
+                };
+                let woken = async {
+                    tokio::select! {
+                        biased;
+                        () = changed(&mut control) => {}
+                        () = self.handover.given() => {}
+                    }
+                };
+                self.runtime.timeout(pause, woken).await;
                 continue;
             }
-            let removable = std::mem::take(&mut state.confirmed);
             let (confirmed, removed) =
                 futures_util::join!(self.publish(&meter, messages), self.remove(&removable));
-            state.confirmed = confirmed;
+            state.confirm(self.runtime.elapsed(), confirmed);
             if let Err(why) = removed {
                 tracing::warn!("published messages stay in the outbox for now: {why}");
                 state.confirmed.extend(removable);
@@ -224,6 +257,13 @@ impl Relay {
                 .extend(unconfirmed.into_iter().map(|id| (id, pause)));
         }
         sorted
+    }
+}
+
+/// Resolves when it is told to end; never, if there is nobody left to tell it.
+async fn changed(control: &mut watch::Receiver<Control>) {
+    if control.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
