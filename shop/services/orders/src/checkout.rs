@@ -160,10 +160,9 @@ impl Checkout {
             token,
             deadlines,
         } = start;
-        let step = if promo_code.is_some() {
-            Step::Promo
-        } else {
-            Step::Stock
+        let step = match promo_code {
+            Some(_) => Step::Promo,
+            None => Step::Stock,
         };
         *self = Self {
             order_id,
@@ -176,10 +175,10 @@ impl Checkout {
             step,
             ..Self::default()
         };
-        if promo_unusable {
-            return self.refused(Step::Promo, RejectReason::PromoInvalid, fx);
+        match promo_unusable {
+            true => self.refused(Step::Promo, RejectReason::PromoInvalid, fx),
+            false => self.ask(fx),
         }
-        self.ask(fx);
     }
 
     /// Sends the command of the current step, again if need be, and sets its deadline.
@@ -253,12 +252,8 @@ impl Checkout {
             fx.after(self.deadlines.delayed_after, &PaymentSlow { order_id })
                 .after(self.deadlines.payment_timeout, &PaymentExpired { order_id });
         }
-        self.go_on(
-            Step::Stock,
-            Step::Authorize,
-            Some(OrderStatus::StockReserved),
-            fx,
-        );
+        let reserved = Some(OrderStatus::StockReserved);
+        self.go_on(Step::Stock, Step::Authorize, reserved, fx);
     }
 
     fn authorized(&mut self, fx: &mut Effects) {

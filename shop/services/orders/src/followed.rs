@@ -1,6 +1,6 @@
 //! The feeds that somebody follows in this process, looked at together: one read for all of them, however many.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub struct Followed(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    feeds: HashMap<UserId, Followers>,
+    feeds: BTreeMap<UserId, Followers>,
     /// Somebody looks.
     looking: bool,
 }

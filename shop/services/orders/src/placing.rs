@@ -1,72 +1,21 @@
 //! Placing an order: what is bought, what it costs, and the answer that stands for good.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod request;
 
-use axum::extract::{FromRequest, FromRequestParts as _, Request};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shop_contracts::orders::OrderPlaced;
-use shop_contracts::{Line, Lines, Money, OrderId, OrderStatus, QUANTITY_MAX, Sku, UserId};
-use wingbeat::http::{Caller, FieldError, IdempotencyKey, Json, Problem, Reply, accepted};
-use wingbeat::scope::ServiceContext;
-use wingbeat::{Effects, Extract, Reads, Repo, Result, RuntimeExt as _, Scope, Table};
+use shop_contracts::{Line, Lines, Money, OrderId, OrderStatus, Sku, UserId};
+use wingbeat::http::{Caller, IdempotencyKey, Problem, Reply, accepted};
+use wingbeat::{Effects, Extract, Repo, Result, Scope, Table};
 
+use crate::Config;
 use crate::domain::{Order, OrderCommand, Placed};
 use crate::feed::{Feed, FeedRow};
 use crate::messages::StartCheckout;
 use crate::views::{CartCopy, ProductCopy, PromoCopy};
-use crate::{Config, State};
+use request::{Item, canonical};
 
-/// Distinct SKUs in an order.
-const LINES_MAX: usize = 50;
-/// The longest line of an address, in characters.
-const ADDRESS_MAX: usize = 200;
-/// The pause between looks whether the caller's cart or promo has arrived here.
-const LOOK: Duration = Duration::from_millis(5);
-/// How long a promo may take to arrive: most codes that do not are of nobody.
-const PROMO_WAIT: Duration = Duration::from_millis(500);
-/// The cards that the stand-in provider knows.
-const TOKENS: [&str; 5] = [
-    "tok_ok",
-    "tok_declined",
-    "tok_slow",
-    "tok_flaky",
-    "tok_lost_reply",
-];
-
-/// The body of `POST /orders`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlaceOrder {
-    items: Option<Vec<Item>>,
-    promo_code: Option<String>,
-    flash_claim_id: Option<String>,
-    expected_total: Option<Money>,
-    payment_token: String,
-    address: Address,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Item {
-    sku: String,
-    quantity: u32,
-}
-
-/// Where an order goes. Keyed state, never in an event.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Address {
-    line1: String,
-    city: String,
-    postal_code: String,
-    country: String,
-}
-
-impl wingbeat::Entity for Address {
-    const NAME: &'static str = "address";
-    type Id = OrderId;
-}
+pub use request::{Address, PlaceOrder, Ready};
 
 #[derive(Serialize)]
 struct PlacedReply {
@@ -75,66 +24,6 @@ struct PlacedReply {
     subtotal: Money,
     discount: Money,
     total: Money,
-}
-
-/// A checked request whose cart, if that is what is bought, and whose promo have had their time to arrive here.
-pub struct Ready(PlaceOrder);
-
-impl FromRequest<State> for Ready {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &State) -> Result<Self, Problem> {
-        let (mut parts, body) = request.into_parts();
-        let Caller(session) = Caller::from_request_parts(&mut parts, state).await?;
-        let context = parts.extensions.get::<Arc<ServiceContext>>().cloned();
-        let reads = parts.extensions.get::<Reads>().cloned();
-        let request = Request::from_parts(parts, body);
-        let Json(order) = Json::<PlaceOrder>::from_request(request, state).await?;
-        check(&order)?;
-        if let (Some(context), Some(reads)) = (context, reads) {
-            let (user, seen) = (UserId(session.user_id), session.cart_version);
-            // Too late: the unit of work decides what that means.
-            if order.items.is_none() {
-                let cart = || async { Ok(version(&reads, user).await? >= seen) };
-                until(&context, state.config.cart_wait, cart).await?;
-            }
-            if let Some(code) = order.promo_code.as_deref().map(canonical) {
-                let promo = || async { Ok(reads.entity::<PromoCopy>(&code).await?.is_some()) };
-                let wait = state.config.cart_wait.min(PROMO_WAIT);
-                until(&context, wait, promo).await?;
-            }
-        }
-        Ok(Self(order))
-    }
-}
-
-/// Looks until it has arrived, or for long enough.
-async fn until<F>(
-    context: &ServiceContext,
-    wait: Duration,
-    arrived: impl Fn() -> F + Send + Sync,
-) -> Result<()>
-where
-    F: Future<Output = Result<bool>> + Send,
-{
-    let looking = async {
-        while !arrived().await? {
-            context.runtime.sleep(LOOK).await;
-        }
-        Ok(())
-    };
-    let waited = context.runtime.timeout(wait, looking).await;
-    waited.unwrap_or(Ok(()))
-}
-
-/// A promo's code as it is kept.
-fn canonical(code: &str) -> String {
-    code.trim().to_ascii_uppercase()
-}
-
-async fn version(reads: &Reads, user: UserId) -> Result<u64> {
-    let cart = reads.entity::<CartCopy>(&user).await?;
-    Ok(cart.map_or(0, |cart| cart.version))
 }
 
 /// What placing reads and changes.
@@ -371,45 +260,4 @@ fn parsed(items: &[Item]) -> Result<Lines, Problem> {
         Err(_) => Err(unknown_sku(at)),
     };
     items.iter().enumerate().map(parse).collect()
-}
-
-fn check(request: &PlaceOrder) -> Result<(), Problem> {
-    let mut errors = Vec::new();
-    let mut wrong = |pointer: String, message: &str| {
-        errors.push(FieldError {
-            pointer,
-            message: message.into(),
-        });
-    };
-    if !TOKENS.contains(&request.payment_token.as_str()) {
-        wrong("/payment_token".into(), "unknown token");
-    }
-    let address = &request.address;
-    for (name, value) in [
-        ("line1", &address.line1),
-        ("city", &address.city),
-        ("postal_code", &address.postal_code),
-        ("country", &address.country),
-    ] {
-        if value.trim().is_empty() || value.chars().count() > ADDRESS_MAX {
-            wrong(format!("/address/{name}"), "1 to 200 characters");
-        }
-    }
-    let items = request.items.as_deref().unwrap_or_default();
-    if request.items.is_some() && (items.is_empty() || items.len() > LINES_MAX) {
-        wrong("/items".into(), "1 to 50 distinct SKUs");
-    }
-    for (at, item) in items.iter().enumerate() {
-        if !(1..=QUANTITY_MAX).contains(&item.quantity) {
-            wrong(format!("/items/{at}/quantity"), "1 to 99");
-        }
-        if items[..at].iter().any(|earlier| earlier.sku == item.sku) {
-            wrong(format!("/items/{at}/sku"), "this SKU is there twice");
-        }
-    }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Problem::fields(errors))
-    }
 }
