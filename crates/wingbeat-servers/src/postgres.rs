@@ -15,6 +15,12 @@ use crate::programs;
 /// Whom the server runs as when we are root, which it refuses.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 
+/// Who may come: everybody as anybody, but for the role of this name, if a test makes it; it has to say its password.
+const HOSTS: &str = "local all all trust
+host all guarded 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+";
+
 /// A private PostgreSQL. Durable as in production: `fsync` and `synchronous_commit` are on.
 pub struct Postgres {
     port: u16,
@@ -55,6 +61,7 @@ impl Postgres {
             made.is_ok_and(|made| made.success()),
             "initdb makes a cluster"
         );
+        std::fs::write(data.join("pg_hba.conf"), HOSTS).expect("the cluster can be written");
         let command = move || {
             let mut command = run_as(owner, &postgres);
             command.arg("-D").arg(&data).arg("-k").arg(&data);
@@ -89,6 +96,23 @@ impl Postgres {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Makes the role `guarded`, and tells its URL with this password, which is the right one or not.
+    ///
+    /// # Panics
+    ///
+    /// If SQL fails.
+    #[must_use]
+    pub fn guarded(&self, password: &str) -> String {
+        self.sql(
+            "DO $$ BEGIN CREATE ROLE guarded LOGIN SUPERUSER PASSWORD 'right';
+             EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+        );
+        format!(
+            "postgres://guarded:{password}@127.0.0.1:{}/postgres",
+            self.port
+        )
     }
 
     /// Runs SQL through `psql`, and returns what it prints.

@@ -171,19 +171,19 @@ impl Reads {
             .transpose()
     }
 
-    /// Several entities at once, in the order of their ids.
+    /// Several entities at once, in the order of their ids; an error for each that does not fit its type.
     ///
     /// # Errors
     ///
     /// The store's.
-    pub async fn entities_of<E: Entity>(&self, ids: &[E::Id]) -> Result<Vec<Option<E>>> {
+    pub async fn entities_of<E: Entity>(&self, ids: &[E::Id]) -> Result<Vec<Result<Option<E>>>> {
         let key = |id: &E::Id| Key::new(Name::new(E::NAME), id.to_string());
         let records = self.service.store.load_all(ids.iter().map(key).collect());
         let decoded = records.await?.into_iter().map(|record| {
             let record = record.as_ref();
             record.map(|record| decode(&record.body)).transpose()
         });
-        decoded.collect()
+        Ok(decoded.collect())
     }
 
     /// An aggregate by id.

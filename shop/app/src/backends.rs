@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wingbeat::app::Ports;
 use wingbeat::real::{HyperClient, TokioRuntime};
-use wingbeat::{Result, RuntimeExt as _};
+use wingbeat::{Error, Result, RuntimeExt as _};
 use wingbeat_embedded::{Embedded, EmbeddedCache};
 use wingbeat_postgres::Postgres;
 use wingbeat_rabbitmq::RabbitMq;
@@ -107,11 +107,20 @@ impl Backends {
     }
 
     /// Whether store and broker answer, and the broker takes messages. The cache may be away.
-    pub async fn answer(&self) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// Theirs: which of them does not, and why.
+    pub async fn answer(&self) -> Result<()> {
         let Behind::Servers { store, broker } = &self.behind else {
-            return true;
+            return Ok(());
         };
-        let both = async { store.ping().await.is_ok() && broker.ping().await.is_ok() };
-        self.ports.runtime.timeout(ANSWER_WITHIN, both).await == Some(true)
+        let both = async {
+            store.ping().await?;
+            broker.ping().await
+        };
+        let silent = || Error::retry("servers_away", "store or broker do not answer in time");
+        let answered = self.ports.runtime.timeout(ANSWER_WITHIN, both).await;
+        answered.unwrap_or_else(|| Err(silent()))
     }
 }

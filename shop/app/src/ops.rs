@@ -6,8 +6,8 @@ pub mod catalogue;
 mod page;
 mod scrape;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use wingbeat::Result;
 use wingbeat::http::Problem;
 use wingbeat::runtime::SharedRuntime;
 
@@ -29,7 +30,14 @@ pub struct Readiness(Arc<Gates>);
 #[derive(Debug, Default)]
 struct Gates {
     open: AtomicBool,
-    servers_away: AtomicBool,
+    /// What is wrong with the servers.
+    wrong: Mutex<Option<Wrong>>,
+}
+
+#[derive(Clone, Debug)]
+struct Wrong {
+    code: &'static str,
+    words: String,
 }
 
 impl Readiness {
@@ -41,20 +49,29 @@ impl Readiness {
     /// Whether `/readyz` says so.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.open.load(Ordering::Acquire) && !self.0.servers_away.load(Ordering::Acquire)
+        self.0.open.load(Ordering::Acquire) && self.0.wrong().is_none()
     }
 
-    /// The servers answer, or not.
-    pub fn servers(&self, answer: bool) {
-        let was_away = self.0.servers_away.swap(!answer, Ordering::AcqRel);
-        if was_away == answer {
-            let state = if answer {
-                "answer again"
-            } else {
-                "do not answer"
-            };
-            tracing::warn!("store and broker {state}");
+    /// The servers answer, or what is wrong with them.
+    pub fn servers(&self, answer: Result<()>) {
+        let wrong = answer.err().map(|why| Wrong {
+            code: why.code(),
+            words: why.to_string(),
+        });
+        let before = std::mem::replace(&mut *self.0.wrong(), wrong.clone());
+        match wrong {
+            Some(Wrong { code, words }) if before.is_none_or(|it| it.code != code) => {
+                tracing::warn!(code, "not ready: {words}");
+            }
+            None if before.is_some() => tracing::warn!("store and broker answer again"),
+            _ => {}
         }
+    }
+}
+
+impl Gates {
+    fn wrong(&self) -> MutexGuard<'_, Option<Wrong>> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,8 +90,8 @@ async fn ready(State(Readiness(open)): State<Readiness>) -> Response {
     if !open.open.load(Ordering::Acquire) {
         return Problem::new(503, "not_ready", "starting, or stopping").into_response();
     }
-    if open.servers_away.load(Ordering::Acquire) {
-        return Problem::new(503, "servers_away", "store or broker do not answer").into_response();
+    if let Some(why) = open.wrong().as_ref() {
+        return Problem::new(503, why.code, why.words.clone()).into_response();
     }
     Json(serde_json::json!({"status": "ready"})).into_response()
 }

@@ -1,5 +1,9 @@
 //! What every [`Transport`](crate::Transport) must do; see [`crate::conformance`].
 
+mod acknowledged;
+
+pub use acknowledged::*;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,6 +34,7 @@ macro_rules! transport_conformance {
                 large_messages_arrive_whole,
                 a_waiting_consumer_is_woken,
                 what_was_not_acknowledged_comes_again,
+                what_is_acknowledged_out_of_order_leaves_the_others,
                 what_was_acknowledged_never_comes_again,
                 what_is_settled_stays_settled_over_a_restart,
                 what_was_not_delivered_survives_a_restart,
@@ -172,53 +177,6 @@ pub async fn a_waiting_consumer_is_woken(fixture: Arc<dyn Fixture>) {
     let taken = bench.take(&mut consumer, 1).await;
     assert_eq!(taken[0].envelope, Ok(message));
     assert!(!taken[0].redelivered, "it was never handed out before");
-}
-
-pub async fn what_was_not_acknowledged_comes_again(fixture: Arc<dyn Fixture>) {
-    let bench = Bench::open(&fixture).await;
-    let messages = bench.messages(RESERVE, 4);
-    bench.publish(messages.clone()).await;
-    let mut consumer = bench.consume(RESERVING, 10).await;
-    let taken = bench.take(&mut consumer, 4).await;
-    bench.settle(RESERVING, &mut consumer, &taken[..2]).await;
-    bench.assert_depth(RESERVING, 2).await;
-    drop(consumer);
-    let mut consumer = bench.consume(RESERVING, 10).await;
-    let again = bench.take(&mut consumer, 2).await;
-    assert_eq!(delivered(&again), delivered(&taken[2..]));
-    assert!(
-        again.iter().all(|delivery| delivery.redelivered),
-        "they may have been handled"
-    );
-    bench.assert_quiet(&mut consumer).await;
-}
-
-pub async fn what_was_acknowledged_never_comes_again(fixture: Arc<dyn Fixture>) {
-    let bench = Bench::open(&fixture).await;
-    bench.publish(bench.messages(RESERVE, 3)).await;
-    let mut consumer = bench.consume(RESERVING, 10).await;
-    let taken = bench.take(&mut consumer, 3).await;
-    bench.settle(RESERVING, &mut consumer, &taken).await;
-    bench.assert_depth(RESERVING, 0).await;
-    bench.assert_quiet(&mut consumer).await;
-    drop(consumer);
-    let mut consumer = bench.consume(RESERVING, 10).await;
-    bench.assert_quiet(&mut consumer).await;
-}
-
-pub async fn what_is_settled_stays_settled_over_a_restart(fixture: Arc<dyn Fixture>) {
-    let bench = Bench::open(&fixture).await;
-    bench.publish(bench.messages(RESERVE, 2)).await;
-    let mut consumer = bench.consume(RESERVING, 10).await;
-    let taken = bench.take(&mut consumer, 2).await;
-    bench.settle(RESERVING, &mut consumer, &taken[..1]).await;
-    bench.assert_depth(RESERVING, 1).await;
-    drop(consumer);
-    let bench = bench.reopen(&fixture).await;
-    let mut consumer = bench.consume(RESERVING, 10).await;
-    let again = bench.take(&mut consumer, 1).await;
-    assert_eq!(delivered(&again), delivered(&taken[1..]));
-    bench.assert_quiet(&mut consumer).await;
 }
 
 pub async fn what_was_not_delivered_survives_a_restart(fixture: Arc<dyn Fixture>) {

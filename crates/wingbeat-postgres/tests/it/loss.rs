@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use wingbeat::real::TokioRuntime;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Store, Topology};
+use wingbeat_core::{RuntimeExt as _, Store as _, Topology};
 use wingbeat_postgres::{Config, Postgres};
 use wingbeat_servers::Postgres as Server;
 
-use crate::conformance::block_on;
-use crate::replicas::{SERVICE, increment, numbers};
+use crate::conformance::{block_on, open, server};
+use crate::replicas::{SERVICE, increment, numbers, prepared};
 
 /// Commits go on while the server is stopped at once, started again, and cuts everybody off. Each unit is
 /// submitted until the outcome is known; none is lost and none counts twice.
@@ -72,7 +72,7 @@ async fn refused(url: &str) -> (String, String) {
 #[test]
 fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
     block_on(async {
-        let port = crate::conformance::server().port();
+        let port = server().port();
         let cases = [
             (
                 "mysql://u:s3cret@localhost/db".to_owned(),
@@ -82,6 +82,7 @@ fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
                 "postgres://u:s3cret@127.0.0.1:1/db".to_owned(),
                 "store_away",
             ),
+            (server().guarded("s3cret"), "store_refused"),
             (
                 format!("postgres://nobody:s3cret@127.0.0.1:{port}/postgres"),
                 "store_refused",
@@ -96,5 +97,27 @@ fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
             assert_eq!(code, expected, "{text}");
             assert!(!text.contains("s3cret") && !text.contains('\n'), "{text}");
         }
+        let right = server().guarded("right");
+        let let_in = Postgres::connect(&Config::new(right), TokioRuntime::new()).await;
+        assert!(let_in.is_ok(), "it was the password");
+    });
+}
+
+#[test]
+fn data_of_a_later_release_is_left_alone() {
+    block_on(async {
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let prefix = format!("newer{}_", runtime.id().simple());
+        prepared(&prefix, &runtime).await;
+        let schema = format!("\"{prefix}{SERVICE}\"");
+        // It has grown, and can still be read by this release; then no more.
+        server().sql(&format!("INSERT INTO {schema}.layout VALUES (2, 1)"));
+        prepared(&prefix, &runtime).await;
+        server().sql(&format!("INSERT INTO {schema}.layout VALUES (9, 9)"));
+        let store = open(&prefix, &runtime).await;
+        let refused = store.prepare(&[SERVICE], &Topology::default()).await;
+        let why = refused.expect_err("it is newer");
+        assert_eq!(why.code(), "data_newer");
+        assert!(!why.to_string().contains('\n'), "{why}");
     });
 }

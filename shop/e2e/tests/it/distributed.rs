@@ -11,6 +11,7 @@ use shop_client::{Order, Shop, Shopper};
 use shop_e2e::fleet::{Fleet, PASSWORD};
 use shop_e2e::process::binary;
 use shop_e2e::shopping::Shopping;
+use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
 use crate::start::refuses;
 use crate::storefront::{guest_buys_and_sees_why, scene_at};
@@ -130,7 +131,54 @@ fn a_service_says_what_it_lacks() {
     refused(&["identity"], &away, "SHOP_ADMIN_PASSWORD");
     refused(&["payments"], &away, "--provider");
     refused(&["notifications"], &away, "SMTP");
-    let mut wrong = away;
-    wrong[1].1 = "mysql://u:s3cret@127.0.0.1/db";
-    refused(&["orders"], &wrong, "not a URL of PostgreSQL");
+}
+
+/// One of the servers is named wrongly, away, or refuses the password; the others are there.
+#[test]
+fn a_server_that_cannot_be_used_is_told_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, store, cache) = (RabbitMq::start(), Postgres::start(), Redis::start());
+    let right = [
+        ("WINGBEAT_BROKER", broker.url()),
+        ("WINGBEAT_STORE", store.url()),
+        ("WINGBEAT_CACHE", cache.url()),
+    ];
+    let guest = format!("amqp://guest:s3cret@127.0.0.1:{}", broker.port());
+    let session = format!("redis://u:s3cret@127.0.0.1:{}", cache.port());
+    let cases = [
+        (
+            0,
+            "http://u:s3cret@127.0.0.1".to_owned(),
+            "not a URL of AMQP",
+        ),
+        (0, "amqp://u:s3cret@127.0.0.1:1".to_owned(), "RabbitMQ"),
+        (0, guest, "RabbitMQ"),
+        (
+            1,
+            "mysql://u:s3cret@127.0.0.1/db".to_owned(),
+            "not a URL of PostgreSQL",
+        ),
+        (
+            1,
+            "postgres://u:s3cret@127.0.0.1:1/db".to_owned(),
+            "PostgreSQL",
+        ),
+        (1, store.guarded("s3cret"), "PostgreSQL says 28P01"),
+        (
+            2,
+            "http://u:s3cret@127.0.0.1".to_owned(),
+            "not a URL of Redis",
+        ),
+        (2, "redis://u:s3cret@127.0.0.1:1".to_owned(), "Redis"),
+        (2, session, "Redis"),
+    ];
+    for (which, url, words) in &cases {
+        let mut env = right.clone();
+        env[*which].1.clone_from(url);
+        let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let output = run(&["orders"], &env, folder.path());
+        refuses(&output, words);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!told.contains("s3cret"), "{told}");
+    }
 }

@@ -105,12 +105,13 @@ impl Followed {
     }
 }
 
-/// The numbers of the newest changes of these users' feeds, 0 before the first.
+/// The numbers of the newest changes of these users' feeds, 0 before the first. One that cannot be read (a later
+/// release has written it) has none: its follower sees no news, and the others theirs.
 pub(crate) async fn newest(reads: &Reads, users: &[UserId]) -> Result<Vec<u64>> {
     if users.is_empty() {
         return Ok(Vec::new());
     }
     let feeds = reads.entities_of::<Feed>(users).await?.into_iter();
-    let newest = feeds.map(|feed| feed?.newest);
+    let newest = feeds.map(|feed| feed.ok()??.newest);
     Ok(newest.map(|row| row.map_or(0, |row| row.version)).collect())
 }

@@ -17,8 +17,9 @@ use crate::views::{CartCopy, PromoCopy};
 const LINES_MAX: usize = 50;
 /// The longest line of an address, in characters.
 const ADDRESS_MAX: usize = 200;
-/// The pause between looks whether the caller's cart or promo has arrived here.
+/// The pause between looks whether the caller's cart or promo has arrived here: the first, and the longest.
 const LOOK: Duration = Duration::from_millis(5);
+const LOOK_MAX: Duration = Duration::from_millis(80);
 /// How long a promo may take to arrive: most codes that do not are of nobody.
 const PROMO_WAIT: Duration = Duration::from_millis(500);
 /// The cards that the stand-in provider knows.
@@ -105,8 +106,10 @@ where
     F: Future<Output = Result<bool>> + Send,
 {
     let looking = async {
+        let mut pause = LOOK;
         while !arrived().await? {
-            context.runtime.sleep(LOOK).await;
+            context.runtime.sleep(pause).await;
+            pause = (pause * 2).min(LOOK_MAX);
         }
         Ok(())
     };
