@@ -84,6 +84,19 @@ impl Redis {
         assert!(emptied, "Redis does not obey");
     }
 
+    /// Gives it so many bytes of memory, 0 for as much as there is: with less than it holds, it refuses to be told
+    /// anything new.
+    ///
+    /// # Panics
+    ///
+    /// If it does not answer.
+    pub fn limit_memory(&self, bytes: u64) {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let command = format!("CONFIG SET maxmemory {bytes}\r\n");
+        let limited = told(address, command.as_bytes(), b"+OK");
+        assert!(limited, "Redis does not obey");
+    }
+
     /// Holds it still: it takes connections and says nothing.
     pub fn pause(&self) {
         self.instance.signal(Signal::STOP);

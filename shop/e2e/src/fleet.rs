@@ -2,7 +2,7 @@
 //! RabbitMQ, PostgreSQL and Redis, which they reach through wires that can be cut.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -197,19 +197,11 @@ impl Fleet {
     /// Starts a fleet with this binary and waits until it is ready.
     pub async fn start(folder: PathBuf, binary: PathBuf, extra: &[(&str, &str)]) -> Self {
         let servers = Servers::start().await;
-        let mut settings: Vec<(String, String)> = servers.settings().into();
+        let mut settings = common(&servers);
         let given = extra
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         settings.extend(given);
-        for (name, value) in [
-            ("WINGBEAT_DEV", "on"),
-            ("WINGBEAT_RATE_LIMITS", "off"),
-            ("WINGBEAT_LOG", "warn"),
-            ("SHOP_ADMIN_PASSWORD", PASSWORD),
-        ] {
-            settings.push((name.into(), value.into()));
-        }
         let provider = free_port();
         settings.push((
             "WINGBEAT_PROVIDER".into(),
@@ -308,11 +300,31 @@ impl Fleet {
     }
 }
 
+/// A service by itself on these servers, not started yet.
+#[must_use]
+pub fn alone(service: &'static str, servers: &Servers, folder: &Path, binary: &Path) -> Member {
+    member(service, free_port(), folder, binary, &common(servers))
+}
+
+/// The settings that all processes have.
+fn common(servers: &Servers) -> Vec<(String, String)> {
+    let mut settings: Vec<(String, String)> = servers.settings().into();
+    for (name, value) in [
+        ("WINGBEAT_DEV", "on"),
+        ("WINGBEAT_RATE_LIMITS", "off"),
+        ("WINGBEAT_LOG", "warn"),
+        ("SHOP_ADMIN_PASSWORD", PASSWORD),
+    ] {
+        settings.push((name.into(), value.into()));
+    }
+    settings
+}
+
 fn member(
     service: &'static str,
     port: u16,
-    folder: &std::path::Path,
-    binary: &std::path::Path,
+    folder: &Path,
+    binary: &Path,
     settings: &[(String, String)],
 ) -> Member {
     let (folder, binary, settings) = (folder.to_owned(), binary.to_owned(), settings.to_vec());

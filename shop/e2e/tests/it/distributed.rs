@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use shop_client::http::Call;
 use shop_client::{Order, Shop, Shopper};
-use shop_e2e::fleet::{Fleet, PASSWORD};
+use shop_e2e::fleet::{Fleet, Member, PASSWORD, Servers, alone};
 use shop_e2e::process::binary;
 use shop_e2e::shopping::Shopping;
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
@@ -73,21 +73,50 @@ async fn no_request_fails(shop: Shop, over: Arc<AtomicBool>) -> usize {
     answered
 }
 
-/// Without Redis what is public is answered, sessions say 503, and it heals by itself.
+/// Redis is lost, says nothing, or is full: what is public is answered, what needs the part that fails says 503, and
+/// it heals by itself.
 async fn without_the_cache(fleet: &Fleet) {
-    let shop = fleet.shop();
+    let (shop, cache) = (fleet.shop(), &fleet.servers.cache);
     let shopper = shop.shoppers(1).await.unwrap().remove(0);
     shopper.orders().await.expect("its orders are listed");
-    tokio::task::block_in_place(|| fleet.servers.cache.kill());
+    let unknown = async || {
+        let refused = shopper.orders().await.expect_err("nobody knows who asks");
+        assert!(refused.to_string().contains("503"), "{refused}");
+    };
+
+    tokio::task::block_in_place(|| cache.kill());
+    is_open(&shop).await;
+    unknown().await;
+    tokio::task::block_in_place(|| cache.start_again());
+    heals(&shopper).await;
+
+    cache.pause();
+    is_open(&shop).await;
+    unknown().await;
+    cache.resume();
+    heals(&shopper).await;
+
+    cache.limit_memory(1);
+    is_open(&shop).await;
+    let refused = shop.admin(PASSWORD).await.map(drop);
+    let refused = refused.expect_err("a session has no place");
+    assert!(refused.to_string().contains("503"), "{refused}");
+    cache.limit_memory(0);
+    heals(&shopper).await;
+    shop.admin(PASSWORD).await.expect("there is place again");
+}
+
+/// What is public is answered, and the shop says that it is ready.
+async fn is_open(shop: &Shop) {
     for _ in 0..10 {
         let answer = shop.ask(&Call::get("/api/v1/products")).await.unwrap();
         assert_eq!(answer.status, 200, "what is public is answered");
     }
-    let refused = shopper.orders().await.expect_err("nobody knows who asks");
-    assert!(refused.to_string().contains("503"), "{refused}");
     let ready = shop.ask(&Call::get("/readyz")).await.unwrap();
     assert_eq!(ready.status, 200, "the cache is no reason to close");
-    tokio::task::block_in_place(|| fleet.servers.cache.start_again());
+}
+
+async fn heals(shopper: &Shopper) {
     let until = Instant::now() + HEALED_WITHIN;
     while let Err(why) = shopper.orders().await {
         assert!(Instant::now() < until, "it does not heal: {why}");
@@ -107,6 +136,45 @@ fn run(services: &[&str], env: &[(&str, &str)], folder: &std::path::Path) -> Out
         .stdin(Stdio::null())
         .output()
         .unwrap()
+}
+
+/// Whoever publishes first has declared the queues of all: a subscriber that has never run before misses nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_runs_for_the_first_time_hears_what_was_told_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let servers = Servers::start().await;
+    let mut identity = alone("identity", &servers, folder.path(), &binary());
+    let shop = started(&mut identity).await;
+    let (email, password) = ("ada@example.com", "a password of hers");
+    shop.sign_up(email, password).await.expect("she signs up");
+    assert!(identity.terminate().await.success());
+
+    let mut notifications = alone("notifications", &servers, folder.path(), &binary());
+    let shop = started(&mut notifications).await;
+    let until = Instant::now() + HEALED_WITHIN;
+    let path = format!("/dev/mailbox?to={email}");
+    let mailbox = Call::get(&path);
+    loop {
+        let answer = shop.ask(&mailbox).await.unwrap();
+        if String::from_utf8_lossy(&answer.body).contains("\"welcome\"") {
+            return;
+        }
+        assert!(Instant::now() < until, "she is not welcomed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Starts a process and waits until it is ready.
+async fn started(member: &mut Member) -> Shop {
+    member.start();
+    let shop = Shop::at(&format!("http://127.0.0.1:{}", member.port)).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    let ready = Call::get("/readyz");
+    while !shop.ask(&ready).await.is_ok_and(|it| it.status == 200) {
+        assert!(Instant::now() < until, "{} is not ready", member.service);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    shop
 }
 
 /// From an empty folder, with an empty environment: one line says what is missing, with no password in it.

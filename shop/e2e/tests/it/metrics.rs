@@ -214,10 +214,18 @@ async fn every_process_of_a_fleet_tells_its_part_also_while_the_store_is_away() 
     let fleet = Fleet::start(folder.path().to_owned(), binary(), &[]).await;
     let shop = fleet.shop();
     let before = busy(&shop).await;
+    // Payments finds its commands waiting when the store is away already: to handle one it has to ask it.
+    let payments = |signal: &str| {
+        let members = fleet.members.iter().filter(|it| it.service == "payments");
+        members.for_each(|it| it.signal(signal));
+    };
+    payments("-STOP");
     let shopping = Shopping::begin(&shop, 5).await;
     assert!(shopping.in_flight(3).await, "orders are placed");
+    tokio::time::sleep(Duration::from_secs(1)).await;
 
     fleet.servers.to_store.set(Weather::Swallowed);
+    payments("-CONT");
     let until = Instant::now() + TOLD_WITHIN;
     loop {
         let told = scrapes(&fleet).await;
