@@ -64,15 +64,16 @@ impl Target<'_> {
         Ok(row.get(0))
     }
 
-    /// Remembers a unit that settles nothing, without committing it; whether it was not known. One that is being
-    /// committed elsewhere is waited for.
+    /// Remembers that a unit which settles nothing is not to be committed any more; whether it was not known. One that
+    /// is being committed elsewhere is waited for.
     pub(crate) async fn remember(
         &self,
         connection: &Object,
         unit: &Unit,
     ) -> std::result::Result<bool, Fault> {
+        // A unit that was committed leaves its row without the column `unit`: so the two can be told apart.
         let sql = format!(
-            "INSERT INTO {}.inbox(id, scope, unit, at) VALUES ($1, '', NULL, $2) ON CONFLICT DO NOTHING",
+            "INSERT INTO {}.inbox(id, scope, unit, at) VALUES ($1, '', $1, $2) ON CONFLICT DO NOTHING",
             self.schema
         );
         let at = undated(unit.id.0, unit.at);

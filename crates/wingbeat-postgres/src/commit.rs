@@ -1,6 +1,7 @@
 //! What becomes of each unit of a batch.
 
 use deadpool_postgres::Object;
+use uuid::Uuid;
 use wingbeat_core::statement::{Companion, Unmet};
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Envelope, Error, HashSet, Key, Result, Unit};
@@ -208,16 +209,17 @@ impl Batch<'_> {
             return Ok(Outcome::Stale); // The next attempt settles the same delivery: one of them does.
         }
         let first = self.target.remember(self.connection, unit).await;
-        Ok(match first.map_err(Fault::into_error)? {
-            true => Outcome::Stale,
-            false => Outcome::Committed,
-        })
+        let known = match first.map_err(Fault::into_error)? {
+            true => None,
+            false => self.known(unit).await?, // Somebody else was faster.
+        };
+        Ok(known.unwrap_or(Outcome::Stale))
     }
 
     /// What is known of a unit that was here before, or of its delivery.
     async fn known(&self, unit: &Unit) -> Result<Option<Outcome>> {
         let ask = format!(
-            "SELECT unit IS NULL OR unit = $3 FROM {}.inbox WHERE id = $1 AND scope = $2",
+            "SELECT unit FROM {}.inbox WHERE id = $1 AND scope = $2",
             self.target.schema
         );
         let statement = self
@@ -225,21 +227,23 @@ impl Batch<'_> {
             .prepare_cached(&ask)
             .await
             .map_err(|e| away(&e))?;
-        let find = async |id: &uuid::Uuid, scope: &str| -> Result<Option<bool>> {
-            let row = self
-                .connection
-                .query_opt(&statement, &[id, &scope, &unit.id.0])
-                .await;
+        let find = async |id: &Uuid, scope: &str| -> Result<Option<Option<Uuid>>> {
+            let row = self.connection.query_opt(&statement, &[id, &scope]).await;
             Ok(row.map_err(|e| away(&e))?.map(|row| row.get(0)))
         };
-        if find(&unit.id.0, "").await?.is_some() {
-            return Ok(Some(Outcome::Committed));
+        if let Some(mark) = find(&unit.id.0, "").await? {
+            // With a mark it was not committed, and is not to be: see `Target::remember`.
+            return Ok(Some(match mark {
+                None => Outcome::Committed,
+                Some(_) => Outcome::Stale,
+            }));
         }
         let Some(settled) = &unit.settles else {
             return Ok(None);
         };
-        let same = find(&settled.message.0, &scope(settled)).await?;
-        Ok(same.map(|same| match same && settled.done {
+        let by = find(&settled.message.0, &scope(settled)).await?;
+        let is_ours = |by: Option<Uuid>| by.is_none_or(|by| by == unit.id.0);
+        Ok(by.map(|by| match is_ours(by) && settled.done {
             true => Outcome::Committed,
             false => Outcome::Duplicate,
         }))
