@@ -13,6 +13,10 @@ pub(crate) enum Fault {
     Unmet(Unmet),
     /// Others hold what a statement needs, or it took too long.
     Busy(String),
+    /// Statements took longer together than one may. Nothing of their transaction takes effect.
+    Late,
+    /// No answer in time: whether it took effect is unknown.
+    Silent,
     /// Anything that concerns the server, the connection or a race, and not a unit.
     Away(String),
 }
@@ -46,6 +50,14 @@ impl Fault {
         }
     }
 
+    /// The same, of statements whose transaction was not about to be committed.
+    pub(crate) fn before_commit(self) -> Self {
+        match self {
+            Self::Silent => Self::Late,
+            other => other,
+        }
+    }
+
     /// The same, of the `number`th statement of a unit.
     pub(crate) fn in_statement(self, number: usize) -> Self {
         match self {
@@ -64,6 +76,7 @@ impl Fault {
             Self::Poison(text) => Error::retry("store_failed", text),
             Self::Unmet(unmet) => unmet.into(),
             Self::Busy(text) | Self::Away(text) => Error::retry("store_away", text),
+            Self::Late | Self::Silent => Error::retry("store_away", "PostgreSQL does not answer"),
         }
     }
 

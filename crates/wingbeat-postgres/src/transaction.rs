@@ -156,7 +156,9 @@ impl Transaction {
         let connection = self.connection.as_ref().expect("it has not ended");
         self.unfinished.fetch_add(1, Ordering::SeqCst);
         let done = work(connection).await;
-        self.unfinished.fetch_sub(1, Ordering::SeqCst);
+        if !matches!(done, Err(Fault::Late | Fault::Silent)) {
+            self.unfinished.fetch_sub(1, Ordering::SeqCst);
+        }
         self.failed.fetch_or(done.is_err(), Ordering::SeqCst);
         done
     }
