@@ -106,6 +106,20 @@ pub(crate) fn told(error: &tokio_postgres::Error) -> String {
     }
 }
 
+/// Whether a statement that was prepared does not suit the tables any more, or is gone: prepared anew, it may run.
+pub(crate) fn is_outdated(error: &tokio_postgres::Error) -> bool {
+    let Some(said) = error.as_db_error() else {
+        return false;
+    };
+    match said.code().code() {
+        // Invalid statement name.
+        "26000" => true,
+        // Feature not supported: so many things, of which one is that the result has other columns now.
+        "0A000" => said.routine() == Some("RevalidateCachedQuery"),
+        _ => false,
+    }
+}
+
 /// Whether the server will not let us in, however often we ask.
 pub(crate) fn is_refusal(error: &tokio_postgres::Error) -> bool {
     // Invalid authorization, invalid catalog name.

@@ -75,8 +75,7 @@ impl Transaction {
         let statement = Statement::new(text, params);
         self.run(async |connection| {
             let bound = Bound::prepare(connection, &statement).await?;
-            let done = connection.execute(&bound.prepared, &bound.params()).await;
-            done.map_err(|e| Fault::of_statement(&e))
+            bound.execute().await
         })
         .await
     }
@@ -94,8 +93,7 @@ impl Transaction {
         let statement = Statement::new(text, params);
         self.run(async |connection| {
             let bound = Bound::prepare(connection, &statement).await?;
-            let rows = connection.query(&bound.prepared, &bound.params()).await;
-            rows.map_err(|e| Fault::of_statement(&e))
+            bound.query().await
         })
         .await
     }

@@ -10,6 +10,7 @@ mod effort;
 mod growth;
 mod handlers;
 mod loss;
+mod migrations;
 mod patience;
 mod replicas;
 mod sql;
