@@ -54,6 +54,8 @@ pub(crate) async fn commit(
 const FOREIGN: &str = "its transaction is not one of this store";
 /// The same, since that would be half of what the handler meant.
 const FAILED: &str = "a statement failed in its transaction, and the handler went on";
+/// The same: nobody knows whether it did what it was to do.
+const ABANDONED: &str = "the handler did not wait for the end of a statement in its transaction";
 
 /// One batch on its way.
 struct Batch<'a> {
@@ -96,7 +98,9 @@ impl<'a> Batch<'a> {
         }
         let refused = match self.attempt(segment).await {
             Ok(refused) => refused,
-            Err(away @ (Fault::Away(_) | Fault::Silent)) => return Err(away.into_error()),
+            Err(away @ (Fault::Away(_) | Fault::Race(_) | Fault::Silent)) => {
+                return Err(away.into_error());
+            }
             Err(_) => return self.one_by_one(units).await,
         };
         let mut outcomes = vec![Outcome::Committed; units.len()];
@@ -180,6 +184,9 @@ impl<'a> Batch<'a> {
         if transaction.has_failed() {
             return Some(Err(Fault::Poison(FAILED.into())));
         }
+        if transaction.is_unfinished() {
+            return Some(Err(Fault::Poison(ABANDONED.into())));
+        }
         let (work, pool) = (self.work(), self.target.pool);
         let attempt = async |connection: &Object| {
             let refused = work.run(connection, &Segment::of(unit)).await?;
@@ -192,7 +199,7 @@ impl<'a> Batch<'a> {
         if matches!(&attempt, Ok(refused) if refused.is_empty()) {
             transaction.ended();
         }
-        Some(attempt)
+        Some(attempt.map_err(Fault::in_companion))
     }
 
     /// What becomes of a unit whose transaction was submitted and is gone. Unless it is known, its handler runs

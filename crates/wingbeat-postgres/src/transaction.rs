@@ -57,6 +57,11 @@ impl Transaction {
         self.failed.load(Ordering::SeqCst)
     }
 
+    /// Whether somebody did not wait for the end of a statement.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.unfinished.load(Ordering::SeqCst) > 0
+    }
+
     /// It was committed: the connection may be used again.
     pub(crate) fn ended(mut self) {
         self.connection = None;
@@ -174,11 +179,11 @@ impl Drop for Transaction {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        if self.unfinished.load(Ordering::SeqCst) == 0 {
-            roll_back(&connection);
-        } else {
+        if self.is_unfinished() {
             // It may be busy for long: nobody should wait for that who comes next.
             drop(Object::take(connection));
+        } else {
+            roll_back(&connection);
         }
     }
 }
