@@ -20,6 +20,8 @@ const SETTINGS: &str =
     "SET client_min_messages = warning; SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
     SET enable_hashjoin = off; SET enable_mergejoin = off; SET TIME ZONE 'UTC'";
 
+/// One for a transaction that a handler has open, and one for commits.
+const CONNECTIONS_MIN: usize = 2;
 /// Longest wait for a lock of a unit whose batch has waited for one in vain.
 const HURRIED: Duration = Duration::from_millis(50);
 
@@ -66,8 +68,9 @@ impl Pool {
                 set.map_err(HookError::Backend)
             })
         });
+        let connections = config.connections_max.max(CONNECTIONS_MIN);
         let inner = deadpool_postgres::Pool::builder(manager)
-            .max_size(config.connections_max)
+            .max_size(connections)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(config.connect_timeout))
             .create_timeout(Some(config.connect_timeout))
@@ -83,7 +86,7 @@ impl Pool {
         Ok(Self {
             inner,
             patience,
-            transactions: Arc::new(Semaphore::new(config.connections_max / 2)),
+            transactions: Arc::new(Semaphore::new(connections / 2)),
             begin,
             limits,
             limits_hurried: lock_timeout(config.lock_timeout.min(HURRIED)),

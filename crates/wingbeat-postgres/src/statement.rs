@@ -12,8 +12,8 @@ use wingbeat_core::{Param, Statement, Unit};
 
 use crate::fault::{Fault, is_outdated, told};
 
-/// What a statement may begin with. None of these ends the transaction, or leaves anything behind in a
-/// connection that others use after it.
+/// What a statement may begin with. None of these ends the transaction. What functions leave behind in a connection
+/// that others use after it is not prevented: `set_config(…, false)` and the advisory locks of a session.
 const BEGINNINGS: [&str; 9] = [
     "select", "insert", "update", "delete", "merge", "with", "values", "call", "notify",
 ];

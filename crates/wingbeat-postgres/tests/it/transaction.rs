@@ -283,6 +283,20 @@ fn open_transactions_leave_connections_for_commits() {
 }
 
 #[test]
+fn one_connection_is_not_enough_so_there_are_two() {
+    block_on(async {
+        let one = |config: &mut Config| config.connections_max = 1;
+        let shop = Shop::open(TABLES, one).await;
+        let transaction = shop.taking().await;
+        let batch = vec![
+            shop.running("a", vec![]),
+            shop.unit_in("b", transaction).await,
+        ];
+        assert_eq!(shop.commit(batch).await, [Outcome::Committed; 2]);
+    });
+}
+
+#[test]
 fn a_transaction_of_another_store_is_refused() {
     block_on(async {
         let (shop, other) = (shop().await, shop().await);
