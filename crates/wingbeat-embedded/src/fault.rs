@@ -14,6 +14,8 @@ pub(crate) struct Fault {
 pub(crate) enum Cause {
     /// One of the units is at fault; bisect.
     Poison,
+    /// A row refers to one that is not there. At a COMMIT this says nothing about whose it is.
+    ForeignKey,
     /// No space.
     Full,
     /// The disk failed.
@@ -40,7 +42,7 @@ impl Fault {
             Cause::Full => "store_full",
             Cause::Io | Cause::Fsync => "store_io",
             Cause::Busy => "store_busy",
-            Cause::Poison | Cause::Other => "store_failed",
+            Cause::Poison | Cause::ForeignKey | Cause::Other => "store_failed",
         };
         Error::retry(code, self.message.clone())
     }
@@ -53,6 +55,7 @@ impl Cause {
         };
         match (failure.extended_code, failure.code) {
             (ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC, _) => Self::Fsync,
+            (ffi::SQLITE_CONSTRAINT_FOREIGNKEY, _) => Self::ForeignKey,
             (_, ErrorCode::DiskFull) => Self::Full,
             (_, ErrorCode::SystemIoFailure) => Self::Io,
             (_, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,

@@ -3,12 +3,13 @@
 use deadpool_postgres::Object;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
+use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Name, Timestamp, Unit};
 
 use crate::fault::Fault;
 use crate::outbox::Places;
 use crate::pool::Pool;
-use crate::segment::{Arrays, Segment, undated};
+use crate::segment::{Arrays, Segment, scope, undated};
 
 /// How long the row of a removed record stays: longer than any attempt of a handler that may have read it.
 const TOMBSTONE_MICROS: i64 = 3_600_000_000;
@@ -64,20 +65,56 @@ impl Target<'_> {
         Ok(row.get(0))
     }
 
-    /// Remembers a unit that settles nothing, without committing it; whether it was not known. One that is being
-    /// committed elsewhere is waited for.
+    /// Remembers that a unit which settles nothing is not to be committed any more; whether it was not known. One that
+    /// is being committed elsewhere is waited for.
     pub(crate) async fn remember(
         &self,
         connection: &Object,
         unit: &Unit,
     ) -> std::result::Result<bool, Fault> {
+        // A unit that was committed leaves its row without the column `unit`: so the two can be told apart.
         let sql = format!(
-            "INSERT INTO {}.inbox(id, scope, unit, at) VALUES ($1, '', NULL, $2) ON CONFLICT DO NOTHING",
+            "INSERT INTO {}.inbox(id, scope, unit, at) VALUES ($1, '', $1, $2) ON CONFLICT DO NOTHING",
             self.schema
         );
         let at = undated(unit.id.0, unit.at);
         let done = connection.execute(&sql, &[&unit.id.0, &at]).await;
         done.map(|rows| rows == 1).map_err(|e| Fault::of(&e))
+    }
+
+    /// What is known of a unit that was here before, or of its delivery.
+    pub(crate) async fn known(
+        &self,
+        connection: &Object,
+        unit: &Unit,
+    ) -> std::result::Result<Option<Outcome>, Fault> {
+        let ask = format!(
+            "SELECT unit FROM {}.inbox WHERE id = $1 AND scope = $2",
+            self.schema
+        );
+        let statement = connection.prepare_cached(&ask).await;
+        let statement = statement.map_err(|e| Fault::of(&e))?;
+        let find =
+            async |id: &Uuid, scope: &str| -> std::result::Result<Option<Option<Uuid>>, Fault> {
+                let row = connection.query_opt(&statement, &[id, &scope]).await;
+                Ok(row.map_err(|e| Fault::of(&e))?.map(|row| row.get(0)))
+            };
+        if let Some(mark) = find(&unit.id.0, "").await? {
+            // With a mark it was not committed, and is not to be: see `remember`.
+            return Ok(Some(match mark {
+                None => Outcome::Committed,
+                Some(_) => Outcome::Stale,
+            }));
+        }
+        let Some(settled) = &unit.settles else {
+            return Ok(None);
+        };
+        let by = find(&settled.message.0, &scope(settled)).await?;
+        let is_ours = |by: Option<Uuid>| by.is_none_or(|by| by == unit.id.0);
+        Ok(by.map(|by| match is_ours(by) && settled.done {
+            true => Outcome::Committed,
+            false => Outcome::Duplicate,
+        }))
     }
 
     /// The parameters of `commit_v1`, in its order.

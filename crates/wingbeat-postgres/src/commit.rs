@@ -5,23 +5,22 @@ use wingbeat_core::statement::{Companion, Unmet};
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Envelope, Error, HashSet, Key, Result, Unit};
 
+use crate::attempt::{Attempt, Line, Work};
 use crate::call::Target;
-use crate::fault::{Fault, away};
-use crate::segment::{Segment, is_storable, scope};
-use crate::statement;
-use crate::transaction::{self, Begun, Held};
-
-type Attempt = std::result::Result<Vec<i32>, Fault>;
+use crate::fault::Fault;
+use crate::segment::{Segment, is_storable};
+use crate::transaction::{self, Held};
 
 /// Commits units of one service in order; which of their messages were put into the outbox and claimed.
 pub(crate) async fn commit(
-    connection: &Object,
+    connection: Object,
     target: &Target<'_>,
     units: &[&Unit],
 ) -> Result<(Vec<Outcome>, Vec<Envelope>)> {
     let mut batch = Batch {
-        connection,
+        line: Line::new(target.pool, connection),
         target,
+        hurried: false,
         withdrawn: HashSet::default(),
         claimed: Vec::new(),
     };
@@ -55,17 +54,21 @@ pub(crate) async fn commit(
 const FOREIGN: &str = "its transaction is not one of this store";
 /// The same, since that would be half of what the handler meant.
 const FAILED: &str = "a statement failed in its transaction, and the handler went on";
+/// The same: nobody knows whether it did what it was to do.
+const ABANDONED: &str = "the handler did not wait for the end of a statement in its transaction";
 
 /// One batch on its way.
 struct Batch<'a> {
-    connection: &'a Object,
+    line: Line<'a>,
     target: &'a Target<'a>,
+    /// One of its units waited for a lock as long as it may: the others, which may be many, hardly wait.
+    hurried: bool,
     /// What refused units would have written: whoever read that is stale.
     withdrawn: HashSet<Key>,
     claimed: Vec<Envelope>,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
     /// The store has just taken the unit.
     fn took(&mut self, unit: &Unit) {
         if self.target.lease.is_some() {
@@ -78,6 +81,7 @@ impl Batch<'_> {
             self.withdrawn
                 .extend(unit.writes.iter().map(|write| write.key.clone()));
         }
+        self.hurried |= matches!(outcome, Outcome::Unmet(Unmet::Busy { .. }));
     }
 
     fn is_built_on_refused(&self, unit: &Unit) -> bool {
@@ -94,7 +98,9 @@ impl Batch<'_> {
         }
         let refused = match self.attempt(segment).await {
             Ok(refused) => refused,
-            Err(Fault::Away(why)) => return Err(Fault::Away(why).into_error()),
+            Err(away @ (Fault::Away(_) | Fault::Race(_) | Fault::Silent)) => {
+                return Err(away.into_error());
+            }
             Err(_) => return self.one_by_one(units).await,
         };
         let mut outcomes = vec![Outcome::Committed; units.len()];
@@ -140,6 +146,11 @@ impl Batch<'_> {
                 let statement = unit.statements.len();
                 Ok(Outcome::Unmet(Unmet::Busy { statement }))
             }
+            Err(Fault::Late) => {
+                tracing::warn!(service = %unit.service, "the statements of a unit take too long together");
+                let statement = unit.statements.len();
+                Ok(Outcome::Unmet(Unmet::Busy { statement }))
+            }
             Err(Fault::Poison(why)) => {
                 tracing::error!(service = %unit.service, "a unit cannot be stored: {why}");
                 Ok(Outcome::Refused)
@@ -148,28 +159,17 @@ impl Batch<'_> {
         }
     }
 
-    /// One call, which is a transaction; in an explicit one if there are statements. The groups that were refused.
-    async fn attempt(&self, segment: &Segment<'_>) -> Attempt {
-        if !segment.has_statements() {
-            return self.target.call(self.connection, segment).await;
-        }
-        let begun = Begun::new(self.connection).await?;
-        let refused = self.work(self.connection, segment).await?;
-        begun.commit().await?;
-        Ok(refused)
+    async fn attempt(&mut self, segment: &Segment<'_>) -> Attempt {
+        let work = self.work();
+        let attempt = async |connection: &Object| work.attempt(connection, segment).await;
+        self.line.on(attempt).await
     }
 
-    /// The call, and the statements of what was not refused.
-    async fn work(&self, connection: &Object, segment: &Segment<'_>) -> Attempt {
-        let refused = self.target.call(connection, segment).await?;
-        let (taken, _) = segment.parted(&refused);
-        if segment.has_statements() {
-            self.target.pool.limit(connection).await?;
+    fn work(&self) -> Work<'a> {
+        Work {
+            target: self.target,
+            hurried: self.hurried,
         }
-        for unit in taken {
-            statement::run(connection, segment.units[unit]).await?;
-        }
-        Ok(refused)
     }
 
     /// Commits a unit in the transaction that it brings; `None` when that was used up by an earlier submission.
@@ -184,65 +184,53 @@ impl Batch<'_> {
         if transaction.has_failed() {
             return Some(Err(Fault::Poison(FAILED.into())));
         }
-        let work = async |connection: &Object| {
-            let refused = self.work(connection, &Segment::of(unit)).await?;
+        if transaction.is_unfinished() {
+            return Some(Err(Fault::Poison(ABANDONED.into())));
+        }
+        let (work, pool) = (self.work(), self.target.pool);
+        let attempt = async |connection: &Object| {
+            let refused = work.run(connection, &Segment::of(unit)).await?;
             if refused.is_empty() {
-                transaction::commit(connection).await?;
+                pool.patiently(transaction::commit(connection)).await?;
             }
             Ok(refused)
         };
-        let attempt = transaction.during(work).await;
+        let attempt = transaction.during(attempt).await;
         if matches!(&attempt, Ok(refused) if refused.is_empty()) {
             transaction.ended();
         }
-        Some(attempt)
+        Some(attempt.map_err(Fault::in_companion))
     }
 
     /// What becomes of a unit whose transaction was submitted and is gone. Unless it is known, its handler runs
     /// again: so it must not be committed any more, should the server still be at it.
-    async fn after_unknown(&self, unit: &Unit) -> Result<Outcome> {
+    async fn after_unknown(&mut self, unit: &Unit) -> Result<Outcome> {
         if let Some(known) = self.known(unit).await? {
             return Ok(known);
         }
         if unit.settles.as_ref().is_some_and(|settled| settled.done) {
             return Ok(Outcome::Stale); // The next attempt settles the same delivery: one of them does.
         }
-        let first = self.target.remember(self.connection, unit).await;
-        Ok(match first.map_err(Fault::into_error)? {
-            true => Outcome::Stale,
-            false => Outcome::Committed,
-        })
+        let target = self.target;
+        let remember = async |connection: &Object| {
+            let first = target.remember(connection, unit);
+            target.pool.patiently(first).await
+        };
+        let first = self.line.on(remember).await;
+        let known = match first.map_err(Fault::into_error)? {
+            true => None,
+            false => self.known(unit).await?, // Somebody else was faster.
+        };
+        Ok(known.unwrap_or(Outcome::Stale))
     }
 
-    /// What is known of a unit that was here before, or of its delivery.
-    async fn known(&self, unit: &Unit) -> Result<Option<Outcome>> {
-        let ask = format!(
-            "SELECT unit IS NULL OR unit = $3 FROM {}.inbox WHERE id = $1 AND scope = $2",
-            self.target.schema
-        );
-        let statement = self
-            .connection
-            .prepare_cached(&ask)
-            .await
-            .map_err(|e| away(&e))?;
-        let find = async |id: &uuid::Uuid, scope: &str| -> Result<Option<bool>> {
-            let row = self
-                .connection
-                .query_opt(&statement, &[id, &scope, &unit.id.0])
-                .await;
-            Ok(row.map_err(|e| away(&e))?.map(|row| row.get(0)))
+    async fn known(&mut self, unit: &Unit) -> Result<Option<Outcome>> {
+        let target = self.target;
+        let ask = async |connection: &Object| {
+            let known = target.known(connection, unit);
+            target.pool.patiently(known).await
         };
-        if find(&unit.id.0, "").await?.is_some() {
-            return Ok(Some(Outcome::Committed));
-        }
-        let Some(settled) = &unit.settles else {
-            return Ok(None);
-        };
-        let same = find(&settled.message.0, &scope(settled)).await?;
-        Ok(same.map(|same| match same && settled.done {
-            true => Outcome::Committed,
-            false => Outcome::Duplicate,
-        }))
+        self.line.on(ask).await.map_err(Fault::into_error)
     }
 }
 

@@ -9,8 +9,8 @@ pub struct Config {
     pub url: String,
     /// Put before the name of each service to name its schema; empty in production.
     pub schema_prefix: String,
-    /// Most connections. Commits of one service go one after the other, so few are needed. Half of them may have a
-    /// [`Transaction`](crate::Transaction) open.
+    /// Most connections, at least two. Commits of one service go one after the other, so few are needed. Half of them
+    /// may have a [`Transaction`](crate::Transaction) open.
     pub connections_max: usize,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,

@@ -1,6 +1,6 @@
 //! What PostgreSQL's errors mean.
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use wingbeat_core::Error;
 use wingbeat_core::statement::Unmet;
 
@@ -13,6 +13,12 @@ pub(crate) enum Fault {
     Unmet(Unmet),
     /// Others hold what a statement needs, or it took too long.
     Busy(String),
+    /// The call itself waited too long for a lock, or lost a race.
+    Race(String),
+    /// Statements took longer together than one may. Nothing of their transaction takes effect.
+    Late,
+    /// No answer in time: whether it took effect is unknown.
+    Silent,
     /// Anything that concerns the server, the connection or a race, and not a unit.
     Away(String),
 }
@@ -23,6 +29,8 @@ impl Fault {
         match error.code().map(SqlState::code) {
             // Data exception, integrity constraint violation, program limit exceeded.
             Some(code) if ["22", "23", "54"].contains(&&code[..2]) => Self::Poison(text),
+            // Serialization failure, deadlock, lock not available.
+            Some("40001" | "40P01" | "55P03") => Self::Race(text),
             _ => Self::Away(text),
         }
     }
@@ -36,13 +44,32 @@ impl Fault {
             // A server that only reads is about to be replaced.
             "25006" => Self::Away(text),
             // No answer, connection exception, insufficient resources, operator intervention, system and internal
-            // errors: the statement is not at fault.
+            // errors: the statement is not at fault, unless it is the only one that has them.
             code if ["", "08", "53", "57", "58", "F0", "XX"]
                 .contains(&code.get(..2).unwrap_or_default()) =>
             {
-                Self::Away(text)
+                match is_survived(error) {
+                    true => Self::Busy(text),
+                    false => Self::Away(text),
+                }
             }
             _ => Self::Poison(text),
+        }
+    }
+
+    /// What it means for a transaction of a handler's: it is gone, and its handler runs again.
+    pub(crate) fn in_companion(self) -> Self {
+        match self {
+            Self::Race(text) => Self::Busy(text),
+            other => other,
+        }
+    }
+
+    /// The same, of statements whose transaction was not about to be committed.
+    pub(crate) fn before_commit(self) -> Self {
+        match self {
+            Self::Silent => Self::Late,
+            other => other,
         }
     }
 
@@ -63,7 +90,10 @@ impl Fault {
         match self {
             Self::Poison(text) => Error::retry("store_failed", text),
             Self::Unmet(unmet) => unmet.into(),
-            Self::Busy(text) | Self::Away(text) => Error::retry("store_away", text),
+            Self::Busy(text) | Self::Race(text) | Self::Away(text) => {
+                Error::retry("store_away", text)
+            }
+            Self::Late | Self::Silent => Error::retry("store_away", "PostgreSQL does not answer"),
         }
     }
 
@@ -90,6 +120,26 @@ pub(crate) fn told(error: &tokio_postgres::Error) -> String {
             Some(source) => format!("no answer from PostgreSQL: {source}"),
             None => format!("no answer from PostgreSQL: {error}"),
         },
+    }
+}
+
+/// Whether the server has answered, and the connection goes on.
+fn is_survived(error: &tokio_postgres::Error) -> bool {
+    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+    severity == Some(Severity::Error)
+}
+
+/// Whether a statement that was prepared does not suit the tables any more, or is gone: prepared anew, it may run.
+pub(crate) fn is_outdated(error: &tokio_postgres::Error) -> bool {
+    let Some(said) = error.as_db_error() else {
+        return false;
+    };
+    match said.code().code() {
+        // Invalid statement name.
+        "26000" => true,
+        // Feature not supported: so many things, of which one is that the result has other columns now.
+        "0A000" => said.routine() == Some("RevalidateCachedQuery"),
+        _ => false,
     }
 }
 

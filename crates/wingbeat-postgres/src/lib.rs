@@ -27,6 +27,7 @@
     reason = "an adapter to a real server runs on the real clock"
 )]
 
+mod attempt;
 mod backlog;
 mod call;
 mod commit;

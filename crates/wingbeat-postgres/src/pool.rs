@@ -20,6 +20,11 @@ const SETTINGS: &str =
     "SET client_min_messages = warning; SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
     SET enable_hashjoin = off; SET enable_mergejoin = off; SET TIME ZONE 'UTC'";
 
+/// One for a transaction that a handler has open, and one for commits.
+const CONNECTIONS_MIN: usize = 2;
+/// Longest wait for a lock of a unit whose batch has waited for one in vain.
+const HURRIED: Duration = Duration::from_millis(50);
+
 /// Keeps connections and makes new ones.
 #[derive(Clone)]
 pub(crate) struct Pool {
@@ -30,6 +35,7 @@ pub(crate) struct Pool {
     /// What begins one, and what limits the statements of a service's own in a transaction that is open.
     begin: String,
     limits: String,
+    limits_hurried: String,
     connect_timeout: Duration,
 }
 
@@ -62,8 +68,9 @@ impl Pool {
                 set.map_err(HookError::Backend)
             })
         });
+        let connections = config.connections_max.max(CONNECTIONS_MIN);
         let inner = deadpool_postgres::Pool::builder(manager)
-            .max_size(config.connections_max)
+            .max_size(connections)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(config.connect_timeout))
             .create_timeout(Some(config.connect_timeout))
@@ -71,10 +78,7 @@ impl Pool {
             .build()
             .map_err(|why| Error::reject("store_pool", why.to_string()))?;
         let patience = config.statement_timeout + Duration::from_secs(1);
-        let limits = format!(
-            "SET LOCAL lock_timeout = {}",
-            config.lock_timeout.as_millis()
-        );
+        let limits = lock_timeout(config.lock_timeout);
         // A handler that hangs loses its transaction, and nobody else more than this time.
         let idle = config.statement_timeout.as_millis();
         let begin =
@@ -82,9 +86,10 @@ impl Pool {
         Ok(Self {
             inner,
             patience,
-            transactions: Arc::new(Semaphore::new(config.connections_max / 2)),
+            transactions: Arc::new(Semaphore::new(connections / 2)),
             begin,
             limits,
+            limits_hurried: lock_timeout(config.lock_timeout.min(HURRIED)),
             connect_timeout: config.connect_timeout,
         })
     }
@@ -109,8 +114,17 @@ impl Pool {
     }
 
     /// Limits what follows in the transaction that is open.
-    pub(crate) async fn limit(&self, connection: &Object) -> std::result::Result<(), Fault> {
-        let limited = connection.batch_execute(&self.limits).await;
+    pub(crate) async fn limit(
+        &self,
+        connection: &Object,
+        hurried: bool,
+    ) -> std::result::Result<(), Fault> {
+        let limits = if hurried {
+            &self.limits_hurried
+        } else {
+            &self.limits
+        };
+        let limited = connection.batch_execute(limits).await;
         limited.map_err(|e| Fault::of(&e))
     }
 
@@ -130,13 +144,20 @@ impl Pool {
         })
     }
 
-    /// `work` on a connection. If it takes longer than the server may, the connection is given up: it
-    /// may be dead without anybody having said so.
-    pub(crate) async fn within<T>(
+    /// What is asked of the server, unless it takes longer than a statement may. Then the connection must not be used
+    /// any more.
+    pub(crate) async fn patiently<T>(
         &self,
-        connection: Object,
-        work: impl AsyncFnOnce(&Object) -> Result<T>,
-    ) -> Result<T> {
+        asked: impl Future<Output = std::result::Result<T, Fault>>,
+    ) -> std::result::Result<T, Fault> {
+        let answer = tokio::time::timeout(self.patience, asked).await;
+        answer.unwrap_or(Err(Fault::Silent))
+    }
+
+    /// `work` on any connection. If it takes longer than the server may, the connection is given up: it
+    /// may be dead without anybody having said so.
+    pub(crate) async fn run<T>(&self, work: impl AsyncFnOnce(&Object) -> Result<T>) -> Result<T> {
+        let connection = self.get().await?;
         match tokio::time::timeout(self.patience, work(&connection)).await {
             Ok(done) => done,
             Err(_) => {
@@ -145,10 +166,8 @@ impl Pool {
             }
         }
     }
+}
 
-    /// `work` on any connection.
-    pub(crate) async fn run<T>(&self, work: impl AsyncFnOnce(&Object) -> Result<T>) -> Result<T> {
-        let connection = self.get().await?;
-        self.within(connection, work).await
-    }
+fn lock_timeout(longest: Duration) -> String {
+    format!("SET LOCAL lock_timeout = {}", longest.as_millis())
 }

@@ -171,10 +171,7 @@ impl Shared {
         };
         let (places, units): (Vec<usize>, Vec<&Unit>) = units.into_iter().unzip();
         let connection = self.pool.get().await?;
-        let work = async |connection: &deadpool_postgres::Object| {
-            commit::commit(connection, &target, &units).await
-        };
-        let (outcomes, claimed) = self.pool.within(connection, work).await?;
+        let (outcomes, claimed) = commit::commit(connection, &target, &units).await?;
         Ok((places.into_iter().zip(outcomes).collect(), claimed))
     }
 

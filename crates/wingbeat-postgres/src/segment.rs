@@ -15,11 +15,16 @@ use wingbeat_core::{HashMap, HashSet, Key, Name, Timestamp, Unit};
 /// How far the time in an id may be from the unit's before the row is dated by itself.
 const SAME_TIME: std::time::Duration = std::time::Duration::from_secs(3600);
 
+/// Statements of a segment. They keep their locks until its end, and are all run again if one of them fails.
+const STATEMENTS_MAX: usize = 32;
+
 /// Several units of one service, to be committed by one call.
 #[derive(Default)]
 pub(crate) struct Segment<'a> {
     /// The units in order, with the number of their group: the place of its first unit.
     pub(crate) units: Vec<&'a Unit>,
+    /// How many they have.
+    statements: usize,
     parent: Vec<usize>,
     seen: HashSet<(Uuid, String)>,
     keys: HashMap<&'a Key, Touched<'a>>,
@@ -71,6 +76,7 @@ impl<'a> Segment<'a> {
         self.seen.extend(ids);
         let me = self.units.len();
         self.units.push(unit);
+        self.statements += unit.statements.len();
         self.parent.push(me);
         for read in &unit.reads {
             match self.keys.get(&read.key) {
@@ -129,8 +135,12 @@ impl<'a> Segment<'a> {
     }
 
     /// Whether what the unit relies on agrees with what the segment says so far. One that brings its own
-    /// transaction is alone.
+    /// transaction is alone, and so is one with more statements than a segment may have.
     fn fits(&self, unit: &Unit) -> bool {
+        let statements = self.statements + unit.statements.len();
+        if !self.units.is_empty() && statements > STATEMENTS_MAX {
+            return false;
+        }
         let accompanied = |unit: &Unit| unit.companion.is_some();
         if !self.units.is_empty() && (accompanied(unit) || accompanied(self.units[0])) {
             return false;
@@ -160,7 +170,7 @@ impl<'a> Segment<'a> {
     }
 
     pub(crate) fn has_statements(&self) -> bool {
-        self.units.iter().any(|unit| !unit.statements.is_empty())
+        self.statements > 0
     }
 
     /// The places of the units that are not in these groups, and of those that are.
@@ -461,6 +471,18 @@ mod tests {
         ];
         let mut segment = Segment::default();
         assert_eq!(added(&mut segment, &units), [true, false, false, true]);
+    }
+
+    #[test]
+    fn a_segment_is_closed_before_it_has_too_many_statements() {
+        let running = |id, statements| Unit {
+            statements: vec![wingbeat_core::Statement::new("SELECT 1", ()); statements],
+            ..unit(id, &[], &[])
+        };
+        let units = [running(1, 20), running(2, 12), running(3, 1)];
+        let mut segment = Segment::default();
+        assert_eq!(added(&mut segment, &units), [true, true, false]);
+        assert!(Segment::default().add(&running(4, 100)));
     }
 
     #[test]

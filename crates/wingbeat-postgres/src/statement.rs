@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 
 use bytes::BytesMut;
 use deadpool_postgres::Object;
+use tokio_postgres::Row;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use wingbeat_core::{Param, Statement, Unit};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, is_outdated, told};
 
-/// What a statement may begin with. None of these ends the transaction, or leaves anything behind in a
-/// connection that others use after it.
+/// What a statement may begin with. None of these ends the transaction. What functions leave behind in a connection
+/// that others use after it is not prevented: `set_config(…, false)` and the advisory locks of a session.
 const BEGINNINGS: [&str; 9] = [
     "select", "insert", "update", "delete", "merge", "with", "values", "call", "notify",
 ];
@@ -56,17 +57,19 @@ impl ToSql for Text<'_> {
 
 /// A statement that was prepared, and its parameters.
 pub(crate) struct Bound<'a> {
-    pub(crate) prepared: tokio_postgres::Statement,
+    connection: &'a Object,
+    text: &'a str,
+    prepared: tokio_postgres::Statement,
     params: Vec<Text<'a>>,
 }
 
 impl<'a> Bound<'a> {
     /// Prepares it; static texts once a connection.
     pub(crate) async fn prepare(
-        connection: &Object,
+        connection: &'a Object,
         statement: &'a Statement,
     ) -> Result<Self, Fault> {
-        let Statement { text, params, .. } = statement;
+        let (text, params) = (&*statement.text, &statement.params);
         if !is_allowed(text) {
             let words = format!("a statement cannot begin like this: {}", beginning(text));
             return Err(Fault::Poison(words));
@@ -82,11 +85,42 @@ impl<'a> Bound<'a> {
             return Err(Fault::Poison(words));
         }
         let params = params.iter().map(Text).collect();
-        Ok(Self { prepared, params })
+        Ok(Self {
+            connection,
+            text,
+            prepared,
+            params,
+        })
     }
 
-    pub(crate) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+    /// Runs it; how many rows it changed or returned.
+    pub(crate) async fn execute(&self) -> Result<u64, Fault> {
+        let params = self.params();
+        let done = self.connection.execute(&self.prepared, &params);
+        done.await.map_err(|e| self.fault(&e))
+    }
+
+    /// The rows it returns.
+    pub(crate) async fn query(&self) -> Result<Vec<Row>, Fault> {
+        let params = self.params();
+        let rows = self.connection.query(&self.prepared, &params);
+        rows.await.map_err(|e| self.fault(&e))
+    }
+
+    fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
         self.params.iter().map(|it| it as _).collect()
+    }
+
+    /// What its error means. One that is outdated since a migration is forgotten, on all connections: the next attempt
+    /// may be on any of them.
+    fn fault(&self, error: &tokio_postgres::Error) -> Fault {
+        if !is_outdated(error) {
+            return Fault::of_statement(error);
+        }
+        if let Some(pool) = Object::pool(self.connection) {
+            pool.manager().statement_caches.remove(self.text, &[]);
+        }
+        Fault::Busy(told(error))
     }
 }
 
@@ -103,8 +137,7 @@ pub(crate) async fn run(connection: &Object, unit: &Unit) -> Result<(), Fault> {
 
 async fn execute(connection: &Object, statement: &Statement) -> Result<u64, Fault> {
     let bound = Bound::prepare(connection, statement).await?;
-    let done = connection.execute(&bound.prepared, &bound.params()).await;
-    done.map_err(|e| Fault::of_statement(&e))
+    bound.execute().await
 }
 
 fn is_allowed(text: &str) -> bool {

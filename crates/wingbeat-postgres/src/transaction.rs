@@ -57,6 +57,11 @@ impl Transaction {
         self.failed.load(Ordering::SeqCst)
     }
 
+    /// Whether somebody did not wait for the end of a statement.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.unfinished.load(Ordering::SeqCst) > 0
+    }
+
     /// It was committed: the connection may be used again.
     pub(crate) fn ended(mut self) {
         self.connection = None;
@@ -75,8 +80,7 @@ impl Transaction {
         let statement = Statement::new(text, params);
         self.run(async |connection| {
             let bound = Bound::prepare(connection, &statement).await?;
-            let done = connection.execute(&bound.prepared, &bound.params()).await;
-            done.map_err(|e| Fault::of_statement(&e))
+            bound.execute().await
         })
         .await
     }
@@ -94,8 +98,7 @@ impl Transaction {
         let statement = Statement::new(text, params);
         self.run(async |connection| {
             let bound = Bound::prepare(connection, &statement).await?;
-            let rows = connection.query(&bound.prepared, &bound.params()).await;
-            rows.map_err(|e| Fault::of_statement(&e))
+            bound.query().await
         })
         .await
     }
@@ -156,7 +159,9 @@ impl Transaction {
         let connection = self.connection.as_ref().expect("it has not ended");
         self.unfinished.fetch_add(1, Ordering::SeqCst);
         let done = work(connection).await;
-        self.unfinished.fetch_sub(1, Ordering::SeqCst);
+        if !matches!(done, Err(Fault::Late | Fault::Silent)) {
+            self.unfinished.fetch_sub(1, Ordering::SeqCst);
+        }
         self.failed.fetch_or(done.is_err(), Ordering::SeqCst);
         done
     }
@@ -174,11 +179,11 @@ impl Drop for Transaction {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        if self.unfinished.load(Ordering::SeqCst) == 0 {
-            roll_back(&connection);
-        } else {
+        if self.is_unfinished() {
             // It may be busy for long: nobody should wait for that who comes next.
             drop(Object::take(connection));
+        } else {
+            roll_back(&connection);
         }
     }
 }

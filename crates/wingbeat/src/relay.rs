@@ -29,8 +29,8 @@ const BATCH_MAX: usize = 512;
 const LEASE: Duration = Duration::from_secs(30);
 /// How often the outbox is looked into for what nobody hands over.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long confirmed messages may stay in the outbox, and how many of them, so that many go at once. Of a process
-/// that dies, so many are published once more.
+/// How long confirmed messages may stay in the outbox, and how many of them, so that many go at once. It may be longer
+/// while a publish is on its way, which is waited for first. Of a process that dies, so many are published once more.
 const REMOVE_WITHIN: Duration = Duration::from_millis(50);
 const REMOVE_FROM: usize = 256;
 /// How long the end of a process waits for its last messages. What is not published by then is left to others.

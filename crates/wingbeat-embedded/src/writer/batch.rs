@@ -80,7 +80,7 @@ impl<'a> Batch<'a> {
             shared,
             careful,
             doomed,
-            withdrawn: HashSet::default(),
+            withdrawn: doomed.withdrawn(),
             counts: HashMap::default(),
             rows: HashMap::default(),
             histories: HashMap::default(),
@@ -209,11 +209,7 @@ impl<'a> Batch<'a> {
     }
 
     fn key(&self, service: Name, key: &Key) -> RecordKey {
-        let table = self
-            .shared
-            .names
-            .number_under(service, Space::Table, key.table);
-        RecordKey::new(table, key)
+        self.shared.key(service, key)
     }
 
     /// Deletes the row of the delivery that a unit settles.

@@ -1,5 +1,6 @@
 //! The one thread that writes: it takes what has come in the meantime and commits it as one group.
 
+mod apart;
 mod batch;
 mod columns;
 mod retain;
@@ -12,7 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use wingbeat_core::transport::Refused;
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Envelope, Error, Name, Result, Timestamp, Topology, Unit};
+use wingbeat_core::{Envelope, Error, Key, Name, Result, Timestamp, Topology, Unit};
 
 use self::batch::{Batch, Doomed};
 pub(crate) use self::columns::decode as decode_columns;
@@ -20,6 +21,7 @@ use crate::broker::Broker;
 use crate::due::Leases;
 use crate::fault::{Cause, Fault, abort_after_failed_fsync, closed};
 use crate::guard::Guard;
+use crate::id::RecordKey;
 use crate::intake::Intake;
 use crate::names::{NONE, Names, Space};
 use crate::recent::Recent;
@@ -64,6 +66,13 @@ pub(crate) struct Shared {
     pub(crate) intake: Arc<Intake>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) guard: Arc<Guard>,
+}
+
+impl Shared {
+    fn key(&self, service: Name, key: &Key) -> RecordKey {
+        let table = self.names.number_under(service, Space::Table, key.table);
+        RecordKey::new(table, key)
+    }
 }
 
 /// A handle on the thread. Dropped, the thread finishes what it has and ends.
@@ -177,21 +186,24 @@ fn run(
     let _ = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE");
 }
 
-/// Commits jobs as one transaction; if a unit poisons it, once more with every unit on its own savepoint, and
-/// without those whose statements ended it.
+/// Commits jobs as one transaction, and answers them.
 fn group(connection: &mut Connection, shared: &Shared, jobs: Vec<Job>, count: usize) {
     let began = Instant::now();
-    let doomed = Doomed::default();
-    let mut careful = false;
-    let result = loop {
-        let before = doomed.count();
-        let result = transact(connection, shared, &jobs, careful, &doomed);
-        let poisoned = matches!(&result, Err(fault) if fault.cause == Cause::Poison);
-        if result.is_ok() || (before == doomed.count() && (careful || !poisoned)) {
-            break result;
-        }
-        careful |= before == doomed.count();
-    };
+    let mut result = together(connection, shared, &jobs, &Doomed::default());
+    if matches!(&result, Err(fault) if fault.cause == Cause::ForeignKey) {
+        result = match &jobs[..] {
+            [Job::Commit(units, _)] => apart::apart(connection, shared, units),
+            // Whoever has nothing to do with it need not wait for it.
+            [_, _, ..] => {
+                for job in jobs {
+                    let count = job.units();
+                    group(connection, shared, vec![job], count);
+                }
+                return;
+            }
+            _ => result,
+        };
+    }
     if let Err(fault) = &result {
         shared.intake.wrote(false);
         tracing::error!(
@@ -211,6 +223,26 @@ fn group(connection: &mut Connection, shared: &Shared, jobs: Vec<Job>, count: us
                 refuse(job, &fault);
             }
         }
+    }
+}
+
+/// Commits jobs as one transaction; if a unit poisons it, once more with every unit on its own savepoint, and
+/// without those whose statements ended it.
+fn together(
+    connection: &mut Connection,
+    shared: &Shared,
+    jobs: &[Job],
+    doomed: &Doomed,
+) -> std::result::Result<Done, Fault> {
+    let mut careful = false;
+    loop {
+        let before = doomed.count();
+        let result = transact(connection, shared, jobs, careful, doomed);
+        let poisoned = matches!(&result, Err(fault) if fault.cause == Cause::Poison);
+        if result.is_ok() || (before == doomed.count() && (careful || !poisoned)) {
+            return result;
+        }
+        careful |= before == doomed.count();
     }
 }
 

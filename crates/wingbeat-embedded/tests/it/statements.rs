@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use wingbeat::real::TokioRuntime;
-use wingbeat_core::conformance::{ORDERS, SERVICES, put, topology};
+use wingbeat_core::conformance::{ORDERS, SERVICES, key, put, topology};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::statement::Unmet;
-use wingbeat_core::unit::Outcome;
+use wingbeat_core::unit::{Outcome, Read};
 use wingbeat_core::{Companion, Runtime as _, RuntimeExt as _, Statement, Store as _, Unit};
 use wingbeat_embedded::{Config, Embedded};
 
@@ -38,8 +38,11 @@ fn config(path: &Path, tables: &'static str) -> Config {
 
 impl Data {
     async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let embedded = Embedded::open(&config(directory.path(), TABLES)).unwrap();
+        Self::open(tempfile::tempdir().unwrap(), TABLES).await
+    }
+
+    async fn open(directory: TempDir, tables: &'static str) -> Self {
+        let embedded = Embedded::open(&config(directory.path(), tables)).unwrap();
         embedded.prepare(&SERVICES, &topology()).await.unwrap();
         Self {
             directory,
@@ -71,8 +74,8 @@ impl Data {
         let outcomes = self.embedded.commit(Arc::new(batch)).await.unwrap();
         let committed = Outcome::Committed;
         assert_eq!((outcomes[0], outcomes[2]), (committed, committed), "{text}");
-        let key = wingbeat_core::conformance::key("at fault");
-        let found = self.embedded.load(ORDERS, &key).await.unwrap();
+        let at_fault = key("at fault");
+        let found = self.embedded.load(ORDERS, &at_fault).await.unwrap();
         assert_eq!(found.is_some(), outcomes[1] == committed, "{text}");
         let taken = if outcomes[1] == committed { 3 } else { 2 };
         assert_eq!(
@@ -149,6 +152,49 @@ async fn a_conflict_that_rolls_everything_back_costs_its_unit_alone() {
     ] {
         assert_eq!(data.among_others(text).await, Outcome::Refused, "{text}");
     }
+}
+
+/// SQLite checks deferred keys at the COMMIT, of all units at once.
+#[tokio::test]
+async fn a_foreign_key_that_is_checked_at_the_end_refuses_its_unit_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let tables = "CREATE TABLE IF NOT EXISTS parent(id INTEGER PRIMARY KEY);
+        CREATE TABLE IF NOT EXISTS child(id INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED);";
+    let data = Data::open(directory, tables).await;
+    let child = |id: i64| Statement::new("INSERT INTO child VALUES ($1)", [id]);
+    let parent = |id: i64| Statement::new("INSERT INTO parent VALUES ($1)", [id]);
+    let on_b = Unit {
+        reads: vec![Read {
+            key: key("b"),
+            version: 1,
+        }],
+        ..data.unit("d", vec![])
+    };
+    let batch = vec![
+        data.unit("a", vec![child(1), parent(1)]),
+        data.unit("b", vec![child(2)]),
+        data.unit("b", vec![]),
+        on_b,
+        data.unit("c", vec![parent(3)]),
+    ];
+    let of_another = vec![data.unit("e", vec![])];
+    // Both are in one group, if they come together; and the outcomes are the same if they do not.
+    let (outcomes, others) = tokio::join!(
+        data.embedded.commit(Arc::new(batch.clone())),
+        data.embedded.commit(Arc::new(of_another)),
+    );
+    let (committed, refused) = (Outcome::Committed, Outcome::Refused);
+    let expected = [committed, refused, committed, Outcome::Stale, committed];
+    assert_eq!(outcomes.unwrap(), expected);
+    assert_eq!(others.unwrap(), [committed]);
+    assert_eq!(data.number("SELECT count(*) FROM child"), 1);
+    assert_eq!(data.number("SELECT count(*) FROM parent"), 2);
+    // Submitted again, what was committed is known.
+    let outcomes = data.embedded.commit(Arc::new(batch)).await;
+    assert_eq!(outcomes.unwrap(), expected);
+    let later = vec![data.unit("f", vec![parent(4), child(4)])];
+    let outcomes = data.embedded.commit(Arc::new(later)).await;
+    assert_eq!(outcomes.unwrap(), [committed]);
 }
 
 #[tokio::test]

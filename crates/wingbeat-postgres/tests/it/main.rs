@@ -10,6 +10,8 @@ mod effort;
 mod growth;
 mod handlers;
 mod loss;
+mod migrations;
+mod patience;
 mod replicas;
 mod sql;
 mod transaction;

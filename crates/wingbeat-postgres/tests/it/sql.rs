@@ -188,6 +188,29 @@ fn a_statement_that_takes_too_long_is_told_and_holds_up_nobody_for_ever() {
     });
 }
 
+/// An error that would speak of the server, if it were not always this statement that has it.
+#[test]
+fn an_error_of_the_server_in_one_statement_holds_up_nobody_else() {
+    block_on(async {
+        let shop = Shop::open(
+            "CREATE FUNCTION fail(code text) RETURNS int LANGUAGE plpgsql AS
+                 'BEGIN RAISE EXCEPTION USING ERRCODE = code; END';",
+            |_| (),
+        )
+        .await;
+        for code in ["08006", "53100", "57P01", "58030", "XX000"] {
+            let failing = Statement::new("SELECT fail($1)", [code]);
+            let batch = vec![shop.running("a", vec![failing]), shop.running("b", vec![])];
+            let busy = Outcome::Unmet(Unmet::Busy { statement: 1 });
+            assert_eq!(
+                shop.commit(batch).await,
+                [busy, Outcome::Committed],
+                "{code}"
+            );
+        }
+    });
+}
+
 #[test]
 fn a_constraint_that_is_checked_at_the_end_refuses_its_unit_alone() {
     block_on(async {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wingbeat_core::statement::Unmet;
 use wingbeat_core::unit::{Outcome, Read, Settled};
 use wingbeat_core::{Class, Name, RuntimeExt as _, Store, Unit};
 use wingbeat_postgres::{Config, Transaction};
@@ -199,14 +200,16 @@ fn a_backend_that_ends_at_the_commit_leaves_nothing_and_the_unit_is_stale() {
         let unit = shop.unit_in("a", shop.taking().await).await;
         let unknown = shop.store.commit(Arc::new(vec![unit.clone()])).await;
         assert_eq!(unknown.expect_err("it is unknown").code(), "store_away");
-        assert_eq!(shop.submit(&unit).await, Outcome::Stale);
+        // It is told to run again, so this attempt must never come to anything, however often and late it is submitted.
+        for _ in 0..3 {
+            assert_eq!(shop.submit(&unit).await, Outcome::Stale);
+        }
         assert_eq!(shop.number(EGGS), 10);
-        // It is told to run again, so this attempt must never come to anything, however late.
         let late = Unit {
             companion: None,
             ..unit
         };
-        shop.submit(&late).await;
+        assert_eq!(shop.submit(&late).await, Outcome::Stale);
         assert!(!shop.is_there("a").await);
         shop.number("DROP TRIGGER gone ON stock; SELECT 1");
         let again = shop.unit_in("a", shop.taking().await).await;
@@ -280,6 +283,20 @@ fn open_transactions_leave_connections_for_commits() {
 }
 
 #[test]
+fn one_connection_is_not_enough_so_there_are_two() {
+    block_on(async {
+        let one = |config: &mut Config| config.connections_max = 1;
+        let shop = Shop::open(TABLES, one).await;
+        let transaction = shop.taking().await;
+        let batch = vec![
+            shop.running("a", vec![]),
+            shop.unit_in("b", transaction).await,
+        ];
+        assert_eq!(shop.commit(batch).await, [Outcome::Committed; 2]);
+    });
+}
+
+#[test]
 fn a_transaction_of_another_store_is_refused() {
     block_on(async {
         let (shop, other) = (shop().await, shop().await);
@@ -328,6 +345,51 @@ fn a_handler_that_hangs_loses_its_transaction() {
         shop.assert_let_go();
         let unit = shop.unit_in("a", transaction).await;
         assert_eq!(shop.submit(&unit).await, Outcome::Stale);
+        assert_eq!(shop.number(EGGS), 10);
+    });
+}
+
+/// A handler that does not wait for a statement any more cannot know what it does.
+#[test]
+fn a_transaction_with_a_statement_that_was_abandoned_is_refused() {
+    block_on(async {
+        let shop = shop().await;
+        let transaction = shop.taking().await;
+        let slow = transaction.query("SELECT pg_sleep(5)", ());
+        let a_while = Duration::from_millis(200);
+        let abandoned = tokio::time::timeout(a_while, slow).await;
+        abandoned.expect_err("it is slow");
+        let batch = vec![
+            shop.unit_in("a", transaction).await,
+            shop.running("b", vec![]),
+        ];
+        let within = Duration::from_secs(3);
+        let outcomes = tokio::time::timeout(within, shop.commit(batch)).await;
+        assert_eq!(
+            outcomes.expect("nobody waits for it"),
+            [Outcome::Refused, Outcome::Committed]
+        );
+        assert!(!shop.is_there("a").await);
+    });
+}
+
+/// The record that the unit writes is locked: its handler runs again, and the batch is not submitted again.
+#[test]
+fn a_transaction_that_waits_too_long_for_a_record_is_busy() {
+    block_on(async {
+        let shop = shop().await;
+        let unit = shop.running("a", vec![]);
+        assert_eq!(shop.commit(vec![unit]).await, [Outcome::Committed]);
+        let record = format!("\"{}{SERVICE}\".record", shop.prefix);
+        let lock = format!("SELECT id FROM {record} WHERE id = 'a' FOR UPDATE");
+        let holder = shop.store.begin().await.unwrap();
+        holder.query_one(lock, ()).await.unwrap();
+        let batch = vec![
+            shop.unit_in("a", shop.taking().await).await,
+            shop.running("b", vec![]),
+        ];
+        let busy = Outcome::Unmet(Unmet::Busy { statement: 0 });
+        assert_eq!(shop.commit(batch).await, [busy, Outcome::Committed]);
         assert_eq!(shop.number(EGGS), 10);
     });
 }

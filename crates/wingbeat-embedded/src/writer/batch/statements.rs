@@ -6,19 +6,31 @@ use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, Error, ErrorCode};
 use wingbeat_core::statement::Unmet;
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{HashMap, Param, Statement, Unit, UnitId};
+use wingbeat_core::{HashMap, HashSet, Param, Statement, Unit, UnitId};
 
 use super::Batch;
 use crate::fault::{Cause, Fault};
+use crate::id::RecordKey;
 
 /// Units whose statements ended the whole transaction (interrupted, or on a conflict that rolls back): when it is
-/// made again, it is without them.
+/// made again, it is without them. And what units of the same job would have written that are refused already.
 #[derive(Default)]
-pub(in crate::writer) struct Doomed(RefCell<HashMap<UnitId, Outcome>>);
+pub(in crate::writer) struct Doomed {
+    units: RefCell<HashMap<UnitId, Outcome>>,
+    withdrawn: RefCell<HashSet<RecordKey>>,
+}
 
 impl Doomed {
     pub(in crate::writer) fn count(&self) -> usize {
-        self.0.borrow().len()
+        self.units.borrow().len()
+    }
+
+    pub(in crate::writer) fn withdraw(&self, keys: impl Iterator<Item = RecordKey>) {
+        self.withdrawn.borrow_mut().extend(keys);
+    }
+
+    pub(super) fn withdrawn(&self) -> HashSet<RecordKey> {
+        self.withdrawn.borrow().clone()
     }
 }
 
@@ -29,7 +41,7 @@ impl Batch<'_> {
             tracing::error!(service = %unit.service, "a unit cannot be stored: its transaction is not one of this store");
             return Some(Outcome::Refused);
         }
-        self.doomed.0.borrow().get(&unit.id).copied()
+        self.doomed.units.borrow().get(&unit.id).copied()
     }
 
     /// Runs the statements of a unit in order; what becomes of it, unless all did what was expected.
@@ -46,7 +58,7 @@ impl Batch<'_> {
                 Err(error) => {
                     let outcome = meaning(&error, number).ok_or(error)?;
                     if self.connection.is_autocommit() {
-                        self.doomed.0.borrow_mut().insert(unit.id, outcome);
+                        self.doomed.units.borrow_mut().insert(unit.id, outcome);
                         return Err(Error::InvalidQuery);
                     }
                     outcome
@@ -64,7 +76,8 @@ fn meaning(error: &Error, number: usize) -> Option<Outcome> {
     if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) {
         return Some(Outcome::Unmet(Unmet::Busy { statement: number }));
     }
-    (Fault::of(error).cause == Cause::Poison).then_some(Outcome::Refused)
+    let at_fault = matches!(Fault::of(error).cause, Cause::Poison | Cause::ForeignKey);
+    at_fault.then_some(Outcome::Refused)
 }
 
 /// Runs it; how many rows it changed, or returned if it returns rows.

@@ -1,0 +1,99 @@
+//! However slow statements are, a batch ends, with an outcome for each of its units.
+
+use std::time::Duration;
+
+use wingbeat_core::statement::Unmet;
+use wingbeat_core::unit::Outcome;
+use wingbeat_core::{Statement, Unit};
+use wingbeat_postgres::Config;
+
+use crate::conformance::{block_on, open};
+use crate::sql::{EGGS, Shop, TABLES, take};
+
+/// A statement that takes so long is far from being interrupted; six of them are longer than the store waits.
+fn slow() -> Statement {
+    Statement::new("SELECT pg_sleep(0.4)", ())
+}
+
+async fn shop() -> Shop {
+    let short = |config: &mut Config| config.statement_timeout = Duration::from_secs(1);
+    Shop::open(TABLES, short).await
+}
+
+/// One that commits, to see that the store still does.
+async fn assert_commits(shop: &Shop) {
+    let unit = shop.running("later", vec![take("ham")]);
+    assert_eq!(shop.commit(vec![unit]).await, [Outcome::Committed]);
+}
+
+#[test]
+fn many_units_that_wait_for_a_lock_end_soon_and_hold_up_nobody_else() {
+    block_on(async {
+        let short = |config: &mut Config| config.statement_timeout = Duration::from_secs(2);
+        let shop = Shop::open(TABLES, short).await;
+        let other = open(&shop.prefix, &shop.runtime).await;
+        let holder = other.begin().await.unwrap();
+        let lock = holder.query_one("SELECT free FROM stock WHERE sku = $1 FOR UPDATE", ["egg"]);
+        lock.await.unwrap();
+        let mut batch: Vec<Unit> = (0..15)
+            .map(|n| shop.running(&format!("busy{n}"), vec![take("egg")]))
+            .collect();
+        batch.push(shop.running("fine", vec![]));
+        let bound = Duration::from_secs(9);
+        let outcomes = tokio::time::timeout(bound, shop.commit(batch)).await;
+        let mut expected = vec![Outcome::Unmet(Unmet::Busy { statement: 1 }); 15];
+        expected.push(Outcome::Committed);
+        assert_eq!(outcomes.expect("they do not wait one by one"), expected);
+        assert!(shop.is_there("fine").await);
+        drop(holder);
+        assert_commits(&shop).await;
+        assert_eq!(shop.number(EGGS), 10);
+    });
+}
+
+#[test]
+fn units_that_are_slow_together_are_committed_one_by_one() {
+    block_on(async {
+        let shop = shop().await;
+        let unit = |n| shop.running(&format!("slow{n}"), vec![slow()]);
+        let outcomes = shop.commit((0..6).map(unit).collect()).await;
+        assert_eq!(outcomes, [Outcome::Committed; 6]);
+    });
+}
+
+#[test]
+fn a_unit_that_takes_too_long_by_itself_is_told_so_and_leaves_nothing() {
+    block_on(async {
+        let shop = shop().await;
+        let mut statements = vec![take("egg")];
+        statements.extend(vec![slow(); 6]);
+        let batch = vec![
+            shop.running("slow", statements),
+            shop.running("fine", vec![take("egg")]),
+        ];
+        let busy = Outcome::Unmet(Unmet::Busy { statement: 7 });
+        assert_eq!(shop.commit(batch).await, [busy, Outcome::Committed]);
+        assert!(!shop.is_there("slow").await);
+        assert_commits(&shop).await;
+        assert_eq!(shop.number(EGGS), 9);
+    });
+}
+
+/// The same in a transaction of the handler's.
+#[test]
+fn a_transaction_whose_unit_takes_too_long_is_rolled_back() {
+    block_on(async {
+        let shop = shop().await;
+        let transaction = shop.store.begin().await.unwrap();
+        let unit = Unit {
+            companion: Some(transaction.into()),
+            ..shop.running("slow", vec![slow(); 6])
+        };
+        let busy = Outcome::Unmet(Unmet::Busy { statement: 6 });
+        assert_eq!(shop.commit(vec![unit]).await, [busy]);
+        for _ in 0..3 {
+            assert_commits(&shop).await;
+        }
+        assert!(!shop.is_there("slow").await);
+    });
+}
