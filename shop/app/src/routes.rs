@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use shop_gateway::{Proxy, Upstream};
+use shop_gateway::{Limits, Proxy, Upstream};
 use tower::ServiceExt as _;
 use wingbeat::http::Problem;
 use wingbeat::http::measure::{route_is, routed};
@@ -143,7 +143,9 @@ impl Open {
             true => here.clone(),
             false => elsewhere(settings, service),
         };
-        let upstream = |service: &str| Upstream::new(service, &url(service), runtime.now());
+        let limits = Limits::default();
+        let upstream =
+            |service: &str| Upstream::new(service, &url(service), &limits, runtime.now());
         Proxy::new(SERVICES.map(upstream).into(), runtime.clone())
     }
 
