@@ -135,7 +135,7 @@ impl Open {
 
     /// All services as the audit sees them.
     async fn onlooker(&self, settings: &Settings, runtime: &Arc<TokioRuntime>) -> Result<Sight> {
-        let all = shop::services(settings, &self.sessions, &self.provider_url);
+        let all = shop::services(settings, &self.cast, &self.sessions, &self.provider_url);
         onlooker(runtime, &self.backends.ports, all).await
     }
 
