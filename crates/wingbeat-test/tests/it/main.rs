@@ -7,6 +7,7 @@ mod found;
 mod isolation;
 mod ordered;
 mod paging;
+mod sessions;
 mod sql;
 mod suites;
 mod traces;
