@@ -1,5 +1,6 @@
 //! The whole runtime on the model, under the seeded executor.
 
+mod cached;
 mod conformance;
 mod controls;
 mod crashes;
