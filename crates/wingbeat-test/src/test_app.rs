@@ -7,12 +7,14 @@ use axum::body::{Body, to_bytes};
 use axum::http::request::Builder;
 use axum::http::{Request, StatusCode};
 use axum::middleware::from_fn_with_state;
+use bytes::Bytes;
 use serde_json::Value;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 use wingbeat::app::Ports;
 use wingbeat::http::session::{Sessions, identify};
 use wingbeat::outgoing::Response;
+use wingbeat::scope::ServiceContext;
 use wingbeat::{App, HttpClient, Message, Name, Reads, Result, Running, Runtime as _, outgoing};
 use wingbeat_core::BoxFuture;
 
@@ -204,19 +206,41 @@ impl TestApp {
             .header("content-type", "application/json")
             .body(Body::from(body.to_string()))
             .expect("a request");
+        let answer = self.send(request);
+        let json = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
+        (answer.status(), json)
+    }
+
+    /// Sends the app's routes a request of any kind: the whole answer.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is larger than a megabyte.
+    #[must_use]
+    pub fn send(&self, request: Request<Body>) -> axum::http::Response<Bytes> {
         let routes = self.running.routes();
         let routes = routes.layer(from_fn_with_state(self.sessions(), identify));
         self.run(async {
             let answer = routes.oneshot(request).await.expect("routes never fail");
-            let status = answer.status();
-            let body = to_bytes(answer.into_body(), ANSWER_MAX).await;
-            let body = body.expect("a whole body");
-            let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
-            (status, json)
+            let (parts, body) = answer.into_parts();
+            let body = to_bytes(body, ANSWER_MAX).await.expect("a whole body");
+            axum::http::Response::from_parts(parts, body)
         })
     }
 
-    fn sessions(&self) -> Sessions {
+    /// What a service of the app works with.
+    ///
+    /// # Panics
+    ///
+    /// When the service is not part of the app.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Arc<ServiceContext> {
+        self.running.service(name).expect("the service runs")
+    }
+
+    /// The sessions of the app's users.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
         Sessions::new(self.model.cache.clone(), self.simulation.runtime())
     }
 }

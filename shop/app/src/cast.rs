@@ -115,6 +115,12 @@ impl Cast {
         self.provider && !self.gateway && self.services.is_empty()
     }
 
+    /// Whether callers come through a gateway that is another process, and it says who they are.
+    #[must_use]
+    pub fn is_behind_gateway(&self) -> bool {
+        !self.gateway
+    }
+
     /// What the broker shows as the name of the process.
     #[must_use]
     pub fn name(&self) -> String {
@@ -167,6 +173,15 @@ mod tests {
                 .unwrap()
                 .is_provider()
         );
+    }
+
+    #[test]
+    fn only_services_without_a_gateway_of_their_own_are_told_who_calls() {
+        let settings = settings(true);
+        assert!(of(&["identity"], &settings).unwrap().is_behind_gateway());
+        let both = of(&["identity", "gateway"], &settings).unwrap();
+        assert!(!both.is_behind_gateway());
+        assert!(!Cast::whole(&settings).is_behind_gateway());
     }
 
     #[test]

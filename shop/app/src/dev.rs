@@ -58,15 +58,33 @@ pub fn services(dev: Dev) -> Router {
         .with_state(dev)
 }
 
-async fn guard(request: Request, next: Next) -> Response {
+/// Middleware: refuses who may not use the stand-ins. Behind the gateway the peer is the gateway, and the
+/// header that it sets says who asked it.
+pub(crate) async fn guard(request: Request, next: Next) -> Response {
     let state = request.extensions().get::<SessionState>();
     let admin = matches!(state, Some(SessionState::SignedIn(session)) if session.admin);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let near = peer.is_some_and(|ConnectInfo(peer)| peer.ip().is_loopback());
+    let near = peer.is_some_and(|ConnectInfo(peer)| is_loopback(peer.ip()))
+        && !from_elsewhere(request.headers());
     if admin || (near && loopback_host(request.headers()) && !foreign_page(request.headers())) {
         return next.run(request).await;
     }
     Problem::new(403, "forbidden", "only from this machine, or for the admin").into_response()
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+/// Handed on by a proxy for somebody who is not on this machine.
+fn from_elsewhere(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all("x-forwarded-for").iter();
+    let mut addresses = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    addresses.any(|address| {
+        let address = std::str::from_utf8(address).ok().map(str::trim);
+        let address = address.and_then(|address| address.parse().ok());
+        !address.is_some_and(is_loopback)
+    })
 }
 
 /// A name that a page elsewhere cannot have: rebinding its own name to 127.0.0.1 does not help it.
@@ -81,7 +99,7 @@ fn loopback_host(headers: &HeaderMap) -> bool {
     };
     let name = name.trim_start_matches('[').trim_end_matches(']');
     let address = name.parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(is_loopback)
 }
 
 /// A page of another site that asks through the visitor's browser.

@@ -16,6 +16,7 @@ pub mod docs;
 pub mod host;
 pub mod logs;
 pub mod onlooker;
+mod onward;
 pub mod ops;
 mod prepare;
 pub mod ready;

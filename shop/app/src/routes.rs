@@ -7,16 +7,16 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use shop_gateway::{Proxy, Upstream};
-use tower::ServiceExt as _;
+use shop_gateway::{Limits, Proxy, Upstream};
 use wingbeat::http::Problem;
-use wingbeat::http::measure::{route_is, routed};
+use wingbeat::http::measure::routed;
 use wingbeat::real::TokioRuntime;
 use wingbeat::{Result, Runtime as _};
 
 use crate::backends::Backends;
 use crate::cast::SERVICES;
 use crate::onlooker::onlooker;
+use crate::onward::onward;
 use crate::{Open, Settings, Sight, admin, audit, dev, docs, ops, shop, timeline, together};
 
 /// Where a service listens, unless the settings say otherwise.
@@ -106,24 +106,8 @@ impl Open {
             self.sessions.clone(),
             runtime.clone(),
         );
-        let local = self.cast.services.clone();
-        let api = Router::new().fallback(move |request: Request| {
-            let (api, proxy) = (api.clone(), Arc::clone(&proxy));
-            let owner = shop_gateway::routing::owner(request.uri().path()).map(str::to_owned);
-            let owner = owner.filter(|owner| !local.contains(owner.as_str()));
-            async move {
-                match owner {
-                    Some(service) if proxy.has(&service) => {
-                        route_is(request.extensions(), &service);
-                        proxy.forward(&service, request).await
-                    }
-                    _ => api
-                        .oneshot(request)
-                        .await
-                        .unwrap_or_else(|never| match never {}),
-                }
-            }
-        });
+        let here = self.cast.services.clone();
+        let api = onward(api, proxy, here, self.sessions.clone());
         let api = shop_gateway::answered(api, shop_gateway::SERVICE, runtime.clone());
         Ok(shop_gateway::front(api, runtime.clone()))
     }
@@ -143,13 +127,15 @@ impl Open {
             true => here.clone(),
             false => elsewhere(settings, service),
         };
-        let upstream = |service: &str| Upstream::new(service, &url(service), runtime.now());
+        let limits = Limits::default();
+        let upstream =
+            |service: &str| Upstream::new(service, &url(service), &limits, runtime.now());
         Proxy::new(SERVICES.map(upstream).into(), runtime.clone())
     }
 
     /// All services as the audit sees them.
     async fn onlooker(&self, settings: &Settings, runtime: &Arc<TokioRuntime>) -> Result<Sight> {
-        let all = shop::services(settings, &self.sessions, &self.provider_url);
+        let all = shop::services(settings, &self.cast, &self.sessions, &self.provider_url);
         onlooker(runtime, &self.backends.ports, all).await
     }
 

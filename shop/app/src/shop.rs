@@ -6,18 +6,19 @@ use wingbeat::http::session::Sessions;
 use wingbeat::{App, Service, TargetPolicy};
 
 use crate::Settings;
-use crate::cast::SERVICES;
+use crate::cast::{Cast, SERVICES};
 use crate::host::Build;
 
 /// The shop's services, each as what starts it anew.
 #[must_use]
 pub fn services(
     settings: &Settings,
+    cast: &Cast,
     sessions: &Sessions,
     provider: &str,
 ) -> Vec<(&'static str, Build)> {
     let (orders, inventory) = (orders(settings), inventory(settings));
-    let (identity, catalog) = (identity(settings), catalog(settings));
+    let (identity, catalog) = (identity(settings, cast), catalog(settings));
     let (payments, shipping) = (payments(settings, provider), shipping(settings));
     let notifications = shop_notifications::Config::default();
     let promotions = shop_promotions::Config::default();
@@ -69,8 +70,9 @@ fn inventory(settings: &Settings) -> shop_inventory::Config {
     }
 }
 
-fn identity(settings: &Settings) -> shop_identity::Config {
+fn identity(settings: &Settings, cast: &Cast) -> shop_identity::Config {
     shop_identity::Config {
+        trust_forwarded: cast.is_behind_gateway(),
         rate_limits: settings.rate_limits,
         hashing: hashing(settings),
         ..shop_identity::Config::default()
@@ -107,5 +109,23 @@ fn shipping(settings: &Settings) -> shop_shipping::Config {
     shop_shipping::Config {
         dispatch_after: settings.shipping_dispatch_after,
         deliver_after: settings.shipping_deliver_after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_is_told_who_calls_where_the_gateway_is_another_process() {
+        let settings = Settings::default();
+        let whole = Cast::whole(&settings);
+        assert!(!identity(&settings, &whole).trust_forwarded);
+        let alone = Cast {
+            services: ["identity"].into(),
+            gateway: false,
+            ..whole
+        };
+        assert!(identity(&settings, &alone).trust_forwarded);
     }
 }

@@ -114,7 +114,7 @@ pub async fn open(settings: &Settings, cast: Cast) -> Result<Open, Error> {
     };
     let ports = backends.ports.clone();
     let sessions = Sessions::new(Arc::clone(&ports.cache), runtime.clone());
-    let all = shop::services(settings, &sessions, &provider_url);
+    let all = shop::services(settings, &cast, &sessions, &provider_url);
     let wanted = |name: &str| cast.services.contains(name);
     let host = Host::start(runtime.clone(), ports.clone(), all, wanted).await?;
     let recovered = prepare::in_flight(&host).await?;

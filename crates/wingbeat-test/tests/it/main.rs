@@ -1,5 +1,6 @@
 //! The whole runtime on the model, under the seeded executor.
 
+mod cached;
 mod conformance;
 mod controls;
 mod crashes;
@@ -7,6 +8,7 @@ mod found;
 mod isolation;
 mod ordered;
 mod paging;
+mod sessions;
 mod sql;
 mod suites;
 mod traces;

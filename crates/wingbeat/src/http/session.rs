@@ -82,20 +82,48 @@ impl Sessions {
     ///
     /// The cache's, here and below.
     pub async fn start(&self, user_id: Uuid, name: &str, admin: bool) -> Result<(String, Session)> {
-        let mut secret = [0_u8; 32];
-        self.runtime.fill_secret(&mut secret);
-        let token = hex::encode(secret);
         let now = self.runtime.now();
-        let digest = digest(&token);
-        let session = Session {
+        self.begin(Session {
             user_id,
             name: name.into(),
             admin,
             created_at: now,
             seen_at: now,
             cart_version: 0,
-            digest,
+            digest: String::new(),
+        })
+        .await
+    }
+
+    /// Goes on under a new token, and with a new life; the old token ends with all other sessions of the user.
+    /// `None` when the session itself has ended meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The cache's.
+    pub async fn renew(&self, session: &Session) -> Result<Option<(String, Session)>> {
+        let Some(current) = self.current(&session.digest).await? else {
+            return Ok(None);
         };
+        let now = self.runtime.now();
+        let (token, renewed) = self
+            .begin(Session {
+                created_at: now,
+                seen_at: now,
+                ..current
+            })
+            .await?;
+        self.end_others(&renewed).await?;
+        Ok(Some((token, renewed)))
+    }
+
+    /// Stores a session under a token of its own.
+    async fn begin(&self, session: Session) -> Result<(String, Session)> {
+        let mut secret = [0_u8; 32];
+        self.runtime.fill_secret(&mut secret);
+        let token = hex::encode(secret);
+        let digest = digest(&token);
+        let session = Session { digest, ..session };
         self.save(&session).await?;
         Ok((token, session))
     }
@@ -157,6 +185,15 @@ impl Sessions {
     /// The cache's.
     pub async fn end(&self, session: &Session) -> Result<()> {
         self.cache.remove(&key(&session.digest)).await
+    }
+
+    /// Ends the session of a token, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// The cache's.
+    pub async fn forget(&self, token: &str) -> Result<()> {
+        self.cache.remove(&key(&digest(token))).await
     }
 
     /// Ends the user's other sessions, wherever they are: none that began before now is found again.
@@ -241,13 +278,21 @@ fn digest(token: &str) -> String {
 }
 
 /// The token of a request: a bearer token wins over the cookie. `true` when it is the cookie.
-fn token(headers: &HeaderMap) -> Option<(String, bool)> {
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    if let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
-        return Some((token.trim().to_owned(), false));
-    }
+fn token(headers: &HeaderMap) -> Option<(&str, bool)> {
+    let bearer = bearer(headers).map(|token| (token, false));
+    bearer.or_else(|| cookie(headers).map(|token| (token, true)))
+}
+
+/// The bearer token of a request.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    bearer.strip_prefix("Bearer ").map(str::trim)
+}
+
+/// The token in the cookie of a request.
+#[must_use]
+pub fn cookie(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers
         .get_all(header::COOKIE)
         .iter()
@@ -257,7 +302,7 @@ fn token(headers: &HeaderMap) -> Option<(String, bool)> {
         .filter_map(|pair| pair.trim().split_once('='));
     pairs
         .find(|(name, _)| *name == COOKIE || *name == "__Host-wingbeat_session")
-        .map(|(_, token)| (token.to_owned(), true))
+        .map(|(_, token)| token)
 }
 
 /// A browser's own page, or no browser at all: `Sec-Fetch-Site`, else `Origin` against `Host`.
@@ -281,7 +326,7 @@ pub async fn identify(
         Some((_, true)) if is_write(request.method()) && !same_site(request.headers()) => {
             SessionState::CrossSite
         }
-        Some((token, _)) => match sessions.find(&token).await {
+        Some((token, _)) => match sessions.find(token).await {
             Ok(Some(session)) => SessionState::SignedIn(session),
             Ok(None) => SessionState::Nobody,
             Err(why) => {

@@ -16,6 +16,7 @@ use wingbeat_test::{Client, System, Violation, World};
 use super::bank::Bank;
 use super::history;
 use super::shopper::{Visitor, go_shopping, keep_shop, offer, restock};
+use crate::cast::Cast;
 use crate::{Settings, Sight, audit, shop};
 
 /// The admin's password in the simulation.
@@ -164,7 +165,8 @@ impl System for Shop {
     fn new(world: &World) -> Self {
         let runtime = world.simulation().runtime();
         let sessions = Sessions::new(world.model().cache.clone(), runtime.clone());
-        let services = shop::services(&settings(world.seed()), &sessions, PROVIDER);
+        let settings = settings(world.seed());
+        let services = shop::services(&settings, &Cast::whole(&settings), &sessions, PROVIDER);
         Self {
             seed: world.seed(),
             bank: Bank::new(runtime),
@@ -178,7 +180,8 @@ impl System for Shop {
             let settings = settings.clone();
             let process = Process::new(name, move |ports| {
                 let sessions = Sessions::new(ports.cache.clone(), ports.runtime.clone());
-                let services = shop::services(&settings, &sessions, PROVIDER);
+                let cast = Cast::whole(&settings);
+                let services = shop::services(&settings, &cast, &sessions, PROVIDER);
                 let mut own = services.into_iter().filter(|(it, _)| *it == name);
                 own.next().map(|(_, build)| build()).unwrap_or_default()
             });

@@ -12,4 +12,4 @@ pub mod upstream;
 
 pub use edge::{SERVICE, answered, edge, front, rules};
 pub use proxy::Proxy;
-pub use upstream::Upstream;
+pub use upstream::{Limits, Upstream};

@@ -23,8 +23,6 @@ use wingbeat::telemetry;
 use crate::edge::SERVICE;
 use crate::upstream::Upstream;
 
-/// Longest wait for the beginning of an answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// Longest wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// Connections that nobody used for so long are closed, before the service closes them.
@@ -145,15 +143,14 @@ impl Proxy {
                 format!("too many requests wait for {service}"),
             )
         })?;
-        if !upstream.admits(self.runtime.now()) {
-            return Err(away(service));
-        }
+        let asking = upstream.admits(self.runtime.now());
+        let asking = asking.ok_or_else(|| away(service))?;
         let began = self.runtime.elapsed();
         let answer = self.attempts(upstream, parts, &body).await;
         let took = self.runtime.elapsed().saturating_sub(began);
         drop(place); // The answer has begun; how long it streams is the caller's affair.
         let request = parts.uri.path();
-        upstream.answered(answer.is_some(), took, request, self.runtime.now());
+        asking.ended(answer.is_some(), took, request, self.runtime.now());
         answer.ok_or_else(|| away(service))
     }
 
@@ -168,7 +165,8 @@ impl Proxy {
                 let mut request = onward(replica, parts, body.clone())?;
                 let span = self.within_trace(upstream.name(), parts, &mut request);
                 let asked = self.client.request(request);
-                let answer = self.runtime.timeout(ANSWER_WITHIN, asked).await;
+                let limit = upstream.answer_within();
+                let answer = self.runtime.timeout(limit, asked).await;
                 match &answer {
                     Some(Ok(answer)) => telemetry::answered(&span, answer.status().as_u16()),
                     _ => telemetry::failed_on(&span, "no_answer"),

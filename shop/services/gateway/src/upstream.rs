@@ -9,19 +9,37 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use wingbeat::Timestamp;
 use wingbeat::breaker::{Admission, Breaker};
 
-/// Requests that may wait for a service's answer at once; more are refused, so that a slow service takes no
-/// others with it.
-const WAITING_MAX: usize = 512;
-/// Requests in a row without any answer until nobody asks for a while.
-const FAILURES_MAX: u32 = 5;
-/// How long nobody asks then; one request after it is a probe.
-const OPEN_FOR: Duration = Duration::from_secs(1);
+/// What protects the gateway from a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests that may wait for the service's answer at once; more are refused, so that a slow service takes
+    /// no others with it.
+    pub waiting_max: usize,
+    /// Requests in a row without any answer until nobody asks for a while.
+    pub failures_max: u32,
+    /// How long nobody asks then; one request after it is a probe.
+    pub open_for: Duration,
+    /// Longest wait for the beginning of an answer.
+    pub answer_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            waiting_max: 512,
+            failures_max: 5,
+            open_for: Duration::from_secs(1),
+            answer_within: Duration::from_secs(20),
+        }
+    }
+}
 
 /// A service and its replicas.
 pub struct Upstream {
     name: String,
     replicas: Vec<String>,
     next: AtomicUsize,
+    answer_within: Duration,
     breaker: Mutex<Breaker>,
     places: Semaphore,
     /// How long answers took to begin.
@@ -35,7 +53,7 @@ pub struct Upstream {
 impl Upstream {
     /// A service at these base URLs, separated by commas.
     #[must_use]
-    pub fn new(name: &str, urls: &str, now: Timestamp) -> Self {
+    pub fn new(name: &str, urls: &str, limits: &Limits, now: Timestamp) -> Self {
         let urls = urls
             .split(',')
             .map(|url| url.trim().trim_end_matches('/').to_owned());
@@ -48,8 +66,9 @@ impl Upstream {
             name: name.to_owned(),
             replicas: urls.filter(|url| !url.is_empty()).collect(),
             next: AtomicUsize::new(0),
-            breaker: Mutex::new(Breaker::new(FAILURES_MAX, OPEN_FOR, now)),
-            places: Semaphore::new(WAITING_MAX),
+            answer_within: limits.answer_within,
+            breaker: Mutex::new(Breaker::new(limits.failures_max, limits.open_for, now)),
+            places: Semaphore::new(limits.waiting_max),
             answered: asked("answered".to_owned()),
             unanswered: asked("unanswered".to_owned()),
             refused: metrics::counter!("wingbeat_upstream_refused_total", &upstream),
@@ -81,26 +100,46 @@ impl Upstream {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether to ask.
-    pub(crate) fn admits(&self, now: Timestamp) -> bool {
+    /// Leave to ask; `None` while the service is left alone.
+    pub(crate) fn admits(&self, now: Timestamp) -> Option<Asking<'_>> {
         let goes = self.breaker().admit(now) == Admission::Go;
         self.refused.increment(u64::from(!goes));
-        goes
+        goes.then_some(Asking { upstream: self })
     }
 
-    /// It answered after so long, or not; `request` tells requests apart.
-    pub(crate) fn answered(&self, well: bool, took: Duration, request: &str, now: Timestamp) {
+    /// Longest wait for the beginning of an answer.
+    pub(crate) fn answer_within(&self) -> Duration {
+        self.answer_within
+    }
+}
+
+/// A request on its way. Dropped without an outcome (its caller has left), it says nothing about the
+/// service, and a probe makes way for the next one.
+pub(crate) struct Asking<'a> {
+    upstream: &'a Upstream,
+}
+
+impl Asking<'_> {
+    /// The service answered after so long, or not; `request` tells requests apart.
+    pub(crate) fn ended(self, well: bool, took: Duration, request: &str, now: Timestamp) {
+        let upstream = self.upstream;
         let histogram = if well {
-            &self.answered
+            &upstream.answered
         } else {
-            &self.unanswered
+            &upstream.unanswered
         };
         histogram.record(took.as_secs_f64());
-        let mut breaker = self.breaker();
+        let mut breaker = upstream.breaker();
         match well {
             true => breaker.succeeded(now),
             false => breaker.failed(request, now),
         }
-        self.open.set(breaker.state().0.openness());
+        upstream.open.set(breaker.state().0.openness());
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.upstream.breaker().released();
     }
 }

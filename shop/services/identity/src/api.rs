@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::identity::{UserLoggedIn, UserRegistered};
 use shop_contracts::notifications::RememberAddress;
-use wingbeat::http::session::{COOKIE, LIFE, Sessions};
+use wingbeat::http::session::{self, COOKIE, LIFE, Session, Sessions};
 use wingbeat::http::{Caller, FieldError, Json, Problem, Reply, created, no_content, ok, post};
 use wingbeat::scope::ServiceContext;
 use wingbeat::{Effects, Reads, Scope, State, run_unit};
@@ -135,7 +135,8 @@ struct SignedIn {
 }
 
 /// The session starts before the unit is durable, and its token is told after: so a password that is
-/// changed meanwhile ends it, and a sign-in that fails leaves a session whose token nobody knows.
+/// changed meanwhile ends it, and a sign-in that fails leaves a session whose token nobody knows. The
+/// session that the browser had so far ends: its cookie is replaced.
 async fn sign_in(
     (address, Json(form)): (Address, Json<SignIn>),
     State(config): State<Config>,
@@ -161,6 +162,9 @@ async fn sign_in(
         }
     };
     let (token, _) = sessions.start(user_id.0, &user.name, user.admin).await?;
+    if let Some(earlier) = session::cookie(&headers) {
+        sessions.forget(earlier).await?;
+    }
     let mut effects = Effects::new();
     effects.publish(&UserLoggedIn { user_id });
     scope.emit(effects)?;
@@ -226,11 +230,14 @@ struct ChangePassword {
 }
 
 /// The other sessions end before the new password is durable, and once more after, so that neither a
-/// crash in between nor a sign-in with the old password meanwhile leaves one.
+/// crash in between nor a sign-in with the old password meanwhile leaves one. A browser is given another
+/// cookie, and its old one ends too; a bearer token goes on, for the answer has no body that could tell
+/// another.
 async fn change_password(
     extract::State(state): extract::State<crate::State>,
     Extension(context): Extension<Arc<ServiceContext>>,
     Caller(session): Caller,
+    headers: HeaderMap,
     Json(form): Json<ChangePassword>,
 ) -> Result<Response, Problem> {
     if let Some(fault) = password_fault(&form.new) {
@@ -256,9 +263,28 @@ async fn change_password(
         Ok(())
     })
     .await?;
-    if let Err(why) = state.sessions.end_others(session).await {
+    let is_browser = session::bearer(&headers).is_none();
+    let token = end_others(&state.sessions, session, is_browser).await;
+    let token = token.unwrap_or_else(|why| {
         tracing::warn!("sessions of a user may outlive a changed password: {why}");
+        None
+    });
+    let mut reply = no_content().header("cache-control", "no-store");
+    if let Some(token) = token {
+        reply = reply.header("set-cookie", cookie(&state.config, &token, LIFE.as_secs()));
     }
-    let reply = no_content().header("cache-control", "no-store");
     Ok(reply.into_response())
+}
+
+/// Ends the user's other sessions; this one too if it is renewed, for which there is a token then.
+async fn end_others(
+    sessions: &Sessions,
+    session: &Session,
+    renews: bool,
+) -> wingbeat::Result<Option<String>> {
+    if renews && let Some((token, _)) = sessions.renew(session).await? {
+        return Ok(Some(token));
+    }
+    sessions.end_others(session).await?;
+    Ok(None)
 }

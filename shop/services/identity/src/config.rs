@@ -15,7 +15,8 @@ pub struct Config {
     pub failures_window: Duration,
     /// Behind TLS: the cookie is `Secure` and its name says so.
     pub secure_cookies: bool,
-    /// The caller's address is the last one in `X-Forwarded-For`: behind a gateway of ours only.
+    /// The caller's address is the last one in `X-Forwarded-For`, if the peer is of our own network: behind
+    /// a gateway of ours only, which takes away what callers say there.
     pub trust_forwarded: bool,
 }
 

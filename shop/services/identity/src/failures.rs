@@ -2,7 +2,7 @@
 //!
 //! Kept in the cache, where sessions are; without it nobody could sign in anyway.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
@@ -16,7 +16,7 @@ use wingbeat::scope::ServiceContext;
 use crate::Config;
 use crate::domain::fold;
 
-/// Where the request comes from.
+/// Where the request comes from: the peer, or behind our gateway whom it names.
 #[derive(Clone, Debug)]
 pub struct Address(pub String);
 
@@ -27,17 +27,27 @@ impl FromRequestParts<crate::State> for Address {
         parts: &mut Parts,
         state: &crate::State,
     ) -> Result<Self, Self::Rejection> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical());
+        let trusted = state.config.trust_forwarded && peer.is_some_and(is_of_our_network);
         let forwarded = parts.headers.get_all("x-forwarded-for").iter().next_back();
         let forwarded = forwarded
-            .filter(|_| state.config.trust_forwarded)
+            .filter(|_| trusted)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.rsplit(',').next())
             .map(|address| address.trim().to_owned());
-        let peer = || {
-            let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-            peer.map_or_else(|| "-".into(), |ConnectInfo(peer)| peer.ip().to_string())
-        };
+        let peer = || peer.map_or_else(|| "-".into(), |peer| peer.to_string());
         Ok(Self(forwarded.unwrap_or_else(peer)))
+    }
+}
+
+/// Where a gateway of ours may be. Whoever reaches the port from the internet says what he likes.
+fn is_of_our_network(peer: IpAddr) -> bool {
+    match peer {
+        IpAddr::V4(peer) => peer.is_loopback() || peer.is_private() || peer.is_link_local(),
+        IpAddr::V6(peer) => {
+            peer.is_loopback() || peer.is_unique_local() || peer.is_unicast_link_local()
+        }
     }
 }
 

@@ -1,4 +1,6 @@
 //! The gateway's tests.
 
 mod fake;
+mod proxy;
 mod storefront;
+mod world;

@@ -1,0 +1,189 @@
+//! What the gateway does for its callers while a service is slow, away, or says too much.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode, header};
+use axum::{Router, extract::Request};
+use futures_util::future::{Either, join, select};
+use http_body_util::BodyExt as _;
+use shop_gateway::{Limits, Proxy, SERVICE, Upstream, answered, front};
+use tower::ServiceExt as _;
+use wingbeat::Runtime as _;
+
+use crate::world::{OF_THE_CONNECTION, Service, Watch, request};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Limits that a test does not wait for.
+fn patient() -> Limits {
+    Limits {
+        answer_within: MINUTE,
+        ..Limits::default()
+    }
+}
+
+fn proxy(watch: &Arc<Watch>, services: &[(&str, &Service)], limits: &Limits) -> Proxy {
+    let upstream = |(name, service): &(&str, &Service)| {
+        let url = format!("http://{}", service.address);
+        Upstream::new(name, &url, limits, watch.now())
+    };
+    let upstreams = services.iter().map(upstream).collect();
+    Proxy::new(upstreams, watch.clone())
+}
+
+/// The status of an answer, and the code of a problem.
+async fn told(answer: Response<Body>) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await;
+    let body = body.expect("a whole body").to_bytes();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let code = problem["code"].as_str().unwrap_or_default();
+    (status, code.to_owned())
+}
+
+#[tokio::test]
+async fn a_stream_arrives_chunk_by_chunk() {
+    let watch = Watch::new();
+    let service = Service::start(&watch).await;
+    let proxy = Arc::new(proxy(&watch, &[("orders", &service)], &patient()));
+    let handed_on = Router::new().fallback(move |request: Request| {
+        let proxy = Arc::clone(&proxy);
+        async move { proxy.forward("orders", request).await }
+    });
+    let gateway = front(answered(handed_on, SERVICE, watch.clone()), watch.clone());
+    service.say("data: 1\n\n");
+    let answer = gateway.oneshot(request("GET", "/api/v1/stream"));
+    let answer = watch.soon(answer).await.expect("a router never fails");
+    let mut body = answer.into_body();
+    for chunk in ["data: 1\n\n", "data: 2\n\n"] {
+        let frame = watch.soon(body.frame()).await;
+        let frame = frame.expect("no end").expect("a chunk");
+        assert_eq!(frame.into_data().expect("data"), chunk);
+        service.say("data: 2\n\n"); // Only now: what has arrived did not wait for it.
+    }
+}
+
+#[tokio::test]
+async fn what_an_answer_says_of_its_connection_stays_there() {
+    let watch = Watch::new();
+    let service = Service::start(&watch).await;
+    let proxy = proxy(&watch, &[("orders", &service)], &patient());
+    let asked = proxy.forward("orders", request("GET", "/hop"));
+    let answer = watch.soon(asked).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["x-kept"], "1");
+    for name in OF_THE_CONNECTION.into_iter().chain(["connection"]) {
+        assert!(!answer.headers().contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_slow_takes_no_others_with_it() {
+    let watch = Watch::new();
+    let (slow, quick) = (Service::start(&watch).await, Service::start(&watch).await);
+    let limits = Limits {
+        waiting_max: 2,
+        ..patient()
+    };
+    let proxy = proxy(&watch, &[("orders", &slow), ("carts", &quick)], &limits);
+    let ask =
+        async |service: &str| told(proxy.forward(service, request("GET", "/held")).await).await;
+    let plain = async |service: &str| told(proxy.forward(service, request("GET", "/")).await).await;
+    let others = async {
+        slow.holds(2).await;
+        let refused = proxy.forward("orders", request("GET", "/")).await;
+        assert!(refused.headers().contains_key(header::RETRY_AFTER));
+        assert_eq!(told(refused).await, (503, "overloaded".into()));
+        assert_eq!(plain("carts").await.0, 200);
+        assert_eq!(slow.asked(), 2);
+        slow.release(2);
+    };
+    let held = join(ask("orders"), ask("orders"));
+    let (held, ()) = watch.soon(join(held, others)).await;
+    assert_eq!((held.0.0, held.1.0), (200, 200));
+    assert_eq!(
+        watch.soon(plain("orders")).await.0,
+        200,
+        "places are given back"
+    );
+}
+
+/// A proxy to a service that has failed as often as it may.
+async fn given_up(watch: &Arc<Watch>, service: &Service) -> Proxy {
+    let limits = Limits {
+        failures_max: 3,
+        open_for: MINUTE,
+        ..patient()
+    };
+    let proxy = proxy(watch, &[("orders", service)], &limits);
+    for (nth, path) in ["/cut/1", "/cut/2", "/cut/3"].into_iter().enumerate() {
+        let failed = watch.soon(proxy.forward("orders", request("POST", path)));
+        assert_eq!(told(failed.await).await, (503, "service_away".into()));
+        assert_eq!(service.asked(), nth + 1);
+    }
+    proxy
+}
+
+#[tokio::test]
+async fn a_service_that_fails_is_left_alone_until_a_probe_is_answered() {
+    let watch = Watch::new();
+    let service = Service::start(&watch).await;
+    let proxy = given_up(&watch, &service).await;
+    let ask = async |method: &str, path: &str| {
+        told(
+            watch
+                .soon(proxy.forward("orders", request(method, path)))
+                .await,
+        )
+        .await
+    };
+    let away = (503, "service_away".to_owned());
+    for _ in 0..5 {
+        assert_eq!(ask("GET", "/").await, away);
+    }
+    assert_eq!(service.asked(), 3, "nobody asks");
+    watch.advance(MINUTE);
+    assert_eq!(ask("POST", "/cut/4").await, away);
+    assert_eq!(service.asked(), 4, "one probe");
+    assert_eq!(ask("GET", "/").await, away, "which failed");
+    assert_eq!(service.asked(), 4);
+    watch.advance(MINUTE);
+    assert_eq!(ask("GET", "/").await.0, 200, "it is back");
+    service.release(2);
+    let (one, other) = join(ask("GET", "/held"), ask("GET", "/held")).await;
+    assert_eq!((one.0, other.0), (200, 200), "for all who ask at once");
+    assert_eq!(service.asked(), 7);
+}
+
+/// The breaker once waited for its outcome for ever.
+#[tokio::test]
+async fn a_probe_whose_caller_leaves_makes_way_for_the_next() {
+    let watch = Watch::new();
+    let service = Service::start(&watch).await;
+    let proxy = given_up(&watch, &service).await;
+    watch.advance(MINUTE);
+    let probe = proxy.forward("orders", request("GET", "/held"));
+    let left = watch
+        .soon(select(Box::pin(probe), Box::pin(service.holds(1))))
+        .await;
+    assert!(matches!(left, Either::Right(_)), "it is not answered");
+    drop(left);
+    let next = watch.soon(proxy.forward("orders", request("GET", "/")));
+    assert_eq!(next.await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_service_that_never_answers_is_waited_for_so_long_and_no_longer() {
+    let watch = Watch::new();
+    let service = Service::start(&watch).await;
+    let limits = Limits {
+        answer_within: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let proxy = proxy(&watch, &[("orders", &service)], &limits);
+    let asked = watch.soon(proxy.forward("orders", request("GET", "/held")));
+    assert_eq!(told(asked.await).await, (503, "service_away".into()));
+    assert_eq!(service.asked(), 1, "and not asked again");
+}

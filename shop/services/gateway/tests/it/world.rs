@@ -1,0 +1,196 @@
+//! Services behind the gateway that do what a test says, and a clock that it moves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderName, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use wingbeat::http::serve;
+use wingbeat::real::TokioRuntime;
+use wingbeat::{Runtime, RuntimeExt as _, Timestamp};
+
+/// What takes longer hangs.
+const HANGS: Duration = Duration::from_secs(10);
+
+/// The machine's runtime, but the wall clock is the test's.
+pub(crate) struct Watch {
+    machine: Arc<TokioRuntime>,
+    millis: AtomicI64,
+}
+
+impl Watch {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            machine: TokioRuntime::new(),
+            millis: AtomicI64::new(1_800_000_000_000),
+        })
+    }
+
+    pub(crate) fn advance(&self, time: Duration) {
+        let millis = i64::try_from(time.as_millis()).expect("a short time");
+        self.millis.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// What `future` gives, unless it hangs.
+    pub(crate) async fn soon<F: Future + Send>(&self, future: F) -> F::Output {
+        let output = self.machine.timeout(HANGS, future).await;
+        output.expect("it does not hang")
+    }
+}
+
+impl Runtime for Watch {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.millis.load(Ordering::Relaxed))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.machine.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.machine.sleep(duration)
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.machine.spawn(task);
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        self.machine.spawn_blocking(work);
+    }
+
+    fn random(&self) -> u64 {
+        self.machine.random()
+    }
+
+    fn fill_secret(&self, bytes: &mut [u8]) {
+        self.machine.fill_secret(bytes);
+    }
+}
+
+/// A service on a port of its own:
+///
+/// - `/held` answers when the test says so, `/cut…` never: the connection ends without an answer;
+/// - `/api/v1/stream` streams what the test says, `/hop` answers with headers that belong to the connection;
+/// - all else answers at once.
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
+    told: Arc<Told>,
+}
+
+struct Told {
+    asked: AtomicUsize,
+    arrived: Semaphore,
+    released: Semaphore,
+    chunks: Mutex<Option<mpsc::UnboundedReceiver<&'static str>>>,
+    say: mpsc::UnboundedSender<&'static str>,
+}
+
+impl Service {
+    pub(crate) async fn start(watch: &Watch) -> Self {
+        let (say, chunks) = mpsc::unbounded_channel();
+        let told = Arc::new(Told {
+            asked: AtomicUsize::new(0),
+            arrived: Semaphore::new(0),
+            released: Semaphore::new(0),
+            chunks: Mutex::new(Some(chunks)),
+            say,
+        });
+        let routes = Router::new()
+            .route("/held", any(held))
+            .route("/api/v1/stream", any(stream))
+            .route("/hop", any(hop))
+            .route("/cut/{name}", any(cut))
+            .fallback(plain)
+            .with_state(Arc::clone(&told));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        watch.spawn(Box::pin(serve(listener, routes, std::future::pending())));
+        Self { address, told }
+    }
+
+    /// Requests that have reached it.
+    pub(crate) fn asked(&self) -> usize {
+        self.told.asked.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many more requests wait at `/held`.
+    pub(crate) async fn holds(&self, count: u32) {
+        let arrived = self.told.arrived.acquire_many(count).await;
+        arrived.expect("it is open").forget();
+    }
+
+    /// Answers so many requests at `/held`, now or later.
+    pub(crate) fn release(&self, count: usize) {
+        self.told.released.add_permits(count);
+    }
+
+    /// Sends a chunk of the stream.
+    pub(crate) fn say(&self, chunk: &'static str) {
+        self.told.say.send(chunk).expect("somebody listens");
+    }
+}
+
+async fn plain(State(told): State<Arc<Told>>) -> StatusCode {
+    told.asked.fetch_add(1, Ordering::SeqCst);
+    StatusCode::OK
+}
+
+async fn held(State(told): State<Arc<Told>>) -> StatusCode {
+    told.asked.fetch_add(1, Ordering::SeqCst);
+    told.arrived.add_permits(1);
+    told.released.acquire().await.expect("it is open").forget();
+    StatusCode::OK
+}
+
+async fn cut(State(told): State<Arc<Told>>) -> StatusCode {
+    told.asked.fetch_add(1, Ordering::SeqCst);
+    std::panic::resume_unwind(Box::new("the connection ends here")) // Without the hook's noise.
+}
+
+async fn stream(State(told): State<Arc<Told>>) -> Response {
+    let chunks = told.chunks.lock().await.take().expect("one listener");
+    let chunks = UnboundedReceiverStream::new(chunks);
+    let chunks = chunks.map(|chunk| Ok::<_, std::io::Error>(Bytes::from_static(chunk.as_bytes())));
+    let kind = [("content-type", "text/event-stream")];
+    (kind, Body::from_stream(chunks)).into_response()
+}
+
+/// What a connection says about itself, and one header for whoever asks.
+pub(crate) const OF_THE_CONNECTION: [&str; 7] = [
+    "keep-alive",
+    "te",
+    "upgrade",
+    "trailer",
+    "proxy-authenticate",
+    "proxy-connection",
+    "x-hop",
+];
+
+async fn hop() -> Response {
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    for name in OF_THE_CONNECTION {
+        headers.insert(HeaderName::from_static(name), "1".parse().expect("a value"));
+    }
+    headers.insert("connection", "x-hop".parse().expect("a value"));
+    headers.insert("x-kept", "1".parse().expect("a value"));
+    response
+}
+
+/// A request without a body.
+pub(crate) fn request(method: &str, path: &str) -> Request<Body> {
+    let request = Request::builder().method(method).uri(path);
+    request.body(Body::empty()).expect("a request")
+}

@@ -1,0 +1,102 @@
+//! Identity on the whole runtime, in virtual time.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
+mod addresses;
+mod sessions;
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{Request, Response};
+use serde_json::{Value, json};
+use shop_identity::config::Hashing;
+use shop_identity::{Config, service};
+use wingbeat::App;
+use wingbeat_test::TestApp;
+
+const EMAIL: &str = "ada@shop.example";
+const PASSWORD: &str = "correct horse";
+
+/// Settings with passwords that cost little.
+fn config() -> Config {
+    let hashing = Hashing {
+        memory_kib: 8,
+        passes: 1,
+        ..Hashing::default()
+    };
+    Config {
+        hashing,
+        ..Config::default()
+    }
+}
+
+/// Identity, where Ada has signed up.
+fn world(config: &Config) -> World {
+    let app = TestApp::with(1, |sessions| {
+        App::new().service(service(config, sessions.clone()))
+    });
+    let world = World { app };
+    let form = json!({"email": EMAIL, "password": PASSWORD, "name": "Ada"});
+    assert_eq!(world.send("POST", "/api/v1/users", &[], &form).status, 201);
+    world
+}
+
+struct World {
+    app: TestApp,
+}
+
+/// An answer.
+struct Reply {
+    status: u16,
+    cookie: Option<String>,
+    json: Value,
+}
+
+impl World {
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+        self.send_from("127.0.0.1", method, path, headers, body)
+    }
+
+    fn sign_in_from(&self, peer: &str, forwarded: Option<&str>, password: &str) -> u16 {
+        let form = json!({"email": EMAIL, "password": password});
+        let headers = forwarded.map(|address| ("x-forwarded-for", address));
+        let headers: Vec<_> = headers.into_iter().collect();
+        self.send_from(peer, "POST", "/api/v1/sessions", &headers, &form)
+            .status
+    }
+
+    fn send_from(
+        &self,
+        peer: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Reply {
+        let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request
+            .header("content-type", "application/json")
+            .extension(ConnectInfo(peer));
+        let answer = self
+            .app
+            .send(request.body(Body::from(body.to_string())).unwrap());
+        Reply::of(&answer)
+    }
+}
+
+impl Reply {
+    fn of(answer: &Response<bytes::Bytes>) -> Self {
+        let cookie = answer.headers().get("set-cookie");
+        Self {
+            status: answer.status().as_u16(),
+            cookie: cookie.map(|cookie| cookie.to_str().unwrap().to_owned()),
+            json: serde_json::from_slice(answer.body()).unwrap_or_default(),
+        }
+    }
+}
