@@ -60,7 +60,7 @@ impl Readiness {
         });
         let before = std::mem::replace(&mut *self.0.wrong(), wrong.clone());
         match wrong {
-            Some(Wrong { code, words }) if before.is_none_or(|it| it.code != code) => {
+            Some(Wrong { code, words }) if before.as_ref().is_none_or(|it| it.code != code) => {
                 tracing::warn!(code, "not ready: {words}");
             }
             None if before.is_some() => tracing::warn!("store and broker answer again"),

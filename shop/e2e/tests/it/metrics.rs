@@ -208,6 +208,24 @@ async fn scrapes(fleet: &Fleet) -> Vec<Scrape> {
     told
 }
 
+/// Waits until failures and commits of unknown outcome are told.
+async fn something_fails(fleet: &Fleet) {
+    let until = Instant::now() + TOLD_WITHIN;
+    loop {
+        let told = scrapes(fleet).await;
+        let sum = |name| told.iter().map(|it| it.sum(name, &[])).sum::<f64>();
+        let failed = sum("wingbeat_messaging_failures_total");
+        let unknown = sum("wingbeat_commit_unknown_total");
+        if failed > 0.0 && unknown > 0.0 {
+            break;
+        }
+        assert!(
+            Instant::now() < until,
+            "{failed} failures and {unknown} commits of unknown outcome are told"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_process_of_a_fleet_tells_its_part_also_while_the_store_is_away() {
     let folder = tempfile::tempdir().unwrap();
@@ -247,20 +265,7 @@ async fn every_process_of_a_fleet_tells_its_part_also_while_the_store_is_away() 
     }
     // Whoever was asking is told that there is no answer.
     fleet.servers.to_store.cut();
-    let until = Instant::now() + TOLD_WITHIN;
-    loop {
-        let told = scrapes(&fleet).await;
-        let sum = |name| told.iter().map(|it| it.sum(name, &[])).sum::<f64>();
-        let failed = sum("wingbeat_messaging_failures_total");
-        let unknown = sum("wingbeat_commit_unknown_total");
-        if failed > 0.0 && unknown > 0.0 {
-            break;
-        }
-        assert!(
-            Instant::now() < until,
-            "{failed} failures and {unknown} commits of unknown outcome are told"
-        );
-    }
+    something_fails(&fleet).await;
     fleet.servers.to_store.set(Weather::Clear);
     fleet.servers.to_store.cut();
 
