@@ -6,10 +6,11 @@ use uuid::Uuid;
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Name, Timestamp, Unit};
 
+use crate::arrays::Arrays;
 use crate::fault::Fault;
 use crate::outbox::Places;
 use crate::pool::Pool;
-use crate::segment::{Arrays, Segment, scope, undated};
+use crate::segment::{Segment, scope, undated};
 
 /// How long the row of a removed record stays: longer than any attempt of a handler that may have read it.
 const TOMBSTONE_MICROS: i64 = 3_600_000_000;

@@ -27,6 +27,7 @@
     reason = "an adapter to a real server runs on the real clock"
 )]
 
+mod arrays;
 mod attempt;
 mod backlog;
 mod call;
