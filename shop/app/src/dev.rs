@@ -247,4 +247,26 @@ mod tests {
         }
         assert!(!loopback_host(&HeaderMap::new()));
     }
+
+    #[test]
+    fn who_is_forwarded_is_on_this_machine_only_if_all_are() {
+        let elsewhere = |forwarded: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", forwarded.parse().expect("a header"));
+            from_elsewhere(&headers)
+        };
+        for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "127.0.0.1, ::1"] {
+            assert!(!elsewhere(here), "{here}");
+        }
+        for there in [
+            "192.0.2.7",
+            "192.0.2.7, ::1",
+            "::1,192.0.2.7",
+            "unknown",
+            "",
+        ] {
+            assert!(elsewhere(there), "{there}");
+        }
+        assert!(!from_elsewhere(&HeaderMap::new()));
+    }
 }
