@@ -196,6 +196,21 @@ pub struct Fleet {
 impl Fleet {
     /// Starts a fleet with this binary and waits until it is ready.
     pub async fn start(folder: PathBuf, binary: PathBuf, extra: &[(&str, &str)]) -> Self {
+        Self::of_replicas(&SERVICES, folder, binary, extra).await
+    }
+
+    /// The same with two replicas of every service.
+    pub async fn start_all_twice(folder: PathBuf, binary: PathBuf) -> Self {
+        let twice = SERVICES.map(|(service, _)| (service, 2));
+        Self::of_replicas(&twice, folder, binary, &[]).await
+    }
+
+    async fn of_replicas(
+        services: &[(&'static str, usize)],
+        folder: PathBuf,
+        binary: PathBuf,
+        extra: &[(&str, &str)],
+    ) -> Self {
         let servers = Servers::start().await;
         let mut settings = common(&servers);
         let given = extra
@@ -208,7 +223,7 @@ impl Fleet {
             format!("http://127.0.0.1:{provider}"),
         ));
         let mut places = Vec::new();
-        for (service, replicas) in SERVICES {
+        for &(service, replicas) in services {
             let ports: Vec<u16> = (0..replicas).map(|_| free_port()).collect();
             let urls: Vec<String> = ports
                 .iter()

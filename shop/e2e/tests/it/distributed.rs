@@ -1,6 +1,7 @@
 //! Each service as a process of its own on RabbitMQ, PostgreSQL and Redis: the same shop, also while it is restarted
 //! piece by piece, and without its cache.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,25 +19,32 @@ use crate::storefront::{guest_buys_and_sees_why, scene_at};
 
 /// How long anything may take to heal.
 const HEALED_WITHIN: Duration = Duration::from_secs(20);
-/// Services of which one replica goes on while the other is restarted.
-const TWICE: [&str; 3] = ["orders", "inventory", "payments"];
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_by_themselves_are_the_same_shop() {
     let folder = tempfile::tempdir().unwrap();
-    let mut fleet = Fleet::start(folder.path().to_owned(), binary(), &[]).await;
+    let fleet = Fleet::start(folder.path().to_owned(), binary(), &[]).await;
     guest_buys_and_sees_why(scene_at(&fleet.url(), 1280, 1000).await).await;
-    restarted_piece_by_piece(&mut fleet).await;
     without_the_cache(&fleet).await;
 }
 
-/// Every replica in turn is asked to end and started again, under orders: no request fails, nothing is lost.
-async fn restarted_piece_by_piece(fleet: &mut Fleet) {
+/// Two replicas of every service; each in turn is asked to end and started again, under orders: no request fails,
+/// nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_service_runs_twice_and_is_restarted_piece_by_piece() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut fleet = Fleet::start_all_twice(folder.path().to_owned(), binary()).await;
+    let services: Vec<&str> = fleet.members.iter().map(|it| it.service).collect();
+    let twice: BTreeSet<&str> = services
+        .iter()
+        .filter(|it| services.iter().filter(|other| other == it).count() == 2)
+        .copied()
+        .collect();
+    assert_eq!(twice.len(), 9, "{services:?}");
     let shop = fleet.shop();
     let shopping = Shopping::begin(&shop, 10).await;
     let over = Arc::new(AtomicBool::new(false));
     let watching = tokio::spawn(no_request_fails(shop.clone(), Arc::clone(&over)));
-    for service in TWICE {
+    for service in twice {
         for replica in 0..2 {
             assert!(shopping.in_flight(2).await, "orders are placed");
             let mut members = fleet.of(service);
@@ -47,9 +55,10 @@ async fn restarted_piece_by_piece(fleet: &mut Fleet) {
         }
     }
     over.store(true, Ordering::SeqCst);
-    assert!(watching.await.unwrap() > 30, "requests were made meanwhile");
+    assert!(watching.await.unwrap() > 50, "requests were made meanwhile");
     let outcome = shopping.end(&shop, PASSWORD).await;
     assert_eq!(outcome.broken, Vec::<String>::new());
+    assert_eq!(fleet.crashed, Vec::<String>::new());
 }
 
 /// Reads and orders, each sent once; how many were answered.
@@ -59,6 +68,10 @@ async fn no_request_fails(shop: Shop, over: Arc<AtomicBool>) -> usize {
     while !over.load(Ordering::SeqCst) {
         let answer = shop.ask(&Call::get("/api/v1/products")).await.unwrap();
         assert_eq!(answer.status, 200);
+        for path in ["/api/v1/me", "/api/v1/cart", "/api/v1/promotions"] {
+            let answer = shopper.ask(Call::get(path)).await.unwrap();
+            assert_eq!(answer.status, 200, "{path}");
+        }
         shopper.orders().await.expect("its orders are listed");
         let order = Order::of([("WB-BELL-01".into(), 1)]);
         let key = shop_client::shop::key();
@@ -67,7 +80,7 @@ async fn no_request_fails(shop: Shop, over: Arc<AtomicBool>) -> usize {
             .place_as(&key, &order, Duration::from_millis(1))
             .await;
         placed.expect("the order is taken");
-        answered += 3;
+        answered += 6;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     answered
@@ -164,6 +177,58 @@ async fn a_service_that_runs_for_the_first_time_hears_what_was_told_before() {
         }
         assert!(Instant::now() < until, "she is not welcomed");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A broker that takes nothing, or is away, is named by the readiness of who has something to say, until it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_takes_nothing_is_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let servers = Servers::start().await;
+    let mut identity = alone("identity", &servers, folder.path(), &binary());
+    let shop = started(&mut identity).await;
+    let control = |args: &[&str]| tokio::task::block_in_place(|| servers.broker.control(args));
+
+    control(&["set_disk_free_limit", "100000GB"]);
+    // The broker says so when something is published, not before.
+    let (email, password) = ("ada@example.com", "a password of hers");
+    shop.sign_up(email, password)
+        .await
+        .expect("she signs up all the same");
+    says(&shop, 503, "broker_blocked").await;
+    control(&["set_disk_free_limit", "50MB"]);
+    says(&shop, 200, "ready").await;
+
+    tokio::task::block_in_place(|| servers.broker.kill());
+    says(&shop, 503, "broker_away").await;
+    tokio::task::block_in_place(|| servers.broker.start_again());
+    says(&shop, 200, "ready").await;
+
+    let log = folder
+        .path()
+        .join(format!("identity-{}.log", identity.port));
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(
+        log.contains("broker_blocked") && log.contains("broker_away"),
+        "{log}"
+    );
+    assert!(
+        !log.contains("guest:guest") && !log.contains(password),
+        "{log}"
+    );
+}
+
+/// Waits until it is ready, or says why not.
+async fn says(shop: &Shop, status: u16, word: &str) {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = shop.ask(&Call::get("/readyz")).await.unwrap();
+        let told = String::from_utf8_lossy(&answer.body).into_owned();
+        if answer.status == status && told.contains(word) {
+            return;
+        }
+        assert!(Instant::now() < until, "never {word}: {told}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
