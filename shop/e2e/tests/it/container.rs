@@ -283,7 +283,7 @@ async fn a_service_serves_from_a_read_only_root_as_nobody_and_its_health_check_t
 
     tokio::task::block_in_place(|| servers.store.stop());
     let told = until(&cell, false);
-    assert!(told.contains("do not answer"), "{told}");
+    assert!(told.contains("PostgreSQL"), "{told}");
     assert_eq!(told.lines().count(), 1, "{told}");
     tokio::task::block_in_place(|| servers.store.start_again());
     until(&cell, true);
