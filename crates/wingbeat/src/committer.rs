@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::store::DueRecord;
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Error, Key, Name, Result, RuntimeExt as _, Store, Unit, failpoint};
 
@@ -94,6 +95,12 @@ impl Committer {
         }
         staging.learn(service, key, &loaded);
         Ok(loaded)
+    }
+
+    /// Forgets what it remembers of a due record, unless that is the version that the store has handed out.
+    pub(crate) fn doubt(&self, due: &DueRecord) {
+        let mut staging = self.lock();
+        staging.doubt(due.service, &due.key, due.record.version);
     }
 
     /// Stages a unit; `done` is called when it is durable, or found stale by the store.

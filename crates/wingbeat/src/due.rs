@@ -96,12 +96,8 @@ pub(crate) struct DueRunner {
 impl DueRunner {
     pub(crate) async fn run(mut self) {
         let names: Vec<Name> = self.services.keys().copied().collect();
-        let Some(runtime) = self
-            .services
-            .values()
-            .next()
-            .map(|service| Arc::clone(&service.runtime))
-        else {
+        let first = self.services.values().next();
+        let Some(runtime) = first.map(|it| Arc::clone(&it.runtime)) else {
             return;
         };
         let mut shortest = SHORTEST;
@@ -156,6 +152,7 @@ impl DueRunner {
     }
 
     async fn hand_on(&self, record: DueRecord) {
+        self.committer.doubt(&record);
         let handed = match record.key.table {
             TIMERS => self.timer(&record).await,
             dead::PARKED => self.parked(&record).await,

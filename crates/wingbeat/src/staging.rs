@@ -100,6 +100,18 @@ impl Staging {
         self.note_clean(service, key.clone(), size);
     }
 
+    /// The store has just handed out this version of a due record: what is remembered of another one may be from before
+    /// a replica changed it, and whoever compares the two would take the record for done, for ever.
+    pub fn doubt(&mut self, service: Name, key: &Key, version: u64) {
+        if let Some(keys) = self.entries.get_mut(&service)
+            && let Some(entry) = keys.get(key)
+            && entry.dirty == 0
+            && entry.version != Some(version)
+        {
+            keys.remove(key);
+        }
+    }
+
     /// Stages a unit, or hands it back when something it read has changed.
     ///
     /// # Errors
@@ -258,5 +270,34 @@ fn taint(unit: &Unit, tainted: &mut HashSet<(Name, Key)>) {
     let reads = unit.reads.iter().map(|read| &read.key);
     for key in reads.chain(unit.writes.iter().map(|write| &write.key)) {
         tainted.insert((unit.service, key.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORDERS: Name = Name::new("orders");
+
+    fn remembering(version: u64) -> (Staging, Key) {
+        let mut staging = Staging::default();
+        let key = Key::new(Name::new("wb.call"), "a");
+        let loaded = Loaded {
+            version,
+            body: Some(Bytes::from_static(b"old")),
+            seen: 0,
+        };
+        staging.learn(ORDERS, &key, &loaded);
+        (staging, key)
+    }
+
+    /// A replica has changed the record since: compared with what is remembered, it would pass for done, for ever.
+    #[test]
+    fn what_is_handed_out_is_believed_over_what_is_remembered() {
+        let (mut staging, key) = remembering(2);
+        staging.doubt(ORDERS, &key, 2);
+        assert!(staging.get(ORDERS, &key).is_ok(), "it is the same");
+        staging.doubt(ORDERS, &key, 3);
+        assert!(matches!(staging.get(ORDERS, &key), Err(Miss::Unknown)));
     }
 }

@@ -82,6 +82,7 @@ const UNREACHABLE: &[Unreachable] = &[
     ),
     never(
         &[
+            "stock",
             "authorize",
             "commit",
             "capture",
@@ -135,6 +136,7 @@ const UNREACHABLE: &[Unreachable] = &[
             "orders.start_checkout.v1",
             "promotions.promo_reserved.v1",
             "inventory.stock_reserved.v1",
+            "inventory.stock_committed.v1",
             "inventory.stock_released.v1",
             "promotions.promo_released.v1",
             "payments.payment_authorized.v1",
@@ -145,7 +147,11 @@ const UNREACHABLE: &[Unreachable] = &[
     ),
     never(
         &["undo"],
-        &["shipping.shipment_cancel_refused.v1"],
+        &[
+            "shipping.shipment_dispatched.v1",
+            "shipping.shipment_delivered.v1",
+            "shipping.shipment_cancel_refused.v1",
+        ],
         "the shipment was called off, or never asked for",
     ),
 ];

@@ -6,7 +6,7 @@ use wingbeat_test::simulator::Lifetime;
 
 /// Seeds that found something (see `found.rs` of wingbeat-test): a delivery given up while the store was
 /// away; an app that spun; a clock that polled.
-const FOUND: [u64; 2] = [1, 15];
+const FOUND: [u64; 3] = [1, 15, 1085];
 
 #[test]
 fn the_seeds_that_found_something_hold_now() {
