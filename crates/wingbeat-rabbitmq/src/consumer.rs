@@ -72,6 +72,7 @@ impl RabbitConsumer {
             )
             .await
             .map_err(|e| away(&e))?;
+        // Neither can hold more than the prefetch: the broker sends no more until something is settled.
         let (arrived, deliveries) = mpsc::unbounded_channel();
         let (settling, settlements) = mpsc::unbounded_channel();
         let (held, mine) = (opening.held, Held::default());
