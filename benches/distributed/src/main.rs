@@ -53,6 +53,9 @@ pub(crate) struct How {
     /// Rounds; medians count.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// Orders a second of the order path's open loop.
+    #[arg(long, default_value_t = 200)]
+    rate: u32,
     /// NestJS beside us; needs Node and, once, `npm ci` in the folders of benches/peers.
     #[arg(long)]
     peers: bool,
@@ -76,14 +79,14 @@ enum What {
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let mut tokio = tokio::runtime::Builder::new_multi_thread();
     if args.next().as_deref() == Some(part::WORD) {
+        // As `shop run` does for a process of one service.
+        let tokio = tokio.worker_threads(1).enable_all().build().unwrap();
         return tokio.block_on(part::run(args.collect()));
     }
     let Cli { what, how } = Cli::parse();
+    let tokio = tokio.enable_all().build().unwrap();
     tokio.block_on(measure(what, how));
 }
 

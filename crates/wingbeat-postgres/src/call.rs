@@ -1,5 +1,7 @@
 //! The call that commits.
 
+use std::time::Duration;
+
 use deadpool_postgres::Object;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -13,7 +15,11 @@ use crate::pool::Pool;
 use crate::segment::{Segment, scope, undated};
 
 /// How long the row of a removed record stays: longer than any attempt of a handler that may have read it.
-const TOMBSTONE_MICROS: i64 = 3_600_000_000;
+const TOMBSTONE: Duration = Duration::from_secs(3_600);
+
+/// Parameters around the arrays.
+const BEFORE_ARRAYS: usize = 3;
+const AFTER_ARRAYS: usize = 2;
 
 /// Where units are committed: what a call needs to know beside them.
 pub(crate) struct Target<'a> {
@@ -21,6 +27,8 @@ pub(crate) struct Target<'a> {
     pub(crate) schema: &'a str,
     /// Tells the advisory locks of one schema from another's.
     pub(crate) namespace: i32,
+    /// See [`statement`].
+    pub(crate) commit: &'a str,
     /// Which of a counter's rows this process adds to.
     pub(crate) lane: i16,
     pub(crate) now: Timestamp,
@@ -31,6 +39,14 @@ pub(crate) struct Target<'a> {
     pub(crate) service: Name,
 }
 
+/// What calls the function of a schema.
+pub(crate) fn statement(schema: &str) -> String {
+    let count = BEFORE_ARRAYS + Arrays::default().parameters().len() + AFTER_ARRAYS;
+    let places: Vec<String> = (1..=count).map(|n| format!("${n}")).collect();
+    let places = places.join(",");
+    format!("SELECT refused, places, placed FROM {schema}.commit_v2({places})")
+}
+
 impl Target<'_> {
     /// One call; the groups that were refused.
     pub(crate) async fn call(
@@ -38,18 +54,14 @@ impl Target<'_> {
         connection: &Object,
         segment: &Segment<'_>,
     ) -> std::result::Result<Vec<i32>, Fault> {
-        let arrays = segment.arrays();
-        let keys = arrays.keys();
-        let tombstone = self.now.as_micros() + TOMBSTONE_MICROS;
-        let parameters = self.parameters(&arrays, &keys, &tombstone);
-        let places: Vec<String> = (1..=parameters.len()).map(|n| format!("${n}")).collect();
-        let sql = format!(
-            "SELECT stale || known, places, placed FROM {}.commit_v1({})",
-            self.schema,
-            places.join(",")
-        );
+        let tombstone = self.now + TOMBSTONE;
+        let mut arrays = segment.arrays(tombstone);
+        let (lanes, tombstone) = (arrays.lanes(), tombstone.as_micros());
+        let before: [&(dyn ToSql + Sync); BEFORE_ARRAYS] = [&self.namespace, &self.lane, &lanes];
+        let after: [&(dyn ToSql + Sync); AFTER_ARRAYS] = [&tombstone, &self.lease];
+        let parameters = [&before, &arrays.parameters()[..], &after].concat();
         let statement = connection
-            .prepare_cached(&sql)
+            .prepare_cached(self.commit)
             .await
             .map_err(|e| Fault::of(&e))?;
         let row = connection
@@ -116,43 +128,5 @@ impl Target<'_> {
             true => Outcome::Committed,
             false => Outcome::Duplicate,
         }))
-    }
-
-    /// The parameters of `commit_v1`, in its order.
-    fn parameters<'a>(
-        &'a self,
-        a: &'a Arrays<'_>,
-        keys: &'a [Vec<&str>; 2],
-        tombstone: &'a i64,
-    ) -> Vec<&'a (dyn ToSql + Sync)> {
-        let (r, w, h, e) = (&a.read, &a.written, &a.first_event, &a.event);
-        let mut all: Vec<&'a (dyn ToSql + Sync)> = vec![&self.namespace, &self.lane];
-        all.extend([
-            &a.u_group as &(dyn ToSql + Sync),
-            &a.u_id,
-            &a.u_scope,
-            &a.u_unit,
-            &a.u_at,
-        ]);
-        all.extend([&a.p_group as &(dyn ToSql + Sync), &a.p_id, &a.p_scope]);
-        all.extend([&keys[0] as &(dyn ToSql + Sync), &keys[1]]);
-        all.extend(r.parameters());
-        all.extend(w.parameters());
-        all.extend([&a.w_body as &(dyn ToSql + Sync), &a.w_due, &a.w_expires]);
-        all.extend(h.parameters());
-        all.extend(e.parameters());
-        all.extend([&a.a_at as &(dyn ToSql + Sync), &a.a_body]);
-        all.extend([&a.v_group as &(dyn ToSql + Sync), &a.v_view, &a.v_key]);
-        all.extend([&a.v_columns as &(dyn ToSql + Sync), &a.v_body]);
-        all.extend([
-            &a.o_group as &(dyn ToSql + Sync),
-            &a.o_id,
-            &a.o_kind,
-            &a.o_body,
-        ]);
-        all.extend([&a.j_group as &(dyn ToSql + Sync), &a.j_story, &a.j_body]);
-        all.extend([&a.c_group as &(dyn ToSql + Sync), &a.c_name, &a.c_add]);
-        all.extend([tombstone as &(dyn ToSql + Sync), &self.lease]);
-        all
     }
 }

@@ -57,6 +57,9 @@ const FAILED: &str = "a statement failed in its transaction, and the handler wen
 /// The same: nobody knows whether it did what it was to do.
 const ABANDONED: &str = "the handler did not wait for the end of a statement in its transaction";
 
+/// How often a call that lost a race is made again at once.
+const RACES_MAX: u32 = 3;
+
 /// One batch on its way.
 struct Batch<'a> {
     line: Line<'a>,
@@ -161,8 +164,18 @@ impl<'a> Batch<'a> {
 
     async fn attempt(&mut self, segment: &Segment<'_>) -> Attempt {
         let work = self.work();
-        let attempt = async |connection: &Object| work.attempt(connection, segment).await;
-        self.line.on(attempt).await
+        let mut races = 0;
+        loop {
+            let attempt = async |connection: &Object| work.attempt(connection, segment).await;
+            match self.line.on(attempt).await {
+                // Who was faster has committed by now.
+                Err(Fault::Race(why)) if races < RACES_MAX => {
+                    races += 1;
+                    tracing::debug!("a commit lost a race: {why}");
+                }
+                done => return done,
+            }
+        }
     }
 
     fn work(&self) -> Work<'a> {

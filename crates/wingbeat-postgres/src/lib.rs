@@ -6,7 +6,7 @@
 //! - `segment`: units compiled into arrays, what is built on one another in one group.
 //! - `commit`: what becomes of each unit. `call`: the call.
 //! - [`Transaction`], `statement`: SQL of the service's own, in the same commit.
-//! - `sql/`: the tables, and the function `commit_v1` that takes the arrays.
+//! - `sql/`: the tables, and the function `commit_v2` that takes the arrays.
 //! - `layout`: schemas are made and migrated under a lock.
 //! - `reads`, `due`, `outbox`, `retain`: everything else the port asks for.
 //! - `pool`, `fault`: connections, and what PostgreSQL's errors mean.
@@ -14,9 +14,9 @@
 //! # How a commit works
 //!
 //! A batch becomes a few dozen arrays and one function call, which is one transaction. It locks what the batch
-//! relies on in a fixed order (absent keys by advisory locks, rows, inbox), each class sorted, so replicas that
-//! share keys wait for each other and do not deadlock. It compares versions, remembers deliveries in the inbox,
-//! and writes what was not refused. No client holds a lock while it thinks: one that is stopped or cut off in the
+//! relies on in a fixed order (`lanes` for what may be absent, rows, inbox), each class sorted, so replicas that
+//! share keys wait for each other and do not deadlock. It writes in the hope that nothing has changed; only where it
+//! has, it finds out which groups are refused, and writes the others. No client holds a lock while it thinks: one that is stopped or cut off in the
 //! middle leaves nothing behind.
 //!
 //! Units with SQL of the service's own are committed in an explicit transaction: the call, their statements, COMMIT.
@@ -35,6 +35,7 @@ mod commit;
 mod config;
 mod due;
 mod fault;
+mod lanes;
 mod layout;
 mod outbox;
 mod pool;

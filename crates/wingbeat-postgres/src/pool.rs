@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool::managed::QueueMode;
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime,
 };
@@ -71,6 +72,8 @@ impl Pool {
         let connections = config.connections_max.max(CONNECTIONS_MIN);
         let inner = deadpool_postgres::Pool::builder(manager)
             .max_size(connections)
+            // What was used last is warm: its plans, its pages, the caches of its processor.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(config.connect_timeout))
             .create_timeout(Some(config.connect_timeout))

@@ -13,13 +13,13 @@ use wingbeat_core::{
     Timestamp, Topology, Unit,
 };
 
-use crate::call::Target;
+use crate::call::{self, Target};
 use crate::commit::{self, unprepared};
 use crate::outbox::{Places, PostgresOutbox};
 use crate::pool::Pool;
 use crate::reads::Reads;
 use crate::transaction::Transaction;
-use crate::{Config, backlog, due, layout, retain};
+use crate::{Config, backlog, due, lanes, layout, retain};
 
 /// Rows a counter has at most.
 const LANES: u64 = 32;
@@ -44,6 +44,8 @@ struct Schema {
     /// Quoted, as it stands in SQL.
     name: &'static str,
     namespace: i32,
+    /// The statement that commits.
+    commit: Arc<str>,
 }
 
 impl Postgres {
@@ -141,11 +143,16 @@ impl Shared {
 
     async fn prepare(&self, service: Name) -> Result<()> {
         let schema = format!("{}{service}", self.prefix);
-        let namespace = lane_of(&schema);
+        let namespace = lanes::namespace(&schema);
         let name = Name::intern(&format!("\"{}\"", schema.replace('"', ""))).as_str();
         let mut connection = self.pool.get().await?;
         layout::prepare(&mut connection, name, namespace).await?;
-        let schema = Schema { name, namespace };
+        let commit = call::statement(name).into();
+        let schema = Schema {
+            name,
+            namespace,
+            commit,
+        };
         let mut schemas = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
         schemas.insert(service, schema);
         Ok(())
@@ -163,6 +170,7 @@ impl Shared {
             pool: &self.pool,
             schema: schema.name,
             namespace: schema.namespace,
+            commit: &schema.commit,
             lane: self.lane,
             now: self.runtime.now(),
             lease: lease.map(micros),
@@ -199,14 +207,6 @@ impl Shared {
 
 pub(crate) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// A stable number for a name (FNV-1a), to tell advisory locks apart.
-fn lane_of(name: &str) -> i32 {
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    i32::from_ne_bytes(hash.to_ne_bytes())
 }
 
 impl Store for Postgres {

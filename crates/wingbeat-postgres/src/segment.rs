@@ -35,12 +35,12 @@ pub(crate) struct Segment<'a> {
 }
 
 /// What units of a segment wrote to a key.
-pub(crate) struct Touched<'a> {
+struct Touched<'a> {
     by: usize,
     /// The version as a reader of the segment would find it, if that is known.
     version: Option<u64>,
-    pub(crate) last: &'a Write,
-    pub(crate) steps: u64,
+    last: &'a Write,
+    steps: u64,
 }
 
 /// Which inbox row a unit leaves.
@@ -70,7 +70,8 @@ impl<'a> Segment<'a> {
     /// Adds a unit, unless it has to wait for what becomes of this segment.
     pub(crate) fn add(&mut self, unit: &'a Unit) -> bool {
         let ids = [(unit.id.0, String::new()), remembered(unit)];
-        if ids.iter().any(|id| self.seen.contains(id)) || !self.fits(unit) {
+        let delivery = unit.settles.as_ref().map(|it| (it.message.0, scope(it)));
+        if ids.iter().chain(&delivery).any(|id| self.seen.contains(id)) || !self.fits(unit) {
             return false;
         }
         self.seen.extend(ids);
@@ -186,24 +187,34 @@ impl<'a> Segment<'a> {
             .collect()
     }
 
-    /// The arrays of the call.
-    pub(crate) fn arrays(&self) -> Arrays<'a> {
+    /// The arrays of the call. What is removed leaves its row until `tombstone`.
+    pub(crate) fn arrays(&self, tombstone: Timestamp) -> Arrays<'a> {
         let groups: Vec<i32> = self.groups().into_iter().map(number).collect();
         let mut arrays = Arrays::default();
-        for (unit, group) in self.units.iter().zip(&groups) {
-            arrays.unit(unit, *group);
+        let units = || self.units.iter().copied().zip(groups.iter().copied());
+        arrays.settled(units());
+        for (unit, group) in units() {
+            arrays.unit(unit, group);
         }
+        // What a group has read and written is checked where it is written.
+        let mut before: HashMap<&Key, u64> = HashMap::default();
         for (unit, key, version) in &self.reads {
-            arrays.read.push(groups[*unit], key, *version);
-            arrays.touch(key);
+            let group = groups[*unit];
+            let written = self.keys.get(key);
+            let own = written.is_some_and(|touched| groups[touched.by] == group);
+            if !own || *before.entry(key).or_insert(*version) != *version {
+                arrays.read(group, key, *version);
+            }
         }
         for (unit, key, last) in &self.first_events {
-            arrays.first_event.push(groups[*unit], key, *last);
-            arrays.touch(key);
+            arrays.history(groups[*unit], key, *last);
         }
-        for (key, touched) in &self.keys {
-            arrays.write(groups[touched.by], key, touched);
-            arrays.touch(key);
+        let mut written: Vec<_> = self.keys.iter().collect();
+        written.sort_unstable_by_key(|(key, _)| (key.table.as_str(), &key.id));
+        for (key, touched) in written {
+            let version = before.get(key).copied();
+            let (group, steps) = (groups[touched.by], touched.steps);
+            arrays.write(group, touched.last, version, steps, tombstone);
         }
         for (unit, row) in self.rows.values() {
             arrays.row(groups[*unit], row);
@@ -298,15 +309,22 @@ mod tests {
         let mut segment = Segment::default();
         assert_eq!(added(&mut segment, &units), [true; 3]);
         assert_eq!(segment.groups(), [0, 1, 0]);
-        let arrays = segment.arrays();
-        assert_eq!(
-            (arrays.read.number.len(), arrays.written.number.len()),
-            (2, 2)
+        let arrays = segment.arrays(Timestamp::default());
+        assert!(
+            arrays.read.id.is_empty(),
+            "what is written is checked there"
         );
-        let at = arrays.written.id.iter().position(|id| *id == "a").unwrap();
         assert_eq!(
-            (arrays.written.group[at], arrays.written.number[at]),
-            (0, 2)
+            (&arrays.changed.keys.id[..], &arrays.changed.keys.number[..]),
+            (&["a"][..], &[Some(4)][..])
+        );
+        assert_eq!(
+            (&arrays.changed.keys.group[..], &arrays.changed.steps[..]),
+            (&[0][..], &[2][..])
+        );
+        assert_eq!(
+            (&arrays.put.keys.id[..], &arrays.put.keys.number[..]),
+            (&["b"][..], &[Some(0)][..])
         );
     }
 
@@ -347,5 +365,48 @@ mod tests {
         let mut segment = Segment::default();
         assert_eq!(added(&mut segment, &units), [true; 2]);
         assert_eq!(segment.groups(), [0, 1]);
+        let arrays = segment.arrays(Timestamp::default());
+        assert_eq!(
+            (&arrays.read.id[..], &arrays.read.group[..]),
+            (&["a"][..], &[0][..])
+        );
+        assert_eq!(arrays.changed.keys.group, [1]);
+    }
+
+    #[test]
+    fn removed_is_what_is_there_and_not_what_never_was() {
+        let gone = |id, reads: &[(&str, u64)], key| {
+            let mut unit = unit(id, reads, &[key]);
+            unit.writes[0].body = None;
+            unit
+        };
+        let units = [
+            gone(1, &[("a", 2)], "a"),
+            gone(2, &[("b", 0)], "b"),
+            gone(3, &[], "c"),
+        ];
+        let mut segment = Segment::default();
+        assert_eq!(added(&mut segment, &units), [true; 3]);
+        let arrays = segment.arrays(Timestamp::default());
+        assert_eq!(arrays.changed.keys.id, ["a"]);
+        assert_eq!(arrays.read.id, ["b"]);
+        assert_eq!(arrays.removed.id, ["b", "c"]);
+        assert!(arrays.put.keys.id.is_empty());
+    }
+
+    #[test]
+    fn a_group_that_read_two_versions_is_told_so() {
+        let units = [
+            unit(1, &[("a", 3), ("b", 0)], &["b"]),
+            unit(2, &[("a", 2), ("b", 1)], &["a", "b"]),
+        ];
+        let mut segment = Segment::default();
+        assert_eq!(added(&mut segment, &units), [true; 2]);
+        let arrays = segment.arrays(Timestamp::default());
+        assert_eq!(
+            (arrays.read.id, arrays.read.number),
+            (vec!["a"], vec![Some(2)])
+        );
+        assert_eq!(arrays.changed.keys.number, [Some(3)]);
     }
 }

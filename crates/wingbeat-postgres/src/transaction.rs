@@ -226,7 +226,7 @@ impl Drop for Begun<'_> {
     }
 }
 
-/// `commit_v1` relies on seeing what was committed while it waited for a lock.
+/// `commit_v2` relies on seeing what was committed while it waited for a lock.
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// Makes durable what was done in the transaction. Deferred constraints are checked here.

@@ -103,7 +103,7 @@ impl RabbitConsumer {
         Delivery {
             tag: Tag(self.base + delivery.delivery_tag),
             redelivered: delivery.redelivered,
-            envelope: wire::envelope(delivery, &self.names.commands),
+            envelope: wire::envelope(delivery, &self.names),
             given_up: wire::given_up(delivery, &self.names),
         }
     }

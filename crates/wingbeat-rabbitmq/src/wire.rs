@@ -60,8 +60,8 @@ pub(crate) fn properties(message: &Envelope) -> BasicProperties {
         .with_headers(headers)
 }
 
-/// The message of a delivery, or why it is none. `commands` is the exchange by which commands come.
-pub(crate) fn envelope(delivery: &Delivery, commands: &str) -> Result<Envelope, Undecodable> {
+/// The message of a delivery, or why it is none.
+pub(crate) fn envelope(delivery: &Delivery, names: &Names) -> Result<Envelope, Undecodable> {
     let whole = delivery.data.len();
     let kept = if whole > BODY_MAX { KEPT } else { whole };
     let body = Bytes::copy_from_slice(&delivery.data[..kept]);
@@ -71,10 +71,7 @@ pub(crate) fn envelope(delivery: &Delivery, commands: &str) -> Result<Envelope, 
     let uuid = |text: String| Uuid::parse_str(&text).ok();
     let key = attribute("partitionkey").or_else(|| attribute("subject"));
     let ours = header(delivery, "partitionkey").is_some();
-    // The broker moves what it gives up on through another exchange.
-    let first = of_broker(delivery, "x-first-death-exchange");
-    let exchange = first.unwrap_or_else(|| delivery.exchange.to_string());
-    let role = match exchange == commands {
+    let role = match came_by(delivery, names) == names.commands {
         true => Kind::Command,
         false => Kind::Event,
     };
@@ -159,6 +156,16 @@ pub(crate) fn given_up(delivery: &Delivery, names: &Names) -> Option<GivenUp> {
         queue: names.plain(&queue).to_owned(),
         why: why.unwrap_or_default(),
     })
+}
+
+/// The exchange that it was published to. What the broker gives up on it moves through another one, and says so; what
+/// others say in that header means nothing.
+fn came_by(delivery: &Delivery, names: &Names) -> String {
+    let exchange = delivery.exchange.to_string();
+    if exchange == names.events || exchange == names.commands {
+        return exchange;
+    }
+    of_broker(delivery, "x-first-death-exchange").unwrap_or(exchange)
 }
 
 /// A header of the broker's own.
@@ -250,6 +257,15 @@ fn stable_id(delivery: &Delivery, why: &str, headers: &BTreeMap<String, String>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Config;
+
+    fn names() -> Names {
+        Names::new(&Config::new(""))
+    }
+
+    fn read(delivery: &Delivery) -> Result<Envelope, Undecodable> {
+        envelope(delivery, &names())
+    }
 
     fn delivery(headers: &[(&str, &str)], message_id: Option<&str>) -> Delivery {
         let mut table = FieldTable::default();
@@ -258,7 +274,7 @@ mod tests {
         }
         let mut delivery = Delivery::mock(
             1,
-            "events".into(),
+            names().events.into(),
             "shop.done.v1".into(),
             false,
             b"{}".to_vec(),
@@ -276,20 +292,30 @@ mod tests {
             &[("cloudEvents:source", "crm"), ("cloudEvents:id", "order-7")],
             None,
         );
-        let one = envelope(&stranger, "commands").expect("enough is told");
+        let one = read(&stranger).expect("enough is told");
         assert_eq!((one.kind.as_ref(), one.role), ("shop.done.v1", Kind::Event));
-        let again = envelope(&stranger, "commands").expect("enough is told");
+        let again = read(&stranger).expect("enough is told");
         assert_eq!(one.id, again.id, "the same id each time");
         let other = delivery(
             &[("cloudEvents:source", "erp"), ("cloudEvents:id", "order-7")],
             None,
         );
-        assert_ne!(
-            one.id,
-            envelope(&other, "commands").expect("enough is told").id
-        );
+        assert_ne!(one.id, read(&other).expect("enough is told").id);
         let by_property = delivery(&[("cloudEvents_source", "crm")], Some("9"));
-        assert!(envelope(&by_property, "commands").is_ok());
+        assert!(read(&by_property).is_ok());
+    }
+
+    #[test]
+    fn only_the_broker_says_where_a_message_was_published_before() {
+        let told = [
+            ("cloudEvents:source", "crm"),
+            ("cloudEvents:id", "7"),
+            ("x-first-death-exchange", &*names().commands),
+        ];
+        let mut published = delivery(&told, None);
+        assert_eq!(read(&published).expect("a message").role, Kind::Event);
+        published.exchange = "wingbeat.dead".into();
+        assert_eq!(read(&published).expect("a message").role, Kind::Command);
     }
 
     #[test]
@@ -306,8 +332,8 @@ mod tests {
                 None,
             ),
         ] {
-            let one = envelope(&broken, "commands").expect_err("it is none");
-            let again = envelope(&broken, "commands").expect_err("it is none");
+            let one = read(&broken).expect_err("it is none");
+            let again = read(&broken).expect_err("it is none");
             assert_eq!(one, again);
             let why = &one.broken.why;
             assert!(why.contains("cloudEvents:"), "{why}");
@@ -321,7 +347,7 @@ mod tests {
             let mut table = delivery.properties.headers().clone().expect("it has some");
             table.insert("cloudEvents:id".into(), AMQPValue::LongString(id.into()));
             delivery.properties = delivery.properties.with_headers(table);
-            envelope(&delivery, "commands")
+            read(&delivery)
         };
         let (one, other) = (of(b"\xfe"), of(b"\xff"));
         let (one, other) = (one.expect_err("no text"), other.expect_err("no text"));
@@ -339,7 +365,7 @@ mod tests {
             let properties = delivery.properties.clone();
             delivery.properties = properties.with_content_type(content_type.into());
             delivery.data = vec![b' '; size];
-            envelope(&delivery, "commands").map_err(|it| it.broken.fault)
+            read(&delivery).map_err(|it| it.broken.fault)
         };
         assert!(of("application/json; charset=utf-8", 2).is_ok());
         assert_eq!(of("text/xml", 2), Err(Fault::Undecodable));
@@ -350,7 +376,7 @@ mod tests {
     #[test]
     fn headers_are_kept_as_they_came() {
         let broken = delivery(&[("cloudEvents:id", "sale-7"), ("till", "3")], None);
-        let told = envelope(&broken, "commands").expect_err("no source");
+        let told = read(&broken).expect_err("no source");
         assert_eq!(told.kind, "shop.done.v1");
         let headers = told.broken.headers;
         assert_eq!(headers["cloudEvents:id"], "sale-7");

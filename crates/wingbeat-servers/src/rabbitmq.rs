@@ -83,6 +83,16 @@ impl RabbitMq {
         self.control(&["close_all_connections", "closed by a test"]);
     }
 
+    /// Raises its memory alarm: it takes nothing until [`Self::unblock`].
+    pub fn block(&self) {
+        self.control(&["set_vm_memory_high_watermark", "0"]);
+    }
+
+    /// Ends the alarm.
+    pub fn unblock(&self) {
+        self.control(&["set_vm_memory_high_watermark", "0.6"]);
+    }
+
     /// Ends it in good order.
     pub fn stop(&self) {
         self.instance.end(Signal::TERM);

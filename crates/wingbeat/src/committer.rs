@@ -8,7 +8,9 @@ use tokio::sync::{Notify, oneshot};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::DueRecord;
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Error, Key, Name, Result, RuntimeExt as _, Store, Unit, failpoint};
+use wingbeat_core::{
+    Error, Key, Name, Result, RuntimeExt as _, Store, Unit, UnitId, failpoint, sabotage,
+};
 
 use crate::handover::{self, Handover};
 use crate::meters::CommitMeter;
@@ -166,7 +168,10 @@ impl Committer {
             }
             let (batch, began) = (Arc::new(batch), self.runtime.elapsed());
             failpoint::reached(failpoint::COMMIT_BEFORE);
-            let outcomes = self.submit(&batch).await;
+            let outcomes = match sabotage::lacks(sabotage::OUTBOX) {
+                false => self.submit(&batch).await,
+                true => self.submit_in_two(&batch).await,
+            };
             failpoint::reached(failpoint::COMMIT_AFTER);
             meter.committed(batch.len(), self.runtime.elapsed().saturating_sub(began));
             let finished = self.lock().complete(&batch, &outcomes);
@@ -188,6 +193,31 @@ impl Committer {
             self.runtime.sleep(pause + self.runtime.jitter(pause)).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
+    }
+
+    /// Without the outbox: what has changed in one step, the messages in the next one, as who writes to two places does.
+    async fn submit_in_two(&self, batch: &[Unit]) -> Vec<Outcome> {
+        let mute = |unit: &Unit| Unit {
+            messages: Vec::new(),
+            ..unit.clone()
+        };
+        let outcomes = self
+            .submit(&Arc::new(batch.iter().map(mute).collect()))
+            .await;
+        failpoint::reached(failpoint::COMMIT_AFTER);
+        let speaking = batch
+            .iter()
+            .zip(&outcomes)
+            .filter(|(unit, outcome)| **outcome == Outcome::Committed && !unit.messages.is_empty());
+        let words = speaking.map(|(unit, _)| Unit {
+            messages: unit.messages.clone(),
+            ..Unit::new(UnitId(self.runtime.id()), unit.service, unit.at)
+        });
+        let words: Vec<Unit> = words.collect();
+        if !words.is_empty() {
+            self.submit(&Arc::new(words)).await;
+        }
+        outcomes
     }
 
     async fn try_commit(&self, batch: &Arc<Vec<Unit>>) -> Result<Vec<Outcome>> {

@@ -2,11 +2,13 @@
 //! memory. They are in the outbox all the same, claimed with the commit, so that nothing depends on this.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, BuildHasherDefault};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wingbeat_core::Envelope;
+use wingbeat_core::collections::FixedHasher;
+use wingbeat_core::{Envelope, HashSet};
 
 /// For how long committed messages are this process's to publish. If it dies, they are everybody's after that.
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
@@ -56,19 +58,38 @@ impl Handover {
         self.given.notify_one();
     }
 
-    /// Takes whole commits of about `limit` messages, oldest first. What has become too old is forgotten: it is found
-    /// in the outbox.
-    pub(crate) fn take(&self, now: Duration, limit: usize) -> Vec<Envelope> {
+    /// Takes about `limit` messages, oldest first, but none after one with the same key that is `busy` or stays here.
+    /// What has become too old is forgotten: it is found in the outbox.
+    pub(crate) fn take(&self, now: Duration, limit: usize, busy: &Busy) -> Vec<Envelope> {
         let mut inner = self.lock();
         let mut taken = Vec::new();
+        let mut staying = VecDeque::new();
+        let mut held: HashSet<u64> = HashSet::default();
         while taken.len() < limit
             && let Some((began, messages)) = inner.batches.pop_front()
         {
             inner.count -= messages.len();
             inner.bytes -= bytes(&messages);
-            if now.saturating_sub(began) < AGE_MAX {
-                taken.extend(messages);
+            if now.saturating_sub(began) >= AGE_MAX {
+                continue;
             }
+            let (stay, go): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| {
+                let key = key(message);
+                let stays = busy.0.contains(&key) || held.contains(&key);
+                if stays {
+                    held.insert(key);
+                }
+                stays
+            });
+            taken.extend(go);
+            if !stay.is_empty() {
+                inner.count += stay.len();
+                inner.bytes += bytes(&stay);
+                staying.push_back((began, stay));
+            }
+        }
+        while let Some(stay) = staying.pop_back() {
+            inner.batches.push_front(stay);
         }
         taken
     }
@@ -76,6 +97,30 @@ impl Handover {
     /// Resolves once something was given.
     pub(crate) async fn given(&self) {
         self.given.notified().await;
+    }
+}
+
+/// A key, as a number: two that share one only wait for each other.
+fn key(message: &Envelope) -> u64 {
+    BuildHasherDefault::<FixedHasher>::default().hash_one(&message.key)
+}
+
+/// The keys of messages that are being published.
+#[derive(Default)]
+pub(crate) struct Busy(HashSet<u64>);
+
+impl Busy {
+    /// No message of these keys may be published before `done`; what to call that with.
+    pub(crate) fn begin(&mut self, messages: &[Envelope]) -> Vec<u64> {
+        let keys: Vec<u64> = messages.iter().map(key).collect();
+        self.0.extend(&keys);
+        keys
+    }
+
+    pub(crate) fn done(&mut self, keys: &[u64]) {
+        for key in keys {
+            self.0.remove(key);
+        }
     }
 }
 
@@ -117,9 +162,37 @@ mod tests {
         let handover = Handover::default();
         handover.give(at(0), vec![message(1), message(2)]);
         handover.give(at(0), vec![message(3)]);
-        assert_eq!(handover.take(at(1), 2), [message(1), message(2)]);
-        assert_eq!(handover.take(at(1), 2), [message(3)]);
-        assert_eq!(handover.take(at(1), 2), []);
+        assert_eq!(
+            handover.take(at(1), 2, &Busy::default()),
+            [message(1), message(2)]
+        );
+        assert_eq!(handover.take(at(1), 2, &Busy::default()), [message(3)]);
+        assert_eq!(handover.take(at(1), 2, &Busy::default()), []);
+    }
+
+    fn of(key: &str, number: u128) -> Envelope {
+        Envelope {
+            key: key.into(),
+            ..message(number)
+        }
+    }
+
+    #[test]
+    fn a_key_is_in_one_batch_at_a_time_and_in_order() {
+        let handover = Handover::default();
+        let (a, b) = (|number| of("a", number), |number| of("b", number));
+        handover.give(at(0), vec![a(1)]);
+        let mut busy = Busy::default();
+        let first = handover.take(at(0), 10, &busy);
+        assert_eq!(first, [a(1)]);
+        let keys = busy.begin(&first);
+        handover.give(at(0), vec![a(2), b(3)]);
+        handover.give(at(0), vec![b(4), a(5)]);
+        assert_eq!(handover.take(at(0), 10, &busy), [b(3), b(4)]);
+        busy.done(&keys);
+        assert_eq!(handover.take(at(0), 1, &busy), [a(2)]);
+        assert_eq!(handover.take(at(0), 1, &busy), [a(5)]);
+        assert_eq!(handover.lock().count, 0);
     }
 
     #[test]
@@ -127,7 +200,7 @@ mod tests {
         let handover = Handover::default();
         handover.give(at(0), vec![message(1)]);
         handover.give(at(2), vec![message(2)]);
-        assert_eq!(handover.take(AGE_MAX, 10), [message(2)]);
+        assert_eq!(handover.take(AGE_MAX, 10, &Busy::default()), [message(2)]);
     }
 
     #[test]
@@ -136,7 +209,7 @@ mod tests {
         assert!(handover.has_room());
         handover.give(at(0), (0..MESSAGES_MAX as u128).map(message).collect());
         assert!(!handover.has_room());
-        handover.take(at(0), 1);
+        handover.take(at(0), 1, &Busy::default());
         assert!(handover.has_room());
         let large = Envelope {
             body: vec![0; BYTES_MAX].into(),
@@ -144,7 +217,7 @@ mod tests {
         };
         handover.give(at(0), vec![large]);
         assert!(!handover.has_room());
-        handover.take(at(0), 1);
+        handover.take(at(0), 1, &Busy::default());
         assert!(handover.has_room());
     }
 }

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{oneshot, watch};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::transport::Refused;
@@ -17,7 +20,7 @@ use wingbeat_core::{
 
 use crate::dead;
 use crate::dispatch::Control;
-use crate::handover::Handover;
+use crate::handover::{Busy, Handover};
 use crate::meters::RelayMeter;
 use crate::scope::ServiceContext;
 use crate::telemetry;
@@ -25,6 +28,8 @@ use crate::unsent::Unsent;
 
 /// Messages published at once.
 const BATCH_MAX: usize = 512;
+/// Batches on their way to the broker at once; no two have messages of the same key.
+const PUBLISHING_MAX: usize = 4;
 /// How long messages claimed from the outbox are nobody else's.
 const LEASE: Duration = Duration::from_secs(30);
 /// How often the outbox is looked into for what nobody hands over.
@@ -69,21 +74,33 @@ impl RelayEnd {
     }
 }
 
-/// What a relay has in hand between two rounds.
+/// What a relay has in hand.
 #[derive(Default)]
 struct State {
     /// Confirmed by the broker, and still in the outbox.
     confirmed: Vec<MessageId>,
     /// When those have to go.
     remove_at: Duration,
+    /// They cannot go before.
+    remove_from: Duration,
+    /// Some are going.
+    removing: bool,
     /// When to look into the outbox next.
     look_at: Duration,
+    /// Batches that are being published, and their keys.
+    publishing: usize,
+    busy: Busy,
 }
 
 impl State {
     /// What goes now: a lot, or what has waited, or at the end everything.
     fn removable(&mut self, now: Duration, draining: bool) -> Vec<MessageId> {
-        match draining || self.confirmed.len() >= REMOVE_FROM || now >= self.remove_at {
+        let (draining, lot) = (
+            draining && self.publishing == 0,
+            self.confirmed.len() >= REMOVE_FROM,
+        );
+        let ripe = draining || lot || now >= self.remove_at;
+        match ripe && !self.removing && now >= self.remove_from {
             true => std::mem::take(&mut self.confirmed),
             false => Vec::new(),
         }
@@ -95,6 +112,15 @@ impl State {
         }
         self.confirmed.extend(confirmed);
     }
+}
+
+/// What has come to its end.
+enum Ended {
+    Published {
+        keys: Vec<u64>,
+        confirmed: Vec<MessageId>,
+    },
+    Removed(std::result::Result<(), Vec<MessageId>>),
 }
 
 impl Relay {
@@ -113,61 +139,102 @@ impl Relay {
         }
     }
 
-    async fn run(self, mut control: watch::Receiver<Control>) {
+    async fn run(&self, mut control: watch::Receiver<Control>) {
         let meter = RelayMeter::new();
         let mut state = State::default();
+        let mut work: FuturesUnordered<BoxFuture<'_, Ended>> = FuturesUnordered::new();
         loop {
             let draining = *control.borrow() == Control::Draining;
             if draining {
                 state.look_at = Duration::ZERO;
             }
-            let messages = self.next(&mut state).await;
-            let removable = state.removable(self.runtime.elapsed(), draining);
-            if messages.is_empty() && removable.is_empty() {
-                if draining {
-                    return;
+            while state.publishing < PUBLISHING_MAX {
+                let messages = self.next(&mut state).await;
+                if messages.is_empty() {
+                    break;
                 }
-                let pause = match state.confirmed.is_empty() {
-                    true => LOOK,
-                    false => REMOVE_WITHIN,
-                };
-                let woken = async {
-                    tokio::select! {
-                        biased;
-                        () = changed(&mut control) => {}
-                        () = self.handover.given() => {}
-                    }
-                };
-                self.runtime.timeout(pause, woken).await;
-                continue;
+                state.publishing += 1;
+                let (keys, meter) = (state.busy.begin(&messages), &meter);
+                work.push(Box::pin(async move {
+                    let confirmed = self.publish(meter, messages).await;
+                    Ended::Published { keys, confirmed }
+                }));
             }
-            let (confirmed, removed) =
-                futures_util::join!(self.publish(&meter, messages), self.remove(&removable));
-            state.confirm(self.runtime.elapsed(), confirmed);
-            if let Err(why) = removed {
-                tracing::warn!("published messages stay in the outbox for now: {why}");
-                state.confirmed.extend(removable);
-                self.runtime.sleep(LOOK + self.runtime.jitter(LOOK)).await;
+            let removable = state.removable(self.runtime.elapsed(), draining);
+            if !removable.is_empty() {
+                state.removing = true;
+                work.push(Box::pin(self.take_away(removable)));
+            }
+            if work.is_empty() && draining && state.confirmed.is_empty() {
+                return;
+            }
+            let pause = match state.confirmed.is_empty() {
+                true => LOOK,
+                false => REMOVE_WITHIN,
+            };
+            let woken = async {
+                tokio::select! {
+                    biased;
+                    Some(ended) = work.next() => Some(ended),
+                    () = changed(&mut control) => None,
+                    () = self.handover.given() => None,
+                }
+            };
+            if let Some(Some(ended)) = self.runtime.timeout(pause, woken).await {
+                self.ended(&mut state, ended);
             }
         }
     }
 
-    /// What to publish next: what was handed over, and from time to time what lies in the outbox.
+    fn ended(&self, state: &mut State, ended: Ended) {
+        let now = self.runtime.elapsed();
+        match ended {
+            Ended::Published { keys, confirmed } => {
+                state.publishing -= 1;
+                state.busy.done(&keys);
+                state.confirm(now, confirmed);
+            }
+            Ended::Removed(removed) => {
+                state.removing = false;
+                if let Err(kept) = removed {
+                    state.confirm(now, kept);
+                    state.remove_from = now + LOOK + self.runtime.jitter(LOOK);
+                }
+            }
+        }
+    }
+
+    /// What to publish next: what was handed over, and from time to time what lies in the outbox. That is published
+    /// alone, since nobody knows what of it follows on what is on its way.
     async fn next(&self, state: &mut State) -> Vec<Envelope> {
         let now = self.runtime.elapsed();
         if now < state.look_at {
-            return self.handover.take(now, BATCH_MAX);
+            return self.handover.take(now, BATCH_MAX, &state.busy);
+        }
+        if state.publishing > 0 {
+            return Vec::new();
         }
         let services: Vec<Name> = self.services.keys().copied().collect();
         let time = self.runtime.now();
         match self.outbox.claim(&services, time, LEASE, BATCH_MAX).await {
-            Ok(claimed) if !claimed.is_empty() => return claimed,
+            Ok(claimed) if !claimed.is_empty() => {
+                return claimed;
+            }
             Ok(_) => {}
             Err(why) => tracing::warn!("the outbox cannot be looked into: {why}"),
         }
         let now = self.runtime.elapsed();
         state.look_at = now + LOOK;
-        self.handover.take(now, BATCH_MAX)
+        self.handover.take(now, BATCH_MAX, &state.busy)
+    }
+
+    /// Removes what was confirmed; gives back what could not be.
+    async fn take_away(&self, confirmed: Vec<MessageId>) -> Ended {
+        let removed = self.remove(&confirmed).await;
+        Ended::Removed(removed.map_err(|why| {
+            tracing::warn!("published messages stay in the outbox for now: {why}");
+            confirmed
+        }))
     }
 
     async fn remove(&self, confirmed: &[MessageId]) -> Result<()> {

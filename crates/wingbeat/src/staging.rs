@@ -14,7 +14,7 @@ use crate::withdrawn::Withdrawn;
 /// Units in one commit: beyond this, batches only get slower (measured by the store's prototype).
 const BATCH_MAX: usize = 512;
 /// Bytes of unchanged records kept for reading, a committer. Stores keep more for all of them.
-const CLEAN_BYTES_MAX: usize = 4 << 20;
+const KEPT_BYTES_MAX: usize = 4 << 20;
 /// Units staged and not yet durable; beyond it, intake waits.
 pub const STAGED_MAX: usize = 8_192;
 
@@ -38,6 +38,18 @@ struct Entry {
     body: Option<Bytes>,
     /// Staged units that wrote it and are not durable yet.
     dirty: u32,
+    /// Its place among what is kept for reading, if it has one, and how much it took up then.
+    kept: Option<(u64, usize)>,
+    /// It was asked for since it was last looked at for room.
+    used: bool,
+}
+
+/// A record that is kept for reading.
+struct Kept {
+    number: u64,
+    service: Name,
+    key: Key,
+    size: usize,
 }
 
 struct StagedUnit {
@@ -49,8 +61,10 @@ struct StagedUnit {
 #[derive(Default)]
 pub struct Staging {
     entries: HashMap<Name, HashMap<Key, Entry>>,
-    clean: VecDeque<(Name, Key, usize)>,
-    clean_bytes: usize,
+    /// What is kept for reading, in the order in which it has to make room; what was used since stays for another round.
+    kept: VecDeque<Kept>,
+    kept_bytes: usize,
+    kept_last: u64,
     pending: VecDeque<StagedUnit>,
     in_flight: Vec<Done>,
     pub(crate) withdrawn: Withdrawn,
@@ -70,12 +84,13 @@ impl Staging {
     /// # Errors
     ///
     /// What to do instead.
-    pub fn get(&self, service: Name, key: &Key) -> Result<Loaded, Miss> {
+    pub fn get(&mut self, service: Name, key: &Key) -> Result<Loaded, Miss> {
         let entry = self
             .entries
-            .get(&service)
-            .and_then(|keys| keys.get(key))
+            .get_mut(&service)
+            .and_then(|keys| keys.get_mut(key))
             .ok_or(Miss::Unknown)?;
+        entry.used = true;
         let version = entry.version.ok_or(Miss::InFlight)?;
         Ok(Loaded {
             version,
@@ -94,10 +109,11 @@ impl Staging {
             version: Some(loaded.version),
             body: loaded.body.clone(),
             dirty: 0,
+            kept: None,
+            used: false,
         };
-        let size = weight(key, &entry);
         keys.insert(key.clone(), entry);
-        self.note_clean(service, key.clone(), size);
+        self.keep(service, key);
     }
 
     /// The store has just handed out this version of a due record: what is remembered of another one may be from before
@@ -137,6 +153,8 @@ impl Staging {
                 version: read,
                 body: None,
                 dirty: 0,
+                kept: None,
+                used: false,
             });
             // An absent record has version 0 and starts again at 1: so the store counts, and so must we.
             entry.version = match &write.body {
@@ -222,12 +240,9 @@ impl Staging {
     }
 
     fn settle(&mut self, unit: &Unit) {
-        let mut settled = Vec::new();
-        let Some(keys) = self.entries.get_mut(&unit.service) else {
-            return;
-        };
         for write in &unit.writes {
-            let Some(entry) = keys.get_mut(&write.key) else {
+            let keys = self.entries.get_mut(&unit.service);
+            let Some(entry) = keys.and_then(|keys| keys.get_mut(&write.key)) else {
                 continue;
             };
             entry.dirty = entry.dirty.saturating_sub(1);
@@ -235,29 +250,61 @@ impl Staging {
                 continue;
             }
             if entry.body.is_none() || entry.version.is_none() || write.due_at.is_some() {
-                keys.remove(&write.key);
+                self.forget(unit.service, &write.key);
             } else {
-                settled.push((write.key.clone(), weight(&write.key, entry)));
+                self.keep(unit.service, &write.key);
             }
-        }
-        for (key, size) in settled {
-            self.note_clean(unit.service, key, size);
         }
     }
 
-    fn note_clean(&mut self, service: Name, key: Key, size: usize) {
-        self.clean.push_back((service, key, size));
-        self.clean_bytes += size;
-        while self.clean_bytes > CLEAN_BYTES_MAX {
-            let Some((service, key, size)) = self.clean.pop_front() else {
-                break;
-            };
-            self.clean_bytes -= size;
-            if let Some(keys) = self.entries.get_mut(&service)
-                && keys.get(&key).is_some_and(|entry| entry.dirty == 0)
-            {
-                keys.remove(&key);
-            }
+    fn forget(&mut self, service: Name, key: &Key) {
+        if let Some(keys) = self.entries.get_mut(&service) {
+            keys.remove(key);
+        }
+    }
+
+    /// Keeps a record for reading, and makes room for it.
+    fn keep(&mut self, service: Name, key: &Key) {
+        let keys = self.entries.get_mut(&service);
+        let Some(entry) = keys.and_then(|keys| keys.get_mut(key)) else {
+            return;
+        };
+        let size = weight(key, entry);
+        if entry.kept.is_none_or(|(_, before)| before < size) {
+            self.kept_last += 1;
+            entry.kept = Some((self.kept_last, size));
+            self.kept_bytes += size;
+            self.kept.push_back(Kept {
+                number: self.kept_last,
+                service,
+                key: key.clone(),
+                size,
+            });
+        }
+        while self.kept_bytes > KEPT_BYTES_MAX
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.make_room(oldest);
+        }
+    }
+
+    /// Forgets the record, unless it is in use: then it has another round.
+    fn make_room(&mut self, oldest: Kept) {
+        self.kept_bytes -= oldest.size;
+        let keys = self.entries.get_mut(&oldest.service);
+        let Some(entry) = keys.and_then(|keys| keys.get_mut(&oldest.key)) else {
+            return;
+        };
+        if entry.kept.is_none_or(|(number, _)| number != oldest.number) {
+            return; // It was forgotten since and learned anew, or has grown.
+        }
+        if entry.dirty > 0 {
+            entry.kept = None; // It is kept again once it is durable.
+        } else if std::mem::take(&mut entry.used) {
+            self.kept_bytes += oldest.size;
+            self.kept.push_back(oldest);
+        } else {
+            self.forget(oldest.service, &oldest.key);
         }
     }
 }
@@ -289,6 +336,84 @@ mod tests {
         };
         staging.learn(ORDERS, &key, &loaded);
         (staging, key)
+    }
+
+    fn put(staging: &mut Staging, id: &str, body: usize) {
+        let key = Key::new(Name::new("stock"), id);
+        let write = wingbeat_core::unit::Write {
+            key,
+            body: Some(vec![0; body].into()),
+            due_at: None,
+            expires_at: None,
+        };
+        let unit = Unit {
+            writes: vec![write],
+            reads: vec![],
+            ..Unit::new(
+                uuid::Uuid::nil().into(),
+                ORDERS,
+                wingbeat_core::Timestamp::default(),
+            )
+        };
+        let read = Unit {
+            reads: vec![wingbeat_core::unit::Read {
+                key: unit.writes[0].key.clone(),
+                version: match staging.get(ORDERS, &unit.writes[0].key) {
+                    Ok(loaded) => loaded.version,
+                    Err(_) => 0,
+                },
+            }],
+            ..unit
+        };
+        assert!(staging.stage(read, Box::new(drop)).is_ok());
+        let batch = staging.take_batch();
+        drop(staging.complete(&batch, &[Outcome::Committed]));
+    }
+
+    fn knows(staging: &mut Staging, id: &str) -> bool {
+        staging
+            .get(ORDERS, &Key::new(Name::new("stock"), id))
+            .is_ok()
+    }
+
+    /// Written a thousand times, it takes up the room of one; and what is in use outlives what is not.
+    #[test]
+    fn what_is_used_is_kept_and_the_rest_makes_room() {
+        let mut staging = Staging::default();
+        for turn in 0..1_000 {
+            put(&mut staging, "hot", 10_000);
+            put(&mut staging, &format!("cold-{turn}"), 10_000);
+        }
+        assert!(knows(&mut staging, "hot"));
+        assert!(!knows(&mut staging, "cold-0") && knows(&mut staging, "cold-999"));
+        let bytes: usize = staging.entries[&ORDERS]
+            .iter()
+            .map(|(key, it)| weight(key, it))
+            .sum();
+        assert!(
+            bytes <= KEPT_BYTES_MAX && bytes > KEPT_BYTES_MAX / 2,
+            "{bytes}"
+        );
+        assert!(
+            staging.kept.len() <= 500,
+            "one place each: {}",
+            staging.kept.len()
+        );
+    }
+
+    #[test]
+    fn what_grows_is_counted_as_it_is() {
+        let mut staging = Staging::default();
+        for id in 0..20 {
+            put(&mut staging, &id.to_string(), 1);
+        }
+        for id in 0..20 {
+            put(&mut staging, &id.to_string(), KEPT_BYTES_MAX / 10);
+        }
+        let known = (0..20)
+            .filter(|id| knows(&mut staging, &id.to_string()))
+            .count();
+        assert!((1..10).contains(&known), "{known}");
     }
 
     /// A replica has changed the record since: compared with what is remembered, it would pass for done, for ever.

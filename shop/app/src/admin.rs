@@ -1,9 +1,9 @@
-//! The admin's look at how the services run: subscriptions, dead letters, breakers.
+//! The admin's look at how the services run: subscriptions, dead letters, breakers, messages for nobody.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::{Path, State};
+use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,6 +16,7 @@ use wingbeat::dispatch::Control;
 use wingbeat::http::{Admin, Problem};
 use wingbeat::{Name, Result, Running, Timestamp};
 
+use crate::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
 use crate::{Host, Sight};
 
 /// The routes.
@@ -35,33 +36,8 @@ pub fn routes(host: Arc<Host>) -> Router {
         .route("/api/v1/admin/dead-letters/{id}/retry", post(retry))
         .route("/api/v1/admin/dead-letters/{id}/discard", post(discard))
         .route("/api/v1/admin/breakers", get(breakers))
+        .route("/api/v1/admin/unroutable", get(unroutable))
         .with_state(host)
-}
-
-#[derive(Serialize)]
-struct Items<T> {
-    items: Vec<T>,
-}
-
-/// How a subscription does.
-#[derive(Clone, Debug, Serialize)]
-pub struct Subscription {
-    /// Whose it is.
-    pub service: Name,
-    /// Its name in that service.
-    pub name: &'static str,
-    /// `running` or `paused`.
-    pub state: &'static str,
-    /// Deliveries in its queue, and parked ones.
-    pub waiting: u64,
-    /// Deliveries being handled.
-    pub in_flight: u64,
-    /// Deliveries handled for good, since ever.
-    pub handled: i64,
-    /// Attempts that failed and were tried again, since the start.
-    pub retried: u64,
-    /// Deliveries given up, since ever; retried ones are taken off.
-    pub dead: i64,
 }
 
 /// How every subscription does.
@@ -95,10 +71,10 @@ async fn of(sight: &Sight, running: &Running) -> Result<Vec<Subscription>> {
         let parked = parked.get(&one.queue).copied().unwrap_or(0);
         items.push(Subscription {
             service: one.service,
-            name: one.name(),
+            name: one.name().to_owned(),
             state: match one.control() {
-                Control::Paused => "paused",
-                _ => "running",
+                Control::Paused => State::Paused,
+                _ => State::Running,
             },
             waiting: depth.saturating_sub(in_flight) + parked,
             in_flight,
@@ -110,14 +86,17 @@ async fn of(sight: &Sight, running: &Running) -> Result<Vec<Subscription>> {
     Ok(items)
 }
 
-async fn subscriptions(_: Admin, State(host): State<Arc<Host>>) -> Result<Response, Problem> {
+async fn subscriptions(
+    _: Admin,
+    extract::State(host): extract::State<Arc<Host>>,
+) -> Result<Response, Problem> {
     let items = look(&host.sight()).await?;
-    Ok(Json(Items { items }).into_response())
+    Ok(Json(Items::from(items)).into_response())
 }
 
 async fn pause(
     _: Admin,
-    State(host): State<Arc<Host>>,
+    extract::State(host): extract::State<Arc<Host>>,
     Path((service, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     set(&host, &service, &name, Control::Paused)
@@ -125,7 +104,7 @@ async fn pause(
 
 async fn resume(
     _: Admin,
-    State(host): State<Arc<Host>>,
+    extract::State(host): extract::State<Arc<Host>>,
     Path((service, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     set(&host, &service, &name, Control::Running)
@@ -136,10 +115,9 @@ fn set(host: &Host, service: &str, name: &str, control: Control) -> Result<Respo
         let mut all = running.subscriptions.iter();
         if let Some(one) = all.find(|it| it.service.as_str() == service && it.name() == name) {
             one.set(control);
-            let state = if control == Control::Paused {
-                "paused"
-            } else {
-                "running"
+            let state = match control {
+                Control::Paused => State::Paused,
+                _ => State::Running,
             };
             let body = serde_json::json!({"service": service, "name": name, "state": state});
             return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
@@ -187,7 +165,10 @@ fn listed(letter: &DeadLetter) -> Letter {
     }
 }
 
-async fn letters(_: Admin, State(host): State<Arc<Host>>) -> Result<Response, Problem> {
+async fn letters(
+    _: Admin,
+    extract::State(host): extract::State<Arc<Host>>,
+) -> Result<Response, Problem> {
     let mut items = Vec::new();
     for running in host.running() {
         for service in running.services().collect::<Vec<_>>() {
@@ -195,7 +176,7 @@ async fn letters(_: Admin, State(host): State<Arc<Host>>) -> Result<Response, Pr
             items.extend(letters.iter().map(listed));
         }
     }
-    Ok(Json(Items { items }).into_response())
+    Ok(Json(Items::from(items)).into_response())
 }
 
 /// Asks each service for it: letters can be large, so they are not all read to find one.
@@ -213,7 +194,7 @@ async fn find(host: &Host, id: &str) -> Result<(Arc<Running>, Name, DeadLetter),
 
 async fn letter(
     _: Admin,
-    State(host): State<Arc<Host>>,
+    extract::State(host): extract::State<Arc<Host>>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let (_, _, letter) = find(&host, &id).await?;
@@ -252,7 +233,7 @@ async fn letter(
 
 async fn retry(
     Admin(admin): Admin,
-    State(host): State<Arc<Host>>,
+    extract::State(host): extract::State<Arc<Host>>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let (running, service, letter) = find(&host, &id).await?;
@@ -262,7 +243,7 @@ async fn retry(
 
 async fn discard(
     Admin(admin): Admin,
-    State(host): State<Arc<Host>>,
+    extract::State(host): extract::State<Arc<Host>>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let (running, service, letter) = find(&host, &id).await?;
@@ -287,26 +268,34 @@ fn done(found: Result<bool>, letter: &DeadLetter) -> Result<Response, Problem> {
     }
 }
 
-#[derive(Serialize)]
-struct Breaker {
-    service: Name,
-    name: &'static str,
-    state: &'static str,
-    since: Timestamp,
-}
-
-async fn breakers(_: Admin, State(host): State<Arc<Host>>) -> Response {
+async fn breakers(_: Admin, extract::State(host): extract::State<Arc<Host>>) -> Response {
     let running: Vec<_> = host.running().collect();
     let targets = running.iter().flat_map(|running| &running.targets);
     let items = targets.map(|target| {
         let (state, since) = target.state();
         Breaker {
             service: target.service,
-            name: target.name,
-            state: state.as_str(),
+            name: target.name.to_owned(),
+            state: state.as_str().to_owned(),
             since,
         }
     });
-    let items = items.collect();
-    Json(Items { items }).into_response()
+    Json(Items::from(items.collect::<Vec<_>>())).into_response()
+}
+
+async fn unroutable(
+    _: Admin,
+    extract::State(host): extract::State<Arc<Host>>,
+) -> Result<Response, Problem> {
+    let mut all = Vec::new();
+    for running in host.running() {
+        let types = running.unroutable().await?;
+        let types = types.into_iter().map(|it| Unroutable {
+            kind: it.kind,
+            since: it.since,
+            waiting: it.waiting,
+        });
+        all.push(types.collect());
+    }
+    Ok(Json(Items::from(joined(all))).into_response())
 }

@@ -4,7 +4,7 @@
 //! - [`shop`](mod@shop): which services there are. [`host`]: how they run, one by one.
 //! - [`cast`]: who plays in a process. [`backends`]: what it runs on.
 //! - [`start`](mod@start): from settings to a shop that is open, and back.
-//! - Routes that look across services: [`timeline`], [`admin`], [`audit`], [`dev`], [`docs`], [`ops`];
+//! - Routes that look across services: [`timeline`], [`admin`] with its [`lists`], [`audit`], [`dev`], [`docs`], [`ops`];
 //!   in a gateway of its own: [`together`], [`onlooker`]. Before one process: [`ready`].
 
 pub mod admin;
@@ -14,6 +14,7 @@ pub mod cast;
 pub mod dev;
 pub mod docs;
 pub mod host;
+pub mod lists;
 pub mod logs;
 pub mod onlooker;
 mod onward;

@@ -56,11 +56,11 @@ pub(crate) fn onward(
 }
 
 async fn ask(proxy: &Proxy, request: Request) -> Response {
-    let Some(service) = owner(request.uri().path()).map(str::to_owned) else {
+    let Some(service) = owner(request.uri().path()) else {
         return Problem::not_found().into_response();
     };
-    route_is(request.extensions(), &service);
-    proxy.forward(&service, request).await
+    route_is(request.extensions(), service);
+    proxy.forward(service, request).await
 }
 
 #[cfg(test)]

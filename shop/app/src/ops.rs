@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -30,6 +33,8 @@ pub struct Readiness(Arc<Gates>);
 #[derive(Debug, Default)]
 struct Gates {
     open: AtomicBool,
+    /// It was open, and will not be again.
+    closing: AtomicBool,
     /// What is wrong with the servers.
     wrong: Mutex<Option<Wrong>>,
 }
@@ -41,9 +46,19 @@ struct Wrong {
 }
 
 impl Readiness {
-    /// Opens or closes.
-    pub fn set(&self, open: bool) {
-        self.0.open.store(open, Ordering::Release);
+    /// Opens.
+    pub fn open(&self) {
+        self.0.open.store(true, Ordering::Release);
+    }
+
+    /// Closes, for good.
+    pub fn close(&self) {
+        self.0.open.store(false, Ordering::Release);
+        self.0.closing.store(true, Ordering::Release);
+    }
+
+    fn is_closing(&self) -> bool {
+        self.0.closing.load(Ordering::Acquire)
     }
 
     /// Whether `/readyz` says so.
@@ -84,6 +99,18 @@ pub fn health(readiness: Readiness) -> Router {
         )
         .route("/readyz", get(ready))
         .with_state(readiness)
+}
+
+/// While the process is closing, the last answer of each connection says so: whoever asks again connects anew, and
+/// by then elsewhere.
+pub fn parting(routes: Router, readiness: Readiness) -> Router {
+    let close = HeaderValue::from_static("close");
+    routes.layer(map_response(move |mut answer: Response| {
+        if readiness.is_closing() {
+            answer.headers_mut().insert(CONNECTION, close.clone());
+        }
+        async { answer }
+    }))
 }
 
 async fn ready(State(Readiness(open)): State<Readiness>) -> Response {

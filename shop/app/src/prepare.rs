@@ -8,6 +8,7 @@ use shop_contracts::inventory::AdjustStock;
 use uuid::Uuid;
 use wingbeat::{Effects, Result, RuntimeExt as _, Saga as _, run_unit};
 
+use crate::lists::Subscription;
 use crate::start::Error;
 use crate::{Host, Settings, admin, shop};
 
@@ -113,9 +114,9 @@ pub(crate) async fn settle(host: &Host) {
     let idle = async {
         loop {
             let look = admin::look(&host.sight()).await.unwrap_or_default();
-            let arriving = |of: &&admin::Subscription| {
+            let arriving = |of: &&Subscription| {
                 matches!(
-                    of.name,
+                    of.name.as_str(),
                     "product_listed" | "adjust_stock" | "stock_level_changed"
                 )
             };

@@ -21,6 +21,11 @@ pub struct Settings {
     pub ops_listen: SocketAddr,
     /// The data directory.
     pub data: PathBuf,
+    /// How long a process that is asked to end says that it is not ready, and still answers, before it takes no more
+    /// connections: longer than whoever balances the load takes to look.
+    pub drain_delay: Duration,
+    /// Whether browsers keep sessions for HTTPS only, for a shop behind a proxy that ends TLS.
+    pub secure_cookies: bool,
     /// Off for load tests.
     pub rate_limits: bool,
     /// From a shipment's creation to its dispatch.
@@ -128,10 +133,12 @@ pub struct Sources {
 }
 
 /// The keys of [`Settings`]; the admin's password has a variable of another name and no key.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 25] = [
     "listen",
     "ops_listen",
     "data",
+    "drain_delay",
+    "secure_cookies",
     "rate_limits",
     "shipping_dispatch_after",
     "shipping_deliver_after",
@@ -186,6 +193,8 @@ impl Settings {
             listen: look.address("listen", SocketAddr::from(([127, 0, 0, 1], 8080)))?,
             ops_listen: look.address("ops_listen", SocketAddr::from(([127, 0, 0, 1], 9464)))?,
             data: look.text("data", "./data")?.into(),
+            drain_delay: look.time("drain_delay", 0)?,
+            secure_cookies: look.switch("secure_cookies", false)?,
             rate_limits: look.switch("rate_limits", true)?,
             shipping_dispatch_after: look.time("shipping_dispatch_after", 2)?,
             shipping_deliver_after: look.time("shipping_deliver_after", 2)?,

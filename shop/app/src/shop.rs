@@ -74,6 +74,7 @@ fn identity(settings: &Settings, cast: &Cast) -> shop_identity::Config {
     shop_identity::Config {
         trust_forwarded: cast.is_behind_gateway(),
         rate_limits: settings.rate_limits,
+        secure_cookies: settings.secure_cookies,
         hashing: hashing(settings),
         ..shop_identity::Config::default()
     }

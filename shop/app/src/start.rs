@@ -13,8 +13,8 @@ use shop_provider::Provider;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use wingbeat::http::serve;
 use wingbeat::http::session::Sessions;
+use wingbeat::http::{serve, traced};
 use wingbeat::real::TokioRuntime;
 use wingbeat::runtime::SharedRuntime;
 use wingbeat::{Result, Runtime as _};
@@ -77,6 +77,7 @@ pub struct Open {
     pub recovered: usize,
     pub(crate) cast: Cast,
     pub(crate) readiness: Readiness,
+    drain_delay: Duration,
     end: watch::Sender<bool>,
     serving: Vec<JoinHandle<()>>,
 }
@@ -132,10 +133,12 @@ pub async fn open(settings: &Settings, cast: Cast) -> Result<Open, Error> {
         recovered,
         cast,
         readiness,
+        drain_delay: settings.drain_delay,
         end,
         serving: Vec::new(),
     };
     let routes = routes::of(&open, settings, &runtime).await?;
+    let routes = ops::parting(routes, open.readiness.clone());
     open.serve(listener, routes, &ended);
     if let (Some(listener), Some(handle)) = (ops_listener, metrics) {
         let metrics = ops::metrics(Arc::clone(&host), open.readiness.clone(), handle.clone());
@@ -149,7 +152,7 @@ pub async fn open(settings: &Settings, cast: Cast) -> Result<Open, Error> {
     if open.cast.whole {
         prepare::settle(&host).await;
     }
-    open.readiness.set(true);
+    open.readiness.open();
     let watching = watch_servers(
         Arc::clone(&open.backends),
         open.readiness.clone(),
@@ -171,7 +174,14 @@ pub async fn open(settings: &Settings, cast: Cast) -> Result<Open, Error> {
 pub async fn provider(settings: &Settings) -> Result<Provider, Error> {
     let ledger = ledger(settings)?;
     let listen = settings.listen;
-    Ok(shop_provider::start(shop_provider::Config { listen, ledger }).await?)
+    traced_provider(shop_provider::Config { listen, ledger }).await
+}
+
+/// It knows nothing of us; that its answers belong to our traces is put around it.
+async fn traced_provider(config: shop_provider::Config) -> Result<Provider, Error> {
+    let runtime = TokioRuntime::new();
+    let around = |routes| traced(routes, "provider", runtime);
+    Ok(shop_provider::start_within(config, around).await?)
 }
 
 fn ledger(settings: &Settings) -> Result<std::path::PathBuf, Error> {
@@ -188,7 +198,7 @@ async fn stand_in(settings: &Settings, cast: &Cast) -> Result<Option<Provider>, 
     let ledger = ledger(settings)?;
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = shop_provider::Config { listen, ledger };
-    Ok(Some(shop_provider::start(config).await?))
+    traced_provider(config).await.map(Some)
 }
 
 /// Says that the process is not ready while its servers do not answer; it heals by itself.
@@ -233,7 +243,8 @@ impl Open {
 
     /// Closes: open requests are answered, what was begun is finished, nothing is lost.
     pub async fn close(self) {
-        self.readiness.set(false);
+        self.readiness.close();
+        tokio::time::sleep(self.drain_delay).await;
         self.end.send_replace(true);
         for serving in self.serving {
             drop(serving.await);

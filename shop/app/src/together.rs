@@ -1,5 +1,6 @@
-//! What the gateway asks all services for: timelines, and the admin's looks at subscriptions, dead letters and
-//! breakers. Each service answers for itself; one that is away is named in the answer.
+//! What the gateway asks all services for: timelines, and the admin's looks at subscriptions, dead letters, breakers and
+//! messages for nobody. Each service answers for itself, and each replica for what it alone has; one that is away is named
+//! in the answer.
 
 use std::sync::Arc;
 
@@ -9,23 +10,31 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use shop_gateway::Proxy;
 use uuid::Uuid;
 use wingbeat::http::{Admin, Problem, ok};
 
+use crate::lists::{Breaker, Items, Replicated, Subscription, Unroutable, joined};
 use crate::timeline::{Timeline, in_order};
 
 /// The routes.
 pub fn routes(proxy: Arc<Proxy>) -> Router {
     Router::new()
         .route("/api/v1/orders/{id}/timeline", get(timeline))
-        .route("/api/v1/admin/subscriptions", get(gathered))
         .route("/api/v1/admin/dead-letters", get(gathered))
-        .route("/api/v1/admin/breakers", get(gathered))
         .route("/api/v1/admin/dead-letters/{id}", get(found))
         .route("/api/v1/admin/dead-letters/{id}/retry", post(found))
         .route("/api/v1/admin/dead-letters/{id}/discard", post(found))
+        .route("/api/v1/admin/breakers", get(replicas::<Breaker>))
+        .route("/api/v1/admin/unroutable", get(replicas::<Unroutable>))
+        .route("/api/v1/admin/subscriptions", get(replicas::<Subscription>))
+        .route(
+            "/api/v1/admin/subscriptions/{service}/{name}/{control}",
+            post(controlled),
+        )
         .with_state(proxy)
 }
 
@@ -72,38 +81,87 @@ fn as_told(status: StatusCode, body: axum::body::Bytes) -> Response {
     (status, [(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
-/// The lists of all services as one.
+/// The lists of all services as one: what they keep in their stores.
 async fn gathered(
     _: Admin,
     State(proxy): State<Arc<Proxy>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let path = request.uri().path().to_owned();
-    let headers = request.headers().clone();
+    let (path, headers) = (request.uri().path(), request.headers());
     let ask = async |service: &str| {
-        let (status, body) = proxy
-            .get(service, Method::GET, &path, &headers)
-            .await
-            .ok()?;
-        let list: Value = serde_json::from_slice(&body).ok()?;
-        let items = list["items"].as_array().cloned();
-        items.filter(|_| status == StatusCode::OK)
+        let (status, body) = proxy.get(service, Method::GET, path, headers).await.ok()?;
+        items::<Value>(status, &body)
     };
-    let (mut items, mut away) = (Vec::new(), Vec::new());
     let asked = proxy
         .services()
         .map(async |service| (service, ask(service).await));
-    for (service, list) in join_all(asked).await {
+    Ok(whole(join_all(asked).await))
+}
+
+/// The lists of all services as one: what their replicas know, put together.
+async fn replicas<T: Replicated + Serialize + DeserializeOwned>(
+    _: Admin,
+    State(proxy): State<Arc<Proxy>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (path, headers) = (request.uri().path(), request.headers());
+    let ask = async |service: &str| {
+        let everywhere = proxy.everywhere(service, Method::GET, path, headers).await;
+        let answers = everywhere.ok()?.into_iter().flatten();
+        let lists: Vec<Vec<T>> = answers
+            .filter_map(|(status, body)| items(status, &body))
+            .collect();
+        (!lists.is_empty()).then(|| joined(lists))
+    };
+    let asked = proxy
+        .services()
+        .map(async |service| (service, ask(service).await));
+    Ok(whole(join_all(asked).await))
+}
+
+fn items<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Option<Vec<T>> {
+    let list: Items<T> = serde_json::from_slice(body).ok()?;
+    (status == StatusCode::OK).then_some(list.items)
+}
+
+/// What all services answer as one; `None` of those who do not.
+fn whole<T: Serialize>(told: Vec<(&str, Option<Vec<T>>)>) -> Response {
+    let mut all = Items::from(Vec::new());
+    for (service, list) in told {
         match list {
-            Some(list) => items.extend(list),
-            None => away.push(service.to_owned()),
+            Some(list) => all.items.extend(list),
+            None => all.away.push(service.to_owned()),
         }
     }
-    let mut all = json!({ "items": items });
-    if !away.is_empty() {
-        all["away"] = json!(away);
+    ok(&all).into_response()
+}
+
+/// Every replica pauses, or goes on.
+async fn controlled(
+    _: Admin,
+    State(proxy): State<Arc<Proxy>>,
+    Path((service, ..)): Path<(String, String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (path, headers) = (request.uri().path(), request.headers());
+    let answers = proxy
+        .everywhere(&service, Method::POST, path, headers)
+        .await?;
+    let count = answers.len();
+    let mut told: Vec<_> = answers.into_iter().flatten().collect();
+    if let Some(refused) = told.iter().position(|(status, _)| !status.is_success()) {
+        let (status, body) = told.swap_remove(refused);
+        return Ok(as_told(status, body));
     }
-    Ok(ok(&all).into_response())
+    if told.len() < count {
+        let detail = format!(
+            "{} of {count} replicas of {service} have heard it; ask again",
+            told.len()
+        );
+        return Err(Problem::new(503, "service_away", detail));
+    }
+    let last = told.pop().ok_or_else(Problem::not_found)?;
+    Ok(as_told(last.0, last.1))
 }
 
 /// The answer of the service that knows it.
@@ -112,14 +170,22 @@ async fn found(
     State(proxy): State<Arc<Proxy>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (path, method) = (request.uri().path().to_owned(), request.method().clone());
+    let (path, method) = (request.uri().path(), request.method());
+    let mut away = Vec::new();
     for service in proxy.services() {
-        let (status, body) = proxy
-            .get(service, method.clone(), &path, request.headers())
-            .await?;
-        if status != StatusCode::NOT_FOUND {
-            return Ok(as_told(status, body));
+        let asked = proxy.get(service, method.clone(), path, request.headers());
+        match asked.await {
+            Ok((StatusCode::NOT_FOUND, _)) => {}
+            Ok((status, body)) => return Ok(as_told(status, body)),
+            Err(_) => away.push(service),
         }
     }
-    Err(Problem::not_found())
+    if away.is_empty() {
+        return Err(Problem::not_found());
+    }
+    let detail = format!(
+        "nobody knows it but maybe {}, who does not answer now",
+        away.join(", ")
+    );
+    Err(Problem::new(503, "service_away", detail))
 }

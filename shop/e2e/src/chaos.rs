@@ -36,6 +36,8 @@ pub enum Trouble {
     BrokerDies(u64),
     /// The broker closes all connections.
     BrokerClosesConnections,
+    /// The broker says that it has no memory left, and takes nothing, for so long.
+    BrokerBlocks(u64),
     /// PostgreSQL ends at once and recovers.
     StoreRestarts,
     /// PostgreSQL ends all connections.
@@ -69,12 +71,13 @@ impl Trouble {
         let member = rng.usize(0..members);
         let service = rng.usize(1..members);
         let server = [Server::Broker, Server::Store, Server::Cache][rng.usize(0..3)];
-        let weather = match rng.u8(0..3) {
+        let weather = match rng.u8(0..4) {
             0 => Weather::Late(rng.u64(20..200)),
             1 => Weather::Swallowed,
-            _ => Weather::Deaf,
+            2 => Weather::Deaf,
+            _ => Weather::Mute,
         };
-        match rng.u8(0..17) {
+        match rng.u8(0..18) {
             0..4 => Self::Kill(member, rng.u64(50..1500)),
             4 => Self::Stop(service, rng.u64(1000..5000)),
             5 => Self::Terminate(service),
@@ -87,6 +90,7 @@ impl Trouble {
             12 => Self::CacheStops(rng.u64(500..3000)),
             13 => Self::Cut(server),
             14 => Self::CacheEmptied,
+            15 => Self::BrokerBlocks(rng.u64(500..4000)),
             _ => Self::Bad(server, weather, rng.u64(500..4000)),
         }
     }
@@ -104,17 +108,7 @@ impl Trouble {
                 wait(pause).await;
                 fleet.members[*member].signal("-CONT");
             }
-            Self::Terminate(member) => {
-                let status = fleet.members[*member].terminate().await;
-                let service = fleet.members[*member].service;
-                // It may just have found a server away at its start.
-                if !status.success() && status.code() != Some(2) {
-                    fleet.crashed.push(format!(
-                        "{service} was asked to end and ended with {status}"
-                    ));
-                }
-                fleet.members[*member].start();
-            }
+            Self::Terminate(member) => terminate(fleet, *member).await,
             Self::BrokerStops(pause) => {
                 tokio::task::block_in_place(|| fleet.servers.broker.stop());
                 wait(pause).await;
@@ -127,6 +121,11 @@ impl Trouble {
             }
             Self::BrokerClosesConnections => {
                 tokio::task::block_in_place(|| fleet.servers.broker.close_connections());
+            }
+            Self::BrokerBlocks(pause) => {
+                tokio::task::block_in_place(|| fleet.servers.broker.block());
+                wait(pause).await;
+                tokio::task::block_in_place(|| fleet.servers.broker.unblock());
             }
             Self::StoreRestarts => tokio::task::block_in_place(|| {
                 fleet.servers.store.stop();
@@ -158,6 +157,19 @@ impl Trouble {
             }
         }
     }
+}
+
+/// Asks a process to end, and starts it again.
+async fn terminate(fleet: &mut Fleet, member: usize) {
+    let status = fleet.members[member].terminate().await;
+    let service = fleet.members[member].service;
+    // It may just have found a server away at its start.
+    if !status.success() && status.code() != Some(2) {
+        fleet.crashed.push(format!(
+            "{service} was asked to end and ended with {status}"
+        ));
+    }
+    fleet.members[member].start();
 }
 
 fn wire(fleet: &Fleet, server: Server) -> &crate::wire::Wire {

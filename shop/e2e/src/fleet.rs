@@ -183,7 +183,7 @@ impl Drop for Member {
 
 /// The processes and their servers.
 pub struct Fleet {
-    /// The processes; the gateway is the last one.
+    /// The processes; the last one is a gateway.
     pub members: Vec<Member>,
     /// The servers.
     pub servers: Servers,
@@ -196,17 +196,24 @@ pub struct Fleet {
 impl Fleet {
     /// Starts a fleet with this binary and waits until it is ready.
     pub async fn start(folder: PathBuf, binary: PathBuf, extra: &[(&str, &str)]) -> Self {
-        Self::of_replicas(&SERVICES, folder, binary, extra).await
+        Self::of_replicas(&SERVICES, 1, folder, binary, extra).await
     }
 
-    /// The same with two replicas of every service.
-    pub async fn start_all_twice(folder: PathBuf, binary: PathBuf) -> Self {
+    /// The same with one replica of every service.
+    pub async fn start_lean(folder: PathBuf, binary: PathBuf, extra: &[(&str, &str)]) -> Self {
+        let once = SERVICES.map(|(service, _)| (service, 1));
+        Self::of_replicas(&once, 1, folder, binary, extra).await
+    }
+
+    /// The same with two replicas of every service, and two gateways.
+    pub async fn start_all_twice(folder: PathBuf, binary: PathBuf, extra: &[(&str, &str)]) -> Self {
         let twice = SERVICES.map(|(service, _)| (service, 2));
-        Self::of_replicas(&twice, folder, binary, &[]).await
+        Self::of_replicas(&twice, 2, folder, binary, extra).await
     }
 
     async fn of_replicas(
         services: &[(&'static str, usize)],
+        gateways: usize,
         folder: PathBuf,
         binary: PathBuf,
         extra: &[(&str, &str)],
@@ -236,7 +243,7 @@ impl Fleet {
             places.extend(ports.into_iter().map(|port| (service, port)));
         }
         places.insert(0, ("provider", provider));
-        places.push(("gateway", free_port()));
+        places.extend((0..gateways).map(|_| ("gateway", free_port())));
         let member = |(service, port)| member(service, port, &folder, &binary, &settings);
         let mut fleet = Self {
             members: places.into_iter().map(member).collect(),

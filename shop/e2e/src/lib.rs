@@ -3,8 +3,9 @@
 //! also a program.
 //!
 //! - [`process`]: one shop in one process. [`fleet`]: each service by itself, on real servers. [`cell`]: one of them
-//!   in the conditions of a container.
+//!   in the conditions of a container. [`balancer`]: what stands before several gateways.
 //! - [`shopping`]: shoppers at work, and the verdict. [`customer`]: one of them, who signs in again if need be.
+//!   [`ledger`]: what their orders have cost them.
 //! - [`scrape`]: what a process tells at `/metrics`. [`strangers`]: programs in other languages beside the shop.
 //! - [`wire`]: a TCP proxy that cuts, delays and swallows. [`chaos`]: a schedule of trouble from a seed.
 
@@ -16,10 +17,12 @@
     reason = "a test ends where something is missing, and lives by the real clock"
 )]
 
+pub mod balancer;
 pub mod cell;
 pub mod chaos;
 pub mod customer;
 pub mod fleet;
+pub mod ledger;
 pub mod process;
 pub mod scrape;
 pub mod shopping;

@@ -1,18 +1,17 @@
 //! Shoppers who order and order again while a shop is being broken, and the verdict afterwards: nothing that was
 //! answered is forgotten, nothing is done twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use shop_client::answers::Placed;
-use shop_client::http::Call;
 use shop_client::{Card, Error, Order, Shop, Shopper};
 use tokio::task::JoinSet;
 
 use crate::customer::Customer;
+use crate::ledger::Ledger;
 
 /// Shoppers who order at the same time.
 pub const SHOPPERS: usize = 60;
@@ -31,11 +30,22 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
 /// How long the last orders may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(180);
 
+/// An order that was accepted.
+struct Accepted {
+    /// Whose.
+    shopper: usize,
+    at: Instant,
+    /// Whether it will be.
+    shipped: bool,
+    /// What it costs, in cents.
+    total: i64,
+}
+
 /// What the shoppers know.
 #[derive(Default)]
 pub struct Notes {
-    /// Orders that were accepted, by id: whose, when, and whether they will be shipped.
-    accepted: HashMap<String, (usize, Instant, bool)>,
+    /// Orders that were accepted, by id.
+    accepted: HashMap<String, Accepted>,
     /// What the shop must not have done.
     broken: Vec<String>,
     stop: AtomicBool,
@@ -58,9 +68,13 @@ impl Notes {
             }
             (Ok(_), Some(Err(why))) => self.broken.push(format!("a key was forgotten: {why}")),
             (Ok(placed), _) => {
-                let shipped = card != Card::Declined;
-                self.accepted
-                    .insert(placed.order_id, (shopper, now, shipped));
+                let accepted = Accepted {
+                    shopper,
+                    at: now,
+                    shipped: card != Card::Declined,
+                    total: placed.total.amount_minor,
+                };
+                self.accepted.insert(placed.order_id, accepted);
             }
             (Err(why), _) => self.broken.push(format!("never answered: {why}")),
         }
@@ -188,7 +202,7 @@ async fn wait_for_orders_in_flight(notes: &Shared, orders: usize) -> bool {
     tokio::time::sleep(Duration::from_millis(fastrand::u64(100..900))).await;
     loop {
         let since = Instant::now().checked_sub(SHIPPING).unwrap();
-        let young = |(_, at, shipped): &&(usize, Instant, bool)| *shipped && *at > since;
+        let young = |it: &&Accepted| it.shipped && it.at > since;
         if notes
             .lock()
             .unwrap()
@@ -228,10 +242,14 @@ async fn judge(
         }
     }
     let shoppers: Vec<Shopper> = customers.iter().map(|it| it.shopper()).collect();
-    for (id, (shopper, ..)) in &accepted {
+    let mut owed = HashMap::with_capacity(accepted.len());
+    for (id, order) in &accepted {
         let left = until.saturating_duration_since(Instant::now());
-        match shoppers[*shopper].wait_ended(id, left).await {
-            Ok(_) => {}
+        match shoppers[order.shopper].wait_ended(id, left).await {
+            Ok(ended) => {
+                let total = if ended.is_paid() { order.total } else { 0 };
+                owed.insert(id.as_str(), total);
+            }
             Err(why) => broken.push(format!("{id} never ended: {why}")),
         }
         if broken.len() > 20 {
@@ -251,7 +269,7 @@ async fn judge(
             .filter(|order| !accepted.contains_key(&order.order_id));
         broken.extend(strangers.map(|order| format!("{} was invented", order.order_id)));
     }
-    broken.extend(captured_twice(shop).await);
+    broken.extend(booked(&Ledger::read(shop).await, &owed));
     match audited(shop, password).await {
         Ok((true, _)) => {}
         Ok((false, text)) => broken.push(text),
@@ -263,45 +281,20 @@ async fn judge(
     }
 }
 
+/// What the provider has booked otherwise than once and as it is owed.
+fn booked(ledger: &Ledger, owed: &HashMap<&str, i64>) -> Vec<String> {
+    let mut broken = ledger.twice();
+    for (order, owed) in owed {
+        let net = ledger.net(order);
+        if net != *owed {
+            broken.push(format!("{order} cost {net} cents, and {owed} are owed"));
+        }
+    }
+    broken
+}
+
 /// Whether the shop's own audit holds, and what it says.
 async fn audited(shop: &Shop, password: &str) -> Result<(bool, String), Error> {
     let (report, text) = shop.admin(password).await?.audit().await?;
     Ok((report.ok, text))
-}
-
-#[derive(Deserialize)]
-struct Ledger {
-    items: Vec<Entry>,
-    next: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    order_id: String,
-    kind: String,
-}
-
-/// What the provider's own ledger says.
-async fn captured_twice(shop: &Shop) -> Vec<String> {
-    let (mut captures, mut after) = (BTreeMap::<String, u32>::new(), 0);
-    loop {
-        let path = format!("/dev/provider/ledger?after={after}");
-        let answer = shop.ask(&Call::get(&path)).await.unwrap();
-        let page: Ledger = serde_json::from_slice(&answer.body).unwrap();
-        for entry in page
-            .items
-            .into_iter()
-            .filter(|entry| entry.kind == "capture")
-        {
-            *captures.entry(entry.order_id).or_default() += 1;
-        }
-        match page.next {
-            Some(next) => after = next,
-            None => break,
-        }
-    }
-    let twice = captures.into_iter().filter(|(_, times)| *times > 1);
-    twice
-        .map(|(order, times)| format!("{order} was captured {times} times"))
-        .collect()
 }

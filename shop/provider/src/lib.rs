@@ -12,4 +12,4 @@ mod server;
 
 pub use faults::Faults;
 pub use ledger::{Entry, Stats};
-pub use server::{Config, Error, Provider, start};
+pub use server::{Config, Error, Provider, start, start_within};

@@ -68,6 +68,18 @@ impl Drop for Provider {
 ///
 /// The address is taken, or the ledger cannot be opened.
 pub async fn start(config: Config) -> Result<Provider, Error> {
+    start_within(config, |routes| routes).await
+}
+
+/// The same, with something around its routes, such as who traces them.
+///
+/// # Errors
+///
+/// As [`start`].
+pub async fn start_within(
+    config: Config,
+    around: impl FnOnce(Router) -> Router + Send,
+) -> Result<Provider, Error> {
     let ledger =
         Ledger::open(&config.ledger).map_err(|why| Error::Ledger(config.ledger.clone(), why))?;
     let listening = |why| Error::Listen(config.listen, why);
@@ -77,7 +89,7 @@ pub async fn start(config: Config) -> Result<Provider, Error> {
         ledger: ledger.clone(),
         chance: Arc::default(),
     };
-    let accepting = tokio::spawn(accept(listener, routes(bank)));
+    let accepting = tokio::spawn(accept(listener, around(routes(bank))));
     Ok(Provider {
         address,
         ledger,

@@ -17,14 +17,12 @@ use load::{Confirmations, Load};
 pub(crate) use services::part;
 
 const WHAT: &str = "order path";
-const PACED: &str = "order path at 200/s";
+const PACED: &str = "order path, paced";
 const SERVICES: [&str; 3] = ["orders", "inventory", "payments"];
 const OURS: &str = "wingbeat";
 const THEIRS: &str = "nestjs, naive";
 /// Requests at once when as many orders as possible are wanted.
 const AT_ONCE: usize = 64;
-/// Orders a second of the open loop.
-const RATE: u32 = 200;
 
 /// Measures it.
 pub(crate) async fn run(how: How, table: &mut Table) {
@@ -61,9 +59,9 @@ async fn once(how: How, who: &str, table: &mut Table) {
     ];
     let used = || words.each_ref().map(|word| server_cpu(word));
     let servers = used();
-    let before: f64 = processes.iter().map(Process::cpu).sum();
+    let before = cpu_of(&processes);
     let ran = load.closed(AT_ONCE, how.load()).await;
-    let cpu = processes.iter().map(Process::cpu).sum::<f64>() - before;
+    let cpu = cpu_of(&processes) - before;
     table.add(
         WHAT,
         who,
@@ -87,12 +85,25 @@ async fn once(how: How, who: &str, table: &mut Table) {
         let what = format!("{WHAT}, {server} under it");
         table.add(&what, who, "ms CPU an order", cpu);
     }
-    let paced = load.open(RATE, how.load()).await;
+    let (before, servers) = (cpu_of(&processes), used());
+    let paced = load.open(how.rate, how.load()).await;
+    let orders = f64::from(how.rate) * how.load().as_secs_f64();
+    let cpu = (cpu_of(&processes) - before) * 1e3 / orders;
+    table.add(PACED, who, "ms CPU an order, all services", cpu);
+    for (place, server) in ["PostgreSQL", "RabbitMQ"].into_iter().enumerate() {
+        let cpu = (used()[place] - servers[place]) * 1e3 / orders;
+        let what = format!("{PACED}, {server} under it");
+        table.add(&what, who, "ms CPU an order", cpu);
+    }
     table.add(PACED, who, "ms accept p50", paced.accept_p50);
     table.add(PACED, who, "ms confirm p50", paced.confirm_p50);
     table.add(PACED, who, "ms confirm p99", paced.confirm_p99);
     let most = processes.iter().map(Process::peak_mb).fold(0.0, f64::max);
     table.add(WHAT, who, "MB, the largest service", most);
+}
+
+fn cpu_of(processes: &[Process]) -> f64 {
+    processes.iter().map(Process::cpu).sum()
 }
 
 /// The three processes, and the port that takes the requests.
@@ -129,7 +140,7 @@ fn goals(table: &mut Table) {
         reached >= 3000.0,
     );
     table.goal(
-        format!("{PACED}: confirm p50 3 ms, p99 8 ms"),
+        format!("{PACED} (200/s unless said): confirm p50 3 ms, p99 8 ms"),
         format!("{p50:.2} and {p99:.2}"),
         p50 <= 3.0 && p99 <= 8.0,
     );

@@ -11,13 +11,16 @@ use wingbeat_core::{Name, RuntimeExt as _, Store as _, Unit};
 use wingbeat_postgres::Postgres;
 
 use crate::conformance::{block_on, server};
-use crate::replicas::{SERVICE, prepared, unit, write};
+use crate::replicas::{SERVICE, key, prepared, unit, write};
 
 const VIEW: Name = Name::new("things_by_colour");
 /// What is stored before anything is counted.
 const STORED: usize = 10_000;
 /// Entries, and pages, of any index that eleven small calls may read: a handful each.
 const FEW: u64 = 200;
+
+/// Calls at once, and then one after the other.
+const CALLS: usize = 20;
 
 /// A row of the view, indexed by two columns.
 fn row(number: usize, colour: &str) -> RowWrite {
@@ -103,5 +106,36 @@ fn small_calls_read_little_of_a_large_store() {
         let told =
             |(what, number): &(String, u64)| what == "entries of view_row_pkey" && *number > 0;
         assert!(after.iter().any(told), "{after:?}");
+    });
+}
+
+/// Backends whose last statement was about this store, and began at that time or later.
+fn used_since(prefix: &str, since: &str) -> usize {
+    let told = server().sql(&format!(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE application_name = 'wingbeat' AND query LIKE '%{prefix}%' AND query_start >= '{since}'"
+    ));
+    told.trim().parse().unwrap()
+}
+
+/// What is warm in a backend, plans above all, would be cold if all of them took turns.
+#[test]
+fn calls_in_a_row_use_one_connection_of_many() {
+    block_on(async {
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let prefix = format!("warm{}_", runtime.id().simple());
+        let store = prepared(&prefix, &runtime).await;
+        let now = || server().sql("SELECT clock_timestamp()");
+
+        let began = now();
+        let calls = (0..CALLS).map(|_| async { store.load(SERVICE, &key("thing")).await.unwrap() });
+        futures_util::future::join_all(calls).await;
+        assert!(used_since(&prefix, began.trim()) > 1, "calls at once share");
+
+        let began = now();
+        for _ in 0..CALLS {
+            store.load(SERVICE, &key("thing")).await.unwrap();
+        }
+        assert_eq!(used_since(&prefix, began.trim()), 1);
     });
 }

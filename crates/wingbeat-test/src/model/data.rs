@@ -136,7 +136,7 @@ impl Data {
     }
 
     /// Puts a unit's messages into the outbox, unless they are there.
-    pub(super) fn send(&mut self, unit: &Unit) {
+    fn send(&mut self, unit: &Unit) {
         for message in &unit.messages {
             if self.places.contains_key(&message.id) {
                 continue;

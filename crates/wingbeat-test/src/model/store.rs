@@ -10,7 +10,7 @@ use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
     CorrelationId, Envelope, Error, Key, MessageId, Name, Record, Result, Store, Timestamp,
-    Topology, Unit, sabotage,
+    Topology, Unit,
 };
 
 use super::data::{Data, Owned};
@@ -72,10 +72,7 @@ impl ModelStore {
         };
         let now = self.weather.runtime().now();
         let last = lock(&self.data).last_place();
-        let outcomes = match sabotage::lacks(sabotage::OUTBOX) {
-            true => self.commit_and_publish(&units[..count], now).await,
-            false => lock(&self.data).commit(&units[..count], now),
-        };
+        let outcomes = lock(&self.data).commit(&units[..count], now);
         let claimed = match lease {
             Some(lease) => self.claim(&units[..count], last, now + lease),
             None => Vec::new(),
@@ -97,23 +94,6 @@ impl ModelStore {
             _ => false,
         });
         new.cloned().collect()
-    }
-
-    /// Without the outbox: state in one step, messages in the next ones, as who writes to two places does.
-    async fn commit_and_publish(&self, units: &[Unit], now: Timestamp) -> Vec<Outcome> {
-        let mute = |unit: &Unit| Unit {
-            messages: Vec::new(),
-            ..unit.clone()
-        };
-        let muted: Vec<Unit> = units.iter().map(mute).collect();
-        let outcomes = lock(&self.data).commit(&muted, now);
-        for (unit, outcome) in units.iter().zip(&outcomes) {
-            if *outcome == Outcome::Committed && !unit.messages.is_empty() {
-                self.weather.delay().await;
-                lock(&self.data).send(unit);
-            }
-        }
-        outcomes
     }
 
     /// The records of a table, as they are now: for invariants.

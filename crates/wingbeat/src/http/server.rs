@@ -1,13 +1,15 @@
 //! The listening side: connections with limits, and an end that lets requests finish.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
 /// The largest body that is read.
@@ -35,28 +37,37 @@ pub async fn serve(listener: TcpListener, routes: Router, end: impl Future<Outpu
             tokio::time::sleep(Duration::from_millis(20)).await; // Out of descriptors: let some close.
             continue;
         };
-        drop(stream.set_nodelay(true));
-        let service = routes.clone().map_request(
-            move |mut request: hyper::Request<hyper::body::Incoming>| {
-                request
-                    .extensions_mut()
-                    .insert(axum::extract::ConnectInfo(peer));
-                request.map(axum::body::Body::new)
-            },
-        );
-        let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HEAD_MAX.max(16 << 10));
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-            .into_owned();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            drop(connection.await);
-        });
+        answer(stream, peer, routes.clone(), &graceful);
     }
+    // Whoever has connected already has maybe sent a request, and would not know whether it was read.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        answer(stream, peer, routes.clone(), &graceful);
+    }
+    drop(listener);
     drop(tokio::time::timeout(FINISH, graceful.shutdown()).await);
+}
+
+/// Answers the requests of one connection.
+#[allow(clippy::disallowed_methods, reason = "the adapter for real sockets")]
+fn answer(stream: TcpStream, peer: SocketAddr, routes: Router, graceful: &GracefulShutdown) {
+    drop(stream.set_nodelay(true));
+    let service = routes.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request
+            .extensions_mut()
+            .insert(axum::extract::ConnectInfo(peer));
+        request.map(axum::body::Body::new)
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_MAX.max(16 << 10));
+    let connection = builder
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .into_owned();
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        drop(connection.await);
+    });
 }

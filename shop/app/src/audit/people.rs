@@ -63,7 +63,7 @@ async fn welcomed(sight: &Sight) -> Result<Check> {
 async fn is_on_the_way(sight: &Sight) -> Result<bool> {
     let look = admin::look(sight).await?;
     let busy = look.iter().filter(|it| it.waiting + it.in_flight > 0);
-    let mut busy = busy.map(|it| (it.service.as_str(), it.name));
+    let mut busy = busy.map(|it| (it.service.as_str(), it.name.as_str()));
     Ok(busy.any(|one| ON_THE_WAY.contains(&one)))
 }
 

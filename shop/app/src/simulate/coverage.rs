@@ -103,7 +103,9 @@ const UNREACHABLE: &[Unreachable] = &[
         "stock and card were held, and the timer is cancelled with its step",
     ),
     never(
-        &["ship", "unship", "deliver"],
+        &[
+            "commit", "capture", "ship", "unship", "deliver", "undo", "ended",
+        ],
         &["orders.payment_slow.v1"],
         "the timer is cancelled with its step",
     ),
@@ -111,6 +113,21 @@ const UNREACHABLE: &[Unreachable] = &[
         &["undo", "ended"],
         &["orders.payment_expired.v1"],
         "the timer is cancelled with its step",
+    ),
+    never(
+        &["ended"],
+        &["orders.resend_due.v1"],
+        "the timer is cancelled with its step",
+    ),
+    never(
+        &["authorize"],
+        &["inventory.stock_commit_refused.v1"],
+        "nobody has asked to take the stock yet",
+    ),
+    never(
+        &["commit"],
+        &["payments.payment_voided.v1"],
+        "nothing is undone yet",
     ),
     never(
         &["capture", "ship", "unship", "deliver"],

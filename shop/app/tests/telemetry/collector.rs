@@ -127,7 +127,11 @@ impl Collector {
         whole: impl Fn(&Trace) -> bool,
     ) -> Trace {
         let mut count = self.taking.count.subscribe();
-        let told = count.wait_for(|_| whole(&self.trace(id)));
+        let told = async {
+            while !whole(&self.trace(id)) {
+                count.changed().await.unwrap();
+            }
+        };
         let in_time = tokio::time::timeout(within, told).await.is_ok();
         let trace = self.trace(id);
         assert!(in_time, "this is all that was told of {id}: {trace:#?}");
@@ -153,6 +157,8 @@ async fn take(
         let spans = resource.scope_spans.into_iter().flat_map(|it| it.spans);
         told.extend(spans.map(|span| Told::of(&service, span)));
     }
-    taking.count.send_replace(told.len());
+    let count = told.len();
+    drop(told); // Whoever is told looks at once.
+    taking.count.send_replace(count);
     Ok(ExportTraceServiceResponse::default().encode_to_vec())
 }

@@ -104,6 +104,14 @@ fn is_one_order(trace: &Trace, carrier: &str) {
     let call = trace.answered("payments", "call payments.provider");
     assert!(trace.is_under(call, trace.some("payments", "process ", "consumer")));
     assert_eq!(call.text("peer.service"), "provider");
+    let booked = trace.some("provider", "POST", "server");
+    assert!(
+        trace
+            .parent(booked)
+            .name
+            .starts_with("call payments.provider"),
+        "{booked:?}"
+    );
     let answered = trace.some("payments", "process payments.provider_answered", "consumer");
     assert!(trace.is_under(answered, call), "the answer's continuation");
     let timer = trace.some("shipping", "timer shipping.", "internal");
@@ -117,13 +125,14 @@ fn is_whole(trace: &Trace) -> bool {
         handled.is_some_and(|handled| trace.child(handled, "commit").is_some())
     };
     SERVICES.iter().all(committed)
+        && trace.has("provider", "POST")
         && trace.has("orders", "publish orders.order_completed")
         && trace.has("notifications", "process notifications.order_shipped")
         && trace.is_tree(CALLER_SPAN)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_order_is_one_trace_across_all_processes_the_broker_and_the_provider_call() {
+async fn one_order_is_one_trace_across_all_processes_the_broker_and_the_provider() {
     let collector = Collector::start().await;
     let folder = tempfile::tempdir().unwrap();
     let url = collector.url();

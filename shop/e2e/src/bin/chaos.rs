@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "real servers take real time")]
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use clap::Parser;
@@ -49,6 +49,18 @@ async fn main() -> ExitCode {
         print!("{run}");
         broken += u64::from(!run.outcome.broken.is_empty());
     }
-    println!("{runs} runs, {broken} broken");
+    println!("{runs} runs, {broken} broken, of {}", commit());
     ExitCode::from(u8::from(broken > 0))
+}
+
+/// What is checked out: the commit, and whether anything has changed since.
+fn commit() -> String {
+    let asked = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--exclude", "*"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    match asked {
+        Ok(told) if told.status.success() => String::from_utf8_lossy(&told.stdout).trim().into(),
+        _ => "what no git knows".into(),
+    }
 }

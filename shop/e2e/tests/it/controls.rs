@@ -41,13 +41,6 @@ async fn provider_calls_without_their_idempotency_key_are_caught() {
     );
 }
 
-#[tokio::test]
-async fn losing_a_parked_delivery_is_caught() {
-    let broken = crate::parked::lost(sabotaged(), "parking").await;
-    let broken = broken.expect("the audit names it");
-    assert!(broken.contains("notifications.user_registered"), "{broken}");
-}
-
 /// What the simulation must notice, within so many seeds and so long.
 const SIMULATED: [&str; 11] = [
     "ack-after-commit",

@@ -1,89 +1,33 @@
-//! Each service as a process of its own on RabbitMQ, PostgreSQL and Redis: the same shop, also while it is restarted
-//! piece by piece, and without its cache.
+//! Each service as a process of its own on RabbitMQ, PostgreSQL and Redis: the same shop, also without its cache.
 
-use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use shop_client::http::Call;
-use shop_client::{Order, Shop, Shopper};
+use shop_client::{Shop, Shopper};
 use shop_e2e::fleet::{Fleet, Member, PASSWORD, Servers, alone};
 use shop_e2e::process::binary;
-use shop_e2e::shopping::Shopping;
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
 use crate::start::refuses;
-use crate::storefront::{guest_buys_and_sees_why, scene_at};
+use crate::storefront::{
+    bank_is_down_and_back, declined_and_cancelled, fits_a_phone, guest_buys_and_sees_why, scene_at,
+};
 
 /// How long anything may take to heal.
 const HEALED_WITHIN: Duration = Duration::from_secs(20);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_by_themselves_are_the_same_shop() {
     let folder = tempfile::tempdir().unwrap();
-    let fleet = Fleet::start(folder.path().to_owned(), binary(), &[]).await;
-    guest_buys_and_sees_why(scene_at(&fleet.url(), 1280, 1000).await).await;
+    let quick = [("WINGBEAT_CHECKOUT_DELAYED_AFTER", "1s")];
+    let fleet = Fleet::start(folder.path().to_owned(), binary(), &quick).await;
+    let desk = async || scene_at(&fleet.url(), 1280, 1000).await;
+    guest_buys_and_sees_why(desk().await).await;
+    bank_is_down_and_back(desk().await).await;
+    declined_and_cancelled(desk().await).await;
+    fits_a_phone(scene_at(&fleet.url(), 390, 844).await).await;
     without_the_cache(&fleet).await;
-}
-
-/// Two replicas of every service; each in turn is asked to end and started again, under orders: no request fails,
-/// nothing is lost.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_service_runs_twice_and_is_restarted_piece_by_piece() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut fleet = Fleet::start_all_twice(folder.path().to_owned(), binary()).await;
-    let services: Vec<&str> = fleet.members.iter().map(|it| it.service).collect();
-    let twice: BTreeSet<&str> = services
-        .iter()
-        .filter(|it| services.iter().filter(|other| other == it).count() == 2)
-        .copied()
-        .collect();
-    assert_eq!(twice.len(), 9, "{services:?}");
-    let shop = fleet.shop();
-    let shopping = Shopping::begin(&shop, 10).await;
-    let over = Arc::new(AtomicBool::new(false));
-    let watching = tokio::spawn(no_request_fails(shop.clone(), Arc::clone(&over)));
-    for service in twice {
-        for replica in 0..2 {
-            assert!(shopping.in_flight(2).await, "orders are placed");
-            let mut members = fleet.of(service);
-            let status = members[replica].terminate().await;
-            assert!(status.success(), "{service} ends with {status}");
-            members[replica].start();
-            fleet.ready().await;
-        }
-    }
-    over.store(true, Ordering::SeqCst);
-    assert!(watching.await.unwrap() > 50, "requests were made meanwhile");
-    let outcome = shopping.end(&shop, PASSWORD).await;
-    assert_eq!(outcome.broken, Vec::<String>::new());
-    assert_eq!(fleet.crashed, Vec::<String>::new());
-}
-
-/// Reads and orders, each sent once; how many were answered.
-async fn no_request_fails(shop: Shop, over: Arc<AtomicBool>) -> usize {
-    let shopper: Shopper = shop.shoppers(1).await.unwrap().remove(0);
-    let mut answered = 0;
-    while !over.load(Ordering::SeqCst) {
-        let answer = shop.ask(&Call::get("/api/v1/products")).await.unwrap();
-        assert_eq!(answer.status, 200);
-        for path in ["/api/v1/me", "/api/v1/cart", "/api/v1/promotions"] {
-            let answer = shopper.ask(Call::get(path)).await.unwrap();
-            assert_eq!(answer.status, 200, "{path}");
-        }
-        shopper.orders().await.expect("its orders are listed");
-        let order = Order::of([("WB-BELL-01".into(), 1)]);
-        let key = shop_client::shop::key();
-        // No time to send it again: it is answered at once, or fails.
-        let placed = shopper
-            .place_as(&key, &order, Duration::from_millis(1))
-            .await;
-        placed.expect("the order is taken");
-        answered += 6;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    answered
 }
 
 /// Redis is lost, says nothing, or is full: what is public is answered, what needs the part that fails says 503, and

@@ -5,20 +5,46 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shop_client::http::Call;
-use shop_client::{Order, Shopper};
+use shop_client::{Order, Shop, Shopper};
 
 use shop_e2e::process::{Place, binary};
+
+use crate::controls::sabotaged;
 
 /// Orders whose mails fill the place where mails wait for an address: two mails each, and it holds fifty.
 const ORDERS: usize = 26;
 /// How long something awaited may take.
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// A lost delivery counts as lost after this: its first pause is one second.
-const LOST_AFTER: Duration = Duration::from_secs(12);
+pub(crate) const LOST_AFTER: Duration = Duration::from_secs(12);
 
 #[tokio::test]
 async fn a_parked_delivery_is_handled_later() {
-    assert_eq!(broken(binary(), None, SOON).await, None);
+    assert_eq!(in_one_process(binary(), None, SOON).await, None);
+}
+
+/// The negative control, long enough for a second pause.
+#[tokio::test]
+async fn losing_a_parked_delivery_is_caught() {
+    let told = in_one_process(sabotaged(), Some("parking"), LOST_AFTER).await;
+    names_the_mail(&told.expect("the audit names it"));
+}
+
+async fn in_one_process(binary: PathBuf, without: Option<&str>, wait: Duration) -> Option<String> {
+    let data = tempfile::tempdir().unwrap();
+    let place = Place::of(data.path(), binary)
+        .without(without)
+        .with("WINGBEAT_SHIPPING_DISPATCH_AFTER", "10ms")
+        .with("WINGBEAT_SHIPPING_DELIVER_AFTER", "10ms");
+    let running = place.start().await;
+    let told = broken(&place.shop(), &place.password(), wait).await;
+    drop(running);
+    told
+}
+
+/// The audit says which subscription has lost something.
+pub(crate) fn names_the_mail(told: &str) {
+    assert!(told.contains("notifications.user_registered"), "{told}");
 }
 
 async fn set(admin: &Shopper, subscription: &str, to: &str) {
@@ -40,22 +66,12 @@ async fn retried(admin: &Shopper, subscription: &str) -> u64 {
 
 /// A welcome mail is parked, because nobody says where the user lives and too many mails wait for it;
 /// then somebody does. What the audit says is broken, if it is so until the end.
-pub(crate) async fn broken(
-    binary: PathBuf,
-    without: Option<&str>,
-    wait: Duration,
-) -> Option<String> {
-    let data = tempfile::tempdir().unwrap();
-    let place = Place::of(data.path(), binary)
-        .without(without)
-        .with("WINGBEAT_SHIPPING_DISPATCH_AFTER", "10ms")
-        .with("WINGBEAT_SHIPPING_DELIVER_AFTER", "10ms");
-    let running = place.start().await;
-    let admin = place.shop().admin(&place.password()).await.unwrap();
+pub(crate) async fn broken(shop: &Shop, password: &str, wait: Duration) -> Option<String> {
+    let admin = shop.admin(password).await.unwrap();
     for subscription in ["remember_address", "user_registered"] {
         set(&admin, subscription, "pause").await;
     }
-    let shopper = place.shop().shoppers(1).await.unwrap().remove(0);
+    let shopper = shop.shoppers(1).await.unwrap().remove(0);
     let order = Order::of([("WB-BELL-01".into(), 1)]);
     for _ in 0..ORDERS {
         let placed = shopper.place(&order, SOON).await.unwrap();
@@ -76,7 +92,6 @@ pub(crate) async fn broken(
             .iter()
             .any(|it| it.id == 7 && it.checked > 0);
         if report.ok && welcomed {
-            drop(running);
             return None;
         }
         if Instant::now() > until {
@@ -84,9 +99,4 @@ pub(crate) async fn broken(
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-}
-
-/// The negative control, long enough for a second pause.
-pub(crate) async fn lost(binary: PathBuf, without: &str) -> Option<String> {
-    broken(binary, Some(without), LOST_AFTER).await
 }

@@ -108,7 +108,11 @@ pub(crate) async fn guest_buys_and_sees_why(scene: Scene) {
 
 #[tokio::test]
 async fn a_bank_that_is_down_stalls_the_payment_until_it_is_back() {
-    let scene = scene(1280, 1000).await;
+    bank_is_down_and_back(scene(1280, 1000).await).await;
+}
+
+/// The same for any shop.
+pub(crate) async fn bank_is_down_and_back(scene: Scene) {
     scene.shop().await;
     scene.browser.click("[data-fault=outage]").await;
     scene
@@ -132,7 +136,11 @@ async fn a_bank_that_is_down_stalls_the_payment_until_it_is_back() {
 
 #[tokio::test]
 async fn a_declined_card_and_a_cancelled_order_say_so() {
-    let scene = scene(1280, 1000).await;
+    declined_and_cancelled(scene(1280, 1000).await).await;
+}
+
+/// The same for any shop.
+pub(crate) async fn declined_and_cancelled(scene: Scene) {
     scene.shop().await;
     scene.buy("tok_declined").await;
     scene
@@ -155,7 +163,11 @@ async fn a_declined_card_and_a_cancelled_order_say_so() {
 
 #[tokio::test]
 async fn a_phone_shows_everything_without_scrolling_sideways() {
-    let scene = scene(390, 844).await;
+    fits_a_phone(scene(390, 844).await).await;
+}
+
+/// The same for any shop.
+pub(crate) async fn fits_a_phone(scene: Scene) {
     scene.browser.see("[data-add]").await;
     scene.browser.shot("7-phone").await;
     scene.shop().await;

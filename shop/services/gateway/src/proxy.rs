@@ -10,7 +10,9 @@ use axum::http::request::Parts;
 use axum::http::uri::Uri;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::join_all;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -21,7 +23,7 @@ use wingbeat::runtime::SharedRuntime;
 use wingbeat::telemetry;
 
 use crate::edge::SERVICE;
-use crate::upstream::Upstream;
+use crate::upstream::{Replica, Upstream};
 
 /// Longest wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -113,25 +115,31 @@ impl Proxy {
         path: &str,
         caller: &HeaderMap,
     ) -> Result<(StatusCode, Bytes), Problem> {
-        let request = Request::builder().method(method).uri(path).body(());
-        let (mut parts, ()) = request.map_err(|_| Problem::not_found())?.into_parts();
-        for name in [
-            header::AUTHORIZATION,
-            header::COOKIE,
-            header::HOST,
-            header::ORIGIN,
-        ] {
-            for value in caller.get_all(&name) {
-                parts.headers.append(&name, value.clone());
-            }
-        }
-        if let Some(value) = caller.get("sec-fetch-site") {
-            parts.headers.insert("sec-fetch-site", value.clone());
-        }
+        let parts = on_behalf(method, path, caller)?;
         let response = self.ask(service, &parts, Bytes::new()).await?;
-        let status = response.status();
-        let body = axum::body::to_bytes(response.into_body(), ANSWER_MAX).await;
-        Ok((status, body.map_err(|_| away(service))?))
+        read(response).await.ok_or_else(|| away(service))
+    }
+
+    /// Asks every replica of a service, each once, on behalf of a caller: for what each process has for itself. `None`
+    /// of who does not answer.
+    ///
+    /// # Errors
+    ///
+    /// There is no such service.
+    pub async fn everywhere(
+        &self,
+        service: &str,
+        method: Method,
+        path: &str,
+        caller: &HeaderMap,
+    ) -> Result<Vec<Option<(StatusCode, Bytes)>>, Problem> {
+        let upstream = self.upstreams.get(service).ok_or_else(Problem::not_found)?;
+        let parts = on_behalf(method, path, caller)?;
+        let ask = async |replica| {
+            let answer = self.once(upstream, replica, &parts, Bytes::new()).await?;
+            read(back(answer.ok()?)).await
+        };
+        Ok(join_all(upstream.in_turn(self.runtime.now()).map(ask)).await)
     }
 
     async fn ask(&self, service: &str, parts: &Parts, body: Bytes) -> Result<Response, Problem> {
@@ -161,30 +169,53 @@ impl Proxy {
             parts.method.is_idempotent() || parts.headers.contains_key("idempotency-key");
         let mut pauses = PAUSES.iter();
         loop {
-            for replica in upstream.in_turn() {
-                let mut request = onward(replica, parts, body.clone())?;
-                let span = self.within_trace(upstream.name(), parts, &mut request);
-                let asked = self.client.request(request);
-                let limit = upstream.answer_within();
-                let answer = self.runtime.timeout(limit, asked).await;
-                match &answer {
-                    Some(Ok(answer)) => telemetry::answered(&span, answer.status().as_u16()),
-                    _ => telemetry::failed_on(&span, "no_answer"),
-                }
-                match answer {
-                    Some(Ok(answer)) => return Some(back(answer)),
-                    Some(Err(why)) if repeatable || was_not_sent(&why) => {
-                        tracing::debug!(upstream = upstream.name(), replica, "no answer: {why}");
+            for replica in upstream.in_turn(self.runtime.now()) {
+                match self.once(upstream, replica, parts, body.clone()).await? {
+                    Ok(answer) => return Some(back(answer)),
+                    Err(why) if repeatable || was_not_sent(&why) => {
+                        tracing::debug!(
+                            upstream = upstream.name(),
+                            replica = replica.url(),
+                            "no answer: {why}"
+                        );
                     }
-                    Some(Err(why)) => {
-                        tracing::warn!(upstream = upstream.name(), replica, "no answer: {why}");
+                    Err(why) => {
+                        tracing::warn!(
+                            upstream = upstream.name(),
+                            replica = replica.url(),
+                            "no answer: {why}"
+                        );
                         return None;
                     }
-                    None => return None,
                 }
             }
             self.runtime.sleep(*pauses.next()?).await;
         }
+    }
+
+    /// Asks one replica; `None` when it takes too long, or cannot be asked.
+    async fn once(
+        &self,
+        upstream: &Upstream,
+        replica: &Replica,
+        parts: &Parts,
+        body: Bytes,
+    ) -> Option<Result<axum::http::Response<Incoming>, ClientError>> {
+        let mut request = onward(replica.url(), parts, body)?;
+        let span = self.within_trace(upstream.name(), parts, &mut request);
+        let asked = self.client.request(request);
+        let limit = upstream.answer_within();
+        let answer = self.runtime.timeout(limit, asked).await;
+        match &answer {
+            Some(Ok(answer)) => {
+                telemetry::answered(&span, answer.status().as_u16());
+                if says_goodbye(answer.headers()) {
+                    replica.leaves(self.runtime.now());
+                }
+            }
+            _ => telemetry::failed_on(&span, "no_answer"),
+        }
+        answer
     }
 
     /// The span of asking, told to whoever is asked.
@@ -215,6 +246,33 @@ fn away(service: &str) -> Problem {
 
 fn was_not_sent(error: &ClientError) -> bool {
     error.is_connect()
+}
+
+/// What the gateway asks for by itself, with what the caller proves who they are by.
+fn on_behalf(method: Method, path: &str, caller: &HeaderMap) -> Result<Parts, Problem> {
+    let request = Request::builder().method(method).uri(path).body(());
+    let (mut parts, ()) = request.map_err(|_| Problem::not_found())?.into_parts();
+    for name in [
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::HOST,
+        header::ORIGIN,
+    ] {
+        for value in caller.get_all(&name) {
+            parts.headers.append(&name, value.clone());
+        }
+    }
+    if let Some(value) = caller.get("sec-fetch-site") {
+        parts.headers.insert("sec-fetch-site", value.clone());
+    }
+    Ok(parts)
+}
+
+/// The whole answer; `None` when it breaks off.
+async fn read(answer: Response) -> Option<(StatusCode, Bytes)> {
+    let status = answer.status();
+    let body = axum::body::to_bytes(answer.into_body(), ANSWER_MAX).await;
+    Some((status, body.ok()?))
 }
 
 /// The request as the replica gets it; `None` if its URL is none.
@@ -253,10 +311,19 @@ fn is_ours_to_say(name: &HeaderName) -> bool {
         .any(|prefix| name.as_str().starts_with(prefix))
 }
 
-fn back(answer: axum::http::Response<hyper::body::Incoming>) -> Response {
+fn back(answer: axum::http::Response<Incoming>) -> Response {
     let (mut parts, body) = answer.into_parts();
     strip(&mut parts.headers);
     Response::from_parts(parts, Body::new(body))
+}
+
+/// Whether this was the last answer of its connection.
+fn says_goodbye(headers: &HeaderMap) -> bool {
+    let told = headers.get_all(header::CONNECTION).iter();
+    let mut words = told
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    words.any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
 /// Removes what belongs to one connection, also what the `Connection` header names.

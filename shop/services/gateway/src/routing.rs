@@ -1,7 +1,7 @@
 //! Which service answers which path.
 
 /// Path prefixes and their services; the longest that fits decides.
-const OWNERS: [(&str, &str); 16] = [
+const OWNERS: [(&str, &str); 15] = [
     ("/api/v1/users", "identity"),
     ("/api/v1/sessions", "identity"),
     ("/api/v1/me", "identity"),
@@ -17,31 +17,21 @@ const OWNERS: [(&str, &str); 16] = [
     ("/api/v1/flash-sales", "inventory"),
     ("/api/v1/flash-claims", "inventory"),
     ("/dev/mailbox", "notifications"),
-    ("/api/v1/admin/subscriptions/", ""),
 ];
 
 /// The service that answers the path; `None` where it is the gateway itself, or nobody.
 #[must_use]
-pub fn owner(path: &str) -> Option<&str> {
+pub fn owner(path: &str) -> Option<&'static str> {
     if path.starts_with("/api/v1/orders/") && path.ends_with("/timeline") {
         return None; // Told by all services together.
     }
     let fits = |(prefix, _): &&(&str, &str)| {
         path.strip_prefix(prefix)
-            .is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let (prefix, service) = OWNERS
-        .iter()
-        .filter(fits)
-        .max_by_key(|(prefix, _)| prefix.len())?;
-    if service.is_empty() {
-        // `…/subscriptions/{service}/{name}/pause` is for the service that it names.
-        return path[prefix.len()..]
-            .split('/')
-            .next()
-            .filter(|name| !name.is_empty());
-    }
-    Some(service)
+    let fitting = OWNERS.iter().filter(fits);
+    let longest = fitting.max_by_key(|(prefix, _)| prefix.len());
+    longest.map(|(_, service)| *service)
 }
 
 #[cfg(test)]
@@ -58,10 +48,8 @@ mod tests {
             ("/api/v1/orders/7/timeline", None),
             ("/api/v1/admin/products/a", Some("catalog")),
             ("/api/v1/admin/subscriptions", None),
-            (
-                "/api/v1/admin/subscriptions/payments/authorize/pause",
-                Some("payments"),
-            ),
+            // Each replica is told.
+            ("/api/v1/admin/subscriptions/payments/authorize/pause", None),
             ("/api/v1/admin/audit", None),
             ("/internal/story/7", None),
             ("/", None),

@@ -1,6 +1,6 @@
 //! One service behind the gateway: its replicas, and what protects the gateway from it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,10 +34,44 @@ impl Default for Limits {
     }
 }
 
+/// How long a replica that says goodbye is asked last.
+const LEAVING_FOR: Duration = Duration::from_secs(3);
+
+/// One replica.
+pub(crate) struct Replica {
+    url: String,
+    /// Until when it is believed to be leaving, in microseconds since the epoch.
+    leaving_until: AtomicI64,
+}
+
+impl Replica {
+    fn at(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            leaving_until: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Its base URL.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// It has closed a connection with its answer, as one does that is about to end.
+    pub(crate) fn leaves(&self, now: Timestamp) {
+        let until = (now + LEAVING_FOR).as_micros();
+        self.leaving_until.store(until, Ordering::Relaxed);
+    }
+
+    fn is_leaving(&self, now: Timestamp) -> bool {
+        now.as_micros() < self.leaving_until.load(Ordering::Relaxed)
+    }
+}
+
 /// A service and its replicas.
 pub struct Upstream {
     name: String,
-    replicas: Vec<String>,
+    replicas: Vec<Replica>,
     next: AtomicUsize,
     answer_within: Duration,
     breaker: Mutex<Breaker>,
@@ -54,9 +88,8 @@ impl Upstream {
     /// A service at these base URLs, separated by commas.
     #[must_use]
     pub fn new(name: &str, urls: &str, limits: &Limits, now: Timestamp) -> Self {
-        let urls = urls
-            .split(',')
-            .map(|url| url.trim().trim_end_matches('/').to_owned());
+        let urls = urls.split(',').map(|url| url.trim().trim_end_matches('/'));
+        let urls = urls.filter(|url| !url.is_empty());
         let asked = |outcome| {
             let labels = [("upstream", name.to_owned()), ("outcome", outcome)];
             metrics::histogram!("wingbeat_http_client_request_duration_seconds", &labels)
@@ -64,7 +97,7 @@ impl Upstream {
         let upstream = [("upstream", name.to_owned())];
         Self {
             name: name.to_owned(),
-            replicas: urls.filter(|url| !url.is_empty()).collect(),
+            replicas: urls.map(Replica::at).collect(),
             next: AtomicUsize::new(0),
             answer_within: limits.answer_within,
             breaker: Mutex::new(Breaker::new(limits.failures_max, limits.open_for, now)),
@@ -89,11 +122,16 @@ impl Upstream {
         place
     }
 
-    /// The replicas, each in its turn first.
-    pub(crate) fn in_turn(&self) -> impl Iterator<Item = &str> {
+    /// The replicas, each in its turn first; those that are leaving come last.
+    pub(crate) fn in_turn(&self, now: Timestamp) -> impl Iterator<Item = &Replica> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.replicas.len();
-        (0..count).map(move |step| self.replicas[(first + step) % count].as_str())
+        let turn = move |step| &self.replicas[(first + step) % count];
+        let of = move |leaving| {
+            let all = (0..count).map(turn);
+            all.filter(move |it| it.is_leaving(now) == leaving)
+        };
+        of(false).chain(of(true))
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {

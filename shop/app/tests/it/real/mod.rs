@@ -1,5 +1,8 @@
 //! The real shop in this process: real sockets, a data directory of its own, and where it is compiled as
 //! `real_on_servers` also RabbitMQ, PostgreSQL and Redis.
+//!
+//! What asks over HTTP only (`admin`, `http`, `sessions`, `stream`) runs a third time from outside, against services by
+//! themselves behind the gateway: see `shop/e2e/tests/it/over_http.rs`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -8,6 +11,7 @@
 )]
 
 mod admin;
+mod asking;
 mod audit;
 mod corrupt;
 mod http;
@@ -18,17 +22,15 @@ mod sessions;
 mod stream;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use shop::settings::{Settings, Sources};
 use shop::{Open, start};
 
+pub(crate) use asking::{SOON, address, order};
 use place::Place;
 pub(crate) use raw::Reply;
-
-/// How long something awaited may take.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A shop, and where it keeps its data.
 pub(crate) struct Shop {
@@ -75,121 +77,18 @@ impl Shop {
         panic!("the data stays in use");
     }
 
-    /// A signed-in shopper's token.
-    pub(crate) async fn shopper(&self) -> String {
-        let made = self.post("/dev/shoppers", "", &json!({"count": 1})).await;
-        made.json()["items"][0]["token"]
-            .as_str()
-            .expect("a token")
-            .to_owned()
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.open.address
     }
 
-    /// The admin's token.
-    pub(crate) async fn admin(&self) -> String {
+    fn admin_password(&self) -> String {
         let password = std::fs::read_to_string(self.place.data.join("admin-password"));
-        let form = json!({"email": "admin@shop.example", "password": password.expect("it is there").trim()});
-        let session = self.post("/api/v1/sessions", "", &form).await;
-        session.json()["token"]
-            .as_str()
-            .expect("a token")
-            .to_owned()
+        password.expect("it is there").trim().to_owned()
     }
 
-    pub(crate) async fn ask(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Reply {
-        raw::ask(self.open.address, method, path, headers, body).await
+    /// Whether its Redis has the key; `None` without a Redis.
+    pub(crate) fn has_key(&self, key: &str) -> Option<bool> {
+        self.place.has_key(key)
     }
-
-    /// A JSON request of whoever has the token.
-    pub(crate) async fn call(&self, method: &str, path: &str, token: &str, body: &Value) -> Reply {
-        let bearer = format!("Bearer {token}");
-        let mut headers = vec![("content-type", "application/json")];
-        if !token.is_empty() {
-            headers.push(("authorization", &bearer));
-        }
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        self.ask(method, path, &headers, &body).await
-    }
-
-    pub(crate) async fn get(&self, path: &str, token: &str) -> Reply {
-        self.call("GET", path, token, &Value::Null).await
-    }
-
-    pub(crate) async fn post(&self, path: &str, token: &str, body: &Value) -> Reply {
-        self.call("POST", path, token, body).await
-    }
-
-    /// Places an order under this key.
-    pub(crate) async fn place(&self, token: &str, key: &str, order: &Value) -> Reply {
-        let bearer = format!("Bearer {token}");
-        let headers = [
-            ("content-type", "application/json"),
-            ("authorization", bearer.as_str()),
-            ("idempotency-key", key),
-        ];
-        self.ask("POST", "/api/v1/orders", &headers, &order.to_string())
-            .await
-    }
-
-    /// Waits until an order has one of these statuses, and returns the order.
-    pub(crate) async fn wait(&self, token: &str, id: &str, statuses: &[&str]) -> Value {
-        let until = tokio::time::Instant::now() + SOON;
-        loop {
-            let order = self
-                .get(&format!("/api/v1/orders/{id}"), token)
-                .await
-                .json();
-            if order["status"]
-                .as_str()
-                .is_some_and(|status| statuses.contains(&status))
-            {
-                return order;
-            }
-            assert!(tokio::time::Instant::now() < until, "{order}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// Places orders, one after the other, and waits until they are completed; their ids.
-    pub(crate) async fn completed(&self, token: &str, count: usize) -> Vec<String> {
-        let mut ids = Vec::new();
-        for number in 0..count {
-            let placed = self
-                .place(token, &format!("key-{number}"), &order("tok_ok"))
-                .await;
-            assert_eq!(placed.status, 202, "{placed:?}");
-            ids.push(
-                placed.json()["order_id"]
-                    .as_str()
-                    .expect("an id")
-                    .to_owned(),
-            );
-        }
-        for id in &ids {
-            self.wait(token, id, &["completed"]).await;
-        }
-        ids
-    }
-}
-
-/// An order of one bell.
-pub(crate) fn order(card: &str) -> Value {
-    json!({
-        "items": [{"sku": "WB-BELL-01", "quantity": 1}],
-        "payment_token": card,
-        "address": address(),
-    })
-}
-
-pub(crate) fn address() -> Value {
-    json!({"line1": "1 Nowhere Lane", "city": "Erewhon", "postal_code": "0", "country": "XX"})
 }

@@ -93,7 +93,7 @@ async fn a_write_with_a_cookie_must_come_from_our_own_page() {
             "{foreign:?}"
         );
     }
-    let own = format!("http://{}", shop.open.address);
+    let own = format!("http://{}", shop.address());
     assert_eq!(
         write(&[("sec-fetch-site", "same-origin")]).await.status,
         200
@@ -242,10 +242,10 @@ async fn a_session_lies_under_the_digest_of_its_token() {
     let token = shop.shopper().await;
     let digest = |token: &str| hex::encode(sha2::Sha256::digest(token));
     let key = format!("session:{}", digest(&token));
-    if let Some(has) = shop.place.has_key(&key) {
+    if let Some(has) = shop.has_key(&key) {
         assert!(has, "Redis has no {key}");
         let other = format!("session:{}", digest("another"));
-        assert_eq!(shop.place.has_key(&other), Some(false));
+        assert_eq!(shop.has_key(&other), Some(false));
     }
     assert_eq!(shop.get("/api/v1/me", &token).await.status, 200);
 }

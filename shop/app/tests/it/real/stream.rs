@@ -14,13 +14,13 @@ struct Live {
 
 impl Live {
     async fn open(shop: &Shop, token: &str, last: Option<&str>) -> Self {
-        let mut socket = TcpStream::connect(shop.open.address)
+        let mut socket = TcpStream::connect(shop.address())
             .await
             .expect("it listens");
         let last = last.map_or(String::new(), |id| format!("last-event-id: {id}\r\n"));
         let head = format!(
             "GET /api/v1/stream HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n{last}\r\n",
-            shop.open.address
+            shop.address()
         );
         socket.write_all(head.as_bytes()).await.expect("it is sent");
         let text = String::new();

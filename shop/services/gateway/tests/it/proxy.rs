@@ -187,3 +187,27 @@ async fn a_service_that_never_answers_is_waited_for_so_long_and_no_longer() {
     assert_eq!(told(asked.await).await, (503, "service_away".into()));
     assert_eq!(service.asked(), 1, "and not asked again");
 }
+
+#[tokio::test]
+async fn a_replica_that_says_goodbye_is_asked_last_for_a_while() {
+    let watch = Watch::new();
+    let replicas = [Service::start(&watch).await, Service::start(&watch).await];
+    let urls = replicas
+        .each_ref()
+        .map(|it| format!("http://{}", it.address));
+    let orders = Upstream::new("orders", &urls.join(","), &patient(), watch.now());
+    let proxy = Proxy::new(vec![orders], watch.clone());
+    let ask = async |path: &str, times: usize| {
+        for _ in 0..times {
+            let answer = watch
+                .soon(proxy.forward("orders", request("GET", path)))
+                .await;
+            assert_eq!(answer.status(), StatusCode::OK);
+        }
+        replicas.each_ref().map(Service::asked)
+    };
+    assert_eq!(ask("/bye", 1).await, [0, 0], "the first one leaves");
+    assert_eq!(ask("/", 4).await, [0, 4]);
+    watch.advance(Duration::from_secs(4));
+    assert_eq!(ask("/", 4).await, [2, 6]);
+}

@@ -83,7 +83,7 @@ impl Runtime for Watch {
 ///
 /// - `/held` answers when the test says so, `/cut…` never: the connection ends without an answer;
 /// - `/api/v1/stream` streams what the test says, `/hop` answers with headers that belong to the connection;
-/// - all else answers at once.
+/// - `/bye` answers and closes the connection; all else answers at once.
 pub(crate) struct Service {
     pub(crate) address: SocketAddr,
     told: Arc<Told>,
@@ -111,6 +111,7 @@ impl Service {
             .route("/held", any(held))
             .route("/api/v1/stream", any(stream))
             .route("/hop", any(hop))
+            .route("/bye", any(|| async { [("connection", "close")] }))
             .route("/cut/{name}", any(cut))
             .fallback(plain)
             .with_state(Arc::clone(&told));
