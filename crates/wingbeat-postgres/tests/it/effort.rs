@@ -12,6 +12,7 @@ use wingbeat_postgres::Postgres;
 
 use crate::conformance::{block_on, server};
 use crate::replicas::{SERVICE, key, prepared, unit, write};
+use crate::sql::{Shop, TABLES};
 
 const VIEW: Name = Name::new("things_by_colour");
 /// What is stored before anything is counted.
@@ -19,7 +20,8 @@ const STORED: usize = 10_000;
 /// Entries, and pages, of any index that eleven small calls may read: a handful each.
 const FEW: u64 = 200;
 
-/// Calls at once, and then one after the other.
+/// Transactions that are open at once, each on a connection of its own, and the calls that come after.
+const OPEN: usize = 3;
 const CALLS: usize = 20;
 
 /// A row of the view, indexed by two columns.
@@ -122,20 +124,25 @@ fn used_since(prefix: &str, since: &str) -> usize {
 #[test]
 fn calls_in_a_row_use_one_connection_of_many() {
     block_on(async {
-        let runtime: SharedRuntime = TokioRuntime::new();
-        let prefix = format!("warm{}_", runtime.id().simple());
-        let store = prepared(&prefix, &runtime).await;
+        let shop = Shop::open(TABLES, |config| config.connections_max = 2 * OPEN).await;
+        let (store, prefix) = (&shop.store, &shop.prefix);
         let now = || server().sql("SELECT clock_timestamp()");
 
         let began = now();
-        let calls = (0..CALLS).map(|_| async { store.load(SERVICE, &key("thing")).await.unwrap() });
-        futures_util::future::join_all(calls).await;
-        assert!(used_since(&prefix, began.trim()) > 1, "calls at once share");
+        let mut open = Vec::new();
+        for _ in 0..OPEN {
+            let transaction = store.begin().await.unwrap();
+            let about_it = format!("SELECT '{prefix}'");
+            transaction.query_one(about_it, ()).await.unwrap();
+            open.push(transaction);
+        }
+        assert_eq!(used_since(prefix, began.trim()), OPEN);
+        drop(open);
 
         let began = now();
         for _ in 0..CALLS {
             store.load(SERVICE, &key("thing")).await.unwrap();
         }
-        assert_eq!(used_since(&prefix, began.trim()), 1);
+        assert_eq!(used_since(prefix, began.trim()), 1);
     });
 }
