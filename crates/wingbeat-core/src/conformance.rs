@@ -33,11 +33,11 @@ use crate::{
 pub type Test = fn(Arc<dyn Fixture>) -> BoxFuture<'static, ()>;
 
 /// Longest wait for what must happen.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(60);
 /// How long to watch for what must not happen.
 pub const A_WHILE: Duration = Duration::from_millis(150);
 /// A lease that a test can outlive, and not by accident.
-pub const LEASE: Duration = Duration::from_millis(1500);
+pub const LEASE: Duration = Duration::from_secs(4);
 
 /// The first service of the tests.
 pub const ORDERS: Name = Name::new("orders");
@@ -350,7 +350,7 @@ impl Bench {
     /// Waits until the queue has this depth.
     pub async fn assert_depth(&self, queue: Name, depth: u64) {
         let mut seen = None;
-        for _ in 0..200 {
+        for _ in 0..2_000 {
             let found = self
                 .within(self.transport.depth(queue))
                 .await
@@ -369,7 +369,7 @@ impl Bench {
         self.runtime
             .timeout(SOON, future)
             .await
-            .expect("it takes less than ten seconds")
+            .expect("it does not take for ever")
     }
 }
 

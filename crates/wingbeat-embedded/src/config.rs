@@ -1,15 +1,17 @@
 //! What can be chosen about a data directory.
 
 use std::borrow::Cow;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wingbeat_core::{Error, Result};
 
 const FILE: &str = "wingbeat.db";
 /// Held by the process that has the directory open.
 const LOCK: &str = "lock";
+/// A process that was killed holds the lock until its memory is given back; who is started meanwhile waits so long.
+const LAST_BREATH: Duration = Duration::from_secs(1);
 
 /// Where the data lies and how much memory it may take.
 #[derive(Clone, Debug)]
@@ -64,6 +66,10 @@ impl Config {
     }
 
     /// Makes the directory and takes its lock.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the lock is another process's, which lives by the real clock"
+    )]
     pub(crate) fn hold(&self) -> Result<File> {
         let unusable = |error: std::io::Error| {
             let path = self.path.display();
@@ -71,14 +77,20 @@ impl Config {
         };
         std::fs::create_dir_all(&self.path).map_err(unusable)?;
         let lock = File::create(self.path.join(LOCK)).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(lock),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let path = self.path.display();
-                let message = format!("{path} is in use by another process");
-                Err(Error::reject("data_in_use", message))
+        let start = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
+                Err(TryLockError::WouldBlock) if start.elapsed() < LAST_BREATH => {
+                    std::thread::sleep(LAST_BREATH / 50);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let path = self.path.display();
+                    let message = format!("{path} is in use by another process");
+                    return Err(Error::reject("data_in_use", message));
+                }
             }
-            Err(std::fs::TryLockError::Error(error)) => Err(unusable(error)),
         }
     }
 }

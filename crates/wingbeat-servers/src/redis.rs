@@ -15,6 +15,10 @@ use crate::programs;
 /// Numbered databases: room for tests that each want one of their own.
 const DATABASES: &str = "128";
 
+/// How soon it answers that is asked again if it does not, and who is asked once.
+const SHORT: Duration = Duration::from_millis(500);
+const LONG: Duration = Duration::from_secs(30);
+
 /// A private Redis with an append-only file, so that it keeps its data over a restart.
 pub struct Redis {
     port: u16,
@@ -80,7 +84,7 @@ impl Redis {
     /// If it does not answer.
     pub fn empty(&self) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let emptied = told(address, b"FLUSHALL\r\n", b"+OK");
+        let emptied = told(address, LONG, b"FLUSHALL\r\n", b"+OK");
         assert!(emptied, "Redis does not obey");
     }
 
@@ -93,7 +97,7 @@ impl Redis {
     pub fn limit_memory(&self, bytes: u64) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let command = format!("CONFIG SET maxmemory {bytes}\r\n");
-        let limited = told(address, command.as_bytes(), b"+OK");
+        let limited = told(address, LONG, command.as_bytes(), b"+OK");
         assert!(limited, "Redis does not obey");
     }
 
@@ -110,12 +114,11 @@ impl Redis {
 
 fn answers(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    told(address, b"PING\r\n", b"+PONG")
+    told(address, SHORT, b"PING\r\n", b"+PONG")
 }
 
-/// Whether it answers a command so.
-fn told(address: SocketAddr, command: &[u8], answer: &[u8]) -> bool {
-    let limit = Duration::from_millis(500);
+/// Whether it answers a command so, and in time.
+fn told(address: SocketAddr, limit: Duration, command: &[u8], answer: &[u8]) -> bool {
     let Ok(mut socket) = TcpStream::connect_timeout(&address, limit) else {
         return false;
     };

@@ -46,8 +46,9 @@ macro_rules! cache_conformance {
 }
 
 const LONG: Duration = Duration::from_secs(600);
-const SHORT: Duration = Duration::from_millis(1200);
-const PAST_SHORT: Duration = Duration::from_millis(1500);
+/// A time to live that a test can outlive, and not by accident.
+const SHORT: Duration = Duration::from_secs(4);
+const PAST_SHORT: Duration = Duration::from_millis(4500);
 
 async fn get(cache: &Arc<dyn Cache>, key: &str) -> Option<Bytes> {
     cache.get(key).await.expect("the cache answers")

@@ -1,5 +1,7 @@
 //! The files: who may open them, and how they are written.
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 use wingbeat_core::conformance::topology;
 use wingbeat_core::{Name, Store as _, Transport as _};
@@ -14,6 +16,21 @@ fn a_directory_in_use_is_refused_and_free_again_afterwards() {
     assert_eq!(error.code(), "data_in_use");
     drop(first);
     Embedded::open(&config).expect("it is free again");
+}
+
+/// As after `kill -9`: the lock is held until the memory of the process is given back.
+#[test]
+fn a_directory_is_waited_for_while_its_last_process_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config::new(directory.path());
+    let ending = Embedded::open(&config).expect("it is free");
+    let ended = std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_millis(100));
+        drop(ending);
+    });
+    // On a busy machine that takes longer than anybody waits.
+    let taken = (0..30).any(|_| Embedded::open(&config).is_ok());
+    assert!(taken && ended.join().is_ok());
 }
 
 #[test]

@@ -10,13 +10,13 @@ use wingbeat_postgres::Config;
 use crate::conformance::{block_on, open};
 use crate::sql::{EGGS, Shop, TABLES, take};
 
-/// A statement that takes so long is far from being interrupted; six of them are longer than the store waits.
+/// A statement that takes so long is far from being interrupted; twelve of them are longer than the store waits.
 fn slow() -> Statement {
     Statement::new("SELECT pg_sleep(0.4)", ())
 }
 
 async fn shop() -> Shop {
-    let short = |config: &mut Config| config.statement_timeout = Duration::from_secs(1);
+    let short = |config: &mut Config| config.statement_timeout = Duration::from_secs(3);
     Shop::open(TABLES, short).await
 }
 
@@ -29,7 +29,7 @@ async fn assert_commits(shop: &Shop) {
 #[test]
 fn many_units_that_wait_for_a_lock_end_soon_and_hold_up_nobody_else() {
     block_on(async {
-        let short = |config: &mut Config| config.statement_timeout = Duration::from_secs(2);
+        let short = |config: &mut Config| config.statement_timeout = Duration::from_secs(5);
         let shop = Shop::open(TABLES, short).await;
         let other = open(&shop.prefix, &shop.runtime).await;
         let holder = other.begin().await.unwrap();
@@ -39,7 +39,7 @@ fn many_units_that_wait_for_a_lock_end_soon_and_hold_up_nobody_else() {
             .map(|n| shop.running(&format!("busy{n}"), vec![take("egg")]))
             .collect();
         batch.push(shop.running("fine", vec![]));
-        let bound = Duration::from_secs(9);
+        let bound = Duration::from_secs(14);
         let outcomes = tokio::time::timeout(bound, shop.commit(batch)).await;
         let mut expected = vec![Outcome::Unmet(Unmet::Busy { statement: 1 }); 15];
         expected.push(Outcome::Committed);
@@ -56,8 +56,8 @@ fn units_that_are_slow_together_are_committed_one_by_one() {
     block_on(async {
         let shop = shop().await;
         let unit = |n| shop.running(&format!("slow{n}"), vec![slow()]);
-        let outcomes = shop.commit((0..6).map(unit).collect()).await;
-        assert_eq!(outcomes, [Outcome::Committed; 6]);
+        let outcomes = shop.commit((0..12).map(unit).collect()).await;
+        assert_eq!(outcomes, [Outcome::Committed; 12]);
     });
 }
 
@@ -66,12 +66,12 @@ fn a_unit_that_takes_too_long_by_itself_is_told_so_and_leaves_nothing() {
     block_on(async {
         let shop = shop().await;
         let mut statements = vec![take("egg")];
-        statements.extend(vec![slow(); 6]);
+        statements.extend(vec![slow(); 12]);
         let batch = vec![
             shop.running("slow", statements),
             shop.running("fine", vec![take("egg")]),
         ];
-        let busy = Outcome::Unmet(Unmet::Busy { statement: 7 });
+        let busy = Outcome::Unmet(Unmet::Busy { statement: 13 });
         assert_eq!(shop.commit(batch).await, [busy, Outcome::Committed]);
         assert!(!shop.is_there("slow").await);
         assert_commits(&shop).await;
@@ -87,9 +87,9 @@ fn a_transaction_whose_unit_takes_too_long_is_rolled_back() {
         let transaction = shop.store.begin().await.unwrap();
         let unit = Unit {
             companion: Some(transaction.into()),
-            ..shop.running("slow", vec![slow(); 6])
+            ..shop.running("slow", vec![slow(); 12])
         };
-        let busy = Outcome::Unmet(Unmet::Busy { statement: 6 });
+        let busy = Outcome::Unmet(Unmet::Busy { statement: 12 });
         assert_eq!(shop.commit(vec![unit]).await, [busy]);
         for _ in 0..3 {
             assert_commits(&shop).await;

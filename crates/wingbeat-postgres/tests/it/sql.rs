@@ -179,7 +179,7 @@ fn a_locked_row_holds_up_nobody_else() {
 #[test]
 fn a_statement_that_takes_too_long_is_told_and_holds_up_nobody_for_ever() {
     block_on(async {
-        let short = |config: &mut Config| config.statement_timeout = Duration::from_millis(500);
+        let short = |config: &mut Config| config.statement_timeout = Duration::from_secs(3);
         let shop = Shop::open(TABLES, short).await;
         let slow = shop.running("a", vec![Statement::new("SELECT pg_sleep(60)", ())]);
         let outcomes = shop.commit(vec![slow, shop.running("b", vec![])]).await;

@@ -1,7 +1,7 @@
 //! Transactions that handlers have open, committed with the unit or not at all.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wingbeat_core::statement::Unmet;
 use wingbeat_core::unit::{Outcome, Read, Settled};
@@ -12,6 +12,10 @@ use crate::conformance::block_on;
 use crate::replicas::{SERVICE, key, write};
 use crate::sql::{EGGS, Shop, TABLES, take};
 
+/// Longest wait for what must happen.
+const SOON: Duration = Duration::from_secs(30);
+/// More than that.
+const LONG: Duration = Duration::from_secs(90);
 const QUEUE: Name = Name::new("orders.placed");
 
 impl Shop {
@@ -47,8 +51,11 @@ impl Shop {
     /// Waits until no transaction is open that has touched the stock.
     fn assert_let_go(&self) {
         let locks = "SELECT count(*) FROM pg_locks WHERE relation = 'stock'::regclass";
-        let let_go = (0..200).any(|_| self.number(locks) == 0);
-        assert!(let_go, "a transaction stays open");
+        let start = Instant::now();
+        while self.number(locks) > 0 {
+            assert!(start.elapsed() < SOON, "a transaction stays open");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Submits a unit again until the store answers, as the runtime does.
@@ -64,7 +71,11 @@ impl Shop {
 }
 
 async fn shop() -> Shop {
-    Shop::open(TABLES, |config| config.connections_max = 6).await
+    let settings = |config: &mut Config| {
+        config.connections_max = 6;
+        config.lock_timeout = Duration::from_secs(4);
+    };
+    Shop::open(TABLES, settings).await
 }
 
 #[test]
@@ -160,7 +171,11 @@ fn what_is_stale_or_a_duplicate_is_rolled_back() {
 #[test]
 fn a_transaction_that_is_dropped_is_rolled_back_and_its_connection_is_clean() {
     block_on(async {
-        let shop = Shop::open(TABLES, |config| config.connections_max = 2).await;
+        let two = |config: &mut Config| {
+            config.connections_max = 2;
+            config.statement_timeout = LONG;
+        };
+        let shop = Shop::open(TABLES, two).await;
         for _ in 0..5 {
             drop(shop.taking().await);
             let unit = shop.unit_in("never", shop.taking().await).await;
@@ -168,16 +183,15 @@ fn a_transaction_that_is_dropped_is_rolled_back_and_its_connection_is_clean() {
         }
         // One that is dropped while a statement runs is not waited for.
         let transaction = shop.store.begin().await.unwrap();
-        let slow = transaction.query("SELECT pg_sleep(5)", ());
+        let slow = transaction.query("SELECT pg_sleep(60)", ());
         let a_while = Duration::from_millis(200);
         tokio::time::timeout(a_while, slow)
             .await
             .expect_err("it is slow");
         drop(transaction);
-        let within = Duration::from_secs(2);
         for _ in 0..4 {
             let commit = shop.commit(vec![shop.running("a", vec![take("ham")])]);
-            let outcomes = tokio::time::timeout(within, commit).await;
+            let outcomes = tokio::time::timeout(SOON, commit).await;
             assert_eq!(outcomes.expect("nobody waits"), [Outcome::Committed]);
         }
         assert_eq!(shop.number(EGGS), 10);
@@ -253,25 +267,27 @@ fn open_transactions_leave_connections_for_commits() {
     block_on(async {
         let quick = |config: &mut Config| {
             config.connections_max = 4;
-            config.connect_timeout = Duration::from_millis(300);
+            config.connect_timeout = Duration::from_secs(4);
         };
         let shop = Shop::open(TABLES, quick).await;
         let open = [
             shop.store.begin().await.unwrap(),
             shop.store.begin().await.unwrap(),
         ];
-        let none = shop.store.begin().await.expect_err("two is half of four");
-        assert_eq!(
-            (none.class(), none.code()),
-            (Class::Retry, "transactions_busy")
-        );
         let commits = (0..20).map(|n| {
             let unit = shop.running(&format!("n{n}"), vec![]);
             shop.commit(vec![unit])
         });
-        for outcomes in futures_util::future::join_all(commits).await {
+        let commits = futures_util::future::join_all(commits);
+        let (none, commits) = tokio::join!(shop.store.begin(), commits);
+        for outcomes in commits {
             assert_eq!(outcomes, [Outcome::Committed]);
         }
+        let none = none.expect_err("two is half of four");
+        assert_eq!(
+            (none.class(), none.code()),
+            (Class::Retry, "transactions_busy")
+        );
         let [first, second] = open;
         let batch = vec![
             shop.unit_in("a", first).await,
@@ -339,7 +355,7 @@ fn errors_say_whether_to_try_again_and_end_the_transaction() {
 #[test]
 fn a_handler_that_hangs_loses_its_transaction() {
     block_on(async {
-        let quick = |config: &mut Config| config.statement_timeout = Duration::from_millis(300);
+        let quick = |config: &mut Config| config.statement_timeout = Duration::from_secs(3);
         let shop = Shop::open(TABLES, quick).await;
         let transaction = shop.taking().await;
         shop.assert_let_go();
@@ -353,9 +369,10 @@ fn a_handler_that_hangs_loses_its_transaction() {
 #[test]
 fn a_transaction_with_a_statement_that_was_abandoned_is_refused() {
     block_on(async {
-        let shop = shop().await;
+        let long = |config: &mut Config| config.statement_timeout = LONG;
+        let shop = Shop::open(TABLES, long).await;
         let transaction = shop.taking().await;
-        let slow = transaction.query("SELECT pg_sleep(5)", ());
+        let slow = transaction.query("SELECT pg_sleep(60)", ());
         let a_while = Duration::from_millis(200);
         let abandoned = tokio::time::timeout(a_while, slow).await;
         abandoned.expect_err("it is slow");
@@ -363,8 +380,7 @@ fn a_transaction_with_a_statement_that_was_abandoned_is_refused() {
             shop.unit_in("a", transaction).await,
             shop.running("b", vec![]),
         ];
-        let within = Duration::from_secs(3);
-        let outcomes = tokio::time::timeout(within, shop.commit(batch)).await;
+        let outcomes = tokio::time::timeout(SOON, shop.commit(batch)).await;
         assert_eq!(
             outcomes.expect("nobody waits for it"),
             [Outcome::Refused, Outcome::Committed]

@@ -1,14 +1,15 @@
 //! What nobody can handle ends as a dead letter, whoever sent it, and holds nobody up.
 
-use lapin::options::BasicPublishOptions;
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
+use wingbeat_core::conformance::Bench;
 use wingbeat_core::envelope::BODY_MAX;
 
 use crate::conformance::{block_on, server};
 use crate::topology::by_hand;
 use crate::traffic::{config, publish, until};
-use crate::world::{METERS, MeterRead, Note, READ, World, meters};
+use crate::world::{METERS, MeterRead, Note, Process, READ, World, meters};
 
 /// As a stranger's own client sends it.
 async fn send(channel: &Channel, exchange: &str, headers: &[(&str, &str)], body: &[u8]) {
@@ -97,6 +98,18 @@ fn a_handler_that_asks_for_too_large_a_message_has_no_effect() {
     });
 }
 
+/// Takes what waits, and ends without a word, until the broker has given it up.
+async fn crash_until_given_up(bench: &Bench, process: &Process) {
+    until("it is given up", async || {
+        let mut consumer = bench.consume(READ, 1).await;
+        let patience = std::time::Duration::from_millis(500);
+        let handed = tokio::time::timeout(patience, consumer.next()).await;
+        drop((consumer, handed));
+        !process.running.dead_letters(METERS).await.unwrap().is_empty()
+    })
+    .await;
+}
+
 /// Its consumer ends each time, wherever it runs: the broker gives the message up, and the service keeps it.
 #[test]
 fn what_the_broker_gave_up_on_is_a_dead_letter_that_can_be_tried_again() {
@@ -109,22 +122,15 @@ fn what_the_broker_gave_up_on_is_a_dead_letter_that_can_be_tried_again() {
         let read = read.iter().find(|it| it.queue == READ).unwrap();
         read.set(wingbeat::dispatch::Control::Paused);
         let bench = world.bench(&process);
-        // A consumer of the process itself may have been handed it once.
+        let (_connection, channel) = by_hand().await;
+        let queue = format!("{}{READ}", world.config.namespace);
         until("nobody consumes", async || {
-            let mut watched = bench.consume(READ, 1).await;
-            let watch = MeterRead {
-                meter: "watch".into(),
-                number: 0,
+            let there = QueueDeclareOptions {
+                passive: true,
+                ..QueueDeclareOptions::default()
             };
-            publish(&process.transport, vec![world.message(&watch)]).await;
-            let mine = tokio::time::timeout(std::time::Duration::from_millis(500), watched.next());
-            let Ok(Ok(mine)) = mine.await else {
-                return false;
-            };
-            let tags: Vec<_> = mine.iter().map(|it| it.tag).collect();
-            watched.settler().acknowledge(&tags);
-            bench.assert_depth(READ, 0).await;
-            true
+            let queue = channel.queue_declare(queue.as_str().into(), there, FieldTable::default());
+            queue.await.unwrap().consumer_count() == 0
         })
         .await;
         let message = MeterRead {
@@ -132,14 +138,7 @@ fn what_the_broker_gave_up_on_is_a_dead_letter_that_can_be_tried_again() {
             number: 1,
         };
         publish(&process.transport, vec![world.message(&message)]).await;
-        let crashing = async || {
-            let mut consumer = bench.consume(READ, 1).await;
-            let patience = std::time::Duration::from_millis(500);
-            let handed = tokio::time::timeout(patience, consumer.next()).await;
-            drop(consumer);
-            handed.is_err()
-        };
-        until("it is not handed out any more", crashing).await;
+        crash_until_given_up(&bench, &process).await;
         assert_eq!(process.reasons(1).await, ["delivery_limit"]);
         let letter = &process.running.dead_letters(METERS).await.unwrap()[0];
         assert_eq!(letter.subscription, READ.as_str());
@@ -169,14 +168,7 @@ fn what_was_given_up_in_a_queue_that_nobody_knows_is_kept_with_that_reason() {
         publish(&earlier.transport, vec![world.message(&message)]).await;
         let without = wingbeat::App::new().service(wingbeat::Service::new("meters").on(nothing));
         let process = world.start(without).await;
-        let crashing = async || {
-            let mut consumer = bench.consume(READ, 1).await;
-            let patience = std::time::Duration::from_millis(500);
-            let handed = tokio::time::timeout(patience, consumer.next()).await;
-            drop(consumer);
-            handed.is_err()
-        };
-        until("it is not handed out any more", crashing).await;
+        crash_until_given_up(&bench, &process).await;
         assert_eq!(process.reasons(1).await, ["unknown_subscription"]);
         let letter = &process.running.dead_letters(METERS).await.unwrap()[0];
         let retried = process.running.retry_dead_letter(METERS, letter.id).await;

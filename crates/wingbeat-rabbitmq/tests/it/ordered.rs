@@ -14,7 +14,7 @@ const METERS: [&str; 3] = ["a", "b", "c"];
 
 /// So slow that much of what was handed out is still to be handled when its process dies.
 async fn keep_slowly(event: MeterRead, logs: Table<Log>) -> Result<()> {
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    tokio::time::sleep(Duration::from_millis(40)).await;
     keep(event, logs).await
 }
 

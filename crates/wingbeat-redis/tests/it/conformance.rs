@@ -1,6 +1,7 @@
 //! The contract tests of the cache, each in a name space of its own on one server.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use wingbeat::real::TokioRuntime;
@@ -9,6 +10,9 @@ use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, RuntimeExt as _};
 use wingbeat_redis::{Config, Redis};
 use wingbeat_servers::Redis as Server;
+
+/// Of tests that are not about what takes too long, on a machine that may be busy.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One server for all tests; its watchdog ends it with the process.
 pub(crate) fn server() -> &'static Server {
@@ -26,6 +30,8 @@ impl Fixture for OnServer {
         Box::pin(async {
             let mut config = Config::new(server().url());
             config.namespace.clone_from(&self.namespace);
+            config.timeout = PATIENCE;
+            config.connect_timeout = PATIENCE;
             let cache = Redis::connect(&config, Arc::clone(&self.runtime)).await;
             cache.expect("the server takes connections") as Arc<dyn Cache>
         })

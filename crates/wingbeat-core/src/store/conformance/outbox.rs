@@ -212,14 +212,14 @@ pub async fn what_was_let_go_comes_again_after_its_pause(fixture: Arc<dyn Fixtur
     let unknown = bench.runtime.id().into();
     let pauses = vec![
         (messages[0].id, Duration::ZERO),
-        (messages[2].id, A_WHILE),
+        (messages[2].id, LEASE / 2),
         (unknown, Duration::ZERO),
     ];
     let released = outbox.release(pauses, bench.now()).await;
     released.expect("lets messages go");
     bench.runtime.sleep(Duration::from_millis(1)).await;
     assert_eq!(claim(&bench, &outbox, 10).await, messages[..1]);
-    bench.runtime.sleep(A_WHILE).await;
+    bench.runtime.sleep(LEASE / 2).await;
     assert_eq!(
         claim(&bench, &outbox, 10).await,
         messages[2..],
