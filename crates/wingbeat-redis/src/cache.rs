@@ -24,7 +24,7 @@ pub struct Config {
     pub url: String,
     /// Put before every key.
     pub namespace: String,
-    /// Longest wait for a connection at the start.
+    /// Longest wait for a connection and a first answer at the start.
     pub connect_timeout: Duration,
     /// Longest wait for an answer.
     pub timeout: Duration,
@@ -46,6 +46,7 @@ impl Config {
 /// A [`Cache`] on Redis, over one connection that all callers share.
 pub struct Redis {
     line: Line,
+    timeout: Duration,
     namespace: String,
     gate: Gate,
     runtime: SharedRuntime,
@@ -64,13 +65,15 @@ impl Redis {
             Error::reject("cache_url_invalid", text)
         })?;
         let cache = Self {
-            line: Line::new(client, config.timeout),
+            line: Line::new(client),
+            timeout: config.timeout,
             namespace: config.namespace.clone(),
             gate: Gate::default(),
             runtime,
         };
-        match tokio::time::timeout(config.connect_timeout, cache.ping()).await {
-            Ok(answered) => answered?,
+        let (ping, limit) = (redis::cmd("PING"), config.connect_timeout);
+        match tokio::time::timeout(limit, cache.line.ask::<String>(&ping, limit)).await {
+            Ok(answered) => drop(answered?),
             Err(_) => return Err(Error::retry("cache_away", "Redis does not answer")),
         }
         Ok(Arc::new(cache))
@@ -100,7 +103,7 @@ impl Redis {
         if !self.gate.may_pass() {
             return Err(Error::retry("cache_away", "Redis was away a moment ago"));
         }
-        let answer = self.line.ask(command).await;
+        let answer = self.line.ask(command, self.timeout).await;
         let well = answer
             .as_ref()
             .err()

@@ -15,35 +15,37 @@ pub(crate) const NO_SCRIPT: &str = "no_script";
 /// One connection for all callers.
 pub(crate) struct Line {
     client: Client,
-    timeout: Duration,
     /// With a number, so that only the one that failed is given up.
     current: Mutex<(u64, Option<MultiplexedConnection>)>,
 }
 
 impl Line {
-    pub(crate) fn new(client: Client, timeout: Duration) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
-            timeout,
             current: Mutex::new((0, None)),
         }
     }
 
-    /// Asks on the connection, within the time for an answer. After anything but an answer of the server itself the
+    /// Asks on the connection; `limit` is the longest wait for an answer, and for a connection. After anything but an answer of the server itself the
     /// connection is given up: one that swallows what it is told looks like any other. One that was closed while
     /// nobody used it shows that only now, so the question is asked once more on another.
-    pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        match self.attempt(command).await {
+    pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd, limit: Duration) -> Result<T> {
+        match self.attempt(command, limit).await {
             Err(Failed::Closed(_)) => {}
             other => return other.map_err(Failed::told),
         }
-        self.attempt(command).await.map_err(Failed::told)
+        self.attempt(command, limit).await.map_err(Failed::told)
     }
 
-    async fn attempt<T: FromRedisValue>(&self, command: &Cmd) -> std::result::Result<T, Failed> {
-        let (number, mut connection) = self.connection().await.map_err(Failed::Away)?;
+    async fn attempt<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        limit: Duration,
+    ) -> std::result::Result<T, Failed> {
+        let (number, mut connection) = self.connection(limit).await.map_err(Failed::Away)?;
         let failed =
-            match tokio::time::timeout(self.timeout, command.query_async(&mut connection)).await {
+            match tokio::time::timeout(limit, command.query_async(&mut connection)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(why)) if why.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                     return Err(Failed::Away(Error::retry(
@@ -65,18 +67,18 @@ impl Line {
         Err(failed)
     }
 
-    async fn connection(&self) -> Result<(u64, MultiplexedConnection)> {
+    async fn connection(&self, limit: Duration) -> Result<(u64, MultiplexedConnection)> {
         let mut current = self.current.lock().await;
         if let (number, Some(connection)) = &*current {
             return Ok((*number, connection.clone()));
         }
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout));
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(None);
         let connecting = self
             .client
             .get_multiplexed_async_connection_with_config(&config);
-        let connection = match tokio::time::timeout(self.timeout, connecting).await {
+        let connection = match tokio::time::timeout(limit, connecting).await {
             Ok(connection) => connection.map_err(|e| away(&e))?,
             Err(_) => return Err(Error::retry("cache_away", "Redis does not answer")),
         };

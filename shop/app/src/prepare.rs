@@ -4,16 +4,24 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use shop_contracts::inventory::AdjustStock;
+use shop_contracts::catalog::ProductListed;
+use shop_contracts::inventory::{AdjustStock, StockLevelChanged};
 use uuid::Uuid;
-use wingbeat::{Effects, Result, RuntimeExt as _, Saga as _, run_unit};
+use wingbeat::{Effects, Message as _, Result, RuntimeExt as _, Saga as _, run_unit};
 
-use crate::lists::Subscription;
 use crate::start::Error;
 use crate::{Host, Settings, admin, shop};
 
 /// The longest wait at the start for seeds to arrive everywhere.
 const SEEDED_WITHIN: Duration = Duration::from_secs(10);
+/// What seeds cause: messages and the subscriptions that they come to, each after its cause.
+const SEEDING: [(&[&str], &[&str]); 2] = [
+    (
+        &[ProductListed::NAME, AdjustStock::NAME],
+        &["product_listed", "adjust_stock"],
+    ),
+    (&[StockLevelChanged::NAME], &["stock_level_changed"]),
+];
 
 /// Orders whose checkout has not ended.
 pub(crate) async fn in_flight(host: &Host) -> Result<usize> {
@@ -112,22 +120,33 @@ pub(crate) async fn seed(host: &Host) -> Result<()> {
 pub(crate) async fn settle(host: &Host) {
     let runtime = &host.ports().runtime;
     let idle = async {
-        loop {
-            let look = admin::look(&host.sight()).await.unwrap_or_default();
-            let arriving = |of: &&Subscription| {
-                matches!(
-                    of.name.as_str(),
-                    "product_listed" | "adjust_stock" | "stock_level_changed"
-                )
-            };
-            let left = look.iter().filter(arriving);
-            if left.map(|it| it.waiting + it.in_flight).sum::<u64>() == 0 {
-                return;
+        // First the causes: what is over once nothing can cause it any more stays so.
+        for (messages, subscriptions) in SEEDING {
+            while !are_over(host, messages, subscriptions)
+                .await
+                .unwrap_or(false)
+            {
+                runtime.sleep(Duration::from_millis(2)).await;
             }
-            runtime.sleep(Duration::from_millis(2)).await;
         }
     };
     if runtime.timeout(SEEDED_WITHIN, idle).await.is_none() {
         tracing::warn!("the seeds are still on their way");
     }
+}
+
+/// Whether none of these messages waits in an outbox, and then none in these subscriptions.
+async fn are_over(host: &Host, messages: &[&str], subscriptions: &[&str]) -> Result<bool> {
+    if let Some(outbox) = host.ports().store.outbox() {
+        for message in messages {
+            if outbox.waiting(message).await? > 0 {
+                return Ok(false);
+            }
+        }
+    }
+    let look = admin::look(&host.sight()).await?;
+    let mut of_these = look
+        .iter()
+        .filter(|it| subscriptions.contains(&it.name.as_str()));
+    Ok(of_these.all(|it| it.waiting + it.in_flight == 0))
 }

@@ -34,10 +34,15 @@ impl Ready {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> Option<u16> {
+    /// Those who are ready, each in turn the first.
+    fn turn(&self) -> Vec<u16> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let ports = self.ports();
-        (!ports.is_empty()).then(|| ports[turn % ports.len()])
+        let mut ports = self.ports().clone();
+        if !ports.is_empty() {
+            let first = turn % ports.len();
+            ports.rotate_left(first);
+        }
+        ports
     }
 }
 
@@ -53,7 +58,7 @@ impl Balancer {
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(connection(client, balanced.next()));
+                connections.spawn(connection(client, balanced.turn()));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -82,27 +87,32 @@ impl Balancer {
 /// Keeps in mind who is ready.
 async fn look(all: Vec<u16>, ready: Arc<Ready>) {
     loop {
-        let mut found = Vec::with_capacity(all.len());
-        for port in &all {
-            let gateway = Shop::at(&format!("http://127.0.0.1:{port}")).unwrap();
-            let answer = gateway.ask(&Call::get("/readyz")).await;
-            if answer.is_ok_and(|answer| answer.status == 200) {
-                found.push(*port);
-            }
-        }
+        // All at once: one that is slow to tell must not make the others old news.
+        let looks: JoinSet<Option<u16>> = all.iter().map(|port| is_ready(*port)).collect();
+        let mut found: Vec<u16> = looks.join_all().await.into_iter().flatten().collect();
+        found.sort_unstable();
         *ready.ports() = found;
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// Carries one connection to its end.
-async fn connection(mut client: TcpStream, to: Option<u16>) {
-    let Some(port) = to else {
-        return; // Nobody is ready: it is closed at once.
-    };
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    if let Ok(mut gateway) = TcpStream::connect(address).await {
-        drop((client.set_nodelay(true), gateway.set_nodelay(true)));
-        drop(copy_bidirectional(&mut client, &mut gateway).await);
+/// The port, if who listens there says that it is ready.
+async fn is_ready(port: u16) -> Option<u16> {
+    let gateway = Shop::at(&format!("http://127.0.0.1:{port}")).unwrap();
+    let answer = gateway.ask(&Call::get("/readyz")).await;
+    answer
+        .is_ok_and(|answer| answer.status == 200)
+        .then_some(port)
+}
+
+/// Carries one connection to its end, with the first that takes it. Where nobody does, it is closed at once.
+async fn connection(mut client: TcpStream, ready: Vec<u16>) {
+    for port in ready {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if let Ok(mut gateway) = TcpStream::connect(address).await {
+            drop((client.set_nodelay(true), gateway.set_nodelay(true)));
+            drop(copy_bidirectional(&mut client, &mut gateway).await);
+            return;
+        }
     }
 }

@@ -11,6 +11,7 @@ use shop_client::http::Call;
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
 use crate::process::free_port;
+use crate::stock;
 use crate::wire::Wire;
 
 /// The admin's password in a fleet.
@@ -255,6 +256,7 @@ impl Fleet {
             member.start();
         }
         fleet.ready().await;
+        stock::heard_of(&fleet).await;
         fleet
     }
 

@@ -6,6 +6,7 @@
 //!   in the conditions of a container. [`balancer`]: what stands before several gateways.
 //! - [`shopping`]: shoppers at work, and the verdict. [`customer`]: one of them, who signs in again if need be.
 //!   [`ledger`]: what their orders have cost them.
+//!   `stock`: what a new shop has to sell.
 //! - [`scrape`]: what a process tells at `/metrics`. [`strangers`]: programs in other languages beside the shop.
 //! - [`wire`]: a TCP proxy that cuts, delays and swallows. [`chaos`]: a schedule of trouble from a seed.
 
@@ -26,5 +27,6 @@ pub mod ledger;
 pub mod process;
 pub mod scrape;
 pub mod shopping;
+mod stock;
 pub mod strangers;
 pub mod wire;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::customer::Customer;
 use crate::ledger::Ledger;
+use crate::stock::in_stock;
 
 /// Shoppers who order at the same time.
 pub const SHOPPERS: usize = 60;
@@ -21,12 +22,10 @@ const THINK: Duration = Duration::from_millis(200);
 const SHIPPING: Duration = Duration::from_millis(800);
 /// Orders in flight when a process is killed.
 pub const IN_FLIGHT: usize = 50;
-/// Products that a fresh shop has at least, with stock.
-const SEEDED: usize = 12;
-/// How long the catalogue may take to hear of all stock.
-const IN_STOCK_WITHIN: Duration = Duration::from_secs(20);
 /// How long a request may be sent again until it is answered.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(120);
+/// Longer than what a dead process had claimed is kept for it (30 s).
+const CLAIMED: Duration = Duration::from_secs(40);
 /// How long the last orders may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(180);
 
@@ -154,21 +153,6 @@ impl Shopping {
     }
 }
 
-/// What can be bought: the catalogue hears of what is in stock a moment after it has opened.
-async fn in_stock(shop: &Shop) -> Vec<String> {
-    let until = Instant::now() + IN_STOCK_WITHIN;
-    loop {
-        let products = shop.products().await.unwrap();
-        let there = products.into_iter().filter(|it| it.available > 0);
-        let skus: Vec<String> = there.map(|it| it.sku).collect();
-        if skus.len() >= SEEDED {
-            return skus;
-        }
-        assert!(Instant::now() < until, "only {skus:?} in stock");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 async fn go_shopping(number: usize, shopper: Arc<Customer>, skus: Vec<String>, notes: Shared) {
     const CARDS: [Card; 8] = [
         Card::Ok,
@@ -257,7 +241,7 @@ async fn judge(
         }
     }
     for shopper in &shoppers {
-        let listed = match shopper.orders().await {
+        let listed = match asked(until, async || shopper.orders().await).await {
             Ok(listed) => listed,
             Err(why) => {
                 broken.push(format!("a shopper's orders cannot be listed: {why}"));
@@ -270,7 +254,7 @@ async fn judge(
         broken.extend(strangers.map(|order| format!("{} was invented", order.order_id)));
     }
     broken.extend(booked(&Ledger::read(shop).await, &owed));
-    match audited(shop, password).await {
+    match audited(shop, password, until).await {
         Ok((true, _)) => {}
         Ok((false, text)) => broken.push(text),
         Err(why) => broken.push(format!("no audit: {why}")),
@@ -293,8 +277,30 @@ fn booked(ledger: &Ledger, owed: &HashMap<&str, i64>) -> Vec<String> {
     broken
 }
 
-/// Whether the shop's own audit holds, and what it says.
-async fn audited(shop: &Shop, password: &str) -> Result<(bool, String), Error> {
-    let (report, text) = shop.admin(password).await?.audit().await?;
-    Ok((report.ok, text))
+/// Whether the shop's own audit holds, and what it says. What a process that died had claimed, or another holds in its
+/// hands, is not seen by it: for a while that looks like a loss.
+async fn audited(shop: &Shop, password: &str, until: Instant) -> Result<(bool, String), Error> {
+    let admin = asked(until, async || shop.admin(password).await).await?;
+    let holds_by = until.min(Instant::now() + CLAIMED);
+    loop {
+        let (report, text) = asked(until, async || admin.audit().await).await?;
+        if report.ok || Instant::now() > holds_by {
+            return Ok((report.ok, text));
+        }
+        tokio::time::sleep(THINK).await;
+    }
+}
+
+/// Asks again, until then, what may be answered later.
+async fn asked<T>(
+    until: Instant,
+    mut ask: impl AsyncFnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    loop {
+        match ask().await {
+            Err(why) if why.may_pass() && Instant::now() < until => {}
+            answer => return answer,
+        }
+        tokio::time::sleep(THINK).await;
+    }
 }

@@ -18,7 +18,7 @@ use crate::fleet::PASSWORD;
 use crate::process::{Place, Running, binary, target};
 
 /// How long something awaited may take.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 /// The pause between looks.
 const LOOK: Duration = Duration::from_millis(20);
 

@@ -86,6 +86,25 @@ fn calls_fail_soon_while_redis_is_away_and_work_again_after() {
     });
 }
 
+/// A call may take half a second, and a start longer.
+#[test]
+fn a_server_that_is_slow_at_the_start_is_waited_for() {
+    block_on(async {
+        let server = Arc::new(Server::start());
+        server.pause();
+        let resuming = Arc::clone(&server);
+        let resumed = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(1));
+            resuming.resume();
+        });
+        let mut config = Config::new(server.url());
+        config.connect_timeout = LONG;
+        let cache = Redis::connect(&config, TokioRuntime::new()).await.unwrap();
+        resumed.join().unwrap();
+        heals(&cache).await;
+    });
+}
+
 /// The connection is lost, and making another one takes too long: that must not be the last attempt.
 #[test]
 fn a_server_that_is_slow_when_it_comes_back_is_found_again() {

@@ -12,7 +12,7 @@ use shop_e2e::process::Place;
 /// The largest file that the process may write, in units of 512 bytes: 32 MB, twice the log.
 const LIMIT: u32 = 64_000;
 /// The limit is reached by then.
-const FULL_WITHIN: Duration = Duration::from_secs(120);
+const FULL_WITHIN: Duration = Duration::from_secs(600);
 /// How long the orders may take once there is space again.
 const ENDED_WITHIN: Duration = Duration::from_secs(60);
 

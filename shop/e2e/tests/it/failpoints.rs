@@ -115,7 +115,7 @@ async fn a_process_may_die_between_any_two_steps() {
 /// Without the mechanism, deaths at the step break a promise, and the verdict says so in some of these words.
 async fn is_caught(mechanism: &str, step: &str, service: &str, words: &[&str]) {
     let mut scene = Scene::without(Some(mechanism)).await;
-    for _ in 0..2 {
+    for _ in 0..4 {
         scene.dies_at(step, service).await;
     }
     let broken = scene.end().await.broken;

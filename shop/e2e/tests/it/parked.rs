@@ -53,15 +53,22 @@ async fn set(admin: &Shopper, subscription: &str, to: &str) {
     assert_eq!(answer.status, 202, "{subscription} {to}");
 }
 
-async fn retried(admin: &Shopper, subscription: &str) -> u64 {
+/// A figure of a subscription of notifications.
+async fn figure(admin: &Shopper, subscription: &str, figure: &str) -> u64 {
+    let one = told(admin, "notifications", subscription).await;
+    one[figure].as_u64().unwrap()
+}
+
+/// What is told of a subscription.
+pub(crate) async fn told(admin: &Shopper, service: &str, subscription: &str) -> Value {
     let answer = admin
         .ask(Call::get("/api/v1/admin/subscriptions"))
         .await
         .unwrap();
     let all: Value = serde_json::from_slice(&answer.body).unwrap();
     let mut items = all["items"].as_array().unwrap().iter();
-    let one = items.find(|it| it["service"] == "notifications" && it["name"] == subscription);
-    one.unwrap()["retried"].as_u64().unwrap()
+    let one = items.find(|it| it["service"] == service && it["name"] == subscription);
+    one.unwrap().clone()
 }
 
 /// A welcome mail is parked, because nobody says where the user lives and too many mails wait for it;
@@ -72,14 +79,27 @@ pub(crate) async fn broken(shop: &Shop, password: &str, wait: Duration) -> Optio
         set(&admin, subscription, "pause").await;
     }
     let shopper = shop.shoppers(1).await.unwrap().remove(0);
+    let mails = ["order_paid", "order_shipped"];
+    let mut before = Vec::new();
+    for subscription in mails {
+        before.push(figure(&admin, subscription, "handled").await);
+    }
     let order = Order::of([("WB-BELL-01".into(), 1)]);
     for _ in 0..ORDERS {
         let placed = shopper.place(&order, SOON).await.unwrap();
         shopper.wait_ended(&placed.order_id, SOON).await.unwrap();
     }
+    // All of their mails are to wait before the welcome does.
+    let until = Instant::now() + SOON;
+    for (subscription, before) in mails.into_iter().zip(before) {
+        while figure(&admin, subscription, "handled").await < before + ORDERS as u64 {
+            assert!(Instant::now() < until, "never handled: {subscription}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
     set(&admin, "user_registered", "resume").await;
     let until = Instant::now() + SOON;
-    while retried(&admin, "user_registered").await < 3 {
+    while figure(&admin, "user_registered", "retried").await < 3 {
         assert!(Instant::now() < until, "never tried");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -41,6 +41,8 @@ async fn everything_runs_twice_and_is_restarted_piece_by_piece() {
         DRAIN_DELAY,
         ("WINGBEAT_SHIPPING_DISPATCH_AFTER", "400ms"),
         ("WINGBEAT_SHIPPING_DELIVER_AFTER", "400ms"),
+        // A slow machine is not a slow bank: nobody is told of that.
+        ("WINGBEAT_CHECKOUT_DELAYED_AFTER", "10m"),
     ];
     let mut fleet = Fleet::start_all_twice(folder.path().to_owned(), binary(), &quick).await;
     let services: Vec<&str> = fleet.members.iter().map(|it| it.service).collect();

@@ -8,7 +8,7 @@ use super::Shop;
 use super::raw::{self, Reply};
 
 /// How long something awaited may take.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 impl Shop {
     /// A signed-in shopper's token.
