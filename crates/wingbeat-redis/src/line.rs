@@ -44,22 +44,21 @@ impl Line {
         limit: Duration,
     ) -> std::result::Result<T, Failed> {
         let (number, mut connection) = self.connection(limit).await.map_err(Failed::Away)?;
-        let failed =
-            match tokio::time::timeout(limit, command.query_async(&mut connection)).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(why)) if why.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                    return Err(Failed::Away(Error::retry(
-                        NO_SCRIPT,
-                        "Redis forgot a script",
-                    )));
-                }
-                Ok(Err(why)) if matches!(why.kind(), ErrorKind::Server(_)) => {
-                    return Err(Failed::Away(away(&why)));
-                }
-                Ok(Err(why)) if why.is_connection_dropped() => Failed::Closed(away(&why)),
-                Ok(Err(why)) => Failed::Away(away(&why)),
-                Err(_) => Failed::Away(Error::retry("cache_away", "Redis does not answer")),
-            };
+        let failed = match tokio::time::timeout(limit, command.query_async(&mut connection)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(why)) if why.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                return Err(Failed::Away(Error::retry(
+                    NO_SCRIPT,
+                    "Redis forgot a script",
+                )));
+            }
+            Ok(Err(why)) if matches!(why.kind(), ErrorKind::Server(_)) => {
+                return Err(Failed::Away(away(&why)));
+            }
+            Ok(Err(why)) if why.is_connection_dropped() => Failed::Closed(away(&why)),
+            Ok(Err(why)) => Failed::Away(away(&why)),
+            Err(_) => Failed::Away(Error::retry("cache_away", "Redis does not answer")),
+        };
         let mut current = self.current.lock().await;
         if current.0 == number {
             current.1 = None;

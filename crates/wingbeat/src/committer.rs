@@ -105,6 +105,14 @@ impl Committer {
         staging.doubt(due.service, &due.key, due.record.version);
     }
 
+    /// Has the store asked next time for what a unit has read.
+    pub(crate) fn refresh(&self, unit: &Unit) {
+        let mut staging = self.lock();
+        for read in &unit.reads {
+            staging.refresh(unit.service, &read.key);
+        }
+    }
+
     /// Stages a unit; `done` is called when it is durable, or found stale by the store.
     ///
     /// # Errors

@@ -44,6 +44,9 @@ pub trait Saga: Serialize + DeserializeOwned + Default + Send + 'static {
     fn step(&mut self, input: Self::Input, effects: &mut SagaEffects<Self::Input>);
 
     /// Answers an input that comes before the start or after the end. Never silent by accident: required.
+    ///
+    /// Messages may overtake each other on their way from two replicas. What can only have been sent once the start was
+    /// on its way is therefore not to be dropped before it: [`SagaEffects::defer`] has it come again.
     fn late(&mut self, when: Late, input: Self::Input, effects: &mut SagaEffects<Self::Input>);
 }
 
@@ -117,6 +120,7 @@ pub struct SagaEffects<I> {
     cancelled: Vec<&'static str>,
     changes: Vec<Change>,
     ended: bool,
+    deferred: bool,
     now: Timestamp,
     of: PhantomData<fn() -> I>,
 }
@@ -129,6 +133,7 @@ impl<I> Default for SagaEffects<I> {
             cancelled: Vec::new(),
             changes: Vec::new(),
             ended: false,
+            deferred: false,
             now: Timestamp::default(),
             of: PhantomData,
         }
@@ -236,6 +241,13 @@ impl<I> SagaEffects<I> {
         self
     }
 
+    /// Has the input come again later: nothing else that was asked for in this step takes effect, and the saga stays as
+    /// it was. The subscription's retry policy says when; after its last pause the input is a dead letter.
+    pub fn defer(&mut self) -> &mut Self {
+        self.deferred = true;
+        self
+    }
+
     /// Ends the saga: its timers are cancelled, and what comes from now on is late.
     pub fn end(&mut self) -> &mut Self {
         self.ended = true;
@@ -313,6 +325,10 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         (false, _, false) => record.state.late(Late::NotStarted, input, &mut effects),
         (_, true, _) => record.state.late(Late::Ended, input, &mut effects),
         _ => record.state.step(input, &mut effects),
+    }
+    if effects.deferred {
+        let text = format!("{} {id}: {} came too early", S::NAME, row.message);
+        return Err(Error::retry("saga_deferred", text));
     }
     let keep = existed || row.starts;
     let was = existed.then_some(state);

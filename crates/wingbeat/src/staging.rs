@@ -128,6 +128,14 @@ impl Staging {
         }
     }
 
+    /// Has the store asked for the record next time, unless a write to it is on its way.
+    pub fn refresh(&mut self, service: Name, key: &Key) {
+        let entry = self.entries.get(&service).and_then(|keys| keys.get(key));
+        if entry.is_some_and(|entry| entry.dirty == 0) {
+            self.forget(service, key);
+        }
+    }
+
     /// Stages a unit, or hands it back when something it read has changed.
     ///
     /// # Errors

@@ -105,7 +105,12 @@ async fn crash_until_given_up(bench: &Bench, process: &Process) {
         let patience = std::time::Duration::from_millis(500);
         let handed = tokio::time::timeout(patience, consumer.next()).await;
         drop((consumer, handed));
-        !process.running.dead_letters(METERS).await.unwrap().is_empty()
+        !process
+            .running
+            .dead_letters(METERS)
+            .await
+            .unwrap()
+            .is_empty()
     })
     .await;
 }

@@ -17,6 +17,7 @@ use super::{Control, Finished, Origin, Stats, Subscription, Work};
 use crate::dead::{self, DeadLetter, Parked};
 use crate::meters::{Fate, SubscriptionMeter};
 use crate::scope::{ServiceContext, counter, due};
+use crate::unit_runner::back_off;
 use crate::{Scope, encode, telemetry};
 
 /// Attempts after stale units before it counts as a failure: each one means that another succeeded.
@@ -179,10 +180,41 @@ impl Attempt {
         tracing::warn!(queue = %self.subscription.queue, message = %work.envelope.id, code = why.code(), "handling failed: {why}");
     }
 
-    /// Runs the handler; `None` when the work was done or cancelled in the meantime.
+    /// Runs the handler until it succeeds, or fails for what is so; `None` when the work was done or cancelled in the
+    /// meantime.
     async fn attempt(&self, work: &Work) -> Result<Option<Unit>> {
-        let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
-        let Some(settles) = self.settle(&scope, work).await? else {
+        for attempt in 0..STALE_MAX {
+            let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
+            let answer = self.run(&scope, work).await;
+            match &answer {
+                Err(why) if self.was_misled(&scope, work, why).await => {
+                    back_off(&self.service, attempt).await;
+                }
+                _ => return answer,
+            }
+        }
+        let words = "what its failure was decided on changed at every attempt";
+        Err(Error::retry("contended", words))
+    }
+
+    /// Whether what a failure was decided on is not so any more: a replica may have changed what is remembered here. If
+    /// there is another attempt, it is to see what the store says; if not, the store is asked, as for a write.
+    async fn was_misled(&self, scope: &Scope, work: &Work, why: &Error) -> bool {
+        let Ok(unit) = scope.seal(None) else {
+            return false;
+        };
+        let decided_on = unit.only_reads();
+        self.service.committer.refresh(&decided_on);
+        let quick = work.quick + 1 < self.subscription.policy.retry.quick;
+        let another = why.class() == Class::Retry && (quick || self.pause(work, why).is_some());
+        if another || decided_on.reads.is_empty() {
+            return false;
+        }
+        self.service.committer.commit(decided_on).await == Outcome::Stale
+    }
+
+    async fn run(&self, scope: &Scope, work: &Work) -> Result<Option<Unit>> {
+        let Some(settles) = self.settle(scope, work).await? else {
             return Ok(None);
         };
         let began = self.service.runtime.elapsed();

@@ -41,6 +41,12 @@ impl<I> SagaEffects<I> {
         &self.cancelled
     }
 
+    /// Whether the input is to come again later.
+    #[must_use]
+    pub fn is_deferred(&self) -> bool {
+        self.deferred
+    }
+
     /// Whether the saga ends with this step.
     #[must_use]
     pub fn is_ended(&self) -> bool {

@@ -131,6 +131,18 @@ fn own_writes(history: &[Exchange]) -> Vec<Violation> {
     broken
 }
 
+/// Orders that were called off, and their owners were told that it would be seen to.
+pub(super) fn called_off(history: &[Exchange]) -> BTreeSet<OrderId> {
+    let accepted = history
+        .iter()
+        .filter(|it| it.ask.method == "POST" && it.answer.status() == 202);
+    let orders = accepted.filter_map(|exchange| {
+        let path = exchange.ask.path.strip_prefix("/api/v1/orders/")?;
+        path.strip_suffix("/cancel")?.parse().ok()
+    });
+    orders.collect()
+}
+
 /// Every order has reached one of its ends.
 pub(super) fn ended(orders: &BTreeMap<OrderId, Order>) -> Vec<Violation> {
     let open = orders.iter().filter(|(_, order)| !order.is_ended());

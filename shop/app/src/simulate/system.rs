@@ -1,15 +1,16 @@
 //! The shop as a system under simulation: its services as processes, who comes, what must hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use shop_contracts::OrderId;
+use shop_contracts::{OrderId, OrderStatus};
 use shop_inventory::domain::{Reservation, Stock};
 use shop_orders::domain::Order;
+use shop_orders::messages::CancelRefused;
 use wingbeat::http::session::Sessions;
-use wingbeat::{HttpClient, Result};
+use wingbeat::{CorrelationId, HttpClient, Message as _, Result};
 use wingbeat_test::simulator::Process;
 use wingbeat_test::{Client, System, Violation, World};
 
@@ -106,6 +107,7 @@ impl Shop {
         let told = world.history();
         let mut broken = history::check(&told, &orders);
         broken.extend(history::ended(&orders));
+        broken.extend(unheeded(sight, history::called_off(&told), &orders).await?);
         broken.extend(nothing_held(world, &orders));
         broken.extend(goods_add_up(world, &orders));
         broken.extend(letters(sight).await?);
@@ -117,6 +119,28 @@ impl Shop {
         }
         Ok(broken)
     }
+}
+
+/// An order that was called off is not completed, unless its story says that the parcel was sent first.
+async fn unheeded(
+    sight: &Sight,
+    called_off: BTreeSet<OrderId>,
+    orders: &BTreeMap<OrderId, Order>,
+) -> Result<Vec<Violation>> {
+    let reads = sight.reads("orders")?;
+    let mut broken = Vec::new();
+    for id in called_off {
+        let order = orders.get(&id);
+        if order.is_none_or(|order| order.status() != OrderStatus::Completed) {
+            continue;
+        }
+        let story = reads.story(CorrelationId(id.0)).await?;
+        if !story.iter().any(|entry| entry.name == CancelRefused::NAME) {
+            let detail = "it was called off, and completed without a word";
+            broken.push(Violation::new("a cancel is heeded", id, detail));
+        }
+    }
+    Ok(broken)
 }
 
 /// No order that has ended holds stock.

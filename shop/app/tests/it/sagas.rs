@@ -10,7 +10,7 @@ use shop_orders::checkout::{Checkout, CheckoutInput};
 use shop_orders::domain::{Change, Order, OrderCommand, Placed};
 use shop_payments::domain::{Answer, Next, Operation, Payment, State};
 use shop_shipping::shipment::Shipment;
-use wingbeat::{Aggregate as _, Saga, SagaEffects, SagaInput as _, Timestamp};
+use wingbeat::{Aggregate as _, Late, Saga, SagaEffects, SagaInput as _, Timestamp};
 use wingbeat_test::given_saga;
 
 const ORDER: &str = "019b76da-f652-7000-a018-03d64bb2a7ab";
@@ -138,6 +138,33 @@ fn input(message: &str) -> CheckoutInput {
     let mut rows = CheckoutInput::ROWS.iter();
     let row = rows.find(|row| row.message == message).expect("an input");
     (row.decode)(&body()).expect("a body for every message").1
+}
+
+#[test]
+fn a_cancel_that_comes_too_early_comes_again_and_one_that_comes_too_late_is_told() {
+    let late = |mut saga: Checkout, when| {
+        let mut effects = SagaEffects::at(Timestamp::default());
+        saga.late(when, input("orders.cancel_checkout.v1"), &mut effects);
+        (effects.is_deferred(), effects.asked())
+    };
+    assert_eq!(late(Checkout::default(), Late::NotStarted), (true, vec![]));
+    let paid = [
+        "orders.start_checkout.v1",
+        "promotions.promo_reserved.v1",
+        "inventory.stock_reserved.v1",
+        "payments.payment_authorized.v1",
+        "inventory.stock_committed.v1",
+        "payments.payment_captured.v1",
+    ];
+    let delivered = given_saga::<Checkout>(paid.map(input))
+        .when(input("shipping.shipment_delivered.v1"))
+        .ends();
+    let refused = vec!["orders.cancel_refused.v1"];
+    assert_eq!(late(delivered.saga, Late::Ended), (false, refused));
+    let sold_out = given_saga::<Checkout>(paid[..2].iter().copied().map(input))
+        .when(input("inventory.stock_rejected.v1"))
+        .saga;
+    assert_eq!(late(sold_out, Late::Ended), (false, vec![]));
 }
 
 #[test]

@@ -35,10 +35,7 @@ async fn acknowledging_before_the_commit_is_caught() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn provider_calls_without_their_idempotency_key_are_caught() {
     let broken = is_caught("call-key").await;
-    assert!(
-        broken.iter().any(|it| it.contains(" times")),
-        "{broken:?}"
-    );
+    assert!(broken.iter().any(|it| it.contains(" times")), "{broken:?}");
 }
 
 /// What the simulation must notice, within so many seeds and so long.

@@ -141,8 +141,20 @@ impl Saga for Checkout {
     }
 
     /// A late success of an ended checkout was compensated when it ended: its owner keeps a tombstone,
-    /// so nothing is left to be done. A cancel of an ended order changes nothing.
-    fn late(&mut self, _when: Late, _input: CheckoutInput, _fx: &mut Effects) {}
+    /// so nothing is left to be done. A cancel is of an order that there is: its start is on its way, or it lost to the
+    /// delivery.
+    fn late(&mut self, when: Late, input: CheckoutInput, fx: &mut Effects) {
+        let CheckoutInput::Cancel(_) = input else {
+            return;
+        };
+        match when {
+            Late::NotStarted => {
+                fx.defer();
+            }
+            Late::Ended if self.step == Step::Deliver => self.refuse_cancel(fx),
+            Late::Ended => {}
+        }
+    }
 }
 
 impl Checkout {
@@ -308,6 +320,9 @@ impl Checkout {
         if !matches!(self.step, Step::Ship | Step::Unship) {
             return;
         }
+        if self.step == Step::Unship {
+            self.refuse_cancel(fx); // Shipping says so too, but that may come after the end.
+        }
         self.step = Step::Deliver;
         fx.cancel::<ResendDue>();
         self.change(OrderStatus::Shipped, None, fx);
@@ -356,11 +371,7 @@ impl Checkout {
                 self.change(OrderStatus::Cancelling, None, fx);
                 self.ask(fx);
             }
-            Step::Deliver => {
-                fx.publish(&CancelRefused {
-                    order_id: self.order_id,
-                });
-            }
+            Step::Deliver => self.refuse_cancel(fx),
             Step::Unship | Step::Undo => {}
         }
     }
@@ -368,9 +379,7 @@ impl Checkout {
     fn cancel_refused(&mut self, fx: &mut Effects) {
         if self.step == Step::Unship {
             self.step = Step::Ship;
-            fx.publish(&CancelRefused {
-                order_id: self.order_id,
-            });
+            self.refuse_cancel(fx);
             fx.after(
                 self.deadlines.resend_after,
                 &ResendDue {
@@ -378,6 +387,12 @@ impl Checkout {
                 },
             );
         }
+    }
+
+    /// For the timeline.
+    fn refuse_cancel(&self, fx: &mut Effects) {
+        let order_id = self.order_id;
+        fx.publish(&CancelRefused { order_id });
     }
 
     fn unshipped(&mut self, fx: &mut Effects) {

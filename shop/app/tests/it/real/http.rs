@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Shop, address, order};
+use super::{Reply, Shop, address, order};
 
 fn is_problem(reply: &super::Reply, status: u16, code: &str) {
     assert_eq!(
