@@ -1,26 +1,22 @@
 //! Sagas: processes over several services, as pure steps from an input to effects.
 
 mod count;
+mod effects;
 mod testing;
 
-use std::marker::PhantomData;
-use std::time::Duration;
-
-use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wingbeat_core::unit::Write;
 use wingbeat_core::{
-    CorrelationId, Envelope, Error, Key, Kind, Message, Name, Result, Timestamp, TraceParent,
+    CorrelationId, Envelope, Error, Key, Kind, Name, Result, Timestamp, TraceParent,
 };
 
-use crate::effects::{CommandMessage, Effects, EventMessage};
-use crate::scope::text;
-use crate::{Aggregate, Call, Either, Entity, Repo, Scope, Table, decode, encode};
+use crate::{Either, Scope, decode, encode};
 
 pub use count::counted;
+pub use effects::SagaEffects;
 
 /// Where timers wait.
 pub(crate) const TIMERS: Name = Name::new("wb.timer");
@@ -110,150 +106,6 @@ pub trait AcceptsTimer<M> {}
 pub trait Answers<I> {}
 
 impl<I, L: Answers<I>, R: Answers<I>> Answers<I> for Either<L, R> {}
-
-type Change = Box<dyn FnOnce(Scope) -> BoxFuture<'static, Result<()>> + Send>;
-
-/// What a step asks for.
-pub struct SagaEffects<I> {
-    effects: Effects,
-    timers: Vec<(&'static str, Duration, Box<RawValue>)>,
-    cancelled: Vec<&'static str>,
-    changes: Vec<Change>,
-    ended: bool,
-    deferred: bool,
-    now: Timestamp,
-    of: PhantomData<fn() -> I>,
-}
-
-impl<I> Default for SagaEffects<I> {
-    fn default() -> Self {
-        Self {
-            effects: Effects::new(),
-            timers: Vec::new(),
-            cancelled: Vec::new(),
-            changes: Vec::new(),
-            ended: false,
-            deferred: false,
-            now: Timestamp::default(),
-            of: PhantomData,
-        }
-    }
-}
-
-impl<I> SagaEffects<I> {
-    /// The time of this step; the same for everything in it.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    /// Publishes an event.
-    pub fn publish<E: EventMessage>(&mut self, event: &E) -> &mut Self {
-        self.effects.publish(event);
-        self
-    }
-
-    /// Sends a command.
-    pub fn send<C: CommandMessage>(&mut self, command: &C) -> &mut Self {
-        self.effects.send(command);
-        self
-    }
-
-    /// Sends a command under an operation id, which a resend keeps.
-    pub fn send_as<C: CommandMessage>(
-        &mut self,
-        operation: impl Into<String>,
-        command: &C,
-    ) -> &mut Self {
-        self.effects.send_as(operation, command);
-        self
-    }
-
-    /// Makes an outside call whose outcome this saga takes.
-    pub fn call<C: Call>(&mut self, call: &C) -> &mut Self
-    where
-        C::Outcome: Answers<I>,
-    {
-        self.effects.call(call);
-        self
-    }
-
-    /// Sets a timer; one of the same message that is pending is replaced.
-    pub fn after<T: Message>(&mut self, delay: Duration, timer: &T) -> &mut Self
-    where
-        I: AcceptsTimer<T>,
-    {
-        self.timers.retain(|(name, ..)| *name != T::NAME);
-        self.timers.push((T::NAME, delay, text(&encode(timer))));
-        self
-    }
-
-    /// Cancels a pending timer.
-    pub fn cancel<T: Message>(&mut self) -> &mut Self
-    where
-        I: AcceptsTimer<T>,
-    {
-        self.timers.retain(|(name, ..)| *name != T::NAME);
-        self.cancelled.push(T::NAME);
-        self
-    }
-
-    /// Executes a command on one of the service's own aggregates, in the same unit. A refusal rejects
-    /// the input: the saga must only ask what cannot be refused in its state.
-    pub fn execute<A: Aggregate<Command: Send, Error: std::fmt::Debug>>(
-        &mut self,
-        id: A::Id,
-        command: A::Command,
-    ) -> &mut Self
-    where
-        A::Id: 'static,
-        A::Command: 'static,
-    {
-        self.changes.push(Box::new(move |scope| {
-            Box::pin(async move {
-                match Repo::<A>::in_scope(&scope).execute(&id, command).await? {
-                    Ok(_) => Ok(()),
-                    Err(refusal) => Err(Error::reject(
-                        "refused",
-                        format!("{} refused its saga: {refusal:?}", A::NAME),
-                    )),
-                }
-            })
-        }));
-        self
-    }
-
-    /// Changes one of the service's own entities, in the same unit.
-    pub fn update<E: Entity>(
-        &mut self,
-        id: E::Id,
-        change: impl FnOnce(Option<E>) -> E + Send + 'static,
-    ) -> &mut Self
-    where
-        E::Id: 'static,
-    {
-        self.changes.push(Box::new(move |scope| {
-            Box::pin(async move {
-                let table = <Table<E> as crate::Extract<Scope, ()>>::extract(&scope, &())?;
-                table.update(&id, change).await.map(drop)
-            })
-        }));
-        self
-    }
-
-    /// Has the input come again later: nothing else that was asked for in this step takes effect, and the saga stays as
-    /// it was. The subscription's retry policy says when; after its last pause the input is a dead letter.
-    pub fn defer(&mut self) -> &mut Self {
-        self.deferred = true;
-        self
-    }
-
-    /// Ends the saga: its timers are cancelled, and what comes from now on is late.
-    pub fn end(&mut self) -> &mut Self {
-        self.ended = true;
-        self
-    }
-}
 
 /// A saga as it is stored.
 #[derive(Serialize, Deserialize)]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use rusqlite::Connection;
+use wingbeat::real::TokioRuntime;
 use wingbeat_core::conformance::topology;
-use wingbeat_core::{Name, Store as _, Transport as _};
+use wingbeat_core::{Name, Runtime as _, Store as _, Transport as _};
 use wingbeat_embedded::{Config, Embedded};
 
 #[test]
@@ -19,18 +20,17 @@ fn a_directory_in_use_is_refused_and_free_again_afterwards() {
 }
 
 /// As after `kill -9`: the lock is held until the memory of the process is given back.
-#[test]
-fn a_directory_is_waited_for_while_its_last_process_ends() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_is_waited_for_while_its_last_process_ends() {
     let directory = tempfile::tempdir().unwrap();
     let config = Config::new(directory.path());
     let ending = Embedded::open(&config).expect("it is free");
-    let ended = std::thread::spawn(|| {
-        std::thread::sleep(Duration::from_millis(100));
-        drop(ending);
-    });
-    // On a busy machine that takes longer than anybody waits.
-    let taken = (0..30).any(|_| Embedded::open(&config).is_ok());
-    assert!(taken && ended.join().is_ok());
+    // On a busy machine the end takes longer than anybody waits.
+    let next = move || (0..30).any(|_| Embedded::open(&config).is_ok());
+    let next = tokio::task::spawn_blocking(next);
+    TokioRuntime::new().sleep(Duration::from_millis(100)).await;
+    drop(ending);
+    assert!(next.await.unwrap());
 }
 
 #[test]

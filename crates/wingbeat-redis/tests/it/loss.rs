@@ -92,15 +92,16 @@ fn a_server_that_is_slow_at_the_start_is_waited_for() {
     block_on(async {
         let server = Arc::new(Server::start());
         server.pause();
-        let resuming = Arc::clone(&server);
-        let resumed = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_secs(1));
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let (resuming, clock) = (Arc::clone(&server), Arc::clone(&runtime));
+        let resumed = tokio::spawn(async move {
+            clock.sleep(Duration::from_secs(1)).await;
             resuming.resume();
         });
         let mut config = Config::new(server.url());
         config.connect_timeout = LONG;
-        let cache = Redis::connect(&config, TokioRuntime::new()).await.unwrap();
-        resumed.join().unwrap();
+        let cache = Redis::connect(&config, runtime).await.unwrap();
+        resumed.await.unwrap();
         heals(&cache).await;
     });
 }

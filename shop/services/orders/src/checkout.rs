@@ -6,6 +6,7 @@
 //!
 //! - Here: the way forward. `undo`: the way back. `input`: what it reacts to.
 
+mod cancel;
 mod input;
 mod undo;
 
@@ -21,7 +22,7 @@ use wingbeat::{Late, Saga, SagaEffects};
 use crate::config::Deadlines;
 use crate::domain::{Change, Order, OrderCommand};
 use crate::feed::{Feed, FeedRow};
-use crate::messages::{CancelRefused, PaymentExpired, PaymentSlow, ResendDue, StartCheckout};
+use crate::messages::{PaymentExpired, PaymentSlow, ResendDue, StartCheckout};
 
 pub use input::CheckoutInput;
 pub use undo::Undoing;
@@ -141,18 +142,10 @@ impl Saga for Checkout {
     }
 
     /// A late success of an ended checkout was compensated when it ended: its owner keeps a tombstone,
-    /// so nothing is left to be done. A cancel is of an order that there is: its start is on its way, or it lost to the
-    /// delivery.
+    /// so nothing is left to be done.
     fn late(&mut self, when: Late, input: CheckoutInput, fx: &mut Effects) {
-        let CheckoutInput::Cancel(_) = input else {
-            return;
-        };
-        match when {
-            Late::NotStarted => {
-                fx.defer();
-            }
-            Late::Ended if self.step == Step::Deliver => self.refuse_cancel(fx),
-            Late::Ended => {}
+        if let CheckoutInput::Cancel(_) = input {
+            self.cancel_late(when, fx);
         }
     }
 }
@@ -360,45 +353,6 @@ impl Checkout {
             user_id: self.user_id,
         })
         .end();
-    }
-
-    fn cancel(&mut self, fx: &mut Effects) {
-        match self.step {
-            Step::Promo | Step::Stock | Step::Authorize | Step::Commit => self.undo(None, fx),
-            Step::Capture => self.cancel_wanted = true,
-            Step::Ship => {
-                self.step = Step::Unship;
-                self.change(OrderStatus::Cancelling, None, fx);
-                self.ask(fx);
-            }
-            Step::Deliver => self.refuse_cancel(fx),
-            Step::Unship | Step::Undo => {}
-        }
-    }
-
-    fn cancel_refused(&mut self, fx: &mut Effects) {
-        if self.step == Step::Unship {
-            self.step = Step::Ship;
-            self.refuse_cancel(fx);
-            fx.after(
-                self.deadlines.resend_after,
-                &ResendDue {
-                    order_id: self.order_id,
-                },
-            );
-        }
-    }
-
-    /// For the timeline.
-    fn refuse_cancel(&self, fx: &mut Effects) {
-        let order_id = self.order_id;
-        fx.publish(&CancelRefused { order_id });
-    }
-
-    fn unshipped(&mut self, fx: &mut Effects) {
-        if self.step == Step::Unship {
-            self.undo(None, fx);
-        }
     }
 
     /// Moves the order on, and tells its owner's feed in the same unit.

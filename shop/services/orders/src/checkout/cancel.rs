@@ -1,0 +1,59 @@
+//! A customer calls the order off: how far back it goes, and when it is too late.
+
+use shop_contracts::OrderStatus;
+use wingbeat::Late;
+
+use super::{Checkout, Effects, Step};
+use crate::messages::{CancelRefused, ResendDue};
+
+impl Checkout {
+    pub(super) fn cancel(&mut self, fx: &mut Effects) {
+        match self.step {
+            Step::Promo | Step::Stock | Step::Authorize | Step::Commit => self.undo(None, fx),
+            Step::Capture => self.cancel_wanted = true,
+            Step::Ship => {
+                self.step = Step::Unship;
+                self.change(OrderStatus::Cancelling, None, fx);
+                self.ask(fx);
+            }
+            Step::Deliver => self.refuse_cancel(fx),
+            Step::Unship | Step::Undo => {}
+        }
+    }
+
+    pub(super) fn cancel_refused(&mut self, fx: &mut Effects) {
+        if self.step == Step::Unship {
+            self.step = Step::Ship;
+            self.refuse_cancel(fx);
+            fx.after(
+                self.deadlines.resend_after,
+                &ResendDue {
+                    order_id: self.order_id,
+                },
+            );
+        }
+    }
+
+    /// For the timeline.
+    pub(super) fn refuse_cancel(&self, fx: &mut Effects) {
+        let order_id = self.order_id;
+        fx.publish(&CancelRefused { order_id });
+    }
+
+    pub(super) fn unshipped(&mut self, fx: &mut Effects) {
+        if self.step == Step::Unship {
+            self.undo(None, fx);
+        }
+    }
+
+    /// There is the order, or nobody could have called it off: its start is on its way, or it has ended first.
+    pub(super) fn cancel_late(&self, when: Late, fx: &mut Effects) {
+        match when {
+            Late::NotStarted => {
+                fx.defer();
+            }
+            Late::Ended if self.step == Step::Deliver => self.refuse_cancel(fx),
+            Late::Ended => {}
+        }
+    }
+}
