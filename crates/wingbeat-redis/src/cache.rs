@@ -72,7 +72,8 @@ impl Redis {
             runtime,
         };
         let (ping, limit) = (redis::cmd("PING"), config.connect_timeout);
-        match tokio::time::timeout(limit, cache.line.ask::<String>(&ping, limit)).await {
+        let first = cache.ask_within::<String>("ping", &ping, limit);
+        match tokio::time::timeout(limit, first).await {
             Ok(answered) => drop(answered?),
             Err(_) => return Err(Error::retry("cache_away", "Redis does not answer")),
         }
@@ -100,10 +101,19 @@ impl Redis {
     }
 
     async fn ask<T: FromRedisValue>(&self, operation: &'static str, command: &Cmd) -> Result<T> {
+        self.ask_within(operation, command, self.timeout).await
+    }
+
+    async fn ask_within<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        command: &Cmd,
+        limit: Duration,
+    ) -> Result<T> {
         if !self.gate.may_pass() {
             return Err(Error::retry("cache_away", "Redis was away a moment ago"));
         }
-        let answer = self.line.ask(command, self.timeout).await;
+        let answer = self.line.ask(command, limit).await;
         let well = answer
             .as_ref()
             .err()

@@ -27,9 +27,9 @@ impl Line {
         }
     }
 
-    /// Asks on the connection; `limit` is the longest wait for an answer, and for a connection. After anything but an answer of the server itself the
-    /// connection is given up: one that swallows what it is told looks like any other. One that was closed while
-    /// nobody used it shows that only now, so the question is asked once more on another.
+    /// Asks on the connection; `limit` is the longest wait for an answer, and for a connection. After anything but an
+    /// answer of the server itself the connection is given up: one that swallows what it is told looks like any other.
+    /// One that was closed while nobody used it shows that only now, so the question is asked once more on another.
     pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd, limit: Duration) -> Result<T> {
         match self.attempt(command, limit).await {
             Err(Failed::Closed(_)) => {}

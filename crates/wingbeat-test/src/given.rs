@@ -94,10 +94,16 @@ impl<A: Aggregate> Decided<A> {
 }
 
 /// A saga that has taken these inputs.
+///
+/// # Panics
+///
+/// When it defers one of them.
 pub fn given_saga<S: Saga>(inputs: impl IntoIterator<Item = S::Input>) -> GivenSaga<S> {
     let mut saga = S::default();
     for input in inputs {
-        saga.step(input, &mut SagaEffects::at(Timestamp::default()));
+        let mut effects = SagaEffects::at(Timestamp::default());
+        saga.step(input, &mut effects);
+        assert!(!effects.is_deferred(), "it defers what it is given");
     }
     GivenSaga { saga }
 }
@@ -119,6 +125,9 @@ impl<S: Saga> GivenSaga<S> {
     }
 }
 
+/// Why nothing that was asked for takes effect.
+const DEFERRED: &str = "it has the input come again later";
+
 /// What a saga asked for.
 pub struct Stepped<S: Saga> {
     /// How it stands.
@@ -133,6 +142,7 @@ impl<S: Saga> Stepped<S> {
     ///
     /// When it asks for something else.
     pub fn then(self, messages: impl IntoIterator<Item = &'static str>) -> Self {
+        assert!(!self.effects.is_deferred(), "{DEFERRED}");
         let expected: Vec<&str> = messages.into_iter().collect();
         assert_eq!(self.effects.asked(), expected);
         self
@@ -155,6 +165,7 @@ impl<S: Saga> Stepped<S> {
     ///
     /// When it sets others.
     pub fn sets(self, timers: impl IntoIterator<Item = &'static str>) -> Self {
+        assert!(!self.effects.is_deferred(), "{DEFERRED}");
         let expected: Vec<&str> = timers.into_iter().collect();
         assert_eq!(self.effects.timers(), expected);
         self
@@ -166,7 +177,17 @@ impl<S: Saga> Stepped<S> {
     ///
     /// When it goes on.
     pub fn ends(self) -> Self {
+        assert!(!self.effects.is_deferred(), "{DEFERRED}");
         assert!(self.effects.is_ended(), "it goes on");
         self
+    }
+
+    /// It has the input come again later, and nothing takes effect.
+    ///
+    /// # Panics
+    ///
+    /// When it takes the input.
+    pub fn defers(self) {
+        assert!(self.effects.is_deferred(), "it takes it");
     }
 }

@@ -52,6 +52,15 @@ impl Default for Retry {
     }
 }
 
+impl Retry {
+    /// Outlasts an hour in which another service, or the broker, is away.
+    pub(crate) fn patient() -> Self {
+        let mut patient = Self::default();
+        patient.parked.push(Duration::from_secs(3_600));
+        patient
+    }
+}
+
 /// How calls to one outside target are made, whoever makes them.
 #[derive(Clone, Debug)]
 pub struct TargetPolicy {

@@ -180,7 +180,14 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
     }
     if effects.deferred {
         let text = format!("{} {id}: {} came too early", S::NAME, row.message);
-        return Err(Error::retry("saga_deferred", text));
+        return match row.timer {
+            // It would come even after it was cancelled or set again.
+            true => Err(Error::reject(
+                "timer_deferred",
+                format!("{text}: a timer is set again"),
+            )),
+            false => Err(Error::retry("saga_deferred", text)),
+        };
     }
     let keep = existed || row.starts;
     let was = existed.then_some(state);

@@ -16,7 +16,7 @@ use crate::extract::ExtractAll;
 use crate::handler::{Erased, Handler, MessageHandler};
 use crate::http::measure::routed;
 use crate::saga::{self, Saga, SagaInput as _};
-use crate::{Policy, Scope, TargetPolicy};
+use crate::{Policy, Retry, Scope, TargetPolicy};
 
 pub(crate) type Scheduled = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
@@ -118,7 +118,10 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self.parts.subscriptions.push(Subscription {
             queue,
             bindings,
-            policy: Policy::default(),
+            policy: Policy {
+                retry: Retry::patient(),
+                ..Policy::default()
+            },
             takes,
             run,
         });

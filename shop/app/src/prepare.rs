@@ -91,18 +91,19 @@ fn own_password(host: &Host, path: &Path) -> Result<String, Error> {
 }
 
 /// Lists the products of a new shop and puts them on the shelves; each once, however often the shop
-/// starts.
-pub(crate) async fn seed(host: &Host) -> Result<()> {
+/// starts. Whether any of them is new.
+pub(crate) async fn seed(host: &Host) -> Result<bool> {
     let catalog = host.service("catalog")?;
     shop_catalog::seeding::seed(&catalog).await?;
     run_unit(&catalog, |scope| async move {
         let sown = wingbeat::Claims::of(&scope);
-        let mut effects = Effects::new();
+        let (mut effects, mut any) = (Effects::new(), false);
         for (number, seed) in (1_u128..).zip(shop_catalog::seeding::seeds()) {
             if seed.units == 0 || sown.owner("seeded", seed.sku.as_str()).await?.is_some() {
                 continue;
             }
             sown.claim("seeded", seed.sku.as_str(), "stock").await?;
+            any = true;
             effects.send(&AdjustStock {
                 sku: seed.sku,
                 delta: seed.units,
@@ -110,18 +111,20 @@ pub(crate) async fn seed(host: &Host) -> Result<()> {
                 adjustment_id: Uuid::from_u128(number),
             });
         }
-        scope.emit(effects)
+        scope.emit(effects)?;
+        Ok(any)
     })
     .await
 }
 
 /// Waits until nothing is on its way, so that the first visitor sees what was seeded. After a crash
 /// under load it does not wait for the whole backlog.
-pub(crate) async fn settle(host: &Host) {
+pub(crate) async fn settle(host: &Host, seeds_are_new: bool) {
     let runtime = &host.ports().runtime;
     let idle = async {
         // First the causes: what is over once nothing can cause it any more stays so.
         for (messages, subscriptions) in SEEDING {
+            let messages = if seeds_are_new { messages } else { &[] };
             while !are_over(host, messages, subscriptions)
                 .await
                 .unwrap_or(false)

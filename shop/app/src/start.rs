@@ -146,11 +146,12 @@ pub async fn open(settings: &Settings, cast: Cast) -> Result<Open, Error> {
         let measuring: SharedRuntime = runtime.clone();
         runtime.spawn(Box::pin(ops::upkeep(handle, measuring)));
     }
+    let mut seeds_are_new = false;
     if open.cast.services.contains("catalog") {
-        prepare::seed(&host).await?;
+        seeds_are_new = prepare::seed(&host).await?;
     }
     if open.cast.whole {
-        prepare::settle(&host).await;
+        prepare::settle(&host, seeds_are_new).await;
     }
     open.readiness.open();
     let watching = watch_servers(

@@ -1,5 +1,6 @@
 //! What stands before several gateways: each connection goes to one that says it is ready.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,27 +23,23 @@ pub struct Balancer {
     _tasks: JoinSet<()>,
 }
 
-/// The ports of those who are ready.
+/// Which ports are ready.
 #[derive(Default)]
 struct Ready {
-    ports: Mutex<Vec<u16>>,
+    ports: Mutex<BTreeSet<u16>>,
     next: AtomicUsize,
 }
 
 impl Ready {
-    fn ports(&self) -> MutexGuard<'_, Vec<u16>> {
+    fn ports(&self) -> MutexGuard<'_, BTreeSet<u16>> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those who are ready, each in turn the first.
-    fn turn(&self) -> Vec<u16> {
+    fn next(&self) -> Option<u16> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut ports = self.ports().clone();
-        if !ports.is_empty() {
-            let first = turn % ports.len();
-            ports.rotate_left(first);
-        }
-        ports
+        let ports = self.ports();
+        let place = turn.checked_rem(ports.len())?;
+        ports.iter().nth(place).copied()
     }
 }
 
@@ -53,12 +50,14 @@ impl Balancer {
         let port = listener.local_addr().unwrap().port();
         let ready = Arc::<Ready>::default();
         let mut tasks = JoinSet::new();
-        tasks.spawn(look(ports.to_owned(), Arc::clone(&ready)));
+        for port in ports {
+            tasks.spawn(look(*port, Arc::clone(&ready)));
+        }
         let balanced = Arc::clone(&ready);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(connection(client, balanced.turn()));
+                connections.spawn(connection(client, balanced.next()));
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -84,35 +83,28 @@ impl Balancer {
     }
 }
 
-/// Keeps in mind who is ready.
-async fn look(all: Vec<u16>, ready: Arc<Ready>) {
+/// Keeps in mind whether who listens there is ready.
+async fn look(port: u16, ready: Arc<Ready>) {
+    let gateway = Shop::at(&format!("http://127.0.0.1:{port}")).unwrap();
     loop {
-        // All at once: one that is slow to tell must not make the others old news.
-        let looks: JoinSet<Option<u16>> = all.iter().map(|port| is_ready(*port)).collect();
-        let mut found: Vec<u16> = looks.join_all().await.into_iter().flatten().collect();
-        found.sort_unstable();
-        *ready.ports() = found;
+        let answer = gateway.ask(&Call::get("/readyz")).await;
+        if answer.is_ok_and(|answer| answer.status == 200) {
+            ready.ports().insert(port);
+        } else {
+            ready.ports().remove(&port);
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// The port, if who listens there says that it is ready.
-async fn is_ready(port: u16) -> Option<u16> {
-    let gateway = Shop::at(&format!("http://127.0.0.1:{port}")).unwrap();
-    let answer = gateway.ask(&Call::get("/readyz")).await;
-    answer
-        .is_ok_and(|answer| answer.status == 200)
-        .then_some(port)
-}
-
-/// Carries one connection to its end, with the first that takes it. Where nobody does, it is closed at once.
-async fn connection(mut client: TcpStream, ready: Vec<u16>) {
-    for port in ready {
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if let Ok(mut gateway) = TcpStream::connect(address).await {
-            drop((client.set_nodelay(true), gateway.set_nodelay(true)));
-            drop(copy_bidirectional(&mut client, &mut gateway).await);
-            return;
-        }
+/// Carries one connection to its end.
+async fn connection(mut client: TcpStream, to: Option<u16>) {
+    let Some(port) = to else {
+        return; // Nobody is ready: it is closed at once.
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    if let Ok(mut gateway) = TcpStream::connect(address).await {
+        drop((client.set_nodelay(true), gateway.set_nodelay(true)));
+        drop(copy_bidirectional(&mut client, &mut gateway).await);
     }
 }

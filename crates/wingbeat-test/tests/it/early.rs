@@ -84,7 +84,7 @@ fn what_is_deferred_comes_again_once_the_saga_has_started() {
 
 #[test]
 fn what_is_deferred_for_too_long_is_a_dead_letter_and_not_lost() {
-    let told = called_off_before::<true>(Duration::from_secs(3_600));
+    let told = called_off_before::<true>(Duration::from_secs(3 * 3_600));
     assert_eq!(told, (Vec::new(), 1));
 }
 

@@ -143,7 +143,8 @@ impl<I> SagaEffects<I> {
     }
 
     /// Has the input come again later: nothing else that was asked for in this step takes effect, and the saga stays as
-    /// it was. The subscription's retry policy says when; after its last pause the input is a dead letter.
+    /// it was. After some quick attempts it comes after pauses of 1, 5, 30, 120, 600 and 3,600 s; then it is a dead letter.
+    /// Not for timers, which are set again instead: a timer that is deferred is a dead letter at once.
     pub fn defer(&mut self) -> &mut Self {
         self.deferred = true;
         self

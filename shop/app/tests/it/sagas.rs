@@ -63,6 +63,7 @@ impl<S: Saga> Kept<S> {
         let (_, input) = (row.decode)(&body()).expect("a body for every message");
         let mut effects = SagaEffects::at(Timestamp::default());
         self.saga.step(input, &mut effects);
+        assert!(!effects.is_deferred(), "a saga that runs takes everything");
         for timer in effects.cancelled() {
             self.timers.remove(timer);
         }
@@ -165,6 +166,40 @@ fn a_cancel_that_comes_too_early_comes_again_and_one_that_comes_too_late_is_told
         .when(input("inventory.stock_rejected.v1"))
         .saga;
     assert_eq!(late(sold_out, Late::Ended), (false, vec![]));
+}
+
+/// Shipping's answers to a cancel that lost, in each order in which they may come: it is told once.
+#[test]
+fn a_cancel_that_loses_to_the_dispatch_is_told_once() {
+    let called_off = [
+        "orders.start_checkout.v1",
+        "promotions.promo_reserved.v1",
+        "inventory.stock_reserved.v1",
+        "payments.payment_authorized.v1",
+        "inventory.stock_committed.v1",
+        "payments.payment_captured.v1",
+        "orders.cancel_checkout.v1",
+    ];
+    let (sent, refused) = (
+        "shipping.shipment_dispatched.v1",
+        "shipping.shipment_cancel_refused.v1",
+    );
+    let delivered = "shipping.shipment_delivered.v1";
+    for came in [
+        [sent, refused, delivered],
+        [refused, sent, delivered],
+        [delivered, sent, refused],
+    ] {
+        let mut kept = Kept::<Checkout>::new();
+        for message in called_off {
+            kept.take(message);
+        }
+        let told: Vec<_> = came.iter().flat_map(|message| kept.take(message)).collect();
+        let times = |name| told.iter().filter(|told| **told == name).count();
+        assert!(kept.ended, "{came:?}");
+        assert_eq!(times("orders.cancel_refused.v1"), 1, "{came:?}");
+        assert_eq!(times("orders.order_completed.v1"), 1, "{came:?}");
+    }
 }
 
 #[test]

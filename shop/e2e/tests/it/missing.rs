@@ -185,9 +185,11 @@ async fn timers_are_due(fleet: &Fleet) -> Option<String> {
     let sent_again = async || {
         let mut sum = 0.0;
         for orders in fleet.members.iter().filter(|it| it.service == "orders") {
-            let labels = [("state", "ship"), ("input", "orders.resend_due.v1")];
             let scrape = Scrape::of(orders.ops_port).await;
-            sum += scrape.sum("wingbeat_saga_inputs_total", &labels);
+            for state in ["ship", "deliver"] {
+                let labels = [("state", state), ("input", "orders.resend_due.v1")];
+                sum += scrape.sum("wingbeat_saga_inputs_total", &labels);
+            }
         }
         sum
     };

@@ -14,9 +14,9 @@ const ORDERS: usize = 40;
 /// How long an answer that is awaited may take.
 const SOON: Duration = Duration::from_secs(30);
 /// The breaker opens within this after the first failure.
-const OPENED_WITHIN: Duration = Duration::from_secs(30);
+const OPENED_WITHIN: Duration = Duration::from_secs(10);
 /// It closes within this after the provider is back.
-const CLOSED_WITHIN: Duration = Duration::from_secs(60);
+const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 
 async fn json_of(shopper: &Shopper, path: &str) -> Value {
     let answer = shopper.ask(Call::get(path)).await.unwrap();

@@ -16,8 +16,8 @@ use shop_e2e::process::binary;
 use shop_e2e::shopping::Shopping;
 use tokio::sync::watch;
 
-/// Longer than the balancer takes to look.
-const DRAIN_DELAY: (&str, &str) = ("WINGBEAT_DRAIN_DELAY", "500ms");
+/// Longer than the balancer takes to look, on a busy machine too.
+const DRAIN_DELAY: (&str, &str) = ("WINGBEAT_DRAIN_DELAY", "2s");
 /// How long the orders may take to end, and then to be told.
 const TOLD_WITHIN: Duration = Duration::from_secs(60);
 /// What nobody else wants.
