@@ -217,9 +217,7 @@ impl Relay {
         let services: Vec<Name> = self.services.keys().copied().collect();
         let time = self.runtime.now();
         match self.outbox.claim(&services, time, LEASE, BATCH_MAX).await {
-            Ok(claimed) if !claimed.is_empty() => {
-                return claimed;
-            }
+            Ok(claimed) if !claimed.is_empty() => return claimed,
             Ok(_) => {}
             Err(why) => tracing::warn!("the outbox cannot be looked into: {why}"),
         }

@@ -76,9 +76,10 @@ fn called_off_before<const DEFERS: bool>(booked_after: Duration) -> (Vec<String>
 
 #[test]
 fn what_is_deferred_comes_again_once_the_saga_has_started() {
-    for soon in [0, 100, 3_000, 60_000].map(Duration::from_millis) {
-        let told = called_off_before::<true>(soon);
-        assert_eq!(told, (vec!["trip.paid_back.v1".to_owned()], 0), "{soon:?}");
+    // The last of them outlasts an hour.
+    for later in [0, 100, 3_000, 60_000, 3_600_000].map(Duration::from_millis) {
+        let told = called_off_before::<true>(later);
+        assert_eq!(told, (vec!["trip.paid_back.v1".to_owned()], 0), "{later:?}");
     }
 }
 
@@ -86,6 +87,50 @@ fn what_is_deferred_comes_again_once_the_saga_has_started() {
 fn what_is_deferred_for_too_long_is_a_dead_letter_and_not_lost() {
     let told = called_off_before::<true>(Duration::from_secs(3 * 3_600));
     assert_eq!(told, (Vec::new(), 1));
+}
+
+#[derive(Event, Clone, Serialize, Deserialize)]
+#[event(name = "trip.due", version = 1, key = trip)]
+struct Due {
+    trip: String,
+}
+
+#[derive(SagaInput)]
+enum Waits {
+    #[saga(start)]
+    Booked(Booked),
+    #[saga(timer)]
+    Due(Due),
+}
+
+/// Defers its own timer, which it should set again.
+#[derive(Default, Serialize, Deserialize)]
+struct Waiting;
+
+impl Saga for Waiting {
+    const NAME: &'static str = "waiting";
+    type Input = Waits;
+
+    fn step(&mut self, input: Waits, effects: &mut SagaEffects<Waits>) {
+        match input {
+            Waits::Booked(Booked { trip }) => effects.after(Duration::from_secs(1), &Due { trip }),
+            Waits::Due(Due { trip }) => effects.publish(&PaidBack { trip }).defer(),
+        };
+    }
+
+    fn late(&mut self, _when: Late, _input: Waits, _effects: &mut SagaEffects<Waits>) {}
+}
+
+#[test]
+fn a_timer_that_is_deferred_is_a_dead_letter_at_once() {
+    let app = App::new().service(Service::new("trips").saga::<Waiting>());
+    let app = TestApp::start(1, app);
+    let story = uuid::Uuid::from_u128(1);
+    let trip = "a".to_owned();
+    app.publish(story, &Booked { trip });
+    app.pass(Duration::from_secs(2));
+    let told = app.told("trips", story);
+    assert_eq!((told, app.dead_letters("trips")), (Vec::new(), 1));
 }
 
 #[test]

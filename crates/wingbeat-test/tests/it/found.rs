@@ -98,7 +98,8 @@ fn work_that_cannot_be_parked_is_not_given_up() {
     assert_eq!(app.told("meters", story), ["meter.rang.v1"]);
 }
 
-struct Nowhere;
+/// Nobody answers.
+pub(crate) struct Nowhere;
 
 impl wingbeat::HttpClient for Nowhere {
     fn send(

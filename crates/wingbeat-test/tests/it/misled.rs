@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::app::Ports;
-use wingbeat::{
-    App, Entity, Error, Event, Handler as _, Result, Retry, Running, Service, Table, outgoing,
-};
+use wingbeat::{App, Entity, Error, Event, Handler as _, Result, Retry, Running, Service, Table};
 use wingbeat_test::{Model, Simulation};
 
+use crate::found::Nowhere;
 use crate::transfers::publish;
 
 /// Read by the first replica.
@@ -67,17 +66,6 @@ async fn open_or_retry(event: Opened, tanks: Table<Tank>) -> Result<()> {
         Error::retry("empty", "nothing to open yet")
     })
     .await
-}
-
-struct Nowhere;
-
-impl wingbeat::HttpClient for Nowhere {
-    fn send(
-        &self,
-        _request: outgoing::Request,
-    ) -> wingbeat::BoxFuture<'_, Result<outgoing::Response>> {
-        Box::pin(std::future::pending())
-    }
 }
 
 /// Looks, and opens what was filled elsewhere meanwhile: how many dead letters there are, and whether it is open.

@@ -77,6 +77,12 @@ impl Scene {
         self.browser.see("[data-order]").await;
     }
 
+    async fn bank_goes_down(&self) {
+        self.browser.click("[data-fault=outage]").await;
+        let told = "document.querySelector('[data-fault-state]').textContent !== ''";
+        self.browser.until(told, DELIVERED_WITHIN).await;
+    }
+
     async fn step_is(&self, step: &str, state: &str, within: Duration) {
         let script =
             format!("document.querySelector('[data-step={step}]')?.dataset.state === '{state}'");
@@ -123,14 +129,7 @@ async fn a_bank_that_is_down_stalls_the_payment_until_it_is_back() {
 /// The same for any shop.
 pub(crate) async fn bank_is_down_and_back(scene: Scene) {
     scene.shop().await;
-    scene.browser.click("[data-fault=outage]").await;
-    scene
-        .browser
-        .until(
-            "document.querySelector('[data-fault-state]').textContent !== ''",
-            DELIVERED_WITHIN,
-        )
-        .await;
+    scene.bank_goes_down().await;
     scene.buy("tok_ok").await;
     scene
         .step_is("payment_authorized", "waiting", STALLED_WITHIN)
@@ -161,14 +160,7 @@ pub(crate) async fn declined_and_cancelled(scene: Scene) {
     scene.take().await;
     scene.browser.see("[data-buy]").await;
     // With the bank away there is all the time to call it off.
-    scene.browser.click("[data-fault=outage]").await;
-    scene
-        .browser
-        .until(
-            "document.querySelector('[data-fault-state]').textContent !== ''",
-            DELIVERED_WITHIN,
-        )
-        .await;
+    scene.bank_goes_down().await;
     scene.buy("tok_ok").await;
     scene.browser.click("[data-cancel]").await;
     scene.browser.click("[data-fault=heal]").await;
