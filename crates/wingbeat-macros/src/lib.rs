@@ -52,7 +52,7 @@ pub fn failure(input: TokenStream) -> TokenStream {
 }
 
 /// A test in simulated worlds, ten unless it says `#[wingbeat::test(seeds = 100)]`. It takes the world:
-/// `async fn name(world: Simulation)`. Needs `wingbeat-test` as a dependency.
+/// `async fn name(world: Simulation)`. Needs the feature `test` of `wingbeat`.
 #[proc_macro_attribute]
 pub fn test(options: TokenStream, input: TokenStream) -> TokenStream {
     let function = parse_macro_input!(input as syn::ItemFn);

@@ -24,11 +24,15 @@ mod handler;
 pub mod http;
 mod policy;
 mod publish;
+#[cfg(feature = "host")]
+pub mod run;
 mod runtime;
 pub mod saga;
 mod service;
 mod state;
 pub mod telemetry;
+#[cfg(feature = "test")]
+pub mod test;
 mod unit;
 
 pub use app::{App, Ports, Running, RunningSubscription};
@@ -41,6 +45,8 @@ pub use failed::{DeadLetter, Failures};
 pub use handler::{Configured, Erased, Handler, MessageHandler};
 pub use policy::{Policy, Retry, TargetPolicy};
 pub use publish::Unroutable;
+#[cfg(feature = "host")]
+pub use run::{Program, Settings, run, run_program};
 pub use runtime::{Control, TaskGroup, TokioRuntime};
 pub use saga::{Accepts, AcceptsTimer, Answers, Late, Saga, SagaEffects, SagaInput, SagaRow};
 pub use service::Service;
@@ -50,6 +56,7 @@ pub use state::{
 };
 pub use unit::{Entry, Meta, Scope, ServiceContext, Sql, run_unit};
 
+pub use schemars::{self, JsonSchema};
 pub use wingbeat_core::runtime::SharedRuntime;
 pub use wingbeat_core::store::{Position, Select};
 pub use wingbeat_core::{

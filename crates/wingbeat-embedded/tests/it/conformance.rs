@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::conformance::sql::TABLES;

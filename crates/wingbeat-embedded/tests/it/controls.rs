@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::conformance::sql as suite;

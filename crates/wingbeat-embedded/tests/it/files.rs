@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::Connection;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::topology;
 use wingbeat_core::{Name, Runtime as _, Store as _, Transport as _};
 use wingbeat_embedded::{Config, Embedded};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::store::conformance::growth::{Days, LATER, SETTLED, Sizes, Traffic, grown};
 use wingbeat_embedded::Config;
 

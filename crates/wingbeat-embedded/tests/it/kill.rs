@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::app::Ports;
-use wingbeat::real::{HyperClient, TokioRuntime};
+use wingbeat::Ports;
+use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
 use wingbeat::{
     App, Entity, Envelope, Event, Message as _, Result, Runtime as _, RuntimeExt as _, Service,
     Table, Transport as _,

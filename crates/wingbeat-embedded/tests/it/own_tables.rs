@@ -9,9 +9,10 @@ use axum::http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
-use wingbeat::app::Ports;
+use wingbeat::Ports;
+use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
 use wingbeat::http::{Json, Reply, accepted, post};
-use wingbeat::real::{HyperClient, TokioRuntime};
 use wingbeat::{
     App, Class, Entity, Envelope, Error, Event, Handler as _, Message as _, Name, Result, Retry,
     Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table, Transport as _, run_unit,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::{ORDERS, SERVICES, key, put, topology};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::statement::Unmet;

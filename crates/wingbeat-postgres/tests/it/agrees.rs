@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
+use wingbeat::test::model::Model;
 use wingbeat_core::collections::HashMap;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::{Append, Outcome, Read, Row, RowWrite, Settled};
 use wingbeat_core::{Key, MessageId, Name, RuntimeExt as _, Store, Unit};
-use wingbeat_test::model::Model;
 
 use crate::conformance::block_on;
 use crate::replicas::{SERVICE, key, prepared, unit, write};

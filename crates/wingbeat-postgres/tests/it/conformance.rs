@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
+use wingbeat::test::model::Model;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::conformance::sql::TABLES;
@@ -12,7 +13,6 @@ use wingbeat_core::unit::{Row, RowWrite};
 use wingbeat_core::{Name, RuntimeExt as _, Unit};
 use wingbeat_postgres::{Config, Postgres};
 use wingbeat_servers::Postgres as Server;
-use wingbeat_test::model::Model;
 
 /// One server for all tests; its watchdog ends it with the process.
 pub(crate) fn server() -> &'static Server {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::{Outcome, Row, RowWrite, Write};
 use wingbeat_core::{Name, RuntimeExt as _, Store as _, Unit};

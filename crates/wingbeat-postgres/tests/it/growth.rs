@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::store::conformance::growth::{Days, LATER, SETTLED, Sizes, Traffic, grown};
 use wingbeat_servers::Postgres as Server;
 

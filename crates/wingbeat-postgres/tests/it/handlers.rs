@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::app::Ports;
-use wingbeat::real::{HyperClient, TokioRuntime};
+use wingbeat::Ports;
+use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
+use wingbeat::test::model::Model;
 use wingbeat::{
     App, CorrelationId, Either, Entity, Event, Handler as _, Name, Result, Retry, Running,
     Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table,
 };
 use wingbeat_postgres::{Config, Postgres};
 use wingbeat_servers::Postgres as Server;
-use wingbeat_test::model::Model;
 
 use crate::conformance::block_on;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{RuntimeExt as _, Store as _, Topology};
 use wingbeat_postgres::{Config, Postgres};

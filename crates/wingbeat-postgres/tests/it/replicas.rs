@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::{Outcome, Read, Write};
 use wingbeat_core::{Key, Name, RuntimeExt as _, Store, Topology, Unit};

@@ -39,8 +39,8 @@ pub struct App {
     outside: BTreeSet<String>,
     /// Messages of unknown services are allowed: in tests, which play those services.
     open: bool,
-    /// Another app of this process sweeps the store.
-    swept_elsewhere: bool,
+    /// A host has declared the queues, and sweeps the store.
+    hosted: bool,
 }
 
 impl App {
@@ -76,9 +76,10 @@ impl App {
         self
     }
 
-    /// Leaves the sweeping of the store to another app of the process.
-    pub(crate) fn swept_elsewhere(mut self) -> Self {
-        self.swept_elsewhere = true;
+    /// One service of a process whose host has declared the whole system and sweeps the store.
+    pub(crate) fn part(mut self, service: &str) -> Self {
+        self.only = Some([service.to_owned()].into());
+        self.hosted = true;
         self
     }
 
@@ -214,19 +215,27 @@ impl App {
     ///
     /// `wiring` if [`check`](Self::check) finds something; those of the store and the transport.
     pub async fn start(self, ports: Ports) -> Result<Running> {
-        self.check()?;
-        let topology = self.topology();
-        let family = self.services.iter().map(|it| it.name.as_str()).collect();
-        let runs_here = |service: &Parts| {
-            let only = self.only.as_ref();
-            only.is_none_or(|only| only.contains(service.name.as_str()))
-        };
-        let services = self.services.into_iter().filter(runs_here).collect();
-        let (store, runtime) = (ports.store.clone(), ports.runtime.clone());
-        let running = start::start(services, topology, family, ports).await?;
-        if !self.swept_elsewhere {
+        if !self.hosted {
+            self.check()?;
+            let names: Vec<Name> = self.names().filter(|name| self.runs(*name)).collect();
+            let topology = self.topology();
+            ports.store.prepare(&names, &topology).await?;
+            ports.transport.declare(&topology).await?;
+            let (store, runtime) = (ports.store.clone(), ports.runtime.clone());
             runtime.spawn(Box::pin(sweep(store, runtime.clone())));
         }
-        Ok(running)
+        let family = self.services.iter().map(|it| it.name.as_str()).collect();
+        let only = self.only;
+        let runs = |name: Name| runs(only.as_ref(), name);
+        let services = self.services.into_iter().filter(|it| runs(it.name));
+        Ok(start::start(services.collect(), family, ports))
     }
+
+    fn runs(&self, name: Name) -> bool {
+        runs(self.only.as_ref(), name)
+    }
+}
+
+fn runs(only: Option<&BTreeSet<String>>, name: Name) -> bool {
+    only.is_none_or(|only| only.contains(name.as_str()))
 }

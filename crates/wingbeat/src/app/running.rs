@@ -62,7 +62,7 @@ pub struct Running {
     pub subscriptions: Vec<RunningSubscription>,
     /// The outside systems that its services call.
     pub targets: Vec<Arc<Target>>,
-    /// The queues and bindings of the whole system.
+    /// The queues and bindings of the services that run here.
     pub topology: Topology,
     pub(super) unsent: Arc<Mutex<Unsent>>,
     pub(super) relay: Option<RelayEnd>,
@@ -191,9 +191,11 @@ impl Running {
     ///
     /// Those of the store.
     pub async fn unroutable(&self) -> Result<Vec<Unroutable>> {
-        let unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
-        let types = unsent.types();
-        drop(unsent);
+        let types = self
+            .unsent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .types();
         let mut all = Vec::new();
         if let Some(outbox) = self.ports.store.outbox() {
             for (kind, since) in types {

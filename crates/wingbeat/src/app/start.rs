@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(feature = "http")]
 use axum::{Extension, Router};
 use tokio::sync::{mpsc, watch};
+use wingbeat_core::ServiceStore;
 use wingbeat_core::transport::Topology;
-use wingbeat_core::{Result, ServiceStore};
 
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
@@ -27,25 +27,17 @@ use crate::unit::ServiceContext;
 /// Due records handed to a subscription and not taken yet.
 const DUE_BUFFER: usize = 256;
 
-/// Declares the queues of `topology`, then starts `services`. `family` names all services of the system.
-///
-/// # Errors
-///
-/// Those of the store and the transport.
-pub(super) async fn start(
-    services: Vec<Parts>,
-    topology: Topology,
-    family: BTreeSet<&'static str>,
-    ports: Ports,
-) -> Result<Running> {
-    let names: Vec<_> = services.iter().map(|service| service.name).collect();
-    ports.store.prepare(&names, &topology).await?;
-    ports.transport.declare(&topology).await?;
+/// Starts `services`, whose queues exist. `family` names all services of the system.
+pub(super) fn start(services: Vec<Parts>, family: BTreeSet<&'static str>, ports: Ports) -> Running {
+    let subscriptions = services.iter().flat_map(|service| &service.subscriptions);
+    let topology = Topology {
+        queues: subscriptions.map(Subscription::queue).collect(),
+    };
     let mut start = Starting::new(family, ports, topology);
     for service in services {
         start.service(service);
     }
-    Ok(start.run())
+    start.run()
 }
 
 struct Starting {

@@ -14,4 +14,3 @@ mod wake;
 pub(crate) use committer::Committer;
 pub(crate) use handover::{Busy, Handover};
 pub(crate) use staging::Loaded;
-pub(crate) use wake::DueWake;

@@ -4,6 +4,7 @@ mod answers;
 mod count;
 mod definition;
 mod effects;
+mod reads;
 mod step;
 mod testing;
 

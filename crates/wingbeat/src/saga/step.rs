@@ -154,6 +154,6 @@ async fn carry_out<S: Saga>(
     scope.record(effects.effects)
 }
 
-fn timer_key(queue: Name, id: &str, message: &str) -> Key {
+pub(super) fn timer_key(queue: Name, id: &str, message: &str) -> Key {
     Key::new(TIMERS, format!("{queue}/{id}/{message}"))
 }

@@ -119,9 +119,16 @@ pub trait CacheOf: sealed::Sealed + Sync {
 
 mod sealed {
     pub trait Sealed {}
+    impl<T: Sealed + ?Sized> Sealed for std::sync::Arc<T> {}
     impl Sealed for super::Scope {}
     impl Sealed for super::Reads {}
     impl Sealed for super::ServiceContext {}
+}
+
+impl<T: CacheOf + Send + ?Sized> CacheOf for Arc<T> {
+    fn cached(&self) -> (&Arc<dyn Cache>, &SharedRuntime) {
+        (**self).cached()
+    }
 }
 
 impl CacheOf for ServiceContext {

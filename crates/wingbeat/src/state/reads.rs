@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::{Position, Query, Select};
 use wingbeat_core::{CorrelationId, Key, Name, Result};
 
@@ -38,6 +39,21 @@ impl Reads {
 
     pub(crate) fn service(&self) -> &Arc<ServiceContext> {
         &self.service
+    }
+
+    /// Returns the port for time, chance and tasks.
+    #[must_use]
+    pub fn runtime(&self) -> &SharedRuntime {
+        &self.service.runtime
+    }
+
+    /// Returns the service's counters by name, for example `handled:orders.checkout`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn counters(&self) -> Result<Vec<(Name, i64)>> {
+        self.service.store.counters().await
     }
 
     /// A row by key.

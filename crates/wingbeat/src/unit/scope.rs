@@ -4,12 +4,12 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use uuid::Uuid;
+use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::{Append, Read, Row, RowWrite, Settled, Write};
 use wingbeat_core::{
-    CorrelationId, Envelope, Error, Key, Name, Result, RuntimeExt as _, Timestamp, TraceParent,
-    Unit,
+    Cache, CorrelationId, Envelope, Error, Key, Name, Result, RuntimeExt as _, Timestamp,
+    TraceParent, Unit,
 };
 
 use super::draft::Draft;
@@ -110,6 +110,19 @@ impl Scope {
 
     pub(crate) fn service(&self) -> &Arc<ServiceContext> {
         &self.0.service
+    }
+
+    /// Returns the port for time, chance and tasks.
+    #[must_use]
+    pub fn runtime(&self) -> &SharedRuntime {
+        &self.0.service.runtime
+    }
+
+    /// Returns the cache that all services share. Its changes take effect at once: they are not part of
+    /// the unit.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<dyn Cache> {
+        &self.0.service.cache
     }
 
     /// Returns the time of this attempt. All extractors of one attempt see the same time.

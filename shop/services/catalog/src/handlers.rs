@@ -25,7 +25,7 @@ pub async fn stock_level_changed(
     let listed = product.sold().is_some();
     products.put(&event.sku, product)?;
     if listed {
-        shelf.forget(scope.service(), &event.sku).await;
+        shelf.forget(&scope, &event.sku).await;
     }
     Ok(())
 }

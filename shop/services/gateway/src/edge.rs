@@ -13,10 +13,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use tower::ServiceExt as _;
 use wingbeat::RuntimeExt as _;
+use wingbeat::SharedRuntime;
 use wingbeat::http::measure::{measure, routed};
 use wingbeat::http::session::{SessionState, Sessions, identify};
 use wingbeat::http::{BODY_MAX, Problem, traced};
-use wingbeat::runtime::SharedRuntime;
 
 use crate::storefront;
 

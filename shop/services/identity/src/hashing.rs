@@ -7,7 +7,7 @@ use argon2::password_hash::{
 };
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wingbeat::runtime::SharedRuntime;
+use wingbeat::SharedRuntime;
 use wingbeat::{Error, Result, RuntimeExt as _};
 
 use crate::config::Hashing;

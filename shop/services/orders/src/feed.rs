@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::aggregate::ViewRow;
+use wingbeat::ViewRow;
 use wingbeat::{Entity, Timestamp, View};
 
 /// One change of one order.

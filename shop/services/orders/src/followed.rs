@@ -41,7 +41,7 @@ impl Followed {
 
     /// Follows a feed: the number of its newest change, from now on. Closed when the store does not answer.
     pub(crate) fn follow(&self, reads: &Reads, user: UserId) -> watch::Receiver<u64> {
-        let runtime = &reads.service().runtime;
+        let runtime = reads.runtime();
         let mut inner = self.lock();
         let followers = inner.feeds.entry(user).or_insert_with(|| Followers {
             newest: watch::Sender::new(0),
@@ -60,7 +60,7 @@ impl Followed {
     /// Looks again and again, until nobody follows any more.
     async fn look(self, reads: Reads) {
         for round in 0_u64.. {
-            let runtime = &reads.service().runtime;
+            let runtime = reads.runtime();
             let Some(users) = self.users(runtime.elapsed(), round.is_multiple_of(IDLE_EVERY))
             else {
                 return;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, Sku};
 use wingbeat::Entity;
-use wingbeat::aggregate::ViewRow;
+use wingbeat::ViewRow;
 
 use crate::views::ProductRow;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, OrderId, QUANTITY_MAX, UserId};
+use wingbeat::ServiceContext;
 use wingbeat::http::{Caller, FieldError, Json, Problem};
-use wingbeat::scope::ServiceContext;
 use wingbeat::{Reads, Result, RuntimeExt as _};
 
 use crate::State;
@@ -108,12 +108,12 @@ where
     let looking = async {
         let mut pause = LOOK;
         while !arrived().await? {
-            context.runtime.sleep(pause).await;
+            context.runtime().sleep(pause).await;
             pause = (pause * 2).min(LOOK_MAX);
         }
         Ok(())
     };
-    let waited = context.runtime.timeout(wait, looking).await;
+    let waited = context.runtime().timeout(wait, looking).await;
     waited.unwrap_or(Ok(()))
 }
 

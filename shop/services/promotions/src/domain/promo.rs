@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, UserId};
-use wingbeat::aggregate::ViewRow;
+use wingbeat::ViewRow;
 use wingbeat::{Entity, Timestamp};
 
 use super::Code;
