@@ -95,7 +95,7 @@ export class Broker implements OnModuleDestroy, OnApplicationShutdown {
   /** Resolves when the broker has confirmed all of them. Not mandatory: events need no subscriber. */
   async publish(events: CloudEvent[]): Promise<void> {
     const channel = this.confirms;
-    if (!channel) throw new Error("the broker is away");
+    if (!channel) throw new Error("the broker is unavailable");
     try {
       await this.confirmed(channel, events);
     } catch (error) {

@@ -14,6 +14,6 @@ await channel.consume(queue, (message) => {
   const { messageId, contentType, deliveryMode, headers } = message.properties;
   const data = JSON.parse(message.content.toString());
   console.log(JSON.stringify({ messageId, contentType, deliveryMode, headers, data }));
-  channel.ack(message); // After the work: RabbitMQ redelivers unacknowledged messages.
+  channel.ack(message); // After the work; else RabbitMQ redelivers it.
 });
 console.log(JSON.stringify({ subscribed: queue }));
