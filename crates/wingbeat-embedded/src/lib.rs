@@ -28,6 +28,7 @@ mod fault;
 mod guard;
 mod id;
 mod intake;
+mod memory;
 mod names;
 mod queue;
 mod reads;
