@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wingbeat_core::transport::GivenUp;
+use wingbeat_core::transport::DeadLettered;
 use wingbeat_core::unit::{Outcome, Settled};
 use wingbeat_core::{Consumer, Delivery, Name, Result, Transport, Unit};
 
@@ -30,7 +30,7 @@ pub(crate) struct LastResort {
 impl LastResort {
     pub(crate) async fn run(mut self) {
         while *self.control.borrow_and_update() != Control::Draining {
-            match self.transport.given_up(self.service.name).await {
+            match self.transport.broker_dead_letters(self.service.name).await {
                 Ok(None) => return,
                 Ok(Some(consumer)) => {
                     if self.consume(consumer).await.is_none() {
@@ -88,11 +88,11 @@ impl LastResort {
             Ok(envelope) => envelope.clone(),
             Err(broken) => dead::envelope_of(broken, self.service.runtime.now()),
         };
-        let unknown = GivenUp {
+        let unknown = DeadLettered {
             queue: "unknown".into(),
-            why: "unknown".into(),
+            reason: "unknown".into(),
         };
-        let GivenUp { queue, why } = delivery.given_up.as_ref().unwrap_or(&unknown);
+        let DeadLettered { queue, reason: why } = delivery.dead_lettered.as_ref().unwrap_or(&unknown);
         let queue = Name::intern(queue);
         let words = format!(
             "the broker gave it up ({why}): it was handed out again and again, and nobody answered"
