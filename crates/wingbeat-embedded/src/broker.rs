@@ -141,7 +141,7 @@ impl Broker {
                 tag: Tag(row),
                 redelivered: false,
                 envelope: Ok(envelope),
-                given_up: None,
+                dead_lettered: None,
             };
             let mut queue = place.lock();
             let room = self.room(&queue);
@@ -225,7 +225,7 @@ fn read_row(row: u64, body: Vec<u8>) -> Message {
         // Nobody knows how far it came before the last end of the process.
         redelivered: true,
         envelope,
-        given_up: None,
+        dead_lettered: None,
     };
     Message {
         row,
@@ -376,7 +376,7 @@ impl Settler for Hold {
         }
     }
 
-    fn give_back(&self, tags: &[Tag]) {
+    fn requeue(&self, tags: &[Tag]) {
         let mut queue = self.place.lock();
         for tag in tags {
             queue.give_back(tag.0);

@@ -214,7 +214,7 @@ mod tests {
             tag: Tag(row),
             redelivered: false,
             envelope,
-            given_up: None,
+            dead_lettered: None,
         };
         Message {
             row,

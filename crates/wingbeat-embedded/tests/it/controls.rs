@@ -204,11 +204,11 @@ macro_rules! caught {
 }
 
 caught! {
-    a_store_that_ignores_expectations: ExpectationsIgnored is caught by an_expectation_that_is_not_met_takes_everything_back;
-    a_store_that_takes_what_is_not_there: ExpectationsIgnored is caught by units_of_a_batch_see_what_was_taken_before;
+    a_store_that_ignores_expectations: ExpectationsIgnored is caught by an_unmet_expectation_rolls_back_the_unit;
+    a_store_that_takes_what_is_not_there: ExpectationsIgnored is caught by statements_see_earlier_units_of_the_batch;
     a_store_that_forgets_statements: StatementsForgotten is caught by statements_take_effect_with_the_rest_of_the_unit;
     a_store_that_runs_statements_of_stale_units: StatementsBefore is caught by a_stale_unit_runs_no_statement;
     a_store_that_runs_statements_of_duplicates: StatementsBefore is caught by a_duplicate_delivery_runs_no_statement;
-    a_store_that_runs_statements_afterwards: StatementsAfter is caught by an_expectation_that_is_not_met_takes_everything_back;
+    a_store_that_runs_statements_afterwards: StatementsAfter is caught by an_unmet_expectation_rolls_back_the_unit;
     a_store_that_fails_whole_batches: BatchFailsTogether is caught by neighbours_of_an_unmet_unit_are_committed;
 }

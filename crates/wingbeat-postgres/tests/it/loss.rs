@@ -82,7 +82,7 @@ fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
                 "postgres://u:s3cret@127.0.0.1:1/db".to_owned(),
                 "store_away",
             ),
-            (server().guarded("s3cret"), "store_refused"),
+            (server().url_with_password("s3cret"), "store_refused"),
             (
                 format!("postgres://nobody:s3cret@127.0.0.1:{port}/postgres"),
                 "store_refused",
@@ -97,7 +97,7 @@ fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
             assert_eq!(code, expected, "{text}");
             assert!(!text.contains("s3cret") && !text.contains('\n'), "{text}");
         }
-        let right = server().guarded("right");
+        let right = server().url_with_password("right");
         let let_in = Postgres::connect(&Config::new(right), TokioRuntime::new()).await;
         assert!(let_in.is_ok(), "it was the password");
     });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wingbeat_core::transport::GivenUp;
+use wingbeat_core::transport::DeadLettered;
 use wingbeat_core::unit::Settled;
 use wingbeat_core::{Consumer, Delivery, Name, Result, RuntimeExt as _, Transport};
 
@@ -31,7 +31,7 @@ pub(crate) struct BrokerDeadLetters {
 impl BrokerDeadLetters {
     pub(crate) async fn run(mut self) {
         while *self.control.borrow_and_update() != Control::Draining {
-            match self.transport.given_up(self.service.name).await {
+            match self.transport.broker_dead_letters(self.service.name).await {
                 Ok(None) => return,
                 Ok(Some(consumer)) => {
                     if self.consume(consumer).await.is_none() {
@@ -93,11 +93,11 @@ impl BrokerDeadLetters {
             Ok(envelope) => envelope.clone(),
             Err(broken) => stand_in(broken, self.service.runtime.now()),
         };
-        let unknown = GivenUp {
+        let unknown = DeadLettered {
             queue: "unknown".into(),
-            why: "unknown".into(),
+            reason: "unknown".into(),
         };
-        let GivenUp { queue, why } = delivery.given_up.as_ref().unwrap_or(&unknown);
+        let DeadLettered { queue, reason: why } = delivery.dead_lettered.as_ref().unwrap_or(&unknown);
         let queue = Name::intern(queue);
         let error = format!("the broker gave up ({why}): every delivery ended without an answer");
         let (reason, error) = if self.queues.contains(&queue) {

@@ -97,7 +97,7 @@ pub(crate) fn committing(system: &'static str, unit: &Unit, done: Done) -> Done 
     );
     let messages = unit.messages.clone();
     Box::new(move |outcome| {
-        span.record("wingbeat.outcome", outcome.word());
+        span.record("wingbeat.outcome", outcome.as_str());
         if outcome == Outcome::Committed {
             for message in &messages {
                 drop(publishing(system, message, context));

@@ -7,6 +7,7 @@ use crate::conformance::{Bench, Fixture, STOCK_PLACED, put};
 use crate::unit::{Outcome, Settled};
 use crate::{RuntimeExt as _, Unit};
 
+/// A second unit that settles the same delivery is a duplicate, also after a restart.
 pub async fn a_duplicate_delivery_has_no_effects(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let first = everything(&bench, "a");
@@ -29,6 +30,7 @@ pub async fn a_duplicate_delivery_has_no_effects(fixture: Arc<dyn Fixture>) {
     assert_eq!((bench.load("b").await, counter(&bench).await), (None, 1));
 }
 
+/// The inbox also covers earlier units of the same batch.
 pub async fn a_duplicate_in_the_same_batch_has_no_effects(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let first = everything(&bench, "a");
@@ -41,6 +43,7 @@ pub async fn a_duplicate_in_the_same_batch_has_no_effects(fixture: Arc<dyn Fixtu
     assert_eq!((bench.load("b").await, counter(&bench).await), (None, 1));
 }
 
+/// Deliveries differ if their queue, their source or their message differs.
 pub async fn a_delivery_is_known_by_queue_source_and_message(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let first = bench.settlement();
@@ -64,7 +67,10 @@ pub async fn a_delivery_is_known_by_queue_source_and_message(fixture: Arc<dyn Fi
             .store
             .settled(settles.queue, &settles.source, settles.message)
             .await;
-        assert!(!known.expect("an answer"), "not settled yet: {settles:?}");
+        assert!(
+            !known.expect("the store can be read"),
+            "not settled yet: {settles:?}"
+        );
         let unit = Unit {
             settles: Some(settles.clone()),
             ..bench.unit()
@@ -74,7 +80,10 @@ pub async fn a_delivery_is_known_by_queue_source_and_message(fixture: Arc<dyn Fi
             .store
             .settled(settles.queue, &settles.source, settles.message)
             .await;
-        assert!(known.expect("an answer"), "settled: {settles:?}");
+        assert!(
+            known.expect("the store can be read"),
+            "settled: {settles:?}"
+        );
     }
 }
 

@@ -51,7 +51,7 @@ impl Batch<'_> {
                 .shared
                 .guard
                 .rows(|| run(self.connection, statement))
-                .map(|changed| statement.met(number, changed));
+                .map(|changed| statement.check_rows(number, changed));
             let outcome = match done {
                 Ok(Ok(())) => continue,
                 Ok(Err(unmet)) => Outcome::Unmet(unmet),

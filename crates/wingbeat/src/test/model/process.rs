@@ -290,9 +290,9 @@ impl Settler for NearSettler {
         }
     }
 
-    fn give_back(&self, tags: &[Tag]) {
+    fn requeue(&self, tags: &[Tag]) {
         if self.line.process.is_alive() {
-            self.far.give_back(tags);
+            self.far.requeue(tags);
         }
     }
 }

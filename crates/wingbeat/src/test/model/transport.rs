@@ -292,7 +292,7 @@ impl ModelConsumer {
                 tag: Tag(next),
                 redelivered: waiting.redelivered,
                 envelope: Ok(waiting.envelope.clone()),
-                given_up: None,
+                dead_lettered: None,
             });
             queue.unacknowledged.insert(Tag(next), (waiting, consumer));
         }
@@ -347,7 +347,7 @@ impl Settler for Link {
         self.arrived.notify_waiters();
     }
 
-    fn give_back(&self, tags: &[Tag]) {
+    fn requeue(&self, tags: &[Tag]) {
         let mut broker = lock(&self.broker);
         let queue = broker.queues.entry(self.queue).or_default();
         tags.iter().for_each(|tag| queue.put_back(*tag));

@@ -108,7 +108,7 @@ fn a_cache_that_loses_sessions() {
 #[should_panic]
 fn a_cache_that_cannot_remove_a_prefix() {
     run(Breach::PrefixIsAKey, |fixture| {
-        Box::pin(suite::a_prefix_is_removed_and_nothing_else(fixture))
+        Box::pin(suite::only_keys_with_the_prefix_are_removed(fixture))
     });
 }
 

@@ -233,9 +233,9 @@ caught! {
     a_store_that_loses_messages: MessagesLost is caught by a_unit_sends_its_messages_with_the_commit;
     a_store_that_tears_units: UnitsTorn is caught by a_stale_read_is_refused_and_leaves_nothing;
     a_store_that_fails_whole_batches: BatchFailsTogether is caught by units_that_share_nothing_do_not_fail_together;
-    a_store_that_ignores_leases: LeaseIgnored is caught by a_claimed_record_is_not_handed_out_twice;
+    a_store_that_ignores_leases: LeaseIgnored is caught by a_claimed_record_is_not_claimed_twice;
     a_store_that_forgets_cursors: RowsUntidy is caught by rows_are_paged_by_prefix_in_both_directions;
-    a_store_that_hides_what_is_overdue: BacklogHidden is caught by what_is_due_is_told_apart_from_what_is_overdue;
-    a_store_that_hides_its_outbox: BacklogHidden is caught by messages_wait_until_they_are_confirmed;
+    a_store_that_hides_what_is_overdue: BacklogHidden is caught by pending_and_overdue_records_are_counted_separately;
+    a_store_that_hides_its_outbox: BacklogHidden is caught by unconfirmed_messages_are_part_of_the_backlog;
     a_store_that_shows_others_data: OthersVisible is caught by a_service_sees_only_its_own_data;
 }

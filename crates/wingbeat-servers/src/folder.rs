@@ -1,4 +1,4 @@
-//! Where an instance lives, and who clears up after it.
+//! The temporary folder of an instance, and the watchdog that cleans up.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write as _;
@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-/// Waits for the end of its input, which comes with the end of whoever holds the other side. Then ends the
-/// process groups that were noted, runs what was noted to be run, and removes the folder.
+/// The script of the watchdog. Its standard input ends when the process that started it does. Then it ends
+/// the process groups in the file `groups`, runs the script `last` if there is one, and removes the folder.
 const WATCHDOG: &str = r#"
 cat >/dev/null
 while read -r group; do kill -3 "-$group" 2>/dev/null; done < "$1/groups"
@@ -21,20 +21,20 @@ rm -rf "$1"
 "#;
 
 /// A temporary folder with a watchdog.
-pub(crate) struct Place {
-    folder: Option<TempDir>,
+pub(crate) struct Folder {
+    temporary: Option<TempDir>,
     path: PathBuf,
     watchdog: Child,
 }
 
-impl Place {
+impl Folder {
     pub(crate) fn new(name: &str) -> Self {
-        let folder = tempfile::Builder::new()
+        let temporary = tempfile::Builder::new()
             .prefix(&format!("wingbeat-{name}-"))
             .permissions(Permissions::from_mode(0o755))
             .tempdir()
-            .expect("a temporary folder can be made");
-        let path = folder.path().to_owned();
+            .expect("a temporary folder can be created");
+        let path = temporary.path().to_owned();
         fs::write(path.join("groups"), "").expect("the temporary folder can be written");
         let watchdog = Command::new("sh")
             .args(["-c", WATCHDOG, "watchdog"])
@@ -46,7 +46,7 @@ impl Place {
             .spawn()
             .expect("a shell starts");
         Self {
-            folder: Some(folder),
+            temporary: Some(temporary),
             path,
             watchdog,
         }
@@ -56,7 +56,7 @@ impl Place {
         &self.path
     }
 
-    /// Has the watchdog end this process group.
+    /// Makes the watchdog end a process group.
     pub(crate) fn watch(&self, group: u32) {
         let mut groups = OpenOptions::new()
             .append(true)
@@ -65,17 +65,17 @@ impl Place {
         writeln!(groups, "{group}").expect("the watchdog's list can be written");
     }
 
-    /// Has the watchdog run this script after the servers have ended.
-    pub(crate) fn at_last(&self, script: &str) {
+    /// Makes the watchdog run a script after the servers have ended.
+    pub(crate) fn run_last(&self, script: &str) {
         fs::write(self.path.join("last"), script).expect("the temporary folder can be written");
     }
 }
 
-impl Drop for Place {
+impl Drop for Folder {
     fn drop(&mut self) {
-        // The watchdog removes the folder; removing it here as well would race with it.
-        if let Some(folder) = self.folder.take() {
-            let _ = folder.keep();
+        // The watchdog removes the folder. Removing it here as well would race with it.
+        if let Some(temporary) = self.temporary.take() {
+            let _ = temporary.keep();
         }
         drop(self.watchdog.stdin.take());
         let _ = self.watchdog.wait();

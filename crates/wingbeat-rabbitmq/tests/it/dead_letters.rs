@@ -1,4 +1,4 @@
-//! What nobody can handle ends as a dead letter, whoever sent it, and holds nobody up.
+//! Messages that cannot be handled become dead letters, and do not delay others.
 
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -11,7 +11,7 @@ use crate::topology::by_hand;
 use crate::traffic::{config, publish, until};
 use crate::world::{METERS, MeterRead, Note, Process, READ, World, meters};
 
-/// As a stranger's own client sends it.
+/// Publishes with the AMQP client, as a foreign publisher does.
 async fn send(channel: &Channel, exchange: &str, headers: &[(&str, &str)], body: &[u8]) {
     let mut table = FieldTable::default();
     for (name, value) in headers {
@@ -32,7 +32,7 @@ async fn send(channel: &Channel, exchange: &str, headers: &[(&str, &str)], body:
 }
 
 #[test]
-fn what_strangers_send_wrongly_is_set_aside_with_its_reason() {
+fn an_invalid_foreign_message_is_dead_lettered_with_its_reason() {
     block_on(async {
         let world = World::new(config(server()));
         let process = world.start(meters()).await;
@@ -74,7 +74,7 @@ fn what_strangers_send_wrongly_is_set_aside_with_its_reason() {
 }
 
 #[test]
-fn a_handler_that_asks_for_too_large_a_message_has_no_effect() {
+fn a_handler_that_sends_too_large_a_message_has_no_effect() {
     block_on(async {
         let world = World::new(config(server()));
         let process = world.start(meters()).await;
@@ -86,21 +86,21 @@ fn a_handler_that_asks_for_too_large_a_message_has_no_effect() {
         let messages = vec![world.message(&large), world.message(&small)];
         publish(&process.transport, messages).await;
         assert_eq!(process.reasons(1).await, ["message_too_large"]);
-        until("the other is handled", async || {
+        until("the smaller one is handled", async || {
             process.log("a").await.notes == 1
         })
         .await;
         let outbox = wingbeat_core::Store::outbox(&*world.model.store).unwrap();
-        until("nothing is left to be sent", async || {
+        until("the outbox is empty", async || {
             outbox.waiting("meters.noted.v1").await.unwrap() == 0
         })
         .await;
     });
 }
 
-/// Takes what waits, and ends without a word, until the broker has given it up.
-async fn crash_until_given_up(bench: &Bench, process: &Process) {
-    until("it is given up", async || {
+/// Consumes and drops the consumer without an acknowledgement, until the broker dead-letters the message.
+async fn crash_until_dead_lettered(bench: &Bench, process: &Process) {
+    until("the message is dead-lettered", async || {
         let mut consumer = bench.consume(READ, 1).await;
         let patience = std::time::Duration::from_millis(500);
         let handed = tokio::time::timeout(patience, consumer.next()).await;
@@ -115,9 +115,9 @@ async fn crash_until_given_up(bench: &Bench, process: &Process) {
     .await;
 }
 
-/// Its consumer ends each time, wherever it runs: the broker gives the message up, and the service keeps it.
+/// Every consumer of the message crashes. The broker dead-letters the message, and the service stores it.
 #[test]
-fn what_the_broker_gave_up_on_is_a_dead_letter_that_can_be_tried_again() {
+fn a_message_beyond_the_delivery_limit_is_a_dead_letter_that_can_be_retried() {
     block_on(async {
         let mut config = config(server());
         config.delivery_limit = 2;
@@ -129,7 +129,7 @@ fn what_the_broker_gave_up_on_is_a_dead_letter_that_can_be_tried_again() {
         let bench = world.bench(&process);
         let (_connection, channel) = by_hand().await;
         let queue = format!("{}{READ}", world.config.namespace);
-        until("nobody consumes", async || {
+        until("the subscription has no consumer", async || {
             let there = QueueDeclareOptions {
                 passive: true,
                 ..QueueDeclareOptions::default()
@@ -143,7 +143,7 @@ fn what_the_broker_gave_up_on_is_a_dead_letter_that_can_be_tried_again() {
             number: 1,
         };
         publish(&process.transport, vec![world.message(&message)]).await;
-        crash_until_given_up(&bench, &process).await;
+        crash_until_dead_lettered(&bench, &process).await;
         assert_eq!(process.reasons(1).await, ["delivery_limit"]);
         let letter = &process.running.dead_letters(METERS).await.unwrap()[0];
         assert_eq!(letter.subscription, READ.as_str());
@@ -156,9 +156,9 @@ fn what_the_broker_gave_up_on_is_a_dead_letter_that_can_be_tried_again() {
     });
 }
 
-/// A subscription that was taken out of the service: what the broker gives up on there is still kept.
+/// The subscription was removed from the service, and its queue still exists.
 #[test]
-fn what_was_given_up_in_a_queue_that_nobody_knows_is_kept_with_that_reason() {
+fn a_dead_letter_of_a_removed_subscription_names_that_reason() {
     block_on(async {
         let mut config = config(server());
         config.delivery_limit = 1;
@@ -173,7 +173,7 @@ fn what_was_given_up_in_a_queue_that_nobody_knows_is_kept_with_that_reason() {
         publish(&earlier.transport, vec![world.message(&message)]).await;
         let without = wingbeat::App::new().service(wingbeat::Service::new("meters").on(nothing));
         let process = world.start(without).await;
-        crash_until_given_up(&bench, &process).await;
+        crash_until_dead_lettered(&bench, &process).await;
         assert_eq!(process.reasons(1).await, ["unknown_subscription"]);
         let letter = &process.running.dead_letters(METERS).await.unwrap()[0];
         let retried = process.running.retry_dead_letter(METERS, letter.id).await;
