@@ -120,7 +120,6 @@ impl LastResort {
             source: envelope.source.to_string(),
             message: envelope.id,
             tag: None,
-            done: true,
         }))
     }
 }
