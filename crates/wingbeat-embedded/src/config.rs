@@ -10,7 +10,7 @@ use wingbeat_core::{Error, Result};
 const FILE: &str = "wingbeat.db";
 /// Locked by the process that has the directory open.
 const LOCK: &str = "lock";
-/// How long to wait for the lock. The kernel releases the lock of a killed process only after it
+/// Maximum wait for the lock. The kernel releases the lock of a killed process only after it
 /// has freed that process's memory, and a supervisor may start the next process before that.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(1);
 

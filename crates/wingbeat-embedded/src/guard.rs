@@ -30,7 +30,7 @@ const RESERVED_PREFIX: &str = "wb_";
 /// of a millisecond.
 const TIMEOUT_CHECK_INSTRUCTIONS: i32 = 10_000;
 
-/// What the SQL that is being prepared and run may access.
+/// Access rights of the SQL that is being prepared and run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
     /// The framework's SQL: everything.

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a measurement of free space is valid, and the pause between two probes of a failed
-/// disk.
+/// Validity of a measurement of free space, and pause between two probes of a failed disk.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Closes intake below a minimum of free space, and after a failed write until a write succeeds.

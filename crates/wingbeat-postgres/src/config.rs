@@ -27,8 +27,8 @@ pub struct Config {
     /// Timeout for one statement, including a commit. After a timeout, the store retries on a new
     /// connection.
     pub statement_timeout: Duration,
-    /// How long one of your statements (`Scope::sql`, [`Transaction`](crate::Transaction)) waits
-    /// for a lock. The service commits no other units while a statement of `Scope::sql` waits.
+    /// Lock timeout of your statements (`Scope::sql`, [`Transaction`](crate::Transaction)). The
+    /// service commits no other units while a statement of `Scope::sql` waits.
     pub lock_timeout: Duration,
 }
 

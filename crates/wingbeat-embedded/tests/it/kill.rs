@@ -39,7 +39,7 @@ struct Added {
     number: u64,
 }
 
-/// How often a handler ran for a number.
+/// Number of times that a handler ran for a number.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Times {
     times: u32,

@@ -15,7 +15,7 @@ use crate::inbox::{self, UNIT_SCOPE};
 use crate::places::Places;
 use crate::pool::Pool;
 
-/// How long the row of a removed record stays: longer than any attempt of a handler that may have
+/// Retention of the row of a removed record: longer than any attempt of a handler that may have
 /// read the record.
 const TOMBSTONE_RETENTION: Duration = Duration::from_secs(3_600);
 
@@ -35,7 +35,7 @@ pub(crate) struct Target<'a> {
     /// The row of each counter that this process adds to.
     pub(crate) counter_row: i16,
     pub(crate) now: Timestamp,
-    /// How long the caller has claimed the messages, in microseconds.
+    /// Lease of the messages that the caller claims, in microseconds; `None` to claim none.
     pub(crate) lease: Option<i64>,
     /// The places of claimed messages in the outbox.
     pub(crate) places: &'a Places,

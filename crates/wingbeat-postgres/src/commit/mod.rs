@@ -22,15 +22,15 @@ use crate::fault::Fault;
 use crate::inbox;
 use crate::transaction::{self, CompanionTransaction};
 
-/// Why a unit with a companion is refused.
+/// Reason for refusing a unit whose companion is not a transaction of this pool.
 const FOREIGN_TRANSACTION: &str = "its transaction belongs to another store";
-/// Why a unit with a companion is refused. Committing it would commit a part of the handler's work.
+/// Reason for refusing a unit: COMMIT would roll back the handler's work without an error.
 const FAILED_TRANSACTION: &str = "a statement in its transaction failed, and the handler went on";
-/// Why a unit with a companion is refused. Whether the statement took effect is unknown.
+/// Reason for refusing a unit: it is unknown whether the statement took effect.
 const UNFINISHED_TRANSACTION: &str =
     "the handler did not wait for the end of a statement in its transaction";
 
-/// How often a call is retried at once after a conflict with another transaction.
+/// Maximum number of immediate retries of a call after conflicts with other transactions.
 const CONFLICT_RETRIES_MAX: u32 = 3;
 
 /// Commits units of one service in order. Returns their outcomes, and the messages that were
