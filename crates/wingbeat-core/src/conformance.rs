@@ -229,7 +229,7 @@ impl Bench {
         (0..count).map(|_| self.message(kind)).collect()
     }
 
-    /// The settlement of a delivery that came from no queue: done, of a new message to [`RESERVING`].
+    /// The settlement of a delivery that came from no queue, of a new message to [`RESERVING`].
     #[must_use]
     pub fn settlement(&self) -> Settled {
         let message = self.runtime.id().into();
@@ -238,7 +238,6 @@ impl Bench {
             source: ORDERS.to_string(),
             message,
             tag: None,
-            done: true,
         }
     }
 
@@ -364,7 +363,6 @@ impl Bench {
             source: message.source.to_string(),
             message: message.id,
             tag: Some(delivery.tag),
-            done: true,
         };
         let service = if queue == MAIL_PLACED { MAIL } else { STOCK };
         Unit {

@@ -253,7 +253,6 @@ impl Attempt {
                     source: work.envelope.source.to_string(),
                     message: work.envelope.id,
                     tag: Some(*tag),
-                    done: !sabotage::lacks(sabotage::INBOX),
                 })))
             }
             Origin::Due { key, body } => {

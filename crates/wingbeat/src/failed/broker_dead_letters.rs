@@ -117,7 +117,6 @@ impl BrokerDeadLetters {
             source: envelope.source.to_string(),
             message: envelope.id,
             tag: None,
-            done: true,
         };
         (scope, settles, recorded)
     }

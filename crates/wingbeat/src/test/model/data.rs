@@ -82,7 +82,7 @@ impl Data {
 
     fn knows(&self, unit: &Unit) -> bool {
         let settled = |by: &Settled| self.settled(by.queue, &by.source, by.message);
-        !sabotage::lacks(sabotage::INBOX) && unit.settles.as_ref().is_some_and(settled)
+        unit.settles.as_ref().is_some_and(settled)
     }
 
     fn reads_hold(&self, unit: &Unit) -> bool {
@@ -110,7 +110,9 @@ impl Data {
     fn apply(&mut self, unit: &Unit, now: Timestamp) {
         let service = unit.service;
         self.units.insert(unit.id, now);
-        if let Some(settled) = unit.settles.as_ref().filter(|settled| settled.done) {
+        if let Some(settled) = &unit.settles
+            && !sabotage::lacks(sabotage::INBOX)
+        {
             let delivery = (settled.queue, settled.source.clone(), settled.message);
             self.inbox.insert(delivery, now);
         }

@@ -20,7 +20,6 @@ enum Breach {
     ReadsUnchecked,
     AbsencesUnchecked,
     InboxIgnored,
-    ParkedRemembered,
     UnitsForgotten,
     MessagesLost,
     UnitsTorn,
@@ -42,7 +41,6 @@ impl BrokenStore {
             Breach::ReadsUnchecked => unit.reads.clear(),
             Breach::AbsencesUnchecked => unit.reads.retain(|read| read.version > 0),
             Breach::InboxIgnored => unit.settles = None,
-            Breach::ParkedRemembered => unit.settles.iter_mut().for_each(|by| by.done = true),
             Breach::MessagesLost => unit.messages.clear(),
             _ => {}
         }
@@ -228,7 +226,6 @@ caught! {
     a_store_that_takes_absences_on_trust: AbsencesUnchecked is caught by an_absence_that_was_read_is_validated;
     a_store_that_lets_units_stand_on_nothing: ReadsUnchecked is caught by a_unit_built_on_a_refused_unit_is_stale;
     a_store_without_an_inbox: InboxIgnored is caught by a_duplicate_delivery_has_no_effects;
-    a_store_that_remembers_the_parked: ParkedRemembered is caught by a_parked_delivery_can_run_later;
     a_store_that_forgets_units: UnitsForgotten is caught by a_unit_submitted_again_is_committed_once;
     a_store_that_loses_messages: MessagesLost is caught by a_unit_sends_its_messages_with_the_commit;
     a_store_that_tears_units: UnitsTorn is caught by a_stale_read_is_refused_and_leaves_nothing;

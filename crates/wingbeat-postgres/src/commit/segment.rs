@@ -1,31 +1,32 @@
-//! Units compiled into the arrays of one call.
+//! Compiles units into the arrays of one call.
 //!
-//! Units that build on one another (one reads or overwrites what an earlier one wrote) form a *group*, which is
-//! committed or refused as a whole; of a chain of writes only the last content is sent, and one version to check.
-//! What cannot be told without asking the store (a unit that contradicts an earlier one of the batch, or comes
-//! twice in it) starts a new segment, to be committed after this one.
+//! Units that build on one another (one reads or overwrites what an earlier one wrote) form a
+//! *group*, which is committed or refused as a whole. Of a chain of writes, only the last content
+//! and the first version are sent. A unit whose outcome depends on an earlier one (it contradicts
+//! that unit, or has the same id or delivery) starts a new segment, which is committed after this
+//! one.
 
 use uuid::Uuid;
-use wingbeat_core::ids::uuid_v7;
-use wingbeat_core::unit::{RowWrite, Settled, Write};
+use wingbeat_core::unit::{RowWrite, Write};
 use wingbeat_core::{HashMap, HashSet, Key, Name, Timestamp, Unit};
 
-use crate::arrays::Arrays;
+use super::arrays::Arrays;
+use crate::inbox::{self, UNIT_SCOPE};
 
-/// How far the time in an id may be from the unit's before the row is dated by itself.
-const SAME_TIME: std::time::Duration = std::time::Duration::from_secs(3600);
-
-/// Statements of a segment. They keep their locks until its end, and are all run again if one of them fails.
+/// Maximum number of statements of a segment. They keep their locks until its end, and all of them
+/// run again if one fails.
 const STATEMENTS_MAX: usize = 32;
 
-/// Several units of one service, to be committed by one call.
+/// Units of one service that one call commits.
 #[derive(Default)]
-pub(crate) struct Segment<'a> {
-    /// The units in order, with the number of their group: the place of its first unit.
-    pub(crate) units: Vec<&'a Unit>,
-    /// How many they have.
+pub(super) struct Segment<'a> {
+    /// The units in order.
+    pub(super) units: Vec<&'a Unit>,
+    /// Number of statements of all units.
     statements: usize,
+    /// A union-find forest over the units: each tree is a group.
     parent: Vec<usize>,
+    /// Ids and scopes of the units' inbox rows.
     seen: HashSet<(Uuid, String)>,
     keys: HashMap<&'a Key, Touched<'a>>,
     reads: Vec<(usize, &'a Key, u64)>,
@@ -34,44 +35,22 @@ pub(crate) struct Segment<'a> {
     rows: HashMap<(Name, &'a str), (usize, &'a RowWrite)>,
 }
 
-/// What units of a segment wrote to a key.
+/// The writes of one record by the units of a segment.
 struct Touched<'a> {
+    /// The last unit that wrote it.
     by: usize,
-    /// The version as a reader of the segment would find it, if that is known.
+    /// The version that the next unit of the segment would read, if it is known.
     version: Option<u64>,
     last: &'a Write,
+    /// Number of writes.
     steps: u64,
 }
 
-/// Which inbox row a unit leaves.
-pub(crate) fn scope(settled: &Settled) -> String {
-    format!("{} {}", settled.queue, settled.source)
-}
-
-/// The inbox row of a unit: by its delivery, or by itself if it settles none for good.
-pub(crate) fn remembered(unit: &Unit) -> (Uuid, String) {
-    match unit.settles.as_ref().filter(|settled| settled.done) {
-        Some(settled) => (settled.message.0, scope(settled)),
-        None => (unit.id.0, String::new()),
-    }
-}
-
-/// When the row is from, where the id does not tell: it is foreign, or was made at another time.
-pub(crate) fn undated(id: Uuid, at: Timestamp) -> Option<i64> {
-    let (early, late) = (
-        uuid_v7(at - SAME_TIME, 0),
-        uuid_v7(at + SAME_TIME, u64::MAX),
-    );
-    let tells = id.get_version_num() == 7 && id > early && id < late;
-    (!tells).then_some(at.as_micros())
-}
-
 impl<'a> Segment<'a> {
-    /// Adds a unit, unless it has to wait for what becomes of this segment.
-    pub(crate) fn add(&mut self, unit: &'a Unit) -> bool {
-        let ids = [(unit.id.0, String::new()), remembered(unit)];
-        let delivery = unit.settles.as_ref().map(|it| (it.message.0, scope(it)));
-        if ids.iter().chain(&delivery).any(|id| self.seen.contains(id)) || !self.fits(unit) {
+    /// Adds a unit, unless its outcome depends on this segment's. Returns whether it was added.
+    pub(super) fn add(&mut self, unit: &'a Unit) -> bool {
+        let ids = [(unit.id.0, UNIT_SCOPE.to_owned()), inbox::key(unit)];
+        if ids.iter().any(|id| self.seen.contains(id)) || !self.fits(unit) {
             return false;
         }
         self.seen.extend(ids);
@@ -81,7 +60,7 @@ impl<'a> Segment<'a> {
         self.parent.push(me);
         for read in &unit.reads {
             match self.keys.get(&read.key) {
-                Some(touched) => join(&mut self.parent, touched.by, me),
+                Some(touched) => union(&mut self.parent, touched.by, me),
                 None => self.reads.push((me, &read.key, read.version)),
             }
         }
@@ -89,12 +68,12 @@ impl<'a> Segment<'a> {
             match self.histories.get_mut(&append.key) {
                 Some((by, last)) => {
                     *last = append.sequence;
-                    join(&mut self.parent, *by, me);
+                    union(&mut self.parent, *by, me);
                 }
                 None => {
                     self.histories.insert(&append.key, (me, append.sequence));
-                    self.first_events
-                        .push((me, &append.key, append.sequence.saturating_sub(1)));
+                    let last = append.sequence.saturating_sub(1);
+                    self.first_events.push((me, &append.key, last));
                 }
             }
         }
@@ -104,7 +83,7 @@ impl<'a> Segment<'a> {
         for row in &unit.rows {
             let before = self.rows.insert((row.view, row.key.as_str()), (me, row));
             if let Some((by, _)) = before {
-                join(&mut self.parent, by, me);
+                union(&mut self.parent, by, me);
             }
         }
         true
@@ -120,30 +99,27 @@ impl<'a> Segment<'a> {
         };
         let steps = before.map_or(0, |touched| touched.steps) + 1;
         if let Some(touched) = before {
-            join(&mut self.parent, touched.by, me);
+            union(&mut self.parent, touched.by, me);
         }
-        let by = me;
-        let last = write;
-        self.keys.insert(
-            &write.key,
-            Touched {
-                by,
-                version,
-                last,
-                steps,
-            },
-        );
+        let touched = Touched {
+            by: me,
+            version,
+            last: write,
+            steps,
+        };
+        self.keys.insert(&write.key, touched);
     }
 
-    /// Whether what the unit relies on agrees with what the segment says so far. One that brings its own
-    /// transaction is alone, and so is one with more statements than a segment may have.
+    /// Returns whether the unit's reads and events agree with the segment so far, and there is room
+    /// for its statements. A unit with its own transaction, or with more statements than a segment
+    /// may have, gets its own segment.
     fn fits(&self, unit: &Unit) -> bool {
         let statements = self.statements + unit.statements.len();
         if !self.units.is_empty() && statements > STATEMENTS_MAX {
             return false;
         }
-        let accompanied = |unit: &Unit| unit.companion.is_some();
-        if !self.units.is_empty() && (accompanied(unit) || accompanied(self.units[0])) {
+        let has_companion = |unit: &Unit| unit.companion.is_some();
+        if !self.units.is_empty() && (has_companion(unit) || has_companion(self.units[0])) {
             return false;
         }
         let mut events: HashMap<&Key, u64> = HashMap::default();
@@ -163,40 +139,41 @@ impl<'a> Segment<'a> {
             })
     }
 
-    /// A segment of one unit.
-    pub(crate) fn of(unit: &'a Unit) -> Self {
+    /// Creates a segment of one unit.
+    pub(super) fn of(unit: &'a Unit) -> Self {
         let mut segment = Self::default();
         segment.add(unit);
         segment
     }
 
-    pub(crate) fn has_statements(&self) -> bool {
+    /// Returns whether a unit has statements.
+    pub(super) fn has_statements(&self) -> bool {
         self.statements > 0
     }
 
-    /// The places of the units that are not in these groups, and of those that are.
-    pub(crate) fn parted(&self, groups: &[i32]) -> (Vec<usize>, Vec<usize>) {
+    /// Returns the positions of the units that are not in these groups, and of those that are.
+    pub(super) fn partition(&self, groups: &[i32]) -> (Vec<usize>, Vec<usize>) {
         let of = self.groups();
         (0..of.len()).partition(|unit| !groups.contains(&number(of[*unit])))
     }
 
-    /// The group of each unit.
-    pub(crate) fn groups(&self) -> Vec<usize> {
+    /// Returns the group of each unit: the position of the group's first unit.
+    pub(super) fn groups(&self) -> Vec<usize> {
         (0..self.units.len())
-            .map(|unit| root(&self.parent, unit))
+            .map(|unit| find(&self.parent, unit))
             .collect()
     }
 
-    /// The arrays of the call. What is removed leaves its row until `tombstone`.
-    pub(crate) fn arrays(&self, tombstone: Timestamp) -> Arrays<'a> {
+    /// Returns the arrays of the call. Rows of removed records stay until `tombstone`.
+    pub(super) fn arrays(&self, tombstone: Timestamp) -> Arrays<'a> {
         let groups: Vec<i32> = self.groups().into_iter().map(number).collect();
         let mut arrays = Arrays::default();
         let units = || self.units.iter().copied().zip(groups.iter().copied());
-        arrays.settled(units());
+        arrays.inbox(units());
         for (unit, group) in units() {
             arrays.unit(unit, group);
         }
-        // What a group has read and written is checked where it is written.
+        // A record that its group also writes is checked by the write.
         let mut before: HashMap<&Key, u64> = HashMap::default();
         for (unit, key, version) in &self.reads {
             let group = groups[*unit];
@@ -223,52 +200,57 @@ impl<'a> Segment<'a> {
     }
 }
 
-fn root(parent: &[usize], mut unit: usize) -> usize {
+/// Returns the first unit of a unit's group.
+fn find(parent: &[usize], mut unit: usize) -> usize {
     while parent[unit] != unit {
         unit = parent[unit];
     }
     unit
 }
 
-/// Makes one group of two. The earlier unit leads, and paths are cut short, so that a chain stays flat.
-fn join(parent: &mut [usize], one: usize, other: usize) {
-    let (one_root, other_root) = (root(parent, one), root(parent, other));
-    let lead = one_root.min(other_root);
+/// Unites two groups. The earlier unit becomes the root, and paths are shortened, so that a chain
+/// stays flat.
+fn union(parent: &mut [usize], one: usize, other: usize) {
+    let (one_root, other_root) = (find(parent, one), find(parent, other));
+    let first = one_root.min(other_root);
     for unit in [one, other, one_root, other_root] {
-        parent[unit] = lead;
+        parent[unit] = first;
     }
 }
 
-/// A group's number: batches are far smaller than `i32::MAX`.
+/// Converts a group's number. Batches are far smaller than `i32::MAX`.
 fn number(group: usize) -> i32 {
     i32::try_from(group).unwrap_or(i32::MAX)
 }
 
-/// Whether PostgreSQL can keep the texts of the unit: it has no place for a zero character.
-pub(crate) fn is_storable(unit: &Unit) -> bool {
-    let plain = |text: &str| !text.contains('\0');
+/// Returns whether PostgreSQL can store the unit's texts: they must not contain a NUL character.
+pub(super) fn is_storable(unit: &Unit) -> bool {
+    let has_no_nul = |text: &str| !text.contains('\0');
     unit.settles
         .as_ref()
-        .is_none_or(|settled| plain(&settled.source))
-        && unit.reads.iter().all(|read| plain(&read.key.id))
-        && unit.writes.iter().all(|write| plain(&write.key.id))
-        && unit.appends.iter().all(|append| plain(&append.key.id))
-        && unit.messages.iter().all(|message| plain(&message.kind))
-        && unit.statements.iter().all(|it| plain(&it.text))
+        .is_none_or(|settled| has_no_nul(&settled.source))
+        && unit.reads.iter().all(|read| has_no_nul(&read.key.id))
+        && unit.writes.iter().all(|write| has_no_nul(&write.key.id))
+        && unit.appends.iter().all(|append| has_no_nul(&append.key.id))
+        && unit
+            .messages
+            .iter()
+            .all(|message| has_no_nul(&message.kind))
+        && unit.statements.iter().all(|it| has_no_nul(&it.text))
         && unit.rows.iter().all(|write| {
-            plain(&write.key)
+            has_no_nul(&write.key)
                 && write
                     .row
                     .iter()
                     .flat_map(|row| &row.columns)
-                    .all(|(_, value)| plain(value))
+                    .all(|(_, value)| has_no_nul(value))
         })
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use wingbeat_core::CorrelationId;
+    use wingbeat_core::ids::uuid_v7;
     use wingbeat_core::unit::Read;
 
     use super::*;
@@ -287,7 +269,6 @@ mod tests {
             due_at: None,
             expires_at: None,
         };
-        let _: CorrelationId = id.into();
         Unit {
             reads: reads.iter().map(read).collect(),
             writes: writes.iter().map(write).collect(),
@@ -300,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_is_one_group_with_one_read_and_one_write() {
+    fn a_chain_is_one_group_with_one_version_and_one_write() {
         let units = [
             unit(1, &[("a", 4)], &["a"]),
             unit(2, &[("b", 0)], &["b"]),
@@ -310,10 +291,7 @@ mod tests {
         assert_eq!(added(&mut segment, &units), [true; 3]);
         assert_eq!(segment.groups(), [0, 1, 0]);
         let arrays = segment.arrays(Timestamp::default());
-        assert!(
-            arrays.read.id.is_empty(),
-            "what is written is checked there"
-        );
+        assert!(arrays.read.id.is_empty(), "the write checks the version");
         assert_eq!(
             (&arrays.changed.keys.id[..], &arrays.changed.keys.number[..]),
             (&["a"][..], &[Some(4)][..])
@@ -329,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_or_comes_twice_waits() {
+    fn a_contradicting_or_repeated_unit_needs_a_new_segment() {
         let units = [
             unit(1, &[("a", 0)], &["a"]),
             unit(2, &[("a", 0)], &["a"]),
@@ -341,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_is_closed_before_it_has_too_many_statements() {
+    fn a_segment_has_a_limited_number_of_statements() {
         let running = |id, statements| Unit {
             statements: vec![wingbeat_core::Statement::new("SELECT 1", ()); statements],
             ..unit(id, &[], &[])
@@ -353,14 +331,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_blindly_has_no_version_to_rely_on() {
+    fn a_unit_cannot_rely_on_the_version_of_a_blind_write() {
         let units = [unit(1, &[], &["a"]), unit(2, &[("a", 1)], &[])];
         let mut segment = Segment::default();
         assert_eq!(added(&mut segment, &units), [true, false]);
     }
 
     #[test]
-    fn readers_of_one_version_are_apart() {
+    fn readers_of_the_same_version_are_separate_groups() {
         let units = [unit(1, &[("a", 2)], &["b"]), unit(2, &[("a", 2)], &["a"])];
         let mut segment = Segment::default();
         assert_eq!(added(&mut segment, &units), [true; 2]);
@@ -374,16 +352,16 @@ mod tests {
     }
 
     #[test]
-    fn removed_is_what_is_there_and_not_what_never_was() {
-        let gone = |id, reads: &[(&str, u64)], key| {
+    fn removals_of_read_absent_and_unread_records_use_different_arrays() {
+        let removing = |id, reads: &[(&str, u64)], key| {
             let mut unit = unit(id, reads, &[key]);
             unit.writes[0].body = None;
             unit
         };
         let units = [
-            gone(1, &[("a", 2)], "a"),
-            gone(2, &[("b", 0)], "b"),
-            gone(3, &[], "c"),
+            removing(1, &[("a", 2)], "a"),
+            removing(2, &[("b", 0)], "b"),
+            removing(3, &[], "c"),
         ];
         let mut segment = Segment::default();
         assert_eq!(added(&mut segment, &units), [true; 3]);
@@ -395,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_read_two_versions_is_told_so() {
+    fn a_group_that_read_two_versions_checks_both() {
         let units = [
             unit(1, &[("a", 3), ("b", 0)], &["b"]),
             unit(2, &[("a", 2), ("b", 1)], &["a", "b"]),

@@ -1,6 +1,7 @@
-//! The index columns of a view's row, as bytes: number, length, text, one after the other.
+//! The encoding of a view row's index columns: number, length and text of each, in sequence.
 
-pub(super) fn encode(columns: &[(u32, String)]) -> Vec<u8> {
+/// Encodes numbered columns.
+pub(crate) fn encode(columns: &[(u32, String)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (column, value) in columns {
         bytes.extend_from_slice(&column.to_le_bytes());
@@ -10,7 +11,7 @@ pub(super) fn encode(columns: &[(u32, String)]) -> Vec<u8> {
     bytes
 }
 
-/// Reads back what `encode` wrote; what is not such bytes is left out.
+/// Decodes the output of [`encode`]; ignores an incomplete column at the end.
 pub(crate) fn decode(mut bytes: &[u8]) -> Vec<(u32, String)> {
     let mut columns = Vec::new();
     while let Some((column, rest)) = bytes.split_first_chunk::<4>()
@@ -29,10 +30,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_survive_their_encoding_and_truncation_does_no_harm() {
+    fn decoding_inverts_encoding() {
         let columns = vec![(1, String::new()), (7, "\u{e9}clair".to_owned())];
-        let bytes = encode(&columns);
-        assert_eq!(decode(&bytes), columns);
+        assert_eq!(decode(&encode(&columns)), columns);
+    }
+
+    #[test]
+    fn decoding_ignores_a_truncated_column() {
+        let bytes = encode(&[(1, String::new()), (7, "\u{e9}clair".to_owned())]);
         for end in 0..bytes.len() {
             assert!(decode(&bytes[..end]).len() < 2);
         }

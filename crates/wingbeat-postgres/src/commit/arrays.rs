@@ -1,4 +1,4 @@
-//! The parameters of the call that commits.
+//! The array parameters of the commit function.
 
 use bytes::Bytes;
 use tokio_postgres::types::ToSql;
@@ -6,38 +6,39 @@ use uuid::Uuid;
 use wingbeat_core::unit::{RowWrite, Write};
 use wingbeat_core::{Key, Timestamp, Unit};
 
-use crate::lanes::Lanes;
-use crate::segment::{remembered, undated};
+use super::lanes::Lanes;
+use crate::inbox::{self, UNIT_SCOPE};
 
-/// Keys with a number: versions, steps, or events.
+/// Keys with a number each: a version, a count of writes, or an event.
 #[derive(Default)]
-pub(crate) struct Keyed<'a> {
-    pub(crate) group: Vec<i32>,
-    pub(crate) tbl: Vec<&'static str>,
-    pub(crate) id: Vec<&'a str>,
-    /// NULL for a version that nobody read.
-    pub(crate) number: Vec<Option<i64>>,
+pub(super) struct Keyed<'a> {
+    pub(super) group: Vec<i32>,
+    pub(super) tbl: Vec<&'static str>,
+    pub(super) id: Vec<&'a str>,
+    /// NULL for a version that no unit read.
+    pub(super) number: Vec<Option<i64>>,
 }
 
 impl<'a> Keyed<'a> {
-    pub(crate) fn push(&mut self, group: i32, key: &'a Key, number: Option<u64>) {
+    fn push(&mut self, group: i32, key: &'a Key, number: Option<u64>) {
         self.group.push(group);
         self.tbl.push(key.table.as_str());
         self.id.push(&key.id);
         self.number.push(number.map(signed));
     }
 
-    /// The four arrays, in order.
+    /// Returns the four arrays in order.
     fn parameters(&self) -> [&(dyn ToSql + Sync); 4] {
         [&self.group, &self.tbl, &self.id, &self.number]
     }
 }
 
-/// Records that are written, with the version that was read of each.
+/// Written records, each with the version that was read.
 #[derive(Default)]
-pub(crate) struct Written<'a> {
-    pub(crate) keys: Keyed<'a>,
-    pub(crate) steps: Vec<i64>,
+pub(super) struct Written<'a> {
+    pub(super) keys: Keyed<'a>,
+    /// Number of writes that are combined into one.
+    pub(super) steps: Vec<i64>,
     body: Vec<Option<Bytea<'a>>>,
     due: Vec<Option<i64>>,
     expires: Vec<Option<i64>>,
@@ -53,14 +54,14 @@ impl<'a> Written<'a> {
             .push(write.expires_at.map(Timestamp::as_micros));
     }
 
-    /// What was pushed last removes the record. Its row stays so long.
-    fn last_is_gone(&mut self, tombstone: Timestamp) {
+    /// Turns the last write into a removal. Its row stays until `tombstone`.
+    fn remove_last(&mut self, tombstone: Timestamp) {
         if let (Some(due), Some(expires)) = (self.due.last_mut(), self.expires.last_mut()) {
             (*due, *expires) = (None, Some(tombstone.as_micros()));
         }
     }
 
-    /// The eight arrays, in order.
+    /// Returns the eight arrays in order.
     fn parameters(&self) -> impl Iterator<Item = &(dyn ToSql + Sync)> {
         let rest: [&(dyn ToSql + Sync); 4] = [&self.steps, &self.body, &self.due, &self.expires];
         self.keys.parameters().into_iter().chain(rest)
@@ -71,26 +72,23 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The parameters of `commit_v2`, in its order; one letter there is one block here.
+/// The array parameters of `commit_v3`, in its order. The prefixes are those of its parameters.
 #[derive(Default)]
-pub(crate) struct Arrays<'a> {
+pub(super) struct Arrays<'a> {
     lanes: Lanes,
-    pub(crate) u_group: Vec<i32>,
-    pub(crate) u_id: Vec<Uuid>,
+    u_group: Vec<i32>,
+    u_id: Vec<Uuid>,
     u_scope: Vec<String>,
     u_unit: Vec<Option<Uuid>>,
     u_at: Vec<Option<i64>>,
-    p_group: Vec<i32>,
-    p_id: Vec<Uuid>,
-    p_scope: Vec<String>,
-    /// Only read.
-    pub(crate) read: Keyed<'a>,
-    /// Written where they are.
-    pub(crate) changed: Written<'a>,
-    /// Written where they are not, or nobody looked.
-    pub(crate) put: Written<'a>,
-    /// Removed where nobody looked, or as if they had never been.
-    pub(crate) removed: Keyed<'a>,
+    /// Records that are only read.
+    pub(super) read: Keyed<'a>,
+    /// Writes of records that were read and exist.
+    pub(super) changed: Written<'a>,
+    /// Writes of records that were absent, or that no unit read.
+    pub(super) put: Written<'a>,
+    /// Removals of records that were absent, or that no unit read.
+    pub(super) removed: Keyed<'a>,
     first_event: Keyed<'a>,
     event: Keyed<'a>,
     a_at: Vec<i64>,
@@ -112,32 +110,28 @@ pub(crate) struct Arrays<'a> {
     c_add: Vec<i64>,
 }
 
-/// Bytes on their way to a `bytea`.
+/// The value of a `bytea` parameter.
 type Bytea<'a> = &'a [u8];
 
 impl<'a> Arrays<'a> {
-    /// What the unit leaves in the inbox. In the order of ids and scopes, since each waits for others that leave the same.
-    pub(crate) fn settled(&mut self, units: impl Iterator<Item = (&'a Unit, i32)>) {
+    /// Adds the inbox rows of units, sorted by id and scope: inserting a row waits for other
+    /// transactions that insert the same row, and all must wait in the same order.
+    pub(super) fn inbox(&mut self, units: impl Iterator<Item = (&'a Unit, i32)>) {
         let mut all: Vec<_> = units
-            .map(|(unit, group)| (remembered(unit), unit, group))
+            .map(|(unit, group)| (inbox::key(unit), unit, group))
             .collect();
         all.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
         for ((id, scope), unit, group) in all {
             self.u_group.push(group);
             self.u_id.push(id);
-            self.u_unit.push((!scope.is_empty()).then_some(unit.id.0));
-            self.u_at.push(undated(id, unit.at));
+            self.u_unit.push((scope != UNIT_SCOPE).then_some(unit.id.0));
+            self.u_at.push(inbox::time(id, unit.at));
             self.u_scope.push(scope);
         }
     }
 
-    /// What the unit leaves that does not depend on others.
-    pub(crate) fn unit(&mut self, unit: &'a Unit, group: i32) {
-        if let Some(parked) = unit.settles.as_ref().filter(|settled| !settled.done) {
-            self.p_group.push(group);
-            self.p_id.push(parked.message.0);
-            self.p_scope.push(crate::segment::scope(parked));
-        }
+    /// Adds what a unit writes that other units of the batch cannot build on.
+    pub(super) fn unit(&mut self, unit: &'a Unit, group: i32) {
         for append in &unit.appends {
             self.event.push(group, &append.key, Some(append.sequence));
             self.a_at.push(append.at.as_micros());
@@ -161,22 +155,23 @@ impl<'a> Arrays<'a> {
         }
     }
 
-    /// A version that the group relies on.
-    pub(crate) fn read(&mut self, group: i32, key: &'a Key, version: u64) {
+    /// Adds a version that a group relies on.
+    pub(super) fn read(&mut self, group: i32, key: &'a Key, version: u64) {
         if version == 0 {
-            self.lanes.guard(key);
+            self.lanes.add(key);
         }
         self.read.push(group, key, Some(version));
     }
 
-    /// The last event that the group goes on from.
-    pub(crate) fn history(&mut self, group: i32, key: &'a Key, last: u64) {
-        self.lanes.guard(key);
+    /// Adds the last event of a history that a group continues.
+    pub(super) fn history(&mut self, group: i32, key: &'a Key, last: u64) {
+        self.lanes.add(key);
         self.first_event.push(group, key, Some(last));
     }
 
-    /// The last of `steps` writes of the group; `version` is what it read before the first.
-    pub(crate) fn write(
+    /// Adds the last of `steps` writes of a record by a group. `version` is what the group read
+    /// before the first write.
+    pub(super) fn write(
         &mut self,
         group: i32,
         write: &'a Write,
@@ -188,30 +183,31 @@ impl<'a> Arrays<'a> {
         match (&write.body, found) {
             (_, Some(_)) => self.changed.push(group, write, version, steps),
             (Some(_), None) => {
-                self.lanes.guard(&write.key);
+                self.lanes.add(&write.key);
                 self.put.push(group, write, version, steps);
             }
             (None, None) => {
                 if version.is_some() {
                     self.read(group, &write.key, 0);
                 }
-                self.lanes.guard(&write.key);
+                self.lanes.add(&write.key);
                 self.removed.push(group, &write.key, Some(steps));
             }
         }
         if write.body.is_none() && found.is_some() {
-            self.changed.last_is_gone(tombstone);
+            self.changed.remove_last(tombstone);
         }
     }
 
-    pub(crate) fn row(&mut self, group: i32, write: &'a RowWrite) {
+    /// Adds a write of a view's row.
+    pub(super) fn row(&mut self, group: i32, write: &'a RowWrite) {
         let columns: Vec<(&str, &str)> = write
             .row
             .iter()
             .flat_map(|row| &row.columns)
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        self.lanes.guard_row(write.view.as_str(), &write.key);
+        self.lanes.add_row(write.view.as_str(), &write.key);
         self.v_group.push(group);
         self.v_view.push(write.view.as_str());
         self.v_key.push(&write.key);
@@ -221,20 +217,15 @@ impl<'a> Arrays<'a> {
             .push(body(write.row.as_ref().map(|row| &row.body)));
     }
 
-    /// The lanes, which are taken from it.
-    pub(crate) fn lanes(&mut self) -> Vec<i32> {
+    /// Takes the lanes, in order.
+    pub(super) fn take_lanes(&mut self) -> Vec<i32> {
         std::mem::take(&mut self.lanes).sorted()
     }
 
-    /// All arrays, in order.
-    pub(crate) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
+    /// Returns all arrays in order.
+    pub(super) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
         let mut all: Vec<&(dyn ToSql + Sync)> = vec![&self.u_group, &self.u_id, &self.u_scope];
         all.extend([&self.u_unit as &(dyn ToSql + Sync), &self.u_at]);
-        all.extend([
-            &self.p_group as &(dyn ToSql + Sync),
-            &self.p_id,
-            &self.p_scope,
-        ]);
         all.extend(self.read.parameters());
         all.extend(self.changed.parameters());
         all.extend(self.put.parameters());
