@@ -54,6 +54,12 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Print the modules of a crate by level, with their imports
+    Modules {
+        /// The crate, such as `wingbeat`
+        #[arg(name = "CRATE")]
+        krate: String,
+    },
     /// Check the rules that neither the compiler nor clippy knows
     Tidy {
         /// Lower the recorded lengths to what the code has shrunk to
@@ -85,10 +91,13 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Chaos { runs, seed } => {
             steps::chaos_runs(&workspace, runs, seed, None).map(|()| true)
         }
-        Command::Tidy { bless: true, .. } => tidy::bless(&workspace, tidy::Bless::Downward),
+        Command::Tidy { bless: true, .. } => {
+            tidy::bless(&workspace, tidy::Bless::Downward).map(|()| true)
+        }
         Command::Tidy {
             bless_all: true, ..
-        } => tidy::bless(&workspace, tidy::Bless::Everything),
+        } => tidy::bless(&workspace, tidy::Bless::Everything).map(|()| true),
+        Command::Modules { krate } => tidy::print_modules(&workspace, &krate).map(|()| true),
         Command::Tidy { .. } => tidy::run(&workspace).map(|report| report.is_clean()),
     }
 }

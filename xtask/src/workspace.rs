@@ -35,10 +35,12 @@ pub(crate) struct Package {
     pub(crate) folder: String,
 }
 
-/// What a manifest asks for: one line of a dependency table.
+/// One line of a dependency table in a manifest.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
+    /// The name in the manifest, if it differs from the package's.
+    pub(crate) rename: Option<String>,
     /// `dev`, `build`, or nothing for an ordinary dependency.
     pub(crate) kind: Option<String>,
     pub(crate) optional: bool,
@@ -50,6 +52,9 @@ pub(crate) struct Dependency {
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) kind: Vec<String>,
+    /// The root file, relative to the workspace, with `/` as separator.
+    #[serde(rename = "src_path")]
+    pub(crate) source: String,
 }
 
 impl Workspace {
@@ -62,7 +67,12 @@ impl Workspace {
         ensure!(output.status.success(), "cargo metadata: {stderr}");
         let mut workspace: Self = serde_json::from_slice(&output.stdout)?;
         for package in &mut workspace.packages {
-            package.folder = folder(&workspace.root, &package.manifest_path)?;
+            let folder = package.manifest_path.parent();
+            let folder = folder.context("a manifest has a folder")?;
+            package.folder = relative(&workspace.root, folder)?;
+            for target in &mut package.targets {
+                target.source = relative(&workspace.root, Path::new(&target.source))?;
+            }
         }
         Ok(workspace)
     }
@@ -90,17 +100,29 @@ impl Package {
 }
 
 impl Dependency {
-    /// Is it there for tests and examples only?
+    /// Returns whether only tests and examples get it.
     pub(crate) fn is_dev(&self) -> bool {
         self.kind.as_deref() == Some("dev")
     }
+
+    /// The name under which code knows the crate.
+    pub(crate) fn crate_name(&self) -> String {
+        let name = self.rename.as_ref().unwrap_or(&self.name);
+        name.replace('-', "_")
+    }
 }
 
-fn folder(root: &Path, manifest: &Path) -> anyhow::Result<String> {
-    let folder = manifest.parent().context("a manifest has a folder")?;
-    let folder = folder.strip_prefix(root).with_context(|| {
-        let folder = folder.display();
-        format!("{folder} is outside of the workspace")
-    })?;
-    Ok(folder.to_string_lossy().replace('\\', "/"))
+impl Target {
+    /// Returns whether users get it: a library or a program, no test, example or build script.
+    pub(crate) fn is_shipped(&self) -> bool {
+        let own = ["lib", "rlib", "proc-macro", "bin"];
+        self.kind.iter().any(|kind| own.contains(&kind.as_str()))
+    }
+}
+
+/// A path below the root of the workspace, with `/` as separator.
+fn relative(root: &Path, path: &Path) -> anyhow::Result<String> {
+    let inside = path.strip_prefix(root);
+    let inside = inside.with_context(|| format!("{} is outside the workspace", path.display()))?;
+    Ok(inside.to_string_lossy().replace('\\', "/"))
 }

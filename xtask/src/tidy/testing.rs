@@ -3,7 +3,7 @@
 use proc_macro2::{TokenStream, TokenTree};
 
 use super::Finding;
-use super::code::{attribute, is_mark, is_word, line, test_lines, walk};
+use super::code::{attribute, is_mark, is_word, line, walk};
 use super::tree::{SourceFile, Tree};
 
 /// The tests of the real shop, as a process and in one: real sockets and disks take real time. They look
@@ -24,8 +24,7 @@ fn refused(file: &SourceFile) -> Vec<Finding> {
     let Some(tokens) = file.tokens() else {
         return findings;
     };
-    let tests = test_lines(file);
-    let in_test = |at: usize| file.is_test() || tests.iter().any(|lines| lines.contains(&at));
+    let in_test = |at: usize| file.is_test() || file.is_test_line(at);
     let may_sleep = REAL_TIME.iter().any(|path| file.path.starts_with(path));
     walk(tokens, &mut |rest| {
         let at = line(rest);
