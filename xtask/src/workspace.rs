@@ -1,7 +1,7 @@
 //! The workspace as `cargo metadata` describes it.
 //!
-//! Read with serde instead of the `cargo_metadata` crate, which would switch on a feature of
-//! serde_json and so have everything above it compiled twice: once alone, once with the workspace.
+//! serde reads it instead of the `cargo_metadata` crate, which switches on a feature of serde_json:
+//! everything above serde_json would be compiled twice.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::process;
 
-/// The members of the workspace and where they are.
+/// The members of the workspace and their folders.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Workspace {
     #[serde(rename = "workspace_root")]
@@ -27,7 +27,7 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
-    /// What each feature switches on, in the manifest's notation.
+    /// The features, each with those that it switches on, in the manifest's notation.
     pub(crate) features: BTreeMap<String, Vec<String>>,
     pub(crate) targets: Vec<Target>,
     /// The folder of the package, relative to the root, with `/` as separator.
@@ -77,15 +77,10 @@ impl Workspace {
         Ok(workspace)
     }
 
-    /// The member of that name, if there is one.
-    pub(crate) fn package(&self, name: &str) -> Option<&Package> {
-        self.packages.iter().find(|package| package.name == name)
-    }
-
-    /// The executable of that name in the release profile, built or not.
-    pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
+    /// The path of a program in the folder of a profile, built or not.
+    pub(crate) fn program(&self, profile: &str, name: &str) -> PathBuf {
         let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-        self.target.join("release").join(file)
+        self.target.join(profile).join(file)
     }
 }
 

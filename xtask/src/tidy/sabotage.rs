@@ -48,7 +48,7 @@ fn is_sabotage(feature: &str) -> bool {
 
 /// A finding if the release binary was built and has sabotage in it.
 pub(super) fn in_binary(workspace: &Workspace) -> anyhow::Result<Option<Finding>> {
-    let path = workspace.release_binary(BINARY);
+    let path = workspace.program("release", BINARY);
     if !path.exists() {
         return Ok(None);
     }
@@ -140,7 +140,7 @@ mod tests {
             target,
             packages: vec![],
         };
-        let binary = workspace.release_binary(BINARY);
+        let binary = workspace.program("release", BINARY);
         fs::create_dir_all(binary.parent().unwrap()).unwrap();
         assert!(refuse_in_binary(&workspace).is_ok(), "not built yet");
         fs::write(&binary, b"\x7fELF and nothing else").unwrap();
