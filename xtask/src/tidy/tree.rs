@@ -98,10 +98,9 @@ impl SourceFile {
         })
     }
 
-    /// Returns whether the file is Rust, but no template and no fixture that must not compile.
+    /// Returns whether the file is Rust, but no fixture that must not compile.
     fn is_rust(&self) -> bool {
-        let apart = self.path.contains("/tests/ui/") || self.path.contains("/templates/");
-        self.path.ends_with(".rs") && !apart
+        self.path.ends_with(".rs") && !self.path.contains("/tests/ui/")
     }
 }
 
