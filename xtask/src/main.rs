@@ -4,6 +4,7 @@
 //!   [`runner`] builds and runs the tests, [`tools`] installs the programs that they need.
 //! - [`tidy`] checks the rules that neither the compiler nor clippy checks: dependencies between
 //!   packages and modules, lengths, forbidden words.
+//! - [`scaffold`] adds a service to the shop.
 
 #![allow(
     clippy::disallowed_methods,
@@ -13,6 +14,7 @@
 
 mod process;
 mod runner;
+mod scaffold;
 mod suite;
 mod tidy;
 mod tools;
@@ -50,6 +52,11 @@ enum Command {
         /// The seed of the first run; the next one has the next seed
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Add a service to the shop, with contracts, tests and its place in every list
+    NewService {
+        /// The name in lower-case letters, such as `ratings`
+        name: String,
     },
     /// Print the modules of a crate by level, with their imports
     Modules {
@@ -95,6 +102,10 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Tidy {
             bless_all: true, ..
         } => tidy::bless(&workspace, tidy::Bless::Everything).map(|()| true),
+        Command::NewService { name } => {
+            let console = process::Console::terminal();
+            scaffold::new_service(&console, &workspace, &name).map(|()| true)
+        }
         Command::Modules { krate } => tidy::print_modules(&workspace, &krate).map(|()| true),
         Command::Tidy { .. } => tidy::run(&workspace).map(|report| report.is_clean()),
     }

@@ -1,8 +1,8 @@
 //! The suite: the steps that check everything, the same on a developer's machine and in CI.
 //!
-//! [`steps`] lists them. Steps of the front lane run in order; meanwhile a second lane works through
-//! the steps that only compile, at the lowest priority and with its output in files. [`summary`]
-//! closes the run.
+//! [`steps`] lists them. Steps of the front lane run in order. Meanwhile a second lane works
+//! through the steps that only compile, at the lowest priority and with its output in files.
+//! [`summary`] closes the run.
 
 mod step;
 mod steps;
