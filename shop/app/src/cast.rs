@@ -2,20 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::Settings;
+pub use shop_registry::NAMES as SERVICES;
 
-/// The services, in the order in which they are told.
-pub const SERVICES: [&str; 9] = [
-    "carts",
-    "catalog",
-    "identity",
-    "inventory",
-    "notifications",
-    "orders",
-    "payments",
-    "promotions",
-    "shipping",
-];
+use crate::Settings;
 
 /// Who plays.
 #[derive(Clone, Debug, PartialEq, Eq)]

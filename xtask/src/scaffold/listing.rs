@@ -69,7 +69,11 @@ pub(super) const LISTINGS: &[Listing] = &[
         "    },",
         "    Service {\n        name: \"NAME\",\n        paths: &[\"/api/v1/NAME\"],\n    },\n",
     ),
-    lines("shop/contracts/src/lib.rs", ("pub mod ", ";"), "pub mod NAME;\n"),
+    lines(
+        "shop/contracts/src/lib.rs",
+        ("pub mod ", ";"),
+        "pub mod NAME;\n",
+    ),
     lines(
         "shop/app/Cargo.toml",
         ("shop-", ".workspace = true"),
@@ -111,35 +115,36 @@ pub(super) const LISTINGS: &[Listing] = &[
 ];
 
 impl Listing {
-    /// Returns the text of the file with an entry for the name. An entry of the list is one of a
-    /// known service.
+    /// Returns the text of the file with an entry for the name.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the list lacks a service that is known, or cannot be found.
     pub(super) fn add(&self, text: &str, name: &str, known: &[String]) -> anyhow::Result<String> {
         let entry = self.entry.replace("NAME", name);
-        match &self.form {
-            Form::Inline(begin) => in_line(text, begin, name),
-            Form::Lines { around, lead, last } => {
-                let lines: Vec<&str> = text.split_inclusive('\n').collect();
-                let named = |line: &str| between(line, *around).filter(|it| is_known(known, it));
-                let places = (0..).zip(&lines);
-                let entries: Vec<(usize, &str)> = places
-                    .filter_map(|(at, line)| Some((at, named(line)?)))
-                    .collect();
-                let missing = known.iter().find(|it| !entries.iter().any(|(_, name)| name == it));
-                ensure!(missing.is_none(), "the list lacks {missing:?}");
-                let next = entries.iter().find(|(_, other)| *other > name);
-                let at = match (next, entries.last()) {
-                    (Some((at, _)), _) => at - lead,
-                    (None, Some((at, _))) => end(&lines, *at, *last),
-                    (None, None) => 0,
-                };
-                Ok([&lines[..at].concat(), &entry, &lines[at..].concat()].map(String::as_str).concat())
-            }
+        let (around, lead, last) = match &self.form {
+            Form::Inline(begin) => return in_line(text, begin, name),
+            Form::Lines { around, lead, last } => (*around, *lead, *last),
+        };
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        let entries: Vec<(usize, &str)> = (0..)
+            .zip(&lines)
+            .filter_map(|(at, line)| Some((at, between(line, around)?)))
+            .filter(|(_, name)| known.iter().any(|known| known == name))
+            .collect();
+        for known in known {
+            let is_listed = entries.iter().any(|(_, name)| name == known);
+            ensure!(is_listed, "the list of services lacks {known}");
         }
+        let next = entries.iter().find(|(_, other)| *other > name);
+        let at = match (next, entries.last()) {
+            (Some((at, _)), _) => at - lead,
+            (None, Some((at, _))) => end(&lines, *at, last),
+            (None, None) => lines.len(),
+        };
+        let (before, after) = lines.split_at(at);
+        Ok(before.concat() + &entry + &after.concat())
     }
-}
-
-fn is_known(known: &[String], name: &str) -> bool {
-    known.iter().any(|known| known == name)
 }
 
 /// The text between two others at the beginning of a line.
@@ -181,7 +186,9 @@ mod tests {
     }
 
     fn add(listing: &Listing, text: &str, name: &str) -> String {
-        listing.add(text, name, &known(&["carts", "orders"])).unwrap()
+        listing
+            .add(text, name, &known(&["carts", "orders"]))
+            .unwrap()
     }
 
     const MODULES: Listing = lines("lib.rs", ("pub mod ", ";"), "pub mod NAME;\n");
@@ -190,9 +197,18 @@ mod tests {
     fn an_entry_is_inserted_in_the_order_of_names() {
         let text = "//! Text.\n\npub mod carts;\npub mod orders;\n\nmod ids;\n";
         let expected = |new: &str, before: &str| text.replace(before, &format!("{new}{before}"));
-        assert_eq!(add(&MODULES, text, "a"), expected("pub mod a;\n", "pub mod carts"));
-        assert_eq!(add(&MODULES, text, "m"), expected("pub mod m;\n", "pub mod orders"));
-        assert_eq!(add(&MODULES, text, "z"), expected("pub mod z;\n", "\nmod ids"));
+        assert_eq!(
+            add(&MODULES, text, "a"),
+            expected("pub mod a;\n", "pub mod carts")
+        );
+        assert_eq!(
+            add(&MODULES, text, "m"),
+            expected("pub mod m;\n", "pub mod orders")
+        );
+        assert_eq!(
+            add(&MODULES, text, "z"),
+            expected("pub mod z;\n", "\nmod ids")
+        );
     }
 
     #[test]
@@ -203,7 +219,10 @@ mod tests {
         let before = "{\n  name: orders";
         let middle = text.replace(before, &format!("{}{before}", new("m")));
         assert_eq!(add(&listing, text, "m"), middle);
-        assert_eq!(add(&listing, text, "z"), text.replace("end", &format!("{}end", new("z"))));
+        assert_eq!(
+            add(&listing, text, "z"),
+            text.replace("end", &format!("{}end", new("z")))
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Mails, and the people who get them. Pure.
+//! Mails and their recipients. Pure.
 
 mod contact;
 mod mail;

@@ -1,4 +1,4 @@
-//! The five drawings. Each covers the whole canvas; what varies comes from the dice.
+//! The five drawings. Each covers the whole canvas and varies by random numbers.
 
 use super::{Canvas, Dice, HEIGHT, WIDTH, palette::Palette};
 
@@ -6,7 +6,7 @@ type Drawing = fn(&mut Canvas, &Palette, &mut Dice);
 
 pub(super) const ALL: [Drawing; 5] = [breast, wing, quill, eyes, flock];
 
-/// Rows of small rounded feathers that overlap like roof tiles; one in a while flashes.
+/// Draws rows of small rounded feathers that overlap like roof tiles, a few in the accent colour.
 fn breast(canvas: &mut Canvas, palette: &Palette, dice: &mut Dice) {
     let width = dice.between(44.0, 64.0);
     let drop = width * 0.62;
@@ -27,7 +27,7 @@ fn breast(canvas: &mut Canvas, palette: &Palette, dice: &mut Dice) {
     }
 }
 
-/// Fill and rim of one tile: darker towards the top, with some chance in between.
+/// Returns the fill and the rim of a feather: darker towards the top, with some randomness.
 fn tile(palette: &Palette, dice: &mut Dice, depth: f64) -> (&'static str, &'static str) {
     let [dark, middle, light] = palette.feathers;
     if dice.between(0.0, 1.0) < 0.05 {
@@ -40,7 +40,7 @@ fn tile(palette: &Palette, dice: &mut Dice, depth: f64) -> (&'static str, &'stat
     }
 }
 
-/// A feather's outline: straight down, then a half ellipse.
+/// Returns the outline of a rounded feather: straight down, then half an ellipse.
 fn tongue(x: f64, y: f64, width: f64, length: f64) -> String {
     let half = width / 2.0;
     let (left, right, shoulder) = (x - half, x + half, y + length * 0.45);
@@ -50,7 +50,7 @@ fn tongue(x: f64, y: f64, width: f64, length: f64) -> String {
     )
 }
 
-/// A wing that opens from a corner: long feathers, then shorter ones on top.
+/// Draws a wing that opens from a corner: long feathers, then shorter ones on top.
 fn wing(canvas: &mut Canvas, palette: &Palette, dice: &mut Dice) {
     let left = dice.between(0.0, 1.0) < 0.5;
     let (corner, from, to) = if left {
@@ -78,7 +78,7 @@ fn wing(canvas: &mut Canvas, palette: &Palette, dice: &mut Dice) {
     }
 }
 
-/// A long feather that points up from the origin.
+/// Returns the outline of a long feather that points up from the origin.
 fn vane(length: f64, half: f64) -> String {
     let (neck, tip) = (length * 0.3, length);
     format!(
@@ -90,7 +90,7 @@ fn vane(length: f64, half: f64) -> String {
     )
 }
 
-/// One large barred quill across the picture.
+/// Draws one large barred quill across the picture.
 fn quill(canvas: &mut Canvas, palette: &Palette, dice: &mut Dice) {
     let [dark, middle, light] = palette.feathers;
     let turn = dice.between(38.0, 62.0)
@@ -125,7 +125,7 @@ fn quill(canvas: &mut Canvas, palette: &Palette, dice: &mut Dice) {
     });
 }
 
-/// A bar of the quill, bent towards its tip.
+/// Returns a bar of the quill, bent towards its tip.
 fn chevron(y: f64, half: f64) -> String {
     let lift = y + half * 0.7;
     format!(
@@ -135,7 +135,7 @@ fn chevron(y: f64, half: f64) -> String {
     )
 }
 
-/// The eyes of a fan of tail feathers.
+/// Draws the eyes of a fan of tail feathers.
 fn eyes(canvas: &mut Canvas, palette: &Palette, dice: &mut Dice) {
     let [dark, middle, light] = palette.feathers;
     let foot = (dice.between(150.0, 250.0), 330.0);
@@ -153,7 +153,7 @@ fn eyes(canvas: &mut Canvas, palette: &Palette, dice: &mut Dice) {
     }
 }
 
-/// Birds over hills, in front of a low sun.
+/// Draws birds over hills, in front of a low sun.
 fn flock(canvas: &mut Canvas, palette: &Palette, dice: &mut Dice) {
     let [dark, middle, light] = palette.feathers;
     canvas.circle(
@@ -180,7 +180,7 @@ fn flock(canvas: &mut Canvas, palette: &Palette, dice: &mut Dice) {
     }
 }
 
-/// A rolling ridge at about `base`, closed at the bottom.
+/// Returns a rolling ridge at about `base`, closed at the bottom.
 fn hill(base: f64, dice: &mut Dice) -> String {
     let [left, first, second, right] = [0; 4].map(|_| base + dice.between(-34.0, 30.0));
     format!("M0 {left:.1}C130 {first:.1} 260 {second:.1} {WIDTH} {right:.1}V{HEIGHT}H0Z")

@@ -1,4 +1,4 @@
-//! Placing an order: what is bought, what it costs, and the answer that stands for good.
+//! `POST /orders`: the lines of the order, its price, and the final reply.
 
 mod request;
 
@@ -9,10 +9,10 @@ use wingbeat::http::{Caller, IdempotencyKey, Problem, Reply, accepted};
 use wingbeat::{Effects, Extract, Repo, Result, Scope, Table};
 
 use crate::Config;
+use crate::copies::{CartCopy, ProductCopy, PromoCopy};
 use crate::domain::{Order, OrderCommand, Placed};
 use crate::feed::{Feed, FeedRow};
 use crate::messages::StartCheckout;
-use crate::views::{CartCopy, ProductCopy, PromoCopy};
 use request::{Item, canonical};
 
 pub use request::{Address, PlaceOrder, Ready};
@@ -26,8 +26,8 @@ struct PlacedReply {
     total: Money,
 }
 
-/// What placing reads and changes.
-pub struct Desk {
+/// The state that placing an order reads and changes.
+pub struct Records {
     orders: Repo<Order>,
     products: Table<ProductCopy>,
     carts: Table<CartCopy>,
@@ -36,7 +36,7 @@ pub struct Desk {
     feeds: Table<Feed>,
 }
 
-impl<S> Extract<Scope, S> for Desk {
+impl<S> Extract<Scope, S> for Records {
     fn extract(scope: &Scope, state: &S) -> Result<Self> {
         Ok(Self {
             orders: Extract::extract(scope, state)?,
@@ -49,13 +49,14 @@ impl<S> Extract<Scope, S> for Desk {
     }
 }
 
-/// What an order costs.
+/// The price of an order.
 #[derive(Clone, Copy)]
 struct Price {
     subtotal: Money,
     discount: Money,
     total: Money,
-    /// There is a code that takes nothing off: not known here yet, another's, or expired.
+    /// `true` if the code gives no discount: it is not known here yet, has another owner or is
+    /// expired.
     promo_unusable: bool,
 }
 
@@ -63,13 +64,14 @@ struct Price {
 ///
 /// # Errors
 ///
-/// Whatever is wrong with the order, as a problem.
+/// 409 `price_changed`; 422 `cart_empty` or with the invalid fields; 503 `cart_not_ready` if the
+/// copy of the cart is older than the cart that the caller has seen.
 pub async fn place(
     Ready(request): Ready,
     Caller(session): Caller,
     _key: IdempotencyKey,
     scope: Scope,
-    desk: Desk,
+    records: Records,
     wingbeat::State(config): wingbeat::State<Config>,
 ) -> Result<Reply, Problem> {
     if request.flash_claim_id.is_some() {
@@ -78,20 +80,25 @@ pub async fn place(
     let user_id = UserId(session.user_id);
     let order_id = OrderId(scope.new_id());
     let lines = match &request.items {
-        Some(items) => desk.priced(&parsed(items)?).await?,
-        None => desk.cart(user_id, order_id, session.cart_version).await?,
+        Some(items) => records.priced(&parsed(items)?).await?,
+        None => {
+            records
+                .cart(user_id, order_id, session.cart_version)
+                .await?
+        }
     };
     let promo_code = request.promo_code.as_deref().map(canonical);
-    let price = desk.price(&scope, user_id, &lines, promo_code.as_deref());
+    let price = records.price(&scope, user_id, &lines, promo_code.as_deref());
     let price = price.await?;
     if request.expected_total.is_some_and(|it| it != price.total) {
         let detail = format!("the total is now {} cents", price.total.amount_minor);
         return Err(Problem::new(409, "price_changed", detail));
     }
     scope.correlate(order_id.0)?;
-    desk.record(&scope, order_id, user_id, &lines, price)
+    records
+        .record(&scope, order_id, user_id, &lines, price)
         .await?;
-    desk.addresses.put(&order_id, request.address)?;
+    records.addresses.put(&order_id, request.address)?;
     let mut effects = Effects::new();
     effects.send(&StartCheckout {
         order_id,
@@ -130,8 +137,8 @@ pub async fn place(
     Ok(accepted(&reply).location(format!("/api/v1/orders/{order_id}")))
 }
 
-impl Desk {
-    /// The lines of these quantities, at the prices of now.
+impl Records {
+    /// Returns the lines of these quantities at the current prices.
     async fn priced(&self, wanted: &[(Sku, u32)]) -> Result<Vec<Line>, Problem> {
         let mut lines = Vec::with_capacity(wanted.len());
         for (at, (sku, quantity)) in wanted.iter().enumerate() {
@@ -141,7 +148,7 @@ impl Desk {
         Ok(lines)
     }
 
-    /// `None` for what is not sold.
+    /// Returns a line at the current price; `None` if the product is not for sale.
     async fn line(&self, sku: &Sku, quantity: u32) -> Result<Option<Line>> {
         let product = self.products.get(sku).await?;
         let product = product.filter(|product| !product.retired);
@@ -153,12 +160,14 @@ impl Desk {
         }))
     }
 
-    /// The caller's cart as far as they have seen it, but for what is not sold any more; it is this
-    /// order's from now on.
+    /// Returns the lines of the caller's cart, without products that are no longer sold, and
+    /// records the purchase in the copy of the cart.
+    ///
+    /// `seen` is the version of the cart that the caller has seen.
     async fn cart(&self, user: UserId, order: OrderId, seen: u64) -> Result<Vec<Line>, Problem> {
         let mut cart = self.carts.get(&user).await?.unwrap_or_default();
         if cart.version < seen {
-            let detail = "your cart is still on its way here; try again";
+            let detail = "the latest change of the cart has not arrived yet; try again";
             return Err(Problem::new(503, "cart_not_ready", detail));
         }
         let mut lines = Vec::with_capacity(cart.lines.len());
@@ -217,7 +226,7 @@ impl Desk {
         let placed = self.orders.execute(&order_id, OrderCommand::Place(placed));
         placed
             .await?
-            .map_err(|_| Problem::new(409, "already_placed", "this order exists already"))?;
+            .map_err(|_| Problem::new(409, "already_placed", "this order id is in use"))?;
         let row = FeedRow {
             version: 0,
             order_id,
@@ -247,7 +256,7 @@ fn sum(lines: &[Line]) -> Result<Money, Problem> {
 }
 
 fn too_much() -> Problem {
-    Problem::invalid("/items", "the total does not fit")
+    Problem::invalid("/items", "the total is too large")
 }
 
 fn unknown_sku(at: usize) -> Problem {

@@ -1,10 +1,12 @@
-//! The checkout saga: promo, stock, authorization, commit, capture (the pivot), shipment; and back.
+//! The checkout saga: promo, stock, authorization, commit, capture (the pivot), shipment; and the
+//! compensations.
 //!
-//! Every command carries `<order>/<step>` as its operation, so that a resend is the same operation.
-//! A compensation is asked of everybody who may have been asked to act; whoever has not acted yet
-//! leaves a tombstone and refuses the late command.
+//! Each command carries `<order>/<step>` as its operation id, so that a resend is the same
+//! operation. A compensation is sent to each service that may have received a command. A service
+//! that has not handled the command yet leaves a tombstone and refuses the late command.
 //!
-//! - Here: the way forward. `undo`: the way back. `input`: what it reacts to.
+//! - This module: the steps forward. `undo`: the compensations. `cancel`: the customer's cancel.
+//!   `input`: the inputs.
 
 mod cancel;
 mod input;
@@ -27,28 +29,28 @@ use crate::messages::{PaymentExpired, PaymentSlow, ResendDue, StartCheckout};
 pub use input::CheckoutInput;
 pub use undo::Undoing;
 
-/// What the saga is waiting for.
+/// The step that the saga waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// The promo to be held.
+    /// The reservation of the promo.
     #[default]
     Promo,
-    /// The stock to be held.
+    /// The reservation of the stock.
     Stock,
-    /// The card to be authorized.
+    /// The authorization of the payment.
     Authorize,
-    /// The stock to be taken.
+    /// The commit of the reserved stock.
     Commit,
-    /// The money to be taken: the pivot.
+    /// The capture of the payment: the pivot.
     Capture,
-    /// The shipment to be dispatched.
+    /// The dispatch of the shipment.
     Ship,
-    /// The shipment to arrive.
+    /// The delivery of the shipment.
     Deliver,
-    /// The shipment to be called off, after the pivot.
+    /// The cancellation of the shipment, after the pivot.
     Unship,
-    /// Everything to be undone.
+    /// The compensations.
     Undo,
 }
 
@@ -63,13 +65,13 @@ pub struct Checkout {
     token: String,
     #[serde(default)]
     deadlines: Deadlines,
-    /// What it is waiting for.
+    /// The step that the saga waits for.
     pub step: Step,
     delayed: bool,
-    /// A cancel that came while the money was being taken waits for the answer.
+    /// `true` if a cancel came during the capture. It is handled after the capture's reply.
     cancel_wanted: bool,
     undoing: Undoing,
-    /// Why it is being undone; `None` for a cancel.
+    /// The reason of the rejection; `None` for a cancel.
     rejected: Option<RejectReason>,
 }
 
@@ -141,8 +143,8 @@ impl Saga for Checkout {
         }
     }
 
-    /// A late success of an ended checkout was compensated when it ended: its owner keeps a tombstone,
-    /// so nothing is left to be done.
+    /// A late reply to an ended checkout needs no action: the compensation was sent before the end,
+    /// and its receiver keeps a tombstone.
     fn late(&mut self, when: Late, input: CheckoutInput, fx: &mut Effects) {
         if let CheckoutInput::Cancel(_) = input {
             self.cancel_late(when, fx);
@@ -153,7 +155,7 @@ impl Saga for Checkout {
 impl Checkout {
     fn start(&mut self, start: StartCheckout, fx: &mut Effects) {
         if self.order_id != OrderId::default() {
-            return; // Sent twice.
+            return; // A repeated start.
         }
         let StartCheckout {
             order_id,
@@ -180,13 +182,14 @@ impl Checkout {
             step,
             ..Self::default()
         };
-        match promo_unusable {
-            true => self.refused(Step::Promo, RejectReason::PromoInvalid, fx),
-            false => self.ask(fx),
+        if promo_unusable {
+            self.refused(Step::Promo, RejectReason::PromoInvalid, fx);
+        } else {
+            self.ask(fx);
         }
     }
 
-    /// Sends the command of the current step, again if need be, and sets its deadline.
+    /// Sends the command of the current step, possibly again, and sets the deadline for its reply.
     fn ask(&self, fx: &mut Effects) {
         let order_id = self.order_id;
         let operation = |what: &str| format!("{order_id}/{what}");
@@ -239,7 +242,7 @@ impl Checkout {
         fx.after(self.deadlines.resend_after, &ResendDue { order_id });
     }
 
-    /// From `from` to `to`; an answer to a step that is over changes nothing.
+    /// Moves from the step `from` to `to`. A reply to a step that is over changes nothing.
     fn go_on(&mut self, from: Step, to: Step, status: Option<OrderStatus>, fx: &mut Effects) {
         if self.step != from {
             return;
@@ -314,7 +317,7 @@ impl Checkout {
             return;
         }
         if self.step == Step::Unship {
-            self.refuse_cancel(fx); // Shipping says so too, but that may come after the end.
+            self.refuse_cancel(fx); // Shipping's refusal may arrive after the end of the saga.
         }
         self.step = Step::Deliver;
         fx.cancel::<ResendDue>();
@@ -342,7 +345,7 @@ impl Checkout {
 
     fn delivered(&mut self, fx: &mut Effects) {
         if matches!(self.step, Step::Ship | Step::Unship) {
-            self.dispatched(fx); // The news of the dispatch was overtaken.
+            self.dispatched(fx); // The delivery overtook the dispatch.
         }
         if self.step != Step::Deliver {
             return;
@@ -355,7 +358,7 @@ impl Checkout {
         .end();
     }
 
-    /// Moves the order on, and tells its owner's feed in the same unit.
+    /// Changes the order, and adds the change to its owner's feed in the same unit.
     fn change(&self, status: OrderStatus, reason: Option<RejectReason>, fx: &mut Effects) {
         let (order_id, payment_delayed, at) = (self.order_id, self.delayed, fx.now());
         fx.execute::<Order>(

@@ -1,12 +1,12 @@
-//! Colours taken from birds.
+//! The colour palettes, named after birds.
 
-/// Five colours that go together.
+/// A palette of five colours.
 pub(super) struct Palette {
-    /// The paper behind it all.
+    /// The background.
     pub(super) ground: &'static str,
-    /// Feathers from dark to light.
+    /// The colours of feathers, from dark to light.
     pub(super) feathers: [&'static str; 3],
-    /// The patch that catches the eye, used sparingly.
+    /// The accent colour, used sparingly.
     pub(super) flash: &'static str,
 }
 

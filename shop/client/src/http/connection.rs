@@ -1,4 +1,4 @@
-//! One connection, driven by whoever uses it.
+//! A connection that its current user drives.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -9,31 +9,31 @@ use ::http::{Request, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+use hyper::client::conn::http1::{self, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{Answer, Base, Fault};
 
-/// The longest body that is read: a page of 100 orders has some 100 KiB.
+/// The longest body in bytes. A page of 100 orders has some 100 KiB.
 const ANSWER_MAX: usize = 16 << 20;
 
-/// A connection and its two ends. Between requests nobody looks at it: that the server has closed it
-/// is noticed before the next request is handed over.
-pub(super) struct Lane {
+/// A connection and its sender. It is not polled between requests; the next request notices if the
+/// server has closed it.
+pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    wire: Wire,
+    driver: Driver,
 }
 
-/// The connection's own state machine.
-struct Wire {
-    /// `None` once it has ended. It is dropped then, and with it a request that it never looked at: that
-    /// is how the request learns of the end.
-    connection: Option<Connection<TokioIo<TcpStream>, Full<Bytes>>>,
+/// The state machine of the connection, which must be polled for the connection to make progress.
+struct Driver {
+    /// The connection; `None` once it has ended. Dropping it drops a request that it has not read,
+    /// which reports the end to the sender.
+    connection: Option<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>,
 }
 
-impl Lane {
-    /// Connects.
+impl Connection {
+    /// Connects to the server.
     pub(super) async fn open(base: &Base) -> Result<Self, Fault> {
         let unreachable = |source| Fault::Unreachable {
             base: base.to_string(),
@@ -41,48 +41,51 @@ impl Lane {
         };
         let socket = TcpStream::connect(base.target()).await;
         let socket = socket.map_err(unreachable)?;
-        // Requests are single writes; waiting for more only delays them.
+        // A request is a single write, so Nagle's algorithm would only delay it.
         socket.set_nodelay(true).map_err(unreachable)?;
         let (sender, connection) = handshake(TokioIo::new(socket))
             .await
             .map_err(|error| unreachable(io::Error::other(error)))?;
         Ok(Self {
             sender,
-            wire: Wire {
+            driver: Driver {
                 connection: Some(connection),
             },
         })
     }
 
-    /// Sends a request and reads the whole answer. After an error the lane is of no use.
+    /// Sends a request and reads the complete reply. After an error the connection must not be used
+    /// again.
     ///
-    /// [`Fault::Unsent`]: the server had closed the connection, and nothing of the request was sent.
+    /// [`Fault::Unsent`] means that the server had closed the connection and nothing of the request
+    /// was sent.
     pub(super) async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Answer, Fault> {
-        let Self { sender, wire } = self;
-        wire.drive(async {
-            let response = send(sender, request).await?;
-            let (head, body) = response.into_parts();
-            let body = read(body).await?;
-            Ok(Answer::new(head.status, &head.headers, body))
-        })
-        .await
+        let Self { sender, driver } = self;
+        driver
+            .run(async {
+                let response = send(sender, request).await?;
+                let (head, body) = response.into_parts();
+                let body = read(body).await?;
+                Ok(Answer::new(head.status, &head.headers, body))
+            })
+            .await
     }
 
-    /// Sends a request and returns at the head of the answer.
+    /// Sends a request and returns when the head of the reply arrives.
     pub(super) async fn begin(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Fault> {
-        self.wire.drive(send(&mut self.sender, request)).await
+        self.driver.run(send(&mut self.sender, request)).await
     }
 
-    /// The next piece of an answer that was begun; `None` at its end.
-    pub(super) async fn piece(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
-        self.wire
-            .drive(async {
+    /// Returns the next chunk of the body; `None` at its end.
+    pub(super) async fn chunk(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, Fault> {
+        self.driver
+            .run(async {
                 while let Some(frame) = body.frame().await {
                     if let Ok(data) = frame.map_err(Fault::Cut)?.into_data() {
                         return Ok(Some(data));
@@ -93,29 +96,30 @@ impl Lane {
             .await
     }
 
-    /// Whether another request can go this way, as far as one can see from here.
+    /// Returns whether the connection is open, as far as is known without polling it.
     pub(super) fn is_open(&self) -> bool {
-        self.wire.connection.is_some() && !self.sender.is_closed()
+        self.driver.connection.is_some() && !self.sender.is_closed()
     }
 }
 
-impl Wire {
+impl Driver {
     /// Runs `work` and the connection it depends on until the work is done.
-    async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
+    async fn run<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
                 return Poll::Ready(done);
             }
-            self.turn(context);
-            // What the connection has just read is taken at once, not after the next wake-up.
+            self.poll(context);
+            // Poll again, so that data which the connection has just read is used without another
+            // wake-up.
             work.as_mut().poll(context)
         })
         .await
     }
 
-    fn turn(&mut self, context: &mut Context<'_>) {
-        // How it ended is told to the work, which waits for an answer.
+    fn poll(&mut self, context: &mut Context<'_>) {
+        // The sender reports the end to `work`, which waits for the reply.
         if let Some(connection) = &mut self.connection
             && Pin::new(connection).poll(context).is_ready()
         {
@@ -136,7 +140,7 @@ async fn send(
     })
 }
 
-/// The whole body. Most come in one piece, which is not copied.
+/// Reads the complete body. A body of one chunk is not copied.
 async fn read(body: Incoming) -> Result<Bytes, Fault> {
     match Limited::new(body, ANSWER_MAX).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),

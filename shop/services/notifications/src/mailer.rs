@@ -1,4 +1,4 @@
-//! Sends each mail once: what was sent is recorded in the unit that sends it.
+//! The sending of mails. Each is sent once, because the unit that sends it also records it.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
@@ -8,10 +8,10 @@ use wingbeat::{Entity, Extract, Result, Rows, Scope, Table, Timestamp};
 use crate::domain::{Contact, Mail, Person};
 use crate::mailbox::MailRow;
 
-/// That a mail was sent. The key is [`sent_key`]; nothing in it is personal.
+/// The record of a sent mail. The key is [`sent_key`]; it contains no personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
-    /// When.
+    /// The time at which it was sent.
     pub at: Timestamp,
 }
 
@@ -20,21 +20,21 @@ impl Entity for Sent {
     type Id = String;
 }
 
-/// One mail a template and cause.
+/// Returns the key of a sent mail. One mail is sent per template and cause.
 #[must_use]
 pub fn sent_key(template: &str, cause: &str) -> String {
     format!("{template}/{cause}")
 }
 
-/// The post office, through this unit of work.
-pub struct Post {
+/// The contacts, the sent mails and the mailbox, within one unit of work.
+pub struct Mailer {
     contacts: Table<Contact>,
     sent: Table<Sent>,
     mailbox: Rows<MailRow>,
     scope: Scope,
 }
 
-impl<S> Extract<Scope, S> for Post {
+impl<S> Extract<Scope, S> for Mailer {
     fn extract(scope: &Scope, state: &S) -> Result<Self> {
         Ok(Self {
             contacts: Extract::extract(scope, state)?,
@@ -45,12 +45,14 @@ impl<S> Extract<Scope, S> for Post {
     }
 }
 
-impl Post {
-    /// Sends a mail, or lets it wait for the address; nothing if it was sent, or is not wanted.
+impl Mailer {
+    /// Sends a mail, or queues it until the address is known. Does nothing if it was sent before or
+    /// is unwanted.
     ///
     /// # Errors
     ///
-    /// The store's, here and below; or too many wait.
+    /// `too_many_pending` if too many mails wait for the address; a `store_*` code if the store
+    /// cannot be read.
     pub async fn deliver(&self, user_id: UserId, mail: Mail) -> Result<Option<EmailSent>> {
         match self.contacts.get(&user_id).await? {
             Some(Contact::Known(person)) => self.send(user_id, &person, &mail).await,
@@ -67,11 +69,11 @@ impl Post {
         }
     }
 
-    /// Learns where a user lives, and sends what waited for it.
+    /// Stores a user's address, and sends the mails that waited for it.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// A `store_*` code if the store cannot be read.
     pub async fn remember(&self, user_id: UserId, person: Person) -> Result<Vec<EmailSent>> {
         let current = self.contacts.get(&user_id).await?;
         let (contact, mails) = Contact::remember(current, person.clone());
@@ -83,11 +85,11 @@ impl Post {
         Ok(sent)
     }
 
-    /// Forgets where a user lives; from now on nothing is sent to them.
+    /// Erases a user's address. From then on nothing is sent to the user.
     ///
     /// # Errors
     ///
-    /// After the handler has returned.
+    /// Those of [`Table::put`].
     pub fn forget(&self, user_id: UserId) -> Result<()> {
         self.contacts.put(&user_id, Contact::Erased)
     }

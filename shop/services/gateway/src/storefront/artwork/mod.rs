@@ -1,7 +1,7 @@
-//! Every product wears its own plumage: an abstract picture drawn from nothing but its SKU.
+//! The pictures of products: abstract artwork of feathers and birds, generated from the SKU.
 //!
-//! Deterministic: the same SKU gives the same bytes, here and on every machine, for ever. Seven
-//! palettes taken from birds, five drawings, and a few numbers each that the SKU decides.
+//! A SKU gives the same bytes on all machines. It selects one of seven palettes and one of five
+//! drawings, and seeds the random numbers of the drawing.
 
 mod drawings;
 mod palette;
@@ -10,11 +10,11 @@ use std::fmt::Write as _;
 
 use palette::PALETTES;
 
-/// The picture's size in its own units, 4:3.
+/// The size of the picture in user units, 4:3.
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 300.0;
 
-/// The picture of `sku`, a whole SVG document without script or style.
+/// Generates the picture of a SKU: an SVG document without scripts or styles.
 pub(super) fn svg(sku: &str) -> String {
     let mut dice = Dice::of(sku);
     let palette = dice.pick(&PALETTES);
@@ -25,7 +25,7 @@ pub(super) fn svg(sku: &str) -> String {
     canvas.finish()
 }
 
-/// An SVG under way.
+/// An SVG document under construction.
 struct Canvas {
     body: String,
 }
@@ -66,7 +66,7 @@ impl Canvas {
         ));
     }
 
-    /// Draws in a frame moved to (x, y) and turned by `degrees`.
+    /// Draws in a group that is moved to (x, y) and rotated by `degrees`.
     fn turned(&mut self, (x, y): (f64, f64), degrees: f64, draw: impl FnOnce(&mut Self)) {
         self.put(format_args!(
             r#"<g transform="translate({x:.1} {y:.1}) rotate({degrees:.1})">"#
@@ -81,7 +81,7 @@ impl Canvas {
     }
 }
 
-/// Numbers that look random and are decided by the SKU: FNV-1a, then SplitMix64.
+/// A pseudorandom number generator that is seeded by a SKU: FNV-1a, then SplitMix64.
 struct Dice(u64);
 
 impl Dice {
@@ -100,9 +100,9 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number in `low..high`.
+    /// Returns a number in `low..high`.
     fn between(&mut self, low: f64, high: f64) -> f64 {
-        // 32 bits convert without loss, and no eye sees more.
+        // 32 bits convert without loss, and are precise enough for a drawing.
         let unit = f64::from((self.next() >> 32) as u32) / f64::from(u32::MAX);
         low + unit * (high - low)
     }
@@ -118,13 +118,13 @@ mod tests {
     use super::svg;
 
     #[test]
-    fn the_same_sku_always_wears_the_same() {
+    fn a_sku_always_gets_the_same_picture() {
         assert_eq!(svg("WB-1"), svg("WB-1"));
         assert_ne!(svg("WB-1"), svg("WB-2"));
     }
 
     #[test]
-    fn nothing_of_the_sku_enters_the_picture() {
+    fn the_picture_does_not_contain_the_sku() {
         assert!(!svg("<script>alert(1)</script>").contains("script"));
     }
 }
