@@ -1,23 +1,20 @@
-//! Finds the programs that tests need, and installs on Debian those that are missing.
+//! Finds the programs that tests need, and installs missing ones on Debian.
 //!
-//! A program that is missing and cannot be installed is a failure: a test that is skipped in silence
-//! guards nothing.
+//! A program that is missing and cannot be installed is a failure: a test that is skipped silently
+//! protects nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{bail, ensure};
 
-use crate::packages;
-use crate::process;
-use crate::steps::Outcome;
-use crate::workspace::Workspace;
+use crate::process::Console;
 
-/// A program that tests start, and the Debian package that has it.
+/// A program that tests start, and the Debian package that contains it.
 struct Tool {
     program: &'static str,
     package: &'static str,
-    /// A command that does as well, where it succeeds.
+    /// A command that replaces the program if it succeeds.
     instead: &'static [&'static str],
 }
 
@@ -30,7 +27,7 @@ impl Tool {
         }
     }
 
-    /// Where it is, or what does as well.
+    /// The path of the program, or the command that replaces it.
     fn found(&self) -> Option<String> {
         let path = find(self.program).map(|path| path.display().to_string());
         path.or_else(|| {
@@ -59,21 +56,25 @@ const TOOLS: &[Tool] = &[
     Tool::new("pip3", "python3-pip"),
 ];
 
-/// Where servers live that are not on every user's PATH.
+/// Folders of servers that are not on every user's `PATH`.
 const SYSTEM_FOLDERS: &[&str] = &["/usr/sbin", "/sbin"];
 
-/// Where Debian keeps PostgreSQL's server, in a folder a version.
+/// Debian's folder of PostgreSQL servers, with one folder a version.
 const POSTGRESQL: &str = "/usr/lib/postgresql";
 
-/// Leaves every tool on the machine, or fails with the name of the one that is not.
-pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Outcome> {
+/// Installs missing programs.
+///
+/// # Errors
+///
+/// Fails with the name of a program that is missing and cannot be installed.
+pub(crate) fn install(console: &Console) -> anyhow::Result<()> {
     let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| tool.found().is_none()).collect();
     if !missing.is_empty() {
-        install(&missing)?;
+        install_missing(console, &missing)?;
     }
     for tool in TOOLS {
         match tool.found() {
-            Some(found) => println!("{}: {found}", tool.program),
+            Some(found) => console.say(format!("{}: {found}", tool.program)),
             None => bail!(
                 "`{}` is still missing after installing {}",
                 tool.program,
@@ -81,11 +82,10 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Outcome> {
             ),
         }
     }
-    packages::install(workspace)?;
-    Ok(Outcome::default())
+    Ok(())
 }
 
-/// The program of that name, if the machine has it.
+/// Returns the path of a program, if the machine has it.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -95,7 +95,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|file| is_executable(file))
 }
 
-/// The folders of PostgreSQL's versions.
+/// The folders of the installed PostgreSQL versions.
 fn postgresql() -> Vec<PathBuf> {
     let versions = std::fs::read_dir(POSTGRESQL)
         .into_iter()
@@ -116,22 +116,22 @@ fn is_executable(file: &Path) -> bool {
     file.is_file()
 }
 
-fn install(missing: &[&Tool]) -> anyhow::Result<()> {
+fn install_missing(console: &Console, missing: &[&Tool]) -> anyhow::Result<()> {
     let programs: Vec<&str> = missing.iter().map(|tool| tool.program).collect();
     let programs = programs.join(", ");
-    println!("missing: {programs}");
-    let by_hand = format!("missing: {programs}; install by hand and have it on the PATH");
+    console.say(format!("missing: {programs}"));
+    let by_hand = format!("install {programs} by hand and put it on the PATH");
     ensure!(find("apt-get").is_some(), "{by_hand}: this is not Debian");
     let Some(prefix) = become_root() else {
-        bail!("{by_hand}: installing needs root, or sudo without a password");
+        bail!("{by_hand}: apt-get needs root, or sudo without a password");
     };
     let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
     packages.dedup();
-    process::run(&mut apt(prefix, &["update"]))?;
-    process::run(apt(prefix, &["install", "-y", "--no-install-recommends"]).args(packages))
+    console.run(&apt(prefix, &["update"]))?;
+    console.run(apt(prefix, &["install", "-y", "--no-install-recommends"]).args(packages))
 }
 
-/// What to put before a command so that it runs as root, or nothing if there is no way.
+/// Returns the prefix with which a command runs as root, or nothing if this user may not.
 fn become_root() -> Option<&'static [&'static str]> {
     let sudo: &[&str] = &["sudo", "-n"];
     let is_root = || {
@@ -153,7 +153,7 @@ fn become_root() -> Option<&'static [&'static str]> {
     }
 }
 
-/// `apt-get` that asks nothing, tries again when the network stumbles, and waits for its turn.
+/// Returns `apt-get` without questions. It retries downloads and waits for its lock.
 fn apt(prefix: &[&str], args: &[&str]) -> Command {
     let patience = ["-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=300"];
     let mut words = prefix
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_on_the_path_is_found_and_an_unheard_of_one_is_not() {
+    fn a_program_on_the_path_is_found_and_an_unknown_one_is_not() {
         assert!(find("sh").is_some());
         assert!(find("no-program-has-this-name").is_none());
     }
@@ -189,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_run_is_not_a_program() {
+    fn a_file_that_is_not_executable_is_no_program() {
         assert!(!is_executable(
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")
         ));
     }
 
     #[test]
-    fn installing_runs_through_sudo_when_we_are_not_root() {
+    fn apt_runs_through_sudo_for_other_users_than_root() {
         let command = apt(&["sudo", "-n"], &["update"]);
         assert_eq!(command.get_program(), "sudo");
         let args: Vec<_> = command.get_args().collect();

@@ -1,5 +1,6 @@
-//! Packages of other languages that tests need: what is pinned beside a program is fetched once into the target
-//! folder, and again when the pins have changed.
+//! Packages of Node and Python that tests need.
+//!
+//! Pinned versions are fetched once into the target folder, and again after the pins change.
 
 use std::fs;
 use std::path::Path;
@@ -7,34 +8,38 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::process;
+use crate::process::Console;
 use crate::workspace::Workspace;
 
-/// Where a program of Node's has its `package-lock.json`, and perhaps Python ones a `requirements.txt`; and the folder
-/// under `target` that gets what they ask for.
+/// Folders with a `package-lock.json`, and perhaps a `requirements.txt`; each with the folder under
+/// `target` that gets its packages.
 const PROGRAMS: &[(&str, &str)] = &[
     ("shop/e2e/interop", "interop"),
     ("examples/nestjs-loyalty", "nestjs-loyalty"),
 ];
 
-/// Written last: the pins of what is there.
+/// The file with the pins of the installed packages, written last.
 const INSTALLED: &str = "installed";
 const LOCK: &str = "package-lock.json";
 const REQUIREMENTS: &str = "requirements.txt";
 
-/// Fetches what is missing.
-pub(crate) fn install(workspace: &Workspace) -> anyhow::Result<()> {
+/// Fetches missing packages.
+///
+/// # Errors
+///
+/// Fails if npm or pip fails.
+pub(crate) fn install(console: &Console, workspace: &Workspace) -> anyhow::Result<()> {
     for (source, name) in PROGRAMS {
         let (source, target) = (workspace.root.join(source), workspace.target.join(name));
         if source.exists() && !is_current(&source, &target)? {
-            fetch(&source, &target).with_context(|| format!("packages for {name}"))?;
+            fetch(console, &source, &target).with_context(|| format!("packages for {name}"))?;
         }
-        println!("packages of {name}: {}", target.display());
+        console.say(format!("packages of {name}: {}", target.display()));
     }
     Ok(())
 }
 
-/// What is pinned, all files one after the other.
+/// Returns all pins of a folder.
 fn pins(source: &Path) -> anyhow::Result<Vec<u8>> {
     let mut pins = fs::read(source.join(LOCK))?;
     if source.join(REQUIREMENTS).exists() {
@@ -50,7 +55,7 @@ fn is_current(source: &Path, target: &Path) -> anyhow::Result<bool> {
     )
 }
 
-fn fetch(source: &Path, target: &Path) -> anyhow::Result<()> {
+fn fetch(console: &Console, source: &Path, target: &Path) -> anyhow::Result<()> {
     if target.exists() {
         fs::remove_dir_all(target)?;
     }
@@ -59,19 +64,15 @@ fn fetch(source: &Path, target: &Path) -> anyhow::Result<()> {
         fs::copy(source.join(file), target.join(file))?;
     }
     let quietly = ["--no-audit", "--no-fund", "--ignore-scripts"];
-    process::run(
-        Command::new("npm")
-            .arg("ci")
-            .args(quietly)
-            .current_dir(target),
-    )?;
+    let mut npm = Command::new("npm");
+    console.run(npm.arg("ci").args(quietly).current_dir(target))?;
     let requirements = source.join(REQUIREMENTS);
     if requirements.exists() {
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
         pip.args(["--disable-pip-version-check", "--root-user-action=ignore"]);
         pip.arg("--target").arg(target.join("python"));
-        process::run(pip.arg("--require-hashes").arg("-r").arg(requirements))?;
+        console.run(pip.arg("--require-hashes").arg("-r").arg(requirements))?;
     }
     fs::write(target.join(INSTALLED), pins(source)?)?;
     Ok(())
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pinned_names_no_registry() {
+    fn pins_name_no_registry() {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for (source, _) in PROGRAMS {
             let pins = String::from_utf8(pins(&workspace.join(source)).unwrap()).unwrap();
