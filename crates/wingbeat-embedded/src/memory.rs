@@ -139,7 +139,11 @@ mod tests {
 
     fn keys(memory: &Memory) -> usize {
         let keys = lock(&memory.index).keys.len();
-        assert_eq!(keys, memory.values.len(), "the index has the keys of the values");
+        assert_eq!(
+            keys,
+            memory.values.len(),
+            "the index has the keys of the values"
+        );
         keys
     }
 
@@ -148,7 +152,12 @@ mod tests {
         let memory = Memory::new();
         for n in 0..10 * SWEEP_MIN {
             let now = at(n as i64);
-            memory.put(&format!("key/{n}"), Bytes::new(), now + std::time::Duration::from_micros(10), now);
+            memory.put(
+                &format!("key/{n}"),
+                Bytes::new(),
+                now + std::time::Duration::from_micros(10),
+                now,
+            );
             assert!(keys(&memory) <= SWEEP_MIN);
         }
     }
@@ -161,7 +170,10 @@ mod tests {
             memory.put(&format!("key/{n}"), value.clone(), NEVER, at(0));
         }
         let kept = keys(&memory);
-        assert!((256..=512).contains(&kept), "{kept} values of 64 KiB in 32 MiB");
+        assert!(
+            (256..=512).contains(&kept),
+            "{kept} values of 64 KiB in 32 MiB"
+        );
         memory.remove_prefix("key/");
         assert_eq!(keys(&memory), 0);
     }

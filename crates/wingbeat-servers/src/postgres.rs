@@ -66,7 +66,7 @@ impl Postgres {
             command.arg("-D").arg(&data).arg("-k").arg(&data);
             command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
             for setting in [
-                "max_connections=200",
+                "max_connections=400",
                 "shared_buffers=128MB",
                 "max_wal_size=2GB",
                 "log_min_messages=warning",
@@ -121,8 +121,18 @@ impl Postgres {
     ///
     /// If the SQL fails.
     pub fn sql(&self, sql: &str) -> String {
+        self.sql_in("postgres", sql)
+    }
+
+    /// Runs SQL in another database, such as one that SQL has created, and returns what `psql` prints.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the SQL fails.
+    pub fn sql_in(&self, database: &str, sql: &str) -> String {
+        let url = format!("postgres://postgres@127.0.0.1:{}/{database}", self.port);
         let output = Command::new(programs::require("psql", "postgresql-client"))
-            .args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url()])
+            .args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, &url])
             .output()
             .expect("psql starts");
         let errors = String::from_utf8_lossy(&output.stderr);

@@ -37,8 +37,7 @@ pub struct App {
     services: Vec<Parts>,
     only: Option<BTreeSet<String>>,
     outside: BTreeSet<String>,
-    /// Messages of unknown services are allowed: in tests, which play those services.
-    open: bool,
+    strangers: bool,
     /// A host has declared the queues, and sweeps the store.
     hosted: bool,
 }
@@ -70,9 +69,13 @@ impl App {
         self
     }
 
-    /// Lets services take messages of any owner. For tests.
-    pub(crate) fn open(mut self) -> Self {
-        self.open = true;
+    /// Lets services take messages of any owner.
+    ///
+    /// For tests, which play the missing services themselves. In production it hides a partial system, whose
+    /// other services lose messages that nobody has declared queues for; name their systems with
+    /// [`outside`](Self::outside) instead.
+    pub fn allow_strangers(mut self) -> Self {
+        self.strangers = true;
         self
     }
 
@@ -173,7 +176,7 @@ impl App {
     /// A subscription to a service that is missing here is the sign of a partial system: that service's
     /// queues would not be declared, and messages to it would be lost.
     fn messages_without_owner(&self) -> Vec<String> {
-        if self.open {
+        if self.strangers {
             return Vec::new();
         }
         let mut findings = Vec::new();

@@ -140,10 +140,7 @@ mod tests {
         let (real, dummy) = (PasswordHash::new(&real), PasswordHash::new(&dummy));
         let (real, dummy) = (real.unwrap(), dummy.unwrap());
         assert_eq!(dummy.algorithm, real.algorithm);
-        assert_eq!(
-            (dummy.version, &dummy.params),
-            (real.version, &real.params)
-        );
+        assert_eq!((dummy.version, &dummy.params), (real.version, &real.params));
         let length = |hash: &PasswordHash| hash.hash.map(|hash| hash.len());
         assert_eq!(length(&dummy), length(&real));
         let wrong = argon2.verify_password(b"somebody's password", &dummy);

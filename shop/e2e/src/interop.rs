@@ -1,68 +1,60 @@
-//! Programs in other languages beside a shop on RabbitMQ, PostgreSQL and Redis: what they print is read as lines of
-//! JSON. `cargo xtask test install` fetches what they need.
-
-use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+//! Programs in other languages beside a shop on RabbitMQ, PostgreSQL and Redis. They print lines of JSON.
+//! `cargo xtask test install` installs the packages that they need.
 
 use serde_json::Value;
 use shop_client::http::Call;
 use shop_client::{Shop, Shopper};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
-use wingbeat_servers::{Postgres, RabbitMq, Redis};
+use tokio::sync::{Mutex, mpsc};
 
 use crate::fleet::PASSWORD;
 use crate::process::{Place, Running, binary, target};
+use crate::servers::Servers;
+use crate::site::Site;
+use crate::verdict::violations;
+use crate::wait::{BOUND, check, until};
 
-/// How long something awaited may take.
-pub const SOON: Duration = Duration::from_secs(60);
-/// The pause between looks.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// The whole shop on servers, for strangers to meet.
+/// The whole shop in one process on servers, for programs in other languages.
 pub struct World {
     running: Running,
     place: Place,
+    /// The shop and its operator's interfaces.
+    pub site: Site,
     /// The admin, signed in.
     pub admin: Shopper,
-    /// RabbitMQ.
-    pub broker: RabbitMq,
-    /// PostgreSQL.
-    pub store: Postgres,
-    _cache: Redis,
-    asking: tokio::sync::Mutex<Option<Program>>,
+    /// The servers.
+    pub servers: Servers,
+    /// A program that asks the broker for the lengths of queues, once it has been started.
+    lengths: Mutex<Option<Program>>,
     folder: TempDir,
 }
 
 impl World {
-    /// Starts servers and shop.
+    /// Starts the shop.
     pub async fn start() -> Self {
-        let (broker, store, cache) =
-            tokio::task::spawn_blocking(|| (RabbitMq::start(), Postgres::start(), Redis::start()))
-                .await
-                .unwrap();
+        let servers = Servers::shared().await;
         let folder = tempfile::tempdir().unwrap();
         let place = Place::of(&folder.path().join("data"), binary())
-            .with("WINGBEAT_BROKER", &broker.url())
-            .with("WINGBEAT_STORE", &store.url())
-            .with("WINGBEAT_CACHE", &cache.url())
             .with("WINGBEAT_DEV", "on")
             .with("SHOP_ADMIN_PASSWORD", PASSWORD)
-            .with("WINGBEAT_SHIPPING_DISPATCH_AFTER", "10ms")
-            .with("WINGBEAT_SHIPPING_DELIVER_AFTER", "10ms");
+            .ships_after("10ms");
+        let settings = servers.settings().into_iter();
+        let place = settings.fold(place, |place, (name, url)| place.with(&name, &url));
         let running = place.start().await;
-        let admin = place.shop().admin(PASSWORD).await.unwrap();
+        let site = place.site();
+        site.stocked().await;
+        let admin = site.admin().await;
         Self {
             running,
             place,
+            site,
             admin,
-            broker,
-            store,
-            _cache: cache,
-            asking: tokio::sync::Mutex::default(),
+            servers,
+            lengths: Mutex::default(),
             folder,
         }
     }
@@ -73,13 +65,19 @@ impl World {
         self.place.shop()
     }
 
-    /// Where it is.
+    /// The shop's URL.
     #[must_use]
     pub fn url(&self) -> String {
         self.place.url()
     }
 
-    /// Has the shop end as a service manager does.
+    /// The broker's URL.
+    #[must_use]
+    pub fn broker_url(&self) -> String {
+        self.servers.broker_at(self.servers.broker_port())
+    }
+
+    /// Terminates the shop.
     pub fn close(self) {
         let status = self.running.terminate();
         assert!(status.success(), "the shop ended with {status}");
@@ -95,12 +93,12 @@ impl World {
         };
         command
             .args(args)
-            .env("WINGBEAT_BROKER", self.broker.url())
+            .env("WINGBEAT_BROKER", self.broker_url())
             .current_dir(self.folder.path());
         command
     }
 
-    /// Node looks for packages beside a program, so it runs from a folder that has them.
+    /// A Node program. Node looks for packages beside it, so it runs from a folder that has them.
     fn node(&self, program: &Path) -> Command {
         let packages = installed(program.parent().unwrap(), "interop");
         let link = self.folder.path().join("node_modules");
@@ -114,7 +112,7 @@ impl World {
         command
     }
 
-    /// Starts a subscriber, and waits until it is one.
+    /// Starts a subscriber and waits until it has subscribed.
     pub async fn subscriber(&self, program: &str, queue: &str, types: &[&str]) -> Program {
         let args: Vec<&str> = [&[queue], types].concat();
         let mut program = Program::start(self.command(program, &args));
@@ -123,78 +121,68 @@ impl World {
         program
     }
 
-    /// Has a program publish, and waits until it has.
+    /// Runs a program that publishes a message.
     pub async fn publish(&self, program: &str, args: &[&str]) {
         let mut command = self.command(program, args);
         let output = tokio::task::spawn_blocking(move || command.output());
         let output = output.await.unwrap().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program}: {told}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program}: {errors}");
     }
 
-    /// An admin's list.
+    /// The items of one of the admin's lists.
     pub async fn list(&self, path: &str) -> Vec<Value> {
         let answer = self.admin.ask(Call::get(path)).await.unwrap();
         let all: Value = serde_json::from_slice(&answer.body).unwrap();
         all["items"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Asks for something of the admin's that is accepted.
-    pub async fn tell(&self, path: &str) {
+    /// Sends an admin's command that is accepted.
+    pub async fn post(&self, path: &str) {
         let answer = self.admin.ask(Call::post(path)).await.unwrap();
         assert_eq!(answer.status, 202, "{path}");
     }
 
-    /// Messages of a queue that nobody was handed. (What `rabbitmqctl` says of quorum queues is seconds old.)
+    /// The number of messages in a queue that no consumer has. (The figures of `rabbitmqctl` for quorum queues are seconds
+    /// old.)
     pub async fn ready(&self, queue: &str) -> u64 {
-        let mut asking = self.asking.lock().await;
-        let program = asking.get_or_insert_with(|| Program::start(self.command("ready.py", &[])));
-        program.tell(&Value::from(queue));
+        let mut lengths = self.lengths.lock().await;
+        let program = lengths.get_or_insert_with(|| Program::start(self.command("ready.py", &[])));
+        program.send(&Value::from(queue));
         let answer = program.next().await;
         assert_eq!(answer["queue"], queue);
         answer["ready"].as_u64().unwrap()
     }
 
-    /// Waits until the audit finds nothing broken.
-    pub async fn holds(&self) {
-        let until = tokio::time::Instant::now() + SOON;
-        loop {
-            let (report, text) = self.admin.audit().await.unwrap();
-            if report.ok {
-                return;
-            }
-            assert!(tokio::time::Instant::now() < until, "{text}");
-            tokio::time::sleep(LOOK).await;
-        }
+    /// Waits until the queue has so many messages that no consumer has.
+    pub async fn until_ready(&self, queue: &str, count: u64) {
+        until(&format!("{count} messages in {queue}"), async || {
+            let ready = self.ready(queue).await;
+            check(ready == count, ready)
+        })
+        .await;
     }
 
-    /// Waits until `look` finds something.
-    pub async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-        let until = tokio::time::Instant::now() + SOON;
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            assert!(tokio::time::Instant::now() < until, "never: {what}");
-            tokio::time::sleep(LOOK).await;
-        }
+    /// Checks all promises of the shop once nothing is on its way.
+    pub async fn keeps_its_promises(&self) {
+        assert_eq!(violations(&self.site).await, Vec::<String>::new());
     }
 }
 
-/// A folder with the packages that `manifest` asks for.
+/// The folder with the installed packages of a `manifest` folder.
 ///
 /// # Panics
 ///
-/// If they are not there, or not those.
+/// Panics if they are missing or older than the manifest.
 #[must_use]
 pub fn installed(manifest: &Path, name: &str) -> PathBuf {
     let folder = target().join(name);
     let pins = ["package-lock.json", "requirements.txt"].map(|file| fs::read(manifest.join(file)));
-    let asked = pins.into_iter().flatten().flatten();
-    let told = fs::read(folder.join("installed")).unwrap_or_default();
+    let pinned = pins.into_iter().flatten().flatten();
+    let installed = fs::read(folder.join("installed")).unwrap_or_default();
     assert!(
-        asked.eq(told),
-        "{} is missing or stale: `cargo xtask test install` makes it",
+        pinned.eq(installed),
+        "{} is missing or stale: run `cargo xtask test install`",
         folder.display()
     );
     folder
@@ -210,21 +198,21 @@ fn python(program: &Path) -> Command {
     command
 }
 
-/// A program that runs; dropped, it is killed.
+/// A running program. Dropping it kills it.
 pub struct Program {
     child: Child,
     lines: mpsc::UnboundedReceiver<Value>,
 }
 
 impl Program {
-    /// Starts it.
+    /// Starts a program.
     #[must_use]
     pub fn start(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (send, lines) = mpsc::unbounded_channel();
-        // It ends with the program, whose output ends.
+        // The thread ends with the program, whose output ends.
         std::thread::spawn(move || {
             let lines = stdout.lines().map_while(Result::ok);
             let values = lines.filter_map(|line| serde_json::from_str(&line).ok());
@@ -235,35 +223,35 @@ impl Program {
         Self { child, lines }
     }
 
-    /// The next line.
+    /// Waits for the next line that it prints.
     pub async fn next(&mut self) -> Value {
-        let line = tokio::time::timeout(SOON, self.lines.recv()).await;
-        line.expect("it says something in time")
-            .expect("it has not ended")
+        let line = tokio::time::timeout(BOUND, self.lines.recv()).await;
+        line.expect("the program prints a line")
+            .expect("the program has not ended")
     }
 
-    /// Whether it has said nothing that was not read.
+    /// Returns whether all lines that it has printed so far were read.
     pub fn is_silent(&mut self) -> bool {
         self.lines.try_recv().is_err()
     }
 
-    /// Tells it a line.
-    pub fn tell(&mut self, line: &Value) {
+    /// Sends it a line.
+    pub fn send(&mut self, line: &Value) {
         let stdin = self.child.stdin.as_mut().unwrap();
         writeln!(stdin, "{line}").unwrap();
     }
 
-    /// As `kill -9` does.
+    /// Kills it with `SIGKILL`.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// As a service manager does; whether it ended with 0.
+    /// Terminates it and returns whether it ended with 0.
     pub async fn terminate(mut self) -> bool {
         let id = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
-        assert!(told.success());
+        let sent = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(sent.success());
         let mut child = std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap());
         let ended = tokio::task::spawn_blocking(move || child.wait());
         ended.await.unwrap().unwrap().success()

@@ -1,13 +1,13 @@
-//! Who may do what.
+//! Sessions, accounts and permissions.
 
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
-use super::{Shop, order};
+use super::raw::Reply;
+use super::{Subject, new_email, order};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn everything_but_the_public_routes_needs_a_session() {
-    let shop = Shop::open().await;
+/// Routes for users and for the admin.
+pub async fn only_public_routes_work_without_a_session(shop: Subject) {
     for (method, path) in [
         ("GET", "/api/v1/me"),
         ("GET", "/api/v1/cart"),
@@ -49,12 +49,10 @@ async fn everything_but_the_public_routes_needs_a_session() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn somebody_elses_order_is_an_unknown_one() {
-    let shop = Shop::open().await;
+/// Reading and cancelling.
+pub async fn the_order_of_another_user_is_not_found(shop: Subject) {
     let (ada, eve) = (shop.shopper().await, shop.shopper().await);
-    let placed = shop.place(&ada, "k", &order("tok_ok")).await.json();
-    let id = placed["order_id"].as_str().unwrap();
+    let id = shop.placed(&ada, "k", &order("tok_ok")).await;
     for path in [
         format!("/api/v1/orders/{id}"),
         format!("/api/v1/orders/{id}/timeline"),
@@ -67,9 +65,8 @@ async fn somebody_elses_order_is_an_unknown_one() {
     assert_eq!(shop.get("/api/v1/orders/no-id", &ada).await.status, 404);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_write_with_a_cookie_must_come_from_our_own_page() {
-    let shop = Shop::open().await;
+/// Protection against cross-site requests.
+pub async fn a_write_with_a_cookie_must_come_from_the_same_site(shop: Subject) {
     let token = shop.shopper().await;
     let cookie = format!("wingbeat_session={token}");
     let write = async |more: &[(&str, &str)]| {
@@ -93,7 +90,7 @@ async fn a_write_with_a_cookie_must_come_from_our_own_page() {
             "{foreign:?}"
         );
     }
-    let own = format!("http://{}", shop.address());
+    let own = format!("http://{}", shop.address);
     assert_eq!(
         write(&[("sec-fetch-site", "same-origin")]).await.status,
         200
@@ -107,11 +104,10 @@ async fn a_write_with_a_cookie_must_come_from_our_own_page() {
     assert_eq!(read.status, 200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_survives_a_restart_and_ends_with_the_logout() {
-    let shop = Shop::open().await;
+/// The life of a session.
+pub async fn a_session_survives_a_restart_and_ends_with_the_logout(mut shop: Subject) {
     let token = shop.shopper().await;
-    let shop = shop.again().await;
+    shop.restart().await;
     assert_eq!(shop.get("/api/v1/me", &token).await.status, 200);
     let ended = shop
         .call("DELETE", "/api/v1/sessions/current", &token, &Value::Null)
@@ -120,52 +116,51 @@ async fn a_session_survives_a_restart_and_ends_with_the_logout() {
     assert_eq!(shop.get("/api/v1/me", &token).await.status, 401);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sign_up_causes_a_cart_a_promo_and_mails_once_each() {
-    let shop = Shop::open().await;
-    let form = json!({"email": "Ada@b.example", "password": "correct horse", "name": "Ada", "marketing_opt_in": true});
+/// Sign-ups, valid and invalid.
+pub async fn a_sign_up_creates_a_cart_a_promo_and_one_mail_each(shop: Subject) {
+    let email = new_email();
+    let form = json!({
+        "email": email, "password": "correct horse", "name": "Ada", "marketing_opt_in": true,
+    });
     assert_eq!(shop.post("/api/v1/users", "", &form).await.status, 201);
-    let twin = json!({"email": "ada@B.example", "password": "correct horse", "name": "Eve"});
-    assert_eq!(
-        shop.post("/api/v1/users", "", &twin).await.code(),
-        "email_taken"
-    );
+    let twin = email.to_lowercase().replace("b.example", "B.example");
+    let twin = json!({"email": twin, "password": "correct horse", "name": "Eve"});
+    let taken = shop.post("/api/v1/users", "", &twin).await;
+    assert_eq!(taken.code(), "email_taken");
     let weak = json!({"email": "x", "password": "password", "name": ""});
     let weak = shop.post("/api/v1/users", "", &weak).await;
     assert_eq!(
         (weak.status, weak.json()["errors"].as_array().map(Vec::len)),
         (422, Some(3))
     );
-    let until = tokio::time::Instant::now() + super::SOON;
-    loop {
-        let mails = shop.get("/dev/mailbox?to=ada@b.example", "").await.json();
-        let items = mails["items"].as_array().cloned().unwrap_or_default();
-        let mut templates: Vec<_> = items
-            .iter()
-            .filter_map(|mail| mail["template"].as_str())
-            .collect();
+    let mailbox = format!("/dev/mailbox?to={}", email.to_lowercase());
+    let has_both = |mails: &Value| {
+        let items = mails["items"].as_array().into_iter().flatten();
+        let mut templates: Vec<_> = items.filter_map(|mail| mail["template"].as_str()).collect();
         templates.sort_unstable();
-        if templates == ["promo", "welcome"] {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < until, "{mails}");
-    }
-    let wrong = json!({"email": "ada@b.example", "password": "wrong horse"});
+        templates == ["promo", "welcome"]
+    };
+    shop.until(&mailbox, "", has_both).await;
+}
+
+/// The limit on failed sign-ins.
+pub async fn too_many_wrong_passwords_block_the_account(shop: Subject) {
+    let email = new_email();
+    let form = json!({"email": email, "password": "correct horse", "name": "Ada"});
+    assert_eq!(shop.post("/api/v1/users", "", &form).await.status, 201);
+    let wrong = json!({"email": email, "password": "wrong horse"});
     for _ in 0..10 {
-        assert_eq!(
-            shop.post("/api/v1/sessions", "", &wrong).await.code(),
-            "invalid_credentials"
-        );
+        let refused = shop.post("/api/v1/sessions", "", &wrong).await;
+        assert_eq!(refused.code(), "invalid_credentials");
     }
-    let right = json!({"email": "ada@b.example", "password": "correct horse"});
+    let right = json!({"email": email, "password": "correct horse"});
     let blocked = shop.post("/api/v1/sessions", "", &right).await;
     assert_eq!(blocked.status, 429);
     assert!(blocked.header("retry-after").is_some());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_stand_ins_are_for_this_machine_only() {
-    let shop = Shop::open().await;
+/// Requests with a foreign host.
+pub async fn dev_routes_are_for_this_machine_or_the_admin(shop: Subject) {
     let foreign = [("host", "evil.example")];
     let reply = shop.ask("GET", "/dev/mailbox", &foreign, "").await;
     assert_eq!(reply.status, 403);
@@ -177,16 +172,16 @@ async fn the_stand_ins_are_for_this_machine_only() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn another_password_ends_all_other_sessions() {
-    let shop = Shop::open().await;
-    let form = json!({"email": "ada@b.example", "password": "correct horse", "name": "Ada"});
+/// Changing the password.
+pub async fn a_new_password_ends_all_other_sessions(shop: Subject) {
+    let email = new_email();
+    let form = json!({"email": email, "password": "correct horse", "name": "Ada"});
     assert_eq!(shop.post("/api/v1/users", "", &form).await.status, 201);
     let sign_in = async |password: &str| {
-        let form = json!({"email": "Ada@b.example", "password": password});
+        let form = json!({"email": email.to_uppercase(), "password": password});
         shop.post("/api/v1/sessions", "", &form).await
     };
-    let token = |reply: &super::Reply| {
+    let token = |reply: &Reply| {
         reply.json()["token"]
             .as_str()
             .unwrap_or_default()
@@ -215,16 +210,16 @@ async fn another_password_ends_all_other_sessions() {
     assert_eq!(sign_in("battery staple").await.status, 201);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_browser_is_given_no_token_but_its_cookie() {
-    let shop = Shop::open().await;
-    let form = json!({"email": "ada@b.example", "password": "correct horse", "name": "Ada"});
+/// Signing in from a page.
+pub async fn a_browser_gets_a_cookie_and_no_token(shop: Subject) {
+    let email = new_email();
+    let form = json!({"email": email, "password": "correct horse", "name": "Ada"});
     assert_eq!(shop.post("/api/v1/users", "", &form).await.status, 201);
     let headers = [
         ("content-type", "application/json"),
         ("sec-fetch-site", "same-origin"),
     ];
-    let body = json!({"email": "ada@b.example", "password": "correct horse"}).to_string();
+    let body = json!({"email": email, "password": "correct horse"}).to_string();
     let reply = shop.ask("POST", "/api/v1/sessions", &headers, &body).await;
     assert_eq!((reply.status, &reply.json()["token"]), (201, &Value::Null));
     let cookie = reply.header("set-cookie").unwrap_or_default();
@@ -235,15 +230,13 @@ async fn a_browser_is_given_no_token_but_its_cookie() {
     assert_eq!(me.status, 200);
 }
 
-/// So any service, in any language, knows the caller.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_session_lies_under_the_digest_of_its_token() {
-    let shop = Shop::open().await;
+/// The key of a session, by which services in any language find it.
+pub async fn redis_stores_a_session_under_the_digest_of_its_token(shop: Subject) {
     let token = shop.shopper().await;
     let digest = |token: &str| hex::encode(sha2::Sha256::digest(token));
     let key = format!("session:{}", digest(&token));
     if let Some(has) = shop.has_key(&key) {
-        assert!(has, "Redis has no {key}");
+        assert!(has, "{key} is not in Redis");
         let other = format!("session:{}", digest("another"));
         assert_eq!(shop.has_key(&other), Some(false));
     }

@@ -1,8 +1,8 @@
-//! The conditions of a container without its engine: a root file system with nothing in it but the program and the
-//! libraries it is linked with, read-only; `/tmp` in memory; an unprivileged user; an environment that is empty.
+//! A container without a container engine: a read-only root file system with only the program and the libraries that it
+//! is linked with, `/tmp` in memory, an unprivileged user, and an empty environment.
 //!
-//! Bubblewrap makes it, with `setpriv` where we are root. On a machine that lets neither the user nor root do that, there
-//! is no such test to be had, and it fails.
+//! Bubblewrap sets it up, with `setpriv` if the tests run as root. On a machine that allows it to neither the user nor
+//! root, these tests fail.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use crate::process::binary;
 
-/// As the user of the images, for good.
+/// Becomes the user of the images and can never become another one.
 const NOBODY: &[&str] = &[
     "--reuid",
     "65532",
@@ -22,27 +22,27 @@ const NOBODY: &[&str] = &[
     "--no-new-privs",
 ];
 
-/// Who makes the cell.
+/// The user who sets the sandbox up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// The unprivileged user itself, where the kernel lets users have namespaces.
+    /// The unprivileged user itself, where the kernel lets users create namespaces.
     AsNobody,
-    /// Root, who becomes that user inside.
+    /// Root, who becomes the unprivileged user inside.
     AsRoot,
 }
 
-/// A place to run the program in.
-pub struct Cell {
+/// A sandbox for the program.
+pub struct Sandbox {
     folder: tempfile::TempDir,
     env: Vec<(String, String)>,
-    /// Whether it has `/data`, to be written to.
+    /// Whether it has a writable `/data`.
     data: bool,
 }
 
-impl Default for Cell {
+impl Default for Sandbox {
     fn default() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // Another user passes through it, reads the program and the secrets, and writes its data.
+        // The unprivileged user reads the program and the secrets, and writes its data.
         open(folder.path(), 0o755);
         for (name, mode) in [("secrets", 0o755), ("data", 0o777)] {
             let path = folder.path().join(name);
@@ -64,22 +64,22 @@ fn open(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-impl Cell {
-    /// A variable of the environment.
+impl Sandbox {
+    /// Sets a variable of the environment.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
-    /// With a volume in `/data`.
+    /// Mounts a volume at `/data`.
     #[must_use]
     pub fn with_data(mut self) -> Self {
         self.data = true;
         self
     }
 
-    /// A setting that is read from a file among the secrets.
+    /// Sets a variable `<name>_FILE` to the path of a secret with this value.
     #[must_use]
     pub fn secret(self, name: &str, value: &str) -> Self {
         let file = name.to_ascii_lowercase();
@@ -88,18 +88,18 @@ impl Cell {
         self.with(&format!("{name}_FILE"), &format!("/run/secrets/{file}"))
     }
 
-    /// Where a secret lies for us.
+    /// The path of a secret outside the sandbox.
     #[must_use]
     pub fn secret_file(&self, file: &str) -> PathBuf {
         self.folder.path().join("secrets").join(file)
     }
 
-    /// Makes a secret one that the user of the cell may not read.
+    /// Forbids the user of the sandbox to read a secret.
     pub fn hide(&self, file: &str) {
         open(&self.secret_file(file), 0o000);
     }
 
-    /// The program in the cell, not yet started.
+    /// The program in the sandbox, not yet started.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
         static WAY: OnceLock<Way> = OnceLock::new();
@@ -109,20 +109,18 @@ impl Cell {
         command
     }
 
-    /// The first way that this machine goes.
+    /// The first way that this machine allows.
     fn find_way(&self) -> Way {
-        let mut told = String::new();
+        let mut refusals = String::new();
         for way in [Way::AsNobody, Way::AsRoot] {
             let tried = self.enter(way).args(["/shop", "--version"]).output();
             match tried {
                 Ok(output) if output.status.success() => return way,
-                Ok(output) => told += &String::from_utf8_lossy(&output.stderr),
-                Err(why) => told += &format!("bwrap or setpriv: {why}\n"),
+                Ok(output) => refusals += &String::from_utf8_lossy(&output.stderr),
+                Err(why) => refusals += &format!("bwrap or setpriv: {why}\n"),
             }
         }
-        panic!(
-            "this machine makes no containers, so nobody knows what the program does in one: {told}"
-        )
+        panic!("this machine allows no sandbox: {refusals}")
     }
 
     fn enter(&self, way: Way) -> Command {

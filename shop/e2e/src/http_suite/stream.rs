@@ -1,33 +1,32 @@
-//! The live stream of the caller's own orders.
+//! The event stream of a user's orders.
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{SOON, Shop, order};
+use super::{Subject, order};
+use crate::wait::BOUND;
 
-/// An open stream, read as it comes.
+/// An open stream and what was read of it.
 struct Live {
     socket: TcpStream,
     text: String,
 }
 
 impl Live {
-    async fn open(shop: &Shop, token: &str, last: Option<&str>) -> Self {
-        let mut socket = TcpStream::connect(shop.address())
-            .await
-            .expect("it listens");
+    async fn open(shop: &Subject, token: &str, last: Option<&str>) -> Self {
+        let mut socket = TcpStream::connect(shop.address).await.unwrap();
         let last = last.map_or(String::new(), |id| format!("last-event-id: {id}\r\n"));
         let head = format!(
             "GET /api/v1/stream HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n{last}\r\n",
-            shop.address()
+            shop.address
         );
-        socket.write_all(head.as_bytes()).await.expect("it is sent");
+        socket.write_all(head.as_bytes()).await.unwrap();
         let text = String::new();
         Self { socket, text }
     }
 
-    /// Reads until the text says so; `false` when the stream ends first.
+    /// Reads until the text contains these words; returns `false` if the stream ends before.
     async fn until(&mut self, words: &str) -> bool {
         let read = async {
             let mut bytes = [0; 4096];
@@ -39,10 +38,10 @@ impl Live {
             }
             true
         };
-        tokio::time::timeout(SOON, read).await.expect("in time")
+        tokio::time::timeout(BOUND, read).await.expect(words)
     }
 
-    /// Ids and data of the events so far.
+    /// The ids and data of the events so far.
     fn events(&self) -> Vec<(u64, Value)> {
         let blocks = self.text.split("\n\n");
         let parsed = blocks.filter_map(|block| {
@@ -54,9 +53,8 @@ impl Live {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_change_is_told_in_order_and_a_cut_stream_resumes() {
-    let shop = Shop::open().await;
+/// Events of one order, and `Last-Event-ID`.
+pub async fn the_stream_sends_every_change_in_order_and_resumes_after_a_cut(shop: Subject) {
     let token = shop.shopper().await;
     let mut live = Live::open(&shop, &token, None).await;
     assert!(live.until(": ping").await);
@@ -89,9 +87,8 @@ async fn every_change_is_told_in_order_and_a_cut_stream_resumes() {
     assert_eq!(resumed.events(), events[3..]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_ends_with_the_session() {
-    let shop = Shop::open().await;
+/// Signing out.
+pub async fn the_stream_ends_with_the_session(shop: Subject) {
     let token = shop.shopper().await;
     let mut live = Live::open(&shop, &token, None).await;
     assert!(live.until(": ping").await);

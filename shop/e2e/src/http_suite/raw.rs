@@ -1,4 +1,4 @@
-//! HTTP by hand: what is sent and what comes back is seen whole.
+//! HTTP by hand, so that a test controls every header and sees the whole response.
 
 use std::net::SocketAddr;
 
@@ -6,32 +6,40 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
+pub struct Reply {
+    /// Its status; 0 if none could be read.
+    pub status: u16,
     head: String,
     body: String,
 }
 
 impl Reply {
-    pub(crate) fn json(&self) -> Value {
+    /// The body; `null` if it is no JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
     }
 
-    pub(crate) fn code(&self) -> String {
+    /// The code of a problem.
+    #[must_use]
+    pub fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The first wrong field.
-    pub(crate) fn pointer(&self) -> String {
+    /// The first invalid field of a problem.
+    #[must_use]
+    pub fn pointer(&self) -> String {
         self.json()["errors"][0]["pointer"]
             .as_str()
             .unwrap_or_default()
             .to_owned()
     }
 
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// A header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines();
         let mut pairs = lines.filter_map(|line| line.split_once(": "));
         pairs
@@ -40,7 +48,8 @@ impl Reply {
     }
 }
 
-pub(crate) async fn ask(
+/// Sends a request on a connection of its own and reads the response.
+pub async fn ask(
     to: SocketAddr,
     method: &str,
     path: &str,
@@ -55,7 +64,7 @@ pub(crate) async fn ask(
         request += &format!("{name}: {value}\r\n");
     }
     request += &format!("content-length: {}\r\n\r\n{body}", body.len());
-    let mut stream = TcpStream::connect(to).await.expect("it listens");
+    let mut stream = TcpStream::connect(to).await.expect("the shop listens");
     // A server that refuses the head may close before it has read the body.
     drop(stream.write_all(request.as_bytes()).await);
     let mut bytes = Vec::new();
