@@ -27,7 +27,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     }
     let ident = &input.ident;
     Ok(quote! {
-        impl ::wingbeat::error::Failure for #ident {
+        impl ::wingbeat::Failure for #ident {
             fn class(&self) -> ::wingbeat::Class {
                 match self { #(#classes,)* }
             }

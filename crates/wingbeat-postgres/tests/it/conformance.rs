@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use wingbeat::real::TokioRuntime;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::store::conformance::sql::TABLES;
+use wingbeat_core::conformance::store::sql::TABLES;
 use wingbeat_core::unit::{Row, RowWrite};
 use wingbeat_core::{Name, RuntimeExt as _, Unit};
 use wingbeat_postgres::{Config, Postgres};
