@@ -1,4 +1,4 @@
-//! Orders over HTTP, to `paid`.
+//! Orders placed over HTTP, until they are paid.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use wingbeat::Name;
 
 use crate::{Measured, about};
 
-/// Orders of a run.
+/// The orders of a run.
 const ORDERS: usize = 20_000;
-/// Orders that wait for their 202 at the same time.
+/// Concurrent requests.
 const AT_ONCE: usize = 128;
-/// Shoppers who take turns.
+/// Shoppers; they take turns.
 const SHOPPERS: usize = 64;
 
-/// Places all orders and waits until the last is paid; only with these services, or all.
+/// Places all orders and waits until the last is paid, with these services only or with all.
 pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
     let directory = tempfile::tempdir().expect("a directory");
     let flags = [
@@ -69,7 +69,7 @@ pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
     }
     let took = start.elapsed().as_secs_f64();
     let after = open.backends.embedded().expect("it runs on files").stats();
-    let told = format!(
+    let about = format!(
         "accepted {:.0}/s; {}",
         ORDERS as f64 / accepted,
         about(&before, &after)
@@ -77,7 +77,7 @@ pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
     open.close().await;
     Measured {
         per_second: ORDERS as f64 / took,
-        about: told,
+        about,
     }
 }
 

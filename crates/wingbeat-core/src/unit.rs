@@ -153,11 +153,8 @@ pub struct Settled {
     pub source: String,
     /// The id of the message.
     pub message: MessageId,
-    /// The delivery itself; `None` when it comes from the parking place and not from a queue.
+    /// The delivery to acknowledge; `None` if its queue no longer has it.
     pub tag: Option<Tag>,
-    /// `false` when the delivery is only moved (parked): no inbox row yet, so that it can run
-    /// later.
-    pub done: bool,
 }
 
 /// A record that was read.

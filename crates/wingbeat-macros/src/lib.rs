@@ -91,7 +91,7 @@ pub fn failure(input: TokenStream) -> TokenStream {
 /// `#[wingbeat::test(seeds = 100)]`.
 ///
 /// The function takes its simulated world, `async fn name(world: Simulation)`. A failure names the
-/// seed. The crate needs `wingbeat-test` as a dev-dependency.
+/// seed. The crate needs the feature `test` of `wingbeat`.
 #[proc_macro_attribute]
 pub fn test(options: TokenStream, input: TokenStream) -> TokenStream {
     let function = parse_macro_input!(input as syn::ItemFn);

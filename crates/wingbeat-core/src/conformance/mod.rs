@@ -40,7 +40,7 @@
 //! ```
 //!
 //! A fixture opens a store and a transport together, since one adapter may be both. The author of
-//! only one of them adds the other from the in-memory model (`wingbeat_test::Model`).
+//! only one of them adds the other from the in-memory model (`wingbeat::test::Model`).
 //! `docs/writing-an-adapter.md` is the guide.
 
 pub mod cache;
@@ -251,7 +251,6 @@ impl Bench {
             source: ORDERS.to_string(),
             message,
             tag: None,
-            done: true,
         }
     }
 
@@ -377,7 +376,6 @@ impl Bench {
             source: message.source.to_string(),
             message: message.id,
             tag: Some(delivery.tag),
-            done: true,
         };
         let service = if queue == MAIL_PLACED { MAIL } else { STOCK };
         Unit {

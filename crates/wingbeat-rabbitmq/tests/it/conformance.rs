@@ -4,13 +4,13 @@
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
+use wingbeat::test::model::Model;
 use wingbeat_core::RuntimeExt as _;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_rabbitmq::{Config, RabbitMq};
 use wingbeat_servers::RabbitMq as Server;
-use wingbeat_test::model::Model;
 
 /// Returns the broker that all tests share. Its watchdog ends it with the process.
 pub(crate) fn server() -> &'static Server {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::{MAIL_PLACED, PLACED, RESERVE, RESERVING, delivered, ids};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_rabbitmq::{Config, RabbitMq};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::{PLACED, RESERVE, RESERVING, STOCK_PLACED, topology};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Class, Transport as _};

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
+use wingbeat::test::model::Model;
 use wingbeat_core::conformance::{Bench, RESERVE, RESERVING, topology};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Envelope, MessageId, RuntimeExt as _, Transport as _};
 use wingbeat_rabbitmq::{Config, RabbitMq};
 use wingbeat_servers::RabbitMq as Server;
-use wingbeat_test::model::Model;
 
 use crate::conformance::{block_on, open_with};
 

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::real::{HyperClient, TaskGroup, TokioRuntime};
+use wingbeat::call::HyperClient;
+use wingbeat::test::model::Model;
 use wingbeat::{
     App, Command, Effects, Entity, Error, Event, Message, Result, Running, Service, Table,
     encode_body,
 };
+use wingbeat::{TaskGroup, TokioRuntime};
 use wingbeat_core::conformance::Bench;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Envelope, Name, RuntimeExt as _};
 use wingbeat_rabbitmq::{Config, RabbitMq};
-use wingbeat_test::model::Model;
 
 use crate::conformance::open_with;
 use crate::traffic::until;
@@ -133,7 +134,7 @@ impl World {
         let tasks = TaskGroup::new(self.runtime.clone());
         let runtime: SharedRuntime = tasks.clone();
         let transport = open_with(&self.config, &runtime).await;
-        let ports = wingbeat::app::Ports {
+        let ports = wingbeat::Ports {
             runtime: tasks.clone(),
             store: self.model.store.clone(),
             transport: transport.clone(),

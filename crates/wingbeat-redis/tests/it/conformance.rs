@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::cache::{Fixture, Test};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, RuntimeExt as _};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::cache::Durability::Volatile;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, Error, Result};

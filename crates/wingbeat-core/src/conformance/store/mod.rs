@@ -47,8 +47,6 @@ macro_rules! store_conformance {
                 a_duplicate_delivery_has_no_effects,
                 a_duplicate_in_the_same_batch_has_no_effects,
                 a_delivery_is_known_by_queue_source_and_message,
-                a_parked_delivery_can_run_later,
-                a_parked_delivery_is_parked_once,
                 a_poisonous_unit_stands_alone,
                 committed_units_survive_a_restart,
                 an_empty_batch_commits,

@@ -1,9 +1,9 @@
-//! Deliveries that units settle: once, parked or handled.
+//! Deliveries that units settle: once.
 
 use std::sync::Arc;
 
-use super::commit::{COUNTER, counter, everything};
-use crate::conformance::{Bench, Fixture, STOCK_PLACED, put};
+use super::commit::{counter, everything};
+use crate::conformance::{Bench, Fixture, STOCK_PLACED};
 use crate::unit::{Outcome, Settled};
 use crate::{RuntimeExt as _, Unit};
 
@@ -85,72 +85,4 @@ pub async fn a_delivery_is_known_by_queue_source_and_message(fixture: Arc<dyn Fi
             "settled: {settles:?}"
         );
     }
-}
-
-pub async fn a_parked_delivery_can_run_later(fixture: Arc<dyn Fixture>) {
-    let bench = Bench::open(&fixture).await;
-    let done = bench.settlement();
-    let parked = Settled {
-        done: false,
-        ..done.clone()
-    };
-    let park = Unit {
-        settles: Some(parked),
-        writes: vec![put("parked", "m")],
-        ..bench.unit()
-    };
-    assert_eq!(bench.commit(park).await, Outcome::Committed);
-    assert!(
-        !bench
-            .store
-            .settled(done.queue, &done.source, done.message)
-            .await
-            .expect("an answer")
-    );
-    let run = Unit {
-        settles: Some(done.clone()),
-        ..everything(&bench, "a")
-    };
-    assert_eq!(bench.commit(run).await, Outcome::Committed);
-    let again = Unit {
-        settles: Some(done),
-        ..everything(&bench, "b")
-    };
-    assert_eq!(bench.commit(again).await, Outcome::Duplicate);
-    assert!(bench.load("a").await.is_some());
-}
-
-pub async fn a_parked_delivery_is_parked_once(fixture: Arc<dyn Fixture>) {
-    let bench = Bench::open(&fixture).await;
-    let done = bench.settlement();
-    let parked = Settled {
-        done: false,
-        ..done.clone()
-    };
-    let park = Unit {
-        settles: Some(parked.clone()),
-        counts: vec![(COUNTER, 1)],
-        ..bench.unit()
-    };
-    for _ in 0..2 {
-        assert_eq!(bench.commit(park.clone()).await, Outcome::Committed);
-    }
-    assert_eq!(counter(&bench).await, 1);
-    bench
-        .commit(Unit {
-            settles: Some(done),
-            ..bench.unit()
-        })
-        .await;
-    let late = Unit {
-        settles: Some(parked),
-        counts: vec![(COUNTER, 1)],
-        ..bench.unit()
-    };
-    assert_eq!(
-        bench.commit(late).await,
-        Outcome::Duplicate,
-        "what is done cannot be parked any more"
-    );
-    assert_eq!(counter(&bench).await, 1);
 }

@@ -13,11 +13,11 @@ use bytes::Bytes;
 
 use crate::conformance::{
     A_WHILE, Bench, Fixture, IGNORED, MAIL_PLACED, MOVED, PLACED, RESERVE, RESERVING, STOCK_MOVED,
-    STOCK_PLACED, UNHEARD, delivered, envelope, ids, topology,
+    STOCK_PLACED, UNHEARD, delivered, envelope, ids, put, topology,
 };
 use crate::envelope::BODY_MAX;
 use crate::transport::Refused;
-use crate::unit::{Outcome, Settled};
+use crate::unit::Outcome;
 use crate::{Delivery, Envelope, MessageId, RuntimeExt as _, Unit};
 
 /// Turns each test of the transport suite into a `#[test]`. `$run` is a function that takes a
@@ -320,39 +320,16 @@ pub async fn a_parked_delivery_leaves_its_queue(fixture: Arc<dyn Fixture>) {
     bench.publish(vec![bench.message(RESERVE)]).await;
     let mut consumer = bench.consume(RESERVING, 10).await;
     let taken = bench.take(&mut consumer, 1).await;
-    let unit = bench.settling(RESERVING, &taken[0]);
-    let parked = unit.settles.clone().map(|settles| Settled {
-        done: false,
-        ..settles
-    });
-    assert_eq!(
-        bench
-            .commit(Unit {
-                settles: parked,
-                ..unit.clone()
-            })
-            .await,
-        Outcome::Committed
-    );
+    let parking = Unit {
+        writes: vec![put("parked", "m")],
+        ..bench.settling(RESERVING, &taken[0])
+    };
+    assert_eq!(bench.commit(parking).await, Outcome::Committed);
     consumer.settler().acknowledge(&[taken[0].tag]);
     bench.assert_depth(RESERVING, 0).await;
     drop(consumer);
     let mut consumer = bench.consume(RESERVING, 10).await;
     bench.assert_quiet(&mut consumer).await;
-    let later = unit.settles.clone().map(|settles| Settled {
-        tag: None,
-        ..settles
-    });
-    let run = Unit {
-        id: bench.runtime.id().into(),
-        settles: later,
-        ..unit
-    };
-    assert_eq!(
-        bench.commit(run).await,
-        Outcome::Committed,
-        "it runs from the parking place"
-    );
 }
 
 /// Six thousand messages, more than any window in memory contains.
