@@ -76,7 +76,7 @@ pub use message::{Kind, Message};
 pub use name::Name;
 pub use outgoing::HttpClient;
 pub use runtime::{Runtime, RuntimeExt};
-pub use statement::{Companion, Param, Params, Statement};
+pub use statement::{OpenTransaction, Param, Params, Statement};
 pub use store::{Outbox, Record, ServiceStore, Store};
 pub use time::Timestamp;
 pub use trace::TraceParent;

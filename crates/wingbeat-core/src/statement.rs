@@ -211,9 +211,9 @@ tuples!(A B C D E F G H);
 /// The first submission of the unit consumes the transaction. If all clones are dropped before
 /// that, the transaction is rolled back.
 #[derive(Clone)]
-pub struct Companion(Arc<dyn Any + Send + Sync>);
+pub struct OpenTransaction(Arc<dyn Any + Send + Sync>);
 
-impl Companion {
+impl OpenTransaction {
     /// Wraps the transaction type of one store. Other stores refuse the unit.
     pub fn new<T: Any + Send + Sync>(transaction: T) -> Self {
         Self(Arc::new(transaction))
@@ -226,9 +226,9 @@ impl Companion {
     }
 }
 
-impl fmt::Debug for Companion {
+impl fmt::Debug for OpenTransaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Companion")
+        f.write_str("OpenTransaction")
     }
 }
 

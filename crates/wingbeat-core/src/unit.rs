@@ -11,7 +11,7 @@
 
 use bytes::Bytes;
 
-use crate::statement::{Companion, Statement, Unmet};
+use crate::statement::{OpenTransaction, Statement, Unmet};
 use crate::{CorrelationId, Envelope, MessageId, Name, Tag, Timestamp, UnitId};
 
 /// The key of a record: a table and an id, unique within a service.
@@ -86,7 +86,7 @@ pub struct Unit {
     pub statements: Vec<Statement>,
     /// The open transaction in which to commit the unit, if the handler began one. A store refuses
     /// a unit with a transaction of another store.
-    pub companion: Option<Companion>,
+    pub transaction: Option<OpenTransaction>,
 }
 
 impl Unit {
@@ -107,7 +107,7 @@ impl Unit {
             journal: None,
             counts: Vec::new(),
             statements: Vec::new(),
-            companion: None,
+            transaction: None,
         }
     }
 
@@ -137,7 +137,7 @@ impl Unit {
             || !self.rows.is_empty()
             || !self.messages.is_empty()
             || !self.statements.is_empty()
-            || self.companion.is_some()
+            || self.transaction.is_some()
     }
 }
 

@@ -8,9 +8,9 @@ use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 use wingbeat::TokioRuntime;
+use wingbeat_core::conformance::store::sql::TABLES;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::conformance::store::sql::TABLES;
 use wingbeat_core::{Cache, Unit, conformance};
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
