@@ -8,7 +8,7 @@ use deadpool_postgres::Object;
 use futures_util::FutureExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Row;
-use wingbeat_core::{Companion, Error, Params, Result, Statement};
+use wingbeat_core::{Error, OpenTransaction, Params, Result, Statement};
 
 use crate::fault::Fault;
 use crate::statement::Bound;
@@ -255,17 +255,17 @@ pub(crate) async fn commit(connection: &Object) -> std::result::Result<(), Fault
 
 /// A handler's transaction that a unit brings along. Only the first submission of the unit takes
 /// it.
-pub(crate) struct CompanionTransaction(Mutex<Option<Transaction>>);
+pub(crate) struct HandlerTransaction(Mutex<Option<Transaction>>);
 
-impl CompanionTransaction {
+impl HandlerTransaction {
     /// Takes the transaction; `None` if an earlier submission did.
     pub(crate) fn take(&self) -> Option<Transaction> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl From<Transaction> for Companion {
+impl From<Transaction> for OpenTransaction {
     fn from(transaction: Transaction) -> Self {
-        Self::new(CompanionTransaction(Mutex::new(Some(transaction))))
+        Self::new(HandlerTransaction(Mutex::new(Some(transaction))))
     }
 }

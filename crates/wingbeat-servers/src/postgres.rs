@@ -15,7 +15,8 @@ use crate::programs;
 /// The users to run the server as if the tests run as root, which PostgreSQL refuses.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 
-/// The content of `pg_hba.conf`: every role without a password, except `guarded`, which a test may create.
+/// The content of `pg_hba.conf`: every role without a password, except `guarded`, which a test may
+/// create.
 const HOSTS: &str = "local all all trust
 host all guarded 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
@@ -28,7 +29,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Creates an empty database cluster, starts a server on it and waits until it accepts connections.
+    /// Creates an empty database cluster, starts a server on it and waits until it accepts
+    /// connections.
     ///
     /// # Panics
     ///
@@ -97,8 +99,8 @@ impl Postgres {
         self.port
     }
 
-    /// Creates a role with the password `right`, and returns its URL with the given password, to test right
-    /// and wrong ones.
+    /// Creates a role with the password `right`, and returns its URL with the given password, to
+    /// test right and wrong ones.
     ///
     /// # Panics
     ///
@@ -145,7 +147,8 @@ impl Postgres {
         self.instance.end(Signal::QUIT);
     }
 
-    /// Starts the server after [`stop`](Self::stop), on the same port and data. It recovers from its log.
+    /// Starts the server after [`stop`](Self::stop), on the same port and data. It recovers from
+    /// its log.
     ///
     /// # Panics
     ///

@@ -60,8 +60,8 @@ pub use schemars::{self, JsonSchema};
 pub use wingbeat_core::runtime::SharedRuntime;
 pub use wingbeat_core::store::{Position, Select};
 pub use wingbeat_core::{
-    BoxFuture, Cache, Class, Companion, Consumer, CorrelationId, Delivery, Envelope, Error,
-    Failure, HashMap, HashSet, HttpClient, Key, Kind, Message, MessageId, Name, Outbox, Param,
+    BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Envelope, Error, Failure, HashMap,
+    HashSet, HttpClient, Key, Kind, Message, MessageId, Name, OpenTransaction, Outbox, Param,
     Params, Record, Result, Runtime, RuntimeExt, ServiceStore, Statement, Store, Tag, Timestamp,
     Topology, TraceParent, Transport, Unit, UnitId,
 };

@@ -1,7 +1,7 @@
 //! Messages of units, and the outbox.
 //!
-//! The first three tests apply to every store. A store that is its own broker has no outbox, and passes
-//! the others without doing anything.
+//! The first three tests apply to every store. A store that is its own broker has no outbox, and
+//! passes the others without doing anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,8 +142,9 @@ pub async fn a_claimed_message_can_be_claimed_again_after_its_lease(fixture: Arc
     assert_eq!(claim(&bench, &outbox, 10).await, messages);
 }
 
-/// Commits a unit with two messages and a stale unit with one, and claims the messages of the first.
-/// A commit whose reply is lost returns no messages, so this repeats with new units until one succeeds.
+/// Commits a unit with two messages and a stale unit with one, and claims the messages of the
+/// first. A commit whose reply is lost returns no messages, so this repeats with new units until
+/// one succeeds.
 async fn claimed_with_the_commit(bench: &Bench) -> (Arc<Vec<Unit>>, Vec<Envelope>) {
     loop {
         let unit = Unit {

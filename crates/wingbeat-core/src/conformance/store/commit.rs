@@ -229,8 +229,9 @@ pub async fn a_unit_built_on_a_refused_unit_is_stale(fixture: Arc<dyn Fixture>) 
     }
 }
 
-/// The first unit expects version 1 of "a", but the store has version 2. The second unit read version 2
-/// as the first unit would have written it, which is not the version 2 that the store has.
+/// The first unit expects version 1 of "a", but the store has version 2. The second unit read
+/// version 2 as the first unit would have written it, which is not the version 2 that the store
+/// has.
 pub async fn a_refused_write_is_not_mistaken_for_another_of_its_version(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     for body in ["first", "rival"] {
@@ -358,7 +359,8 @@ pub async fn a_unit_twice_in_one_batch_is_committed_once(fixture: Arc<dyn Fixtur
     );
 }
 
-/// A unit that the store can never apply is refused without its neighbours; see [`Fixture::poison`].
+/// A unit that the store can never apply is refused without its neighbours; see
+/// [`Fixture::poison`].
 pub async fn a_poisonous_unit_stands_alone(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let write = |id: &str| Unit {

@@ -1,4 +1,5 @@
-//! Reads of records, histories, views, the journal and counters, each visible to its own service only.
+//! Reads of records, histories, views, the journal and counters, each visible to its own service
+//! only.
 
 use std::sync::Arc;
 
@@ -215,7 +216,7 @@ pub async fn empty_and_large_bodies_are_stored_unchanged(fixture: Arc<dyn Fixtur
             correlation: unit.id.0.into(),
             body: body.clone(),
         });
-        let story = unit.id.0.into();
+        let correlation = unit.id.0.into();
         assert_eq!(bench.commit(unit).await, Outcome::Committed);
         let store = &bench.store;
         assert_eq!(bench.load(id).await.expect("the record exists").body, body);
@@ -236,7 +237,7 @@ pub async fn empty_and_large_bodies_are_stored_unchanged(fixture: Arc<dyn Fixtur
         );
         assert_eq!(
             store
-                .journal(ORDERS, story)
+                .journal(ORDERS, correlation)
                 .await
                 .expect("the store can be read"),
             [body]
@@ -278,7 +279,7 @@ pub async fn records_of_a_table_are_scanned_in_order(fixture: Arc<dyn Fixture>) 
 pub async fn a_service_sees_only_its_own_data(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let mut unit = bench.unit();
-    let story = CorrelationId(unit.id.0);
+    let correlation = CorrelationId(unit.id.0);
     unit.writes.push(Write {
         due_at: Some(unit.at),
         ..put("a", "secret")
@@ -286,7 +287,7 @@ pub async fn a_service_sees_only_its_own_data(fixture: Arc<dyn Fixture>) {
     unit.appends.push(append(&bench, 1, "secret"));
     unit.rows.push(row("a", "apple", "1"));
     unit.journal = Some(Journal {
-        correlation: story,
+        correlation,
         body: Bytes::from_static(b"{}"),
     });
     unit.counts.push((BY_NAME, 1));
@@ -329,7 +330,7 @@ pub async fn a_service_sees_only_its_own_data(fixture: Arc<dyn Fixture>) {
     );
     assert_eq!(
         store
-            .journal(STOCK, story)
+            .journal(STOCK, correlation)
             .await
             .expect("the store can be read"),
         Vec::<Bytes>::new()
@@ -376,10 +377,10 @@ pub async fn a_service_sees_only_its_own_data(fixture: Arc<dyn Fixture>) {
 /// Journal entries of a correlation id are read in commit order, also after a restart.
 pub async fn journal_entries_are_read_in_commit_order(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
-    let story = CorrelationId(bench.runtime.id());
+    let correlation = CorrelationId(bench.runtime.id());
     let entry = |body: &'static str| {
         let journal = Journal {
-            correlation: story,
+            correlation,
             body: Bytes::from_static(body.as_bytes()),
         };
         Unit {
@@ -402,7 +403,7 @@ pub async fn journal_entries_are_read_in_commit_order(fixture: Arc<dyn Fixture>)
     let bench = bench.reopen(&fixture).await;
     let entries = bench
         .store
-        .journal(ORDERS, story)
+        .journal(ORDERS, correlation)
         .await
         .expect("the store can be read");
     assert_eq!(entries, ["1", "2", "3", "4"]);

@@ -1,6 +1,7 @@
 //! The conformance suite of the [`Transport`](crate::Transport) port.
 //!
-//! `transport_conformance!` turns each test into a `#[test]`. See [`crate::conformance`] for the fixture.
+//! `transport_conformance!` turns each test into a `#[test]`. See [`crate::conformance`] for the
+//! fixture.
 
 mod acknowledged;
 
@@ -26,7 +27,7 @@ macro_rules! transport_conformance {
     ($run:path) => {
         $crate::conformance_tests!(
             $run,
-            $crate::transport::conformance,
+            $crate::conformance::transport,
             [
                 declaring_again_changes_nothing,
                 an_event_reaches_each_bound_queue_once,
@@ -257,8 +258,8 @@ pub async fn a_cancelled_wait_loses_no_delivery(fixture: Arc<dyn Fixture>) {
         bench
             .publish(waiting.next().cloned().into_iter().collect())
             .await;
-        let patience = bench.runtime.jitter(A_WHILE / 20);
-        if let Some(deliveries) = bench.runtime.timeout(patience, consumer.next()).await {
+        let limit = bench.runtime.jitter(A_WHILE / 20);
+        if let Some(deliveries) = bench.runtime.timeout(limit, consumer.next()).await {
             taken.extend(deliveries.expect("the consumer is open"));
         }
     }

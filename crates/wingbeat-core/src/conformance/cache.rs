@@ -1,7 +1,7 @@
 //! The conformance suite of the [`Cache`] port.
 //!
-//! `cache_conformance!` turns each test into a `#[test]`. `docs/writing-an-adapter.md` shows the whole
-//! set-up.
+//! `cache_conformance!` turns each test into a `#[test]`. `docs/writing-an-adapter.md` shows the
+//! whole set-up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,21 +18,22 @@ pub type Test = fn(Arc<dyn Fixture>) -> BoxFuture<'static, ()>;
 
 /// The cache under test, with keys of its own. Each test has its own fixture.
 pub trait Fixture: Send + Sync {
-    /// Opens the cache of this fixture, which is empty at the first call. Before a test opens again, it
-    /// drops the cache from the call before; together this stands for a restart of the process.
+    /// Opens the cache of this fixture, which is empty at the first call. Before a test opens
+    /// again, it drops the cache from the call before; together this stands for a restart of the
+    /// process.
     fn open(&self) -> BoxFuture<'_, Arc<dyn Cache>>;
     /// Returns the clock and timers of the test itself.
     fn runtime(&self) -> SharedRuntime;
 }
 
 /// Turns each test of the cache suite into a `#[test]`. `$run` is a function that takes a
-/// [`Test`](cache::conformance::Test), creates a fixture and drives the future of the test.
+/// [`Test`](conformance::cache::Test), creates a fixture and drives the future of the test.
 #[macro_export]
 macro_rules! cache_conformance {
     ($run:path) => {
         $crate::conformance_tests!(
             $run,
-            $crate::cache::conformance,
+            $crate::conformance::cache,
             [
                 a_value_is_kept_until_it_expires,
                 the_last_put_wins,
@@ -50,7 +51,8 @@ macro_rules! cache_conformance {
 }
 
 const LONG: Duration = Duration::from_secs(600);
-/// A time to live that ends within a test, but not while a slow machine runs the lines before its end.
+/// A time to live that ends within a test, but not while a slow machine runs the lines before its
+/// end.
 const SHORT: Duration = Duration::from_secs(4);
 const PAST_SHORT: Duration = Duration::from_millis(4500);
 
@@ -188,7 +190,8 @@ pub async fn empty_and_large_values_are_returned_unchanged(fixture: Arc<dyn Fixt
     }
 }
 
-/// A value with [`Durability::Restart`](crate::cache::Durability::Restart) survives a restart and expires when it would have.
+/// A value with [`Durability::Restart`](crate::cache::Durability::Restart) survives a restart and
+/// expires when it would have.
 pub async fn sessions_survive_a_restart(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
     cache

@@ -73,8 +73,8 @@ pub async fn a_backlog_covers_only_its_own_service(fixture: Arc<dyn Fixture>) {
     assert_eq!(backlog(&bench).await, Backlog::default());
 }
 
-/// The backlog counts unconfirmed messages and the age of the oldest. A store that is its own broker
-/// reports none.
+/// The backlog counts unconfirmed messages and the age of the oldest. A store that is its own
+/// broker reports none.
 pub async fn unconfirmed_messages_are_part_of_the_backlog(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let sent = bench.messages(PLACED, 3);

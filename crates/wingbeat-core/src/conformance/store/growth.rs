@@ -1,7 +1,7 @@
 //! Simulated months of traffic, to check that tables stop growing.
 //!
-//! An adapter that can measure its tables lets [`Traffic`] run for [`SETTLED`] days, measures, runs until
-//! day [`LATER`], measures again, and expects that [`grown`] returns no table.
+//! An adapter that can measure its tables lets [`Traffic`] run for [`SETTLED`] days, measures, runs
+//! until day [`LATER`], measures again, and expects that [`grown`] returns no table.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -162,7 +162,8 @@ impl Traffic {
         unit
     }
 
-    /// Returns no delivery, one with a version-7 id, or one of a foreign publisher with a random id.
+    /// Returns no delivery, one with a version-7 id, or one of a foreign publisher with a random
+    /// id.
     fn delivery(&self, n: usize) -> Option<Settled> {
         let settled = self.bench.settlement();
         let random = u128::from(self.bench.runtime.random());

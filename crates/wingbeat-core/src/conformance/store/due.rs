@@ -217,17 +217,17 @@ pub async fn due_records_survive_a_restart(fixture: Arc<dyn Fixture>) {
     set(
         &bench,
         vec![
-            timer("held", bench.now()),
+            timer("claimed", bench.now()),
             timer("free", bench.now() + HOUR),
         ],
     )
     .await;
-    assert_eq!(ids(&claim(&bench, 10).await), ["held"]);
+    assert_eq!(ids(&claim(&bench, 10).await), ["claimed"]);
     let bench = bench.reopen(&fixture).await;
     bench.runtime.sleep(LEASE + A_WHILE).await;
     assert_eq!(
         ids(&claim(&bench, 10).await),
-        ["held"],
+        ["claimed"],
         "the lease of the earlier process has ended"
     );
     assert!(

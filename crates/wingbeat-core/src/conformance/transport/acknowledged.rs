@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::conformance::{Bench, Fixture, RESERVE, RESERVING, delivered};
 
-/// After its consumer is dropped, an unacknowledged delivery comes again, marked as redelivered.
+/// After its consumer is dropped, an unacknowledged message is delivered again, marked as
+/// redelivered.
 pub async fn unacknowledged_deliveries_are_redelivered(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let messages = bench.messages(RESERVE, 4);
@@ -42,7 +43,7 @@ pub async fn acknowledgements_out_of_order_settle_only_their_deliveries(fixture:
     bench.assert_quiet(&mut consumer).await;
 }
 
-/// An acknowledged delivery comes again neither to this consumer nor to a later one.
+/// An acknowledged message is delivered again neither to this consumer nor to a later one.
 pub async fn acknowledged_deliveries_are_never_redelivered(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench.publish(bench.messages(RESERVE, 3)).await;
@@ -56,7 +57,7 @@ pub async fn acknowledged_deliveries_are_never_redelivered(fixture: Arc<dyn Fixt
     bench.assert_quiet(&mut consumer).await;
 }
 
-/// After a restart, only unacknowledged deliveries come again.
+/// After a restart, only unacknowledged messages are delivered again.
 pub async fn acknowledged_deliveries_stay_acknowledged_over_a_restart(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench.publish(bench.messages(RESERVE, 2)).await;

@@ -1,7 +1,7 @@
 //! The conformance suite of stores that run [`Statement`]s.
 //!
-//! `sql_conformance!` turns each test into a `#[test]`. The fixture creates [`TABLES`], and reads them with
-//! [`Fixture::number`].
+//! `sql_conformance!` turns each test into a `#[test]`. The fixture creates [`TABLES`], and reads
+//! them with [`Fixture::number`].
 
 use std::sync::Arc;
 
@@ -309,7 +309,7 @@ macro_rules! sql_conformance {
     ($run:path) => {
         $crate::conformance_tests!(
             $run,
-            $crate::store::conformance::sql,
+            $crate::conformance::store::sql,
             [
                 statements_take_effect_with_the_rest_of_the_unit,
                 an_unmet_expectation_rolls_back_the_unit,

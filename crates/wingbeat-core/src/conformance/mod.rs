@@ -1,9 +1,15 @@
-//! The fixture and the test bench that the conformance suites of stores and transports share.
+//! The conformance suites of the ports, for the tests of adapters (feature `conformance`).
+//!
+//! - [`store`], [`transport`], [`cache`]: the suites.
+//! - [`Fixture`]: the adapter under test, for stores and transports. The cache has its own,
+//!   [`cache::Fixture`].
+//! - [`Bench`]: the steps that the tests of stores and transports consist of.
+//! - [`RealTime`]: the real clock, for adapters to real servers.
 //!
 //! A suite is a list of async functions, one per promise of the port. A macro turns each into a
-//! `#[test]`. The adapter brings a [`Fixture`], which opens the adapter on fresh data, and a runner, which
-//! drives the future. So the same tests run on tokio with real servers, and on the seeded executor with
-//! the in-memory model:
+//! `#[test]`. The adapter brings a [`Fixture`], which opens the adapter on fresh data, and a
+//! runner, which drives the future. So the same tests run on tokio with real servers, and on the
+//! seeded executor with the in-memory model:
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -33,10 +39,15 @@
 //! }
 //! ```
 //!
-//! A fixture opens a store and a transport together, since one adapter may be both. The author of only
-//! one of them adds the other from the in-memory model (`wingbeat_test::Model`).
-//! `docs/writing-an-adapter.md` is the guide. The cache has its own fixture, see
-//! [`cache::conformance`](crate::cache::conformance).
+//! A fixture opens a store and a transport together, since one adapter may be both. The author of
+//! only one of them adds the other from the in-memory model (`wingbeat::test::Model`).
+//! `docs/writing-an-adapter.md` is the guide.
+
+pub mod cache;
+pub mod store;
+pub mod transport;
+
+mod real_time;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +62,8 @@ use crate::{
     Consumer, Delivery, Envelope, Key, Kind, MessageId, Name, Record, RuntimeExt as _, Store,
     Timestamp, Topology, Transport, Unit,
 };
+
+pub use real_time::RealTime;
 
 /// One test of the store or transport suite.
 pub type Test = fn(Arc<dyn Fixture>) -> BoxFuture<'static, ()>;
@@ -94,20 +107,20 @@ pub const MAIL_PLACED: Name = Name::new("mail.placed");
 
 /// The adapter under test, with data of its own. Each test has its own fixture.
 pub trait Fixture: Send + Sync {
-    /// Opens the adapter on the data of this fixture, which is empty at the first call. Before a test
-    /// opens again, it drops everything from the call before; together this stands for a restart of the
-    /// process.
+    /// Opens the adapter on the data of this fixture, which is empty at the first call. Before a
+    /// test opens again, it drops everything from the call before; together this stands for a
+    /// restart of the process.
     fn open(&self) -> BoxFuture<'_, Opened>;
     /// Returns the clock, timers and tasks of the test itself.
     fn runtime(&self) -> SharedRuntime;
-    /// Changes a unit with one write into a unit that the store must refuse, for example with a value
-    /// that it cannot represent. Returns `None` if the store accepts every unit.
+    /// Changes a unit with one write into a unit that the store must refuse, for example with a
+    /// value that it cannot represent. Returns `None` if the store accepts every unit.
     fn poison(&self, unit: Unit) -> Option<Unit> {
         drop(unit);
         None
     }
-    /// Runs a query that returns one number on the tables of the service, over a connection of its own.
-    /// Only stores with SQL implement it.
+    /// Runs a query that returns one number on the tables of the service, over a connection of its
+    /// own. Only stores with SQL implement it.
     fn number<'a>(&'a self, query: &'a str) -> BoxFuture<'a, i64> {
         panic!("the fixture of this store runs no SQL: {query:?}")
     }
@@ -269,8 +282,8 @@ impl Bench {
             .expect("the store can be read")
     }
 
-    /// Publishes the messages in the outbox until it is empty, as the relay does. A store that is its own
-    /// broker has no outbox.
+    /// Publishes the messages in the outbox until it is empty, as the relay does. A store that is
+    /// its own broker has no outbox.
     pub async fn relay(&self) {
         let Some(outbox) = self.store.outbox() else {
             return;
@@ -311,7 +324,7 @@ impl Bench {
             .expect("the queue can be consumed")
     }
 
-    /// Receives exactly `count` deliveries; fails the test if more come with the last ones.
+    /// Receives exactly `count` deliveries; fails the test if more arrive with the last ones.
     pub async fn take(&self, consumer: &mut Box<dyn Consumer>, count: usize) -> Vec<Delivery> {
         let mut taken = Vec::new();
         while taken.len() < count {
@@ -333,7 +346,7 @@ impl Bench {
     pub async fn assert_quiet(&self, consumer: &mut Box<dyn Consumer>) {
         if let Some(Ok(deliveries)) = self.runtime.timeout(A_WHILE, consumer.next()).await {
             panic!(
-                "no delivery is expected, but {} came: {deliveries:?}",
+                "no delivery is expected, but {} arrived: {deliveries:?}",
                 deliveries.len()
             );
         }

@@ -1,7 +1,7 @@
 //! The conformance suite of the [`Store`](crate::Store) port.
 //!
-//! `store_conformance!` turns each test into a `#[test]`. Stores with SQL run [`sql`] as well, and stores
-//! that can measure their tables use [`growth`]. See [`crate::conformance`] for the fixture.
+//! `store_conformance!` turns each test into a `#[test]`. Stores with SQL run [`sql`] as well, and
+//! stores that can measure their tables use [`growth`]. See [`crate::conformance`] for the fixture.
 
 mod backlog;
 mod commit;
@@ -28,7 +28,7 @@ macro_rules! store_conformance {
     ($run:path) => {
         $crate::conformance_tests!(
             $run,
-            $crate::store::conformance,
+            $crate::conformance::store,
             [
                 all_parts_of_a_unit_become_visible_together,
                 a_stale_read_is_refused_and_leaves_nothing,
