@@ -211,11 +211,11 @@ fn roll_back(connection: &Object) {
 
 /// An open transaction on a borrowed connection, for the commit of units. Dropping it rolls it
 /// back, even if the caller stopped waiting for the commit.
-pub(crate) struct OpenTransaction<'a> {
+pub(crate) struct CommitTransaction<'a> {
     connection: Option<&'a Object>,
 }
 
-impl<'a> OpenTransaction<'a> {
+impl<'a> CommitTransaction<'a> {
     /// Begins a transaction.
     pub(crate) async fn begin(connection: &'a Object) -> std::result::Result<Self, Fault> {
         let open = Self {
@@ -235,7 +235,7 @@ impl<'a> OpenTransaction<'a> {
     }
 }
 
-impl Drop for OpenTransaction<'_> {
+impl Drop for CommitTransaction<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection {
             roll_back(connection);
