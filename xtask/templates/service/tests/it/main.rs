@@ -46,10 +46,7 @@ fn ratings(world: &TestApp) -> Value {
 fn a_rating_is_published_and_listed_for_its_user() {
     let world = world();
     rate(&world, 4);
-    assert_eq!(
-        world.told("samples", order().0),
-        ["samples.order_rated.v1"]
-    );
+    assert_eq!(world.told("samples", order().0), ["samples.order_rated.v1"]);
     let listed = json!([{"order_id": order().to_string(), "stars": 4}]);
     assert_eq!(ratings(&world), listed);
 }
