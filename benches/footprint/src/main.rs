@@ -17,9 +17,10 @@ use clap::Parser;
 use serde_json::{Value, json};
 use shop_client::Shop;
 use shop_client::http::Call;
-use shop_e2e::fleet::{Fleet, Member, PASSWORD};
-use shop_e2e::process::binary;
+use shop_e2e::fleet::Plan;
+use shop_e2e::member::Member;
 use shop_e2e::shopping::Shopping;
+use shop_e2e::site::Site;
 
 /// The pause between two readiness checks.
 const LOOK: Duration = Duration::from_millis(2);
@@ -77,8 +78,7 @@ fn memory(member: &Member) -> Memory {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let args = Args::parse();
-    let folder = tempfile::tempdir().unwrap();
-    let mut fleet = Fleet::start(folder.path().to_owned(), binary(), &[]).await;
+    let mut fleet = Plan::standard().start().await;
     let mut rows = Vec::new();
     for place in 0..fleet.members.len() {
         let member = &mut fleet.members[place];
@@ -86,7 +86,7 @@ async fn main() {
         for _ in 0..args.rounds {
             ready.push(start(member).await);
         }
-        let service = member.service;
+        let service = member.roles[0];
         rows.push(Row {
             service,
             ready,
@@ -97,7 +97,7 @@ async fn main() {
     for (row, member) in rows.iter_mut().zip(&fleet.members) {
         row.idle = memory(member);
     }
-    let orders = load(&fleet.shop(), &args).await;
+    let orders = load(&fleet.site(), &args).await;
     for (row, member) in rows.iter_mut().zip(&fleet.members) {
         row.loaded = memory(member);
     }
@@ -111,7 +111,7 @@ async fn main() {
 /// Restarts a process and returns the milliseconds from its start until it is ready.
 async fn start(member: &mut Member) -> f64 {
     member.terminate().await;
-    let path = match member.service {
+    let path = match member.roles[0] {
         "provider" => "/healthz",
         _ => "/readyz",
     };
@@ -125,20 +125,19 @@ async fn start(member: &mut Member) -> f64 {
     {
         assert!(
             began.elapsed() < Duration::from_secs(30),
-            "{} is not ready",
-            member.service
+            "{member} is not ready"
         );
         tokio::time::sleep(LOOK).await;
     }
     began.elapsed().as_secs_f64() * 1000.0
 }
 
-/// Has shoppers place orders for a while, waits until all orders end, and returns their number.
-async fn load(shop: &Shop, args: &Args) -> usize {
-    let shopping = Shopping::begin(shop, args.shoppers).await;
+/// Shoppers order for a while; how many orders were accepted. All of them end.
+async fn load(site: &Site, args: &Args) -> usize {
+    let shopping = Shopping::begin(site, args.shoppers).await;
     tokio::time::sleep(Duration::from_secs(args.load)).await;
     let accepted = shopping.accepted();
-    let outcome = shopping.end(shop, PASSWORD).await;
+    let outcome = shopping.end().await;
     assert_eq!(outcome.broken, Vec::<String>::new());
     accepted
 }

@@ -1,14 +1,14 @@
-//! What a message type says about itself.
+//! Message types.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// An event tells many what happened; a command asks its one owner to do something.
+/// The two kinds of messages: events and commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Past tense, any number of subscribers.
+    /// States what happened, in the past tense. Any number of subscriptions receive it, or none.
     Event,
-    /// Imperative, exactly one handler.
+    /// Asks its owner to do something, in the imperative. Exactly one subscription receives it.
     Command,
 }
 

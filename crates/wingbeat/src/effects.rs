@@ -4,17 +4,17 @@ use bytes::Bytes;
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX};
 use wingbeat_core::{Error, Kind, Message, Result};
 
-use crate::{Call, encode};
+use crate::encode;
 
 /// Messages and calls to be made once the unit is durable.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Effects {
     pub(crate) messages: Vec<Outgoing>,
     pub(crate) calls: Vec<PlannedCall>,
 }
 
 /// A message that was asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
@@ -25,7 +25,7 @@ pub(crate) struct Outgoing {
 }
 
 /// An outside call that was asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PlannedCall {
     pub(crate) name: &'static str,
     pub(crate) operation: String,
@@ -84,16 +84,6 @@ impl Effects {
             .last_mut()
             .expect("just added")
             .operation = Some(operation.into());
-        self
-    }
-
-    /// Records an outside call.
-    pub fn call<C: Call>(&mut self, call: &C) -> &mut Self {
-        self.calls.push(PlannedCall {
-            name: C::NAME,
-            operation: call.operation(),
-            body: encode(call),
-        });
         self
     }
 

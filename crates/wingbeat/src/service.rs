@@ -5,20 +5,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn;
-use futures_util::future::BoxFuture;
+use wingbeat_core::Name;
 use wingbeat_core::transport::Binding;
-use wingbeat_core::{Name, Result};
 
 use crate::call::{CallHandler, Executor};
 use crate::dispatch::Subscription;
 use crate::effects::{Effects, HandlerOutput};
 use crate::extract::ExtractAll;
-use crate::handler::{Erased, Handler, MessageHandler};
+use crate::handler::{Erased, Handler, MessageHandler, Run, Scheduled};
 use crate::http::measure::routed;
 use crate::saga::{self, Saga, SagaInput as _};
-use crate::{Policy, Retry, Scope, TargetPolicy};
-
-pub(crate) type Scheduled = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+use crate::unit::Scope;
+use crate::{Policy, Retry, TargetPolicy};
 
 /// A service under construction. `S` is its state, shared by handlers and routes.
 pub struct Service<S = ()> {
@@ -109,7 +107,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             })
             .collect();
         let takes = rows.iter().map(|row| row.message).collect();
-        let run: crate::handler::Run =
+        let run: Run =
             Arc::new(move |scope, envelope| Box::pin(saga::handle::<G>(scope, envelope, queue)));
         self.parts.sagas.push(SagaPlan {
             name: G::NAME,

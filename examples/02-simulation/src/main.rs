@@ -4,8 +4,8 @@
 //! `cargo run -p example-02-simulation`
 
 use serde::{Deserialize, Serialize};
+use wingbeat::test::{Client, Process, Simulator, System, Violation, World};
 use wingbeat::{App, BoxFuture, Claims, Command, Entity, Event, Result, Service, Table};
-use wingbeat_test::{Client, Process, Simulator, System, Violation, World};
 
 #[derive(Command, Clone, Serialize, Deserialize)]
 #[command(name = "office.sell", version = 1, key = seat)]

@@ -4,6 +4,7 @@
 //! test that shows a violation of it.
 
 mod code;
+mod codes;
 mod dependencies;
 mod direction;
 mod domain;
@@ -39,6 +40,7 @@ const RULES: &[Rule] = &[
     select::check,
     testing::check,
     words::check,
+    codes::check,
     sabotage::check,
 ];
 

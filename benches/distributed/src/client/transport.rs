@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat::transport::Binding;
 use wingbeat::{
     Envelope, Event, Kind, Message as _, Name, Result, Runtime as _, RuntimeExt as _, Topology,

@@ -9,9 +9,9 @@ use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
 use shop_contracts::carts::{CartChanged, CartOpened};
 use shop_contracts::{Line, Money, Sku, UserId};
+use wingbeat::ServiceContext;
 use wingbeat::http::session::{Session, Sessions};
 use wingbeat::http::{Caller, Json, Path, Problem, ok};
-use wingbeat::scope::ServiceContext;
 use wingbeat::{Effects, Reads, Scope, Table, run_unit};
 
 use crate::domain::Cart;

@@ -7,8 +7,8 @@ use axum::routing::put;
 use axum::{Extension, Router, extract};
 use shop_contracts::Sku;
 use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
+use wingbeat::ServiceContext;
 use wingbeat::http::{Admin, FieldError, Json, Path, Problem, no_content, ok};
-use wingbeat::scope::ServiceContext;
 use wingbeat::{Effects, Rows, Scope, Table, run_unit};
 
 use crate::State;

@@ -23,7 +23,7 @@ pub(crate) async fn stock_level_changed(
     let is_listed = product.sold().is_some();
     products.put(&event.sku, product)?;
     if is_listed {
-        shelf.forget(scope.service(), &event.sku).await;
+        shelf.forget(&scope, &event.sku).await;
     }
     Ok(())
 }

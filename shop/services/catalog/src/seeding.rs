@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shop_contracts::{Money, Sku};
-use wingbeat::scope::ServiceContext;
+use wingbeat::ServiceContext;
 use wingbeat::{Result, Table, run_unit};
 
 use crate::admin::list;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, Sku};
-use wingbeat::aggregate::ViewRow;
+use wingbeat::ViewRow;
 use wingbeat::{Entity, View};
 
 use crate::domain::Product;

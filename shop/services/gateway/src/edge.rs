@@ -13,17 +13,17 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use tower::ServiceExt as _;
 use wingbeat::RuntimeExt as _;
+use wingbeat::SharedRuntime;
 use wingbeat::http::measure::{measure, routed};
 use wingbeat::http::session::{SessionState, Sessions, identify};
 use wingbeat::http::{BODY_MAX, Problem, traced};
-use wingbeat::runtime::SharedRuntime;
 
 use crate::storefront;
 
 /// The name of the gateway in spans.
 pub const SERVICE: &str = shop_registry::GATEWAY;
-/// The time within which a reply must begin; otherwise the gateway returns 503. It is below the 30
-/// s after which proxies and browsers time out.
+/// The time within which a reply must begin; otherwise the gateway returns 503. It is shorter than
+/// the usual timeout of proxies and browsers, 30 s.
 const REPLY_WITHIN: Duration = Duration::from_secs(25);
 /// Prefixes of the paths for programs. Refusals there are problems, not pages.
 const PROGRAMS: [&str; 7] = [

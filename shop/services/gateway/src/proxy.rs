@@ -19,8 +19,8 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tracing::Span;
 use wingbeat::RuntimeExt as _;
+use wingbeat::SharedRuntime;
 use wingbeat::http::{BODY_MAX, Problem};
-use wingbeat::runtime::SharedRuntime;
 use wingbeat::telemetry;
 
 use crate::edge::SERVICE;

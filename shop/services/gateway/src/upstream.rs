@@ -7,7 +7,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wingbeat::Timestamp;
-use wingbeat::breaker::{Admission, Breaker};
+use wingbeat::call::breaker::{Admission, Breaker};
 
 /// The limits that protect the gateway from a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::identity::{UserLoggedIn, UserRegistered};
 use shop_contracts::notifications::RememberAddress;
+use wingbeat::ServiceContext;
 use wingbeat::http::session::{self, COOKIE, LIFE, Session, Sessions};
 use wingbeat::http::{Caller, FieldError, Json, Problem, Reply, created, no_content, ok, post};
-use wingbeat::scope::ServiceContext;
 use wingbeat::{Effects, Reads, Scope, State, run_unit};
 
 use crate::domain::{Fault, PASSWORD_MAX, fold, password_fault, sign_up_faults};
@@ -74,9 +74,7 @@ async fn sign_up(
     if fold(&form.email) == ADMIN_EMAIL || users.is_taken(&form.email).await? {
         return Err(email_taken());
     }
-    let password = hasher
-        .hash(&scope.service().runtime, &form.password)
-        .await?;
+    let password = hasher.hash(scope.runtime(), &form.password).await?;
     let user_id = UserId(scope.new_id());
     let user = User {
         email: form.email,
@@ -145,13 +143,12 @@ async fn sign_in(
     users: Users,
     scope: Scope,
 ) -> Result<Reply, Problem> {
-    let service = scope.service();
-    let failures = Failures::new(&config, service, &form.email, &address);
-    let turn = hasher.turn(&service.runtime).await?;
+    let failures = Failures::new(&config, &scope, &form.email, &address);
+    let turn = hasher.turn(scope.runtime()).await?;
     failures.check().await?; // After the wait: those who waited before may have failed.
     let known = users.by_email(&form.email).await?;
     let hash = known.as_ref().and_then(|(_, user)| user.password.clone());
-    let verified = hasher.verify(&service.runtime, turn, hash, &form.password);
+    let verified = hasher.verify(scope.runtime(), turn, hash, &form.password);
     let (user_id, user) = match (verified.await?, known) {
         (true, Some(known)) => known,
         _ => {
@@ -245,7 +242,7 @@ async fn change_password(
     }
     let (state, form, session) = (&state, &form, &session);
     run_unit::<_, Problem, _>(&context, |scope| async move {
-        let (hasher, runtime) = (&state.hasher, &scope.service().runtime);
+        let (hasher, runtime) = (&state.hasher, scope.runtime());
         let users = Users::of(&scope)?;
         let user_id = UserId(session.user_id);
         let user = users.table.get(&user_id).await?.ok_or_else(unknown)?;

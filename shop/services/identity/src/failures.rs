@@ -9,9 +9,9 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use wingbeat::Result;
+use wingbeat::Scope;
 use wingbeat::cache::Durability;
 use wingbeat::http::Problem;
-use wingbeat::scope::ServiceContext;
 
 use crate::Config;
 use crate::domain::fold;
@@ -54,26 +54,17 @@ fn is_of_our_network(peer: IpAddr) -> bool {
 /// The count of wrong passwords for one account from one address.
 pub struct Failures<'a> {
     config: &'a Config,
-    service: &'a ServiceContext,
+    scope: &'a Scope,
     key: String,
 }
 
 impl<'a> Failures<'a> {
     /// The count for an account and an address. The cache key contains only a digest of both.
     #[must_use]
-    pub fn new(
-        config: &'a Config,
-        service: &'a ServiceContext,
-        email: &str,
-        address: &Address,
-    ) -> Self {
+    pub fn new(config: &'a Config, scope: &'a Scope, email: &str, address: &Address) -> Self {
         let who = format!("{}\n{}", fold(email), address.0);
         let key = hex::encode(Sha256::digest(who));
-        Self {
-            config,
-            service,
-            key,
-        }
+        Self { config, scope, key }
     }
 
     fn counter(&self) -> String {
@@ -94,11 +85,11 @@ impl<'a> Failures<'a> {
         if !self.config.rate_limits {
             return Ok(());
         }
-        let Some(until) = self.service.cache.get(&self.block()).await? else {
+        let Some(until) = self.scope.cache().get(&self.block()).await? else {
             return Ok(());
         };
         let until: i64 = String::from_utf8_lossy(&until).parse().unwrap_or_default();
-        let left = (until - self.service.runtime.now().as_millis()).max(0) / 1_000 + 1;
+        let left = (until - self.scope.runtime().now().as_millis()).max(0) / 1_000 + 1;
         let problem = Problem::new(
             429,
             "too_many_failed_logins",
@@ -116,12 +107,12 @@ impl<'a> Failures<'a> {
         if !self.config.rate_limits {
             return Ok(());
         }
-        let cache = &self.service.cache;
+        let cache = self.scope.cache();
         let window = self.config.failures_window;
         if cache.hit(&self.counter(), window).await? < self.config.failures_max {
             return Ok(());
         }
-        let until = (self.service.runtime.now() + window).as_millis();
+        let until = (self.scope.runtime().now() + window).as_millis();
         let until = Bytes::from(until.to_string());
         cache
             .put(&self.block(), until, window, Durability::Restart)

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use argon2::password_hash::{
-    Output, PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString,
-};
+use argon2::password_hash::phc::{Output, PasswordHash, Salt};
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wingbeat::runtime::SharedRuntime;
+use wingbeat::SharedRuntime;
 use wingbeat::{Error, Result, RuntimeExt as _};
 
 use crate::config::Hashing;
@@ -113,20 +112,18 @@ impl Hasher {
 /// computed hash, because each process builds all services and would keep the memory that hashing
 /// needs.
 fn unmatchable(params: &Params) -> Result<String> {
-    let salt = SaltString::encode_b64(&[7; SALT]).map_err(failed)?;
     let hash = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
         params: params.try_into().map_err(failed)?,
-        salt: Some(salt.as_salt()),
+        salt: Some(Salt::new(&[7; SALT]).map_err(failed)?),
         hash: Some(Output::new(&[0; Params::DEFAULT_OUTPUT_LEN]).map_err(failed)?),
     };
     Ok(hash.to_string())
 }
 
 fn hash(argon2: &Argon2<'_>, password: &str, salt: &[u8]) -> Result<String> {
-    let salt = SaltString::encode_b64(salt).map_err(failed)?;
-    let hash = argon2.hash_password(password.as_bytes(), &salt);
+    let hash = argon2.hash_password_with_salt(password.as_bytes(), salt);
     Ok(hash.map_err(failed)?.to_string())
 }
 
@@ -144,9 +141,24 @@ mod tests {
         let (real, dummy) = (real.unwrap(), dummy.unwrap());
         assert_eq!(dummy.algorithm, real.algorithm);
         assert_eq!((dummy.version, &dummy.params), (real.version, &real.params));
-        let length = |hash: &PasswordHash<'_>| hash.hash.map(|hash| hash.len());
+        let length = |hash: &PasswordHash| hash.hash.map(|hash| hash.len());
         assert_eq!(length(&dummy), length(&real));
         let wrong = argon2.verify_password(b"somebody's password", &dummy);
-        assert_eq!(wrong, Err(argon2::password_hash::Error::Password));
+        assert_eq!(wrong, Err(argon2::password_hash::Error::PasswordInvalid));
+    }
+
+    #[test]
+    fn a_hash_that_argon2_0_5_wrote_is_verified() {
+        let stored = "$argon2id$v=19$m=64,t=2,p=1$BQUFBQUFBQUFBQUFBQUFBQ\
+                      $jwQ5l92Ap+YsdgNuQSktJPT4smIbf/eUdOoIXT2r4sc";
+        let params = Params::new(64, 2, 1, None).unwrap();
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let written = hash(&argon2, "correct horse", &[5; SALT]).unwrap();
+        assert_eq!(written, stored);
+        let others = Argon2::default(); // The parameters of the stored hash count.
+        let stored = PasswordHash::new(stored).unwrap();
+        assert_eq!(others.verify_password(b"correct horse", &stored), Ok(()));
+        let wrong = others.verify_password(b"incorrect horse", &stored);
+        assert_eq!(wrong, Err(argon2::password_hash::Error::PasswordInvalid));
     }
 }

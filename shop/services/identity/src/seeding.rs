@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use shop_contracts::UserId;
+use wingbeat::ServiceContext;
 use wingbeat::http::session::Sessions;
-use wingbeat::scope::ServiceContext;
 use wingbeat::{Result, run_unit};
 
 use crate::Hasher;
@@ -30,7 +30,7 @@ pub async fn ensure_admin(
     let hasher = &Hasher::new(hashing);
     run_unit(context, |scope| async move {
         let users = Users::of(&scope)?;
-        let runtime = &scope.service().runtime;
+        let runtime = scope.runtime();
         let known = users.by_email(ADMIN_EMAIL).await?;
         let (id, old) = match known {
             Some((id, user)) => (id, user.password),

@@ -68,7 +68,7 @@ impl Reservations {
     }
 
     /// Applies a step to the stock and stores the reservation that it leaves.
-    async fn carry_out(
+    async fn apply(
         &self,
         order_id: OrderId,
         step: Step,
@@ -145,7 +145,7 @@ async fn give_back(
     shelves: &Shelves,
 ) -> Result<(StockReleased, Vec<StockLevelChanged>)> {
     let step = Reservation::give_back(orders.get(order_id).await?);
-    let levels = orders.carry_out(order_id, step, shelves).await?;
+    let levels = orders.apply(order_id, step, shelves).await?;
     Ok((StockReleased { order_id }, levels))
 }
 
@@ -164,7 +164,7 @@ pub(crate) async fn commit_stock(
         Reservation::Committed { .. } => Either::Left(StockCommitted { order_id }),
         _ => Either::Right(StockCommitRefused { order_id }),
     };
-    let levels = orders.carry_out(order_id, step, &shelves).await?;
+    let levels = orders.apply(order_id, step, &shelves).await?;
     Ok((answer, levels))
 }
 
@@ -233,7 +233,7 @@ pub(crate) async fn expire_reservation(
     match Reservation::expire(current, now) {
         Some(step) => {
             debug_assert!(matches!(step.change, Some((Change::Unhold, _))));
-            orders.carry_out(order_id, step, &shelves).await
+            orders.apply(order_id, step, &shelves).await
         }
         None => Ok(Vec::new()),
     }

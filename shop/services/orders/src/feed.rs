@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::aggregate::ViewRow;
+use wingbeat::ViewRow;
 use wingbeat::{Entity, Timestamp, View};
 
 /// A change of an order. The key is the user and the number.

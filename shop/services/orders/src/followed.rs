@@ -42,7 +42,7 @@ impl Followed {
     /// Follows a feed. The receiver gets the number of the newest change; it closes if the store is
     /// unavailable.
     pub(crate) fn follow(&self, reads: &Reads, user: UserId) -> watch::Receiver<u64> {
-        let runtime = &reads.service().runtime;
+        let runtime = reads.runtime();
         let mut inner = self.lock();
         let followers = inner.feeds.entry(user).or_insert_with(|| Followers {
             newest: watch::Sender::new(0),
@@ -61,7 +61,7 @@ impl Followed {
     /// Polls the feeds until no stream is open.
     async fn poll(self, reads: Reads) {
         for round in 0_u64.. {
-            let runtime = &reads.service().runtime;
+            let runtime = reads.runtime();
             let Some(users) = self.users(runtime.elapsed(), round.is_multiple_of(IDLE_EVERY))
             else {
                 return;

@@ -55,8 +55,8 @@ pub async fn stream(
         sessions: state.sessions,
         after: last.map_or(newest, |last| last.min(newest)),
         waiting: VecDeque::new(),
-        sent_at: reads.service().runtime.elapsed(),
-        checked_at: reads.service().runtime.elapsed(),
+        sent_at: reads.runtime().elapsed(),
+        checked_at: reads.runtime().elapsed(),
         reads,
         updates,
         greeted: false,
@@ -92,7 +92,7 @@ impl Follower {
             return Some(Event::default().comment("ping"));
         }
         loop {
-            let now = self.reads.service().runtime.elapsed();
+            let now = self.reads.runtime().elapsed();
             if let Some(change) = self.waiting.pop_front() {
                 self.sent_at = now;
                 self.after = change.version;
@@ -113,7 +113,7 @@ impl Follower {
                 self.sent_at = now;
                 return Some(Event::default().comment("ping"));
             }
-            let runtime = &self.reads.service().runtime;
+            let runtime = self.reads.runtime();
             if let Some(Err(_)) = runtime.timeout(SESSION_CHECK, self.updates.changed()).await {
                 return None;
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Line, Money, OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::aggregate::ViewRow;
+use wingbeat::ViewRow;
 use wingbeat::{Aggregate, Timestamp, View};
 
 use crate::domain::{AlreadyPlaced, Order, OrderCommand, OrderEvent};

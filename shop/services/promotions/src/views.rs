@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
-use wingbeat::aggregate::ViewRow;
+use wingbeat::ViewRow;
 use wingbeat::store::Select;
 use wingbeat::{Entity, Name, Reads, Result, Timestamp, View};
 

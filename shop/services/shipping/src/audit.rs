@@ -1,8 +1,7 @@
 //! Reads of open shipments, for the invariants of `shop audit`.
 
 use shop_contracts::OrderId;
-use wingbeat::saga::{SagaRecord, table};
-use wingbeat::{Reads, Result, Saga as _, Timestamp, decode};
+use wingbeat::{Reads, Result, Timestamp};
 
 use crate::domain::Status;
 use crate::shipment::Shipment;
@@ -29,14 +28,12 @@ pub struct Open {
 ///
 /// A `store_*` code if the store cannot be read.
 pub async fn open(reads: &Reads) -> Result<Vec<Open>> {
-    let store = &reads.service().store;
     let mut open = Vec::new();
     let mut after = None;
     loop {
-        let page = store.scan(table(Shipment::NAME), after, PAGE).await?;
+        let page = reads.sagas::<Shipment>(after, PAGE).await?;
         after = page.last().map(|(id, _)| id.clone());
-        for (id, record) in page {
-            let saga: SagaRecord<Shipment> = decode(&record.body)?;
+        for (id, saga) in page {
             if let (false, Ok(order_id)) = (saga.ended, id.parse()) {
                 open.push(Open {
                     order_id,

@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use wingbeat::TokioRuntime;
 use wingbeat::http::serve;
-use wingbeat::real::TokioRuntime;
 use wingbeat::{Runtime, RuntimeExt as _, Timestamp};
 
 /// The time after which a future counts as hanging.

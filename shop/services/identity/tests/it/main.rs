@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use shop_identity::config::Hashing;
 use shop_identity::{Config, service};
 use wingbeat::App;
-use wingbeat_test::TestApp;
+use wingbeat::test::TestApp;
 
 const EMAIL: &str = "ada@shop.example";
 const PASSWORD: &str = "correct horse";

@@ -1,7 +1,7 @@
 //! The admin's changes of the stock.
 
 use serde_json::{Value, json};
-use wingbeat_test::TestApp;
+use wingbeat::test::TestApp;
 
 use crate::warehouse::{figures, order, reserve, stocked};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use shop_contracts::inventory::{CommitStock, ExtendReservation, ReleaseStock, ReserveStock};
 use shop_inventory::{Config, service};
 use wingbeat::App;
-use wingbeat_test::{Faults, TestApp};
+use wingbeat::test::{Faults, TestApp};
 
 use crate::warehouse::{
     commit, figures, lines, order, release, replies, reserve, restock, stock, stocked,

@@ -8,8 +8,8 @@ use shop_contracts::inventory::{
 use shop_contracts::{OrderId, Sku};
 use shop_inventory::audit::{self, Figures};
 use shop_inventory::{Config, service};
+use wingbeat::test::TestApp;
 use wingbeat::{App, Message};
-use wingbeat_test::TestApp;
 
 pub(crate) fn order(number: u32) -> OrderId {
     let text = format!("0193f0a0-0000-7000-8000-{number:012}");

@@ -5,21 +5,10 @@ use shop_contracts::UserId;
 use thiserror::Error;
 use wingbeat::{Entity, Failure};
 
-use super::Mail;
+use super::{Mail, Person};
 
 /// The most mails that wait for one address. In practice a handful wait until the address arrives.
 pub const PENDING_MAX: usize = 50;
-
-/// A known recipient.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Person {
-    /// The e-mail address.
-    pub email: String,
-    /// The name.
-    pub name: String,
-    /// `true` if the person wants offers.
-    pub marketing_opt_in: bool,
-}
 
 /// The contact of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

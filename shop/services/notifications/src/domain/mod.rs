@@ -2,6 +2,8 @@
 
 mod contact;
 mod mail;
+mod person;
 
-pub use contact::{Contact, PENDING_MAX, Person, TooManyPending};
+pub use contact::{Contact, PENDING_MAX, TooManyPending};
 pub use mail::{Letter, Mail};
+pub use person::Person;

@@ -10,8 +10,8 @@ use shop_contracts::orders::{OrderPaid, OrderShipped};
 use shop_contracts::promotions::PromoIssued;
 use shop_contracts::{Money, OrderId, UserId};
 use shop_notifications::{Config, audit, mailbox, service};
+use wingbeat::test::{Faults, TestApp};
 use wingbeat::{App, Timestamp};
-use wingbeat_test::{Faults, TestApp};
 
 const ADDRESS: &str = "Ada@example.org";
 

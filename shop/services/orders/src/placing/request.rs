@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, OrderId, QUANTITY_MAX, UserId};
+use wingbeat::ServiceContext;
 use wingbeat::http::{Caller, FieldError, Json, Problem};
-use wingbeat::scope::ServiceContext;
 use wingbeat::{Reads, Result, RuntimeExt as _};
 
 use crate::State;
@@ -109,12 +109,12 @@ where
     let polling = async {
         let mut pause = POLL;
         while !arrived().await? {
-            context.runtime.sleep(pause).await;
+            context.runtime().sleep(pause).await;
             pause = (pause * 2).min(POLL_MAX);
         }
         Ok(())
     };
-    let waited = context.runtime.timeout(wait, polling).await;
+    let waited = context.runtime().timeout(wait, polling).await;
     waited.unwrap_or(Ok(()))
 }
 

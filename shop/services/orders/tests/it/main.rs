@@ -16,8 +16,8 @@ use shop_contracts::payments::{
 use shop_contracts::promotions::{PromoReserved, ReservePromo};
 use shop_orders::{Config, service};
 use uuid::Uuid;
+use wingbeat::test::{TestApp, stub};
 use wingbeat::{App, Service};
-use wingbeat_test::{TestApp, stub};
 
 const ADA: Uuid = Uuid::from_u128(0x0193_f0a0_0000_7000_8000_0000_0000_0001);
 

@@ -10,8 +10,8 @@ use shop_contracts::promotions::{RedeemPromo, ReleasePromo, ReservePromo};
 use shop_contracts::{OrderId, UserId};
 use shop_promotions::domain::welcome_code;
 use shop_promotions::{Config, audit, service};
+use wingbeat::test::TestApp;
 use wingbeat::{App, Message};
-use wingbeat_test::TestApp;
 
 /// The lifetime of a promo, short so that little virtual time has to pass.
 const LIFE: Duration = Duration::from_secs(600);

@@ -8,7 +8,7 @@ use shop_contracts::OrderId;
 use shop_contracts::shipping::{CancelShipment, CreateShipment};
 use shop_shipping::{Config, audit, service};
 use wingbeat::App;
-use wingbeat_test::{Faults, TestApp};
+use wingbeat::test::{Faults, TestApp};
 
 fn world() -> TestApp {
     TestApp::start(1, App::new().service(service(&Config::default())))

@@ -9,7 +9,7 @@ use shop_contracts::{OrderId, UserId};
 use shop_samples::contracts::RateOrder;
 use shop_samples::{Config, service};
 use wingbeat::App;
-use wingbeat_test::TestApp;
+use wingbeat::test::TestApp;
 
 fn world() -> TestApp {
     TestApp::start(1, App::new().service(service(&Config::default())))

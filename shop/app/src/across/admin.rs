@@ -1,0 +1,28 @@
+//! The operator's API for the shop's admin.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use wingbeat::http::{Admin, Problem};
+use wingbeat::run::Host;
+use wingbeat::run::ops::{Operator, operator};
+
+/// The routes under `/api/v1/admin`.
+pub fn routes(host: Arc<Host>) -> Router {
+    let guarded = operator(host).route_layer(middleware::from_fn(admin_only));
+    Router::new().nest("/api/v1/admin", guarded)
+}
+
+/// Lets the admin pass, as the operator.
+async fn admin_only(
+    Admin(admin): Admin,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let operator = Operator(admin.user_id.to_string());
+    request.extensions_mut().insert(operator);
+    Ok(next.run(request).await)
+}
