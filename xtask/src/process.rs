@@ -173,7 +173,7 @@ fn wait_within(limit: Duration, mut child: Child) -> io::Result<Option<ExitStatu
     Ok(None)
 }
 
-/// The same command behind a prefix.
+/// Copies a command and puts a prefix before it.
 fn copied(command: &Command, prefix: &[&str]) -> Command {
     let words = prefix.iter().map(OsStr::new);
     let mut words = words

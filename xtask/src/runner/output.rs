@@ -14,6 +14,8 @@ pub(crate) struct Output {
     closed: Vec<Closed>,
     /// The indented lines since the last line `failures:`.
     names: Vec<String>,
+    /// A test that has started: with one thread, its verdict may follow in a later line.
+    started: Option<String>,
     /// The tests in the order in which they ended.
     ended: Vec<(Duration, String)>,
 }
@@ -52,8 +54,14 @@ impl Output {
                 failed.clear();
             }
             self.closed.push(Closed { tally, failed });
-        } else if let Some(name) = ended(line) {
-            self.ended.push((at, name.to_owned()));
+        } else if let Some((name, rest)) = test_line(line) {
+            if is_verdict(rest) {
+                self.ended.push((at, name.to_owned()));
+            } else {
+                self.started = Some(name.to_owned());
+            }
+        } else if is_verdict(line) {
+            self.ended.extend(self.started.take().map(|name| (at, name)));
         }
     }
 
@@ -85,13 +93,16 @@ impl Output {
     }
 }
 
-/// The name in a line such as `test a::b - should panic ... ok`.
-fn ended(line: &str) -> Option<&str> {
-    let (name, verdict) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
-    let has_run = verdict == "ok" || verdict == "FAILED";
+/// The name and the rest of a line such as `test a::b - should panic ... ok`.
+fn test_line(line: &str) -> Option<(&str, &str)> {
+    let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ")?;
     let modes = [" - should panic", " - compile fail", " - compile"];
     let plain = modes.iter().find_map(|mode| name.strip_suffix(mode));
-    has_run.then_some(plain.unwrap_or(name))
+    Some((plain.unwrap_or(name), rest))
+}
+
+fn is_verdict(text: &str) -> bool {
+    text == "ok" || text == "FAILED"
 }
 
 #[cfg(test)]
@@ -116,7 +127,7 @@ failures:
 ---- a::fails stdout ----
 
 thread 'a::fails' panicked at tests/it/a.rs:9:5:
-told: running 1 test
+output: running 1 test
 test other::nested ... FAILED
 failures:
     other::nested
@@ -181,14 +192,20 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     }
 
     #[test]
-    fn only_lines_that_close_a_test_name_it() {
-        assert_eq!(ended("test a::b ... ok"), Some("a::b"));
-        assert_eq!(ended("test a::b - should panic ... ok"), Some("a::b"));
-        assert_eq!(ended("test a::b ... ignored"), None);
-        assert_eq!(
-            ended("test a::b has been running for over 60 seconds"),
-            None
-        );
-        assert_eq!(ended("the test a::b ... ok"), None);
+    fn a_verdict_may_follow_output_of_the_test() {
+        let text = "test a ... the server starts\nit stops\nok\ntest b ... FAILED\nok\n\
+                    test c ... ignored\ntest d has been running for over 60 seconds";
+        let output = read(Output::of_program(), text);
+        let names: Vec<&str> = output.ended.iter().map(|(_, name)| name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn the_mode_of_a_test_is_not_part_of_its_name() {
+        for mode in ["", " - should panic", " - compile fail", " - compile"] {
+            let line = format!("test a::b{mode} ... ok");
+            assert_eq!(test_line(&line), Some(("a::b", "ok")), "{line}");
+        }
+        assert_eq!(test_line("the test a ... ok"), None);
     }
 }

@@ -28,7 +28,7 @@ const SHOP: &str = "shop";
 /// Selects everything in the workspace, with the features that only tests need.
 const EVERYTHING: [&str; 3] = ["--workspace", "--all-targets", "--all-features"];
 
-/// The time limit of an example, which shows one idea and ends by itself.
+/// The time limit of an example, which shows one idea and ends.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 
 /// The number of simulated runs, and of those that are repeated.

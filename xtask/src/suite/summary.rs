@@ -12,7 +12,7 @@ const UNSTABLE_MAX: usize = 2;
 /// The slowest tests that the summary lists.
 const SLOWEST: usize = 10;
 
-/// How a step ended.
+/// The end of a step.
 pub(super) struct Line {
     pub(super) step: &'static str,
     pub(super) verdict: Verdict,

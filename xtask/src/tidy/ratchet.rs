@@ -38,7 +38,7 @@ impl Ratchet {
     }
 
     pub(super) fn write(&self, root: &Path) -> anyhow::Result<()> {
-        let text = format!("{HEADER}\n{}", toml::to_string(self)?);
+        let text = format!("{HEADER}\n{}", toml::to_string_pretty(self)?);
         fs::write(root.join(PATH), text).context(PATH)
     }
 

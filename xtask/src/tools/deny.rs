@@ -3,6 +3,7 @@
 //! cargo-deny applies the rules in `deny.toml`. A machine without it gets a pinned version in the
 //! target folder, built once without optimization: it runs for seconds.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -51,10 +52,12 @@ fn find_or_install(console: &Console, workspace: &Workspace) -> anyhow::Result<P
     if !program.exists() {
         let mut command = cargo(&["install", "cargo-deny", "--locked", "--debug"]);
         command.args(["--version", VERSION, "--root"]).arg(&root);
-        // An install that is interrupted goes on where it was.
-        command.env("CARGO_TARGET_DIR", tools.join("build"));
+        // An interrupted installation continues where it stopped.
+        let build = tools.join("build");
+        command.env("CARGO_TARGET_DIR", &build);
         command.env("CARGO_PROFILE_DEV_DEBUG", "0");
         console.run(&command)?;
+        fs::remove_dir_all(build)?;
     }
     Ok(program)
 }
