@@ -304,10 +304,13 @@ impl<A: Aggregate> Repo<A> {
     }
 }
 
+/// The new snapshot and the events that led to it.
+type Decided<A> = (Snapshot<A>, Vec<<A as Aggregate>::Event>);
+
 fn decide<A: Aggregate>(
     mut snapshot: Snapshot<A>,
     command: A::Command,
-) -> Result<(Snapshot<A>, Vec<A::Event>), A::Error> {
+) -> Result<Decided<A>, A::Error> {
     let events = snapshot.state.decide(command)?;
     for event in &events {
         snapshot.state.apply(event);
