@@ -226,8 +226,10 @@ impl Load {
 
     /// Waits until every accepted order is confirmed.
     async fn all_confirmed(&self) -> Vec<(Accepted, Instant)> {
-        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        let accepted = std::mem::take(&mut *accepted);
+        let accepted = {
+            let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *accepted)
+        };
         let until = Instant::now() + PATIENCE;
         loop {
             let missing = {

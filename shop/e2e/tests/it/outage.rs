@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 use shop_client::http::Call;
 use shop_client::{Card, Order, Shopper};
-use shop_e2e::fleet::SERVICES;
 use shop_e2e::process::Place;
 use shop_e2e::site::Site;
 use shop_e2e::verdict::violations;
