@@ -31,6 +31,9 @@ const EVERYTHING: [&str; 3] = ["--workspace", "--all-targets", "--all-features"]
 /// The time limit of an example, which shows one idea and ends.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 
+/// The script of an example that does not end by itself: it starts the program, uses it and ends it.
+const TRY: &str = "try.sh";
+
 /// The number of simulated runs, and of those that are repeated.
 const SEEDS: &str = "2000";
 const SEEDS_REPEATED: &str = "100";
@@ -294,8 +297,16 @@ fn run_example(context: &Context<'_>, example: &Package) -> anyhow::Result<()> {
         fs::remove_dir_all(&folder)?;
     }
     fs::create_dir_all(&folder)?;
+    let script = workspace.root.join(&example.folder).join(TRY);
     for binary in example.binaries() {
-        let mut command = Command::new(workspace.program("debug", binary));
+        let program = workspace.program("debug", binary);
+        let mut command = if script.is_file() {
+            let mut script_first = Command::new("sh");
+            script_first.arg(&script).arg(program);
+            script_first
+        } else {
+            Command::new(program)
+        };
         let command = command.current_dir(&folder);
         context.console.run_within(EXAMPLE_LIMIT, command)?;
     }

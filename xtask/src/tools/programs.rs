@@ -39,6 +39,7 @@ impl Tool {
 }
 
 const TOOLS: &[Tool] = &[
+    Tool::new("curl", "curl"),
     Tool::new("chromium", "chromium"),
     Tool::new("chromedriver", "chromium-driver"),
     Tool::new("rabbitmq-server", "rabbitmq-server"),
