@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use wingbeat::app::Ports;
 use wingbeat::real::{HyperClient, TokioRuntime};
 use wingbeat::{
-    App, Command, Entity, Envelope, Event, Message, Result, RuntimeExt as _, Service, Table,
-    Transport as _,
+    App, Command, Entity, Envelope, Event, JsonSchema, Message, Result, RuntimeExt as _, Service,
+    Table, Transport as _, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
@@ -19,7 +19,7 @@ const MESSAGES: usize = 200_000;
 /// Messages published at once.
 const BATCH: usize = 500;
 
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "counting.add", version = 1, key = account)]
 struct Add {
     account: String,
@@ -28,7 +28,7 @@ struct Add {
     note: String,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "counting.added", version = 1, key = account)]
 struct Added {
     account: String,

@@ -11,6 +11,7 @@ use wingbeat_core::{Cache, Error, HttpClient, Kind, Name, Result, ServiceStore, 
 
 use crate::Reads;
 use crate::committer::Committer;
+use crate::describe;
 use crate::dispatch::{Control, Dispatcher, Stats, Subscription};
 use crate::due::{DueRunner, Target};
 use crate::given_up::LastResort;
@@ -58,6 +59,14 @@ impl App {
     pub fn service<S>(mut self, service: Service<S>) -> Self {
         self.family.insert(service.parts.name.as_str());
         self.services.push(service.parts);
+        self
+    }
+
+    /// Adds all services of another app.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.services.extend(other.services);
+        self.family.extend(other.family);
         self
     }
 
@@ -196,6 +205,13 @@ impl App {
         }
         ports.runtime.spawn(Box::pin(start.due.run()));
         Ok(start.running)
+    }
+}
+
+impl From<&App> for describe::System {
+    fn from(app: &App) -> Self {
+        let services = app.services.iter();
+        Self::new(services.map(|it| it.description.clone()).collect())
     }
 }
 

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wingbeat_core::outgoing::{Request, Response};
-use wingbeat_core::{CorrelationId, Error, HttpClient, Name, Result, Timestamp, TraceParent};
+use wingbeat_core::{
+    CorrelationId, Error, HttpClient, MessageType, Name, Result, Timestamp, TraceParent,
+};
 
 use crate::effects::{Effects, IntoEffects};
 use crate::extract::{Arguments, Extract, ExtractAll};
@@ -135,6 +137,8 @@ pub(crate) struct Executor {
     pub(crate) target: &'static str,
     pub(crate) attempt: Attempt,
     pub(crate) give_up: GiveUp,
+    /// The types of the messages that an outcome may contain.
+    pub(crate) returns: Vec<MessageType>,
 }
 
 /// An async function that carries out calls.
@@ -175,7 +179,10 @@ where
     S: Clone + Send + Sync + 'static,
 {
     fn executor(self, state: S) -> Planned {
+        let mut returns = Vec::new();
+        <Args::First as Call>::Outcome::describe(&mut returns);
         Planned(Executor {
+            returns,
             name: Args::First::NAME,
             target: Args::First::TARGET,
             attempt: Arc::new(move |cx, body| {

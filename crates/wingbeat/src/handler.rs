@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use wingbeat_core::{Envelope, Kind, Message, Result};
+use wingbeat_core::{Envelope, Message, MessageType, Result};
 
 use crate::effects::{Effects, HandlerOutput};
 use crate::extract::{Arguments, ExtractAll};
@@ -141,8 +141,10 @@ pub(crate) type Run = Arc<dyn Fn(Scope, Envelope) -> BoxFuture<'static, Result<(
 
 /// A handler that may be registered with [`crate::Service::on`].
 pub trait MessageHandler<Args, S>: Handler<Args> {
-    /// The subscribed message's wire type.
-    fn message(&self) -> (&'static str, Kind);
+    /// The type of the message that is subscribed to.
+    fn message(&self) -> MessageType;
+    /// The types of the messages that the handler may return.
+    fn returns(&self) -> Vec<MessageType>;
     /// The handler, erased.
     fn erase(self, state: S) -> Erased;
 }
@@ -160,8 +162,14 @@ where
     H::Future: Send,
     S: Clone + Send + Sync + 'static,
 {
-    fn message(&self) -> (&'static str, Kind) {
-        (Args::First::NAME, Args::First::KIND)
+    fn message(&self) -> MessageType {
+        MessageType::of::<Args::First>()
+    }
+
+    fn returns(&self) -> Vec<MessageType> {
+        let mut types = Vec::new();
+        H::Output::describe(&mut types);
+        types
     }
 
     fn erase(self, state: S) -> Erased {

@@ -5,7 +5,7 @@
 //! What users write against:
 //! [`service`] and [`app`] (what is wired), [`handler`] and [`extract`] (how a message is handled),
 //! [`effects`] (what a handler asks for), [`aggregate`], [`entity`], [`view`], [`cached`], [`saga`], [`call`],
-//! [`http`], [`telemetry`].
+//! [`http`], [`describe`] (AsyncAPI and OpenAPI), [`telemetry`].
 //!
 //! What runs it: [`staging`] (units built on one another, group commit), [`dispatch`] (one queue to its
 //! handler), [`due`] (timers, calls and parked deliveries), [`relay`] (from the commit or the outbox to the broker), [`breaker`].
@@ -17,6 +17,7 @@ pub mod cached;
 pub mod call;
 pub mod committer;
 pub mod dead;
+pub mod describe;
 pub mod dispatch;
 pub mod due;
 pub mod effects;

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 use wingbeat_core::unit::Write;
 use wingbeat_core::{
-    CorrelationId, Envelope, Error, Key, Kind, Name, Result, Timestamp, TraceParent,
+    CorrelationId, Envelope, Error, Key, Kind, MessageType, Name, Result, Timestamp, TraceParent,
 };
 
 use crate::{Either, Scope, decode, encode};
@@ -83,6 +83,8 @@ pub struct SagaRow<I> {
     pub starts: bool,
     /// It is one of the saga's own timers and comes from no queue.
     pub timer: bool,
+    /// The message type, with its schema.
+    pub message_type: MessageType,
     /// Decodes a body into the saga's key and the input.
     pub decode: fn(&[u8]) -> Result<(String, I)>,
 }

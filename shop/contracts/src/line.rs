@@ -16,6 +16,7 @@ pub struct Line {
     /// What it is called.
     pub name: String,
     /// How many: 1 to [`QUANTITY_MAX`].
+    #[schemars(range(min = 1, max = QUANTITY_MAX))]
     pub quantity: u32,
     /// What one costs.
     pub price: Money,

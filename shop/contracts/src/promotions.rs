@@ -49,7 +49,6 @@ pub struct PromoIssued {
     /// What it takes off, in percent.
     pub percent: u8,
     /// Until when.
-    #[schemars(with = "String")]
     pub expires_at: wingbeat::Timestamp,
 }
 

@@ -8,8 +8,8 @@ use futures_util::stream::FuturesUnordered;
 use wingbeat::real::TokioRuntime;
 use wingbeat::transport::Binding;
 use wingbeat::{
-    Envelope, Event, Kind, Message as _, Name, Result, Runtime as _, RuntimeExt as _, Topology,
-    Transport as _,
+    Envelope, Event, JsonSchema, Kind, Message as _, Name, Result, Runtime as _, RuntimeExt as _,
+    Topology, Transport as _, schemars,
 };
 use wingbeat_rabbitmq::{Config, RabbitMq};
 
@@ -19,7 +19,7 @@ use crate::part::{Body, Job, Orders, Pace, Tally, WINDOW};
 const BATCH: usize = 128;
 
 /// The same body, as a message.
-#[derive(Event, Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Event, Clone, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
 #[event(name = "bench.noted", version = 1, key = order)]
 pub(super) struct Noted {
     pub(super) order: String,

@@ -4,7 +4,9 @@ use axum::extract::Json;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use wingbeat::http::{Problem, Reply, created, post, serve};
-use wingbeat::{App, Effects, Entity, Event, Handler as _, Result, Scope, Service, Table};
+use wingbeat::{
+    App, Effects, Entity, Event, Handler as _, JsonSchema, Result, Scope, Service, Table, schemars,
+};
 
 use crate::client::ports;
 use crate::part::{Job, Orders, tell};
@@ -16,7 +18,7 @@ const CONCURRENCY: usize = 256;
 /// What there is of each product.
 const STOCK: i64 = 1_000_000_000;
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_placed", version = 1, key = order_id)]
 struct OrderPlaced {
     order_id: String,
@@ -25,20 +27,20 @@ struct OrderPlaced {
     amount: i64,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_reserved", version = 1, key = order_id)]
 struct StockReserved {
     order_id: String,
     amount: i64,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_captured", version = 1, key = order_id)]
 struct PaymentCaptured {
     order_id: String,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_confirmed", version = 1, key = order_id)]
 struct OrderConfirmed {
     order_id: String,

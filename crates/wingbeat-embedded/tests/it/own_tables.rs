@@ -13,8 +13,9 @@ use wingbeat::app::Ports;
 use wingbeat::http::{Json, Reply, accepted, post};
 use wingbeat::real::{HyperClient, TokioRuntime};
 use wingbeat::{
-    App, Class, Entity, Envelope, Error, Event, Handler as _, Message as _, Name, Result, Retry,
-    Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table, Transport as _, run_unit,
+    App, Class, Entity, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Name,
+    Result, Retry, Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table,
+    Transport as _, run_unit, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
@@ -25,14 +26,14 @@ const TABLES: &str =
 const SERVICE: Name = Name::new("inventory");
 const FREE: &str = "SELECT free FROM stock";
 
-#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.take", version = 1, key = order)]
 struct Take {
     order: u32,
     sku: String,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.taken", version = 1, key = order)]
 struct Taken {
     order: u32,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wingbeat::real::{HyperClient, TaskGroup, TokioRuntime};
 use wingbeat::{
-    App, Command, Effects, Entity, Error, Event, Message, Result, Running, Service, Table,
-    encode_body,
+    App, Command, Effects, Entity, Error, Event, JsonSchema, Message, Result, Running, Service,
+    Table, encode_body, schemars,
 };
 use wingbeat_core::conformance::Bench;
 use wingbeat_core::runtime::SharedRuntime;
@@ -21,7 +21,7 @@ pub(crate) const METERS: Name = Name::new("meters");
 /// The queue of [`MeterRead`].
 pub(crate) const READ: Name = Name::new("meters.read");
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "meter.read", version = 1, key = meter)]
 pub(crate) struct MeterRead {
     pub(crate) meter: String,
@@ -29,14 +29,14 @@ pub(crate) struct MeterRead {
 }
 
 /// Asks for a message with a note of this size.
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "meters.note", version = 1, key = meter)]
 pub(crate) struct Note {
     pub(crate) meter: String,
     pub(crate) size: usize,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "meters.noted", version = 1, key = meter)]
 pub(crate) struct Noted {
     pub(crate) meter: String,
@@ -44,13 +44,13 @@ pub(crate) struct Noted {
 }
 
 /// Asks for a message to a service that was never deployed.
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "meters.archive", version = 1, key = meter)]
 pub(crate) struct Archive {
     pub(crate) meter: String,
 }
 
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "attic.store", version = 1, key = meter)]
 pub(crate) struct Store {
     pub(crate) meter: String,

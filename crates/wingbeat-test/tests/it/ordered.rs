@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat::{
-    App, Entity, Error, Event, Handler as _, Part, Result, Retry, Runtime as _, RuntimeExt as _,
-    Service, State, Table, outgoing,
+    App, Entity, Error, Event, Handler as _, JsonSchema, Part, Result, Retry, Runtime as _,
+    RuntimeExt as _, Service, State, Table, outgoing, schemars,
 };
 use wingbeat_test::{Faults, Model, Simulation};
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "meter.read", version = 1, key = meter)]
 struct MeterRead {
     meter: String,

@@ -3,6 +3,7 @@
 use wingbeat_core::{CorrelationId, MessageId, Result, Timestamp};
 
 use crate::Scope;
+use crate::describe::RequestDescription;
 
 /// Can be an argument of a handler that runs in context `Cx` with service state `S`.
 #[diagnostic::on_unimplemented(
@@ -17,6 +18,9 @@ pub trait Extract<Cx, S>: Sized + Send + 'static {
     ///
     /// When it is not there.
     fn extract(cx: &Cx, state: &S) -> Result<Self>;
+
+    /// Adds what it reads from a request to the description of a route. Most extractors read nothing.
+    fn describe(_request: &mut RequestDescription) {}
 }
 
 /// A part of the service's state, for handlers and routes alike.
@@ -95,6 +99,9 @@ pub trait ExtractAll<Cx, S>: Sized + Send {
     ///
     /// The first that is not there.
     fn extract_all(cx: &Cx, state: &S) -> Result<Self>;
+
+    /// Adds what all of them read from a request to the description of a route.
+    fn describe(request: &mut RequestDescription);
 }
 
 macro_rules! arguments {
@@ -113,6 +120,10 @@ macro_rules! arguments {
         impl<Cx, S, $($rest: Extract<Cx, S>),*> ExtractAll<Cx, S> for ($($rest,)*) {
             fn extract_all(cx: &Cx, state: &S) -> Result<Self> {
                 Ok(($($rest::extract(cx, state)?,)*))
+            }
+
+            fn describe(request: &mut RequestDescription) {
+                $($rest::describe(request);)*
             }
         }
     };

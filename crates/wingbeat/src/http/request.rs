@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use wingbeat_core::{Error, Result};
 
 use super::session::{Session, SessionState};
-use super::{FieldError, Problem};
+use super::{DescribeRequest, FieldError, Problem};
+use crate::describe::RequestDescription;
 use crate::{Extract, Scope};
 
 /// What a command's extractors know of the request.
@@ -150,6 +151,10 @@ impl<S> Extract<Scope, S> for Caller {
     fn extract(scope: &Scope, _state: &S) -> Result<Self> {
         Self::of(scope.request().map(|request| &request.session))
     }
+
+    fn describe(request: &mut RequestDescription) {
+        <Self as DescribeRequest>::describe(request);
+    }
 }
 
 /// The caller may use `/admin`; else 401 or 403.
@@ -200,12 +205,20 @@ impl<S> Extract<Scope, S> for Option<IdempotencyKey> {
         }
         Ok(key)
     }
+
+    fn describe(request: &mut RequestDescription) {
+        <Self as DescribeRequest>::describe(request);
+    }
 }
 
 impl<S> Extract<Scope, S> for IdempotencyKey {
     fn extract(scope: &Scope, state: &S) -> Result<Self> {
         <Option<Self> as Extract<Scope, S>>::extract(scope, state)?
             .ok_or_else(|| Error::reject("idempotency_key_missing", "send an Idempotency-Key"))
+    }
+
+    fn describe(request: &mut RequestDescription) {
+        <Self as DescribeRequest>::describe(request);
     }
 }
 

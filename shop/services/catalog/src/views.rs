@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::Money;
-use wingbeat::View;
+use wingbeat::{JsonSchema, View, schemars};
 
 use crate::domain::Product;
 
 /// A product as it is listed. The key is the SKU.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Product")]
 pub struct ProductRow {
     /// The SKU.
     pub sku: String,

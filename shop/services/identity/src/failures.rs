@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use wingbeat::Result;
 use wingbeat::cache::Durability;
-use wingbeat::http::Problem;
+use wingbeat::http::{DescribeRequest, Problem};
 use wingbeat::scope::ServiceContext;
 
 use crate::Config;
@@ -40,6 +40,8 @@ impl FromRequestParts<crate::State> for Address {
         Ok(Self(forwarded.unwrap_or_else(peer)))
     }
 }
+
+impl DescribeRequest for Address {}
 
 /// Where a gateway of ours may be. Whoever reaches the port from the internet says what he likes.
 fn is_of_our_network(peer: IpAddr) -> bool {

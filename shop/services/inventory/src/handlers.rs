@@ -9,8 +9,8 @@ use shop_contracts::inventory::{
 };
 use wingbeat::store::Select;
 use wingbeat::{
-    Claims, Command, Either, Error, Extract, Name, Now, Reads, Result, Rows, Scope, State, Table,
-    sabotage,
+    Claims, Command, Either, Error, Extract, JsonSchema, Name, Now, Reads, Result, Rows, Scope,
+    State, Table, sabotage, schemars,
 };
 
 use crate::Config;
@@ -22,8 +22,8 @@ use crate::views::HeldRow;
 const EXPIRED_MAX: usize = 200;
 
 /// Ends an order's reservation if it is due. Inventory's own.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[command(name = "inventory.expire_reservation", version = 1, key = order_id)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[command(name = "inventory.expire_reservation", version = 1, key = order_id, internal)]
 pub struct ExpireReservation {
     /// The order.
     pub order_id: OrderId,

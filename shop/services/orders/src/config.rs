@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::{JsonSchema, schemars};
 
 /// Deadlines and limits.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ impl Default for Config {
 }
 
 /// The checkout's deadlines. They travel with the start, so that an order keeps the ones it began with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deadlines {
     /// An unanswered command is sent again after so long.
     pub resend_after: Duration,

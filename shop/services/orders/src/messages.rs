@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Lines, Money, OrderId, UserId};
-use wingbeat::{Command, Event};
+use wingbeat::{Command, Event, JsonSchema, schemars};
 
 use crate::config::Deadlines;
 
 /// Begins the checkout of an accepted order. Private to this service: it carries the payment token.
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
-#[command(name = "orders.start_checkout", version = 1, key = order_id)]
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[command(name = "orders.start_checkout", version = 1, key = order_id, internal)]
 pub struct StartCheckout {
     /// The order.
     pub order_id: OrderId,
@@ -31,23 +31,23 @@ pub struct StartCheckout {
 }
 
 /// The customer calls the order off. Private to this service.
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
-#[command(name = "orders.cancel_checkout", version = 1, key = order_id)]
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[command(name = "orders.cancel_checkout", version = 1, key = order_id, internal)]
 pub struct CancelCheckout {
     /// The order.
     pub order_id: OrderId,
 }
 
 /// A cancel came too late: the order was dispatched first. For the timeline.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
-#[event(name = "orders.cancel_refused", version = 1, key = order_id)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[event(name = "orders.cancel_refused", version = 1, key = order_id, internal)]
 pub struct CancelRefused {
     /// The order.
     pub order_id: OrderId,
 }
 
 /// The step was not answered in time: ask again.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.resend_due", version = 1, key = order_id)]
 pub struct ResendDue {
     /// The order.
@@ -55,7 +55,7 @@ pub struct ResendDue {
 }
 
 /// The payment is taking long.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.payment_slow", version = 1, key = order_id)]
 pub struct PaymentSlow {
     /// The order.
@@ -63,7 +63,7 @@ pub struct PaymentSlow {
 }
 
 /// The payment was never answered.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.payment_expired", version = 1, key = order_id)]
 pub struct PaymentExpired {
     /// The order.

@@ -5,6 +5,10 @@ pub mod config;
 pub mod domain;
 pub mod handlers;
 
+use shop_contracts::payments::{
+    PaymentAuthorized, PaymentCaptureRefused, PaymentCaptured, PaymentDeclined, PaymentRefunded,
+    PaymentVoided,
+};
 use wingbeat::{Parts, Service};
 
 pub use config::Config;
@@ -30,4 +34,10 @@ pub fn service(config: &Config) -> Service<State> {
         .on(handlers::answered)
         .target("provider", config.target.clone())
         .calls(calls::ask_provider)
+        .publishes::<PaymentAuthorized>()
+        .publishes::<PaymentDeclined>()
+        .publishes::<PaymentCaptured>()
+        .publishes::<PaymentCaptureRefused>()
+        .publishes::<PaymentVoided>()
+        .publishes::<PaymentRefunded>()
 }

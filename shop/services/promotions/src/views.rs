@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use wingbeat::store::Select;
-use wingbeat::{Name, Reads, Result, Timestamp, View};
+use wingbeat::{JsonSchema, Name, Reads, Result, Timestamp, View, schemars};
 
 use crate::domain::Promo;
 
@@ -41,13 +41,15 @@ impl View for PromoRow {
 }
 
 /// A promo on the wire.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Promotion")]
 pub struct Item {
     /// What to type.
     pub code: String,
     /// What it takes off.
     pub percent: u8,
     /// `issued`, `reserved`, `redeemed` or `expired`.
+    #[schemars(extend("enum" = ["issued", "reserved", "redeemed", "expired"]))]
     pub status: &'static str,
     /// Until when it can be used.
     pub expires_at: Timestamp,

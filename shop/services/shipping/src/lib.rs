@@ -10,6 +10,10 @@ pub mod handlers;
 pub mod shipment;
 
 pub use config::Config;
+use shop_contracts::shipping::{
+    ShipmentCancelRefused, ShipmentCancelled, ShipmentCreated, ShipmentDelivered,
+    ShipmentDispatched,
+};
 use wingbeat::{Parts, Service};
 
 /// What handlers may ask for.
@@ -28,4 +32,9 @@ pub fn service(config: &Config) -> Service<State> {
         })
         .on(handlers::create_shipment)
         .saga::<shipment::Shipment>()
+        .publishes::<ShipmentCreated>()
+        .publishes::<ShipmentDispatched>()
+        .publishes::<ShipmentDelivered>()
+        .publishes::<ShipmentCancelled>()
+        .publishes::<ShipmentCancelRefused>()
 }

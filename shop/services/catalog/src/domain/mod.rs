@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, Sku};
-use wingbeat::Entity;
 use wingbeat::aggregate::ViewRow;
+use wingbeat::{Entity, JsonSchema, schemars};
 
 use crate::views::ProductRow;
 
@@ -41,12 +41,14 @@ pub struct Listing {
 }
 
 /// What a listing says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Offer {
     /// What it is called.
+    #[schemars(length(min = 1, max = NAME_MAX))]
     pub name: String,
     /// What it is.
+    #[schemars(length(max = DESCRIPTION_MAX))]
     pub description: String,
     /// What it costs.
     pub price: Money,
