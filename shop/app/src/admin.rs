@@ -6,38 +6,100 @@ use std::sync::atomic::Ordering;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wingbeat::dead::DeadLetter;
 use wingbeat::dispatch::Control;
-use wingbeat::http::{Admin, Problem};
-use wingbeat::{Name, Result, Running, Timestamp};
+use wingbeat::http::{Admin, Problem, Routes, get, plain};
+use wingbeat::{JsonSchema, Name, Result, Running, Timestamp, schemars};
 
 use crate::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
 use crate::{Host, Sight};
 
 /// The routes.
 pub fn routes(host: Arc<Host>) -> Router {
-    Router::new()
-        .route("/api/v1/admin/subscriptions", get(subscriptions))
+    described().with_state(host).into_router()
+}
+
+/// The routes, without the services that they look at.
+pub(crate) fn described() -> Routes<Arc<Host>> {
+    let subscriptions_path = "/api/v1/admin/subscriptions";
+    let letters_path = "/api/v1/admin/dead-letters";
+    let missing = "There is no such dead letter.";
+    let unavailable = "A service does not answer.";
+    Routes::new()
         .route(
-            "/api/v1/admin/subscriptions/{service}/{name}/pause",
-            post(pause),
+            subscriptions_path,
+            get(subscriptions)
+                .summary("State and counters of every subscription")
+                .answers::<Items<Subscription>>(200),
         )
         .route(
-            "/api/v1/admin/subscriptions/{service}/{name}/resume",
-            post(resume),
+            &format!("{subscriptions_path}/{{service}}/{{name}}/pause"),
+            plain::post(pause)
+                .summary("Pauses a subscription")
+                .answers::<Controlled>(202)
+                .problem(404, "not_found", "There is no such subscription.")
+                .problem(503, "service_away", unavailable),
         )
-        .route("/api/v1/admin/dead-letters", get(letters))
-        .route("/api/v1/admin/dead-letters/{id}", get(letter))
-        .route("/api/v1/admin/dead-letters/{id}/retry", post(retry))
-        .route("/api/v1/admin/dead-letters/{id}/discard", post(discard))
-        .route("/api/v1/admin/breakers", get(breakers))
-        .route("/api/v1/admin/unroutable", get(unroutable))
-        .with_state(host)
+        .route(
+            &format!("{subscriptions_path}/{{service}}/{{name}}/resume"),
+            plain::post(resume)
+                .summary("Resumes a subscription")
+                .answers::<Controlled>(202)
+                .problem(404, "not_found", "There is no such subscription.")
+                .problem(503, "service_away", unavailable),
+        )
+        .route(
+            letters_path,
+            get(letters)
+                .summary("The dead letters of all services")
+                .answers::<Items<Letter>>(200),
+        )
+        .route(
+            &format!("{letters_path}/{{id}}"),
+            get(letter)
+                .summary("One dead letter, with headers and body")
+                .answers::<Whole>(200)
+                .problem(404, "not_found", missing)
+                .problem(503, "service_away", unavailable),
+        )
+        .route(
+            &format!("{letters_path}/{{id}}/retry"),
+            plain::post(retry)
+                .summary("Handles a dead letter again")
+                .answers::<Settled>(202)
+                .problem(404, "not_found", missing)
+                .problem(
+                    409,
+                    "undecodable",
+                    "The dead letter is no message of a known type.",
+                )
+                .problem(503, "service_away", unavailable),
+        )
+        .route(
+            &format!("{letters_path}/{{id}}/discard"),
+            plain::post(discard)
+                .summary("Discards a dead letter; counters keep it")
+                .answers::<Settled>(202)
+                .problem(404, "not_found", missing)
+                .problem(503, "service_away", unavailable),
+        )
+        .route(
+            "/api/v1/admin/breakers",
+            get(breakers)
+                .summary("The circuit breakers of all services")
+                .answers::<Items<Breaker>>(200),
+        )
+        .route(
+            "/api/v1/admin/unroutable",
+            get(unroutable)
+                .summary("Message types that no queue is bound to")
+                .answers::<Items<Unroutable>>(200),
+        )
+        .tag("admin")
 }
 
 /// How every subscription does.
@@ -94,6 +156,22 @@ async fn subscriptions(
     Ok(Json(Items::from(items)).into_response())
 }
 
+/// The new state of a subscription.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SubscriptionControlled")]
+struct Controlled {
+    service: String,
+    name: String,
+    state: State,
+}
+
+/// The dead letter that was retried or discarded.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterSettled")]
+struct Settled {
+    id: Uuid,
+}
+
 async fn pause(
     _: Admin,
     extract::State(host): extract::State<Arc<Host>>,
@@ -119,7 +197,11 @@ fn set(host: &Host, service: &str, name: &str, control: Control) -> Result<Respo
                 Control::Paused => State::Paused,
                 _ => State::Running,
             };
-            let body = serde_json::json!({"service": service, "name": name, "state": state});
+            let body = Controlled {
+                service: service.into(),
+                name: name.into(),
+                state,
+            };
             return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
         }
     }
@@ -127,7 +209,8 @@ fn set(host: &Host, service: &str, name: &str, control: Control) -> Result<Respo
 }
 
 /// A dead letter in a list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetter")]
 struct Letter {
     id: Uuid,
     subscription: String,
@@ -142,12 +225,16 @@ struct Letter {
 }
 
 /// A dead letter by itself.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterWhole")]
 struct Whole {
     #[serde(flatten)]
     letter: Letter,
     first_error: Option<String>,
+    /// The headers of the message; `null` if it was no message.
     headers: serde_json::Value,
+    /// The body of the message; as a text if it is no JSON.
+    #[schemars(with = "serde_json::Value")]
     body: Box<RawValue>,
 }
 
@@ -257,7 +344,7 @@ async fn discard(
 fn done(found: Result<bool>, letter: &DeadLetter) -> Result<Response, Problem> {
     match found {
         Ok(true) => {
-            let body = serde_json::json!({"id": letter.id});
+            let body = Settled { id: letter.id };
             Ok((StatusCode::ACCEPTED, Json(body)).into_response())
         }
         Ok(false) => Err(Problem::not_found()),

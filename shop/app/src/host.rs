@@ -9,9 +9,10 @@ use axum::Router;
 use axum::extract::Request;
 use tower::ServiceExt as _;
 use wingbeat::app::Ports;
+use wingbeat::describe::System;
 use wingbeat::real::{TaskGroup, TokioRuntime};
 use wingbeat::scope::ServiceContext;
-use wingbeat::{App, Name, Reads, Result, Running, Topology};
+use wingbeat::{App, Name, Reads, Result, Running};
 
 use crate::Sight;
 
@@ -23,7 +24,7 @@ pub struct Host {
     runtime: Arc<TokioRuntime>,
     ports: Ports,
     cells: BTreeMap<&'static str, Cell>,
-    topology: Topology,
+    system: System,
     routes: RwLock<Router>,
 }
 
@@ -54,9 +55,9 @@ impl Host {
         services: Vec<(&'static str, Build)>,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<Arc<Self>> {
-        let topologies = services.iter().map(|(_, build)| build().topology());
-        let queues = topologies.flat_map(|topology| topology.queues).collect();
-        let topology = Topology { queues };
+        let whole = services.iter().map(|(_, build)| build());
+        let whole = whole.fold(App::new(), App::merge);
+        let topology = whole.topology();
         let mut services = services;
         services.retain(|(name, _)| wanted(name));
         let names: Vec<Name> = services.iter().map(|(name, _)| Name::new(name)).collect();
@@ -74,7 +75,7 @@ impl Host {
             runtime,
             ports,
             cells: services.into_iter().map(cell).collect(),
-            topology,
+            system: System::from(&whole),
             routes: RwLock::default(),
         });
         for cell in host.cells.values() {
@@ -178,10 +179,10 @@ impl Host {
         &self.ports
     }
 
-    /// All queues of all services.
+    /// The messages and routes of all services, also of those that run elsewhere.
     #[must_use]
-    pub fn topology(&self) -> &Topology {
-        &self.topology
+    pub fn system(&self) -> &System {
+        &self.system
     }
 
     /// The services that run.

@@ -1,10 +1,11 @@
 //! What an admin's lists hold, and how what several replicas of a service say is one.
 
 use serde::{Deserialize, Serialize};
-use wingbeat::{Name, Timestamp};
+use wingbeat::{JsonSchema, Name, Timestamp, schemars};
 
 /// A list as it is answered.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub struct Items<T> {
     /// What is on it.
     pub items: Vec<T>,
@@ -41,7 +42,7 @@ pub(crate) fn joined<T: Replicated>(lists: impl IntoIterator<Item = Vec<T>>) -> 
 }
 
 /// How a subscription does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Subscription {
     /// Whose it is.
     pub service: Name,
@@ -62,8 +63,9 @@ pub struct Subscription {
 }
 
 /// Whether a subscription is handed anything: `paused` when no replica is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "SubscriptionState")]
 pub enum State {
     /// It is.
     Running,
@@ -91,13 +93,14 @@ impl Replicated for Subscription {
 }
 
 /// A circuit breaker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Breaker {
     /// Whose it is.
     pub service: Name,
     /// What it guards.
     pub name: String,
     /// `closed`, `half_open` or `open`: of several replicas' the least closed.
+    #[schemars(extend("enum" = ["closed", "half_open", "open"]))]
     pub state: String,
     /// Since when.
     pub since: Timestamp,
@@ -126,7 +129,7 @@ impl Replicated for Breaker {
 }
 
 /// A type of message that the broker can take to nobody.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unroutable {
     /// The wire type.
     #[serde(rename = "type")]

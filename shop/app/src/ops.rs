@@ -15,12 +15,12 @@ use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Json, Router, routing};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use wingbeat::Result;
-use wingbeat::http::Problem;
+use serde::Serialize;
+use wingbeat::http::{Problem, Routes, get};
 use wingbeat::runtime::SharedRuntime;
+use wingbeat::{JsonSchema, Result, schemars};
 
 use crate::Host;
 use page::Page;
@@ -92,13 +92,36 @@ impl Gates {
 
 /// `/healthz` and `/readyz`, on the public port.
 pub fn health(readiness: Readiness) -> Router {
-    Router::new()
+    described().with_state(readiness).into_router()
+}
+
+/// The routes, without the process that they are about.
+pub(crate) fn described() -> Routes<Readiness> {
+    Routes::new()
         .route(
             "/healthz",
-            get(|| async { Json(serde_json::json!({"status": "ok"})) }),
+            get(|| async { Json(Health { status: "ok" }) })
+                .summary("The process is alive")
+                .answers::<Health>(200),
         )
-        .route("/readyz", get(ready))
-        .with_state(readiness)
+        .route(
+            "/readyz",
+            get(ready)
+                .summary("The process takes requests, and its servers answer")
+                .answers::<Health>(200)
+                .problem(
+                    503,
+                    "not_ready",
+                    "The process is starting or stopping, or a server does not answer.",
+                ),
+        )
+        .tag("health")
+}
+
+/// The answer of a process in good health.
+#[derive(Serialize, JsonSchema)]
+struct Health {
+    status: &'static str,
 }
 
 /// While the process is closing, the last answer of each connection says so: whoever asks again connects anew, and
@@ -120,7 +143,7 @@ async fn ready(State(Readiness(open)): State<Readiness>) -> Response {
     if let Some(why) = open.wrong().as_ref() {
         return Problem::new(503, why.code, why.words.clone()).into_response();
     }
-    Json(serde_json::json!({"status": "ready"})).into_response()
+    Json(Health { status: "ready" }).into_response()
 }
 
 /// Buckets of times, in seconds: from a fast commit to a provider that hangs.
@@ -166,7 +189,7 @@ struct Metrics {
 /// `/metrics`, on the ops port.
 pub fn metrics(host: Arc<Host>, readiness: Readiness, handle: PrometheusHandle) -> Router {
     Router::new()
-        .route("/metrics", get(render))
+        .route("/metrics", routing::get(render))
         .with_state(Metrics {
             host,
             readiness,

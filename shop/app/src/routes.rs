@@ -49,7 +49,7 @@ impl Open {
         if self.cast.whole {
             let look = Arc::clone(&self.host);
             let api = own
-                .merge(docs::routes(self.host.topology()))
+                .merge(docs::routes(self.host.system(), true))
                 .merge(timeline::routes(Arc::clone(&self.host)))
                 .merge(admin::routes(Arc::clone(&self.host)))
                 .merge(audit::routes(
@@ -91,7 +91,7 @@ impl Open {
         let sight = self.onlooker(settings, runtime).await?;
         let proxy = Arc::new(self.proxy(settings, runtime));
         let mut api = own
-            .merge(docs::routes(self.host.topology()))
+            .merge(docs::routes(self.host.system(), settings.dev))
             .merge(together::routes(Arc::clone(&proxy)))
             .merge(audit::routes(
                 Arc::new(move || sight.clone()),

@@ -5,30 +5,39 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Router, extract};
+use axum::{Router, extract, routing};
 use serde::{Deserialize, Serialize};
 use shop_contracts::OrderId;
 use shop_orders::views::OrderRow;
 use uuid::Uuid;
-use wingbeat::http::{Caller, Problem, ok};
+use wingbeat::http::{Caller, Problem, Routes, get, ok};
 use wingbeat::scope::Entry;
-use wingbeat::{CorrelationId, Result, Timestamp};
+use wingbeat::{CorrelationId, JsonSchema, Result, Timestamp, schemars};
 
 use crate::Host;
 
 /// The route.
 pub fn routes(host: Arc<Host>) -> Router {
-    Router::new()
-        .route("/api/v1/orders/{id}/timeline", get(timeline))
-        .with_state(host)
+    described().with_state(host).into_router()
+}
+
+/// The route, without the services that it asks.
+pub(crate) fn described() -> Routes<Arc<Host>> {
+    Routes::new().route(
+        "/api/v1/orders/{id}/timeline",
+        get(timeline)
+            .tag("orders")
+            .summary("The messages, timers and calls of all services for an order")
+            .answers::<Timeline>(200)
+            .problem(404, "not_found", "The caller has no such order."),
+    )
 }
 
 /// For the gateway: what this process's services did in a story. The gateway hands no request of the outside on
 /// to `/internal`.
 pub fn internal(host: Arc<Host>) -> Router {
     Router::new()
-        .route("/internal/stories/{id}", get(told))
+        .route("/internal/stories/{id}", routing::get(told))
         .with_state(host)
 }
 
@@ -41,13 +50,15 @@ async fn told(
 }
 
 /// A step of a story.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TimelineItem")]
 pub struct Item {
     /// When.
     pub at: Timestamp,
     /// Who.
     pub service: String,
     /// `event`, `command`, `timer` or `call`.
+    #[schemars(extend("enum" = ["event", "command", "timer", "call"]))]
     pub kind: String,
     /// Its type.
     pub name: String,
@@ -58,7 +69,7 @@ pub struct Item {
 }
 
 /// What happened, as far as it is known.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 pub struct Timeline {
     /// The steps.
     pub items: Vec<Item>,

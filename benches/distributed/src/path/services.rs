@@ -3,7 +3,7 @@
 use axum::extract::Json;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use wingbeat::http::{Problem, Reply, created, post, serve};
+use wingbeat::http::{Problem, Reply, Routes, created, post, serve};
 use wingbeat::{
     App, Effects, Entity, Event, Handler as _, JsonSchema, Result, Scope, Service, Table, schemars,
 };
@@ -47,7 +47,7 @@ struct OrderConfirmed {
 }
 
 /// A request to order.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 struct Place {
     order_id: String,
     sku: String,
@@ -89,7 +89,7 @@ impl Entity for Payment {
     type Id = String;
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Placed {
     order_id: String,
 }
@@ -182,7 +182,7 @@ pub(crate) async fn part(service: &str, broker: &str, store: &str) {
     let (_store, ports, _folder) = ports(&job).await;
     let service = match service {
         "orders" => Service::new("orders")
-            .routes(axum::Router::new().route("/orders", post(place)))
+            .routes(Routes::new().route("/orders", post(place).answers::<Placed>(201)))
             .on(confirm.concurrency(CONCURRENCY)),
         "inventory" => Service::new("inventory").on(reserve.concurrency(CONCURRENCY)),
         "payments" => Service::new("payments").on(capture.concurrency(CONCURRENCY)),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 use wingbeat::app::Ports;
-use wingbeat::http::{Json, Reply, accepted, post};
+use wingbeat::http::{Json, Reply, Routes, accepted, post};
 use wingbeat::real::{HyperClient, TokioRuntime};
 use wingbeat::{
     App, Class, Entity, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Name,
@@ -177,7 +177,7 @@ fn service(retry: Retry, attempts: &Arc<AtomicU32>) -> Service {
     };
     Service::new("inventory")
         .on(handle.retry(retry))
-        .routes(axum::Router::new().route("/take", post(command)))
+        .routes(Routes::new().route("/take", post(command)))
 }
 
 fn retry(quick: u32, parked: &[u64]) -> Retry {

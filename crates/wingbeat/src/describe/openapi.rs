@@ -46,7 +46,9 @@ impl Document {
     fn add(&mut self, operation: &Operation, owner: &str) {
         let tag = operation.tag.as_deref().unwrap_or(owner);
         self.tags.insert(tag.into());
-        self.problem = Some(self.schemas.answer(operation.problem));
+        if let Some(problem) = operation.problem {
+            self.problem = Some(self.schemas.answer(problem));
+        }
         let mut entry = Map::new();
         entry.insert("operationId".into(), self.id(operation).into());
         entry.insert("tags".into(), json!([tag]));
@@ -142,8 +144,10 @@ impl Document {
                 json!({"description": explained(&cases), "content": content}),
             );
         }
-        let any = json!({"$ref": "#/components/responses/Problem"});
-        responses.insert("default".into(), any);
+        if operation.problem.is_some() {
+            let any = json!({"$ref": "#/components/responses/Problem"});
+            responses.insert("default".into(), any);
+        }
         responses
     }
 

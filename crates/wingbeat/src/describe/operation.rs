@@ -22,8 +22,8 @@ pub struct Operation {
     pub request: RequestDescription,
     /// What it answers when all is well.
     pub answers: Vec<Answer>,
-    /// The schema of problems.
-    pub problem: SchemaOf,
+    /// The schema of problems; `None` if errors are answered otherwise, for example as pages.
+    pub problem: Option<SchemaOf>,
 }
 
 /// An answer.
@@ -40,7 +40,7 @@ pub struct Answer {
 impl Operation {
     /// A method without a path yet, whose problems have this schema.
     #[must_use]
-    pub fn new(method: Method, problem: SchemaOf) -> Self {
+    pub fn new(method: Method, problem: Option<SchemaOf>) -> Self {
         Self {
             method,
             path: String::new(),
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn ids_and_parameters_come_from_the_path() {
-        let mut operation = Operation::new(Method::POST, SchemaOf::of::<String>());
+        let mut operation = Operation::new(Method::POST, None);
         operation.path = "/api/v1/subscriptions/{service}/{*name}".into();
         assert_eq!(operation.id(), "post_api_v1_subscriptions_service_name");
         let parameters: Vec<_> = operation.parameters().collect();

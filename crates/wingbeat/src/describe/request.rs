@@ -97,21 +97,20 @@ impl RequestDescription {
         }
     }
 
-    /// A problem may be answered. One that is described already stays as it is.
+    /// A problem may be answered. The last description of a problem counts.
     pub fn problem(
         &mut self,
         status: u16,
         code: &'static str,
         description: impl Into<String>,
     ) -> &mut Self {
-        let known = |it: &ProblemCase| (it.status, it.code) == (status, code);
-        if !self.problems.iter().any(known) {
-            self.problems.push(ProblemCase {
-                status,
-                code,
-                description: description.into(),
-            });
-        }
+        self.problems
+            .retain(|it| (it.status, it.code) != (status, code));
+        self.problems.push(ProblemCase {
+            status,
+            code,
+            description: description.into(),
+        });
         self
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Extension, MatchedPath, OriginalUri, RawQuery, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
 use bytes::Bytes;
 use wingbeat_core::HasSchema;
@@ -151,12 +152,14 @@ impl<T: HasSchema> DescribeRequest for axum::Json<T> {
 impl<T> DescribeRequest for axum::extract::State<T> {}
 impl<T> DescribeRequest for Extension<T> {}
 impl<T> DescribeRequest for ConnectInfo<T> {}
+impl<T, E> DescribeRequest for Result<T, E> {}
 impl DescribeRequest for Body {}
 impl DescribeRequest for Bytes {}
 impl DescribeRequest for HeaderMap {}
 impl DescribeRequest for MatchedPath {}
 impl DescribeRequest for Method {}
 impl DescribeRequest for OriginalUri {}
+impl DescribeRequest for Parts {}
 impl DescribeRequest for RawQuery {}
 impl DescribeRequest for Request {}
 impl DescribeRequest for String {}

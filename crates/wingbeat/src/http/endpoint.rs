@@ -64,7 +64,7 @@ impl<S, K> Endpoint<S, K> {
     pub(super) fn new(method: Method, router: MethodRouter<S>) -> Self {
         Self {
             router,
-            operation: Operation::new(method, SchemaOf::of::<Problem>()),
+            operation: Operation::new(method, Some(SchemaOf::of::<Problem>())),
             kind: PhantomData,
         }
     }
@@ -130,6 +130,12 @@ impl<S, K> Endpoint<S, K> {
             media_type: Some(media_type),
             schema: None,
         });
+        self
+    }
+
+    /// Errors are answered otherwise than as problems (RFC 9457), for example as pages.
+    pub fn without_problems(mut self) -> Self {
+        self.operation.problem = None;
         self
     }
 

@@ -11,6 +11,8 @@ use shop_e2e::process::binary;
 mod admin;
 #[path = "../../../app/tests/it/real/asking.rs"]
 mod asking;
+#[path = "../../../app/tests/it/real/documented.rs"]
+mod documented;
 #[path = "../../../app/tests/it/real/http.rs"]
 mod http;
 #[path = "../../../app/tests/it/real/raw.rs"]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use wingbeat::store::Select;
-use wingbeat::{Name, Reads, Result, Timestamp, View};
+use wingbeat::{JsonSchema, Name, Reads, Result, Timestamp, View, schemars};
 
 /// Mails shown at once.
 const SHOWN_MAX: usize = 500;
@@ -45,14 +45,15 @@ fn folded(address: &str) -> String {
 }
 
 /// The answer of `GET /dev/mailbox`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Mailbox {
     /// To one address the oldest first; to all the newest first.
     pub items: Vec<Item>,
 }
 
 /// A mail on the wire.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Mail")]
 pub struct Item {
     /// Where to.
     pub to: String,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Shop;
 use super::raw::{self, Reply};
+use super::{Shop, documented};
 
 /// How long something awaited may take.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -37,7 +37,9 @@ impl Shop {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Reply {
-        raw::ask(self.address(), method, path, headers, body).await
+        let reply = raw::ask(self.address(), method, path, headers, body).await;
+        documented::check(self.address(), method, path, &reply).await;
+        reply
     }
 
     /// A JSON request of whoever has the token.

@@ -14,6 +14,7 @@ mod admin;
 mod asking;
 mod audit;
 mod corrupt;
+mod documented;
 mod http;
 mod letters;
 mod place;
