@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use shop_client::http::Call;
 use shop_client::{Order, Shop, Shopper};
+use shop_registry::NAMES as SERVICES;
 use tokio::task::JoinSet;
 use wingbeat_servers::{Postgres, RabbitMq, Redis, free_port};
 
@@ -16,17 +17,6 @@ use crate::table::Table;
 
 const WHAT: &str = "whole shop, distributed";
 const WHO: &str = "wingbeat";
-const SERVICES: [&str; 9] = [
-    "carts",
-    "catalog",
-    "identity",
-    "inventory",
-    "notifications",
-    "orders",
-    "payments",
-    "promotions",
-    "shipping",
-];
 /// Shoppers who take turns, and their orders on the way to a 202 at once.
 const SHOPPERS: usize = 64;
 /// Longest wait: until ready, and until the last order is paid.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use wingbeat::app::Ports;
-use wingbeat::real::{HyperClient, TokioRuntime};
+use wingbeat::Ports;
+use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
 use wingbeat::{
     App, Command, Entity, Envelope, Event, JsonSchema, Message, Result, RuntimeExt as _, Service,
     Table, Transport as _, schemars,

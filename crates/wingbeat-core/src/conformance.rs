@@ -1,19 +1,42 @@
-//! What the conformance suites share: the fixture an adapter brings, and words to write tests with.
+//! The fixture and the test bench that the conformance suites of stores and transports share.
 //!
-//! A suite is a list of async functions named as sentences. An adapter instantiates all of them with
-//! one macro and brings the runner, so the same functions run on tokio against real servers and on the
-//! seeded executor against the model:
+//! A suite is a list of async functions, one per promise of the port. A macro turns each into a
+//! `#[test]`. The adapter brings a [`Fixture`], which opens the adapter on fresh data, and a runner, which
+//! drives the future. So the same tests run on tokio with real servers, and on the seeded executor with
+//! the in-memory model:
 //!
-//! ```ignore
+//! ```
+//! # use std::sync::Arc;
+//! # use futures_util::future::BoxFuture;
+//! # use wingbeat_core::conformance::{Fixture, Opened};
+//! # use wingbeat_core::runtime::SharedRuntime;
+//! # struct MyFixture;
+//! # impl MyFixture {
+//! #     fn new() -> Self { Self }
+//! # }
+//! # impl Fixture for MyFixture {
+//! #     fn open(&self) -> BoxFuture<'_, Opened> { unreachable!("the example only compiles") }
+//! #     fn runtime(&self) -> SharedRuntime { unreachable!("the example only compiles") }
+//! # }
+//! # fn tokio_runtime() -> tokio::runtime::Runtime { unreachable!("the example only compiles") }
+//! # fn main() {}
+//! use wingbeat_core::conformance::Test;
+//!
 //! fn run(test: Test) {
-//!     tokio_runtime().block_on(test(Arc::new(SqliteFixture::new())));
+//!     tokio_runtime().block_on(test(Arc::new(MyFixture::new())));
 //! }
-//! mod store { wingbeat_core::store_conformance!(super::run); }
-//! mod transport { wingbeat_core::transport_conformance!(super::run); }
+//! mod store {
+//!     wingbeat_core::store_conformance!(super::run);
+//! }
+//! mod transport {
+//!     wingbeat_core::transport_conformance!(super::run);
+//! }
 //! ```
 //!
-//! Store and transport come as a pair, since a fused adapter is both at once. The author of only one of
-//! them pairs it with the model of the other (`wingbeat-test`).
+//! A fixture opens a store and a transport together, since one adapter may be both. The author of only
+//! one of them adds the other from the in-memory model (`wingbeat_test::Model`).
+//! `docs/writing-an-adapter.md` is the guide. The cache has its own fixture, see
+//! [`cache::conformance`](crate::cache::conformance).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,33 +55,33 @@ use crate::{
 /// One test of the store or transport suite.
 pub type Test = fn(Arc<dyn Fixture>) -> BoxFuture<'static, ()>;
 
-/// Longest wait for what must happen.
+/// The time limit for anything that must happen.
 pub const SOON: Duration = Duration::from_secs(60);
-/// How long to watch for what must not happen.
+/// The time to watch for anything that must not happen.
 pub const A_WHILE: Duration = Duration::from_millis(150);
-/// A lease that a test can outlive, and not by accident.
+/// A lease that ends within a test, but not while a slow machine runs the lines before its end.
 pub const LEASE: Duration = Duration::from_secs(4);
 
 /// The first service of the tests.
 pub const ORDERS: Name = Name::new("orders");
-/// The second.
+/// The second service.
 pub const STOCK: Name = Name::new("stock");
-/// The third.
+/// The third service.
 pub const MAIL: Name = Name::new("mail");
-/// All of them.
+/// All services of the tests.
 pub const SERVICES: [Name; 3] = [ORDERS, STOCK, MAIL];
-/// A table.
+/// The table of the tests.
 pub const TABLE: Name = Name::new("things");
 
-/// A command that [`RESERVING`] takes.
+/// A command that is bound to [`RESERVING`].
 pub const RESERVE: &str = "stock.reserve.v1";
-/// A command that nobody takes.
+/// A command without a queue.
 pub const UNHEARD: &str = "stock.unheard.v1";
-/// An event that [`STOCK_PLACED`] and [`MAIL_PLACED`] take.
+/// An event that is bound to [`STOCK_PLACED`] and [`MAIL_PLACED`].
 pub const PLACED: &str = "orders.placed.v1";
-/// An event that nobody takes.
+/// An event without a queue.
 pub const IGNORED: &str = "orders.ignored.v1";
-/// An event that [`STOCK_MOVED`] takes.
+/// An event that is bound to [`STOCK_MOVED`].
 pub const MOVED: &str = "stock.moved.v1";
 /// The ordered queue of [`MOVED`].
 pub const STOCK_MOVED: Name = Name::new("stock.moved");
@@ -69,34 +92,37 @@ pub const STOCK_PLACED: Name = Name::new("stock.placed");
 /// The other queue of [`PLACED`].
 pub const MAIL_PLACED: Name = Name::new("mail.placed");
 
-/// What an adapter brings to be tested. One fixture serves one test.
+/// The adapter under test, with data of its own. Each test has its own fixture.
 pub trait Fixture: Send + Sync {
-    /// Opens the fixture's data: empty the first time, as it was left later. Before opening again, the
-    /// test drops all it was given, which stands for the end of the process.
+    /// Opens the adapter on the data of this fixture, which is empty at the first call. Before a test
+    /// opens again, it drops everything from the call before; together this stands for a restart of the
+    /// process.
     fn open(&self) -> BoxFuture<'_, Opened>;
-    /// Time and chance for the test itself.
+    /// Returns the clock, timers and tasks of the test itself.
     fn runtime(&self) -> SharedRuntime;
-    /// Makes a unit one that the store cannot take at all; `None` if every unit can be taken.
+    /// Changes a unit with one write into a unit that the store must refuse, for example with a value
+    /// that it cannot represent. Returns `None` if the store accepts every unit.
     fn poison(&self, unit: Unit) -> Option<Unit> {
         drop(unit);
         None
     }
-    /// The number that a query on tables of the service's own returns, for stores that have SQL.
+    /// Runs a query that returns one number on the tables of the service, over a connection of its own.
+    /// Only stores with SQL implement it.
     fn number<'a>(&'a self, query: &'a str) -> BoxFuture<'a, i64> {
-        panic!("this store has no SQL to run {query:?}")
+        panic!("the fixture of this store runs no SQL: {query:?}")
     }
 }
 
-/// A store and a transport; in a fused adapter, one thing.
+/// An opened store and transport, which may be one adapter.
 #[derive(Clone)]
 pub struct Opened {
-    /// Where units are committed.
+    /// The store.
     pub store: Arc<dyn Store>,
-    /// Where messages travel.
+    /// The transport.
     pub transport: Arc<dyn Transport>,
 }
 
-/// The queues of the tests.
+/// Returns the queues of the tests.
 #[must_use]
 pub fn topology() -> Topology {
     let reserve = vec![Binding {
@@ -124,25 +150,25 @@ pub fn topology() -> Topology {
     }
 }
 
-/// A fixture that was opened, and the words of the tests.
+/// An opened fixture, with the steps that tests consist of.
 #[derive(Clone)]
 pub struct Bench {
-    /// Under test.
+    /// The store.
     pub store: Arc<dyn Store>,
-    /// Under test.
+    /// The transport.
     pub transport: Arc<dyn Transport>,
-    /// Time and chance.
+    /// The clock, timers and tasks of the test.
     pub runtime: SharedRuntime,
 }
 
 impl Bench {
-    /// Opens the fixture and makes services and queues ready.
+    /// Opens the fixture, prepares the store and declares the queues.
     pub async fn open(fixture: &Arc<dyn Fixture>) -> Self {
         let Opened { store, transport } = fixture.open().await;
         store
             .prepare(&SERVICES, &topology())
             .await
-            .expect("the store gets ready");
+            .expect("the store can be prepared");
         transport
             .declare(&topology())
             .await
@@ -154,25 +180,25 @@ impl Bench {
         }
     }
 
-    /// Ends the "process" and starts another one on the same data.
+    /// Drops the adapter and opens it again on the same data, as a restart of the process does.
     pub async fn reopen(self, fixture: &Arc<dyn Fixture>) -> Self {
         drop(self);
         Self::open(fixture).await
     }
 
-    /// The time.
+    /// Returns the time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.runtime.now()
     }
 
-    /// An empty unit of [`ORDERS`].
+    /// Creates an empty unit of [`ORDERS`].
     #[must_use]
     pub fn unit(&self) -> Unit {
         Unit::new(self.runtime.id().into(), ORDERS, self.now())
     }
 
-    /// A message of the kind; commands and events are told apart by the tests' topology.
+    /// Creates a message of a type. [`RESERVE`] and [`UNHEARD`] are commands, all others events.
     #[must_use]
     pub fn message(&self, kind: &'static str) -> Envelope {
         let id = self.runtime.id();
@@ -197,13 +223,13 @@ impl Bench {
         }
     }
 
-    /// Several messages of the kind.
+    /// Creates several messages of a type.
     #[must_use]
     pub fn messages(&self, kind: &'static str, count: usize) -> Vec<Envelope> {
         (0..count).map(|_| self.message(kind)).collect()
     }
 
-    /// The settlement of a delivery that came from no queue: done, of a new message to [`RESERVING`].
+    /// The settlement of a delivery that came from no queue, of a new message to [`RESERVING`].
     #[must_use]
     pub fn settlement(&self) -> Settled {
         let message = self.runtime.id().into();
@@ -212,7 +238,6 @@ impl Bench {
             source: ORDERS.to_string(),
             message,
             tag: None,
-            done: true,
         }
     }
 
@@ -221,19 +246,19 @@ impl Bench {
         self.commit_all(vec![unit]).await[0]
     }
 
-    /// Commits units as one batch, again until the store answers.
+    /// Commits units as one batch, and submits them again until the store reports outcomes.
     pub async fn commit_all(&self, units: Vec<Unit>) -> Vec<Outcome> {
         let units = Arc::new(units);
         for _ in 0..1000 {
             match self.within(self.store.commit(Arc::clone(&units))).await {
                 Ok(outcomes) => {
-                    assert_eq!(outcomes.len(), units.len(), "one outcome a unit");
+                    assert_eq!(outcomes.len(), units.len(), "one outcome per unit");
                     return outcomes;
                 }
                 Err(_) => self.runtime.sleep(Duration::from_millis(5)).await,
             }
         }
-        panic!("the store did not answer a commit in 1000 submissions");
+        panic!("the store reported no outcomes in 1000 submissions");
     }
 
     /// Loads a record of [`ORDERS`].
@@ -241,10 +266,11 @@ impl Bench {
         self.store
             .load(ORDERS, &key(id))
             .await
-            .expect("the store answers")
+            .expect("the store can be read")
     }
 
-    /// What waits in the outbox is published, until it is empty; nothing to do for a fused store.
+    /// Publishes the messages in the outbox until it is empty, as the relay does. A store that is its own
+    /// broker has no outbox.
     pub async fn relay(&self) {
         let Some(outbox) = self.store.outbox() else {
             return;
@@ -268,52 +294,52 @@ impl Bench {
                 .await
                 .expect("the outbox answers");
         }
-        panic!("the outbox does not run empty");
+        panic!("the outbox is not empty after 1000 batches");
     }
 
-    /// Publishes messages that must be confirmed.
+    /// Publishes messages, all of which must be confirmed.
     pub async fn publish(&self, messages: Vec<Envelope>) {
         for answer in self.within(self.transport.publish(messages)).await {
             assert_eq!(answer, Ok(()), "a routable message is confirmed");
         }
     }
 
-    /// Starts a consumer.
+    /// Starts a consumer of a queue.
     pub async fn consume(&self, queue: Name, prefetch: usize) -> Box<dyn Consumer> {
         self.within(self.transport.consume(queue, prefetch))
             .await
             .expect("the queue can be consumed")
     }
 
-    /// Takes deliveries until there are `count`; more than that fails the test.
+    /// Receives exactly `count` deliveries; fails the test if more come with the last ones.
     pub async fn take(&self, consumer: &mut Box<dyn Consumer>, count: usize) -> Vec<Delivery> {
         let mut taken = Vec::new();
         while taken.len() < count {
             let deliveries = self
                 .within(consumer.next())
                 .await
-                .expect("the consumer lives");
+                .expect("the consumer is open");
             assert!(
                 !deliveries.is_empty(),
-                "next waits for at least one delivery"
+                "`next` returns at least one delivery"
             );
             taken.extend(deliveries);
         }
-        assert_eq!(taken.len(), count, "exactly these deliveries");
+        assert_eq!(taken.len(), count, "no further deliveries");
         taken
     }
 
-    /// Watches a consumer for a while: nothing may come.
+    /// Fails the test if the consumer receives a delivery within [`A_WHILE`].
     pub async fn assert_quiet(&self, consumer: &mut Box<dyn Consumer>) {
         if let Some(Ok(deliveries)) = self.runtime.timeout(A_WHILE, consumer.next()).await {
             panic!(
-                "nothing may come, but {} did: {deliveries:?}",
+                "no delivery is expected, but {} came: {deliveries:?}",
                 deliveries.len()
             );
         }
     }
 
-    /// Settles deliveries as the runtime does: the unit is committed, then the tags acknowledged.
+    /// Settles deliveries as the runtime does: commits a unit for each, then acknowledges them.
     pub async fn settle(
         &self,
         queue: Name,
@@ -328,7 +354,7 @@ impl Bench {
         settler.acknowledge(&tags);
     }
 
-    /// A unit that settles a delivery and does nothing else.
+    /// Creates a unit that settles a delivery and has no other effect.
     #[must_use]
     pub fn settling(&self, queue: Name, delivery: &Delivery) -> Unit {
         let message = envelope(delivery);
@@ -337,7 +363,6 @@ impl Bench {
             source: message.source.to_string(),
             message: message.id,
             tag: Some(delivery.tag),
-            done: true,
         };
         let service = if queue == MAIL_PLACED { MAIL } else { STOCK };
         Unit {
@@ -347,42 +372,42 @@ impl Bench {
         }
     }
 
-    /// Waits until the queue has this depth.
+    /// Waits until the queue has this depth; fails the test if it never does.
     pub async fn assert_depth(&self, queue: Name, depth: u64) {
         let mut seen = None;
         for _ in 0..2_000 {
             let found = self
                 .within(self.transport.depth(queue))
                 .await
-                .expect("the queue has a depth");
+                .expect("the depth can be read");
             if found == depth {
                 return;
             }
             seen = Some(found);
             self.runtime.sleep(Duration::from_millis(10)).await;
         }
-        panic!("the depth of {queue} stays {seen:?} and does not become {depth}");
+        panic!("the depth of {queue} is {seen:?} and does not become {depth}");
     }
 
-    /// Waits, but not for ever.
+    /// Waits for `future`; fails the test after [`SOON`].
     pub async fn within<T>(&self, future: impl Future<Output = T> + Send) -> T {
         self.runtime
             .timeout(SOON, future)
             .await
-            .expect("it does not take for ever")
+            .expect("it completes within a minute")
     }
 }
 
-/// The message of a delivery.
+/// Returns the message of a delivery.
 #[must_use]
 pub fn envelope(delivery: &Delivery) -> &Envelope {
     delivery
         .envelope
         .as_ref()
-        .expect("what was published is a message")
+        .expect("the delivery is a message")
 }
 
-/// The ids of messages, sorted.
+/// Returns the ids of messages, sorted.
 #[must_use]
 pub fn ids<'a>(messages: impl IntoIterator<Item = &'a Envelope>) -> Vec<MessageId> {
     let mut ids: Vec<_> = messages.into_iter().map(|message| message.id).collect();
@@ -390,19 +415,19 @@ pub fn ids<'a>(messages: impl IntoIterator<Item = &'a Envelope>) -> Vec<MessageI
     ids
 }
 
-/// The ids of delivered messages, sorted.
+/// Returns the ids of delivered messages, sorted.
 #[must_use]
 pub fn delivered(deliveries: &[Delivery]) -> Vec<MessageId> {
     ids(deliveries.iter().map(envelope))
 }
 
-/// A key in [`TABLE`].
+/// Returns a key in [`TABLE`].
 #[must_use]
 pub fn key(id: &str) -> Key {
     Key::new(TABLE, id)
 }
 
-/// A write of a text to [`TABLE`].
+/// Returns a write of a text to [`TABLE`].
 #[must_use]
 pub fn put(id: &str, body: &'static str) -> Write {
     Write {
@@ -413,7 +438,7 @@ pub fn put(id: &str, body: &'static str) -> Write {
     }
 }
 
-/// A read of [`TABLE`].
+/// Returns a read of [`TABLE`].
 #[must_use]
 pub fn read(id: &str, version: u64) -> Read {
     Read {
@@ -422,7 +447,7 @@ pub fn read(id: &str, version: u64) -> Read {
     }
 }
 
-/// Makes a `#[test]` of each function named, which hands it to the runner.
+/// Turns each named function into a `#[test]` that passes it to the runner.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_tests {

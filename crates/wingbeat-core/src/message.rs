@@ -1,4 +1,4 @@
-//! The description that each message type gives of itself.
+//! Message types.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use serde::de::DeserializeOwned;
 
 use crate::schema::{HasSchema, SchemaOf};
 
-/// An event tells many what happened; a command asks its one owner to do something.
+/// The two kinds of messages: events and commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Past tense, any number of subscribers.
+    /// States what happened, in the past tense. Any number of subscriptions receive it, or none.
     Event,
-    /// Imperative, exactly one handler.
+    /// Asks its owner to do something, in the imperative. Exactly one subscription receives it.
     Command,
 }
 
@@ -72,7 +72,8 @@ impl MessageType {
             .map_or(self.name, |(owner, _)| owner)
     }
 
-    /// Returns the schema of the message's data. Schemas that it refers to become definitions of `generator`.
+    /// Returns the schema of the message's data. Schemas that it refers to become definitions of
+    /// `generator`.
     #[must_use]
     pub fn schema_in(&self, generator: &mut SchemaGenerator) -> Schema {
         self.schema.schema_in(generator)

@@ -8,7 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no JSON Schema",
     label = "derive `JsonSchema` for it",
-    note = "documents such as AsyncAPI and OpenAPI are made from the schemas of types: derive `JsonSchema` for it, with `use wingbeat::JsonSchema; use wingbeat::schemars;`"
+    note = "AsyncAPI and OpenAPI documents are made from the schemas of types",
+    note = "the derive needs both names: `use wingbeat::JsonSchema; use wingbeat::schemars;`"
 )]
 pub trait HasSchema: 'static {
     /// Returns the schema. Schemas that it refers to become definitions of `generator`.

@@ -4,17 +4,17 @@ use bytes::Bytes;
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX};
 use wingbeat_core::{Error, Kind, Message, MessageType, Result};
 
-use crate::{Call, encode};
+use crate::encode;
 
 /// Messages and calls to be made once the unit is durable.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Effects {
     pub(crate) messages: Vec<Outgoing>,
     pub(crate) calls: Vec<PlannedCall>,
 }
 
 /// A message that was asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
@@ -25,7 +25,7 @@ pub(crate) struct Outgoing {
 }
 
 /// An outside call that was asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PlannedCall {
     pub(crate) name: &'static str,
     pub(crate) operation: String,
@@ -87,16 +87,6 @@ impl Effects {
         self
     }
 
-    /// Records an outside call.
-    pub fn call<C: Call>(&mut self, call: &C) -> &mut Self {
-        self.calls.push(PlannedCall {
-            name: C::NAME,
-            operation: call.operation(),
-            body: encode(call),
-        });
-        self
-    }
-
     /// These, unless one of the messages is larger than what travels: refused before anything is committed, for
     /// in the outbox nobody could help it any more.
     pub(crate) fn checked(self) -> Result<Self> {
@@ -148,8 +138,8 @@ pub trait IntoEffects {
     /// Adds itself to `effects`.
     fn into_effects(self, effects: &mut Effects);
 
-    /// Adds the types of the messages that a value of this type may contain to `types`. [`Effects`] can contain any
-    /// message and adds none.
+    /// Adds the types of the messages that a value of this type may contain to `types`.
+    /// [`Effects`] can contain any message and adds none.
     fn describe(_types: &mut Vec<MessageType>) {}
 }
 

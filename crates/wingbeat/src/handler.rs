@@ -11,7 +11,8 @@ use wingbeat_core::{Envelope, Message, MessageType, Result};
 
 use crate::effects::{Effects, HandlerOutput};
 use crate::extract::{Arguments, ExtractAll};
-use crate::{Policy, Retry, Scope, decode};
+use crate::unit::Scope;
+use crate::{Policy, Retry, decode};
 
 /// An async function of one to eight arguments.
 #[diagnostic::on_unimplemented(
@@ -138,6 +139,9 @@ functions!(A B C D E F G H);
 
 /// From a message to what its handler asked for, recorded in the scope. All handlers look like this inside.
 pub(crate) type Run = Arc<dyn Fn(Scope, Envelope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// A scheduled handler, erased.
+pub(crate) type Scheduled = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
 /// A handler that may be registered with [`crate::Service::on`].
 pub trait MessageHandler<Args, S>: Handler<Args> {

@@ -2,90 +2,73 @@
 //!
 //! # Layout
 //!
-//! What users write against:
-//! [`service`] and [`app`] (what is wired), [`handler`] and [`extract`] (how a message is handled),
-//! [`effects`] (what a handler asks for), [`aggregate`], [`entity`], [`view`], [`cached`], [`saga`], [`call`],
-//! [`http`], [`describe`] (AsyncAPI and OpenAPI), [`telemetry`].
+//! In the order of a message:
 //!
-//! What runs it: [`staging`] (units built on one another, group commit), [`dispatch`] (one queue to its
-//! handler), [`due`] (timers, calls and parked deliveries), [`relay`] (from the commit or the outbox to the broker), [`breaker`].
+//! - Users wire services: `app`, `service`, `handler`, `extract`, `effects`, `policy`, `state`, [`saga`], [`call`],
+//!   [`http`]. Documents are made from the wiring: [`describe`].
+//! - A message comes in: `dispatch`. One attempt reads and asks: `unit`. Many units become durable: `commit`.
+//! - Afterwards: `publish` (to the broker), `due` (timers, parked deliveries, calls), `failed` (dead letters).
+//! - Around it: `runtime`, [`telemetry`], and, with the feature `test`, [`test`].
 
-pub mod aggregate;
-pub mod app;
-pub mod breaker;
-pub mod cached;
+mod app;
 pub mod call;
-pub mod committer;
-pub mod dead;
+mod codec;
+mod commit;
 pub mod describe;
-pub mod dispatch;
-pub mod due;
-pub mod effects;
-pub mod entity;
-pub mod extract;
-mod given_up;
-pub mod handler;
-mod handover;
+mod dispatch;
+mod due;
+mod effects;
+mod extract;
+mod failed;
+mod handler;
+#[cfg(feature = "http")]
 pub mod http;
-mod incidents;
-mod meters;
-pub mod policy;
-pub mod real;
-pub mod relay;
+mod policy;
+mod publish;
+#[cfg(feature = "host")]
+pub mod run;
+mod runtime;
 pub mod saga;
-mod schedule;
-pub mod scope;
-pub mod service;
-pub mod staging;
-mod sweep;
+mod service;
+mod state;
 pub mod telemetry;
-pub mod unit_runner;
-mod unsent;
-pub mod verify;
-pub mod view;
-mod withdrawn;
+#[cfg(feature = "test")]
+pub mod test;
+mod unit;
 
-pub use aggregate::{Aggregate, Repo};
-pub use app::{App, Running};
-pub use cached::Cached;
+pub use app::{App, Ports, Running, RunningSubscription};
 pub use call::{Call, GaveUp, OperationKey};
-pub use effects::{CommandMessage, Effects, Either, EventMessage, IntoEffects};
-pub use entity::{Claims, Entity, Table};
-pub use extract::{Extract, Meta, Now, Part, State};
-pub use handler::{Handler, MessageHandler};
+pub use codec::{decode, encode_body};
+pub use dispatch::Stats;
+pub use effects::{CommandMessage, Effects, Either, EventMessage, HandlerOutput, IntoEffects};
+pub use extract::{Arguments, Extract, ExtractAll, Now, Part, State};
+pub use failed::{DeadLetter, Failures};
+pub use handler::{Configured, Erased, Handler, MessageHandler};
 pub use policy::{Policy, Retry, TargetPolicy};
+pub use publish::Unroutable;
+#[cfg(feature = "host")]
+pub use run::{Program, Settings, run, run_program};
+pub use runtime::{Control, TaskGroup, TokioRuntime};
 pub use saga::{Accepts, AcceptsTimer, Answers, Late, Saga, SagaEffects, SagaInput, SagaRow};
-pub use scope::Scope;
 pub use service::Service;
-pub use sweep::sweep;
-pub use unit_runner::run_unit;
-pub use unsent::Unroutable;
-pub use view::{Reads, Rows, View};
-pub use wingbeat_core::*;
+pub use state::{
+    Aggregate, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows, Table,
+    Verified, View, ViewRow,
+};
+pub use unit::{Entry, Meta, Scope, ServiceContext, Sql, run_unit};
+
+pub use schemars::{self, JsonSchema};
+pub use wingbeat_core::runtime::SharedRuntime;
+pub use wingbeat_core::store::{Position, Select};
+pub use wingbeat_core::{
+    BoxFuture, Cache, Class, Companion, Consumer, CorrelationId, Delivery, Envelope, Error,
+    Failure, HasSchema, HashMap, HashSet, HttpClient, Key, Kind, Message, MessageId, MessageType,
+    Name, Outbox, Param, Params, Record, Result, Runtime, RuntimeExt, SchemaOf, ServiceStore,
+    Statement, Store, Tag, Timestamp, Topology, TraceParent, Transport, Unit, UnitId,
+};
+pub use wingbeat_core::{cache, envelope, outgoing, statement, store, transport};
+#[doc(hidden)]
+pub use wingbeat_core::{failpoint, sabotage};
 pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput, test};
 
-/// Decodes a message body.
-///
-/// # Errors
-///
-/// Rejects what is not the message's JSON.
-pub fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|why| {
-        Error::reject(
-            "undecodable",
-            format!("the body does not fit its type: {why}"),
-        )
-    })
-}
-
-/// Encodes a value of ours as JSON.
-pub(crate) fn encode<T: serde::Serialize + ?Sized>(value: &T) -> bytes::Bytes {
-    serde_json::to_vec(value)
-        .expect("our own types have string keys and so always encode")
-        .into()
-}
-
-/// The body of a message, as it travels.
-pub fn encode_body<M: Message>(message: &M) -> bytes::Bytes {
-    encode(message)
-}
+pub(crate) use codec::encode;

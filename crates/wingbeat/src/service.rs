@@ -5,22 +5,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn;
-use futures_util::future::BoxFuture;
 use wingbeat_core::transport::Binding;
-use wingbeat_core::{MessageType, Name, Result};
+use wingbeat_core::{MessageType, Name};
 
 use crate::call::{CallHandler, Executor};
 use crate::describe::{ServiceDescription, SubscriptionDescription};
 use crate::dispatch::Subscription;
 use crate::effects::{CommandMessage, Effects, EventMessage, HandlerOutput};
 use crate::extract::ExtractAll;
-use crate::handler::{Erased, Handler, MessageHandler};
+use crate::handler::{Erased, Handler, MessageHandler, Run, Scheduled};
 use crate::http::Routes;
 use crate::http::measure::routed;
 use crate::saga::{self, Saga, SagaInput as _};
-use crate::{Policy, Retry, Scope, TargetPolicy};
-
-pub(crate) type Scheduled = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+use crate::unit::Scope;
+use crate::{Policy, Retry, TargetPolicy};
 
 /// A service under construction. `S` is its state, shared by handlers and routes.
 pub struct Service<S = ()> {
@@ -116,12 +114,9 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             .collect();
         let takes = rows.iter().map(|row| row.message).collect();
         let routed = rows.iter().filter(|row| !row.timer);
-        self.describe(
-            queue,
-            routed.map(|row| row.message_type).collect(),
-            Vec::new(),
-        );
-        let run: crate::handler::Run =
+        let routed = routed.map(|row| row.message_type).collect();
+        self.describe(queue, routed, Vec::new());
+        let run: Run =
             Arc::new(move |scope, envelope| Box::pin(saga::handle::<G>(scope, envelope, queue)));
         self.parts.sagas.push(SagaPlan {
             name: G::NAME,
@@ -176,8 +171,9 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Declares an event that the service publishes, for the AsyncAPI document. Only events that no return type of a
-    /// handler shows need it: those in [`Effects`], those of sagas and those of HTTP handlers.
+    /// Declares an event that the service publishes, for the AsyncAPI document. Only events that no
+    /// return type of a handler shows need it: those in [`Effects`], those of sagas and those of HTTP
+    /// handlers.
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
@@ -199,7 +195,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Declares a command that the service sends, for the AsyncAPI document; see [`Self::publishes`].
+    /// Declares a command that the service sends, for the AsyncAPI document; see
+    /// [`Self::publishes`].
     #[must_use]
     pub fn sends<C: CommandMessage>(mut self) -> Self {
         let publishes = &mut self.parts.description.publishes;

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::app::Ports;
-use wingbeat::real::{HyperClient, TokioRuntime};
+use wingbeat::Ports;
+use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
 use wingbeat::{
     App, Claims, Effects, Entity, Error, Event, JsonSchema, Result, Running, Runtime as _, Service,
     Table, run_unit, schemars,

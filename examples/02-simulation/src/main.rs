@@ -4,10 +4,10 @@
 //! `cargo run -p example-02-simulation`
 
 use serde::{Deserialize, Serialize};
+use wingbeat::test::{Client, Process, Simulator, System, Violation, World};
 use wingbeat::{
     App, BoxFuture, Claims, Command, Entity, Event, JsonSchema, Result, Service, Table, schemars,
 };
-use wingbeat_test::{Client, Process, Simulator, System, Violation, World};
 
 #[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "office.sell", version = 1, key = seat)]

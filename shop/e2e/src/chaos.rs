@@ -139,7 +139,7 @@ impl Trouble {
                 wait(pause).await;
                 tokio::task::block_in_place(|| fleet.servers.cache.start_again());
             }
-            Self::CacheEmptied => tokio::task::block_in_place(|| fleet.servers.cache.empty()),
+            Self::CacheEmptied => tokio::task::block_in_place(|| fleet.servers.cache.flush_all()),
             Self::CacheStops(pause) => {
                 fleet.servers.cache.pause();
                 wait(pause).await;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use shop_client::Shop;
 use shop_client::http::Call;
+use shop_registry::NAMES;
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
 use crate::process::free_port;
@@ -22,18 +23,8 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 const END_WITHIN: Duration = Duration::from_secs(60);
 /// The pause between looks.
 const LOOK: Duration = Duration::from_millis(20);
-/// All services, and how many replicas each has.
-const SERVICES: [(&str, usize); 9] = [
-    ("carts", 1),
-    ("catalog", 1),
-    ("identity", 1),
-    ("inventory", 2),
-    ("notifications", 1),
-    ("orders", 2),
-    ("payments", 2),
-    ("promotions", 1),
-    ("shipping", 1),
-];
+/// Services with two replicas in an ordinary fleet: those on the path of an order.
+const REPLICATED: [&str; 3] = ["inventory", "orders", "payments"];
 
 /// The servers, and the wires to them.
 pub struct Servers {
@@ -197,18 +188,19 @@ pub struct Fleet {
 impl Fleet {
     /// Starts a fleet with this binary and waits until it is ready.
     pub async fn start(folder: PathBuf, binary: PathBuf, extra: &[(&str, &str)]) -> Self {
-        Self::of_replicas(&SERVICES, 1, folder, binary, extra).await
+        let services = NAMES.map(|name| (name, 1 + usize::from(REPLICATED.contains(&name))));
+        Self::of_replicas(&services, 1, folder, binary, extra).await
     }
 
     /// The same with one replica of every service.
     pub async fn start_lean(folder: PathBuf, binary: PathBuf, extra: &[(&str, &str)]) -> Self {
-        let once = SERVICES.map(|(service, _)| (service, 1));
+        let once = NAMES.map(|service| (service, 1));
         Self::of_replicas(&once, 1, folder, binary, extra).await
     }
 
     /// The same with two replicas of every service, and two gateways.
     pub async fn start_all_twice(folder: PathBuf, binary: PathBuf, extra: &[(&str, &str)]) -> Self {
-        let twice = SERVICES.map(|(service, _)| (service, 2));
+        let twice = NAMES.map(|service| (service, 2));
         Self::of_replicas(&twice, 2, folder, binary, extra).await
     }
 

@@ -308,7 +308,7 @@ async fn asked<T>(
 ) -> Result<T, Error> {
     loop {
         match ask().await {
-            Err(why) if why.may_pass() && Instant::now() < until => {}
+            Err(why) if why.is_retryable() && Instant::now() < until => {}
             answer => return answer,
         }
         tokio::time::sleep(THINK).await;

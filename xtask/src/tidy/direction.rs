@@ -58,8 +58,9 @@ const CONTRACTS: Arrows = Arrows {
 };
 
 const SERVICE: Arrows = Arrows {
-    always: &["wingbeat", "shop-contracts"],
-    optional: &[],
+    always: &["wingbeat", "shop-contracts", "shop-registry"],
+    // For negative controls, behind the feature `sabotage`.
+    optional: &["wingbeat-core"],
     dev: &["wingbeat-test"],
 };
 
@@ -127,7 +128,7 @@ fn may(package: &Package) -> Option<May> {
         ("crates", "wingbeat-test" | "wingbeat-console" | "wingbeat-cli") => May::Only(AROUND),
         ("shop", "contracts") => May::Only(CONTRACTS),
         ("shop", "services") => May::Only(SERVICE),
-        ("shop", "provider" | "client") | ("xtask", _) => May::Nothing,
+        ("shop", "provider" | "client" | "registry") | ("xtask", _) => May::Nothing,
         ("shop", "app" | "e2e") | ("benches", _) => May::Anything,
         ("examples", _) => May::Framework,
         _ => return None,

@@ -4,6 +4,7 @@
 //! something. Add a rule to [`RULES`], and its negative control beside it.
 
 mod code;
+mod codes;
 mod direction;
 mod domain;
 mod length;
@@ -30,6 +31,7 @@ const RULES: &[Rule] = &[
     select::check,
     testing::check,
     words::check,
+    codes::check,
     sabotage::check,
 ];
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use wingbeat::app::Ports;
-use wingbeat::real::{HyperClient, TokioRuntime};
-use wingbeat::scope::ServiceContext;
+use wingbeat::Ports;
+use wingbeat::ServiceContext;
+use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
 use wingbeat::{
     App, Effects, Handler as _, Message as _, Parts, Result, Running, Scope, Service, State,
     Store as _, run_unit,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat::transport::Binding;
 use wingbeat::{
     Envelope, Event, JsonSchema, Kind, Message as _, Name, Result, Runtime as _, RuntimeExt as _,

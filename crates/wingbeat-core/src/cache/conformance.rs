@@ -1,4 +1,7 @@
-//! What every [`Cache`] must do.
+//! The conformance suite of the [`Cache`] port.
+//!
+//! `cache_conformance!` turns each test into a `#[test]`. `docs/writing-an-adapter.md` shows the whole
+//! set-up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +13,20 @@ use crate::Cache;
 use crate::cache::Durability::{Restart, Volatile};
 use crate::runtime::SharedRuntime;
 
-/// One test of the cache suite.
+/// One test of the suite.
 pub type Test = fn(Arc<dyn Fixture>) -> BoxFuture<'static, ()>;
 
-/// What an adapter brings to be tested. One fixture serves one test.
+/// The cache under test, with keys of its own. Each test has its own fixture.
 pub trait Fixture: Send + Sync {
-    /// Opens the fixture's cache: empty the first time; later, with what survives a restart. Before
-    /// opening again, the test drops what it was given.
+    /// Opens the cache of this fixture, which is empty at the first call. Before a test opens again, it
+    /// drops the cache from the call before; together this stands for a restart of the process.
     fn open(&self) -> BoxFuture<'_, Arc<dyn Cache>>;
-    /// Time for the test itself.
+    /// Returns the clock and timers of the test itself.
     fn runtime(&self) -> SharedRuntime;
 }
 
-/// Makes a `#[test]` of each test of the cache suite; `$run` is a `fn(Test)` that brings the fixture.
+/// Turns each test of the cache suite into a `#[test]`. `$run` is a function that takes a
+/// [`Test`](cache::conformance::Test), creates a fixture and drives the future of the test.
 #[macro_export]
 macro_rules! cache_conformance {
     ($run:path) => {
@@ -31,40 +35,44 @@ macro_rules! cache_conformance {
             $crate::cache::conformance,
             [
                 a_value_is_kept_until_it_expires,
-                the_last_value_counts,
+                the_last_put_wins,
                 a_removed_value_is_gone,
-                a_prefix_is_removed_and_nothing_else,
-                empty_and_large_values_come_back,
+                only_keys_with_the_prefix_are_removed,
+                empty_and_large_values_are_returned_unchanged,
                 sessions_survive_a_restart,
                 removed_sessions_stay_removed_over_a_restart,
                 hits_are_counted_within_their_window,
                 a_window_does_not_grow_with_its_hits,
-                hits_at_once_are_all_counted,
+                concurrent_hits_are_all_counted,
             ]
         );
     };
 }
 
 const LONG: Duration = Duration::from_secs(600);
-/// A time to live that a test can outlive, and not by accident.
+/// A time to live that ends within a test, but not while a slow machine runs the lines before its end.
 const SHORT: Duration = Duration::from_secs(4);
 const PAST_SHORT: Duration = Duration::from_millis(4500);
 
 async fn get(cache: &Arc<dyn Cache>, key: &str) -> Option<Bytes> {
-    cache.get(key).await.expect("the cache answers")
+    cache.get(key).await.expect("the cache can be read")
 }
 
 async fn put(cache: &Arc<dyn Cache>, key: &str, value: &'static str, ttl: Duration) {
     cache
         .put(key, value.into(), ttl, Volatile)
         .await
-        .expect("the cache takes it");
+        .expect("the cache can be written");
 }
 
 async fn hit(cache: &Arc<dyn Cache>, key: &str, window: Duration) -> u64 {
-    cache.hit(key, window).await.expect("the cache counts")
+    cache
+        .hit(key, window)
+        .await
+        .expect("the cache can be written")
 }
 
+/// `get` returns a value until its time to live has passed, and `None` afterwards.
 pub async fn a_value_is_kept_until_it_expires(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
     assert_eq!(get(&cache, "a").await, None);
@@ -73,7 +81,7 @@ pub async fn a_value_is_kept_until_it_expires(fixture: Arc<dyn Fixture>) {
     cache
         .put("c", "3".into(), SHORT, Restart)
         .await
-        .expect("the cache takes it");
+        .expect("the cache can be written");
     assert_eq!(get(&cache, "a").await, Some("1".into()));
     assert_eq!(get(&cache, "c").await, Some("3".into()));
     fixture.runtime().sleep(PAST_SHORT).await;
@@ -84,7 +92,8 @@ pub async fn a_value_is_kept_until_it_expires(fixture: Arc<dyn Fixture>) {
     assert_eq!(get(&cache, "b").await, Some("2".into()));
 }
 
-pub async fn the_last_value_counts(fixture: Arc<dyn Fixture>) {
+/// A `put` replaces value, expiry and durability.
+pub async fn the_last_put_wins(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
     put(&cache, "a", "1", SHORT).await;
     put(&cache, "a", "2", LONG).await;
@@ -92,35 +101,40 @@ pub async fn the_last_value_counts(fixture: Arc<dyn Fixture>) {
     assert_eq!(
         get(&cache, "a").await,
         Some("2".into()),
-        "with its own time to live"
+        "with the time to live of the last put"
     );
     cache
         .put("a", "3".into(), LONG, Restart)
         .await
-        .expect("the cache takes it");
+        .expect("the cache can be written");
     assert_eq!(
         get(&cache, "a").await,
         Some("3".into()),
-        "whatever its durability"
+        "with the durability of the last put"
     );
     put(&cache, "a", "4", LONG).await;
     assert_eq!(get(&cache, "a").await, Some("4".into()));
 }
 
+/// `remove` deletes values of either durability, and accepts an absent key.
 pub async fn a_removed_value_is_gone(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
     for keep in [Volatile, Restart] {
         cache
             .put("a", "1".into(), LONG, keep)
             .await
-            .expect("the cache takes it");
-        cache.remove("a").await.expect("removes");
+            .expect("the cache can be written");
+        cache.remove("a").await.expect("the cache can be written");
         assert_eq!(get(&cache, "a").await, None);
     }
-    cache.remove("never").await.expect("nothing to do");
+    cache
+        .remove("never")
+        .await
+        .expect("removing an absent key succeeds");
 }
 
-pub async fn a_prefix_is_removed_and_nothing_else(fixture: Arc<dyn Fixture>) {
+/// `remove_prefix` compares bytes: no character is a wildcard.
+pub async fn only_keys_with_the_prefix_are_removed(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
     let keys = [
         "user/1", "user/2", "user", "users/1", "us%/1", "a/user/1", "user*",
@@ -129,10 +143,13 @@ pub async fn a_prefix_is_removed_and_nothing_else(fixture: Arc<dyn Fixture>) {
         cache
             .put(key, key.into(), LONG, Restart)
             .await
-            .expect("the cache takes it");
+            .expect("the cache can be written");
         put(&cache, &format!("user/v/{key}"), "x", LONG).await;
     }
-    cache.remove_prefix("user/").await.expect("removes");
+    cache
+        .remove_prefix("user/")
+        .await
+        .expect("the cache can be written");
     for key in keys {
         assert_eq!(
             get(&cache, key).await.is_some(),
@@ -142,15 +159,19 @@ pub async fn a_prefix_is_removed_and_nothing_else(fixture: Arc<dyn Fixture>) {
         assert_eq!(get(&cache, &format!("user/v/{key}")).await, None);
     }
     for special in ["us%", "user*"] {
-        cache.remove_prefix(special).await.expect("removes");
+        cache
+            .remove_prefix(special)
+            .await
+            .expect("the cache can be written");
     }
     assert!(
         get(&cache, "user").await.is_some() && get(&cache, "users/1").await.is_some(),
-        "no wildcards"
+        "`%` and `*` are not wildcards"
     );
 }
 
-pub async fn empty_and_large_values_come_back(fixture: Arc<dyn Fixture>) {
+/// Values of 0 and 256 KiB are returned unchanged.
+pub async fn empty_and_large_values_are_returned_unchanged(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
     for (value, keep) in [
         (0, Volatile),
@@ -162,21 +183,22 @@ pub async fn empty_and_large_values_come_back(fixture: Arc<dyn Fixture>) {
         cache
             .put("a", value.clone(), LONG, keep)
             .await
-            .expect("the cache takes it");
+            .expect("the cache can be written");
         assert_eq!(get(&cache, "a").await, Some(value));
     }
 }
 
+/// A value with [`Durability::Restart`](crate::cache::Durability::Restart) survives a restart and expires when it would have.
 pub async fn sessions_survive_a_restart(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
     cache
         .put("long", "1".into(), LONG, Restart)
         .await
-        .expect("the cache takes it");
+        .expect("the cache can be written");
     cache
         .put("short", "2".into(), SHORT, Restart)
         .await
-        .expect("the cache takes it");
+        .expect("the cache can be written");
     drop(cache);
     let cache = fixture.open().await;
     assert_eq!(get(&cache, "long").await, Some("1".into()));
@@ -184,21 +206,25 @@ pub async fn sessions_survive_a_restart(fixture: Arc<dyn Fixture>) {
     assert_eq!(
         get(&cache, "short").await,
         None,
-        "it keeps its time to live"
+        "a restart does not extend the time to live"
     );
     assert_eq!(get(&cache, "long").await, Some("1".into()));
 }
 
+/// A restart does not bring back a removed value.
 pub async fn removed_sessions_stay_removed_over_a_restart(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
     for key in ["one", "all/1", "all/2"] {
         cache
             .put(key, "1".into(), LONG, Restart)
             .await
-            .expect("the cache takes it");
+            .expect("the cache can be written");
     }
-    cache.remove("one").await.expect("removes");
-    cache.remove_prefix("all/").await.expect("removes");
+    cache.remove("one").await.expect("the cache can be written");
+    cache
+        .remove_prefix("all/")
+        .await
+        .expect("the cache can be written");
     drop(cache);
     let cache = fixture.open().await;
     for key in ["one", "all/1", "all/2"] {
@@ -206,6 +232,7 @@ pub async fn removed_sessions_stay_removed_over_a_restart(fixture: Arc<dyn Fixtu
     }
 }
 
+/// A counter starts again from 1 after its window.
 pub async fn hits_are_counted_within_their_window(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
     for count in 1..=3 {
@@ -220,6 +247,7 @@ pub async fn hits_are_counted_within_their_window(fixture: Arc<dyn Fixture>) {
     assert_eq!(hit(&cache, "a", SHORT).await, 1);
 }
 
+/// The first hit starts the window; later hits do not extend it.
 pub async fn a_window_does_not_grow_with_its_hits(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
     assert_eq!(hit(&cache, "a", SHORT).await, 1);
@@ -229,11 +257,12 @@ pub async fn a_window_does_not_grow_with_its_hits(fixture: Arc<dyn Fixture>) {
     assert_eq!(
         hit(&cache, "a", SHORT).await,
         1,
-        "it ended one window after its first hit"
+        "the counter ended one window after its first hit"
     );
 }
 
-pub async fn hits_at_once_are_all_counted(fixture: Arc<dyn Fixture>) {
+/// Fifty concurrent hits return each count from 1 to 50 once.
+pub async fn concurrent_hits_are_all_counted(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
     let hits = (0..50).map(|_| hit(&cache, "a", LONG));
     let mut counts = futures_util::future::join_all(hits).await;

@@ -1,4 +1,7 @@
-//! What every [`Store`](crate::Store) must do; see [`crate::conformance`].
+//! The conformance suite of the [`Store`](crate::Store) port.
+//!
+//! `store_conformance!` turns each test into a `#[test]`. Stores with SQL run [`sql`] as well, and stores
+//! that can measure their tables use [`growth`]. See [`crate::conformance`] for the fixture.
 
 mod backlog;
 mod commit;
@@ -18,7 +21,8 @@ pub use reading::*;
 pub use settling::*;
 pub use views::*;
 
-/// Makes a `#[test]` of each test of the store suite; `$run` is a `fn(Test)` that brings the fixture.
+/// Turns each test of the store suite into a `#[test]`. `$run` is a function that takes a
+/// [`Test`](conformance::Test), creates a fixture and drives the future of the test.
 #[macro_export]
 macro_rules! store_conformance {
     ($run:path) => {
@@ -43,51 +47,49 @@ macro_rules! store_conformance {
                 a_duplicate_delivery_has_no_effects,
                 a_duplicate_in_the_same_batch_has_no_effects,
                 a_delivery_is_known_by_queue_source_and_message,
-                a_parked_delivery_can_run_later,
-                a_parked_delivery_is_parked_once,
                 a_poisonous_unit_stands_alone,
-                what_was_committed_survives_a_restart,
-                an_empty_batch_is_fine,
+                committed_units_survive_a_restart,
+                an_empty_batch_commits,
                 a_large_batch_is_committed_in_order,
                 a_removed_record_is_absent,
                 a_history_is_kept_in_order,
                 a_conflicting_append_is_refused,
-                empty_and_large_bodies_come_back,
+                empty_and_large_bodies_are_stored_unchanged,
                 records_of_a_table_are_scanned_in_order,
-                records_are_loaded_together_in_the_order_of_their_keys,
+                records_are_loaded_in_the_order_of_their_keys,
                 a_service_sees_only_its_own_data,
                 a_row_is_found_by_its_key,
                 rows_are_paged_by_prefix_in_both_directions,
                 rows_with_equal_values_are_paged_by_key,
-                rows_are_found_by_a_part_of_a_column,
+                rows_are_found_by_a_substring_of_a_column,
                 all_rows_are_paged_by_key,
                 a_changed_row_leaves_no_old_index_entries,
-                values_compare_by_bytes_and_wildcards_are_plain,
-                a_story_is_told_in_order,
+                values_compare_by_bytes_and_have_no_wildcards,
+                journal_entries_are_read_in_commit_order,
                 counters_add_up_for_committed_units_only,
                 only_due_records_are_claimed_soonest_first,
-                a_claimed_record_is_not_handed_out_twice,
-                a_claimed_record_comes_again_after_the_lease,
-                a_record_due_again_can_be_claimed_at_once,
+                a_claimed_record_is_not_claimed_twice,
+                a_claimed_record_can_be_claimed_again_after_its_lease,
+                a_rewritten_record_can_be_claimed_at_once,
                 claims_stay_within_their_limit_and_services,
                 next_due_is_the_soonest,
                 firing_twice_is_guarded_by_the_version,
                 a_removed_timer_never_fires,
                 due_records_survive_a_restart,
-                what_has_expired_is_deleted,
+                expired_records_are_deleted,
                 the_inbox_outlives_the_longest_replay,
                 a_unit_sends_its_messages_with_the_commit,
                 a_refused_unit_sends_nothing,
                 a_unit_submitted_again_sends_once,
-                the_outbox_hands_out_the_oldest_first,
-                what_was_claimed_from_the_outbox_comes_again_after_the_lease,
+                the_oldest_messages_are_claimed_first,
+                a_claimed_message_can_be_claimed_again_after_its_lease,
                 only_confirmed_messages_leave_the_outbox,
-                what_is_claimed_with_the_commit_is_nobody_elses_until_the_lease_ends,
-                what_was_let_go_comes_again_after_its_pause,
+                messages_claimed_with_a_commit_are_leased,
+                a_released_message_can_be_claimed_after_its_pause,
                 the_outbox_survives_a_restart,
-                what_is_due_is_told_apart_from_what_is_overdue,
-                a_backlog_tells_of_its_own_service_only,
-                messages_wait_until_they_are_confirmed,
+                pending_and_overdue_records_are_counted_separately,
+                a_backlog_covers_only_its_own_service,
+                unconfirmed_messages_are_part_of_the_backlog,
             ]
         );
     };

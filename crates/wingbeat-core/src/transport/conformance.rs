@@ -1,4 +1,6 @@
-//! What every [`Transport`](crate::Transport) must do; see [`crate::conformance`].
+//! The conformance suite of the [`Transport`](crate::Transport) port.
+//!
+//! `transport_conformance!` turns each test into a `#[test]`. See [`crate::conformance`] for the fixture.
 
 mod acknowledged;
 
@@ -10,14 +12,15 @@ use bytes::Bytes;
 
 use crate::conformance::{
     A_WHILE, Bench, Fixture, IGNORED, MAIL_PLACED, MOVED, PLACED, RESERVE, RESERVING, STOCK_MOVED,
-    STOCK_PLACED, UNHEARD, delivered, envelope, ids, topology,
+    STOCK_PLACED, UNHEARD, delivered, envelope, ids, put, topology,
 };
 use crate::envelope::BODY_MAX;
 use crate::transport::Refused;
-use crate::unit::{Outcome, Settled};
+use crate::unit::Outcome;
 use crate::{Delivery, Envelope, MessageId, RuntimeExt as _, Unit};
 
-/// Makes a `#[test]` of each test of the transport suite; `$run` is a `fn(Test)` that brings the fixture.
+/// Turns each test of the transport suite into a `#[test]`. `$run` is a function that takes a
+/// [`Test`](conformance::Test), creates a fixture and drives the future of the test.
 #[macro_export]
 macro_rules! transport_conformance {
     ($run:path) => {
@@ -28,24 +31,24 @@ macro_rules! transport_conformance {
                 declaring_again_changes_nothing,
                 an_event_reaches_each_bound_queue_once,
                 a_command_reaches_only_its_queue,
-                a_command_that_nobody_takes_is_refused,
-                an_event_that_nobody_takes_is_confirmed,
-                a_message_arrives_as_it_was_sent,
-                large_messages_arrive_whole,
+                a_command_without_a_queue_is_unroutable,
+                an_event_without_a_queue_is_confirmed,
+                a_message_is_delivered_unchanged,
+                large_messages_are_delivered_unchanged,
                 a_waiting_consumer_is_woken,
-                what_was_not_acknowledged_comes_again,
-                what_is_acknowledged_out_of_order_leaves_the_others,
-                what_was_acknowledged_never_comes_again,
-                what_is_settled_stays_settled_over_a_restart,
-                what_was_not_delivered_survives_a_restart,
-                no_more_than_the_prefetch_is_handed_out,
-                what_was_given_back_comes_again,
-                a_wait_given_up_loses_nothing,
+                unacknowledged_deliveries_are_redelivered,
+                acknowledgements_out_of_order_settle_only_their_deliveries,
+                acknowledged_deliveries_are_never_redelivered,
+                acknowledged_deliveries_stay_acknowledged_over_a_restart,
+                undelivered_messages_survive_a_restart,
+                no_more_than_the_prefetch_is_delivered,
+                requeued_deliveries_are_redelivered,
+                a_cancelled_wait_loses_no_delivery,
                 two_consumers_share_a_queue,
-                a_slow_queue_holds_nobody_up,
-                the_depth_counts_what_waits_and_what_is_handed_out,
+                a_slow_queue_does_not_delay_another,
+                the_depth_counts_waiting_and_unacknowledged_messages,
                 a_parked_delivery_leaves_its_queue,
-                many_messages_all_arrive,
+                thousands_of_messages_are_all_delivered,
                 an_ordered_queue_keeps_the_order_of_publishing,
                 an_ordered_queue_has_one_consumer_at_a_time,
             ]
@@ -53,6 +56,7 @@ macro_rules! transport_conformance {
     };
 }
 
+/// Declaring the topology again neither loses nor duplicates messages.
 pub async fn declaring_again_changes_nothing(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench.publish(vec![bench.message(PLACED)]).await;
@@ -60,7 +64,7 @@ pub async fn declaring_again_changes_nothing(fixture: Arc<dyn Fixture>) {
         .transport
         .declare(&topology())
         .await
-        .expect("safe to repeat");
+        .expect("declaring is idempotent");
     bench.publish(vec![bench.message(PLACED)]).await;
     for queue in [STOCK_PLACED, MAIL_PLACED] {
         let mut consumer = bench.consume(queue, 10).await;
@@ -69,6 +73,7 @@ pub async fn declaring_again_changes_nothing(fixture: Arc<dyn Fixture>) {
     }
 }
 
+/// An event is delivered once per bound queue, and to no other queue.
 pub async fn an_event_reaches_each_bound_queue_once(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let messages = bench.messages(PLACED, 3);
@@ -82,6 +87,7 @@ pub async fn an_event_reaches_each_bound_queue_once(fixture: Arc<dyn Fixture>) {
     bench.assert_depth(RESERVING, 0).await;
 }
 
+/// A command is delivered to the one queue that is bound to it.
 pub async fn a_command_reaches_only_its_queue(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let command = bench.message(RESERVE);
@@ -93,29 +99,31 @@ pub async fn a_command_reaches_only_its_queue(fixture: Arc<dyn Fixture>) {
     bench.assert_depth(MAIL_PLACED, 0).await;
 }
 
-pub async fn a_command_that_nobody_takes_is_refused(fixture: Arc<dyn Fixture>) {
+/// Only the unroutable command of a batch is refused, and results keep the order of the messages.
+pub async fn a_command_without_a_queue_is_unroutable(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let messages = vec![
         bench.message(RESERVE),
         bench.message(UNHEARD),
         bench.message(PLACED),
     ];
-    let answers = bench.within(bench.transport.publish(messages)).await;
+    let results = bench.within(bench.transport.publish(messages)).await;
     assert_eq!(
-        answers,
+        results,
         [Ok(()), Err(Refused::Unroutable), Ok(())],
-        "answers come in order"
+        "results keep the order of the messages"
     );
     bench.assert_depth(RESERVING, 1).await;
 }
 
-/// Else an event without subscribers would wait in the outbox for ever.
-pub async fn an_event_that_nobody_takes_is_confirmed(fixture: Arc<dyn Fixture>) {
+/// An event without a queue is confirmed; otherwise it would stay in the outbox for ever.
+pub async fn an_event_without_a_queue_is_confirmed(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench.publish(vec![bench.message(IGNORED)]).await;
 }
 
-pub async fn a_message_arrives_as_it_was_sent(fixture: Arc<dyn Fixture>) {
+/// All attributes and the body are delivered unchanged, set or not.
+pub async fn a_message_is_delivered_unchanged(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let full = Envelope {
         key: "k\"\u{1F426}".into(),
@@ -139,14 +147,14 @@ pub async fn a_message_arrives_as_it_was_sent(fixture: Arc<dyn Fixture>) {
     for message in [full, empty] {
         assert!(
             taken.iter().any(|delivery| *envelope(delivery) == message),
-            "came unchanged: {:?}",
+            "delivered unchanged: {:?}",
             message.id
         );
     }
 }
 
-/// Larger than a frame and than the buffers beneath, between small ones.
-pub async fn large_messages_arrive_whole(fixture: Arc<dyn Fixture>) {
+/// Bodies up to [`BODY_MAX`], larger than a frame and than socket buffers, between small ones.
+pub async fn large_messages_are_delivered_unchanged(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let sizes = [2, 16 << 10, 300 << 10, BODY_MAX, 2];
     let sent = sizes.map(|size| Envelope {
@@ -160,11 +168,12 @@ pub async fn large_messages_arrive_whole(fixture: Arc<dyn Fixture>) {
         let arrived = taken.iter().map(envelope).find(|it| it.id == message.id);
         assert!(
             arrived.is_some_and(|it| it.body == message.body),
-            "as it was sent"
+            "delivered unchanged"
         );
     }
 }
 
+/// A consumer that already waits receives a message that is published later.
 pub async fn a_waiting_consumer_is_woken(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let mut consumer = bench.consume(RESERVING, 10).await;
@@ -176,10 +185,11 @@ pub async fn a_waiting_consumer_is_woken(fixture: Arc<dyn Fixture>) {
     }));
     let taken = bench.take(&mut consumer, 1).await;
     assert_eq!(taken[0].envelope, Ok(message));
-    assert!(!taken[0].redelivered, "it was never handed out before");
+    assert!(!taken[0].redelivered, "this is the first delivery");
 }
 
-pub async fn what_was_not_delivered_survives_a_restart(fixture: Arc<dyn Fixture>) {
+/// Messages in queues survive a restart.
+pub async fn undelivered_messages_survive_a_restart(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let messages = bench.messages(PLACED, 3);
     bench.publish(messages.clone()).await;
@@ -191,7 +201,8 @@ pub async fn what_was_not_delivered_survives_a_restart(fixture: Arc<dyn Fixture>
     }
 }
 
-pub async fn no_more_than_the_prefetch_is_handed_out(fixture: Arc<dyn Fixture>) {
+/// A consumer has at most `prefetch` unacknowledged deliveries.
+pub async fn no_more_than_the_prefetch_is_delivered(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let messages = bench.messages(RESERVE, 5);
     bench.publish(messages.clone()).await;
@@ -212,12 +223,13 @@ pub async fn no_more_than_the_prefetch_is_handed_out(fixture: Arc<dyn Fixture>) 
     assert_eq!(delivered(&[first, second, third].concat()), ids(&messages));
 }
 
-pub async fn what_was_given_back_comes_again(fixture: Arc<dyn Fixture>) {
+/// `requeue` returns exactly the given deliveries to the queue.
+pub async fn requeued_deliveries_are_redelivered(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench.publish(bench.messages(RESERVE, 3)).await;
     let mut consumer = bench.consume(RESERVING, 3).await;
     let taken = bench.take(&mut consumer, 3).await;
-    consumer.settler().give_back(&[taken[0].tag, taken[2].tag]);
+    consumer.settler().requeue(&[taken[0].tag, taken[2].tag]);
     let again = bench.take(&mut consumer, 2).await;
     assert_eq!(
         delivered(&again),
@@ -234,7 +246,8 @@ pub async fn what_was_given_back_comes_again(fixture: Arc<dyn Fixture>) {
     bench.assert_depth(RESERVING, 0).await;
 }
 
-pub async fn a_wait_given_up_loses_nothing(fixture: Arc<dyn Fixture>) {
+/// Dropping the future of `next` at any moment loses no delivery.
+pub async fn a_cancelled_wait_loses_no_delivery(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let messages = bench.messages(RESERVE, 20);
     let mut consumer = bench.consume(RESERVING, 100).await;
@@ -246,12 +259,13 @@ pub async fn a_wait_given_up_loses_nothing(fixture: Arc<dyn Fixture>) {
             .await;
         let patience = bench.runtime.jitter(A_WHILE / 20);
         if let Some(deliveries) = bench.runtime.timeout(patience, consumer.next()).await {
-            taken.extend(deliveries.expect("the consumer lives"));
+            taken.extend(deliveries.expect("the consumer is open"));
         }
     }
     assert_eq!(delivered(&taken), ids(&messages));
 }
 
+/// Two consumers share the messages, and the second receives what the first had not acknowledged.
 pub async fn two_consumers_share_a_queue(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let messages = bench.messages(RESERVE, 6);
@@ -271,7 +285,8 @@ pub async fn two_consumers_share_a_queue(fixture: Arc<dyn Fixture>) {
     assert_eq!(delivered(&again), delivered(&first));
 }
 
-pub async fn a_slow_queue_holds_nobody_up(fixture: Arc<dyn Fixture>) {
+/// A queue whose consumer acknowledges nothing does not delay another queue.
+pub async fn a_slow_queue_does_not_delay_another(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let mut slow = bench.consume(STOCK_PLACED, 1).await;
     let mut quick = bench.consume(MAIL_PLACED, 1).await;
@@ -285,7 +300,8 @@ pub async fn a_slow_queue_holds_nobody_up(fixture: Arc<dyn Fixture>) {
     bench.assert_depth(STOCK_PLACED, 5).await;
 }
 
-pub async fn the_depth_counts_what_waits_and_what_is_handed_out(fixture: Arc<dyn Fixture>) {
+/// `depth` counts waiting messages and unacknowledged deliveries of this process.
+pub async fn the_depth_counts_waiting_and_unacknowledged_messages(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench.assert_depth(RESERVING, 0).await;
     bench.publish(bench.messages(RESERVE, 5)).await;
@@ -297,48 +313,26 @@ pub async fn the_depth_counts_what_waits_and_what_is_handed_out(fixture: Arc<dyn
     bench.assert_depth(RESERVING, 3).await;
 }
 
+/// A delivery that was settled by parking it leaves its queue.
 pub async fn a_parked_delivery_leaves_its_queue(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench.publish(vec![bench.message(RESERVE)]).await;
     let mut consumer = bench.consume(RESERVING, 10).await;
     let taken = bench.take(&mut consumer, 1).await;
-    let unit = bench.settling(RESERVING, &taken[0]);
-    let parked = unit.settles.clone().map(|settles| Settled {
-        done: false,
-        ..settles
-    });
-    assert_eq!(
-        bench
-            .commit(Unit {
-                settles: parked,
-                ..unit.clone()
-            })
-            .await,
-        Outcome::Committed
-    );
+    let parking = Unit {
+        writes: vec![put("parked", "m")],
+        ..bench.settling(RESERVING, &taken[0])
+    };
+    assert_eq!(bench.commit(parking).await, Outcome::Committed);
     consumer.settler().acknowledge(&[taken[0].tag]);
     bench.assert_depth(RESERVING, 0).await;
     drop(consumer);
     let mut consumer = bench.consume(RESERVING, 10).await;
     bench.assert_quiet(&mut consumer).await;
-    let later = unit.settles.clone().map(|settles| Settled {
-        tag: None,
-        ..settles
-    });
-    let run = Unit {
-        id: bench.runtime.id().into(),
-        settles: later,
-        ..unit
-    };
-    assert_eq!(
-        bench.commit(run).await,
-        Outcome::Committed,
-        "it runs from the parking place"
-    );
 }
 
-/// More than any window in memory holds.
-pub async fn many_messages_all_arrive(fixture: Arc<dyn Fixture>) {
+/// Six thousand messages, more than any window in memory contains.
+pub async fn thousands_of_messages_are_all_delivered(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let messages = bench.messages(RESERVE, 6000);
     for chunk in messages.chunks(500) {
@@ -350,7 +344,7 @@ pub async fn many_messages_all_arrive(fixture: Arc<dyn Fixture>) {
         let deliveries = bench
             .within(consumer.next())
             .await
-            .expect("the consumer lives");
+            .expect("the consumer is open");
         bench.settle(RESERVING, &mut consumer, &deliveries).await;
         taken.extend(deliveries);
     }
@@ -358,12 +352,13 @@ pub async fn many_messages_all_arrive(fixture: Arc<dyn Fixture>) {
     bench.assert_depth(RESERVING, 0).await;
 }
 
-/// The ids of deliveries as they came.
+/// Returns the ids of deliveries in their order.
 fn in_order(deliveries: &[Delivery]) -> Vec<MessageId> {
-    let came = deliveries.iter().map(envelope);
-    came.map(|message| message.id).collect()
+    let messages = deliveries.iter().map(envelope);
+    messages.map(|message| message.id).collect()
 }
 
+/// Redelivered messages keep their place in an ordered queue.
 pub async fn an_ordered_queue_keeps_the_order_of_publishing(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let messages = bench.messages(MOVED, 20);
@@ -382,9 +377,14 @@ pub async fn an_ordered_queue_keeps_the_order_of_publishing(fixture: Arc<dyn Fix
     sent.remove(1);
     let mut consumer = bench.consume(STOCK_MOVED, 100).await;
     let again = bench.take(&mut consumer, 18).await;
-    assert_eq!(in_order(&again), sent, "what came back keeps its place");
+    assert_eq!(
+        in_order(&again),
+        sent,
+        "redelivered messages keep their places"
+    );
 }
 
+/// The second consumer of an ordered queue waits, and takes over where the first ended.
 pub async fn an_ordered_queue_has_one_consumer_at_a_time(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let messages = bench.messages(MOVED, 6);
@@ -399,7 +399,7 @@ pub async fn an_ordered_queue_has_one_consumer_at_a_time(fixture: Arc<dyn Fixtur
     bench.assert_quiet(&mut two).await;
     drop(one);
     let taken = bench.take(&mut two, 3).await;
-    assert_eq!(in_order(&taken), sent[1..4], "the next one goes on");
+    assert_eq!(in_order(&taken), sent[1..4], "the next consumer continues");
     bench.settle(STOCK_MOVED, &mut two, &taken).await;
     assert_eq!(in_order(&bench.take(&mut two, 2).await), sent[4..]);
 }

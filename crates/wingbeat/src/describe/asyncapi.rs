@@ -8,11 +8,12 @@ use wingbeat_core::{Kind, MessageType};
 use super::{Info, System, cloud_event};
 
 /// The rules for programs that are not built with Wingbeat.
-const RULES: &str = "Messages are CloudEvents 1.0 over AMQP 0-9-1 in binary mode: attributes are headers, the body is \
-the data. To receive a message, bind a queue of your own to the exchange of its channel, with the channel's address as \
-routing key. To send a message, publish it to that exchange with that routing key: persistent, mandatory, with publisher \
-confirms, and with the required headers of the trait `cloudEvent`. A message that a subscription cannot decode becomes \
-a dead letter of that subscription.";
+const RULES: &str = "\
+Messages are CloudEvents 1.0 over AMQP 0-9-1 in binary mode: attributes are headers, the body is the \
+data. To receive a message, bind a queue of your own to the exchange of its channel, with the \
+channel's address as routing key. To send a message, publish it to that exchange with that routing \
+key: persistent, mandatory, with publisher confirms, and with the required headers of the trait \
+`cloudEvent`. A message that a subscription cannot decode becomes a dead letter of that subscription.";
 
 /// The document.
 pub(super) fn document(system: &System, info: &Info) -> Value {

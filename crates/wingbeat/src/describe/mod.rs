@@ -1,9 +1,11 @@
 //! Documents of a system, made from its wiring.
 //!
-//! [`asyncapi`] describes the messages that services exchange, [`openapi`] the HTTP routes. Both read the types that
-//! handlers and routes are written with, so they cannot fall behind the code. What types do not show is declared beside
-//! them: [`Service::publishes`](crate::Service::publishes) for messages inside [`Effects`](crate::Effects), and
-//! [`Endpoint::answers`](crate::http::Endpoint::answers) for the answers of routes.
+//! [`asyncapi`] describes the messages that services exchange, [`openapi`] the HTTP routes. Both
+//! read the types that handlers and routes are written with, so they cannot fall behind the code.
+//! What types do not show is declared beside them:
+//! [`Service::publishes`](crate::Service::publishes) for messages inside
+//! [`Effects`](crate::Effects), and [`Endpoint::answers`](crate::http::Endpoint::answers) for the
+//! answers of routes.
 //!
 //! ```
 //! use wingbeat::describe::{self, Info};
@@ -41,8 +43,8 @@ pub use system::{Info, ServiceDescription, SubscriptionDescription, System};
 
 use serde_json::Value;
 
-/// Returns the AsyncAPI 3.0 document of a system: a channel for each message that is not internal to its service, and
-/// an operation for each subscription and each publisher.
+/// Returns the AsyncAPI 3.0 document of a system: a channel for each message that is not internal
+/// to its service, and an operation for each subscription and each publisher.
 #[must_use]
 pub fn asyncapi(system: impl Into<System>, info: &Info) -> Value {
     asyncapi::document(&system.into(), info)

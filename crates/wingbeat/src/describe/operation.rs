@@ -53,6 +53,14 @@ impl Operation {
         }
     }
 
+    /// Lets extractors describe what they read.
+    pub fn reads(&mut self, describe: impl FnOnce(&mut RequestDescription)) {
+        describe(&mut self.request);
+        if !self.method.is_safe() {
+            self.request.guard_writes();
+        }
+    }
+
     /// A name that no other method of no other path has, made of both: `get_api_v1_orders_id`.
     #[must_use]
     pub fn id(&self) -> String {

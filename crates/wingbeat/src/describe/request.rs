@@ -2,7 +2,8 @@
 
 use wingbeat_core::{HasSchema, SchemaOf};
 
-/// What a route reads from a request, and the problems that it may answer with. Extractors fill it in.
+/// What a route reads from a request, and the problems that it may answer with. Extractors fill it
+/// in.
 #[derive(Clone, Debug, Default)]
 pub struct RequestDescription {
     pub(super) path: Option<SchemaOf>,
@@ -45,7 +46,8 @@ pub struct ProblemCase {
 }
 
 impl RequestDescription {
-    /// The path parameters are read as a `T`: a struct by name, a tuple in order, anything else the only one.
+    /// The path parameters are read as a `T`: a struct by name, a tuple in order, anything else the
+    /// only one.
     pub fn path<T: HasSchema>(&mut self) -> &mut Self {
         self.path = Some(SchemaOf::of::<T>());
         self
@@ -87,9 +89,9 @@ impl RequestDescription {
         self
     }
 
-    /// A write of a known caller: browsers may send the cookie along with requests of other sites, and those are
-    /// refused.
-    pub(crate) fn guarded(&mut self) {
+    /// Adds the problem of writes whose caller is known by a cookie: browsers send it with the
+    /// requests of other sites too.
+    pub(super) fn guard_writes(&mut self) {
         let by_cookie = |way: &Security| matches!(way, Security::Cookie(_));
         if self.security.iter().any(by_cookie) {
             let words = "A page of another site sent the request with the caller's cookie.";

@@ -1,5 +1,5 @@
-//! The schemas of a document. A type can look different in requests and in answers: a field with a default is optional
-//! in one and always there in the other. Types that do are defined twice.
+//! The schemas of a document. A type can look different in requests and in answers: a field with a
+//! default is optional in one and always there in the other. Types that do are defined twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -60,7 +60,8 @@ impl System {
         self
     }
 
-    /// Returns the types of all messages that services exchange, by name. Internal ones are left out.
+    /// Returns the types of all messages that services exchange, by name. Internal ones are left
+    /// out.
     #[must_use]
     pub fn messages(&self) -> Vec<MessageType> {
         let services = self.services.iter();

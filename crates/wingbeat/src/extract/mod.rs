@@ -1,9 +1,9 @@
 //! What a handler may ask for besides its message.
 
-use wingbeat_core::{CorrelationId, MessageId, Result, Timestamp};
+use wingbeat_core::{Result, Timestamp};
 
-use crate::Scope;
 use crate::describe::RequestDescription;
+use crate::unit::{Meta, Scope};
 
 /// Can be an argument of a handler that runs in context `Cx` with service state `S`.
 #[diagnostic::on_unimplemented(
@@ -19,7 +19,8 @@ pub trait Extract<Cx, S>: Sized + Send + 'static {
     /// When it is not there.
     fn extract(cx: &Cx, state: &S) -> Result<Self>;
 
-    /// Adds what it reads from a request to the description of a route. Most extractors read nothing.
+    /// Adds what it reads from a request to the description of a route. Most extractors read
+    /// nothing.
     fn describe(_request: &mut RequestDescription) {}
 }
 
@@ -52,21 +53,6 @@ impl<S> Extract<Scope, S> for Now {
     fn extract(scope: &Scope, _state: &S) -> Result<Self> {
         Ok(Self(scope.now()))
     }
-}
-
-/// Where the message being handled comes from.
-#[derive(Clone, Debug)]
-pub struct Meta {
-    /// The story it belongs to.
-    pub correlation: CorrelationId,
-    /// The message itself.
-    pub message: Option<MessageId>,
-    /// The operation it carries out; a resend keeps it.
-    pub operation: Option<String>,
-    /// The aggregate's version, where the publisher gave one.
-    pub sequence: Option<u64>,
-    /// When it was recorded.
-    pub time: Timestamp,
 }
 
 impl<S> Extract<Scope, S> for Meta {

@@ -13,8 +13,8 @@ use crate::describe::{RequestDescription, Security};
 
 /// Describes what an extractor reads from a request, for the OpenAPI document.
 ///
-/// The extractors of this crate and of axum implement it. An extractor of your own names the extractors that it is made
-/// of, or nothing:
+/// The extractors of this crate and of axum implement it. An extractor of your own names the
+/// extractors that it is made of, or nothing:
 ///
 /// ```
 /// use wingbeat::describe::RequestDescription;
@@ -40,8 +40,8 @@ use crate::describe::{RequestDescription, Security};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not describe what it reads from a request",
     label = "the OpenAPI document needs its description",
-    note = "write `impl wingbeat::http::DescribeRequest for {Self} {{}}`, or say in it which extractors it is made of",
-    note = "a body, query or path that is read with `Json`, `Query` or `Path` has to derive `JsonSchema`"
+    note = "implement `wingbeat::http::DescribeRequest` for it; an empty implementation describes nothing",
+    note = "types inside `Json`, `Query` and `Path` have to derive `JsonSchema`"
 )]
 pub trait DescribeRequest {
     /// Adds what the extractor reads, and the problems that it answers with. Nothing by default.

@@ -8,7 +8,6 @@ use axum::http::Method;
 use axum::routing::MethodRouter;
 use wingbeat_core::{HasSchema, SchemaOf};
 
-use super::session::is_write;
 use super::{DescribeRequest, IdempotencyKey, Problem};
 use crate::describe::{Answer, Operation, RequestDescription};
 
@@ -20,7 +19,8 @@ pub struct InUnit;
 #[derive(Clone, Copy, Debug)]
 pub struct Plain;
 
-/// A handler for one HTTP method, and its description. [`Routes::route`](super::Routes::route) gives it a path.
+/// A handler for one HTTP method, and its description. [`Routes::route`](super::Routes::route)
+/// gives it a path.
 ///
 /// The arguments of the handler describe the request. The answers are declared:
 ///
@@ -71,10 +71,7 @@ impl<S, K> Endpoint<S, K> {
 
     /// Lets arguments describe what they read.
     pub(super) fn described(mut self, by: impl FnOnce(&mut RequestDescription)) -> Self {
-        by(&mut self.operation.request);
-        if is_write(&self.operation.method) {
-            self.operation.request.guarded();
-        }
+        self.operation.reads(by);
         self
     }
 
@@ -100,7 +97,8 @@ impl<S, K> Endpoint<S, K> {
         self
     }
 
-    /// The handler reads what `T` reads, though `T` is none of its arguments: for handlers of whole requests.
+    /// The handler reads what `T` reads, though `T` is none of its arguments: for handlers of whole
+    /// requests.
     pub fn reads<T: DescribeRequest>(self) -> Self {
         self.described(T::describe)
     }
@@ -152,8 +150,8 @@ impl<S, K> Endpoint<S, K> {
 pub(super) struct KeyRequired;
 
 impl<S: Clone + Send + Sync + 'static> Endpoint<S, InUnit> {
-    /// Requires the header `Idempotency-Key`. The answer is kept with the unit of work, and requests with the same key
-    /// get it again without another effect.
+    /// Requires the header `Idempotency-Key`. The answer is kept with the unit of work, and
+    /// requests with the same key get it again without another effect.
     ///
     /// An endpoint with an optional key takes an `Option<IdempotencyKey>` as argument instead.
     pub fn idempotent(mut self) -> Self {

@@ -43,12 +43,14 @@ methods! {
     /// # assert_eq!(routes.operations().len(), 1);
     /// ```
     get = GET,
-    /// `POST` to an axum handler. It does not run in a unit of work; see [`http::post`](super::post).
+    /// `POST` to an axum handler. It does not run in a unit of work; see
+    /// [`http::post`](super::post).
     post = POST,
     /// `PUT` to an axum handler. It does not run in a unit of work; see [`http::put`](super::put).
     put = PUT,
     /// `PATCH` to an axum handler.
     patch = PATCH,
-    /// `DELETE` to an axum handler. It does not run in a unit of work; see [`http::delete`](super::delete).
+    /// `DELETE` to an axum handler. It does not run in a unit of work; see
+    /// [`http::delete`](super::delete).
     delete = DELETE,
 }

@@ -8,13 +8,13 @@ use axum::response::IntoResponse;
 use axum::routing::Route;
 use tower::{Layer, Service};
 
-use super::Endpoint;
+use super::{DescribeRequest, Endpoint};
 use crate::describe::Operation;
 
 /// Routes with descriptions: an axum router, and what the OpenAPI document says about it.
 ///
-/// [`Service::routes`](crate::Service::routes) takes it. A plain axum [`Router`] converts into routes that are served,
-/// but not described.
+/// [`Service::routes`](crate::Service::routes) takes it. A plain axum [`Router`] converts into
+/// routes that are served, but not described.
 ///
 /// ```
 /// use wingbeat::http::{Path, Problem, Reply, Routes, get, ok};
@@ -87,6 +87,30 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
+    /// Puts all routes under a path.
+    ///
+    /// # Panics
+    ///
+    /// If `path` is empty or `/`.
+    pub fn nest(path: &str, routes: impl Into<Self>) -> Self {
+        let (router, mut operations) = routes.into().into_parts();
+        for operation in &mut operations {
+            operation.path.insert_str(0, path);
+        }
+        Self {
+            router: Router::new().nest(path, router),
+            operations,
+        }
+    }
+
+    /// The routes so far read what `T` reads, for example because of a layer.
+    pub fn reads<T: DescribeRequest>(mut self) -> Self {
+        for operation in &mut self.operations {
+            operation.reads(T::describe);
+        }
+        self
+    }
+
     /// Lists the routes so far under this tag, where they have none.
     pub fn tag(mut self, tag: &str) -> Self {
         for operation in &mut self.operations {
@@ -116,8 +140,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Gives the handlers their state, for routes outside of services. [`Service::routes`](crate::Service::routes) does
-    /// it for a service's routes.
+    /// Gives the handlers their state, for routes outside of services.
+    /// [`Service::routes`](crate::Service::routes) does it for a service's routes.
     pub fn with_state<T>(self, state: S) -> Routes<T> {
         Routes {
             router: self.router.with_state(state),

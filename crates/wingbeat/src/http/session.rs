@@ -339,6 +339,6 @@ pub async fn identify(
     next.run(request).await
 }
 
-pub(super) fn is_write(method: &Method) -> bool {
+fn is_write(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }

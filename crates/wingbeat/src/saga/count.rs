@@ -2,8 +2,7 @@
 
 use wingbeat_core::{Name, Result};
 
-use crate::Scope;
-use crate::scope::counter;
+use crate::unit::{Scope, counter};
 
 /// Before the saga's name and the state in a counter's name.
 const COUNTER: &str = "saga";

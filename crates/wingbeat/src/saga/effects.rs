@@ -7,10 +7,12 @@ use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 use wingbeat_core::{Error, Message, Result, Timestamp};
 
-use super::{AcceptsTimer, Answers};
+use super::answers::{AcceptsTimer, Answers};
+use crate::call::Call;
 use crate::effects::{CommandMessage, Effects, EventMessage};
-use crate::scope::text;
-use crate::{Aggregate, Call, Entity, Repo, Scope, Table, encode};
+use crate::encode;
+use crate::state::{Aggregate, Entity, Repo, Table};
+use crate::unit::{Scope, text};
 
 type Change = Box<dyn FnOnce(Scope) -> BoxFuture<'static, Result<()>> + Send>;
 
@@ -134,10 +136,7 @@ impl<I> SagaEffects<I> {
         E::Id: 'static,
     {
         self.changes.push(Box::new(move |scope| {
-            Box::pin(async move {
-                let table = <Table<E> as crate::Extract<Scope, ()>>::extract(&scope, &())?;
-                table.update(&id, change).await.map(drop)
-            })
+            Box::pin(async move { Table::<E>::of(&scope).update(&id, change).await.map(drop) })
         }));
         self
     }

@@ -2,7 +2,7 @@
 
 use wingbeat_core::Timestamp;
 
-use super::SagaEffects;
+use super::effects::SagaEffects;
 
 impl<I> SagaEffects<I> {
     /// Effects of a step at this time: for tests of sagas as pure functions.

@@ -1,7 +1,26 @@
-//! What compiles, and what a user is told when it does not.
+//! The whole runtime on the model, under the seeded executor.
 
+mod cached;
+mod conformance;
+mod controls;
+mod crashes;
+mod described;
+mod early;
+mod found;
+mod isolation;
+mod misled;
+mod ordered;
+mod paging;
+mod sessions;
+mod sql;
+mod suites;
+mod traces;
+mod transfers;
+mod unsent;
+
+/// Code that must compile, and the messages that users see when theirs does not.
 #[test]
-fn mistakes_are_told_in_words_a_user_understands() {
+fn compile_errors_are_in_the_language_of_the_domain() {
     let cases = trybuild::TestCases::new();
     cases.pass("tests/ui/pass/*.rs");
     cases.compile_fail("tests/ui/fail/*.rs");

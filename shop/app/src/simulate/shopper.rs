@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shop_identity::ADMIN_EMAIL;
-use wingbeat_test::Client;
-use wingbeat_test::simulator::{Answer, Ask};
+use wingbeat::test::Client;
+use wingbeat::test::simulator::{Answer, Ask};
 
 use super::system::{ADMIN_PASSWORD, GOODS};
 

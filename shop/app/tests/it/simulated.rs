@@ -1,8 +1,8 @@
 //! The simulation of the shop itself: it repeats, it sees, and the seeds that once broke it hold.
 
 use shop::simulate::Shop;
-use wingbeat_test::Simulator;
-use wingbeat_test::simulator::Lifetime;
+use wingbeat::test::Simulator;
+use wingbeat::test::simulator::Lifetime;
 
 /// Seeds that found something (see `found.rs` of wingbeat-test): a delivery given up while the store was
 /// away; an app that spun; a clock that polled.

@@ -14,10 +14,10 @@ use shop_contracts::inventory::AdjustStock;
 use shop_contracts::{Money, Sku};
 use tower::ServiceExt as _;
 use uuid::Uuid;
-use wingbeat::app::Running;
+use wingbeat::Running;
 use wingbeat::http::session::{Sessions, identify};
+use wingbeat::test::{Model, Simulation};
 use wingbeat::{App, Message, Runtime, RuntimeExt as _, TargetPolicy};
-use wingbeat_test::{Model, Simulation};
 
 pub(crate) const STOCK: i64 = 1_000;
 

@@ -243,7 +243,7 @@ fn a_server_that_cannot_be_used_is_told_in_one_line() {
             "postgres://u:s3cret@127.0.0.1:1/db".to_owned(),
             "PostgreSQL",
         ),
-        (1, store.guarded("s3cret"), "PostgreSQL says 28P01"),
+        (1, store.guarded("s3cret"), "28P01"),
         (
             2,
             "http://u:s3cret@127.0.0.1".to_owned(),

@@ -117,17 +117,6 @@ async fn one_slow_or_flaky_card_never_opens_the_breaker() {
 
 #[tokio::test]
 async fn any_service_may_crash_while_orders_flow() {
-    const SERVICES: [&str; 9] = [
-        "carts",
-        "catalog",
-        "identity",
-        "inventory",
-        "notifications",
-        "orders",
-        "payments",
-        "promotions",
-        "shipping",
-    ];
     let data = tempfile::tempdir().unwrap();
     let place_of = Place::new(data.path())
         .with("WINGBEAT_SHIPPING_DISPATCH_AFTER", "100ms")
@@ -137,7 +126,7 @@ async fn any_service_may_crash_while_orders_flow() {
     let shoppers = shop.shoppers(8).await.unwrap();
     let admin = shop.admin(&place_of.password()).await.unwrap();
     let mut all = Vec::new();
-    for service in SERVICES {
+    for service in shop_registry::NAMES {
         let path = format!("/dev/services/{service}/crash");
         let call = Call::post(&path);
         let (placed, crashed) = tokio::join!(place(&shoppers, Card::Ok), shop.ask(&call));

@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shop_contracts::carts::{CartChanged, CartOpened};
 use shop_contracts::{Line, Money, QUANTITY_MAX, Sku, UserId};
+use wingbeat::ServiceContext;
 use wingbeat::http::session::{Session, Sessions};
 use wingbeat::http::{Caller, Json, Path, Problem, Routes, get, ok, plain};
-use wingbeat::scope::ServiceContext;
 use wingbeat::{Effects, JsonSchema, Reads, Scope, Table, run_unit, schemars};
 
 use crate::domain::Cart;

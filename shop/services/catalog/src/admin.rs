@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, extract};
 use shop_contracts::Sku;
 use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
+use wingbeat::ServiceContext;
 use wingbeat::http::{Admin, FieldError, Json, Path, Problem, Routes, no_content, ok, plain};
-use wingbeat::scope::ServiceContext;
 use wingbeat::{Effects, Rows, Scope, Table, run_unit};
 
 use crate::State;
@@ -15,7 +15,7 @@ use crate::domain::{Change, Offer, Product};
 use crate::views::ProductRow;
 
 /// The admin's routes.
-pub fn routes() -> Routes<State> {
+pub(crate) fn routes() -> Routes<State> {
     let product = "/api/v1/admin/products/{sku}";
     Routes::new()
         .route(
@@ -57,7 +57,7 @@ async fn offer(
     Ok(ok(&row).into_response())
 }
 
-/// Offers a product, and tells what changed.
+/// Lists a product under this offer, and publishes what changed.
 pub(crate) async fn list(scope: &Scope, sku: &Sku, offer: Offer) -> wingbeat::Result<Product> {
     let products = Table::<Product>::of(scope);
     let known = products.get(sku).await?.unwrap_or_default();
@@ -99,7 +99,7 @@ async fn retire(
             return Err(Problem::not_found());
         }
         let Some(gone) = known.retired() else {
-            return Ok(()); // Retired before: the answer is the same.
+            return Ok(()); // Retired before: the reply is the same.
         };
         let version = gone.listing.as_ref().map_or(0, |listing| listing.version);
         products.put(sku, gone)?;

@@ -6,8 +6,8 @@ use axum::{Extension, extract};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use shop_contracts::Sku;
+use wingbeat::CacheOf;
 use wingbeat::http::{Path, Problem, Query, Routes, get, ok};
-use wingbeat::scope::ServiceContext;
 use wingbeat::store::{Position, Select};
 use wingbeat::{JsonSchema, Name, Reads, Result, schemars};
 
@@ -41,7 +41,7 @@ pub fn routes() -> Routes<State> {
 
 impl Shelf {
     /// Forgets a product, and the pages it may be on.
-    pub async fn forget(&self, service: &ServiceContext, sku: &Sku) {
+    pub async fn forget(&self, service: &impl CacheOf, sku: &Sku) {
         self.products.forget(service, sku.as_str()).await;
         self.pages.forget_all(service).await;
     }
@@ -94,7 +94,7 @@ async fn list(
         key: sku.into(),
     });
     let load = || async { page(&reads, search, after, limit).await.map(Some) };
-    let page = shelf.pages.get(reads.service(), &key, load).await?;
+    let page = shelf.pages.get(&reads, &key, load).await?;
     Ok(ok(&page).into_response())
 }
 
@@ -130,7 +130,7 @@ async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let load = || reads.row::<ProductRow>(sku.as_str());
-    let row = shelf.products.get(reads.service(), sku.as_str(), load);
+    let row = shelf.products.get(&reads, sku.as_str(), load);
     let reply = ok(&row.await?.ok_or_else(Problem::not_found)?);
     let tag = format!("\"{}\"", &hex::encode(Sha256::digest(&reply.body))[..32]);
     if is_known(&headers, &tag) {

@@ -9,19 +9,18 @@ use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::identity::{UserLoggedIn, UserRegistered};
 use shop_contracts::notifications::RememberAddress;
+use wingbeat::ServiceContext;
 use wingbeat::http::session::{self, COOKIE, LIFE, Session, Sessions};
 use wingbeat::http::{
     Caller, FieldError, Json, Problem, Reply, Routes, created, get, no_content, ok, plain, post,
 };
-use wingbeat::scope::ServiceContext;
 use wingbeat::{Effects, JsonSchema, Reads, Scope, State, run_unit, schemars};
 
 use crate::domain::{
     Fault, NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, fold, password_fault, sign_up_faults,
 };
 use crate::failures::{Address, Failures};
-use crate::seeding::ADMIN_EMAIL;
-use crate::users::{User, Users};
+use crate::users::{ADMIN_EMAIL, User, Users};
 use crate::{Config, Hasher};
 
 /// The service's routes.
@@ -38,7 +37,10 @@ pub fn routes() -> Routes<crate::State> {
             "/api/v1/sessions",
             post(sign_in)
                 .summary("Signs in")
-                .description("Sets the session's cookie. Other clients than browsers also get its token, for `Authorization: Bearer`.")
+                .description(
+                    "Sets the session's cookie. Clients other than browsers also get its token, for \
+                     `Authorization: Bearer`.",
+                )
                 .answers::<SignedIn>(201)
                 .problem(401, "invalid_credentials", "The address or the password is wrong.")
                 .problem(429, "too_many_failed_logins", "Too many wrong passwords from this address."),
@@ -111,9 +113,7 @@ async fn sign_up(
     if fold(&form.email) == ADMIN_EMAIL || users.is_taken(&form.email).await? {
         return Err(email_taken());
     }
-    let password = hasher
-        .hash(&scope.service().runtime, &form.password)
-        .await?;
+    let password = hasher.hash(scope.runtime(), &form.password).await?;
     let user_id = UserId(scope.new_id());
     let user = User {
         email: form.email,
@@ -183,13 +183,12 @@ async fn sign_in(
     users: Users,
     scope: Scope,
 ) -> Result<Reply, Problem> {
-    let service = scope.service();
-    let failures = Failures::new(&config, service, &form.email, &address);
-    let turn = hasher.turn(&service.runtime).await?;
+    let failures = Failures::new(&config, &scope, &form.email, &address);
+    let turn = hasher.turn(scope.runtime()).await?;
     failures.check().await?; // After the wait: those who waited before may have failed.
     let known = users.by_email(&form.email).await?;
     let hash = known.as_ref().and_then(|(_, user)| user.password.clone());
-    let verified = hasher.verify(&service.runtime, turn, hash, &form.password);
+    let verified = hasher.verify(scope.runtime(), turn, hash, &form.password);
     let (user_id, user) = match (verified.await?, known) {
         (true, Some(known)) => known,
         _ => {
@@ -218,9 +217,10 @@ async fn sign_in(
 }
 
 fn cookie(config: &Config, token: &str, seconds: u64) -> String {
-    let (prefix, secure) = match config.secure_cookies {
-        true => ("__Host-", "; Secure"),
-        false => ("", ""),
+    let (prefix, secure) = if config.secure_cookies {
+        ("__Host-", "; Secure")
+    } else {
+        ("", "")
     };
     format!("{prefix}{COOKIE}={token}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
 }
@@ -283,7 +283,7 @@ async fn change_password(
     }
     let (state, form, session) = (&state, &form, &session);
     run_unit::<_, Problem, _>(&context, |scope| async move {
-        let (hasher, runtime) = (&state.hasher, &scope.service().runtime);
+        let (hasher, runtime) = (&state.hasher, scope.runtime());
         let users = Users::of(&scope)?;
         let user_id = UserId(session.user_id);
         let user = users.table.get(&user_id).await?.ok_or_else(unknown)?;

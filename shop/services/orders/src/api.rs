@@ -22,7 +22,10 @@ pub fn routes() -> Routes<crate::State> {
             post(placing::place)
                 .idempotent()
                 .summary("Places an order")
-                .description("An accepted order is stored for good: it is fulfilled, rejected or cancelled. `Location` names it.")
+                .description(
+                    "An accepted order is durable: it will be fulfilled, rejected or cancelled. The \
+                     header `Location` names it.",
+                )
                 .answers::<PlacedReply>(202)
                 .problem(409, "price_changed", "The total is not `expected_total`.")
                 .problem(422, "cart_empty", "The cart is empty.")

@@ -29,7 +29,7 @@ async fn promotions(
     Caller(session): Caller,
     Extension(reads): Extension<Reads>,
 ) -> Result<Reply, Problem> {
-    let now = reads.service().runtime.now();
+    let now = reads.runtime().now();
     let items = views::of_user(&reads, UserId(session.user_id), now).await?;
     Ok(ok(&Items { items }))
 }

@@ -1,4 +1,4 @@
-//! What waits, for those who watch.
+//! The backlog.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::unit::{Outcome, Write};
 const MINUTE: Duration = Duration::from_secs(60);
 
 async fn backlog(bench: &Bench) -> Backlog {
-    let told = bench.store.backlog(ORDERS, bench.now()).await;
-    told.expect("the backlog is told")
+    let backlog = bench.store.backlog(ORDERS, bench.now()).await;
+    backlog.expect("the store can be read")
 }
 
 async fn set(bench: &Bench, writes: Vec<Write>) {
@@ -23,7 +23,8 @@ async fn set(bench: &Bench, writes: Vec<Write>) {
     assert_eq!(bench.commit(unit).await, Outcome::Committed);
 }
 
-pub async fn what_is_due_is_told_apart_from_what_is_overdue(fixture: Arc<dyn Fixture>) {
+/// The backlog counts pending and overdue records per table, and the age of the oldest.
+pub async fn pending_and_overdue_records_are_counted_separately(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     assert_eq!(backlog(&bench).await, Backlog::default());
     let at = |id: &str, due_at| Write {
@@ -38,11 +39,11 @@ pub async fn what_is_due_is_told_apart_from_what_is_overdue(fixture: Arc<dyn Fix
         put("never", "no timer"),
     ];
     set(&bench, writes.to_vec()).await;
-    let told = backlog(&bench).await.due;
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!((told[0].table, told[0].pending), (TABLE, 3));
-    assert_eq!(told[0].overdue.count, 2);
-    let age = told[0].overdue.age;
+    let due = backlog(&bench).await.due;
+    assert_eq!(due.len(), 1, "{due:?}");
+    assert_eq!((due[0].table, due[0].pending), (TABLE, 3));
+    assert_eq!(due[0].overdue.count, 2);
+    let age = due[0].overdue.age;
     assert!(age >= MINUTE + MINUTE - A_WHILE, "{age:?}");
     assert!(age < MINUTE + MINUTE + MINUTE, "{age:?}");
 
@@ -51,12 +52,13 @@ pub async fn what_is_due_is_told_apart_from_what_is_overdue(fixture: Arc<dyn Fix
         ..put(id, "")
     };
     set(&bench, vec![removed("late"), removed("later")]).await;
-    let told = backlog(&bench).await.due;
-    assert_eq!((told.len(), told[0].pending), (1, 1));
-    assert_eq!(told[0].overdue, crate::store::Waiting::default());
+    let due = backlog(&bench).await.due;
+    assert_eq!((due.len(), due[0].pending), (1, 1));
+    assert_eq!(due[0].overdue, crate::store::Waiting::default());
 }
 
-pub async fn a_backlog_tells_of_its_own_service_only(fixture: Arc<dyn Fixture>) {
+/// The backlog of a service contains no records and messages of another.
+pub async fn a_backlog_covers_only_its_own_service(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let theirs = Unit {
         service: STOCK,
@@ -71,8 +73,9 @@ pub async fn a_backlog_tells_of_its_own_service_only(fixture: Arc<dyn Fixture>) 
     assert_eq!(backlog(&bench).await, Backlog::default());
 }
 
-/// A store that is its own broker has nothing that waits for one.
-pub async fn messages_wait_until_they_are_confirmed(fixture: Arc<dyn Fixture>) {
+/// The backlog counts unconfirmed messages and the age of the oldest. A store that is its own broker
+/// reports none.
+pub async fn unconfirmed_messages_are_part_of_the_backlog(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let sent = bench.messages(PLACED, 3);
     let unit = Unit {
@@ -82,11 +85,11 @@ pub async fn messages_wait_until_they_are_confirmed(fixture: Arc<dyn Fixture>) {
     assert_eq!(bench.commit(unit).await, Outcome::Committed);
     let waits = if bench.store.outbox().is_some() { 3 } else { 0 };
     bench.runtime.sleep(A_WHILE).await;
-    let told = backlog(&bench).await.outbox;
-    assert_eq!(told.count, waits);
+    let outbox = backlog(&bench).await.outbox;
+    assert_eq!(outbox.count, waits);
     if waits > 0 {
-        assert!(told.age >= A_WHILE / 2, "{told:?}");
-        assert!(told.age < MINUTE, "{told:?}");
+        assert!(outbox.age >= A_WHILE / 2, "{outbox:?}");
+        assert!(outbox.age < MINUTE, "{outbox:?}");
     }
     bench.relay().await;
     assert_eq!(backlog(&bench).await, Backlog::default());

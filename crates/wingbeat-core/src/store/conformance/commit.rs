@@ -1,4 +1,4 @@
-//! Commits: all or nothing, validated, once.
+//! Commits: atomic, validated, and applied once.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{Key, Name, Unit};
 pub(super) const COUNTER: Name = Name::new("hits");
 const VIEW: Name = Name::new("parts");
 
-/// A unit with one of everything, all under `id`.
+/// Creates a unit with one effect of every kind, all under `id`.
 pub(super) fn everything(bench: &Bench, id: &str) -> Unit {
     let mut unit = bench.unit();
     let body = Bytes::from_static(b"x");
@@ -44,33 +44,37 @@ pub(super) fn everything(bench: &Bench, id: &str) -> Unit {
     unit
 }
 
-/// How many parts of `everything` can be seen.
+/// Counts the effects of [`everything`] that are visible.
 pub(super) async fn parts(bench: &Bench, unit: &Unit, id: &str) -> usize {
     let store = &bench.store;
     let timers = store
         .claim_due(&SERVICES, bench.now(), LEASE, 100)
         .await
-        .expect("claims");
-    let settled = unit.settles.as_ref().expect("it settles a delivery");
+        .expect("the store can be read");
+    let settled = unit.settles.as_ref().expect("the unit settles a delivery");
     [
         bench.load(id).await.is_some(),
         timers.iter().any(|due| due.key.id == id),
         !store
             .history(ORDERS, &key(id), 0)
             .await
-            .expect("a history")
+            .expect("the store can be read")
             .is_empty(),
-        store.row(ORDERS, VIEW, id).await.expect("a row").is_some(),
+        store
+            .row(ORDERS, VIEW, id)
+            .await
+            .expect("the store can be read")
+            .is_some(),
         !store
             .journal(ORDERS, unit.id.0.into())
             .await
-            .expect("a journal")
+            .expect("the store can be read")
             .is_empty(),
         counter(bench).await > 0,
         store
             .settled(settled.queue, &settled.source, settled.message)
             .await
-            .expect("an answer"),
+            .expect("the store can be read"),
     ]
     .into_iter()
     .filter(|seen| *seen)
@@ -78,7 +82,11 @@ pub(super) async fn parts(bench: &Bench, unit: &Unit, id: &str) -> usize {
 }
 
 pub(super) async fn counter(bench: &Bench) -> i64 {
-    let counters = bench.store.counters(ORDERS).await.expect("counters");
+    let counters = bench
+        .store
+        .counters(ORDERS)
+        .await
+        .expect("the store can be read");
     counters
         .iter()
         .filter(|(name, _)| *name == COUNTER)
@@ -86,6 +94,8 @@ pub(super) async fn counter(bench: &Bench) -> i64 {
         .sum()
 }
 
+/// A committed unit applies every kind of effect: records, timers, history, views, journal,
+/// counters, inbox.
 pub async fn all_parts_of_a_unit_become_visible_together(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let unit = everything(&bench, "a");
@@ -94,6 +104,7 @@ pub async fn all_parts_of_a_unit_become_visible_together(fixture: Arc<dyn Fixtur
     assert_eq!(parts(&bench, &unit, "a").await, 7);
 }
 
+/// A unit with an outdated read has no effect of any kind.
 pub async fn a_stale_read_is_refused_and_leaves_nothing(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench
@@ -116,6 +127,7 @@ pub async fn a_stale_read_is_refused_and_leaves_nothing(fixture: Arc<dyn Fixture
     assert_eq!(parts(&bench, &unit, "a").await, 0);
 }
 
+/// Version 0 means absent: the second unit that expects it is stale.
 pub async fn an_absence_that_was_read_is_validated(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let absent = |value| Unit {
@@ -125,9 +137,10 @@ pub async fn an_absence_that_was_read_is_validated(fixture: Arc<dyn Fixture>) {
     };
     assert_eq!(bench.commit(absent("1")).await, Outcome::Committed);
     assert_eq!(bench.commit(absent("2")).await, Outcome::Stale);
-    assert_eq!(bench.load("a").await.expect("it is there").body, "1");
+    assert_eq!(bench.load("a").await.expect("the record exists").body, "1");
 }
 
+/// A unit that only reads is stale as well if its read is outdated.
 pub async fn a_decision_to_refuse_is_validated_like_a_write(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench
@@ -144,6 +157,7 @@ pub async fn a_decision_to_refuse_is_validated_like_a_write(fixture: Arc<dyn Fix
     assert_eq!(bench.commit(refusal(1)).await, Outcome::Committed);
 }
 
+/// A write without a read replaces any version.
 pub async fn blind_writes_need_no_version(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     for value in ["1", "2", "3"] {
@@ -153,9 +167,10 @@ pub async fn blind_writes_need_no_version(fixture: Arc<dyn Fixture>) {
         };
         assert_eq!(bench.commit(unit).await, Outcome::Committed);
     }
-    assert_eq!(bench.load("a").await.expect("it is there").body, "3");
+    assert_eq!(bench.load("a").await.expect("the record exists").body, "3");
 }
 
+/// Each write raises the version of its record by exactly one.
 pub async fn versions_grow_by_one(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     for version in 1..=5 {
@@ -165,10 +180,14 @@ pub async fn versions_grow_by_one(fixture: Arc<dyn Fixture>) {
                 ..bench.unit()
             })
             .await;
-        assert_eq!(bench.load("a").await.expect("it is there").version, version);
+        assert_eq!(
+            bench.load("a").await.expect("the record exists").version,
+            version
+        );
     }
 }
 
+/// A unit reads the versions that earlier units of its batch write.
 pub async fn units_build_on_earlier_units_of_the_batch(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let step = |version, value| Unit {
@@ -180,10 +199,12 @@ pub async fn units_build_on_earlier_units_of_the_batch(fixture: Arc<dyn Fixture>
         .commit_all(vec![step(0, "1"), step(1, "2"), step(2, "3")])
         .await;
     assert_eq!(outcomes, [Outcome::Committed; 3]);
-    let record = bench.load("a").await.expect("it is there");
+    let record = bench.load("a").await.expect("the record exists");
     assert_eq!((record.version, record.body), (3, Bytes::from_static(b"3")));
 }
 
+/// If an earlier unit of the batch is refused, all units that read its writes are stale, directly
+/// or not.
 pub async fn a_unit_built_on_a_refused_unit_is_stale(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let refused = Unit {
@@ -208,8 +229,8 @@ pub async fn a_unit_built_on_a_refused_unit_is_stale(fixture: Arc<dyn Fixture>) 
     }
 }
 
-/// The first unit's writer believed "a" to be at 1 when it was at 2 already. What the second one read
-/// as version 2 is what the first would have written, not what the store has under that number.
+/// The first unit expects version 1 of "a", but the store has version 2. The second unit read version 2
+/// as the first unit would have written it, which is not the version 2 that the store has.
 pub async fn a_refused_write_is_not_mistaken_for_another_of_its_version(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     for body in ["first", "rival"] {
@@ -228,13 +249,14 @@ pub async fn a_refused_write_is_not_mistaken_for_another_of_its_version(fixture:
         .commit_all(vec![step(1, "refused"), step(2, "built")])
         .await;
     assert_eq!(outcomes, [Outcome::Stale; 2]);
-    let record = bench.load("a").await.expect("it is there");
+    let record = bench.load("a").await.expect("the record exists");
     assert_eq!(
         (record.version, record.body),
         (2, Bytes::from_static(b"rival"))
     );
 }
 
+/// A stale unit does not affect its neighbours in the batch.
 pub async fn units_that_share_nothing_do_not_fail_together(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let write = |id: &str| Unit {
@@ -254,6 +276,7 @@ pub async fn units_that_share_nothing_do_not_fail_together(fixture: Arc<dyn Fixt
     assert_eq!(bench.load("b").await, None);
 }
 
+/// Of two units that both expect a key to be absent, the first wins.
 pub async fn a_claimed_key_has_one_winner(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let claim = |value| Unit {
@@ -265,13 +288,14 @@ pub async fn a_claimed_key_has_one_winner(fixture: Arc<dyn Fixture>) {
         .commit_all(vec![claim("first"), claim("second")])
         .await;
     assert_eq!(outcomes, [Outcome::Committed, Outcome::Stale]);
-    let record = bench.load("a").await.expect("it is there");
+    let record = bench.load("a").await.expect("the record exists");
     assert_eq!(
         (record.version, record.body),
         (1, Bytes::from_static(b"first"))
     );
 }
 
+/// Submitting a unit again reports it as committed and applies nothing.
 pub async fn a_unit_submitted_again_is_committed_once(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let mut without_delivery = everything(&bench, "b");
@@ -288,7 +312,7 @@ pub async fn a_unit_submitted_again_is_committed_once(fixture: Arc<dyn Fixture>)
             bench
                 .load(&unit.writes[0].key.id)
                 .await
-                .expect("it is there")
+                .expect("the record exists")
                 .version,
             1
         );
@@ -296,12 +320,13 @@ pub async fn a_unit_submitted_again_is_committed_once(fixture: Arc<dyn Fixture>)
             .store
             .journal(ORDERS, unit.id.0.into())
             .await
-            .expect("a journal");
+            .expect("the store can be read");
         assert_eq!(journal.len(), 1);
     }
     assert_eq!(counter(&bench).await, 2);
 }
 
+/// Unit ids survive a restart.
 pub async fn a_unit_submitted_again_after_a_restart_is_committed_once(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let mut unit = everything(&bench, "a");
@@ -312,12 +337,13 @@ pub async fn a_unit_submitted_again_after_a_restart_is_committed_once(fixture: A
     assert_eq!(
         (
             counter(&bench).await,
-            bench.load("a").await.expect("it is there").version
+            bench.load("a").await.expect("the record exists").version
         ),
         (1, 1)
     );
 }
 
+/// The same unit twice in one batch is applied once.
 pub async fn a_unit_twice_in_one_batch_is_committed_once(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let unit = everything(&bench, "a");
@@ -326,13 +352,13 @@ pub async fn a_unit_twice_in_one_batch_is_committed_once(fixture: Arc<dyn Fixtur
     assert_eq!(
         (
             counter(&bench).await,
-            bench.load("a").await.expect("it is there").version
+            bench.load("a").await.expect("the record exists").version
         ),
         (1, 1)
     );
 }
 
-/// Only for stores with a poison; see [`Fixture::poison`].
+/// A unit that the store can never apply is refused without its neighbours; see [`Fixture::poison`].
 pub async fn a_poisonous_unit_stands_alone(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let write = |id: &str| Unit {
@@ -362,7 +388,8 @@ pub async fn a_poisonous_unit_stands_alone(fixture: Arc<dyn Fixture>) {
     assert_eq!((bench.load("b").await, bench.load("d").await), (None, None));
 }
 
-pub async fn what_was_committed_survives_a_restart(fixture: Arc<dyn Fixture>) {
+/// Every kind of effect survives a restart.
+pub async fn committed_units_survive_a_restart(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let unit = everything(&bench, "a");
     assert_eq!(bench.commit(unit.clone()).await, Outcome::Committed);
@@ -370,12 +397,14 @@ pub async fn what_was_committed_survives_a_restart(fixture: Arc<dyn Fixture>) {
     assert_eq!(parts(&bench, &unit, "a").await, 7);
 }
 
-pub async fn an_empty_batch_is_fine(fixture: Arc<dyn Fixture>) {
+/// A batch without units, and a unit without effects, are valid.
+pub async fn an_empty_batch_commits(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     assert_eq!(bench.commit_all(Vec::new()).await, []);
     assert_eq!(bench.commit(bench.unit()).await, Outcome::Committed);
 }
 
+/// A batch of 1,500 units, each of which builds on the one before.
 pub async fn a_large_batch_is_committed_in_order(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let step = |n: u64| {
@@ -398,7 +427,7 @@ pub async fn a_large_batch_is_committed_in_order(fixture: Arc<dyn Fixture>) {
     assert_eq!(
         (
             counter(&bench).await,
-            bench.load("a").await.expect("it is there").version
+            bench.load("a").await.expect("the record exists").version
         ),
         (1500, 1500)
     );

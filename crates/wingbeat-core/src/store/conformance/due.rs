@@ -35,13 +35,14 @@ async fn claim(bench: &Bench, limit: usize) -> Vec<DueRecord> {
         .store
         .claim_due(&SERVICES, bench.now(), LEASE, limit)
         .await
-        .expect("claims")
+        .expect("the store can be read")
 }
 
 fn ids(claimed: &[DueRecord]) -> Vec<&str> {
     claimed.iter().map(|due| due.key.id.as_str()).collect()
 }
 
+/// `claim_due` returns due records with their version and content, the soonest first.
 pub async fn only_due_records_are_claimed_soonest_first(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let now = bench.now();
@@ -64,7 +65,8 @@ pub async fn only_due_records_are_claimed_soonest_first(fixture: Arc<dyn Fixture
     assert_eq!(first.record.body, "timer");
 }
 
-pub async fn a_claimed_record_is_not_handed_out_twice(fixture: Arc<dyn Fixture>) {
+/// Two claims never return the same record while its lease lasts.
+pub async fn a_claimed_record_is_not_claimed_twice(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     set(
         &bench,
@@ -78,7 +80,8 @@ pub async fn a_claimed_record_is_not_handed_out_twice(fixture: Arc<dyn Fixture>)
     assert_eq!(claim(&bench, 10).await, []);
 }
 
-pub async fn a_claimed_record_comes_again_after_the_lease(fixture: Arc<dyn Fixture>) {
+/// A record whose holder died can be claimed once the lease has passed.
+pub async fn a_claimed_record_can_be_claimed_again_after_its_lease(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     set(&bench, vec![timer("a", bench.now())]).await;
     assert_eq!(ids(&claim(&bench, 10).await), ["a"]);
@@ -86,7 +89,8 @@ pub async fn a_claimed_record_comes_again_after_the_lease(fixture: Arc<dyn Fixtu
     assert_eq!(ids(&claim(&bench, 10).await), ["a"]);
 }
 
-pub async fn a_record_due_again_can_be_claimed_at_once(fixture: Arc<dyn Fixture>) {
+/// Writing a record ends the lease on its earlier version.
+pub async fn a_rewritten_record_can_be_claimed_at_once(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     set(&bench, vec![timer("a", bench.now())]).await;
     assert_eq!(ids(&claim(&bench, 10).await), ["a"]);
@@ -95,11 +99,12 @@ pub async fn a_record_due_again_can_be_claimed_at_once(fixture: Arc<dyn Fixture>
     assert_eq!(
         ids(&claimed),
         ["a"],
-        "writing a record ends the lease on what it was"
+        "writing a record ends the lease on its earlier version"
     );
     assert_eq!(claimed[0].record.version, 2);
 }
 
+/// `claim_due` respects `limit` and `services`.
 pub async fn claims_stay_within_their_limit_and_services(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let due = |n: u32| timer(&format!("t{n}"), bench.now());
@@ -114,15 +119,22 @@ pub async fn claims_stay_within_their_limit_and_services(fixture: Arc<dyn Fixtur
         .store
         .claim_due(&[STOCK], bench.now(), LEASE, 10)
         .await
-        .expect("claims");
+        .expect("the store can be read");
     assert_eq!((own.len(), own[0].service), (1, STOCK));
     assert_eq!(claim(&bench, 3).await.len(), 3);
     assert_eq!(claim(&bench, 3).await.len(), 2);
 }
 
+/// `next_due` ignores claimed records and records without a due time.
 pub async fn next_due_is_the_soonest(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
-    let next = async || bench.store.next_due(&SERVICES).await.expect("an answer");
+    let next = async || {
+        bench
+            .store
+            .next_due(&SERVICES)
+            .await
+            .expect("the store can be read")
+    };
     assert_eq!(next().await, None);
     let (soon, late, past) = (bench.now() + HOUR, bench.now() + DAY, bench.now());
     set(&bench, vec![timer("late", late), put("never", "")]).await;
@@ -130,7 +142,7 @@ pub async fn next_due_is_the_soonest(fixture: Arc<dyn Fixture>) {
     set(&bench, vec![timer("soon", soon), timer("past", past)]).await;
     assert_eq!(next().await, Some(past));
     assert_eq!(ids(&claim(&bench, 10).await), ["past"]);
-    assert_eq!(next().await, Some(soon), "what somebody holds is not next");
+    assert_eq!(next().await, Some(soon), "a claimed record is not next");
     set(
         &bench,
         vec![Write {
@@ -143,6 +155,7 @@ pub async fn next_due_is_the_soonest(fixture: Arc<dyn Fixture>) {
     assert_eq!(next().await, Some(late));
 }
 
+/// Of two units that fire the same timer, the second is stale.
 pub async fn firing_twice_is_guarded_by_the_version(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     set(&bench, vec![timer("a", bench.now())]).await;
@@ -167,6 +180,7 @@ pub async fn firing_twice_is_guarded_by_the_version(fixture: Arc<dyn Fixture>) {
     assert_eq!(bench.load("two").await, None);
 }
 
+/// A removed record, or one without a due time any more, is not claimed.
 pub async fn a_removed_timer_never_fires(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     set(
@@ -182,17 +196,22 @@ pub async fn a_removed_timer_never_fires(fixture: Arc<dyn Fixture>) {
                 due_at: None,
                 ..put("a", "")
             },
-            put("b", "no timer any more"),
+            put("b", "no longer a timer"),
         ],
     )
     .await;
     assert_eq!(claim(&bench, 10).await, []);
     assert_eq!(
-        bench.store.next_due(&SERVICES).await.expect("an answer"),
+        bench
+            .store
+            .next_due(&SERVICES)
+            .await
+            .expect("the store can be read"),
         None
     );
 }
 
+/// Due records survive a restart, and a lease of the process before ends in time.
 pub async fn due_records_survive_a_restart(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     set(
@@ -209,30 +228,36 @@ pub async fn due_records_survive_a_restart(fixture: Arc<dyn Fixture>) {
     assert_eq!(
         ids(&claim(&bench, 10).await),
         ["held"],
-        "its holder is gone"
+        "the lease of the earlier process has ended"
     );
     assert!(
         bench
             .load("free")
             .await
-            .expect("it is there")
+            .expect("the record exists")
             .due_at
             .is_some()
     );
 }
 
 async fn retain(bench: &Bench, now: Timestamp) -> u64 {
-    let mut gone = 0;
+    let mut deleted = 0;
     for _ in 0..1000 {
-        match bench.store.retain(now).await.expect("retention works") {
-            0 => return gone,
-            some => gone += some,
+        match bench
+            .store
+            .retain(now)
+            .await
+            .expect("expired rows can be deleted")
+        {
+            0 => return deleted,
+            some => deleted += some,
         }
     }
-    panic!("retention never comes to an end");
+    panic!("`retain` does not return zero in 1000 calls");
 }
 
-pub async fn what_has_expired_is_deleted(fixture: Arc<dyn Fixture>) {
+/// `retain` deletes records whose expiry has passed, and no others.
+pub async fn expired_records_are_deleted(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let expiring = |id: &str, at| Write {
         expires_at: Some(at),
@@ -258,6 +283,7 @@ pub async fn what_has_expired_is_deleted(fixture: Arc<dyn Fixture>) {
     assert_eq!(bench.commit(absent).await, Outcome::Committed);
 }
 
+/// A delivery is still known 29 days after it was settled.
 pub async fn the_inbox_outlives_the_longest_replay(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let settles = bench.settlement();

@@ -1,4 +1,7 @@
-//! Months of traffic in seconds, to see that what grows stops growing; for adapters that look into their tables.
+//! Simulated months of traffic, to check that tables stop growing.
+//!
+//! An adapter that can measure its tables lets [`Traffic`] run for [`SETTLED`] days, measures, runs until
+//! day [`LATER`], measures again, and expects that [`grown`] returns no table.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,19 +18,19 @@ use crate::unit::{Journal, Row, RowWrite, Settled, Write};
 use crate::{Consumer, Key, Name, RuntimeExt as _, Timestamp, Unit};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// When everything has outlived its retention that ever will, and some time later.
+/// The day at which every kind of row has reached its retention, so that tables no longer grow.
 pub const SETTLED: u64 = 100;
-/// See [`SETTLED`].
+/// The day of the second measurement.
 pub const LATER: u64 = 140;
 
-/// A clock that is turned by days; all else is real.
+/// A runtime whose clock a test advances by days. Everything else is the inner runtime.
 pub struct Days {
     inner: SharedRuntime,
     ahead: AtomicI64,
 }
 
 impl Days {
-    /// Today.
+    /// Creates a clock that shows the time of `inner`.
     #[must_use]
     pub fn new(inner: SharedRuntime) -> Arc<Self> {
         Arc::new(Self {
@@ -36,8 +39,8 @@ impl Days {
         })
     }
 
-    fn turn(&self) {
-        let day = i64::try_from(DAY.as_micros()).expect("a day is short");
+    fn advance(&self) {
+        let day = i64::try_from(DAY.as_micros()).expect("a day fits into 64 bits");
         self.ahead.fetch_add(day, Ordering::SeqCst);
     }
 }
@@ -73,7 +76,7 @@ impl Runtime for Days {
     }
 }
 
-/// A shop that is as busy every day.
+/// Traffic of the same volume each day.
 pub struct Traffic {
     bench: Bench,
     clock: Arc<Days>,
@@ -83,7 +86,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Opens the fixture, whose runtime is `clock`.
+    /// Opens the fixture. Its runtime must be `clock`.
     pub async fn open(fixture: &Arc<dyn Fixture>, clock: Arc<Days>, units_a_day: usize) -> Self {
         let bench = Bench::open(fixture).await;
         Self {
@@ -95,7 +98,7 @@ impl Traffic {
         }
     }
 
-    /// A day of traffic, and the sweep at its end if there is one.
+    /// Runs one day of traffic, advances the clock, and deletes expired rows if `sweeps` is `true`.
     pub async fn day(&mut self, sweeps: bool) {
         let units: Vec<Unit> = (0..self.units_a_day).map(|n| self.unit(n)).collect();
         let bench = self.bench.clone();
@@ -104,13 +107,20 @@ impl Traffic {
         let deliveries = bench.take(&mut self.consumer, self.units_a_day).await;
         let tags: Vec<_> = deliveries.iter().map(|delivery| delivery.tag).collect();
         self.consumer.settler().acknowledge(&tags);
-        self.clock.turn();
+        self.clock.advance();
         self.day += 1;
-        while sweeps && bench.store.retain(bench.now()).await.expect("it sweeps") > 0 {}
+        while sweeps
+            && bench
+                .store
+                .retain(bench.now())
+                .await
+                .expect("expired rows can be deleted")
+                > 0
+        {}
     }
 
-    /// A bit of everything that leaves something behind. Histories and live records are the service's data, and
-    /// grow as long as it wants them to.
+    /// Creates a unit with every kind of effect that leaves rows behind. It has no histories and no
+    /// permanent records, since a store must keep those.
     fn unit(&self, n: usize) -> Unit {
         let bench = &self.bench;
         let timer = |day: u64| Key::new(Name::new("timers"), format!("{day}-{n}"));
@@ -119,7 +129,7 @@ impl Traffic {
         unit.writes = vec![
             Write {
                 expires_at: Some(unit.at + 2 * DAY),
-                ..put(&format!("reply-{}-{n}", self.day), "an answer that is kept")
+                ..put(&format!("reply-{}-{n}", self.day), "a stored reply")
             },
             Write {
                 key: timer(self.day),
@@ -146,13 +156,13 @@ impl Traffic {
         unit.messages = vec![bench.message(MOVED)];
         unit.journal = Some(Journal {
             correlation: bench.runtime.id().into(),
-            body: Bytes::from_static(b"[\"what was done\"]"),
+            body: Bytes::from_static(b"[\"handled\"]"),
         });
         unit.counts = vec![(Name::new("handled"), 1)];
         unit
     }
 
-    /// None, one whose id tells the time, or one of a stranger whose id tells nothing.
+    /// Returns no delivery, one with a version-7 id, or one of a foreign publisher with a random id.
     fn delivery(&self, n: usize) -> Option<Settled> {
         let settled = self.bench.settlement();
         let random = u128::from(self.bench.runtime.random());
@@ -167,10 +177,10 @@ impl Traffic {
     }
 }
 
-/// What a store holds: rows and bytes by table.
+/// The number of rows and bytes per table.
 pub type Sizes = BTreeMap<String, (i64, i64)>;
 
-/// The tables that have more rows, or take more space, than before: beyond what one day more or less makes.
+/// Returns the tables whose rows or bytes grew by more than an eighth and a fixed allowance.
 #[must_use]
 pub fn grown(before: &Sizes, after: &Sizes) -> Vec<String> {
     let grew = |before: i64, after: i64, slack: i64| after > before + before / 8 + slack;

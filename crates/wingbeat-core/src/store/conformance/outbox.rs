@@ -1,6 +1,7 @@
-//! Messages of units: on their way with the commit, or waiting in the outbox.
+//! Messages of units, and the outbox.
 //!
-//! The first three hold for both shapes; the rest pass at once for a store that is its own broker.
+//! The first three tests apply to every store. A store that is its own broker has no outbox, and passes
+//! the others without doing anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +26,10 @@ async fn claim(bench: &Bench, outbox: &Arc<dyn Outbox>, limit: usize) -> Vec<Env
     outbox
         .claim(&SERVICES, bench.now(), LEASE, limit)
         .await
-        .expect("claims")
+        .expect("the store can be read")
 }
 
+/// Messages of a committed unit reach every bound queue once.
 pub async fn a_unit_sends_its_messages_with_the_commit(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let (command, event) = (bench.message(RESERVE), bench.message(PLACED));
@@ -45,6 +47,7 @@ pub async fn a_unit_sends_its_messages_with_the_commit(fixture: Arc<dyn Fixture>
     }
 }
 
+/// Stale and duplicate units send no message.
 pub async fn a_refused_unit_sends_nothing(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let settles = Some(bench.settlement());
@@ -71,6 +74,7 @@ pub async fn a_refused_unit_sends_nothing(fixture: Arc<dyn Fixture>) {
     bench.assert_quiet(&mut consumer).await;
 }
 
+/// Submitting a unit again sends its messages only once.
 pub async fn a_unit_submitted_again_sends_once(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let unit = Unit {
@@ -87,7 +91,8 @@ pub async fn a_unit_submitted_again_sends_once(fixture: Arc<dyn Fixture>) {
     bench.assert_quiet(&mut consumer).await;
 }
 
-pub async fn the_outbox_hands_out_the_oldest_first(fixture: Arc<dyn Fixture>) {
+/// `claim` returns messages in commit order, and only those of the given services.
+pub async fn the_oldest_messages_are_claimed_first(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let Some(outbox) = bench.store.outbox() else {
         return;
@@ -95,24 +100,36 @@ pub async fn the_outbox_hands_out_the_oldest_first(fixture: Arc<dyn Fixture>) {
     let messages = bench.messages(PLACED, 5);
     send(&bench, &messages[..3]).await;
     send(&bench, &messages[3..]).await;
-    assert_eq!(outbox.waiting(PLACED).await.expect("a number"), 5);
-    assert_eq!(outbox.waiting(RESERVE).await.expect("a number"), 0);
+    assert_eq!(
+        outbox.waiting(PLACED).await.expect("the store can be read"),
+        5
+    );
+    assert_eq!(
+        outbox
+            .waiting(RESERVE)
+            .await
+            .expect("the store can be read"),
+        0
+    );
     let others = outbox
         .claim(&[STOCK], bench.now(), LEASE, 10)
         .await
-        .expect("claims");
-    assert_eq!(others, [], "another service's messages are not its own");
+        .expect("the store can be read");
+    assert_eq!(
+        others,
+        [],
+        "`claim` returns only messages of the given services"
+    );
     assert_eq!(claim(&bench, &outbox, 4).await, messages[..4]);
     let rest = outbox
         .claim(&[ORDERS], bench.now(), LEASE, 4)
         .await
-        .expect("claims");
+        .expect("the store can be read");
     assert_eq!(rest, messages[4..]);
 }
 
-pub async fn what_was_claimed_from_the_outbox_comes_again_after_the_lease(
-    fixture: Arc<dyn Fixture>,
-) {
+/// A message whose relay died can be claimed once the lease has passed.
+pub async fn a_claimed_message_can_be_claimed_again_after_its_lease(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let Some(outbox) = bench.store.outbox() else {
         return;
@@ -125,8 +142,8 @@ pub async fn what_was_claimed_from_the_outbox_comes_again_after_the_lease(
     assert_eq!(claim(&bench, &outbox, 10).await, messages);
 }
 
-/// Two messages in a unit, one in a unit that is stale, committed and claimed: the messages of the first. A commit
-/// whose answer is lost hands out nothing, so that this is done until one was answered.
+/// Commits a unit with two messages and a stale unit with one, and claims the messages of the first.
+/// A commit whose reply is lost returns no messages, so this repeats with new units until one succeeds.
 async fn claimed_with_the_commit(bench: &Bench) -> (Arc<Vec<Unit>>, Vec<Envelope>) {
     loop {
         let unit = Unit {
@@ -148,9 +165,8 @@ async fn claimed_with_the_commit(bench: &Bench) -> (Arc<Vec<Unit>>, Vec<Envelope
     }
 }
 
-pub async fn what_is_claimed_with_the_commit_is_nobody_elses_until_the_lease_ends(
-    fixture: Arc<dyn Fixture>,
-) {
+/// `commit_claiming` returns new messages once, and leases them as `claim` does.
+pub async fn messages_claimed_with_a_commit_are_leased(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let Some(outbox) = bench.store.outbox() else {
         return;
@@ -166,19 +182,24 @@ pub async fn what_is_claimed_with_the_commit_is_nobody_elses_until_the_lease_end
             Err(_) => bench.runtime.sleep(Duration::from_millis(1)).await,
         }
     };
-    assert_eq!(again, [], "what was there before is not handed out again");
+    assert_eq!(
+        again,
+        [],
+        "messages of an earlier commit are not returned again"
+    );
     assert_eq!(own(claim(&bench, &outbox, 100).await), []);
-    let let_go = vec![(messages[0].id, Duration::ZERO)];
-    let released = outbox.release(let_go, bench.now()).await;
-    released.expect("lets messages go");
+    let released = vec![(messages[0].id, Duration::ZERO)];
+    let released = outbox.release(released, bench.now()).await;
+    released.expect("messages can be released");
     bench.runtime.sleep(Duration::from_millis(1)).await;
     assert_eq!(own(claim(&bench, &outbox, 100).await), messages[..1]);
     let confirmed = outbox.confirmed(vec![messages[0].id]).await;
-    confirmed.expect("removes what was confirmed");
+    confirmed.expect("confirmed messages can be deleted");
     bench.runtime.sleep(LEASE + A_WHILE).await;
     assert_eq!(own(claim(&bench, &outbox, 100).await), messages[1..]);
 }
 
+/// `confirmed` deletes the given messages and is idempotent.
 pub async fn only_confirmed_messages_leave_the_outbox(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let Some(outbox) = bench.store.outbox() else {
@@ -191,9 +212,12 @@ pub async fn only_confirmed_messages_leave_the_outbox(fixture: Arc<dyn Fixture>)
         outbox
             .confirmed(vec![messages[1].id])
             .await
-            .expect("removes what was confirmed");
+            .expect("confirmed messages can be deleted");
     }
-    assert_eq!(outbox.waiting(PLACED).await.expect("a number"), 2);
+    assert_eq!(
+        outbox.waiting(PLACED).await.expect("the store can be read"),
+        2
+    );
     bench.runtime.sleep(LEASE + A_WHILE).await;
     assert_eq!(
         claim(&bench, &outbox, 10).await,
@@ -201,7 +225,8 @@ pub async fn only_confirmed_messages_leave_the_outbox(fixture: Arc<dyn Fixture>)
     );
 }
 
-pub async fn what_was_let_go_comes_again_after_its_pause(fixture: Arc<dyn Fixture>) {
+/// `release` ends the lease of the given messages after their pauses, and ignores unknown ids.
+pub async fn a_released_message_can_be_claimed_after_its_pause(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let Some(outbox) = bench.store.outbox() else {
         return;
@@ -216,17 +241,18 @@ pub async fn what_was_let_go_comes_again_after_its_pause(fixture: Arc<dyn Fixtur
         (unknown, Duration::ZERO),
     ];
     let released = outbox.release(pauses, bench.now()).await;
-    released.expect("lets messages go");
+    released.expect("messages can be released");
     bench.runtime.sleep(Duration::from_millis(1)).await;
     assert_eq!(claim(&bench, &outbox, 10).await, messages[..1]);
     bench.runtime.sleep(LEASE / 2).await;
     assert_eq!(
         claim(&bench, &outbox, 10).await,
         messages[2..],
-        "and what was not let go is still claimed"
+        "the message that was not released is still claimed"
     );
 }
 
+/// Unpublished messages survive a restart.
 pub async fn the_outbox_survives_a_restart(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     if bench.store.outbox().is_none() {
@@ -235,6 +261,6 @@ pub async fn the_outbox_survives_a_restart(fixture: Arc<dyn Fixture>) {
     let messages = bench.messages(PLACED, 2);
     send(&bench, &messages).await;
     let bench = bench.reopen(&fixture).await;
-    let outbox = bench.store.outbox().expect("it has one");
+    let outbox = bench.store.outbox().expect("the store has an outbox");
     assert_eq!(claim(&bench, &outbox, 10).await, messages);
 }

@@ -1,4 +1,4 @@
-//! Records, histories, views, journal, counters: what was written can be read, and by its owner only.
+//! Reads of records, histories, views, the journal and counters, each visible to its own service only.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use crate::{CorrelationId, Name, RuntimeExt as _, Unit};
 
 use super::views::{BY_NAME, BY_PRICE, VIEW, query, row};
 
-pub async fn records_are_loaded_together_in_the_order_of_their_keys(fixture: Arc<dyn Fixture>) {
+/// `load_all` returns one entry per key, also for absent and repeated keys.
+pub async fn records_are_loaded_in_the_order_of_their_keys(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let removed = Write {
         body: None,
@@ -28,17 +29,22 @@ pub async fn records_are_loaded_together_in_the_order_of_their_keys(fixture: Arc
         assert_eq!(bench.commit(unit).await, Outcome::Committed);
     }
     let keys = ["c", "absent", "b", "a", "c"].map(key).to_vec();
-    let records = bench.store.load_all(ORDERS, keys).await.expect("records");
-    let told = records.iter().map(|record| {
+    let records = bench
+        .store
+        .load_all(ORDERS, keys)
+        .await
+        .expect("the store can be read");
+    let found = records.iter().map(|record| {
         let record = record.as_ref()?;
         Some((record.version, record.body.as_ref()))
     });
     let (c, a) = (Some((2, &b"4"[..])), Some((1, &b"1"[..])));
-    assert_eq!(told.collect::<Vec<_>>(), [c, None, None, a, c]);
+    assert_eq!(found.collect::<Vec<_>>(), [c, None, None, a, c]);
     let none = bench.store.load_all(ORDERS, Vec::new()).await;
-    assert_eq!(none.expect("nothing"), []);
+    assert_eq!(none.expect("the store can be read"), []);
 }
 
+/// A removed record is absent for reads and validation, and can be written again.
 pub async fn a_removed_record_is_absent(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench
@@ -62,7 +68,7 @@ pub async fn a_removed_record_is_absent(fixture: Arc<dyn Fixture>) {
         .store
         .scan(ORDERS, TABLE, None, 10)
         .await
-        .expect("a scan");
+        .expect("the store can be read");
     assert_eq!(scanned, []);
     let seen = Unit {
         reads: vec![read("a", 1)],
@@ -71,7 +77,7 @@ pub async fn a_removed_record_is_absent(fixture: Arc<dyn Fixture>) {
     assert_eq!(
         bench.commit(seen).await,
         Outcome::Stale,
-        "its old version is gone"
+        "the version before the removal is stale"
     );
     let absent = Unit {
         reads: vec![read("a", 0)],
@@ -81,19 +87,19 @@ pub async fn a_removed_record_is_absent(fixture: Arc<dyn Fixture>) {
     assert_eq!(
         bench.commit(absent).await,
         Outcome::Committed,
-        "what is absent can be removed"
+        "an absent record can be removed"
     );
-    let anew = Unit {
+    let put_again = Unit {
         reads: vec![read("a", 0)],
         writes: vec![put("a", "2")],
         ..bench.unit()
     };
     assert_eq!(
-        bench.commit(anew).await,
+        bench.commit(put_again).await,
         Outcome::Committed,
-        "and put again"
+        "a removed record can be written again"
     );
-    assert_eq!(bench.load("a").await.expect("it is there").body, "2");
+    assert_eq!(bench.load("a").await.expect("the record exists").body, "2");
 }
 
 fn append(bench: &Bench, sequence: u64, body: &'static str) -> Append {
@@ -110,13 +116,14 @@ async fn history(bench: &Bench, after: u64) -> Vec<(u64, Bytes)> {
         .store
         .history(ORDERS, &key("a"), after)
         .await
-        .expect("a history");
+        .expect("the store can be read");
     events
         .into_iter()
         .map(|event| (event.sequence, event.body))
         .collect()
 }
 
+/// Events are read back in order and after any position.
 pub async fn a_history_is_kept_in_order(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let two = Unit {
@@ -143,10 +150,11 @@ pub async fn a_history_is_kept_in_order(fixture: Arc<dyn Fixture>) {
         .store
         .history(ORDERS, &key("b"), 0)
         .await
-        .expect("a history");
+        .expect("the store can be read");
     assert_eq!(other, []);
 }
 
+/// An append to a position that is taken makes its unit stale.
 pub async fn a_conflicting_append_is_refused(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let first = Unit {
@@ -174,7 +182,8 @@ pub async fn a_conflicting_append_is_refused(fixture: Arc<dyn Fixture>) {
     assert_eq!(bench.load("b").await, None);
 }
 
-pub async fn empty_and_large_bodies_come_back(fixture: Arc<dyn Fixture>) {
+/// Bodies of 0 and 256 KiB, in records, histories, views and the journal.
+pub async fn empty_and_large_bodies_are_stored_unchanged(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let large = Bytes::from(
         (0..256 * 1024)
@@ -209,19 +218,33 @@ pub async fn empty_and_large_bodies_come_back(fixture: Arc<dyn Fixture>) {
         let story = unit.id.0.into();
         assert_eq!(bench.commit(unit).await, Outcome::Committed);
         let store = &bench.store;
-        assert_eq!(bench.load(id).await.expect("it is there").body, body);
+        assert_eq!(bench.load(id).await.expect("the record exists").body, body);
         assert_eq!(
-            store.history(ORDERS, &key(id), 0).await.expect("a history")[0].body,
+            store
+                .history(ORDERS, &key(id), 0)
+                .await
+                .expect("the store can be read")[0]
+                .body,
             body
         );
-        assert_eq!(store.row(ORDERS, VIEW, id).await.expect("a row"), row);
         assert_eq!(
-            store.journal(ORDERS, story).await.expect("a journal"),
+            store
+                .row(ORDERS, VIEW, id)
+                .await
+                .expect("the store can be read"),
+            row
+        );
+        assert_eq!(
+            store
+                .journal(ORDERS, story)
+                .await
+                .expect("the store can be read"),
             [body]
         );
     }
 }
 
+/// `scan` pages through one table by id.
 pub async fn records_of_a_table_are_scanned_in_order(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let other = Write {
@@ -242,7 +265,7 @@ pub async fn records_of_a_table_are_scanned_in_order(fixture: Arc<dyn Fixture>) 
             .store
             .scan(ORDERS, TABLE, after.clone(), 2)
             .await
-            .expect("a scan");
+            .expect("the store can be read");
         let Some((last, _)) = page.last() else { break };
         assert!(page.len() <= 2, "at most the limit");
         after = Some(last.clone());
@@ -251,6 +274,7 @@ pub async fn records_of_a_table_are_scanned_in_order(fixture: Arc<dyn Fixture>) 
     assert_eq!(seen, ["a", "b", "c", "d", "e"]);
 }
 
+/// Nothing that one service wrote is visible to another, and keys do not collide.
 pub async fn a_service_sees_only_its_own_data(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let mut unit = bench.unit();
@@ -268,41 +292,68 @@ pub async fn a_service_sees_only_its_own_data(fixture: Arc<dyn Fixture>) {
     unit.counts.push((BY_NAME, 1));
     assert_eq!(bench.commit(unit).await, Outcome::Committed);
     let store = &bench.store;
-    assert_eq!(store.load(STOCK, &key("a")).await.expect("an answer"), None);
     assert_eq!(
-        store.scan(STOCK, TABLE, None, 10).await.expect("a scan"),
+        store
+            .load(STOCK, &key("a"))
+            .await
+            .expect("the store can be read"),
+        None
+    );
+    assert_eq!(
+        store
+            .scan(STOCK, TABLE, None, 10)
+            .await
+            .expect("the store can be read"),
         []
     );
     assert_eq!(
-        store.history(STOCK, &key("a"), 0).await.expect("a history"),
+        store
+            .history(STOCK, &key("a"), 0)
+            .await
+            .expect("the store can be read"),
         []
     );
-    assert_eq!(store.row(STOCK, VIEW, "a").await.expect("an answer"), None);
+    assert_eq!(
+        store
+            .row(STOCK, VIEW, "a")
+            .await
+            .expect("the store can be read"),
+        None
+    );
     assert_eq!(
         store
             .rows(STOCK, query(Select::All, None, 10))
             .await
-            .expect("a page"),
+            .expect("the store can be read"),
         Page::default()
     );
     assert_eq!(
-        store.journal(STOCK, story).await.expect("a journal"),
+        store
+            .journal(STOCK, story)
+            .await
+            .expect("the store can be read"),
         Vec::<Bytes>::new()
     );
     assert!(
         store
             .counters(STOCK)
             .await
-            .expect("counters")
+            .expect("the store can be read")
             .iter()
             .all(|(_, value)| *value == 0)
     );
-    assert_eq!(store.next_due(&[STOCK]).await.expect("an answer"), None);
+    assert_eq!(
+        store
+            .next_due(&[STOCK])
+            .await
+            .expect("the store can be read"),
+        None
+    );
     assert_eq!(
         store
             .claim_due(&[STOCK], bench.now(), LEASE, 10)
             .await
-            .expect("claims"),
+            .expect("the store can be read"),
         []
     );
     let theirs = Unit {
@@ -314,12 +365,16 @@ pub async fn a_service_sees_only_its_own_data(fixture: Arc<dyn Fixture>) {
     assert_eq!(
         bench.commit(theirs).await,
         Outcome::Committed,
-        "its own key of the same name is free"
+        "the key is free for another service"
     );
-    assert_eq!(bench.load("a").await.expect("it is there").body, "secret");
+    assert_eq!(
+        bench.load("a").await.expect("the record exists").body,
+        "secret"
+    );
 }
 
-pub async fn a_story_is_told_in_order(fixture: Arc<dyn Fixture>) {
+/// Journal entries of a correlation id are read in commit order, also after a restart.
+pub async fn journal_entries_are_read_in_commit_order(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let story = CorrelationId(bench.runtime.id());
     let entry = |body: &'static str| {
@@ -345,10 +400,15 @@ pub async fn a_story_is_told_in_order(fixture: Arc<dyn Fixture>) {
         .await;
     bench.commit_all(vec![entry("3"), entry("4")]).await;
     let bench = bench.reopen(&fixture).await;
-    let told = bench.store.journal(ORDERS, story).await.expect("a journal");
-    assert_eq!(told, ["1", "2", "3", "4"]);
+    let entries = bench
+        .store
+        .journal(ORDERS, story)
+        .await
+        .expect("the store can be read");
+    assert_eq!(entries, ["1", "2", "3", "4"]);
 }
 
+/// Refused units do not count; amounts may be negative.
 pub async fn counters_add_up_for_committed_units_only(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let count = |name, add| Unit {
@@ -368,7 +428,11 @@ pub async fn counters_add_up_for_committed_units_only(fixture: Arc<dyn Fixture>)
         ])
         .await;
     bench.commit(count(BY_NAME, 1)).await;
-    let mut counters = bench.store.counters(ORDERS).await.expect("counters");
+    let mut counters = bench
+        .store
+        .counters(ORDERS)
+        .await
+        .expect("the store can be read");
     counters.sort_unstable();
     assert_eq!(counters, [(BY_NAME, 4), (BY_PRICE, 7)]);
 }

@@ -1,12 +1,13 @@
-//! Deliveries that units settle: once, parked or handled.
+//! Deliveries that units settle: once.
 
 use std::sync::Arc;
 
-use super::commit::{COUNTER, counter, everything};
-use crate::conformance::{Bench, Fixture, STOCK_PLACED, put};
+use super::commit::{counter, everything};
+use crate::conformance::{Bench, Fixture, STOCK_PLACED};
 use crate::unit::{Outcome, Settled};
 use crate::{RuntimeExt as _, Unit};
 
+/// A second unit that settles the same delivery is a duplicate, also after a restart.
 pub async fn a_duplicate_delivery_has_no_effects(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let first = everything(&bench, "a");
@@ -29,6 +30,7 @@ pub async fn a_duplicate_delivery_has_no_effects(fixture: Arc<dyn Fixture>) {
     assert_eq!((bench.load("b").await, counter(&bench).await), (None, 1));
 }
 
+/// The inbox also covers earlier units of the same batch.
 pub async fn a_duplicate_in_the_same_batch_has_no_effects(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let first = everything(&bench, "a");
@@ -41,6 +43,7 @@ pub async fn a_duplicate_in_the_same_batch_has_no_effects(fixture: Arc<dyn Fixtu
     assert_eq!((bench.load("b").await, counter(&bench).await), (None, 1));
 }
 
+/// Deliveries differ if their queue, their source or their message differs.
 pub async fn a_delivery_is_known_by_queue_source_and_message(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let first = bench.settlement();
@@ -64,7 +67,10 @@ pub async fn a_delivery_is_known_by_queue_source_and_message(fixture: Arc<dyn Fi
             .store
             .settled(settles.queue, &settles.source, settles.message)
             .await;
-        assert!(!known.expect("an answer"), "not settled yet: {settles:?}");
+        assert!(
+            !known.expect("the store can be read"),
+            "not settled yet: {settles:?}"
+        );
         let unit = Unit {
             settles: Some(settles.clone()),
             ..bench.unit()
@@ -74,74 +80,9 @@ pub async fn a_delivery_is_known_by_queue_source_and_message(fixture: Arc<dyn Fi
             .store
             .settled(settles.queue, &settles.source, settles.message)
             .await;
-        assert!(known.expect("an answer"), "settled: {settles:?}");
+        assert!(
+            known.expect("the store can be read"),
+            "settled: {settles:?}"
+        );
     }
-}
-
-pub async fn a_parked_delivery_can_run_later(fixture: Arc<dyn Fixture>) {
-    let bench = Bench::open(&fixture).await;
-    let done = bench.settlement();
-    let parked = Settled {
-        done: false,
-        ..done.clone()
-    };
-    let park = Unit {
-        settles: Some(parked),
-        writes: vec![put("parked", "m")],
-        ..bench.unit()
-    };
-    assert_eq!(bench.commit(park).await, Outcome::Committed);
-    assert!(
-        !bench
-            .store
-            .settled(done.queue, &done.source, done.message)
-            .await
-            .expect("an answer")
-    );
-    let run = Unit {
-        settles: Some(done.clone()),
-        ..everything(&bench, "a")
-    };
-    assert_eq!(bench.commit(run).await, Outcome::Committed);
-    let again = Unit {
-        settles: Some(done),
-        ..everything(&bench, "b")
-    };
-    assert_eq!(bench.commit(again).await, Outcome::Duplicate);
-    assert!(bench.load("a").await.is_some());
-}
-
-pub async fn a_parked_delivery_is_parked_once(fixture: Arc<dyn Fixture>) {
-    let bench = Bench::open(&fixture).await;
-    let done = bench.settlement();
-    let parked = Settled {
-        done: false,
-        ..done.clone()
-    };
-    let park = Unit {
-        settles: Some(parked.clone()),
-        counts: vec![(COUNTER, 1)],
-        ..bench.unit()
-    };
-    for _ in 0..2 {
-        assert_eq!(bench.commit(park.clone()).await, Outcome::Committed);
-    }
-    assert_eq!(counter(&bench).await, 1);
-    bench
-        .commit(Unit {
-            settles: Some(done),
-            ..bench.unit()
-        })
-        .await;
-    let late = Unit {
-        settles: Some(parked),
-        counts: vec![(COUNTER, 1)],
-        ..bench.unit()
-    };
-    assert_eq!(
-        bench.commit(late).await,
-        Outcome::Duplicate,
-        "what is done cannot be parked any more"
-    );
-    assert_eq!(counter(&bench).await, 1);
 }

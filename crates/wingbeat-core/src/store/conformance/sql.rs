@@ -1,5 +1,7 @@
-//! What a store must do that runs statements of a service's own; see [`crate::conformance`]. The fixture makes
-//! [`TABLES`], and looks into them with `Fixture::number`.
+//! The conformance suite of stores that run [`Statement`]s.
+//!
+//! `sql_conformance!` turns each test into a `#[test]`. The fixture creates [`TABLES`], and reads them with
+//! [`Fixture::number`].
 
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use crate::statement::{Params, Statement, Unmet};
 use crate::unit::Outcome;
 use crate::{Param, Unit};
 
-/// Tables of a service's own.
+/// The tables of the tests, for SQLite and PostgreSQL.
 pub const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS stock(sku text PRIMARY KEY, free bigint NOT NULL CHECK (free >= 0));
 CREATE TABLE IF NOT EXISTS taken(sku text NOT NULL, note text, count bigint, weight double precision);
@@ -27,7 +29,7 @@ fn running(bench: &Bench, text: &'static str, params: impl Params) -> Unit {
     }
 }
 
-/// Takes one egg, if there is one, and notes that.
+/// Creates a unit that takes one egg, which must exist, and inserts a row for it.
 fn taking(bench: &Bench) -> Unit {
     Unit {
         statements: vec![
@@ -38,7 +40,7 @@ fn taking(bench: &Bench) -> Unit {
     }
 }
 
-/// What is told when there was no egg.
+/// The outcome of [`taking`] without an egg.
 const NONE_LEFT: Outcome = Outcome::Unmet(Unmet::Rows {
     statement: 2,
     changed: 0,
@@ -52,6 +54,7 @@ async fn with_eggs(fixture: &Arc<dyn Fixture>, eggs: i64) -> Bench {
     bench
 }
 
+/// Statements and other effects of a unit become visible together.
 pub async fn statements_take_effect_with_the_rest_of_the_unit(fixture: Arc<dyn Fixture>) {
     let bench = with_eggs(&fixture, 3).await;
     let unit = Unit {
@@ -64,7 +67,9 @@ pub async fn statements_take_effect_with_the_rest_of_the_unit(fixture: Arc<dyn F
     assert_eq!(fixture.number(TAKEN).await, 1);
 }
 
-pub async fn an_expectation_that_is_not_met_takes_everything_back(fixture: Arc<dyn Fixture>) {
+/// If a statement changes an unexpected number of rows, the unit has no effect and can be submitted
+/// again.
+pub async fn an_unmet_expectation_rolls_back_the_unit(fixture: Arc<dyn Fixture>) {
     let bench = with_eggs(&fixture, 0).await;
     let mut unit = Unit {
         statements: taking(&bench).statements,
@@ -75,16 +80,20 @@ pub async fn an_expectation_that_is_not_met_takes_everything_back(fixture: Arc<d
     assert_eq!(parts(&bench, &unit, "a").await, 0);
     assert_eq!(fixture.number(TAKEN).await, 0);
     if let Some(outbox) = bench.store.outbox() {
-        assert_eq!(outbox.waiting(PLACED).await.expect("an answer"), 0);
+        assert_eq!(
+            outbox.waiting(PLACED).await.expect("the store can be read"),
+            0
+        );
     }
     bench.assert_depth(STOCK_PLACED, 0).await;
-    // Nor was the delivery settled: it can be handled when there are eggs.
+    // The delivery is not settled either, so it can be handled once there are eggs.
     let more = running(&bench, "UPDATE stock SET free = 5 WHERE sku = $1", ["egg"]);
     assert_eq!(bench.commit(more).await, Outcome::Committed);
     assert_eq!(bench.commit(unit.clone()).await, Outcome::Committed);
     assert_eq!(parts(&bench, &unit, "a").await, 7);
 }
 
+/// An unmet unit affects only units that read its writes.
 pub async fn neighbours_of_an_unmet_unit_are_committed(fixture: Arc<dyn Fixture>) {
     let bench = with_eggs(&fixture, 0).await;
     let write = |id: &str| Unit {
@@ -115,8 +124,8 @@ pub async fn neighbours_of_an_unmet_unit_are_committed(fixture: Arc<dyn Fixture>
     assert_eq!(fixture.number(TAKEN).await, 2);
 }
 
-/// More units than eggs, in one batch and one after another: no egg is taken twice.
-pub async fn units_of_a_batch_see_what_was_taken_before(fixture: Arc<dyn Fixture>) {
+/// Of 15 units that each take one of 10 eggs, the first 10 are committed.
+pub async fn statements_see_earlier_units_of_the_batch(fixture: Arc<dyn Fixture>) {
     let bench = with_eggs(&fixture, 10).await;
     let units = (0..15).map(|_| taking(&bench)).collect();
     let outcomes = bench.commit_all(units).await;
@@ -127,7 +136,8 @@ pub async fn units_of_a_batch_see_what_was_taken_before(fixture: Arc<dyn Fixture
     assert_eq!(fixture.number(TAKEN).await, 10);
 }
 
-pub async fn a_unit_submitted_again_runs_nothing_twice(fixture: Arc<dyn Fixture>) {
+/// Submitting a unit again runs no statement, also after a restart.
+pub async fn a_unit_submitted_again_runs_no_statement_twice(fixture: Arc<dyn Fixture>) {
     let mut bench = with_eggs(&fixture, 9).await;
     let with_delivery = Unit {
         settles: Some(bench.settlement()),
@@ -146,6 +156,7 @@ pub async fn a_unit_submitted_again_runs_nothing_twice(fixture: Arc<dyn Fixture>
     assert_eq!(fixture.number(TAKEN).await, 4);
 }
 
+/// A unit that settles a known delivery runs no statement.
 pub async fn a_duplicate_delivery_runs_no_statement(fixture: Arc<dyn Fixture>) {
     let bench = with_eggs(&fixture, 9).await;
     let delivery = Some(bench.settlement());
@@ -160,6 +171,7 @@ pub async fn a_duplicate_delivery_runs_no_statement(fixture: Arc<dyn Fixture>) {
     assert_eq!(fixture.number(FREE).await, 8);
 }
 
+/// A stale unit runs no statement.
 pub async fn a_stale_unit_runs_no_statement(fixture: Arc<dyn Fixture>) {
     let bench = with_eggs(&fixture, 9).await;
     let stale = Unit {
@@ -172,6 +184,8 @@ pub async fn a_stale_unit_runs_no_statement(fixture: Arc<dyn Fixture>) {
     assert_eq!(fixture.number(FREE).await, 8);
 }
 
+/// Invalid SQL, violated constraints, several statements and transaction control are refused, each
+/// alone.
 pub async fn a_statement_that_cannot_run_refuses_its_unit_alone(fixture: Arc<dyn Fixture>) {
     let bench = with_eggs(&fixture, 99).await;
     let broken = [
@@ -201,7 +215,7 @@ pub async fn a_statement_that_cannot_run_refuses_its_unit_alone(fixture: Arc<dyn
         let expected = [Outcome::Committed, Outcome::Refused, Outcome::Committed];
         assert_eq!(outcomes, expected, "{text}");
         assert_eq!(bench.commit(unit).await, Outcome::Refused, "{text}");
-        let taken = 2 * i64::try_from(number + 1).expect("few");
+        let taken = 2 * i64::try_from(number + 1).expect("there are few statements");
         assert_eq!(fixture.number(TAKEN).await, taken, "{text}");
     }
     assert_eq!(bench.load("broken").await, None);
@@ -209,6 +223,7 @@ pub async fn a_statement_that_cannot_run_refuses_its_unit_alone(fixture: Arc<dyn
     assert_eq!(rest, 99 - fixture.number(TAKEN).await);
 }
 
+/// A statement sees the changes of the statements before it.
 pub async fn statements_run_in_order_and_see_each_other(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let unit = Unit {
@@ -223,7 +238,8 @@ pub async fn statements_run_in_order_and_see_each_other(fixture: Arc<dyn Fixture
     assert_eq!(fixture.number(FREE).await, 0);
 }
 
-pub async fn a_query_is_expected_to_return_rows(fixture: Arc<dyn Fixture>) {
+/// A query counts the rows that it returns.
+pub async fn a_query_may_require_a_number_of_rows(fixture: Arc<dyn Fixture>) {
     let bench = with_eggs(&fixture, 1).await;
     let asking = |rows| Unit {
         statements: vec![
@@ -242,7 +258,8 @@ pub async fn a_query_is_expected_to_return_rows(fixture: Arc<dyn Fixture>) {
     assert_eq!(bench.commit(asking(1)).await, Outcome::Committed);
 }
 
-pub async fn parameters_arrive_as_they_were_given(fixture: Arc<dyn Fixture>) {
+/// Quotes, Unicode, extreme numbers and `NULL` reach the database as parameters.
+pub async fn parameters_are_passed_unchanged(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let text = "it's \"quoted\" $1 ? äöü \u{1f95a}";
     let unit = running(
@@ -275,6 +292,7 @@ pub async fn parameters_arrive_as_they_were_given(fixture: Arc<dyn Fixture>) {
     assert_eq!(fixture.number(nothing).await, 2);
 }
 
+/// The effects of statements survive a restart.
 pub async fn statements_survive_a_restart(fixture: Arc<dyn Fixture>) {
     let bench = with_eggs(&fixture, 2).await;
     assert_eq!(bench.commit(taking(&bench)).await, Outcome::Committed);
@@ -284,7 +302,8 @@ pub async fn statements_survive_a_restart(fixture: Arc<dyn Fixture>) {
     assert_eq!(fixture.number(FREE).await, 0);
 }
 
-/// Makes a `#[test]` of each test of this suite; `$run` is a `fn(Test)` that brings the fixture.
+/// Turns each test of the SQL suite into a `#[test]`. `$run` is a function that takes a
+/// [`Test`](conformance::Test), creates a fixture and drives the future of the test.
 #[macro_export]
 macro_rules! sql_conformance {
     ($run:path) => {
@@ -293,16 +312,16 @@ macro_rules! sql_conformance {
             $crate::store::conformance::sql,
             [
                 statements_take_effect_with_the_rest_of_the_unit,
-                an_expectation_that_is_not_met_takes_everything_back,
+                an_unmet_expectation_rolls_back_the_unit,
                 neighbours_of_an_unmet_unit_are_committed,
-                units_of_a_batch_see_what_was_taken_before,
-                a_unit_submitted_again_runs_nothing_twice,
+                statements_see_earlier_units_of_the_batch,
+                a_unit_submitted_again_runs_no_statement_twice,
                 a_duplicate_delivery_runs_no_statement,
                 a_stale_unit_runs_no_statement,
                 a_statement_that_cannot_run_refuses_its_unit_alone,
                 statements_run_in_order_and_see_each_other,
-                a_query_is_expected_to_return_rows,
-                parameters_arrive_as_they_were_given,
+                a_query_may_require_a_number_of_rows,
+                parameters_are_passed_unchanged,
                 statements_survive_a_restart,
             ]
         );

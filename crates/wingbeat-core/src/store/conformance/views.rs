@@ -1,4 +1,4 @@
-//! Rows of views, found and paged.
+//! Queries on views.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ fn contains(part: &str) -> Select {
     }
 }
 
-/// The keys of all pages, read `limit` at a time.
+/// Reads all pages of `limit` rows and returns their keys.
 async fn keys(bench: &Bench, select: Select, limit: usize) -> Vec<String> {
     let mut keys = Vec::new();
     let mut after = None;
@@ -56,7 +56,7 @@ async fn keys(bench: &Bench, select: Select, limit: usize) -> Vec<String> {
             .store
             .rows(ORDERS, query(select.clone(), after, limit))
             .await
-            .expect("a page");
+            .expect("the store can be read");
         assert!(page.rows.len() <= limit, "at most the limit");
         keys.extend(page.rows.into_iter().map(|(key, _)| key));
         after = page.next;
@@ -86,6 +86,7 @@ async fn fruit(bench: &Bench) {
     );
 }
 
+/// `row` and `rows` return whole rows.
 pub async fn a_row_is_found_by_its_key(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     fruit(&bench).await;
@@ -93,28 +94,29 @@ pub async fn a_row_is_found_by_its_key(fixture: Arc<dyn Fixture>) {
         .store
         .row(ORDERS, VIEW, "k2")
         .await
-        .expect("an answer");
+        .expect("the store can be read");
     assert_eq!(found, row("k2", "apple", "200").row);
     assert_eq!(
         bench
             .store
             .row(ORDERS, VIEW, "k9")
             .await
-            .expect("an answer"),
+            .expect("the store can be read"),
         None
     );
     let page = bench
         .store
         .rows(ORDERS, query(prefix(BY_NAME, "apple", false), None, 5))
         .await
-        .expect("a page");
+        .expect("the store can be read");
     assert_eq!(
         page.rows,
-        [("k2".to_owned(), found.expect("it was found"))],
-        "pages carry whole rows"
+        [("k2".to_owned(), found.expect("the row exists"))],
+        "a page contains whole rows"
     );
 }
 
+/// Pages of any size cover all rows once, ascending and descending.
 pub async fn rows_are_paged_by_prefix_in_both_directions(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     fruit(&bench).await;
@@ -143,6 +145,7 @@ pub async fn rows_are_paged_by_prefix_in_both_directions(fixture: Arc<dyn Fixtur
     }
 }
 
+/// Among equal values, the key decides the order, in both directions.
 pub async fn rows_with_equal_values_are_paged_by_key(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     fruit(&bench).await;
@@ -158,7 +161,8 @@ pub async fn rows_with_equal_values_are_paged_by_key(fixture: Arc<dyn Fixture>) 
     }
 }
 
-pub async fn rows_are_found_by_a_part_of_a_column(fixture: Arc<dyn Fixture>) {
+/// `Select::Contains` searches one column only.
+pub async fn rows_are_found_by_a_substring_of_a_column(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     fruit(&bench).await;
     for limit in [1, 2, 100] {
@@ -171,6 +175,7 @@ pub async fn rows_are_found_by_a_part_of_a_column(fixture: Arc<dyn Fixture>) {
     }
 }
 
+/// `Select::All` pages through all rows by key.
 pub async fn all_rows_are_paged_by_key(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     fruit(&bench).await;
@@ -182,6 +187,7 @@ pub async fn all_rows_are_paged_by_key(fixture: Arc<dyn Fixture>) {
     }
 }
 
+/// Queries do not find a row by a value that it no longer has.
 pub async fn a_changed_row_leaves_no_old_index_entries(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     fruit(&bench).await;
@@ -212,7 +218,8 @@ pub async fn a_changed_row_leaves_no_old_index_entries(fixture: Arc<dyn Fixture>
     );
 }
 
-pub async fn values_compare_by_bytes_and_wildcards_are_plain(fixture: Arc<dyn Fixture>) {
+/// Case counts, and `%`, `_` and `\\` are ordinary characters.
+pub async fn values_compare_by_bytes_and_have_no_wildcards(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let names = [
         "Zoo",
@@ -247,6 +254,6 @@ pub async fn values_compare_by_bytes_and_wildcards_are_plain(fixture: Arc<dyn Fi
         keys(&bench, prefix(BY_NAME, "z", false), 3)
             .await
             .is_empty(),
-        "case counts"
+        "case matters"
     );
 }

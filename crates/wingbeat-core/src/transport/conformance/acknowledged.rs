@@ -1,10 +1,11 @@
-//! What is acknowledged is gone, and nothing else.
+//! Acknowledged and unacknowledged deliveries.
 
 use std::sync::Arc;
 
 use crate::conformance::{Bench, Fixture, RESERVE, RESERVING, delivered};
 
-pub async fn what_was_not_acknowledged_comes_again(fixture: Arc<dyn Fixture>) {
+/// After its consumer is dropped, an unacknowledged delivery comes again, marked as redelivered.
+pub async fn unacknowledged_deliveries_are_redelivered(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let messages = bench.messages(RESERVE, 4);
     bench.publish(messages.clone()).await;
@@ -18,12 +19,13 @@ pub async fn what_was_not_acknowledged_comes_again(fixture: Arc<dyn Fixture>) {
     assert_eq!(delivered(&again), delivered(&taken[2..]));
     assert!(
         again.iter().all(|delivery| delivery.redelivered),
-        "they may have been handled"
+        "the message may have been handled"
     );
     bench.assert_quiet(&mut consumer).await;
 }
 
-pub async fn what_is_acknowledged_out_of_order_leaves_the_others(fixture: Arc<dyn Fixture>) {
+/// Acknowledging a later delivery does not acknowledge earlier ones.
+pub async fn acknowledgements_out_of_order_settle_only_their_deliveries(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench.publish(bench.messages(RESERVE, 5)).await;
     let mut consumer = bench.consume(RESERVING, 10).await;
@@ -40,7 +42,8 @@ pub async fn what_is_acknowledged_out_of_order_leaves_the_others(fixture: Arc<dy
     bench.assert_quiet(&mut consumer).await;
 }
 
-pub async fn what_was_acknowledged_never_comes_again(fixture: Arc<dyn Fixture>) {
+/// An acknowledged delivery comes again neither to this consumer nor to a later one.
+pub async fn acknowledged_deliveries_are_never_redelivered(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench.publish(bench.messages(RESERVE, 3)).await;
     let mut consumer = bench.consume(RESERVING, 10).await;
@@ -53,7 +56,8 @@ pub async fn what_was_acknowledged_never_comes_again(fixture: Arc<dyn Fixture>) 
     bench.assert_quiet(&mut consumer).await;
 }
 
-pub async fn what_is_settled_stays_settled_over_a_restart(fixture: Arc<dyn Fixture>) {
+/// After a restart, only unacknowledged deliveries come again.
+pub async fn acknowledged_deliveries_stay_acknowledged_over_a_restart(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     bench.publish(bench.messages(RESERVE, 2)).await;
     let mut consumer = bench.consume(RESERVING, 10).await;

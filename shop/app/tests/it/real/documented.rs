@@ -1,5 +1,5 @@
-//! Every answer that a test gets is held against the OpenAPI document of the shop that gave it: its status is listed,
-//! and its body fits the schema.
+//! Every answer that a test gets is held against the OpenAPI document of the shop that gave it: its
+//! status is listed, and its body fits the schema.
 
 use std::net::SocketAddr;
 
