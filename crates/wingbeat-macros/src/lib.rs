@@ -45,8 +45,8 @@ pub fn command(input: TokenStream) -> TokenStream {
 ///
 /// - `name`: the service and the call.
 /// - `target`: the outside system. Its policy sets timeout, retries and circuit breaker.
-/// - `key`: the field that identifies the business operation. Name and field form the idempotency key of
-///   all attempts.
+/// - `key`: the field that identifies the business operation. Name and field form the idempotency
+///   key of all attempts.
 /// - `outcome`: the message type that returns the result.
 #[proc_macro_derive(Call, attributes(call))]
 pub fn call(input: TokenStream) -> TokenStream {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
@@ -122,7 +122,7 @@ async fn connection(stream: TcpStream, routes: Router) {
                 }
             }
         });
-    let builder = auto::Builder::new(TokioExecutor::new());
+    let builder = http1::Builder::new();
     let served = builder.serve_connection(TokioIo::new(stream), service);
     let _ = served.await; // The client has disconnected, or `CutConnection` closed the connection.
 }

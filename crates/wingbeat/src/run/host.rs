@@ -28,6 +28,8 @@ pub struct Host {
     cells: BTreeMap<&'static str, Cell>,
     topology: Topology,
     routes: RwLock<Router>,
+    /// Tasks of the process itself.
+    tasks: Arc<TaskGroup>,
 }
 
 /// One service.
@@ -71,6 +73,7 @@ impl Host {
             };
             (name.as_str(), cell)
         };
+        let tasks = TaskGroup::new(Arc::clone(&runtime));
         let host = Arc::new(Self {
             runtime,
             system,
@@ -78,6 +81,7 @@ impl Host {
             cells: names.iter().map(cell).collect(),
             topology,
             routes: RwLock::default(),
+            tasks,
         });
         for cell in host.cells.values() {
             host.launch(cell).await?;
@@ -85,7 +89,7 @@ impl Host {
         host.join_routes();
         if !host.cells.is_empty() {
             let (store, runtime) = (host.ports.store.clone(), host.ports.runtime.clone());
-            host.runtime.spawn(Box::pin(sweep(store, runtime)));
+            host.tasks.spawn(Box::pin(sweep(store, runtime)));
         }
         Ok(host)
     }
@@ -145,6 +149,7 @@ impl Host {
 
     /// Kills all tasks, after [`Self::drain`].
     pub async fn stop(&self) {
+        self.tasks.kill().await;
         for live in self.cells.values().filter_map(Cell::live) {
             live.running.abandon();
             live.tasks.kill().await;

@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use wingbeat::{Command, Event, Result, Service, JsonSchema, schemars};
+use wingbeat::{Command, Event, JsonSchema, Result, Service};
 
 #[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "lamp.turn_on", version = 1, key = lamp)]

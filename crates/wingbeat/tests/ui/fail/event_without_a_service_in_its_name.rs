@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use wingbeat::{Event, JsonSchema, schemars};
+use wingbeat::{Event, JsonSchema};
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "turned_on", version = 1, key = lamp)]

@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
-use wingbeat::{Command, Effects, Entity, Event, Now, Parts, Result, Retry, Service, State, Table, JsonSchema, schemars};
-use wingbeat::Handler as _;
+use wingbeat::{
+    Command, Effects, Entity, Event, Handler as _, JsonSchema, Now, Parts, Result, Retry, Service,
+    State, Table,
+};
 
 #[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "lamp.turn_on", version = 1, key = lamp)]
