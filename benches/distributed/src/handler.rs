@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use wingbeat::transport::Binding;
 use wingbeat::{
-    App, Command, Entity, Envelope, Event, Handler as _, Kind, Message as _, Name, Result,
-    RuntimeExt as _, Service, Store as _, Table as Records, Topology,
+    App, Command, Entity, Envelope, Event, Handler as _, JsonSchema, Kind, Message as _, Name,
+    Result, RuntimeExt as _, Service, Store as _, Table as Records, Topology, schemars,
 };
 use wingbeat_servers::{Postgres, RabbitMq};
 
@@ -33,7 +33,7 @@ pub(crate) enum Keys {
     One,
 }
 
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "counting.add", version = 1, key = account)]
 struct Add {
     account: String,
@@ -42,7 +42,7 @@ struct Add {
     note: String,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "counting.added", version = 1, key = account)]
 struct Added {
     account: String,

@@ -8,8 +8,8 @@ use wingbeat::Ports;
 use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
 use wingbeat::{
-    App, Command, Entity, Envelope, Event, Message, Result, RuntimeExt as _, Service, Table,
-    Transport as _,
+    App, Command, Entity, Envelope, Event, JsonSchema, Message, Result, RuntimeExt as _, Service,
+    Table, Transport as _, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
@@ -20,7 +20,7 @@ const MESSAGES: usize = 200_000;
 /// Messages in one call of the transport.
 const BATCH: usize = 500;
 
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "counting.add", version = 1, key = account)]
 struct Add {
     account: String,
@@ -29,7 +29,7 @@ struct Add {
     note: String,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "counting.added", version = 1, key = account)]
 struct Added {
     account: String,

@@ -17,6 +17,7 @@
 //!
 //! Messages and units of work:
 //!
+//! - [`schema`]: the JSON Schemas of types.
 //! - [`message`], [`envelope`]: message types, and messages in transit (CloudEvents 1.0).
 //! - [`statement`]: SQL that a service adds to its unit of work.
 //! - [`transport`]: the port for messages between services. RabbitMQ and SQLite implement it.
@@ -45,6 +46,8 @@ pub mod time;
 pub mod ids;
 pub mod trace;
 
+pub mod schema;
+
 pub mod message;
 
 pub mod envelope;
@@ -72,10 +75,11 @@ pub use envelope::Envelope;
 pub use error::{Class, Error, Failure, Result};
 pub use futures_util::future::BoxFuture;
 pub use ids::{CorrelationId, MessageId, UnitId};
-pub use message::{Kind, Message};
+pub use message::{Kind, Message, MessageType};
 pub use name::Name;
 pub use outgoing::HttpClient;
 pub use runtime::{Runtime, RuntimeExt};
+pub use schema::{HasSchema, SchemaOf};
 pub use statement::{OpenTransaction, Param, Params, Statement};
 pub use store::{Outbox, Record, ServiceStore, Store};
 pub use time::Timestamp;

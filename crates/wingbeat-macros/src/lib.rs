@@ -24,13 +24,15 @@ fn expand(
         .into()
 }
 
-/// An event: `#[event(name = "orders.order_placed", version = 1, key = order_id)]`.
+/// An event: `#[event(name = "orders.order_placed", version = 1, key = order_id)]`. `internal` at
+/// the end keeps it out of documents for other services.
 #[proc_macro_derive(Event, attributes(event))]
 pub fn event(input: TokenStream) -> TokenStream {
     expand(input, |input| message::derive(input, "event"))
 }
 
 /// A command: `#[command(name = "inventory.reserve_stock", version = 1, key = order_id)]`.
+/// `internal` at the end keeps it out of documents for other services.
 #[proc_macro_derive(Command, attributes(command))]
 pub fn command(input: TokenStream) -> TokenStream {
     expand(input, |input| message::derive(input, "command"))

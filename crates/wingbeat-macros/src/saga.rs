@@ -95,6 +95,7 @@ fn entry(ident: &Ident, row: &Row) -> TokenStream {
             kind: <#message as ::wingbeat::Message>::KIND,
             starts: #starts,
             timer: #timer,
+            message_type: ::wingbeat::MessageType::of::<#message>(),
             decode: |body| {
                 let message: #message = ::wingbeat::decode(body)?;
                 let key = ::wingbeat::Message::key(&message);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX};
-use wingbeat_core::{Error, Kind, Message, Result};
+use wingbeat_core::{Error, Kind, Message, MessageType, Result};
 
 use crate::encode;
 
@@ -182,6 +182,10 @@ impl Effects {
 pub trait IntoEffects {
     /// Adds this value to `effects`.
     fn into_effects(self, effects: &mut Effects);
+
+    /// Adds the types of the messages that a value of this type may contain to `types`.
+    /// [`Effects`] can contain any message and adds none.
+    fn describe(_types: &mut Vec<MessageType>) {}
 }
 
 /// One of two values, for handlers that answer with one of two messages.
@@ -233,6 +237,10 @@ impl<T: IntoEffects> IntoEffects for Option<T> {
             one.into_effects(effects);
         }
     }
+
+    fn describe(types: &mut Vec<MessageType>) {
+        T::describe(types);
+    }
 }
 
 impl<T: IntoEffects> IntoEffects for Vec<T> {
@@ -240,6 +248,10 @@ impl<T: IntoEffects> IntoEffects for Vec<T> {
         for one in self {
             one.into_effects(effects);
         }
+    }
+
+    fn describe(types: &mut Vec<MessageType>) {
+        T::describe(types);
     }
 }
 
@@ -250,6 +262,11 @@ impl<L: IntoEffects, R: IntoEffects> IntoEffects for Either<L, R> {
             Self::Right(right) => right.into_effects(effects),
         }
     }
+
+    fn describe(types: &mut Vec<MessageType>) {
+        L::describe(types);
+        R::describe(types);
+    }
 }
 
 macro_rules! tuples {
@@ -259,6 +276,10 @@ macro_rules! tuples {
             fn into_effects(self, effects: &mut Effects) {
                 let ($($name,)+) = self;
                 $($name.into_effects(effects);)+
+            }
+
+            fn describe(types: &mut Vec<MessageType>) {
+                $($name::describe(types);)+
             }
         }
     };
@@ -280,11 +301,18 @@ pub trait HandlerOutput {
     ///
     /// The error that the handler returned.
     fn record(self, effects: &mut Effects) -> Result<()>;
+
+    /// Adds the types of the messages that the handler may return to `types`.
+    fn describe(types: &mut Vec<MessageType>);
 }
 
 impl<T: IntoEffects, E: Into<Error>> HandlerOutput for Result<T, E> {
     fn record(self, effects: &mut Effects) -> Result<()> {
         self.map_err(Into::into)?.into_effects(effects);
         Ok(())
+    }
+
+    fn describe(types: &mut Vec<MessageType>) {
+        T::describe(types);
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use wingbeat_core::{Envelope, Kind, Message, Result};
+use wingbeat_core::{Envelope, Message, MessageType, Result};
 
 use crate::effects::{Effects, HandlerOutput};
 use crate::extract::{Arguments, ExtractAll};
@@ -207,12 +207,14 @@ pub(crate) type Scheduled = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<()>> 
 ///     Ok(())
 /// }
 ///
-/// let (message, _) = MessageHandler::<_, ()>::message(&turn_off);
-/// assert_eq!(message, "lamps.turn_off.v1");
+/// let message = MessageHandler::<_, ()>::message(&turn_off);
+/// assert_eq!(message.name, "lamps.turn_off.v1");
 /// ```
 pub trait MessageHandler<Args, S>: Handler<Args> {
-    /// Returns the wire type and the kind of the subscribed message.
-    fn message(&self) -> (&'static str, Kind);
+    /// Returns the type of the subscribed message.
+    fn message(&self) -> MessageType;
+    /// Returns the types of the messages that the handler may return.
+    fn returns(&self) -> Vec<MessageType>;
     /// Erases the types of the handler.
     fn erase(self, state: S) -> Erased;
 }
@@ -230,8 +232,14 @@ where
     H::Future: Send,
     S: Clone + Send + Sync + 'static,
 {
-    fn message(&self) -> (&'static str, Kind) {
-        (Args::First::NAME, Args::First::KIND)
+    fn message(&self) -> MessageType {
+        MessageType::of::<Args::First>()
+    }
+
+    fn returns(&self) -> Vec<MessageType> {
+        let mut types = Vec::new();
+        H::Output::describe(&mut types);
+        types
     }
 
     fn erase(self, state: S) -> Erased {

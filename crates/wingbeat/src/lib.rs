@@ -158,6 +158,7 @@
 //! | `unit` | one attempt reads and records |
 //! | `commit` | many units become durable |
 //! | `publish`, `due`, `failed` | messages go out; timers, retries and calls come due; dead letters |
+//! | [`describe`] | AsyncAPI and OpenAPI documents, made from the wiring |
 //! | `runtime`, [`telemetry`], [`run`], [`test`] | time and tasks, observation, programs, tests |
 //!
 //! # Features
@@ -177,6 +178,7 @@ mod app;
 pub mod call;
 mod codec;
 mod commit;
+pub mod describe;
 mod dispatch;
 mod due;
 mod effects;
@@ -223,10 +225,10 @@ pub use schemars::{self, JsonSchema};
 pub use wingbeat_core::runtime::SharedRuntime;
 pub use wingbeat_core::store::{Position, Select};
 pub use wingbeat_core::{
-    BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Envelope, Error, Failure, HashMap,
-    HashSet, HttpClient, Key, Kind, Message, MessageId, Name, OpenTransaction, Outbox, Param,
-    Params, Record, Result, Runtime, RuntimeExt, ServiceStore, Statement, Store, Tag, Timestamp,
-    Topology, TraceParent, Transport, Unit, UnitId,
+    BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Envelope, Error, Failure,
+    HasSchema, HashMap, HashSet, HttpClient, Key, Kind, Message, MessageId, MessageType, Name,
+    OpenTransaction, Outbox, Param, Params, Record, Result, Runtime, RuntimeExt, SchemaOf,
+    ServiceStore, Statement, Store, Tag, Timestamp, Topology, TraceParent, Transport, Unit, UnitId,
 };
 pub use wingbeat_core::{cache, envelope, outgoing, statement, store, transport};
 #[doc(hidden)]

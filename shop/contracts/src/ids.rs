@@ -52,7 +52,7 @@ id! {
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", extend("pattern" = "^[A-Z0-9-]{1,40}$"))]
 pub struct Sku(String);
 
 /// The error of a text that is not a SKU.

@@ -4,7 +4,6 @@
 
 pub mod carts;
 pub mod catalog;
-pub mod catalogue;
 pub mod identity;
 pub mod inventory;
 pub mod notifications;

@@ -17,6 +17,7 @@ pub struct Line {
     /// The name of the product.
     pub name: String,
     /// The quantity, 1 to [`QUANTITY_MAX`].
+    #[schemars(range(min = 1, max = QUANTITY_MAX))]
     pub quantity: u32,
     /// The price of one unit.
     pub price: Money,

@@ -49,7 +49,6 @@ pub struct PromoIssued {
     /// The discount in percent.
     pub percent: u8,
     /// The time from which the code can no longer be reserved.
-    #[schemars(with = "String")]
     pub expires_at: wingbeat::Timestamp,
 }
 

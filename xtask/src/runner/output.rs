@@ -61,7 +61,8 @@ impl Output {
                 self.started = Some(name.to_owned());
             }
         } else if is_verdict(line) {
-            self.ended.extend(self.started.take().map(|name| (at, name)));
+            self.ended
+                .extend(self.started.take().map(|name| (at, name)));
         }
     }
 

@@ -8,8 +8,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use wingbeat::TokioRuntime;
 use wingbeat::transport::Binding;
 use wingbeat::{
-    Envelope, Event, Kind, Message as _, Name, Result, Runtime as _, RuntimeExt as _, Topology,
-    Transport as _,
+    Envelope, Event, JsonSchema, Kind, Message as _, Name, Result, Runtime as _, RuntimeExt as _,
+    Topology, Transport as _, schemars,
 };
 use wingbeat_rabbitmq::{Config, RabbitMq};
 
@@ -20,7 +20,7 @@ use crate::workload::{Body, Job, Pace, Tally, WINDOW};
 const BATCH: usize = 128;
 
 /// The benchmark's body as a message.
-#[derive(Event, Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Event, Clone, Debug, serde::Serialize, serde::Deserialize, JsonSchema)]
 #[event(name = "bench.noted", version = 1, key = order)]
 pub(super) struct Noted {
     pub(super) order: String,

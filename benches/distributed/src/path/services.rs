@@ -3,8 +3,10 @@
 use axum::extract::Json;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use wingbeat::http::{Problem, Reply, created, post, serve};
-use wingbeat::{App, Effects, Entity, Event, Handler as _, Result, Scope, Service, Table};
+use wingbeat::http::{Problem, Reply, Routes, created, post, serve};
+use wingbeat::{
+    App, Effects, Entity, Event, Handler as _, JsonSchema, Result, Scope, Service, Table, schemars,
+};
 
 use crate::client::ports;
 use crate::protocol::{Commands, answer};
@@ -17,7 +19,7 @@ const CONCURRENCY: usize = 256;
 /// The stock of each product.
 const STOCK: i64 = 1_000_000_000;
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_placed", version = 1, key = order_id)]
 struct OrderPlaced {
     order_id: String,
@@ -26,27 +28,27 @@ struct OrderPlaced {
     amount: i64,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_reserved", version = 1, key = order_id)]
 struct StockReserved {
     order_id: String,
     amount: i64,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_captured", version = 1, key = order_id)]
 struct PaymentCaptured {
     order_id: String,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_confirmed", version = 1, key = order_id)]
 struct OrderConfirmed {
     order_id: String,
 }
 
 /// A request to place an order.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 struct Place {
     order_id: String,
     sku: String,
@@ -88,7 +90,7 @@ impl Entity for Payment {
     type Id = String;
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Placed {
     order_id: String,
 }
@@ -180,7 +182,7 @@ pub(crate) async fn worker(service: &str, broker: &str, store: &str) {
     let (_store, ports, _folder) = ports(&Job::on(broker, store)).await;
     let service = match service {
         "orders" => Service::new("orders")
-            .routes(axum::Router::new().route("/orders", post(place)))
+            .routes(Routes::new().route("/orders", post(place).answers::<Placed>(201)))
             .on(confirm.concurrency(CONCURRENCY)),
         "inventory" => Service::new("inventory").on(reserve.concurrency(CONCURRENCY)),
         "payments" => Service::new("payments").on(capture.concurrency(CONCURRENCY)),

@@ -13,8 +13,8 @@ use wingbeat::Ports;
 use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
 use wingbeat::{
-    App, Entity, Envelope, Event, Message as _, Result, Runtime as _, RuntimeExt as _, Service,
-    Table, Transport as _,
+    App, Entity, Envelope, Event, JsonSchema, Message as _, Result, Runtime as _, RuntimeExt as _,
+    Service, Table, Transport as _, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
@@ -28,13 +28,13 @@ const NUMBERS: u64 = 1_000_000;
 const DATA: &str = "WINGBEAT_KILL_DATA";
 const FIRST: &str = "WINGBEAT_KILL_FIRST";
 
-#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "counting.add", version = 1, key = number)]
 struct Add {
     number: u64,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "counting.added", version = 1, key = number)]
 struct Added {
     number: u64,

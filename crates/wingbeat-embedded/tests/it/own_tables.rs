@@ -14,8 +14,9 @@ use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
 use wingbeat::http::{Json, Reply, accepted, post};
 use wingbeat::{
-    App, Class, Entity, Envelope, Error, Event, Handler as _, Message as _, Name, Result, Retry,
-    Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table, Transport as _, run_unit,
+    App, Class, Entity, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Name,
+    Result, Retry, Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table,
+    Transport as _, run_unit, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
@@ -26,14 +27,14 @@ const TABLES: &str =
 const SERVICE: Name = Name::new("inventory");
 const FREE: &str = "SELECT free FROM stock";
 
-#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.take", version = 1, key = order)]
 struct Take {
     order: u32,
     sku: String,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.taken", version = 1, key = order)]
 struct Taken {
     order: u32,
@@ -177,7 +178,7 @@ fn service(retry: Retry, attempts: &Arc<AtomicU32>) -> Service {
     };
     Service::new("inventory")
         .on(handle.retry(retry))
-        .routes(axum::Router::new().route("/take", post(command)))
+        .routes(Routes::new().route("/take", post(command)))
 }
 
 fn retry(quick: u32, parked: &[u64]) -> Retry {

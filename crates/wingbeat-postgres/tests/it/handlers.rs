@@ -9,8 +9,8 @@ use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
 use wingbeat::test::model::Model;
 use wingbeat::{
-    App, CorrelationId, Either, Entity, Event, Handler as _, Name, Result, Retry, Running,
-    Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table,
+    App, CorrelationId, Either, Entity, Event, Handler as _, JsonSchema, Name, Result, Retry,
+    Running, Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table, schemars,
 };
 use wingbeat_postgres::{Config, Postgres};
 use wingbeat_servers::Postgres as Server;
@@ -25,19 +25,19 @@ const TABLES: &str = "
     CREATE TABLE stock(sku text PRIMARY KEY, free int NOT NULL CHECK (free >= 0));
     CREATE TABLE taken(number int PRIMARY KEY);";
 
-#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.take", version = 1, key = number)]
 struct Take {
     number: u32,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.taken", version = 1, key = number)]
 struct Taken {
     number: u32,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.sold_out", version = 1, key = number)]
 struct SoldOut {
     number: u32,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use wingbeat::call::HyperClient;
 use wingbeat::test::model::Model;
 use wingbeat::{
-    App, Command, Effects, Entity, Error, Event, Message, Result, Running, Service, Table,
-    encode_body,
+    App, Command, Effects, Entity, Error, Event, JsonSchema, Message, Result, Running, Service,
+    Table, encode_body, schemars,
 };
 use wingbeat::{TaskGroup, TokioRuntime};
 use wingbeat_core::conformance::Bench;
@@ -22,7 +22,7 @@ pub(crate) const METERS: Name = Name::new("meters");
 /// The queue of [`MeterRead`].
 pub(crate) const READ: Name = Name::new("meters.read");
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "meter.read", version = 1, key = meter)]
 pub(crate) struct MeterRead {
     pub(crate) meter: String,
@@ -30,14 +30,14 @@ pub(crate) struct MeterRead {
 }
 
 /// Makes the service publish [`Noted`] with a note of this size.
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "meters.note", version = 1, key = meter)]
 pub(crate) struct Note {
     pub(crate) meter: String,
     pub(crate) size: usize,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "meters.noted", version = 1, key = meter)]
 pub(crate) struct Noted {
     pub(crate) meter: String,
@@ -45,13 +45,13 @@ pub(crate) struct Noted {
 }
 
 /// Makes the service send [`Store`], whose owner is not deployed.
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "meters.archive", version = 1, key = meter)]
 pub(crate) struct Archive {
     pub(crate) meter: String,
 }
 
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "attic.store", version = 1, key = meter)]
 pub(crate) struct Store {
     pub(crate) meter: String,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wingbeat_core::transport::Topology;
 use wingbeat_core::{Error, Kind, Name, Result};
 
+use crate::describe;
 use crate::dispatch::Subscription;
 use crate::runtime::sweep;
 use crate::service::{Parts, Service};
@@ -243,4 +244,11 @@ impl App {
 
 fn runs(only: Option<&BTreeSet<String>>, name: Name) -> bool {
     only.is_none_or(|only| only.contains(name.as_str()))
+}
+
+impl From<&App> for describe::System {
+    fn from(app: &App) -> Self {
+        let services = app.services.iter();
+        Self::new(services.map(|it| it.description.clone()).collect())
+    }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use wingbeat_core::outgoing::{Request, Response};
-use wingbeat_core::{Error, HttpClient, Result};
+use wingbeat_core::{Error, HttpClient, MessageType, Result};
 
 use super::definition::{Call, GaveUp as _};
 use crate::effects::{Effects, IntoEffects as _};
@@ -118,6 +118,8 @@ pub(crate) struct Executor {
     pub(crate) target: &'static str,
     pub(crate) attempt: Attempt,
     pub(crate) give_up: GiveUp,
+    /// The types of the messages that an outcome may contain.
+    pub(crate) returns: Vec<MessageType>,
 }
 
 /// An executor: an async function that can be registered with [`Service::calls`](crate::Service::calls).
@@ -161,7 +163,10 @@ where
     S: Clone + Send + Sync + 'static,
 {
     fn executor(self, state: S) -> Planned {
+        let mut returns = Vec::new();
+        <Args::First as Call>::Outcome::describe(&mut returns);
         Planned(Executor {
+            returns,
             name: Args::First::NAME,
             target: Args::First::TARGET,
             attempt: Arc::new(move |cx, body| {

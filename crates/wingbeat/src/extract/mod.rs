@@ -2,6 +2,7 @@
 
 use wingbeat_core::{Result, Timestamp};
 
+use crate::describe::RequestDescription;
 use crate::unit::{Meta, Scope};
 
 /// An argument of handlers that run in the context `Cx` of a service with the state `S`.
@@ -72,6 +73,10 @@ pub trait Extract<Cx, S>: Sized + Send + 'static {
     ///
     /// Any error that the extractor documents. The runtime treats it as an error of the handler.
     fn extract(cx: &Cx, state: &S) -> Result<Self>;
+
+    /// Adds what it reads from a request to the description of a route. Most extractors read
+    /// nothing.
+    fn describe(_request: &mut RequestDescription) {}
 }
 
 /// An extractor for a part of the service's state.
@@ -201,6 +206,9 @@ pub trait ExtractAll<Cx, S>: Sized + Send {
     ///
     /// The first error of an extractor.
     fn extract_all(cx: &Cx, state: &S) -> Result<Self>;
+
+    /// Adds what all of them read from a request to the description of a route.
+    fn describe(request: &mut RequestDescription);
 }
 
 macro_rules! arguments {
@@ -219,6 +227,10 @@ macro_rules! arguments {
         impl<Cx, S, $($rest: Extract<Cx, S>),*> ExtractAll<Cx, S> for ($($rest,)*) {
             fn extract_all(cx: &Cx, state: &S) -> Result<Self> {
                 Ok(($($rest::extract(cx, state)?,)*))
+            }
+
+            fn describe(request: &mut RequestDescription) {
+                $($rest::describe(request);)*
             }
         }
     };

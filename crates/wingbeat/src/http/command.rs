@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, MatchedPath, Request};
+use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -16,12 +17,14 @@ use tracing::Span;
 use wingbeat_core::unit::Write;
 use wingbeat_core::{CorrelationId, Key, Name, Result, RuntimeExt as _, TraceParent};
 
+use super::describe::DescribeRequest;
+use super::endpoint::{Endpoint, InUnit, KeyRequired};
 use super::problem::Problem;
 use super::reply::{IntoReply, Reply};
 use super::request::{CommandRequest, IdempotencyKey, RequestInfo};
 use super::server::BODY_MAX;
 use super::session::SessionState;
-use crate::extract::{Arguments, ExtractAll};
+use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
 use crate::telemetry::{self, Context};
 use crate::unit::{self, Attempt, Meta, Scope, ServiceContext};
@@ -39,48 +42,65 @@ struct Kept {
 }
 
 /// `POST` to a handler whose first argument is parsed from the request, and whose others are extractors.
-pub fn post<H, Args, S, M>(handler: H) -> MethodRouter<S>
+pub fn post<H, Args, S, M>(handler: H) -> Endpoint<S, InUnit>
 where
     H: Handler<Args>,
     H::Future: Send,
     Args: Arguments + 'static,
-    Args::First: FromRequest<S, M> + Send + 'static,
+    Args::First: FromRequest<S, M> + DescribeRequest + Send + 'static,
     Args::Rest: ExtractAll<Scope, S>,
     H::Output: IntoReply,
     S: Clone + Send + Sync + 'static,
     M: 'static,
 {
-    axum::routing::post(command::<H, Args, S, M>(handler))
+    let router = axum::routing::post(command::<H, Args, S, M>(handler));
+    endpoint::<Args, S>(Method::POST, router)
 }
 
 /// `PUT`; see [`post`].
-pub fn put<H, Args, S, M>(handler: H) -> MethodRouter<S>
+pub fn put<H, Args, S, M>(handler: H) -> Endpoint<S, InUnit>
 where
     H: Handler<Args>,
     H::Future: Send,
     Args: Arguments + 'static,
-    Args::First: FromRequest<S, M> + Send + 'static,
+    Args::First: FromRequest<S, M> + DescribeRequest + Send + 'static,
     Args::Rest: ExtractAll<Scope, S>,
     H::Output: IntoReply,
     S: Clone + Send + Sync + 'static,
     M: 'static,
 {
-    axum::routing::put(command::<H, Args, S, M>(handler))
+    let router = axum::routing::put(command::<H, Args, S, M>(handler));
+    endpoint::<Args, S>(Method::PUT, router)
 }
 
 /// `DELETE`; see [`post`].
-pub fn delete<H, Args, S, M>(handler: H) -> MethodRouter<S>
+pub fn delete<H, Args, S, M>(handler: H) -> Endpoint<S, InUnit>
 where
     H: Handler<Args>,
     H::Future: Send,
     Args: Arguments + 'static,
-    Args::First: FromRequest<S, M> + Send + 'static,
+    Args::First: FromRequest<S, M> + DescribeRequest + Send + 'static,
     Args::Rest: ExtractAll<Scope, S>,
     H::Output: IntoReply,
     S: Clone + Send + Sync + 'static,
     M: 'static,
 {
-    axum::routing::delete(command::<H, Args, S, M>(handler))
+    let router = axum::routing::delete(command::<H, Args, S, M>(handler));
+    endpoint::<Args, S>(Method::DELETE, router)
+}
+
+/// The endpoint of a handler with these arguments.
+fn endpoint<Args, S>(method: Method, router: MethodRouter<S>) -> Endpoint<S, InUnit>
+where
+    Args: Arguments,
+    Args::First: DescribeRequest,
+    Args::Rest: ExtractAll<Scope, S>,
+{
+    Endpoint::new(method, router).described(|request| {
+        Args::First::describe(request);
+        Args::Rest::describe(request);
+        request.problem(503, "overloaded", "Too many requests wait to be stored.");
+    })
 }
 
 /// The endpoint function for any method; see [`post`].
@@ -163,6 +183,9 @@ where
                     Err(rejection) => return Ok(Answer::Rejected(rejection.into_response())),
                 };
                 let rest = Args::Rest::extract_all(&scope, state)?;
+                if incoming.needs_key() {
+                    <IdempotencyKey as Extract<Scope, S>>::extract(&scope, state)?;
+                }
                 if let Some(kept) = kept(&scope).await? {
                     return Ok(Answer::Reply(kept));
                 }
@@ -269,6 +292,11 @@ impl Incoming {
                 .unwrap_or(SessionState::Nobody),
         });
         Ok(Self { parts, body, info })
+    }
+
+    /// Whether its endpoint requires an idempotency key.
+    fn needs_key(&self) -> bool {
+        self.parts.extensions.get::<KeyRequired>().is_some()
     }
 
     fn request(&self) -> Request {

@@ -2,13 +2,14 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wingbeat_core::{Class, Error};
 
 use crate::telemetry;
 
 /// What is wrong, for a client to read.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Problem {
     /// A URI reference for the kind of problem.
     #[serde(rename = "type")]
@@ -35,7 +36,7 @@ pub struct Problem {
 }
 
 /// One wrong field.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, JsonSchema, PartialEq, Eq)]
 pub struct FieldError {
     /// A JSON pointer (RFC 6901).
     pub pointer: String,

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use wingbeat_core::{Error, Result};
 
+use super::describe::DescribeRequest;
 use super::problem::{FieldError, Problem};
 use super::session::{Session, SessionState};
+use crate::describe::RequestDescription;
 use crate::extract::Extract;
 use crate::unit::Scope;
 
@@ -185,6 +187,10 @@ impl<S> Extract<Scope, S> for Caller {
     fn extract(scope: &Scope, _state: &S) -> Result<Self> {
         Self::of(CommandRequest::of(scope).map(|command| &command.info.session))
     }
+
+    fn describe(request: &mut RequestDescription) {
+        <Self as DescribeRequest>::describe(request);
+    }
 }
 
 /// The caller may use `/admin`; else 401 or 403.
@@ -235,12 +241,20 @@ impl<S> Extract<Scope, S> for Option<IdempotencyKey> {
         }
         Ok(key)
     }
+
+    fn describe(request: &mut RequestDescription) {
+        <Self as DescribeRequest>::describe(request);
+    }
 }
 
 impl<S> Extract<Scope, S> for IdempotencyKey {
     fn extract(scope: &Scope, state: &S) -> Result<Self> {
         <Option<Self> as Extract<Scope, S>>::extract(scope, state)?
             .ok_or_else(|| Error::reject("idempotency_key_missing", "send an Idempotency-Key"))
+    }
+
+    fn describe(request: &mut RequestDescription) {
+        <Self as DescribeRequest>::describe(request);
     }
 }
 

@@ -10,6 +10,7 @@ use axum::extract::Request;
 use tower::ServiceExt as _;
 
 use super::system::RunningSystem;
+use crate::describe;
 use crate::runtime::sweep;
 use crate::{
     App, Name, Ports, Reads, Result, Running, Runtime as _, ServiceContext, TaskGroup,
@@ -187,6 +188,12 @@ impl Host {
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    /// Returns the messages and routes of the whole system, also of services that run elsewhere.
+    #[must_use]
+    pub fn description(&self) -> describe::System {
+        describe::System::from(&(self.system)())
     }
 
     /// Returns the queues and bindings of the whole system.

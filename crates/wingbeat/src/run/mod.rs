@@ -6,6 +6,7 @@
 
 mod backends;
 mod cli;
+mod documents;
 mod error;
 mod host;
 mod logs;
@@ -21,11 +22,12 @@ mod system;
 use std::process::ExitCode;
 
 pub use backends::Backends;
+pub use documents::documents;
 pub use error::RunError;
 pub use host::{Host, System};
 pub use process::{Process, open};
 pub use program::{Alone, Command, Program, Roles};
-pub use readiness::{Readiness, health};
+pub use readiness::{Readiness, health, health_routes};
 pub use settings::{LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError};
 pub use system::RunningSystem;
 

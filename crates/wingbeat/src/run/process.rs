@@ -19,12 +19,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::backends::Backends;
+use super::documents::documents;
 use super::error::RunError;
 use super::host::{Host, System};
 use super::ops;
 use super::program::{Program, Roles};
-use super::readiness::{Readiness, closing, health};
+use super::readiness::{Readiness, closing, health, health_routes};
 use super::settings::Settings;
+use crate::describe::Info;
 use crate::http::measure::{measure, routed};
 use crate::http::session::{Sessions, identify};
 use crate::http::{Problem, serve, traced};
@@ -141,17 +143,24 @@ impl<P: Program> Process<P> {
     }
 
     /// Returns the public routes of a program without routes of its own: those of the services, measured,
-    /// traced, with the caller's session.
+    /// traced, with the caller's session; and the documents of the whole system.
     pub(super) fn default_routes(&self) -> Router {
         let runtime: SharedRuntime = self.runtime.clone();
         let cache = Arc::clone(&self.backends.ports.cache);
         let sessions = Sessions::new(cache, runtime.clone());
         let routes = self
             .service_routes()
+            .merge(self.documents())
             .layer(middleware::from_fn(routed))
             .layer(middleware::from_fn_with_state(sessions, identify));
         traced(routes, self.program.name(), runtime.clone())
             .layer(middleware::from_fn_with_state(runtime, measure))
+    }
+
+    fn documents(&self) -> Router {
+        let info = Info::new(self.program.name(), "1").description(self.program.about());
+        let (_, health) = health_routes().into_parts();
+        documents(self.host.description().operations(health), &info)
     }
 
     /// Returns the lines to print when the process is ready.

@@ -8,11 +8,12 @@ use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use axum::{Json, Router};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::Result;
-use crate::http::Problem;
+use crate::http::{Problem, Routes, get};
 
 /// The readiness of a process: open after migrations, subscriptions and preparation until it drains, and
 /// while its servers answer.
@@ -80,11 +81,37 @@ impl Gates {
 
 /// `/healthz` and `/readyz`.
 pub fn health(readiness: Readiness) -> Router {
-    let alive = || async { Json(serde_json::json!({"status": "ok"})) };
-    Router::new()
-        .route("/healthz", get(alive))
-        .route("/readyz", get(ready))
-        .with_state(readiness)
+    health_routes().with_state(readiness).into_router()
+}
+
+/// `/healthz` and `/readyz` with their descriptions, for a readiness to be given.
+pub fn health_routes() -> Routes<Readiness> {
+    Routes::new()
+        .route(
+            "/healthz",
+            get(alive)
+                .summary("The process is alive")
+                .answers::<Health>(200),
+        )
+        .route(
+            "/readyz",
+            get(ready)
+                .summary("The process is ready, and its servers answer")
+                .answers::<Health>(200)
+                .problem(503, "not_ready", "The process is starting or stopping.")
+                .problem(503, "servers_away", "A server does not answer."),
+        )
+        .tag("health")
+}
+
+/// The response of a healthy process.
+#[derive(Serialize, JsonSchema)]
+struct Health {
+    status: &'static str,
+}
+
+async fn alive() -> Json<Health> {
+    Json(Health { status: "ok" })
 }
 
 async fn ready(State(Readiness(gates)): State<Readiness>) -> Response {
@@ -94,7 +121,7 @@ async fn ready(State(Readiness(gates)): State<Readiness>) -> Response {
     if let Some(why) = gates.wrong().as_ref() {
         return Problem::new(503, why.code, why.text.clone()).into_response();
     }
-    Json(serde_json::json!({"status": "ready"})).into_response()
+    Json(Health { status: "ready" }).into_response()
 }
 
 /// Marks each response of an ending process as the last one of its connection, so that clients reconnect

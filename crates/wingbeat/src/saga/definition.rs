@@ -1,6 +1,6 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wingbeat_core::{Kind, Result};
+use wingbeat_core::{Kind, MessageType, Result};
 
 use super::effects::SagaEffects;
 
@@ -137,6 +137,8 @@ pub struct SagaRow<I> {
     pub starts: bool,
     /// Set if the message is a timer of the saga. Timers come from the store, not from a queue.
     pub timer: bool,
+    /// The message type, with its schema.
+    pub message_type: MessageType,
     /// Decodes a body into the saga's key and the input.
     pub decode: fn(&[u8]) -> Result<(String, I)>,
 }

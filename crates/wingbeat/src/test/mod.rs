@@ -5,9 +5,11 @@
 //! - [`executor`]: one thread, virtual time, one seed that decides what runs next.
 //! - [`model`]: store, transport and cache in memory, *split* as PostgreSQL and RabbitMQ are: outbox,
 //!   relay, confirms, redelivery; with exactly the promises of the ports, and faults on request.
+//! - [`documents`]: checks of OpenAPI and AsyncAPI documents.
 //! - [`simulator`]: whole lifetimes of a system under every fault, many seeds, and what must hold.
 //! - [`test_app`](mod@test_app): an app on the model, driven by a test. [`stub`](mod@stub): answers for a service that is not there.
 
+pub mod documents;
 pub mod executor;
 pub mod given;
 pub mod model;

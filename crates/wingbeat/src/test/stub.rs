@@ -7,16 +7,16 @@ use crate::{Error, IntoEffects, Message, Service};
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use wingbeat::{App, Command, Event};
+/// use wingbeat::{App, Command, Event, JsonSchema, schemars};
 /// use wingbeat::test::{TestApp, stub};
 ///
-/// #[derive(Command, Clone, Serialize, Deserialize)]
+/// #[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 /// #[command(name = "warehouse.reserve", version = 1, key = order)]
 /// struct Reserve {
 ///     order: u32,
 /// }
 ///
-/// #[derive(Event, Clone, Serialize, Deserialize)]
+/// #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 /// #[event(name = "warehouse.sold_out", version = 1, key = order)]
 /// struct SoldOut {
 ///     order: u32,

@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::test::TestApp;
-use wingbeat::{App, Event, Late, Saga, SagaEffects, SagaInput, Service};
+use wingbeat::{App, Event, JsonSchema, Late, Saga, SagaEffects, SagaInput, Service, schemars};
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "trip.booked", version = 1, key = trip)]
 struct Booked {
     trip: String,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "trip.called_off", version = 1, key = trip)]
 struct CalledOff {
     trip: String,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "trip.paid_back", version = 1, key = trip)]
 struct PaidBack {
     trip: String,
@@ -89,7 +89,7 @@ fn what_is_deferred_for_too_long_is_a_dead_letter_and_not_lost() {
     assert_eq!(told, (Vec::new(), 1));
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "trip.due", version = 1, key = trip)]
 struct Due {
     trip: String,

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use wingbeat::Ports;
 use wingbeat::test::{Faults, Model, Simulation, TestApp};
 use wingbeat::{
-    App, Entity, Event, Late, Result, Saga, SagaEffects, SagaInput, Service, Table, outgoing,
+    App, Entity, Event, JsonSchema, Late, Result, Saga, SagaEffects, SagaInput, Service, Table,
+    outgoing, schemars,
 };
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "meter.read", version = 1, key = meter)]
 struct MeterRead {
     meter: String,
@@ -33,13 +34,13 @@ async fn count(event: MeterRead, readings: Table<Reading>) -> Result<()> {
     counted.await.map(drop)
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "meter.due", version = 1, key = meter)]
 struct Due {
     meter: String,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "meter.rang", version = 1, key = meter)]
 struct Rang {
     meter: String,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat::test::TestApp;
-use wingbeat::{App, Claims, Command, Entity, Result, Service, Table};
+use wingbeat::{App, Claims, Command, Entity, JsonSchema, Result, Service, Table, schemars};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Diary {
@@ -17,13 +17,13 @@ impl Entity for Diary {
     type Id = String;
 }
 
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "ada.write", version = 1, key = page)]
 struct Write {
     page: String,
 }
 
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "eve.read", version = 1, key = page)]
 struct Read {
     page: String,

@@ -4,6 +4,7 @@ mod cached;
 mod conformance;
 mod controls;
 mod crashes;
+mod described;
 mod early;
 mod found;
 mod isolation;

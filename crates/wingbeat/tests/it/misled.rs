@@ -6,27 +6,30 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wingbeat::Ports;
 use wingbeat::test::{Model, Simulation};
-use wingbeat::{App, Entity, Error, Event, Handler as _, Result, Retry, Running, Service, Table};
+use wingbeat::{
+    App, Entity, Error, Event, Handler as _, JsonSchema, Result, Retry, Running, Service, Table,
+    schemars,
+};
 
 use crate::found::Nowhere;
 use crate::transfers::publish;
 
 /// Read by the first replica.
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "tank.looked_at", version = 1, key = tank)]
 struct LookedAt {
     tank: String,
 }
 
 /// Written by the second one.
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "tank.filled", version = 1, key = tank)]
 struct Filled {
     tank: String,
 }
 
 /// Needs it to be there, in the first.
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "tank.opened", version = 1, key = tank)]
 struct Opened {
     tank: String,

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat::test::{Faults, Model, Simulation};
 use wingbeat::{
-    App, Entity, Error, Event, Handler as _, Part, Result, Retry, Runtime as _, RuntimeExt as _,
-    Service, State, Table, outgoing,
+    App, Entity, Error, Event, Handler as _, JsonSchema, Part, Result, Retry, Runtime as _,
+    RuntimeExt as _, Service, State, Table, outgoing, schemars,
 };
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "meter.read", version = 1, key = meter)]
 struct MeterRead {
     meter: String,

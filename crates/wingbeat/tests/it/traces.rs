@@ -9,23 +9,23 @@ use wingbeat::outgoing::{Request, Response};
 use wingbeat::test::{Model, Simulation};
 use wingbeat::{
     App, BoxFuture, Call, Command, Effects, Entity, Envelope, Error, Event, GaveUp, Handler as _,
-    HttpClient, Late, Meta, Name, Result, Retry, RuntimeExt as _, Saga, SagaEffects, SagaInput,
-    Service, Table, TargetPolicy, TraceParent, telemetry,
+    HttpClient, JsonSchema, Late, Meta, Name, Result, Retry, RuntimeExt as _, Saga, SagaEffects,
+    SagaInput, Service, Table, TargetPolicy, TraceParent, schemars, telemetry,
 };
 
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "desk.order", version = 1, key = id)]
 struct Order {
     id: String,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "desk.reminded", version = 1, key = id)]
 struct Reminded {
     id: String,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "desk.reminder_due", version = 1, key = id)]
 struct ReminderDue {
     id: String,
@@ -37,7 +37,7 @@ struct Ask {
     id: String,
 }
 
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "desk.answered", version = 1, key = id)]
 struct Answered {
     id: String,
@@ -51,7 +51,7 @@ impl GaveUp<Ask> for Answered {
     }
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "desk.done", version = 1, key = id)]
 struct Done {
     id: String,

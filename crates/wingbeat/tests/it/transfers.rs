@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use wingbeat::outgoing::{Request, Response};
 use wingbeat::test::{Faults, Model, Simulation};
 use wingbeat::{
-    Aggregate, App, Command, Effects, Entity, Event, HttpClient, Late, Reads, Repo, Result,
-    RuntimeExt as _, Saga, SagaEffects, SagaInput, Service, Table,
+    Aggregate, App, Command, Effects, Entity, Event, HttpClient, JsonSchema, Late, Reads, Repo,
+    Result, RuntimeExt as _, Saga, SagaEffects, SagaInput, Service, Table, schemars,
 };
 use wingbeat_core::BoxFuture;
 use wingbeat_core::runtime::SharedRuntime;
 
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "bank.transfer", key = transfer)]
 pub(crate) struct Transfer {
     pub(crate) transfer: String,
@@ -22,7 +22,7 @@ pub(crate) struct Transfer {
     pub(crate) amount: i64,
 }
 
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "accounts.change", key = account)]
 pub(crate) struct ChangeBalance {
     pub(crate) account: String,
@@ -30,20 +30,20 @@ pub(crate) struct ChangeBalance {
     pub(crate) amount: i64,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "accounts.changed", key = transfer)]
 struct BalanceChanged {
     transfer: String,
     amount: i64,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "accounts.refused", key = transfer)]
 struct ChangeRefused {
     transfer: String,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "bank.nudge", key = transfer)]
 struct Nudge {
     transfer: String,
@@ -174,7 +174,7 @@ impl Saga for Moving {
     fn late(&mut self, _when: Late, _input: Input, _fx: &mut SagaEffects<Input>) {}
 }
 
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "accounts.explode", key = how)]
 struct Explode {
     how: String,

@@ -10,18 +10,18 @@ use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Outages, Simulation};
 use wingbeat::transport::Refused;
 use wingbeat::{
-    App, BoxFuture, Command, Consumer, Effects, Entity, Envelope, Event, Message as _, Name, Now,
-    Result, Running, Service, Table, Topology, Transport,
+    App, BoxFuture, Command, Consumer, Effects, Entity, Envelope, Event, JsonSchema, Message as _,
+    Name, Now, Result, Running, Service, Table, Topology, Transport, schemars,
 };
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "clock.ticked", version = 1, key = at)]
 struct Ticked {
     at: String,
 }
 
 /// Nobody takes it.
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "attic.store", version = 1, key = at)]
 struct Store {
     at: String,

@@ -6,14 +6,19 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use wingbeat::http::{Admin, Problem};
+use wingbeat::http::{Admin, Problem, Routes};
 use wingbeat::run::Host;
-use wingbeat::run::ops::{Operator, operator};
+use wingbeat::run::ops::{Operator, operator_routes};
 
 /// The routes under `/api/v1/admin`.
 pub fn routes(host: Arc<Host>) -> Router {
-    let guarded = operator(host).route_layer(middleware::from_fn(admin_only));
-    Router::new().nest("/api/v1/admin", guarded)
+    described().with_state(host).into_router()
+}
+
+/// The routes with their descriptions, for a host to be given.
+pub(super) fn described() -> Routes<Arc<Host>> {
+    let guarded = operator_routes().route_layer(middleware::from_fn(admin_only));
+    Routes::nest("/api/v1/admin", guarded).reads::<Admin>()
 }
 
 /// Lets the admin pass, as the operator.

@@ -9,15 +9,15 @@ use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
 use axum::{Router, extract};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use shop_identity::Shopper;
-use wingbeat::Result;
+use wingbeat::describe::Operation;
 use wingbeat::http::session::{SessionState, Sessions};
-use wingbeat::http::{Json, Problem, ok};
-use wingbeat::outgoing;
+use wingbeat::http::{Json, Problem, Routes, get, ok, plain};
+use wingbeat::{JsonSchema, Result, outgoing, schemars};
 
 use wingbeat::run::Host;
 
@@ -41,21 +41,86 @@ pub struct Dev {
 
 /// The routes to the provider.
 pub fn provider(dev: Dev) -> Router {
-    Router::new()
-        .route("/dev/provider/ledger", get(ledger))
-        .route("/dev/provider/faults", put(faults).get(show_faults))
-        .route_layer(middleware::from_fn(guard))
-        .with_state(dev)
+    provider_routes().with_state(dev).into_router()
 }
 
 /// The routes to the services.
 pub fn services(dev: Dev) -> Router {
-    Router::new()
-        .route("/dev/mailbox", get(mailbox))
-        .route("/dev/shoppers", post(shoppers))
-        .route("/dev/services/{name}/crash", post(crash))
+    service_routes().with_state(dev).into_router()
+}
+
+/// The descriptions of all routes.
+pub(super) fn operations() -> Vec<Operation> {
+    provider_routes().merge(service_routes()).into_parts().1
+}
+
+fn provider_routes() -> Routes<Dev> {
+    let faults_path = "/dev/provider/faults";
+    let away = "The provider does not answer.";
+    let routes = Routes::new()
+        .route(
+            "/dev/provider/ledger",
+            get(ledger)
+                .summary("The ledger of the payment provider")
+                .answers::<Value>(200)
+                .problem(503, "no_answer", away),
+        )
+        .route(
+            faults_path,
+            get(show_faults)
+                .summary("The provider's faults that are switched on")
+                .answers::<Value>(200)
+                .problem(503, "no_answer", away),
+        )
+        .route(
+            faults_path,
+            plain::put(faults)
+                .summary("Switches faults of the provider on and off")
+                .description(
+                    "`outage`, `latency_ms`, `error_rate`, `decline_rate`, `lost_reply_rate`. Faults \
+                     that are left out are switched off.",
+                )
+                .reads::<axum::Json<Value>>()
+                .answers::<Value>(200)
+                .problem(422, "invalid", "A fault is unknown or out of bounds.")
+                .problem(503, "no_answer", away),
+        );
+    guarded(routes)
+}
+
+fn service_routes() -> Routes<Dev> {
+    let routes = Routes::new()
+        .route(
+            "/dev/mailbox",
+            get(mailbox)
+                .summary("The mails that were sent")
+                .answers::<shop_notifications::mailbox::Mailbox>(200),
+        )
+        .route(
+            "/dev/shoppers",
+            plain::post(shoppers)
+                .summary("Creates signed-in shoppers without passwords")
+                .answers::<Made>(200),
+        )
+        .route(
+            "/dev/services/{name}/crash",
+            plain::post(crash)
+                .summary("Kills a service and restarts it")
+                .answers::<Crashed>(200)
+                .problem(404, "not_found", "There is no such service."),
+        );
+    guarded(routes)
+}
+
+fn guarded(routes: Routes<Dev>) -> Routes<Dev> {
+    routes
         .route_layer(middleware::from_fn(guard))
-        .with_state(dev)
+        .tag("dev")
+        .problem(
+            403,
+            "forbidden",
+            "The caller is on another machine and not the admin.",
+        )
 }
 
 /// Middleware: refuses who may not use the stand-ins. Behind the gateway the peer is the gateway, and the
@@ -108,8 +173,9 @@ fn foreign_page(headers: &HeaderMap) -> bool {
     site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Addressee {
+    /// An e-mail address.
     to: Option<String>,
 }
 
@@ -122,9 +188,10 @@ async fn mailbox(
     Ok(ok(&mails).into_response())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct OfOrder {
     order_id: Option<String>,
+    /// The number of the last entry that the caller has seen.
     after: Option<i64>,
 }
 
@@ -154,13 +221,15 @@ async fn faults(State(dev): State<Dev>, body: Bytes) -> Result<Response, Problem
     dev.ask("PUT", "/v1/faults", body).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
+    #[schemars(range(min = 1, max = SHOPPERS_MAX))]
     count: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Shoppers")]
 struct Made {
     items: Vec<Shopper>,
 }
@@ -177,7 +246,7 @@ async fn shoppers(
     Ok(ok(&Made { items }).into_response())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Crashed {
     service: String,
 }

@@ -25,6 +25,7 @@ use wingbeat::run::ops::{
 pub fn routes(proxy: Arc<Proxy>) -> Router {
     Router::new()
         .route("/api/v1/orders/{id}/timeline", get(timeline))
+        .route("/api/v1/admin/stories/{id}", get(story))
         .route("/api/v1/admin/dead-letters", get(gathered))
         .route("/api/v1/admin/dead-letters/{id}", get(found))
         .route("/api/v1/admin/dead-letters/{id}/retry", post(found))
@@ -50,6 +51,20 @@ async fn timeline(
     if status != StatusCode::OK {
         return Ok(as_told(status, body));
     }
+    Ok(ok(&gather(&proxy, id).await).into_response())
+}
+
+async fn story(
+    _: Admin,
+    State(proxy): State<Arc<Proxy>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
+    Ok(ok(&gather(&proxy, id).await).into_response())
+}
+
+/// Collects the timeline of a correlation id from all services.
+async fn gather(proxy: &Proxy, id: Uuid) -> Timeline {
     let path = format!("/internal/stories/{id}");
     let ask = async |service: &str| {
         let nobody = HeaderMap::new();
@@ -71,7 +86,7 @@ async fn timeline(
         }
     }
     whole.items = in_order(whole.items);
-    Ok(ok(&whole).into_response())
+    whole
 }
 
 fn as_told(status: StatusCode, body: axum::body::Bytes) -> Response {

@@ -5,27 +5,37 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing;
 use shop_contracts::OrderId;
 use shop_orders::views::OrderRow;
 use uuid::Uuid;
 use wingbeat::CorrelationId;
-use wingbeat::http::{Caller, Problem, ok};
+use wingbeat::http::{Caller, Problem, Routes, get, ok};
 use wingbeat::run::Host;
-use wingbeat::run::ops::story;
+use wingbeat::run::ops::{Timeline, story};
 
 /// The public route.
 pub fn routes(host: Arc<Host>) -> Router {
-    Router::new()
-        .route("/api/v1/orders/{id}/timeline", get(timeline))
-        .with_state(host)
+    described().with_state(host).into_router()
+}
+
+/// The public route with its description, for a host to be given.
+pub(super) fn described() -> Routes<Arc<Host>> {
+    Routes::new().route(
+        "/api/v1/orders/{id}/timeline",
+        get(timeline)
+            .tag("orders")
+            .summary("The messages, timers and calls of all services for an order")
+            .answers::<Timeline>(200)
+            .problem(404, "not_found", "The caller has no such order."),
+    )
 }
 
 /// For the gateway: the timeline of this process's services. The gateway forwards no outside request to
 /// `/internal`.
 pub fn internal(host: Arc<Host>) -> Router {
     Router::new()
-        .route("/internal/stories/{id}", get(of_process))
+        .route("/internal/stories/{id}", routing::get(of_process))
         .with_state(host)
 }
 

@@ -44,7 +44,7 @@ fn whole(open: &Open) -> Router {
     let host = Arc::clone(&open.host);
     let api = open
         .service_routes()
-        .merge(docs::routes(open.host.topology()))
+        .merge(docs::routes(&open.host.description(), true))
         .merge(timeline::routes(Arc::clone(&open.host)))
         .merge(admin::routes(Arc::clone(&open.host)))
         .merge(audit::routes(
@@ -83,7 +83,10 @@ async fn gateway(open: &Open) -> Result<Router> {
     let proxy = Arc::new(proxy(open));
     let mut api = open
         .service_routes()
-        .merge(docs::routes(open.host.topology()))
+        .merge(docs::routes(
+            &open.host.description(),
+            open.settings.own.dev,
+        ))
         .merge(fan_out::routes(Arc::clone(&proxy)))
         .merge(audit::routes(
             Arc::new(move || view.clone()),

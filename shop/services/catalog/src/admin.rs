@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use axum::routing::put;
-use axum::{Extension, Router, extract};
+use axum::{Extension, extract};
 use shop_contracts::Sku;
 use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
 use wingbeat::ServiceContext;
-use wingbeat::http::{Admin, FieldError, Json, Path, Problem, no_content, ok};
+use wingbeat::http::{Admin, FieldError, Json, Path, Problem, Routes, no_content, ok, plain};
 use wingbeat::{Effects, Rows, Scope, Table, run_unit};
 
 use crate::State;
@@ -16,8 +15,21 @@ use crate::domain::{Change, Offer, Product};
 use crate::views::ProductRow;
 
 /// The admin's routes.
-pub(crate) fn routes() -> Router<State> {
-    Router::new().route("/api/v1/admin/products/{sku}", put(offer).delete(retire))
+pub(crate) fn routes() -> Routes<State> {
+    let product = "/api/v1/admin/products/{sku}";
+    Routes::new()
+        .route(
+            product,
+            plain::put(offer)
+                .summary("Offers a product")
+                .answers::<ProductRow>(200),
+        )
+        .route(
+            product,
+            plain::delete(retire)
+                .summary("Retires a product")
+                .answers::<()>(204),
+        )
 }
 
 async fn offer(

@@ -19,6 +19,7 @@ pub mod seeding;
 pub mod views;
 
 pub use config::Config;
+use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
 use wingbeat::{Cached, Parts, Service};
 
 /// The state that handlers and routes extract.
@@ -49,4 +50,7 @@ pub fn service(config: &Config) -> Service<State> {
         .on(handlers::stock_level_changed)
         .routes(api::routes())
         .routes(admin::routes())
+        .publishes::<ProductListed>()
+        .publishes::<PriceChanged>()
+        .publishes::<ProductRetired>()
 }

@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, Sku};
 use wingbeat::ViewRow;
-use wingbeat::{Entity, View};
+use wingbeat::{Entity, JsonSchema, View, schemars};
 
 use crate::domain::Product;
 
 /// A row of the listing. The key is the SKU.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Product", description = "A product that is for sale.")]
 pub struct ProductRow {
     /// The SKU.
     pub sku: String,

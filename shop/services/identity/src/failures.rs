@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use wingbeat::Result;
 use wingbeat::Scope;
 use wingbeat::cache::Durability;
-use wingbeat::http::Problem;
+use wingbeat::http::{DescribeRequest, Problem};
 
 use crate::Config;
 use crate::domain::fold;
@@ -40,6 +40,8 @@ impl FromRequestParts<crate::State> for Address {
         Ok(Self(forwarded.unwrap_or_else(peer)))
     }
 }
+
+impl DescribeRequest for Address {}
 
 /// Returns whether the peer can be our gateway. A caller from the internet could forge the header.
 fn is_of_our_network(peer: IpAddr) -> bool {

@@ -17,6 +17,8 @@ pub mod hashing;
 pub mod seeding;
 pub mod users;
 
+use shop_contracts::identity::{UserLoggedIn, UserRegistered};
+use shop_contracts::notifications::RememberAddress;
 use wingbeat::http::session::Sessions;
 use wingbeat::{Parts, Service};
 
@@ -46,4 +48,7 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
             hasher: Hasher::new(&config.hashing),
         })
         .routes(api::routes())
+        .publishes::<UserRegistered>()
+        .publishes::<UserLoggedIn>()
+        .sends::<RememberAddress>()
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use shop_contracts::UserId;
 use wingbeat::ServiceContext;
 use wingbeat::http::session::Sessions;
-use wingbeat::{Result, run_unit};
+use wingbeat::{JsonSchema, Result, run_unit, schemars};
 
 use crate::Hasher;
 use crate::api::register;
@@ -55,7 +55,7 @@ pub async fn ensure_admin(
 }
 
 /// A signed-in shopper.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Shopper {
     /// The user.
     pub user_id: UserId,

@@ -9,7 +9,8 @@ use shop_contracts::inventory::{
 };
 use wingbeat::store::Select;
 use wingbeat::{
-    Claims, Command, Either, Error, Extract, Name, Now, Reads, Result, Rows, Scope, State, Table,
+    Claims, Command, Either, Error, Extract, JsonSchema, Name, Now, Reads, Result, Rows, Scope,
+    State, Table, schemars,
 };
 
 use crate::Config;
@@ -21,8 +22,8 @@ use crate::views::HeldRow;
 const EXPIRED_MAX: usize = 200;
 
 /// Releases an order's reservation if it has expired. The command is private to inventory.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[command(name = "inventory.expire_reservation", version = 1, key = order_id)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[command(name = "inventory.expire_reservation", version = 1, key = order_id, internal)]
 pub(crate) struct ExpireReservation {
     order_id: OrderId,
 }

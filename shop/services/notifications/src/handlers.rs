@@ -6,7 +6,7 @@ use shop_contracts::identity::{UserErased, UserRegistered};
 use shop_contracts::notifications::{EmailSent, RememberAddress};
 use shop_contracts::orders::{OrderCancelled, OrderPaid, OrderRejected, OrderShipped};
 use shop_contracts::promotions::PromoIssued;
-use wingbeat::{Command, Reads, Result, Rows};
+use wingbeat::{Command, JsonSchema, Reads, Result, Rows, schemars};
 
 use crate::domain::{Mail, Person};
 use crate::mailbox::{self, MailRow};
@@ -14,8 +14,8 @@ use crate::mailer::Mailer;
 
 /// Removes a user's mails from the mailbox. The command is private to notifications. It follows the
 /// erasure of the address, after which no mail can be added.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[command(name = "notifications.scrub_mailbox", version = 1, key = user_id)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[command(name = "notifications.scrub_mailbox", version = 1, key = user_id, internal)]
 pub(crate) struct ScrubMailbox {
     user_id: UserId,
 }

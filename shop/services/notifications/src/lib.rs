@@ -14,6 +14,7 @@ mod config;
 
 pub use config::Config;
 pub use mailbox::mailbox;
+use shop_contracts::notifications::EmailFailed;
 use wingbeat::Service;
 
 /// Builds the service.
@@ -29,4 +30,5 @@ pub fn service(_config: &Config) -> Service {
         .on(handlers::order_cancelled)
         .on(handlers::user_erased)
         .on(handlers::scrub_mailbox)
+        .publishes::<EmailFailed>() // Of mail servers; the mailbox never refuses a mail.
 }

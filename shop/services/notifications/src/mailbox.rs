@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use wingbeat::store::Select;
-use wingbeat::{Name, Reads, Result, Timestamp, View};
+use wingbeat::{JsonSchema, Name, Reads, Result, Timestamp, View, schemars};
 
 /// Mails per read.
 const SHOWN_MAX: usize = 500;
@@ -45,14 +45,15 @@ fn folded(address: &str) -> String {
 }
 
 /// The reply of `GET /dev/mailbox`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Mailbox {
     /// The mails: oldest first for one address, newest first for all.
     pub items: Vec<Item>,
 }
 
 /// A mail in the reply of `GET /dev/mailbox`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Mail")]
 pub struct Item {
     /// The recipient's address.
     pub to: String,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::{JsonSchema, schemars};
 
 /// The settings of orders.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ impl Default for Config {
 
 /// The deadlines of the checkout. The start message carries them, so that an order keeps those it
 /// began with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deadlines {
     /// The time after which an unanswered command is sent again.
     pub resend_after: Duration,

@@ -19,8 +19,10 @@ pub mod placing;
 pub mod stream;
 pub mod views;
 
-use axum::routing::get;
-use wingbeat::http::post;
+use shop_contracts::orders::{
+    OrderCancelled, OrderCompleted, OrderPaid, OrderPaymentDelayed, OrderPlaced, OrderRejected,
+    OrderShipped,
+};
 use wingbeat::http::session::Sessions;
 use wingbeat::{Parts, Service};
 
@@ -41,11 +43,6 @@ pub struct State {
 /// Builds the service.
 #[must_use]
 pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
-    let routes = axum::Router::new()
-        .route("/api/v1/orders", post(placing::place).get(api::list))
-        .route("/api/v1/orders/{id}", get(api::show))
-        .route("/api/v1/orders/{id}/cancel", post(api::cancel))
-        .route("/api/v1/stream", get(stream::stream));
     Service::new("orders")
         .with_state(State {
             config: config.clone(),
@@ -57,5 +54,12 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
         .on(handlers::product_retired)
         .on(handlers::cart_changed)
         .on(handlers::promo_issued)
-        .routes(routes)
+        .routes(api::routes())
+        .publishes::<OrderPlaced>()
+        .publishes::<OrderPaymentDelayed>()
+        .publishes::<OrderPaid>()
+        .publishes::<OrderShipped>()
+        .publishes::<OrderCompleted>()
+        .publishes::<OrderRejected>()
+        .publishes::<OrderCancelled>()
 }

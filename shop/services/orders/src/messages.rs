@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Lines, Money, OrderId, UserId};
-use wingbeat::{Command, Event};
+use wingbeat::{Command, Event, JsonSchema, schemars};
 
 use crate::config::Deadlines;
 
 /// Starts the checkout of an accepted order. It is private to this service because it carries the
 /// payment token.
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
-#[command(name = "orders.start_checkout", version = 1, key = order_id)]
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[command(name = "orders.start_checkout", version = 1, key = order_id, internal)]
 pub struct StartCheckout {
     /// The order.
     pub order_id: OrderId,
@@ -33,23 +33,23 @@ pub struct StartCheckout {
 }
 
 /// Cancels an order on behalf of the customer. Private to this service.
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
-#[command(name = "orders.cancel_checkout", version = 1, key = order_id)]
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[command(name = "orders.cancel_checkout", version = 1, key = order_id, internal)]
 pub struct CancelCheckout {
     /// The order.
     pub order_id: OrderId,
 }
 
 /// The cancel came after the dispatch. For the timeline.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
-#[event(name = "orders.cancel_refused", version = 1, key = order_id)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[event(name = "orders.cancel_refused", version = 1, key = order_id, internal)]
 pub struct CancelRefused {
     /// The order.
     pub order_id: OrderId,
 }
 
 /// A timer: the current step was not answered in time, and its command is sent again.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.resend_due", version = 1, key = order_id)]
 pub struct ResendDue {
     /// The order.
@@ -57,7 +57,7 @@ pub struct ResendDue {
 }
 
 /// A timer: the authorization of the payment is delayed.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.payment_slow", version = 1, key = order_id)]
 pub struct PaymentSlow {
     /// The order.
@@ -65,7 +65,7 @@ pub struct PaymentSlow {
 }
 
 /// A timer: the authorization of the payment was not answered within the limit.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.payment_expired", version = 1, key = order_id)]
 pub struct PaymentExpired {
     /// The order.

@@ -6,7 +6,7 @@ use shop_contracts::{Money, OrderId};
 use thiserror::Error;
 use wingbeat::call::Http;
 use wingbeat::outgoing::{Request, Response};
-use wingbeat::{Call, Command, Failure, GaveUp, OperationKey, State};
+use wingbeat::{Call, Command, Failure, GaveUp, JsonSchema, OperationKey, State, schemars};
 
 use crate::config::ProviderUrl;
 use crate::domain::{Answer, Operation};
@@ -28,8 +28,8 @@ pub struct AskProvider {
 }
 
 /// The provider's answer. The command is private to this service.
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
-#[command(name = "payments.provider_answered", version = 1, key = order_id)]
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[command(name = "payments.provider_answered", version = 1, key = order_id, internal)]
 pub struct ProviderAnswered {
     /// The order.
     pub order_id: OrderId,

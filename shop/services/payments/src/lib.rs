@@ -10,6 +10,10 @@ mod handlers;
 #[cfg(feature = "sabotage")]
 mod sabotage;
 
+use shop_contracts::payments::{
+    PaymentAuthorized, PaymentCaptureRefused, PaymentCaptured, PaymentDeclined, PaymentRefunded,
+    PaymentVoided,
+};
 use wingbeat::{Parts, Service};
 
 pub use config::Config;
@@ -38,4 +42,10 @@ pub fn service(config: &Config) -> Service<State> {
         .on(handlers::answered)
         .target("provider", config.target.clone())
         .calls(calls::ask_provider)
+        .publishes::<PaymentAuthorized>()
+        .publishes::<PaymentDeclined>()
+        .publishes::<PaymentCaptured>()
+        .publishes::<PaymentCaptureRefused>()
+        .publishes::<PaymentVoided>()
+        .publishes::<PaymentRefunded>()
 }

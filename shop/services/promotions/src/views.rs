@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use wingbeat::ViewRow;
 use wingbeat::store::Select;
-use wingbeat::{Entity, Name, Reads, Result, Timestamp, View};
+use wingbeat::{Entity, JsonSchema, Name, Reads, Result, Timestamp, View, schemars};
 
 use crate::domain::{Code, Promo};
 
@@ -52,13 +52,15 @@ impl Entity for Promo {
 }
 
 /// A promo in the reply of `GET /promotions`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Promotion")]
 pub struct Item {
     /// The code that the user enters at checkout.
     pub code: String,
     /// The discount in percent.
     pub percent: u8,
     /// `issued`, `reserved`, `redeemed` or `expired`.
+    #[schemars(extend("enum" = ["issued", "reserved", "redeemed", "expired"]))]
     pub status: &'static str,
     /// The time from which the promo can no longer be reserved.
     pub expires_at: Timestamp,

@@ -11,6 +11,10 @@ mod handlers;
 pub mod shipment;
 
 pub use config::Config;
+use shop_contracts::shipping::{
+    ShipmentCancelRefused, ShipmentCancelled, ShipmentCreated, ShipmentDelivered,
+    ShipmentDispatched,
+};
 use wingbeat::{Parts, Service};
 
 /// The state that handlers extract.
@@ -29,4 +33,9 @@ pub fn service(config: &Config) -> Service<State> {
         })
         .on(handlers::create_shipment)
         .saga::<shipment::Shipment>()
+        .publishes::<ShipmentCreated>()
+        .publishes::<ShipmentDispatched>()
+        .publishes::<ShipmentDelivered>()
+        .publishes::<ShipmentCancelled>()
+        .publishes::<ShipmentCancelRefused>()
 }

@@ -9,13 +9,13 @@ use shop_contracts::shipping::{
     CancelShipment, ShipmentCancelRefused, ShipmentCancelled, ShipmentCreated, ShipmentDelivered,
     ShipmentDispatched,
 };
-use wingbeat::{Command, Event, Late, Saga, SagaEffects, SagaInput};
+use wingbeat::{Command, Event, JsonSchema, Late, Saga, SagaEffects, SagaInput, schemars};
 
 use crate::domain::Status;
 
 /// Starts the saga. The command is private to shipping.
-#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[command(name = "shipping.begin_shipment", version = 1, key = order_id)]
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[command(name = "shipping.begin_shipment", version = 1, key = order_id, internal)]
 pub struct BeginShipment {
     /// The order.
     pub order_id: OrderId,
@@ -26,7 +26,7 @@ pub struct BeginShipment {
 }
 
 /// A timer: the shipment is due for dispatch.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.dispatch_due", version = 1, key = order_id)]
 pub struct DispatchDue {
     /// The order.
@@ -34,7 +34,7 @@ pub struct DispatchDue {
 }
 
 /// A timer: the shipment is due for delivery.
-#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.deliver_due", version = 1, key = order_id)]
 pub struct DeliverDue {
     /// The order.

@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
-use super::timeline::story;
-use crate::http::Problem;
+use super::timeline::{Timeline, story};
+use crate::http::{Problem, Routes, get, plain};
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
 use crate::{Control, DeadLetter, Name, Result, Running, Timestamp};
@@ -26,18 +26,93 @@ pub struct Operator(pub String);
 
 /// The routes of the operator's API. They need a guard around them that inserts an [`Operator`].
 pub fn operator(host: Arc<Host>) -> Router {
-    Router::new()
-        .route("/subscriptions", get(subscriptions))
-        .route("/subscriptions/{service}/{name}/pause", post(pause))
-        .route("/subscriptions/{service}/{name}/resume", post(resume))
-        .route("/dead-letters", get(letters))
-        .route("/dead-letters/{id}", get(letter))
-        .route("/dead-letters/{id}/retry", post(retry))
-        .route("/dead-letters/{id}/discard", post(discard))
-        .route("/breakers", get(breakers))
-        .route("/unroutable", get(unroutable))
-        .route("/stories/{id}", get(timeline))
-        .with_state(host)
+    operator_routes().with_state(host).into_router()
+}
+
+/// The routes of the operator's API with their descriptions, for a host to be given. They need a guard
+/// around them that inserts an [`Operator`].
+pub fn operator_routes() -> Routes<Arc<Host>> {
+    subscription_routes()
+        .merge(dead_letter_routes())
+        .route(
+            "/breakers",
+            get(breakers)
+                .summary("The circuit breakers of all services")
+                .answers::<Items<Breaker>>(200),
+        )
+        .route(
+            "/unroutable",
+            get(unroutable)
+                .summary("Message types that no queue is bound to")
+                .answers::<Items<Unroutable>>(200),
+        )
+        .route(
+            "/stories/{id}",
+            get(timeline)
+                .summary("The messages, timers and calls with this correlation id")
+                .answers::<Timeline>(200)
+                .problem(404, "not_found", "It is no correlation id."),
+        )
+        .tag("operator")
+        .problem(503, "unavailable", "A service or a server does not answer.")
+}
+
+fn subscription_routes() -> Routes<Arc<Host>> {
+    let missing = "There is no such subscription.";
+    Routes::new()
+        .route(
+            "/subscriptions",
+            get(subscriptions)
+                .summary("State and counters of every subscription")
+                .answers::<Items<Subscription>>(200),
+        )
+        .route(
+            "/subscriptions/{service}/{name}/pause",
+            plain::post(pause)
+                .summary("Pauses a subscription")
+                .answers::<Controlled>(202)
+                .problem(404, "not_found", missing),
+        )
+        .route(
+            "/subscriptions/{service}/{name}/resume",
+            plain::post(resume)
+                .summary("Resumes a subscription")
+                .answers::<Controlled>(202)
+                .problem(404, "not_found", missing),
+        )
+}
+
+fn dead_letter_routes() -> Routes<Arc<Host>> {
+    let missing = "There is no such dead letter.";
+    Routes::new()
+        .route(
+            "/dead-letters",
+            get(letters)
+                .summary("The dead letters of all services")
+                .answers::<Items<Letter>>(200),
+        )
+        .route(
+            "/dead-letters/{id}",
+            get(letter)
+                .summary("One dead letter, with headers and body")
+                .answers::<Whole>(200)
+                .problem(404, "not_found", missing),
+        )
+        .route(
+            "/dead-letters/{id}/retry",
+            plain::post(retry)
+                .summary("Handles a dead letter again")
+                .answers::<Settled>(202)
+                .problem(404, "not_found", missing)
+                .problem(409, "undecodable", "The dead letter contains no message."),
+        )
+        .route(
+            "/dead-letters/{id}/discard",
+            plain::post(discard)
+                .summary("Discards a dead letter; counters keep it")
+                .answers::<Settled>(202)
+                .problem(404, "not_found", missing),
+        )
 }
 
 async fn timeline(
@@ -101,6 +176,15 @@ async fn subscriptions(
     Ok(Json(Items::from(items)).into_response())
 }
 
+/// The new state of a subscription.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SubscriptionControlled")]
+struct Controlled {
+    service: String,
+    name: String,
+    state: State,
+}
+
 async fn pause(
     extract::State(host): extract::State<Arc<Host>>,
     Path((service, name)): Path<(String, String)>,
@@ -124,7 +208,11 @@ fn set(host: &Host, service: &str, name: &str, control: Control) -> Result<Respo
                 Control::Paused => State::Paused,
                 _ => State::Running,
             };
-            let body = serde_json::json!({"service": service, "name": name, "state": state});
+            let body = Controlled {
+                service: service.into(),
+                name: name.into(),
+                state,
+            };
             return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
         }
     }
@@ -132,7 +220,8 @@ fn set(host: &Host, service: &str, name: &str, control: Control) -> Result<Respo
 }
 
 /// A dead letter in a list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetter")]
 struct Letter {
     id: Uuid,
     subscription: String,
@@ -147,12 +236,16 @@ struct Letter {
 }
 
 /// A dead letter with its message.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterWhole")]
 struct Whole {
     #[serde(flatten)]
     letter: Letter,
     first_error: Option<String>,
+    /// The headers of the message; `null` if it was no message.
     headers: serde_json::Value,
+    /// The body of the message; as text if it is not JSON.
+    #[schemars(with = "serde_json::Value")]
     body: Box<RawValue>,
 }
 
@@ -255,10 +348,17 @@ async fn discard(
     )
 }
 
+/// The dead letter that was retried or discarded.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterSettled")]
+struct Settled {
+    id: Uuid,
+}
+
 fn done(found: Result<bool>, letter: &DeadLetter) -> Result<Response, Problem> {
     match found {
         Ok(true) => {
-            let body = serde_json::json!({"id": letter.id});
+            let body = Settled { id: letter.id };
             Ok((StatusCode::ACCEPTED, Json(body)).into_response())
         }
         Ok(false) => Err(Problem::not_found()),

@@ -1,11 +1,13 @@
 //! The lists of the operator's API, and how the lists of several replicas become one.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Name, Timestamp};
 
 /// A list.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub struct Items<T> {
     /// The entries.
     pub items: Vec<T>,
@@ -42,7 +44,7 @@ pub fn joined<T: Replicated>(lists: impl IntoIterator<Item = Vec<T>>) -> Vec<T> 
 }
 
 /// The figures of a subscription.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Subscription {
     /// Its service.
     pub service: Name,
@@ -63,8 +65,9 @@ pub struct Subscription {
 }
 
 /// The state of a subscription: `paused` if all replicas are paused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "SubscriptionState")]
 pub enum State {
     /// It consumes.
     Running,
@@ -92,13 +95,14 @@ impl Replicated for Subscription {
 }
 
 /// A circuit breaker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Breaker {
     /// Its service.
     pub service: Name,
     /// The outside system.
     pub name: String,
     /// `closed`, `half_open` or `open`: the least closed one of all replicas.
+    #[schemars(extend("enum" = ["closed", "half_open", "open"]))]
     pub state: String,
     /// The time of the last change.
     pub since: Timestamp,
@@ -127,7 +131,7 @@ impl Replicated for Breaker {
 }
 
 /// A message type that the broker cannot route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unroutable {
     /// The wire type.
     #[serde(rename = "type")]

@@ -24,7 +24,7 @@ use crate::SharedRuntime;
 use crate::http::Problem;
 use page::Page;
 
-pub use api::{Operator, look, operator};
+pub use api::{Operator, look, operator, operator_routes};
 pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,
 };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -9,13 +10,15 @@ use crate::run::host::Host;
 use crate::{CorrelationId, Entry, Result, Timestamp};
 
 /// A step of a timeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TimelineStep")]
 pub struct Step {
     /// The time of the effect.
     pub at: Timestamp,
     /// The service.
     pub service: String,
     /// `event`, `command`, `timer` or `call`.
+    #[schemars(extend("enum" = ["event", "command", "timer", "call"]))]
     pub kind: String,
     /// The wire type, or the name of a timer or call.
     pub name: String,
@@ -26,7 +29,7 @@ pub struct Step {
 }
 
 /// A timeline, as far as the services could be asked.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Timeline {
     /// The steps.
     pub items: Vec<Step>,

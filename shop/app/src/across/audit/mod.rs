@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use wingbeat::Result;
-use wingbeat::http::{Admin, Problem};
+use wingbeat::describe::Operation;
+use wingbeat::http::{Admin, Problem, Routes, get};
+use wingbeat::{JsonSchema, Result, schemars};
 
 use wingbeat::run::RunningSystem;
 
@@ -54,13 +54,32 @@ pub fn routes(look: Look, provider: String) -> Router {
         provider,
         turn: Arc::default(),
     };
-    Router::new()
-        .route("/api/v1/admin/audit", get(audit_now))
-        .with_state(audit)
+    described().with_state(audit).into_router()
+}
+
+/// The descriptions of the routes.
+pub(super) fn operations() -> Vec<Operation> {
+    described().into_parts().1
+}
+
+fn described() -> Routes<Audit> {
+    Routes::new().route(
+        "/api/v1/admin/audit",
+        get(audit_now)
+            .tag("admin")
+            .summary("Checks the shop's invariants")
+            .answers::<Report>(200)
+            .problem(
+                503,
+                "service_away",
+                "A service or the provider does not answer.",
+            ),
+    )
 }
 
 /// What an audit found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Audit")]
 pub struct Report {
     /// All invariants hold.
     pub ok: bool,
@@ -69,7 +88,7 @@ pub struct Report {
 }
 
 /// An invariant, and whether it holds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Invariant {
     /// Its number.
     pub id: u8,
@@ -84,7 +103,7 @@ pub struct Invariant {
 }
 
 /// Something that breaks an invariant.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Violation {
     /// What it is about.
     pub subject: String,

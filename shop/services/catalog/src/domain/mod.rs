@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::Money;
+use wingbeat::{JsonSchema, schemars};
 
 /// The longest name, in characters.
 pub const NAME_MAX: usize = 200;
@@ -38,12 +39,14 @@ pub struct Listing {
 }
 
 /// The admin's part of a listing: the body of `PUT /admin/products/{sku}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Offer {
     /// The name.
+    #[schemars(length(min = 1, max = NAME_MAX))]
     pub name: String,
     /// The description.
+    #[schemars(length(max = DESCRIPTION_MAX))]
     pub description: String,
     /// The price of one unit.
     pub price: Money,

@@ -24,7 +24,10 @@ mod response;
 mod shell;
 mod steps;
 
-use axum::{Router, routing::get};
+use axum::Router;
+use axum::extract::{Path, Query};
+use wingbeat::describe::Operation;
+use wingbeat::http::{Endpoint, Routes, get};
 
 pub use response::not_found;
 
@@ -39,12 +42,34 @@ pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; 
 /// its limits and error replies. The returned routes do not contain it: merge them, and use
 /// [`not_found`] as the fallback.
 pub fn routes(api: Router) -> Router {
-    Router::new()
-        .route("/", get(pages::products::page))
-        .route("/cart", get(pages::cart::page))
-        .route("/orders", get(pages::orders::page))
-        .route("/orders/{id}", get(pages::order::page))
-        .route("/account", get(pages::account::page))
+    pages()
         .with_state(api::Api::new(api))
         .merge(assets::routes())
+        .into_router()
+}
+
+/// The descriptions of the storefront's routes.
+#[must_use]
+pub fn operations() -> Vec<Operation> {
+    pages().into_parts().1
+}
+
+fn pages() -> Routes<api::Api> {
+    let page = |endpoint: Endpoint<_>| endpoint.answers_text(200, "text/html").without_problems();
+    Routes::new()
+        .route(
+            "/",
+            page(get(pages::products::page)).reads::<Query<pages::products::Wanted>>(),
+        )
+        .route("/cart", page(get(pages::cart::page)))
+        .route(
+            "/orders",
+            page(get(pages::orders::page)).reads::<Query<pages::orders::Wanted>>(),
+        )
+        .route(
+            "/orders/{id}",
+            page(get(pages::order::page)).reads::<Path<String>>(),
+        )
+        .route("/account", page(get(pages::account::page)))
+        .tag("pages")
 }

@@ -5,8 +5,8 @@ mod request;
 use serde::Serialize;
 use shop_contracts::orders::OrderPlaced;
 use shop_contracts::{Line, Lines, Money, OrderId, OrderStatus, Sku, UserId};
-use wingbeat::http::{Caller, IdempotencyKey, Problem, Reply, accepted};
-use wingbeat::{Effects, Extract, Repo, Result, Scope, Table};
+use wingbeat::http::{Caller, Problem, Reply, accepted};
+use wingbeat::{Effects, Extract, JsonSchema, Repo, Result, Scope, Table, schemars};
 
 use crate::Config;
 use crate::copies::{CartCopy, ProductCopy, PromoCopy};
@@ -17,8 +17,10 @@ use request::{Item, canonical};
 
 pub use request::{Address, PlaceOrder, Ready};
 
-#[derive(Serialize)]
-struct PlacedReply {
+/// The answer to an accepted order.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Placed")]
+pub(crate) struct PlacedReply {
     order_id: OrderId,
     status: OrderStatus,
     subtotal: Money,
@@ -69,7 +71,6 @@ struct Price {
 pub async fn place(
     Ready(request): Ready,
     Caller(session): Caller,
-    _key: IdempotencyKey,
     scope: Scope,
     records: Records,
     wingbeat::State(config): wingbeat::State<Config>,

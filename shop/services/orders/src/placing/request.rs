@@ -7,8 +7,9 @@ use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, OrderId, QUANTITY_MAX, UserId};
 use wingbeat::ServiceContext;
-use wingbeat::http::{Caller, FieldError, Json, Problem};
-use wingbeat::{Reads, Result, RuntimeExt as _};
+use wingbeat::describe::RequestDescription;
+use wingbeat::http::{Caller, DescribeRequest, FieldError, Json, Problem};
+use wingbeat::{JsonSchema, Reads, Result, RuntimeExt as _, schemars};
 
 use crate::State;
 use crate::copies::{CartCopy, PromoCopy};
@@ -32,31 +33,40 @@ const TOKENS: [&str; 5] = [
 ];
 
 /// The body of `POST /orders`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceOrder {
+    /// Each SKU once. Without items the caller's cart is bought.
+    #[schemars(length(min = 1, max = LINES_MAX))]
     pub(super) items: Option<Vec<Item>>,
     pub(super) promo_code: Option<String>,
     pub(super) flash_claim_id: Option<String>,
+    /// The order is refused if its total differs.
     pub(super) expected_total: Option<Money>,
+    #[schemars(extend("enum" = TOKENS))]
     pub(super) payment_token: String,
     pub(super) address: Address,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Item {
     pub(super) sku: String,
+    #[schemars(range(min = 1, max = QUANTITY_MAX))]
     pub(super) quantity: u32,
 }
 
 /// The address of an order. It is stored as keyed state; no event contains it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Address {
+    #[schemars(length(min = 1, max = ADDRESS_MAX))]
     line1: String,
+    #[schemars(length(min = 1, max = ADDRESS_MAX))]
     city: String,
+    #[schemars(length(min = 1, max = ADDRESS_MAX))]
     postal_code: String,
+    #[schemars(length(min = 1, max = ADDRESS_MAX))]
     country: String,
 }
 
@@ -68,6 +78,13 @@ impl wingbeat::Entity for Address {
 /// A validated request. The copies of the cart and of the promo that it needs have arrived, or the
 /// wait for them is over.
 pub struct Ready(pub(super) PlaceOrder);
+
+impl DescribeRequest for Ready {
+    fn describe(request: &mut RequestDescription) {
+        Caller::describe(request);
+        Json::<PlaceOrder>::describe(request);
+    }
+}
 
 impl FromRequest<State> for Ready {
     type Rejection = Problem;

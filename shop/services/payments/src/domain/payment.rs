@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, OrderId};
-use wingbeat::Entity;
+use wingbeat::{Entity, JsonSchema, schemars};
 
 /// An operation at the provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// Reserve the amount on the card.
@@ -19,7 +21,7 @@ pub enum Operation {
 }
 
 /// The provider's answer to an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// Done.

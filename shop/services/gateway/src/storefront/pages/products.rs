@@ -7,6 +7,7 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
+use wingbeat::{JsonSchema, schemars};
 
 use super::super::{
     api::{Api, encode},
@@ -18,7 +19,7 @@ use super::super::{
 /// Products per page. The refresh of the stock requests the same number.
 const LIMIT: usize = 24;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct Wanted {
     #[serde(default)]
     search: String,
