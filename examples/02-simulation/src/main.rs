@@ -24,7 +24,7 @@ struct SeatChanged {
 }
 
 /// Who sits where, and how often that has changed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Seat {
     visitor: usize,
     change: u32,
