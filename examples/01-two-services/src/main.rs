@@ -1,5 +1,6 @@
-//! Two services that share nothing but an event: a library lends books, and statistics counts loans.
-//! `cargo run -p example-01-two-services`, then lend books as `try.sh` beside this folder does.
+//! Two services that share nothing but an event: a library lends books, and statistics counts
+//! loans. `cargo run -p example-01-two-services`, then lend books as `try.sh` beside this folder
+//! does.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,6 @@
-//! Your own system under simulation: a box office sells seats, a printer prints the tickets. The printer was
-//! written by somebody who believed that events arrive in order; the simulation shows otherwise.
+//! Your own system under simulation: a box office sells seats, a printer prints the tickets. The
+//! printer was written by somebody who believed that events arrive in order; the simulation shows
+//! otherwise.
 //!
 //! `cargo run -p example-02-simulation`
 

@@ -1,4 +1,5 @@
-//! Chaos: a fleet under traffic, faults drawn from a seed, and the verdict once everything is healed.
+//! Chaos: a fleet under traffic, faults drawn from a seed, and the verdict once everything is
+//! healed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -212,8 +213,8 @@ impl fmt::Display for Run {
     }
 }
 
-/// Runs the binary as a new fleet with traffic, injects the faults of the seed, heals it, and judges. Logs
-/// stay in a folder of the run in `folder`.
+/// Runs the binary as a new fleet with traffic, injects the faults of the seed, heals it, and
+/// judges. Logs stay in a folder of the run in `folder`.
 pub async fn run(seed: u64, binary: PathBuf, folder: &Path) -> Run {
     let folder = folder.join(format!("seed-{seed}"));
     drop(std::fs::remove_dir_all(&folder));
@@ -265,8 +266,8 @@ fn described(fault: &Fault, fleet: &Fleet) -> String {
     }
 }
 
-/// Messages that the broker still has once all orders have ended, dead letters included. Its figures are some seconds
-/// old.
+/// Messages that the broker still has once all orders have ended, dead letters included. Its
+/// figures are some seconds old.
 async fn left_in_queues(fleet: &Fleet) -> Vec<String> {
     let start = Instant::now();
     loop {

@@ -67,8 +67,8 @@ impl Plan {
         Self::replicated(|_| 2)
     }
 
-    /// So many replicas of one service, and one process for everything else: the smallest fleet in which a replica of
-    /// that service can end by itself.
+    /// So many replicas of one service, and one process for everything else: the smallest fleet in
+    /// which a replica of that service can end by itself.
     #[must_use]
     pub fn around(service: &'static str, replicas: usize) -> Self {
         let others = SERVICES.into_iter().filter(|other| *other != service);
@@ -119,7 +119,8 @@ impl Plan {
         self
     }
 
-    /// Starts the fleet and waits until it is ready and everybody knows the products that it was seeded with.
+    /// Starts the fleet and waits until it is ready and everybody knows the products that it was
+    /// seeded with.
     pub async fn start(self) -> Fleet {
         let servers = match self.servers {
             Some(servers) => servers,
@@ -242,7 +243,8 @@ pub struct Fleet {
     pub servers: Servers,
     /// Logs and data.
     pub folder: PathBuf,
-    /// Processes that ended without being asked to, unless a server was unavailable at their start.
+    /// Processes that ended without being asked to, unless a server was unavailable at their
+    /// start.
     pub crashed: Vec<String>,
     _own: Option<TempDir>,
 }
@@ -257,7 +259,8 @@ impl Fleet {
         }
     }
 
-    /// Waits until every process is ready. The provider answers no such question, and needs no start-up time.
+    /// Waits until every process is ready. The provider answers no such question, and needs no
+    /// start-up time.
     pub async fn ready(&mut self) {
         for member in &mut self.members {
             if !member.runs("provider") {

@@ -1,8 +1,8 @@
 //! RabbitMQ, PostgreSQL and Redis for the shops under test, each behind a proxy that can be cut.
 //!
-//! Starting RabbitMQ and PostgreSQL takes longer than most tests. So a shop gets a virtual host and a database of its
-//! own on servers that all tests of this process share, unless its test stops or blocks them: then they are private.
-//! Redis starts at once and is always private.
+//! Starting RabbitMQ and PostgreSQL takes longer than most tests. So a shop gets a virtual host and
+//! a database of its own on servers that all tests of this process share, unless its test stops or
+//! blocks them: then they are private. Redis starts at once and is always private.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,8 @@ use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
 use crate::proxy::Proxy;
 
-/// Virtual hosts on the shared RabbitMQ, made at once because each start of `rabbitmqctl` takes a second.
+/// Virtual hosts on the shared RabbitMQ, made at once because each start of `rabbitmqctl` takes a
+/// second.
 const ROOMS: usize = 32;
 
 /// RabbitMQ and PostgreSQL.

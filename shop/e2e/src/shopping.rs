@@ -17,7 +17,8 @@ use crate::wait::{check, until, within_bound};
 /// The pause between two orders of one shopper.
 const THINK: Duration = Duration::from_millis(200);
 
-/// The cards that shoppers draw from: most pay, the others fail in each way that the provider knows.
+/// The cards that shoppers draw from: most pay, the others fail in each way that the provider
+/// knows.
 const CARDS: [Card; 8] = [
     Card::Ok,
     Card::Ok,

@@ -1,4 +1,5 @@
-//! A shop under test and its operator's interfaces: the admin's API and the metrics of its processes.
+//! A shop under test and its operator's interfaces: the admin's API and the metrics of its
+//! processes.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,8 @@ use crate::wait::{check, until};
 /// The number of products that a new shop sells.
 const SEEDED: usize = 12;
 
-/// Figures that are zero when nothing is on its way: no message in an outbox, a queue or a handler, no call to the
-/// provider, no parked delivery, no timer that is due.
+/// Figures that are zero when nothing is on its way: no message in an outbox, a queue or a handler,
+/// no call to the provider, no parked delivery, no timer that is due.
 const ON_THE_WAY: [(&str, &[(&str, &str)]); 6] = [
     ("wingbeat_outbox_waiting", &[]),
     ("wingbeat_messaging_waiting", &[]),
@@ -90,8 +91,8 @@ impl Site {
         Ok(MOVEMENTS.map(|name| sum(name, &[]) as u64))
     }
 
-    /// Checks that nothing is on its way. A message that passes from one place to the next between two looks is seen by
-    /// its movement.
+    /// Checks that nothing is on its way. A message that passes from one place to the next between
+    /// two looks is seen by its movement.
     ///
     /// # Errors
     ///
@@ -106,7 +107,8 @@ impl Site {
         Ok(after)
     }
 
-    /// Checks that nothing is on its way and no checkout waits for a timer: what has not ended now never will.
+    /// Checks that nothing is on its way and no checkout waits for a timer: what has not ended now
+    /// never will.
     ///
     /// # Errors
     ///
@@ -157,8 +159,8 @@ impl Site {
         Ok(open.map(|(_, count)| count).sum())
     }
 
-    /// Waits for an item of one of the admin's lists, chosen by the values of some of its fields. A list lacks the items
-    /// of a service that did not answer in time.
+    /// Waits for an item of one of the admin's lists, chosen by the values of some of its fields. A
+    /// list lacks the items of a service that did not answer in time.
     pub async fn listed(&self, admin: &Shopper, path: &str, fields: &[(&str, &str)]) -> Value {
         let chosen = |item: &&Value| fields.iter().all(|(name, value)| item[name] == **value);
         until(path, async || {
@@ -194,7 +196,8 @@ impl Site {
         .await;
     }
 
-    /// The number of deliveries of a subscription that were settled with this outcome, by all running processes.
+    /// The number of deliveries of a subscription that were settled with this outcome, by all
+    /// running processes.
     pub async fn settled(&self, subscription: [&str; 2], outcome: &str) -> u64 {
         let [service, name] = subscription;
         let labels = [

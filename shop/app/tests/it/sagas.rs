@@ -1,5 +1,5 @@
-//! Every saga and aggregate of the shop, fed with whatever comes, in any order: none is left without a way
-//! out.
+//! Every saga and aggregate of the shop, fed with whatever comes, in any order: none is left
+//! without a way out.
 
 use std::collections::BTreeSet;
 

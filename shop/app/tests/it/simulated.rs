@@ -4,8 +4,8 @@ use shop::simulate::Shop;
 use wingbeat::test::Simulator;
 use wingbeat::test::simulator::Lifetime;
 
-/// Seeds that found something (see `found.rs` of wingbeat-test): a delivery given up while the store was
-/// away; an app that spun; a clock that polled.
+/// Seeds that found something (see `found.rs` of wingbeat-test): a delivery given up while the
+/// store was away; an app that spun; a clock that polled.
 const FOUND: [u64; 3] = [1, 15, 1085];
 
 #[test]

@@ -129,7 +129,8 @@ pub async fn lists_are_paged_within_bounds(shop: Subject) {
     assert_eq!(found["items"].as_array().map(Vec::len), Some(1));
 }
 
-/// Entity tags of a product that nobody orders, security headers everywhere, and no caching of private data.
+/// Entity tags of a product that nobody orders, security headers everywhere, and no caching of
+/// private data.
 pub async fn responses_carry_security_and_cache_headers(shop: Subject) {
     let token = shop.shopper().await;
     let product = "/api/v1/products/WB-KING-07";

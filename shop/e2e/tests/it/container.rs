@@ -1,4 +1,5 @@
-//! Containers, tested without a container engine: the compose file, the Dockerfile, and the program in a sandbox.
+//! Containers, tested without a container engine: the compose file, the Dockerfile, and the program
+//! in a sandbox.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -146,7 +147,8 @@ fn waits_for_what_it_needs(role: &str, service: &Value) {
     );
 }
 
-/// No secret is in the environment, and each secret that it names is mounted and made by `secrets.sh`.
+/// No secret is in the environment, and each secret that it names is mounted and made by
+/// `secrets.sh`.
 fn secrets_are_files(role: &str, service: &Value, declared: &Value) {
     let given = service["secrets"].as_array().into_iter().flatten();
     let given: BTreeSet<&str> = given

@@ -1,5 +1,5 @@
-//! The shop on real servers without one of its mechanisms, in scenes in which no process dies. With all mechanisms it
-//! passes every scene.
+//! The shop on real servers without one of its mechanisms, in scenes in which no process dies. With
+//! all mechanisms it passes every scene.
 
 use serde_json::json;
 use shop_client::http::Call;
@@ -25,7 +25,8 @@ const SALES: usize = 8;
 const WHOLE_SALES: usize = 2;
 /// A product that nobody else orders.
 const QUIET: &str = "WB-BELL-01";
-/// Parcels that are followed, and the messages that their service handles for them: a command and two timers each.
+/// Parcels that are followed, and the messages that their service handles for them: a command and
+/// two timers each.
 const PARCELS: usize = 10;
 const PARCELS_HANDLED: f64 = 30.0;
 /// The payment of an order that waits for its authorization.
@@ -45,7 +46,8 @@ async fn a_whole_shop_passes_every_scene() {
     assert_eq!(found, [const { None }; 5]);
 }
 
-/// Runs a scene in a shop without the mechanism; the scene must find something that contains this word.
+/// Runs a scene in a shop without the mechanism; the scene must find something that contains this
+/// word.
 async fn is_caught(
     mechanism: &str,
     plan: Plan,
@@ -95,8 +97,8 @@ async fn timers_that_fire_twice_are_caught_on_real_servers() {
     .await;
 }
 
-/// The commands of one order are handled in another order than they were sent: the release comes before the
-/// reservation, which must then reserve nothing.
+/// The commands of one order are handled in another order than they were sent: the release comes
+/// before the reservation, which must then reserve nothing.
 async fn a_cancel_overtakes_the_order(site: &Site) -> Option<String> {
     let admin = site.admin().await;
     let before = available(site, QUIET).await;

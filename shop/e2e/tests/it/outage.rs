@@ -1,4 +1,5 @@
-//! The payment provider or a service fails: orders are accepted all the same, and processed afterwards.
+//! The payment provider or a service fails: orders are accepted all the same, and processed
+//! afterwards.
 
 use serde_json::{Value, json};
 use shop_client::http::Call;

@@ -1,8 +1,9 @@
-//! The real shop in this process, with real sockets and a data directory of its own, in two shapes: on the data directory
-//! alone, and on RabbitMQ, PostgreSQL and Redis.
+//! The real shop in this process, with real sockets and a data directory of its own, in two shapes:
+//! on the data directory alone, and on RabbitMQ, PostgreSQL and Redis.
 //!
-//! The tests of the HTTP API (`shop_e2e::http_suite`) run in both shapes here, and a third time against services behind
-//! their gateway in `shop/e2e/tests/it/over_http.rs`. The tests of this module look into the process as well.
+//! The tests of the HTTP API (`shop_e2e::http_suite`) run in both shapes here, and a third time
+//! against services behind their gateway in `shop/e2e/tests/it/over_http.rs`. The tests of this
+//! module look into the process as well.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,5 +1,5 @@
-//! Where a shop of a test keeps its data: a folder, and in the shape on servers also a virtual host, a database and a
-//! cache of its own.
+//! Where a shop of a test keeps its data: a folder, and in the shape on servers also a virtual
+//! host, a database and a cache of its own.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
