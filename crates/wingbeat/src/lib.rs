@@ -55,7 +55,11 @@
 //! # #[event(name = "library.book_lent", version = 1, key = book)]
 //! # struct BookLent { book: String, reader: String }
 //!
-//! async fn lend(Json(loan): Json<BookLent>, claims: Claims, scope: Scope) -> Result<Reply, Problem> {
+//! async fn lend(
+//!     Json(loan): Json<BookLent>,
+//!     claims: Claims,
+//!     scope: Scope,
+//! ) -> Result<Reply, Problem> {
 //!     if !claims.claim("lent", &loan.book, &loan.reader).await? {
 //!         return Err(Problem::new(409, "already_lent", "another reader has this book"));
 //!     }
@@ -115,7 +119,8 @@
 //! `cargo run` starts it and prints its addresses. Then:
 //!
 //! ```text
-//! curl -d '{"book":"Emma","reader":"Ada"}' -H 'Content-Type: application/json' localhost:8080/loans
+//! curl localhost:8080/loans -H 'Content-Type: application/json' \
+//!     -d '{"book":"Emma","reader":"Ada"}'
 //! curl localhost:9464/ops/subscriptions
 //! curl localhost:9464/metrics
 //! ```

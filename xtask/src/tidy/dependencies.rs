@@ -127,7 +127,8 @@ struct Name {
 fn names(file: &SourceFile) -> Vec<Name> {
     let mut names = Vec::new();
     collect(file.tokens().unwrap_or_default(), &mut |name, line| {
-        let is_in_test = line.is_none_or(|line| file.is_test_line(line));
+        let of_tests = file.path.ends_with("/tests.rs");
+        let is_in_test = of_tests || line.is_none_or(|line| file.is_test_line(line));
         names.push(Name { name, is_in_test });
     });
     names
@@ -144,6 +145,10 @@ fn collect(tokens: TokenStream, visit: &mut dyn FnMut(String, Option<usize>)) {
                 collect(list.stream(), visit);
             }
             Part::Token(_, TokenTree::Group(group)) => collect(group.stream(), visit),
+            // The derive of that name expands to paths of its crate.
+            Part::Token(_, TokenTree::Ident(ident)) if ident == "JsonSchema" => {
+                visit("schemars".into(), Some(ident.span().start().line));
+            }
             Part::Token(at, TokenTree::Ident(ident)) if begins_path(&tokens, at) => {
                 visit(ident.to_string(), Some(ident.span().start().line));
             }

@@ -83,6 +83,7 @@ impl App {
 
     /// Restricts the app to one service, in a process whose host has declared the whole system and
     /// sweeps the store.
+    #[cfg(feature = "host")]
     pub(crate) fn part(mut self, service: &str) -> Self {
         self.only = Some([service.to_owned()].into());
         self.hosted = true;

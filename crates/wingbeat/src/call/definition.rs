@@ -35,7 +35,8 @@ use crate::encode;
 /// }
 ///
 /// async fn ask(call: AskForecast) -> Result<Forecast> {
-///     Ok(Forecast { city: call.city, degrees: Some(21) }) // A real executor takes `Http` and asks.
+///     // A real executor takes `Http` and asks.
+///     Ok(Forecast { city: call.city, degrees: Some(21) })
 /// }
 ///
 /// let service = Service::new("weather").calls(ask).target("station", TargetPolicy::default());

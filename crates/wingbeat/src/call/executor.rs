@@ -39,7 +39,9 @@ pub struct OperationKey(pub String);
 /// # #[event(name = "parcels.pickup", version = 1, key = parcel)]
 /// # struct Pickup { parcel: u32, ordered: bool }
 /// # impl GaveUp<OrderPickup> for Pickup {
-/// #     fn gave_up(call: &OrderPickup, _: &Error) -> Self { Self { parcel: call.parcel, ordered: false } }
+/// #     fn gave_up(call: &OrderPickup, _: &Error) -> Self {
+/// #         Self { parcel: call.parcel, ordered: false }
+/// #     }
 /// # }
 ///
 /// async fn order_pickup(call: OrderPickup, key: OperationKey, http: Http) -> Result<Pickup> {

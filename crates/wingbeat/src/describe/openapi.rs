@@ -127,7 +127,7 @@ impl Document {
         for answer in &operation.answers {
             let entry = responses
                 .entry(answer.status.to_string())
-                .or_insert_with(|| json!({"description": reason(answer.status)}));
+                .or_insert_with(|| json!({"description": phrase(answer.status)}));
             if let Some(media_type) = answer.media_type {
                 let content = self.content(answer);
                 entry["content"][media_type] = content;
@@ -229,7 +229,7 @@ fn without_null(mut schema: Value) -> Value {
     schema
 }
 
-fn reason(status: u16) -> &'static str {
+fn phrase(status: u16) -> &'static str {
     let status = StatusCode::from_u16(status).ok();
     status
         .and_then(|status| status.canonical_reason())

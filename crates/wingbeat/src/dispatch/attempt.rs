@@ -105,7 +105,8 @@ impl Attempt {
 
     /// Hands finished work back to the dispatcher.
     fn finish(&self, work: Work, outcome: Option<Outcome>) {
-        let _ = self.finished.send((work, outcome)); // The dispatcher was killed: the work is redelivered.
+        // If the dispatcher was killed, the work is redelivered.
+        let _ = self.finished.send((work, outcome));
     }
 
     /// Makes a few quick attempts. Then parks the work, or waits in place if others must not

@@ -4,6 +4,7 @@
 //! durable. `attempt` handles one piece of work in between.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,27 +78,18 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 changed = self.control.changed() => if changed.is_err() { return },
-                Some((work, outcome)) = finishes.recv() => {
-                    let mut tags = Vec::new();
-                    let mut next = Some((work, outcome));
-                    let mut released = false;
-                    while let Some((work, outcome)) = next {
-                        released |= outcome.is_none();
-                        self.finish(work, outcome, &mut lanes, &mut tags);
-                        next = finishes.try_recv().ok();
-                    }
-                    if let (Some(settler), false) = (&settler, tags.is_empty()) {
-                        failpoint::reached(failpoint::ACK_BEFORE);
-                        settler.acknowledge(&tags);
-                        failpoint::reached(failpoint::ACK_AFTER);
-                    }
-                    // The broker redelivers released work, and everything after it, to another consumer.
+                Some(first) = finishes.recv() => {
+                    let all = iter::once(first).chain(iter::from_fn(|| finishes.try_recv().ok()));
+                    let released = self.finish_all(all, &mut lanes, settler.as_deref());
+                    // The broker redelivers released work, and everything after it, to another
+                    // consumer.
                     if released && consumer.take().is_some() {
                         lanes.clear();
                     }
                 }
                 Some(key) = running.next(), if !running.is_empty() => {
-                    // In order, a key is free once its unit is durable: a stale one is run again before the next.
+                    // In order, a key is free once its unit is durable: a stale one is run again
+                    // before the next.
                     if !self.subscription.policy.ordered {
                         lanes.free(&key);
                     }
@@ -106,15 +98,10 @@ impl Dispatcher {
                     lanes.take(self.judged(work));
                 }
                 delivered = next(&mut consumer), if consumer.is_some() && !full => match delivered {
-                    Ok(deliveries) => {
-                        self.meter.consumed(deliveries.len());
-                        if let (Some(settler), true) = (&settler, sabotage::lacks(sabotage::ACK_AFTER_COMMIT)) {
-                            settler.acknowledge(&deliveries.iter().map(|it| it.tag).collect::<Vec<_>>());
-                        }
-                        deliveries.into_iter().for_each(|delivery| lanes.take(self.work(delivery)));
-                    }
+                    Ok(deliveries) => self.take(deliveries, &mut lanes, settler.as_deref()),
                     Err(why) => {
-                        tracing::warn!(queue = %self.subscription.queue, code = why.code(), "consumer lost, consuming again: {why}");
+                        let (queue, code) = (self.subscription.queue, why.code());
+                        tracing::warn!(%queue, code, "consumer lost, consuming again: {why}");
                         consumer = None;
                         if self.subscription.policy.ordered {
                             lanes.clear();
@@ -135,6 +122,36 @@ impl Dispatcher {
             self.service.runtime.sleep(RECONSUME).await;
         }
         consumed.ok()
+    }
+
+    fn take(&self, deliveries: Vec<Delivery>, lanes: &mut Lanes, settler: Option<&dyn Settler>) {
+        self.meter.consumed(deliveries.len());
+        if let (Some(settler), true) = (settler, sabotage::lacks(sabotage::ACK_AFTER_COMMIT)) {
+            settler.acknowledge(&deliveries.iter().map(|it| it.tag).collect::<Vec<_>>());
+        }
+        let works = deliveries.into_iter().map(|delivery| self.work(delivery));
+        works.for_each(|work| lanes.take(work));
+    }
+
+    /// Acknowledges what is finished. Returns whether some work was released instead.
+    fn finish_all(
+        &self,
+        all: impl Iterator<Item = Finished>,
+        lanes: &mut Lanes,
+        settler: Option<&dyn Settler>,
+    ) -> bool {
+        let mut tags = Vec::new();
+        let mut released = false;
+        for (work, outcome) in all {
+            released |= outcome.is_none();
+            self.finish(work, outcome, lanes, &mut tags);
+        }
+        if let (Some(settler), false) = (settler, tags.is_empty()) {
+            failpoint::reached(failpoint::ACK_BEFORE);
+            settler.acknowledge(&tags);
+            failpoint::reached(failpoint::ACK_AFTER);
+        }
+        released
     }
 
     fn work(&self, delivery: Delivery) -> Work {

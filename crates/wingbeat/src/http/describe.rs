@@ -1,4 +1,5 @@
-//! The part of a route's description that each extractor gives.
+//! The part of a route's description that each extractor gives. The extractors of this crate
+//! describe themselves beside their definitions.
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Extension, MatchedPath, OriginalUri, RawQuery, Request};
@@ -7,9 +8,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use bytes::Bytes;
 use wingbeat_core::HasSchema;
 
-use super::session::COOKIE;
-use super::{Admin, Caller, IdempotencyKey, Json, Path, Query};
-use crate::describe::{RequestDescription, Security};
+use crate::describe::RequestDescription;
 use crate::state::Reads;
 
 /// Describes what an extractor reads from a request, for the OpenAPI document.
@@ -47,89 +46,6 @@ use crate::state::Reads;
 pub trait DescribeRequest {
     /// Adds what the extractor reads, and the problems that it answers with. Nothing by default.
     fn describe(_request: &mut RequestDescription) {}
-}
-
-impl<T: HasSchema> DescribeRequest for Json<T> {
-    fn describe(request: &mut RequestDescription) {
-        request
-            .json::<T>()
-            .problem(400, "malformed_json", "The body is not JSON.")
-            .problem(413, "body_too_large", "The body is larger than 64 KiB.")
-            .problem(
-                415,
-                "unsupported_media_type",
-                "The content type is not JSON.",
-            )
-            .problem(
-                422,
-                "invalid",
-                "Fields are missing, unknown or out of bounds.",
-            );
-    }
-}
-
-impl<T: HasSchema> DescribeRequest for Query<T> {
-    fn describe(request: &mut RequestDescription) {
-        request
-            .query::<T>()
-            .problem(422, "invalid", "Parameters are unknown or out of bounds.");
-    }
-}
-
-impl<T: HasSchema> DescribeRequest for Path<T> {
-    fn describe(request: &mut RequestDescription) {
-        request
-            .path::<T>()
-            .problem(404, "not_found", "It does not exist.");
-    }
-}
-
-impl DescribeRequest for Caller {
-    fn describe(request: &mut RequestDescription) {
-        request
-            .secured(&[Security::Bearer, Security::Cookie(COOKIE)])
-            .problem(401, "unauthenticated", "Nobody is signed in.")
-            .problem(
-                503,
-                "sessions_unavailable",
-                "Sessions cannot be read at the moment.",
-            );
-    }
-}
-
-impl DescribeRequest for Admin {
-    fn describe(request: &mut RequestDescription) {
-        Caller::describe(request);
-        request.problem(403, "forbidden", "The caller is not the admin.");
-    }
-}
-
-/// The header that carries an idempotency key.
-pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-
-impl DescribeRequest for IdempotencyKey {
-    fn describe(request: &mut RequestDescription) {
-        let malformed = "The key is longer than 255 characters or not visible ASCII.";
-        request
-            .header(IDEMPOTENCY_KEY, true, KEY)
-            .problem(400, "idempotency_key_missing", "The key is missing.")
-            .problem(400, "idempotency_key_malformed", malformed)
-            .problem(422, "idempotency_key_reused", REUSED);
-    }
-}
-
-const KEY: &str =
-    "Requests with the same key take effect once, and get the same answer for 24 hours.";
-const REUSED: &str = "The key came with another body before.";
-
-impl DescribeRequest for Option<IdempotencyKey> {
-    fn describe(request: &mut RequestDescription) {
-        let malformed = "The key is longer than 255 characters or not visible ASCII.";
-        request
-            .header(IDEMPOTENCY_KEY, false, KEY)
-            .problem(400, "idempotency_key_malformed", malformed)
-            .problem(422, "idempotency_key_reused", REUSED);
-    }
 }
 
 impl<T: HasSchema> DescribeRequest for axum::extract::Path<T> {

@@ -7,12 +7,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use wingbeat_core::{Error, Result};
+use wingbeat_core::{Error, HasSchema, Result};
 
 use super::describe::DescribeRequest;
 use super::problem::{FieldError, Problem};
-use super::session::{Session, SessionState};
-use crate::describe::RequestDescription;
+use super::session::{COOKIE, Session, SessionState};
+use crate::describe::{RequestDescription, Security};
 use crate::extract::Extract;
 use crate::state::Reads;
 use crate::unit::Scope;
@@ -92,6 +92,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
+impl<T: HasSchema> DescribeRequest for Json<T> {
+    fn describe(request: &mut RequestDescription) {
+        request
+            .json::<T>()
+            .problem(400, "malformed_json", "The body is not JSON.")
+            .problem(413, "body_too_large", "The body is larger than 64 KiB.")
+            .problem(
+                415,
+                "unsupported_media_type",
+                "The content type is not JSON.",
+            )
+            .problem(
+                422,
+                "invalid",
+                "Fields are missing, unknown or out of bounds.",
+            );
+    }
+}
+
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -139,6 +158,14 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
+impl<T: HasSchema> DescribeRequest for Path<T> {
+    fn describe(request: &mut RequestDescription) {
+        request
+            .path::<T>()
+            .problem(404, "not_found", "It does not exist.");
+    }
+}
+
 /// Query parameters. Ones that do not parse, or are unknown where the type denies it: 422.
 pub struct Query<T>(pub T);
 
@@ -150,6 +177,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         query
             .map(|axum::extract::Query(value)| Self(value))
             .map_err(|why| Problem::invalid("", shorten(&why.to_string())))
+    }
+}
+
+impl<T: HasSchema> DescribeRequest for Query<T> {
+    fn describe(request: &mut RequestDescription) {
+        request
+            .query::<T>()
+            .problem(422, "invalid", "Parameters are unknown or out of bounds.");
     }
 }
 
@@ -204,6 +239,19 @@ impl<S> Extract<Scope, S> for Caller {
     }
 }
 
+impl DescribeRequest for Caller {
+    fn describe(request: &mut RequestDescription) {
+        request
+            .secured(&[Security::Bearer, Security::Cookie(COOKIE)])
+            .problem(401, "unauthenticated", "Nobody is signed in.")
+            .problem(
+                503,
+                "sessions_unavailable",
+                "Sessions cannot be read at the moment.",
+            );
+    }
+}
+
 /// The caller may use `/admin`; else 401 or 403.
 #[derive(Clone, Debug)]
 pub struct Admin(pub Session);
@@ -220,13 +268,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Admin {
     }
 }
 
+impl DescribeRequest for Admin {
+    fn describe(request: &mut RequestDescription) {
+        <Caller as DescribeRequest>::describe(request);
+        request.problem(403, "forbidden", "The caller is not the admin.");
+    }
+}
+
 /// The request's `Idempotency-Key`, required: the answer is kept with the unit and repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(pub String);
 
 impl IdempotencyKey {
     fn parse(headers: &HeaderMap) -> Result<Option<Self>> {
-        let Some(value) = headers.get("idempotency-key") else {
+        let Some(value) = headers.get(HEADER) else {
             return Ok(None);
         };
         let bytes = value.as_bytes();
@@ -268,6 +323,32 @@ impl<S> Extract<Scope, S> for IdempotencyKey {
         <Self as DescribeRequest>::describe(request);
     }
 }
+
+impl DescribeRequest for IdempotencyKey {
+    fn describe(request: &mut RequestDescription) {
+        request
+            .header(HEADER, true, KEY)
+            .problem(400, "idempotency_key_missing", "The key is missing.")
+            .problem(400, "idempotency_key_malformed", MALFORMED)
+            .problem(422, "idempotency_key_reused", REUSED);
+    }
+}
+
+impl DescribeRequest for Option<IdempotencyKey> {
+    fn describe(request: &mut RequestDescription) {
+        request
+            .header(HEADER, false, KEY)
+            .problem(400, "idempotency_key_malformed", MALFORMED)
+            .problem(422, "idempotency_key_reused", REUSED);
+    }
+}
+
+/// The header that carries an idempotency key.
+const HEADER: &str = "Idempotency-Key";
+const KEY: &str =
+    "Requests with the same key take effect once, and get the same answer for 24 hours.";
+const MALFORMED: &str = "The key is longer than 255 characters or not visible ASCII.";
+const REUSED: &str = "The key came with another body before.";
 
 /// Runs where there is no request too (a stub in a test): the header map is then empty.
 impl<S> Extract<Scope, S> for HeaderMap {

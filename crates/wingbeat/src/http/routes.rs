@@ -156,13 +156,11 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 
     /// Returns the router and the descriptions.
-    #[must_use]
     pub fn into_parts(self) -> (Router<S>, Vec<Operation>) {
         (self.router, self.operations)
     }
 
     /// Returns the router alone.
-    #[must_use]
     pub fn into_router(self) -> Router<S> {
         self.router
     }

@@ -34,7 +34,8 @@ pub async fn serve(listener: TcpListener, routes: Router, end: impl Future<Outpu
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, peer)) = accepted else {
-            tokio::time::sleep(Duration::from_millis(20)).await; // Out of descriptors: let some close.
+            // Out of descriptors: let some close.
+            tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
         answer(stream, peer, routes.clone(), &graceful);

@@ -87,7 +87,8 @@ impl Backends {
         config.name = name.to_owned();
         let broker = RabbitMq::connect(&config, runtime.clone()).await?;
         let mut config = wingbeat_redis::Config::new(&servers.cache);
-        config.namespace = String::new(); // Programs in other languages find sessions under documented keys.
+        // Programs in other languages find sessions under documented keys.
+        config.namespace = String::new();
         let cache = Redis::connect(&config, runtime.clone()).await?;
         Ok(Self {
             ports: Ports {

@@ -25,7 +25,8 @@ pub(super) fn start<S>(settings: &Settings<S>) -> Result<Logs, RunError> {
     let layers = vec![lines(settings)];
     #[cfg(feature = "otlp")]
     let (layers, spans) = spans(settings, layers)?;
-    let _ = tracing_subscriber::registry().with(layers).try_init(); // A test has started it already.
+    // A test may have started it already.
+    let _ = tracing_subscriber::registry().with(layers).try_init();
     Ok(Logs {
         #[cfg(feature = "otlp")]
         spans,

@@ -16,14 +16,13 @@ use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::backends::Backends;
 use super::documents::documents;
 use super::error::RunError;
 use super::host::{Host, System};
 use super::ops;
-use super::program::{Program, Roles};
+use super::program::{Process, Program, Roles};
 use super::readiness::{Readiness, closing, health, health_routes};
 use super::settings::Settings;
 use crate::describe::Info;
@@ -36,33 +35,6 @@ use crate::{Runtime as _, SharedRuntime, TokioRuntime};
 const PING_EVERY: Duration = Duration::from_secs(1);
 /// The longest wait for work to be finished at the end. The next start continues what is left.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
-
-/// A running process of a program.
-pub struct Process<P: Program> {
-    /// The program.
-    pub program: Arc<P>,
-    /// Its settings.
-    pub settings: Arc<Settings<P::Own>>,
-    /// The services and roles that it runs.
-    pub roles: Arc<Roles>,
-    /// The state that [`Program::begin`] made.
-    pub state: Arc<P::State>,
-    /// Time, chance and tasks.
-    pub runtime: Arc<TokioRuntime>,
-    /// The adapters.
-    pub backends: Arc<Backends>,
-    /// The services.
-    pub host: Arc<Host>,
-    /// Whether it is ready.
-    pub readiness: Readiness,
-    /// The public address.
-    pub address: SocketAddr,
-    /// The operator's address, if this process records metrics.
-    pub ops_address: Option<SocketAddr>,
-    printed: Vec<String>,
-    end: watch::Sender<bool>,
-    serving: Vec<JoinHandle<()>>,
-}
 
 /// Starts a process with these roles. When this returns, it is ready.
 ///

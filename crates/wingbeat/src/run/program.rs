@@ -1,14 +1,22 @@
+//! What a program is: its services, roles, commands, and the process that it becomes.
+
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use axum::Router;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use super::backends::Backends;
 use super::error::RunError;
-use super::process::Process;
+use super::host::Host;
+use super::readiness::Readiness;
 use super::settings::{OwnSettings, Settings};
-use crate::{App, Ports, Result};
+use crate::{App, Ports, Result, TokioRuntime};
 
 /// The services and other roles that a process plays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +144,33 @@ pub trait Program: Send + Sync + Sized + 'static {
         }
         lines
     }
+}
+
+/// A running process of a program.
+pub struct Process<P: Program> {
+    /// The program.
+    pub program: Arc<P>,
+    /// Its settings.
+    pub settings: Arc<Settings<P::Own>>,
+    /// The services and roles that it runs.
+    pub roles: Arc<Roles>,
+    /// The state that [`Program::begin`] made.
+    pub state: Arc<P::State>,
+    /// Time, chance and tasks.
+    pub runtime: Arc<TokioRuntime>,
+    /// The adapters.
+    pub backends: Arc<Backends>,
+    /// The services.
+    pub host: Arc<Host>,
+    /// Whether it is ready.
+    pub readiness: Readiness,
+    /// The public address.
+    pub address: SocketAddr,
+    /// The operator's address, if this process records metrics.
+    pub ops_address: Option<SocketAddr>,
+    pub(super) printed: Vec<String>,
+    pub(super) end: watch::Sender<bool>,
+    pub(super) serving: Vec<JoinHandle<()>>,
 }
 
 /// A role that runs without services: a line to print, and its end.

@@ -36,6 +36,7 @@ impl Signals {
     /// Resolves at the first signal.
     #[cfg(not(unix))]
     pub(super) async fn first(self) {
-        let _ = tokio::signal::ctrl_c().await; // Without a handler nothing ends the process but a kill.
+        // Without a handler nothing ends the process but a kill.
+        let _ = tokio::signal::ctrl_c().await;
     }
 }

@@ -62,8 +62,12 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         (_, true) => "ended",
         _ => record.state.state(),
     };
-    metrics::counter!(metric::INPUTS, metric::SAGA => S::NAME, metric::STATE => state, metric::INPUT => row.message)
-        .increment(1);
+    let labels = [
+        (metric::SAGA, S::NAME),
+        (metric::STATE, state),
+        (metric::INPUT, row.message),
+    ];
+    metrics::counter!(metric::INPUTS, &labels).increment(1);
     match (existed, record.ended, row.starts) {
         (false, _, false) => record.state.late(Late::NotStarted, input, &mut effects),
         (_, true, _) => record.state.late(Late::Ended, input, &mut effects),

@@ -92,7 +92,8 @@ pub trait Entity: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
 /// #     app.publish(uuid::Uuid::nil(), &PageViewed { page: page.clone() });
 /// # }
 /// # app.until_idle();
-/// # assert_eq!(app.run(app.reads("statistics").entity::<Views>(&page)).unwrap().unwrap().count, 3);
+/// # let views = app.run(app.reads("statistics").entity::<Views>(&page)).unwrap();
+/// # assert_eq!(views.unwrap().count, 3);
 /// # }
 /// ```
 pub struct Table<E> {

@@ -116,7 +116,8 @@ where
 ///
 /// /// Claims a seat; returns `false` if somebody else has it.
 /// async fn claim_seat(service: &Arc<ServiceContext>, seat: &str, owner: &str) -> Result<bool> {
-///     run_unit(service, |scope| async move { Claims::of(&scope).claim("seat", seat, owner).await }).await
+///     let claim = async |scope: Scope| Claims::of(&scope).claim("seat", seat, owner).await;
+///     run_unit(service, claim).await
 /// }
 /// ```
 pub async fn run_unit<T, E, F>(

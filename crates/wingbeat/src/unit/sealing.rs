@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::unit::{Journal, Settled, Write};
+use wingbeat_core::unit::{Journal, Read, Settled, Write};
 use wingbeat_core::{
     CorrelationId, Envelope, Key, Kind, MessageId, Name, RuntimeExt as _, Timestamp, TraceParent,
     Unit, sabotage,
@@ -77,17 +77,12 @@ impl Sealing<'_> {
             correlation,
             body: encode(&entries),
         });
-        let reads = if sabotage::lacks(sabotage::READ_SET) {
-            Vec::new()
-        } else {
-            reads
-        };
         Unit {
             id: self.runtime.id().into(),
             service: self.service,
             at: self.at,
             settles,
-            reads,
+            reads: validated(reads),
             seen: seen.unwrap_or_default(),
             writes,
             appends,
@@ -157,4 +152,12 @@ impl Sealing<'_> {
     fn after(&self, delay: Duration, key: Key, timer: &TimerRecord) -> Write {
         due(key, encode(timer), self.at + delay)
     }
+}
+
+/// The reads that the store validates: all of them, unless a negative control takes them away.
+fn validated(reads: Vec<Read>) -> Vec<Read> {
+    if sabotage::lacks(sabotage::READ_SET) {
+        return Vec::new();
+    }
+    reads
 }

@@ -323,7 +323,11 @@ fn a_type_may_look_different_in_requests_and_answers() {
 }
 
 fn statuses(operation: &Value) -> Vec<&String> {
-    operation["responses"].as_object().unwrap().keys().collect()
+    operation["responses"]
+        .as_object()
+        .expect("an object")
+        .keys()
+        .collect()
 }
 
 #[test]

@@ -85,7 +85,8 @@ proptest! {
         let bytes = Bytes::from(envelope.encode());
         prop_assert_eq!(Envelope::decode(&bytes), Some(envelope));
         for end in 0..bytes.len().min(40) {
-            drop(Envelope::decode(&bytes.slice(..end))); // Cut off, it is refused and nothing panics.
+            // Cut off, it is refused and nothing panics.
+            drop(Envelope::decode(&bytes.slice(..end)));
         }
     }
 }

@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn every_route_answers_with_the_statuses_that_clients_know() {
-        let document = openapi(&whole(), &info());
+        let document = openapi(whole(), &info());
         let mut lines = Vec::new();
         for (path, methods) in document["paths"].as_object().expect("there are paths") {
             for (method, operation) in methods.as_object().expect("they have methods") {
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_message_has_a_channel_a_schema_and_a_known_name() {
-        let document = asyncapi(&whole(), &info());
+        let document = asyncapi(whole(), &info());
         let channels = document["channels"]
             .as_object()
             .expect("there are channels");
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_constraints_of_requests_are_documented() {
-        let document = openapi(&whole(), &info());
+        let document = openapi(whole(), &info());
         let order = &document["components"]["schemas"]["PlaceOrder"];
         assert_eq!(order["properties"]["items"]["maxItems"], 50);
         assert_eq!(order["properties"]["payment_token"]["enum"][0], "tok_ok");

@@ -7,6 +7,8 @@ pub mod roles;
 mod routes;
 pub mod services;
 mod settings;
+mod shop;
 
-pub use program::{Open, Shared, Shop, start};
+pub use program::start;
 pub use settings::{Settings, ShopSettings};
+pub use shop::{Open, Shared, Shop};

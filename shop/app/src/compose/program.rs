@@ -8,38 +8,13 @@ use axum::Router;
 use shop_provider::Provider;
 use wingbeat::http::session::Sessions;
 use wingbeat::http::traced;
-use wingbeat::run::{Alone, Command, Process, Program, Roles, RunError, open};
+use wingbeat::run::{Alone, Command, Program, Roles, RunError, open};
 use wingbeat::{App, BoxFuture, Ports, TokioRuntime};
 
 use super::roles::{self, GATEWAY, PROVIDER, SERVICES};
 use super::settings::{Settings, ShopSettings};
+use super::shop::{Open, Shared, Shop};
 use super::{prepare, routes, services};
-
-/// The shop.
-#[derive(Clone, Copy, Debug)]
-pub struct Shop {
-    /// Makes its commands beside those of every program.
-    pub commands: fn() -> Vec<Command>,
-}
-
-impl Default for Shop {
-    fn default() -> Self {
-        Self { commands: Vec::new }
-    }
-}
-
-/// A running process of the shop.
-pub type Open = Process<Shop>;
-
-/// What the services of a process share.
-pub struct Shared {
-    /// The sessions of signed-in users.
-    pub sessions: Sessions,
-    /// The stand-in for the payment provider, if it runs here.
-    pub provider: Option<Provider>,
-    /// The base URL of the payment provider.
-    pub provider_url: String,
-}
 
 /// Starts the whole shop in one process.
 ///

@@ -9,9 +9,9 @@ use wingbeat::http::measure::routed;
 use wingbeat::run::{RunningSystem, System};
 use wingbeat::{Result, Runtime as _};
 
-use super::program::Open;
 use super::roles::{GATEWAY, PROVIDER, SERVICES};
 use super::settings::Settings;
+use super::shop::Open;
 use crate::across::cross_schema::audit_view;
 use crate::across::forward::forward;
 use crate::across::{admin, audit, dev, docs, fan_out, timeline};

@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use shop_e2e::fleet::Plan;
-use shop_e2e::http_suite::{address, order as an_order, raw};
+use shop_e2e::http_suite::{order as an_order, raw};
 use shop_e2e::process::{Place, Running};
 
 use collector::Collector;

@@ -292,71 +292,7 @@ pub async fn a_service_sees_only_its_own_data(fixture: Arc<dyn Fixture>) {
     });
     unit.counts.push((BY_NAME, 1));
     assert_eq!(bench.commit(unit).await, Outcome::Committed);
-    let store = &bench.store;
-    assert_eq!(
-        store
-            .load(STOCK, &key("a"))
-            .await
-            .expect("the store can be read"),
-        None
-    );
-    assert_eq!(
-        store
-            .scan(STOCK, TABLE, None, 10)
-            .await
-            .expect("the store can be read"),
-        []
-    );
-    assert_eq!(
-        store
-            .history(STOCK, &key("a"), 0)
-            .await
-            .expect("the store can be read"),
-        []
-    );
-    assert_eq!(
-        store
-            .row(STOCK, VIEW, "a")
-            .await
-            .expect("the store can be read"),
-        None
-    );
-    assert_eq!(
-        store
-            .rows(STOCK, query(Select::All, None, 10))
-            .await
-            .expect("the store can be read"),
-        Page::default()
-    );
-    assert_eq!(
-        store
-            .journal(STOCK, correlation)
-            .await
-            .expect("the store can be read"),
-        Vec::<Bytes>::new()
-    );
-    assert!(
-        store
-            .counters(STOCK)
-            .await
-            .expect("the store can be read")
-            .iter()
-            .all(|(_, value)| *value == 0)
-    );
-    assert_eq!(
-        store
-            .next_due(&[STOCK])
-            .await
-            .expect("the store can be read"),
-        None
-    );
-    assert_eq!(
-        store
-            .claim_due(&[STOCK], bench.now(), LEASE, 10)
-            .await
-            .expect("the store can be read"),
-        []
-    );
+    nothing_is_shown_to(STOCK, &bench, correlation).await;
     let theirs = Unit {
         service: STOCK,
         reads: vec![read("a", 0)],
@@ -371,6 +307,75 @@ pub async fn a_service_sees_only_its_own_data(fixture: Arc<dyn Fixture>) {
     assert_eq!(
         bench.load("a").await.expect("the record exists").body,
         "secret"
+    );
+}
+
+/// Checks that none of the reads shows data of another service.
+async fn nothing_is_shown_to(service: Name, bench: &Bench, correlation: CorrelationId) {
+    let store = &bench.store;
+    assert_eq!(
+        store
+            .load(service, &key("a"))
+            .await
+            .expect("the store can be read"),
+        None
+    );
+    assert_eq!(
+        store
+            .scan(service, TABLE, None, 10)
+            .await
+            .expect("the store can be read"),
+        []
+    );
+    assert_eq!(
+        store
+            .history(service, &key("a"), 0)
+            .await
+            .expect("the store can be read"),
+        []
+    );
+    assert_eq!(
+        store
+            .row(service, VIEW, "a")
+            .await
+            .expect("the store can be read"),
+        None
+    );
+    assert_eq!(
+        store
+            .rows(service, query(Select::All, None, 10))
+            .await
+            .expect("the store can be read"),
+        Page::default()
+    );
+    assert_eq!(
+        store
+            .journal(service, correlation)
+            .await
+            .expect("the store can be read"),
+        Vec::<Bytes>::new()
+    );
+    assert!(
+        store
+            .counters(service)
+            .await
+            .expect("the store can be read")
+            .iter()
+            .all(|(_, value)| *value == 0)
+    );
+    assert_eq!(
+        store
+            .next_due(&[service])
+            .await
+            .expect("the store can be read"),
+        None
+    );
+    assert_eq!(
+        store
+            .claim_due(&[service], bench.now(), LEASE, 10)
+            .await
+            .expect("the store can be read"),
+        []
     );
 }
 

@@ -93,7 +93,10 @@ pub trait OwnSettings:
 {
 }
 
-impl<S: Clone + Default + DeserializeOwned + JsonSchema + Send + Sync + 'static> OwnSettings for S {}
+impl<S> OwnSettings for S where
+    S: Clone + Default + DeserializeOwned + JsonSchema + Send + Sync + 'static
+{
+}
 
 /// The URLs of RabbitMQ, PostgreSQL and Redis.
 #[derive(Clone, PartialEq, Eq)]

@@ -44,7 +44,8 @@ impl<'de> Deserializer<'de> for Nothing {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit
         unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
@@ -117,7 +118,8 @@ macro_rules! numbers {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
             let text = self.0.value.clone();
             let number: Result<$kind, _> = text.parse();
-            let visited = number.ok().map(|number| visitor.$visit::<serde::de::value::Error>(number));
+            let visit = |number| visitor.$visit::<serde::de::value::Error>(number);
+            let visited = number.ok().map(visit);
             match visited {
                 Some(Ok(value)) => Ok(value),
                 Some(Err(why)) => Err(self.wrong(format!("right: {why}"))),
@@ -199,6 +201,7 @@ impl<'de> Deserializer<'de> for Text {
     }
 
     forward_to_deserialize_any! {
-        i128 u128 str string bytes byte_buf unit unit_struct seq tuple tuple_struct map identifier ignored_any
+        i128 u128 str string bytes byte_buf unit unit_struct seq tuple tuple_struct map identifier
+        ignored_any
     }
 }

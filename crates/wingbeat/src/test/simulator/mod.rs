@@ -11,6 +11,7 @@
 
 mod client;
 mod coverage;
+mod exchange;
 mod lifetime;
 mod process;
 mod reduce;
@@ -30,8 +31,9 @@ use std::time::Duration;
 use crate::HttpClient;
 use wingbeat_core::BoxFuture;
 
-pub use client::{Answer, Ask, Client, Exchange};
+pub use client::Client;
 pub use coverage::{Coverage, Unreachable, Visit};
+pub use exchange::{Answer, Ask, Exchange};
 pub use lifetime::Lifetime;
 pub use process::{Build, Process};
 pub use schedule::{Episode, FAULTS, Fault, Schedule};

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tower::ServiceExt as _;
 use wingbeat_core::{Runtime as _, RuntimeExt as _, Timestamp};
 
-use super::client::{Answer, Exchange, read};
+use super::exchange::{Answer, Exchange, read};
 use super::process::{Build, Process};
 use super::schedule::{Episode, Fault, Schedule};
 use crate::test::executor::Group;

@@ -213,7 +213,10 @@ macro_rules! caught {
             #[test]
             #[should_panic]
             fn $name() {
-                let broken = |inner| Arc::new(BrokenStore { inner, breach: Breach::$breach }) as Arc<dyn Store>;
+                let broken = |inner| -> Arc<dyn Store> {
+                    let breach = Breach::$breach;
+                    Arc::new(BrokenStore { inner, breach })
+                };
                 with_store(broken, |fixture| Box::pin(suite::$test(fixture)));
             }
         )*
@@ -221,18 +224,27 @@ macro_rules! caught {
 }
 
 caught! {
-    a_store_that_skips_validation: ReadsUnchecked is caught by a_stale_read_is_refused_and_leaves_nothing;
+    a_store_that_skips_validation: ReadsUnchecked
+        is caught by a_stale_read_is_refused_and_leaves_nothing;
     a_store_that_lets_two_win_a_key: AbsencesUnchecked is caught by a_claimed_key_has_one_winner;
-    a_store_that_takes_absences_on_trust: AbsencesUnchecked is caught by an_absence_that_was_read_is_validated;
-    a_store_that_lets_units_stand_on_nothing: ReadsUnchecked is caught by a_unit_built_on_a_refused_unit_is_stale;
+    a_store_that_takes_absences_on_trust: AbsencesUnchecked
+        is caught by an_absence_that_was_read_is_validated;
+    a_store_that_lets_units_stand_on_nothing: ReadsUnchecked
+        is caught by a_unit_built_on_a_refused_unit_is_stale;
     a_store_without_an_inbox: InboxIgnored is caught by a_duplicate_delivery_has_no_effects;
-    a_store_that_forgets_units: UnitsForgotten is caught by a_unit_submitted_again_is_committed_once;
-    a_store_that_loses_messages: MessagesLost is caught by a_unit_sends_its_messages_with_the_commit;
+    a_store_that_forgets_units: UnitsForgotten
+        is caught by a_unit_submitted_again_is_committed_once;
+    a_store_that_loses_messages: MessagesLost
+        is caught by a_unit_sends_its_messages_with_the_commit;
     a_store_that_tears_units: UnitsTorn is caught by a_stale_read_is_refused_and_leaves_nothing;
-    a_store_that_fails_whole_batches: BatchFailsTogether is caught by units_that_share_nothing_do_not_fail_together;
+    a_store_that_fails_whole_batches: BatchFailsTogether
+        is caught by units_that_share_nothing_do_not_fail_together;
     a_store_that_ignores_leases: LeaseIgnored is caught by a_claimed_record_is_not_claimed_twice;
-    a_store_that_forgets_cursors: RowsUntidy is caught by rows_are_paged_by_prefix_in_both_directions;
-    a_store_that_hides_what_is_overdue: BacklogHidden is caught by pending_and_overdue_records_are_counted_separately;
-    a_store_that_hides_its_outbox: BacklogHidden is caught by unconfirmed_messages_are_part_of_the_backlog;
+    a_store_that_forgets_cursors: RowsUntidy
+        is caught by rows_are_paged_by_prefix_in_both_directions;
+    a_store_that_hides_what_is_overdue: BacklogHidden
+        is caught by pending_and_overdue_records_are_counted_separately;
+    a_store_that_hides_its_outbox: BacklogHidden
+        is caught by unconfirmed_messages_are_part_of_the_backlog;
     a_store_that_shows_others_data: OthersVisible is caught by a_service_sees_only_its_own_data;
 }

@@ -131,7 +131,10 @@ macro_rules! caught {
             #[test]
             #[should_panic]
             fn $name() {
-                let broken = |inner| Arc::new(BrokenTransport { inner, breach: Breach::$breach }) as Arc<dyn Transport>;
+                let broken = |inner| -> Arc<dyn Transport> {
+                    let breach = Breach::$breach;
+                    Arc::new(BrokenTransport { inner, breach })
+                };
                 with_transport(broken, |fixture| Box::pin(suite::$test(fixture)));
             }
         )*
@@ -139,16 +142,28 @@ macro_rules! caught {
 }
 
 caught! {
-    a_transport_that_forgets_the_unacknowledged: UnacknowledgedForgotten is caught by unacknowledged_deliveries_are_redelivered;
-    a_transport_that_forgets_over_a_restart: UnacknowledgedForgotten is caught by acknowledged_deliveries_stay_acknowledged_over_a_restart;
-    a_transport_that_loses_acknowledgements: AcknowledgementsLost is caught by acknowledged_deliveries_are_never_redelivered;
-    a_transport_without_a_prefetch: PrefetchIgnored is caught by no_more_than_the_prefetch_is_delivered;
-    a_transport_that_publishes_twice: PublishedTwice is caught by an_event_reaches_each_bound_queue_once;
-    a_transport_that_loses_what_it_confirmed: PublishedNever is caught by a_command_reaches_only_its_queue;
-    a_transport_that_swallows_the_unroutable: UnroutableSwallowed is caught by a_command_without_a_queue_is_unroutable;
-    a_transport_that_hides_redelivery: RedeliveryHidden is caught by unacknowledged_deliveries_are_redelivered;
-    a_transport_that_forgets_what_it_was_given_back: GivenBackForgotten is caught by requeued_deliveries_are_redelivered;
-    a_transport_that_keeps_no_order: OrderIgnored is caught by an_ordered_queue_keeps_the_order_of_publishing;
-    a_transport_that_hands_an_ordered_queue_to_two: OrderIgnored is caught by an_ordered_queue_has_one_consumer_at_a_time;
-    a_transport_that_counts_nothing: DepthOfNothing is caught by the_depth_counts_waiting_and_unacknowledged_messages;
+    a_transport_that_forgets_the_unacknowledged: UnacknowledgedForgotten
+        is caught by unacknowledged_deliveries_are_redelivered;
+    a_transport_that_forgets_over_a_restart: UnacknowledgedForgotten
+        is caught by acknowledged_deliveries_stay_acknowledged_over_a_restart;
+    a_transport_that_loses_acknowledgements: AcknowledgementsLost
+        is caught by acknowledged_deliveries_are_never_redelivered;
+    a_transport_without_a_prefetch: PrefetchIgnored
+        is caught by no_more_than_the_prefetch_is_delivered;
+    a_transport_that_publishes_twice: PublishedTwice
+        is caught by an_event_reaches_each_bound_queue_once;
+    a_transport_that_loses_what_it_confirmed: PublishedNever
+        is caught by a_command_reaches_only_its_queue;
+    a_transport_that_swallows_the_unroutable: UnroutableSwallowed
+        is caught by a_command_without_a_queue_is_unroutable;
+    a_transport_that_hides_redelivery: RedeliveryHidden
+        is caught by unacknowledged_deliveries_are_redelivered;
+    a_transport_that_forgets_what_it_was_given_back: GivenBackForgotten
+        is caught by requeued_deliveries_are_redelivered;
+    a_transport_that_keeps_no_order: OrderIgnored
+        is caught by an_ordered_queue_keeps_the_order_of_publishing;
+    a_transport_that_hands_an_ordered_queue_to_two: OrderIgnored
+        is caught by an_ordered_queue_has_one_consumer_at_a_time;
+    a_transport_that_counts_nothing: DepthOfNothing
+        is caught by the_depth_counts_waiting_and_unacknowledged_messages;
 }

@@ -35,7 +35,8 @@ macro_rules! in_both_shapes {
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $test() {
-                    super::$test(crate::real::Shop::open(crate::real::Shape::OnServers).await).await;
+                    let shop = crate::real::Shop::open(crate::real::Shape::OnServers).await;
+                    super::$test(shop).await;
                 }
             )*
         }
