@@ -95,7 +95,6 @@ impl DescribeArguments for ((),) {
 
 macro_rules! arguments {
     ($($name:ident)+) => {
-        #[diagnostic::do_not_recommend]
         impl<Via, $($name: DescribeRequest),+> DescribeArguments for (Via, $($name,)+) {
             fn describe(request: &mut RequestDescription) {
                 $($name::describe(request);)+
