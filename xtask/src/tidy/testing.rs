@@ -7,7 +7,8 @@ use super::code::{attribute, is_mark, is_word, line, walk};
 use super::tree::{SourceFile, Tree};
 
 /// Tests on real processes, sockets and disks, which take real time. They poll with a deadline.
-const REAL_TIME: [&str; 4] = [
+const REAL_TIME: [&str; 5] = [
+    "crates/wingbeat/tests/it/operator.rs",
     "crates/wingbeat-core/src/conformance/real_time.rs",
     "shop/e2e/",
     "shop/app/tests/it/real/",

@@ -9,6 +9,8 @@ mod early;
 mod found;
 mod isolation;
 mod misled;
+#[cfg(all(feature = "host", feature = "embedded"))]
+mod operator;
 mod ordered;
 mod paging;
 mod sessions;

@@ -1,0 +1,263 @@
+//! The operator's API over HTTP, as programs serve it beside their public address.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a real process: its sockets and its clock are the machine's"
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use wingbeat::http::{Json, Problem, Reply, Routes, accepted, post};
+use wingbeat::run::{Process, Program, Roles, RunError, Secret, open};
+use wingbeat::{
+    App, Error, Event, JsonSchema, Message as _, Ports, Result, Scope, Service, Settings, State,
+    schemars,
+};
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "library.book_lent", version = 1, key = book)]
+struct BookLent {
+    book: String,
+}
+
+async fn lend(Json(loan): Json<BookLent>, scope: Scope) -> Result<Reply, Problem> {
+    scope.publish(&loan)?;
+    Ok(accepted(&loan))
+}
+
+/// Whether the handler has learned to count lost books.
+type Mended = Arc<AtomicBool>;
+
+async fn count(loan: BookLent, State(mended): State<Mended>) -> Result<()> {
+    if loan.book == "Lost" && !mended.load(Ordering::Relaxed) {
+        return Err(Error::reject("lost", "nobody can count it"));
+    }
+    Ok(())
+}
+
+struct Library;
+
+impl Program for Library {
+    type Own = ();
+    type State = Mended;
+
+    fn name(&self) -> &'static str {
+        "library"
+    }
+
+    fn about(&self) -> &'static str {
+        "Lends books and counts them"
+    }
+
+    fn services(&self, _: &Settings) -> Vec<&'static str> {
+        vec!["library", "statistics"]
+    }
+
+    async fn begin(&self, _: &Settings, _: &Roles, _: &Ports) -> Result<Mended, RunError> {
+        Ok(Mended::default())
+    }
+
+    fn system(&self, _: &Settings, _: &Roles, mended: &Mended) -> App {
+        let lending = Routes::new().route("/loans", post(lend));
+        let counting = Service::new("statistics").with_state(Arc::clone(mended));
+        App::new()
+            .service(Service::new("library").routes(lending))
+            .service(counting.on(count))
+    }
+}
+
+const TOKEN: &str = "a-long-token";
+/// The longest wait for a condition.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn start(data: &std::path::Path) -> Process<Library> {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut settings = Settings::default();
+    settings.listen = any;
+    settings.ops_listen = any;
+    settings.ops_token = Some(Secret(TOKEN.into()));
+    settings.data = data.into();
+    let roles = Roles {
+        services: ["library", "statistics"].into(),
+        others: [].into(),
+        whole: true,
+    };
+    open(Library, settings, roles).await.expect("it starts")
+}
+
+/// A client of one address.
+struct Client {
+    address: SocketAddr,
+    host: &'static str,
+    token: Option<&'static str>,
+}
+
+impl Client {
+    /// An operator on the same machine.
+    fn near(address: SocketAddr) -> Self {
+        Self {
+            address,
+            host: "localhost",
+            token: None,
+        }
+    }
+
+    /// Returns the status and the text of an answer.
+    async fn text(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let token = self
+            .token
+            .map(|it| format!("authorization: Bearer {it}\r\n"));
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{}\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.host,
+            token.unwrap_or_default(),
+            body.len(),
+        );
+        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("text");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        let status = head.split(' ').nth(1).and_then(|it| it.parse().ok());
+        (status.expect("a status"), body.to_owned())
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, text) = self.text("GET", path, "").await;
+        assert_eq!(status, 200, "{path}: {text}");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    async fn post(&self, path: &str) -> u16 {
+        self.text("POST", path, "").await.0
+    }
+
+    /// Returns the figures of the subscription of `statistics`.
+    async fn counting(&self) -> Value {
+        let all = self.get("/ops/subscriptions").await;
+        let mut items = all["items"].as_array().expect("a list").iter();
+        let counting = items.find(|it| it["service"] == "statistics");
+        counting.expect("a subscription").clone()
+    }
+
+    /// Waits until the subscription of `statistics` has these figures.
+    async fn until(&self, wanted: Value) {
+        let begun = Instant::now();
+        loop {
+            let counting = self.counting().await;
+            let wanted = wanted.as_object().expect("figures");
+            if wanted.iter().all(|(name, value)| counting[name] == *value) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{wanted:?}: {counting}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Returns the only dead letter.
+    async fn letter(&self) -> Value {
+        let letters = self.get("/ops/dead-letters").await;
+        let [letter] = letters["items"].as_array().expect("a list").as_slice() else {
+            panic!("not one dead letter: {letters}");
+        };
+        letter.clone()
+    }
+}
+
+async fn lend_over_http(address: SocketAddr, book: &str) {
+    let body = json!({ "book": book }).to_string();
+    let (status, text) = Client::near(address).text("POST", "/loans", &body).await;
+    assert_eq!(status, 202, "{text}");
+}
+
+/// A process records metrics once, so one test shows the operator's whole day.
+#[tokio::test]
+async fn an_operator_pauses_resumes_retries_and_discards() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let process = start(directory.path()).await;
+    let (shop, address) = (process.address, process.ops_address.expect("it records"));
+    let ops = Client::near(address);
+
+    let stranger = Client {
+        host: "ops.example",
+        ..Client::near(address)
+    };
+    assert_eq!(stranger.text("GET", "/ops/breakers", "").await.0, 403);
+    let guest = Client {
+        token: Some(TOKEN),
+        ..stranger
+    };
+    assert_eq!(guest.get("/ops/breakers").await, json!({ "items": [] }));
+    let elsewhere = Client::near(shop).text("GET", "/ops/breakers", "").await;
+    assert_eq!(elsewhere.0, 404, "the public address has no operator's API");
+
+    lend_over_http(shop, "Emma").await;
+    ops.until(json!({ "handled": 1, "waiting": 0, "dead": 0 }))
+        .await;
+    let name = ops.counting().await["name"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    let subscription = format!("/ops/subscriptions/statistics/{name}");
+    assert_eq!(ops.post(&format!("{subscription}/pause")).await, 202);
+    lend_over_http(shop, "Lost").await;
+    ops.until(json!({ "state": "paused", "handled": 1, "waiting": 1 }))
+        .await;
+    assert_eq!(ops.post(&format!("{subscription}/resume")).await, 202);
+    ops.until(json!({ "state": "running", "dead": 1, "waiting": 0 }))
+        .await;
+
+    let letter = ops.letter().await;
+    assert_eq!(letter["reason"], "lost");
+    assert_eq!(letter["type"], BookLent::NAME);
+    let path = format!(
+        "/ops/dead-letters/{}",
+        letter["id"].as_str().expect("an id")
+    );
+    let whole = ops.get(&path).await;
+    assert_eq!(whole["body"], json!({ "book": "Lost" }));
+    let story = whole["headers"]["correlationid"].as_str().expect("an id");
+    let story = ops.get(&format!("/ops/stories/{story}")).await;
+    assert_eq!(story["items"][0]["service"], "library");
+
+    process.state.store(true, Ordering::Relaxed);
+    assert_eq!(ops.post(&format!("{path}/retry")).await, 202);
+    ops.until(json!({ "handled": 2, "dead": 0 })).await;
+    assert_eq!(ops.get("/ops/dead-letters").await["items"], json!([]));
+
+    process.state.store(false, Ordering::Relaxed);
+    lend_over_http(shop, "Lost").await;
+    ops.until(json!({ "dead": 1 })).await;
+    let id = ops.letter().await["id"].as_str().expect("an id").to_owned();
+    assert_eq!(
+        ops.post(&format!("/ops/dead-letters/{id}/discard")).await,
+        202
+    );
+    assert_eq!(ops.get("/ops/dead-letters").await["items"], json!([]));
+    assert_eq!(
+        ops.post(&format!("/ops/dead-letters/{id}/retry")).await,
+        404
+    );
+    assert_eq!(
+        ops.post("/ops/subscriptions/statistics/none/pause").await,
+        404
+    );
+    assert_eq!(ops.get("/ops/unroutable").await, json!({ "items": [] }));
+
+    let (status, page) = ops.text("GET", "/metrics", "").await;
+    assert_eq!(status, 200);
+    assert!(page.contains("wingbeat_ready 1"), "{page}");
+    assert_eq!(ops.text("GET", "/readyz", "").await.0, 200);
+    process.close().await;
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "the port is closed"
+    );
+}
