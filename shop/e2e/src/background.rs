@@ -1,7 +1,7 @@
 //! A runtime that outlives single tests.
 //!
-//! Each test has a runtime of its own, and its tasks end with it. What several tests share, such as the proxies of a
-//! shared fleet, runs here.
+//! Each test has a runtime of its own, and its tasks end with it. What several tests share, such as
+//! the proxies of a shared fleet, runs here.
 
 use std::sync::LazyLock;
 
@@ -12,9 +12,8 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     builder.worker_threads(2).enable_all().build().unwrap()
 });
 
-/// Runs a future to its end in the background runtime, so that sockets and tasks which it makes stay there.
-pub(crate) async fn run<T: Send + 'static>(
-    future: impl Future<Output = T> + Send + 'static,
-) -> T {
+/// Runs a future to its end in the background runtime, so that sockets and tasks which it makes
+/// stay there.
+pub(crate) async fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
     RUNTIME.spawn(future).await.unwrap()
 }

@@ -17,8 +17,8 @@ use crate::wait::{check, until};
 /// The pause between two health checks.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 
-/// A balancer of connections. Each goes to one of the ports that said last that they are ready. Dropping it closes its
-/// port and its connections.
+/// A balancer of connections. Each goes to one of the ports that said last that they are ready.
+/// Dropping it closes its port and its connections.
 pub struct Balancer {
     port: u16,
     ready: Arc<Ready>,

@@ -1,4 +1,5 @@
-//! Chaos: a fleet under traffic, faults drawn from a seed, and the verdict once everything is healed.
+//! Chaos: a fleet under traffic, faults drawn from a seed, and the verdict once everything is
+//! healed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,11 +9,11 @@ use fastrand::Rng;
 
 use crate::fleet::{Fleet, Plan};
 use crate::member::CANNOT_START;
+use crate::proxy::{Forwarding, Proxy};
 use crate::servers::Servers;
 use crate::shopping::Shopping;
 use crate::verdict::Outcome;
 use crate::wait::{BOUND, PAUSE};
-use crate::proxy::{Forwarding, Proxy};
 
 /// Customers who place orders.
 const SHOPPERS: usize = 30;
@@ -149,7 +150,9 @@ impl Fault {
                 proxy(fleet, *server).set(*forwarding);
                 wait(pause).await;
                 proxy(fleet, *server).set(Forwarding::Everything);
-                if *forwarding != Forwarding::Everything && !matches!(forwarding, Forwarding::Delayed(_)) {
+                if *forwarding != Forwarding::Everything
+                    && !matches!(forwarding, Forwarding::Delayed(_))
+                {
                     // These streams lack the bytes that were discarded.
                     proxy(fleet, *server).cut();
                 }
@@ -163,7 +166,9 @@ async fn terminate(fleet: &mut Fleet, member: usize) {
     let member = &mut fleet.members[member];
     let status = member.terminate().await;
     if !status.success() && status.code() != Some(CANNOT_START) {
-        fleet.crashed.push(format!("{member} was terminated and ended with {status}"));
+        fleet
+            .crashed
+            .push(format!("{member} was terminated and ended with {status}"));
     }
     member.start();
 }
@@ -208,8 +213,8 @@ impl fmt::Display for Run {
     }
 }
 
-/// Runs the binary as a new fleet with traffic, injects the faults of the seed, heals it, and judges. Logs
-/// stay in a folder of the run in `folder`.
+/// Runs the binary as a new fleet with traffic, injects the faults of the seed, heals it, and
+/// judges. Logs stay in a folder of the run in `folder`.
 pub async fn run(seed: u64, binary: PathBuf, folder: &Path) -> Run {
     let folder = folder.join(format!("seed-{seed}"));
     drop(std::fs::remove_dir_all(&folder));
@@ -261,8 +266,8 @@ fn described(fault: &Fault, fleet: &Fleet) -> String {
     }
 }
 
-/// Messages that the broker still has once all orders have ended, dead letters included. Its figures are some seconds
-/// old.
+/// Messages that the broker still has once all orders have ended, dead letters included. Its
+/// figures are some seconds old.
 async fn left_in_queues(fleet: &Fleet) -> Vec<String> {
     let start = Instant::now();
     loop {

@@ -78,8 +78,8 @@ impl Plan {
         Self::replicated(|_| 2)
     }
 
-    /// So many replicas of one service, and one process for everything else: the smallest fleet in which a replica of
-    /// that service can end by itself.
+    /// So many replicas of one service, and one process for everything else: the smallest fleet in
+    /// which a replica of that service can end by itself.
     #[must_use]
     pub fn around(service: &'static str, replicas: usize) -> Self {
         let others = SERVICES.into_iter().filter(|other| *other != service);
@@ -130,7 +130,8 @@ impl Plan {
         self
     }
 
-    /// Starts the fleet and waits until it is ready and everybody knows the products that it was seeded with.
+    /// Starts the fleet and waits until it is ready and everybody knows the products that it was
+    /// seeded with.
     pub async fn start(self) -> Fleet {
         let servers = match self.servers {
             Some(servers) => servers,
@@ -154,7 +155,9 @@ impl Plan {
         };
         let members = processes.into_iter();
         let mut fleet = Fleet {
-            members: members.map(|(roles, port)| parts.member(roles, port)).collect(),
+            members: members
+                .map(|(roles, port)| parts.member(roles, port))
+                .collect(),
             servers,
             folder,
             crashed: Vec::new(),
@@ -181,7 +184,9 @@ fn addresses(processes: &[(Vec<&'static str>, u16)]) -> Vec<(String, String)> {
         (name, urls(service))
     };
     let provider = ("WINGBEAT_PROVIDER".to_owned(), urls("provider"));
-    std::iter::once(provider).chain(SERVICES.map(upstream)).collect()
+    std::iter::once(provider)
+        .chain(SERVICES.map(upstream))
+        .collect()
 }
 
 /// The settings that all processes have.
@@ -264,12 +269,15 @@ impl Fleet {
         }
     }
 
-    /// Waits until every process is ready. The provider answers no such question, and needs no start-up time.
+    /// Waits until every process is ready. The provider answers no such question, and needs no
+    /// start-up time.
     pub async fn ready(&mut self) {
         for member in &mut self.members {
             if !member.runs("provider") {
                 let crashes = member.ready(&self.folder).await;
-                let crashes = crashes.iter().map(|status| format!("{member} ended with {status}"));
+                let crashes = crashes
+                    .iter()
+                    .map(|status| format!("{member} ended with {status}"));
                 self.crashed.extend(crashes);
             }
         }

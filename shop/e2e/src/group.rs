@@ -4,12 +4,13 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Waits until its input ends, which happens when this process ends, however it ends. Then it removes the folder and
-/// kills its own process group.
+/// Waits until its input ends, which happens when this process ends, however it ends. Then it
+/// removes the folder and kills its own process group.
 const LEADER: &str = r#"cat >/dev/null; rm -rf "$1"; kill -9 0"#;
 
-/// A process group and the folder that its processes share. Both are gone after a drop, and also after a panic, an
-/// abort or a `kill -9` of the test: fleets that tests share live in statics, which are never dropped.
+/// A process group and the folder that its processes share. Both are gone after a drop, and also
+/// after a panic, an abort or a `kill -9` of the test: fleets that tests share live in statics,
+/// which are never dropped.
 pub(crate) struct Group {
     leader: Child,
 }

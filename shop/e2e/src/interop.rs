@@ -1,13 +1,13 @@
-//! Programs in other languages beside a shop on RabbitMQ, PostgreSQL and Redis. They print lines of JSON.
-//! `cargo xtask test install` installs the packages that they need.
+//! Programs in other languages beside a shop on RabbitMQ, PostgreSQL and Redis. They print lines of
+//! JSON. `cargo xtask test install` installs the packages that they need.
 
+use serde_json::Value;
+use shop_client::http::Call;
+use shop_client::{Shop, Shopper};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use serde_json::Value;
-use shop_client::http::Call;
-use shop_client::{Shop, Shopper};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, mpsc};
 
@@ -143,8 +143,8 @@ impl World {
         assert_eq!(answer.status, 202, "{path}");
     }
 
-    /// The number of messages in a queue that no consumer has. (The figures of `rabbitmqctl` for quorum queues are seconds
-    /// old.)
+    /// The number of messages in a queue that no consumer has. (The figures of `rabbitmqctl` for
+    /// quorum queues are seconds old.)
     pub async fn ready(&self, queue: &str) -> u64 {
         let mut lengths = self.lengths.lock().await;
         let program = lengths.get_or_insert_with(|| Program::start(self.command("ready.py", &[])));

@@ -1,14 +1,16 @@
-//! End-to-end tests of the `shop` binary: started as a process, driven over HTTP and in a browser, killed, and run on
-//! real servers that fail. The tests are in `tests/it`; this library contains the parts that they share, and [`chaos`],
-//! which is also a program.
+//! End-to-end tests of the `shop` binary: started as a process, driven over HTTP and in a browser,
+//! killed, and run on real servers that fail. The tests are in `tests/it`; this library contains
+//! the parts that they share, and [`chaos`], which is also a program.
 //!
-//! - Shops under test: [`process`] starts the whole shop as one process, [`fleet`] starts it as several, each of them a
-//!   [`member`], and [`sandbox`] runs the binary as a container would. [`site`] is a running shop with its operator's
-//!   interfaces.
-//! - Around them: [`servers`] are RabbitMQ, PostgreSQL and Redis behind a [`proxy`] each; [`balancer`] stands in front of
-//!   several gateways; [`interop`] runs programs in other languages.
-//! - Traffic and checks: [`shopping`] places orders for each [`customer`], and [`verdict`] checks the promises afterwards,
-//!   with the provider's [`ledger`]. [`scrape`] reads metrics. [`http_suite`] tests the HTTP API of any shop.
+//! - Shops under test: [`process`] starts the whole shop as one process, [`fleet`] starts it as
+//!   several, each of them a [`member`], and [`sandbox`] runs the binary as a container would.
+//!   [`site`] is a running shop with its operator's interfaces.
+//! - Around them: [`servers`] are RabbitMQ, PostgreSQL and Redis behind a [`proxy`] each;
+//!   [`balancer`] stands in front of several gateways; [`interop`] runs programs in other
+//!   languages.
+//! - Traffic and checks: [`shopping`] places orders for each [`customer`], and [`verdict`] checks
+//!   the promises afterwards, with the provider's [`ledger`]. [`scrape`] reads metrics.
+//!   [`http_suite`] tests the HTTP API of any shop.
 //! - [`wait`] is how all of them wait: for conditions.
 
 #![allow(

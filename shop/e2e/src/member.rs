@@ -50,7 +50,8 @@ impl Member {
         self.child = Some(command.envs(env.iter().copied()).spawn().unwrap());
     }
 
-    /// Returns the exit status of a process that has ended without being asked to. It can then be started again.
+    /// Returns the exit status of a process that has ended without being asked to. It can then be
+    /// started again.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.as_mut()?.try_wait().unwrap()?;
         self.child = None;
@@ -91,16 +92,16 @@ impl Member {
         }
     }
 
-    /// Starts the process again if it has ended, as a service manager does. Returns its exit status unless it ended
-    /// because a server was unavailable at its start.
+    /// Starts the process again if it has ended, as a service manager does. Returns its exit status
+    /// unless it ended because a server was unavailable at its start.
     pub fn revive(&mut self) -> Option<ExitStatus> {
         let status = self.ended()?;
         self.start();
         (status.code() != Some(CANNOT_START)).then_some(status)
     }
 
-    /// Waits until the process is ready, and starts it again if it ends; `logs` is named in the panic of a process that
-    /// never is. Returns the exit statuses of crashes.
+    /// Waits until the process is ready, and starts it again if it ends; `logs` is named in the
+    /// panic of a process that never is. Returns the exit statuses of crashes.
     pub async fn ready(&mut self, logs: &Path) -> Vec<ExitStatus> {
         let shop = Shop::at(&format!("http://127.0.0.1:{}", self.port)).unwrap();
         let mut crashes = Vec::new();

@@ -35,7 +35,11 @@ pub fn sabotaged() -> PathBuf {
 
 fn built(file: &str, command: &str) -> PathBuf {
     let path = target().join(file);
-    assert!(path.exists(), "{} is missing: run `{command}`", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `{command}`",
+        path.display()
+    );
     path
 }
 
@@ -156,7 +160,8 @@ impl Place {
         running
     }
 
-    /// Starts a program that is the shop at this place, and waits until it ends without being asked to.
+    /// Starts a program that is the shop at this place, and waits until it ends without being asked
+    /// to.
     pub async fn start_to_end(&self, mut command: Command) -> ExitStatus {
         let mut running = Running(command.spawn().unwrap());
         until("the shop ends", async || {

@@ -1,8 +1,9 @@
-//! A container without a container engine: a read-only root file system with only the program and the libraries that it
-//! is linked with, `/tmp` in memory, an unprivileged user, and an empty environment.
+//! A container without a container engine: a read-only root file system with only the program and
+//! the libraries that it is linked with, `/tmp` in memory, an unprivileged user, and an empty
+//! environment.
 //!
-//! Bubblewrap sets it up, with `setpriv` if the tests run as root. On a machine that allows it to neither the user nor
-//! root, these tests fail.
+//! Bubblewrap sets it up, with `setpriv` if the tests run as root. On a machine that allows it to
+//! neither the user nor root, these tests fail.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -120,9 +121,7 @@ impl Sandbox {
                 Err(why) => refusals += &format!("bwrap or setpriv: {why}\n"),
             }
         }
-        panic!(
-            "this machine allows no sandbox: {refusals}"
-        )
+        panic!("this machine allows no sandbox: {refusals}")
     }
 
     fn enter(&self, way: Way) -> Command {

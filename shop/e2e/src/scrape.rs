@@ -83,7 +83,8 @@ impl Scrape {
         self.lines(name, labels).map(|(_, value)| value).sum()
     }
 
-    /// The sums over all lines of this name that have these labels, by another label; sums of zero are left out.
+    /// The sums over all lines of this name that have these labels, by another label; sums of zero
+    /// are left out.
     #[must_use]
     pub fn by_label(
         &self,

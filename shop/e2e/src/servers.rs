@@ -1,8 +1,8 @@
 //! RabbitMQ, PostgreSQL and Redis for the shops under test, each behind a proxy that can be cut.
 //!
-//! Starting RabbitMQ and PostgreSQL takes longer than most tests. So a shop gets a virtual host and a database of its
-//! own on servers that all tests of this process share, unless its test stops or blocks them: then they are private.
-//! Redis starts at once and is always private.
+//! Starting RabbitMQ and PostgreSQL takes longer than most tests. So a shop gets a virtual host and
+//! a database of its own on servers that all tests of this process share, unless its test stops or
+//! blocks them: then they are private. Redis starts at once and is always private.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,8 @@ use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
 use crate::proxy::Proxy;
 
-/// Virtual hosts on the shared RabbitMQ, made at once because each start of `rabbitmqctl` takes a second.
+/// Virtual hosts on the shared RabbitMQ, made at once because each start of `rabbitmqctl` takes a
+/// second.
 const ROOMS: usize = 32;
 
 /// RabbitMQ and PostgreSQL.
@@ -41,7 +42,8 @@ fn shared() -> &'static Pair {
             &format!(
                 r#"[begin V = list_to_binary("room" ++ integer_to_list(N)),
                     rabbit_vhost:add(V, <<"t">>),
-                    rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"t">>)
+                    rabbit_auth_backend_internal:set_permissions(
+                        <<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"t">>)
                    end || N <- lists:seq(0, {})], ok."#,
                 ROOMS - 1
             ),
@@ -72,7 +74,10 @@ impl Servers {
     pub async fn shared() -> Self {
         static TAKEN: AtomicUsize = AtomicUsize::new(0);
         let number = TAKEN.fetch_add(1, Ordering::Relaxed);
-        assert!(number < ROOMS, "more than {ROOMS} shops: raise the number of rooms");
+        assert!(
+            number < ROOMS,
+            "more than {ROOMS} shops: raise the number of rooms"
+        );
         let room = format!("room{number}");
         let database = room.clone();
         let make = move || shared().store.sql(&format!("CREATE DATABASE {database}"));
@@ -162,7 +167,10 @@ impl Servers {
     pub fn settings(&self) -> [(String, String); 3] {
         let cache = format!("redis://127.0.0.1:{}", self.to_cache.port());
         [
-            ("WINGBEAT_BROKER".into(), self.broker_at(self.to_broker.port())),
+            (
+                "WINGBEAT_BROKER".into(),
+                self.broker_at(self.to_broker.port()),
+            ),
             ("WINGBEAT_STORE".into(), self.store_at(self.to_store.port())),
             ("WINGBEAT_CACHE".into(), cache),
         ]

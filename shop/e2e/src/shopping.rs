@@ -17,7 +17,8 @@ use crate::wait::{check, until, within_bound};
 /// The pause between two orders of one shopper.
 const THINK: Duration = Duration::from_millis(200);
 
-/// The cards that shoppers draw from: most pay, the others fail in each way that the provider knows.
+/// The cards that shoppers draw from: most pay, the others fail in each way that the provider
+/// knows.
 const CARDS: [Card; 8] = [
     Card::Ok,
     Card::Ok,
@@ -104,7 +105,13 @@ impl Shopping {
         let mut tasks = JoinSet::new();
         for (number, customer) in customers.iter().enumerate() {
             let (notes, customer) = (Arc::clone(&notes), Arc::clone(customer));
-            tasks.spawn(go_shopping(number, customer, Arc::clone(&skus), cards, notes));
+            tasks.spawn(go_shopping(
+                number,
+                customer,
+                Arc::clone(&skus),
+                cards,
+                notes,
+            ));
         }
         Self {
             site: site.clone(),
@@ -123,7 +130,10 @@ impl Shopping {
         let before = self.accepted();
         within_bound(async || {
             let more = self.accepted() - before;
-            check(more >= orders, format_args!("{more} of {orders} orders were accepted"))
+            check(
+                more >= orders,
+                format_args!("{more} of {orders} orders were accepted"),
+            )
         })
         .await?;
         a_moment().await;

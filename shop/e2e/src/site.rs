@@ -1,4 +1,5 @@
-//! A shop under test and its operator's interfaces: the admin's API and the metrics of its processes.
+//! A shop under test and its operator's interfaces: the admin's API and the metrics of its
+//! processes.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,8 @@ use crate::wait::{check, until};
 /// The number of products that a new shop sells.
 const SEEDED: usize = 12;
 
-/// Figures that are zero when nothing is on its way: no message in an outbox, a queue or a handler, no call to the
-/// provider, no parked delivery, no timer that is due.
+/// Figures that are zero when nothing is on its way: no message in an outbox, a queue or a handler,
+/// no call to the provider, no parked delivery, no timer that is due.
 const ON_THE_WAY: [(&str, &[(&str, &str)]); 6] = [
     ("wingbeat_outbox_waiting", &[]),
     ("wingbeat_messaging_waiting", &[]),
@@ -56,7 +57,10 @@ impl Site {
     ///
     /// Names the port of the first process that does not answer.
     pub async fn scrapes(&self) -> Result<Vec<Scrape>, String> {
-        let asked = self.ops_ports.iter().map(|port| tokio::spawn(Scrape::of(*port)));
+        let asked = self
+            .ops_ports
+            .iter()
+            .map(|port| tokio::spawn(Scrape::of(*port)));
         let asked: Vec<_> = asked.collect();
         let mut scrapes = Vec::with_capacity(asked.len());
         for scrape in asked {
@@ -87,8 +91,8 @@ impl Site {
         Ok(MOVEMENTS.map(|name| sum(name, &[]) as u64))
     }
 
-    /// Checks that nothing is on its way. A message that passes from one place to the next between two looks is seen by
-    /// its movement.
+    /// Checks that nothing is on its way. A message that passes from one place to the next between
+    /// two looks is seen by its movement.
     ///
     /// # Errors
     ///
@@ -96,11 +100,15 @@ impl Site {
     pub async fn quiet(&self) -> Result<Movements, String> {
         let before = self.movements().await?;
         let after = self.movements().await?;
-        check(before == after, format_args!("messages move: {before:?}, {after:?}"))?;
+        check(
+            before == after,
+            format_args!("messages move: {before:?}, {after:?}"),
+        )?;
         Ok(after)
     }
 
-    /// Checks that nothing is on its way and no checkout waits for a timer: what has not ended now never will.
+    /// Checks that nothing is on its way and no checkout waits for a timer: what has not ended now
+    /// never will.
     ///
     /// # Errors
     ///
@@ -109,7 +117,10 @@ impl Site {
         self.quiet().await?;
         let labels = [("service", "orders"), ("kind", "timer")];
         let timers = sum(&self.scrapes().await?, "wingbeat_due_pending", &labels);
-        check(timers == 0.0, format_args!("{timers} timers of checkouts are pending"))
+        check(
+            timers == 0.0,
+            format_args!("{timers} timers of checkouts are pending"),
+        )
     }
 
     /// Waits until nothing is on its way. Timers that are due later may be pending.
@@ -148,12 +159,15 @@ impl Site {
         Ok(open.map(|(_, count)| count).sum())
     }
 
-    /// Waits for an item of one of the admin's lists, chosen by the values of some of its fields. A list lacks the items
-    /// of a service that did not answer in time.
+    /// Waits for an item of one of the admin's lists, chosen by the values of some of its fields. A
+    /// list lacks the items of a service that did not answer in time.
     pub async fn listed(&self, admin: &Shopper, path: &str, fields: &[(&str, &str)]) -> Value {
         let chosen = |item: &&Value| fields.iter().all(|(name, value)| item[name] == **value);
         until(path, async || {
-            let answer = admin.ask(Call::get(path)).await.map_err(|why| why.to_string())?;
+            let answer = admin
+                .ask(Call::get(path))
+                .await
+                .map_err(|why| why.to_string())?;
             let list: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
             let mut items = list["items"].as_array().into_iter().flatten();
             let item = items.find(chosen).cloned();
@@ -165,20 +179,25 @@ impl Site {
     /// A subscription as the admin sees it.
     pub async fn subscription(&self, admin: &Shopper, service: &str, name: &str) -> Value {
         let fields = [("service", service), ("name", name)];
-        self.listed(admin, "/api/v1/admin/subscriptions", &fields).await
+        self.listed(admin, "/api/v1/admin/subscriptions", &fields)
+            .await
     }
 
     /// Pauses or resumes a subscription in all replicas: `control` is `pause` or `resume`.
     pub async fn control(&self, admin: &Shopper, service: &str, name: &str, control: &str) {
         let path = format!("/api/v1/admin/subscriptions/{service}/{name}/{control}");
         until(&path, async || {
-            let answer = admin.ask(Call::post(&path)).await.map_err(|why| why.to_string())?;
+            let answer = admin
+                .ask(Call::post(&path))
+                .await
+                .map_err(|why| why.to_string())?;
             check(answer.status == 202, answer.status)
         })
         .await;
     }
 
-    /// The number of deliveries of a subscription that were settled with this outcome, by all running processes.
+    /// The number of deliveries of a subscription that were settled with this outcome, by all
+    /// running processes.
     pub async fn settled(&self, subscription: [&str; 2], outcome: &str) -> u64 {
         let [service, name] = subscription;
         let labels = [

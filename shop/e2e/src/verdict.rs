@@ -1,4 +1,5 @@
-//! The verdict after a shop was broken and healed: every accepted order exists once, has ended, and cost what it should.
+//! The verdict after a shop was broken and healed: every accepted order exists once, has ended, and
+//! cost what it should.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,8 +35,9 @@ pub struct Outcome {
 
 /// Waits for the orders to end and checks all promises.
 ///
-/// A finding counts once it cannot heal any more, that is when nothing is on its way in the shop. So the verdict does
-/// not depend on how long anything takes, such as the leases of a process that was killed.
+/// A finding counts once it cannot heal any more, that is when nothing is on its way in the shop.
+/// So the verdict does not depend on how long anything takes, such as the leases of a process that
+/// was killed.
 pub(crate) async fn judge(
     site: &Site,
     customers: &[Arc<Customer>],
@@ -73,7 +75,9 @@ async fn ended<'a>(
     let mut owed = HashMap::with_capacity(accepted.len());
     loop {
         let final_look = site.idle().await.is_ok() || start.elapsed() > BOUND;
-        let open = accepted.iter().filter(|(id, _)| !owed.contains_key(id.as_str()));
+        let open = accepted
+            .iter()
+            .filter(|(id, _)| !owed.contains_key(id.as_str()));
         let open: Vec<_> = open.collect();
         for (id, order) in open {
             match shoppers[order.customer].order(id).await {
@@ -110,7 +114,9 @@ async fn invented(
     for shopper in shoppers {
         match repeated(until, async || shopper.orders().await).await {
             Ok(listed) => {
-                let unknown = listed.iter().filter(|it| !accepted.contains_key(&it.order_id));
+                let unknown = listed
+                    .iter()
+                    .filter(|it| !accepted.contains_key(&it.order_id));
                 broken.extend(unknown.map(|it| format!("{} was invented", it.order_id)));
             }
             Err(why) => broken.push(format!("a customer's orders cannot be listed: {why}")),
@@ -131,15 +137,17 @@ fn misbooked(ledger: &Ledger, owed: &HashMap<&str, i64>) -> Vec<String> {
     broken
 }
 
-/// The violations that the shop's own audit finds while nothing is on its way; empty when all promises are kept.
+/// The violations that the shop's own audit finds while nothing is on its way; empty when all
+/// promises are kept.
 pub async fn violations(site: &Site) -> Vec<String> {
     audited(site, Instant::now() + BOUND).await.unwrap()
 }
 
 /// The violations that the audit finds, or why it cannot be asked.
 ///
-/// Deliveries that a dead process has claimed look lost until its lease ends, and messages that move belong to two
-/// moments, so an audit that finds something counts only between two looks at which the shop was quiet.
+/// Deliveries that a dead process has claimed look lost until its lease ends, and messages that
+/// move belong to two moments, so an audit that finds something counts only between two looks at
+/// which the shop was quiet.
 async fn audited(site: &Site, until: Instant) -> Result<Vec<String>, Error> {
     let admin = repeated(until, async || site.shop.admin(&site.password).await).await?;
     loop {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 /// The upper bound of every wait.
 ///
-/// A wait ends as soon as its condition holds, so the bound costs nothing while the shop works. It is long because it
-/// must not decide a test on a slow or busy machine: it only ends the test of a shop that is stuck.
+/// A wait ends as soon as its condition holds, so the bound costs nothing while the shop works. It
+/// is long because it must not decide a test on a slow or busy machine: it only ends the test of a
+/// shop that is stuck.
 pub const BOUND: Duration = Duration::from_secs(300);
 
 /// The pause between two checks of a condition.

@@ -74,7 +74,8 @@ fn an_unavailable_collector_costs_counted_spans_and_no_time() {
             let (layer, exporter) = otlp::start(nobody).unwrap();
             spans(layer, 10);
             exporter.flush(BOUND).await;
-            // More spans than the exporter queues: recording does not block, and the flush ends at its limit.
+            // More spans than the exporter queues: recording does not block, and the flush ends at
+            // its limit.
             let (layer, exporter) = otlp::start(&mute).unwrap();
             spans(layer, 10_000);
             let flush = exporter.flush(Duration::from_millis(300));

@@ -1,5 +1,5 @@
-//! Traces as a collector receives them from the `shop` binary with the feature `otlp`, as one process and as a fleet on
-//! servers. `cargo xtask test telemetry` builds and runs it.
+//! Traces as a collector receives them from the `shop` binary with the feature `otlp`, as one
+//! process and as a fleet on servers. `cargo xtask test telemetry` builds and runs it.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -179,7 +179,8 @@ async fn one_order_is_one_trace_in_one_process_which_exports_its_last_spans() {
     is_one_order(&whole, "wingbeat");
     let placing = whole.only("orders", "POST /api/v1/orders", "internal");
     assert_eq!(whole.parent(placing).service, "gateway");
-    // The span of the last request is exported too, although the process ends before the next batch is due.
+    // The span of the last request is exported too, although the process ends before the next batch
+    // is due.
     let last = "1bf7651916cd43dd8448eb211c80319c";
     let to = at.url().trim_start_matches("http://").parse().unwrap();
     let caller = CALLER.replace(TRACE, last);

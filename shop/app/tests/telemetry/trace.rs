@@ -21,7 +21,11 @@ impl Trace {
         Self { spans, repeated }
     }
 
-    fn of_name<'a>(&'a self, service: &'a str, name: &'a str) -> impl Iterator<Item = &'a Exported> {
+    fn of_name<'a>(
+        &'a self,
+        service: &'a str,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a Exported> {
         let spans = self.spans.values();
         spans.filter(move |span| span.service == service && span.name.starts_with(name))
     }

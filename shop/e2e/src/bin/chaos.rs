@@ -9,7 +9,8 @@ use std::time::Instant;
 use clap::Parser;
 use shop_e2e::{chaos, process};
 
-/// Runs the shop as separate processes on real servers, injects faults, and checks the promises of the shop.
+/// Runs the shop as separate processes on real servers, injects faults, and checks the promises of
+/// the shop.
 #[derive(Parser)]
 struct Cli {
     /// The number of runs

@@ -38,7 +38,9 @@ pub async fn a_product_is_offered_repriced_and_retired(shop: Subject) {
     assert_eq!(retired.status, 204);
     assert_eq!(shop.get("/api/v1/products/TEA-1", "").await.status, 404);
     let one = json!({"quantity": 1});
-    let put = shop.call("PUT", "/api/v1/cart/items/TEA-1", &token, &one).await;
+    let put = shop
+        .call("PUT", "/api/v1/cart/items/TEA-1", &token, &one)
+        .await;
     // Carts may not have received the event yet.
     assert!(matches!(put.status, 404 | 200), "{put:?}");
 }
@@ -47,7 +49,9 @@ pub async fn a_product_is_offered_repriced_and_retired(shop: Subject) {
 pub async fn a_paused_subscription_keeps_its_messages_until_it_is_resumed(shop: Subject) {
     let (admin, token) = (shop.admin().await, shop.shopper().await);
     let path = "/api/v1/admin/subscriptions/inventory/reserve_stock";
-    let paused = shop.post(&format!("{path}/pause"), &admin, &Value::Null).await;
+    let paused = shop
+        .post(&format!("{path}/pause"), &admin, &Value::Null)
+        .await;
     assert_eq!(paused.status, 202);
     let id = shop.placed(&token, "k", &order("tok_ok")).await;
     let waits = |all: &Value| {
@@ -55,10 +59,16 @@ pub async fn a_paused_subscription_keeps_its_messages_until_it_is_resumed(shop: 
         let one = items.find(|it| it["name"] == json!("reserve_stock"));
         one.is_some_and(|it| it["state"] == json!("paused") && it["waiting"] == json!(1))
     };
-    shop.until("/api/v1/admin/subscriptions", &admin, waits).await;
-    let shown = shop.get(&format!("/api/v1/orders/{id}"), &token).await.json();
+    shop.until("/api/v1/admin/subscriptions", &admin, waits)
+        .await;
+    let shown = shop
+        .get(&format!("/api/v1/orders/{id}"), &token)
+        .await
+        .json();
     assert_eq!(shown["status"], json!("placed"));
-    let resumed = shop.post(&format!("{path}/resume"), &admin, &Value::Null).await;
+    let resumed = shop
+        .post(&format!("{path}/resume"), &admin, &Value::Null)
+        .await;
     assert_eq!(resumed.status, 202);
     shop.wait(&token, &id, &["completed"]).await;
     let unknown = "/api/v1/admin/subscriptions/no/body/pause";

@@ -107,8 +107,13 @@ impl Api {
 
     /// Waits until an order has one of these statuses, and returns the order.
     pub async fn wait(&self, token: &str, id: &str, statuses: &[&str]) -> Value {
-        let is_one = |order: &Value| order["status"].as_str().is_some_and(|it| statuses.contains(&it));
-        self.until(&format!("/api/v1/orders/{id}"), token, is_one).await
+        let is_one = |order: &Value| {
+            order["status"]
+                .as_str()
+                .is_some_and(|it| statuses.contains(&it))
+        };
+        self.until(&format!("/api/v1/orders/{id}"), token, is_one)
+            .await
     }
 
     /// Places orders, waits until they are completed, and returns their ids.
@@ -139,7 +144,8 @@ impl Api {
 
 fn text(value: &Value) -> String {
     let text = value.as_str();
-    text.unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+    text.unwrap_or_else(|| panic!("no text: {value}"))
+        .to_owned()
 }
 
 /// An order of one bell, paid with this card.

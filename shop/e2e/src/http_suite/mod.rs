@@ -1,8 +1,9 @@
-//! Tests of the HTTP API, written once for every shape of the shop: one process on its data directory, one process on
-//! servers, and services behind their gateway.
+//! Tests of the HTTP API, written once for every shape of the shop: one process on its data
+//! directory, one process on servers, and services behind their gateway.
 //!
-//! Each shape declares the tests with [`http_suite!`](crate::http_suite!), which calls the functions of this module with
-//! a [`Subject`]. What reaches into the process is tested where the shop is a library (`shop/app/tests/it/real`).
+//! Each shape declares the tests with [`http_suite!`](crate::http_suite!), which calls the
+//! functions of this module with a [`Subject`]. What reaches into the process is tested where the
+//! shop is a library (`shop/app/tests/it/real`).
 
 pub mod admin;
 mod api;

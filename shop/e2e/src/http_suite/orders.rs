@@ -77,7 +77,8 @@ pub async fn promo(shop: &Api, token: &str) -> String {
     promos["items"][0]["code"].as_str().unwrap().to_owned()
 }
 
-/// Places orders with a promo until orders knows it, and returns the first one that is not rejected.
+/// Places orders with a promo until orders knows it, and returns the first one that is not
+/// rejected.
 ///
 /// Orders rejects a promo that it has not heard of; it never charges more instead.
 pub async fn promoted(shop: &Api, token: &str, with_promo: &Value) -> Value {

@@ -97,7 +97,9 @@ pub async fn problems_name_the_invalid_field(shop: Subject) {
     let reply = shop.place(&token, "k", &with("expected_total", cent)).await;
     assert_problem(&reply, 409, "price_changed");
     let claim = json!("01a20c7c-c7ad-7dbe-a3f9-ecf42e693643");
-    let reply = shop.place(&token, "k", &with("flash_claim_id", claim)).await;
+    let reply = shop
+        .place(&token, "k", &with("flash_claim_id", claim))
+        .await;
     assert_eq!(reply.status, 404);
     let empty = json!({"payment_token": "tok_ok", "address": address()});
     assert_problem(&shop.place(&token, "k", &empty).await, 422, "cart_empty");
@@ -127,7 +129,8 @@ pub async fn lists_are_paged_within_bounds(shop: Subject) {
     assert_eq!(found["items"].as_array().map(Vec::len), Some(1));
 }
 
-/// Entity tags of a product that nobody orders, security headers everywhere, and no caching of private data.
+/// Entity tags of a product that nobody orders, security headers everywhere, and no caching of
+/// private data.
 pub async fn responses_carry_security_and_cache_headers(shop: Subject) {
     let token = shop.shopper().await;
     let product = "/api/v1/products/WB-KING-07";

@@ -130,7 +130,8 @@ impl Browser {
         std::fs::write(folder.join(format!("{name}.png")), picture).unwrap();
     }
 
-    /// The errors on the page's console: of scripts, of the network, of the content security policy.
+    /// The errors on the page's console: of scripts, of the network, of the content security
+    /// policy.
     pub(crate) async fn errors(&self) -> Vec<String> {
         let entries = self.page.issue_cmd(Log).await.unwrap();
         let entries = entries.as_array().cloned().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Containers, tested without a container engine: the compose file, the Dockerfile, and the program in a sandbox.
+//! Containers, tested without a container engine: the compose file, the Dockerfile, and the program
+//! in a sandbox.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -74,7 +75,10 @@ fn each_service_has_an_image_and_no_more_privileges_than_it_needs() {
     let roles = roles();
     for role in &roles {
         let service = &composed["services"][role];
-        assert_eq!(service["build"]["target"], **role, "{role} is in the compose file");
+        assert_eq!(
+            service["build"]["target"], **role,
+            "{role} is in the compose file"
+        );
         let stage = format!("FROM runtime AS {role}\n");
         let stage = recipe.split_once(&stage).expect(role).1;
         let stage = stage.split("\nFROM ").next().unwrap();
@@ -110,7 +114,10 @@ fn each_service_has_an_image_and_no_more_privileges_than_it_needs() {
             service["healthcheck"]["test"].is_array(),
             "{server} has a health check"
         );
-        assert!(service["ports"].is_null(), "{server} is not reachable from outside");
+        assert!(
+            service["ports"].is_null(),
+            "{server} is not reachable from outside"
+        );
     }
 }
 
@@ -140,7 +147,8 @@ fn waits_for_what_it_needs(role: &str, service: &Value) {
     );
 }
 
-/// No secret is in the environment, and each secret that it names is mounted and made by `secrets.sh`.
+/// No secret is in the environment, and each secret that it names is mounted and made by
+/// `secrets.sh`.
 fn secrets_are_files(role: &str, service: &Value, declared: &Value) {
     let given = service["secrets"].as_array().into_iter().flatten();
     let given: BTreeSet<&str> = given
@@ -174,10 +182,16 @@ fn images_run_unprivileged_with_a_health_check_and_without_sleeps() {
     let runtime = recipe.split_once(" AS runtime\n").unwrap();
     let base = runtime.0.lines().last().unwrap();
     assert!(base.ends_with(":nonroot"), "{base}");
-    assert!(!recipe.contains("USER "), "the user of the base image stays");
+    assert!(
+        !recipe.contains("USER "),
+        "the user of the base image stays"
+    );
     let provider = recipe.split_once("FROM runtime AS provider\n").unwrap().1;
     let volume = "--chown=65532:65532 /empty /data";
-    assert!(provider.contains(volume), "the provider may write to its volume");
+    assert!(
+        provider.contains(volume),
+        "the provider may write to its volume"
+    );
     assert!(runtime.1.contains("CMD [\"/shop\", \"ready\"]"));
     for file in ["Dockerfile", "compose.yaml", "secrets.sh"] {
         assert!(!read(file).contains("sleep"), "{file}");
@@ -311,7 +325,11 @@ fn in_a_container_a_missing_setting_is_reported_in_one_line() {
     let elsewhere = Sandbox::default()
         .with("WINGBEAT_DATA", "/elsewhere")
         .with("WINGBEAT_LISTEN", "127.0.0.1:0");
-    refused(&elsewhere, "provider", &["/elsewhere", "Read-only file system"]);
+    refused(
+        &elsewhere,
+        "provider",
+        &["/elsewhere", "Read-only file system"],
+    );
 }
 
 #[tokio::test]

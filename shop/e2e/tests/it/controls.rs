@@ -1,5 +1,5 @@
-//! Negative controls in one process: without a mechanism the verdict of the kill test, or the simulation, must find a
-//! broken promise. What they do not find, they do not guard.
+//! Negative controls in one process: without a mechanism the verdict of the kill test, or the
+//! simulation, must find a broken promise. What they do not find, they do not guard.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};

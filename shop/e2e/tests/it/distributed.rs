@@ -1,4 +1,5 @@
-//! Services as processes of their own: the same shop to a browser, without its cache, and with servers that fail.
+//! Services as processes of their own: the same shop to a browser, without its cache, and with
+//! servers that fail.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -32,8 +33,8 @@ async fn a_browser_sees_no_difference_to_the_shop_in_one_process() {
     fleet.restart_with("orders", &[]).await;
 }
 
-/// While Redis is killed, paused or full, public routes work and routes that need a session are answered with 503; both
-/// work again once it is back.
+/// While Redis is killed, paused or full, public routes work and routes that need a session are
+/// answered with 503; both work again once it is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_cache_public_routes_work_and_sessions_are_unavailable() {
     let fleet = shared::plain().await.write().await;
@@ -108,7 +109,8 @@ async fn a_service_that_runs_for_the_first_time_receives_earlier_messages() {
     .await;
 }
 
-/// A broker that blocks publishers or is unavailable appears in the readiness and the log of a service that publishes.
+/// A broker that blocks publishers or is unavailable appears in the readiness and the log of a
+/// service that publishes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readiness_and_log_report_a_broker_that_takes_no_messages() {
     let folder = tempfile::tempdir().unwrap();
@@ -133,17 +135,23 @@ async fn readiness_and_log_report_a_broker_that_takes_no_messages() {
     assert_ne!(blocked, unavailable);
     let log = format!("identity-{}.log", identity.port);
     let log = std::fs::read_to_string(folder.path().join(log)).unwrap();
-    let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
     let lines: Vec<Value> = lines.collect();
     for code in [blocked, unavailable] {
-        assert!(lines.iter().any(|line| line["code"] == *code), "{code}: {log}");
+        assert!(
+            lines.iter().any(|line| line["code"] == *code),
+            "{code}: {log}"
+        );
     }
     for secret in ["guest:guest", password] {
         assert!(!log.contains(secret), "{log}");
     }
 }
 
-/// Waits until the process is not ready, and returns the code of the reason, which names the broker.
+/// Waits until the process is not ready, and returns the code of the reason, which names the
+/// broker.
 async fn not_ready(shop: &Shop) -> String {
     until("the process is not ready", async || {
         let answer = shop.ask(&Call::get("/readyz")).await.unwrap();
@@ -185,7 +193,8 @@ fn run(services: &[&str], env: &[(&str, &str)], folder: &Path) -> Output {
         .unwrap()
 }
 
-/// In an empty folder with an empty environment: one line names the missing setting and contains no password.
+/// In an empty folder with an empty environment: one line names the missing setting and contains no
+/// password.
 #[test]
 fn a_missing_setting_is_reported_in_one_line() {
     let folder = tempfile::tempdir().unwrap();

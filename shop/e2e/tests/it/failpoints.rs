@@ -1,5 +1,5 @@
-//! Processes on real servers that end exactly between two steps of a delivery. With all mechanisms nothing is lost or
-//! repeated; without one of them the promise that it guards is broken.
+//! Processes on real servers that end exactly between two steps of a delivery. With all mechanisms
+//! nothing is lost or repeated; without one of them the promise that it guards is broken.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -64,7 +64,8 @@ async fn a_process_may_die_between_any_two_steps() {
     assert!(outcome.accepted >= PASSING.len() * ORDERS);
 }
 
-/// Lets replicas of a service die at a step without a mechanism until the verdict contains one of these words.
+/// Lets replicas of a service die at a step without a mechanism until the verdict contains one of
+/// these words.
 async fn is_caught(mechanism: &str, step: &str, plan: Plan, words: &[&str]) {
     let mut fleet = sabotage(plan, Some(mechanism)).start().await;
     let service = fleet.members[1].roles[0];
@@ -77,7 +78,11 @@ async fn is_caught(mechanism: &str, step: &str, plan: Plan, words: &[&str]) {
             println!("without {mechanism}: {found}");
             return;
         }
-        assert_eq!(broken, Vec::<String>::new(), "another promise, without {mechanism}");
+        assert_eq!(
+            broken,
+            Vec::<String>::new(),
+            "another promise, without {mechanism}"
+        );
     }
     panic!("without {mechanism}: {ROUNDS} processes died and nothing was noticed");
 }
@@ -103,8 +108,9 @@ async fn forgetting_handled_messages_is_caught_on_real_servers() {
     is_caught("inbox", "ack-before", plan, &[MISCOUNTED]).await;
 }
 
-/// A process that commits first and publishes afterwards may die in between. A message that is not sent again is then
-/// missing for ever; one that is sent again was published once and never handled.
+/// A process that commits first and publishes afterwards may die in between. A message that is not
+/// sent again is then missing for ever; one that is sent again was published once and never
+/// handled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishing_outside_the_unit_is_caught_on_real_servers() {
     let plan = Plan::around("orders", 1);

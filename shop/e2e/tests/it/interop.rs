@@ -1,4 +1,5 @@
-//! Clients in other languages take part in the shop with an AMQP library and the documentation alone.
+//! Clients in other languages take part in the shop with an AMQP library and the documentation
+//! alone.
 
 use std::collections::BTreeMap;
 
@@ -106,7 +107,8 @@ fn reservation(order_id: Uuid, quantity: u32) -> String {
     json!({"order_id": order_id, "lines": [["WB-BELL-01", quantity]]}).to_string()
 }
 
-/// The till of another shop takes from the same stock. Its ids are no UUIDs, and it sends each message twice.
+/// The till of another shop takes from the same stock. Its ids are no UUIDs, and it sends each
+/// message twice.
 async fn a_published_command_is_handled_once(world: &World, before: i64) {
     let handled_before = handled(world).await;
     let types = [RESERVED, COMMITTED];
@@ -154,7 +156,10 @@ async fn a_published_command_is_handled_once(world: &World, before: i64) {
     })
     .await;
     let handled = handled(world).await - handled_before;
-    assert_eq!(handled, 2, "the sale's command, and the same with another id");
+    assert_eq!(
+        handled, 2,
+        "the sale's command, and the same with another id"
+    );
     world.keeps_its_promises().await;
 }
 
@@ -174,7 +179,9 @@ fn count(causes: &mut Causes, answer: &Value, order_id: Uuid) {
 /// The commands to reserve stock that inventory has handled.
 async fn handled(world: &World) -> i64 {
     let site = &world.site;
-    let subscription = site.subscription(&world.admin, "inventory", "reserve_stock").await;
+    let subscription = site
+        .subscription(&world.admin, "inventory", "reserve_stock")
+        .await;
     subscription["handled"].as_i64().unwrap()
 }
 
@@ -185,12 +192,13 @@ async fn available(shop: &Shop) -> i64 {
     product["available"].as_i64().unwrap()
 }
 
-/// Messages of another program wait in the queue of a paused subscription. No service has published them, and the audit
-/// does not count them as lost.
+/// Messages of another program wait in the queue of a paused subscription. No service has published
+/// them, and the audit does not count them as lost.
 async fn waiting_foreign_messages_break_no_promise(world: &World) {
     let control = async |control| {
         let (site, admin) = (&world.site, &world.admin);
-        site.control(admin, "inventory", "reserve_stock", control).await;
+        site.control(admin, "inventory", "reserve_stock", control)
+            .await;
     };
     control("pause").await;
     for number in 0..3 {
@@ -226,8 +234,8 @@ fn cases() -> BTreeMap<String, String> {
     cases.map(owned).into()
 }
 
-/// Each kind of invalid message becomes one dead letter with its reason, and again one after a retry, until it is
-/// discarded.
+/// Each kind of invalid message becomes one dead letter with its reason, and again one after a
+/// retry, until it is discarded.
 async fn invalid_messages_become_dead_letters(world: &World) {
     // Messages that are sent twice become one dead letter each.
     for _ in 0..2 {
@@ -250,11 +258,14 @@ async fn invalid_messages_become_dead_letters(world: &World) {
     world.keeps_its_promises().await;
 }
 
-/// Waits until there are as many dead letters as cases and none of the earlier ones, and returns their ids.
+/// Waits until there are as many dead letters as cases and none of the earlier ones, and returns
+/// their ids.
 async fn letters(world: &World, earlier: &[String]) -> Vec<String> {
     until("there is a dead letter for each case", async || {
         let letters = world.list(LETTERS).await;
-        let ids = letters.iter().map(|it| it["id"].as_str().unwrap().to_owned());
+        let ids = letters
+            .iter()
+            .map(|it| it["id"].as_str().unwrap().to_owned());
         let ids: Vec<String> = ids.collect();
         let new = ids.iter().all(|id| !earlier.contains(id));
         let complete = new && ids.len() == cases().len();
@@ -286,7 +297,8 @@ async fn reasons(world: &World, ids: &[String]) -> BTreeMap<String, String> {
     reasons
 }
 
-/// Every message is settled, so the broker can redeliver none, and it has dead-lettered none itself.
+/// Every message is settled, so the broker can redeliver none, and it has dead-lettered none
+/// itself.
 async fn nothing_is_redelivered(world: &World) {
     world.site.until_quiet().await;
     assert_eq!(world.ready("wingbeat.dead-letters.inventory").await, 0);

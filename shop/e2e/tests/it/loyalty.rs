@@ -1,5 +1,5 @@
-//! A NestJS service takes part in the shop (`examples/nestjs-loyalty`): it awards points once for each paid order, also if
-//! the event is delivered twice or the process is killed.
+//! A NestJS service takes part in the shop (`examples/nestjs-loyalty`): it awards points once for
+//! each paid order, also if the event is delivered twice or the process is killed.
 
 use std::path::Path;
 use std::process::Command;
@@ -96,8 +96,8 @@ async fn a_nestjs_service_awards_points_once() {
     let user = event["data"]["user_id"].as_str().unwrap();
     assert_eq!(loyalty.points(user).await, points);
 
-    // The service receives the second order and commits, but neither its acknowledgement nor its event reaches the
-    // broker. Then it is killed.
+    // The service receives the second order and commits, but neither its acknowledgement nor its
+    // event reaches the broker. Then it is killed.
     proxy.set(Forwarding::OnlyToClients);
     let order = buys(&shopper).await;
     let event = paid.next().await;
@@ -162,14 +162,18 @@ fn is_award(award: &Value, order: &str, paid: &Value) -> i64 {
     points
 }
 
-/// Waits until loyalty has handled all events and published all awards, and the subscriber has received them.
+/// Waits until loyalty has handled all events and published all awards, and the subscriber has
+/// received them.
 async fn settled(world: &World) {
     until("loyalty has nothing to do", async || {
         let outbox = "SELECT count(*) FROM loyalty.outbox";
         let outbox = tokio::task::block_in_place(|| world.servers.sql(outbox));
         let waiting = world.ready(QUEUE).await + world.ready("books.points").await;
         let done = outbox.trim() == "0" && waiting == 0;
-        check(done, format_args!("{outbox} in the outbox, {waiting} in queues"))
+        check(
+            done,
+            format_args!("{outbox} in the outbox, {waiting} in queues"),
+        )
     })
     .await;
 }

@@ -1,5 +1,5 @@
-//! End-to-end tests of the `shop` binary. They need `cargo build --release` and the build with sabotage;
-//! `cargo xtask test release` makes both and runs the tests.
+//! End-to-end tests of the `shop` binary. They need `cargo build --release` and the build with
+//! sabotage; `cargo xtask test release` makes both and runs the tests.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! The metrics that the program exposes, compared with the tables in `docs/metrics.md`: each metric is documented, and
-//! each documented metric is exposed.
+//! The metrics that the program exposes, compared with the tables in `docs/metrics.md`: each metric
+//! is documented, and each documented metric is exposed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,7 +56,8 @@ const NOT_IN_A_FLEET: [(&str, &str); 5] = [
     ),
 ];
 
-/// Compares the exposed metrics with the documented ones, but for those that cannot be exposed here.
+/// Compares the exposed metrics with the documented ones, but for those that cannot be exposed
+/// here.
 fn assert_documented(scrapes: &[Scrape], but: &[(&str, &str)]) {
     let documented = documented();
     let mut seen = BTreeSet::new();
@@ -79,7 +80,8 @@ fn assert_documented(scrapes: &[Scrape], but: &[(&str, &str)]) {
     assert_eq!(never, excused, "never exposed, and excused from it");
 }
 
-/// Places orders of all kinds, sends other requests, and waits for the orders to end; returns their number.
+/// Places orders of all kinds, sends other requests, and waits for the orders to end; returns their
+/// number.
 async fn busy(shop: &Shop) -> u64 {
     let shopper = shop.shoppers(1).await.unwrap().remove(0);
     for _ in 0..3 {
@@ -204,7 +206,10 @@ async fn every_process_of_a_fleet_exposes_its_metrics_also_without_the_store() {
         let failed = sum(&scrapes, "wingbeat_messaging_failures_total", &[]);
         let unknown = sum(&scrapes, "wingbeat_commit_unknown_total", &[]);
         let counted = failed > 0.0 && unknown > 0.0;
-        check(counted, format_args!("{failed} failures, {unknown} unknown"))
+        check(
+            counted,
+            format_args!("{failed} failures, {unknown} unknown"),
+        )
     })
     .await;
     fleet.servers.to_store.set(Forwarding::Everything);
@@ -229,12 +234,14 @@ async fn scrapes(ops_ports: &[u16]) -> Result<Vec<Scrape>, String> {
     Ok(scrapes)
 }
 
-/// Waits until these processes leave out the figures of the store, which does not answer, and still expose their own and
-/// those of the broker.
+/// Waits until these processes leave out the figures of the store, which does not answer, and still
+/// expose their own and those of the broker.
 async fn metrics_lack_the_store(ops_ports: &[u16]) {
     until("the figures of the store are left out", async || {
         let scrapes = scrapes(ops_ports).await?;
-        let own = scrapes.iter().all(|it| it.has("wingbeat_messaging_in_flight"));
+        let own = scrapes
+            .iter()
+            .all(|it| it.has("wingbeat_messaging_in_flight"));
         assert!(own, "own figures are always exposed");
         let complete = |part| sum(&scrapes, "wingbeat_scrape_complete", &[("part", part)]);
         let (store, broker) = (complete("store"), complete("broker"));

@@ -1,5 +1,5 @@
-//! The shop on real servers without one of its mechanisms, in scenes in which no process dies. With all mechanisms it
-//! passes every scene.
+//! The shop on real servers without one of its mechanisms, in scenes in which no process dies. With
+//! all mechanisms it passes every scene.
 
 use serde_json::json;
 use shop_client::http::Call;
@@ -25,7 +25,8 @@ const SALES: usize = 8;
 const WHOLE_SALES: usize = 2;
 /// A product that nobody else orders.
 const QUIET: &str = "WB-BELL-01";
-/// Parcels that are followed, and the messages that their service handles for them: a command and two timers each.
+/// Parcels that are followed, and the messages that their service handles for them: a command and
+/// two timers each.
 const PARCELS: usize = 10;
 const PARCELS_HANDLED: f64 = 30.0;
 /// The payment of an order that waits for its authorization.
@@ -45,7 +46,8 @@ async fn a_whole_shop_passes_every_scene() {
     assert_eq!(found, [const { None }; 5]);
 }
 
-/// Runs a scene in a shop without the mechanism; the scene must find something that contains this word.
+/// Runs a scene in a shop without the mechanism; the scene must find something that contains this
+/// word.
 async fn is_caught(
     mechanism: &str,
     plan: Plan,
@@ -86,16 +88,23 @@ async fn losing_a_parked_delivery_is_caught_on_real_servers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn timers_that_fire_twice_are_caught_on_real_servers() {
-    is_caught("timer-once", Plan::around("shipping", 1), timers_are_due, "handled").await;
+    is_caught(
+        "timer-once",
+        Plan::around("shipping", 1),
+        timers_are_due,
+        "handled",
+    )
+    .await;
 }
 
-/// The commands of one order are handled in another order than they were sent: the release comes before the
-/// reservation, which must then reserve nothing.
+/// The commands of one order are handled in another order than they were sent: the release comes
+/// before the reservation, which must then reserve nothing.
 async fn a_cancel_overtakes_the_order(site: &Site) -> Option<String> {
     let admin = site.admin().await;
     let before = available(site, QUIET).await;
     let control = async |control| {
-        site.control(&admin, "inventory", "reserve_stock", control).await;
+        site.control(&admin, "inventory", "reserve_stock", control)
+            .await;
     };
     control("pause").await;
     let shopper = site.shop.shoppers(1).await.unwrap().remove(0);
@@ -134,7 +143,8 @@ async fn a_sale_begins(site: &Site, sales: usize) -> Option<String> {
     let admin = site.admin().await;
     let crowd = site.shop.shoppers(CROWD).await.unwrap();
     let control = async |control| {
-        site.control(&admin, "inventory", "reserve_stock", control).await;
+        site.control(&admin, "inventory", "reserve_stock", control)
+            .await;
     };
     for _ in 0..sales {
         stock_up(site, &admin).await;
@@ -149,7 +159,9 @@ async fn a_sale_begins(site: &Site, sales: usize) -> Option<String> {
             });
         }
         until("all commands wait", async || {
-            let one = site.subscription(&admin, "inventory", "reserve_stock").await;
+            let one = site
+                .subscription(&admin, "inventory", "reserve_stock")
+                .await;
             check(one["waiting"].as_u64() >= Some(CROWD as u64), &one)
         })
         .await;
@@ -171,8 +183,8 @@ async fn timers_are_due(fleet: &Fleet) -> Option<String> {
     // A command that is sent again because its answer is late is handled once more.
     let sent_again = async || {
         let scrapes = until("all processes are scraped", async || site.scrapes().await).await;
-        let labels = ["ship", "deliver"]
-            .map(|state| [("state", state), ("input", "orders.resend_due.v1")]);
+        let labels =
+            ["ship", "deliver"].map(|state| [("state", state), ("input", "orders.resend_due.v1")]);
         let of = |labels| sum(&scrapes, "wingbeat_saga_inputs_total", labels);
         labels.iter().map(|labels| of(labels)).sum::<f64>()
     };

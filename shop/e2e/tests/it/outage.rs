@@ -1,4 +1,5 @@
-//! The payment provider or a service fails: orders are accepted all the same, and processed afterwards.
+//! The payment provider or a service fails: orders are accepted all the same, and processed
+//! afterwards.
 
 use serde_json::{Value, json};
 use shop_client::http::Call;
@@ -71,7 +72,10 @@ async fn orders_are_accepted_during_an_outage_of_the_provider_and_paid_afterward
     breaker_is(&admin, "open").await;
     for (at, id) in &placed {
         until("the payment counts as delayed", async || {
-            let order = shoppers[*at].order(id).await.map_err(|why| why.to_string())?;
+            let order = shoppers[*at]
+                .order(id)
+                .await
+                .map_err(|why| why.to_string())?;
             check(order.payment_delayed, format_args!("{order:?}"))
         })
         .await;

@@ -1,4 +1,5 @@
-//! The tests of the HTTP API against services behind their gateway, on RabbitMQ, PostgreSQL and Redis.
+//! The tests of the HTTP API against services behind their gateway, on RabbitMQ, PostgreSQL and
+//! Redis.
 
 use std::net::SocketAddr;
 use std::pin::Pin;

@@ -1,14 +1,15 @@
 //! Deliveries that cannot be handled now are parked and handled later.
 
-use std::path::PathBuf;
 use shop_client::{Order, Shopper};
 use shop_e2e::process::{Place, binary, sabotaged};
 use shop_e2e::site::Site;
 use shop_e2e::verdict::violations;
 use shop_e2e::wait::{BOUND, check, until};
+use std::path::PathBuf;
 use tokio::task::JoinSet;
 
-/// Orders whose mails fill the queue of one user's mails that wait for an address: two mails each, and it holds fifty.
+/// Orders whose mails fill the queue of one user's mails that wait for an address: two mails each,
+/// and it holds fifty.
 const ORDERS: usize = 26;
 /// The subscription whose delivery is parked.
 const WELCOME: [&str; 2] = ["notifications", "user_registered"];
@@ -46,15 +47,18 @@ async fn refused(site: &Site, admin: &Shopper) -> u64 {
     times
 }
 
-/// Parks a user's welcome mail, because their address is unknown and too many of their mails wait for it, and then
-/// delivers the address. Returns the violations that the audit finds once nothing is on its way.
+/// Parks a user's welcome mail, because their address is unknown and too many of their mails wait
+/// for it, and then delivers the address. Returns the violations that the audit finds once nothing
+/// is on its way.
 pub(crate) async fn a_delivery_is_parked(site: &Site) -> Option<String> {
     let admin = site.admin().await;
     let pause = async |name, control| site.control(&admin, "notifications", name, control).await;
     pause("remember_address", "pause").await;
     pause("user_registered", "pause").await;
-    let (refused_before, parked_before) =
-        (refused(site, &admin).await, site.settled(WELCOME, "parked").await);
+    let (refused_before, parked_before) = (
+        refused(site, &admin).await,
+        site.settled(WELCOME, "parked").await,
+    );
 
     let shopper = site.shop.shoppers(1).await.unwrap().remove(0);
     let mut orders = JoinSet::new();

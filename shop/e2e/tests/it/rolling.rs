@@ -15,7 +15,8 @@ use shop_e2e::wait::{BOUND, PAUSE};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The time for which a process that ends still answers: many times what the balancer needs to notice.
+/// The time for which a process that ends still answers: many times what the balancer needs to
+/// notice.
 const DRAIN_DELAY: &str = "4s";
 /// Rounds of requests after each wave.
 const ROUNDS: usize = 5;
@@ -66,17 +67,23 @@ async fn no_request_fails_while_every_process_is_replaced() {
     assert_eq!(fleet.crashed, Vec::<String>::new());
 }
 
-/// The members that are replaced together: the first replicas of all services, the second ones, each gateway.
+/// The members that are replaced together: the first replicas of all services, the second ones,
+/// each gateway.
 fn waves(fleet: &Fleet) -> Vec<Vec<usize>> {
     let mut replicas = BTreeMap::<_, Vec<usize>>::new();
     for (index, member) in fleet.members.iter().enumerate() {
         if !member.runs("provider") {
-            replicas.entry(member.roles.clone()).or_default().push(index);
+            replicas
+                .entry(member.roles.clone())
+                .or_default()
+                .push(index);
         }
     }
     let gateways = replicas.remove(&vec!["gateway"]).unwrap();
     let services = (0..2).map(|nth| replicas.values().map(|all| all[nth]).collect());
-    services.chain(gateways.into_iter().map(|it| vec![it])).collect()
+    services
+        .chain(gateways.into_iter().map(|it| vec![it]))
+        .collect()
 }
 
 /// Terminates members, and starts them again once they have ended.
@@ -102,8 +109,8 @@ async fn replace(fleet: &mut Fleet, wave: &[usize], balancer: &Balancer) {
     }
 }
 
-/// A shopper who sends every kind of request, each once, and none of them may fail; and who follows the stream of their
-/// orders.
+/// A shopper who sends every kind of request, each once, and none of them may fail; and who follows
+/// the stream of their orders.
 struct Watcher {
     rounds: watch::Receiver<usize>,
     stop: watch::Sender<bool>,
@@ -190,8 +197,8 @@ fn ended(received: &Statuses, id: &str) -> bool {
     last.map(String::as_str) == STATUSES.last().copied()
 }
 
-/// Follows the stream, over as many connections as it takes, until the receiver is dropped. It sends nothing before the
-/// first connection is open.
+/// Follows the stream, over as many connections as it takes, until the receiver is dropped. It
+/// sends nothing before the first connection is open.
 async fn listen(shopper: Shopper, statuses: watch::Sender<Option<Statuses>>) {
     let mut last: Option<HeaderValue> = None;
     while !statuses.is_closed() {

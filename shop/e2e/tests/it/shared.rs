@@ -1,7 +1,8 @@
-//! Fleets that several tests share. The first test that needs one starts it, and it ends with this process.
+//! Fleets that several tests share. The first test that needs one starts it, and it ends with this
+//! process.
 //!
-//! A test that restarts processes, stops servers or changes the provider takes the fleet for itself (`write`), and
-//! leaves it ready and whole.
+//! A test that restarts processes, stops servers or changes the provider takes the fleet for itself
+//! (`write`), and leaves it ready and whole.
 
 use shop_e2e::fleet::{Fleet, Plan};
 use shop_e2e::process::sabotaged;

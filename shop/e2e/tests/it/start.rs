@@ -45,7 +45,10 @@ async fn a_reason_not_to_start_is_reported_in_one_line() {
     assert_refused(&output(&spans), &["WINGBEAT_OTLP", "otlp"]);
 
     let wrong = other.with("WINGBEAT_SHIPPING_DISPATCH_AFTER", "soon");
-    assert_refused(&output(&wrong), &["WINGBEAT_SHIPPING_DISPATCH_AFTER", "soon"]);
+    assert_refused(
+        &output(&wrong),
+        &["WINGBEAT_SHIPPING_DISPATCH_AFTER", "soon"],
+    );
 }
 
 #[tokio::test]

@@ -138,7 +138,8 @@ async fn a_declined_card_and_a_cancelled_order_are_shown() {
     declined_and_cancelled(scene(1280, 1000).await).await;
 }
 
-/// A declined card, and a cancel during an outage of the bank, when no order gets as far as its dispatch.
+/// A declined card, and a cancel during an outage of the bank, when no order gets as far as its
+/// dispatch.
 pub(crate) async fn declined_and_cancelled(scene: Scene) {
     scene.shop().await;
     scene.buy("tok_declined").await;

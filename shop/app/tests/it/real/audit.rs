@@ -20,14 +20,18 @@ impl Shop {
         report(&self.open.host.sight(), &provider).await.unwrap()
     }
 
-    /// Waits until the audit reports this invariant as broken for this subject. It leaves out what moves while it reads.
+    /// Waits until the audit reports this invariant as broken for this subject. It leaves out what
+    /// moves while it reads.
     async fn breaks(&self, id: u8, subject: &str) {
         until(&format!("{subject} breaks invariant {id}"), async || {
             let report = self.report().await;
             let mut invariants = report.invariants.iter();
             let invariant = invariants.find(|it| it.id == id).unwrap();
             let reported = invariant.violations.iter().any(|it| it.subject == subject);
-            check(!report.ok && !invariant.ok && reported, format_args!("{report:?}"))
+            check(
+                !report.ok && !invariant.ok && reported,
+                format_args!("{report:?}"),
+            )
         })
         .await;
     }
@@ -61,7 +65,8 @@ async fn all_kinds_of_orders_break_nothing(shop: Shop) {
         shop.wait(&token, id, &["completed", "rejected", "cancelled"])
             .await;
     }
-    // An audit leaves out what moves while it reads. These orders give nothing to check to flash sales and promos.
+    // An audit leaves out what moves while it reads. These orders give nothing to check to flash
+    // sales and promos.
     until("the audit checks all invariants", async || {
         let report = shop.holds().await;
         let mut invariants = report.invariants.iter();

@@ -101,8 +101,7 @@ impl Shop {
 
     /// Changes the provider's ledger.
     pub(super) fn change_ledger(&self, sql: &str, order: &str) {
-        let ledger =
-            rusqlite::Connection::open(self.place.data.join("provider.db")).unwrap();
+        let ledger = rusqlite::Connection::open(self.place.data.join("provider.db")).unwrap();
         let order: uuid::Uuid = order.parse().unwrap();
         let changed = ledger.execute(sql, [order.as_bytes().as_slice()]);
         assert_eq!(changed.unwrap(), 1);

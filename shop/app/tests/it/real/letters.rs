@@ -44,7 +44,9 @@ impl Shop {
     async fn letters(&self, admin: &str, count: usize) -> Vec<Value> {
         let items = |letters: &Value| letters["items"].as_array().cloned();
         let counted = |letters: &Value| items(letters).is_some_and(|items| items.len() == count);
-        let letters = self.until("/api/v1/admin/dead-letters", admin, counted).await;
+        let letters = self
+            .until("/api/v1/admin/dead-letters", admin, counted)
+            .await;
         items(&letters).unwrap_or_default()
     }
 
@@ -54,7 +56,9 @@ impl Shop {
             let items = letters["items"].as_array();
             items.is_some_and(|items| items.len() == 1 && items[0]["id"] != than["id"])
         };
-        let letters = self.until("/api/v1/admin/dead-letters", admin, is_new).await;
+        let letters = self
+            .until("/api/v1/admin/dead-letters", admin, is_new)
+            .await;
         letters["items"][0].clone()
     }
 }

@@ -1,8 +1,9 @@
-//! The real shop in this process, with real sockets and a data directory of its own, in two shapes: on the data directory
-//! alone, and on RabbitMQ, PostgreSQL and Redis.
+//! The real shop in this process, with real sockets and a data directory of its own, in two shapes:
+//! on the data directory alone, and on RabbitMQ, PostgreSQL and Redis.
 //!
-//! The tests of the HTTP API (`shop_e2e::http_suite`) run in both shapes here, and a third time against services behind
-//! their gateway in `shop/e2e/tests/it/over_http.rs`. The tests of this module look into the process as well.
+//! The tests of the HTTP API (`shop_e2e::http_suite`) run in both shapes here, and a third time
+//! against services behind their gateway in `shop/e2e/tests/it/over_http.rs`. The tests of this
+//! module look into the process as well.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,25 +17,32 @@ mod in_process;
 mod letters;
 mod place;
 
-use in_process::{Shape, Shop};
+use in_process::Shop;
+use place::Shape;
 
 /// Declares each test once in every shape.
 macro_rules! in_both_shapes {
     ($($test:ident),* $(,)?) => {
         mod embedded {
+            use crate::real::{Shape, Shop};
+
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $test() {
-                    super::$test(crate::real::Shop::open(crate::real::Shape::Embedded).await).await;
+                    let shop = Shop::open(Shape::Embedded).await;
+                    super::$test(shop).await;
                 }
             )*
         }
 
         mod on_servers {
+            use crate::real::{Shape, Shop};
+
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $test() {
-                    super::$test(crate::real::Shop::open(crate::real::Shape::OnServers).await).await;
+                    let shop = Shop::open(Shape::OnServers).await;
+                    super::$test(shop).await;
                 }
             )*
         }

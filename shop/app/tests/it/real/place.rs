@@ -1,5 +1,5 @@
-//! Where a shop of a test keeps its data: a folder, and in the shape on servers also a virtual host, a database and a
-//! cache of its own.
+//! Where a shop of a test keeps its data: a folder, and in the shape on servers also a virtual
+//! host, a database and a cache of its own.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -9,10 +9,17 @@ use shop_e2e::http_suite::Cache;
 use tempfile::TempDir;
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
-use super::Shape;
-
 /// Shops that the servers have room for; each test opens one.
 const ROOMS: usize = 100;
+
+/// What a shop runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Its data directory.
+    Embedded,
+    /// RabbitMQ, PostgreSQL and Redis.
+    OnServers,
+}
 
 struct Servers {
     broker: RabbitMq,
@@ -31,7 +38,8 @@ fn servers() -> &'static Servers {
             &format!(
                 r#"[begin V = list_to_binary("t" ++ integer_to_list(N)),
                     rabbit_vhost:add(V, <<"t">>),
-                    rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"t">>)
+                    rabbit_auth_backend_internal:set_permissions(
+                        <<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"t">>)
                    end || N <- lists:seq(0, {})], ok."#,
                 ROOMS - 1
             ),
@@ -69,7 +77,10 @@ impl Place {
 
 /// A virtual host, a database and a cache for one shop.
 fn room(number: usize) -> Vec<(&'static str, String)> {
-    assert!(number < ROOMS, "more than {ROOMS} tests: raise the number of rooms");
+    assert!(
+        number < ROOMS,
+        "more than {ROOMS} tests: raise the number of rooms"
+    );
     let servers = servers();
     servers.store.sql(&format!("CREATE DATABASE t{number}"));
     let store = servers.store.url();
