@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the secrets that compose.yaml reads, at random; those that are there already stay.
+# Creates random secrets for compose.yaml. Existing secrets are kept.
 set -eu
 cd "$(dirname "$0")"
 mkdir -p secrets
@@ -10,6 +10,6 @@ for name in broker store cache admin; do keep "${name}_password" "$(random)"; do
 keep broker_url "amqp://wingbeat:$(cat secrets/broker_password)@broker:5672"
 keep store_url "postgres://wingbeat:$(cat secrets/store_password)@store:5432/wingbeat"
 keep cache_url "redis://:$(cat secrets/cache_password)@cache:6379"
-# The containers' user is not ours.
+# The containers run as another user, who must be able to read the files.
 chmod 644 secrets/*
-echo "The admin: admin@shop.example, password in deploy/secrets/admin_password"
+echo "Administrator: admin@shop.example, password in deploy/secrets/admin_password"

@@ -1,34 +1,35 @@
-//! A service of one handler: inbox, state and one outgoing message a message, each once.
+//! A service with one effectively-once handler: inbox, state and one outgoing message per message.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use wingbeat::app::Ports;
-use wingbeat::real::{HyperClient, TokioRuntime};
+use wingbeat::Ports;
+use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
 use wingbeat::{
-    App, Command, Entity, Envelope, Event, Message, Result, RuntimeExt as _, Service, Table,
-    Transport as _,
+    App, Command, Entity, Envelope, Event, JsonSchema, Message, Result, RuntimeExt as _, Service,
+    Table, Transport as _, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
 use crate::{Measured, about};
 
-/// Messages of a run.
+/// The messages of a run.
 const MESSAGES: usize = 200_000;
-/// Messages published at once.
+/// Messages in one call of the transport.
 const BATCH: usize = 500;
 
-#[derive(Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "counting.add", version = 1, key = account)]
 struct Add {
     account: String,
     amount: i64,
-    /// So that a message weighs about as much as a real one: 500 bytes.
+    /// Fills the message to 500 bytes, the size of a real one.
     note: String,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "counting.added", version = 1, key = account)]
 struct Added {
     account: String,
@@ -54,9 +55,9 @@ async fn add(command: Add, accounts: Table<Account>) -> Result<Added> {
     Ok(Added { account, total })
 }
 
-/// Handles all messages over so many keys.
+/// Handles all messages, spread over this number of keys.
 pub(crate) async fn run(keys: usize) -> Measured {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let runtime = TokioRuntime::new();
     let embedded = Embedded::open(&Config::new(directory.path())).expect("it opens");
     let cache = EmbeddedCache::open(directory.path(), runtime.clone()).expect("it opens");

@@ -1,18 +1,27 @@
-//! Hash maps whose iteration order does not change from run to run.
+//! Hash maps and sets with a reproducible iteration order.
 //!
-//! The standard library seeds each map at random, which would leak chance into the simulation. Keys
-//! here come from our own services; maps keyed by what strangers send belong in a `BTreeMap`.
+//! The standard library seeds each hash map at random, so its iteration order differs between two
+//! runs and a simulation could not be repeated from its seed. The fixed hash function here offers
+//! no protection against chosen keys: use a `BTreeMap` where clients choose the keys.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A hash map with a fixed hash function.
-#[allow(clippy::disallowed_types, reason = "given a fixed hasher right here")]
+///
+/// ```
+/// use wingbeat_core::HashMap;
+///
+/// let mut stock: HashMap<&str, u32> = HashMap::default(); // `new` is only for the random hasher
+/// stock.insert("egg", 12);
+/// assert_eq!(stock["egg"], 12);
+/// ```
+#[allow(clippy::disallowed_types, reason = "the alias sets a fixed hasher")]
 pub type HashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<FixedHasher>>;
 /// A hash set with a fixed hash function.
-#[allow(clippy::disallowed_types, reason = "given a fixed hasher right here")]
+#[allow(clippy::disallowed_types, reason = "the alias sets a fixed hasher")]
 pub type HashSet<K> = std::collections::HashSet<K, BuildHasherDefault<FixedHasher>>;
 
-/// Multiply-and-rotate over eight bytes at a time (the scheme of Firefox and rustc).
+/// A multiply-and-rotate hash over words of eight bytes, as Firefox and rustc use it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FixedHasher(u64);
 

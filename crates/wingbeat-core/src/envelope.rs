@@ -1,4 +1,4 @@
-//! A message on its way: CloudEvents 1.0 attributes and the body.
+//! Messages in transit: CloudEvents 1.0 attributes and a body.
 
 use std::borrow::Cow;
 
@@ -7,43 +7,73 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{CorrelationId, Kind, MessageId, Timestamp, TraceParent};
 
-/// The largest body of a message: far below what brokers take (16 MiB by default in RabbitMQ 4), since each
-/// queue, window and batch holds many of them. What is larger belongs into a store of its own, with its key in
-/// the message.
+/// The largest body of a message: 1 MiB.
+///
+/// Queues, windows and batches contain many messages, so the limit is far below that of brokers
+/// (16 MiB by default in RabbitMQ 4). Keep larger data in a store of its own, and send its key.
 pub const BODY_MAX: usize = 1 << 20;
-/// The longest key or operation id. They travel as headers, which must fit one frame of 128 KiB all together.
+/// The longest key or operation id: 8 KiB.
+///
+/// Both are headers in AMQP, and all headers of a message together must fit one frame of 128 KiB.
 pub const KEY_MAX: usize = 8 << 10;
 
-/// A message with its CloudEvents attributes. `specversion` is always 1.0.
+/// A message in transit: its CloudEvents attributes and its body. `specversion` is always 1.0.
+///
+/// ```
+/// use bytes::Bytes;
+/// use wingbeat_core::ids::uuid_v7;
+/// use wingbeat_core::{Envelope, Kind, Timestamp};
+///
+/// let now = Timestamp::from_millis(1_700_000_000_000);
+/// let id = uuid_v7(now, 7); // an adapter calls `RuntimeExt::id`
+/// let placed = Envelope {
+///     id: id.into(),
+///     source: "orders".into(),
+///     kind: "orders.order_placed.v1".into(),
+///     role: Kind::Event,
+///     key: "order-7".into(),
+///     time: now,
+///     correlation: id.into(),
+///     causation: None,
+///     sequence: None,
+///     operation: None,
+///     traceparent: None,
+///     body: Bytes::from_static(b"{}"),
+/// };
+/// assert_eq!(Envelope::decode(&placed.encode().into()), Some(placed));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// `id`. Ids of foreign publishers that are not UUIDs are mapped onto one by the adapter.
+    /// `id`. The adapter maps an id that is not a UUID onto one, the same at each delivery.
     pub id: MessageId,
     /// `source`: the service that published it.
     pub source: Cow<'static, str>,
     /// `type`: `<service>.<event>.v<major>`.
     pub kind: Cow<'static, str>,
-    /// Whether it travels as an event or as a command.
+    /// Event or command.
     pub role: Kind,
-    /// `subject`, and our `partitionkey`: messages with the same key are handled one at a time.
+    /// `subject` and `partitionkey`: a subscription handles messages with the same key one at a
+    /// time.
     pub key: String,
-    /// `time`: when it was recorded.
+    /// `time`: when the publisher recorded the message.
     pub time: Timestamp,
-    /// `correlationid`: the root of the story.
+    /// `correlationid`: shared by all messages that one request or schedule caused.
     pub correlation: CorrelationId,
-    /// `causationid`: the message (or unit) that caused this one.
+    /// `causationid`: the message or unit that caused this one.
     pub causation: Option<MessageId>,
-    /// `sequence`: the version of the aggregate whose event this is.
+    /// `sequence`: the version of the aggregate that published this event.
     pub sequence: Option<u64>,
-    /// `operationid`: the business operation; a resend keeps it while the id is new.
+    /// `operationid`: the business operation. A command that is sent again has a new id and the
+    /// same operation.
     pub operation: Option<String>,
-    /// `traceparent` (W3C Trace Context): the span that published it.
+    /// `traceparent` (W3C Trace Context): the span that published the message.
     pub traceparent: Option<TraceParent>,
-    /// The data: JSON.
+    /// `data`: JSON.
     pub body: Bytes,
 }
 
-/// The attributes as one compact JSON object, for stores that keep head and body apart.
+/// The attributes as one compact JSON object. Short field names, since each stored message has
+/// them.
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
     #[serde(rename = "i")]
@@ -75,14 +105,18 @@ struct Head<'a> {
     traceparent: Option<TraceParent>,
 }
 
-/// What strangers had written was once kept as it came: it may be none, and the message is one all the same.
+/// Ignores an invalid `traceparent`: early releases stored the header of foreign publishers
+/// unchecked.
 fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceParent>, D::Error> {
     let text = Option::<Cow<'de, str>>::deserialize(deserializer)?;
     Ok(text.and_then(|text| text.parse().ok()))
 }
 
 impl Envelope {
-    /// Encodes attributes and body into one byte string: a length, the head as JSON, the body.
+    /// Encodes the message into one byte string, for stores that keep messages as bytes.
+    ///
+    /// The format is the length of the attributes (four bytes, little endian), the attributes as
+    /// JSON, and the body. Later releases read what earlier ones wrote.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let head = Head {
@@ -107,7 +141,7 @@ impl Envelope {
         bytes
     }
 
-    /// Reads back what [`Envelope::encode`] wrote; `None` when the bytes are not such a string.
+    /// Decodes the output of [`Envelope::encode`]; `None` if `bytes` is anything else.
     #[must_use]
     pub fn decode(bytes: &Bytes) -> Option<Self> {
         let length = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
@@ -158,15 +192,15 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_survives_its_encoding() {
+    fn a_decoded_envelope_equals_the_encoded_one() {
         let envelope = envelope();
         assert_eq!(Envelope::decode(&envelope.encode().into()), Some(envelope));
     }
 
     #[test]
-    fn a_message_kept_before_traces_were_read_is_still_one() {
+    fn an_invalid_traceparent_is_ignored() {
         let trace = envelope().traceparent.expect("it has one").to_string();
-        for (told, read) in [
+        for (stored, expected) in [
             ("?".repeat(trace.len()), None),
             (trace.clone(), envelope().traceparent),
         ] {
@@ -174,16 +208,16 @@ mod tests {
             let at = bytes
                 .windows(trace.len())
                 .position(|it| it == trace.as_bytes());
-            let at = at.expect("it is told");
+            let at = at.expect("it is encoded");
             let mut bytes = bytes;
-            bytes[at..at + trace.len()].copy_from_slice(told.as_bytes());
+            bytes[at..at + trace.len()].copy_from_slice(stored.as_bytes());
             let decoded = Envelope::decode(&bytes.into()).expect("it is a message");
-            assert_eq!(decoded.traceparent, read);
+            assert_eq!(decoded.traceparent, expected);
         }
     }
 
     #[test]
-    fn truncated_bytes_are_refused() {
+    fn truncated_bytes_are_not_decoded() {
         let bytes = Bytes::from(envelope().encode());
         for end in 0..bytes.len() - 2 {
             assert_eq!(Envelope::decode(&bytes.slice(..end)), None);

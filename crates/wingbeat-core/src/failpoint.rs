@@ -1,8 +1,8 @@
-//! Ends the process at a named step, for tests: what dies between two steps is what a crash leaves behind.
+//! Failpoints: named steps at which a test ends the process, to check what a crash leaves behind.
 //!
-//! Without the feature `sabotage`, which no member enables, nothing can be armed and passing a step costs nothing.
+//! Without the feature `sabotage`, no step can be armed and [`reached`] compiles to nothing.
 
-/// The steps at which a process can be made to end, in the order in which a delivery passes them.
+/// All steps, in the order in which a delivery passes them.
 pub const STEPS: [&str; 11] = [
     HANDLER_BEFORE,
     HANDLER_AFTER,
@@ -17,27 +17,27 @@ pub const STEPS: [&str; 11] = [
     CALL_AFTER,
 ];
 
-/// A delivery has come, its handler has not run.
+/// A delivery has arrived, and its handler has not started.
 pub const HANDLER_BEFORE: &str = "handler-before";
-/// The handler has run, its unit is not staged.
+/// The handler has returned, and its unit is not staged.
 pub const HANDLER_AFTER: &str = "handler-after";
-/// Units are on their way to the store.
+/// A batch of units is about to be committed.
 pub const COMMIT_BEFORE: &str = "commit-before";
-/// Units are durable, and nobody was told.
+/// A batch of units is durable, and no waiting task was notified.
 pub const COMMIT_AFTER: &str = "commit-after";
-/// Units are durable, and their deliveries not acknowledged.
+/// Units are durable, and their deliveries are not acknowledged.
 pub const ACK_BEFORE: &str = "ack-before";
-/// Deliveries are acknowledged, as far as this process knows.
+/// The acknowledgements were passed to the transport.
 pub const ACK_AFTER: &str = "ack-after";
-/// Messages were claimed, with their commit or from the outbox, and are not published.
+/// Messages were claimed, with their commit or from the outbox, and not yet published.
 pub const RELAY_CLAIMED: &str = "relay-claimed";
-/// Messages were confirmed by the broker, and are still in the outbox.
+/// The broker has confirmed messages, and they are still in the outbox.
 pub const RELAY_CONFIRMED: &str = "relay-confirmed";
-/// Messages were confirmed and removed.
+/// Confirmed messages were deleted from the outbox.
 pub const RELAY_REMOVED: &str = "relay-removed";
-/// An outside call is about to be made.
+/// An outside call is about to start.
 pub const CALL_BEFORE: &str = "call-before";
-/// An outside call was answered, and its outcome is not durable.
+/// An outside call has returned, and its outcome is not durable.
 pub const CALL_AFTER: &str = "call-after";
 
 #[cfg(feature = "sabotage")]
@@ -52,31 +52,33 @@ mod armed {
 
     static ARMED: OnceLock<Armed> = OnceLock::new();
 
-    /// Has the process end when it passes `<step>@<n>` for the nth time. Can be said once.
+    /// Arms one step: the process aborts when it passes `<step>@<n>` for the nth time (`@1` by
+    /// default).
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// A description of the problem if `spec` names no step or no number, or a step is armed
+    /// already.
     pub fn arm(spec: &str) -> Result<(), String> {
         let (name, times) = spec.split_once('@').unwrap_or((spec, "1"));
         let step = super::STEPS.into_iter().find(|known| *known == name);
-        let step = step.ok_or_else(|| format!("{name:?} is none of {:?}", super::STEPS))?;
+        let step = step.ok_or_else(|| format!("{name:?} is not one of {:?}", super::STEPS))?;
         let times: u64 = times
             .parse()
-            .map_err(|_| format!("{times:?} is not a number of times"))?;
+            .map_err(|_| format!("{times:?} is not a number"))?;
         let left = AtomicU64::new(times.max(1));
         ARMED
             .set(Armed { step, left })
-            .map_err(|_| "a step is armed already".to_owned())
+            .map_err(|_| "another step is armed already".to_owned())
     }
 
-    /// The process passes a step, and ends there if it was armed and its time has come.
+    /// Marks a step, and aborts the process there if a test has armed it.
     pub fn reached(step: &str) {
         let Some(armed) = ARMED.get().filter(|armed| armed.step == step) else {
             return;
         };
         if armed.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            eprintln!("WINGBEAT-SABOTAGE: ends at {step}");
+            eprintln!("WINGBEAT-SABOTAGE: aborting at {step}");
             std::process::abort();
         }
     }
@@ -85,7 +87,7 @@ mod armed {
 #[cfg(feature = "sabotage")]
 pub use armed::{arm, reached};
 
-/// The process passes a step: nothing happens.
+/// Marks a step, and does nothing else in this build.
 #[cfg(not(feature = "sabotage"))]
 #[inline(always)]
 pub const fn reached(_step: &str) {}

@@ -1,15 +1,18 @@
-//! Identifiers: UUIDs of version 7, which sort by the time they were made.
+//! Identifiers: UUIDs of version 7, which sort by their creation time.
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Timestamp;
 
-/// Builds a version-7 UUID (RFC 9562, section 5.7): milliseconds, then the fraction of the millisecond
-/// in 12 bits (method 3 of section 6.2), then 62 random bits. So ids sort by time to a quarter of a
-/// microsecond.
+/// Builds a version-7 UUID (RFC 9562, section 5.7).
+///
+/// It consists of the milliseconds since the epoch, the fraction of the millisecond in 12 bits
+/// (section 6.2, method 3) and the lower 62 bits of `random`. Ids sort by `now` at a resolution of
+/// one microsecond. Use [`RuntimeExt::id`](crate::RuntimeExt::id) where a runtime is at hand.
 #[must_use]
 pub fn uuid_v7(now: Timestamp, random: u64) -> Uuid {
     let micros = now.as_micros().max(0).unsigned_abs();
@@ -22,7 +25,7 @@ pub fn uuid_v7(now: Timestamp, random: u64) -> Uuid {
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
 
@@ -47,15 +50,17 @@ macro_rules! id {
 }
 
 id! {
-    /// Identifies one message. With its source it is unique; redelivery keeps it, a resend does not.
+    /// Identifies one message of its source. A redelivery keeps the id; sending a command again
+    /// does not.
     MessageId
 }
 id! {
-    /// Identifies one unit of work, so that it may be submitted again after an unknown commit.
+    /// Identifies one unit of work. After an unknown commit the same unit is submitted with the
+    /// same id.
     UnitId
 }
 id! {
-    /// Shared by all that was caused by one root request.
+    /// Identifies everything that one request or schedule caused.
     CorrelationId
 }
 

@@ -1,35 +1,73 @@
-//! The vocabulary and the ports of Wingbeat. No I/O happens here.
+//! The vocabulary and the ports of Wingbeat. This crate performs no I/O.
 //!
-//! # Layout
+//! Services depend on `wingbeat`, which re-exports what they need. Depend on this crate to write an
+//! *adapter*: a store, a transport or a cache on a server that Wingbeat does not support yet. The
+//! guide `docs/writing-an-adapter.md` shows how, from an empty crate to a passing conformance
+//! suite.
 //!
-//! - [`name`], [`ids`], [`time`], [`trace`]: the words everything else is made of.
-//! - [`message`], [`envelope`]: what services say to each other (CloudEvents 1.0).
-//! - [`mod@unit`]: the unit of work, all that a handler asked for, as plain data. [`statement`]: the SQL in it.
-//! - [`store`], [`transport`], [`cache`]: the ports for what must last, travel, and be quick.
-//! - [`runtime`]: the ports for time, chance and tasks. [`outgoing`]: the port for outside HTTP.
-//! - [`error`]: failures, classed *retry* or *reject*.
-//! - [`sabotage`], [`failpoint`]: what tests take away, and where they end a process; nothing in default builds.
-//! - `conformance` (feature): what the contract tests of the ports share.
+//! # Map
+//!
+//! In reading order; a module uses only modules above it.
+//!
+//! Values:
+//!
+//! - [`error`]: errors, classified as *retry* or *reject*.
+//! - [`collections`]: hash maps with a reproducible iteration order.
+//! - [`name`], [`time`], [`ids`], [`trace`]: names, points in time, identifiers, trace contexts.
+//!
+//! Messages and units of work:
+//!
+//! - [`schema`]: the JSON Schemas of types.
+//! - [`message`], [`envelope`]: message types, and messages in transit (CloudEvents 1.0).
+//! - [`statement`]: SQL that a service adds to its unit of work.
+//! - [`transport`]: the port for messages between services. RabbitMQ and SQLite implement it.
+//! - [`mod@unit`]: the unit of work, everything that one attempt read and recorded, as plain data.
+//! - [`store`]: the port for durable data, to which units are committed. PostgreSQL and SQLite
+//!   implement it.
+//!
+//! Further ports:
+//!
+//! - [`runtime`]: the port for clocks, timers, tasks and random numbers.
+//! - [`cache`]: the port for values that expire. Redis and an in-process cache implement it.
+//! - [`outgoing`]: the port for HTTP requests to outside systems.
+//!
+//! Tests:
+//!
+//! - `conformance` (feature `conformance`): the conformance suites of the ports.
+//! - [`sabotage`], [`failpoint`]: switches with which tests disable a mechanism or end the process
+//!   at a given step. Builds without the feature `sabotage` contain neither.
+
+pub mod collections;
+pub mod error;
+
+pub mod name;
+pub mod time;
+
+pub mod ids;
+pub mod trace;
+
+pub mod schema;
+
+pub mod message;
+
+pub mod envelope;
+pub mod statement;
+
+pub mod transport;
+
+pub mod unit;
+
+pub mod store;
+
+pub mod runtime;
 
 pub mod cache;
-pub mod collections;
+pub mod outgoing;
+
 #[cfg(feature = "conformance")]
 pub mod conformance;
-pub mod envelope;
-pub mod error;
 pub mod failpoint;
-pub mod ids;
-pub mod message;
-pub mod name;
-pub mod outgoing;
-pub mod runtime;
 pub mod sabotage;
-pub mod statement;
-pub mod store;
-pub mod time;
-pub mod trace;
-pub mod transport;
-pub mod unit;
 
 pub use cache::Cache;
 pub use collections::{HashMap, HashSet};
@@ -37,11 +75,12 @@ pub use envelope::Envelope;
 pub use error::{Class, Error, Failure, Result};
 pub use futures_util::future::BoxFuture;
 pub use ids::{CorrelationId, MessageId, UnitId};
-pub use message::{Kind, Message};
+pub use message::{Kind, Message, MessageType};
 pub use name::Name;
 pub use outgoing::HttpClient;
 pub use runtime::{Runtime, RuntimeExt};
-pub use statement::{Companion, Param, Params, Statement};
+pub use schema::{HasSchema, SchemaOf};
+pub use statement::{OpenTransaction, Param, Params, Statement};
 pub use store::{Outbox, Record, ServiceStore, Store};
 pub use time::Timestamp;
 pub use trace::TraceParent;

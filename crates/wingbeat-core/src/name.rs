@@ -1,29 +1,44 @@
 //! Names of services, subscriptions, tables, views and counters.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::HashSet;
 
-/// A name from a small, fixed vocabulary: a service, a subscription, a table, a view, a counter.
+/// A name from a small, fixed vocabulary: a service, a subscription, a table, a view or a counter.
 ///
-/// Copying and comparing are cheap. Names met at run time (read back from a store) are interned and
-/// never freed, so only names of wired things may become a `Name`, never what a stranger sends.
+/// A `Name` is a `&'static str`, so copies are cheap. It compares, sorts and serializes as its
+/// text.
+///
+/// ```
+/// use wingbeat_core::Name;
+///
+/// const ORDERS: Name = Name::new("orders");
+///
+/// let stored = String::from("orders"); // as an adapter reads it back from its server
+/// assert_eq!(Name::intern(&stored), ORDERS);
+/// assert_eq!(ORDERS.to_string(), "orders");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(&'static str);
 
 static INTERNED: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
 
 impl Name {
-    /// A name known at compile time.
+    /// Creates a name that is known at compile time.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         Self(name)
     }
 
-    /// The name with this text; the text is kept for the life of the process.
+    /// Returns the name with this text, for names that an adapter reads back from its server.
+    ///
+    /// Each distinct text stays in memory until the process ends. Intern only names that a service
+    /// declared, never a text that a client or another system chose.
     #[must_use]
     pub fn intern(name: &str) -> Self {
         let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +51,7 @@ impl Name {
         Self(kept)
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.0
@@ -70,5 +85,19 @@ impl Serialize for Name {
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self::intern(&String::deserialize(deserializer)?))
+    }
+}
+
+impl JsonSchema for Name {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Name".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
     }
 }

@@ -1,4 +1,4 @@
-//! The port for HTTP to the outside world. Only call executors use it.
+//! The port for HTTP requests to outside systems. Only executors of calls use it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::Result;
 /// A request to an outside system.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// `GET`, `POST`, …
+    /// The method, such as `GET` or `POST`.
     pub method: &'static str,
     /// An absolute URL.
     pub url: String,
@@ -18,25 +18,27 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body; empty for none.
     pub body: Bytes,
-    /// How long to wait for the whole answer.
+    /// The limit for the whole exchange: connecting, sending, and reading the response.
     pub timeout: Duration,
 }
 
-/// What the outside system answered, whatever the status.
+/// The response of an outside system, with any status.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The HTTP status.
+    /// The status code.
     pub status: u16,
-    /// The body, at most 1 MiB.
+    /// The body, at most 1 MiB. A client treats a longer one as an incomplete response.
     pub body: Bytes,
 }
 
-/// Sends HTTP requests.
+/// A client that sends HTTP requests.
 pub trait HttpClient: Send + Sync + 'static {
-    /// Sends one request.
+    /// Sends one request and returns the response. Redirects are not followed.
     ///
     /// # Errors
     ///
-    /// [`crate::Class::Retry`] when no complete answer came: whether the other side acted is *unknown*.
+    /// `no_answer` (retry) if no complete response arrived within the timeout: the outside system
+    /// may or may not have acted on the request. `bad_request` (reject) if the method, the URL or a
+    /// header is invalid.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response>>;
 }

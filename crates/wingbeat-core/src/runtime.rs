@@ -1,4 +1,7 @@
-//! The ports for time, chance and tasks. Only adapters touch the real ones.
+//! The port for clocks, timers, tasks and random numbers.
+//!
+//! Code that runs in the simulation reaches all four through this port, so that one seed determines
+//! a whole run. Adapters to real servers may use the real clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,32 +12,53 @@ use uuid::Uuid;
 
 use crate::{Timestamp, ids};
 
-/// Clock, randomness and tasks: real in production, virtual and seeded in the simulation.
+/// Clocks, timers, tasks and random numbers: real in production, virtual and seeded in the
+/// simulation.
 pub trait Runtime: Send + Sync + 'static {
-    /// The wall clock. May jump; never use it to measure.
+    /// Returns the wall-clock time. It may jump in either direction and differ between processes;
+    /// use [`elapsed`](Self::elapsed) to measure durations.
     fn now(&self) -> Timestamp;
-    /// Time since some fixed start; never goes back.
+    /// Returns the time since a fixed point in the life of this process. It never decreases.
     fn elapsed(&self) -> Duration;
-    /// Waits; in the simulation, virtual time.
+    /// Completes after `duration`. Dropping the future cancels the timer.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
-    /// Starts a task that nobody waits for. Tasks end with the process (or its simulated crash).
+    /// Starts a detached task. It ends with the process, or with a simulated crash of the process.
     fn spawn(&self, task: BoxFuture<'static, ()>);
-    /// Runs `work`, which may block or compute for long, away from the tasks.
+    /// Runs work that blocks or computes for long on a thread where it delays no task.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>);
-    /// 64 random bits; not for secrets.
+    /// Returns 64 random bits that an attacker may guess. For secrets, use
+    /// [`fill_secret`](Self::fill_secret).
     fn random(&self) -> u64;
-    /// Fills `bytes` from the source for secrets (tokens, salts).
+    /// Fills `bytes` with random bits for secrets such as tokens and salts.
     fn fill_secret(&self, bytes: &mut [u8]);
 }
 
-/// What every runtime can do, built on the port.
+/// Extension methods of every [`Runtime`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat_core::runtime::SharedRuntime;
+/// use wingbeat_core::{Error, Result, RuntimeExt};
+///
+/// async fn within_a_second<T: Send>(
+///     runtime: &SharedRuntime,
+///     request: impl Future<Output = Result<T>> + Send,
+/// ) -> Result<T> {
+///     match runtime.timeout(Duration::from_secs(1), request).await {
+///         Some(response) => response,
+///         None => Err(Error::retry("cache_away", "the cache did not reply within 1 s")),
+///     }
+/// }
+/// ```
 pub trait RuntimeExt: Runtime {
-    /// A new version-7 id.
+    /// Creates a version-7 UUID from the current time and random bits.
     fn id(&self) -> Uuid {
         ids::uuid_v7(self.now(), self.random())
     }
 
-    /// `future`, or `None` once `limit` has passed.
+    /// Returns the output of `future`, or `None` if it takes longer than `limit`. Then `future` is
+    /// dropped. If both complete together, the output wins.
     fn timeout<F: Future + Send>(
         &self,
         limit: Duration,
@@ -50,13 +74,14 @@ pub trait RuntimeExt: Runtime {
         }
     }
 
-    /// A random duration in `0..=most`.
+    /// Returns a random duration from zero to `most`, both included.
     fn jitter(&self, most: Duration) -> Duration {
         let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.random() % micros.saturating_add(1).max(1))
     }
 
-    /// Runs blocking work and waits for what it returns; `None` if it panicked.
+    /// Runs `work` with [`spawn_blocking`](Runtime::spawn_blocking) and returns its result; `None`
+    /// if it panicked. Dropping the future does not stop the work.
     fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -71,5 +96,5 @@ pub trait RuntimeExt: Runtime {
 
 impl<R: Runtime + ?Sized> RuntimeExt for R {}
 
-/// A runtime shared by everything in a process.
+/// The runtime that all parts of a process share.
 pub type SharedRuntime = Arc<dyn Runtime>;

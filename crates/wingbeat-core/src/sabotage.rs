@@ -1,9 +1,10 @@
-//! Takes one mechanism away, for negative controls: what a test does not notice then, it does not guard.
+//! Switches that disable one mechanism, for negative controls.
 //!
-//! Without the feature `sabotage`, which no member enables, nothing can be taken away and the questions
-//! cost nothing. `cargo xtask tidy` refuses a release binary that was built with it.
+//! A negative control disables a mechanism and expects the test that guards it to fail. Without the
+//! feature `sabotage` nothing can be disabled, and [`lacks`] is a constant. `cargo xtask tidy`
+//! refuses a release binary that was built with the feature.
 
-/// What can be taken away, by name.
+/// The names of all mechanisms.
 pub const MECHANISMS: [&str; 12] = [
     ACK_AFTER_COMMIT,
     INBOX,
@@ -19,56 +20,56 @@ pub const MECHANISMS: [&str; 12] = [
     CALL_KEY,
 ];
 
-/// A delivery is acknowledged after its unit is durable.
+/// The runtime acknowledges a delivery only after its unit is durable.
 pub const ACK_AFTER_COMMIT: &str = "ack-after-commit";
-/// A settled delivery is remembered.
+/// The store remembers settled deliveries.
 pub const INBOX: &str = "inbox";
-/// Messages are part of the unit.
+/// Messages are committed with the unit.
 pub const OUTBOX: &str = "outbox";
-/// A message leaves the outbox when the broker has confirmed it.
+/// The relay deletes a message from the outbox only after the broker has confirmed it.
 pub const CONFIRMS: &str = "confirms";
-/// A message that somebody must get is published as mandatory.
+/// Messages that need a subscriber are published as mandatory.
 pub const MANDATORY: &str = "mandatory";
-/// A unit is refused when something it read has changed.
+/// The store refuses a unit if a record that it read has changed.
 pub const READ_SET: &str = "read-set";
-/// A command sent again is the same operation.
+/// A command that is sent again keeps its operation id.
 pub const OPERATION_ID: &str = "operation-id";
-/// Stock is checked and taken in one unit.
+/// A unit checks and takes stock together.
 pub const STOCK_CHECK: &str = "stock-check";
-/// A compensation that comes first is remembered.
+/// A compensation that arrives first leaves a tombstone.
 pub const TOMBSTONE: &str = "tombstone";
-/// A timer is removed by the unit that it causes.
+/// The unit that a timer causes removes the timer.
 pub const TIMER_ONCE: &str = "timer-once";
-/// A parked delivery is a record of the unit that settles it.
+/// The unit that settles a parked delivery writes it as a record.
 pub const PARKING: &str = "parking";
-/// A call keeps its idempotency key over all attempts.
+/// All attempts of a call use the same idempotency key.
 pub const CALL_KEY: &str = "call-key";
 
 #[cfg(feature = "sabotage")]
 static REMOVED: std::sync::Mutex<Option<&'static str>> = std::sync::Mutex::new(None);
 
-/// Takes a mechanism away, for the rest of the process.
+/// Disables a mechanism until the process ends.
 ///
 /// # Errors
 ///
-/// The names there are, when this is none of them.
+/// The known names if `mechanism` is not one of them.
 #[cfg(feature = "sabotage")]
 pub fn remove(mechanism: &str) -> Result<(), String> {
     let found = MECHANISMS.into_iter().find(|known| *known == mechanism);
-    let known = found.ok_or_else(|| format!("{mechanism:?} is none of {MECHANISMS:?}"))?;
+    let known = found.ok_or_else(|| format!("{mechanism:?} is not one of {MECHANISMS:?}"))?;
     eprintln!("WINGBEAT-SABOTAGE: without {known}");
-    *REMOVED.lock().expect("nobody panics with it") = Some(known);
+    *REMOVED.lock().expect("no holder panics") = Some(known);
     Ok(())
 }
 
-/// Whether this mechanism was taken away.
+/// Returns whether this mechanism is disabled.
 #[cfg(feature = "sabotage")]
 #[must_use]
 pub fn lacks(mechanism: &str) -> bool {
-    *REMOVED.lock().expect("nobody panics with it") == Some(mechanism)
+    *REMOVED.lock().expect("no holder panics") == Some(mechanism)
 }
 
-/// Whether this mechanism was taken away: never.
+/// Returns `false`: this build cannot disable a mechanism.
 #[cfg(not(feature = "sabotage"))]
 #[must_use]
 #[inline(always)]

@@ -1,4 +1,7 @@
-//! SQL of a service's own, committed with the unit: statements, and open transactions.
+//! SQL on a service's own tables, as a part of its unit of work.
+//!
+//! A unit carries [`Statement`]s, which the store runs within the commit, or a whole open
+//! transaction, in which the store commits the unit. Only stores with SQL accept either.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -10,20 +13,31 @@ use uuid::Uuid;
 
 use crate::{Class, Failure, Timestamp};
 
-/// A statement on tables of the service's own, run as a part of the commit.
+/// An SQL statement on a service's own tables, which the store runs as a part of the commit.
+///
+/// ```
+/// use wingbeat_core::Statement;
+///
+/// let take = Statement::new(
+///     "UPDATE stock SET free = free - $2 WHERE sku = $1 AND free >= $2",
+///     ("egg", 12),
+/// )
+/// .expecting(1); // otherwise nothing of the unit takes effect
+/// assert!(take.check_rows(1, 1).is_ok());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
-    /// One statement that reads or changes rows; `$1`, `$2`, … stand for the parameters. Static texts are
-    /// prepared once, others each time.
+    /// One statement that reads or changes rows, with the placeholders `$1`, `$2`, …. The store
+    /// prepares a `'static` text once, any other text each time.
     pub text: Cow<'static, str>,
-    /// The parameters, from `$1` on.
+    /// The parameters, in the order of their placeholders.
     pub params: Vec<Param>,
-    /// How many rows it must change (or return, if it returns rows); `None` when any number will do.
+    /// The number of rows that it must change, or return if it is a query; `None` for any number.
     pub rows: Option<u64>,
 }
 
 impl Statement {
-    /// A statement that may change any number of rows.
+    /// Creates a statement that may change any number of rows.
     pub fn new(text: impl Into<Cow<'static, str>>, params: impl Params) -> Self {
         Self {
             text: text.into(),
@@ -32,19 +46,21 @@ impl Statement {
         }
     }
 
-    /// The same statement, which must change (or return) exactly so many rows.
+    /// Requires the statement to change, or return if it is a query, exactly `rows` rows. Otherwise
+    /// the store rolls the whole unit back and reports [`Unmet::Rows`].
     #[must_use]
     pub fn expecting(mut self, rows: u64) -> Self {
         self.rows = Some(rows);
         self
     }
 
-    /// Whether so many rows will do; else what the `number`th statement of a unit is told, counted from 1.
+    /// Checks the row count of the statement at position `number` of its unit, counted from 1.
+    /// Stores call this.
     ///
     /// # Errors
     ///
-    /// [`Unmet::Rows`].
-    pub fn met(&self, number: usize, changed: u64) -> Result<(), Unmet> {
+    /// [`Unmet::Rows`] if the statement requires another number of rows than `changed`.
+    pub fn check_rows(&self, number: usize, changed: u64) -> Result<(), Unmet> {
         match self.rows {
             Some(expected) if expected != changed => Err(Unmet::Rows {
                 statement: number,
@@ -56,23 +72,25 @@ impl Statement {
     }
 }
 
-/// Why a statement did not do what was asked of it. Nothing of its unit took effect.
+/// An unmet condition of a statement. Nothing of its unit took effect, and the handler runs again.
+///
+/// As an [`Error`](crate::Error), its code is `rows_unexpected` or `statement_busy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unmet {
-    /// It changed another number of rows.
+    /// The statement changed another number of rows than it requires.
     #[error("statement {statement} changed {changed} rows, {expected} expected")]
     Rows {
-        /// Which of the unit's, from 1.
+        /// The position of the statement in its unit, counted from 1.
         statement: usize,
-        /// Rows it changed.
+        /// The rows that it changed or returned.
         changed: u64,
-        /// Rows it had to change.
+        /// The rows that it requires.
         expected: u64,
     },
-    /// Others hold what it needs, or it took too long.
-    #[error("statement {statement} found what it needs locked, or took too long")]
+    /// The statement waited too long for a lock, or ran too long.
+    #[error("statement {statement} timed out or waited too long for a lock")]
     Busy {
-        /// Which of the unit's, from 1.
+        /// The position of the statement in its unit, counted from 1.
         statement: usize,
     },
 }
@@ -90,20 +108,20 @@ impl Failure for Unmet {
     }
 }
 
-/// A value handed to a statement. The database converts it to the type that the statement needs there.
+/// A parameter of a statement. The database converts it to the type that the placeholder needs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Param {
-    /// No value.
+    /// `NULL`.
     Null,
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// A floating point number.
+    /// A floating-point number.
     Real(f64),
-    /// A text, or anything that is written as one: UUIDs with hyphens, times as RFC 3339, decimals, JSON.
+    /// A text, or a type in its textual form: a hyphenated UUID, an RFC 3339 time, a decimal, JSON.
     Text(String),
-    /// Bytes.
+    /// A byte string.
     Bytes(Bytes),
 }
 
@@ -141,9 +159,17 @@ impl<T: Into<Self>> From<Option<T>> for Param {
     }
 }
 
-/// The parameters of a statement: an array, a vector, or a tuple of up to eight when their types differ.
+/// The parameters of a statement: an array, a vector, or a tuple of up to eight for different
+/// types.
+///
+/// ```
+/// use wingbeat_core::{Param, Params};
+///
+/// assert_eq!(["egg", "ham"].into_params().len(), 2);
+/// assert_eq!(("egg", 12, None::<bool>).into_params()[2], Param::Null);
+/// ```
 pub trait Params {
-    /// As values, in order.
+    /// Converts the parameters, in order.
     fn into_params(self) -> Vec<Param>;
 }
 
@@ -162,7 +188,7 @@ impl<T: Into<Param>> Params for Vec<T> {
 macro_rules! tuples {
     ($($value:ident)*) => {
         impl<$($value: Into<Param>),*> Params for ($($value,)*) {
-            #[allow(non_snake_case, reason = "one variable a type parameter")]
+            #[allow(non_snake_case, reason = "each variable is named after its type parameter")]
             fn into_params(self) -> Vec<Param> {
                 let ($($value,)*) = self;
                 vec![$($value.into()),*]
@@ -180,28 +206,29 @@ tuples!(A B C D E F);
 tuples!(A B C D E F G);
 tuples!(A B C D E F G H);
 
-/// An open transaction of the store's own kind, in which the unit is to be committed.
+/// An open transaction of the service's database, in which the store commits the unit.
 ///
-/// What it holds is used up by the first submission of the unit. Dropped before, it is rolled back.
+/// The first submission of the unit consumes the transaction. If all clones are dropped before
+/// that, the transaction is rolled back.
 #[derive(Clone)]
-pub struct Companion(Arc<dyn Any + Send + Sync>);
+pub struct OpenTransaction(Arc<dyn Any + Send + Sync>);
 
-impl Companion {
-    /// For the store that can tell what `transaction` is.
+impl OpenTransaction {
+    /// Wraps the transaction type of one store. Other stores refuse the unit.
     pub fn new<T: Any + Send + Sync>(transaction: T) -> Self {
         Self(Arc::new(transaction))
     }
 
-    /// The transaction, if it is one of this kind.
+    /// Returns the transaction if it has the type `T`.
     #[must_use]
     pub fn downcast<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.0.downcast_ref()
     }
 }
 
-impl fmt::Debug for Companion {
+impl fmt::Debug for OpenTransaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Companion")
+        f.write_str("OpenTransaction")
     }
 }
 
@@ -211,7 +238,7 @@ mod tests {
     use crate::Error;
 
     #[test]
-    fn parameters_of_different_types_come_as_a_tuple() {
+    fn parameters_of_different_types_form_a_tuple() {
         let params = ("a", 7, None::<i64>, true).into_params();
         let expected = [
             Param::Text("a".into()),
@@ -225,16 +252,18 @@ mod tests {
     }
 
     #[test]
-    fn an_expectation_that_is_not_met_is_told_in_words() {
+    fn an_unexpected_row_count_becomes_an_error() {
         let statement = Statement::new("UPDATE stock SET free = 0", ());
-        assert_eq!(statement.met(1, 5), Ok(()));
+        assert_eq!(statement.check_rows(1, 5), Ok(()));
         let unmet = statement
             .expecting(1)
-            .met(2, 0)
-            .expect_err("none is not one");
+            .check_rows(2, 0)
+            .expect_err("zero rows are not one");
         let error = Error::from(unmet);
-        let told = (error.class(), error.code(), error.to_string());
-        let words = "statement 2 changed 0 rows, 1 expected".to_owned();
-        assert_eq!(told, (Class::Retry, "rows_unexpected", words));
+        assert_eq!(
+            (error.class(), error.code()),
+            (Class::Retry, "rows_unexpected")
+        );
+        assert_eq!(error.to_string(), "statement 2 changed 0 rows, 1 expected");
     }
 }

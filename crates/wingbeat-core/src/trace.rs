@@ -1,4 +1,4 @@
-//! Which trace something belongs to, and which span of it was the cause (W3C Trace Context).
+//! Trace contexts: a trace and the span that caused something (W3C Trace Context).
 
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
@@ -7,12 +7,23 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-/// The flag by which whoever began the trace asks for its spans to be kept.
+/// The `sampled` flag: the caller that started the trace may have recorded it.
 const SAMPLED: u8 = 1;
-/// `00-<trace id>-<span id>-<flags>`.
+/// The length of `00-<trace id>-<span id>-<flags>`.
 const LENGTH: usize = 55;
 
-/// A place in a trace: what `traceparent` says. Plain data of a few words, so that it costs nothing to carry.
+/// A parsed `traceparent`: trace id, span id and flags.
+///
+/// ```
+/// use wingbeat_core::TraceParent;
+///
+/// let header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+/// let caller: TraceParent = header.parse()?;
+/// let own = caller.child(7);
+/// assert_eq!(own.trace_id(), caller.trace_id());
+/// assert_eq!(own.to_string(), "00-0af7651916cd43dd8448eb211c80319c-0000000000000007-01");
+/// # Ok::<(), wingbeat_core::trace::InvalidTraceParent>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
     trace: NonZeroU128,
@@ -20,24 +31,25 @@ pub struct TraceParent {
     flags: u8,
 }
 
-/// The text is no `traceparent`.
+/// The error for a text that is not a `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a W3C traceparent")]
-pub struct NotTraceParent;
+pub struct InvalidTraceParent;
 
 impl TraceParent {
-    /// A trace of its own that takes its id from `story`, and its first span from the story's random end.
+    /// Returns the root of the trace of a correlation id: the id is the trace id, and its last 64
+    /// bits are the span id. So the trace of a correlation id is known without storing it.
     #[must_use]
-    pub fn of(story: Uuid) -> Self {
-        let trace = NonZeroU128::new(story.as_u128()).unwrap_or(NonZeroU128::MIN);
+    pub fn of(correlation: Uuid) -> Self {
+        let trace = NonZeroU128::new(correlation.as_u128()).unwrap_or(NonZeroU128::MIN);
         Self {
             trace,
-            span: tail(story),
+            span: tail(correlation),
             flags: SAMPLED,
         }
     }
 
-    /// A new trace of these random bits.
+    /// Creates the root of a trace from random bits.
     #[must_use]
     pub fn new(high: u64, low: u64, span: u64) -> Self {
         let trace = (u128::from(high) << 64) | u128::from(low | 1);
@@ -48,7 +60,7 @@ impl TraceParent {
         }
     }
 
-    /// Another span of the same trace, of these random bits.
+    /// Returns another span of the same trace, from random bits.
     #[must_use]
     pub fn child(self, span: u64) -> Self {
         Self {
@@ -57,8 +69,8 @@ impl TraceParent {
         }
     }
 
-    /// The span of something that has an id of its own: the id's random end, so that whoever knows one finds
-    /// the other.
+    /// Returns the span of a message or unit in the same trace. Its span id is the last 64 bits of
+    /// `id`, so one can be found from the other.
     #[must_use]
     pub fn child_of_id(self, id: Uuid) -> Self {
         Self {
@@ -67,19 +79,19 @@ impl TraceParent {
         }
     }
 
-    /// The trace.
+    /// Returns the trace id.
     #[must_use]
     pub fn trace_id(self) -> u128 {
         self.trace.get()
     }
 
-    /// The span.
+    /// Returns the span id.
     #[must_use]
     pub fn span_id(self) -> u64 {
         self.span.get()
     }
 
-    /// Whether whoever began the trace wants its spans kept.
+    /// Returns the `sampled` flag: exporters record the spans of a sampled trace.
     #[must_use]
     pub fn is_sampled(self) -> bool {
         self.flags & SAMPLED != 0
@@ -90,23 +102,23 @@ fn span_of(bits: u64) -> NonZeroU64 {
     NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN)
 }
 
-/// The last 64 bits of an id: 62 of them random in those that we make.
+/// Returns the last 64 bits of an id. In a version-7 UUID, 62 of them are random.
 fn tail(id: Uuid) -> NonZeroU64 {
     span_of(id.as_u64_pair().1)
 }
 
 impl FromStr for TraceParent {
-    type Err = NotTraceParent;
+    type Err = InvalidTraceParent;
 
-    /// Reads version 00, and what later versions have in common with it.
-    fn from_str(text: &str) -> Result<Self, NotTraceParent> {
+    /// Parses version 00, and of later versions the part that they share with it.
+    fn from_str(text: &str) -> Result<Self, InvalidTraceParent> {
         let lower = |part: &str| {
             part.bytes()
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         };
         let part = |from: usize, to: usize| {
             let part = text.get(from..to).filter(|part| lower(part));
-            part.ok_or(NotTraceParent)
+            part.ok_or(InvalidTraceParent)
         };
         let marks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'-');
         let mut marks = marks.map(|(at, _)| at);
@@ -117,14 +129,14 @@ impl FromStr for TraceParent {
         if !(known || later)
             || [marks.next(), marks.next(), marks.next()] != [Some(2), Some(35), Some(52)]
         {
-            return Err(NotTraceParent);
+            return Err(InvalidTraceParent);
         }
-        let trace = u128::from_str_radix(part(3, 35)?, 16).map_err(|_| NotTraceParent)?;
-        let span = u64::from_str_radix(part(36, 52)?, 16).map_err(|_| NotTraceParent)?;
+        let trace = u128::from_str_radix(part(3, 35)?, 16).map_err(|_| InvalidTraceParent)?;
+        let span = u64::from_str_radix(part(36, 52)?, 16).map_err(|_| InvalidTraceParent)?;
         Ok(Self {
-            trace: NonZeroU128::new(trace).ok_or(NotTraceParent)?,
-            span: NonZeroU64::new(span).ok_or(NotTraceParent)?,
-            flags: u8::from_str_radix(part(53, LENGTH)?, 16).map_err(|_| NotTraceParent)?,
+            trace: NonZeroU128::new(trace).ok_or(InvalidTraceParent)?,
+            span: NonZeroU64::new(span).ok_or(InvalidTraceParent)?,
+            flags: u8::from_str_radix(part(53, LENGTH)?, 16).map_err(|_| InvalidTraceParent)?,
         })
     }
 }
@@ -162,7 +174,7 @@ mod tests {
     const TEXT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[test]
-    fn a_traceparent_survives_the_wire() {
+    fn a_traceparent_is_printed_as_it_was_parsed() {
         let parent: TraceParent = TEXT.parse().expect("it is one");
         assert_eq!(parent.to_string(), TEXT);
         assert!(parent.is_sampled());
@@ -174,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_specification_forbids_is_none() {
+    fn an_invalid_traceparent_is_rejected() {
         for wrong in [
             "",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
@@ -187,14 +199,18 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319-cb7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c8031\u{e9}-b7ad6b7169203331-01",
         ] {
-            assert_eq!(wrong.parse::<TraceParent>(), Err(NotTraceParent), "{wrong}");
+            assert_eq!(
+                wrong.parse::<TraceParent>(),
+                Err(InvalidTraceParent),
+                "{wrong}"
+            );
         }
         let later = "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what-comes";
         assert!(later.parse::<TraceParent>().is_ok(), "a later version");
     }
 
     #[test]
-    fn an_id_and_its_span_find_each_other() {
+    fn the_span_of_an_id_ends_with_the_same_digits() {
         let id = crate::ids::uuid_v7(crate::Timestamp::from_millis(5), 0x0123_4567_89ab_cdef);
         let span = TraceParent::of(id).child_of_id(id).span_id();
         assert!(id.simple().to_string().ends_with(&format!("{span:016x}")));

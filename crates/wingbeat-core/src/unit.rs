@@ -1,25 +1,30 @@
-//! The unit of work: all that one attempt read and asked for, as plain data.
+//! The unit of work: everything that one attempt read and recorded, as plain data.
 //!
-//! A store commits a unit completely or not at all. It carries the version of everything it read,
-//! absences included (version 0), and is refused as stale when one of them has changed. It is never
-//! run again after an unknown commit: the same unit, with the same [`UnitId`], is submitted again.
+//! A store commits a [`Unit`] completely or not at all, and reports an [`Outcome`]. The unit
+//! carries the version of each record that the attempt read; version 0 stands for an absent record.
+//! If one of these versions has changed, the store refuses the unit as [`Outcome::Stale`], and the
+//! handler runs again.
+//!
+//! After a commit whose outcome is unknown (the connection was lost), the runtime submits the same
+//! unit again, with the same [`UnitId`]. The store recognizes the id and applies the unit once. The
+//! handler does not run again.
 
 use bytes::Bytes;
 
-use crate::statement::{Companion, Statement, Unmet};
+use crate::statement::{OpenTransaction, Statement, Unmet};
 use crate::{CorrelationId, Envelope, MessageId, Name, Tag, Timestamp, UnitId};
 
-/// Names one record among a service's data.
+/// The key of a record: a table and an id, unique within a service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// The table: an aggregate type, a saga type, claims, timers, …
+    /// The table, such as an aggregate type, a saga type, claims or timers.
     pub table: Name,
-    /// The record in it. Canonical UUIDs of version 7 are stored compactly and in order of time.
+    /// The id of the record. Stores may keep canonical UUIDs in a compact form.
     pub id: String,
 }
 
 impl Key {
-    /// A key.
+    /// Creates a key.
     pub fn new(table: Name, id: impl Into<String>) -> Self {
         Self {
             table,
@@ -29,40 +34,63 @@ impl Key {
 }
 
 /// A unit of work of one service.
+///
+/// ```
+/// use wingbeat_core::ids::uuid_v7;
+/// use wingbeat_core::unit::{Read, Write};
+/// use wingbeat_core::{Key, Name, Timestamp, Unit};
+///
+/// let now = Timestamp::from_millis(1_700_000_000_000);
+/// let key = Key::new(Name::new("stock"), "egg");
+/// let reserve = Unit {
+///     reads: vec![Read { key: key.clone(), version: 3 }], // otherwise the unit is stale
+///     writes: vec![Write {
+///         key,
+///         body: Some("{\"free\":11}".into()), // becomes version 4
+///         due_at: None,
+///         expires_at: None,
+///     }],
+///     ..Unit::new(uuid_v7(now, 7).into(), Name::new("inventory"), now)
+/// };
+/// assert!(reserve.has_effects());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Unit {
-    /// Identifies this unit over resubmissions.
+    /// The id, the same at each submission.
     pub id: UnitId,
-    /// Whose data it touches; it can reach no other.
+    /// The service whose data the unit reads and writes. It reaches no other data.
     pub service: Name,
-    /// When it was made.
+    /// The creation time, by the clock of the process.
     pub at: Timestamp,
-    /// The delivery that this unit settles, if a message caused it.
+    /// The delivery that this unit settles, if a message or a timer caused the unit.
     pub settles: Option<Settled>,
-    /// What was read, with the versions seen; 0 is "absent".
+    /// The records that were read, with their versions. The store validates them all.
     pub reads: Vec<Read>,
-    /// How many refusals its process had seen when it first read. For the process; stores ignore it.
+    /// The number of refused units that the process knew of at the first read. Only the runtime
+    /// uses it; stores ignore it.
     pub seen: u64,
-    /// Records to put or remove. A key is written at most once a unit.
+    /// Records to put or remove; at most one write per key.
     pub writes: Vec<Write>,
-    /// Events to append to the histories of aggregates.
+    /// Events to append to the histories of aggregates, in order.
     pub appends: Vec<Append>,
     /// Rows of views to put or remove.
     pub rows: Vec<RowWrite>,
-    /// Messages to send: queued by a store that is its own broker, else kept in the outbox.
+    /// Messages to send. A store that is its own broker puts them into queues; other stores put
+    /// them into the outbox.
     pub messages: Vec<Envelope>,
-    /// What this unit did, for timelines: one entry, if it did anything.
+    /// The journal entry of this unit, for timelines.
     pub journal: Option<Journal>,
-    /// Counters to add to.
+    /// Counters and the amounts to add to them; an amount may be negative.
     pub counts: Vec<(Name, i64)>,
-    /// SQL on tables of the service's own, in order. A store without SQL refuses the unit.
+    /// SQL on the service's own tables, in order. A store without SQL refuses a unit that has any.
     pub statements: Vec<Statement>,
-    /// The open transaction to commit all of this in, if the handler began one. Other stores refuse the unit.
-    pub companion: Option<Companion>,
+    /// The open transaction in which to commit the unit, if the handler began one. A store refuses
+    /// a unit with a transaction of another store.
+    pub transaction: Option<OpenTransaction>,
 }
 
 impl Unit {
-    /// A unit that does nothing yet.
+    /// Creates a unit without any reads and effects.
     #[must_use]
     pub fn new(id: UnitId, service: Name, at: Timestamp) -> Self {
         Self {
@@ -79,11 +107,12 @@ impl Unit {
             journal: None,
             counts: Vec::new(),
             statements: Vec::new(),
-            companion: None,
+            transaction: None,
         }
     }
 
-    /// What is left when it is to take no effect: what it was based on, to be validated like a write.
+    /// Removes all effects and keeps the reads and the settled delivery: the unit of a handler that
+    /// decided to do nothing. The store validates its reads as those of any unit.
     #[must_use]
     pub fn only_reads(self) -> Self {
         Self {
@@ -94,70 +123,74 @@ impl Unit {
         }
     }
 
-    /// Whether there is nothing to validate and nothing to commit.
+    /// Returns `true` if the store has nothing to validate and nothing to commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.reads.is_empty() && !self.has_effects()
     }
 
-    /// Whether there is something to commit. What is counted and told goes with that, and is none by itself.
+    /// Returns whether committing changes anything. Counters and journal entries alone do not
+    /// count.
     #[must_use]
     pub fn has_effects(&self) -> bool {
         !self.writes.is_empty()
             || !self.rows.is_empty()
             || !self.messages.is_empty()
             || !self.statements.is_empty()
-            || self.companion.is_some()
+            || self.transaction.is_some()
     }
 }
 
-/// The delivery that a unit settles: acknowledged with the commit, remembered in the inbox.
+/// The delivery that a unit settles.
+///
+/// With the commit, the store adds queue, source and message to the inbox. A later unit that
+/// settles the same three is an [`Outcome::Duplicate`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// The queue (`<service>.<subscription>`).
     pub queue: Name,
-    /// The publisher.
+    /// The service that published the message.
     pub source: String,
-    /// The message.
+    /// The id of the message.
     pub message: MessageId,
-    /// The delivery itself; `None` when it comes from the parking place and not from a queue.
+    /// The delivery to acknowledge; `None` if its queue no longer has it.
     pub tag: Option<Tag>,
-    /// `false` when the delivery is only moved (parked): no inbox row yet, so that it can run later.
-    pub done: bool,
 }
 
-/// A version that was read.
+/// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// The record.
+    /// The key of the record.
     pub key: Key,
-    /// Its version; 0 if it was absent.
+    /// The version that was read; 0 if the record was absent.
     pub version: u64,
 }
 
 /// A record to put or remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// The record.
+    /// The key of the record.
     pub key: Key,
-    /// Its new content; `None` removes it. The version becomes the version before plus one.
+    /// The new content, or `None` to remove the record. Each write raises the version by one, from
+    /// 0 for a record that never existed. Removing an absent record has no effect.
     pub body: Option<Bytes>,
-    /// From when [`crate::Store::claim_due`] hands it out.
+    /// The time from which [`claim_due`](crate::Store::claim_due) returns the record.
     pub due_at: Option<Timestamp>,
-    /// From when it may be deleted by retention.
+    /// The time from which [`retain`](crate::Store::retain) may delete the record.
     pub expires_at: Option<Timestamp>,
 }
 
 /// An event to append to an aggregate's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
-    /// The aggregate.
+    /// The key of the aggregate.
     pub key: Key,
-    /// Its place in the history, from 1.
+    /// The position in the history, counted from 1. The unit is stale unless this is the next
+    /// position.
     pub sequence: u64,
-    /// When it happened.
+    /// The time of the event.
     pub at: Timestamp,
-    /// The event in its stored form.
+    /// The encoded event.
     pub body: Bytes,
 }
 
@@ -166,49 +199,53 @@ pub struct Append {
 pub struct RowWrite {
     /// The view.
     pub view: Name,
-    /// The row's key.
+    /// The key of the row.
     pub key: String,
-    /// The row; `None` removes it.
+    /// The new row, or `None` to remove the row. Removing an absent row has no effect.
     pub row: Option<Row>,
 }
 
-/// A row of a view: a body, and values by which it can be found.
+/// A row of a view: a body, and indexed columns by which queries find it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// Index column to value; ranges compare the bytes of the values.
+    /// The indexed columns and their values, at most one value per column. Values compare by their
+    /// bytes.
     pub columns: Vec<(Name, String)>,
     /// The content.
     pub body: Bytes,
 }
 
-/// What a unit did, told in the story of one correlation id.
+/// A journal entry: what a unit did on behalf of one correlation id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
-    /// The story.
+    /// The correlation id.
     pub correlation: CorrelationId,
-    /// The entries: JSON.
+    /// The entry, as JSON.
     pub body: Bytes,
 }
 
-/// What became of a unit.
+/// The outcome of a submitted unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is durable, now or since an earlier submission.
+    /// The unit is durable, since this submission or an earlier one.
     Committed,
-    /// Something it read has changed: run the handler again.
+    /// A record that the unit read has changed, or an append was not the next of its history. The
+    /// handler runs again.
     Stale,
-    /// Its delivery was settled by another unit before: acknowledge and forget.
+    /// Another unit has settled the delivery before. The runtime acknowledges the delivery and
+    /// discards the unit.
     Duplicate,
-    /// A statement of it did not do what was expected of it. Nothing took effect; another attempt may succeed.
+    /// A condition of a statement was not met. Nothing took effect; the attempt counts as failed.
     Unmet(Unmet),
-    /// The store cannot take this unit at all (a poisonous value): reject it.
+    /// The store can never apply this unit, for example because of a value that it cannot
+    /// represent. The runtime dead-letters the delivery.
     Refused,
 }
 
 impl Outcome {
-    /// In a word, for logs and spans.
+    /// Returns the name of the outcome, for logs and spans.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Committed => "committed",
             Self::Stale => "stale",

@@ -1,57 +1,25 @@
 //! The cache: in memory, bounded, with a file behind what must survive a restart (sessions).
 
 use std::collections::BTreeSet;
-use std::ops::Bound;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use moka::Expiry;
-use moka::sync::Cache as Moka;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use wingbeat_core::cache::Durability;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, HashMap, Result, Timestamp};
 
 use crate::fault::failed;
+use crate::memory::{Memory, lock, with_prefix};
 use crate::schema;
 use crate::workers::Workers;
 
 const FILE: &str = "cache.db";
-/// Most bytes of values in memory.
-const BYTES_MAX: u64 = 32 << 20;
-/// What an entry takes beside key and value, about.
-const ENTRY_BYTES: usize = 150;
 /// Ended counters are swept out when there are this many more than after the last sweep.
 const COUNTERS_MORE: usize = 4096;
-
-#[derive(Clone)]
-struct Entry {
-    value: Bytes,
-    until: Timestamp,
-    ttl: Duration,
-}
-
-/// Each entry has its own time to live, from its last writing.
-struct OwnTtl;
-
-impl Expiry<Arc<str>, Entry> for OwnTtl {
-    fn expire_after_create(&self, _: &Arc<str>, entry: &Entry, _: Instant) -> Option<Duration> {
-        Some(entry.ttl)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Arc<str>,
-        entry: &Entry,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(entry.ttl)
-    }
-}
 
 #[derive(Default)]
 struct Counters {
@@ -61,9 +29,7 @@ struct Counters {
 
 /// A cache for one process, whose [`Durability::Restart`] entries lie in `cache.db` too.
 pub struct EmbeddedCache {
-    values: Moka<Arc<str>, Entry>,
-    /// Keys that may be in memory, in order, for removing by prefix.
-    keys: Arc<Mutex<BTreeSet<Arc<str>>>>,
+    memory: Memory,
     /// Keys that are in the file.
     kept: Mutex<BTreeSet<String>>,
     counters: Mutex<Counters>,
@@ -76,10 +42,6 @@ impl std::fmt::Debug for EmbeddedCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EmbeddedCache").finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl EmbeddedCache {
@@ -98,35 +60,14 @@ impl EmbeddedCache {
             statement.query_map([], |row| row.get(0))?.collect()
         };
         let kept = Mutex::new(sweep().map_err(|e| failed(&e))?);
-        let keys: Arc<Mutex<BTreeSet<Arc<str>>>> = Arc::default();
-        let index = Arc::clone(&keys);
-        let values = Moka::builder()
-            .max_capacity(BYTES_MAX)
-            .weigher(|key: &Arc<str>, entry: &Entry| {
-                u32::try_from(key.len() + entry.value.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
-            })
-            .expire_after(OwnTtl)
-            .eviction_listener(move |key: Arc<Arc<str>>, _, cause| {
-                if cause.was_evicted() {
-                    lock(&index).remove(&*key);
-                }
-            })
-            .build();
         Ok(Arc::new(Self {
-            values,
-            keys,
+            memory: Memory::new(),
             kept,
             counters: Mutex::default(),
             reader: Mutex::new(schema::open_cache(&file)?),
             file: Workers::start("wb-cache", vec![writer])?,
             runtime,
         }))
-    }
-
-    fn put_in_memory(&self, key: &str, entry: Entry) {
-        let key: Arc<str> = key.into();
-        lock(&self.keys).insert(Arc::clone(&key));
-        self.values.insert(key, entry);
     }
 
     /// What the file has under `key`, put into memory again.
@@ -147,12 +88,7 @@ impl EmbeddedCache {
             .map(|(value, until)| (Bytes::from(value), Timestamp::from_micros(until)))
             .filter(|(_, until)| *until > now);
         if let Some((value, until)) = &fresh {
-            let entry = Entry {
-                value: value.clone(),
-                until: *until,
-                ttl: until.since(now),
-            };
-            self.put_in_memory(key, entry);
+            self.memory.put(key, value.clone(), *until, now);
         }
         Ok(fresh.map(|(value, _)| value))
     }
@@ -177,8 +113,8 @@ impl EmbeddedCache {
 impl Cache for EmbeddedCache {
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         let now = self.runtime.now();
-        let found = match self.values.get(key) {
-            Some(entry) => Ok((entry.until > now).then_some(entry.value)),
+        let found = match self.memory.get(key, now) {
+            Some(value) => Ok(value),
             None => self.fetch(key, now),
         };
         Box::pin(std::future::ready(found))
@@ -193,12 +129,13 @@ impl Cache for EmbeddedCache {
     ) -> BoxFuture<'_, Result<()>> {
         let key = key.to_owned();
         Box::pin(async move {
-            let until = self.runtime.now() + ttl;
+            let now = self.runtime.now();
+            let until = now + ttl;
             if keep == Durability::Volatile {
                 if lock(&self.kept).remove(&key) {
                     self.forget(vec![key.clone()]).await?;
                 }
-                self.put_in_memory(&key, Entry { value, until, ttl });
+                self.memory.put(&key, value, until, now);
                 return Ok(());
             }
             let (row, body) = (key.clone(), value.clone());
@@ -212,7 +149,7 @@ impl Cache for EmbeddedCache {
             };
             self.file.run(work).await?;
             lock(&self.kept).insert(key.clone());
-            self.put_in_memory(&key, Entry { value, until, ttl });
+            self.memory.put(&key, value, until, now);
             Ok(())
         })
     }
@@ -221,32 +158,15 @@ impl Cache for EmbeddedCache {
         let key = key.to_owned();
         Box::pin(async move {
             let kept = lock(&self.kept).remove(&key);
-            lock(&self.keys).remove(key.as_str());
-            self.values.invalidate(key.as_str());
+            self.memory.remove(&key);
             self.forget(kept.then_some(key).into_iter().collect()).await
         })
     }
 
     fn remove_prefix(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {
-        let mut keys = lock(&self.keys);
-        let gone: Vec<Arc<str>> = keys
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(|key| key.starts_with(prefix))
-            .cloned()
-            .collect();
-        for key in &gone {
-            keys.remove(key);
-        }
-        drop(keys);
-        for key in &gone {
-            self.values.invalidate(key);
-        }
+        self.memory.remove_prefix(prefix);
         let mut kept = lock(&self.kept);
-        let gone: Vec<String> = kept
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(|key| key.starts_with(prefix))
-            .cloned()
-            .collect();
+        let gone = with_prefix(&kept, prefix);
         for key in &gone {
             kept.remove(key);
         }

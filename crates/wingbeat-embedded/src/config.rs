@@ -1,4 +1,4 @@
-//! What can be chosen about a data directory.
+//! Settings of a data directory.
 
 use std::borrow::Cow;
 use std::fs::{File, TryLockError};
@@ -8,40 +8,52 @@ use std::time::{Duration, Instant};
 use wingbeat_core::{Error, Result};
 
 const FILE: &str = "wingbeat.db";
-/// Held by the process that has the directory open.
+/// Locked by the process that has the directory open.
 const LOCK: &str = "lock";
-/// A process that was killed holds the lock until its memory is given back; who is started meanwhile waits so long.
-const LAST_BREATH: Duration = Duration::from_secs(1);
+/// Maximum wait for the lock. The kernel releases the lock of a killed process only after it
+/// has freed that process's memory, and a supervisor may start the next process before that.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Where the data lies and how much memory it may take.
+/// Settings of a data directory: its path, and how much memory and time the store may use.
+///
+/// ```
+/// use wingbeat_embedded::Config;
+///
+/// let mut config = Config::new("data");
+/// config.tables = "CREATE TABLE IF NOT EXISTS stock(sku TEXT PRIMARY KEY, free INTEGER)".into();
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
-    /// The directory; made if absent. Exactly one process may have it open.
+    /// The directory; created if absent. Only one process may have it open.
     pub path: PathBuf,
-    /// Most messages a queue keeps in memory; the rest is paged from disk.
+    /// Maximum number of messages a queue keeps in memory; it reads the rest from disk in pages.
     pub window: usize,
-    /// Most bytes of messages all queues together keep in memory, beyond a few for each.
+    /// Maximum size in bytes of the messages that all queues together keep in memory. Each queue
+    /// may exceed it by a few messages.
     pub window_bytes: usize,
-    /// Most units in one transaction. 512 measured best: larger ones only wait longer.
+    /// Maximum number of units in one transaction. 512 was fastest when measured: larger
+    /// transactions only add latency.
     pub batch_max: usize,
-    /// Threads (and connections) that read.
+    /// Number of threads that read; each has its own connection.
     pub readers: usize,
-    /// Most bytes of lately written records kept in memory.
+    /// Maximum size in bytes of the cache of recently written records.
     pub recent_bytes: usize,
-    /// SQLite's page cache for the writer, in bytes.
+    /// Size in bytes of the writer's SQLite page cache.
     pub page_cache_bytes: usize,
-    /// Below this much free disk space intake stops.
+    /// Free disk space in bytes below which [`Embedded::writable`](crate::Embedded::writable)
+    /// returns `false`.
     pub min_free_bytes: u64,
-    /// Your own tables in the same file, for `Scope::sql`: SQL that runs whenever the data is opened, such as
-    /// `CREATE TABLE IF NOT EXISTS …`. All of it takes effect, or nothing. The framework's tables, and names that
-    /// begin with `wb_`, are out of its reach.
+    /// SQL that creates your own tables in the same file, for `Scope::sql`. The store runs it in
+    /// one transaction whenever it opens the data, so write `CREATE TABLE IF NOT EXISTS …`. It
+    /// cannot access the framework's tables or use names that begin with `wb_`.
     pub tables: Cow<'static, str>,
-    /// Longest time for one statement of `Scope::sql`: nothing else is written meanwhile.
+    /// Timeout of one `Scope::sql` statement. Nothing else is written while it runs.
     pub statement_timeout: Duration,
 }
 
 impl Config {
-    /// The defaults, for the data in `path`.
+    /// Creates the default settings for the data in `path`.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -58,22 +70,19 @@ impl Config {
         }
     }
 
-    /// The file that holds everything but the cache. To read tables of your own, open it with a connection of your
-    /// own that only reads.
+    /// Returns the path of the file that contains everything except the cache. To read your own
+    /// tables, open this file with a read-only connection.
     #[must_use]
     pub fn file(&self) -> PathBuf {
         self.path.join(FILE)
     }
 
-    /// Makes the directory and takes its lock.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the lock is another process's, which lives by the real clock"
-    )]
-    pub(crate) fn hold(&self) -> Result<File> {
+    /// Creates the directory and locks it until the returned file is dropped.
+    pub(crate) fn lock(&self) -> Result<File> {
+        let path = self.path.display();
         let unusable = |error: std::io::Error| {
-            let path = self.path.display();
-            Error::reject("data_unreadable", format!("cannot use {path}: {error}"))
+            let message = format!("cannot use the data directory {path}: {error}");
+            Error::reject("data_unreadable", message)
         };
         std::fs::create_dir_all(&self.path).map_err(unusable)?;
         let lock = File::create(self.path.join(LOCK)).map_err(unusable)?;
@@ -82,12 +91,14 @@ impl Config {
             match lock.try_lock() {
                 Ok(()) => return Ok(lock),
                 Err(TryLockError::Error(error)) => return Err(unusable(error)),
-                Err(TryLockError::WouldBlock) if start.elapsed() < LAST_BREATH => {
-                    std::thread::sleep(LAST_BREATH / 50);
+                Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_WAIT_MAX => {
+                    std::thread::sleep(LOCK_WAIT_MAX / 50);
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let path = self.path.display();
-                    let message = format!("{path} is in use by another process");
+                    let message = format!(
+                        "the data directory {path} is in use by another process: \
+                         stop that process or choose another directory"
+                    );
                     return Err(Error::reject("data_in_use", message));
                 }
             }

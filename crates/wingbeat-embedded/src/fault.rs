@@ -1,34 +1,36 @@
-//! What SQLite's errors mean for a batch.
+//! Classifies SQLite's errors by what a batch must do about them.
 
 use rusqlite::{ErrorCode, ffi};
 use wingbeat_core::Error;
 
-/// Why a transaction failed.
+/// An error of SQLite and its class.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) cause: Cause,
     pub(crate) message: String,
 }
 
+/// The class of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// One of the units is at fault; bisect.
+    /// One of the units cannot be stored: commit them separately.
     Poison,
-    /// A row refers to one that is not there. At a COMMIT this says nothing about whose it is.
+    /// A row refers to a missing row. An error at COMMIT does not say which unit is at fault.
     ForeignKey,
-    /// No space.
+    /// The disk is full.
     Full,
     /// The disk failed.
     Io,
-    /// The disk did not confirm what it had taken. What is durable is unknown: the process must end.
+    /// An fsync failed. Which writes are durable is unknown, so the process must end.
     Fsync,
-    /// Another program holds the file.
+    /// Another program has locked the file.
     Busy,
-    /// Anything else that concerns the store and not a unit.
+    /// Any other failure of the store.
     Other,
 }
 
 impl Fault {
+    /// Classifies an error.
     pub(crate) fn of(error: &rusqlite::Error) -> Self {
         Self {
             cause: Cause::of(error),
@@ -36,7 +38,7 @@ impl Fault {
         }
     }
 
-    /// As the port's error: the same units may be submitted again.
+    /// Returns the error that the port reports: the caller may submit the same units again.
     pub(crate) fn to_error(&self) -> Error {
         let code = match self.cause {
             Cause::Full => "store_full",
@@ -73,20 +75,21 @@ impl Cause {
     }
 }
 
-/// A read or an opening that failed.
+/// Converts an error of a read, or of opening a file.
 pub(crate) fn failed(error: &rusqlite::Error) -> Error {
     Fault::of(error).to_error()
 }
 
-/// The store is being dropped.
+/// Returns the error of a call to a store that is being dropped.
 pub(crate) fn closed() -> Error {
     Error::retry("store_closed", "the store is closed")
 }
 
-/// After a failed fsync the kernel may have dropped the pages: only recovery from the log is safe.
+/// Aborts the process. After a failed fsync the kernel may have dropped the dirty pages, so only
+/// recovery from the log shows which writes are durable.
 pub(crate) fn abort_after_failed_fsync(fault: &Fault) -> ! {
     eprintln!(
-        "wingbeat: the disk did not confirm a write ({}); stopping so that recovery decides what is durable",
+        "wingbeat: fsync failed ({}); aborting, restart to recover the data from the log",
         fault.message
     );
     std::process::abort();

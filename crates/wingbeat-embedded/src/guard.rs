@@ -1,18 +1,19 @@
-//! What SQL of a service's own may do: everything with its rows, nothing with ours.
+//! Limits the SQL of services: they may do everything with their own tables and nothing with the
+//! framework's.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use rusqlite::hooks::{AuthAction, Authorization};
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use wingbeat_core::{Error, Result};
 
-use crate::Config;
+use crate::config::Config;
 use crate::fault::failed;
 
-/// Our tables in the file. Those of later releases begin with [`RESERVED`].
-const OURS: [&str; 10] = [
+/// The framework's tables. Tables of later releases begin with [`RESERVED_PREFIX`].
+const FRAMEWORK_TABLES: [&str; 10] = [
     "names",
     "inbox",
     "record",
@@ -24,124 +25,135 @@ const OURS: [&str; 10] = [
     "counters",
     "probe",
 ];
-const RESERVED: &str = "wb_";
-/// Steps of SQLite's machine between two looks at the clock: a fraction of a millisecond.
-const STEPS: i32 = 10_000;
+const RESERVED_PREFIX: &str = "wb_";
+/// Instructions of SQLite's virtual machine between two checks of the timeout. They take a fraction
+/// of a millisecond.
+const TIMEOUT_CHECK_INSTRUCTIONS: i32 = 10_000;
 
-/// Whose SQL is being prepared and run.
+/// Access rights of the SQL that is being prepared and run.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    Ours,
-    /// A service's, on the rows of its tables.
-    Rows,
-    /// A service's, on its tables.
-    Tables,
+enum Access {
+    /// The framework's SQL: everything.
+    Everything,
+    /// A service's statement: the rows of its own tables.
+    OwnRows,
+    /// [`Config::tables`]: a service's own tables and their rows.
+    OwnTables,
 }
 
-const ALL: [Whose; 3] = [Whose::Ours, Whose::Rows, Whose::Tables];
+const ACCESSES: [Access; 3] = [Access::Everything, Access::OwnRows, Access::OwnTables];
 
-/// Watches the connection that writes.
+/// Authorizes the SQL on the writer's connection and interrupts statements that time out.
 pub(crate) struct Guard {
-    whose: AtomicU8,
-    until: Mutex<Option<Instant>>,
+    access: AtomicU8,
+    deadline: Mutex<Option<Instant>>,
     timeout: Duration,
 }
 
 impl Guard {
-    /// Watches from now on, and makes the tables of the service.
-    pub(crate) fn watch(connection: &Connection, config: &Config) -> Result<Arc<Self>> {
+    /// Installs the guard on the connection, then runs [`Config::tables`].
+    pub(crate) fn install(connection: &mut Connection, config: &Config) -> Result<Arc<Self>> {
         let guard = Arc::new(Self {
-            whose: AtomicU8::new(Whose::Ours as u8),
-            until: Mutex::default(),
+            access: AtomicU8::new(Access::Everything as u8),
+            deadline: Mutex::default(),
             timeout: config.statement_timeout,
         });
-        guard.set_up(connection).map_err(|e| failed(&e))?;
-        guard.make_tables(connection, &config.tables)?;
+        guard.set_hooks(connection).map_err(|e| failed(&e))?;
+        guard.create_tables(connection, &config.tables)?;
         Ok(guard)
     }
 
-    fn set_up(self: &Arc<Self>, connection: &Connection) -> rusqlite::Result<()> {
-        let judge = Arc::clone(self);
-        connection.authorizer(Some(
-            move |asked: rusqlite::hooks::AuthContext<'_>| match may(judge.whose(), &asked.action) {
-                true => Authorization::Allow,
-                false => Authorization::Deny,
-            },
-        ))?;
-        let clock = Arc::clone(self);
-        connection.progress_handler(STEPS, Some(move || clock.is_late()))
+    fn set_hooks(self: &Arc<Self>, connection: &mut Connection) -> rusqlite::Result<()> {
+        let guard = Arc::clone(self);
+        let authorize = move |context: AuthContext<'_>| {
+            if is_allowed(guard.access(), &context.action) {
+                Authorization::Allow
+            } else {
+                Authorization::Deny
+            }
+        };
+        connection.authorizer(Some(authorize))?;
+        let guard = Arc::clone(self);
+        let interrupt = move || guard.is_timed_out();
+        connection.progress_handler(TIMEOUT_CHECK_INSTRUCTIONS, Some(interrupt))
     }
 
-    /// All or none.
-    fn make_tables(&self, connection: &Connection, sql: &str) -> Result<()> {
-        let make = || {
-            connection.execute_batch("BEGIN IMMEDIATE")?;
-            self.during(Whose::Tables, || connection.execute_batch(sql))?;
-            connection.execute_batch("COMMIT")
-        };
+    /// Runs the SQL in one transaction.
+    fn create_tables(&self, connection: &Connection, sql: &str) -> Result<()> {
         if sql.trim().is_empty() {
             return Ok(());
         }
-        make().map_err(|error: rusqlite::Error| {
+        let create = || {
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            self.with_access(Access::OwnTables, || connection.execute_batch(sql))?;
+            connection.execute_batch("COMMIT")
+        };
+        create().map_err(|error: rusqlite::Error| {
             if !connection.is_autocommit() {
-                drop(connection.execute_batch("ROLLBACK"));
+                // The first error is the one to report.
+                let _ = connection.execute_batch("ROLLBACK");
             }
-            Error::reject("tables_invalid", format!("`Config::tables` fails: {error}"))
+            Error::reject(
+                "tables_invalid",
+                format!("`Config::tables` failed: {error}"),
+            )
         })
     }
 
-    /// Runs a statement of a service on rows of its tables; it is interrupted when it takes too long.
-    pub(crate) fn rows<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.set_until(Some(Instant::now() + self.timeout));
-        let done = self.during(Whose::Rows, work);
-        self.set_until(None);
-        done
+    /// Runs a service's statement on the rows of its own tables. SQLite interrupts it when it times
+    /// out.
+    pub(crate) fn run_statement<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.set_deadline(Some(Instant::now() + self.timeout));
+        let result = self.with_access(Access::OwnRows, run);
+        self.set_deadline(None);
+        result
     }
 
-    fn during<T>(&self, whose: Whose, work: impl FnOnce() -> T) -> T {
-        self.whose.store(whose as u8, Ordering::SeqCst);
-        let done = work();
-        self.whose.store(Whose::Ours as u8, Ordering::SeqCst);
-        done
+    fn with_access<T>(&self, access: Access, run: impl FnOnce() -> T) -> T {
+        self.access.store(access as u8, Ordering::SeqCst);
+        let result = run();
+        self.access
+            .store(Access::Everything as u8, Ordering::SeqCst);
+        result
     }
 
-    fn whose(&self) -> Whose {
-        ALL[usize::from(self.whose.load(Ordering::SeqCst))]
+    fn access(&self) -> Access {
+        ACCESSES[usize::from(self.access.load(Ordering::SeqCst))]
     }
 
-    fn set_until(&self, until: Option<Instant>) {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    fn set_deadline(&self, deadline: Option<Instant>) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
     }
 
-    fn is_late(&self) -> bool {
-        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() > until)
-    }
-}
-
-/// Whether this is allowed to them.
-fn may(whose: Whose, action: &AuthAction<'_>) -> bool {
-    match whose {
-        Whose::Ours => true,
-        Whose::Rows => may_rows(action),
-        Whose::Tables => may_rows(action) || may_tables(action),
+    fn is_timed_out(&self) -> bool {
+        let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        deadline.is_some_and(|deadline| Instant::now() > deadline)
     }
 }
 
-fn may_rows(action: &AuthAction<'_>) -> bool {
+fn is_allowed(access: Access, action: &AuthAction<'_>) -> bool {
+    match access {
+        Access::Everything => true,
+        Access::OwnRows => is_allowed_on_rows(action),
+        Access::OwnTables => is_allowed_on_rows(action) || is_allowed_on_tables(action),
+    }
+}
+
+fn is_allowed_on_rows(action: &AuthAction<'_>) -> bool {
     match action {
         AuthAction::Select | AuthAction::Recursive => true,
         AuthAction::Function { function_name } => *function_name != "load_extension",
-        AuthAction::Read { table_name, .. } => !is_ours(table_name),
+        AuthAction::Read { table_name, .. } => !is_framework(table_name),
         AuthAction::Insert { table_name }
         | AuthAction::Update { table_name, .. }
-        | AuthAction::Delete { table_name } => !is_ours(table_name) && !is_catalog(table_name),
+        | AuthAction::Delete { table_name } => !is_framework(table_name) && !is_catalog(table_name),
         _ => false,
     }
 }
 
-/// Beyond rows. Whoever makes a table writes to SQLite's catalog; nobody can without making one.
-fn may_tables(action: &AuthAction<'_>) -> bool {
+/// Allows DDL. SQLite implements it by writing to its catalog, so that is allowed too: nothing but
+/// DDL can reach the catalog.
+fn is_allowed_on_tables(action: &AuthAction<'_>) -> bool {
     match action {
         AuthAction::Insert { table_name }
         | AuthAction::Update { table_name, .. }
@@ -152,18 +164,18 @@ fn may_tables(action: &AuthAction<'_>) -> bool {
         | AuthAction::DropTable { table_name }
         | AuthAction::DropIndex { table_name, .. }
         | AuthAction::DropTrigger { table_name, .. }
-        | AuthAction::AlterTable { table_name, .. } => !is_ours(table_name),
+        | AuthAction::AlterTable { table_name, .. } => !is_framework(table_name),
         AuthAction::CreateView { view_name } | AuthAction::DropView { view_name } => {
-            !is_ours(view_name)
+            !is_framework(view_name)
         }
         AuthAction::Reindex { .. } => true,
         _ => false,
     }
 }
 
-fn is_ours(table: &str) -> bool {
+fn is_framework(table: &str) -> bool {
     let table = table.to_ascii_lowercase();
-    OURS.contains(&table.as_str()) || table.starts_with(RESERVED)
+    FRAMEWORK_TABLES.contains(&table.as_str()) || table.starts_with(RESERVED_PREFIX)
 }
 
 fn is_catalog(table: &str) -> bool {

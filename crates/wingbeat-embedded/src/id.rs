@@ -1,4 +1,4 @@
-//! Record ids as they are stored: UUIDs as 16 bytes, everything else as text.
+//! The stored form of record ids: UUIDs as 16 bytes, all other ids as text.
 
 use std::fmt;
 
@@ -7,14 +7,17 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRe
 use uuid::Uuid;
 use wingbeat_core::Key;
 
-/// A record's id. Ordered as SQLite orders them: all text before all blobs.
+/// The length of a UUID in canonical form.
+const UUID_LEN: usize = 36;
+
+/// A record's id. Ordered like SQLite orders the stored form: all text before all blobs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum RecordId {
     Text(Box<str>),
     Uuid([u8; 16]),
 }
 
-/// A record of any service: the interned table (which belongs to one service), and the id.
+/// The key of a record: its interned table, which belongs to one service, and its id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RecordKey {
     pub(crate) table: u32,
@@ -31,7 +34,8 @@ impl RecordKey {
 }
 
 impl RecordId {
-    /// Only the canonical form is packed, so that every id comes back as it was given.
+    /// Packs an id into 16 bytes if it is a UUID in canonical form. Other spellings of a UUID stay
+    /// text, so that every id is returned as it was written.
     pub(crate) fn parse(id: &str) -> Self {
         let canonical =
             |uuid: &Uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == id;
@@ -78,7 +82,6 @@ impl FromSql for RecordId {
     }
 }
 
-const UUID_LEN: usize = 36;
 #[cfg(test)]
 mod tests {
     use super::*;

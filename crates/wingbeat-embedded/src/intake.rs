@@ -1,29 +1,30 @@
-//! Whether the disk still takes what comes in.
+//! Decides whether the store accepts new work, by free disk space and by the result of writes.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long an answer about free space, or a failed write, stands before it is looked at again.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Validity of a measurement of free space, and pause between two probes of a failed disk.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Intake stops before commits do: below a watermark of free space, and from a failed write until one
-/// succeeds again.
+/// Closes intake below a minimum of free space, and after a failed write until a write succeeds.
+/// Intake closes before commits fail, so that running work can still finish.
 #[derive(Debug)]
 pub(crate) struct Intake {
     path: PathBuf,
     min_free_bytes: u64,
     failing: AtomicBool,
-    looked: Mutex<Option<(Instant, bool)>>,
+    /// The last measurement: when it was taken, and whether there was enough space.
+    measured: Mutex<Option<(Instant, bool)>>,
 }
 
-/// What the caller should tell clients, and do.
+/// The state of intake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum State {
     Open,
-    Shut,
-    /// Shut, and long enough that a write should be tried.
+    Closed,
+    /// Closed after a failed write; the caller should now try another write.
     Probe,
 }
 
@@ -33,34 +34,37 @@ impl Intake {
             path,
             min_free_bytes,
             failing: AtomicBool::new(false),
-            looked: Mutex::new(None),
+            measured: Mutex::new(None),
         }
     }
 
-    /// A write failed or succeeded.
+    /// Notes the result of a write.
     pub(crate) fn wrote(&self, successfully: bool) {
         if self.failing.load(Ordering::Relaxed) == successfully {
             self.failing.store(!successfully, Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn look(&self) -> Answer {
+    /// Returns the state; measures free space at most once per [`CHECK_INTERVAL`].
+    pub(crate) fn check(&self) -> State {
         let failing = self.failing.load(Ordering::Relaxed);
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = looked.filter(|(at, _)| at.elapsed() < LOOK_EVERY);
-        let roomy = fresh.map_or_else(|| self.roomy(), |(_, roomy)| roomy);
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = measured.filter(|(at, _)| at.elapsed() < CHECK_INTERVAL);
+        let has_space = fresh.map_or_else(|| self.has_space(), |(_, has_space)| has_space);
         if fresh.is_none() {
-            *looked = Some((Instant::now(), roomy));
+            *measured = Some((Instant::now(), has_space));
         }
-        match (roomy && !failing, failing && fresh.is_none()) {
-            (true, _) => Answer::Open,
-            (false, true) => Answer::Probe,
-            (false, false) => Answer::Shut,
+        if has_space && !failing {
+            State::Open
+        } else if failing && fresh.is_none() {
+            State::Probe
+        } else {
+            State::Closed
         }
     }
 
-    /// A disk that cannot be asked counts as roomy: the writes themselves will tell.
-    fn roomy(&self) -> bool {
+    /// Returns `true` if the free space cannot be measured: if the disk is full, writes will fail.
+    fn has_space(&self) -> bool {
         rustix::fs::statvfs(&self.path).map_or(true, |disk| {
             disk.f_bavail.saturating_mul(disk.f_frsize) >= self.min_free_bytes
         })

@@ -1,16 +1,25 @@
-//! SQLite as store and broker in one file, and a cache beside it: nothing to install, nothing to lose.
+//! SQLite as store and message broker in one file, with a cache beside it. Needs no server.
 //!
-//! A unit of work is one transaction: what it reads is checked, what it writes, the messages it sends
-//! and the delivery it settles become durable together (WAL, `synchronous=FULL`). One thread writes and
-//! commits in groups; readers see the last commit.
+//! A unit of work is one transaction: its reads are validated, and its writes, its messages and the
+//! delivery it settles become durable together (WAL, `synchronous=FULL`). One thread writes and
+//! commits units in groups; readers see the last commit.
 //!
-//! - [`Embedded`] is [`Store`](wingbeat_core::Store) and [`Transport`](wingbeat_core::Transport);
-//!   [`EmbeddedCache`] is the [`Cache`](wingbeat_core::Cache).
-//! - `schema`, `names`, `id`: what stands in `wingbeat.db`.
-//! - `writer`: the thread that commits. `recent`: what it wrote lately. `reads`: what is read from the file.
-//! - `queue`, `broker`: windows of waiting messages, consumers. `due`: who holds which due record.
-//! - `guard`: what SQL of a service's own may do in the same file.
-//! - `fault`, `intake`, `stats`: what happens when the disk says no; what can be measured.
+//! [`Embedded`] implements [`Store`](wingbeat_core::Store) and
+//! [`Transport`](wingbeat_core::Transport); [`EmbeddedCache`] implements
+//! [`Cache`](wingbeat_core::Cache).
+//!
+//! # Layout
+//!
+//! - `config`, `schema`: the data directory, its files and their tables.
+//! - `names`, `id`, `columns`: how names, record ids and index columns are encoded.
+//! - `queue`, `broker`: queues in memory, each a bounded window onto its rows.
+//! - `recent`, `leases`, `intake`, `stats`: state that readers and the writer share.
+//! - `guard`: limits the SQL of services to their own tables.
+//! - `writer`: the thread that commits. `workers`, `reads`, `views`: threads and queries that only
+//!   read.
+//! - `consumer`: takes messages from a queue and acknowledges them.
+//! - `embedded`, `cache`: the implementations of the ports.
+//! - `fault`: classifies SQLite's errors.
 #![allow(
     clippy::disallowed_methods,
     clippy::cast_possible_truncation,
@@ -18,22 +27,27 @@
     clippy::cast_sign_loss,
     reason = "the adapter owns real threads and clocks; SQLite has only signed numbers"
 )]
+#![warn(missing_docs)]
 
 mod broker;
-pub mod cache;
-pub mod config;
-mod due;
-pub mod embedded;
+mod cache;
+mod columns;
+mod config;
+mod consumer;
+mod embedded;
 mod fault;
 mod guard;
 mod id;
 mod intake;
+mod leases;
+mod memory;
 mod names;
 mod queue;
 mod reads;
 mod recent;
 mod schema;
 mod stats;
+mod views;
 mod workers;
 mod writer;
 

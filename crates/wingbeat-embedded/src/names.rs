@@ -1,44 +1,45 @@
-//! Names as small numbers.
+//! Interns names: the file refers to each name by a small number.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rusqlite::{Connection, params};
 use wingbeat_core::{HashMap, Name};
 
-/// What a name names. The numbers stand in the file.
+/// The kind of a name. The file stores these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Space {
     Service = 1,
-    /// Of a service.
+    /// Its parent is a service.
     Table = 2,
-    /// Of a service.
+    /// Its parent is a service.
     View = 3,
-    /// Of a view.
+    /// Its parent is a view.
     Column = 4,
     Queue = 5,
-    /// A publisher, as seen by a queue.
+    /// A publisher of messages; its parent is a queue.
     Source = 6,
-    /// Of a service.
+    /// Its parent is a service.
     Counter = 7,
 }
 
-/// The parent of names that have none, and the inbox scope of units that settle no message.
+/// The parent of services and queues, and the inbox scope of units that settle no delivery.
 pub(crate) const NONE: u32 = 0;
 
-/// All names of the file. New ones are numbered in memory and written with the next commit.
+/// All names in the file. New names get their number in memory; the next commit writes them.
 #[derive(Debug, Default)]
 pub(crate) struct Names(RwLock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     ids: HashMap<(u8, u32), HashMap<Box<str>, u32>>,
-    /// By id: the name and its parent. Ids are dense, from 1.
+    /// Kind, parent and name by number. Numbers are dense and start at 1.
     entries: Vec<(u8, u32, Box<str>)>,
-    /// How many of the entries are in the file.
+    /// The number of entries that are in the file.
     written: usize,
 }
 
 impl Names {
+    /// Reads all names from the file.
     pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let mut inner = Inner::default();
         let mut statement =
@@ -46,75 +47,84 @@ impl Names {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let id = inner.add(row.get(1)?, row.get(2)?, &row.get::<_, String>(3)?);
-            debug_assert_eq!(id, row.get::<_, u32>(0)?, "ids are dense");
+            debug_assert_eq!(id, row.get::<_, u32>(0)?, "numbers are dense");
         }
         inner.written = inner.entries.len();
         Ok(Self(RwLock::new(inner)))
     }
 
-    /// The number, if the name is known.
+    /// Returns the number of a name, or `None` if the name is unknown.
     pub(crate) fn find(&self, space: Space, parent: u32, name: &str) -> Option<u32> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .find(space as u8, parent, name)
+        self.read_lock().find(space as u8, parent, name)
     }
 
-    /// The number; a new one if need be. Only the writer calls this.
-    pub(crate) fn number(&self, space: Space, parent: u32, name: &str) -> u32 {
+    /// Returns the number of a name and assigns one to a new name. Only the writer calls this.
+    pub(crate) fn intern(&self, space: Space, parent: u32, name: &str) -> u32 {
         if let Some(id) = self.find(space, parent, name) {
             return id;
         }
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .add(space as u8, parent, name)
+        self.write_lock().add(space as u8, parent, name)
     }
 
+    /// Returns the number of a service.
+    pub(crate) fn find_service(&self, service: Name) -> Option<u32> {
+        self.find(Space::Service, NONE, service.as_str())
+    }
+
+    /// Returns the number of a declared queue.
+    pub(crate) fn find_queue(&self, queue: Name) -> Option<u32> {
+        self.find(Space::Queue, NONE, queue.as_str())
+    }
+
+    /// Returns the inbox scope of a queue's deliveries from one publisher.
+    pub(crate) fn find_scope(&self, queue: Name, source: &str) -> Option<u32> {
+        self.find(Space::Source, self.find_queue(queue)?, source)
+    }
+
+    /// Like [`Names::find_scope`], but assigns a number to a new scope.
+    pub(crate) fn intern_scope(&self, queue: Name, source: &str) -> u32 {
+        let queue = self.intern(Space::Queue, NONE, queue.as_str());
+        self.intern(Space::Source, queue, source)
+    }
+
+    /// Returns the number of a service's table.
     pub(crate) fn find_table(&self, service: Name, table: Name) -> Option<u32> {
         self.find_under(service, Space::Table, table)
     }
 
-    /// A name of a service.
+    /// Returns the number of a name whose parent is a service.
     pub(crate) fn find_under(&self, service: Name, space: Space, name: Name) -> Option<u32> {
-        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.read_lock();
         let service = inner.find(Space::Service as u8, NONE, service.as_str())?;
         inner.find(space as u8, service, name.as_str())
     }
 
-    /// The number of a name of a service.
-    pub(crate) fn number_under(&self, service: Name, space: Space, name: Name) -> u32 {
+    /// Like [`Names::intern`], for a name whose parent is a service.
+    pub(crate) fn intern_under(&self, service: Name, space: Space, name: Name) -> u32 {
         match self.find_under(service, space, name) {
             Some(id) => id,
-            None => self.number(
-                space,
-                self.number(Space::Service, NONE, service.as_str()),
-                name.as_str(),
-            ),
+            None => {
+                let service = self.intern(Space::Service, NONE, service.as_str());
+                self.intern(space, service, name.as_str())
+            }
         }
     }
 
-    /// The name behind a number.
+    /// Returns the name with this number.
     pub(crate) fn name(&self, id: u32) -> Option<Name> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.read_lock()
             .entry(id)
             .map(|(_, _, name)| Name::intern(name))
     }
 
-    /// The parent's number and the name.
+    /// Returns the number of a name's parent.
     pub(crate) fn parent(&self, id: u32) -> Option<u32> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(id)
-            .map(|(_, parent, _)| *parent)
+        self.read_lock().entry(id).map(|(_, parent, _)| *parent)
     }
 
-    /// The numbers and names of one kind under one parent.
+    /// Returns the numbers and names of one kind under one parent, by number.
     pub(crate) fn under(&self, space: Space, parent: u32) -> Vec<(u32, Name)> {
-        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.read_lock();
         let found = inner.ids.get(&(space as u8, parent));
         let mut found: Vec<_> = found
             .into_iter()
@@ -125,11 +135,11 @@ impl Names {
         found
     }
 
-    /// The tables of these services.
+    /// Returns the numbers of all tables of these services, in order.
     pub(crate) fn tables(&self, services: &[Name]) -> Vec<u32> {
         let mut tables: Vec<u32> = services
             .iter()
-            .filter_map(|service| self.find(Space::Service, NONE, service.as_str()))
+            .filter_map(|service| self.find_service(*service))
             .flat_map(|service| self.under(Space::Table, service))
             .map(|(id, _)| id)
             .collect();
@@ -138,9 +148,10 @@ impl Names {
         tables
     }
 
-    /// Writes what is new; `wrote` afterwards, once it is committed.
+    /// Writes the new names and returns the number of names. Call [`Names::set_written`] with it
+    /// after the commit.
     pub(crate) fn write_new(&self, connection: &Connection) -> rusqlite::Result<usize> {
-        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.read_lock();
         for (at, (space, parent, name)) in inner.entries.iter().enumerate().skip(inner.written) {
             connection
                 .prepare_cached(
@@ -156,20 +167,20 @@ impl Names {
         Ok(inner.entries.len())
     }
 
-    /// The first `count` names are durable.
-    pub(crate) fn wrote(&self, count: usize) {
-        if self
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .written
-            != count
-        {
-            self.0
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .written = count;
+    /// Notes that the first `count` names are durable.
+    pub(crate) fn set_written(&self, count: usize) {
+        // New names are rare: most commits need only the read lock.
+        if self.read_lock().written != count {
+            self.write_lock().written = count;
         }
+    }
+
+    fn read_lock(&self) -> RwLockReadGuard<'_, Inner> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_lock(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,14 +1,14 @@
-//! One queue in memory: a bounded window onto its rows, and who holds what. No I/O.
+//! One queue in memory: a bounded window onto its rows, and the unacknowledged deliveries. No I/O.
 //!
-//! Rows are numbered in the order of the commits. The window holds a run of the oldest; once it is full
-//! the rest stays on disk (`beyond`) until consumers have made room and a page is read.
+//! Rows are numbered in commit order. The window contains a run of the oldest rows. Once it is
+//! full, later rows stay on disk only until consumers have made room and a page of them is read.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use wingbeat_core::HashMap;
-use wingbeat_core::transport::{Delivery, Tag};
+use wingbeat_core::transport::Delivery;
 
-/// A row of the queue, as it is handed out.
+/// A row of the queue in its delivered form.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) row: u64,
@@ -16,139 +16,147 @@ pub(crate) struct Message {
     pub(crate) bytes: usize,
 }
 
+/// A message that a consumer has not acknowledged.
 #[derive(Debug)]
-struct Handed {
+struct Unacked {
     message: Message,
     consumer: u64,
 }
 
+/// The window of one queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     ready: VecDeque<Message>,
-    handed: BTreeMap<u64, Handed>,
-    /// Deliveries each consumer holds.
-    outstanding: HashMap<u64, usize>,
-    /// Rows after this one are on disk only; `None` when all are in memory.
-    beyond: Option<u64>,
-    /// The last row that was committed.
+    unacked: BTreeMap<u64, Unacked>,
+    /// Number of unacknowledged deliveries by consumer.
+    unacked_counts: HashMap<u64, usize>,
+    /// Rows after this one are on disk only; `None` if all rows are in memory.
+    on_disk_after: Option<u64>,
+    /// The last committed row.
     last: u64,
-    /// Rows there are, handed out or not.
+    /// Number of rows, delivered or not.
     depth: u64,
+    /// A page is being read.
     paging: bool,
+    /// Size of the messages in memory.
     bytes: usize,
-    /// Handed out to one consumer at a time: to this one.
+    /// Only one consumer at a time gets messages: the active one.
     ordered: bool,
     active: Option<u64>,
 }
 
 impl Queue {
-    /// A queue as it was found on disk: `count` rows, the last of them `last`; `first` is before all.
-    pub(crate) fn found(count: u64, first: u64, last: u64) -> Self {
+    /// Creates the window of a queue that has `count` rows on disk. `last` is its last row, and
+    /// `before_first` precedes all of them.
+    pub(crate) fn recovered(count: u64, before_first: u64, last: u64) -> Self {
         Self {
-            beyond: (count > 0).then_some(first),
-            last: last.max(first),
+            on_disk_after: (count > 0).then_some(before_first),
+            last: last.max(before_first),
             depth: count,
             ..Self::default()
         }
     }
 
-    /// Whether one consumer at a time is handed messages. They come in the order of their rows in any case.
+    /// Sets whether only one consumer at a time gets messages. Every queue delivers its rows in
+    /// order.
     pub(crate) fn set_ordered(&mut self, ordered: bool) {
         self.ordered = ordered;
     }
 
+    /// Returns the number of rows, delivered or not.
     pub(crate) fn depth(&self) -> u64 {
         self.depth
     }
 
+    /// Returns the last committed row.
     pub(crate) fn last(&self) -> u64 {
         self.last
     }
 
-    /// A committed row. `room` says whether the window may grow. Whether it stays in memory.
-    pub(crate) fn committed(&mut self, message: Message, room: bool) -> bool {
-        self.depth += 1;
-        self.last = message.row;
-        if self.beyond.is_some() || !room {
-            self.beyond.get_or_insert(message.row - 1);
-            return false;
-        }
-        self.bytes += message.bytes;
-        self.ready.push_back(message);
-        true
-    }
-
-    /// Messages in memory that nobody holds.
-    pub(crate) fn waiting(&self) -> usize {
+    /// Returns the number of messages in memory that can be delivered.
+    pub(crate) fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// Bytes of the messages in memory.
+    /// Returns the size of the messages in memory.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Hands messages to a consumer that may hold `prefetch`.
+    /// Adds a committed row. Keeps it in memory if there is room in the window and no earlier row
+    /// is on disk only.
+    pub(crate) fn push(&mut self, message: Message, has_room: bool) {
+        self.depth += 1;
+        self.last = message.row;
+        if self.on_disk_after.is_some() || !has_room {
+            self.on_disk_after.get_or_insert(message.row - 1);
+            return;
+        }
+        self.bytes += message.bytes;
+        self.ready.push_back(message);
+    }
+
+    /// Delivers messages to a consumer that may have `prefetch` unacknowledged deliveries.
     pub(crate) fn take(&mut self, consumer: u64, prefetch: usize) -> Vec<Delivery> {
         if self.ordered && *self.active.get_or_insert(consumer) != consumer {
             return Vec::new();
         }
-        let held = self.outstanding.entry(consumer).or_default();
-        let count = prefetch.saturating_sub(*held).min(self.ready.len());
-        *held += count;
-        let taken = self.ready.drain(..count);
-        let hand = |message: Message| {
+        let unacked = self.unacked_counts.entry(consumer).or_default();
+        let count = prefetch.saturating_sub(*unacked).min(self.ready.len());
+        *unacked += count;
+        let deliver = |message: Message| {
             let delivery = message.delivery.clone();
-            self.handed
-                .insert(message.row, Handed { message, consumer });
+            self.unacked
+                .insert(message.row, Unacked { message, consumer });
             delivery
         };
-        taken.map(hand).collect()
+        self.ready.drain(..count).map(deliver).collect()
     }
 
-    /// From where a page should be read, if the window runs low and nobody reads one already.
-    pub(crate) fn wants_page(&mut self, low: usize) -> Option<(u64, u64)> {
-        let from = self
-            .beyond
+    /// Starts reading a page if at most `low` messages are ready, more are on disk, and no page is
+    /// being read. Returns the row after which the page begins, and the last row.
+    pub(crate) fn start_page(&mut self, low: usize) -> Option<(u64, u64)> {
+        let after = self
+            .on_disk_after
             .filter(|_| !self.paging && self.ready.len() <= low)?;
         self.paging = true;
-        Some((from, self.last))
+        Some((after, self.last))
     }
 
-    /// A page read from disk: rows after `from`; `up_to` was the last row when reading began, `full` says
-    /// that there may be more before it.
-    pub(crate) fn paged(&mut self, page: Vec<Message>, up_to: u64, full: bool) {
+    /// Adds a page. `last` is what [`Queue::start_page`] returned as the last row. A full page may
+    /// end before that row.
+    pub(crate) fn add_page(&mut self, page: Vec<Message>, last: u64, is_full: bool) {
         self.paging = false;
-        let reached = page.last().map_or(0, |message| message.row);
-        let reached = if full { reached } else { reached.max(up_to) };
-        self.beyond = (reached < self.last).then_some(reached);
+        let end = page.last().map_or(0, |message| message.row);
+        let end = if is_full { end } else { end.max(last) };
+        self.on_disk_after = (end < self.last).then_some(end);
         self.bytes += page.iter().map(|message| message.bytes).sum::<usize>();
         self.ready.extend(page);
     }
 
-    /// Reading failed: someone else may try.
-    pub(crate) fn not_paged(&mut self) {
+    /// Ends a page that could not be read. The next consumer tries again.
+    pub(crate) fn fail_page(&mut self) {
         self.paging = false;
     }
 
-    /// A row was deleted by a commit.
-    pub(crate) fn settled(&mut self, row: u64) {
+    /// Removes a row that a commit deleted.
+    pub(crate) fn remove(&mut self, row: u64) {
         self.depth = self.depth.saturating_sub(1);
-        if let Some(handed) = self.release(row) {
-            self.bytes -= handed.bytes;
+        if let Some(message) = self.release(row) {
+            self.bytes -= message.bytes;
         } else if let Some(at) = self.ready.iter().position(|message| message.row == row) {
-            // Given back in the meantime: it must not be handed out again.
+            // Requeued before the commit that settled it: it must not be delivered again.
             self.bytes -= self.ready.remove(at).map_or(0, |message| message.bytes);
         }
     }
 
-    /// Whether a delivery is still held; an acknowledgement without a commit deletes it.
-    pub(crate) fn holds(&self, row: u64) -> bool {
-        self.handed.contains_key(&row)
+    /// Returns whether a row is delivered and not acknowledged.
+    pub(crate) fn is_unacked(&self, row: u64) -> bool {
+        self.unacked.contains_key(&row)
     }
 
-    /// Puts a held delivery back to the front.
-    pub(crate) fn give_back(&mut self, row: u64) {
+    /// Puts an unacknowledged delivery back in its place.
+    pub(crate) fn requeue(&mut self, row: u64) {
         let Some(mut message) = self.release(row) else {
             return;
         };
@@ -157,47 +165,49 @@ impl Queue {
         self.ready.insert(at, message);
     }
 
-    /// A consumer is gone: what it held waits again.
-    pub(crate) fn leave(&mut self, consumer: u64) {
-        let held: Vec<u64> = self
-            .handed
+    /// Removes a consumer and requeues its unacknowledged deliveries.
+    pub(crate) fn remove_consumer(&mut self, consumer: u64) {
+        let rows: Vec<u64> = self
+            .unacked
             .iter()
-            .filter(|(_, handed)| handed.consumer == consumer)
+            .filter(|(_, unacked)| unacked.consumer == consumer)
             .map(|(row, _)| *row)
             .collect();
-        for row in held {
-            self.give_back(row);
+        for row in rows {
+            self.requeue(row);
         }
-        self.outstanding.remove(&consumer);
+        self.unacked_counts.remove(&consumer);
         self.active.take_if(|active| *active == consumer);
     }
 
     fn release(&mut self, row: u64) -> Option<Message> {
-        let handed = self.handed.remove(&row)?;
-        if let Some(held) = self.outstanding.get_mut(&handed.consumer) {
-            *held = held.saturating_sub(1);
+        let unacked = self.unacked.remove(&row)?;
+        if let Some(count) = self.unacked_counts.get_mut(&unacked.consumer) {
+            *count = count.saturating_sub(1);
         }
-        Some(handed.message)
+        Some(unacked.message)
     }
 }
 
-/// The queue's number lies above the number within the queue, so one table holds all queues in order.
-pub(crate) const ROW_BITS: u32 = 44;
+/// Number of bits of a row's number within its queue. The bits above them are the queue's number,
+/// so that one table contains all queues in order.
+const ROW_BITS: u32 = 44;
 
-/// The row before the first of a queue.
+/// Returns the row number that precedes all rows of a queue.
 pub(crate) fn before_first(queue: u32) -> u64 {
     u64::from(queue) << ROW_BITS
 }
 
-/// The queue of a row, and so of a delivery: its tag is the row.
-pub(crate) fn queue_of(tag: Tag) -> u32 {
-    u32::try_from(tag.0 >> ROW_BITS).unwrap_or(u32::MAX)
+/// Returns the queue of a row.
+pub(crate) fn queue_of(row: u64) -> u32 {
+    u32::try_from(row >> ROW_BITS).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use wingbeat_core::transport::{Broken, Fault, Tag, Undecodable};
+
     use super::*;
-    use wingbeat_core::transport::{Broken, Fault, Undecodable};
 
     fn message(row: u64) -> Message {
         let envelope = Err(Undecodable {
@@ -214,7 +224,7 @@ mod tests {
             tag: Tag(row),
             redelivered: false,
             envelope,
-            given_up: None,
+            dead_lettered: None,
         };
         Message {
             row,
@@ -228,47 +238,54 @@ mod tests {
     }
 
     #[test]
-    fn beyond_a_full_window_rows_wait_on_disk_and_come_in_order() {
+    fn rows_beyond_a_full_window_are_paged_from_disk_in_order() {
         let mut queue = Queue::default();
         for row in 1..=4 {
-            queue.committed(message(row), row <= 2);
+            queue.push(message(row), row <= 2);
         }
-        assert_eq!((queue.depth(), queue.waiting()), (4, 2));
+        assert_eq!((queue.depth(), queue.ready()), (4, 2));
         assert_eq!(rows(&queue.take(1, 10)), [1, 2]);
-        let (from, up_to) = queue.wants_page(1).expect("rows on disk");
+        let (from, up_to) = queue.start_page(1).expect("rows on disk");
         assert_eq!((from, up_to), (2, 4));
-        assert_eq!(queue.wants_page(1), None, "one reads at a time");
-        // Committed while the page is read: the page may not have it.
-        queue.committed(message(5), true);
-        queue.paged(vec![message(3), message(4)], up_to, false);
+        assert_eq!(queue.start_page(1), None, "one page is read at a time");
+        // Committed while the page is read: the page may not contain it.
+        queue.push(message(5), true);
+        queue.add_page(vec![message(3), message(4)], up_to, false);
         assert_eq!(rows(&queue.take(1, 10)), [3, 4]);
-        let (from, up_to) = queue.wants_page(1).expect("row 5 is on disk");
+        let (from, up_to) = queue.start_page(1).expect("row 5 is on disk");
         assert_eq!((from, up_to), (4, 5));
-        queue.paged(vec![message(5)], up_to, false);
-        queue.committed(message(6), true);
+        queue.add_page(vec![message(5)], up_to, false);
+        queue.push(message(6), true);
         assert_eq!(rows(&queue.take(1, 10)), [5, 6]);
     }
 
     #[test]
-    fn what_a_consumer_held_waits_again_in_its_old_place() {
+    fn deliveries_of_a_removed_consumer_return_to_their_places() {
         let mut queue = Queue::default();
         for row in 1..=4 {
-            queue.committed(message(row), true);
+            queue.push(message(row), true);
         }
         assert_eq!(rows(&queue.take(1, 2)), [1, 2]);
-        assert_eq!(rows(&queue.take(1, 2)), [0; 0], "no more than the prefetch");
-        queue.settled(1);
+        assert_eq!(rows(&queue.take(1, 2)), [0; 0], "the prefetch is used up");
+        queue.remove(1);
         assert_eq!(rows(&queue.take(1, 2)), [3]);
-        queue.leave(1);
+        queue.remove_consumer(1);
         let again = queue.take(2, 10);
         assert_eq!(rows(&again), [2, 3, 4]);
         assert_eq!(
-            again.iter().map(|it| it.redelivered).collect::<Vec<_>>(),
+            again
+                .iter()
+                .map(|delivery| delivery.redelivered)
+                .collect::<Vec<_>>(),
             [true, true, false]
         );
-        queue.leave(2);
-        queue.settled(3);
-        assert_eq!(rows(&queue.take(3, 10)), [2, 4], "settled while it waited");
+        queue.remove_consumer(2);
+        queue.remove(3);
+        assert_eq!(
+            rows(&queue.take(3, 10)),
+            [2, 4],
+            "row 3 was settled while it was ready"
+        );
         assert_eq!((queue.depth(), queue.bytes()), (2, 20));
     }
 }

@@ -1,21 +1,22 @@
-//! What is read from the file.
+//! Queries on the file.
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
-use wingbeat_core::store::{
-    COUNTED_MAX, DueBacklog, Page, Position, Query, Recorded, Select, Waiting,
-};
-use wingbeat_core::unit::Row;
-use wingbeat_core::{CorrelationId, Name, Record, Timestamp};
+use uuid::Uuid;
+use wingbeat_core::store::{COUNTED_MAX, DueBacklog, Recorded, Waiting};
+use wingbeat_core::transport::{Broken, Delivery, Fault, Tag, Undecodable};
+use wingbeat_core::{CorrelationId, Envelope, Name, Record, Timestamp};
 
 use crate::id::{RecordId, RecordKey};
-use crate::names::{Names, Space};
-use crate::writer::decode_columns;
+use crate::names::Names;
+use crate::queue::{Message, before_first, queue_of};
 
-fn bytes(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Bytes> {
+/// Reads a column of bytes.
+pub(crate) fn bytes(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Bytes> {
     row.get::<_, Vec<u8>>(at).map(Bytes::from)
 }
 
+/// Reads a record from the columns version, body, due_at.
 fn record(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Record> {
     Ok(Record {
         version: row.get::<_, i64>(at)? as u64,
@@ -26,6 +27,7 @@ fn record(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Record> {
     })
 }
 
+/// Reads a record.
 pub(crate) fn load(connection: &Connection, key: &RecordKey) -> rusqlite::Result<Option<Record>> {
     connection
         .prepare_cached("SELECT version, body, due_at FROM record WHERE tbl = ?1 AND id = ?2")?
@@ -33,6 +35,7 @@ pub(crate) fn load(connection: &Connection, key: &RecordKey) -> rusqlite::Result
         .optional()
 }
 
+/// Reads the records of a table in the order of their ids.
 pub(crate) fn scan(
     connection: &Connection,
     table: u32,
@@ -47,7 +50,8 @@ pub(crate) fn scan(
     match after.map(RecordId::parse) {
         Some(after) => connection
             .prepare_cached(
-                "SELECT id, version, body, due_at FROM record WHERE tbl = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+                "SELECT id, version, body, due_at FROM record
+                 WHERE tbl = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
             )?
             .query_map(params![table, after, limit], read)?
             .collect(),
@@ -60,6 +64,7 @@ pub(crate) fn scan(
     }
 }
 
+/// Reads the history of an aggregate from after an event.
 pub(crate) fn history(
     connection: &Connection,
     key: &RecordKey,
@@ -67,7 +72,8 @@ pub(crate) fn history(
 ) -> rusqlite::Result<Vec<Recorded>> {
     connection
         .prepare_cached(
-            "SELECT seq, at, body FROM history WHERE tbl = ?1 AND id = ?2 AND seq > ?3 ORDER BY seq",
+            "SELECT seq, at, body FROM history
+             WHERE tbl = ?1 AND id = ?2 AND seq > ?3 ORDER BY seq",
         )?
         .query_map(params![key.table, key.id, after as i64], |row| {
             Ok(Recorded {
@@ -79,155 +85,7 @@ pub(crate) fn history(
         .collect()
 }
 
-/// Reads rows of one view.
-pub(crate) struct View<'a> {
-    pub(crate) connection: &'a Connection,
-    pub(crate) names: &'a Names,
-    pub(crate) view: u32,
-}
-
-impl View<'_> {
-    pub(crate) fn row(&self, key: &str) -> rusqlite::Result<Option<Row>> {
-        self.connection
-            .prepare_cached("SELECT columns, body FROM view_row WHERE view = ?1 AND key = ?2")?
-            .query_row(params![self.view, key], |row| self.read(row, 0))
-            .optional()
-    }
-
-    fn read(&self, row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Row> {
-        let columns: Vec<u8> = row.get(at)?;
-        let named = |(number, value)| Some((self.names.name(number)?, value));
-        Ok(Row {
-            columns: decode_columns(&columns)
-                .into_iter()
-                .filter_map(named)
-                .collect(),
-            body: bytes(row, at + 1)?,
-        })
-    }
-
-    pub(crate) fn rows(&self, query: &Query) -> rusqlite::Result<Page> {
-        let mut found = match &query.select {
-            Select::All => self.by_key(query, |_| true)?,
-            Select::Contains { column, part } => {
-                let holds = |(name, value): &(Name, String)| {
-                    name == column && value.contains(part.as_str())
-                };
-                self.by_key(query, |row| row.columns.iter().any(holds))?
-            }
-            Select::Prefix {
-                column,
-                prefix,
-                descending,
-            } => self.by_prefix(query, *column, prefix, *descending)?,
-        };
-        let more = found.len() > query.limit;
-        found.truncate(query.limit);
-        let next = found.last().filter(|_| more).map(|(at, _)| at.clone());
-        let rows = found.into_iter().map(|(at, row)| (at.key, row)).collect();
-        Ok(Page { rows, next })
-    }
-
-    /// Rows by key that `keep` wants: one more than the limit, if there are.
-    fn by_key(
-        &self,
-        query: &Query,
-        keep: impl Fn(&Row) -> bool,
-    ) -> rusqlite::Result<Vec<(Position, Row)>> {
-        let (after, any) = match &query.after {
-            Some(after) => (after.key.as_str(), false),
-            None => ("", true),
-        };
-        let mut statement = self.connection.prepare_cached(
-            "SELECT key, columns, body FROM view_row WHERE view = ?1 AND (key > ?2 OR ?3) ORDER BY key",
-        )?;
-        let mut rows = statement.query(params![self.view, after, any])?;
-        let mut found = Vec::new();
-        while found.len() <= query.limit
-            && let Some(row) = rows.next()?
-        {
-            let read = self.read(row, 1)?;
-            if keep(&read) {
-                let (value, key) = (String::new(), row.get(0)?);
-                found.push((Position { value, key }, read));
-            }
-        }
-        Ok(found)
-    }
-
-    fn by_prefix(
-        &self,
-        query: &Query,
-        column: Name,
-        prefix: &str,
-        descending: bool,
-    ) -> rusqlite::Result<Vec<(Position, Row)>> {
-        let Some(column) = self.names.find(Space::Column, self.view, column.as_str()) else {
-            return Ok(Vec::new());
-        };
-        let beyond = after_prefix(prefix.as_bytes());
-        let (low, high) = (prefix.as_bytes().to_vec(), beyond);
-        let sql = match (descending, query.after.is_some()) {
-            (false, _) => {
-                "SELECT i.value, i.key, r.columns, r.body FROM view_index i
-                 JOIN view_row r ON r.view = ?1 AND r.key = i.key
-                 WHERE i.col = ?2 AND i.value >= ?3 AND (?4 IS NULL OR i.value < ?4)
-                   AND (i.value, i.key) > (?5, ?6)
-                 ORDER BY i.value, i.key LIMIT ?7"
-            }
-            (true, true) => {
-                "SELECT i.value, i.key, r.columns, r.body FROM view_index i
-                 JOIN view_row r ON r.view = ?1 AND r.key = i.key
-                 WHERE i.col = ?2 AND i.value >= ?3 AND (?4 IS NULL OR i.value < ?4)
-                   AND (i.value, i.key) < (?5, ?6)
-                 ORDER BY i.value DESC, i.key DESC LIMIT ?7"
-            }
-            (true, false) => {
-                "SELECT i.value, i.key, r.columns, r.body FROM view_index i
-                 JOIN view_row r ON r.view = ?1 AND r.key = i.key
-                 WHERE i.col = ?2 AND i.value >= ?3 AND (?4 IS NULL OR i.value < ?4)
-                   AND (?5 IS NULL OR ?6 IS NULL OR 1)
-                 ORDER BY i.value DESC, i.key DESC LIMIT ?7"
-            }
-        };
-        // Before everything: the smallest value there is, which no row has together with an empty key.
-        let start = Position {
-            value: String::new(),
-            key: String::new(),
-        };
-        let after = query.after.as_ref().unwrap_or(&start);
-        let limit = i64::try_from(query.limit.saturating_add(1)).unwrap_or(i64::MAX);
-        self.connection
-            .prepare_cached(sql)?
-            .query_map(
-                params![
-                    self.view,
-                    column,
-                    low,
-                    high,
-                    after.value.as_bytes(),
-                    after.key,
-                    limit
-                ],
-                |row| {
-                    let value: Vec<u8> = row.get(0)?;
-                    let value = String::from_utf8_lossy(&value).into_owned();
-                    let key = row.get(1)?;
-                    Ok((Position { value, key }, self.read(row, 2)?))
-                },
-            )?
-            .collect()
-    }
-}
-
-/// The first bytes that sort after all that start with `prefix`; `None` if there are none.
-fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
-    let mut bytes = prefix[..=last].to_vec();
-    bytes[last] += 1;
-    Some(bytes)
-}
-
+/// Reads the journal entries of a story in order.
 pub(crate) fn journal(
     connection: &Connection,
     service: u32,
@@ -239,6 +97,7 @@ pub(crate) fn journal(
         .collect()
 }
 
+/// Reads the counters of a service.
 pub(crate) fn counters(
     connection: &Connection,
     names: &Names,
@@ -253,7 +112,8 @@ pub(crate) fn counters(
     named.collect()
 }
 
-pub(crate) fn settled(
+/// Returns whether the inbox contains a delivery.
+pub(crate) fn is_settled(
     connection: &Connection,
     scope: u32,
     message: &[u8],
@@ -272,7 +132,7 @@ pub(crate) struct Due {
     pub(crate) at: Timestamp,
 }
 
-/// Due records of a table up to `until`, soonest first.
+/// Reads the due records of a table up to `until`, soonest first.
 pub(crate) fn due(
     connection: &Connection,
     table: u32,
@@ -304,7 +164,7 @@ pub(crate) fn due(
         .collect()
 }
 
-/// What has a due time in these tables, as far as it is counted.
+/// Counts the records with a due time in these tables, up to [`COUNTED_MAX`] per table.
 pub(crate) fn backlog(
     connection: &Connection,
     names: &Names,
@@ -339,14 +199,46 @@ pub(crate) fn backlog(
     Ok(found)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::after_prefix;
+/// Reads rows of one queue from after a row, at most `limit`.
+pub(crate) fn queue_page(
+    connection: &Connection,
+    after: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Message>> {
+    let end = before_first(queue_of(after) + 1);
+    let mut statement = connection.prepare_cached(
+        "SELECT id, body FROM queue WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+    )?;
+    let rows = statement.query_map(params![after as i64, end as i64, limit as i64], |row| {
+        Ok(message(row.get::<_, i64>(0)? as u64, bytes(row, 1)?))
+    })?;
+    rows.collect()
+}
 
-    #[test]
-    fn a_prefix_ends_where_its_last_byte_grows() {
-        assert_eq!(after_prefix(b"ab"), Some(b"ac".to_vec()));
-        assert_eq!(after_prefix(b"a\xff"), Some(b"b".to_vec()));
-        assert_eq!((after_prefix(b"\xff"), after_prefix(b"")), (None, None));
+/// Decodes a message. Bytes that are not a message are delivered as undecodable.
+fn message(row: u64, raw: Bytes) -> Message {
+    let bytes = raw.len();
+    let undecodable = || Undecodable {
+        id: Uuid::from_u128(u128::from(row)).into(),
+        kind: String::new(),
+        broken: Broken {
+            fault: Fault::Undecodable,
+            why: "the stored bytes are not a message".into(),
+            headers: std::collections::BTreeMap::default(),
+        },
+        raw: raw.clone(),
+    };
+    let envelope = Envelope::decode(&raw).ok_or_else(undecodable);
+    let delivery = Delivery {
+        tag: Tag(row),
+        // It may have been delivered before the process was restarted.
+        redelivered: true,
+        envelope,
+        dead_lettered: None,
+    };
+    Message {
+        row,
+        delivery,
+        bytes,
     }
 }

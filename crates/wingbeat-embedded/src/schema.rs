@@ -1,4 +1,4 @@
-//! The files: pragmas, tables, versions.
+//! Opens the files: pragmas, tables and layout versions.
 
 use std::path::Path;
 
@@ -8,25 +8,25 @@ use wingbeat_core::{Error, Result};
 
 use crate::fault::failed;
 
-/// The layout this release writes; kept in `user_version`.
+/// The layout that this release writes, stored in `user_version`.
 const LAYOUT: i64 = 1;
-/// Pages in the write-ahead log before it is folded into the main file: about 16 MB. Fewer cost
-/// throughput, more cost pauses (measured: 1,000 pages -20 %, 16,000 pages 50 ms).
+/// Pages in the write-ahead log before a checkpoint: about 16 MB. Fewer pages reduce throughput,
+/// more cause pauses (measured: 1,000 pages cost 20 %, 16,000 pages pause for 50 ms).
 const CHECKPOINT_PAGES: u32 = 4_000;
-/// The log is cut back to this after a checkpoint.
+/// The size to which a checkpoint truncates the log.
 const LOG_BYTES_MAX: u64 = 64 << 20;
-/// Distinct statements are about forty.
+/// The store prepares about forty distinct statements.
 const STATEMENTS_CACHED: usize = 64;
-/// The largest row; a unit with a larger one is refused.
-pub(crate) const VALUE_BYTES_MAX: usize = 16 << 20;
-/// The page cache of each reader.
+/// Maximum size of a row; the store refuses a unit with a larger one.
+const VALUE_BYTES_MAX: usize = 16 << 20;
+/// Size of each reader's page cache.
 const READER_CACHE_BYTES: usize = 4 << 20;
 
-// Ids come first in the inbox and sort by time, so new rows go to the right edge of the tree.
-// `at` stands only where the id does not tell the time by itself; see `writer::retain`.
+// The inbox's key begins with the id, which sorts by time: new rows go to the right edge of the
+// tree. `inbox.at` is set only if the id does not contain the time; see `writer::retain`.
 const TABLES: &str = "
-CREATE TABLE IF NOT EXISTS names(id INTEGER PRIMARY KEY, space INTEGER NOT NULL, parent INTEGER NOT NULL,
-    name TEXT NOT NULL, UNIQUE(space, parent, name));
+CREATE TABLE IF NOT EXISTS names(id INTEGER PRIMARY KEY, space INTEGER NOT NULL,
+    parent INTEGER NOT NULL, name TEXT NOT NULL, UNIQUE(space, parent, name));
 CREATE TABLE IF NOT EXISTS inbox(id BLOB NOT NULL, scope INTEGER NOT NULL, unit BLOB, at INTEGER,
     PRIMARY KEY(id, scope)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS inbox_at ON inbox(at) WHERE at IS NOT NULL;
@@ -43,17 +43,18 @@ CREATE TABLE IF NOT EXISTS view_index(col INTEGER NOT NULL, value BLOB NOT NULL,
 CREATE TABLE IF NOT EXISTS queue(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS journal(corr BLOB NOT NULL, svc INTEGER NOT NULL, place INTEGER NOT NULL,
     body BLOB NOT NULL, PRIMARY KEY(corr, svc, place)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS counters(svc INTEGER NOT NULL, name INTEGER NOT NULL, value INTEGER NOT NULL,
-    PRIMARY KEY(svc, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counters(svc INTEGER NOT NULL, name INTEGER NOT NULL,
+    value INTEGER NOT NULL, PRIMARY KEY(svc, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS probe(id INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 ";
 
 const CACHE_TABLES: &str = "
-CREATE TABLE IF NOT EXISTS entry(key TEXT PRIMARY KEY, value BLOB NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entry(key TEXT PRIMARY KEY, value BLOB NOT NULL,
+    expires_at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entry_expires ON entry(expires_at);
 ";
 
-/// Opens the connection that writes, and makes the tables.
+/// Opens the connection that writes, and creates the tables.
 pub(crate) fn open_writer(file: &Path, page_cache_bytes: usize) -> Result<Connection> {
     let connection = Connection::open(file).map_err(|e| unreadable(file, &e))?;
     prepare(&connection, "FULL", page_cache_bytes).map_err(|e| unreadable(file, &e))?;
@@ -65,7 +66,11 @@ pub(crate) fn open_writer(file: &Path, page_cache_bytes: usize) -> Result<Connec
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(|e| failed(&e))?;
     if found > LAYOUT {
-        let message = format!("the data has layout {found}; this release knows up to {LAYOUT}");
+        let message = format!(
+            "{} has layout {found}, but this release supports layouts up to {LAYOUT}: \
+             run the release that wrote it, or a newer one",
+            file.display()
+        );
         return Err(Error::reject("data_newer", message));
     }
     connection
@@ -87,7 +92,8 @@ pub(crate) fn open_reader(file: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Opens the file behind the cache. A power cut may cost the last sessions, hence no fsync per write.
+/// Opens the cache's file. It does not fsync every write: losing the last sessions in a power
+/// failure is acceptable.
 pub(crate) fn open_cache(file: &Path) -> Result<Connection> {
     let connection = Connection::open(file).map_err(|e| unreadable(file, &e))?;
     prepare(&connection, "NORMAL", READER_CACHE_BYTES).map_err(|e| unreadable(file, &e))?;

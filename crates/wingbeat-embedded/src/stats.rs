@@ -1,28 +1,30 @@
-//! What the writer did.
+//! Statistics of the writer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Counted since the store was opened.
+/// Statistics of the writer since the store was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
-    /// Transactions that were committed.
+    /// Number of committed transactions.
     pub commits: u64,
-    /// Units that were answered, published messages included.
+    /// Number of units and published messages that were processed.
     pub units: u64,
-    /// Fsyncs of the log: one a commit. Checkpoints come on top, about one in 4,000 pages.
+    /// Number of fsyncs of the log: one per commit. Checkpoints add about one per 4,000 pages.
     pub fsyncs: u64,
-    /// The largest batch.
+    /// Size of the largest batch.
     pub batch_max: u64,
-    /// Batches of 1, 2 to 3, 4 to 7, … units.
+    /// Histogram of batch sizes: 1, 2 to 3, 4 to 7, … units.
     pub batches: [u64; BUCKETS],
-    /// Time spent in transactions.
+    /// Total duration of transactions.
     pub busy: Duration,
 }
 
-/// Powers of two up to 2^15.
-pub(crate) const BUCKETS: usize = 16;
+/// Buckets for the powers of two up to 2^15.
+const BUCKETS: usize = 16;
 
+/// The counters behind [`Stats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     commits: AtomicU64,
@@ -33,7 +35,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// A transaction of `units` took `time`; `written` unless there was nothing to write.
+    /// Counts a transaction of `units` that took `time`. `written` is `false` if it wrote nothing.
     pub(crate) fn batch(&self, units: usize, time: Duration, written: bool) {
         let count = units as u64;
         self.units.fetch_add(count, Ordering::Relaxed);
@@ -51,6 +53,7 @@ impl Counters {
         }
     }
 
+    /// Returns the current values.
     pub(crate) fn read(&self) -> Stats {
         let commits = self.commits.load(Ordering::Relaxed);
         Stats {

@@ -1,4 +1,4 @@
-//! Threads that own a connection each and run what they are given.
+//! A pool of threads that run closures, each on its own connection.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -9,12 +9,13 @@ use wingbeat_core::{Error, Result};
 
 use crate::fault::{closed, failed};
 
-/// Work that may wait; callers beyond it wait themselves.
+/// Capacity of the queue of work; callers wait while it is full.
 const QUEUED_MAX: usize = 1024;
 
 type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// A few threads on one queue of work. Dropped, it finishes what it has and joins them.
+/// A pool of threads that share one queue of work. Dropping it finishes the queued work and joins
+/// the threads.
 #[derive(Debug)]
 pub(crate) struct Workers {
     work: Option<mpsc::Sender<Work>>,
@@ -22,6 +23,7 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
+    /// Starts a thread for each connection.
     pub(crate) fn start(name: &str, connections: Vec<Connection>) -> Result<Self> {
         let (send, receive) = mpsc::channel::<Work>(QUEUED_MAX);
         let receive = Arc::new(Mutex::new(receive));
@@ -30,7 +32,7 @@ impl Workers {
             std::thread::Builder::new()
                 .name(name.into())
                 .spawn(move || {
-                    while let Some(work) = take(&receive) {
+                    while let Some(work) = next(&receive) {
                         work(&mut connection);
                     }
                 })
@@ -44,29 +46,29 @@ impl Workers {
         })
     }
 
-    /// Hands `work` to a thread without waiting for it to be done.
-    pub(crate) async fn send(
-        &self,
-        work: impl FnOnce(&mut Connection) + Send + 'static,
-    ) -> Result<()> {
+    /// Queues `work` without waiting for its result.
+    async fn send(&self, work: impl FnOnce(&mut Connection) + Send + 'static) -> Result<()> {
         let sender = self.work.as_ref().ok_or_else(closed)?;
         sender.send(Box::new(work)).await.map_err(|_| closed())
     }
 
-    /// Runs `work` on a thread and waits for what it returns.
+    /// Runs `work` on a thread and returns its result. If the caller stops waiting, the work still
+    /// runs.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let (send, receive) = oneshot::channel();
-        self.send(move |connection| drop(send.send(work(connection))))
-            .await?;
+        self.send(move |connection| {
+            let _ = send.send(work(connection)); // The caller may have stopped waiting.
+        })
+        .await?;
         receive.await.map_err(|_| closed())?.map_err(|e| failed(&e))
     }
 }
 
-/// Waits holding the lock: the other threads queue for it, and one of them waits next.
-fn take(receive: &Mutex<mpsc::Receiver<Work>>) -> Option<Work> {
+/// Waits for work. It holds the lock while it waits: the other threads queue for the lock.
+fn next(receive: &Mutex<mpsc::Receiver<Work>>) -> Option<Work> {
     receive
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! `Call`.
+//! The derive of `Call`.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -13,13 +13,13 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let missing = |what: &str| Error::new(ident.span(), what);
     let target = options
         .target
-        .ok_or_else(|| missing("`target = \"…\"` is missing: the outside system that is called"))?;
+        .ok_or_else(|| missing("missing `target = \"…\"`: the outside system to call"))?;
     let key = options.key.ok_or_else(|| {
-        missing("`key = field` is missing: the business operation this call carries out")
+        missing("missing `key = field`: the field that identifies the business operation")
     })?;
-    let outcome = options
-        .outcome
-        .ok_or_else(|| missing("`outcome = Type` is missing: the message that comes back"))?;
+    let outcome = options.outcome.ok_or_else(|| {
+        missing("missing `outcome = Type`: the message type that returns the result")
+    })?;
     Ok(quote! {
         impl ::wingbeat::Call for #ident {
             const NAME: &'static str = #name;

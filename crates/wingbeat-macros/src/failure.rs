@@ -1,4 +1,4 @@
-//! `Failure`.
+//! The derive of `Failure`.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -8,7 +8,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let Data::Enum(data) = &input.data else {
         return Err(Error::new(
             input.ident.span(),
-            "`Failure` is derived on an enum with one variant a failure",
+            "`Failure` can only be derived for an enum with one variant per failure",
         ));
     };
     let mut classes = Vec::new();
@@ -27,7 +27,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     }
     let ident = &input.ident;
     Ok(quote! {
-        impl ::wingbeat::error::Failure for #ident {
+        impl ::wingbeat::Failure for #ident {
             fn class(&self) -> ::wingbeat::Class {
                 match self { #(#classes,)* }
             }
@@ -40,8 +40,8 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
 }
 
 fn class(variant: &Variant) -> Result<Ident> {
-    let question = format!(
-        "is `{}` worth another attempt? write #[failure(retry)] or #[failure(reject)]",
+    let missing = format!(
+        "mark `{}` with #[failure(retry)] if a later attempt may succeed, else with #[failure(reject)]",
         variant.ident
     );
     let attr = variant
@@ -49,12 +49,12 @@ fn class(variant: &Variant) -> Result<Ident> {
         .iter()
         .find(|attr| attr.path().is_ident("failure"));
     let word: Ident = attr
-        .ok_or_else(|| Error::new(variant.ident.span(), &question))?
+        .ok_or_else(|| Error::new(variant.ident.span(), &missing))?
         .parse_args()?;
     match word.to_string().as_str() {
         "retry" => Ok(Ident::new("Retry", word.span())),
         "reject" => Ok(Ident::new("Reject", word.span())),
-        _ => Err(Error::new(word.span(), question)),
+        _ => Err(Error::new(word.span(), missing)),
     }
 }
 
@@ -72,7 +72,7 @@ fn snake(camel: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn codes_are_in_snake_case() {
+    fn a_code_is_the_variant_in_snake_case() {
         assert_eq!(super::snake("OutOfStock"), "out_of_stock");
     }
 }

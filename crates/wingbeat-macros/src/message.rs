@@ -23,11 +23,13 @@ pub(crate) fn derive(input: &DeriveInput, role: &str) -> Result<TokenStream> {
     } else {
         (quote!(Command), quote!(CommandMessage))
     };
+    let internal = options.internal;
     let ident = &input.ident;
     Ok(quote! {
         impl ::wingbeat::Message for #ident {
             const NAME: &'static str = #wire;
             const KIND: ::wingbeat::Kind = ::wingbeat::Kind::#kind;
+            const INTERNAL: bool = #internal;
 
             fn key(&self) -> ::std::string::String {
                 #key
@@ -39,6 +41,10 @@ pub(crate) fn derive(input: &DeriveInput, role: &str) -> Result<TokenStream> {
         impl ::wingbeat::IntoEffects for #ident {
             fn into_effects(self, effects: &mut ::wingbeat::Effects) {
                 effects.message(&self);
+            }
+
+            fn describe(types: &mut ::std::vec::Vec<::wingbeat::MessageType>) {
+                types.push(::wingbeat::MessageType::of::<Self>());
             }
         }
 

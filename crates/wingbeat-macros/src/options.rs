@@ -11,6 +11,7 @@ pub(crate) struct Options {
     pub(crate) key: Option<Ident>,
     pub(crate) target: Option<LitStr>,
     pub(crate) outcome: Option<Type>,
+    pub(crate) internal: bool,
 }
 
 impl Parse for Options {
@@ -18,25 +19,35 @@ impl Parse for Options {
         let mut options = Self::default();
         while !input.is_empty() {
             let option: Ident = input.parse()?;
-            input.parse::<Token![=]>()?;
-            match option.to_string().as_str() {
-                "name" => options.name = Some(input.parse()?),
-                "version" => options.version = Some(input.parse()?),
-                "key" => options.key = Some(input.parse()?),
-                "target" => options.target = Some(input.parse()?),
-                "outcome" => options.outcome = Some(input.parse()?),
-                other => {
-                    return Err(Error::new(
-                        option.span(),
-                        format!("there is no option `{other}`"),
-                    ));
-                }
+            if option == "internal" {
+                options.internal = true;
+            } else {
+                input.parse::<Token![=]>()?;
+                options.read(&option, input)?;
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
             }
         }
         Ok(options)
+    }
+}
+
+impl Options {
+    /// Reads the value of an option.
+    fn read(&mut self, option: &Ident, input: ParseStream<'_>) -> Result<()> {
+        match option.to_string().as_str() {
+            "name" => self.name = Some(input.parse()?),
+            "version" => self.version = Some(input.parse()?),
+            "key" => self.key = Some(input.parse()?),
+            "target" => self.target = Some(input.parse()?),
+            "outcome" => self.outcome = Some(input.parse()?),
+            other => {
+                let text = format!("there is no option `{other}`");
+                return Err(Error::new(option.span(), text));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! `Parts`.
+//! The derive of `Parts`.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -7,21 +7,13 @@ use syn::{Data, DeriveInput, Error, Fields, Result};
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let fields = match &input.data {
         Data::Struct(data) => match &data.fields {
-            Fields::Named(fields) => &fields.named,
-            _ => {
-                return Err(Error::new(
-                    input.ident.span(),
-                    "`Parts` is derived on a struct with named fields",
-                ));
-            }
+            Fields::Named(fields) => Some(&fields.named),
+            _ => None,
         },
-        _ => {
-            return Err(Error::new(
-                input.ident.span(),
-                "`Parts` is derived on a struct with named fields",
-            ));
-        }
+        _ => None,
     };
+    let text = "`Parts` can only be derived for a struct with named fields";
+    let fields = fields.ok_or_else(|| Error::new(input.ident.span(), text))?;
     let state = &input.ident;
     let parts = fields
         .iter()

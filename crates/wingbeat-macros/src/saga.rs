@@ -1,10 +1,10 @@
-//! `SagaInput`.
+//! The derive of `SagaInput`.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote};
 use syn::{Data, DeriveInput, Error, Fields, Ident, Result, Type, Variant};
 
-/// One variant, as it was understood.
+/// One variant: a message type and its marks.
 struct Row {
     variant: Ident,
     message: Type,
@@ -16,7 +16,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let Data::Enum(data) = &input.data else {
         return Err(Error::new(
             input.ident.span(),
-            "`SagaInput` is derived on an enum with one variant a message",
+            "`SagaInput` can only be derived for an enum with one variant per message type",
         ));
     };
     let rows = data.variants.iter().map(row).collect::<Result<Vec<_>>>()?;
@@ -28,7 +28,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         if rows[..at].iter().any(same) {
             return Err(Error::new(
                 row.variant.span(),
-                "this message has a variant already: a saga takes each message once",
+                "another variant has the same message type: a saga receives each message type once",
             ));
         }
     }
@@ -47,13 +47,13 @@ fn row(variant: &Variant) -> Result<Row> {
     let Fields::Unnamed(fields) = &variant.fields else {
         return Err(Error::new(
             variant.ident.span(),
-            "write `Variant(Message)`: each variant carries one message",
+            "expected `Variant(Message)`: each variant has one message type",
         ));
     };
     let (Some(field), 1) = (fields.unnamed.first(), fields.unnamed.len()) else {
         return Err(Error::new(
             variant.ident.span(),
-            "write `Variant(Message)`: each variant carries one message",
+            "expected `Variant(Message)`: each variant has one message type",
         ));
     };
     let mut row = Row {
@@ -74,7 +74,7 @@ fn row(variant: &Variant) -> Result<Row> {
             _ => {
                 return Err(Error::new(
                     word.span(),
-                    "write #[saga(start)] or #[saga(timer)]",
+                    "expected #[saga(start)] or #[saga(timer)]",
                 ));
             }
         }
@@ -95,9 +95,11 @@ fn entry(ident: &Ident, row: &Row) -> TokenStream {
             kind: <#message as ::wingbeat::Message>::KIND,
             starts: #starts,
             timer: #timer,
+            message_type: ::wingbeat::MessageType::of::<#message>(),
             decode: |body| {
                 let message: #message = ::wingbeat::decode(body)?;
-                ::std::result::Result::Ok((::wingbeat::Message::key(&message), #ident::#variant(message)))
+                let key = ::wingbeat::Message::key(&message);
+                ::std::result::Result::Ok((key, #ident::#variant(message)))
             },
         }
     }

@@ -29,7 +29,7 @@ pub(crate) fn expand(options: TokenStream, function: &ItemFn) -> Result<TokenStr
         #[test]
         fn #name() {
             #story
-            ::wingbeat_test::seeds::each_seed(#seeds, |world| { #run; });
+            ::wingbeat::test::seeds::each_seed(#seeds, |world| { #run; });
         }
     })
 }

@@ -1,28 +1,39 @@
-//! How to reach a database and how much to ask of it.
+//! Settings of the store.
 
 use std::time::Duration;
 
-/// Where the data is and how it is reached.
+/// Settings of the store: the database's URL, its connections and timeouts.
+///
+/// ```
+/// use wingbeat_postgres::Config;
+///
+/// let mut config = Config::new("postgres://shop:secret@db.internal:5432/shop");
+/// config.connections_max = 16;
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Config {
-    /// `postgres://user:password@host:port/database`.
+    /// URL of the database: `postgres://user:password@host:port/database`.
     pub url: String,
-    /// Put before the name of each service to name its schema; empty in production.
+    /// Prefix of the schema names; the rest is the service's name. Tests use it to separate schemas
+    /// in one database.
     pub schema_prefix: String,
-    /// Most connections, at least two. Commits of one service go one after the other, so few are needed. Half of them
-    /// may have a [`Transaction`](crate::Transaction) open.
+    /// Maximum number of connections, at least two. The store commits the units of one service one
+    /// batch after another, so few connections suffice. Up to half of them may have a
+    /// [`Transaction`](crate::Transaction) open.
     pub connections_max: usize,
-    /// Longest wait for a connection.
+    /// Timeout for getting a connection.
     pub connect_timeout: Duration,
-    /// Longest time for one statement, a commit too. What takes longer is asked again on a new connection.
+    /// Timeout for one statement, including a commit. After a timeout, the store retries on a new
+    /// connection.
     pub statement_timeout: Duration,
-    /// Longest wait of a statement of your own (`Scope::sql`, [`Transaction`](crate::Transaction)) for a lock: while
-    /// it waits, no other unit of the service is committed.
+    /// Lock timeout of your statements (`Scope::sql`, [`Transaction`](crate::Transaction)). The
+    /// service commits no other units while a statement of `Scope::sql` waits.
     pub lock_timeout: Duration,
 }
 
 impl Config {
-    /// The defaults for this URL.
+    /// Creates the default settings for a URL.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {

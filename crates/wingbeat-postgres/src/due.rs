@@ -1,15 +1,12 @@
-//! Records that are due, by the database's clock: the only one that all replicas share.
+//! Claims due records, by the database's clock: the only clock that all replicas share.
 
 use std::time::Duration;
 
 use wingbeat_core::store::DueRecord;
 use wingbeat_core::{Key, Name, Result, Timestamp};
 
+use crate::clock::{NOW, micros};
 use crate::reads::{Reads, record};
-
-/// Microseconds since the epoch by the database's clock. A query of its own, so that it is asked once a statement
-/// and an index can be searched with it.
-pub(crate) const NOW: &str = "(SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)";
 
 /// Claims due records of a service, soonest first.
 pub(crate) async fn claim(
@@ -27,7 +24,7 @@ pub(crate) async fn claim(
          WHERE r.tbl = due.tbl AND r.id = due.id
          RETURNING r.tbl, r.id, r.version, r.body, r.due_at"
     );
-    let lease = i64::try_from(lease.as_micros()).unwrap_or(i64::MAX);
+    let lease = micros(lease);
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = reads.query(&sql, &[&lease, &most]).await?;
     let mut claimed: Vec<DueRecord> = rows
@@ -42,11 +39,12 @@ pub(crate) async fn claim(
     Ok(claimed)
 }
 
-/// When the next record is due that nobody holds.
+/// Returns when the next record is due that is not leased.
 pub(crate) async fn next(reads: &Reads<'_>) -> Result<Option<Timestamp>> {
     let sql = format!(
         "SELECT due_at FROM {{schema}}.record
-         WHERE due_at IS NOT NULL AND (lease_until IS NULL OR lease_until <= {NOW}) ORDER BY due_at LIMIT 1"
+         WHERE due_at IS NOT NULL AND (lease_until IS NULL OR lease_until <= {NOW})
+         ORDER BY due_at LIMIT 1"
     );
     let rows = reads.query(&sql, &[]).await?;
     Ok(rows.first().map(|row| Timestamp::from_micros(row.get(0))))

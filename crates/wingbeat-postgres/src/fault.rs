@@ -1,103 +1,109 @@
-//! What PostgreSQL's errors mean.
+//! Classifies PostgreSQL's errors by what a batch must do about them.
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
 use wingbeat_core::Error;
 use wingbeat_core::statement::Unmet;
 
-/// Why a call did not succeed.
+/// Why a call or a statement failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// A value that PostgreSQL cannot keep: one of the units is at fault.
+    /// PostgreSQL cannot store a value, or cannot run a statement: one of the units is at fault.
     Poison(String),
-    /// A statement of a service's own did not do what was expected of it.
+    /// A statement of a service missed its expectation.
     Unmet(Unmet),
-    /// Others hold what a statement needs, or it took too long.
+    /// A statement of a service waited too long for a lock, or conflicted with another transaction.
     Busy(String),
-    /// The call itself waited too long for a lock, or lost a race.
-    Race(String),
-    /// Statements took longer together than one may. Nothing of their transaction takes effect.
-    Late,
-    /// No answer in time: whether it took effect is unknown.
-    Silent,
-    /// Anything that concerns the server, the connection or a race, and not a unit.
-    Away(String),
+    /// The call itself waited too long for a lock, or conflicted with another transaction.
+    Conflict(String),
+    /// The statements of a transaction took too long together. None of them takes effect.
+    TimedOut,
+    /// No response in time: whether the call took effect is unknown.
+    Unanswered,
+    /// The server or the connection failed.
+    Unavailable(String),
 }
 
 impl Fault {
+    /// Classifies an error of one of the store's own calls.
     pub(crate) fn of(error: &tokio_postgres::Error) -> Self {
-        let text = told(error);
+        let text = describe(error);
         match error.code().map(SqlState::code) {
             // Data exception, integrity constraint violation, program limit exceeded.
             Some(code) if ["22", "23", "54"].contains(&&code[..2]) => Self::Poison(text),
             // Serialization failure, deadlock, lock not available.
-            Some("40001" | "40P01" | "55P03") => Self::Race(text),
-            _ => Self::Away(text),
+            Some("40001" | "40P01" | "55P03") => Self::Conflict(text),
+            _ => Self::Unavailable(text),
         }
     }
 
-    /// What an error means that came of a statement of a service's own, or of the COMMIT after it.
+    /// Classifies an error of a service's statement, or of the COMMIT after it.
     pub(crate) fn of_statement(error: &tokio_postgres::Error) -> Self {
-        let text = told(error);
+        let text = describe(error);
         match error.code().map_or("", SqlState::code) {
             // Serialization failure, deadlock, lock not available, statement timeout.
             "40001" | "40P01" | "55P03" | "57014" => Self::Busy(text),
-            // A server that only reads is about to be replaced.
-            "25006" => Self::Away(text),
-            // No answer, connection exception, insufficient resources, operator intervention, system and internal
-            // errors: the statement is not at fault, unless it is the only one that has them.
+            // Read-only transaction: the server is about to be replaced.
+            "25006" => Self::Unavailable(text),
+            // No response, connection exception, insufficient resources, operator intervention,
+            // system and internal errors. They are not the statement's fault, unless the connection
+            // survives them.
             code if ["", "08", "53", "57", "58", "F0", "XX"]
                 .contains(&code.get(..2).unwrap_or_default()) =>
             {
-                match is_survived(error) {
-                    true => Self::Busy(text),
-                    false => Self::Away(text),
+                if leaves_connection_usable(error) {
+                    Self::Busy(text)
+                } else {
+                    Self::Unavailable(text)
                 }
             }
             _ => Self::Poison(text),
         }
     }
 
-    /// What it means for a transaction of a handler's: it is gone, and its handler runs again.
-    pub(crate) fn in_companion(self) -> Self {
+    /// Converts the fault for a unit in a handler's transaction. The transaction has ended, and the
+    /// handler runs again.
+    pub(crate) fn in_open_transaction(self) -> Self {
         match self {
-            Self::Race(text) => Self::Busy(text),
+            Self::Conflict(text) => Self::Busy(text),
             other => other,
         }
     }
 
-    /// The same, of statements whose transaction was not about to be committed.
+    /// Converts the fault of a statement that ran before any COMMIT was sent.
     pub(crate) fn before_commit(self) -> Self {
         match self {
-            Self::Silent => Self::Late,
+            Self::Unanswered => Self::TimedOut,
             other => other,
         }
     }
 
-    /// The same, of the `number`th statement of a unit.
+    /// Converts the fault of the `number`th statement of a unit.
     pub(crate) fn in_statement(self, number: usize) -> Self {
         match self {
             Self::Busy(text) => {
-                tracing::warn!(statement = number, "{text}");
+                tracing::warn!(statement = number, "a statement failed: {text}");
                 Self::Unmet(Unmet::Busy { statement: number })
             }
-            Self::Poison(text) => Self::Poison(format!("statement {number}: {text}")),
+            Self::Poison(text) => Self::Poison(format!("statement {number} failed: {text}")),
             other => other,
         }
     }
 
-    /// As a commit's error: the same units may be submitted again.
+    /// Returns the error that a commit reports: the caller may submit the same units again.
     pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Poison(text) => Error::retry("store_failed", text),
             Self::Unmet(unmet) => unmet.into(),
-            Self::Busy(text) | Self::Race(text) | Self::Away(text) => {
+            Self::Busy(text) | Self::Conflict(text) | Self::Unavailable(text) => {
                 Error::retry("store_away", text)
             }
-            Self::Late | Self::Silent => Error::retry("store_away", "PostgreSQL does not answer"),
+            Self::TimedOut | Self::Unanswered => {
+                Error::retry("store_away", "PostgreSQL did not respond in time")
+            }
         }
     }
 
-    /// As a handler's error, who has the transaction open.
+    /// Returns the error that a handler gets from its own transaction.
     pub(crate) fn in_transaction(self) -> Error {
         match self {
             Self::Poison(text) => Error::reject("statement_refused", text),
@@ -107,43 +113,43 @@ impl Fault {
     }
 }
 
-/// As the port's error: try again.
-pub(crate) fn away(error: &tokio_postgres::Error) -> Error {
-    Fault::Away(told(error)).into_error()
+/// Returns the error that a read reports.
+pub(crate) fn unavailable(error: &tokio_postgres::Error) -> Error {
+    Fault::Unavailable(describe(error)).into_error()
 }
 
-/// What happened, without the statement and without any secret.
-pub(crate) fn told(error: &tokio_postgres::Error) -> String {
+/// Describes an error in one line, without the statement and without secrets.
+pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
-        Some(said) => format!("PostgreSQL says {}: {}", said.code().code(), said.message()),
+        Some(db) => format!("PostgreSQL error {}: {}", db.code().code(), db.message()),
         None => match std::error::Error::source(error) {
-            Some(source) => format!("no answer from PostgreSQL: {source}"),
-            None => format!("no answer from PostgreSQL: {error}"),
+            Some(source) => format!("no response from PostgreSQL: {source}"),
+            None => format!("no response from PostgreSQL: {error}"),
         },
     }
 }
 
-/// Whether the server has answered, and the connection goes on.
-fn is_survived(error: &tokio_postgres::Error) -> bool {
+fn leaves_connection_usable(error: &tokio_postgres::Error) -> bool {
     let severity = error.as_db_error().and_then(DbError::parsed_severity);
     severity == Some(Severity::Error)
 }
 
-/// Whether a statement that was prepared does not suit the tables any more, or is gone: prepared anew, it may run.
+/// Returns whether a prepared statement no longer fits the tables, or no longer exists. It may
+/// succeed once it is prepared again.
 pub(crate) fn is_outdated(error: &tokio_postgres::Error) -> bool {
-    let Some(said) = error.as_db_error() else {
+    let Some(db) = error.as_db_error() else {
         return false;
     };
-    match said.code().code() {
+    match db.code().code() {
         // Invalid statement name.
         "26000" => true,
-        // Feature not supported: so many things, of which one is that the result has other columns now.
-        "0A000" => said.routine() == Some("RevalidateCachedQuery"),
+        // "Feature not supported" covers many errors. This routine reports changed result columns.
+        "0A000" => db.routine() == Some("RevalidateCachedQuery"),
         _ => false,
     }
 }
 
-/// Whether the server will not let us in, however often we ask.
+/// Returns whether the server refuses the login, so that another attempt cannot succeed.
 pub(crate) fn is_refusal(error: &tokio_postgres::Error) -> bool {
     // Invalid authorization, invalid catalog name.
     let code = error.code().map_or("", SqlState::code);

@@ -1,34 +1,43 @@
-//! Schemas: made and brought up to date under a lock, so that replicas may start together.
+//! Creates and migrates schemas under a lock, so that replicas may start at the same time.
 //!
-//! A layout only ever grows while older programs may still run (expand); what they need is taken away by a later
-//! layout that names the oldest one it can be read with (contract).
+//! A layout only adds things while older releases may still run (expand). A later layout removes
+//! what they need, and names the oldest release that can still work with it (contract).
 
 use deadpool_postgres::Object;
 use wingbeat_core::{Error, Result};
 
-use crate::due::NOW;
-use crate::fault::away;
+use crate::clock::NOW;
+use crate::fault::unavailable;
 
-/// The layout this release writes.
+/// The layout that this release writes.
 const LAYOUT: i32 = 1;
-/// The oldest program that can work on what this release writes.
+/// The oldest layout whose releases can work with what this release writes.
 const READABLE_FROM: i32 = 1;
 
-/// The steps; the first one makes layout 1.
+/// The migrations; the first one creates layout 1.
 const STEPS: &[&str] = &[include_str!("sql/tables.sql")];
-/// The function of this release; older ones stay for programs that still call them.
-const COMMIT: &str = include_str!("sql/commit.sql");
+/// The commit function of this release. Each release creates its own version and never drops
+/// another: older and newer releases may work on the schema at the same time.
+const COMMIT: &str = include_str!("sql/commit_v3.sql");
 
-/// Makes the schema, or brings it up to date.
-pub(crate) async fn prepare(connection: &mut Object, schema: &str, lock: i32) -> Result<()> {
-    let transaction = connection.transaction().await.map_err(|e| away(&e))?;
-    // The database's lock on making schemas, then this schema's.
-    let run = async |sql: String| transaction.batch_execute(&sql).await.map_err(|e| away(&e));
+/// Creates the schema, or migrates it to this release's layout.
+pub(crate) async fn create_schema(connection: &mut Object, schema: &str, lock: i32) -> Result<()> {
+    let transaction = connection
+        .transaction()
+        .await
+        .map_err(|e| unavailable(&e))?;
+    let run = async |sql: String| {
+        transaction
+            .batch_execute(&sql)
+            .await
+            .map_err(|e| unavailable(&e))
+    };
+    // Only one process at a time creates or migrates this schema.
     run(format!("SELECT pg_advisory_xact_lock({lock}, -1)")).await?;
     run(format!(
         "CREATE SCHEMA IF NOT EXISTS {schema};
-         CREATE TABLE IF NOT EXISTS {schema}.layout(number int PRIMARY KEY, readable_from int NOT NULL,
-             at timestamptz NOT NULL DEFAULT now())"
+         CREATE TABLE IF NOT EXISTS {schema}.layout(number int PRIMARY KEY,
+             readable_from int NOT NULL, at timestamptz NOT NULL DEFAULT now())"
     ))
     .await?;
     let found = format!(
@@ -37,11 +46,12 @@ pub(crate) async fn prepare(connection: &mut Object, schema: &str, lock: i32) ->
     let found = transaction
         .query_one(&found, &[])
         .await
-        .map_err(|e| away(&e))?;
+        .map_err(|e| unavailable(&e))?;
     let (number, readable_from): (i32, i32) = (found.get(0), found.get(1));
     if readable_from > LAYOUT {
         let text = format!(
-            "the data of {schema} has layout {number}, readable from {readable_from} on; this release knows up to {LAYOUT}"
+            "schema {schema} has layout {number}, which needs a release with layout \
+             {readable_from}; this release has layout {LAYOUT}: run a newer release"
         );
         return Err(Error::reject("data_newer", text));
     }
@@ -56,5 +66,5 @@ pub(crate) async fn prepare(connection: &mut Object, schema: &str, lock: i32) ->
         .await?;
     }
     run(COMMIT.replace("{schema}", schema).replace("{now}", NOW)).await?;
-    transaction.commit().await.map_err(|e| away(&e))
+    transaction.commit().await.map_err(|e| unavailable(&e))
 }

@@ -1,48 +1,48 @@
-//! The store on PostgreSQL (13 or newer): one schema a service, one call a batch of units.
+//! A store on PostgreSQL 13 or newer: one schema per service, one call per batch of units.
 //!
 //! # Layout
 //!
-//! - [`Config`], [`Postgres`]: how to connect, and the store.
-//! - `segment`: units compiled into arrays, what is built on one another in one group.
-//! - `commit`: what becomes of each unit. `call`: the call.
-//! - [`Transaction`], `statement`: SQL of the service's own, in the same commit.
-//! - `sql/`: the tables, and the function `commit_v2` that takes the arrays.
-//! - `layout`: schemas are made and migrated under a lock.
-//! - `reads`, `due`, `outbox`, `retain`: everything else the port asks for.
-//! - `pool`, `fault`: connections, and what PostgreSQL's errors mean.
+//! - [`Config`], `clock`, `fault`: settings, stored times, and the classification of errors.
+//! - `statement`, [`Transaction`], `pool`: SQL of services, transactions and connections.
+//! - `reads`, `due`, `backlog`, `retain`: queries and statements on one schema.
+//! - `layout`, `sql/`: creates and migrates the tables and the function `commit_v3`.
+//! - `inbox`, `places`: rows of the inbox, and places of messages in the outbox.
+//! - `commit`: compiles a batch of units into arrays and calls the function.
+//! - `database`: the connections and the schemas. `outbox`, [`Postgres`]: the ports.
 //!
 //! # How a commit works
 //!
-//! A batch becomes a few dozen arrays and one function call, which is one transaction. It locks what the batch
-//! relies on in a fixed order (`lanes` for what may be absent, rows, inbox), each class sorted, so replicas that
-//! share keys wait for each other and do not deadlock. It writes in the hope that nothing has changed; only where it
-//! has, it finds out which groups are refused, and writes the others. No client holds a lock while it thinks: one that is stopped or cut off in the
-//! middle leaves nothing behind.
+//! A batch becomes a few dozen arrays and one function call, which is one transaction. The function
+//! locks what the batch relies on in a fixed order (advisory locks for rows that may be absent,
+//! rows, inbox), each class sorted: replicas that use the same keys wait for each other and do not
+//! deadlock. It first assumes that nothing has changed. Only if that is wrong, it determines the
+//! groups of units to refuse, and writes the others. No client holds a lock between two calls, so a
+//! client that stops or loses its connection leaves nothing behind.
 //!
-//! Units with SQL of the service's own are committed in an explicit transaction: the call, their statements, COMMIT.
-//! A handler that needs more has a [`Transaction`] open while it runs; its unit is committed in that, alone.
-
+//! Units with SQL of the service are committed in an explicit transaction: the call, their
+//! statements, COMMIT. A handler that needs more opens a [`Transaction`] while it runs. Its unit is
+//! committed in that transaction, alone.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter to a real server runs on the real clock"
 )]
+#![warn(missing_docs)]
 
-mod arrays;
-mod attempt;
 mod backlog;
-mod call;
+mod clock;
 mod commit;
 mod config;
+mod database;
 mod due;
 mod fault;
-mod lanes;
+mod inbox;
 mod layout;
 mod outbox;
+mod places;
 mod pool;
 mod postgres;
 mod reads;
 mod retain;
-mod segment;
 mod statement;
 mod transaction;
 

@@ -1,6 +1,6 @@
-//! Messages that were committed and still have to be published.
+//! The outbox: committed messages that are not yet published.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,39 +8,15 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 use wingbeat_core::{Envelope, Error, HashMap, MessageId, Name, Outbox, Result, Timestamp};
 
-use crate::due::NOW;
-use crate::postgres::{Shared, micros};
-
-/// Claimed messages whose places are remembered; beyond that, the oldest claims are looked up by id.
-const PLACES_MAX: usize = 100_000;
-
-/// Where claimed messages lie, so that they can be removed without an index on ids.
-#[derive(Default)]
-pub(crate) struct Places(Mutex<HashMap<Uuid, (Name, i64)>>);
-
-impl Places {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, (Name, i64)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Remembers where messages of a service lie.
-    pub(crate) fn note(&self, service: Name, found: impl Iterator<Item = (Uuid, i64)>) {
-        let mut places = self.lock();
-        if places.len() > PLACES_MAX {
-            places.clear();
-        }
-        places.extend(found.map(|(id, place)| (id, (service, place))));
-    }
-}
+use crate::clock::{NOW, micros};
+use crate::database::Database;
 
 /// The outboxes of all services.
-pub(crate) struct PostgresOutbox {
-    pub(crate) shared: Arc<Shared>,
-}
+pub(crate) struct PostgresOutbox(Arc<Database>);
 
 impl PostgresOutbox {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn new(database: Arc<Database>) -> Self {
+        Self(database)
     }
 
     async fn claim_of(
@@ -51,23 +27,28 @@ impl PostgresOutbox {
     ) -> Result<Vec<Envelope>> {
         let sql = format!(
             "WITH next AS (
-                SELECT place FROM {{schema}}.outbox WHERE lease_until IS NULL OR lease_until <= {NOW}
+                SELECT place FROM {{schema}}.outbox
+                WHERE lease_until IS NULL OR lease_until <= {NOW}
                 ORDER BY place LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
-             UPDATE {{schema}}.outbox o SET lease_until = {NOW} + $1 FROM next WHERE o.place = next.place
+             UPDATE {{schema}}.outbox o SET lease_until = {NOW} + $1
+             FROM next WHERE o.place = next.place
              RETURNING o.place, o.id, o.body"
         );
         let lease = micros(lease);
         let most = i64::try_from(limit).unwrap_or(i64::MAX);
-        let reads = self.shared.reads(service)?;
+        let reads = self.0.reads(service)?;
         let mut rows = reads.query(&sql, &[&lease, &most]).await?;
         rows.sort_by_key(|row| row.get::<_, i64>(0));
         let found = rows.iter().map(|row| (row.get(1), row.get(0)));
-        self.shared.places.note(service, found);
+        self.0.places.insert(service, found);
         rows.iter()
             .map(|row| {
                 let (id, body): (Uuid, &[u8]) = (row.get(1), row.get(2));
                 let body = Bytes::copy_from_slice(body);
-                let unreadable = || Error::retry("outbox_unreadable", format!("message {id}"));
+                let unreadable = || {
+                    let text = format!("cannot decode message {id} in the outbox of {service}");
+                    Error::retry("outbox_unreadable", text)
+                };
                 Envelope::decode(&body).ok_or_else(unreadable)
             })
             .collect()
@@ -78,24 +59,25 @@ impl PostgresOutbox {
             "UPDATE {{schema}}.outbox o SET lease_until = {NOW} + l.pause
              FROM unnest($1::bigint[], $2::bigint[]) l(place, pause) WHERE o.place = l.place"
         );
-        let reads = self.shared.reads(service)?;
+        let reads = self.0.reads(service)?;
         reads.query(&sql, &[&places, &pauses]).await.map(drop)
     }
 
-    /// Removes messages by place, or those of unknown place by id. Not waited for until it is on disk: what comes
-    /// back after a crash is published once more, and every subscriber has an inbox for that.
-    async fn remove(&self, service: Name, places: &[i64], ids: &[Uuid]) -> Result<()> {
-        let reads = self.shared.reads(service)?;
+    /// Deletes messages by place, or by id if the place is unknown. Does not wait until the
+    /// deletion is durable: a message that reappears after a crash is published again, and the
+    /// inboxes of its subscribers discard the duplicate.
+    async fn delete(&self, service: Name, places: &[i64], ids: &[Uuid]) -> Result<()> {
+        let reads = self.0.reads(service)?;
         let places = list(places.iter());
         let ids = list(ids.iter().map(|id| format!("'{id}'")));
-        let which = match (places.is_empty(), ids.is_empty()) {
+        let condition = match (places.is_empty(), ids.is_empty()) {
             (true, true) => return Ok(()),
             (_, true) => format!("place IN ({places})"),
             (true, _) => format!("id IN ({ids})"),
             (false, false) => format!("place IN ({places}) OR id IN ({ids})"),
         };
         let sql = format!(
-            "SET LOCAL synchronous_commit = off; DELETE FROM {{schema}}.outbox WHERE {which}"
+            "SET LOCAL synchronous_commit = off; DELETE FROM {{schema}}.outbox WHERE {condition}"
         );
         reads.execute(&sql).await
     }
@@ -132,27 +114,22 @@ impl Outbox for PostgresOutbox {
         Box::pin(async move {
             let mut known: HashMap<Name, Vec<i64>> = HashMap::default();
             let mut unknown = Vec::new();
-            {
-                let places = self.shared.places.lock();
-                for id in &ids {
-                    match places.get(&id.0) {
-                        Some((service, place)) => known.entry(*service).or_default().push(*place),
-                        None => unknown.push(id.0),
-                    }
+            let found = self.0.places.get_all(ids.iter().copied());
+            for (id, place) in ids.iter().zip(found) {
+                match place {
+                    Some((service, place)) => known.entry(service).or_default().push(place),
+                    None => unknown.push(id.0),
                 }
             }
             for (service, places) in known {
-                self.remove(service, &places, &[]).await?;
+                self.delete(service, &places, &[]).await?;
             }
             if !unknown.is_empty() {
-                for service in self.shared.services() {
-                    self.remove(service, &[], &unknown).await?;
+                for service in self.0.services() {
+                    self.delete(service, &[], &unknown).await?;
                 }
             }
-            let mut places = self.shared.places.lock();
-            for id in &ids {
-                places.remove(&id.0);
-            }
+            self.0.places.remove_all(&ids);
             Ok(())
         })
     }
@@ -163,20 +140,18 @@ impl Outbox for PostgresOutbox {
         _: Timestamp,
     ) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let mut of: HashMap<Name, (Vec<i64>, Vec<i64>)> = HashMap::default();
-            {
-                let places = self.shared.places.lock();
-                for (id, pause) in pauses {
-                    // One whose place is forgotten waits for the end of its lease.
-                    if let Some((service, place)) = places.get(&id.0) {
-                        let (rows, lengths) = of.entry(*service).or_default();
-                        rows.push(*place);
-                        lengths.push(micros(pause));
-                    }
+            let mut by_service: HashMap<Name, (Vec<i64>, Vec<i64>)> = HashMap::default();
+            let found = self.0.places.get_all(pauses.iter().map(|(id, _)| *id));
+            for ((_, pause), place) in pauses.iter().zip(found) {
+                // A message whose place is unknown stays leased until its lease expires.
+                if let Some((service, place)) = place {
+                    let (places, pauses) = by_service.entry(service).or_default();
+                    places.push(place);
+                    pauses.push(micros(*pause));
                 }
             }
-            for (service, (rows, lengths)) in of {
-                self.release_of(service, &rows, &lengths).await?;
+            for (service, (places, pauses)) in by_service {
+                self.release_of(service, &places, &pauses).await?;
             }
             Ok(())
         })
@@ -186,8 +161,8 @@ impl Outbox for PostgresOutbox {
         let kind = kind.to_owned();
         Box::pin(async move {
             let mut waiting = 0;
-            for service in self.shared.services() {
-                let reads = self.shared.reads(service)?;
+            for service in self.0.services() {
+                let reads = self.0.reads(service)?;
                 let sql = "SELECT count(*) FROM {schema}.outbox WHERE kind = $1";
                 let rows = reads.query(sql, &[&kind]).await?;
                 waiting += rows[0].get::<_, i64>(0).unsigned_abs();

@@ -1,4 +1,4 @@
-//! Connections.
+//! The pool of connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,38 +9,47 @@ use deadpool_postgres::{
 };
 use tokio::sync::Semaphore;
 use tokio_postgres::NoTls;
+use tokio_postgres::config::Host;
 use wingbeat_core::{Error, Result};
 
-use crate::Config;
-use crate::fault::{Fault, is_refusal, told};
+use crate::config::Config;
+use crate::fault::{Fault, describe, is_refusal};
 use crate::transaction::{BEGIN, Transaction};
 
-/// Statements are few and always the same, so plans are made once. Nested loops over arrays are right at
-/// any size of the tables; without these settings a plan made while a table was empty reads all of it.
-const SETTINGS: &str =
-    "SET client_min_messages = warning; SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+/// Session settings. The store runs few distinct statements, so each is planned once. Nested loops
+/// over arrays are fast at any table size; without these settings, a plan made for an empty table
+/// would scan the whole table later.
+const SETTINGS: &str = "SET client_min_messages = warning; SET jit = off;
+    SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
     SET enable_hashjoin = off; SET enable_mergejoin = off; SET TIME ZONE 'UTC'";
 
-/// One for a transaction that a handler has open, and one for commits.
+/// One connection for a handler's transaction, and one for commits.
 const CONNECTIONS_MIN: usize = 2;
-/// Longest wait for a lock of a unit whose batch has waited for one in vain.
-const HURRIED: Duration = Duration::from_millis(50);
+const DEFAULT_PORT: u16 = 5432;
+/// Lock timeout in a batch that has already had a lock timeout.
+const LOCK_TIMEOUT_REDUCED: Duration = Duration::from_millis(50);
 
-/// Keeps connections and makes new ones.
+/// The pool of connections.
 #[derive(Clone)]
 pub(crate) struct Pool {
     inner: deadpool_postgres::Pool,
-    patience: Duration,
-    /// Transactions that handlers may have open: never so many that commits find no connection.
+    /// Timeout of a response. It is longer than the server's own statement timeout.
+    response_timeout: Duration,
+    /// Permits for handlers' transactions. There are fewer than connections, so that commits always
+    /// find a connection.
     transactions: Arc<Semaphore>,
-    /// What begins one, and what limits the statements of a service's own in a transaction that is open.
+    /// SQL that begins a handler's transaction.
     begin: String,
-    limits: String,
-    limits_hurried: String,
+    /// SQL that sets the lock timeout for statements of services in the open transaction.
+    set_lock_timeout: String,
+    set_lock_timeout_reduced: String,
     connect_timeout: Duration,
+    /// Address of the server, for messages.
+    address: String,
 }
 
 impl Pool {
+    /// Creates a pool. It connects when a connection is needed.
     pub(crate) fn new(config: &Config) -> Result<Self> {
         let mut server: tokio_postgres::Config = config.url.parse().map_err(|_| {
             let text = "not a URL of PostgreSQL (postgres://user:password@host:port/database)";
@@ -51,6 +60,7 @@ impl Pool {
             .connect_timeout(config.connect_timeout)
             .keepalives_idle(Duration::from_secs(10))
             .tcp_user_timeout(config.statement_timeout);
+        let address = address(&server);
         let manager = Manager::from_config(
             server,
             NoTls,
@@ -72,7 +82,7 @@ impl Pool {
         let connections = config.connections_max.max(CONNECTIONS_MIN);
         let inner = deadpool_postgres::Pool::builder(manager)
             .max_size(connections)
-            // What was used last is warm: its plans, its pages, the caches of its processor.
+            // The connection that was used last has warm caches.
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(config.connect_timeout))
@@ -80,97 +90,119 @@ impl Pool {
             .post_create(set)
             .build()
             .map_err(|why| Error::reject("store_pool", why.to_string()))?;
-        let patience = config.statement_timeout + Duration::from_secs(1);
-        let limits = lock_timeout(config.lock_timeout);
-        // A handler that hangs loses its transaction, and nobody else more than this time.
+        let set_lock_timeout = lock_timeout(config.lock_timeout);
+        // A handler that hangs loses its transaction after this time.
         let idle = config.statement_timeout.as_millis();
-        let begin =
-            format!("{BEGIN}; {limits}; SET LOCAL idle_in_transaction_session_timeout = {idle}");
+        let begin = format!(
+            "{BEGIN}; {set_lock_timeout}; SET LOCAL idle_in_transaction_session_timeout = {idle}"
+        );
         Ok(Self {
             inner,
-            patience,
+            response_timeout: config.statement_timeout + Duration::from_secs(1),
             transactions: Arc::new(Semaphore::new(connections / 2)),
             begin,
-            limits,
-            limits_hurried: lock_timeout(config.lock_timeout.min(HURRIED)),
+            set_lock_timeout,
+            set_lock_timeout_reduced: lock_timeout(config.lock_timeout.min(LOCK_TIMEOUT_REDUCED)),
             connect_timeout: config.connect_timeout,
+            address,
         })
     }
 
-    /// A connection with a transaction on it.
+    /// Begins a handler's transaction on a connection of its own.
     pub(crate) async fn begin(&self) -> Result<Transaction> {
         let permit = Arc::clone(&self.transactions).acquire_owned();
         let permit = tokio::time::timeout(self.connect_timeout, permit).await;
         let Ok(Ok(permit)) = permit else {
-            let words =
-                "half of the connections have a transaction open: too many handlers at once";
-            return Err(Error::retry("transactions_busy", words));
+            let text = "handlers have transactions open on half of the connections: \
+                        raise `connections_max` or run fewer handlers at once";
+            return Err(Error::retry("transactions_busy", text));
         };
         let transaction = Transaction::new(self.get().await?, permit);
-        transaction.batch(&self.begin).await?;
+        transaction.batch_execute(&self.begin).await?;
         Ok(transaction)
     }
 
-    /// Whether the transaction is one of ours.
+    /// Returns whether this pool began the transaction.
     pub(crate) fn began(&self, transaction: &Transaction) -> bool {
         Arc::ptr_eq(transaction.permit().semaphore(), &self.transactions)
     }
 
-    /// Limits what follows in the transaction that is open.
-    pub(crate) async fn limit(
+    /// Sets the lock timeout for statements of services in the open transaction.
+    pub(crate) async fn set_lock_timeout(
         &self,
         connection: &Object,
-        hurried: bool,
+        reduced: bool,
     ) -> std::result::Result<(), Fault> {
-        let limits = if hurried {
-            &self.limits_hurried
+        let sql = if reduced {
+            &self.set_lock_timeout_reduced
         } else {
-            &self.limits
+            &self.set_lock_timeout
         };
-        let limited = connection.batch_execute(limits).await;
-        limited.map_err(|e| Fault::of(&e))
+        let result = connection.batch_execute(sql).await;
+        result.map_err(|e| Fault::of(&e))
     }
 
+    /// Returns a connection; waits until one is free.
     pub(crate) async fn get(&self) -> Result<Object> {
         use deadpool_postgres::PoolError;
-        self.inner.get().await.map_err(|why| match why {
-            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error))
-                if is_refusal(&error) =>
-            {
-                Error::retry("store_refused", told(&error))
-            }
-            PoolError::Backend(error) => Error::retry("store_away", told(&error)),
-            PoolError::Timeout(_) => {
-                Error::retry("store_away", "no connection to PostgreSQL in time")
-            }
-            other => Error::retry("store_away", other.to_string()),
+        self.inner.get().await.map_err(|error| {
+            let (code, why) = match error {
+                PoolError::Backend(error)
+                | PoolError::PostCreateHook(HookError::Backend(error))
+                    if is_refusal(&error) =>
+                {
+                    ("store_refused", describe(&error))
+                }
+                PoolError::Backend(error) => ("store_away", describe(&error)),
+                PoolError::Timeout(_) => ("store_away", "timed out".to_owned()),
+                other => ("store_away", other.to_string()),
+            };
+            let text = format!("cannot connect to PostgreSQL at {}: {why}", self.address);
+            Error::retry(code, text)
         })
     }
 
-    /// What is asked of the server, unless it takes longer than a statement may. Then the connection must not be used
-    /// any more.
-    pub(crate) async fn patiently<T>(
+    /// Waits for a response of the server. After [`Fault::Unanswered`], the connection must not be
+    /// used any more.
+    pub(crate) async fn with_timeout<T>(
         &self,
-        asked: impl Future<Output = std::result::Result<T, Fault>>,
+        response: impl Future<Output = std::result::Result<T, Fault>>,
     ) -> std::result::Result<T, Fault> {
-        let answer = tokio::time::timeout(self.patience, asked).await;
-        answer.unwrap_or(Err(Fault::Silent))
+        let response = tokio::time::timeout(self.response_timeout, response).await;
+        response.unwrap_or(Err(Fault::Unanswered))
     }
 
-    /// `work` on any connection. If it takes longer than the server may, the connection is given up: it
-    /// may be dead without anybody having said so.
+    /// Calls `work` with a connection. Closes the connection if the server does not respond in
+    /// time: it may be dead although no error was reported.
     pub(crate) async fn run<T>(&self, work: impl AsyncFnOnce(&Object) -> Result<T>) -> Result<T> {
         let connection = self.get().await?;
-        match tokio::time::timeout(self.patience, work(&connection)).await {
-            Ok(done) => done,
+        match tokio::time::timeout(self.response_timeout, work(&connection)).await {
+            Ok(result) => result,
             Err(_) => {
                 drop(Object::take(connection));
-                Err(Error::retry("store_away", "PostgreSQL does not answer"))
+                Err(Error::retry(
+                    "store_away",
+                    "PostgreSQL did not respond in time",
+                ))
             }
         }
     }
 }
 
-fn lock_timeout(longest: Duration) -> String {
-    format!("SET LOCAL lock_timeout = {}", longest.as_millis())
+fn lock_timeout(timeout: Duration) -> String {
+    format!("SET LOCAL lock_timeout = {}", timeout.as_millis())
+}
+
+/// Returns the server's address without credentials, for messages.
+fn address(server: &tokio_postgres::Config) -> String {
+    let ports = server.get_ports();
+    let hosts = server.get_hosts().iter().enumerate().map(|(at, host)| {
+        let port = ports.get(at).or(ports.first()).copied();
+        let port = port.unwrap_or(DEFAULT_PORT);
+        match host {
+            Host::Tcp(name) => format!("{name}:{port}"),
+            Host::Unix(path) => path.display().to_string(),
+        }
+    });
+    hosts.collect::<Vec<_>>().join(",")
 }

@@ -1,85 +1,76 @@
 //! The store.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, try_join_all};
+use deadpool_postgres::Object;
+use futures_util::future::BoxFuture;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::{Backlog, DueRecord, Page, Query, Recorded};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
-    CorrelationId, Envelope, HashMap, Key, MessageId, Name, Outbox, Record, Result, Store,
-    Timestamp, Topology, Unit,
+    CorrelationId, Envelope, Key, MessageId, Name, Outbox, Record, Result, Store, Timestamp,
+    Topology, Unit,
 };
 
-use crate::call::{self, Target};
-use crate::commit::{self, unprepared};
-use crate::outbox::{Places, PostgresOutbox};
-use crate::pool::Pool;
-use crate::reads::Reads;
+use crate::config::Config;
+use crate::database::Database;
+use crate::outbox::PostgresOutbox;
 use crate::transaction::Transaction;
-use crate::{Config, backlog, due, lanes, layout, retain};
+use crate::{backlog, due, fault, inbox, retain};
 
-/// Rows a counter has at most.
-const LANES: u64 = 32;
-
-/// A [`Store`] on PostgreSQL. Cheap to share; connections are made as they are needed.
+/// A [`Store`] on PostgreSQL. It connects when it needs a connection, and reconnects after
+/// failures.
+///
+/// ```no_run
+/// use wingbeat::real::TokioRuntime;
+/// use wingbeat_postgres::{Config, Postgres};
+///
+/// # async fn open() -> wingbeat::Result<()> {
+/// let config = Config::new("postgres://shop:secret@db.internal:5432/shop");
+/// let store = Postgres::connect(&config, TokioRuntime::new()).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Methods of the port fail with `store_away` if PostgreSQL is unavailable or does not respond in
+/// time, `store_refused` if it refuses the login, `store_failed` if it cannot store a value, and
+/// `store_unprepared` if the service's schema was not prepared. The caller may repeat the same
+/// call. [`Store::prepare`] fails with `data_newer` if a later release wrote the schema.
 pub struct Postgres {
-    shared: Arc<Shared>,
-}
-
-/// What store and outbox have in common.
-pub(crate) struct Shared {
-    pool: Pool,
-    prefix: String,
-    lane: i16,
-    runtime: SharedRuntime,
-    schemas: RwLock<HashMap<Name, Schema>>,
-    pub(crate) places: Places,
-}
-
-#[derive(Clone)]
-struct Schema {
-    /// Quoted, as it stands in SQL.
-    name: &'static str,
-    namespace: i32,
-    /// The statement that commits.
-    commit: Arc<str>,
+    database: Arc<Database>,
 }
 
 impl Postgres {
-    /// Connects.
+    /// Connects to the database.
     ///
     /// # Errors
     ///
-    /// `store_url_invalid`, `store_refused` (user, password or database) or `store_away`: one line, no
-    /// password in it.
+    /// - `store_url_invalid` if [`Config::url`] is not a PostgreSQL URL;
+    /// - `store_refused` if PostgreSQL refuses the user, the password or the database;
+    /// - `store_away` if PostgreSQL is unavailable.
+    ///
+    /// The messages are one line and do not contain the password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
-        let pool = Pool::new(config)?;
-        drop(pool.get().await?);
-        let lane = i16::try_from(runtime.random() % LANES).unwrap_or_default();
-        let shared = Shared {
-            pool,
-            prefix: config.schema_prefix.clone(),
-            lane,
-            runtime,
-            schemas: RwLock::default(),
-            places: Places::default(),
-        };
-        Ok(Arc::new(Self {
-            shared: Arc::new(shared),
-        }))
+        let database = Arc::new(Database::connect(config, runtime).await?);
+        Ok(Arc::new(Self { database }))
     }
 
-    /// A transaction (READ COMMITTED) on a connection of its own, for a handler that must read and lock rows of its
-    /// own tables before it decides. Hand it to `Scope::commit_in`: then records, messages and inbox of the unit are
-    /// committed in it, alone. That costs several times what a unit costs that is committed with others, and locks
-    /// are held while the handler thinks: prefer `Scope::sql` where it is enough.
+    /// Begins a transaction (READ COMMITTED) on its own connection, for a handler that must read
+    /// and lock rows of its own tables before it decides.
+    ///
+    /// Pass the transaction to `Scope::commit_in`: then the unit's records, messages and inbox row
+    /// are committed in it. Such a unit is committed alone, which costs several times as much as in
+    /// a batch, and the transaction holds its locks while the handler runs. Prefer `Scope::sql`
+    /// where it suffices.
     ///
     /// ```
     /// # use wingbeat::{Result, Scope};
-    /// # async fn reserve(unit: &Scope, database: &wingbeat_postgres::Postgres, sku: &str) -> Result<()> {
+    /// # use wingbeat_postgres::Postgres;
+    /// # async fn reserve(unit: &Scope, database: &Postgres, sku: &str) -> Result<()> {
     /// let transaction = database.begin().await?;
     /// let row = transaction
     ///     .query_one("SELECT free FROM stock WHERE sku = $1 FOR UPDATE", [sku])
@@ -95,118 +86,28 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// To be retried: `transactions_busy` when half of the connections have a transaction open and none ends within
-    /// [`Config::connect_timeout`], `store_away`, `store_refused`.
+    /// All of them may be retried:
+    ///
+    /// - `transactions_busy` if half of the connections have a transaction open and none ends
+    ///   within [`Config::connect_timeout`];
+    /// - `store_away` if PostgreSQL is unavailable;
+    /// - `store_refused` if PostgreSQL refuses the login.
     pub async fn begin(&self) -> Result<Transaction> {
-        self.shared.pool.begin().await
+        self.database.pool.begin().await
     }
 
-    /// Whether the database answers now.
+    /// Checks that the database responds.
     ///
     /// # Errors
     ///
-    /// `store_away` or `store_refused`.
+    /// `store_away` if PostgreSQL is unavailable; `store_refused` if it refuses the login.
     pub async fn ping(&self) -> Result<()> {
-        let ask = async |connection: &deadpool_postgres::Object| {
-            let asked = connection.simple_query("SELECT 1").await;
-            asked.map(drop).map_err(|e| crate::fault::away(&e))
+        let ping = async |connection: &Object| {
+            let response = connection.simple_query("SELECT 1").await;
+            response.map(drop).map_err(|e| fault::unavailable(&e))
         };
-        self.shared.pool.run(ask).await
+        self.database.pool.run(ping).await
     }
-}
-
-impl Shared {
-    fn schema(&self, service: Name) -> Result<Schema> {
-        let schemas = self.schemas.read().unwrap_or_else(PoisonError::into_inner);
-        schemas
-            .get(&service)
-            .cloned()
-            .ok_or_else(|| unprepared(service))
-    }
-
-    /// What is read from a service's schema.
-    pub(crate) fn reads(&self, service: Name) -> Result<Reads<'_>> {
-        let schema = self.schema(service)?;
-        Ok(Reads {
-            pool: &self.pool,
-            schema: schema.name,
-        })
-    }
-
-    /// All services that were prepared.
-    pub(crate) fn services(&self) -> Vec<Name> {
-        let schemas = self.schemas.read().unwrap_or_else(PoisonError::into_inner);
-        let mut services: Vec<Name> = schemas.keys().copied().collect();
-        services.sort_unstable();
-        services
-    }
-
-    async fn prepare(&self, service: Name) -> Result<()> {
-        let schema = format!("{}{service}", self.prefix);
-        let namespace = lanes::namespace(&schema);
-        let name = Name::intern(&format!("\"{}\"", schema.replace('"', ""))).as_str();
-        let mut connection = self.pool.get().await?;
-        layout::prepare(&mut connection, name, namespace).await?;
-        let commit = call::statement(name).into();
-        let schema = Schema {
-            name,
-            namespace,
-            commit,
-        };
-        let mut schemas = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
-        schemas.insert(service, schema);
-        Ok(())
-    }
-
-    /// Commits the units of one service; outcomes with their places, and the messages that were claimed.
-    async fn commit_of(
-        &self,
-        service: Name,
-        units: Vec<(usize, &Unit)>,
-        lease: Option<Duration>,
-    ) -> Result<(Vec<(usize, Outcome)>, Vec<Envelope>)> {
-        let schema = self.schema(service)?;
-        let target = Target {
-            pool: &self.pool,
-            schema: schema.name,
-            namespace: schema.namespace,
-            commit: &schema.commit,
-            lane: self.lane,
-            now: self.runtime.now(),
-            lease: lease.map(micros),
-            places: &self.places,
-            service,
-        };
-        let (places, units): (Vec<usize>, Vec<&Unit>) = units.into_iter().unzip();
-        let connection = self.pool.get().await?;
-        let (outcomes, claimed) = commit::commit(connection, &target, &units).await?;
-        Ok((places.into_iter().zip(outcomes).collect(), claimed))
-    }
-
-    async fn commit(
-        &self,
-        units: &[Unit],
-        lease: Option<Duration>,
-    ) -> Result<(Vec<Outcome>, Vec<Envelope>)> {
-        let mut by_service: HashMap<Name, Vec<(usize, &Unit)>> = HashMap::default();
-        for (place, unit) in units.iter().enumerate() {
-            let own = by_service.entry(unit.service).or_default();
-            own.push((place, unit));
-        }
-        let commits = by_service
-            .into_iter()
-            .map(|(service, units)| self.commit_of(service, units, lease));
-        let (outcomes, claimed): (Vec<_>, Vec<_>) =
-            try_join_all(commits).await?.into_iter().unzip();
-        let mut outcomes: Vec<(usize, Outcome)> = outcomes.concat();
-        outcomes.sort_unstable_by_key(|(place, _)| *place);
-        let outcomes = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
-        Ok((outcomes, claimed.concat()))
-    }
-}
-
-pub(crate) fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl Store for Postgres {
@@ -214,14 +115,14 @@ impl Store for Postgres {
         let services = services.to_vec();
         Box::pin(async move {
             for service in services {
-                self.shared.prepare(service).await?;
+                self.database.prepare(service).await?;
             }
             Ok(())
         })
     }
 
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>> {
-        Box::pin(async move { Ok(self.shared.commit(&units, None).await?.0) })
+        Box::pin(async move { Ok(self.database.commit(&units, None).await?.0) })
     }
 
     fn commit_claiming(
@@ -229,12 +130,12 @@ impl Store for Postgres {
         units: Arc<Vec<Unit>>,
         lease: Duration,
     ) -> BoxFuture<'_, Result<(Vec<Outcome>, Vec<Envelope>)>> {
-        Box::pin(async move { self.shared.commit(&units, Some(lease)).await })
+        Box::pin(async move { self.database.commit(&units, Some(lease)).await })
     }
 
     fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>> {
         let key = key.clone();
-        Box::pin(async move { self.shared.reads(service)?.load(&key).await })
+        Box::pin(async move { self.database.reads(service)?.load(&key).await })
     }
 
     fn load_all(
@@ -242,7 +143,7 @@ impl Store for Postgres {
         service: Name,
         keys: Vec<Key>,
     ) -> BoxFuture<'_, Result<Vec<Option<Record>>>> {
-        Box::pin(async move { self.shared.reads(service)?.load_all(&keys).await })
+        Box::pin(async move { self.database.reads(service)?.load_all(&keys).await })
     }
 
     fn scan(
@@ -253,7 +154,7 @@ impl Store for Postgres {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(String, Record)>>> {
         Box::pin(async move {
-            let reads = self.shared.reads(service)?;
+            let reads = self.database.reads(service)?;
             reads.scan(table, after.as_deref(), limit).await
         })
     }
@@ -265,24 +166,24 @@ impl Store for Postgres {
         after: u64,
     ) -> BoxFuture<'_, Result<Vec<Recorded>>> {
         let key = key.clone();
-        Box::pin(async move { self.shared.reads(service)?.history(&key, after).await })
+        Box::pin(async move { self.database.reads(service)?.history(&key, after).await })
     }
 
     fn row(&self, service: Name, view: Name, key: &str) -> BoxFuture<'_, Result<Option<Row>>> {
         let key = key.to_owned();
-        Box::pin(async move { self.shared.reads(service)?.row(view, &key).await })
+        Box::pin(async move { self.database.reads(service)?.row(view, &key).await })
     }
 
     fn rows(&self, service: Name, query: Query) -> BoxFuture<'_, Result<Page>> {
-        Box::pin(async move { self.shared.reads(service)?.rows(&query).await })
+        Box::pin(async move { self.database.reads(service)?.rows(&query).await })
     }
 
     fn journal(&self, service: Name, story: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        Box::pin(async move { self.shared.reads(service)?.journal(story).await })
+        Box::pin(async move { self.database.reads(service)?.journal(story).await })
     }
 
     fn counters(&self, service: Name) -> BoxFuture<'_, Result<Vec<(Name, i64)>>> {
-        Box::pin(async move { self.shared.reads(service)?.counters().await })
+        Box::pin(async move { self.database.reads(service)?.counters().await })
     }
 
     fn settled(
@@ -291,11 +192,16 @@ impl Store for Postgres {
         source: &str,
         message: MessageId,
     ) -> BoxFuture<'_, Result<bool>> {
-        let scope = format!("{queue} {source}");
+        let scope = inbox::scope(queue, source);
         Box::pin(async move {
-            // Whichever service's inbox has it; a process has the services of its own queues.
-            for service in self.shared.services() {
-                if self.shared.reads(service)?.settled(&scope, message).await? {
+            // The queue's service is not known here. The process runs only a few services.
+            for service in self.database.services() {
+                if self
+                    .database
+                    .reads(service)?
+                    .is_settled(&scope, message)
+                    .await?
+                {
                     return Ok(true);
                 }
             }
@@ -318,7 +224,7 @@ impl Store for Postgres {
                 if left == 0 {
                     break;
                 }
-                let reads = self.shared.reads(service)?;
+                let reads = self.database.reads(service)?;
                 claimed.extend(due::claim(&reads, service, lease, left).await?);
             }
             Ok(claimed)
@@ -330,7 +236,7 @@ impl Store for Postgres {
         Box::pin(async move {
             let mut soonest = None;
             for service in services {
-                let next = due::next(&self.shared.reads(service)?).await?;
+                let next = due::next(&self.database.reads(service)?).await?;
                 soonest = [soonest, next].into_iter().flatten().min();
             }
             Ok(soonest)
@@ -338,20 +244,20 @@ impl Store for Postgres {
     }
 
     fn backlog(&self, service: Name, _: Timestamp) -> BoxFuture<'_, Result<Backlog>> {
-        Box::pin(async move { backlog::of(&self.shared.reads(service)?).await })
+        Box::pin(async move { backlog::count_all(&self.database.reads(service)?).await })
     }
 
     fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            let mut gone = 0;
-            for service in self.shared.services() {
-                gone += retain::retain(&self.shared.reads(service)?, now).await?;
+            let mut deleted = 0;
+            for service in self.database.services() {
+                deleted += retain::retain(&self.database.reads(service)?, now).await?;
             }
-            Ok(gone)
+            Ok(deleted)
         })
     }
 
     fn outbox(&self) -> Option<Arc<dyn Outbox>> {
-        Some(Arc::new(PostgresOutbox::new(Arc::clone(&self.shared))))
+        Some(Arc::new(PostgresOutbox::new(Arc::clone(&self.database))))
     }
 }

@@ -1,4 +1,4 @@
-//! What is read.
+//! Queries on one schema.
 
 use bytes::Bytes;
 use tokio_postgres::Row as SqlRow;
@@ -7,13 +7,13 @@ use wingbeat_core::store::{Page, Position, Query, Recorded, Select};
 use wingbeat_core::unit::Row;
 use wingbeat_core::{CorrelationId, Key, MessageId, Name, Record, Result, Timestamp};
 
-use crate::fault::away;
+use crate::fault::unavailable;
 use crate::pool::Pool;
 
-/// The largest character: sorts after everything that starts with the same text.
+/// The largest character. A prefix followed by it sorts after every text with that prefix.
 const LAST: char = char::MAX;
 
-/// Reads from one schema.
+/// Runs queries on one schema.
 pub(crate) struct Reads<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) schema: &'a str,
@@ -27,7 +27,7 @@ fn bytes(row: &SqlRow, at: usize) -> Bytes {
     Bytes::copy_from_slice(row.get::<_, &[u8]>(at))
 }
 
-/// A record of the columns version, body, due_at.
+/// Reads a record from the columns version, body, due_at.
 pub(crate) fn record(row: &SqlRow, at: usize) -> Record {
     Record {
         version: row.get::<_, i64>(at).unsigned_abs(),
@@ -47,17 +47,17 @@ fn view_row(row: &SqlRow, at: usize) -> Row {
 }
 
 impl Reads<'_> {
-    /// Runs statements in one transaction; `{schema}` stands for the schema.
+    /// Runs statements in one transaction. Replaces `{schema}` in them.
     pub(crate) async fn execute(&self, sql: &str) -> Result<()> {
         let sql = sql.replace("{schema}", self.schema);
         let run = async |connection: &deadpool_postgres::Object| {
-            let done = connection.batch_execute(&sql).await;
-            done.map_err(|e| away(&e))
+            let result = connection.batch_execute(&sql).await;
+            result.map_err(|e| unavailable(&e))
         };
         self.pool.run(run).await
     }
 
-    /// The rows of a query; `{schema}` stands for the schema.
+    /// Runs a query and returns its rows. Replaces `{schema}` in it.
     pub(crate) async fn query(
         &self,
         sql: &str,
@@ -68,15 +68,16 @@ impl Reads<'_> {
             let statement = connection
                 .prepare_cached(&sql)
                 .await
-                .map_err(|e| away(&e))?;
+                .map_err(|e| unavailable(&e))?;
             connection
                 .query(&statement, parameters)
                 .await
-                .map_err(|e| away(&e))
+                .map_err(|e| unavailable(&e))
         };
         self.pool.run(ask).await
     }
 
+    /// Reads a record.
     pub(crate) async fn load(&self, key: &Key) -> Result<Option<Record>> {
         let sql = "SELECT version, body, due_at FROM {schema}.record
             WHERE tbl = $1 AND id = $2 AND body IS NOT NULL";
@@ -84,6 +85,7 @@ impl Reads<'_> {
         Ok(rows.first().map(|row| record(row, 0)))
     }
 
+    /// Reads records, in the order of their keys.
     pub(crate) async fn load_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>> {
         let sql = "SELECT k.place, c.version, c.body, c.due_at
             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(tbl, id, place)
@@ -101,6 +103,7 @@ impl Reads<'_> {
         Ok(records)
     }
 
+    /// Reads the records of a table in the order of their ids.
     pub(crate) async fn scan(
         &self,
         table: Name,
@@ -122,6 +125,7 @@ impl Reads<'_> {
             .collect())
     }
 
+    /// Reads the history of an aggregate from after an event.
     pub(crate) async fn history(&self, key: &Key, after: u64) -> Result<Vec<Recorded>> {
         let sql = "SELECT seq, at, body FROM {schema}.history
             WHERE tbl = $1 AND id = $2 AND seq > $3 ORDER BY seq";
@@ -137,12 +141,14 @@ impl Reads<'_> {
         Ok(rows.iter().map(recorded).collect())
     }
 
+    /// Reads a row of a view by its key.
     pub(crate) async fn row(&self, view: Name, key: &str) -> Result<Option<Row>> {
         let sql = "SELECT columns::text, body FROM {schema}.view_row WHERE view = $1 AND key = $2";
         let rows = self.query(sql, &[&view.as_str(), &key]).await?;
         Ok(rows.first().map(|row| view_row(row, 0)))
     }
 
+    /// Reads one page of a query on a view.
     pub(crate) async fn rows(&self, query: &Query) -> Result<Page> {
         let mut found = match &query.select {
             Select::All => self.by_key(query, "", "").await?,
@@ -160,7 +166,8 @@ impl Reads<'_> {
         Ok(Page { rows, next })
     }
 
-    /// Rows by key of which a column contains the part: one more than the limit, if there are.
+    /// Reads the rows whose column contains `part` (all rows if `column` is empty), by key. Returns
+    /// one row more than the limit if there are more rows.
     async fn by_key(
         &self,
         query: &Query,
@@ -184,6 +191,8 @@ impl Reads<'_> {
         Ok(rows.iter().map(read).collect())
     }
 
+    /// Reads the rows whose column begins with `prefix`, by value. Returns one row more than the
+    /// limit if there are more rows.
     async fn by_prefix(
         &self,
         query: &Query,
@@ -202,7 +211,7 @@ impl Reads<'_> {
              WHERE i.view = $1 AND i.col = $2 AND i.value >= $3 AND i.value <= $4 AND {beyond}
              ORDER BY i.value {order}, i.key {order} LIMIT $7"
         );
-        // Before everything: the smallest value there is, which no row has together with an empty key.
+        // Sorts before every row: no row has an empty key.
         let start = Position {
             value: String::new(),
             key: String::new(),
@@ -229,12 +238,14 @@ impl Reads<'_> {
         Ok(rows.iter().map(read).collect())
     }
 
+    /// Reads the journal entries of a story in order.
     pub(crate) async fn journal(&self, story: CorrelationId) -> Result<Vec<Bytes>> {
         let sql = "SELECT body FROM {schema}.journal WHERE story = $1 ORDER BY place";
         let rows = self.query(sql, &[&story.0]).await?;
         Ok(rows.iter().map(|row| bytes(row, 0)).collect())
     }
 
+    /// Reads the counters.
     pub(crate) async fn counters(&self) -> Result<Vec<(Name, i64)>> {
         let sql =
             "SELECT name, sum(value)::bigint FROM {schema}.counter GROUP BY name ORDER BY name";
@@ -245,7 +256,8 @@ impl Reads<'_> {
             .collect())
     }
 
-    pub(crate) async fn settled(&self, scope: &str, message: MessageId) -> Result<bool> {
+    /// Returns whether the inbox contains a delivery.
+    pub(crate) async fn is_settled(&self, scope: &str, message: MessageId) -> Result<bool> {
         let sql = "SELECT FROM {schema}.inbox WHERE id = $1 AND scope = $2";
         Ok(!self.query(sql, &[&message.0, &scope]).await?.is_empty())
     }

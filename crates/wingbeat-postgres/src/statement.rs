@@ -1,4 +1,5 @@
-//! Statements of a service's own: what they may be, how they get their parameters, and what their errors mean.
+//! Statements of services: which are allowed, how parameters are bound, and how errors are
+//! classified.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -10,15 +11,17 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use wingbeat_core::{Param, Statement, Unit};
 
-use crate::fault::{Fault, is_outdated, told};
+use crate::fault::{Fault, describe, is_outdated};
 
-/// What a statement may begin with. None of these ends the transaction. What functions leave behind in a connection
-/// that others use after it is not prevented: `set_config(…, false)` and the advisory locks of a session.
-const BEGINNINGS: [&str; 9] = [
+/// Keywords that a statement may begin with. None of them ends the transaction. A statement can
+/// still change the session that others use after it: by `set_config(…, false)`, or by a session's
+/// advisory locks.
+const KEYWORDS: [&str; 9] = [
     "select", "insert", "update", "delete", "merge", "with", "values", "call", "notify",
 ];
 
-/// A parameter in PostgreSQL's text format: the server converts it to whatever type stands in its place.
+/// A parameter in PostgreSQL's text format: the server converts it to the type that the statement
+/// needs there.
 #[derive(Debug)]
 struct Text<'a>(&'a Param);
 
@@ -55,7 +58,7 @@ impl ToSql for Text<'_> {
     tokio_postgres::types::to_sql_checked!();
 }
 
-/// A statement that was prepared, and its parameters.
+/// A prepared statement with its parameters.
 pub(crate) struct Bound<'a> {
     connection: &'a Object,
     text: &'a str,
@@ -64,15 +67,15 @@ pub(crate) struct Bound<'a> {
 }
 
 impl<'a> Bound<'a> {
-    /// Prepares it; static texts once a connection.
+    /// Prepares a statement. A static text is prepared once per connection.
     pub(crate) async fn prepare(
         connection: &'a Object,
         statement: &'a Statement,
     ) -> Result<Self, Fault> {
         let (text, params) = (&*statement.text, &statement.params);
         if !is_allowed(text) {
-            let words = format!("a statement cannot begin like this: {}", beginning(text));
-            return Err(Fault::Poison(words));
+            let text = format!("a statement cannot begin with {:?}", keyword(text));
+            return Err(Fault::Poison(text));
         }
         let prepared = match &statement.text {
             Cow::Borrowed(text) => connection.prepare_cached(text).await,
@@ -81,8 +84,8 @@ impl<'a> Bound<'a> {
         let prepared = prepared.map_err(|e| Fault::of_statement(&e))?;
         let (wanted, given) = (prepared.params().len(), params.len());
         if wanted != given {
-            let words = format!("a statement needs {wanted} parameters, {given} were given");
-            return Err(Fault::Poison(words));
+            let text = format!("the statement has {wanted} parameters, but {given} were given");
+            return Err(Fault::Poison(text));
         }
         let params = params.iter().map(Text).collect();
         Ok(Self {
@@ -93,14 +96,14 @@ impl<'a> Bound<'a> {
         })
     }
 
-    /// Runs it; how many rows it changed or returned.
+    /// Runs the statement. Returns the number of rows it changed or returned.
     pub(crate) async fn execute(&self) -> Result<u64, Fault> {
         let params = self.params();
-        let done = self.connection.execute(&self.prepared, &params);
-        done.await.map_err(|e| self.fault(&e))
+        let changed = self.connection.execute(&self.prepared, &params);
+        changed.await.map_err(|e| self.fault(&e))
     }
 
-    /// The rows it returns.
+    /// Runs the statement and returns its rows.
     pub(crate) async fn query(&self) -> Result<Vec<Row>, Fault> {
         let params = self.params();
         let rows = self.connection.query(&self.prepared, &params);
@@ -111,8 +114,8 @@ impl<'a> Bound<'a> {
         self.params.iter().map(|it| it as _).collect()
     }
 
-    /// What its error means. One that is outdated since a migration is forgotten, on all connections: the next attempt
-    /// may be on any of them.
+    /// Classifies an error. If a migration made the prepared statement outdated, this removes it
+    /// from the caches of all connections, since the next attempt may use any of them.
     fn fault(&self, error: &tokio_postgres::Error) -> Fault {
         if !is_outdated(error) {
             return Fault::of_statement(error);
@@ -120,17 +123,19 @@ impl<'a> Bound<'a> {
         if let Some(pool) = Object::pool(self.connection) {
             pool.manager().statement_caches.remove(self.text, &[]);
         }
-        Fault::Busy(told(error))
+        Fault::Busy(describe(error))
     }
 }
 
-/// Runs the statements of a unit, in order, in the transaction that is open.
+/// Runs the statements of a unit in order, in the connection's open transaction.
 pub(crate) async fn run(connection: &Object, unit: &Unit) -> Result<(), Fault> {
     for (number, statement) in (1..).zip(&unit.statements) {
         let changed = execute(connection, statement)
             .await
             .map_err(|fault| fault.in_statement(number))?;
-        statement.met(number, changed).map_err(Fault::Unmet)?;
+        statement
+            .check_rows(number, changed)
+            .map_err(Fault::Unmet)?;
     }
     Ok(())
 }
@@ -141,13 +146,13 @@ async fn execute(connection: &Object, statement: &Statement) -> Result<u64, Faul
 }
 
 fn is_allowed(text: &str) -> bool {
-    let word = beginning(text).to_ascii_lowercase();
-    BEGINNINGS.contains(&word.as_str())
+    let word = keyword(text).to_ascii_lowercase();
+    KEYWORDS.contains(&word.as_str())
 }
 
-/// The first word, after spaces, brackets and comments to the end of a line. Comments of the other kind can be
-/// nested, so none may come first.
-fn beginning(text: &str) -> &str {
+/// Returns the first word after whitespace, parentheses and `--` comments. Comments of the form
+/// `/* … */` may be nested, so none may come first.
+fn keyword(text: &str) -> &str {
     let mut rest = skip(text);
     while let Some(comment) = rest.strip_prefix("--") {
         rest = skip(comment.split_once('\n').map_or("", |(_, rest)| rest));
@@ -165,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_end_the_transaction_is_not_allowed() {
+    fn statements_that_end_the_transaction_are_refused() {
         for text in [
             "COMMIT",
             "  rollback",
@@ -182,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_and_changes_rows_is_allowed() {
+    fn statements_that_read_or_change_rows_are_allowed() {
         for text in [
             "UPDATE stock SET free = 0",
             "(select 1) union (select 2)",

@@ -1,4 +1,4 @@
-//! Transactions that a handler has open while it thinks.
+//! Transactions: those that handlers keep open, and those of commits.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,26 +8,34 @@ use deadpool_postgres::Object;
 use futures_util::FutureExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Row;
-use wingbeat_core::{Companion, Error, Params, Result, Statement};
+use wingbeat_core::{Error, OpenTransaction, Params, Result, Statement};
 
 use crate::fault::Fault;
 use crate::statement::Bound;
 
-/// An open transaction (READ COMMITTED) on a connection of its own; see [`Postgres::begin`](crate::Postgres::begin).
+/// An open transaction (READ COMMITTED) on its own connection.
 ///
-/// Hand it to `Scope::commit_in`, and inbox, records and messages of the unit are committed in it as well.
-/// Dropped, it is rolled back. Statements and parameters are as for `Scope::sql`.
+/// [`Postgres::begin`](crate::Postgres::begin) begins one. Pass it to `Scope::commit_in`: then the
+/// unit's inbox row, records and messages are committed in it too. Dropping it rolls it back.
+/// Statements and parameters have the same form as for `Scope::sql`.
 ///
 /// # Errors
 ///
-/// Of all methods: `statement_refused` when PostgreSQL cannot run the statement, `statement_busy` when what it
-/// needs is locked or takes too long, `store_away`. After an error nothing can be done in the transaction.
+/// All methods fail with:
+///
+/// - `statement_refused` if PostgreSQL cannot run the statement;
+/// - `statement_busy` if the statement waits too long for a lock, conflicts with another
+///   transaction or times out;
+/// - `store_away` if PostgreSQL is unavailable.
+///
+/// After an error, the transaction accepts no further statements.
 pub struct Transaction {
     /// `None` once it has ended.
     connection: Option<Object>,
-    /// Statements that were begun and not finished; at the end, those that nobody waited for.
+    /// Number of statements that have not finished. It stays above zero if a caller stopped waiting
+    /// for one.
     unfinished: AtomicUsize,
-    /// One failed: nothing that follows can be done, and a COMMIT would quietly roll back.
+    /// A statement failed: PostgreSQL would turn COMMIT into a rollback without an error.
     failed: AtomicBool,
     permit: OwnedSemaphorePermit,
 }
@@ -39,7 +47,7 @@ impl std::fmt::Debug for Transaction {
 }
 
 impl Transaction {
-    /// Around a connection on which a transaction was begun.
+    /// Wraps a connection on which a transaction was begun.
     pub(crate) fn new(connection: Object, permit: OwnedSemaphorePermit) -> Self {
         Self {
             connection: Some(connection),
@@ -49,25 +57,27 @@ impl Transaction {
         }
     }
 
+    /// Returns the pool's permit for this transaction.
     pub(crate) fn permit(&self) -> &OwnedSemaphorePermit {
         &self.permit
     }
 
+    /// Returns whether a statement failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::SeqCst)
     }
 
-    /// Whether somebody did not wait for the end of a statement.
+    /// Returns whether a caller stopped waiting for a statement.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.unfinished.load(Ordering::SeqCst) > 0
     }
 
-    /// It was committed: the connection may be used again.
-    pub(crate) fn ended(mut self) {
+    /// Notes that the transaction was committed, and returns its connection to the pool.
+    pub(crate) fn set_committed(mut self) {
         self.connection = None;
     }
 
-    /// Runs a statement; how many rows it changed.
+    /// Runs a statement. Returns the number of rows it changed.
     ///
     /// # Errors
     ///
@@ -85,7 +95,7 @@ impl Transaction {
         .await
     }
 
-    /// The rows of a query.
+    /// Runs a query and returns its rows.
     ///
     /// # Errors
     ///
@@ -103,11 +113,12 @@ impl Transaction {
         .await
     }
 
-    /// The row of a query, if there is one.
+    /// Runs a query and returns its row; `None` if it has none.
     ///
     /// # Errors
     ///
-    /// See [`Transaction`]; `rows_unexpected` (to be retried) when there are more.
+    /// See [`Transaction`]; `rows_unexpected` (may be retried) if the query returns more than one
+    /// row.
     pub async fn query_opt(
         &self,
         text: impl Into<Cow<'static, str>>,
@@ -120,11 +131,12 @@ impl Transaction {
         }
     }
 
-    /// The one row of a query.
+    /// Runs a query and returns its only row.
     ///
     /// # Errors
     ///
-    /// See [`Transaction`]; `rows_unexpected` (to be retried) when there is none, or more than one.
+    /// See [`Transaction`]; `rows_unexpected` (may be retried) if the query does not return exactly
+    /// one row.
     pub async fn query_one(
         &self,
         text: impl Into<Cow<'static, str>>,
@@ -134,11 +146,11 @@ impl Transaction {
         found.ok_or_else(|| unexpected(0))
     }
 
-    /// Runs what the store needs in it.
-    pub(crate) async fn batch(&self, sql: &str) -> Result<()> {
+    /// Runs SQL of the store.
+    pub(crate) async fn batch_execute(&self, sql: &str) -> Result<()> {
         self.run(async |connection| {
-            let done = connection.batch_execute(sql).await;
-            done.map_err(|e| Fault::of(&e))
+            let result = connection.batch_execute(sql).await;
+            result.map_err(|e| Fault::of(&e))
         })
         .await
     }
@@ -147,30 +159,33 @@ impl Transaction {
         &self,
         work: impl AsyncFnOnce(&Object) -> std::result::Result<T, Fault>,
     ) -> Result<T> {
-        let done = self.during(work).await;
-        done.map_err(Fault::in_transaction)
+        let result = self.with_connection(work).await;
+        result.map_err(Fault::in_transaction)
     }
 
-    /// Does something on its connection.
-    pub(crate) async fn during<T>(
+    /// Calls `work` with the transaction's connection.
+    pub(crate) async fn with_connection<T>(
         &self,
         work: impl AsyncFnOnce(&Object) -> std::result::Result<T, Fault>,
     ) -> std::result::Result<T, Fault> {
-        let connection = self.connection.as_ref().expect("it has not ended");
+        let connection = self
+            .connection
+            .as_ref()
+            .expect("only `set_committed` and `drop` take it");
         self.unfinished.fetch_add(1, Ordering::SeqCst);
-        let done = work(connection).await;
-        if !matches!(done, Err(Fault::Late | Fault::Silent)) {
+        let result = work(connection).await;
+        if !matches!(result, Err(Fault::TimedOut | Fault::Unanswered)) {
             self.unfinished.fetch_sub(1, Ordering::SeqCst);
         }
-        self.failed.fetch_or(done.is_err(), Ordering::SeqCst);
-        done
+        self.failed.fetch_or(result.is_err(), Ordering::SeqCst);
+        result
     }
 }
 
 fn unexpected(found: usize) -> Error {
     Error::retry(
         "rows_unexpected",
-        format!("{found} rows were found, 1 expected"),
+        format!("the query returned {found} rows, expected 1"),
     )
 }
 
@@ -180,7 +195,7 @@ impl Drop for Transaction {
             return;
         };
         if self.is_unfinished() {
-            // It may be busy for long: nobody should wait for that who comes next.
+            // The connection may be busy for long: close it instead of returning it to the pool.
             drop(Object::take(connection));
         } else {
             roll_back(&connection);
@@ -188,27 +203,29 @@ impl Drop for Transaction {
     }
 }
 
-/// Sends a ROLLBACK and does not wait: the server takes what comes on a connection in its order, so whoever uses
-/// it next is outside of the transaction.
+/// Sends ROLLBACK without waiting. The server processes the requests of a connection in order, so
+/// the next user of the connection is outside the transaction.
 fn roll_back(connection: &Object) {
-    drop(connection.batch_execute("ROLLBACK").now_or_never());
+    let _ = connection.batch_execute("ROLLBACK").now_or_never();
 }
 
-/// A transaction on a borrowed connection, for the commit of units. Rolled back if it is dropped before its end,
-/// also when nobody waits for the commit any more.
-pub(crate) struct Begun<'a> {
+/// An open transaction on a borrowed connection, for the commit of units. Dropping it rolls it
+/// back, even if the caller stopped waiting for the commit.
+pub(crate) struct CommitTransaction<'a> {
     connection: Option<&'a Object>,
 }
 
-impl<'a> Begun<'a> {
-    pub(crate) async fn new(connection: &'a Object) -> std::result::Result<Self, Fault> {
-        let begun = Self {
+impl<'a> CommitTransaction<'a> {
+    /// Begins a transaction.
+    pub(crate) async fn begin(connection: &'a Object) -> std::result::Result<Self, Fault> {
+        let open = Self {
             connection: Some(connection),
         };
-        let done = connection.batch_execute(BEGIN).await;
-        done.map_err(|e| Fault::of(&e)).map(|()| begun)
+        let begun = connection.batch_execute(BEGIN).await;
+        begun.map_err(|e| Fault::of(&e)).map(|()| open)
     }
 
+    /// Commits the transaction.
     pub(crate) async fn commit(mut self) -> std::result::Result<(), Fault> {
         if let Some(connection) = self.connection {
             commit(connection).await?;
@@ -218,7 +235,7 @@ impl<'a> Begun<'a> {
     }
 }
 
-impl Drop for Begun<'_> {
+impl Drop for CommitTransaction<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection {
             roll_back(connection);
@@ -226,26 +243,29 @@ impl Drop for Begun<'_> {
     }
 }
 
-/// `commit_v2` relies on seeing what was committed while it waited for a lock.
+/// The commit function relies on READ COMMITTED: after it has waited for a lock, its next statement
+/// sees what the other transaction committed.
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// Makes durable what was done in the transaction. Deferred constraints are checked here.
+/// Commits the open transaction of a connection. PostgreSQL checks deferred constraints here.
 pub(crate) async fn commit(connection: &Object) -> std::result::Result<(), Fault> {
-    let done = connection.batch_execute("COMMIT").await;
-    done.map_err(|e| Fault::of_statement(&e))
+    let committed = connection.batch_execute("COMMIT").await;
+    committed.map_err(|e| Fault::of_statement(&e))
 }
 
-/// A transaction on its way to the store; there until the first submission of its unit.
-pub(crate) struct Held(Mutex<Option<Transaction>>);
+/// A handler's transaction that a unit brings along. Only the first submission of the unit takes
+/// it.
+pub(crate) struct HandlerTransaction(Mutex<Option<Transaction>>);
 
-impl Held {
+impl HandlerTransaction {
+    /// Takes the transaction; `None` if an earlier submission did.
     pub(crate) fn take(&self) -> Option<Transaction> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl From<Transaction> for Companion {
+impl From<Transaction> for OpenTransaction {
     fn from(transaction: Transaction) -> Self {
-        Self::new(Held(Mutex::new(Some(transaction))))
+        Self::new(HandlerTransaction(Mutex::new(Some(transaction))))
     }
 }

@@ -1,30 +1,41 @@
-//! How to reach a broker and how much to ask of it.
+//! The configuration of the transport.
 
 use std::time::Duration;
 
-/// Where the broker is and how it is used.
+/// The address of the broker, time limits and the delivery limit.
+///
+/// ```
+/// use wingbeat_rabbitmq::Config;
+///
+/// let mut config = Config::new("amqp://guest:guest@localhost:5672");
+/// config.delivery_limit = 50;
+/// # drop(config);
+/// ```
 #[derive(Clone)]
 pub struct Config {
-    /// `amqp://user:password@host:port/vhost`.
+    /// The URL: `amqp://user:password@host:port/vhost`.
     pub url: String,
-    /// Put before the names of exchanges and queues; empty in production.
+    /// A prefix for the names of exchanges and queues, with which tests share a broker. Empty by
+    /// default.
     pub namespace: String,
-    /// Shown by the broker for the connections.
+    /// The connection name that the broker shows. `wingbeat` by default.
     pub name: String,
-    /// Longest wait for a connection.
+    /// The time limit for opening a connection. 5 s by default.
     pub connect_timeout: Duration,
-    /// Longest wait for the confirms of a batch. What was not confirmed stays in the outbox.
+    /// The time limit for the confirms of a batch, and for other replies of the broker. An
+    /// unconfirmed message stays in the outbox. 15 s by default.
     pub confirm_timeout: Duration,
-    /// A connection on which nothing was heard for twice as long is given up: a whole number of seconds.
-    /// RabbitMQ's manual advises 5 to 20.
+    /// The heartbeat interval, in whole seconds. A connection that receives nothing for twice as
+    /// long is closed. RabbitMQ recommends 5 to 20 s; 15 s by default.
     pub heartbeat: Duration,
-    /// How often a message may come back unacknowledged (a crash each) before it is a dead letter.
-    /// A consumer that crashes takes one from each message it was handed, so innocents count as well.
+    /// The number of times that a message may be delivered without an acknowledgement before
+    /// RabbitMQ dead-letters it. A process that crashes counts once for each message in its
+    /// prefetch window, including those that did not cause the crash. 100 by default.
     pub delivery_limit: u32,
 }
 
 impl Config {
-    /// The defaults for this URL.
+    /// Creates a configuration with default values for this URL.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Consuming: deliveries and their acknowledgements, on a channel a consumer.
+//! Consumers: deliveries and their acknowledgements. Each consumer has its own channel.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,76 +14,80 @@ use tokio::task::JoinHandle;
 use wingbeat_core::transport::Settler;
 use wingbeat_core::{Consumer, Delivery, Error, Result, Tag};
 
-use crate::link::away;
+use crate::connection::unavailable;
 use crate::topology::Names;
 use crate::wire;
 
-/// Broker tags a consumer may use before its numbers meet the next one's.
-pub(crate) const TAGS_OF_ONE: u64 = 1 << 40;
+/// The number of delivery tags reserved for one consumer, so that tags are unique within the
+/// process.
+pub(crate) const TAGS_PER_CONSUMER: u64 = 1 << 40;
 
-/// Deliveries that this process holds of one queue: what waits in the client as well.
-pub(crate) type Held = Arc<AtomicU64>;
+/// A count of unacknowledged deliveries, including those that the client has buffered.
+pub(crate) type InFlight = Arc<AtomicU64>;
 
-/// What a consumer is opened with.
-pub(crate) struct Opening {
+/// The parameters of a new consumer.
+pub(crate) struct Options {
     pub(crate) queue: String,
     pub(crate) prefetch: usize,
-    /// Tags of the process are the broker's plus this.
+    /// The difference between tags of the process and delivery tags of the channel.
     pub(crate) base: u64,
     pub(crate) names: Names,
-    pub(crate) held: Held,
+    /// The count for all consumers of the queue in this process.
+    pub(crate) in_flight: InFlight,
 }
 
-/// What is to be done with a delivery; tags are the broker's.
+/// A step in the life of a delivery, with the delivery tags of the channel.
 enum Settlement {
-    Arrived(u64),
-    Done(Vec<u64>),
-    GivenBack(Vec<u64>),
+    Received(u64),
+    Acknowledge(Vec<u64>),
+    Requeue(Vec<u64>),
 }
 
-/// One consumer. Dropped, its channel is closed, and what was not acknowledged comes again.
+/// A consumer. Dropping it closes its channel, and the broker redelivers unacknowledged messages.
 pub(crate) struct RabbitConsumer {
     deliveries: mpsc::UnboundedReceiver<lapin::message::Delivery>,
     settling: mpsc::UnboundedSender<Settlement>,
     settler: JoinHandle<()>,
-    /// Dropped with the consumer, which has the pump close the channel.
+    /// Dropped with the consumer, upon which the pump closes the channel.
     _open: oneshot::Sender<()>,
     base: u64,
     names: Names,
-    held: Held,
-    /// Of `held`, what is this consumer's.
-    mine: Held,
+    in_flight: InFlight,
+    /// The part of `in_flight` that belongs to this consumer.
+    own: InFlight,
 }
 
 impl RabbitConsumer {
-    pub(crate) async fn open(connection: &Connection, opening: Opening) -> Result<Self> {
-        let channel = connection.create_channel().await.map_err(|e| away(&e))?;
-        let prefetch = u16::try_from(opening.prefetch.max(1)).unwrap_or(u16::MAX);
+    pub(crate) async fn open(connection: &Connection, options: Options) -> Result<Self> {
+        let channel = connection
+            .create_channel()
+            .await
+            .map_err(|e| unavailable(&e))?;
+        let prefetch = u16::try_from(options.prefetch.max(1)).unwrap_or(u16::MAX);
         let qos = channel
             .basic_qos(prefetch, BasicQosOptions::default())
             .await;
-        qos.map_err(|e| away(&e))?;
+        qos.map_err(|e| unavailable(&e))?;
         let stream = channel
             .basic_consume(
-                opening.queue.into(),
+                options.queue.into(),
                 "".into(),
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
             )
             .await
-            .map_err(|e| away(&e))?;
-        // Neither can hold more than the prefetch: the broker sends no more until something is settled.
-        let (arrived, deliveries) = mpsc::unbounded_channel();
+            .map_err(|e| unavailable(&e))?;
+        // The prefetch bounds both queues: the broker delivers no more until something is settled.
+        let (received, deliveries) = mpsc::unbounded_channel();
         let (settling, settlements) = mpsc::unbounded_channel();
-        let (held, mine) = (opening.held, Held::default());
+        let (in_flight, own) = (options.in_flight, InFlight::default());
         let (open, dropped) = oneshot::channel();
-        // Bounded by the prefetch: the broker hands out no more until some are acknowledged.
         let pump = Pump {
             channel: channel.clone(),
-            arrived,
+            received,
             settling: settling.clone(),
-            held: Arc::clone(&held),
-            mine: Arc::clone(&mine),
+            in_flight: Arc::clone(&in_flight),
+            own: Arc::clone(&own),
         };
         drop(tokio::spawn(pump.run(stream, dropped)));
         let settler = tokio::spawn(settle(channel, settlements));
@@ -92,10 +96,10 @@ impl RabbitConsumer {
             settling,
             settler,
             _open: open,
-            base: opening.base,
-            names: opening.names,
-            held,
-            mine,
+            base: options.base,
+            names: options.names,
+            in_flight,
+            own,
         })
     }
 
@@ -104,23 +108,23 @@ impl RabbitConsumer {
             tag: Tag(self.base + delivery.delivery_tag),
             redelivered: delivery.redelivered,
             envelope: wire::envelope(delivery, &self.names),
-            given_up: wire::given_up(delivery, &self.names),
+            dead_lettered: wire::dead_lettered(delivery, &self.names),
         }
     }
 }
 
-/// Takes deliveries off the client as they come.
+/// The task that moves deliveries from the client to the consumer.
 struct Pump {
     channel: Channel,
-    arrived: mpsc::UnboundedSender<lapin::message::Delivery>,
+    received: mpsc::UnboundedSender<lapin::message::Delivery>,
     settling: mpsc::UnboundedSender<Settlement>,
-    held: Held,
-    mine: Held,
+    in_flight: InFlight,
+    own: InFlight,
 }
 
 impl Pump {
-    /// Until the consumer is dropped, or the client says that there is no more: an error, or the end of the
-    /// stream, which is all that a cancel by the broker shows.
+    /// Runs until the consumer is dropped, or the client reports an error or the end of the stream.
+    /// The end of the stream is all that the client shows of a cancellation by the broker.
     async fn run(self, mut stream: lapin::Consumer, mut dropped: oneshot::Receiver<()>) {
         loop {
             let next = tokio::select! {
@@ -131,32 +135,33 @@ impl Pump {
             let Some(Ok(delivery)) = next else {
                 break;
             };
-            self.held.fetch_add(1, Ordering::SeqCst);
-            self.mine.fetch_add(1, Ordering::SeqCst);
-            let known = Settlement::Arrived(delivery.delivery_tag);
-            if self.settling.send(known).is_err() || self.arrived.send(delivery).is_err() {
+            self.in_flight.fetch_add(1, Ordering::SeqCst);
+            self.own.fetch_add(1, Ordering::SeqCst);
+            let known = Settlement::Received(delivery.delivery_tag);
+            if self.settling.send(known).is_err() || self.received.send(delivery).is_err() {
                 break;
             }
         }
-        drop(self.arrived);
-        forget(&self.held, &self.mine);
-        // The channel first: dropped, the client's consumer cancels itself, and an ordered queue would go on with
-        // what comes after the messages that are held here, before it has those back.
+        drop(self.received);
+        release_all(&self.in_flight, &self.own);
+        // The channel is closed first. A dropped `stream` cancels itself, and an ordered queue
+        // would then deliver later messages to the next consumer before it has requeued the ones in
+        // flight here.
         let _ = self.channel.close(200, "done".into()).await;
         drop(stream);
     }
 }
 
-/// What the consumer held is the broker's again.
-fn forget(held: &Held, mine: &Held) {
-    let left = mine.swap(0, Ordering::SeqCst);
-    held.fetch_sub(left, Ordering::SeqCst);
+/// Subtracts the deliveries of a consumer that has ended: the broker requeues them.
+fn release_all(in_flight: &InFlight, own: &InFlight) {
+    let left = own.swap(0, Ordering::SeqCst);
+    in_flight.fetch_sub(left, Ordering::SeqCst);
 }
 
 impl Consumer for RabbitConsumer {
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<Delivery>>> {
         Box::pin(async move {
-            let lost = || Error::retry("consumer_lost", "the broker ended the consumer");
+            let lost = || Error::retry("consumer_lost", "RabbitMQ ended the consumer");
             let first = self.deliveries.recv().await.ok_or_else(lost)?;
             let mut all = vec![self.delivery(&first)];
             while let Ok(next) = self.deliveries.try_recv() {
@@ -170,8 +175,8 @@ impl Consumer for RabbitConsumer {
         Arc::new(RabbitSettler {
             settling: self.settling.clone(),
             base: self.base,
-            held: Arc::clone(&self.held),
-            mine: Arc::clone(&self.mine),
+            in_flight: Arc::clone(&self.in_flight),
+            own: Arc::clone(&self.own),
         })
     }
 }
@@ -179,35 +184,35 @@ impl Consumer for RabbitConsumer {
 impl Drop for RabbitConsumer {
     fn drop(&mut self) {
         self.settler.abort();
-        forget(&self.held, &self.mine);
+        release_all(&self.in_flight, &self.own);
     }
 }
 
 struct RabbitSettler {
     settling: mpsc::UnboundedSender<Settlement>,
     base: u64,
-    held: Held,
-    mine: Held,
+    in_flight: InFlight,
+    own: InFlight,
 }
 
 impl RabbitSettler {
-    fn settle(&self, tags: &[Tag], as_what: impl FnOnce(Vec<u64>) -> Settlement) {
-        // A tag of an earlier consumer is none of this one's: its message comes again.
-        let mine = self.base..self.base + TAGS_OF_ONE;
-        let mine = tags.iter().filter(|tag| mine.contains(&tag.0));
-        let tags: Vec<u64> = mine.map(|tag| tag.0 - self.base).collect();
+    fn settle(&self, tags: &[Tag], settlement: impl FnOnce(Vec<u64>) -> Settlement) {
+        // Tags of an earlier consumer are ignored: the broker has redelivered their messages.
+        let own = self.base..self.base + TAGS_PER_CONSUMER;
+        let own = tags.iter().filter(|tag| own.contains(&tag.0));
+        let tags: Vec<u64> = own.map(|tag| tag.0 - self.base).collect();
         let count = tags.len() as u64;
-        if self.settling.send(as_what(tags)).is_err() {
-            return; // The consumer is gone, and the messages come again.
+        if self.settling.send(settlement(tags)).is_err() {
+            return; // The consumer has ended, and the broker redelivers the messages.
         }
-        let less = |held: u64| Some(held.saturating_sub(count));
+        let less = |in_flight: u64| Some(in_flight.saturating_sub(count));
         if self
-            .mine
+            .own
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
-            .is_ok_and(|mine| mine > 0)
+            .is_ok_and(|own| own > 0)
         {
             let _ = self
-                .held
+                .in_flight
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
         }
     }
@@ -215,30 +220,31 @@ impl RabbitSettler {
 
 impl Settler for RabbitSettler {
     fn acknowledge(&self, tags: &[Tag]) {
-        self.settle(tags, Settlement::Done);
+        self.settle(tags, Settlement::Acknowledge);
     }
 
-    fn give_back(&self, tags: &[Tag]) {
-        self.settle(tags, Settlement::GivenBack);
+    fn requeue(&self, tags: &[Tag]) {
+        self.settle(tags, Settlement::Requeue);
     }
 }
 
-/// Acknowledges what is done: everything up to a tag at once where no earlier one is open, the rest one
-/// by one.
+/// Sends acknowledgements and requeues to the broker, in batches, until the consumer ends.
 async fn settle(channel: Channel, mut settlements: mpsc::UnboundedReceiver<Settlement>) {
     let mut open: BTreeSet<u64> = BTreeSet::new();
     while let Some(first) = settlements.recv().await {
-        let (mut done, mut back) = (BTreeSet::new(), Vec::new());
+        let (mut done, mut requeued) = (BTreeSet::new(), Vec::new());
         let mut next = Some(first);
         while let Some(settlement) = next {
             match settlement {
-                Settlement::Arrived(tag) => drop(open.insert(tag)),
-                Settlement::Done(tags) => done.extend(tags),
-                Settlement::GivenBack(tags) => back.extend(tags),
+                Settlement::Received(tag) => {
+                    open.insert(tag);
+                }
+                Settlement::Acknowledge(tags) => done.extend(tags),
+                Settlement::Requeue(tags) => requeued.extend(tags),
             }
             next = settlements.try_recv().ok();
         }
-        for tag in &back {
+        for tag in &requeued {
             open.remove(tag);
             let requeue = BasicNackOptions {
                 requeue: true,
@@ -246,15 +252,15 @@ async fn settle(channel: Channel, mut settlements: mpsc::UnboundedReceiver<Settl
             };
             let _ = channel.basic_nack(*tag, requeue).await;
         }
-        let settled = acknowledge(&channel, &mut open, done).await;
-        if let Err(why) = settled {
-            // The channel is gone; what was not acknowledged comes again and is known.
-            tracing::debug!("acknowledgements are lost: {why}");
+        if let Err(why) = acknowledge(&channel, &mut open, done).await {
+            // The channel is closed. The broker redelivers, and the inbox recognizes the messages.
+            tracing::debug!("RabbitMQ did not receive acknowledgements: {why}");
             return;
         }
     }
 }
 
+/// Acknowledges `done`: with one frame all tags before the first open one, the others one by one.
 async fn acknowledge(
     channel: &Channel,
     open: &mut BTreeSet<u64>,

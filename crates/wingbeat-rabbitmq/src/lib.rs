@@ -1,21 +1,45 @@
 //! The transport on RabbitMQ (3.10 to 4.x), over AMQP 0-9-1.
 //!
-//! # Layout
+//! Services select it with `--broker amqp://…`; [`RabbitMq::connect`] is for hosts that wire their
+//! ports themselves.
 //!
-//! - [`Config`], [`RabbitMq`]: how to connect, and the transport.
-//! - `wire`: messages as CloudEvents in AMQP's binary mode.
-//! - `link`: a connection that is made anew whenever it is gone.
+//! ```no_run
+//! use std::sync::Arc;
+//! use wingbeat_core::runtime::SharedRuntime;
+//! use wingbeat_rabbitmq::{Config, RabbitMq};
+//!
+//! # async fn connect(runtime: SharedRuntime) -> wingbeat_core::Result<Arc<RabbitMq>> {
+//! let mut config = Config::new("amqp://orders:secret@rabbitmq:5672/shop");
+//! config.name = "orders".into();
+//! RabbitMq::connect(&config, runtime).await
+//! # }
+//! ```
+//!
+//! # Map
+//!
+//! - [`Config`]: the address, time limits and the delivery limit.
+//! - `connection`: a connection that is opened again after it is lost.
 //! - `topology`: exchanges, queues and bindings.
+//! - `wire`: the CloudEvents binding for AMQP, in binary mode.
 //! - `publisher`: confirms and returned messages. `consumer`: deliveries and acknowledgements.
+//! - [`RabbitMq`]: the transport.
 //!
-//! # What it relies on, and what not
+//! # Design
 //!
-//! Queues are quorum queues with an explicit delivery limit and a queue of dead letters a service, declared by every process
-//! for all of the topology before it publishes. Every message is persistent, mandatory and confirmed; a returned
-//! one is told by its id. Publishing and consuming have a connection each, since a blocked connection says nothing
-//! at all, acknowledgements and heartbeats included. Connections, channels and consumers are disposable: after any
-//! error they are dropped and made anew, with back-off and for ever. Nothing relies on the client's own recovery,
-//! on `x-death` (but to tell where a dead letter came from), or on delays in the broker.
+//! Queues are quorum queues with an explicit delivery limit. Each service has a queue for messages
+//! that exceed it. Every process declares the whole topology on each new connection, before it
+//! publishes.
+//!
+//! Every message is persistent and confirmed. Messages that need a subscriber are mandatory; the
+//! publisher matches a returned message by its id.
+//!
+//! Publishing and consuming use separate connections: on a connection that RabbitMQ has blocked,
+//! the client sends neither acknowledgements nor heartbeats.
+//!
+//! Connections, channels and consumers are disposable. After any error the adapter drops them and
+//! opens new ones, with backoff and without an end. It does not use the recovery of the client
+//! library, delays in the broker, or `x-death` headers, except to find the original queue of a dead
+//! letter.
 
 #![allow(
     clippy::disallowed_methods,
@@ -23,12 +47,17 @@
 )]
 
 mod config;
-mod consumer;
-mod link;
-mod publisher;
-mod rabbitmq;
+
+mod connection;
+
 mod topology;
+
 mod wire;
+
+mod consumer;
+mod publisher;
+
+mod rabbitmq;
 
 pub use config::Config;
 pub use rabbitmq::RabbitMq;

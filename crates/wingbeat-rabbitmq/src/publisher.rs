@@ -1,8 +1,10 @@
-//! Publishing: persistent, mandatory, confirmed.
+//! The publisher: persistent, mandatory and confirmed messages.
 //!
-//! A batch has a channel to itself until each of its messages was confirmed. So a confirm cannot be mistaken for
-//! another task's, and a returned message, which may come with the confirm of any message of the batch, is
-//! matched by its id. A channel on which anything went wrong is not used again.
+//! A batch has a channel to itself until the broker has confirmed or rejected each of its messages.
+//! So a confirm always belongs to the batch. RabbitMQ sends a returned message before its confirm,
+//! but the client attaches it to the confirm of any message of the channel; the publisher matches
+//! it by message id once the batch is complete. A channel on which anything failed is not used
+//! again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,37 +19,38 @@ use wingbeat_core::envelope::{BODY_MAX, KEY_MAX};
 use wingbeat_core::transport::Refused;
 use wingbeat_core::{Envelope, HashSet, Kind, Result, sabotage};
 
-use crate::link::{NOT_FOUND, away, said};
+use crate::connection::{NOT_FOUND, reply_code, unavailable};
 use crate::topology::Names;
 use crate::wire;
 
-/// Messages on their way at once: enough to keep a quorum queue busy, few enough to stop soon.
+/// The number of unconfirmed messages on a channel: enough to keep a quorum queue busy, and few
+/// enough to stop soon when the broker blocks the connection.
 const WINDOW: usize = 512;
 
-impl Plan<'_> {
-    /// Whether somebody must get it: a command, or an event of the topology. An event that nobody asked for
-    /// is confirmed without being returned.
-    fn must_arrive(&self, message: &Envelope) -> bool {
-        message.role == Kind::Command || self.bound.contains(message.kind.as_ref())
-    }
-}
+type Confirmed = std::result::Result<(), Refused>;
 
-type Answer = std::result::Result<(), Refused>;
-
-/// Channels with confirms, each for one batch at a time.
+/// Channels with confirms, each used by one batch at a time.
 #[derive(Default)]
 pub(crate) struct Publisher {
     idle: Mutex<Vec<Channel>>,
-    /// Something that is declared was not there.
-    lacking: AtomicBool,
+    /// `true` if a declared queue or exchange was missing.
+    topology_missing: AtomicBool,
 }
 
-/// What a batch needs to know.
-pub(crate) struct Plan<'a> {
+/// The settings that all messages of a batch share.
+pub(crate) struct BatchSettings<'a> {
     pub(crate) names: &'a Names,
-    /// The types that somebody is bound to: such an event must not be returned.
+    /// The message types with a queue: the broker must not return an event of such a type.
     pub(crate) bound: &'a HashSet<&'static str>,
     pub(crate) timeout: Duration,
+}
+
+impl BatchSettings<'_> {
+    /// Returns whether the message needs a queue: a command, or an event that a queue is bound to.
+    /// An event without a queue is confirmed and not returned.
+    fn needs_queue(&self, message: &Envelope) -> bool {
+        message.role == Kind::Command || self.bound.contains(message.kind.as_ref())
+    }
 }
 
 impl Publisher {
@@ -64,102 +67,109 @@ impl Publisher {
                 None => break,
             }
         }
-        let channel = connection.create_channel().await.map_err(|e| away(&e))?;
+        let channel = connection
+            .create_channel()
+            .await
+            .map_err(|e| unavailable(&e))?;
         let select = ConfirmSelectOptions::default();
-        channel.confirm_select(select).await.map_err(|e| away(&e))?;
+        channel
+            .confirm_select(select)
+            .await
+            .map_err(|e| unavailable(&e))?;
         Ok(channel)
     }
 
-    /// Whether something that is declared was found not to be there, since this was last asked.
-    pub(crate) fn found_lacking(&self) -> bool {
-        self.lacking.swap(false, Ordering::Relaxed)
+    /// Returns whether a declared queue or exchange was missing since the last call.
+    pub(crate) fn take_topology_missing(&self) -> bool {
+        self.topology_missing.swap(false, Ordering::Relaxed)
     }
 
     fn unconfirmed(&self, why: &lapin::Error) -> Refused {
-        if said(why) == Some(NOT_FOUND) {
-            self.lacking.store(true, Ordering::Relaxed);
+        if reply_code(why) == Some(NOT_FOUND) {
+            self.topology_missing.store(true, Ordering::Relaxed);
         }
         Refused::Unconfirmed(why.to_string())
     }
 
-    /// Publishes a batch; answers in order.
+    /// Publishes messages, and returns one result per message in the same order.
     pub(crate) async fn publish(
         &self,
         connection: &Connection,
-        plan: &Plan<'_>,
+        settings: &BatchSettings<'_>,
         messages: &[Envelope],
-    ) -> Vec<Answer> {
-        let mut answers = Vec::with_capacity(messages.len());
+    ) -> Vec<Confirmed> {
+        let mut results = Vec::with_capacity(messages.len());
         for window in messages.chunks(WINDOW) {
-            let batch = self.window(connection, plan, window);
-            match tokio::time::timeout(plan.timeout, batch).await {
-                Ok(Ok(some)) => answers.extend(some),
+            let batch = self.window(connection, settings, window);
+            match tokio::time::timeout(settings.timeout, batch).await {
+                Ok(Ok(some)) => results.extend(some),
                 Ok(Err(why)) => {
-                    answers.extend(unconfirmed(window, &why.to_string()));
+                    results.extend(all_unconfirmed(window, &why.to_string()));
                 }
-                Err(_) => answers.extend(unconfirmed(window, "no confirm in time")),
+                Err(_) => results.extend(all_unconfirmed(window, "no confirm arrived in time")),
             }
         }
-        answers
+        results
     }
 
     async fn window(
         &self,
         connection: &Connection,
-        plan: &Plan<'_>,
+        settings: &BatchSettings<'_>,
         messages: &[Envelope],
-    ) -> Result<Vec<Answer>> {
+    ) -> Result<Vec<Confirmed>> {
         let channel = self.channel(connection).await?;
-        let (confirmed, returned) = self.confirms(&channel, plan, messages).await;
-        let whole = confirmed.iter().all(Result::is_ok) && channel.status().connected();
-        if whole {
+        let (confirmed, returned) = self.confirms(&channel, settings, messages).await;
+        let reusable = confirmed.iter().all(Confirmed::is_ok) && channel.status().connected();
+        if reusable {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.push(channel);
         }
-        let answer = |(message, confirm): (&Envelope, std::result::Result<(), Refused>)| {
-            confirm?;
+        let result = |(message, confirmed): (&Envelope, Confirmed)| {
+            confirmed?;
             if !returned.contains(&message.id.0) {
                 return Ok(());
             }
             metrics::counter!("wingbeat_messages_returned_total", "type" => message.kind.to_string())
                 .increment(1);
-            if plan.bound.contains(message.kind.as_ref()) {
-                self.lacking.store(true, Ordering::Relaxed);
+            if settings.bound.contains(message.kind.as_ref()) {
+                self.topology_missing.store(true, Ordering::Relaxed);
             }
             Err(Refused::Unroutable)
         };
-        Ok(messages.iter().zip(confirmed).map(answer).collect())
+        Ok(messages.iter().zip(confirmed).map(result).collect())
     }
 
-    /// Publishes all messages, then waits for all confirms; which messages came back.
+    /// Publishes all messages and waits for all confirms. Also returns the ids of returned
+    /// messages.
     async fn confirms(
         &self,
         channel: &Channel,
-        plan: &Plan<'_>,
+        settings: &BatchSettings<'_>,
         messages: &[Envelope],
-    ) -> (Vec<Answer>, HashSet<Uuid>) {
-        // Polled together, in order: awaiting each would cost a switch of threads a message.
+    ) -> (Vec<Confirmed>, HashSet<Uuid>) {
+        // Polled together and in order. Awaiting each would cost a switch of threads per message.
         let sent: FuturesOrdered<_> = messages
             .iter()
-            .map(|message| self.send(channel, plan, message))
+            .map(|message| self.send(channel, settings, message))
             .collect();
         let sent: Vec<_> = sent.collect().await;
         let mut returned = HashSet::default();
-        let mut answers = Vec::with_capacity(sent.len());
+        let mut results = Vec::with_capacity(sent.len());
         for confirm in sent {
-            let answer = match confirm {
+            let confirm = match confirm {
                 Ok(confirm) => confirm.await,
                 Err(why) => {
-                    answers.push(Err(why));
+                    results.push(Err(why));
                     continue;
                 }
             };
-            answers.push(match answer {
+            results.push(match confirm {
                 Ok(confirmation) => {
                     let nack = confirmation.is_nack();
-                    note(&mut returned, confirmation);
+                    returned.extend(returned_id(confirmation));
                     if nack {
-                        Err(Refused::Unconfirmed("refused by the broker".into()))
+                        Err(Refused::Unconfirmed("rejected by the broker".into()))
                     } else {
                         Ok(())
                     }
@@ -167,20 +177,20 @@ impl Publisher {
                 Err(why) => Err(self.unconfirmed(&why)),
             });
         }
-        // What no confirm brought along.
+        // Returned messages that the client has attached to no confirm.
         if let Ok(rest) = channel.wait_for_confirms().await {
             returned.extend(
                 rest.iter()
-                    .filter_map(|message| id(&message.delivery.properties)),
+                    .filter_map(|message| message_id(&message.delivery.properties)),
             );
         }
-        (answers, returned)
+        (results, returned)
     }
 
     async fn send(
         &self,
         channel: &Channel,
-        plan: &Plan<'_>,
+        settings: &BatchSettings<'_>,
         message: &Envelope,
     ) -> std::result::Result<lapin::PublisherConfirm, Refused> {
         if message.body.len() > BODY_MAX {
@@ -192,10 +202,11 @@ impl Publisher {
             return Err(Refused::Impossible(text));
         }
         let options = BasicPublishOptions {
-            mandatory: plan.must_arrive(message) && !sabotage::lacks(sabotage::MANDATORY),
+            mandatory: settings.needs_queue(message) && !sabotage::lacks(sabotage::MANDATORY),
             ..BasicPublishOptions::default()
         };
-        let (exchange, properties) = (plan.names.exchange(message.role), wire::properties(message));
+        let exchange = settings.names.exchange(message.role);
+        let properties = wire::properties(message);
         channel
             .basic_publish(
                 exchange.into(),
@@ -209,16 +220,17 @@ impl Publisher {
     }
 }
 
-fn unconfirmed(messages: &[Envelope], why: &str) -> Vec<Answer> {
+fn all_unconfirmed(messages: &[Envelope], why: &str) -> Vec<Confirmed> {
     let one = Err(Refused::Unconfirmed(why.to_owned()));
     vec![one; messages.len()]
 }
 
-fn note(returned: &mut HashSet<Uuid>, confirmation: Confirmation) {
-    let message = confirmation.take_message();
-    returned.extend(message.and_then(|message| id(&message.delivery.properties)));
+/// Returns the id of the returned message that the client has attached to a confirm, if there is
+/// one.
+fn returned_id(confirmation: Confirmation) -> Option<Uuid> {
+    message_id(&confirmation.take_message()?.delivery.properties)
 }
 
-fn id(properties: &lapin::BasicProperties) -> Option<Uuid> {
+fn message_id(properties: &lapin::BasicProperties) -> Option<Uuid> {
     Uuid::parse_str(properties.message_id().as_ref()?.as_str()).ok()
 }

@@ -16,131 +16,152 @@ use wingbeat_core::{
 };
 
 use crate::Config;
-use crate::consumer::{Held, Opening, RabbitConsumer, TAGS_OF_ONE};
-use crate::link::{LACKING, Link, away, silent};
-use crate::publisher::{Plan, Publisher};
+use crate::connection::{BrokerConnection, MISSING, timed_out, unavailable};
+use crate::consumer::{InFlight, Options, RabbitConsumer, TAGS_PER_CONSUMER};
+use crate::publisher::{BatchSettings, Publisher};
 use crate::topology::{Names, declare};
 
-/// Longest wait for the whole topology: some hundred queues.
-const DECLARE: Duration = Duration::from_secs(30);
-/// Messages that the broker gave up on, held at once: there are few.
-const GIVEN_UP: usize = 16;
-/// The pause between two repairs of the topology.
+/// The time limit for declaring the whole topology: some hundred queues.
+const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The prefetch of consumers of broker dead letters, of which there are few.
+const DEAD_LETTER_PREFETCH: usize = 16;
+/// The shortest time between two redeclarations of the topology.
 const REPAIR_PAUSE: Duration = Duration::from_secs(1);
 
-/// A [`Transport`] on RabbitMQ.
+/// A [`Transport`] on RabbitMQ; see the [crate](crate) for its design.
 pub struct RabbitMq {
     names: Names,
     timeout: Duration,
-    publishing: Link,
-    consuming: Link,
+    publishing: BrokerConnection,
+    consuming: BrokerConnection,
     publisher: Publisher,
-    asking: tokio::sync::Mutex<Option<Channel>>,
+    /// The channel of [`Transport::depth`].
+    depth_channel: tokio::sync::Mutex<Option<Channel>>,
+    /// Everything that was declared, to declare it again on each new connection.
     topology: RwLock<Topology>,
-    held: Mutex<HashMap<Name, Held>>,
+    in_flight: Mutex<HashMap<Name, InFlight>>,
     consumers: AtomicU64,
-    /// When the topology was last repaired.
-    repaired: tokio::sync::Mutex<Option<Instant>>,
+    /// The time of the last redeclaration.
+    redeclared: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl RabbitMq {
-    /// Connects.
+    /// Connects to the broker, and fails at the first problem. Later losses of the connection are
+    /// retried.
     ///
     /// # Errors
     ///
-    /// `broker_url_invalid`, `broker_refused` (user, password or virtual host) or `broker_away`: one line, no
-    /// password in it.
+    /// `broker_url_invalid` if the URL cannot be parsed; `broker_refused` if the broker rejects the
+    /// user, the password or the virtual host; `broker_away` if it is unavailable. The message is
+    /// one line and contains no password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let transport = Self {
             names: Names::new(config),
             timeout: config.confirm_timeout,
-            publishing: Link::new(config, "publishing", Arc::clone(&runtime))?,
-            consuming: Link::new(config, "consuming", runtime)?,
+            publishing: BrokerConnection::new(config, "publishing", Arc::clone(&runtime))?,
+            consuming: BrokerConnection::new(config, "consuming", runtime)?,
             publisher: Publisher::default(),
-            asking: tokio::sync::Mutex::default(),
+            depth_channel: tokio::sync::Mutex::default(),
             topology: RwLock::default(),
-            held: Mutex::default(),
+            in_flight: Mutex::default(),
             consumers: AtomicU64::new(1),
-            repaired: tokio::sync::Mutex::default(),
+            redeclared: tokio::sync::Mutex::default(),
         };
-        transport.to_publish().await?;
-        transport.to_consume().await?;
+        transport.publishing_connection().await?;
+        transport.consuming_connection().await?;
         Ok(Arc::new(transport))
     }
 
-    /// Whether the broker can be reached and takes messages now; connects again if need be.
+    /// Checks that the broker is available and accepts messages, for readiness probes. Reconnects
+    /// if necessary.
     ///
     /// # Errors
     ///
-    /// `broker_away`, `broker_refused`, or `broker_blocked` while the broker takes nothing.
+    /// `broker_away` or `broker_refused` as for [`connect`](Self::connect); `broker_blocked` while
+    /// the broker has a memory or disk alarm; `topology_differs` if the topology cannot be declared
+    /// on a new connection.
     pub async fn ping(&self) -> Result<()> {
-        self.to_publish().await?;
-        self.to_consume().await?;
+        self.publishing_connection().await?;
+        self.consuming_connection().await?;
         if self.publishing.is_blocked() {
             return Err(Error::retry(
                 "broker_blocked",
-                "RabbitMQ takes no messages: out of memory or disk",
+                "RabbitMQ blocks publishers: it has a memory or disk alarm",
             ));
         }
         Ok(())
     }
 
-    /// All of the topology exists before anybody publishes, on each new connection.
-    async fn to_publish(&self) -> Result<Arc<Connection>> {
+    /// Returns the connection for publishing. On a new one, the topology is declared before any
+    /// message is published.
+    async fn publishing_connection(&self) -> Result<Arc<Connection>> {
         let topology = self.topology();
         let prepare =
             async |connection: &Connection| declare(connection, &self.names, &topology).await;
-        self.publishing.connection(prepare).await
+        self.publishing.get(prepare).await
     }
 
-    async fn to_consume(&self) -> Result<Arc<Connection>> {
+    async fn consuming_connection(&self) -> Result<Arc<Connection>> {
         let topology = self.topology();
         let prepare =
             async |connection: &Connection| declare(connection, &self.names, &topology).await;
-        self.consuming.connection(prepare).await
+        self.consuming.get(prepare).await
     }
 
-    /// Something was deleted by hand: declares all of it again, now and then.
-    async fn repair(&self) -> Result<()> {
-        let mut repaired = self.repaired.lock().await;
-        if repaired.is_some_and(|at| at.elapsed() < REPAIR_PAUSE) {
+    /// Declares the topology again after something was found missing, at most once per
+    /// [`REPAIR_PAUSE`].
+    async fn redeclare(&self) -> Result<()> {
+        let mut redeclared = self.redeclared.lock().await;
+        if redeclared.is_some_and(|at| at.elapsed() < REPAIR_PAUSE) {
             return Ok(());
         }
-        *repaired = Some(Instant::now());
-        tracing::warn!("RabbitMQ lacks queues, exchanges or bindings: they are declared anew");
-        // Never blocked, since nothing is published on it.
-        let connection = self.to_consume().await?;
+        *redeclared = Some(Instant::now());
+        tracing::warn!("RabbitMQ has lost queues, exchanges or bindings: declaring them again");
+        // The broker never blocks this connection, since nothing is published on it.
+        let connection = self.consuming_connection().await?;
         let topology = self.topology();
         let declared = declare(&connection, &self.names, &topology);
-        let declared = tokio::time::timeout(DECLARE, declared).await;
-        declared.unwrap_or_else(|_| Err(silent()))
+        let declared = tokio::time::timeout(DECLARE_TIMEOUT, declared).await;
+        declared.unwrap_or_else(|_| Err(timed_out()))
     }
 
-    /// A consumer; of a queue that was deleted, after it was declared anew.
-    async fn consumer(&self, queue: String, held: Held, prefetch: usize) -> Result<RabbitConsumer> {
-        let opened = self.open(queue.clone(), Arc::clone(&held), prefetch).await;
+    /// Opens a consumer. If the queue is missing, declares the topology again first.
+    async fn consumer(
+        &self,
+        queue: String,
+        in_flight: InFlight,
+        prefetch: usize,
+    ) -> Result<RabbitConsumer> {
+        let opened = self
+            .open(queue.clone(), Arc::clone(&in_flight), prefetch)
+            .await;
         match opened {
-            Err(why) if why.code() == LACKING => {
-                self.repair().await?;
-                self.open(queue, held, prefetch).await
+            Err(why) if why.code() == MISSING => {
+                self.redeclare().await?;
+                self.open(queue, in_flight, prefetch).await
             }
             opened => opened,
         }
     }
 
-    async fn open(&self, queue: String, held: Held, prefetch: usize) -> Result<RabbitConsumer> {
-        let connection = self.to_consume().await?;
+    async fn open(
+        &self,
+        queue: String,
+        in_flight: InFlight,
+        prefetch: usize,
+    ) -> Result<RabbitConsumer> {
+        let connection = self.consuming_connection().await?;
         let number = self.consumers.fetch_add(1, Ordering::Relaxed);
-        let opening = Opening {
+        let options = Options {
             queue,
             prefetch,
-            base: number * TAGS_OF_ONE,
+            base: number * TAGS_PER_CONSUMER,
             names: self.names.clone(),
-            held,
+            in_flight,
         };
-        let opened = RabbitConsumer::open(&connection, opening);
+        let opened = RabbitConsumer::open(&connection, options);
         let opened = tokio::time::timeout(self.timeout, opened).await;
-        opened.unwrap_or_else(|_| Err(silent()))
+        opened.unwrap_or_else(|_| Err(timed_out()))
     }
 
     fn topology(&self) -> Topology {
@@ -150,31 +171,37 @@ impl RabbitMq {
             .clone()
     }
 
-    fn held(&self, queue: Name) -> Held {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(held.entry(queue).or_default())
+    fn in_flight(&self, queue: Name) -> InFlight {
+        let mut queues = self
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(queues.entry(queue).or_default())
     }
 
-    /// How many messages of a queue nobody was handed.
+    /// Returns the number of messages of a queue that no consumer has received.
     async fn waiting(&self, queue: &str) -> Result<u64> {
-        let connection = self.to_consume().await?;
-        let mut asking = self.asking.lock().await;
-        let channel = match asking.take().filter(|channel| channel.status().connected()) {
+        let connection = self.consuming_connection().await?;
+        let mut idle = self.depth_channel.lock().await;
+        let channel = match idle.take().filter(|channel| channel.status().connected()) {
             Some(channel) => channel,
-            None => connection.create_channel().await.map_err(|e| away(&e))?,
+            None => connection
+                .create_channel()
+                .await
+                .map_err(|e| unavailable(&e))?,
         };
         let passive = QueueDeclareOptions {
             passive: true,
             durable: true,
             ..QueueDeclareOptions::default()
         };
-        let asked = channel.queue_declare(queue.into(), passive, FieldTable::default());
-        // An error closes the channel, and one without an answer may be dead.
-        let found = match tokio::time::timeout(self.timeout, asked).await {
-            Ok(found) => found.map_err(|e| away(&e))?,
-            Err(_) => return Err(silent()),
+        let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        // After an error or a timeout the channel is not used again: the broker may have closed it.
+        let found = match tokio::time::timeout(self.timeout, declared).await {
+            Ok(found) => found.map_err(|e| unavailable(&e))?,
+            Err(_) => return Err(timed_out()),
         };
-        *asking = Some(channel);
+        *idle = Some(channel);
         Ok(u64::from(found.message_count()))
     }
 }
@@ -190,10 +217,10 @@ impl Transport for RabbitMq {
                     .unwrap_or_else(PoisonError::into_inner);
                 known.queues.extend(topology.queues.clone());
             }
-            let connection = self.to_consume().await?;
+            let connection = self.consuming_connection().await?;
             let declared = declare(&connection, &self.names, &topology);
-            let declared = tokio::time::timeout(DECLARE, declared).await;
-            declared.unwrap_or_else(|_| Err(silent()))
+            let declared = tokio::time::timeout(DECLARE_TIMEOUT, declared).await;
+            declared.unwrap_or_else(|_| Err(timed_out()))
         })
     }
 
@@ -203,45 +230,55 @@ impl Transport for RabbitMq {
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
         Box::pin(async move {
             let refuse = |why: String| vec![Err(Refused::Unconfirmed(why)); messages.len()];
-            // On a blocked connection nothing is written, and everything waits in memory.
+            // The client writes nothing to a blocked connection and would buffer all messages in
+            // memory.
             if self.publishing.is_blocked() {
-                return refuse("the broker takes no messages now".into());
+                return refuse("the broker blocks publishers".into());
             }
-            let connection = match self.to_publish().await {
+            let connection = match self.publishing_connection().await {
                 Ok(connection) => connection,
                 Err(why) => return refuse(why.to_string()),
             };
             let topology = self.topology();
             let bindings = topology.queues.values().flat_map(|queue| &queue.bindings);
             let bound: HashSet<&'static str> = bindings.map(|binding| binding.message).collect();
-            let plan = Plan {
+            let settings = BatchSettings {
                 names: &self.names,
                 bound: &bound,
                 timeout: self.timeout,
             };
-            let answers = self.publisher.publish(&connection, &plan, &messages).await;
-            if self.publisher.found_lacking()
-                && let Err(why) = self.repair().await
+            let results = self
+                .publisher
+                .publish(&connection, &settings, &messages)
+                .await;
+            if self.publisher.take_topology_missing()
+                && let Err(why) = self.redeclare().await
             {
-                tracing::warn!(code = why.code(), "cannot declare anew: {why}");
+                tracing::warn!(
+                    code = why.code(),
+                    "cannot declare the topology again: {why}"
+                );
             }
-            answers
+            results
         })
     }
 
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
         Box::pin(async move {
-            let held = self.held(queue);
-            let opened = self.consumer(self.names.queue(queue), held, prefetch);
+            let in_flight = self.in_flight(queue);
+            let opened = self.consumer(self.names.queue(queue), in_flight, prefetch);
             Ok(Box::new(opened.await?) as Box<dyn Consumer>)
         })
     }
 
-    fn given_up(&self, service: Name) -> BoxFuture<'_, Result<Option<Box<dyn Consumer>>>> {
+    fn broker_dead_letters(
+        &self,
+        service: Name,
+    ) -> BoxFuture<'_, Result<Option<Box<dyn Consumer>>>> {
         Box::pin(async move {
-            let queue = self.names.dead_letters(service.as_str());
-            let opened = self.consumer(queue, Held::default(), GIVEN_UP).await?;
-            Ok(Some(Box::new(opened) as Box<dyn Consumer>))
+            let queue = self.names.dead_letter_queue(service.as_str());
+            let opened = self.consumer(queue, InFlight::default(), DEAD_LETTER_PREFETCH);
+            Ok(Some(Box::new(opened.await?) as Box<dyn Consumer>))
         })
     }
 
@@ -252,7 +289,7 @@ impl Transport for RabbitMq {
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
             let waiting = self.waiting(&self.names.queue(queue)).await?;
-            Ok(waiting + self.held(queue).load(Ordering::SeqCst))
+            Ok(waiting + self.in_flight(queue).load(Ordering::SeqCst))
         })
     }
 }

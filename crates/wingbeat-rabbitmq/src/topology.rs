@@ -1,4 +1,4 @@
-//! Exchanges, queues and bindings. Everything is durable, and declaring it again changes nothing.
+//! Exchanges, queues and bindings. All are durable, and declaring them again changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,17 @@ use wingbeat_core::transport::Queue;
 use wingbeat_core::{Error, Kind, Name, Result, Topology};
 
 use crate::Config;
-use crate::link::{PRECONDITION_FAILED, away, said};
+use crate::connection::{PRECONDITION_FAILED, reply_code, unavailable};
 
 const EVENTS: &str = "wingbeat.events";
 const COMMANDS: &str = "wingbeat.commands";
-/// Followed by the service: only a process of the service can keep its dead letters.
+/// The prefix of the dead-letter exchange of a service. Each service has its own, since only its
+/// own processes can store its dead letters.
 const DEAD: &str = "wingbeat.dead.";
+/// The prefix of the dead-letter queue of a service.
 const DEAD_LETTERS: &str = "wingbeat.dead-letters.";
 
-/// The names of one namespace.
+/// The names of exchanges and queues in one namespace.
 #[derive(Clone)]
 pub(crate) struct Names {
     namespace: String,
@@ -48,34 +50,37 @@ impl Names {
         format!("{}{queue}", self.namespace)
     }
 
-    /// The name of a queue without the namespace.
-    pub(crate) fn plain<'a>(&self, queue: &'a str) -> &'a str {
+    /// Returns the name of a queue without the namespace.
+    pub(crate) fn without_namespace<'a>(&self, queue: &'a str) -> &'a str {
         queue.strip_prefix(&self.namespace).unwrap_or(queue)
     }
 
-    fn dead(&self, service: &str) -> String {
+    fn dead_letter_exchange(&self, service: &str) -> String {
         format!("{}{DEAD}{service}", self.namespace)
     }
 
-    /// The queue of what came back too often in queues of this service.
-    pub(crate) fn dead_letters(&self, service: &str) -> String {
+    /// Returns the queue for messages that exceeded the delivery limit in a queue of this service.
+    pub(crate) fn dead_letter_queue(&self, service: &str) -> String {
         format!("{}{DEAD_LETTERS}{service}", self.namespace)
     }
 }
 
-/// The first part of a queue's name.
+/// Returns the service of a queue, the part of its name before the first dot.
 fn service(queue: Name) -> &'static str {
     let name = queue.as_str();
     name.split_once('.').map_or(name, |(service, _)| service)
 }
 
-/// Declares all of it.
+/// Declares all exchanges, queues and bindings of the topology.
 pub(crate) async fn declare(
     connection: &Connection,
     names: &Names,
     topology: &Topology,
 ) -> Result<()> {
-    let channel = connection.create_channel().await.map_err(|e| away(&e))?;
+    let channel = connection
+        .create_channel()
+        .await
+        .map_err(|e| unavailable(&e))?;
     let exchange = async |name: &str, kind| {
         let durable = ExchangeDeclareOptions {
             durable: true,
@@ -84,7 +89,7 @@ pub(crate) async fn declare(
         let declared = channel
             .exchange_declare(name.into(), kind, durable, FieldTable::default())
             .await;
-        declared.map_err(|e| refused("exchange", name, &e))
+        declared.map_err(|e| declare_error("exchange", name, &e))
     };
     exchange(&names.events, ExchangeKind::Topic).await?;
     exchange(&names.commands, ExchangeKind::Direct).await?;
@@ -94,7 +99,8 @@ pub(crate) async fn declare(
         .map(|queue| service(*queue))
         .collect();
     for service in services {
-        let (dead, letters) = (names.dead(service), names.dead_letters(service));
+        let dead = names.dead_letter_exchange(service);
+        let letters = names.dead_letter_queue(service);
         exchange(&dead, ExchangeKind::Fanout).await?;
         let mut plain = FieldTable::default();
         plain.insert("x-queue-type".into(), text("quorum"));
@@ -118,11 +124,11 @@ pub(crate) async fn declare(
     channel
         .close(200, "declared".into())
         .await
-        .map_err(|e| away(&e))
+        .map_err(|e| unavailable(&e))
 }
 
-/// A quorum queue that hands each message out so many times at most, and then sets it aside, surely:
-/// at-least-once dead-lettering needs `overflow=reject-publish`.
+/// Returns the arguments of a quorum queue with a delivery limit. At-least-once dead-lettering
+/// requires `overflow=reject-publish`.
 fn arguments(names: &Names, service: &str, queue: &Queue) -> FieldTable {
     let mut arguments = FieldTable::default();
     let mut set = |name: &str, value: AMQPValue| {
@@ -133,7 +139,10 @@ fn arguments(names: &Names, service: &str, queue: &Queue) -> FieldTable {
         "x-delivery-limit",
         AMQPValue::LongInt(i32::try_from(names.delivery_limit).unwrap_or(i32::MAX)),
     );
-    set("x-dead-letter-exchange", text(&names.dead(service)));
+    set(
+        "x-dead-letter-exchange",
+        text(&names.dead_letter_exchange(service)),
+    );
     set("x-dead-letter-strategy", text("at-least-once"));
     set("x-overflow", text("reject-publish"));
     if queue.ordered {
@@ -152,16 +161,18 @@ async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(
         ..QueueDeclareOptions::default()
     };
     let declared = channel.queue_declare(name.into(), durable, arguments).await;
-    declared.map(drop).map_err(|e| refused("queue", name, &e))
+    declared
+        .map(drop)
+        .map_err(|e| declare_error("queue", name, &e))
 }
 
-/// What exists otherwise than it is declared is for a person: the name, and what the broker says.
-fn refused(what: &str, name: &str, error: &lapin::Error) -> Error {
-    if said(error) != Some(PRECONDITION_FAILED) {
-        return away(error);
+/// Converts an error of a declaration. An operator must resolve a queue that has other arguments.
+fn declare_error(what: &str, name: &str, error: &lapin::Error) -> Error {
+    if reply_code(error) != Some(PRECONDITION_FAILED) {
+        return unavailable(error);
     }
     let text = format!(
-        "RabbitMQ has the {what} `{name}` with other arguments; once it is empty, delete it, and it is made anew: {error}"
+        "RabbitMQ has the {what} `{name}` with other arguments; delete it once it is empty, and it is declared again: {error}"
     );
     Error::reject("topology_differs", text)
 }
@@ -176,5 +187,5 @@ async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Resu
             FieldTable::default(),
         )
         .await;
-    bound.map_err(|e| away(&e))
+    bound.map_err(|e| unavailable(&e))
 }

@@ -1,8 +1,9 @@
-//! Messages as CloudEvents 1.0 in AMQP's binary mode (the AMQP protocol binding, section 3.1): attributes are
-//! application headers, the data is the body.
+//! The CloudEvents 1.0 binding for AMQP, in binary mode (section 3.1): attributes are application
+//! headers, and the data is the body.
 //!
-//! What we publish has all attributes. What strangers publish needs an id, a source and a type (the routing key
-//! stands for an absent type); ids that are not UUIDs are mapped onto one, the same each time.
+//! Messages of Wingbeat have all attributes. Messages of foreign publishers need an id and a
+//! source; the routing key replaces an absent type. An id that is not a UUID is mapped onto one,
+//! the same each time.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +13,19 @@ use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use uuid::Uuid;
 use wingbeat_core::envelope::BODY_MAX;
-use wingbeat_core::transport::{Broken, Fault, GivenUp, Undecodable};
+use wingbeat_core::transport::{Broken, DeadLettered, Fault, Undecodable};
 use wingbeat_core::{Envelope, Kind, MessageId, Timestamp};
 
 use crate::topology::Names;
 
 const PREFIX: &str = "cloudEvents:";
 const PERSISTENT: u8 = 2;
-/// What is kept of a body that is too large.
+/// The number of bytes that a dead letter keeps of a body that is too large.
 const KEPT: usize = 64 << 10;
-/// The name space of ids that are not UUIDs: a constant drawn once.
+/// The namespace for UUIDs of foreign ids (RFC 9562, section 5.5): a random constant.
 const FOREIGN: Uuid = Uuid::from_u128(0x5f1b_64e7_7d0a_4f2e_9b1c_0c8e_53a1_77d4);
 
-/// The properties of a message.
+/// Encodes the attributes of a message as properties.
 pub(crate) fn properties(message: &Envelope) -> BasicProperties {
     let mut headers = FieldTable::default();
     let mut set = |name: &str, value: String| {
@@ -60,27 +61,28 @@ pub(crate) fn properties(message: &Envelope) -> BasicProperties {
         .with_headers(headers)
 }
 
-/// The message of a delivery, or why it is none.
+/// Decodes a delivery.
 pub(crate) fn envelope(delivery: &Delivery, names: &Names) -> Result<Envelope, Undecodable> {
     let whole = delivery.data.len();
     let kept = if whole > BODY_MAX { KEPT } else { whole };
     let body = Bytes::copy_from_slice(&delivery.data[..kept]);
-    let id = sized(delivery).and_then(|()| identity(delivery));
+    let id = check_size(delivery).and_then(|()| identity(delivery));
     let (id, source) = id.map_err(|(fault, why)| undecodable(delivery, fault, why, &body))?;
     let attribute = |name| text_of(delivery, name).ok().flatten();
     let uuid = |text: String| Uuid::parse_str(&text).ok();
     let key = attribute("partitionkey").or_else(|| attribute("subject"));
     let ours = header(delivery, "partitionkey").is_some();
-    let role = match came_by(delivery, names) == names.commands {
-        true => Kind::Command,
-        false => Kind::Event,
+    let role = if original_exchange(delivery, names) == names.commands {
+        Kind::Command
+    } else {
+        Kind::Event
     };
     Ok(Envelope {
         id: id.into(),
         source: source.into(),
         kind: kind(delivery).into(),
         role,
-        // Without a key, messages need no order among each other.
+        // A message of a foreign publisher without a key needs no order: its id is its key.
         key: key.unwrap_or_else(|| if ours { String::new() } else { id.to_string() }),
         time: attribute("time").and_then(time).unwrap_or_default(),
         correlation: attribute("correlationid")
@@ -95,24 +97,21 @@ pub(crate) fn envelope(delivery: &Delivery, names: &Names) -> Result<Envelope, U
     })
 }
 
-type Why = (Fault, String);
+type Problem = (Fault, String);
 
-/// Larger messages cannot be sent here, and are not taken either.
-fn sized(delivery: &Delivery) -> Result<(), Why> {
+fn check_size(delivery: &Delivery) -> Result<(), Problem> {
     let size = delivery.data.len();
-    match size > BODY_MAX {
-        true => Err((
-            Fault::TooLarge,
-            format!(
-                "the body has {size} bytes, and {BODY_MAX} at most are taken; the first {KEPT} are kept"
-            ),
-        )),
-        false => Ok(()),
+    if size <= BODY_MAX {
+        return Ok(());
     }
+    let text =
+        format!("the body has {size} bytes, more than {BODY_MAX}; the first {KEPT} bytes are kept");
+    Err((Fault::TooLarge, text))
 }
 
-/// Id and source, by which a message is known when it comes again, of what claims to be a CloudEvent in JSON.
-fn identity(delivery: &Delivery) -> Result<(Uuid, String), Why> {
+/// Returns the id and the source, which identify a message, after checking that it is a CloudEvent
+/// in JSON.
+fn identity(delivery: &Delivery) -> Result<(Uuid, String), Problem> {
     let undecodable = |why: String| (Fault::Undecodable, why);
     let attribute = |name| text_of(delivery, name).map_err(undecodable);
     let properties = &delivery.properties;
@@ -129,47 +128,48 @@ fn identity(delivery: &Delivery) -> Result<(Uuid, String), Why> {
     let content = properties.content_type().as_ref();
     if let Some(other) = content.filter(|content| !is_json(content.as_str())) {
         return Err(undecodable(format!(
-            "the content type is `{other}` and not `application/json`"
+            "the content type is `{other}` instead of `application/json`"
         )));
     }
     let id = Uuid::parse_str(&id).unwrap_or_else(|_| foreign(&source, &id));
     Ok((id, source))
 }
 
-/// JSON, perhaps with parameters such as a charset.
+/// Returns whether a content type is JSON. Parameters such as a charset are ignored.
 fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.is_empty() || essence.eq_ignore_ascii_case("application/json")
 }
 
-/// The type, or the route it came by.
+/// Returns the message type; without the attribute, the routing key.
 fn kind(delivery: &Delivery) -> String {
-    let told = text_of(delivery, "type").ok().flatten();
-    told.unwrap_or_else(|| delivery.routing_key.to_string())
+    let kind = text_of(delivery, "type").ok().flatten();
+    kind.unwrap_or_else(|| delivery.routing_key.to_string())
 }
 
-/// What the broker says that it did with this message, if it moved it by itself.
-pub(crate) fn given_up(delivery: &Delivery, names: &Names) -> Option<GivenUp> {
-    let queue = of_broker(delivery, "x-first-death-queue")?;
-    let why = of_broker(delivery, "x-first-death-reason");
-    Some(GivenUp {
-        queue: names.plain(&queue).to_owned(),
-        why: why.unwrap_or_default(),
+/// Returns the original queue of a message that the broker has dead-lettered.
+pub(crate) fn dead_lettered(delivery: &Delivery, names: &Names) -> Option<DeadLettered> {
+    let queue = broker_header(delivery, "x-first-death-queue")?;
+    let reason = broker_header(delivery, "x-first-death-reason");
+    Some(DeadLettered {
+        queue: names.without_namespace(&queue).to_owned(),
+        reason: reason.unwrap_or_default(),
     })
 }
 
-/// The exchange that it was published to. What the broker gives up on it moves through another one, and says so; what
-/// others say in that header means nothing.
-fn came_by(delivery: &Delivery, names: &Names) -> String {
+/// Returns the exchange that the message was published to. The broker names it in a header when it
+/// dead-letters a message through another exchange; on other messages a publisher may have forged
+/// it.
+fn original_exchange(delivery: &Delivery, names: &Names) -> String {
     let exchange = delivery.exchange.to_string();
     if exchange == names.events || exchange == names.commands {
         return exchange;
     }
-    of_broker(delivery, "x-first-death-exchange").unwrap_or(exchange)
+    broker_header(delivery, "x-first-death-exchange").unwrap_or(exchange)
 }
 
-/// A header of the broker's own.
-fn of_broker(delivery: &Delivery, name: &str) -> Option<String> {
+/// Returns a header that the broker sets.
+fn broker_header(delivery: &Delivery, name: &str) -> Option<String> {
     text(delivery.properties.headers().as_ref()?.inner().get(name)?)
 }
 
@@ -177,7 +177,8 @@ fn time(text: String) -> Option<Timestamp> {
     serde_json::from_value(serde_json::Value::String(text)).ok()
 }
 
-/// An attribute's header; the AMQP binding also knows `cloudEvents_`, for clients that cannot send a colon.
+/// Returns the header of an attribute. The AMQP binding also allows the prefix `cloudEvents_`, for
+/// clients that cannot send a colon.
 fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
     let headers = delivery.properties.headers().as_ref()?.inner();
     headers
@@ -185,7 +186,7 @@ fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
         .or_else(|| headers.get(format!("cloudEvents_{name}").as_str()))
 }
 
-/// An attribute as text, if it is set and not empty.
+/// Returns an attribute as text; `None` if it is absent or empty.
 fn text_of(delivery: &Delivery, name: &str) -> Result<Option<String>, String> {
     let Some(value) = header(delivery, name) else {
         return Ok(None);
@@ -194,7 +195,8 @@ fn text_of(delivery: &Delivery, name: &str) -> Result<Option<String>, String> {
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// Bytes that are no UTF-8 are no text: replaced, two ids could become one.
+/// Converts a value to text. Bytes that are not UTF-8 are refused: with replacement characters, two
+/// ids could become equal.
 fn text(value: &AMQPValue) -> Option<String> {
     Some(match value {
         AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok()?.to_owned(),
@@ -209,7 +211,7 @@ fn text(value: &AMQPValue) -> Option<String> {
 }
 
 fn undecodable(delivery: &Delivery, fault: Fault, why: String, body: &Bytes) -> Undecodable {
-    let headers = as_they_came(delivery);
+    let headers = headers_as_text(delivery);
     Undecodable {
         id: stable_id(delivery, &why, &headers),
         kind: kind(delivery),
@@ -222,12 +224,12 @@ fn undecodable(delivery: &Delivery, fault: Fault, why: String, body: &Bytes) -> 
     }
 }
 
-/// Headers and properties, for the person who looks at the dead letter.
-fn as_they_came(delivery: &Delivery) -> BTreeMap<String, String> {
+/// Returns headers and properties for the operator who reads the dead letter.
+fn headers_as_text(delivery: &Delivery) -> BTreeMap<String, String> {
     let properties = &delivery.properties;
     let shown = |value: &AMQPValue| text(value).unwrap_or_else(|| format!("{value:?}"));
     let headers = properties.headers().iter().flat_map(|table| table.inner());
-    // How often the broker handed it out says nothing about the message.
+    // Headers of the broker, such as the delivery count, differ between redeliveries.
     let headers = headers.filter(|(name, _)| !name.as_str().starts_with("x-"));
     let mut all: BTreeMap<String, String> = headers
         .map(|(name, value)| (name.to_string(), shown(value)))
@@ -243,15 +245,16 @@ fn as_they_came(delivery: &Delivery) -> BTreeMap<String, String> {
     all
 }
 
+/// Maps the id of a foreign publisher onto a UUID.
 fn foreign(source: &str, id: &str) -> Uuid {
     Uuid::new_v5(&FOREIGN, format!("{source}\n{id}").as_bytes())
 }
 
-/// An id for something that is not a message, the same over redeliveries.
+/// Derives an id for a delivery that is not a message, the same at each redelivery.
 fn stable_id(delivery: &Delivery, why: &str, headers: &BTreeMap<String, String>) -> MessageId {
-    let mut told = format!("{why}\n{headers:?}\n").into_bytes();
-    told.extend_from_slice(&delivery.data);
-    MessageId(Uuid::new_v5(&FOREIGN, &told))
+    let mut content = format!("{why}\n{headers:?}\n").into_bytes();
+    content.extend_from_slice(&delivery.data);
+    MessageId(Uuid::new_v5(&FOREIGN, &content))
 }
 
 #[cfg(test)]
@@ -287,39 +290,42 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_needs_an_id_and_a_source() {
-        let stranger = delivery(
+    fn a_foreign_message_needs_an_id_and_a_source() {
+        let foreign = delivery(
             &[("cloudEvents:source", "crm"), ("cloudEvents:id", "order-7")],
             None,
         );
-        let one = read(&stranger).expect("enough is told");
+        let one = read(&foreign).expect("id and source suffice");
         assert_eq!((one.kind.as_ref(), one.role), ("shop.done.v1", Kind::Event));
-        let again = read(&stranger).expect("enough is told");
-        assert_eq!(one.id, again.id, "the same id each time");
+        let again = read(&foreign).expect("id and source suffice");
+        assert_eq!(one.id, again.id, "the id is the same each time");
         let other = delivery(
             &[("cloudEvents:source", "erp"), ("cloudEvents:id", "order-7")],
             None,
         );
-        assert_ne!(one.id, read(&other).expect("enough is told").id);
+        assert_ne!(one.id, read(&other).expect("id and source suffice").id);
         let by_property = delivery(&[("cloudEvents_source", "crm")], Some("9"));
         assert!(read(&by_property).is_ok());
     }
 
     #[test]
-    fn only_the_broker_says_where_a_message_was_published_before() {
-        let told = [
+    fn the_header_of_the_original_exchange_counts_only_after_dead_lettering() {
+        let headers = [
             ("cloudEvents:source", "crm"),
             ("cloudEvents:id", "7"),
             ("x-first-death-exchange", &*names().commands),
         ];
-        let mut published = delivery(&told, None);
-        assert_eq!(read(&published).expect("a message").role, Kind::Event);
+        let mut published = delivery(&headers, None);
+        assert_eq!(read(&published).expect("it is a message").role, Kind::Event);
         published.exchange = "wingbeat.dead".into();
-        assert_eq!(read(&published).expect("a message").role, Kind::Command);
+        assert_eq!(
+            read(&published).expect("it is a message").role,
+            Kind::Command
+        );
     }
 
     #[test]
-    fn what_is_no_message_says_why_and_keeps_its_id() {
+    fn an_undecodable_delivery_names_the_problem_and_keeps_its_id() {
         for broken in [
             delivery(&[], None),
             delivery(&[("cloudEvents:id", "7")], None),
@@ -332,8 +338,8 @@ mod tests {
                 None,
             ),
         ] {
-            let one = read(&broken).expect_err("it is none");
-            let again = read(&broken).expect_err("it is none");
+            let one = read(&broken).expect_err("an attribute is missing");
+            let again = read(&broken).expect_err("an attribute is missing");
             assert_eq!(one, again);
             let why = &one.broken.why;
             assert!(why.contains("cloudEvents:"), "{why}");
@@ -341,22 +347,27 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_no_id_so_no_two_ids_become_one() {
+    fn an_id_that_is_not_utf_8_is_refused() {
         let of = |id: &[u8]| {
             let mut delivery = delivery(&[("cloudEvents:source", "s")], Some("7"));
-            let mut table = delivery.properties.headers().clone().expect("it has some");
+            let mut table = delivery
+                .properties
+                .headers()
+                .clone()
+                .expect("headers are set");
             table.insert("cloudEvents:id".into(), AMQPValue::LongString(id.into()));
             delivery.properties = delivery.properties.with_headers(table);
             read(&delivery)
         };
         let (one, other) = (of(b"\xfe"), of(b"\xff"));
-        let (one, other) = (one.expect_err("no text"), other.expect_err("no text"));
+        let one = one.expect_err("not UTF-8");
+        let other = other.expect_err("not UTF-8");
         assert_eq!(one.broken.why, "`cloudEvents:id` is not a text");
         assert_ne!(one.id, other.id);
     }
 
     #[test]
-    fn only_json_is_taken_and_only_so_much() {
+    fn only_json_up_to_the_size_limit_is_accepted() {
         let of = |content_type: &str, size: usize| {
             let mut delivery = delivery(
                 &[("cloudEvents:source", "s"), ("cloudEvents:id", "7")],
@@ -374,11 +385,11 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_kept_as_they_came() {
+    fn an_undecodable_delivery_keeps_its_headers() {
         let broken = delivery(&[("cloudEvents:id", "sale-7"), ("till", "3")], None);
-        let told = read(&broken).expect_err("no source");
-        assert_eq!(told.kind, "shop.done.v1");
-        let headers = told.broken.headers;
+        let undecodable = read(&broken).expect_err("the source is missing");
+        assert_eq!(undecodable.kind, "shop.done.v1");
+        let headers = undecodable.broken.headers;
         assert_eq!(headers["cloudEvents:id"], "sale-7");
         assert_eq!(headers["till"], "3");
     }

@@ -1,4 +1,4 @@
-//! The cache.
+//! The [`Cache`] on Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,28 +10,28 @@ use wingbeat_core::cache::Durability;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, Error, Result};
 
-use crate::gate::Gate;
-use crate::line::{Line, NO_SCRIPT};
+use crate::connection::{NO_SCRIPT, SharedConnection, timed_out};
+use crate::cooldown::Cooldown;
 use crate::scripts::{self, Call};
 
-/// Keys that one step of a scan looks at.
-const SCANNED: usize = 1000;
+/// The number of keys that one `SCAN` visits.
+const SCAN_COUNT: usize = 1000;
 
-/// Where Redis is and how long it may take.
+/// The address of Redis, and time limits.
 #[derive(Clone)]
 pub struct Config {
-    /// `redis://[user:password@]host:port[/database]`.
+    /// The URL: `redis://[user:password@]host:port[/database]`.
     pub url: String,
-    /// Put before every key.
+    /// A prefix for every key. `wingbeat:` by default.
     pub namespace: String,
-    /// Longest wait for a connection and a first answer at the start.
+    /// The time limit of [`Redis::connect`], the first reply included. 3 s by default.
     pub connect_timeout: Duration,
-    /// Longest wait for an answer.
+    /// The time limit for a reply, and for opening a connection again. 500 ms by default.
     pub timeout: Duration,
 }
 
 impl Config {
-    /// The defaults for this URL.
+    /// Creates a configuration with default values for this URL.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -43,98 +43,104 @@ impl Config {
     }
 }
 
-/// A [`Cache`] on Redis, over one connection that all callers share.
+/// A [`Cache`] on Redis. All callers share one connection.
 pub struct Redis {
-    line: Line,
+    connection: SharedConnection,
     timeout: Duration,
     namespace: String,
-    gate: Gate,
+    cooldown: Cooldown,
     runtime: SharedRuntime,
 }
 
 impl Redis {
-    /// Connects.
+    /// Connects to Redis, and waits for its first reply. Later losses of the connection are
+    /// retried.
     ///
     /// # Errors
     ///
-    /// `cache_url_invalid`, `cache_refused` (user or password) or `cache_away`: one line, no password in it.
+    /// `cache_url_invalid` if the URL cannot be parsed; `cache_refused` if Redis rejects the user
+    /// or the password; `cache_away` if it is unavailable. The message is one line and contains no
+    /// password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let client = Client::open(config.url.as_str()).map_err(|_| {
-            // What the parser says may contain the password.
-            let text = "not a URL of Redis (redis://user:password@host:port/database)";
+            // The parser's own message may contain the password.
+            let text =
+                "the cache's URL is not of the form redis://user:password@host:port/database";
             Error::reject("cache_url_invalid", text)
         })?;
         let cache = Self {
-            line: Line::new(client),
+            connection: SharedConnection::new(client),
             timeout: config.timeout,
             namespace: config.namespace.clone(),
-            gate: Gate::default(),
+            cooldown: Cooldown::default(),
             runtime,
         };
         let (ping, limit) = (redis::cmd("PING"), config.connect_timeout);
-        let first = cache.ask_within::<String>("ping", &ping, limit);
+        let first = cache.send_within::<String>("ping", &ping, limit);
         match tokio::time::timeout(limit, first).await {
-            Ok(answered) => drop(answered?),
-            Err(_) => return Err(Error::retry("cache_away", "Redis does not answer")),
+            Ok(Ok(_)) => Ok(Arc::new(cache)),
+            Ok(Err(why)) => Err(why),
+            Err(_) => Err(timed_out()),
         }
-        Ok(Arc::new(cache))
     }
 
-    /// Whether Redis answers now.
+    /// Checks that Redis replies, for readiness probes. Reconnects if necessary.
     ///
     /// # Errors
     ///
-    /// `cache_away`.
+    /// `cache_away` or `cache_refused`.
     pub async fn ping(&self) -> Result<()> {
-        let ping: Result<String> = self.ask("ping", &redis::cmd("PING")).await;
+        let ping: Result<String> = self.send("ping", &redis::cmd("PING")).await;
         ping.map(drop)
     }
 
+    /// Returns the key in Redis.
     fn full(&self, key: &str) -> String {
         format!("{}{key}", self.namespace)
     }
 
-    /// The index of a key's family.
+    /// Returns the key of the index for the family of `key`; see [`scripts`].
     fn index(&self, key: &str) -> String {
         let family = key.split_once(':').map_or("", |(family, _)| family);
         format!("{}index:{family}", self.namespace)
     }
 
-    async fn ask<T: FromRedisValue>(&self, operation: &'static str, command: &Cmd) -> Result<T> {
-        self.ask_within(operation, command, self.timeout).await
+    async fn send<T: FromRedisValue>(&self, operation: &'static str, command: &Cmd) -> Result<T> {
+        self.send_within(operation, command, self.timeout).await
     }
 
-    async fn ask_within<T: FromRedisValue>(
+    async fn send_within<T: FromRedisValue>(
         &self,
         operation: &'static str,
         command: &Cmd,
         limit: Duration,
     ) -> Result<T> {
-        if !self.gate.may_pass() {
-            return Err(Error::retry("cache_away", "Redis was away a moment ago"));
+        if !self.cooldown.admits() {
+            let text = "Redis was unavailable less than a second ago";
+            return Err(Error::retry("cache_away", text));
         }
-        let answer = self.line.ask(command, limit).await;
-        let well = answer
+        let reply = self.connection.send(command, limit).await;
+        let available = reply
             .as_ref()
             .err()
             .is_none_or(|why| why.code() == NO_SCRIPT);
-        self.gate.answered(well);
-        let outcome = if well { "ok" } else { "error" };
+        self.cooldown.record(available);
+        let outcome = if available { "ok" } else { "error" };
         let labels = [("operation", operation), ("outcome", outcome)];
         metrics::counter!("wingbeat_cache_requests_total", &labels).increment(1);
-        metrics::gauge!("wingbeat_cache_up").set(f64::from(u8::from(well)));
-        answer
+        metrics::gauge!("wingbeat_cache_up").set(f64::from(u8::from(available)));
+        reply
     }
 
     async fn call<T: FromRedisValue>(&self, operation: &'static str, call: Call) -> Result<T> {
-        match self.ask(operation, &call.by_hash()).await {
-            Err(why) if why.code() == NO_SCRIPT => self.ask(operation, &call.whole()).await,
-            answer => answer,
+        match self.send(operation, &call.by_hash()).await {
+            Err(why) if why.code() == NO_SCRIPT => self.send(operation, &call.with_text()).await,
+            reply => reply,
         }
     }
 
-    /// Removes keys of any family: the prefix does not say which.
-    async fn scan_away(&self, prefix: &str) -> Result<()> {
+    /// Removes keys of all families, for a prefix that may match several, by visiting every key.
+    async fn remove_by_scan(&self, prefix: &str) -> Result<()> {
         let pattern = format!("{}*", escaped(&self.full(prefix)));
         let mut cursor = 0_u64;
         loop {
@@ -143,11 +149,11 @@ impl Redis {
                 .arg("MATCH")
                 .arg(&pattern)
                 .arg("COUNT")
-                .arg(SCANNED);
-            let (next, keys): (u64, Vec<String>) = self.ask("remove_prefix", &scan).await?;
+                .arg(SCAN_COUNT);
+            let (next, keys): (u64, Vec<String>) = self.send("remove_prefix", &scan).await?;
             if !keys.is_empty() {
                 let unlink = redis::cmd("UNLINK").arg(keys).take();
-                self.ask::<u64>("remove_prefix", &unlink).await?;
+                self.send::<u64>("remove_prefix", &unlink).await?;
             }
             cursor = next;
             if cursor == 0 {
@@ -157,7 +163,7 @@ impl Redis {
     }
 }
 
-/// A text as it stands in a pattern.
+/// Escapes the wildcards of a Redis pattern.
 fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -179,7 +185,7 @@ impl Cache for Redis {
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         let get = redis::cmd("GET").arg(self.full(key)).take();
         Box::pin(async move {
-            let value: Option<Vec<u8>> = self.ask("get", &get).await?;
+            let value: Option<Vec<u8>> = self.send("get", &get).await?;
             Ok(value.map(Bytes::from))
         })
     }
@@ -215,7 +221,7 @@ impl Cache for Redis {
         let prefix = prefix.to_owned();
         Box::pin(async move {
             if !prefix.contains(':') {
-                return self.scan_away(&prefix).await;
+                return self.remove_by_scan(&prefix).await;
             }
             let keys = vec![self.index(&prefix)];
             let arguments = vec![prefix.into(), self.namespace.clone().into()];

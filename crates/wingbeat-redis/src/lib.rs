@@ -1,10 +1,34 @@
-//! The cache on Redis (6.2 or newer, one instance or one behind a sentinel; no cluster).
+//! The cache on Redis 6.2 or newer: one instance, or one behind a sentinel. Redis Cluster is not
+//! supported.
 //!
-//! Redis may be away, slow, emptied or full at any time. Then calls fail with `cache_away`, within a second or two,
-//! and at once while it is known to be away; they work again when it does. Callers go to the store, or say 503.
+//! Services select it with `--cache redis://…`; [`Redis::connect`] is for hosts that wire their
+//! ports themselves.
 //!
-//! How long a value lasts over a restart of Redis is the server's business (`appendonly`), whatever the caller
-//! asked for; over a restart of our process everything lasts.
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use wingbeat_core::cache::Durability;
+//! use wingbeat_core::runtime::SharedRuntime;
+//! use wingbeat_core::{Cache as _, Result};
+//! use wingbeat_redis::{Config, Redis};
+//!
+//! # async fn connect(runtime: SharedRuntime) -> Result<()> {
+//! let cache = Redis::connect(&Config::new("redis://localhost:6379"), runtime).await?;
+//! let ttl = Duration::from_secs(60);
+//! cache.put("price:egg", "0.30".into(), ttl, Durability::Volatile).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Failures
+//!
+//! Redis may be unavailable, slow, emptied or full at any time. Calls then fail with `cache_away`:
+//! the first ones within two seconds by default, most later ones at once. They succeed again as
+//! soon as Redis is available. Callers read from the store instead, or respond with HTTP 503.
+//!
+//! A value survives a restart of this process in any case. It survives a restart of Redis as far as
+//! the server persists it (`appendonly`), whatever [`Durability`](wingbeat_core::cache::Durability)
+//! it has.
 
 #![allow(
     clippy::disallowed_methods,
@@ -12,8 +36,8 @@
 )]
 
 mod cache;
-mod gate;
-mod line;
+mod connection;
+mod cooldown;
 mod scripts;
 
 pub use cache::{Config, Redis};

@@ -1,4 +1,4 @@
-//! One server process that can be ended, started again and held still.
+//! A server process that tests can end, start again and pause.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -8,47 +8,47 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::place::Place;
+use crate::folder::Folder;
 
-/// Longest wait for a server to answer or to end.
-const PATIENCE: Duration = Duration::from_secs(90);
-/// Between two looks.
+/// The time limit for the start and for the end of a server.
+const LIMIT: Duration = Duration::from_secs(90);
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// A server: how to start it, how to see that it answers, and the process while there is one.
+/// A server: its command, its readiness check, and its process while it runs.
 pub(crate) struct Instance {
     name: &'static str,
     command: Box<dyn Fn() -> Command + Send + Sync>,
-    answers: Box<dyn Fn() -> bool + Send + Sync>,
+    is_ready: Box<dyn Fn() -> bool + Send + Sync>,
     process: Mutex<Option<Child>>,
-    place: Place,
+    folder: Folder,
 }
 
 impl Instance {
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it is ready.
     pub(crate) fn start(
         name: &'static str,
-        place: Place,
+        folder: Folder,
         command: impl Fn() -> Command + Send + Sync + 'static,
-        answers: impl Fn() -> bool + Send + Sync + 'static,
+        is_ready: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
         let instance = Self {
             name,
             command: Box::new(command),
-            answers: Box::new(answers),
+            is_ready: Box::new(is_ready),
             process: Mutex::new(None),
-            place,
+            folder,
         };
         instance.start_again();
         instance
     }
 
-    /// Starts the server that has ended, and waits until it answers.
+    /// Starts the server after it has ended, and waits until it is ready.
     pub(crate) fn start_again(&self) {
         let mut process = self.process();
-        assert!(process.is_none(), "{} runs already", self.name);
+        assert!(process.is_none(), "{} is already running", self.name);
         let log = || {
-            let file = self.place.path().join("log");
+            let file = self.folder.path().join("log");
             let opened = File::options().create(true).append(true).open(file);
             Stdio::from(opened.expect("the temporary folder can be written"))
         };
@@ -57,15 +57,15 @@ impl Instance {
         let mut child = command
             .process_group(0)
             .spawn()
-            .unwrap_or_else(|why| panic!("{} does not start: {why}", self.name));
-        self.place.watch(child.id());
+            .unwrap_or_else(|why| panic!("cannot start {}: {why}", self.name));
+        self.folder.watch(child.id());
         let start = Instant::now();
-        while !(self.answers)() {
-            let ended = child.try_wait().expect("a child can be asked");
-            if ended.is_some() || start.elapsed() > PATIENCE {
-                let log = std::fs::read_to_string(self.place.path().join("log"));
+        while !(self.is_ready)() {
+            let ended = child.try_wait().expect("the child has not been waited for");
+            if ended.is_some() || start.elapsed() > LIMIT {
+                let log = std::fs::read_to_string(self.folder.path().join("log"));
                 panic!(
-                    "{} does not answer ({ended:?}): {}",
+                    "{} is not ready after {LIMIT:?} (exit status {ended:?}): {}",
                     self.name,
                     log.unwrap_or_default()
                 );
@@ -75,15 +75,19 @@ impl Instance {
         *process = Some(child);
     }
 
-    /// Sends a signal to the server and waits for its end.
+    /// Sends a signal to the server and waits until it has ended.
     pub(crate) fn end(&self, signal: Signal) {
         if let Some(mut child) = self.process().take() {
-            // One that is held still would not hear it.
+            // A paused process handles no other signal than SIGKILL.
             send(&child, Signal::CONT);
             send(&child, signal);
             let start = Instant::now();
-            while child.try_wait().expect("a child can be asked").is_none() {
-                if start.elapsed() > PATIENCE {
+            while child
+                .try_wait()
+                .expect("the child has not been waited for")
+                .is_none()
+            {
+                if start.elapsed() > LIMIT {
                     send(&child, Signal::KILL);
                 }
                 std::thread::sleep(PAUSE);
@@ -112,7 +116,7 @@ impl Drop for Instance {
 fn send(child: &Child, signal: Signal) {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let Some(group) = group {
-        // It may have ended by itself meanwhile.
+        // The process may have ended in the meantime.
         let _ = kill_process_group(group, signal);
     }
 }

@@ -1,28 +1,34 @@
-//! Private instances of RabbitMQ, PostgreSQL and Redis for tests and experiments: each in a temporary
-//! folder, on free ports of the loopback, with nothing kept.
+//! Private instances of RabbitMQ, PostgreSQL and Redis for tests and experiments.
 //!
-//! The programs are found on the `PATH` or where Debian's packages put them. A missing one is a panic that
-//! names its package: a test that is skipped in silence guards nothing.
+//! Each instance has a temporary folder and free ports of the loopback interface, and keeps
+//! nothing. The programs are found on the `PATH` or in the folders of Debian's packages. A missing
+//! program panics with the name of its package, so that no test is skipped unnoticed.
 //!
-//! A server ends with its value, and also with the process that started it, however that ends: a watchdog
-//! of its own notices, takes the server down and removes the folder.
+//! A server ends when its value is dropped. If the process that started it ends in any other way, a
+//! watchdog ends the server and removes its folder.
 //!
 //! ```no_run
 //! let broker = wingbeat_servers::RabbitMq::start();
 //! println!("{}", broker.url());
-//! broker.kill(); // as a power cut would
+//! broker.kill(); // as a power failure would
 //! broker.start_again(); // on the same port, with the same data
 //! ```
+//!
+//! The program `wingbeat-servers` does the same for a shell: it prints the URLs, and stops the
+//! servers when its standard input ends.
 #![allow(
     clippy::disallowed_methods,
-    reason = "real servers take real time, and stand in the real environment"
+    reason = "real servers run on the real clock and in the real environment"
 )]
 
-mod instance;
-mod place;
+pub mod programs;
+
+mod folder;
 mod port;
+
+mod instance;
+
 mod postgres;
-mod programs;
 mod rabbitmq;
 mod redis;
 

@@ -1,7 +1,13 @@
-//! Starts the servers that are named (`rabbitmq`, `postgres`, `redis`; all by default), says where they are, and stops
-//! them at the end of its input (Ctrl-D) or with Ctrl-C.
+//! Starts private servers for a shell.
+//!
+//! The arguments name the servers (`rabbitmq`, `postgres`, `redis`); without any, all three start.
+//! The program prints their URLs as `export` lines, and stops the servers when its standard input
+//! ends (Ctrl-D) or on Ctrl-C.
 
-#![allow(clippy::disallowed_methods, reason = "a tool for the shell")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a command-line tool reads its arguments"
+)]
 
 use std::io::Read as _;
 
@@ -24,6 +30,6 @@ fn main() {
         }
     }
     let mut rest = Vec::new();
-    // Nothing is read; it is the end that counts.
+    // The input is discarded; only its end matters.
     let _ = std::io::stdin().read_to_end(&mut rest);
 }

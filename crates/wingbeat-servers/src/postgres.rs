@@ -7,43 +7,44 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
+use crate::folder::Folder;
 use crate::instance::Instance;
-use crate::place::Place;
 use crate::port::free_port;
 use crate::programs;
 
-/// Whom the server runs as when we are root, which it refuses.
+/// The users to run the server as if the tests run as root, which PostgreSQL refuses.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 
-/// Who may come: everybody as anybody, but for the role of this name, if a test makes it; it has to say its password.
+/// The content of `pg_hba.conf`: every role without a password, except `guarded`, which a test may
+/// create.
 const HOSTS: &str = "local all all trust
 host all guarded 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 ";
 
-/// A private PostgreSQL. Durable as in production: `fsync` and `synchronous_commit` are on.
+/// A private PostgreSQL. It is durable as in production: `fsync` and `synchronous_commit` are on.
 pub struct Postgres {
     port: u16,
     instance: Instance,
 }
 
 impl Postgres {
-    /// Makes an empty cluster, starts it and waits until it answers.
+    /// Creates an empty database cluster, starts a server on it and waits until it accepts
+    /// connections.
     ///
     /// # Panics
     ///
-    /// If `postgres` or `initdb` is missing, or it does not answer within 90 s; so does
-    /// [`Self::start_again`].
+    /// If `postgres` or `initdb` is not installed, or if the server is not ready within 90 s.
     #[must_use]
     pub fn start() -> Self {
-        let find = |program| programs::find(program, "postgresql");
-        let (initdb, postgres, ready) = (find("initdb"), find("postgres"), find("pg_isready"));
-        let (place, port) = (Place::new("postgres"), free_port());
-        let owner = owner(place.path());
-        let data = place.path().join("data");
+        let find = |program| programs::require(program, "postgresql");
+        let (initdb, postgres, pg_isready) = (find("initdb"), find("postgres"), find("pg_isready"));
+        let (folder, port) = (Folder::new("postgres"), free_port());
+        let owner = owner(folder.path());
+        let data = folder.path().join("data");
         std::fs::create_dir(&data).expect("the temporary folder can be written");
         if let Some((user, group)) = owner {
-            chown(&data, Some(user), Some(group)).expect("root may give a folder away");
+            chown(&data, Some(user), Some(group)).expect("root may change the owner");
         }
         let locale = [
             "--encoding=UTF8",
@@ -51,15 +52,15 @@ impl Postgres {
             "--auth=trust",
             "--username=postgres",
         ];
-        let made = run_as(owner, &initdb)
+        let created = run_as(owner, &initdb)
             .args(locale)
             .arg("--no-sync")
             .arg(&data)
             .stdout(Stdio::null())
             .status();
         assert!(
-            made.is_ok_and(|made| made.success()),
-            "initdb makes a cluster"
+            created.is_ok_and(|status| status.success()),
+            "initdb creates a database cluster"
         );
         std::fs::write(data.join("pg_hba.conf"), HOSTS).expect("the cluster can be written");
         let command = move || {
@@ -76,35 +77,36 @@ impl Postgres {
             }
             command
         };
-        let answers = move || {
-            Command::new(&ready)
+        let is_ready = move || {
+            Command::new(&pg_isready)
                 .args(["-q", "-h", "127.0.0.1", "-t", "1", "-p", &port.to_string()])
                 .status()
-                .is_ok_and(|ready| ready.success())
+                .is_ok_and(|status| status.success())
         };
-        let instance = Instance::start("postgres", place, command, answers);
+        let instance = Instance::start("postgres", folder, command, is_ready);
         Self { port, instance }
     }
 
-    /// `postgres://postgres@127.0.0.1:<port>/postgres`.
+    /// Returns the URL: `postgres://postgres@127.0.0.1:<port>/postgres`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Its port.
+    /// Returns the port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Makes the role `guarded`, and tells its URL with this password, which is the right one or not.
+    /// Creates a role with the password `right`, and returns its URL with the given password, to
+    /// test right and wrong ones.
     ///
     /// # Panics
     ///
-    /// If SQL fails.
+    /// If the role cannot be created.
     #[must_use]
-    pub fn guarded(&self, password: &str) -> String {
+    pub fn url_with_password(&self, password: &str) -> String {
         self.sql(
             "DO $$ BEGIN CREATE ROLE guarded LOGIN SUPERUSER PASSWORD 'right';
              EXCEPTION WHEN duplicate_object THEN NULL; END $$",
@@ -115,11 +117,11 @@ impl Postgres {
         )
     }
 
-    /// Runs SQL through `psql`, and returns what it prints.
+    /// Runs SQL with `psql`, and returns its output.
     ///
     /// # Panics
     ///
-    /// If it fails.
+    /// If the SQL fails.
     pub fn sql(&self, sql: &str) -> String {
         self.sql_in("postgres", sql)
     }
@@ -131,39 +133,44 @@ impl Postgres {
     /// Panics if the SQL fails.
     pub fn sql_in(&self, database: &str, sql: &str) -> String {
         let url = format!("postgres://postgres@127.0.0.1:{}/{database}", self.port);
-        let output = Command::new(programs::find("psql", "postgresql-client"))
+        let output = Command::new(programs::require("psql", "postgresql-client"))
             .args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, &url])
             .output()
             .expect("psql starts");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "psql fails: {told}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "psql failed: {errors}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Ends it at once and in order, as `pg_ctl stop -m immediate` does: without a checkpoint.
+    /// Ends the server without a checkpoint, as `pg_ctl stop -m immediate` does.
     pub fn stop(&self) {
         self.instance.end(Signal::QUIT);
     }
 
-    /// Starts it again on the same port, with the same data; it recovers from its log.
+    /// Starts the server after [`stop`](Self::stop), on the same port and data. It recovers from
+    /// its log.
+    ///
+    /// # Panics
+    ///
+    /// As for [`start`](Self::start), and if the server is running.
     pub fn start_again(&self) {
         self.instance.start_again();
     }
 
-    /// Ends all connections but our own.
+    /// Ends all client connections except the one that sends this command.
     pub fn terminate_backends(&self) {
         self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
     }
 }
 
-/// User and group to run as when we are root.
+/// Returns the user and group to run as, if this process runs as root.
 fn owner(folder: &Path) -> Option<(u32, u32)> {
     let root = folder.metadata().is_ok_and(|about| about.uid() == 0);
     root.then(|| {
         USERS
             .iter()
             .find_map(|user| Some((id("-u", user)?, id("-g", user)?)))
-            .expect("there is a user who is not root")
+            .expect("there is a user other than root")
     })
 }
 

@@ -1,63 +1,87 @@
-//! Where the servers' programs are.
+//! Finds the programs of servers on this machine.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Where Debian keeps servers that are not on every user's `PATH`.
+/// The folders in which Debian keeps servers, which are not on every user's `PATH`.
 const SYSTEM: &[&str] = &["/usr/sbin", "/sbin", RABBITMQ];
-/// Where Debian keeps RabbitMQ's scripts.
+/// The folder in which Debian keeps the scripts of RabbitMQ.
 const RABBITMQ: &str = "/usr/lib/rabbitmq/bin";
-/// Where Debian keeps PostgreSQL, by version.
+/// The folder in which Debian keeps PostgreSQL, in one subfolder per version.
 const POSTGRESQL: &str = "/usr/lib/postgresql";
 
-/// The program of that name.
+/// Returns the path of an executable, or `None` if the machine does not have it.
+///
+/// The folders of `PATH` come first, then those in which Debian keeps servers. Of several versions
+/// of PostgreSQL, the newest is found.
+///
+/// ```
+/// use wingbeat_servers::programs;
+///
+/// assert!(programs::find("sh").is_some());
+/// assert_eq!(programs::find("no-such-program"), None);
+/// ```
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
+    find_on(&search_path(), program)
+}
+
+/// Returns the path of a program.
 ///
 /// # Panics
 ///
-/// If there is none; the text names the Debian package that has it.
-pub(crate) fn find(program: &str, package: &str) -> PathBuf {
-    on(&search_path(), program).unwrap_or_else(|| missing(program, package))
+/// If the machine does not have it. The message names the Debian package that contains it.
+pub(crate) fn require(program: &str, package: &str) -> PathBuf {
+    find(program).unwrap_or_else(|| missing(program, package))
 }
 
-/// A program of RabbitMQ: what the `PATH` has; of Debian's package the plain script, since its wrapper changes the user.
+/// Returns the path of a program of RabbitMQ. Debian's wrapper scripts change the user, so the
+/// plain script is preferred to them; a program on the `PATH` comes before both.
 ///
 /// # Panics
 ///
-/// Like [`find`].
-pub(crate) fn rabbitmq(program: &str) -> PathBuf {
-    rabbitmq_on(&search_path(), program).unwrap_or_else(|| missing(program, "rabbitmq-server"))
+/// As for [`require`].
+pub(crate) fn require_rabbitmq(program: &str) -> PathBuf {
+    find_rabbitmq_on(&search_path(), program).unwrap_or_else(|| missing(program, "rabbitmq-server"))
 }
 
-fn rabbitmq_on(path: &OsStr, program: &str) -> Option<PathBuf> {
-    let found = on(path, program)?;
+fn find_rabbitmq_on(path: &OsStr, program: &str) -> Option<PathBuf> {
+    let found = find_on(path, program)?;
     let is_wrapper = SYSTEM.iter().any(|folder| found.starts_with(folder));
     let plain = Path::new(RABBITMQ).join(program);
-    match is_wrapper && plain.is_file() {
-        true => Some(plain),
-        false => Some(found),
+    if is_wrapper && is_executable(&plain) {
+        Some(plain)
+    } else {
+        Some(found)
     }
 }
 
-fn on(path: &OsStr, program: &str) -> Option<PathBuf> {
+fn find_on(path: &OsStr, program: &str) -> Option<PathBuf> {
     std::env::split_paths(path)
         .chain(SYSTEM.iter().map(PathBuf::from))
-        .chain(versions())
+        .chain(postgresql_folders())
         .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+        .find(|file| is_executable(file))
 }
 
 fn search_path() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }
 
+fn is_executable(file: &Path) -> bool {
+    file.metadata()
+        .is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+}
+
 fn missing(program: &str, package: &str) -> ! {
     panic!(
-        "`{program}` is missing: `cargo xtask test install` installs it, or install the package {package}"
+        "`{program}` is not installed: run `cargo xtask test install`, or install the Debian package {package}"
     )
 }
 
-/// Folders of PostgreSQL's programs, the newest version first.
-fn versions() -> Vec<PathBuf> {
+/// Returns the folders with PostgreSQL's programs, the newest version first.
+fn postgresql_folders() -> Vec<PathBuf> {
     let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir(POSTGRESQL)
         .into_iter()
         .flatten()
@@ -68,29 +92,29 @@ fn versions() -> Vec<PathBuf> {
         })
         .collect();
     versions.sort_unstable();
-    versions
-        .into_iter()
-        .rev()
-        .map(|(_, folder)| folder)
-        .collect()
+    let newest_first = versions.into_iter().rev();
+    newest_first.map(|(_, folder)| folder).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+
     use super::*;
 
     #[test]
-    fn a_rabbitmq_of_the_path_comes_before_debians() {
+    fn a_rabbitmq_on_the_path_is_preferred() {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("rabbitmqctl");
-        let found = || rabbitmq_on(folder.path().as_os_str(), "rabbitmqctl");
-        assert_ne!(found(), Some(own.clone()), "there is none yet");
+        let found = || find_rabbitmq_on(folder.path().as_os_str(), "rabbitmqctl");
         std::fs::write(&own, "").unwrap();
+        assert_ne!(found(), Some(own.clone()), "it is not executable");
+        std::fs::set_permissions(&own, Permissions::from_mode(0o755)).unwrap();
         assert_eq!(found(), Some(own));
     }
 
     #[test]
-    fn what_nobody_has_is_nowhere() {
-        assert_eq!(on(OsStr::new(""), "no-such-program"), None);
+    fn a_missing_program_is_not_found() {
+        assert_eq!(find_on(OsStr::new(""), "no-such-program"), None);
     }
 }

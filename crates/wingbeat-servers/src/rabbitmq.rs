@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::folder::Folder;
 use crate::instance::Instance;
-use crate::place::Place;
 use crate::port::free_port;
 use crate::programs;
 
-/// A private RabbitMQ node without plugins, with a port mapper of its own.
+/// A private RabbitMQ node without plugins, with its own port mapper (`epmd`).
 pub struct RabbitMq {
     port: u16,
     environment: Environment,
@@ -21,26 +21,26 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// Starts one, and waits until it takes connections.
+    /// Starts a node, and waits until it accepts connections.
     ///
     /// # Panics
     ///
-    /// If `rabbitmq-server` is missing, or does not answer within 90 s; so does [`Self::start_again`].
+    /// If `rabbitmq-server` is not installed, or if the node is not ready within 90 s.
     #[must_use]
     pub fn start() -> Self {
-        let program = programs::rabbitmq("rabbitmq-server");
-        let (place, port) = (Place::new("rabbitmq"), free_port());
+        let program = programs::require_rabbitmq("rabbitmq-server");
+        let (folder, port) = (Folder::new("rabbitmq"), free_port());
         let environment = Environment {
-            folder: place.path().to_owned(),
+            folder: folder.path().to_owned(),
             port,
             distribution: free_port(),
             mapper: free_port(),
         };
-        std::fs::write(place.path().join("plugins"), "[].").expect("the folder can be written");
-        place.at_last(&format!("ERL_EPMD_PORT={} epmd -kill", environment.mapper));
+        std::fs::write(folder.path().join("plugins"), "[].").expect("the folder can be written");
+        folder.run_last(&format!("ERL_EPMD_PORT={} epmd -kill", environment.mapper));
         let of_server = environment.clone();
         let command = move || of_server.command(&program);
-        let instance = Instance::start("rabbitmq-server", place, command, move || answers(port));
+        let instance = Instance::start("rabbitmq-server", folder, command, move || is_ready(port));
         Self {
             port,
             environment,
@@ -48,78 +48,83 @@ impl RabbitMq {
         }
     }
 
-    /// `amqp://guest:guest@127.0.0.1:<port>`.
+    /// Returns the URL: `amqp://guest:guest@127.0.0.1:<port>`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}", self.port)
     }
 
-    /// Its port.
+    /// Returns the port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Runs `rabbitmqctl`, and returns what it prints.
+    /// Runs `rabbitmqctl`, and returns its output.
     ///
     /// # Panics
     ///
-    /// If it fails.
+    /// If the command fails.
     pub fn control(&self, args: &[&str]) -> String {
         let output = self
             .environment
-            .command(&programs::rabbitmq("rabbitmqctl"))
+            .command(&programs::require_rabbitmq("rabbitmqctl"))
             .arg("--quiet")
             .args(args)
             .output()
             .expect("rabbitmqctl starts");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "rabbitmqctl fails: {told}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "rabbitmqctl failed: {errors}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Has the broker close all connections.
+    /// Makes the broker close all connections.
     pub fn close_connections(&self) {
         self.control(&["close_all_connections", "closed by a test"]);
     }
 
-    /// Raises its memory alarm: it takes nothing until [`Self::unblock`].
+    /// Raises the memory alarm: the broker blocks publishers until [`unblock`](Self::unblock).
     pub fn block(&self) {
         self.control(&["set_vm_memory_high_watermark", "0"]);
     }
 
-    /// Ends the alarm.
+    /// Clears the memory alarm.
     pub fn unblock(&self) {
         self.control(&["set_vm_memory_high_watermark", "0.6"]);
     }
 
-    /// Ends it in good order.
+    /// Shuts the node down in an orderly way.
     pub fn stop(&self) {
         self.instance.end(Signal::TERM);
     }
 
-    /// Ends it where it stands.
+    /// Kills the node, as a power failure would.
     pub fn kill(&self) {
         self.instance.end(Signal::KILL);
     }
 
-    /// Starts it again on the same port, with what it kept.
+    /// Starts the node after [`stop`](Self::stop) or [`kill`](Self::kill), on the same port and
+    /// data.
+    ///
+    /// # Panics
+    ///
+    /// As for [`start`](Self::start), and if the node is running.
     pub fn start_again(&self) {
         self.instance.start_again();
     }
 
-    /// Holds it still: connections stay open and nothing answers.
+    /// Suspends the node (`SIGSTOP`): connections stay open and nothing is sent.
     pub fn pause(&self) {
         self.instance.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Resumes the node after [`pause`](Self::pause).
     pub fn resume(&self) {
         self.instance.signal(Signal::CONT);
     }
 }
 
-/// What tells one node on this machine from another.
+/// The folder and ports that distinguish a node from others on this machine.
 #[derive(Clone)]
 struct Environment {
     folder: PathBuf,
@@ -144,7 +149,7 @@ impl Environment {
             .env("RABBITMQ_LOG_BASE", self.folder.join("logs"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", self.folder.join("plugins"))
             .env("RABBITMQ_CONFIG_FILE", self.folder.join("rabbitmq"))
-            // So that the script becomes the node, instead of watching over it.
+            // The script replaces itself with the node, so that signals reach the node.
             .env("RUNNING_UNDER_SYSTEMD", "1")
             .env("ERL_EPMD_PORT", self.mapper.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
@@ -153,8 +158,8 @@ impl Environment {
     }
 }
 
-/// Whether the node answers a protocol header with a frame (AMQP 0-9-1, section 4.2.2).
-fn answers(port: u16) -> bool {
+/// Returns whether the node replies to a protocol header with a frame (AMQP 0-9-1, section 4.2.2).
+fn is_ready(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let limit = Duration::from_millis(1000);
     let Ok(mut socket) = TcpStream::connect_timeout(&address, limit) else {

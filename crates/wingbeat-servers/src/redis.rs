@@ -7,35 +7,36 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::folder::Folder;
 use crate::instance::Instance;
-use crate::place::Place;
 use crate::port::free_port;
 use crate::programs;
 
-/// Numbered databases: room for tests that each want one of their own.
+/// The number of databases. Each test may use its own.
 const DATABASES: &str = "128";
 
-/// How soon it answers that is asked again if it does not, and who is asked once.
-const SHORT: Duration = Duration::from_millis(500);
-const LONG: Duration = Duration::from_secs(30);
+/// The time limit for the reply to a readiness check, which is repeated.
+const CHECK_LIMIT: Duration = Duration::from_millis(500);
+/// The time limit for the reply to a command, which is sent once.
+const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 
-/// A private Redis with an append-only file, so that it keeps its data over a restart.
+/// A private Redis with an append-only file: it keeps its data over a restart.
 pub struct Redis {
     port: u16,
     instance: Instance,
 }
 
 impl Redis {
-    /// Starts one, and waits until it answers.
+    /// Starts a server, and waits until it accepts connections.
     ///
     /// # Panics
     ///
-    /// If `redis-server` is missing, or does not answer within 90 s; so does [`Self::start_again`].
+    /// If `redis-server` is not installed, or if the server is not ready within 90 s.
     #[must_use]
     pub fn start() -> Self {
-        let program = programs::find("redis-server", "redis-server");
-        let (place, port) = (Place::new("redis"), free_port());
-        let folder = place.path().to_owned();
+        let program = programs::require("redis-server", "redis-server");
+        let (folder, port) = (Folder::new("redis"), free_port());
+        let data = folder.path().to_owned();
         let command = move || {
             let mut command = Command::new(&program);
             command
@@ -43,88 +44,93 @@ impl Redis {
                 .args(["--appendonly", "yes", "--save", "", "--daemonize", "no"])
                 .args(["--databases", DATABASES])
                 .arg("--dir")
-                .arg(&folder);
+                .arg(&data);
             command
         };
-        let instance = Instance::start("redis-server", place, command, move || answers(port));
+        let instance = Instance::start("redis-server", folder, command, move || is_ready(port));
         Self { port, instance }
     }
 
-    /// `redis://127.0.0.1:<port>`.
+    /// Returns the URL: `redis://127.0.0.1:<port>`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Its port.
+    /// Returns the port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Ends it in good order.
+    /// Shuts the server down in an orderly way.
     pub fn stop(&self) {
         self.instance.end(Signal::TERM);
     }
 
-    /// Ends it where it stands.
+    /// Kills the server, as a power failure would.
     pub fn kill(&self) {
         self.instance.end(Signal::KILL);
     }
 
-    /// Starts it again on the same port, with what it kept.
+    /// Starts the server after [`stop`](Self::stop) or [`kill`](Self::kill), on the same port and
+    /// data.
+    ///
+    /// # Panics
+    ///
+    /// As for [`start`](Self::start), and if the server is running.
     pub fn start_again(&self) {
         self.instance.start_again();
     }
 
-    /// Has it forget everything.
+    /// Deletes all data (`FLUSHALL`).
     ///
     /// # Panics
     ///
-    /// If it does not answer.
-    pub fn empty(&self) {
+    /// If the server does not confirm within 30 s.
+    pub fn flush_all(&self) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let emptied = told(address, LONG, b"FLUSHALL\r\n", b"+OK");
-        assert!(emptied, "Redis does not obey");
+        let flushed = replies(address, COMMAND_LIMIT, b"FLUSHALL\r\n", b"+OK");
+        assert!(flushed, "Redis did not confirm FLUSHALL");
     }
 
-    /// Gives it so many bytes of memory, 0 for as much as there is: with less than it holds, it refuses to be told
-    /// anything new.
+    /// Limits the memory (`maxmemory`) in bytes; 0 removes the limit. With a limit below the memory
+    /// in use, Redis refuses all writes.
     ///
     /// # Panics
     ///
-    /// If it does not answer.
+    /// If the server does not confirm within 30 s.
     pub fn limit_memory(&self, bytes: u64) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let command = format!("CONFIG SET maxmemory {bytes}\r\n");
-        let limited = told(address, LONG, command.as_bytes(), b"+OK");
-        assert!(limited, "Redis does not obey");
+        let limited = replies(address, COMMAND_LIMIT, command.as_bytes(), b"+OK");
+        assert!(limited, "Redis did not confirm the memory limit");
     }
 
-    /// Holds it still: it takes connections and says nothing.
+    /// Suspends the server (`SIGSTOP`): connections can be opened and nothing is sent.
     pub fn pause(&self) {
         self.instance.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Resumes the server after [`pause`](Self::pause).
     pub fn resume(&self) {
         self.instance.signal(Signal::CONT);
     }
 }
 
-fn answers(port: u16) -> bool {
+fn is_ready(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    told(address, SHORT, b"PING\r\n", b"+PONG")
+    replies(address, CHECK_LIMIT, b"PING\r\n", b"+PONG")
 }
 
-/// Whether it answers a command so, and in time.
-fn told(address: SocketAddr, limit: Duration, command: &[u8], answer: &[u8]) -> bool {
+/// Returns whether the server sends `reply` to a command within the time limit.
+fn replies(address: SocketAddr, limit: Duration, command: &[u8], reply: &[u8]) -> bool {
     let Ok(mut socket) = TcpStream::connect_timeout(&address, limit) else {
         return false;
     };
-    let mut said = vec![0; answer.len()];
+    let mut received = vec![0; reply.len()];
     socket.set_read_timeout(Some(limit)).is_ok()
         && socket.write_all(command).is_ok()
-        && socket.read_exact(&mut said).is_ok()
-        && said == answer
+        && socket.read_exact(&mut received).is_ok()
+        && received == reply
 }

@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn;
-use futures_util::future::BoxFuture;
 use wingbeat_core::transport::Binding;
-use wingbeat_core::{Name, Result};
+use wingbeat_core::{MessageType, Name};
 
 use crate::call::{CallHandler, Executor};
+use crate::describe::{ServiceDescription, SubscriptionDescription};
 use crate::dispatch::Subscription;
-use crate::effects::{Effects, HandlerOutput};
+use crate::effects::{CommandMessage, Effects, EventMessage, HandlerOutput};
 use crate::extract::ExtractAll;
-use crate::handler::{Erased, Handler, MessageHandler};
+use crate::handler::{Erased, Handler, MessageHandler, Run, Scheduled};
+use crate::http::Routes;
 use crate::http::measure::routed;
 use crate::saga::{self, Saga, SagaInput as _};
-use crate::{Policy, Retry, Scope, TargetPolicy};
-
-pub(crate) type Scheduled = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+use crate::unit::Scope;
+use crate::{Policy, Retry, TargetPolicy};
 
 /// A service under construction. `S` is its state, shared by handlers and routes.
 pub struct Service<S = ()> {
@@ -30,20 +30,11 @@ pub struct Service<S = ()> {
 pub(crate) struct Parts {
     pub(crate) name: Name,
     pub(crate) subscriptions: Vec<Subscription>,
-    pub(crate) sagas: Vec<SagaPlan>,
     pub(crate) executors: Vec<Executor>,
     pub(crate) targets: Vec<(&'static str, TargetPolicy)>,
     pub(crate) schedules: Vec<(&'static str, Duration, Scheduled)>,
     pub(crate) routes: Router,
-}
-
-/// What can be said about a saga without running it.
-#[derive(Clone, Debug)]
-pub struct SagaPlan {
-    /// Its name.
-    pub name: &'static str,
-    /// Its queue.
-    pub queue: Name,
+    pub(crate) description: ServiceDescription,
 }
 
 impl Service<()> {
@@ -53,11 +44,11 @@ impl Service<()> {
         let parts = Parts {
             name: Name::new(name),
             subscriptions: Vec::new(),
-            sagas: Vec::new(),
             executors: Vec::new(),
             targets: Vec::new(),
             schedules: Vec::new(),
             routes: Router::new(),
+            description: ServiceDescription::new(Name::new(name)),
         };
         Self { state: (), parts }
     }
@@ -80,9 +71,11 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     where
         H: Handler<Args> + MessageHandler<Args, S>,
     {
-        let (message, kind) = handler.message();
+        let taken = handler.message();
+        let (message, kind) = (taken.name, taken.kind);
         let policy = handler.policy();
         let queue = self.queue(policy.name.unwrap_or_else(|| short_name(message)));
+        self.describe(queue, vec![taken], handler.returns());
         let Erased(run) = handler.erase(self.state.clone());
         let bindings = vec![Binding { message, kind }];
         self.parts.subscriptions.push(Subscription {
@@ -109,12 +102,11 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             })
             .collect();
         let takes = rows.iter().map(|row| row.message).collect();
-        let run: crate::handler::Run =
+        let routed = rows.iter().filter(|row| !row.timer);
+        let routed = routed.map(|row| row.message_type).collect();
+        self.describe(queue, routed, Vec::new());
+        let run: Run =
             Arc::new(move |scope, envelope| Box::pin(saga::handle::<G>(scope, envelope, queue)));
-        self.parts.sagas.push(SagaPlan {
-            name: G::NAME,
-            queue,
-        });
         self.parts.subscriptions.push(Subscription {
             queue,
             bindings,
@@ -137,6 +129,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         H::Output: HandlerOutput,
         H::Future: Send,
     {
+        H::Output::describe(&mut self.parts.description.publishes);
         let state = self.state.clone();
         let run: Scheduled = Arc::new(move |scope| {
             let prepared = Args::extract_all(&scope, &state).map(|args| handler.call(args));
@@ -156,9 +149,43 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     where
         H: Handler<Args> + CallHandler<Args, S>,
     {
-        self.parts
-            .executors
-            .push(executor.executor(self.state.clone()).0);
+        let executor = executor.executor(self.state.clone()).0;
+        let returns = &executor.returns;
+        self.parts.description.publishes.extend(returns);
+        self.parts.executors.push(executor);
+        self
+    }
+
+    /// Declares an event that the service publishes, for the AsyncAPI document. Only events that no
+    /// return type of a handler shows need it: those in [`Effects`], those of sagas and those of HTTP
+    /// handlers.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use wingbeat::{JsonSchema, schemars};
+    /// use wingbeat::{Event, Service};
+    ///
+    /// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// #[event(name = "bookings.room_booked", version = 1, key = room)]
+    /// struct RoomBooked {
+    ///     room: String,
+    /// }
+    ///
+    /// let bookings = Service::new("bookings").publishes::<RoomBooked>();
+    /// ```
+    #[must_use]
+    pub fn publishes<E: EventMessage>(mut self) -> Self {
+        let publishes = &mut self.parts.description.publishes;
+        publishes.push(MessageType::of::<E>());
+        self
+    }
+
+    /// Declares a command that the service sends, for the AsyncAPI document; see
+    /// [`Self::publishes`].
+    #[must_use]
+    pub fn sends<C: CommandMessage>(mut self) -> Self {
+        let publishes = &mut self.parts.description.publishes;
+        publishes.push(MessageType::of::<C>());
         self
     }
 
@@ -169,14 +196,23 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Adds HTTP routes.
+    /// Adds HTTP routes. [`Routes`] are served and described, a plain axum [`Router`] is served.
     #[must_use]
-    pub fn routes(mut self, routes: Router<S>) -> Self {
+    pub fn routes(mut self, routes: impl Into<Routes<S>>) -> Self {
+        let (routes, operations) = routes.into().into_parts();
+        self.parts.description.operations.extend(operations);
         self.parts.routes = self
             .parts
             .routes
             .merge(routes.layer(from_fn(routed)).with_state(self.state.clone()));
         self
+    }
+
+    fn describe(&mut self, queue: Name, takes: Vec<MessageType>, publishes: Vec<MessageType>) {
+        let description = &mut self.parts.description;
+        let subscription = SubscriptionDescription { queue, takes };
+        description.subscriptions.push(subscription);
+        description.publishes.extend(publishes);
     }
 
     fn queue(&self, subscription: &str) -> Name {

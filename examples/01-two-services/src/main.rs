@@ -6,16 +6,17 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::app::Ports;
-use wingbeat::real::{HyperClient, TokioRuntime};
+use wingbeat::Ports;
+use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
 use wingbeat::{
-    App, Claims, Effects, Entity, Error, Event, Result, Running, Runtime as _, Service, Table,
-    run_unit,
+    App, Claims, Effects, Entity, Error, Event, JsonSchema, Result, Running, Runtime as _, Service,
+    Table, run_unit, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
 /// What the library tells. The name and version are the contract; the key keeps a book's events apart.
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "library.book_lent", version = 1, key = book)]
 struct BookLent {
     book: String,

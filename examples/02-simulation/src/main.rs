@@ -4,17 +4,19 @@
 //! `cargo run -p example-02-simulation`
 
 use serde::{Deserialize, Serialize};
-use wingbeat::{App, BoxFuture, Claims, Command, Entity, Event, Result, Service, Table};
-use wingbeat_test::{Client, Process, Simulator, System, Violation, World};
+use wingbeat::test::{Client, Process, Simulator, System, Violation, World};
+use wingbeat::{
+    App, BoxFuture, Claims, Command, Entity, Event, JsonSchema, Result, Service, Table, schemars,
+};
 
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "office.sell", version = 1, key = seat)]
 struct Sell {
     seat: String,
     visitor: usize,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "office.seat_changed", version = 1, key = seat)]
 struct SeatChanged {
     seat: String,

@@ -9,13 +9,13 @@ export class ApiController {
     private readonly broker: Broker,
   ) {}
 
-  /** The process is alive. */
+  /** Answers 200 while the process runs. */
   @Get("healthz")
   health(): { status: string } {
     return { status: "ok" };
   }
 
-  /** It consumes, and its store answers. */
+  /** Answers 200 while the process consumes and its store answers. */
   @Get("readyz")
   async ready(): Promise<{ status: string }> {
     const store = await this.store.pool.query("SELECT 1").then(() => true, () => false);

@@ -12,10 +12,10 @@ const PREFETCH = 32;
 const CONFIRMED_WITHIN_MS = 3_000;
 const FINISHED_WITHIN_MS = 5_000;
 
-/** Takes over a message for good. What it throws is the message's fault: it becomes a dead letter. */
+/** Handles a message durably. A message for which it throws becomes a dead letter. */
 export type Handler = (message: ConsumeMessage) => Promise<void>;
 
-/** One connection to consume and one to publish: a broker that blocks publishers still gets our acknowledgements. */
+/** Consumes and publishes on separate connections, so that a broker that blocks publishers still gets acknowledgements. */
 @Injectable()
 export class Broker implements OnModuleDestroy, OnApplicationShutdown {
   private readonly consuming = new Link("consuming", (connection) => this.consume(connection));
@@ -35,7 +35,7 @@ export class Broker implements OnModuleDestroy, OnApplicationShutdown {
     return this.consumer !== undefined && this.confirms !== undefined;
   }
 
-  /** Our queue and our dead letters. The exchange is the shop's: declared as it does, so that either may come first. */
+  /** Declares our queue and our dead letters. It declares the shop's exchange as the shop does, so either may start first. */
   private async declare(channel: Channel): Promise<void> {
     await channel.assertExchange(EVENTS, "topic", { durable: true });
     await channel.assertExchange(DEAD, "fanout", { durable: true });
@@ -45,10 +45,10 @@ export class Broker implements OnModuleDestroy, OnApplicationShutdown {
       durable: true,
       arguments: {
         "x-queue-type": "quorum",
-        "x-delivery-limit": 20, // A message that kills us comes back so often, and no more.
+        "x-delivery-limit": 20, // Limits the redeliveries of a message that crashes the process.
         "x-dead-letter-exchange": DEAD,
         "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish", // Without it, dead letters may be lost.
+        "x-overflow": "reject-publish", // At-least-once dead-lettering requires it.
       },
     });
     await channel.bindQueue(QUEUE, EVENTS, TYPE);
@@ -64,7 +64,7 @@ export class Broker implements OnModuleDestroy, OnApplicationShutdown {
     await this.declare(channel);
     await channel.prefetch(PREFETCH);
     const { consumerTag } = await channel.consume(QUEUE, (message) => {
-      if (message === null) return void this.consuming.drop(); // The queue is gone: declare it again.
+      if (message === null) return void this.consuming.drop(); // The queue was deleted: declare it again.
       const handling = this.settle(channel, message).finally(() => this.inFlight.delete(handling));
       this.inFlight.add(handling);
     });
@@ -75,9 +75,9 @@ export class Broker implements OnModuleDestroy, OnApplicationShutdown {
     const taken = await this.handler!(message).then(() => true, () => false);
     try {
       if (taken) channel.ack(message);
-      else channel.reject(message, false); // To the dead letters.
+      else channel.reject(message, false); // RabbitMQ dead-letters it.
     } catch {
-      // The channel is gone: the message comes again, and is known.
+      // The channel is closed: RabbitMQ redelivers the message, and the inbox recognizes it.
     }
   }
 
@@ -92,14 +92,14 @@ export class Broker implements OnModuleDestroy, OnApplicationShutdown {
     this.confirms = channel;
   }
 
-  /** Resolves when the broker has all of them for good. Not mandatory: nobody has to want our events. */
+  /** Resolves when the broker has confirmed all of them. Not mandatory: events need no subscriber. */
   async publish(events: CloudEvent[]): Promise<void> {
     const channel = this.confirms;
-    if (!channel) throw new Error("the broker is away");
+    if (!channel) throw new Error("the broker is unavailable");
     try {
       await this.confirmed(channel, events);
     } catch (error) {
-      void this.publishing.drop(); // A channel on which a confirm is missing is not used again.
+      void this.publishing.drop(); // Do not reuse a channel with a missing confirm.
       throw error;
     }
   }
@@ -116,7 +116,7 @@ export class Broker implements OnModuleDestroy, OnApplicationShutdown {
     await Promise.race([channel.waitForConfirms(), late()]);
   }
 
-  /** First: takes nothing more, and finishes what it has. What it cannot finish comes again. */
+  /** Step 1 of the shutdown: stops consuming and finishes current messages. RabbitMQ redelivers the others. */
   async onModuleDestroy(): Promise<void> {
     const consumer = this.consumer;
     await consumer?.channel.cancel(consumer.tag).catch(() => undefined);
@@ -125,7 +125,7 @@ export class Broker implements OnModuleDestroy, OnApplicationShutdown {
     await this.consuming.close();
   }
 
-  /** Last: the relay is done. */
+  /** Last step of the shutdown, after the relay has finished. */
   async onApplicationShutdown(): Promise<void> {
     await this.publishing.close();
   }

@@ -15,7 +15,7 @@ export interface CloudEvent<T = unknown> {
 
 const OPTIONAL = ["subject", "correlationid", "causationid", "traceparent"] as const;
 
-/** Throws where something is missing that everybody must send. */
+/** Throws if a required attribute is missing. */
 export function decode(message: ConsumeMessage): CloudEvent {
   const headers = message.properties.headers ?? {};
   const attribute = (name: string): string | undefined => {

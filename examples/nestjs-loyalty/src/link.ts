@@ -4,14 +4,14 @@ import { setTimeout as pause } from "node:timers/promises";
 
 const PAUSE_MAX_MS = 5_000;
 
-/** A connection that is made anew, for ever, whenever it or one of its channels is gone. */
+/** A connection that reopens, without limit, when it or one of its channels is closed. */
 export class Link {
   private readonly log: Logger;
   private connection?: ChannelModel;
   private closing = false;
   private running?: Promise<void>;
 
-  /** `open` makes channels and consumers on each new connection. */
+  /** `open` creates channels and consumers on each new connection. */
   constructor(
     private readonly name: string,
     private readonly open: (connection: ChannelModel) => Promise<void>,
@@ -52,11 +52,11 @@ export class Link {
     return connection;
   }
 
-  /** Closes the connection; unless it is the end, the next one follows. */
+  /** Closes the connection. A new one follows, except at shutdown. */
   async drop(): Promise<void> {
     const connection = this.connection;
     this.connection = undefined;
-    await connection?.close().catch(() => undefined); // It is closed already.
+    await connection?.close().catch(() => undefined); // Already closed.
   }
 
   async close(): Promise<void> {

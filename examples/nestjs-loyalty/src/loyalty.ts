@@ -7,7 +7,7 @@ import { CloudEvent, decode } from "./cloud-event";
 import { Relay } from "./relay";
 import { isPassing, Store } from "./store";
 
-/** What we need of orders.order_paid.v1; what is added to it later is not our business. */
+/** The fields of orders.order_paid.v1 that we use. Other fields are ignored. */
 interface OrderPaid {
   order_id: string;
   user_id: string;
@@ -29,8 +29,8 @@ export class Loyalty implements OnApplicationBootstrap {
     this.broker.start((message) => this.handle(message));
   }
 
-  /** Resolves when the message is taken over. While the store is away it waits: given back, it would come at once, and
-   * each time counts towards the delivery limit. */
+  /** Resolves when the message is stored. While the store is unavailable it waits: RabbitMQ would redeliver a rejected
+   * message at once, and each redelivery counts towards the delivery limit. */
   private async handle(message: ConsumeMessage): Promise<void> {
     for (let wait = 100; ; wait = Math.min(2 * wait, 5_000)) {
       try {
@@ -45,7 +45,7 @@ export class Loyalty implements OnApplicationBootstrap {
     }
   }
 
-  /** That it was seen, what it changes and what is to be told: one transaction. */
+  /** Writes the inbox row, the balance and the outgoing event in one transaction. */
   private async award(event: CloudEvent, paid: OrderPaid): Promise<void> {
     const points = Math.floor(paid.total.amount_minor / 100);
     await this.store.transaction(async (client) => {
@@ -53,7 +53,7 @@ export class Loyalty implements OnApplicationBootstrap {
         "INSERT INTO loyalty.inbox (source, id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
         [event.source, event.id],
       );
-      if (seen.rowCount === 0) return; // It came before, and was done.
+      if (seen.rowCount === 0) return; // A duplicate.
       await client.query(
         `INSERT INTO loyalty.balance AS mine (user_id, points) VALUES ($1, $2)
          ON CONFLICT (user_id) DO UPDATE SET points = mine.points + excluded.points`,
@@ -75,7 +75,7 @@ export class Loyalty implements OnApplicationBootstrap {
   }
 }
 
-/** The data, if it is what the contract says. */
+/** Returns the data if it matches the contract. */
 function paid(event: CloudEvent): OrderPaid {
   const data = event.data as OrderPaid;
   const fits =

@@ -7,7 +7,7 @@ import { Store } from "./store";
 const BATCH = 100;
 const IDLE_MS = 500;
 
-/** From the outbox to the broker: publish, wait for the confirms, remove what was confirmed. Killed in between, it sends
+/** Publishes the outbox, waits for the confirms and deletes the confirmed rows. After a crash in between it publishes
  * the same events again, under the same ids. */
 @Injectable()
 export class Relay implements OnApplicationBootstrap, BeforeApplicationShutdown {
@@ -26,7 +26,7 @@ export class Relay implements OnApplicationBootstrap, BeforeApplicationShutdown 
     this.running = this.run();
   }
 
-  /** Something was committed. */
+  /** Wakes the relay after a commit. */
   wake(): void {
     this.rung = true;
     this.bell.emit("rung");
@@ -46,7 +46,7 @@ export class Relay implements OnApplicationBootstrap, BeforeApplicationShutdown 
     }
   }
 
-  /** The claim keeps replicas from sending the same; it is short, and no transaction is open while the broker thinks. */
+  /** Claims rows so that replicas do not publish the same events. No transaction is open while the broker confirms. */
   private async round(): Promise<number> {
     if (!this.broker.isReady) return 0;
     const { rows } = await this.store.pool.query<{ number: string; event: CloudEvent }>(

@@ -1,7 +1,7 @@
 import { Injectable, OnApplicationShutdown, OnModuleInit } from "@nestjs/common";
 import { DatabaseError, Pool, PoolClient } from "pg";
 
-/** Any number: who migrates holds it, so that two replicas do not meet. */
+/** The advisory lock of migrations (an arbitrary number): only one replica migrates at a time. */
 const MIGRATION_LOCK = 7_206_451;
 
 const SCHEMA = `
@@ -20,11 +20,11 @@ const SCHEMA = `
   );
 `;
 
-/** Longer than anything can come again: dead letters and outboxes of others included. */
+/** Longer than any message can be redelivered, dead letters and other services' outboxes included. */
 const FORGET = "DELETE FROM loyalty.inbox WHERE at < now() - interval '60 days'";
 const HOUR_MS = 3_600_000;
 
-/** PostgreSQL, with a schema of our own. */
+/** PostgreSQL with a schema of our own. */
 @Injectable()
 export class Store implements OnModuleInit, OnApplicationShutdown {
   readonly pool = new Pool({
@@ -34,7 +34,7 @@ export class Store implements OnModuleInit, OnApplicationShutdown {
   });
 
   async onModuleInit(): Promise<void> {
-    this.pool.on("error", () => undefined); // An idle connection is gone; the next one is new.
+    this.pool.on("error", () => undefined); // The pool replaces a closed idle connection.
     await this.transaction(async (client) => {
       await client.query("SELECT pg_advisory_xact_lock($1)", [MIGRATION_LOCK]);
       await client.query(SCHEMA);
@@ -42,7 +42,7 @@ export class Store implements OnModuleInit, OnApplicationShutdown {
     setInterval(() => void this.pool.query(FORGET).catch(() => undefined), HOUR_MS).unref();
   }
 
-  /** All of it, or nothing. */
+  /** Runs the work in one transaction. */
   async transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     const client = await this.pool.connect();
     let broken: Error | undefined;
@@ -64,10 +64,10 @@ export class Store implements OnModuleInit, OnApplicationShutdown {
   }
 }
 
-/** The store's trouble rather than the message's: it is away or overloaded, ends, or sees a conflict. */
+/** Returns whether the store is at fault and not the message: unavailable, overloaded, ending, or a conflict. */
 export function isPassing(error: unknown): boolean {
   if (error instanceof DatabaseError) return /^(08|40|53|55|57|58)/.test(error.code ?? "");
-  if (error instanceof AggregateError) return true; // Refused at every address.
+  if (error instanceof AggregateError) return true; // Every address refused the connection.
   const { syscall, message } = error as { syscall?: string; message?: string };
   return syscall !== undefined || /^Connection terminated|timeout exceeded|^Client has/.test(message ?? "");
 }

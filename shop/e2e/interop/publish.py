@@ -1,4 +1,5 @@
-"""python3 publish.py EXCHANGE TYPE SOURCE ID DATA: sends a message, and ends with 0 when a queue has it for good."""
+"""python3 publish.py EXCHANGE TYPE SOURCE ID DATA
+publishes a message and exits with 0 when a queue has stored it."""
 import datetime, os, sys
 import pika
 
@@ -10,5 +11,5 @@ properties = pika.BasicProperties(content_type="application/json", delivery_mode
                                   message_id=id, headers=headers)
 with pika.BlockingConnection(pika.URLParameters(os.environ["WINGBEAT_BROKER"])) as connection:
     channel = connection.channel()
-    channel.confirm_delivery()  # From now on publishing waits, and raises if no queue took the message.
+    channel.confirm_delivery()  # Publishing waits for the confirm, raises if no queue is bound.
     channel.basic_publish(exchange, type, data.encode(), properties, mandatory=True)

@@ -8,12 +8,12 @@ const quorum = { "x-queue-type": "quorum", "x-delivery-limit": 20 };
 await channel.assertQueue(queue, { durable: true, arguments: quorum });
 for (const type of types) await channel.bindQueue(queue, "wingbeat.events", type);
 await channel.prefetch(64);
-connection.on("close", () => process.exit(1)); // Whoever keeps this program running starts it again.
+connection.on("close", () => process.exit(1)); // A supervisor restarts the program.
 await channel.consume(queue, (message) => {
-  if (message === null) process.exit(1); // The queue is gone.
+  if (message === null) process.exit(1); // The queue was deleted.
   const { messageId, contentType, deliveryMode, headers } = message.properties;
   const data = JSON.parse(message.content.toString());
   console.log(JSON.stringify({ messageId, contentType, deliveryMode, headers, data }));
-  channel.ack(message); // Only now: what was not acknowledged comes again.
+  channel.ack(message); // After the work; else RabbitMQ redelivers it.
 });
 console.log(JSON.stringify({ subscribed: queue }));

@@ -17,7 +17,7 @@ def on_event(channel, method, properties, body):
              "deliveryMode": properties.delivery_mode, "headers": properties.headers,
              "data": json.loads(body)}
     print(json.dumps(event), flush=True)
-    channel.basic_ack(method.delivery_tag)  # Only now: what was not acknowledged comes again.
+    channel.basic_ack(method.delivery_tag)  # After the work; else RabbitMQ redelivers it.
 
 
 channel.basic_consume(queue, on_event)

@@ -139,7 +139,7 @@ impl Fault {
                 wait(pause).await;
                 blocking(|| fleet.servers.cache.start_again());
             }
-            Self::CacheEmptied => blocking(|| fleet.servers.cache.empty()),
+            Self::CacheEmptied => blocking(|| fleet.servers.cache.flush_all()),
             Self::CacheStops(pause) => {
                 fleet.servers.cache.pause();
                 wait(pause).await;

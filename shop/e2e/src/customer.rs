@@ -82,7 +82,7 @@ impl Customer {
                     *self.shopper.lock().unwrap_or_else(PoisonError::into_inner) = shopper;
                     return Ok(());
                 }
-                Err(why) if why.may_pass() && Instant::now() < until => {}
+                Err(why) if why.is_retryable() && Instant::now() < until => {}
                 Err(why) => return Err(why),
             }
             tokio::time::sleep(PAUSE).await;

@@ -17,18 +17,7 @@ use crate::site::Site;
 /// The admin's password in a fleet.
 pub const PASSWORD: &str = "a password of a fleet";
 
-/// All services.
-pub const SERVICES: [&str; 9] = [
-    "carts",
-    "catalog",
-    "identity",
-    "inventory",
-    "notifications",
-    "orders",
-    "payments",
-    "promotions",
-    "shipping",
-];
+pub use shop_registry::NAMES as SERVICES;
 
 /// The services that run twice in a [`Plan::standard`] fleet.
 const REPLICATED: [&str; 3] = ["inventory", "orders", "payments"];

@@ -88,7 +88,7 @@ async fn ended<'a>(
                 Ok(status) if final_look => {
                     broken.push(format!("{id} never ended: it is {}", status.status));
                 }
-                Err(why) if final_look || !why.may_pass() => {
+                Err(why) if final_look || !why.is_retryable() => {
                     broken.push(format!("{id} cannot be read: {why}"));
                 }
                 Ok(_) | Err(_) => {}
@@ -176,7 +176,7 @@ async fn repeated<T>(
 ) -> Result<T, Error> {
     loop {
         match ask().await {
-            Err(why) if why.may_pass() && Instant::now() < until => {}
+            Err(why) if why.is_retryable() && Instant::now() < until => {}
             answer => return answer,
         }
         tokio::time::sleep(PAUSE).await;

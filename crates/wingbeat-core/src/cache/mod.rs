@@ -1,7 +1,24 @@
-//! The port for what is quick and may be lost: cached reads, sessions, rate limits.
-
-#[cfg(feature = "conformance")]
-pub mod conformance;
+//! The port for values that expire: cached reads, sessions, rate limits.
+//!
+//! A [`Cache`] may lose any value at any time. Each reader has a fallback: the store, or a refusal
+//! such as HTTP 503.
+//!
+//! # Contract
+//!
+//! - **Expiry.** A value is never returned after its time to live. Durations below one millisecond
+//!   may be rounded up to one.
+//! - **Keys.** Keys and prefixes are compared byte for byte; no character is a wildcard. Values may
+//!   be empty, and at least 256 KiB long.
+//! - **Visibility.** A call that starts after another has returned sees its effect.
+//! - **Concurrency.** All methods may be called at the same time.
+//! - **Cancellation.** The caller may drop any returned future; its effect may or may not take
+//!   place.
+//! - **Errors.** Every method fails with `cache_away`, class [`Retry`](crate::Class::Retry), while
+//!   the server is unavailable, within a time limit of the adapter. No method waits for the server
+//!   to come back.
+//!
+//! The macro `cache_conformance!` (feature `conformance`) tests this contract;
+//! `docs/writing-an-adapter.md` builds a cache that passes it.
 
 use std::time::Duration;
 
@@ -10,24 +27,26 @@ use futures_util::future::BoxFuture;
 
 use crate::Result;
 
-/// What to do with a value when the process restarts.
+/// The durability of a cached value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// May be gone: it can be computed again.
+    /// The value may be lost when the process restarts: it can be computed again.
     Volatile,
-    /// Survives a restart of the process (a session).
+    /// The value survives a restart of the process, such as a session does.
     Restart,
 }
 
-/// Keys with values that expire.
+/// Values that expire, and counters; see the [module](self) for the contract of all methods.
 pub trait Cache: Send + Sync + 'static {
-    /// The value, unless it is absent or expired.
+    /// Returns the value, or `None` if it is absent or expired.
     ///
     /// # Errors
     ///
-    /// Every method fails only when the cache is away; callers must have an answer without it.
+    /// `cache_away`, here and in all other methods.
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>>;
-    /// Sets the value for `ttl` from now.
+
+    /// Sets a value that expires `ttl` from now. It replaces the value, the expiry and the
+    /// durability that the key had before.
     fn put(
         &self,
         key: &str,
@@ -35,10 +54,15 @@ pub trait Cache: Send + Sync + 'static {
         ttl: Duration,
         keep: Durability,
     ) -> BoxFuture<'_, Result<()>>;
-    /// Forgets the key.
+
+    /// Removes a value. Removing an absent value has no effect.
     fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>>;
-    /// Forgets every key that starts with `prefix`.
+
+    /// Removes all values whose keys start with `prefix`.
     fn remove_prefix(&self, prefix: &str) -> BoxFuture<'_, Result<()>>;
-    /// Adds one to a counter and returns it; a counter starts at zero and ends `window` after its first hit.
+
+    /// Adds one to a counter and returns the new count, starting from 1. The counter ends `window`
+    /// after its first hit, however many follow. Concurrent hits are all counted. The keys of
+    /// counters and of values must differ. Counters are volatile.
     fn hit(&self, key: &str, window: Duration) -> BoxFuture<'_, Result<u64>>;
 }

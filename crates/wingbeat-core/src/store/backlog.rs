@@ -1,39 +1,38 @@
-//! What waits in a store, for those who watch it.
+//! The backlog of a store, for metrics and operators.
 
 use std::time::Duration;
 
 use crate::Name;
 
-/// Rows are counted up to here and no further, so that looking stays cheap however much has gathered:
-/// this number means "so many, or more".
+/// The number at which counting stops, so that reading a backlog stays cheap: it means "this many,
+/// or more".
 pub const COUNTED_MAX: usize = 10_000;
 
-/// What waits in one service's part of a store.
+/// Messages and records of one service that wait in a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Messages that no broker has confirmed; none in a store that is its own broker.
+    /// Messages that no broker has confirmed. A store that is its own broker reports none.
     pub outbox: Waiting,
-    /// Records with a due time, by table.
+    /// Records with a due time, one entry per table.
     pub due: Vec<DueBacklog>,
 }
 
-/// Some that wait.
+/// A number of waiting messages or records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// How many, up to [`COUNTED_MAX`].
+    /// The number, up to [`COUNTED_MAX`].
     pub count: u64,
-    /// How long the oldest has waited, by the store's clock.
+    /// The time that the oldest has waited, by the clock of the store; zero if there are none.
     pub age: Duration,
 }
 
-/// Records of a table that have a due time.
+/// The records of one table that have a due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueBacklog {
     /// The table.
     pub table: Name,
-    /// All of them, also those that are due later; up to [`COUNTED_MAX`].
+    /// The number of all records, also those that are due later; up to [`COUNTED_MAX`].
     pub pending: u64,
-    /// Those that are due: how many, and how long the oldest has been due. Whoever has claimed one
-    /// has not settled it yet, so it counts.
+    /// The records that are due, claimed or not, and the time since the first was due.
     pub overdue: Waiting,
 }

@@ -1,8 +1,28 @@
-//! The port for what must last.
+//! The port for durable data.
+//!
+//! A [`Store`] keeps the data of all services of a process: records, histories of aggregates,
+//! views, counters, the journal, the inbox, and messages to send. [`Store::commit`] is its only
+//! write path for services. The store either is its own broker, as SQLite is, or has an [`Outbox`],
+//! from which the runtime's relay publishes to a [`Transport`](crate::Transport).
+//!
+//! # Contract
+//!
+//! - **Isolation.** A service reads and writes only its own data. Two services may use the same
+//!   table name and key.
+//! - **Consistency.** A read that starts after a commit has returned sees that commit.
+//! - **Durability.** What was reported as [`Outcome::Committed`] survives a crash of the process
+//!   and of the server.
+//! - **Concurrency.** All methods may be called at the same time, by several processes.
+//! - **Cancellation.** The caller may drop any returned future. A dropped commit is one whose
+//!   outcome is unknown; a dropped claim may leave its lease in place until it expires.
+//! - **Errors.** Every method fails with `store_away` or a similar code of class
+//!   [`Retry`](crate::Class::Retry) while the server is unavailable. Each call has its own time
+//!   limit.
+//!
+//! The macro `store_conformance!` (feature `conformance`) tests this contract;
+//! `docs/writing-an-adapter.md` shows how.
 
 mod backlog;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,115 +36,147 @@ use crate::{CorrelationId, Envelope, Key, MessageId, Name, Result, Timestamp, To
 
 pub use backlog::{Backlog, COUNTED_MAX, DueBacklog, Waiting};
 
-/// A record as it was read.
+/// A stored record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Starts at 1 and grows by one with each write.
+    /// The version: 1 after the first write, one more after each further write.
     pub version: u64,
     /// The content.
     pub body: Bytes,
-    /// From when it is due, if it is a timer, a call or a parked delivery.
+    /// The time from which the record is due, if it is a timer, a call or a parked delivery.
     pub due_at: Option<Timestamp>,
 }
 
-/// An event of an aggregate's history.
+/// A stored event of an aggregate's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Its place, from 1.
+    /// The position in the history, counted from 1.
     pub sequence: u64,
-    /// When it happened.
+    /// The time of the event.
     pub at: Timestamp,
-    /// The stored form.
+    /// The encoded event.
     pub body: Bytes,
 }
 
-/// Which rows of a view to read.
+/// A query for one page of a view's rows.
+///
+/// ```
+/// use wingbeat_core::Name;
+/// use wingbeat_core::store::{Query, Select};
+///
+/// let cheapest = Query {
+///     view: Name::new("products"),
+///     select: Select::Prefix {
+///         column: Name::new("price"),
+///         prefix: String::new(),
+///         descending: false,
+///     },
+///     after: None, // then `Page::next` of the page before
+///     limit: 20,
+/// };
+/// # drop(cheapest);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// The view.
     pub view: Name,
-    /// What must hold.
+    /// The selected rows and their order.
     pub select: Select,
-    /// Continue after this position (see [`Page::next`]).
+    /// The position after which the page starts; `None` for the first page.
     pub after: Option<Position>,
-    /// At most this many rows.
+    /// The largest number of rows to return; at least 1.
     pub limit: usize,
 }
 
-/// How rows are found. Rows come in the order of the column's value, then of the key.
+/// The selected rows of a view, and their order. Values and keys compare by their bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Select {
-    /// Every row, by key.
+    /// All rows, in the order of their keys.
     All,
-    /// Rows whose column starts with `prefix`; backwards if `descending`.
+    /// The rows whose value in a column starts with a prefix, in the order of value and key.
     Prefix {
-        /// An index column.
+        /// An indexed column.
         column: Name,
-        /// What its value starts with; empty for all.
+        /// The prefix. The empty prefix selects every row that has the column.
         prefix: String,
-        /// From the end.
+        /// Reverses the order of both value and key.
         descending: bool,
     },
-    /// Rows whose column contains `part`, byte for byte, by key.
+    /// The rows whose value in a column contains a text, in the order of their keys.
     Contains {
-        /// An index column, case-folded by the service.
+        /// An indexed column. The service folds the case of its values if it wants to ignore case.
         column: Name,
-        /// What its value contains.
+        /// The text, which has no wildcards.
         part: String,
     },
 }
 
-/// A place in an ordered result.
+/// A position between two rows of an ordered result. Clients carry it as an opaque cursor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The column's value (empty when ordered by key).
+    /// The column's value of the row before; empty if the result is ordered by key.
     pub value: String,
-    /// The row's key.
+    /// The key of the row before.
     pub key: String,
 }
 
-/// Some rows, and where to go on.
+/// A page of rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Keys and rows.
+    /// The keys and rows, in order.
     pub rows: Vec<(String, Row)>,
-    /// Where the next page starts; `None` on the last.
+    /// The position after which the next page starts; `None` if this is the last page.
     pub next: Option<Position>,
 }
 
-/// A due record that was claimed by this process.
+/// A due record that this process has claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueRecord {
-    /// Whose it is.
+    /// The service that owns the record.
     pub service: Name,
-    /// The record.
+    /// The key of the record.
     pub key: Key,
-    /// Its version and content; reading the version guards against firing twice.
+    /// The record. The unit that handles it reads this version, so that it takes effect once even
+    /// if two processes have claimed it.
     pub record: Record,
 }
 
-/// Keeps what must last: records, histories, views, inbox, journal, counters, and messages to send.
-///
-/// `commit` is the only way in. What it answered [`Outcome::Committed`] survives the loss of the process.
+/// Durable data of services; see the [module](self) for the contract of all methods.
 pub trait Store: Send + Sync + 'static {
-    /// Makes the store ready for these services and queues; safe to repeat.
+    /// Creates what these services and queues need, such as schemas and tables. The runtime calls
+    /// it at each start, before any other method. It is idempotent, and several processes may run
+    /// it together.
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>>;
 
-    /// Commits units in order, each all or nothing; one outcome a unit. A unit that reads what an
-    /// earlier unit of the batch wrote sees that write; if the earlier one is refused it is stale.
+    /// Commits units in the given order, each completely or not at all, and returns one [`Outcome`]
+    /// per unit. The units may belong to different services. There may be none.
+    ///
+    /// A unit that reads what an earlier unit of the batch wrote reads the version after that
+    /// write. If the earlier unit is refused, the later one is [`Outcome::Stale`]. Units that share
+    /// no key do not affect each other: one unit with a poisonous value is refused alone.
+    ///
+    /// A unit whose id is known was committed before: it is [`Outcome::Committed`] and takes no
+    /// further effect. Otherwise, a unit whose delivery is settled is [`Outcome::Duplicate`], also
+    /// when its reads are stale. The store remembers unit ids and deliveries for at least 30 days.
     ///
     /// # Errors
     ///
-    /// Nothing is known about any unit: submit the same units again.
+    /// Any error means that each unit may or may not be committed. The caller submits the same
+    /// units again.
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>>;
 
-    /// Commits as [`Store::commit`] does, and hands the messages of the units it put into the outbox to the caller,
-    /// as [`Outbox::claim`] would a moment later: oldest first, to nobody else for `lease`. Messages of units that
-    /// were there before are not among them. A store that cannot do so hands out none.
+    /// Commits units as [`Store::commit`] does, and claims the messages that they add to the
+    /// outbox.
+    ///
+    /// The messages are returned in the order of [`Outbox::claim`], and `claim` does not return
+    /// them until `lease` has passed. Messages of units that were committed before are not
+    /// returned. The default implementation claims none: the relay then finds the messages in the
+    /// outbox.
     ///
     /// # Errors
     ///
-    /// As [`Store::commit`]. What a lost answer would have handed out is free again after `lease`.
+    /// As for [`Store::commit`]. Messages that were claimed without a reply can be claimed after
+    /// `lease`.
     fn commit_claiming(
         &self,
         units: Arc<Vec<Unit>>,
@@ -133,9 +185,11 @@ pub trait Store: Send + Sync + 'static {
         Box::pin(async move { Ok((self.commit(units).await?, Vec::new())) })
     }
 
-    /// A record, or `None`.
+    /// Returns a record, or `None` if it is absent.
     fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>>;
-    /// Several records at once, in the order of their keys. For those who watch, not for decisions.
+
+    /// Returns several records, in the order of their keys in `keys`. Keys may repeat. Views and
+    /// checks use it; the records need not be from the same moment.
     fn load_all(
         &self,
         service: Name,
@@ -149,7 +203,9 @@ pub trait Store: Send + Sync + 'static {
             Ok(records)
         })
     }
-    /// Records of a table in order of id, after `after`. For audits and rebuilds, not for decisions.
+
+    /// Returns at most `limit` records of a table in the order of their ids, starting after the id
+    /// `after`. Audits and rebuilds use it; handlers never decide on a scan.
     fn scan(
         &self,
         service: Name,
@@ -157,23 +213,40 @@ pub trait Store: Send + Sync + 'static {
         after: Option<String>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(String, Record)>>>;
-    /// The history of an aggregate, from after `sequence`.
+
+    /// Returns the history of an aggregate in order, starting after the position `after`.
     fn history(&self, service: Name, key: &Key, after: u64)
     -> BoxFuture<'_, Result<Vec<Recorded>>>;
-    /// One row of a view.
+
+    /// Returns one row of a view, or `None` if it is absent.
     fn row(&self, service: Name, view: Name, key: &str) -> BoxFuture<'_, Result<Option<Row>>>;
-    /// Rows of a view.
+
+    /// Returns one page of a view's rows. Pages are read one after another while units commit, so a
+    /// row that moves may appear twice or not at all.
     fn rows(&self, service: Name, query: Query) -> BoxFuture<'_, Result<Page>>;
-    /// What units of this service did in a story, oldest first.
-    fn journal(&self, service: Name, story: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>>;
-    /// The service's counters.
+
+    /// Returns the journal entries of a service for one correlation id, in the order of their
+    /// commits.
+    fn journal(
+        &self,
+        service: Name,
+        correlation: CorrelationId,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>>>;
+
+    /// Returns the counters of a service, in any order.
     fn counters(&self, service: Name) -> BoxFuture<'_, Result<Vec<(Name, i64)>>>;
-    /// Whether a delivery was settled before.
+
+    /// Returns whether a delivery is in the inbox: a unit that settles it was committed.
     fn settled(&self, queue: Name, source: &str, message: MessageId)
     -> BoxFuture<'_, Result<bool>>;
 
-    /// Hands out due records of these services by the store's clock, at most `limit`, soonest first,
-    /// to nobody else for `lease`. `now` is the caller's clock, for stores that live in its process.
+    /// Claims at most `limit` records of these services that are due, and returns them. Of each
+    /// service, the soonest come first.
+    ///
+    /// No call returns a claimed record again until `lease` has passed, counted from the claim, or
+    /// until a unit has written the record. A restart of the store may end a lease early. `now` is
+    /// the time of the caller: a store in the same process uses it, a store on a server uses the
+    /// server's clock.
     fn claim_due(
         &self,
         services: &[Name],
@@ -181,22 +254,37 @@ pub trait Store: Send + Sync + 'static {
         lease: Duration,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<DueRecord>>>;
-    /// When the next record of these services is due that nobody holds.
+
+    /// Returns the soonest due time among the records of these services that nobody has claimed. It
+    /// may lie in the past.
     fn next_due(&self, services: &[Name]) -> BoxFuture<'_, Result<Option<Timestamp>>>;
 
-    /// What waits here of this service. For those who watch, not for decisions.
+    /// Returns how much of a service waits in the store, for metrics and operators. It is cheap:
+    /// counting stops at [`COUNTED_MAX`].
     fn backlog(&self, service: Name, now: Timestamp) -> BoxFuture<'_, Result<Backlog>>;
 
-    /// Deletes what has outlived its retention, a bounded amount; how many rows went.
+    /// Deletes a bounded number of expired rows and returns how many; zero if there are none left.
+    ///
+    /// Records expire at [`Write::expires_at`](crate::unit::Write::expires_at). Each store
+    /// documents how long it keeps inbox entries, at least 30 days, and journal entries. The
+    /// runtime calls it about once a minute, and again until it returns zero.
     fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>>;
 
-    /// The outbox, unless the store is its own broker and queues messages with the commit.
+    /// Returns the outbox; `None` if the store is its own broker and puts messages into queues with
+    /// the commit.
     fn outbox(&self) -> Option<Arc<dyn Outbox>>;
 }
 
-/// Messages that were committed and still have to be published.
+/// Committed messages that no broker has confirmed yet.
+///
+/// The contract of [`Store`] applies. Messages leave the outbox only through
+/// [`confirmed`](Self::confirmed).
 pub trait Outbox: Send + Sync + 'static {
-    /// Messages to publish, oldest first, to nobody else for `lease`.
+    /// Claims at most `limit` messages of these services and returns them. Of each service, the
+    /// oldest come first, in the order of their commits.
+    ///
+    /// No call returns a claimed message again until `lease` has passed, or until it is released.
+    /// `now` is the time of the caller, for stores without a clock of their own.
     fn claim(
         &self,
         services: &[Name],
@@ -204,20 +292,25 @@ pub trait Outbox: Send + Sync + 'static {
         lease: Duration,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Envelope>>>;
-    /// Removes what the broker confirmed, by id and nothing else.
+
+    /// Deletes messages that the broker has confirmed. Unknown ids are ignored. The deletion need
+    /// not be durable at once: a message that reappears is published again, and each subscriber's
+    /// inbox recognizes it.
     fn confirmed(&self, ids: Vec<MessageId>) -> BoxFuture<'_, Result<()>>;
-    /// Lets claimed messages go before their lease ends: each is handed out again after its pause, by the store's
-    /// clock. `now` is the caller's, for stores that live in its process.
+
+    /// Ends the leases of claimed messages: each can be claimed again after its pause, counted from
+    /// now by the clock of the store. Unknown ids are ignored.
     fn release(
         &self,
         pauses: Vec<(MessageId, Duration)>,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<()>>;
-    /// How many messages of a type wait here.
+
+    /// Returns how many messages of the type `kind` are in the outbox, claimed or not.
     fn waiting(&self, kind: &str) -> BoxFuture<'_, Result<u64>>;
 }
 
-/// A store that sees one service's data and nothing else. This is what handlers are given.
+/// Read access to the data of one service.
 #[derive(Clone)]
 pub struct ServiceStore {
     store: Arc<dyn Store>,
@@ -225,29 +318,29 @@ pub struct ServiceStore {
 }
 
 impl ServiceStore {
-    /// The data of `service`.
+    /// Restricts `store` to the data of `service`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, service: Name) -> Self {
         Self { store, service }
     }
 
-    /// Whose data this is.
+    /// Returns the service.
     #[must_use]
     pub fn service(&self) -> Name {
         self.service
     }
 
-    /// See [`Store::load`].
+    /// Calls [`Store::load`].
     pub fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Record>>> {
         self.store.load(self.service, key)
     }
 
-    /// See [`Store::load_all`].
+    /// Calls [`Store::load_all`].
     pub fn load_all(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<Option<Record>>>> {
         self.store.load_all(self.service, keys)
     }
 
-    /// See [`Store::scan`].
+    /// Calls [`Store::scan`].
     pub fn scan(
         &self,
         table: Name,
@@ -257,27 +350,27 @@ impl ServiceStore {
         self.store.scan(self.service, table, after, limit)
     }
 
-    /// See [`Store::history`].
+    /// Calls [`Store::history`].
     pub fn history<'a>(&'a self, key: &'a Key, after: u64) -> BoxFuture<'a, Result<Vec<Recorded>>> {
         self.store.history(self.service, key, after)
     }
 
-    /// See [`Store::row`].
+    /// Calls [`Store::row`].
     pub fn row<'a>(&'a self, view: Name, key: &'a str) -> BoxFuture<'a, Result<Option<Row>>> {
         self.store.row(self.service, view, key)
     }
 
-    /// See [`Store::rows`].
+    /// Calls [`Store::rows`].
     pub fn rows(&self, query: Query) -> BoxFuture<'_, Result<Page>> {
         self.store.rows(self.service, query)
     }
 
-    /// See [`Store::journal`].
-    pub fn journal(&self, story: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        self.store.journal(self.service, story)
+    /// Calls [`Store::journal`].
+    pub fn journal(&self, correlation: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>> {
+        self.store.journal(self.service, correlation)
     }
 
-    /// See [`Store::counters`].
+    /// Calls [`Store::counters`].
     pub fn counters(&self) -> BoxFuture<'_, Result<Vec<(Name, i64)>>> {
         self.store.counters(self.service)
     }

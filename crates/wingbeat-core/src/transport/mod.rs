@@ -1,7 +1,26 @@
-//! The port for what travels between services.
-
-#[cfg(feature = "conformance")]
-pub mod conformance;
+//! The port for messages between services.
+//!
+//! A [`Transport`] takes messages from publishers, puts a copy into each queue that is bound to
+//! their type, and delivers them to consumers. It delivers **at least once**: the store's inbox
+//! recognizes a repeated message, so a transport delivers again whenever it is in doubt.
+//!
+//! # Contract
+//!
+//! - **Durability.** A confirmed message survives a crash of the broker until its deliveries are
+//!   acknowledged, one in each bound queue.
+//! - **Order.** Only queues that are [`ordered`](Queue::ordered) keep the order of publishing.
+//! - **Redelivery.** A delivery that is neither acknowledged nor requeued is delivered again after
+//!   its consumer is dropped or its process ends.
+//! - **Independence.** A queue whose consumer is slow does not delay other queues.
+//! - **Concurrency.** All methods may be called at the same time.
+//! - **Cancellation.** The caller may drop any returned future. A dropped `publish` may publish its
+//!   messages or not; a dropped [`Consumer::next`] loses no delivery.
+//! - **Errors.** While the broker is unavailable, methods fail with an error of class
+//!   [`Retry`](crate::Class::Retry) (`publish` with [`Refused::Unconfirmed`]) within their own time
+//!   limit. They work again when the broker does; the adapter reconnects without help.
+//!
+//! The macro `transport_conformance!` (feature `conformance`) tests this contract;
+//! `docs/writing-an-adapter.md` shows how.
 
 use std::collections::BTreeMap;
 
@@ -11,68 +30,68 @@ use thiserror::Error;
 
 use crate::{Envelope, Kind, Name, Result};
 
-/// Marks one delivery of one consumer, to be acknowledged; unique within the process.
+/// The tag of one delivery, with which it is acknowledged. It is unique within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub u64);
 
-/// A message handed to a subscription, at least once.
+/// A message that a consumer has received.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// For the acknowledgement.
+    /// The tag to acknowledge or requeue the delivery with.
     pub tag: Tag,
-    /// `true` when it may have been handed out before.
+    /// `true` if the message may have been delivered before.
     pub redelivered: bool,
-    /// The message, or the raw bytes and why they are not one.
+    /// The message, or the bytes of something that is not a message.
     pub envelope: std::result::Result<Envelope, Undecodable>,
-    /// Only where [`Transport::given_up`] is consumed.
-    pub given_up: Option<GivenUp>,
+    /// The original queue, if the delivery comes from [`Transport::broker_dead_letters`].
+    pub dead_lettered: Option<DeadLettered>,
 }
 
-/// What the broker did on its own with a message that came back too often.
+/// The origin of a message that the broker itself has dead-lettered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenUp {
-    /// The queue it was in.
+pub struct DeadLettered {
+    /// The queue that it was removed from.
     pub queue: String,
-    /// The broker's word for it.
-    pub why: String,
+    /// The broker's name for the reason, such as `delivery_limit`.
+    pub reason: String,
 }
 
-/// Something in the queue that is not a message.
+/// A delivery that cannot be decoded into a message. The runtime dead-letters it with its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undecodable {
-    /// An id that stays the same over redeliveries.
+    /// An id that is the same at each redelivery.
     pub id: crate::MessageId,
-    /// The wire type it claims to have; empty when it claims none.
+    /// The message type that the delivery claims; empty if it claims none.
     pub kind: String,
-    /// What is wrong, and what came beside the body.
+    /// The problem, and the headers of the delivery.
     pub broken: Broken,
-    /// What came.
+    /// The body. An adapter may cut off a body that is too large.
     pub raw: bytes::Bytes,
 }
 
-/// Why a delivery is no message, however often it is tried.
+/// The reason why a delivery cannot be decoded, with its headers. Dead letters store it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broken {
-    /// In a word.
+    /// The kind of problem.
     pub fault: Fault,
-    /// In words.
+    /// A description of the problem for an operator.
     pub why: String,
-    /// Headers and properties as they came, as texts.
+    /// The headers and properties of the delivery, as texts.
     pub headers: BTreeMap<String, String>,
 }
 
-/// What is wrong with a delivery that is no message.
+/// The kinds of problems with a delivery that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// Attributes are missing, or cannot be read.
+    /// Attributes are missing or invalid.
     Undecodable,
-    /// Larger than any message may be.
+    /// The body is larger than [`BODY_MAX`](crate::envelope::BODY_MAX).
     TooLarge,
 }
 
 impl Fault {
-    /// The reason that its dead letter gives.
+    /// Returns the reason that the dead letter states.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -82,25 +101,37 @@ impl Fault {
     }
 }
 
-/// All queues and what is bound to them. No process publishes before all of it exists.
+/// All queues of a system and their bindings.
+///
+/// ```
+/// use wingbeat_core::transport::Binding;
+/// use wingbeat_core::{Kind, Name, Topology};
+///
+/// let placed = Binding { message: "orders.order_placed.v1", kind: Kind::Event };
+/// let topology = Topology {
+///     queues: [(Name::new("mail.confirmations"), vec![placed].into())].into(),
+/// };
+/// # assert_eq!(topology.queues.len(), 1);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
-    /// Queue (`<service>.<subscription>`) to what it is.
+    /// The queues by name (`<service>.<subscription>`).
     pub queues: BTreeMap<Name, Queue>,
 }
 
-/// What comes into a queue, and how it is handed out.
+/// A queue: its bindings and its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
-    /// The message types bound to it.
+    /// The message types whose messages the queue receives.
     pub bindings: Vec<Binding>,
-    /// Handed out in the order in which it came in, to one consumer at a time. When that one is gone, the next
-    /// one begins with what was not acknowledged.
+    /// `true` if messages are delivered in the order in which they were published, to one consumer
+    /// at a time. When that consumer is dropped, the next one starts with the first unacknowledged
+    /// message.
     pub ordered: bool,
 }
 
 impl From<Vec<Binding>> for Queue {
-    /// In no promised order.
+    /// Creates a queue that is not ordered.
     fn from(bindings: Vec<Binding>) -> Self {
         Self {
             bindings,
@@ -109,75 +140,114 @@ impl From<Vec<Binding>> for Queue {
     }
 }
 
-/// One message type bound to a queue.
+/// A message type that is bound to a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// The wire type.
+    /// The message type, such as `orders.order_placed.v1`.
     pub message: &'static str,
     /// Event or command.
     pub kind: Kind,
 }
 
-/// Why a message was not taken by the broker. It stays in the outbox. A store that is its own broker keeps
-/// an unroutable command of a unit by itself until a queue takes it: the unit is committed all the same.
+/// The reason why a message was not confirmed. The message stays in the outbox.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Refused {
-    /// No queue is bound to this type.
+    /// No queue is bound to the type of this command. The relay tries again later. A store that is
+    /// its own broker commits the unit, and keeps the command until a queue is bound to its type.
     #[error("no queue is bound to this message type")]
     Unroutable,
-    /// No broker will ever take it.
-    #[error("it cannot be published: {0}")]
+    /// No broker can ever accept the message, for example because it is too large. The relay
+    /// dead-letters it.
+    #[error("the message cannot be published: {0}")]
     Impossible(String),
-    /// The broker said no, or nothing in time: it may or may not have the message.
+    /// The broker rejected the message or did not confirm it in time. It may or may not have the
+    /// message, and the relay publishes it again.
     #[error("the broker did not confirm: {0}")]
     Unconfirmed(String),
 }
 
-/// Carries messages. Delivers at least once, never before `declare`, and in no promised order but from queues
-/// that are [`Queue::ordered`].
+/// Messages between services; see the [module](self) for the contract of all methods.
 pub trait Transport: Send + Sync + 'static {
-    /// Makes all queues and bindings exist; safe to repeat.
+    /// Creates all queues and bindings that are missing. It is idempotent, and several processes
+    /// may run it together.
+    ///
+    /// Each process declares the whole topology, other services' queues included, before it
+    /// publishes. Otherwise the messages for a queue that is created later would be lost. An
+    /// adapter remembers the topology and declares it again after it has reconnected.
+    ///
+    /// # Errors
+    ///
+    /// An error of class [`Reject`](crate::Class::Reject) if a queue exists with other properties,
+    /// such as `topology_differs`.
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>>;
-    /// Publishes, and waits until each message is confirmed durable or refused; answers in order.
+
+    /// Publishes messages, and returns one result per message in the same order: `Ok` once the
+    /// message is durable in every bound queue.
+    ///
+    /// An event without a bound queue is confirmed and dropped; a command without one is
+    /// [`Refused::Unroutable`]. A message that is published twice may be delivered twice.
     fn publish(
         &self,
         messages: Vec<Envelope>,
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>>;
-    /// Starts consuming `queue`, with at most `prefetch` deliveries unacknowledged.
+
+    /// Starts a consumer of `queue` with at most `prefetch` unacknowledged deliveries. Several
+    /// consumers of a queue share its messages, unless the queue is ordered.
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>>;
-    /// Starts consuming what the broker itself took out of queues of `service`, since it was handed out too often
-    /// without an answer; `None` if it never does that.
-    fn given_up(&self, service: Name) -> BoxFuture<'_, Result<Option<Box<dyn Consumer>>>> {
+
+    /// Starts a consumer of the messages that the broker itself has removed from queues of
+    /// `service`, because processes ended again and again without acknowledging them.
+    ///
+    /// Returns `None` if the broker never does that, which is the default. The runtime stores these
+    /// messages as dead letters of the service.
+    fn broker_dead_letters(
+        &self,
+        service: Name,
+    ) -> BoxFuture<'_, Result<Option<Box<dyn Consumer>>>> {
         let _ = service;
         Box::pin(async { Ok(None) })
     }
-    /// How many messages wait in `queue`, and how many this process was handed from it and has not yet
-    /// acknowledged. What other processes hold is theirs to count: brokers of AMQP 0-9-1 do not tell.
+
+    /// Returns the number of messages that wait in `queue`, plus those that this process has
+    /// received from it and not acknowledged. Deliveries of other processes do not count, since not
+    /// all brokers report them.
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>>;
-    /// What carries them, as spans call it (OpenTelemetry's `messaging.system`).
+
+    /// Returns the name of the messaging system for spans (`messaging.system` of OpenTelemetry).
     fn system(&self) -> &'static str {
         "wingbeat"
     }
 }
 
-/// One consumer of one queue. Dropped, it closes; what it had unacknowledged comes again.
+/// A consumer of one queue.
+///
+/// Dropping it closes it; the broker delivers its unacknowledged messages again, to another
+/// consumer or a later one.
 pub trait Consumer: Send {
-    /// Waits for at least one delivery, then returns all that are at hand. May be dropped while it waits:
-    /// no delivery is lost by that.
+    /// Waits until at least one delivery is available, and returns all that are.
+    ///
+    /// The future is cancellation-safe: if it is dropped, the next call returns the same
+    /// deliveries.
     ///
     /// # Errors
     ///
-    /// The consumer is lost: drop it and consume anew.
+    /// `consumer_lost` or another code of class [`Retry`](crate::Class::Retry) if the consumer has
+    /// ended. The caller drops it and calls [`Transport::consume`] again.
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<Delivery>>>;
-    /// A handle to acknowledge with, from anywhere.
+
+    /// Returns a handle that acknowledges deliveries of this consumer from any task.
     fn settler(&self) -> std::sync::Arc<dyn Settler>;
 }
 
-/// Acknowledges deliveries of one consumer.
+/// A handle that acknowledges deliveries of one consumer.
+///
+/// Both methods return at once and report no error: if an acknowledgement is lost, the message is
+/// delivered again. They ignore unknown tags and tags of an earlier consumer.
 pub trait Settler: Send + Sync {
-    /// Done with: never to come again. On a store that is its own broker the rows went with the commit,
-    /// and this only frees their places in the window.
+    /// Acknowledges deliveries: the broker deletes them. In a store that is its own broker, the
+    /// commit of their units has deleted them already, and this only frees their places in the
+    /// prefetch window.
     fn acknowledge(&self, tags: &[Tag]);
-    /// Not handled: let it come again.
-    fn give_back(&self, tags: &[Tag]);
+    /// Returns deliveries to the queue, to be delivered again at once.
+    fn requeue(&self, tags: &[Tag]);
 }

@@ -1,8 +1,9 @@
-//! What has outlived its retention goes, a bounded amount at a time.
+//! Deletes data whose retention has ended, a bounded number of rows at a time.
 //!
-//! - Records with an expiry: when it has passed.
-//! - The inbox: 60 days, twice what anything can take to come again (a parked delivery, a retried dead
-//!   letter), since the id of a message tells when it was made and not when it was settled.
+//! - Records with an expiry: once it has passed.
+//! - The inbox: after 60 days. A message can be delivered again for at most half of that (a parked
+//!   delivery, a retried dead letter), and its id contains the time of its creation, not of its
+//!   settlement.
 //! - The journal (timelines): 90 days after the story began.
 
 use std::time::Duration;
@@ -15,51 +16,53 @@ use super::batch::Batch;
 use crate::id::{RecordId, RecordKey};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const INBOX: Duration = Duration::from_secs(60 * 24 * 3600);
-const JOURNAL: Duration = Duration::from_secs(90 * 24 * 3600);
-/// Rows a call deletes of each kind, so that commits wait for it no longer than for a large batch.
-const AT_ONCE: i64 = 1000;
+const INBOX_RETENTION: Duration = Duration::from_secs(60 * 24 * 3600);
+const JOURNAL_RETENTION: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Maximum number of rows that one call deletes of each kind, so that it delays commits no longer
+/// than a large batch does.
+const ROWS_MAX: i64 = 1000;
 
-/// Deletes; how many rows went.
+/// Deletes expired data. Returns the number of deleted rows.
 pub(super) fn retain(batch: &mut Batch<'_>, now: Timestamp) -> rusqlite::Result<u64> {
-    let mut gone = expired(batch, now)?;
+    let mut deleted = delete_expired(batch, now)?;
     let connection = batch.connection;
-    let (settled, told) = (now - INBOX, now - JOURNAL);
-    gone += connection
+    let (inbox_end, journal_end) = (now - INBOX_RETENTION, now - JOURNAL_RETENTION);
+    deleted += connection
         .prepare_cached(
             "DELETE FROM inbox WHERE (id, scope) IN (SELECT id, scope FROM inbox
              WHERE id < ?1 AND (at IS NULL OR at < ?2) LIMIT ?3)",
         )?
         .execute(params![
-            uuid_v7(settled - DAY, 0).as_bytes(),
-            settled.as_micros(),
-            AT_ONCE
+            uuid_v7(inbox_end - DAY, 0).as_bytes(),
+            inbox_end.as_micros(),
+            ROWS_MAX
         ])?;
-    gone += connection
+    deleted += connection
         .prepare_cached(
             "DELETE FROM inbox WHERE (id, scope) IN (SELECT id, scope FROM inbox
              WHERE at IS NOT NULL AND at < ?1 LIMIT ?2)",
         )?
-        .execute(params![settled.as_micros(), AT_ONCE])?;
-    gone += connection
+        .execute(params![inbox_end.as_micros(), ROWS_MAX])?;
+    deleted += connection
         .prepare_cached(
             "DELETE FROM journal WHERE (corr, svc, place) IN (SELECT corr, svc, place FROM journal
              WHERE corr < ?1 AND place < ?2 LIMIT ?3)",
         )?
         .execute(params![
-            uuid_v7(told, 0).as_bytes(),
-            told.as_micros(),
-            AT_ONCE
+            uuid_v7(journal_end, 0).as_bytes(),
+            journal_end.as_micros(),
+            ROWS_MAX
         ])?;
-    Ok(gone as u64)
+    Ok(deleted as u64)
 }
 
-fn expired(batch: &mut Batch<'_>, now: Timestamp) -> rusqlite::Result<usize> {
+/// Removes records whose expiry has passed. Returns the number of removed records.
+fn delete_expired(batch: &mut Batch<'_>, now: Timestamp) -> rusqlite::Result<usize> {
     let mut statement = batch.connection.prepare_cached(
         "SELECT tbl, id FROM record WHERE expires_at IS NOT NULL AND expires_at <= ?1
          ORDER BY expires_at LIMIT ?2",
     )?;
-    let keys = statement.query_map(params![now.as_micros(), AT_ONCE], |row| {
+    let keys = statement.query_map(params![now.as_micros(), ROWS_MAX], |row| {
         let (table, id) = (row.get(0)?, row.get::<_, RecordId>(1)?);
         Ok(RecordKey { table, id })
     })?;

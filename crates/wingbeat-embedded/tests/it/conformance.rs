@@ -1,4 +1,4 @@
-//! The contract tests of the ports, on real files.
+//! The contract tests of the ports, on files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
+use wingbeat_core::conformance::store::sql::TABLES;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::store::conformance::sql::TABLES;
-use wingbeat_core::{Cache, Unit, cache};
+use wingbeat_core::{Cache, Unit, conformance};
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
 pub(crate) struct OnDisk {
@@ -31,7 +31,7 @@ impl OnDisk {
 impl Fixture for OnDisk {
     fn open(&self) -> BoxFuture<'_, Opened> {
         let mut config = Config::new(self.directory.path());
-        // Small, so that the tests page from disk.
+        // Small windows, so that the tests read pages from disk.
         (config.window, config.window_bytes) = (100, 64 << 10);
         config.tables = TABLES.into();
         Box::pin(async move {
@@ -58,7 +58,7 @@ impl Fixture for OnDisk {
     }
 }
 
-impl cache::conformance::Fixture for OnDisk {
+impl conformance::cache::Fixture for OnDisk {
     fn open(&self) -> BoxFuture<'_, Arc<dyn Cache>> {
         let cache = EmbeddedCache::open(self.directory.path(), Arc::clone(&self.runtime));
         let cache: Arc<dyn Cache> = cache.expect("the cache can be opened");
@@ -70,15 +70,16 @@ impl cache::conformance::Fixture for OnDisk {
     }
 }
 
-/// What a query finds in the file, asked on a connection that only reads.
+/// Returns the number that a query finds in the file, on a read-only connection.
 pub(crate) fn number(directory: &Path, query: &str) -> i64 {
-    let only_reads = OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let file = Connection::open_with_flags(Config::new(directory).file(), only_reads);
+    let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let file = Connection::open_with_flags(Config::new(directory).file(), read_only);
     let file = file.expect("the file can be read");
     file.query_row(query, [], |row| row.get(0))
         .expect("a number")
 }
 
+/// Runs a test on its own runtime.
 pub(crate) fn block_on(test: impl Future<Output = ()>) {
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -91,7 +92,7 @@ fn run(test: Test) {
     block_on(async move { test(Arc::new(OnDisk::new(TokioRuntime::new()))).await });
 }
 
-fn run_cache(test: cache::conformance::Test) {
+fn run_cache(test: conformance::cache::Test) {
     block_on(async move { test(Arc::new(OnDisk::new(TokioRuntime::new()))).await });
 }
 

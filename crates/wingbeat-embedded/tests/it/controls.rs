@@ -1,14 +1,14 @@
-//! Stores that break one promise each about statements: the suite must notice.
+//! Negative controls of the SQL conformance suite: stores that each violate one rule must fail it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
+use wingbeat_core::conformance::store::sql as suite;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::store::conformance::sql as suite;
 use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
@@ -17,7 +17,7 @@ use wingbeat_core::{
 
 use crate::conformance::{OnDisk, block_on};
 
-/// What is broken.
+/// The rule that a store violates.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Breach {
     ExpectationsIgnored,
@@ -32,8 +32,8 @@ struct BrokenStore {
     breach: Breach,
 }
 
-/// The statements of a unit as one of their own.
-fn apart(unit: &Unit) -> Unit {
+/// Returns another unit with only the statements of a unit.
+fn only_statements(unit: &Unit) -> Unit {
     let other = UnitId(uuid::Uuid::from_u128(unit.id.0.as_u128() ^ 1));
     Unit {
         statements: unit.statements.clone(),
@@ -41,7 +41,8 @@ fn apart(unit: &Unit) -> Unit {
     }
 }
 
-fn without(unit: &Unit) -> Unit {
+/// Returns a unit without its statements.
+fn without_statements(unit: &Unit) -> Unit {
     Unit {
         statements: Vec::new(),
         ..unit.clone()
@@ -60,14 +61,14 @@ impl BrokenStore {
                 unit.statements.iter_mut().for_each(|it| it.rows = None);
                 self.one(unit).await
             }
-            Breach::StatementsForgotten => self.one(without(unit)).await,
-            Breach::StatementsBefore => match self.one(apart(unit)).await? {
-                Outcome::Committed => self.one(without(unit)).await,
+            Breach::StatementsForgotten => self.one(without_statements(unit)).await,
+            Breach::StatementsBefore => match self.one(only_statements(unit)).await? {
+                Outcome::Committed => self.one(without_statements(unit)).await,
                 other => Ok(other),
             },
             Breach::StatementsAfter => {
-                self.one(without(unit)).await?;
-                self.one(apart(unit)).await
+                self.one(without_statements(unit)).await?;
+                self.one(only_statements(unit)).await
             }
             Breach::BatchFailsTogether => self.one(unit.clone()).await,
         }
@@ -204,11 +205,18 @@ macro_rules! caught {
 }
 
 caught! {
-    a_store_that_ignores_expectations: ExpectationsIgnored is caught by an_expectation_that_is_not_met_takes_everything_back;
-    a_store_that_takes_what_is_not_there: ExpectationsIgnored is caught by units_of_a_batch_see_what_was_taken_before;
-    a_store_that_forgets_statements: StatementsForgotten is caught by statements_take_effect_with_the_rest_of_the_unit;
-    a_store_that_runs_statements_of_stale_units: StatementsBefore is caught by a_stale_unit_runs_no_statement;
-    a_store_that_runs_statements_of_duplicates: StatementsBefore is caught by a_duplicate_delivery_runs_no_statement;
-    a_store_that_runs_statements_afterwards: StatementsAfter is caught by an_expectation_that_is_not_met_takes_everything_back;
-    a_store_that_fails_whole_batches: BatchFailsTogether is caught by neighbours_of_an_unmet_unit_are_committed;
+    a_store_that_ignores_expectations: ExpectationsIgnored
+        is caught by an_unmet_expectation_rolls_back_the_unit;
+    a_store_that_takes_what_is_not_there: ExpectationsIgnored
+        is caught by statements_see_earlier_units_of_the_batch;
+    a_store_that_forgets_statements: StatementsForgotten
+        is caught by statements_take_effect_with_the_rest_of_the_unit;
+    a_store_that_runs_statements_of_stale_units: StatementsBefore
+        is caught by a_stale_unit_runs_no_statement;
+    a_store_that_runs_statements_of_duplicates: StatementsBefore
+        is caught by a_duplicate_delivery_runs_no_statement;
+    a_store_that_runs_statements_afterwards: StatementsAfter
+        is caught by an_unmet_expectation_rolls_back_the_unit;
+    a_store_that_fails_whole_batches: BatchFailsTogether
+        is caught by neighbours_of_an_unmet_unit_are_committed;
 }

@@ -1,15 +1,15 @@
-//! The files: who may open them, and how they are written.
+//! Opening and locking the files, and intake.
 
 use std::time::Duration;
 
 use rusqlite::Connection;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::topology;
 use wingbeat_core::{Name, Runtime as _, Store as _, Transport as _};
 use wingbeat_embedded::{Config, Embedded};
 
 #[test]
-fn a_directory_in_use_is_refused_and_free_again_afterwards() {
+fn a_directory_in_use_is_refused_until_its_store_is_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let config = Config::new(directory.path());
     let first = Embedded::open(&config).expect("it is free");
@@ -19,13 +19,13 @@ fn a_directory_in_use_is_refused_and_free_again_afterwards() {
     Embedded::open(&config).expect("it is free again");
 }
 
-/// As after `kill -9`: the lock is held until the memory of the process is given back.
+/// As after `kill -9`: the kernel keeps the lock until it has freed the memory of the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_directory_is_waited_for_while_its_last_process_ends() {
+async fn opening_waits_while_the_last_process_ends() {
     let directory = tempfile::tempdir().unwrap();
     let config = Config::new(directory.path());
     let ending = Embedded::open(&config).expect("it is free");
-    // On a busy machine the end takes longer than anybody waits.
+    // On a busy machine, ending takes longer than one call waits.
     let next = move || (0..30).any(|_| Embedded::open(&config).is_ok());
     let next = tokio::task::spawn_blocking(next);
     TokioRuntime::new().sleep(Duration::from_millis(100)).await;
@@ -46,15 +46,15 @@ fn data_of_a_later_release_is_refused() {
 }
 
 #[test]
-fn what_is_no_database_is_refused() {
+fn a_file_that_is_not_a_database_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("wingbeat.db"), [7; 4096]).unwrap();
-    let error = Embedded::open(&Config::new(directory.path())).expect_err("it is none");
+    let error = Embedded::open(&Config::new(directory.path())).expect_err("it is not a database");
     assert_eq!(error.code(), "data_unreadable");
 }
 
 #[tokio::test]
-async fn little_free_space_shuts_the_intake_and_leaves_commits_alone() {
+async fn low_disk_space_closes_intake_but_commits_succeed() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = Config::new(directory.path());
     config.min_free_bytes = u64::MAX;
@@ -63,6 +63,9 @@ async fn little_free_space_shuts_the_intake_and_leaves_commits_alone() {
     embedded
         .prepare(&[Name::new("orders")], &topology())
         .await
-        .expect("what is in hand can be finished");
-    embedded.declare(&topology()).await.expect("as above");
+        .expect("running work can finish");
+    embedded
+        .declare(&topology())
+        .await
+        .expect("running work can finish");
 }

@@ -1,19 +1,19 @@
-//! What grows stops growing, in rows and in space.
+//! With retention, tables stop growing, in rows and in bytes.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
-use wingbeat::real::TokioRuntime;
-use wingbeat_core::store::conformance::growth::{Days, LATER, SETTLED, Sizes, Traffic, grown};
+use wingbeat::TokioRuntime;
+use wingbeat_core::conformance::store::growth::{Days, LATER, SETTLED, Sizes, Traffic, grown};
 use wingbeat_embedded::Config;
 
 use crate::conformance::{OnDisk, block_on};
 
-/// Rows of all tables (a new one is measured as well), and the space of the file.
+/// Measures the rows of all tables (new tables included) and the bytes of the file.
 fn measure(directory: &Path) -> Sizes {
-    let only_reads = OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let file = Connection::open_with_flags(Config::new(directory).file(), only_reads).unwrap();
+    let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let file = Connection::open_with_flags(Config::new(directory).file(), read_only).unwrap();
     let number = |sql: &str| -> i64 { file.query_row(sql, [], |row| row.get(0)).unwrap() };
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
     let mut tables = file.prepare(tables).unwrap();
@@ -28,7 +28,7 @@ fn measure(directory: &Path) -> Sizes {
     sizes
 }
 
-/// The sizes after so many days, and after so many.
+/// Returns the sizes after `early` and after `late` days.
 async fn live(sweeps: bool, units_a_day: usize, early: u64, late: u64) -> [Sizes; 2] {
     let clock = Days::new(TokioRuntime::new());
     let fixture = Arc::new(OnDisk::new(clock.clone()));
@@ -44,11 +44,11 @@ async fn live(sweeps: bool, units_a_day: usize, early: u64, late: u64) -> [Sizes
 }
 
 #[test]
-fn tables_stop_growing_when_retention_has_caught_up() {
+fn tables_stop_growing_once_retention_deletes_as_much_as_is_written() {
     block_on(async {
         let [before, after] = live(true, 150, SETTLED, LATER).await;
         assert_eq!(grown(&before, &after), [""; 0], "{before:#?} {after:#?}");
-        // What has a period is there for that long and no longer: whole days, the last one being over.
+        // Data with a retention period stays for that many days, without the last one.
         let days = |table: &str| after[table].0 / 150;
         assert_eq!((days("inbox"), days("journal")), (59, 89), "{after:#?}");
         assert!(after["queue"].0 == 0 && days("record") == 2, "{after:#?}");
@@ -56,7 +56,7 @@ fn tables_stop_growing_when_retention_has_caught_up() {
 }
 
 #[test]
-fn without_retention_they_grow() {
+fn tables_grow_without_retention() {
     block_on(async {
         let [before, after] = live(false, 60, 10, 30).await;
         let grown = grown(&before, &after);

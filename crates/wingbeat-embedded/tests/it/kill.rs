@@ -1,4 +1,5 @@
-//! A toy of two handlers, killed again and again on the same data: what was confirmed takes effect once.
+//! Kills a process with two handlers repeatedly, on the same data. Confirmed messages take effect
+//! once.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -8,37 +9,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::app::Ports;
-use wingbeat::real::{HyperClient, TokioRuntime};
+use wingbeat::Ports;
+use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
 use wingbeat::{
-    App, Entity, Envelope, Event, Message as _, Result, Runtime as _, RuntimeExt as _, Service,
-    Table, Transport as _,
+    App, Entity, Envelope, Event, JsonSchema, Message as _, Result, Runtime as _, RuntimeExt as _,
+    Service, Table, Transport as _, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
-/// Kills in a row.
+/// Number of kills.
 const KILLS: u64 = 20;
-/// Commands published at once.
+/// Number of commands published at once.
 const BATCH: u64 = 50;
-/// Numbers of one life; far more than it gets to.
-const LIFE: u64 = 1_000_000;
-/// Where the child finds its data, and its first number.
+/// Number of commands reserved for one child; far more than it publishes.
+const NUMBERS: u64 = 1_000_000;
+/// Environment variables of the child: its data directory, and its first number.
 const DATA: &str = "WINGBEAT_KILL_DATA";
 const FIRST: &str = "WINGBEAT_KILL_FIRST";
 
-#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "counting.add", version = 1, key = number)]
 struct Add {
     number: u64,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "counting.added", version = 1, key = number)]
 struct Added {
     number: u64,
 }
 
-/// How often something was done for a number.
+/// Number of times that a handler ran for a number.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Times {
     times: u32,
@@ -49,14 +51,14 @@ impl Entity for Times {
     type Id = u64;
 }
 
-async fn add(command: Add, done: Table<Times>) -> Result<Added> {
+async fn add(command: Add, times: Table<Times>) -> Result<Added> {
     let number = command.number;
-    done.update(&number, once_more).await?;
+    times.update(&number, once_more).await?;
     Ok(Added { number })
 }
 
-async fn added(event: Added, done: Table<Times>) -> Result<()> {
-    done.update(&event.number, once_more).await.map(drop)
+async fn added(event: Added, times: Table<Times>) -> Result<()> {
+    times.update(&event.number, once_more).await.map(drop)
 }
 
 fn once_more(known: Option<Times>) -> Times {
@@ -81,11 +83,11 @@ async fn start(data: &Path) -> (Arc<Embedded>, wingbeat::Running) {
     (embedded, running)
 }
 
-/// The life of a child: publishes until it is killed, and tells what was confirmed.
+/// The child: publishes until it is killed, and prints which commands were confirmed.
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
     let (Ok(data), Ok(first)) = (std::env::var(DATA), std::env::var(FIRST)) else {
-        return; // Not called as a child.
+        return; // Not started as a child.
     };
     let (embedded, _running) = start(Path::new(&data)).await;
     let runtime = TokioRuntime::new();
@@ -121,8 +123,9 @@ fn envelope(runtime: &Arc<TokioRuntime>, command: &Add) -> Envelope {
     }
 }
 
-/// Starts a child, kills it after so many confirmed batches, and tells up to where it came.
-fn live_and_die(data: &Path, first: u64, batches: u64) -> u64 {
+/// Starts a child, kills it after this many confirmed batches, and returns the end of the confirmed
+/// numbers.
+fn run_and_kill(data: &Path, first: u64, batches: u64) -> u64 {
     let mut child = Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", "kill::child", "--nocapture", "--test-threads=1"])
         .env(DATA, data)
@@ -131,21 +134,21 @@ fn live_and_die(data: &Path, first: u64, batches: u64) -> u64 {
         .spawn()
         .expect("it starts");
     let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let told = lines.filter_map(|line| line.ok()?.strip_prefix("confirmed ")?.parse::<u64>().ok());
-    let confirmed = told.take(batches as usize).last().expect("it confirms");
-    child.kill().expect("it lives");
-    child.wait().expect("it is dead");
+    let ends = lines.filter_map(|line| line.ok()?.strip_prefix("confirmed ")?.parse::<u64>().ok());
+    let confirmed = ends.take(batches as usize).last().expect("it confirms");
+    child.kill().expect("it is running");
+    child.wait().expect("it was killed");
     confirmed
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_confirmed_takes_effect_once_however_often_the_process_is_killed() {
+async fn confirmed_commands_take_effect_once_over_many_kills() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut confirmed = BTreeSet::new();
     for life in 0..KILLS {
-        let first = life * LIFE;
-        let batches = 1 + life * 7 % 23; // A different moment each time.
-        let end = live_and_die(directory.path(), first, batches);
+        let first = life * NUMBERS;
+        let batches = 1 + life * 7 % 23; // A different moment for each child.
+        let end = run_and_kill(directory.path(), first, batches);
         confirmed.extend(first..end);
     }
     let (embedded, running) = start(directory.path()).await;
@@ -157,7 +160,7 @@ async fn what_was_confirmed_takes_effect_once_however_often_the_process_is_kille
     }
     for service in ["counting", "watching"] {
         let reads = running.reads(service).expect("it runs");
-        let mut done = BTreeSet::new();
+        let mut handled = BTreeSet::new();
         let mut after = None;
         loop {
             let page = reads
@@ -167,13 +170,13 @@ async fn what_was_confirmed_takes_effect_once_however_often_the_process_is_kille
             after = page.last().map(|(id, _)| id.clone());
             for (id, times) in page {
                 assert_eq!(times.times, 1, "{service}: {id}");
-                done.insert(id.parse::<u64>().expect("a number"));
+                handled.insert(id.parse::<u64>().expect("a number"));
             }
             if after.is_none() {
                 break;
             }
         }
-        let lost: Vec<_> = confirmed.difference(&done).take(5).collect();
+        let lost: Vec<_> = confirmed.difference(&handled).take(5).collect();
         assert!(
             lost.is_empty(),
             "{service} lost {lost:?} of {}",

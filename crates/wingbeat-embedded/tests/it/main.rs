@@ -1,4 +1,4 @@
-//! The embedded adapter against the contracts of the ports, and what only it promises.
+//! Tests of the embedded adapter: the contracts of the ports, and guarantees of this adapter.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Handlers, commands and seeding with tables of the service's own.
+//! Handlers and HTTP commands that use the service's own tables.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,12 +9,14 @@ use axum::http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
-use wingbeat::app::Ports;
+use wingbeat::Ports;
+use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
 use wingbeat::http::{Json, Reply, accepted, post};
-use wingbeat::real::{HyperClient, TokioRuntime};
 use wingbeat::{
-    App, Class, Entity, Envelope, Error, Event, Handler as _, Message as _, Name, Result, Retry,
-    Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table, Transport as _, run_unit,
+    App, Class, Entity, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Name,
+    Result, Retry, Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table,
+    Transport as _, run_unit, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
@@ -25,14 +27,14 @@ const TABLES: &str =
 const SERVICE: Name = Name::new("inventory");
 const FREE: &str = "SELECT free FROM stock";
 
-#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.take", version = 1, key = order)]
 struct Take {
     order: u32,
     sku: String,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.taken", version = 1, key = order)]
 struct Taken {
     order: u32,
@@ -40,7 +42,7 @@ struct Taken {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Order {
-    told: u32,
+    taken: u32,
 }
 
 impl Entity for Order {
@@ -48,10 +50,10 @@ impl Entity for Order {
     type Id = u32;
 }
 
-/// Takes one from the stock and notes the order, both or neither.
+/// Takes one item from the stock and writes the order, both or neither.
 async fn take(command: &Take, orders: &Table<Order>, unit: &Scope) -> Result<()> {
     let noted = |order: Option<Order>| Order {
-        told: order.unwrap_or_default().told + 1,
+        taken: order.unwrap_or_default().taken + 1,
     };
     orders.update(&command.order, noted).await?;
     let sql = "UPDATE stock SET free = free - 1 WHERE sku = $1 AND free > 0";
@@ -140,14 +142,14 @@ impl Shop {
         reads.entity::<Order>(&order).await.unwrap()
     }
 
-    async fn until(&self, mut holds: impl AsyncFnMut() -> bool) {
+    async fn until(&self, mut condition: impl AsyncFnMut() -> bool) {
         for _ in 0..2_000 {
-            if holds().await {
+            if condition().await {
                 return;
             }
             self.runtime.sleep(Duration::from_millis(5)).await;
         }
-        panic!("it does not come true");
+        panic!("the condition was not met in time");
     }
 
     fn number(&self, query: &str) -> i64 {
@@ -176,7 +178,7 @@ fn service(retry: Retry, attempts: &Arc<AtomicU32>) -> Service {
     };
     Service::new("inventory")
         .on(handle.retry(retry))
-        .routes(axum::Router::new().route("/take", post(command)))
+        .routes(Routes::new().route("/take", post(command)))
 }
 
 fn retry(quick: u32, parked: &[u64]) -> Retry {
@@ -205,14 +207,14 @@ async fn an_unmet_expectation_is_retried_by_the_policy_and_ends_as_a_dead_letter
     assert!(shop.order(1).await.is_some());
     assert!(shop.order(2).await.is_none(), "nothing of it took effect");
     let counters = shop.embedded.counters(SERVICE).await.unwrap();
-    let told = |name: &str| counters.iter().find(|(it, _)| it.as_str() == name);
-    let published = told("published:inventory.taken.v1").expect("one was taken");
+    let counter = |name: &str| counters.iter().find(|(it, _)| it.as_str() == name);
+    let published = counter("published:inventory.taken.v1").expect("one was taken");
     assert_eq!(published.1, 1);
     shop.running.drain().await;
 }
 
 #[tokio::test]
-async fn an_expectation_that_comes_true_meanwhile_is_met() {
+async fn an_expectation_that_becomes_true_is_met_by_a_retry() {
     let shop = Shop::open(retry(2, &[20; 200])).await;
     shop.send(1).await;
     shop.until(async || shop.attempts.load(Ordering::SeqCst) > 3)
@@ -221,7 +223,7 @@ async fn an_expectation_that_comes_true_meanwhile_is_met() {
     shop.stock(5).await;
     shop.until(async || shop.order(1).await.is_some()).await;
     assert_eq!(
-        (shop.number(FREE), shop.order(1).await.unwrap().told),
+        (shop.number(FREE), shop.order(1).await.unwrap().taken),
         (4, 1)
     );
     assert_eq!(shop.running.dead_letters(SERVICE).await.unwrap().len(), 0);
@@ -246,7 +248,7 @@ async fn a_statement_that_cannot_run_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_command_whose_expectation_is_not_met_is_run_again_and_answered_409() {
+async fn a_command_with_an_unmet_expectation_is_retried_and_answered_with_409() {
     let shop = Shop::open(retry(3, &[10])).await;
     let (status, problem) = shop.post(1).await;
     assert_eq!(status, StatusCode::CONFLICT);
@@ -257,14 +259,14 @@ async fn a_command_whose_expectation_is_not_met_is_run_again_and_answered_409() 
     shop.stock(1).await;
     assert_eq!(shop.post(1).await.0, StatusCode::ACCEPTED);
     assert_eq!(
-        (shop.number(FREE), shop.order(1).await.unwrap().told),
+        (shop.number(FREE), shop.order(1).await.unwrap().taken),
         (0, 1)
     );
     shop.running.drain().await;
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_handler_runs_no_statement() {
+async fn a_handler_that_refuses_runs_no_statement() {
     let shop = Shop::open(retry(1, &[])).await;
     shop.stock(7).await;
     let context = shop.running.service("inventory").unwrap();
@@ -278,9 +280,9 @@ async fn a_refusal_of_the_handler_runs_no_statement() {
     shop.running.drain().await;
 }
 
-/// As with everything else that a handler may keep.
+/// A handler may keep its `Scope`, but the unit is sealed when the handler returns.
 #[tokio::test]
-async fn a_handle_that_was_kept_records_no_statement_afterwards() {
+async fn a_scope_records_no_statement_after_its_handler() {
     let shop = Shop::open(retry(1, &[])).await;
     let context = shop.running.service("inventory").unwrap();
     let keep = |unit: Scope| async move {

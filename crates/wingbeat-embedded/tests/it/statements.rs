@@ -1,16 +1,16 @@
-//! SQL of a service's own in the file that also holds ours.
+//! SQL of services, in the file that also contains the framework's tables.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::{ORDERS, SERVICES, key, put, topology};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::statement::Unmet;
 use wingbeat_core::unit::{Outcome, Read};
-use wingbeat_core::{Companion, Runtime as _, RuntimeExt as _, Statement, Store as _, Unit};
+use wingbeat_core::{OpenTransaction, Runtime as _, RuntimeExt as _, Statement, Store as _, Unit};
 use wingbeat_embedded::{Config, Embedded};
 
 use crate::conformance::number;
@@ -59,7 +59,7 @@ impl Data {
         }
     }
 
-    /// The outcome of a statement between two units that must not suffer from it.
+    /// Commits a statement between two other units, which it must not affect. Returns its outcome.
     async fn among_others(&self, text: &str) -> Outcome {
         let take = || Statement::new("UPDATE stock SET free = free - 1", ()).expecting(1);
         let free = self.number("SELECT free FROM stock");
@@ -92,7 +92,7 @@ impl Data {
 }
 
 #[tokio::test]
-async fn the_frameworks_tables_are_out_of_reach() {
+async fn statements_cannot_access_the_frameworks_tables() {
     let data = Data::new().await;
     let tables = [
         "names",
@@ -107,7 +107,11 @@ async fn the_frameworks_tables_are_out_of_reach() {
         "probe",
     ];
     let own = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
-    assert_eq!(data.number(own), 10 + 3, "each table of ours is tried here");
+    assert_eq!(
+        data.number(own),
+        10 + 3,
+        "every table of the framework is tested"
+    );
     for table in tables {
         for text in [
             format!("DELETE FROM {table}"),
@@ -141,9 +145,10 @@ async fn the_frameworks_tables_are_out_of_reach() {
     assert_eq!(data.among_others(fine).await, Outcome::Committed);
 }
 
-/// SQLite can be told to give up all of a transaction for one row: others are committed without that unit.
+/// With `OR ROLLBACK`, SQLite rolls back the whole transaction. The other units are committed
+/// without that unit.
 #[tokio::test]
-async fn a_conflict_that_rolls_everything_back_costs_its_unit_alone() {
+async fn a_conflict_that_rolls_back_the_transaction_refuses_only_its_unit() {
     let data = Data::new().await;
     for text in [
         "INSERT OR ROLLBACK INTO stock VALUES ('egg', 1)",
@@ -154,12 +159,13 @@ async fn a_conflict_that_rolls_everything_back_costs_its_unit_alone() {
     }
 }
 
-/// SQLite checks deferred keys at the COMMIT, of all units at once.
+/// SQLite checks deferred foreign keys at COMMIT, for all units together.
 #[tokio::test]
-async fn a_foreign_key_that_is_checked_at_the_end_refuses_its_unit_alone() {
+async fn a_deferred_foreign_key_refuses_only_its_unit() {
     let directory = tempfile::tempdir().unwrap();
     let tables = "CREATE TABLE IF NOT EXISTS parent(id INTEGER PRIMARY KEY);
-        CREATE TABLE IF NOT EXISTS child(id INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED);";
+        CREATE TABLE IF NOT EXISTS child(
+            id INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED);";
     let data = Data::open(directory, tables).await;
     let child = |id: i64| Statement::new("INSERT INTO child VALUES ($1)", [id]);
     let parent = |id: i64| Statement::new("INSERT INTO parent VALUES ($1)", [id]);
@@ -177,11 +183,11 @@ async fn a_foreign_key_that_is_checked_at_the_end_refuses_its_unit_alone() {
         on_b,
         data.unit("c", vec![parent(3)]),
     ];
-    let of_another = vec![data.unit("e", vec![])];
-    // Both are in one group, if they come together; and the outcomes are the same if they do not.
+    let other_batch = vec![data.unit("e", vec![])];
+    // Usually both are in one group. The outcomes are the same if they are not.
     let (outcomes, others) = tokio::join!(
         data.embedded.commit(Arc::new(batch.clone())),
-        data.embedded.commit(Arc::new(of_another)),
+        data.embedded.commit(Arc::new(other_batch)),
     );
     let (committed, refused) = (Outcome::Committed, Outcome::Refused);
     let expected = [committed, refused, committed, Outcome::Stale, committed];
@@ -189,7 +195,7 @@ async fn a_foreign_key_that_is_checked_at_the_end_refuses_its_unit_alone() {
     assert_eq!(others.unwrap(), [committed]);
     assert_eq!(data.number("SELECT count(*) FROM child"), 1);
     assert_eq!(data.number("SELECT count(*) FROM parent"), 2);
-    // Submitted again, what was committed is known.
+    // Units that are submitted again have the same outcomes.
     let outcomes = data.embedded.commit(Arc::new(batch)).await;
     assert_eq!(outcomes.unwrap(), expected);
     let later = vec![data.unit("f", vec![parent(4), child(4)])];
@@ -198,12 +204,13 @@ async fn a_foreign_key_that_is_checked_at_the_end_refuses_its_unit_alone() {
 }
 
 #[tokio::test]
-async fn an_endless_statement_is_interrupted_and_costs_its_unit_alone() {
+async fn an_endless_statement_times_out_and_makes_only_its_unit_busy() {
     let data = Data::new().await;
     let busy = Outcome::Unmet(Unmet::Busy { statement: 2 });
     for text in [
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n",
-        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT 1 FROM n) INSERT INTO watched SELECT 'a' FROM n",
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT 1 FROM n)
+         INSERT INTO watched SELECT 'a' FROM n",
     ] {
         assert_eq!(data.among_others(text).await, busy, "{text}");
     }
@@ -214,7 +221,7 @@ async fn an_endless_statement_is_interrupted_and_costs_its_unit_alone() {
 async fn a_transaction_of_another_store_is_refused() {
     let data = Data::new().await;
     let unit = Unit {
-        companion: Some(Companion::new(())),
+        transaction: Some(OpenTransaction::new(())),
         ..data.unit("a", vec![])
     };
     let outcomes = data.embedded.commit(Arc::new(vec![unit])).await.unwrap();
@@ -222,7 +229,7 @@ async fn a_transaction_of_another_store_is_refused() {
 }
 
 #[test]
-fn tables_are_made_all_or_none_and_never_ours() {
+fn tables_are_created_completely_or_not_at_all() {
     let directory = tempfile::tempdir().unwrap();
     for tables in [
         "CREATE TABLE fine(x); CREATE TABLE broken(",
@@ -239,17 +246,16 @@ fn tables_are_made_all_or_none_and_never_ours() {
         assert_eq!(error.code(), "tables_invalid", "{tables}");
     }
     for _ in 0..2 {
-        Embedded::open(&config(directory.path(), TABLES))
-            .expect("it can be opened again and again");
+        Embedded::open(&config(directory.path(), TABLES)).expect("the SQL can run again");
     }
     let fine = "SELECT count(*) FROM sqlite_schema WHERE name IN ('fine', 'fine2', 'wb_later')";
     assert_eq!(number(directory.path(), fine), 0);
     assert_eq!(number(directory.path(), "SELECT free FROM stock"), 10);
 }
 
-/// A trigger of a service's own cannot do what its statements may not.
+/// The guard applies to a service's triggers as well.
 #[tokio::test]
-async fn a_trigger_cannot_reach_the_frameworks_tables() {
+async fn triggers_cannot_access_the_frameworks_tables() {
     let directory = tempfile::tempdir().unwrap();
     let sly = "CREATE TABLE IF NOT EXISTS bait(x);
         CREATE TRIGGER IF NOT EXISTS sly AFTER INSERT ON bait BEGIN DELETE FROM inbox; END;";

@@ -1,16 +1,16 @@
-//! Random batches, committed here and in the model's store: each unit must become of what it does there, and what is
-//! stored be the same. So the short way through a commit and the long one mean the same.
+//! Commits random batches to PostgreSQL and to the model's store: outcomes and stored data must be
+//! equal. So both paths through the commit function have the same meaning.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
+use wingbeat::test::model::Model;
 use wingbeat_core::collections::HashMap;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::{Append, Outcome, Read, Row, RowWrite, Settled};
 use wingbeat_core::{Key, MessageId, Name, RuntimeExt as _, Store, Unit};
-use wingbeat_test::model::Model;
 
 use crate::conformance::block_on;
 use crate::replicas::{SERVICE, key, prepared, unit, write};
@@ -18,12 +18,12 @@ use crate::replicas::{SERVICE, key, prepared, unit, write};
 const VIEW: Name = Name::new("things_seen");
 const QUEUE: Name = Name::new("orders.things");
 const COUNTER: Name = Name::new("handled");
-/// So few that units meet.
+/// So few that units conflict.
 const KEYS: u64 = 5;
 const BATCHES: u64 = 400;
 const UNITS_MAX: u64 = 6;
 
-/// Numbers that are the same in every run.
+/// Pseudo-random numbers that are the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -44,7 +44,7 @@ impl Dice {
     }
 }
 
-/// One of the two stores, and the versions that its next unit finds.
+/// One of the two stores, and the versions that the next unit of the batch reads.
 struct Side {
     store: Arc<dyn Store>,
     found: HashMap<Key, Option<u64>>,
@@ -67,8 +67,8 @@ impl Side {
         self.store.history(SERVICE, key, 0).await.unwrap().len() as u64
     }
 
-    /// The unit as this store's process would have made it.
-    async fn made(&mut self, plan: &Plan) -> Unit {
+    /// Returns the unit that a process would submit to this store.
+    async fn unit(&mut self, plan: &Plan) -> Unit {
         let mut unit = plan.unit.clone();
         for (id, off) in &plan.reads {
             if let Some(version) = self.version(&key(id)).await {
@@ -96,8 +96,8 @@ impl Side {
                 None => read.map(|read| read.version),
             };
             let after = match &written.body {
-                // After a removal this store counts on and the model anew: what comes of it within a batch differs, and is
-                // only found stale once more than it need be.
+                // After a removal, PostgreSQL continues the versions and the model starts again at
+                // 1. Within a batch, the difference can only make a unit stale that need not be.
                 Some(_) if before == Some(0) => None,
                 Some(_) => before.map(|version| version + 1),
                 None => Some(0),
@@ -108,16 +108,17 @@ impl Side {
     }
 }
 
-/// A unit without what depends on the store.
+/// A unit without the versions, which depend on the store.
 struct Plan {
     unit: Unit,
-    /// Ids, and how far off the version is.
+    /// Ids, and what to add to the version to make it wrong.
     reads: Vec<(String, u64)>,
     events: Vec<(String, u64)>,
 }
 
-/// Some keys are only read in this batch, and the others not without being written: else a group that is tried again
-/// unit by unit may come after what has overwritten its reads, and be stale, rightly, where the model commits it.
+/// Returns a random unit. In each batch some keys are only read, and the other keys are read only
+/// by units that write them. Otherwise a group that is retried unit by unit may come after a unit
+/// that overwrote its reads: it is then stale, correctly, where the model commits it.
 fn plan(batch: u64, dice: &mut Dice, runtime: &SharedRuntime, settled: &mut Vec<Uuid>) -> Plan {
     let only_read = [batch % KEYS, (batch + 1) % KEYS].map(|number| format!("k{number}"));
     let mut unit = unit(runtime);
@@ -169,7 +170,6 @@ fn plan(batch: u64, dice: &mut Dice, runtime: &SharedRuntime, settled: &mut Vec<
             source: "shop".into(),
             message: MessageId(message),
             tag: None,
-            done: !dice.one_in(6),
         });
     }
     unit.counts.push((COUNTER, 1));
@@ -195,7 +195,7 @@ async fn stored(store: &dyn Store) -> Vec<String> {
 }
 
 #[test]
-fn random_batches_end_as_in_the_model() {
+fn random_batches_have_the_same_outcomes_as_in_the_model() {
     block_on(async {
         let runtime: SharedRuntime = TokioRuntime::new();
         let prefix = format!("m{}_", runtime.id().simple());
@@ -216,14 +216,14 @@ fn random_batches_end_as_in_the_model() {
                     found: HashMap::default(),
                     last: HashMap::default(),
                 };
-                let mut made = Vec::new();
+                let mut batch_units = Vec::new();
                 for plan in &plans {
-                    made.push(side.made(plan).await);
+                    batch_units.push(side.unit(plan).await);
                 }
-                let made = Arc::new(made);
-                outcomes.push(store.commit(Arc::clone(&made)).await.unwrap());
+                let batch_units = Arc::new(batch_units);
+                outcomes.push(store.commit(Arc::clone(&batch_units)).await.unwrap());
                 if dice.0 % 16 == 0 {
-                    let again = store.commit(made).await.unwrap();
+                    let again = store.commit(batch_units).await.unwrap();
                     assert!(again.iter().zip(&outcomes[outcomes.len() - 1]).all(
                         |(again, first)| {
                             *first != Outcome::Committed || *again == Outcome::Committed

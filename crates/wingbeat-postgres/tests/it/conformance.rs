@@ -1,20 +1,20 @@
-//! The contract tests of the store, each in schemas of its own on one server.
+//! The contract tests of the store. Each test uses its own schemas on one server.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
+use wingbeat::test::model::Model;
+use wingbeat_core::conformance::store::sql::TABLES;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::store::conformance::sql::TABLES;
 use wingbeat_core::unit::{Row, RowWrite};
 use wingbeat_core::{Name, RuntimeExt as _, Unit};
 use wingbeat_postgres::{Config, Postgres};
 use wingbeat_servers::Postgres as Server;
-use wingbeat_test::model::Model;
 
-/// One server for all tests; its watchdog ends it with the process.
+/// Returns the server that all tests share. Its watchdog stops it with the process.
 pub(crate) fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(Server::start)
@@ -52,7 +52,7 @@ impl Fixture for OnServer {
         Arc::clone(&self.runtime)
     }
 
-    /// A value that no index of PostgreSQL can hold.
+    /// Adds a value that is too large for an index of PostgreSQL.
     fn poison(&self, mut unit: Unit) -> Option<Unit> {
         let noise = (0..2000).map(|_| self.runtime.id().simple().to_string());
         unit.rows.push(RowWrite {
@@ -71,21 +71,23 @@ impl Fixture for OnServer {
     }
 }
 
-/// What a query on a service's own tables finds.
+/// Returns the number that a query on a service's own tables finds.
 pub(crate) fn number(prefix: &str, query: &str) -> i64 {
     let found = server().sql(&format!("SET search_path TO {prefix}own; {query}"));
     found.trim().parse().expect("a number")
 }
 
-/// Makes tables of a service's own, in a schema of their own.
+/// Creates a service's own tables in a separate schema.
 pub(crate) fn make_tables(prefix: &str, tables: &str) {
     let schema = format!("{prefix}own");
     server().sql(&format!(
-        "SET client_min_messages TO warning; CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path TO {schema}; {tables}"
+        "SET client_min_messages TO warning; CREATE SCHEMA IF NOT EXISTS {schema};
+         SET search_path TO {schema}; {tables}"
     ));
 }
 
-/// For schemas of this prefix; the service's own tables are found without naming theirs.
+/// Returns settings for schemas with this prefix. The search path contains the service's own
+/// tables.
 pub(crate) fn config(prefix: &str) -> Config {
     config_on(server(), prefix)
 }
@@ -98,7 +100,7 @@ fn config_on(server: &Server, prefix: &str) -> Config {
     config
 }
 
-/// The store in schemas of this prefix.
+/// Opens the store in schemas with this prefix.
 pub(crate) async fn open(prefix: &str, runtime: &SharedRuntime) -> Arc<Postgres> {
     connect(&config(prefix), runtime).await
 }
@@ -108,7 +110,7 @@ pub(crate) async fn connect(config: &Config, runtime: &SharedRuntime) -> Arc<Pos
     store.expect("the server takes connections")
 }
 
-/// Runs a test on a runtime of its own.
+/// Runs a test on its own runtime.
 pub(crate) fn block_on(test: impl Future<Output = ()>) {
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

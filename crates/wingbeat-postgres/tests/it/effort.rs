@@ -1,10 +1,11 @@
-//! What a call costs must not depend on how much is stored: counted in entries and pages of indexes.
+//! The cost of a call must not depend on the amount of stored data. It is counted in entries and
+//! pages of indexes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::{Outcome, Row, RowWrite, Write};
 use wingbeat_core::{Name, RuntimeExt as _, Store as _, Unit};
@@ -15,16 +16,17 @@ use crate::replicas::{SERVICE, key, prepared, unit, write};
 use crate::sql::{Shop, TABLES};
 
 const VIEW: Name = Name::new("things_by_colour");
-/// What is stored before anything is counted.
+/// Number of rows and records that are stored before the measurement.
 const STORED: usize = 10_000;
-/// Entries, and pages, of any index that eleven small calls may read: a handful each.
+/// Maximum number of entries, and of pages, of an index that eleven small calls may read.
 const FEW: u64 = 200;
 
-/// Transactions that are open at once, each on a connection of its own, and the calls that come after.
+/// Number of transactions that are open at once, each on its own connection, and of calls after
+/// them.
 const OPEN: usize = 3;
 const CALLS: usize = 20;
 
-/// A row of the view, indexed by two columns.
+/// Returns a row of the view with two index columns.
 fn row(number: usize, colour: &str) -> RowWrite {
     let columns = vec![
         (Name::new("colour"), colour.to_owned()),
@@ -45,29 +47,33 @@ async fn commit(store: &Postgres, unit: Unit) {
     assert_eq!(outcomes.unwrap(), [Outcome::Committed]);
 }
 
-/// What was read of each index of the schema so far: entries that fit, and pages on the way to them.
+/// Returns how many matching entries and how many pages of each index of the schema were read so
+/// far.
 fn read_so_far(prefix: &str) -> Vec<(String, u64)> {
-    let told = server().sql(&format!(
+    let found = server().sql(&format!(
         "SELECT what || indexrelname, number FROM (
-            SELECT 'entries of ' AS what, schemaname, indexrelname, idx_tup_read AS number FROM pg_stat_user_indexes
+            SELECT 'entries of ' AS what, schemaname, indexrelname, idx_tup_read AS number
+            FROM pg_stat_user_indexes
             UNION ALL
-            SELECT 'pages of ', schemaname, indexrelname, idx_blks_read + idx_blks_hit FROM pg_statio_user_indexes) AS i
+            SELECT 'pages of ', schemaname, indexrelname, idx_blks_read + idx_blks_hit
+            FROM pg_statio_user_indexes) AS i
          WHERE schemaname = '{prefix}{SERVICE}' ORDER BY 1"
     ));
-    let lines = told.lines().filter_map(|line| line.split_once('|'));
+    let lines = found.lines().filter_map(|line| line.split_once('|'));
     lines
         .map(|(what, number)| (what.to_owned(), number.parse().unwrap()))
         .collect()
 }
 
-/// A session tells its statistics after a statement, but at most once a second.
-async fn settle(store: &Postgres, runtime: &SharedRuntime) {
+/// Makes PostgreSQL publish its statistics: a session does so after a statement, but at most once
+/// per second.
+async fn publish_statistics(store: &Postgres, runtime: &SharedRuntime) {
     runtime.sleep(Duration::from_millis(1_100)).await;
     store.ping().await.unwrap();
 }
 
 #[test]
-fn small_calls_read_little_of_a_large_store() {
+fn small_calls_read_few_index_entries_of_a_large_store() {
     block_on(async {
         let runtime: SharedRuntime = TokioRuntime::new();
         let prefix = format!("effort{}_", runtime.id().simple());
@@ -83,7 +89,7 @@ fn small_calls_read_little_of_a_large_store() {
             ..unit(&runtime)
         };
         commit(&store, filled).await;
-        settle(&store, &runtime).await;
+        publish_statistics(&store, &runtime).await;
         let before = read_so_far(&prefix);
 
         for number in 0..10 {
@@ -96,7 +102,7 @@ fn small_calls_read_little_of_a_large_store() {
         let lease = Duration::from_secs(1);
         let due = store.claim_due(&[SERVICE], runtime.now(), lease, 10).await;
         assert_eq!(due.unwrap(), []);
-        settle(&store, &runtime).await;
+        publish_statistics(&store, &runtime).await;
 
         let after = read_so_far(&prefix);
         assert!(!after.is_empty(), "there are indexes");
@@ -105,24 +111,26 @@ fn small_calls_read_little_of_a_large_store() {
             let read = after - before;
             assert!(read <= FEW, "{read} {what} were read");
         }
-        let told =
+        let used =
             |(what, number): &(String, u64)| what == "entries of view_row_pkey" && *number > 0;
-        assert!(after.iter().any(told), "{after:?}");
+        assert!(after.iter().any(used), "{after:?}");
     });
 }
 
-/// Backends whose last statement was about this store, and began at that time or later.
+/// Returns the number of backends whose last statement was on this store and began at that time or
+/// later.
 fn used_since(prefix: &str, since: &str) -> usize {
-    let told = server().sql(&format!(
+    let found = server().sql(&format!(
         "SELECT count(*) FROM pg_stat_activity
-         WHERE application_name = 'wingbeat' AND query LIKE '%{prefix}%' AND query_start >= '{since}'"
+         WHERE application_name = 'wingbeat' AND query LIKE '%{prefix}%'
+             AND query_start >= '{since}'"
     ));
-    told.trim().parse().unwrap()
+    found.trim().parse().unwrap()
 }
 
-/// What is warm in a backend, plans above all, would be cold if all of them took turns.
+/// A backend keeps warm caches, above all plans. They would be cold if all connections took turns.
 #[test]
-fn calls_in_a_row_use_one_connection_of_many() {
+fn successive_calls_use_the_same_connection() {
     block_on(async {
         let shop = Shop::open(TABLES, |config| config.connections_max = 2 * OPEN).await;
         let (store, prefix) = (&shop.store, &shop.prefix);

@@ -1,27 +1,28 @@
-//! What grows stops growing, in rows and in space.
+//! With retention, tables stop growing, in rows and in bytes.
 
 use std::sync::{Arc, OnceLock};
 
-use wingbeat::real::TokioRuntime;
-use wingbeat_core::store::conformance::growth::{Days, LATER, SETTLED, Sizes, Traffic, grown};
+use wingbeat::TokioRuntime;
+use wingbeat_core::conformance::store::growth::{Days, LATER, SETTLED, Sizes, Traffic, grown};
 use wingbeat_servers::Postgres as Server;
 
 use crate::conformance::{OnServer, block_on};
 
-/// A server without anybody else: a transaction that is open somewhere keeps what was deleted meanwhile.
+/// Returns a server that no other test uses: an open transaction anywhere on a server keeps deleted
+/// rows.
 fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(Server::start)
 }
 
-/// All of them: a new one is measured as well.
+/// Returns all tables of a schema, so that new tables are measured too.
 fn tables(schema: &str) -> Vec<String> {
     let sql = format!("SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' ORDER BY 1");
     server().sql(&sql).lines().map(str::to_owned).collect()
 }
 
-/// Rows and space, with indexes, of all tables, once the space of what went is free again: autovacuum does
-/// that in its own time.
+/// Measures rows and bytes (with indexes) of all tables after a VACUUM. Autovacuum would free the
+/// space of deleted rows at an unknown time.
 fn measure(schema: &str) -> Sizes {
     let tables = tables(schema);
     let all: Vec<String> = tables
@@ -31,12 +32,14 @@ fn measure(schema: &str) -> Sizes {
     server().sql(&format!("VACUUM {}", all.join(", ")));
     let ask = |table: &String| {
         format!(
-            "SELECT '{table}', count(*), pg_total_relation_size('\"{schema}\".{table}') FROM \"{schema}\".{table}"
+            "SELECT '{table}', count(*), pg_total_relation_size('\"{schema}\".{table}')
+             FROM \"{schema}\".{table}"
         )
     };
-    let asked: Vec<String> = tables.iter().map(ask).collect();
-    let told = server().sql(&asked.join(" UNION ALL "));
-    told.lines()
+    let queries: Vec<String> = tables.iter().map(ask).collect();
+    let found = server().sql(&queries.join(" UNION ALL "));
+    found
+        .lines()
         .map(|line| {
             let columns: Vec<&str> = line.split('|').collect();
             let number = |at: usize| columns[at].parse().expect("a number");
@@ -45,7 +48,7 @@ fn measure(schema: &str) -> Sizes {
         .collect()
 }
 
-/// The sizes after so many days, and after so many.
+/// Returns the sizes after `early` and after `late` days.
 async fn live(sweeps: bool, units_a_day: usize, early: u64, late: u64) -> [Sizes; 2] {
     let clock = Days::new(TokioRuntime::new());
     let fixture = OnServer::new(server(), clock.clone());
@@ -64,11 +67,11 @@ async fn live(sweeps: bool, units_a_day: usize, early: u64, late: u64) -> [Sizes
 }
 
 #[test]
-fn tables_stop_growing_when_retention_has_caught_up() {
+fn tables_stop_growing_once_retention_deletes_as_much_as_is_written() {
     block_on(async {
         let [before, after] = live(true, 150, SETTLED, LATER).await;
         assert_eq!(grown(&before, &after), [""; 0], "{before:#?} {after:#?}");
-        // What has a period is there for that long and no longer: whole days, the last one being over.
+        // Data with a retention period stays for that many days, without the last one.
         let days = |table: &str| after[table].0 / 150;
         assert_eq!((days("inbox"), days("journal")), (59, 89), "{after:#?}");
         assert!(after["outbox"].0 == 0 && days("record") == 3, "{after:#?}");
@@ -76,7 +79,7 @@ fn tables_stop_growing_when_retention_has_caught_up() {
 }
 
 #[test]
-fn without_retention_they_grow() {
+fn tables_grow_without_retention() {
     block_on(async {
         let [before, after] = live(false, 60, 10, 30).await;
         let grown = grown(&before, &after);

@@ -1,48 +1,49 @@
-//! Handlers that think inside a transaction, while backends end under them.
+//! Handlers with an open transaction, while the server terminates backends.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::app::Ports;
-use wingbeat::real::{HyperClient, TokioRuntime};
+use wingbeat::Ports;
+use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
+use wingbeat::test::model::Model;
 use wingbeat::{
-    App, CorrelationId, Either, Entity, Event, Handler as _, Name, Result, Retry, Running,
-    Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table,
+    App, CorrelationId, Either, Entity, Event, Handler as _, JsonSchema, Name, Result, Retry,
+    Running, Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table, schemars,
 };
 use wingbeat_postgres::{Config, Postgres};
 use wingbeat_servers::Postgres as Server;
-use wingbeat_test::model::Model;
 
 use crate::conformance::block_on;
 
 const SERVICE: Name = Name::new("inventory");
-/// Orders, and eggs for most of them.
+/// Number of orders, and of eggs, which suffice for most of them.
 const ORDERS: u32 = 120;
 const EGGS: u32 = 90;
 const TABLES: &str = "
     CREATE TABLE stock(sku text PRIMARY KEY, free int NOT NULL CHECK (free >= 0));
     CREATE TABLE taken(number int PRIMARY KEY);";
 
-#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize)]
+#[derive(wingbeat::Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.take", version = 1, key = number)]
 struct Take {
     number: u32,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.taken", version = 1, key = number)]
 struct Taken {
     number: u32,
 }
 
-#[derive(Event, Clone, Debug, Serialize, Deserialize)]
+#[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.sold_out", version = 1, key = number)]
 struct SoldOut {
     number: u32,
 }
 
-/// One for ten orders, so that attempts get in each other's way.
+/// An entity that ten orders share, so that attempts conflict.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Shelf {
     asked: u32,
@@ -97,20 +98,24 @@ async fn start(
     let handle = move |command: Take, shelves: Table<Shelf>, unit: Scope| {
         take(command, shelves, unit, Arc::clone(&own))
     };
-    let patient = Retry {
+    let retry = Retry {
         quick: 12,
         backoff: Duration::from_millis(1),
         parked: vec![Duration::from_millis(20); 500],
     };
-    let service = Service::new("inventory").on(handle.retry(patient));
-    let running = App::new().service(service).start(ports).await;
+    let service = Service::new("inventory").on(handle.retry(retry));
+    let running = App::new()
+        .service(service)
+        .allow_strangers()
+        .start(ports)
+        .await;
     (database, running.unwrap_or_else(|why| panic!("{why}")))
 }
 
-/// Each order takes one egg or none; however often connections are lost, at whatever step, nothing is taken twice,
-/// and tables, records and messages tell the same.
+/// Each order takes one egg or none. However often and at whatever step connections are lost, no
+/// egg is taken twice, and tables, records and messages agree.
 #[test]
-fn what_is_done_in_transactions_of_handlers_is_done_once_while_backends_end() {
+fn transactions_of_handlers_take_effect_once_while_backends_are_terminated() {
     block_on(async {
         let server = Arc::new(Server::start());
         server.sql(TABLES);
@@ -122,13 +127,13 @@ fn what_is_done_in_transactions_of_handlers_is_done_once_while_backends_end() {
             let story = CorrelationId(runtime.id());
             model.publish(story, &Take { number }).await;
         }
-        let trouble = Arc::clone(&server);
-        let trouble = tokio::task::spawn_blocking(move || {
+        let terminating = Arc::clone(&server);
+        let terminating = tokio::task::spawn_blocking(move || {
             for _ in 0..12 {
-                trouble.terminate_backends();
+                terminating.terminate_backends();
             }
         });
-        trouble.await.unwrap();
+        terminating.await.unwrap();
         let counted = async |name: &str| {
             let counters = database.counters(SERVICE).await.unwrap_or_default();
             let found = counters.iter().find(|(it, _)| it.as_str() == name);
@@ -140,12 +145,12 @@ fn what_is_done_in_transactions_of_handlers_is_done_once_while_backends_end() {
             }
             runtime.sleep(Duration::from_millis(5)).await;
         }
-        let told = [
+        let counts = [
             counted("handled:inventory.take").await,
             counted("published:inventory.taken.v1").await,
             counted("published:inventory.sold_out.v1").await,
         ];
-        assert_eq!(told, [ORDERS, EGGS, ORDERS - EGGS].map(i64::from));
+        assert_eq!(counts, [ORDERS, EGGS, ORDERS - EGGS].map(i64::from));
         let tables = "SELECT (SELECT free FROM stock), (SELECT count(*) FROM taken)";
         assert_eq!(server.sql(tables).trim(), format!("0|{EGGS}"));
         let shelves = running.reads("inventory").unwrap();

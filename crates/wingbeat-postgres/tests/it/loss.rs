@@ -1,9 +1,9 @@
-//! The server goes away, and never was there.
+//! The server stops and restarts, cannot be reached, or has data of a later release.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{RuntimeExt as _, Store as _, Topology};
 use wingbeat_postgres::{Config, Postgres};
@@ -12,10 +12,10 @@ use wingbeat_servers::Postgres as Server;
 use crate::conformance::{block_on, open, server};
 use crate::replicas::{SERVICE, increment, numbers, prepared};
 
-/// Commits go on while the server is stopped at once, started again, and cuts everybody off. Each unit is
-/// submitted until the outcome is known; none is lost and none counts twice.
+/// Workers commit while the server terminates all backends and restarts. Each unit is submitted
+/// until its outcome is known; none is lost, and none takes effect twice.
 #[test]
-fn commits_with_an_unknown_outcome_are_made_once() {
+fn units_with_an_unknown_outcome_are_committed_once() {
     block_on(async {
         let server = Arc::new(Server::start());
         let runtime: SharedRuntime = TokioRuntime::new();
@@ -42,15 +42,15 @@ fn commits_with_an_unknown_outcome_are_made_once() {
             })
         });
         let workers: Vec<_> = workers.collect();
-        let trouble = Arc::clone(&server);
-        let trouble = tokio::task::spawn_blocking(move || {
+        let restarting = Arc::clone(&server);
+        let restarting = tokio::task::spawn_blocking(move || {
             for _ in 0..2 {
-                trouble.terminate_backends();
-                trouble.stop();
-                trouble.start_again();
+                restarting.terminate_backends();
+                restarting.stop();
+                restarting.start_again();
             }
         });
-        trouble.await.unwrap();
+        restarting.await.unwrap();
         over.store(true, Ordering::SeqCst);
         let mut added = Vec::new();
         for worker in workers {
@@ -70,7 +70,7 @@ async fn refused(url: &str) -> (String, String) {
 }
 
 #[test]
-fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
+fn a_failed_connection_is_reported_in_one_line_without_the_password() {
     block_on(async {
         let port = server().port();
         let cases = [
@@ -82,7 +82,7 @@ fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
                 "postgres://u:s3cret@127.0.0.1:1/db".to_owned(),
                 "store_away",
             ),
-            (server().guarded("s3cret"), "store_refused"),
+            (server().url_with_password("s3cret"), "store_refused"),
             (
                 format!("postgres://nobody:s3cret@127.0.0.1:{port}/postgres"),
                 "store_refused",
@@ -96,21 +96,24 @@ fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
             let (code, text) = refused(&url).await;
             assert_eq!(code, expected, "{text}");
             assert!(!text.contains("s3cret") && !text.contains('\n'), "{text}");
+            if code != "store_url_invalid" {
+                assert!(text.contains("127.0.0.1:"), "{text}");
+            }
         }
-        let right = server().guarded("right");
-        let let_in = Postgres::connect(&Config::new(right), TokioRuntime::new()).await;
-        assert!(let_in.is_ok(), "it was the password");
+        let right = server().url_with_password("right");
+        let accepted = Postgres::connect(&Config::new(right), TokioRuntime::new()).await;
+        assert!(accepted.is_ok(), "only the password was wrong");
     });
 }
 
 #[test]
-fn data_of_a_later_release_is_left_alone() {
+fn data_of_a_later_release_is_refused() {
     block_on(async {
         let runtime: SharedRuntime = TokioRuntime::new();
         let prefix = format!("newer{}_", runtime.id().simple());
         prepared(&prefix, &runtime).await;
         let schema = format!("\"{prefix}{SERVICE}\"");
-        // It has grown, and can still be read by this release; then no more.
+        // The first later layout can be used by this release, the second cannot.
         server().sql(&format!("INSERT INTO {schema}.layout VALUES (2, 1)"));
         prepared(&prefix, &runtime).await;
         server().sql(&format!("INSERT INTO {schema}.layout VALUES (9, 9)"));

@@ -1,4 +1,5 @@
-//! The store on a real PostgreSQL: the contract of the port, and what only it promises.
+//! Tests of the store on a private PostgreSQL server: the contract of the port, and guarantees of
+//! this adapter.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

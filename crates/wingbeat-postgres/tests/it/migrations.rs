@@ -1,4 +1,4 @@
-//! Tables of a service's own that change while it runs.
+//! A service's own tables change while it runs.
 
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Class, Statement};
@@ -8,9 +8,9 @@ use crate::sql::{Shop, TABLES};
 
 const ALL: &str = "SELECT * FROM stock WHERE sku = $1";
 
-/// The statement was prepared for the columns there were: it is prepared anew, and nothing is refused for good.
+/// The prepared statement has the old columns. It is prepared again, and the unit is not refused.
 #[test]
-fn a_query_of_a_table_that_has_got_a_column_is_retried_and_succeeds() {
+fn a_query_of_a_table_with_a_new_column_succeeds_when_retried() {
     block_on(async {
         let shop = Shop::open(TABLES, |config| config.connections_max = 6).await;
         let all = async |columns: usize| {
@@ -18,7 +18,7 @@ fn a_query_of_a_table_that_has_got_a_column_is_retried_and_succeeds() {
             let row = transaction.query_one(ALL, ["egg"]).await;
             row.map(|row| assert_eq!(row.len(), columns))
         };
-        // Two connections have it prepared.
+        // Two connections have prepared the statement.
         let (first, second) = (shop.store.begin().await, shop.store.begin().await);
         for transaction in [first.unwrap(), second.unwrap()] {
             transaction.query_one(ALL, ["egg"]).await.unwrap();
@@ -35,9 +35,9 @@ fn a_query_of_a_table_that_has_got_a_column_is_retried_and_succeeds() {
     });
 }
 
-/// A unit's statement is run again at once.
+/// The store retries a unit's statement at once.
 #[test]
-fn a_unit_on_a_table_that_has_got_a_column_is_committed() {
+fn a_unit_on_a_table_with_a_new_column_is_committed() {
     block_on(async {
         let shop = Shop::open(TABLES, |config| config.connections_max = 2).await;
         let asking = |id| shop.running(id, vec![Statement::new(ALL, ["egg"]).expecting(1)]);

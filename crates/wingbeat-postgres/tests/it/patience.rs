@@ -1,4 +1,4 @@
-//! However slow statements are, a batch ends, with an outcome for each of its units.
+//! A batch ends with an outcome for each unit, however slow its statements are.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use wingbeat_postgres::Config;
 use crate::conformance::{block_on, open};
 use crate::sql::{EGGS, Shop, TABLES, take};
 
-/// A statement that takes so long is far from being interrupted; twelve of them are longer than the store waits.
+/// Returns a statement that is much shorter than the timeout; twelve of them exceed it.
 fn slow() -> Statement {
     Statement::new("SELECT pg_sleep(0.4)", ())
 }
@@ -20,14 +20,14 @@ async fn shop() -> Shop {
     Shop::open(TABLES, short).await
 }
 
-/// One that commits, to see that the store still does.
+/// Asserts that the store still commits.
 async fn assert_commits(shop: &Shop) {
     let unit = shop.running("later", vec![take("ham")]);
     assert_eq!(shop.commit(vec![unit]).await, [Outcome::Committed]);
 }
 
 #[test]
-fn many_units_that_wait_for_a_lock_end_soon_and_hold_up_nobody_else() {
+fn many_units_that_wait_for_a_lock_do_not_delay_others_for_long() {
     block_on(async {
         let short = |config: &mut Config| config.statement_timeout = Duration::from_secs(5);
         let shop = Shop::open(TABLES, short).await;
@@ -43,7 +43,10 @@ fn many_units_that_wait_for_a_lock_end_soon_and_hold_up_nobody_else() {
         let outcomes = tokio::time::timeout(bound, shop.commit(batch)).await;
         let mut expected = vec![Outcome::Unmet(Unmet::Busy { statement: 1 }); 15];
         expected.push(Outcome::Committed);
-        assert_eq!(outcomes.expect("they do not wait one by one"), expected);
+        assert_eq!(
+            outcomes.expect("they do not wait one after another"),
+            expected
+        );
         assert!(shop.is_there("fine").await);
         drop(holder);
         assert_commits(&shop).await;
@@ -52,7 +55,7 @@ fn many_units_that_wait_for_a_lock_end_soon_and_hold_up_nobody_else() {
 }
 
 #[test]
-fn units_that_are_slow_together_are_committed_one_by_one() {
+fn units_that_time_out_together_are_committed_one_by_one() {
     block_on(async {
         let shop = shop().await;
         let unit = |n| shop.running(&format!("slow{n}"), vec![slow()]);
@@ -62,7 +65,7 @@ fn units_that_are_slow_together_are_committed_one_by_one() {
 }
 
 #[test]
-fn a_unit_that_takes_too_long_by_itself_is_told_so_and_leaves_nothing() {
+fn a_unit_whose_statements_time_out_is_busy_and_has_no_effect() {
     block_on(async {
         let shop = shop().await;
         let mut statements = vec![take("egg")];
@@ -79,14 +82,14 @@ fn a_unit_that_takes_too_long_by_itself_is_told_so_and_leaves_nothing() {
     });
 }
 
-/// The same in a transaction of the handler's.
+/// The unit is committed in a handler's transaction.
 #[test]
-fn a_transaction_whose_unit_takes_too_long_is_rolled_back() {
+fn a_transaction_whose_unit_times_out_is_rolled_back() {
     block_on(async {
         let shop = shop().await;
         let transaction = shop.store.begin().await.unwrap();
         let unit = Unit {
-            companion: Some(transaction.into()),
+            transaction: Some(transaction.into()),
             ..shop.running("slow", vec![slow(); 12])
         };
         let busy = Outcome::Unmet(Unmet::Busy { statement: 12 });

@@ -1,9 +1,9 @@
-//! Several processes on one service's data.
+//! Several processes work on the data of one service.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::{Outcome, Read, Write};
 use wingbeat_core::{Key, Name, RuntimeExt as _, Store, Topology, Unit};
@@ -31,15 +31,15 @@ pub(crate) fn write(id: impl Into<String>, body: Option<Vec<u8>>) -> Write {
     }
 }
 
-/// A store of a service that was prepared.
+/// Opens the store and prepares the service's schema.
 pub(crate) async fn prepared(prefix: &str, runtime: &SharedRuntime) -> Arc<Postgres> {
     let store = open(prefix, runtime).await;
     let prepared = store.prepare(&[SERVICE], &Topology::default()).await;
-    prepared.expect("the schema can be made");
+    prepared.expect("the schema can be created");
     store
 }
 
-/// Adds one to each of the numbers under these ids, again and again until nobody came between.
+/// Adds one to each number under these ids. Retries until no other unit conflicts.
 pub(crate) async fn increment(store: &Postgres, runtime: &SharedRuntime, ids: &[String]) {
     'again: loop {
         let mut unit = unit(runtime);
@@ -56,7 +56,7 @@ pub(crate) async fn increment(store: &Postgres, runtime: &SharedRuntime, ids: &[
             unit.writes.push(write(id, Some(vec![number + 1])));
         }
         let units = Arc::new(vec![unit]);
-        // The same unit again after an unknown outcome, as the runtime does.
+        // Like the runtime, submits the same unit again after an unknown outcome.
         let outcome = loop {
             match store.commit(Arc::clone(&units)).await {
                 Ok(outcomes) => break outcomes[0],
@@ -66,12 +66,12 @@ pub(crate) async fn increment(store: &Postgres, runtime: &SharedRuntime, ids: &[
         match outcome {
             Outcome::Committed => return,
             Outcome::Stale => {}
-            other => panic!("{other:?} of a unit that settles nothing"),
+            other => panic!("a unit without a delivery was {other:?}"),
         }
     }
 }
 
-/// The numbers under the ids.
+/// Returns the numbers under these ids.
 pub(crate) async fn numbers(store: &Postgres, ids: &[String]) -> Vec<u8> {
     let mut numbers = Vec::new();
     for id in ids {
@@ -81,9 +81,9 @@ pub(crate) async fn numbers(store: &Postgres, ids: &[String]) -> Vec<u8> {
     numbers
 }
 
-/// Each replica takes the keys in another order; none deadlocks, and no increment is lost.
+/// Each replica writes the keys in a different order. None deadlocks, and no increment is lost.
 #[test]
-fn replicas_that_share_keys_lose_nothing() {
+fn replicas_that_write_the_same_keys_lose_no_update() {
     block_on(async {
         let runtime: SharedRuntime = TokioRuntime::new();
         let prefix = format!("r{}_", runtime.id().simple());
@@ -109,9 +109,10 @@ fn replicas_that_share_keys_lose_nothing() {
     });
 }
 
-/// Else a replica that read it before it went could pass its decision for one on what came after.
+/// Otherwise a replica that read the record before its removal could commit a decision as if it had
+/// read the new one.
 #[test]
-fn a_record_that_is_put_again_has_versions_of_its_own() {
+fn a_recreated_record_continues_the_versions() {
     block_on(async {
         let runtime: SharedRuntime = TokioRuntime::new();
         let prefix = format!("a{}_", runtime.id().simple());
@@ -130,7 +131,7 @@ fn a_record_that_is_put_again_has_versions_of_its_own() {
             version: 1,
         });
         late.writes
-            .push(write("b", Some(b"decided on what is gone".to_vec())));
+            .push(write("b", Some(b"decided on the removed record".to_vec())));
         assert_eq!(
             store.commit(Arc::new(vec![late])).await.unwrap(),
             [Outcome::Stale]
@@ -148,7 +149,7 @@ fn a_record_that_is_put_again_has_versions_of_its_own() {
 }
 
 #[test]
-fn a_text_that_postgresql_cannot_keep_is_refused_alone() {
+fn a_unit_with_a_nul_character_is_refused_alone() {
     block_on(async {
         let runtime: SharedRuntime = TokioRuntime::new();
         let prefix = format!("z{}_", runtime.id().simple());

@@ -1,10 +1,10 @@
-//! Statements of a service's own on PostgreSQL: types, locks, and what ends late.
+//! Statements of services: types, locks and timeouts.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::statement::Unmet;
 use wingbeat_core::unit::Outcome;
@@ -14,7 +14,7 @@ use wingbeat_postgres::{Config, Postgres};
 use crate::conformance::{block_on, config, connect, make_tables, number};
 use crate::replicas::{SERVICE, key, unit, write};
 
-/// A store with tables of a service's own beside it.
+/// A store, and a service's own tables in the same database.
 pub(crate) struct Shop {
     pub(crate) store: Arc<Postgres>,
     pub(crate) runtime: SharedRuntime,
@@ -26,7 +26,7 @@ pub(crate) const TABLES: &str = "
     INSERT INTO stock VALUES ('egg', 10), ('ham', 10);";
 
 impl Shop {
-    /// With these tables and settings.
+    /// Opens a store with these tables and settings.
     pub(crate) async fn open(tables: &str, set: impl FnOnce(&mut Config)) -> Self {
         let runtime: SharedRuntime = TokioRuntime::new();
         let prefix = format!("s{}_", runtime.id().simple());
@@ -38,7 +38,7 @@ impl Shop {
             runtime,
             prefix,
         };
-        shop.number("SELECT 1"); // Its tables are where they are looked for.
+        shop.number("SELECT 1"); // Fails if the search path is wrong.
         shop
     }
 
@@ -46,7 +46,7 @@ impl Shop {
         unit(&self.runtime)
     }
 
-    /// A unit with these statements, and a record by which it can be recognised.
+    /// Returns a unit with these statements that also writes a record with this id.
     pub(crate) fn running(&self, id: &str, statements: Vec<Statement>) -> Unit {
         Unit {
             statements,
@@ -67,7 +67,7 @@ impl Shop {
         found.expect("PostgreSQL answers").is_some()
     }
 
-    /// What a query finds, asked on a connection of its own.
+    /// Returns the number that a query finds. The query uses a separate connection.
     pub(crate) fn number(&self, query: &str) -> i64 {
         number(&self.prefix, query)
     }
@@ -76,7 +76,7 @@ impl Shop {
 async fn prepared(config: &Config, runtime: &SharedRuntime) -> Arc<Postgres> {
     let store = connect(config, runtime).await;
     let prepared = store.prepare(&[SERVICE], &Topology::default()).await;
-    prepared.expect("the schema can be made");
+    prepared.expect("the schema can be created");
     store
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn take(sku: &str) -> Statement {
 pub(crate) const EGGS: &str = "SELECT free FROM stock WHERE sku = 'egg'";
 
 #[test]
-fn parameters_become_what_their_column_is() {
+fn parameters_are_converted_to_the_types_of_their_columns() {
     block_on(async {
         let shop = Shop::open(
             "CREATE TABLE kinds(i int4, b bigint, s smallint, n numeric, t text, u uuid, j jsonb,
@@ -114,13 +114,15 @@ fn parameters_become_what_their_column_is() {
             "{1,2}".into(),
             None::<i64>.into(),
         ];
-        let insert = "INSERT INTO kinds VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+        let insert = "INSERT INTO kinds
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
         let unit = shop.running("a", vec![Statement::new(insert, params).expecting(1)]);
         assert_eq!(shop.commit(vec![unit]).await, [Outcome::Committed]);
         let as_given = format!(
             "SELECT count(*) FROM kinds WHERE i = -2147483648 AND b = 9223372036854775807 AND s = 7
-             AND n = 12345678901234567890.5 AND t = 'naïve ''text''' AND u = '{id}' AND j = '{{\"a\":[1,null]}}'
-             AND at = '{now}' AND d = '2024-02-29' AND y = '\\x00ff5c' AND o AND f = 0.1 AND a = '{{1,2}}'
+             AND n = 12345678901234567890.5 AND t = 'naïve ''text''' AND u = '{id}'
+             AND j = '{{\"a\":[1,null]}}' AND at = '{now}' AND d = '2024-02-29'
+             AND y = '\\x00ff5c' AND o AND f = 0.1 AND a = '{{1,2}}'
              AND nothing IS NULL"
         );
         assert_eq!(shop.number(&as_given), 1);
@@ -128,7 +130,7 @@ fn parameters_become_what_their_column_is() {
 }
 
 #[test]
-fn what_does_not_fit_a_column_refuses_its_unit_alone() {
+fn a_value_that_does_not_fit_its_column_refuses_only_its_unit() {
     block_on(async {
         let shop = Shop::open(TABLES, |_| ()).await;
         let text = "UPDATE stock SET free = $1";
@@ -150,9 +152,10 @@ fn what_does_not_fit_a_column_refuses_its_unit_alone() {
     });
 }
 
-/// Somebody holds the row: the unit that needs it is told soon, and its neighbours do not wait for ever.
+/// Another transaction has locked the row. The unit that needs it gets a lock timeout, and the
+/// other units are committed.
 #[test]
-fn a_locked_row_holds_up_nobody_else() {
+fn a_locked_row_delays_only_its_unit() {
     block_on(async {
         let short = |config: &mut Config| config.lock_timeout = Duration::from_millis(100);
         let shop = Shop::open(TABLES, short).await;
@@ -177,7 +180,7 @@ fn a_locked_row_holds_up_nobody_else() {
 }
 
 #[test]
-fn a_statement_that_takes_too_long_is_told_and_holds_up_nobody_for_ever() {
+fn a_statement_that_times_out_makes_only_its_unit_busy() {
     block_on(async {
         let short = |config: &mut Config| config.statement_timeout = Duration::from_secs(3);
         let shop = Shop::open(TABLES, short).await;
@@ -188,9 +191,10 @@ fn a_statement_that_takes_too_long_is_told_and_holds_up_nobody_for_ever() {
     });
 }
 
-/// An error that would speak of the server, if it were not always this statement that has it.
+/// These errors usually mean that the server failed, but here the same statement always raises
+/// them.
 #[test]
-fn an_error_of_the_server_in_one_statement_holds_up_nobody_else() {
+fn a_statement_that_raises_a_server_error_makes_only_its_unit_busy() {
     block_on(async {
         let shop = Shop::open(
             "CREATE FUNCTION fail(code text) RETURNS int LANGUAGE plpgsql AS
@@ -212,7 +216,7 @@ fn an_error_of_the_server_in_one_statement_holds_up_nobody_else() {
 }
 
 #[test]
-fn a_constraint_that_is_checked_at_the_end_refuses_its_unit_alone() {
+fn a_deferred_constraint_refuses_only_its_unit() {
     block_on(async {
         let shop = Shop::open(
             "CREATE TABLE parent(id int PRIMARY KEY);
@@ -235,10 +239,10 @@ fn a_constraint_that_is_checked_at_the_end_refuses_its_unit_alone() {
     });
 }
 
-/// Replicas take from the same rows in different orders: who waits too long for the other is told so, well before
-/// the server looks for deadlocks, and the stock and the units agree.
+/// Replicas update the same rows in different orders. A unit that waits too long for a lock is
+/// busy, well before the server checks for deadlocks, and the stock matches the committed units.
 #[test]
-fn replicas_that_take_from_the_same_rows_take_nothing_twice() {
+fn replicas_that_update_the_same_rows_lose_no_update() {
     block_on(async {
         let shop = Shop::open(TABLES, |_| ()).await;
         let replicas = (0..3).map(|replica| {

@@ -1,4 +1,4 @@
-//! Transactions that handlers have open, committed with the unit or not at all.
+//! Transactions of handlers: committed with the unit, or rolled back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use crate::conformance::block_on;
 use crate::replicas::{SERVICE, key, write};
 use crate::sql::{EGGS, Shop, TABLES, take};
 
-/// Longest wait for what must happen.
+/// Maximum wait for something that must happen.
 const SOON: Duration = Duration::from_secs(30);
-/// More than that.
+/// A timeout that must not expire: longer than [`SOON`].
 const LONG: Duration = Duration::from_secs(90);
 const QUEUE: Name = Name::new("orders.placed");
 
 impl Shop {
-    /// What a handler does that takes an egg.
+    /// Begins a transaction that takes an egg.
     async fn taking(&self) -> Transaction {
         let transaction = self.store.begin().await.expect("one is free");
         let row = transaction
@@ -33,7 +33,7 @@ impl Shop {
 
     async fn unit_in(&self, id: &str, transaction: Transaction) -> Unit {
         Unit {
-            companion: Some(transaction.into()),
+            transaction: Some(transaction.into()),
             ..self.running(id, vec![])
         }
     }
@@ -44,12 +44,11 @@ impl Shop {
             source: "shop".into(),
             message: self.runtime.id().into(),
             tag: None,
-            done: true,
         })
     }
 
-    /// Waits until no transaction is open that has touched the stock.
-    fn assert_let_go(&self) {
+    /// Waits until no transaction has a lock on the stock.
+    fn assert_unlocked(&self) {
         let locks = "SELECT count(*) FROM pg_locks WHERE relation = 'stock'::regclass";
         let start = Instant::now();
         while self.number(locks) > 0 {
@@ -57,7 +56,7 @@ impl Shop {
         }
     }
 
-    /// Submits a unit again until the store answers, as the runtime does.
+    /// Like the runtime, submits a unit until the store returns its outcome.
     async fn submit(&self, unit: &Unit) -> Outcome {
         let units = Arc::new(vec![unit.clone()]);
         loop {
@@ -106,9 +105,9 @@ fn a_transaction_is_committed_with_inbox_records_and_statements() {
     });
 }
 
-/// Built on what an earlier unit of the batch writes, it sees that; built on one that was refused, it is stale.
+/// A unit sees the writes of an earlier unit of the batch, and is stale if that unit was refused.
 #[test]
-fn a_transaction_takes_its_place_among_the_units_of_the_batch() {
+fn a_unit_with_a_transaction_is_committed_in_the_order_of_the_batch() {
     block_on(async {
         let shop = shop().await;
         let on = |id: &str, unit: Unit| Unit {
@@ -133,7 +132,7 @@ fn a_transaction_takes_its_place_among_the_units_of_the_batch() {
 }
 
 #[test]
-fn what_is_stale_or_a_duplicate_is_rolled_back() {
+fn the_transaction_of_a_refused_unit_is_rolled_back() {
     block_on(async {
         let shop = shop().await;
         let stale = Unit {
@@ -163,12 +162,12 @@ fn what_is_stale_or_a_duplicate_is_rolled_back() {
         assert!(matches!(outcomes[..], [Outcome::Unmet(_)]), "{outcomes:?}");
         assert_eq!(shop.number(EGGS), 10);
         assert!(!shop.is_there("a").await);
-        shop.assert_let_go();
+        shop.assert_unlocked();
     });
 }
 
 #[test]
-fn a_transaction_that_is_dropped_is_rolled_back_and_its_connection_is_clean() {
+fn a_dropped_transaction_is_rolled_back_and_its_connection_is_reusable() {
     block_on(async {
         let two = |config: &mut Config| {
             config.connections_max = 2;
@@ -180,7 +179,7 @@ fn a_transaction_that_is_dropped_is_rolled_back_and_its_connection_is_clean() {
             let unit = shop.unit_in("never", shop.taking().await).await;
             drop(unit);
         }
-        // One that is dropped while a statement runs is not waited for.
+        // A transaction that is dropped while its statement runs delays nobody.
         let transaction = shop.store.begin().await.unwrap();
         let slow = transaction.query("SELECT pg_sleep(60)", ());
         let a_while = Duration::from_millis(200);
@@ -191,21 +190,25 @@ fn a_transaction_that_is_dropped_is_rolled_back_and_its_connection_is_clean() {
         for _ in 0..4 {
             let commit = shop.commit(vec![shop.running("a", vec![take("ham")])]);
             let outcomes = tokio::time::timeout(SOON, commit).await;
-            assert_eq!(outcomes.expect("nobody waits"), [Outcome::Committed]);
+            assert_eq!(
+                outcomes.expect("the commit does not wait"),
+                [Outcome::Committed]
+            );
         }
         assert_eq!(shop.number(EGGS), 10);
         assert!(!shop.is_there("never").await);
     });
 }
 
-/// The backend ends at the COMMIT: nothing of it took effect, and the handler runs again.
+/// The backend terminates at COMMIT. Nothing takes effect, and the handler runs again.
 #[test]
-fn a_backend_that_ends_at_the_commit_leaves_nothing_and_the_unit_is_stale() {
+fn a_unit_whose_backend_terminates_at_commit_is_stale_and_has_no_effect() {
     block_on(async {
         let shop = shop().await;
         shop.number(
             "CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS
-                 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(9); RETURN NULL; END';
+                 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid());
+                  PERFORM pg_sleep(9); RETURN NULL; END';
              CREATE CONSTRAINT TRIGGER gone AFTER UPDATE ON stock DEFERRABLE INITIALLY DEFERRED
                  FOR EACH ROW EXECUTE FUNCTION gone();
              SELECT 1",
@@ -213,13 +216,14 @@ fn a_backend_that_ends_at_the_commit_leaves_nothing_and_the_unit_is_stale() {
         let unit = shop.unit_in("a", shop.taking().await).await;
         let unknown = shop.store.commit(Arc::new(vec![unit.clone()])).await;
         assert_eq!(unknown.expect_err("it is unknown").code(), "store_away");
-        // It is told to run again, so this attempt must never come to anything, however often and late it is submitted.
+        // The handler runs again, so this attempt must never take effect, however often and late it
+        // is submitted.
         for _ in 0..3 {
             assert_eq!(shop.submit(&unit).await, Outcome::Stale);
         }
         assert_eq!(shop.number(EGGS), 10);
         let late = Unit {
-            companion: None,
+            transaction: None,
             ..unit
         };
         assert_eq!(shop.submit(&late).await, Outcome::Stale);
@@ -232,7 +236,7 @@ fn a_backend_that_ends_at_the_commit_leaves_nothing_and_the_unit_is_stale() {
 }
 
 #[test]
-fn a_unit_submitted_again_after_its_commit_is_known() {
+fn a_unit_submitted_again_after_its_commit_is_committed_once() {
     block_on(async {
         let shop = shop().await;
         let with_delivery = Unit {
@@ -260,7 +264,7 @@ fn a_unit_submitted_again_after_its_commit_is_known() {
     });
 }
 
-/// Handlers hold all the transactions there may be: commits and reads still find a connection.
+/// Handlers have as many transactions open as they may. Commits and reads still find a connection.
 #[test]
 fn open_transactions_leave_connections_for_commits() {
     block_on(async {
@@ -282,7 +286,7 @@ fn open_transactions_leave_connections_for_commits() {
         for outcomes in commits {
             assert_eq!(outcomes, [Outcome::Committed]);
         }
-        let none = none.expect_err("two is half of four");
+        let none = none.expect_err("half of four connections are in use");
         assert_eq!(
             (none.class(), none.code()),
             (Class::Retry, "transactions_busy")
@@ -298,7 +302,7 @@ fn open_transactions_leave_connections_for_commits() {
 }
 
 #[test]
-fn one_connection_is_not_enough_so_there_are_two() {
+fn a_pool_has_at_least_two_connections() {
     block_on(async {
         let one = |config: &mut Config| config.connections_max = 1;
         let shop = Shop::open(TABLES, one).await;
@@ -322,7 +326,7 @@ fn a_transaction_of_another_store_is_refused() {
 }
 
 #[test]
-fn errors_say_whether_to_try_again_and_end_the_transaction() {
+fn errors_are_classed_and_end_the_transaction() {
     block_on(async {
         let shop = shop().await;
         let transaction = shop.taking().await;
@@ -339,7 +343,8 @@ fn errors_say_whether_to_try_again_and_end_the_transaction() {
         );
         let wrong = transaction.execute("UPDATE stock SET free = -1", ()).await;
         assert_eq!(wrong.unwrap_err().code(), "statement_refused");
-        // Who goes on all the same does not get half of it: COMMIT alone would answer as if all were well.
+        // A unit whose handler ignored the error is refused: COMMIT would roll back without an
+        // error.
         let unit = shop.unit_in("a", transaction).await;
         assert_eq!(shop.commit(vec![unit]).await, [Outcome::Refused]);
         assert_eq!(shop.number(EGGS), 10);
@@ -357,16 +362,16 @@ fn a_handler_that_hangs_loses_its_transaction() {
         let quick = |config: &mut Config| config.statement_timeout = Duration::from_secs(3);
         let shop = Shop::open(TABLES, quick).await;
         let transaction = shop.taking().await;
-        shop.assert_let_go();
+        shop.assert_unlocked();
         let unit = shop.unit_in("a", transaction).await;
         assert_eq!(shop.submit(&unit).await, Outcome::Stale);
         assert_eq!(shop.number(EGGS), 10);
     });
 }
 
-/// A handler that does not wait for a statement any more cannot know what it does.
+/// A handler that stopped waiting for a statement cannot know whether it took effect.
 #[test]
-fn a_transaction_with_a_statement_that_was_abandoned_is_refused() {
+fn a_transaction_with_an_unfinished_statement_is_refused() {
     block_on(async {
         let long = |config: &mut Config| config.statement_timeout = LONG;
         let shop = Shop::open(TABLES, long).await;
@@ -381,16 +386,17 @@ fn a_transaction_with_a_statement_that_was_abandoned_is_refused() {
         ];
         let outcomes = tokio::time::timeout(SOON, shop.commit(batch)).await;
         assert_eq!(
-            outcomes.expect("nobody waits for it"),
+            outcomes.expect("the commit does not wait"),
             [Outcome::Refused, Outcome::Committed]
         );
         assert!(!shop.is_there("a").await);
     });
 }
 
-/// The record that the unit writes is locked: its handler runs again, and the batch is not submitted again.
+/// Another transaction has locked the record that the unit writes. The handler runs again, and the
+/// batch is not submitted again.
 #[test]
-fn a_transaction_that_waits_too_long_for_a_record_is_busy() {
+fn a_transaction_with_a_lock_timeout_on_a_record_is_busy() {
     block_on(async {
         let shop = shop().await;
         let unit = shop.running("a", vec![]);

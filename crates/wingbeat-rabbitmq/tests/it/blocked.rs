@@ -1,4 +1,4 @@
-//! The broker has no memory or disk left, and takes nothing from who publishes.
+//! A memory or disk alarm: the broker blocks publishers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,8 @@ use wingbeat_servers::RabbitMq as Server;
 
 use crate::traffic::{bench, config, disturb, publish, until};
 
-/// As many, each of them this large, as would be seen in memory and in the queue.
+/// The number of messages to publish during the alarm, of [`BODY`] bytes each. Buffered, they would
+/// arrive in the queue afterwards.
 const ATTEMPTS: usize = 500;
 const BODY: usize = 64 << 10;
 
@@ -29,21 +30,24 @@ fn while_blocked(block: &'static [&'static str], unblock: &'static [&'static str
         let (bench, transport) = bench(&config).await;
         publish(&patient, bench.messages(PLACED, 20)).await;
         control(&server, block).await;
-        let mut taken = 0;
-        // The broker says so when something is published, not before.
+        let mut accepted = 0;
+        // The broker blocks a connection only when something is published on it.
         let refused = async || {
-            taken += 1;
+            accepted += 1;
             drop(transport.publish(vec![large(&bench)]).await);
             matches!(transport.ping().await, Err(why) if why.code() == "broker_blocked")
         };
-        until("the broker takes nothing", refused).await;
+        until("the broker blocks publishers", refused).await;
         let start = Instant::now();
         for _ in 0..ATTEMPTS {
             let answers = transport.publish(vec![large(&bench)]).await;
-            assert!(answers[0].is_err(), "nothing is confirmed");
+            assert!(answers[0].is_err(), "no message is confirmed");
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "told at once");
-        // Who consumes goes on, acknowledgements included.
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "publishing fails at once"
+        );
+        // Consuming and acknowledging continue.
         let mut consumer = bench.consume(MAIL_PLACED, 5).await;
         for _ in 0..4 {
             let deliveries = bench.take(&mut consumer, 5).await;
@@ -52,15 +56,15 @@ fn while_blocked(block: &'static [&'static str], unblock: &'static [&'static str
         }
         bench.assert_depth(MAIL_PLACED, 0).await;
         control(&server, unblock).await;
-        until("the broker takes messages", async || {
+        until("the broker accepts messages", async || {
             transport.ping().await.is_ok()
         })
         .await;
         publish(&patient, vec![large(&bench)]).await;
         let waiting = transport.depth(RESERVING).await.unwrap();
         assert!(
-            waiting <= taken + 1,
-            "{waiting} wait: what was refused has piled up"
+            waiting <= accepted + 1,
+            "{waiting} messages in the queue: refused ones were buffered"
         );
     });
 }
@@ -72,7 +76,7 @@ async fn control(server: &Arc<Server>, words: &'static [&'static str]) {
 }
 
 #[test]
-fn a_broker_without_memory_is_reported_and_nothing_piles_up() {
+fn a_memory_alarm_is_reported_and_no_message_is_buffered() {
     while_blocked(
         &["set_vm_memory_high_watermark", "0"],
         &["set_vm_memory_high_watermark", "0.4"],
@@ -80,7 +84,7 @@ fn a_broker_without_memory_is_reported_and_nothing_piles_up() {
 }
 
 #[test]
-fn a_broker_without_disk_is_reported_and_nothing_piles_up() {
+fn a_disk_alarm_is_reported_and_no_message_is_buffered() {
     while_blocked(
         &["set_disk_free_limit", "100000GB"],
         &["set_disk_free_limit", "50MB"],

@@ -1,17 +1,18 @@
-//! The contract tests of the transport, each with exchanges and queues of its own on one broker.
+//! The conformance suite of the transport. Each test has its own exchanges and queues on one
+//! broker.
 
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
+use wingbeat::test::model::Model;
 use wingbeat_core::RuntimeExt as _;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_rabbitmq::{Config, RabbitMq};
 use wingbeat_servers::RabbitMq as Server;
-use wingbeat_test::model::Model;
 
-/// One broker for all tests; its watchdog ends it with the process.
+/// Returns the broker that all tests share. Its watchdog ends it with the process.
 pub(crate) fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(Server::start)
@@ -49,7 +50,7 @@ impl Fixture for OnServer {
     }
 }
 
-/// The transport in this namespace.
+/// Opens the transport in a namespace.
 pub(crate) async fn open(
     server: &Server,
     namespace: &str,
@@ -60,16 +61,16 @@ pub(crate) async fn open(
     open_with(&config, runtime).await
 }
 
-/// The transport with this configuration.
+/// Opens the transport with a configuration.
 pub(crate) async fn open_with(config: &Config, runtime: &SharedRuntime) -> Arc<RabbitMq> {
     let transport = RabbitMq::connect(config, Arc::clone(runtime)).await;
-    transport.expect("the broker takes connections")
+    transport.expect("the broker accepts connections")
 }
 
-/// Runs a test on a runtime of its own.
+/// Runs a test on its own tokio runtime.
 pub(crate) fn block_on(test: impl Future<Output = ()>) {
     #[cfg(feature = "sabotage")]
-    crate::controls::take_away();
+    crate::controls::disable();
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

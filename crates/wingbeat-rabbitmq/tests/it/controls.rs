@@ -1,20 +1,22 @@
-//! Negative controls that only a real broker can show: with a mechanism taken away, the test that guards it
-//! fails. Run with `cargo test -p wingbeat-rabbitmq --features sabotage controls`.
+//! Negative controls on a real broker: without a mechanism, the test that guards it fails.
+//!
+//! Run them with `cargo test -p wingbeat-rabbitmq --features sabotage controls`. Each starts this
+//! program again for one test, with the mechanism disabled.
 
 use std::process::Command;
 
-/// Tells a run of this program what it is to lack.
+/// The environment variable that names the disabled mechanism.
 const WITHOUT: &str = "WINGBEAT_TEST_WITHOUT";
 
-/// Takes away what this run is to lack.
-pub(crate) fn take_away() {
+/// Disables the mechanism that the environment names, if any.
+pub(crate) fn disable() {
     if let Ok(mechanism) = std::env::var(WITHOUT) {
         wingbeat_core::sabotage::remove(&mechanism).unwrap();
     }
 }
 
-/// Whether this run lacks something: then nobody waits long for what will not happen.
-pub(crate) fn lacks_something() -> bool {
+/// Returns whether a mechanism is disabled. Then tests wait less long for what will not happen.
+pub(crate) fn is_control() -> bool {
     std::env::var(WITHOUT).is_ok()
 }
 
@@ -25,31 +27,31 @@ fn fails_without(mechanism: &str, test: &str) {
         .env(WITHOUT, mechanism)
         .output();
     let run = run.unwrap();
-    let told = String::from_utf8_lossy(&run.stdout);
+    let output = String::from_utf8_lossy(&run.stdout);
     let failed = format!("test {test} ... FAILED");
-    assert!(told.contains(&failed), "without {mechanism}: {told}");
+    assert!(output.contains(&failed), "without {mechanism}: {output}");
 }
 
 #[test]
-fn without_mandatory_a_message_that_nobody_takes_is_lost() {
-    let guard = "outbox::what_nobody_takes_is_listed_and_goes_out_once_somebody_does";
+fn without_mandatory_an_unroutable_message_is_lost() {
+    let guard = "outbox::an_unroutable_message_is_listed_and_published_once_a_queue_is_bound";
     fails_without("mandatory", guard);
 }
 
 #[test]
-fn without_confirms_a_message_is_lost_while_the_broker_is_away() {
-    let guard = "outbox::what_is_committed_while_the_broker_is_away_arrives_when_it_is_back";
+fn without_confirms_a_message_is_lost_during_an_outage() {
+    let guard = "outbox::messages_committed_during_an_outage_are_published_afterwards";
     fails_without("confirms", guard);
 }
 
 #[test]
-fn acknowledged_before_the_commit_a_message_is_lost_with_its_replica() {
-    let guard = "ordered::the_next_replica_goes_on_in_order_when_one_dies";
+fn a_message_acknowledged_before_its_commit_is_lost_with_its_replica() {
+    let guard = "ordered::the_next_replica_continues_in_order_when_one_dies";
     fails_without("ack-after-commit", guard);
 }
 
 #[test]
 fn without_the_inbox_a_message_counts_twice() {
-    let guard = "outbox::a_message_that_is_published_twice_counts_once";
+    let guard = "outbox::a_message_that_is_published_twice_is_handled_once";
     fails_without("inbox", guard);
 }

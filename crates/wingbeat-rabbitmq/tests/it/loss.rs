@@ -1,9 +1,9 @@
-//! The broker goes away, says nothing, closes what it had opened, and never was there.
+//! A broker that is lost, silent or absent, or that closes connections and channels.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::{MAIL_PLACED, PLACED, RESERVE, RESERVING, delivered, ids};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_rabbitmq::{Config, RabbitMq};
@@ -12,57 +12,59 @@ use wingbeat_servers::RabbitMq as Server;
 use crate::conformance::{block_on, server};
 use crate::traffic::{Traffic, bench, config, disturb, until};
 
-/// Declares all queues and ends the broker in good order. RabbitMQ 3.10 notes new quorum queues on disk some
-/// seconds after it has confirmed them (Ra's directory, a DETS table with delayed writes): killed before, it
-/// starts again with a queue that never has a leader.
-async fn settled(server: &Server, config: &Config) {
+/// Declares all queues and restarts the broker in an orderly way.
+///
+/// RabbitMQ 3.10 records new quorum queues on disk some seconds after it has confirmed them (Ra's
+/// directory is a DETS table with delayed writes). If it is killed before that, it starts with a
+/// queue that never has a leader.
+async fn queues_on_disk(server: &Server, config: &Config) {
     drop(bench(config).await);
     server.stop();
     server.start_again();
 }
 
-/// Makes trouble while messages flow: what was confirmed arrives, and they flow again.
-fn costs_nothing(trouble: impl FnOnce(&Server) + Send + 'static) {
+/// Disturbs the broker during traffic: every confirmed message arrives, and the traffic continues.
+fn loses_no_message(disturbance: impl FnOnce(&Server) + Send + 'static) {
     disturb(|server| async move {
         let config = config(&server);
-        settled(&server, &config).await;
+        queues_on_disk(&server, &config).await;
         let traffic = Traffic::start(&config).await;
-        let troubled = tokio::task::spawn_blocking(move || trouble(&server));
-        troubled.await.unwrap();
-        traffic.goes_on().await;
+        let disturbed = tokio::task::spawn_blocking(move || disturbance(&server));
+        disturbed.await.unwrap();
+        traffic.continues().await;
         traffic.end().await;
     });
 }
 
 #[test]
-fn connections_that_the_broker_closes_cost_no_message() {
-    costs_nothing(|server| {
+fn no_message_is_lost_when_the_broker_closes_connections() {
+    loses_no_message(|server| {
         server.close_connections();
         server.close_connections();
     });
 }
 
 #[test]
-fn a_broker_that_stops_and_starts_costs_no_message() {
-    costs_nothing(|server| {
+fn no_message_is_lost_when_the_broker_restarts() {
+    loses_no_message(|server| {
         server.stop();
         server.start_again();
     });
 }
 
 #[test]
-fn a_broker_that_is_killed_costs_no_message() {
-    costs_nothing(|server| {
+fn no_message_is_lost_when_the_broker_is_killed() {
+    loses_no_message(|server| {
         server.kill();
         server.start_again();
     });
 }
 
 #[test]
-fn what_waits_is_still_there_after_the_broker_has_started_again() {
+fn queued_messages_survive_a_crash_of_the_broker() {
     disturb(|server| async move {
         let config = config(&server);
-        settled(&server, &config).await;
+        queues_on_disk(&server, &config).await;
         let (first, _) = bench(&config).await;
         let messages = first.messages(RESERVE, 100);
         first.publish(messages.clone()).await;
@@ -77,9 +79,9 @@ fn what_waits_is_still_there_after_the_broker_has_started_again() {
     });
 }
 
-/// Connections stay open and nobody answers: only heartbeats tell.
+/// Connections stay open and the broker sends nothing, so only heartbeats detect the loss.
 #[test]
-fn a_broker_that_says_nothing_is_given_up_and_found_again() {
+fn heartbeats_detect_a_silent_broker() {
     disturb(|server| async move {
         let mut config = config(&server);
         (config.heartbeat, config.confirm_timeout) =
@@ -98,22 +100,26 @@ fn a_broker_that_says_nothing_is_given_up_and_found_again() {
                     .publish(vec![traffic.bench.message(PLACED)]),
             )
             .await;
-        assert!(answers[0].is_err(), "nobody has confirmed it");
+        assert!(answers[0].is_err(), "the broker has not confirmed it");
         let lost = tokio::time::timeout(Duration::from_secs(30), consumer.next()).await;
-        let lost = lost.expect("a consumer notices").err();
+        let lost = lost.expect("the consumer ends").err();
         assert_eq!(lost.map(|why| why.code()), Some("consumer_lost"));
-        let away = traffic.transport.ping().await.err();
-        assert_eq!(away.map(|why| why.code()), Some("broker_away"));
-        assert!(start.elapsed() < Duration::from_secs(60), "in bounded time");
+        let unavailable = traffic.transport.ping().await.err();
+        assert_eq!(unavailable.map(|why| why.code()), Some("broker_away"));
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "the loss is detected in bounded time"
+        );
         server.resume();
-        traffic.goes_on().await;
+        traffic.continues().await;
         traffic.end().await;
     });
 }
 
-/// The broker closes the channel of a consumer that holds a message for too long, and of nobody else.
+/// The broker closes the channel of a consumer that keeps a message unacknowledged for too long.
+/// Other channels stay open.
 #[test]
-fn a_channel_that_the_broker_closes_is_made_anew() {
+fn a_channel_that_the_broker_closes_is_opened_again() {
     disturb(|server| async move {
         let set = |name: &str, value: u32| {
             server.control(&[
@@ -137,17 +143,17 @@ fn a_channel_that_the_broker_closes_is_made_anew() {
         let mut consumer = traffic.bench.consume(MAIL_PLACED, 10).await;
         let again = traffic.bench.take(&mut consumer, 1).await;
         assert_eq!(delivered(&again), [message.id]);
-        // The tag is of the consumer before: acknowledged with either, nothing happens.
+        // A settler of the earlier consumer ignores tags of the later one.
         late.acknowledge(&[again[0].tag]);
         traffic.bench.assert_depth(MAIL_PLACED, 1).await;
         consumer.settler().acknowledge(&[again[0].tag]);
         traffic.bench.assert_depth(MAIL_PLACED, 0).await;
-        traffic.goes_on().await;
+        traffic.continues().await;
         traffic.end().await;
     });
 }
 
-/// The runtime hands tags of a lost consumer to the settler of the next one.
+/// The runtime may pass tags of a lost consumer to the settler of the next one.
 #[test]
 fn a_tag_of_a_lost_consumer_settles_nothing() {
     block_on(async {
@@ -158,7 +164,7 @@ fn a_tag_of_a_lost_consumer_settles_nothing() {
         drop(first);
         let mut second = bench.consume(RESERVING, 10).await;
         second.settler().acknowledge(&[taken[0].tag]);
-        second.settler().give_back(&[taken[0].tag]);
+        second.settler().requeue(&[taken[0].tag]);
         let again = bench.take(&mut second, 1).await;
         assert_eq!(delivered(&again), delivered(&taken));
         bench.assert_depth(RESERVING, 1).await;
@@ -168,13 +174,13 @@ fn a_tag_of_a_lost_consumer_settles_nothing() {
 async fn connect(url: &str) -> (String, String) {
     let runtime: SharedRuntime = TokioRuntime::new();
     match RabbitMq::connect(&Config::new(url), runtime).await {
-        Ok(_) => panic!("{url} can be reached"),
+        Ok(_) => panic!("connected to {url}"),
         Err(why) => (why.code().to_owned(), why.to_string()),
     }
 }
 
 #[test]
-fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
+fn a_connection_error_is_one_line_without_the_password() {
     block_on(async {
         let port = server().port();
         let cases = [
@@ -197,24 +203,27 @@ fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
     });
 }
 
-/// A process that has started goes on looking for the broker, however long it is away.
+/// A process that has started keeps reconnecting, however long the outage.
 #[test]
-fn a_broker_that_comes_back_is_found_by_who_asks_for_readiness() {
+fn a_readiness_check_reconnects_to_the_broker() {
     disturb(|server| async move {
         let (_, transport) = bench(&config(&server)).await;
         server.kill();
         let gone =
             async || matches!(transport.ping().await, Err(why) if why.code() == "broker_away");
-        until("the broker is missed", gone).await;
+        until("the outage is noticed", gone).await;
         let start = Instant::now();
         for _ in 0..100 {
             assert!(transport.ping().await.is_err());
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "answers at once");
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "the check fails at once"
+        );
         let starting = Arc::clone(&server);
         let started = tokio::task::spawn_blocking(move || starting.start_again());
         started.await.unwrap();
-        until("the broker is found", async || {
+        until("the broker is available again", async || {
             transport.ping().await.is_ok()
         })
         .await;

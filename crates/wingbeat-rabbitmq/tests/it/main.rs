@@ -1,4 +1,4 @@
-//! The transport on a real RabbitMQ: the contract of the port, and what only it promises.
+//! Tests of the transport on a real RabbitMQ: the conformance suite, and the failures of a broker.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -9,7 +9,7 @@ mod blocked;
 mod conformance;
 #[cfg(feature = "sabotage")]
 mod controls;
-mod letters;
+mod dead_letters;
 mod loss;
 mod ordered;
 mod outbox;

@@ -1,4 +1,4 @@
-//! Replicas of an ordered subscription: one at a time, in order, whoever dies.
+//! Replicas of an ordered subscription: one is active, and the order survives its death.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::world::{Log, MeterRead, World, keep};
 const READINGS: u32 = 200;
 const METERS: [&str; 3] = ["a", "b", "c"];
 
-/// So slow that much of what was handed out is still to be handled when its process dies.
+/// Slow enough that a process dies with many deliveries in flight.
 async fn keep_slowly(event: MeterRead, logs: Table<Log>) -> Result<()> {
     tokio::time::sleep(Duration::from_millis(40)).await;
     keep(event, logs).await
@@ -36,7 +36,7 @@ async fn send_all(world: Arc<World>) {
 }
 
 #[test]
-fn the_next_replica_goes_on_in_order_when_one_dies() {
+fn the_next_replica_continues_in_order_when_one_dies() {
     block_on(async {
         let world = Arc::new(World::new(config(server())));
         let mut first = world.start(app()).await;

@@ -1,4 +1,4 @@
-//! What the broker does not take stays in the outbox, is seen there, and holds nobody up.
+//! Messages that the broker does not confirm stay in the outbox, and do not delay others.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::world::{Archive, METERS, MeterRead, Noted, Process, Store, World, met
 const ATTIC: Name = Name::new("attic.store");
 
 #[test]
-fn what_nobody_takes_is_listed_and_goes_out_once_somebody_does() {
+fn an_unroutable_message_is_listed_and_published_once_a_queue_is_bound() {
     block_on(async {
         let world = World::new(config(server()));
         let process = world.start(meters()).await;
@@ -29,11 +29,11 @@ fn what_nobody_takes_is_listed_and_goes_out_once_somebody_does() {
                 .map(|it| (it.kind.clone(), it.waiting))
                 .collect::<Vec<_>>()
         };
-        until("it is listed", async || {
+        until("the type is listed", async || {
             listed().await == [(Store::NAME.to_owned(), 3)]
         })
         .await;
-        // The events of the same units went out, and what comes later does.
+        // The events of the same units, and later messages, are published.
         process.until_kept("a", 3).await;
         let queue = Queue {
             bindings: vec![Binding {
@@ -46,14 +46,17 @@ fn what_nobody_takes_is_listed_and_goes_out_once_somebody_does() {
             queues: [(ATTIC, queue)].into(),
         };
         process.transport.declare(&topology).await.unwrap();
-        until("it is listed no more", async || listed().await.is_empty()).await;
+        until("the type is no longer listed", async || {
+            listed().await.is_empty()
+        })
+        .await;
         world.bench(&process).assert_depth(ATTIC, 3).await;
     });
 }
 
-/// Left by an earlier release that had no limit.
+/// An earlier release without a size limit may have left such a message in the outbox.
 #[test]
-fn what_no_broker_will_take_leaves_the_outbox_as_a_dead_letter() {
+fn a_message_that_is_too_large_leaves_the_outbox_as_a_dead_letter() {
     block_on(async {
         let world = World::new(config(server()));
         let process = world.start(meters()).await;
@@ -69,7 +72,7 @@ fn what_no_broker_will_take_leaves_the_outbox_as_a_dead_letter() {
         commit(&world, &process, vec![large]).await;
         assert_eq!(process.reasons(1).await, ["impossible"]);
         let outbox = world.model.store.outbox().unwrap();
-        until("it has left the outbox", async || {
+        until("the message has left the outbox", async || {
             outbox.waiting(Noted::NAME).await.unwrap() == 0
         })
         .await;
@@ -89,7 +92,7 @@ async fn commit(world: &World, process: &Process, messages: Vec<Envelope>) {
 }
 
 #[test]
-fn what_is_committed_while_the_broker_is_away_arrives_when_it_is_back() {
+fn messages_committed_during_an_outage_are_published_afterwards() {
     disturb(|server| async move {
         let world = World::new(config(&server));
         let process = world.start(meters()).await;
@@ -108,21 +111,21 @@ fn what_is_committed_while_the_broker_is_away_arrives_when_it_is_back() {
             };
             commit(&world, &process, vec![message]).await;
         }
-        // The relay has met the absence with all of it in its hands.
+        // The relay has claimed all messages while the broker is unavailable.
         let outbox = world.model.store.outbox().unwrap();
-        let met = async || {
+        let claimed = async || {
             let now = wingbeat::Runtime::now(&*world.runtime);
             let free = outbox.claim(&[METERS], now, std::time::Duration::ZERO, 100);
             free.await.unwrap().is_empty()
         };
-        until("the relay has tried", met).await;
+        until("the relay has tried to publish", claimed).await;
         let waiting = outbox.waiting(MeterRead::NAME).await.unwrap();
         let starting = Arc::clone(&server);
         tokio::task::spawn_blocking(move || starting.start_again())
             .await
             .unwrap();
         process.until_kept("a", 50).await;
-        assert_eq!(waiting, 50, "nothing left the outbox unconfirmed");
+        assert_eq!(waiting, 50, "no unconfirmed message has left the outbox");
         let mut numbers = process.log("a").await.numbers;
         numbers.sort_unstable();
         assert_eq!(numbers, (0..50).collect::<Vec<_>>());
@@ -130,7 +133,7 @@ fn what_is_committed_while_the_broker_is_away_arrives_when_it_is_back() {
 }
 
 #[test]
-fn a_message_that_is_published_twice_counts_once() {
+fn a_message_that_is_published_twice_is_handled_once() {
     block_on(async {
         let world = World::new(config(server()));
         let process = world.start(meters()).await;
@@ -141,12 +144,13 @@ fn a_message_that_is_published_twice_counts_once() {
             })
         };
         let (first, last) = (read(1), read(2));
-        // As a relay does that ended before it could remove what was confirmed; the last tells when all is handled.
+        // A relay that ends before it deletes a confirmed message publishes it again. The last
+        // message shows when all are handled.
         for message in [first.clone(), first, last] {
             publish(&process.transport, vec![message]).await;
         }
-        let seen = async || process.log("a").await.numbers.contains(&2);
-        until("the last is kept", seen).await;
+        let kept = async || process.log("a").await.numbers.contains(&2);
+        until("the last reading is kept", kept).await;
         assert_eq!(process.log("a").await.numbers, [1, 2]);
     });
 }

@@ -1,11 +1,11 @@
-//! What was declared is deleted by hand, or is there already and is something else.
+//! Queues, exchanges and bindings that an operator deletes, or that exist with other arguments.
 
 use std::sync::Arc;
 
 use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::{PLACED, RESERVE, RESERVING, STOCK_PLACED, topology};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Class, Transport as _};
@@ -14,7 +14,7 @@ use wingbeat_rabbitmq::RabbitMq;
 use crate::conformance::{block_on, server};
 use crate::traffic::{Traffic, bench, config, publish, until};
 
-/// A channel of somebody else, and who keeps it open.
+/// Opens a channel of another client. The channel is open as long as the connection.
 pub(crate) async fn by_hand() -> (Connection, Channel) {
     let properties = ConnectionProperties::default();
     let connection = Connection::connect(&server().url(), properties).await;
@@ -23,9 +23,9 @@ pub(crate) async fn by_hand() -> (Connection, Channel) {
     (connection, channel)
 }
 
-/// The broker cancels the consumer, which has nothing else to notice it by.
+/// The broker cancels the consumer, which is the only sign of the deletion.
 #[test]
-fn a_queue_that_was_deleted_is_declared_anew_and_consumed() {
+fn a_deleted_queue_is_declared_again_and_consumed() {
     block_on(async {
         let config = config(server());
         let (bench, transport) = bench(&config).await;
@@ -43,7 +43,7 @@ fn a_queue_that_was_deleted_is_declared_anew_and_consumed() {
 }
 
 #[test]
-fn exchanges_and_bindings_that_were_deleted_are_declared_anew() {
+fn deleted_exchanges_and_bindings_are_declared_again() {
     block_on(async {
         let config = config(server());
         let traffic = Traffic::start(&config).await;
@@ -60,18 +60,18 @@ fn exchanges_and_bindings_that_were_deleted_are_declared_anew() {
                 FieldTable::default(),
             );
             unbound.await.unwrap();
-            traffic.goes_on().await;
+            traffic.continues().await;
             let deleted =
                 channel.exchange_delete(commands.clone().into(), ExchangeDeleteOptions::default());
             deleted.await.unwrap();
-            traffic.goes_on().await;
+            traffic.continues().await;
         }
         traffic.end().await;
     });
 }
 
 #[test]
-fn a_queue_with_other_arguments_is_one_clear_error() {
+fn a_queue_with_other_arguments_is_reported_in_one_line() {
     block_on(async {
         let config = config(server());
         let (_connection, channel) = by_hand().await;
@@ -94,16 +94,17 @@ fn a_queue_with_other_arguments_is_one_clear_error() {
             text.contains(&format!("`{name}`")) && !text.contains('\n'),
             "{text}"
         );
-        // Once it is gone, all is well.
+        // Without the queue, declaring succeeds.
         let deleted = channel.queue_delete(name.into(), QueueDeleteOptions::default());
         deleted.await.unwrap();
         transport.declare(&topology()).await.unwrap();
     });
 }
 
-/// Whoever runs already when a queue is made anew by somebody else, as something else, hears of it as well.
+/// Another client replaces a queue while this process runs. Publishing works again once the queue
+/// is deleted.
 #[test]
-fn a_queue_that_has_become_something_else_is_told_to_who_publishes() {
+fn publishing_fails_while_a_queue_has_other_arguments() {
     block_on(async {
         let config = config(server());
         let (bench, transport) = bench(&config).await;
@@ -118,14 +119,14 @@ fn a_queue_that_has_become_something_else_is_told_to_who_publishes() {
         );
         made.await.unwrap();
         let answers = bench.transport.publish(vec![bench.message(RESERVE)]).await;
-        assert!(answers[0].is_err(), "it has no binding");
+        assert!(answers[0].is_err(), "the queue has no binding");
         let deleted = channel.queue_delete(name.into(), QueueDeleteOptions::default());
         deleted.await.unwrap();
         let transport = Arc::clone(&transport);
-        let goes = async || {
+        let published = async || {
             let answers = transport.publish(vec![bench.message(RESERVE)]).await;
             answers[0].is_ok()
         };
-        until("it is what it was", goes).await;
+        until("the queue is declared again", published).await;
     });
 }

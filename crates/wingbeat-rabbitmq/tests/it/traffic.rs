@@ -1,35 +1,35 @@
-//! Messages that are published and consumed without a pause while a test makes trouble.
+//! Continuous traffic, during which a test disturbs the broker.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
+use wingbeat::test::model::Model;
 use wingbeat_core::conformance::{Bench, RESERVE, RESERVING, topology};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Envelope, MessageId, RuntimeExt as _, Transport as _};
 use wingbeat_rabbitmq::{Config, RabbitMq};
 use wingbeat_servers::RabbitMq as Server;
-use wingbeat_test::model::Model;
 
 use crate::conformance::{block_on, open_with};
 
-/// Longest wait for anything to heal, on a slow machine.
-fn patience() -> Duration {
+/// The time limit for recovery, for a slow machine.
+fn recovery_limit() -> Duration {
     #[cfg(feature = "sabotage")]
-    if crate::controls::lacks_something() {
+    if crate::controls::is_control() {
         return Duration::from_secs(20);
     }
     Duration::from_secs(90)
 }
 
-/// Between two looks, and between two attempts.
+/// The pause between two checks, and between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Messages published at once, so that some are always on their way.
+/// The size of a batch, large enough that some messages are always unconfirmed.
 const BATCH: usize = 20;
 
-/// Runs a test that makes trouble, on a broker that such tests have for themselves, one after the other.
+/// Runs a test that disturbs its broker. Such tests share a broker and run one after another.
 pub(crate) fn disturb<F: Future<Output = ()>>(test: impl FnOnce(Arc<Server>) -> F) {
     static SERVER: OnceLock<Mutex<Arc<Server>>> = OnceLock::new();
     let server = SERVER.get_or_init(|| Mutex::new(Arc::new(Server::start())));
@@ -37,7 +37,7 @@ pub(crate) fn disturb<F: Future<Output = ()>>(test: impl FnOnce(Arc<Server>) -> 
     block_on(test(Arc::clone(&server)));
 }
 
-/// A configuration with exchanges and queues of its own.
+/// Creates a configuration with its own exchanges and queues.
 pub(crate) fn config(server: &Server) -> Config {
     let mut config = Config::new(server.url());
     let runtime: SharedRuntime = TokioRuntime::new();
@@ -45,7 +45,7 @@ pub(crate) fn config(server: &Server) -> Config {
     config
 }
 
-/// A transport with the words of the contract tests.
+/// Opens a transport, with the test bench of the conformance suite.
 pub(crate) async fn bench(config: &Config) -> (Bench, Arc<RabbitMq>) {
     let runtime: SharedRuntime = TokioRuntime::new();
     let transport = open_with(config, &runtime).await;
@@ -60,16 +60,16 @@ pub(crate) async fn bench(config: &Config) -> (Bench, Arc<RabbitMq>) {
     (bench, transport)
 }
 
-/// Waits until it holds.
+/// Waits until a condition holds.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let start = std::time::Instant::now();
     while !holds().await {
-        assert!(start.elapsed() < patience(), "never: {what}");
+        assert!(start.elapsed() < recovery_limit(), "timed out: {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Publishes until the broker has confirmed it, as the relay does.
+/// Publishes until the broker has confirmed all messages, as the relay does.
 pub(crate) async fn publish(transport: &RabbitMq, mut messages: Vec<Envelope>) {
     while !messages.is_empty() {
         let answers = transport.publish(messages.clone()).await;
@@ -81,17 +81,17 @@ pub(crate) async fn publish(transport: &RabbitMq, mut messages: Vec<Envelope>) {
     }
 }
 
-/// See the module.
+/// A publisher and a consumer that run until [`Traffic::end`].
 pub(crate) struct Traffic {
     pub(crate) bench: Bench,
     pub(crate) transport: Arc<RabbitMq>,
     confirmed: Mutex<BTreeSet<MessageId>>,
     consumed: Mutex<BTreeSet<MessageId>>,
-    over: AtomicBool,
+    ending: AtomicBool,
 }
 
 impl Traffic {
-    /// Starts to publish and to consume.
+    /// Starts the publisher and the consumer.
     pub(crate) async fn start(config: &Config) -> Arc<Self> {
         let (bench, transport) = bench(config).await;
         let traffic = Arc::new(Self {
@@ -99,16 +99,16 @@ impl Traffic {
             transport,
             confirmed: Mutex::default(),
             consumed: Mutex::default(),
-            over: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
         });
         drop(tokio::spawn(Arc::clone(&traffic).publishing()));
         drop(tokio::spawn(Arc::clone(&traffic).consuming()));
-        traffic.goes_on().await;
+        traffic.continues().await;
         traffic
     }
 
     async fn publishing(self: Arc<Self>) {
-        while !self.over.load(Ordering::SeqCst) {
+        while !self.ending.load(Ordering::SeqCst) {
             let messages = self.bench.messages(RESERVE, BATCH);
             let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
             publish(&self.transport, messages).await;
@@ -131,22 +131,22 @@ impl Traffic {
         }
     }
 
-    /// Waits until much more was published and consumed.
-    pub(crate) async fn goes_on(&self) {
+    /// Waits until many more messages were published and consumed.
+    pub(crate) async fn continues(&self) {
         let counts = || (lock(&self.confirmed).len(), lock(&self.consumed).len());
         let (confirmed, consumed) = counts();
         let more = async || {
             let now = counts();
             now.0 >= confirmed + 10 * BATCH && now.1 >= consumed + 10 * BATCH
         };
-        until("messages go on", more).await;
+        until("more messages are published and consumed", more).await;
     }
 
-    /// All that was confirmed arrives.
+    /// Stops the publisher, and waits until every confirmed message was consumed.
     pub(crate) async fn end(&self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.ending.store(true, Ordering::SeqCst);
         let all = async || lock(&self.confirmed).is_subset(&lock(&self.consumed));
-        until("all that was confirmed is consumed", all).await;
+        until("every confirmed message is consumed", all).await;
         self.transport.ping().await.unwrap();
     }
 }

@@ -1,18 +1,19 @@
-//! A service on the whole runtime: its store is the model's, its transport a real RabbitMQ.
+//! A service on the whole runtime, with the store of the in-memory model and a real RabbitMQ.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::real::{HyperClient, TaskGroup, TokioRuntime};
+use wingbeat::call::HyperClient;
+use wingbeat::test::model::Model;
 use wingbeat::{
-    App, Command, Effects, Entity, Error, Event, Message, Result, Running, Service, Table,
-    encode_body,
+    App, Command, Effects, Entity, Error, Event, JsonSchema, Message, Result, Running, Service,
+    Table, encode_body, schemars,
 };
+use wingbeat::{TaskGroup, TokioRuntime};
 use wingbeat_core::conformance::Bench;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Envelope, Name, RuntimeExt as _};
 use wingbeat_rabbitmq::{Config, RabbitMq};
-use wingbeat_test::model::Model;
 
 use crate::conformance::open_with;
 use crate::traffic::until;
@@ -21,42 +22,42 @@ pub(crate) const METERS: Name = Name::new("meters");
 /// The queue of [`MeterRead`].
 pub(crate) const READ: Name = Name::new("meters.read");
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "meter.read", version = 1, key = meter)]
 pub(crate) struct MeterRead {
     pub(crate) meter: String,
     pub(crate) number: u32,
 }
 
-/// Asks for a message with a note of this size.
-#[derive(Command, Clone, Serialize, Deserialize)]
+/// Makes the service publish [`Noted`] with a note of this size.
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "meters.note", version = 1, key = meter)]
 pub(crate) struct Note {
     pub(crate) meter: String,
     pub(crate) size: usize,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "meters.noted", version = 1, key = meter)]
 pub(crate) struct Noted {
     pub(crate) meter: String,
     pub(crate) note: String,
 }
 
-/// Asks for a message to a service that was never deployed.
-#[derive(Command, Clone, Serialize, Deserialize)]
+/// Makes the service send [`Store`], whose owner is not deployed.
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "meters.archive", version = 1, key = meter)]
 pub(crate) struct Archive {
     pub(crate) meter: String,
 }
 
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "attic.store", version = 1, key = meter)]
 pub(crate) struct Store {
     pub(crate) meter: String,
 }
 
-/// What was handled of a meter, in the order in which it was.
+/// The handled messages of a meter, in their order.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Log {
     pub(crate) numbers: Vec<u32>,
@@ -100,12 +101,12 @@ async fn archive(command: Archive) -> Result<Effects, Error> {
     Ok(effects)
 }
 
-/// The service.
+/// Creates the app with the service.
 pub(crate) fn meters() -> App {
     App::new().service(Service::new("meters").on(keep).on(note).on(archive))
 }
 
-/// A store, and who uses it on a broker of its own names.
+/// A store that the processes of a test share, and their broker.
 pub(crate) struct World {
     pub(crate) model: Model,
     pub(crate) config: Config,
@@ -133,14 +134,14 @@ impl World {
         let tasks = TaskGroup::new(self.runtime.clone());
         let runtime: SharedRuntime = tasks.clone();
         let transport = open_with(&self.config, &runtime).await;
-        let ports = wingbeat::app::Ports {
+        let ports = wingbeat::Ports {
             runtime: tasks.clone(),
             store: self.model.store.clone(),
             transport: transport.clone(),
             cache: self.model.cache.clone(),
             http: HyperClient::new(),
         };
-        let running = app.start(ports).await.unwrap();
+        let running = app.allow_strangers().start(ports).await.unwrap();
         Process {
             tasks,
             running,
@@ -148,7 +149,7 @@ impl World {
         }
     }
 
-    /// The words of the contract tests, on the transport of a process.
+    /// Returns the test bench of the conformance suite, on the transport of a process.
     pub(crate) fn bench(&self, process: &Process) -> Bench {
         Bench {
             store: self.model.store.clone(),
@@ -157,12 +158,12 @@ impl World {
         }
     }
 
-    /// A message as a stranger sends it.
+    /// Encodes a message as a foreign publisher does.
     pub(crate) fn message<M: Message>(&self, message: &M) -> Envelope {
         let id = self.runtime.id();
         Envelope {
             id: id.into(),
-            source: "stranger".into(),
+            source: "elsewhere".into(),
             kind: M::NAME.into(),
             role: M::KIND,
             key: message.key(),
@@ -178,7 +179,7 @@ impl World {
 }
 
 impl Process {
-    /// What the service has kept of a meter.
+    /// Reads the log of a meter.
     pub(crate) async fn log(&self, meter: &str) -> Log {
         let reads = self.running.reads("meters").unwrap();
         let log = reads.entity::<Log>(&meter.to_owned()).await.unwrap();
@@ -186,13 +187,13 @@ impl Process {
     }
 
     pub(crate) async fn until_kept(&self, meter: &str, count: usize) {
-        until("all is kept", async || {
+        until("all readings are kept", async || {
             self.log(meter).await.numbers.len() >= count
         })
         .await;
     }
 
-    /// Why each of the dead letters lies there, sorted, once there are so many.
+    /// Waits for `count` dead letters, and returns their reasons, sorted.
     pub(crate) async fn reasons(&self, count: usize) -> Vec<String> {
         let letters = async || self.running.dead_letters(METERS).await.unwrap();
         until("there are dead letters", async || {

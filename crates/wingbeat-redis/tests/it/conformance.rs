@@ -1,20 +1,20 @@
-//! The contract tests of the cache, each in a name space of its own on one server.
+//! The conformance suite of the cache. Each test has its own namespace on one server.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use wingbeat::real::TokioRuntime;
-use wingbeat_core::cache::conformance::{Fixture, Test};
+use wingbeat::TokioRuntime;
+use wingbeat_core::conformance::cache::{Fixture, Test};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, RuntimeExt as _};
 use wingbeat_redis::{Config, Redis};
 use wingbeat_servers::Redis as Server;
 
-/// Of tests that are not about what takes too long, on a machine that may be busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The time limit for calls in tests that are not about timeouts, for a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
 
-/// One server for all tests; its watchdog ends it with the process.
+/// Returns the server that all tests share. Its watchdog ends it with the process.
 pub(crate) fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(Server::start)
@@ -30,10 +30,10 @@ impl Fixture for OnServer {
         Box::pin(async {
             let mut config = Config::new(server().url());
             config.namespace.clone_from(&self.namespace);
-            config.timeout = PATIENCE;
-            config.connect_timeout = PATIENCE;
+            config.timeout = LIMIT;
+            config.connect_timeout = LIMIT;
             let cache = Redis::connect(&config, Arc::clone(&self.runtime)).await;
-            cache.expect("the server takes connections") as Arc<dyn Cache>
+            cache.expect("the server accepts connections") as Arc<dyn Cache>
         })
     }
 
@@ -42,7 +42,7 @@ impl Fixture for OnServer {
     }
 }
 
-/// Runs a test on a runtime of its own.
+/// Runs a test on its own tokio runtime.
 pub(crate) fn block_on(test: impl Future<Output = ()>) {
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -1,9 +1,9 @@
-//! Redis is lost, slow, emptied or full.
+//! A Redis that is lost, slow, emptied or full.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wingbeat::real::TokioRuntime;
+use wingbeat::TokioRuntime;
 use wingbeat_core::cache::Durability::Volatile;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, Error, Result};
@@ -13,8 +13,8 @@ use wingbeat_servers::Redis as Server;
 use crate::conformance::{block_on, server};
 
 const LONG: Duration = Duration::from_secs(60);
-/// Longer than any call may take, on a slow machine.
-const BOUND: Duration = Duration::from_secs(10);
+/// A generous time limit for one call, for a slow machine.
+const LIMIT: Duration = Duration::from_secs(10);
 
 async fn connect(url: &str) -> Result<Arc<Redis>> {
     let runtime: SharedRuntime = TokioRuntime::new();
@@ -33,62 +33,64 @@ async fn command(server: &Server, words: &[&str]) {
     command.query_async::<()>(&mut connection).await.unwrap();
 }
 
-/// Each call says `cache_away` within its bound.
-async fn assert_away(cache: &Redis) {
+/// Checks that each call fails with `cache_away` within its time limit.
+async fn assert_unavailable(cache: &Redis) {
     for _ in 0..5 {
         let start = Instant::now();
-        let answers: [Option<Error>; 3] = [
+        let errors: [Option<Error>; 3] = [
             cache.get("a").await.err(),
             cache.put("a", "1".into(), LONG, Volatile).await.err(),
             cache.hit("n", LONG).await.err(),
         ];
-        for error in answers {
-            assert_eq!(error.expect("it is away").code(), "cache_away");
+        for error in errors {
+            assert_eq!(error.expect("Redis is unavailable").code(), "cache_away");
         }
-        assert!(start.elapsed() < 3 * BOUND, "{:?}", start.elapsed());
+        assert!(start.elapsed() < 3 * LIMIT, "{:?}", start.elapsed());
     }
 }
 
-async fn heals(cache: &Redis) {
+/// Waits until a value can be written and read again.
+async fn assert_recovers(cache: &Redis) {
     let runtime: SharedRuntime = TokioRuntime::new();
     for _ in 0..100 {
         if cache
-            .put("healed", "1".into(), LONG, Volatile)
+            .put("recovered", "1".into(), LONG, Volatile)
             .await
             .is_ok()
         {
-            assert_eq!(cache.get("healed").await.unwrap(), Some("1".into()));
+            assert_eq!(cache.get("recovered").await.unwrap(), Some("1".into()));
             return;
         }
         runtime.sleep(Duration::from_millis(100)).await;
     }
-    panic!("it does not heal by itself");
+    panic!("the cache does not recover");
 }
 
 #[test]
-fn calls_fail_soon_while_redis_is_away_and_work_again_after() {
+fn calls_fail_fast_during_an_outage_and_succeed_afterwards() {
     block_on(async {
         let server = Server::start();
         let cache = connect(&server.url()).await.unwrap();
         cache.put("a", "1".into(), LONG, Volatile).await.unwrap();
         server.kill();
         server.start_again();
-        // Nobody was told that the connection is gone: the next question finds out, and is answered.
+        // The client does not know that the connection was closed. The next call notices, and
+        // succeeds.
         assert_eq!(cache.get("a").await.unwrap(), Some("1".into()));
         server.kill();
-        assert_away(&cache).await;
+        assert_unavailable(&cache).await;
         server.start_again();
-        heals(&cache).await;
+        assert_recovers(&cache).await;
         server.pause();
-        assert_away(&cache).await;
+        assert_unavailable(&cache).await;
         server.resume();
-        heals(&cache).await;
+        assert_recovers(&cache).await;
     });
 }
 
-/// A call may take half a second, and a start longer.
+/// The first reply has a longer time limit than later ones.
 #[test]
-fn a_server_that_is_slow_at_the_start_is_waited_for() {
+fn a_slow_first_reply_does_not_fail_the_start() {
     block_on(async {
         let server = Arc::new(Server::start());
         server.pause();
@@ -102,28 +104,28 @@ fn a_server_that_is_slow_at_the_start_is_waited_for() {
         config.connect_timeout = LONG;
         let cache = Redis::connect(&config, runtime).await.unwrap();
         resumed.await.unwrap();
-        heals(&cache).await;
+        assert_recovers(&cache).await;
     });
 }
 
-/// The connection is lost, and making another one takes too long: that must not be the last attempt.
+/// The connection is lost, and opening another one times out. A later call must try again.
 #[test]
-fn a_server_that_is_slow_when_it_comes_back_is_found_again() {
+fn a_reconnect_that_times_out_is_tried_again() {
     block_on(async {
         let server = Server::start();
         let cache = connect(&server.url()).await.unwrap();
         server.kill();
-        assert_away(&cache).await;
+        assert_unavailable(&cache).await;
         server.start_again();
         server.pause();
-        assert_away(&cache).await;
+        assert_unavailable(&cache).await;
         server.resume();
-        heals(&cache).await;
+        assert_recovers(&cache).await;
     });
 }
 
 #[test]
-fn an_emptied_and_a_full_server_are_no_surprise() {
+fn an_emptied_server_works_and_a_full_one_is_unavailable() {
     block_on(async {
         let server = Server::start();
         let cache = connect(&server.url()).await.unwrap();
@@ -139,12 +141,12 @@ fn an_emptied_and_a_full_server_are_no_surprise() {
             .unwrap_err();
         assert_eq!(full.code(), "cache_away");
         command(&server, &["CONFIG", "SET", "maxmemory", "0"]).await;
-        heals(&cache).await;
+        assert_recovers(&cache).await;
     });
 }
 
 #[test]
-fn a_prefix_with_a_family_is_removed_and_nothing_else() {
+fn a_prefix_with_a_family_removes_only_its_keys() {
     block_on(async {
         let cache = connect(&server().url()).await.unwrap();
         let keys = ["list:a:1", "list:a:2", "list:ab", "list:b:1", "lists:a:1"];
@@ -160,7 +162,7 @@ fn a_prefix_with_a_family_is_removed_and_nothing_else() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
+fn a_connection_error_is_one_line_without_the_password() {
     block_on(async {
         let port = server().port();
         let cases = [
@@ -173,7 +175,7 @@ fn what_cannot_be_reached_is_told_in_one_line_without_the_password() {
         ];
         for (url, expected) in cases {
             let Err(why) = connect(&url).await else {
-                panic!("{expected}: can be reached");
+                panic!("connected instead of {expected}");
             };
             let text = why.to_string();
             assert_eq!(why.code(), expected, "{text}");

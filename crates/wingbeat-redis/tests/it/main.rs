@@ -1,4 +1,4 @@
-//! The cache on a real Redis: the contract of the port, and what it does without a server.
+//! Tests of the cache on a real Redis: the conformance suite, and the failures of a server.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

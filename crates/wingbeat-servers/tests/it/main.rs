@@ -1,6 +1,9 @@
-//! The servers start, keep their data, and leave nothing behind.
+//! Tests that servers start, keep their data, and leave nothing behind.
 
-#![allow(clippy::disallowed_methods, reason = "real servers take real time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "real servers run on the real clock"
+)]
 
 use std::net::TcpStream;
 
@@ -11,7 +14,7 @@ fn listens(port: u16) -> bool {
 }
 
 #[test]
-fn redis_comes_back_on_its_port_and_ends_with_its_value() {
+fn redis_restarts_on_its_port_and_ends_when_dropped() {
     let redis = Redis::start();
     let port = redis.port();
     redis.kill();
@@ -23,7 +26,7 @@ fn redis_comes_back_on_its_port_and_ends_with_its_value() {
 }
 
 #[test]
-fn postgres_keeps_what_it_was_told_over_an_immediate_stop() {
+fn postgres_keeps_its_data_over_an_immediate_stop() {
     let postgres = Postgres::start();
     postgres.sql("CREATE TABLE kept AS SELECT 7 AS answer");
     postgres.stop();
@@ -32,7 +35,7 @@ fn postgres_keeps_what_it_was_told_over_an_immediate_stop() {
 }
 
 #[test]
-fn rabbitmq_comes_back_on_its_port_and_obeys() {
+fn rabbitmq_restarts_on_its_port_and_runs_commands() {
     let broker = RabbitMq::start();
     broker.kill();
     assert!(!listens(broker.port()));
@@ -40,9 +43,9 @@ fn rabbitmq_comes_back_on_its_port_and_obeys() {
     assert!(broker.control(&["status"]).contains("RabbitMQ version"));
 }
 
-/// A process that starts a server and is killed leaves none behind: its input ends with it.
+/// The watchdog ends the server of a process that was killed.
 #[test]
-fn a_server_ends_with_whoever_started_it() {
+fn a_server_ends_with_the_process_that_started_it() {
     let mut owner = std::process::Command::new(env!("CARGO_BIN_EXE_wingbeat-servers"))
         .arg("redis")
         .stdin(std::process::Stdio::piped())
@@ -50,8 +53,9 @@ fn a_server_ends_with_whoever_started_it() {
         .spawn()
         .expect("the program starts");
     let mut line = String::new();
-    let told = owner.stdout.take().expect("it is piped");
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(told), &mut line).expect("it tells");
+    let stdout = owner.stdout.take().expect("stdout is piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)
+        .expect("the program prints the URL");
     let port: u16 = line
         .trim()
         .rsplit(':')
@@ -60,13 +64,13 @@ fn a_server_ends_with_whoever_started_it() {
         .parse()
         .expect("a port");
     assert!(listens(port));
-    owner.kill().expect("it can be killed");
-    owner.wait().expect("it has ended");
+    owner.kill().expect("the program can be killed");
+    owner.wait().expect("the program has ended");
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while listens(port) {
         assert!(
             std::time::Instant::now() < until,
-            "it goes on without its owner"
+            "the server still runs without its owner"
         );
         std::thread::yield_now();
     }

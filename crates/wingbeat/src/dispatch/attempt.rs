@@ -1,4 +1,4 @@
-//! One piece of work: run, and if need be run again, park or give up, until its unit is staged.
+//! Handles one piece of work until its unit is staged: runs the handler, retries, parks or gives up.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -8,36 +8,37 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
-use wingbeat_core::unit::{Outcome, Settled, Write};
-use wingbeat_core::{
-    Class, Envelope, Error, Key, Name, Result, RuntimeExt as _, Unit, failpoint, sabotage,
-};
+use wingbeat_core::unit::{Outcome, Settled};
+use wingbeat_core::{Class, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
 
-use super::{Control, Finished, Origin, Stats, Subscription, Work};
-use crate::dead::{self, DeadLetter, Parked};
-use crate::meters::{Fate, SubscriptionMeter};
-use crate::scope::{ServiceContext, counter, due};
-use crate::unit_runner::back_off;
-use crate::{Scope, encode, telemetry};
+use super::work::{Origin, Stats, Subscription, Work};
+use crate::failed::{DeadLetter, PARKED, Parked, pack, parked_key};
+use crate::runtime::Control;
+use crate::telemetry::meters::{Fate, SubscriptionMeter};
+use crate::unit::{Scope, ServiceContext, back_off, counter, due, remove};
+use crate::{encode, telemetry};
 
-/// Attempts after stale units before it counts as a failure: each one means that another succeeded.
+/// Stale attempts in a row before the work counts as failed. Each one means that another unit succeeded.
 const STALE_MAX: u32 = 1_000;
-/// The pause before the store is asked again to park or bury.
+/// The pause before the store is asked again to park work or to keep a dead letter.
 const STORE_AWAY: Duration = Duration::from_millis(250);
 
-/// What comes after a failure.
+/// Work and the outcome of its unit; `None` if the work was released without one.
+pub(super) type Finished = (Work, Option<Outcome>);
+
+/// The step after a failure.
 enum Next {
-    /// Another attempt.
+    /// Make another attempt.
     Again,
-    /// This unit parks it.
+    /// Stage this unit: it parks the work.
     Unit(Box<Unit>),
-    /// It was settled in the meantime.
+    /// Do nothing: another unit has settled the work.
     Settled,
-    /// It is left as it is, to come again.
-    LetGo,
+    /// Release the work: it will be delivered again.
+    Release,
 }
 
-/// Handles one piece of work until its unit is staged: run, and if need be run again, park or give up.
+/// Handles one piece of work until its unit is staged.
 pub(super) struct Attempt {
     pub(super) service: Arc<ServiceContext>,
     pub(super) subscription: Arc<Subscription>,
@@ -49,7 +50,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Until its unit is staged, or it turns out to be settled.
+    /// Repeats until the unit is staged, or the work turns out to be settled.
     pub(super) async fn until_staged(&self, mut work: Work) {
         if let (Origin::Queue(_), true) = (&work.origin, work.fresh) {
             let now = self.service.runtime.now();
@@ -57,33 +58,27 @@ impl Attempt {
         }
         let mut stale = 0;
         loop {
-            let unmet = work.unmet.take();
-            let unit = match (&work.hopeless, unmet) {
+            let failed = work.failed.take();
+            let unit = match (&work.hopeless, failed) {
                 (Some((reason, words)), _) => self.dead_letter(&work, reason, words).await,
-                (None, Some(why)) => Err(why.into()),
+                (None, Some(why)) => Err(why),
                 (None, None) => self.attempt(&work).await,
             };
             match unit {
-                Ok(None) => return drop(self.finished.send((work, Some(Outcome::Duplicate)))),
+                Ok(None) => return self.finish(work, Some(Outcome::Duplicate)),
                 Ok(Some(unit)) => match self.stage(unit, work, None) {
                     Ok(()) => return,
                     Err(back) => {
                         work = back;
                         stale += 1;
-                        if stale % 8 == 0 {
-                            let pause = self
-                                .service
-                                .runtime
-                                .jitter(Duration::from_millis(u64::from(stale.min(64))));
-                            self.service.runtime.sleep(pause).await;
-                        }
+                        back_off(&self.service, stale).await;
                         if stale > STALE_MAX {
                             work.hopeless =
                                 Some(("contended", "its state changed at every attempt".into()));
                         }
                     }
                 },
-                // What becomes of hopeless work must be written too, however long the store is away.
+                // The dead letter must be stored, however long the store is unavailable.
                 Err(why) if work.hopeless.is_some() => self.wait_for_store(&why).await,
                 Err(why) => {
                     let parked = work.failures.parked;
@@ -97,16 +92,21 @@ impl Attempt {
                             }
                         },
                         Next::Settled => {
-                            return drop(self.finished.send((work, Some(Outcome::Duplicate))));
+                            return self.finish(work, Some(Outcome::Duplicate));
                         }
-                        Next::LetGo => return drop(self.finished.send((work, None))),
+                        Next::Release => return self.finish(work, None),
                     }
                 }
             }
         }
     }
 
-    /// A few quick attempts, then it is parked, or waits where it is if others must not overtake it.
+    /// Hands finished work back to the dispatcher.
+    fn finish(&self, work: Work, outcome: Option<Outcome>) {
+        let _ = self.finished.send((work, outcome)); // The dispatcher was killed: the work is redelivered.
+    }
+
+    /// Makes a few quick attempts. Then parks the work, or waits in place if others must not overtake it.
     async fn after_failure(&self, work: &mut Work, why: &Error) -> Next {
         work.quick += 1;
         self.note(work, why);
@@ -118,9 +118,10 @@ impl Attempt {
             runtime.sleep(pause + runtime.jitter(pause)).await;
             return Next::Again;
         }
-        let next = match policy.ordered {
-            true => self.wait_in_place(work, why).await,
-            false => self.park(work, why).await,
+        let next = if policy.ordered {
+            self.wait_in_place(work, why).await
+        } else {
+            self.park(work, why).await
         };
         match next {
             Ok(Some(next)) => next,
@@ -128,7 +129,7 @@ impl Attempt {
                 work.hopeless = Some((why.code(), why.to_string()));
                 Next::Again
             }
-            // It is not parked, and not given up: the store is asked again.
+            // The store is unavailable: ask it again.
             Err(why) => {
                 self.wait_for_store(&why).await;
                 Next::Again
@@ -136,10 +137,10 @@ impl Attempt {
         }
     }
 
-    /// Waits for the next pause of the policy with its key held; `None` when there is none left. Given up
-    /// meanwhile (paused, drained), it comes again as it came.
+    /// Waits for the next pause of the policy while the key stays busy; `None` if no pause is left. Pausing or
+    /// draining the subscription meanwhile releases the work.
     async fn wait_in_place(&self, work: &mut Work, why: &Error) -> Result<Option<Next>> {
-        // While the store is away every attempt fails, and none counts.
+        // While the store is unavailable every attempt fails, and none counts.
         let key = parked_key(self.subscription.queue, &work.envelope);
         self.service.store.load(&key).await?;
         let Some(pause) = self.pause(work, why) else {
@@ -148,13 +149,13 @@ impl Attempt {
         work.failures.parked += 1;
         work.quick = 0;
         let mut control = self.control.clone();
-        let stopped = async { drop(control.wait_for(|it| *it != Control::Running).await) };
+        let stopped = control.wait_for(|it| *it != Control::Running);
         let pause = pause + self.service.runtime.jitter(pause / 4);
         let waited = self.service.runtime.timeout(pause, stopped).await;
-        Ok(Some(waited.map_or(Next::Again, |_| Next::LetGo)))
+        Ok(Some(waited.map_or(Next::Again, |_| Next::Release)))
     }
 
-    /// The next pause of the policy, if another attempt may succeed and there is one left.
+    /// Returns the next pause of the policy, if another attempt may succeed and a pause is left.
     fn pause(&self, work: &Work, why: &Error) -> Option<Duration> {
         let pauses = &self.subscription.policy.retry.parked;
         let pause = pauses.get(work.failures.parked as usize).copied();
@@ -162,7 +163,7 @@ impl Attempt {
     }
 
     async fn wait_for_store(&self, why: &Error) {
-        tracing::warn!(queue = %self.subscription.queue, "cannot park or bury yet: {why}");
+        tracing::warn!(queue = %self.subscription.queue, code = why.code(), "cannot store a failed delivery, trying again: {why}");
         let runtime = &self.service.runtime;
         runtime.sleep(STORE_AWAY + runtime.jitter(STORE_AWAY)).await;
     }
@@ -180,37 +181,37 @@ impl Attempt {
         tracing::warn!(queue = %self.subscription.queue, message = %work.envelope.id, code = why.code(), "handling failed: {why}");
     }
 
-    /// Runs the handler until it succeeds, or fails for what is so; `None` when the work was done or cancelled in the
+    /// Runs the handler until it succeeds, or fails on current data. `None` if the work was done or cancelled in the
     /// meantime.
     async fn attempt(&self, work: &Work) -> Result<Option<Unit>> {
         for attempt in 0..STALE_MAX {
             let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
             let answer = self.run(&scope, work).await;
             match &answer {
-                Err(why) if self.was_misled(&scope, work, why).await => {
+                Err(why) if self.read_stale_data(&scope, work, why).await => {
                     back_off(&self.service, attempt).await;
                 }
                 _ => return answer,
             }
         }
-        let words = "what its failure was decided on changed at every attempt";
-        Err(Error::retry("contended", words))
+        let text = "the data on which the handler failed changed at every attempt";
+        Err(Error::retry("contended", text))
     }
 
-    /// Whether what a failure was decided on is not so any more: a replica may have changed what is remembered here. If
-    /// there is another attempt, it is to see what the store says; if not, the store is asked, as for a write.
-    async fn was_misled(&self, scope: &Scope, work: &Work, why: &Error) -> bool {
+    /// Returns whether the handler failed on stale reads: a replica may have changed records that are cached here. The
+    /// next attempt reads from the store; if this was the last one, the reads are validated like those of a write.
+    async fn read_stale_data(&self, scope: &Scope, work: &Work, why: &Error) -> bool {
         let Ok(unit) = scope.seal(None) else {
             return false;
         };
-        let decided_on = unit.only_reads();
-        self.service.committer.refresh(&decided_on);
+        let reads = unit.only_reads();
+        self.service.committer.refresh(&reads);
         let quick = work.quick + 1 < self.subscription.policy.retry.quick;
         let another = why.class() == Class::Retry && (quick || self.pause(work, why).is_some());
-        if another || decided_on.reads.is_empty() {
+        if another || reads.reads.is_empty() {
             return false;
         }
-        self.service.committer.commit(decided_on).await == Outcome::Stale
+        self.service.committer.commit(reads).await == Outcome::Stale
     }
 
     async fn run(&self, scope: &Scope, work: &Work) -> Result<Option<Unit>> {
@@ -231,7 +232,7 @@ impl Attempt {
             Err(panic) => {
                 return Err(Error::reject(
                     "panicked",
-                    format!("the handler panicked: {}", words(&*panic)),
+                    format!("the handler panicked: {}", panic_text(&*panic)),
                 ));
             }
         }
@@ -239,11 +240,11 @@ impl Attempt {
         scope.seal(settles).map(Some)
     }
 
-    /// Makes the scope settle where the work comes from.
+    /// Makes the unit of `scope` settle the work; `None` if another unit has settled it.
     async fn settle(&self, scope: &Scope, work: &Work) -> Result<Option<Option<Settled>>> {
         match &work.origin {
             Origin::Queue(tag) => {
-                // What strangers sent was published by none of us: audits leave it out.
+                // No service of the system published it: audits leave it out.
                 if !self.family.contains(&*work.envelope.source) {
                     scope.count(counter("foreign", self.subscription.queue.as_str()), 1)?;
                 }
@@ -252,22 +253,16 @@ impl Attempt {
                     source: work.envelope.source.to_string(),
                     message: work.envelope.id,
                     tag: Some(*tag),
-                    done: !sabotage::lacks(sabotage::INBOX),
                 })))
             }
             Origin::Due { key, body } => {
-                // Somebody may have handled, replaced or cancelled it since it was claimed.
+                // Another unit may have handled, replaced or cancelled it since it was claimed.
                 let unchanged = scope.load(key).await?.body.as_ref() == Some(body);
                 if !unchanged && !sabotage::lacks(sabotage::TIMER_ONCE) {
                     return Ok(None);
                 }
-                scope.write(Write {
-                    key: key.clone(),
-                    body: None,
-                    due_at: None,
-                    expires_at: None,
-                })?;
-                if key.table == dead::PARKED {
+                scope.write(remove(key.clone()))?;
+                if key.table == PARKED {
                     scope.count(counter("handled", self.subscription.queue.as_str()), 1)?;
                     scope.count(counter("parked", self.subscription.queue.as_str()), -1)?;
                 }
@@ -276,7 +271,8 @@ impl Attempt {
         }
     }
 
-    /// Stages the unit that handles the work, gives it up, or parks it after this error.
+    /// Stages the unit that handles the work, dead-letters it, or parks it after this error. Returns the work if the
+    /// unit is stale already.
     fn stage(&self, unit: Unit, work: Work, parked: Option<&'static str>) -> Result<(), Work> {
         let fate = match (parked, &work.hopeless) {
             (Some(error), _) => Fate::Parked(error),
@@ -289,22 +285,14 @@ impl Attempt {
         let done = Box::new(move |outcome| {
             meter.settled(fate, outcome);
             if let Some(work) = take(&of_done) {
-                drop(finished.send((work, Some(outcome))));
+                let _ = finished.send((work, Some(outcome))); // The dispatcher was killed.
             }
         });
-        let due = unit.writes.iter().filter_map(|write| write.due_at).min();
-        match self.service.committer.stage(unit, done) {
-            Ok(()) => {
-                if let Some(due) = due {
-                    self.service.due.at(due);
-                }
-                Ok(())
-            }
-            Err(_done) => Err(take(&slot).expect("`done` was not called")),
-        }
+        let staged = self.service.committer.stage(unit, done);
+        staged.map_err(|_done| take(&slot).expect("`done` was not called"))
     }
 
-    /// Parks the work for its next pause, if there is one left.
+    /// Parks the work for the next pause of the policy; `None` if no pause is left.
     async fn park(&self, work: &mut Work, why: &Error) -> Result<Option<Next>> {
         let Some(pause) = self.pause(work, why) else {
             return Ok(None);
@@ -317,7 +305,7 @@ impl Attempt {
         let parked = Parked {
             queue: self.subscription.queue.to_string(),
             failures: work.failures.clone(),
-            envelope: dead::pack(&work.envelope),
+            envelope: pack(&work.envelope),
             broken: work.broken.clone(),
         };
         let key = parked_key(self.subscription.queue, &work.envelope);
@@ -326,7 +314,7 @@ impl Attempt {
             scope.write(due(key, encode(&parked), at))?;
         }
         telemetry::ended("parked");
-        // The settling of the origin counts as handled; this delivery is something else.
+        // Settling counts the delivery as handled; this one was not.
         let queue = self.subscription.queue.as_str();
         scope.count(counter("handled", queue), -1)?;
         scope.count(counter("parked", queue), 1)?;
@@ -342,19 +330,12 @@ impl Attempt {
         let (queue, failures) = (self.subscription.queue, work.failures.clone());
         let mut letter = DeadLetter::new(&scope, queue, &work.envelope, (reason, error), failures);
         letter.broken.clone_from(&work.broken);
-        letter.lay(&scope)?;
+        letter.record(&scope)?;
         telemetry::ended("dead");
-        // The settling of the origin counts as handled; this delivery is something else.
+        // Settling counts the delivery as handled; this one was not.
         scope.count(counter("handled", queue.as_str()), -1)?;
         scope.seal(settles).map(Some)
     }
-}
-
-pub(crate) fn parked_key(queue: Name, envelope: &Envelope) -> Key {
-    Key::new(
-        dead::PARKED,
-        format!("{queue}/{}/{}", envelope.source, envelope.id),
-    )
 }
 
 fn take<T>(slot: &std::sync::Mutex<Option<T>>) -> Option<T> {
@@ -363,8 +344,8 @@ fn take<T>(slot: &std::sync::Mutex<Option<T>>) -> Option<T> {
         .take()
 }
 
-fn words(panic: &(dyn std::any::Any + Send)) -> &str {
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no words")
+        .unwrap_or("no message")
 }

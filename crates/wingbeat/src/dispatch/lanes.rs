@@ -1,25 +1,25 @@
-//! Work by key: one piece a key at a time, the others behind it in the order they came.
+//! Work by key: one piece at a time for each key, the others behind it in order of arrival.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::Work;
-use super::hand::Hand;
+use super::in_flight::InFlight;
+use super::work::Work;
 
 /// Work by key, in the order it arrived.
 #[derive(Default)]
 pub(super) struct Lanes {
-    /// What waits behind the work of its key that is ready or running.
+    /// Work that waits behind ready or running work with its key.
     behind: BTreeMap<String, VecDeque<Work>>,
     ready: VecDeque<Work>,
-    pub(super) hand: Hand,
-    /// The keys of what is running.
+    pub(super) in_flight: InFlight,
+    /// The keys of running work.
     active: BTreeSet<String>,
 }
 
 impl Lanes {
-    /// Work that is new here.
+    /// Adds new work.
     pub(super) fn take(&mut self, work: Work) {
-        self.hand.add(work.envelope.time);
+        self.in_flight.add(work.envelope.time);
         self.push(work);
     }
 
@@ -41,7 +41,7 @@ impl Lanes {
         }
     }
 
-    /// The next piece of work. Its key is taken until it is freed.
+    /// Takes the next piece of work. Its key is busy until [`Self::free`].
     pub(super) fn start(&mut self) -> Option<Work> {
         let work = self.ready.pop_front()?;
         self.active.insert(work.envelope.key.clone());
@@ -55,15 +55,17 @@ impl Lanes {
         };
         match lane.pop_front() {
             Some(next) => self.ready.push_back(next),
-            None => drop(self.behind.remove(key)),
+            None => {
+                self.behind.remove(key);
+            }
         }
     }
 
-    /// Forgets what has not started; the broker brings it again.
+    /// Drops work that has not started. The broker redelivers it.
     pub(super) fn clear(&mut self) {
         let waiting = self.behind.values().flatten();
         for work in self.ready.iter().chain(waiting) {
-            self.hand.remove(work.envelope.time);
+            self.in_flight.remove(work.envelope.time);
         }
         self.ready.clear();
         self.behind.retain(|key, lane| {

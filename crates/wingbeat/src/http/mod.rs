@@ -1,17 +1,25 @@
 //! HTTP in front of services: writes go through the unit of work, problems are RFC 9457.
 
 mod command;
+mod describe;
+mod endpoint;
 pub mod measure;
+pub mod plain;
 mod problem;
 mod reply;
 mod request;
+mod routes;
 mod server;
 pub mod session;
 mod traced;
 
 pub use command::{command, delete, post, put};
+pub use describe::{DescribeArguments, DescribeRequest};
+pub use endpoint::{Endpoint, InUnit, Plain};
+pub use plain::get;
 pub use problem::{FieldError, Problem};
 pub use reply::{IntoReply, Reply, ReplyBody, accepted, created, no_content, ok};
 pub use request::{Admin, Caller, IdempotencyKey, Json, Path, Query, RequestInfo};
+pub use routes::Routes;
 pub use server::{BODY_MAX, serve};
 pub use traced::traced;

@@ -2,13 +2,14 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wingbeat_core::{Class, Error};
 
 use crate::telemetry;
 
 /// What is wrong, for a client to read.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Problem {
     /// A URI reference for the kind of problem.
     #[serde(rename = "type")]
@@ -35,7 +36,7 @@ pub struct Problem {
 }
 
 /// One wrong field.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, JsonSchema, PartialEq, Eq)]
 pub struct FieldError {
     /// A JSON pointer (RFC 6901).
     pub pointer: String,
@@ -104,6 +105,8 @@ impl From<Error> for Problem {
             "idempotency_key_missing" | "idempotency_key_malformed" | "malformed" => 400,
             "rows_unexpected" => 409,
             "idempotency_key_reused" | "invalid" => 422,
+            // The caller is to back off: no fault to log.
+            "overloaded" | "contended" => return Self::new(503, error.code(), error.to_string()),
             _ if error.class() == Class::Retry => 503,
             _ => 500,
         };
@@ -114,7 +117,11 @@ impl From<Error> for Problem {
         if status == 503 {
             return Self::new(503, error.code(), "not available at the moment; try again");
         }
-        Self::new(500, "internal", "something went wrong on our side")
+        let code = match error.code() {
+            "refused" => "refused",
+            _ => "internal",
+        };
+        Self::new(500, code, "the request failed on the server")
     }
 }
 

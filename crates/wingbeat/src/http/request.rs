@@ -1,5 +1,7 @@
 //! What routes and commands take from a request.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -7,9 +9,12 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use wingbeat_core::{Error, Result};
 
+use super::describe::DescribeRequest;
+use super::problem::{FieldError, Problem};
 use super::session::{Session, SessionState};
-use super::{FieldError, Problem};
-use crate::{Extract, Scope};
+use crate::describe::RequestDescription;
+use crate::extract::Extract;
+use crate::unit::Scope;
 
 /// What a command's extractors know of the request.
 pub struct RequestInfo {
@@ -20,6 +25,38 @@ pub struct RequestInfo {
     /// The whole body.
     pub body: Bytes,
     pub(crate) session: SessionState,
+}
+
+/// The request behind one attempt of a command: the origin of its scope.
+pub(crate) struct CommandRequest {
+    pub(crate) info: Arc<RequestInfo>,
+    /// The key under which the reply is kept.
+    reply_key: Mutex<Option<IdempotencyKey>>,
+}
+
+impl CommandRequest {
+    pub(crate) fn new(info: Arc<RequestInfo>) -> Self {
+        let reply_key = Mutex::default();
+        Self { info, reply_key }
+    }
+
+    /// Returns the request that `scope` was made for, if it belongs to a command.
+    pub(crate) fn of(scope: &Scope) -> Option<&Self> {
+        scope.origin()
+    }
+
+    /// Keeps the reply under this key.
+    pub(crate) fn keep_reply_under(&self, key: IdempotencyKey) {
+        *self
+            .reply_key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(key);
+    }
+
+    pub(crate) fn reply_key(&self) -> Option<IdempotencyKey> {
+        let key = self.reply_key.lock();
+        key.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A JSON body. Malformed 400, wrong or unknown fields 422, no JSON type 415.
@@ -148,7 +185,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 impl<S> Extract<Scope, S> for Caller {
     fn extract(scope: &Scope, _state: &S) -> Result<Self> {
-        Self::of(scope.request().map(|request| &request.session))
+        Self::of(CommandRequest::of(scope).map(|command| &command.info.session))
+    }
+
+    fn describe(request: &mut RequestDescription) {
+        <Self as DescribeRequest>::describe(request);
     }
 }
 
@@ -191,14 +232,18 @@ impl IdempotencyKey {
 
 impl<S> Extract<Scope, S> for Option<IdempotencyKey> {
     fn extract(scope: &Scope, _state: &S) -> Result<Self> {
-        let Some(request) = scope.request() else {
+        let Some(command) = CommandRequest::of(scope) else {
             return Ok(None);
         };
-        let key = IdempotencyKey::parse(&request.headers)?;
+        let key = IdempotencyKey::parse(&command.info.headers)?;
         if let Some(key) = &key {
-            scope.keep_reply_under(key.clone());
+            command.keep_reply_under(key.clone());
         }
         Ok(key)
+    }
+
+    fn describe(request: &mut RequestDescription) {
+        <Self as DescribeRequest>::describe(request);
     }
 }
 
@@ -207,14 +252,17 @@ impl<S> Extract<Scope, S> for IdempotencyKey {
         <Option<Self> as Extract<Scope, S>>::extract(scope, state)?
             .ok_or_else(|| Error::reject("idempotency_key_missing", "send an Idempotency-Key"))
     }
+
+    fn describe(request: &mut RequestDescription) {
+        <Self as DescribeRequest>::describe(request);
+    }
 }
 
 /// Runs where there is no request too (a stub in a test): the header map is then empty.
 impl<S> Extract<Scope, S> for HeaderMap {
     fn extract(scope: &Scope, _state: &S) -> Result<Self> {
-        Ok(scope
-            .request()
-            .map(|request| request.headers.clone())
+        Ok(CommandRequest::of(scope)
+            .map(|command| command.info.headers.clone())
             .unwrap_or_default())
     }
 }

@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
     use crate::http::Problem;
-    use crate::real::TokioRuntime;
+    use crate::runtime::TokioRuntime;
 
     const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 

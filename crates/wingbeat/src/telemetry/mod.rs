@@ -9,6 +9,7 @@
 
 pub mod context;
 pub mod json;
+pub(crate) mod meters;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod spans;
@@ -18,5 +19,5 @@ pub use context::{Context, Within, current};
 pub use spans::{SPANS, answered, asking, failed_on, requested};
 
 pub(crate) use spans::{
-    Handled, calling, committing, ended, failed, handling, outside, sending, working,
+    Called, Handled, calling, committing, ended, failed, handling, outside, sending, working,
 };

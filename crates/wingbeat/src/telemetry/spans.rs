@@ -12,11 +12,11 @@ use tracing::field::Empty;
 use tracing::{Level, Span, info_span, span_enabled};
 use wingbeat_core::outgoing;
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Envelope, Kind, Name, TraceParent, Unit};
+use wingbeat_core::{CorrelationId, Envelope, Kind, Name, TraceParent, Unit};
 
 use super::{Context, current};
-use crate::call::CallRecord;
-use crate::staging::Done;
+
+type Done = Box<dyn FnOnce(Outcome) + Send>;
 
 /// The target of all spans: a filter that lets it through listens to them.
 pub const SPANS: &str = "wingbeat.spans";
@@ -97,7 +97,7 @@ pub(crate) fn committing(system: &'static str, unit: &Unit, done: Done) -> Done 
     );
     let messages = unit.messages.clone();
     Box::new(move |outcome| {
-        span.record("wingbeat.outcome", outcome.word());
+        span.record("wingbeat.outcome", outcome.as_str());
         if outcome == Outcome::Committed {
             for message in &messages {
                 drop(publishing(system, message, context));
@@ -164,8 +164,20 @@ fn sent(system: &'static str, message: &Envelope, now: u64) -> Span {
     )
 }
 
+/// An outside call and its target.
+pub(crate) struct Called<'a> {
+    pub(crate) service: Name,
+    pub(crate) target: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) operation: &'a str,
+    pub(crate) attempts: u32,
+    pub(crate) correlation: CorrelationId,
+    /// The span that recorded the call.
+    pub(crate) parent: Option<TraceParent>,
+}
+
 /// One attempt at an outside call.
-pub(crate) fn calling(call: &CallRecord, target: &str, service: Name, trace: TraceParent) -> Span {
+pub(crate) fn calling(call: &Called<'_>, trace: TraceParent) -> Span {
     if !trace.is_sampled() {
         return Span::none();
     }
@@ -173,9 +185,9 @@ pub(crate) fn calling(call: &CallRecord, target: &str, service: Name, trace: Tra
         target: SPANS, parent: None, "call",
         otel.name = format_args!("call {}", call.name), otel.kind = "client", otel.status_code = Empty,
         trace = trace.trace_id(), span = trace.span_id(),
-        parent = call.traceparent.map(TraceParent::span_id),
-        service.name = service.as_str(),
-        peer.service = target,
+        parent = call.parent.map(TraceParent::span_id),
+        service.name = call.service.as_str(),
+        peer.service = call.target,
         messaging.message.conversation_id = %call.correlation,
         wingbeat.call.name = call.name, wingbeat.call.operation = call.operation,
         wingbeat.call.attempt = call.attempts,

@@ -1,8 +1,19 @@
-//! What compiles, and what a user is told when it does not.
+//! The whole runtime on the model, under the seeded executor.
 
-#[test]
-fn mistakes_are_told_in_words_a_user_understands() {
-    let cases = trybuild::TestCases::new();
-    cases.pass("tests/ui/pass/*.rs");
-    cases.compile_fail("tests/ui/fail/*.rs");
-}
+mod cached;
+mod conformance;
+mod controls;
+mod crashes;
+mod described;
+mod early;
+mod found;
+mod isolation;
+mod misled;
+mod ordered;
+mod paging;
+mod sessions;
+mod sql;
+mod suites;
+mod traces;
+mod transfers;
+mod unsent;

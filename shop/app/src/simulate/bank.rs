@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wingbeat::SharedRuntime;
 use wingbeat::outgoing::{Request, Response};
-use wingbeat::runtime::SharedRuntime;
 use wingbeat::{BoxFuture, Error, HttpClient, Result};
 
 /// How long a slow card takes.

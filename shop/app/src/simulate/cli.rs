@@ -11,8 +11,8 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use wingbeat_test::Simulator;
-use wingbeat_test::simulator::Report;
+use wingbeat::test::Simulator;
+use wingbeat::test::simulator::Report;
 
 use super::coverage;
 use super::system::Shop;

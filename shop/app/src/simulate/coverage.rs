@@ -2,7 +2,7 @@
 //! cannot be is said here, with the reason.
 
 use shop_orders::checkout::Checkout;
-use wingbeat_test::simulator::{Coverage, Unreachable};
+use wingbeat::test::simulator::{Coverage, Unreachable};
 
 const fn never(
     states: &'static [&'static str],

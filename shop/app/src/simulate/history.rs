@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use shop_contracts::{OrderId, OrderStatus};
 use shop_orders::domain::Order;
-use wingbeat_test::Violation;
-use wingbeat_test::simulator::{Answer, Exchange};
+use wingbeat::test::Violation;
+use wingbeat::test::simulator::{Answer, Exchange};
 
 /// How far along an order is, as shown to its owner.
 fn rank(status: &str) -> u8 {

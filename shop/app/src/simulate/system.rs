@@ -1,6 +1,7 @@
 //! The shop as a system under simulation: its services as processes, who comes, what must hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +11,18 @@ use shop_inventory::domain::{Reservation, Stock};
 use shop_orders::domain::Order;
 use shop_orders::messages::CancelRefused;
 use wingbeat::http::session::Sessions;
+use wingbeat::test::simulator::Process;
+use wingbeat::test::{Client, System, Violation, World};
 use wingbeat::{CorrelationId, HttpClient, Message as _, Result};
-use wingbeat_test::simulator::Process;
-use wingbeat_test::{Client, System, Violation, World};
 
 use super::bank::Bank;
 use super::history;
 use super::shopper::{Visitor, go_shopping, keep_shop, offer, restock};
-use crate::cast::Cast;
-use crate::{Settings, Sight, audit, shop};
+use crate::across::audit;
+use crate::compose::Settings;
+use crate::compose::roles::{SERVICES, whole};
+use crate::compose::services::{hashing, system as services};
+use wingbeat::run::RunningSystem;
 
 /// The admin's password in the simulation.
 pub(super) const ADMIN_PASSWORD: &str = "the admin of a simulation";
@@ -64,25 +68,25 @@ pub(super) const GOODS: [Goods; 4] = [
 pub struct Shop {
     seed: u64,
     bank: Arc<Bank>,
-    /// The services there are.
-    services: Vec<&'static str>,
 }
 
 /// Deadlines short enough for a life of a minute; some lives have shorter ones.
 fn settings(seed: u64) -> Settings {
     let seconds = Duration::from_secs;
+    let once = NonZeroU32::MIN;
     let hold_for = if seed.is_multiple_of(4) { 5 } else { 900 };
-    Settings {
-        rate_limits: false,
-        password_memory_kib: 8,
-        password_passes: 1,
-        checkout_resend_after: seconds(3),
-        checkout_delayed_after: seconds(2),
-        checkout_payment_timeout: seconds(if seed.is_multiple_of(3) { 8 } else { 60 }),
-        inventory_hold_for: seconds(hold_for),
-        inventory_extend_for: seconds(900),
-        ..Settings::default()
-    }
+    let timeout = if seed.is_multiple_of(3) { 8 } else { 60 };
+    let mut settings = Settings::default();
+    let own = &mut settings.own;
+    own.rate_limits = false;
+    own.password_memory_kib = once.saturating_add(7);
+    own.password_passes = once;
+    own.checkout_resend_after = seconds(3);
+    own.checkout_delayed_after = seconds(2);
+    own.checkout_payment_timeout = seconds(timeout);
+    own.inventory_hold_for = seconds(hold_for);
+    own.inventory_extend_for = seconds(900);
+    settings
 }
 
 /// Which services run twice.
@@ -95,23 +99,23 @@ fn replicas(seed: u64, service: &str) -> usize {
 }
 
 impl Shop {
-    async fn orders(sight: &Sight) -> Result<BTreeMap<OrderId, Order>> {
-        let all = sight.reads("orders")?;
+    async fn orders(system: &RunningSystem) -> Result<BTreeMap<OrderId, Order>> {
+        let all = system.reads("orders")?;
         let all = all.aggregates::<Order>(None, 10_000).await?;
         let parsed = |(id, order): (String, Order)| Some((id.parse().ok()?, order));
         Ok(all.into_iter().filter_map(parsed).collect())
     }
 
-    async fn broken(&self, world: &World, sight: &Sight) -> Result<Vec<Violation>> {
-        let orders = Self::orders(sight).await?;
+    async fn broken(&self, world: &World, system: &RunningSystem) -> Result<Vec<Violation>> {
+        let orders = Self::orders(system).await?;
         let told = world.history();
         let mut broken = history::check(&told, &orders);
         broken.extend(history::ended(&orders));
-        broken.extend(unheeded(sight, history::called_off(&told), &orders).await?);
+        broken.extend(unheeded(system, history::called_off(&told), &orders).await?);
         broken.extend(nothing_held(world, &orders));
         broken.extend(goods_add_up(world, &orders));
-        broken.extend(letters(sight).await?);
-        let report = audit::report(sight, PROVIDER).await?;
+        broken.extend(letters(system).await?);
+        let report = audit::report(system, PROVIDER).await?;
         for invariant in report.invariants {
             let name = format!("{}: {}", invariant.id, invariant.name);
             let violations = invariant.violations.into_iter();
@@ -123,11 +127,11 @@ impl Shop {
 
 /// An order that was called off is not completed, unless its story says that the parcel was sent first.
 async fn unheeded(
-    sight: &Sight,
+    system: &RunningSystem,
     called_off: BTreeSet<OrderId>,
     orders: &BTreeMap<OrderId, Order>,
 ) -> Result<Vec<Violation>> {
-    let reads = sight.reads("orders")?;
+    let reads = system.reads("orders")?;
     let mut broken = Vec::new();
     for id in called_off {
         let order = orders.get(&id);
@@ -172,9 +176,9 @@ fn goods_add_up(world: &World, orders: &BTreeMap<OrderId, Order>) -> Vec<Violati
 }
 
 /// Nothing was given up.
-async fn letters(sight: &Sight) -> Result<Vec<Violation>> {
+async fn letters(system: &RunningSystem) -> Result<Vec<Violation>> {
     let mut broken = Vec::new();
-    for running in &sight.running {
+    for running in &system.running {
         for service in running.services() {
             for letter in running.dead_letters(service).await? {
                 let detail = format!("{}: {}", letter.subscription, letter.error);
@@ -187,14 +191,9 @@ async fn letters(sight: &Sight) -> Result<Vec<Violation>> {
 
 impl System for Shop {
     fn new(world: &World) -> Self {
-        let runtime = world.simulation().runtime();
-        let sessions = Sessions::new(world.model().cache.clone(), runtime.clone());
-        let settings = settings(world.seed());
-        let services = shop::services(&settings, &Cast::whole(&settings), &sessions, PROVIDER);
         Self {
             seed: world.seed(),
-            bank: Bank::new(runtime),
-            services: services.into_iter().map(|(name, _)| name).collect(),
+            bank: Bank::new(world.simulation().runtime()),
         }
     }
 
@@ -204,14 +203,11 @@ impl System for Shop {
             let settings = settings.clone();
             let process = Process::new(name, move |ports| {
                 let sessions = Sessions::new(ports.cache.clone(), ports.runtime.clone());
-                let cast = Cast::whole(&settings);
-                let services = shop::services(&settings, &cast, &sessions, PROVIDER);
-                let mut own = services.into_iter().filter(|(it, _)| *it == name);
-                own.next().map(|(_, build)| build()).unwrap_or_default()
+                services(&settings, &whole(), &sessions, PROVIDER).run_only([name])
             });
             process.replicas(replicas(self.seed, name))
         };
-        self.services.iter().copied().map(process).collect()
+        SERVICES.map(process).into()
     }
 
     fn outside(&self) -> Arc<dyn HttpClient> {
@@ -222,7 +218,7 @@ impl System for Shop {
         let running = world.running();
         let mut identity = running.iter().filter_map(|it| it.service("identity"));
         let identity = identity.next().expect("identity runs");
-        let hashing = shop::hashing(&settings(self.seed));
+        let hashing = hashing(&settings(self.seed));
         let admin = shop_identity::ensure_admin(&identity, &hashing, ADMIN_PASSWORD).await;
         admin.expect("nothing goes wrong yet");
         let mut admin = Visitor::admin(Client::new(world, 1_000));
@@ -263,8 +259,8 @@ impl System for Shop {
     async fn at_rest(&self, world: &World) -> Vec<Violation> {
         let running = world.running();
         let ports = running[0].ports.clone();
-        let sight = Sight { ports, running };
-        let broken = self.broken(world, &sight).await;
+        let system = RunningSystem { ports, running };
+        let broken = self.broken(world, &system).await;
         broken.unwrap_or_else(|why| vec![Violation::new("it can be audited", "", why.to_string())])
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wingbeat_test::{Faults, Simulation};
+use wingbeat::test::{Faults, Simulation};
 
 use crate::world::{World, id};
 
@@ -247,7 +247,7 @@ fn orders_are_accepted_during_an_outage_of_the_bank_and_paid_afterwards() {
         }
         world.pass(Duration::from_secs(5)).await;
         let state = world.running.targets[0].state().0;
-        assert_ne!(state, wingbeat::breaker::State::Closed, "within 5 s");
+        assert_ne!(state, wingbeat::call::breaker::State::Closed, "within 5 s");
         world.pass(Duration::from_secs(55)).await;
         for order in &orders {
             let shown = world.show(&token, &id(order)).await;
@@ -258,7 +258,7 @@ fn orders_are_accepted_during_an_outage_of_the_bank_and_paid_afterwards() {
         }
         assert_eq!(
             world.running.targets[0].state().0,
-            wingbeat::breaker::State::Open
+            wingbeat::call::breaker::State::Open
         );
         let before = world.model.fired()["outside_fails"];
         assert!(
@@ -278,7 +278,7 @@ fn orders_are_accepted_during_an_outage_of_the_bank_and_paid_afterwards() {
         }
         assert_eq!(
             world.running.targets[0].state().0,
-            wingbeat::breaker::State::Closed
+            wingbeat::call::breaker::State::Closed
         );
     });
 }

@@ -10,8 +10,8 @@ use shop_orders::checkout::{Checkout, CheckoutInput};
 use shop_orders::domain::{Change, Order, OrderCommand, Placed};
 use shop_payments::domain::{Answer, Next, Operation, Payment, State};
 use shop_shipping::shipment::Shipment;
+use wingbeat::test::given_saga;
 use wingbeat::{Aggregate as _, Late, Saga, SagaEffects, SagaInput as _, Timestamp};
-use wingbeat_test::given_saga;
 
 const ORDER: &str = "019b76da-f652-7000-a018-03d64bb2a7ab";
 const SEEDS: u64 = 2_000;
@@ -269,7 +269,7 @@ fn a_payment_can_always_be_undone() {
                 State::Refunding => Some(Operation::Refund),
                 _ => None,
             };
-            if let (Some(operation), Next::Ask(_) | Next::Wait) = (waits, next) {
+            if let (Some(operation), Next::Call(_) | Next::Wait) = (waits, next) {
                 payment.answered(operation, Answer::Done);
             }
         }

@@ -1,8 +1,8 @@
 //! The simulation of the shop: it is reproducible, and the seeds that once found faults pass.
 
 use shop::simulate::Shop;
-use wingbeat_test::Simulator;
-use wingbeat_test::simulator::Lifetime;
+use wingbeat::test::Simulator;
+use wingbeat::test::simulator::Lifetime;
 
 /// Seeds that found faults (see `found.rs` of wingbeat-test): a delivery
 /// that was dead-lettered while the store was unavailable, a busy loop, a clock that polled.

@@ -14,10 +14,10 @@ use shop_contracts::inventory::AdjustStock;
 use shop_contracts::{Money, Sku};
 use tower::ServiceExt as _;
 use uuid::Uuid;
-use wingbeat::app::Running;
+use wingbeat::Running;
 use wingbeat::http::session::{Sessions, identify};
+use wingbeat::test::{Model, Simulation};
 use wingbeat::{App, Message, Runtime, RuntimeExt as _, TargetPolicy};
-use wingbeat_test::{Model, Simulation};
 
 pub(crate) const STOCK: i64 = 1_000;
 
@@ -52,7 +52,11 @@ impl World {
         let bank = Bank::new(simulation.runtime());
         let ports = model.ports(&simulation.group(), bank.clone());
         let sessions = Sessions::new(model.cache.clone(), simulation.runtime());
-        let running = app(&sessions).start(ports).await.expect("starts");
+        let running = app(&sessions)
+            .allow_strangers()
+            .start(ports)
+            .await
+            .expect("starts");
         let routes = running.routes().layer(axum::middleware::from_fn_with_state(
             sessions.clone(),
             identify,

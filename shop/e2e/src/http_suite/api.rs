@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
 
+use super::documented;
 use super::raw::{self, Reply};
 use crate::wait::{check, until};
 
@@ -42,6 +43,10 @@ impl Api {
     }
 
     /// Sends a request.
+    ///
+    /// # Panics
+    ///
+    /// If the OpenAPI document does not describe the response.
     pub async fn ask(
         &self,
         method: &str,
@@ -49,7 +54,9 @@ impl Api {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Reply {
-        raw::ask(self.address, method, path, headers, body).await
+        let reply = raw::ask(self.address, method, path, headers, body).await;
+        documented::check(self.address, method, path, &reply).await;
+        reply
     }
 
     /// Sends a JSON request with a token, or without one if it is empty.

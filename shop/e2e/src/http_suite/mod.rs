@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod api;
+mod documented;
 pub mod orders;
 pub mod raw;
 pub mod requests;

@@ -234,7 +234,7 @@ fn a_server_that_cannot_be_used_is_reported_in_one_line() {
         (0, guest, "RabbitMQ"),
         (1, text("mysql://u:s3cret@127.0.0.1/db"), "PostgreSQL"),
         (1, text("postgres://u:s3cret@127.0.0.1:1/db"), "PostgreSQL"),
-        (1, store.guarded("s3cret"), "28P01"),
+        (1, store.url_with_password("s3cret"), "28P01"),
         (2, text("http://u:s3cret@127.0.0.1"), "Redis"),
         (2, text("redis://u:s3cret@127.0.0.1:1"), "Redis"),
         (2, session, "Redis"),

@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 use shop_client::http::Call;
 use shop_client::{Card, Order, Shopper};
-use shop_e2e::fleet::SERVICES;
 use shop_e2e::process::Place;
 use shop_e2e::site::Site;
 use shop_e2e::verdict::violations;
@@ -120,7 +119,7 @@ async fn any_service_may_crash_while_orders_are_processed() {
     let shoppers = shop.shoppers(8).await.unwrap();
     let admin = site.admin().await;
     let mut all = Vec::new();
-    for service in SERVICES {
+    for service in shop_registry::NAMES {
         let path = format!("/dev/services/{service}/crash");
         let call = Call::post(&path);
         let (placed, crashed) = tokio::join!(place(&shoppers, Card::Ok), shop.ask(&call));

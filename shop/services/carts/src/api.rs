@@ -2,29 +2,52 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
-use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
 use shop_contracts::carts::{CartChanged, CartOpened};
-use shop_contracts::{Line, Money, Sku, UserId};
+use shop_contracts::{Line, Money, QUANTITY_MAX, Sku, UserId};
+use wingbeat::ServiceContext;
 use wingbeat::http::session::{Session, Sessions};
-use wingbeat::http::{Caller, Json, Path, Problem, ok};
-use wingbeat::scope::ServiceContext;
-use wingbeat::{Effects, Reads, Scope, Table, run_unit};
+use wingbeat::http::{Caller, Json, Path, Problem, Routes, get, ok, plain};
+use wingbeat::{Effects, JsonSchema, Reads, Scope, Table, run_unit, schemars};
 
 use crate::domain::Cart;
 use crate::products::Product;
 
 /// The service's routes.
-pub fn routes() -> Router<crate::State> {
-    Router::new()
-        .route("/api/v1/cart", get(show))
-        .route("/api/v1/cart/items/{sku}", put(set).delete(remove))
+pub fn routes() -> Routes<crate::State> {
+    let item = "/api/v1/cart/items/{sku}";
+    Routes::new()
+        .route(
+            "/api/v1/cart",
+            get(show)
+                .summary("The caller's cart at current prices")
+                .answers::<Shown>(200)
+                .problem(422, "total_too_large", TOO_LARGE),
+        )
+        .route(
+            item,
+            plain::put(set)
+                .summary("Sets the quantity of a product in the cart")
+                .answers::<Shown>(200),
+        )
+        .route(
+            item,
+            plain::delete(remove)
+                .summary("Removes a product from the cart")
+                .answers::<Shown>(200)
+                .problem(422, "total_too_large", TOO_LARGE),
+        )
 }
 
-#[derive(Debug, Serialize)]
+/// The problem of an amount beyond 64 bits.
+const TOO_LARGE: &str = "The total of the cart is too large.";
+
+/// A cart at current prices.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Cart")]
 struct Shown {
     lines: Vec<Line>,
     total: Money,
@@ -72,9 +95,11 @@ async fn show(
     Ok(ok(&shown(&reads, cart).await?).into_response())
 }
 
-#[derive(Debug, Deserialize)]
+/// A new quantity.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Quantity {
+    #[schemars(range(min = 1, max = QUANTITY_MAX))]
     quantity: u32,
 }
 

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use axum::routing::put;
-use axum::{Extension, Router, extract};
+use axum::{Extension, extract};
 use shop_contracts::Sku;
 use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
-use wingbeat::http::{Admin, FieldError, Json, Path, Problem, no_content, ok};
-use wingbeat::scope::ServiceContext;
+use wingbeat::ServiceContext;
+use wingbeat::http::{Admin, FieldError, Json, Path, Problem, Routes, no_content, ok, plain};
 use wingbeat::{Effects, Rows, Scope, Table, run_unit};
 
 use crate::State;
@@ -16,8 +15,21 @@ use crate::domain::{Change, Offer, Product};
 use crate::views::ProductRow;
 
 /// The admin's routes.
-pub fn routes() -> Router<State> {
-    Router::new().route("/api/v1/admin/products/{sku}", put(offer).delete(retire))
+pub(crate) fn routes() -> Routes<State> {
+    let product = "/api/v1/admin/products/{sku}";
+    Routes::new()
+        .route(
+            product,
+            plain::put(offer)
+                .summary("Offers a product")
+                .answers::<ProductRow>(200),
+        )
+        .route(
+            product,
+            plain::delete(retire)
+                .summary("Retires a product")
+                .answers::<()>(204),
+        )
 }
 
 async fn offer(
@@ -45,7 +57,7 @@ async fn offer(
     Ok(ok(&row).into_response())
 }
 
-/// Offers a product, and tells what changed.
+/// Lists a product under this offer, and publishes what changed.
 pub(crate) async fn list(scope: &Scope, sku: &Sku, offer: Offer) -> wingbeat::Result<Product> {
     let products = Table::<Product>::of(scope);
     let known = products.get(sku).await?.unwrap_or_default();
@@ -87,7 +99,7 @@ async fn retire(
             return Err(Problem::not_found());
         }
         let Some(gone) = known.retired() else {
-            return Ok(()); // Retired before: the answer is the same.
+            return Ok(()); // Retired before: the reply is the same.
         };
         let version = gone.listing.as_ref().map_or(0, |listing| listing.version);
         products.put(sku, gone)?;

@@ -2,15 +2,14 @@
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Extension, Router, extract};
+use axum::{Extension, extract};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use shop_contracts::Sku;
-use wingbeat::http::{Path, Problem, Query, ok};
-use wingbeat::scope::ServiceContext;
+use wingbeat::CacheOf;
+use wingbeat::http::{Path, Problem, Query, Routes, get, ok};
 use wingbeat::store::{Position, Select};
-use wingbeat::{Name, Reads, Result};
+use wingbeat::{JsonSchema, Name, Reads, Result, schemars};
 
 use crate::views::{NAME, ProductRow};
 use crate::{Shelf, State};
@@ -21,32 +20,53 @@ const SEARCH_MAX: usize = 100;
 const LIMIT: usize = 20;
 
 /// The public's routes.
-pub fn routes() -> Router<State> {
-    Router::new()
-        .route("/api/v1/products", get(list))
-        .route("/api/v1/products/{sku}", get(show))
+pub fn routes() -> Routes<State> {
+    Routes::new()
+        .route(
+            "/api/v1/products",
+            get(list)
+                .summary("Products by SKU")
+                .answers::<Page>(200)
+                .problem(400, "bad_cursor", "The cursor is from another list."),
+        )
+        .route(
+            "/api/v1/products/{sku}",
+            get(show)
+                .summary("One product, with an ETag")
+                .reads_header("If-None-Match", "ETags of versions that the caller has.")
+                .answers::<ProductRow>(200)
+                .answers::<()>(304),
+        )
 }
 
 impl Shelf {
     /// Forgets a product, and the pages it may be on.
-    pub async fn forget(&self, service: &ServiceContext, sku: &Sku) {
+    pub async fn forget(&self, service: &impl CacheOf, sku: &Sku) {
         self.products.forget(service, sku.as_str()).await;
         self.pages.forget_all(service).await;
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Listing {
+    /// A part of the name, in any case.
     #[serde(default)]
+    #[schemars(length(max = SEARCH_MAX))]
     search: String,
+    /// The `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Products on the page.
+    #[schemars(range(min = 1, max = 100), extend("default" = LIMIT))]
     limit: Option<usize>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A page of products.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Products")]
 struct Page {
     items: Vec<ProductRow>,
+    /// The cursor of the next page; `null` on the last.
     next_cursor: Option<String>,
 }
 
@@ -74,7 +94,7 @@ async fn list(
         key: sku.into(),
     });
     let load = || async { page(&reads, search, after, limit).await.map(Some) };
-    let page = shelf.pages.get(reads.service(), &key, load).await?;
+    let page = shelf.pages.get(&reads, &key, load).await?;
     Ok(ok(&page).into_response())
 }
 
@@ -110,7 +130,7 @@ async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let load = || reads.row::<ProductRow>(sku.as_str());
-    let row = shelf.products.get(reads.service(), sku.as_str(), load);
+    let row = shelf.products.get(&reads, sku.as_str(), load);
     let reply = ok(&row.await?.ok_or_else(Problem::not_found)?);
     let tag = format!("\"{}\"", &hex::encode(Sha256::digest(&reply.body))[..32]);
     if is_known(&headers, &tag) {

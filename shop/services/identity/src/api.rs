@@ -4,44 +4,82 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Extension, Router, extract, routing};
+use axum::{Extension, extract};
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::identity::{UserLoggedIn, UserRegistered};
 use shop_contracts::notifications::RememberAddress;
+use wingbeat::ServiceContext;
 use wingbeat::http::session::{self, COOKIE, LIFE, Session, Sessions};
-use wingbeat::http::{Caller, FieldError, Json, Problem, Reply, created, no_content, ok, post};
-use wingbeat::scope::ServiceContext;
-use wingbeat::{Effects, Reads, Scope, State, run_unit};
+use wingbeat::http::{
+    Caller, FieldError, Json, Problem, Reply, Routes, created, get, no_content, ok, plain, post,
+};
+use wingbeat::{Effects, JsonSchema, Reads, Scope, State, run_unit, schemars};
 
-use crate::domain::{Fault, PASSWORD_MAX, fold, password_fault, sign_up_faults};
+use crate::domain::{
+    Fault, NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, fold, password_fault, sign_up_faults,
+};
 use crate::failures::{Address, Failures};
-use crate::seeding::ADMIN_EMAIL;
-use crate::users::{User, Users};
+use crate::users::{ADMIN_EMAIL, User, Users};
 use crate::{Config, Hasher};
 
 /// The service's routes.
-pub fn routes() -> Router<crate::State> {
-    Router::new()
-        .route("/api/v1/users", post(sign_up))
-        .route("/api/v1/sessions", post(sign_in))
-        .route("/api/v1/sessions/current", routing::delete(sign_out))
-        .route("/api/v1/me", get(me))
-        .route("/api/v1/me/password", routing::put(change_password))
+pub fn routes() -> Routes<crate::State> {
+    Routes::new()
+        .route(
+            "/api/v1/users",
+            post(sign_up)
+                .summary("Signs up")
+                .answers::<SignedUp>(201)
+                .problem(409, "email_taken", "An account with this address exists."),
+        )
+        .route(
+            "/api/v1/sessions",
+            post(sign_in)
+                .summary("Signs in")
+                .description(
+                    "Sets the session's cookie. Clients other than browsers also get its token, for \
+                     `Authorization: Bearer`.",
+                )
+                .answers::<SignedIn>(201)
+                .problem(401, "invalid_credentials", "The address or the password is wrong.")
+                .problem(429, "too_many_failed_logins", "Too many wrong passwords from this address."),
+        )
+        .route(
+            "/api/v1/sessions/current",
+            plain::delete(sign_out)
+                .summary("Signs out")
+                .answers::<()>(204),
+        )
+        .route(
+            "/api/v1/me",
+            get(me)
+                .summary("The caller's account")
+                .answers::<Me>(200),
+        )
+        .route(
+            "/api/v1/me/password",
+            plain::put(change_password)
+                .summary("Changes the password and ends all other sessions")
+                .answers::<()>(204)
+                .problem(403, "wrong_password", "The current password is wrong."),
+        )
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SignUp {
+    #[schemars(email)]
     email: String,
+    #[schemars(length(min = PASSWORD_MIN, max = PASSWORD_MAX))]
     password: String,
+    #[schemars(length(min = 1, max = NAME_MAX))]
     name: String,
     #[serde(default)]
     marketing_opt_in: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct SignedUp {
     user_id: UserId,
 }
@@ -75,9 +113,7 @@ async fn sign_up(
     if fold(&form.email) == ADMIN_EMAIL || users.is_taken(&form.email).await? {
         return Err(email_taken());
     }
-    let password = hasher
-        .hash(&scope.service().runtime, &form.password)
-        .await?;
+    let password = hasher.hash(scope.runtime(), &form.password).await?;
     let user_id = UserId(scope.new_id());
     let user = User {
         email: form.email,
@@ -119,17 +155,18 @@ pub(crate) async fn register(
     Ok(true)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SignIn {
     email: String,
     password: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct SignedIn {
     user_id: UserId,
     name: String,
+    /// Absent for browsers, which have the cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }
@@ -146,13 +183,12 @@ async fn sign_in(
     users: Users,
     scope: Scope,
 ) -> Result<Reply, Problem> {
-    let service = scope.service();
-    let failures = Failures::new(&config, service, &form.email, &address);
-    let turn = hasher.turn(&service.runtime).await?;
+    let failures = Failures::new(&config, &scope, &form.email, &address);
+    let turn = hasher.turn(scope.runtime()).await?;
     failures.check().await?; // After the wait: those who waited before may have failed.
     let known = users.by_email(&form.email).await?;
     let hash = known.as_ref().and_then(|(_, user)| user.password.clone());
-    let verified = hasher.verify(&service.runtime, turn, hash, &form.password);
+    let verified = hasher.verify(scope.runtime(), turn, hash, &form.password);
     let (user_id, user) = match (verified.await?, known) {
         (true, Some(known)) => known,
         _ => {
@@ -181,9 +217,10 @@ async fn sign_in(
 }
 
 fn cookie(config: &Config, token: &str, seconds: u64) -> String {
-    let (prefix, secure) = match config.secure_cookies {
-        true => ("__Host-", "; Secure"),
-        false => ("", ""),
+    let (prefix, secure) = if config.secure_cookies {
+        ("__Host-", "; Secure")
+    } else {
+        ("", "")
     };
     format!("{prefix}{COOKIE}={token}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
 }
@@ -197,7 +234,7 @@ async fn sign_out(
     Ok(reply.header("cache-control", "no-store").into_response())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Me {
     user_id: UserId,
     email: String,
@@ -222,10 +259,11 @@ fn unknown() -> Problem {
     Problem::new(401, "unauthenticated", "sign in first")
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ChangePassword {
     current: String,
+    #[schemars(length(min = PASSWORD_MIN, max = PASSWORD_MAX))]
     new: String,
 }
 
@@ -245,7 +283,7 @@ async fn change_password(
     }
     let (state, form, session) = (&state, &form, &session);
     run_unit::<_, Problem, _>(&context, |scope| async move {
-        let (hasher, runtime) = (&state.hasher, &scope.service().runtime);
+        let (hasher, runtime) = (&state.hasher, scope.runtime());
         let users = Users::of(&scope)?;
         let user_id = UserId(session.user_id);
         let user = users.table.get(&user_id).await?.ok_or_else(unknown)?;

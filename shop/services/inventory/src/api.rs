@@ -1,11 +1,10 @@
 //! The admin's routes.
 
-use axum::Router;
 use serde::{Deserialize, Serialize};
 use shop_contracts::Sku;
 use shop_contracts::inventory::StockLevelChanged;
-use wingbeat::Effects;
-use wingbeat::http::{Admin, IdempotencyKey, Json, Path, Problem, Reply, accepted, post};
+use wingbeat::http::{Admin, IdempotencyKey, Json, Path, Problem, Reply, Routes, accepted, post};
+use wingbeat::{Effects, JsonSchema, schemars};
 
 use crate::shelves::Shelves;
 
@@ -15,20 +14,33 @@ const DELTA_MAX: i64 = 1_000_000_000;
 const REASON_MAX: usize = 200;
 
 /// The service's routes.
-pub fn routes() -> Router<crate::State> {
-    Router::new().route("/api/v1/admin/stock/{sku}", post(change_stock))
+pub fn routes() -> Routes<crate::State> {
+    Routes::new().route(
+        "/api/v1/admin/stock/{sku}",
+        post(change_stock)
+            .summary("Changes the stock on hand")
+            .answers::<StockChanged>(202)
+            .problem(
+                409,
+                "below_reserved",
+                "Less would be left than is reserved.",
+            ),
+    )
 }
 
-/// What is to change.
-#[derive(Debug, Deserialize)]
+/// A change of the stock on hand.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StockChange {
+    /// Units to add, or to take away; not 0.
+    #[schemars(range(min = -DELTA_MAX, max = DELTA_MAX))]
     delta: i64,
+    #[schemars(length(min = 1, max = REASON_MAX))]
     reason: String,
 }
 
-/// What was changed.
-#[derive(Debug, Serialize)]
+/// An accepted change of the stock on hand.
+#[derive(Debug, Serialize, JsonSchema)]
 struct StockChanged {
     sku: Sku,
     delta: i64,

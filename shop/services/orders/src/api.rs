@@ -4,15 +4,62 @@ use axum::Extension;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Line, Money, OrderId, OrderStatus};
-use wingbeat::http::{Caller, Path, Problem, Query, Reply, accepted, ok};
+use wingbeat::http::{Caller, Path, Problem, Query, Reply, Routes, accepted, get, ok, post};
 use wingbeat::store::{Position, Select};
-use wingbeat::{Effects, Name, Reads, Repo, Scope};
+use wingbeat::{Effects, JsonSchema, Name, Reads, Repo, Scope, schemars};
 
 use crate::domain::Order;
 use crate::messages::CancelCheckout;
+use crate::placing::{self, PlacedReply};
+use crate::stream;
 use crate::views::{BY_USER, OrderRow};
 
-#[derive(Serialize)]
+/// The service's routes.
+pub fn routes() -> Routes<crate::State> {
+    Routes::new()
+        .route(
+            "/api/v1/orders",
+            post(placing::place)
+                .idempotent()
+                .summary("Places an order")
+                .description(
+                    "An accepted order is durable: it will be fulfilled, rejected or cancelled. The \
+                     header `Location` names it.",
+                )
+                .answers::<PlacedReply>(202)
+                .problem(409, "price_changed", "The total is not `expected_total`.")
+                .problem(422, "cart_empty", "The cart is empty.")
+                .problem(503, "cart_not_ready", "The last change of the cart has not arrived yet."),
+        )
+        .route(
+            "/api/v1/orders",
+            get(list)
+                .summary("The caller's orders, newest first")
+                .answers::<Listed>(200)
+                .problem(400, "bad_cursor", "The cursor is from another list."),
+        )
+        .route(
+            "/api/v1/orders/{id}",
+            get(show).summary("One order").answers::<Shown>(200),
+        )
+        .route(
+            "/api/v1/orders/{id}/cancel",
+            post(cancel)
+                .summary("Cancels an order until it is dispatched")
+                .answers::<Cancelled>(202)
+                .problem(409, "not_cancellable", "The order is dispatched or has ended."),
+        )
+        .route(
+            "/api/v1/stream",
+            get(stream::stream)
+                .summary("Changes of the caller's orders, as server-sent events")
+                .reads_header("Last-Event-ID", "The id of the last event that the caller has seen.")
+                .answers_text(200, "text/event-stream"),
+        )
+}
+
+/// The answer to a cancellation.
+#[derive(Serialize, JsonSchema)]
 struct Cancelled {
     order_id: OrderId,
     status: OrderStatus,
@@ -56,13 +103,16 @@ pub async fn cancel(
     Ok(accepted(&Cancelled { order_id, status }))
 }
 
-#[derive(Serialize)]
+/// An order.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Order")]
 struct Shown {
     order_id: String,
     status: OrderStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<shop_contracts::RejectReason>,
     payment_delayed: bool,
+    /// Absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     lines: Option<Vec<Line>>,
     subtotal: Money,
@@ -118,16 +168,25 @@ pub async fn show(
     Ok(ok(&shown(row.ok_or_else(Problem::not_found)?, true)).into_response())
 }
 
+/// Orders on a page where the caller does not say.
+const LIMIT: usize = 20;
+
 /// The query of `GET /orders`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct Page {
+    /// The `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Orders on the page.
+    #[schemars(range(min = 1, max = 100), extend("default" = LIMIT))]
     limit: Option<usize>,
 }
 
-#[derive(Serialize)]
+/// A page of orders.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Orders")]
 struct Listed {
     items: Vec<Shown>,
+    /// The cursor of the next page; `null` on the last.
     next_cursor: Option<String>,
 }
 
@@ -141,7 +200,7 @@ pub async fn list(
     Caller(session): Caller,
     Query(page): Query<Page>,
 ) -> Result<Response, Problem> {
-    let limit = page.limit.unwrap_or(20);
+    let limit = page.limit.unwrap_or(LIMIT);
     if !(1..=100).contains(&limit) {
         return Err(Problem::invalid("/limit", "1 to 100"));
     }

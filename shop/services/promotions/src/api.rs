@@ -1,20 +1,26 @@
 //! The customer's routes.
 
-use axum::routing::get;
-use axum::{Extension, Router};
+use axum::Extension;
 use serde::Serialize;
 use shop_contracts::UserId;
-use wingbeat::Reads;
-use wingbeat::http::{Caller, Problem, Reply, ok};
+use wingbeat::http::{Caller, Problem, Reply, Routes, get, ok};
+use wingbeat::{JsonSchema, Reads, schemars};
 
 use crate::views::{self, Item};
 
 /// The service's routes.
-pub fn routes() -> Router<crate::State> {
-    Router::new().route("/api/v1/promotions", get(promotions))
+pub fn routes() -> Routes<crate::State> {
+    Routes::new().route(
+        "/api/v1/promotions",
+        get(promotions)
+            .summary("The caller's promotions")
+            .answers::<Items>(200),
+    )
 }
 
-#[derive(Debug, Serialize)]
+/// The promotions of a user.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Promotions")]
 struct Items {
     items: Vec<Item>,
 }
@@ -23,7 +29,7 @@ async fn promotions(
     Caller(session): Caller,
     Extension(reads): Extension<Reads>,
 ) -> Result<Reply, Problem> {
-    let now = reads.service().runtime.now();
+    let now = reads.runtime().now();
     let items = views::of_user(&reads, UserId(session.user_id), now).await?;
     Ok(ok(&Items { items }))
 }

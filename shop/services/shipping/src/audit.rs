@@ -1,13 +1,12 @@
-//! What the audit compares.
+//! Reads of open shipments, for the invariants of `shop audit`.
 
 use shop_contracts::OrderId;
-use wingbeat::saga::{SagaRecord, table};
-use wingbeat::{Reads, Result, Saga as _, Timestamp, decode};
+use wingbeat::{Reads, Result, Timestamp};
 
 use crate::domain::Status;
 use crate::shipment::Shipment;
 
-/// Records read at once.
+/// Records per read.
 const PAGE: usize = 1_000;
 
 /// A shipment that has not ended.
@@ -15,28 +14,26 @@ const PAGE: usize = 1_000;
 pub struct Open {
     /// The order.
     pub order_id: OrderId,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// What it waits for. All holds when there is something.
+    /// The pending timers. The invariant holds if there is at least one.
     pub timers: Vec<String>,
-    /// Since when.
+    /// The time of the last change.
     pub updated_at: Timestamp,
 }
 
-/// Every shipment that has not ended.
+/// Returns every shipment that has not ended.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read.
 pub async fn open(reads: &Reads) -> Result<Vec<Open>> {
-    let store = &reads.service().store;
     let mut open = Vec::new();
     let mut after = None;
     loop {
-        let page = store.scan(table(Shipment::NAME), after, PAGE).await?;
+        let page = reads.sagas::<Shipment>(after, PAGE).await?;
         after = page.last().map(|(id, _)| id.clone());
-        for (id, record) in page {
-            let saga: SagaRecord<Shipment> = decode(&record.body)?;
+        for (id, saga) in page {
             if let (false, Ok(order_id)) = (saga.ended, id.parse()) {
                 open.push(Open {
                     order_id,

@@ -1,27 +1,32 @@
-//! What a unit relies on: versions, histories, and whether it was committed before.
+//! Validates what a unit relies on: versions, histories, and that it was not committed before.
 
+use rusqlite::types::Value;
 use rusqlite::{OptionalExtension as _, params};
 use uuid::Uuid;
-use wingbeat_core::Unit;
-use wingbeat_core::unit::Outcome;
+use wingbeat_core::unit::{Outcome, Settled};
+use wingbeat_core::{Timestamp, Unit, sabotage};
 
-use super::{Batch, undated};
+use super::Batch;
 use crate::id::RecordKey;
 use crate::names::NONE;
-use crate::writer::scope;
+
+/// Maximum difference between the time in a UUID of version 7 and the time of the unit. Beyond it,
+/// the inbox row gets a time of its own.
+const ID_TIME_MAX_DIFFERENCE_MILLIS: i64 = 24 * 3600 * 1000;
 
 impl Batch<'_> {
-    /// Whether everything the unit read is still so, and its events follow on.
-    pub(super) fn holds(&mut self, unit: &Unit) -> rusqlite::Result<bool> {
+    /// Returns whether everything that the unit read is unchanged, and its events continue their
+    /// histories.
+    pub(super) fn is_current(&mut self, unit: &Unit) -> rusqlite::Result<bool> {
         for read in &unit.reads {
-            let key = self.key(unit.service, &read.key);
-            if self.withdrawn.contains(&key) || self.version(&key)? != read.version {
+            let key = self.shared.key(unit.service, &read.key);
+            if self.refused_writes.contains(&key) || self.version(&key)? != read.version {
                 return Ok(false);
             }
         }
         let mut next: Vec<(RecordKey, u64)> = Vec::new();
         for append in &unit.appends {
-            let key = self.key(unit.service, &append.key);
+            let key = self.shared.key(unit.service, &append.key);
             let at = match next.iter().position(|(other, _)| *other == key) {
                 Some(at) => at,
                 None => {
@@ -38,6 +43,7 @@ impl Batch<'_> {
         Ok(true)
     }
 
+    /// Returns the current version of a record; 0 if it is absent.
     pub(super) fn version(&self, key: &RecordKey) -> rusqlite::Result<u64> {
         if let Some(record) = self.effects.records.get(key) {
             return Ok(record.as_ref().map_or(0, |record| record.version));
@@ -53,8 +59,8 @@ impl Batch<'_> {
         Ok(found.map_or(0, |version| version as u64))
     }
 
-    pub(super) fn last_event(&mut self, key: &RecordKey) -> rusqlite::Result<u64> {
-        if let Some(last) = self.histories.get(key) {
+    fn last_event(&mut self, key: &RecordKey) -> rusqlite::Result<u64> {
+        if let Some(last) = self.last_events.get(key) {
             return Ok(*last);
         }
         let last: Option<i64> = self
@@ -62,57 +68,77 @@ impl Batch<'_> {
             .prepare_cached("SELECT max(seq) FROM history WHERE tbl = ?1 AND id = ?2")?
             .query_row(params![key.table, key.id], |row| row.get(0))?;
         let last = last.map_or(0, |last| last as u64);
-        self.histories.insert(key.clone(), last);
+        self.last_events.insert(key.clone(), last);
         Ok(last)
     }
 
-    /// What is known of a unit that was here before, or of its delivery.
-    pub(super) fn known(&self, unit: &Unit) -> rusqlite::Result<Option<Outcome>> {
-        let by_unit = |id: &Uuid, scope: u32| -> rusqlite::Result<Option<bool>> {
-            self.connection
-                .prepare_cached(
-                    "SELECT unit IS NULL OR unit = ?3 FROM inbox WHERE id = ?1 AND scope = ?2",
-                )?
-                .query_row(params![id.as_bytes(), scope, unit.id.0.as_bytes()], |row| {
-                    row.get(0)
-                })
-                .optional()
-        };
-        if by_unit(&unit.id.0, NONE)?.is_some() {
+    /// Returns the outcome of a unit that was committed before, or whose delivery was settled by
+    /// another unit.
+    pub(super) fn earlier_outcome(&self, unit: &Unit) -> rusqlite::Result<Option<Outcome>> {
+        if self.find_in_inbox(unit.id.0, NONE, unit)?.is_some() {
             return Ok(Some(Outcome::Committed));
         }
         let Some(settled) = &unit.settles else {
             return Ok(None);
         };
-        let scope = scope(&self.shared.names, settled.queue, &settled.source);
-        Ok(
-            by_unit(&settled.message.0, scope)?.map(|same| match same && settled.done {
-                true => Outcome::Committed,
-                false => Outcome::Duplicate,
-            }),
-        )
+        let scope = self.shared.scope(settled);
+        let found = self.find_in_inbox(settled.message.0, scope, unit)?;
+        Ok(found.map(|by_this_unit| {
+            if by_this_unit {
+                Outcome::Committed
+            } else {
+                Outcome::Duplicate
+            }
+        }))
     }
 
-    /// Remembers the unit by its delivery, or by itself if it settles none for good; whether it is new.
-    pub(super) fn remember(&self, unit: &Unit) -> rusqlite::Result<bool> {
-        let settled = unit.settles.as_ref();
-        if settled.is_some_and(|settled| !settled.done) && self.known(unit)?.is_some() {
-            return Ok(false);
-        }
-        let (id, scope) = match settled.filter(|settled| settled.done) {
+    /// Returns whether an inbox row was written by this unit; `None` if there is no row.
+    fn find_in_inbox(&self, id: Uuid, scope: u32, unit: &Unit) -> rusqlite::Result<Option<bool>> {
+        self.connection
+            .prepare_cached(
+                "SELECT unit IS NULL OR unit = ?3 FROM inbox WHERE id = ?1 AND scope = ?2",
+            )?
+            .query_row(params![id.as_bytes(), scope, unit.id.0.as_bytes()], |row| {
+                row.get(0)
+            })
+            .optional()
+    }
+
+    /// Inserts the unit's row into the inbox: the delivery that it settles, or else the unit
+    /// itself. Returns `false` if the row exists.
+    pub(super) fn insert_into_inbox(&self, unit: &Unit) -> rusqlite::Result<bool> {
+        let (id, scope, by) = match settled(unit) {
             Some(settled) => (
                 settled.message.0,
-                scope(&self.shared.names, settled.queue, &settled.source),
+                self.shared.scope(settled),
+                Some(unit.id.0.as_bytes()),
             ),
-            None => (unit.id.0, NONE),
+            None => (unit.id.0, NONE, None),
         };
-        let unit_id = (scope != NONE).then_some(unit.id.0.as_bytes());
-        let changed = self
+        let inserted = self
             .connection
             .prepare_cached(
-                "INSERT INTO inbox(id, scope, unit, at) VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+                "INSERT INTO inbox(id, scope, unit, at) VALUES(?1, ?2, ?3, ?4)
+                 ON CONFLICT DO NOTHING",
             )?
-            .execute(params![id.as_bytes(), scope, unit_id, undated(&id, unit.at)])?;
-        Ok(changed == 1)
+            .execute(params![id.as_bytes(), scope, by, inbox_time(&id, unit.at)])?;
+        Ok(inserted == 1)
+    }
+}
+
+/// Returns the delivery that the unit's inbox row stands for.
+fn settled(unit: &Unit) -> Option<&Settled> {
+    let forget = sabotage::lacks(sabotage::INBOX);
+    unit.settles.as_ref().filter(|_| !forget)
+}
+
+/// Returns the time of an inbox row, unless its id contains that time (a UUID of version 7).
+fn inbox_time(id: &Uuid, at: Timestamp) -> Value {
+    let id_millis = (id.as_u128() >> 80) as i64;
+    let difference = (at.as_millis() - id_millis).abs();
+    if id.get_version_num() == 7 && difference < ID_TIME_MAX_DIFFERENCE_MILLIS {
+        Value::Null
+    } else {
+        Value::Integer(at.as_micros())
     }
 }

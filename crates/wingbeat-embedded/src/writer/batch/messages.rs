@@ -1,27 +1,31 @@
-//! Messages into queues, and the queues themselves.
+//! Queues messages, and declares the queues.
 
 use rusqlite::params;
 use wingbeat_core::transport::Refused;
 use wingbeat_core::{Envelope, Name, Topology};
 
 use super::Batch;
-use crate::broker::{UNROUTABLE, read_page};
+use crate::broker::UNROUTABLE;
 use crate::names::{NONE, Space};
 use crate::queue::before_first;
+use crate::reads;
 
 impl Batch<'_> {
-    /// Queues a message of a unit. A command that no queue takes is kept until one does.
+    /// Queues a message of a unit. A command that no queue is bound to is kept until one is.
     pub(super) fn send(&mut self, message: &Envelope) -> rusqlite::Result<()> {
-        match self.shared.broker.route(message) {
-            Some(queues) => self.queue(&queues, message),
-            None => {
-                tracing::error!(kind = %message.kind, id = %message.id, "no queue takes this command; it is kept");
-                let kept = self.shared.names.number(Space::Queue, NONE, UNROUTABLE);
-                self.queue(&[kept], message)
-            }
+        if let Some(queues) = self.shared.broker.route(message) {
+            return self.queue(&queues, message);
         }
+        tracing::error!(
+            kind = %message.kind,
+            id = %message.id,
+            "no queue is bound to this command: keeping it until a service declares one"
+        );
+        let unroutable = self.unroutable();
+        self.queue(&[unroutable], message)
     }
 
+    /// Queues messages that are published without a unit.
     pub(in crate::writer) fn publish(
         &mut self,
         messages: &[Envelope],
@@ -33,7 +37,7 @@ impl Batch<'_> {
         messages.iter().map(&mut publish).collect()
     }
 
-    pub(super) fn queue(&mut self, queues: &[u32], message: &Envelope) -> rusqlite::Result<()> {
+    fn queue(&mut self, queues: &[u32], message: &Envelope) -> rusqlite::Result<()> {
         if queues.is_empty() {
             return Ok(());
         }
@@ -41,7 +45,7 @@ impl Batch<'_> {
         for queue in queues {
             let broker = &self.shared.broker;
             let row = self
-                .rows
+                .last_rows
                 .entry(*queue)
                 .or_insert_with(|| broker.last(*queue));
             *row += 1;
@@ -56,19 +60,20 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Makes names and routes; commands that were kept because no queue took them go to theirs.
+    /// Declares services and queues. Moves kept commands to queues that are bound to them now.
     pub(in crate::writer) fn declare(
         &mut self,
         services: &[Name],
         topology: &Topology,
     ) -> rusqlite::Result<()> {
         for service in services {
-            self.service(*service);
+            self.shared.service(*service);
         }
-        // Routes are needed at once to place what was kept; nothing is lost if the commit fails.
+        // The routes take effect before the commit, since kept commands need them. If the commit
+        // fails, the caller declares them again.
         self.shared.broker.declare(&self.shared.names, topology);
-        let kept = self.shared.names.number(Space::Queue, NONE, UNROUTABLE);
-        for message in read_page(self.connection, before_first(kept), usize::MAX >> 1)? {
+        let unroutable = before_first(self.unroutable());
+        for message in reads::queue_page(self.connection, unroutable, usize::MAX >> 1)? {
             if let Ok(envelope) = &message.delivery.envelope
                 && let Some(queues) = self.shared.broker.route(envelope)
             {
@@ -78,5 +83,9 @@ impl Batch<'_> {
         }
         self.effects.wrote = true;
         Ok(())
+    }
+
+    fn unroutable(&self) -> u32 {
+        self.shared.names.intern(Space::Queue, NONE, UNROUTABLE)
     }
 }

@@ -1,64 +1,32 @@
-//! A unit's own SQL, under its savepoint.
-
-use std::cell::RefCell;
+//! Runs a unit's SQL in its savepoint.
 
 use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, Error, ErrorCode};
 use wingbeat_core::statement::Unmet;
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{HashMap, HashSet, Param, Statement, Unit, UnitId};
+use wingbeat_core::{Param, Statement, Unit};
 
 use super::Batch;
 use crate::fault::{Cause, Fault};
-use crate::id::RecordKey;
-
-/// Units whose statements ended the whole transaction (interrupted, or on a conflict that rolls back): when it is
-/// made again, it is without them. And what units of the same job would have written that are refused already.
-#[derive(Default)]
-pub(in crate::writer) struct Doomed {
-    units: RefCell<HashMap<UnitId, Outcome>>,
-    withdrawn: RefCell<HashSet<RecordKey>>,
-}
-
-impl Doomed {
-    pub(in crate::writer) fn count(&self) -> usize {
-        self.units.borrow().len()
-    }
-
-    pub(in crate::writer) fn withdraw(&self, keys: impl Iterator<Item = RecordKey>) {
-        self.withdrawn.borrow_mut().extend(keys);
-    }
-
-    pub(super) fn withdrawn(&self) -> HashSet<RecordKey> {
-        self.withdrawn.borrow().clone()
-    }
-}
 
 impl Batch<'_> {
-    /// What becomes of the unit, if that is certain without trying.
-    pub(super) fn foreseen(&self, unit: &Unit) -> Option<Outcome> {
-        if unit.companion.is_some() {
-            tracing::error!(service = %unit.service, "a unit cannot be stored: its transaction is not one of this store");
-            return Some(Outcome::Refused);
-        }
-        self.doomed.units.borrow().get(&unit.id).copied()
-    }
-
-    /// Runs the statements of a unit in order; what becomes of it, unless all did what was expected.
-    pub(super) fn statements(&self, unit: &Unit) -> rusqlite::Result<Option<Outcome>> {
+    /// Runs the statements of a unit in order. Returns the unit's outcome if one of them fails or
+    /// misses its expectation.
+    pub(super) fn run_statements(&self, unit: &Unit) -> rusqlite::Result<Option<Outcome>> {
         for (number, statement) in (1..).zip(&unit.statements) {
-            let done = self
+            let result = self
                 .shared
                 .guard
-                .rows(|| run(self.connection, statement))
-                .map(|changed| statement.met(number, changed));
-            let outcome = match done {
+                .run_statement(|| run(self.connection, statement))
+                .map(|changed| statement.check_rows(number, changed));
+            let outcome = match result {
                 Ok(Ok(())) => continue,
                 Ok(Err(unmet)) => Outcome::Unmet(unmet),
                 Err(error) => {
-                    let outcome = meaning(&error, number).ok_or(error)?;
+                    let outcome = outcome_of(unit, number, &error).ok_or(error)?;
                     if self.connection.is_autocommit() {
-                        self.doomed.units.borrow_mut().insert(unit.id, outcome);
+                        // The error has rolled back the whole transaction.
+                        self.refused.insert(unit.id, outcome);
                         return Err(Error::InvalidQuery);
                     }
                     outcome
@@ -70,9 +38,14 @@ impl Batch<'_> {
     }
 }
 
-/// What becomes of a unit whose `number`th statement failed like this, if it is at fault.
-fn meaning(error: &Error, number: usize) -> Option<Outcome> {
-    tracing::error!(statement = number, "a statement fails: {error}");
+/// Returns the outcome of a unit whose `number`th statement failed, if the statement is at fault.
+fn outcome_of(unit: &Unit, number: usize, error: &Error) -> Option<Outcome> {
+    tracing::error!(
+        service = %unit.service,
+        unit = %unit.id,
+        statement = number,
+        "a statement failed: {error}"
+    );
     if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) {
         return Some(Outcome::Unmet(Unmet::Busy { statement: number }));
     }
@@ -80,22 +53,24 @@ fn meaning(error: &Error, number: usize) -> Option<Outcome> {
     at_fault.then_some(Outcome::Refused)
 }
 
-/// Runs it; how many rows it changed, or returned if it returns rows.
+/// Runs a statement. Returns the number of rows it changed, or returned if it returns rows.
 fn run(connection: &Connection, statement: &Statement) -> rusqlite::Result<u64> {
-    // Not from the cache: a text that is the same as one of ours would get past the guard.
+    // Not cached: a text equal to one of the framework's would bypass the guard, since SQLite
+    // authorizes a statement when it prepares it.
     let mut prepared = connection.prepare(&statement.text)?;
     let (wanted, given) = (prepared.parameter_count(), statement.params.len());
     if wanted != given {
         return Err(Error::InvalidParameterCount(given, wanted));
     }
-    for place in 1..=wanted {
-        let number = prepared.parameter_name(place).map_or(Some(place), number);
+    for position in 1..=wanted {
+        let name = prepared.parameter_name(position);
+        let number = name.map_or(Some(position), parameter_number);
         let param = number.and_then(|number| statement.params.get(number.checked_sub(1)?));
         let param = param.ok_or(Error::InvalidParameterCount(given, wanted))?;
-        prepared.raw_bind_parameter(place, Bound(param))?;
+        prepared.raw_bind_parameter(position, Bound(param))?;
     }
-    let returns = prepared.column_count() > 0;
-    if !returns && prepared.readonly() {
+    let returns_rows = prepared.column_count() > 0;
+    if !returns_rows && prepared.readonly() {
         return Err(Error::InvalidQuery);
     }
     let mut rows = prepared.raw_query();
@@ -104,19 +79,20 @@ fn run(connection: &Connection, statement: &Statement) -> rusqlite::Result<u64> 
         returned += 1;
     }
     drop(rows);
-    Ok(if returns {
-        returned
+    if returns_rows {
+        Ok(returned)
     } else {
-        connection.changes()
-    })
+        Ok(connection.changes())
+    }
 }
 
-/// `$2` and `?2` are the second parameter, wherever they stand.
-fn number(name: &str) -> Option<usize> {
+/// Returns the number in a parameter's name: `$2` and `?2` are the second parameter, at any
+/// position.
+fn parameter_number(name: &str) -> Option<usize> {
     name.get(1..)?.parse().ok()
 }
 
-/// A parameter as SQLite stores it.
+/// Binds a parameter in the form in which SQLite stores it.
 struct Bound<'a>(&'a Param);
 
 impl ToSql for Bound<'_> {

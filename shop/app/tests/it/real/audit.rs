@@ -1,7 +1,7 @@
 //! The audit reports each broken invariant and nothing else.
 
 use serde_json::{Value, json};
-use shop::audit::{Report, report};
+use shop::across::audit::{Report, report};
 
 use shop_e2e::http_suite::order;
 use shop_e2e::http_suite::orders::{promo, promoted};
@@ -16,8 +16,8 @@ in_both_shapes![
 
 impl Shop {
     async fn report(&self) -> Report {
-        let provider = self.open.provider_url.clone();
-        report(&self.open.host.sight(), &provider).await.unwrap()
+        let provider = self.open.state.provider_url.clone();
+        report(&self.open.host.snapshot(), &provider).await.unwrap()
     }
 
     /// Waits until the audit reports this invariant as broken for this subject. It leaves out what

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use wingbeat::unit::{Outcome, RowWrite, Write};
 use wingbeat::{Key, Name, Unit};
+use wingbeat_core::unit::{Outcome, RowWrite, Write};
 
 use super::Shop;
 

@@ -1,12 +1,11 @@
 //! A shop that is open in this process.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::pin::Pin;
+use std::time::Duration;
 
-use shop::settings::{Settings, Sources};
-use shop::{Open, start};
+use shop::{Open, Settings, start};
 use shop_e2e::http_suite::{Access, Api, Host, Subject};
 use shop_e2e::wait::until;
 
@@ -29,21 +28,17 @@ impl Deref for Shop {
 
 /// Free ports, quick parcels, and no payment that counts as delayed on a slow machine.
 fn settings(place: &Place) -> Settings {
-    let mut flags = BTreeMap::from([
-        ("listen", "127.0.0.1:0".to_owned()),
-        ("ops_listen", "127.0.0.1:0".to_owned()),
-        ("data", place.data.display().to_string()),
-        ("shipping_dispatch_after", "50ms".to_owned()),
-        ("shipping_deliver_after", "50ms".to_owned()),
-        ("checkout_delayed_after", "10m".to_owned()),
-    ]);
-    flags.extend(place.servers.iter().cloned());
-    let sources = Sources {
-        flags,
-        env: BTreeMap::new(),
-        file: None,
-    };
-    sources.settings().unwrap()
+    let any_port = || "127.0.0.1:0".parse().unwrap();
+    let mut settings = Settings::default();
+    settings.listen = any_port();
+    settings.ops_listen = any_port();
+    settings.data.clone_from(&place.data);
+    settings.servers.clone_from(&place.servers);
+    settings.own.dev = place.servers.is_some();
+    settings.own.shipping_dispatch_after = Duration::from_millis(50);
+    settings.own.shipping_deliver_after = Duration::from_millis(50);
+    settings.own.checkout_delayed_after = Duration::from_secs(600);
+    settings
 }
 
 impl Shop {

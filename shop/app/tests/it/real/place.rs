@@ -52,7 +52,7 @@ fn servers() -> &'static Servers {
 pub(crate) struct Place {
     pub(super) data: PathBuf,
     /// The settings by which it reaches its servers; none in the embedded shape.
-    pub(super) servers: Vec<(&'static str, String)>,
+    pub(super) servers: Option<wingbeat::run::Servers>,
     pub(super) cache: Option<Cache>,
     _folder: TempDir,
 }
@@ -65,7 +65,7 @@ impl Place {
         let number = on_servers.then(|| TAKEN.fetch_add(1, Ordering::Relaxed));
         Self {
             data: folder.path().to_owned(),
-            servers: number.map(room).unwrap_or_default(),
+            servers: number.map(room),
             cache: number.map(|database| Cache {
                 port: servers().cache.port(),
                 database,
@@ -76,7 +76,7 @@ impl Place {
 }
 
 /// A virtual host, a database and a cache for one shop.
-fn room(number: usize) -> Vec<(&'static str, String)> {
+fn room(number: usize) -> wingbeat::run::Servers {
     assert!(
         number < ROOMS,
         "more than {ROOMS} tests: raise the number of rooms"
@@ -85,10 +85,9 @@ fn room(number: usize) -> Vec<(&'static str, String)> {
     servers.store.sql(&format!("CREATE DATABASE t{number}"));
     let store = servers.store.url();
     let (server, _) = store.rsplit_once('/').unwrap();
-    vec![
-        ("broker", format!("{}/t{number}", servers.broker.url())),
-        ("store", format!("{server}/t{number}")),
-        ("cache", format!("{}/{number}", servers.cache.url())),
-        ("dev", "on".to_owned()),
-    ]
+    wingbeat::run::Servers {
+        broker: format!("{}/t{number}", servers.broker.url()),
+        store: format!("{server}/t{number}"),
+        cache: format!("{}/{number}", servers.cache.url()),
+    }
 }

@@ -7,6 +7,7 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
+use wingbeat::{JsonSchema, schemars};
 
 use super::super::{
     api::{Api, encode},
@@ -16,10 +17,10 @@ use super::super::{
     steps,
 };
 
-/// Orders a page.
+/// Orders per page.
 const LIMIT: usize = 12;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct Wanted {
     cursor: Option<String>,
 }

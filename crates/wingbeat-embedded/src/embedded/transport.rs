@@ -1,0 +1,55 @@
+//! [`Transport`] on SQLite.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use wingbeat_core::transport::{Consumer, Refused};
+use wingbeat_core::{Envelope, Error, Name, Result, Topology, Transport};
+
+use super::Embedded;
+use crate::consumer::QueueConsumer;
+
+impl Transport for Embedded {
+    fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
+        let topology = topology.clone();
+        Box::pin(async move { self.writer.declare(Vec::new(), topology).await })
+    }
+
+    fn publish(
+        &self,
+        messages: Vec<Envelope>,
+    ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
+        Box::pin(async move {
+            let count = messages.len();
+            match self.writer.publish(messages).await {
+                Ok(published) => published,
+                Err(error) => vec![Err(Refused::Unconfirmed(error.to_string())); count],
+            }
+        })
+    }
+
+    fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        let number = self.shared.names.find_queue(queue);
+        let shared = number.and_then(|number| self.shared.broker.queue(number));
+        let consumer = shared
+            .map(|shared| {
+                let broker = Arc::clone(&self.shared.broker);
+                let (writer, readers) = (Arc::clone(&self.writer), Arc::clone(&self.readers));
+                let consumer = QueueConsumer::new(broker, shared, writer, readers, prefetch);
+                Box::new(consumer) as Box<dyn Consumer>
+            })
+            .ok_or_else(|| {
+                Error::reject(
+                    "queue_unknown",
+                    format!("queue {queue} was not declared: declare it before consuming it"),
+                )
+            });
+        Box::pin(std::future::ready(consumer))
+    }
+
+    fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
+        let number = self.shared.names.find_queue(queue);
+        let depth = number.map_or(0, |number| self.shared.broker.depth(number));
+        Box::pin(std::future::ready(Ok(depth)))
+    }
+}

@@ -1,0 +1,189 @@
+//! The values of the cache in memory: bounded, each with its own expiry, in an index by prefix.
+
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
+use wingbeat_core::Timestamp;
+
+/// Most bytes of values in memory.
+const BYTES_MAX: usize = 32 << 20;
+/// The shards share [`BYTES_MAX`] equally, so a value larger than such a share is not kept.
+const SHARDS: usize = 8;
+/// Approximate overhead of an entry beside key and value.
+const ENTRY_BYTES: usize = 150;
+/// Assumed size of a key with its value, from which the cache chooses its layout.
+const VALUE_BYTES: usize = 350;
+/// Expired entries are removed once the index has doubled since the last sweep, and has this many keys.
+const SWEEP_MIN: usize = 4096;
+
+#[derive(Clone)]
+struct Entry {
+    value: Bytes,
+    until: Timestamp,
+}
+
+#[derive(Clone)]
+struct Size;
+
+impl Weighter<Arc<str>, Entry> for Size {
+    fn weight(&self, key: &Arc<str>, entry: &Entry) -> u64 {
+        (key.len() + entry.value.len() + ENTRY_BYTES) as u64
+    }
+}
+
+/// Collects the keys of evicted entries, so that the index can drop them.
+#[derive(Clone)]
+struct Evicted;
+
+impl Lifecycle<Arc<str>, Entry> for Evicted {
+    type RequestState = Vec<Arc<str>>;
+
+    fn on_evict(&self, evicted: &mut Vec<Arc<str>>, key: Arc<str>, _: Entry) {
+        evicted.push(key);
+    }
+}
+
+#[derive(Default)]
+struct Index {
+    keys: BTreeSet<Arc<str>>,
+    sweep_at: usize,
+}
+
+/// The values in memory.
+pub(crate) struct Memory {
+    values: Cache<Arc<str>, Entry, Size, DefaultHashBuilder, Evicted>,
+    /// The keys of `values`, in order. Locked around every change of `values`, so that the two agree.
+    index: Mutex<Index>,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Self {
+        let options = OptionsBuilder::new()
+            .shards(SHARDS)
+            .estimated_items_capacity(BYTES_MAX / (VALUE_BYTES + ENTRY_BYTES))
+            .weight_capacity(BYTES_MAX as u64)
+            .build()
+            .expect("both capacities are set");
+        Self {
+            values: Cache::with_options(options, Size, DefaultHashBuilder::default(), Evicted),
+            index: Mutex::default(),
+        }
+    }
+
+    /// The value under `key`; `Some(None)` when it has expired.
+    pub(crate) fn get(&self, key: &str, now: Timestamp) -> Option<Option<Bytes>> {
+        let entry = self.values.get(key)?;
+        Some((entry.until > now).then_some(entry.value))
+    }
+
+    pub(crate) fn put(&self, key: &str, value: Bytes, until: Timestamp, now: Timestamp) {
+        let key: Arc<str> = key.into();
+        let mut index = lock(&self.index);
+        if index.keys.len() >= index.sweep_at.max(SWEEP_MIN) {
+            let expired = |key: &Arc<str>| self.values.remove_if(key, |entry| entry.until <= now);
+            index.keys.retain(|key| expired(key).is_none());
+            index.sweep_at = 2 * index.keys.len();
+        }
+        index.keys.insert(Arc::clone(&key));
+        let (entry, mut evicted) = (Entry { value, until }, Vec::new());
+        self.values.insert_with_lifecycle(key, entry, &mut evicted);
+        for key in &evicted {
+            index.keys.remove(key);
+        }
+    }
+
+    pub(crate) fn remove(&self, key: &str) {
+        let mut index = lock(&self.index);
+        self.values.remove(key);
+        index.keys.remove(key);
+    }
+
+    pub(crate) fn remove_prefix(&self, prefix: &str) {
+        let mut index = lock(&self.index);
+        for key in with_prefix(&index.keys, prefix) {
+            self.values.remove(&*key);
+            index.keys.remove(&key);
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The keys that begin with `prefix`.
+pub(crate) fn with_prefix<K>(keys: &BTreeSet<K>, prefix: &str) -> Vec<K>
+where
+    K: Borrow<str> + Clone + Ord,
+{
+    keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+        .take_while(|key| Borrow::<str>::borrow(*key).starts_with(prefix))
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
+
+    fn at(micros: i64) -> Timestamp {
+        Timestamp::from_micros(micros)
+    }
+
+    fn keys(memory: &Memory) -> usize {
+        let keys = lock(&memory.index).keys.len();
+        assert_eq!(
+            keys,
+            memory.values.len(),
+            "the index has the keys of the values"
+        );
+        keys
+    }
+
+    #[test]
+    fn expired_entries_are_removed_when_many_others_come() {
+        let memory = Memory::new();
+        for n in 0..10 * SWEEP_MIN {
+            let now = at(n as i64);
+            memory.put(
+                &format!("key/{n}"),
+                Bytes::new(),
+                now + std::time::Duration::from_micros(10),
+                now,
+            );
+            assert!(keys(&memory) <= SWEEP_MIN);
+        }
+    }
+
+    #[test]
+    fn the_index_follows_evictions() {
+        let memory = Memory::new();
+        let value = Bytes::from(vec![0; 64 << 10]);
+        for n in 0..1000 {
+            memory.put(&format!("key/{n}"), value.clone(), NEVER, at(0));
+        }
+        let kept = keys(&memory);
+        assert!(
+            (256..=512).contains(&kept),
+            "{kept} values of 64 KiB in 32 MiB"
+        );
+        memory.remove_prefix("key/");
+        assert_eq!(keys(&memory), 0);
+    }
+
+    #[test]
+    fn a_value_that_is_too_large_replaces_the_one_before() {
+        let memory = Memory::new();
+        memory.put("key", Bytes::from_static(b"before"), NEVER, at(0));
+        memory.put("key", Bytes::from(vec![0; BYTES_MAX]), NEVER, at(0));
+        assert_eq!(memory.get("key", at(0)), None);
+        assert_eq!(keys(&memory), 0);
+    }
+}

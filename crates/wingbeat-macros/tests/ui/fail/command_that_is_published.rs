@@ -1,0 +1,24 @@
+use serde::{Deserialize, Serialize};
+use wingbeat::{Command, Event, JsonSchema, Result, Service};
+
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
+#[command(name = "lamp.turn_on", version = 1, key = lamp)]
+struct TurnOn {
+    lamp: String,
+}
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "lamp.turned_on", version = 1, key = lamp)]
+struct TurnedOn {
+    lamp: String,
+}
+
+async fn turned_on(event: TurnedOn) -> Result<wingbeat::Effects> {
+    let mut effects = wingbeat::Effects::new();
+    effects.publish(&TurnOn { lamp: event.lamp });
+    Ok(effects)
+}
+
+fn main() {
+    let _ = Service::new("lamp").on(turned_on);
+}

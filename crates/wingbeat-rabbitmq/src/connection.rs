@@ -1,0 +1,191 @@
+//! A connection that is opened again after it is lost.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lapin::types::LongString;
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties, ErrorKind};
+use tokio::time::Instant;
+use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::{Error, Result, RuntimeExt as _};
+
+use crate::Config;
+
+/// The pause after the first failed attempt to connect. It doubles with each failure, and up to its
+/// own length is added at random, so that processes do not reconnect together.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The longest pause, before the random part.
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// The time limit for preparing a new connection: declaring some hundred queues.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
+
+// Reply codes (AMQP 0-9-1, section 1.2).
+const ACCESS_REFUSED: u16 = 403;
+pub(crate) const NOT_FOUND: u16 = 404;
+pub(crate) const PRECONDITION_FAILED: u16 = 406;
+const NOT_ALLOWED: u16 = 530;
+/// The code of the error for a missing queue or exchange.
+pub(crate) const MISSING: &str = "broker_lacks";
+/// The largest frame in bytes, unless the URL sets one. The client allocates and touches buffers
+/// for 32 frames in each direction of a connection; with RabbitMQ's default of 128 KiB these are 16
+/// MiB per process. Longer bodies travel in several frames.
+const FRAME_MAX: u32 = 16 << 10;
+
+/// One connection of the transport, and the means to open it again.
+pub(crate) struct BrokerConnection {
+    purpose: &'static str,
+    name: LongString,
+    address: AMQPUri,
+    connect_timeout: Duration,
+    runtime: SharedRuntime,
+    /// Locked while a connection is opened, so that there is one attempt at a time.
+    attempts: tokio::sync::Mutex<Attempts>,
+    current: Mutex<Option<Arc<Connection>>>,
+}
+
+/// The attempts since the connection was lost.
+#[derive(Default)]
+struct Attempts {
+    /// `true` once there was a connection. Before that, the caller reports the error.
+    started: bool,
+    failed: u32,
+    not_before: Option<Instant>,
+    last: Option<(&'static str, String)>,
+}
+
+impl BrokerConnection {
+    pub(crate) fn new(
+        config: &Config,
+        purpose: &'static str,
+        runtime: SharedRuntime,
+    ) -> Result<Self> {
+        let mut address: AMQPUri = config.url.parse().map_err(|_| {
+            // The parser's own message may contain the password.
+            let text = "the broker's URL is not of the form amqp://user:password@host:port/vhost";
+            Error::reject("broker_url_invalid", text)
+        })?;
+        let seconds = config.heartbeat.as_secs().max(1);
+        address.query.heartbeat = Some(u16::try_from(seconds).unwrap_or(u16::MAX));
+        address.query.frame_max.get_or_insert(FRAME_MAX);
+        Ok(Self {
+            purpose,
+            name: format!("{} {purpose}", config.name).into(),
+            address,
+            connect_timeout: config.connect_timeout,
+            runtime,
+            attempts: tokio::sync::Mutex::default(),
+            current: Mutex::new(None),
+        })
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Arc<Connection>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the connection if it is open.
+    fn open_connection(&self) -> Option<Arc<Connection>> {
+        self.current()
+            .clone()
+            .filter(|connection| connection.status().connected())
+    }
+
+    /// Returns whether the broker has blocked the connection, so that it reads no messages from it.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.open_connection()
+            .is_some_and(|connection| connection.status().blocked())
+    }
+
+    /// Returns the open connection, or opens one and runs `prepare` on it before any other task
+    /// gets it.
+    ///
+    /// While the broker is unavailable, one caller at a time tries to connect after each pause; all
+    /// others get the error of the last attempt at once.
+    pub(crate) async fn get(
+        &self,
+        prepare: impl AsyncFnOnce(&Connection) -> Result<()>,
+    ) -> Result<Arc<Connection>> {
+        if let Some(connection) = self.open_connection() {
+            return Ok(connection);
+        }
+        let mut attempts = self.attempts.lock().await;
+        if let Some(connection) = self.open_connection() {
+            return Ok(connection);
+        }
+        if let (Some(at), Some((code, text))) = (attempts.not_before, &attempts.last)
+            && Instant::now() < at
+        {
+            return Err(Error::retry(code, text.clone()));
+        }
+        let opening = async {
+            let connection = self.connect().await?;
+            let prepared = tokio::time::timeout(PREPARE_TIMEOUT, prepare(&connection)).await;
+            prepared.unwrap_or_else(|_| Err(timed_out()))?;
+            Ok(connection)
+        };
+        match opening.await {
+            Ok(connection) => {
+                if attempts.failed > 0 {
+                    tracing::info!(connection = self.purpose, "reconnected to RabbitMQ");
+                }
+                *attempts = Attempts {
+                    started: true,
+                    ..Attempts::default()
+                };
+                let connection = Arc::new(connection);
+                *self.current() = Some(Arc::clone(&connection));
+                Ok(connection)
+            }
+            Err(why) => {
+                self.failed(&mut attempts, &why);
+                Err(why)
+            }
+        }
+    }
+
+    /// Schedules the next attempt, and logs the error unless it is the one of the attempt before.
+    fn failed(&self, attempts: &mut Attempts, why: &Error) {
+        let error = (why.code(), why.to_string());
+        if attempts.started && attempts.last.as_ref() != Some(&error) {
+            tracing::error!(connection = self.purpose, code = error.0, "{}", error.1);
+        }
+        let pause = (PAUSE_MIN * 2_u32.pow(attempts.failed.min(10))).min(PAUSE_MAX);
+        attempts.not_before = Some(Instant::now() + pause + self.runtime.jitter(pause));
+        attempts.failed += 1;
+        attempts.last = Some(error);
+    }
+
+    async fn connect(&self) -> Result<Connection> {
+        let properties = ConnectionProperties::default().with_connection_name(self.name.clone());
+        let connecting = Connection::connect_uri(self.address.clone(), properties);
+        match tokio::time::timeout(self.connect_timeout, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(why)) => Err(unavailable(&why)),
+            Err(_) => Err(timed_out()),
+        }
+    }
+}
+
+/// Returns the error for a reply that did not arrive in time.
+pub(crate) fn timed_out() -> Error {
+    Error::retry("broker_away", "RabbitMQ did not reply in time")
+}
+
+/// Returns the reply code of the broker, if it sent one.
+pub(crate) fn reply_code(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        ErrorKind::ProtocolError(reply) => Some(reply.get_id()),
+        _ => None,
+    }
+}
+
+/// Converts an error of the client. All are retried; a process that starts treats `broker_refused`
+/// as final.
+pub(crate) fn unavailable(error: &lapin::Error) -> Error {
+    let text = format!("RabbitMQ: {error}");
+    match reply_code(error) {
+        Some(ACCESS_REFUSED | NOT_ALLOWED) => Error::retry("broker_refused", text),
+        Some(NOT_FOUND) => Error::retry(MISSING, text),
+        _ => Error::retry("broker_away", text),
+    }
+}

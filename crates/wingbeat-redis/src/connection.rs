@@ -1,0 +1,133 @@
+//! The connection to Redis, which is opened again after it is lost or silent.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
+};
+use tokio::sync::Mutex;
+use wingbeat_core::{Error, Result};
+
+/// The code of the error for an unknown script hash.
+pub(crate) const NO_SCRIPT: &str = "no_script";
+
+/// One connection that all callers share.
+pub(crate) struct SharedConnection {
+    client: Client,
+    current: Mutex<Current>,
+}
+
+#[derive(Default)]
+struct Current {
+    /// The number of connections so far, so that a caller discards only the one that failed.
+    generation: u64,
+    connection: Option<MultiplexedConnection>,
+}
+
+impl SharedConnection {
+    pub(crate) fn new(client: Client) -> Self {
+        Self {
+            client,
+            current: Mutex::default(),
+        }
+    }
+
+    /// Sends a command and returns the reply. `limit` applies to the reply and to opening a
+    /// connection.
+    ///
+    /// After any failure that is not a reply of the server, the connection is discarded: one whose
+    /// peer is silent looks like any other. A connection that was closed while idle fails only now,
+    /// so the command is sent once more on a new one.
+    pub(crate) async fn send<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        limit: Duration,
+    ) -> Result<T> {
+        match self.attempt(command, limit).await {
+            Err(Failed::Closed(_)) => {}
+            other => return other.map_err(Failed::into_error),
+        }
+        self.attempt(command, limit)
+            .await
+            .map_err(Failed::into_error)
+    }
+
+    async fn attempt<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        limit: Duration,
+    ) -> std::result::Result<T, Failed> {
+        let (generation, mut connection) =
+            self.connection(limit).await.map_err(Failed::Unavailable)?;
+        let failed = match tokio::time::timeout(limit, command.query_async(&mut connection)).await {
+            Ok(Ok(reply)) => return Ok(reply),
+            Ok(Err(why)) if why.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                let text = "Redis does not know the script";
+                return Err(Failed::Unavailable(Error::retry(NO_SCRIPT, text)));
+            }
+            Ok(Err(why)) if matches!(why.kind(), ErrorKind::Server(_)) => {
+                return Err(Failed::Unavailable(unavailable(&why)));
+            }
+            Ok(Err(why)) if why.is_connection_dropped() => Failed::Closed(unavailable(&why)),
+            Ok(Err(why)) => Failed::Unavailable(unavailable(&why)),
+            Err(_) => Failed::Unavailable(timed_out()),
+        };
+        let mut current = self.current.lock().await;
+        if current.generation == generation {
+            current.connection = None;
+        }
+        Err(failed)
+    }
+
+    async fn connection(&self, limit: Duration) -> Result<(u64, MultiplexedConnection)> {
+        let mut current = self.current.lock().await;
+        if let Some(connection) = &current.connection {
+            return Ok((current.generation, connection.clone()));
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(None);
+        let connecting = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        let connection = match tokio::time::timeout(limit, connecting).await {
+            Ok(connection) => connection.map_err(|e| unavailable(&e))?,
+            Err(_) => return Err(timed_out()),
+        };
+        current.generation += 1;
+        current.connection = Some(connection.clone());
+        Ok((current.generation, connection))
+    }
+}
+
+/// A failed attempt.
+enum Failed {
+    /// The connection was closed, perhaps long before the attempt.
+    Closed(Error),
+    /// Any other failure.
+    Unavailable(Error),
+}
+
+impl Failed {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Closed(why) | Self::Unavailable(why) => why,
+        }
+    }
+}
+
+/// Returns the error for a reply that did not arrive in time.
+pub(crate) fn timed_out() -> Error {
+    Error::retry("cache_away", "Redis did not reply in time")
+}
+
+/// Converts an error of the client. A server that is full, loading or read-only counts as
+/// unavailable.
+fn unavailable(error: &RedisError) -> Error {
+    let text = format!("Redis: {error}");
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => Error::retry("cache_refused", text),
+        _ => Error::retry("cache_away", text),
+    }
+}

@@ -1,0 +1,254 @@
+//! Apps: the services of a system, and their start on a set of ports.
+
+mod ports;
+mod running;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wingbeat_core::transport::Topology;
+use wingbeat_core::{Error, Kind, Name, Result};
+
+use crate::describe;
+use crate::dispatch::Subscription;
+use crate::runtime::sweep;
+use crate::service::{Parts, Service};
+
+pub use ports::Ports;
+pub use running::{Running, RunningSubscription};
+
+/// The services of a system.
+///
+/// An app names *all* services of a system, also those that run in other processes:
+/// [`run_only`](Self::run_only) chooses the ones that this process runs. Each process declares the queues of
+/// the whole system before it publishes, so an event is kept for a subscriber that has never run.
+///
+/// ```
+/// use wingbeat::{App, Service};
+///
+/// let app = App::new()
+///     .service(Service::new("bookings"))
+///     .service(Service::new("rooms"))
+///     .run_only(["bookings"]);
+/// assert!(app.check().is_ok());
+/// ```
+#[derive(Default)]
+#[must_use]
+pub struct App {
+    services: Vec<Parts>,
+    only: Option<BTreeSet<String>>,
+    outside: BTreeSet<String>,
+    strangers: bool,
+    /// A host has declared the queues, and sweeps the store.
+    hosted: bool,
+}
+
+impl App {
+    /// Creates an app without services.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a service of the system.
+    pub fn service<S>(mut self, service: Service<S>) -> Self {
+        self.services.push(service.parts);
+        self
+    }
+
+    /// Runs only these services here. The others run in other processes.
+    pub fn run_only(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.only = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Names systems of other owners to whose messages services of this system subscribe.
+    ///
+    /// A service of this system may then subscribe to `<name>.…` messages although no service `<name>`
+    /// is part of it.
+    pub fn outside(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.outside.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Lets services subscribe to messages of any owner.
+    ///
+    /// For tests that stand in for missing services. In production, name other systems with
+    /// [`outside`](Self::outside): this method also accepts a system from which a service was forgotten. No
+    /// process would declare its queues, and its messages would be lost.
+    pub fn allow_strangers(mut self) -> Self {
+        self.strangers = true;
+        self
+    }
+
+    /// Restricts the app to one service, in a process whose host has declared the whole system and sweeps the
+    /// store.
+    pub(crate) fn part(mut self, service: &str) -> Self {
+        self.only = Some([service.to_owned()].into());
+        self.hosted = true;
+        self
+    }
+
+    /// Returns the names of all services of the system.
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        self.services.iter().map(|service| service.name)
+    }
+
+    /// Returns the queues and bindings of the whole system.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        let subscriptions = self.subscriptions();
+        Topology {
+            queues: subscriptions.map(Subscription::queue).collect(),
+        }
+    }
+
+    fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
+        let services = self.services.iter();
+        services.flat_map(|service| &service.subscriptions)
+    }
+
+    /// Checks the wiring of the whole system.
+    ///
+    /// # Errors
+    ///
+    /// `wiring`, with one line per finding: a name that is used twice, a command with two handlers, a call
+    /// without a target, a subscription to a message whose owner is not part of the system, a service to run
+    /// that does not exist.
+    pub fn check(&self) -> Result<()> {
+        let mut findings = self.calls_without_target();
+        findings.extend(self.names_used_twice());
+        findings.extend(self.commands_with_several_handlers());
+        findings.extend(self.messages_without_owner());
+        findings.extend(self.services_that_do_not_exist());
+        if findings.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::reject("wiring", findings.join("\n")))
+        }
+    }
+
+    fn calls_without_target(&self) -> Vec<String> {
+        let mut findings = Vec::new();
+        for service in &self.services {
+            let has = |target| service.targets.iter().any(|(name, _)| *name == target);
+            for executor in service.executors.iter().filter(|it| !has(it.target)) {
+                let (call, target) = (executor.name, executor.target);
+                findings.push(format!(
+                    "the call {call} has no target `{target}`: add `.target(\"{target}\", ..)` to its service"
+                ));
+            }
+        }
+        findings
+    }
+
+    fn names_used_twice(&self) -> Vec<String> {
+        let mut services = BTreeSet::new();
+        let twice = self.names().filter(|name| !services.insert(*name));
+        let mut findings: Vec<_> = twice
+            .map(|name| format!("the service {name} exists twice"))
+            .collect();
+        let mut queues = BTreeSet::new();
+        let twice = self.subscriptions().filter(|it| !queues.insert(it.queue));
+        findings.extend(twice.map(|it| {
+            let queue = it.queue;
+            format!("the subscription {queue} exists twice: use `.named(..)`")
+        }));
+        findings
+    }
+
+    fn commands_with_several_handlers(&self) -> Vec<String> {
+        let mut handlers = BTreeMap::<&str, Vec<&str>>::new();
+        for subscription in self.subscriptions() {
+            for binding in &subscription.bindings {
+                if binding.kind == Kind::Command {
+                    let by = handlers.entry(binding.message).or_default();
+                    by.push(subscription.queue.as_str());
+                }
+            }
+        }
+        let several = handlers.into_iter().filter(|(_, by)| by.len() > 1);
+        several
+            .map(|(command, by)| {
+                let by = by.join(", ");
+                format!("the command {command} has several handlers: {by}")
+            })
+            .collect()
+    }
+
+    /// Reports subscriptions to services that are not part of the app. It then is probably a part of a
+    /// system: the queues of the missing service would not be declared, and its messages would be lost.
+    fn messages_without_owner(&self) -> Vec<String> {
+        if self.strangers {
+            return Vec::new();
+        }
+        let mut findings = Vec::new();
+        for subscription in self.subscriptions() {
+            for binding in &subscription.bindings {
+                let owner = binding.message.split('.').next().unwrap_or_default();
+                let known = self.names().any(|name| name.as_str() == owner);
+                if !known && !self.outside.contains(owner) {
+                    let (queue, message) = (subscription.queue, binding.message);
+                    findings.push(format!(
+                        "{queue} subscribes to {message}, but there is no service `{owner}`: add all services of the \
+                         system and choose with `.run_only(..)`, or name another system with \
+                         `.outside([\"{owner}\"])`"
+                    ));
+                }
+            }
+        }
+        findings
+    }
+
+    fn services_that_do_not_exist(&self) -> Vec<String> {
+        let known: Vec<&str> = self.services.iter().map(|it| it.name.as_str()).collect();
+        let unknown = self.only.iter().flatten();
+        unknown
+            .filter(|name| !known.contains(&name.as_str()))
+            .map(|name| {
+                let known = known.join(", ");
+                format!("there is no service `{name}` to run; there are: {known}")
+            })
+            .collect()
+    }
+
+    /// Prepares the store, declares the queues of the whole system, and starts the services that run here.
+    ///
+    /// It also starts a task that deletes expired data from the store once a minute.
+    ///
+    /// # Errors
+    ///
+    /// `wiring` if [`check`](Self::check) has findings; `store_away` or `broker_away` if a server is
+    /// unavailable; `topology_differs` if a queue exists with other arguments; other codes of the adapters.
+    /// `docs/errors/README.md` lists them.
+    pub async fn start(self, ports: Ports) -> Result<Running> {
+        if !self.hosted {
+            self.check()?;
+            let names: Vec<Name> = self.names().filter(|name| self.runs(*name)).collect();
+            let topology = self.topology();
+            ports.store.prepare(&names, &topology).await?;
+            ports.transport.declare(&topology).await?;
+            let (store, runtime) = (ports.store.clone(), ports.runtime.clone());
+            runtime.spawn(Box::pin(sweep(store, runtime.clone())));
+        }
+        let family = self.services.iter().map(|it| it.name.as_str()).collect();
+        let only = self.only;
+        let runs = |name: Name| runs(only.as_ref(), name);
+        let services = self.services.into_iter().filter(|it| runs(it.name));
+        Ok(start::start(services.collect(), family, ports))
+    }
+
+    fn runs(&self, name: Name) -> bool {
+        runs(self.only.as_ref(), name)
+    }
+}
+
+fn runs(only: Option<&BTreeSet<String>>, name: Name) -> bool {
+    only.is_none_or(|only| only.contains(name.as_str()))
+}
+
+impl From<&App> for describe::System {
+    fn from(app: &App) -> Self {
+        let services = app.services.iter();
+        Self::new(services.map(|it| it.description.clone()).collect())
+    }
+}

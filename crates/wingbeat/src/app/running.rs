@@ -1,0 +1,214 @@
+//! A running app.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+#[cfg(feature = "http")]
+use axum::Router;
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+use wingbeat_core::transport::Topology;
+use wingbeat_core::{Name, Result};
+
+use super::ports::Ports;
+use crate::call::Target;
+use crate::commit::Committer;
+use crate::dispatch::Stats;
+use crate::failed::{DeadLetter, Incidents};
+use crate::publish::{RelayEnd, Unroutable, Unsent};
+use crate::runtime::Control;
+use crate::state::Reads;
+use crate::telemetry::meters;
+use crate::unit::ServiceContext;
+
+/// A running subscription.
+pub struct RunningSubscription {
+    /// The service that subscribes.
+    pub service: Name,
+    /// The queue.
+    pub queue: Name,
+    pub(super) control: watch::Sender<Control>,
+    /// Live statistics of this process.
+    pub stats: Arc<Stats>,
+}
+
+impl RunningSubscription {
+    /// Returns whether it is running, paused or draining.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        *self.control.borrow()
+    }
+
+    /// Returns the name of the subscription within its service.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        meters::short(self.queue)
+    }
+
+    /// Pauses, resumes or drains it.
+    pub fn set(&self, control: Control) {
+        self.control.send_replace(control);
+    }
+}
+
+/// A running app.
+pub struct Running {
+    /// The adapters on which the app runs.
+    pub ports: Ports,
+    pub(super) committer: Arc<Committer>,
+    pub(super) control: watch::Sender<Control>,
+    pub(super) services: BTreeMap<Name, Arc<ServiceContext>>,
+    /// The subscriptions that run here.
+    pub subscriptions: Vec<RunningSubscription>,
+    /// The outside systems that the services call.
+    pub targets: Vec<Arc<Target>>,
+    /// The queues and bindings of the services that run here.
+    pub topology: Topology,
+    pub(super) unsent: Arc<Mutex<Unsent>>,
+    pub(super) relay: Option<RelayEnd>,
+    #[cfg(feature = "http")]
+    pub(super) routes: Router,
+    pub(super) ended: Mutex<Vec<oneshot::Receiver<()>>>,
+}
+
+impl Running {
+    /// Returns the routes of all services.
+    #[cfg(feature = "http")]
+    pub fn routes(&self) -> Router {
+        self.routes.clone()
+    }
+
+    /// Returns a service that runs here, for code beside its handlers such as seeding.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<Arc<ServiceContext>> {
+        self.services.get(&Name::intern(name)).cloned()
+    }
+
+    /// Returns read access to the data of a service that runs here.
+    #[must_use]
+    pub fn reads(&self, name: &str) -> Option<Reads> {
+        self.service(name).map(Reads::new)
+    }
+
+    /// Returns the names of the services that run here.
+    pub fn services(&self) -> impl Iterator<Item = Name> {
+        self.services.keys().copied()
+    }
+
+    /// Drains the app: takes no further deliveries, handles those that it has received, and publishes the
+    /// committed messages. Returns when all of that is done.
+    pub async fn drain(&self) {
+        self.control.send_replace(Control::Draining);
+        for subscription in &self.subscriptions {
+            subscription.set(Control::Draining);
+        }
+        let ended = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        for ended in ended {
+            let _ = ended.await; // An error: its task panicked, so it has ended as well.
+        }
+        self.committer.drained().await;
+        if let Some(relay) = &self.relay {
+            relay.reached(&self.ports.runtime).await;
+        }
+    }
+
+    /// Stops committing at once, for a host that is about to end the process without draining. Requests that
+    /// wait for a commit fail with `stopped`.
+    pub fn abandon(&self) {
+        self.committer.close();
+    }
+
+    /// Counts the parked deliveries of a service by queue.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable.
+    pub async fn parked(&self, service: Name) -> Result<BTreeMap<Name, u64>> {
+        match self.incidents(service) {
+            Some(incidents) => incidents.parked().await,
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Returns the dead letters of a service that were not discarded, by id.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable.
+    pub async fn dead_letters(&self, service: Name) -> Result<Vec<DeadLetter>> {
+        match self.incidents(service) {
+            Some(incidents) => incidents.dead_letters().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns the dead letter with this id, unless it was discarded.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable.
+    pub async fn dead_letter(&self, service: Name, id: Uuid) -> Result<Option<DeadLetter>> {
+        match self.incidents(service) {
+            Some(incidents) => incidents.dead_letter(id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Delivers a dead letter to its subscription again. Returns `false` if there is none with this id.
+    ///
+    /// # Errors
+    ///
+    /// `undecodable` if its message cannot be decoded; `unknown_subscription` if its subscription does not run
+    /// here; `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit);
+    /// `store_away` or a similar code while the store is unavailable.
+    pub async fn retry_dead_letter(&self, service: Name, id: Uuid) -> Result<bool> {
+        let runs_here = |queue| self.subscriptions.iter().any(|it| it.queue == queue);
+        match self.incidents(service) {
+            Some(incidents) => incidents.retry(id, runs_here).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Discards a dead letter. Returns `false` if there is none with this id.
+    ///
+    /// # Errors
+    ///
+    /// `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit);
+    /// `store_away` or a similar code while the store is unavailable.
+    pub async fn discard_dead_letter(&self, service: Name, id: Uuid) -> Result<bool> {
+        match self.incidents(service) {
+            Some(incidents) => incidents.discard(id).await,
+            None => Ok(false),
+        }
+    }
+
+    fn incidents(&self, service: Name) -> Option<Incidents<'_>> {
+        let service = self.services.get(&service)?;
+        Some(Incidents { service })
+    }
+
+    /// Returns the message types that the broker cannot route, as far as this process knows.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable.
+    pub async fn unroutable(&self) -> Result<Vec<Unroutable>> {
+        let types = self
+            .unsent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .types();
+        let mut all = Vec::new();
+        if let Some(outbox) = self.ports.store.outbox() {
+            for (kind, since) in types {
+                let waiting = outbox.waiting(&kind).await?;
+                all.push(Unroutable {
+                    kind,
+                    since,
+                    waiting,
+                });
+            }
+        }
+        Ok(all)
+    }
+}

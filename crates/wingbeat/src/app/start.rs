@@ -1,0 +1,194 @@
+//! The start of an app's services on its ports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+#[cfg(feature = "http")]
+use axum::{Extension, Router};
+use tokio::sync::{mpsc, watch};
+use wingbeat_core::ServiceStore;
+use wingbeat_core::transport::Topology;
+
+use super::ports::Ports;
+use super::running::{Running, RunningSubscription};
+use crate::call::Target;
+use crate::commit::Committer;
+use crate::dispatch::{Dispatcher, Stats, Subscription, every};
+use crate::due::DueRunner;
+use crate::failed::BrokerDeadLetters;
+use crate::publish::Relay;
+use crate::runtime::Control;
+use crate::service::Parts;
+#[cfg(feature = "http")]
+use crate::state::Reads;
+use crate::telemetry::meters::SubscriptionMeter;
+use crate::unit::ServiceContext;
+
+/// Due records that wait for a subscription's dispatcher.
+const DUE_BUFFER: usize = 256;
+
+/// Starts `services`, whose queues exist. `family` names all services of the system.
+pub(super) fn start(services: Vec<Parts>, family: BTreeSet<&'static str>, ports: Ports) -> Running {
+    let subscriptions = services.iter().flat_map(|service| &service.subscriptions);
+    let topology = Topology {
+        queues: subscriptions.map(Subscription::queue).collect(),
+    };
+    let mut start = Starting::new(family, ports, topology);
+    for service in services {
+        start.service(service);
+    }
+    start.run()
+}
+
+struct Starting {
+    family: Arc<BTreeSet<&'static str>>,
+    ports: Ports,
+    committer: Arc<Committer>,
+    control: watch::Receiver<Control>,
+    due: DueRunner,
+    running: Running,
+}
+
+impl Starting {
+    fn new(family: BTreeSet<&'static str>, ports: Ports, topology: Topology) -> Self {
+        let committer = Committer::new(
+            Arc::clone(&ports.store),
+            Arc::clone(&ports.runtime),
+            ports.transport.system(),
+        );
+        let (control, controlled) = watch::channel(Control::Running);
+        ports.runtime.spawn(Box::pin(Arc::clone(&committer).run()));
+        Self {
+            family: Arc::new(family),
+            due: DueRunner {
+                committer: Arc::clone(&committer),
+                services: BTreeMap::new(),
+                queues: BTreeMap::new(),
+                executors: BTreeMap::new(),
+                control: controlled.clone(),
+            },
+            ports: ports.clone(),
+            committer: Arc::clone(&committer),
+            control: controlled,
+            running: Running {
+                ports,
+                committer,
+                control,
+                services: BTreeMap::new(),
+                subscriptions: Vec::new(),
+                targets: Vec::new(),
+                topology,
+                unsent: Arc::default(),
+                relay: None,
+                #[cfg(feature = "http")]
+                routes: Router::new(),
+                ended: Mutex::default(),
+            },
+        }
+    }
+
+    /// Starts the relay and the runner of due records.
+    fn run(mut self) -> Running {
+        let outbox = self.ports.store.outbox();
+        if let (Some(outbox), Some(handover)) = (outbox, self.committer.handover()) {
+            let relay = Relay {
+                outbox,
+                handover: Arc::clone(handover),
+                transport: Arc::clone(&self.ports.transport),
+                services: self.running.services.clone(),
+                unsent: Arc::clone(&self.running.unsent),
+                runtime: Arc::clone(&self.ports.runtime),
+            };
+            self.running.relay = Some(relay.spawn());
+        }
+        self.ports.runtime.spawn(Box::pin(self.due.run()));
+        self.running
+    }
+
+    fn service(&mut self, parts: Parts) {
+        let context = Arc::new(ServiceContext {
+            name: parts.name,
+            store: ServiceStore::new(Arc::clone(&self.ports.store), parts.name),
+            committer: Arc::clone(&self.committer),
+            runtime: Arc::clone(&self.ports.runtime),
+            cache: Arc::clone(&self.ports.cache),
+            http: Arc::clone(&self.ports.http),
+        });
+        let broker_dead_letters = BrokerDeadLetters {
+            service: Arc::clone(&context),
+            transport: Arc::clone(&self.ports.transport),
+            queues: parts.subscriptions.iter().map(|it| it.queue).collect(),
+            control: self.control.clone(),
+        };
+        // Without queues the broker has nothing to dead-letter.
+        if !broker_dead_letters.queues.is_empty() {
+            self.ports
+                .runtime
+                .spawn(Box::pin(broker_dead_letters.run()));
+        }
+        for subscription in parts.subscriptions {
+            self.subscription(&context, Arc::new(subscription));
+        }
+        for (name, policy) in parts.targets {
+            let target = Target::new(parts.name, name, policy, self.ports.runtime.now());
+            for executor in parts
+                .executors
+                .iter()
+                .filter(|executor| executor.target == name)
+            {
+                self.due
+                    .executors
+                    .insert(executor.name, (executor.clone(), Arc::clone(&target)));
+            }
+            self.running.targets.push(target);
+        }
+        for (name, pause, run) in parts.schedules {
+            let schedule = every(Arc::clone(&context), name, pause, run, self.control.clone());
+            self.ports.runtime.spawn(Box::pin(schedule));
+        }
+        #[cfg(feature = "http")]
+        {
+            let routes = parts
+                .routes
+                .layer(Extension(Arc::clone(&context)))
+                .layer(Extension(Reads::new(Arc::clone(&context))));
+            self.running.routes = std::mem::take(&mut self.running.routes).merge(routes);
+        }
+        self.due.services.insert(parts.name, Arc::clone(&context));
+        self.running.services.insert(parts.name, context);
+    }
+
+    fn subscription(&mut self, context: &Arc<ServiceContext>, subscription: Arc<Subscription>) {
+        let (due, receiver) = mpsc::channel(DUE_BUFFER);
+        let (control, controlled) = watch::channel(Control::Running);
+        let stats = Arc::<Stats>::default();
+        self.due.queues.insert(subscription.queue, due);
+        self.running.subscriptions.push(RunningSubscription {
+            service: context.name,
+            queue: subscription.queue,
+            control,
+            stats: Arc::clone(&stats),
+        });
+        let meter = SubscriptionMeter::new(context.name, subscription.queue);
+        let dispatcher = Dispatcher {
+            service: Arc::clone(context),
+            meter: Arc::new(meter),
+            subscription,
+            transport: Arc::clone(&self.ports.transport),
+            control: controlled,
+            due: receiver,
+            stats,
+            family: Arc::clone(&self.family),
+        };
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        self.running
+            .ended
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(ended);
+        self.ports.runtime.spawn(Box::pin(async move {
+            dispatcher.run().await;
+            drop(end);
+        }));
+    }
+}

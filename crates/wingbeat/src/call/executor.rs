@@ -1,0 +1,187 @@
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use wingbeat_core::outgoing::{Request, Response};
+use wingbeat_core::{Error, HttpClient, MessageType, Result};
+
+use super::definition::{Call, GaveUp as _};
+use crate::effects::{Effects, IntoEffects as _};
+use crate::extract::{Arguments, Extract, ExtractAll};
+use crate::handler::Handler;
+use crate::{TargetPolicy, decode, telemetry};
+
+/// The context of an executor. It has no unit of work: an executor cannot read or change the service's
+/// data.
+#[derive(Clone)]
+pub struct CallContext {
+    pub(crate) operation: String,
+    pub(crate) attempts: u32,
+    pub(crate) http: Arc<dyn HttpClient>,
+    pub(crate) policy: TargetPolicy,
+}
+
+/// The idempotency key of a call, an extractor for executors. It identifies the business operation, so it is
+/// the same for all attempts.
+#[derive(Clone, Debug)]
+pub struct OperationKey(pub String);
+
+/// An HTTP client, an extractor for executors.
+///
+/// ```
+/// use wingbeat::call::Http;
+/// use wingbeat::{Error, OperationKey, Result, outgoing::Request};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Call, Event, GaveUp, JsonSchema};
+/// # #[derive(Call, Serialize, Deserialize)]
+/// # #[call(name = "parcels.order_pickup", target = "carrier", key = parcel, outcome = Pickup)]
+/// # struct OrderPickup { parcel: u32 }
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "parcels.pickup", version = 1, key = parcel)]
+/// # struct Pickup { parcel: u32, ordered: bool }
+/// # impl GaveUp<OrderPickup> for Pickup {
+/// #     fn gave_up(call: &OrderPickup, _: &Error) -> Self { Self { parcel: call.parcel, ordered: false } }
+/// # }
+///
+/// async fn order_pickup(call: OrderPickup, key: OperationKey, http: Http) -> Result<Pickup> {
+///     let response = http.client.send(Request {
+///         method: "POST",
+///         url: format!("http://carrier.example/pickups/{}", call.parcel),
+///         headers: vec![("idempotency-key".into(), key.0)],
+///         body: Default::default(),
+///         timeout: http.policy.timeout,
+///     });
+///     match response.await?.status {
+///         201 => Ok(Pickup { parcel: call.parcel, ordered: true }),
+///         status => Err(Error::retry("carrier_failed", format!("the carrier answered {status}"))),
+///     }
+/// }
+/// # drop(wingbeat::Service::new("parcels").calls(order_pickup));
+/// ```
+#[derive(Clone)]
+pub struct Http {
+    /// The client. It adds the trace of the call to each request.
+    pub client: Arc<dyn HttpClient>,
+    /// The policy of the target.
+    pub policy: TargetPolicy,
+    /// Set if an earlier attempt may have taken effect. If the outside system ignores idempotency keys, ask it
+    /// first.
+    pub retried: bool,
+}
+
+impl<S> Extract<CallContext, S> for OperationKey {
+    fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
+        Ok(Self(cx.operation.clone()))
+    }
+}
+
+impl<S> Extract<CallContext, S> for Http {
+    fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
+        Ok(Self {
+            client: Arc::new(Traced(Arc::clone(&cx.http))),
+            policy: cx.policy.clone(),
+            retried: cx.attempts > 0,
+        })
+    }
+}
+
+/// Adds `traceparent` (W3C Trace Context) to outgoing requests.
+struct Traced(Arc<dyn HttpClient>);
+
+impl HttpClient for Traced {
+    fn send(&self, mut request: Request) -> BoxFuture<'_, Result<Response>> {
+        const NAME: &str = "traceparent";
+        let present = |(name, _): &(String, String)| name.eq_ignore_ascii_case(NAME);
+        if let Some(context) = telemetry::current()
+            && !request.headers.iter().any(present)
+        {
+            let parent = context.trace.to_string();
+            request.headers.push((NAME.into(), parent));
+        }
+        telemetry::outside(&request);
+        Box::pin(async move {
+            let answer = self.0.send(request).await;
+            if let Ok(answer) = &answer {
+                telemetry::answered(&tracing::Span::current(), answer.status);
+            }
+            answer
+        })
+    }
+}
+
+type Attempt = Arc<dyn Fn(CallContext, &[u8]) -> BoxFuture<'static, Result<Effects>> + Send + Sync>;
+type GiveUp = Arc<dyn Fn(&[u8], &Error) -> Result<Effects> + Send + Sync>;
+
+/// An erased executor.
+#[derive(Clone)]
+pub(crate) struct Executor {
+    pub(crate) name: &'static str,
+    pub(crate) target: &'static str,
+    pub(crate) attempt: Attempt,
+    pub(crate) give_up: GiveUp,
+    /// The types of the messages that an outcome may contain.
+    pub(crate) returns: Vec<MessageType>,
+}
+
+/// An executor: an async function that can be registered with [`Service::calls`](crate::Service::calls).
+///
+/// Its first argument is a [`Call`]. The others are [extractors](crate::Extract) for executors. It returns
+/// the call's outcome, or an error: class `Retry` for another attempt, class `Reject` to give up.
+pub trait CallHandler<Args, S>: Handler<Args> {
+    /// Erases the types of the executor.
+    fn executor(self, state: S) -> Planned;
+}
+
+/// An executor without its types; see [`CallHandler::executor`].
+pub struct Planned(pub(crate) Executor);
+
+/// The result of an executor: the call's outcome, or an error.
+pub trait OutcomeOf<C: Call>: Send {
+    /// Converts the outcome to effects.
+    ///
+    /// # Errors
+    ///
+    /// The error that the executor returned.
+    fn outcome(self) -> Result<Effects>;
+}
+
+impl<C: Call, E: Into<Error> + Send> OutcomeOf<C> for Result<C::Outcome, E> {
+    fn outcome(self) -> Result<Effects> {
+        let mut effects = Effects::new();
+        self.map_err(Into::into)?.into_effects(&mut effects);
+        Ok(effects)
+    }
+}
+
+impl<H, Args, S> CallHandler<Args, S> for H
+where
+    H: Handler<Args>,
+    Args: Arguments + 'static,
+    Args::First: Call,
+    Args::Rest: ExtractAll<CallContext, S>,
+    H::Output: OutcomeOf<Args::First>,
+    H::Future: Send,
+    S: Clone + Send + Sync + 'static,
+{
+    fn executor(self, state: S) -> Planned {
+        let mut returns = Vec::new();
+        <Args::First as Call>::Outcome::describe(&mut returns);
+        Planned(Executor {
+            returns,
+            name: Args::First::NAME,
+            target: Args::First::TARGET,
+            attempt: Arc::new(move |cx, body| {
+                let prepared = decode::<Args::First>(body).and_then(|call| {
+                    let rest = Args::Rest::extract_all(&cx, &state)?;
+                    Ok(self.call(Args::join(call, rest)))
+                });
+                Box::pin(async move { prepared?.await.outcome()?.checked() })
+            }),
+            give_up: Arc::new(|body, why| {
+                let call = decode::<Args::First>(body)?;
+                let mut effects = Effects::new();
+                <Args::First as Call>::Outcome::gave_up(&call, why).into_effects(&mut effects);
+                Ok(effects)
+            }),
+        })
+    }
+}

@@ -1,0 +1,115 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wingbeat_core::{Name, Result, Timestamp};
+
+use super::breaker::{Admission, Breaker, State};
+use crate::TargetPolicy;
+use crate::telemetry::meters::TargetMeter;
+
+/// An outside system: the bulkhead and the circuit breaker that all calls to it share.
+pub struct Target {
+    /// The service that calls it.
+    pub service: Name,
+    /// Its name.
+    pub name: &'static str,
+    pub(crate) policy: TargetPolicy,
+    bulkhead: Arc<Semaphore>,
+    breaker: Mutex<Breaker>,
+    meter: TargetMeter,
+}
+
+impl Target {
+    pub(crate) fn new(
+        service: Name,
+        name: &'static str,
+        policy: TargetPolicy,
+        now: Timestamp,
+    ) -> Arc<Self> {
+        let breaker = Breaker::new(policy.breaker_failures, policy.breaker_open, now);
+        Arc::new(Self {
+            service,
+            name,
+            bulkhead: Arc::new(Semaphore::new(policy.concurrency)),
+            policy,
+            breaker: Mutex::new(breaker),
+            meter: TargetMeter::new(service, name),
+        })
+    }
+
+    /// Returns the state of the breaker, and the time of its last change.
+    pub fn state(&self) -> (State, Timestamp) {
+        self.breaker().state()
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a place in the bulkhead.
+    pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
+        let bulkhead = Arc::clone(&self.bulkhead);
+        bulkhead
+            .acquire_owned()
+            .await
+            .expect("the bulkhead is never closed")
+    }
+
+    /// Asks the breaker whether a call may go.
+    pub(crate) fn admit(&self, now: Timestamp) -> Admission {
+        self.changing(|breaker| breaker.admit(now))
+    }
+
+    /// Records the result of an attempt: an answer, or a failure to answer `operation`.
+    pub(crate) fn answered(&self, operation: &str, answered: bool, now: Timestamp) {
+        self.changing(|breaker| {
+            if answered {
+                breaker.succeeded(now);
+            } else {
+                breaker.failed(operation, now);
+            }
+        });
+    }
+
+    /// Measures an attempt; `None` if it timed out.
+    pub(crate) fn measure<T>(&self, answer: Option<&Result<T>>, took: Duration) {
+        self.meter.called(answer, took);
+    }
+
+    /// Counts a call that was given up.
+    pub(crate) fn gave_up(&self, code: &'static str) {
+        self.meter.gave_up(code);
+    }
+
+    /// Changes the breaker, and reports a change of its state.
+    fn changing<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut breaker = self.breaker();
+        let (before, _) = breaker.state();
+        let result = change(&mut breaker);
+        let (after, _) = breaker.state();
+        drop(breaker);
+        if before != after {
+            self.report(before, after);
+        }
+        result
+    }
+
+    fn report(&self, before: State, after: State) {
+        self.meter.breaker_changed(after.as_str());
+        let (service, peer) = (self.service, self.name);
+        match after {
+            // After a failed probe nothing has changed for an operator.
+            State::Open if before == State::HalfOpen => {}
+            State::Open => {
+                tracing::warn!(%service, peer, "circuit breaker opened: calls wait in the store");
+            }
+            State::HalfOpen => {
+                tracing::debug!(%service, peer, "circuit breaker half open: one call probes the target");
+            }
+            State::Closed => {
+                tracing::warn!(%service, peer, "circuit breaker closed: waiting calls go on");
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Passes committed messages from the committer to the relay in memory, so that the relay need not read them from the
+//! outbox. The outbox holds them too, claimed with the commit: nothing is lost if this process dies.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, BuildHasherDefault};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use wingbeat_core::collections::FixedHasher;
+use wingbeat_core::{Envelope, HashSet};
+
+/// How long committed messages stay claimed by this process. If it dies, any process may publish them after that.
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+/// The maximum age of a message here. The rest of its lease is for the broker's confirm.
+const AGE_MAX: Duration = Duration::from_secs(3);
+/// Messages held before a commit adds more. Messages of later commits wait in the outbox.
+const MESSAGES_MAX: usize = 4_096;
+/// The sum of their body sizes in bytes.
+const BYTES_MAX: usize = 16 << 20;
+
+#[derive(Default)]
+pub(crate) struct Handover {
+    inner: Mutex<Inner>,
+    given: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Messages of one commit, with the time before it began.
+    batches: VecDeque<(Duration, Vec<Envelope>)>,
+    count: usize,
+    bytes: usize,
+}
+
+impl Handover {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether the messages of the next commit fit.
+    pub(crate) fn has_room(&self) -> bool {
+        let inner = self.lock();
+        inner.count < MESSAGES_MAX && inner.bytes < BYTES_MAX
+    }
+
+    /// Adds the messages of a commit; `began` is the time before it.
+    pub(crate) fn give(&self, began: Duration, messages: Vec<Envelope>) {
+        if messages.is_empty() {
+            return;
+        }
+        let mut inner = self.lock();
+        inner.count += messages.len();
+        inner.bytes += bytes(&messages);
+        inner.batches.push_back((began, messages));
+        drop(inner);
+        self.given.notify_one();
+    }
+
+    /// Takes about `limit` messages, oldest first, but none after one with the same key that is `busy` or stays here.
+    /// Drops messages that are too old: the relay finds them in the outbox.
+    pub(crate) fn take(&self, now: Duration, limit: usize, busy: &Busy) -> Vec<Envelope> {
+        let mut inner = self.lock();
+        let mut taken = Vec::new();
+        let mut staying = VecDeque::new();
+        let mut held: HashSet<u64> = HashSet::default();
+        while taken.len() < limit
+            && let Some((began, messages)) = inner.batches.pop_front()
+        {
+            inner.count -= messages.len();
+            inner.bytes -= bytes(&messages);
+            if now.saturating_sub(began) >= AGE_MAX {
+                continue;
+            }
+            let (stay, go): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| {
+                let key = key(message);
+                let stays = busy.0.contains(&key) || held.contains(&key);
+                if stays {
+                    held.insert(key);
+                }
+                stays
+            });
+            taken.extend(go);
+            if !stay.is_empty() {
+                inner.count += stay.len();
+                inner.bytes += bytes(&stay);
+                staying.push_back((began, stay));
+            }
+        }
+        while let Some(stay) = staying.pop_back() {
+            inner.batches.push_front(stay);
+        }
+        taken
+    }
+
+    /// Resolves once messages were added.
+    pub(crate) async fn given(&self) {
+        self.given.notified().await;
+    }
+}
+
+/// A hash of the key. Two keys that collide only wait for each other.
+fn key(message: &Envelope) -> u64 {
+    BuildHasherDefault::<FixedHasher>::default().hash_one(&message.key)
+}
+
+/// The keys of the messages that are being published.
+#[derive(Default)]
+pub(crate) struct Busy(HashSet<u64>);
+
+impl Busy {
+    /// Marks the keys of these messages as busy. Returns them for [`Self::done`].
+    pub(crate) fn begin(&mut self, messages: &[Envelope]) -> Vec<u64> {
+        let keys: Vec<u64> = messages.iter().map(key).collect();
+        self.0.extend(&keys);
+        keys
+    }
+
+    pub(crate) fn done(&mut self, keys: &[u64]) {
+        for key in keys {
+            self.0.remove(key);
+        }
+    }
+}
+
+fn bytes(messages: &[Envelope]) -> usize {
+    messages.iter().map(|message| message.body.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use wingbeat_core::{Kind, Timestamp};
+
+    use super::*;
+
+    fn message(number: u128) -> Envelope {
+        let id = uuid::Uuid::from_u128(number);
+        Envelope {
+            id: id.into(),
+            source: "s".into(),
+            kind: "k.v1".into(),
+            role: Kind::Event,
+            key: "k".into(),
+            time: Timestamp::from_millis(1),
+            correlation: id.into(),
+            causation: None,
+            sequence: None,
+            operation: None,
+            traceparent: None,
+            body: Bytes::new(),
+        }
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn what_was_given_is_taken_in_order_and_once() {
+        let handover = Handover::default();
+        handover.give(at(0), vec![message(1), message(2)]);
+        handover.give(at(0), vec![message(3)]);
+        assert_eq!(
+            handover.take(at(1), 2, &Busy::default()),
+            [message(1), message(2)]
+        );
+        assert_eq!(handover.take(at(1), 2, &Busy::default()), [message(3)]);
+        assert_eq!(handover.take(at(1), 2, &Busy::default()), []);
+    }
+
+    fn of(key: &str, number: u128) -> Envelope {
+        Envelope {
+            key: key.into(),
+            ..message(number)
+        }
+    }
+
+    #[test]
+    fn a_key_is_in_one_batch_at_a_time_and_in_order() {
+        let handover = Handover::default();
+        let (a, b) = (|number| of("a", number), |number| of("b", number));
+        handover.give(at(0), vec![a(1)]);
+        let mut busy = Busy::default();
+        let first = handover.take(at(0), 10, &busy);
+        assert_eq!(first, [a(1)]);
+        let keys = busy.begin(&first);
+        handover.give(at(0), vec![a(2), b(3)]);
+        handover.give(at(0), vec![b(4), a(5)]);
+        assert_eq!(handover.take(at(0), 10, &busy), [b(3), b(4)]);
+        busy.done(&keys);
+        assert_eq!(handover.take(at(0), 1, &busy), [a(2)]);
+        assert_eq!(handover.take(at(0), 1, &busy), [a(5)]);
+        assert_eq!(handover.lock().count, 0);
+    }
+
+    #[test]
+    fn what_is_too_old_is_left_to_the_outbox() {
+        let handover = Handover::default();
+        handover.give(at(0), vec![message(1)]);
+        handover.give(at(2), vec![message(2)]);
+        assert_eq!(handover.take(AGE_MAX, 10, &Busy::default()), [message(2)]);
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let handover = Handover::default();
+        assert!(handover.has_room());
+        handover.give(at(0), (0..MESSAGES_MAX as u128).map(message).collect());
+        assert!(!handover.has_room());
+        handover.take(at(0), 1, &Busy::default());
+        assert!(handover.has_room());
+        let large = Envelope {
+            body: vec![0; BYTES_MAX].into(),
+            ..message(1)
+        };
+        handover.give(at(0), vec![large]);
+        assert!(!handover.has_room());
+        handover.take(at(0), 1, &Busy::default());
+        assert!(handover.has_room());
+    }
+}

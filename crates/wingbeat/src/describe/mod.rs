@@ -1,0 +1,58 @@
+//! Documents of a system, made from its wiring.
+//!
+//! [`asyncapi`] describes the messages that services exchange, [`openapi`] the HTTP routes. Both
+//! read the types that handlers and routes are written with, so they cannot fall behind the code.
+//! What types do not show is declared beside them:
+//! [`Service::publishes`](crate::Service::publishes) for messages inside
+//! [`Effects`](crate::Effects), and [`Endpoint::answers`](crate::http::Endpoint::answers) for the
+//! answers of routes.
+//!
+//! ```
+//! use wingbeat::describe::{self, Info};
+//! use wingbeat::{App, Event, JsonSchema, Result, Service, schemars};
+//! # use serde::{Deserialize, Serialize};
+//!
+//! /// A room was booked.
+//! #[derive(Event, Serialize, Deserialize, JsonSchema)]
+//! #[event(name = "bookings.room_booked", version = 1, key = room)]
+//! struct RoomBooked {
+//!     room: String,
+//! }
+//!
+//! async fn clean(_: RoomBooked) -> Result<()> {
+//!     Ok(())
+//! }
+//!
+//! let app = App::new().service(Service::new("housekeeping").on(clean));
+//! let document = describe::asyncapi(&app, &Info::new("The hotel", "1"));
+//! let channel = &document["channels"]["bookings.room_booked.v1"];
+//! assert_eq!(channel["bindings"]["amqp"]["exchange"]["name"], "wingbeat.events");
+//! ```
+
+mod asyncapi;
+mod cloud_event;
+mod openapi;
+mod operation;
+mod request;
+mod schemas;
+mod system;
+
+pub use operation::{Answer, Operation};
+pub use request::{Field, ProblemCase, RequestDescription, Security};
+pub use system::{Info, ServiceDescription, SubscriptionDescription, System};
+
+use serde_json::Value;
+
+/// Returns the AsyncAPI 3.0 document of a system: a channel for each message that is not internal
+/// to its service, and an operation for each subscription and each publisher.
+#[must_use]
+pub fn asyncapi(system: impl Into<System>, info: &Info) -> Value {
+    asyncapi::document(&system.into(), info)
+}
+
+/// Returns the OpenAPI 3.1 document of a system: all routes that services declare with
+/// [`Routes`](crate::http::Routes). Plain axum routers are served, but not described.
+#[must_use]
+pub fn openapi(system: impl Into<System>, info: &Info) -> Value {
+    openapi::document(&system.into(), info)
+}

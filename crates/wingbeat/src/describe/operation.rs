@@ -1,0 +1,97 @@
+//! One method of one path, described.
+
+use http::Method;
+use wingbeat_core::SchemaOf;
+
+use super::RequestDescription;
+
+/// A method of a path: what it reads, and what it answers.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// The HTTP method.
+    pub method: Method,
+    /// The path, with parameters as `{name}`.
+    pub path: String,
+    /// A short text.
+    pub summary: String,
+    /// A longer text, in Markdown.
+    pub description: String,
+    /// The group that it is listed in; without one the service's name.
+    pub tag: Option<String>,
+    /// What it reads from a request.
+    pub request: RequestDescription,
+    /// What it answers when all is well.
+    pub answers: Vec<Answer>,
+    /// The schema of problems; `None` if errors are answered otherwise, for example as pages.
+    pub problem: Option<SchemaOf>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The media type of the body; `None` without a body.
+    pub media_type: Option<&'static str>,
+    /// The schema of the body.
+    pub schema: Option<SchemaOf>,
+}
+
+impl Operation {
+    /// A method without a path yet, whose problems have this schema.
+    #[must_use]
+    pub fn new(method: Method, problem: Option<SchemaOf>) -> Self {
+        Self {
+            method,
+            path: String::new(),
+            summary: String::new(),
+            description: String::new(),
+            tag: None,
+            request: RequestDescription::default(),
+            answers: Vec::new(),
+            problem,
+        }
+    }
+
+    /// Lets extractors describe what they read.
+    pub fn reads(&mut self, describe: impl FnOnce(&mut RequestDescription)) {
+        describe(&mut self.request);
+        if !self.method.is_safe() {
+            self.request.guard_writes();
+        }
+    }
+
+    /// A name that no other method of no other path has, made of both: `get_api_v1_orders_id`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let words = self.path.split(|c: char| !c.is_ascii_alphanumeric());
+        words
+            .filter(|word| !word.is_empty())
+            .fold(self.method.as_str().to_lowercase(), |id, word| {
+                format!("{id}_{word}")
+            })
+    }
+
+    /// The names of the path's parameters, in order.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &str> {
+        let segments = self.path.split('/');
+        segments.filter_map(|segment| {
+            let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+            Some(name.trim_start_matches('*'))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_parameters_come_from_the_path() {
+        let mut operation = Operation::new(Method::POST, None);
+        operation.path = "/api/v1/subscriptions/{service}/{*name}".into();
+        assert_eq!(operation.id(), "post_api_v1_subscriptions_service_name");
+        let parameters: Vec<_> = operation.parameters().collect();
+        assert_eq!(parameters, ["service", "name"]);
+    }
+}

@@ -1,0 +1,118 @@
+//! The part of a route's description that its extractors give.
+
+use wingbeat_core::{HasSchema, SchemaOf};
+
+/// What a route reads from a request, and the problems that it may answer with. Extractors fill it
+/// in.
+#[derive(Clone, Debug, Default)]
+pub struct RequestDescription {
+    pub(super) path: Option<SchemaOf>,
+    pub(super) queries: Vec<SchemaOf>,
+    pub(super) headers: Vec<Field>,
+    pub(super) body: Option<SchemaOf>,
+    pub(super) security: Vec<Security>,
+    pub(super) problems: Vec<ProblemCase>,
+}
+
+/// A request header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The header's name.
+    pub name: &'static str,
+    /// A request without it is refused.
+    pub required: bool,
+    /// Its meaning.
+    pub description: String,
+}
+
+/// A way to say who is calling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Security {
+    /// A bearer token.
+    Bearer,
+    /// A cookie of this name.
+    Cookie(&'static str),
+}
+
+/// A problem that a route may answer with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProblemCase {
+    /// The HTTP status.
+    pub status: u16,
+    /// The problem's code.
+    pub code: &'static str,
+    /// When it is answered.
+    pub description: String,
+}
+
+impl RequestDescription {
+    /// The path parameters are read as a `T`: a struct by name, a tuple in order, anything else the
+    /// only one.
+    pub fn path<T: HasSchema>(&mut self) -> &mut Self {
+        self.path = Some(SchemaOf::of::<T>());
+        self
+    }
+
+    /// The query parameters are the fields of `T`.
+    pub fn query<T: HasSchema>(&mut self) -> &mut Self {
+        self.queries.push(SchemaOf::of::<T>());
+        self
+    }
+
+    /// A header is read.
+    pub fn header(
+        &mut self,
+        name: &'static str,
+        required: bool,
+        description: impl Into<String>,
+    ) -> &mut Self {
+        let description = description.into();
+        self.headers.push(Field {
+            name,
+            required,
+            description,
+        });
+        self
+    }
+
+    /// The body is a `T` in JSON.
+    pub fn json<T: HasSchema>(&mut self) -> &mut Self {
+        self.body = Some(SchemaOf::of::<T>());
+        self
+    }
+
+    /// The caller must be known in one of these ways.
+    pub fn secured(&mut self, ways: &[Security]) -> &mut Self {
+        self.security.extend(ways);
+        self.security.sort_unstable();
+        self.security.dedup();
+        self
+    }
+
+    /// Adds the problem of writes whose caller is known by a cookie: browsers send it with the
+    /// requests of other sites too.
+    pub(super) fn guard_writes(&mut self) {
+        let by_cookie = |way: &Security| matches!(way, Security::Cookie(_));
+        if self.security.iter().any(by_cookie) {
+            let words = "A page of another site sent the request with the caller's cookie.";
+            self.problem(403, "cross_site", words);
+        }
+    }
+
+    /// A problem may be answered. The last description of a problem counts.
+    pub fn problem(
+        &mut self,
+        status: u16,
+        code: &'static str,
+        description: impl Into<String>,
+    ) -> &mut Self {
+        self.problems
+            .retain(|it| (it.status, it.code) != (status, code));
+        self.problems.push(ProblemCase {
+            status,
+            code,
+            description: description.into(),
+        });
+        self
+    }
+}

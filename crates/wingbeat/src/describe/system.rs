@@ -1,0 +1,119 @@
+//! The parts of a system that documents are made from.
+
+use std::collections::BTreeMap;
+
+use wingbeat_core::{MessageType, Name};
+
+use super::Operation;
+
+/// The title, version and description at the head of a document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// The system's name.
+    pub title: String,
+    /// The version of its interface.
+    pub version: String,
+    /// An introduction, in Markdown.
+    pub description: String,
+}
+
+impl Info {
+    /// A title and a version, without a description.
+    #[must_use]
+    pub fn new(title: impl Into<String>, version: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            version: version.into(),
+            description: String::new(),
+        }
+    }
+
+    /// Adds an introduction, in Markdown.
+    #[must_use]
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = text.into();
+        self
+    }
+}
+
+/// The services of a system and its routes that belong to no service. An `&App` converts into it.
+#[derive(Clone, Debug, Default)]
+pub struct System {
+    pub(super) services: Vec<ServiceDescription>,
+    pub(super) operations: Vec<Operation>,
+}
+
+impl System {
+    /// A system of these services.
+    #[must_use]
+    pub fn new(services: Vec<ServiceDescription>) -> Self {
+        Self {
+            services,
+            operations: Vec::new(),
+        }
+    }
+
+    /// Adds routes that belong to no service.
+    #[must_use]
+    pub fn operations(mut self, operations: impl IntoIterator<Item = Operation>) -> Self {
+        self.operations.extend(operations);
+        self
+    }
+
+    /// Returns the types of all messages that services exchange, by name. Internal ones are left
+    /// out.
+    #[must_use]
+    pub fn messages(&self) -> Vec<MessageType> {
+        let services = self.services.iter();
+        let all = services.flat_map(|service| {
+            let taken = service.subscriptions.iter().flat_map(|it| &it.takes);
+            taken.chain(&service.publishes)
+        });
+        let by_name: BTreeMap<_, _> = all
+            .filter(|message| !message.internal)
+            .map(|message| (message.name, *message))
+            .collect();
+        by_name.into_values().collect()
+    }
+}
+
+impl From<&System> for System {
+    fn from(system: &System) -> Self {
+        system.clone()
+    }
+}
+
+/// The messages and routes of one service.
+#[derive(Clone, Debug)]
+pub struct ServiceDescription {
+    /// The service's name.
+    pub name: Name,
+    /// Its subscriptions.
+    pub subscriptions: Vec<SubscriptionDescription>,
+    /// The types of the messages that it publishes or sends.
+    pub publishes: Vec<MessageType>,
+    /// Its HTTP routes.
+    pub operations: Vec<Operation>,
+}
+
+impl ServiceDescription {
+    /// A service without messages and routes.
+    #[must_use]
+    pub fn new(name: Name) -> Self {
+        Self {
+            name,
+            subscriptions: Vec::new(),
+            publishes: Vec::new(),
+            operations: Vec::new(),
+        }
+    }
+}
+
+/// A queue and the messages that are routed to it.
+#[derive(Clone, Debug)]
+pub struct SubscriptionDescription {
+    /// The queue.
+    pub queue: Name,
+    /// The types of the messages.
+    pub takes: Vec<MessageType>,
+}

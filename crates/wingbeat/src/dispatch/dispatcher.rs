@@ -1,0 +1,235 @@
+//! Runs one queue: one message at a time for each key, different keys in parallel.
+//!
+//! A key is free again when its unit is staged. The delivery is acknowledged when the unit is durable.
+//! `attempt` handles one piece of work in between.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, watch};
+use wingbeat_core::transport::Settler;
+use wingbeat_core::unit::Outcome;
+use wingbeat_core::{Class, Consumer, Delivery, Result, Tag, Transport, failpoint, sabotage};
+
+use super::attempt::{Attempt, Finished};
+use super::lanes::Lanes;
+use super::work::{Origin, Stats, Subscription, Work};
+use crate::failed::{Failures, stand_in};
+use crate::runtime::Control;
+use crate::telemetry::meters::SubscriptionMeter;
+use crate::telemetry::{self, Context, Handled, Within};
+use crate::unit::{Ended, ServiceContext, TIMERS};
+
+/// The pause before the next attempt to consume after a consumer was lost.
+const RECONSUME: Duration = Duration::from_millis(200);
+/// The pause while the committer is full.
+const FULL: Duration = Duration::from_millis(2);
+
+/// Work that runs in its context. Ends with its key.
+type Started = Within<BoxFuture<'static, String>>;
+
+pub(crate) struct Dispatcher {
+    pub(crate) service: Arc<ServiceContext>,
+    pub(crate) subscription: Arc<Subscription>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) control: watch::Receiver<Control>,
+    pub(crate) due: mpsc::Receiver<Work>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) meter: Arc<SubscriptionMeter>,
+    /// The services of the system. Messages of other sources are counted as foreign.
+    pub(crate) family: Arc<BTreeSet<&'static str>>,
+}
+
+impl Dispatcher {
+    pub(crate) async fn run(mut self) {
+        let (finished, mut finishes) = mpsc::unbounded_channel::<Finished>();
+        let mut lanes = Lanes::default();
+        self.meter.start();
+        let mut running: FuturesUnordered<Started> = FuturesUnordered::new();
+        let mut consumer: Option<Box<dyn Consumer>> = None;
+        let mut settler: Option<Arc<dyn Settler>> = None;
+        loop {
+            let control = *self.control.borrow_and_update();
+            if control != Control::Running && consumer.take().is_some() {
+                lanes.clear();
+            }
+            if control == Control::Draining && running.is_empty() && lanes.in_flight.is_empty() {
+                return;
+            }
+            if control == Control::Running && consumer.is_none() {
+                let Some(new) = self.consume().await else {
+                    continue;
+                };
+                settler = Some(new.settler());
+                consumer = Some(new);
+            }
+            while running.len() < self.subscription.policy.concurrency
+                && let Some(work) = lanes.start()
+            {
+                running.push(self.start(work, finished.clone()));
+            }
+            lanes.in_flight.publish(&self.stats);
+            let full = self.service.committer.is_full();
+            tokio::select! {
+                biased;
+                changed = self.control.changed() => if changed.is_err() { return },
+                Some((work, outcome)) = finishes.recv() => {
+                    let mut tags = Vec::new();
+                    let mut next = Some((work, outcome));
+                    let mut released = false;
+                    while let Some((work, outcome)) = next {
+                        released |= outcome.is_none();
+                        self.finish(work, outcome, &mut lanes, &mut tags);
+                        next = finishes.try_recv().ok();
+                    }
+                    if let (Some(settler), false) = (&settler, tags.is_empty()) {
+                        failpoint::reached(failpoint::ACK_BEFORE);
+                        settler.acknowledge(&tags);
+                        failpoint::reached(failpoint::ACK_AFTER);
+                    }
+                    // The broker redelivers released work, and everything after it, to another consumer.
+                    if released && consumer.take().is_some() {
+                        lanes.clear();
+                    }
+                }
+                Some(key) = running.next(), if !running.is_empty() => {
+                    // In order, a key is free once its unit is durable: a stale one is run again before the next.
+                    if !self.subscription.policy.ordered {
+                        lanes.free(&key);
+                    }
+                }
+                Some(work) = self.due.recv(), if control == Control::Running => {
+                    lanes.take(self.judged(work));
+                }
+                delivered = next(&mut consumer), if consumer.is_some() && !full => match delivered {
+                    Ok(deliveries) => {
+                        self.meter.consumed(deliveries.len());
+                        if let (Some(settler), true) = (&settler, sabotage::lacks(sabotage::ACK_AFTER_COMMIT)) {
+                            settler.acknowledge(&deliveries.iter().map(|it| it.tag).collect::<Vec<_>>());
+                        }
+                        deliveries.into_iter().for_each(|delivery| lanes.take(self.work(delivery)));
+                    }
+                    Err(why) => {
+                        tracing::warn!(queue = %self.subscription.queue, code = why.code(), "consumer lost, consuming again: {why}");
+                        consumer = None;
+                        if self.subscription.policy.ordered {
+                            lanes.clear();
+                        }
+                    }
+                },
+                () = self.service.runtime.sleep(FULL), if full => {}
+            }
+        }
+    }
+
+    /// Returns a new consumer, or `None` after a pause if the transport cannot give one.
+    async fn consume(&self) -> Option<Box<dyn Consumer>> {
+        let (queue, prefetch) = (self.subscription.queue, self.subscription.policy.prefetch);
+        let consumed = self.transport.consume(queue, prefetch).await;
+        if let Err(why) = &consumed {
+            tracing::warn!(%queue, code = why.code(), "cannot consume, trying again: {why}");
+            self.service.runtime.sleep(RECONSUME).await;
+        }
+        consumed.ok()
+    }
+
+    fn work(&self, delivery: Delivery) -> Work {
+        let (envelope, broken) = match delivery.envelope {
+            Ok(envelope) => (envelope, None),
+            Err(it) => {
+                let stand_in = stand_in(&it, self.service.runtime.now());
+                (stand_in, Some(it.broken))
+            }
+        };
+        self.judged(Work {
+            broken,
+            ..Work::new(envelope, Origin::Queue(delivery.tag), Failures::default())
+        })
+    }
+
+    /// Marks work that no handler here can ever handle: it becomes a dead letter at once.
+    fn judged(&self, mut work: Work) -> Work {
+        let kind = &*work.envelope.kind;
+        work.hopeless = match &work.broken {
+            Some(broken) => Some((broken.fault.reason(), broken.why.clone())),
+            None if self.subscription.takes.contains(&kind) => None,
+            None => {
+                let words = format!("no handler here takes `{kind}`");
+                Some((self.subscription.refusal_of(kind), words))
+            }
+        };
+        work
+    }
+
+    fn start(&self, work: Work, finished: mpsc::UnboundedSender<Finished>) -> Started {
+        let attempt = Attempt {
+            service: Arc::clone(&self.service),
+            subscription: Arc::clone(&self.subscription),
+            stats: Arc::clone(&self.stats),
+            meter: Arc::clone(&self.meter),
+            family: Arc::clone(&self.family),
+            control: self.control.clone(),
+            finished,
+        };
+        let context = Context::of(&work.envelope, self.service.runtime.random());
+        let handled = Handled {
+            service: self.service.name,
+            queue: self.subscription.queue,
+            message: &work.envelope,
+            system: self.transport.system(),
+            timer: matches!(&work.origin, Origin::Due { key, .. } if key.table == TIMERS),
+        };
+        let span = telemetry::handling(&handled, context.trace);
+        let run = async move {
+            let key = work.envelope.key.clone();
+            attempt.until_staged(work).await;
+            key
+        };
+        context.run(span, Box::pin(run))
+    }
+
+    /// Settles work whose unit has an outcome, or queues it for another attempt.
+    fn finish(
+        &self,
+        mut work: Work,
+        outcome: Option<Outcome>,
+        lanes: &mut Lanes,
+        tags: &mut Vec<Tag>,
+    ) {
+        let ordered = self.subscription.policy.ordered;
+        let key = ordered.then(|| work.envelope.key.clone());
+        match outcome.map(Ended::from) {
+            Some(Ended::Done) => {
+                lanes.in_flight.remove(work.envelope.time);
+                if let Origin::Queue(tag) = work.origin {
+                    tags.push(tag);
+                }
+            }
+            // Released: the broker or the store hands it out again.
+            None => lanes.in_flight.remove(work.envelope.time),
+            Some(Ended::Stale) => lanes.push_front(work.again()),
+            Some(Ended::Failed(why)) if why.class() == Class::Retry => {
+                work.failed = Some(why);
+                lanes.push_front(work.again());
+            }
+            Some(Ended::Failed(why)) => {
+                work.hopeless = Some((why.code(), why.to_string()));
+                lanes.push_front(work.again());
+            }
+        }
+        if let Some(key) = key {
+            lanes.free(&key);
+        }
+    }
+}
+
+async fn next(consumer: &mut Option<Box<dyn Consumer>>) -> Result<Vec<Delivery>> {
+    match consumer {
+        Some(consumer) => consumer.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,14 @@
+//! A message comes in: one queue to its handler.
+
+mod attempt;
+mod dispatcher;
+mod in_flight;
+mod lanes;
+mod schedule;
+mod work;
+
+pub use work::Stats;
+
+pub(crate) use dispatcher::Dispatcher;
+pub(crate) use schedule::every;
+pub(crate) use work::{Origin, Subscription, Work};

@@ -1,0 +1,105 @@
+//! A subscription, and one message to be handled.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use bytes::Bytes;
+use wingbeat_core::transport::{Binding, Broken, Queue};
+use wingbeat_core::{Envelope, Error, Key, Name, Tag};
+
+use crate::Policy;
+use crate::failed::Failures;
+use crate::handler::Run;
+
+/// A queue, its bindings and its handler.
+#[derive(Clone)]
+pub(crate) struct Subscription {
+    pub(crate) queue: Name,
+    pub(crate) bindings: Vec<Binding>,
+    pub(crate) policy: Policy,
+    /// The wire types that the handler takes, timers included.
+    pub(crate) takes: Vec<&'static str>,
+    pub(crate) run: Run,
+}
+
+impl Subscription {
+    /// Returns its part of the topology.
+    pub(crate) fn queue(&self) -> (Name, Queue) {
+        let queue = Queue {
+            bindings: self.bindings.clone(),
+            ordered: self.policy.ordered,
+        };
+        (self.queue, queue)
+    }
+
+    /// The code for a type that the handler does not take.
+    pub(super) fn refusal_of(&self, kind: &str) -> &'static str {
+        let name = |kind: &str| kind.rsplit_once(".v").map(|(name, _)| name.to_owned());
+        let known = |taken: &&&str| name(taken).is_some() && name(taken) == name(kind);
+        match self.takes.iter().find(known) {
+            Some(_) => "unknown_version",
+            None => "unknown_type",
+        }
+    }
+}
+
+/// The origin of a piece of work, which decides how it is settled.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    Queue(Tag),
+    /// A due record (timer, parked delivery) as it was claimed.
+    Due {
+        key: Key,
+        body: Bytes,
+    },
+}
+
+/// One message to be handled.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) envelope: Envelope,
+    pub(crate) origin: Origin,
+    pub(crate) failures: Failures,
+    /// The reason why the delivery cannot be decoded, if it cannot.
+    pub(crate) broken: Option<Broken>,
+    /// The reason (code, message) why it becomes a dead letter without another attempt.
+    pub(crate) hopeless: Option<(&'static str, String)>,
+    /// No attempt was made before.
+    pub(crate) fresh: bool,
+    /// Attempts in a row since it was last parked.
+    pub(crate) quick: u32,
+    /// The retryable error with which its last unit was not committed.
+    pub(crate) failed: Option<Error>,
+}
+
+impl Work {
+    /// Makes work for a first attempt.
+    pub(crate) fn new(envelope: Envelope, origin: Origin, failures: Failures) -> Self {
+        Self {
+            envelope,
+            origin,
+            failures,
+            broken: None,
+            hopeless: None,
+            fresh: true,
+            quick: 0,
+            failed: None,
+        }
+    }
+
+    /// Marks it as begun, for another attempt.
+    pub(super) fn again(mut self) -> Self {
+        self.fresh = false;
+        self
+    }
+}
+
+/// Live figures of a subscription in this process. The store keeps the durable counters.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Deliveries taken and not yet settled.
+    pub in_flight: AtomicU64,
+    /// The time at which the oldest of them was sent, in microseconds since the epoch; 0 if there is none.
+    pub oldest: AtomicI64,
+    /// Failed attempts that were followed by another one.
+    pub retried: AtomicU64,
+}

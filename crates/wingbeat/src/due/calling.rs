@@ -1,0 +1,196 @@
+//! One attempt at one outside call.
+
+use std::sync::Arc;
+
+use wingbeat_core::store::DueRecord;
+use wingbeat_core::{
+    Class, Error, MessageId, Result, RuntimeExt as _, Timestamp, TraceParent, failpoint, sabotage,
+};
+
+use crate::call::breaker::Admission;
+use crate::call::{CallContext, Executor, Target};
+use crate::telemetry::{self, Called, Context};
+use crate::unit::{self, Attempt, CallRecord, Meta, Scope, ServiceContext, due, remove};
+use crate::{Effects, encode};
+
+/// A call that is due, and the means to carry it out.
+pub(super) struct Calling {
+    pub(super) service: Arc<ServiceContext>,
+    pub(super) executor: Executor,
+    pub(super) target: Arc<Target>,
+    pub(super) record: DueRecord,
+    pub(super) planned: CallRecord,
+}
+
+impl Calling {
+    pub(super) async fn run(self) {
+        let _place = self.target.place().await;
+        let now = self.service.runtime.now();
+        if let Admission::WaitUntil(at) = self.target.admit(now) {
+            // Spread the calls, so that a healed target does not receive all of them at once.
+            let spread = self.service.runtime.jitter(self.target.policy.breaker_open);
+            return self.wait(at + spread, self.planned.attempts).await;
+        }
+        let own = || TraceParent::of(self.planned.correlation.0);
+        let parent = self.planned.traceparent.unwrap_or_else(own);
+        let context = Context {
+            trace: parent.child(self.service.runtime.random()),
+            correlation: Some(self.planned.correlation),
+            causation: Some(MessageId(self.planned.id)),
+        };
+        let span = telemetry::calling(&self.called(), context.trace);
+        context.run(span, Box::pin(self.attempt())).await;
+    }
+
+    fn called(&self) -> Called<'_> {
+        Called {
+            service: self.service.name,
+            target: self.target.name,
+            name: &self.planned.name,
+            operation: &self.planned.operation,
+            attempts: self.planned.attempts,
+            correlation: self.planned.correlation,
+            parent: self.planned.traceparent,
+        }
+    }
+
+    async fn attempt(self) {
+        let cx = CallContext {
+            operation: idempotency_key(&self.planned),
+            attempts: self.planned.attempts,
+            http: Arc::clone(&self.service.http),
+            policy: self.target.policy.clone(),
+        };
+        let began = self.service.runtime.elapsed();
+        failpoint::reached(failpoint::CALL_BEFORE);
+        let attempt = (self.executor.attempt)(cx, self.planned.body.get().as_bytes());
+        let timeout = self.target.policy.timeout;
+        let answer = self.service.runtime.timeout(timeout, attempt).await;
+        let took = self.service.runtime.elapsed().saturating_sub(began);
+        self.target.measure(answer.as_ref(), took);
+        let answer = answer.unwrap_or_else(|| {
+            let text = "no answer in time: the outcome is unknown";
+            Err(Error::retry("timeout", text))
+        });
+        failpoint::reached(failpoint::CALL_AFTER);
+        match answer {
+            Ok(effects) => {
+                let now = self.service.runtime.now();
+                self.target.answered(&self.planned.operation, true, now);
+                if let Err(why) = self.finish(effects).await {
+                    self.failed(&why).await;
+                }
+            }
+            Err(why) => {
+                // A rejection is an answer: the target is up.
+                let answered = why.class() == Class::Reject;
+                let now = self.service.runtime.now();
+                self.target.answered(&self.planned.operation, answered, now);
+                self.failed(&why).await;
+            }
+        }
+    }
+
+    /// Gives the call up, or puts it back to wait for its next attempt.
+    async fn failed(&self, why: &Error) {
+        telemetry::failed_on(&tracing::Span::current(), why.code());
+        let now = self.service.runtime.now();
+        tracing::debug!(call = %self.planned.name, operation = %self.planned.operation, code = why.code(), "an outside call failed: {why}");
+        let too_old = now.since(self.planned.first_at) >= self.target.policy.give_up_after;
+        if (why.class() == Class::Reject || too_old) && self.give_up(why).await {
+            return;
+        }
+        let policy = &self.target.policy;
+        let pause = policy
+            .backoff
+            .saturating_mul(1 << self.planned.attempts.min(16))
+            .min(policy.backoff_max);
+        let at = now + pause + self.service.runtime.jitter(pause / 2);
+        self.wait(at, self.planned.attempts + 1).await;
+    }
+
+    /// Replaces the call by the outcome of a call that was given up; `false` if that is not possible now.
+    async fn give_up(&self, why: &Error) -> bool {
+        let (call, operation) = (&self.planned.name, &self.planned.operation);
+        let outcome = (self.executor.give_up)(self.planned.body.get().as_bytes(), why);
+        let finished = match outcome {
+            Ok(effects) => self.finish(effects).await,
+            Err(cannot) => Err(cannot),
+        };
+        if let Err(cannot) = finished {
+            tracing::error!(%call, %operation, code = cannot.code(), "an outside call cannot be given up, trying again later: {cannot}");
+            return false;
+        }
+        self.target.gave_up(why.code());
+        tracing::warn!(%call, %operation, peer = self.target.name, code = why.code(), attempts = self.planned.attempts + 1, "an outside call was given up: {why}");
+        true
+    }
+
+    fn scope(&self) -> Scope {
+        let meta = Meta {
+            correlation: self.planned.correlation,
+            message: Some(MessageId(self.planned.id)),
+            operation: Some(self.planned.operation.clone()),
+            sequence: None,
+            time: self.planned.first_at,
+        };
+        Scope::new(Arc::clone(&self.service), meta)
+    }
+
+    /// Puts the call back to wait in the store.
+    async fn wait(&self, at: Timestamp, attempts: u32) {
+        let record = CallRecord {
+            attempts,
+            name: self.planned.name.clone(),
+            operation: self.planned.operation.clone(),
+            body: self.planned.body.clone(),
+            ..self.planned
+        };
+        let body = encode(&record);
+        let key = &self.record.key;
+        let waits = self.commit(|scope| scope.write(due(key.clone(), body.clone(), at)));
+        if let Err(why) = waits.await {
+            // The lease runs out and the call is attempted again under its idempotency key.
+            tracing::warn!(call = %self.planned.name, code = why.code(), "cannot put an outside call back to wait: {why}");
+        }
+    }
+
+    /// Removes the call and publishes its outcome, in one unit.
+    async fn finish(&self, effects: Effects) -> Result<()> {
+        let key = &self.record.key;
+        self.commit(|scope| {
+            scope.write(remove(key.clone()))?;
+            scope.record(effects.clone())
+        })
+        .await
+    }
+
+    /// Commits a unit, unless another attempt has finished or replaced the call.
+    async fn commit(&self, build: impl Fn(&Scope) -> Result<()> + Send + Sync) -> Result<()> {
+        let build = &build;
+        unit::run(&self.service, || async move {
+            let scope = self.scope();
+            let answer = async {
+                let loaded = scope.load(&self.record.key).await?;
+                if loaded.body.as_ref() == Some(&self.record.record.body) {
+                    build(&scope)?;
+                }
+                Ok(())
+            };
+            Attempt {
+                answer: answer.await,
+                scope,
+                settles: None,
+            }
+        })
+        .await
+    }
+}
+
+/// The idempotency key of a call: the same for all attempts.
+fn idempotency_key(planned: &CallRecord) -> String {
+    if sabotage::lacks(sabotage::CALL_KEY) {
+        return format!("{}-{}", planned.operation, planned.attempts);
+    }
+    planned.operation.clone()
+}

@@ -1,0 +1,6 @@
+//! Records come due: timers, parked deliveries and outside calls.
+
+mod calling;
+mod runner;
+
+pub(crate) use runner::DueRunner;

@@ -1,0 +1,190 @@
+//! Hands records that have come due to the subscriptions and executors that wait for them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use wingbeat_core::store::DueRecord;
+use wingbeat_core::{Envelope, Error, Kind, MessageId, Name, Result, Timestamp, sabotage};
+
+use super::calling::Calling;
+use crate::call::{Executor, Target};
+use crate::commit::Committer;
+use crate::decode;
+use crate::dispatch::{Origin, Work};
+use crate::failed::{Failures, PARKED, Parked, unpack};
+use crate::runtime::Control;
+use crate::unit::{CALLS, CallRecord, ServiceContext, TIMERS, TimerRecord};
+
+/// How long a claimed record belongs to this process.
+const LEASE: Duration = Duration::from_secs(30);
+/// Records claimed at once.
+const CLAIM_MAX: usize = 256;
+/// The shortest pause between two looks at the store. It grows up to [`IDLE`] while nothing is handed out.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// The shortest pause once several looks have returned nothing.
+const IDLE: Duration = Duration::from_millis(32);
+/// The longest pause between looks at the store.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Claims due records of these services and hands them on.
+pub(crate) struct DueRunner {
+    pub(crate) committer: Arc<Committer>,
+    pub(crate) services: BTreeMap<Name, Arc<ServiceContext>>,
+    pub(crate) queues: BTreeMap<Name, mpsc::Sender<Work>>,
+    pub(crate) executors: BTreeMap<&'static str, (Executor, Arc<Target>)>,
+    pub(crate) control: watch::Receiver<Control>,
+}
+
+impl DueRunner {
+    pub(crate) async fn run(mut self) {
+        let names: Vec<Name> = self.services.keys().copied().collect();
+        let first = self.services.values().next();
+        let Some(runtime) = first.map(|it| Arc::clone(&it.runtime)) else {
+            return;
+        };
+        let mut shortest = SHORTEST;
+        loop {
+            if *self.control.borrow() == Control::Draining {
+                return;
+            }
+            let now = runtime.now();
+            let soon = self.committer.due().take();
+            let claimed = self
+                .committer
+                .store()
+                .claim_due(&names, now, LEASE, CLAIM_MAX)
+                .await;
+            let mut idle = true;
+            let full = match claimed {
+                Ok(records) => {
+                    idle = records.is_empty();
+                    let full = records.len() == CLAIM_MAX;
+                    for record in records {
+                        self.hand_on(record).await;
+                    }
+                    full
+                }
+                Err(why) => {
+                    tracing::warn!(code = why.code(), "cannot claim due records: {why}");
+                    false
+                }
+            };
+            if full {
+                continue;
+            }
+            // A record that is due by this clock and was not handed out is not durable yet, or the store's
+            // clock is behind this one: look again soon, and ever less often.
+            shortest = if idle {
+                (shortest * 2).min(IDLE)
+            } else {
+                SHORTEST
+            };
+            let until = |at: Timestamp, now| at.since(now).max(shortest).min(POLL);
+            let pause = soon.map_or(POLL, |at| until(at, now));
+            let until_next = match self.committer.store().next_due(&names).await {
+                Ok(Some(at)) => until(at, runtime.now()),
+                _ => POLL,
+            };
+            tokio::select! {
+                biased;
+                changed = self.control.changed() => if changed.is_err() { return },
+                () = self.committer.due().changed.notified() => {}
+                () = runtime.sleep(pause.min(until_next)) => {}
+            }
+        }
+    }
+
+    async fn hand_on(&self, record: DueRecord) {
+        self.committer.doubt(&record);
+        let handed = match record.key.table {
+            TIMERS => self.timer(&record).await,
+            PARKED => self.parked(&record).await,
+            CALLS => self.call(&record),
+            other => Err(Error::reject(
+                "unknown_due",
+                format!("no handler for due records of {other}"),
+            )),
+        };
+        if let Err(why) = handed {
+            tracing::error!(service = %record.service, key = ?record.key, code = why.code(), "a due record cannot be handled: {why}");
+        }
+    }
+
+    async fn timer(&self, record: &DueRecord) -> Result<()> {
+        let timer: TimerRecord = decode(&record.record.body)?;
+        let envelope = Envelope {
+            id: MessageId(timer.id),
+            source: record.service.as_str().into(),
+            kind: timer.message.into(),
+            role: Kind::Event,
+            key: timer.key,
+            time: record.record.due_at.unwrap_or_default(),
+            correlation: timer.correlation,
+            causation: None,
+            sequence: None,
+            operation: None,
+            traceparent: timer.traceparent,
+            body: timer.body.get().as_bytes().to_vec().into(),
+        };
+        self.deliver(&timer.queue, record, work(record, envelope))
+            .await
+    }
+
+    async fn parked(&self, record: &DueRecord) -> Result<()> {
+        let parked: Parked = decode(&record.record.body)?;
+        let envelope = unpack(&parked.envelope)
+            .ok_or_else(|| Error::reject("undecodable", "a parked envelope cannot be read"))?;
+        let work = Work {
+            failures: parked.failures,
+            broken: parked.broken,
+            ..work(record, envelope)
+        };
+        self.deliver(&parked.queue, record, work).await
+    }
+
+    async fn deliver(&self, queue: &str, record: &DueRecord, work: Work) -> Result<()> {
+        let sender = self.queues.get(&Name::intern(queue)).ok_or_else(|| {
+            Error::reject("unknown_queue", format!("there is no subscription {queue}"))
+        })?;
+        if record.key.table == TIMERS && sabotage::lacks(sabotage::TIMER_ONCE) {
+            let (envelope, origin) = (work.envelope.clone(), work.origin.clone());
+            let twin = Work::new(envelope, origin, Failures::default());
+            let _ = sender.send(twin).await;
+        }
+        // If the subscription has ended, the lease runs out and the record is handed out again.
+        let _ = sender.send(work).await;
+        Ok(())
+    }
+
+    fn call(&self, record: &DueRecord) -> Result<()> {
+        let planned: CallRecord = decode(&record.record.body)?;
+        let (executor, target) = self.executors.get(planned.name.as_str()).ok_or_else(|| {
+            Error::reject(
+                "unknown_call",
+                format!("no executor for the call {}", planned.name),
+            )
+        })?;
+        let service = self.services.get(&record.service).ok_or_else(|| {
+            Error::reject(
+                "unknown_service",
+                format!("{} does not run here", record.service),
+            )
+        })?;
+        let calling = Calling {
+            service: Arc::clone(service),
+            executor: executor.clone(),
+            target: Arc::clone(target),
+            record: record.clone(),
+            planned,
+        };
+        service.runtime.spawn(Box::pin(calling.run()));
+        Ok(())
+    }
+}
+
+fn work(record: &DueRecord, envelope: Envelope) -> Work {
+    let (key, body) = (record.key.clone(), record.record.body.clone());
+    Work::new(envelope, Origin::Due { key, body }, Failures::default())
+}

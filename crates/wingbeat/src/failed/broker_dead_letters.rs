@@ -1,0 +1,124 @@
+//! Deliveries that the broker itself gave up on, because processes died again and again while handling
+//! them. Each becomes a dead letter of its subscription, so that a person sees it and can retry it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use wingbeat_core::transport::DeadLettered;
+use wingbeat_core::unit::Settled;
+use wingbeat_core::{Consumer, Delivery, Name, Result, RuntimeExt as _, Transport};
+
+use super::dead_letter::{DeadLetter, Failures, stand_in};
+use crate::runtime::Control;
+use crate::unit::{self, Attempt, Scope, ServiceContext, counter};
+
+/// The pause before the next attempt to reach the broker, or to store a dead letter; it doubles.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+/// The longest pause.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Consumes the broker's dead letters of one service.
+pub(crate) struct BrokerDeadLetters {
+    pub(crate) service: Arc<ServiceContext>,
+    pub(crate) transport: Arc<dyn Transport>,
+    /// The subscriptions that run here.
+    pub(crate) queues: BTreeSet<Name>,
+    pub(crate) control: watch::Receiver<Control>,
+}
+
+impl BrokerDeadLetters {
+    pub(crate) async fn run(mut self) {
+        while *self.control.borrow_and_update() != Control::Draining {
+            match self.transport.broker_dead_letters(self.service.name).await {
+                Ok(None) => return,
+                Ok(Some(consumer)) => {
+                    if self.consume(consumer).await.is_none() {
+                        return;
+                    }
+                }
+                Err(why) => {
+                    tracing::debug!(service = %self.service.name, "cannot consume the broker's dead letters: {why}");
+                    self.service.runtime.sleep(RETRY_MIN).await;
+                }
+            }
+        }
+    }
+
+    /// Consumes until the consumer is lost or the service drains; `None` once the app is gone.
+    async fn consume(&mut self, mut consumer: Box<dyn Consumer>) -> Option<()> {
+        let settler = consumer.settler();
+        loop {
+            let deliveries = tokio::select! {
+                biased;
+                changed = self.control.changed() => return changed.ok(),
+                deliveries = consumer.next() => deliveries,
+            };
+            let Ok(deliveries) = deliveries else {
+                return Some(());
+            };
+            for delivery in deliveries {
+                self.keep(&delivery).await;
+                settler.acknowledge(&[delivery.tag]);
+            }
+        }
+    }
+
+    /// Repeats until the dead letter is durable, or the delivery turns out to be settled.
+    async fn keep(&self, delivery: &Delivery) {
+        let mut pause = RETRY_MIN;
+        loop {
+            let attempt = || async {
+                let (scope, settles, answer) = self.letter(delivery);
+                Attempt {
+                    scope,
+                    settles: Some(settles),
+                    answer,
+                }
+            };
+            let Err(why) = unit::run(&self.service, attempt).await else {
+                return;
+            };
+            let code = why.code();
+            tracing::error!(service = %self.service.name, code, "cannot store a dead letter of the broker, trying again in {pause:?}: {why}");
+            let runtime = &self.service.runtime;
+            runtime.sleep(pause + runtime.jitter(pause / 4)).await;
+            pause = (pause * 2).min(RETRY_MAX);
+        }
+    }
+
+    fn letter(&self, delivery: &Delivery) -> (Scope, Settled, Result<()>) {
+        let envelope = match &delivery.envelope {
+            Ok(envelope) => envelope.clone(),
+            Err(broken) => stand_in(broken, self.service.runtime.now()),
+        };
+        let unknown = DeadLettered {
+            queue: "unknown".into(),
+            reason: "unknown".into(),
+        };
+        let DeadLettered { queue, reason: why } =
+            delivery.dead_lettered.as_ref().unwrap_or(&unknown);
+        let queue = Name::intern(queue);
+        let error = format!("the broker gave up ({why}): every delivery ended without an answer");
+        let (reason, error) = if self.queues.contains(&queue) {
+            ("delivery_limit", error)
+        } else {
+            let error = format!("{error}; no such subscription runs here");
+            ("unknown_subscription", error)
+        };
+        let scope = Scope::of(Arc::clone(&self.service), &envelope);
+        let failures = Failures::default();
+        let letter = DeadLetter::new(&scope, queue, &envelope, (reason, &error), failures);
+        let recorded = letter.record(&scope);
+        // Settling counts the delivery as handled; this one was not.
+        let recorded = recorded.and_then(|()| scope.count(counter("handled", queue.as_str()), -1));
+        let settles = Settled {
+            queue,
+            source: envelope.source.to_string(),
+            message: envelope.id,
+            tag: None,
+        };
+        (scope, settles, recorded)
+    }
+}

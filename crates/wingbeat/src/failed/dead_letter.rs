@@ -1,0 +1,202 @@
+//! Parked deliveries and dead letters: the message, its failures, and their cause.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use wingbeat_core::transport::{Broken, Undecodable};
+use wingbeat_core::unit::Write;
+use wingbeat_core::{CorrelationId, Envelope, Error, Key, Kind, Name, Result, Timestamp};
+
+use crate::encode;
+use crate::unit::{self, Attempt, Scope, ServiceContext, counter};
+
+/// The table of parked deliveries.
+pub(crate) const PARKED: Name = Name::new("wb.parked");
+/// The table of dead letters.
+pub(super) const DEAD_LETTERS: Name = Name::new("wb.dead");
+
+/// The failures of one delivery so far.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Failures {
+    /// The number of attempts.
+    pub attempts: u32,
+    /// How often it was parked.
+    pub parked: u32,
+    /// The time of the first failure.
+    pub first_at: Option<Timestamp>,
+    /// The first error.
+    pub first_error: Option<String>,
+}
+
+/// A delivery that waits for its next attempt.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Parked {
+    pub(crate) queue: String,
+    pub(crate) failures: Failures,
+    /// The envelope, in hexadecimal.
+    pub(crate) envelope: String,
+    /// The reason why the delivery cannot be decoded, if it cannot.
+    #[serde(default)]
+    pub(crate) broken: Option<Broken>,
+}
+
+/// A delivery that the runtime gave up on. A person decides whether to retry or discard it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Its id.
+    pub id: Uuid,
+    /// The queue that it came from, `<service>.<subscription>`.
+    pub subscription: String,
+    /// The message's wire type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The error code, for example `undecodable`.
+    pub reason: String,
+    /// The last error message.
+    pub error: String,
+    /// The failures before it was given up.
+    pub failures: Failures,
+    /// The time at which it was given up.
+    pub last_at: Timestamp,
+    /// Dead letters with the same fingerprint have the same cause: queue, type, code and shape of the error.
+    pub fingerprint: String,
+    /// A person has discarded it. It leaves the lists and stays in the counters.
+    pub discarded: bool,
+    /// The reason why the delivery cannot be decoded, and its original headers.
+    #[serde(default)]
+    pub broken: Option<Broken>,
+    /// The envelope, in hexadecimal.
+    pub(crate) envelope: String,
+}
+
+/// Stands for the subscription of a message that could not be published.
+const OUTBOX: Name = Name::new("wb.outbox");
+
+impl DeadLetter {
+    /// Gives up on a message of `queue`, for the reason (code, message).
+    pub(crate) fn new(
+        scope: &Scope,
+        queue: Name,
+        envelope: &Envelope,
+        (reason, error): (&str, &str),
+        mut failures: Failures,
+    ) -> Self {
+        failures.attempts = failures.attempts.max(1);
+        failures.first_at.get_or_insert(scope.now());
+        let letter = Self {
+            id: scope.new_id(),
+            subscription: queue.to_string(),
+            kind: envelope.kind.to_string(),
+            reason: reason.into(),
+            error: error.into(),
+            failures,
+            last_at: scope.now(),
+            fingerprint: fingerprint(queue.as_str(), &envelope.kind, reason, error),
+            discarded: false,
+            broken: None,
+            envelope: pack(envelope),
+        };
+        tracing::error!(%queue, message = %envelope.id, reason, "dead letter {}: {error}", letter.id);
+        letter
+    }
+
+    /// Records the dead letter in the unit of `scope`, and counts it.
+    pub(crate) fn record(&self, scope: &Scope) -> Result<()> {
+        scope.write(Write {
+            key: Key::new(DEAD_LETTERS, self.id.to_string()),
+            body: Some(encode(self)),
+            due_at: None,
+            expires_at: None,
+        })?;
+        scope.count(counter("dead", &self.subscription), 1)
+    }
+
+    /// Returns the message with its attributes, or `None` if a newer release wrote it in a form that this
+    /// one cannot read.
+    #[must_use]
+    pub fn message(&self) -> Option<Envelope> {
+        unpack(&self.envelope)
+    }
+}
+
+/// Keeps a message that no broker accepts as a dead letter of its service.
+///
+/// # Errors
+///
+/// `unknown_service` if its service does not run here; those of the commit.
+pub(crate) async fn keep_unsendable(
+    services: &BTreeMap<Name, Arc<ServiceContext>>,
+    envelope: &Envelope,
+    why: &str,
+) -> Result<()> {
+    let name = Name::intern(&envelope.source);
+    let service = services
+        .get(&name)
+        .ok_or_else(|| Error::reject("unknown_service", format!("{name} does not run here")))?;
+    unit::run(service, || async {
+        let scope = Scope::of(Arc::clone(service), envelope);
+        let reason = ("impossible", why);
+        let mut letter = DeadLetter::new(&scope, OUTBOX, envelope, reason, Failures::default());
+        // A repetition writes the same dead letter.
+        letter.id = envelope.id.0;
+        let answer = letter.record(&scope);
+        Attempt {
+            scope,
+            settles: None,
+            answer,
+        }
+    })
+    .await
+}
+
+/// The key under which a delivery is parked: one record for each delivery.
+pub(crate) fn parked_key(queue: Name, envelope: &Envelope) -> Key {
+    let id = format!("{queue}/{}/{}", envelope.source, envelope.id);
+    Key::new(PARKED, id)
+}
+
+/// An envelope as text, for records that are JSON.
+pub(crate) fn pack(envelope: &Envelope) -> String {
+    hex::encode(envelope.encode())
+}
+
+pub(crate) fn unpack(text: &str) -> Option<Envelope> {
+    Envelope::decode(&Bytes::from(hex::decode(text).ok()?))
+}
+
+/// A hash of queue, type, reason and the error's shape. Hexadecimal digits are left out, since ids differ.
+fn fingerprint(queue: &str, kind: &str, reason: &str, error: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    let shape: String = error
+        .chars()
+        .filter(|c| !c.is_ascii_hexdigit())
+        .take(200)
+        .collect();
+    let digest = Sha256::digest(format!("{queue}\n{kind}\n{reason}\n{shape}"));
+    hex::encode(&digest[..8])
+}
+
+/// An envelope in place of a message that cannot be decoded, so that it can be shown and counted.
+pub(crate) fn stand_in(broken: &Undecodable, now: Timestamp) -> Envelope {
+    let kind = match broken.kind.as_str() {
+        "" => "undecodable",
+        kind => kind,
+    };
+    Envelope {
+        id: broken.id,
+        source: "unknown".into(),
+        kind: kind.to_owned().into(),
+        role: Kind::Event,
+        key: broken.id.to_string(),
+        time: now,
+        correlation: CorrelationId(broken.id.0),
+        causation: None,
+        sequence: None,
+        operation: None,
+        traceparent: None,
+        body: broken.raw.clone(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Dead letters of one service, for a person to decide about.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+use wingbeat_core::unit::Write;
+use wingbeat_core::{CorrelationId, Error, Key, Name, Result};
+
+use super::dead_letter::{DEAD_LETTERS, DeadLetter, Failures, PARKED, Parked, pack, parked_key};
+use crate::unit::{self, Attempt, Meta, Scope, ServiceContext, counter, due, remove};
+use crate::{decode, encode};
+
+/// Parked deliveries read at once.
+const PAGE: usize = 1_000;
+
+/// The failed deliveries of one service.
+pub(crate) struct Incidents<'a> {
+    pub(crate) service: &'a Arc<ServiceContext>,
+}
+
+impl Incidents<'_> {
+    /// Counts the parked deliveries by queue.
+    pub(crate) async fn parked(&self) -> Result<BTreeMap<Name, u64>> {
+        let mut counts = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let page = self.service.store.scan(PARKED, after, PAGE).await?;
+            after = page.last().map(|(id, _)| id.clone());
+            for (_, record) in page {
+                let parked: Parked = decode(&record.body)?;
+                *counts.entry(Name::intern(&parked.queue)).or_default() += 1;
+            }
+            if after.is_none() {
+                return Ok(counts);
+            }
+        }
+    }
+
+    /// Returns the dead letters that were not discarded, by id.
+    pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
+        let records = self.service.store.scan(DEAD_LETTERS, None, 10_000).await?;
+        let letters = records
+            .into_iter()
+            .map(|(_, record)| decode::<DeadLetter>(&record.body));
+        letters
+            .filter(|letter| letter.as_ref().map_or(true, |letter| !letter.discarded))
+            .collect()
+    }
+
+    /// Returns the dead letter with this id, unless it was discarded.
+    pub(crate) async fn dead_letter(&self, id: Uuid) -> Result<Option<DeadLetter>> {
+        let Some(record) = self.service.store.load(&letter_key(id)).await? else {
+            return Ok(None);
+        };
+        let letter: DeadLetter = decode(&record.body)?;
+        Ok((!letter.discarded).then_some(letter))
+    }
+
+    /// Delivers a dead letter to its subscription again; `false` if there is none with this id.
+    /// `runs_here` says which queues have a subscription in this process.
+    ///
+    /// # Errors
+    ///
+    /// `undecodable` if its message cannot be read; `unknown_subscription` if its subscription does not
+    /// run here; those of the commit.
+    pub(crate) async fn retry(
+        &self,
+        id: Uuid,
+        runs_here: impl Fn(Name) -> bool + Send + Sync,
+    ) -> Result<bool> {
+        self.change(id, |scope, letter| {
+            let Some(envelope) = letter.message() else {
+                return Err(Error::reject(
+                    "undecodable",
+                    "the message of the dead letter cannot be read",
+                ));
+            };
+            let queue = Name::intern(&letter.subscription);
+            if !runs_here(queue) {
+                let text = format!("no subscription {queue} runs here");
+                return Err(Error::reject("unknown_subscription", text));
+            }
+            let parked = Parked {
+                queue: letter.subscription.clone(),
+                failures: Failures::default(),
+                envelope: pack(&envelope),
+                broken: letter.broken,
+            };
+            let key = parked_key(queue, &envelope);
+            scope.write(due(key, encode(&parked), scope.now()))?;
+            scope.write(remove(letter_key(id)))?;
+            scope.count(counter("dead", queue.as_str()), -1)?;
+            scope.count(counter("parked", queue.as_str()), 1)
+        })
+        .await
+    }
+
+    /// Marks a dead letter as discarded; `false` if there is none with this id.
+    pub(crate) async fn discard(&self, id: Uuid) -> Result<bool> {
+        self.change(id, |scope, letter| {
+            let letter = DeadLetter {
+                discarded: true,
+                ..letter
+            };
+            scope.write(Write {
+                key: letter_key(id),
+                body: Some(encode(&letter)),
+                due_at: None,
+                expires_at: None,
+            })
+        })
+        .await
+    }
+
+    async fn change(
+        &self,
+        id: Uuid,
+        change: impl Fn(&Scope, DeadLetter) -> Result<()> + Send + Sync,
+    ) -> Result<bool> {
+        let change = &change;
+        unit::run(self.service, || async move {
+            let now = self.service.runtime.now();
+            let meta = Meta::without_message(CorrelationId(id), now);
+            let scope = Scope::new(Arc::clone(self.service), meta);
+            let answer = async {
+                let Some(body) = scope.load(&letter_key(id)).await?.body else {
+                    return Ok(false);
+                };
+                let letter: DeadLetter = decode(&body)?;
+                if letter.discarded {
+                    return Ok(false);
+                }
+                change(&scope, letter)?;
+                Ok(true)
+            };
+            Attempt {
+                answer: answer.await,
+                scope,
+                settles: None,
+            }
+        })
+        .await
+    }
+}
+
+fn letter_key(id: Uuid) -> Key {
+    Key::new(DEAD_LETTERS, id.to_string())
+}

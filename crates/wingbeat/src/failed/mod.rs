@@ -1,0 +1,11 @@
+//! Deliveries that failed for good: kept with their cause, for a person to decide about.
+
+mod broker_dead_letters;
+mod dead_letter;
+mod incidents;
+
+pub use dead_letter::{DeadLetter, Failures};
+
+pub(crate) use broker_dead_letters::BrokerDeadLetters;
+pub(crate) use dead_letter::{PARKED, Parked, keep_unsendable, pack, parked_key, stand_in, unpack};
+pub(crate) use incidents::Incidents;

@@ -1,0 +1,55 @@
+use std::net::SocketAddr;
+
+use super::settings::SettingsError;
+
+/// The reason why a program does not start, in one line without secrets.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// An address is in use, or does not belong to this machine.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// A file cannot be read or written.
+    #[error("{0}: {1}")]
+    File(String, std::io::Error),
+    /// The collector's address is not valid.
+    #[error("the setting `otlp`: {0}")]
+    Collector(String),
+    /// The operating system refuses signal handlers or threads.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+    /// A service to run does not exist.
+    #[error("there is no service {name:?}; there are: {known}")]
+    UnknownService {
+        /// The name that was given.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+    /// Services that run in separate processes need servers.
+    #[error("services that run by themselves need --broker, --store and --cache")]
+    NoServers,
+    /// A requirement of the program itself.
+    #[error("{0}")]
+    Program(String),
+    /// The adapters or services do not start.
+    #[error("{why}{page}", page = page(.why))]
+    Services {
+        /// The reason.
+        why: crate::Error,
+    },
+}
+
+/// The page that explains the error's code.
+fn page(why: &crate::Error) -> String {
+    format!(" [{0}: docs/errors/{0}.md]", why.code())
+}
+
+impl From<crate::Error> for RunError {
+    fn from(why: crate::Error) -> Self {
+        Self::Services { why }
+    }
+}

@@ -1,0 +1,80 @@
+//! Runs a program: settings, logs, the operator's port, embedded or servers, signals, exit codes.
+//!
+//! [`run`](crate::run()) is all that most programs need. [`Program`] adds to it: roles that are not services, routes around
+//! those of the services, preparation, commands of its own. Each part also works alone: [`Host`] runs the
+//! services of a process, [`ops`] is the operator's API, [`Backends`] opens the adapters.
+
+mod backends;
+mod cli;
+mod documents;
+mod error;
+mod host;
+mod logs;
+pub mod ops;
+mod process;
+mod program;
+mod readiness;
+mod ready;
+mod settings;
+mod signals;
+mod system;
+
+use std::process::ExitCode;
+
+pub use backends::Backends;
+pub use documents::documents;
+pub use error::RunError;
+pub use host::{Host, System};
+pub use process::{Process, open};
+pub use program::{Alone, Command, Program, Roles};
+pub use readiness::{Readiness, health, health_routes};
+pub use settings::{LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError};
+pub use system::RunningSystem;
+
+use crate::App;
+
+/// Runs a system as a program, until Ctrl-C or SIGTERM.
+///
+/// `system` makes the app of the *whole* system from the settings. The program then has these commands:
+///
+/// - `<program>`: all services in one process.
+/// - `<program> run <service>…`: only these, on RabbitMQ, PostgreSQL and Redis.
+/// - `<program> ready`: exit code 0 if the process with these settings is ready.
+/// - `--help`: all flags, Wingbeat's and the program's own.
+///
+/// The process listens on two ports. The public port (`--listen`) serves the routes of the services,
+/// `/healthz`, `/readyz`, `/openapi.json` and `/asyncapi.json`; the operator's port (`--ops-listen`) serves `/metrics`, `/healthz`,
+/// `/readyz` and the operator's API under `/ops`. Exit codes: 0 after a signal, 2 with one line on stderr if the
+/// program cannot start.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+/// use wingbeat::{App, JsonSchema, Service, Settings};
+/// use serde::Deserialize;
+///
+/// #[derive(Clone, Default, Deserialize, JsonSchema)]
+/// #[serde(default)]
+/// struct Hotel {
+///     /// The name on the door
+///     name: String,
+/// }
+///
+/// fn main() -> ExitCode {
+///     wingbeat::run(|settings: &Settings<Hotel>| {
+///         println!("Welcome to {}", settings.own.name);
+///         App::new().service(Service::new("bookings"))
+///     })
+/// }
+/// ```
+pub fn run<S, F>(system: F) -> ExitCode
+where
+    S: OwnSettings,
+    F: Fn(&Settings<S>) -> App + Send + Sync + 'static,
+{
+    cli::main(program::Plain::new(system))
+}
+
+/// Runs a program with more than services; see [`Program`].
+pub fn run_program<P: Program>(program: P) -> ExitCode {
+    cli::main(program)
+}

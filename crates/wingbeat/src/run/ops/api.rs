@@ -1,0 +1,399 @@
+//! The operator's API: subscriptions, dead letters, breakers, unroutable messages, timelines.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::{self, Path};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json, Router};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
+use super::timeline::{Timeline, story};
+use crate::http::{Problem, Routes, get, plain};
+use crate::run::host::Host;
+use crate::run::system::RunningSystem;
+use crate::{Control, DeadLetter, Name, Result, Running, Timestamp};
+
+/// The operator who makes a request, for the audit log. The guard of the API inserts it as an extension of
+/// the request.
+#[derive(Clone, Debug)]
+pub struct Operator(pub String);
+
+/// The routes of the operator's API. They need a guard around them that inserts an [`Operator`].
+pub fn operator(host: Arc<Host>) -> Router {
+    operator_routes().with_state(host).into_router()
+}
+
+/// The routes of the operator's API with their descriptions, for a host to be given. They need a guard
+/// around them that inserts an [`Operator`].
+pub fn operator_routes() -> Routes<Arc<Host>> {
+    subscription_routes()
+        .merge(dead_letter_routes())
+        .route(
+            "/breakers",
+            get(breakers)
+                .summary("The circuit breakers of all services")
+                .answers::<Items<Breaker>>(200),
+        )
+        .route(
+            "/unroutable",
+            get(unroutable)
+                .summary("Message types that no queue is bound to")
+                .answers::<Items<Unroutable>>(200),
+        )
+        .route(
+            "/stories/{id}",
+            get(timeline)
+                .summary("The messages, timers and calls with this correlation id")
+                .answers::<Timeline>(200)
+                .problem(404, "not_found", "It is no correlation id."),
+        )
+        .tag("operator")
+        .problem(503, "unavailable", "A service or a server does not answer.")
+}
+
+fn subscription_routes() -> Routes<Arc<Host>> {
+    let missing = "There is no such subscription.";
+    Routes::new()
+        .route(
+            "/subscriptions",
+            get(subscriptions)
+                .summary("State and counters of every subscription")
+                .answers::<Items<Subscription>>(200),
+        )
+        .route(
+            "/subscriptions/{service}/{name}/pause",
+            plain::post(pause)
+                .summary("Pauses a subscription")
+                .answers::<Controlled>(202)
+                .problem(404, "not_found", missing),
+        )
+        .route(
+            "/subscriptions/{service}/{name}/resume",
+            plain::post(resume)
+                .summary("Resumes a subscription")
+                .answers::<Controlled>(202)
+                .problem(404, "not_found", missing),
+        )
+}
+
+fn dead_letter_routes() -> Routes<Arc<Host>> {
+    let missing = "There is no such dead letter.";
+    Routes::new()
+        .route(
+            "/dead-letters",
+            get(letters)
+                .summary("The dead letters of all services")
+                .answers::<Items<Letter>>(200),
+        )
+        .route(
+            "/dead-letters/{id}",
+            get(letter)
+                .summary("One dead letter, with headers and body")
+                .answers::<Whole>(200)
+                .problem(404, "not_found", missing),
+        )
+        .route(
+            "/dead-letters/{id}/retry",
+            plain::post(retry)
+                .summary("Handles a dead letter again")
+                .answers::<Settled>(202)
+                .problem(404, "not_found", missing)
+                .problem(409, "undecodable", "The dead letter contains no message."),
+        )
+        .route(
+            "/dead-letters/{id}/discard",
+            plain::post(discard)
+                .summary("Discards a dead letter; counters keep it")
+                .answers::<Settled>(202)
+                .problem(404, "not_found", missing),
+        )
+}
+
+async fn timeline(
+    extract::State(host): extract::State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
+    Ok(Json(story(&host, id.into()).await).into_response())
+}
+
+/// Returns the figures of every subscription.
+///
+/// # Errors
+///
+/// Those of the store and the broker.
+pub async fn look(system: &RunningSystem) -> Result<Vec<Subscription>> {
+    let mut items = Vec::new();
+    for running in &system.running {
+        items.extend(of(system, running).await?);
+    }
+    Ok(items)
+}
+
+async fn of(system: &RunningSystem, running: &Running) -> Result<Vec<Subscription>> {
+    let mut items = Vec::new();
+    for one in &running.subscriptions {
+        let Some(reads) = running.reads(one.service.as_str()) else {
+            continue;
+        };
+        let counters = reads.counters().await?;
+        let count = |what: &str| {
+            let name = format!("{what}:{}", one.queue);
+            let found = counters.iter().find(|(of, _)| of.as_str() == name);
+            found.map_or(0, |(_, count)| *count)
+        };
+        let in_flight = one.stats.in_flight.load(Ordering::Relaxed);
+        let depth = system.ports.transport.depth(one.queue).await?;
+        let parked = running.parked(one.service).await?;
+        let parked = parked.get(&one.queue).copied().unwrap_or(0);
+        items.push(Subscription {
+            service: one.service,
+            name: one.name().to_owned(),
+            state: match one.control() {
+                Control::Paused => State::Paused,
+                _ => State::Running,
+            },
+            waiting: depth.saturating_sub(in_flight) + parked,
+            in_flight,
+            handled: count("handled"),
+            retried: one.stats.retried.load(Ordering::Relaxed),
+            dead: count("dead"),
+        });
+    }
+    Ok(items)
+}
+
+async fn subscriptions(
+    extract::State(host): extract::State<Arc<Host>>,
+) -> Result<Response, Problem> {
+    let items = look(&host.snapshot()).await?;
+    Ok(Json(Items::from(items)).into_response())
+}
+
+/// The new state of a subscription.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SubscriptionControlled")]
+struct Controlled {
+    service: String,
+    name: String,
+    state: State,
+}
+
+async fn pause(
+    extract::State(host): extract::State<Arc<Host>>,
+    Path((service, name)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    set(&host, &service, &name, Control::Paused)
+}
+
+async fn resume(
+    extract::State(host): extract::State<Arc<Host>>,
+    Path((service, name)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    set(&host, &service, &name, Control::Running)
+}
+
+fn set(host: &Host, service: &str, name: &str, control: Control) -> Result<Response, Problem> {
+    for running in host.running() {
+        let mut all = running.subscriptions.iter();
+        if let Some(one) = all.find(|it| it.service.as_str() == service && it.name() == name) {
+            one.set(control);
+            let state = match control {
+                Control::Paused => State::Paused,
+                _ => State::Running,
+            };
+            let body = Controlled {
+                service: service.into(),
+                name: name.into(),
+                state,
+            };
+            return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
+        }
+    }
+    Err(Problem::not_found())
+}
+
+/// A dead letter in a list.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetter")]
+struct Letter {
+    id: Uuid,
+    subscription: String,
+    #[serde(rename = "type")]
+    kind: String,
+    reason: String,
+    error: String,
+    attempts: u32,
+    first_at: Option<Timestamp>,
+    last_at: Timestamp,
+    fingerprint: String,
+}
+
+/// A dead letter with its message.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterWhole")]
+struct Whole {
+    #[serde(flatten)]
+    letter: Letter,
+    first_error: Option<String>,
+    /// The headers of the message; `null` if it was no message.
+    headers: serde_json::Value,
+    /// The body of the message; as text if it is not JSON.
+    #[schemars(with = "serde_json::Value")]
+    body: Box<RawValue>,
+}
+
+fn listed(letter: &DeadLetter) -> Letter {
+    Letter {
+        id: letter.id,
+        subscription: letter.subscription.clone(),
+        kind: letter.kind.clone(),
+        reason: letter.reason.clone(),
+        error: letter.error.clone(),
+        attempts: letter.failures.attempts,
+        first_at: letter.failures.first_at,
+        last_at: letter.last_at,
+        fingerprint: letter.fingerprint.clone(),
+    }
+}
+
+async fn letters(extract::State(host): extract::State<Arc<Host>>) -> Result<Response, Problem> {
+    let mut items = Vec::new();
+    for running in host.running() {
+        for service in running.services().collect::<Vec<_>>() {
+            let letters = running.dead_letters(service).await?;
+            items.extend(letters.iter().map(listed));
+        }
+    }
+    Ok(Json(Items::from(items)).into_response())
+}
+
+/// Asks each service by id: dead letters can be large, so they are not all read to find one.
+async fn find(host: &Host, id: &str) -> Result<(Arc<Running>, Name, DeadLetter), Problem> {
+    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
+    for running in host.running() {
+        for service in running.services().collect::<Vec<_>>() {
+            if let Some(letter) = running.dead_letter(service, id).await? {
+                return Ok((Arc::clone(&running), service, letter));
+            }
+        }
+    }
+    Err(Problem::not_found())
+}
+
+async fn letter(
+    extract::State(host): extract::State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (_, _, letter) = find(&host, &id).await?;
+    let message = letter.message();
+    let told = letter
+        .broken
+        .as_ref()
+        .map(|it| serde_json::json!(it.headers));
+    let headers = message.as_ref().map(|message| {
+        told.unwrap_or_else(|| {
+            serde_json::json!({
+                "id": message.id.0,
+                "source": &*message.source,
+                "type": &*message.kind,
+                "subject": message.key,
+                "time": message.time,
+                "correlationid": message.correlation.0,
+                "causationid": message.causation.map(|id| id.0),
+                "traceparent": message.traceparent,
+            })
+        })
+    });
+    let bytes = message.map(|message| message.body).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let body = RawValue::from_string(text.clone())
+        .or_else(|_| serde_json::value::to_raw_value(&text)) // Not JSON: shown as text.
+        .map_err(|_| Problem::not_found())?;
+    let whole = Whole {
+        letter: listed(&letter),
+        first_error: letter.failures.first_error.clone(),
+        headers: headers.unwrap_or_default(),
+        body,
+    };
+    Ok(Json(whole).into_response())
+}
+
+async fn retry(
+    Extension(Operator(by)): Extension<Operator>,
+    extract::State(host): extract::State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (running, service, letter) = find(&host, &id).await?;
+    tracing::info!(target: "audit", by, letter = %letter.id, "dead letter retried");
+    done(running.retry_dead_letter(service, letter.id).await, &letter)
+}
+
+async fn discard(
+    Extension(Operator(by)): Extension<Operator>,
+    extract::State(host): extract::State<Arc<Host>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let (running, service, letter) = find(&host, &id).await?;
+    tracing::info!(target: "audit", by, letter = %letter.id, "dead letter discarded");
+    done(
+        running.discard_dead_letter(service, letter.id).await,
+        &letter,
+    )
+}
+
+/// The dead letter that was retried or discarded.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterSettled")]
+struct Settled {
+    id: Uuid,
+}
+
+fn done(found: Result<bool>, letter: &DeadLetter) -> Result<Response, Problem> {
+    match found {
+        Ok(true) => {
+            let body = Settled { id: letter.id };
+            Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+        }
+        Ok(false) => Err(Problem::not_found()),
+        Err(why) if why.code() == "undecodable" => {
+            Err(Problem::new(409, "undecodable", why.to_string()))
+        }
+        Err(why) => Err(why.into()),
+    }
+}
+
+async fn breakers(extract::State(host): extract::State<Arc<Host>>) -> Response {
+    let running: Vec<_> = host.running().collect();
+    let targets = running.iter().flat_map(|running| &running.targets);
+    let items = targets.map(|target| {
+        let (state, since) = target.state();
+        Breaker {
+            service: target.service,
+            name: target.name.to_owned(),
+            state: state.as_str().to_owned(),
+            since,
+        }
+    });
+    Json(Items::from(items.collect::<Vec<_>>())).into_response()
+}
+
+async fn unroutable(extract::State(host): extract::State<Arc<Host>>) -> Result<Response, Problem> {
+    let mut all = Vec::new();
+    for running in host.running() {
+        let types = running.unroutable().await?;
+        let types = types.into_iter().map(|it| Unroutable {
+            kind: it.kind,
+            since: it.since,
+            waiting: it.waiting,
+        });
+        all.push(types.collect());
+    }
+    Ok(Json(Items::from(joined(all))).into_response())
+}

@@ -1,0 +1,124 @@
+//! Guards the operator's API.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderMap, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+
+use super::api::Operator;
+use crate::http::Problem;
+use crate::run::settings::Secret;
+
+/// Lets a request pass if it comes from this machine to a loopback name, or with the operator's token.
+///
+/// The check of the `Host` header keeps out web pages that rebind their own name to 127.0.0.1, the check
+/// of `Sec-Fetch-Site` keeps out pages of other sites in the operator's browser.
+pub(super) fn guarded(routes: Router, token: Option<Secret>) -> Router {
+    routes.layer(middleware::from_fn(move |request, next| {
+        let token = token.clone();
+        async move { check(token.as_ref(), request, next).await }
+    }))
+}
+
+async fn check(token: Option<&Secret>, mut request: Request, next: Next) -> Response {
+    let bearer = crate::http::session::bearer(request.headers());
+    let with_token = match (bearer, token) {
+        (Some(given), Some(Secret(token))) => same(given, token),
+        _ => false,
+    };
+    if with_token || is_local(&request) {
+        let by = if with_token { "token" } else { "loopback" };
+        request.extensions_mut().insert(Operator(by.into()));
+        return next.run(request).await;
+    }
+    let detail = "only from this machine, or with the operator's token (WINGBEAT_OPS_TOKEN)";
+    Problem::new(403, "forbidden", detail).into_response()
+}
+
+/// Compares in a time that does not depend on the place of the first difference.
+fn same(given: &str, token: &str) -> bool {
+    use sha2::{Digest as _, Sha256};
+    Sha256::digest(given) == Sha256::digest(token)
+}
+
+fn is_local(request: &Request) -> bool {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let near = peer.is_some_and(|ConnectInfo(peer)| is_loopback(peer.ip()));
+    let headers = request.headers();
+    let forwarded = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
+    near && !forwarded && has_loopback_host(headers) && !is_foreign_page(headers)
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+fn has_loopback_host(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|it| it.to_str().ok());
+    let Some(host) = host else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
+}
+
+fn is_foreign_page(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+    site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use futures_util::FutureExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    const NEAR: [u8; 4] = [127, 0, 0, 1];
+    const FAR: [u8; 4] = [192, 0, 2, 7];
+
+    fn status(peer: [u8; 4], headers: &[(&str, &str)], token: Option<&str>) -> u16 {
+        let routes = Router::new().route("/", get(|| async {}));
+        let routes = guarded(routes, token.map(|token| Secret(token.into())));
+        let peer = ConnectInfo(SocketAddr::from((peer, 4711)));
+        let mut request = Request::get("/").extension(peer);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).expect("a request");
+        let answered = routes
+            .oneshot(request)
+            .now_or_never()
+            .expect("nothing waits");
+        answered.expect("routes never fail").status().as_u16()
+    }
+
+    #[test]
+    fn this_machine_may_use_the_api_by_a_loopback_name_only() {
+        assert_eq!(status(NEAR, &[("host", "localhost:9464")], None), 200);
+        assert_eq!(status(NEAR, &[("host", "[::1]:9464")], None), 200);
+        assert_eq!(status(NEAR, &[("host", "evil.example")], None), 403);
+        assert_eq!(status(NEAR, &[], None), 403);
+        let page = [("host", "localhost"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(status(NEAR, &page, None), 403);
+        let proxied = [("host", "localhost"), ("x-forwarded-for", "192.0.2.7")];
+        assert_eq!(status(NEAR, &proxied, None), 403);
+    }
+
+    #[test]
+    fn other_machines_need_the_token() {
+        let host = ("host", "ops.example");
+        let right = [host, ("authorization", "Bearer s3cret")];
+        assert_eq!(status(FAR, &right, Some("s3cret")), 200);
+        assert_eq!(status(FAR, &right, Some("other")), 403);
+        assert_eq!(status(FAR, &right, None), 403);
+        assert_eq!(status(FAR, &[host], Some("s3cret")), 403);
+    }
+}

@@ -1,0 +1,206 @@
+//! The lists of the operator's API, and how the lists of several replicas become one.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Name, Timestamp};
+
+/// A list.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
+pub struct Items<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Services that did not answer: their entries are missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<String>,
+}
+
+impl<T> From<Vec<T>> for Items<T> {
+    fn from(items: Vec<T>) -> Self {
+        let away = Vec::new();
+        Self { items, away }
+    }
+}
+
+/// An entry that each replica of a service reports.
+pub trait Replicated {
+    /// Returns whether both are about the same thing.
+    fn is(&self, other: &Self) -> bool;
+    /// Merges the report of another replica.
+    fn join(&mut self, other: Self);
+}
+
+/// Merges the lists of the replicas of one service.
+pub fn joined<T: Replicated>(lists: impl IntoIterator<Item = Vec<T>>) -> Vec<T> {
+    let mut all: Vec<T> = Vec::new();
+    for one in lists.into_iter().flatten() {
+        match all.iter_mut().find(|it| it.is(&one)) {
+            Some(known) => known.join(one),
+            None => all.push(one),
+        }
+    }
+    all
+}
+
+/// The figures of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Subscription {
+    /// Its service.
+    pub service: Name,
+    /// Its name within the service.
+    pub name: String,
+    /// Running or paused.
+    pub state: State,
+    /// Deliveries in its queue, and parked ones.
+    pub waiting: u64,
+    /// Deliveries being handled.
+    pub in_flight: u64,
+    /// Deliveries handled since the service exists.
+    pub handled: i64,
+    /// Failed attempts that were followed by another one, since the process started.
+    pub retried: u64,
+    /// Dead letters since the service exists, without retried ones.
+    pub dead: i64,
+}
+
+/// The state of a subscription: `paused` if all replicas are paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "SubscriptionState")]
+pub enum State {
+    /// It consumes.
+    Running,
+    /// It consumes nothing until it is resumed.
+    Paused,
+}
+
+impl Replicated for Subscription {
+    fn is(&self, other: &Self) -> bool {
+        (self.service, &self.name) == (other.service, &other.name)
+    }
+
+    /// Replicas share queue and counters. Deliveries in flight and failures belong to each of them.
+    fn join(&mut self, other: Self) {
+        let all = (self.waiting + self.in_flight).max(other.waiting + other.in_flight);
+        self.in_flight += other.in_flight;
+        self.waiting = all.saturating_sub(self.in_flight);
+        self.retried += other.retried;
+        self.handled = self.handled.max(other.handled);
+        self.dead = self.dead.max(other.dead);
+        if other.state == State::Running {
+            self.state = State::Running;
+        }
+    }
+}
+
+/// A circuit breaker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Breaker {
+    /// Its service.
+    pub service: Name,
+    /// The outside system.
+    pub name: String,
+    /// `closed`, `half_open` or `open`: the least closed one of all replicas.
+    #[schemars(extend("enum" = ["closed", "half_open", "open"]))]
+    pub state: String,
+    /// The time of the last change.
+    pub since: Timestamp,
+}
+
+impl Breaker {
+    fn openness(&self) -> u8 {
+        match self.state.as_str() {
+            "closed" => 0,
+            "half_open" => 1,
+            _ => 2,
+        }
+    }
+}
+
+impl Replicated for Breaker {
+    fn is(&self, other: &Self) -> bool {
+        (self.service, &self.name) == (other.service, &other.name)
+    }
+
+    fn join(&mut self, other: Self) {
+        if other.openness() > self.openness() {
+            *self = other;
+        }
+    }
+}
+
+/// A message type that the broker cannot route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unroutable {
+    /// The wire type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The time at which it was first found unroutable.
+    pub since: Timestamp,
+    /// Messages of the type that wait in the outbox.
+    pub waiting: u64,
+}
+
+impl Replicated for Unroutable {
+    fn is(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+
+    fn join(&mut self, other: Self) {
+        self.since = self.since.min(other.since);
+        self.waiting = self.waiting.max(other.waiting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscription(state: State, waiting: u64, in_flight: u64, retried: u64) -> Subscription {
+        Subscription {
+            service: Name::new("orders"),
+            name: "checkout".into(),
+            state,
+            waiting,
+            in_flight,
+            handled: 7,
+            retried,
+            dead: 1,
+        }
+    }
+
+    #[test]
+    fn shared_figures_count_once_and_figures_of_replicas_add_up() {
+        // Ten in the queue: three in the first one's hands, four in the second one's.
+        let lists = [
+            vec![subscription(State::Running, 7, 3, 1)],
+            vec![subscription(State::Paused, 6, 4, 2)],
+        ];
+        let expected = subscription(State::Running, 3, 7, 3);
+        assert_eq!(joined(lists), [expected]);
+    }
+
+    #[test]
+    fn it_is_paused_if_all_replicas_are() {
+        let state = |a, b| joined([a, b].map(|it| vec![subscription(it, 0, 0, 0)]))[0].state;
+        assert_eq!(state(State::Paused, State::Paused), State::Paused);
+        assert_eq!(state(State::Paused, State::Running), State::Running);
+        assert_eq!(state(State::Running, State::Paused), State::Running);
+    }
+
+    #[test]
+    fn the_least_closed_breaker_wins() {
+        let breaker = |state: &str, since| Breaker {
+            service: Name::new("payments"),
+            name: "provider".into(),
+            state: state.into(),
+            since: Timestamp::from_micros(since),
+        };
+        let lists = ["half_open", "closed", "open", "closed"]
+            .into_iter()
+            .zip(1..);
+        let lists = lists.map(|(state, since)| vec![breaker(state, since)]);
+        assert_eq!(joined(lists), [breaker("open", 3)]);
+    }
+}

@@ -1,0 +1,178 @@
+//! What is looked up at the moment of a scrape: in memory, in the store, at the broker. Each part is told as far
+//! as it answers in time.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::page::Page;
+use crate::run::host::Host;
+use crate::run::system::RunningSystem;
+use crate::store::{Backlog, Waiting};
+use crate::{Name, Running, RuntimeExt as _, Timestamp, saga};
+use futures_util::future::{join, join_all};
+
+/// How long store and broker may take; scrapers usually wait for ten seconds.
+const WITHIN: Duration = Duration::from_secs(1);
+
+/// The tables of due records, and what they are called here.
+const KINDS: [(&str, &str); 3] = [
+    ("wb.timer", "timer"),
+    ("wb.call", "call"),
+    ("wb.parked", "parked"),
+];
+
+/// Looks everywhere.
+pub(super) async fn look(host: &Host, page: &mut Page) {
+    let system = host.snapshot();
+    let runtime = &system.ports.runtime;
+    for running in &system.running {
+        own(running, runtime.now(), page);
+    }
+    let (of_store, of_broker) = join(
+        runtime.timeout(WITHIN, of_store(&system)),
+        runtime.timeout(WITHIN, of_broker(&system)),
+    )
+    .await;
+    let told = |answers: usize, all: usize| f64::from(u8::from(answers == all));
+    let parts = of_store.unwrap_or_default();
+    let complete = told(parts.len(), system.services().len());
+    page.gauge("wingbeat_scrape_complete", &[("part", "store")], complete);
+    for part in &parts {
+        part.tell(&system, page);
+    }
+    let depths = of_broker.unwrap_or_default();
+    let queues = system.running.iter().map(|it| it.subscriptions.len());
+    let complete = told(depths.len(), queues.sum());
+    page.gauge("wingbeat_scrape_complete", &[("part", "broker")], complete);
+    for (labels, waiting) in depths {
+        page.gauge("wingbeat_messaging_waiting", &labels, waiting as f64);
+    }
+}
+
+type Labels = [(&'static str, &'static str); 2];
+
+/// What this process holds in memory.
+fn own(running: &Running, now: Timestamp, page: &mut Page) {
+    for one in &running.subscriptions {
+        let labels: Labels = [
+            ("service", one.service.as_str()),
+            ("subscription", one.name()),
+        ];
+        let in_flight = one.stats.in_flight.load(Ordering::Relaxed);
+        let oldest = one.stats.oldest.load(Ordering::Relaxed);
+        let age = match oldest {
+            0 => Duration::ZERO,
+            sent => now.since(Timestamp::from_micros(sent)),
+        };
+        page.gauge("wingbeat_messaging_in_flight", &labels, in_flight as f64);
+        page.gauge(
+            "wingbeat_messaging_oldest_seconds",
+            &labels,
+            age.as_secs_f64(),
+        );
+    }
+    for target in &running.targets {
+        let labels = [
+            ("service", target.service.as_str()),
+            ("target", target.name),
+        ];
+        page.gauge(
+            "wingbeat_breaker_open",
+            &labels,
+            target.state().0.openness(),
+        );
+    }
+}
+
+/// How many deliveries wait in each queue; those of which the broker told.
+async fn of_broker(system: &RunningSystem) -> Vec<(Labels, u64)> {
+    let subscriptions = system.running.iter().flat_map(|it| &it.subscriptions);
+    let asked = subscriptions.map(async |one| {
+        let depth = system.ports.transport.depth(one.queue).await.ok()?;
+        let labels = [
+            ("service", one.service.as_str()),
+            ("subscription", one.name()),
+        ];
+        // What this process has in hand is counted in.
+        let waiting = depth.saturating_sub(one.stats.in_flight.load(Ordering::Relaxed));
+        Some((labels, waiting))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// What the store tells of one service.
+struct Kept {
+    service: Name,
+    counters: Vec<(Name, i64)>,
+    backlog: Backlog,
+}
+
+/// All services of which the store told.
+async fn of_store(system: &RunningSystem) -> Vec<Kept> {
+    let store = &system.ports.store;
+    let asked = system.services().into_iter().map(async |service| {
+        let now = system.ports.runtime.now();
+        Some(Kept {
+            service,
+            counters: store.counters(service).await.ok()?,
+            backlog: store.backlog(service, now).await.ok()?,
+        })
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+impl Kept {
+    fn tell(&self, system: &RunningSystem, page: &mut Page) {
+        let of = ("service", self.service.as_str());
+        let outbox = self.backlog.outbox;
+        page.gauge("wingbeat_outbox_waiting", &[of], outbox.count as f64);
+        page.gauge(
+            "wingbeat_outbox_age_seconds",
+            &[of],
+            outbox.age.as_secs_f64(),
+        );
+        for (table, kind) in KINDS {
+            let labels = [of, ("kind", kind)];
+            let due = self
+                .backlog
+                .due
+                .iter()
+                .find(|it| it.table.as_str() == table);
+            let (pending, overdue) =
+                due.map_or((0, Waiting::default()), |due| (due.pending, due.overdue));
+            page.gauge("wingbeat_due_pending", &labels, pending as f64);
+            page.gauge("wingbeat_due_overdue", &labels, overdue.count as f64);
+            let age = overdue.age.as_secs_f64();
+            page.gauge("wingbeat_due_overdue_age_seconds", &labels, age);
+        }
+        for (saga, state, count) in self.sagas() {
+            let labels = [of, ("saga", saga), ("state", state)];
+            page.gauge("wingbeat_saga_instances", &labels, count as f64);
+        }
+        let subscriptions = system.running.iter().flat_map(|it| &it.subscriptions);
+        for one in subscriptions.filter(|one| one.service == self.service) {
+            let labels = [of, ("subscription", one.name())];
+            let (parked, dead) = (
+                self.count("parked", one.queue),
+                self.count("dead", one.queue),
+            );
+            page.gauge("wingbeat_messaging_parked", &labels, parked as f64);
+            page.gauge("wingbeat_messaging_dead_letters", &labels, dead as f64);
+        }
+    }
+
+    fn count(&self, what: &str, queue: Name) -> i64 {
+        let is = |name: &str| name.split_once(':') == Some((what, queue.as_str()));
+        let found = self.counters.iter().find(|(name, _)| is(name.as_str()));
+        found.map_or(0, |(_, count)| *count)
+    }
+
+    /// Sagas by state.
+    fn sagas(&self) -> impl Iterator<Item = (&'static str, &'static str, i64)> {
+        let counters = self.counters.iter();
+        counters.filter_map(|(name, count)| {
+            let (saga, state) = saga::counted(*name)?;
+            Some((saga, state, *count))
+        })
+    }
+}

@@ -1,0 +1,240 @@
+//! From settings to a process that is ready, and back to one that has ended with nothing lost.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a real process: its sockets and its clock are the machine's"
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::backends::Backends;
+use super::documents::documents;
+use super::error::RunError;
+use super::host::{Host, System};
+use super::ops;
+use super::program::{Program, Roles};
+use super::readiness::{Readiness, closing, health, health_routes};
+use super::settings::Settings;
+use crate::describe::Info;
+use crate::http::measure::{measure, routed};
+use crate::http::session::{Sessions, identify};
+use crate::http::{Problem, serve, traced};
+use crate::{Runtime as _, SharedRuntime, TokioRuntime};
+
+/// The pause between two checks of the servers.
+const PING_EVERY: Duration = Duration::from_secs(1);
+/// The longest wait for work to be finished at the end. The next start continues what is left.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// A running process of a program.
+pub struct Process<P: Program> {
+    /// The program.
+    pub program: Arc<P>,
+    /// Its settings.
+    pub settings: Arc<Settings<P::Own>>,
+    /// The services and roles that it runs.
+    pub roles: Arc<Roles>,
+    /// The state that [`Program::begin`] made.
+    pub state: Arc<P::State>,
+    /// Time, chance and tasks.
+    pub runtime: Arc<TokioRuntime>,
+    /// The adapters.
+    pub backends: Arc<Backends>,
+    /// The services.
+    pub host: Arc<Host>,
+    /// Whether it is ready.
+    pub readiness: Readiness,
+    /// The public address.
+    pub address: SocketAddr,
+    /// The operator's address, if this process records metrics.
+    pub ops_address: Option<SocketAddr>,
+    printed: Vec<String>,
+    end: watch::Sender<bool>,
+    serving: Vec<JoinHandle<()>>,
+}
+
+/// Starts a process with these roles. When this returns, it is ready.
+///
+/// # Errors
+///
+/// The reason why it does not start.
+pub async fn open<P: Program>(
+    program: P,
+    settings: Settings<P::Own>,
+    roles: Roles,
+) -> Result<Process<P>, RunError> {
+    let listener = listen(settings.listen).await?;
+    let address = listener
+        .local_addr()
+        .map_err(|why| RunError::Listen(settings.listen, why))?;
+    let metrics = ops::record();
+    let ops_listener = match &metrics {
+        Some(_) => Some(listen(settings.ops_listen).await?),
+        None => None,
+    };
+    let ops_address = ops_listener.as_ref().and_then(|it| it.local_addr().ok());
+    let runtime = TokioRuntime::new();
+    let name = roles.name(program.name());
+    let servers = settings.servers.as_ref();
+    let backends = Backends::open(servers, &settings.data, &name, &runtime).await?;
+    let state = program.begin(&settings, &roles, &backends.ports).await?;
+    let (program, settings) = (Arc::new(program), Arc::new(settings));
+    let (roles, state) = (Arc::new(roles), Arc::new(state));
+    let system: System = {
+        let (program, settings) = (Arc::clone(&program), Arc::clone(&settings));
+        let (roles, state) = (Arc::clone(&roles), Arc::clone(&state));
+        Arc::new(move || program.system(&settings, &roles, &state))
+    };
+    let wanted = |name: &str| roles.services.contains(name);
+    let ports = backends.ports.clone();
+    let host = Host::start(Arc::clone(&runtime), ports, system, wanted).await?;
+    let (end, ended) = watch::channel(false);
+    let mut process = Process {
+        program,
+        settings,
+        roles,
+        state,
+        runtime,
+        backends: Arc::new(backends),
+        host,
+        readiness: Readiness::default(),
+        address,
+        ops_address,
+        printed: Vec::new(),
+        end,
+        serving: Vec::new(),
+    };
+    let program = Arc::clone(&process.program);
+    let routes = program.routes(&process).await?;
+    process.serve(listener, closing(routes, process.readiness.clone()), &ended);
+    if let (Some(listener), Some(handle)) = (ops_listener, metrics) {
+        process.operate(listener, handle, &ended);
+    }
+    process.printed = program.prepare(&process).await?;
+    process.readiness.open();
+    process.watch_servers(ended);
+    Ok(process)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    let listening = TcpListener::bind(address).await;
+    listening.map_err(|why| RunError::Listen(address, why))
+}
+
+impl<P: Program> Process<P> {
+    /// Returns the routes of the services that run here, with `/healthz` and `/readyz`. Writes are refused
+    /// while the disk is full.
+    pub fn service_routes(&self) -> Router {
+        let backends = Arc::clone(&self.backends);
+        health(self.readiness.clone())
+            .fallback_service(self.host.routes())
+            .layer(middleware::from_fn_with_state(backends, intake))
+    }
+
+    /// Returns the public routes of a program without routes of its own: those of the services, measured,
+    /// traced, with the caller's session; and the documents of the whole system.
+    pub(super) fn default_routes(&self) -> Router {
+        let runtime: SharedRuntime = self.runtime.clone();
+        let cache = Arc::clone(&self.backends.ports.cache);
+        let sessions = Sessions::new(cache, runtime.clone());
+        let routes = self
+            .service_routes()
+            .merge(self.documents())
+            .layer(middleware::from_fn(routed))
+            .layer(middleware::from_fn_with_state(sessions, identify));
+        traced(routes, self.program.name(), runtime.clone())
+            .layer(middleware::from_fn_with_state(runtime, measure))
+    }
+
+    fn documents(&self) -> Router {
+        let info = Info::new(self.program.name(), "1").description(self.program.about());
+        let (_, health) = health_routes().into_parts();
+        documents(self.host.description().operations(health), &info)
+    }
+
+    /// Returns the lines to print when the process is ready.
+    pub(super) fn greeting(&self) -> Vec<String> {
+        let mut lines = self.program.greeting(self);
+        lines.extend(self.printed.iter().cloned());
+        lines
+    }
+
+    fn serve(&mut self, listener: TcpListener, routes: Router, ended: &watch::Receiver<bool>) {
+        let mut ended = ended.clone();
+        let end = async move {
+            let _ = ended.changed().await; // The process is gone: that is an end, too.
+        };
+        let serving = tokio::spawn(serve(listener, routes, end));
+        self.serving.push(serving);
+    }
+
+    /// Serves the operator's port.
+    fn operate(
+        &mut self,
+        listener: TcpListener,
+        handle: PrometheusHandle,
+        ended: &watch::Receiver<bool>,
+    ) {
+        let (host, readiness) = (Arc::clone(&self.host), self.readiness.clone());
+        let token = self.settings.ops_token.clone();
+        let routes = ops::routes(host, readiness, handle.clone(), token);
+        self.serve(listener, routes, ended);
+        let runtime: SharedRuntime = self.runtime.clone();
+        self.runtime.spawn(Box::pin(ops::upkeep(handle, runtime)));
+    }
+
+    /// Reports the process as not ready while its servers do not answer.
+    fn watch_servers(&mut self, mut ended: watch::Receiver<bool>) {
+        let (backends, readiness) = (Arc::clone(&self.backends), self.readiness.clone());
+        let watching = async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = ended.changed() => return,
+                    () = backends.ports.runtime.sleep(PING_EVERY) => {}
+                }
+                readiness.servers(backends.ping().await);
+            }
+        };
+        self.serving.push(tokio::spawn(watching));
+    }
+
+    /// Ends the process: answers open requests and finishes work that was begun. Nothing is lost.
+    pub async fn close(self) {
+        self.readiness.close();
+        tokio::time::sleep(self.settings.drain_delay).await;
+        self.end.send_replace(true);
+        for serving in self.serving {
+            let _ = serving.await; // It ended, one way or another.
+        }
+        let drained = tokio::time::timeout(DRAIN_WITHIN, self.host.drain()).await;
+        if drained.is_err() {
+            tracing::warn!("some work was not finished in time; the next start continues it");
+        }
+        self.host.stop().await;
+    }
+}
+
+/// Refuses writes while they could not be stored.
+async fn intake(State(backends): State<Arc<Backends>>, request: Request, next: Next) -> Response {
+    let reads = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
+    if !reads && !backends.writable() {
+        let detail = "the disk is full or fails: new writes are refused, stored work is kept";
+        return Problem::new(503, "storage_full", detail).into_response();
+    }
+    next.run(request).await
+}

@@ -1,0 +1,163 @@
+//! The settings that a program has, for the command line, the help text and the file.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::Value;
+
+/// A setting.
+#[derive(Clone, Debug)]
+pub(crate) struct Field {
+    pub(crate) key: String,
+    pub(crate) help: String,
+    /// The name of the value in the help text.
+    pub(crate) value: String,
+    pub(crate) default: Option<String>,
+    /// The variable.
+    pub(crate) env: String,
+    pub(crate) kind: Kind,
+    /// It is neither a flag nor a key of the file.
+    pub(crate) secret: bool,
+}
+
+/// The kind of a setting's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    /// `--flag` alone means `on`.
+    Switch,
+}
+
+/// Wingbeat's own settings.
+pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::new(|| {
+    [
+        (
+            "listen",
+            "ADDRESS",
+            "The public address",
+            Some("127.0.0.1:8080"),
+        ),
+        (
+            "ops_listen",
+            "ADDRESS",
+            "The operator's address: /metrics, /healthz, /readyz, /ops",
+            Some("127.0.0.1:9464"),
+        ),
+        (
+            "data",
+            "DIR",
+            "The data directory of the embedded store",
+            Some("./data"),
+        ),
+        (
+            "broker",
+            "URL",
+            "RabbitMQ, `amqp://…`; together with --store and --cache",
+            None,
+        ),
+        ("store", "URL", "PostgreSQL, `postgres://…`", None),
+        ("cache", "URL", "Redis, `redis://…`", None),
+        (
+            "drain_delay",
+            "TIME",
+            "How long an ending process reports that it is not ready before it closes its port",
+            Some("0s"),
+        ),
+        (
+            "log",
+            "FILTER",
+            "The log filter, such as `info` or `wingbeat=debug,info`",
+            Some("info"),
+        ),
+        (
+            "log_format",
+            "FORMAT",
+            "The format of log lines: text or json",
+            Some("text"),
+        ),
+        (
+            "otlp",
+            "URL",
+            "An OpenTelemetry collector, `http://host:4318`, if built with the feature `otlp`",
+            None,
+        ),
+        (
+            "ops_token",
+            "TOKEN",
+            "The token that /ops requires from other machines",
+            None,
+        ),
+    ]
+    .into_iter()
+    .map(|(key, value, help, default)| Field {
+        key: key.into(),
+        help: help.into(),
+        value: value.into(),
+        default: default.map(str::to_owned),
+        env: variable(key),
+        kind: Kind::Text,
+        secret: key == "ops_token",
+    })
+    .collect()
+});
+
+/// The variable of a key.
+fn variable(key: &str) -> String {
+    format!("WINGBEAT_{}", key.to_ascii_uppercase())
+}
+
+impl Field {
+    /// Returns the fields of a program's own settings, in the order of the struct.
+    pub(crate) fn of<S: JsonSchema>() -> Vec<Self> {
+        let schema = SchemaSettings::draft2020_12()
+            .with(|settings| settings.inline_subschemas = true)
+            .into_generator()
+            .into_root_schema_for::<S>();
+        let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+            return Vec::new();
+        };
+        properties
+            .iter()
+            .map(|(key, schema)| Self::from_schema(key, schema))
+            .collect()
+    }
+
+    fn from_schema(key: &str, schema: &Value) -> Self {
+        let text = |name: &str| schema.get(name).and_then(Value::as_str).map(str::to_owned);
+        let switch = schema.get("type").is_some_and(|kind| kind == "boolean");
+        Self {
+            key: key.to_owned(),
+            help: text("description").unwrap_or_default().replace('\n', " "),
+            value: text("x-value").unwrap_or_else(|| "VALUE".into()),
+            default: schema.get("default").and_then(shown),
+            env: text("x-env").unwrap_or_else(|| variable(key)),
+            kind: if switch { Kind::Switch } else { Kind::Text },
+            secret: schema.get("x-secret").is_some_and(|it| it == true),
+        }
+    }
+
+    pub(crate) fn is_switch(&self) -> bool {
+        self.kind == Kind::Switch
+    }
+
+    /// The flag without its dashes.
+    pub(crate) fn flag(&self) -> String {
+        self.key.replace('_', "-")
+    }
+}
+
+/// A default as a user would write it.
+fn shown(default: &Value) -> Option<String> {
+    match default {
+        Value::Null => None,
+        Value::Bool(on) => Some(if *on { "on" } else { "off" }.into()),
+        Value::String(text) => Some(text.clone()),
+        Value::Object(duration) => {
+            let part = |name: &str| duration.get(name).and_then(Value::as_u64).unwrap_or(0);
+            let (secs, nanos) = (part("secs"), part("nanos"));
+            Some(match nanos {
+                0 => format!("{secs}s"),
+                nanos => format!("{}ms", secs * 1_000 + nanos / 1_000_000),
+            })
+        }
+        other => Some(other.to_string()),
+    }
+}

@@ -1,0 +1,172 @@
+//! Settings of a program: its own beside those of Wingbeat.
+//!
+//! A flag overrides the environment, which overrides the file that `WINGBEAT_<KEY>_FILE` names, which
+//! overrides `wingbeat.toml`.
+
+mod error;
+mod field;
+mod file;
+mod lookup;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+pub use error::SettingsError;
+pub(crate) use field::{Field, OURS};
+pub(crate) use lookup::Sources;
+
+use file::File;
+use lookup::Lookup;
+
+/// The settings of a program: those of Wingbeat, and its [own](Self::own).
+///
+/// Every setting has a flag `--<key>`, a variable `WINGBEAT_<KEY>`, a variable `WINGBEAT_<KEY>_FILE` that names
+/// a file to read the value from, and a key `<key>` in `wingbeat.toml`. `--help` lists all of them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings<S = ()> {
+    /// The public address.
+    pub listen: SocketAddr,
+    /// The address of the operator's port: `/metrics`, `/healthz`, `/readyz`, `/ops`.
+    pub ops_listen: SocketAddr,
+    /// The token that `/ops` requires from callers of other machines; `None` refuses them.
+    pub ops_token: Option<Secret>,
+    /// The data directory of the embedded store.
+    pub data: PathBuf,
+    /// How long a process that ends reports that it is not ready, and still answers, before it closes its
+    /// port: longer than a load balancer takes to notice.
+    pub drain_delay: Duration,
+    /// The log filter, such as `info` or `wingbeat=debug,info`.
+    pub log: String,
+    /// The format of log lines.
+    pub log_format: LogFormat,
+    /// The OpenTelemetry collector that receives spans (OTLP over HTTP).
+    pub otlp: Option<String>,
+    /// The servers to run on; `None` for the embedded store and broker.
+    pub servers: Option<Servers>,
+    /// The addresses of services that run elsewhere (`WINGBEAT_URL_<SERVICE>`), replicas separated by commas.
+    pub upstreams: BTreeMap<String, String>,
+    /// The program's own settings.
+    pub own: S,
+}
+
+/// The program's own settings: a struct that derives `Clone`, `Default`, `Deserialize` and `JsonSchema`.
+///
+/// The struct is flat. Fields are texts, numbers, booleans (`on`, `off`), addresses, unit enums,
+/// [`Duration`]s (`500ms`, `2s`, `24h`), and options of these. Mark the struct `#[serde(default)]`, so that
+/// unset fields keep their defaults. The doc comment of a field is its help text. Three schema extensions:
+/// `#[schemars(extend("x-env" = "NAME"))]` names another variable, `"x-secret" = true` makes a setting that is
+/// never a flag nor a key of the file, `"x-value" = "URL"` names the value in the help text.
+///
+/// ```
+/// use std::time::Duration;
+/// use serde::Deserialize;
+/// use wingbeat::JsonSchema;
+///
+/// #[derive(Clone, Deserialize, JsonSchema)]
+/// #[serde(default)]
+/// struct Bookings {
+///     /// How long a room is held before it must be paid
+///     hold_for: Duration,
+/// }
+///
+/// impl Default for Bookings {
+///     fn default() -> Self {
+///         Self { hold_for: Duration::from_secs(900) }
+///     }
+/// }
+/// # fn check<S: wingbeat::run::OwnSettings>() {}
+/// # check::<Bookings>();
+/// ```
+pub trait OwnSettings:
+    Clone + Default + DeserializeOwned + JsonSchema + Send + Sync + 'static
+{
+}
+
+impl<S: Clone + Default + DeserializeOwned + JsonSchema + Send + Sync + 'static> OwnSettings for S {}
+
+/// The URLs of RabbitMQ, PostgreSQL and Redis.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Servers {
+    /// `amqp://…`
+    pub broker: String,
+    /// `postgres://…`
+    pub store: String,
+    /// `redis://…`
+    pub cache: String,
+}
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Servers") // The URLs hold passwords.
+    }
+}
+
+/// A secret setting. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl<S: OwnSettings> Settings<S> {
+    /// Reads all settings from their sources.
+    ///
+    /// # Errors
+    ///
+    /// The first one that is wrong, in one line without secrets.
+    pub(crate) fn read(sources: &Sources) -> Result<Self, SettingsError> {
+        let own = Field::of::<S>();
+        let known = OURS.iter().chain(&own);
+        let file = File::read(sources.file.as_deref(), known)?;
+        let look = Lookup {
+            sources,
+            file: &file,
+        };
+        Ok(Self {
+            listen: look.address("listen", SocketAddr::from(([127, 0, 0, 1], 8080)))?,
+            ops_listen: look.address("ops_listen", SocketAddr::from(([127, 0, 0, 1], 9464)))?,
+            ops_token: look.text("ops_token")?.map(Secret),
+            data: look.text("data")?.unwrap_or("./data".into()).into(),
+            drain_delay: look.duration("drain_delay", Duration::ZERO)?,
+            log: look.text("log")?.unwrap_or("info".into()),
+            log_format: look.log_format()?,
+            otlp: look.otlp()?,
+            servers: look.servers()?,
+            upstreams: look.upstreams(),
+            own: value::deserialize(&own, &look)?,
+        })
+    }
+}
+
+/// The defaults.
+impl<S: OwnSettings> Default for Settings<S> {
+    fn default() -> Self {
+        let nothing = Sources {
+            file: Some("/dev/null".into()),
+            ..Sources::default()
+        };
+        Self::read(&nothing).expect("the defaults are right")
+    }
+}
+
+#[cfg(test)]
+mod tests;

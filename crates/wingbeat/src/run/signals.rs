@@ -1,0 +1,41 @@
+//! Ctrl-C and SIGTERM.
+
+/// The signals that end a process in good order.
+pub(super) struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Listens for the signals from now on.
+    pub(super) fn listen() -> std::io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Resolves at the first signal.
+    #[cfg(unix)]
+    pub(super) async fn first(mut self) {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Resolves at the first signal.
+    #[cfg(not(unix))]
+    pub(super) async fn first(self) {
+        let _ = tokio::signal::ctrl_c().await; // Without a handler nothing ends the process but a kill.
+    }
+}

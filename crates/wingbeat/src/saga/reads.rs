@@ -1,0 +1,55 @@
+use wingbeat_core::{Name, Result, Timestamp};
+
+use super::count::counted;
+use super::definition::Saga;
+use super::step::{SagaRecord, table, timer_key};
+use crate::decode;
+use crate::state::Reads;
+
+impl Reads {
+    /// Returns at most `limit` sagas in the order of their ids, starting after the id `after`.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored saga does not match its type.
+    pub async fn sagas<S: Saga>(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<(String, SagaRecord<S>)>> {
+        let records = self.service().store.scan(table(S::NAME), after, limit);
+        let records = records.await?.into_iter();
+        let decoded = records.map(|(id, record)| Ok((id, decode(&record.body)?)));
+        decoded.collect()
+    }
+
+    /// Counts the instances of a saga that have not ended.
+    ///
+    /// Reads counters that the units keep, so the cost does not grow with the number of sagas.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable.
+    pub async fn open_sagas<S: Saga>(&self) -> Result<u64> {
+        let counters = self.counters().await?.into_iter();
+        let open = counters.filter_map(|(name, count)| {
+            let (saga, state) = counted(name)?;
+            (saga == S::NAME && state != "ended").then_some(count)
+        });
+        Ok(open.sum::<i64>().max(0).unsigned_abs())
+    }
+
+    /// Returns when a pending timer of a saga is due; `None` if there is no such timer. `timer` is the wire
+    /// type of its message.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable.
+    pub async fn timer_due<S: Saga>(&self, id: &str, timer: &str) -> Result<Option<Timestamp>> {
+        let queue = Name::intern(&format!("{}.{}", self.service().name, S::NAME));
+        let key = timer_key(queue, id, timer);
+        let record = self.service().store.load(&key).await?;
+        Ok(record.and_then(|record| record.due_at))
+    }
+}

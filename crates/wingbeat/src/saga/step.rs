@@ -1,0 +1,159 @@
+//! The handling of one saga input: load, step, record.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use wingbeat_core::unit::Write;
+use wingbeat_core::{CorrelationId, Envelope, Error, Key, Name, Result, Timestamp};
+
+use super::count;
+use super::definition::{Late, Saga, SagaInput as _, SagaRow, metric};
+use super::effects::SagaEffects;
+use crate::unit::{Scope, TIMERS, TimerRecord, remove};
+use crate::{decode, encode};
+
+/// A saga as it is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "S: Serialize + DeserializeOwned")]
+pub struct SagaRecord<S> {
+    /// Set once the saga has ended.
+    pub ended: bool,
+    /// The wire types of the pending timers.
+    pub timers: Vec<String>,
+    /// The time of the last change.
+    pub updated_at: Timestamp,
+    /// The state of the saga.
+    pub state: S,
+}
+
+/// Returns the table of the sagas with this name.
+#[must_use]
+pub fn table(name: &str) -> Name {
+    Name::intern(&format!("saga.{name}"))
+}
+
+/// Handles one input: loads the saga, runs the step, and records the result.
+pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Name) -> Result<()> {
+    let row = row_of::<S>(&envelope.kind)?;
+    let (id, input) = (row.decode)(&envelope.body)?;
+    let key = Key::new(table(S::NAME), id.clone());
+    let stored: Option<SagaRecord<S>> = scope
+        .load(&key)
+        .await?
+        .body
+        .map(|body| decode(&body))
+        .transpose()?;
+    let existed = stored.is_some();
+    let mut record = stored.unwrap_or_else(|| SagaRecord {
+        ended: false,
+        timers: Vec::new(),
+        updated_at: scope.now(),
+        state: S::default(),
+    });
+    let mut effects = SagaEffects {
+        now: scope.now(),
+        ..SagaEffects::default()
+    };
+    record
+        .timers
+        .retain(|timer| !(row.timer && timer == row.message));
+    let state = match (existed, record.ended) {
+        (false, _) => "not_started",
+        (_, true) => "ended",
+        _ => record.state.state(),
+    };
+    metrics::counter!(metric::INPUTS, metric::SAGA => S::NAME, metric::STATE => state, metric::INPUT => row.message)
+        .increment(1);
+    match (existed, record.ended, row.starts) {
+        (false, _, false) => record.state.late(Late::NotStarted, input, &mut effects),
+        (_, true, _) => record.state.late(Late::Ended, input, &mut effects),
+        _ => record.state.step(input, &mut effects),
+    }
+    if effects.deferred {
+        let text = format!("{} {id}: {} came too early", S::NAME, row.message);
+        return match row.timer {
+            // It would come even after it was cancelled or set again.
+            true => Err(Error::reject(
+                "timer_deferred",
+                format!("{text}: a timer is set again"),
+            )),
+            false => Err(Error::retry("saga_deferred", text)),
+        };
+    }
+    let keep = existed || row.starts;
+    let was = existed.then_some(state);
+    carry_out(&scope, &id, queue, &mut record, effects).await?;
+    if keep {
+        let is = match record.ended {
+            true => "ended",
+            false => record.state.state(),
+        };
+        count::moved(&scope, S::NAME, was, is)?;
+        record.updated_at = scope.now();
+        scope.write(Write {
+            key,
+            body: Some(encode(&record)),
+            due_at: None,
+            expires_at: None,
+        })?;
+    }
+    Ok(())
+}
+
+fn row_of<S: Saga>(kind: &str) -> Result<&'static SagaRow<S::Input>> {
+    S::Input::ROWS
+        .iter()
+        .find(|row| row.message == kind)
+        .ok_or_else(|| {
+            Error::reject(
+                "unknown_type",
+                format!("the saga {} does not take {kind}", S::NAME),
+            )
+        })
+}
+
+async fn carry_out<S: Saga>(
+    scope: &Scope,
+    id: &str,
+    queue: Name,
+    record: &mut SagaRecord<S>,
+    effects: SagaEffects<S::Input>,
+) -> Result<()> {
+    for change in effects.changes {
+        change(scope.clone()).await?;
+    }
+    record.ended |= effects.ended;
+    let mut cancelled: Vec<String> = effects.cancelled.into_iter().map(str::to_owned).collect();
+    if record.ended {
+        cancelled.append(&mut record.timers);
+    }
+    for name in cancelled {
+        record.timers.retain(|timer| *timer != name);
+        scope.write(remove(timer_key(queue, id, &name)))?;
+    }
+    let timers = if record.ended {
+        Vec::new()
+    } else {
+        effects.timers
+    };
+    for (name, delay, body) in timers {
+        let timer = TimerRecord {
+            id: Uuid::nil(),
+            queue: queue.to_string(),
+            message: name.into(),
+            key: id.into(),
+            correlation: CorrelationId(Uuid::nil()),
+            traceparent: None,
+            body,
+        };
+        scope.set_timer(timer_key(queue, id, name), delay, timer)?;
+        if !record.timers.iter().any(|timer| timer == name) {
+            record.timers.push(name.into());
+        }
+    }
+    scope.record(effects.effects)
+}
+
+pub(super) fn timer_key(queue: Name, id: &str, message: &str) -> Key {
+    Key::new(TIMERS, format!("{queue}/{id}/{message}"))
+}

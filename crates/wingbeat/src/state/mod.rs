@@ -1,0 +1,17 @@
+//! A service's data: aggregates, entities, claims, views and cached reads.
+
+mod aggregate;
+mod cached;
+mod claims;
+mod entity;
+mod reads;
+mod verify;
+mod view;
+
+pub use aggregate::{Aggregate, Repo};
+pub use cached::{CacheOf, Cached};
+pub use claims::Claims;
+pub use entity::{Entity, Table};
+pub use reads::{Listed, Reads};
+pub use verify::{Difference, Verified};
+pub use view::{Rows, View, ViewRow};

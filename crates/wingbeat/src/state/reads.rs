@@ -1,0 +1,248 @@
+use std::sync::Arc;
+
+use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::store::{Position, Query, Select};
+use wingbeat_core::{CorrelationId, Key, Name, Result};
+
+use super::aggregate::{Aggregate, Snapshot};
+use super::entity::Entity;
+use super::view::View;
+use crate::decode;
+use crate::extract::Extract;
+use crate::unit::{Entry, Scope, ServiceContext};
+
+/// Read access to a service's data outside a unit of work, for screens and audits.
+///
+/// Routes take it as an `Extension<Reads>`. Handlers can take it as an extractor for reads that the commit
+/// need not validate, such as the candidates of a clean-up.
+///
+/// ```
+/// use wingbeat::{Reads, Result, Select};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Event, JsonSchema, Name, Rows, Service, View};
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "library.book_bought", version = 1, key = title)]
+/// # struct BookBought { title: String }
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Book { title: String }
+/// # impl View for Book {
+/// #     const NAME: &'static str = "books";
+/// #     fn columns(&self) -> Vec<(&'static str, String)> {
+/// #         vec![("title", self.title.to_lowercase())]
+/// #     }
+/// # }
+///
+/// /// Returns the first titles that contain `text`.
+/// async fn search(reads: &Reads, text: &str) -> Result<Vec<String>> {
+///     let select = Select::Contains { column: Name::new("title"), part: text.to_lowercase() };
+///     let page = reads.rows::<Book>(select, None, 20).await?;
+///     Ok(page.rows.into_iter().map(|(_key, book)| book.title).collect())
+/// }
+/// # async fn show(event: BookBought, books: Rows<Book>) -> Result<()> {
+/// #     books.put(&event.title, &Book { title: event.title.clone() })
+/// # }
+/// # #[cfg(feature = "test")]
+/// # {
+/// # use wingbeat::{App, test::TestApp};
+/// # let app = TestApp::start(1, App::new().service(Service::new("shelf").on(show)));
+/// # for title in ["Emma", "Persuasion"] {
+/// #     app.publish(uuid::Uuid::nil(), &BookBought { title: title.into() });
+/// # }
+/// # app.until_idle();
+/// # assert_eq!(app.run(search(&app.reads("shelf"), "EMM")).unwrap(), ["Emma"]);
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Reads {
+    service: Arc<ServiceContext>,
+}
+
+/// A page of a view's rows.
+pub struct Listed<V> {
+    /// The keys and rows, in order.
+    pub rows: Vec<(String, V)>,
+    /// The position after which the next page starts; `None` if this is the last page.
+    pub next: Option<Position>,
+}
+
+impl<S> Extract<Scope, S> for Reads {
+    fn extract(scope: &Scope, _state: &S) -> Result<Self> {
+        Ok(Self::new(Arc::clone(scope.service())))
+    }
+}
+
+impl Reads {
+    pub(crate) fn new(service: Arc<ServiceContext>) -> Self {
+        Self { service }
+    }
+
+    pub(crate) fn service(&self) -> &Arc<ServiceContext> {
+        &self.service
+    }
+
+    /// Returns the port for time, chance and tasks.
+    #[must_use]
+    pub fn runtime(&self) -> &SharedRuntime {
+        &self.service.runtime
+    }
+
+    /// Returns the service's counters by name, for example `handled:orders.checkout`.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable.
+    pub async fn counters(&self) -> Result<Vec<(Name, i64)>> {
+        self.service.store.counters().await
+    }
+
+    /// Returns the row with this key, or `None` if it is absent.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored row does not match its type.
+    pub async fn row<V: View>(&self, key: &str) -> Result<Option<V>> {
+        let row = self.service.store.row(Name::new(V::NAME), key).await?;
+        row.map(|row| decode(&row.body)).transpose()
+    }
+
+    /// Returns one page of a view: at most `limit` selected rows, starting after the position `after`.
+    ///
+    /// Pages are read one after another while units commit, so a row that moves may appear twice or not at
+    /// all.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored row does not match its type.
+    pub async fn rows<V: View>(
+        &self,
+        select: Select,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<Listed<V>> {
+        let page = self
+            .service
+            .store
+            .rows(Query {
+                view: Name::new(V::NAME),
+                select,
+                after,
+                limit,
+            })
+            .await?;
+        let rows = page
+            .rows
+            .into_iter()
+            .map(|(key, row)| Ok((key, decode(&row.body)?)))
+            .collect::<Result<_>>()?;
+        Ok(Listed {
+            rows,
+            next: page.next,
+        })
+    }
+
+    /// Returns an entity, or `None` if it is absent.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored entity does not match its type.
+    pub async fn entity<E: Entity>(&self, id: &E::Id) -> Result<Option<E>> {
+        let key = Key::new(Name::new(E::NAME), id.to_string());
+        self.service
+            .store
+            .load(&key)
+            .await?
+            .map(|record| decode(&record.body))
+            .transpose()
+    }
+
+    /// Returns several entities in one read, in the order of `ids`.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable. A stored entity that does
+    /// not match its type is an inner `undecodable`.
+    pub async fn entities_of<E: Entity>(&self, ids: &[E::Id]) -> Result<Vec<Result<Option<E>>>> {
+        let key = |id: &E::Id| Key::new(Name::new(E::NAME), id.to_string());
+        let records = self.service.store.load_all(ids.iter().map(key).collect());
+        let decoded = records.await?.into_iter().map(|record| {
+            let record = record.as_ref();
+            record.map(|record| decode(&record.body)).transpose()
+        });
+        Ok(decoded.collect())
+    }
+
+    /// Returns the state of an aggregate, or `None` if it has no history.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored snapshot does not match its type.
+    pub async fn aggregate<A: Aggregate>(&self, id: &A::Id) -> Result<Option<A>> {
+        let key = Key::new(Name::new(A::NAME), id.to_string());
+        let Some(record) = self.service.store.load(&key).await? else {
+            return Ok(None);
+        };
+        Ok(Some(decode::<Snapshot<A>>(&record.body)?.state))
+    }
+
+    /// Returns at most `limit` entities in the order of their ids, starting after the id `after`.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored entity does not match its type.
+    pub async fn entities<E: Entity>(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<(String, E)>> {
+        let records = self
+            .service
+            .store
+            .scan(Name::new(E::NAME), after, limit)
+            .await?;
+        records
+            .into_iter()
+            .map(|(id, record)| Ok((id, decode(&record.body)?)))
+            .collect()
+    }
+
+    /// Returns at most `limit` aggregates in the order of their ids, starting after the id `after`.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored snapshot does not match its type.
+    pub async fn aggregates<A: Aggregate>(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<(String, A)>> {
+        let records = self
+            .service
+            .store
+            .scan(Name::new(A::NAME), after, limit)
+            .await?;
+        records
+            .into_iter()
+            .map(|(id, record)| Ok((id, decode::<Snapshot<A>>(&record.body)?.state)))
+            .collect()
+    }
+
+    /// Returns the journal entries of this service with the correlation id `story`, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored entry does not match its type.
+    pub async fn story(&self, story: CorrelationId) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for body in self.service.store.journal(story).await? {
+            entries.extend(decode::<Vec<Entry>>(&body)?);
+        }
+        Ok(entries)
+    }
+}

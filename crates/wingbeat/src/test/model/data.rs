@@ -1,0 +1,267 @@
+//! What the store in memory keeps, and how a unit changes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use wingbeat_core::store::{Backlog, DueBacklog, Recorded, Waiting};
+use wingbeat_core::unit::{Append, Outcome, RowWrite, Settled, Write};
+use wingbeat_core::{
+    CorrelationId, Envelope, Key, MessageId, Name, Record, Timestamp, Unit, UnitId, sabotage,
+};
+
+use super::log::Committed;
+use super::view::View;
+
+/// How long a settled delivery and a unit are remembered: as long as anything can come again.
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A service's record.
+pub(super) type Owned = (Name, Key);
+type Delivered = (Name, String, MessageId);
+
+#[derive(Default)]
+pub(super) struct Data {
+    pub(super) records: BTreeMap<Owned, Record>,
+    pub(super) due: BTreeSet<(Timestamp, Owned)>,
+    expires: BTreeSet<(Timestamp, Owned)>,
+    expiry: BTreeMap<Owned, Timestamp>,
+    pub(super) histories: BTreeMap<Owned, Vec<Recorded>>,
+    pub(super) views: BTreeMap<(Name, Name), View>,
+    inbox: BTreeMap<Delivered, Timestamp>,
+    units: BTreeMap<UnitId, Timestamp>,
+    pub(super) journal: BTreeMap<(Name, CorrelationId), Vec<Bytes>>,
+    pub(super) counters: BTreeMap<(Name, Name), i64>,
+    /// In the order of the commits.
+    pub(super) outbox: BTreeMap<u64, (Name, Envelope)>,
+    pub(super) places: BTreeMap<MessageId, u64>,
+    next_place: u64,
+    pub(super) log: Vec<Committed>,
+}
+
+impl Data {
+    /// Commits units that came at `now`, in order; one outcome a unit.
+    pub(super) fn commit(&mut self, units: &[Unit], now: Timestamp) -> Vec<Outcome> {
+        let mut withdrawn = BTreeSet::new();
+        let outcome = |unit: &Unit| {
+            let outcome = self.commit_one(unit, &withdrawn, now);
+            if outcome != Outcome::Committed {
+                let writes = unit.writes.iter();
+                withdrawn.extend(writes.map(|write| (unit.service, write.key.clone())));
+            }
+            outcome
+        };
+        units.iter().map(outcome).collect()
+    }
+
+    /// A unit that read what a refused unit of the batch wrote is stale, even where the store has other
+    /// content under the same version: `withdrawn` are the keys that refused units wrote.
+    fn commit_one(&mut self, unit: &Unit, withdrawn: &BTreeSet<Owned>, now: Timestamp) -> Outcome {
+        if self.units.contains_key(&unit.id) {
+            return Outcome::Committed;
+        }
+        if poisonous(unit) || speaks_sql(unit) {
+            return Outcome::Refused;
+        }
+        if self.knows(unit) {
+            return Outcome::Duplicate;
+        }
+        let read = |key: &Key| withdrawn.contains(&(unit.service, key.clone()));
+        let on_sand = unit.reads.iter().any(|it| read(&it.key));
+        if on_sand || !self.reads_hold(unit) || !self.appends_fit(unit) {
+            return Outcome::Stale;
+        }
+        self.apply(unit, now);
+        Outcome::Committed
+    }
+
+    pub(super) fn settled(&self, queue: Name, source: &str, message: MessageId) -> bool {
+        self.inbox
+            .contains_key(&(queue, source.to_owned(), message))
+    }
+
+    fn knows(&self, unit: &Unit) -> bool {
+        let settled = |by: &Settled| self.settled(by.queue, &by.source, by.message);
+        unit.settles.as_ref().is_some_and(settled)
+    }
+
+    fn reads_hold(&self, unit: &Unit) -> bool {
+        if sabotage::lacks(sabotage::READ_SET) {
+            return true;
+        }
+        unit.reads.iter().all(|read| {
+            let record = self.records.get(&(unit.service, read.key.clone()));
+            record.map_or(0, |record| record.version) == read.version
+        })
+    }
+
+    fn appends_fit(&self, unit: &Unit) -> bool {
+        let mut next: BTreeMap<&Key, u64> = BTreeMap::new();
+        unit.appends.iter().all(|append| {
+            let sequence = next.entry(&append.key).or_insert_with(|| {
+                let history = self.histories.get(&(unit.service, append.key.clone()));
+                history.map_or(0, Vec::len) as u64
+            });
+            *sequence += 1;
+            append.sequence == *sequence
+        })
+    }
+
+    fn apply(&mut self, unit: &Unit, now: Timestamp) {
+        let service = unit.service;
+        self.units.insert(unit.id, now);
+        if let Some(settled) = &unit.settles
+            && !sabotage::lacks(sabotage::INBOX)
+        {
+            let delivery = (settled.queue, settled.source.clone(), settled.message);
+            self.inbox.insert(delivery, now);
+        }
+        for write in &unit.writes {
+            self.write((service, write.key.clone()), write);
+        }
+        for append in &unit.appends {
+            let history = self.histories.entry((service, append.key.clone()));
+            history.or_default().push(recorded(append));
+        }
+        for write in &unit.rows {
+            self.put_row(service, write);
+        }
+        self.send(unit);
+        self.log.push(Committed::of(unit, now));
+        if let Some(journal) = &unit.journal {
+            let story = self.journal.entry((service, journal.correlation));
+            story.or_default().push(journal.body.clone());
+        }
+        for (counter, by) in &unit.counts {
+            *self.counters.entry((service, *counter)).or_default() += by;
+        }
+    }
+
+    /// Puts a unit's messages into the outbox, unless they are there.
+    fn send(&mut self, unit: &Unit) {
+        for message in &unit.messages {
+            if self.places.contains_key(&message.id) {
+                continue;
+            }
+            self.next_place += 1;
+            self.places.insert(message.id, self.next_place);
+            self.outbox
+                .insert(self.next_place, (unit.service, message.clone()));
+        }
+    }
+
+    /// Where the newest message was put.
+    pub(super) fn last_place(&self) -> u64 {
+        self.next_place
+    }
+
+    fn write(&mut self, key: Owned, write: &Write) {
+        let version = self.remove(&key) + 1;
+        let Some(body) = write.body.clone() else {
+            return;
+        };
+        if let Some(at) = write.due_at {
+            self.due.insert((at, key.clone()));
+        }
+        if let Some(at) = write.expires_at {
+            self.expires.insert((at, key.clone()));
+            self.expiry.insert(key.clone(), at);
+        }
+        let due_at = write.due_at;
+        self.records.insert(
+            key,
+            Record {
+                version,
+                body,
+                due_at,
+            },
+        );
+    }
+
+    /// Removes a record and its places in the indexes; its version, 0 if it was absent.
+    fn remove(&mut self, key: &Owned) -> u64 {
+        if let Some(at) = self.expiry.remove(key) {
+            self.expires.remove(&(at, key.clone()));
+        }
+        let Some(record) = self.records.remove(key) else {
+            return 0;
+        };
+        if let Some(at) = record.due_at {
+            self.due.remove(&(at, key.clone()));
+        }
+        record.version
+    }
+
+    fn put_row(&mut self, service: Name, write: &RowWrite) {
+        let view = self.views.entry((service, write.view)).or_default();
+        match &write.row {
+            Some(row) => view.insert(write.key.clone(), row.clone()),
+            None => view.remove(&write.key),
+        };
+    }
+
+    /// What waits of a service.
+    pub(super) fn backlog(&self, service: Name, now: Timestamp) -> Backlog {
+        let mut tables = BTreeMap::<Name, DueBacklog>::new();
+        for (at, (_, key)) in self.due.iter().filter(|(_, (of, _))| *of == service) {
+            let table = tables.entry(key.table).or_insert(DueBacklog {
+                table: key.table,
+                pending: 0,
+                overdue: Waiting::default(),
+            });
+            table.pending += 1;
+            if *at <= now {
+                table.overdue.count += 1;
+                table.overdue.age = table.overdue.age.max(now.since(*at));
+            }
+        }
+        let own = self.outbox.values().filter(|(of, _)| *of == service);
+        let ages = own.map(|(_, message)| now.since(message.time));
+        Backlog {
+            outbox: ages.fold(Waiting::default(), |sum, age| Waiting {
+                count: sum.count + 1,
+                age: sum.age.max(age),
+            }),
+            due: tables.into_values().collect(),
+        }
+    }
+
+    /// Forgets what has outlived its retention; how much that was.
+    pub(super) fn retain(&mut self, now: Timestamp) -> u64 {
+        let before = self.records.len() + self.inbox.len() + self.units.len();
+        while let Some((at, key)) = self.expires.first().cloned()
+            && at <= now
+        {
+            self.remove(&key);
+        }
+        let oldest = now - REMEMBERED;
+        self.inbox.retain(|_, at| *at >= oldest);
+        self.units.retain(|_, at| *at >= oldest);
+        (before - self.records.len() - self.inbox.len() - self.units.len()) as u64
+    }
+}
+
+fn recorded(append: &Append) -> Recorded {
+    Recorded {
+        sequence: append.sequence,
+        at: append.at,
+        body: append.body.clone(),
+    }
+}
+
+/// The model has no SQL, and says so rather than pretend that it had run.
+fn speaks_sql(unit: &Unit) -> bool {
+    let speaks = !unit.statements.is_empty() || unit.transaction.is_some();
+    if speaks {
+        tracing::error!(service = %unit.service, "the model has no SQL: test this on Embedded or PostgreSQL");
+    }
+    speaks
+}
+
+/// Like PostgreSQL, the model takes no NUL in what is text: a unit with one is refused for good.
+fn poisonous(unit: &Unit) -> bool {
+    let keys = unit.writes.iter().map(|write| &write.key.id);
+    let appends = unit.appends.iter().map(|append| &append.key.id);
+    let rows = unit.rows.iter().map(|write| &write.key);
+    keys.chain(appends).chain(rows).any(|id| id.contains('\0'))
+}

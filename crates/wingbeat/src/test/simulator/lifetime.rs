@@ -1,0 +1,146 @@
+//! One seed, from the start of the processes to the verdict.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use wingbeat_core::Runtime as _;
+
+use super::coverage::{Coverage, Listener};
+use super::schedule::Schedule;
+use super::story;
+use super::world::World;
+use super::{System, Violation};
+use crate::test::model::{Faults, Outages, twice};
+
+/// The pause between looks at the invariants.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long the clients may take.
+const CLIENTS_MAX: Duration = Duration::from_secs(3_600);
+/// How long the system may take to come to rest.
+const REST_MAX: Duration = Duration::from_secs(1_800);
+
+/// What became of one seed.
+#[derive(Clone, Debug)]
+pub struct Lifetime {
+    /// What broke first.
+    pub violation: Option<Violation>,
+    /// The story of its subject.
+    pub story: Vec<String>,
+    /// The faults.
+    pub schedule: Schedule,
+    /// A fingerprint of everything that ran.
+    pub digest: u64,
+    /// What was seen.
+    pub coverage: Coverage,
+}
+
+impl Lifetime {
+    /// Runs a seed, with these faults or with its own.
+    #[must_use]
+    pub fn run<S: System>(seed: u64, schedule: Option<Schedule>) -> Self {
+        let listener = Listener::default();
+        metrics::with_local_recorder(&listener, || {
+            let mut lifetime = live::<S>(seed, schedule);
+            lifetime.coverage.visits = listener.visits();
+            lifetime
+        })
+    }
+}
+
+fn live<S: System>(seed: u64, schedule: Option<Schedule>) -> Lifetime {
+    let world = World::new(seed);
+    let system = S::new(&world);
+    let processes = system.processes();
+    let count = processes.iter().map(|process| process.replicas).sum();
+    let schedule = schedule.unwrap_or_else(|| Schedule::draw(seed, count, system.span()));
+    let world = world.with_schedule(schedule.clone());
+    world.furnish(processes, system.outside());
+    let simulation = world.simulation().clone();
+    let lived = catch_unwind(AssertUnwindSafe(|| {
+        simulation.run(verdict(&system, &world))
+    }));
+    let violation = lived.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let words = text.unwrap_or("no words");
+        Some(Violation::new("nothing panics", "", words))
+    });
+    let story = match &violation {
+        Some(violation) => story::tell(&world, &violation.subject),
+        None => Vec::new(),
+    };
+    let lifetime = Lifetime {
+        story,
+        schedule,
+        digest: simulation.digest(),
+        coverage: Coverage {
+            faults: world.model().fired(),
+            ..Coverage::default()
+        },
+        violation,
+    };
+    simulation.end();
+    lifetime
+}
+
+/// The life itself; the first violation.
+async fn verdict<S: System>(system: &S, world: &World) -> Option<Violation> {
+    world.open().await;
+    system.prepare(world).await;
+    if let Some(broken) = go_on(system, world).await {
+        return Some(broken);
+    }
+    world.model().set_faults(Faults::default());
+    world.model().set_outages(Outages::default());
+    let left = world.model().until_idle(system.horizon(), REST_MAX).await;
+    if let Some(first) = left.first() {
+        let detail = format!("{} things are left, such as: {first}", left.len());
+        return Some(Violation::new("it comes to rest", id_in(first), detail));
+    }
+    once(world).or(system.at_rest(world).await.into_iter().next())
+}
+
+/// The id that a text is about.
+fn id_in(text: &str) -> &str {
+    let mut words = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
+    words
+        .find(|word| uuid::Uuid::try_parse(word).is_ok())
+        .unwrap_or_default()
+}
+
+/// Clients and faults, side by side, until both have ended.
+async fn go_on<S: System>(system: &S, world: &World) -> Option<Violation> {
+    let simulation = world.simulation();
+    let clients = system.clients(world);
+    world.set_clients(clients.len() + 1);
+    let suffering = world.clone();
+    let faults: super::BoxFuture<'static, ()> = Box::pin(suffering.suffer());
+    for task in clients.into_iter().chain([faults]) {
+        let world = world.clone();
+        simulation.spawn(Box::pin(async move {
+            task.await;
+            world.client_is_done();
+        }));
+    }
+    let until = simulation.elapsed() + CLIENTS_MAX;
+    while world.clients_left() > 0 || world.running().len() < world.processes() {
+        if let Some(broken) = system.while_running(world).into_iter().next() {
+            return Some(broken);
+        }
+        if simulation.elapsed() > until {
+            let left = world.clients_left();
+            let detail = format!("{left} clients still wait for their answers");
+            return Some(Violation::new("clients are served", "", detail));
+        }
+        simulation.sleep(LOOK).await;
+    }
+    None
+}
+
+/// Every delivery, timer and call takes effect once, whatever the system is about.
+fn once(world: &World) -> Option<Violation> {
+    let messages = world.model().transport.taken();
+    let found = twice(&world.model().store.log(), &messages);
+    let (id, what) = found.into_iter().next()?;
+    Some(Violation::new("everything takes effect once", id, what))
+}

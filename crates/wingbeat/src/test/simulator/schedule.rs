@@ -1,0 +1,261 @@
+//! Which faults, when and for how long: drawn from the seed, and plain data, so that it can be cut
+//! down to what a failure needs.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::test::model::{Faults, Outages};
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Answers to commits are lost, in this many of 1,000.
+    CommitUnknown(u64),
+    /// The store does not answer, this many times of 1,000.
+    StoreAway(u64),
+    /// Confirms are lost, in this many of 1,000.
+    ConfirmLost(u64),
+    /// Messages come two to five times, this many of 1,000.
+    Duplicate(u64),
+    /// Everything takes up to this long.
+    Delay(Duration),
+    /// Consumers take their time, this many times of 1,000.
+    SlowConsumer(u64),
+    /// Calls to the outside are refused, this many of 1,000.
+    OutsideFails(u64),
+    /// Calls to the outside are not answered, this many of 1,000.
+    OutsideHangs(u64),
+    /// Calls to the outside act and lose their answer, this many of 1,000.
+    OutsideReplyLost(u64),
+    /// Clients lose their answers, this many of 1,000.
+    AnswerLost(u64),
+    /// The store is away.
+    StoreOutage,
+    /// The broker is away.
+    BrokerOutage,
+    /// The broker lets publishers wait.
+    BrokerBlocked,
+    /// The cache is away.
+    CacheOutage,
+    /// The broker restarts: consumers are lost, unacknowledged messages come again.
+    BrokerRestart,
+    /// The store forgets who leased what, so that two may hold the same.
+    LeasesLost,
+    /// The cache is emptied.
+    CacheLost,
+    /// A process dies after its tasks were polled so many more times, and is away until the end.
+    Crash {
+        /// Its place among the processes.
+        process: usize,
+        /// How many polls it has left.
+        polls: u64,
+    },
+    /// A process's clock is ahead by so many milliseconds, or behind, for its whole life.
+    Skew {
+        /// Its place among the processes.
+        process: usize,
+        /// Milliseconds.
+        ms: i64,
+    },
+}
+
+/// A fault from one moment to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Episode {
+    /// From when on, since the clients began.
+    pub from: Duration,
+    /// Until when.
+    pub until: Duration,
+    /// What.
+    pub fault: Fault,
+}
+
+impl fmt::Display for Episode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, until) = (self.from.as_secs_f64(), self.until.as_secs_f64());
+        write!(f, "{from:.3}–{until:.3} s {:?}", self.fault)
+    }
+}
+
+impl Episode {
+    fn is_on(&self, now: Duration) -> bool {
+        self.from <= now && now < self.until
+    }
+}
+
+/// The faults that can fire, by the names under which they are counted.
+pub const FAULTS: [&str; 20] = [
+    "answer_lost",
+    "broker_blocked",
+    "broker_outage",
+    "broker_restart",
+    "cache_lost",
+    "cache_outage",
+    "commit_unknown",
+    "confirm_lost",
+    "crash",
+    "delay",
+    "duplicate",
+    "leases_lost",
+    "outside_fails",
+    "outside_hangs",
+    "outside_reply_lost",
+    "reordered",
+    "skew",
+    "slow_consumer",
+    "store_away",
+    "store_outage",
+];
+
+/// The episodes of one lifetime.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// In no order.
+    pub episodes: Vec<Episode>,
+}
+
+impl Schedule {
+    /// A schedule for so many processes, within `span`.
+    #[must_use]
+    pub fn draw(seed: u64, processes: usize, span: Duration) -> Self {
+        let mut draw = Draw {
+            random: fastrand::Rng::with_seed(seed ^ 0x005c_4ed0_1e00),
+            processes,
+            span,
+        };
+        // One lifetime in twelve is calm, so that what breaks without any fault stands out.
+        let count = match draw.random.u32(..12) {
+            0 => 0,
+            _ => draw.random.usize(3..=8),
+        };
+        let mut episodes: Vec<Episode> = (0..count).map(|_| draw.episode()).collect();
+        if count > 0 && processes > 0 {
+            episodes.extend((0..draw.random.usize(0..=3)).map(|_| draw.crash()));
+        }
+        Self { episodes }
+    }
+
+    /// What goes wrong at `now`.
+    #[must_use]
+    pub fn weather(&self, now: Duration) -> (Faults, Outages) {
+        let (mut faults, mut outages) = (Faults::default(), Outages::default());
+        let most = |share: &mut u64, other: u64| *share = (*share).max(other);
+        for episode in self.episodes.iter().filter(|episode| episode.is_on(now)) {
+            match episode.fault {
+                Fault::CommitUnknown(share) => most(&mut faults.commit_unknown, share),
+                Fault::StoreAway(share) => most(&mut faults.store_away, share),
+                Fault::ConfirmLost(share) => most(&mut faults.confirm_lost, share),
+                Fault::Duplicate(share) => most(&mut faults.duplicate, share),
+                Fault::Delay(delay) => faults.delay = faults.delay.max(delay),
+                Fault::SlowConsumer(share) => most(&mut faults.slow_consumer, share),
+                Fault::OutsideFails(share) => most(&mut faults.outside_fails, share),
+                Fault::OutsideHangs(share) => most(&mut faults.outside_hangs, share),
+                Fault::OutsideReplyLost(share) => most(&mut faults.outside_reply_lost, share),
+                Fault::AnswerLost(share) => most(&mut faults.answer_lost, share),
+                Fault::StoreOutage => outages.store = true,
+                Fault::BrokerOutage => outages.broker = true,
+                Fault::BrokerBlocked => outages.broker_blocked = true,
+                Fault::CacheOutage => outages.cache = true,
+                Fault::BrokerRestart
+                | Fault::LeasesLost
+                | Fault::CacheLost
+                | Fault::Crash { .. }
+                | Fault::Skew { .. } => {}
+            }
+        }
+        (faults, outages)
+    }
+
+    /// How far ahead a process's clock is.
+    #[must_use]
+    pub fn skew(&self, process: usize) -> i64 {
+        let skew = |episode: &Episode| match episode.fault {
+            Fault::Skew { process: of, ms } if of == process => Some(ms),
+            _ => None,
+        };
+        self.episodes.iter().find_map(skew).unwrap_or_default()
+    }
+
+    /// The moments at which something begins or ends.
+    #[must_use]
+    pub fn moments(&self) -> Vec<Duration> {
+        let ends = self.episodes.iter().flat_map(|it| [it.from, it.until]);
+        let mut moments: Vec<Duration> = ends.collect();
+        moments.sort_unstable();
+        moments.dedup();
+        moments
+    }
+}
+
+struct Draw {
+    random: fastrand::Rng,
+    processes: usize,
+    span: Duration,
+}
+
+impl Draw {
+    fn millis(&mut self, most: Duration) -> Duration {
+        Duration::from_millis(self.random.u64(..=most.as_millis() as u64))
+    }
+
+    fn lasting(&mut self, fault: Fault, most: Duration) -> Episode {
+        let from = self.millis(self.span);
+        let until = from + Duration::from_millis(100) + self.millis(most);
+        Episode { from, until, fault }
+    }
+
+    fn share(&mut self, most: u64) -> u64 {
+        self.random.u64(20..=most)
+    }
+
+    fn episode(&mut self) -> Episode {
+        let long = self.span / 2;
+        let short = Duration::from_secs(8);
+        let fault = match self.random.u32(..19) {
+            0 => Fault::CommitUnknown(self.share(300)),
+            1 => Fault::StoreAway(self.share(600)),
+            2 => Fault::ConfirmLost(self.share(400)),
+            3 => Fault::Duplicate(self.share(500)),
+            4 => Fault::Delay(Duration::from_millis(self.random.u64(5..=250))),
+            5 => Fault::SlowConsumer(self.share(400)),
+            6 => Fault::OutsideFails(self.share(900)),
+            7 => Fault::OutsideHangs(self.share(500)),
+            8 => Fault::OutsideReplyLost(self.share(700)),
+            9 => Fault::AnswerLost(self.share(400)),
+            10 => Fault::StoreOutage,
+            11 => Fault::BrokerOutage,
+            12 => Fault::BrokerBlocked,
+            13 => Fault::CacheOutage,
+            14 => Fault::BrokerRestart,
+            15 => Fault::LeasesLost,
+            16 => Fault::CacheLost,
+            17 => return self.skew(),
+            _ => return self.crash(),
+        };
+        let most = match fault {
+            Fault::StoreOutage | Fault::BrokerOutage | Fault::BrokerBlocked => short,
+            _ => long,
+        };
+        self.lasting(fault, most)
+    }
+
+    fn skew(&mut self) -> Episode {
+        let fault = Fault::Skew {
+            process: self.random.usize(..self.processes.max(1)),
+            ms: self.random.i64(-2_000..=2_000),
+        };
+        Episode {
+            from: Duration::ZERO,
+            until: self.span,
+            fault,
+        }
+    }
+
+    fn crash(&mut self) -> Episode {
+        let fault = Fault::Crash {
+            process: self.random.usize(..self.processes.max(1)),
+            polls: self.random.u64(1..=60),
+        };
+        self.lasting(fault, Duration::from_secs(6))
+    }
+}

@@ -1,0 +1,126 @@
+//! What happened to one thing: the messages about it, what caused them, and what went wrong meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Entry;
+use crate::{Kind, MessageId, Timestamp, decode};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::world::World;
+use crate::test::model::Committed;
+
+/// Lines of a story; what is left out in the middle is said.
+const LINES_MAX: usize = 48;
+
+/// The story of whatever mentions `subject`.
+pub(super) fn tell(world: &World, subject: &str) -> Vec<String> {
+    let log = world.model().store.log();
+    let chain = chain(&log, subject);
+    let mut lines: Vec<(Timestamp, String)> = Vec::new();
+    for unit in &log {
+        for message in unit.messages.iter().filter(|it| chain.contains(&it.id)) {
+            let verb = match message.role {
+                Kind::Event => "tells",
+                Kind::Command => "asks",
+            };
+            let cause = cause_of(&log, message.causation);
+            let line = format!("{} {verb} {}{cause}", unit.service, message.kind);
+            lines.push((unit.at, line));
+        }
+        lines.extend(plans(unit, &chain));
+    }
+    let (first, last) = match (lines.first(), lines.last()) {
+        (Some((first, _)), Some((last, _))) => (*first, *last),
+        _ => (world.begun(), Timestamp::from_micros(i64::MAX)),
+    };
+    let near = |at: &Timestamp| *at >= first && *at <= last;
+    let faults = world.model().weather.told();
+    lines.extend(
+        faults
+            .into_iter()
+            .filter(|(at, _)| near(at))
+            .map(|(at, what)| (at, format!("*** {what}"))),
+    );
+    for heard in world.history() {
+        let mentions = |text: &str| !subject.is_empty() && text.contains(subject);
+        if mentions(&format!("{:?}", heard.answer)) || mentions(&heard.ask.path) {
+            let line = format!(
+                "client {}: {} {} -> {}",
+                heard.client,
+                heard.ask.method,
+                heard.ask.path,
+                heard.answer.status()
+            );
+            lines.push((heard.answered_at, line));
+        }
+    }
+    lines.sort_by_key(|(at, _)| *at);
+    shortened(lines, first)
+}
+
+fn shortened(lines: Vec<(Timestamp, String)>, first: Timestamp) -> Vec<String> {
+    let left_out = lines.len().saturating_sub(LINES_MAX);
+    let mut told: Vec<String> = lines
+        .into_iter()
+        .map(|(at, line)| format!("{:>9.3} s  {line}", at.since(first).as_secs_f64()))
+        .collect();
+    if left_out > 0 {
+        let half = LINES_MAX / 2;
+        told.splice(half..half + left_out, [format!("… {left_out} more")]);
+    }
+    told
+}
+
+/// The messages about the subject, and all that caused them.
+fn chain(log: &[Committed], subject: &str) -> BTreeSet<MessageId> {
+    let mut causes = BTreeMap::new();
+    let mut open = Vec::new();
+    for message in log.iter().flat_map(|unit| &unit.messages) {
+        causes.insert(message.id, message.causation);
+        let body = String::from_utf8_lossy(&message.body);
+        if !subject.is_empty() && (message.key == subject || body.contains(subject)) {
+            open.push(message.id);
+        }
+    }
+    let mut chain = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if chain.insert(id) {
+            open.extend(causes.get(&id).copied().flatten());
+        }
+    }
+    chain
+}
+
+fn cause_of(log: &[Committed], cause: Option<MessageId>) -> String {
+    let Some(cause) = cause else {
+        return String::new();
+    };
+    let mut messages = log.iter().flat_map(|unit| &unit.messages);
+    match messages.find(|message| message.id == cause) {
+        Some(message) => format!(" because of {}", message.kind),
+        None => " because of a timer, a call or a stranger".into(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Journal(Vec<Entry>);
+
+/// Timers set and calls asked for by a unit that belongs to the story.
+fn plans(unit: &Committed, chain: &BTreeSet<MessageId>) -> Vec<(Timestamp, String)> {
+    let belongs = |id: Uuid| chain.contains(&MessageId(id));
+    let entries = unit
+        .journal
+        .as_ref()
+        .and_then(|journal| decode::<Journal>(journal).ok());
+    let entries = entries.map(|Journal(entries)| entries).unwrap_or_default();
+    entries
+        .into_iter()
+        .filter(|entry| matches!(entry.kind.as_str(), "call" | "timer"))
+        .filter(|entry| entry.causation_id.is_some_and(belongs))
+        .map(|entry| {
+            let line = format!("{} plans the {} {}", unit.service, entry.kind, entry.name);
+            (unit.at, line)
+        })
+        .collect()
+}

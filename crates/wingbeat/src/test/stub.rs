@@ -1,0 +1,42 @@
+//! Stands in for a service in a test: says what it answers, and does nothing else.
+
+use crate::{Error, IntoEffects, Message, Service};
+
+/// A service that answers each `C` with an event, or with whatever a handler may return. For more than one answer chain further
+/// `.on(async |command: …| Ok(…))`.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::{App, Command, Event, JsonSchema, schemars};
+/// use wingbeat::test::{TestApp, stub};
+///
+/// #[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
+/// #[command(name = "warehouse.reserve", version = 1, key = order)]
+/// struct Reserve {
+///     order: u32,
+/// }
+///
+/// #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "warehouse.sold_out", version = 1, key = order)]
+/// struct SoldOut {
+///     order: u32,
+/// }
+///
+/// let warehouse = stub("warehouse", |asked: &Reserve| SoldOut { order: asked.order });
+/// let app = TestApp::start(1, App::new().service(warehouse));
+/// # drop(app);
+/// ```
+#[must_use]
+pub fn stub<C, E>(
+    service: &'static str,
+    answer: impl Fn(&C) -> E + Clone + Send + Sync + 'static,
+) -> Service
+where
+    C: Message,
+    E: IntoEffects + Send + 'static,
+{
+    Service::new(service).on(move |command: C| {
+        let event = answer(&command);
+        async move { Ok::<_, Error>(event) }
+    })
+}

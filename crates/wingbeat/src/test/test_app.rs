@@ -1,0 +1,262 @@
+//! An app on the model, driven by a test: publish, let time pass, look at what was told and kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Ports;
+use crate::ServiceContext;
+use crate::http::session::{Sessions, identify};
+use crate::outgoing::Response;
+use crate::{App, HttpClient, Message, Name, Reads, Result, Running, Runtime as _, outgoing};
+use axum::body::{Body, to_bytes};
+use axum::http::request::Builder;
+use axum::http::{Request, StatusCode};
+use axum::middleware::from_fn_with_state;
+use bytes::Bytes;
+use serde_json::Value;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+use wingbeat_core::BoxFuture;
+
+use crate::test::executor::Group;
+use crate::test::{Faults, Model, Outages, Simulation};
+
+/// The largest answer a test reads.
+const ANSWER_MAX: usize = 1 << 20;
+
+/// A running app in a world of its own.
+pub struct TestApp {
+    simulation: Simulation,
+    model: Model,
+    process: Arc<Group>,
+    running: Running,
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.simulation.end();
+    }
+}
+
+/// An outside where nobody is.
+pub(crate) struct Nothing;
+
+impl HttpClient for Nothing {
+    fn send(&self, _request: outgoing::Request) -> BoxFuture<'_, Result<Response>> {
+        Box::pin(async { Err(crate::Error::retry("no_http", "nothing is outside")) })
+    }
+}
+
+impl TestApp {
+    /// Starts the app in the world of this seed.
+    ///
+    /// # Panics
+    ///
+    /// When the app's wiring is wrong.
+    #[must_use]
+    pub fn start(seed: u64, app: App) -> Self {
+        Self::with(seed, |_| app)
+    }
+
+    /// Starts an app whose services take part in sessions.
+    ///
+    /// # Panics
+    ///
+    /// When the app's wiring is wrong.
+    #[must_use]
+    pub fn with(seed: u64, app: impl FnOnce(&Sessions) -> App) -> Self {
+        let simulation = Simulation::new(seed);
+        let model = Model::new(simulation.runtime());
+        let sessions = Sessions::new(model.cache.clone(), simulation.runtime());
+        let (process, running) = launch(&simulation, &model, app(&sessions));
+        Self {
+            simulation,
+            model,
+            process,
+            running,
+        }
+    }
+
+    /// Kills the app wherever its tasks are, as `kill -9` does, and starts it anew on what store, broker
+    /// and cache kept.
+    ///
+    /// # Panics
+    ///
+    /// When the app's wiring is wrong, or the broker is away.
+    pub fn crash(&mut self, app: App) {
+        self.process.kill();
+        (self.process, self.running) = launch(&self.simulation, &self.model, app);
+    }
+
+    /// What is away from now on.
+    pub fn set_outages(&self, outages: Outages) {
+        self.model.set_outages(outages);
+    }
+
+    /// What goes wrong from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.model.set_faults(faults);
+    }
+
+    /// Publishes a message as a stranger would, as part of a story; each time a new message.
+    pub fn publish<M: Message>(&self, story: Uuid, message: &M) {
+        self.simulation
+            .run(self.model.publish(story.into(), message));
+    }
+
+    /// Lets time pass, and all that happens in it.
+    pub fn pass(&self, time: Duration) {
+        self.simulation.run(self.simulation.sleep(time));
+    }
+
+    /// Lets time pass until all that was caused is done: messages, timers, calls and parked deliveries due
+    /// within an hour each.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come to rest within a day.
+    pub fn until_idle(&self) {
+        let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
+        let left = self.simulation.run(self.model.until_idle(hour, day));
+        assert!(left.is_empty(), "no rest: {left:?}");
+    }
+
+    /// A service's own data.
+    ///
+    /// # Panics
+    ///
+    /// When the service is not part of the app.
+    #[must_use]
+    pub fn reads(&self, service: &str) -> Reads {
+        self.running.reads(service).expect("the service runs")
+    }
+
+    /// Runs a future of the test.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.simulation.run(future)
+    }
+
+    /// The types of the events that a service published in a story, oldest first.
+    ///
+    /// # Panics
+    ///
+    /// When the store cannot be read.
+    #[must_use]
+    pub fn told(&self, service: &str, story: Uuid) -> Vec<String> {
+        let reads = self.reads(service);
+        let entries = self
+            .run(reads.story(story.into()))
+            .expect("the store reads");
+        let events = entries.into_iter().filter(|entry| entry.kind == "event");
+        events.map(|entry| entry.name).collect()
+    }
+
+    /// How many dead letters a service has.
+    ///
+    /// # Panics
+    ///
+    /// When the store cannot be read.
+    #[must_use]
+    pub fn dead_letters(&self, service: &'static str) -> usize {
+        let letters = self.run(self.running.dead_letters(Name::new(service)));
+        letters.expect("the store reads").len()
+    }
+
+    /// Signs a user in; the token.
+    ///
+    /// # Panics
+    ///
+    /// When the cache cannot be written.
+    #[must_use]
+    pub fn sign_in(&self, user: Uuid, admin: bool) -> String {
+        let started = self.sessions();
+        let (token, _) = self
+            .run(started.start(user, "Test", admin))
+            .expect("the cache writes");
+        token
+    }
+
+    /// Asks the app's routes: the status, and the answer as JSON.
+    ///
+    /// # Panics
+    ///
+    /// When the request is not one, or the answer is not JSON.
+    #[must_use]
+    pub fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
+        let request = Request::builder().method(method).uri(path);
+        let (status, body) = self.answer(request, token, body);
+        (status.as_u16(), body)
+    }
+
+    /// Posts under an idempotency key.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::ask`].
+    #[must_use]
+    pub fn post(&self, path: &str, token: &str, key: &str, body: &Value) -> (u16, Value) {
+        let request = Request::builder().method("POST").uri(path);
+        let (status, body) = self.answer(request.header("idempotency-key", key), token, body);
+        (status.as_u16(), body)
+    }
+
+    fn answer(&self, request: Builder, token: &str, body: &Value) -> (StatusCode, Value) {
+        let request = request
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .expect("a request");
+        let answer = self.send(request);
+        let json = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
+        (answer.status(), json)
+    }
+
+    /// Sends the app's routes a request of any kind: the whole answer.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is larger than a megabyte.
+    #[must_use]
+    pub fn send(&self, request: Request<Body>) -> axum::http::Response<Bytes> {
+        let routes = self.running.routes();
+        let routes = routes.layer(from_fn_with_state(self.sessions(), identify));
+        self.run(async {
+            let answer = routes.oneshot(request).await.expect("routes never fail");
+            let (parts, body) = answer.into_parts();
+            let body = to_bytes(body, ANSWER_MAX).await.expect("a whole body");
+            axum::http::Response::from_parts(parts, body)
+        })
+    }
+
+    /// What a service of the app works with.
+    ///
+    /// # Panics
+    ///
+    /// When the service is not part of the app.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Arc<ServiceContext> {
+        self.running.service(name).expect("the service runs")
+    }
+
+    /// The sessions of the app's users.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(self.model.cache.clone(), self.simulation.runtime())
+    }
+}
+
+/// Starts the app as a process of its own.
+fn launch(simulation: &Simulation, model: &Model, app: App) -> (Arc<Group>, Running) {
+    let process = simulation.group();
+    let ports = Ports {
+        runtime: process.clone(),
+        store: model.store.clone(),
+        transport: model.transport.clone(),
+        cache: model.cache.clone(),
+        http: Arc::new(Nothing),
+    };
+    let running = simulation
+        .run(app.allow_strangers().start(ports))
+        .expect("the app starts");
+    (process, running)
+}

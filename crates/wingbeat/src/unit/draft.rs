@@ -1,0 +1,28 @@
+use std::any::Any;
+use std::time::Duration;
+
+use wingbeat_core::statement::{OpenTransaction, Statement};
+use wingbeat_core::unit::{Append, Read, RowWrite, Write};
+use wingbeat_core::{CorrelationId, Key, Name};
+
+use super::records::TimerRecord;
+use crate::effects::Effects;
+
+/// The reads and effects that one attempt has recorded so far.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) correlation: Option<CorrelationId>,
+    pub(super) reads: Vec<Read>,
+    /// See [`Unit::seen`](wingbeat_core::Unit::seen).
+    pub(super) seen: Option<u64>,
+    /// Decoded and changed state by key, so that two extractors see each other's changes.
+    pub(super) states: Vec<(Key, Box<dyn Any + Send>)>,
+    pub(super) writes: Vec<Write>,
+    pub(super) appends: Vec<Append>,
+    pub(super) rows: Vec<RowWrite>,
+    pub(super) effects: Effects,
+    pub(super) timers: Vec<(Key, Duration, TimerRecord)>,
+    pub(super) counts: Vec<(Name, i64)>,
+    pub(super) statements: Vec<Statement>,
+    pub(super) transaction: Option<OpenTransaction>,
+}

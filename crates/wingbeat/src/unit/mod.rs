@@ -1,0 +1,23 @@
+//! One attempt at handling something: the data it reads and the effects it asks for.
+//!
+//! A [`Scope`] collects both while a handler runs. [`sealing`] turns it into a
+//! [`Unit`](wingbeat_core::Unit). [`run`] repeats the attempt until its unit is durable.
+
+mod context;
+mod draft;
+mod meta;
+mod records;
+mod run;
+mod scope;
+mod sealing;
+mod sql;
+
+pub use context::ServiceContext;
+pub use meta::Meta;
+pub use records::Entry;
+pub use run::run_unit;
+pub use scope::Scope;
+pub use sql::Sql;
+
+pub(crate) use records::{CALLS, CallRecord, TIMERS, TimerRecord, counter, due, remove, text};
+pub(crate) use run::{Attempt, Ended, back_off, run};

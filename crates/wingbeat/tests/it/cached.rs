@@ -1,0 +1,121 @@
+//! Reads kept in the cache: loaded once for all who ask, and without the cache all the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use wingbeat::ServiceContext;
+use wingbeat::test::{Outages, TestApp};
+use wingbeat::{App, Cached, Error, Result, Service};
+
+const TTL: Duration = Duration::from_secs(60);
+/// How long the store takes.
+const LOAD: Duration = Duration::from_millis(20);
+
+struct World {
+    app: TestApp,
+    service: Arc<ServiceContext>,
+    cached: Cached,
+    loaded: AtomicU32,
+}
+
+impl World {
+    fn new() -> Self {
+        let app = TestApp::start(1, App::new().service(Service::new("catalog")));
+        Self {
+            service: app.service("catalog"),
+            app,
+            cached: Cached::new("product:", TTL),
+            loaded: AtomicU32::new(0),
+        }
+    }
+
+    /// What the store holds of a key, slowly: how often it was asked.
+    async fn load(&self) -> Result<Option<u32>> {
+        self.service.runtime().sleep(LOAD).await;
+        Ok(Some(self.loaded.fetch_add(1, Ordering::SeqCst) + 1))
+    }
+
+    async fn get(&self, key: &str) -> Option<u32> {
+        let got = self.cached.get(&self.service, key, || self.load()).await;
+        got.expect("the store reads")
+    }
+
+    /// What so many get who ask for a key at the same time.
+    fn get_at_once(&self, key: &str, count: usize) -> Vec<Option<u32>> {
+        let gets = (0..count).map(|_| self.get(key));
+        self.app.run(join_all(gets))
+    }
+
+    fn loaded(&self) -> u32 {
+        self.loaded.load(Ordering::SeqCst)
+    }
+
+    fn set_cache_away(&self, cache: bool) {
+        self.app.set_outages(Outages {
+            cache,
+            ..Outages::default()
+        });
+    }
+}
+
+#[test]
+fn fifty_who_ask_at_once_load_once() {
+    let world = World::new();
+    assert_eq!(world.get_at_once("kettle", 50), vec![Some(1); 50]);
+    assert_eq!(world.loaded(), 1);
+    assert_eq!(world.get_at_once("kite", 50), vec![Some(2); 50]);
+    assert_eq!(world.loaded(), 2, "each key by itself");
+}
+
+#[test]
+fn with_the_cache_away_everybody_is_answered_from_the_store() {
+    let world = World::new();
+    assert_eq!(world.get_at_once("kettle", 1), [Some(1)]);
+    world.set_cache_away(true);
+    let began = world.service.runtime().elapsed();
+    let got = world.get_at_once("kettle", 50);
+    let took = world.service.runtime().elapsed() - began;
+    assert!(got.iter().all(Option::is_some));
+    assert!(took < 10 * LOAD, "nobody waits for another: {took:?}");
+    assert_eq!(world.loaded(), 51);
+    world.app.run(world.cached.forget(&world.service, "kettle")); // Goes wrong, and nobody minds.
+    world.set_cache_away(false);
+    assert_eq!(
+        world.get_at_once("kettle", 1),
+        [Some(1)],
+        "until it expires"
+    );
+}
+
+#[test]
+fn what_was_forgotten_is_loaded_again_once() {
+    let world = World::new();
+    world.get_at_once("kettle", 1);
+    world.get_at_once("kite", 1);
+    world.app.run(world.cached.forget(&world.service, "kettle"));
+    assert_eq!(world.get_at_once("kettle", 50), vec![Some(3); 50]);
+    assert_eq!(world.get_at_once("kite", 1), [Some(2)], "the others stay");
+    world.app.run(world.cached.forget_all(&world.service));
+    assert_eq!(world.get_at_once("kite", 1), [Some(4)]);
+    world.app.pass(TTL);
+    assert_eq!(world.get_at_once("kite", 50), vec![Some(5); 50], "expired");
+    assert_eq!(world.loaded(), 5);
+}
+
+/// Nobody inherits another's failure, and nothing of it is kept.
+#[test]
+fn a_load_that_fails_is_tried_by_the_next() {
+    let world = World::new();
+    let load = async || -> Result<Option<u32>> {
+        match world.load().await? {
+            Some(1) => Err(Error::retry("store_away", "the store is away")),
+            loaded => Ok(loaded),
+        }
+    };
+    let get = || world.cached.get(&world.service, "kettle", load);
+    let got = world.app.run(join_all((0..50).map(|_| get())));
+    assert_eq!(got.iter().filter(|got| got.is_err()).count(), 1);
+    assert_eq!(world.loaded(), 2);
+}

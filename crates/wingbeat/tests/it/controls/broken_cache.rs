@@ -1,0 +1,121 @@
+//! Caches that break one promise each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use wingbeat_core::Result;
+use wingbeat_core::cache::{Cache, Durability};
+use wingbeat_core::conformance::cache::{self as suite, Fixture};
+use wingbeat_core::runtime::SharedRuntime;
+
+use crate::conformance::InModel;
+
+/// What is broken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Breach {
+    NothingExpires,
+    SessionsVolatile,
+    PrefixIsAKey,
+    WindowSlides,
+}
+
+struct BrokenCache {
+    inner: Arc<dyn Cache>,
+    breach: Breach,
+}
+
+impl Cache for BrokenCache {
+    fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
+        self.inner.get(key)
+    }
+
+    fn put(
+        &self,
+        key: &str,
+        value: Bytes,
+        ttl: Duration,
+        keep: Durability,
+    ) -> BoxFuture<'_, Result<()>> {
+        match self.breach {
+            Breach::NothingExpires => self.inner.put(key, value, ttl * 1000, keep),
+            Breach::SessionsVolatile => self.inner.put(key, value, ttl, Durability::Volatile),
+            _ => self.inner.put(key, value, ttl, keep),
+        }
+    }
+
+    fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {
+        self.inner.remove(key)
+    }
+
+    fn remove_prefix(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {
+        match self.breach {
+            Breach::PrefixIsAKey => self.inner.remove(prefix),
+            _ => self.inner.remove_prefix(prefix),
+        }
+    }
+
+    fn hit(&self, key: &str, window: Duration) -> BoxFuture<'_, Result<u64>> {
+        match self.breach {
+            Breach::WindowSlides => self.inner.hit(key, window * 2),
+            _ => self.inner.hit(key, window),
+        }
+    }
+}
+
+struct Broken(InModel, Breach);
+
+impl Fixture for Broken {
+    fn open(&self) -> BoxFuture<'_, Arc<dyn Cache>> {
+        Box::pin(async {
+            let inner = Fixture::open(&self.0).await;
+            Arc::new(BrokenCache {
+                inner,
+                breach: self.1,
+            }) as Arc<dyn Cache>
+        })
+    }
+
+    fn runtime(&self) -> SharedRuntime {
+        self.0.simulation.runtime()
+    }
+}
+
+fn run(breach: Breach, test: suite::Test) {
+    let fixture = Broken(InModel::new(0), breach);
+    let world = fixture.0.simulation.clone();
+    world.run(test(Arc::new(fixture)));
+}
+
+#[test]
+#[should_panic]
+fn a_cache_that_keeps_for_ever() {
+    run(Breach::NothingExpires, |fixture| {
+        Box::pin(suite::a_value_is_kept_until_it_expires(fixture))
+    });
+}
+
+#[test]
+#[should_panic]
+fn a_cache_that_loses_sessions() {
+    run(Breach::SessionsVolatile, |fixture| {
+        Box::pin(suite::sessions_survive_a_restart(fixture))
+    });
+}
+
+#[test]
+#[should_panic]
+fn a_cache_that_cannot_remove_a_prefix() {
+    run(Breach::PrefixIsAKey, |fixture| {
+        Box::pin(suite::only_keys_with_the_prefix_are_removed(fixture))
+    });
+}
+
+#[test]
+#[should_panic]
+fn a_cache_whose_windows_do_not_end() {
+    run(Breach::WindowSlides, |fixture| {
+        Box::pin(suite::a_window_does_not_grow_with_its_hits(fixture))
+    });
+}

@@ -1,0 +1,140 @@
+//! An input that overtakes the start of its saga.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wingbeat::test::TestApp;
+use wingbeat::{App, Event, JsonSchema, Late, Saga, SagaEffects, SagaInput, Service, schemars};
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "trip.booked", version = 1, key = trip)]
+struct Booked {
+    trip: String,
+}
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "trip.called_off", version = 1, key = trip)]
+struct CalledOff {
+    trip: String,
+}
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "trip.paid_back", version = 1, key = trip)]
+struct PaidBack {
+    trip: String,
+}
+
+#[derive(SagaInput)]
+enum Input {
+    #[saga(start)]
+    Booked(Booked),
+    CalledOff(CalledOff),
+}
+
+/// A trip; without `DEFERS` it forgets who calls it off too early.
+#[derive(Default, Serialize, Deserialize)]
+struct Trip<const DEFERS: bool> {
+    booked: Option<String>,
+}
+
+impl<const DEFERS: bool> Saga for Trip<DEFERS> {
+    const NAME: &'static str = "trip";
+    type Input = Input;
+
+    fn step(&mut self, input: Input, effects: &mut SagaEffects<Input>) {
+        match input {
+            Input::Booked(Booked { trip }) => self.booked = Some(trip),
+            Input::CalledOff(CalledOff { trip }) => {
+                assert_eq!(self.booked.as_ref(), Some(&trip));
+                effects.publish(&PaidBack { trip }).end();
+            }
+        }
+    }
+
+    fn late(&mut self, when: Late, input: Input, effects: &mut SagaEffects<Input>) {
+        if let (true, Late::NotStarted, Input::CalledOff(CalledOff { trip })) =
+            (DEFERS, when, input)
+        {
+            effects.publish(&PaidBack { trip }).defer();
+        }
+    }
+}
+
+/// A trip is called off, and booked so much later; what its service has told, and how much it has given up.
+fn called_off_before<const DEFERS: bool>(booked_after: Duration) -> (Vec<String>, usize) {
+    let app = App::new().service(Service::new("trips").saga::<Trip<DEFERS>>());
+    let app = TestApp::start(1, app);
+    let story = uuid::Uuid::from_u128(1);
+    let trip = "a".to_owned();
+    app.publish(story, &CalledOff { trip: trip.clone() });
+    app.pass(booked_after);
+    assert_eq!(app.told("trips", story), Vec::<String>::new());
+    app.publish(story, &Booked { trip });
+    app.until_idle();
+    (app.told("trips", story), app.dead_letters("trips"))
+}
+
+#[test]
+fn what_is_deferred_comes_again_once_the_saga_has_started() {
+    // The last of them outlasts an hour.
+    for later in [0, 100, 3_000, 60_000, 3_600_000].map(Duration::from_millis) {
+        let told = called_off_before::<true>(later);
+        assert_eq!(told, (vec!["trip.paid_back.v1".to_owned()], 0), "{later:?}");
+    }
+}
+
+#[test]
+fn what_is_deferred_for_too_long_is_a_dead_letter_and_not_lost() {
+    let told = called_off_before::<true>(Duration::from_secs(3 * 3_600));
+    assert_eq!(told, (Vec::new(), 1));
+}
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "trip.due", version = 1, key = trip)]
+struct Due {
+    trip: String,
+}
+
+#[derive(SagaInput)]
+enum Waits {
+    #[saga(start)]
+    Booked(Booked),
+    #[saga(timer)]
+    Due(Due),
+}
+
+/// Defers its own timer, which it should set again.
+#[derive(Default, Serialize, Deserialize)]
+struct Waiting;
+
+impl Saga for Waiting {
+    const NAME: &'static str = "waiting";
+    type Input = Waits;
+
+    fn step(&mut self, input: Waits, effects: &mut SagaEffects<Waits>) {
+        match input {
+            Waits::Booked(Booked { trip }) => effects.after(Duration::from_secs(1), &Due { trip }),
+            Waits::Due(Due { trip }) => effects.publish(&PaidBack { trip }).defer(),
+        };
+    }
+
+    fn late(&mut self, _when: Late, _input: Waits, _effects: &mut SagaEffects<Waits>) {}
+}
+
+#[test]
+fn a_timer_that_is_deferred_is_a_dead_letter_at_once() {
+    let app = App::new().service(Service::new("trips").saga::<Waiting>());
+    let app = TestApp::start(1, app);
+    let story = uuid::Uuid::from_u128(1);
+    let trip = "a".to_owned();
+    app.publish(story, &Booked { trip });
+    app.pass(Duration::from_secs(2));
+    let told = app.told("trips", story);
+    assert_eq!((told, app.dead_letters("trips")), (Vec::new(), 1));
+}
+
+#[test]
+fn what_is_not_deferred_is_forgotten() {
+    let told = called_off_before::<false>(Duration::from_millis(100));
+    assert_eq!(told, (Vec::new(), 0));
+}

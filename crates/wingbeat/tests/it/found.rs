@@ -1,0 +1,193 @@
+//! What the simulation has found, each as a test of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wingbeat::Ports;
+use wingbeat::test::{Faults, Model, Simulation, TestApp};
+use wingbeat::{
+    App, Entity, Event, JsonSchema, Late, Result, Saga, SagaEffects, SagaInput, Service, Table,
+    outgoing, schemars,
+};
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "meter.read", version = 1, key = meter)]
+struct MeterRead {
+    meter: String,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Reading {
+    times: u32,
+}
+
+impl Entity for Reading {
+    const NAME: &'static str = "reading";
+    type Id = String;
+}
+
+async fn count(event: MeterRead, readings: Table<Reading>) -> Result<()> {
+    let counted = readings.update(&event.meter, |known| Reading {
+        times: known.unwrap_or_default().times + 1,
+    });
+    counted.await.map(drop)
+}
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "meter.due", version = 1, key = meter)]
+struct Due {
+    meter: String,
+}
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "meter.rang", version = 1, key = meter)]
+struct Rang {
+    meter: String,
+}
+
+#[derive(SagaInput)]
+enum Input {
+    #[saga(start)]
+    Read(MeterRead),
+    #[saga(timer)]
+    Due(Due),
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Watch {
+    rang: bool,
+}
+
+impl Saga for Watch {
+    const NAME: &'static str = "watch";
+    type Input = Input;
+
+    fn step(&mut self, input: Input, effects: &mut SagaEffects<Input>) {
+        match input {
+            Input::Read(MeterRead { meter }) => {
+                effects.after(Duration::from_secs(30), &Due { meter });
+            }
+            Input::Due(Due { meter }) => {
+                self.rang = true;
+                effects.publish(&Rang { meter }).end();
+            }
+        }
+    }
+
+    fn late(&mut self, _when: Late, _input: Input, _effects: &mut SagaEffects<Input>) {}
+}
+
+/// Seed 1 of the shop: a timer came due while the store was away, failed its quick attempts, could not be
+/// parked either, and was given up at once: the parcel was never delivered.
+#[test]
+fn work_that_cannot_be_parked_is_not_given_up() {
+    let app = App::new().service(Service::new("meters").saga::<Watch>());
+    let app = TestApp::start(1, app);
+    let story = uuid::Uuid::from_u128(1);
+    let meter = "a".to_owned();
+    app.publish(story, &MeterRead { meter });
+    app.pass(Duration::from_millis(29_990));
+    app.set_faults(Faults {
+        store_away: 700,
+        ..Faults::default()
+    });
+    app.pass(Duration::from_secs(20));
+    app.set_faults(Faults::default());
+    app.until_idle();
+    assert_eq!(app.dead_letters("meters"), 0);
+    assert_eq!(app.told("meters", story), ["meter.rang.v1"]);
+}
+
+/// Nobody answers.
+pub(crate) struct Nowhere;
+
+impl wingbeat::HttpClient for Nowhere {
+    fn send(
+        &self,
+        _request: outgoing::Request,
+    ) -> wingbeat::BoxFuture<'_, Result<outgoing::Response>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+fn ports(simulation: &Simulation, model: &Model, skew_ms: i64) -> Ports {
+    model.ports(&simulation.skewed_group(skew_ms), Arc::new(Nowhere))
+}
+
+/// Seed 15 of the shop: a process whose clock is ahead of the store's asked it every millisecond for what
+/// was due by its own.
+#[test]
+fn a_clock_that_is_ahead_does_not_poll_the_store() {
+    let simulation = Simulation::new(1);
+    let model = Model::new(simulation.runtime());
+    let app = App::new().service(Service::new("meters").saga::<Watch>());
+    let started = app
+        .allow_strangers()
+        .start(ports(&simulation, &model, 20_000));
+    let running = simulation.run(started).expect("starts");
+    let meter = "a".to_owned();
+    simulation.run(crate::transfers::publish(
+        &simulation,
+        &model,
+        &MeterRead { meter },
+    ));
+    simulation.advance(Duration::from_secs(5));
+    let before = simulation.polls();
+    simulation.advance(Duration::from_secs(30)); // 20 of them due by its own clock only.
+    let polls = simulation.polls() - before;
+    assert!(polls < 1_000, "{polls} polls in 30 s");
+    drop(running);
+    simulation.end();
+}
+
+/// Seed 15 of the shop: the tasks of an app that is let go of ended all but one, which spun for ever.
+#[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a task that spins never gives its thread back"
+)]
+fn an_app_that_is_let_go_of_comes_to_rest() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let simulation = Simulation::new(1);
+        let model = Model::new(simulation.runtime());
+        let app = App::new().service(Service::new("meters").on(count));
+        let running = simulation.run(app.allow_strangers().start(ports(&simulation, &model, 0)));
+        drop(running.expect("starts"));
+        simulation.advance(Duration::from_secs(60));
+        simulation.end();
+        let _ = done.send(()); // Nobody waits any more: the test has failed.
+    });
+    let rests = ended.recv_timeout(Duration::from_secs(20));
+    assert!(rests.is_ok(), "a task spins");
+}
+
+/// A handle from a life that has ended never reaches the next one.
+#[test]
+fn the_ports_of_a_dead_process_never_answer() {
+    let simulation = Simulation::new(1);
+    let model = Model::new(simulation.runtime());
+    let process = simulation.group();
+    let dead = model.ports(&process, Arc::new(Nowhere));
+    process.kill();
+    let asked = async {
+        let answer = dead.cache.hit("a", Duration::from_secs(60));
+        let waited = wingbeat::RuntimeExt::timeout(&simulation, Duration::from_secs(60), answer);
+        waited.await
+    };
+    assert!(simulation.run(asked).is_none());
+    let hits = simulation.run(wingbeat::Cache::hit(
+        &*model.cache,
+        "a",
+        Duration::from_secs(60),
+    ));
+    assert_eq!(hits.expect("the cache answers"), 1);
+}
+
+#[wingbeat::test(seeds = 3)]
+async fn a_test_runs_in_the_worlds_of_its_seeds(world: Simulation) {
+    use wingbeat::Runtime as _;
+    world.sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.elapsed(), Duration::from_secs(1));
+}

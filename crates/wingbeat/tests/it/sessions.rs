@@ -1,0 +1,130 @@
+//! How long sessions live, and what ends them, in virtual time.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+use wingbeat::Runtime as _;
+use wingbeat::http::session::{IDLE, LIFE, Session, Sessions};
+use wingbeat::test::{Model, Simulation};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const ADA: Uuid = Uuid::from_u128(1);
+const EVE: Uuid = Uuid::from_u128(2);
+
+struct World {
+    simulation: Simulation,
+    sessions: Sessions,
+}
+
+impl World {
+    fn new() -> Self {
+        let simulation = Simulation::new(1);
+        let cache = Model::new(simulation.runtime()).cache;
+        let sessions = Sessions::new(cache, simulation.runtime());
+        Self {
+            simulation,
+            sessions,
+        }
+    }
+
+    fn start(&self, user: Uuid) -> (String, Session) {
+        let started = self.sessions.start(user, "Ada", false);
+        self.simulation.run(started).expect("the cache writes")
+    }
+
+    fn finds(&self, token: &str) -> bool {
+        let found = self.simulation.run(self.sessions.find(token));
+        found.expect("the cache reads").is_some()
+    }
+
+    fn is_alive(&self, session: &Session) -> bool {
+        let alive = self.simulation.run(self.sessions.is_alive(session));
+        alive.expect("the cache reads")
+    }
+
+    fn pass(&self, time: Duration) {
+        self.simulation.run(self.simulation.sleep(time));
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.simulation.end();
+    }
+}
+
+#[test]
+fn a_session_that_nobody_uses_ends_after_half_an_hour() {
+    assert_eq!(IDLE, 30 * MINUTE);
+    let world = World::new();
+    let (token, session) = world.start(ADA);
+    for _ in 0..4 {
+        world.pass(IDLE - MINUTE);
+        assert!(world.finds(&token), "each use prolongs it");
+    }
+    world.pass(IDLE);
+    assert!(!world.finds(&token) && !world.is_alive(&session));
+    let (unused, _) = world.start(ADA);
+    world.pass(IDLE);
+    assert!(!world.finds(&unused));
+}
+
+#[test]
+fn a_session_ends_after_a_day_however_much_it_is_used() {
+    assert_eq!(LIFE, 24 * 60 * MINUTE);
+    let world = World::new();
+    let (token, session) = world.start(ADA);
+    for _ in 0..95 {
+        world.pass(15 * MINUTE);
+        assert!(world.finds(&token));
+    }
+    world.pass(15 * MINUTE - Duration::from_secs(1));
+    assert!(world.finds(&token), "a second before the end");
+    world.pass(Duration::from_secs(2));
+    assert!(!world.finds(&token) && !world.is_alive(&session));
+}
+
+#[test]
+fn all_sessions_of_a_user_end_at_once_and_nobody_elses() {
+    let world = World::new();
+    let (one, other) = (world.start(ADA), world.start(ADA));
+    let (eves, _) = world.start(EVE);
+    let ended = world.simulation.run(world.sessions.end_all(ADA));
+    ended.expect("the cache writes");
+    for (token, session) in [&one, &other] {
+        assert!(!world.finds(token) && !world.is_alive(session));
+    }
+    assert!(world.finds(&eves));
+    world.pass(Duration::from_millis(1));
+    let (later, _) = world.start(ADA);
+    assert!(world.finds(&later));
+}
+
+#[test]
+fn the_others_end_and_this_one_stays() {
+    let world = World::new();
+    let (this, other) = (world.start(ADA), world.start(ADA));
+    let ended = world.simulation.run(world.sessions.end_others(&this.1));
+    ended.expect("the cache writes");
+    assert!(world.finds(&this.0) && !world.finds(&other.0));
+}
+
+#[test]
+fn a_renewed_session_knows_what_it_knew_and_ends_the_old_token() {
+    let world = World::new();
+    let (old, session) = world.start(ADA);
+    let (other, _) = world.start(ADA);
+    let saw = world.simulation.run(world.sessions.saw_cart(&session, 7));
+    saw.expect("the cache writes");
+    let renewed = world.simulation.run(world.sessions.renew(&session));
+    let (new, after) = renewed
+        .expect("the cache writes")
+        .expect("it has not ended");
+    assert_eq!((after.user_id, after.cart_version), (ADA, 7));
+    assert!(world.finds(&new) && !world.finds(&old) && !world.finds(&other));
+    let again = world.simulation.run(world.sessions.renew(&session));
+    assert!(
+        again.expect("the cache reads").is_none(),
+        "what has ended is not renewed"
+    );
+}

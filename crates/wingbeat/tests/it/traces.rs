@@ -1,0 +1,339 @@
+//! Traces: whatever becomes of a message, its timers, its calls and its failures, belongs to the message's trace.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wingbeat::call::Http;
+use wingbeat::outgoing::{Request, Response};
+use wingbeat::test::{Model, Simulation};
+use wingbeat::{
+    App, BoxFuture, Call, Command, Effects, Entity, Envelope, Error, Event, GaveUp, Handler as _,
+    HttpClient, JsonSchema, Late, Meta, Name, Result, Retry, RuntimeExt as _, Saga, SagaEffects,
+    SagaInput, Service, Table, TargetPolicy, TraceParent, schemars, telemetry,
+};
+
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
+#[command(name = "desk.order", version = 1, key = id)]
+struct Order {
+    id: String,
+}
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "desk.reminded", version = 1, key = id)]
+struct Reminded {
+    id: String,
+}
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "desk.reminder_due", version = 1, key = id)]
+struct ReminderDue {
+    id: String,
+}
+
+#[derive(Call, Clone, Serialize, Deserialize)]
+#[call(name = "desk.ask", target = "outside", key = id, outcome = Answered)]
+struct Ask {
+    id: String,
+}
+
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
+#[command(name = "desk.answered", version = 1, key = id)]
+struct Answered {
+    id: String,
+}
+
+impl GaveUp<Ask> for Answered {
+    fn gave_up(call: &Ask, _why: &Error) -> Self {
+        Self {
+            id: call.id.clone(),
+        }
+    }
+}
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "desk.done", version = 1, key = id)]
+struct Done {
+    id: String,
+}
+
+#[derive(SagaInput)]
+enum Input {
+    #[saga(start)]
+    Order(Order),
+    #[saga(timer)]
+    Due(ReminderDue),
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Desk {}
+
+impl Saga for Desk {
+    const NAME: &'static str = "desk";
+    type Input = Input;
+
+    fn step(&mut self, input: Input, effects: &mut SagaEffects<Input>) {
+        match input {
+            Input::Order(Order { id }) => {
+                effects.after(Duration::from_secs(1_800), &ReminderDue { id });
+            }
+            Input::Due(ReminderDue { id }) => {
+                effects.publish(&Reminded { id }).end();
+            }
+        }
+    }
+
+    fn late(&mut self, _when: Late, _input: Input, _effects: &mut SagaEffects<Input>) {}
+}
+
+async fn call_out(event: Reminded) -> Result<Ask> {
+    Ok(Ask { id: event.id })
+}
+
+async fn ask(call: Ask, http: Http) -> Result<Answered> {
+    let request = Request {
+        method: "POST",
+        url: "http://outside/asked?token=secret".into(),
+        headers: Vec::new(),
+        body: bytes::Bytes::new(),
+        timeout: Duration::from_secs(1),
+    };
+    http.client.send(request).await?;
+    Ok(Answered { id: call.id })
+}
+
+/// How often a handler has failed.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Failed(u32);
+
+impl Entity for Failed {
+    const NAME: &'static str = "failed";
+    type Id = String;
+}
+
+async fn conclude(command: Answered, meta: Meta) -> Result<Done> {
+    let context = telemetry::current().expect("it is being handled");
+    assert_eq!(
+        context.correlation,
+        Some(meta.correlation),
+        "as logs tell it"
+    );
+    assert_eq!(context.causation, meta.message);
+    Ok(Done { id: command.id })
+}
+
+/// The outside: tells which trace it was asked for, and answers from the third time on.
+#[derive(Default)]
+struct Outside {
+    parents: Mutex<Vec<String>>,
+}
+
+impl HttpClient for Outside {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response>> {
+        let mut headers = request.headers.into_iter();
+        let parent = headers.find(|(name, _)| name == "traceparent");
+        let mut parents = self.parents.lock().expect("nobody panicked");
+        parents.push(parent.map(|(_, value)| value).unwrap_or_default());
+        let answers = parents.len() > 2;
+        Box::pin(async move {
+            match answers {
+                true => Ok(Response {
+                    status: 200,
+                    body: bytes::Bytes::new(),
+                }),
+                false => Err(Error::retry("away", "the outside does not answer")),
+            }
+        })
+    }
+}
+
+/// Attempts a minute apart, so that a process dies between two of them.
+fn patient() -> TargetPolicy {
+    let minute = Duration::from_secs(60);
+    TargetPolicy {
+        backoff: minute,
+        backoff_max: minute,
+        ..TargetPolicy::default()
+    }
+}
+
+fn desk() -> App {
+    let service = Service::new("desk")
+        .saga::<Desk>()
+        .on(call_out)
+        .on(conclude)
+        .target("outside", patient())
+        .calls(ask);
+    App::new().service(service)
+}
+
+/// A message of a stranger.
+fn from_outside<M: wingbeat::Message>(
+    world: &Simulation,
+    message: &M,
+    traceparent: Option<TraceParent>,
+) -> Envelope {
+    let runtime = world.runtime();
+    let id = runtime.id();
+    Envelope {
+        id: id.into(),
+        source: "stranger".into(),
+        kind: M::NAME.into(),
+        role: M::KIND,
+        key: message.key(),
+        time: runtime.now(),
+        correlation: id.into(),
+        causation: None,
+        sequence: None,
+        operation: None,
+        traceparent,
+        body: wingbeat::encode_body(message),
+    }
+}
+
+fn caller() -> TraceParent {
+    let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    text.parse().expect("it is one")
+}
+
+/// What was published, and the trace of each.
+fn published(model: &Model) -> Vec<(String, Option<u128>)> {
+    let units = model.store.log().into_iter();
+    let messages = units.flat_map(|unit| unit.messages);
+    let told = |it: Envelope| {
+        (
+            it.kind.into_owned(),
+            it.traceparent.map(TraceParent::trace_id),
+        )
+    };
+    messages.map(told).collect()
+}
+
+#[test]
+fn a_message_its_timer_and_its_calls_outcome_belong_to_one_trace_over_restarts() {
+    let world = Simulation::new(1);
+    let model = Model::new(world.runtime());
+    let outside = Arc::new(Outside::default());
+    let mut process = world.group();
+    let mut running = world
+        .run(
+            desk()
+                .allow_strangers()
+                .start(model.ports(&process, outside.clone())),
+        )
+        .expect("it starts");
+    let order = from_outside(&world, &Order { id: "a".into() }, Some(caller()));
+    let sent = wingbeat::Transport::publish(&*model.transport, vec![order]);
+    world.run(sent)[0].clone().expect("it is sent");
+    // A process dies between message and timer, and between timer and the answer from outside.
+    for time in [600, 1_201, 3_600] {
+        world.advance(Duration::from_secs(time));
+        process.kill();
+        drop(running);
+        process = world.group();
+        running = world
+            .run(
+                desk()
+                    .allow_strangers()
+                    .start(model.ports(&process, outside.clone())),
+            )
+            .expect("it starts");
+    }
+    world.advance(Duration::from_secs(600));
+    let trace = Some(caller().trace_id());
+    let all = ["desk.reminded.v1", "desk.answered.v1", "desk.done.v1"];
+    assert_eq!(published(&model), all.map(|name| (name.to_owned(), trace)));
+    let parents = outside.parents.lock().expect("nobody panicked").clone();
+    let asked: Vec<TraceParent> = parents.iter().filter_map(|it| it.parse().ok()).collect();
+    assert_eq!(asked.len(), parents.len(), "{parents:?}");
+    assert!(asked.len() > 2 && asked.iter().all(|it| Some(it.trace_id()) == trace));
+    assert_ne!(asked[0], asked[1], "each attempt is a span of its own");
+    drop(running);
+    world.end();
+}
+
+/// Fails six times: it is parked, given up, and by then a person has mended it.
+async fn stumble(command: Answered, failed: Table<Failed>) -> Result<Effects> {
+    let mended = failed.get(&command.id).await?.is_some();
+    let mut effects = Effects::new();
+    if !mended {
+        return Err(Error::retry("told_to", "told to"));
+    }
+    effects.publish(&Done { id: command.id });
+    Ok(effects)
+}
+
+async fn mend(event: Reminded, failed: Table<Failed>) -> Result<()> {
+    failed.update(&event.id, |_| Failed(0)).await.map(drop)
+}
+
+fn stumbling() -> App {
+    let retry = Retry {
+        quick: 2,
+        parked: vec![Duration::from_secs(10), Duration::from_secs(60)],
+        ..Retry::default()
+    };
+    App::new().service(Service::new("desk").on(stumble.retry(retry)).on(mend))
+}
+
+#[test]
+fn a_message_that_was_parked_given_up_and_retried_keeps_its_trace() {
+    let world = Simulation::new(1);
+    let model = Model::new(world.runtime());
+    let process = world.group();
+    let ports = model.ports(&process, Arc::new(Outside::default()));
+    let running = world
+        .run(stumbling().allow_strangers().start(ports))
+        .expect("it starts");
+    let publish = |message: Envelope| {
+        let sent = wingbeat::Transport::publish(&*model.transport, vec![message]);
+        world.run(sent)[0].clone().expect("it is sent");
+    };
+    publish(from_outside(
+        &world,
+        &Answered { id: "a".into() },
+        Some(caller()),
+    ));
+    world.advance(Duration::from_secs(600));
+    let desk = Name::new("desk");
+    let letters = world.run(running.dead_letters(desk)).expect("it reads");
+    let [letter] = &letters[..] else {
+        panic!("one dead letter: {letters:?}")
+    };
+    assert_eq!(letter.failures.parked, 2, "it was parked");
+    assert_eq!(
+        letter.message().and_then(|it| it.traceparent),
+        Some(caller())
+    );
+    publish(from_outside(&world, &Reminded { id: "a".into() }, None));
+    world.advance(Duration::from_secs(10));
+    let retried = world.run(running.retry_dead_letter(desk, letter.id));
+    assert!(retried.expect("it writes"));
+    world.advance(Duration::from_secs(60));
+    let trace = Some(caller().trace_id());
+    assert_eq!(published(&model), [("desk.done.v1".to_owned(), trace)]);
+    drop(running);
+    world.end();
+}
+
+#[test]
+fn a_message_without_a_trace_begins_one_that_is_named_after_its_story() {
+    let world = Simulation::new(1);
+    let model = Model::new(world.runtime());
+    let process = world.group();
+    let ports = model.ports(&process, Arc::new(Outside::default()));
+    let running = world
+        .run(desk().allow_strangers().start(ports))
+        .expect("it starts");
+    let message = from_outside(&world, &Answered { id: "a".into() }, None);
+    let story = message.correlation.0.as_u128();
+    let sent = wingbeat::Transport::publish(&*model.transport, vec![message]);
+    world.run(sent)[0].clone().expect("it is sent");
+    world.advance(Duration::from_secs(10));
+    assert_eq!(
+        published(&model),
+        [("desk.done.v1".to_owned(), Some(story))]
+    );
+    drop(running);
+    world.end();
+}

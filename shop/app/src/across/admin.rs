@@ -1,0 +1,33 @@
+//! The operator's API for the shop's admin.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use wingbeat::http::{Admin, Problem, Routes};
+use wingbeat::run::Host;
+use wingbeat::run::ops::{Operator, operator_routes};
+
+/// The routes under `/api/v1/admin`.
+pub fn routes(host: Arc<Host>) -> Router {
+    described().with_state(host).into_router()
+}
+
+/// The routes with their descriptions, for a host to be given.
+pub(super) fn described() -> Routes<Arc<Host>> {
+    let guarded = operator_routes().route_layer(middleware::from_fn(admin_only));
+    Routes::nest("/api/v1/admin", guarded).reads::<Admin>()
+}
+
+/// Lets the admin pass, as the operator.
+async fn admin_only(
+    Admin(admin): Admin,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let operator = Operator(admin.user_id.to_string());
+    request.extensions_mut().insert(operator);
+    Ok(next.run(request).await)
+}

@@ -1,0 +1,84 @@
+//! The provider's own ledger, asked over HTTP like everything of the provider.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use shop_contracts::OrderId;
+use wingbeat::{Error, Result, decode, outgoing};
+
+use wingbeat::run::RunningSystem;
+
+/// Entries asked for at once: below what one answer may hold.
+const ENTRIES_MAX: u32 = 2_000;
+/// How long one page may take.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// What the provider booked for one order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Booked {
+    /// Captures.
+    pub(super) captures: u32,
+    /// What they took, in cents.
+    pub(super) captured: i64,
+    /// What was paid back, in cents.
+    pub(super) refunded: i64,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    items: Vec<Entry>,
+    next: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    order_id: OrderId,
+    kind: String,
+    amount_minor: i64,
+}
+
+pub(super) async fn read(
+    system: &RunningSystem,
+    provider: &str,
+) -> Result<BTreeMap<OrderId, Booked>> {
+    let mut booked = BTreeMap::<OrderId, Booked>::new();
+    let mut after = 0;
+    loop {
+        let page = page(system, provider, after).await?;
+        for entry in page.items {
+            let of = booked.entry(entry.order_id).or_default();
+            match entry.kind.as_str() {
+                "capture" => {
+                    of.captures += 1;
+                    of.captured += entry.amount_minor;
+                }
+                "refund" => of.refunded += entry.amount_minor,
+                _ => {}
+            }
+        }
+        match page.next {
+            Some(next) => after = next,
+            None => return Ok(booked),
+        }
+    }
+}
+
+async fn page(system: &RunningSystem, provider: &str, after: i64) -> Result<Page> {
+    let request = outgoing::Request {
+        method: "GET",
+        url: format!("{provider}/v1/ledger?after={after}&limit={ENTRIES_MAX}"),
+        headers: Vec::new(),
+        body: Bytes::new(),
+        timeout: WITHIN,
+    };
+    let answer = system.ports.http.send(request).await?;
+    if answer.status != 200 {
+        return Err(Error::retry(
+            "provider_away",
+            "the provider's ledger cannot be read",
+        ));
+    }
+    decode(&answer.body)
+}

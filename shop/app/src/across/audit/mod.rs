@@ -1,0 +1,202 @@
+//! The audit: do the shop's promises hold, as its own data and the provider's ledger say?
+//!
+//! Everything is read from a shop that goes on working, so one read may see two services at different
+//! moments. A violation counts only if several reads agree on it, word for word.
+//!
+//! - `stock` (1), `money` (2, 3), `lifecycle` (4, 5), `people` (7, 8), `messages` (9), `views` (10).
+//!   Invariant 6 has nothing to count without flash sales.
+
+mod ledger;
+mod lifecycle;
+mod messages;
+mod money;
+mod people;
+mod stock;
+mod views;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde::Serialize;
+use wingbeat::describe::Operation;
+use wingbeat::http::{Admin, Problem, Routes, get};
+use wingbeat::{JsonSchema, Result, schemars};
+
+use wingbeat::run::RunningSystem;
+
+/// The pauses before the second and the third read.
+const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+/// Violations shown of one invariant.
+const SHOWN_MAX: usize = 100;
+/// Entities or rows read at once.
+const PAGE: usize = 1_000;
+
+/// What the audit asks.
+#[derive(Clone)]
+struct Audit {
+    look: Look,
+    provider: String,
+    /// One audit at a time: it reads everything.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Says what there is to see now.
+pub type Look = Arc<dyn Fn() -> RunningSystem + Send + Sync>;
+
+/// The route.
+pub fn routes(look: Look, provider: String) -> Router {
+    let audit = Audit {
+        look,
+        provider,
+        turn: Arc::default(),
+    };
+    described().with_state(audit).into_router()
+}
+
+/// The descriptions of the routes.
+pub(super) fn operations() -> Vec<Operation> {
+    described().into_parts().1
+}
+
+fn described() -> Routes<Audit> {
+    Routes::new().route(
+        "/api/v1/admin/audit",
+        get(audit_now)
+            .tag("admin")
+            .summary("Checks the shop's invariants")
+            .answers::<Report>(200)
+            .problem(
+                503,
+                "service_away",
+                "A service or the provider does not answer.",
+            ),
+    )
+}
+
+/// What an audit found.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Audit")]
+pub struct Report {
+    /// All invariants hold.
+    pub ok: bool,
+    /// One by one.
+    pub invariants: Vec<Invariant>,
+}
+
+/// An invariant, and whether it holds.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Invariant {
+    /// Its number.
+    pub id: u8,
+    /// What it says.
+    pub name: &'static str,
+    /// It holds.
+    pub ok: bool,
+    /// How many things were looked at.
+    pub checked: u64,
+    /// What breaks it; the first hundred.
+    pub violations: Vec<Violation>,
+}
+
+/// Something that breaks an invariant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct Violation {
+    /// What it is about.
+    pub subject: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// One read of one invariant.
+#[derive(Clone, Debug)]
+struct Check {
+    id: u8,
+    name: &'static str,
+    checked: u64,
+    violations: BTreeSet<Violation>,
+}
+
+impl Check {
+    fn new(id: u8, name: &'static str) -> Self {
+        Self {
+            id,
+            name,
+            checked: 0,
+            violations: BTreeSet::new(),
+        }
+    }
+
+    fn broken(&mut self, subject: impl ToString, detail: impl Into<String>) {
+        self.violations.insert(Violation {
+            subject: subject.to_string(),
+            detail: detail.into(),
+        });
+    }
+}
+
+async fn audit_now(_: Admin, State(audit): State<Audit>) -> Result<Response, Problem> {
+    let _turn = audit.turn.lock().await;
+    let report = report(&(audit.look)(), &audit.provider).await?;
+    Ok(Json(report).into_response())
+}
+
+/// Reads until nothing is left that looks broken, three times at most.
+///
+/// # Errors
+///
+/// The store's, and the provider's.
+pub async fn report(system: &RunningSystem, provider: &str) -> Result<Report> {
+    let mut checks = read(system, provider).await?;
+    for pause in PAUSES {
+        if checks.iter().all(|check| check.violations.is_empty()) {
+            break;
+        }
+        system.ports.runtime.sleep(pause).await;
+        let again = read(system, provider).await?;
+        checks = checks.into_iter().zip(again).map(agreed).collect();
+    }
+    let invariants: Vec<_> = checks.into_iter().map(told).collect();
+    Ok(Report {
+        ok: invariants.iter().all(|invariant| invariant.ok),
+        invariants,
+    })
+}
+
+async fn read(system: &RunningSystem, provider: &str) -> Result<Vec<Check>> {
+    let ledger = ledger::read(system, provider).await?;
+    let orders = lifecycle::orders(system).await?;
+    let mut checks = vec![stock::check(system).await?];
+    checks.extend(money::check(system, &orders, &ledger).await?);
+    checks.extend(lifecycle::check(system, &orders).await?);
+    checks.push(Check::new(
+        6,
+        "confirmed flash claims ≤ allocation and limit",
+    ));
+    checks.extend(people::check(system).await?);
+    checks.push(messages::check(system).await?);
+    checks.push(views::check(system).await?);
+    Ok(checks)
+}
+
+/// What both reads say.
+fn agreed((first, second): (Check, Check)) -> Check {
+    let both = first.violations.intersection(&second.violations);
+    Check {
+        violations: both.cloned().collect(),
+        ..second
+    }
+}
+
+fn told(check: Check) -> Invariant {
+    Invariant {
+        id: check.id,
+        name: check.name,
+        ok: check.violations.is_empty(),
+        checked: check.checked,
+        violations: check.violations.into_iter().take(SHOWN_MAX).collect(),
+    }
+}

@@ -1,0 +1,78 @@
+//! Invariants 7 and 8: what a sign-up caused, and promos.
+
+use std::collections::BTreeSet;
+
+use shop_contracts::UserId;
+use wingbeat::Result;
+
+use super::Check;
+use wingbeat::run::{RunningSystem, ops};
+
+/// Subscriptions that a sign-up passes through. While one of them has work waiting, what is missing is
+/// in flight.
+const ON_THE_WAY: [(&str, &str); 4] = [
+    ("carts", "user_registered"),
+    ("notifications", "remember_address"),
+    ("notifications", "user_registered"),
+    ("promotions", "user_registered"),
+];
+
+pub(super) async fn check(system: &RunningSystem) -> Result<[Check; 2]> {
+    Ok([welcomed(system).await?, promos(system).await?])
+}
+
+async fn welcomed(system: &RunningSystem) -> Result<Check> {
+    let mut check = Check::new(
+        7,
+        "registered users = carts = welcome promos = welcome mails",
+    );
+    let registered = shop_identity::audit::registered(&system.reads("identity")?).await?;
+    // Read after the users: what is missing for one of them was not there, or is on its way.
+    if is_on_the_way(system).await? {
+        return Ok(check);
+    }
+    let carts = shop_carts::audit::carts(&system.reads("carts")?).await?;
+    let carts: BTreeSet<UserId> = carts.keys().filter_map(|id| id.parse().ok()).collect();
+    let promos = shop_promotions::audit::welcome_promos(&system.reads("promotions")?).await?;
+    let mails = shop_notifications::audit::welcomed(&system.reads("notifications")?).await?;
+    check.checked = registered.len() as u64;
+    for user in &registered {
+        if !carts.contains(user) {
+            check.broken(user, "no cart");
+        }
+        match promos.get(user) {
+            None => check.broken(user, "no welcome promo"),
+            Some(1) => {}
+            Some(many) => check.broken(user, format!("{many} welcome promos")),
+        }
+        if !mails.contains(user) {
+            check.broken(user, "no welcome mail");
+        }
+    }
+    let known = shop_identity::audit::registered(&system.reads("identity")?).await?;
+    let others = promos
+        .keys()
+        .chain(&mails)
+        .filter(|user| !known.contains(user));
+    for stranger in others {
+        check.broken(stranger, "welcomed, but never registered");
+    }
+    Ok(check)
+}
+
+async fn is_on_the_way(system: &RunningSystem) -> Result<bool> {
+    let look = ops::look(system).await?;
+    let busy = look.iter().filter(|it| it.waiting + it.in_flight > 0);
+    let mut busy = busy.map(|it| (it.service.as_str(), it.name.as_str()));
+    Ok(busy.any(|one| ON_THE_WAY.contains(&one)))
+}
+
+async fn promos(system: &RunningSystem) -> Result<Check> {
+    let mut check = Check::new(8, "a promo is redeemed at most once");
+    let reads = system.reads("promotions")?;
+    check.checked = shop_promotions::audit::redeemed(&reads).await?.len() as u64;
+    for order in shop_promotions::audit::redeemed_twice(&reads).await? {
+        check.broken(order, "it redeemed a promo that another order redeemed");
+    }
+    Ok(check)
+}

@@ -1,0 +1,116 @@
+//! Invariant 10: views equal what their events recompute, and copies of what others own equal the
+//! owner's at the same version.
+
+use shop_carts::domain::Cart;
+use shop_catalog::domain::Product;
+use shop_inventory::domain::Stock;
+use shop_orders::copies::{CartCopy, ProductCopy};
+use shop_orders::domain::Order;
+use shop_orders::feed::Feed;
+use shop_promotions::domain::Promo;
+use wingbeat::Verified;
+use wingbeat::{Entity, Reads, Result};
+
+use super::{Check, PAGE};
+use wingbeat::run::RunningSystem;
+
+pub(super) async fn check(system: &RunningSystem) -> Result<Check> {
+    let mut check = Check::new(10, "views equal what their events recompute");
+    let orders = system.reads("orders")?;
+    aggregates(&orders, &mut check).await?;
+    entities::<Feed>(&orders, &mut check).await?;
+    entities::<Promo>(&system.reads("promotions")?, &mut check).await?;
+    entities::<Product>(&system.reads("catalog")?, &mut check).await?;
+    products(system, &mut check).await?;
+    carts(system, &mut check).await?;
+    Ok(check)
+}
+
+async fn aggregates(reads: &Reads, check: &mut Check) -> Result<()> {
+    let mut after = None;
+    loop {
+        let verified = reads.verify_aggregates::<Order>(after, PAGE).await?;
+        after = verified.next.clone();
+        note(check, verified);
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn entities<E: Entity>(reads: &Reads, check: &mut Check) -> Result<()> {
+    let mut after = None;
+    loop {
+        let verified = reads.verify_entities::<E>(after, PAGE).await?;
+        after = verified.next.clone();
+        note(check, verified);
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn note(check: &mut Check, verified: Verified) {
+    check.checked += verified.checked;
+    for difference in verified.differences {
+        check.broken(difference.id, difference.what);
+    }
+}
+
+/// Names and prices at orders and carts, and stock in the catalogue.
+async fn products(system: &RunningSystem, check: &mut Check) -> Result<()> {
+    let (orders, inventory) = (system.reads("orders")?, system.reads("inventory")?);
+    let carts = shop_carts::audit::products(&system.reads("carts")?).await?;
+    for (id, product) in shop_catalog::audit::products(&system.reads("catalog")?).await? {
+        let Ok(sku) = id.parse() else { continue };
+        check.checked += 1;
+        if let Some(listing) = &product.listing {
+            let copy = orders.entity::<ProductCopy>(&sku).await?;
+            let of_orders = copy.map(|it| (it.version, it.retired, it.name, it.price));
+            let of_carts = carts.get(&id).cloned();
+            let of_carts = of_carts.map(|it| (it.version, it.retired, it.name, it.price));
+            for (who, copy) in [("orders", of_orders), ("carts", of_carts)] {
+                let Some((version, retired, name, price)) = copy else {
+                    continue;
+                };
+                let same =
+                    (retired, &name, price) == (listing.retired, &listing.name, listing.price);
+                if version == listing.version && !same {
+                    check.broken(
+                        &id,
+                        format!("{who} knows another product at version {version}"),
+                    );
+                }
+            }
+        }
+        let stock = inventory.entity::<Stock>(&sku).await?.unwrap_or_default();
+        if stock.version == product.stock_version && stock.available() != product.available {
+            let detail = format!(
+                "the catalogue shows {} available, inventory has {}",
+                product.available,
+                stock.available()
+            );
+            check.broken(&id, detail);
+        }
+    }
+    Ok(())
+}
+
+async fn carts(system: &RunningSystem, check: &mut Check) -> Result<()> {
+    let orders = system.reads("orders")?;
+    for (id, cart) in shop_carts::audit::carts(&system.reads("carts")?).await? {
+        let Ok(user) = id.parse() else { continue };
+        let Some(copy) = orders.entity::<CartCopy>(&user).await? else {
+            continue;
+        };
+        check.checked += 1;
+        let Cart { version, lines } = &cart;
+        if copy.version == *version && copy.lines != *lines {
+            check.broken(
+                &id,
+                format!("orders knows another cart at version {version}"),
+            );
+        }
+    }
+    Ok(())
+}

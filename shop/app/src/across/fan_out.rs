@@ -1,0 +1,207 @@
+//! What the gateway asks all services for: timelines, and the admin's looks at subscriptions, dead letters, breakers and
+//! messages for nobody. Each service answers for itself, and each replica for what it alone has; one that is away is named
+//! in the answer.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use shop_gateway::Proxy;
+use uuid::Uuid;
+use wingbeat::http::{Admin, Problem, ok};
+
+use wingbeat::run::ops::{
+    Breaker, Items, Replicated, Subscription, Timeline, Unroutable, in_order, joined,
+};
+
+/// The routes.
+pub fn routes(proxy: Arc<Proxy>) -> Router {
+    Router::new()
+        .route("/api/v1/orders/{id}/timeline", get(timeline))
+        .route("/api/v1/admin/stories/{id}", get(story))
+        .route("/api/v1/admin/dead-letters", get(gathered))
+        .route("/api/v1/admin/dead-letters/{id}", get(found))
+        .route("/api/v1/admin/dead-letters/{id}/retry", post(found))
+        .route("/api/v1/admin/dead-letters/{id}/discard", post(found))
+        .route("/api/v1/admin/breakers", get(replicas::<Breaker>))
+        .route("/api/v1/admin/unroutable", get(replicas::<Unroutable>))
+        .route("/api/v1/admin/subscriptions", get(replicas::<Subscription>))
+        .route(
+            "/api/v1/admin/subscriptions/{service}/{name}/{control}",
+            post(controlled),
+        )
+        .with_state(proxy)
+}
+
+async fn timeline(
+    State(proxy): State<Arc<Proxy>>,
+    Path(id): Path<Uuid>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    // Orders says whether the caller may know.
+    let order = format!("/api/v1/orders/{id}");
+    let (status, body) = proxy.get("orders", Method::GET, &order, &headers).await?;
+    if status != StatusCode::OK {
+        return Ok(as_told(status, body));
+    }
+    Ok(ok(&gather(&proxy, id).await).into_response())
+}
+
+async fn story(
+    _: Admin,
+    State(proxy): State<Arc<Proxy>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
+    Ok(ok(&gather(&proxy, id).await).into_response())
+}
+
+/// Collects the timeline of a correlation id from all services.
+async fn gather(proxy: &Proxy, id: Uuid) -> Timeline {
+    let path = format!("/internal/stories/{id}");
+    let ask = async |service: &str| {
+        let nobody = HeaderMap::new();
+        let (status, body) = proxy.get(service, Method::GET, &path, &nobody).await.ok()?;
+        let told: Timeline = serde_json::from_slice(&body).ok()?;
+        (status == StatusCode::OK).then_some(told)
+    };
+    let mut whole = Timeline::default();
+    let asked = proxy
+        .services()
+        .map(async |service| (service, ask(service).await));
+    for (service, told) in join_all(asked).await {
+        match told {
+            Some(told) => {
+                whole.items.extend(told.items);
+                whole.away.extend(told.away);
+            }
+            None => whole.away.push(service.to_owned()),
+        }
+    }
+    whole.items = in_order(whole.items);
+    whole
+}
+
+fn as_told(status: StatusCode, body: axum::body::Bytes) -> Response {
+    let kind = match status.is_success() {
+        true => "application/json",
+        false => "application/problem+json",
+    };
+    (status, [(header::CONTENT_TYPE, kind)], body).into_response()
+}
+
+/// The lists of all services as one: what they keep in their stores.
+async fn gathered(
+    _: Admin,
+    State(proxy): State<Arc<Proxy>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (path, headers) = (request.uri().path(), request.headers());
+    let ask = async |service: &str| {
+        let (status, body) = proxy.get(service, Method::GET, path, headers).await.ok()?;
+        items::<Value>(status, &body)
+    };
+    let asked = proxy
+        .services()
+        .map(async |service| (service, ask(service).await));
+    Ok(whole(join_all(asked).await))
+}
+
+/// The lists of all services as one: what their replicas know, put together.
+async fn replicas<T: Replicated + Serialize + DeserializeOwned>(
+    _: Admin,
+    State(proxy): State<Arc<Proxy>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (path, headers) = (request.uri().path(), request.headers());
+    let ask = async |service: &str| {
+        let everywhere = proxy.everywhere(service, Method::GET, path, headers).await;
+        let answers = everywhere.ok()?.into_iter().flatten();
+        let lists: Vec<Vec<T>> = answers
+            .filter_map(|(status, body)| items(status, &body))
+            .collect();
+        (!lists.is_empty()).then(|| joined(lists))
+    };
+    let asked = proxy
+        .services()
+        .map(async |service| (service, ask(service).await));
+    Ok(whole(join_all(asked).await))
+}
+
+fn items<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Option<Vec<T>> {
+    let list: Items<T> = serde_json::from_slice(body).ok()?;
+    (status == StatusCode::OK).then_some(list.items)
+}
+
+/// What all services answer as one; `None` of those who do not.
+fn whole<T: Serialize>(told: Vec<(&str, Option<Vec<T>>)>) -> Response {
+    let mut all = Items::from(Vec::new());
+    for (service, list) in told {
+        match list {
+            Some(list) => all.items.extend(list),
+            None => all.away.push(service.to_owned()),
+        }
+    }
+    ok(&all).into_response()
+}
+
+/// Every replica pauses, or goes on.
+async fn controlled(
+    _: Admin,
+    State(proxy): State<Arc<Proxy>>,
+    Path((service, ..)): Path<(String, String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (path, headers) = (request.uri().path(), request.headers());
+    let answers = proxy
+        .everywhere(&service, Method::POST, path, headers)
+        .await?;
+    let count = answers.len();
+    let mut told: Vec<_> = answers.into_iter().flatten().collect();
+    if let Some(refused) = told.iter().position(|(status, _)| !status.is_success()) {
+        let (status, body) = told.swap_remove(refused);
+        return Ok(as_told(status, body));
+    }
+    if told.len() < count {
+        let detail = format!(
+            "{} of {count} replicas of {service} have heard it; ask again",
+            told.len()
+        );
+        return Err(Problem::new(503, "service_away", detail));
+    }
+    let last = told.pop().ok_or_else(Problem::not_found)?;
+    Ok(as_told(last.0, last.1))
+}
+
+/// The answer of the service that knows it.
+async fn found(
+    _: Admin,
+    State(proxy): State<Arc<Proxy>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (path, method) = (request.uri().path(), request.method());
+    let mut away = Vec::new();
+    for service in proxy.services() {
+        let asked = proxy.get(service, method.clone(), path, request.headers());
+        match asked.await {
+            Ok((StatusCode::NOT_FOUND, _)) => {}
+            Ok((status, body)) => return Ok(as_told(status, body)),
+            Err(_) => away.push(service),
+        }
+    }
+    if away.is_empty() {
+        return Err(Problem::not_found());
+    }
+    let detail = format!(
+        "nobody knows it but maybe {}, who does not answer now",
+        away.join(", ")
+    );
+    Err(Problem::new(503, "service_away", detail))
+}

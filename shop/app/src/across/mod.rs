@@ -1,0 +1,10 @@
+//! What looks across services: timelines, lists, the audit, the stand-ins, the gateway's forwarding.
+
+pub mod admin;
+pub mod audit;
+pub mod cross_schema;
+pub mod dev;
+pub mod docs;
+pub mod fan_out;
+pub(crate) mod forward;
+pub mod timeline;

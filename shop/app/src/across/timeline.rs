@@ -1,0 +1,60 @@
+//! The timeline of an order, for its owner.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing;
+use shop_contracts::OrderId;
+use shop_orders::views::OrderRow;
+use uuid::Uuid;
+use wingbeat::CorrelationId;
+use wingbeat::http::{Caller, Problem, Routes, get, ok};
+use wingbeat::run::Host;
+use wingbeat::run::ops::{Timeline, story};
+
+/// The public route.
+pub fn routes(host: Arc<Host>) -> Router {
+    described().with_state(host).into_router()
+}
+
+/// The public route with its description, for a host to be given.
+pub(super) fn described() -> Routes<Arc<Host>> {
+    Routes::new().route(
+        "/api/v1/orders/{id}/timeline",
+        get(timeline)
+            .tag("orders")
+            .summary("The messages, timers and calls of all services for an order")
+            .answers::<Timeline>(200)
+            .problem(404, "not_found", "The caller has no such order."),
+    )
+}
+
+/// For the gateway: the timeline of this process's services. The gateway forwards no outside request to
+/// `/internal`.
+pub fn internal(host: Arc<Host>) -> Router {
+    Router::new()
+        .route("/internal/stories/{id}", routing::get(of_process))
+        .with_state(host)
+}
+
+async fn of_process(
+    State(host): State<Arc<Host>>,
+    Path(id): Path<Uuid>,
+) -> Result<Response, Problem> {
+    Ok(ok(&story(&host, CorrelationId(id)).await).into_response())
+}
+
+async fn timeline(
+    State(host): State<Arc<Host>>,
+    Caller(session): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let order: OrderId = id.parse().map_err(|_| Problem::not_found())?;
+    let orders = host.reads("orders")?;
+    let row = orders.row::<OrderRow>(&order.to_string()).await?;
+    let row = row.filter(|row| row.user_id.0 == session.user_id || session.admin);
+    row.ok_or_else(Problem::not_found)?;
+    Ok(ok(&story(&host, CorrelationId(order.0)).await).into_response())
+}

@@ -1,0 +1,200 @@
+//! The shop as a program.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use shop_provider::Provider;
+use wingbeat::http::session::Sessions;
+use wingbeat::http::traced;
+use wingbeat::run::{Alone, Command, Process, Program, Roles, RunError, open};
+use wingbeat::{App, BoxFuture, Ports, TokioRuntime};
+
+use super::roles::{self, GATEWAY, PROVIDER, SERVICES};
+use super::settings::{Settings, ShopSettings};
+use super::{prepare, routes, services};
+
+/// The shop.
+#[derive(Clone, Copy, Debug)]
+pub struct Shop {
+    /// Makes its commands beside those of every program.
+    pub commands: fn() -> Vec<Command>,
+}
+
+impl Default for Shop {
+    fn default() -> Self {
+        Self { commands: Vec::new }
+    }
+}
+
+/// A running process of the shop.
+pub type Open = Process<Shop>;
+
+/// What the services of a process share.
+pub struct Shared {
+    /// The sessions of signed-in users.
+    pub sessions: Sessions,
+    /// The stand-in for the payment provider, if it runs here.
+    pub provider: Option<Provider>,
+    /// The base URL of the payment provider.
+    pub provider_url: String,
+}
+
+/// Starts the whole shop in one process.
+///
+/// # Errors
+///
+/// The reason why it does not start.
+pub async fn start(settings: &Settings) -> Result<Open, RunError> {
+    open(Shop::default(), settings.clone(), roles_of(settings)).await
+}
+
+/// The roles of the whole shop: the stand-in runs unless a provider is given.
+fn roles_of(settings: &Settings) -> Roles {
+    let mut roles = roles::whole();
+    if settings.own.provider.is_some() {
+        roles.others.remove(PROVIDER);
+    }
+    roles
+}
+
+impl Program for Shop {
+    type Own = ShopSettings;
+    type State = Shared;
+
+    fn name(&self) -> &'static str {
+        "shop"
+    }
+
+    fn about(&self) -> &'static str {
+        "An online shop of ten services that talk through events, all in one process"
+    }
+
+    fn services(&self, _: &Settings) -> Vec<&'static str> {
+        SERVICES.into()
+    }
+
+    fn roles(&self) -> &'static [&'static str] {
+        &[GATEWAY, PROVIDER]
+    }
+
+    fn commands(&self) -> Vec<Command> {
+        (self.commands)()
+    }
+
+    fn check(&self, settings: &Settings, roles: &Roles) -> Result<(), RunError> {
+        roles::check(settings, roles)
+    }
+
+    fn alone(
+        &self,
+        settings: &Settings,
+        roles: &Roles,
+    ) -> Option<BoxFuture<'static, Result<Alone, RunError>>> {
+        let only_provider = roles.services.is_empty() && roles.others == [PROVIDER].into();
+        let settings = only_provider.then(|| settings.clone())?;
+        Some(Box::pin(async move {
+            let provider = provider(&settings, settings.listen).await?;
+            Ok(Alone {
+                ready: format!("The provider is open: {}", provider.url()),
+                keep: Box::new(provider),
+            })
+        }))
+    }
+
+    async fn begin(
+        &self,
+        settings: &Settings,
+        roles: &Roles,
+        ports: &Ports,
+    ) -> Result<Shared, RunError> {
+        let sessions = Sessions::new(Arc::clone(&ports.cache), Arc::clone(&ports.runtime));
+        // The stand-in is an outside company: it is reached over a real socket.
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let runs_here = roles.has(PROVIDER) && settings.own.provider.is_none();
+        let provider = if runs_here {
+            Some(provider(settings, loopback).await?)
+        } else {
+            None
+        };
+        let provider_url = match &provider {
+            Some(provider) => provider.url(),
+            None => routes::elsewhere(settings, PROVIDER),
+        };
+        Ok(Shared {
+            sessions,
+            provider,
+            provider_url,
+        })
+    }
+
+    fn system(&self, settings: &Settings, roles: &Roles, shared: &Shared) -> App {
+        services::system(settings, roles, &shared.sessions, &shared.provider_url)
+    }
+
+    async fn routes(&self, process: &Open) -> Result<Router, RunError> {
+        Ok(routes::of(process).await?)
+    }
+
+    async fn prepare(&self, process: &Open) -> Result<Vec<String>, RunError> {
+        let (host, settings) = (&process.host, &process.settings);
+        let recovered = prepare::in_flight(host).await?;
+        let password = prepare::ensure_admin(host, settings).await?;
+        let mut seeds_are_new = false;
+        if process.roles.has("catalog") {
+            seeds_are_new = prepare::seed(host).await?;
+        }
+        if !process.roles.whole {
+            return Ok(Vec::new());
+        }
+        prepare::settle(host, seeds_are_new).await;
+        Ok(vec![
+            admin_line(settings, password.as_deref()),
+            format!("Orders in flight:     {recovered} recovered"),
+        ])
+    }
+
+    fn greeting(&self, process: &Open) -> Vec<String> {
+        let address = process.address;
+        if !process.roles.whole {
+            let name = process.roles.name(self.name());
+            return vec![format!("{name} is open: http://{address}/")];
+        }
+        let mut lines = vec![
+            format!("The shop is open:     http://{address}/"),
+            format!("Its API:              http://{address}/openapi.json"),
+        ];
+        if let Some(ops) = process.ops_address {
+            lines.push(format!("Metrics:              http://{ops}/metrics"));
+        }
+        lines
+    }
+}
+
+/// The admin's login: with the password on a terminal only.
+fn admin_line(settings: &Settings, password: Option<&str>) -> String {
+    let email = shop_identity::ADMIN_EMAIL;
+    let login = match password {
+        Some(password) if std::io::stdout().is_terminal() => format!("{email} / {password}"),
+        Some(_) => {
+            let file = settings.data.join("admin-password");
+            format!("{email}, password in {}", file.display())
+        }
+        None => email.to_owned(),
+    };
+    format!("The admin:            {login}")
+}
+
+/// Starts the stand-in for the payment company. It knows nothing of Wingbeat; a layer around it adds its
+/// responses to our traces.
+async fn provider(settings: &Settings, listen: SocketAddr) -> Result<Provider, RunError> {
+    let data = &settings.data;
+    std::fs::create_dir_all(data).map_err(|why| RunError::File(data.display().to_string(), why))?;
+    let ledger = data.join("provider.db");
+    let config = shop_provider::Config { listen, ledger };
+    let runtime = TokioRuntime::new();
+    let started = shop_provider::start_within(config, |routes| traced(routes, PROVIDER, runtime));
+    let started = started.await;
+    started.map_err(|why| RunError::Program(why.to_string()))
+}

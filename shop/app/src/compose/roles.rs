@@ -1,0 +1,86 @@
+//! The services of the shop, and the requirements of a process that runs some of them.
+
+use wingbeat::run::{Roles, RunError};
+
+use super::settings::Settings;
+
+pub use shop_registry::NAMES as SERVICES;
+
+/// The public port in front of the services.
+pub const GATEWAY: &str = "gateway";
+/// The stand-in for the payment company.
+pub const PROVIDER: &str = "provider";
+
+/// The roles of a process with the whole shop.
+#[must_use]
+pub fn whole() -> Roles {
+    Roles {
+        services: SERVICES.into(),
+        others: [GATEWAY, PROVIDER].into(),
+        whole: true,
+    }
+}
+
+/// Returns whether callers come through a gateway in another process, which reports their addresses.
+#[must_use]
+pub fn is_behind_gateway(roles: &Roles) -> bool {
+    !roles.has(GATEWAY)
+}
+
+/// Checks the settings that services in production require.
+pub(super) fn check(settings: &Settings, roles: &Roles) -> Result<(), RunError> {
+    let own = &settings.own;
+    if roles.whole || own.dev {
+        return Ok(());
+    }
+    let missing = |text: &str| Err(RunError::Program(text.into()));
+    if roles.has("payments") && own.provider.is_none() && !roles.has(PROVIDER) {
+        return missing("payments needs --provider (or --dev, for the stand-in)");
+    }
+    if roles.has("notifications") {
+        return missing(
+            "notifications keeps its mails in the mailbox of --dev; this release sends none by SMTP",
+        );
+    }
+    if roles.has("identity") && own.admin_password.is_none() {
+        return missing("identity needs SHOP_ADMIN_PASSWORD (or --dev)");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(names: &[&'static str]) -> Roles {
+        let (services, others) = names.iter().partition(|name| SERVICES.contains(name));
+        Roles {
+            services,
+            others,
+            whole: false,
+        }
+    }
+
+    fn problem(names: &[&'static str], settings: &Settings) -> String {
+        let checked = check(settings, &of(names));
+        checked.err().map(|why| why.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn only_services_without_a_gateway_of_their_own_are_behind_one() {
+        assert!(is_behind_gateway(&of(&["identity"])));
+        assert!(!is_behind_gateway(&of(&["identity", "gateway"])));
+        assert!(!is_behind_gateway(&whole()));
+    }
+
+    #[test]
+    fn a_missing_requirement_is_reported_before_anything_starts() {
+        let mut settings = Settings::default();
+        assert!(problem(&["payments"], &settings).contains("--provider"));
+        assert!(problem(&["notifications"], &settings).contains("mailbox"));
+        assert!(problem(&["identity"], &settings).contains("SHOP_ADMIN_PASSWORD"));
+        assert_eq!(problem(&["orders"], &settings), "");
+        settings.own.dev = true;
+        assert_eq!(problem(&SERVICES, &settings), "");
+    }
+}
