@@ -18,7 +18,8 @@ const SHARDS: usize = 8;
 const ENTRY_BYTES: usize = 150;
 /// Assumed size of a key with its value, from which the cache chooses its layout.
 const VALUE_BYTES: usize = 350;
-/// Expired entries are removed once the index has doubled since the last sweep, and has this many keys.
+/// Expired entries are removed once the index has doubled since the last sweep, and has this many
+/// keys.
 const SWEEP_MIN: usize = 4096;
 
 #[derive(Clone)]
@@ -57,7 +58,8 @@ struct Index {
 /// The values in memory.
 pub(crate) struct Memory {
     values: Cache<Arc<str>, Entry, Size, DefaultHashBuilder, Evicted>,
-    /// The keys of `values`, in order. Locked around every change of `values`, so that the two agree.
+    /// The keys of `values`, in order. Locked around every change of `values`, so that the two
+    /// agree.
     index: Mutex<Index>,
 }
 

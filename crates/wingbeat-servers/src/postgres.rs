@@ -126,7 +126,8 @@ impl Postgres {
         self.sql_in("postgres", sql)
     }
 
-    /// Runs SQL in another database, such as one that SQL has created, and returns what `psql` prints.
+    /// Runs SQL in another database, such as one that SQL has created, and returns what `psql`
+    /// prints.
     ///
     /// # Panics
     ///

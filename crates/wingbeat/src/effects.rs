@@ -8,9 +8,9 @@ use crate::encode;
 
 /// Messages to send and outside calls to make, in order.
 ///
-/// A handler returns effects, alone or in a combination (see [`IntoEffects`]). The runtime records them in
-/// the handler's unit of work and carries them out once the unit is durable: all of them, or none if the
-/// handler fails.
+/// A handler returns effects, alone or in a combination (see [`IntoEffects`]). The runtime records
+/// them in the handler's unit of work and carries them out once the unit is durable: all of them,
+/// or none if the handler fails.
 ///
 /// ```
 /// use wingbeat::{Effects, Result, Service};
@@ -115,8 +115,8 @@ impl Effects {
         self.message(command)
     }
 
-    /// Sends a command with an operation id, which identifies the business operation across resends.
-    /// The receiver reads it as [`Meta::operation`](crate::Meta::operation).
+    /// Sends a command with an operation id, which identifies the business operation across
+    /// resends. The receiver reads it as [`Meta::operation`](crate::Meta::operation).
     pub fn send_as<C: CommandMessage>(
         &mut self,
         operation: impl Into<String>,
@@ -130,8 +130,8 @@ impl Effects {
         self
     }
 
-    /// Rejects messages that exceed the limits of an envelope. After the commit it would be too late: such a
-    /// message could never leave the outbox.
+    /// Rejects messages that exceed the limits of an envelope. After the commit it would be too
+    /// late: such a message could never leave the outbox.
     pub(crate) fn checked(self) -> Result<Self> {
         for message in &self.messages {
             let operation = message.operation.as_ref().map_or(0, String::len);
@@ -172,8 +172,8 @@ impl Effects {
 
 /// A value that a handler may return inside its `Result`.
 ///
-/// `()`, messages, calls and [`Effects`] are such values, and so are `Option`s, `Vec`s, [`Either`]s and
-/// tuples of them.
+/// `()`, messages, calls and [`Effects`] are such values, and so are `Option`s, `Vec`s, [`Either`]s
+/// and tuples of them.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "this is what the handler returns",
@@ -288,7 +288,8 @@ tuples!(A B);
 tuples!(A B C);
 tuples!(A B C D);
 
-/// The `Result` of a handler, with any [`IntoEffects`] value and any error that converts to [`Error`].
+/// The `Result` of a handler, with any [`IntoEffects`] value and any error that converts to
+/// [`Error`].
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "this is what the handler returns",

@@ -1,8 +1,9 @@
-//! Handlers: async functions whose first argument is a message and whose other arguments are extractors.
+//! Handlers: async functions whose first argument is a message and whose other arguments are
+//! extractors.
 //!
-//! Two traits, so that compile errors are precise. [`Handler`] is implemented for every async function, so
-//! that [`Handler::retry`] and the like always exist. [`MessageHandler`] checks the arguments, so that
-//! rustc names the one that does not fit.
+//! Two traits, so that compile errors are precise. [`Handler`] is implemented for every async
+//! function, so that [`Handler::retry`] and the like always exist. [`MessageHandler`] checks the
+//! arguments, so that rustc names the one that does not fit.
 
 use std::sync::Arc;
 
@@ -17,12 +18,13 @@ use crate::{Policy, Retry, decode};
 /// An async function of one to eight arguments.
 ///
 /// The first argument of a message handler is the message that it subscribes to. All others are
-/// [extractors](crate::Extract). It returns a `Result` with [effects](crate::IntoEffects), which the
-/// runtime commits together with the handler's writes and the acknowledgement of the message.
+/// [extractors](crate::Extract). It returns a `Result` with [effects](crate::IntoEffects), which
+/// the runtime commits together with the handler's writes and the acknowledgement of the message.
 ///
-/// A handler may run several times for one message: after an error, after a crash, and when data that it
-/// read has changed before the commit. Only one run takes effect. A handler therefore has no effects of its
-/// own: it uses no network, no clock and no random numbers except through extractors.
+/// A handler may run several times for one message: after an error, after a crash, and when data
+/// that it read has changed before the commit. Only one run takes effect. A handler therefore has
+/// no effects of its own: it uses no network, no clock and no random numbers except through
+/// extractors.
 ///
 /// ```
 /// use wingbeat::{Handler, Result, Retry, Service, Table};
@@ -108,10 +110,11 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
 
     /// Handles messages with the same key strictly in the order in which they entered the queue.
     ///
-    /// Only one replica at a time receives messages; the others are on standby. A message that fails is
-    /// retried in place, with the pauses of its retry policy, while later messages with its key wait. They
-    /// continue once it has become a dead letter; if a person retries that dead letter, it comes after
-    /// them. This costs throughput: the next message with a key waits for the commit of the one before.
+    /// Only one replica at a time receives messages; the others are on standby. A message that
+    /// fails is retried in place, with the pauses of its retry policy, while later messages
+    /// with its key wait. They continue once it has become a dead letter; if a person retries
+    /// that dead letter, it comes after them. This costs throughput: the next message with a
+    /// key waits for the commit of the one before.
     fn ordered(self) -> Configured<Self> {
         let policy = Policy {
             ordered: true,
@@ -123,8 +126,8 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
         }
     }
 
-    /// Names the subscription. The default is the name of its message; a second subscription of a service to
-    /// one message needs a name of its own.
+    /// Names the subscription. The default is the name of its message; a second subscription of a
+    /// service to one message needs a name of its own.
     fn named(self, name: &'static str) -> Configured<Self> {
         let policy = Policy {
             name: Some(name),
@@ -193,7 +196,8 @@ pub(crate) type Scheduled = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<()>> 
 
 /// A handler that can be registered with [`Service::on`](crate::Service::on).
 ///
-/// Its first argument is a message, the others are extractors that the service's state `S` can fill.
+/// Its first argument is a message, the others are extractors that the service's state `S` can
+/// fill.
 ///
 /// ```
 /// use wingbeat::{MessageHandler, Result};

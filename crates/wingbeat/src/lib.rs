@@ -2,12 +2,13 @@
 //!
 //! A **handler** is an async function. Its first argument is the message it subscribes to; further
 //! arguments read and change the service's data; it returns the messages to publish. Nothing takes
-//! effect while it runs. The runtime commits the new state, the messages, the timers and the fact that
-//! the message was handled in one step, and acknowledges the message only then. So no message is
-//! forgotten, and effects happen once, also over crashes.
+//! effect while it runs. The runtime commits the new state, the messages, the timers and the fact
+//! that the message was handled in one step, and acknowledges the message only then. So no message
+//! is forgotten, and effects happen once, also over crashes.
 //!
-//! The same services run in one process with nothing installed (SQLite embedded as store and broker),
-//! each in its own process on RabbitMQ, PostgreSQL and Redis, and in a deterministic simulation.
+//! The same services run in one process with nothing installed (SQLite embedded as store and
+//! broker), each in its own process on RabbitMQ, PostgreSQL and Redis, and in a deterministic
+//! simulation.
 //!
 //! # Tutorial: two services in ten minutes
 //!
@@ -20,9 +21,9 @@
 //!
 //! ## An event
 //!
-//! A message is a type. Its name and version are the contract with other services, and never change.
-//! Messages with the same key are handled one at a time, in order. The JSON Schema becomes part of
-//! `/asyncapi.json`.
+//! A message is a type. Its name and version are the contract with other services, and never
+//! change. Messages with the same key are handled one at a time, in order. The JSON Schema becomes
+//! part of `/asyncapi.json`.
 //!
 //! ```
 //! use schemars::JsonSchema;
@@ -68,7 +69,8 @@
 //!
 //! ## A service that reacts
 //!
-//! It shares nothing with the first one but the event. It has data of its own, and a queue of its own.
+//! It shares nothing with the first one but the event. It has data of its own, and a queue of its
+//! own.
 //!
 //! ```
 //! # use schemars::JsonSchema;
@@ -122,8 +124,8 @@
 //!
 //! ## A test
 //!
-//! With the feature `test`, [`test::TestApp`] runs the app in memory, in virtual time, under a seed that
-//! decides which task runs next.
+//! With the feature `test`, [`test::TestApp`] runs the app in memory, in virtual time, under a seed
+//! that decides which task runs next.
 //!
 //! ```
 //! # #[cfg(feature = "test")] {
@@ -136,16 +138,16 @@
 //! # }
 //! ```
 //!
-//! [`test::Simulator`] goes further: it lives many lives of a whole system with crashes, duplicates,
-//! reordering and outages, and reports the seed of a life that breaks an invariant.
+//! [`test::Simulator`] goes further: it lives many lives of a whole system with crashes,
+//! duplicates, reordering and outages, and reports the seed of a life that breaks an invariant.
 //!
 //! ## Next steps
 //!
 //! - Processes over several services, with timers: [`Saga`].
 //! - Outside systems, with retries and circuit breakers: [`Call`].
 //! - Event-sourced state: [`Aggregate`]. Lists and searches: [`View`].
-//! - Each service in its own process: build with the feature `servers`, then
-//!   `<program> run library --broker amqp://… --store postgres://… --cache redis://…`.
+//! - Each service in its own process: build with the feature `servers`, then `<program> run library
+//!   --broker amqp://… --store postgres://… --cache redis://…`.
 //! - Settings of your own: [`Settings`]. Operations: [`run::ops`].
 //!
 //! # The crate, in the order of a message

@@ -26,8 +26,8 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The largest number of handlers that run at the same time. Messages with the same key are always
-    /// handled one at a time.
+    /// The largest number of handlers that run at the same time. Messages with the same key are
+    /// always handled one at a time.
     pub concurrency: usize,
     /// The largest number of unacknowledged deliveries. The default fills one batch of the store.
     pub prefetch: usize,
@@ -52,10 +52,11 @@ impl Default for Policy {
     }
 }
 
-/// The attempts that follow a failure: a few in memory, then some from the store, then a dead letter.
+/// The attempts that follow a failure: a few in memory, then some from the store, then a dead
+/// letter.
 ///
-/// Only errors of the class [`Retry`](crate::Class::Retry) are retried. A parked delivery waits in the
-/// store, so it survives restarts and blocks no other message.
+/// Only errors of the class [`Retry`](crate::Class::Retry) are retried. A parked delivery waits in
+/// the store, so it survives restarts and blocks no other message.
 ///
 /// ```
 /// use std::time::Duration;
@@ -76,8 +77,8 @@ pub struct Retry {
     pub quick: u32,
     /// The pause after the first attempt. It doubles after each further quick attempt.
     pub backoff: Duration,
-    /// The pauses before the attempts from the store. After the last attempt the delivery becomes a dead
-    /// letter.
+    /// The pauses before the attempts from the store. After the last attempt the delivery becomes
+    /// a dead letter.
     pub parked: Vec<Duration>,
 }
 
@@ -93,7 +94,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The policy of sagas, which outlasts an hour in which another service or the broker is unavailable.
+    /// The policy of sagas, which outlasts an hour in which another service or the broker is
+    /// unavailable.
     pub(crate) fn patient() -> Self {
         let mut patient = Self::default();
         patient.parked.push(Duration::from_secs(3_600));
@@ -122,7 +124,8 @@ pub struct TargetPolicy {
     pub timeout: Duration,
     /// The largest number of attempts at the same time (the bulkhead).
     pub concurrency: usize,
-    /// The pause after the first failed attempt. It doubles after each further one, up to `backoff_max`.
+    /// The pause after the first failed attempt. It doubles after each further one, up to
+    /// `backoff_max`.
     pub backoff: Duration,
     /// The longest pause between attempts.
     pub backoff_max: Duration,

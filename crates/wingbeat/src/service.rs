@@ -157,8 +157,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     }
 
     /// Declares an event that the service publishes, for the AsyncAPI document. Only events that no
-    /// return type of a handler shows need it: those in [`Effects`], those of sagas and those of HTTP
-    /// handlers.
+    /// return type of a handler shows need it: those in [`Effects`], those of sagas and those of
+    /// HTTP handlers.
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
@@ -189,7 +189,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Says how an outside system is called: timeout, bulkhead, retry and breaker, for all calls to it.
+    /// Says how an outside system is called: timeout, bulkhead, retry and breaker, for all calls to
+    /// it.
     #[must_use]
     pub fn target(mut self, name: &'static str, policy: TargetPolicy) -> Self {
         self.parts.targets.push((name, policy));

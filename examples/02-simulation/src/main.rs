@@ -1,5 +1,6 @@
-//! Your own system under simulation: a box office sells seats, a printer prints the tickets. The printer was
-//! written by somebody who believed that events arrive in order; the simulation shows otherwise.
+//! Your own system under simulation: a box office sells seats, a printer prints the tickets. The
+//! printer was written by somebody who believed that events arrive in order; the simulation shows
+//! otherwise.
 //!
 //! `cargo run -p example-02-simulation`
 
@@ -24,7 +25,7 @@ struct SeatChanged {
 }
 
 /// Who sits where, and how often that has changed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Seat {
     visitor: usize,
     change: u32,

@@ -46,7 +46,8 @@ fn commands() -> Vec<Command> {
     ]
 }
 
-/// Switches off the mechanism that the environment names, and arms the step at which to end the process.
+/// Switches off the mechanism that the environment names, and arms the step at which to end the
+/// process.
 #[cfg(feature = "sabotage")]
 #[allow(
     clippy::disallowed_methods,

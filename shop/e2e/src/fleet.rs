@@ -243,7 +243,8 @@ pub struct Fleet {
     pub servers: Servers,
     /// Logs and data.
     pub folder: PathBuf,
-    /// Processes that ended without being asked to, unless a server was unavailable at their start.
+    /// Processes that ended without being asked to, unless a server was unavailable at their
+    /// start.
     pub crashed: Vec<String>,
     _own: Option<TempDir>,
 }

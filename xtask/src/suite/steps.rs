@@ -31,7 +31,8 @@ const EVERYTHING: [&str; 3] = ["--workspace", "--all-targets", "--all-features"]
 /// The time limit of an example, which shows one idea and ends.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 
-/// The script of an example that does not end by itself: it starts the program, uses it and ends it.
+/// The script of an example that does not end by itself: it starts the program, uses it and ends
+/// it.
 const TRY: &str = "try.sh";
 
 /// The number of simulated runs, and of those that are repeated.

@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 use wingbeat::Ports;
 use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
-use wingbeat::http::{Json, Reply, accepted, post};
+use wingbeat::http::{Json, Reply, Routes, accepted, post};
 use wingbeat::{
     App, Class, Entity, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Name,
     Result, Retry, Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table,

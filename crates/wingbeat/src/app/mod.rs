@@ -20,8 +20,9 @@ pub use running::{Running, RunningSubscription};
 /// The services of a system.
 ///
 /// An app names *all* services of a system, also those that run in other processes:
-/// [`run_only`](Self::run_only) chooses the ones that this process runs. Each process declares the queues of
-/// the whole system before it publishes, so an event is kept for a subscriber that has never run.
+/// [`run_only`](Self::run_only) chooses the ones that this process runs. Each process declares the
+/// queues of the whole system before it publishes, so an event is kept for a subscriber that has
+/// never run.
 ///
 /// ```
 /// use wingbeat::{App, Service};
@@ -63,8 +64,8 @@ impl App {
 
     /// Names systems of other owners to whose messages services of this system subscribe.
     ///
-    /// A service of this system may then subscribe to `<name>.…` messages although no service `<name>`
-    /// is part of it.
+    /// A service of this system may then subscribe to `<name>.…` messages although no service
+    /// `<name>` is part of it.
     pub fn outside(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.outside.extend(names.into_iter().map(Into::into));
         self
@@ -73,15 +74,15 @@ impl App {
     /// Lets services subscribe to messages of any owner.
     ///
     /// For tests that stand in for missing services. In production, name other systems with
-    /// [`outside`](Self::outside): this method also accepts a system from which a service was forgotten. No
-    /// process would declare its queues, and its messages would be lost.
+    /// [`outside`](Self::outside): this method also accepts a system from which a service was
+    /// forgotten. No process would declare its queues, and its messages would be lost.
     pub fn allow_strangers(mut self) -> Self {
         self.strangers = true;
         self
     }
 
-    /// Restricts the app to one service, in a process whose host has declared the whole system and sweeps the
-    /// store.
+    /// Restricts the app to one service, in a process whose host has declared the whole system and
+    /// sweeps the store.
     pub(crate) fn part(mut self, service: &str) -> Self {
         self.only = Some([service.to_owned()].into());
         self.hosted = true;
@@ -111,9 +112,9 @@ impl App {
     ///
     /// # Errors
     ///
-    /// `wiring`, with one line per finding: a name that is used twice, a command with two handlers, a call
-    /// without a target, a subscription to a message whose owner is not part of the system, a service to run
-    /// that does not exist.
+    /// `wiring`, with one line per finding: a name that is used twice, a command with two handlers,
+    /// a call without a target, a subscription to a message whose owner is not part of the
+    /// system, a service to run that does not exist.
     pub fn check(&self) -> Result<()> {
         let mut findings = self.calls_without_target();
         findings.extend(self.names_used_twice());
@@ -175,8 +176,9 @@ impl App {
             .collect()
     }
 
-    /// Reports subscriptions to services that are not part of the app. It then is probably a part of a
-    /// system: the queues of the missing service would not be declared, and its messages would be lost.
+    /// Reports subscriptions to services that are not part of the app. It then is probably a part
+    /// of a system: the queues of the missing service would not be declared, and its messages
+    /// would be lost.
     fn messages_without_owner(&self) -> Vec<String> {
         if self.strangers {
             return Vec::new();
@@ -211,15 +213,16 @@ impl App {
             .collect()
     }
 
-    /// Prepares the store, declares the queues of the whole system, and starts the services that run here.
+    /// Prepares the store, declares the queues of the whole system, and starts the services that
+    /// run here.
     ///
     /// It also starts a task that deletes expired data from the store once a minute.
     ///
     /// # Errors
     ///
-    /// `wiring` if [`check`](Self::check) has findings; `store_away` or `broker_away` if a server is
-    /// unavailable; `topology_differs` if a queue exists with other arguments; other codes of the adapters.
-    /// `docs/errors/README.md` lists them.
+    /// `wiring` if [`check`](Self::check) has findings; `store_away` or `broker_away` if a server
+    /// is unavailable; `topology_differs` if a queue exists with other arguments; other codes
+    /// of the adapters. `docs/errors/README.md` lists them.
     pub async fn start(self, ports: Ports) -> Result<Running> {
         if !self.hosted {
             self.check()?;

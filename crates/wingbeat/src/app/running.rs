@@ -95,8 +95,8 @@ impl Running {
         self.services.keys().copied()
     }
 
-    /// Drains the app: takes no further deliveries, handles those that it has received, and publishes the
-    /// committed messages. Returns when all of that is done.
+    /// Drains the app: takes no further deliveries, handles those that it has received, and
+    /// publishes the committed messages. Returns when all of that is done.
     pub async fn drain(&self) {
         self.control.send_replace(Control::Draining);
         for subscription in &self.subscriptions {
@@ -112,8 +112,8 @@ impl Running {
         }
     }
 
-    /// Stops committing at once, for a host that is about to end the process without draining. Requests that
-    /// wait for a commit fail with `stopped`.
+    /// Stops committing at once, for a host that is about to end the process without draining.
+    /// Requests that wait for a commit fail with `stopped`.
     pub fn abandon(&self) {
         self.committer.close();
     }
@@ -154,13 +154,15 @@ impl Running {
         }
     }
 
-    /// Delivers a dead letter to its subscription again. Returns `false` if there is none with this id.
+    /// Delivers a dead letter to its subscription again. Returns `false` if there is none with this
+    /// id.
     ///
     /// # Errors
     ///
-    /// `undecodable` if its message cannot be decoded; `unknown_subscription` if its subscription does not run
-    /// here; `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit);
-    /// `store_away` or a similar code while the store is unavailable.
+    /// `undecodable` if its message cannot be decoded; `unknown_subscription` if its subscription
+    /// does not run here; `overloaded`, `contended` or `stopped` from
+    /// [`run_unit`](crate::run_unit); `store_away` or a similar code while the store is
+    /// unavailable.
     pub async fn retry_dead_letter(&self, service: Name, id: Uuid) -> Result<bool> {
         let runs_here = |queue| self.subscriptions.iter().any(|it| it.queue == queue);
         match self.incidents(service) {

@@ -39,8 +39,9 @@ impl State {
 
 /// A circuit breaker for one target.
 ///
-/// It opens after consecutive failures of *different* operations, and lets one call through as a probe
-/// after a pause. An operation that fails repeatedly counts once: it may fail because of its own data.
+/// It opens after consecutive failures of *different* operations, and lets one call through as a
+/// probe after a pause. An operation that fails repeatedly counts once: it may fail because of its
+/// own data.
 ///
 /// ```
 /// use std::time::Duration;
@@ -75,7 +76,8 @@ pub enum Admission {
 }
 
 impl Breaker {
-    /// Creates a closed breaker that opens after `failures_max` failures and probes after `open_for`.
+    /// Creates a closed breaker that opens after `failures_max` failures and probes after
+    /// `open_for`.
     #[must_use]
     pub fn new(failures_max: u32, open_for: Duration, now: Timestamp) -> Self {
         Self {

@@ -8,8 +8,8 @@ use crate::encode;
 /// A call to an outside system, as data. Derive it.
 ///
 /// A handler records a call with [`Effects::call`], or returns it. After the commit an executor
-/// ([`Service::calls`](crate::Service::calls)) carries it out, and its outcome comes back as a message. Calls
-/// wait in the store while the target's circuit breaker is open.
+/// ([`Service::calls`](crate::Service::calls)) carries it out, and its outcome comes back as a
+/// message. Calls wait in the store while the target's circuit breaker is open.
 ///
 /// ```
 /// use wingbeat::{Call, Error, Event, GaveUp, JsonSchema, Result, Service, TargetPolicy};
@@ -63,7 +63,8 @@ pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
 )]
 pub trait GaveUp<C: ?Sized> {
     /// Returns the outcome of `call` after it was rejected, or failed for longer than
-    /// [`TargetPolicy::give_up_after`](crate::TargetPolicy::give_up_after). `why` is the last error.
+    /// [`TargetPolicy::give_up_after`](crate::TargetPolicy::give_up_after). `why` is the last
+    /// error.
     fn gave_up(call: &C, why: &Error) -> Self;
 }
 

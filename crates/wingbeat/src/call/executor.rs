@@ -10,8 +10,8 @@ use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
 use crate::{TargetPolicy, decode, telemetry};
 
-/// The context of an executor. It has no unit of work: an executor cannot read or change the service's
-/// data.
+/// The context of an executor. It has no unit of work: an executor cannot read or change the
+/// service's data.
 #[derive(Clone)]
 pub struct CallContext {
     pub(crate) operation: String,
@@ -20,8 +20,8 @@ pub struct CallContext {
     pub(crate) policy: TargetPolicy,
 }
 
-/// The idempotency key of a call, an extractor for executors. It identifies the business operation, so it is
-/// the same for all attempts.
+/// The idempotency key of a call, an extractor for executors. It identifies the business operation,
+/// so it is the same for all attempts.
 #[derive(Clone, Debug)]
 pub struct OperationKey(pub String);
 
@@ -63,8 +63,8 @@ pub struct Http {
     pub client: Arc<dyn HttpClient>,
     /// The policy of the target.
     pub policy: TargetPolicy,
-    /// Set if an earlier attempt may have taken effect. If the outside system ignores idempotency keys, ask it
-    /// first.
+    /// Set if an earlier attempt may have taken effect. If the outside system ignores idempotency
+    /// keys, ask it first.
     pub retried: bool,
 }
 
@@ -122,10 +122,12 @@ pub(crate) struct Executor {
     pub(crate) returns: Vec<MessageType>,
 }
 
-/// An executor: an async function that can be registered with [`Service::calls`](crate::Service::calls).
+/// An executor: an async function that can be registered with
+/// [`Service::calls`](crate::Service::calls).
 ///
-/// Its first argument is a [`Call`]. The others are [extractors](crate::Extract) for executors. It returns
-/// the call's outcome, or an error: class `Retry` for another attempt, class `Reject` to give up.
+/// Its first argument is a [`Call`]. The others are [extractors](crate::Extract) for executors. It
+/// returns the call's outcome, or an error: class `Retry` for another attempt, class `Reject` to
+/// give up.
 pub trait CallHandler<Args, S>: Handler<Args> {
     /// Erases the types of the executor.
     fn executor(self, state: S) -> Planned;

@@ -21,8 +21,8 @@ const RESPONSE_MAX: usize = 1 << 20;
 
 /// An HTTP/1.1 client with a connection pool, for [`Ports::http`](crate::Ports::http).
 ///
-/// Connecting takes at most 2 s, a response body at most 1 MiB. It speaks plain HTTP: TLS is left to a
-/// proxy.
+/// Connecting takes at most 2 s, a response body at most 1 MiB. It speaks plain HTTP: TLS is left
+/// to a proxy.
 pub struct HyperClient {
     client: Client<HttpConnector, Full<Bytes>>,
 }

@@ -59,8 +59,8 @@ impl Committer {
         &self.store
     }
 
-    /// Drops all staged units and refuses new ones: their callers retry, and fail with `stopped`. For a
-    /// service that is killed. A batch that was submitted may still become durable.
+    /// Drops all staged units and refuses new ones: their callers retry, and fail with `stopped`.
+    /// For a service that is killed. A batch that was submitted may still become durable.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         *self.lock() = Staging::default();
@@ -99,7 +99,8 @@ impl Committer {
         Ok(loaded)
     }
 
-    /// Drops the cached version of a due record, unless it is the version that the store has handed out.
+    /// Drops the cached version of a due record, unless it is the version that the store has handed
+    /// out.
     pub(crate) fn doubt(&self, due: &DueRecord) {
         let mut staging = self.lock();
         staging.doubt(due.service, &due.key, due.record.version);
@@ -113,8 +114,8 @@ impl Committer {
         }
     }
 
-    /// Stages a unit. `done` is called with its outcome. Returns `done` uncalled if the unit is stale
-    /// already.
+    /// Stages a unit. `done` is called with its outcome. Returns `done` uncalled if the unit is
+    /// stale already.
     pub(crate) fn stage(&self, unit: Unit, done: Done) -> Result<(), Done> {
         if self.closed.load(Ordering::Acquire) {
             return Err(done);

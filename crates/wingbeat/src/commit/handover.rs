@@ -1,5 +1,6 @@
-//! Passes committed messages from the committer to the relay in memory, so that the relay need not read them from the
-//! outbox. The outbox holds them too, claimed with the commit: nothing is lost if this process dies.
+//! Passes committed messages from the committer to the relay in memory, so that the relay need not
+//! read them from the outbox. The outbox holds them too, claimed with the commit: nothing is lost
+//! if this process dies.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, BuildHasherDefault};
@@ -10,7 +11,8 @@ use tokio::sync::Notify;
 use wingbeat_core::collections::FixedHasher;
 use wingbeat_core::{Envelope, HashSet};
 
-/// How long committed messages stay claimed by this process. If it dies, any process may publish them after that.
+/// How long committed messages stay claimed by this process. If it dies, any process may publish
+/// them after that.
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// The maximum age of a message here. The rest of its lease is for the broker's confirm.
 const AGE_MAX: Duration = Duration::from_secs(3);
@@ -57,8 +59,9 @@ impl Handover {
         self.given.notify_one();
     }
 
-    /// Takes about `limit` messages, oldest first, but none after one with the same key that is `busy` or stays here.
-    /// Drops messages that are too old: the relay finds them in the outbox.
+    /// Takes about `limit` messages, oldest first, but none after one with the same key that is
+    /// `busy` or stays here. Drops messages that are too old: the relay finds them in the
+    /// outbox.
     pub(crate) fn take(&self, now: Duration, limit: usize, busy: &Busy) -> Vec<Envelope> {
         let mut inner = self.lock();
         let mut taken = Vec::new();

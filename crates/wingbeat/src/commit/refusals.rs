@@ -1,15 +1,16 @@
 //! Staged writes that the store refused. Units that read them run again.
 //!
-//! Later units read a staged unit's writes before they are durable. If the store refuses the unit, its
-//! readers must run again. Versions alone do not reveal that: the next unit continues from the same durable
-//! version and gives the same number to other content. So each refusal has a number, and a unit whose
-//! first read came before the refusal of a record that it read is stale.
+//! Later units read a staged unit's writes before they are durable. If the store refuses the unit,
+//! its readers must run again. Versions alone do not reveal that: the next unit continues from the
+//! same durable version and gives the same number to other content. So each refusal has a number,
+//! and a unit whose first read came before the refusal of a record that it read is stale.
 
 use std::collections::VecDeque;
 
 use wingbeat_core::{HashMap, Key, Name};
 
-/// Refused records to remember. A unit is open for milliseconds; far fewer are refused in that time.
+/// Refused records to remember. A unit is open for milliseconds; far fewer are refused in that
+/// time.
 const REMEMBERED_MAX: usize = 8_192;
 
 /// Refused records and the number of the refusal.

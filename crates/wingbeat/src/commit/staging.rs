@@ -1,7 +1,7 @@
 //! Units staged in memory, in order, building on one another; committed in groups.
 //!
-//! A key is free for its next message when its unit is *staged*; acknowledgements, replies, calls and
-//! timers wait until it is *durable*. [`Staging`] does no I/O; the committer gives it a store.
+//! A key is free for its next message when its unit is *staged*; acknowledgements, replies, calls
+//! and timers wait until it is *durable*. [`Staging`] does no I/O; the committer gives it a store.
 
 use std::collections::VecDeque;
 
@@ -61,7 +61,8 @@ struct StagedUnit {
 #[derive(Default)]
 pub(super) struct Staging {
     entries: HashMap<Name, HashMap<Key, Entry>>,
-    /// What is kept for reading, in the order in which it has to make room; what was used since stays for another round.
+    /// What is kept for reading, in the order in which it has to make room; what was used since
+    /// stays for another round.
     kept: VecDeque<Kept>,
     kept_bytes: usize,
     kept_last: u64,
@@ -112,8 +113,9 @@ impl Staging {
         self.keep(service, key);
     }
 
-    /// Drops a cached version other than the one that the store has just handed out: a replica may have
-    /// changed the record, and comparing with the old version would take it for done forever.
+    /// Drops a cached version other than the one that the store has just handed out: a replica may
+    /// have changed the record, and comparing with the old version would take it for done
+    /// forever.
     pub(super) fn doubt(&mut self, service: Name, key: &Key, version: u64) {
         if let Some(keys) = self.entries.get_mut(&service)
             && let Some(entry) = keys.get(key)
@@ -132,8 +134,8 @@ impl Staging {
         }
     }
 
-    /// Stages a unit. Returns `done` if a record that the unit read has changed: the caller runs the
-    /// handler again.
+    /// Stages a unit. Returns `done` if a record that the unit read has changed: the caller runs
+    /// the handler again.
     pub(super) fn stage(&mut self, unit: Unit, done: Done) -> Result<(), Done> {
         let keys = self.entries.entry(unit.service).or_default();
         let stale = unit.reads.iter().any(|read| {
@@ -157,7 +159,8 @@ impl Staging {
                 kept: None,
                 used: false,
             });
-            // An absent record has version 0 and starts again at 1: so the store counts, and so must we.
+            // An absent record has version 0 and starts again at 1: so the store counts, and so
+            // must we.
             entry.version = match &write.body {
                 Some(_) => entry.version.map(|version| version + 1),
                 None => Some(0),
@@ -236,7 +239,8 @@ impl Staging {
         self.refusals.add(&tainted);
         for (service, key) in &tainted {
             if let Some(keys) = self.entries.get_mut(service) {
-                // Later units of the same batch may hold the key dirty: they find no entry, which is fine.
+                // Later units of the same batch may hold the key dirty: they find no entry, which
+                // is fine.
                 keys.remove(key);
             }
         }
@@ -380,7 +384,8 @@ mod tests {
             .is_ok()
     }
 
-    /// Written a thousand times, it takes up the room of one; and what is in use outlives what is not.
+    /// Written a thousand times, it takes up the room of one; and what is in use outlives what is
+    /// not.
     #[test]
     fn what_is_used_is_kept_and_the_rest_makes_room() {
         let mut staging = Staging::default();
@@ -420,7 +425,8 @@ mod tests {
         assert!((1..10).contains(&known), "{known}");
     }
 
-    /// A replica has changed the record since: compared with what is remembered, it would pass for done, for ever.
+    /// A replica has changed the record since: compared with what is remembered, it would pass for
+    /// done, for ever.
     #[test]
     fn what_is_handed_out_is_believed_over_what_is_remembered() {
         let (mut staging, key) = remembering(2);

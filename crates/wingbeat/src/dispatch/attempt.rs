@@ -1,4 +1,5 @@
-//! Handles one piece of work until its unit is staged: runs the handler, retries, parks or gives up.
+//! Handles one piece of work until its unit is staged: runs the handler, retries, parks or gives
+//! up.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -18,7 +19,8 @@ use crate::telemetry::meters::{Fate, SubscriptionMeter};
 use crate::unit::{Scope, ServiceContext, back_off, counter, due, remove};
 use crate::{encode, telemetry};
 
-/// Stale attempts in a row before the work counts as failed. Each one means that another unit succeeded.
+/// Stale attempts in a row before the work counts as failed. Each one means that another unit
+/// succeeded.
 const STALE_MAX: u32 = 1_000;
 /// The pause before the store is asked again to park work or to keep a dead letter.
 const STORE_AWAY: Duration = Duration::from_millis(250);
@@ -106,7 +108,8 @@ impl Attempt {
         let _ = self.finished.send((work, outcome)); // The dispatcher was killed: the work is redelivered.
     }
 
-    /// Makes a few quick attempts. Then parks the work, or waits in place if others must not overtake it.
+    /// Makes a few quick attempts. Then parks the work, or waits in place if others must not
+    /// overtake it.
     async fn after_failure(&self, work: &mut Work, why: &Error) -> Next {
         work.quick += 1;
         self.note(work, why);
@@ -137,8 +140,8 @@ impl Attempt {
         }
     }
 
-    /// Waits for the next pause of the policy while the key stays busy; `None` if no pause is left. Pausing or
-    /// draining the subscription meanwhile releases the work.
+    /// Waits for the next pause of the policy while the key stays busy; `None` if no pause is left.
+    /// Pausing or draining the subscription meanwhile releases the work.
     async fn wait_in_place(&self, work: &mut Work, why: &Error) -> Result<Option<Next>> {
         // While the store is unavailable every attempt fails, and none counts.
         let key = parked_key(self.subscription.queue, &work.envelope);
@@ -181,8 +184,8 @@ impl Attempt {
         tracing::warn!(queue = %self.subscription.queue, message = %work.envelope.id, code = why.code(), "handling failed: {why}");
     }
 
-    /// Runs the handler until it succeeds, or fails on current data. `None` if the work was done or cancelled in the
-    /// meantime.
+    /// Runs the handler until it succeeds, or fails on current data. `None` if the work was done or
+    /// cancelled in the meantime.
     async fn attempt(&self, work: &Work) -> Result<Option<Unit>> {
         for attempt in 0..STALE_MAX {
             let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
@@ -198,8 +201,9 @@ impl Attempt {
         Err(Error::retry("contended", text))
     }
 
-    /// Returns whether the handler failed on stale reads: a replica may have changed records that are cached here. The
-    /// next attempt reads from the store; if this was the last one, the reads are validated like those of a write.
+    /// Returns whether the handler failed on stale reads: a replica may have changed records that
+    /// are cached here. The next attempt reads from the store; if this was the last one, the
+    /// reads are validated like those of a write.
     async fn read_stale_data(&self, scope: &Scope, work: &Work, why: &Error) -> bool {
         let Ok(unit) = scope.seal(None) else {
             return false;
@@ -271,8 +275,8 @@ impl Attempt {
         }
     }
 
-    /// Stages the unit that handles the work, dead-letters it, or parks it after this error. Returns the work if the
-    /// unit is stale already.
+    /// Stages the unit that handles the work, dead-letters it, or parks it after this error.
+    /// Returns the work if the unit is stale already.
     fn stage(&self, unit: Unit, work: Work, parked: Option<&'static str>) -> Result<(), Work> {
         let fate = match (parked, &work.hopeless) {
             (Some(error), _) => Fate::Parked(error),

@@ -1,7 +1,7 @@
 //! Runs one queue: one message at a time for each key, different keys in parallel.
 //!
-//! A key is free again when its unit is staged. The delivery is acknowledged when the unit is durable.
-//! `attempt` handles one piece of work in between.
+//! A key is free again when its unit is staged. The delivery is acknowledged when the unit is
+//! durable. `attempt` handles one piece of work in between.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -7,8 +7,9 @@ use wingbeat_core::Timestamp;
 
 use super::work::Stats;
 
-/// The times at which they were sent. A broker does not report the age of its messages, but delivers the
-/// oldest first: the oldest delivery in flight, over all replicas, is the oldest message of the queue.
+/// The times at which they were sent. A broker does not report the age of its messages, but
+/// delivers the oldest first: the oldest delivery in flight, over all replicas, is the oldest
+/// message of the queue.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     sent: BTreeMap<Timestamp, u32>,

@@ -11,7 +11,8 @@ use crate::runtime::Control;
 use crate::telemetry::{self, Context};
 use crate::unit::{self, Attempt, Meta, Scope, ServiceContext};
 
-/// Runs a scheduled handler until the service drains. A failure is logged; the next run is another attempt.
+/// Runs a scheduled handler until the service drains. A failure is logged; the next run is another
+/// attempt.
 pub(crate) async fn every(
     service: Arc<ServiceContext>,
     name: &'static str,

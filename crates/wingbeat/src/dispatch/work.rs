@@ -98,7 +98,8 @@ impl Work {
 pub struct Stats {
     /// Deliveries taken and not yet settled.
     pub in_flight: AtomicU64,
-    /// The time at which the oldest of them was sent, in microseconds since the epoch; 0 if there is none.
+    /// The time at which the oldest of them was sent, in microseconds since the epoch; 0 if there
+    /// is none.
     pub oldest: AtomicI64,
     /// Failed attempts that were followed by another one.
     pub retried: AtomicU64,

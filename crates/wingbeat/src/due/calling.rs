@@ -109,7 +109,8 @@ impl Calling {
         self.wait(at, self.planned.attempts + 1).await;
     }
 
-    /// Replaces the call by the outcome of a call that was given up; `false` if that is not possible now.
+    /// Replaces the call by the outcome of a call that was given up; `false` if that is not
+    /// possible now.
     async fn give_up(&self, why: &Error) -> bool {
         let (call, operation) = (&self.planned.name, &self.planned.operation);
         let outcome = (self.executor.give_up)(self.planned.body.get().as_bytes(), why);

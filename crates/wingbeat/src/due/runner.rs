@@ -21,7 +21,8 @@ use crate::unit::{CALLS, CallRecord, ServiceContext, TIMERS, TimerRecord};
 const LEASE: Duration = Duration::from_secs(30);
 /// Records claimed at once.
 const CLAIM_MAX: usize = 256;
-/// The shortest pause between two looks at the store. It grows up to [`IDLE`] while nothing is handed out.
+/// The shortest pause between two looks at the store. It grows up to [`IDLE`] while nothing is
+/// handed out.
 const SHORTEST: Duration = Duration::from_millis(1);
 /// The shortest pause once several looks have returned nothing.
 const IDLE: Duration = Duration::from_millis(32);
@@ -74,8 +75,8 @@ impl DueRunner {
             if full {
                 continue;
             }
-            // A record that is due by this clock and was not handed out is not durable yet, or the store's
-            // clock is behind this one: look again soon, and ever less often.
+            // A record that is due by this clock and was not handed out is not durable yet, or the
+            // store's clock is behind this one: look again soon, and ever less often.
             shortest = if idle {
                 (shortest * 2).min(IDLE)
             } else {

@@ -81,8 +81,8 @@ pub trait Extract<Cx, S>: Sized + Send + 'static {
 
 /// An extractor for a part of the service's state.
 ///
-/// The state is a struct that derives [`Parts`](macro@crate::Parts). Each of its fields is a part, which
-/// handlers and executors take by its type.
+/// The state is a struct that derives [`Parts`](macro@crate::Parts). Each of its fields is a part,
+/// which handlers and executors take by its type.
 ///
 /// ```
 /// use wingbeat::{Parts, Result, Service, State};
@@ -114,8 +114,8 @@ pub trait Extract<Cx, S>: Sized + Send + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct State<T>(pub T);
 
-/// A part of the service state `S`. Derive [`Parts`](macro@crate::Parts) on the state to implement it for
-/// the type of each field.
+/// A part of the service state `S`. Derive [`Parts`](macro@crate::Parts) on the state to implement
+/// it for the type of each field.
 ///
 /// ```
 /// use wingbeat::{Part, Parts};

@@ -1,5 +1,6 @@
-//! Deliveries that the broker itself gave up on, because processes died again and again while handling
-//! them. Each becomes a dead letter of its subscription, so that a person sees it and can retry it.
+//! Deliveries that the broker itself gave up on, because processes died again and again while
+//! handling them. Each becomes a dead letter of its subscription, so that a person sees it and can
+//! retry it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

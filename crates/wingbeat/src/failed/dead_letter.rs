@@ -61,7 +61,8 @@ pub struct DeadLetter {
     pub failures: Failures,
     /// The time at which it was given up.
     pub last_at: Timestamp,
-    /// Dead letters with the same fingerprint have the same cause: queue, type, code and shape of the error.
+    /// Dead letters with the same fingerprint have the same cause: queue, type, code and shape of
+    /// the error.
     pub fingerprint: String,
     /// A person has discarded it. It leaves the lists and stays in the counters.
     pub discarded: bool,
@@ -114,8 +115,8 @@ impl DeadLetter {
         scope.count(counter("dead", &self.subscription), 1)
     }
 
-    /// Returns the message with its attributes, or `None` if a newer release wrote it in a form that this
-    /// one cannot read.
+    /// Returns the message with its attributes, or `None` if a newer release wrote it in a form
+    /// that this one cannot read.
     #[must_use]
     pub fn message(&self) -> Option<Envelope> {
         unpack(&self.envelope)
@@ -167,7 +168,8 @@ pub(crate) fn unpack(text: &str) -> Option<Envelope> {
     Envelope::decode(&Bytes::from(hex::decode(text).ok()?))
 }
 
-/// A hash of queue, type, reason and the error's shape. Hexadecimal digits are left out, since ids differ.
+/// A hash of queue, type, reason and the error's shape. Hexadecimal digits are left out, since ids
+/// differ.
 fn fingerprint(queue: &str, kind: &str, reason: &str, error: &str) -> String {
     use sha2::{Digest as _, Sha256};
     let shape: String = error

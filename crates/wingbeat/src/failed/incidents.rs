@@ -62,8 +62,8 @@ impl Incidents<'_> {
     ///
     /// # Errors
     ///
-    /// `undecodable` if its message cannot be read; `unknown_subscription` if its subscription does not
-    /// run here; those of the commit.
+    /// `undecodable` if its message cannot be read; `unknown_subscription` if its subscription does
+    /// not run here; those of the commit.
     pub(crate) async fn retry(
         &self,
         id: Uuid,

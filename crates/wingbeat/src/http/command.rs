@@ -41,7 +41,8 @@ struct Kept {
     reply: Reply,
 }
 
-/// `POST` to a handler whose first argument is parsed from the request, and whose others are extractors.
+/// `POST` to a handler whose first argument is parsed from the request, and whose others are
+/// extractors.
 pub fn post<H, Args, S, M>(handler: H) -> Endpoint<S, InUnit>
 where
     H: Handler<Args>,

@@ -10,6 +10,7 @@ use wingbeat_core::HasSchema;
 use super::session::COOKIE;
 use super::{Admin, Caller, IdempotencyKey, Json, Path, Query};
 use crate::describe::{RequestDescription, Security};
+use crate::state::Reads;
 
 /// Describes what an extractor reads from a request, for the OpenAPI document.
 ///
@@ -151,6 +152,7 @@ impl<T: HasSchema> DescribeRequest for axum::Json<T> {
 
 impl<T> DescribeRequest for axum::extract::State<T> {}
 impl<T> DescribeRequest for Extension<T> {}
+impl DescribeRequest for Reads {}
 impl<T> DescribeRequest for ConnectInfo<T> {}
 impl<T, E> DescribeRequest for Result<T, E> {}
 impl DescribeRequest for Body {}

@@ -8,7 +8,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use wingbeat_core::runtime::SharedRuntime;
 
-/// The route of a request, once a router has found it. Paths themselves are no labels: they hold ids.
+/// The route of a request, once a router has found it. Paths themselves are no labels: they hold
+/// ids.
 #[derive(Clone, Default)]
 struct Route(Arc<OnceLock<String>>);
 
@@ -48,7 +49,8 @@ pub async fn routed(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Says by what name the request is measured, where no router matched it. The first to say it counts.
+/// Says by what name the request is measured, where no router matched it. The first to say it
+/// counts.
 pub fn route_is(request: &Extensions, name: &str) {
     if let Some(Route(route)) = request.get() {
         let _ = route.set(name.to_owned());

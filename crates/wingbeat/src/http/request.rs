@@ -14,6 +14,7 @@ use super::problem::{FieldError, Problem};
 use super::session::{Session, SessionState};
 use crate::describe::RequestDescription;
 use crate::extract::Extract;
+use crate::state::Reads;
 use crate::unit::Scope;
 
 /// What a command's extractors know of the request.
@@ -149,6 +150,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         query
             .map(|axum::extract::Query(value)| Self(value))
             .map_err(|why| Problem::invalid("", shorten(&why.to_string())))
+    }
+}
+
+/// Reads of the service whose route this is.
+impl<S: Send + Sync> FromRequestParts<S> for Reads {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let reads = parts.extensions.get::<Self>().cloned();
+        reads.ok_or_else(|| Problem::new(500, "internal", "the route belongs to no service"))
     }
 }
 

@@ -39,7 +39,8 @@ pub async fn serve(listener: TcpListener, routes: Router, end: impl Future<Outpu
         };
         answer(stream, peer, routes.clone(), &graceful);
     }
-    // Whoever has connected already has maybe sent a request, and would not know whether it was read.
+    // Whoever has connected already has maybe sent a request, and would not know whether it was
+    // read.
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
         answer(stream, peer, routes.clone(), &graceful);
     }

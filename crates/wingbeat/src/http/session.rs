@@ -1,8 +1,8 @@
 //! Sessions in the shared cache, so that any service knows the caller without asking another.
 //!
-//! A session lives under `session:<sha256 of the token>`: 30 minutes after its last use, and 24 hours
-//! at most. The token itself is kept nowhere. `sessions-ended:<user>` says which of a user's sessions
-//! ended all at once (a changed password), without having to find them.
+//! A session lives under `session:<sha256 of the token>`: 30 minutes after its last use, and 24
+//! hours at most. The token itself is kept nowhere. `sessions-ended:<user>` says which of a user's
+//! sessions ended all at once (a changed password), without having to find them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,8 +95,8 @@ impl Sessions {
         .await
     }
 
-    /// Goes on under a new token, and with a new life; the old token ends with all other sessions of the user.
-    /// `None` when the session itself has ended meanwhile.
+    /// Goes on under a new token, and with a new life; the old token ends with all other sessions
+    /// of the user. `None` when the session itself has ended meanwhile.
     ///
     /// # Errors
     ///
@@ -196,7 +196,8 @@ impl Sessions {
         self.cache.remove(&key(&digest(token))).await
     }
 
-    /// Ends the user's other sessions, wherever they are: none that began before now is found again.
+    /// Ends the user's other sessions, wherever they are: none that began before now is found
+    /// again.
     ///
     /// # Errors
     ///
@@ -225,8 +226,8 @@ impl Sessions {
             .await
     }
 
-    /// Notes the cart's version that the session has been shown. Never lowers it, and does nothing for
-    /// a session that has ended since.
+    /// Notes the cart's version that the session has been shown. Never lowers it, and does nothing
+    /// for a session that has ended since.
     ///
     /// # Errors
     ///

@@ -16,8 +16,8 @@ struct Tracing {
     runtime: SharedRuntime,
 }
 
-/// Makes each request a span of the caller's trace, or of a new one. What is asked for in this process while such
-/// a request is answered belongs to it, and is no request of its own.
+/// Makes each request a span of the caller's trace, or of a new one. What is asked for in this
+/// process while such a request is answered belongs to it, and is no request of its own.
 pub fn traced(routes: Router, service: &'static str, runtime: SharedRuntime) -> Router {
     let tracing = Tracing { service, runtime };
     routes.layer(middleware::from_fn_with_state(tracing, trace))

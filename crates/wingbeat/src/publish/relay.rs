@@ -1,8 +1,8 @@
-//! From the commit to the broker: publish, wait for the confirms, remove from the outbox what was confirmed. What was
-//! not is let go at once, to be tried again after a pause, and holds nobody up.
+//! From the commit to the broker: publish, wait for the confirms, remove from the outbox what was
+//! confirmed. What was not is let go at once, to be tried again after a pause, and holds nobody up.
 //!
-//! What this process commits is handed over in memory, claimed with the commit. What others left behind, and what was
-//! let go, is claimed from the outbox.
+//! What this process commits is handed over in memory, claimed with the commit. What others left
+//! behind, and what was let go, is claimed from the outbox.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,11 +34,13 @@ const PUBLISHING_MAX: usize = 4;
 const LEASE: Duration = Duration::from_secs(30);
 /// How often the outbox is looked into for what nobody hands over.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long confirmed messages may stay in the outbox, and how many of them, so that many go at once. It may be longer
-/// while a publish is on its way, which is waited for first. Of a process that dies, so many are published once more.
+/// How long confirmed messages may stay in the outbox, and how many of them, so that many go at
+/// once. It may be longer while a publish is on its way, which is waited for first. Of a process
+/// that dies, so many are published once more.
 const REMOVE_WITHIN: Duration = Duration::from_millis(50);
 const REMOVE_FROM: usize = 256;
-/// How long the end of a process waits for its last messages. What is not published by then is left to others.
+/// How long the end of a process waits for its last messages. What is not published by then is left
+/// to others.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Publishes the messages of these services.
@@ -204,8 +206,8 @@ impl Relay {
         }
     }
 
-    /// What to publish next: what was handed over, and from time to time what lies in the outbox. That is published
-    /// alone, since nobody knows what of it follows on what is on its way.
+    /// What to publish next: what was handed over, and from time to time what lies in the outbox.
+    /// That is published alone, since nobody knows what of it follows on what is on its way.
     async fn next(&self, state: &mut State) -> Vec<Envelope> {
         let now = self.runtime.elapsed();
         if now < state.look_at {

@@ -1,7 +1,7 @@
 //! Messages that the broker did not take: which types, since when, and when they are tried again.
 //!
-//! That a message cannot be routed lies in its type, so that is what is remembered and not each message: the
-//! types are few, and the messages are in the outbox.
+//! That a message cannot be routed lies in its type, so that is what is remembered and not each
+//! message: the types are few, and the messages are in the outbox.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,8 +19,9 @@ const UNCONFIRMED_MAX: Duration = Duration::from_secs(4);
 /// What goes on being so is logged once in this time.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// A type of message that the broker cannot route: no queue is bound to it. Its messages are kept in the outbox
-/// and tried again. An incident for a person, since most often somebody was never deployed, or renamed.
+/// A type of message that the broker cannot route: no queue is bound to it. Its messages are kept
+/// in the outbox and tried again. An incident for a person, since most often somebody was never
+/// deployed, or renamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unroutable {
     /// The wire type.

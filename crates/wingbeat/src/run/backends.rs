@@ -134,7 +134,8 @@ impl Backends {
     ///
     /// # Errors
     ///
-    /// Those of the store and the broker; `servers_away` if they do not answer within three seconds.
+    /// Those of the store and the broker; `servers_away` if they do not answer within three
+    /// seconds.
     pub async fn ping(&self) -> Result<()> {
         match &self.adapters {
             #[cfg(feature = "embedded")]

@@ -128,8 +128,9 @@ fn sources(own: &[Field], args: &ArgMatches) -> Sources {
     }
 }
 
-/// The worker threads of a process that runs few services: one for each, since tasks that stay on a thread
-/// cost a tenth less than tasks that wake on another one. `TOKIO_WORKER_THREADS` overrides it.
+/// The worker threads of a process that runs few services: one for each, since tasks that stay on a
+/// thread cost a tenth less than tasks that wake on another one. `TOKIO_WORKER_THREADS` overrides
+/// it.
 #[allow(
     clippy::disallowed_methods,
     reason = "tokio reads the variable, unless it is given a number"

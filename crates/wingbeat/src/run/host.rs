@@ -1,5 +1,5 @@
-//! The services of a process, each with tasks of its own: one can be killed and restarted while the others
-//! go on.
+//! The services of a process, each with tasks of its own: one can be killed and restarted while the
+//! others go on.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -47,8 +47,9 @@ struct Live {
 }
 
 impl Host {
-    /// Starts the services that are `wanted`, after declaring every queue of the system, so that messages
-    /// are kept for services that run elsewhere or have never run. Also deletes expired data once a minute.
+    /// Starts the services that are `wanted`, after declaring every queue of the system, so that
+    /// messages are kept for services that run elsewhere or have never run. Also deletes
+    /// expired data once a minute.
     ///
     /// # Errors
     ///
@@ -115,8 +116,8 @@ impl Host {
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
-    /// Kills a service's tasks at their current await and restarts it from the store. Returns `false` if
-    /// the service does not run here.
+    /// Kills a service's tasks at their current await and restarts it from the store. Returns
+    /// `false` if the service does not run here.
     ///
     /// # Errors
     ///

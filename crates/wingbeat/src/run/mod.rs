@@ -1,8 +1,9 @@
 //! Runs a program: settings, logs, the operator's port, embedded or servers, signals, exit codes.
 //!
-//! [`run`](crate::run()) is all that most programs need. [`Program`] adds to it: roles that are not services, routes around
-//! those of the services, preparation, commands of its own. Each part also works alone: [`Host`] runs the
-//! services of a process, [`ops`] is the operator's API, [`Backends`] opens the adapters.
+//! [`run`](crate::run()) is all that most programs need. [`Program`] adds to it: roles that are not
+//! services, routes around those of the services, preparation, commands of its own. Each part also
+//! works alone: [`Host`] runs the services of a process, [`ops`] is the operator's API,
+//! [`Backends`] opens the adapters.
 
 mod backends;
 mod cli;
@@ -35,17 +36,18 @@ use crate::App;
 
 /// Runs a system as a program, until Ctrl-C or SIGTERM.
 ///
-/// `system` makes the app of the *whole* system from the settings. The program then has these commands:
+/// `system` makes the app of the *whole* system from the settings. The program then has these
+/// commands:
 ///
 /// - `<program>`: all services in one process.
 /// - `<program> run <service>…`: only these, on RabbitMQ, PostgreSQL and Redis.
 /// - `<program> ready`: exit code 0 if the process with these settings is ready.
 /// - `--help`: all flags, Wingbeat's and the program's own.
 ///
-/// The process listens on two ports. The public port (`--listen`) serves the routes of the services,
-/// `/healthz`, `/readyz`, `/openapi.json` and `/asyncapi.json`; the operator's port (`--ops-listen`) serves `/metrics`, `/healthz`,
-/// `/readyz` and the operator's API under `/ops`. Exit codes: 0 after a signal, 2 with one line on stderr if the
-/// program cannot start.
+/// The process listens on two ports. The public port (`--listen`) serves the routes of the
+/// services, `/healthz`, `/readyz`, `/openapi.json` and `/asyncapi.json`; the operator's port
+/// (`--ops-listen`) serves `/metrics`, `/healthz`, `/readyz` and the operator's API under `/ops`.
+/// Exit codes: 0 after a signal, 2 with one line on stderr if the program cannot start.
 ///
 /// ```no_run
 /// use std::process::ExitCode;

@@ -133,8 +133,8 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
 }
 
 impl<P: Program> Process<P> {
-    /// Returns the routes of the services that run here, with `/healthz` and `/readyz`. Writes are refused
-    /// while the disk is full.
+    /// Returns the routes of the services that run here, with `/healthz` and `/readyz`. Writes are
+    /// refused while the disk is full.
     pub fn service_routes(&self) -> Router {
         let backends = Arc::clone(&self.backends);
         health(self.readiness.clone())
@@ -142,8 +142,8 @@ impl<P: Program> Process<P> {
             .layer(middleware::from_fn_with_state(backends, intake))
     }
 
-    /// Returns the public routes of a program without routes of its own: those of the services, measured,
-    /// traced, with the caller's session; and the documents of the whole system.
+    /// Returns the public routes of a program without routes of its own: those of the services,
+    /// measured, traced, with the caller's session; and the documents of the whole system.
     pub(super) fn default_routes(&self) -> Router {
         let runtime: SharedRuntime = self.runtime.clone();
         let cache = Arc::clone(&self.backends.ports.cache);

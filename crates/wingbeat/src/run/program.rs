@@ -47,7 +47,8 @@ pub struct Command {
     pub run: fn(clap::ArgMatches) -> BoxFuture<'static, ExitCode>,
 }
 
-/// A program with more than services. [`run`](crate::run()) covers the programs that are services alone.
+/// A program with more than services. [`run`](crate::run()) covers the programs that are services
+/// alone.
 ///
 /// A process starts in this order: settings, logs, ports, [`begin`](Self::begin), the services of
 /// [`system`](Self::system), [`routes`](Self::routes), [`prepare`](Self::prepare), ready.
@@ -85,8 +86,8 @@ pub trait Program: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// Runs roles that need no services, ports nor operator's port. Returns `None` if these are others; the
-    /// future ends with the process.
+    /// Runs roles that need no services, ports nor operator's port. Returns `None` if these are
+    /// others; the future ends with the process.
     fn alone(
         &self,
         _settings: &Settings<Self::Own>,
@@ -115,7 +116,8 @@ pub trait Program: Send + Sync + Sized + 'static {
         async { Ok(routes) }
     }
 
-    /// Prepares the running services, before the process is ready: seeding, accounts. Returns lines to print.
+    /// Prepares the running services, before the process is ready: seeding, accounts. Returns lines
+    /// to print.
     fn prepare(
         &self,
         _process: &Process<Self>,

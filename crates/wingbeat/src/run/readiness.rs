@@ -1,4 +1,5 @@
-//! Readiness: `/healthz`, `/readyz`, and the last response of each connection while the process ends.
+//! Readiness: `/healthz`, `/readyz`, and the last response of each connection while the process
+//! ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +16,8 @@ use serde::Serialize;
 use crate::Result;
 use crate::http::{Problem, Routes, get};
 
-/// The readiness of a process: open after migrations, subscriptions and preparation until it drains, and
-/// while its servers answer.
+/// The readiness of a process: open after migrations, subscriptions and preparation until it
+/// drains, and while its servers answer.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Gates>);
 
@@ -124,8 +125,8 @@ async fn ready(State(Readiness(gates)): State<Readiness>) -> Response {
     Json(Health { status: "ready" }).into_response()
 }
 
-/// Marks each response of an ending process as the last one of its connection, so that clients reconnect
-/// elsewhere.
+/// Marks each response of an ending process as the last one of its connection, so that clients
+/// reconnect elsewhere.
 pub(super) fn closing(routes: Router, readiness: Readiness) -> Router {
     let close = HeaderValue::from_static("close");
     routes.layer(map_response(move |mut answer: Response| {

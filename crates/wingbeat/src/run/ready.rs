@@ -1,5 +1,5 @@
-//! `<program> ready`: the readiness of the process with these settings, as an exit code. The health check of
-//! containers that have no other program to ask with.
+//! `<program> ready`: the readiness of the process with these settings, as an exit code. The health
+//! check of containers that have no other program to ask with.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;

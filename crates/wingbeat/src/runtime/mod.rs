@@ -1,4 +1,5 @@
-//! The machine's clock, randomness and tasks behind the runtime's port, and what runs beside the services.
+//! The machine's clock, randomness and tasks behind the runtime's port, and what runs beside the
+//! services.
 
 mod control;
 mod real;

@@ -8,7 +8,8 @@ use crate::effects::Either;
 )]
 pub trait Accepts<M> {}
 
-/// Inputs with a variant for `M` that is marked `#[saga(timer)]`. The derive of `SagaInput` implements it.
+/// Inputs with a variant for `M` that is marked `#[saga(timer)]`. The derive of `SagaInput`
+/// implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no timer variant for `{M}`",
     note = "add a variant `#[saga(timer)] Variant({M})` to `{Self}`"

@@ -6,10 +6,10 @@ use super::effects::SagaEffects;
 
 /// A process that spans several services: it waits for messages and decides what happens next.
 ///
-/// Steps are pure: they change the saga's state and ask for [`SagaEffects`]. The runtime loads the saga by
-/// the key of the input, runs the step, and commits state, messages and timers together. Tests need neither
-/// a store nor a runtime (`wingbeat::test::given_saga`). [`Service::saga`](crate::Service::saga) registers
-/// a saga.
+/// Steps are pure: they change the saga's state and ask for [`SagaEffects`]. The runtime loads the
+/// saga by the key of the input, runs the step, and commits state, messages and timers together.
+/// Tests need neither a store nor a runtime (`wingbeat::test::given_saga`).
+/// [`Service::saga`](crate::Service::saga) registers a saga.
 ///
 /// ```
 /// use std::time::Duration;
@@ -74,7 +74,8 @@ use super::effects::SagaEffects;
 /// # }
 /// ```
 pub trait Saga: Serialize + DeserializeOwned + Default + Send + 'static {
-    /// The name of the saga, its queue and its table. It is stored: keep it when you rename the type.
+    /// The name of the saga, its queue and its table. It is stored: keep it when you rename the
+    /// type.
     const NAME: &'static str;
     /// The inputs: an enum with one variant per message, which derives `SagaInput`.
     type Input: SagaInput;
@@ -92,8 +93,9 @@ pub trait Saga: Serialize + DeserializeOwned + Default + Send + 'static {
 
     /// Handles an input that arrives before the start or after the end of the saga.
     ///
-    /// Messages of two replicas may overtake each other, so an input can arrive before the one that starts
-    /// the saga. [`SagaEffects::defer`] retries it later; an empty implementation discards it.
+    /// Messages of two replicas may overtake each other, so an input can arrive before the one that
+    /// starts the saga. [`SagaEffects::defer`] retries it later; an empty implementation
+    /// discards it.
     fn late(&mut self, when: Late, input: Self::Input, effects: &mut SagaEffects<Self::Input>);
 }
 
@@ -120,8 +122,8 @@ pub enum Late {
 
 /// The inputs of a saga: derive it on an enum with one variant per message.
 ///
-/// `#[saga(start)]` marks messages that start the saga, `#[saga(timer)]` messages that the saga sends to
-/// itself with [`SagaEffects::after`]. See [`Saga`] for an example.
+/// `#[saga(start)]` marks messages that start the saga, `#[saga(timer)]` messages that the saga
+/// sends to itself with [`SagaEffects::after`]. See [`Saga`] for an example.
 pub trait SagaInput: Sized + Send + 'static {
     /// One row per variant.
     const ROWS: &'static [SagaRow<Self>];

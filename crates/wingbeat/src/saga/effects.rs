@@ -95,7 +95,8 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Sends a command with an operation id, which identifies the business operation across resends.
+    /// Sends a command with an operation id, which identifies the business operation across
+    /// resends.
     pub fn send_as<C: CommandMessage>(
         &mut self,
         operation: impl Into<String>,
@@ -114,7 +115,8 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Sets a timer: the saga receives `timer` after `delay`. It replaces a pending timer of the same type.
+    /// Sets a timer: the saga receives `timer` after `delay`. It replaces a pending timer of the
+    /// same type.
     pub fn after<T: Message>(&mut self, delay: Duration, timer: &T) -> &mut Self
     where
         I: AcceptsTimer<T>,
@@ -136,8 +138,8 @@ impl<I> SagaEffects<I> {
 
     /// Executes a command on one of the service's own aggregates, in the same unit of work.
     ///
-    /// A refusal fails the input with `refused`, which makes it a dead letter: a saga executes only commands
-    /// that cannot be refused in its state.
+    /// A refusal fails the input with `refused`, which makes it a dead letter: a saga executes only
+    /// commands that cannot be refused in its state.
     pub fn execute<A: Aggregate<Command: Send, Error: std::fmt::Debug>>(
         &mut self,
         id: A::Id,
@@ -161,7 +163,8 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Replaces one of the service's own entities with the result of `change`, in the same unit of work.
+    /// Replaces one of the service's own entities with the result of `change`, in the same unit of
+    /// work.
     pub fn update<E: Entity>(
         &mut self,
         id: E::Id,
@@ -176,17 +179,20 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Defers the input: the saga and all other effects of this step are discarded, and the input is retried.
+    /// Defers the input: the saga and all other effects of this step are discarded, and the input
+    /// is retried.
     ///
-    /// After some quick attempts the pauses are 1, 5, 30, 120, 600 and 3,600 s; then the input becomes a dead
-    /// letter with the reason `saga_deferred`. A timer cannot be deferred: it becomes a dead letter at once,
-    /// with the reason `timer_deferred`. Set it again with [`after`](Self::after) instead.
+    /// After some quick attempts the pauses are 1, 5, 30, 120, 600 and 3,600 s; then the input
+    /// becomes a dead letter with the reason `saga_deferred`. A timer cannot be deferred: it
+    /// becomes a dead letter at once, with the reason `timer_deferred`. Set it again with
+    /// [`after`](Self::after) instead.
     pub fn defer(&mut self) -> &mut Self {
         self.deferred = true;
         self
     }
 
-    /// Ends the saga. Its timers are cancelled, and further inputs go to [`Saga::late`](crate::Saga::late).
+    /// Ends the saga. Its timers are cancelled, and further inputs go to
+    /// [`Saga::late`](crate::Saga::late).
     pub fn end(&mut self) -> &mut Self {
         self.ended = true;
         self

@@ -40,8 +40,8 @@ impl Reads {
         Ok(open.sum::<i64>().max(0).unsigned_abs())
     }
 
-    /// Returns when a pending timer of a saga is due; `None` if there is no such timer. `timer` is the wire
-    /// type of its message.
+    /// Returns when a pending timer of a saga is due; `None` if there is no such timer. `timer` is
+    /// the wire type of its message.
     ///
     /// # Errors
     ///

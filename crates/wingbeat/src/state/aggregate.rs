@@ -14,9 +14,9 @@ use crate::{decode, encode};
 
 /// State that is derived from its history of events.
 ///
-/// [`decide`](Self::decide) and [`apply`](Self::apply) are pure functions, so tests need neither a store
-/// nor a runtime (`wingbeat::test::given`). The store keeps the history and a snapshot of the state. If a
-/// new release can no longer decode a snapshot, the history is folded again.
+/// [`decide`](Self::decide) and [`apply`](Self::apply) are pure functions, so tests need neither a
+/// store nor a runtime (`wingbeat::test::given`). The store keeps the history and a snapshot of the
+/// state. If a new release can no longer decode a snapshot, the history is folded again.
 ///
 /// Use an [`Entity`](crate::Entity) if nobody needs the history.
 ///
@@ -91,7 +91,8 @@ pub trait Aggregate:
 
     /// Returns the view rows that show this aggregate. [`Repo`] writes them with every change.
     ///
-    /// A row that a later state no longer returns remains until [`Rows::remove`](crate::Rows::remove).
+    /// A row that a later state no longer returns remains until
+    /// [`Rows::remove`](crate::Rows::remove).
     fn rows(&self, _id: &str) -> Vec<ViewRow> {
         Vec::new()
     }
@@ -109,8 +110,8 @@ pub(crate) struct Snapshot<A> {
 
 /// An extractor for aggregates of one type.
 ///
-/// Reads and writes are part of the handler's unit of work. If another unit changes an aggregate that this
-/// one has read, the handler runs again.
+/// Reads and writes are part of the handler's unit of work. If another unit changes an aggregate
+/// that this one has read, the handler runs again.
 ///
 /// ```
 /// use wingbeat::{Repo, Result, Service};
@@ -189,10 +190,11 @@ impl<A: Aggregate> Repo<A> {
         Ok((snapshot.sequence > 0).then_some(snapshot.state))
     }
 
-    /// Executes a command: records the events that it causes and returns the new state, or returns the
-    /// refusal.
+    /// Executes a command: records the events that it causes and returns the new state, or returns
+    /// the refusal.
     ///
-    /// The commit validates a refusal like a success: if the aggregate has changed, the handler runs again.
+    /// The commit validates a refusal like a success: if the aggregate has changed, the handler
+    /// runs again.
     ///
     /// # Errors
     ///
@@ -210,8 +212,8 @@ impl<A: Aggregate> Repo<A> {
         }
     }
 
-    /// Executes commands on several aggregates, all or none: the first refusal is returned and nothing is
-    /// recorded. Commands for the same aggregate see each other's changes.
+    /// Executes commands on several aggregates, all or none: the first refusal is returned and
+    /// nothing is recorded. Commands for the same aggregate see each other's changes.
     ///
     /// # Errors
     ///

@@ -15,17 +15,18 @@ use crate::telemetry::meters::CachedMeter;
 use crate::unit::{Scope, ServiceContext};
 use crate::{decode, encode};
 
-/// Locks that serialize loads of the same key. Two keys that share a lock wait for each other, which is
-/// harmless.
+/// Locks that serialize loads of the same key. Two keys that share a lock wait for each other,
+/// which is harmless.
 const LOCKS: usize = 64;
 
 /// A cached read of values that are expensive to load.
 ///
 /// Concurrent readers of one key cause one load. While the cache is unavailable, every read loads.
 ///
-/// An entry expires after a random time between three quarters of `ttl` and `ttl`, so that entries stored
-/// together do not expire together. Handlers of events that change a value call [`forget`](Self::forget).
-/// A load that overlaps with such a change may store the old value; `ttl` bounds how long it is returned.
+/// An entry expires after a random time between three quarters of `ttl` and `ttl`, so that entries
+/// stored together do not expire together. Handlers of events that change a value call
+/// [`forget`](Self::forget). A load that overlaps with such a change may store the old value; `ttl`
+/// bounds how long it is returned.
 ///
 /// ```
 /// use std::time::Duration;
@@ -76,8 +77,8 @@ pub struct Cached {
 }
 
 impl Cached {
-    /// Creates a cached read whose keys in the cache start with `prefix`. Each cached read needs a prefix of
-    /// its own: all services share the cache.
+    /// Creates a cached read whose keys in the cache start with `prefix`. Each cached read needs a
+    /// prefix of its own: all services share the cache.
     #[must_use]
     pub fn new(prefix: &'static str, ttl: Duration) -> Self {
         Self {
@@ -137,7 +138,8 @@ impl Cached {
         Ok(loaded)
     }
 
-    /// Removes the cached value of `key`. If the cache is unavailable, the value remains until it expires.
+    /// Removes the cached value of `key`. If the cache is unavailable, the value remains until it
+    /// expires.
     pub async fn forget(&self, from: &(impl CacheOf + ?Sized), key: &str) {
         let full = format!("{}{key}", self.prefix);
         if let Err(why) = from.cached().0.remove(&full).await {
@@ -149,7 +151,8 @@ impl Cached {
         }
     }
 
-    /// Removes all cached values of this read. If the cache is unavailable, they remain until they expire.
+    /// Removes all cached values of this read. If the cache is unavailable, they remain until they
+    /// expire.
     pub async fn forget_all(&self, from: &(impl CacheOf + ?Sized)) {
         if let Err(why) = from.cached().0.remove_prefix(self.prefix).await {
             tracing::debug!(

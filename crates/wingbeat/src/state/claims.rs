@@ -9,8 +9,9 @@ use crate::{decode, encode};
 
 /// An extractor for values that have at most one owner, such as e-mail addresses.
 ///
-/// A claim is part of the handler's unit of work: of two units that claim the same value at the same time,
-/// one commits, and the other runs again and finds the value taken. A query cannot guarantee that.
+/// A claim is part of the handler's unit of work: of two units that claim the same value at the
+/// same time, one commits, and the other runs again and finds the value taken. A query cannot
+/// guarantee that.
 ///
 /// ```
 /// use wingbeat::{Claims, Either, Result, Service};
@@ -62,7 +63,8 @@ impl<S> Extract<Scope, S> for Claims {
 }
 
 impl Claims {
-    /// Returns the claims in the unit of `scope`, for code that has a [`Scope`] instead of an extractor.
+    /// Returns the claims in the unit of `scope`, for code that has a [`Scope`] instead of an
+    /// extractor.
     #[must_use]
     pub fn of(scope: &Scope) -> Self {
         Self {
@@ -74,7 +76,8 @@ impl Claims {
         Key::new(Name::intern(&format!("claim.{kind}")), value)
     }
 
-    /// Returns the owner of a value, or `None` if it is free. Values of different kinds are independent.
+    /// Returns the owner of a value, or `None` if it is free. Values of different kinds are
+    /// independent.
     ///
     /// # Errors
     ///
@@ -93,7 +96,8 @@ impl Claims {
             .transpose()
     }
 
-    /// Claims a value for `owner`. Returns `false` if it has another owner, `true` if `owner` has it now.
+    /// Claims a value for `owner`. Returns `false` if it has another owner, `true` if `owner` has
+    /// it now.
     ///
     /// # Errors
     ///

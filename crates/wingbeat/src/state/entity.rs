@@ -44,13 +44,14 @@ pub trait Entity: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// Returns the view rows that show this entity. [`Table`] writes them with every change.
     ///
-    /// A row that a later state no longer returns remains until [`Rows::remove`](crate::Rows::remove).
+    /// A row that a later state no longer returns remains until
+    /// [`Rows::remove`](crate::Rows::remove).
     fn rows(&self, _id: &str) -> Vec<ViewRow> {
         Vec::new()
     }
 
-    /// Returns the time after the last change at which the store may delete the entity; `None` to keep it
-    /// forever.
+    /// Returns the time after the last change at which the store may delete the entity; `None` to
+    /// keep it forever.
     fn retention(&self) -> Option<Duration> {
         None
     }
@@ -58,8 +59,8 @@ pub trait Entity: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
 
 /// An extractor for entities of one type.
 ///
-/// Reads and writes are part of the handler's unit of work. If another unit changes an entity that this
-/// one has read, the handler runs again.
+/// Reads and writes are part of the handler's unit of work. If another unit changes an entity that
+/// this one has read, the handler runs again.
 ///
 /// ```
 /// use wingbeat::{Result, Service, Table};
@@ -109,7 +110,8 @@ impl<E: Entity, S> Extract<Scope, S> for Table<E> {
 }
 
 impl<E: Entity> Table<E> {
-    /// Returns the table in the unit of `scope`, for code that has a [`Scope`] instead of an extractor.
+    /// Returns the table in the unit of `scope`, for code that has a [`Scope`] instead of an
+    /// extractor.
     #[must_use]
     pub fn of(scope: &Scope) -> Self {
         Self {
@@ -143,7 +145,8 @@ impl<E: Entity> Table<E> {
 
     /// Creates or replaces the entity.
     ///
-    /// Without a [`get`](Self::get) before it in the same unit, this overwrites changes of other units.
+    /// Without a [`get`](Self::get) before it in the same unit, this overwrites changes of other
+    /// units.
     ///
     /// # Errors
     ///

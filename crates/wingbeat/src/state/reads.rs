@@ -13,8 +13,8 @@ use crate::unit::{Entry, Scope, ServiceContext};
 
 /// Read access to a service's data outside a unit of work, for screens and audits.
 ///
-/// Routes take it as an `Extension<Reads>`. Handlers can take it as an extractor for reads that the commit
-/// need not validate, such as the candidates of a clean-up.
+/// Routes take it as an `Extension<Reads>`. Handlers can take it as an extractor for reads that the
+/// commit need not validate, such as the candidates of a clean-up.
 ///
 /// ```
 /// use wingbeat::{Reads, Result, Select};
@@ -106,10 +106,11 @@ impl Reads {
         row.map(|row| decode(&row.body)).transpose()
     }
 
-    /// Returns one page of a view: at most `limit` selected rows, starting after the position `after`.
+    /// Returns one page of a view: at most `limit` selected rows, starting after the position
+    /// `after`.
     ///
-    /// Pages are read one after another while units commit, so a row that moves may appear twice or not at
-    /// all.
+    /// Pages are read one after another while units commit, so a row that moves may appear twice or
+    /// not at all.
     ///
     /// # Errors
     ///

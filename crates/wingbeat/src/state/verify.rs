@@ -29,8 +29,8 @@ pub struct Verified {
 }
 
 impl Reads {
-    /// Folds the histories of at most `limit` aggregates, starting after the id `after`, and compares their
-    /// snapshots and view rows with the result.
+    /// Folds the histories of at most `limit` aggregates, starting after the id `after`, and
+    /// compares their snapshots and view rows with the result.
     ///
     /// # Errors
     ///
@@ -73,7 +73,8 @@ impl Reads {
         Ok(verified)
     }
 
-    /// Compares the view rows of at most `limit` entities, starting after the id `after`, with the entities.
+    /// Compares the view rows of at most `limit` entities, starting after the id `after`, with the
+    /// entities.
     ///
     /// # Errors
     ///

@@ -13,9 +13,10 @@ use crate::unit::Scope;
 
 /// A row of a view: data in the shape in which a screen or a list needs it.
 ///
-/// Rows are found by key, or by an index column; see [`Select`](crate::Select). They come either from
-/// [`Entity::rows`](crate::Entity::rows) and [`Aggregate::rows`](crate::Aggregate::rows), which write them
-/// with every change, or from handlers of other services' events, which write them through [`Rows`].
+/// Rows are found by key, or by an index column; see [`Select`](crate::Select). They come either
+/// from [`Entity::rows`](crate::Entity::rows) and [`Aggregate::rows`](crate::Aggregate::rows),
+/// which write them with every change, or from handlers of other services' events, which write them
+/// through [`Rows`].
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -53,7 +54,8 @@ pub trait View: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The name of the view. It is stored: keep it when you rename the type.
     const NAME: &'static str;
 
-    /// Returns the index columns and their values. Values compare by their bytes, so pad numbers with zeros.
+    /// Returns the index columns and their values. Values compare by their bytes, so pad numbers
+    /// with zeros.
     fn columns(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
@@ -92,8 +94,8 @@ impl ViewRow {
 
 /// An extractor that writes rows of one view.
 ///
-/// Writes are part of the handler's unit of work, but not validated: rows are for display, so a handler
-/// bases its decisions on entities and aggregates. [`Reads`](crate::Reads) reads rows.
+/// Writes are part of the handler's unit of work, but not validated: rows are for display, so a
+/// handler bases its decisions on entities and aggregates. [`Reads`](crate::Reads) reads rows.
 ///
 /// ```
 /// use wingbeat::{Result, Rows, Service};
@@ -136,7 +138,8 @@ impl<V: View, S> Extract<Scope, S> for Rows<V> {
 }
 
 impl<V: View> Rows<V> {
-    /// Returns the rows in the unit of `scope`, for code that has a [`Scope`] instead of an extractor.
+    /// Returns the rows in the unit of `scope`, for code that has a [`Scope`] instead of an
+    /// extractor.
     #[must_use]
     pub fn of(scope: &Scope) -> Self {
         Self {

@@ -49,8 +49,8 @@ impl Context {
         }
     }
 
-    /// Of this message, handled in a span of these random bits. A message that comes without a trace begins one,
-    /// the same for whatever else is caused by its story.
+    /// Of this message, handled in a span of these random bits. A message that comes without a
+    /// trace begins one, the same for whatever else is caused by its story.
     #[must_use]
     pub fn of(message: &Envelope, span: u64) -> Self {
         Self {

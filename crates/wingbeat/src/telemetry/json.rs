@@ -12,8 +12,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{Context, current};
 
-/// One JSON object a line: `timestamp`, `level`, `target`, `message`, the event's own fields, and `trace_id`,
-/// `span_id`, `correlation_id` and `causation_id` as far as they are known.
+/// One JSON object a line: `timestamp`, `level`, `target`, `message`, the event's own fields, and
+/// `trace_id`, `span_id`, `correlation_id` and `causation_id` as far as they are known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonLines;
 

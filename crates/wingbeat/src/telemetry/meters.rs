@@ -27,8 +27,8 @@ pub(crate) enum Fate {
     Dead(&'static str),
 }
 
-/// A subscription's. Its handles are looked up when it starts, so that one that only stands there to be looked at
-/// tells nothing.
+/// A subscription's. Its handles are looked up when it starts, so that one that only stands there
+/// to be looked at tells nothing.
 pub(crate) struct SubscriptionMeter {
     labels: Labels,
     handles: OnceLock<Handles>,
@@ -128,7 +128,8 @@ impl SubscriptionMeter {
                 handles.dead.increment(1);
                 self.failure(reason, "dead");
             }
-            (Outcome::Stale | Outcome::Unmet(_) | Outcome::Refused, _) => {} // It will have another one.
+            (Outcome::Stale | Outcome::Unmet(_) | Outcome::Refused, _) => {} /* It will have
+                                                                              * another one. */
         }
     }
 

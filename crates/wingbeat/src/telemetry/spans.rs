@@ -1,10 +1,11 @@
 //! The spans of the work, as `tracing` knows them.
 //!
-//! All have the target [`SPANS`], and are built only if somebody listens to it: else each is one look at a static.
-//! Ids are ours, from the runtime, and told as the fields `trace`, `span` and `parent`: the same ids are kept with
-//! messages, timers and calls, so they cannot be left to whoever listens. None is the child of another as `tracing`
-//! sees it, which would keep a handler's span open until its commit is durable. Names follow OpenTelemetry's
-//! conventions for HTTP and messaging; `otel.name`, `otel.kind` and `otel.status_code` are what layers for it read.
+//! All have the target [`SPANS`], and are built only if somebody listens to it: else each is one
+//! look at a static. Ids are ours, from the runtime, and told as the fields `trace`, `span` and
+//! `parent`: the same ids are kept with messages, timers and calls, so they cannot be left to
+//! whoever listens. None is the child of another as `tracing` sees it, which would keep a handler's
+//! span open until its commit is durable. Names follow OpenTelemetry's conventions for HTTP and
+//! messaging; `otel.name`, `otel.kind` and `otel.status_code` are what layers for it read.
 
 use std::fmt;
 

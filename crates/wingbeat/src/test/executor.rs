@@ -1,8 +1,8 @@
 //! A seeded executor: one thread, virtual time. The seed decides which ready task runs next.
 //!
-//! Nothing in it depends on the machine, so a seed repeats a run exactly; [`Simulation::digest`] tells
-//! whether it did. Code under it must be as strict: no `tokio::select!` without `biased`, no standard
-//! hash maps that are iterated over, no real clock.
+//! Nothing in it depends on the machine, so a seed repeats a run exactly; [`Simulation::digest`]
+//! tells whether it did. Code under it must be as strict: no `tokio::select!` without `biased`, no
+//! standard hash maps that are iterated over, no real clock.
 
 mod group;
 mod outcry;
@@ -202,8 +202,8 @@ impl Simulation {
         }
     }
 
-    /// Ends the world: drops all tasks. Tasks hold the world and the world its tasks, so without this a
-    /// world that is let go stays in memory.
+    /// Ends the world: drops all tasks. Tasks hold the world and the world its tasks, so without
+    /// this a world that is let go stays in memory.
     pub fn end(&self) {
         let groups = 0..lock(&self.state).next_group;
         groups.for_each(|group| self.kill(group));

@@ -2,8 +2,8 @@
 
 use crate::test::Simulation;
 
-/// Runs a test in the worlds of so many seeds; in one alone if `WINGBEAT_SEED` names it, to repeat a
-/// failure.
+/// Runs a test in the worlds of so many seeds; in one alone if `WINGBEAT_SEED` names it, to repeat
+/// a failure.
 ///
 /// # Panics
 ///

@@ -2,8 +2,8 @@
 
 use crate::{Error, IntoEffects, Message, Service};
 
-/// A service that answers each `C` with an event, or with whatever a handler may return. For more than one answer chain further
-/// `.on(async |command: …| Ok(…))`.
+/// A service that answers each `C` with an event, or with whatever a handler may return. For more
+/// than one answer chain further `.on(async |command: …| Ok(…))`.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};

@@ -77,8 +77,8 @@ impl TestApp {
         }
     }
 
-    /// Kills the app wherever its tasks are, as `kill -9` does, and starts it anew on what store, broker
-    /// and cache kept.
+    /// Kills the app wherever its tasks are, as `kill -9` does, and starts it anew on what store,
+    /// broker and cache kept.
     ///
     /// # Panics
     ///
@@ -109,8 +109,8 @@ impl TestApp {
         self.simulation.run(self.simulation.sleep(time));
     }
 
-    /// Lets time pass until all that was caused is done: messages, timers, calls and parked deliveries due
-    /// within an hour each.
+    /// Lets time pass until all that was caused is done: messages, timers, calls and parked
+    /// deliveries due within an hour each.
     ///
     /// # Panics
     ///

@@ -9,9 +9,9 @@ use crate::commit::Committer;
 
 /// A running service, for code beside its handlers: seeding, routes, audits.
 ///
-/// Handlers do not get it: they record effects through their extractors, and only the runtime commits.
-/// Pass it to [`run_unit`](crate::run_unit) to commit a unit of work, or read the service's data through
-/// [`Reads`](crate::Reads).
+/// Handlers do not get it: they record effects through their extractors, and only the runtime
+/// commits. Pass it to [`run_unit`](crate::run_unit) to commit a unit of work, or read the
+/// service's data through [`Reads`](crate::Reads).
 pub struct ServiceContext {
     pub(crate) name: Name,
     pub(crate) store: ServiceStore,

@@ -47,15 +47,15 @@ impl From<Outcome> for Ended {
     }
 }
 
-/// Makes attempts until what one of them read was still true when its unit was committed, and returns its
-/// answer once the unit is durable. A failed answer takes no effect, but its reads are validated like
-/// those of a success.
+/// Makes attempts until what one of them read was still true when its unit was committed, and
+/// returns its answer once the unit is durable. A failed answer takes no effect, but its reads are
+/// validated like those of a success.
 ///
 /// # Errors
 ///
-/// Those of the answer, and: `overloaded` if too many units wait for the store; `contended` after 1,000
-/// stale attempts; `refused` if the store cannot take the unit; `rows_unexpected` or `statement_busy` if a
-/// statement misses its expectation three times.
+/// Those of the answer, and: `overloaded` if too many units wait for the store; `contended` after
+/// 1,000 stale attempts; `refused` if the store cannot take the unit; `rows_unexpected` or
+/// `statement_busy` if a statement misses its expectation three times.
 pub(crate) async fn run<T, E, F>(
     service: &ServiceContext,
     mut attempt: impl FnMut() -> F + Send,
@@ -96,17 +96,17 @@ where
     Err(Error::retry("contended", "other units change the same records too often").into())
 }
 
-/// Runs `work` in a unit of its own until its reads were still true at the commit, and returns its answer
-/// once the unit is durable.
+/// Runs `work` in a unit of its own until its reads were still true at the commit, and returns its
+/// answer once the unit is durable.
 ///
-/// For code beside the handlers: seeding, and routes that act once a unit is durable. `work` runs again
-/// after each stale attempt, so it must not have effects of its own.
+/// For code beside the handlers: seeding, and routes that act once a unit is durable. `work` runs
+/// again after each stale attempt, so it must not have effects of its own.
 ///
 /// # Errors
 ///
-/// Those of `work` and of the store, and: `overloaded` if too many units wait for the store; `contended`
-/// after 1,000 stale attempts; `refused` if the store cannot take the unit; `rows_unexpected` or
-/// `statement_busy` if a statement misses its expectation three times.
+/// Those of `work` and of the store, and: `overloaded` if too many units wait for the store;
+/// `contended` after 1,000 stale attempts; `refused` if the store cannot take the unit;
+/// `rows_unexpected` or `statement_busy` if a statement misses its expectation three times.
 ///
 /// # Examples
 ///

@@ -22,10 +22,10 @@ use crate::telemetry;
 
 /// A handle on the unit of work that a handler is building.
 ///
-/// Most handlers need no `Scope`: their extractors use it for them. Take it as an argument to read the
-/// message's metadata, to make ids, to emit effects beside a command's reply, or to record
-/// [SQL](Self::sql). Clones share one unit. Once the handler has returned, every method that reads or
-/// records fails with the code `sealed`.
+/// Most handlers need no `Scope`: their extractors use it for them. Take it as an argument to read
+/// the message's metadata, to make ids, to emit effects beside a command's reply, or to record
+/// [SQL](Self::sql). Clones share one unit. Once the handler has returned, every method that reads
+/// or records fails with the code `sealed`.
 ///
 /// A scope can neither commit nor reach the outside: only the runtime does that, after the handler.
 ///
@@ -118,8 +118,8 @@ impl Scope {
         &self.0.service.runtime
     }
 
-    /// Returns the cache that all services share. Its changes take effect at once: they are not part of
-    /// the unit.
+    /// Returns the cache that all services share. Its changes take effect at once: they are not
+    /// part of the unit.
     #[must_use]
     pub fn cache(&self) -> &Arc<dyn Cache> {
         &self.0.service.cache
@@ -254,12 +254,13 @@ impl Scope {
         self.emit(effects)
     }
 
-    /// Records messages and calls, for a handler that returns something else, such as a command's reply.
+    /// Records messages and calls, for a handler that returns something else, such as a command's
+    /// reply.
     ///
     /// # Errors
     ///
-    /// `sealed` after the handler has returned; `message_too_large` if a message exceeds the limits of
-    /// [`envelope`](crate::envelope).
+    /// `sealed` after the handler has returned; `message_too_large` if a message exceeds the limits
+    /// of [`envelope`](crate::envelope).
     pub fn emit(&self, effects: Effects) -> Result<()> {
         self.record(effects)
     }

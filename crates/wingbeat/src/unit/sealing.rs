@@ -1,4 +1,5 @@
-//! Turns the draft of an attempt into a unit of work: assigns ids and times, and writes the journal.
+//! Turns the draft of an attempt into a unit of work: assigns ids and times, and writes the
+//! journal.
 
 use std::time::Duration;
 

@@ -8,17 +8,18 @@ use wingbeat_core::{Error, Result};
 use super::scope::Scope;
 
 impl Scope {
-    /// A statement on tables of the service's own, committed with the unit: all of it takes effect, or nothing.
-    /// It is recorded by [`Sql::expect_rows`] or [`Sql::any_rows`], and run by the store when the unit is
-    /// committed, after all that the unit read was found unchanged; statements run in the order in which they
-    /// were recorded. A unit that is stale, a duplicate, or known already runs none.
+    /// A statement on tables of the service's own, committed with the unit: all of it takes effect,
+    /// or nothing. It is recorded by [`Sql::expect_rows`] or [`Sql::any_rows`], and run by the
+    /// store when the unit is committed, after all that the unit read was found unchanged;
+    /// statements run in the order in which they were recorded. A unit that is stale, a
+    /// duplicate, or known already runs none.
     ///
-    /// `$1`, `$2`, … stand for the parameters: an array, or a tuple when their types differ. The store converts
-    /// each to the type that is needed in its place. Give texts that do not change, so that they are prepared
-    /// once.
+    /// `$1`, `$2`, … stand for the parameters: an array, or a tuple when their types differ. The
+    /// store converts each to the type that is needed in its place. Give texts that do not
+    /// change, so that they are prepared once.
     ///
-    /// A statement that the database cannot run (wrong syntax, a constraint that it breaks) refuses the unit: a
-    /// dead letter, or status 500. So does any statement on a store without SQL.
+    /// A statement that the database cannot run (wrong syntax, a constraint that it breaks) refuses
+    /// the unit: a dead letter, or status 500. So does any statement on a store without SQL.
     ///
     /// ```
     /// # use wingbeat::{Result, Scope};
@@ -37,8 +38,9 @@ impl Scope {
         }
     }
 
-    /// Commits the unit in an open transaction of the store (`Postgres::begin`), with what was done in it.
-    /// If the handler fails, or what it read has changed, the transaction is rolled back.
+    /// Commits the unit in an open transaction of the store (`Postgres::begin`), with what was done
+    /// in it. If the handler fails, or what it read has changed, the transaction is rolled
+    /// back.
     ///
     /// # Errors
     ///
@@ -63,11 +65,12 @@ pub struct Sql<'a> {
 }
 
 impl Sql<'_> {
-    /// Records the statement; it must change exactly so many rows (or return them, if it returns rows).
+    /// Records the statement; it must change exactly so many rows (or return them, if it returns
+    /// rows).
     ///
-    /// Otherwise nothing of the unit takes effect: a message is handled again by its policy of retries, and ends
-    /// as a dead letter with the reason `rows_unexpected`; a command is run again a few times, then its caller
-    /// gets status 409 with that code.
+    /// Otherwise nothing of the unit takes effect: a message is handled again by its policy of
+    /// retries, and ends as a dead letter with the reason `rows_unexpected`; a command is run
+    /// again a few times, then its caller gets status 409 with that code.
     ///
     /// # Errors
     ///

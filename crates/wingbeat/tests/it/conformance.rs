@@ -9,7 +9,8 @@ use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, Unit, conformance};
 
-/// Each test runs in this many worlds; in every other one commits are lost and everything takes time.
+/// Each test runs in this many worlds; in every other one commits are lost and everything takes
+/// time.
 const SEEDS: u64 = 6;
 
 pub(crate) struct InModel {

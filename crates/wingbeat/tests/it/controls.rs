@@ -1,4 +1,5 @@
-//! Negative controls of the contract tests: each breach of a promise is caught by the test that guards it.
+//! Negative controls of the contract tests: each breach of a promise is caught by the test that
+//! guards it.
 
 mod broken_cache;
 mod broken_store;

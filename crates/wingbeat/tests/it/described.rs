@@ -179,7 +179,7 @@ fn app() -> App {
         .routes(routes())
         .routes(plain);
     let laundry = Service::new("laundry").on(booked);
-    App::new().service(hotel).merge(App::new().service(laundry))
+    App::new().service(hotel).service(laundry)
 }
 
 fn info() -> Info {

@@ -60,7 +60,8 @@ impl<const DEFERS: bool> Saga for Trip<DEFERS> {
     }
 }
 
-/// A trip is called off, and booked so much later; what its service has told, and how much it has given up.
+/// A trip is called off, and booked so much later; what its service has told, and how much it has
+/// given up.
 fn called_off_before<const DEFERS: bool>(booked_after: Duration) -> (Vec<String>, usize) {
     let app = App::new().service(Service::new("trips").saga::<Trip<DEFERS>>());
     let app = TestApp::start(1, app);

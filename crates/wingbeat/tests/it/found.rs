@@ -78,8 +78,8 @@ impl Saga for Watch {
     fn late(&mut self, _when: Late, _input: Input, _effects: &mut SagaEffects<Input>) {}
 }
 
-/// Seed 1 of the shop: a timer came due while the store was away, failed its quick attempts, could not be
-/// parked either, and was given up at once: the parcel was never delivered.
+/// Seed 1 of the shop: a timer came due while the store was away, failed its quick attempts, could
+/// not be parked either, and was given up at once: the parcel was never delivered.
 #[test]
 fn work_that_cannot_be_parked_is_not_given_up() {
     let app = App::new().service(Service::new("meters").saga::<Watch>());
@@ -115,8 +115,8 @@ fn ports(simulation: &Simulation, model: &Model, skew_ms: i64) -> Ports {
     model.ports(&simulation.skewed_group(skew_ms), Arc::new(Nowhere))
 }
 
-/// Seed 15 of the shop: a process whose clock is ahead of the store's asked it every millisecond for what
-/// was due by its own.
+/// Seed 15 of the shop: a process whose clock is ahead of the store's asked it every millisecond
+/// for what was due by its own.
 #[test]
 fn a_clock_that_is_ahead_does_not_poll_the_store() {
     let simulation = Simulation::new(1);
@@ -141,7 +141,8 @@ fn a_clock_that_is_ahead_does_not_poll_the_store() {
     simulation.end();
 }
 
-/// Seed 15 of the shop: the tasks of an app that is let go of ended all but one, which spun for ever.
+/// Seed 15 of the shop: the tasks of an app that is let go of ended all but one, which spun for
+/// ever.
 #[test]
 #[allow(
     clippy::disallowed_methods,

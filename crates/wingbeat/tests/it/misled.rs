@@ -71,7 +71,8 @@ async fn open_or_retry(event: Opened, tanks: Table<Tank>) -> Result<()> {
     .await
 }
 
-/// Looks, and opens what was filled elsewhere meanwhile: how many dead letters there are, and whether it is open.
+/// Looks, and opens what was filled elsewhere meanwhile: how many dead letters there are, and
+/// whether it is open.
 fn opened(replica: Service, fill_first: bool) -> (usize, bool) {
     let simulation = Simulation::new(1);
     let model = Model::new(simulation.runtime());
@@ -99,7 +100,8 @@ fn opened(replica: Service, fill_first: bool) -> (usize, bool) {
     simulation.run(say(fill_first));
     simulation.advance(Duration::from_secs(1));
     simulation.run(say(!fill_first));
-    // The second replica does not know the parked delivery and lets its lease run out, maybe several times.
+    // The second replica does not know the parked delivery and lets its lease run out, maybe
+    // several times.
     simulation.advance(Duration::from_secs(600));
     let letters = simulation.run(first.dead_letters("tanks".into()));
     let reads = second.reads("tanks").expect("it runs");

@@ -85,8 +85,8 @@ fn app(ordered: bool, trouble: Trouble) -> App {
     })
 }
 
-/// Replicas come and go while readings arrive, some of which fail again and again; what was handled of each
-/// meter, and how many dead letters there are.
+/// Replicas come and go while readings arrive, some of which fail again and again; what was handled
+/// of each meter, and how many dead letters there are.
 fn story(seed: u64, ordered: bool, hopeless: Option<u32>) -> (Vec<Vec<u32>>, usize) {
     let world = Simulation::new(seed);
     let model = Model::new(world.runtime());

@@ -1,4 +1,5 @@
-//! Traces: whatever becomes of a message, its timers, its calls and its failures, belongs to the message's trace.
+//! Traces: whatever becomes of a message, its timers, its calls and its failures, belongs to the
+//! message's trace.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -277,7 +277,8 @@ fn deposit(amount: i64) -> ChangeBalance {
 pub(crate) const ACCOUNTS: u64 = 4;
 pub(crate) const TRANSFERS: usize = 40;
 
-/// Opens accounts with 100 each, moves money about, waits, and returns balances and how often each transfer ended.
+/// Opens accounts with 100 each, moves money about, waits, and returns balances and how often each
+/// transfer ended.
 fn transfers(seed: u64, faults: Faults) -> (u64, Vec<i64>, Vec<u32>) {
     let simulation = Simulation::new(seed);
     let model = Model::new(simulation.runtime());

@@ -1,5 +1,6 @@
-//! What only exists where the stand-ins run: the mailbox, the provider's ledger and faults, shoppers
-//! without passwords, and crashing a service. For a loopback peer with a loopback host, else the admin.
+//! What only exists where the stand-ins run: the mailbox, the provider's ledger and faults,
+//! shoppers without passwords, and crashing a service. For a loopback peer with a loopback host,
+//! else the admin.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -123,8 +124,8 @@ fn guarded(routes: Routes<Dev>) -> Routes<Dev> {
         )
 }
 
-/// Middleware: refuses who may not use the stand-ins. Behind the gateway the peer is the gateway, and the
-/// header that it sets says who asked it.
+/// Middleware: refuses who may not use the stand-ins. Behind the gateway the peer is the gateway,
+/// and the header that it sets says who asked it.
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
     let state = request.extensions().get::<SessionState>();
     let admin = matches!(state, Some(SessionState::SignedIn(session)) if session.admin);

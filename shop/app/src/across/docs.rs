@@ -43,7 +43,7 @@ mod tests {
     use wingbeat::test::documents::{asyncapi_faults, openapi_faults};
 
     use super::*;
-    use crate::compose::{roles, services, settings::Settings};
+    use crate::compose::{Settings, roles, services};
 
     /// Methods, paths and statuses: clients rely on them.
     const ROUTES: &str = include_str!("docs/routes.txt");

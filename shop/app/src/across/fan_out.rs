@@ -1,6 +1,6 @@
-//! What the gateway asks all services for: timelines, and the admin's looks at subscriptions, dead letters, breakers and
-//! messages for nobody. Each service answers for itself, and each replica for what it alone has; one that is away is named
-//! in the answer.
+//! What the gateway asks all services for: timelines, and the admin's looks at subscriptions, dead
+//! letters, breakers and messages for nobody. Each service answers for itself, and each replica for
+//! what it alone has; one that is away is named in the answer.
 
 use std::sync::Arc;
 

@@ -18,8 +18,8 @@ use super::dev;
 
 /// Hands requests on to the services that are not `here`; the rest is the gateway's `own`.
 ///
-/// Who may use the stand-ins is decided at this port, where the caller's own address is seen: to the
-/// services every caller comes from the gateway.
+/// Who may use the stand-ins is decided at this port, where the caller's own address is seen: to
+/// the services every caller comes from the gateway.
 pub(crate) fn forward(
     own: Router,
     proxy: Arc<Proxy>,

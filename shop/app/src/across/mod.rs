@@ -1,4 +1,5 @@
-//! What looks across services: timelines, lists, the audit, the stand-ins, the gateway's forwarding.
+//! What looks across services: timelines, lists, the audit, the stand-ins, the gateway's
+//! forwarding.
 
 pub mod admin;
 pub mod audit;

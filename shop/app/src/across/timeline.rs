@@ -31,8 +31,8 @@ pub(super) fn described() -> Routes<Arc<Host>> {
     )
 }
 
-/// For the gateway: the timeline of this process's services. The gateway forwards no outside request to
-/// `/internal`.
+/// For the gateway: the timeline of this process's services. The gateway forwards no outside
+/// request to `/internal`.
 pub fn internal(host: Arc<Host>) -> Router {
     Router::new()
         .route("/internal/stories/{id}", routing::get(of_process))

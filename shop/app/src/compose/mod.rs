@@ -1,4 +1,5 @@
-//! The shop, composed: its settings, services, roles and routes, as a [`Program`](wingbeat::Program).
+//! The shop, composed: its settings, services, roles and routes, as a
+//! [`Program`](wingbeat::Program).
 
 mod prepare;
 mod program;

@@ -1,4 +1,5 @@
-//! Preparation before a process is ready: the admin's account, the seeds, the count of orders in flight.
+//! Preparation before a process is ready: the admin's account, the seeds, the count of orders in
+//! flight.
 
 use std::io::Write as _;
 use std::path::Path;

@@ -186,8 +186,8 @@ fn admin_line(settings: &Settings, password: Option<&str>) -> String {
     format!("The admin:            {login}")
 }
 
-/// Starts the stand-in for the payment company. It knows nothing of Wingbeat; a layer around it adds its
-/// responses to our traces.
+/// Starts the stand-in for the payment company. It knows nothing of Wingbeat; a layer around it
+/// adds its responses to our traces.
 async fn provider(settings: &Settings, listen: SocketAddr) -> Result<Provider, RunError> {
     let data = &settings.data;
     std::fs::create_dir_all(data).map_err(|why| RunError::File(data.display().to_string(), why))?;

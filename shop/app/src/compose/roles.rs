@@ -21,7 +21,8 @@ pub fn whole() -> Roles {
     }
 }
 
-/// Returns whether callers come through a gateway in another process, which reports their addresses.
+/// Returns whether callers come through a gateway in another process, which reports their
+/// addresses.
 #[must_use]
 pub fn is_behind_gateway(roles: &Roles) -> bool {
     !roles.has(GATEWAY)

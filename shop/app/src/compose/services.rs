@@ -73,7 +73,8 @@ fn catalog(settings: &Settings) -> shop_catalog::Config {
     }
 }
 
-/// Calls to the provider go on for an hour longer than an order waits, so that their outcome is known.
+/// Calls to the provider go on for an hour longer than an order waits, so that their outcome is
+/// known.
 fn payments(settings: &Settings, provider: &str) -> shop_payments::Config {
     shop_payments::Config {
         provider: shop_payments::config::ProviderUrl(provider.into()),

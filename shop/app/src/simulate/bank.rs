@@ -1,4 +1,5 @@
-//! The payment company as the simulation needs it: the stand-in's promises and its cards, in memory.
+//! The payment company as the simulation needs it: the stand-in's promises and its cards, in
+//! memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

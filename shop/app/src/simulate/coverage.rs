@@ -1,5 +1,5 @@
-//! What a thousand lives must have seen: every fault, and every input of the checkout in every state. What
-//! cannot be is said here, with the reason.
+//! What a thousand lives must have seen: every fault, and every input of the checkout in every
+//! state. What cannot be is said here, with the reason.
 
 use shop_orders::checkout::Checkout;
 use wingbeat::test::simulator::{Coverage, Unreachable};

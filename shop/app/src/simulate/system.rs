@@ -125,7 +125,8 @@ impl Shop {
     }
 }
 
-/// An order that was called off is not completed, unless its story says that the parcel was sent first.
+/// An order that was called off is not completed, unless its story says that the parcel was sent
+/// first.
 async fn unheeded(
     system: &RunningSystem,
     called_off: BTreeSet<OrderId>,

@@ -4,8 +4,8 @@ use shop::simulate::Shop;
 use wingbeat::test::Simulator;
 use wingbeat::test::simulator::Lifetime;
 
-/// Seeds that found faults (see `found.rs` of wingbeat-test): a delivery
-/// that was dead-lettered while the store was unavailable, a busy loop, a clock that polled.
+/// Seeds that found faults: a delivery that was dead-lettered while the store was unavailable, a
+/// busy loop, a clock that polled.
 const FOUND: [u64; 3] = [1, 15, 1085];
 
 #[test]

@@ -142,8 +142,8 @@ async fn remove(
     .await
 }
 
-/// Changes the caller's cart. Once that is durable the session is told the cart's version, so that an
-/// order placed next knows what its caller has seen.
+/// Changes the caller's cart. Once that is durable the session is told the cart's version, so that
+/// an order placed next knows what its caller has seen.
 async fn change<F>(
     (extract::State(state), Extension(context), Extension(reads)): Tools,
     session: &Session,

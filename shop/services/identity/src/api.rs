@@ -171,9 +171,9 @@ struct SignedIn {
     token: Option<String>,
 }
 
-/// The session starts before the unit is durable, and its token is told after: so a password that is
-/// changed meanwhile ends it, and a sign-in that fails leaves a session whose token nobody knows. The
-/// session that the browser had so far ends: its cookie is replaced.
+/// The session starts before the unit is durable, and its token is told after: so a password that
+/// is changed meanwhile ends it, and a sign-in that fails leaves a session whose token nobody
+/// knows. The session that the browser had so far ends: its cookie is replaced.
 async fn sign_in(
     (address, Json(form)): (Address, Json<SignIn>),
     State(config): State<Config>,
@@ -267,10 +267,10 @@ struct ChangePassword {
     new: String,
 }
 
-/// The other sessions end before the new password is durable, and once more after, so that neither a
-/// crash in between nor a sign-in with the old password meanwhile leaves one. A browser is given another
-/// cookie, and its old one ends too; a bearer token goes on, for the answer has no body that could tell
-/// another.
+/// The other sessions end before the new password is durable, and once more after, so that neither
+/// a crash in between nor a sign-in with the old password meanwhile leaves one. A browser is given
+/// another cookie, and its old one ends too; a bearer token goes on, for the answer has no body
+/// that could tell another.
 async fn change_password(
     extract::State(state): extract::State<crate::State>,
     Extension(context): Extension<Arc<ServiceContext>>,

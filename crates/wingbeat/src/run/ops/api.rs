@@ -19,8 +19,8 @@ use crate::run::host::Host;
 use crate::run::system::RunningSystem;
 use crate::{Control, DeadLetter, Name, Result, Running, Timestamp};
 
-/// The operator who makes a request, for the audit log. The guard of the API inserts it as an extension of
-/// the request.
+/// The operator who makes a request, for the audit log. The guard of the API inserts it as an
+/// extension of the request.
 #[derive(Clone, Debug)]
 pub struct Operator(pub String);
 
@@ -29,8 +29,8 @@ pub fn operator(host: Arc<Host>) -> Router {
     operator_routes().with_state(host).into_router()
 }
 
-/// The routes of the operator's API with their descriptions, for a host to be given. They need a guard
-/// around them that inserts an [`Operator`].
+/// The routes of the operator's API with their descriptions, for a host to be given. They need a
+/// guard around them that inserts an [`Operator`].
 pub fn operator_routes() -> Routes<Arc<Host>> {
     subscription_routes()
         .merge(dead_letter_routes())

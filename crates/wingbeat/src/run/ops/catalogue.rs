@@ -1,4 +1,5 @@
-//! The metrics there are: the tables of `docs/metrics.md`, so that what is told and what is written agree.
+//! The metrics there are: the tables of `docs/metrics.md`, so that what is told and what is written
+//! agree.
 
 const PAGE: &str = include_str!("../../../METRICS.md");
 

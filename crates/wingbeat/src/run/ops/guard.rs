@@ -12,10 +12,11 @@ use super::api::Operator;
 use crate::http::Problem;
 use crate::run::settings::Secret;
 
-/// Lets a request pass if it comes from this machine to a loopback name, or with the operator's token.
+/// Lets a request pass if it comes from this machine to a loopback name, or with the operator's
+/// token.
 ///
-/// The check of the `Host` header keeps out web pages that rebind their own name to 127.0.0.1, the check
-/// of `Sec-Fetch-Site` keeps out pages of other sites in the operator's browser.
+/// The check of the `Host` header keeps out web pages that rebind their own name to 127.0.0.1, the
+/// check of `Sec-Fetch-Site` keeps out pages of other sites in the operator's browser.
 pub(super) fn guarded(routes: Router, token: Option<Secret>) -> Router {
     routes.layer(middleware::from_fn(move |request, next| {
         let token = token.clone();

@@ -1,5 +1,5 @@
-//! Figures of one moment in Prometheus' text format. They are not kept: one that could not be learned is absent
-//! and not old.
+//! Figures of one moment in Prometheus' text format. They are not kept: one that could not be
+//! learned is absent and not old.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! What is looked up at the moment of a scrape: in memory, in the store, at the broker. Each part is told as far
-//! as it answers in time.
+//! What is looked up at the moment of a scrape: in memory, in the store, at the broker. Each part
+//! is told as far as it answers in time.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

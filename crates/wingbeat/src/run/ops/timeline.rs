@@ -63,7 +63,8 @@ fn step_of(service: &str, entry: Entry) -> Step {
     }
 }
 
-/// Sorts steps by time, but never an effect before its cause, whatever the clocks of the services say.
+/// Sorts steps by time, but never an effect before its cause, whatever the clocks of the services
+/// say.
 pub fn in_order(mut items: Vec<Step>) -> Vec<Step> {
     items.sort_by_key(|item| (item.at, item.id));
     let mut pending: BTreeSet<Uuid> = items.iter().map(|item| item.id).collect();

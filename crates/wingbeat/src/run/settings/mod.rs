@@ -1,7 +1,7 @@
 //! Settings of a program: its own beside those of Wingbeat.
 //!
-//! A flag overrides the environment, which overrides the file that `WINGBEAT_<KEY>_FILE` names, which
-//! overrides `wingbeat.toml`.
+//! A flag overrides the environment, which overrides the file that `WINGBEAT_<KEY>_FILE` names,
+//! which overrides `wingbeat.toml`.
 
 mod error;
 mod field;
@@ -26,8 +26,9 @@ use lookup::Lookup;
 
 /// The settings of a program: those of Wingbeat, and its [own](Self::own).
 ///
-/// Every setting has a flag `--<key>`, a variable `WINGBEAT_<KEY>`, a variable `WINGBEAT_<KEY>_FILE` that names
-/// a file to read the value from, and a key `<key>` in `wingbeat.toml`. `--help` lists all of them.
+/// Every setting has a flag `--<key>`, a variable `WINGBEAT_<KEY>`, a variable
+/// `WINGBEAT_<KEY>_FILE` that names a file to read the value from, and a key `<key>` in
+/// `wingbeat.toml`. `--help` lists all of them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings<S = ()> {
@@ -39,8 +40,8 @@ pub struct Settings<S = ()> {
     pub ops_token: Option<Secret>,
     /// The data directory of the embedded store.
     pub data: PathBuf,
-    /// How long a process that ends reports that it is not ready, and still answers, before it closes its
-    /// port: longer than a load balancer takes to notice.
+    /// How long a process that ends reports that it is not ready, and still answers, before it
+    /// closes its port: longer than a load balancer takes to notice.
     pub drain_delay: Duration,
     /// The log filter, such as `info` or `wingbeat=debug,info`.
     pub log: String,
@@ -50,19 +51,22 @@ pub struct Settings<S = ()> {
     pub otlp: Option<String>,
     /// The servers to run on; `None` for the embedded store and broker.
     pub servers: Option<Servers>,
-    /// The addresses of services that run elsewhere (`WINGBEAT_URL_<SERVICE>`), replicas separated by commas.
+    /// The addresses of services that run elsewhere (`WINGBEAT_URL_<SERVICE>`), replicas separated
+    /// by commas.
     pub upstreams: BTreeMap<String, String>,
     /// The program's own settings.
     pub own: S,
 }
 
-/// The program's own settings: a struct that derives `Clone`, `Default`, `Deserialize` and `JsonSchema`.
+/// The program's own settings: a struct that derives `Clone`, `Default`, `Deserialize` and
+/// `JsonSchema`.
 ///
 /// The struct is flat. Fields are texts, numbers, booleans (`on`, `off`), addresses, unit enums,
-/// [`Duration`]s (`500ms`, `2s`, `24h`), and options of these. Mark the struct `#[serde(default)]`, so that
-/// unset fields keep their defaults. The doc comment of a field is its help text. Three schema extensions:
-/// `#[schemars(extend("x-env" = "NAME"))]` names another variable, `"x-secret" = true` makes a setting that is
-/// never a flag nor a key of the file, `"x-value" = "URL"` names the value in the help text.
+/// [`Duration`]s (`500ms`, `2s`, `24h`), and options of these. Mark the struct `#[serde(default)]`,
+/// so that unset fields keep their defaults. The doc comment of a field is its help text. Three
+/// schema extensions: `#[schemars(extend("x-env" = "NAME"))]` names another variable, `"x-secret" =
+/// true` makes a setting that is never a flag nor a key of the file, `"x-value" = "URL"` names the
+/// value in the help text.
 ///
 /// ```
 /// use std::time::Duration;

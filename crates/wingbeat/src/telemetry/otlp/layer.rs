@@ -27,7 +27,8 @@ pub(super) struct Ended {
     pub(super) span: Span,
 }
 
-/// The layer that takes spans. It takes those of this crate only, whatever else the subscriber hears.
+/// The layer that takes spans. It takes those of this crate only, whatever else the subscriber
+/// hears.
 #[derive(Clone)]
 pub struct Spans {
     queue: mpsc::Sender<Item>,

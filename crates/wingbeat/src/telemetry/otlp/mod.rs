@@ -1,7 +1,8 @@
 //! Sends spans to a collector: OTLP over HTTP, in protobuf (opentelemetry.io/docs/specs/otlp).
 //!
-//! Spans that have ended wait in a bounded queue; a task sends what has gathered. A collector that is away, slow or
-//! overwhelmed costs the spans that nobody took, which are counted, and nothing else: whoever works never waits.
+//! Spans that have ended wait in a bounded queue; a task sends what has gathered. A collector that
+//! is away, slow or overwhelmed costs the spans that nobody took, which are counted, and nothing
+//! else: whoever works never waits.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter: no simulation runs it, its clock and its socket are the machine's"
@@ -19,7 +20,8 @@ pub use layer::Spans;
 
 use collector::Collector;
 
-/// Spans that wait to be sent: about 8 MiB, and what a busy service makes in a second. What comes beyond is dropped.
+/// Spans that wait to be sent: about 8 MiB, and what a busy service makes in a second. What comes
+/// beyond is dropped.
 const WAITING_MAX: usize = 8_192;
 /// Spans sent at once; a batch is then about half a MiB.
 const BATCH_MAX: usize = 512;
@@ -30,8 +32,8 @@ const GATHER: Duration = Duration::from_secs(1);
 pub mod metric {
     /// A counter: spans that ended.
     pub const SPANS: &str = "wingbeat_otlp_spans_total";
-    /// Its label for what became of them: `sent`, `failed` (the collector did not take them) or `full` (too many
-    /// waited).
+    /// Its label for what became of them: `sent`, `failed` (the collector did not take them) or
+    /// `full` (too many waited).
     pub const OUTCOME: &str = "outcome";
 }
 

@@ -7,8 +7,8 @@ use wingbeat_core::{Runtime, Timestamp};
 
 use super::{Simulation, lock};
 
-/// A runtime whose tasks can be killed at whatever they wait for, as a crash does. It does not come back:
-/// a restarted service gets a new group, and finds what the model kept.
+/// A runtime whose tasks can be killed at whatever they wait for, as a crash does. It does not come
+/// back: a restarted service gets a new group, and finds what the model kept.
 pub struct Group {
     simulation: Simulation,
     id: u64,

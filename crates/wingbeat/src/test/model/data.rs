@@ -54,8 +54,8 @@ impl Data {
         units.iter().map(outcome).collect()
     }
 
-    /// A unit that read what a refused unit of the batch wrote is stale, even where the store has other
-    /// content under the same version: `withdrawn` are the keys that refused units wrote.
+    /// A unit that read what a refused unit of the batch wrote is stale, even where the store has
+    /// other content under the same version: `withdrawn` are the keys that refused units wrote.
     fn commit_one(&mut self, unit: &Unit, withdrawn: &BTreeSet<Owned>, now: Timestamp) -> Outcome {
         if self.units.contains_key(&unit.id) {
             return Outcome::Committed;

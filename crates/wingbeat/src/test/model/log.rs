@@ -38,7 +38,8 @@ impl Committed {
     }
 }
 
-/// What took effect more than once: a delivery of a queue, or a timer or call (whose ids are no message's).
+/// What took effect more than once: a delivery of a queue, or a timer or call (whose ids are no
+/// message's).
 pub(crate) fn twice(log: &[Committed], messages: &BTreeSet<MessageId>) -> Vec<(MessageId, String)> {
     let mut deliveries = BTreeMap::<(Name, &str, MessageId), u32>::new();
     let mut causes = BTreeMap::<(Name, MessageId), u32>::new();

@@ -1,10 +1,11 @@
-//! The split model: a store with an outbox, a broker, a cache. Durable over a crash of the services,
-//! because it lives outside of them.
+//! The split model: a store with an outbox, a broker, a cache. Durable over a crash of the
+//! services, because it lives outside of them.
 //!
 //! It keeps exactly the promises of the ports. What they do not promise is scrambled: the order of
 //! deliveries, how long anything takes. On request it misbehaves in every way that the ports allow.
 //!
-//! - `store`, `data`, `outbox`, `view`: what must last. `transport`: what travels. `cache`: what is quick.
+//! - `store`, `data`, `outbox`, `view`: what must last. `transport`: what travels. `cache`: what is
+//!   quick.
 //! - `weather`: what goes wrong. `process`: the ports as one process sees them, dead once it is.
 //! - `log`: what was committed, for stories and checks.
 
@@ -73,8 +74,8 @@ impl Model {
         }
     }
 
-    /// The ports as a process of its own sees them. Once it was killed they never answer again, so that
-    /// nothing of its life reaches the next one.
+    /// The ports as a process of its own sees them. Once it was killed they never answer again, so
+    /// that nothing of its life reaches the next one.
     #[must_use]
     pub fn ports(&self, process: &Arc<Group>, outside: Arc<dyn HttpClient>) -> Ports {
         process::ports(self, process, outside)
@@ -98,15 +99,16 @@ impl Model {
         self.weather.fired()
     }
 
-    /// Restarts store, broker and cache: what they promise to keep stays, leases and the rest are gone.
+    /// Restarts store, broker and cache: what they promise to keep stays, leases and the rest are
+    /// gone.
     pub fn restart(&self) {
         self.store.restart();
         self.transport.restart();
         self.cache.restart();
     }
 
-    /// Publishes a message as a stranger would, as part of a story, until it is confirmed; each time a new
-    /// message.
+    /// Publishes a message as a stranger would, as part of a story, until it is confirmed; each
+    /// time a new message.
     pub async fn publish<M: Message>(&self, story: CorrelationId, message: &M) {
         let runtime = self.weather.runtime();
         let envelope = Envelope {
@@ -128,8 +130,8 @@ impl Model {
         }
     }
 
-    /// Lets time pass until nothing is left to be done that is due within `horizon`, for at most `limit`;
-    /// what is left then.
+    /// Lets time pass until nothing is left to be done that is due within `horizon`, for at most
+    /// `limit`; what is left then.
     pub async fn until_idle(&self, horizon: Duration, limit: Duration) -> Vec<String> {
         let runtime = self.weather.runtime();
         let deadline = runtime.now() + limit;
@@ -144,8 +146,8 @@ impl Model {
         }
     }
 
-    /// What is still to be done: messages in the outbox and in queues, and records due before `until`.
-    /// Empty when the system rests.
+    /// What is still to be done: messages in the outbox and in queues, and records due before
+    /// `until`. Empty when the system rests.
     #[must_use]
     pub fn unsettled(&self, until: Timestamp) -> Vec<String> {
         let mut left = self.store.unsettled(until);

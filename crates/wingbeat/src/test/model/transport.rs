@@ -87,7 +87,8 @@ impl ModelTransport {
         }
     }
 
-    /// The broker is gone for a moment: every consumer is lost, what was unacknowledged comes again.
+    /// The broker is gone for a moment: every consumer is lost, what was unacknowledged comes
+    /// again.
     pub fn restart(&self) {
         lock(&self.broker).starts += 1;
         self.arrived.notify_waiters();

@@ -72,8 +72,8 @@ impl Coverage {
         FAULTS.into_iter().filter(|fault| !fired(fault)).collect()
     }
 
-    /// What of a saga was never visited though nobody says that it cannot be. (An attempt on stale state is
-    /// a visit too, and runs again: so being visited does not prove an excuse wrong.)
+    /// What of a saga was never visited though nobody says that it cannot be. (An attempt on stale
+    /// state is a visit too, and runs again: so being visited does not prove an excuse wrong.)
     #[must_use]
     pub fn gaps<S: Saga>(&self, unreachable: &[Unreachable]) -> Vec<String> {
         let mut gaps = Vec::new();

@@ -1,12 +1,13 @@
 //! Whole lifetimes of a system from one seed each: its processes, its clients, every fault of the
 //! model, and what must hold.
 //!
-//! A user describes a [`System`]; a [`Simulator`] runs it for many seeds and reports which invariant broke,
-//! with the seed that repeats it, the story of what broke, and the fewest faults that still break it.
+//! A user describes a [`System`]; a [`Simulator`] runs it for many seeds and reports which
+//! invariant broke, with the seed that repeats it, the story of what broke, and the fewest faults
+//! that still break it.
 //!
-//! - `schedule`: which faults, when. `process`: what runs. `world`: crashes, requests. `client`: who asks, and what
-//!   was heard. `lifetime`: one seed from start to verdict. `reduce`: fewer faults. `story`: what
-//!   happened to one thing. `coverage`: what a run has seen.
+//! - `schedule`: which faults, when. `process`: what runs. `world`: crashes, requests. `client`:
+//!   who asks, and what was heard. `lifetime`: one seed from start to verdict. `reduce`: fewer
+//!   faults. `story`: what happened to one thing. `coverage`: what a run has seen.
 
 mod client;
 mod coverage;
@@ -282,7 +283,8 @@ impl Simulator {
             work();
         });
         let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Whatever ran beyond the first failure does not count: how far that was depends on the machine.
+        // Whatever ran beyond the first failure does not count: how far that was depends on the
+        // machine.
         let end = stop.into_inner();
         seen.digests.retain(|seed, _| *seed < end);
         seen.broken.retain(|seed, _| *seed < end);

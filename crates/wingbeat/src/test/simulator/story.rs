@@ -1,4 +1,5 @@
-//! What happened to one thing: the messages about it, what caused them, and what went wrong meanwhile.
+//! What happened to one thing: the messages about it, what caused them, and what went wrong
+//! meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,8 +11,8 @@ use wingbeat::{Result, Timestamp};
 use super::{Check, PAGE};
 use wingbeat::run::RunningSystem;
 
-/// An order that has not ended by then is stuck: the longest wait for a payment, and an hour on both
-/// sides of it.
+/// An order that has not ended by then is stuck: the longest wait for a payment, and an hour on
+/// both sides of it.
 const LIMIT: Duration = Duration::from_secs(26 * 3600);
 /// A timer overdue for so long is not waited for by anybody.
 const OVERDUE: Duration = Duration::from_secs(120);

@@ -1,10 +1,10 @@
 //! The audit: do the shop's promises hold, as its own data and the provider's ledger say?
 //!
-//! Everything is read from a shop that goes on working, so one read may see two services at different
-//! moments. A violation counts only if several reads agree on it, word for word.
+//! Everything is read from a shop that goes on working, so one read may see two services at
+//! different moments. A violation counts only if several reads agree on it, word for word.
 //!
-//! - `stock` (1), `money` (2, 3), `lifecycle` (4, 5), `people` (7, 8), `messages` (9), `views` (10).
-//!   Invariant 6 has nothing to count without flash sales.
+//! - `stock` (1), `money` (2, 3), `lifecycle` (4, 5), `people` (7, 8), `messages` (9), `views`
+//!   (10). Invariant 6 has nothing to count without flash sales.
 
 mod ledger;
 mod lifecycle;

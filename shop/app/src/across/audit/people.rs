@@ -8,8 +8,8 @@ use wingbeat::Result;
 use super::Check;
 use wingbeat::run::{RunningSystem, ops};
 
-/// Subscriptions that a sign-up passes through. While one of them has work waiting, what is missing is
-/// in flight.
+/// Subscriptions that a sign-up passes through. While one of them has work waiting, what is missing
+/// is in flight.
 const ON_THE_WAY: [(&str, &str); 4] = [
     ("carts", "user_registered"),
     ("notifications", "remember_address"),
