@@ -151,11 +151,7 @@ impl TestApp {
         Self::begin(seed, |_| app, Arc::new(Answers(answer)))
     }
 
-    fn begin(
-        seed: u64,
-        app: impl FnOnce(&Sessions) -> App,
-        outside: Arc<dyn HttpClient>,
-    ) -> Self {
+    fn begin(seed: u64, app: impl FnOnce(&Sessions) -> App, outside: Arc<dyn HttpClient>) -> Self {
         let simulation = Simulation::new(seed);
         let model = Model::new(simulation.runtime());
         let sessions = Sessions::new(model.cache.clone(), simulation.runtime());
@@ -177,8 +173,7 @@ impl TestApp {
     /// When the app's wiring is wrong, or the broker is away.
     pub fn crash(&mut self, app: App) {
         self.process.kill();
-        (self.process, self.running) =
-            launch(&self.simulation, &self.model, &self.outside, app);
+        (self.process, self.running) = launch(&self.simulation, &self.model, &self.outside, app);
     }
 
     /// What is away from now on.

@@ -180,7 +180,11 @@ impl Report {
         let all = self.failures.iter();
         let (found, others): (Vec<_>, Vec<_>) =
             all.partition(|it| it.violation.invariant == invariant);
-        assert!(others.is_empty(), "not `{invariant}` alone:\n{}", self.told());
+        assert!(
+            others.is_empty(),
+            "not `{invariant}` alone:\n{}",
+            self.told()
+        );
         let seeds = self.seeds;
         assert!(!found.is_empty(), "`{invariant}` held in {seeds} lifetimes");
     }
@@ -188,7 +192,11 @@ impl Report {
     fn told(&self) -> String {
         let failures = self.failures.iter().take(REDUCED_MAX);
         let told: String = failures.map(ToString::to_string).collect();
-        format!("{} of {} lifetimes failed:\n{told}", self.failures.len(), self.seeds)
+        format!(
+            "{} of {} lifetimes failed:\n{told}",
+            self.failures.len(),
+            self.seeds
+        )
     }
 }
 

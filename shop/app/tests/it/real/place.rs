@@ -44,7 +44,11 @@ fn servers() -> &'static Servers {
                 ROOMS - 1
             ),
         ]);
-        Servers { broker, store, cache }
+        Servers {
+            broker,
+            store,
+            cache,
+        }
     })
 }
 
