@@ -133,7 +133,9 @@ pub(crate) async fn run(connection: &Object, unit: &Unit) -> Result<(), Fault> {
         let changed = execute(connection, statement)
             .await
             .map_err(|fault| fault.in_statement(number))?;
-        statement.check_rows(number, changed).map_err(Fault::Unmet)?;
+        statement
+            .check_rows(number, changed)
+            .map_err(Fault::Unmet)?;
     }
     Ok(())
 }
