@@ -1,24 +1,23 @@
-//! The workspace's own commands, run as `cargo xtask <command>`.
+//! The commands of this workspace: `cargo xtask <command>`.
 //!
-//! - [`suite`] runs the steps that check everything, the same on a desk and in CI; [`steps`] says
-//!   which they are.
-//! - [`tidy`] checks what the compiler and clippy cannot: who may depend on whom, how long a file
-//!   may grow, what may not be written down.
+//! - [`suite`] runs the steps that check everything, the same on a developer's machine and in CI.
+//!   [`runner`] builds and runs the tests, [`tools`] installs the programs that they need.
+//! - [`tidy`] checks the rules that neither the compiler nor clippy checks: dependencies between
+//!   packages and modules, lengths, forbidden words.
+//! - [`scaffold`] adds a service to the shop.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "a tool: it never runs inside the simulation"
+    reason = "xtask never runs inside the simulation"
 )]
 
-mod deny;
-mod install;
-mod packages;
 mod process;
-mod steps;
+mod runner;
+mod scaffold;
 mod suite;
-mod tally;
 mod tidy;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -28,7 +27,7 @@ use clap::{Parser, Subcommand};
 use crate::workspace::Workspace;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "The workspace's own commands")]
+#[command(name = "cargo xtask", about = "The commands of this workspace")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,30 +35,41 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check everything, as CI does; or only the steps that are named
+    /// Check everything, as CI does, or only the named steps
     Test {
-        /// Steps to run, in the order of the suite; none means all
-        #[arg(value_parser = steps::names())]
+        /// The steps to run; they run in the order of the suite
+        #[arg(value_parser = suite::names())]
         only: Vec<String>,
-        /// Run the remaining steps after one has failed
+        /// Run the remaining steps after a failure
         #[arg(long)]
         keep_going: bool,
     },
-    /// Run the shop as separate processes on real servers and break what can be broken, from a seed
+    /// Run the shop as processes on real servers and inject faults drawn from a seed
     Chaos {
-        /// How many runs
+        /// The number of runs
         #[arg(long, default_value_t = 1)]
         runs: u64,
-        /// The first one's seed
+        /// The seed of the first run; the next one has the next seed
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Check the rules that neither the compiler nor clippy knows
+    /// Add a service to the shop, with contracts, tests and its place in every list
+    NewService {
+        /// The name in lower-case letters, such as `ratings`
+        name: String,
+    },
+    /// Print the modules of a crate by level, with their imports
+    Modules {
+        /// The crate, such as `wingbeat`
+        #[arg(value_name = "CRATE")]
+        krate: String,
+    },
+    /// Check the rules that neither the compiler nor clippy checks
     Tidy {
-        /// Lower the recorded lengths to what the code has shrunk to
+        /// Lower the exceptions in `xtask/ratchet.toml` to what the code needs
         #[arg(long, conflicts_with = "bless_all")]
         bless: bool,
-        /// Record every length over its limit as it is now, longer ones too
+        /// Record every violation of a length and every circle as an exception
         #[arg(long)]
         bless_all: bool,
     },
@@ -78,17 +88,25 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<bool> {
     let workspace = Workspace::load()?;
-    // Cargo builds what is around the current directory; we mean the whole, wherever we were called.
+    // Cargo builds the package of the current directory, but steps mean the workspace.
     std::env::set_current_dir(&workspace.root)?;
     match command {
         Command::Test { only, keep_going } => Ok(suite::run(&workspace, &only, keep_going)),
         Command::Chaos { runs, seed } => {
-            steps::chaos_runs(&workspace, runs, seed, None).map(|()| true)
+            let console = process::Console::terminal();
+            suite::chaos_runs(&console, &workspace, runs, seed, None).map(|()| true)
         }
-        Command::Tidy { bless: true, .. } => tidy::bless(&workspace, tidy::Bless::Downward),
+        Command::Tidy { bless: true, .. } => {
+            tidy::bless(&workspace, tidy::Bless::Downward).map(|()| true)
+        }
         Command::Tidy {
             bless_all: true, ..
-        } => tidy::bless(&workspace, tidy::Bless::Everything),
+        } => tidy::bless(&workspace, tidy::Bless::Everything).map(|()| true),
+        Command::NewService { name } => {
+            let console = process::Console::terminal();
+            scaffold::new_service(&console, &workspace, &name).map(|()| true)
+        }
+        Command::Modules { krate } => tidy::print_modules(&workspace, &krate).map(|()| true),
         Command::Tidy { .. } => tidy::run(&workspace).map(|report| report.is_clean()),
     }
 }

@@ -1,21 +1,24 @@
-//! Running other programs: what is run is printed, what it prints is seen, and its failure is ours.
+//! Runs other programs: prints each command, shows its output, and fails if the program fails.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::tally::Tally;
-
-/// How often a program with a time limit is looked at.
+/// The pause between two looks at a program with a time limit.
 const POLL: Duration = Duration::from_millis(50);
 
-/// A cargo of the same toolchain that runs us.
+/// Puts a command behind everything else that wants the processor.
+const LOW_PRIORITY: [&str; 3] = ["nice", "-n", "19"];
+
+/// The cargo of the toolchain that runs xtask.
 ///
 /// `cargo run` describes the package of xtask in the environment. Build scripts that watch those
-/// variables would run again each time, so the child does not see them.
+/// variables would run again each time, so the child does not get them.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (key, _) in std::env::vars_os() {
@@ -32,57 +35,123 @@ fn is_about_xtask(key: &OsStr) -> bool {
     key.starts_with("CARGO_PKG_") || key.starts_with("CARGO_MANIFEST_")
 }
 
-/// Runs to the end with our stdin, stdout and stderr.
-///
-/// # Errors
-/// When it does not start or does not succeed.
-pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
-    announce(command);
-    let status = command.status().with_context(|| does_not_start(command))?;
-    ensure!(status.success(), "`{}`: {status}", line(command));
-    Ok(())
+/// The destination of output: the terminal, or a file for work in the background.
+pub(crate) struct Console {
+    log: Option<File>,
 }
 
-/// Like [`run`], and adds up the closing lines of the test runners in its output.
-///
-/// # Errors
-/// When it does not start, does not succeed, or ran no test.
-pub(crate) fn run_tests(command: &mut Command) -> anyhow::Result<Tally> {
-    announce(command);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| does_not_start(command))?;
-    let mut tally = Tally::default();
-    let theirs = child.stdout.take().expect("its stdout was piped above");
-    for text in BufReader::new(theirs).split(b'\n') {
-        let text = text?;
-        let text = String::from_utf8_lossy(&text);
-        tally.read(&text);
-        println!("{text}");
-        io::stdout().flush()?;
+impl Console {
+    pub(crate) const fn terminal() -> Self {
+        Self { log: None }
     }
-    let status = child.wait()?;
-    ensure!(status.success(), "`{}`: {status}, {tally}", line(command));
-    ensure!(tally.passed > 0, "`{}` ran no test", line(command));
-    Ok(tally)
-}
 
-/// Like [`run`], and ends the program when it takes longer than the limit.
-///
-/// # Errors
-/// When it does not start, does not succeed, or is still running at the limit.
-pub(crate) fn run_within(limit: Duration, command: &mut Command) -> anyhow::Result<()> {
-    announce(command);
-    let child = command.spawn().with_context(|| does_not_start(command))?;
-    match wait_within(limit, child)? {
-        Some(status) => ensure!(status.success(), "`{}`: {status}", line(command)),
-        None => bail!("`{}` still runs after {limit:?}", line(command)),
+    /// Writes to a file. Commands run at the lowest priority.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be created.
+    pub(crate) fn background(path: &Path) -> anyhow::Result<Self> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let log = File::create(path).with_context(|| path.display().to_string())?;
+        Ok(Self { log: Some(log) })
     }
-    Ok(())
+
+    /// Prints a line.
+    pub(crate) fn say(&self, line: impl AsRef<str>) {
+        let line = line.as_ref();
+        match &self.log {
+            // A log that cannot be written must not fail the step.
+            Some(log) => drop(writeln!(&mut &*log, "{line}")),
+            None => println!("{line}"),
+        }
+    }
+
+    /// Runs a program to its end and shows its output.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the program does not start or does not succeed.
+    pub(crate) fn run(&self, command: &Command) -> anyhow::Result<()> {
+        let status = self.shown(command)?.status();
+        let status = status.with_context(|| does_not_start(command))?;
+        ensure!(status.success(), "`{}`: {status}", line(command));
+        Ok(())
+    }
+
+    /// Like [`Console::run`], but kills the program at the time limit.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the program does not start, does not succeed, or still runs at the limit.
+    pub(crate) fn run_within(&self, limit: Duration, command: &Command) -> anyhow::Result<()> {
+        let child = self.shown(command)?.spawn();
+        let child = child.with_context(|| does_not_start(command))?;
+        match wait_within(limit, child)? {
+            Some(status) => ensure!(status.success(), "`{}`: {status}", line(command)),
+            None => bail!("`{}` still runs after {limit:?}", line(command)),
+        }
+        Ok(())
+    }
+
+    /// Runs a program and returns its standard output, which is not shown. Standard error is.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the program does not start or does not succeed.
+    pub(crate) fn output(&self, command: &Command) -> anyhow::Result<String> {
+        let child = self.shown(command)?.stdout(Stdio::piped()).spawn();
+        let mut child = child.with_context(|| does_not_start(command))?;
+        let mut output = String::new();
+        if let Some(mut stdout) = child.stdout.take() {
+            stdout.read_to_string(&mut output)?;
+        }
+        let status = child.wait()?;
+        ensure!(status.success(), "`{}`: {status}", line(command));
+        Ok(output)
+    }
+
+    /// Runs a program, and shows and visits each line of its standard output and error, in the
+    /// order in which the program writes them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the program does not start.
+    pub(crate) fn lines(
+        &self,
+        command: &Command,
+        mut visit: impl FnMut(&str),
+    ) -> anyhow::Result<ExitStatus> {
+        let (reader, writer) = io::pipe()?;
+        let mut shown = self.shown(command)?;
+        shown.stdout(writer.try_clone()?).stderr(writer);
+        let child = shown.spawn();
+        let mut child = child.with_context(|| does_not_start(command))?;
+        // Its ends of the pipe would keep the reader below waiting for ever.
+        drop(shown);
+        for text in BufReader::new(reader).split(b'\n') {
+            let text = String::from_utf8_lossy(&text?).into_owned();
+            visit(&text);
+            self.say(&text);
+        }
+        Ok(child.wait()?)
+    }
+
+    /// Prints the command and returns it with this console as its output.
+    fn shown(&self, command: &Command) -> anyhow::Result<Command> {
+        self.say(format!("$ {}", line(command)));
+        let Some(log) = &self.log else {
+            return Ok(copied(command, &[]));
+        };
+        let mut low = copied(command, &LOW_PRIORITY);
+        low.stdin(Stdio::null());
+        low.stdout(log.try_clone()?).stderr(log.try_clone()?);
+        Ok(low)
+    }
 }
 
-/// Does it succeed within the limit? What it prints is not shown.
+/// Returns whether a program succeeds within the limit. Its output is not shown.
 pub(crate) fn succeeds_within(limit: Duration, command: &mut Command) -> bool {
     let (stdin, stdout, stderr) = (Stdio::null(), Stdio::null(), Stdio::null());
     let started = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn();
@@ -90,7 +159,7 @@ pub(crate) fn succeeds_within(limit: Duration, command: &mut Command) -> bool {
     matches!(ended, Ok(Some(status)) if status.success())
 }
 
-/// How it ended, or nothing when it had to be ended.
+/// Waits for a program; kills it at the limit and returns nothing then.
 fn wait_within(limit: Duration, mut child: Child) -> io::Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;
     while Instant::now() < end {
@@ -104,8 +173,24 @@ fn wait_within(limit: Duration, mut child: Child) -> io::Result<Option<ExitStatu
     Ok(None)
 }
 
-fn announce(command: &Command) {
-    println!("$ {}", line(command));
+/// Copies a command and puts a prefix before it.
+fn copied(command: &Command, prefix: &[&str]) -> Command {
+    let words = prefix.iter().map(OsStr::new);
+    let mut words = words
+        .chain([command.get_program()])
+        .chain(command.get_args());
+    let mut copy = Command::new(words.next().unwrap_or_default());
+    copy.args(words);
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => copy.env(key, value),
+            None => copy.env_remove(key),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        copy.current_dir(folder);
+    }
+    copy
 }
 
 fn does_not_start(command: &Command) -> String {
@@ -114,7 +199,7 @@ fn does_not_start(command: &Command) -> String {
 
 /// The command as a person would type it.
 fn line(command: &Command) -> String {
-    let program = std::path::Path::new(command.get_program());
+    let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(command.get_program());
     std::iter::once(program)
         .chain(command.get_args())
@@ -128,23 +213,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_fails_is_an_error_that_names_it() {
-        let error = run(&mut Command::new("false")).unwrap_err();
+    fn a_failing_program_is_an_error_that_names_it() {
+        let error = Console::terminal().run(&Command::new("false")).unwrap_err();
         assert!(error.to_string().contains("`false`"), "{error}");
     }
 
     #[test]
-    fn a_green_test_run_without_tests_is_an_error() {
-        let closing = "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured";
-        let error = run_tests(Command::new("echo").arg(closing)).unwrap_err();
-        assert!(error.to_string().contains("ran no test"), "{error}");
-    }
-
-    #[test]
-    fn a_program_over_its_time_limit_is_ended_and_has_not_succeeded() {
+    fn a_program_over_its_time_limit_is_killed_and_has_not_succeeded() {
         let begun = Instant::now();
         let limit = Duration::from_millis(100);
         assert!(!succeeds_within(limit, Command::new("sleep").arg("60")));
         assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn lines_of_both_streams_come_in_the_order_of_writing() {
+        let mut lines = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; echo two >&2; echo three"]);
+        let visit = |line: &str| lines.push(line.to_owned());
+        let status = Console::terminal().lines(&command, visit).unwrap();
+        assert!(status.success());
+        assert_eq!(lines, ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn work_in_the_background_writes_to_its_log_at_the_lowest_priority() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logs/step.log");
+        let console = Console::background(&path).unwrap();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "echo $LEVEL; nice"])
+            .env("LEVEL", "low");
+        console.run(&command).unwrap();
+        let log = fs::read_to_string(&path).unwrap();
+        assert_eq!(log, "$ sh -c echo $LEVEL; nice\nlow\n19\n");
     }
 }

@@ -1,7 +1,7 @@
 //! The workspace as `cargo metadata` describes it.
 //!
-//! Read with serde instead of the `cargo_metadata` crate, which would switch on a feature of
-//! serde_json and so have everything above it compiled twice: once alone, once with the workspace.
+//! serde reads it instead of the `cargo_metadata` crate, which switches on a feature of serde_json:
+//! everything above serde_json would be compiled twice.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::process;
 
-/// The members of the workspace and where they are.
+/// The members of the workspace and their folders.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Workspace {
     #[serde(rename = "workspace_root")]
@@ -27,7 +27,7 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
-    /// What each feature switches on, in the manifest's notation.
+    /// The features, each with those that it switches on, in the manifest's notation.
     pub(crate) features: BTreeMap<String, Vec<String>>,
     pub(crate) targets: Vec<Target>,
     /// The folder of the package, relative to the root, with `/` as separator.
@@ -35,10 +35,12 @@ pub(crate) struct Package {
     pub(crate) folder: String,
 }
 
-/// What a manifest asks for: one line of a dependency table.
+/// One line of a dependency table in a manifest.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
+    /// The name in the manifest, if it differs from the package's.
+    pub(crate) rename: Option<String>,
     /// `dev`, `build`, or nothing for an ordinary dependency.
     pub(crate) kind: Option<String>,
     pub(crate) optional: bool,
@@ -50,6 +52,9 @@ pub(crate) struct Dependency {
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) kind: Vec<String>,
+    /// The root file, relative to the workspace, with `/` as separator.
+    #[serde(rename = "src_path")]
+    pub(crate) source: String,
 }
 
 impl Workspace {
@@ -62,20 +67,20 @@ impl Workspace {
         ensure!(output.status.success(), "cargo metadata: {stderr}");
         let mut workspace: Self = serde_json::from_slice(&output.stdout)?;
         for package in &mut workspace.packages {
-            package.folder = folder(&workspace.root, &package.manifest_path)?;
+            let folder = package.manifest_path.parent();
+            let folder = folder.context("a manifest has a folder")?;
+            package.folder = relative(&workspace.root, folder)?;
+            for target in &mut package.targets {
+                target.source = relative(&workspace.root, Path::new(&target.source))?;
+            }
         }
         Ok(workspace)
     }
 
-    /// The member of that name, if there is one.
-    pub(crate) fn package(&self, name: &str) -> Option<&Package> {
-        self.packages.iter().find(|package| package.name == name)
-    }
-
-    /// The executable of that name in the release profile, built or not.
-    pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
+    /// The path of a program in the folder of a profile, built or not.
+    pub(crate) fn program(&self, profile: &str, name: &str) -> PathBuf {
         let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-        self.target.join("release").join(file)
+        self.target.join(profile).join(file)
     }
 }
 
@@ -90,17 +95,29 @@ impl Package {
 }
 
 impl Dependency {
-    /// Is it there for tests and examples only?
+    /// Returns whether only tests and examples get it.
     pub(crate) fn is_dev(&self) -> bool {
         self.kind.as_deref() == Some("dev")
     }
+
+    /// The name under which code knows the crate.
+    pub(crate) fn crate_name(&self) -> String {
+        let name = self.rename.as_ref().unwrap_or(&self.name);
+        name.replace('-', "_")
+    }
 }
 
-fn folder(root: &Path, manifest: &Path) -> anyhow::Result<String> {
-    let folder = manifest.parent().context("a manifest has a folder")?;
-    let folder = folder.strip_prefix(root).with_context(|| {
-        let folder = folder.display();
-        format!("{folder} is outside of the workspace")
-    })?;
-    Ok(folder.to_string_lossy().replace('\\', "/"))
+impl Target {
+    /// Returns whether users get it: a library or a program, no test, example or build script.
+    pub(crate) fn is_shipped(&self) -> bool {
+        let own = ["lib", "rlib", "proc-macro", "bin"];
+        self.kind.iter().any(|kind| own.contains(&kind.as_str()))
+    }
+}
+
+/// A path below the root of the workspace, with `/` as separator.
+fn relative(root: &Path, path: &Path) -> anyhow::Result<String> {
+    let inside = path.strip_prefix(root);
+    let inside = inside.with_context(|| format!("{} is outside the workspace", path.display()))?;
+    Ok(inside.to_string_lossy().replace('\\', "/"))
 }

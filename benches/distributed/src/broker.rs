@@ -1,44 +1,45 @@
-//! Publish and confirm, consume and acknowledge, both at once, and latency, client by client.
+//! Publishing with confirms, consuming with acknowledgements, both at once, and latency, for each
+//! client.
 
 use serde_json::Value;
 use wingbeat_servers::{Postgres, RabbitMq};
 
-use crate::How;
 use crate::client::{AMQPRS, LAPIN, LAPIN_HEADERS, LAPIN_MULTIPLE, RUNTIME, TRANSPORT};
-use crate::process::Process;
+use crate::options::Options;
+use crate::process::{Process, peer};
 use crate::table::Table;
 
 const PUBLISH: &str = "publish + confirm";
 const CONSUME: &str = "consume + ack";
 const BOTH: &str = "both at once";
 const LATENCY: &str = "latency at 500/s";
-/// The open loop of the latency.
+/// Messages per second while latency is measured.
 const RATE: &str = "500";
 
 const RAW: [&str; 3] = [LAPIN, LAPIN_MULTIPLE, AMQPRS];
 const OURS: [&str; 2] = [TRANSPORT, RUNTIME];
-/// Programs of `benches/peers`: folder and name.
+/// The folders of `benches/peers`.
 const PEERS: [&str; 2] = ["nestjs", "golevelup"];
 
-/// The servers, and whom to measure.
+/// The servers and the options.
 struct Bench {
     broker: RabbitMq,
     store: Postgres,
-    how: How,
-    /// Queues are new for each measurement.
+    options: Options,
+    /// The number of the last queue. Each measurement has a new one.
     number: u32,
 }
 
-/// Measures all of it.
-pub(crate) async fn run(how: How, table: &mut Table) {
+/// Measures all clients.
+pub(crate) async fn run(options: Options, table: &mut Table) {
     let mut bench = Bench {
         broker: RabbitMq::start(),
         store: Postgres::start(),
-        how,
+        options,
         number: 0,
     };
-    let peers: &[&'static str] = if how.peers { &PEERS } else { &[] };
-    for _ in 0..how.runs {
+    let peers: &[&'static str] = if options.peers { &PEERS } else { &[] };
+    for _ in 0..options.runs {
         for who in RAW.iter().chain(&[LAPIN_HEADERS]).chain(&OURS).chain(peers) {
             bench.backlog(who, table).await;
             bench.both(who, table).await;
@@ -49,34 +50,34 @@ pub(crate) async fn run(how: How, table: &mut Table) {
 }
 
 impl Bench {
-    /// A fresh queue for this client, with nothing in it.
+    /// Returns a new queue for this client.
     async fn queue(&mut self, who: &str) -> String {
         self.number += 1;
         let queue = format!("bench.{who}-{}", self.number);
-        // Ours declares its own queue, as raw clients' programs would.
+        // Our clients declare their queues themselves.
         if !OURS.contains(&who) {
             declare(&self.broker.url(), &queue).await;
         }
         queue
     }
 
-    async fn start(&self, what: &str, who: &str, rest: &[&str]) -> Process {
+    async fn start(&self, task: &str, who: &str, rest: &[&str]) -> Process {
         let (broker, store) = (self.broker.url(), self.store.url());
         if PEERS.contains(&who) {
-            let args = [&[what, &broker], rest].concat();
-            return crate::process::peer(who, "messages.js", &args).await;
+            let args = [&[task, &broker], rest].concat();
+            return peer(who, "messages.js", &args).await;
         }
-        let args = [&[what, who, &broker, &store], rest].concat();
-        Process::part(&args).await
+        let args = [&[task, who, &broker, &store], rest].concat();
+        Process::worker(&args).await
     }
 
-    /// Publishing without a consumer, then consuming what was published.
+    /// Publishes without a consumer, then consumes the backlog.
     async fn backlog(&mut self, who: &str, table: &mut Table) {
         let queue = self.queue(who).await;
-        let seconds = self.how.seconds.to_string();
+        let seconds = self.options.seconds.to_string();
         let mut producer = self.start("produce", who, &[&queue, &seconds, "0"]).await;
         let before = producer.cpu();
-        producer.say("go").await;
+        producer.send("go").await;
         let sent = producer.answer().await;
         let count = number(&sent, "sent");
         table.add(PUBLISH, who, "/s", count / number(&sent, "seconds"));
@@ -90,8 +91,8 @@ impl Bench {
         drop(producer);
         let mut consumer = self.start("consume", who, &[&queue]).await;
         let before = consumer.cpu();
-        consumer.say("go").await;
-        consumer.say(&format!("total {count}")).await;
+        consumer.send("go").await;
+        consumer.send(&format!("total {count}")).await;
         let received = consumer.answer().await;
         table.add(
             CONSUME,
@@ -110,7 +111,7 @@ impl Bench {
         self.delete(&queue).await;
     }
 
-    /// One producer as fast as it can and one consumer.
+    /// Runs one producer at full speed beside one consumer.
     async fn both(&mut self, who: &str, table: &mut Table) {
         let (received, began) = self.pair(who, "0").await;
         table.add(BOTH, who, "/s", rate(&received, began));
@@ -124,14 +125,14 @@ impl Bench {
 
     async fn pair(&mut self, who: &str, pace: &str) -> (Value, f64) {
         let queue = self.queue(who).await;
-        let seconds = self.how.seconds.to_string();
+        let seconds = self.options.seconds.to_string();
         let mut consumer = self.start("consume", who, &[&queue]).await;
-        consumer.say("go").await;
+        consumer.send("go").await;
         let mut producer = self.start("produce", who, &[&queue, &seconds, pace]).await;
-        producer.say("go").await;
+        producer.send("go").await;
         let sent = producer.answer().await;
         consumer
-            .say(&format!("total {}", number(&sent, "sent")))
+            .send(&format!("total {}", number(&sent, "sent")))
             .await;
         let received = consumer.answer().await;
         drop((producer, consumer));
@@ -153,7 +154,7 @@ async fn connect(url: &str) -> lapin::Connection {
     lapin::Connection::connect(url, properties).await.unwrap()
 }
 
-/// A durable quorum queue.
+/// Declares a durable quorum queue.
 pub(crate) async fn declare(url: &str, queue: &str) {
     use lapin::types::{AMQPValue, FieldTable};
     let connection = connect(url).await;
@@ -177,7 +178,7 @@ fn number(answer: &Value, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("{answer} lacks {name}"))
 }
 
-/// Messages a second, up to the last one.
+/// Messages per second, from this time to the last message.
 fn rate(received: &Value, from: f64) -> f64 {
     number(received, "received") * 1e6 / (number(received, "last") - from)
 }
@@ -189,8 +190,8 @@ fn goals(table: &mut Table) {
         };
         for who in OURS {
             let ours = table.median(what, who, "/s").unwrap_or_default();
-            let same = table.median(what, LAPIN_HEADERS, "/s").unwrap_or_default();
-            let (ratio, beside) = (ours / raw, ours / same);
+            let with_headers = table.median(what, LAPIN_HEADERS, "/s").unwrap_or_default();
+            let (ratio, beside) = (ours / raw, ours / with_headers);
             let goal = format!("{what}, {who}: 0.95 of the fastest raw client");
             let reached = format!("{ratio:.2}; {beside:.2} of raw lapin with our headers");
             table.goal(goal, reached, ratio >= 0.95);

@@ -1,4 +1,5 @@
-//! The effectively-once handler: inbox, state and one outgoing message a message, on RabbitMQ and PostgreSQL.
+//! The effectively-once handler on RabbitMQ and PostgreSQL: inbox, state, and one outgoing message
+//! per message.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,20 +12,21 @@ use wingbeat::{
 };
 use wingbeat_servers::{Postgres, RabbitMq};
 
-use crate::How;
 use crate::client::ports;
-use crate::part::{Job, Orders, tell};
+use crate::options::Options;
 use crate::process::{Process, server_cpu};
+use crate::protocol::{Commands, answer};
 use crate::table::Table;
+use crate::workload::Job;
 
-/// Messages of a run, for each second of it.
+/// Messages of a run per second of load.
 const A_SECOND: u64 = 15_000;
-/// Messages published at once.
+/// Messages in one call of the transport.
 const BATCH: usize = 512;
-/// Where what the handler publishes ends up.
+/// The queue of the messages that the handler publishes.
 const SINK: &str = "sink.added";
 
-/// How many entities the messages change.
+/// The number of entities that the messages change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keys {
     Many,
@@ -36,7 +38,7 @@ pub(crate) enum Keys {
 struct Add {
     account: String,
     amount: i64,
-    /// So that a message weighs about as much as a real one: 500 bytes.
+    /// Fills the message to 500 bytes, the size of a real one.
     note: String,
 }
 
@@ -66,32 +68,32 @@ async fn add(command: Add, accounts: Records<Account>) -> Result<Added> {
     Ok(Added { account, total })
 }
 
-/// What a run says.
+/// The answer of a worker.
 #[derive(Serialize, Deserialize)]
 struct Ran {
     handled: u64,
     seconds: f64,
 }
 
-/// Measures it.
-pub(crate) async fn run(how: How, keys: Keys, table: &mut Table) {
+/// Measures the handler.
+pub(crate) async fn run(options: Options, keys: Keys, table: &mut Table) {
     let (what, keys, goal) = match keys {
         Keys::Many => ("effectively-once handler", "10000", 12_000.0),
         Keys::One => ("one hot key", "1", 40_000.0),
     };
-    for _ in 0..how.runs {
-        // Fresh ones each time, so that runs are alike.
+    for _ in 0..options.runs {
+        // New servers for each run, so that runs are comparable.
         let (broker, store) = (RabbitMq::start(), Postgres::start());
-        let messages = (how.seconds * A_SECOND).to_string();
+        let messages = (options.seconds * A_SECOND).to_string();
         let args = ["handler", &broker.url(), &store.url(), keys, &messages];
-        let mut process = Process::part(&args).await;
+        let mut process = Process::worker(&args).await;
         let words = [
             format!("-p {}", store.port()),
             format!("RABBITMQ_NODE_PORT={}", broker.port()),
         ];
         let used = || words.each_ref().map(|word| server_cpu(word));
         let (before, servers) = (process.cpu(), used());
-        process.say("go").await;
+        process.send("go").await;
         let ran: Ran = serde_json::from_value(process.answer().await).unwrap();
         let handled = ran.handled as f64;
         for (place, who) in ["PostgreSQL", "RabbitMQ"].into_iter().enumerate() {
@@ -115,21 +117,16 @@ pub(crate) async fn run(how: How, keys: Keys, table: &mut Table) {
     );
 }
 
-/// The process: fills the queue, then handles all of it.
-pub(crate) async fn part(broker: &str, store: &str, keys: u64, messages: u64) {
-    let job = Job {
-        broker: broker.into(),
-        store: store.into(),
-        queue: String::new(),
-    };
-    let (store, ports, _folder) = ports(&job).await;
+/// Fills the queue and then handles all of its messages.
+pub(crate) async fn worker(broker: &str, store: &str, keys: u64, messages: u64) {
+    let (store, ports, _folder) = ports(&Job::on(broker, store)).await;
     let (transport, runtime) = (ports.transport.clone(), ports.runtime.clone());
     let app = App::new().service(Service::new("counting").on(add.concurrency(512)));
     let topology = app.topology();
     transport.declare(&topology).await.unwrap();
     transport.declare(&sink()).await.unwrap();
     let note = "x".repeat(430);
-    let mut commands = (0..messages).map(|number| {
+    let mut messages_to_send = (0..messages).map(|number| {
         let command = Add {
             account: format!("account-{}", number % keys),
             amount: 1,
@@ -152,13 +149,13 @@ pub(crate) async fn part(broker: &str, store: &str, keys: u64, messages: u64) {
         }
     });
     loop {
-        let batch: Vec<Envelope> = commands.by_ref().take(BATCH).collect();
+        let batch: Vec<Envelope> = messages_to_send.by_ref().take(BATCH).collect();
         if batch.is_empty() {
             break;
         }
         assert!(transport.publish(batch).await.iter().all(Result::is_ok));
     }
-    let mut orders = Orders::go().await;
+    let mut commands = Commands::start().await;
     let start = Instant::now();
     let running = app.start(ports).await.unwrap();
     let queue = *topology.queues.keys().next().unwrap();
@@ -168,15 +165,15 @@ pub(crate) async fn part(broker: &str, store: &str, keys: u64, messages: u64) {
     {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    tell(&Ran {
+    answer(&Ran {
         handled: messages,
         seconds: start.elapsed().as_secs_f64(),
     });
-    orders.end().await;
+    commands.end().await;
     drop(running);
 }
 
-/// A queue for what the handler publishes: the broker has to keep it.
+/// A queue for the messages of the handler, so that the broker has to store them.
 fn sink() -> Topology {
     let binding = Binding {
         message: Added::NAME,

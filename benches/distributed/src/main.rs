@@ -1,74 +1,60 @@
-//! Speed of the distributed shape, beside its peers: `cargo run --release -p bench-distributed -- [what]`.
+//! Measures the distributed deployment beside other frameworks:
+//! `cargo run --release -p bench-distributed -- [benchmark]`.
 //!
-//! - `broker`: publish and confirm, consume and acknowledge, both at once, latency at 500/s: raw clients, our
-//!   transport, our whole runtime, and with `--peers` NestJS microservices and golevelup.
-//! - `handler`: the effectively-once handler: inbox, state and one outgoing message a message. `hot`: on one key.
-//! - `path`: POST /orders to confirmed over four messages, each service a process; with `--peers` beside NestJS.
-//! - `shop`: the whole shop, each service a process, orders paid (needs `cargo build --release` before).
+//! - `broker`: publishing with confirms, consuming with acknowledgements, both at once, and latency
+//!   at 500 messages per second, for raw clients, our transport and our whole runtime. `--peers`
+//!   adds NestJS microservices and golevelup.
+//! - `handler`: the effectively-once handler with inbox, state and one outgoing message for each
+//!   message. `hot`: the same on one key.
+//! - `path`: `POST /orders` to confirmed over four messages, one process per service. `--peers`
+//!   adds NestJS.
+//! - `shop`: the whole shop, one process per service, until orders are paid. It needs
+//!   `cargo build --release` first.
 //!
-//! Everything on private servers, quorum queues, persistent, confirmed, acknowledged by hand, prefetch 256,
-//! bodies of 500 bytes. What is compared takes turns, and medians count. Load, services, broker and database
-//! share the machine, so that absolute figures mean little elsewhere: ratios do.
+//! Everything runs on private servers with quorum queues, persistent messages, publisher confirms,
+//! manual acknowledgements, a prefetch of 256 and bodies of 500 bytes. Clients take turns; medians
+//! count. Load generator, services, broker and database share the machine: compare ratios, not
+//! absolute figures.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::unwrap_used,
-    reason = "a benchmark measures the real clock, and ends where something is missing"
+    reason = "a benchmark measures the real clock and may panic"
 )]
 
 mod broker;
 mod client;
 mod handler;
-mod part;
+mod options;
 mod path;
 mod process;
+mod protocol;
 mod shop;
 mod table;
-
-use std::time::Duration;
+mod worker;
+mod workload;
 
 use clap::{Parser, ValueEnum};
+use options::Options;
 use table::Table;
 
-/// As in the shop.
+/// The allocator of the shop.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Measures the distributed deployment beside other frameworks
 #[derive(Parser)]
 struct Cli {
-    /// What to measure.
-    #[arg(value_enum, default_value_t = What::All)]
-    what: What,
+    /// The benchmark to run
+    #[arg(value_enum, default_value_t = Benchmark::All)]
+    benchmark: Benchmark,
     #[command(flatten)]
-    how: How,
-}
-
-/// How thoroughly.
-#[derive(Clone, Copy, clap::Args)]
-pub(crate) struct How {
-    /// Seconds of load a measurement.
-    #[arg(long, default_value_t = 3)]
-    seconds: u64,
-    /// Rounds; medians count.
-    #[arg(long, default_value_t = 3)]
-    runs: usize,
-    /// Orders a second of the order path's open loop.
-    #[arg(long, default_value_t = 200)]
-    rate: u32,
-    /// NestJS beside us; needs Node and, once, `npm ci` in the folders of benches/peers.
-    #[arg(long)]
-    peers: bool,
-}
-
-impl How {
-    fn load(self) -> Duration {
-        Duration::from_secs(self.seconds)
-    }
+    options: Options,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
+enum Benchmark {
     All,
     Broker,
     Handler,
@@ -80,33 +66,33 @@ enum What {
 fn main() {
     let mut args = std::env::args().skip(1);
     let mut tokio = tokio::runtime::Builder::new_multi_thread();
-    if args.next().as_deref() == Some(part::WORD) {
-        // As `shop run` does for a process of one service.
+    if args.next().as_deref() == Some(protocol::WORKER) {
+        // `shop run` gives a process of one service one thread.
         let tokio = tokio.worker_threads(1).enable_all().build().unwrap();
-        return tokio.block_on(part::run(args.collect()));
+        return tokio.block_on(worker::run(args.collect()));
     }
-    let Cli { what, how } = Cli::parse();
+    let Cli { benchmark, options } = Cli::parse();
     let tokio = tokio.enable_all().build().unwrap();
-    tokio.block_on(measure(what, how));
+    tokio.block_on(measure(benchmark, options));
 }
 
-async fn measure(what: What, how: How) {
-    let wanted = |this| what == What::All || what == this;
+async fn measure(benchmark: Benchmark, options: Options) {
+    let wanted = |this| benchmark == Benchmark::All || benchmark == this;
     let mut table = Table::default();
-    if wanted(What::Broker) {
-        broker::run(how, &mut table).await;
+    if wanted(Benchmark::Broker) {
+        broker::run(options, &mut table).await;
     }
-    if wanted(What::Handler) {
-        handler::run(how, handler::Keys::Many, &mut table).await;
+    if wanted(Benchmark::Handler) {
+        handler::run(options, handler::Keys::Many, &mut table).await;
     }
-    if wanted(What::Hot) {
-        handler::run(how, handler::Keys::One, &mut table).await;
+    if wanted(Benchmark::Hot) {
+        handler::run(options, handler::Keys::One, &mut table).await;
     }
-    if wanted(What::Path) {
-        path::run(how, &mut table).await;
+    if wanted(Benchmark::Path) {
+        path::run(options, &mut table).await;
     }
-    if wanted(What::Shop) {
-        shop::run(how, &mut table).await;
+    if wanted(Benchmark::Shop) {
+        shop::run(options, &mut table).await;
     }
     println!("\n{table}");
 }

@@ -1,7 +1,4 @@
-//! Processes that are measured: started, told what to do line by line, asked what they used.
-//!
-//! Every one, ours or a peer's, speaks the same few lines: it says `ready`; it is told `go`, and a consumer later
-//! `total <messages>`; it answers with one line of JSON and waits until its input ends.
+//! Starts the processes that the benchmark measures, and reads their processor time and memory.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,14 +7,14 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::part;
+use crate::protocol::WORKER;
 
-/// Longest wait for a line.
+/// The time limit for a line from a process.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Clock ticks a second in /proc (USER_HZ, fixed on Linux).
 const TICKS: f64 = 100.0;
 
-/// A process that runs; it ends with this value.
+/// A running process, killed when dropped.
 pub(crate) struct Process {
     name: String,
     child: Child,
@@ -26,21 +23,21 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// One of our own parts, ready.
-    pub(crate) async fn part(args: &[&str]) -> Self {
+    /// Starts a worker of this program and waits until it is ready.
+    pub(crate) async fn worker(args: &[&str]) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.arg(part::WORD).args(args);
+        command.arg(WORKER).args(args);
         Self::start(args.join(" "), command).await
     }
 
-    /// A program, ready.
-    pub(crate) async fn start(name: String, mut command: Command) -> Self {
+    /// Starts a program and waits until it is ready.
+    async fn start(name: String, mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .unwrap_or_else(|why| panic!("{name} does not start: {why}"));
+            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let input = child.stdin.take().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut process = Self {
@@ -50,11 +47,12 @@ impl Process {
             output,
         };
         let first = process.line().await;
-        assert_eq!(first, "ready", "{} says it is ready", process.name);
+        assert_eq!(first, "ready", "the first line of {}", process.name);
         process
     }
 
-    pub(crate) async fn say(&mut self, line: &str) {
+    /// Sends a command.
+    pub(crate) async fn send(&mut self, line: &str) {
         let line = format!("{line}\n");
         self.input.write_all(line.as_bytes()).await.unwrap();
         self.input.flush().await.unwrap();
@@ -63,21 +61,21 @@ impl Process {
     async fn line(&mut self) -> String {
         match tokio::time::timeout(PATIENCE, self.output.next_line()).await {
             Ok(Ok(Some(line))) => line,
-            other => panic!("{} says nothing more: {other:?}", self.name),
+            other => panic!("{} sends no line: {other:?}", self.name),
         }
     }
 
-    /// Its answer.
+    /// Waits for the answer of the process.
     pub(crate) async fn answer(&mut self) -> Value {
         let line = self.line().await;
         let read = serde_json::from_str(&line);
-        read.unwrap_or_else(|why| panic!("{} says {line:?}: {why}", self.name))
+        read.unwrap_or_else(|error| panic!("{} answers {line:?}: {error}", self.name))
     }
 
-    /// Processor seconds so far.
+    /// The processor seconds that the process has used.
     pub(crate) fn cpu(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
-        // The name may contain anything; the fields after it are proc(5)'s 3 and on.
+        // The name may contain any character; fields 3 and on of proc(5) follow it.
         let fields: Vec<&str> = stat
             .rsplit_once(')')
             .map_or(vec![], |(_, rest)| rest.split_whitespace().collect());
@@ -85,7 +83,7 @@ impl Process {
         (ticks(11).unwrap_or_default() + ticks(12).unwrap_or_default()) / TICKS
     }
 
-    /// The most memory it had resident, in MB.
+    /// The peak of resident memory, in MB.
     pub(crate) fn peak_mb(&self) -> f64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
@@ -99,8 +97,8 @@ impl Process {
     }
 }
 
-/// Processor seconds that a server has used: of all processes whose command line or environment has this word, and
-/// of their children. What it used for others before is to be subtracted.
+/// The processor seconds of all processes whose command line or environment contains this word,
+/// and of their children, since they started.
 pub(crate) fn server_cpu(word: &str) -> f64 {
     let mut ours = Vec::new();
     let mut all = Vec::new();
@@ -110,10 +108,10 @@ pub(crate) fn server_cpu(word: &str) -> f64 {
             continue;
         };
         let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
-        let told = [read("cmdline"), read("environ")].concat();
-        let told = String::from_utf8_lossy(&told).replace('\0', " ");
+        let text = [read("cmdline"), read("environ")].concat();
+        let text = String::from_utf8_lossy(&text).replace('\0', " ");
         let stat = String::from_utf8_lossy(&read("stat")).into_owned();
-        if told.contains(word) {
+        if text.contains(word) {
             ours.push(id);
         }
         all.push((id, stat));
@@ -125,7 +123,7 @@ pub(crate) fn server_cpu(word: &str) -> f64 {
             .map(|it| it.parse().unwrap_or_default())
             .collect()
     };
-    // Of proc(5): parent, user and system time, and those of children that have ended.
+    // proc(5): the parent, user and system time, and those of children that have ended.
     let ticks = |(id, stat): &(u32, String)| {
         let fields = fields(stat);
         let parent = fields.first().copied().unwrap_or_default() as u32;
@@ -140,13 +138,13 @@ pub(crate) fn server_cpu(word: &str) -> f64 {
     all.iter().map(ticks).sum::<f64>() / TICKS
 }
 
-/// A program of `benches/peers`, ready.
+/// Starts a program of `benches/peers` and waits until it is ready.
 pub(crate) async fn peer(folder: &str, program: &str, args: &[&str]) -> Process {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers");
     let path = path.join(folder);
     assert!(
         path.join("node_modules").exists(),
-        "run `npm ci` in {} once",
+        "{} has no packages: run `npm ci` there once",
         path.display()
     );
     let mut command = Command::new("node");

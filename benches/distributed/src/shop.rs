@@ -1,4 +1,4 @@
-//! The whole shop, each service a process: orders paid.
+//! The whole shop with one process per service: orders per second until paid.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,31 +8,21 @@ use std::time::{Duration, Instant};
 
 use shop_client::http::Call;
 use shop_client::{Order, Shop, Shopper};
+use shop_registry::NAMES as SERVICES;
 use tokio::task::JoinSet;
 use wingbeat_servers::{Postgres, RabbitMq, Redis, free_port};
 
-use crate::How;
+use crate::options::Options;
 use crate::table::Table;
 
 const WHAT: &str = "whole shop, distributed";
 const WHO: &str = "wingbeat";
-const SERVICES: [&str; 9] = [
-    "carts",
-    "catalog",
-    "identity",
-    "inventory",
-    "notifications",
-    "orders",
-    "payments",
-    "promotions",
-    "shipping",
-];
-/// Shoppers who take turns, and their orders on the way to a 202 at once.
+/// Shoppers; each has one request open.
 const SHOPPERS: usize = 64;
-/// Longest wait: until ready, and until the last order is paid.
+/// The time limit for the start, and for the last payment.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The servers and processes; they end with this value.
+/// The servers and processes, stopped when dropped.
 struct Fleet {
     store: Postgres,
     _servers: (RabbitMq, Redis),
@@ -44,15 +34,15 @@ struct Fleet {
 impl Drop for Fleet {
     fn drop(&mut self) {
         for (_, process) in &mut self.processes {
-            drop(process.kill());
-            drop(process.wait());
+            let _ = process.kill(); // It may have ended.
+            let _ = process.wait();
         }
     }
 }
 
-/// Measures it.
-pub(crate) async fn run(how: How, table: &mut Table) {
-    for _ in 0..how.runs {
+/// Measures the shop.
+pub(crate) async fn run(options: Options, table: &mut Table) {
+    for _ in 0..options.runs {
         let fleet = Fleet::start().await;
         let shoppers = fleet.shop.shoppers(SHOPPERS).await.unwrap();
         let products = fleet.shop.products().await.unwrap();
@@ -62,7 +52,7 @@ pub(crate) async fn run(how: How, table: &mut Table) {
             .map(|it| it.sku)
             .collect();
         let start = Instant::now();
-        let placed = place(&shoppers, &skus, start + how.load()).await;
+        let placed = place(&shoppers, &skus, start + options.load()).await;
         let accepting = start.elapsed().as_secs_f64();
         fleet.until_paid(placed).await;
         let seconds = start.elapsed().as_secs_f64();
@@ -171,7 +161,7 @@ impl Fleet {
         }
     }
 
-    /// The service with the most memory, and how much.
+    /// The service with the most memory, and its peak in MB.
     fn largest(&self) -> (&'static str, f64) {
         let size = |(name, process): &(&'static str, Child)| {
             let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()));
@@ -191,7 +181,7 @@ impl Fleet {
     }
 }
 
-/// The program that users get, beside this one.
+/// The release build of the shop, in the folder of this program.
 fn binary() -> PathBuf {
     let path = std::env::current_exe().unwrap().with_file_name("shop");
     assert!(

@@ -1,8 +1,8 @@
-//! The table printed at the end: medians, beside what they are compared with and the goal.
+//! The table of medians and goals at the end.
 
 use std::fmt;
 
-/// One figure, measured several times.
+/// A figure with the values of all runs.
 #[derive(Clone, Debug)]
 struct Figure {
     what: String,
@@ -11,7 +11,7 @@ struct Figure {
     runs: Vec<f64>,
 }
 
-/// All figures, in the order in which they first came.
+/// All figures, in the order of their first value.
 #[derive(Default)]
 pub(crate) struct Table {
     figures: Vec<Figure>,
@@ -19,7 +19,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Takes a measurement down, and prints it.
+    /// Adds a value and prints it.
     pub(crate) fn add(&mut self, what: &str, who: &str, unit: &'static str, value: f64) {
         println!("  {what} · {who}: {} {unit}", shown(value));
         let known = self
@@ -37,7 +37,7 @@ impl Table {
         }
     }
 
-    /// The median of a figure.
+    /// Returns the median of a figure.
     pub(crate) fn median(&self, what: &str, who: &str, unit: &str) -> Option<f64> {
         let figure = self
             .figures
@@ -46,13 +46,13 @@ impl Table {
         Some(median(&figure.runs))
     }
 
-    /// Notes what was aimed at, and what was reached.
+    /// Adds a goal and the value that was reached.
     pub(crate) fn goal(&mut self, goal: impl Into<String>, reached: impl Into<String>, met: bool) {
         let met = if met { "met" } else { "not met" };
         self.goals.push((goal.into(), reached.into(), met.into()));
     }
 
-    /// The best of these by this figure; more is better.
+    /// Returns the highest median among these clients.
     pub(crate) fn best(&self, what: &str, who: &[&str], unit: &str) -> Option<f64> {
         who.iter()
             .filter_map(|who| self.median(what, who, unit))

@@ -1,4 +1,4 @@
-//! A service of one handler: inbox, state and one outgoing message a message, each once.
+//! A service with one effectively-once handler: inbox, state and one outgoing message per message.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
 use crate::{Measured, about};
 
-/// Messages of a run.
+/// The messages of a run.
 const MESSAGES: usize = 200_000;
-/// Messages published at once.
+/// Messages in one call of the transport.
 const BATCH: usize = 500;
 
 #[derive(Command, Clone, Debug, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ const BATCH: usize = 500;
 struct Add {
     account: String,
     amount: i64,
-    /// So that a message weighs about as much as a real one: 500 bytes.
+    /// Fills the message to 500 bytes, the size of a real one.
     note: String,
 }
 
@@ -55,9 +55,9 @@ async fn add(command: Add, accounts: Table<Account>) -> Result<Added> {
     Ok(Added { account, total })
 }
 
-/// Handles all messages over so many keys.
+/// Handles all messages, spread over this number of keys.
 pub(crate) async fn run(keys: usize) -> Measured {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let runtime = TokioRuntime::new();
     let embedded = Embedded::open(&Config::new(directory.path())).expect("it opens");
     let cache = EmbeddedCache::open(directory.path(), runtime.clone()).expect("it opens");

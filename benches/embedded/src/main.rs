@@ -1,12 +1,14 @@
-//! Speed of the embedded shape: `cargo run --release -p bench-embedded -- [all|handler|hot|path|shop]`.
+//! Measures the embedded deployment: `cargo run --release -p bench-embedded -- [benchmark]`.
 //!
-//! - `handler`: the effectively-once handler: inbox, state and one outgoing message a message.
+//! - `handler`: the effectively-once handler with inbox, state and one outgoing message for each
+//!   message.
 //! - `hot`: the same on one key.
-//! - `path`: POST /orders to `paid` over HTTP and the provider's real socket: orders, inventory, payments.
+//! - `path`: `POST /orders` until paid, over HTTP and the socket of the payment provider, with the
+//!   services orders, inventory and payments.
 //! - `shop`: the same in the whole shop.
 //!
-//! Everything with `synchronous=FULL`; medians of three runs. Load generator, services, store and provider
-//! share the machine.
+//! The database runs with `synchronous=FULL`. The median of three runs counts. Load generator,
+//! services, store and provider share the machine.
 
 #![allow(
     clippy::disallowed_methods,
@@ -18,22 +20,23 @@ mod orders;
 
 use clap::{Parser, ValueEnum};
 
-/// As in the shop.
+/// The allocator of the shop.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs of each benchmark; the median counts.
+/// The runs of each benchmark.
 const RUNS: usize = 3;
 
+/// Measures the embedded deployment
 #[derive(Parser)]
 struct Cli {
-    /// What to measure.
-    #[arg(value_enum, default_value_t = What::All)]
-    what: What,
+    /// The benchmark to run
+    #[arg(value_enum, default_value_t = Benchmark::All)]
+    benchmark: Benchmark,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
+enum Benchmark {
     All,
     Handler,
     Hot,
@@ -43,33 +46,34 @@ enum What {
 
 #[tokio::main]
 async fn main() {
-    let Cli { what } = Cli::parse();
-    let wanted = |this| what == What::All || what == this;
-    if wanted(What::Handler) {
+    let Cli { benchmark } = Cli::parse();
+    let wanted = |this| benchmark == Benchmark::All || benchmark == this;
+    if wanted(Benchmark::Handler) {
         let keys = 10_000;
         median("effectively-once handler", async || {
             handler::run(keys).await
         })
         .await;
     }
-    if wanted(What::Hot) {
+    if wanted(Benchmark::Hot) {
         median("one hot key", async || handler::run(1).await).await;
     }
-    if wanted(What::Path) {
+    if wanted(Benchmark::Path) {
         let services = &["orders", "inventory", "payments"];
         median("order path, confirmed", async || {
             orders::run(Some(services)).await
         })
         .await;
     }
-    if wanted(What::Shop) {
+    if wanted(Benchmark::Shop) {
         median("whole shop, paid", async || orders::run(None).await).await;
     }
 }
 
-/// A second's work, and what the store did meanwhile.
+/// The result of a run.
 pub(crate) struct Measured {
     pub(crate) per_second: f64,
+    /// The work of the store meanwhile.
     pub(crate) about: String,
 }
 
@@ -87,19 +91,20 @@ async fn median(name: &str, run: impl AsyncFn() -> Measured) {
     println!("{name}: median {:.0}/s of {RUNS}", runs[RUNS / 2]);
 }
 
-/// What the store did between two looks.
+/// Describes the work of the store between two readings.
 pub(crate) fn about(before: &wingbeat_embedded::Stats, after: &wingbeat_embedded::Stats) -> String {
     let (commits, units) = (after.commits - before.commits, after.units - before.units);
     let mean = units as f64 / (commits as f64).max(1.0);
     let busy = (after.busy - before.busy).as_secs_f64();
     format!(
-        "{commits} fsyncs, {mean:.1} units a commit, {} at most; the writer was busy {busy:.1} s; {} MB resident",
+        "{commits} fsyncs, {mean:.1} units per commit, {} at most; the writer was busy for \
+         {busy:.1} s; {} MB resident",
         after.batch_max,
         resident_mb()
     )
 }
 
-/// Resident memory of this process: load generator and provider included.
+/// The resident memory of this process, which includes load generator and provider.
 fn resident_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,42 +1,32 @@
-//! Orders over HTTP, to `paid`.
+//! Orders placed over HTTP, until they are paid.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use shop::settings::Sources;
-use shop::start;
+use shop::{Settings, start};
 use shop_client::{Order, Shop, Shopper};
 use tokio::task::JoinSet;
 use wingbeat::Name;
 
 use crate::{Measured, about};
 
-/// Orders of a run.
+/// The orders of a run.
 const ORDERS: usize = 20_000;
-/// Orders that wait for their 202 at the same time.
+/// Concurrent requests.
 const AT_ONCE: usize = 128;
-/// Shoppers who take turns.
+/// Shoppers; they take turns.
 const SHOPPERS: usize = 64;
 
-/// Places all orders and waits until the last is paid; only with these services, or all.
+/// Places all orders and waits until the last is paid, with these services only or with all.
 pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
     let directory = tempfile::tempdir().expect("a directory");
-    let flags = [
-        ("listen", "127.0.0.1:0".to_owned()),
-        ("ops_listen", "127.0.0.1:0".to_owned()),
-        ("data", directory.path().display().to_string()),
-        ("rate_limits", "off".to_owned()),
-    ];
-    let sources = Sources {
-        flags: flags.into(),
-        env: BTreeMap::new(),
-        file: None,
-    };
-    let open = start(&sources.settings().expect("they are right"))
-        .await
-        .expect("it opens");
+    let mut settings = Settings::default();
+    settings.listen = "127.0.0.1:0".parse().expect("an address");
+    settings.ops_listen = "127.0.0.1:0".parse().expect("an address");
+    settings.data = directory.path().into();
+    settings.own.rate_limits = false;
+    let open = start(&settings).await.expect("it starts");
     let client = Shop::at(&format!("http://{}", open.address)).expect("a URL");
     let shoppers = client.shoppers(SHOPPERS).await.expect("shoppers");
     let skus: Vec<String> = client
@@ -50,14 +40,18 @@ pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
     if let Some(only) = only {
         open.host.keep(only).await;
     }
-    let before = open.backends.embedded().expect("it runs on files").stats();
+    let before = open
+        .backends
+        .as_embedded()
+        .expect("it runs on files")
+        .stats();
     let start = Instant::now();
     place_all(&shoppers, &skus).await;
     let accepted = start.elapsed().as_secs_f64();
     let paid = Name::new("published:orders.order_paid.v1");
-    let orders = open.host.service("orders").expect("it runs");
+    let orders = open.host.reads("orders").expect("it runs");
     loop {
-        let counters = orders.store.counters().await.expect("the store is there");
+        let counters = orders.counters().await.expect("the store is there");
         let count = counters
             .iter()
             .find(|(name, _)| *name == paid)
@@ -68,8 +62,12 @@ pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let took = start.elapsed().as_secs_f64();
-    let after = open.backends.embedded().expect("it runs on files").stats();
-    let told = format!(
+    let after = open
+        .backends
+        .as_embedded()
+        .expect("it runs on files")
+        .stats();
+    let about = format!(
         "accepted {:.0}/s; {}",
         ORDERS as f64 / accepted,
         about(&before, &after)
@@ -77,7 +75,7 @@ pub(crate) async fn run(only: Option<&'static [&'static str]>) -> Measured {
     open.close().await;
     Measured {
         per_second: ORDERS as f64 / took,
-        about: told,
+        about,
     }
 }
 

@@ -1,13 +1,14 @@
-//! What a service costs when it stands there: how long it takes from start to ready against servers that run, and
-//! how much memory it holds, idle and under load. Linux.
+//! Measures the footprint of each service of the shop: the time from start to ready on running
+//! servers, and its memory, idle and under load. Linux only.
 //!
 //! ```text
-//! cargo build --release && cargo run --release -p bench-footprint -- --rounds 3 --load 20 --shoppers 30
+//! cargo build --release
+//! cargo run --release -p bench-footprint -- --rounds 3 --load 20 --shoppers 30
 //! ```
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
-    reason = "it measures real processes by the real clock, and ends where something is missing"
+    reason = "a benchmark measures the real clock and may panic"
 )]
 
 use std::time::{Duration, Instant};
@@ -16,38 +17,39 @@ use clap::Parser;
 use serde_json::{Value, json};
 use shop_client::Shop;
 use shop_client::http::Call;
-use shop_e2e::fleet::{Fleet, Member, PASSWORD};
-use shop_e2e::process::binary;
+use shop_e2e::fleet::Plan;
+use shop_e2e::member::Member;
 use shop_e2e::shopping::Shopping;
+use shop_e2e::site::Site;
 
-/// The pause between two looks whether a process is ready.
+/// The pause between two readiness checks.
 const LOOK: Duration = Duration::from_millis(2);
-/// How long a process rests before it counts as idle: threads for blocking work end after ten seconds, and the
-/// allocator gives back what they held.
+/// The time after which a process counts as idle. Blocking threads end after ten seconds, and the
+/// allocator returns their memory.
 const REST: Duration = Duration::from_secs(15);
 
-/// Starts, memory idle and under load of every process of the shop.
+/// Measures the footprint of every process of the shop
 #[derive(Parser)]
 struct Args {
-    /// Starts of each process
+    /// Starts per process
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Seconds of load
     #[arg(long, default_value_t = 20)]
     load: u64,
-    /// Shoppers who order meanwhile
+    /// Shoppers who place orders meanwhile
     #[arg(long, default_value_t = 30)]
     shoppers: usize,
-    /// One JSON object instead of a table
+    /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
 }
 
-/// One process.
+/// The figures of a process.
 #[derive(Debug, Default)]
 struct Row {
     service: &'static str,
-    /// Milliseconds from start to ready, each time.
+    /// Milliseconds from start to ready, for each start.
     ready: Vec<f64>,
     idle: Memory,
     loaded: Memory,
@@ -56,11 +58,11 @@ struct Row {
 /// Memory in MiB.
 #[derive(Clone, Copy, Debug, Default)]
 struct Memory {
-    /// All that is resident.
+    /// All resident memory.
     resident: f64,
-    /// Of it, what belongs to the process alone: heap and stacks, without the program's own pages.
+    /// Heap and stacks, without the pages of the program.
     own: f64,
-    /// The most that was ever resident.
+    /// The peak of resident memory.
     peak: f64,
 }
 
@@ -76,8 +78,7 @@ fn memory(member: &Member) -> Memory {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let args = Args::parse();
-    let folder = tempfile::tempdir().unwrap();
-    let mut fleet = Fleet::start(folder.path().to_owned(), binary(), &[]).await;
+    let mut fleet = Plan::standard().start().await;
     let mut rows = Vec::new();
     for place in 0..fleet.members.len() {
         let member = &mut fleet.members[place];
@@ -85,7 +86,7 @@ async fn main() {
         for _ in 0..args.rounds {
             ready.push(start(member).await);
         }
-        let service = member.service;
+        let service = member.roles[0];
         rows.push(Row {
             service,
             ready,
@@ -96,20 +97,21 @@ async fn main() {
     for (row, member) in rows.iter_mut().zip(&fleet.members) {
         row.idle = memory(member);
     }
-    let orders = load(&fleet.shop(), &args).await;
+    let orders = load(&fleet.site(), &args).await;
     for (row, member) in rows.iter_mut().zip(&fleet.members) {
         row.loaded = memory(member);
     }
-    match args.json {
-        true => println!("{}", report(&rows, orders, args.load)),
-        false => show(&rows, orders, args.load),
+    if args.json {
+        println!("{}", report(&rows, orders, args.load));
+    } else {
+        show(&rows, orders, args.load);
     }
 }
 
-/// Asks it to end, starts it and waits until it is ready: how many milliseconds that takes.
+/// Restarts a process and returns the milliseconds from its start until it is ready.
 async fn start(member: &mut Member) -> f64 {
     member.terminate().await;
-    let path = match member.service {
+    let path = match member.roles[0] {
         "provider" => "/healthz",
         _ => "/readyz",
     };
@@ -123,8 +125,7 @@ async fn start(member: &mut Member) -> f64 {
     {
         assert!(
             began.elapsed() < Duration::from_secs(30),
-            "{} is not ready",
-            member.service
+            "{member} is not ready"
         );
         tokio::time::sleep(LOOK).await;
     }
@@ -132,11 +133,11 @@ async fn start(member: &mut Member) -> f64 {
 }
 
 /// Shoppers order for a while; how many orders were accepted. All of them end.
-async fn load(shop: &Shop, args: &Args) -> usize {
-    let shopping = Shopping::begin(shop, args.shoppers).await;
+async fn load(site: &Site, args: &Args) -> usize {
+    let shopping = Shopping::begin(site, args.shoppers).await;
     tokio::time::sleep(Duration::from_secs(args.load)).await;
     let accepted = shopping.accepted();
-    let outcome = shopping.end(shop, PASSWORD).await;
+    let outcome = shopping.end().await;
     assert_eq!(outcome.broken, Vec::<String>::new());
     accepted
 }
@@ -148,9 +149,7 @@ fn median(times: &[f64]) -> f64 {
 }
 
 fn show(rows: &[Row], orders: usize, seconds: u64) {
-    println!(
-        "{orders} orders in {seconds} s; MiB resident (of it the process's own), then the peak"
-    );
+    println!("{orders} orders in {seconds} s; resident MiB (heap and stacks alone), then the peak");
     println!(
         "{:<14} {:>9} {:>16} {:>16} {:>8}",
         "", "ready ms", "idle", "loaded", "peak"
@@ -167,7 +166,14 @@ fn show(rows: &[Row], orders: usize, seconds: u64) {
 }
 
 fn report(rows: &[Row], orders: usize, seconds: u64) -> Value {
-    let of = |memory: Memory| json!({"resident": memory.resident, "own": memory.own, "peak": memory.peak});
+    let of = |memory: Memory| {
+        let Memory {
+            resident,
+            own,
+            peak,
+        } = memory;
+        json!({"resident": resident, "own": own, "peak": peak})
+    };
     let rows = rows.iter().map(|row| {
         json!({
             "service": row.service,

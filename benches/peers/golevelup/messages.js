@@ -1,4 +1,4 @@
-// @golevelup/nestjs-rabbitmq: publish and confirm, consume and acknowledge.
+// @golevelup/nestjs-rabbitmq: publishes with confirms, consumes with acknowledgements.
 //
 // node messages.js produce|consume <amqp url> <queue> [seconds rate]
 import 'reflect-metadata';
@@ -24,7 +24,7 @@ if (what === 'produce') {
   const tally = new Tally();
   class Notes {
     async noted(body) {
-      tally.take(body); // Acknowledged when this has resolved.
+      tally.take(body); // The library acknowledges when this promise resolves.
     }
   }
   const descriptor = Object.getOwnPropertyDescriptor(Notes.prototype, 'noted');

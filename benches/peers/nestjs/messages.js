@@ -1,4 +1,4 @@
-// NestJS microservices over RabbitMQ: publish and confirm, consume and acknowledge.
+// NestJS microservices over RabbitMQ: publishes with confirms, consumes with acknowledgements.
 //
 // node messages.js produce|consume <amqp url> <queue> [seconds rate]
 import 'reflect-metadata';
@@ -8,7 +8,7 @@ import { ClientProxyFactory, Ctx, EventPattern, Payload, Transport } from '@nest
 import { lastValueFrom } from 'rxjs';
 import { go, produce, Tally } from './talk.js';
 
-Logger.overrideLogger(['error']); // What is said on stdout is for whoever started us.
+Logger.overrideLogger(['error']); // stdout belongs to the protocol of talk.js.
 const [what, url, queue, seconds, rate] = process.argv.slice(2);
 const options = {
   urls: [url],
@@ -21,7 +21,7 @@ const options = {
 const rmq = { transport: Transport.RMQ, options };
 
 if (what === 'produce') {
-  // A client that only sends acknowledges nothing.
+  // A client that only sends has nothing to acknowledge.
   const client = ClientProxyFactory.create({ ...rmq, options: { ...options, noAck: true } });
   await client.connect();
   await go();
@@ -44,7 +44,7 @@ if (what === 'produce') {
   await tally.untilDone();
 }
 
-/** What `@EventPattern('noted') noted(@Payload() body, @Ctx() context)` is in TypeScript. */
+/** The JavaScript of `@EventPattern('noted') noted(@Payload() body, @Ctx() context)`. */
 function decorate(type, method, decorator, parameters) {
   parameters.forEach((parameter, place) => parameter(type.prototype, method, place));
   decorator(type.prototype, method, Object.getOwnPropertyDescriptor(type.prototype, method));

@@ -1,10 +1,10 @@
-// Orders, naive: HTTP in, one statement, then one event; and the end of the path.
+// The naive orders service: takes orders over HTTP and confirms them; one statement, then one event.
 import { HttpCode, Body, Post, ValidationPipe } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { IsInt, IsNotEmpty, IsString, Max, Min } from 'class-validator';
 import { client, listener, pool, server } from './shared.js';
-import { end, go, tell } from './talk.js';
+import { end, go, answer } from './talk.js';
 
 const inventory = await client('inventory');
 const confirmed = await client('confirmed');
@@ -47,5 +47,5 @@ app.connectMicroservice(server('orders'));
 await app.startAllMicroservices();
 await app.listen(0, '127.0.0.1');
 await go();
-tell({ port: app.getHttpServer().address().port });
+answer({ port: app.getHttpServer().address().port });
 await end();

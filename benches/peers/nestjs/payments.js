@@ -1,7 +1,7 @@
-// Payments, naive: one statement, then one event.
+// The naive payments service: one statement, then one event.
 import { NestFactory } from '@nestjs/core';
 import { client, listener, pool, server } from './shared.js';
-import { end, go, tell } from './talk.js';
+import { end, go, answer } from './talk.js';
 
 const orders = await client('orders');
 
@@ -13,5 +13,5 @@ const App = listener('stock.reserved', async ({ order_id, amount }) => {
 const app = await NestFactory.createMicroservice(App, { ...server('payments'), logger: ['error'] });
 await app.listen();
 await go();
-tell({ port: 0 });
+answer({ port: 0 });
 await end();

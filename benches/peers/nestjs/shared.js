@@ -1,10 +1,10 @@
-// What the three services of the naive order path share: a pool, a client a queue, the wiring.
+// Shared by the three services of the naive order path: a pool, one client per queue, the wiring.
 import 'reflect-metadata';
 import { Controller, Logger, Module } from '@nestjs/common';
 import { ClientProxyFactory, Ctx, EventPattern, Payload, Transport } from '@nestjs/microservices';
 import pg from 'pg';
 
-Logger.overrideLogger(['error']); // What is said on stdout is for whoever started us.
+Logger.overrideLogger(['error']); // stdout belongs to the protocol of talk.js.
 export const [broker, store] = process.argv.slice(2);
 export const pool = new pg.Pool({ connectionString: store, max: 10 });
 
@@ -17,7 +17,7 @@ export function server(queue) {
   };
 }
 
-/** A client whose events go to this queue; `emit` is not awaited, as its documentation shows. */
+/** A client that publishes to this queue. As in its documentation, `emit` is not awaited. */
 export async function client(queue) {
   const client = ClientProxyFactory.create({
     transport: Transport.RMQ,
@@ -27,7 +27,7 @@ export async function client(queue) {
   return client;
 }
 
-/** A module of one controller whose method handles an event and acknowledges it. */
+/** A module with one controller, whose method handles an event and acknowledges it. */
 export function listener(pattern, handle, more = class {}) {
   class Listener extends more {
     async on(data, context) {

@@ -1,27 +1,27 @@
-// The few lines that every measured process speaks: see benches/distributed/src/process.rs.
+// The protocol of measured processes: see benches/distributed/src/protocol.rs.
 import { createInterface } from 'node:readline';
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
-/** The next order, which starts with this word; what comes after it. Ends with whoever started us. */
-export async function order(word) {
+/** Waits for the next command, which begins with this word, and returns its argument. */
+export async function command(word) {
   const { value, done } = await lines.next();
   if (done) process.exit(0);
   if (!value.startsWith(word)) throw new Error(`${value} instead of ${word}`);
   return value.slice(word.length).trim();
 }
 
-/** Says that it is ready, and waits until it may begin. */
+/** Reports that the process is ready and waits for the start. */
 export async function go() {
   process.stdout.write('ready\n');
-  await order('go');
+  await command('go');
 }
 
-export function tell(what) {
+export function answer(what) {
   process.stdout.write(`${JSON.stringify(what)}\n`);
 }
 
-/** Waits until nobody wants anything any more. */
+/** Waits for the end of the commands and exits. */
 export async function end() {
   while (!(await lines.next()).done);
   process.exit(0);
@@ -34,7 +34,7 @@ export function micros() {
 
 const WARM_UP = 0.1;
 
-/** What a consumer was handed. */
+/** The figures of a consumer. */
 export class Tally {
   #latencies = [];
   #first = 0;
@@ -46,19 +46,19 @@ export class Tally {
     this.#latencies.push(Math.max(0, this.#last - body.at));
   }
 
-  /** Hears how many there are, waits for the last of them, and answers. */
+  /** Waits for the number of messages and for the last of them, and answers. */
   async untilDone() {
-    const total = Number(await order('total'));
+    const total = Number(await command('total'));
     while (this.#latencies.length < total) await new Promise((next) => setTimeout(next, 1));
     const counted = this.#latencies.slice(Math.floor(this.#latencies.length * WARM_UP));
     counted.sort((one, other) => one - other);
     const at = (part) => counted[Math.min(counted.length - 1, Math.floor(counted.length * part))] / 1000;
-    tell({ received: total, first: this.#first, last: this.#last, p50: at(0.5), p99: at(0.99) });
+    answer({ received: total, first: this.#first, last: this.#last, p50: at(0.5), p99: at(0.99) });
     await end();
   }
 }
 
-/** The message: 500 bytes of JSON, made for each. */
+/** The message: 500 bytes of JSON. */
 export function body(number) {
   return {
     order: `order-${String(number).padStart(12, '0')}`,
@@ -69,7 +69,7 @@ export function body(number) {
   };
 }
 
-/** Sends for so long, so many a second (0: as many as can be), at most 256 before the first confirm. */
+/** Sends for a time, at a rate per second (0: as fast as possible) with at most 256 unconfirmed messages. */
 export async function produce(seconds, rate, send) {
   const start = performance.now();
   const began = micros();
@@ -89,6 +89,6 @@ export async function produce(seconds, rate, send) {
     };
     await Promise.all(Array.from({ length: 256 }, sender));
   }
-  tell({ sent, seconds: (performance.now() - start) / 1000, began });
+  answer({ sent, seconds: (performance.now() - start) / 1000, began });
   await end();
 }

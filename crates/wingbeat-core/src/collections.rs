@@ -1,8 +1,8 @@
 //! Hash maps and sets with a reproducible iteration order.
 //!
-//! The standard library seeds each hash map at random, so its iteration order differs between two runs
-//! and a simulation could not be repeated from its seed. The fixed hash function here offers no
-//! protection against chosen keys: use a `BTreeMap` where clients choose the keys.
+//! The standard library seeds each hash map at random, so its iteration order differs between two
+//! runs and a simulation could not be repeated from its seed. The fixed hash function here offers
+//! no protection against chosen keys: use a `BTreeMap` where clients choose the keys.
 
 use std::hash::{BuildHasherDefault, Hasher};
 

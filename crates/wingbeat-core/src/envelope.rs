@@ -52,7 +52,8 @@ pub struct Envelope {
     pub kind: Cow<'static, str>,
     /// Event or command.
     pub role: Kind,
-    /// `subject` and `partitionkey`: a subscription handles messages with the same key one at a time.
+    /// `subject` and `partitionkey`: a subscription handles messages with the same key one at a
+    /// time.
     pub key: String,
     /// `time`: when the publisher recorded the message.
     pub time: Timestamp,
@@ -62,7 +63,8 @@ pub struct Envelope {
     pub causation: Option<MessageId>,
     /// `sequence`: the version of the aggregate that published this event.
     pub sequence: Option<u64>,
-    /// `operationid`: the business operation. A command that is sent again has a new id and the same operation.
+    /// `operationid`: the business operation. A command that is sent again has a new id and the
+    /// same operation.
     pub operation: Option<String>,
     /// `traceparent` (W3C Trace Context): the span that published the message.
     pub traceparent: Option<TraceParent>,
@@ -70,7 +72,8 @@ pub struct Envelope {
     pub body: Bytes,
 }
 
-/// The attributes as one compact JSON object. Short field names, since each stored message has them.
+/// The attributes as one compact JSON object. Short field names, since each stored message has
+/// them.
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
     #[serde(rename = "i")]
@@ -102,7 +105,8 @@ struct Head<'a> {
     traceparent: Option<TraceParent>,
 }
 
-/// Ignores an invalid `traceparent`: early releases stored the header of foreign publishers unchecked.
+/// Ignores an invalid `traceparent`: early releases stored the header of foreign publishers
+/// unchecked.
 fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TraceParent>, D::Error> {
     let text = Option::<Cow<'de, str>>::deserialize(deserializer)?;
     Ok(text.and_then(|text| text.parse().ok()))
@@ -111,8 +115,8 @@ fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TracePar
 impl Envelope {
     /// Encodes the message into one byte string, for stores that keep messages as bytes.
     ///
-    /// The format is the length of the attributes (four bytes, little endian), the attributes as JSON,
-    /// and the body. Later releases read what earlier ones wrote.
+    /// The format is the length of the attributes (four bytes, little endian), the attributes as
+    /// JSON, and the body. Later releases read what earlier ones wrote.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let head = Head {

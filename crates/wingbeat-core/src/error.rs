@@ -20,15 +20,15 @@ pub enum Class {
 ///
 /// `Display` prints the message and its cause, separated by a colon. As in [`std::io::Error`],
 /// [`source`](StdError::source) therefore returns the cause of the printed cause, so that a report
-/// which walks the chain (`anyhow`'s `{:#}`) prints nothing twice. [`downcast_ref`](Self::downcast_ref)
-/// returns the printed cause itself.
+/// which walks the chain (`anyhow`'s `{:#}`) prints nothing twice.
+/// [`downcast_ref`](Self::downcast_ref) returns the printed cause itself.
 ///
 /// ```
 /// use wingbeat_core::{Class, Error};
 ///
 /// fn parse(text: &str) -> Result<u16, Error> {
-///     text.parse()
-///         .map_err(|why| Error::reject("port_invalid", format!("`{text}` is not a port")).because(why))
+///     let invalid = || Error::reject("port_invalid", format!("`{text}` is not a port"));
+///     text.parse().map_err(|why| invalid().because(why))
 /// }
 ///
 /// let error = parse("http").expect_err("not a number");

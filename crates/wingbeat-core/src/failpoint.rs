@@ -27,7 +27,7 @@ pub const COMMIT_BEFORE: &str = "commit-before";
 pub const COMMIT_AFTER: &str = "commit-after";
 /// Units are durable, and their deliveries are not acknowledged.
 pub const ACK_BEFORE: &str = "ack-before";
-/// The acknowledgements were handed to the transport.
+/// The acknowledgements were passed to the transport.
 pub const ACK_AFTER: &str = "ack-after";
 /// Messages were claimed, with their commit or from the outbox, and not yet published.
 pub const RELAY_CLAIMED: &str = "relay-claimed";
@@ -52,11 +52,13 @@ mod armed {
 
     static ARMED: OnceLock<Armed> = OnceLock::new();
 
-    /// Arms one step: the process aborts when it passes `<step>@<n>` for the nth time (`@1` by default).
+    /// Arms one step: the process aborts when it passes `<step>@<n>` for the nth time (`@1` by
+    /// default).
     ///
     /// # Errors
     ///
-    /// A description of the problem if `spec` names no step or no number, or a step is armed already.
+    /// A description of the problem if `spec` names no step or no number, or a step is armed
+    /// already.
     pub fn arm(spec: &str) -> Result<(), String> {
         let (name, times) = spec.split_once('@').unwrap_or((spec, "1"));
         let step = super::STEPS.into_iter().find(|known| *known == name);

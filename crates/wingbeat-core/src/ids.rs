@@ -10,8 +10,8 @@ use crate::Timestamp;
 /// Builds a version-7 UUID (RFC 9562, section 5.7).
 ///
 /// It consists of the milliseconds since the epoch, the fraction of the millisecond in 12 bits
-/// (section 6.2, method 3) and the lower 62 bits of `random`. Ids sort by `now` at a resolution of one
-/// microsecond. Use [`RuntimeExt::id`](crate::RuntimeExt::id) where a runtime is at hand.
+/// (section 6.2, method 3) and the lower 62 bits of `random`. Ids sort by `now` at a resolution of
+/// one microsecond. Use [`RuntimeExt::id`](crate::RuntimeExt::id) where a runtime is at hand.
 #[must_use]
 pub fn uuid_v7(now: Timestamp, random: u64) -> Uuid {
     let micros = now.as_micros().max(0).unsigned_abs();
@@ -49,11 +49,13 @@ macro_rules! id {
 }
 
 id! {
-    /// Identifies one message of its source. A redelivery keeps the id; sending a command again does not.
+    /// Identifies one message of its source. A redelivery keeps the id; sending a command again
+    /// does not.
     MessageId
 }
 id! {
-    /// Identifies one unit of work. After an unknown commit the same unit is submitted with the same id.
+    /// Identifies one unit of work. After an unknown commit the same unit is submitted with the
+    /// same id.
     UnitId
 }
 id! {

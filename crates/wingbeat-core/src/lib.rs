@@ -2,11 +2,12 @@
 //!
 //! Services depend on `wingbeat`, which re-exports what they need. Depend on this crate to write an
 //! *adapter*: a store, a transport or a cache on a server that Wingbeat does not support yet. The
-//! guide `docs/writing-an-adapter.md` shows how, from an empty crate to a passing conformance suite.
+//! guide `docs/writing-an-adapter.md` shows how, from an empty crate to a passing conformance
+//! suite.
 //!
 //! # Map
 //!
-//! In reading order. A module uses only modules above it; conformance suites use all of them.
+//! In reading order; a module uses only modules above it.
 //!
 //! Values:
 //!
@@ -20,7 +21,8 @@
 //! - [`statement`]: SQL that a service adds to its unit of work.
 //! - [`transport`]: the port for messages between services. RabbitMQ and SQLite implement it.
 //! - [`mod@unit`]: the unit of work, everything that one attempt read and recorded, as plain data.
-//! - [`store`]: the port for durable data, to which units are committed. PostgreSQL and SQLite implement it.
+//! - [`store`]: the port for durable data, to which units are committed. PostgreSQL and SQLite
+//!   implement it.
 //!
 //! Further ports:
 //!
@@ -30,10 +32,9 @@
 //!
 //! Tests:
 //!
-//! - `conformance` (feature `conformance`): what the conformance suites of the ports share. Each suite
-//!   stands beside its port, in `store::conformance`, `transport::conformance` and `cache::conformance`.
-//! - [`sabotage`], [`failpoint`]: switches with which tests disable a mechanism or end the process at a
-//!   given step. Builds without the feature `sabotage` contain neither.
+//! - `conformance` (feature `conformance`): the conformance suites of the ports.
+//! - [`sabotage`], [`failpoint`]: switches with which tests disable a mechanism or end the process
+//!   at a given step. Builds without the feature `sabotage` contain neither.
 
 pub mod collections;
 pub mod error;
@@ -75,7 +76,7 @@ pub use message::{Kind, Message};
 pub use name::Name;
 pub use outgoing::HttpClient;
 pub use runtime::{Runtime, RuntimeExt};
-pub use statement::{Companion, Param, Params, Statement};
+pub use statement::{OpenTransaction, Param, Params, Statement};
 pub use store::{Outbox, Record, ServiceStore, Store};
 pub use time::Timestamp;
 pub use trace::TraceParent;

@@ -9,7 +9,8 @@ use crate::HashSet;
 
 /// A name from a small, fixed vocabulary: a service, a subscription, a table, a view or a counter.
 ///
-/// A `Name` is a `&'static str`, so copies are cheap. It compares, sorts and serializes as its text.
+/// A `Name` is a `&'static str`, so copies are cheap. It compares, sorts and serializes as its
+/// text.
 ///
 /// ```
 /// use wingbeat_core::Name;

@@ -37,8 +37,8 @@ pub trait HttpClient: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `no_answer` (retry) if no complete response arrived within the timeout: the outside system may or
-    /// may not have acted on the request. `bad_request` (reject) if the method, the URL or a header is
-    /// invalid.
+    /// `no_answer` (retry) if no complete response arrived within the timeout: the outside system
+    /// may or may not have acted on the request. `bad_request` (reject) if the method, the URL or a
+    /// header is invalid.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response>>;
 }

@@ -1,7 +1,7 @@
 //! The port for clocks, timers, tasks and random numbers.
 //!
-//! Code that runs in the simulation reaches all four through this port, so that one seed determines a
-//! whole run. Adapters to real servers may use the real clock.
+//! Code that runs in the simulation reaches all four through this port, so that one seed determines
+//! a whole run. Adapters to real servers may use the real clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,11 @@ use uuid::Uuid;
 
 use crate::{Timestamp, ids};
 
-/// Clocks, timers, tasks and random numbers: real in production, virtual and seeded in the simulation.
+/// Clocks, timers, tasks and random numbers: real in production, virtual and seeded in the
+/// simulation.
 pub trait Runtime: Send + Sync + 'static {
-    /// Returns the wall-clock time. It may jump in either direction and differ between processes; use
-    /// [`elapsed`](Self::elapsed) to measure durations.
+    /// Returns the wall-clock time. It may jump in either direction and differ between processes;
+    /// use [`elapsed`](Self::elapsed) to measure durations.
     fn now(&self) -> Timestamp;
     /// Returns the time since a fixed point in the life of this process. It never decreases.
     fn elapsed(&self) -> Duration;
@@ -79,8 +80,8 @@ pub trait RuntimeExt: Runtime {
         Duration::from_micros(self.random() % micros.saturating_add(1).max(1))
     }
 
-    /// Runs `work` with [`spawn_blocking`](Runtime::spawn_blocking) and returns its result; `None` if
-    /// it panicked. Dropping the future does not stop the work.
+    /// Runs `work` with [`spawn_blocking`](Runtime::spawn_blocking) and returns its result; `None`
+    /// if it panicked. Dropping the future does not stop the work.
     fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -1,8 +1,8 @@
 //! Switches that disable one mechanism, for negative controls.
 //!
 //! A negative control disables a mechanism and expects the test that guards it to fail. Without the
-//! feature `sabotage` nothing can be disabled, and [`lacks`] is a constant. `cargo xtask tidy` refuses a
-//! release binary that was built with the feature.
+//! feature `sabotage` nothing can be disabled, and [`lacks`] is a constant. `cargo xtask tidy`
+//! refuses a release binary that was built with the feature.
 
 /// The names of all mechanisms.
 pub const MECHANISMS: [&str; 12] = [

@@ -27,8 +27,8 @@ use crate::{Class, Failure, Timestamp};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
-    /// One statement that reads or changes rows, with the placeholders `$1`, `$2`, …. The store prepares a
-    /// `'static` text once, any other text each time.
+    /// One statement that reads or changes rows, with the placeholders `$1`, `$2`, …. The store
+    /// prepares a `'static` text once, any other text each time.
     pub text: Cow<'static, str>,
     /// The parameters, in the order of their placeholders.
     pub params: Vec<Param>,
@@ -46,16 +46,16 @@ impl Statement {
         }
     }
 
-    /// Requires the statement to change, or return if it is a query, exactly `rows` rows. Otherwise the
-    /// store rolls the whole unit back and reports [`Unmet::Rows`].
+    /// Requires the statement to change, or return if it is a query, exactly `rows` rows. Otherwise
+    /// the store rolls the whole unit back and reports [`Unmet::Rows`].
     #[must_use]
     pub fn expecting(mut self, rows: u64) -> Self {
         self.rows = Some(rows);
         self
     }
 
-    /// Checks the row count of the statement at position `number` of its unit, counted from 1. Stores
-    /// call this.
+    /// Checks the row count of the statement at position `number` of its unit, counted from 1.
+    /// Stores call this.
     ///
     /// # Errors
     ///
@@ -159,7 +159,8 @@ impl<T: Into<Self>> From<Option<T>> for Param {
     }
 }
 
-/// The parameters of a statement: an array, a vector, or a tuple of up to eight for different types.
+/// The parameters of a statement: an array, a vector, or a tuple of up to eight for different
+/// types.
 ///
 /// ```
 /// use wingbeat_core::{Param, Params};
@@ -207,12 +208,12 @@ tuples!(A B C D E F G H);
 
 /// An open transaction of the service's database, in which the store commits the unit.
 ///
-/// The first submission of the unit consumes the transaction. If all clones are dropped before that, the
-/// transaction is rolled back.
+/// The first submission of the unit consumes the transaction. If all clones are dropped before
+/// that, the transaction is rolled back.
 #[derive(Clone)]
-pub struct Companion(Arc<dyn Any + Send + Sync>);
+pub struct OpenTransaction(Arc<dyn Any + Send + Sync>);
 
-impl Companion {
+impl OpenTransaction {
     /// Wraps the transaction type of one store. Other stores refuse the unit.
     pub fn new<T: Any + Send + Sync>(transaction: T) -> Self {
         Self(Arc::new(transaction))
@@ -225,9 +226,9 @@ impl Companion {
     }
 }
 
-impl fmt::Debug for Companion {
+impl fmt::Debug for OpenTransaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Companion")
+        f.write_str("OpenTransaction")
     }
 }
 

@@ -37,14 +37,14 @@ pub struct TraceParent {
 pub struct InvalidTraceParent;
 
 impl TraceParent {
-    /// Returns the root of the trace with the id `story`. The span id is the last 64 bits of `story`, so
-    /// the trace of a correlation id is known without storing it.
+    /// Returns the root of the trace of a correlation id: the id is the trace id, and its last 64
+    /// bits are the span id. So the trace of a correlation id is known without storing it.
     #[must_use]
-    pub fn of(story: Uuid) -> Self {
-        let trace = NonZeroU128::new(story.as_u128()).unwrap_or(NonZeroU128::MIN);
+    pub fn of(correlation: Uuid) -> Self {
+        let trace = NonZeroU128::new(correlation.as_u128()).unwrap_or(NonZeroU128::MIN);
         Self {
             trace,
-            span: tail(story),
+            span: tail(correlation),
             flags: SAMPLED,
         }
     }
@@ -69,8 +69,8 @@ impl TraceParent {
         }
     }
 
-    /// Returns the span of a message or unit in the same trace. Its span id is the last 64 bits of `id`,
-    /// so one can be found from the other.
+    /// Returns the span of a message or unit in the same trace. Its span id is the last 64 bits of
+    /// `id`, so one can be found from the other.
     #[must_use]
     pub fn child_of_id(self, id: Uuid) -> Self {
         Self {

@@ -1,16 +1,17 @@
 //! The unit of work: everything that one attempt read and recorded, as plain data.
 //!
-//! A store commits a [`Unit`] completely or not at all, and reports an [`Outcome`]. The unit carries the
-//! version of each record that the attempt read; version 0 stands for an absent record. If one of these
-//! versions has changed, the store refuses the unit as [`Outcome::Stale`], and the handler runs again.
+//! A store commits a [`Unit`] completely or not at all, and reports an [`Outcome`]. The unit
+//! carries the version of each record that the attempt read; version 0 stands for an absent record.
+//! If one of these versions has changed, the store refuses the unit as [`Outcome::Stale`], and the
+//! handler runs again.
 //!
-//! After a commit whose outcome is unknown (the connection was lost), the runtime submits the same unit
-//! again, with the same [`UnitId`]. The store recognizes the id and applies the unit once. The handler
-//! does not run again.
+//! After a commit whose outcome is unknown (the connection was lost), the runtime submits the same
+//! unit again, with the same [`UnitId`]. The store recognizes the id and applies the unit once. The
+//! handler does not run again.
 
 use bytes::Bytes;
 
-use crate::statement::{Companion, Statement, Unmet};
+use crate::statement::{OpenTransaction, Statement, Unmet};
 use crate::{CorrelationId, Envelope, MessageId, Name, Tag, Timestamp, UnitId};
 
 /// The key of a record: a table and an id, unique within a service.
@@ -65,8 +66,8 @@ pub struct Unit {
     pub settles: Option<Settled>,
     /// The records that were read, with their versions. The store validates them all.
     pub reads: Vec<Read>,
-    /// The number of refused units that the process knew of at the first read. Only the runtime uses it;
-    /// stores ignore it.
+    /// The number of refused units that the process knew of at the first read. Only the runtime
+    /// uses it; stores ignore it.
     pub seen: u64,
     /// Records to put or remove; at most one write per key.
     pub writes: Vec<Write>,
@@ -74,8 +75,8 @@ pub struct Unit {
     pub appends: Vec<Append>,
     /// Rows of views to put or remove.
     pub rows: Vec<RowWrite>,
-    /// Messages to send. A store that is its own broker puts them into queues; other stores put them into
-    /// the outbox.
+    /// Messages to send. A store that is its own broker puts them into queues; other stores put
+    /// them into the outbox.
     pub messages: Vec<Envelope>,
     /// The journal entry of this unit, for timelines.
     pub journal: Option<Journal>,
@@ -83,9 +84,9 @@ pub struct Unit {
     pub counts: Vec<(Name, i64)>,
     /// SQL on the service's own tables, in order. A store without SQL refuses a unit that has any.
     pub statements: Vec<Statement>,
-    /// The open transaction in which to commit the unit, if the handler began one. A store refuses a unit
-    /// with a transaction of another store.
-    pub companion: Option<Companion>,
+    /// The open transaction in which to commit the unit, if the handler began one. A store refuses
+    /// a unit with a transaction of another store.
+    pub transaction: Option<OpenTransaction>,
 }
 
 impl Unit {
@@ -106,7 +107,7 @@ impl Unit {
             journal: None,
             counts: Vec::new(),
             statements: Vec::new(),
-            companion: None,
+            transaction: None,
         }
     }
 
@@ -128,21 +129,22 @@ impl Unit {
         self.reads.is_empty() && !self.has_effects()
     }
 
-    /// Returns whether committing changes anything. Counters and journal entries alone do not count.
+    /// Returns whether committing changes anything. Counters and journal entries alone do not
+    /// count.
     #[must_use]
     pub fn has_effects(&self) -> bool {
         !self.writes.is_empty()
             || !self.rows.is_empty()
             || !self.messages.is_empty()
             || !self.statements.is_empty()
-            || self.companion.is_some()
+            || self.transaction.is_some()
     }
 }
 
 /// The delivery that a unit settles.
 ///
-/// With the commit, the store adds queue, source and message to the inbox. A later unit that settles
-/// the same three is an [`Outcome::Duplicate`].
+/// With the commit, the store adds queue, source and message to the inbox. A later unit that
+/// settles the same three is an [`Outcome::Duplicate`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// The queue (`<service>.<subscription>`).
@@ -169,8 +171,8 @@ pub struct Read {
 pub struct Write {
     /// The key of the record.
     pub key: Key,
-    /// The new content, or `None` to remove the record. Each write raises the version by one, from 0 for
-    /// a record that never existed. Removing an absent record has no effect.
+    /// The new content, or `None` to remove the record. Each write raises the version by one, from
+    /// 0 for a record that never existed. Removing an absent record has no effect.
     pub body: Option<Bytes>,
     /// The time from which [`claim_due`](crate::Store::claim_due) returns the record.
     pub due_at: Option<Timestamp>,
@@ -183,7 +185,8 @@ pub struct Write {
 pub struct Append {
     /// The key of the aggregate.
     pub key: Key,
-    /// The position in the history, counted from 1. The unit is stale unless this is the next position.
+    /// The position in the history, counted from 1. The unit is stale unless this is the next
+    /// position.
     pub sequence: u64,
     /// The time of the event.
     pub at: Timestamp,
@@ -205,7 +208,8 @@ pub struct RowWrite {
 /// A row of a view: a body, and indexed columns by which queries find it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// The indexed columns and their values, at most one value per column. Values compare by their bytes.
+    /// The indexed columns and their values, at most one value per column. Values compare by their
+    /// bytes.
     pub columns: Vec<(Name, String)>,
     /// The content.
     pub body: Bytes,
@@ -228,13 +232,13 @@ pub enum Outcome {
     /// A record that the unit read has changed, or an append was not the next of its history. The
     /// handler runs again.
     Stale,
-    /// Another unit has settled the delivery before. The runtime acknowledges the delivery and discards
-    /// the unit.
+    /// Another unit has settled the delivery before. The runtime acknowledges the delivery and
+    /// discards the unit.
     Duplicate,
     /// A condition of a statement was not met. Nothing took effect; the attempt counts as failed.
     Unmet(Unmet),
-    /// The store can never apply this unit, for example because of a value that it cannot represent. The
-    /// runtime dead-letters the delivery.
+    /// The store can never apply this unit, for example because of a value that it cannot
+    /// represent. The runtime dead-letters the delivery.
     Refused,
 }
 

@@ -143,7 +143,7 @@ impl Settler for Inner {
         }
     }
 
-    fn give_back(&self, tags: &[Tag]) {
+    fn requeue(&self, tags: &[Tag]) {
         let mut queue = self.queue.lock();
         for tag in tags {
             queue.requeue(tag.0);

@@ -52,7 +52,7 @@ pub(crate) struct Guard {
 
 impl Guard {
     /// Installs the guard on the connection, then runs [`Config::tables`].
-    pub(crate) fn install(connection: &Connection, config: &Config) -> Result<Arc<Self>> {
+    pub(crate) fn install(connection: &mut Connection, config: &Config) -> Result<Arc<Self>> {
         let guard = Arc::new(Self {
             access: AtomicU8::new(Access::Everything as u8),
             deadline: Mutex::default(),
@@ -63,7 +63,7 @@ impl Guard {
         Ok(guard)
     }
 
-    fn set_hooks(self: &Arc<Self>, connection: &Connection) -> rusqlite::Result<()> {
+    fn set_hooks(self: &Arc<Self>, connection: &mut Connection) -> rusqlite::Result<()> {
         let guard = Arc::clone(self);
         let authorize = move |context: AuthContext<'_>| {
             if is_allowed(guard.access(), &context.action) {

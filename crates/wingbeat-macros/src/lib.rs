@@ -1,7 +1,7 @@
 //! The derive macros of Wingbeat, and the attribute `#[wingbeat::test]`.
 //!
-//! Use them through the `wingbeat` crate, which re-exports them: the code that they generate names its
-//! paths.
+//! Use them through the `wingbeat` crate, which re-exports them: the code that they generate names
+//! its paths.
 
 mod call;
 mod failure;
@@ -38,12 +38,13 @@ pub fn command(input: TokenStream) -> TokenStream {
 
 /// Implements `wingbeat::Call`: a call to an outside system.
 ///
-/// `#[call(name = "payments.authorize", target = "provider", key = order_id, outcome = Authorization)]`
+/// `#[call(name = "payments.authorize", target = "provider", key = order_id, outcome =
+/// Authorization)]`
 ///
 /// - `name`: the service and the call.
 /// - `target`: the outside system. Its policy sets timeout, retries and circuit breaker.
-/// - `key`: the field that identifies the business operation. Name and field form the idempotency key of
-///   all attempts.
+/// - `key`: the field that identifies the business operation. Name and field form the idempotency
+///   key of all attempts.
 /// - `outcome`: the message type that returns the result.
 #[proc_macro_derive(Call, attributes(call))]
 pub fn call(input: TokenStream) -> TokenStream {
@@ -52,17 +53,18 @@ pub fn call(input: TokenStream) -> TokenStream {
 
 /// Implements `wingbeat::SagaInput` for an enum with one message type per variant.
 ///
-/// `#[saga(start)]` marks a message that starts the saga. `#[saga(timer)]` marks one that the saga sets as a
-/// timer for itself.
+/// `#[saga(start)]` marks a message that starts the saga. `#[saga(timer)]` marks one that the saga
+/// sets as a timer for itself.
 #[proc_macro_derive(SagaInput, attributes(saga))]
 pub fn saga_input(input: TokenStream) -> TokenStream {
     expand(input, saga::derive)
 }
 
-/// Implements `wingbeat::Failure` for an error enum, so that `?` converts it into a `wingbeat::Error`.
+/// Implements `wingbeat::Failure` for an error enum, so that `?` converts it into a
+/// `wingbeat::Error`.
 ///
-/// `#[failure(retry)]` marks a variant that a later attempt may overcome, `#[failure(reject)]` one that no
-/// attempt can overcome. The code is the name of the variant in snake case.
+/// `#[failure(retry)]` marks a variant that a later attempt may overcome, `#[failure(reject)]` one
+/// that no attempt can overcome. The code is the name of the variant in snake case.
 ///
 /// ```
 /// use wingbeat::{Class, Error, Failure};
@@ -88,8 +90,8 @@ pub fn failure(input: TokenStream) -> TokenStream {
 /// Turns a function into a test that runs once per seed: ten by default, more with
 /// `#[wingbeat::test(seeds = 100)]`.
 ///
-/// The function takes its simulated world, `async fn name(world: Simulation)`. A failure names the seed.
-/// The crate needs the feature `test` of `wingbeat`.
+/// The function takes its simulated world, `async fn name(world: Simulation)`. A failure names the
+/// seed. The crate needs the feature `test` of `wingbeat`.
 #[proc_macro_attribute]
 pub fn test(options: TokenStream, input: TokenStream) -> TokenStream {
     let function = parse_macro_input!(input as syn::ItemFn);
@@ -98,8 +100,8 @@ pub fn test(options: TokenStream, input: TokenStream) -> TokenStream {
         .into()
 }
 
-/// Implements `wingbeat::Part` for each field of a service's state, so that handlers can take the field as
-/// `State<FieldType>`.
+/// Implements `wingbeat::Part` for each field of a service's state, so that handlers can take the
+/// field as `State<FieldType>`.
 ///
 /// `#[part(skip)]` leaves a field out. No two fields may have the same type.
 ///

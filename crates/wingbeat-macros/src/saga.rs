@@ -97,7 +97,8 @@ fn entry(ident: &Ident, row: &Row) -> TokenStream {
             timer: #timer,
             decode: |body| {
                 let message: #message = ::wingbeat::decode(body)?;
-                ::std::result::Result::Ok((::wingbeat::Message::key(&message), #ident::#variant(message)))
+                let key = ::wingbeat::Message::key(&message);
+                ::std::result::Result::Ok((key, #ident::#variant(message)))
             },
         }
     }

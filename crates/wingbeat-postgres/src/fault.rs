@@ -62,7 +62,7 @@ impl Fault {
 
     /// Converts the fault for a unit in a handler's transaction. The transaction has ended, and the
     /// handler runs again.
-    pub(crate) fn in_companion(self) -> Self {
+    pub(crate) fn in_open_transaction(self) -> Self {
         match self {
             Self::Conflict(text) => Self::Busy(text),
             other => other,

@@ -8,7 +8,7 @@ use deadpool_postgres::Object;
 use futures_util::FutureExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Row;
-use wingbeat_core::{Companion, Error, Params, Result, Statement};
+use wingbeat_core::{Error, OpenTransaction, Params, Result, Statement};
 
 use crate::fault::Fault;
 use crate::statement::Bound;
@@ -211,11 +211,11 @@ fn roll_back(connection: &Object) {
 
 /// An open transaction on a borrowed connection, for the commit of units. Dropping it rolls it
 /// back, even if the caller stopped waiting for the commit.
-pub(crate) struct OpenTransaction<'a> {
+pub(crate) struct CommitTransaction<'a> {
     connection: Option<&'a Object>,
 }
 
-impl<'a> OpenTransaction<'a> {
+impl<'a> CommitTransaction<'a> {
     /// Begins a transaction.
     pub(crate) async fn begin(connection: &'a Object) -> std::result::Result<Self, Fault> {
         let open = Self {
@@ -235,7 +235,7 @@ impl<'a> OpenTransaction<'a> {
     }
 }
 
-impl Drop for OpenTransaction<'_> {
+impl Drop for CommitTransaction<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection {
             roll_back(connection);
@@ -255,17 +255,17 @@ pub(crate) async fn commit(connection: &Object) -> std::result::Result<(), Fault
 
 /// A handler's transaction that a unit brings along. Only the first submission of the unit takes
 /// it.
-pub(crate) struct CompanionTransaction(Mutex<Option<Transaction>>);
+pub(crate) struct HandlerTransaction(Mutex<Option<Transaction>>);
 
-impl CompanionTransaction {
+impl HandlerTransaction {
     /// Takes the transaction; `None` if an earlier submission did.
     pub(crate) fn take(&self) -> Option<Transaction> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl From<Transaction> for Companion {
+impl From<Transaction> for OpenTransaction {
     fn from(transaction: Transaction) -> Self {
-        Self::new(CompanionTransaction(Mutex::new(Some(transaction))))
+        Self::new(HandlerTransaction(Mutex::new(Some(transaction))))
     }
 }

@@ -15,21 +15,22 @@ use std::time::Duration;
 pub struct Config {
     /// The URL: `amqp://user:password@host:port/vhost`.
     pub url: String,
-    /// A prefix for the names of exchanges and queues, with which tests share a broker. Empty by default.
+    /// A prefix for the names of exchanges and queues, with which tests share a broker. Empty by
+    /// default.
     pub namespace: String,
     /// The connection name that the broker shows. `wingbeat` by default.
     pub name: String,
     /// The time limit for opening a connection. 5 s by default.
     pub connect_timeout: Duration,
-    /// The time limit for the confirms of a batch, and for other replies of the broker. An unconfirmed
-    /// message stays in the outbox. 15 s by default.
+    /// The time limit for the confirms of a batch, and for other replies of the broker. An
+    /// unconfirmed message stays in the outbox. 15 s by default.
     pub confirm_timeout: Duration,
-    /// The heartbeat interval, in whole seconds. A connection that receives nothing for twice as long is
-    /// closed. RabbitMQ recommends 5 to 20 s; 15 s by default.
+    /// The heartbeat interval, in whole seconds. A connection that receives nothing for twice as
+    /// long is closed. RabbitMQ recommends 5 to 20 s; 15 s by default.
     pub heartbeat: Duration,
-    /// The number of times that a message may be delivered without an acknowledgement before RabbitMQ
-    /// dead-letters it. A process that crashes counts once for each message in its prefetch window,
-    /// including those that did not cause the crash. 100 by default.
+    /// The number of times that a message may be delivered without an acknowledgement before
+    /// RabbitMQ dead-letters it. A process that crashes counts once for each message in its
+    /// prefetch window, including those that did not cause the crash. 100 by default.
     pub delivery_limit: u32,
 }
 

@@ -12,8 +12,8 @@ use wingbeat_core::{Error, Result, RuntimeExt as _};
 
 use crate::Config;
 
-/// The pause after the first failed attempt to connect. It doubles with each failure, and up to its own
-/// length is added at random, so that processes do not reconnect together.
+/// The pause after the first failed attempt to connect. It doubles with each failure, and up to its
+/// own length is added at random, so that processes do not reconnect together.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause, before the random part.
 const PAUSE_MAX: Duration = Duration::from_secs(3);
@@ -27,9 +27,9 @@ pub(crate) const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;
 /// The code of the error for a missing queue or exchange.
 pub(crate) const MISSING: &str = "broker_lacks";
-/// The largest frame in bytes, unless the URL sets one. The client allocates and touches buffers for 32
-/// frames in each direction of a connection; with RabbitMQ's default of 128 KiB these are 16 MiB per
-/// process. Longer bodies travel in several frames.
+/// The largest frame in bytes, unless the URL sets one. The client allocates and touches buffers
+/// for 32 frames in each direction of a connection; with RabbitMQ's default of 128 KiB these are 16
+/// MiB per process. Longer bodies travel in several frames.
 const FRAME_MAX: u32 = 16 << 10;
 
 /// One connection of the transport, and the means to open it again.
@@ -96,10 +96,11 @@ impl BrokerConnection {
             .is_some_and(|connection| connection.status().blocked())
     }
 
-    /// Returns the open connection, or opens one and runs `prepare` on it before any other task gets it.
+    /// Returns the open connection, or opens one and runs `prepare` on it before any other task
+    /// gets it.
     ///
-    /// While the broker is unavailable, one caller at a time tries to connect after each pause; all others
-    /// get the error of the last attempt at once.
+    /// While the broker is unavailable, one caller at a time tries to connect after each pause; all
+    /// others get the error of the last attempt at once.
     pub(crate) async fn get(
         &self,
         prepare: impl AsyncFnOnce(&Connection) -> Result<()>,
@@ -178,8 +179,8 @@ pub(crate) fn reply_code(error: &lapin::Error) -> Option<u16> {
     }
 }
 
-/// Converts an error of the client. All are retried; a process that starts treats `broker_refused` as
-/// final.
+/// Converts an error of the client. All are retried; a process that starts treats `broker_refused`
+/// as final.
 pub(crate) fn unavailable(error: &lapin::Error) -> Error {
     let text = format!("RabbitMQ: {error}");
     match reply_code(error) {

@@ -18,7 +18,8 @@ use crate::connection::unavailable;
 use crate::topology::Names;
 use crate::wire;
 
-/// The number of delivery tags reserved for one consumer, so that tags are unique within the process.
+/// The number of delivery tags reserved for one consumer, so that tags are unique within the
+/// process.
 pub(crate) const TAGS_PER_CONSUMER: u64 = 1 << 40;
 
 /// A count of unacknowledged deliveries, including those that the client has buffered.
@@ -122,8 +123,8 @@ struct Pump {
 }
 
 impl Pump {
-    /// Runs until the consumer is dropped, or the client reports an error or the end of the stream. The
-    /// end of the stream is all that the client shows of a cancellation by the broker.
+    /// Runs until the consumer is dropped, or the client reports an error or the end of the stream.
+    /// The end of the stream is all that the client shows of a cancellation by the broker.
     async fn run(self, mut stream: lapin::Consumer, mut dropped: oneshot::Receiver<()>) {
         loop {
             let next = tokio::select! {
@@ -143,8 +144,9 @@ impl Pump {
         }
         drop(self.received);
         release_all(&self.in_flight, &self.own);
-        // The channel is closed first. A dropped `stream` cancels itself, and an ordered queue would then
-        // deliver later messages to the next consumer before it has requeued the ones in flight here.
+        // The channel is closed first. A dropped `stream` cancels itself, and an ordered queue
+        // would then deliver later messages to the next consumer before it has requeued the ones in
+        // flight here.
         let _ = self.channel.close(200, "done".into()).await;
         drop(stream);
     }

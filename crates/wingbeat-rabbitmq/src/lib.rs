@@ -1,7 +1,7 @@
 //! The transport on RabbitMQ (3.10 to 4.x), over AMQP 0-9-1.
 //!
-//! Services select it with `--broker amqp://…`; [`RabbitMq::connect`] is for hosts that wire their ports
-//! themselves.
+//! Services select it with `--broker amqp://…`; [`RabbitMq::connect`] is for hosts that wire their
+//! ports themselves.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -26,18 +26,20 @@
 //!
 //! # Design
 //!
-//! Queues are quorum queues with an explicit delivery limit. Each service has a queue for messages that
-//! exceed it. Every process declares the whole topology on each new connection, before it publishes.
+//! Queues are quorum queues with an explicit delivery limit. Each service has a queue for messages
+//! that exceed it. Every process declares the whole topology on each new connection, before it
+//! publishes.
 //!
-//! Every message is persistent and confirmed. Messages that need a subscriber are mandatory; the publisher
-//! matches a returned message by its id.
+//! Every message is persistent and confirmed. Messages that need a subscriber are mandatory; the
+//! publisher matches a returned message by its id.
 //!
-//! Publishing and consuming use separate connections: on a connection that RabbitMQ has blocked, the
-//! client sends neither acknowledgements nor heartbeats.
+//! Publishing and consuming use separate connections: on a connection that RabbitMQ has blocked,
+//! the client sends neither acknowledgements nor heartbeats.
 //!
-//! Connections, channels and consumers are disposable. After any error the adapter drops them and opens
-//! new ones, with backoff and without an end. It does not use the recovery of the client library, delays
-//! in the broker, or `x-death` headers, except to find the original queue of a dead letter.
+//! Connections, channels and consumers are disposable. After any error the adapter drops them and
+//! opens new ones, with backoff and without an end. It does not use the recovery of the client
+//! library, delays in the broker, or `x-death` headers, except to find the original queue of a dead
+//! letter.
 
 #![allow(
     clippy::disallowed_methods,

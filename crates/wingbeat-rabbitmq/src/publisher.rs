@@ -1,9 +1,10 @@
 //! The publisher: persistent, mandatory and confirmed messages.
 //!
-//! A batch has a channel to itself until the broker has confirmed or rejected each of its messages. So a
-//! confirm always belongs to the batch. RabbitMQ sends a returned message before its confirm, but the
-//! client attaches it to the confirm of any message of the channel; the publisher matches it by message id
-//! once the batch is complete. A channel on which anything failed is not used again.
+//! A batch has a channel to itself until the broker has confirmed or rejected each of its messages.
+//! So a confirm always belongs to the batch. RabbitMQ sends a returned message before its confirm,
+//! but the client attaches it to the confirm of any message of the channel; the publisher matches
+//! it by message id once the batch is complete. A channel on which anything failed is not used
+//! again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -22,8 +23,8 @@ use crate::connection::{NOT_FOUND, reply_code, unavailable};
 use crate::topology::Names;
 use crate::wire;
 
-/// The number of unconfirmed messages on a channel: enough to keep a quorum queue busy, and few enough to
-/// stop soon when the broker blocks the connection.
+/// The number of unconfirmed messages on a channel: enough to keep a quorum queue busy, and few
+/// enough to stop soon when the broker blocks the connection.
 const WINDOW: usize = 512;
 
 type Confirmed = std::result::Result<(), Refused>;
@@ -45,8 +46,8 @@ pub(crate) struct BatchSettings<'a> {
 }
 
 impl BatchSettings<'_> {
-    /// Returns whether the message needs a queue: a command, or an event that a queue is bound to. An
-    /// event without a queue is confirmed and not returned.
+    /// Returns whether the message needs a queue: a command, or an event that a queue is bound to.
+    /// An event without a queue is confirmed and not returned.
     fn needs_queue(&self, message: &Envelope) -> bool {
         message.role == Kind::Command || self.bound.contains(message.kind.as_ref())
     }
@@ -139,7 +140,8 @@ impl Publisher {
         Ok(messages.iter().zip(confirmed).map(result).collect())
     }
 
-    /// Publishes all messages and waits for all confirms. Also returns the ids of returned messages.
+    /// Publishes all messages and waits for all confirms. Also returns the ids of returned
+    /// messages.
     async fn confirms(
         &self,
         channel: &Channel,
@@ -223,7 +225,8 @@ fn all_unconfirmed(messages: &[Envelope], why: &str) -> Vec<Confirmed> {
     vec![one; messages.len()]
 }
 
-/// Returns the id of the returned message that the client has attached to a confirm, if there is one.
+/// Returns the id of the returned message that the client has attached to a confirm, if there is
+/// one.
 fn returned_id(confirmation: Confirmation) -> Option<Uuid> {
     message_id(&confirmation.take_message()?.delivery.properties)
 }

@@ -46,13 +46,14 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// Connects to the broker, and fails at the first problem. Later losses of the connection are retried.
+    /// Connects to the broker, and fails at the first problem. Later losses of the connection are
+    /// retried.
     ///
     /// # Errors
     ///
-    /// `broker_url_invalid` if the URL cannot be parsed; `broker_refused` if the broker rejects the user, the
-    /// password or the virtual host; `broker_away` if it is unavailable. The message is one line and contains
-    /// no password.
+    /// `broker_url_invalid` if the URL cannot be parsed; `broker_refused` if the broker rejects the
+    /// user, the password or the virtual host; `broker_away` if it is unavailable. The message is
+    /// one line and contains no password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let transport = Self {
             names: Names::new(config),
@@ -71,14 +72,14 @@ impl RabbitMq {
         Ok(Arc::new(transport))
     }
 
-    /// Checks that the broker is available and accepts messages, for readiness probes. Reconnects if
-    /// necessary.
+    /// Checks that the broker is available and accepts messages, for readiness probes. Reconnects
+    /// if necessary.
     ///
     /// # Errors
     ///
-    /// `broker_away` or `broker_refused` as for [`connect`](Self::connect); `broker_blocked` while the
-    /// broker has a memory or disk alarm; `topology_differs` if the topology cannot be declared on a new
-    /// connection.
+    /// `broker_away` or `broker_refused` as for [`connect`](Self::connect); `broker_blocked` while
+    /// the broker has a memory or disk alarm; `topology_differs` if the topology cannot be declared
+    /// on a new connection.
     pub async fn ping(&self) -> Result<()> {
         self.publishing_connection().await?;
         self.consuming_connection().await?;
@@ -91,8 +92,8 @@ impl RabbitMq {
         Ok(())
     }
 
-    /// Returns the connection for publishing. On a new one, the topology is declared before any message is
-    /// published.
+    /// Returns the connection for publishing. On a new one, the topology is declared before any
+    /// message is published.
     async fn publishing_connection(&self) -> Result<Arc<Connection>> {
         let topology = self.topology();
         let prepare =
@@ -107,7 +108,8 @@ impl RabbitMq {
         self.consuming.get(prepare).await
     }
 
-    /// Declares the topology again after something was found missing, at most once per [`REPAIR_PAUSE`].
+    /// Declares the topology again after something was found missing, at most once per
+    /// [`REPAIR_PAUSE`].
     async fn redeclare(&self) -> Result<()> {
         let mut redeclared = self.redeclared.lock().await;
         if redeclared.is_some_and(|at| at.elapsed() < REPAIR_PAUSE) {
@@ -228,7 +230,8 @@ impl Transport for RabbitMq {
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
         Box::pin(async move {
             let refuse = |why: String| vec![Err(Refused::Unconfirmed(why)); messages.len()];
-            // The client writes nothing to a blocked connection and would buffer all messages in memory.
+            // The client writes nothing to a blocked connection and would buffer all messages in
+            // memory.
             if self.publishing.is_blocked() {
                 return refuse("the broker blocks publishers".into());
             }

@@ -13,8 +13,8 @@ use crate::connection::{PRECONDITION_FAILED, reply_code, unavailable};
 
 const EVENTS: &str = "wingbeat.events";
 const COMMANDS: &str = "wingbeat.commands";
-/// The prefix of the dead-letter exchange of a service. Each service has its own, since only its own
-/// processes can store its dead letters.
+/// The prefix of the dead-letter exchange of a service. Each service has its own, since only its
+/// own processes can store its dead letters.
 const DEAD: &str = "wingbeat.dead.";
 /// The prefix of the dead-letter queue of a service.
 const DEAD_LETTERS: &str = "wingbeat.dead-letters.";
@@ -127,8 +127,8 @@ pub(crate) async fn declare(
         .map_err(|e| unavailable(&e))
 }
 
-/// Returns the arguments of a quorum queue with a delivery limit. At-least-once dead-lettering requires
-/// `overflow=reject-publish`.
+/// Returns the arguments of a quorum queue with a delivery limit. At-least-once dead-lettering
+/// requires `overflow=reject-publish`.
 fn arguments(names: &Names, service: &str, queue: &Queue) -> FieldTable {
     let mut arguments = FieldTable::default();
     let mut set = |name: &str, value: AMQPValue| {

@@ -1,8 +1,9 @@
-//! The CloudEvents 1.0 binding for AMQP, in binary mode (section 3.1): attributes are application headers,
-//! and the data is the body.
+//! The CloudEvents 1.0 binding for AMQP, in binary mode (section 3.1): attributes are application
+//! headers, and the data is the body.
 //!
-//! Messages of Wingbeat have all attributes. Messages of foreign publishers need an id and a source; the
-//! routing key replaces an absent type. An id that is not a UUID is mapped onto one, the same each time.
+//! Messages of Wingbeat have all attributes. Messages of foreign publishers need an id and a
+//! source; the routing key replaces an absent type. An id that is not a UUID is mapped onto one,
+//! the same each time.
 
 use std::collections::BTreeMap;
 
@@ -108,7 +109,8 @@ fn check_size(delivery: &Delivery) -> Result<(), Problem> {
     Err((Fault::TooLarge, text))
 }
 
-/// Returns the id and the source, which identify a message, after checking that it is a CloudEvent in JSON.
+/// Returns the id and the source, which identify a message, after checking that it is a CloudEvent
+/// in JSON.
 fn identity(delivery: &Delivery) -> Result<(Uuid, String), Problem> {
     let undecodable = |why: String| (Fault::Undecodable, why);
     let attribute = |name| text_of(delivery, name).map_err(undecodable);
@@ -156,7 +158,8 @@ pub(crate) fn dead_lettered(delivery: &Delivery, names: &Names) -> Option<DeadLe
 }
 
 /// Returns the exchange that the message was published to. The broker names it in a header when it
-/// dead-letters a message through another exchange; on other messages a publisher may have forged it.
+/// dead-letters a message through another exchange; on other messages a publisher may have forged
+/// it.
 fn original_exchange(delivery: &Delivery, names: &Names) -> String {
     let exchange = delivery.exchange.to_string();
     if exchange == names.events || exchange == names.commands {
@@ -174,8 +177,8 @@ fn time(text: String) -> Option<Timestamp> {
     serde_json::from_value(serde_json::Value::String(text)).ok()
 }
 
-/// Returns the header of an attribute. The AMQP binding also allows the prefix `cloudEvents_`, for clients
-/// that cannot send a colon.
+/// Returns the header of an attribute. The AMQP binding also allows the prefix `cloudEvents_`, for
+/// clients that cannot send a colon.
 fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
     let headers = delivery.properties.headers().as_ref()?.inner();
     headers
@@ -192,8 +195,8 @@ fn text_of(delivery: &Delivery, name: &str) -> Result<Option<String>, String> {
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// Converts a value to text. Bytes that are not UTF-8 are refused: with replacement characters, two ids
-/// could become equal.
+/// Converts a value to text. Bytes that are not UTF-8 are refused: with replacement characters, two
+/// ids could become equal.
 fn text(value: &AMQPValue) -> Option<String> {
     Some(match value {
         AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok()?.to_owned(),

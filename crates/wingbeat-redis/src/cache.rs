@@ -53,12 +53,14 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Connects to Redis, and waits for its first reply. Later losses of the connection are retried.
+    /// Connects to Redis, and waits for its first reply. Later losses of the connection are
+    /// retried.
     ///
     /// # Errors
     ///
-    /// `cache_url_invalid` if the URL cannot be parsed; `cache_refused` if Redis rejects the user or the
-    /// password; `cache_away` if it is unavailable. The message is one line and contains no password.
+    /// `cache_url_invalid` if the URL cannot be parsed; `cache_refused` if Redis rejects the user
+    /// or the password; `cache_away` if it is unavailable. The message is one line and contains no
+    /// password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let client = Client::open(config.url.as_str()).map_err(|_| {
             // The parser's own message may contain the password.

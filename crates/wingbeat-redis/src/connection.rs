@@ -33,11 +33,12 @@ impl SharedConnection {
         }
     }
 
-    /// Sends a command and returns the reply. `limit` applies to the reply and to opening a connection.
+    /// Sends a command and returns the reply. `limit` applies to the reply and to opening a
+    /// connection.
     ///
-    /// After any failure that is not a reply of the server, the connection is discarded: one whose peer
-    /// is silent looks like any other. A connection that was closed while idle fails only now, so the
-    /// command is sent once more on a new one.
+    /// After any failure that is not a reply of the server, the connection is discarded: one whose
+    /// peer is silent looks like any other. A connection that was closed while idle fails only now,
+    /// so the command is sent once more on a new one.
     pub(crate) async fn send<T: FromRedisValue>(
         &self,
         command: &Cmd,
@@ -121,7 +122,8 @@ pub(crate) fn timed_out() -> Error {
     Error::retry("cache_away", "Redis did not reply in time")
 }
 
-/// Converts an error of the client. A server that is full, loading or read-only counts as unavailable.
+/// Converts an error of the client. A server that is full, loading or read-only counts as
+/// unavailable.
 fn unavailable(error: &RedisError) -> Error {
     let text = format!("Redis: {error}");
     match error.kind() {

@@ -13,8 +13,8 @@ pub(crate) struct Cooldown {
 }
 
 impl Cooldown {
-    /// Returns whether a request may be sent. After a cooldown, only the first caller may; its result
-    /// decides for all others.
+    /// Returns whether a request may be sent. After a cooldown, only the first caller may; its
+    /// result decides for all others.
     pub(crate) fn admits(&self) -> bool {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         match *until {

@@ -1,8 +1,8 @@
 //! The cache on Redis 6.2 or newer: one instance, or one behind a sentinel. Redis Cluster is not
 //! supported.
 //!
-//! Services select it with `--cache redis://…`; [`Redis::connect`] is for hosts that wire their ports
-//! themselves.
+//! Services select it with `--cache redis://…`; [`Redis::connect`] is for hosts that wire their
+//! ports themselves.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -22,12 +22,13 @@
 //!
 //! # Failures
 //!
-//! Redis may be unavailable, slow, emptied or full at any time. Calls then fail with `cache_away`: the
-//! first ones within two seconds by default, most later ones at once. They succeed again as soon as Redis
-//! is available. Callers read from the store instead, or respond with HTTP 503.
+//! Redis may be unavailable, slow, emptied or full at any time. Calls then fail with `cache_away`:
+//! the first ones within two seconds by default, most later ones at once. They succeed again as
+//! soon as Redis is available. Callers read from the store instead, or respond with HTTP 503.
 //!
-//! A value survives a restart of this process in any case. It survives a restart of Redis as far as the
-//! server persists it (`appendonly`), whatever [`Durability`](wingbeat_core::cache::Durability) it has.
+//! A value survives a restart of this process in any case. It survives a restart of Redis as far as
+//! the server persists it (`appendonly`), whatever [`Durability`](wingbeat_core::cache::Durability)
+//! it has.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,7 +1,8 @@
 //! Lua scripts for operations that must be atomic.
 //!
-//! The family of a key is its text up to the first colon. Each family has an index, a sorted set of its
-//! keys by expiry. So removing a prefix visits the keys of one family and not all keys of the server.
+//! The family of a key is its text up to the first colon. Each family has an index, a sorted set of
+//! its keys by expiry. So removing a prefix visits the keys of one family and not all keys of the
+//! server.
 
 use redis::{Cmd, Script};
 
@@ -18,8 +19,8 @@ pub(crate) const REMOVE: &str = "
 redis.call('ZREM', KEYS[2], ARGV[1])
 return redis.call('UNLINK', KEYS[1])";
 
-/// Removes the values of a family that have a prefix. KEYS: the index of the family. ARGV: the prefix, the
-/// namespace.
+/// Removes the values of a family that have a prefix. KEYS: the index of the family. ARGV: the
+/// prefix, the namespace.
 pub(crate) const REMOVE_PREFIX: &str = "
 local gone = 0
 for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do

@@ -9,8 +9,9 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-/// The script of the watchdog. Its standard input ends when the process that started it does. Then it ends
-/// the process groups in the file `groups`, runs the script `last` if there is one, and removes the folder.
+/// The script of the watchdog. Its standard input ends when the process that started it does. Then
+/// it ends the process groups in the file `groups`, runs the script `last` if there is one, and
+/// removes the folder.
 const WATCHDOG: &str = r#"
 cat >/dev/null
 while read -r group; do kill -3 "-$group" 2>/dev/null; done < "$1/groups"

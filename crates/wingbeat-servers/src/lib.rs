@@ -1,8 +1,8 @@
 //! Private instances of RabbitMQ, PostgreSQL and Redis for tests and experiments.
 //!
-//! Each instance has a temporary folder and free ports of the loopback interface, and keeps nothing. The
-//! programs are found on the `PATH` or in the folders of Debian's packages. A missing program panics with
-//! the name of its package, so that no test is skipped unnoticed.
+//! Each instance has a temporary folder and free ports of the loopback interface, and keeps
+//! nothing. The programs are found on the `PATH` or in the folders of Debian's packages. A missing
+//! program panics with the name of its package, so that no test is skipped unnoticed.
 //!
 //! A server ends when its value is dropped. If the process that started it ends in any other way, a
 //! watchdog ends the server and removes its folder.
@@ -14,8 +14,8 @@
 //! broker.start_again(); // on the same port, with the same data
 //! ```
 //!
-//! The program `wingbeat-servers` does the same for a shell: it prints the URLs, and stops the servers when
-//! its standard input ends.
+//! The program `wingbeat-servers` does the same for a shell: it prints the URLs, and stops the
+//! servers when its standard input ends.
 #![allow(
     clippy::disallowed_methods,
     reason = "real servers run on the real clock and in the real environment"

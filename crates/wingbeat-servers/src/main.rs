@@ -1,8 +1,8 @@
 //! Starts private servers for a shell.
 //!
-//! The arguments name the servers (`rabbitmq`, `postgres`, `redis`); without any, all three start. The
-//! program prints their URLs as `export` lines, and stops the servers when its standard input ends
-//! (Ctrl-D) or on Ctrl-C.
+//! The arguments name the servers (`rabbitmq`, `postgres`, `redis`); without any, all three start.
+//! The program prints their URLs as `export` lines, and stops the servers when its standard input
+//! ends (Ctrl-D) or on Ctrl-C.
 
 #![allow(
     clippy::disallowed_methods,

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// The ports to choose from. Linux uses ports from 32768 for outgoing connections; below that, no connection
-/// takes the port of a server that is down.
+/// The ports to choose from. Linux uses ports from 32768 for outgoing connections; below that, no
+/// connection takes the port of a server that is down.
 const RANGE: Range<u16> = 12_000..32_000;
 
 /// Returns a port of the loopback interface that is free now.

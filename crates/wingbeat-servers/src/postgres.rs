@@ -15,7 +15,8 @@ use crate::programs;
 /// The users to run the server as if the tests run as root, which PostgreSQL refuses.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 
-/// The content of `pg_hba.conf`: every role without a password, except `guarded`, which a test may create.
+/// The content of `pg_hba.conf`: every role without a password, except `guarded`, which a test may
+/// create.
 const HOSTS: &str = "local all all trust
 host all guarded 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
@@ -28,7 +29,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Creates an empty database cluster, starts a server on it and waits until it accepts connections.
+    /// Creates an empty database cluster, starts a server on it and waits until it accepts
+    /// connections.
     ///
     /// # Panics
     ///
@@ -66,7 +68,7 @@ impl Postgres {
             command.arg("-D").arg(&data).arg("-k").arg(&data);
             command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
             for setting in [
-                "max_connections=200",
+                "max_connections=400",
                 "shared_buffers=128MB",
                 "max_wal_size=2GB",
                 "log_min_messages=warning",
@@ -97,8 +99,8 @@ impl Postgres {
         self.port
     }
 
-    /// Creates a role with the password `right`, and returns its URL with the given password, to test right
-    /// and wrong ones.
+    /// Creates a role with the password `right`, and returns its URL with the given password, to
+    /// test right and wrong ones.
     ///
     /// # Panics
     ///
@@ -121,8 +123,18 @@ impl Postgres {
     ///
     /// If the SQL fails.
     pub fn sql(&self, sql: &str) -> String {
+        self.sql_in("postgres", sql)
+    }
+
+    /// Runs SQL in another database, such as one that SQL has created, and returns what `psql` prints.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the SQL fails.
+    pub fn sql_in(&self, database: &str, sql: &str) -> String {
+        let url = format!("postgres://postgres@127.0.0.1:{}/{database}", self.port);
         let output = Command::new(programs::require("psql", "postgresql-client"))
-            .args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url()])
+            .args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, &url])
             .output()
             .expect("psql starts");
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -135,7 +147,8 @@ impl Postgres {
         self.instance.end(Signal::QUIT);
     }
 
-    /// Starts the server after [`stop`](Self::stop), on the same port and data. It recovers from its log.
+    /// Starts the server after [`stop`](Self::stop), on the same port and data. It recovers from
+    /// its log.
     ///
     /// # Panics
     ///

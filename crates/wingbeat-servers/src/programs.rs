@@ -13,8 +13,8 @@ const POSTGRESQL: &str = "/usr/lib/postgresql";
 
 /// Returns the path of an executable, or `None` if the machine does not have it.
 ///
-/// The folders of `PATH` come first, then those in which Debian keeps servers. Of several versions of
-/// PostgreSQL, the newest is found.
+/// The folders of `PATH` come first, then those in which Debian keeps servers. Of several versions
+/// of PostgreSQL, the newest is found.
 ///
 /// ```
 /// use wingbeat_servers::programs;
@@ -36,8 +36,8 @@ pub(crate) fn require(program: &str, package: &str) -> PathBuf {
     find(program).unwrap_or_else(|| missing(program, package))
 }
 
-/// Returns the path of a program of RabbitMQ. Debian's wrapper scripts change the user, so the plain script
-/// is preferred to them; a program on the `PATH` comes before both.
+/// Returns the path of a program of RabbitMQ. Debian's wrapper scripts change the user, so the
+/// plain script is preferred to them; a program on the `PATH` comes before both.
 ///
 /// # Panics
 ///

@@ -103,7 +103,8 @@ impl RabbitMq {
         self.instance.end(Signal::KILL);
     }
 
-    /// Starts the node after [`stop`](Self::stop) or [`kill`](Self::kill), on the same port and data.
+    /// Starts the node after [`stop`](Self::stop) or [`kill`](Self::kill), on the same port and
+    /// data.
     ///
     /// # Panics
     ///

@@ -73,7 +73,8 @@ impl Redis {
         self.instance.end(Signal::KILL);
     }
 
-    /// Starts the server after [`stop`](Self::stop) or [`kill`](Self::kill), on the same port and data.
+    /// Starts the server after [`stop`](Self::stop) or [`kill`](Self::kill), on the same port and
+    /// data.
     ///
     /// # Panics
     ///
@@ -93,8 +94,8 @@ impl Redis {
         assert!(flushed, "Redis did not confirm FLUSHALL");
     }
 
-    /// Limits the memory (`maxmemory`) in bytes; 0 removes the limit. With a limit below the memory in use,
-    /// Redis refuses all writes.
+    /// Limits the memory (`maxmemory`) in bytes; 0 removes the limit. With a limit below the memory
+    /// in use, Redis refuses all writes.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! What a handler asks for: returned as values, carried out by the runtime after the commit.
+//! Effects that handlers return as values and the runtime carries out after the commit.
 
 use bytes::Bytes;
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX};
@@ -6,14 +6,55 @@ use wingbeat_core::{Error, Kind, Message, Result};
 
 use crate::encode;
 
-/// Messages and calls to be made once the unit is durable.
+/// Messages to send and outside calls to make, in order.
+///
+/// A handler returns effects, alone or in a combination (see [`IntoEffects`]). The runtime records them in
+/// the handler's unit of work and carries them out once the unit is durable: all of them, or none if the
+/// handler fails.
+///
+/// ```
+/// use wingbeat::{Effects, Result, Service};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Command, Event, JsonSchema};
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "orders.order_placed", version = 1, key = order)]
+/// # struct OrderPlaced { order: u32 }
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "inventory.reservation_started", version = 1, key = order)]
+/// # struct ReservationStarted { order: u32 }
+/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// # #[command(name = "inventory.reserve", version = 1, key = order)]
+/// # struct Reserve { order: u32 }
+///
+/// async fn start_reservation(event: OrderPlaced) -> Result<Effects> {
+///     let mut effects = Effects::new();
+///     effects
+///         .send(&Reserve { order: event.order })
+///         .publish(&ReservationStarted { order: event.order });
+///     Ok(effects)
+/// }
+///
+/// let inventory = Service::new("inventory").on(start_reservation);
+/// # let inventory = inventory.on(|_: Reserve| async { Ok::<_, wingbeat::Error>(()) });
+/// # #[cfg(feature = "test")]
+/// # {
+/// # use wingbeat::{App, test::TestApp};
+/// # let app = TestApp::start(1, App::new().service(inventory));
+/// # let order = uuid::Uuid::from_u128(7);
+/// # app.publish(order, &OrderPlaced { order: 7 });
+/// # app.until_idle();
+/// # let entries = app.run(app.reads("inventory").story(order.into())).unwrap();
+/// # let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+/// # assert_eq!(names, ["inventory.reserve.v1", "inventory.reservation_started.v1"]);
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Effects {
     pub(crate) messages: Vec<Outgoing>,
     pub(crate) calls: Vec<PlannedCall>,
 }
 
-/// A message that was asked for.
+/// A message to send.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) name: &'static str,
@@ -24,7 +65,7 @@ pub(crate) struct Outgoing {
     pub(crate) operation: Option<String>,
 }
 
-/// An outside call that was asked for.
+/// An outside call to make.
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedCall {
     pub(crate) name: &'static str,
@@ -32,14 +73,14 @@ pub(crate) struct PlannedCall {
     pub(crate) body: Bytes,
 }
 
-/// A message that tells what happened.
+/// A message that states what happened. Any number of subscriptions receive it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     note = "derive `Event`; a command is sent, not published"
 )]
 pub trait EventMessage: Message {}
 
-/// A message that asks its owner to act.
+/// A message that asks its owner to act. Exactly one subscription receives it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a command",
     note = "derive `Command`; an event is published, not sent"
@@ -47,7 +88,7 @@ pub trait EventMessage: Message {}
 pub trait CommandMessage: Message {}
 
 impl Effects {
-    /// Nothing yet.
+    /// Creates an empty set of effects.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -58,7 +99,8 @@ impl Effects {
         self.message(event)
     }
 
-    /// Publishes an event of an aggregate at this version.
+    /// Publishes an event with the version of the aggregate that caused it. Subscribers read it as
+    /// [`Meta::sequence`](crate::Meta::sequence).
     pub fn publish_at<E: EventMessage>(&mut self, sequence: u64, event: &E) -> &mut Self {
         self.message(event)
             .messages
@@ -73,7 +115,8 @@ impl Effects {
         self.message(command)
     }
 
-    /// Sends a command under an operation id, which a resend keeps.
+    /// Sends a command with an operation id, which identifies the business operation across resends.
+    /// The receiver reads it as [`Meta::operation`](crate::Meta::operation).
     pub fn send_as<C: CommandMessage>(
         &mut self,
         operation: impl Into<String>,
@@ -87,8 +130,8 @@ impl Effects {
         self
     }
 
-    /// These, unless one of the messages is larger than what travels: refused before anything is committed, for
-    /// in the outbox nobody could help it any more.
+    /// Rejects messages that exceed the limits of an envelope. After the commit it would be too late: such a
+    /// message could never leave the outbox.
     pub(crate) fn checked(self) -> Result<Self> {
         for message in &self.messages {
             let operation = message.operation.as_ref().map_or(0, String::len);
@@ -100,15 +143,14 @@ impl Effects {
             if let Some((what, size, most)) = found.into_iter().find(|(_, size, most)| size > most)
             {
                 let name = message.name;
-                let text =
-                    format!("the {what} of {name} has {size} bytes, and {most} at most may travel");
+                let text = format!("the {what} of {name} has {size} bytes; the limit is {most}");
                 return Err(Error::reject("message_too_large", text));
             }
         }
         Ok(self)
     }
 
-    /// Sends or publishes a message.
+    /// Adds a message: publishes an event, or sends a command.
     pub fn message<M: Message>(&mut self, message: &M) -> &mut Self {
         self.messages.push(Outgoing {
             name: M::NAME,
@@ -121,30 +163,57 @@ impl Effects {
         self
     }
 
-    /// Adds all of `other`.
+    /// Adds all effects of `other` after these.
     pub fn append(&mut self, mut other: Self) {
         self.messages.append(&mut other.messages);
         self.calls.append(&mut other.calls);
     }
 }
 
-/// What a handler may return inside its `Result`: messages, calls, [`Effects`], and combinations.
+/// A value that a handler may return inside its `Result`.
+///
+/// `()`, messages, calls and [`Effects`] are such values, and so are `Option`s, `Vec`s, [`Either`]s and
+/// tuples of them.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "this is what the handler returns",
     note = "return `()`, a message, a call, `Effects`, or an `Option`, `Vec`, `Either` or tuple of them"
 )]
 pub trait IntoEffects {
-    /// Adds itself to `effects`.
+    /// Adds this value to `effects`.
     fn into_effects(self, effects: &mut Effects);
 }
 
-/// One or the other.
+/// One of two values, for handlers that answer with one of two messages.
+///
+/// ```
+/// use wingbeat::{Either, Result};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Command, Event, JsonSchema};
+/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// # #[command(name = "inventory.reserve", version = 1, key = sku)]
+/// # struct Reserve { sku: String, count: u32 }
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "inventory.reserved", version = 1, key = sku)]
+/// # struct Reserved { sku: String }
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "inventory.sold_out", version = 1, key = sku)]
+/// # struct SoldOut { sku: String }
+///
+/// async fn reserve(Reserve { sku, count }: Reserve) -> Result<Either<Reserved, SoldOut>> {
+///     if count <= 10 {
+///         Ok(Either::Left(Reserved { sku }))
+///     } else {
+///         Ok(Either::Right(SoldOut { sku }))
+///     }
+/// }
+/// # drop(wingbeat::Service::new("inventory").on(reserve));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Either<L, R> {
-    /// The first.
+    /// A value of the first type.
     Left(L),
-    /// The second.
+    /// A value of the second type.
     Right(R),
 }
 
@@ -198,18 +267,18 @@ tuples!(A B);
 tuples!(A B C);
 tuples!(A B C D);
 
-/// The `Result` of a handler.
+/// The `Result` of a handler, with any [`IntoEffects`] value and any error that converts to [`Error`].
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "this is what the handler returns",
     note = "return a `Result` of `()`, a message, a call, `Effects`, or an `Option`, `Vec`, `Either` or tuple of them"
 )]
 pub trait HandlerOutput {
-    /// Adds what was asked for to `effects`, or tells the failure.
+    /// Adds the returned value to `effects`, or returns the error.
     ///
     /// # Errors
     ///
-    /// The handler's own.
+    /// The error that the handler returned.
     fn record(self, effects: &mut Effects) -> Result<()>;
 }
 

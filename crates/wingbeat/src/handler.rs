@@ -1,8 +1,8 @@
-//! A handler is an async function: its first argument is the message, the others are extractors.
+//! Handlers: async functions whose first argument is a message and whose other arguments are extractors.
 //!
-//! Two traits on purpose. [`Handler`] says only "an async function", so that policies such as
-//! [`Handler::retry`] exist on every one; [`MessageHandler`] says "its parts fit here", so that rustc
-//! names the argument that does not.
+//! Two traits, so that compile errors are precise. [`Handler`] is implemented for every async function, so
+//! that [`Handler::retry`] and the like always exist. [`MessageHandler`] checks the arguments, so that
+//! rustc names the one that does not fit.
 
 use std::sync::Arc;
 
@@ -15,25 +15,71 @@ use crate::unit::Scope;
 use crate::{Policy, Retry, decode};
 
 /// An async function of one to eight arguments.
+///
+/// The first argument of a message handler is the message that it subscribes to. All others are
+/// [extractors](crate::Extract). It returns a `Result` with [effects](crate::IntoEffects), which the
+/// runtime commits together with the handler's writes and the acknowledgement of the message.
+///
+/// A handler may run several times for one message: after an error, after a crash, and when data that it
+/// read has changed before the commit. Only one run takes effect. A handler therefore has no effects of its
+/// own: it uses no network, no clock and no random numbers except through extractors.
+///
+/// ```
+/// use wingbeat::{Handler, Result, Retry, Service, Table};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Command, Entity, Event, JsonSchema};
+/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// # #[command(name = "lamps.turn_on", version = 1, key = lamp)]
+/// # struct TurnOn { lamp: String }
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "lamps.turned_on", version = 1, key = lamp)]
+/// # struct TurnedOn { lamp: String }
+/// # #[derive(Clone, Serialize, Deserialize)]
+/// # struct Lamp { on: bool }
+/// # impl Entity for Lamp {
+/// #     const NAME: &'static str = "lamp";
+/// #     type Id = String;
+/// # }
+///
+/// async fn turn_on(command: TurnOn, lamps: Table<Lamp>) -> Result<Option<TurnedOn>> {
+///     if lamps.get(&command.lamp).await?.is_some_and(|lamp| lamp.on) {
+///         return Ok(None); // nothing changes: publish nothing
+///     }
+///     lamps.put(&command.lamp, Lamp { on: true })?;
+///     Ok(Some(TurnedOn { lamp: command.lamp }))
+/// }
+///
+/// let retry = Retry { quick: 5, ..Retry::default() };
+/// let service = Service::new("lamps").on(turn_on.retry(retry).concurrency(8));
+/// # #[cfg(feature = "test")]
+/// # {
+/// # use wingbeat::{App, test::TestApp};
+/// # let app = TestApp::start(1, App::new().service(service));
+/// # let lamp = String::from("hall");
+/// # app.publish(uuid::Uuid::nil(), &TurnOn { lamp: lamp.clone() });
+/// # app.until_idle();
+/// # assert!(app.run(app.reads("lamps").entity::<Lamp>(&lamp)).unwrap().unwrap().on);
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an async function with one to eight arguments",
     note = "write `async fn`, take owned arguments and return a `Result`"
 )]
 pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
-    /// What it returns.
+    /// The return type.
     type Output: Send;
-    /// Its future.
+    /// The future of one run.
     type Future: Future<Output = Self::Output> + 'static;
 
-    /// Calls it.
+    /// Runs the handler once.
     fn call(&self, args: Args) -> Self::Future;
 
-    /// How its messages are handled.
+    /// Returns the policy by which messages are passed to this handler.
     fn policy(&self) -> Policy {
         Policy::default()
     }
 
-    /// The same handler with this retry policy.
+    /// Sets the retry policy.
     fn retry(self, retry: Retry) -> Configured<Self>
     where
         Self: Handler<Args>,
@@ -48,7 +94,7 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
         }
     }
 
-    /// The same handler, at most `concurrency` at once.
+    /// Limits the runs of this handler that a process makes at the same time.
     fn concurrency(self, concurrency: usize) -> Configured<Self> {
         let policy = Policy {
             concurrency,
@@ -60,11 +106,12 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
         }
     }
 
-    /// The same handler, with messages of the same key strictly in the order in which they came into the queue:
-    /// one replica at a time is handed messages, and one that fails is tried again where it is, with the pauses
-    /// of its retry policy, while later ones of its key wait. Only when it is given up as a dead letter do they
-    /// go on; tried again from there, it comes later. Costs throughput: a key's next message waits for the commit
-    /// of the one before, and replicas beyond the first stand by.
+    /// Handles messages with the same key strictly in the order in which they entered the queue.
+    ///
+    /// Only one replica at a time receives messages; the others are on standby. A message that fails is
+    /// retried in place, with the pauses of its retry policy, while later messages with its key wait. They
+    /// continue once it has become a dead letter; if a person retries that dead letter, it comes after
+    /// them. This costs throughput: the next message with a key waits for the commit of the one before.
     fn ordered(self) -> Configured<Self> {
         let policy = Policy {
             ordered: true,
@@ -76,7 +123,8 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
         }
     }
 
-    /// The same handler under another subscription name than its message's.
+    /// Names the subscription. The default is the name of its message; a second subscription of a service to
+    /// one message needs a name of its own.
     fn named(self, name: &'static str) -> Configured<Self> {
         let policy = Policy {
             name: Some(name),
@@ -89,7 +137,7 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     }
 }
 
-/// A handler with a policy of its own.
+/// A handler with a policy; see [`Handler::retry`] and the methods after it.
 #[derive(Clone)]
 pub struct Configured<H> {
     handler: H,
@@ -137,21 +185,39 @@ functions!(A B C D E F);
 functions!(A B C D E F G);
 functions!(A B C D E F G H);
 
-/// From a message to what its handler asked for, recorded in the scope. All handlers look like this inside.
+/// An erased message handler. It records its effects in the scope.
 pub(crate) type Run = Arc<dyn Fn(Scope, Envelope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
-/// A scheduled handler, erased.
+/// An erased scheduled handler. It records its effects in the scope.
 pub(crate) type Scheduled = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
-/// A handler that may be registered with [`crate::Service::on`].
+/// A handler that can be registered with [`Service::on`](crate::Service::on).
+///
+/// Its first argument is a message, the others are extractors that the service's state `S` can fill.
+///
+/// ```
+/// use wingbeat::{MessageHandler, Result};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Command, JsonSchema};
+/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// # #[command(name = "lamps.turn_off", version = 1, key = lamp)]
+/// # struct TurnOff { lamp: String }
+///
+/// async fn turn_off(_: TurnOff) -> Result<()> {
+///     Ok(())
+/// }
+///
+/// let (message, _) = MessageHandler::<_, ()>::message(&turn_off);
+/// assert_eq!(message, "lamps.turn_off.v1");
+/// ```
 pub trait MessageHandler<Args, S>: Handler<Args> {
-    /// The subscribed message's wire type.
+    /// Returns the wire type and the kind of the subscribed message.
     fn message(&self) -> (&'static str, Kind);
-    /// The handler, erased.
+    /// Erases the types of the handler.
     fn erase(self, state: S) -> Erased;
 }
 
-/// See [`MessageHandler::erase`].
+/// A handler without its types; see [`MessageHandler::erase`].
 pub struct Erased(pub(crate) Run);
 
 impl<H, Args, S> MessageHandler<Args, S> for H

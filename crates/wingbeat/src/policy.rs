@@ -1,20 +1,42 @@
-//! How often, how many, how long: the numbers that govern handlers and targets.
+//! Limits and timings of handlers and of outside systems.
 
 use std::time::Duration;
 
-/// How a subscription handles its messages.
+/// The way in which a subscription handles its messages.
+///
+/// Most handlers keep the default. The methods of [`Handler`](crate::Handler) change single fields.
+///
+/// ```
+/// use wingbeat::{Handler, Result, Service};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Event, JsonSchema};
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "orders.order_placed", version = 1, key = order)]
+/// # struct OrderPlaced { order: u32 }
+///
+/// async fn index(_: OrderPlaced) -> Result<()> {
+///     Ok(())
+/// }
+///
+/// let index = index.ordered().concurrency(4).named("search_index");
+/// let policy = index.policy();
+/// assert_eq!((policy.ordered, policy.concurrency), (true, 4));
+/// let service = Service::new("search").on(index);
+/// # drop(service);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Handlers running at once; messages with the same key never do.
+    /// The largest number of handlers that run at the same time. Messages with the same key are always
+    /// handled one at a time.
     pub concurrency: usize,
-    /// Deliveries held unacknowledged: enough to fill a batch of the store.
+    /// The largest number of unacknowledged deliveries. The default fills one batch of the store.
     pub prefetch: usize,
-    /// What happens after failures.
+    /// The attempts after a failure.
     pub retry: Retry,
-    /// Messages with the same key are handled in the order in which they came into the queue, over failures,
-    /// restarts and replicas; see [`crate::Handler::ordered`].
+    /// Keeps the order of messages with the same key across failures, restarts and replicas; see
+    /// [`Handler::ordered`](crate::Handler::ordered).
     pub ordered: bool,
-    /// The queue's name within the service, when it is not the message's own.
+    /// The name of the subscription within its service; `None` for the name of its message.
     pub name: Option<&'static str>,
 }
 
@@ -30,14 +52,32 @@ impl Default for Policy {
     }
 }
 
-/// First a few quick attempts in process, then parked ones, then a dead letter.
+/// The attempts that follow a failure: a few in memory, then some from the store, then a dead letter.
+///
+/// Only errors of the class [`Retry`](crate::Class::Retry) are retried. A parked delivery waits in the
+/// store, so it survives restarts and blocks no other message.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat::Retry;
+///
+/// let retry = Retry {
+///     quick: 5,
+///     backoff: Duration::from_millis(10),
+///     parked: vec![Duration::from_secs(5), Duration::from_secs(60)],
+/// };
+/// assert_eq!(Retry::default().parked.len(), 5); // 1 s, 5 s, 30 s, 2 min, 10 min
+/// # drop(retry);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Retry {
-    /// Attempts in process before the delivery is parked.
+    /// The number of attempts in memory before the delivery is parked.
     pub quick: u32,
-    /// The pause after the first quick attempt; it doubles.
+    /// The pause after the first attempt. It doubles after each further quick attempt.
     pub backoff: Duration,
-    /// How long the delivery is parked before each further attempt; after the last, a dead letter.
+    /// The pauses before the attempts from the store. After the last attempt the delivery becomes a dead
+    /// letter.
     pub parked: Vec<Duration>,
 }
 
@@ -53,7 +93,7 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Outlasts an hour in which another service, or the broker, is away.
+    /// The policy of sagas, which outlasts an hour in which another service or the broker is unavailable.
     pub(crate) fn patient() -> Self {
         let mut patient = Self::default();
         patient.parked.push(Duration::from_secs(3_600));
@@ -61,22 +101,36 @@ impl Retry {
     }
 }
 
-/// How calls to one outside target are made, whoever makes them.
+/// Limits and timings of all calls to one outside system.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat::{Service, TargetPolicy};
+///
+/// let policy = TargetPolicy {
+///     timeout: Duration::from_secs(2),
+///     concurrency: 16,
+///     ..TargetPolicy::default()
+/// };
+/// let service = Service::new("payments").target("provider", policy);
+/// # drop(service);
+/// ```
 #[derive(Clone, Debug)]
 pub struct TargetPolicy {
-    /// How long one attempt may take.
+    /// The time limit of one attempt. After it, the outcome of the attempt is unknown.
     pub timeout: Duration,
-    /// Attempts at once (the bulkhead).
+    /// The largest number of attempts at the same time (the bulkhead).
     pub concurrency: usize,
-    /// The pause after a failed attempt; it doubles up to `backoff_max`.
+    /// The pause after the first failed attempt. It doubles after each further one, up to `backoff_max`.
     pub backoff: Duration,
     /// The longest pause between attempts.
     pub backoff_max: Duration,
-    /// After this time a call is given up.
+    /// The age at which a failing call is given up; see [`GaveUp`](crate::GaveUp).
     pub give_up_after: Duration,
-    /// Failures in a row that open the breaker.
+    /// The number of consecutive failures of different operations that opens the circuit breaker.
     pub breaker_failures: u32,
-    /// How long an open breaker lets nothing through before it probes.
+    /// The time that an open breaker waits before it lets one call through as a probe.
     pub breaker_open: Duration,
 }
 

@@ -28,20 +28,10 @@ pub struct Service<S = ()> {
 pub(crate) struct Parts {
     pub(crate) name: Name,
     pub(crate) subscriptions: Vec<Subscription>,
-    pub(crate) sagas: Vec<SagaPlan>,
     pub(crate) executors: Vec<Executor>,
     pub(crate) targets: Vec<(&'static str, TargetPolicy)>,
     pub(crate) schedules: Vec<(&'static str, Duration, Scheduled)>,
     pub(crate) routes: Router,
-}
-
-/// What can be said about a saga without running it.
-#[derive(Clone, Debug)]
-pub struct SagaPlan {
-    /// Its name.
-    pub name: &'static str,
-    /// Its queue.
-    pub queue: Name,
 }
 
 impl Service<()> {
@@ -51,7 +41,6 @@ impl Service<()> {
         let parts = Parts {
             name: Name::new(name),
             subscriptions: Vec::new(),
-            sagas: Vec::new(),
             executors: Vec::new(),
             targets: Vec::new(),
             schedules: Vec::new(),
@@ -109,10 +98,6 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         let takes = rows.iter().map(|row| row.message).collect();
         let run: Run =
             Arc::new(move |scope, envelope| Box::pin(saga::handle::<G>(scope, envelope, queue)));
-        self.parts.sagas.push(SagaPlan {
-            name: G::NAME,
-            queue,
-        });
         self.parts.subscriptions.push(Subscription {
             queue,
             bindings,

@@ -1,4 +1,4 @@
-//! What the shop says, as far as its clients read it.
+//! The replies of the shop, as far as its clients read them.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,16 +6,16 @@ use serde_json::Value;
 /// An amount of money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Money {
-    /// In cents.
+    /// The amount in cents.
     pub amount_minor: i64,
 }
 
 /// A page of a list.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The items of the page.
     pub items: Vec<T>,
-    /// Where the next one starts; `None` on the last.
+    /// The cursor of the next page; `None` on the last page.
     #[serde(default)]
     pub next_cursor: Option<String>,
 }
@@ -23,53 +23,53 @@ pub struct Page<T> {
 /// A product.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Product {
-    /// Its number.
+    /// The SKU.
     pub sku: String,
-    /// What it costs.
+    /// The price of one unit.
     pub price: Money,
-    /// How many can be sold.
+    /// The number of units that can be sold.
     pub available: i64,
 }
 
-/// An order that was accepted.
+/// An accepted order.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Placed {
-    /// Which.
+    /// The order.
     pub order_id: String,
-    /// What is to be paid.
+    /// The amount to be paid.
     pub total: Money,
 }
 
-/// Where an order stands; also the data of an event of the live stream.
+/// The state of an order, and the data of an event of the live stream.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Status {
-    /// Which.
+    /// The order.
     pub order_id: String,
-    /// Where it stands.
+    /// The status.
     pub status: String,
-    /// Why, when rejected.
+    /// The reason of a rejection.
     #[serde(default)]
     pub reason: Option<String>,
-    /// The payment is taking long.
+    /// `true` if the authorization of the payment is delayed.
     #[serde(default)]
     pub payment_delayed: bool,
 }
 
 impl Status {
-    /// Whether nothing can happen to it any more.
+    /// Returns whether the status is terminal.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         matches!(self.status.as_str(), "completed" | "rejected" | "cancelled")
     }
 
-    /// Whether it was paid.
+    /// Returns whether the order is paid.
     #[must_use]
     pub fn is_paid(&self) -> bool {
         matches!(self.status.as_str(), "paid" | "shipped" | "completed")
     }
 }
 
-/// A shopper that was made for a test.
+/// A shopper that the shop created for a load test.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Made {
     pub(crate) token: String,
@@ -81,37 +81,37 @@ pub(crate) struct SignedIn {
     pub(crate) token: String,
 }
 
-/// A refusal (RFC 9457).
+/// A problem (RFC 9457).
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Problem {
-    /// A stable name.
+    /// The stable code.
     #[serde(default)]
     pub code: String,
-    /// In words.
+    /// The description.
     #[serde(default)]
     pub detail: String,
 }
 
-/// The audit's answer, whole: `shop audit --json` repeats it.
+/// The report of the audit.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Report {
-    /// All invariants hold.
+    /// `true` if all invariants hold.
     pub ok: bool,
-    /// One by one.
+    /// The invariants.
     pub invariants: Vec<Invariant>,
 }
 
 /// An invariant.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Invariant {
-    /// Its number.
+    /// The number.
     pub id: u64,
-    /// What it says.
+    /// The name.
     pub name: String,
-    /// It holds.
+    /// `true` if it holds.
     pub ok: bool,
-    /// How many things were looked at.
+    /// The number of checked subjects.
     pub checked: u64,
-    /// What breaks it.
+    /// The violations, each with a `subject` and a `detail`.
     pub violations: Vec<Value>,
 }

@@ -1,4 +1,4 @@
-//! `shop audit`: the invariants of a running shop, as an exit code.
+//! `shop audit`: checks the invariants of a running shop.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,22 +10,22 @@ use crate::answers::Report;
 use crate::{Error, Shop};
 
 /// The pause between two audits while waiting.
-const AGAIN: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_secs(2);
 
-/// Checks the invariants of a running shop: exit code 0 when all hold, 1 when one is broken, 2 when it
-/// could not be asked.
+/// Checks the invariants of a running shop. Exit code 0: all hold; 1: one is broken; 2: the audit
+/// failed.
 #[derive(Args, Clone, Debug)]
 pub struct AuditArgs {
-    /// Where the shop is.
+    /// The URL of the shop.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub url: String,
-    /// How long a broken invariant may take to mend.
+    /// The time that a broken invariant has to recover, such as 60s.
     #[arg(long, default_value = "0s", value_parser = crate::traffic::time)]
     pub wait: Duration,
-    /// The data directory with the admin's password, unless SHOP_ADMIN_PASSWORD says it.
+    /// The data directory with the admin's password. Not needed if SHOP_ADMIN_PASSWORD is set.
     #[arg(long, default_value = "./data", env = "WINGBEAT_DATA")]
     pub data: PathBuf,
-    /// One JSON object, last on stdout.
+    /// Prints the report as one JSON object on stdout.
     #[arg(long)]
     pub json: bool,
 }
@@ -58,15 +58,15 @@ async fn audit(args: &AuditArgs) -> Result<(Report, String), Box<dyn std::error:
         if report.ok || Instant::now() >= until {
             return Ok((report, text));
         }
-        tokio::time::sleep(AGAIN.min(until - Instant::now())).await;
+        tokio::time::sleep(POLL.min(until - Instant::now())).await;
     }
 }
 
-/// The admin's password: `SHOP_ADMIN_PASSWORD`, or the file in the data directory.
+/// Returns the admin's password: `SHOP_ADMIN_PASSWORD`, or the file in the data directory.
 ///
 /// # Errors
 ///
-/// There is neither.
+/// A message if the variable is not set and the file cannot be read.
 pub fn admin_password(data: &Path) -> Result<String, String> {
     if let Ok(password) = std::env::var("SHOP_ADMIN_PASSWORD") {
         return Ok(password);
@@ -74,7 +74,7 @@ pub fn admin_password(data: &Path) -> Result<String, String> {
     let file = data.join("admin-password");
     let text = std::fs::read_to_string(&file).map_err(|why| {
         format!(
-            "set SHOP_ADMIN_PASSWORD, or --data: {}: {why}",
+            "cannot read the admin's password from {}: {why}; set SHOP_ADMIN_PASSWORD or --data",
             file.display()
         )
     })?;

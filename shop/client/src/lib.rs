@@ -1,10 +1,10 @@
-//! Tools that talk to a running shop, over HTTP and nothing else.
+//! A client of a running shop, and the command-line tools that use it. It speaks only HTTP.
 //!
-//! - [`http`]: a small, fast JSON client over kept-alive HTTP/1.1 connections.
-//! - [`shop`](mod@shop): the shop's API as types; for benchmarks, for tests that kill things, and for the
-//!   tools. [`answers`]: what the shop says.
-//! - [`traffic`]: `shop traffic`, simulated shoppers on an open loop.
-//! - [`audit`]: `shop audit`, the invariants as an exit code.
+//! - [`http`]: a small, fast JSON client over pooled HTTP/1.1 connections.
+//! - [`shop`](mod@shop): the HTTP API of the shop as methods, for tools, benchmarks and end-to-end
+//!   tests. [`order`], [`answers`]: the requests and the replies.
+//! - [`traffic`]: `shop traffic`, simulated shoppers in an open loop.
+//! - [`audit`]: `shop audit`, the check of the invariants.
 //!
 //! ```no_run
 //! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,7 +24,7 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "an outside client lives by the real clock, real chance and the real environment"
+    reason = "a client outside of the simulation uses the real clock, randomness and environment"
 )]
 
 pub mod answers;

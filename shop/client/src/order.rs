@@ -1,24 +1,24 @@
-//! What can be ordered.
+//! The request of an order.
 
 use serde::Serialize;
 
-/// A card of the stand-in provider.
+/// A test card of the stand-in provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Card {
-    /// Pays.
+    /// Each operation succeeds.
     #[default]
     #[serde(rename = "tok_ok")]
     Ok,
-    /// Is declined.
+    /// The authorization is declined.
     #[serde(rename = "tok_declined")]
     Declined,
-    /// Pays after two seconds.
+    /// The first attempt of each operation takes two seconds.
     #[serde(rename = "tok_slow")]
     Slow,
-    /// Fails twice at each operation, then pays.
+    /// Each operation fails twice, then succeeds.
     #[serde(rename = "tok_flaky")]
     Flaky,
-    /// Pays, and cuts the connection before it says so.
+    /// Each operation succeeds, but the provider closes the connection instead of replying.
     #[serde(rename = "tok_lost_reply")]
     LostReply,
 }
@@ -48,7 +48,7 @@ struct Address {
     country: &'static str,
 }
 
-/// Where everything goes: a street that does not exist.
+/// The address of all orders, which does not exist.
 const NOWHERE: Address = Address {
     line1: "1 Nowhere Lane",
     city: "Erewhon",
@@ -57,7 +57,7 @@ const NOWHERE: Address = Address {
 };
 
 impl Order {
-    /// SKUs and quantities; none buys the cart.
+    /// Creates an order of these SKUs and quantities. An order without items buys the cart.
     pub fn of(items: impl IntoIterator<Item = (String, u32)>) -> Self {
         let items = items.into_iter();
         Self {
@@ -70,14 +70,14 @@ impl Order {
         }
     }
 
-    /// With this card.
+    /// Sets the card.
     #[must_use]
     pub fn paid_with(mut self, card: Card) -> Self {
         self.payment_token = card;
         self
     }
 
-    /// With this promo.
+    /// Sets the promo code.
     #[must_use]
     pub fn with_promo(mut self, code: &str) -> Self {
         self.promo_code = Some(code.into());

@@ -1,4 +1,4 @@
-//! The shop's API as types.
+//! The HTTP API of the shop as methods.
 
 use std::time::{Duration, Instant};
 
@@ -10,46 +10,46 @@ use crate::Order;
 use crate::answers::{Made, Page, Placed, Problem, Product, Report, SignedIn, Status};
 use crate::http::{self, Answer, BadUrl, Call, Client, EventStream, Limits};
 
-/// The pause before a request is sent again.
-const AGAIN: Duration = Duration::from_millis(50);
-/// The longest such pause.
-const AGAIN_MAX: Duration = Duration::from_secs(1);
-/// The pause between looks at an order.
-const LOOK: Duration = Duration::from_millis(25);
+/// The pause before the first retry of a request.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// The longest pause before a retry.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(1);
+/// The pause between two reads of an order.
+const POLL: Duration = Duration::from_millis(25);
 
-/// Why something could not be had.
+/// The failure of a request to the shop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address is none.
+    /// The URL of the shop is invalid.
     #[error(transparent)]
     Url(#[from] BadUrl),
-    /// There is no usable answer.
+    /// There is no usable reply.
     #[error(transparent)]
     Http(#[from] http::Error),
-    /// The shop said no.
-    #[error("{what}: {status} {} {}", problem.code, problem.detail)]
+    /// The shop refused the request.
+    #[error("{request} was refused with {status} {}: {}", problem.code, problem.detail)]
     Refused {
-        /// What was asked for.
-        what: &'static str,
-        /// The status.
+        /// The method and the route.
+        request: &'static str,
+        /// The HTTP status.
         status: u16,
-        /// Why.
+        /// The problem in the reply.
         problem: Problem,
     },
-    /// It was not so in time.
-    #[error("{what}: not within {limit:?}")]
+    /// An order did not reach a state in time.
+    #[error("the order was not {state} within {limit:?}")]
     TooLate {
-        /// What was waited for.
-        what: &'static str,
-        /// How long.
+        /// The awaited state.
+        state: &'static str,
+        /// The limit.
         limit: Duration,
     },
 }
 
 impl Error {
-    /// Whether asking again may help: there was no answer, or one that says "later".
+    /// Returns whether a retry can succeed: there was no reply, or the status is 5xx.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         match self {
             Self::Http(why) => why.is_undecided(),
             Self::Refused { status, .. } => *status >= 500,
@@ -64,7 +64,7 @@ pub struct Shop {
     client: Client,
 }
 
-/// A signed-in customer, or the admin.
+/// A signed-in user: a customer or the admin.
 #[derive(Clone)]
 pub struct Shopper {
     client: Client,
@@ -72,21 +72,21 @@ pub struct Shopper {
 }
 
 impl Shop {
-    /// The shop at this URL. Nothing is asked yet.
+    /// Creates a client of the shop at this URL. It connects on the first request.
     ///
     /// # Errors
     ///
-    /// The URL is none.
+    /// [`Error::Url`] if the URL is invalid.
     pub fn at(url: &str) -> Result<Self, Error> {
         let client = Client::new(url.parse()?, Limits::default());
         Ok(Self { client })
     }
 
-    /// Signs somebody new up, and in.
+    /// Signs a new user up and in.
     ///
     /// # Errors
     ///
-    /// What the shop or the connection says, here and below.
+    /// [`Error::Refused`] or [`Error::Http`], as for all requests.
     pub async fn newcomer(&self) -> Result<Shopper, Error> {
         let email = format!("{}@traffic.example", token());
         let password = token();
@@ -94,22 +94,22 @@ impl Shop {
         self.sign_in(&email, &password).await
     }
 
-    /// Signs somebody up, not in.
+    /// Signs a user up, but not in.
     ///
     /// # Errors
     ///
-    /// The address is taken, among others.
+    /// [`Error::Refused`] with 409 `email_taken` if another user has the address.
     pub async fn sign_up(&self, email: &str, password: &str) -> Result<(), Error> {
         let form = json!({"email": email, "password": password, "name": "Traffic"});
         let call = Call::post("/api/v1/users").json(&form);
         expect("POST /users", 201, &self.client.send(&call).await?)
     }
 
-    /// Signs in.
+    /// Signs a user in.
     ///
     /// # Errors
     ///
-    /// The password is wrong, among others.
+    /// [`Error::Refused`] with 401 `invalid_credentials` if the address or the password is wrong.
     pub async fn sign_in(&self, email: &str, password: &str) -> Result<Shopper, Error> {
         let form = json!({"email": email, "password": password});
         let call = Call::post("/api/v1/sessions").json(&form);
@@ -118,16 +118,16 @@ impl Shop {
         Ok(self.shopper(&session.token))
     }
 
-    /// The admin.
+    /// Signs the admin in.
     ///
     /// # Errors
     ///
-    /// As [`Self::sign_in`].
+    /// Those of [`Self::sign_in`].
     pub async fn admin(&self, password: &str) -> Result<Shopper, Error> {
         self.sign_in("admin@shop.example", password).await
     }
 
-    /// Somebody who is signed in already.
+    /// Returns the user with this session token.
     #[must_use]
     pub fn shopper(&self, token: &str) -> Shopper {
         let auth = HeaderValue::try_from(format!("Bearer {token}"));
@@ -137,11 +137,11 @@ impl Shop {
         }
     }
 
-    /// Signed-in shoppers without the cost of hashing; only where the stand-ins run.
+    /// Creates signed-in shoppers without the cost of hashing. Only with the stand-ins (`--dev`).
     ///
     /// # Errors
     ///
-    /// 403 elsewhere, among others.
+    /// [`Error::Refused`] with 403 if the shop runs without the stand-ins.
     pub async fn shoppers(&self, count: usize) -> Result<Vec<Shopper>, Error> {
         let call = Call::post("/dev/shoppers").json(&json!({"count": count}));
         let answer = self.client.send(&call).await?;
@@ -153,11 +153,11 @@ impl Shop {
             .collect())
     }
 
-    /// All products.
+    /// Returns all products.
     ///
     /// # Errors
     ///
-    /// As everywhere.
+    /// [`Error::Refused`] or [`Error::Http`].
     pub async fn products(&self) -> Result<Vec<Product>, Error> {
         let (mut products, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -172,11 +172,11 @@ impl Shop {
         }
     }
 
-    /// Sets the stand-in provider's faults.
+    /// Sets the faults of the stand-in provider.
     ///
     /// # Errors
     ///
-    /// As everywhere.
+    /// [`Error::Refused`] with 403 if the shop runs without the stand-ins.
     pub async fn set_faults(&self, faults: &Value) -> Result<(), Error> {
         let call = Call::put("/dev/provider/faults").json(faults);
         expect(
@@ -186,41 +186,43 @@ impl Shop {
         )
     }
 
-    /// Asks for anything without a session.
+    /// Sends any request without a session, and returns the reply whatever its status.
     ///
     /// # Errors
     ///
-    /// As everywhere.
+    /// [`Error::Http`] if there is no reply.
     pub async fn ask(&self, call: &Call<'_>) -> Result<Answer, Error> {
         Ok(self.client.send(call).await?)
     }
 }
 
 impl Shopper {
-    /// Asks for anything.
+    /// Sends any request as this user, and returns the reply whatever its status.
     ///
     /// # Errors
     ///
-    /// There is no answer.
+    /// [`Error::Http`] if there is no reply.
     pub async fn ask(&self, call: Call<'_>) -> Result<Answer, Error> {
         Ok(self.client.send(&call.auth(&self.auth)).await?)
     }
 
-    /// Places an order under a new key, sent again until it is answered.
+    /// Places an order with a new idempotency key, and retries until there is a reply.
     ///
     /// # Errors
     ///
-    /// The shop refuses, or does not answer within `limit`.
+    /// [`Error::Refused`] if the shop refuses the order; the last failure if there is no reply
+    /// within `limit`.
     pub async fn place(&self, order: &Order, limit: Duration) -> Result<Placed, Error> {
         self.place_as(&key(), order, limit).await
     }
 
-    /// Places an order under this key, sent again until it is answered: whatever happened to an earlier
-    /// answer, it is one order.
+    /// Places an order with this idempotency key, and retries until there is a reply. All attempts
+    /// are one order.
     ///
     /// # Errors
     ///
-    /// The shop refuses, or does not answer within `limit`.
+    /// [`Error::Refused`] if the shop refuses the order; the last failure if there is no reply
+    /// within `limit`.
     pub async fn place_as(
         &self,
         key: &HeaderValue,
@@ -229,7 +231,7 @@ impl Shopper {
     ) -> Result<Placed, Error> {
         let until = Instant::now() + limit;
         let call = Call::post("/api/v1/orders").key(key).json(order);
-        let mut pause = AGAIN;
+        let mut pause = RETRY_AFTER;
         loop {
             let failed = match self.ask(call.clone()).await {
                 Ok(answer) if answer.status.as_u16() < 500 => {
@@ -243,25 +245,25 @@ impl Shopper {
                 return Err(failed);
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(AGAIN_MAX);
+            pause = (pause * 2).min(RETRY_AFTER_MAX);
         }
     }
 
-    /// Where an order stands.
+    /// Returns the state of an order.
     ///
     /// # Errors
     ///
-    /// 404 when there is no such order, among others.
+    /// [`Error::Refused`] with 404 if the user has no such order.
     pub async fn order(&self, id: &str) -> Result<Status, Error> {
         let answer = self.ask(Call::get(&format!("/api/v1/orders/{id}"))).await?;
         parsed("GET /orders/{id}", 200, &answer)
     }
 
-    /// All orders, newest first.
+    /// Returns all orders of the user, newest first.
     ///
     /// # Errors
     ///
-    /// As everywhere.
+    /// [`Error::Refused`] or [`Error::Http`].
     pub async fn orders(&self) -> Result<Vec<Status>, Error> {
         let (mut orders, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -276,11 +278,11 @@ impl Shopper {
         }
     }
 
-    /// Waits until an order is paid, or has ended otherwise.
+    /// Waits until an order is paid or has ended.
     ///
     /// # Errors
     ///
-    /// Not within `limit`.
+    /// [`Error::TooLate`] if that takes longer than `limit`.
     pub async fn wait_paid(&self, id: &str, limit: Duration) -> Result<Status, Error> {
         self.wait(id, "paid", limit, |it| it.is_paid() || it.is_ended())
             .await
@@ -290,7 +292,7 @@ impl Shopper {
     ///
     /// # Errors
     ///
-    /// Not within `limit`.
+    /// [`Error::TooLate`] if that takes longer than `limit`.
     pub async fn wait_ended(&self, id: &str, limit: Duration) -> Result<Status, Error> {
         self.wait(id, "ended", limit, Status::is_ended).await
     }
@@ -298,28 +300,28 @@ impl Shopper {
     async fn wait(
         &self,
         id: &str,
-        what: &'static str,
+        state: &'static str,
         limit: Duration,
-        is_so: impl Fn(&Status) -> bool,
+        reached: impl Fn(&Status) -> bool,
     ) -> Result<Status, Error> {
         let until = Instant::now() + limit;
         loop {
             let late = Instant::now() > until;
             match self.order(id).await {
-                Ok(status) if is_so(&status) => return Ok(status),
-                Ok(_) if late => return Err(Error::TooLate { what, limit }),
-                Err(why) if late || !why.may_pass() => return Err(why),
+                Ok(status) if reached(&status) => return Ok(status),
+                Ok(_) if late => return Err(Error::TooLate { state, limit }),
+                Err(why) if late || !why.is_retryable() => return Err(why),
                 Ok(_) | Err(_) => {}
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Calls an order off.
+    /// Cancels an order.
     ///
     /// # Errors
     ///
-    /// 409 when it is too late, among others.
+    /// [`Error::Refused`] with 409 `not_cancellable` if the order can no longer be cancelled.
     pub async fn cancel(&self, id: &str) -> Result<(), Error> {
         let path = format!("/api/v1/orders/{id}/cancel");
         expect(
@@ -329,21 +331,21 @@ impl Shopper {
         )
     }
 
-    /// The live stream of this shopper's orders, from now on or after an event.
+    /// Opens the live stream of the user's orders. With `after`, it resumes after that event.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// [`Error::Http`] if the stream cannot be opened.
     pub async fn stream(&self, after: Option<&HeaderValue>) -> Result<EventStream, Error> {
         let call = Call::get("/api/v1/stream").auth(&self.auth).after(after);
         Ok(self.client.events(&call).await?)
     }
 
-    /// The audit's report, and its text.
+    /// Returns the report of the audit, parsed and as JSON.
     ///
     /// # Errors
     ///
-    /// 403 for a customer, among others.
+    /// [`Error::Refused`] with 403 `forbidden` for a customer.
     pub async fn audit(&self) -> Result<(Report, String), Error> {
         let answer = self.ask(Call::get("/api/v1/admin/audit")).await?;
         let report = parsed("GET /admin/audit", 200, &answer)?;
@@ -351,7 +353,7 @@ impl Shopper {
     }
 }
 
-/// A new idempotency key.
+/// Generates an idempotency key.
 #[must_use]
 pub fn key() -> HeaderValue {
     HeaderValue::try_from(token()).unwrap_or(HeaderValue::from_static("key"))
@@ -361,25 +363,25 @@ fn token() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
-fn expect(what: &'static str, status: u16, answer: &Answer) -> Result<(), Error> {
+fn expect(request: &'static str, status: u16, answer: &Answer) -> Result<(), Error> {
     if answer.status.as_u16() == status {
         return Ok(());
     }
-    Err(refused(what, answer))
+    Err(refused(request, answer))
 }
 
 fn parsed<T: DeserializeOwned>(
-    what: &'static str,
+    request: &'static str,
     status: u16,
     answer: &Answer,
 ) -> Result<T, Error> {
-    expect(what, status, answer)?;
-    Ok(answer.json(::http::Method::GET, what)?)
+    expect(request, status, answer)?;
+    Ok(answer.json(::http::Method::GET, request)?)
 }
 
-fn refused(what: &'static str, answer: &Answer) -> Error {
+fn refused(request: &'static str, answer: &Answer) -> Error {
     Error::Refused {
-        what,
+        request,
         status: answer.status.as_u16(),
         problem: serde_json::from_slice(&answer.body).unwrap_or_default(),
     }

@@ -1,4 +1,4 @@
-//! What carts tell.
+//! The events of carts.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use wingbeat::Event;
 
 use crate::{Lines, OrderId, UserId};
 
-/// A user has a cart.
+/// A cart was opened for a user.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "carts.cart_opened", version = 1, key = user_id)]
 pub struct CartOpened {
@@ -14,7 +14,7 @@ pub struct CartOpened {
     pub user_id: UserId,
 }
 
-/// A cart's content changed.
+/// The content of a cart changed.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "carts.cart_changed", version = 1, key = user_id)]
 pub struct CartChanged {
@@ -22,9 +22,9 @@ pub struct CartChanged {
     pub user_id: UserId,
     /// The cart's version.
     pub version: u64,
-    /// All that is in it.
+    /// The complete content.
     pub lines: Lines,
-    /// The order that took out what it bought.
+    /// The order whose purchase was removed, if that is the cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<OrderId>,
 }

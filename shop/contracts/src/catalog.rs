@@ -1,4 +1,4 @@
-//! What the catalogue tells.
+//! The events of the catalogue.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,34 +6,34 @@ use wingbeat::Event;
 
 use crate::{Money, Sku};
 
-/// A product is for sale, or its name, description or price changed: all that copies need, so that the
-/// newest is enough.
+/// A product was listed, or its name, description or price changed. The event contains all that
+/// copies need, so that the newest one is enough.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "catalog.product_listed", version = 1, key = sku)]
 pub struct ProductListed {
     /// The product.
     pub sku: Sku,
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What it costs.
+    /// The price of one unit.
     pub price: Money,
     /// The product's version.
     pub version: u64,
 }
 
-/// A product's price changed; a listing with the same version tells the rest.
+/// The price of a product changed. A `ProductListed` with the same version contains the rest.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "catalog.price_changed", version = 1, key = sku)]
 pub struct PriceChanged {
     /// The product.
     pub sku: Sku,
-    /// What it costs now.
+    /// The new price of one unit.
     pub price: Money,
     /// The product's version.
     pub version: u64,
 }
 
-/// A product is not sold any more.
+/// A product was retired and is no longer sold.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "catalog.product_retired", version = 1, key = sku)]
 pub struct ProductRetired {

@@ -1,4 +1,4 @@
-//! What identity tells.
+//! The events of identity.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,17 +6,17 @@ use wingbeat::Event;
 
 use crate::UserId;
 
-/// Somebody signed up.
+/// A user signed up.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "identity.user_registered", version = 1, key = user_id)]
 pub struct UserRegistered {
     /// The user.
     pub user_id: UserId,
-    /// They want to hear of offers.
+    /// `true` if the user wants offers.
     pub marketing_opt_in: bool,
 }
 
-/// Somebody signed in.
+/// A user signed in.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "identity.user_logged_in", version = 1, key = user_id)]
 pub struct UserLoggedIn {
@@ -24,7 +24,7 @@ pub struct UserLoggedIn {
     pub user_id: UserId,
 }
 
-/// A user's personal data is to be erased everywhere.
+/// A user was erased. Each service erases its personal data about the user.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "identity.user_erased", version = 1, key = user_id)]
 pub struct UserErased {

@@ -1,4 +1,4 @@
-//! Who and what.
+//! The ids of users, orders and products.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,8 @@ use uuid::Uuid;
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
 
@@ -38,15 +39,15 @@ macro_rules! id {
 }
 
 id! {
-    /// A user.
+    /// The id of a user.
     UserId
 }
 id! {
-    /// An order.
+    /// The id of an order.
     OrderId
 }
 
-/// A stock-keeping unit: 1 to 40 of `A`–`Z`, `0`–`9` and `-`.
+/// A stock-keeping unit: 1 to 40 characters of `A`–`Z`, `0`–`9` and `-`.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -54,13 +55,13 @@ id! {
 #[schemars(with = "String")]
 pub struct Sku(String);
 
-/// Not a SKU.
+/// The error of a text that is not a SKU.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("a SKU is 1 to 40 of A-Z, 0-9 and -")]
+#[error("a SKU is 1 to 40 characters of A-Z, 0-9 and -")]
 pub struct InvalidSku;
 
 impl Sku {
-    /// The text.
+    /// Returns the SKU as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! What inventory is asked and tells.
+//! The commands to inventory and its events.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,17 +6,17 @@ use wingbeat::{Command, Event};
 
 use crate::{Lines, OrderId, Sku};
 
-/// Hold all lines, or none.
+/// Reserve all lines of an order, or none.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.reserve_stock", version = 1, key = order_id)]
 pub struct ReserveStock {
     /// The order.
     pub order_id: OrderId,
-    /// What.
+    /// The products and quantities.
     pub lines: Lines,
 }
 
-/// Give what is held free, also if nothing was held: a later reservation is refused.
+/// Release the reservation of an order. If there is none yet, a later reservation is rejected.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.release_stock", version = 1, key = order_id)]
 pub struct ReleaseStock {
@@ -24,7 +24,7 @@ pub struct ReleaseStock {
     pub order_id: OrderId,
 }
 
-/// Take what is held out of stock.
+/// Remove the reserved units of an order from the stock.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.commit_stock", version = 1, key = order_id)]
 pub struct CommitStock {
@@ -32,7 +32,7 @@ pub struct CommitStock {
     pub order_id: OrderId,
 }
 
-/// Put back what was taken.
+/// Return the removed units of an order to the stock.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.restock_order", version = 1, key = order_id)]
 pub struct RestockOrder {
@@ -40,7 +40,7 @@ pub struct RestockOrder {
     pub order_id: OrderId,
 }
 
-/// Hold for longer.
+/// Extend the reservation of an order.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.extend_reservation", version = 1, key = order_id)]
 pub struct ExtendReservation {
@@ -48,21 +48,21 @@ pub struct ExtendReservation {
     pub order_id: OrderId,
 }
 
-/// Add to the stock, or take away.
+/// Adjust the stock of a product.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "inventory.adjust_stock", version = 1, key = sku)]
 pub struct AdjustStock {
     /// The product.
     pub sku: Sku,
-    /// How many more, or fewer.
+    /// The units to add; negative to remove units.
     pub delta: i64,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Applied once.
+    /// The id of the adjustment, which is applied once.
     pub adjustment_id: uuid::Uuid,
 }
 
-/// All lines are held.
+/// All lines of an order are reserved.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_reserved", version = 1, key = order_id)]
 pub struct StockReserved {
@@ -70,17 +70,17 @@ pub struct StockReserved {
     pub order_id: OrderId,
 }
 
-/// Nothing is held: there is not enough.
+/// No line of an order is reserved, because a product is out of stock.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_rejected", version = 1, key = order_id)]
 pub struct StockRejected {
     /// The order.
     pub order_id: OrderId,
-    /// Of this.
+    /// The product that is out of stock.
     pub sku: Sku,
 }
 
-/// What was held is taken.
+/// The reserved units of an order were removed from the stock.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_committed", version = 1, key = order_id)]
 pub struct StockCommitted {
@@ -88,7 +88,7 @@ pub struct StockCommitted {
     pub order_id: OrderId,
 }
 
-/// What was held is held no more.
+/// The units of an order are no longer reserved, so they were not removed from the stock.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_commit_refused", version = 1, key = order_id)]
 pub struct StockCommitRefused {
@@ -96,7 +96,7 @@ pub struct StockCommitRefused {
     pub order_id: OrderId,
 }
 
-/// What was held or taken is back.
+/// The units of an order are available again.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_released", version = 1, key = order_id)]
 pub struct StockReleased {
@@ -104,13 +104,13 @@ pub struct StockReleased {
     pub order_id: OrderId,
 }
 
-/// How many can be sold.
+/// The number of units that can be sold changed.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "inventory.stock_level_changed", version = 1, key = sku)]
 pub struct StockLevelChanged {
     /// The product.
     pub sku: Sku,
-    /// How many.
+    /// The number of units that can be sold.
     pub available: i64,
     /// The stock's version.
     pub version: u64,

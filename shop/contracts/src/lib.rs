@@ -1,6 +1,6 @@
-//! The messages of the shop, one module an owning service: the only code that services share.
+//! The messages of the shop, with one module per owning service.
 //!
-//! Names, e-mail addresses and postal addresses never enter an event.
+//! Events never contain names, e-mail addresses or postal addresses.
 
 pub mod carts;
 pub mod catalog;

@@ -8,18 +8,19 @@ use crate::{Money, Sku};
 /// The largest quantity of a line.
 pub const QUANTITY_MAX: u32 = 99;
 
-/// A product in an order, as it was named and priced then.
+/// A line of an order or a cart. The line of an order keeps the name and the price of the time of
+/// the order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
-    /// Which.
+    /// The product.
     pub sku: Sku,
-    /// What it is called.
+    /// The name of the product.
     pub name: String,
-    /// How many: 1 to [`QUANTITY_MAX`].
+    /// The quantity, 1 to [`QUANTITY_MAX`].
     pub quantity: u32,
-    /// What one costs.
+    /// The price of one unit.
     pub price: Money,
 }
 
-/// SKUs and quantities.
+/// Products and quantities.
 pub type Lines = Vec<(Sku, u32)>;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The shop trades in euros.
+/// A currency. The shop trades in euros.
 #[derive(
     Clone,
     Copy,
@@ -42,14 +42,14 @@ pub enum Currency {
 )]
 #[serde(deny_unknown_fields)]
 pub struct Money {
-    /// Cents.
+    /// The amount in cents.
     pub amount_minor: i64,
-    /// Of which currency.
+    /// The currency.
     pub currency: Currency,
 }
 
 impl Money {
-    /// So many cents.
+    /// Creates an amount of euros from cents.
     #[must_use]
     pub const fn eur(amount_minor: i64) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Money {
         }
     }
 
-    /// The sum, unless it does not fit.
+    /// Returns the sum; `None` if it overflows.
     #[must_use]
     pub fn plus(self, other: Self) -> Option<Self> {
         self.amount_minor
@@ -66,7 +66,7 @@ impl Money {
             .map(Self::eur)
     }
 
-    /// The difference, unless it does not fit.
+    /// Returns the difference; `None` if it overflows.
     #[must_use]
     pub fn minus(self, other: Self) -> Option<Self> {
         self.amount_minor
@@ -74,13 +74,13 @@ impl Money {
             .map(Self::eur)
     }
 
-    /// So many times the amount, unless it does not fit.
+    /// Returns `count` times the amount; `None` if it overflows.
     #[must_use]
     pub fn times(self, count: u32) -> Option<Self> {
         self.amount_minor.checked_mul(count.into()).map(Self::eur)
     }
 
-    /// So many percent of the amount, half a cent rounded up. For amounts that are not negative.
+    /// Returns `percent` percent of an amount that is not negative, with half a cent rounded up.
     #[must_use]
     pub fn percent(self, percent: u8) -> Self {
         let hundredths = i128::from(self.amount_minor) * i128::from(percent);
@@ -102,13 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn sums_that_do_not_fit_are_refused() {
+    fn an_overflow_is_none() {
         assert_eq!(Money::eur(i64::MAX).plus(Money::eur(1)), None);
         assert_eq!(Money::eur(i64::MAX).times(2), None);
     }
 
     #[test]
-    fn money_on_the_wire_is_minor_units_and_a_currency() {
+    fn money_is_encoded_as_minor_units_and_a_currency() {
         let text = serde_json::to_string(&Money::eur(1_999)).unwrap();
         assert_eq!(text, r#"{"amount_minor":1999,"currency":"EUR"}"#);
     }

@@ -1,4 +1,4 @@
-//! What notifications is asked and tells.
+//! The commands to notifications and its events.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,17 +6,17 @@ use wingbeat::{Command, Event};
 
 use crate::UserId;
 
-/// Where a user's mail goes. A command, because it names a person.
+/// Store the address of a user. It is a command because events contain no personal data.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "notifications.remember_address", version = 1, key = user_id)]
 pub struct RememberAddress {
     /// The user.
     pub user_id: UserId,
-    /// Where.
+    /// The e-mail address.
     pub email: String,
-    /// Whom to greet.
+    /// The name.
     pub name: String,
-    /// They want to hear of offers.
+    /// `true` if the user wants offers.
     pub marketing_opt_in: bool,
 }
 
@@ -26,7 +26,7 @@ pub struct RememberAddress {
 pub struct EmailSent {
     /// The user.
     pub user_id: UserId,
-    /// Which.
+    /// The name of the template.
     pub template: String,
 }
 
@@ -36,6 +36,6 @@ pub struct EmailSent {
 pub struct EmailFailed {
     /// The user.
     pub user_id: UserId,
-    /// Which.
+    /// The name of the template.
     pub template: String,
 }

@@ -1,4 +1,4 @@
-//! What orders tells.
+//! The events of orders.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,47 +6,47 @@ use wingbeat::Event;
 
 use crate::{Line, Money, OrderId, UserId};
 
-/// Where an order stands.
+/// The status of an order.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
-    /// Accepted.
+    /// The order is accepted.
     Placed,
-    /// All lines are held.
+    /// All lines are reserved.
     StockReserved,
-    /// The amount is held.
+    /// The payment is authorized.
     PaymentAuthorized,
-    /// The amount was taken.
+    /// The payment is captured.
     Paid,
-    /// On its way.
+    /// The shipment is dispatched.
     Shipped,
-    /// Arrived.
+    /// The shipment is delivered.
     Completed,
-    /// Being called off.
+    /// A cancellation is in progress.
     Cancelling,
-    /// Cannot be fulfilled.
+    /// The order cannot be fulfilled.
     Rejected,
-    /// Called off.
+    /// The customer cancelled the order.
     Cancelled,
 }
 
-/// Why an order was rejected.
+/// The reason of a rejection.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
-    /// Not enough in stock.
+    /// A product is out of stock.
     OutOfStock,
     /// The card was declined.
     PaymentDeclined,
-    /// The payment was never answered.
+    /// The authorization was not answered within the limit.
     PaymentTimeout,
-    /// The promo cannot be used.
+    /// The promo code cannot be used.
     PromoInvalid,
-    /// The goods were not held long enough.
+    /// The reservation of the stock expired.
     ReservationExpired,
 }
 
@@ -58,21 +58,21 @@ pub struct OrderPlaced {
     pub order_id: OrderId,
     /// The user.
     pub user_id: UserId,
-    /// What.
+    /// The products, quantities and prices.
     pub lines: Vec<Line>,
     /// The sum of the lines.
     pub subtotal: Money,
-    /// What the promo takes off.
+    /// The discount of the promo.
     pub discount: Money,
-    /// What is to be paid.
+    /// The amount to be paid.
     pub total: Money,
-    /// The promo.
+    /// The promo code.
     pub promo_code: Option<String>,
-    /// The cart was bought.
+    /// `true` if the order bought the cart.
     pub from_cart: bool,
 }
 
-/// An order's payment takes long.
+/// The payment of an order is delayed.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_payment_delayed", version = 1, key = order_id)]
 pub struct OrderPaymentDelayed {
@@ -82,7 +82,7 @@ pub struct OrderPaymentDelayed {
     pub user_id: UserId,
 }
 
-/// An order is paid.
+/// An order was paid.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_paid", version = 1, key = order_id)]
 pub struct OrderPaid {
@@ -90,11 +90,11 @@ pub struct OrderPaid {
     pub order_id: OrderId,
     /// The user.
     pub user_id: UserId,
-    /// How much.
+    /// The paid amount.
     pub total: Money,
 }
 
-/// An order is on its way.
+/// An order was dispatched.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_shipped", version = 1, key = order_id)]
 pub struct OrderShipped {
@@ -104,7 +104,7 @@ pub struct OrderShipped {
     pub user_id: UserId,
 }
 
-/// An order has arrived.
+/// An order was delivered.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_completed", version = 1, key = order_id)]
 pub struct OrderCompleted {
@@ -114,7 +114,7 @@ pub struct OrderCompleted {
     pub user_id: UserId,
 }
 
-/// An order cannot be fulfilled.
+/// An order was rejected, because it cannot be fulfilled.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_rejected", version = 1, key = order_id)]
 pub struct OrderRejected {
@@ -122,11 +122,11 @@ pub struct OrderRejected {
     pub order_id: OrderId,
     /// The user.
     pub user_id: UserId,
-    /// Why.
+    /// The reason.
     pub reason: RejectReason,
 }
 
-/// An order was called off by its customer.
+/// An order was cancelled by its customer.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.order_cancelled", version = 1, key = order_id)]
 pub struct OrderCancelled {

@@ -1,4 +1,4 @@
-//! What payments is asked and tells.
+//! The commands to payments and its events.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,19 +6,19 @@ use wingbeat::{Command, Event};
 
 use crate::{Money, OrderId};
 
-/// Hold an amount on the customer's card.
+/// Authorize a payment: reserve its amount on the card.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "payments.authorize_payment", version = 1, key = order_id)]
 pub struct AuthorizePayment {
     /// The order.
     pub order_id: OrderId,
-    /// How much.
+    /// The amount.
     pub amount: Money,
-    /// The card, as the provider knows it.
+    /// The provider's token of the card.
     pub token: String,
 }
 
-/// Take the amount that is held.
+/// Capture the authorized amount.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "payments.capture_payment", version = 1, key = order_id)]
 pub struct CapturePayment {
@@ -26,7 +26,7 @@ pub struct CapturePayment {
     pub order_id: OrderId,
 }
 
-/// Let go of what is held, also if nothing was held: a later authorization is refused.
+/// Void the authorization of a payment. If there is none yet, a later authorization is refused.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "payments.void_payment", version = 1, key = order_id)]
 pub struct VoidPayment {
@@ -34,7 +34,7 @@ pub struct VoidPayment {
     pub order_id: OrderId,
 }
 
-/// Pay back what was taken.
+/// Refund the captured amount.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "payments.refund_payment", version = 1, key = order_id)]
 pub struct RefundPayment {
@@ -42,7 +42,7 @@ pub struct RefundPayment {
     pub order_id: OrderId,
 }
 
-/// The amount is held.
+/// The payment is authorized.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_authorized", version = 1, key = order_id)]
 pub struct PaymentAuthorized {
@@ -58,7 +58,7 @@ pub struct PaymentDeclined {
     pub order_id: OrderId,
 }
 
-/// The provider does not answer.
+/// The authorization is delayed, because the provider does not answer.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_delayed", version = 1, key = order_id)]
 pub struct PaymentDelayed {
@@ -66,17 +66,17 @@ pub struct PaymentDelayed {
     pub order_id: OrderId,
 }
 
-/// The amount was taken.
+/// The payment was captured.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_captured", version = 1, key = order_id)]
 pub struct PaymentCaptured {
     /// The order.
     pub order_id: OrderId,
-    /// How much.
+    /// The amount.
     pub amount: Money,
 }
 
-/// The amount will not be given.
+/// The provider refused the capture.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_capture_refused", version = 1, key = order_id)]
 pub struct PaymentCaptureRefused {
@@ -84,7 +84,7 @@ pub struct PaymentCaptureRefused {
     pub order_id: OrderId,
 }
 
-/// Nothing is held, and nothing will be.
+/// Nothing is authorized, and nothing will be.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_voided", version = 1, key = order_id)]
 pub struct PaymentVoided {
@@ -92,12 +92,12 @@ pub struct PaymentVoided {
     pub order_id: OrderId,
 }
 
-/// What was taken was paid back.
+/// The captured amount was refunded.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "payments.payment_refunded", version = 1, key = order_id)]
 pub struct PaymentRefunded {
     /// The order.
     pub order_id: OrderId,
-    /// How much.
+    /// The amount.
     pub amount: Money,
 }

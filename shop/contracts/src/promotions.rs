@@ -1,4 +1,4 @@
-//! What promotions is asked and tells.
+//! The commands to promotions and its events.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use wingbeat::{Command, Event};
 
 use crate::{OrderId, UserId};
 
-/// Hold a code for an order.
+/// Reserve a promo code for an order.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "promotions.reserve_promo", version = 1, key = code)]
 pub struct ReservePromo {
@@ -18,7 +18,7 @@ pub struct ReservePromo {
     pub code: String,
 }
 
-/// Give a held code free, also if it was never held.
+/// Release a promo code. If it is not reserved yet, a later reservation is rejected.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "promotions.release_promo", version = 1, key = code)]
 pub struct ReleasePromo {
@@ -28,7 +28,7 @@ pub struct ReleasePromo {
     pub code: String,
 }
 
-/// Use a held code up.
+/// Redeem a reserved promo code.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "promotions.redeem_promo", version = 1, key = code)]
 pub struct RedeemPromo {
@@ -38,7 +38,7 @@ pub struct RedeemPromo {
     pub code: String,
 }
 
-/// A user may use a code once.
+/// A promo code was issued to a user, who can redeem it once.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "promotions.promo_issued", version = 1, key = user_id)]
 pub struct PromoIssued {
@@ -46,14 +46,14 @@ pub struct PromoIssued {
     pub user_id: UserId,
     /// The code, in upper case.
     pub code: String,
-    /// What it takes off, in percent.
+    /// The discount in percent.
     pub percent: u8,
-    /// Until when.
+    /// The time from which the code can no longer be reserved.
     #[schemars(with = "String")]
     pub expires_at: wingbeat::Timestamp,
 }
 
-/// A code is held for an order.
+/// A promo code is reserved for an order.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "promotions.promo_reserved", version = 1, key = order_id)]
 pub struct PromoReserved {
@@ -61,11 +61,11 @@ pub struct PromoReserved {
     pub order_id: OrderId,
     /// The code, in upper case.
     pub code: String,
-    /// What it takes off, in percent.
+    /// The discount in percent.
     pub percent: u8,
 }
 
-/// A code cannot be used by this order.
+/// An order cannot use a promo code.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "promotions.promo_rejected", version = 1, key = order_id)]
 pub struct PromoRejected {
@@ -75,7 +75,7 @@ pub struct PromoRejected {
     pub code: String,
 }
 
-/// A code is used up.
+/// A promo code was redeemed.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "promotions.promo_redeemed", version = 1, key = order_id)]
 pub struct PromoRedeemed {
@@ -85,7 +85,7 @@ pub struct PromoRedeemed {
     pub code: String,
 }
 
-/// A code is free again.
+/// A promo code was released.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "promotions.promo_released", version = 1, key = order_id)]
 pub struct PromoReleased {

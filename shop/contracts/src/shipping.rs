@@ -1,4 +1,4 @@
-//! What shipping is asked and tells.
+//! The commands to shipping and its events.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use wingbeat::{Command, Event};
 
 use crate::OrderId;
 
-/// Send an order.
+/// Create the shipment of an order.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "shipping.create_shipment", version = 1, key = order_id)]
 pub struct CreateShipment {
@@ -14,7 +14,7 @@ pub struct CreateShipment {
     pub order_id: OrderId,
 }
 
-/// Do not send an order, also if it was never to be sent.
+/// Cancel the shipment of an order. If there is none yet, a later creation is refused.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "shipping.cancel_shipment", version = 1, key = order_id)]
 pub struct CancelShipment {
@@ -22,7 +22,7 @@ pub struct CancelShipment {
     pub order_id: OrderId,
 }
 
-/// It will be sent.
+/// The shipment was created.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.shipment_created", version = 1, key = order_id)]
 pub struct ShipmentCreated {
@@ -30,7 +30,7 @@ pub struct ShipmentCreated {
     pub order_id: OrderId,
 }
 
-/// It is on its way.
+/// The shipment was dispatched.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.shipment_dispatched", version = 1, key = order_id)]
 pub struct ShipmentDispatched {
@@ -38,7 +38,7 @@ pub struct ShipmentDispatched {
     pub order_id: OrderId,
 }
 
-/// It has arrived.
+/// The shipment was delivered.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.shipment_delivered", version = 1, key = order_id)]
 pub struct ShipmentDelivered {
@@ -46,7 +46,7 @@ pub struct ShipmentDelivered {
     pub order_id: OrderId,
 }
 
-/// It will not be sent.
+/// The shipment was cancelled.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.shipment_cancelled", version = 1, key = order_id)]
 pub struct ShipmentCancelled {
@@ -54,7 +54,7 @@ pub struct ShipmentCancelled {
     pub order_id: OrderId,
 }
 
-/// It is on its way already.
+/// The shipment was not cancelled, because it is dispatched already.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "shipping.shipment_cancel_refused", version = 1, key = order_id)]
 pub struct ShipmentCancelRefused {

@@ -1,5 +1,5 @@
-"""python3 bad.py TYPE: sends, by the exchange of commands, one message for each way of getting it wrong. Each says in
-`cloudEvents:subject` which one it is."""
+"""python3 bad.py TYPE: publishes one invalid message of each kind to the exchange of commands. `cloudEvents:subject`
+names the kind."""
 import os, sys
 import pika
 
@@ -12,7 +12,7 @@ def without(name):
     return {key: value for key, value in GOOD.items() if key != name}
 
 
-# What is wrong: the attributes beside id and subject, properties, body.
+# By kind: the attributes beside id and subject, the properties, the body.
 CASES = {
     "no id": (GOOD, JSON, b"{}"),
     "no source": (without("source"), JSON, b"{}"),

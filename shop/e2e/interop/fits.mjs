@@ -1,5 +1,5 @@
-// node fits.mjs ASYNCAPI-URL: reads events as subscribe.* print them, and says of each whether headers and data fit what
-// the document says of its type.
+// node fits.mjs ASYNCAPI-URL: reads events as subscribe.* print them and validates the headers and the data of each against
+// the schemas of its type.
 import { createInterface } from "node:readline";
 import Ajv from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";

@@ -1,4 +1,5 @@
-"""python3 ready.py: reads names of queues, a JSON text a line, and says of each how many messages nobody was handed."""
+"""python3 ready.py: reads names of queues, one JSON string a line, and prints the number of messages in each that no
+consumer has."""
 import json, os, sys
 import pika
 

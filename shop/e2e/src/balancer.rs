@@ -1,4 +1,4 @@
-//! What stands before several gateways: each connection goes to one that says it is ready.
+//! A load balancer in front of several gateways.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,18 +12,20 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// The pause between two looks who is ready.
-pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+use crate::wait::{check, until};
 
-/// A balancer of connections; dropped, it is gone, and its connections with it.
+/// The pause between two health checks.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
+
+/// A balancer of connections. Each goes to one of the ports that said last that they are ready. Dropping it closes its
+/// port and its connections.
 pub struct Balancer {
     port: u16,
-    all: usize,
     ready: Arc<Ready>,
     _tasks: JoinSet<()>,
 }
 
-/// Which ports are ready.
+/// The ports that are ready.
 #[derive(Default)]
 struct Ready {
     ports: Mutex<BTreeSet<u16>>,
@@ -44,14 +46,14 @@ impl Ready {
 }
 
 impl Balancer {
-    /// A balancer to these ports of this machine.
+    /// Starts a balancer for these ports of this machine.
     pub async fn to(ports: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let ready = Arc::<Ready>::default();
         let mut tasks = JoinSet::new();
         for port in ports {
-            tasks.spawn(look(*port, Arc::clone(&ready)));
+            tasks.spawn(watch(*port, Arc::clone(&ready)));
         }
         let balanced = Arc::clone(&ready);
         tasks.spawn(async move {
@@ -63,17 +65,18 @@ impl Balancer {
         });
         Self {
             port,
-            all: ports.len(),
             ready,
             _tasks: tasks,
         }
     }
 
-    /// Waits until it knows that all are ready.
-    pub async fn ready(&self) {
-        while self.ready.ports().len() < self.all {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+    /// Waits until it sends connections to this port, or to this port no more.
+    pub async fn sends_to(&self, port: u16, sends: bool) {
+        until("the balancer notices", async || {
+            let ports = self.ready.ports().clone();
+            check(ports.contains(&port) == sends, format_args!("{ports:?}"))
+        })
+        .await;
     }
 
     /// The shop behind it.
@@ -83,8 +86,8 @@ impl Balancer {
     }
 }
 
-/// Keeps in mind whether who listens there is ready.
-async fn look(port: u16, ready: Arc<Ready>) {
+/// Remembers whether the gateway at this port is ready.
+async fn watch(port: u16, ready: Arc<Ready>) {
     let gateway = Shop::at(&format!("http://127.0.0.1:{port}")).unwrap();
     loop {
         let answer = gateway.ask(&Call::get("/readyz")).await;
@@ -93,14 +96,14 @@ async fn look(port: u16, ready: Arc<Ready>) {
         } else {
             ready.ports().remove(&port);
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_EVERY).await;
     }
 }
 
-/// Carries one connection to its end.
+/// Carries one connection to its end. Without a gateway that is ready, it is closed at once.
 async fn connection(mut client: TcpStream, to: Option<u16>) {
     let Some(port) = to else {
-        return; // Nobody is ready: it is closed at once.
+        return;
     };
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     if let Ok(mut gateway) = TcpStream::connect(address).await {

@@ -1,5 +1,4 @@
-//! A schedule of trouble from a seed, on a fleet under traffic; then everything is healed, and the promises are
-//! checked from outside.
+//! Chaos: a fleet under traffic, faults drawn from a seed, and the verdict once everything is healed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,51 +6,52 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::customer::Customer;
-use crate::fleet::{Fleet, PASSWORD};
-use crate::shopping::{Outcome, Shopping};
-use crate::wire::Weather;
+use crate::fleet::{Fleet, Plan};
+use crate::member::CANNOT_START;
+use crate::proxy::{Forwarding, Proxy};
+use crate::servers::Servers;
+use crate::shopping::Shopping;
+use crate::verdict::Outcome;
+use crate::wait::{BOUND, PAUSE};
 
-/// Shoppers at work.
+/// Customers who place orders.
 const SHOPPERS: usize = 30;
-/// Orders in flight when trouble begins.
-const IN_FLIGHT: usize = 8;
-/// Troubles of one run.
-const TROUBLES: usize = 8;
-/// How long the broker may take to have handed everything out, once all is well again.
-const DRAINED_WITHIN: Duration = Duration::from_secs(60);
+/// Orders accepted between two faults.
+const ORDERS: usize = 8;
+/// Faults of one run.
+const FAULTS: usize = 8;
 
-/// One kind of trouble, with all that was left to chance.
+/// One fault, with everything that was left to chance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// `kill -9` of a process; it starts again after so many milliseconds.
+pub enum Fault {
+    /// A process is killed and starts again after so many milliseconds.
     Kill(usize, u64),
-    /// A process is held still for so long.
+    /// A process is paused for so many milliseconds.
     Stop(usize, u64),
-    /// A process is asked to end, and starts again.
+    /// A process is terminated and starts again.
     Terminate(usize),
-    /// The broker ends in good order, for so long.
+    /// The broker shuts down for so many milliseconds.
     BrokerStops(u64),
-    /// The broker is killed, for so long.
+    /// The broker is killed for so many milliseconds.
     BrokerDies(u64),
     /// The broker closes all connections.
     BrokerClosesConnections,
-    /// The broker says that it has no memory left, and takes nothing, for so long.
+    /// The broker blocks publishers with a memory alarm for so many milliseconds.
     BrokerBlocks(u64),
-    /// PostgreSQL ends at once and recovers.
+    /// PostgreSQL shuts down at once and recovers.
     StoreRestarts,
-    /// PostgreSQL ends all connections.
+    /// PostgreSQL closes all connections.
     StoreCutsOff,
-    /// Redis is killed, for so long.
+    /// Redis is killed for so many milliseconds.
     CacheDies(u64),
-    /// Redis forgets everything: everybody is signed out.
+    /// Redis loses all keys: everybody is signed out.
     CacheEmptied,
-    /// Redis is held still for so long.
+    /// Redis is paused for so many milliseconds.
     CacheStops(u64),
     /// All connections to a server are cut.
     Cut(Server),
-    /// The weather on the way to a server is bad for so long.
-    Bad(Server, Weather, u64),
+    /// The line to a server is in this state for so many milliseconds.
+    Bad(Server, Forwarding, u64),
 }
 
 /// A server.
@@ -65,17 +65,17 @@ pub enum Server {
     Cache,
 }
 
-impl Trouble {
-    /// Draws one for a fleet with so many members, the first of which is the provider.
+impl Fault {
+    /// Draws a fault for a fleet with so many members, the first of which is the provider.
     fn draw(rng: &mut Rng, members: usize) -> Self {
         let member = rng.usize(0..members);
         let service = rng.usize(1..members);
         let server = [Server::Broker, Server::Store, Server::Cache][rng.usize(0..3)];
-        let weather = match rng.u8(0..4) {
-            0 => Weather::Late(rng.u64(20..200)),
-            1 => Weather::Swallowed,
-            2 => Weather::Deaf,
-            _ => Weather::Mute,
+        let forwarding = match rng.u8(0..4) {
+            0 => Forwarding::Delayed(rng.u64(20..200)),
+            1 => Forwarding::Nothing,
+            2 => Forwarding::OnlyToServer,
+            _ => Forwarding::OnlyToClients,
         };
         match rng.u8(0..18) {
             0..4 => Self::Kill(member, rng.u64(50..1500)),
@@ -91,11 +91,12 @@ impl Trouble {
             13 => Self::Cut(server),
             14 => Self::CacheEmptied,
             15 => Self::BrokerBlocks(rng.u64(500..4000)),
-            _ => Self::Bad(server, weather, rng.u64(500..4000)),
+            _ => Self::Bad(server, forwarding, rng.u64(500..4000)),
         }
     }
 
-    async fn strike(&self, fleet: &mut Fleet) {
+    async fn inject(&self, fleet: &mut Fleet) {
+        use tokio::task::block_in_place as blocking;
         let wait = async |millis: &u64| tokio::time::sleep(Duration::from_millis(*millis)).await;
         match self {
             Self::Kill(member, pause) => {
@@ -110,69 +111,68 @@ impl Trouble {
             }
             Self::Terminate(member) => terminate(fleet, *member).await,
             Self::BrokerStops(pause) => {
-                tokio::task::block_in_place(|| fleet.servers.broker.stop());
+                blocking(|| fleet.servers.broker().stop());
                 wait(pause).await;
-                tokio::task::block_in_place(|| fleet.servers.broker.start_again());
+                blocking(|| fleet.servers.broker().start_again());
             }
             Self::BrokerDies(pause) => {
-                tokio::task::block_in_place(|| fleet.servers.broker.kill());
+                blocking(|| fleet.servers.broker().kill());
                 wait(pause).await;
-                tokio::task::block_in_place(|| fleet.servers.broker.start_again());
+                blocking(|| fleet.servers.broker().start_again());
             }
             Self::BrokerClosesConnections => {
-                tokio::task::block_in_place(|| fleet.servers.broker.close_connections());
+                blocking(|| fleet.servers.broker().close_connections());
             }
             Self::BrokerBlocks(pause) => {
-                tokio::task::block_in_place(|| fleet.servers.broker.block());
+                blocking(|| fleet.servers.broker().block());
                 wait(pause).await;
-                tokio::task::block_in_place(|| fleet.servers.broker.unblock());
+                blocking(|| fleet.servers.broker().unblock());
             }
-            Self::StoreRestarts => tokio::task::block_in_place(|| {
-                fleet.servers.store.stop();
-                fleet.servers.store.start_again();
+            Self::StoreRestarts => blocking(|| {
+                fleet.servers.store().stop();
+                fleet.servers.store().start_again();
             }),
-            Self::StoreCutsOff => {
-                tokio::task::block_in_place(|| fleet.servers.store.terminate_backends());
-            }
+            Self::StoreCutsOff => blocking(|| fleet.servers.store().terminate_backends()),
             Self::CacheDies(pause) => {
-                tokio::task::block_in_place(|| fleet.servers.cache.kill());
+                blocking(|| fleet.servers.cache.kill());
                 wait(pause).await;
-                tokio::task::block_in_place(|| fleet.servers.cache.start_again());
+                blocking(|| fleet.servers.cache.start_again());
             }
-            Self::CacheEmptied => tokio::task::block_in_place(|| fleet.servers.cache.flush_all()),
+            Self::CacheEmptied => blocking(|| fleet.servers.cache.flush_all()),
             Self::CacheStops(pause) => {
                 fleet.servers.cache.pause();
                 wait(pause).await;
                 fleet.servers.cache.resume();
             }
-            Self::Cut(server) => wire(fleet, *server).cut(),
-            Self::Bad(server, weather, pause) => {
-                wire(fleet, *server).set(*weather);
+            Self::Cut(server) => proxy(fleet, *server).cut(),
+            Self::Bad(server, forwarding, pause) => {
+                proxy(fleet, *server).set(*forwarding);
                 wait(pause).await;
-                wire(fleet, *server).set(Weather::Clear);
-                if *weather != Weather::Clear && !matches!(weather, Weather::Late(_)) {
-                    // What was swallowed is missing in the middle of these streams.
-                    wire(fleet, *server).cut();
+                proxy(fleet, *server).set(Forwarding::Everything);
+                if *forwarding != Forwarding::Everything
+                    && !matches!(forwarding, Forwarding::Delayed(_))
+                {
+                    // These streams lack the bytes that were discarded.
+                    proxy(fleet, *server).cut();
                 }
             }
         }
     }
 }
 
-/// Asks a process to end, and starts it again.
+/// Terminates a process and starts it again.
 async fn terminate(fleet: &mut Fleet, member: usize) {
-    let status = fleet.members[member].terminate().await;
-    let service = fleet.members[member].service;
-    // It may just have found a server away at its start.
-    if !status.success() && status.code() != Some(2) {
-        fleet.crashed.push(format!(
-            "{service} was asked to end and ended with {status}"
-        ));
+    let member = &mut fleet.members[member];
+    let status = member.terminate().await;
+    if !status.success() && status.code() != Some(CANNOT_START) {
+        fleet
+            .crashed
+            .push(format!("{member} was terminated and ended with {status}"));
     }
-    fleet.members[member].start();
+    member.start();
 }
 
-fn wire(fleet: &Fleet, server: Server) -> &crate::wire::Wire {
+fn proxy(fleet: &Fleet, server: Server) -> &Proxy {
     match server {
         Server::Broker => &fleet.servers.to_broker,
         Server::Store => &fleet.servers.to_store,
@@ -180,16 +180,14 @@ fn wire(fleet: &Fleet, server: Server) -> &crate::wire::Wire {
     }
 }
 
-/// What became of a run.
+/// The result of a run.
 pub struct Run {
     /// Its seed.
     pub seed: u64,
-    /// When each trouble struck.
+    /// When each fault was injected.
     pub timeline: Vec<(Duration, String)>,
-    /// Orders accepted, and what is wrong.
+    /// Accepted orders, and broken promises.
     pub outcome: Outcome,
-    /// Logs of all processes.
-    pub folder: PathBuf,
 }
 
 impl fmt::Display for Run {
@@ -204,8 +202,8 @@ impl fmt::Display for Run {
             "seed {}: {verdict}, {} orders",
             self.seed, self.outcome.accepted
         )?;
-        for (at, trouble) in &self.timeline {
-            writeln!(f, "  {:6.1} s  {trouble}", at.as_secs_f64())?;
+        for (at, fault) in &self.timeline {
+            writeln!(f, "  {:6.1} s  {fault}", at.as_secs_f64())?;
         }
         for broken in &self.outcome.broken {
             writeln!(f, "  ! {broken}")?;
@@ -214,88 +212,78 @@ impl fmt::Display for Run {
     }
 }
 
-/// One run: a fresh fleet, traffic, the troubles of the seed, healing, the verdict.
-pub async fn run(seed: u64, binary: PathBuf, folder: &Path, extra: &[(&str, &str)]) -> Run {
+/// Runs the binary as a new fleet with traffic, injects the faults of the seed, heals it, and judges. Logs
+/// stay in a folder of the run in `folder`.
+pub async fn run(seed: u64, binary: PathBuf, folder: &Path) -> Run {
     let folder = folder.join(format!("seed-{seed}"));
     drop(std::fs::remove_dir_all(&folder));
     std::fs::create_dir_all(&folder).unwrap();
-    let mut settings = vec![
-        ("WINGBEAT_SHIPPING_DISPATCH_AFTER", "400ms"),
-        ("WINGBEAT_SHIPPING_DELIVER_AFTER", "400ms"),
-        ("WINGBEAT_CHECKOUT_RESEND_AFTER", "3s"),
-    ];
-    settings.extend_from_slice(extra);
-    let mut fleet = Fleet::start(folder.clone(), binary, &settings).await;
-    let customers = Customer::sign_up(&fleet.shop(), SHOPPERS).await.unwrap();
-    let shopping = Shopping::of(&fleet.shop(), customers).await;
+    let plan = Plan::standard()
+        .binary(binary)
+        .logs_in(&folder)
+        .on(Servers::private().await)
+        .cheap_passwords()
+        .ships_after("400ms")
+        .with("WINGBEAT_CHECKOUT_RESEND_AFTER", "3s");
+    let mut fleet = plan.start().await;
+    let shopping = Shopping::signed_up(&fleet.site(), SHOPPERS).await;
     let mut rng = Rng::with_seed(seed);
     let start = Instant::now();
     let mut timeline = Vec::new();
-    let mut stuck = false;
-    for _ in 0..TROUBLES {
-        if !shopping.in_flight(IN_FLIGHT).await {
-            timeline.push((
-                start.elapsed(),
-                "no orders in flight for two minutes".into(),
-            ));
-            stuck = true;
+    let mut stuck = Vec::new();
+    for _ in 0..FAULTS {
+        if let Err(why) = shopping.accepts(ORDERS).await {
+            stuck.push(why);
             break;
         }
         fleet.revive();
-        let trouble = Trouble::draw(&mut rng, fleet.members.len());
-        timeline.push((start.elapsed(), told(&trouble, &fleet)));
-        trouble.strike(&mut fleet).await;
+        let fault = Fault::draw(&mut rng, fleet.members.len());
+        timeline.push((start.elapsed(), described(&fault, &fleet)));
+        fault.inject(&mut fleet).await;
     }
     fleet.ready().await;
-    let shop = fleet.shop();
-    let mut outcome = shopping.end(&shop, PASSWORD).await;
-    if stuck {
-        outcome
-            .broken
-            .push("the shop took no orders any more".into());
-    }
+    let mut outcome = shopping.end().await;
+    outcome.broken.append(&mut stuck);
     outcome.broken.append(&mut fleet.crashed);
     outcome.broken.extend(left_in_queues(&fleet).await);
     let run = Run {
         seed,
         timeline,
         outcome,
-        folder: folder.clone(),
     };
     drop(std::fs::write(folder.join("run.txt"), run.to_string()));
     run
 }
 
-fn told(trouble: &Trouble, fleet: &Fleet) -> String {
-    let of = |member: &usize| fleet.members[*member].service;
-    match trouble {
-        Trouble::Kill(member, pause) => format!("kill -9 {}, back after {pause} ms", of(member)),
-        Trouble::Stop(member, pause) => format!("{} held still for {pause} ms", of(member)),
-        Trouble::Terminate(member) => format!("{} restarted in good order", of(member)),
+fn described(fault: &Fault, fleet: &Fleet) -> String {
+    let of = |member: &usize| fleet.members[*member].to_string();
+    match fault {
+        Fault::Kill(member, pause) => format!("kill -9 {}, back after {pause} ms", of(member)),
+        Fault::Stop(member, pause) => format!("{} paused for {pause} ms", of(member)),
+        Fault::Terminate(member) => format!("{} terminated and restarted", of(member)),
         other => format!("{other:?}"),
     }
 }
 
-/// What the broker still holds, once all orders have ended: nothing may be waiting, nothing set aside.
+/// Messages that the broker still has once all orders have ended, dead letters included. Its figures are some seconds
+/// old.
 async fn left_in_queues(fleet: &Fleet) -> Vec<String> {
-    let until = Instant::now() + DRAINED_WITHIN;
+    let start = Instant::now();
     loop {
         let listed = tokio::task::block_in_place(|| {
-            fleet
-                .servers
-                .broker
-                .control(&["list_queues", "name", "messages", "--no-table-headers"])
+            let broker = fleet.servers.broker();
+            broker.control(&["list_queues", "name", "messages", "--no-table-headers"])
         });
-        let waiting = listed.lines().filter(|line| {
+        let left = listed.lines().filter(|line| {
             line.rsplit_once('\t')
                 .is_some_and(|(_, count)| count.trim() != "0")
         });
-        let waiting: Vec<String> = waiting
+        let left: Vec<String> = left
             .map(|line| format!("left in the broker: {line}"))
             .collect();
-        if waiting.is_empty() || Instant::now() > until {
-            return waiting;
+        if left.is_empty() || start.elapsed() > BOUND {
+            return left;
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }

@@ -1,5 +1,4 @@
-//! A shopper who signs in again when the shop has forgotten who they are: sessions live in the cache, and a cache
-//! may be emptied.
+//! A shopper who signs in again when their session is gone, such as after the cache was emptied.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,23 +7,25 @@ use http::HeaderValue;
 use shop_client::answers::Placed;
 use shop_client::{Error, Order, Shop, Shopper};
 
-/// The pause before a sign-in is tried again.
-const AGAIN: Duration = Duration::from_millis(200);
+use crate::wait::BOUND;
 
-/// Somebody who orders.
+/// The pause before a sign-in is repeated.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A shopper who places orders.
 pub struct Customer {
     shop: Shop,
-    /// Email and password; `None` for one of the shoppers of `/dev`, who have none.
+    /// Email and password; `None` for a shopper of `/dev/shoppers`, who has none.
     login: Option<[String; 2]>,
     shopper: Mutex<Shopper>,
 }
 
 impl Customer {
-    /// Signs so many up, with passwords.
+    /// Signs up so many customers with passwords.
     ///
     /// # Errors
     ///
-    /// The shop's.
+    /// The shop's errors.
     pub async fn sign_up(shop: &Shop, count: usize) -> Result<Vec<Self>, Error> {
         let mut customers = Vec::with_capacity(count);
         for _ in 0..count {
@@ -43,22 +44,22 @@ impl Customer {
         Ok(customers)
     }
 
-    /// So many of the shoppers of `/dev`.
+    /// Creates so many shoppers by `/dev/shoppers`.
     ///
     /// # Errors
     ///
-    /// The shop's.
-    pub async fn made(shop: &Shop, count: usize) -> Result<Vec<Self>, Error> {
-        let made = shop.shoppers(count).await?.into_iter();
+    /// The shop's errors.
+    pub async fn create(shop: &Shop, count: usize) -> Result<Vec<Self>, Error> {
+        let created = shop.shoppers(count).await?.into_iter();
         let customer = |shopper| Self {
             shop: shop.clone(),
             login: None,
             shopper: Mutex::new(shopper),
         };
-        Ok(made.map(customer).collect())
+        Ok(created.map(customer).collect())
     }
 
-    /// As the shop knows them now.
+    /// The client with the current session.
     pub fn shopper(&self) -> Shopper {
         self.shopper
             .lock()
@@ -66,11 +67,11 @@ impl Customer {
             .clone()
     }
 
-    /// Signs in anew, if they can.
+    /// Signs in again, if the customer has a password.
     ///
     /// # Errors
     ///
-    /// Not until then.
+    /// The shop's error if it refuses, or its last one at `until`.
     pub async fn sign_in(&self, until: Instant) -> Result<(), Error> {
         let Some([email, password]) = &self.login else {
             return Ok(());
@@ -81,25 +82,20 @@ impl Customer {
                     *self.shopper.lock().unwrap_or_else(PoisonError::into_inner) = shopper;
                     return Ok(());
                 }
-                Err(why) if why.may_pass() && Instant::now() < until => {}
+                Err(why) if why.is_retryable() && Instant::now() < until => {}
                 Err(why) => return Err(why),
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Places an order, sent again under its key until it is answered.
+    /// Places an order and repeats the request under its key until it is answered.
     ///
     /// # Errors
     ///
-    /// The shop refuses, or does not answer within `limit`.
-    pub async fn place_as(
-        &self,
-        key: &HeaderValue,
-        order: &Order,
-        limit: Duration,
-    ) -> Result<Placed, Error> {
-        let until = Instant::now() + limit;
+    /// The shop's error if it refuses, or its last one after [`BOUND`].
+    pub async fn place_as(&self, key: &HeaderValue, order: &Order) -> Result<Placed, Error> {
+        let until = Instant::now() + BOUND;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.shopper().place_as(key, order, left).await {

@@ -1,303 +1,271 @@
-//! The shop as processes of their own: each service, some of them twice, the gateway and the provider, on private
-//! RabbitMQ, PostgreSQL and Redis, which they reach through wires that can be cut.
+//! The shop as several processes on RabbitMQ, PostgreSQL and Redis.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use shop_client::Shop;
-use shop_client::http::Call;
-use wingbeat_servers::{Postgres, RabbitMq, Redis};
+use tempfile::TempDir;
 
-use crate::process::free_port;
-use crate::stock;
-use crate::wire::Wire;
+use crate::group::Group;
+use crate::member::Member;
+use crate::process::{binary, free_port};
+use crate::servers::Servers;
+use crate::site::Site;
 
 /// The admin's password in a fleet.
 pub const PASSWORD: &str = "a password of a fleet";
-/// How long a process may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(120);
-/// How long a process may take to end by itself.
-const END_WITHIN: Duration = Duration::from_secs(60);
-/// The pause between looks.
-const LOOK: Duration = Duration::from_millis(20);
-/// All services, and how many replicas each has.
-const SERVICES: [(&str, usize); 9] = [
-    ("carts", 1),
-    ("catalog", 1),
-    ("identity", 1),
-    ("inventory", 2),
-    ("notifications", 1),
-    ("orders", 2),
-    ("payments", 2),
-    ("promotions", 1),
-    ("shipping", 1),
-];
 
-/// The servers, and the wires to them.
-pub struct Servers {
-    /// RabbitMQ.
-    pub broker: RabbitMq,
-    /// PostgreSQL.
-    pub store: Postgres,
-    /// Redis.
-    pub cache: Redis,
-    /// Between services and RabbitMQ.
-    pub to_broker: Wire,
-    /// Between services and PostgreSQL.
-    pub to_store: Wire,
-    /// Between services and Redis.
-    pub to_cache: Wire,
+pub use shop_registry::NAMES as SERVICES;
+
+/// The services that run twice in a [`Plan::standard`] fleet.
+const REPLICATED: [&str; 3] = ["inventory", "orders", "payments"];
+
+/// The processes and settings of a fleet that is about to start.
+pub struct Plan {
+    /// The roles of each process, but for the provider, which is always one by itself.
+    processes: Vec<Vec<&'static str>>,
+    settings: Vec<(String, String)>,
+    binary: PathBuf,
+    logs: Option<PathBuf>,
+    servers: Option<Servers>,
 }
 
-impl Servers {
-    /// Starts all of them.
-    pub async fn start() -> Self {
-        let (broker, store, cache) =
-            tokio::task::spawn_blocking(|| (RabbitMq::start(), Postgres::start(), Redis::start()))
-                .await
-                .unwrap();
+impl Plan {
+    fn of(processes: Vec<Vec<&'static str>>) -> Self {
         Self {
-            to_broker: Wire::to(broker.port()).await,
-            to_store: Wire::to(store.port()).await,
-            to_cache: Wire::to(cache.port()).await,
-            broker,
-            store,
-            cache,
+            processes,
+            settings: Vec::new(),
+            binary: binary(),
+            logs: None,
+            servers: None,
         }
     }
 
-    /// The settings by which services reach them.
+    fn replicated(count: impl Fn(&str) -> usize) -> Self {
+        let roles = SERVICES.into_iter().chain(["gateway"]);
+        let replicas = roles.flat_map(|role| std::iter::repeat_n(vec![role], count(role)));
+        Self::of(replicas.collect())
+    }
+
+    /// One process for each service and one for the gateway.
     #[must_use]
-    pub fn settings(&self) -> [(String, String); 3] {
-        let broker = format!("amqp://guest:guest@127.0.0.1:{}", self.to_broker.port());
-        let store = format!(
-            "postgres://postgres@127.0.0.1:{}/postgres",
-            self.to_store.port()
-        );
-        let cache = format!("redis://127.0.0.1:{}", self.to_cache.port());
-        [
-            ("WINGBEAT_BROKER".into(), broker),
-            ("WINGBEAT_STORE".into(), store),
-            ("WINGBEAT_CACHE".into(), cache),
-        ]
-    }
-}
-
-/// One process: a replica of a service, the gateway, or the provider.
-pub struct Member {
-    /// The service's name.
-    pub service: &'static str,
-    /// Its port.
-    pub port: u16,
-    /// The port of its metrics.
-    pub ops_port: u16,
-    command: Box<dyn Fn() -> Command + Send + Sync>,
-    child: Option<Child>,
-}
-
-impl Member {
-    /// Starts it.
-    pub fn start(&mut self) {
-        assert!(self.child.is_none(), "{} runs", self.service);
-        self.child = Some((self.command)().spawn().unwrap());
+    pub fn lean() -> Self {
+        Self::replicated(|_| 1)
     }
 
-    /// Starts it with more in its environment.
-    pub fn start_with(&mut self, name: &str, value: &str) {
-        assert!(self.child.is_none(), "{} runs", self.service);
-        self.child = Some((self.command)().env(name, value).spawn().unwrap());
-    }
-
-    /// How it ended, if it has ended by itself; then it can be started again.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        let status = self.child.as_mut()?.try_wait().unwrap()?;
-        self.child = None;
-        Some(status)
-    }
-
-    /// As `kill -9` does.
-    pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    /// As a service manager does: asks it to end, and waits for that.
-    pub async fn terminate(&mut self) -> ExitStatus {
-        self.signal("-TERM");
-        let mut child = self.child.take().unwrap();
-        let until = Instant::now() + END_WITHIN;
-        loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < until, "{} does not end", self.service);
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Sends it a signal, such as `-STOP`.
-    pub fn signal(&self, signal: &str) {
-        if let Some(child) = &self.child {
-            let id = child.id().to_string();
-            // It may have ended by itself meanwhile: then there is nobody to hear it.
-            let _ = Command::new("kill")
-                .args([signal, &id])
-                .stderr(Stdio::null())
-                .status();
-        }
-    }
-
-    /// Its resident memory in MiB (Linux).
+    /// As [`Self::lean`], with two replicas of inventory, orders and payments.
     #[must_use]
-    pub fn resident_mib(&self) -> u64 {
-        self.memory_kib("VmRSS") / 1024
+    pub fn standard() -> Self {
+        Self::replicated(|role| if REPLICATED.contains(&role) { 2 } else { 1 })
     }
 
-    /// A figure of its memory in KiB, such as `RssAnon` (Linux, proc(5)).
+    /// Two replicas of every service and of the gateway.
     #[must_use]
-    pub fn memory_kib(&self, field: &str) -> u64 {
-        let id = self.child.as_ref().map_or(0, Child::id);
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let mut lines = status.lines().filter_map(|line| line.split_once(':'));
-        let found = lines.find(|(name, _)| *name == field);
-        let kib = found.and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
-        kib.unwrap_or(0)
+    pub fn twofold() -> Self {
+        Self::replicated(|_| 2)
     }
 
-    /// Starts it again if it has ended by itself, as a service manager does; how it ended.
-    pub fn revive(&mut self) -> Option<ExitStatus> {
-        let status = self.ended()?;
-        self.start();
-        Some(status)
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// The processes and their servers.
-pub struct Fleet {
-    /// The processes; the last one is a gateway.
-    pub members: Vec<Member>,
-    /// The servers.
-    pub servers: Servers,
-    /// Logs and data.
-    pub folder: PathBuf,
-    /// Processes that ended by themselves, but not because a server was away at their start.
-    pub crashed: Vec<String>,
-}
-
-impl Fleet {
-    /// Starts a fleet with this binary and waits until it is ready.
-    pub async fn start(folder: PathBuf, binary: PathBuf, extra: &[(&str, &str)]) -> Self {
-        Self::of_replicas(&SERVICES, 1, folder, binary, extra).await
+    /// So many replicas of one service, and one process for everything else: the smallest fleet in which a replica of
+    /// that service can end by itself.
+    #[must_use]
+    pub fn around(service: &'static str, replicas: usize) -> Self {
+        let others = SERVICES.into_iter().filter(|other| *other != service);
+        let mut processes = vec![vec![service]; replicas];
+        processes.push(others.chain(["gateway"]).collect());
+        Self::of(processes)
     }
 
-    /// The same with one replica of every service.
-    pub async fn start_lean(folder: PathBuf, binary: PathBuf, extra: &[(&str, &str)]) -> Self {
-        let once = SERVICES.map(|(service, _)| (service, 1));
-        Self::of_replicas(&once, 1, folder, binary, extra).await
+    /// Sets a variable in the environment of all processes.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.into(), value.into()));
+        self
     }
 
-    /// The same with two replicas of every service, and two gateways.
-    pub async fn start_all_twice(folder: PathBuf, binary: PathBuf, extra: &[(&str, &str)]) -> Self {
-        let twice = SERVICES.map(|(service, _)| (service, 2));
-        Self::of_replicas(&twice, 2, folder, binary, extra).await
+    /// Lets parcels be dispatched and delivered after this time each, such as `50ms`.
+    #[must_use]
+    pub fn ships_after(self, time: &str) -> Self {
+        self.with("WINGBEAT_SHIPPING_DISPATCH_AFTER", time)
+            .with("WINGBEAT_SHIPPING_DELIVER_AFTER", time)
     }
 
-    async fn of_replicas(
-        services: &[(&'static str, usize)],
-        gateways: usize,
-        folder: PathBuf,
-        binary: PathBuf,
-        extra: &[(&str, &str)],
-    ) -> Self {
-        let servers = Servers::start().await;
+    /// Hashes passwords at the lowest cost, for tests that sign in often and test something else.
+    #[must_use]
+    pub fn cheap_passwords(self) -> Self {
+        self.with("WINGBEAT_PASSWORD_MEMORY_KIB", "64")
+            .with("WINGBEAT_PASSWORD_PASSES", "1")
+    }
+
+    /// Runs this binary instead of the one that users get.
+    #[must_use]
+    pub fn binary(mut self, binary: PathBuf) -> Self {
+        self.binary = binary;
+        self
+    }
+
+    /// Keeps logs and data in this folder instead of a temporary one.
+    #[must_use]
+    pub fn logs_in(mut self, folder: &Path) -> Self {
+        self.logs = Some(folder.to_owned());
+        self
+    }
+
+    /// Runs on these servers instead of a room on the shared ones.
+    #[must_use]
+    pub fn on(mut self, servers: Servers) -> Self {
+        self.servers = Some(servers);
+        self
+    }
+
+    /// Starts the fleet and waits until it is ready and everybody knows the products that it was seeded with.
+    pub async fn start(self) -> Fleet {
+        let servers = match self.servers {
+            Some(servers) => servers,
+            None => Servers::shared().await,
+        };
+        let own = self.logs.is_none().then(|| tempfile::tempdir().unwrap());
+        let logs = own.as_ref().map(|folder| folder.path().to_owned());
+        let folder = self.logs.or(logs).unwrap();
         let mut settings = common(&servers);
-        let given = extra
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        settings.extend(given);
-        let provider = free_port();
-        settings.push((
-            "WINGBEAT_PROVIDER".into(),
-            format!("http://127.0.0.1:{provider}"),
-        ));
-        let mut places = Vec::new();
-        for &(service, replicas) in services {
-            let ports: Vec<u16> = (0..replicas).map(|_| free_port()).collect();
-            let urls: Vec<String> = ports
-                .iter()
-                .map(|port| format!("http://127.0.0.1:{port}"))
-                .collect();
-            settings.push((
-                format!("WINGBEAT_URL_{}", service.to_uppercase()),
-                urls.join(","),
-            ));
-            places.extend(ports.into_iter().map(|port| (service, port)));
-        }
-        places.insert(0, ("provider", provider));
-        places.extend((0..gateways).map(|_| ("gateway", free_port())));
-        let member = |(service, port)| member(service, port, &folder, &binary, &settings);
-        let mut fleet = Self {
-            members: places.into_iter().map(member).collect(),
-            servers,
+        settings.extend(self.settings);
+        let processes = std::iter::once(vec!["provider"]).chain(self.processes);
+        let processes: Vec<_> = processes.map(|roles| (roles, free_port())).collect();
+        settings.extend(addresses(&processes));
+        let temporary = own.as_ref().map(TempDir::path);
+        let group = Arc::new(Group::new(temporary.unwrap_or(Path::new(""))));
+        let parts = Parts {
+            binary: self.binary,
             folder: folder.clone(),
+            settings,
+            group,
+        };
+        let members = processes.into_iter();
+        let mut fleet = Fleet {
+            members: members
+                .map(|(roles, port)| parts.member(roles, port))
+                .collect(),
+            servers,
+            folder,
             crashed: Vec::new(),
+            _own: own,
         };
         for member in &mut fleet.members {
             member.start();
         }
         fleet.ready().await;
-        stock::heard_of(&fleet).await;
+        fleet.site().stocked().await;
         fleet
     }
+}
 
-    /// Starts what has ended by itself. A process that finds a server away at its start ends with 2.
+/// The settings by which processes find each other.
+fn addresses(processes: &[(Vec<&'static str>, u16)]) -> Vec<(String, String)> {
+    let urls = |role: &str| {
+        let replicas = processes.iter().filter(|(roles, _)| roles.contains(&role));
+        let urls = replicas.map(|(_, port)| format!("http://127.0.0.1:{port}"));
+        urls.collect::<Vec<_>>().join(",")
+    };
+    let upstream = |service: &str| {
+        let name = format!("WINGBEAT_URL_{}", service.to_uppercase());
+        (name, urls(service))
+    };
+    let provider = ("WINGBEAT_PROVIDER".to_owned(), urls("provider"));
+    std::iter::once(provider)
+        .chain(SERVICES.map(upstream))
+        .collect()
+}
+
+/// The settings that all processes have.
+fn common(servers: &Servers) -> Vec<(String, String)> {
+    let mut settings: Vec<(String, String)> = servers.settings().into();
+    for (name, value) in [
+        ("WINGBEAT_DEV", "on"),
+        ("WINGBEAT_RATE_LIMITS", "off"),
+        ("WINGBEAT_LOG", "warn"),
+        ("WINGBEAT_LOG_FORMAT", "json"),
+        ("SHOP_ADMIN_PASSWORD", PASSWORD),
+    ] {
+        settings.push((name.into(), value.into()));
+    }
+    settings
+}
+
+/// What the processes of a fleet have in common.
+struct Parts {
+    binary: PathBuf,
+    folder: PathBuf,
+    settings: Vec<(String, String)>,
+    group: Arc<Group>,
+}
+
+impl Parts {
+    fn member(&self, roles: Vec<&'static str>, port: u16) -> Member {
+        let (binary, folder, settings) = (&self.binary, &self.folder, &self.settings);
+        let (binary, folder, settings) = (binary.clone(), folder.clone(), settings.clone());
+        let (group, ops_port, own) = (Arc::clone(&self.group), free_port(), roles.clone());
+        let command = move || {
+            let name = own.first().unwrap();
+            let log = folder.join(format!("{name}-{port}.log"));
+            let log = File::options().create(true).append(true).open(log).unwrap();
+            let mut command = Command::new(&binary);
+            command
+                .arg("run")
+                .args(&own)
+                .args(["--listen", &format!("127.0.0.1:{port}")])
+                .args(["--ops-listen", &format!("127.0.0.1:{ops_port}"), "--data"])
+                .arg(folder.join(name))
+                .envs(settings.iter().map(|(name, value)| (name, value)))
+                .current_dir(&folder)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::from(log));
+            group.join(&mut command);
+            command
+        };
+        Member {
+            roles,
+            port,
+            ops_port,
+            command: Arc::new(command),
+            child: None,
+        }
+    }
+}
+
+/// Processes and their servers. Dropping it kills them.
+pub struct Fleet {
+    /// The processes: first the provider, last the gateway.
+    pub members: Vec<Member>,
+    /// The servers.
+    pub servers: Servers,
+    /// Logs and data.
+    pub folder: PathBuf,
+    /// Processes that ended without being asked to, unless a server was unavailable at their start.
+    pub crashed: Vec<String>,
+    _own: Option<TempDir>,
+}
+
+impl Fleet {
+    /// Starts each process that has ended.
     pub fn revive(&mut self) {
         for member in &mut self.members {
-            if let Some(status) = member.revive()
-                && status.code() != Some(2)
-            {
-                self.crashed
-                    .push(format!("{} ended by itself: {status}", member.service));
+            if let Some(status) = member.revive() {
+                self.crashed.push(format!("{member} ended with {status}"));
             }
         }
     }
 
-    /// Waits until every process is ready.
+    /// Waits until every process is ready. The provider answers no such question, and needs no start-up time.
     pub async fn ready(&mut self) {
-        let until = Instant::now() + READY_WITHIN;
-        for place in 0..self.members.len() {
-            let member = &mut self.members[place];
-            if member.service == "provider" {
-                continue;
-            }
-            let shop = Shop::at(&format!("http://127.0.0.1:{}", member.port)).unwrap();
-            loop {
-                let answer = shop.ask(&Call::get("/readyz")).await;
-                if answer.is_ok_and(|answer| answer.status == 200) {
-                    break;
-                }
-                if let Some(status) = member.revive() {
-                    let ended = format!("{} ended by itself: {status}", member.service);
-                    self.crashed
-                        .extend((status.code() != Some(2)).then_some(ended));
-                }
-                let log = self.folder.display();
-                assert!(
-                    Instant::now() < until,
-                    "{} is not ready: see {log}",
-                    member.service
-                );
-                tokio::time::sleep(LOOK).await;
+        for member in &mut self.members {
+            if !member.runs("provider") {
+                let crashes = member.ready(&self.folder).await;
+                let crashes = crashes
+                    .iter()
+                    .map(|status| format!("{member} ended with {status}"));
+                self.crashed.extend(crashes);
             }
         }
     }
@@ -315,64 +283,49 @@ impl Fleet {
         Shop::at(&self.url()).unwrap()
     }
 
-    /// The replicas of a service.
-    pub fn of(&mut self, service: &str) -> Vec<&mut Member> {
-        self.members
-            .iter_mut()
-            .filter(|it| it.service == service)
-            .collect()
+    /// The shop and its operator's interfaces.
+    #[must_use]
+    pub fn site(&self) -> Site {
+        let measured = self.members.iter().filter(|it| !it.runs("provider"));
+        Site {
+            shop: self.shop(),
+            password: PASSWORD.into(),
+            ops_ports: measured.map(|it| it.ops_port).collect(),
+        }
+    }
+
+    /// The processes that run a role.
+    pub fn of(&mut self, role: &str) -> Vec<&mut Member> {
+        let members = self.members.iter_mut();
+        members.filter(|it| it.runs(role)).collect()
+    }
+
+    /// The ops ports of the processes that run a role.
+    #[must_use]
+    pub fn ops_ports(&self, role: &str) -> Vec<u16> {
+        let members = self.members.iter().filter(|it| it.runs(role));
+        members.map(|it| it.ops_port).collect()
+    }
+
+    /// Ends the processes that run a role and starts them with more variables in their environment.
+    pub async fn restart_with(&mut self, role: &str, env: &[(&str, &str)]) {
+        for member in self.of(role) {
+            let status = member.terminate().await;
+            assert!(status.success(), "{member} ended with {status}");
+            member.start_with(env);
+        }
+        self.ready().await;
     }
 }
 
 /// A service by itself on these servers, not started yet.
 #[must_use]
-pub fn alone(service: &'static str, servers: &Servers, folder: &Path, binary: &Path) -> Member {
-    member(service, free_port(), folder, binary, &common(servers))
-}
-
-/// The settings that all processes have.
-fn common(servers: &Servers) -> Vec<(String, String)> {
-    let mut settings: Vec<(String, String)> = servers.settings().into();
-    for (name, value) in [
-        ("WINGBEAT_DEV", "on"),
-        ("WINGBEAT_RATE_LIMITS", "off"),
-        ("WINGBEAT_LOG", "warn"),
-        ("SHOP_ADMIN_PASSWORD", PASSWORD),
-    ] {
-        settings.push((name.into(), value.into()));
-    }
-    settings
-}
-
-fn member(
-    service: &'static str,
-    port: u16,
-    folder: &Path,
-    binary: &Path,
-    settings: &[(String, String)],
-) -> Member {
-    let (folder, binary, settings) = (folder.to_owned(), binary.to_owned(), settings.to_vec());
-    let ops_port = free_port();
-    let command = move || {
-        let log = folder.join(format!("{service}-{port}.log"));
-        let log = File::options().create(true).append(true).open(log).unwrap();
-        let mut command = Command::new(&binary);
-        command
-            .args(["run", service, "--listen", &format!("127.0.0.1:{port}")])
-            .args(["--ops-listen", &format!("127.0.0.1:{ops_port}"), "--data"])
-            .arg(folder.join(service))
-            .envs(settings.iter().map(|(name, value)| (name, value)))
-            .current_dir(&folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::from(log));
-        command
+pub fn alone(service: &'static str, servers: &Servers, folder: &Path) -> Member {
+    let parts = Parts {
+        binary: binary(),
+        folder: folder.to_owned(),
+        settings: common(servers),
+        group: Arc::new(Group::new(Path::new(""))),
     };
-    Member {
-        service,
-        port,
-        ops_port,
-        command: Box::new(command),
-        child: None,
-    }
+    parts.member(vec![service], free_port())
 }

@@ -1,4 +1,4 @@
-//! What the payment provider has booked, by its own account.
+//! The payment provider's ledger.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use shop_client::Shop;
 use shop_client::http::Call;
 
-/// All bookings there are.
+/// All bookings.
 pub struct Ledger {
     orders: BTreeMap<String, BTreeMap<String, Booked>>,
 }
@@ -32,7 +32,7 @@ struct Entry {
 }
 
 impl Ledger {
-    /// Reads it to its end.
+    /// Reads all pages.
     pub async fn read(shop: &Shop) -> Self {
         let (mut orders, mut after) = (BTreeMap::<_, BTreeMap<_, Booked>>::new(), 0);
         loop {
@@ -52,20 +52,20 @@ impl Ledger {
         }
     }
 
-    /// What was done twice for one order.
+    /// Bookings that exist more than once for one order.
     #[must_use]
-    pub fn twice(&self) -> Vec<String> {
+    pub fn repeated(&self) -> Vec<String> {
         let kinds = self
             .orders
             .iter()
             .flat_map(|(order, kinds)| kinds.iter().map(move |(kind, it)| (order, kind, it)));
-        let twice = kinds.filter(|(.., booked)| booked.times > 1);
-        twice
+        let repeated = kinds.filter(|(.., booked)| booked.times > 1);
+        repeated
             .map(|(order, kind, it)| format!("{kind} of {order} was booked {} times", it.times))
             .collect()
     }
 
-    /// What an order has cost, in cents: captured and not refunded.
+    /// The cost of an order in cents: captured and not refunded.
     #[must_use]
     pub fn net(&self, order: &str) -> i64 {
         let of = |kind| {

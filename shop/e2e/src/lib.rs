@@ -1,32 +1,40 @@
-//! Tests of the `shop` binary as its users meet it: started as a process, driven over HTTP and in a browser, killed,
-//! and run on real servers that fail. The tests are in `tests/it`; here is what they share, and [`chaos`], which is
-//! also a program.
+//! End-to-end tests of the `shop` binary: started as a process, driven over HTTP and in a browser, killed, and run on
+//! real servers that fail. The tests are in `tests/it`; this library contains the parts that they share, and [`chaos`],
+//! which is also a program.
 //!
-//! - [`process`]: one shop in one process. [`fleet`]: each service by itself, on real servers. [`cell`]: one of them
-//!   in the conditions of a container. [`balancer`]: what stands before several gateways.
-//! - [`shopping`]: shoppers at work, and the verdict. [`customer`]: one of them, who signs in again if need be.
-//!   [`ledger`]: what their orders have cost them.
-//!   `stock`: what a new shop has to sell.
-//! - [`scrape`]: what a process tells at `/metrics`. [`strangers`]: programs in other languages beside the shop.
-//! - [`wire`]: a TCP proxy that cuts, delays and swallows. [`chaos`]: a schedule of trouble from a seed.
+//! - Shops under test: [`process`] starts the whole shop as one process, [`fleet`] starts it as several, each of them a
+//!   [`member`], and [`sandbox`] runs the binary as a container would. [`site`] is a running shop with its operator's
+//!   interfaces.
+//! - Around them: [`servers`] are RabbitMQ, PostgreSQL and Redis behind a [`proxy`] each; [`balancer`] stands in front of
+//!   several gateways; [`interop`] runs programs in other languages.
+//! - Traffic and checks: [`shopping`] places orders for each [`customer`], and [`verdict`] checks the promises afterwards,
+//!   with the provider's [`ledger`]. [`scrape`] reads metrics. [`http_suite`] tests the HTTP API of any shop.
+//! - [`wait`] is how all of them wait: for conditions.
 
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::missing_panics_doc,
-    reason = "a test ends where something is missing, and lives by the real clock"
+    reason = "a test ends where something is missing, and runs on the real clock"
 )]
 
+mod background;
 pub mod balancer;
-pub mod cell;
 pub mod chaos;
 pub mod customer;
 pub mod fleet;
+mod group;
+pub mod http_suite;
+pub mod interop;
 pub mod ledger;
+pub mod member;
 pub mod process;
+pub mod proxy;
+pub mod sandbox;
 pub mod scrape;
+pub mod servers;
 pub mod shopping;
-mod stock;
-pub mod strangers;
-pub mod wire;
+pub mod site;
+pub mod verdict;
+pub mod wait;

@@ -1,21 +1,18 @@
-//! A `shop` process: started on free ports, waited for, asked to end or killed.
+//! The whole shop as one process.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
 use shop_client::http::Call;
 use shop_client::{Shop, audit};
 pub use wingbeat_servers::free_port;
 
 use crate::scrape::Scrape;
-
-/// How long a shop may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(30);
-/// The pause between looks.
-const LOOK: Duration = Duration::from_millis(10);
+use crate::site::Site;
+use crate::wait::{check, until};
 
 /// The folder that cargo builds into.
+#[must_use]
 pub fn target() -> PathBuf {
     // target/<profile>/deps/<test>, or target/<profile>/<program>
     let this = std::env::current_exe().unwrap();
@@ -25,67 +22,110 @@ pub fn target() -> PathBuf {
 }
 
 /// The binary that users get.
+#[must_use]
 pub fn binary() -> PathBuf {
-    let path = target().join("release/shop");
+    built("release/shop", "cargo build --release")
+}
+
+/// The build that can be made to lack a mechanism, or to end at a step.
+#[must_use]
+pub fn sabotaged() -> PathBuf {
+    built("sabotaged/shop", "cargo xtask test release")
+}
+
+fn built(file: &str, command: &str) -> PathBuf {
+    let path = target().join(file);
     assert!(
         path.exists(),
-        "{} is missing: cargo build --release",
+        "{} is missing: run `{command}`",
         path.display()
     );
     path
 }
 
-/// A place for a shop: its data and its ports, for one process after the other.
+/// The data, ports and settings of a shop, for one process after the other.
 pub struct Place {
+    /// The data directory.
     pub data: PathBuf,
     port: u16,
     ops_port: u16,
     binary: PathBuf,
-    env: Vec<(&'static str, String)>,
+    env: Vec<(String, String)>,
 }
 
 impl Place {
+    /// A place for the binary that users get.
+    #[must_use]
     pub fn new(data: &Path) -> Self {
         Self::of(data, binary())
     }
 
     /// A place for another binary.
+    #[must_use]
     pub fn of(data: &Path, binary: PathBuf) -> Self {
         Self {
             data: data.to_owned(),
             port: free_port(),
             ops_port: free_port(),
             binary,
-            env: vec![("WINGBEAT_RATE_LIMITS", "off".into())],
+            env: vec![("WINGBEAT_RATE_LIMITS".into(), "off".into())],
         }
     }
 
-    pub fn with(mut self, name: &'static str, value: &str) -> Self {
-        self.env.push((name, value.into()));
+    /// Sets a variable in the environment of the process.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
         self
     }
 
-    /// A shop that lacks a mechanism; the binary must have been built for that.
+    /// Lets parcels be dispatched and delivered after this time each, such as `50ms`.
+    #[must_use]
+    pub fn ships_after(self, time: &str) -> Self {
+        self.with("WINGBEAT_SHIPPING_DISPATCH_AFTER", time)
+            .with("WINGBEAT_SHIPPING_DELIVER_AFTER", time)
+    }
+
+    /// Removes a mechanism, if one is given; the binary must be [`sabotaged`].
+    #[must_use]
     pub fn without(mut self, mechanism: Option<&str>) -> Self {
-        self.env
-            .extend(mechanism.map(|it| ("WINGBEAT_SABOTAGE", it.into())));
+        let variable = |it: &str| ("WINGBEAT_SABOTAGE".to_owned(), it.to_owned());
+        self.env.extend(mechanism.map(variable));
         self
     }
 
+    /// The shop's URL.
+    #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What it tells at `/metrics`.
+    /// The metrics of the process.
     pub async fn metrics(&self) -> Scrape {
-        Scrape::of(self.ops_port).await
+        until("the shop exposes metrics", async || {
+            Scrape::of(self.ops_port).await
+        })
+        .await
     }
 
+    /// The shop.
+    #[must_use]
     pub fn shop(&self) -> Shop {
         Shop::at(&self.url()).unwrap()
     }
 
+    /// The shop and its operator's interfaces, once it has been started.
+    #[must_use]
+    pub fn site(&self) -> Site {
+        Site {
+            shop: self.shop(),
+            password: self.password(),
+            ops_ports: vec![self.ops_port],
+        }
+    }
+
     /// The program, not yet started.
+    #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         let ops = format!("127.0.0.1:{}", self.ops_port);
@@ -105,43 +145,56 @@ impl Place {
         self.start_as(self.command()).await
     }
 
-    /// The same with a program of one's own.
+    /// Starts a program that is the shop at this place, and waits until it is ready.
     pub async fn start_as(&self, mut command: Command) -> Running {
         let mut running = Running(command.spawn().unwrap());
-        let (shop, until) = (self.shop(), Instant::now() + READY_WITHIN);
-        loop {
-            let ready = shop.ask(&Call::get("/readyz")).await;
-            if ready.is_ok_and(|answer| answer.status == 200) {
-                return running;
-            }
+        let shop = self.shop();
+        until("the shop is ready", async || {
+            let answer = shop.ask(&Call::get("/readyz")).await;
+            let ready = answer.is_ok_and(|answer| answer.status == 200);
             let ended = running.0.try_wait().unwrap();
             assert!(ended.is_none(), "the shop ended: {ended:?}");
-            assert!(Instant::now() < until, "not ready within {READY_WITHIN:?}");
-            tokio::time::sleep(LOOK).await;
-        }
+            check(ready, "it is not")
+        })
+        .await;
+        running
     }
 
-    /// The admin's password.
+    /// Starts a program that is the shop at this place, and waits until it ends without being asked to.
+    pub async fn start_to_end(&self, mut command: Command) -> ExitStatus {
+        let mut running = Running(command.spawn().unwrap());
+        until("the shop ends", async || {
+            running.0.try_wait().unwrap().ok_or("it still runs")
+        })
+        .await
+    }
+
+    /// The admin's password: the one in its settings, or the one that the shop has made up.
+    #[must_use]
     pub fn password(&self) -> String {
-        audit::admin_password(&self.data).unwrap()
+        let mut env = self.env.iter();
+        let set = env.find(|(name, _)| name == "SHOP_ADMIN_PASSWORD");
+        let set = set.map(|(_, password)| password.clone());
+        set.unwrap_or_else(|| audit::admin_password(&self.data).unwrap())
     }
 }
 
-/// A running shop; dropped, it is killed.
+/// A running shop. Dropping it kills it.
 pub struct Running(Child);
 
 impl Running {
-    /// As `kill -9` does.
+    /// Kills the process with `SIGKILL`.
     pub fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 
-    /// As a service manager does.
+    /// Sends `SIGTERM` and waits for the end.
+    #[must_use]
     pub fn terminate(mut self) -> ExitStatus {
         let id = self.0.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
-        assert!(told.success());
+        let sent = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(sent.success());
         self.0.wait().unwrap()
     }
 }

@@ -1,28 +1,29 @@
-//! What goes wrong at the provider.
+//! The faults of the provider.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-/// Switchable faults; all off by default.
+/// The switchable faults. All are off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Faults {
-    /// Every operation answers 503.
+    /// Each operation returns 503.
     pub outage: bool,
-    /// Milliseconds added to every operation.
+    /// The latency added to each operation, in milliseconds.
     pub latency_ms: u64,
-    /// Share of operations that answer 503 without acting.
+    /// The share of operations that return 503 and have no effect.
     pub error_rate: f64,
-    /// Share of authorizations that are declined.
+    /// The share of authorizations that are declined.
     pub decline_rate: f64,
-    /// Share of operations that act and then cut the connection.
+    /// The share of operations that are booked but close the connection instead of replying.
     pub lost_reply_rate: f64,
 }
 
 impl Faults {
-    /// Whether all values are in bounds: rates in 0 to 1, latency at most a minute.
+    /// Returns whether all values are within bounds: rates from 0 to 1, and a latency of at most a
+    /// minute.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         let rates = [self.error_rate, self.decline_rate, self.lost_reply_rate];
@@ -30,7 +31,7 @@ impl Faults {
     }
 }
 
-/// What happens to one operation.
+/// The fate of an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fate {
     pub(crate) wait_ms: u64,
@@ -39,7 +40,8 @@ pub(crate) struct Fate {
     pub(crate) lose_reply: bool,
 }
 
-/// The switches, and how often each token has misbehaved (forgotten on a restart).
+/// The switches, and the number of attempts of each operation with a misbehaving token. Both are
+/// lost on a restart.
 #[derive(Default)]
 pub(crate) struct Chance {
     state: Mutex<State>,
@@ -48,7 +50,7 @@ pub(crate) struct Chance {
 #[derive(Default)]
 struct State {
     faults: Faults,
-    misbehaved: BTreeMap<(String, &'static str), u32>,
+    attempts: BTreeMap<(String, &'static str), u32>,
 }
 
 impl Chance {
@@ -79,7 +81,7 @@ impl Chance {
         }
         let times = match token {
             "tok_slow" | "tok_flaky" | "tok_lost_reply" => state
-                .misbehaved
+                .attempts
                 .entry((order.to_owned(), operation))
                 .or_default(),
             "tok_declined" => {

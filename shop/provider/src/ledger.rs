@@ -1,4 +1,5 @@
-//! The durable ledger: one writer thread, many operations a commit, committed before anybody is answered.
+//! The durable ledger. One writer thread commits operations in batches, and replies after the
+//! commit.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,9 +11,9 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-/// Operations in one commit.
+/// The most operations per commit.
 const BATCH_MAX: usize = 512;
-/// Operations that wait for the writer.
+/// The most operations that wait for the writer.
 const QUEUE: usize = 4_096;
 
 const SCHEMA: &str = "
@@ -25,31 +26,31 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS ledger_order ON ledger(order_id);
 ";
 
-/// An effect in the ledger.
+/// An entry of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// The order.
     pub order_id: Uuid,
     /// `authorize`, `capture`, `void` or `refund`.
     pub kind: String,
-    /// Cents.
+    /// The amount in cents.
     pub amount_minor: i64,
-    /// When, in RFC 3339.
+    /// The time, in RFC 3339.
     pub at: String,
-    /// Under which key it was asked.
+    /// The idempotency key of the request.
     pub idempotency_key: String,
 }
 
-/// How the writer has batched.
+/// The counters of the writer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Commits, each with one fsync.
+    /// The number of commits, each with one fsync.
     pub commits: u64,
-    /// Operations in them.
+    /// The number of committed operations.
     pub operations: u64,
 }
 
-/// An operation to book.
+/// An operation to be booked.
 pub(crate) struct Booking {
     pub(crate) key: String,
     pub(crate) kind: &'static str,
@@ -59,12 +60,12 @@ pub(crate) struct Booking {
     pub(crate) declined: bool,
 }
 
-/// What came of it.
+/// The outcome of a booking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Booked {
-    /// The recorded answer, now or from before: JSON.
+    /// The recorded reply as JSON, of this or of an earlier request.
     Answer(String),
-    /// The key came with another request before.
+    /// The key was used for a different request.
     KeyReused,
     /// The ledger cannot be written.
     Unavailable,
@@ -72,7 +73,7 @@ pub(crate) enum Booked {
 
 type Job = (Booking, oneshot::Sender<Booked>);
 
-/// A handle on the ledger.
+/// A handle to the ledger.
 #[derive(Clone)]
 pub(crate) struct Ledger {
     jobs: mpsc::Sender<Job>,
@@ -115,7 +116,7 @@ impl Ledger {
         }
     }
 
-    /// Reads with a connection of its own, on a thread that may block.
+    /// Runs a read on a connection of its own and a blocking thread; `None` if it fails.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -126,7 +127,7 @@ impl Ledger {
     }
 }
 
-/// Entries after `after`, of one order or all.
+/// Returns the entries after `after`, of one order or of all.
 pub(crate) fn entries(
     connection: &Connection,
     order: Option<Uuid>,
@@ -153,7 +154,7 @@ pub(crate) fn entries(
     rows.collect()
 }
 
-/// The recorded answer of an operation.
+/// Returns the recorded reply of an operation.
 pub(crate) fn recorded(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     connection
         .query_row(
@@ -164,7 +165,7 @@ pub(crate) fn recorded(connection: &Connection, key: &str) -> rusqlite::Result<O
         .optional()
 }
 
-/// The token an order is paid by.
+/// Returns the token of the card that pays an order.
 pub(crate) fn token(connection: &Connection, order: Uuid) -> rusqlite::Result<Option<String>> {
     connection
         .query_row(
@@ -192,7 +193,7 @@ impl Writer {
             }
             let (bookings, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let booked = self.commit(&bookings).unwrap_or_else(|why| {
-                tracing::error!("the provider's ledger cannot be written: {why}");
+                tracing::error!("cannot write the ledger of the payment provider: {why}");
                 vec![Booked::Unavailable; bookings.len()]
             });
             self.counts.0.fetch_add(1, Ordering::Relaxed);
@@ -200,7 +201,7 @@ impl Writer {
                 .1
                 .fetch_add(bookings.len() as u64, Ordering::Relaxed);
             for (answer, booked) in answers.into_iter().zip(booked) {
-                drop(answer.send(booked));
+                let _ = answer.send(booked); // The client has disconnected; the reply is recorded.
             }
         }
     }
@@ -260,8 +261,8 @@ fn book(connection: &Connection, booking: &Booking) -> rusqlite::Result<Booked> 
     Ok(Booked::Answer(answer))
 }
 
-/// The answer's status and the amount moved. A second capture under another key is booked again: a
-/// provider cannot know that the client forgot its key.
+/// Returns the status of the reply and the amount moved. A second capture with another key is
+/// booked again, because a provider cannot know that the client lost its key.
 fn decide(booking: &Booking, card: Option<&(i64, String)>) -> (&'static str, i64) {
     let held = card.map_or(0, |(amount, _)| *amount);
     let state = card.map_or("", |(_, state)| state.as_str());

@@ -1,8 +1,10 @@
-//! The stand-in for the outside payment company: a real socket, its own durable ledger, and faults that
-//! can be switched on. It knows nothing of the shop, and the shop reaches it over HTTP only.
+//! A stand-in for the external payment company, with a real socket, a durable ledger and switchable
+//! faults.
+//!
+//! The provider depends on no other crate of the shop, and the shop uses it only over HTTP.
 #![allow(
     clippy::disallowed_methods,
-    reason = "an external system: it has its own clock, threads and chance"
+    reason = "an external system has its own clock, threads and randomness"
 )]
 
 mod faults;

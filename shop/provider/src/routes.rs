@@ -1,4 +1,4 @@
-//! The provider's API.
+//! The HTTP API of the provider.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) struct Bank {
     pub(crate) chance: Arc<Chance>,
 }
 
-/// Marks a response that must never arrive: the connection is cut instead.
+/// The mark of a response that must not arrive: the server closes the connection instead.
 #[derive(Clone, Copy)]
 pub(crate) struct CutConnection;
 
@@ -84,7 +84,10 @@ async fn operate(
         .unwrap_or_default()
         .to_owned();
     if key.is_empty() {
-        return refuse(StatusCode::BAD_REQUEST, "send an Idempotency-Key");
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "the header Idempotency-Key is missing",
+        );
     }
     let token = if kind == "authorize" {
         if !TOKENS.contains(&order.token.as_str()) || order.amount_minor < 0 {
@@ -107,7 +110,10 @@ async fn operate(
         tokio::time::sleep(Duration::from_millis(fate.wait_ms)).await;
     }
     if fate.unavailable {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "out of order");
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the provider is unavailable",
+        );
     }
     let booking = Booking {
         key,
@@ -126,18 +132,18 @@ async fn operate(
         Booked::Answer(answer) => ([("content-type", "application/json")], answer).into_response(),
         Booked::KeyReused => refuse(
             StatusCode::UNPROCESSABLE_ENTITY,
-            "this key came with another request before",
+            "the key was used for a different request",
         ),
-        Booked::Unavailable => refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the ledger cannot be written",
-        ),
+        Booked::Unavailable => refuse(StatusCode::SERVICE_UNAVAILABLE, "cannot write the ledger"),
     }
 }
 
 async fn operation(State(bank): State<Bank>, Path(key): Path<String>) -> Response {
     if bank.chance.faults().outage {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "out of order");
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the provider is unavailable",
+        );
     }
     match bank
         .ledger
@@ -164,7 +170,7 @@ async fn entries(State(bank): State<Bank>, Query(which): Query<Which>) -> Respon
         ledger::entries(connection, which.order_id, which.after, limit)
     };
     let Some(rows) = bank.ledger.read(read).await else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be read");
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "cannot read the ledger");
     };
     let next = (rows.len() as i64 == limit)
         .then(|| rows.last().map(|(id, _)| *id))

@@ -1,4 +1,4 @@
-//! The socket in front of the ledger.
+//! The HTTP server of the provider.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
@@ -15,27 +15,27 @@ use tower::ServiceExt as _;
 use crate::ledger::{Ledger, Stats};
 use crate::routes::{Bank, CutConnection, routes};
 
-/// Where the provider listens and keeps its ledger.
+/// The settings of the provider.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Port 0 for any.
+    /// The address to listen on; port 0 selects a free port.
     pub listen: SocketAddr,
-    /// The ledger's file.
+    /// The file of the ledger.
     pub ledger: PathBuf,
 }
 
-/// Why the provider does not start.
+/// The reason why the provider cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address is taken.
+    /// The address cannot be bound.
     #[error("the payment provider cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
     /// The ledger cannot be opened.
-    #[error("the payment provider's ledger {0} cannot be opened: {1}")]
+    #[error("the payment provider cannot open its ledger {0}: {1}")]
     Ledger(PathBuf, rusqlite::Error),
 }
 
-/// A provider that runs; dropped, it stops.
+/// A running provider. Dropping it stops the server.
 pub struct Provider {
     address: SocketAddr,
     ledger: Ledger,
@@ -43,13 +43,13 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Its base URL.
+    /// Returns the base URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// How its writer has batched.
+    /// Returns the counters of the writer.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.ledger.stats()
@@ -66,16 +66,17 @@ impl Drop for Provider {
 ///
 /// # Errors
 ///
-/// The address is taken, or the ledger cannot be opened.
+/// [`Error::Listen`] if the address cannot be bound; [`Error::Ledger`] if the ledger cannot be
+/// opened.
 pub async fn start(config: Config) -> Result<Provider, Error> {
     start_within(config, |routes| routes).await
 }
 
-/// The same, with something around its routes, such as who traces them.
+/// Starts the provider with middleware around its routes, for example to trace requests.
 ///
 /// # Errors
 ///
-/// As [`start`].
+/// Those of [`start`].
 pub async fn start_within(
     config: Config,
     around: impl FnOnce(Router) -> Router + Send,
@@ -107,7 +108,7 @@ async fn accept(listener: TcpListener, routes: Router) {
 }
 
 async fn connection(stream: TcpStream, routes: Router) {
-    drop(stream.set_nodelay(true));
+    let _ = stream.set_nodelay(true); // An optimization.
     let service =
         hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let answer = routes.clone().oneshot(request.map(axum::body::Body::new));
@@ -115,16 +116,13 @@ async fn connection(stream: TcpStream, routes: Router) {
                 let Ok(response) = answer.await;
                 let cut = response.extensions().get::<CutConnection>().is_some();
                 if cut {
-                    Err(io::Error::other("the reply is lost"))
+                    Err(io::Error::other("the connection is cut instead of a reply"))
                 } else {
                     Ok(response)
                 }
             }
         });
-    let builder = auto::Builder::new(TokioExecutor::new());
-    drop(
-        builder
-            .serve_connection(TokioIo::new(stream), service)
-            .await,
-    );
+    let builder = http1::Builder::new();
+    let served = builder.serve_connection(TokioIo::new(stream), service);
+    let _ = served.await; // The client has disconnected, or `CutConnection` closed the connection.
 }

@@ -66,7 +66,7 @@ fn collect(file: &SourceFile, codes: &mut BTreeMap<String, String>, words: &mut 
     let Some(tokens) = file.tokens() else {
         return;
     };
-    let tests = test_lines(file);
+    let tests = test_lines(tokens.clone());
     walk(tokens.clone(), &mut |rest| {
         let at = line(rest);
         if tests.iter().any(|lines| lines.contains(&at)) {

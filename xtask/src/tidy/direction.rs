@@ -1,13 +1,13 @@
-//! Who may depend on whom. The arrows of the architecture, checked against the manifests.
+//! The dependencies that the architecture allows between packages, checked against the manifests.
 
 use super::Finding;
 use super::tree::Tree;
 use crate::workspace::{Dependency, Package};
 
-/// Which members of the workspace a package may depend on.
+/// The members of the workspace that a package may depend on.
 enum May {
     Nothing,
-    /// The crates of the framework, none of the shop.
+    /// The crates of the framework, but none of the shop.
     Framework,
     Anything,
     Only(Arrows),
@@ -58,12 +58,13 @@ const CONTRACTS: Arrows = Arrows {
 };
 
 const SERVICE: Arrows = Arrows {
-    always: &["wingbeat", "shop-contracts"],
-    optional: &[],
+    always: &["wingbeat", "shop-contracts", "shop-registry"],
+    // For negative controls, behind the feature `sabotage`.
+    optional: &["wingbeat-core"],
     dev: &["wingbeat-test"],
 };
 
-/// What a service would need to write SQL, which is the business of the adapters.
+/// Crates that a service would need for SQL, which only adapters contain.
 const SQL: &[&str] = &[
     "deadpool-postgres",
     "diesel",
@@ -75,7 +76,7 @@ const SQL: &[&str] = &[
     "tokio-postgres",
 ];
 
-/// Refuses dependencies against the direction of the architecture, and SQL in services.
+/// Refuses dependencies against the architecture, and SQL in services.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     tree.packages
         .iter()
@@ -86,8 +87,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 fn refused(tree: &Tree, package: &Package) -> Vec<Finding> {
     let finding = |problem: String| Finding::new(format!("package {}", package.name), problem);
     let Some(may) = may(package) else {
-        let problem = "is not in the table of directions (xtask/src/tidy/direction.rs): say there \
-                       what it may depend on";
+        let problem = "is not in the table of directions: add it and its dependencies to \
+                       xtask/src/tidy/direction.rs";
         return vec![finding(problem.to_owned())];
     };
     let is_service = package.folder.starts_with("shop/services/");
@@ -109,7 +110,7 @@ fn refused(tree: &Tree, package: &Package) -> Vec<Finding> {
     findings
 }
 
-/// The arrows that leave a package, by its place in the tree.
+/// The dependencies that a package may have, by its folder.
 fn may(package: &Package) -> Option<May> {
     let (top, rest) = package
         .folder
@@ -126,8 +127,8 @@ fn may(package: &Package) -> Option<May> {
         ) => May::Only(ADAPTER),
         ("crates", "wingbeat-test" | "wingbeat-console" | "wingbeat-cli") => May::Only(AROUND),
         ("shop", "contracts") => May::Only(CONTRACTS),
-        ("shop", "services") => May::Only(SERVICE),
-        ("shop", "provider" | "client") | ("xtask", _) => May::Nothing,
+        ("shop", "services") | ("xtask", "templates") => May::Only(SERVICE),
+        ("shop", "provider" | "client" | "registry") | ("xtask", _) => May::Nothing,
         ("shop", "app" | "e2e") | ("benches", _) => May::Anything,
         ("examples", _) => May::Framework,
         _ => return None,
@@ -135,7 +136,7 @@ fn may(package: &Package) -> Option<May> {
 }
 
 impl May {
-    /// Why the package may not depend on that member in that way, if so.
+    /// The problem with a dependency, if there is one.
     fn problem(&self, dependency: &Dependency, target: &Package) -> Option<String> {
         let name = &target.name;
         let allowed = match self {
@@ -188,7 +189,7 @@ mod tests {
         }
     }
 
-    /// The findings when the package in that folder has that dependency.
+    /// The findings for a package in this folder with this dependency.
     fn with(folder: &str, dependency: Dependency) -> Vec<Finding> {
         let members = [
             ("crates/wingbeat-core", "wingbeat-core"),
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn every_arrow_against_the_architecture_is_refused() {
+    fn a_dependency_against_the_architecture_is_refused() {
         let arrows = [
             ("crates/wingbeat-core", "wingbeat"),
             ("crates/wingbeat-embedded", "wingbeat"),
@@ -230,6 +231,7 @@ mod tests {
             ("shop/provider", "shop-orders"),
             ("examples/01-hello", "shop-orders"),
             ("xtask", "wingbeat-core"),
+            ("xtask/templates/service", "shop-orders"),
         ];
         for (folder, name) in arrows {
             let findings = with(folder, needs(name));
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn sql_in_a_service_is_refused_and_elsewhere_it_is_not() {
+    fn sql_is_refused_in_services_only() {
         for name in SQL {
             assert_eq!(with("shop/services/carts", needs(name)).len(), 1, "{name}");
             assert_eq!(with("shop/provider", needs(name)), []);
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_that_nobody_put_into_the_table_is_refused() {
+    fn a_package_outside_the_table_is_refused() {
         let findings = with("crates/wingbeat-new", needs("serde"));
         assert!(
             findings[0].problem.contains("table of directions"),

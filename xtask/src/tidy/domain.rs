@@ -1,4 +1,4 @@
-//! The domain of a service is synchronous: it decides, and waits for nobody.
+//! The domain of a service is synchronous: it decides and does no I/O.
 
 use super::Finding;
 use super::code::{is_word, line, walk};
@@ -8,11 +8,11 @@ use super::tree::{SourceFile, Tree};
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     tree.rust_files()
         .filter(|file| is_domain(&file.path))
-        .flat_map(waits)
+        .flat_map(refused)
         .collect()
 }
 
-/// `shop/services/<service>/src/domain.rs`, or below `…/src/domain/`.
+/// Returns whether a path is `shop/services/<service>/src/domain.rs` or below `…/src/domain/`.
 fn is_domain(path: &str) -> bool {
     let inside = path
         .strip_prefix("shop/services/")
@@ -20,7 +20,7 @@ fn is_domain(path: &str) -> bool {
     inside.is_some_and(|(_, path)| path == "domain.rs" || path.starts_with("domain/"))
 }
 
-fn waits(file: &SourceFile) -> Vec<Finding> {
+fn refused(file: &SourceFile) -> Vec<Finding> {
     let mut findings = Vec::new();
     let Some(tokens) = file.tokens() else {
         return findings;
@@ -52,13 +52,13 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_that_waits_is_refused() {
+    fn an_asynchronous_domain_is_refused() {
         assert_eq!(findings("shop/services/orders/src/domain/order.rs"), 2);
         assert_eq!(findings("shop/services/orders/src/domain.rs"), 2);
     }
 
     #[test]
-    fn handlers_may_wait() {
+    fn handlers_may_be_asynchronous() {
         assert_eq!(findings("shop/services/orders/src/handlers.rs"), 0);
         assert_eq!(findings("crates/wingbeat/src/domain/mod.rs"), 0);
     }

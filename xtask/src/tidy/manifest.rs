@@ -1,4 +1,4 @@
-//! Every package takes part in the lints of the workspace.
+//! Every package inherits the lints of the workspace.
 
 use super::Finding;
 use super::tree::Tree;
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_outside_of_the_workspace_lints_is_refused() {
+    fn a_package_without_the_workspace_lints_is_refused() {
         assert_eq!(findings("[package]\nname = \"wingbeat\""), 1);
         assert_eq!(findings("[lints]\nworkspace = false"), 1);
         assert_eq!(findings("[lints.rust]\nunsafe_code = \"allow\""), 1);

@@ -1,33 +1,42 @@
-//! The rules of this workspace that neither the compiler nor clippy knows.
+//! The rules of this workspace that neither the compiler nor clippy checks.
 //!
-//! A rule is a function from the [`Tree`] to findings, and has a test that shows it refusing
-//! something. Add a rule to [`RULES`], and its negative control beside it.
+//! A rule is a function from the [`Tree`] to findings. To add one, list it in [`RULES`] and write a
+//! test that shows a violation of it.
 
 mod code;
 mod codes;
+mod dependencies;
 mod direction;
 mod domain;
 mod length;
 mod manifest;
+mod modules;
 mod ratchet;
 pub(crate) mod sabotage;
 mod select;
 mod testing;
 mod tree;
+mod width;
 mod words;
 
 use std::fmt;
 
+use anyhow::Context as _;
+
 use crate::workspace::Workspace;
+use ratchet::Ratchet;
 use tree::Tree;
 
 type Rule = fn(&Tree) -> Vec<Finding>;
 
 const RULES: &[Rule] = &[
     direction::check,
+    dependencies::check,
     manifest::check,
+    modules::check,
     domain::check,
     length::check,
+    width::check,
     select::check,
     testing::check,
     words::check,
@@ -35,7 +44,7 @@ const RULES: &[Rule] = &[
     sabotage::check,
 ];
 
-/// Something that a rule refuses, and where it is.
+/// A violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Finding {
     /// A path in the workspace, `path:line`, or a package.
@@ -43,24 +52,25 @@ pub(crate) struct Finding {
     problem: String,
 }
 
-/// What all rules found.
+/// The findings of all rules.
 pub(crate) struct Report {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Which lengths `--bless` may write down.
+/// The exceptions that `--bless` records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bless {
-    /// Only those that have shrunk.
+    /// Only known ones that have shrunk.
     Downward,
-    /// Whatever is there, longer ones too.
+    /// All, including new and longer ones.
     Everything,
 }
 
 /// Applies every rule to the workspace and prints the findings.
 ///
 /// # Errors
-/// When the workspace cannot be read. A finding is not an error.
+///
+/// Fails if the workspace cannot be read. A finding is not an error.
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Report> {
     let tree = Tree::read(workspace)?;
     let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(&tree)).collect();
@@ -75,24 +85,51 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Report> {
         tree.files.len(),
         findings.len()
     );
-    if length::has_shrunk(&tree) {
-        println!("tidy: recorded lengths can be lowered: cargo xtask tidy --bless");
+    if tree.ratchet.lowered_to(&needed(&tree)) != tree.ratchet {
+        println!("tidy: xtask/ratchet.toml can be lowered: cargo xtask tidy --bless");
     }
     Ok(Report { findings })
 }
 
-/// Rewrites the recorded lengths. True, as there is nothing that could be refused.
+/// Rewrites the recorded exceptions.
 ///
 /// # Errors
-/// When the workspace cannot be read or the file not be written.
-pub(crate) fn bless(workspace: &Workspace, bless: Bless) -> anyhow::Result<bool> {
+///
+/// Fails if the workspace cannot be read or the file cannot be written.
+pub(crate) fn bless(workspace: &Workspace, bless: Bless) -> anyhow::Result<()> {
     let tree = Tree::read(workspace)?;
-    length::blessed(&tree, bless).write(&workspace.root)?;
-    Ok(true)
+    let needed = needed(&tree);
+    let recorded = match bless {
+        Bless::Downward => tree.ratchet.lowered_to(&needed),
+        Bless::Everything => needed,
+    };
+    recorded.write(&workspace.root)
+}
+
+/// Prints the top modules of a crate by level, with their imports.
+///
+/// # Errors
+///
+/// Fails if the workspace cannot be read or has no crate of that name.
+pub(crate) fn print_modules(workspace: &Workspace, krate: &str) -> anyhow::Result<()> {
+    let tree = Tree::read(workspace)?;
+    let name = krate.replace('-', "_");
+    let picture = modules::picture(&tree, &name);
+    let picture = picture.with_context(|| format!("the workspace has no crate `{krate}`"))?;
+    print!("{picture}");
+    Ok(())
+}
+
+/// The exceptions without which the code would have findings.
+fn needed(tree: &Tree) -> Ratchet {
+    Ratchet {
+        circles: modules::circle_members(tree),
+        ..length::measure(tree)
+    }
 }
 
 impl Report {
-    /// Did no rule refuse anything?
+    /// Returns whether there are no findings.
     pub(crate) fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }

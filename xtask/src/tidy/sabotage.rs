@@ -1,5 +1,5 @@
-//! Sabotage is code that breaks a promise on purpose, so that the test which guards the promise can
-//! be seen to fail. It lives behind features named `sabotage` and must never reach a user.
+//! Sabotage switches off a mechanism, so that a negative control can see its test fail. It needs a
+//! feature named `sabotage` and must never reach a user.
 
 use std::fs;
 
@@ -9,13 +9,13 @@ use super::Finding;
 use super::tree::Tree;
 use crate::workspace::{Package, Workspace};
 
-/// What sabotage code carries in the binary.
+/// The text that sabotage code leaves in a binary.
 const MARKER: &[u8] = b"WINGBEAT-SABOTAGE";
 
-/// The binary that users get.
+/// The program that users get.
 const BINARY: &str = "shop";
 
-/// Refuses sabotage that is switched on by default, by another feature, or by a dependency.
+/// Refuses sabotage in default features, in other features, and in dependencies.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     tree.packages.iter().flat_map(refused).collect()
 }
@@ -40,15 +40,16 @@ fn refused(package: &Package) -> Vec<Finding> {
     findings
 }
 
-/// `sabotage`, `sabotage-relay`, or the same of a dependency: `wingbeat?/sabotage-relay`.
+/// Returns whether a feature is `sabotage`, `sabotage-relay`, or one of a dependency such as
+/// `wingbeat?/sabotage-relay`.
 fn is_sabotage(feature: &str) -> bool {
     let name = feature.rsplit('/').next().unwrap_or(feature);
     name.starts_with("sabotage")
 }
 
-/// A finding if the release binary was built and has sabotage in it.
+/// Returns a finding if the release binary exists and contains sabotage.
 pub(super) fn in_binary(workspace: &Workspace) -> anyhow::Result<Option<Finding>> {
-    let path = workspace.release_binary(BINARY);
+    let path = workspace.program("release", BINARY);
     if !path.exists() {
         return Ok(None);
     }
@@ -58,15 +59,10 @@ pub(super) fn in_binary(workspace: &Workspace) -> anyhow::Result<Option<Finding>
         .display()
         .to_string();
     let found = is_marked(&fs::read(&path)?);
-    Ok(found.then(|| {
-        Finding::new(
-            place,
-            "contains sabotage: build it again without that feature",
-        )
-    }))
+    Ok(found.then(|| Finding::new(place, "contains sabotage: rebuild it without that feature")))
 }
 
-/// Fails when the release binary has sabotage in it.
+/// Fails if the release binary contains sabotage.
 pub(crate) fn refuse_in_binary(workspace: &Workspace) -> anyhow::Result<()> {
     match in_binary(workspace)? {
         Some(finding) => bail!("{finding}"),
@@ -103,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn sabotage_may_hand_sabotage_on() {
+    fn a_sabotage_feature_may_enable_another() {
         assert_eq!(
             with_feature("sabotage-relay", "wingbeat/sabotage-relay"),
             []
@@ -112,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dependency_that_switches_sabotage_on_is_refused() {
+    fn a_dependency_with_sabotage_is_refused() {
         let features = vec!["sabotage-relay".to_owned()];
         let dependencies = vec![Dependency {
             features,
@@ -140,7 +136,7 @@ mod tests {
             target,
             packages: vec![],
         };
-        let binary = workspace.release_binary(BINARY);
+        let binary = workspace.program("release", BINARY);
         fs::create_dir_all(binary.parent().unwrap()).unwrap();
         assert!(refuse_in_binary(&workspace).is_ok(), "not built yet");
         fs::write(&binary, b"\x7fELF and nothing else").unwrap();

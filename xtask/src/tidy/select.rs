@@ -1,5 +1,5 @@
-//! `select!` picks among ready branches by chance unless it begins with `biased;`. Chance that no
-//! seed decides would make a simulated run unrepeatable.
+//! `select!` begins with `biased;`. Otherwise it picks a ready branch at random, and a seed would
+//! not repeat a simulated run.
 
 use proc_macro2::TokenTree;
 
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_select_that_leaves_the_choice_to_chance_is_refused() {
+    fn an_unbiased_select_is_refused() {
         assert_eq!(
             findings("fn f() { tokio::select! { _ = a => (), _ = b => () } }"),
             1

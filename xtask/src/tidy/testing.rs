@@ -1,20 +1,19 @@
-//! Tests are run and do not wait for the clock on the wall.
+//! Tests are never ignored and do not sleep.
 
 use proc_macro2::{TokenStream, TokenTree};
 
 use super::Finding;
-use super::code::{attribute, is_mark, is_word, line, test_lines, walk};
+use super::code::{attribute, is_mark, is_word, line, walk};
 use super::tree::{SourceFile, Tree};
 
-/// The tests of the real shop, as a process and in one: real sockets and disks take real time. They look
-/// again after a pause, up to a deadline.
+/// Tests on real processes, sockets and disks, which take real time. They poll with a deadline.
 const REAL_TIME: [&str; 3] = [
     "shop/e2e/",
     "shop/app/tests/it/real/",
     "crates/wingbeat-rabbitmq/tests/it/",
 ];
 
-/// Refuses tests that are switched off, and tests that sleep.
+/// Refuses ignored tests, and tests that sleep.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     tree.rust_files().flat_map(refused).collect()
 }
@@ -24,26 +23,25 @@ fn refused(file: &SourceFile) -> Vec<Finding> {
     let Some(tokens) = file.tokens() else {
         return findings;
     };
-    let tests = test_lines(file);
-    let in_test = |at: usize| file.is_test() || tests.iter().any(|lines| lines.contains(&at));
+    let in_test = |at: usize| file.is_test() || file.is_test_line(at);
     let may_sleep = REAL_TIME.iter().any(|path| file.path.starts_with(path));
     walk(tokens, &mut |rest| {
         let at = line(rest);
         let mut refuse = |problem| {
             findings.push(Finding::new(format!("{}:{at}", file.path), problem));
         };
-        if is_switched_off(rest) {
-            refuse("a test that is switched off guards nothing: make it run, or remove it");
+        if is_ignored(rest) {
+            refuse("an ignored test protects nothing: make it run, or remove it");
         }
         if !may_sleep && is_sleep(rest) && in_test(at) {
-            refuse("tests wait for what they expect, in virtual time, and do not sleep");
+            refuse("tests wait for a condition, in virtual time, and do not sleep");
         }
     });
     findings
 }
 
-/// `#[ignore]`, also with a reason or behind a condition.
-fn is_switched_off(rest: &[TokenTree]) -> bool {
+/// Returns whether `#[ignore]` begins here, also with a reason or behind a condition.
+fn is_ignored(rest: &[TokenTree]) -> bool {
     let mut found = false;
     let Some(group) = attribute(rest) else {
         return false;
@@ -60,7 +58,7 @@ fn is_switched_off(rest: &[TokenTree]) -> bool {
     found
 }
 
-/// `thread::sleep` or `time::sleep`, in a call or in a `use`.
+/// Returns whether `thread::sleep` or `time::sleep` begins here, in a call or in a `use`.
 fn is_sleep(rest: &[TokenTree]) -> bool {
     let from = is_word(rest.first(), "thread") || is_word(rest.first(), "time");
     let path = is_mark(rest.get(1), ':') && is_mark(rest.get(2), ':');
@@ -114,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_is_switched_off_is_refused() {
+    fn an_ignored_test_is_refused() {
         let attributes = ["ignore", "ignore = \"slow\"", "cfg_attr(windows, ignore)"];
         for attribute in attributes {
             let code = format!("#[test]\n#[{attribute}]\nfn f() {{}}");

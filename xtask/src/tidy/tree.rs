@@ -1,12 +1,14 @@
-//! What the rules look at: the packages and every text file that belongs to the repository.
+//! The input of the rules: the packages and every text file of the repository.
 
 use std::cell::OnceCell;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 use proc_macro2::TokenStream;
 
+use super::code;
 use super::ratchet::Ratchet;
 use crate::workspace::{Package, Workspace};
 
@@ -24,13 +26,15 @@ pub(super) struct SourceFile {
     pub(super) path: String,
     pub(super) text: String,
     tokens: OnceCell<Option<TokenStream>>,
+    syntax: OnceCell<Option<syn::File>>,
+    test_lines: OnceCell<Vec<RangeInclusive<usize>>>,
 }
 
 impl Tree {
     pub(super) fn read(workspace: &Workspace) -> anyhow::Result<Self> {
         let mut files = Vec::new();
         for path in listed_by_git(workspace)? {
-            // A file that was removed but not committed is listed and not there; a binary is not text.
+            // Git lists files whose removal is not committed. Binaries are no text.
             if let Ok(text) = fs::read_to_string(workspace.root.join(&path)) {
                 files.push(SourceFile::new(path, text));
             }
@@ -60,15 +64,30 @@ impl SourceFile {
             path: path.into(),
             text: text.into(),
             tokens: OnceCell::new(),
+            syntax: OnceCell::new(),
+            test_lines: OnceCell::new(),
         }
     }
 
-    /// The code as tokens, or nothing where it is none.
+    /// The code as tokens, or nothing if it is no Rust.
     pub(super) fn tokens(&self) -> Option<TokenStream> {
         self.tokens.get_or_init(|| self.text.parse().ok()).clone()
     }
 
-    /// Is the whole file test code?
+    /// The code as a syntax tree, or nothing if it is no Rust.
+    pub(super) fn syntax(&self) -> Option<&syn::File> {
+        let parse = || syn::parse2(self.tokens()?).ok();
+        self.syntax.get_or_init(parse).as_ref()
+    }
+
+    /// Returns whether a line is in an item marked `#[cfg(test)]`.
+    pub(super) fn is_test_line(&self, line: usize) -> bool {
+        let find = || code::test_lines(self.tokens().unwrap_or_default());
+        let lines = self.test_lines.get_or_init(find);
+        lines.iter().any(|lines| lines.contains(&line))
+    }
+
+    /// Returns whether the whole file is test code.
     pub(super) fn is_test(&self) -> bool {
         let mut parts = self.path.split('/');
         parts.any(|part| {
@@ -79,14 +98,13 @@ impl SourceFile {
         })
     }
 
-    /// Rust, but neither a template with holes nor a fixture that is meant not to compile.
+    /// Returns whether the file is Rust, but no fixture that must not compile.
     fn is_rust(&self) -> bool {
-        let apart = self.path.contains("/tests/ui/") || self.path.contains("/templates/");
-        self.path.ends_with(".rs") && !apart
+        self.path.ends_with(".rs") && !self.path.contains("/tests/ui/")
     }
 }
 
-/// Tracked files, and new ones that are not ignored, so that a rule speaks up before the commit.
+/// Lists tracked files, and new ones that are not ignored: rules apply before the commit.
 fn listed_by_git(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let args = [
         "ls-files",

@@ -1,7 +1,7 @@
-//! What may not be written down: paths of one machine, hosts of package registries, and unfinished
-//! work, which belongs in the issues.
+//! Refuses absolute paths of one machine, hosts of package registries, and marks of unfinished
+//! work, which belongs in an issue.
 //!
-//! The patterns are put together from halves so that this file does not contain them.
+//! The patterns are concatenated from halves, so that this file does not contain them.
 
 use super::Finding;
 use super::tree::{SourceFile, Tree};
@@ -24,10 +24,10 @@ const HOSTS: &[&str] = &[
 
 const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME")];
 
-/// Texts that are not ours to word.
+/// Files whose text is generated or given.
 const NOT_OURS: &[&str] = &["Cargo.lock", "LICENSE-APACHE", "LICENSE-MIT"];
 
-/// Refuses them in every text file of the repository.
+/// Refuses these words in every text file of the repository.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let ours = |file: &&SourceFile| !NOT_OURS.contains(&file.path.as_str());
     tree.files.iter().filter(ours).flat_map(refused).collect()
@@ -49,7 +49,7 @@ fn problem(line: &str) -> Option<String> {
     {
         return Some(format!("an absolute path of one machine ({path}…)"));
     }
-    // "crates.io-index" is the name of an index, not its host.
+    // "crates.io-index" is an index, not a host.
     let in_host = |c: char| c.is_alphanumeric() || c == '-';
     if let Some(host) = HOSTS
         .iter()
@@ -64,12 +64,12 @@ fn problem(line: &str) -> Option<String> {
     unfinished.map(|word| format!("unfinished work ({word}) belongs in an issue"))
 }
 
-/// Can the character stand before a `/` inside of a longer path?
+/// Returns whether a character before `/` belongs to a longer path.
 fn is_path(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '~' | '}' | ')' | '*')
 }
 
-/// Is the pattern in the line, without being the continuation or the beginning of something longer?
+/// Returns whether a line contains a pattern that is not part of a longer word.
 fn stands_alone(
     line: &str,
     pattern: &str,
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_host_is_refused_and_the_lock_file_is_not_read() {
+    fn a_registry_host_is_refused_except_in_the_lock_file() {
         for host in HOSTS {
             assert_eq!(
                 findings("README.md", format!("get it from {host}")),

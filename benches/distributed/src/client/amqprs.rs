@@ -14,7 +14,8 @@ use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, Nack, Return};
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use crate::part::{Body, Job, Orders, Pace, Tally, WINDOW};
+use crate::protocol::Commands;
+use crate::workload::{Body, Job, Pace, Tally, WINDOW};
 
 const PERSISTENT: u8 = 2;
 
@@ -26,7 +27,7 @@ async fn channel(url: &str) -> (Connection, Channel) {
     (connection, channel)
 }
 
-/// How many messages were confirmed: confirms of one queue come in order, one by one or up to a number.
+/// The confirmed messages. The confirms of one queue come in order, alone or for several messages.
 #[derive(Default)]
 struct Confirmed {
     single: AtomicU64,
@@ -66,11 +67,11 @@ impl ChannelCallback for Confirms {
     }
 
     async fn publish_nack(&mut self, _: &Channel, _: Nack) {
-        panic!("refused by the broker");
+        panic!("the broker refused a message");
     }
 
     async fn publish_return(&mut self, _: &Channel, _: Return, _: BasicProperties, _: Vec<u8>) {
-        panic!("returned by the broker");
+        panic!("the broker returned a message");
     }
 }
 
@@ -81,13 +82,13 @@ pub(super) async fn produce(job: &Job, pace: Pace) {
     channel.register_callback(callback).await.unwrap();
     let select = ConfirmSelectArguments::new(false);
     channel.confirm_select(select).await.unwrap();
-    let mut orders = Orders::go().await;
+    let mut commands = Commands::start().await;
     let mut properties = BasicProperties::default();
     properties
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json");
-    let (mut metronome, mut sent) = (pace.start(), 0);
-    while metronome.beat().await {
+    let (mut schedule, mut sent) = (pace.start(), 0);
+    while schedule.next().await {
         while sent - confirmed.count() >= WINDOW as u64 {
             confirmed.changed.notified().await;
         }
@@ -99,8 +100,8 @@ pub(super) async fn produce(job: &Job, pace: Pace) {
     while confirmed.count() < sent {
         confirmed.changed.notified().await;
     }
-    metronome.done(sent);
-    orders.end().await;
+    schedule.finish(sent);
+    commands.end().await;
 }
 
 pub(super) async fn consume(job: &Job) {
@@ -109,16 +110,16 @@ pub(super) async fn consume(job: &Job) {
         .register_callback(DefaultChannelCallback)
         .await
         .unwrap();
-    let orders = Orders::go().await;
+    let commands = Commands::start().await;
     let tally = Arc::<Tally>::default();
-    drop(tokio::spawn(Arc::clone(&tally).until_done(orders)));
+    drop(tokio::spawn(Arc::clone(&tally).finish(commands)));
     let prefetch = u16::try_from(WINDOW).unwrap();
     let qos = BasicQosArguments::new(0, prefetch, false);
     channel.basic_qos(qos).await.unwrap();
     let consume = BasicConsumeArguments::new(&job.queue, "");
     let (_tag, mut deliveries) = channel.basic_consume_rx(consume).await.unwrap();
     while let Some(delivery) = deliveries.recv().await {
-        tally.take(&delivery.content.unwrap());
+        tally.receive(&delivery.content.unwrap());
         let tag = delivery.deliver.unwrap().delivery_tag();
         let done = channel.basic_ack(BasicAckArguments::new(tag, false));
         done.await.unwrap();

@@ -1,4 +1,4 @@
-//! Raw lapin: futures held and polled together, as its speed asks for.
+//! Raw lapin, with its futures polled together for speed.
 
 use std::sync::Arc;
 
@@ -11,12 +11,13 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
 
-use crate::part::{Body, Job, Orders, Pace, Tally, WINDOW};
+use crate::protocol::Commands;
+use crate::workload::{Body, Job, Pace, Tally, WINDOW};
 
 const PERSISTENT: u8 = 2;
-/// As long as an id.
+/// A value of the length of an id.
 const ID: &str = "01890000-0000-7000-8000-000000000000";
-/// Deliveries acknowledged at once, where several are.
+/// The most deliveries in one multiple acknowledgement.
 const MULTIPLE: u64 = 64;
 
 async fn channel(url: &str) -> (Connection, Channel) {
@@ -30,23 +31,23 @@ pub(super) async fn produce(job: &Job, pace: Pace, headers: bool) {
     let (_connection, channel) = channel(&job.broker).await;
     let select = ConfirmSelectOptions::default();
     channel.confirm_select(select).await.unwrap();
-    let mut orders = Orders::go().await;
-    let mut under_way = FuturesUnordered::new();
-    let (mut metronome, mut sent) = (pace.start(), 0);
+    let mut commands = Commands::start().await;
+    let mut pending = FuturesUnordered::new();
+    let (mut schedule, mut sent) = (pace.start(), 0);
     loop {
-        while under_way.len() < WINDOW && metronome.beat().await {
+        while pending.len() < WINDOW && schedule.next().await {
             sent += 1;
-            under_way.push(publish(&channel, &job.queue, sent, headers));
-            if metronome.is_paced() {
-                while let Some(Some(())) = under_way.next().now_or_never() {}
+            pending.push(publish(&channel, &job.queue, sent, headers));
+            if schedule.is_paced() {
+                while let Some(Some(())) = pending.next().now_or_never() {}
             }
         }
-        if under_way.next().await.is_none() {
+        if pending.next().await.is_none() {
             break;
         }
     }
-    metronome.done(sent);
-    orders.end().await;
+    schedule.finish(sent);
+    commands.end().await;
 }
 
 async fn publish(channel: &Channel, queue: &str, number: u64, headers: bool) {
@@ -62,7 +63,7 @@ async fn publish(channel: &Channel, queue: &str, number: u64, headers: bool) {
     assert!(sent.await.unwrap().await.unwrap().is_ack());
 }
 
-/// Attributes as CloudEvents has them, as many and as long as ours.
+/// CloudEvents attributes, equal to ours in number and length.
 fn attributes() -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in [
@@ -91,9 +92,9 @@ async fn open(channel: &Channel, queue: &str) -> Consumer {
 
 pub(super) async fn consume(job: &Job) {
     let (_connection, channel) = channel(&job.broker).await;
-    let orders = Orders::go().await;
+    let commands = Commands::start().await;
     let tally = Arc::<Tally>::default();
-    drop(tokio::spawn(Arc::clone(&tally).until_done(orders)));
+    drop(tokio::spawn(Arc::clone(&tally).finish(commands)));
     let mut consumer = open(&channel, &job.queue).await;
     let mut acknowledged = FuturesUnordered::new();
     loop {
@@ -101,7 +102,7 @@ pub(super) async fn consume(job: &Job) {
             biased;
             delivery = consumer.next() => {
                 let delivery = delivery.unwrap().unwrap();
-                tally.take(&delivery.data);
+                tally.receive(&delivery.data);
                 let tag = delivery.delivery_tag;
                 acknowledged.push(channel.basic_ack(tag, BasicAckOptions::default()));
             }
@@ -112,19 +113,19 @@ pub(super) async fn consume(job: &Job) {
 
 pub(super) async fn consume_multiple(job: &Job) {
     let (_connection, channel) = channel(&job.broker).await;
-    let orders = Orders::go().await;
+    let commands = Commands::start().await;
     let tally = Arc::<Tally>::default();
-    drop(tokio::spawn(Arc::clone(&tally).until_done(orders)));
+    drop(tokio::spawn(Arc::clone(&tally).finish(commands)));
     let mut consumer = open(&channel, &job.queue).await;
     while let Some(first) = consumer.next().await {
         let mut last = first.unwrap();
-        tally.take(&last.data);
+        tally.receive(&last.data);
         let mut count = 1;
         while count < MULTIPLE
             && let Some(Some(next)) = consumer.next().now_or_never()
         {
             last = next.unwrap();
-            tally.take(&last.data);
+            tally.receive(&last.data);
             count += 1;
         }
         let all = BasicAckOptions { multiple: true };

@@ -1,4 +1,4 @@
-//! Producers and consumers: raw clients, our transport, our whole runtime.
+//! Producers and consumers: raw clients, our transport, and our whole runtime.
 
 mod amqprs;
 mod lapin;
@@ -7,19 +7,19 @@ mod transport;
 
 pub(crate) use runtime::ports;
 
-use crate::part::{Job, Pace};
+use crate::workload::{Job, Pace};
 
-/// Raw lapin, its futures polled together, each delivery acknowledged by itself.
+/// Raw lapin, with one acknowledgement per delivery.
 pub(crate) const LAPIN: &str = "lapin";
-/// The same, with the headers that our messages have: what they cost whoever sends them.
+/// Raw lapin with the headers of our messages, to show their cost.
 pub(crate) const LAPIN_HEADERS: &str = "lapin-headers";
-/// The same, acknowledging in multiples.
+/// Raw lapin with multiple acknowledgements.
 pub(crate) const LAPIN_MULTIPLE: &str = "lapin-multiple";
 /// Raw amqprs.
 pub(crate) const AMQPRS: &str = "amqprs";
-/// The transport of `wingbeat-rabbitmq` by itself.
+/// The transport of `wingbeat-rabbitmq` without the runtime.
 pub(crate) const TRANSPORT: &str = "transport";
-/// A service on the whole runtime, with PostgreSQL.
+/// A service on the whole runtime with PostgreSQL.
 pub(crate) const RUNTIME: &str = "runtime";
 
 pub(crate) async fn produce(client: &str, job: &Job, pace: Pace) {

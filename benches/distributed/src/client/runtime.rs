@@ -1,7 +1,8 @@
-//! Our whole runtime, on PostgreSQL: a service that publishes, and a service whose handler does nothing.
+//! Our whole runtime on PostgreSQL: a service that publishes, and a service with an empty handler.
 //!
-//! What that includes: publishing is a unit of work an event, committed, relayed and confirmed; consuming is
-//! a handler whose unit is empty but for the note that this message was handled, acknowledged when durable.
+//! Each published event is a unit of work that the store commits and the relay publishes. Each
+//! consumed event is a unit that contains only its inbox row; the delivery is acknowledged when the
+//! unit is durable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,26 +21,27 @@ use wingbeat_embedded::EmbeddedCache;
 use wingbeat_postgres::{Config, Postgres};
 
 use super::transport::{Noted, connect, topology};
-use crate::part::{Job, Orders, Pace, Tally, WINDOW};
+use crate::protocol::Commands;
+use crate::workload::{Job, Pace, Tally, WINDOW};
 
-/// The consuming service's name, with which its queue's begins.
+/// The name of the consuming service, with which its queue begins.
 const SERVICE: &str = "bench";
-/// The publishing service's.
+/// The name of the publishing service.
 const SOURCE: &str = "source";
 
-/// What the handler may ask for.
+/// The state of the consuming service.
 #[derive(Clone, Parts)]
-struct Known {
+struct Consumer {
     tally: Arc<Tally>,
 }
 
-/// Reads nothing, writes nothing.
+/// Neither reads nor writes.
 async fn no_op(noted: Noted, State(tally): State<Arc<Tally>>) -> Result<()> {
-    tally.note(noted.at);
+    tally.count(noted.at);
     Ok(())
 }
 
-/// Ports on a broker and a database.
+/// Connects the ports to a broker and a database.
 pub(crate) async fn ports(job: &Job) -> (Arc<Postgres>, Ports, tempfile::TempDir) {
     let (runtime, transport) = connect(job).await;
     let config = Config::new(&job.store);
@@ -69,18 +71,18 @@ pub(super) async fn produce(job: &Job, pace: Pace) {
     let app = App::new().service(Service::new(SOURCE));
     let running = app.start(ports).await.unwrap();
     let context = running.service(SOURCE).unwrap();
-    let mut orders = Orders::go().await;
-    let mut under_way = FuturesUnordered::new();
-    let (mut metronome, mut sent) = (pace.start(), 0);
+    let mut commands = Commands::start().await;
+    let mut pending = FuturesUnordered::new();
+    let (mut schedule, mut sent) = (pace.start(), 0);
     loop {
-        while under_way.len() < WINDOW && metronome.beat().await {
+        while pending.len() < WINDOW && schedule.next().await {
             sent += 1;
-            under_way.push(publish(&context, sent));
-            if metronome.is_paced() {
-                while let Some(Some(())) = under_way.next().now_or_never() {}
+            pending.push(publish(&context, sent));
+            if schedule.is_paced() {
+                while let Some(Some(())) = pending.next().now_or_never() {}
             }
         }
-        if under_way.next().await.is_none() {
+        if pending.next().await.is_none() {
             break;
         }
     }
@@ -88,8 +90,8 @@ pub(super) async fn produce(job: &Job, pace: Pace) {
     while outbox.waiting(Noted::NAME).await.unwrap() > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    metronome.done(sent);
-    orders.end().await;
+    schedule.finish(sent);
+    commands.end().await;
     drop::<Running>(running);
 }
 
@@ -105,7 +107,7 @@ async fn publish(context: &Arc<ServiceContext>, number: u64) {
 pub(super) async fn consume(job: &Job) {
     let (_store, ports, _folder) = ports(job).await;
     let tally = Arc::<Tally>::default();
-    let state = Known {
+    let state = Consumer {
         tally: Arc::clone(&tally),
     };
     let name = job.queue.strip_prefix("bench.").unwrap().to_owned();
@@ -116,7 +118,7 @@ pub(super) async fn consume(job: &Job) {
         .declare(&topology(&job.queue))
         .await
         .unwrap();
-    let orders = Orders::go().await;
+    let commands = Commands::start().await;
     let _running = App::new().service(service).start(ports).await.unwrap();
-    tally.until_done(orders).await;
+    tally.finish(commands).await;
 }

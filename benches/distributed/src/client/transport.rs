@@ -1,10 +1,10 @@
-//! Our transport by itself, without a runtime above it.
+//! Our transport without the runtime.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use wingbeat::TokioRuntime;
 use wingbeat::transport::Binding;
 use wingbeat::{
@@ -13,12 +13,13 @@ use wingbeat::{
 };
 use wingbeat_rabbitmq::{Config, RabbitMq};
 
-use crate::part::{Body, Job, Orders, Pace, Tally, WINDOW};
+use crate::protocol::Commands;
+use crate::workload::{Body, Job, Pace, Tally, WINDOW};
 
-/// Messages given to the transport at once, and how often before the first answer: 256 in all.
+/// Messages in one call of the transport; two calls are pending, so 256 messages.
 const BATCH: usize = 128;
 
-/// The same body, as a message.
+/// The benchmark's body as a message.
 #[derive(Event, Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[event(name = "bench.noted", version = 1, key = order)]
 pub(super) struct Noted {
@@ -35,7 +36,7 @@ impl Noted {
     }
 }
 
-/// Our transport.
+/// Connects our transport.
 pub(super) async fn connect(job: &Job) -> (Arc<TokioRuntime>, Arc<RabbitMq>) {
     let runtime = TokioRuntime::new();
     let config = Config::new(&job.broker);
@@ -43,7 +44,7 @@ pub(super) async fn connect(job: &Job) -> (Arc<TokioRuntime>, Arc<RabbitMq>) {
     (runtime, transport)
 }
 
-/// The queue of a job, bound to the message.
+/// A queue that is bound to the message.
 pub(super) fn topology(queue: &str) -> Topology {
     let binding = Binding {
         message: Noted::NAME,
@@ -76,49 +77,49 @@ fn envelope(runtime: &TokioRuntime, number: u64) -> Envelope {
 pub(super) async fn produce(job: &Job, pace: Pace) {
     let (runtime, transport) = connect(job).await;
     transport.declare(&topology(&job.queue)).await.unwrap();
-    let mut orders = Orders::go().await;
-    let mut under_way = FuturesUnordered::new();
-    let (mut metronome, mut sent) = (pace.start(), 0);
+    let mut commands = Commands::start().await;
+    let mut pending = FuturesUnordered::new();
+    let (mut schedule, mut sent) = (pace.start(), 0);
     loop {
-        let (at_once, most) = match metronome.is_paced() {
-            true => (1, WINDOW),
-            false => (BATCH, WINDOW / BATCH),
+        let (at_once, most) = if schedule.is_paced() {
+            (1, WINDOW)
+        } else {
+            (BATCH, WINDOW / BATCH)
         };
-        while under_way.len() < most && metronome.beat().await {
+        while pending.len() < most && schedule.next().await {
             let batch = (0..at_once).map(|_| {
                 sent += 1;
                 envelope(&runtime, sent)
             });
-            under_way.push(transport.publish(batch.collect()));
-            if metronome.is_paced() {
-                use futures_util::FutureExt as _;
-                while let Some(Some(answers)) = under_way.next().now_or_never() {
+            pending.push(transport.publish(batch.collect()));
+            if schedule.is_paced() {
+                while let Some(Some(answers)) = pending.next().now_or_never() {
                     assert!(answers.iter().all(Result::is_ok));
                 }
             }
         }
-        let Some(answers) = under_way.next().await else {
+        let Some(answers) = pending.next().await else {
             break;
         };
         assert!(answers.iter().all(Result::is_ok));
     }
-    metronome.done(sent);
-    orders.end().await;
+    schedule.finish(sent);
+    commands.end().await;
 }
 
 pub(super) async fn consume(job: &Job) {
     let (_runtime, transport) = connect(job).await;
     transport.declare(&topology(&job.queue)).await.unwrap();
-    let orders = Orders::go().await;
+    let commands = Commands::start().await;
     let tally = Arc::<Tally>::default();
-    drop(tokio::spawn(Arc::clone(&tally).until_done(orders)));
+    drop(tokio::spawn(Arc::clone(&tally).finish(commands)));
     let queue = Name::intern(&job.queue);
     let mut consumer = transport.consume(queue, WINDOW).await.unwrap();
     let settler = consumer.settler();
     loop {
         let deliveries = consumer.next().await.unwrap();
         for delivery in &deliveries {
-            tally.take(&delivery.envelope.as_ref().unwrap().body);
+            tally.receive(&delivery.envelope.as_ref().unwrap().body);
         }
         let tags: Vec<_> = deliveries.iter().map(|delivery| delivery.tag).collect();
         settler.acknowledge(&tags);

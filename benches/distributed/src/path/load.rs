@@ -1,4 +1,4 @@
-//! The load: orders over HTTP, and when each was confirmed.
+//! The load generator: places orders over HTTP and notes when each is confirmed.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,25 +17,25 @@ use shop_client::http::Call;
 use tokio::task::JoinSet;
 
 use super::services;
-use crate::part::percentile;
+use crate::workload::percentile;
 
-/// The queue that NestJS' orders emits to.
+/// The queue to which the orders service of NestJS publishes.
 pub(super) const CONFIRMED_OF_PEER: &str = "confirmed";
-/// Products that are ordered.
+/// The number of different products.
 const SKUS: u64 = 1000;
-/// Longest wait for the last confirmation.
+/// The time limit for the last confirmation.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Of an open loop, what is not counted: the start.
+/// The first tenth of an open loop is not counted.
 const WARM_UP: u64 = 10;
 
-/// When each order was confirmed.
+/// The times at which orders were confirmed.
 pub(super) struct Confirmations {
     seen: Mutex<HashMap<String, Instant>>,
     _connection: Connection,
 }
 
 impl Confirmations {
-    /// Listens to the queue, in which ours is bound to what `orders` publishes.
+    /// Consumes the queue, and binds ours to the events of the orders service.
     pub(super) async fn listen(url: &str, queue: &str) -> Arc<Self> {
         let connection = Connection::connect(url, ConnectionProperties::default()).await;
         let connection = connection.unwrap();
@@ -70,16 +70,16 @@ impl Confirmations {
             seen: Mutex::default(),
             _connection: connection,
         });
-        let heard = Arc::clone(&confirmations);
+        let listener = Arc::clone(&confirmations);
         drop(tokio::spawn(async move {
             let mut deliveries = consumer.ready_chunks(256);
             while let Some(some) = deliveries.next().await {
                 let now = Instant::now();
                 let some: Result<Vec<_>, _> = some.into_iter().collect();
                 let Ok(some) = some else {
-                    return; // The broker has ended, after the last order.
+                    return; // The broker has stopped after the last order.
                 };
-                let last = heard.note(some.into_iter(), now);
+                let last = listener.note(some.into_iter(), now);
                 let all = BasicAckOptions { multiple: true };
                 channel.basic_ack(last, all).await.unwrap();
             }
@@ -110,30 +110,33 @@ impl Confirmations {
     }
 }
 
-/// Asks for orders.
+/// Places orders.
 pub(super) struct Load {
     shop: Shop,
     confirmations: Arc<Confirmations>,
     next: AtomicU64,
-    asked: Mutex<Vec<Asked>>,
+    accepted: Mutex<Vec<Accepted>>,
 }
 
-/// An order that was accepted.
-struct Asked {
+/// An accepted order.
+struct Accepted {
     order: String,
-    at: Instant,
-    accepted: Duration,
+    /// The time at which the request was due.
+    due: Instant,
+    /// From then until the response.
+    took: Duration,
 }
 
-/// As many as possible.
+/// The result of a closed loop.
 pub(super) struct Flood {
     pub(super) confirmed: usize,
-    /// Until the last one was accepted, and confirmed.
+    /// Seconds until the last order was accepted.
     pub(super) accepting: f64,
+    /// Seconds until the last order was confirmed.
     pub(super) seconds: f64,
 }
 
-/// Milliseconds of an open loop.
+/// The result of an open loop, in milliseconds.
 pub(super) struct Paced {
     pub(super) accept_p50: f64,
     pub(super) confirm_p50: f64,
@@ -146,11 +149,11 @@ impl Load {
             shop: Shop::at(&format!("http://127.0.0.1:{port}")).unwrap(),
             confirmations,
             next: AtomicU64::new(0),
-            asked: Mutex::default(),
+            accepted: Mutex::default(),
         })
     }
 
-    /// One order, timed from when it was due.
+    /// Places one order. Its time counts from when it was due.
     async fn order(&self, due: Instant) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let order = format!("order-{number:012}");
@@ -158,17 +161,13 @@ impl Load {
         let body = json!({"order_id": order, "sku": sku, "quantity": 1, "amount": 1999});
         let call = Call::post("/orders").json(&body);
         let answer = self.shop.ask(&call).await.unwrap();
-        assert_eq!(answer.status, 201, "an order is accepted");
-        let accepted = due.elapsed();
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.push(Asked {
-            order,
-            at: due,
-            accepted,
-        });
+        assert_eq!(answer.status, 201, "the order is accepted");
+        let took = due.elapsed();
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.push(Accepted { order, due, took });
     }
 
-    /// So many requests at once, each after the one before.
+    /// Keeps this number of requests open for a time.
     pub(super) async fn closed(self: &Arc<Self>, at_once: usize, time: Duration) -> Flood {
         let start = Instant::now();
         let mut clients = JoinSet::new();
@@ -193,7 +192,7 @@ impl Load {
         }
     }
 
-    /// So many orders a second, whatever became of the ones before.
+    /// Places orders at a fixed rate, without waiting for earlier ones.
     pub(super) async fn open(self: &Arc<Self>, rate: u32, time: Duration) -> Paced {
         let start = Instant::now() + Duration::from_millis(100);
         let mut requests = JoinSet::new();
@@ -215,8 +214,8 @@ impl Load {
             micros
         };
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap();
-        let accepts = late.iter().map(|(asked, _)| micros(asked.accepted));
-        let confirms = late.iter().map(|(asked, at)| micros(*at - asked.at));
+        let accepts = late.iter().map(|(order, _)| micros(order.took));
+        let confirms = late.iter().map(|(order, at)| micros(*at - order.due));
         let (accepts, confirms) = (sorted(accepts.collect()), sorted(confirms.collect()));
         Paced {
             accept_p50: percentile(&accepts, 0.5),
@@ -225,14 +224,15 @@ impl Load {
         }
     }
 
-    /// Waits until every order that was accepted is confirmed.
-    async fn all_confirmed(&self) -> Vec<(Asked, Instant)> {
-        let asked = std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Waits until every accepted order is confirmed.
+    async fn all_confirmed(&self) -> Vec<(Accepted, Instant)> {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepted = std::mem::take(&mut *accepted);
         let until = Instant::now() + PATIENCE;
         loop {
             let missing = {
                 let seen = self.confirmations.lock();
-                asked
+                accepted
                     .iter()
                     .filter(|it| !seen.contains_key(&it.order))
                     .count()
@@ -242,15 +242,15 @@ impl Load {
             }
             assert!(
                 Instant::now() < until,
-                "{missing} orders were never confirmed"
+                "{missing} orders are not confirmed in time"
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let mut seen = self.confirmations.lock();
-        let at = |asked: Asked| {
-            let at = seen.remove(&asked.order).unwrap();
-            (asked, at)
+        let at = |order: Accepted| {
+            let at = seen.remove(&order.order).unwrap();
+            (order, at)
         };
-        asked.into_iter().map(at).collect()
+        accepted.into_iter().map(at).collect()
     }
 }

@@ -1,6 +1,7 @@
-//! POST /orders → inventory reserves → payment captures → order confirmed: four messages, each service a process.
+//! The path of an order from `POST /orders` to confirmed: four messages through three services,
+//! each in its own process.
 //!
-//! The load asks over HTTP and hears of the end as anybody would: from the queue of `order.confirmed`.
+//! The load generator posts orders over HTTP and consumes the queue of `order.confirmed`.
 
 mod load;
 mod services;
@@ -9,39 +10,44 @@ use std::time::Duration;
 
 use wingbeat_servers::{Postgres, RabbitMq};
 
-use crate::How;
+use crate::broker::declare;
+use crate::options::Options;
 use crate::process::{Process, peer, server_cpu};
 use crate::table::Table;
 use load::{Confirmations, Load};
 
-pub(crate) use services::part;
+pub(crate) use services::worker;
 
 const WHAT: &str = "order path";
 const PACED: &str = "order path, paced";
 const SERVICES: [&str; 3] = ["orders", "inventory", "payments"];
 const OURS: &str = "wingbeat";
 const THEIRS: &str = "nestjs, naive";
-/// Requests at once when as many orders as possible are wanted.
+/// Concurrent requests of the closed loop.
 const AT_ONCE: usize = 64;
 
-/// Measures it.
-pub(crate) async fn run(how: How, table: &mut Table) {
-    let who: &[&str] = if how.peers { &[OURS, THEIRS] } else { &[OURS] };
-    for _ in 0..how.runs {
+/// Measures the order path.
+pub(crate) async fn run(options: Options, table: &mut Table) {
+    let who: &[&str] = if options.peers {
+        &[OURS, THEIRS]
+    } else {
+        &[OURS]
+    };
+    for _ in 0..options.runs {
         for who in who {
-            once(how, who, table).await;
+            once(options, who, table).await;
         }
     }
     goals(table);
 }
 
-async fn once(how: How, who: &str, table: &mut Table) {
+async fn once(options: Options, who: &str, table: &mut Table) {
     let (broker, store) = (RabbitMq::start(), Postgres::start());
     let (broker_url, store_url) = (broker.url(), store.url());
     if who == THEIRS {
         store.sql(include_str!("../../../peers/nestjs/tables.sql"));
         for queue in ["inventory", "payments", "orders", load::CONFIRMED_OF_PEER] {
-            crate::broker::declare(&broker_url, queue).await;
+            declare(&broker_url, queue).await;
         }
     }
     let (processes, port) = start(who, &broker_url, &store_url).await;
@@ -52,7 +58,7 @@ async fn once(how: How, who: &str, table: &mut Table) {
     };
     let confirmations = Confirmations::listen(&broker_url, queue).await;
     let load = Load::new(port, confirmations);
-    load.closed(AT_ONCE, Duration::from_secs(1)).await; // Warm: connections, plans, compiled code.
+    load.closed(AT_ONCE, Duration::from_secs(1)).await; // Warm up connections and query plans.
     let words = [
         format!("-p {}", store.port()),
         format!("RABBITMQ_NODE_PORT={}", broker.port()),
@@ -60,7 +66,7 @@ async fn once(how: How, who: &str, table: &mut Table) {
     let used = || words.each_ref().map(|word| server_cpu(word));
     let servers = used();
     let before = cpu_of(&processes);
-    let ran = load.closed(AT_ONCE, how.load()).await;
+    let ran = load.closed(AT_ONCE, options.load()).await;
     let cpu = cpu_of(&processes) - before;
     table.add(
         WHAT,
@@ -86,8 +92,8 @@ async fn once(how: How, who: &str, table: &mut Table) {
         table.add(&what, who, "ms CPU an order", cpu);
     }
     let (before, servers) = (cpu_of(&processes), used());
-    let paced = load.open(how.rate, how.load()).await;
-    let orders = f64::from(how.rate) * how.load().as_secs_f64();
+    let paced = load.open(options.rate, options.load()).await;
+    let orders = f64::from(options.rate) * options.load().as_secs_f64();
     let cpu = (cpu_of(&processes) - before) * 1e3 / orders;
     table.add(PACED, who, "ms CPU an order, all services", cpu);
     for (place, server) in ["PostgreSQL", "RabbitMQ"].into_iter().enumerate() {
@@ -106,16 +112,16 @@ fn cpu_of(processes: &[Process]) -> f64 {
     processes.iter().map(Process::cpu).sum()
 }
 
-/// The three processes, and the port that takes the requests.
+/// Starts the three processes; returns them and the port of the orders service.
 async fn start(who: &str, broker: &str, store: &str) -> (Vec<Process>, u16) {
     let mut processes = Vec::new();
     let mut port = 0;
     for service in SERVICES {
         let mut process = match who {
             THEIRS => peer("nestjs", &format!("{service}.js"), &[broker, store]).await,
-            _ => Process::part(&["path", service, broker, store]).await,
+            _ => Process::worker(&["path", service, broker, store]).await,
         };
-        process.say("go").await;
+        process.send("go").await;
         let answer = process.answer().await;
         if service == "orders" {
             port = u16::try_from(answer["port"].as_u64().unwrap()).unwrap();
@@ -140,7 +146,7 @@ fn goals(table: &mut Table) {
         reached >= 3000.0,
     );
     table.goal(
-        format!("{PACED} (200/s unless said): confirm p50 3 ms, p99 8 ms"),
+        format!("{PACED} (200/s by default): confirm p50 3 ms, p99 8 ms"),
         format!("{p50:.2} and {p99:.2}"),
         p50 <= 3.0 && p99 <= 8.0,
     );

@@ -1,4 +1,4 @@
-//! The three services, minimal, with every guarantee on: inbox, outbox, versions, confirms.
+//! Three minimal services with all guarantees: inbox, outbox, versions, confirms.
 
 use axum::extract::Json;
 use serde::{Deserialize, Serialize};
@@ -7,13 +7,14 @@ use wingbeat::http::{Problem, Reply, created, post, serve};
 use wingbeat::{App, Effects, Entity, Event, Handler as _, Result, Scope, Service, Table};
 
 use crate::client::ports;
-use crate::part::{Job, Orders, tell};
+use crate::protocol::{Commands, answer};
+use crate::workload::Job;
 
-/// The queue that the load listens to.
+/// The queue that the load generator consumes.
 pub(super) const CONFIRMED: &str = "load.order_confirmed";
-/// Handlers at once.
+/// Concurrent handlers.
 const CONCURRENCY: usize = 256;
-/// What there is of each product.
+/// The stock of each product.
 const STOCK: i64 = 1_000_000_000;
 
 #[derive(Event, Clone, Debug, Serialize, Deserialize)]
@@ -44,7 +45,7 @@ struct OrderConfirmed {
     order_id: String,
 }
 
-/// A request to order.
+/// A request to place an order.
 #[derive(Clone, Debug, Deserialize)]
 struct Place {
     order_id: String,
@@ -104,7 +105,10 @@ async fn place(
         amount,
     } = wanted;
     if !(1..=100).contains(&quantity) || sku.is_empty() || order_id.is_empty() {
-        return Err(Problem::invalid("/quantity", "1 to 100 of something"));
+        return Err(Problem::invalid(
+            "/quantity",
+            "the quantity is from 1 to 100",
+        ));
     }
     if orders.get(&order_id).await?.is_none() {
         let order = Order {
@@ -153,7 +157,8 @@ async fn capture(reserved: StockReserved, payments: Table<Payment>) -> Result<Pa
 async fn confirm(captured: PaymentCaptured, orders: Table<Order>) -> Result<OrderConfirmed> {
     let order_id = captured.order_id;
     let known = orders.get(&order_id).await?;
-    let order = known.ok_or_else(|| wingbeat::Error::reject("unknown", "no such order"))?;
+    let order =
+        known.ok_or_else(|| wingbeat::Error::reject("unknown", "there is no such order"))?;
     orders.put(
         &order_id,
         Order {
@@ -164,20 +169,15 @@ async fn confirm(captured: PaymentCaptured, orders: Table<Order>) -> Result<Orde
     Ok(OrderConfirmed { order_id })
 }
 
-/// Where the service listens, if it does.
+/// The answer of a worker.
 #[derive(Serialize)]
 struct Listening {
     port: u16,
 }
 
-/// The process of a service.
-pub(crate) async fn part(service: &str, broker: &str, store: &str) {
-    let job = Job {
-        broker: broker.into(),
-        store: store.into(),
-        queue: String::new(),
-    };
-    let (_store, ports, _folder) = ports(&job).await;
+/// Runs one service.
+pub(crate) async fn worker(service: &str, broker: &str, store: &str) {
+    let (_store, ports, _folder) = ports(&Job::on(broker, store)).await;
     let service = match service {
         "orders" => Service::new("orders")
             .routes(axum::Router::new().route("/orders", post(place)))
@@ -188,15 +188,15 @@ pub(crate) async fn part(service: &str, broker: &str, store: &str) {
     };
     let app = App::new().service(service);
     let running = app.start(ports).await.unwrap();
-    let mut orders = Orders::go().await;
+    let mut commands = Commands::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tell(&Listening { port });
+    answer(&Listening { port });
     let routes = running.routes();
     drop(tokio::spawn(serve(
         listener,
         routes,
         std::future::pending(),
     )));
-    orders.end().await;
+    commands.end().await;
 }

@@ -1,26 +1,24 @@
 //! The port for values that expire: cached reads, sessions, rate limits.
 //!
-//! A [`Cache`] may lose any value at any time. Whoever reads from it has a fallback: the store, or a
-//! refusal such as HTTP 503.
+//! A [`Cache`] may lose any value at any time. Each reader has a fallback: the store, or a refusal
+//! such as HTTP 503.
 //!
 //! # Contract
 //!
-//! - **Expiry.** A value is never returned after its time to live. Durations below one millisecond may be
-//!   rounded up to one.
-//! - **Keys.** Keys and prefixes are compared byte for byte; no character is a wildcard. Values may be
-//!   empty, and at least 256 KiB long.
+//! - **Expiry.** A value is never returned after its time to live. Durations below one millisecond
+//!   may be rounded up to one.
+//! - **Keys.** Keys and prefixes are compared byte for byte; no character is a wildcard. Values may
+//!   be empty, and at least 256 KiB long.
 //! - **Visibility.** A call that starts after another has returned sees its effect.
 //! - **Concurrency.** All methods may be called at the same time.
-//! - **Cancellation.** The caller may drop any returned future; its effect may or may not take place.
+//! - **Cancellation.** The caller may drop any returned future; its effect may or may not take
+//!   place.
 //! - **Errors.** Every method fails with `cache_away`, class [`Retry`](crate::Class::Retry), while
-//!   the server is unavailable, within a time limit of the adapter. No method waits for the server to
-//!   come back.
+//!   the server is unavailable, within a time limit of the adapter. No method waits for the server
+//!   to come back.
 //!
 //! The macro `cache_conformance!` (feature `conformance`) tests this contract;
 //! `docs/writing-an-adapter.md` builds a cache that passes it.
-
-#[cfg(feature = "conformance")]
-pub mod conformance;
 
 use std::time::Duration;
 
@@ -47,8 +45,8 @@ pub trait Cache: Send + Sync + 'static {
     /// `cache_away`, here and in all other methods.
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>>;
 
-    /// Sets a value that expires `ttl` from now. It replaces the value, the expiry and the durability that
-    /// the key had before.
+    /// Sets a value that expires `ttl` from now. It replaces the value, the expiry and the
+    /// durability that the key had before.
     fn put(
         &self,
         key: &str,
@@ -63,8 +61,8 @@ pub trait Cache: Send + Sync + 'static {
     /// Removes all values whose keys start with `prefix`.
     fn remove_prefix(&self, prefix: &str) -> BoxFuture<'_, Result<()>>;
 
-    /// Adds one to a counter and returns the new count, starting from 1. The counter ends `window` after
-    /// its first hit, however many follow. Concurrent hits are all counted. The keys of counters and of
-    /// values must differ. Counters are volatile.
+    /// Adds one to a counter and returns the new count, starting from 1. The counter ends `window`
+    /// after its first hit, however many follow. Concurrent hits are all counted. The keys of
+    /// counters and of values must differ. Counters are volatile.
     fn hit(&self, key: &str, window: Duration) -> BoxFuture<'_, Result<u64>>;
 }

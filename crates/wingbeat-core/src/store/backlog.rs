@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::Name;
 
-/// The number at which counting stops, so that reading a backlog stays cheap: it means "this many, or
-/// more".
+/// The number at which counting stops, so that reading a backlog stays cheap: it means "this many,
+/// or more".
 pub const COUNTED_MAX: usize = 10_000;
 
 /// Messages and records of one service that wait in a store.

@@ -1,29 +1,28 @@
 //! The port for durable data.
 //!
-//! A [`Store`] keeps the data of all services of a process: records, histories of aggregates, views,
-//! counters, the journal, the inbox, and messages to send. [`Store::commit`] is its only write path for
-//! services. The store either is its own broker, as SQLite is, or has an [`Outbox`], from which the
-//! runtime's relay publishes to a [`Transport`](crate::Transport).
+//! A [`Store`] keeps the data of all services of a process: records, histories of aggregates,
+//! views, counters, the journal, the inbox, and messages to send. [`Store::commit`] is its only
+//! write path for services. The store either is its own broker, as SQLite is, or has an [`Outbox`],
+//! from which the runtime's relay publishes to a [`Transport`](crate::Transport).
 //!
 //! # Contract
 //!
-//! - **Isolation.** A service reads and writes only its own data. Two services may use the same table
-//!   name and key.
+//! - **Isolation.** A service reads and writes only its own data. Two services may use the same
+//!   table name and key.
 //! - **Consistency.** A read that starts after a commit has returned sees that commit.
-//! - **Durability.** What was reported as [`Outcome::Committed`] survives a crash of the process and of
-//!   the server.
+//! - **Durability.** What was reported as [`Outcome::Committed`] survives a crash of the process
+//!   and of the server.
 //! - **Concurrency.** All methods may be called at the same time, by several processes.
-//! - **Cancellation.** The caller may drop any returned future. A dropped commit is one whose outcome is
-//!   unknown; a dropped claim may leave its lease in place until it expires.
+//! - **Cancellation.** The caller may drop any returned future. A dropped commit is one whose
+//!   outcome is unknown; a dropped claim may leave its lease in place until it expires.
 //! - **Errors.** Every method fails with `store_away` or a similar code of class
-//!   [`Retry`](crate::Class::Retry) while the server is unavailable. Each call has its own time limit.
+//!   [`Retry`](crate::Class::Retry) while the server is unavailable. Each call has its own time
+//!   limit.
 //!
 //! The macro `store_conformance!` (feature `conformance`) tests this contract;
 //! `docs/writing-an-adapter.md` shows how.
 
 mod backlog;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,43 +136,47 @@ pub struct DueRecord {
     pub service: Name,
     /// The key of the record.
     pub key: Key,
-    /// The record. The unit that handles it reads this version, so that it takes effect once even if two
-    /// processes have claimed it.
+    /// The record. The unit that handles it reads this version, so that it takes effect once even
+    /// if two processes have claimed it.
     pub record: Record,
 }
 
 /// Durable data of services; see the [module](self) for the contract of all methods.
 pub trait Store: Send + Sync + 'static {
-    /// Creates what these services and queues need, such as schemas and tables. The runtime calls it at
-    /// each start, before any other method. It is idempotent, and several processes may run it together.
+    /// Creates what these services and queues need, such as schemas and tables. The runtime calls
+    /// it at each start, before any other method. It is idempotent, and several processes may run
+    /// it together.
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>>;
 
-    /// Commits units in the given order, each completely or not at all, and returns one [`Outcome`] per
-    /// unit. The units may belong to different services. There may be none.
+    /// Commits units in the given order, each completely or not at all, and returns one [`Outcome`]
+    /// per unit. The units may belong to different services. There may be none.
     ///
-    /// A unit that reads what an earlier unit of the batch wrote reads the version after that write. If
-    /// the earlier unit is refused, the later one is [`Outcome::Stale`]. Units that share no key do not
-    /// affect each other: one unit with a poisonous value is refused alone.
+    /// A unit that reads what an earlier unit of the batch wrote reads the version after that
+    /// write. If the earlier unit is refused, the later one is [`Outcome::Stale`]. Units that share
+    /// no key do not affect each other: one unit with a poisonous value is refused alone.
     ///
-    /// A unit whose id is known was committed before: it is [`Outcome::Committed`] and takes no further
-    /// effect. Otherwise, a unit whose delivery is settled is [`Outcome::Duplicate`], also when its reads
-    /// are stale. The store remembers unit ids and deliveries for at least 30 days.
+    /// A unit whose id is known was committed before: it is [`Outcome::Committed`] and takes no
+    /// further effect. Otherwise, a unit whose delivery is settled is [`Outcome::Duplicate`], also
+    /// when its reads are stale. The store remembers unit ids and deliveries for at least 30 days.
     ///
     /// # Errors
     ///
-    /// Any error means that each unit may or may not be committed. The caller submits the same units
-    /// again.
+    /// Any error means that each unit may or may not be committed. The caller submits the same
+    /// units again.
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>>;
 
-    /// Commits units as [`Store::commit`] does, and claims the messages that they add to the outbox.
+    /// Commits units as [`Store::commit`] does, and claims the messages that they add to the
+    /// outbox.
     ///
-    /// The messages are returned in the order of [`Outbox::claim`], and `claim` does not return them until
-    /// `lease` has passed. Messages of units that were committed before are not returned. The default
-    /// implementation claims none: the relay then finds the messages in the outbox.
+    /// The messages are returned in the order of [`Outbox::claim`], and `claim` does not return
+    /// them until `lease` has passed. Messages of units that were committed before are not
+    /// returned. The default implementation claims none: the relay then finds the messages in the
+    /// outbox.
     ///
     /// # Errors
     ///
-    /// As for [`Store::commit`]. Messages that were claimed without a reply can be claimed after `lease`.
+    /// As for [`Store::commit`]. Messages that were claimed without a reply can be claimed after
+    /// `lease`.
     fn commit_claiming(
         &self,
         units: Arc<Vec<Unit>>,
@@ -185,8 +188,8 @@ pub trait Store: Send + Sync + 'static {
     /// Returns a record, or `None` if it is absent.
     fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>>;
 
-    /// Returns several records, in the order of their keys in `keys`. Keys may repeat. Views and checks
-    /// use it; the records need not be from the same moment.
+    /// Returns several records, in the order of their keys in `keys`. Keys may repeat. Views and
+    /// checks use it; the records need not be from the same moment.
     fn load_all(
         &self,
         service: Name,
@@ -218,12 +221,17 @@ pub trait Store: Send + Sync + 'static {
     /// Returns one row of a view, or `None` if it is absent.
     fn row(&self, service: Name, view: Name, key: &str) -> BoxFuture<'_, Result<Option<Row>>>;
 
-    /// Returns one page of a view's rows. Pages are read one after another while units commit, so a row
-    /// that moves may appear twice or not at all.
+    /// Returns one page of a view's rows. Pages are read one after another while units commit, so a
+    /// row that moves may appear twice or not at all.
     fn rows(&self, service: Name, query: Query) -> BoxFuture<'_, Result<Page>>;
 
-    /// Returns the journal entries of a service for one correlation id, in the order of their commits.
-    fn journal(&self, service: Name, story: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>>;
+    /// Returns the journal entries of a service for one correlation id, in the order of their
+    /// commits.
+    fn journal(
+        &self,
+        service: Name,
+        correlation: CorrelationId,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>>>;
 
     /// Returns the counters of a service, in any order.
     fn counters(&self, service: Name) -> BoxFuture<'_, Result<Vec<(Name, i64)>>>;
@@ -232,12 +240,13 @@ pub trait Store: Send + Sync + 'static {
     fn settled(&self, queue: Name, source: &str, message: MessageId)
     -> BoxFuture<'_, Result<bool>>;
 
-    /// Claims at most `limit` records of these services that are due, and returns them. Of each service,
-    /// the soonest come first.
+    /// Claims at most `limit` records of these services that are due, and returns them. Of each
+    /// service, the soonest come first.
     ///
-    /// No call returns a claimed record again until `lease` has passed, counted from the claim, or until a
-    /// unit has written the record. A restart of the store may end a lease early. `now` is the time of the
-    /// caller: a store in the same process uses it, a store on a server uses the server's clock.
+    /// No call returns a claimed record again until `lease` has passed, counted from the claim, or
+    /// until a unit has written the record. A restart of the store may end a lease early. `now` is
+    /// the time of the caller: a store in the same process uses it, a store on a server uses the
+    /// server's clock.
     fn claim_due(
         &self,
         services: &[Name],
@@ -246,23 +255,23 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<DueRecord>>>;
 
-    /// Returns the soonest due time among the records of these services that nobody has claimed. It may
-    /// lie in the past.
+    /// Returns the soonest due time among the records of these services that nobody has claimed. It
+    /// may lie in the past.
     fn next_due(&self, services: &[Name]) -> BoxFuture<'_, Result<Option<Timestamp>>>;
 
-    /// Returns how much of a service waits in the store, for metrics and operators. It is cheap: counting
-    /// stops at [`COUNTED_MAX`].
+    /// Returns how much of a service waits in the store, for metrics and operators. It is cheap:
+    /// counting stops at [`COUNTED_MAX`].
     fn backlog(&self, service: Name, now: Timestamp) -> BoxFuture<'_, Result<Backlog>>;
 
     /// Deletes a bounded number of expired rows and returns how many; zero if there are none left.
     ///
-    /// Records expire at [`Write::expires_at`](crate::unit::Write::expires_at). Each store documents how
-    /// long it keeps inbox entries, at least 30 days, and journal entries. The runtime calls it about once
-    /// a minute, and again until it returns zero.
+    /// Records expire at [`Write::expires_at`](crate::unit::Write::expires_at). Each store
+    /// documents how long it keeps inbox entries, at least 30 days, and journal entries. The
+    /// runtime calls it about once a minute, and again until it returns zero.
     fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>>;
 
-    /// Returns the outbox; `None` if the store is its own broker and puts messages into queues with the
-    /// commit.
+    /// Returns the outbox; `None` if the store is its own broker and puts messages into queues with
+    /// the commit.
     fn outbox(&self) -> Option<Arc<dyn Outbox>>;
 }
 
@@ -271,11 +280,11 @@ pub trait Store: Send + Sync + 'static {
 /// The contract of [`Store`] applies. Messages leave the outbox only through
 /// [`confirmed`](Self::confirmed).
 pub trait Outbox: Send + Sync + 'static {
-    /// Claims at most `limit` messages of these services and returns them. Of each service, the oldest
-    /// come first, in the order of their commits.
+    /// Claims at most `limit` messages of these services and returns them. Of each service, the
+    /// oldest come first, in the order of their commits.
     ///
-    /// No call returns a claimed message again until `lease` has passed, or until it is released. `now` is
-    /// the time of the caller, for stores without a clock of their own.
+    /// No call returns a claimed message again until `lease` has passed, or until it is released.
+    /// `now` is the time of the caller, for stores without a clock of their own.
     fn claim(
         &self,
         services: &[Name],
@@ -284,13 +293,13 @@ pub trait Outbox: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Envelope>>>;
 
-    /// Deletes messages that the broker has confirmed. Unknown ids are ignored. The deletion need not be
-    /// durable at once: a message that reappears is published again, and each subscriber's inbox
-    /// recognizes it.
+    /// Deletes messages that the broker has confirmed. Unknown ids are ignored. The deletion need
+    /// not be durable at once: a message that reappears is published again, and each subscriber's
+    /// inbox recognizes it.
     fn confirmed(&self, ids: Vec<MessageId>) -> BoxFuture<'_, Result<()>>;
 
-    /// Ends the leases of claimed messages: each can be claimed again after its pause, counted from now by
-    /// the clock of the store. Unknown ids are ignored.
+    /// Ends the leases of claimed messages: each can be claimed again after its pause, counted from
+    /// now by the clock of the store. Unknown ids are ignored.
     fn release(
         &self,
         pauses: Vec<(MessageId, Duration)>,
@@ -357,8 +366,8 @@ impl ServiceStore {
     }
 
     /// Calls [`Store::journal`].
-    pub fn journal(&self, story: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        self.store.journal(self.service, story)
+    pub fn journal(&self, correlation: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>> {
+        self.store.journal(self.service, correlation)
     }
 
     /// Calls [`Store::counters`].

@@ -1,29 +1,26 @@
 //! The port for messages between services.
 //!
-//! A [`Transport`] takes messages from publishers, puts a copy into each queue that is bound to their
-//! type, and delivers them to consumers. It delivers **at least once**: the store's inbox recognizes a
-//! message that comes again, so a transport delivers again whenever it is in doubt.
+//! A [`Transport`] takes messages from publishers, puts a copy into each queue that is bound to
+//! their type, and delivers them to consumers. It delivers **at least once**: the store's inbox
+//! recognizes a repeated message, so a transport delivers again whenever it is in doubt.
 //!
 //! # Contract
 //!
 //! - **Durability.** A confirmed message survives a crash of the broker until its deliveries are
 //!   acknowledged, one in each bound queue.
 //! - **Order.** Only queues that are [`ordered`](Queue::ordered) keep the order of publishing.
-//! - **Redelivery.** A delivery that is neither acknowledged nor requeued comes again after its consumer
-//!   is dropped or its process ends.
+//! - **Redelivery.** A delivery that is neither acknowledged nor requeued is delivered again after
+//!   its consumer is dropped or its process ends.
 //! - **Independence.** A queue whose consumer is slow does not delay other queues.
 //! - **Concurrency.** All methods may be called at the same time.
 //! - **Cancellation.** The caller may drop any returned future. A dropped `publish` may publish its
 //!   messages or not; a dropped [`Consumer::next`] loses no delivery.
 //! - **Errors.** While the broker is unavailable, methods fail with an error of class
-//!   [`Retry`](crate::Class::Retry) (`publish` with [`Refused::Unconfirmed`]) within their own time limit.
-//!   They work again when the broker does; the adapter reconnects without help.
+//!   [`Retry`](crate::Class::Retry) (`publish` with [`Refused::Unconfirmed`]) within their own time
+//!   limit. They work again when the broker does; the adapter reconnects without help.
 //!
 //! The macro `transport_conformance!` (feature `conformance`) tests this contract;
 //! `docs/writing-an-adapter.md` shows how.
-
-#[cfg(feature = "conformance")]
-pub mod conformance;
 
 use std::collections::BTreeMap;
 
@@ -127,8 +124,9 @@ pub struct Topology {
 pub struct Queue {
     /// The message types whose messages the queue receives.
     pub bindings: Vec<Binding>,
-    /// `true` if messages are delivered in the order in which they were published, to one consumer at a
-    /// time. When that consumer is dropped, the next one starts with the first unacknowledged message.
+    /// `true` if messages are delivered in the order in which they were published, to one consumer
+    /// at a time. When that consumer is dropped, the next one starts with the first unacknowledged
+    /// message.
     pub ordered: bool,
 }
 
@@ -154,8 +152,8 @@ pub struct Binding {
 /// The reason why a message was not confirmed. The message stays in the outbox.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Refused {
-    /// No queue is bound to the type of this command. The relay tries again later. A store that is its
-    /// own broker commits the unit, and keeps the command until a queue is bound to its type.
+    /// No queue is bound to the type of this command. The relay tries again later. A store that is
+    /// its own broker commits the unit, and keeps the command until a queue is bound to its type.
     #[error("no queue is bound to this message type")]
     Unroutable,
     /// No broker can ever accept the message, for example because it is too large. The relay
@@ -170,21 +168,21 @@ pub enum Refused {
 
 /// Messages between services; see the [module](self) for the contract of all methods.
 pub trait Transport: Send + Sync + 'static {
-    /// Creates all queues and bindings that are missing. It is idempotent, and several processes may run
-    /// it together.
+    /// Creates all queues and bindings that are missing. It is idempotent, and several processes
+    /// may run it together.
     ///
-    /// Each process declares the whole topology, other services' queues included, before it publishes.
-    /// Otherwise the messages for a queue that is created later would be lost. An adapter remembers the
-    /// topology and declares it again after it has reconnected.
+    /// Each process declares the whole topology, other services' queues included, before it
+    /// publishes. Otherwise the messages for a queue that is created later would be lost. An
+    /// adapter remembers the topology and declares it again after it has reconnected.
     ///
     /// # Errors
     ///
-    /// An error of class [`Reject`](crate::Class::Reject) if a queue exists with other properties, such as
-    /// `topology_differs`.
+    /// An error of class [`Reject`](crate::Class::Reject) if a queue exists with other properties,
+    /// such as `topology_differs`.
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>>;
 
-    /// Publishes messages, and returns one result per message in the same order: `Ok` once the message is
-    /// durable in every bound queue.
+    /// Publishes messages, and returns one result per message in the same order: `Ok` once the
+    /// message is durable in every bound queue.
     ///
     /// An event without a bound queue is confirmed and dropped; a command without one is
     /// [`Refused::Unroutable`]. A message that is published twice may be delivered twice.
@@ -193,12 +191,12 @@ pub trait Transport: Send + Sync + 'static {
         messages: Vec<Envelope>,
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>>;
 
-    /// Starts a consumer of `queue` with at most `prefetch` unacknowledged deliveries. Several consumers
-    /// of a queue share its messages, unless the queue is ordered.
+    /// Starts a consumer of `queue` with at most `prefetch` unacknowledged deliveries. Several
+    /// consumers of a queue share its messages, unless the queue is ordered.
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>>;
 
-    /// Starts a consumer of the messages that the broker itself has removed from queues of `service`,
-    /// because processes ended again and again without acknowledging them.
+    /// Starts a consumer of the messages that the broker itself has removed from queues of
+    /// `service`, because processes ended again and again without acknowledging them.
     ///
     /// Returns `None` if the broker never does that, which is the default. The runtime stores these
     /// messages as dead letters of the service.
@@ -210,9 +208,9 @@ pub trait Transport: Send + Sync + 'static {
         Box::pin(async { Ok(None) })
     }
 
-    /// Returns the number of messages that wait in `queue`, plus those that this process has received from
-    /// it and not acknowledged. Deliveries of other processes do not count, since not all brokers report
-    /// them.
+    /// Returns the number of messages that wait in `queue`, plus those that this process has
+    /// received from it and not acknowledged. Deliveries of other processes do not count, since not
+    /// all brokers report them.
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>>;
 
     /// Returns the name of the messaging system for spans (`messaging.system` of OpenTelemetry).
@@ -223,17 +221,18 @@ pub trait Transport: Send + Sync + 'static {
 
 /// A consumer of one queue.
 ///
-/// Dropping it closes it; the broker delivers its unacknowledged messages again, to another consumer or a
-/// later one.
+/// Dropping it closes it; the broker delivers its unacknowledged messages again, to another
+/// consumer or a later one.
 pub trait Consumer: Send {
     /// Waits until at least one delivery is available, and returns all that are.
     ///
-    /// The future is cancellation-safe: if it is dropped, the next call returns the same deliveries.
+    /// The future is cancellation-safe: if it is dropped, the next call returns the same
+    /// deliveries.
     ///
     /// # Errors
     ///
-    /// `consumer_lost` or another code of class [`Retry`](crate::Class::Retry) if the consumer has ended.
-    /// The caller drops it and calls [`Transport::consume`] again.
+    /// `consumer_lost` or another code of class [`Retry`](crate::Class::Retry) if the consumer has
+    /// ended. The caller drops it and calls [`Transport::consume`] again.
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<Delivery>>>;
 
     /// Returns a handle that acknowledges deliveries of this consumer from any task.
@@ -245,8 +244,9 @@ pub trait Consumer: Send {
 /// Both methods return at once and report no error: if an acknowledgement is lost, the message is
 /// delivered again. They ignore unknown tags and tags of an earlier consumer.
 pub trait Settler: Send + Sync {
-    /// Acknowledges deliveries: the broker deletes them. In a store that is its own broker, the commit of
-    /// their units has deleted them already, and this only frees their places in the prefetch window.
+    /// Acknowledges deliveries: the broker deletes them. In a store that is its own broker, the
+    /// commit of their units has deleted them already, and this only frees their places in the
+    /// prefetch window.
     fn acknowledge(&self, tags: &[Tag]);
     /// Returns deliveries to the queue, to be delivered again at once.
     fn requeue(&self, tags: &[Tag]);

@@ -74,8 +74,8 @@ impl Embedded {
     pub fn open(config: &Config) -> Result<Arc<Self>> {
         let lock = config.lock()?;
         let file = config.file();
-        let connection = schema::open_writer(&file, config.page_cache_bytes)?;
-        let guard = Guard::install(&connection, config)?;
+        let mut connection = schema::open_writer(&file, config.page_cache_bytes)?;
+        let guard = Guard::install(&mut connection, config)?;
         let names = Arc::new(Names::read(&connection).map_err(|e| failed(&e))?);
         let broker = Broker::read(&connection, &names, config).map_err(|e| failed(&e))?;
         let shared = Shared {

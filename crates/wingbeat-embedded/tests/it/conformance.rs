@@ -8,10 +8,10 @@ use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 use wingbeat::TokioRuntime;
+use wingbeat_core::conformance::store::sql::TABLES;
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::store::conformance::sql::TABLES;
-use wingbeat_core::{Cache, Unit, cache};
+use wingbeat_core::{Cache, Unit, conformance};
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
 pub(crate) struct OnDisk {
@@ -58,7 +58,7 @@ impl Fixture for OnDisk {
     }
 }
 
-impl cache::conformance::Fixture for OnDisk {
+impl conformance::cache::Fixture for OnDisk {
     fn open(&self) -> BoxFuture<'_, Arc<dyn Cache>> {
         let cache = EmbeddedCache::open(self.directory.path(), Arc::clone(&self.runtime));
         let cache: Arc<dyn Cache> = cache.expect("the cache can be opened");
@@ -92,7 +92,7 @@ fn run(test: Test) {
     block_on(async move { test(Arc::new(OnDisk::new(TokioRuntime::new()))).await });
 }
 
-fn run_cache(test: cache::conformance::Test) {
+fn run_cache(test: conformance::cache::Test) {
     block_on(async move { test(Arc::new(OnDisk::new(TokioRuntime::new()))).await });
 }
 

@@ -10,7 +10,7 @@ use wingbeat_core::conformance::{ORDERS, SERVICES, key, put, topology};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::statement::Unmet;
 use wingbeat_core::unit::{Outcome, Read};
-use wingbeat_core::{Companion, Runtime as _, RuntimeExt as _, Statement, Store as _, Unit};
+use wingbeat_core::{OpenTransaction, Runtime as _, RuntimeExt as _, Statement, Store as _, Unit};
 use wingbeat_embedded::{Config, Embedded};
 
 use crate::conformance::number;
@@ -221,7 +221,7 @@ async fn an_endless_statement_times_out_and_makes_only_its_unit_busy() {
 async fn a_transaction_of_another_store_is_refused() {
     let data = Data::new().await;
     let unit = Unit {
-        companion: Some(Companion::new(())),
+        transaction: Some(OpenTransaction::new(())),
         ..data.unit("a", vec![])
     };
     let outcomes = data.embedded.commit(Arc::new(vec![unit])).await.unwrap();

@@ -12,7 +12,7 @@ use super::segment::Segment;
 use crate::fault::Fault;
 use crate::pool::Pool;
 use crate::statement;
-use crate::transaction::OpenTransaction;
+use crate::transaction::CommitTransaction;
 
 /// The refused groups of an attempt.
 pub(super) type Refused = Result<Vec<i32>, Fault>;
@@ -78,7 +78,7 @@ impl Committer<'_> {
             return pool.with_timeout(call).await;
         }
         let transaction = pool
-            .with_timeout(OpenTransaction::begin(connection))
+            .with_timeout(CommitTransaction::begin(connection))
             .await?;
         let refused = self.run(connection, segment).await?;
         pool.with_timeout(transaction.commit()).await?;

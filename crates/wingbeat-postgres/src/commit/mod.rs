@@ -10,7 +10,7 @@ mod lanes;
 mod segment;
 
 use deadpool_postgres::Object;
-use wingbeat_core::statement::{Companion, Unmet};
+use wingbeat_core::statement::{OpenTransaction, Unmet};
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Envelope, HashSet, Key, Result, Unit};
 
@@ -20,9 +20,9 @@ pub(crate) use self::lanes::lock_namespace;
 use self::segment::{Segment, is_storable};
 use crate::fault::Fault;
 use crate::inbox;
-use crate::transaction::{self, CompanionTransaction};
+use crate::transaction::{self, HandlerTransaction};
 
-/// Reason for refusing a unit whose companion is not a transaction of this pool.
+/// Reason for refusing a unit with a transaction that is not of this pool.
 const FOREIGN_TRANSACTION: &str = "its transaction belongs to another store";
 /// Reason for refusing a unit: COMMIT would roll back the handler's work without an error.
 const FAILED_TRANSACTION: &str = "a statement in its transaction failed, and the handler went on";
@@ -148,8 +148,8 @@ impl<'a> Batch<'a> {
         if self.is_built_on_refused(unit) {
             return self.refusal(unit).await;
         }
-        let attempt = match &unit.companion {
-            Some(companion) => match self.commit_in_companion(unit, companion).await {
+        let attempt = match &unit.transaction {
+            Some(open) => match self.commit_in_transaction(unit, open).await {
                 Some(attempt) => attempt,
                 None => return self.resolve_unknown(unit).await,
             },
@@ -196,12 +196,12 @@ impl<'a> Batch<'a> {
     }
 
     /// Commits a unit in its own transaction; `None` if an earlier submission used the transaction.
-    async fn commit_in_companion(&self, unit: &Unit, companion: &Companion) -> Option<Refused> {
+    async fn commit_in_transaction(&self, unit: &Unit, open: &OpenTransaction) -> Option<Refused> {
         let refuse = |why: &str| Some(Err(Fault::Poison(why.into())));
-        let Some(companion) = companion.downcast::<CompanionTransaction>() else {
+        let Some(open) = open.downcast::<HandlerTransaction>() else {
             return refuse(FOREIGN_TRANSACTION);
         };
-        let transaction = companion.take()?;
+        let transaction = open.take()?;
         let (committer, pool) = (self.committer(), self.target.pool);
         if !pool.began(&transaction) {
             return refuse(FOREIGN_TRANSACTION);
@@ -223,7 +223,7 @@ impl<'a> Batch<'a> {
         if matches!(&attempt, Ok(refused) if refused.is_empty()) {
             transaction.set_committed();
         }
-        Some(attempt.map_err(Fault::in_companion))
+        Some(attempt.map_err(Fault::in_open_transaction))
     }
 
     /// Returns the outcome of a unit whose own transaction was used by an earlier submission. If

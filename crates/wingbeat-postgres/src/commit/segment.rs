@@ -118,8 +118,8 @@ impl<'a> Segment<'a> {
         if !self.units.is_empty() && statements > STATEMENTS_MAX {
             return false;
         }
-        let has_companion = |unit: &Unit| unit.companion.is_some();
-        if !self.units.is_empty() && (has_companion(unit) || has_companion(self.units[0])) {
+        let has_transaction = |unit: &Unit| unit.transaction.is_some();
+        if !self.units.is_empty() && (has_transaction(unit) || has_transaction(self.units[0])) {
             return false;
         }
         let mut events: HashMap<&Key, u64> = HashMap::default();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use wingbeat::TokioRuntime;
-use wingbeat_core::store::conformance::growth::{Days, LATER, SETTLED, Sizes, Traffic, grown};
+use wingbeat_core::conformance::store::growth::{Days, LATER, SETTLED, Sizes, Traffic, grown};
 use wingbeat_servers::Postgres as Server;
 
 use crate::conformance::{OnServer, block_on};

@@ -104,7 +104,11 @@ async fn start(
         parked: vec![Duration::from_millis(20); 500],
     };
     let service = Service::new("inventory").on(handle.retry(retry));
-    let running = App::new().service(service).start(ports).await;
+    let running = App::new()
+        .service(service)
+        .allow_strangers()
+        .start(ports)
+        .await;
     (database, running.unwrap_or_else(|why| panic!("{why}")))
 }
 

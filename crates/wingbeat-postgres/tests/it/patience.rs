@@ -89,7 +89,7 @@ fn a_transaction_whose_unit_times_out_is_rolled_back() {
         let shop = shop().await;
         let transaction = shop.store.begin().await.unwrap();
         let unit = Unit {
-            companion: Some(transaction.into()),
+            transaction: Some(transaction.into()),
             ..shop.running("slow", vec![slow(); 12])
         };
         let busy = Outcome::Unmet(Unmet::Busy { statement: 12 });

@@ -33,7 +33,7 @@ impl Shop {
 
     async fn unit_in(&self, id: &str, transaction: Transaction) -> Unit {
         Unit {
-            companion: Some(transaction.into()),
+            transaction: Some(transaction.into()),
             ..self.running(id, vec![])
         }
     }
@@ -223,7 +223,7 @@ fn a_unit_whose_backend_terminates_at_commit_is_stale_and_has_no_effect() {
         }
         assert_eq!(shop.number(EGGS), 10);
         let late = Unit {
-            companion: None,
+            transaction: None,
             ..unit
         };
         assert_eq!(shop.submit(&late).await, Outcome::Stale);

@@ -10,8 +10,8 @@ use wingbeat_servers::RabbitMq as Server;
 
 use crate::traffic::{bench, config, disturb, publish, until};
 
-/// The number of messages to publish during the alarm, of [`BODY`] bytes each. Buffered, they would arrive
-/// in the queue afterwards.
+/// The number of messages to publish during the alarm, of [`BODY`] bytes each. Buffered, they would
+/// arrive in the queue afterwards.
 const ATTEMPTS: usize = 500;
 const BODY: usize = 64 << 10;
 

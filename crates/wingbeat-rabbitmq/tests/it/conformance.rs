@@ -1,4 +1,5 @@
-//! The conformance suite of the transport. Each test has its own exchanges and queues on one broker.
+//! The conformance suite of the transport. Each test has its own exchanges and queues on one
+//! broker.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,7 +1,7 @@
 //! Negative controls on a real broker: without a mechanism, the test that guards it fails.
 //!
-//! Run them with `cargo test -p wingbeat-rabbitmq --features sabotage controls`. Each starts this program
-//! again for one test, with the mechanism disabled.
+//! Run them with `cargo test -p wingbeat-rabbitmq --features sabotage controls`. Each starts this
+//! program again for one test, with the mechanism disabled.
 
 use std::process::Command;
 

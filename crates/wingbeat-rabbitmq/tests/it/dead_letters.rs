@@ -98,13 +98,14 @@ fn a_handler_that_sends_too_large_a_message_has_no_effect() {
     });
 }
 
-/// Consumes and drops the consumer without an acknowledgement, until the broker dead-letters the message.
+/// Consumes and drops the consumer without an acknowledgement, until the broker dead-letters the
+/// message.
 async fn crash_until_dead_lettered(bench: &Bench, process: &Process) {
     until("the message is dead-lettered", async || {
         let mut consumer = bench.consume(READ, 1).await;
-        let patience = std::time::Duration::from_millis(500);
-        let handed = tokio::time::timeout(patience, consumer.next()).await;
-        drop((consumer, handed));
+        let limit = std::time::Duration::from_millis(500);
+        let received = tokio::time::timeout(limit, consumer.next()).await;
+        drop((consumer, received));
         !process
             .running
             .dead_letters(METERS)
@@ -115,7 +116,8 @@ async fn crash_until_dead_lettered(bench: &Bench, process: &Process) {
     .await;
 }
 
-/// Every consumer of the message crashes. The broker dead-letters the message, and the service stores it.
+/// Every consumer of the message crashes. The broker dead-letters the message, and the service
+/// stores it.
 #[test]
 fn a_message_beyond_the_delivery_limit_is_a_dead_letter_that_can_be_retried() {
     block_on(async {

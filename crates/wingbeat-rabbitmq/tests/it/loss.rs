@@ -14,9 +14,9 @@ use crate::traffic::{Traffic, bench, config, disturb, until};
 
 /// Declares all queues and restarts the broker in an orderly way.
 ///
-/// RabbitMQ 3.10 records new quorum queues on disk some seconds after it has confirmed them (Ra's directory
-/// is a DETS table with delayed writes). If it is killed before that, it starts with a queue that never
-/// has a leader.
+/// RabbitMQ 3.10 records new quorum queues on disk some seconds after it has confirmed them (Ra's
+/// directory is a DETS table with delayed writes). If it is killed before that, it starts with a
+/// queue that never has a leader.
 async fn queues_on_disk(server: &Server, config: &Config) {
     drop(bench(config).await);
     server.stop();
@@ -116,8 +116,8 @@ fn heartbeats_detect_a_silent_broker() {
     });
 }
 
-/// The broker closes the channel of a consumer that keeps a message unacknowledged for too long. Other
-/// channels stay open.
+/// The broker closes the channel of a consumer that keeps a message unacknowledged for too long.
+/// Other channels stay open.
 #[test]
 fn a_channel_that_the_broker_closes_is_opened_again() {
     disturb(|server| async move {

@@ -144,8 +144,8 @@ fn a_message_that_is_published_twice_is_handled_once() {
             })
         };
         let (first, last) = (read(1), read(2));
-        // A relay that ends before it deletes a confirmed message publishes it again. The last message shows
-        // when all are handled.
+        // A relay that ends before it deletes a confirmed message publishes it again. The last
+        // message shows when all are handled.
         for message in [first.clone(), first, last] {
             publish(&process.transport, vec![message]).await;
         }

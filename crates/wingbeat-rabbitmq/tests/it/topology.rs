@@ -101,7 +101,8 @@ fn a_queue_with_other_arguments_is_reported_in_one_line() {
     });
 }
 
-/// Another client replaces a queue while this process runs. Publishing works again once the queue is deleted.
+/// Another client replaces a queue while this process runs. Publishing works again once the queue
+/// is deleted.
 #[test]
 fn publishing_fails_while_a_queue_has_other_arguments() {
     block_on(async {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use wingbeat::TokioRuntime;
-use wingbeat_core::cache::conformance::{Fixture, Test};
+use wingbeat_core::conformance::cache::{Fixture, Test};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, RuntimeExt as _};
 use wingbeat_redis::{Config, Redis};

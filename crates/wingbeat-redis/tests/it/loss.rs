@@ -74,7 +74,8 @@ fn calls_fail_fast_during_an_outage_and_succeed_afterwards() {
         cache.put("a", "1".into(), LONG, Volatile).await.unwrap();
         server.kill();
         server.start_again();
-        // The client does not know that the connection was closed. The next call notices, and succeeds.
+        // The client does not know that the connection was closed. The next call notices, and
+        // succeeds.
         assert_eq!(cache.get("a").await.unwrap(), Some("1".into()));
         server.kill();
         assert_unavailable(&cache).await;

@@ -1,4 +1,4 @@
-//! The services of a system, started on a set of ports.
+//! Apps: the services of a system, and their start on a set of ports.
 
 mod ports;
 mod running;
@@ -37,14 +37,13 @@ pub struct App {
     services: Vec<Parts>,
     only: Option<BTreeSet<String>>,
     outside: BTreeSet<String>,
-    /// Messages of unknown services are allowed: in tests, which play those services.
-    open: bool,
+    strangers: bool,
     /// A host has declared the queues, and sweeps the store.
     hosted: bool,
 }
 
 impl App {
-    /// Makes an app without services.
+    /// Creates an app without services.
     pub fn new() -> Self {
         Self::default()
     }
@@ -61,7 +60,7 @@ impl App {
         self
     }
 
-    /// Names systems of other owners whose messages services of this system take.
+    /// Names systems of other owners to whose messages services of this system subscribe.
     ///
     /// A service of this system may then subscribe to `<name>.…` messages although no service `<name>`
     /// is part of it.
@@ -70,13 +69,18 @@ impl App {
         self
     }
 
-    /// Lets services take messages of any owner. For tests.
-    pub(crate) fn open(mut self) -> Self {
-        self.open = true;
+    /// Lets services subscribe to messages of any owner.
+    ///
+    /// For tests that stand in for missing services. In production, name other systems with
+    /// [`outside`](Self::outside): this method also accepts a system from which a service was forgotten. No
+    /// process would declare its queues, and its messages would be lost.
+    pub fn allow_strangers(mut self) -> Self {
+        self.strangers = true;
         self
     }
 
-    /// One service of a process whose host has declared the whole system and sweeps the store.
+    /// Restricts the app to one service, in a process whose host has declared the whole system and sweeps the
+    /// store.
     pub(crate) fn part(mut self, service: &str) -> Self {
         self.only = Some([service.to_owned()].into());
         self.hosted = true;
@@ -106,7 +110,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// `wiring`, with one finding a line: a name that is used twice, a command with two handlers, a call
+    /// `wiring`, with one line per finding: a name that is used twice, a command with two handlers, a call
     /// without a target, a subscription to a message whose owner is not part of the system, a service to run
     /// that does not exist.
     pub fn check(&self) -> Result<()> {
@@ -170,10 +174,10 @@ impl App {
             .collect()
     }
 
-    /// A subscription to a service that is missing here is the sign of a partial system: that service's
-    /// queues would not be declared, and messages to it would be lost.
+    /// Reports subscriptions to services that are not part of the app. It then is probably a part of a
+    /// system: the queues of the missing service would not be declared, and its messages would be lost.
     fn messages_without_owner(&self) -> Vec<String> {
-        if self.open {
+        if self.strangers {
             return Vec::new();
         }
         let mut findings = Vec::new();
@@ -184,7 +188,7 @@ impl App {
                 if !known && !self.outside.contains(owner) {
                     let (queue, message) = (subscription.queue, binding.message);
                     findings.push(format!(
-                        "{queue} takes {message}, but there is no service `{owner}`: add all services of the \
+                        "{queue} subscribes to {message}, but there is no service `{owner}`: add all services of the \
                          system and choose with `.run_only(..)`, or name another system with \
                          `.outside([\"{owner}\"])`"
                     ));
@@ -206,14 +210,15 @@ impl App {
             .collect()
     }
 
-    /// Starts the services that run here. When this returns, the queues of the whole system exist and those
-    /// of the services that run here are consumed.
+    /// Prepares the store, declares the queues of the whole system, and starts the services that run here.
     ///
-    /// Also deletes expired data of the store once a minute.
+    /// It also starts a task that deletes expired data from the store once a minute.
     ///
     /// # Errors
     ///
-    /// `wiring` if [`check`](Self::check) finds something; those of the store and the transport.
+    /// `wiring` if [`check`](Self::check) has findings; `store_away` or `broker_away` if a server is
+    /// unavailable; `topology_differs` if a queue exists with other arguments; other codes of the adapters.
+    /// `docs/errors/README.md` lists them.
     pub async fn start(self, ports: Ports) -> Result<Running> {
         if !self.hosted {
             self.check()?;

@@ -3,17 +3,19 @@ use std::sync::Arc;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, HttpClient, Store, Transport};
 
-/// The adapters that services run on.
+/// The adapters on which an app runs.
+///
+/// `wingbeat::run` makes them from the settings. Other hosts make them themselves.
 #[derive(Clone)]
 pub struct Ports {
-    /// Clock, randomness and tasks.
+    /// Clocks, timers, tasks and random numbers.
     pub runtime: SharedRuntime,
-    /// Durable data.
+    /// Durable data of services.
     pub store: Arc<dyn Store>,
     /// Messages between services.
     pub transport: Arc<dyn Transport>,
     /// Sessions, cached reads, rate limits.
     pub cache: Arc<dyn Cache>,
-    /// HTTP to outside systems.
+    /// An HTTP client for outside systems.
     pub http: Arc<dyn HttpClient>,
 }

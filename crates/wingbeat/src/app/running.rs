@@ -23,12 +23,12 @@ use crate::unit::ServiceContext;
 
 /// A running subscription.
 pub struct RunningSubscription {
-    /// Its service.
+    /// The service that subscribes.
     pub service: Name,
-    /// Its queue.
+    /// The queue.
     pub queue: Name,
     pub(super) control: watch::Sender<Control>,
-    /// Its live figures in this process.
+    /// Live statistics of this process.
     pub stats: Arc<Stats>,
 }
 
@@ -39,7 +39,7 @@ impl RunningSubscription {
         *self.control.borrow()
     }
 
-    /// Returns its name within its service.
+    /// Returns the name of the subscription within its service.
     #[must_use]
     pub fn name(&self) -> &'static str {
         meters::short(self.queue)
@@ -53,14 +53,14 @@ impl RunningSubscription {
 
 /// A running app.
 pub struct Running {
-    /// The adapters that it runs on.
+    /// The adapters on which the app runs.
     pub ports: Ports,
     pub(super) committer: Arc<Committer>,
     pub(super) control: watch::Sender<Control>,
     pub(super) services: BTreeMap<Name, Arc<ServiceContext>>,
     /// The subscriptions that run here.
     pub subscriptions: Vec<RunningSubscription>,
-    /// The outside systems that its services call.
+    /// The outside systems that the services call.
     pub targets: Vec<Arc<Target>>,
     /// The queues and bindings of the services that run here.
     pub topology: Topology,
@@ -78,13 +78,13 @@ impl Running {
         self.routes.clone()
     }
 
-    /// Returns a service, for code beside its handlers such as seeding and audits.
+    /// Returns a service that runs here, for code beside its handlers such as seeding.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<Arc<ServiceContext>> {
         self.services.get(&Name::intern(name)).cloned()
     }
 
-    /// Returns read access to a service's own data.
+    /// Returns read access to the data of a service that runs here.
     #[must_use]
     pub fn reads(&self, name: &str) -> Option<Reads> {
         self.service(name).map(Reads::new)
@@ -95,8 +95,8 @@ impl Running {
         self.services.keys().copied()
     }
 
-    /// Drains the app: takes no more deliveries, finishes, commits and acknowledges those that it has, and
-    /// publishes the committed messages.
+    /// Drains the app: takes no further deliveries, handles those that it has received, and publishes the
+    /// committed messages. Returns when all of that is done.
     pub async fn drain(&self) {
         self.control.send_replace(Control::Draining);
         for subscription in &self.subscriptions {
@@ -104,7 +104,7 @@ impl Running {
         }
         let ended = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
         for ended in ended {
-            let _ = ended.await; // Its task ended, one way or another.
+            let _ = ended.await; // An error: its task panicked, so it has ended as well.
         }
         self.committer.drained().await;
         if let Some(relay) = &self.relay {
@@ -112,8 +112,8 @@ impl Running {
         }
     }
 
-    /// Stops committing at once, before the app's tasks are killed. Requests that wait for a commit fail
-    /// with `stopped`.
+    /// Stops committing at once, for a host that is about to end the process without draining. Requests that
+    /// wait for a commit fail with `stopped`.
     pub fn abandon(&self) {
         self.committer.close();
     }
@@ -122,7 +122,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// `store_away` or a similar code while the store is unavailable.
     pub async fn parked(&self, service: Name) -> Result<BTreeMap<Name, u64>> {
         match self.incidents(service) {
             Some(incidents) => incidents.parked().await,
@@ -134,7 +134,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// `store_away` or a similar code while the store is unavailable.
     pub async fn dead_letters(&self, service: Name) -> Result<Vec<DeadLetter>> {
         match self.incidents(service) {
             Some(incidents) => incidents.dead_letters().await,
@@ -146,7 +146,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// `store_away` or a similar code while the store is unavailable.
     pub async fn dead_letter(&self, service: Name, id: Uuid) -> Result<Option<DeadLetter>> {
         match self.incidents(service) {
             Some(incidents) => incidents.dead_letter(id).await,
@@ -158,8 +158,9 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// `undecodable` if its message cannot be read; `unknown_subscription` if its subscription does not run
-    /// here; those of [`run_unit`](crate::run_unit).
+    /// `undecodable` if its message cannot be decoded; `unknown_subscription` if its subscription does not run
+    /// here; `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit);
+    /// `store_away` or a similar code while the store is unavailable.
     pub async fn retry_dead_letter(&self, service: Name, id: Uuid) -> Result<bool> {
         let runs_here = |queue| self.subscriptions.iter().any(|it| it.queue == queue);
         match self.incidents(service) {
@@ -172,7 +173,8 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// Those of [`run_unit`](crate::run_unit).
+    /// `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit);
+    /// `store_away` or a similar code while the store is unavailable.
     pub async fn discard_dead_letter(&self, service: Name, id: Uuid) -> Result<bool> {
         match self.incidents(service) {
             Some(incidents) => incidents.discard(id).await,
@@ -189,7 +191,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// `store_away` or a similar code while the store is unavailable.
     pub async fn unroutable(&self) -> Result<Vec<Unroutable>> {
         let types = self
             .unsent

@@ -1,4 +1,4 @@
-//! Starts the services of an app on its ports.
+//! The start of an app's services on its ports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ use crate::state::Reads;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::unit::ServiceContext;
 
-/// Due records handed to a subscription and not taken yet.
+/// Due records that wait for a subscription's dispatcher.
 const DUE_BUFFER: usize = 256;
 
 /// Starts `services`, whose queues exist. `family` names all services of the system.
@@ -120,7 +120,7 @@ impl Starting {
             queues: parts.subscriptions.iter().map(|it| it.queue).collect(),
             control: self.control.clone(),
         };
-        // Without a queue the broker has nothing to give up on.
+        // Without queues the broker has nothing to dead-letter.
         if !broker_dead_letters.queues.is_empty() {
             self.ports
                 .runtime

@@ -1,22 +1,22 @@
-//! The circuit breaker, sans-io: time comes in with every question.
+//! A circuit breaker without I/O: the caller passes the time.
 
 use std::time::Duration;
 
 use wingbeat_core::Timestamp;
 
-/// What the breaker does with calls.
+/// The state of a circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Lets them through.
+    /// All calls pass.
     Closed,
-    /// Lets none through.
+    /// No call passes.
     Open,
-    /// Lets one probe through.
+    /// One call passes, as a probe.
     HalfOpen,
 }
 
 impl State {
-    /// `closed`, `open` or `half_open`.
+    /// Returns `closed`, `open` or `half_open`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -26,7 +26,7 @@ impl State {
         }
     }
 
-    /// As a figure to be drawn: 0 closed, 1 open, 0.5 half open.
+    /// Returns the value of a gauge: 0 for closed, 0.5 for half open, 1 for open.
     #[must_use]
     pub fn openness(self) -> f64 {
         match self {
@@ -37,9 +37,24 @@ impl State {
     }
 }
 
-/// Opens after failures in a row, across *different* operations, and probes after a pause.
+/// A circuit breaker for one target.
 ///
-/// One operation that fails again and again says nothing about the target, so it counts once.
+/// It opens after consecutive failures of *different* operations, and lets one call through as a probe
+/// after a pause. An operation that fails repeatedly counts once: it may fail because of its own data.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat::Timestamp;
+/// use wingbeat::call::breaker::{Admission, Breaker, State};
+///
+/// let now = Timestamp::from_millis(0);
+/// let mut breaker = Breaker::new(2, Duration::from_secs(5), now);
+/// breaker.failed("order-1", now);
+/// breaker.failed("order-2", now);
+/// assert_eq!(breaker.state(), (State::Open, now));
+/// assert_eq!(breaker.admit(now), Admission::WaitUntil(now + Duration::from_secs(5)));
+/// ```
 #[derive(Debug)]
 pub struct Breaker {
     failures_max: u32,
@@ -50,17 +65,17 @@ pub struct Breaker {
     probing: bool,
 }
 
-/// Whether a call may go.
+/// The breaker's decision about a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Go.
+    /// The call may go.
     Go,
-    /// Wait at least until then.
+    /// The call must wait at least until this time.
     WaitUntil(Timestamp),
 }
 
 impl Breaker {
-    /// A closed breaker.
+    /// Creates a closed breaker that opens after `failures_max` failures and probes after `open_for`.
     #[must_use]
     pub fn new(failures_max: u32, open_for: Duration, now: Timestamp) -> Self {
         Self {
@@ -73,13 +88,13 @@ impl Breaker {
         }
     }
 
-    /// The state and since when.
+    /// Returns the state and the time of its last change.
     #[must_use]
     pub fn state(&self) -> (State, Timestamp) {
         (self.state, self.since)
     }
 
-    /// May a call go now?
+    /// Decides whether a call may go now. An open breaker becomes half open after its pause.
     pub fn admit(&mut self, now: Timestamp) -> Admission {
         if self.state == State::Open && now >= self.since + self.open_for {
             self.change(State::HalfOpen, now);
@@ -95,7 +110,7 @@ impl Breaker {
         }
     }
 
-    /// The target answered (a refusal is an answer).
+    /// Records an answer of the target, which closes the breaker. A refusal is an answer.
     pub fn succeeded(&mut self, now: Timestamp) {
         self.failed.clear();
         if self.state != State::Closed {
@@ -103,7 +118,7 @@ impl Breaker {
         }
     }
 
-    /// The target did not answer `operation`.
+    /// Records that the target did not answer `operation`.
     pub fn failed(&mut self, operation: &str, now: Timestamp) {
         match self.state {
             State::HalfOpen => self.change(State::Open, now),
@@ -119,7 +134,7 @@ impl Breaker {
         }
     }
 
-    /// An admitted call ended without saying anything about the target.
+    /// Records that an admitted call ended without a result, so that another call may probe.
     pub fn released(&mut self) {
         self.probing = false;
     }
@@ -157,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn one_stubborn_operation_never_opens_it() {
+    fn one_operation_that_fails_repeatedly_never_opens_it() {
         let mut breaker = Breaker::new(3, Duration::from_secs(2), at(0));
         for _ in 0..100 {
             breaker.failed("flaky", at(0));

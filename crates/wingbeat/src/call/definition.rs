@@ -50,14 +50,20 @@ pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The message that carries the outcome.
     type Outcome: IntoEffects + GaveUp<Self> + Send;
 
-    /// Returns the business operation: the idempotency key, the same for all attempts.
+    /// Returns the identity of the business operation: the idempotency key of all attempts.
     fn operation(&self) -> String;
 }
 
-/// Makes the outcome of a call that was given up, so that every call has an outcome.
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot say that `{C}` was given up")]
+/// The outcome of a call that was given up, so that every call has an outcome.
+///
+/// See [`Call`] for an example.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no outcome for a `{C}` that was given up",
+    note = "implement `GaveUp<{C}>` for `{Self}`"
+)]
 pub trait GaveUp<C: ?Sized> {
-    /// Makes the outcome of a call that was rejected or ran out of time.
+    /// Returns the outcome of `call` after it was rejected, or failed for longer than
+    /// [`TargetPolicy::give_up_after`](crate::TargetPolicy::give_up_after). `why` is the last error.
     fn gave_up(call: &C, why: &Error) -> Self;
 }
 

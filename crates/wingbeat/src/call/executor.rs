@@ -10,7 +10,8 @@ use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
 use crate::{TargetPolicy, decode, telemetry};
 
-/// The context of an executor. It has no unit: an executor cannot read or change the service's data.
+/// The context of an executor. It has no unit of work: an executor cannot read or change the service's
+/// data.
 #[derive(Clone)]
 pub struct CallContext {
     pub(crate) operation: String,
@@ -19,18 +20,51 @@ pub struct CallContext {
     pub(crate) policy: TargetPolicy,
 }
 
-/// The idempotency key of a call. It names the business operation, not the attempt.
+/// The idempotency key of a call, an extractor for executors. It identifies the business operation, so it is
+/// the same for all attempts.
 #[derive(Clone, Debug)]
 pub struct OperationKey(pub String);
 
-/// An HTTP client for executors, with the policy of the call's target.
+/// An HTTP client, an extractor for executors.
+///
+/// ```
+/// use wingbeat::call::Http;
+/// use wingbeat::{Error, OperationKey, Result, outgoing::Request};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Call, Event, GaveUp, JsonSchema};
+/// # #[derive(Call, Serialize, Deserialize)]
+/// # #[call(name = "parcels.order_pickup", target = "carrier", key = parcel, outcome = Pickup)]
+/// # struct OrderPickup { parcel: u32 }
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "parcels.pickup", version = 1, key = parcel)]
+/// # struct Pickup { parcel: u32, ordered: bool }
+/// # impl GaveUp<OrderPickup> for Pickup {
+/// #     fn gave_up(call: &OrderPickup, _: &Error) -> Self { Self { parcel: call.parcel, ordered: false } }
+/// # }
+///
+/// async fn order_pickup(call: OrderPickup, key: OperationKey, http: Http) -> Result<Pickup> {
+///     let response = http.client.send(Request {
+///         method: "POST",
+///         url: format!("http://carrier.example/pickups/{}", call.parcel),
+///         headers: vec![("idempotency-key".into(), key.0)],
+///         body: Default::default(),
+///         timeout: http.policy.timeout,
+///     });
+///     match response.await?.status {
+///         201 => Ok(Pickup { parcel: call.parcel, ordered: true }),
+///         status => Err(Error::retry("carrier_failed", format!("the carrier answered {status}"))),
+///     }
+/// }
+/// # drop(wingbeat::Service::new("parcels").calls(order_pickup));
+/// ```
 #[derive(Clone)]
 pub struct Http {
     /// The client. It adds the trace of the call to each request.
     pub client: Arc<dyn HttpClient>,
     /// The policy of the target.
     pub policy: TargetPolicy,
-    /// An earlier attempt may have taken effect: ask the outside system before you repeat it.
+    /// Set if an earlier attempt may have taken effect. If the outside system ignores idempotency keys, ask it
+    /// first.
     pub retried: bool,
 }
 
@@ -77,7 +111,7 @@ impl HttpClient for Traced {
 type Attempt = Arc<dyn Fn(CallContext, &[u8]) -> BoxFuture<'static, Result<Effects>> + Send + Sync>;
 type GiveUp = Arc<dyn Fn(&[u8], &Error) -> Result<Effects> + Send + Sync>;
 
-/// An executor, erased: attempts a call, or makes the outcome of a call that is given up.
+/// An erased executor.
 #[derive(Clone)]
 pub(crate) struct Executor {
     pub(crate) name: &'static str,
@@ -86,13 +120,16 @@ pub(crate) struct Executor {
     pub(crate) give_up: GiveUp,
 }
 
-/// An async function that may be registered with [`Service::calls`](crate::Service::calls).
+/// An executor: an async function that can be registered with [`Service::calls`](crate::Service::calls).
+///
+/// Its first argument is a [`Call`]. The others are [extractors](crate::Extract) for executors. It returns
+/// the call's outcome, or an error: class `Retry` for another attempt, class `Reject` to give up.
 pub trait CallHandler<Args, S>: Handler<Args> {
-    /// Erases the executor.
+    /// Erases the types of the executor.
     fn executor(self, state: S) -> Planned;
 }
 
-/// See [`CallHandler::executor`].
+/// An executor without its types; see [`CallHandler::executor`].
 pub struct Planned(pub(crate) Executor);
 
 /// The result of an executor: the call's outcome, or an error.
@@ -101,7 +138,7 @@ pub trait OutcomeOf<C: Call>: Send {
     ///
     /// # Errors
     ///
-    /// Those of the executor.
+    /// The error that the executor returned.
     fn outcome(self) -> Result<Effects>;
 }
 

@@ -1,4 +1,4 @@
-//! HTTP to outside systems, over real sockets.
+//! The HTTP client for outside systems.
 #![allow(
     clippy::disallowed_methods,
     reason = "this is the adapter behind the port for outside HTTP"
@@ -19,13 +19,16 @@ use wingbeat_core::{Error, HttpClient, Result};
 /// The largest response body that is read, in bytes.
 const RESPONSE_MAX: usize = 1 << 20;
 
-/// An HTTP/1.1 client with a connection pool.
+/// An HTTP/1.1 client with a connection pool, for [`Ports::http`](crate::Ports::http).
+///
+/// Connecting takes at most 2 s, a response body at most 1 MiB. It speaks plain HTTP: TLS is left to a
+/// proxy.
 pub struct HyperClient {
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
 impl HyperClient {
-    /// Makes a client with a pool of its own.
+    /// Creates a client with its own pool.
     #[must_use]
     pub fn new() -> Arc<Self> {
         let mut connector = HttpConnector::new();
@@ -61,7 +64,7 @@ impl HttpClient for HyperClient {
                     .await;
                 let body = body
                     .map_err(|why| {
-                        Error::retry("no_answer", format!("the response broke off: {why}"))
+                        Error::retry("no_answer", format!("the response is incomplete: {why}"))
                     })?
                     .to_bytes();
                 Ok(Response { status, body })

@@ -1,4 +1,7 @@
-//! Outside calls: recorded by handlers, carried out after the commit, answered by a message.
+//! Calls to outside systems.
+//!
+//! A handler records a [`Call`] as one of its effects. After the commit an executor carries it out, once
+//! or several times under the same idempotency key, and its outcome is published as a message.
 
 pub mod breaker;
 mod definition;

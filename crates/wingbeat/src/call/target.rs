@@ -99,7 +99,7 @@ impl Target {
         self.meter.breaker_changed(after.as_str());
         let (service, peer) = (self.service, self.name);
         match after {
-            // A failed probe opens it again: no news.
+            // After a failed probe nothing has changed for an operator.
             State::Open if before == State::HalfOpen => {}
             State::Open => {
                 tracing::warn!(%service, peer, "circuit breaker opened: calls wait in the store");

@@ -97,7 +97,8 @@ impl BrokerDeadLetters {
             queue: "unknown".into(),
             reason: "unknown".into(),
         };
-        let DeadLettered { queue, reason: why } = delivery.dead_lettered.as_ref().unwrap_or(&unknown);
+        let DeadLettered { queue, reason: why } =
+            delivery.dead_lettered.as_ref().unwrap_or(&unknown);
         let queue = Name::intern(queue);
         let error = format!("the broker gave up ({why}): every delivery ended without an answer");
         let (reason, error) = if self.queues.contains(&queue) {

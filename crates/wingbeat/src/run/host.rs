@@ -27,6 +27,8 @@ pub struct Host {
     cells: BTreeMap<&'static str, Cell>,
     topology: Topology,
     routes: RwLock<Router>,
+    /// Tasks of the process itself.
+    tasks: Arc<TaskGroup>,
 }
 
 /// One service.
@@ -70,6 +72,7 @@ impl Host {
             };
             (name.as_str(), cell)
         };
+        let tasks = TaskGroup::new(Arc::clone(&runtime));
         let host = Arc::new(Self {
             runtime,
             system,
@@ -77,6 +80,7 @@ impl Host {
             cells: names.iter().map(cell).collect(),
             topology,
             routes: RwLock::default(),
+            tasks,
         });
         for cell in host.cells.values() {
             host.launch(cell).await?;
@@ -84,7 +88,7 @@ impl Host {
         host.join_routes();
         if !host.cells.is_empty() {
             let (store, runtime) = (host.ports.store.clone(), host.ports.runtime.clone());
-            host.runtime.spawn(Box::pin(sweep(store, runtime)));
+            host.tasks.spawn(Box::pin(sweep(store, runtime)));
         }
         Ok(host)
     }
@@ -144,6 +148,7 @@ impl Host {
 
     /// Kills all tasks, after [`Self::drain`].
     pub async fn stop(&self) {
+        self.tasks.kill().await;
         for live in self.cells.values().filter_map(Cell::live) {
             live.running.abandon();
             live.tasks.kill().await;

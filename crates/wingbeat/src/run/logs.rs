@@ -2,9 +2,10 @@
 
 use std::io::IsTerminal as _;
 
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt};
 
 use super::error::RunError;
 use super::settings::{LogFormat, Settings};
@@ -35,8 +36,9 @@ fn lines<S>(settings: &Settings<S>) -> BoxedLayer {
     // The adapters report what the clients of servers log besides. Spans go to the collector only: a log line
     // has their ids anyway.
     let quiet = "lapin=off,tokio_postgres=warn,wingbeat.spans=off";
-    let filter = EnvFilter::try_new(format!("{quiet},{}", settings.log));
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("{quiet},info")));
+    let filter = |log: &str| format!("{quiet},{log}").parse::<Targets>();
+    let filter = filter(&settings.log).or_else(|_| filter("info"));
+    let filter = filter.expect("the directives for the clients are valid");
     let lines = fmt::layer().with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Text => lines

@@ -1,21 +1,21 @@
 use crate::effects::Either;
 
-/// The input has a variant for `M`.
+/// Inputs with a variant for `M`. The derive of `SagaInput` implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no variant for `{M}`",
-    label = "`{M}` would come back to nobody",
+    label = "nothing would handle `{M}`",
     note = "add a variant `Variant({M})` to `{Self}`"
 )]
 pub trait Accepts<M> {}
 
-/// The input has a variant for `M`, marked `#[saga(timer)]`.
+/// Inputs with a variant for `M` that is marked `#[saga(timer)]`. The derive of `SagaInput` implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no timer variant for `{M}`",
     note = "add a variant `#[saga(timer)] Variant({M})` to `{Self}`"
 )]
 pub trait AcceptsTimer<M> {}
 
-/// All messages of this outcome are taken by the input `I`.
+/// Outcomes of calls of which the input `I` accepts every message.
 pub trait Answers<I> {}
 
 impl<I, L: Answers<I>, R: Answers<I>> Answers<I> for Either<L, R> {}

@@ -1,14 +1,14 @@
-//! How many instances of a saga are in which state: counters of the store, kept by the units that move them.
+//! Counters of saga instances by state, which the units of the sagas maintain.
 
 use wingbeat_core::{Name, Result};
 
 use crate::unit::{Scope, counter};
 
-/// Before the saga's name and the state in a counter's name.
+/// The prefix of the counters' names.
 const COUNTER: &str = "saga";
 
-/// Counts an instance where it is now. The counters are part of the unit that moves it, so they are right
-/// after a crash and with several replicas.
+/// Counts an instance in its new state. The counters are part of the unit that changes the state, so they
+/// are exact after a crash and with several replicas.
 pub(super) fn moved(scope: &Scope, saga: &str, was: Option<&str>, is: &str) -> Result<()> {
     if was == Some(is) {
         return Ok(());
@@ -20,7 +20,8 @@ pub(super) fn moved(scope: &Scope, saga: &str, was: Option<&str>, is: &str) -> R
     scope.count(name(is), 1)
 }
 
-/// The saga and the state of which a service's counter tells how many instances there are.
+/// Returns the saga and the state whose instances this counter of a service counts; `None` for other
+/// counters.
 #[must_use]
 pub fn counted(counter: Name) -> Option<(&'static str, &'static str)> {
     let (kind, of) = counter.as_str().split_once(':')?;

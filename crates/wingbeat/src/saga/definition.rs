@@ -4,67 +4,138 @@ use wingbeat_core::{Kind, Result};
 
 use super::effects::SagaEffects;
 
-/// A process that waits for messages of several services and decides what comes next. Pure: no I/O.
+/// A process that spans several services: it waits for messages and decides what happens next.
+///
+/// Steps are pure: they change the saga's state and ask for [`SagaEffects`]. The runtime loads the saga by
+/// the key of the input, runs the step, and commits state, messages and timers together. Tests need neither
+/// a store nor a runtime (`wingbeat::test::given_saga`). [`Service::saga`](crate::Service::saga) registers
+/// a saga.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat::{Late, Saga, SagaEffects, SagaInput};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Command, Event, JsonSchema};
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "rooms.room_held", version = 1, key = booking)]
+/// # struct RoomHeld { booking: u32 }
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "payments.paid", version = 1, key = booking)]
+/// # struct Paid { booking: u32 }
+/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// # #[command(name = "bookings.payment_overdue", version = 1, key = booking)]
+/// # struct Overdue { booking: u32 }
+/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// # #[command(name = "rooms.release", version = 1, key = booking)]
+/// # struct Release { booking: u32 }
+///
+/// #[derive(SagaInput)]
+/// enum Input {
+///     #[saga(start)]
+///     Held(RoomHeld),
+///     Paid(Paid),
+///     #[saga(timer)]
+///     Overdue(Overdue),
+/// }
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Payment;
+///
+/// impl Saga for Payment {
+///     const NAME: &'static str = "payment";
+///     type Input = Input;
+///
+///     fn step(&mut self, input: Input, effects: &mut SagaEffects<Input>) {
+///         match input {
+///             Input::Held(RoomHeld { booking }) => {
+///                 effects.after(Duration::from_secs(900), &Overdue { booking })
+///             }
+///             Input::Paid(_) => effects.end(),
+///             Input::Overdue(Overdue { booking }) => effects.send(&Release { booking }).end(),
+///         };
+///     }
+///
+///     fn late(&mut self, when: Late, _: Input, effects: &mut SagaEffects<Input>) {
+///         if when == Late::NotStarted {
+///             effects.defer(); // the payment overtook the event that starts the saga
+///         }
+///     }
+/// }
+///
+/// # #[cfg(feature = "test")]
+/// # {
+/// use wingbeat::test::given_saga;
+///
+/// given_saga::<Payment>([RoomHeld { booking: 1 }.into()])
+///     .when(Overdue { booking: 1 }.into())
+///     .then(["rooms.release.v1"])
+///     .ends();
+/// # }
+/// ```
 pub trait Saga: Serialize + DeserializeOwned + Default + Send + 'static {
-    /// The saga's name: of its queue and its table.
+    /// The name of the saga, its queue and its table. It is stored: keep it when you rename the type.
     const NAME: &'static str;
-    /// What it reacts to: derive `SagaInput` on an enum with one variant a message.
+    /// The inputs: an enum with one variant per message, which derives `SagaInput`.
     type Input: SagaInput;
 
-    /// The names of its states, for metrics and for the coverage of simulations.
+    /// The names of the states, for metrics and for the coverage of simulations.
     const STATES: &'static [&'static str] = &["running"];
 
-    /// Which of [`Self::STATES`] it is in.
+    /// Returns the current state, one of [`STATES`](Self::STATES).
     fn state(&self) -> &'static str {
         "running"
     }
 
-    /// Takes one input of a running saga.
+    /// Handles one input of a running saga. The input that starts a saga comes here, too.
     fn step(&mut self, input: Self::Input, effects: &mut SagaEffects<Self::Input>);
 
-    /// Answers an input that comes before the start or after the end. Never silent by accident: required.
+    /// Handles an input that arrives before the start or after the end of the saga.
     ///
-    /// Messages may overtake each other on their way from two replicas. What can only have been sent once the start was
-    /// on its way is therefore not to be dropped before it: [`SagaEffects::defer`] has it come again.
+    /// Messages of two replicas may overtake each other, so an input can arrive before the one that starts
+    /// the saga. [`SagaEffects::defer`] retries it later; an empty implementation discards it.
     fn late(&mut self, when: Late, input: Self::Input, effects: &mut SagaEffects<Self::Input>);
 }
 
-/// The metric of what sagas take.
+/// The metric of saga inputs.
 pub mod metric {
-    /// A counter: inputs taken.
+    /// A counter of inputs.
     pub const INPUTS: &str = "wingbeat_saga_inputs_total";
-    /// Its label for the saga.
+    /// The label for the name of the saga.
     pub const SAGA: &str = "saga";
-    /// Its label for the state: one of the saga's, `not_started` or `ended`.
+    /// The label for the state before the input: one of the saga's, `not_started` or `ended`.
     pub const STATE: &str = "state";
-    /// Its label for the wire type of the input.
+    /// The label for the wire type of the input.
     pub const INPUT: &str = "input";
 }
 
-/// Why an input is late.
+/// The reason for which an input cannot be handled by [`Saga::step`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Late {
     /// The saga has not started.
     NotStarted,
-    /// It has ended.
+    /// The saga has ended.
     Ended,
 }
 
-/// The inputs of a saga. Derive it.
+/// The inputs of a saga: derive it on an enum with one variant per message.
+///
+/// `#[saga(start)]` marks messages that start the saga, `#[saga(timer)]` messages that the saga sends to
+/// itself with [`SagaEffects::after`]. See [`Saga`] for an example.
 pub trait SagaInput: Sized + Send + 'static {
-    /// One row a variant.
+    /// One row per variant.
     const ROWS: &'static [SagaRow<Self>];
 }
 
-/// A message that a saga takes.
+/// A message that is an input of a saga.
 pub struct SagaRow<I> {
     /// The wire type.
     pub message: &'static str,
     /// Event or command.
     pub kind: Kind,
-    /// It starts the saga.
+    /// Set if the message starts the saga.
     pub starts: bool,
-    /// It is one of the saga's own timers and comes from no queue.
+    /// Set if the message is a timer of the saga. Timers come from the store, not from a queue.
     pub timer: bool,
     /// Decodes a body into the saga's key and the input.
     pub decode: fn(&[u8]) -> Result<(String, I)>,

@@ -1,4 +1,4 @@
-//! What a step of a saga asks for.
+//! The effects of a saga's step.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -16,7 +16,40 @@ use crate::unit::{Scope, text};
 
 type Change = Box<dyn FnOnce(Scope) -> BoxFuture<'static, Result<()>> + Send>;
 
-/// What a step asks for.
+/// Effects of one step of a saga: messages, calls, timers and changes of the service's own data.
+///
+/// The runtime commits all of them together with the saga's new state.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat::{SagaEffects, SagaInput};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Command, JsonSchema, Timestamp};
+/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// # #[command(name = "mails.send", version = 1, key = order)]
+/// # struct SendMail { order: u32 }
+/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// # #[command(name = "orders.remind", version = 1, key = order)]
+/// # struct Remind { order: u32 }
+///
+/// #[derive(SagaInput)]
+/// enum Input {
+///     #[saga(timer)]
+///     Remind(Remind),
+/// }
+///
+/// fn remind(order: u32, effects: &mut SagaEffects<Input>) {
+///     effects
+///         .send(&SendMail { order })
+///         .after(Duration::from_secs(24 * 3600), &Remind { order });
+/// }
+///
+/// let mut effects = SagaEffects::at(Timestamp::default());
+/// remind(7, &mut effects);
+/// assert_eq!(effects.asked(), ["mails.send.v1"]);
+/// assert_eq!(effects.timers(), ["orders.remind.v1"]);
+/// ```
 pub struct SagaEffects<I> {
     pub(super) effects: Effects,
     pub(super) timers: Vec<(&'static str, Duration, Box<RawValue>)>,
@@ -44,7 +77,7 @@ impl<I> Default for SagaEffects<I> {
 }
 
 impl<I> SagaEffects<I> {
-    /// The time of this step; the same for everything in it.
+    /// Returns the time of this step. All uses within one step see the same time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
@@ -62,7 +95,7 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Sends a command under an operation id, which a resend keeps.
+    /// Sends a command with an operation id, which identifies the business operation across resends.
     pub fn send_as<C: CommandMessage>(
         &mut self,
         operation: impl Into<String>,
@@ -72,7 +105,7 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Makes an outside call whose outcome this saga takes.
+    /// Makes an outside call whose outcome is an input of this saga.
     pub fn call<C: Call>(&mut self, call: &C) -> &mut Self
     where
         C::Outcome: Answers<I>,
@@ -81,7 +114,7 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Sets a timer; one of the same message that is pending is replaced.
+    /// Sets a timer: the saga receives `timer` after `delay`. It replaces a pending timer of the same type.
     pub fn after<T: Message>(&mut self, delay: Duration, timer: &T) -> &mut Self
     where
         I: AcceptsTimer<T>,
@@ -91,7 +124,7 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Cancels a pending timer.
+    /// Cancels the pending timer of the type `T`, if there is one.
     pub fn cancel<T: Message>(&mut self) -> &mut Self
     where
         I: AcceptsTimer<T>,
@@ -101,8 +134,10 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Executes a command on one of the service's own aggregates, in the same unit. A refusal rejects
-    /// the input: the saga must only ask what cannot be refused in its state.
+    /// Executes a command on one of the service's own aggregates, in the same unit of work.
+    ///
+    /// A refusal fails the input with `refused`, which makes it a dead letter: a saga executes only commands
+    /// that cannot be refused in its state.
     pub fn execute<A: Aggregate<Command: Send, Error: std::fmt::Debug>>(
         &mut self,
         id: A::Id,
@@ -126,7 +161,7 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Changes one of the service's own entities, in the same unit.
+    /// Replaces one of the service's own entities with the result of `change`, in the same unit of work.
     pub fn update<E: Entity>(
         &mut self,
         id: E::Id,
@@ -141,15 +176,17 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Has the input come again later: nothing else that was asked for in this step takes effect, and the saga stays as
-    /// it was. After some quick attempts it comes after pauses of 1, 5, 30, 120, 600 and 3,600 s; then it is a dead letter.
-    /// Not for timers, which are set again instead: a timer that is deferred is a dead letter at once.
+    /// Defers the input: the saga and all other effects of this step are discarded, and the input is retried.
+    ///
+    /// After some quick attempts the pauses are 1, 5, 30, 120, 600 and 3,600 s; then the input becomes a dead
+    /// letter with the reason `saga_deferred`. A timer cannot be deferred: it becomes a dead letter at once,
+    /// with the reason `timer_deferred`. Set it again with [`after`](Self::after) instead.
     pub fn defer(&mut self) -> &mut Self {
         self.deferred = true;
         self
     }
 
-    /// Ends the saga: its timers are cancelled, and what comes from now on is late.
+    /// Ends the saga. Its timers are cancelled, and further inputs go to [`Saga::late`](crate::Saga::late).
     pub fn end(&mut self) -> &mut Self {
         self.ended = true;
         self

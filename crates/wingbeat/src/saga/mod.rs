@@ -1,4 +1,6 @@
-//! Sagas: processes over several services, as pure steps from an input to effects.
+//! Sagas: processes that span several services, as pure steps from an input to effects.
+//!
+//! [`Saga`] has an example.
 
 mod answers;
 mod count;

@@ -7,11 +7,12 @@ use crate::decode;
 use crate::state::Reads;
 
 impl Reads {
-    /// Returns sagas in order of id, after `after`.
+    /// Returns at most `limit` sagas in the order of their ids, starting after the id `after`.
     ///
     /// # Errors
     ///
-    /// Those of the store; `undecodable` if a stored saga does not fit its type.
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored saga does not match its type.
     pub async fn sagas<S: Saga>(
         &self,
         after: Option<String>,
@@ -29,7 +30,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// `store_away` or a similar code while the store is unavailable.
     pub async fn open_sagas<S: Saga>(&self) -> Result<u64> {
         let counters = self.counters().await?.into_iter();
         let open = counters.filter_map(|(name, count)| {
@@ -44,7 +45,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// `store_away` or a similar code while the store is unavailable.
     pub async fn timer_due<S: Saga>(&self, id: &str, timer: &str) -> Result<Option<Timestamp>> {
         let queue = Name::intern(&format!("{}.{}", self.service().name, S::NAME));
         let key = timer_key(queue, id, timer);

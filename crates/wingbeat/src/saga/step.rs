@@ -1,4 +1,4 @@
-//! One input of a saga: load, step, record. The same for every saga.
+//! The handling of one saga input: load, step, record.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,23 +16,23 @@ use crate::{decode, encode};
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "S: Serialize + DeserializeOwned")]
 pub struct SagaRecord<S> {
-    /// It takes no more steps.
+    /// Set once the saga has ended.
     pub ended: bool,
-    /// Names of the pending timers.
+    /// The wire types of the pending timers.
     pub timers: Vec<String>,
-    /// Since when it has not changed.
+    /// The time of the last change.
     pub updated_at: Timestamp,
-    /// The saga's own state.
+    /// The state of the saga.
     pub state: S,
 }
 
-/// The table in which sagas of this name are kept.
+/// Returns the table of the sagas with this name.
 #[must_use]
 pub fn table(name: &str) -> Name {
     Name::intern(&format!("saga.{name}"))
 }
 
-/// Handles one input: load, step, record. The same for every saga.
+/// Handles one input: loads the saga, runs the step, and records the result.
 pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Name) -> Result<()> {
     let row = row_of::<S>(&envelope.kind)?;
     let (id, input) = (row.decode)(&envelope.body)?;

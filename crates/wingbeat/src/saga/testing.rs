@@ -1,11 +1,11 @@
-//! What a test of a saga as a pure function asks of its effects.
+//! Inspection of a saga's effects, for tests of sagas as pure functions.
 
 use wingbeat_core::Timestamp;
 
 use super::effects::SagaEffects;
 
 impl<I> SagaEffects<I> {
-    /// Effects of a step at this time: for tests of sagas as pure functions.
+    /// Creates empty effects of a step at the time `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self {
@@ -14,14 +14,14 @@ impl<I> SagaEffects<I> {
         }
     }
 
-    /// The wire types of the messages asked for so far, in order.
+    /// Returns the wire types of the recorded messages, in order.
     #[must_use]
     pub fn asked(&self) -> Vec<&'static str> {
         let messages = self.effects.messages.iter();
         messages.map(|message| message.name).collect()
     }
 
-    /// The body of the first message of this wire type.
+    /// Returns the body of the first recorded message with this wire type.
     #[must_use]
     pub fn body(&self, message: &str) -> Option<&[u8]> {
         let mut messages = self.effects.messages.iter();
@@ -29,25 +29,25 @@ impl<I> SagaEffects<I> {
         found.map(|asked| &*asked.body)
     }
 
-    /// The wire types of the timers set so far.
+    /// Returns the wire types of the timers that were set.
     #[must_use]
     pub fn timers(&self) -> Vec<&'static str> {
         self.timers.iter().map(|(name, ..)| *name).collect()
     }
 
-    /// The wire types of the timers cancelled so far.
+    /// Returns the wire types of the timers that were cancelled.
     #[must_use]
     pub fn cancelled(&self) -> &[&'static str] {
         &self.cancelled
     }
 
-    /// Whether the input is to come again later.
+    /// Returns whether the input is deferred.
     #[must_use]
     pub fn is_deferred(&self) -> bool {
         self.deferred
     }
 
-    /// Whether the saga ends with this step.
+    /// Returns whether the saga ends with this step.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.ended

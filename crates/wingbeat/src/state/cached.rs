@@ -1,4 +1,4 @@
-//! Reads that are kept in the cache for a while, loaded once however many ask at the same time.
+//! Cached reads: concurrent readers of one key load it once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,41 +15,84 @@ use crate::telemetry::meters::CachedMeter;
 use crate::unit::{Scope, ServiceContext};
 use crate::{decode, encode};
 
-/// Loads that may go on at once; two keys that share a lane wait for each other, no more.
-const LANES: usize = 64;
+/// Locks that serialize loads of the same key. Two keys that share a lock wait for each other, which is
+/// harmless.
+const LOCKS: usize = 64;
 
-/// A cached read: what it caches, and for how long.
+/// A cached read of values that are expensive to load.
 ///
-/// An entry lives between three quarters of `ttl` and `ttl`, drawn at random, so that entries stored
-/// together do not end together. Events that change what was read call [`Self::forget`]; the `ttl`
-/// bounds how long a value that was loaded just before such a change may still be shown. With the
-/// cache away every read goes to the store.
+/// Concurrent readers of one key cause one load. While the cache is unavailable, every read loads.
+///
+/// An entry expires after a random time between three quarters of `ttl` and `ttl`, so that entries stored
+/// together do not expire together. Handlers of events that change a value call [`forget`](Self::forget).
+/// A load that overlaps with such a change may store the old value; `ttl` bounds how long it is returned.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat::{Cached, Reads, Result, View};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Event, JsonSchema, Rows, Service};
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "catalog.price_changed", version = 1, key = sku)]
+/// # struct PriceChanged { sku: String, cents: u64 }
+/// # #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// # struct Price { cents: u64 }
+/// # impl View for Price { const NAME: &'static str = "prices"; }
+///
+/// async fn price(cached: &Cached, reads: &Reads, sku: &str) -> Result<Option<Price>> {
+///     cached.get(reads, sku, || reads.row::<Price>(sku)).await
+/// }
+///
+/// let prices = Cached::new("price:", Duration::from_secs(60));
+/// # async fn show(event: PriceChanged, prices: Rows<Price>) -> Result<()> {
+/// #     prices.put(event.sku, &Price { cents: event.cents })
+/// # }
+/// # #[cfg(feature = "test")]
+/// # {
+/// # use wingbeat::{App, test::TestApp};
+/// # let app = TestApp::start(1, App::new().service(Service::new("storefront").on(show)));
+/// # let reads = app.reads("storefront");
+/// # let change = |cents| {
+/// #     app.publish(uuid::Uuid::nil(), &PriceChanged { sku: "tea".into(), cents });
+/// #     app.until_idle();
+/// # };
+/// # let cents = || app.run(price(&prices, &reads, "tea")).unwrap().map(|price| price.cents);
+/// # assert_eq!(cents(), None);
+/// # change(450);
+/// # assert_eq!(cents(), Some(450), "absent values are not cached");
+/// # change(500);
+/// # assert_eq!(cents(), Some(450), "it is cached");
+/// # app.run(prices.forget(&reads, "tea"));
+/// # assert_eq!(cents(), Some(500));
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Cached {
     prefix: &'static str,
     ttl: Duration,
-    lanes: Arc<[Mutex<()>; LANES]>,
+    locks: Arc<[Mutex<()>; LOCKS]>,
     meter: CachedMeter,
 }
 
 impl Cached {
-    /// Values under keys that start with `prefix`.
+    /// Creates a cached read whose keys in the cache start with `prefix`. Each cached read needs a prefix of
+    /// its own: all services share the cache.
     #[must_use]
     pub fn new(prefix: &'static str, ttl: Duration) -> Self {
         Self {
             prefix,
             ttl,
-            lanes: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
+            locks: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
             meter: CachedMeter::new(prefix),
         }
     }
 
-    /// The value under `key`: the cached one, else the one that `load` gives. What is absent is not
-    /// cached.
+    /// Returns the cached value of `key`, or loads it and caches it. `None` is not cached.
     ///
     /// # Errors
     ///
-    /// Those of `load`.
+    /// The error of `load`. Errors of the cache are logged at level `debug` and count as misses.
     pub async fn get<T, F>(
         &self,
         from: &(impl CacheOf + ?Sized),
@@ -62,56 +105,67 @@ impl Cached {
     {
         let (cache, runtime) = from.cached();
         let full = format!("{}{key}", self.prefix);
-        match find(cache, &full).await {
-            Found::Value(value) => {
+        match look_up(cache, &full).await {
+            Lookup::Hit(value) => {
                 self.meter.hit.increment(1);
                 return Ok(Some(value));
             }
-            Found::Away => {
+            Lookup::Unavailable => {
                 self.meter.away.increment(1);
                 return load().await;
             }
-            Found::Nothing => {}
+            Lookup::Miss => {}
         }
-        let _turn = self.lanes[lane(key)].lock().await;
-        if let Found::Value(value) = find(cache, &full).await {
-            self.meter.hit.increment(1); // Loaded by somebody else meanwhile.
+        let _loading = self.locks[lock_of(key)].lock().await;
+        if let Lookup::Hit(value) = look_up(cache, &full).await {
+            self.meter.hit.increment(1); // Another reader loaded it meanwhile.
             return Ok(Some(value));
         }
         self.meter.miss.increment(1);
         let loaded = load().await?;
         if let Some(value) = &loaded {
-            let ttl = self.life(runtime);
+            let ttl = self.jittered_ttl(runtime);
             let put = cache.put(&full, encode(value), ttl, Durability::Volatile);
             if let Err(why) = put.await {
-                tracing::debug!(key = full, "not cached: {why}");
+                tracing::debug!(
+                    key = full,
+                    code = why.code(),
+                    "cannot store a cached value: {why}"
+                );
             }
         }
         Ok(loaded)
     }
 
-    /// Forgets the value under `key`.
+    /// Removes the cached value of `key`. If the cache is unavailable, the value remains until it expires.
     pub async fn forget(&self, from: &(impl CacheOf + ?Sized), key: &str) {
         let full = format!("{}{key}", self.prefix);
         if let Err(why) = from.cached().0.remove(&full).await {
-            tracing::debug!(key = full, "still cached until it expires: {why}");
+            tracing::debug!(
+                key = full,
+                code = why.code(),
+                "cannot remove a cached value before it expires: {why}"
+            );
         }
     }
 
-    /// Forgets all values.
+    /// Removes all cached values of this read. If the cache is unavailable, they remain until they expire.
     pub async fn forget_all(&self, from: &(impl CacheOf + ?Sized)) {
         if let Err(why) = from.cached().0.remove_prefix(self.prefix).await {
-            tracing::debug!(prefix = self.prefix, "still cached until it expires: {why}");
+            tracing::debug!(
+                prefix = self.prefix,
+                code = why.code(),
+                "cannot remove cached values before they expire: {why}"
+            );
         }
     }
 
-    fn life(&self, runtime: &SharedRuntime) -> Duration {
+    fn jittered_ttl(&self, runtime: &SharedRuntime) -> Duration {
         self.ttl - runtime.jitter(self.ttl / 4)
     }
 }
 
-/// A handle that reaches the cache of its service: a handler's [`Scope`] or [`Reads`], or a
-/// [`ServiceContext`].
+/// A handle to the cache of a service: a [`Scope`], a [`Reads`] or a [`ServiceContext`].
 pub trait CacheOf: sealed::Sealed + Sync {
     #[doc(hidden)]
     fn cached(&self) -> (&Arc<dyn Cache>, &SharedRuntime);
@@ -149,24 +203,25 @@ impl CacheOf for Reads {
     }
 }
 
-enum Found<T> {
-    Value(T),
-    Nothing,
-    Away,
+enum Lookup<T> {
+    Hit(T),
+    Miss,
+    Unavailable,
 }
 
-async fn find<T: DeserializeOwned>(cache: &Arc<dyn Cache>, key: &str) -> Found<T> {
+async fn look_up<T: DeserializeOwned>(cache: &Arc<dyn Cache>, key: &str) -> Lookup<T> {
     match cache.get(key).await {
-        Ok(Some(body)) => decode(&body).map_or(Found::Nothing, Found::Value),
-        Ok(None) => Found::Nothing,
-        Err(_) => Found::Away,
+        // An older release may have cached another shape.
+        Ok(Some(body)) => decode(&body).map_or(Lookup::Miss, Lookup::Hit),
+        Ok(None) => Lookup::Miss,
+        Err(_) => Lookup::Unavailable,
     }
 }
 
-/// The lane of a key: any even spread will do (FNV-1a).
-fn lane(key: &str) -> usize {
+/// The index of the lock of a key, by an FNV-1a hash.
+fn lock_of(key: &str) -> usize {
     let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    usize::try_from(hash % LANES as u64).unwrap_or_default()
+    usize::try_from(hash % LOCKS as u64).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Values that at most one owner holds.
+//! Unique values.
 
 use wingbeat_core::unit::Write;
 use wingbeat_core::{Key, Name, Result};
@@ -7,7 +7,48 @@ use crate::extract::Extract;
 use crate::unit::{Scope, remove};
 use crate::{decode, encode};
 
-/// Values that have at most one owner: an e-mail address, say. Uniqueness is never decided by a query.
+/// An extractor for values that have at most one owner, such as e-mail addresses.
+///
+/// A claim is part of the handler's unit of work: of two units that claim the same value at the same time,
+/// one commits, and the other runs again and finds the value taken. A query cannot guarantee that.
+///
+/// ```
+/// use wingbeat::{Claims, Either, Result, Service};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Command, Event, JsonSchema};
+/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// # #[command(name = "seats.take", version = 1, key = seat)]
+/// # struct Take { seat: String, guest: String }
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "seats.taken", version = 1, key = seat)]
+/// # struct Taken { seat: String, guest: String }
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "seats.refused", version = 1, key = seat)]
+/// # struct Refused { seat: String, guest: String }
+///
+/// async fn take(Take { seat, guest }: Take, claims: Claims) -> Result<Either<Taken, Refused>> {
+///     if claims.claim("seat", &seat, &guest).await? {
+///         Ok(Either::Left(Taken { seat, guest }))
+///     } else {
+///         Ok(Either::Right(Refused { seat, guest }))
+///     }
+/// }
+///
+/// let service = Service::new("seats").on(take);
+/// # #[cfg(feature = "test")]
+/// # {
+/// # use wingbeat::{App, test::TestApp};
+/// # let app = TestApp::start(1, App::new().service(service));
+/// # let story = uuid::Uuid::from_u128(1);
+/// # app.publish(story, &Take { seat: "12A".into(), guest: "Ada".into() });
+/// # app.publish(story, &Take { seat: "12A".into(), guest: "Grace".into() });
+/// # app.until_idle();
+/// # let entries = app.run(app.reads("seats").story(story.into())).unwrap();
+/// # let mut names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+/// # names.sort();
+/// # assert_eq!(names, ["seats.refused.v1", "seats.taken.v1"]);
+/// # }
+/// ```
 pub struct Claims {
     scope: Scope,
 }
@@ -21,7 +62,7 @@ impl<S> Extract<Scope, S> for Claims {
 }
 
 impl Claims {
-    /// Claims in the unit of `scope`, for handlers with more needs than arguments.
+    /// Returns the claims in the unit of `scope`, for code that has a [`Scope`] instead of an extractor.
     #[must_use]
     pub fn of(scope: &Scope) -> Self {
         Self {
@@ -33,11 +74,12 @@ impl Claims {
         Key::new(Name::intern(&format!("claim.{kind}")), value)
     }
 
-    /// Who holds the value.
+    /// Returns the owner of a value, or `None` if it is free. Values of different kinds are independent.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// `store_away` or a similar code while the store is unavailable; `sealed` after the
+    /// handler has returned.
     pub async fn owner(&self, kind: &'static str, value: &str) -> Result<Option<String>> {
         let key = Self::key(kind, value);
         if let Some(owner) = self.scope.state::<Option<String>>(&key)? {
@@ -51,14 +93,14 @@ impl Claims {
             .transpose()
     }
 
-    /// Claims the value for `owner`; `false` when another holds it.
+    /// Claims a value for `owner`. Returns `false` if it has another owner, `true` if `owner` has it now.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// As for [`owner`](Self::owner).
     pub async fn claim(&self, kind: &'static str, value: &str, owner: &str) -> Result<bool> {
-        if let Some(holder) = self.owner(kind, value).await? {
-            return Ok(holder == owner);
+        if let Some(current) = self.owner(kind, value).await? {
+            return Ok(current == owner);
         }
         let key = Self::key(kind, value);
         self.scope.write(Write {
@@ -71,11 +113,11 @@ impl Claims {
         Ok(true)
     }
 
-    /// Gives the value free.
+    /// Releases a value, whoever owns it.
     ///
     /// # Errors
     ///
-    /// After the handler has returned.
+    /// `sealed` after the handler has returned.
     pub fn release(&self, kind: &'static str, value: &str) -> Result<()> {
         let key = Self::key(kind, value);
         self.scope.write(remove(key.clone()))?;

@@ -1,4 +1,4 @@
-//! State that is stored as it is, with a version.
+//! State that is stored as one record.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -13,25 +13,87 @@ use crate::extract::Extract;
 use crate::unit::{Scope, remove};
 use crate::{decode, encode};
 
-/// State that is stored as it is.
+/// State that is stored as one record, without a history.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::Entity;
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct Cart {
+///     items: Vec<String>,
+/// }
+///
+/// impl Entity for Cart {
+///     const NAME: &'static str = "cart";
+///     type Id = u64;
+///
+///     fn retention(&self) -> Option<Duration> {
+///         Some(Duration::from_secs(30 * 24 * 3600)) // abandoned carts are deleted
+///     }
+/// }
+/// # assert!(Cart { items: Vec::new() }.retention().is_some());
+/// ```
 pub trait Entity: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The table's name; stored, so it outlives a renamed type.
+    /// The name of the table. It is stored: keep it when you rename the type.
     const NAME: &'static str;
-    /// Names one entity.
+    /// The identity of one entity. Its text is stored.
     type Id: ToString + Send + Sync;
 
-    /// The rows of the service's own views that show this entity; written with every change of it.
+    /// Returns the view rows that show this entity. [`Table`] writes them with every change.
+    ///
+    /// A row that a later state no longer returns remains until [`Rows::remove`](crate::Rows::remove).
     fn rows(&self, _id: &str) -> Vec<ViewRow> {
         Vec::new()
     }
 
-    /// How long after its last change retention may delete it; `None` for never.
+    /// Returns the time after the last change at which the store may delete the entity; `None` to keep it
+    /// forever.
     fn retention(&self) -> Option<Duration> {
         None
     }
 }
 
-/// Entities of one type, through this unit of work.
+/// An extractor for entities of one type.
+///
+/// Reads and writes are part of the handler's unit of work. If another unit changes an entity that this
+/// one has read, the handler runs again.
+///
+/// ```
+/// use wingbeat::{Result, Service, Table};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Entity, Event, JsonSchema};
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "shop.page_viewed", version = 1, key = page)]
+/// # struct PageViewed { page: String }
+/// # #[derive(Clone, Serialize, Deserialize)]
+/// # struct Views { count: u64 }
+/// # impl Entity for Views {
+/// #     const NAME: &'static str = "views";
+/// #     type Id = String;
+/// # }
+///
+/// async fn count(event: PageViewed, views: Table<Views>) -> Result<()> {
+///     let increment = |views: Option<Views>| Views { count: views.map_or(0, |it| it.count) + 1 };
+///     views.update(&event.page, increment).await?;
+///     Ok(())
+/// }
+///
+/// let service = Service::new("statistics").on(count);
+/// # #[cfg(feature = "test")]
+/// # {
+/// # use wingbeat::{App, test::TestApp};
+/// # let app = TestApp::start(1, App::new().service(service));
+/// # let page = String::from("/");
+/// # for _ in 0..3 {
+/// #     app.publish(uuid::Uuid::nil(), &PageViewed { page: page.clone() });
+/// # }
+/// # app.until_idle();
+/// # assert_eq!(app.run(app.reads("statistics").entity::<Views>(&page)).unwrap().unwrap().count, 3);
+/// # }
+/// ```
 pub struct Table<E> {
     scope: Scope,
     of: PhantomData<fn() -> E>,
@@ -47,7 +109,7 @@ impl<E: Entity, S> Extract<Scope, S> for Table<E> {
 }
 
 impl<E: Entity> Table<E> {
-    /// Entities of this type in the unit of `scope`, for handlers with more needs than arguments.
+    /// Returns the table in the unit of `scope`, for code that has a [`Scope`] instead of an extractor.
     #[must_use]
     pub fn of(scope: &Scope) -> Self {
         Self {
@@ -60,11 +122,12 @@ impl<E: Entity> Table<E> {
         Key::new(Name::new(E::NAME), id.to_string())
     }
 
-    /// The entity, or `None`.
+    /// Returns the entity, or `None` if it is absent.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if the
+    /// stored entity does not match its type; `sealed` after the handler has returned.
     pub async fn get(&self, id: &E::Id) -> Result<Option<E>> {
         let key = Self::key(id);
         if let Some(state) = self.scope.state::<Option<E>>(&key)? {
@@ -78,11 +141,13 @@ impl<E: Entity> Table<E> {
             .transpose()
     }
 
-    /// Puts the entity.
+    /// Creates or replaces the entity.
+    ///
+    /// Without a [`get`](Self::get) before it in the same unit, this overwrites changes of other units.
     ///
     /// # Errors
     ///
-    /// After the handler has returned.
+    /// `sealed` after the handler has returned.
     pub fn put(&self, id: &E::Id, entity: E) -> Result<()> {
         let key = Self::key(id);
         let expires_at = entity.retention().map(|keep| self.scope.now() + keep);
@@ -98,22 +163,22 @@ impl<E: Entity> Table<E> {
         self.scope.remember(&key, Some(entity))
     }
 
-    /// Removes the entity; its rows in views remain until [`crate::Rows::remove`].
+    /// Removes the entity. Its view rows remain until [`Rows::remove`](crate::Rows::remove).
     ///
     /// # Errors
     ///
-    /// After the handler has returned.
+    /// `sealed` after the handler has returned.
     pub fn remove(&self, id: &E::Id) -> Result<()> {
         let key = Self::key(id);
         self.scope.write(remove(key.clone()))?;
         self.scope.remember(&key, None::<E>)
     }
 
-    /// Reads, changes and puts the entity.
+    /// Reads the entity, replaces it with the result of `change`, and returns the new state.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// As for [`get`](Self::get).
     pub async fn update(&self, id: &E::Id, change: impl FnOnce(Option<E>) -> E) -> Result<E> {
         let entity = change(self.get(id).await?);
         self.put(id, entity.clone())?;

@@ -1,4 +1,4 @@
-//! A service's own data: aggregates, entities, claims and views.
+//! A service's data: aggregates, entities, claims, views and cached reads.
 
 mod aggregate;
 mod cached;

@@ -11,21 +11,60 @@ use crate::decode;
 use crate::extract::Extract;
 use crate::unit::{Entry, Scope, ServiceContext};
 
-/// Reads a service's own data outside a unit of work: what screens and audits need.
+/// Read access to a service's data outside a unit of work, for screens and audits.
+///
+/// Routes take it as an `Extension<Reads>`. Handlers can take it as an extractor for reads that the commit
+/// need not validate, such as the candidates of a clean-up.
+///
+/// ```
+/// use wingbeat::{Reads, Result, Select};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Event, JsonSchema, Name, Rows, Service, View};
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "library.book_bought", version = 1, key = title)]
+/// # struct BookBought { title: String }
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Book { title: String }
+/// # impl View for Book {
+/// #     const NAME: &'static str = "books";
+/// #     fn columns(&self) -> Vec<(&'static str, String)> {
+/// #         vec![("title", self.title.to_lowercase())]
+/// #     }
+/// # }
+///
+/// /// Returns the first titles that contain `text`.
+/// async fn search(reads: &Reads, text: &str) -> Result<Vec<String>> {
+///     let select = Select::Contains { column: Name::new("title"), part: text.to_lowercase() };
+///     let page = reads.rows::<Book>(select, None, 20).await?;
+///     Ok(page.rows.into_iter().map(|(_key, book)| book.title).collect())
+/// }
+/// # async fn show(event: BookBought, books: Rows<Book>) -> Result<()> {
+/// #     books.put(&event.title, &Book { title: event.title.clone() })
+/// # }
+/// # #[cfg(feature = "test")]
+/// # {
+/// # use wingbeat::{App, test::TestApp};
+/// # let app = TestApp::start(1, App::new().service(Service::new("shelf").on(show)));
+/// # for title in ["Emma", "Persuasion"] {
+/// #     app.publish(uuid::Uuid::nil(), &BookBought { title: title.into() });
+/// # }
+/// # app.until_idle();
+/// # assert_eq!(app.run(search(&app.reads("shelf"), "EMM")).unwrap(), ["Emma"]);
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Reads {
     service: Arc<ServiceContext>,
 }
 
-/// Some rows of a view, and where the next page starts.
+/// A page of a view's rows.
 pub struct Listed<V> {
-    /// Keys and rows.
+    /// The keys and rows, in order.
     pub rows: Vec<(String, V)>,
-    /// `None` on the last page.
+    /// The position after which the next page starts; `None` if this is the last page.
     pub next: Option<Position>,
 }
 
-/// In a handler, for what it need not be validated against: a scheduled look, a clean-up.
 impl<S> Extract<Scope, S> for Reads {
     fn extract(scope: &Scope, _state: &S) -> Result<Self> {
         Ok(Self::new(Arc::clone(scope.service())))
@@ -51,26 +90,31 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// Those of the store.
+    /// `store_away` or a similar code while the store is unavailable.
     pub async fn counters(&self) -> Result<Vec<(Name, i64)>> {
         self.service.store.counters().await
     }
 
-    /// A row by key.
+    /// Returns the row with this key, or `None` if it is absent.
     ///
     /// # Errors
     ///
-    /// The store's, here and below.
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored row does not match its type.
     pub async fn row<V: View>(&self, key: &str) -> Result<Option<V>> {
         let row = self.service.store.row(Name::new(V::NAME), key).await?;
         row.map(|row| decode(&row.body)).transpose()
     }
 
-    /// Rows by range or part.
+    /// Returns one page of a view: at most `limit` selected rows, starting after the position `after`.
+    ///
+    /// Pages are read one after another while units commit, so a row that moves may appear twice or not at
+    /// all.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored row does not match its type.
     pub async fn rows<V: View>(
         &self,
         select: Select,
@@ -98,11 +142,12 @@ impl Reads {
         })
     }
 
-    /// An entity by id.
+    /// Returns an entity, or `None` if it is absent.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored entity does not match its type.
     pub async fn entity<E: Entity>(&self, id: &E::Id) -> Result<Option<E>> {
         let key = Key::new(Name::new(E::NAME), id.to_string());
         self.service
@@ -113,11 +158,12 @@ impl Reads {
             .transpose()
     }
 
-    /// Several entities at once, in the order of their ids; an error for each that does not fit its type.
+    /// Returns several entities in one read, in the order of `ids`.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// `store_away` or a similar code while the store is unavailable. A stored entity that does
+    /// not match its type is an inner `undecodable`.
     pub async fn entities_of<E: Entity>(&self, ids: &[E::Id]) -> Result<Vec<Result<Option<E>>>> {
         let key = |id: &E::Id| Key::new(Name::new(E::NAME), id.to_string());
         let records = self.service.store.load_all(ids.iter().map(key).collect());
@@ -128,11 +174,12 @@ impl Reads {
         Ok(decoded.collect())
     }
 
-    /// An aggregate by id.
+    /// Returns the state of an aggregate, or `None` if it has no history.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored snapshot does not match its type.
     pub async fn aggregate<A: Aggregate>(&self, id: &A::Id) -> Result<Option<A>> {
         let key = Key::new(Name::new(A::NAME), id.to_string());
         let Some(record) = self.service.store.load(&key).await? else {
@@ -141,11 +188,12 @@ impl Reads {
         Ok(Some(decode::<Snapshot<A>>(&record.body)?.state))
     }
 
-    /// Entities in order of id, after `after`.
+    /// Returns at most `limit` entities in the order of their ids, starting after the id `after`.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored entity does not match its type.
     pub async fn entities<E: Entity>(
         &self,
         after: Option<String>,
@@ -162,11 +210,12 @@ impl Reads {
             .collect()
     }
 
-    /// Aggregates in order of id, after `after`.
+    /// Returns at most `limit` aggregates in the order of their ids, starting after the id `after`.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored snapshot does not match its type.
     pub async fn aggregates<A: Aggregate>(
         &self,
         after: Option<String>,
@@ -183,11 +232,12 @@ impl Reads {
             .collect()
     }
 
-    /// What this service did in a story, oldest first.
+    /// Returns the journal entries of this service with the correlation id `story`, oldest first.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored entry does not match its type.
     pub async fn story(&self, story: CorrelationId) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for body in self.service.store.journal(story).await? {

@@ -1,4 +1,4 @@
-//! Recomputes what is stored twice: snapshots from their history, own views from what they show.
+//! Verification of derived data: snapshots against histories, view rows against their sources.
 
 use wingbeat_core::{Key, Name, Result};
 
@@ -8,32 +8,34 @@ use super::reads::Reads;
 use super::view::ViewRow;
 use crate::{decode, encode};
 
-/// Something that is not what its source says.
+/// A stored snapshot or view row that differs from its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
-    /// Of which aggregate or entity.
+    /// The id of the aggregate or entity.
     pub id: String,
-    /// What differs.
+    /// A description of the difference.
     pub what: String,
 }
 
-/// Some of what was recomputed.
+/// The result of verifying one page of aggregates or entities.
 #[derive(Clone, Debug, Default)]
 pub struct Verified {
-    /// How many were looked at.
+    /// The number of aggregates or entities that were compared.
     pub checked: u64,
-    /// What differs.
+    /// The differences that were found.
     pub differences: Vec<Difference>,
-    /// Where to go on; `None` at the end.
+    /// The id after which the next page starts; `None` after the last page.
     pub next: Option<String>,
 }
 
 impl Reads {
-    /// Folds the history of some aggregates and compares their snapshots and rows with it.
+    /// Folds the histories of at most `limit` aggregates, starting after the id `after`, and compares their
+    /// snapshots and view rows with the result.
     ///
     /// # Errors
     ///
-    /// The store's, and what cannot be decoded.
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// snapshot or an event does not match its type.
     pub async fn verify_aggregates<A: Aggregate>(
         &self,
         after: Option<String>,
@@ -55,11 +57,11 @@ impl Reads {
                 state.apply(&decode(&event.body)?);
                 sequence = event.sequence;
                 if sequence == snapshot.sequence {
-                    break; // What came since is not in this snapshot.
+                    break; // The snapshot does not cover later events.
                 }
             }
             if sequence != snapshot.sequence || encode(&state) != encode(&snapshot.state) {
-                let what = "the snapshot is not what its events say".into();
+                let what = "the snapshot differs from its history".into();
                 verified.differences.push(Difference {
                     id: id.clone(),
                     what,
@@ -71,11 +73,12 @@ impl Reads {
         Ok(verified)
     }
 
-    /// Compares the rows of some entities with the entities.
+    /// Compares the view rows of at most `limit` entities, starting after the id `after`, with the entities.
     ///
     /// # Errors
     ///
-    /// The store's, and what cannot be decoded.
+    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// stored entity does not match its type.
     pub async fn verify_entities<E: Entity>(
         &self,
         after: Option<String>,

@@ -1,4 +1,4 @@
-//! Views: rows to be read by key, by range of an index column, or by part of a text.
+//! Views: rows for queries, written together with the data that they show.
 
 use std::marker::PhantomData;
 
@@ -11,17 +11,54 @@ use crate::encode;
 use crate::extract::Extract;
 use crate::unit::Scope;
 
-/// A row's type.
+/// A row of a view: data in the shape in which a screen or a list needs it.
+///
+/// Rows are found by key, or by an index column; see [`Select`](crate::Select). They come either from
+/// [`Entity::rows`](crate::Entity::rows) and [`Aggregate::rows`](crate::Aggregate::rows), which write them
+/// with every change, or from handlers of other services' events, which write them through [`Rows`].
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::{Entity, View, ViewRow};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Line {
+///     title: String,
+/// }
+///
+/// impl View for Line {
+///     const NAME: &'static str = "books";
+///
+///     fn columns(&self) -> Vec<(&'static str, String)> {
+///         vec![("title", self.title.to_lowercase())] // to search without regard to case
+///     }
+/// }
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct Book {
+///     title: String,
+/// }
+///
+/// impl Entity for Book {
+///     const NAME: &'static str = "book";
+///     type Id = String;
+///
+///     fn rows(&self, id: &str) -> Vec<ViewRow> {
+///         vec![ViewRow::of(id, &Line { title: self.title.clone() })]
+///     }
+/// }
+/// # assert_eq!(Book { title: "Emma".into() }.rows("1").len(), 1);
+/// ```
 pub trait View: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The view's name; stored.
+    /// The name of the view. It is stored: keep it when you rename the type.
     const NAME: &'static str;
 
-    /// Index columns and their values. Ranges compare the bytes of the values.
+    /// Returns the index columns and their values. Values compare by their bytes, so pad numbers with zeros.
     fn columns(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
 
-    /// The stored form.
+    /// Returns the stored form of the row.
     fn to_row(&self) -> Row {
         let columns = self
             .columns()
@@ -35,7 +72,7 @@ pub trait View: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
-/// A row of a view, ready to be written.
+/// A row of a view with its key.
 pub struct ViewRow {
     pub(super) view: Name,
     pub(super) key: String,
@@ -43,7 +80,7 @@ pub struct ViewRow {
 }
 
 impl ViewRow {
-    /// The row of `view` under `key`.
+    /// Creates the row `view` with the key `key`.
     pub fn of<V: View>(key: impl Into<String>, view: &V) -> Self {
         Self {
             view: Name::new(V::NAME),
@@ -53,7 +90,37 @@ impl ViewRow {
     }
 }
 
-/// Rows of one view, through this unit of work. Writing is blind: decide on entities, show with rows.
+/// An extractor that writes rows of one view.
+///
+/// Writes are part of the handler's unit of work, but not validated: rows are for display, so a handler
+/// bases its decisions on entities and aggregates. [`Reads`](crate::Reads) reads rows.
+///
+/// ```
+/// use wingbeat::{Result, Rows, Service};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Event, JsonSchema, View};
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "catalog.price_changed", version = 1, key = sku)]
+/// # struct PriceChanged { sku: String, cents: u64 }
+/// # #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// # struct Price { cents: u64 }
+/// # impl View for Price { const NAME: &'static str = "prices"; }
+///
+/// async fn show(event: PriceChanged, prices: Rows<Price>) -> Result<()> {
+///     prices.put(event.sku, &Price { cents: event.cents })
+/// }
+///
+/// let service = Service::new("storefront").on(show);
+/// # #[cfg(feature = "test")]
+/// # {
+/// # use wingbeat::{App, test::TestApp};
+/// # let app = TestApp::start(1, App::new().service(service));
+/// # app.publish(uuid::Uuid::nil(), &PriceChanged { sku: "tea".into(), cents: 450 });
+/// # app.until_idle();
+/// # let row = app.run(app.reads("storefront").row::<Price>("tea")).unwrap();
+/// # assert_eq!(row, Some(Price { cents: 450 }));
+/// # }
+/// ```
 pub struct Rows<V> {
     scope: Scope,
     of: PhantomData<fn() -> V>,
@@ -69,7 +136,7 @@ impl<V: View, S> Extract<Scope, S> for Rows<V> {
 }
 
 impl<V: View> Rows<V> {
-    /// Rows of this view in the unit of `scope`, for handlers with more needs than arguments.
+    /// Returns the rows in the unit of `scope`, for code that has a [`Scope`] instead of an extractor.
     #[must_use]
     pub fn of(scope: &Scope) -> Self {
         Self {
@@ -78,21 +145,21 @@ impl<V: View> Rows<V> {
         }
     }
 
-    /// Puts a row.
+    /// Creates or replaces a row.
     ///
     /// # Errors
     ///
-    /// After the handler has returned.
+    /// `sealed` after the handler has returned.
     pub fn put(&self, key: impl Into<String>, row: &V) -> Result<()> {
         self.scope
             .put_row(Name::new(V::NAME), key.into(), Some(row.to_row()))
     }
 
-    /// Removes a row.
+    /// Removes a row. Removing an absent row has no effect.
     ///
     /// # Errors
     ///
-    /// After the handler has returned.
+    /// `sealed` after the handler has returned.
     pub fn remove(&self, key: impl Into<String>) -> Result<()> {
         self.scope.put_row(Name::new(V::NAME), key.into(), None)
     }

@@ -255,6 +255,8 @@ fn launch(simulation: &Simulation, model: &Model, app: App) -> (Arc<Group>, Runn
         cache: model.cache.clone(),
         http: Arc::new(Nothing),
     };
-    let running = simulation.run(app.start(ports)).expect("the app starts");
+    let running = simulation
+        .run(app.allow_strangers().start(ports))
+        .expect("the app starts");
     (process, running)
 }

@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::time::Duration;
 
-use wingbeat_core::statement::{Companion, Statement};
+use wingbeat_core::statement::{OpenTransaction, Statement};
 use wingbeat_core::unit::{Append, Read, RowWrite, Write};
 use wingbeat_core::{CorrelationId, Key, Name};
 
@@ -24,5 +24,5 @@ pub(super) struct Draft {
     pub(super) timers: Vec<(Key, Duration, TimerRecord)>,
     pub(super) counts: Vec<(Name, i64)>,
     pub(super) statements: Vec<Statement>,
-    pub(super) companion: Option<Companion>,
+    pub(super) transaction: Option<OpenTransaction>,
 }

@@ -17,7 +17,7 @@ use super::records::TimerRecord;
 use super::sealing::Sealing;
 use super::{Meta, ServiceContext};
 use crate::commit::Loaded;
-use crate::effects::Effects;
+use crate::effects::{CommandMessage, Effects, EventMessage};
 use crate::telemetry;
 
 /// A handle on the unit of work that a handler is building.
@@ -228,6 +228,30 @@ impl Scope {
 
     pub(crate) fn count(&self, counter: Name, by: i64) -> Result<()> {
         self.with(|draft| draft.counts.push((counter, by)))
+    }
+
+    /// Publishes an event with this unit, for a handler that returns something else, such as a
+    /// command's reply.
+    ///
+    /// # Errors
+    ///
+    /// `sealed` after the handler has returned; `message_too_large` if the event exceeds the limits
+    /// of [`envelope`](crate::envelope).
+    pub fn publish<E: EventMessage>(&self, event: &E) -> Result<()> {
+        let mut effects = Effects::new();
+        effects.publish(event);
+        self.emit(effects)
+    }
+
+    /// Sends a command with this unit.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn send<C: CommandMessage>(&self, command: &C) -> Result<()> {
+        let mut effects = Effects::new();
+        effects.send(command);
+        self.emit(effects)
     }
 
     /// Records messages and calls, for a handler that returns something else, such as a command's reply.

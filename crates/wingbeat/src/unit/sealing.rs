@@ -39,7 +39,7 @@ impl Sealing<'_> {
             timers,
             mut counts,
             statements,
-            companion,
+            transaction,
             states: _,
         } = draft;
         let correlation = correlation.unwrap_or(self.meta.correlation);
@@ -95,7 +95,7 @@ impl Sealing<'_> {
             journal,
             counts,
             statements,
-            companion,
+            transaction,
         }
     }
 

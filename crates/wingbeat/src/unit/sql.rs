@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use wingbeat_core::statement::{Companion, Params, Statement};
+use wingbeat_core::statement::{OpenTransaction, Params, Statement};
 use wingbeat_core::{Error, Result};
 
 use super::scope::Scope;
@@ -43,8 +43,8 @@ impl Scope {
     /// # Errors
     ///
     /// `two_transactions` when the unit has one already, and after the handler has returned.
-    pub fn commit_in(&self, transaction: impl Into<Companion>) -> Result<()> {
-        let before = self.with(|draft| draft.companion.replace(transaction.into()))?;
+    pub fn commit_in(&self, transaction: impl Into<OpenTransaction>) -> Result<()> {
+        let before = self.with(|draft| draft.transaction.replace(transaction.into()))?;
         match before {
             None => Ok(()),
             Some(_) => Err(Error::reject(

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use wingbeat::test::{Faults, Model, Simulation};
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Cache, Unit, cache};
+use wingbeat_core::{Cache, Unit, conformance};
 
 /// Each test runs in this many worlds; in every other one commits are lost and everything takes time.
 const SEEDS: u64 = 6;
@@ -49,7 +49,7 @@ impl Fixture for InModel {
     }
 }
 
-impl cache::conformance::Fixture for InModel {
+impl conformance::cache::Fixture for InModel {
     fn open(&self) -> BoxFuture<'_, Arc<dyn Cache>> {
         self.model.restart();
         let cache: Arc<dyn Cache> = self.model.cache.clone();
@@ -70,7 +70,7 @@ pub(crate) fn run(test: Test) {
     }
 }
 
-fn run_cache(test: cache::conformance::Test) {
+fn run_cache(test: conformance::cache::Test) {
     for seed in 0..SEEDS {
         let fixture = Arc::new(InModel::new(seed));
         let world = fixture.simulation.clone();

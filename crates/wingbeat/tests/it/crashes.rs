@@ -98,7 +98,7 @@ impl Cluster {
 
 fn launch(world: &Simulation, model: &Model) -> (Arc<Group>, Running) {
     let group = world.group();
-    let started = app().start(ports(model, group.clone()));
+    let started = app().allow_strangers().start(ports(model, group.clone()));
     let running = world.run(started).expect("starts");
     (group, running)
 }

@@ -121,7 +121,9 @@ fn a_clock_that_is_ahead_does_not_poll_the_store() {
     let simulation = Simulation::new(1);
     let model = Model::new(simulation.runtime());
     let app = App::new().service(Service::new("meters").saga::<Watch>());
-    let started = app.start(ports(&simulation, &model, 20_000));
+    let started = app
+        .allow_strangers()
+        .start(ports(&simulation, &model, 20_000));
     let running = simulation.run(started).expect("starts");
     let meter = "a".to_owned();
     simulation.run(crate::transfers::publish(
@@ -150,7 +152,7 @@ fn an_app_that_is_let_go_of_comes_to_rest() {
         let simulation = Simulation::new(1);
         let model = Model::new(simulation.runtime());
         let app = App::new().service(Service::new("meters").on(count));
-        let running = simulation.run(app.start(ports(&simulation, &model, 0)));
+        let running = simulation.run(app.allow_strangers().start(ports(&simulation, &model, 0)));
         drop(running.expect("starts"));
         simulation.advance(Duration::from_secs(60));
         simulation.end();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wingbeat::test::{Model, Simulation};
-use wingbeat::{Companion, Name, Statement, Store as _, Timestamp, Unit};
+use wingbeat::{Name, OpenTransaction, Statement, Store as _, Timestamp, Unit};
 use wingbeat_core::unit::Outcome;
 
 /// It refuses what it cannot do, rather than pretend.
@@ -21,11 +21,11 @@ fn a_unit_with_sql_is_refused() {
             statements: vec![Statement::new("DELETE FROM books", ())],
             ..unit(1)
         };
-        let accompanied = Unit {
-            companion: Some(Companion::new(())),
+        let in_transaction = Unit {
+            transaction: Some(OpenTransaction::new(())),
             ..unit(2)
         };
-        let units = Arc::new(vec![speaking, accompanied, unit(3)]);
+        let units = Arc::new(vec![speaking, in_transaction, unit(3)]);
         let outcomes = model.store.commit(units).await;
         let expected = [Outcome::Refused, Outcome::Refused, Outcome::Committed];
         assert_eq!(outcomes.expect("it answers"), expected);

@@ -21,22 +21,22 @@ macro_rules! core {
 #[test]
 fn every_store_test_is_listed() {
     let tests = [
-        core!("store/conformance/commit.rs"),
-        core!("store/conformance/due.rs"),
-        core!("store/conformance/outbox.rs"),
-        core!("store/conformance/reading.rs"),
-        core!("store/conformance/settling.rs"),
-        core!("store/conformance/views.rs"),
+        core!("conformance/store/commit.rs"),
+        core!("conformance/store/due.rs"),
+        core!("conformance/store/outbox.rs"),
+        core!("conformance/store/reading.rs"),
+        core!("conformance/store/settling.rs"),
+        core!("conformance/store/views.rs"),
     ];
-    let missing = unlisted(core!("store/conformance.rs"), &tests);
+    let missing = unlisted(core!("conformance/store/mod.rs"), &tests);
     assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
 fn every_transport_and_cache_test_is_listed() {
     for suite in [
-        core!("transport/conformance.rs"),
-        core!("cache/conformance.rs"),
+        core!("conformance/transport/mod.rs"),
+        core!("conformance/cache.rs"),
     ] {
         let (_, rest) = suite.split_once("macro_rules!").expect("a macro");
         let (list, tests) = rest.split_once("\n}\n").expect("tests after the macro");

@@ -216,7 +216,11 @@ fn a_message_its_timer_and_its_calls_outcome_belong_to_one_trace_over_restarts()
     let outside = Arc::new(Outside::default());
     let mut process = world.group();
     let mut running = world
-        .run(desk().start(model.ports(&process, outside.clone())))
+        .run(
+            desk()
+                .allow_strangers()
+                .start(model.ports(&process, outside.clone())),
+        )
         .expect("it starts");
     let order = from_outside(&world, &Order { id: "a".into() }, Some(caller()));
     let sent = wingbeat::Transport::publish(&*model.transport, vec![order]);
@@ -228,7 +232,11 @@ fn a_message_its_timer_and_its_calls_outcome_belong_to_one_trace_over_restarts()
         drop(running);
         process = world.group();
         running = world
-            .run(desk().start(model.ports(&process, outside.clone())))
+            .run(
+                desk()
+                    .allow_strangers()
+                    .start(model.ports(&process, outside.clone())),
+            )
             .expect("it starts");
     }
     world.advance(Duration::from_secs(600));
@@ -274,7 +282,9 @@ fn a_message_that_was_parked_given_up_and_retried_keeps_its_trace() {
     let model = Model::new(world.runtime());
     let process = world.group();
     let ports = model.ports(&process, Arc::new(Outside::default()));
-    let running = world.run(stumbling().start(ports)).expect("it starts");
+    let running = world
+        .run(stumbling().allow_strangers().start(ports))
+        .expect("it starts");
     let publish = |message: Envelope| {
         let sent = wingbeat::Transport::publish(&*model.transport, vec![message]);
         world.run(sent)[0].clone().expect("it is sent");
@@ -312,7 +322,9 @@ fn a_message_without_a_trace_begins_one_that_is_named_after_its_story() {
     let model = Model::new(world.runtime());
     let process = world.group();
     let ports = model.ports(&process, Arc::new(Outside::default()));
-    let running = world.run(desk().start(ports)).expect("it starts");
+    let running = world
+        .run(desk().allow_strangers().start(ports))
+        .expect("it starts");
     let message = from_outside(&world, &Answered { id: "a".into() }, None);
     let story = message.correlation.0.as_u128();
     let sent = wingbeat::Transport::publish(&*model.transport, vec![message]);

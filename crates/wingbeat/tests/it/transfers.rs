@@ -284,6 +284,7 @@ fn transfers(seed: u64, faults: Faults) -> (u64, Vec<i64>, Vec<u32>) {
     let world = simulation.clone();
     let (balances, ended) = simulation.block_on(async move {
         let running = app()
+            .allow_strangers()
             .start(ports(&model, world.runtime()))
             .await
             .expect("starts");
@@ -369,6 +370,7 @@ fn a_handler_that_fails_or_panics_ends_as_a_dead_letter_and_holds_nobody_up() {
     let world = simulation.clone();
     simulation.block_on(async move {
         let running = app()
+            .allow_strangers()
             .start(ports(&model, world.runtime()))
             .await
             .expect("starts");
@@ -434,6 +436,7 @@ fn a_service_cannot_see_anothers_data() {
     let world = simulation.clone();
     simulation.block_on(async move {
         let running = app()
+            .allow_strangers()
             .start(ports(&model, world.runtime()))
             .await
             .expect("starts");

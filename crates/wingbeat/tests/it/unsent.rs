@@ -112,7 +112,9 @@ impl Clock {
         };
         let clock = Service::new("clock").every("tick", Duration::from_secs(1), tick);
         let app = App::new().service(clock.on(count));
-        let running = world.run(app.start(ports)).expect("it starts");
+        let running = world
+            .run(app.allow_strangers().start(ports))
+            .expect("it starts");
         Self {
             world,
             model,

@@ -4,18 +4,7 @@ use wingbeat::run::{Roles, RunError};
 
 use super::settings::Settings;
 
-/// The services.
-pub const SERVICES: [&str; 9] = [
-    "carts",
-    "catalog",
-    "identity",
-    "inventory",
-    "notifications",
-    "orders",
-    "payments",
-    "promotions",
-    "shipping",
-];
+pub use shop_registry::NAMES as SERVICES;
 
 /// The public port in front of the services.
 pub const GATEWAY: &str = "gateway";

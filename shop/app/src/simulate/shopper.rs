@@ -181,7 +181,8 @@ async fn place(me: &mut Visitor, number: usize) -> Option<String> {
         1 => {
             let twin = me.client.clone();
             let (one, other) = (ask.clone().by(&me.token), ask.clone().by(&me.token));
-            let (one, other) = futures_util::join!(me.client.ask(one), twin.ask(other));
+            let (one, other) =
+                futures_util::future::join(me.client.ask(one), twin.ask(other)).await;
             match (one.status(), other.status()) {
                 (202, _) => one,
                 (_, 202) => other,

@@ -269,7 +269,7 @@ fn a_payment_can_always_be_undone() {
                 State::Refunding => Some(Operation::Refund),
                 _ => None,
             };
-            if let (Some(operation), Next::Ask(_) | Next::Wait) = (waits, next) {
+            if let (Some(operation), Next::Call(_) | Next::Wait) = (waits, next) {
                 payment.answered(operation, Answer::Done);
             }
         }

@@ -52,7 +52,11 @@ impl World {
         let bank = Bank::new(simulation.runtime());
         let ports = model.ports(&simulation.group(), bank.clone());
         let sessions = Sessions::new(model.cache.clone(), simulation.runtime());
-        let running = app(&sessions).start(ports).await.expect("starts");
+        let running = app(&sessions)
+            .allow_strangers()
+            .start(ports)
+            .await
+            .expect("starts");
         let routes = running.routes().layer(axum::middleware::from_fn_with_state(
             sessions.clone(),
             identify,

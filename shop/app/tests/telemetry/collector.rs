@@ -1,7 +1,6 @@
-//! A collector of OpenTelemetry: takes what processes send, as the protocol says, and lets a test look at it.
+//! An OpenTelemetry collector that keeps the spans it receives.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -15,21 +14,22 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
+use shop_e2e::wait::BOUND;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::trace::Trace;
 
-/// One span, as it was told.
+/// A span as it was exported.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct Exported {
     pub(crate) service: String,
     pub(crate) name: String,
     /// `server`, `client`, `producer`, `consumer` or `internal`.
     pub(crate) kind: String,
     pub(crate) trace: String,
     pub(crate) id: String,
-    /// Empty for the first of a trace.
+    /// Empty for the root of a trace.
     pub(crate) parent: String,
     pub(crate) start: u64,
     /// Its status is an error.
@@ -38,7 +38,7 @@ pub(crate) struct Told {
     attributes: Vec<(String, String)>,
 }
 
-impl Told {
+impl Exported {
     fn of(service: &str, span: Span) -> Self {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let kind = span.kind().as_str_name().replace("SPAN_KIND_", "");
@@ -56,7 +56,7 @@ impl Told {
         }
     }
 
-    /// An attribute as text; empty where there is none.
+    /// An attribute as text; empty if the span lacks it.
     pub(crate) fn text(&self, name: &str) -> &str {
         let found = self.attributes.iter().find(|(key, _)| key == name);
         found.map_or("", |(_, value)| value)
@@ -79,11 +79,11 @@ fn attribute(KeyValue { key, value, .. }: KeyValue) -> (String, String) {
 
 #[derive(Clone)]
 struct Taking {
-    told: Arc<Mutex<Vec<Told>>>,
+    spans: Arc<Mutex<Vec<Exported>>>,
     count: watch::Sender<usize>,
 }
 
-/// A collector that runs.
+/// A running collector.
 pub(crate) struct Collector {
     taking: Taking,
     port: u16,
@@ -92,7 +92,7 @@ pub(crate) struct Collector {
 impl Collector {
     pub(crate) async fn start() -> Self {
         let taking = Taking {
-            told: Arc::default(),
+            spans: Arc::default(),
             count: watch::Sender::new(0),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -108,38 +108,33 @@ impl Collector {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What was told of a trace so far.
+    /// The spans of a trace received so far.
     pub(crate) fn trace(&self, id: &str) -> Trace {
-        let told = self.taking.told.lock().unwrap();
-        Trace::of(told.iter().filter(|span| span.trace == id).cloned())
+        let spans = self.taking.spans.lock().unwrap();
+        Trace::of(spans.iter().filter(|span| span.trace == id).cloned())
     }
 
-    /// All that was told; then it is forgotten.
-    pub(crate) fn take_all(&self) -> Vec<Told> {
-        std::mem::take(&mut *self.taking.told.lock().unwrap())
+    /// Removes and returns all spans.
+    pub(crate) fn take_all(&self) -> Vec<Exported> {
+        std::mem::take(&mut *self.taking.spans.lock().unwrap())
     }
 
-    /// The trace, once `whole` says that all of it was told.
-    pub(crate) async fn wait(
-        &self,
-        id: &str,
-        within: Duration,
-        whole: impl Fn(&Trace) -> bool,
-    ) -> Trace {
+    /// Waits until `whole` accepts the trace, and returns it.
+    pub(crate) async fn wait(&self, id: &str, whole: impl Fn(&Trace) -> bool) -> Trace {
         let mut count = self.taking.count.subscribe();
-        let told = async {
+        let received = async {
             while !whole(&self.trace(id)) {
                 count.changed().await.unwrap();
             }
         };
-        let in_time = tokio::time::timeout(within, told).await.is_ok();
+        let in_time = tokio::time::timeout(BOUND, received).await.is_ok();
         let trace = self.trace(id);
-        assert!(in_time, "this is all that was told of {id}: {trace:#?}");
+        assert!(in_time, "{id} has only these spans: {trace:#?}");
         trace
     }
 }
 
-/// Takes a batch as the protocol says: protobuf in, protobuf out.
+/// Receives a batch: protobuf in, protobuf out.
 async fn take(
     State(taking): State<Taking>,
     headers: HeaderMap,
@@ -149,16 +144,16 @@ async fn take(
         return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
     let batch = ExportTraceServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
-    let mut told = taking.told.lock().unwrap();
+    let mut spans = taking.spans.lock().unwrap();
     for resource in batch.resource_spans {
         let attributes = resource.resource.unwrap_or_default().attributes;
         let mut attributes = attributes.into_iter().map(attribute);
         let (_, service) = attributes.find(|(name, _)| name == "service.name").unwrap();
-        let spans = resource.scope_spans.into_iter().flat_map(|it| it.spans);
-        told.extend(spans.map(|span| Told::of(&service, span)));
+        let exported = resource.scope_spans.into_iter().flat_map(|it| it.spans);
+        spans.extend(exported.map(|span| Exported::of(&service, span)));
     }
-    let count = told.len();
-    drop(told); // Whoever is told looks at once.
+    let count = spans.len();
+    drop(spans); // A waiting test reads them at once.
     taking.count.send_replace(count);
     Ok(ExportTraceServiceResponse::default().encode_to_vec())
 }

@@ -1,38 +1,33 @@
-//! Traces, as a collector sees them: the `shop` binary with the feature `otlp`, in one process and as a fleet on
-//! private servers. `cargo xtask test telemetry` builds and runs it.
+//! Traces as a collector receives them from the `shop` binary with the feature `otlp`, as one process and as a fleet on
+//! servers. `cargo xtask test telemetry` builds and runs it.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test ends where something is missing, and lives by the real clock"
+    reason = "a test ends where something is missing, and runs on the real clock"
 )]
 
 mod collector;
 mod exporting;
-#[path = "../it/real/raw.rs"]
-#[allow(dead_code, reason = "another test needs the rest")]
-mod raw;
 mod trace;
 
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use shop_e2e::fleet::Fleet;
+use shop_e2e::fleet::Plan;
+use shop_e2e::http_suite::{address, order as an_order, raw};
 use shop_e2e::process::{Place, Running};
 
 use collector::Collector;
 use trace::Trace;
 
-/// How long an order may take until all of it was told.
-const TOLD_WITHIN: Duration = Duration::from_secs(120);
 /// The caller's trace and span.
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER_SPAN: &str = "b7ad6b7169203331";
-/// Who takes part in an order.
+/// The services that take part in an order.
 const SERVICES: [&str; 5] = [
     "orders",
     "inventory",
@@ -40,17 +35,14 @@ const SERVICES: [&str; 5] = [
     "shipping",
     "notifications",
 ];
-/// Settings by which an order is through in a moment.
-const SOON: [(&str, &str); 2] = [
-    ("WINGBEAT_SHIPPING_DISPATCH_AFTER", "200ms"),
-    ("WINGBEAT_SHIPPING_DELIVER_AFTER", "200ms"),
-];
+/// The time until a parcel is dispatched, and then until it is delivered.
+const SHIPPING: &str = "200ms";
 
 fn shop() -> PathBuf {
     env!("CARGO_BIN_EXE_shop").into()
 }
 
-/// Places an order as part of [`CALLER`]'s trace; its id.
+/// Places an order as part of the trace of [`CALLER`], and returns its id.
 async fn place(url: &str, payment_token: &str) -> String {
     let to: SocketAddr = url.trim_start_matches("http://").parse().unwrap();
     let json_body = ("content-type", "application/json");
@@ -59,11 +51,7 @@ async fn place(url: &str, payment_token: &str) -> String {
         .as_str()
         .unwrap()
         .to_owned();
-    let order = json!({
-        "items": [{"sku": "WB-BELL-01", "quantity": 1}],
-        "payment_token": payment_token,
-        "address": {"line1": "1 Road", "city": "Town", "postal_code": "12345", "country": "DE"},
-    });
+    let order = an_order(payment_token);
     let headers = [
         json_body,
         ("authorization", &*format!("Bearer {token}")),
@@ -75,10 +63,10 @@ async fn place(url: &str, payment_token: &str) -> String {
     placed.json()["order_id"].as_str().unwrap().to_owned()
 }
 
-/// What every shape tells of one order: who did something, and that it is one tree.
+/// Checks the spans of one order in every shape: all services take part, in one tree.
 fn is_one_order(trace: &Trace, carrier: &str) {
     let request = trace.only("gateway", "POST", "server");
-    assert_eq!(request.parent, CALLER_SPAN, "the caller's trace goes on");
+    assert_eq!(request.parent, CALLER_SPAN, "the caller's trace continues");
     for service in SERVICES {
         let handled = trace.some(service, "process ", "consumer");
         let published = trace.parent(handled);
@@ -90,7 +78,7 @@ fn is_one_order(trace: &Trace, carrier: &str) {
         assert_eq!(
             handled.text(ID),
             published.text(ID),
-            "by the message it handles"
+            "it is caused by the message that it handles"
         );
         assert_eq!(handled.text("messaging.system"), carrier);
         assert!(!handled.text("messaging.message.conversation_id").is_empty());
@@ -118,7 +106,7 @@ fn is_one_order(trace: &Trace, carrier: &str) {
     assert!(trace.is_under(timer, trace.some("shipping", "process ", "consumer")));
 }
 
-/// Everything that is asked for was told.
+/// Returns whether all spans that the tests look for were exported.
 fn is_whole(trace: &Trace) -> bool {
     let committed = |service: &&str| {
         let handled = trace.first(service, "process ", "consumer");
@@ -134,16 +122,15 @@ fn is_whole(trace: &Trace) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_order_is_one_trace_across_all_processes_the_broker_and_the_provider() {
     let collector = Collector::start().await;
-    let folder = tempfile::tempdir().unwrap();
     let url = collector.url();
-    let settings: Vec<(&str, &str)> = SOON.into_iter().chain([("WINGBEAT_OTLP", &*url)]).collect();
-    let fleet = Fleet::start(folder.path().to_owned(), shop(), &settings).await;
+    let plan = Plan::standard().binary(shop()).ships_after(SHIPPING);
+    let fleet = plan.with("WINGBEAT_OTLP", &url).start().await;
     place(&fleet.url(), "tok_ok").await;
     let sent = "send inventory.reserve_stock";
     let whole = |trace: &Trace| is_whole(trace) && trace.has("orders", sent);
-    let trace = collector.wait(TRACE, TOLD_WITHIN, whole).await;
+    let trace = collector.wait(TRACE, whole).await;
     is_one_order(&trace, "rabbitmq");
-    // Between gateway and orders it was told by HTTP.
+    // The gateway asked orders over HTTP.
     let placing = trace.only("orders", "POST /api/v1/orders", "internal");
     let asked = trace.parent(placing);
     assert_eq!(
@@ -156,7 +143,7 @@ async fn one_order_is_one_trace_across_all_processes_the_broker_and_the_provider
         ("gateway", "POST orders")
     );
     assert_eq!(trace.parent(asking).name, "POST");
-    // And each message went by the broker.
+    // Each message passed the broker.
     let published = trace.some("orders", "publish inventory.reserve_stock", "producer");
     let sent = trace.some("orders", sent, "client");
     assert_eq!(trace.parent(sent).id, published.id);
@@ -173,25 +160,26 @@ async fn alone(place: &Place, collector: &Collector, log: &Path) -> Running {
         .args(["--log", "wingbeat=debug,warn", "--log-format", "json"])
         .arg("--data")
         .arg(&place.data)
-        .envs(SOON)
+        .env("WINGBEAT_SHIPPING_DISPATCH_AFTER", SHIPPING)
+        .env("WINGBEAT_SHIPPING_DELIVER_AFTER", SHIPPING)
         .stdout(Stdio::null())
         .stderr(File::create(log).unwrap());
     place.start_as(command).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_order_is_one_trace_in_one_process_and_nothing_is_lost_at_the_end() {
+async fn one_order_is_one_trace_in_one_process_which_exports_its_last_spans() {
     let collector = Collector::start().await;
     let data = tempfile::tempdir().unwrap();
     let log = data.path().join("log");
     let at = Place::of(data.path(), shop());
     let running = alone(&at, &collector, &log).await;
     let order = place(&at.url(), "tok_flaky").await;
-    let whole = collector.wait(TRACE, TOLD_WITHIN, is_whole).await;
+    let whole = collector.wait(TRACE, is_whole).await;
     is_one_order(&whole, "wingbeat");
     let placing = whole.only("orders", "POST /api/v1/orders", "internal");
     assert_eq!(whole.parent(placing).service, "gateway");
-    // The last request is told too, though the process ends before spans have gathered.
+    // The span of the last request is exported too, although the process ends before the next batch is due.
     let last = "1bf7651916cd43dd8448eb211c80319c";
     let to = at.url().trim_start_matches("http://").parse().unwrap();
     let caller = CALLER.replace(TRACE, last);
@@ -204,16 +192,16 @@ async fn one_order_is_one_trace_in_one_process_and_nothing_is_lost_at_the_end() 
     )
     .await;
     assert_eq!(running.terminate().code(), Some(0));
-    let told = collector.trace(last);
-    assert!(told.has("gateway", "GET"), "{told:?}");
-    // And the log tells of the same.
+    let exported = collector.trace(last);
+    assert!(exported.has("gateway", "GET"), "{exported:?}");
+    // The log has the ids of the spans.
     let log = std::fs::read_to_string(log).unwrap();
     let lines = log
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok());
     let lines: Vec<Value> = lines.collect();
-    let is_failed = |line: &&Value| line["message"].as_str().unwrap().contains("a call failed");
-    let line = lines.iter().find(is_failed).unwrap();
+    let is_failed_call = |line: &&Value| line["call"].is_string() && line["operation"].is_string();
+    let line = lines.iter().find(is_failed_call).unwrap();
     assert_eq!(
         (&line["trace_id"], &line["correlation_id"]),
         (&json!(TRACE), &json!(order))

@@ -1,4 +1,4 @@
-//! What came back.
+//! The reply of the server.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use super::{Error, Fault};
 
-/// A whole answer; of its headers only what callers act on.
+/// A complete reply. Of its headers it contains those that callers act on.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
-    /// `Retry-After`, when it is a number of seconds.
+    /// The header `Retry-After`, if it is a number of seconds.
     pub retry_after: Option<Duration>,
     /// The body, usually JSON.
     pub body: Bytes,
@@ -36,11 +36,11 @@ impl Answer {
         }
     }
 
-    /// The body, parsed.
+    /// Parses the body.
     ///
     /// # Errors
     ///
-    /// [`Fault::Unreadable`], naming `method` and `path`.
+    /// [`Fault::Unreadable`] with `method` and `path` if the body is not the expected JSON.
     pub fn json<'a, T: Deserialize<'a>>(&'a self, method: Method, path: &str) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|source| Error {
             method,

@@ -1,4 +1,4 @@
-//! A request, as the callers of this client describe it.
+//! The description of a request.
 
 use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName};
 use ::http::{HeaderValue, Method, Request, Uri};
@@ -11,7 +11,7 @@ use super::{Base, Fault};
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// One request. It can be sent again: everything in it is borrowed or shared.
+/// A request. It is cheap to clone and to send again, because its parts are borrowed or shared.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
     pub(super) method: Method,
@@ -23,7 +23,7 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// A request without a body; `path` starts with `/` and may have a query.
+    /// Creates a request without a body. `path` starts with `/` and can have a query.
     #[must_use]
     pub fn new(method: Method, path: &'a str) -> Self {
         Self {
@@ -36,70 +36,70 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// `GET`.
+    /// Creates a `GET` request.
     #[must_use]
     pub fn get(path: &'a str) -> Self {
         Self::new(Method::GET, path)
     }
 
-    /// `POST`.
+    /// Creates a `POST` request.
     #[must_use]
     pub fn post(path: &'a str) -> Self {
         Self::new(Method::POST, path)
     }
 
-    /// `PUT`.
+    /// Creates a `PUT` request.
     #[must_use]
     pub fn put(path: &'a str) -> Self {
         Self::new(Method::PUT, path)
     }
 
-    /// `DELETE`.
+    /// Creates a `DELETE` request.
     #[must_use]
     pub fn delete(path: &'a str) -> Self {
         Self::new(Method::DELETE, path)
     }
 
-    /// With `Authorization`, if there is one.
+    /// Sets the header `Authorization`, if there is a value.
     #[must_use]
     pub fn auth(mut self, auth: impl Into<Option<&'a HeaderValue>>) -> Self {
         self.auth = auth.into();
         self
     }
 
-    /// With an `Idempotency-Key`.
+    /// Sets the header `Idempotency-Key`.
     #[must_use]
     pub fn key(mut self, key: &'a HeaderValue) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// With `Last-Event-ID`, if there is one.
+    /// Sets the header `Last-Event-ID`, if there is a value.
     #[must_use]
     pub fn after(mut self, event: Option<&'a HeaderValue>) -> Self {
         self.last_event = event;
         self
     }
 
-    /// With a JSON body.
+    /// Sets a JSON body.
     ///
     /// # Panics
     ///
-    /// When the body has no form in JSON: a map whose keys are no strings.
+    /// If the body cannot be encoded as JSON, because it contains a map whose keys are not strings.
     #[must_use]
     pub fn json(self, body: &impl Serialize) -> Self {
-        let body = serde_json::to_vec(body).expect("bodies are structs, which have a form in JSON");
+        let body = serde_json::to_vec(body).expect("bodies are structs, which encode as JSON");
         self.json_bytes(body.into())
     }
 
-    /// With a body that is JSON already.
+    /// Sets a body that is encoded as JSON already.
     #[must_use]
     pub fn json_bytes(mut self, body: Bytes) -> Self {
         self.body = Some(body);
         self
     }
 
-    /// The request on the wire.
+    /// Builds the HTTP request.
     pub(super) fn request(&self, base: &Base) -> Result<Request<Full<Bytes>>, Fault> {
         let uri: Uri = self.path.parse().map_err(|_| Fault::BadPath)?;
         let body = self.body.clone().unwrap_or_default();

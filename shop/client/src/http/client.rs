@@ -1,29 +1,31 @@
-//! The client: calls in, answers out.
+//! The HTTP client.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::lane::Lane;
+use super::connection::Connection;
 use super::pool::Pool;
 use super::{Answer, Base, Call, Error, EventStream, Fault};
 
-/// Bounds of a client.
+/// The limits of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The whole of a request: waiting for a connection, connecting, sending, reading.
+    /// The timeout of a request: waiting for a connection, connecting, sending and reading.
     pub request: Duration,
-    /// Connections at a time; requests beyond wait their turn. Event streams have their own.
-    pub lanes_max: usize,
+    /// The most concurrent connections. Further requests wait. Event streams have connections of
+    /// their own.
+    pub connections_max: usize,
 }
 
 impl Default for Limits {
-    /// 10 s; 512 connections, which with the streams stays below the usual 1,024 open files.
+    /// 10 s, and 512 connections, which together with the streams stay below the usual limit of
+    /// 1,024 open files.
     fn default() -> Self {
         Self {
             request: Duration::from_secs(10),
-            lanes_max: 512,
+            connections_max: 512,
         }
     }
 }
@@ -39,28 +41,30 @@ struct Inner {
 }
 
 impl Client {
-    /// A client; it connects when it is first used.
+    /// Creates a client. It connects on the first request.
     #[must_use]
     pub fn new(base: Base, limits: Limits) -> Self {
         Self(Arc::new(Inner {
             base,
             limits,
-            pool: Pool::new(limits.lanes_max),
+            pool: Pool::new(limits.connections_max),
         }))
     }
 
-    /// Where it sends to.
+    /// Returns the base URL of the server.
     #[must_use]
     pub fn base(&self) -> &Base {
         &self.0.base
     }
 
-    /// Sends a call, once, and reads the answer, whatever its status.
+    /// Sends a request, once, and returns the reply whatever its status.
+    ///
+    /// A pooled connection that the server has closed is no error: the request, of which nothing
+    /// was sent, uses another connection.
     ///
     /// # Errors
     ///
-    /// Why there is no answer. A kept connection that the server has closed in the meantime is no
-    /// error: the call then goes over another, as nothing of it had been sent.
+    /// The [`Fault`] because of which there is no reply.
     pub async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
         let limit = self.0.limits.request;
         let answer = timeout(limit, self.0.exchange(call)).await;
@@ -69,17 +73,18 @@ impl Client {
             .map_err(|fault| failed(call, fault))
     }
 
-    /// Opens an event stream, on a connection of its own.
+    /// Opens an event stream on a connection of its own.
     ///
     /// # Errors
     ///
-    /// Why there is none; [`Fault::NoStream`] with the status when the server refused.
+    /// [`Fault::NoStream`] with the status if the server refuses; another [`Fault`] if there is no
+    /// reply.
     pub async fn events(&self, call: &Call<'_>) -> Result<EventStream, Error> {
         let limit = self.0.limits.request;
         let open = async {
-            let mut lane = Lane::open(&self.0.base).await?;
-            let response = lane.begin(call.request(&self.0.base)?).await?;
-            EventStream::new(lane, response)
+            let mut connection = Connection::open(&self.0.base).await?;
+            let response = connection.begin(call.request(&self.0.base)?).await?;
+            EventStream::new(connection, response)
         };
         let stream = timeout(limit, open).await;
         stream
@@ -90,19 +95,19 @@ impl Client {
 
 impl Inner {
     async fn exchange(&self, call: &Call<'_>) -> Result<Answer, Fault> {
-        let _turn = self.pool.turn().await;
-        while let Some(lane) = self.pool.take() {
-            match self.on(lane, call).await {
+        let _permit = self.pool.permit().await;
+        while let Some(connection) = self.pool.take() {
+            match self.on(connection, call).await {
                 Err(Fault::Unsent) => {}
                 answer => return answer,
             }
         }
-        self.on(Lane::open(&self.base).await?, call).await
+        self.on(Connection::open(&self.base).await?, call).await
     }
 
-    async fn on(&self, mut lane: Lane, call: &Call<'_>) -> Result<Answer, Fault> {
-        let answer = lane.exchange(call.request(&self.base)?).await?;
-        self.pool.put(lane);
+    async fn on(&self, mut connection: Connection, call: &Call<'_>) -> Result<Answer, Fault> {
+        let answer = connection.exchange(call.request(&self.base)?).await?;
+        self.pool.put(connection);
         Ok(answer)
     }
 }

@@ -1,64 +1,64 @@
-//! Why there is no answer.
+//! The errors of requests.
 
 use std::io;
 use std::time::Duration;
 
 use ::http::Method;
 
-/// A request without a usable answer: which one, and why.
+/// A request without a usable reply.
 #[derive(Debug, thiserror::Error)]
 #[error("{method} {path}: {fault}")]
 pub struct Error {
-    /// Of the request.
+    /// The method of the request.
     pub method: Method,
-    /// Of the request; without host.
+    /// The path of the request, without the host.
     pub path: String,
-    /// What went wrong.
+    /// The cause.
     pub fault: Fault,
 }
 
-/// What went wrong with a request.
+/// The cause of a failed request.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// Nobody listens there; nothing was sent.
-    #[error("{base} cannot be reached: {source}")]
+    /// The server cannot be reached; nothing was sent.
+    #[error("cannot connect to {base}: {source}")]
     Unreachable {
-        /// Where.
+        /// The base URL of the server.
         base: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// No whole answer came in time. It may have been done.
-    #[error("no answer within {0:?}")]
+    /// There was no complete reply in time. The server may have acted.
+    #[error("no reply within {0:?}")]
     TimedOut(Duration),
-    /// The connection ended before the whole answer came. It may have been done.
-    #[error("the connection was cut: {0}")]
+    /// The connection broke before the reply was complete. The server may have acted.
+    #[error("the connection broke: {0}")]
     Cut(hyper::Error),
-    /// The connection had ended before the request was sent; only seen on fresh connections.
-    #[error("the connection was closed before the request was sent")]
+    /// The connection closed before the request was sent. Only fresh connections report it.
+    #[error("the connection closed before the request was sent")]
     Unsent,
-    /// The answer is longer than this client reads.
-    #[error("the answer is over {0} bytes")]
+    /// The reply is longer than the client reads.
+    #[error("the reply is longer than {0} bytes")]
     TooLong(usize),
-    /// The answer is not what was expected.
-    #[error("the answer {status} cannot be read: {source}")]
+    /// The reply is not the expected JSON.
+    #[error("cannot parse the reply with status {status}: {source}")]
     Unreadable {
-        /// Its status.
+        /// The status.
         status: u16,
-        /// What is wrong with it.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// An event stream was promised, and something else came.
-    #[error("the answer {0} is no event stream")]
+    /// The reply is not an event stream.
+    #[error("the reply with status {0} is not an event stream")]
     NoStream(u16),
-    /// The path of the request is none.
+    /// The path of the request is malformed.
     #[error("the path is malformed")]
     BadPath,
 }
 
 impl Error {
-    /// Whether the request may or may not have been done: asking again, with the same key, is the way
-    /// to find out.
+    /// Returns whether it is unknown that the server acted. A retry with the same idempotency key
+    /// resolves it.
     #[must_use]
     pub fn is_undecided(&self) -> bool {
         self.fault.is_undecided()

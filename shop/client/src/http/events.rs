@@ -1,4 +1,4 @@
-//! Server-sent events, as the HTML standard defines them.
+//! Server-sent events (HTML Living Standard, section 9.2).
 
 use std::time::Duration;
 
@@ -8,50 +8,51 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::Fault;
-use super::lane::Lane;
+use super::connection::Connection;
 
-/// Silence after which a stream counts as cut: four of the shop's pings.
+/// The silence after which a stream counts as broken: four times the interval of the shop's pings.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// The longest event.
+/// The longest event in bytes.
 const EVENT_MAX: usize = 1 << 20;
 
-/// One event. Fields that were not sent are empty.
+/// An event. Fields that the server did not send are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// `event:`
+    /// The field `event`.
     pub name: Bytes,
-    /// `id:`
+    /// The field `id`.
     pub id: Bytes,
-    /// `data:`, its lines joined.
+    /// The field `data`, with its lines joined.
     pub data: Bytes,
 }
 
 /// An open stream of events.
 pub struct EventStream {
-    lane: Lane,
+    connection: Connection,
     body: Incoming,
     buffer: Buffer,
 }
 
 impl EventStream {
-    pub(super) fn new(lane: Lane, response: Response<Incoming>) -> Result<Self, Fault> {
+    pub(super) fn new(connection: Connection, response: Response<Incoming>) -> Result<Self, Fault> {
         let kind = response.headers().get(header::CONTENT_TYPE);
         let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         if !response.status().is_success() || !is_stream {
             return Err(Fault::NoStream(response.status().as_u16()));
         }
         Ok(Self {
-            lane,
+            connection,
             body: response.into_body(),
             buffer: Buffer::default(),
         })
     }
 
-    /// The next event; `None` when the server has ended the stream.
+    /// Returns the next event; `None` if the server has ended the stream.
     ///
     /// # Errors
     ///
-    /// The connection was cut, or silent for too long, or sent an event without end.
+    /// [`Fault::Cut`] if the connection broke; [`Fault::TimedOut`] if it was silent for too long;
+    /// [`Fault::TooLong`] if an event exceeds the limit.
     pub async fn next(&mut self) -> Result<Option<Event>, Fault> {
         loop {
             if let Some(event) = self.buffer.event() {
@@ -60,21 +61,21 @@ impl EventStream {
             if self.buffer.0.len() > EVENT_MAX {
                 return Err(Fault::TooLong(EVENT_MAX));
             }
-            let piece = timeout(SILENCE_MAX, self.lane.piece(&mut self.body)).await;
-            match piece.map_err(|_| Fault::TimedOut(SILENCE_MAX))?? {
-                Some(piece) => self.buffer.0.extend_from_slice(&piece),
+            let chunk = timeout(SILENCE_MAX, self.connection.chunk(&mut self.body)).await;
+            match chunk.map_err(|_| Fault::TimedOut(SILENCE_MAX))?? {
+                Some(chunk) => self.buffer.0.extend_from_slice(&chunk),
                 None => return Ok(None),
             }
         }
     }
 }
 
-/// What was read and not yet understood.
+/// The bytes that are read but not parsed yet.
 #[derive(Default)]
 struct Buffer(BytesMut);
 
 impl Buffer {
-    /// The next whole event, if there is one; comments are passed over.
+    /// Removes and returns the next complete event. Comments are skipped.
     fn event(&mut self) -> Option<Event> {
         while let Some(end) = end_of_block(&self.0) {
             let block = self.0.split_to(end).freeze();
@@ -87,7 +88,7 @@ impl Buffer {
     }
 }
 
-/// Where the first block ends: behind its empty line.
+/// Returns the end of the first block, after its empty line.
 fn end_of_block(bytes: &[u8]) -> Option<usize> {
     let mut start = 0;
     while let Some(length) = bytes[start..].iter().position(|byte| *byte == b'\n') {
@@ -129,12 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn events_are_found_however_the_bytes_arrive() {
+    fn events_are_parsed_from_chunks_of_any_size() {
         let text = "event: order\nid: 7\ndata: {\"a\":1}\n\n: ping\n\ndata:x\r\ndata: y\r\n\r\n";
         for size in 1..=text.len() {
             let (mut buffer, mut found) = (Buffer::default(), Vec::new());
-            for piece in text.as_bytes().chunks(size) {
-                buffer.0.extend_from_slice(piece);
+            for chunk in text.as_bytes().chunks(size) {
+                buffer.0.extend_from_slice(chunk);
                 found.extend(std::iter::from_fn(|| buffer.event()));
             }
             assert_eq!(
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_its_empty_line_is_not_whole() {
+    fn an_event_without_its_empty_line_is_incomplete() {
         let mut buffer = Buffer("data: 1\n".as_bytes().into());
         assert_eq!(buffer.event(), None);
     }

@@ -1,15 +1,15 @@
-//! JSON over HTTP/1.1, for one server, on kept-alive connections.
+//! A JSON client for one server, over pooled HTTP/1.1 connections.
 //!
-//! Each connection is driven by the request that uses it, in the same task: no task a connection, no
-//! channel and no wake-up between two threads a request. That is what lets a load generator leave the
-//! machine to what it loads.
+//! Each connection is driven by the request that uses it, in the same task. There is no task per
+//! connection, and no channel and no wake-up across threads per request, so that a load generator
+//! leaves the processor to its target.
 
 mod answer;
 mod call;
 mod client;
+mod connection;
 mod error;
 mod events;
-mod lane;
 mod pool;
 mod url;
 

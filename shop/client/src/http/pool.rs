@@ -1,45 +1,45 @@
-//! The connections that are kept.
+//! The pool of idle connections.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::lane::Lane;
+use super::connection::Connection;
 
-/// Idle lanes, the last used on top, so that as few as needed stay warm.
+/// The idle connections. The last used one is taken first, so that as few as possible stay in use.
 pub(super) struct Pool {
-    turns: Semaphore,
-    idle: Mutex<Vec<Lane>>,
+    permits: Semaphore,
+    idle: Mutex<Vec<Connection>>,
 }
 
 impl Pool {
-    /// At most `lanes_max` lanes at a time.
-    pub(super) fn new(lanes_max: usize) -> Self {
+    /// Creates a pool of at most `connections_max` connections.
+    pub(super) fn new(connections_max: usize) -> Self {
         Self {
-            turns: Semaphore::new(lanes_max),
+            permits: Semaphore::new(connections_max),
             idle: Mutex::default(),
         }
     }
 
-    /// The right to use one lane; first come, first served.
-    pub(super) async fn turn(&self) -> SemaphorePermit<'_> {
-        let turn = self.turns.acquire().await;
-        turn.expect("the semaphore is never closed")
+    /// Waits for a permit to use one connection. Permits are granted in the order of the requests.
+    pub(super) async fn permit(&self) -> SemaphorePermit<'_> {
+        let permit = self.permits.acquire().await;
+        permit.expect("the semaphore is never closed")
     }
 
-    /// A lane that nobody uses. Needs a turn.
-    pub(super) fn take(&self) -> Option<Lane> {
-        self.lanes().pop()
+    /// Takes an idle connection. The caller must have a permit.
+    pub(super) fn take(&self) -> Option<Connection> {
+        self.connections().pop()
     }
 
-    /// Back for the next request, unless it has ended.
-    pub(super) fn put(&self, lane: Lane) {
-        if lane.is_open() {
-            self.lanes().push(lane);
+    /// Returns a connection to the pool, unless it has ended.
+    pub(super) fn put(&self, connection: Connection) {
+        if connection.is_open() {
+            self.connections().push(connection);
         }
     }
 
-    fn lanes(&self) -> std::sync::MutexGuard<'_, Vec<Lane>> {
+    fn connections(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,11 @@
-//! Where the shop is.
+//! The URL of the shop.
 
 use std::fmt;
 use std::str::FromStr;
 
 use ::http::{HeaderValue, Uri};
 
-/// The address of a server: `http://host[:port]`.
+/// The base URL of a server: `http://host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
     host: String,
@@ -13,27 +13,27 @@ pub struct Base {
     header: HeaderValue,
 }
 
-/// Not an address of a server. It does not repeat what was given, which may hold a password.
+/// An invalid base URL. The message does not repeat the input, which can contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUrl {
-    /// Not a URL, or one of another scheme.
-    #[error("the URL of the shop must read http://host:port")]
+    /// The text is not a URL, or has another scheme.
+    #[error("invalid URL of the shop: it must have the form http://host:port")]
     Malformed,
-    /// `user:password@host`.
-    #[error("the URL of the shop must not hold a user or a password")]
+    /// The URL contains a user or a password.
+    #[error("invalid URL of the shop: it must not contain a user or a password")]
     Credentials,
-    /// Something after the port.
-    #[error("the URL of the shop must end after the port")]
+    /// The URL has a path or a query.
+    #[error("invalid URL of the shop: it must not have a path or a query")]
     Path,
 }
 
 impl Base {
-    /// Host and port to connect to.
+    /// Returns the host and the port to connect to.
     pub(super) fn target(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
 
-    /// The value of the header `Host`.
+    /// Returns the value of the header `Host`.
     pub(super) fn header(&self) -> HeaderValue {
         self.header.clone()
     }
@@ -56,7 +56,7 @@ impl FromStr for Base {
         }
         let host = authority.host();
         Ok(Self {
-            // An IPv6 address stands in brackets in a URL and without them in a socket address.
+            // An IPv6 address has brackets in a URL and none in a socket address.
             host: host.trim_matches(['[', ']']).to_owned(),
             port: authority.port_u16().unwrap_or(80),
             header: HeaderValue::from_str(authority.as_str()).map_err(|_| BadUrl::Malformed)?,
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_and_a_port_are_an_address_with_or_without_a_last_slash() {
+    fn a_host_and_a_port_are_a_base_url_with_or_without_a_trailing_slash() {
         let base: Base = "http://127.0.0.1:8080/".parse().unwrap();
         assert_eq!(base.target(), ("127.0.0.1", 8080));
         assert_eq!(base.to_string(), "http://127.0.0.1:8080");
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_without_repeating_it() {
+    fn an_invalid_url_is_refused_without_repeating_it() {
         for (text, expected) in [
             ("127.0.0.1:8080", BadUrl::Malformed),
             ("https://shop", BadUrl::Malformed),

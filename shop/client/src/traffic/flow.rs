@@ -1,4 +1,4 @@
-//! The flow: shoppers, their orders, and what the shop tells of them.
+//! The load: the shoppers, their orders, and the live streams that report the orders' changes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,16 @@ use super::report::{Percentiles, Report};
 use crate::answers::{Product, Status};
 use crate::{Error, Order, Shop, Shopper};
 
-/// What to send.
+/// The load to send.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Orders a second.
+    /// Orders per second.
     pub rate: u32,
-    /// For how long.
+    /// The duration.
     pub duration: Duration,
-    /// Shoppers who take turns.
+    /// The number of shoppers, who take turns.
     pub shoppers: usize,
-    /// How long after the last order its answer, and then its payment, is waited for.
+    /// The longest wait for the reply to an order, and after the last order for the payments.
     pub grace: Duration,
 }
 
@@ -36,45 +36,46 @@ impl Default for Plan {
     }
 }
 
-/// Shoppers who sign up with a password, where there is no faster way.
+/// The number of shoppers if they have to sign up with a password, which costs the shop a hash
+/// each.
 const SIGN_UPS_MAX: usize = 10;
-/// The pause between looks whether all orders have ended.
-const LOOK: Duration = Duration::from_millis(20);
-/// The pause before a stream that broke is opened again.
-const STREAM_AGAIN: Duration = Duration::from_millis(200);
+/// The pause between two checks whether all orders have ended.
+const POLL: Duration = Duration::from_millis(20);
+/// The pause before a broken stream is reopened.
+const REOPEN_AFTER: Duration = Duration::from_millis(200);
 
 impl Plan {
-    /// How many orders that makes.
+    /// Returns the number of orders.
     #[must_use]
     pub fn orders(&self) -> u64 {
         (self.duration.as_secs_f64() * f64::from(self.rate)) as u64
     }
 }
 
-/// An order that was accepted and is not yet paid.
+/// An accepted order that is not paid yet.
 struct Open {
     due: Instant,
 }
 
-/// What is known of the orders, by all tasks.
+/// The known state of the orders, shared by all tasks.
 #[derive(Default)]
 struct Known {
     report: Report,
     open: HashMap<String, Open>,
-    /// Told by the stream before the answer came.
+    /// The states that a stream reported before the reply arrived.
     early: HashMap<String, (Status, Instant)>,
     accepted: HashSet<String>,
     accept: Times,
     paid: Times,
 }
 
-/// Times in microseconds, up to ten minutes.
+/// A histogram of latencies in microseconds, up to ten minutes.
 struct Times(Histogram<u64>);
 
 impl Default for Times {
     fn default() -> Self {
         let histogram = Histogram::new_with_bounds(1, 600_000_000, 3);
-        Self(histogram.expect("the bounds are a histogram's"))
+        Self(histogram.expect("the bounds are valid"))
     }
 }
 
@@ -91,11 +92,12 @@ fn lock(known: &Shared) -> MutexGuard<'_, Known> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sends the traffic, and waits for what becomes of it.
+/// Sends the load, waits for the orders to end, and returns the report.
 ///
 /// # Errors
 ///
-/// The shop cannot be asked at all.
+/// The [`Error`] of a request outside of the load: the products, the shoppers, or the final list of
+/// orders.
 pub async fn drive(shop: &Shop, plan: &Plan, bar: &ProgressBar) -> Result<Report, Error> {
     let products = on_sale(shop).await?;
     let shoppers = shoppers(shop, plan).await?;
@@ -107,7 +109,7 @@ pub async fn drive(shop: &Shop, plan: &Plan, bar: &ProgressBar) -> Result<Report
     send(plan, &shoppers, &products, &known, bar).await;
     let until = Instant::now() + plan.grace;
     while Instant::now() < until && !lock(&known).open.is_empty() {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
     streams.abort_all();
     count(&shoppers, &known).await?;
@@ -117,7 +119,7 @@ pub async fn drive(shop: &Shop, plan: &Plan, bar: &ProgressBar) -> Result<Report
     Ok(known.report.clone())
 }
 
-/// What can be bought in quantity.
+/// Returns the products with plenty of stock.
 async fn on_sale(shop: &Shop) -> Result<Vec<Product>, Error> {
     let products = shop.products().await?;
     let most = products.iter().map(|product| product.available).max();
@@ -174,7 +176,7 @@ async fn send(
     }
 }
 
-/// One to three products, one or two of each.
+/// Draws an order: one to three products, one or two units of each.
 fn order(products: &[Product]) -> Order {
     let count = fastrand::usize(1..=3).min(products.len());
     let chosen = fastrand::choose_multiple(products, count);
@@ -204,16 +206,16 @@ impl Known {
         self.accept.add(now - due);
         let early = self.early.remove(&id);
         if !self.accepted.insert(id.clone()) {
-            self.report.duplicated += 1; // Two keys, one order.
+            self.report.duplicated += 1; // Two idempotency keys, one order.
             return;
         }
         self.open.insert(id, Open { due });
         if let Some((status, at)) = early {
-            self.told(status, at);
+            self.observe(status, at);
         }
     }
 
-    fn told(&mut self, status: Status, at: Instant) {
+    fn observe(&mut self, status: Status, at: Instant) {
         if !status.is_paid() && !status.is_ended() {
             return;
         }
@@ -230,7 +232,7 @@ impl Known {
     }
 }
 
-/// Takes in what the stream tells, for as long as it is needed.
+/// Follows a shopper's stream until the task is aborted.
 async fn follow(shopper: Shopper, known: Shared) {
     let mut last = None;
     loop {
@@ -238,16 +240,16 @@ async fn follow(shopper: Shopper, known: Shared) {
             while let Ok(Some(event)) = stream.next().await {
                 last = ::http::HeaderValue::from_bytes(&event.id).ok();
                 if let Ok(status) = serde_json::from_slice::<Status>(&event.data) {
-                    lock(&known).told(status, Instant::now());
+                    lock(&known).observe(status, Instant::now());
                 }
             }
         }
-        tokio::time::sleep(STREAM_AGAIN).await;
+        tokio::time::sleep(REOPEN_AFTER).await;
         last.get_or_insert(::http::HeaderValue::from_static("0"));
     }
 }
 
-/// Compares what was accepted with what the shop has.
+/// Compares the accepted orders with those of the shop.
 async fn count(shoppers: &[Shopper], known: &Shared) -> Result<(), Error> {
     let mut there = HashMap::new();
     for shopper in shoppers {
@@ -260,8 +262,8 @@ async fn count(shoppers: &[Shopper], known: &Shared) -> Result<(), Error> {
     let open: Vec<String> = known.open.keys().cloned().collect();
     for id in open {
         match there.get(&id) {
-            Some(order) if order.is_paid() || order.is_ended() => known.told(order.clone(), now),
-            _ => known.report.lost += 1, // Gone, or stuck.
+            Some(order) if order.is_paid() || order.is_ended() => known.observe(order.clone(), now),
+            _ => known.report.lost += 1, // It disappeared, or never ended.
         }
     }
     let gone = known.accepted.iter().filter(|id| !there.contains_key(*id));
@@ -272,7 +274,7 @@ async fn count(shoppers: &[Shopper], known: &Shared) -> Result<(), Error> {
         .filter(|id| !known.accepted.contains(*id))
         .count() as u64;
     let unknown = known.report.unknown;
-    // An order that was never answered may have been accepted: that is no duplicate.
+    // The shop may have accepted an order without a reply, which is no duplicate.
     known.report.duplicated += invented.saturating_sub(unknown);
     Ok(())
 }

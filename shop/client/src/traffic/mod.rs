@@ -1,5 +1,7 @@
-//! `shop traffic`: simulated shoppers on an open loop. Orders are sent when they are due, whatever
-//! became of the ones before; times count from when they were due.
+//! `shop traffic`: simulated shoppers in an open loop.
+//!
+//! Orders are sent when they are due, regardless of earlier orders. Latencies count from the time
+//! at which an order was due.
 
 mod flow;
 mod report;
@@ -15,26 +17,26 @@ pub use report::{Percentiles, Report};
 
 use crate::Shop;
 
-/// Sends simulated shoppers to a running shop, and counts what became of every order.
+/// Sends the orders of simulated shoppers to a running shop and reports their outcome.
 #[derive(Args, Clone, Debug)]
 pub struct TrafficArgs {
-    /// Where the shop is.
+    /// The URL of the shop.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub url: String,
-    /// Orders a second.
+    /// The orders per second.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rate: u32,
-    /// For how long.
+    /// The duration, such as 500ms, 30s or 2m.
     #[arg(long = "for", default_value = "30s", value_parser = time)]
     pub duration: Duration,
-    /// One JSON object, last on stdout.
+    /// Prints the report as one JSON object, last on stdout.
     #[arg(long)]
     pub json: bool,
 }
 
-/// `500ms`, `30s`, `2m`.
+/// Parses a duration such as `500ms`, `30s` or `2m`.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
-    let wrong = || "a time such as 500ms, 30s or 2m".to_owned();
+    let wrong = || "expected a duration such as 500ms, 30s or 2m".to_owned();
     let time: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(time).map_err(|_| wrong())
 }
@@ -68,7 +70,7 @@ pub async fn run(args: TrafficArgs) -> ExitCode {
     }
 }
 
-/// On stderr, and only on a terminal.
+/// Creates the progress bar, which is drawn on stderr if that is a terminal.
 fn bar(orders: u64) -> ProgressBar {
     let style = "{elapsed_precise} {wide_bar} {pos}/{len} answered, {msg}";
     let style = ProgressStyle::with_template(style);

@@ -1,21 +1,21 @@
-//! What became of the traffic.
+//! The report of the traffic.
 
 use std::fmt;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Half and nearly all of some times, in milliseconds; `None` of no times.
+/// The percentiles of latencies in milliseconds; `None` if there are no latencies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
-    /// Half were faster.
+    /// The median.
     pub p50: Option<f64>,
-    /// 99 of 100 were faster.
+    /// The 99th percentile.
     pub p99: Option<f64>,
 }
 
 impl Percentiles {
-    /// Of a histogram of microseconds.
+    /// Returns the percentiles of a histogram of microseconds.
     #[must_use]
     pub fn of(micros: &Histogram<u64>) -> Self {
         let at = |quantile| {
@@ -28,39 +28,39 @@ impl Percentiles {
     }
 }
 
-/// What became of every order.
+/// The outcome of all orders.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
-    /// Orders that were sent.
+    /// The orders that were sent.
     pub sent: u64,
-    /// Answered 202.
+    /// The orders that the shop accepted with 202.
     pub accepted: u64,
-    /// Answered 4xx.
+    /// The orders that the shop refused with 4xx.
     pub refused: u64,
-    /// Answered with a failure of the shop's, to the end.
+    /// The orders whose last attempt failed with 5xx.
     pub failed: u64,
-    /// Never answered, however often they were sent again.
+    /// The orders without a reply to any attempt.
     pub unknown: u64,
-    /// Accepted and paid.
+    /// The accepted orders that were paid.
     pub paid: u64,
-    /// Accepted, and then gone or stuck.
+    /// The accepted orders that disappeared or never ended.
     pub lost: u64,
-    /// Orders that nobody asked for.
+    /// The orders that no request accounts for.
     pub duplicated: u64,
-    /// From when the order was due to the 202.
+    /// The latency from the time at which an order was due to the 202.
     pub accept_ms: Percentiles,
-    /// From when the order was due to `paid`.
+    /// The latency from the time at which an order was due to `paid`.
     pub paid_ms: Percentiles,
 }
 
 impl Report {
-    /// Nothing was lost, duplicated or failed.
+    /// Returns whether no order was lost, duplicated or failed.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.lost + self.duplicated + self.failed == 0
     }
 
-    /// As one line of JSON.
+    /// Encodes the report as one line of JSON.
     #[must_use]
     pub fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! `cargo xtask chaos`: so many runs of chaos, from this seed on. Exits 1 at the first that breaks a promise.
+//! `cargo xtask chaos`: runs of chaos from a seed on.
 
 #![allow(clippy::disallowed_methods, reason = "real servers take real time")]
 
@@ -9,19 +9,19 @@ use std::time::Instant;
 use clap::Parser;
 use shop_e2e::{chaos, process};
 
-/// Runs the shop as separate processes on real servers, breaks what can be broken, and checks its promises.
+/// Runs the shop as separate processes on real servers, injects faults, and checks the promises of the shop.
 #[derive(Parser)]
 struct Cli {
-    /// How many runs
+    /// The number of runs
     #[arg(long, default_value_t = 1)]
     runs: u64,
-    /// The first one's seed
+    /// The seed of the first run
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Begin no run after so many seconds
+    /// Start no run after so many seconds
     #[arg(long, value_name = "SECONDS")]
     within: Option<u64>,
-    /// Where logs and timelines are kept
+    /// The folder for logs and timelines
     #[arg(long, value_name = "DIR", default_value = "target/chaos")]
     out: PathBuf,
     /// The shop's binary
@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
             break;
         }
         runs += 1;
-        let run = chaos::run(seed, binary.clone(), &out, &[]).await;
+        let run = chaos::run(seed, binary.clone(), &out).await;
         print!("{run}");
         broken += u64::from(!run.outcome.broken.is_empty());
     }
@@ -53,14 +53,16 @@ async fn main() -> ExitCode {
     ExitCode::from(u8::from(broken > 0))
 }
 
-/// What is checked out: the commit, and whether anything has changed since.
+/// The commit that is checked out, and whether files have changed since.
 fn commit() -> String {
-    let asked = Command::new("git")
+    let described = Command::new("git")
         .args(["describe", "--always", "--dirty", "--exclude", "*"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output();
-    match asked {
-        Ok(told) if told.status.success() => String::from_utf8_lossy(&told.stdout).trim().into(),
-        _ => "what no git knows".into(),
+    match described {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).trim().into()
+        }
+        _ => "an unknown commit".into(),
     }
 }

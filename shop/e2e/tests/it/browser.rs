@@ -1,22 +1,19 @@
-//! A headless Chromium, driven through its own driver.
+//! A headless Chromium, driven by chromedriver.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
 
 use shop_e2e::process::{free_port, target};
+use shop_e2e::wait::{check, until, within_bound};
 
-/// How long something awaited on a page may take.
-const SOON: Duration = Duration::from_secs(30);
-
-/// No window is narrower than this; a phone is emulated.
+/// The narrowest window that Chromium opens; a phone is emulated.
 const NARROW: u32 = 500;
 
-/// A browser with one window; dropped, it ends.
+/// A browser with one window. Dropping it ends it.
 pub(crate) struct Browser {
     pub(crate) page: Client,
     driver: Child,
@@ -29,12 +26,12 @@ impl Drop for Browser {
     }
 }
 
-/// A program on the PATH; `cargo xtask test` installs it.
+/// A program on the `PATH`.
 fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut found = std::env::split_paths(&path).map(|folder| folder.join(name));
     let found = found.find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("{name} is missing: cargo xtask test install"))
+    found.unwrap_or_else(|| panic!("{name} is missing: run `cargo xtask test install`"))
 }
 
 impl Browser {
@@ -66,81 +63,66 @@ impl Browser {
             unreachable!()
         };
         let options: Capabilities = options;
-        let until = Instant::now() + SOON;
         let url = format!("http://127.0.0.1:{port}");
-        loop {
+        let page = until("a browser opens", async || {
             let mut builder =
                 ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
-            let opened = builder.capabilities(options.clone()).connect(&url).await;
-            match opened {
-                Ok(page) => return Self { page, driver },
-                Err(why) => assert!(Instant::now() < until, "no browser: {why}"),
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            builder.capabilities(options.clone()).connect(&url).await
+        })
+        .await;
+        Self { page, driver }
     }
 
     pub(crate) async fn go(&self, url: &str) {
         self.page.goto(url).await.unwrap();
     }
 
-    /// Clicks what can be seen.
+    /// Clicks an element as soon as that is possible.
     pub(crate) async fn click(&self, css: &str) {
-        let until = Instant::now() + SOON;
-        loop {
-            let clicked = match self.page.find(Locator::Css(css)).await {
-                Ok(element) => element.click().await,
-                Err(why) => Err(why),
-            };
-            match clicked {
-                Ok(()) => return,
-                Err(why) if Instant::now() > until => {
-                    self.shot("failed").await;
-                    panic!("cannot click {css}: {why}");
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
+        let clicked = within_bound(async || {
+            let element = self.page.find(Locator::Css(css)).await?;
+            element.click().await
+        });
+        if let Err(why) = clicked.await {
+            self.shot("failed").await;
+            panic!("cannot click {css}: {why}");
         }
     }
 
-    /// Types into a field what it does not say yet.
+    /// Replaces the text of a field.
     pub(crate) async fn fill(&self, css: &str, text: &str) {
         let field = self.page.find(Locator::Css(css)).await.unwrap();
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }
 
-    /// Waits until a script says true.
-    pub(crate) async fn until(&self, script: &str, within: Duration) {
-        let until = Instant::now() + within;
-        let script = format!("return Boolean({script})");
-        loop {
-            let said = self.page.execute(&script, vec![]).await;
-            if said.is_ok_and(|said| said == json!(true)) {
-                return;
-            }
-            if Instant::now() > until {
-                self.shot("failed").await;
-                let text = self.text("body").await;
-                panic!("not so within {within:?}: {script}\n{text}");
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    /// Waits until an expression of JavaScript is true.
+    pub(crate) async fn until(&self, expression: &str) {
+        let script = format!("return Boolean({expression})");
+        let holds = within_bound(async || {
+            let result = self.page.execute(&script, vec![]).await;
+            check(result.is_ok_and(|result| result == json!(true)), expression)
+        });
+        if let Err(expression) = holds.await {
+            self.shot("failed").await;
+            let text = self.text("body").await;
+            panic!("never true: {expression}\n{text}");
         }
     }
 
     /// Waits until there is such an element.
     pub(crate) async fn see(&self, css: &str) {
-        let script = format!("document.querySelector({})", json!(css));
-        self.until(&script, SOON).await;
+        let expression = format!("document.querySelector({})", json!(css));
+        self.until(&expression).await;
     }
 
-    /// The text that can be seen in an element.
+    /// The visible text of an element.
     pub(crate) async fn text(&self, css: &str) -> String {
         let element = self.page.find(Locator::Css(css)).await.unwrap();
         element.text().await.unwrap()
     }
 
-    /// Keeps a picture of the page for people: `target/e2e/<name>.png`.
+    /// Saves a screenshot for people: `target/e2e/<name>.png`.
     pub(crate) async fn shot(&self, name: &str) {
         let folder = target().join("e2e");
         std::fs::create_dir_all(&folder).unwrap();
@@ -148,8 +130,8 @@ impl Browser {
         std::fs::write(folder.join(format!("{name}.png")), picture).unwrap();
     }
 
-    /// What the page complained of on its console: errors of scripts, of the network, of the policy.
-    pub(crate) async fn complaints(&self) -> Vec<String> {
+    /// The errors on the page's console: of scripts, of the network, of the content security policy.
+    pub(crate) async fn errors(&self) -> Vec<String> {
         let entries = self.page.issue_cmd(Log).await.unwrap();
         let entries = entries.as_array().cloned().unwrap_or_default();
         let severe = entries.iter().filter(|entry| entry["level"] == "SEVERE");
@@ -157,7 +139,7 @@ impl Browser {
     }
 }
 
-/// Chromium's own command for its console.
+/// Chromium's command for its console.
 #[derive(Debug)]
 struct Log;
 

@@ -1,23 +1,21 @@
-//! What containers will find, without an engine for them: the compose file, the images' recipe, and the program in
-//! their conditions.
+//! Containers, tested without a container engine: the compose file, the Dockerfile, and the program in a sandbox.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shop_client::Shop;
 use shop_client::http::Call;
-use shop_e2e::cell::Cell;
-use shop_e2e::fleet::Servers;
+use shop_e2e::fleet::SERVICES;
 use shop_e2e::process::{binary, free_port};
-use shop_e2e::scrape::catalogue;
+use shop_e2e::sandbox::Sandbox;
+use shop_e2e::scrape::documented;
+use shop_e2e::servers::Servers;
+use shop_e2e::wait::{check, until};
 
-use crate::start::refuses;
+use crate::start::assert_refused;
 
-/// How long a process may take until it is ready, and until it is not any more.
-const WITHIN: Duration = Duration::from_secs(30);
 /// The servers that services run on.
 const SERVERS: [&str; 3] = ["broker", "store", "cache"];
 
@@ -31,7 +29,7 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(deploy(file)).unwrap()
 }
 
-/// The client that reads compose files: a plugin of Docker's, or the program that Debian has.
+/// The client that reads compose files: Docker's plugin, or Debian's program.
 fn compose() -> Command {
     let plugin = Command::new("docker").args(["compose", "version"]).output();
     if plugin.is_ok_and(|it| it.status.success()) {
@@ -42,23 +40,26 @@ fn compose() -> Command {
     Command::new("docker-compose")
 }
 
-/// The compose file as the client understands it.
+/// The compose file as the client reads it.
 fn composed() -> Value {
     let mut client = compose();
     let output = client.arg("-f").arg(deploy("compose.yaml")).arg("config");
     let output = output.output().expect("docker-compose is installed");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
-    assert_eq!(told.trim(), "", "the client warns");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert_eq!(errors.trim(), "", "the client warns");
     serde_saphyr::from_str(std::str::from_utf8(&output.stdout).unwrap()).unwrap()
 }
 
-/// All that `shop run` can run, by its own word.
+/// The roles that `shop run` lists when it does not know one.
 fn roles() -> Vec<String> {
     let output = Command::new(binary()).args(["run", "nobody"]).output();
-    let told = String::from_utf8(output.unwrap().stderr).unwrap();
-    let (_, names) = told.trim().split_once("there are: ").expect("a list");
-    names.split(", ").map(str::to_owned).collect()
+    let error = String::from_utf8(output.unwrap().stderr).unwrap();
+    let (_, names) = error.trim().rsplit_once(": ").expect("a list");
+    let roles: Vec<String> = names.split(", ").map(str::to_owned).collect();
+    let expected = SERVICES.into_iter().chain(["gateway", "provider"]);
+    assert!(roles.iter().eq(expected), "{error}");
+    roles
 }
 
 fn texts(value: &Value) -> BTreeSet<String> {
@@ -67,14 +68,16 @@ fn texts(value: &Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_service_is_composed_from_an_image_of_its_own_and_has_no_more_than_it_needs() {
+fn each_service_has_an_image_and_no_more_privileges_than_it_needs() {
     let composed = composed();
     let recipe = read("Dockerfile");
     let roles = roles();
-    assert_eq!(roles.len(), 11, "nine services, the gateway, the provider");
     for role in &roles {
         let service = &composed["services"][role];
-        assert_eq!(service["build"]["target"], **role, "{role} is composed");
+        assert_eq!(
+            service["build"]["target"], **role,
+            "{role} is in the compose file"
+        );
         let stage = format!("FROM runtime AS {role}\n");
         let stage = recipe.split_once(&stage).expect(role).1;
         let stage = stage.split("\nFROM ").next().unwrap();
@@ -108,9 +111,12 @@ fn every_service_is_composed_from_an_image_of_its_own_and_has_no_more_than_it_ne
         let service = &composed["services"][server];
         assert!(
             service["healthcheck"]["test"].is_array(),
-            "{server} says when it is ready"
+            "{server} has a health check"
         );
-        assert!(service["ports"].is_null(), "{server} is nobody's outside");
+        assert!(
+            service["ports"].is_null(),
+            "{server} is not reachable from outside"
+        );
     }
 }
 
@@ -122,7 +128,7 @@ fn waits_for_what_it_needs(role: &str, service: &Value) {
         .map(|(name, how)| (name.as_str(), &how["condition"]))
         .collect();
     if role == "provider" {
-        assert!(needs.is_empty(), "the provider is an outside company");
+        assert!(needs.is_empty(), "the provider belongs to another company");
         return;
     }
     for server in SERVERS {
@@ -133,14 +139,14 @@ fn waits_for_what_it_needs(role: &str, service: &Value) {
         needs.values().all(|how| **how == healthy),
         "{role}: {needs:?}"
     );
-    // Whoever is waited for says by itself when it is ready.
+    // Only a service with a health check can be waited for.
     assert!(
         !needs.contains_key("provider"),
         "the provider has no health check"
     );
 }
 
-/// Nothing secret is in the environment, and what is named there is given, and made by `secrets.sh`.
+/// No secret is in the environment, and each secret that it names is mounted and made by `secrets.sh`.
 fn secrets_are_files(role: &str, service: &Value, declared: &Value) {
     let given = service["secrets"].as_array().into_iter().flatten();
     let given: BTreeSet<&str> = given
@@ -169,15 +175,21 @@ fn secrets_are_files(role: &str, service: &Value, declared: &Value) {
 }
 
 #[test]
-fn the_images_run_as_nobody_say_when_they_are_ready_and_nothing_sleeps() {
+fn images_run_unprivileged_with_a_health_check_and_without_sleeps() {
     let recipe = read("Dockerfile");
     let runtime = recipe.split_once(" AS runtime\n").unwrap();
     let base = runtime.0.lines().last().unwrap();
     assert!(base.ends_with(":nonroot"), "{base}");
-    assert!(!recipe.contains("USER "), "the base's user stays");
+    assert!(
+        !recipe.contains("USER "),
+        "the user of the base image stays"
+    );
     let provider = recipe.split_once("FROM runtime AS provider\n").unwrap().1;
     let volume = "--chown=65532:65532 /empty /data";
-    assert!(provider.contains(volume), "it may write to its volume");
+    assert!(
+        provider.contains(volume),
+        "the provider may write to its volume"
+    );
     assert!(runtime.1.contains("CMD [\"/shop\", \"ready\"]"));
     for file in ["Dockerfile", "compose.yaml", "secrets.sh"] {
         assert!(!read(file).contains("sleep"), "{file}");
@@ -185,7 +197,7 @@ fn the_images_run_as_nobody_say_when_they_are_ready_and_nothing_sleeps() {
 }
 
 #[test]
-fn the_secrets_that_are_composed_are_made() {
+fn secrets_sh_makes_each_secret_of_the_compose_file_once() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("secrets.sh");
     std::fs::copy(deploy("secrets.sh"), &script).unwrap();
@@ -200,16 +212,16 @@ fn the_secrets_that_are_composed_are_made() {
         secret("store_url").unwrap(),
         secret("store_password").unwrap(),
     );
-    assert!(url.contains(&password), "the URL has the password");
+    assert!(url.contains(&password), "the URL contains the password");
     assert!(run().status.success());
     assert_eq!(
         secret("store_password").unwrap(),
         password,
-        "what is there stays"
+        "existing secrets stay"
     );
 }
 
-/// A process in a cell; dropped, it is killed.
+/// A process in a sandbox. Dropping it kills it.
 struct Confined(Child);
 
 impl Drop for Confined {
@@ -219,8 +231,8 @@ impl Drop for Confined {
     }
 }
 
-fn confined(cell: &Cell, args: &[&str]) -> Confined {
-    let mut command = cell.command(args);
+fn confined(sandbox: &Sandbox, args: &[&str]) -> Confined {
+    let mut command = sandbox.command(args);
     Confined(
         command
             .stdout(Stdio::null())
@@ -230,133 +242,124 @@ fn confined(cell: &Cell, args: &[&str]) -> Confined {
     )
 }
 
-/// `shop ready` in the cell.
-fn asked(cell: &Cell) -> Output {
-    cell.command(&["ready"]).output().unwrap()
+/// The exit code and the error line of the health check in the sandbox.
+fn health_check(sandbox: &Sandbox) -> (Option<i32>, String) {
+    let output = sandbox.command(&["ready"]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), error)
 }
 
-/// Until `shop ready` says so, or the opposite; what it says.
-fn until(cell: &Cell, ready: bool) -> String {
-    let end = Instant::now() + WITHIN;
-    loop {
-        let output = asked(cell);
-        let told = String::from_utf8(output.stderr).unwrap();
-        match output.status.code() {
-            Some(0) if ready => return told,
-            Some(1) if !ready => return told,
-            Some(0 | 1) => {}
-            code => panic!("{code:?}: {told}"),
-        }
-        assert!(Instant::now() < end, "{told}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+/// Waits until the health check ends with this code and an error with this word.
+async fn health_is(sandbox: &Sandbox, code: i32, word: &str) {
+    until("the health check", async || {
+        let (found, error) = health_check(sandbox);
+        assert!(matches!(found, Some(0 | 1)), "{found:?}: {error}");
+        assert!(error.lines().count() <= 1, "{error}");
+        let expected = found == Some(code) && error.contains(word);
+        check(expected, format_args!("{found:?}: {error}"))
+    })
+    .await;
 }
 
-fn cell(servers: &Servers, port: u16) -> Cell {
-    let cell = Cell::default()
+fn sandbox(settings: &[(String, String)], port: u16) -> Sandbox {
+    let sandbox = Sandbox::default()
         .with("WINGBEAT_LISTEN", &format!("127.0.0.1:{port}"))
         .with("WINGBEAT_OPS_LISTEN", "127.0.0.1:0")
         .with("WINGBEAT_DATA", "/data")
         .with("WINGBEAT_LOG", "error");
-    servers
-        .settings()
-        .iter()
-        .fold(cell, |cell, (name, url)| cell.secret(name, url))
+    let urls = settings.iter();
+    urls.fold(sandbox, |sandbox, (name, url)| sandbox.secret(name, url))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_serves_from_a_read_only_root_as_nobody_and_its_health_check_tells() {
-    let servers = Servers::start().await;
+async fn a_service_runs_unprivileged_on_a_read_only_root_and_its_health_check_follows_the_store() {
+    let servers = Servers::private().await;
     let port = free_port();
-    let cell = cell(&servers, port).secret("SHOP_ADMIN_PASSWORD", "a password of a container");
-    let told = asked(&cell);
-    assert_eq!(told.status.code(), Some(1), "nobody listens yet");
-    assert!(String::from_utf8_lossy(&told.stderr).contains("nobody answers"));
+    let password = "a password of a container";
+    let sandbox = sandbox(&servers.settings(), port).secret("SHOP_ADMIN_PASSWORD", password);
+    let (code, error) = health_check(&sandbox);
+    assert_eq!(code, Some(1), "no program listens yet");
+    assert!(error.contains(&port.to_string()), "{error}");
 
-    let _identity = confined(&cell, &["run", "identity"]);
-    assert_eq!(until(&cell, true), "");
+    let _identity = confined(&sandbox, &["run", "identity"]);
+    health_is(&sandbox, 0, "").await;
     let shop = Shop::at(&format!("http://127.0.0.1:{port}")).unwrap();
-    shop.admin("a password of a container")
-        .await
-        .expect("the admin signs in");
+    shop.admin(password).await.unwrap();
     assert_eq!(shop.ask(&Call::get("/readyz")).await.unwrap().status, 200);
 
-    tokio::task::block_in_place(|| servers.store.stop());
-    // At first it may only say that nobody answers in time.
-    let end = Instant::now() + WITHIN;
-    let mut told = until(&cell, false);
-    while !told.contains("PostgreSQL") {
-        assert!(Instant::now() < end, "{told}");
-        std::thread::sleep(Duration::from_millis(100));
-        told = until(&cell, false);
-    }
-    assert_eq!(told.lines().count(), 1, "{told}");
-    tokio::task::block_in_place(|| servers.store.start_again());
-    until(&cell, true);
+    tokio::task::block_in_place(|| servers.store().stop());
+    health_is(&sandbox, 1, "PostgreSQL").await;
+    tokio::task::block_in_place(|| servers.store().start_again());
+    health_is(&sandbox, 0, "").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_a_container_the_program_says_in_one_line_what_it_lacks() {
-    let servers = Servers::start().await;
-    let run = |cell: &Cell, args: &[&str]| cell.command(args).output().unwrap();
-    let missing = cell(&servers, 0).with("SHOP_ADMIN_PASSWORD_FILE", "/run/secrets/no_such_file");
-    refuses(
-        &run(&missing, &["run", "identity"]),
-        "SHOP_ADMIN_PASSWORD_FILE: /run/secrets/no_such_file cannot be read",
-    );
+#[test]
+fn in_a_container_a_missing_setting_is_reported_in_one_line() {
+    let refused = |sandbox: &Sandbox, role: &str, words: &[&str]| {
+        let output: Output = sandbox.command(&["run", role]).output().unwrap();
+        assert_refused(&output, words);
+    };
+    let urls = [
+        ("WINGBEAT_BROKER", "amqp://u:s3cret@127.0.0.1:1"),
+        ("WINGBEAT_STORE", "postgres://u:s3cret@127.0.0.1:1/db"),
+        ("WINGBEAT_CACHE", "redis://u:s3cret@127.0.0.1:1"),
+    ];
+    let urls = urls.map(|(name, url)| (name.to_owned(), url.to_owned()));
+    let missing = "/run/secrets/no_such_file";
+    let without = sandbox(&urls, 0).with("SHOP_ADMIN_PASSWORD_FILE", missing);
+    refused(&without, "identity", &["SHOP_ADMIN_PASSWORD_FILE", missing]);
 
-    let hidden = cell(&servers, 0);
+    let hidden = sandbox(&urls, 0);
     hidden.hide("wingbeat_store");
-    refuses(
-        &run(&hidden, &["run", "orders"]),
-        "WINGBEAT_STORE_FILE: /run/secrets/wingbeat_store cannot be read: Permission denied",
-    );
+    let file = "/run/secrets/wingbeat_store";
+    let denied = "Permission denied";
+    refused(&hidden, "orders", &["WINGBEAT_STORE_FILE", file, denied]);
 
-    let complete = cell(&servers, 0);
-    refuses(&run(&complete, &["run", "identity"]), "SHOP_ADMIN_PASSWORD");
-    refuses(&run(&complete, &["run", "payments"]), "--provider");
-    refuses(&run(&complete, &["run", "notifications"]), "SMTP");
+    let complete = sandbox(&urls, 0);
+    refused(&complete, "identity", &["SHOP_ADMIN_PASSWORD"]);
+    refused(&complete, "payments", &["--provider"]);
+    refused(&complete, "notifications", &["SMTP"]);
 
-    let elsewhere = Cell::default()
+    let elsewhere = Sandbox::default()
         .with("WINGBEAT_DATA", "/elsewhere")
         .with("WINGBEAT_LISTEN", "127.0.0.1:0");
-    refuses(
-        &run(&elsewhere, &["run", "provider"]),
-        "/elsewhere: Read-only file system",
+    refused(
+        &elsewhere,
+        "provider",
+        &["/elsewhere", "Read-only file system"],
     );
 }
 
 #[tokio::test]
-async fn the_provider_keeps_its_ledger_where_it_may_write() {
+async fn the_provider_writes_its_ledger_to_its_volume() {
     let port = free_port();
-    let cell = Cell::default()
+    let sandbox = Sandbox::default()
         .with_data()
         .with("WINGBEAT_DATA", "/data")
         .with("WINGBEAT_LISTEN", &format!("127.0.0.1:{port}"));
-    let _provider = confined(&cell, &["run", "provider"]);
+    let _provider = confined(&sandbox, &["run", "provider"]);
     let provider = Shop::at(&format!("http://127.0.0.1:{port}")).unwrap();
-    let end = Instant::now() + WITHIN;
-    while provider.ask(&Call::get("/healthz")).await.is_err() {
-        assert!(Instant::now() < end, "it does not serve");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the provider serves", async || {
+        provider.ask(&Call::get("/healthz")).await
+    })
+    .await;
 }
 
-/// Prometheus' files beside them: every service is scraped where it listens, and alerts ask for what there is.
+/// Prometheus scrapes every service where it listens, and alerts use metrics that exist.
 #[test]
-fn prometheus_scrapes_every_service_and_alerts_on_metrics_that_are_told() {
+fn prometheus_scrapes_every_service_and_alerts_on_documented_metrics() {
     let mut client = compose();
     for file in ["compose.yaml", "prometheus/compose.yaml"] {
         client.arg("-f").arg(deploy(file));
     }
     let output = client.args(["config", "-q"]).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
 
     let scraped: Value = serde_saphyr::from_str(&read("prometheus/prometheus.yaml")).unwrap();
     let found = &scraped["scrape_configs"][0]["dns_sd_configs"][0];
     let mut services: BTreeSet<String> = roles().into_iter().collect();
-    services.remove("provider"); // An outside company tells us nothing.
+    services.remove("provider"); // Another company exposes no metrics to us.
     assert_eq!(texts(&found["names"]), services);
     let exposed = format!("EXPOSE 8080 {}\n", found["port"]);
     assert!(read("Dockerfile").contains(&exposed), "{exposed}");
@@ -364,16 +367,16 @@ fn prometheus_scrapes_every_service_and_alerts_on_metrics_that_are_told() {
     let rules: Value = serde_saphyr::from_str(&read("prometheus/alerts.yaml")).unwrap();
     let rules = rules["groups"][0]["rules"].as_array().unwrap();
     assert!(rules.len() >= 8);
-    let catalogue = catalogue();
+    let documented = documented();
     for rule in rules {
-        let asked = rule["expr"].as_str().unwrap();
-        let words = asked.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let query = rule["expr"].as_str().unwrap();
+        let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         for name in words.filter(|word| word.starts_with("wingbeat_")) {
             assert!(
-                catalogue.contains_key(name),
+                documented.contains_key(name),
                 "{name} is not in docs/metrics.md"
             );
         }
-        assert!(rule["annotations"]["summary"].is_string(), "{asked}");
+        assert!(rule["annotations"]["summary"].is_string(), "{query}");
     }
 }

@@ -1,44 +1,60 @@
-//! Negative controls: the shop without one mechanism. The kill test must catch that; what it does not
-//! catch, it does not guard.
+//! Negative controls in one process: without a mechanism the verdict of the kill test, or the simulation, must find a
+//! broken promise. What they do not find, they do not guard.
 
-use std::path::PathBuf;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use shop_client::Card;
+use shop_e2e::process::{Place, sabotaged};
+use shop_e2e::shopping::Shopping;
 
-use crate::kill::killed;
-use shop_e2e::process::target;
+use crate::failpoints::{PASSES, ROUNDS, SIGABRT};
 
-/// The build that can be made to lack a mechanism; `cargo xtask test release` makes it.
-pub(crate) fn sabotaged() -> PathBuf {
-    let path = target().join("sabotaged/shop");
-    assert!(
-        path.exists(),
-        "{} is missing: cargo xtask test release",
-        path.display()
-    );
-    path
-}
-
-/// Kills it until it is caught, ten times at most.
-async fn is_caught(without: &str) -> Vec<String> {
-    killed(sabotaged(), Some(without), 10).await.broken
-}
+/// Shoppers who place orders at the same time.
+const SHOPPERS: usize = 20;
+/// Orders accepted before the process is sent to its step.
+const ORDERS: usize = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledging_before_the_commit_is_caught() {
-    let broken = is_caught("ack-after-commit").await;
-    assert!(!broken.is_empty());
+    let data = tempfile::tempdir().unwrap();
+    let place = Place::of(data.path(), sabotaged())
+        .without(Some("ack-after-commit"))
+        .ships_after("400ms");
+    let mut running = place.start().await;
+    for _ in 0..ROUNDS {
+        let shopping = Shopping::begin(&place.site(), SHOPPERS).await;
+        shopping.accepts(ORDERS).await.unwrap();
+        running.kill();
+        let mut command = place.command();
+        command.env("WINGBEAT_FAILPOINT", format!("commit-before@{PASSES}"));
+        let status = place.start_to_end(command).await;
+        assert_eq!(status.signal(), Some(SIGABRT), "{status}");
+        running = place.start().await;
+        if !shopping.end().await.broken.is_empty() {
+            return;
+        }
+    }
+    panic!("{ROUNDS} processes died and nothing was noticed");
 }
 
+/// The provider books and then cuts the connection, so it is asked again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn provider_calls_without_their_idempotency_key_are_caught() {
-    let broken = is_caught("call-key").await;
+    let data = tempfile::tempdir().unwrap();
+    let place = Place::of(data.path(), sabotaged())
+        .without(Some("call-key"))
+        .ships_after("10ms");
+    let running = place.start().await;
+    let shopping = Shopping::with_cards(&place.site(), 1, &[Card::LostReply]).await;
+    shopping.accepts(1).await.unwrap();
+    let broken = shopping.end().await.broken;
     assert!(broken.iter().any(|it| it.contains(" times")), "{broken:?}");
+    drop(running);
 }
 
-/// What the simulation must notice, within so many seeds and so long.
+/// The mechanisms whose absence the simulation must notice within so many seeds.
 const SIMULATED: [&str; 11] = [
     "ack-after-commit",
     "inbox",
@@ -52,29 +68,18 @@ const SIMULATED: [&str; 11] = [
     "parking",
     "call-key",
 ];
-const CAUGHT_WITHIN: Duration = Duration::from_secs(300);
 
 #[test]
 fn the_simulation_catches_every_missing_mechanism() {
     for mechanism in SIMULATED {
-        let mut simulation = Command::new(sabotaged())
+        let output = Command::new(sabotaged())
             .args(["simulate", "--seeds", "1000", "--until-failure", "--json"])
             .env("WINGBEAT_SABOTAGE", mechanism)
-            .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .spawn()
+            .output()
             .unwrap();
-        let until = Instant::now() + CAUGHT_WITHIN;
-        while simulation.try_wait().unwrap().is_none() {
-            if Instant::now() > until {
-                simulation.kill().unwrap();
-                panic!("without {mechanism}: nothing noticed in time");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let output = simulation.wait_with_output().unwrap();
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let first = &told["failures"][0];
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let first = &report["failures"][0];
         assert_eq!(output.status.code(), Some(1), "without {mechanism}");
         assert_ne!(first["invariant"], "everything is seen", "{mechanism}");
         println!(

@@ -1,22 +1,24 @@
-//! A disk that is full: nothing new is taken in, and nothing that was taken in is lost.
+//! A full disk: the shop accepts nothing new, and loses nothing that it has accepted.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use http::HeaderValue;
 use shop_client::http::Call;
 use shop_client::shop::key;
-use shop_client::{Error, Order};
-
+use shop_client::{Error, Order, Shopper};
 use shop_e2e::process::Place;
+use shop_e2e::verdict::violations;
+use shop_e2e::wait::BOUND;
+use tokio::task::JoinSet;
 
 /// The largest file that the process may write, in units of 512 bytes: 32 MB, twice the log.
 const LIMIT: u32 = 64_000;
-/// The limit is reached by then.
-const FULL_WITHIN: Duration = Duration::from_secs(600);
-/// How long the orders may take once there is space again.
-const ENDED_WITHIN: Duration = Duration::from_secs(60);
+/// Shoppers who fill the disk together.
+const SHOPPERS: usize = 16;
 
-/// The same program, with a limit that fails writes instead of ending the process.
+/// The same program with a limit that fails writes instead of ending the process.
 fn limited(place: &Place) -> Command {
     let program = place.command();
     let mut limited = Command::new("sh");
@@ -33,53 +35,72 @@ fn limited(place: &Place) -> Command {
     limited
 }
 
-#[tokio::test]
-async fn a_full_disk_stops_the_intake_and_loses_nothing() {
-    let data = tempfile::tempdir().unwrap();
-    let place = Place::new(data.path())
-        .with("WINGBEAT_SHIPPING_DISPATCH_AFTER", "100ms")
-        .with("WINGBEAT_SHIPPING_DELIVER_AFTER", "100ms");
-    let running = place.start_as(limited(&place)).await;
-    let shop = place.shop();
-    let shopper = shop.shoppers(1).await.unwrap().remove(0);
-    let order = Order::of([("WB-BELL-01".into(), 1)]);
-    let (mut accepted, mut unanswered) = (Vec::new(), Vec::new());
-    let until = Instant::now() + FULL_WITHIN;
+/// A shopper's orders up to the refusal because the disk is full.
+struct Placed {
+    shopper: Shopper,
+    accepted: Vec<String>,
+    /// The keys of orders that got another answer than the refusal.
+    unknown: Vec<HeaderValue>,
+}
+
+fn bell() -> Order {
+    Order::of([("WB-BELL-01".into(), 1)])
+}
+
+/// Places orders until the disk is full.
+async fn fill(shopper: Shopper) -> Placed {
+    let (mut accepted, mut unknown) = (Vec::new(), Vec::new());
     loop {
-        assert!(
-            Instant::now() < until,
-            "never full: {} orders",
-            accepted.len()
-        );
         let key = key();
-        match shopper.place_as(&key, &order, Duration::ZERO).await {
+        match shopper.place_as(&key, &bell(), Duration::ZERO).await {
             Ok(placed) => accepted.push(placed.order_id),
             Err(Error::Refused {
                 status, problem, ..
             }) if problem.code == "storage_full" => {
                 assert_eq!(status, 503);
-                break;
+                return Placed {
+                    shopper,
+                    accepted,
+                    unknown,
+                };
             }
-            Err(_) => unanswered.push(key), // It was in hand when the disk was full.
+            // The disk became full while the shop handled it.
+            Err(_) => unknown.push(key),
         }
     }
-    assert!(accepted.len() > 100, "{} orders", accepted.len());
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_the_intake_and_loses_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let place = Arc::new(Place::new(data.path()).ships_after("100ms"));
+    let running = place.start_as(limited(&place)).await;
+    let shop = place.shop();
+    let mut shoppers = JoinSet::new();
+    for shopper in shop.shoppers(SHOPPERS).await.unwrap() {
+        shoppers.spawn(fill(shopper));
+    }
+    let all = shoppers.join_all().await;
+    let accepted: usize = all.iter().map(|it| it.accepted.len()).sum();
+    assert!(accepted > 100, "{accepted} orders");
     let browsing = shop.ask(&Call::get("/api/v1/products")).await.unwrap();
     assert_eq!(browsing.status, 200);
     running.kill();
 
     let running = place.start().await;
-    for key in &unanswered {
-        let placed = shopper.place_as(key, &order, ENDED_WITHIN).await.unwrap();
-        accepted.push(placed.order_id);
+    for mut placed in all {
+        let shopper = placed.shopper;
+        for key in &placed.unknown {
+            let order = shopper.place_as(key, &bell(), BOUND).await.unwrap();
+            placed.accepted.push(order.order_id);
+        }
+        for id in &placed.accepted {
+            let ended = shopper.wait_ended(id, BOUND).await.unwrap();
+            assert_eq!(ended.status, "completed");
+        }
+        let listed = shopper.orders().await.unwrap();
+        assert_eq!(listed.len(), placed.accepted.len());
     }
-    for id in &accepted {
-        let ended = shopper.wait_ended(id, ENDED_WITHIN).await.unwrap();
-        assert_eq!(ended.status, "completed");
-    }
-    assert_eq!(shopper.orders().await.unwrap().len(), accepted.len());
-    let admin = shop.admin(&place.password()).await.unwrap();
-    let (report, text) = admin.audit().await.unwrap();
-    assert!(report.ok, "{text}");
+    assert_eq!(violations(&place.site()).await, Vec::<String>::new());
     drop(running);
 }

@@ -1,11 +1,12 @@
-//! Clients in other languages take part in the shop, with nothing but an AMQP library and what the documents say.
+//! Clients in other languages take part in the shop with an AMQP library and the documentation alone.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use shop_client::http::Call;
 use shop_client::{Order, Shop};
-use shop_e2e::strangers::{Program, SOON, World};
+use shop_e2e::interop::{Program, World};
+use shop_e2e::wait::{BOUND, check, until};
 use uuid::Uuid;
 
 const COMMANDS: &str = "wingbeat.commands";
@@ -16,30 +17,30 @@ const COMMIT: &str = "inventory.commit_stock.v1";
 const COMMITTED: &str = "inventory.stock_committed.v1";
 const PAID: &str = "orders.order_paid.v1";
 const LETTERS: &str = "/api/v1/admin/dead-letters";
-/// The queue that most of this goes to.
+/// The queue that most of these messages go to.
 const QUEUE: &str = "inventory.reserve_stock";
-/// Of a message that is too large, so much is kept.
+/// The dead letter of a message that is too large keeps so many bytes of it.
 const KEPT: usize = 64 << 10;
-/// How many bells the order takes.
+/// The bells in the order.
 const BOUGHT: i64 = 2;
-/// The name space of ids that are no UUIDs, as docs/interoperability.md has it.
+/// The name space of ids that are no UUIDs, from `docs/interoperability.md`.
 const FOREIGN: Uuid = Uuid::from_u128(0x5f1b_64e7_7d0a_4f2e_9b1c_0c8e_53a1_77d4);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_in_other_languages_take_part() {
     let world = World::start().await;
     let stocked = available(&world.shop()).await;
-    subscribers_get_plain_cloud_events(&world).await;
-    what_is_published_is_done_once(&world, stocked - BOUGHT).await;
-    strangers_who_wait_break_nothing(&world).await;
-    bad_input_is_set_aside(&world).await;
-    unroutable_messages_are_told(&world).await;
-    world.holds().await;
+    subscribers_receive_documented_cloud_events(&world).await;
+    a_published_command_is_handled_once(&world, stocked - BOUGHT).await;
+    waiting_foreign_messages_break_no_promise(&world).await;
+    invalid_messages_become_dead_letters(&world).await;
+    unroutable_messages_are_returned(&world).await;
+    world.keeps_its_promises().await;
     world.close();
 }
 
-/// An order is paid, and Node and Python both get the event as it is documented.
-async fn subscribers_get_plain_cloud_events(world: &World) {
+/// Node and Python both receive the event of a paid order as it is documented.
+async fn subscribers_receive_documented_cloud_events(world: &World) {
     let mut subscribers = [
         world
             .subscriber("subscribe.mjs", "crm.order_paid", &[PAID])
@@ -50,18 +51,18 @@ async fn subscribers_get_plain_cloud_events(world: &World) {
     ];
     let shopper = world.shop().shoppers(1).await.unwrap().remove(0);
     let order = Order::of([("WB-BELL-01".into(), u32::try_from(BOUGHT).unwrap())]);
-    let placed = shopper.place(&order, SOON).await.unwrap();
+    let placed = shopper.place(&order, BOUND).await.unwrap();
     let document = format!("{}/asyncapi.json", world.url());
     let mut fits = Program::start(world.command("fits.mjs", &[&document]));
     for subscriber in &mut subscribers {
         let event = subscriber.next().await;
         is_documented(&event, &placed.order_id);
-        fits.tell(&event);
+        fits.send(&event);
         assert_eq!(fits.next().await, json!({"fits": true, "faults": []}));
         for (part, name) in [("data", "total"), ("headers", "cloudEvents:source")] {
             let mut lacking = event.clone();
             lacking[part].as_object_mut().unwrap().remove(name).unwrap();
-            fits.tell(&lacking);
+            fits.send(&lacking);
             assert_eq!(fits.next().await["fits"], false, "{name} is missing");
         }
     }
@@ -105,8 +106,9 @@ fn reservation(order_id: Uuid, quantity: u32) -> String {
     json!({"order_id": order_id, "lines": [["WB-BELL-01", quantity]]}).to_string()
 }
 
-/// A till in a shop of stone takes from the same stock. Its ids are no UUIDs, and it sends each message twice.
-async fn what_is_published_is_done_once(world: &World, before: i64) {
+/// The till of another shop takes from the same stock. Its ids are no UUIDs, and it sends each message twice.
+async fn a_published_command_is_handled_once(world: &World, before: i64) {
+    let handled_before = handled(world).await;
     let types = [RESERVED, COMMITTED];
     let mut answers = world
         .subscriber("subscribe.py", "tills.answers", &types)
@@ -118,7 +120,7 @@ async fn what_is_published_is_done_once(world: &World, before: i64) {
         let sale = [COMMANDS, RESERVE, "tills/3", "sale-4711", &reserve];
         world.publish("publish.py", &sale).await;
     }
-    // Another id is another message: its owner repeats its answer.
+    // Another id is another message: inventory repeats its answer.
     let again = [
         COMMANDS,
         RESERVE,
@@ -144,56 +146,41 @@ async fn what_is_published_is_done_once(world: &World, before: i64) {
     let known_as = |id| Uuid::new_v5(&FOREIGN, format!("tills/3\n{id}").as_bytes());
     let expected = expected.map(|(id, kind)| ((known_as(id), kind.to_owned()), 1));
     assert_eq!(causes, expected.into());
-    // All five were taken in, so there is no answer to come that was not counted.
-    for subscription in ["reserve_stock", "commit_stock"] {
-        world
-            .until("it is idle", async || {
-                idle(world, subscription).await.then_some(())
-            })
-            .await;
-    }
-    let left = async || (available(&world.shop()).await == before - 2).then_some(());
-    world.until("two bells fewer", left).await;
+    // All five commands are handled, so every answer was counted.
+    world.site.until_quiet().await;
+    until("two bells fewer are available", async || {
+        let available = available(&world.shop()).await;
+        check(available == before - 2, available)
+    })
+    .await;
+    let handled = handled(world).await - handled_before;
     assert_eq!(
-        handled(world).await,
-        3,
-        "the order's, the sale's, and the one once more"
+        handled, 2,
+        "the sale's command, and the same with another id"
     );
-    world.holds().await;
+    world.keeps_its_promises().await;
 }
 
-/// Answers, by what they answer and their type.
+/// The number of answers by their cause and their type.
 type Causes = BTreeMap<(Uuid, String), usize>;
 
 fn count(causes: &mut Causes, answer: &Value, order_id: Uuid) {
     assert_eq!(answer["data"], json!({"order_id": order_id}));
     let attribute = |name: &str| answer["headers"][format!("cloudEvents:{name}")].as_str();
     let cause = attribute("causationid").unwrap();
-    // Who tells no correlation begins a story of its own.
+    // A message without a correlation is the first of its own.
     assert_eq!(attribute("correlationid"), Some(cause));
     let kind = attribute("type").unwrap().to_owned();
     *causes.entry((cause.parse().unwrap(), kind)).or_insert(0) += 1;
 }
 
-/// A subscription of inventory's, as the admin sees it.
-async fn subscription(world: &World, name: &str) -> Value {
-    let all = world.list("/api/v1/admin/subscriptions").await;
-    let mut all = all.into_iter();
-    let one = all.find(|it| it["service"] == "inventory" && it["name"] == name);
-    one.unwrap()
-}
-
+/// The commands to reserve stock that inventory has handled.
 async fn handled(world: &World) -> i64 {
-    subscription(world, "reserve_stock").await["handled"]
-        .as_i64()
-        .unwrap()
-}
-
-/// The broker has no message of it, and neither has the shop: there is none that could be handed out again.
-async fn idle(world: &World, name: &str) -> bool {
-    let seen = subscription(world, name).await;
-    let ready = world.ready(&format!("inventory.{name}")).await;
-    ready == 0 && seen["waiting"] == 0 && seen["in_flight"] == 0
+    let site = &world.site;
+    let subscription = site
+        .subscription(&world.admin, "inventory", "reserve_stock")
+        .await;
+    subscription["handled"].as_i64().unwrap()
 }
 
 async fn available(shop: &Shop) -> i64 {
@@ -203,27 +190,29 @@ async fn available(shop: &Shop) -> i64 {
     product["available"].as_i64().unwrap()
 }
 
-/// Messages of strangers lie in the queue of a paused subscription: nobody of ours has published them, and the audit
-/// does not hold them against us.
-async fn strangers_who_wait_break_nothing(world: &World) {
-    let path = "/api/v1/admin/subscriptions/inventory/reserve_stock";
-    world.tell(&format!("{path}/pause")).await;
+/// Messages of another program wait in the queue of a paused subscription. No service has published them, and the audit
+/// does not count them as lost.
+async fn waiting_foreign_messages_break_no_promise(world: &World) {
+    let control = async |control| {
+        let (site, admin) = (&world.site, &world.admin);
+        site.control(admin, "inventory", "reserve_stock", control)
+            .await;
+    };
+    control("pause").await;
     for number in 0..3 {
         let reserve = reservation(any_uuid(), 1);
         let id = format!("waiting {number}");
         let args = [COMMANDS, RESERVE, "tills/4", &id, &reserve];
         world.publish("publish.py", &args).await;
     }
-    let waiting = async || (world.ready(QUEUE).await == 3).then_some(());
-    world.until("three wait", waiting).await;
-    world.holds().await;
-    world.tell(&format!("{path}/resume")).await;
-    let taken = async || idle(world, "reserve_stock").await.then_some(());
-    world.until("they are taken", taken).await;
-    world.holds().await;
+    world.until_ready(QUEUE, 3).await;
+    world.keeps_its_promises().await;
+    control("resume").await;
+    world.site.until_quiet().await;
+    world.keeps_its_promises().await;
 }
 
-/// What `bad.py` sends, and the reason that the dead letter gives.
+/// The messages of `bad.py` and the reasons of their dead letters.
 fn cases() -> BTreeMap<String, String> {
     let cases = [
         ("no id", "undecodable"),
@@ -243,44 +232,46 @@ fn cases() -> BTreeMap<String, String> {
     cases.map(owned).into()
 }
 
-/// Each way of getting it wrong ends as a dead letter with its reason: once, also when it is tried again, until
-/// somebody discards it.
-async fn bad_input_is_set_aside(world: &World) {
-    // Sent twice, it is there once.
+/// Each kind of invalid message becomes one dead letter with its reason, and again one after a retry, until it is
+/// discarded.
+async fn invalid_messages_become_dead_letters(world: &World) {
+    // Messages that are sent twice become one dead letter each.
     for _ in 0..2 {
         world.publish("bad.py", &[RESERVE]).await;
     }
     let first = letters(world, &[]).await;
     assert_eq!(reasons(world, &first).await, cases());
-    nothing_is_looping(world).await;
+    nothing_is_redelivered(world).await;
     assert_eq!(letters(world, &[]).await, first);
     for id in &first {
-        world.tell(&format!("{LETTERS}/{id}/retry")).await;
+        world.post(&format!("{LETTERS}/{id}/retry")).await;
     }
     let second = letters(world, &first).await;
     assert_eq!(reasons(world, &second).await, cases());
-    nothing_is_looping(world).await;
+    nothing_is_redelivered(world).await;
     for id in &second {
-        world.tell(&format!("{LETTERS}/{id}/discard")).await;
+        world.post(&format!("{LETTERS}/{id}/discard")).await;
     }
     assert!(world.list(LETTERS).await.is_empty());
-    world.holds().await;
+    world.keeps_its_promises().await;
 }
 
-/// The ids of as many letters as there are cases, none of them of these.
+/// Waits until there are as many dead letters as cases and none of the earlier ones, and returns their ids.
 async fn letters(world: &World, earlier: &[String]) -> Vec<String> {
-    let all_there = async || {
+    until("there is a dead letter for each case", async || {
         let letters = world.list(LETTERS).await;
         let ids = letters
             .iter()
             .map(|it| it["id"].as_str().unwrap().to_owned());
-        let ids: Vec<String> = ids.filter(|id| !earlier.contains(id)).collect();
-        (ids.len() == cases().len() && letters.len() == ids.len()).then_some(ids)
-    };
-    world.until("all are set aside", all_there).await
+        let ids: Vec<String> = ids.collect();
+        let new = ids.iter().all(|id| !earlier.contains(id));
+        let complete = new && ids.len() == cases().len();
+        check(complete, format_args!("{letters:?}")).map(|()| ids)
+    })
+    .await
 }
 
-/// Which case each letter is, by its own headers, and its reason.
+/// The reason of each dead letter by its case, which its headers name.
 async fn reasons(world: &World, ids: &[String]) -> BTreeMap<String, String> {
     let mut reasons = BTreeMap::new();
     for id in ids {
@@ -293,7 +284,7 @@ async fn reasons(world: &World, ids: &[String]) -> BTreeMap<String, String> {
         assert_eq!(letter["attempts"], 1, "{case}");
         if case == "ten megabytes" {
             let body = letter["body"].as_str().map(str::len);
-            assert_eq!(body, Some(KEPT), "its beginning is kept");
+            assert_eq!(body, Some(KEPT), "the letter keeps its beginning");
         }
         reasons.insert(
             case.to_owned(),
@@ -303,17 +294,15 @@ async fn reasons(world: &World, ids: &[String]) -> BTreeMap<String, String> {
     reasons
 }
 
-/// Every message is settled: there is none that the broker could hand out again.
-async fn nothing_is_looping(world: &World) {
-    let empty = async || idle(world, "reserve_stock").await.then_some(());
-    world.until("all is settled", empty).await;
-    let given_up = world.ready("wingbeat.dead-letters.inventory").await;
-    assert_eq!(given_up, 0, "the broker has given up none");
-    world.holds().await;
+/// Every message is settled, so the broker can redeliver none, and it has dead-lettered none itself.
+async fn nothing_is_redelivered(world: &World) {
+    world.site.until_quiet().await;
+    assert_eq!(world.ready("wingbeat.dead-letters.inventory").await, 0);
+    world.keeps_its_promises().await;
 }
 
-/// A type that nobody takes: whoever asks for it (`mandatory`) is told by the broker.
-async fn unroutable_messages_are_told(world: &World) {
+/// The broker returns a mandatory message of a type to which no queue is bound.
+async fn unroutable_messages_are_returned(world: &World) {
     for program in ["publish.mjs", "publish.py"] {
         for exchange in [COMMANDS, EVENTS] {
             let args = [exchange, "inventory.reserve_stock.v9", "tills/3", "9", "{}"];
@@ -321,15 +310,14 @@ async fn unroutable_messages_are_told(world: &World) {
             let output = tokio::task::block_in_place(|| command.output()).unwrap();
             assert!(
                 !output.status.success(),
-                "{program} to {exchange} says nothing"
+                "{program} to {exchange} reports success"
             );
         }
     }
 }
 
-/// What the documents show is what is run here.
 #[test]
-fn the_documents_show_the_programs_that_are_tested() {
+fn the_documentation_shows_the_tested_programs() {
     let page = include_str!("../../../../docs/interoperability.md");
     for program in [
         include_str!("../../interop/subscribe.mjs"),

@@ -1,5 +1,5 @@
-//! A service in NestJS takes part in the shop (`examples/nestjs-loyalty`): points for paid orders, once each, also when
-//! the event is delivered twice and the process is killed in between.
+//! A NestJS service takes part in the shop (`examples/nestjs-loyalty`): it awards points once for each paid order, also if
+//! the event is delivered twice or the process is killed.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,16 +7,17 @@ use std::process::Command;
 use serde_json::{Value, json};
 use shop_client::http::Call;
 use shop_client::{Order, Shop, Shopper};
+use shop_e2e::interop::{Program, World, installed};
 use shop_e2e::process::free_port;
-use shop_e2e::strangers::{Program, SOON, World, installed};
-use shop_e2e::wire::{Weather, Wire};
+use shop_e2e::proxy::{Forwarding, Proxy};
+use shop_e2e::wait::{BOUND, check, until};
 use tempfile::TempDir;
 
 const AWARDED: &str = "loyalty.points_awarded.v1";
 const PAID: &str = "orders.order_paid.v1";
 const QUEUE: &str = "loyalty.order_paid";
 
-/// The service, built.
+/// The compiled service.
 struct Loyalty {
     folder: TempDir,
     port: u16,
@@ -38,27 +39,28 @@ impl Loyalty {
             .arg("node_modules/typescript/bin/tsc")
             .current_dir(folder.path())
             .status();
-        assert!(built.unwrap().success(), "it compiles");
+        assert!(built.unwrap().success(), "the service compiles");
         let port = free_port();
         Self { folder, port }
     }
 
-    /// Starts it, and waits until it is ready. It meets the broker over the wire.
-    async fn start(&self, world: &World, wire: &Wire) -> Program {
-        let broker = format!("amqp://guest:guest@127.0.0.1:{}", wire.port());
+    /// Starts it and waits until it is ready. It reaches the broker through the proxy.
+    async fn start(&self, world: &World, proxy: &Proxy) -> Program {
+        let broker = world.servers.broker_at(proxy.port());
         let mut command = Command::new("node");
         command
             .arg("dist/main.js")
             .env("WINGBEAT_BROKER", broker)
-            .env("WINGBEAT_STORE", world.store.url())
+            .env("WINGBEAT_STORE", world.servers.store_url())
             .env("PORT", self.port.to_string())
             .current_dir(self.folder.path());
         let program = Program::start(command);
-        let ready = async || {
-            let answer = self.http().ask(&Call::get("/readyz")).await.ok()?;
-            (answer.status == 200).then_some(())
-        };
-        world.until("loyalty is ready", ready).await;
+        until("loyalty is ready", async || {
+            let answer = self.http().ask(&Call::get("/readyz")).await;
+            let status = answer.map_err(|why| why.to_string())?.status;
+            check(status == 200, status)
+        })
+        .await;
         program
     }
 
@@ -67,10 +69,10 @@ impl Loyalty {
     }
 
     async fn points(&self, user: &str) -> i64 {
-        let call = format!("/users/{user}/points");
-        let answer = self.http().ask(&Call::get(&call)).await.unwrap();
-        let told: Value = serde_json::from_slice(&answer.body).unwrap();
-        told["points"].as_i64().unwrap()
+        let path = format!("/users/{user}/points");
+        let answer = self.http().ask(&Call::get(&path)).await.unwrap();
+        let account: Value = serde_json::from_slice(&answer.body).unwrap();
+        account["points"].as_i64().unwrap()
     }
 }
 
@@ -78,8 +80,8 @@ impl Loyalty {
 async fn a_nestjs_service_awards_points_once() {
     let (world, built) = tokio::join!(World::start(), tokio::task::spawn_blocking(Loyalty::build));
     let loyalty = built.unwrap();
-    let wire = Wire::to(world.broker.port()).await;
-    let first = loyalty.start(&world, &wire).await;
+    let proxy = Proxy::to(world.servers.broker_port()).await;
+    let first = loyalty.start(&world, &proxy).await;
     let mut paid = world
         .subscriber("subscribe.mjs", "books.paid", &[PAID])
         .await;
@@ -94,24 +96,26 @@ async fn a_nestjs_service_awards_points_once() {
     let user = event["data"]["user_id"].as_str().unwrap();
     assert_eq!(loyalty.points(user).await, points);
 
-    // It hears of the second order and commits, but neither its acknowledgement nor its event gets anywhere. Then it
-    // is killed.
-    wire.set(Weather::Mute);
+    // The service receives the second order and commits, but neither its acknowledgement nor its event reaches the
+    // broker. Then it is killed.
+    proxy.set(Forwarding::OnlyToClients);
     let order = buys(&shopper).await;
     let event = paid.next().await;
-    let committed = async || (loyalty.points(user).await == 2 * points).then_some(());
-    world.until("the points are committed", committed).await;
+    until("the points are committed", async || {
+        let found = loyalty.points(user).await;
+        check(found == 2 * points, found)
+    })
+    .await;
     first.kill();
-    wire.cut();
-    wire.set(Weather::Clear);
-    assert!(awards.is_silent(), "nobody was told of it yet");
-    let again = async || (world.ready(QUEUE).await == 1).then_some(());
-    world.until("the event is there again", again).await;
-    let second = loyalty.start(&world, &wire).await;
+    proxy.cut();
+    proxy.set(Forwarding::Everything);
+    assert!(awards.is_silent(), "the award is not published yet");
+    world.until_ready(QUEUE, 1).await;
+    let second = loyalty.start(&world, &proxy).await;
     is_award(&awards.next().await, &order, &event);
     settled(&world).await;
 
-    // As a relay of ours does that was killed before it noted what was confirmed.
+    // A relay that was killed before it deleted a confirmed message publishes it again.
     let id = event["messageId"].as_str().unwrap();
     let data = event["data"].to_string();
     for _ in 0..2 {
@@ -119,29 +123,28 @@ async fn a_nestjs_service_awards_points_once() {
         world.publish("publish.py", &again).await;
         assert_eq!(paid.next().await["messageId"], id);
     }
-    // What cannot be understood does not hold it up.
+    // A message that cannot be decoded does not block those after it.
     let stray = ["", QUEUE, "nobody", "7", "{}"];
     world.publish("publish.mjs", &stray).await;
     let order = buys(&shopper).await;
     is_award(&awards.next().await, &order, &paid.next().await);
     settled(&world).await;
     assert_eq!(loyalty.points(user).await, 3 * points);
-    assert!(awards.is_silent(), "each award is told once");
-    let set_aside = async || (world.ready("loyalty.dead-letters").await == 1).then_some(());
-    world.until("the stray is set aside", set_aside).await;
+    assert!(awards.is_silent(), "each award is published once");
+    world.until_ready("loyalty.dead-letters", 1).await;
 
-    assert!(second.terminate().await, "asked to end, it ends with 0");
-    world.holds().await;
+    assert!(second.terminate().await, "a terminated service ends with 0");
+    world.keeps_its_promises().await;
     world.close();
 }
 
 /// Buys two bells, and returns the order's id.
 async fn buys(shopper: &Shopper) -> String {
     let order = Order::of([("WB-BELL-01".into(), 2)]);
-    shopper.place(&order, SOON).await.unwrap().order_id
+    shopper.place(&order, BOUND).await.unwrap().order_id
 }
 
-/// The award is for this order, which this event told of; how many points it is.
+/// Checks that the award is for this order and was caused by this event, and returns its points.
 fn is_award(award: &Value, order: &str, paid: &Value) -> i64 {
     let cents = paid["data"]["total"]["amount_minor"].as_i64().unwrap();
     let points = cents / 100;
@@ -159,13 +162,17 @@ fn is_award(award: &Value, order: &str, paid: &Value) -> i64 {
     points
 }
 
-/// Loyalty has taken over all there is, and told all it has to tell.
+/// Waits until loyalty has handled all events and published all awards, and the subscriber has received them.
 async fn settled(world: &World) {
-    let done = async || {
-        let left = "SELECT count(*) FROM loyalty.outbox";
-        let left = tokio::task::block_in_place(|| world.store.sql(left));
+    until("loyalty has nothing to do", async || {
+        let outbox = "SELECT count(*) FROM loyalty.outbox";
+        let outbox = tokio::task::block_in_place(|| world.servers.sql(outbox));
         let waiting = world.ready(QUEUE).await + world.ready("books.points").await;
-        (left.trim() == "0" && waiting == 0).then_some(())
-    };
-    world.until("nothing is on its way", done).await;
+        let done = outbox.trim() == "0" && waiting == 0;
+        check(
+            done,
+            format_args!("{outbox} in the outbox, {waiting} in queues"),
+        )
+    })
+    .await;
 }

@@ -1,11 +1,11 @@
-//! The `shop` binary from outside. Needs `cargo build --release` first; `cargo xtask test release` does
-//! all of it.
+//! End-to-end tests of the `shop` binary. They need `cargo build --release` and the build with sabotage;
+//! `cargo xtask test release` makes both and runs the tests.
 
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "a test ends where something is missing, and lives by the real clock"
+    reason = "a test ends where something is missing, and runs on the real clock"
 )]
 
 mod browser;
@@ -23,5 +23,6 @@ mod outage;
 mod over_http;
 mod parked;
 mod rolling;
+mod shared;
 mod start;
 mod storefront;

@@ -1,83 +1,65 @@
-//! The tests of the shop over HTTP, word for word, against services by themselves on RabbitMQ, PostgreSQL and Redis, asked
-//! through their gateway. What reaches into the process (`audit`, `corrupt`, `letters`) stays where the shop is one.
+//! The tests of the HTTP API against services behind their gateway, on RabbitMQ, PostgreSQL and Redis.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::pin::Pin;
 
 use shop_e2e::fleet::{Fleet, PASSWORD};
-use shop_e2e::process::binary;
+use shop_e2e::http_suite::{Access, Api, Cache, Host, Subject};
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 
-#[path = "../../../app/tests/it/real/admin.rs"]
-mod admin;
-#[path = "../../../app/tests/it/real/asking.rs"]
-mod asking;
-#[path = "../../../app/tests/it/real/http.rs"]
-mod http;
-#[path = "../../../app/tests/it/real/raw.rs"]
-mod raw;
-#[path = "../../../app/tests/it/real/sessions.rs"]
-mod sessions;
-#[path = "../../../app/tests/it/real/stream.rs"]
-mod stream;
+use crate::shared;
 
-pub(crate) use asking::{SOON, address, order};
-pub(crate) use raw::Reply;
+shop_e2e::http_suite!(crate::over_http::subject);
 
-/// As the shop of these tests is set elsewhere.
-const SETTINGS: [(&str, &str); 3] = [
-    ("WINGBEAT_RATE_LIMITS", "on"),
-    ("WINGBEAT_SHIPPING_DISPATCH_AFTER", "50ms"),
-    ("WINGBEAT_SHIPPING_DELIVER_AFTER", "50ms"),
-];
-
-/// A shop of its own for each test.
-pub(crate) struct Shop {
-    fleet: Fleet,
-    _folder: tempfile::TempDir,
+/// The fleet for as long as a test has it.
+enum Held {
+    Shared(RwLockReadGuard<'static, Fleet>),
+    Exclusive(RwLockWriteGuard<'static, Fleet>),
 }
 
-impl Shop {
-    pub(crate) async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let fleet = Fleet::start_lean(folder.path().to_owned(), binary(), &SETTINGS).await;
-        Self {
-            fleet,
-            _folder: folder,
-        }
-    }
+async fn subject(access: Access) -> Subject {
+    let fleet = shared::plain().await;
+    let held = match access {
+        Access::Shared => Held::Shared(fleet.read().await),
+        Access::Exclusive => Held::Exclusive(fleet.write().await),
+    };
+    let fleet = match &held {
+        Held::Shared(fleet) => &**fleet,
+        Held::Exclusive(fleet) => &**fleet,
+    };
+    let api = Api {
+        address: address(fleet),
+        admin_password: PASSWORD.into(),
+        cache: Some(Cache {
+            port: fleet.servers.cache.port(),
+            database: 0,
+        }),
+    };
+    let host = Box::new(held);
+    Subject { api, host }
+}
 
-    /// Ends every process and starts it again.
-    pub(crate) async fn again(mut self) -> Self {
-        for member in self.fleet.members.iter_mut().rev() {
-            let status = member.terminate().await;
-            assert!(status.success(), "{} ends with {status}", member.service);
-        }
-        for member in &mut self.fleet.members {
-            member.start();
-        }
-        self.fleet.ready().await;
-        self
-    }
+/// The gateway's address.
+fn address(fleet: &Fleet) -> SocketAddr {
+    let gateway = fleet.members.last().unwrap();
+    SocketAddr::from(([127, 0, 0, 1], gateway.port))
+}
 
-    /// Where the gateway listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        let gateway = self.fleet.members.last().unwrap();
-        SocketAddr::from(([127, 0, 0, 1], gateway.port))
-    }
-
-    fn admin_password(&self) -> String {
-        PASSWORD.to_owned()
-    }
-
-    /// Whether Redis has the key.
-    pub(crate) fn has_key(&self, key: &str) -> Option<bool> {
-        let mut socket =
-            TcpStream::connect(("127.0.0.1", self.fleet.servers.cache.port())).unwrap();
-        socket
-            .write_all(format!("EXISTS {key}\r\n").as_bytes())
-            .unwrap();
-        let mut told = [0; 4];
-        socket.read_exact(&mut told).unwrap();
-        Some(told == *b":1\r\n")
+impl Host for Held {
+    fn restart(&mut self) -> Pin<Box<dyn Future<Output = SocketAddr> + '_>> {
+        let Self::Exclusive(fleet) = self else {
+            panic!("a test that restarts the shop needs it for itself");
+        };
+        Box::pin(async {
+            for member in fleet.members.iter_mut().rev() {
+                let status = member.terminate().await;
+                assert!(status.success(), "{member} ended with {status}");
+            }
+            for member in &mut fleet.members {
+                member.start();
+            }
+            fleet.ready().await;
+            address(fleet)
+        })
     }
 }

@@ -1,9 +1,6 @@
-//! Two replicas of every service and two gateways, each of them asked to end and started again while people shop: nobody
-//! notices.
+//! Every process of a fleet is replaced while people shop, and no request fails.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -11,20 +8,22 @@ use serde_json::Value;
 use shop_client::http::{Call, Event};
 use shop_client::{Order, Shop, Shopper};
 use shop_e2e::balancer::Balancer;
-use shop_e2e::fleet::{Fleet, PASSWORD};
-use shop_e2e::process::binary;
+use shop_e2e::fleet::{Fleet, Plan};
 use shop_e2e::shopping::Shopping;
+use shop_e2e::site::Site;
+use shop_e2e::wait::{BOUND, PAUSE};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-/// Longer than the balancer takes to look, on a busy machine too.
-const DRAIN_DELAY: (&str, &str) = ("WINGBEAT_DRAIN_DELAY", "2s");
-/// How long the orders may take to end, and then to be told.
-const TOLD_WITHIN: Duration = Duration::from_secs(60);
-/// What nobody else wants.
+/// The time for which a process that ends still answers: many times what the balancer needs to notice.
+const DRAIN_DELAY: &str = "4s";
+/// Rounds of requests after each wave.
+const ROUNDS: usize = 5;
+/// A product that nobody else orders.
 const QUIET: &str = "WB-BELL-01";
-/// An order that nobody has placed.
-const NOBODYS: &str = "01890000-0000-7000-8000-000000000000";
-/// What an order that goes well is told to be.
+/// The id of an order that does not exist.
+const UNKNOWN: &str = "01890000-0000-7000-8000-000000000000";
+/// The statuses of an order that is completed.
 const STATUSES: [&str; 6] = [
     "placed",
     "stock_reserved",
@@ -35,134 +34,199 @@ const STATUSES: [&str; 6] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_runs_twice_and_is_restarted_piece_by_piece() {
-    let folder = tempfile::tempdir().unwrap();
-    let quick = [
-        DRAIN_DELAY,
-        ("WINGBEAT_SHIPPING_DISPATCH_AFTER", "400ms"),
-        ("WINGBEAT_SHIPPING_DELIVER_AFTER", "400ms"),
-        // A slow machine is not a slow bank: nobody is told of that.
-        ("WINGBEAT_CHECKOUT_DELAYED_AFTER", "10m"),
-    ];
-    let mut fleet = Fleet::start_all_twice(folder.path().to_owned(), binary(), &quick).await;
-    let services: Vec<&str> = fleet.members.iter().map(|it| it.service).collect();
-    let once = services.iter().filter(|it| **it == "provider").count();
-    assert_eq!((services.len(), once), (21, 1), "{services:?}");
+async fn no_request_fails_while_every_process_is_replaced() {
+    let plan = Plan::twofold()
+        .cheap_passwords()
+        .ships_after("400ms")
+        .with("WINGBEAT_DRAIN_DELAY", DRAIN_DELAY)
+        // A payment that is slow because the machine is slow is no event.
+        .with("WINGBEAT_CHECKOUT_DELAYED_AFTER", "10m");
+    let mut fleet = plan.start().await;
+    assert_eq!(fleet.members.len(), 21, "20 replicas and the provider");
     let gateways: Vec<u16> = fleet.of("gateway").iter().map(|it| it.port).collect();
     let balancer = Balancer::to(&gateways).await;
-    let shop = balancer.shop();
-    balancer.ready().await;
-
-    let shopping = Shopping::begin(&shop, 10).await;
-    let over = Arc::new(AtomicBool::new(false));
-    let watching = tokio::spawn(no_request_fails(shop.clone(), Arc::clone(&over)));
-    for (place, service) in services.iter().enumerate() {
-        if *service == "provider" {
-            continue;
-        }
-        assert!(shopping.in_flight(2).await, "orders are placed");
-        let status = fleet.members[place].terminate().await;
-        assert!(status.success(), "{service} ends with {status}");
-        fleet.members[place].start();
-        fleet.ready().await;
-        balancer.ready().await;
+    for port in gateways {
+        balancer.sends_to(port, true).await;
     }
-    over.store(true, Ordering::SeqCst);
-    let answered = watching.await.unwrap();
-    assert!(answered > 200, "{answered} requests were made meanwhile");
-    let outcome = shopping.end(&shop, PASSWORD).await;
+    let site = Site {
+        shop: balancer.shop(),
+        ..fleet.site()
+    };
+
+    let shopping = Shopping::begin(&site, 10).await;
+    let mut watcher = Watcher::start(balancer.shop());
+    watcher.makes_rounds().await;
+    for wave in waves(&fleet) {
+        replace(&mut fleet, &wave, &balancer).await;
+        watcher.makes_rounds().await;
+    }
+    watcher.end().await;
+    let outcome = shopping.end().await;
     assert_eq!(outcome.broken, Vec::<String>::new());
     assert_eq!(fleet.crashed, Vec::<String>::new());
 }
 
-/// Reads and writes, each sent once, with and without a key; how many were answered. And whoever listens meanwhile is
-/// told everything once.
-async fn no_request_fails(shop: Shop, over: Arc<AtomicBool>) -> usize {
+/// The members that are replaced together: the first replicas of all services, the second ones, each gateway.
+fn waves(fleet: &Fleet) -> Vec<Vec<usize>> {
+    let mut replicas = BTreeMap::<_, Vec<usize>>::new();
+    for (index, member) in fleet.members.iter().enumerate() {
+        if !member.runs("provider") {
+            replicas
+                .entry(member.roles.clone())
+                .or_default()
+                .push(index);
+        }
+    }
+    let gateways = replicas.remove(&vec!["gateway"]).unwrap();
+    let services = (0..2).map(|nth| replicas.values().map(|all| all[nth]).collect());
+    services
+        .chain(gateways.into_iter().map(|it| vec![it]))
+        .collect()
+}
+
+/// Terminates members, and starts them again once they have ended.
+async fn replace(fleet: &mut Fleet, wave: &[usize], balancer: &Balancer) {
+    for index in wave {
+        fleet.members[*index].signal("-TERM");
+    }
+    for index in wave {
+        let member = &mut fleet.members[*index];
+        if member.runs("gateway") {
+            balancer.sends_to(member.port, false).await;
+        }
+        let status = member.exit().await;
+        assert!(status.success(), "{member} ended with {status}");
+        member.start();
+    }
+    fleet.ready().await;
+    for index in wave {
+        let member = &fleet.members[*index];
+        if member.runs("gateway") {
+            balancer.sends_to(member.port, true).await;
+        }
+    }
+}
+
+/// A shopper who sends every kind of request, each once, and none of them may fail; and who follows the stream of their
+/// orders.
+struct Watcher {
+    rounds: watch::Receiver<usize>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Watcher {
+    fn start(shop: Shop) -> Self {
+        let (progress, rounds) = watch::channel(0);
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(no_request_fails(shop, progress, stopped));
+        Self { rounds, stop, task }
+    }
+
+    /// Waits until it has made some more rounds.
+    async fn makes_rounds(&mut self) {
+        let before = *self.rounds.borrow();
+        let made = self.rounds.wait_for(|rounds| *rounds >= before + ROUNDS);
+        let made = tokio::time::timeout(BOUND, made).await;
+        if !made.is_ok_and(|made| made.is_ok()) {
+            // The reason is the panic of the task, if it has ended.
+            let ended = self.task.is_finished();
+            panic!("the watcher makes no more rounds; it has ended: {ended}");
+        }
+    }
+
+    async fn end(self) {
+        self.stop.send_replace(true);
+        self.task.await.unwrap();
+    }
+}
+
+async fn no_request_fails(shop: Shop, rounds: watch::Sender<usize>, stop: watch::Receiver<bool>) {
     let shopper: Shopper = shop.shoppers(1).await.unwrap().remove(0);
-    let (told, mut hears) = watch::channel(None);
-    let listening = tokio::spawn(listen(shopper.clone(), told));
-    let _ = hears.wait_for(Option::is_some).await.unwrap();
-    let (mut answered, mut placed) = (0, Vec::new());
-    while !over.load(Ordering::SeqCst) {
+    let (statuses, mut received) = watch::channel(None);
+    let listening = tokio::spawn(listen(shopper.clone(), statuses));
+    let _ = received.wait_for(Option::is_some).await.unwrap();
+    let mut placed = Vec::new();
+    while !*stop.borrow() {
         let answer = shop.ask(&Call::get("/api/v1/products")).await.unwrap();
         assert_eq!(answer.status, 200);
         for path in ["/api/v1/me", "/api/v1/cart", "/api/v1/promotions"] {
             let answer = shopper.ask(Call::get(path)).await.unwrap();
             assert_eq!(answer.status, 200, "{path}");
         }
-        shopper.orders().await.expect("its orders are listed");
+        shopper.orders().await.unwrap();
         let order = Order::of([(QUIET.into(), 1)]);
         let key = shop_client::shop::key();
-        // No time to send it again: it is answered at once, or fails.
-        let limit = Duration::from_millis(1);
-        let order = shopper.place_as(&key, &order, limit).await;
-        placed.push(order.expect("the order is taken").order_id);
-        keyless(&shop, &shopper).await;
-        answered += 8;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // Without time to repeat the request, its first answer counts.
+        let order = shopper.place_as(&key, &order, Duration::ZERO).await;
+        placed.push(order.unwrap().order_id);
+        without_key(&shop, &shopper).await;
+        rounds.send_modify(|rounds| *rounds += 1);
+        tokio::time::sleep(PAUSE).await;
     }
     for id in &placed {
-        shopper.wait_ended(id, TOLD_WITHIN).await.unwrap();
+        shopper.wait_ended(id, BOUND).await.unwrap();
     }
-    let all = |told: &Told| placed.iter().all(|id| ended(told, id));
-    let waits = hears.wait_for(|told| told.as_ref().is_some_and(all));
-    let _ = tokio::time::timeout(TOLD_WITHIN, waits).await;
-    let told = hears.borrow().clone().unwrap();
-    drop(hears);
+    let all = |received: &Statuses| placed.iter().all(|id| ended(received, id));
+    let sent = received.wait_for(|received| received.as_ref().is_some_and(all));
+    let _ = tokio::time::timeout(BOUND, sent).await; // What is missing is seen below.
+    let statuses = received.borrow().clone().unwrap();
+    drop(received);
     listening.await.unwrap();
     for id in placed {
-        assert_eq!(told[&id], STATUSES, "{id}");
+        assert_eq!(statuses[&id], STATUSES, "{id}");
     }
-    answered
 }
 
-/// What has no key is never sent twice by anybody, so it must not fail the first time.
-async fn keyless(shop: &Shop, shopper: &Shopper) {
+/// Requests without a key are never repeated by anybody, so they must not fail the first time.
+async fn without_key(shop: &Shop, shopper: &Shopper) {
     let email = format!("{:032x}@rolling.example", fastrand::u128(..));
-    let signed_up = shop.sign_up(&email, "a password of theirs").await;
-    signed_up.expect("somebody signs up");
-    let path = format!("/api/v1/orders/{NOBODYS}/cancel");
+    shop.sign_up(&email, "a password of theirs").await.unwrap();
+    let path = format!("/api/v1/orders/{UNKNOWN}/cancel");
     let answer = shopper.ask(Call::post(&path)).await.unwrap();
-    assert_eq!(answer.status, 404, "nobody placed this");
+    assert_eq!(answer.status, 404, "{path}");
 }
 
-/// What each order was told to be, in the order of telling.
-type Told = BTreeMap<String, Vec<String>>;
+/// The statuses of each order in the order in which the stream sent them.
+type Statuses = BTreeMap<String, Vec<String>>;
 
-fn ended(told: &Told, id: &str) -> bool {
-    let last = told.get(id).and_then(|statuses| statuses.last());
+fn ended(received: &Statuses, id: &str) -> bool {
+    let last = received.get(id).and_then(|statuses| statuses.last());
     last.map(String::as_str) == STATUSES.last().copied()
 }
 
-/// Tells what it was told, over as many streams as it takes, until nobody wants to know; nothing before the first stream
-/// is open.
-async fn listen(shopper: Shopper, told: watch::Sender<Option<Told>>) {
+/// Follows the stream, over as many connections as it takes, until the receiver is dropped. It sends nothing before the
+/// first connection is open.
+async fn listen(shopper: Shopper, statuses: watch::Sender<Option<Statuses>>) {
     let mut last: Option<HeaderValue> = None;
-    while !told.is_closed() {
+    while !statuses.is_closed() {
         let Ok(mut stream) = shopper.stream(last.as_ref()).await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(PAUSE).await;
             continue;
         };
-        told.send_modify(|told| _ = told.get_or_insert_default());
-        while !told.is_closed() {
-            let next = tokio::time::timeout(Duration::from_millis(500), stream.next()).await;
+        statuses.send_modify(|statuses| _ = statuses.get_or_insert_default());
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = statuses.closed() => return,
+                next = stream.next() => next,
+            };
             match next {
-                Ok(Ok(Some(event))) => last = note(&event, &told).or(last),
-                Ok(_) => break,
-                Err(_) => {}
+                Ok(Some(event)) => last = note(&event, &statuses).or(last),
+                Ok(None) | Err(_) => break,
             }
         }
     }
 }
 
-/// Notes what an event tells of an order; its id.
-fn note(event: &Event, told: &watch::Sender<Option<Told>>) -> Option<HeaderValue> {
+/// Notes the status of an order that an event contains, and returns the event's id.
+fn note(event: &Event, statuses: &watch::Sender<Option<Statuses>>) -> Option<HeaderValue> {
     let data: Value = serde_json::from_slice(&event.data).ok()?;
     let [id, status] = ["order_id", "status"].map(|it| data[it].as_str().map(str::to_owned));
     let (id, status) = (id?, status?);
-    told.send_modify(|told| {
-        let told = told.get_or_insert_default();
-        told.entry(id).or_default().push(status);
+    statuses.send_modify(|statuses| {
+        let statuses = statuses.get_or_insert_default();
+        statuses.entry(id).or_default().push(status);
     });
     HeaderValue::from_bytes(&event.id).ok()
 }

@@ -1,4 +1,4 @@
-//! The provider over its real socket.
+//! The provider over its socket.
 #![allow(clippy::disallowed_methods, reason = "tests of an external system")]
 
 use bytes::Bytes;
@@ -91,7 +91,7 @@ fn order() -> Uuid {
 }
 
 #[tokio::test]
-async fn the_same_key_books_once_and_repeats_the_answer() {
+async fn a_repeated_key_books_once_and_gets_the_recorded_reply() {
     let directory = tempfile::tempdir().unwrap();
     let bank = Bank::open(directory.path()).await;
     let order = order();
@@ -106,7 +106,7 @@ async fn the_same_key_books_once_and_repeats_the_answer() {
 }
 
 #[tokio::test]
-async fn a_client_that_forgets_its_key_is_booked_twice() {
+async fn a_client_that_loses_its_key_is_booked_twice() {
     let directory = tempfile::tempdir().unwrap();
     let bank = Bank::open(directory.path()).await;
     let order = order();
@@ -125,7 +125,7 @@ async fn a_key_with_another_request_is_refused() {
 }
 
 #[tokio::test]
-async fn a_lost_reply_is_booked_and_can_be_asked_for() {
+async fn the_operation_of_a_lost_reply_is_booked_and_can_be_queried() {
     let directory = tempfile::tempdir().unwrap();
     let bank = Bank::open(directory.path()).await;
     let order = order();
@@ -146,7 +146,7 @@ async fn a_lost_reply_is_booked_and_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn a_flaky_token_fails_twice_and_then_works() {
+async fn a_flaky_token_fails_twice_and_then_succeeds() {
     let directory = tempfile::tempdir().unwrap();
     let bank = Bank::open(directory.path()).await;
     let order = order();
@@ -159,7 +159,7 @@ async fn a_flaky_token_fails_twice_and_then_works() {
 }
 
 #[tokio::test]
-async fn a_declined_card_is_an_answer_and_moves_nothing() {
+async fn a_declined_card_is_a_reply_and_moves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let bank = Bank::open(directory.path()).await;
     let order = order();
@@ -182,7 +182,7 @@ async fn an_unknown_token_is_refused() {
 }
 
 #[tokio::test]
-async fn an_outage_refuses_operations_and_spares_the_ledger() {
+async fn an_outage_refuses_operations_and_leaves_the_ledger_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     let bank = Bank::open(directory.path()).await;
     let order = order();

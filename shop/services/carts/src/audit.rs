@@ -1,4 +1,4 @@
-//! What the audit compares.
+//! Reads of all carts and products, for the invariants of `shop audit`.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use wingbeat::{Reads, Result};
 use crate::domain::Cart;
 use crate::products::Product;
 
-/// Entities read at once.
+/// Entities per read.
 const PAGE: usize = 1_000;
 
-/// Every cart, by user.
+/// Returns every cart, by user.
 ///
 /// # Errors
 ///
-/// The store's, here and below.
+/// A `store_*` code if the store cannot be read.
 pub async fn carts(reads: &Reads) -> Result<BTreeMap<String, Cart>> {
     let mut carts = BTreeMap::new();
     let mut after = None;
@@ -28,11 +28,11 @@ pub async fn carts(reads: &Reads) -> Result<BTreeMap<String, Cart>> {
     }
 }
 
-/// Every product that the catalogue told of, by SKU.
+/// Returns the copy of every product, by SKU.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read.
 pub async fn products(reads: &Reads) -> Result<BTreeMap<String, Product>> {
     let mut products = BTreeMap::new();
     let mut after = None;

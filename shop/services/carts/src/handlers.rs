@@ -1,4 +1,4 @@
-//! What carts does when told.
+//! The handlers of other services' events.
 
 use shop_contracts::carts::{CartChanged, CartOpened};
 use shop_contracts::catalog::{ProductListed, ProductRetired};
@@ -9,12 +9,8 @@ use wingbeat::{Result, Table};
 use crate::domain::Cart;
 use crate::products::Product;
 
-/// Opens a new user's cart, unless they have touched it already.
-///
-/// # Errors
-///
-/// The store's, here and below.
-pub async fn user_registered(
+/// Opens the cart of a new user, unless the user's first change has opened it already.
+pub(crate) async fn user_registered(
     event: UserRegistered,
     carts: Table<Cart>,
 ) -> Result<Option<CartOpened>> {
@@ -26,12 +22,8 @@ pub async fn user_registered(
     Ok(Some(CartOpened { user_id }))
 }
 
-/// A product is for sale, or was renamed or repriced.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn product_listed(event: ProductListed, products: Table<Product>) -> Result<()> {
+/// Updates the copy of a product that was listed, renamed or repriced.
+pub(crate) async fn product_listed(event: ProductListed, products: Table<Product>) -> Result<()> {
     let sku = event.sku.clone();
     let known = products.get(&sku).await?;
     match Product::listed(known.as_ref(), event) {
@@ -40,12 +32,8 @@ pub async fn product_listed(event: ProductListed, products: Table<Product>) -> R
     }
 }
 
-/// A product is not sold any more.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn product_retired(event: ProductRetired, products: Table<Product>) -> Result<()> {
+/// Marks the copy of a retired product.
+pub(crate) async fn product_retired(event: ProductRetired, products: Table<Product>) -> Result<()> {
     let known = products.get(&event.sku).await?;
     match Product::retired(known.as_ref(), &event) {
         Some(product) => products.put(&event.sku, product),
@@ -53,13 +41,12 @@ pub async fn product_retired(event: ProductRetired, products: Table<Product>) ->
     }
 }
 
-/// Takes out of the cart what was bought with it. Tells also when nothing was left to take: orders
-/// waits to hear that its purchase is out of the cart.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn order_placed(event: OrderPlaced, carts: Table<Cart>) -> Result<Option<CartChanged>> {
+/// Removes the bought quantities from the cart. The event is published even if nothing was left to
+/// remove, because orders waits for it.
+pub(crate) async fn order_placed(
+    event: OrderPlaced,
+    carts: Table<Cart>,
+) -> Result<Option<CartChanged>> {
     if !event.from_cart {
         return Ok(None);
     }

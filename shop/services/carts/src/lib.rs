@@ -1,26 +1,26 @@
-//! Carts: one open cart a user.
+//! Carts: one open cart per user.
 //!
-//! - [`domain`]: what may happen to a cart, pure. [`handlers`]: what others tell.
-//! - [`products`]: names and prices, as the catalogue last told. [`api`]: the customer's routes.
-//! - [`audit`]: what the invariants compare.
+//! - [`domain`]: a cart and the changes it allows; pure.
+//! - `handlers`: the events of other services. [`products`]: the copy of the catalogue.
+//! - [`api`]: the customer's routes. [`audit`]: reads for the invariants.
 
 pub mod api;
 pub mod audit;
 pub mod domain;
-pub mod handlers;
+mod handlers;
 pub mod products;
 
 use wingbeat::http::session::Sessions;
 use wingbeat::{Parts, Service};
 
-/// What routes may ask for.
+/// The state that routes extract.
 #[derive(Clone, Parts)]
 pub struct State {
-    /// Where a session learns which cart it was shown.
+    /// The sessions, which carry the version of the cart that the caller has seen.
     pub sessions: Sessions,
 }
 
-/// The service.
+/// Builds the service.
 #[must_use]
 pub fn service(sessions: Sessions) -> Service<State> {
     Service::new("carts")

@@ -1,18 +1,18 @@
-//! What the catalogue sells, as it last told.
+//! The service's copy of the catalogue.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::catalog::{ProductListed, ProductRetired};
 use shop_contracts::{Money, Sku};
 use wingbeat::Entity;
 
-/// A product's name and price.
+/// A copy of a product, built from the catalogue's events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Product {
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What it costs.
+    /// The price of one unit.
     pub price: Money,
-    /// It is not sold any more.
+    /// `true` if the product is no longer sold.
     pub retired: bool,
     /// The catalogue's version.
     pub version: u64,
@@ -24,7 +24,7 @@ impl Entity for Product {
 }
 
 impl Product {
-    /// As the catalogue tells it; `None` when that is older than what is known.
+    /// Returns the copy after a listing; `None` if the event is not newer than the known copy.
     #[must_use]
     pub fn listed(known: Option<&Self>, event: ProductListed) -> Option<Self> {
         is_newer(known, event.version).then_some(Self {
@@ -35,7 +35,9 @@ impl Product {
         })
     }
 
-    /// Not sold any more. Remembered also where the listing has not come yet.
+    /// Returns the copy after a retirement; `None` if the event is not newer than the known copy.
+    ///
+    /// A retirement that overtakes the listing is stored too, so that the late listing is ignored.
     #[must_use]
     pub fn retired(known: Option<&Self>, event: &ProductRetired) -> Option<Self> {
         is_newer(known, event.version).then(|| Self {
@@ -65,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn older_news_is_ignored() {
+    fn an_older_event_is_ignored() {
         let second = Product::listed(None, listed(2));
         assert_eq!(second.as_ref().map(|p| p.name.as_str()), Some("Tea 2"));
         assert_eq!(Product::listed(second.as_ref(), listed(1)), None);
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_retired_stays_so_when_its_listing_comes_later() {
+    fn a_retirement_wins_over_an_older_listing_that_comes_later() {
         let sku = "TEA".parse().expect("a SKU");
         let gone = Product::retired(None, &ProductRetired { sku, version: 2 });
         assert!(gone.as_ref().is_some_and(|product| product.retired));

@@ -16,7 +16,7 @@ use crate::domain::{Change, Offer, Product};
 use crate::views::ProductRow;
 
 /// The admin's routes.
-pub fn routes() -> Router<State> {
+pub(crate) fn routes() -> Router<State> {
     Router::new().route("/api/v1/admin/products/{sku}", put(offer).delete(retire))
 }
 
@@ -45,7 +45,7 @@ async fn offer(
     Ok(ok(&row).into_response())
 }
 
-/// Offers a product, and tells what changed.
+/// Lists a product under this offer, and publishes what changed.
 pub(crate) async fn list(scope: &Scope, sku: &Sku, offer: Offer) -> wingbeat::Result<Product> {
     let products = Table::<Product>::of(scope);
     let known = products.get(sku).await?.unwrap_or_default();
@@ -87,7 +87,7 @@ async fn retire(
             return Err(Problem::not_found());
         }
         let Some(gone) = known.retired() else {
-            return Ok(()); // Retired before: the answer is the same.
+            return Ok(()); // Retired before: the reply is the same.
         };
         let version = gone.listing.as_ref().map_or(0, |listing| listing.version);
         products.put(sku, gone)?;

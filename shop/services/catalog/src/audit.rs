@@ -1,4 +1,4 @@
-//! What the audit compares.
+//! Reads of the whole catalogue, for the invariants of `shop audit`.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use wingbeat::{Reads, Result};
 use crate::domain::Product;
 use crate::views::ProductRow;
 
-/// Entities or rows read at once.
+/// Entities or rows per read.
 const PAGE: usize = 1_000;
 
-/// Every product, by SKU.
+/// Returns every product, by SKU.
 ///
 /// # Errors
 ///
-/// The store's, here and below.
+/// A `store_*` code if the store cannot be read.
 pub async fn products(reads: &Reads) -> Result<BTreeMap<String, Product>> {
     let mut products = BTreeMap::new();
     let mut after = None;
@@ -29,11 +29,11 @@ pub async fn products(reads: &Reads) -> Result<BTreeMap<String, Product>> {
     }
 }
 
-/// Every row of the listing, by SKU.
+/// Returns every row of the listing, by SKU.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read.
 pub async fn listing(reads: &Reads) -> Result<BTreeMap<String, ProductRow>> {
     let mut listing = BTreeMap::new();
     let mut after = None;

@@ -1,12 +1,12 @@
-//! Settings.
+//! The settings of the service.
 
 use std::time::Duration;
 
-/// How long reads are cached.
+/// The settings of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The longest life of a cached read. It bounds how long a page that was loaded just before a change
-    /// may still be shown.
+    /// The longest life of a cached read. It bounds how long a page that was loaded just before a
+    /// change can be stale.
     pub cached_for: Duration,
 }
 

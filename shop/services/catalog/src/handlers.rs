@@ -1,4 +1,4 @@
-//! What inventory tells.
+//! The handlers of other services' messages.
 
 use shop_contracts::inventory::StockLevelChanged;
 use wingbeat::{Result, Scope, State, Table};
@@ -6,13 +6,11 @@ use wingbeat::{Result, Scope, State, Table};
 use crate::Shelf;
 use crate::domain::Product;
 
-/// Shows how many can be sold. What is cached is forgotten here, a moment before the change is durable;
-/// a page that is loaded in that moment lives on until it expires.
+/// Updates the number of units that can be sold, and invalidates the cached reads of the product.
 ///
-/// # Errors
-///
-/// The store's.
-pub async fn stock_level_changed(
+/// The invalidation runs before the unit commits: a page that is loaded in between is stale until
+/// it expires.
+pub(crate) async fn stock_level_changed(
     event: StockLevelChanged,
     State(shelf): State<Shelf>,
     products: Table<Product>,
@@ -22,9 +20,9 @@ pub async fn stock_level_changed(
     let Some(product) = known.stocked(event.available, event.version) else {
         return Ok(());
     };
-    let listed = product.sold().is_some();
+    let is_listed = product.sold().is_some();
     products.put(&event.sku, product)?;
-    if listed {
+    if is_listed {
         shelf.forget(&scope, &event.sku).await;
     }
     Ok(())

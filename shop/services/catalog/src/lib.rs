@@ -1,25 +1,27 @@
-//! Catalogue: what the shop sells, at which price, and whether it is there.
+//! The catalogue: the products of the shop, their prices and their availability.
 //!
-//! - [`domain`]: a product and what may happen to it, pure. [`handlers`]: what inventory tells.
-//! - [`views`]: the listing. [`api`]: the public's routes. [`admin`]: the admin's.
-//! - [`seeding`]: what a new shop sells. [`audit`]: what the invariants compare.
+//! - [`domain`]: a product and the changes it allows; pure.
+//! - [`views`]: the listing, and how a product is stored.
+//! - `handlers`: the messages of inventory. [`api`]: the public routes. `admin`: the admin's
+//!   routes.
+//! - [`seeding`]: the products of a new shop. [`audit`]: reads for the invariants.
 //!
-//! Two reads are cached: the listing's pages and each product, for [`Config::cached_for`] at most. A
-//! change of the product and of its stock forgets both.
+//! Two reads are cached for at most [`Config::cached_for`]: the pages of the listing, and each
+//! product. A change of a product or of its stock invalidates both.
 
-pub mod admin;
+mod admin;
 pub mod api;
 pub mod audit;
 pub mod config;
 pub mod domain;
-pub mod handlers;
+mod handlers;
 pub mod seeding;
 pub mod views;
 
 pub use config::Config;
 use wingbeat::{Cached, Parts, Service};
 
-/// What handlers and routes may ask for.
+/// The state that handlers and routes extract.
 #[derive(Clone, Parts)]
 pub struct State {
     /// The cached reads.
@@ -29,13 +31,13 @@ pub struct State {
 /// The cached reads.
 #[derive(Clone)]
 pub struct Shelf {
-    /// Single products, by SKU.
+    /// Products, by SKU.
     pub products: Cached,
     /// Pages of the listing, by query.
     pub pages: Cached,
 }
 
-/// The service.
+/// Builds the service.
 #[must_use]
 pub fn service(config: &Config) -> Service<State> {
     let shelf = Shelf {

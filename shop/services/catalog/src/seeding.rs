@@ -1,4 +1,4 @@
-//! What a new shop sells.
+//! The products of a new shop.
 
 use std::sync::Arc;
 
@@ -112,11 +112,11 @@ const SEEDS: [Seed; 13] = [
 pub struct Seeded {
     /// The product.
     pub sku: Sku,
-    /// How many units there are at first.
+    /// The initial number of units.
     pub units: i64,
 }
 
-/// What a new shop has on its shelves.
+/// Returns the products of a new shop and their initial stock.
 pub fn seeds() -> impl Iterator<Item = Seeded> {
     SEEDS.iter().filter_map(|(sku, _, _, _, units)| {
         let sku = sku.parse().ok()?;
@@ -124,11 +124,12 @@ pub fn seeds() -> impl Iterator<Item = Seeded> {
     })
 }
 
-/// Lists the products of a new shop. One that was listed before is left as it is, retired or changed.
+/// Lists the products of a new shop. A product that was listed before is left unchanged, even if it
+/// was retired or edited since.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read or written.
 pub async fn seed(context: &Arc<ServiceContext>) -> Result<()> {
     run_unit(context, |scope| async move {
         let products = Table::<Product>::of(&scope);
@@ -160,6 +161,6 @@ mod tests {
     fn a_new_shop_has_twelve_products_with_a_thousand_units() {
         let plenty = seeds().filter(|seed| seed.units >= 1_000);
         assert!(plenty.count() >= 12);
-        assert_eq!(seeds().count(), SEEDS.len(), "each SKU is one");
+        assert_eq!(seeds().count(), SEEDS.len(), "each SKU is valid");
     }
 }

@@ -1,23 +1,24 @@
-//! The listing.
+//! The listing, and how a product is stored.
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::Money;
-use wingbeat::View;
+use shop_contracts::{Money, Sku};
+use wingbeat::ViewRow;
+use wingbeat::{Entity, View};
 
 use crate::domain::Product;
 
-/// A product as it is listed. The key is the SKU.
+/// A row of the listing. The key is the SKU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProductRow {
     /// The SKU.
     pub sku: String,
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What it is.
+    /// The description.
     pub description: String,
-    /// What it costs.
+    /// The price of one unit.
     pub price: Money,
-    /// How many can be sold.
+    /// The number of units that can be sold.
     pub available: i64,
 }
 
@@ -25,7 +26,7 @@ pub struct ProductRow {
 pub const NAME: &str = "name";
 
 impl ProductRow {
-    /// The row of a product; `None` when it is not sold.
+    /// Returns the row of a product; `None` if it is not for sale.
     #[must_use]
     pub fn of(sku: &str, product: &Product) -> Option<Self> {
         let listing = product.sold()?;
@@ -44,5 +45,16 @@ impl View for ProductRow {
 
     fn columns(&self) -> Vec<(&'static str, String)> {
         vec![(NAME, self.name.to_lowercase())]
+    }
+}
+
+/// Each change of a product rewrites its row of the listing.
+impl Entity for Product {
+    const NAME: &'static str = "product";
+    type Id = Sku;
+
+    fn rows(&self, id: &str) -> Vec<ViewRow> {
+        let row = ProductRow::of(id, self);
+        row.iter().map(|row| ViewRow::of(id, row)).collect()
     }
 }

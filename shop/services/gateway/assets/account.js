@@ -1,5 +1,5 @@
 /**
- * Sign in, sign up, shop as guest.
+ * The account page: sign in, sign up, shop as a guest.
  * @module
  */
 import { Problem } from "./api.js";
@@ -9,7 +9,7 @@ import { showProblem } from "./say.js";
 import * as session from "./session.js";
 import { problemWords } from "./words.js";
 
-/** Sends a form with `send`, then goes where the visitor wanted to. */
+/** Sends a form with `send`, then goes to the page that the visitor requested. */
 function onSubmit(form, send) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -27,7 +27,7 @@ function onSubmit(form, send) {
   });
 }
 
-/** The problem with the fields it names. */
+/** Returns the message of an error, with the invalid fields. */
 function inForm(error) {
   const fields = error instanceof Problem ? error.errors.map(({ pointer, message }) => `${pointer.slice(1)}: ${message}`) : [];
   return fields.length ? fields.join("; ") : problemWords(error);

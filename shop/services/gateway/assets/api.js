@@ -1,5 +1,5 @@
 /**
- * The shop's HTTP API, same-origin. The session is a cookie that scripts cannot read.
+ * The client of the shop's HTTP API. The session is a cookie that scripts cannot read.
  * @module
  */
 
@@ -8,15 +8,15 @@
 /** @typedef {{lines: Line[], total: Money, version: number}} Cart */
 /** @typedef {{user_id: string, email: string, name: string}} Me */
 
-/** No answer in this time counts as none: longer than any planned wait of the shop. */
+/** The timeout of a request. It is longer than any intended wait of the shop. */
 const WAIT_MAX_MS = 15_000;
 
-/** An answer that says no (RFC 9457). */
+/** A refusal by the shop (RFC 9457). */
 export class Problem extends Error {
   /**
    * @param {number} status
    * @param {{code?: string, detail?: string, errors?: {pointer: string, message: string}[]}} body
-   * @param {number} retryAfter seconds, 0 if the answer does not say
+   * @param {number} retryAfter seconds, 0 if the reply has no such header
    */
   constructor(status, body, retryAfter) {
     super(body.detail || `The shop answered ${status}.`);
@@ -27,11 +27,11 @@ export class Problem extends Error {
   }
 }
 
-/** No answer at all: whether the request was carried out is unknown. */
+/** A request without a reply. It is unknown whether the shop carried it out. */
 export class Unreachable extends Error {}
 
 /**
- * Calls the API and returns the JSON body, or `null` where there is none.
+ * Sends a request and returns the JSON body, or `null` if there is none.
  * @param {string} method
  * @param {string} path
  * @param {unknown} [body]
@@ -52,7 +52,7 @@ export async function call(method, path, body, headers = {}) {
   return answer;
 }
 
-/** Sends, and reads the whole body: a cut-off answer is no answer. */
+/** Sends a request and reads the complete body. A reply that breaks off counts as none. */
 async function send(path, init) {
   try {
     const response = await fetch(path, init);

@@ -1,5 +1,5 @@
 /**
- * "Break it": only where the stand-ins run, and only for those who may touch them.
+ * "Break it": the faults of the stand-ins, for visitors who can switch them.
  * @module
  */
 import { call, get } from "./api.js";
@@ -10,12 +10,12 @@ import * as session from "./session.js";
 import { problemWords } from "./words.js";
 
 const FAULTS = {
-  outage: [{ outage: true }, "The bank is out. Orders are still taken, and wait."],
-  slow: [{ latency_ms: 2_000 }, "Every call to the bank now takes two seconds."],
-  heal: [{}, "The bank works. Whatever waited moves on within seconds."],
+  outage: [{ outage: true }, "The bank is offline. Orders are accepted and wait."],
+  slow: [{ latency_ms: 2_000 }, "Each call to the bank takes two seconds."],
+  heal: [{}, "The bank works. Waiting orders continue within seconds."],
 };
 
-/** Whether the stand-ins are there does not change while a tab is open: ask once. */
+/** The stand-ins do not come or go while a tab is open, so one check per tab is enough. */
 const KNOWN_KEY = "wingbeat.backstage";
 
 export async function startBackstage() {
@@ -35,7 +35,7 @@ async function isThere() {
       const box = await get(`/dev/mailbox?to=${encodeURIComponent(address)}`);
       sessionStorage.setItem(KNOWN_KEY, String(Array.isArray(box?.items)));
     } catch (error) {
-      // A refusal is an answer to keep; a hiccup is not.
+      // Remember a refusal, but not a failure.
       if ([401, 403, 404].includes(error.status)) sessionStorage.setItem(KNOWN_KEY, "false");
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Draws the cart: lines, totals, and what depends on whether there is anything in it.
+ * Draws the cart: the lines, the totals, and the parts for an empty or a filled cart.
  * @module
  */
 import * as cart from "./cart.js";
@@ -10,7 +10,7 @@ import { problemWords } from "./words.js";
 
 /** @typedef {import("./api.js").Line} Line */
 
-/** Keeps every `[data-cart-lines]` on the page in step with the cart. */
+/** Updates each `[data-cart-lines]` on the page when the cart changes. */
 export function startCartLines() {
   document.addEventListener(cart.CHANGED, (event) => draw(event.detail));
 }
@@ -28,7 +28,7 @@ function drawLines(place, lines) {
   const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
   const list = el("ul", { class: "lines" }, ...lines.map((line) => drawLine(line)));
   place.replaceChildren(list);
-  // The list was drawn anew: a keyboard user stays on the same control, or at least in the list.
+  // The list was replaced: keep the focus of keyboard users on the control, or at least in the list.
   if (focused) (document.getElementById(focused) ?? one("input", list) ?? one("#main")).focus();
 }
 

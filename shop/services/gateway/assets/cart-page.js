@@ -1,5 +1,5 @@
 /**
- * Cart and checkout.
+ * The page of the cart and the checkout.
  * @module
  */
 import { startCartLines } from "./cart-lines.js";

@@ -1,5 +1,5 @@
 /**
- * The cart as this page knows it, and the changes to it, one after the other.
+ * The cart as this page knows it, and the changes to it, in sequence.
  * @module
  */
 import { Problem, call, get } from "./api.js";
@@ -14,13 +14,13 @@ export const CHANGED = "wingbeat:cart";
 /** The largest quantity of one line. */
 export const QUANTITY_MAX = 99;
 
-/** What the last page counted, so that the number does not flicker from page to page. */
+/** The last known count, so that the number does not flicker between pages. */
 const COUNT_KEY = "wingbeat.cart-count";
 
 /** @type {Cart | null} */
 let cart = null;
 
-/** Changes wait for the one before: two quick clicks must add up. */
+/** Each change waits for the previous one, so that two quick clicks add up. */
 let last = Promise.resolve();
 
 export const current = () => cart;
@@ -31,7 +31,7 @@ export function startCart() {
   load();
 }
 
-/** Reads the cart from the shop. Away is not empty: then the last one known stays. */
+/** Loads the cart from the shop. If the shop is unavailable, the last known cart stays. */
 export async function load() {
   if (session.state() === "out") return set(null);
   try {
@@ -44,7 +44,7 @@ export async function load() {
   }
 }
 
-/** Puts `more` of a product into the cart. @returns {Promise<number>} how many are in it now */
+/** Adds `more` units of a product to the cart. @returns {Promise<number>} the new quantity */
 export function add(sku, more) {
   return inTurn(async () => {
     if (!cart) set(await get("/api/v1/cart"));

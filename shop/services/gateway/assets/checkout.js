@@ -1,5 +1,5 @@
 /**
- * The checkout form: what it costs, what is wrong with it, and "Buy".
+ * The checkout form: the price, the invalid fields, and "Buy".
  * @module
  */
 import { Problem } from "./api.js";
@@ -12,13 +12,13 @@ import { say, showProblem } from "./say.js";
 import * as session from "./session.js";
 import { problemWords } from "./words.js";
 
-/** A guest has no address, and typing one is no fun. */
+/** The address that is filled in for guests. */
 const GUEST_ADDRESS = { line1: "1 Kingfisher Lane", postal_code: "28195", city: "Bremen", country: "DE" };
 
 const form = /** @type {HTMLFormElement} */ (one("[data-checkout]"));
 const buy = /** @type {HTMLButtonElement} */ (one("[data-buy]"));
 
-/** Subtotal, discount and total in minor units; total is `null` where only the shop can tell. */
+/** Returns subtotal, discount and total in minor units; the total is `null` if only the shop knows it. */
 function sums() {
   const subtotal = cart.current()?.total.amount_minor ?? 0;
   const code = promo.current();
@@ -27,10 +27,10 @@ function sums() {
   return { subtotal, discount, total: subtotal - discount, code };
 }
 
-/** Writes the sums and the price on the button. */
+/** Shows the sums, and the price on the button. */
 export function showSums() {
   const { subtotal, discount, total, code } = sums();
-  const later = "checked when you buy";
+  const later = "calculated when you buy";
   const sum = (name, text) => { one(`[data-sum="${name}"]`).textContent = text; };
   sum("subtotal", money(eur(subtotal)));
   one("[data-sum-discount]").hidden = !code;
@@ -40,7 +40,7 @@ export function showSums() {
   if (!buy.hasAttribute("aria-busy")) buy.textContent = `Buy for ${money(eur(total ?? subtotal))}`;
 }
 
-/** The order as the API wants it. */
+/** Returns the request body of the order. */
 function order() {
   const data = new FormData(form);
   const { total, code } = sums();
@@ -53,7 +53,7 @@ function order() {
   };
 }
 
-/** Sends an attempt and goes to its order. @param {attempt.Attempt} sent */
+/** Sends an attempt and opens its order. @param {attempt.Attempt} sent */
 async function place(sent) {
   const problem = one("[data-problem]", form);
   showProblem(problem, null);
@@ -62,7 +62,7 @@ async function place(sent) {
   try {
     const { order_id } = await attempt.send(sent, (text) => showProblem(problem, text));
     location.assign(`/orders/${encodeURIComponent(order_id)}`);
-    // The button stays busy until the order's page is there.
+    // The button stays busy until the page of the order loads.
     await new Promise(() => {});
   } catch (error) {
     showProblem(problem, problemWords(error));
@@ -72,7 +72,7 @@ async function place(sent) {
   }
 }
 
-/** Shows what a refusal means for the page: new prices, no session, wrong fields. */
+/** Updates the page after a refusal: new prices, no session, invalid fields. */
 function explain(error) {
   if (error.code === "price_changed" || error.code === "cart_empty") cart.load();
   if (error.status === 401) session.show(null);
@@ -94,7 +94,7 @@ function clearFields() {
   for (const input of all("[aria-invalid]", form)) input.removeAttribute("aria-invalid");
 }
 
-/** An attempt without an answer can be sent again; until then nothing else is bought. */
+/** Offers to resend an attempt without a reply. Until then nothing else can be bought. */
 function showResume() {
   const open = attempt.unanswered();
   one("[data-resume]").hidden = !open;

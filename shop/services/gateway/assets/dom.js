@@ -1,5 +1,5 @@
 /**
- * The little of the DOM that the modules need.
+ * Shorthands for the DOM.
  * @module
  */
 
@@ -10,7 +10,7 @@ export const one = (selector, root = document) => root.querySelector(selector);
 export const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 /**
- * An element with attributes and children. Text is only ever set as text, never parsed.
+ * Creates an element with attributes and children. Text is set as text and never parsed.
  * @param {string} tag
  * @param {Record<string, string | number | boolean | undefined>} [attributes] `true` sets it empty, `false` leaves it out
  * @param {...(Node | string)} children
@@ -25,7 +25,7 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Runs `work` with `button` disabled, so that a double click does it once. */
+/** Runs `work` with `button` disabled, so that a double click runs it once. */
 export async function busy(button, work) {
   if (button.disabled) return;
   button.disabled = true;
@@ -38,14 +38,14 @@ export async function busy(button, work) {
   }
 }
 
-/** Where the picture of a product is. */
-export const picture = (sku) => `/assets/plumage/${encodeURIComponent(sku)}`;
+/** Returns the path of a product's picture. */
+export const picture = (sku) => `/assets/artwork/${encodeURIComponent(sku)}`;
 
 /**
- * Calls `work` every `milliseconds` while the page is seen, and whenever it is looked at again.
- * Returns the function that ends it.
+ * Calls `work` every `milliseconds` while the page is visible, and when it becomes visible again.
+ * Returns a function that stops it.
  */
-export function whileSeen(milliseconds, work) {
+export function whileVisible(milliseconds, work) {
   const look = () => document.visibilityState === "visible" && work();
   const timer = setInterval(look, milliseconds);
   document.addEventListener("visibilitychange", look);

@@ -1,9 +1,9 @@
 /**
- * "Your mail": what the shop has sent to this visitor's address.
+ * "Your mail": the mails to the visitor's address.
  * @module
  */
 import { get } from "./api.js";
-import { el, one, whileSeen } from "./dom.js";
+import { el, one, whileVisible } from "./dom.js";
 import * as session from "./session.js";
 import { clock } from "./when.js";
 
@@ -16,7 +16,7 @@ let shown = "";
 export function startMail() {
   const look = () => refresh().catch(() => {});
   document.addEventListener(session.CHANGED, look);
-  whileSeen(EVERY_MS, look);
+  whileVisible(EVERY_MS, look);
   look();
 }
 
@@ -25,7 +25,7 @@ async function refresh() {
   const items = to ? (await get(`/dev/mailbox?to=${encodeURIComponent(to)}`)).items : [];
   const newest = [...items].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
   const mark = newest.map((mail) => `${mail.template} ${mail.at}`).join();
-  // Drawn only when there is something new: an opened mail stays open.
+  // Only drawn for new mails, so that an opened mail stays open.
   if (mark === shown) return;
   shown = mark;
   one("[data-mail-empty]").hidden = newest.length > 0;

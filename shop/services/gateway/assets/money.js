@@ -1,9 +1,9 @@
 /**
- * Amounts of money, written as the server-rendered pages write them.
+ * Amounts of money, in the format of the server's `money.rs`.
  * @module
  */
 
-/** @param {import("./api.js").Money} money */
+/** Formats an amount. @param {import("./api.js").Money} money */
 export function money({ amount_minor, currency }) {
   return new Intl.NumberFormat("en-IE", { style: "currency", currency }).format(amount_minor / 100);
 }
@@ -11,5 +11,5 @@ export function money({ amount_minor, currency }) {
 /** @param {number} amount_minor @returns {import("./api.js").Money} */
 export const eur = (amount_minor) => ({ amount_minor, currency: "EUR" });
 
-/** `percent` of `amount`, half up, in whole minor units: the shop's own rule. */
+/** Returns `percent` percent of an amount, rounded half up, like the shop does. */
 export const share = (amount, percent) => Math.floor((amount * percent + 50) / 100);

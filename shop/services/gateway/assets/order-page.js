@@ -1,9 +1,9 @@
 /**
- * One order, live: steps, cancel, "Why?".
+ * The page of an order: live steps, the cancel, the timeline.
  * @module
  */
 import { Problem, call, get } from "./api.js";
-import { busy, one, whileSeen } from "./dom.js";
+import { busy, one, whileVisible } from "./dom.js";
 import "./page.js";
 import { showProblem } from "./say.js";
 import { isNews, isOver, mayCancel, showSteps } from "./steps.js";
@@ -12,11 +12,11 @@ import { drawTimeline, stepTimes } from "./timeline.js";
 import { since } from "./when.js";
 import { headline, problemWords } from "./words.js";
 
-/** How often to ask when the feed is down, and, to be sure, while it is up. */
+/** The polling interval without the live stream. With the stream, every sixth poll still runs. */
 const POLL_MS = 1_500;
 const POLL_LIVE_EVERY = 6;
 
-/** Services write their views a moment after the order does. */
+/** Other services update their timelines shortly after the order changes. */
 const TIMELINE_AFTER_MS = 600;
 
 const page = one("[data-order]");
@@ -35,7 +35,7 @@ let now = {
   updated_at: page.dataset.updatedAt,
 };
 
-/** Shows a change of this order, unless it is old news. @param {import("./stream.js").Change} change */
+/** Shows a change of this order, unless it is outdated. @param {import("./stream.js").Change} change */
 function show(change) {
   if (change.order_id !== now.order_id || !isNews(now, change)) return;
   const moved = change.status !== now.status;
@@ -46,7 +46,7 @@ function show(change) {
   showSteps(one("[data-steps]"), change);
   const line = one("[data-headline]");
   line.dataset.tone = change.status;
-  // Written only when it differs, so that a screen reader hears each sentence once.
+  // Only written if it differs, so that a screen reader reads each sentence once.
   if (line.textContent !== headline(change)) line.textContent = headline(change);
   cancel.hidden = !mayCancel(change.status);
   if (moved) setTimeout(() => refreshTimeline().catch(() => {}), TIMELINE_AFTER_MS);
@@ -68,7 +68,7 @@ async function refreshTimeline() {
 let ticks = 0;
 const quietly = () => refresh().catch(() => {});
 const feed = isOver(now.status) ? null : follow({ onChange: show, onOpen: quietly });
-const stopPolling = isOver(now.status) ? null : whileSeen(POLL_MS, () => {
+const stopPolling = isOver(now.status) ? null : whileVisible(POLL_MS, () => {
   ticks += 1;
   if (!feed.isOpen() || ticks % POLL_LIVE_EVERY === 0) quietly();
 });

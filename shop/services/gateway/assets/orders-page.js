@@ -1,5 +1,5 @@
 /**
- * The list of orders, with live statuses.
+ * The page of the list of orders, with live statuses.
  * @module
  */
 import { get } from "./api.js";
@@ -19,7 +19,7 @@ function show({ order_id, status, payment_delayed }) {
   place.textContent = delayed ? "Waiting for the bank" : statusLabel(status);
 }
 
-/** What changed between drawing the page and following the feed. */
+/** Loads the changes between the rendering of the page and the start of the live stream. */
 async function catchUp() {
   const open = all(".status").filter((place) => !isOver(place.dataset.status));
   if (open.length) (await get("/api/v1/orders?limit=12")).items.forEach(show);

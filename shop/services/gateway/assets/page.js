@@ -1,5 +1,5 @@
 /**
- * What every page does: the frame's buttons, the cart's count, local times.
+ * The behaviour of all pages: the buttons of the frame, the cart's count, local times.
  * @module
  */
 import { startBackstage } from "./backstage.js";
@@ -10,12 +10,12 @@ import * as session from "./session.js";
 import { localTimes } from "./when.js";
 import { problemWords } from "./words.js";
 
-/** Runs `work` for a click on `button`; what goes wrong is said in words. */
+/** Runs `work` for a click on `button` and announces an error. */
 function onClick(button, work) {
   button.addEventListener("click", () => busy(button, work).catch((error) => say(problemWords(error), "bad")));
 }
 
-/** The guest buttons of a page. `then` follows a sign-up, by default nothing. */
+/** Starts the guest buttons of a page. `then` runs after a sign-up. */
 export function guestButtons(then = () => {}) {
   for (const button of all("[data-guest]")) {
     onClick(button, async () => {
@@ -29,12 +29,12 @@ export function guestButtons(then = () => {}) {
 for (const button of all("[data-sign-out]")) {
   onClick(button, async () => {
     await session.signOut();
-    // What the page shows may be that person's: start afresh.
+    // The page can show personal data, so leave it.
     location.assign("/");
   });
 }
 
-// A page that comes back from the browser's memory shows what was: somebody may have left since.
+// A page from the back/forward cache can be outdated: the visitor may have signed out since.
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 
 localTimes();

@@ -1,5 +1,5 @@
 /**
- * The shop window: guest button, "Add to cart", fresh stock.
+ * The products page: the guest button, "Add to cart", the refresh of the stock.
  * @module
  */
 import { Problem } from "./api.js";
@@ -14,7 +14,7 @@ import { problemWords } from "./words.js";
 
 const welcome = /** @type {HTMLDialogElement} */ (one("#welcome"));
 
-/** What to add once we know whose cart it is. @type {HTMLFormElement | null} */
+/** The product to add after the visitor has signed in. @type {HTMLFormElement | null} */
 let wanted = null;
 
 /** @param {HTMLFormElement} form */

@@ -1,5 +1,5 @@
 /**
- * Promo codes: the visitor's own are one click away, another can be typed.
+ * Promo codes: the visitor's own as buttons, and a field for others.
  * @module
  */
 import { get } from "./api.js";
@@ -9,7 +9,7 @@ import * as session from "./session.js";
 
 /** @typedef {{code: string, percent: number, status: string, expires_at: string}} Promo */
 
-/** The welcome promo arrives by message, within seconds of signing up: ask a few times. */
+/** The welcome promo arrives within seconds after the sign-up, so load it a few times. */
 const TRIES = 6;
 const PAUSE_MS = 1_500;
 
@@ -18,14 +18,14 @@ let own = [];
 let applied = "";
 let changed = () => {};
 
-/** What is applied: `percent` is `null` for a code that is not among the visitor's own. */
+/** Returns the applied code. `percent` is `null` for a code that is not one of the visitor's own. */
 export function current() {
   if (!applied) return null;
   const promo = own.find(({ code }) => code.toLowerCase() === applied.toLowerCase());
   return { code: promo?.code ?? applied, percent: promo?.percent ?? null };
 }
 
-/** @param {() => void} onChange hears of every change that moves the total */
+/** @param {() => void} onChange is called for each change of the total */
 export function startPromo(onChange) {
   changed = onChange;
   const form = one("[data-promo-form]");

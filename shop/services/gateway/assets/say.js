@@ -1,5 +1,5 @@
 /**
- * Short messages at the edge of the page, read out by screen readers.
+ * Short messages at the edge of the page, which screen readers read out.
  * @module
  */
 import { one } from "./dom.js";
@@ -17,7 +17,7 @@ export function say(text, tone = "good") {
 }
 
 /**
- * Shows a problem where it happened, or hides the place with `null`.
+ * Shows a problem in its place, or hides the place with `null`.
  * @param {HTMLElement} place
  * @param {string | null} text
  */

@@ -1,5 +1,5 @@
 /**
- * Who is here: signing up, in and out, and the parts of the page that depend on it.
+ * The visitor's session: sign up, in and out, and the parts of the page that depend on it.
  * @module
  */
 import { Problem, call, get } from "./api.js";
@@ -7,7 +7,7 @@ import { all } from "./dom.js";
 
 /** @typedef {import("./api.js").Me} Me */
 
-/** Fired on `document` when somebody has signed in or out. */
+/** Fired on `document` when the visitor signs in or out. */
 export const CHANGED = "wingbeat:session";
 
 /** @returns {"in" | "out" | "unknown"} */
@@ -15,7 +15,7 @@ export const state = () => document.body.dataset.session;
 export const userId = () => document.body.dataset.user;
 export const email = () => document.body.dataset.email;
 
-/** Asks the shop who is here and shows it. @returns {Promise<Me | null>} */
+/** Loads the account and shows it. @returns {Promise<Me | null>} */
 export async function refresh() {
   try {
     return show(await get("/api/v1/me"));
@@ -25,7 +25,7 @@ export async function refresh() {
   }
 }
 
-/** Shows the parts for those who are in, or out. @param {Me | null} me */
+/** Shows the parts of the page for a signed-in or signed-out visitor. @param {Me | null} me */
 export function show(me) {
   const { dataset } = document.body;
   const before = `${dataset.session} ${dataset.user}`;
@@ -51,7 +51,7 @@ export async function signUp(user) {
   return signIn(user.email, user.password);
 }
 
-/** A guest is a user whom nobody asked anything; the password is forgotten at once. */
+/** Signs up a guest: a user with a generated address, whose password is not kept. */
 export async function guest() {
   if (state() === "in") return null;
   return signUp({ email: `guest-${random(8)}@shop.example`, password: random(18), name: "Guest" });
@@ -62,13 +62,13 @@ export async function signOut() {
   show(null);
 }
 
-/** Where to go after signing in: a path of this site, whatever the address says. */
+/** Returns the page after the sign-in. It is always a path of this site. */
 export function next() {
   const wanted = new URL(new URLSearchParams(location.search).get("next") ?? "/", location.origin);
   return wanted.origin === location.origin ? wanted.pathname + wanted.search : "/";
 }
 
-/** As many random bytes, in hexadecimal. */
+/** Returns random bytes in hexadecimal. */
 export function random(bytes) {
   const numbers = crypto.getRandomValues(new Uint8Array(bytes));
   return Array.from(numbers, (number) => number.toString(16).padStart(2, "0")).join("");

@@ -1,5 +1,5 @@
 /**
- * An order's way as the steps that light up. `steps.rs` says the same on the server.
+ * The progress of an order in steps. The server's `steps.rs` contains the same rules.
  * @module
  */
 import { all, one } from "./dom.js";
@@ -8,19 +8,19 @@ import { all, one } from "./dom.js";
 
 export const STEPS = ["placed", "stock_reserved", "payment_authorized", "paid", "shipped", "completed"];
 
-const WORDS = { done: "done", current: "under way", waiting: "waiting for the bank", todo: "not yet", failed: "failed" };
+const WORDS = { done: "done", current: "in progress", waiting: "waiting for the bank", todo: "not yet", failed: "failed" };
 
 const FAILED_AFTER = { payment_declined: 1, payment_timeout: 1, reservation_expired: 2 };
 
-/** Whether the order will not change any more. */
+/** Returns whether the status is terminal. */
 export const isOver = (status) => status === "completed" || status === "rejected" || status === "cancelled";
 
-/** Whether asking to cancel makes sense; the shop decides. */
+/** Returns whether the page offers a cancel. The shop decides whether it is accepted. */
 export const mayCancel = (status) => !isOver(status) && status !== "shipped" && status !== "cancelling";
 
 /**
- * Whether `next` is news after `now`: a status never moves backwards nor leaves a terminal one,
- * but feed and poll may answer out of turn.
+ * Returns whether `next` is newer than `now`. A status never moves backwards and never leaves a
+ * terminal one, but the stream and a poll can arrive in any order.
  * @param {Change} now @param {Change} next
  */
 export function isNews(now, next) {
@@ -30,7 +30,7 @@ export function isNews(now, next) {
   return !(Date.parse(next.updated_at) < Date.parse(now.updated_at));
 }
 
-/** The state of every step. @param {Change} order @returns {string[]} */
+/** Returns the state of each step. @param {Change} order @returns {string[]} */
 export function states({ status, reason, payment_delayed }) {
   const reached = status === "rejected" ? FAILED_AFTER[reason] ?? 0 : Math.max(0, STEPS.indexOf(status));
   return STEPS.map((step, index) => {
@@ -41,7 +41,7 @@ export function states({ status, reason, payment_delayed }) {
   });
 }
 
-/** Lights up the steps in `list`. @param {HTMLElement} list @param {Change} order */
+/** Shows the states of the steps in `list`. @param {HTMLElement} list @param {Change} order */
 export function showSteps(list, order) {
   const now = states(order);
   all("[data-step]", list).forEach((item, index) => {

@@ -1,14 +1,14 @@
 /**
- * Keeps prices and stock on the page fresh while it is looked at.
+ * Refreshes the prices and the stock on the page while it is visible.
  * @module
  */
 import { get } from "./api.js";
-import { all, one, whileSeen } from "./dom.js";
+import { all, one, whileVisible } from "./dom.js";
 import { money } from "./money.js";
 
 const EVERY_MS = 4_000;
 
-/** The same bounds as in the server's `model.rs`. */
+/** Returns the colour class and the words of the stock. The server's `model.rs` has the same bounds. */
 function stockOf(available) {
   if (available <= 0) return ["out", "Sold out"];
   if (available <= 9) return ["low", `Only ${available} left`];
@@ -17,10 +17,10 @@ function stockOf(available) {
 
 export function startStock() {
   const list = one("[data-products]");
-  if (list) whileSeen(EVERY_MS, () => refresh(list).catch(() => {}));
+  if (list) whileVisible(EVERY_MS, () => refresh(list).catch(() => {}));
 }
 
-/** Asks for the same page of products again. */
+/** Loads the products of the page again. */
 async function refresh(list) {
   const { items } = await get(list.dataset.products);
   const bySku = new Map(items.map((product) => [product.sku, product]));

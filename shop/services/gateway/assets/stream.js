@@ -1,18 +1,18 @@
 /**
- * The live feed of the visitor's own orders (GET /api/v1/stream).
+ * The live stream of the visitor's orders (`GET /api/v1/stream`).
  * @module
  */
 
 /** @typedef {{order_id: string, status: string, reason?: string, payment_delayed: boolean, updated_at: string}} Change */
 
-/** The browser reconnects after a cut by itself, but gives up after a refusal: then we try again. */
+/** The pause before a new connection after a refusal, which ends the browser's own reconnection. */
 const AGAIN_MS = 3_000;
 
 /**
- * Follows the feed while the page is seen: browsers allow few connections a site, and a hidden tab
- * that keeps one starves the others.
+ * Follows the stream while the page is visible. Browsers limit the connections per site, so a hidden
+ * tab must not keep one.
  * @param {{onChange: (change: Change) => void, onOpen: () => void}} listener
- *   `onOpen` hears of every (re)connection: changes before it may have been missed
+ *   `onOpen` is called for each (re)connection, before which changes can have been missed
  * @returns {{isOpen: () => boolean, close: () => void}}
  */
 export function follow({ onChange, onOpen }) {

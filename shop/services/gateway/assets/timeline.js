@@ -1,5 +1,5 @@
 /**
- * "Why?": the messages of an order as a tree of causes.
+ * The timeline: the messages of an order as a tree of causes.
  * @module
  */
 import { el, one } from "./dom.js";
@@ -8,12 +8,12 @@ import { clock, since } from "./when.js";
 /** @typedef {{at: string, service: string, kind: "event" | "command" | "timer" | "call", name: string, id: string, causation_id?: string}} Item */
 
 const SERVICES = ["identity", "catalog", "carts", "promotions", "orders", "inventory", "payments", "shipping", "notifications", "gateway", "provider"];
-const KINDS = { event: "happened", command: "asked for", timer: "timer", call: "outside call" };
+const KINDS = { event: "event", command: "command", timer: "timer", call: "outside call" };
 
-/** Deeper branches are drawn at this depth: a phone is narrow. */
+/** Deeper branches are drawn at this depth, because phones are narrow. */
 const DEPTH_MAX = 6;
 
-/** Which message marks which step as reached. */
+/** The message that completes each step. */
 const MARKS = {
   "orders.order_placed": "placed",
   "inventory.stock_reserved": "stock_reserved",
@@ -23,10 +23,10 @@ const MARKS = {
   "orders.order_completed": "completed",
 };
 
-/** A name without its version: `orders.order_paid.v1` is `orders.order_paid`. */
+/** Returns a message type without its version: `orders.order_paid` of `orders.order_paid.v1`. */
 const plain = (name) => name.replace(/\.v\d+$/, "");
 
-/** When each step was reached, as far as the timeline tells. @param {Item[]} items */
+/** Returns the time of each completed step in the timeline. @param {Item[]} items */
 export function stepTimes(items) {
   const times = new Map();
   for (const item of items) {
@@ -36,7 +36,7 @@ export function stepTimes(items) {
   return times;
 }
 
-/** How many items each one brought about, itself included. @param {Item[]} items causes first */
+/** Returns the size of the tree below each item, including the item. @param {Item[]} items causes first */
 function sizes(items) {
   const size = new Map();
   for (const item of [...items].reverse()) {
@@ -48,9 +48,9 @@ function sizes(items) {
 }
 
 /**
- * Puts every item below its cause. Where one thing brings about several, the longest branch goes on
- * in its cause's column, last; the others stand before it, moved to the right. So the order's own
- * story reads straight down, and what happened beside it pokes out.
+ * Puts each item below its cause. If an item has several effects, the largest branch comes last and
+ * stays in the column of its cause; the others come before it, indented. So the main path of the
+ * order reads straight down.
  * @param {Item[]} items causes before effects
  * @returns {{item: Item, depth: number, cause?: Item}[]}
  */
@@ -76,7 +76,7 @@ export function tree(items) {
   return rows;
 }
 
-/** Draws the tree. @param {Item[]} items @param {string} start when the order was placed */
+/** Draws the tree. @param {Item[]} items @param {string} start the time of the order */
 export function drawTimeline(items, start) {
   one("[data-timeline-items]").replaceChildren(...tree(items).map((row, index, rows) => drawRow(row, rows[index - 1], start)));
   const services = SERVICES.filter((service) => items.some((item) => item.service === service));

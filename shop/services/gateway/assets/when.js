@@ -1,12 +1,12 @@
 /**
- * Times as the visitor's clock shows them.
+ * Times in the visitor's time zone.
  * @module
  */
 import { all } from "./dom.js";
 
 const FORMAT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
-/** Rewrites the server's UTC times. */
+/** Replaces the server's UTC times by local times. */
 export function localTimes() {
   for (const time of all("[data-when-local]")) {
     const at = new Date(time.getAttribute("datetime"));
@@ -14,10 +14,10 @@ export function localTimes() {
   }
 }
 
-/** A time of day. @param {string} at */
+/** Returns the time of day. @param {string} at */
 export const clock = (at) => new Date(at).toLocaleTimeString("en-GB");
 
-/** The time from `start` to `end` as `+38 ms`, `+2.1 s` or `+3 min`; nothing if either is no time. */
+/** Returns the time from `start` to `end` as `+38 ms`, `+2.1 s` or `+3 min`; empty if either is invalid. */
 export function since(start, end) {
   const elapsed = Date.parse(end) - Date.parse(start);
   if (Number.isNaN(elapsed)) return "";

@@ -1,54 +1,54 @@
 /**
- * What the shop's codes mean, in words.
+ * The texts for the shop's codes and statuses.
  * @module
  */
 import { Problem, Unreachable } from "./api.js";
 
 const PROBLEMS = {
-  below_reserved: "That many are already promised to others.",
-  cart_empty: "Your cart is empty: perhaps it was bought in another tab.",
-  cross_site: "This request came from another site and was refused.",
-  email_taken: "There is already an account with this email. Sign in instead?",
-  idempotency_key_reused: "This order was already sent with other contents. Look at your orders before you buy again.",
-  invalid_credentials: "Email and password do not match.",
-  not_cancellable: "Too late to cancel: it is already on its way.",
-  price_changed: "A price has changed since you looked. The cart now shows the new total: press Buy again if you agree.",
+  below_reserved: "These units are reserved for orders.",
+  cart_empty: "Your cart is empty. You may have bought it in another tab.",
+  cross_site: "The shop refused this request, because it came from another site.",
+  email_taken: "There is already an account with this email address. Sign in instead?",
+  idempotency_key_reused: "This order was sent before with other content. Check your orders before you buy again.",
+  invalid_credentials: "The email address or the password is wrong.",
+  not_cancellable: "This order can no longer be cancelled.",
+  price_changed: "A price has changed. The cart now shows the new total: press Buy again if you agree.",
   unauthenticated: "Your session has ended. Sign in again, or shop as guest.",
 };
 
-/** @param {unknown} error */
+/** Returns the message for an error. @param {unknown} error */
 export function problemWords(error) {
   if (error instanceof Unreachable) return "The shop could not be reached. Check your connection and try again.";
-  if (!(error instanceof Problem)) return "Something unexpected happened in this page. Reload it and try again.";
+  if (!(error instanceof Problem)) return "An unexpected error occurred. Reload the page and try again.";
   if (PROBLEMS[error.code]) return PROBLEMS[error.code];
-  if (error.status === 429) return `Too many tries. Wait ${error.retryAfter || "a few"} seconds.`;
-  if (error.status >= 500) return "That part of the shop is away for a moment. Try again shortly.";
+  if (error.status === 429) return `Too many attempts. Wait ${error.retryAfter || "a few"} seconds.`;
+  if (error.status >= 500) return "This part of the shop is unavailable. Try again in a moment.";
   return error.message;
 }
 
 const REJECTIONS = {
-  out_of_stock: "Sold out: somebody was faster.",
+  out_of_stock: "An item is sold out.",
   payment_declined: "The bank declined the payment.",
-  payment_timeout: "The bank never answered.",
-  promo_invalid: "That promo code does not work.",
-  reservation_expired: "The items were held too long.",
+  payment_timeout: "The bank did not answer.",
+  promo_invalid: "The promo code is not valid.",
+  reservation_expired: "The reservation expired.",
 };
 
 const HEADLINES = {
-  placed: "We have your order. Setting your items aside.",
-  stock_reserved: "Your items are set aside. Asking the bank.",
-  payment_authorized: "The bank said yes. Taking the payment.",
+  placed: "We have your order. Reserving your items.",
+  stock_reserved: "Your items are reserved. Waiting for the bank.",
+  payment_authorized: "The bank authorized the payment. Collecting it.",
   paid: "Paid. We are packing it.",
   shipped: "On its way to you.",
-  completed: "Delivered. Enjoy it!",
-  cancelling: "Cancelling: we are undoing what was done so far.",
-  cancelled: "Cancelled. Everything has been undone: stock, payment, promo code.",
+  completed: "Delivered. Enjoy!",
+  cancelling: "Cancelling your order.",
+  cancelled: "Cancelled. Stock, payment and promo code are released.",
 };
 
-/** Where an order stands, in a sentence. */
+/** Returns the status of an order as a sentence. */
 export function headline({ status, reason, payment_delayed }) {
   if (status === "rejected") {
-    return `${REJECTIONS[reason] ?? "We could not take this order."} You have not been charged.`;
+    return `${REJECTIONS[reason] ?? "We could not accept this order."} You have not been charged.`;
   }
   if (payment_delayed && (status === "placed" || status === "stock_reserved" || status === "payment_authorized")) {
     return "The bank is not answering; your order is safe.";
@@ -68,5 +68,5 @@ const LABELS = {
   rejected: "Rejected",
 };
 
-/** A status in one or two words. */
+/** Returns a status in one or two words. */
 export const statusLabel = (status) => LABELS[status] ?? status;

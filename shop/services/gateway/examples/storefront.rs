@@ -1,11 +1,11 @@
-//! The storefront on a fake shop: `cargo run -p shop-gateway --example storefront`.
+//! The storefront with a fake API: `cargo run -p shop-gateway --example storefront`.
 //!
-//! For work on pages, styles and modules, without a single service. Orders move by the clock; the
-//! test cards and the buttons of "Break it" do what they say, more or less.
+//! For work on pages, styles and modules: it needs no services. Orders progress by the clock. The
+//! test cards and the buttons of "Break it" work approximately.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "a server for browsers lives by the real clock"
+    reason = "a server for browsers uses the real clock"
 )]
 
 #[path = "../tests/it/fake/mod.rs"]
@@ -43,7 +43,7 @@ async fn secure(mut response: Response) -> Response {
     response
 }
 
-/// Starts a walk for every order that turns up.
+/// Starts the progress of each new order.
 async fn move_orders(fake: Fake) {
     let mut seen = BTreeSet::new();
     loop {
@@ -58,7 +58,7 @@ async fn move_orders(fake: Fake) {
     }
 }
 
-/// Walks one order through its states, at the bank's pace.
+/// Moves one order through its states.
 async fn walk(fake: Fake, id: String, order: Value) {
     let step = |status: &'static str, millis: u64| {
         let (fake, id) = (fake.clone(), id.clone());

@@ -1,4 +1,4 @@
-//! The rules at the one public port: who is calling, what every answer carries, what a refusal looks like.
+//! The middleware of the public port: sessions, security headers, and refusals as problems.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -20,12 +20,12 @@ use wingbeat::http::{BODY_MAX, Problem, traced};
 
 use crate::storefront;
 
-/// The gateway, as its spans call it.
-pub const SERVICE: &str = "gateway";
-/// A request whose answer has not begun by then is answered 503. It stays below the 30 s after which
-/// proxies and browsers give up.
-const ANSWER_WITHIN: Duration = Duration::from_secs(25);
-/// Paths that programs use: refusals there are problems, not pages.
+/// The name of the gateway in spans.
+pub const SERVICE: &str = shop_registry::GATEWAY;
+/// The time within which a reply must begin; otherwise the gateway returns 503. It is shorter than
+/// the usual timeout of proxies and browsers, 30 s.
+const REPLY_WITHIN: Duration = Duration::from_secs(25);
+/// Prefixes of the paths for programs. Refusals there are problems, not pages.
 const PROGRAMS: [&str; 7] = [
     "/api/",
     "/dev/",
@@ -36,12 +36,13 @@ const PROGRAMS: [&str; 7] = [
     "/metrics",
 ];
 
-/// Puts the services' routes and the storefront behind one set of rules.
+/// Serves an API and the storefront on the public port: [`rules`], then [`front`].
 pub fn edge(api: Router, sessions: Sessions, runtime: SharedRuntime) -> Router {
     front(rules(api, SERVICE, sessions, runtime.clone()), runtime)
 }
 
-/// The rules of an API: who is calling, what is nobody else's, and refusals as problems.
+/// Adds the rules of an API: it identifies the caller, keeps replies to signed-in callers out of
+/// caches, and bounds the body. Includes [`answered`].
 pub fn rules(
     api: Router,
     service: &'static str,
@@ -55,7 +56,8 @@ pub fn rules(
     answered(api, service, runtime)
 }
 
-/// Every request is answered in time, refusals are problems, and each belongs to a trace, as one of `service`.
+/// Adds a time limit, turns refusals and panics into problems, and measures and traces the requests
+/// to `service`.
 pub fn answered(api: Router, service: &'static str, runtime: SharedRuntime) -> Router {
     let api = api
         .layer(middleware::from_fn_with_state(
@@ -69,7 +71,7 @@ pub fn answered(api: Router, service: &'static str, runtime: SharedRuntime) -> R
     traced(api, service, runtime)
 }
 
-/// The public side of an API: pages beside it, and the headers that browsers need.
+/// Adds the pages of the storefront to an API, and the headers for browsers.
 pub fn front(api: Router, runtime: SharedRuntime) -> Router {
     let pages = storefront::routes(api.clone())
         .layer(middleware::from_fn(routed))
@@ -92,16 +94,16 @@ pub fn front(api: Router, runtime: SharedRuntime) -> Router {
         .layer(middleware::from_fn_with_state(runtime, measure))
 }
 
-/// Panics, silence and the router's bare refusals become problems.
+/// Turns panics, timeouts and the router's own refusals into problems.
 async fn problems(State(runtime): State<SharedRuntime>, request: Request, next: Next) -> Response {
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let response = match runtime.timeout(ANSWER_WITHIN, answered).await {
+    let response = match runtime.timeout(REPLY_WITHIN, answered).await {
         Some(Ok(response)) => response,
         Some(Err(_)) => {
             tracing::error!("a route panicked");
-            Problem::new(500, "internal", "something went wrong on our side").into_response()
+            Problem::new(500, "internal", "internal error").into_response()
         }
-        None => Problem::new(503, "too_slow", "no answer came in time").into_response(),
+        None => Problem::new(503, "too_slow", "the request timed out").into_response(),
     };
     if response.headers().contains_key(header::CONTENT_TYPE) {
         return response;
@@ -109,10 +111,10 @@ async fn problems(State(runtime): State<SharedRuntime>, request: Request, next: 
     let problem = match response.status() {
         StatusCode::NOT_FOUND => Problem::new(404, "not_found", "there is no such route"),
         StatusCode::METHOD_NOT_ALLOWED => {
-            Problem::new(405, "method_not_allowed", "this route takes other methods")
+            Problem::new(405, "method_not_allowed", "this route has no such method")
         }
         StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(413, "body_too_large", "the body is larger than 64 KiB")
+            Problem::new(413, "body_too_large", "the body exceeds 64 KiB")
         }
         _ => return response,
     };
@@ -123,7 +125,7 @@ async fn problems(State(runtime): State<SharedRuntime>, request: Request, next: 
     Problem { allow, ..problem }.into_response()
 }
 
-/// What was answered to a session is nobody else's.
+/// Keeps replies to signed-in callers out of caches.
 async fn private(request: Request, next: Next) -> Response {
     let state = request.extensions().get::<SessionState>();
     let signed_in = matches!(state, Some(SessionState::SignedIn(_)));
@@ -135,7 +137,7 @@ async fn private(request: Request, next: Next) -> Response {
     response
 }
 
-/// Headers of every answer.
+/// Adds the security headers to a reply.
 async fn secure(request: Request, next: Next) -> Response {
     const RULES: [(HeaderName, &str); 3] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

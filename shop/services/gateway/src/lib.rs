@@ -1,8 +1,9 @@
-//! The gateway: the one public port of the shop.
+//! The gateway: the only public port of the shop.
 //!
-//! - [`edge`](mod@edge): sessions, security headers, refusals; before everything else.
-//! - [`storefront`]: the pages people see, drawn from the same HTTP API that every client uses.
-//! - [`proxy`]: to services that run elsewhere; [`routing`] says which, [`upstream`] protects us from them.
+//! - [`edge`](mod@edge): the middleware of the public port.
+//! - [`storefront`]: the pages for people, rendered from the HTTP API that all clients use.
+//! - [`routing`]: the choice of the service that answers a request. [`proxy`]: the reverse proxy.
+//!   [`upstream`]: the replicas of a service, and the protection of the gateway from them.
 
 pub mod edge;
 pub mod proxy;

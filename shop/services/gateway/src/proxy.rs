@@ -1,4 +1,5 @@
-//! The reverse proxy: requests to the services' replicas, and their answers back, streams too.
+//! The reverse proxy: forwards requests to the replicas of services, and their replies, including
+//! streams.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,18 +26,18 @@ use wingbeat::telemetry;
 use crate::edge::SERVICE;
 use crate::upstream::{Replica, Upstream};
 
-/// Longest wait for a connection.
+/// The timeout of a connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// Connections that nobody used for so long are closed, before the service closes them.
+/// The idle time after which a connection is closed, before the service closes it.
 const IDLE: Duration = Duration::from_secs(20);
-/// The pauses before all replicas are tried again: one that restarts is back within them.
+/// The pauses before all replicas are tried again. A replica that restarts is back within them.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
     Duration::from_millis(600),
 ];
-/// The largest answer that the gateway itself reads.
-const ANSWER_MAX: usize = 8 << 20;
+/// The largest reply in bytes that the gateway itself reads.
+const REPLY_MAX: usize = 8 << 20;
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -50,10 +51,10 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
-/// What only the gateway may say about a caller.
-const OURS_TO_SAY: [&str; 4] = ["forwarded", "x-forwarded-", "x-real-ip", "x-wingbeat-"];
+/// Prefixes of the headers that only the gateway sets. It removes them from callers' requests.
+const GATEWAY_ONLY: [&str; 4] = ["forwarded", "x-forwarded-", "x-real-ip", "x-wingbeat-"];
 
-/// Asks the services.
+/// A reverse proxy to services.
 pub struct Proxy {
     client: Client<HttpConnector, Full<Bytes>>,
     upstreams: BTreeMap<String, Upstream>,
@@ -61,7 +62,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy to these services.
+    /// Creates a proxy to these services.
     #[must_use]
     pub fn new(upstreams: Vec<Upstream>, runtime: SharedRuntime) -> Self {
         let mut connector = HttpConnector::new();
@@ -79,22 +80,22 @@ impl Proxy {
         }
     }
 
-    /// The services there are.
+    /// Returns the names of the services.
     pub fn services(&self) -> impl Iterator<Item = &str> {
         self.upstreams.keys().map(String::as_str)
     }
 
-    /// Whether the service is behind this proxy.
+    /// Returns whether the proxy knows the service.
     #[must_use]
     pub fn has(&self, service: &str) -> bool {
         self.upstreams.contains_key(service)
     }
 
-    /// Hands a request on, and the answer back.
+    /// Forwards a request to a service and returns its reply.
     pub async fn forward(&self, service: &str, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let Ok(body) = axum::body::to_bytes(body, BODY_MAX).await else {
-            let detail = "the body is larger than 64 KiB";
+            let detail = "the body exceeds 64 KiB";
             return Problem::new(413, "body_too_large", detail).into_response();
         };
         match self.ask(service, &parts, body).await {
@@ -103,11 +104,11 @@ impl Proxy {
         }
     }
 
-    /// Asks for something on behalf of a caller: the status, and the body.
+    /// Sends a request on behalf of a caller and returns the status and the body.
     ///
     /// # Errors
     ///
-    /// No answer.
+    /// 503 `overloaded` or `service_away` if there is no reply; 404 if the service is unknown.
     pub async fn get(
         &self,
         service: &str,
@@ -117,15 +118,15 @@ impl Proxy {
     ) -> Result<(StatusCode, Bytes), Problem> {
         let parts = on_behalf(method, path, caller)?;
         let response = self.ask(service, &parts, Bytes::new()).await?;
-        read(response).await.ok_or_else(|| away(service))
+        read(response).await.ok_or_else(|| unavailable(service))
     }
 
-    /// Asks every replica of a service, each once, on behalf of a caller: for what each process has for itself. `None`
-    /// of who does not answer.
+    /// Sends a request to each replica of a service once, on behalf of a caller, for state that
+    /// each process has of its own. The result of a replica without a reply is `None`.
     ///
     /// # Errors
     ///
-    /// There is no such service.
+    /// 404 if the service is unknown.
     pub async fn everywhere(
         &self,
         service: &str,
@@ -136,34 +137,34 @@ impl Proxy {
         let upstream = self.upstreams.get(service).ok_or_else(Problem::not_found)?;
         let parts = on_behalf(method, path, caller)?;
         let ask = async |replica| {
-            let answer = self.once(upstream, replica, &parts, Bytes::new()).await?;
-            read(back(answer.ok()?)).await
+            let reply = self.once(upstream, replica, &parts, Bytes::new()).await?;
+            read(returned(reply.ok()?)).await
         };
         Ok(join_all(upstream.in_turn(self.runtime.now()).map(ask)).await)
     }
 
     async fn ask(&self, service: &str, parts: &Parts, body: Bytes) -> Result<Response, Problem> {
         let upstream = self.upstreams.get(service).ok_or_else(Problem::not_found)?;
-        let place = upstream.place().ok_or_else(|| {
+        let permit = upstream.permit().ok_or_else(|| {
             Problem::new(
                 503,
                 "overloaded",
-                format!("too many requests wait for {service}"),
+                format!("too many requests are waiting for {service}"),
             )
         })?;
-        let asking = upstream.admits(self.runtime.now());
-        let asking = asking.ok_or_else(|| away(service))?;
+        let in_flight = upstream.admit(self.runtime.now());
+        let in_flight = in_flight.ok_or_else(|| unavailable(service))?;
         let began = self.runtime.elapsed();
-        let answer = self.attempts(upstream, parts, &body).await;
+        let reply = self.attempts(upstream, parts, &body).await;
         let took = self.runtime.elapsed().saturating_sub(began);
-        drop(place); // The answer has begun; how long it streams is the caller's affair.
+        drop(permit); // The reply has begun. A long stream must not hold the permit.
         let request = parts.uri.path();
-        asking.ended(answer.is_some(), took, request, self.runtime.now());
-        answer.ok_or_else(|| away(service))
+        in_flight.ended(reply.is_some(), took, request, self.runtime.now());
+        reply.ok_or_else(|| unavailable(service))
     }
 
-    /// Asks each replica in turn while none was reached. What may have been done is asked for again only if
-    /// that changes nothing.
+    /// Tries each replica in turn until one replies. A request that a replica may have handled is
+    /// repeated only if it is idempotent.
     async fn attempts(&self, upstream: &Upstream, parts: &Parts, body: &Bytes) -> Option<Response> {
         let repeatable =
             parts.method.is_idempotent() || parts.headers.contains_key("idempotency-key");
@@ -171,19 +172,19 @@ impl Proxy {
         loop {
             for replica in upstream.in_turn(self.runtime.now()) {
                 match self.once(upstream, replica, parts, body.clone()).await? {
-                    Ok(answer) => return Some(back(answer)),
+                    Ok(reply) => return Some(returned(reply)),
                     Err(why) if repeatable || was_not_sent(&why) => {
                         tracing::debug!(
                             upstream = upstream.name(),
                             replica = replica.url(),
-                            "no answer: {why}"
+                            "no reply: {why}"
                         );
                     }
                     Err(why) => {
                         tracing::warn!(
                             upstream = upstream.name(),
                             replica = replica.url(),
-                            "no answer: {why}"
+                            "no reply: {why}"
                         );
                         return None;
                     }
@@ -193,7 +194,7 @@ impl Proxy {
         }
     }
 
-    /// Asks one replica; `None` when it takes too long, or cannot be asked.
+    /// Sends the request to one replica; `None` if it times out or its URL is invalid.
     async fn once(
         &self,
         upstream: &Upstream,
@@ -201,46 +202,41 @@ impl Proxy {
         parts: &Parts,
         body: Bytes,
     ) -> Option<Result<axum::http::Response<Incoming>, ClientError>> {
-        let mut request = onward(replica.url(), parts, body)?;
-        let span = self.within_trace(upstream.name(), parts, &mut request);
-        let asked = self.client.request(request);
+        let mut request = forwarded(replica.url(), parts, body)?;
+        let span = self.span(upstream.name(), parts, &mut request);
+        let sent = self.client.request(request);
         let limit = upstream.answer_within();
-        let answer = self.runtime.timeout(limit, asked).await;
-        match &answer {
-            Some(Ok(answer)) => {
-                telemetry::answered(&span, answer.status().as_u16());
-                if says_goodbye(answer.headers()) {
-                    replica.leaves(self.runtime.now());
+        let reply = self.runtime.timeout(limit, sent).await;
+        match &reply {
+            Some(Ok(reply)) => {
+                telemetry::answered(&span, reply.status().as_u16());
+                if is_last(reply.headers()) {
+                    replica.drains(self.runtime.now());
                 }
             }
             _ => telemetry::failed_on(&span, "no_answer"),
         }
-        answer
+        reply
     }
 
-    /// The span of asking, told to whoever is asked.
-    fn within_trace(
-        &self,
-        upstream: &str,
-        parts: &Parts,
-        request: &mut Request<Full<Bytes>>,
-    ) -> Span {
+    /// Starts the span of a request, and adds it to the headers of the request.
+    fn span(&self, upstream: &str, parts: &Parts, request: &mut Request<Full<Bytes>>) -> Span {
         let Some(context) = telemetry::current() else {
             return Span::none();
         };
         let trace = context.trace.child(self.runtime.random());
-        if let Ok(told) = HeaderValue::from_str(&trace.to_string()) {
-            request.headers_mut().insert("traceparent", told);
+        if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
+            request.headers_mut().insert("traceparent", value);
         }
         telemetry::asking(SERVICE, upstream, parts, trace, context.trace)
     }
 }
 
-fn away(service: &str) -> Problem {
+fn unavailable(service: &str) -> Problem {
     Problem::new(
         503,
         "service_away",
-        format!("{service} does not answer now"),
+        format!("{service} is unavailable; try again later"),
     )
 }
 
@@ -248,7 +244,7 @@ fn was_not_sent(error: &ClientError) -> bool {
     error.is_connect()
 }
 
-/// What the gateway asks for by itself, with what the caller proves who they are by.
+/// Builds a request of the gateway itself, with the credentials of the caller.
 fn on_behalf(method: Method, path: &str, caller: &HeaderMap) -> Result<Parts, Problem> {
     let request = Request::builder().method(method).uri(path).body(());
     let (mut parts, ()) = request.map_err(|_| Problem::not_found())?.into_parts();
@@ -268,15 +264,15 @@ fn on_behalf(method: Method, path: &str, caller: &HeaderMap) -> Result<Parts, Pr
     Ok(parts)
 }
 
-/// The whole answer; `None` when it breaks off.
-async fn read(answer: Response) -> Option<(StatusCode, Bytes)> {
-    let status = answer.status();
-    let body = axum::body::to_bytes(answer.into_body(), ANSWER_MAX).await;
+/// Reads the complete reply; `None` if it breaks off or is too large.
+async fn read(reply: Response) -> Option<(StatusCode, Bytes)> {
+    let status = reply.status();
+    let body = axum::body::to_bytes(reply.into_body(), REPLY_MAX).await;
     Some((status, body.ok()?))
 }
 
-/// The request as the replica gets it; `None` if its URL is none.
-fn onward(replica: &str, parts: &Parts, body: Bytes) -> Option<Request<Full<Bytes>>> {
+/// Builds the request to a replica; `None` if the URL of the replica is invalid.
+fn forwarded(replica: &str, parts: &Parts, body: Bytes) -> Option<Request<Full<Bytes>>> {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let uri: Uri = format!("{replica}{path}").parse().ok()?;
     let mut request = Request::builder()
@@ -287,11 +283,11 @@ fn onward(replica: &str, parts: &Parts, body: Bytes) -> Option<Request<Full<Byte
     let headers = request.headers_mut();
     headers.clone_from(&parts.headers);
     strip(headers);
-    headers.remove(header::CONTENT_LENGTH); // Set anew from the body.
+    headers.remove(header::CONTENT_LENGTH); // The client sets it from the body.
     headers.remove(header::EXPECT);
     let spoofed: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| is_ours_to_say(name))
+        .filter(|name| is_gateway_only(name))
         .cloned()
         .collect();
     for name in spoofed {
@@ -305,28 +301,30 @@ fn onward(replica: &str, parts: &Parts, body: Bytes) -> Option<Request<Full<Byte
     Some(request)
 }
 
-fn is_ours_to_say(name: &HeaderName) -> bool {
-    OURS_TO_SAY
+fn is_gateway_only(name: &HeaderName) -> bool {
+    GATEWAY_ONLY
         .iter()
         .any(|prefix| name.as_str().starts_with(prefix))
 }
 
-fn back(answer: axum::http::Response<Incoming>) -> Response {
-    let (mut parts, body) = answer.into_parts();
+/// Builds the reply to the caller from the reply of a replica.
+fn returned(reply: axum::http::Response<Incoming>) -> Response {
+    let (mut parts, body) = reply.into_parts();
     strip(&mut parts.headers);
     Response::from_parts(parts, Body::new(body))
 }
 
-/// Whether this was the last answer of its connection.
-fn says_goodbye(headers: &HeaderMap) -> bool {
-    let told = headers.get_all(header::CONNECTION).iter();
-    let mut words = told
+/// Returns whether the replica closes the connection after this reply.
+fn is_last(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let mut words = lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','));
     words.any(|word| word.trim().eq_ignore_ascii_case("close"))
 }
 
-/// Removes what belongs to one connection, also what the `Connection` header names.
+/// Removes the headers that belong to one connection, including those that the header `Connection`
+/// names.
 fn strip(headers: &mut HeaderMap) {
     let lines = headers
         .get_all(header::CONNECTION)
@@ -344,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_belongs_to_a_connection_or_is_spoofed_goes_no_further() {
+    fn hop_by_hop_and_spoofed_headers_are_not_forwarded() {
         let request = Request::builder()
             .uri("/api/v1/me?x=1")
             .header("connection", "close, x-hop")
@@ -358,11 +356,11 @@ mod tests {
             .body(())
             .unwrap();
         let (parts, ()) = request.into_parts();
-        let onward = onward("http://a:1", &parts, Bytes::new()).unwrap();
-        assert_eq!(onward.uri(), "http://a:1/api/v1/me?x=1");
-        let names: Vec<&str> = onward.headers().keys().map(HeaderName::as_str).collect();
+        let request = forwarded("http://a:1", &parts, Bytes::new()).unwrap();
+        assert_eq!(request.uri(), "http://a:1/api/v1/me?x=1");
+        let names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
         assert_eq!(names.len(), 2, "{names:?}");
-        assert_eq!(onward.headers()["x-forwarded-for"], "192.0.2.7");
-        assert_eq!(onward.headers()["authorization"], "Bearer t");
+        assert_eq!(request.headers()["x-forwarded-for"], "192.0.2.7");
+        assert_eq!(request.headers()["authorization"], "Bearer t");
     }
 }

@@ -1,4 +1,4 @@
-//! One service behind the gateway: its replicas, and what protects the gateway from it.
+//! A service behind the gateway: its replicas, and the limits that protect the gateway from it.
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,17 +9,17 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use wingbeat::Timestamp;
 use wingbeat::call::breaker::{Admission, Breaker};
 
-/// What protects the gateway from a service.
+/// The limits that protect the gateway from a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests that may wait for the service's answer at once; more are refused, so that a slow service takes
-    /// no others with it.
+    /// The most requests that wait for a reply of the service. Further requests are refused, so
+    /// that a slow service does not slow down others.
     pub waiting_max: usize,
-    /// Requests in a row without any answer until nobody asks for a while.
+    /// The number of consecutive requests without a reply that opens the breaker.
     pub failures_max: u32,
-    /// How long nobody asks then; one request after it is a probe.
+    /// The time for which the breaker stays open. One request after it is a probe.
     pub open_for: Duration,
-    /// Longest wait for the beginning of an answer.
+    /// The time within which a reply must begin.
     pub answer_within: Duration,
 }
 
@@ -34,37 +34,38 @@ impl Default for Limits {
     }
 }
 
-/// How long a replica that says goodbye is asked last.
-const LEAVING_FOR: Duration = Duration::from_secs(3);
+/// The time for which a draining replica is tried last.
+const DRAINING_FOR: Duration = Duration::from_secs(3);
 
-/// One replica.
+/// A replica of a service.
 pub(crate) struct Replica {
     url: String,
-    /// Until when it is believed to be leaving, in microseconds since the epoch.
-    leaving_until: AtomicI64,
+    /// The time until which the replica counts as draining, in microseconds since the epoch.
+    draining_until: AtomicI64,
 }
 
 impl Replica {
     fn at(url: &str) -> Self {
         Self {
             url: url.to_owned(),
-            leaving_until: AtomicI64::new(i64::MIN),
+            draining_until: AtomicI64::new(i64::MIN),
         }
     }
 
-    /// Its base URL.
+    /// Returns the base URL.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// It has closed a connection with its answer, as one does that is about to end.
-    pub(crate) fn leaves(&self, now: Timestamp) {
-        let until = (now + LEAVING_FOR).as_micros();
-        self.leaving_until.store(until, Ordering::Relaxed);
+    /// Marks the replica as draining. A replica that shuts down closes its connections with its
+    /// replies.
+    pub(crate) fn drains(&self, now: Timestamp) {
+        let until = (now + DRAINING_FOR).as_micros();
+        self.draining_until.store(until, Ordering::Relaxed);
     }
 
-    fn is_leaving(&self, now: Timestamp) -> bool {
-        now.as_micros() < self.leaving_until.load(Ordering::Relaxed)
+    fn is_draining(&self, now: Timestamp) -> bool {
+        now.as_micros() < self.draining_until.load(Ordering::Relaxed)
     }
 }
 
@@ -75,17 +76,17 @@ pub struct Upstream {
     next: AtomicUsize,
     answer_within: Duration,
     breaker: Mutex<Breaker>,
-    places: Semaphore,
-    /// How long answers took to begin.
+    permits: Semaphore,
+    /// The time until a reply began.
     answered: Histogram,
-    /// How long it took until there was none.
+    /// The time until a request failed without a reply.
     unanswered: Histogram,
     refused: Counter,
     open: Gauge,
 }
 
 impl Upstream {
-    /// A service at these base URLs, separated by commas.
+    /// Creates an upstream from the base URLs of the replicas, separated by commas.
     #[must_use]
     pub fn new(name: &str, urls: &str, limits: &Limits, now: Timestamp) -> Self {
         let urls = urls.split(',').map(|url| url.trim().trim_end_matches('/'));
@@ -101,7 +102,7 @@ impl Upstream {
             next: AtomicUsize::new(0),
             answer_within: limits.answer_within,
             breaker: Mutex::new(Breaker::new(limits.failures_max, limits.open_for, now)),
-            places: Semaphore::new(limits.waiting_max),
+            permits: Semaphore::new(limits.waiting_max),
             answered: asked("answered".to_owned()),
             unanswered: asked("unanswered".to_owned()),
             refused: metrics::counter!("wingbeat_upstream_refused_total", &upstream),
@@ -109,27 +110,27 @@ impl Upstream {
         }
     }
 
-    /// Its name.
+    /// Returns the name of the service.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A place to wait for an answer in; `None` when too many wait.
-    pub(crate) fn place(&self) -> Option<SemaphorePermit<'_>> {
-        let place = self.places.try_acquire().ok();
-        self.refused.increment(u64::from(place.is_none()));
-        place
+    /// Returns a permit to wait for a reply; `None` if too many requests are waiting.
+    pub(crate) fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        let permit = self.permits.try_acquire().ok();
+        self.refused.increment(u64::from(permit.is_none()));
+        permit
     }
 
-    /// The replicas, each in its turn first; those that are leaving come last.
+    /// Returns the replicas, round robin. Draining replicas come last.
     pub(crate) fn in_turn(&self, now: Timestamp) -> impl Iterator<Item = &Replica> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.replicas.len();
         let turn = move |step| &self.replicas[(first + step) % count];
-        let of = move |leaving| {
+        let of = move |draining| {
             let all = (0..count).map(turn);
-            all.filter(move |it| it.is_leaving(now) == leaving)
+            all.filter(move |it| it.is_draining(now) == draining)
         };
         of(false).chain(of(true))
     }
@@ -138,45 +139,43 @@ impl Upstream {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leave to ask; `None` while the service is left alone.
-    pub(crate) fn admits(&self, now: Timestamp) -> Option<Asking<'_>> {
-        let goes = self.breaker().admit(now) == Admission::Go;
-        self.refused.increment(u64::from(!goes));
-        goes.then_some(Asking { upstream: self })
+    /// Admits a request; `None` while the breaker is open.
+    pub(crate) fn admit(&self, now: Timestamp) -> Option<InFlight<'_>> {
+        let admitted = self.breaker().admit(now) == Admission::Go;
+        self.refused.increment(u64::from(!admitted));
+        admitted.then_some(InFlight { upstream: self })
     }
 
-    /// Longest wait for the beginning of an answer.
+    /// Returns the time within which a reply must begin.
     pub(crate) fn answer_within(&self) -> Duration {
         self.answer_within
     }
 }
 
-/// A request on its way. Dropped without an outcome (its caller has left), it says nothing about the
-/// service, and a probe makes way for the next one.
-pub(crate) struct Asking<'a> {
+/// A request in flight. Dropping it without an outcome, because its caller has disconnected, has no
+/// effect on the breaker, except that a probe makes way for the next one.
+pub(crate) struct InFlight<'a> {
     upstream: &'a Upstream,
 }
 
-impl Asking<'_> {
-    /// The service answered after so long, or not; `request` tells requests apart.
-    pub(crate) fn ended(self, well: bool, took: Duration, request: &str, now: Timestamp) {
+impl InFlight<'_> {
+    /// Records the outcome: whether the service replied, and after which time. `request`
+    /// distinguishes requests for the breaker.
+    pub(crate) fn ended(self, replied: bool, took: Duration, request: &str, now: Timestamp) {
         let upstream = self.upstream;
-        let histogram = if well {
-            &upstream.answered
-        } else {
-            &upstream.unanswered
-        };
-        histogram.record(took.as_secs_f64());
         let mut breaker = upstream.breaker();
-        match well {
-            true => breaker.succeeded(now),
-            false => breaker.failed(request, now),
+        if replied {
+            upstream.answered.record(took.as_secs_f64());
+            breaker.succeeded(now);
+        } else {
+            upstream.unanswered.record(took.as_secs_f64());
+            breaker.failed(request, now);
         }
         upstream.open.set(breaker.state().0.openness());
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.upstream.breaker().released();
     }

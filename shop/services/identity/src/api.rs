@@ -17,8 +17,7 @@ use wingbeat::{Effects, Reads, Scope, State, run_unit};
 
 use crate::domain::{Fault, PASSWORD_MAX, fold, password_fault, sign_up_faults};
 use crate::failures::{Address, Failures};
-use crate::seeding::ADMIN_EMAIL;
-use crate::users::{User, Users};
+use crate::users::{ADMIN_EMAIL, User, Users};
 use crate::{Config, Hasher};
 
 /// The service's routes.
@@ -178,9 +177,10 @@ async fn sign_in(
 }
 
 fn cookie(config: &Config, token: &str, seconds: u64) -> String {
-    let (prefix, secure) = match config.secure_cookies {
-        true => ("__Host-", "; Secure"),
-        false => ("", ""),
+    let (prefix, secure) = if config.secure_cookies {
+        ("__Host-", "; Secure")
+    } else {
+        ("", "")
     };
     format!("{prefix}{COOKIE}={token}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
 }

@@ -1,4 +1,4 @@
-//! What the audit compares.
+//! Reads of all users, for the invariants of `shop audit`.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use wingbeat::{Reads, Result};
 
 use crate::users::User;
 
-/// Entities read at once.
+/// Entities per read.
 const PAGE: usize = 1_000;
 
-/// Who has registered; the seeded admin apart.
+/// Returns the registered users, without the admin.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read.
 pub async fn registered(reads: &Reads) -> Result<BTreeSet<UserId>> {
     let (mut users, mut after) = (BTreeSet::new(), None);
     loop {

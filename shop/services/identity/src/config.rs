@@ -1,35 +1,36 @@
-//! Settings.
+//! The settings of the service.
 
 use std::time::Duration;
 
-/// How users are recognised.
+/// The settings of identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What a password hash costs.
+    /// The cost of a password hash.
     pub hashing: Hashing,
-    /// Off for load tests.
+    /// `true` if wrong passwords are limited. Off for load tests.
     pub rate_limits: bool,
-    /// So many wrong passwords for an account from one address…
+    /// The number of wrong passwords for an account from one address that blocks further attempts.
     pub failures_max: u64,
-    /// …within so long, and that long nothing is tried any more.
+    /// The window in which they are counted, and the time for which attempts are then blocked.
     pub failures_window: Duration,
-    /// Behind TLS: the cookie is `Secure` and its name says so.
+    /// `true` if cookies are `Secure` and have the prefix `__Host-`. For shops behind TLS.
     pub secure_cookies: bool,
-    /// The caller's address is the last one in `X-Forwarded-For`, if the peer is of our own network: behind
-    /// a gateway of ours only, which takes away what callers say there.
+    /// `true` to take the caller's address from the end of `X-Forwarded-For` if the peer is in a
+    /// private network. Only for services behind our gateway, which removes the header from
+    /// callers' requests.
     pub trust_forwarded: bool,
 }
 
-/// The parameters of Argon2id, and how many hashes are computed at once.
+/// The parameters of Argon2id, and the limits on concurrent hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hashing {
     /// Memory in KiB.
     pub memory_kib: u32,
-    /// Passes over it.
+    /// Passes over the memory.
     pub passes: u32,
-    /// Hashes at once; each takes a thread and its memory.
+    /// Concurrent hashes; each uses a thread and its memory.
     pub concurrency: usize,
-    /// The longest wait for one's turn.
+    /// The longest wait for a permit to hash.
     pub wait: Duration,
 }
 

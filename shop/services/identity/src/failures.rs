@@ -1,6 +1,6 @@
-//! Too many wrong passwords for one account from one address: nothing is tried for a while.
+//! The limit on wrong passwords for one account from one address.
 //!
-//! Kept in the cache, where sessions are; without it nobody could sign in anyway.
+//! The counters are in the cache, like the sessions, without which nobody can sign in either.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,7 +16,7 @@ use wingbeat::http::Problem;
 use crate::Config;
 use crate::domain::fold;
 
-/// Where the request comes from: the peer, or behind our gateway whom it names.
+/// The caller's address: the peer's, or behind our gateway the one that the gateway forwards.
 #[derive(Clone, Debug)]
 pub struct Address(pub String);
 
@@ -41,7 +41,7 @@ impl FromRequestParts<crate::State> for Address {
     }
 }
 
-/// Where a gateway of ours may be. Whoever reaches the port from the internet says what he likes.
+/// Returns whether the peer can be our gateway. A caller from the internet could forge the header.
 fn is_of_our_network(peer: IpAddr) -> bool {
     match peer {
         IpAddr::V4(peer) => peer.is_loopback() || peer.is_private() || peer.is_link_local(),
@@ -51,7 +51,7 @@ fn is_of_our_network(peer: IpAddr) -> bool {
     }
 }
 
-/// The wrong passwords for one account from one address.
+/// The count of wrong passwords for one account from one address.
 pub struct Failures<'a> {
     config: &'a Config,
     scope: &'a Scope,
@@ -59,7 +59,7 @@ pub struct Failures<'a> {
 }
 
 impl<'a> Failures<'a> {
-    /// For this account and address. The cache learns neither.
+    /// The count for an account and an address. The cache key contains only a digest of both.
     #[must_use]
     pub fn new(config: &'a Config, scope: &'a Scope, email: &str, address: &Address) -> Self {
         let who = format!("{}\n{}", fold(email), address.0);
@@ -75,11 +75,12 @@ impl<'a> Failures<'a> {
         format!("login-blocked:{}", self.key)
     }
 
-    /// Refuses while there were too many.
+    /// Refuses a sign-in after too many wrong passwords.
     ///
     /// # Errors
     ///
-    /// 429 with the seconds left; the cache's.
+    /// 429 `too_many_failed_logins` with the seconds that are left; 503 if the cache is
+    /// unavailable.
     pub async fn check(&self) -> Result<(), Problem> {
         if !self.config.rate_limits {
             return Ok(());
@@ -92,16 +93,16 @@ impl<'a> Failures<'a> {
         let problem = Problem::new(
             429,
             "too_many_failed_logins",
-            "too many wrong passwords; wait a while",
+            "too many wrong passwords; try again later",
         );
         Err(problem.retry_after(left.unsigned_abs()))
     }
 
-    /// Counts one more.
+    /// Counts a wrong password.
     ///
     /// # Errors
     ///
-    /// The cache's.
+    /// A `cache_*` code if the cache is unavailable.
     pub async fn count(&self) -> Result<()> {
         if !self.config.rate_limits {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Argon2id, away from the async threads and only so many at once.
+//! Password hashing with Argon2id, on blocking threads and with bounded concurrency.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use wingbeat::{Error, Result, RuntimeExt as _};
 
 use crate::config::Hashing;
 
-/// Bytes of a salt.
+/// The length of a salt in bytes.
 const SALT: usize = 16;
 
 /// Hashes and verifies passwords.
@@ -20,24 +20,25 @@ pub struct Hasher {
     argon2: Argon2<'static>,
     turns: Arc<Semaphore>,
     config: Hashing,
-    /// What an unknown user's password is compared with, so that it takes as long as a known one's.
+    /// The hash that an unknown user's password is compared with, so that the check takes as long
+    /// as a known user's.
     dummy: Arc<str>,
 }
 
-/// A turn at hashing; gives it back when dropped.
+/// A permit to hash one password. Dropping it releases the permit.
 pub struct Turn(OwnedSemaphorePermit);
 
 fn failed(why: impl std::fmt::Display) -> Error {
-    Error::reject("hashing", format!("a password cannot be hashed: {why}"))
+    Error::reject("hashing", format!("cannot hash a password: {why}"))
 }
 
 impl Hasher {
-    /// A hasher. Parameters that Argon2 refuses are replaced by its own.
+    /// Creates a hasher. Parameters that Argon2 refuses are replaced by its defaults.
     #[must_use]
     pub fn new(config: &Hashing) -> Self {
         let params = Params::new(config.memory_kib, config.passes, 1, None).unwrap_or_default();
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let dummy = nobodys(argon2.params()).unwrap_or_default();
+        let dummy = unmatchable(argon2.params()).unwrap_or_default();
         Self {
             argon2,
             turns: Arc::new(Semaphore::new(config.concurrency.max(1))),
@@ -46,44 +47,45 @@ impl Hasher {
         }
     }
 
-    /// Waits for a turn.
+    /// Waits for a permit.
     ///
     /// # Errors
     ///
-    /// Retry, when too many others wait.
+    /// `overloaded` if the wait exceeds the configured limit.
     pub async fn turn(&self, runtime: &SharedRuntime) -> Result<Turn> {
         let permit = Arc::clone(&self.turns).acquire_owned();
         match runtime.timeout(self.config.wait, permit).await {
             Some(Ok(permit)) => Ok(Turn(permit)),
             _ => Err(Error::retry(
                 "overloaded",
-                "too many passwords wait to be checked",
+                "too many passwords are waiting to be hashed; try again later",
             )),
         }
     }
 
-    /// A new password's hash.
+    /// Hashes a new password.
     ///
     /// # Errors
     ///
-    /// As [`Self::turn`], and when Argon2 fails.
+    /// `overloaded` as in [`Self::turn`]; `hashing` if Argon2 fails.
     pub async fn hash(&self, runtime: &SharedRuntime, password: &str) -> Result<String> {
         let turn = self.turn(runtime).await?;
         let mut salt = [0_u8; SALT];
         runtime.fill_secret(&mut salt);
         let (argon2, password) = (self.argon2.clone(), password.to_owned());
         let hashed = runtime.blocking(move || {
-            let _turn = turn; // Kept for as long as the work takes, also if nobody waits for it.
+            let _turn = turn; // Held until the work is done, even if the caller no longer waits.
             hash(&argon2, &password, &salt)
         });
-        hashed.await.ok_or_else(|| failed("it panicked"))?
+        hashed.await.ok_or_else(|| failed("the hasher panicked"))?
     }
 
-    /// Whether this is the password; takes as long without a hash to compare with.
+    /// Returns whether the password matches the hash. Without a hash the check takes as long and
+    /// returns `false`.
     ///
     /// # Errors
     ///
-    /// When a stored hash cannot be read.
+    /// `hashing` if the stored hash cannot be parsed.
     pub async fn verify(
         &self,
         runtime: &SharedRuntime,
@@ -99,14 +101,17 @@ impl Hasher {
             let hash = PasswordHash::new(&hash).map_err(failed)?;
             Ok(argon2.verify_password(password.as_bytes(), &hash).is_ok())
         });
-        let same: Result<bool> = verified.await.ok_or_else(|| failed("it panicked"))?;
+        let same: Result<bool> = verified
+            .await
+            .ok_or_else(|| failed("the hasher panicked"))?;
         Ok(same? && known)
     }
 }
 
-/// A hash that no password has, under these parameters. Written down and not computed: every process wires all
-/// services, and would hold the memory that hashing takes.
-fn nobodys(params: &Params) -> Result<String> {
+/// Returns a hash that no password matches, under these parameters. It is a constant instead of a
+/// computed hash, because each process builds all services and would keep the memory that hashing
+/// needs.
+fn unmatchable(params: &Params) -> Result<String> {
     let hash = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
@@ -127,21 +132,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_unknown_user_is_compared_with_costs_the_same_and_fits_nobody() {
+    fn the_hash_of_an_unknown_user_costs_the_same_and_matches_no_password() {
         let params = Params::new(8, 1, 1, None).unwrap();
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let real = hash(&argon2, "somebody's password", &[3; SALT]).unwrap();
-        let nobodys = nobodys(argon2.params()).unwrap();
-        let (real, nobodys) = (PasswordHash::new(&real), PasswordHash::new(&nobodys));
-        let (real, nobodys) = (real.unwrap(), nobodys.unwrap());
-        assert_eq!(nobodys.algorithm, real.algorithm);
-        assert_eq!(
-            (nobodys.version, &nobodys.params),
-            (real.version, &real.params)
-        );
+        let dummy = unmatchable(argon2.params()).unwrap();
+        let (real, dummy) = (PasswordHash::new(&real), PasswordHash::new(&dummy));
+        let (real, dummy) = (real.unwrap(), dummy.unwrap());
+        assert_eq!(dummy.algorithm, real.algorithm);
+        assert_eq!((dummy.version, &dummy.params), (real.version, &real.params));
         let length = |hash: &PasswordHash| hash.hash.map(|hash| hash.len());
-        assert_eq!(length(&nobodys), length(&real));
-        let wrong = argon2.verify_password(b"somebody's password", &nobodys);
+        assert_eq!(length(&dummy), length(&real));
+        let wrong = argon2.verify_password(b"somebody's password", &dummy);
         assert_eq!(wrong, Err(argon2::password_hash::Error::PasswordInvalid));
     }
 

@@ -1,12 +1,12 @@
 //! Identity: users, their passwords and their sessions.
 //!
-//! - [`domain`]: what may be registered, pure. [`users`]: the stored user.
-//! - [`api`]: sign up, sign in, sign out, who am I, another password.
-//! - [`hashing`]: Argon2id away from the async threads. [`failures`]: too many wrong passwords.
-//! - [`seeding`]: the admin, and shoppers for load tests. [`audit`]: what the invariants compare.
+//! - [`domain`]: the validation of a sign-up; pure. [`users`]: the stored users.
+//! - [`api`]: sign-up, sign-in, sign-out, the caller's account, a new password.
+//! - [`hashing`]: password hashing with Argon2id. [`failures`]: the limit on wrong passwords.
+//! - [`seeding`]: the admin, and shoppers for load tests. [`audit`]: reads for the invariants.
 //!
-//! Names and e-mail addresses lie here, in keyed state, and travel in one command to notifications;
-//! no event carries them.
+//! Names and e-mail addresses are stored as keyed state. One command carries them to notifications;
+//! no event contains them.
 
 pub mod api;
 pub mod audit;
@@ -22,20 +22,21 @@ use wingbeat::{Parts, Service};
 
 pub use config::Config;
 pub use hashing::Hasher;
-pub use seeding::{ADMIN_EMAIL, Shopper, dev_shoppers, ensure_admin};
+pub use seeding::{Shopper, dev_shoppers, ensure_admin};
+pub use users::ADMIN_EMAIL;
 
-/// What routes may ask for.
+/// The state that routes extract.
 #[derive(Clone, Parts)]
 pub struct State {
     /// The settings.
     pub config: Config,
-    /// Where sessions live.
+    /// The sessions.
     pub sessions: Sessions,
-    /// Hashes passwords.
+    /// The password hasher.
     pub hasher: Hasher,
 }
 
-/// The service.
+/// Builds the service.
 #[must_use]
 pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
     Service::new("identity")

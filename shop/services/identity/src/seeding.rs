@@ -1,4 +1,4 @@
-//! Users that nobody signed up: the admin, and shoppers for load tests.
+//! Users without a sign-up: the admin, and shoppers for load tests.
 
 use std::sync::Arc;
 
@@ -11,19 +11,17 @@ use wingbeat::{Result, run_unit};
 use crate::Hasher;
 use crate::api::register;
 use crate::config::Hashing;
-use crate::users::{User, Users};
+use crate::users::{ADMIN_EMAIL, User, Users};
 
-/// The admin's address.
-pub const ADMIN_EMAIL: &str = "admin@shop.example";
-/// Shoppers added in one unit.
+/// Shoppers per unit of work.
 const UNIT: usize = 50;
 
-/// Makes sure that there is an admin with this password. No event tells of it: the admin is no
-/// customer.
+/// Creates the admin, or leaves the existing one if the password matches. No event is published,
+/// because the admin is not a customer.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read or written; `hashing` if Argon2 fails.
 pub async fn ensure_admin(
     context: &Arc<ServiceContext>,
     hashing: &Hashing,
@@ -59,18 +57,18 @@ pub async fn ensure_admin(
 /// A signed-in shopper.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shopper {
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// Of the session.
+    /// The token of the session.
     pub token: String,
 }
 
-/// Adds signed-in shoppers without the cost of hashing; they have no password. Otherwise they are
-/// users like all others, and everybody is told of them.
+/// Adds signed-in shoppers. They have no password, which saves the cost of hashing. Their
+/// registration is published like that of other users.
 ///
 /// # Errors
 ///
-/// The store's and the cache's.
+/// A `store_*` or `cache_*` code if the store or the cache is unavailable.
 pub async fn dev_shoppers(
     context: &Arc<ServiceContext>,
     sessions: &Sessions,

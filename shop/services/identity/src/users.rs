@@ -1,4 +1,4 @@
-//! The stored user. E-mail addresses are unique by claim, in folded form.
+//! The stored users. A claim makes each e-mail address unique, in its folded form.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
@@ -6,19 +6,21 @@ use wingbeat::{Claims, Entity, Extract, Result, Scope, Table};
 
 use crate::domain::fold;
 
+/// The admin's address.
+pub const ADMIN_EMAIL: &str = "admin@shop.example";
 /// The kind of claim on e-mail addresses.
 const EMAIL: &str = "email";
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// The address, as it was typed.
+    /// The address as the user typed it.
     pub email: String,
-    /// The name to greet with.
+    /// The name.
     pub name: String,
-    /// The password's hash with its parameters and salt; `None` lets nobody sign in.
+    /// The hash of the password, with its parameters and salt. Nobody can sign in if it is `None`.
     pub password: Option<String>,
-    /// May use `/admin`.
+    /// `true` if the user can use the routes below `/admin`.
     pub admin: bool,
 }
 
@@ -27,9 +29,9 @@ impl Entity for User {
     type Id = UserId;
 }
 
-/// Users and who has which address, changed together.
+/// The users and the claims on their addresses, which change together.
 pub struct Users {
-    /// By id.
+    /// The users, by id.
     pub table: Table<User>,
     claims: Claims,
 }
@@ -44,20 +46,20 @@ impl<S> Extract<Scope, S> for Users {
 }
 
 impl Users {
-    /// In the unit of `scope`.
+    /// Returns the users within the unit of `scope`.
     ///
     /// # Errors
     ///
-    /// None in practice.
+    /// Those of the extractors of [`Table`] and [`Claims`], which never fail.
     pub fn of(scope: &Scope) -> Result<Self> {
         Extract::extract(scope, &())
     }
 
-    /// Who has this address.
+    /// Returns the user with this address, or `None`.
     ///
     /// # Errors
     ///
-    /// The store's, here and below.
+    /// A `store_*` code if the store cannot be read.
     pub async fn by_email(&self, email: &str) -> Result<Option<(UserId, User)>> {
         let owner = self.claims.owner(EMAIL, &fold(email)).await?;
         let Some(id) = owner.and_then(|owner| owner.parse::<UserId>().ok()) else {
@@ -66,20 +68,20 @@ impl Users {
         Ok(self.table.get(&id).await?.map(|user| (id, user)))
     }
 
-    /// Whether somebody has this address.
+    /// Returns whether a user has this address.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// A `store_*` code if the store cannot be read.
     pub async fn is_taken(&self, email: &str) -> Result<bool> {
         Ok(self.claims.owner(EMAIL, &fold(email)).await?.is_some())
     }
 
-    /// Adds a user; `false` when another has the address.
+    /// Adds a user. Returns `false` if another user has the address.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// A `store_*` code if the store cannot be read.
     pub async fn add(&self, id: UserId, user: User) -> Result<bool> {
         let claimed = self
             .claims

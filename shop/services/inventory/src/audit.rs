@@ -1,4 +1,4 @@
-//! What the audit compares, product by product.
+//! Figures of stock and reservations, for the invariants of `shop audit`.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use wingbeat::{Reads, Result};
 use crate::domain::{Reservation, Stock};
 use crate::views::LedgerRow;
 
-/// Entities or rows read at once.
+/// Entities or rows per read.
 const PAGE: usize = 1_000;
 
-/// A product's figures. All holds when 0 ≤ reserved = held ≤ on hand = ledger.
+/// The figures of a product. The invariant is 0 ≤ reserved = held ≤ on hand = ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// What lies on the shelf.
+    /// The units in the warehouse.
     pub on_hand: i64,
-    /// What of it is held, as the stock says.
+    /// The reserved units, according to the stock.
     pub reserved: i64,
-    /// What of it is held, as the reservations say.
+    /// The reserved units, according to the reservations.
     pub held: i64,
-    /// What lies on the shelf, as the ledger says.
+    /// The units in the warehouse, according to the ledger.
     pub ledger: i64,
 }
 
 impl Figures {
-    /// What is wrong, in words; `None` when all holds.
+    /// Describes the violation of the invariant; `None` if it holds.
     #[must_use]
     pub fn violation(&self) -> Option<String> {
         let Self {
@@ -45,11 +45,11 @@ impl Figures {
     }
 }
 
-/// The figures of every product.
+/// Returns the figures of every product.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read.
 pub async fn stock(reads: &Reads) -> Result<BTreeMap<Sku, Figures>> {
     let mut figures = BTreeMap::<Sku, Figures>::new();
     let mut after = None;
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_disagreement_is_told() {
+    fn each_disagreement_is_a_violation() {
         let fine = Figures {
             on_hand: 5,
             reserved: 2,

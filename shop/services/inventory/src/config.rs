@@ -1,15 +1,17 @@
-//! Settings.
+//! The settings of the service.
 
 use std::time::Duration;
 
-/// How long goods are held.
+/// The settings of inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// From the reservation on. Long enough for a payment that is answered at all.
+    /// The lifetime of a reservation. It covers a payment that the provider answers without a
+    /// delay.
     pub hold_for: Duration,
-    /// From an extension on. Longer than checkout waits for a delayed payment (24 h).
+    /// The lifetime of a reservation after an extension. It exceeds the checkout's wait for a
+    /// delayed payment (24 h).
     pub extend_for: Duration,
-    /// The pause between looks for reservations that have expired.
+    /// The pause between scans for expired reservations.
     pub expiry_scan: Duration,
 }
 

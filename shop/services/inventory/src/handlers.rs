@@ -1,4 +1,4 @@
-//! What inventory does when asked. Everything is idempotent by order.
+//! The message handlers. Each is idempotent, by order or by adjustment.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::OrderId;
@@ -10,7 +10,6 @@ use shop_contracts::inventory::{
 use wingbeat::store::Select;
 use wingbeat::{
     Claims, Command, Either, Error, Extract, Name, Now, Reads, Result, Rows, Scope, State, Table,
-    sabotage,
 };
 
 use crate::Config;
@@ -18,19 +17,18 @@ use crate::domain::{Change, Reservation, Step, merged};
 use crate::shelves::Shelves;
 use crate::views::HeldRow;
 
-/// Expired reservations found in one look; the next look finds more.
+/// Expired reservations per scan. The next scan finds the rest.
 const EXPIRED_MAX: usize = 200;
 
-/// Ends an order's reservation if it is due. Inventory's own.
+/// Releases an order's reservation if it has expired. The command is private to inventory.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[command(name = "inventory.expire_reservation", version = 1, key = order_id)]
-pub struct ExpireReservation {
-    /// The order.
-    pub order_id: OrderId,
+pub(crate) struct ExpireReservation {
+    order_id: OrderId,
 }
 
-/// Reservations and their rows by expiry, changed together.
-pub struct Reservations {
+/// The reservations and their rows by expiry, which change together.
+pub(crate) struct Reservations {
     table: Table<Reservation>,
     held: Rows<HeldRow>,
 }
@@ -45,7 +43,13 @@ impl<S> Extract<Scope, S> for Reservations {
 }
 
 impl Reservations {
-    fn put(&self, order_id: OrderId, reservation: Reservation) -> Result<()> {
+    /// Returns an order's reservation, or `None`.
+    pub(crate) async fn get(&self, order_id: OrderId) -> Result<Option<Reservation>> {
+        self.table.get(&order_id).await
+    }
+
+    /// Stores a reservation.
+    pub(crate) fn put(&self, order_id: OrderId, reservation: Reservation) -> Result<()> {
         let key = order_id.to_string();
         match &reservation {
             Reservation::Held { expires_at, .. } => {
@@ -63,7 +67,8 @@ impl Reservations {
         self.table.put(&order_id, reservation)
     }
 
-    async fn carry_out(
+    /// Applies a step to the stock and stores the reservation that it leaves.
+    async fn apply(
         &self,
         order_id: OrderId,
         step: Step,
@@ -71,7 +76,6 @@ impl Reservations {
     ) -> Result<Vec<StockLevelChanged>> {
         let levels = match &step.change {
             Some((change, lines)) => shelves.change(order_id, *change, lines).await?,
-            None if sabotage::lacks(sabotage::TOMBSTONE) => return Ok(Vec::new()),
             None if step.next == Reservation::Tombstone => Vec::new(),
             None => return Ok(Vec::new()),
         };
@@ -80,12 +84,8 @@ impl Reservations {
     }
 }
 
-/// Holds all lines or none, and repeats its answer.
-///
-/// # Errors
-///
-/// The store's, here and below.
-pub async fn reserve_stock(
+/// Reserves all lines or none. A repeated command gets the recorded reply.
+pub(crate) async fn reserve_stock(
     command: ReserveStock,
     State(config): State<Config>,
     Now(now): Now,
@@ -99,7 +99,7 @@ pub async fn reserve_stock(
     let Some(first) = lines.first().map(|(sku, _)| sku.clone()) else {
         return Err(Error::reject("no_lines", "an order has at least one line"));
     };
-    match orders.table.get(&order_id).await? {
+    match orders.get(order_id).await? {
         None => {}
         Some(Reservation::Held { .. } | Reservation::Committed { .. }) => {
             return Ok((reserved, vec![]));
@@ -121,12 +121,8 @@ pub async fn reserve_stock(
     }
 }
 
-/// Gives back what the order has.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn release_stock(
+/// Releases the order's reservation, or puts its committed units back.
+pub(crate) async fn release_stock(
     command: ReleaseStock,
     orders: Reservations,
     shelves: Shelves,
@@ -134,12 +130,8 @@ pub async fn release_stock(
     give_back(command.order_id, &orders, &shelves).await
 }
 
-/// Gives back what the order has.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn restock_order(
+/// Puts the order's committed units back, or releases its reservation.
+pub(crate) async fn restock_order(
     command: RestockOrder,
     orders: Reservations,
     shelves: Shelves,
@@ -152,17 +144,13 @@ async fn give_back(
     orders: &Reservations,
     shelves: &Shelves,
 ) -> Result<(StockReleased, Vec<StockLevelChanged>)> {
-    let step = Reservation::give_back(orders.table.get(&order_id).await?);
-    let levels = orders.carry_out(order_id, step, shelves).await?;
+    let step = Reservation::give_back(orders.get(order_id).await?);
+    let levels = orders.apply(order_id, step, shelves).await?;
     Ok((StockReleased { order_id }, levels))
 }
 
-/// Takes out what is held, or says that nothing is.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn commit_stock(
+/// Commits the order's reservation. The reply is a refusal if nothing is reserved.
+pub(crate) async fn commit_stock(
     command: CommitStock,
     orders: Reservations,
     shelves: Shelves,
@@ -171,40 +159,35 @@ pub async fn commit_stock(
     Vec<StockLevelChanged>,
 )> {
     let order_id = command.order_id;
-    let step = Reservation::commit(orders.table.get(&order_id).await?);
+    let step = Reservation::commit(orders.get(order_id).await?);
     let answer = match step.next {
         Reservation::Committed { .. } => Either::Left(StockCommitted { order_id }),
         _ => Either::Right(StockCommitRefused { order_id }),
     };
-    let levels = orders.carry_out(order_id, step, &shelves).await?;
+    let levels = orders.apply(order_id, step, &shelves).await?;
     Ok((answer, levels))
 }
 
-/// Holds for longer. Needs no answer: the commit will tell.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn extend_reservation(
+/// Extends the order's reservation. There is no reply, because the commit reports whether it was
+/// still reserved.
+pub(crate) async fn extend_reservation(
     command: ExtendReservation,
     State(config): State<Config>,
     Now(now): Now,
     orders: Reservations,
 ) -> Result<()> {
-    let current = orders.table.get(&command.order_id).await?;
+    let current = orders.get(command.order_id).await?;
     match Reservation::extend(current, now, config.extend_for) {
         Some(extended) => orders.put(command.order_id, extended),
         None => Ok(()),
     }
 }
 
-/// Changes a product's stock, once an adjustment. One that would take what is held is a dead letter:
-/// nobody waits for an answer, and it must not vanish.
+/// Adjusts a product's stock, once per adjustment.
 ///
-/// # Errors
-///
-/// The store's, or what is said above.
-pub async fn adjust_stock(
+/// An adjustment that would take reserved units is dead-lettered: nobody waits for a reply, and it
+/// must not get lost.
+pub(crate) async fn adjust_stock(
     command: AdjustStock,
     claims: Claims,
     shelves: Shelves,
@@ -222,12 +205,9 @@ pub async fn adjust_stock(
         .map_err(|refusal| Error::reject("below_reserved", refusal.to_string()))
 }
 
-/// Looks for reservations that are held too long; each is then ended on its own.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn find_expired(Now(now): Now, reads: Reads) -> Result<Vec<ExpireReservation>> {
+/// Finds expired reservations and sends a command for each, so that each is released in a unit of
+/// its own.
+pub(crate) async fn find_expired(Now(now): Now, reads: Reads) -> Result<Vec<ExpireReservation>> {
     let by_expiry = Select::Prefix {
         column: Name::new(HeldRow::EXPIRES_AT),
         prefix: String::new(),
@@ -241,23 +221,19 @@ pub async fn find_expired(Now(now): Now, reads: Reads) -> Result<Vec<ExpireReser
         .collect())
 }
 
-/// Gives back what an order has held too long. The order learns of it when it commits.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn expire_reservation(
+/// Releases an expired reservation. The checkout notices when its commit is refused.
+pub(crate) async fn expire_reservation(
     command: ExpireReservation,
     Now(now): Now,
     orders: Reservations,
     shelves: Shelves,
 ) -> Result<Vec<StockLevelChanged>> {
     let order_id = command.order_id;
-    let current = orders.table.get(&order_id).await?;
+    let current = orders.get(order_id).await?;
     match Reservation::expire(current, now) {
         Some(step) => {
             debug_assert!(matches!(step.change, Some((Change::Unhold, _))));
-            orders.carry_out(order_id, step, &shelves).await
+            orders.apply(order_id, step, &shelves).await
         }
         None => Ok(Vec::new()),
     }

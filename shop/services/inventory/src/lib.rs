@@ -1,31 +1,36 @@
-//! Inventory: what is there, what is held for whom, and a ledger of every change.
+//! Inventory: the stock, the reservations of orders, and a ledger of every change.
 //!
-//! - [`domain`]: stock and reservations, pure.
-//! - [`handlers`]: load, decide, record. [`shelves`]: stock and its ledger, changed together.
-//! - [`views`]: the ledger, and the reservations that are held, by expiry.
-//! - [`api`]: the admin's hand on the stock. [`audit`]: what the invariants compare.
+//! - [`domain`]: stock and reservations; pure.
+//! - `handlers`: load, decide, record. `shelves`: the stock and its ledger, which change together.
+//! - [`views`]: the ledger, and the held reservations by expiry.
+//! - [`api`]: the admin's routes. [`audit`]: figures for the invariants.
 
 pub mod api;
 pub mod audit;
 pub mod config;
 pub mod domain;
-pub mod handlers;
-pub mod shelves;
+mod handlers;
+#[cfg(feature = "sabotage")]
+mod sabotage;
+mod shelves;
 pub mod views;
 
 pub use config::Config;
 use wingbeat::{Parts, Service};
 
-/// What handlers may ask for.
+/// The state that handlers extract.
 #[derive(Clone, Debug, Parts)]
 pub struct State {
     /// The settings.
     pub config: Config,
 }
 
-/// The service.
+/// Builds the service.
 #[must_use]
 pub fn service(config: &Config) -> Service<State> {
+    #[cfg(feature = "sabotage")]
+    use sabotage as handlers;
+
     Service::new("inventory")
         .with_state(State {
             config: config.clone(),

@@ -1,17 +1,17 @@
-//! Stock and its ledger, changed together: no unit on hand comes or goes without a row that says why.
+//! The stock and its ledger, which change together: each change of the units on hand has a row with
+//! its reason.
 
 use shop_contracts::inventory::StockLevelChanged;
 use shop_contracts::{OrderId, Sku};
-use wingbeat::{Extract, Now, Reads, Result, Rows, Scope, Table, sabotage};
+use wingbeat::{Extract, Now, Result, Rows, Scope, Table};
 
 use crate::domain::{BelowReserved, Change, Stock};
 use crate::views::LedgerRow;
 
-/// The stock of all products, through this unit of work.
-pub struct Shelves {
+/// The stock of all products, within one unit of work.
+pub(crate) struct Shelves {
     stock: Table<Stock>,
     ledger: Rows<LedgerRow>,
-    reads: Reads,
     now: Now,
 }
 
@@ -20,13 +20,12 @@ impl<S> Extract<Scope, S> for Shelves {
         Ok(Self {
             stock: Extract::extract(scope, state)?,
             ledger: Extract::extract(scope, state)?,
-            reads: Extract::extract(scope, state)?,
             now: Extract::extract(scope, state)?,
         })
     }
 }
 
-/// Why what is on hand changes.
+/// The reason of a change of the units on hand.
 struct Cause {
     reason: String,
     order_id: Option<OrderId>,
@@ -37,15 +36,17 @@ impl Shelves {
         Ok(self.stock.get(sku).await?.unwrap_or_default())
     }
 
-    /// Holds all lines, each SKU once, or none: then the first SKU of which there is not enough.
+    /// Reserves all lines or none. Returns the changed levels, or the first SKU that is out of
+    /// stock.
     ///
-    /// # Errors
-    ///
-    /// The store's, here and below.
-    pub async fn hold(&self, lines: &[(Sku, u32)]) -> Result<Result<Vec<StockLevelChanged>, Sku>> {
+    /// Each SKU must occur once.
+    pub(crate) async fn hold(
+        &self,
+        lines: &[(Sku, u32)],
+    ) -> Result<Result<Vec<StockLevelChanged>, Sku>> {
         let mut held = Vec::with_capacity(lines.len());
         for (sku, quantity) in lines {
-            match self.held(sku, *quantity).await? {
+            match self.get(sku).await?.hold(*quantity) {
                 Some(stock) => held.push((sku, stock)),
                 None => return Ok(Err(sku.clone())),
             }
@@ -58,31 +59,9 @@ impl Shelves {
         Ok(Ok(levels))
     }
 
-    /// The stock when so much more is held; `None` when there is not enough.
-    async fn held(&self, sku: &Sku, quantity: u32) -> Result<Option<Stock>> {
-        if !sabotage::lacks(sabotage::STOCK_CHECK) {
-            return Ok(self.get(sku).await?.hold(quantity));
-        }
-        // Checked in one read, taken in another.
-        let seen = self.reads.entity::<Stock>(sku).await?.unwrap_or_default();
-        if seen.hold(quantity).is_none() {
-            return Ok(None);
-        }
-        let stock = self.get(sku).await?;
-        let (reserved, version) = (stock.reserved + i64::from(quantity), stock.version + 1);
-        Ok(Some(Stock {
-            reserved,
-            version,
-            ..stock
-        }))
-    }
-
-    /// Changes the stock of an order's lines; tells the levels that are different now.
-    ///
-    /// # Errors
-    ///
-    /// The store's.
-    pub async fn change(
+    /// Applies a change to the stock of an order's lines. Returns the levels that differ
+    /// afterwards.
+    pub(crate) async fn change(
         &self,
         order_id: OrderId,
         change: Change,
@@ -105,12 +84,8 @@ impl Shelves {
         Ok(levels)
     }
 
-    /// Adds to a product's stock, or takes away.
-    ///
-    /// # Errors
-    ///
-    /// The store's.
-    pub async fn adjust(
+    /// Adds `delta` units to a product's stock. Returns the level if it changed, or the refusal.
+    pub(crate) async fn adjust(
         &self,
         sku: &Sku,
         delta: i64,
@@ -151,7 +126,7 @@ impl Shelves {
     }
 }
 
-fn level(sku: &Sku, stock: Stock) -> StockLevelChanged {
+pub(crate) fn level(sku: &Sku, stock: Stock) -> StockLevelChanged {
     StockLevelChanged {
         sku: sku.clone(),
         available: stock.available(),

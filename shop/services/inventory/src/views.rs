@@ -1,27 +1,28 @@
-//! Rows beside the entities.
+//! The ledger, and the held reservations by expiry.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, Sku};
 use wingbeat::{Timestamp, View};
 
-/// A change of what is on hand. Append-only: all of a product's together are what is on hand.
+/// A change of the units on hand. The ledger is append-only: the rows of a product add up to its
+/// units on hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRow {
     /// The product.
     pub sku: Sku,
-    /// How many more, or fewer.
+    /// The units added; negative if removed.
     pub delta: i64,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// For which order.
+    /// The order, if one caused the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<OrderId>,
-    /// When.
+    /// The time of the change.
     pub at: Timestamp,
 }
 
 impl LedgerRow {
-    /// The row's key: each change of a product has its own version.
+    /// Returns the key of a row. Each change of a product's stock has its own version.
     #[must_use]
     pub fn key(sku: &Sku, version: u64) -> String {
         format!("{sku}/{version:020}")
@@ -32,17 +33,17 @@ impl View for LedgerRow {
     const NAME: &'static str = "ledger";
 }
 
-/// A reservation that is held, to be found when it expires. The key is the order.
+/// A held reservation, indexed by its expiry. The key is the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldRow {
     /// The order.
     pub order_id: OrderId,
-    /// Until when.
+    /// The time at which the reservation expires.
     pub expires_at: Timestamp,
 }
 
 impl HeldRow {
-    /// The index column: RFC 3339 with six digits, so that bytes sort as times do.
+    /// The index column: RFC 3339 with six fractional digits, so that bytes sort like times.
     pub const EXPIRES_AT: &'static str = "expires_at";
 }
 

@@ -1,20 +1,21 @@
-//! What the audit compares.
+//! Reads of sent mails, for the invariants of `shop audit`.
 
 use std::collections::BTreeSet;
 
 use shop_contracts::UserId;
 use wingbeat::{Reads, Result};
 
-use crate::post::{Sent, sent_key};
+use crate::mailer::{Sent, sent_key};
 
-/// Records read at once.
+/// Records per read.
 const PAGE: usize = 1_000;
 
-/// The users who were sent their welcome mail. Each has one: it is recorded under their id.
+/// Returns the users who were sent their welcome mail. A user has one at most, because its record
+/// has the user's id.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read.
 pub async fn welcomed(reads: &Reads) -> Result<BTreeSet<UserId>> {
     let prefix = sent_key("welcome", "");
     let mut users = BTreeSet::new();

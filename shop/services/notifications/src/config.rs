@@ -1,5 +1,5 @@
-//! Settings.
+//! The settings of the service.
 
-/// None yet: mail goes to the mailbox.
+/// The settings of notifications. There are none yet, because all mail goes to the mailbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {}

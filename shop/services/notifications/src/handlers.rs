@@ -1,4 +1,4 @@
-//! What happened, and whom to tell.
+//! The message handlers: each turns an event into a mail.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
@@ -10,46 +10,39 @@ use wingbeat::{Command, Reads, Result, Rows};
 
 use crate::domain::{Mail, Person};
 use crate::mailbox::{self, MailRow};
-use crate::post::Post;
+use crate::mailer::Mailer;
 
-/// Removes a user's mails from the mailbox. Notifications' own: a step after the address is forgotten,
-/// when nothing can be added any more.
+/// Removes a user's mails from the mailbox. The command is private to notifications. It follows the
+/// erasure of the address, after which no mail can be added.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[command(name = "notifications.scrub_mailbox", version = 1, key = user_id)]
-pub struct ScrubMailbox {
-    /// The user.
-    pub user_id: UserId,
+pub(crate) struct ScrubMailbox {
+    user_id: UserId,
 }
 
-/// Learns an address, and sends what waited for it.
-///
-/// # Errors
-///
-/// The store's, here and below; or too many mails wait.
-pub async fn remember_address(command: RememberAddress, post: Post) -> Result<Vec<EmailSent>> {
+/// Stores an address, and sends the mails that waited for it.
+pub(crate) async fn remember_address(
+    command: RememberAddress,
+    mailer: Mailer,
+) -> Result<Vec<EmailSent>> {
     let person = Person {
         email: command.email,
         name: command.name,
         marketing_opt_in: command.marketing_opt_in,
     };
-    post.remember(command.user_id, person).await
+    mailer.remember(command.user_id, person).await
 }
 
-/// Welcomes a new user.
-///
-/// # Errors
-///
-/// See above.
-pub async fn user_registered(event: UserRegistered, post: Post) -> Result<Option<EmailSent>> {
-    post.deliver(event.user_id, Mail::Welcome).await
+/// Sends the welcome mail.
+pub(crate) async fn user_registered(
+    event: UserRegistered,
+    mailer: Mailer,
+) -> Result<Option<EmailSent>> {
+    mailer.deliver(event.user_id, Mail::Welcome).await
 }
 
-/// Tells of a promo, if they want to hear of it.
-///
-/// # Errors
-///
-/// See above.
-pub async fn promo_issued(event: PromoIssued, post: Post) -> Result<Option<EmailSent>> {
+/// Sends a promo code to a user who wants offers.
+pub(crate) async fn promo_issued(event: PromoIssued, mailer: Mailer) -> Result<Option<EmailSent>> {
     let PromoIssued {
         user_id,
         code,
@@ -61,70 +54,59 @@ pub async fn promo_issued(event: PromoIssued, post: Post) -> Result<Option<Email
         percent,
         expires_at,
     };
-    post.deliver(user_id, mail).await
+    mailer.deliver(user_id, mail).await
 }
 
-/// Confirms a payment.
-///
-/// # Errors
-///
-/// See above.
-pub async fn order_paid(event: OrderPaid, post: Post) -> Result<Option<EmailSent>> {
+/// Sends the confirmation of a payment.
+pub(crate) async fn order_paid(event: OrderPaid, mailer: Mailer) -> Result<Option<EmailSent>> {
     let (order_id, total) = (event.order_id, event.total);
-    post.deliver(event.user_id, Mail::OrderPaid { order_id, total })
+    mailer
+        .deliver(event.user_id, Mail::OrderPaid { order_id, total })
         .await
 }
 
-/// Tells that an order cannot be fulfilled.
-///
-/// # Errors
-///
-/// See above.
-pub async fn order_rejected(event: OrderRejected, post: Post) -> Result<Option<EmailSent>> {
+/// Sends the reason why an order cannot be fulfilled.
+pub(crate) async fn order_rejected(
+    event: OrderRejected,
+    mailer: Mailer,
+) -> Result<Option<EmailSent>> {
     let (order_id, reason) = (event.order_id, event.reason);
-    post.deliver(event.user_id, Mail::OrderRejected { order_id, reason })
+    mailer
+        .deliver(event.user_id, Mail::OrderRejected { order_id, reason })
         .await
 }
 
-/// Tells that an order is on its way.
-///
-/// # Errors
-///
-/// See above.
-pub async fn order_shipped(event: OrderShipped, post: Post) -> Result<Option<EmailSent>> {
+/// Sends the notice of a dispatch.
+pub(crate) async fn order_shipped(
+    event: OrderShipped,
+    mailer: Mailer,
+) -> Result<Option<EmailSent>> {
     let order_id = event.order_id;
-    post.deliver(event.user_id, Mail::OrderShipped { order_id })
+    mailer
+        .deliver(event.user_id, Mail::OrderShipped { order_id })
         .await
 }
 
-/// Confirms a cancellation.
-///
-/// # Errors
-///
-/// See above.
-pub async fn order_cancelled(event: OrderCancelled, post: Post) -> Result<Option<EmailSent>> {
+/// Sends the confirmation of a cancellation.
+pub(crate) async fn order_cancelled(
+    event: OrderCancelled,
+    mailer: Mailer,
+) -> Result<Option<EmailSent>> {
     let order_id = event.order_id;
-    post.deliver(event.user_id, Mail::OrderCancelled { order_id })
+    mailer
+        .deliver(event.user_id, Mail::OrderCancelled { order_id })
         .await
 }
 
-/// Forgets a user; their mails go next.
-///
-/// # Errors
-///
-/// After the handler has returned.
-pub async fn user_erased(event: UserErased, post: Post) -> Result<ScrubMailbox> {
+/// Erases a user's address; the mails are removed next.
+pub(crate) async fn user_erased(event: UserErased, mailer: Mailer) -> Result<ScrubMailbox> {
     let user_id = event.user_id;
-    post.forget(user_id)?;
+    mailer.forget(user_id)?;
     Ok(ScrubMailbox { user_id })
 }
 
-/// Removes a user's mails, a bounded number at a time.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn scrub_mailbox(
+/// Removes a user's mails, a bounded number per unit.
+pub(crate) async fn scrub_mailbox(
     command: ScrubMailbox,
     reads: Reads,
     rows: Rows<MailRow>,

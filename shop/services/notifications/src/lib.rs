@@ -1,14 +1,14 @@
-//! Notifications: one mail a cause and template, once the address is known.
+//! Notifications: one mail per cause and template, sent once the address is known.
 //!
-//! - [`domain`]: templates, and what is known of a person; pure.
-//! - [`handlers`]: what happened, and whom to tell. [`post`]: how a mail is sent once.
-//! - [`mailbox`](mod@mailbox): the stand-in for a mail server. [`audit`]: what the invariants compare.
+//! - [`domain`]: the templates and the contacts; pure.
+//! - `handlers`: from events to mails. [`mailer`]: the sending of a mail, once.
+//! - [`mailbox`](mod@mailbox): the stand-in for a mail server. [`audit`]: reads for the invariants.
 
 pub mod audit;
 pub mod domain;
-pub mod handlers;
+mod handlers;
 pub mod mailbox;
-pub mod post;
+pub mod mailer;
 
 mod config;
 
@@ -16,7 +16,7 @@ pub use config::Config;
 pub use mailbox::mailbox;
 use wingbeat::Service;
 
-/// The service.
+/// Builds the service.
 #[must_use]
 pub fn service(_config: &Config) -> Service {
     Service::new("notifications")

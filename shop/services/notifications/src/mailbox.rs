@@ -1,30 +1,30 @@
-//! The stand-in for a mail server: what was sent can be read at `/dev/mailbox`.
+//! The mailbox, a stand-in for a mail server. `GET /dev/mailbox` returns the sent mails.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use wingbeat::store::Select;
 use wingbeat::{Name, Reads, Result, Timestamp, View};
 
-/// Mails shown at once.
+/// Mails per read.
 const SHOWN_MAX: usize = 500;
 const TO: &str = "to";
 const AT: &str = "at";
 const USER: &str = "user_id";
 
-/// A mail that was sent. Keys are ids that sort by time; erasure removes the user's rows.
+/// A sent mail. Keys are ids that sort by time. The erasure of a user removes the user's rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MailRow {
-    /// To which user.
+    /// The recipient.
     pub user_id: UserId,
-    /// Where to.
+    /// The recipient's address.
     pub to: String,
-    /// Which template.
+    /// The name of the template.
     pub template: String,
     /// The subject.
     pub subject: String,
-    /// The text.
+    /// The body.
     pub body: String,
-    /// When.
+    /// The time at which it was sent.
     pub at: Timestamp,
 }
 
@@ -44,33 +44,33 @@ fn folded(address: &str) -> String {
     address.trim().to_lowercase()
 }
 
-/// The answer of `GET /dev/mailbox`.
+/// The reply of `GET /dev/mailbox`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mailbox {
-    /// To one address the oldest first; to all the newest first.
+    /// The mails: oldest first for one address, newest first for all.
     pub items: Vec<Item>,
 }
 
-/// A mail on the wire.
+/// A mail in the reply of `GET /dev/mailbox`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Item {
-    /// Where to.
+    /// The recipient's address.
     pub to: String,
-    /// Which template.
+    /// The name of the template.
     pub template: String,
     /// The subject.
     pub subject: String,
-    /// The text.
+    /// The body.
     pub body: String,
-    /// When.
+    /// The time at which it was sent.
     pub at: Timestamp,
 }
 
-/// The mails to an address, or to all.
+/// Returns the mails to an address, or to all addresses.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read.
 pub async fn mailbox(reads: &Reads, to: Option<&str>) -> Result<Mailbox> {
     let to = to.map(folded);
     let select = match &to {
@@ -93,11 +93,7 @@ pub async fn mailbox(reads: &Reads, to: Option<&str>) -> Result<Mailbox> {
     })
 }
 
-/// Keys of some of a user's mails, and whether there are more.
-///
-/// # Errors
-///
-/// The store's.
+/// Returns the keys of some of a user's mails, and whether there are more.
 pub(crate) async fn keys_of(reads: &Reads, user: UserId) -> Result<(Vec<String>, bool)> {
     let theirs = starting(USER, user.to_string(), false);
     let listed = reads.rows::<MailRow>(theirs, None, SHOWN_MAX).await?;

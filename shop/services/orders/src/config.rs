@@ -1,15 +1,15 @@
-//! Settings.
+//! The settings of the service.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Deadlines and limits.
+/// The settings of orders.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Of the checkout.
+    /// The deadlines of the checkout.
     pub deadlines: Deadlines,
-    /// How long placing an order waits for the view of the caller's cart to catch up.
+    /// The longest wait of `POST /orders` for the copy of the caller's cart to catch up.
     pub cart_wait: Duration,
 }
 
@@ -22,12 +22,13 @@ impl Default for Config {
     }
 }
 
-/// The checkout's deadlines. They travel with the start, so that an order keeps the ones it began with.
+/// The deadlines of the checkout. The start message carries them, so that an order keeps those it
+/// began with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadlines {
-    /// An unanswered command is sent again after so long.
+    /// The time after which an unanswered command is sent again.
     pub resend_after: Duration,
-    /// An authorization unanswered for so long sets `payment_delayed`.
+    /// The time after which an unanswered authorization sets `payment_delayed`.
     pub delayed_after: Duration,
     /// The longest wait for an authorization.
     pub payment_timeout: Duration,

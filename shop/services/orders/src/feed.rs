@@ -1,36 +1,34 @@
-//! A user's feed of changes: numbered per user, written in the unit of the change itself.
+//! A user's feed of changes. The changes are numbered per user and written in the unit of the
+//! change itself.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, OrderStatus, RejectReason, UserId};
 use wingbeat::ViewRow;
 use wingbeat::{Entity, Timestamp, View};
 
-/// One change of one order.
+/// A change of an order. The key is the user and the number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedRow {
-    /// Its number in the user's feed, from 1.
+    /// The number of the change in the user's feed, from 1.
     pub version: u64,
     /// The order.
     pub order_id: OrderId,
-    /// Its status from then on.
+    /// The new status.
     pub status: OrderStatus,
-    /// Why, when rejected.
+    /// The reason of a rejection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<RejectReason>,
-    /// The payment has been unanswered for long.
+    /// `true` if the authorization of the payment is delayed.
     pub payment_delayed: bool,
-    /// When.
+    /// The time of the change.
     pub updated_at: Timestamp,
 }
-
-/// The index column of [`FeedRow`].
-pub const BY_FEED: &str = "by_feed";
 
 impl View for FeedRow {
     const NAME: &'static str = "feed";
 }
 
-/// A user's feed: how far it is, and its newest change.
+/// A user's feed, which stores its newest change.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Feed {
     /// The newest change; `None` before the first.
@@ -38,7 +36,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// The feed with one more change.
+    /// Returns the feed with another change, which gets the next number.
     #[must_use]
     pub fn with(feed: Option<Self>, change: FeedRow) -> Self {
         let version = feed

@@ -1,4 +1,4 @@
-//! The feeds that somebody follows in this process, looked at together: one read for all of them, however many.
+//! The feeds with open streams in this process. One read per round polls all of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,22 +10,22 @@ use wingbeat::{Reads, Result};
 
 use crate::feed::Feed;
 
-/// The pause between looks at feeds that have changed lately.
-const LOOK: Duration = Duration::from_millis(25);
-/// After so long without a change a feed is looked at less often.
+/// The pause between two polls of feeds that changed recently.
+const POLL: Duration = Duration::from_millis(25);
+/// The time without a change after which a feed is idle and polled less often.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
-/// Idle feeds are left out of all looks but each of this number.
+/// Idle feeds take part in every eighth poll.
 const IDLE_EVERY: u64 = 8;
 
-/// See the module.
+/// The feeds with open streams in this process. Clones share them.
 #[derive(Clone, Default)]
 pub struct Followed(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
     feeds: BTreeMap<UserId, Followers>,
-    /// Somebody looks.
-    looking: bool,
+    /// `true` if the polling task runs.
+    polling: bool,
 }
 
 struct Followers {
@@ -39,7 +39,8 @@ impl Followed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Follows a feed: the number of its newest change, from now on. Closed when the store does not answer.
+    /// Follows a feed. The receiver gets the number of the newest change; it closes if the store is
+    /// unavailable.
     pub(crate) fn follow(&self, reads: &Reads, user: UserId) -> watch::Receiver<u64> {
         let runtime = reads.runtime();
         let mut inner = self.lock();
@@ -49,16 +50,16 @@ impl Followed {
         });
         followers.changed_at = runtime.elapsed();
         let receiver = followers.newest.subscribe();
-        if !inner.looking {
-            inner.looking = true;
-            let looking = self.clone().look(reads.clone());
-            runtime.spawn(Box::pin(looking));
+        if !inner.polling {
+            inner.polling = true;
+            let polling = self.clone().poll(reads.clone());
+            runtime.spawn(Box::pin(polling));
         }
         receiver
     }
 
-    /// Looks again and again, until nobody follows any more.
-    async fn look(self, reads: Reads) {
+    /// Polls the feeds until no stream is open.
+    async fn poll(self, reads: Reads) {
         for round in 0_u64.. {
             let runtime = reads.runtime();
             let Some(users) = self.users(runtime.elapsed(), round.is_multiple_of(IDLE_EVERY))
@@ -66,28 +67,31 @@ impl Followed {
                 return;
             };
             match newest(&reads, &users).await {
-                Ok(newest) => self.tell(runtime.elapsed(), &users, &newest),
+                Ok(newest) => self.notify(runtime.elapsed(), &users, &newest),
                 Err(why) => {
-                    tracing::warn!("orders cannot be followed: {why}");
+                    tracing::warn!(
+                        "closing all order streams, because the feeds cannot be read: {why}"
+                    );
                     self.lock().feeds.clear();
                 }
             }
-            runtime.sleep(LOOK).await;
+            runtime.sleep(POLL).await;
         }
     }
 
-    /// Whose feeds are looked at now; `None`, and nobody looks, when nobody follows any more.
+    /// Returns the users whose feeds are due for a poll. Returns `None` and ends the polling if no
+    /// stream is open.
     fn users(&self, now: Duration, idle_too: bool) -> Option<Vec<UserId>> {
         let mut inner = self.lock();
         inner.feeds.retain(|_, it| it.newest.receiver_count() > 0);
-        inner.looking = !inner.feeds.is_empty();
+        inner.polling = !inner.feeds.is_empty();
         let due = |it: &Followers| idle_too || now.saturating_sub(it.changed_at) < IDLE_AFTER;
         let feeds = inner.feeds.iter().filter(|(_, it)| due(it));
         let users = feeds.map(|(user, _)| *user).collect();
-        inner.looking.then_some(users)
+        inner.polling.then_some(users)
     }
 
-    fn tell(&self, now: Duration, users: &[UserId], newest: &[u64]) {
+    fn notify(&self, now: Duration, users: &[UserId], newest: &[u64]) {
         let mut inner = self.lock();
         for (user, newest) in users.iter().zip(newest) {
             let Some(followers) = inner.feeds.get_mut(user) else {
@@ -105,8 +109,9 @@ impl Followed {
     }
 }
 
-/// The numbers of the newest changes of these users' feeds, 0 before the first. One that cannot be read (a later
-/// release has written it) has none: its follower sees no news, and the others theirs.
+/// Returns the numbers of the newest changes of these users' feeds, 0 before the first. A feed that
+/// cannot be decoded, because a later release wrote it, counts as empty, so that the other streams
+/// continue.
 pub(crate) async fn newest(reads: &Reads, users: &[UserId]) -> Result<Vec<u64>> {
     if users.is_empty() {
         return Ok(Vec::new());

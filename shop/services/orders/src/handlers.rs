@@ -1,18 +1,18 @@
-//! Copies of what others own, kept up to date by their events. Older news than what is known is ignored.
+//! The handlers that keep the copies of other services' data up to date. They ignore events that
+//! are older than the copy.
 
 use shop_contracts::carts::CartChanged;
 use shop_contracts::catalog::{ProductListed, ProductRetired};
 use shop_contracts::promotions::PromoIssued;
 use wingbeat::{Result, Table};
 
-use crate::views::{CartCopy, ProductCopy, PromoCopy};
+use crate::copies::{CartCopy, ProductCopy, PromoCopy};
 
-/// A product is for sale, or was renamed or repriced: the event tells all of it.
-///
-/// # Errors
-///
-/// The store's, here and below.
-pub async fn product_listed(event: ProductListed, products: Table<ProductCopy>) -> Result<()> {
+/// Replaces the copy of a product that was listed, renamed or repriced.
+pub(crate) async fn product_listed(
+    event: ProductListed,
+    products: Table<ProductCopy>,
+) -> Result<()> {
     let known = products.get(&event.sku).await?;
     if known.is_some_and(|known| known.version >= event.version) {
         return Ok(());
@@ -26,12 +26,11 @@ pub async fn product_listed(event: ProductListed, products: Table<ProductCopy>) 
     products.put(&event.sku, copy)
 }
 
-/// A product is not sold any more. Remembered also where its listing has not come yet.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn product_retired(event: ProductRetired, products: Table<ProductCopy>) -> Result<()> {
+/// Marks the copy of a retired product. A retirement that overtakes the listing is stored too.
+pub(crate) async fn product_retired(
+    event: ProductRetired,
+    products: Table<ProductCopy>,
+) -> Result<()> {
     let known = products.get(&event.sku).await?;
     if known
         .as_ref()
@@ -51,24 +50,16 @@ pub async fn product_retired(event: ProductRetired, products: Table<ProductCopy>
     products.put(&event.sku, copy)
 }
 
-/// A cart's content changed.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn cart_changed(event: CartChanged, carts: Table<CartCopy>) -> Result<()> {
+/// Updates the copy of a cart.
+pub(crate) async fn cart_changed(event: CartChanged, carts: Table<CartCopy>) -> Result<()> {
     let user_id = event.user_id;
     let mut cart = carts.get(&user_id).await?.unwrap_or_default();
     cart.changed(event);
     carts.put(&user_id, cart)
 }
 
-/// A user may use a code once.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn promo_issued(event: PromoIssued, promos: Table<PromoCopy>) -> Result<()> {
+/// Stores the copy of an issued promo.
+pub(crate) async fn promo_issued(event: PromoIssued, promos: Table<PromoCopy>) -> Result<()> {
     let PromoIssued {
         user_id,
         code,

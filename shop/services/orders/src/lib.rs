@@ -1,12 +1,19 @@
-//! Orders: the event-sourced order, the checkout saga, and the caller's view of both.
+//! Orders: the event-sourced order, the checkout saga, and the customer's view of both.
+//!
+//! - [`domain`]: an order and the changes it allows; pure. [`checkout`]: the saga. [`messages`]:
+//!   its private messages.
+//! - [`placing`]: `POST /orders`. [`api`]: the other routes. [`views`]: the order list.
+//! - `handlers`, [`copies`]: the copies of the catalogue, of carts and of promos.
+//! - [`feed`], [`stream`](mod@stream), [`followed`]: the live changes of a user's orders.
 
 pub mod api;
 pub mod checkout;
 pub mod config;
+pub mod copies;
 pub mod domain;
 pub mod feed;
 pub mod followed;
-pub mod handlers;
+mod handlers;
 pub mod messages;
 pub mod placing;
 pub mod stream;
@@ -20,18 +27,18 @@ use wingbeat::{Parts, Service};
 pub use config::Config;
 use followed::Followed;
 
-/// What handlers and routes share.
+/// The state that handlers and routes extract.
 #[derive(Clone, Parts)]
 pub struct State {
-    /// The service's settings.
+    /// The settings.
     pub config: Config,
-    /// Who is signed in, for streams.
+    /// The sessions, which end the streams of users who sign out.
     pub sessions: Sessions,
-    /// Who follows their orders here.
+    /// The feeds with open streams in this process.
     pub followed: Followed,
 }
 
-/// The whole wiring.
+/// Builds the service.
 #[must_use]
 pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
     let routes = axum::Router::new()

@@ -1,4 +1,4 @@
-//! Messages that this service sends itself.
+//! The private messages of this service.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Lines, Money, OrderId, UserId};
@@ -6,31 +6,33 @@ use wingbeat::{Command, Event};
 
 use crate::config::Deadlines;
 
-/// Begins the checkout of an accepted order. Private to this service: it carries the payment token.
+/// Starts the checkout of an accepted order. It is private to this service because it carries the
+/// payment token.
 #[derive(Command, Clone, Debug, Serialize, Deserialize)]
 #[command(name = "orders.start_checkout", version = 1, key = order_id)]
 pub struct StartCheckout {
     /// The order.
     pub order_id: OrderId,
-    /// Its owner.
+    /// The owner.
     pub user_id: UserId,
-    /// What to hold.
+    /// The products and quantities to be reserved.
     pub lines: Lines,
-    /// What to pay.
+    /// The amount to be paid.
     pub total: Money,
-    /// The promo to use.
+    /// The promo code to be redeemed.
     pub promo_code: Option<String>,
-    /// The promo is none that this service could take off: the order is rejected, and never costs more.
+    /// `true` if the total has no discount although there is a code. Such an order is rejected
+    /// instead of costing more.
     #[serde(default)]
     pub promo_unusable: bool,
-    /// The card, as the provider knows it.
+    /// The provider's token of the card.
     pub token: String,
-    /// How long to wait for what.
+    /// The deadlines.
     #[serde(default)]
     pub deadlines: Deadlines,
 }
 
-/// The customer calls the order off. Private to this service.
+/// Cancels an order on behalf of the customer. Private to this service.
 #[derive(Command, Clone, Debug, Serialize, Deserialize)]
 #[command(name = "orders.cancel_checkout", version = 1, key = order_id)]
 pub struct CancelCheckout {
@@ -38,7 +40,7 @@ pub struct CancelCheckout {
     pub order_id: OrderId,
 }
 
-/// A cancel came too late: the order was dispatched first. For the timeline.
+/// The cancel came after the dispatch. For the timeline.
 #[derive(Event, Clone, Debug, Serialize, Deserialize)]
 #[event(name = "orders.cancel_refused", version = 1, key = order_id)]
 pub struct CancelRefused {
@@ -46,7 +48,7 @@ pub struct CancelRefused {
     pub order_id: OrderId,
 }
 
-/// The step was not answered in time: ask again.
+/// A timer: the current step was not answered in time, and its command is sent again.
 #[derive(Event, Clone, Debug, Serialize, Deserialize)]
 #[event(name = "orders.resend_due", version = 1, key = order_id)]
 pub struct ResendDue {
@@ -54,7 +56,7 @@ pub struct ResendDue {
     pub order_id: OrderId,
 }
 
-/// The payment is taking long.
+/// A timer: the authorization of the payment is delayed.
 #[derive(Event, Clone, Debug, Serialize, Deserialize)]
 #[event(name = "orders.payment_slow", version = 1, key = order_id)]
 pub struct PaymentSlow {
@@ -62,7 +64,7 @@ pub struct PaymentSlow {
     pub order_id: OrderId,
 }
 
-/// The payment was never answered.
+/// A timer: the authorization of the payment was not answered within the limit.
 #[derive(Event, Clone, Debug, Serialize, Deserialize)]
 #[event(name = "orders.payment_expired", version = 1, key = order_id)]
 pub struct PaymentExpired {

@@ -1,7 +1,7 @@
-//! The caller's orders, live: every change of them as a server-sent event.
+//! `GET /stream`: each change of the caller's orders as a server-sent event.
 //!
-//! A stream looks at the caller's feed, which is written in the unit of the change itself: nothing is
-//! missed, whatever process wrote it.
+//! A stream reads the caller's feed. The feed is written in the unit of the change itself, so a
+//! stream misses no change, whichever process made it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -22,20 +22,20 @@ use crate::State;
 use crate::feed::FeedRow;
 use crate::followed::newest;
 
-/// The pause between looks whether the session has ended.
-const SESSION_LOOK: Duration = Duration::from_secs(1);
-/// Silence after which a comment keeps the connection open.
+/// The pause between two checks of the session.
+const SESSION_CHECK: Duration = Duration::from_secs(1);
+/// The silence after which a comment keeps the connection open.
 const PING: Duration = Duration::from_secs(15);
-/// So few changes are read one by one, which costs less than a range.
+/// Up to this number, changes are read one by one, which costs less than a range.
 const FEW: u64 = 8;
-/// Changes read at once.
+/// Changes per read of a range.
 const PAGE: usize = 100;
 
 /// `GET /stream`.
 ///
 /// # Errors
 ///
-/// 401 without a session, 503 when the store is away.
+/// 401 without a session; 503 if the store is unavailable.
 pub async fn stream(
     extract::State(state): extract::State<State>,
     Extension(reads): Extension<Reads>,
@@ -43,7 +43,7 @@ pub async fn stream(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let user = UserId(session.user_id);
-    let news = state.followed.follow(&reads, user);
+    let updates = state.followed.follow(&reads, user);
     let newest: u64 = newest(&reads, &[user]).await?.into_iter().sum();
     let last = headers
         .get("last-event-id")
@@ -55,10 +55,10 @@ pub async fn stream(
         sessions: state.sessions,
         after: last.map_or(newest, |last| last.min(newest)),
         waiting: VecDeque::new(),
-        told_at: reads.runtime().elapsed(),
+        sent_at: reads.runtime().elapsed(),
         checked_at: reads.runtime().elapsed(),
         reads,
-        news,
+        updates,
         greeted: false,
     };
     let events = stream::unfold(follower, |mut follower| async move {
@@ -73,19 +73,19 @@ struct Follower {
     session: Session,
     sessions: Sessions,
     reads: Reads,
-    /// The last change that was told.
+    /// The number of the last change that was sent.
     after: u64,
-    /// The newest change that there is.
-    news: watch::Receiver<u64>,
+    /// The number of the newest change.
+    updates: watch::Receiver<u64>,
     waiting: VecDeque<FeedRow>,
-    told_at: Duration,
+    sent_at: Duration,
     checked_at: Duration,
     greeted: bool,
 }
 
 impl Follower {
-    /// The next event; `None` when the session has ended, or its data cannot be read: the client
-    /// resumes where it was.
+    /// Returns the next event; `None` if the session has ended or the feed cannot be read. The
+    /// client reconnects and resumes after the last event.
     async fn next(&mut self) -> Option<Event> {
         if !self.greeted {
             self.greeted = true;
@@ -94,27 +94,27 @@ impl Follower {
         loop {
             let now = self.reads.runtime().elapsed();
             if let Some(change) = self.waiting.pop_front() {
-                self.told_at = now;
+                self.sent_at = now;
                 self.after = change.version;
                 return event(&change);
             }
-            if now.saturating_sub(self.checked_at) >= SESSION_LOOK {
+            if now.saturating_sub(self.checked_at) >= SESSION_CHECK {
                 self.checked_at = now;
                 if !self.sessions.is_alive(&self.session).await.ok()? {
                     return None;
                 }
             }
-            let newest = *self.news.borrow_and_update();
+            let newest = *self.updates.borrow_and_update();
             if newest > self.after {
                 self.waiting = self.changes(newest).await.ok()?.into();
                 continue;
             }
-            if now.saturating_sub(self.told_at) >= PING {
-                self.told_at = now;
+            if now.saturating_sub(self.sent_at) >= PING {
+                self.sent_at = now;
                 return Some(Event::default().comment("ping"));
             }
             let runtime = self.reads.runtime();
-            if let Some(Err(_)) = runtime.timeout(SESSION_LOOK, self.news.changed()).await {
+            if let Some(Err(_)) = runtime.timeout(SESSION_CHECK, self.updates.changed()).await {
                 return None;
             }
         }

@@ -1,41 +1,63 @@
-//! The order list, and this service's own copies of what others own.
-
-use std::time::Duration;
+//! The order list, and how an order is stored.
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::carts::CartChanged;
-use shop_contracts::{Line, Lines, Money, OrderId, OrderStatus, RejectReason, Sku, UserId};
-use wingbeat::{Entity, Timestamp, View};
+use shop_contracts::{Line, Money, OrderId, OrderStatus, RejectReason, UserId};
+use wingbeat::ViewRow;
+use wingbeat::{Aggregate, Timestamp, View};
 
-/// An order as its owner sees it.
+use crate::domain::{AlreadyPlaced, Order, OrderCommand, OrderEvent};
+
+/// A row of the order list. The key is the order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderRow {
     /// The order.
     pub order_id: String,
     /// Its owner.
     pub user_id: UserId,
-    /// Where it stands.
+    /// The status.
     pub status: OrderStatus,
-    /// Why, when rejected.
+    /// The reason of a rejection.
     pub reason: Option<RejectReason>,
-    /// The payment has been unanswered for long.
+    /// `true` if the authorization of the payment is delayed.
     pub payment_delayed: bool,
-    /// What was ordered.
+    /// The products, quantities and prices.
     pub lines: Vec<Line>,
     /// The sum of the lines.
     pub subtotal: Money,
-    /// What the promo takes off.
+    /// The discount of the promo.
     pub discount: Money,
-    /// What is to be paid.
+    /// The amount to be paid.
     pub total: Money,
-    /// When it was accepted.
+    /// The time of the acceptance.
     pub placed_at: Timestamp,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: Timestamp,
 }
 
-/// The index column of [`OrderRow`]: owner, then order, which is in order of time.
+/// The index column of [`OrderRow`]: the owner, then the order. Order ids sort by time.
 pub const BY_USER: &str = "by_user";
+
+impl OrderRow {
+    /// Returns the row of an order; `None` before the order is placed.
+    #[must_use]
+    pub fn of(id: &str, order: &Order) -> Option<Self> {
+        let placed = order.placed.as_ref()?;
+        let last = order.last.as_ref();
+        Some(Self {
+            order_id: id.into(),
+            user_id: placed.user_id,
+            status: order.status(),
+            reason: last.and_then(|last| last.reason),
+            payment_delayed: last.is_some_and(|last| last.payment_delayed),
+            lines: placed.lines.clone(),
+            subtotal: placed.subtotal,
+            discount: placed.discount,
+            total: placed.total,
+            placed_at: placed.at,
+            updated_at: last.map_or(placed.at, |last| last.at),
+        })
+    }
+}
 
 impl View for OrderRow {
     const NAME: &'static str = "orders";
@@ -45,125 +67,27 @@ impl View for OrderRow {
     }
 }
 
-/// A product's name and price, as the catalogue last told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ProductCopy {
-    /// What it is called.
-    pub name: String,
-    /// What it costs.
-    pub price: Money,
-    /// It is not sold any more.
-    pub retired: bool,
-    /// The catalogue's version; older news is ignored.
-    pub version: u64,
-}
+/// An order is stored as its history. Each change of it rewrites its row of the order list.
+impl Aggregate for Order {
+    const NAME: &'static str = "order";
+    type Id = OrderId;
+    type Command = OrderCommand;
+    type Event = OrderEvent;
+    type Error = AlreadyPlaced;
 
-impl Entity for ProductCopy {
-    const NAME: &'static str = "product_copy";
-    type Id = Sku;
-}
-
-/// A user's cart, as carts last told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CartCopy {
-    /// SKU and quantity.
-    pub lines: Lines,
-    /// The cart's version; older news is ignored.
-    pub version: u64,
-    /// What was bought with it and is not yet known to be out of it.
-    #[serde(default)]
-    pub bought: Vec<(OrderId, Lines)>,
-}
-
-impl CartCopy {
-    /// What can be bought: an order placed just now is not bought again with the next.
-    #[must_use]
-    pub fn left(&self) -> Lines {
-        let taken = |sku: &Sku| -> u32 {
-            let bought = self.bought.iter().flat_map(|(_, lines)| lines);
-            bought.filter(|(of, _)| of == sku).map(|(_, n)| *n).sum()
-        };
-        let left = self.lines.iter();
-        left.map(|(sku, quantity)| (sku.clone(), quantity.saturating_sub(taken(sku))))
-            .filter(|(_, quantity)| *quantity > 0)
-            .collect()
-    }
-
-    /// As carts tells it now.
-    pub fn changed(&mut self, event: CartChanged) {
-        self.bought
-            .retain(|(order, _)| Some(*order) != event.order_id);
-        if self.version < event.version {
-            self.version = event.version;
-            self.lines = event.lines;
-        }
-    }
-}
-
-impl Entity for CartCopy {
-    const NAME: &'static str = "cart_copy";
-    type Id = UserId;
-}
-
-/// A promo code, as promotions issued it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PromoCopy {
-    /// Who may use it.
-    pub user_id: UserId,
-    /// How much it takes off.
-    pub percent: u8,
-    /// Until when.
-    pub expires_at: Timestamp,
-}
-
-impl Entity for PromoCopy {
-    const NAME: &'static str = "promo_copy";
-    type Id = String;
-
-    fn retention(&self) -> Option<Duration> {
-        Some(Duration::from_secs(40 * 24 * 3600))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(of: &[(&str, u32)]) -> Lines {
-        let parse = |(sku, n): &(&str, u32)| (sku.parse().expect("a SKU"), *n);
-        of.iter().map(parse).collect()
-    }
-
-    fn changed(version: u64, of: &[(&str, u32)], order_id: Option<OrderId>) -> CartChanged {
-        CartChanged {
-            user_id: UserId::default(),
-            version,
-            lines: lines(of),
-            order_id,
+    fn decide(&self, command: OrderCommand) -> Result<Vec<OrderEvent>, AlreadyPlaced> {
+        match command {
+            OrderCommand::Place(placed) => Ok(vec![self.place(placed)?]),
+            OrderCommand::Change(change) => Ok(self.change(change).into_iter().collect()),
         }
     }
 
-    #[test]
-    fn what_was_bought_is_not_bought_again_until_carts_has_taken_it_out() {
-        let order = OrderId::default();
-        let mut cart = CartCopy::default();
-        cart.changed(changed(1, &[("A", 2)], None));
-        cart.bought.push((order, lines(&[("A", 2)])));
-        assert_eq!(cart.left(), []);
-        cart.changed(changed(2, &[("A", 2), ("B", 1)], None));
-        assert_eq!(cart.left(), lines(&[("B", 1)]));
-        cart.changed(changed(3, &[("B", 1)], Some(order)));
-        assert_eq!(cart.left(), lines(&[("B", 1)]));
-        assert_eq!(cart.bought, []);
+    fn apply(&mut self, event: &OrderEvent) {
+        self.evolve(event);
     }
 
-    #[test]
-    fn a_removal_that_comes_late_still_frees_what_was_added_since() {
-        let order = OrderId::default();
-        let mut cart = CartCopy::default();
-        cart.bought.push((order, lines(&[("A", 1)])));
-        cart.changed(changed(5, &[("A", 1)], None));
-        cart.changed(changed(4, &[], Some(order)));
-        assert_eq!(cart.left(), lines(&[("A", 1)]));
+    fn rows(&self, id: &str) -> Vec<ViewRow> {
+        let row = OrderRow::of(id, self);
+        row.iter().map(|row| ViewRow::of(id, row)).collect()
     }
 }

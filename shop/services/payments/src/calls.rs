@@ -1,4 +1,4 @@
-//! The one outside call: an operation at the payment provider.
+//! The call to the payment provider.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -11,29 +11,29 @@ use wingbeat::{Call, Command, Failure, GaveUp, OperationKey, State};
 use crate::config::ProviderUrl;
 use crate::domain::{Answer, Operation};
 
-/// Asks the provider for an operation on an order's payment.
+/// An operation on an order's payment, carried out by the provider.
 #[derive(Call, Clone, Debug, Serialize, Deserialize)]
 #[call(name = "payments.provider", target = "provider", key = operation_id, outcome = ProviderAnswered)]
 pub struct AskProvider {
-    /// Order and operation: the idempotency key.
+    /// The idempotency key: the order and the operation.
     pub operation_id: String,
     /// The order.
     pub order_id: OrderId,
-    /// What to do.
+    /// The operation.
     pub operation: Operation,
-    /// How much.
+    /// The amount.
     pub amount: Money,
-    /// The card.
+    /// The token of the card.
     pub token: String,
 }
 
-/// What the provider answered. Private to this service.
+/// The provider's answer. The command is private to this service.
 #[derive(Command, Clone, Debug, Serialize, Deserialize)]
 #[command(name = "payments.provider_answered", version = 1, key = order_id)]
 pub struct ProviderAnswered {
     /// The order.
     pub order_id: OrderId,
-    /// What was to be done.
+    /// The operation.
     pub operation: Operation,
     /// The answer.
     pub answer: Answer,
@@ -49,15 +49,15 @@ impl GaveUp<AskProvider> for ProviderAnswered {
     }
 }
 
-/// Why there is no answer.
+/// The reason why the provider gave no answer.
 #[derive(Debug, Error, Failure)]
 pub enum ProviderError {
-    /// It is out of order, or gave no complete answer: whether it acted is unknown.
-    #[error("the provider did not answer ({0})")]
+    /// The provider is unavailable or sent no complete answer. Whether it acted is unknown.
+    #[error("the payment provider did not answer ({0})")]
     #[failure(retry)]
     Unavailable(String),
-    /// It does not understand us.
-    #[error("the provider refuses the request: {0}")]
+    /// The provider refuses the request itself.
+    #[error("the payment provider refuses the request: {0}")]
     #[failure(reject)]
     BadRequest(String),
 }
@@ -67,13 +67,11 @@ struct Body {
     status: String,
 }
 
-/// Carries out the call. Repeated with the same key it repeats the recorded answer, so an unknown
-/// outcome is resolved by asking again, never by guessing.
+/// Carries out the call.
 ///
-/// # Errors
-///
-/// No answer, or a refusal of the request itself.
-pub async fn ask_provider(
+/// The provider repeats its recorded answer for a repeated key. An unknown outcome is therefore
+/// resolved by another attempt, never by a guess.
+pub(crate) async fn ask_provider(
     call: AskProvider,
     OperationKey(key): OperationKey,
     State(ProviderUrl(provider)): State<ProviderUrl>,
@@ -109,7 +107,7 @@ pub async fn ask_provider(
         .send(request)
         .await
         .map_err(|why| ProviderError::Unavailable(why.to_string()))?;
-    let answer = understand(&response)?;
+    let answer = parse(&response)?;
     Ok(ProviderAnswered {
         order_id: call.order_id,
         operation: call.operation,
@@ -117,7 +115,7 @@ pub async fn ask_provider(
     })
 }
 
-fn understand(response: &Response) -> Result<Answer, ProviderError> {
+fn parse(response: &Response) -> Result<Answer, ProviderError> {
     match response.status {
         200 => {
             let body: Body = serde_json::from_slice(&response.body)

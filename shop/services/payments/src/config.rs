@@ -1,4 +1,4 @@
-//! Settings.
+//! The settings of the service.
 
 use wingbeat::TargetPolicy;
 
@@ -6,11 +6,11 @@ use wingbeat::TargetPolicy;
 #[derive(Clone, Debug)]
 pub struct ProviderUrl(pub String);
 
-/// Where the provider is, and how it is called.
+/// The settings of payments.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The provider.
+    /// The provider's base URL.
     pub provider: ProviderUrl,
-    /// Timeout, bulkhead, retry and breaker of all calls to it.
+    /// Timeout, bulkhead, retries and breaker of the calls to the provider.
     pub target: TargetPolicy,
 }

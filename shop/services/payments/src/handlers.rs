@@ -1,60 +1,46 @@
-//! Load the payment, decide, record: a call to the provider, or news for whoever asked.
+//! The message handlers: load the payment, decide, and record a call to the provider or an event.
 
 use shop_contracts::OrderId;
 use shop_contracts::payments::{
     AuthorizePayment, CapturePayment, PaymentAuthorized, PaymentCaptureRefused, PaymentCaptured,
     PaymentDeclined, PaymentRefunded, PaymentVoided, RefundPayment, VoidPayment,
 };
-use wingbeat::{Effects, Result, Table, sabotage};
+use wingbeat::{Effects, Result, Table};
 
 use crate::calls::{AskProvider, ProviderAnswered};
 use crate::domain::{Next, Operation, Payment, State};
 
-/// Hold an amount.
-///
-/// # Errors
-///
-/// The store's, here and below.
-pub async fn authorize(command: AuthorizePayment, payments: Table<Payment>) -> Result<Effects> {
+/// Authorizes an amount.
+pub(crate) async fn authorize(
+    command: AuthorizePayment,
+    payments: Table<Payment>,
+) -> Result<Effects> {
     change(command.order_id, &payments, |payment| {
         payment.authorize(command.amount, command.token)
     })
     .await
 }
 
-/// Take what is held.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn capture(command: CapturePayment, payments: Table<Payment>) -> Result<Effects> {
+/// Captures the authorized amount.
+pub(crate) async fn capture(command: CapturePayment, payments: Table<Payment>) -> Result<Effects> {
     change(command.order_id, &payments, Payment::capture).await
 }
 
-/// Let go of what is held.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn void(command: VoidPayment, payments: Table<Payment>) -> Result<Effects> {
+/// Voids the authorization.
+pub(crate) async fn void(command: VoidPayment, payments: Table<Payment>) -> Result<Effects> {
     change(command.order_id, &payments, Payment::void).await
 }
 
-/// Pay back what was taken.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn refund(command: RefundPayment, payments: Table<Payment>) -> Result<Effects> {
+/// Refunds the captured amount.
+pub(crate) async fn refund(command: RefundPayment, payments: Table<Payment>) -> Result<Effects> {
     change(command.order_id, &payments, Payment::refund).await
 }
 
-/// The provider answered.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn answered(command: ProviderAnswered, payments: Table<Payment>) -> Result<Effects> {
+/// Records the provider's answer.
+pub(crate) async fn answered(
+    command: ProviderAnswered,
+    payments: Table<Payment>,
+) -> Result<Effects> {
     change(command.order_id, &payments, |payment| {
         payment.answered(command.operation, command.answer)
     })
@@ -71,11 +57,11 @@ async fn change(
     let next = decide(&mut payment);
     let mut effects = Effects::new();
     match next {
-        Next::Ask(operation) => {
+        Next::Call(operation) => {
             effects.call(&ask(order_id, operation, &payment));
         }
-        Next::Tell(state) => tell(order_id, state, &payment, &mut effects),
-        Next::Wait => ask_again(order_id, &before, &payment, &mut effects),
+        Next::Report(state) => report(order_id, state, &payment, &mut effects),
+        Next::Wait => {}
     }
     if payment != before {
         payments.put(&order_id, payment)?;
@@ -83,21 +69,9 @@ async fn change(
     Ok(effects)
 }
 
-/// Without operation ids: what is asked again is done again.
-fn ask_again(order_id: OrderId, before: &Payment, payment: &Payment, effects: &mut Effects) {
-    let operation = match payment.state {
-        State::Authorizing => Operation::Authorize,
-        State::Capturing => Operation::Capture,
-        _ => return,
-    };
-    if sabotage::lacks(sabotage::OPERATION_ID) && before.state == payment.state {
-        let mut again = ask(order_id, operation, payment);
-        again.operation_id.push_str(":again");
-        effects.call(&again);
-    }
-}
-
-fn ask(order_id: OrderId, operation: Operation, payment: &Payment) -> AskProvider {
+/// The call for an operation. It has the same operation id each time, so the provider carries it
+/// out once.
+pub(crate) fn ask(order_id: OrderId, operation: Operation, payment: &Payment) -> AskProvider {
     let name = match operation {
         Operation::Authorize => "authorize",
         Operation::Capture => "capture",
@@ -113,7 +87,8 @@ fn ask(order_id: OrderId, operation: Operation, payment: &Payment) -> AskProvide
     }
 }
 
-fn tell(order_id: OrderId, state: State, payment: &Payment, effects: &mut Effects) {
+/// Publishes the state of the payment, for the checkout that asked for it.
+fn report(order_id: OrderId, state: State, payment: &Payment, effects: &mut Effects) {
     match state {
         State::Authorized => {
             effects.publish(&PaymentAuthorized { order_id });

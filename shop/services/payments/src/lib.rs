@@ -1,24 +1,32 @@
-//! Payments: one payment an order, carried out by calls to the payment provider.
+//! Payments: one payment per order, carried out by calls to the payment provider.
+//!
+//! - [`domain`]: a payment and the changes it allows; pure.
+//! - `handlers`: load, decide, record. [`calls`]: the call to the provider.
 
 pub mod calls;
 pub mod config;
 pub mod domain;
-pub mod handlers;
+mod handlers;
+#[cfg(feature = "sabotage")]
+mod sabotage;
 
 use wingbeat::{Parts, Service};
 
 pub use config::Config;
 
-/// What handlers and executors share.
+/// The state that handlers and calls extract.
 #[derive(Clone, Parts)]
 pub struct State {
-    /// Where the provider is.
+    /// The provider's base URL.
     pub provider: config::ProviderUrl,
 }
 
-/// The whole wiring.
+/// Builds the service.
 #[must_use]
 pub fn service(config: &Config) -> Service<State> {
+    #[cfg(feature = "sabotage")]
+    use sabotage as handlers;
+
     Service::new("payments")
         .with_state(State {
             provider: config.provider.clone(),

@@ -1,4 +1,4 @@
-//! What the audit compares.
+//! Reads of promos and bookings, for the invariants of `shop audit`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +7,14 @@ use wingbeat::{Reads, Result};
 
 use crate::domain::{Booking, Promo, Use};
 
-/// Entities read at once.
+/// Entities per read.
 const PAGE: usize = 1_000;
 
-/// Every welcome promo, by user: how many they have. All holds when each user has one.
+/// Returns the number of welcome promos of each user. The invariant holds if each user has one.
 ///
 /// # Errors
 ///
-/// The store's, here and below.
+/// A `store_*` code if the store cannot be read.
 pub async fn welcome_promos(reads: &Reads) -> Result<BTreeMap<UserId, u64>> {
     let mut users = BTreeMap::new();
     let mut after = None;
@@ -33,12 +33,12 @@ pub async fn welcome_promos(reads: &Reads) -> Result<BTreeMap<UserId, u64>> {
     }
 }
 
-/// Orders that redeemed a code which says it was redeemed by another, or by none: one code was
-/// redeemed more than once. All holds when there are none.
+/// Returns the orders that redeemed a code which does not name them as its redeemer: their codes
+/// were redeemed more than once. The invariant holds if there are none.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read.
 pub async fn redeemed_twice(reads: &Reads) -> Result<BTreeSet<OrderId>> {
     let mut orders = redeemed(reads).await?;
     let mut after = None;
@@ -56,11 +56,11 @@ pub async fn redeemed_twice(reads: &Reads) -> Result<BTreeSet<OrderId>> {
     }
 }
 
-/// The orders that redeemed a code.
+/// Returns the orders that redeemed a code.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read.
 pub async fn redeemed(reads: &Reads) -> Result<BTreeSet<OrderId>> {
     let mut orders = BTreeSet::new();
     let mut after = None;

@@ -1,13 +1,13 @@
-//! Settings.
+//! The settings of the service.
 
 use std::time::Duration;
 
-/// What a new user gets.
+/// The settings of promotions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What the welcome promo takes off, in percent.
+    /// The discount of the welcome promo, in percent.
     pub welcome_percent: u8,
-    /// How long it lives.
+    /// The time until the welcome promo expires.
     pub welcome_for: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What promotions does when asked or told. Everything is idempotent by order, or by user.
+//! The message handlers. Each is idempotent, by order or by user.
 
 use shop_contracts::identity::UserRegistered;
 use shop_contracts::promotions::{
@@ -10,15 +10,11 @@ use wingbeat::{Either, Error, Now, Result, State, Table};
 use crate::Config;
 use crate::domain::{Booking, Code, Promo, Use, welcome_code};
 
-/// Codes tried for one user: each is taken with a chance of one in a million at most.
+/// Codes that are tried for one user. Each is taken with a probability of one in a million at most.
 const ATTEMPTS_MAX: u32 = 8;
 
-/// Gives a new user their welcome promo, once.
-///
-/// # Errors
-///
-/// The store's, here and below.
-pub async fn welcome(
+/// Issues the welcome promo of a new user, once.
+pub(crate) async fn welcome(
     event: UserRegistered,
     State(config): State<Config>,
     Now(now): Now,
@@ -50,16 +46,12 @@ pub async fn welcome(
     }
     Err(Error::reject(
         "no_code_left",
-        "all codes of this user are taken",
+        "other users have all welcome codes that this user could get",
     ))
 }
 
-/// Holds a code for an order, and repeats its answer.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn reserve_promo(
+/// Reserves a code for an order. A repeated command gets the recorded reply.
+pub(crate) async fn reserve_promo(
     command: ReservePromo,
     Now(now): Now,
     promos: Table<Promo>,
@@ -94,12 +86,8 @@ pub async fn reserve_promo(
     })
 }
 
-/// Gives a code free. One that was used up stays so, and the answer says it.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn release_promo(
+/// Releases the code of an order. A redeemed code stays redeemed, and the reply says so.
+pub(crate) async fn release_promo(
     command: ReleasePromo,
     promos: Table<Promo>,
     bookings: Table<Booking>,
@@ -123,12 +111,8 @@ pub async fn release_promo(
     Ok(Either::Left(PromoReleased { order_id, code }))
 }
 
-/// Uses a held code up. One that is not held is refused.
-///
-/// # Errors
-///
-/// The store's.
-pub async fn redeem_promo(
+/// Redeems a reserved code, and rejects one that the order has not reserved.
+pub(crate) async fn redeem_promo(
     command: RedeemPromo,
     promos: Table<Promo>,
     bookings: Table<Booking>,

@@ -1,27 +1,27 @@
-//! Promotions: codes that a user may use once. Everybody who signs up gets one.
+//! Promotions: promo codes that a user can redeem once. Each new user gets one.
 //!
-//! - [`domain`]: codes, and what orders do with them; pure.
-//! - [`handlers`]: load, decide, record.
-//! - [`views`], [`api`]: a user's codes. [`audit`]: what the invariants compare.
+//! - [`domain`]: codes, promos and bookings; pure.
+//! - `handlers`: load, decide, record.
+//! - [`views`], [`api`]: the promos of a user. [`audit`]: reads for the invariants.
 
 pub mod api;
 pub mod audit;
 pub mod config;
 pub mod domain;
-pub mod handlers;
+mod handlers;
 pub mod views;
 
 pub use config::Config;
 use wingbeat::{Parts, Service};
 
-/// What handlers may ask for.
+/// The state that handlers extract.
 #[derive(Clone, Debug, Parts)]
 pub struct State {
     /// The settings.
     pub config: Config,
 }
 
-/// The service.
+/// Builds the service.
 #[must_use]
 pub fn service(config: &Config) -> Service<State> {
     Service::new("promotions")

@@ -1,18 +1,19 @@
-//! A user's promos.
+//! The promos of a user, and how a promo is stored.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
+use wingbeat::ViewRow;
 use wingbeat::store::Select;
-use wingbeat::{Name, Reads, Result, Timestamp, View};
+use wingbeat::{Entity, Name, Reads, Result, Timestamp, View};
 
-use crate::domain::Promo;
+use crate::domain::{Code, Promo};
 
-/// Promos shown to one user; they get one when they sign up.
+/// The most promos in a user's list. A user gets one on sign-up.
 const SHOWN_MAX: usize = 100;
-/// The index column.
+/// The index column: the owner.
 const USER: &str = "user_id";
 
-/// A promo as its owner's list shows it. The key is the code.
+/// A row of a user's list of promos. The key is the code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromoRow {
     /// The code.
@@ -22,7 +23,7 @@ pub struct PromoRow {
 }
 
 impl PromoRow {
-    /// The row of this promo.
+    /// Returns the row of a promo.
     #[must_use]
     pub fn of(code: &str, promo: &Promo) -> Self {
         Self {
@@ -40,24 +41,34 @@ impl View for PromoRow {
     }
 }
 
-/// A promo on the wire.
+/// Each change of a promo rewrites its row of the owner's list.
+impl Entity for Promo {
+    const NAME: &'static str = "promo";
+    type Id = Code;
+
+    fn rows(&self, id: &str) -> Vec<ViewRow> {
+        vec![ViewRow::of(id, &PromoRow::of(id, self))]
+    }
+}
+
+/// A promo in the reply of `GET /promotions`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Item {
-    /// What to type.
+    /// The code that the user enters at checkout.
     pub code: String,
-    /// What it takes off.
+    /// The discount in percent.
     pub percent: u8,
     /// `issued`, `reserved`, `redeemed` or `expired`.
     pub status: &'static str,
-    /// Until when it can be used.
+    /// The time from which the promo can no longer be reserved.
     pub expires_at: Timestamp,
 }
 
-/// The promos of a user, by code.
+/// Returns the promos of a user, by code.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read.
 pub async fn of_user(reads: &Reads, user: UserId, now: Timestamp) -> Result<Vec<Item>> {
     let theirs = Select::Prefix {
         column: Name::new(USER),

@@ -1,4 +1,4 @@
-//! What the audit compares.
+//! Reads of open shipments, for the invariants of `shop audit`.
 
 use shop_contracts::OrderId;
 use wingbeat::{Reads, Result, Timestamp};
@@ -6,7 +6,7 @@ use wingbeat::{Reads, Result, Timestamp};
 use crate::domain::Status;
 use crate::shipment::Shipment;
 
-/// Records read at once.
+/// Records per read.
 const PAGE: usize = 1_000;
 
 /// A shipment that has not ended.
@@ -14,19 +14,19 @@ const PAGE: usize = 1_000;
 pub struct Open {
     /// The order.
     pub order_id: OrderId,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// What it waits for. All holds when there is something.
+    /// The pending timers. The invariant holds if there is at least one.
     pub timers: Vec<String>,
-    /// Since when.
+    /// The time of the last change.
     pub updated_at: Timestamp,
 }
 
-/// Every shipment that has not ended.
+/// Returns every shipment that has not ended.
 ///
 /// # Errors
 ///
-/// The store's.
+/// A `store_*` code if the store cannot be read.
 pub async fn open(reads: &Reads) -> Result<Vec<Open>> {
     let mut open = Vec::new();
     let mut after = None;

@@ -1,13 +1,13 @@
-//! Settings.
+//! The settings of the service.
 
 use std::time::Duration;
 
-/// How long a shipment takes. The stand-in for a warehouse and a carrier.
+/// The durations of a shipment. They stand in for a warehouse and a carrier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// From its creation to its dispatch.
+    /// The time from the creation to the dispatch.
     pub dispatch_after: Duration,
-    /// From its dispatch to its delivery.
+    /// The time from the dispatch to the delivery.
     pub deliver_after: Duration,
 }
 

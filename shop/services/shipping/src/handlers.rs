@@ -1,4 +1,4 @@
-//! The way in: a saga is pure and has no settings, so what it needs of them travels with its start.
+//! The entry to the saga. A saga is pure and has no settings, so its start carries those it needs.
 
 use shop_contracts::shipping::CreateShipment;
 use wingbeat::{Result, State};
@@ -6,12 +6,8 @@ use wingbeat::{Result, State};
 use crate::Config;
 use crate::shipment::BeginShipment;
 
-/// Begins a shipment with the times that are set now.
-///
-/// # Errors
-///
-/// Never.
-pub async fn create_shipment(
+/// Starts the saga of a shipment with the durations from the settings.
+pub(crate) async fn create_shipment(
     command: CreateShipment,
     State(config): State<Config>,
 ) -> Result<BeginShipment> {

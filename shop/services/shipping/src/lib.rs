@@ -1,25 +1,26 @@
-//! Shipping: one shipment an order, created, dispatched, delivered; or cancelled before dispatch.
+//! Shipping: one shipment per order. It is created, dispatched and delivered, or cancelled before
+//! the dispatch.
 //!
-//! - [`domain`]: what may follow what; pure. [`shipment`]: the saga that keeps the times.
-//! - [`handlers`]: the way in. [`audit`]: what the invariants compare.
+//! - [`domain`]: the status of a shipment; pure. [`shipment`]: the saga, which sets the timers.
+//! - `handlers`: the entry to the saga. [`audit`]: reads for the invariants.
 
 pub mod audit;
 pub mod config;
 pub mod domain;
-pub mod handlers;
+mod handlers;
 pub mod shipment;
 
 pub use config::Config;
 use wingbeat::{Parts, Service};
 
-/// What handlers may ask for.
+/// The state that handlers extract.
 #[derive(Clone, Debug, Parts)]
 pub struct State {
     /// The settings.
     pub config: Config,
 }
 
-/// The service.
+/// Builds the service.
 #[must_use]
 pub fn service(config: &Config) -> Service<State> {
     Service::new("shipping")

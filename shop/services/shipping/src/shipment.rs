@@ -1,4 +1,5 @@
-//! The shipment of an order, as a saga: it keeps the times, the domain says what may follow what.
+//! The shipment of an order, as a saga. It sets the timers; the domain decides which status may
+//! follow which.
 
 use std::time::Duration;
 
@@ -12,19 +13,19 @@ use wingbeat::{Command, Event, Late, Saga, SagaEffects, SagaInput};
 
 use crate::domain::Status;
 
-/// Starts the saga. Shipping's own.
+/// Starts the saga. The command is private to shipping.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[command(name = "shipping.begin_shipment", version = 1, key = order_id)]
 pub struct BeginShipment {
     /// The order.
     pub order_id: OrderId,
-    /// From now to the dispatch.
+    /// The time from the creation to the dispatch.
     pub dispatch_after: Duration,
-    /// From the dispatch to the delivery.
+    /// The time from the dispatch to the delivery.
     pub deliver_after: Duration,
 }
 
-/// The time to dispatch has come.
+/// A timer: the shipment is due for dispatch.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[event(name = "shipping.dispatch_due", version = 1, key = order_id)]
 pub struct DispatchDue {
@@ -32,7 +33,7 @@ pub struct DispatchDue {
     pub order_id: OrderId,
 }
 
-/// The time of arrival has come.
+/// A timer: the shipment is due for delivery.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[event(name = "shipping.deliver_due", version = 1, key = order_id)]
 pub struct DeliverDue {
@@ -40,31 +41,31 @@ pub struct DeliverDue {
     pub order_id: OrderId,
 }
 
-/// What a shipment reacts to.
+/// The inputs of the saga.
 #[derive(SagaInput, Debug)]
 pub enum Input {
-    /// Send it.
+    /// Creates the shipment.
     #[saga(start)]
     Begin(BeginShipment),
-    /// Do not send it. Starts the saga too: that is the tombstone for a late [`Input::Begin`].
+    /// Cancels the shipment. It starts the saga too, as the tombstone for a late [`Input::Begin`].
     #[saga(start)]
     Cancel(CancelShipment),
-    /// See [`DispatchDue`].
+    /// Dispatches the shipment.
     #[saga(timer)]
     DispatchDue(DispatchDue),
-    /// See [`DeliverDue`].
+    /// Delivers the shipment.
     #[saga(timer)]
     DeliverDue(DeliverDue),
 }
 
-type Asked = SagaEffects<Input>;
+type Effects = SagaEffects<Input>;
 
 /// A shipment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shipment {
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// From the dispatch to the delivery.
+    /// The time from the dispatch to the delivery.
     pub deliver_after: Duration,
 }
 
@@ -72,7 +73,7 @@ impl Saga for Shipment {
     const NAME: &'static str = "shipment";
     type Input = Input;
 
-    fn step(&mut self, input: Input, effects: &mut Asked) {
+    fn step(&mut self, input: Input, effects: &mut Effects) {
         match input {
             Input::Begin(begin) => self.begin(&begin, effects),
             Input::Cancel(CancelShipment { order_id }) => self.cancel(order_id, effects),
@@ -81,8 +82,8 @@ impl Saga for Shipment {
         }
     }
 
-    /// After its end a shipment repeats its answers; timers that were under way mean nothing.
-    fn late(&mut self, _when: Late, input: Input, effects: &mut Asked) {
+    /// An ended shipment repeats its replies and ignores late timers.
+    fn late(&mut self, _when: Late, input: Input, effects: &mut Effects) {
         match input {
             Input::Begin(begin) => self.confirm(begin.order_id, effects),
             Input::Cancel(CancelShipment { order_id }) => self.answer_cancel(order_id, effects),
@@ -92,7 +93,7 @@ impl Saga for Shipment {
 }
 
 impl Shipment {
-    fn begin(&mut self, begin: &BeginShipment, effects: &mut Asked) {
+    fn begin(&mut self, begin: &BeginShipment, effects: &mut Effects) {
         let order_id = begin.order_id;
         if self.status == Status::New {
             self.deliver_after = begin.deliver_after;
@@ -102,7 +103,7 @@ impl Shipment {
         self.confirm(order_id, effects);
     }
 
-    fn cancel(&mut self, order_id: OrderId, effects: &mut Asked) {
+    fn cancel(&mut self, order_id: OrderId, effects: &mut Effects) {
         if let Ok(cancelled) = self.status.cancel() {
             self.status = cancelled;
             effects.end();
@@ -110,7 +111,7 @@ impl Shipment {
         self.answer_cancel(order_id, effects);
     }
 
-    fn dispatch(&mut self, order_id: OrderId, effects: &mut Asked) {
+    fn dispatch(&mut self, order_id: OrderId, effects: &mut Effects) {
         if let Some(dispatched) = self.status.dispatch() {
             self.status = dispatched;
             effects.publish(&ShipmentDispatched { order_id });
@@ -118,15 +119,16 @@ impl Shipment {
         }
     }
 
-    fn deliver(&mut self, order_id: OrderId, effects: &mut Asked) {
+    fn deliver(&mut self, order_id: OrderId, effects: &mut Effects) {
         if let Some(delivered) = self.status.deliver() {
             self.status = delivered;
             effects.publish(&ShipmentDelivered { order_id }).end();
         }
     }
 
-    /// Answers "send it": all that has happened since, for the asker may have missed any of it.
-    fn confirm(&self, order_id: OrderId, effects: &mut Asked) {
+    /// Replies to the creation with all events since, because the sender may have missed any of
+    /// them.
+    fn confirm(&self, order_id: OrderId, effects: &mut Effects) {
         if self.status == Status::Cancelled {
             effects.publish(&ShipmentCancelled { order_id });
             return;
@@ -140,7 +142,7 @@ impl Shipment {
         }
     }
 
-    fn answer_cancel(&self, order_id: OrderId, effects: &mut Asked) {
+    fn answer_cancel(&self, order_id: OrderId, effects: &mut Effects) {
         match self.status.cancel() {
             Ok(_) => effects.publish(&ShipmentCancelled { order_id }),
             Err(_) => effects.publish(&ShipmentCancelRefused { order_id }),
@@ -175,31 +177,31 @@ mod tests {
     fn after(inputs: impl IntoIterator<Item = Input>) -> Shipment {
         let mut shipment = Shipment::default();
         for input in inputs {
-            shipment.step(input, &mut Asked::default());
+            shipment.step(input, &mut Effects::default());
         }
         shipment
     }
 
     #[test]
-    fn a_cancel_before_dispatch_wins() {
+    fn a_cancel_before_the_dispatch_wins() {
         let shipment = after([begin(), cancel(), dispatch_due()]);
         assert_eq!(shipment.status, Status::Cancelled);
     }
 
     #[test]
-    fn a_cancel_after_dispatch_loses() {
+    fn a_cancel_after_the_dispatch_is_refused() {
         let shipment = after([begin(), dispatch_due(), cancel()]);
         assert_eq!(shipment.status, Status::Dispatched);
     }
 
     #[test]
-    fn a_cancel_that_comes_first_refuses_the_shipment() {
+    fn a_cancel_before_the_creation_prevents_the_shipment() {
         let shipment = after([cancel(), begin()]);
         assert_eq!(shipment.status, Status::Cancelled);
     }
 
     #[test]
-    fn a_repeated_start_keeps_the_first_times() {
+    fn a_repeated_start_keeps_the_first_durations() {
         let again = Input::Begin(BeginShipment {
             order_id: OrderId::default(),
             dispatch_after: Duration::ZERO,

@@ -114,7 +114,7 @@ impl<'a> Batch<'a> {
 
     /// Returns the outcome of a unit that cannot succeed.
     fn refusal(&self, unit: &Unit) -> Option<Outcome> {
-        if unit.companion.is_some() {
+        if unit.transaction.is_some() {
             tracing::error!(
                 service = %unit.service,
                 unit = %unit.id,

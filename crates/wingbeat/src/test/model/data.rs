@@ -251,7 +251,7 @@ fn recorded(append: &Append) -> Recorded {
 
 /// The model has no SQL, and says so rather than pretend that it had run.
 fn speaks_sql(unit: &Unit) -> bool {
-    let speaks = !unit.statements.is_empty() || unit.companion.is_some();
+    let speaks = !unit.statements.is_empty() || unit.transaction.is_some();
     if speaks {
         tracing::error!(service = %unit.service, "the model has no SQL: test this on Embedded or PostgreSQL");
     }

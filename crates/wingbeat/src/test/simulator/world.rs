@@ -223,7 +223,7 @@ impl World {
         let (world, own) = (self.clone(), Arc::clone(&group));
         group.spawn(Box::pin(async move {
             let running = loop {
-                match build(&ports).start(ports.clone()).await {
+                match build(&ports).allow_strangers().start(ports.clone()).await {
                     Ok(running) => break running,
                     Err(why) if why.class() == crate::Class::Reject => panic!("{why}"),
                     Err(_) => ports.runtime.sleep(RESTART).await,

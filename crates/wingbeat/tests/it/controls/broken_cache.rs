@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use wingbeat_core::Result;
-use wingbeat_core::cache::conformance::{self as suite, Fixture};
 use wingbeat_core::cache::{Cache, Durability};
+use wingbeat_core::conformance::cache::{self as suite, Fixture};
 use wingbeat_core::runtime::SharedRuntime;
 
 use crate::conformance::InModel;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use wingbeat_core::store::conformance as suite;
+use wingbeat_core::conformance::store as suite;
 use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded, Waiting};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{

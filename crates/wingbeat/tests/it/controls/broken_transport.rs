@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use wingbeat_core::transport::conformance as suite;
+use wingbeat_core::conformance::transport as suite;
 use wingbeat_core::transport::{Refused, Settler};
 use wingbeat_core::{Consumer, Delivery, Envelope, Name, Result, Tag, Topology, Transport};
 

@@ -1,13 +1,13 @@
 use serde::{Deserialize, Serialize};
-use wingbeat::{Command, Event, Result, Service};
+use wingbeat::{Command, Event, JsonSchema, Result, Service};
 
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "lamp.turn_on", version = 1, key = lamp)]
 struct TurnOn {
     lamp: String,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "lamp.turned_on", version = 1, key = lamp)]
 struct TurnedOn {
     lamp: String,

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
-use wingbeat::Event;
+use wingbeat::{Event, JsonSchema};
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "lamp.turned_on", version = 1, key = lmap)]
 struct TurnedOn {
     lamp: String,

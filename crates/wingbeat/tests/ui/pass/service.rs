@@ -1,14 +1,16 @@
 use serde::{Deserialize, Serialize};
-use wingbeat::{Command, Effects, Entity, Event, Now, Parts, Result, Retry, Service, State, Table};
-use wingbeat::Handler as _;
+use wingbeat::{
+    Command, Effects, Entity, Event, Handler as _, JsonSchema, Now, Parts, Result, Retry, Service,
+    State, Table,
+};
 
-#[derive(Command, Clone, Serialize, Deserialize)]
+#[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "lamp.turn_on", version = 1, key = lamp)]
 struct TurnOn {
     lamp: String,
 }
 
-#[derive(Event, Clone, Serialize, Deserialize)]
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "lamp.turned_on", version = 1, key = lamp)]
 struct TurnedOn {
     lamp: String,

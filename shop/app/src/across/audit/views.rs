@@ -4,9 +4,9 @@
 use shop_carts::domain::Cart;
 use shop_catalog::domain::Product;
 use shop_inventory::domain::Stock;
+use shop_orders::copies::{CartCopy, ProductCopy};
 use shop_orders::domain::Order;
 use shop_orders::feed::Feed;
-use shop_orders::views::{CartCopy, ProductCopy};
 use shop_promotions::domain::Promo;
 use wingbeat::Verified;
 use wingbeat::{Entity, Reads, Result};

@@ -1,4 +1,4 @@
-//! Changes one stored thing behind the shop's back.
+//! Changes of stored data that no handler has made.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl Shop {
             .store
             .commit(Arc::new(vec![unit]))
             .await;
-        assert_eq!(outcomes.expect("the store is there"), [Outcome::Committed]);
+        assert_eq!(outcomes.unwrap(), [Outcome::Committed]);
     }
 
     /// Changes a record; `None` removes it.
@@ -41,10 +41,8 @@ impl Shop {
             .store
             .load(Name::new(service), &key)
             .await;
-        let record = record
-            .expect("the store is there")
-            .expect("the record is there");
-        let changed = change(serde_json::from_slice(&record.body).expect("it is JSON"));
+        let record = record.unwrap().expect("the record exists");
+        let changed = change(serde_json::from_slice(&record.body).unwrap());
         let write = Write {
             key,
             body: changed.map(|value| value.to_string().into()),
@@ -74,10 +72,8 @@ impl Shop {
             .store
             .row(Name::new(service), Name::new(view), key)
             .await;
-        let mut row = found
-            .expect("the store is there")
-            .expect("the row is there");
-        let mut body = serde_json::from_slice(&row.body).expect("it is JSON");
+        let mut row = found.unwrap().expect("the row exists");
+        let mut body = serde_json::from_slice(&row.body).unwrap();
         change(&mut body);
         row.body = body.to_string().into();
         let write = RowWrite {
@@ -93,7 +89,7 @@ impl Shop {
         .await;
     }
 
-    /// Counts what did not happen.
+    /// Increments a counter.
     pub(super) async fn count(&self, service: &'static str, counter: &'static str) {
         let counts = vec![(Name::new(counter), 1)];
         self.commit(Unit {
@@ -105,10 +101,9 @@ impl Shop {
 
     /// Changes the provider's ledger.
     pub(super) fn change_ledger(&self, sql: &str, order: &str) {
-        let ledger =
-            rusqlite::Connection::open(self.place.data.join("provider.db")).expect("it opens");
-        let order: uuid::Uuid = order.parse().expect("an id");
+        let ledger = rusqlite::Connection::open(self.place.data.join("provider.db")).unwrap();
+        let order: uuid::Uuid = order.parse().unwrap();
         let changed = ledger.execute(sql, [order.as_bytes().as_slice()]);
-        assert_eq!(changed.expect("it is changed"), 1);
+        assert_eq!(changed.unwrap(), 1);
     }
 }

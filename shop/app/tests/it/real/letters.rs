@@ -1,20 +1,24 @@
-//! What cannot be handled ends as a dead letter, holds nobody up, and can be tried again.
-
-use std::time::Duration;
+//! Dead letters: messages that cannot be handled block nobody and can be retried.
 
 use serde_json::{Value, json};
+use shop_e2e::http_suite::order;
 use wingbeat::{Envelope, Kind, RuntimeExt as _};
 
-use super::{SOON, Shop, order};
+use super::{Shop, in_both_shapes};
+
+in_both_shapes![
+    an_undecodable_message_becomes_a_dead_letter_with_its_reason,
+    a_rejected_adjustment_becomes_a_dead_letter_and_can_be_retried,
+];
 
 impl Shop {
-    /// Publishes as a stranger would.
+    /// Publishes a message as a program that is not part of the shop.
     async fn publish(&self, kind: &'static str, key: &str, body: &str) {
         let runtime = &self.open.host.ports().runtime;
         let id = runtime.id();
         let envelope = Envelope {
             id: id.into(),
-            source: "stranger".into(),
+            source: "elsewhere".into(),
             kind: kind.into(),
             role: Kind::Command,
             key: key.into(),
@@ -36,23 +40,30 @@ impl Shop {
         assert!(published[0].is_ok(), "{published:?}");
     }
 
+    /// Waits until there are so many dead letters, and returns them.
     async fn letters(&self, admin: &str, count: usize) -> Vec<Value> {
-        let until = tokio::time::Instant::now() + SOON;
-        loop {
-            let letters = self.get("/api/v1/admin/dead-letters", admin).await.json();
-            let items = letters["items"].as_array().cloned().unwrap_or_default();
-            if items.len() == count {
-                return items;
-            }
-            assert!(tokio::time::Instant::now() < until, "{letters}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let items = |letters: &Value| letters["items"].as_array().cloned();
+        let counted = |letters: &Value| items(letters).is_some_and(|items| items.len() == count);
+        let letters = self
+            .until("/api/v1/admin/dead-letters", admin, counted)
+            .await;
+        items(&letters).unwrap_or_default()
+    }
+
+    /// Waits for the only dead letter, if it is not this one.
+    async fn another_letter(&self, admin: &str, than: &Value) -> Value {
+        let is_new = |letters: &Value| {
+            let items = letters["items"].as_array();
+            items.is_some_and(|items| items.len() == 1 && items[0]["id"] != than["id"])
+        };
+        let letters = self
+            .until("/api/v1/admin/dead-letters", admin, is_new)
+            .await;
+        letters["items"][0].clone()
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_cannot_be_read_is_set_aside_with_its_reason() {
-    let shop = Shop::open().await;
+async fn an_undecodable_message_becomes_a_dead_letter_with_its_reason(shop: Shop) {
     let (admin, token) = (shop.admin().await, shop.shopper().await);
     shop.publish("inventory.reserve_stock.v1", "x", "{\"order_id\":7}")
         .await;
@@ -68,12 +79,12 @@ async fn a_message_that_cannot_be_read_is_set_aside_with_its_reason() {
     );
     let whole = shop.get(&path, &admin).await.json();
     assert_eq!(whole["body"], json!({"order_id": 7}));
-    assert_eq!(whole["headers"]["source"], json!("stranger"));
+    assert_eq!(whole["headers"]["source"], json!("elsewhere"));
     let retried = shop
         .post(&format!("{path}/retry"), &admin, &Value::Null)
         .await;
     assert_eq!(retried.status, 202);
-    let again = &shop.letters(&admin, 1).await[0];
+    let again = shop.another_letter(&admin, letter).await;
     let path = format!(
         "/api/v1/admin/dead-letters/{}",
         again["id"].as_str().unwrap()
@@ -83,7 +94,7 @@ async fn a_message_that_cannot_be_read_is_set_aside_with_its_reason() {
         .await;
     assert_eq!(discarded.status, 202);
     shop.letters(&admin, 0).await;
-    shop.holds().await; // Nobody here has published it, and nobody has lost it.
+    shop.holds().await; // The audit does not count messages that the shop has not published.
     assert_eq!(
         shop.get("/api/v1/admin/dead-letters/unknown", &admin)
             .await
@@ -92,9 +103,7 @@ async fn a_message_that_cannot_be_read_is_set_aside_with_its_reason() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refused_adjustment_is_set_aside_and_can_be_tried_again() {
-    let shop = Shop::open().await;
+async fn a_rejected_adjustment_becomes_a_dead_letter_and_can_be_retried(shop: Shop) {
     let (admin, token) = (shop.admin().await, shop.shopper().await);
     let id = uuid::Uuid::from_u128(fastrand::u128(..));
     let less = json!({"sku": "WB-MART-09", "delta": -3, "reason": "lost", "adjustment_id": id});
@@ -118,11 +127,9 @@ async fn a_refused_adjustment_is_set_aside_and_can_be_tried_again() {
         202
     );
     shop.letters(&admin, 0).await;
-    let until = tokio::time::Instant::now() + SOON;
-    while shop.get("/api/v1/products/WB-MART-09", &token).await.json()["available"] != json!(2) {
-        assert!(tokio::time::Instant::now() < until);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let adjusted = |product: &Value| product["available"] == json!(2);
+    let product = "/api/v1/products/WB-MART-09";
+    shop.until(product, &token, adjusted).await;
     let placed = shop.place(&token, "k", &order("tok_ok")).await;
     assert_eq!(placed.status, 202);
 }

@@ -1,18 +1,18 @@
-//! Where a shop of a test keeps what it has: a folder, or also a part of its own of private servers.
+//! Where a shop of a test keeps its data: a folder, and in the shape on servers also a virtual host, a database and a
+//! cache of its own.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use shop_e2e::http_suite::Cache;
 use tempfile::TempDir;
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
-/// Whether these tests are compiled as `real_on_servers`, and not as `real`: see `main.rs`.
-const ON_SERVERS: bool = module_path!().len() > "it::real::place".len();
+use super::Shape;
+
 /// Shops that the servers have room for; each test opens one.
-const ROOM: usize = 100;
+const ROOMS: usize = 100;
 
 struct Servers {
     broker: RabbitMq,
@@ -33,7 +33,7 @@ fn servers() -> &'static Servers {
                     rabbit_vhost:add(V, <<"t">>),
                     rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"t">>)
                    end || N <- lists:seq(0, {})], ok."#,
-                ROOM - 1
+                ROOMS - 1
             ),
         ]);
         Servers { broker, store, cache }
@@ -41,54 +41,45 @@ fn servers() -> &'static Servers {
 }
 
 /// A place for one shop.
-pub(super) struct Place {
+pub(crate) struct Place {
     pub(super) data: PathBuf,
-    /// Settings by which it reaches its servers; none when the folder is all it has.
-    pub(super) servers: Vec<(&'static str, String)>,
-    /// The number of its cache.
-    cache: Option<usize>,
+    /// The settings by which it reaches its servers; none in the embedded shape.
+    pub(super) servers: Option<wingbeat::run::Servers>,
+    pub(super) cache: Option<Cache>,
     _folder: TempDir,
 }
 
 impl Place {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(shape: Shape) -> Self {
         static TAKEN: AtomicUsize = AtomicUsize::new(0);
-        let folder = tempfile::tempdir().expect("a folder");
-        let number = ON_SERVERS.then(|| TAKEN.fetch_add(1, Ordering::Relaxed));
+        let folder = tempfile::tempdir().unwrap();
+        let on_servers = shape == Shape::OnServers;
+        let number = on_servers.then(|| TAKEN.fetch_add(1, Ordering::Relaxed));
         Self {
             data: folder.path().to_owned(),
-            servers: number.map(part).unwrap_or_default(),
-            cache: number,
+            servers: number.map(room),
+            cache: number.map(|database| Cache {
+                port: servers().cache.port(),
+                database,
+            }),
             _folder: folder,
         }
     }
 }
 
-impl Place {
-    /// Whether its Redis has the key; `None` without a Redis.
-    pub(super) fn has_key(&self, key: &str) -> Option<bool> {
-        let number = self.cache?;
-        let mut socket =
-            TcpStream::connect(("127.0.0.1", servers().cache.port())).expect("it listens");
-        let asked = format!("SELECT {number}\r\nEXISTS {key}\r\n");
-        socket.write_all(asked.as_bytes()).expect("it is sent");
-        let mut told = [0; 9];
-        socket.read_exact(&mut told).expect("it answers");
-        Some(told == *b"+OK\r\n:1\r\n")
-    }
-}
-
-/// A virtual host, a database, and a cache for one shop.
-fn part(number: usize) -> Vec<(&'static str, String)> {
-    assert!(number < ROOM, "more than {ROOM} tests: raise it");
+/// A virtual host, a database and a cache for one shop.
+fn room(number: usize) -> wingbeat::run::Servers {
+    assert!(
+        number < ROOMS,
+        "more than {ROOMS} tests: raise the number of rooms"
+    );
     let servers = servers();
     servers.store.sql(&format!("CREATE DATABASE t{number}"));
     let store = servers.store.url();
-    let (server, _) = store.rsplit_once('/').expect("a URL with a database");
-    vec![
-        ("broker", format!("{}/t{number}", servers.broker.url())),
-        ("store", format!("{server}/t{number}")),
-        ("cache", format!("{}/{number}", servers.cache.url())),
-        ("dev", "on".to_owned()),
-    ]
+    let (server, _) = store.rsplit_once('/').unwrap();
+    wingbeat::run::Servers {
+        broker: format!("{}/t{number}", servers.broker.url()),
+        store: format!("{server}/t{number}"),
+        cache: format!("{}/{number}", servers.cache.url()),
+    }
 }

@@ -1,19 +1,19 @@
-//! What may happen to a cart. Pure.
+//! A cart and the changes it allows. Pure.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Lines, QUANTITY_MAX, Sku, UserId};
 use thiserror::Error;
 use wingbeat::Entity;
 
-/// Distinct products in a cart: as many as an order may have.
+/// The most distinct products in a cart. It equals the limit of an order.
 pub const LINES_MAX: usize = 50;
 
-/// A user's cart. That it exists is the claim by which it is opened once.
+/// A user's cart. Its existence is the claim by which it is opened once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cart {
-    /// Grows by one with each change of the lines.
+    /// The version; each change of the lines adds one.
     pub version: u64,
-    /// Products and quantities, in the order in which they were put in.
+    /// Products and quantities, in the order in which the user added them.
     pub lines: Lines,
 }
 
@@ -22,23 +22,24 @@ impl Entity for Cart {
     type Id = UserId;
 }
 
-/// Why a product does not go in.
+/// The reason why a cart refuses a product.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Refusal {
-    /// The quantity is none.
+    /// The quantity is out of bounds.
     #[error("1 to {QUANTITY_MAX}")]
     Quantity,
-    /// No room for another product.
-    #[error("a cart holds at most {LINES_MAX} products")]
+    /// The cart has no room for another product.
+    #[error("a cart contains at most {LINES_MAX} products")]
     Full,
 }
 
 impl Cart {
-    /// With so many of a product, instead of as many as there were.
+    /// Returns the cart with this quantity of a product, which replaces an earlier quantity.
     ///
     /// # Errors
     ///
-    /// The quantity is out of bounds, or the cart is full.
+    /// [`Refusal::Quantity`] if the quantity is out of bounds; [`Refusal::Full`] if the cart is
+    /// full.
     pub fn with(&self, sku: &Sku, quantity: u32) -> Result<Self, Refusal> {
         if !(1..=QUANTITY_MAX).contains(&quantity) {
             return Err(Refusal::Quantity);
@@ -52,14 +53,15 @@ impl Cart {
         Ok(self.changed(lines))
     }
 
-    /// Without a product.
+    /// Returns the cart without a product.
     #[must_use]
     pub fn without(&self, sku: &Sku) -> Self {
         let others = self.lines.iter().filter(|(other, _)| other != sku);
         self.changed(others.cloned().collect())
     }
 
-    /// Without what was bought: what was added since stays.
+    /// Returns the cart without the bought quantities. Units that were added since the purchase
+    /// stay.
     #[must_use]
     pub fn bought(&self, bought: &[(Sku, u32)]) -> Self {
         let left = self.lines.iter().filter_map(|(sku, quantity)| {
@@ -94,7 +96,7 @@ mod tests {
     fn cart(lines: &[(&str, u32)]) -> Cart {
         let cart = Cart::default();
         lines.iter().fold(cart, |cart, (of, quantity)| {
-            cart.with(&sku(of), *quantity).expect("it goes in")
+            cart.with(&sku(of), *quantity).expect("within the limits")
         })
     }
 
@@ -106,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_again_is_no_change() {
+    fn a_repeated_change_keeps_the_version() {
         let cart = cart(&[("A", 1)]);
         assert_eq!(cart.with(&sku("A"), 1), Ok(cart.clone()));
         assert_eq!(cart.without(&sku("B")), cart);
     }
 
     #[test]
-    fn what_was_added_since_stays() {
+    fn units_added_since_the_purchase_stay() {
         let cart = cart(&[("A", 3), ("B", 1), ("C", 1)]);
         let left = cart.bought(&[(sku("A"), 2), (sku("B"), 1)]);
         assert_eq!(left.lines, [(sku("A"), 1), (sku("C"), 1)]);
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_kept() {
+    fn a_cart_refuses_quantities_and_products_beyond_its_limits() {
         let mut cart = Cart::default();
         assert_eq!(cart.with(&sku("A"), 0), Err(Refusal::Quantity));
         assert_eq!(cart.with(&sku("A"), 100), Err(Refusal::Quantity));

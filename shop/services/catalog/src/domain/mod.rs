@@ -1,80 +1,67 @@
-//! A product, and what may happen to it. Pure.
+//! A product and the changes it allows. Pure.
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::{Money, Sku};
-use wingbeat::Entity;
-use wingbeat::ViewRow;
-
-use crate::views::ProductRow;
+use shop_contracts::Money;
 
 /// The longest name, in characters.
 pub const NAME_MAX: usize = 200;
 /// The longest description, in characters.
 pub const DESCRIPTION_MAX: usize = 2_000;
-/// The highest price, in cents: a full order of it is still far from what fits.
+/// The highest price, in cents. The total of a full order at this price is far below the limit of
+/// `i64`.
 pub const PRICE_MAX: i64 = 100_000_000;
 
-/// What is known of a SKU: the listing is ours, the stock is inventory's.
+/// A SKU: its listing, which the catalogue owns, and its stock, which inventory owns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Product {
-    /// `None` while only inventory has told of it.
+    /// The listing; `None` while only inventory knows the SKU.
     pub listing: Option<Listing>,
-    /// How many can be sold.
+    /// The number of units that can be sold.
     pub available: i64,
-    /// Inventory's version of that; older news is ignored.
+    /// Inventory's version of `available`; an older one is ignored.
     pub stock_version: u64,
 }
 
-/// What is sold under a SKU.
+/// The public description of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
-    /// Grows by one with each change.
+    /// The version; each change adds one.
     pub version: u64,
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What it is.
+    /// The description.
     pub description: String,
-    /// What it costs.
+    /// The price of one unit.
     pub price: Money,
-    /// It is not sold any more.
+    /// `true` if the product is no longer sold.
     pub retired: bool,
 }
 
-/// What a listing says.
+/// The admin's part of a listing: the body of `PUT /admin/products/{sku}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Offer {
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What it is.
+    /// The description.
     pub description: String,
-    /// What it costs.
+    /// The price of one unit.
     pub price: Money,
 }
 
-/// What an offer changed.
+/// The effect of an offer on a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Nothing.
     Nothing,
-    /// The price, and maybe more.
+    /// The price changed, and possibly the texts.
     Repriced,
-    /// Something else, or it is new.
+    /// The texts changed, or the product is new or was retired.
     Listed,
 }
 
-impl Entity for Product {
-    const NAME: &'static str = "product";
-    type Id = Sku;
-
-    fn rows(&self, id: &str) -> Vec<ViewRow> {
-        let row = ProductRow::of(id, self).into_iter();
-        row.map(|row| ViewRow::of(id, &row)).collect()
-    }
-}
-
 impl Offer {
-    /// All that is wrong with it: JSON pointers, and words.
+    /// Returns the invalid fields: a JSON pointer and a message each.
     #[must_use]
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let mut faults = Vec::new();
@@ -93,13 +80,13 @@ impl Offer {
 }
 
 impl Product {
-    /// The listing, if it is sold.
+    /// Returns the listing if the product is for sale.
     #[must_use]
     pub fn sold(&self) -> Option<&Listing> {
         self.listing.as_ref().filter(|listing| !listing.retired)
     }
 
-    /// Sold under this offer from now on.
+    /// Returns the product under this offer, and what the offer changes.
     #[must_use]
     pub fn offered(&self, offer: Offer) -> (Self, Change) {
         let Offer {
@@ -136,7 +123,7 @@ impl Product {
         )
     }
 
-    /// Not sold any more; `None` when it was not.
+    /// Returns the retired product; `None` if it is not for sale.
     #[must_use]
     pub fn retired(&self) -> Option<Self> {
         let sold = self.sold()?;
@@ -151,7 +138,8 @@ impl Product {
         })
     }
 
-    /// With the stock that inventory tells; `None` when that is older than what is known.
+    /// Returns the product with inventory's stock; `None` if `version` is not newer than the known
+    /// one.
     #[must_use]
     pub fn stocked(&self, available: i64, version: u64) -> Option<Self> {
         (version > self.stock_version).then(|| Self {
@@ -175,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_tells_what_it_changes() {
+    fn an_offer_returns_its_effect() {
         let (tea, change) = Product::default().offered(offer("Tea", 100));
         assert_eq!(change, Change::Listed);
         assert_eq!(
@@ -189,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_retired_can_be_listed_again() {
+    fn a_retired_product_can_be_listed_again() {
         let (tea, _) = Product::default().offered(offer("Tea", 100));
         let gone = tea.retired().expect("it was sold");
         assert_eq!(gone.sold(), None);
@@ -201,14 +189,14 @@ mod tests {
 
     #[test]
     fn older_stock_is_ignored() {
-        let stocked = Product::default().stocked(5, 2).expect("news");
+        let stocked = Product::default().stocked(5, 2).expect("a newer version");
         assert_eq!(stocked.stocked(9, 1), None);
         assert_eq!(stocked.stocked(9, 2), None);
         assert_eq!(stocked.stocked(4, 3).map(|it| it.available), Some(4));
     }
 
     #[test]
-    fn bounds_are_told_by_field() {
+    fn each_invalid_field_is_reported() {
         let pointers = |offer: Offer| -> Vec<_> {
             offer
                 .faults()

@@ -1,4 +1,4 @@
-//! The shop's HTTP API as the pages call it: in-process, as the visitor, and never for long.
+//! The client of the shop's HTTP API for the pages: in-process, as the visitor, and with a timeout.
 
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
@@ -12,14 +12,14 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
 use tower::ServiceExt as _;
 
-/// A page waits this long for one answer, then says that the service is away and tries again:
-/// longer than any healthy read, shorter than a visitor's patience.
+/// The timeout of one request. It is longer than any healthy read and shorter than a visitor's
+/// patience. The page then reports that the service is unavailable.
 const WAIT_MAX: Duration = Duration::from_secs(4);
 
-/// The largest answer read: 100 orders or products with long texts stay well below it.
+/// The largest reply in bytes. 100 orders, or products with long texts, are much smaller.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// What the visitor's request lends to ours: who it is, and the trace that it belongs to.
+/// The headers that the request takes over from the visitor's: the identity and the trace.
 const FORWARDED: [HeaderName; 4] = [
     header::COOKIE,
     header::HOST,
@@ -33,21 +33,21 @@ pub(super) struct Api {
     router: Router,
 }
 
-/// Why there is nothing to show.
+/// The reason why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    /// Nobody is signed in, or the session has ended.
+    /// There is no session, or it has ended.
     #[error("no session")]
     Unauthenticated,
-    /// There is no such thing, or it is somebody else's.
+    /// The object does not exist or belongs to another user.
     #[error("not found")]
     NotFound,
-    /// The request was wrong: a bad cursor, a search that is too long.
+    /// The request is invalid, for example a bad cursor or a search that is too long.
     #[error("refused with {0}")]
     Refused(StatusCode),
-    /// The service behind the route is away, late, or makes no sense. Worth another try.
-    #[error("away")]
-    Away,
+    /// The service is unavailable, timed out, or sent an invalid reply. A retry can succeed.
+    #[error("unavailable")]
+    Unavailable,
 }
 
 impl Api {
@@ -55,10 +55,10 @@ impl Api {
         Self { router }
     }
 
-    /// Reads `path` (with its query) as the visitor who sent `visitor`.
+    /// Reads a path, with its query, as the visitor who sent the request `visitor`.
     #[expect(
         clippy::disallowed_methods,
-        reason = "pages are drawn for browsers, at the edge, where the simulation does not reach"
+        reason = "pages are rendered outside of the simulation"
     )]
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
@@ -68,7 +68,7 @@ impl Api {
         let request = request(path, visitor).ok_or(ApiError::NotFound)?;
         tokio::time::timeout(WAIT_MAX, self.answer(request))
             .await
-            .unwrap_or(Err(ApiError::Away))
+            .unwrap_or(Err(ApiError::Unavailable))
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<T, ApiError> {
@@ -77,17 +77,21 @@ impl Api {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED => return Err(ApiError::Unauthenticated),
             StatusCode::NOT_FOUND => return Err(ApiError::NotFound),
-            StatusCode::TOO_MANY_REQUESTS => return Err(ApiError::Away),
+            StatusCode::TOO_MANY_REQUESTS => return Err(ApiError::Unavailable),
             refused if refused.is_client_error() => return Err(ApiError::Refused(refused)),
-            _ => return Err(ApiError::Away),
+            _ => return Err(ApiError::Unavailable),
         }
         let body = Limited::new(response.into_body(), BODY_BYTES_MAX);
-        let bytes = body.collect().await.map_err(|_| ApiError::Away)?.to_bytes();
-        serde_json::from_slice(&bytes).map_err(|_| ApiError::Away)
+        let bytes = body
+            .collect()
+            .await
+            .map_err(|_| ApiError::Unavailable)?
+            .to_bytes();
+        serde_json::from_slice(&bytes).map_err(|_| ApiError::Unavailable)
     }
 }
 
-/// A GET of `path` that carries the visitor's identity; `None` if `path` is no valid URI.
+/// Builds a GET request with the visitor's identity; `None` if the path is not a valid URI.
 fn request(path: &str, visitor: &Parts) -> Option<Request<Body>> {
     let mut request = Request::get(path).body(Body::empty()).ok()?;
     for name in FORWARDED {
@@ -101,7 +105,8 @@ fn request(path: &str, visitor: &Parts) -> Option<Request<Body>> {
     Some(request)
 }
 
-/// Percent-encodes `text` for one path segment or query value (RFC 3986, all but unreserved).
+/// Percent-encodes text for a path segment or a query value (RFC 3986: all but unreserved
+/// characters).
 pub(super) fn encode(text: &str) -> String {
     text.bytes()
         .fold(String::with_capacity(text.len()), |mut encoded, byte| {
@@ -120,7 +125,7 @@ mod tests {
     use super::encode;
 
     #[test]
-    fn everything_with_a_meaning_in_a_url_is_encoded() {
+    fn reserved_characters_are_encoded() {
         assert_eq!(encode("a-Z_0.~"), "a-Z_0.~");
         assert_eq!(encode("x&y=ä/.."), "x%26y%3D%C3%A4%2F..");
     }

@@ -1,4 +1,4 @@
-//! Styles, modules and pictures, embedded in the binary and served with strong ETags.
+//! The styles, modules and pictures. They are embedded in the binary and served with strong ETags.
 
 use std::sync::LazyLock;
 
@@ -12,12 +12,12 @@ use axum::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{plumage, response};
+use super::{artwork, response};
 
-/// Assets may be kept for an hour; then the ETag says whether they are still the same.
+/// Caches keep an asset for an hour and then revalidate it by its ETag.
 const CACHING: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
-/// The longest SKU that gets a picture: no real one comes near it.
+/// The longest SKU with a picture. Real SKUs are much shorter.
 const SKU_BYTES_MAX: usize = 128;
 
 struct Asset {
@@ -50,11 +50,11 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         .into()
 });
 
-/// `/assets/{name}` and `/assets/plumage/{sku}`.
+/// The routes `/assets/{name}` and `/assets/artwork/{sku}`.
 pub(super) fn routes() -> Router {
     Router::new()
         .route("/assets/{name}", get(asset))
-        .route("/assets/plumage/{sku}", get(picture))
+        .route("/assets/artwork/{sku}", get(picture))
 }
 
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
@@ -70,12 +70,12 @@ async fn picture(Path(sku): Path<String>, headers: HeaderMap) -> Response {
     if sku.len() > SKU_BYTES_MAX {
         return response::not_found(headers).await;
     }
-    let svg = plumage::svg(&sku);
+    let svg = artwork::svg(&sku);
     let etag = etag(svg.as_bytes());
     cached(&headers, &etag, "image/svg+xml", || Bytes::from(svg))
 }
 
-/// The body, or 304 if the caller has it already.
+/// Returns the body, or 304 if the caller has it already.
 fn cached(
     headers: &HeaderMap,
     etag: &HeaderValue,
@@ -92,7 +92,7 @@ fn cached(
     (known, [(header::CONTENT_TYPE, media_type)], body()).into_response()
 }
 
-/// Whether `If-None-Match` names this version (RFC 9110, 13.1.2: weakly compared).
+/// Returns whether `If-None-Match` contains this ETag (RFC 9110, section 13.1.2: weak comparison).
 fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     headers
         .get_all(header::IF_NONE_MATCH)
@@ -103,7 +103,7 @@ fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
         .any(|tag| tag == "*" || tag.as_bytes() == etag.as_bytes())
 }
 
-/// Half a SHA-256 of the content: enough that two versions never share one.
+/// Returns the ETag of a body: half of its SHA-256, which is long enough to be unique.
 fn etag(body: &[u8]) -> HeaderValue {
     let digest = hex::encode(&Sha256::digest(body)[..16]);
     HeaderValue::try_from(format!("\"{digest}\"")).expect("hex digits make a header value")

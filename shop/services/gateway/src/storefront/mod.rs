@@ -1,24 +1,25 @@
 //! The storefront: server-rendered pages over the shop's public HTTP API.
 //!
-//! It depends on no service. A page asks `/api/v1` in-process for what it shows, with the visitor's
-//! own cookie, and small ES modules (embedded in the binary, under `/assets`) do the rest from the
-//! browser with the same API. Whatever a page can do, any client can do.
+//! The storefront depends on no service. A page calls `/api/v1` in-process with the visitor's
+//! cookie. In the browser, small ES modules (embedded in the binary, under `/assets`) use the same
+//! API. So any client can do what a page can do.
 //!
 //! | Path | Shows |
 //! |---|---|
 //! | `/` | products, search, cart panel |
 //! | `/cart` | cart and checkout |
 //! | `/orders`, `/orders/{id}` | the visitor's orders; one order's steps, live |
-//! | `/account` | sign in, sign up, shop as guest |
+//! | `/account` | sign in, sign up, shop as a guest |
 //! | `/assets/{name}` | styles, modules, pictures |
-//! | `/assets/plumage/{sku}` | the picture of a product, an SVG made from its SKU |
+//! | `/assets/artwork/{sku}` | the picture of a product, an SVG generated from its SKU |
 
 mod api;
+mod artwork;
 mod assets;
 mod model;
 mod money;
 mod pages;
-mod plumage;
+
 mod response;
 mod shell;
 mod steps;
@@ -27,15 +28,16 @@ use axum::{Router, routing::get};
 
 pub use response::not_found;
 
-/// The policy under which every page works: no inline script or style, nothing from elsewhere.
+/// The content security policy of all pages: no inline scripts or styles, and nothing from other
+/// origins.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; \
     form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 
-/// The storefront's routes.
+/// Builds the routes of the storefront.
 ///
-/// `api` serves `/api/v1/…`; the pages call it in-process, so it should be the router that also
-/// faces the public, with its limits and error answers in place. The routes returned do not
-/// contain it: merge them with it, and use [`not_found`] as the fallback.
+/// The pages call `api`, which serves `/api/v1/…`, in-process. It should be the public router with
+/// its limits and error replies. The returned routes do not contain it: merge them, and use
+/// [`not_found`] as the fallback.
 pub fn routes(api: Router) -> Router {
     Router::new()
         .route("/", get(pages::products::page))

@@ -1,10 +1,10 @@
-//! What the pages read from the API's answers. Fields they do not show are left out.
+//! The API's replies, reduced to the fields that the pages show.
 
 use serde::Deserialize;
 
 use super::{api::encode, money::Money};
 
-/// GET /api/v1/me.
+/// The reply of `GET /api/v1/me`.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Me {
     pub(super) user_id: String,
@@ -12,7 +12,7 @@ pub(super) struct Me {
     pub(super) name: String,
 }
 
-/// One page of a list; `next_cursor` is `None` on the last.
+/// A page of a list. `next_cursor` is `None` on the last page.
 #[derive(Debug, Deserialize)]
 #[serde(bound = "T: Deserialize<'de>")]
 pub(super) struct Page<T> {
@@ -20,7 +20,7 @@ pub(super) struct Page<T> {
     pub(super) next_cursor: Option<String>,
 }
 
-/// A product of GET /api/v1/products.
+/// A product of `GET /api/v1/products`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Product {
     pub(super) sku: String,
@@ -28,7 +28,7 @@ pub(super) struct Product {
     #[serde(default)]
     pub(super) description: String,
     pub(super) price: Money,
-    /// Units that could be bought now.
+    /// The number of units that can be sold.
     #[serde(default)]
     pub(super) available: i64,
 }
@@ -38,7 +38,8 @@ impl Product {
         picture(&self.sku)
     }
 
-    /// `out`, `low` or `plenty`: how the stock is coloured. The modules use the same bounds.
+    /// Returns the colour class of the stock: `out`, `low` or `plenty`. `assets/stock.js` uses the
+    /// same bounds.
     pub(super) fn stock_level(&self) -> &'static str {
         match self.available {
             ..=0 => "out",
@@ -47,7 +48,7 @@ impl Product {
         }
     }
 
-    /// The stock in words.
+    /// Returns the stock in words.
     pub(super) fn stock_words(&self) -> String {
         match self.available {
             ..=0 => "Sold out".to_owned(),
@@ -57,7 +58,7 @@ impl Product {
     }
 }
 
-/// An order, of the list (without lines) or by itself.
+/// An order of the list, which has no lines, or a single order.
 #[derive(Debug, Deserialize)]
 pub(super) struct Order {
     pub(super) order_id: String,
@@ -76,13 +77,13 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// The short form by which people name an order: the random end of its id.
+    /// Returns the short id for people: the random end of the id.
     pub(super) fn short_id(&self) -> &str {
         let start = self.order_id.len().saturating_sub(6);
         self.order_id.get(start..).unwrap_or(&self.order_id)
     }
 
-    /// When it was placed, for readers without the module that writes local time.
+    /// Returns the time of the order in UTC. `assets/when.js` replaces it by the local time.
     pub(super) fn placed_words(&self) -> String {
         match self.placed_at.parse::<jiff::Timestamp>() {
             Ok(at) => at.strftime("%-d %b %Y, %H:%M UTC").to_string(),
@@ -91,7 +92,7 @@ impl Order {
     }
 }
 
-/// What was bought, at the price of that moment.
+/// A line of an order, with the price of the time of the order.
 #[derive(Debug, Deserialize)]
 pub(super) struct Line {
     pub(super) sku: String,
@@ -106,7 +107,7 @@ impl Line {
     }
 }
 
-/// Where the picture of a product is.
+/// Returns the path of a product's picture.
 fn picture(sku: &str) -> String {
-    format!("/assets/plumage/{}", encode(sku))
+    format!("/assets/artwork/{}", encode(sku))
 }

@@ -1,4 +1,4 @@
-//! Amounts of money as people read them.
+//! Amounts of money in the form for people.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ impl Money {
         self.amount_minor == 0
     }
 
-    /// The amount of `quantity` of them.
+    /// Returns `quantity` times the amount.
     pub(super) fn times(&self, quantity: u32) -> Self {
         let amount_minor = self.amount_minor.saturating_mul(i64::from(quantity));
         Self {
@@ -26,7 +26,7 @@ impl Money {
     }
 }
 
-/// `€1,999.00`; the modules write the same.
+/// Formats an amount such as `€1,999.00`. `assets/money.js` uses the same format.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let minor = self.amount_minor.unsigned_abs();
@@ -39,7 +39,7 @@ impl fmt::Display for Money {
     }
 }
 
-/// The digits of `number` in groups of three.
+/// Formats a number with its digits in groups of three.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_read_as_money() {
+    fn amounts_are_formatted_with_their_currency() {
         assert_eq!(eur(0), "€0.00");
         assert_eq!(eur(1999), "€19.99");
         assert_eq!(eur(-5), "-€0.05");

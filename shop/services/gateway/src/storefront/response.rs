@@ -1,4 +1,5 @@
-//! Pages as HTTP answers: what may be kept, what stands instead of a page that cannot be shown.
+//! Pages as HTTP replies: the caching headers, and the messages instead of a page that cannot be
+//! shown.
 
 use askama::Template;
 use axum::{
@@ -17,11 +18,11 @@ struct Message<'a> {
     shell: Shell,
     title: &'a str,
     text: &'a str,
-    /// Load the page again by itself.
+    /// `true` if the browser reloads the page automatically.
     retry: bool,
 }
 
-/// The 404 page, and the fallback for whatever is neither page nor API.
+/// Returns the 404 page. It is the fallback for paths that are neither a page nor the API.
 pub async fn not_found(headers: HeaderMap) -> Response {
     let shell = Shell::unknown(shell::has_session(&headers));
     page(
@@ -30,13 +31,14 @@ pub async fn not_found(headers: HeaderMap) -> Response {
         &Message {
             shell,
             title: "This page has flown",
-            text: "There is nothing at this address, or it is not yours to see.",
+            text: "There is nothing at this address, or you cannot see it.",
             retry: false,
         },
     )
 }
 
-/// Renders a page. With a session in the request nobody may keep it: it shows one person's things.
+/// Renders a page. If the request has a session, caches must not store the page, because it shows
+/// personal data.
 pub(super) fn page(status: StatusCode, visitor: &HeaderMap, page: &impl Template) -> Response {
     let Ok(body) = page.render() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -56,7 +58,7 @@ pub(super) fn page(status: StatusCode, visitor: &HeaderMap, page: &impl Template
     response
 }
 
-/// What to show when the API has nothing: the way to sign in, the 404 page, or "away, trying again".
+/// Returns the reply to an API error: a redirect to the sign-in page, the 404 page, or a message.
 pub(super) async fn instead(error: ApiError, api: &Api, visitor: &Parts) -> Response {
     let (status, title, text) = match error {
         ApiError::Unauthenticated => return sign_in(visitor),
@@ -64,12 +66,12 @@ pub(super) async fn instead(error: ApiError, api: &Api, visitor: &Parts) -> Resp
         ApiError::Refused(status) => (
             status,
             "That link does not work",
-            "It may have been cut short. Start from the shop.",
+            "It may be incomplete. Start again from the shop.",
         ),
-        ApiError::Away => (
+        ApiError::Unavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
             "One moment",
-            "The service behind this page is away. Nothing is lost; this page tries again by itself.",
+            "The service behind this page is unavailable. This page reloads automatically.",
         ),
     };
     let shell = Shell::of(api, visitor, "").await;
@@ -86,7 +88,7 @@ pub(super) async fn instead(error: ApiError, api: &Api, visitor: &Parts) -> Resp
     )
 }
 
-/// To the sign-in page, and from there back to where the visitor wanted to go.
+/// Redirects to the sign-in page, which leads back to the requested page.
 fn sign_in(visitor: &Parts) -> Response {
     let wanted = visitor
         .uri

@@ -1,4 +1,4 @@
-//! What stands around every page: navigation, and who is here.
+//! The frame of a page: the navigation and the visitor's account.
 
 use axum::http::{HeaderMap, header, request::Parts};
 
@@ -7,17 +7,17 @@ use super::{
     model::Me,
 };
 
-/// The frame's data.
+/// The data of the frame.
 pub(super) struct Shell {
     /// The path in the navigation that this page belongs to.
     here: &'static str,
     me: Option<Me>,
-    /// `in`, `out`, or `unknown` when the page did not ask or nobody could say.
+    /// `in`, `out`, or `unknown` if the page did not ask or identity is unavailable.
     pub(super) session: &'static str,
 }
 
 impl Shell {
-    /// Asks who is here. Without a cookie nobody is, and nobody needs to be asked.
+    /// Loads the frame for a visitor. Without a session cookie no request is needed.
     pub(super) async fn of(api: &Api, visitor: &Parts, here: &'static str) -> Self {
         if !has_session(&visitor.headers) {
             return Self {
@@ -32,7 +32,7 @@ impl Shell {
                 me: Some(me),
                 session: "in",
             },
-            Err(ApiError::Away) => Self {
+            Err(ApiError::Unavailable) => Self {
                 here,
                 me: None,
                 session: "unknown",
@@ -45,7 +45,7 @@ impl Shell {
         }
     }
 
-    /// The frame of a page that asks nobody; a module finds out in the browser.
+    /// Returns the frame without a request. A module in the browser loads the account.
     pub(super) fn unknown(has_session: bool) -> Self {
         Self {
             here: "",
@@ -54,7 +54,7 @@ impl Shell {
         }
     }
 
-    /// `page` or nothing, as `aria-current` wants it.
+    /// Returns whether a path of the navigation is the current page.
     pub(super) fn current(&self, path: &str) -> bool {
         self.here == path
     }
@@ -72,7 +72,7 @@ impl Shell {
     }
 }
 
-/// Whether the request brings a session cookie (behind TLS it has the `__Host-` prefix).
+/// Returns whether the request has a session cookie. Behind TLS its name has the prefix `__Host-`.
 pub(super) fn has_session(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::COOKIE)

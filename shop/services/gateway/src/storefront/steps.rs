@@ -1,11 +1,11 @@
-//! An order's way as the steps that light up. `assets/steps.js` says the same in the browser.
+//! The progress of an order in steps. `assets/steps.js` contains the same rules for the browser.
 
 use super::model::Order;
 
-/// One step, drawn as `<li data-step data-state>`: both are stable, tests rely on them.
+/// A step, rendered as `<li data-step data-state>`. Tests rely on both attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
-    /// The status that this step reaches.
+    /// The status of the order after this step.
     pub(super) name: &'static str,
     pub(super) label: &'static str,
     /// `done`, `current`, `waiting` (for the bank), `todo` or `failed`.
@@ -13,11 +13,11 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// The state in words, for those who do not see colours.
+    /// Returns the state in words, for screen readers.
     pub(super) fn words(&self) -> &'static str {
         match self.state {
             "done" => "done",
-            "current" => "under way",
+            "current" => "in progress",
             "waiting" => "waiting for the bank",
             "failed" => "failed",
             _ => "not yet",
@@ -34,7 +34,7 @@ const STEPS: [(&str, &str); 6] = [
     ("completed", "Delivered"),
 ];
 
-/// The steps of `order` with the state of each.
+/// Returns the steps of an order with the state of each.
 pub(super) fn of(order: &Order) -> [Step; 6] {
     let reached = reached(&order.status, order.reason.as_deref());
     let next = next_state(order);
@@ -45,7 +45,7 @@ pub(super) fn of(order: &Order) -> [Step; 6] {
             then if then == reached + 1 => next,
             _ => "todo",
         };
-        // Only the payment can wait for the bank; any other step is merely under way.
+        // Only the steps of the payment wait for the bank; another step is in progress.
         let at_bank = matches!(name, "payment_authorized" | "paid");
         let state = if state == "waiting" && !at_bank {
             "current"
@@ -57,7 +57,7 @@ pub(super) fn of(order: &Order) -> [Step; 6] {
     })
 }
 
-/// The index of the last step that stands. What a cancelled order reached has been undone.
+/// Returns the index of the last completed step. A cancelled order has undone its steps.
 fn reached(status: &str, reason: Option<&str>) -> usize {
     match (status, reason) {
         ("rejected", Some("payment_declined" | "payment_timeout")) => 1,
@@ -69,7 +69,7 @@ fn reached(status: &str, reason: Option<&str>) -> usize {
     }
 }
 
-/// The state of the step after the last one reached.
+/// Returns the state of the step after the last completed one.
 fn next_state(order: &Order) -> &'static str {
     match order.status.as_str() {
         "rejected" => "failed",
@@ -79,17 +79,17 @@ fn next_state(order: &Order) -> &'static str {
     }
 }
 
-/// Whether the order will not change any more.
+/// Returns whether the status is terminal.
 pub(super) fn is_over(status: &str) -> bool {
     matches!(status, "completed" | "rejected" | "cancelled")
 }
 
-/// Whether asking to cancel makes sense; the API decides.
+/// Returns whether the page offers a cancel. The API decides whether it is accepted.
 pub(super) fn may_cancel(status: &str) -> bool {
     !is_over(status) && !matches!(status, "shipped" | "cancelling")
 }
 
-/// A status in one or two words, for lists.
+/// Returns a status in one or two words, for lists.
 pub(super) fn label(status: &str) -> &str {
     match status {
         "placed" => "Placed",
@@ -105,30 +105,30 @@ pub(super) fn label(status: &str) -> &str {
     }
 }
 
-/// Where the order stands, in a sentence.
+/// Returns the status of an order as a sentence.
 pub(super) fn headline(order: &Order) -> &'static str {
     match order.status.as_str() {
         "rejected" => rejection(order.reason.as_deref()),
-        "cancelled" => "Cancelled. Everything has been undone: stock, payment, promo code.",
-        "cancelling" => "Cancelling: we are undoing what was done so far.",
-        "completed" => "Delivered. Enjoy it!",
+        "cancelled" => "Cancelled. Stock, payment and promo code are released.",
+        "cancelling" => "Cancelling your order.",
+        "completed" => "Delivered. Enjoy!",
         "shipped" => "On its way to you.",
         "paid" => "Paid. We are packing it.",
         _ if order.payment_delayed => "The bank is not answering; your order is safe.",
-        "payment_authorized" => "The bank said yes. Taking the payment.",
-        "stock_reserved" => "Your items are set aside. Asking the bank.",
-        _ => "We have your order. Setting your items aside.",
+        "payment_authorized" => "The bank authorized the payment. Collecting it.",
+        "stock_reserved" => "Your items are reserved. Waiting for the bank.",
+        _ => "We have your order. Reserving your items.",
     }
 }
 
 fn rejection(reason: Option<&str>) -> &'static str {
     match reason {
-        Some("out_of_stock") => "Sold out: somebody was faster. You have not been charged.",
+        Some("out_of_stock") => "An item is sold out. You have not been charged.",
         Some("payment_declined") => "The bank declined the payment. You have not been charged.",
-        Some("payment_timeout") => "The bank never answered. You have not been charged.",
-        Some("promo_invalid") => "That promo code does not work. You have not been charged.",
-        Some("reservation_expired") => "The items were held too long. You have not been charged.",
-        _ => "We could not take this order. You have not been charged.",
+        Some("payment_timeout") => "The bank did not answer. You have not been charged.",
+        Some("promo_invalid") => "The promo code is not valid. You have not been charged.",
+        Some("reservation_expired") => "The reservation expired. You have not been charged.",
+        _ => "We could not accept this order. You have not been charged.",
     }
 }
 
@@ -146,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn the_step_under_way_is_current() {
+    fn the_step_in_progress_is_current() {
         let [placed, stock, .., completed] = states("placed", None, false);
         assert_eq!((placed, stock, completed), ("done", "current", "todo"));
         assert_eq!(states("completed", None, false), ["done"; 6]);
     }
 
     #[test]
-    fn a_delayed_payment_waits_at_the_bank() {
+    fn a_delayed_payment_waits_for_the_bank() {
         let at_bank = states("stock_reserved", None, true);
         assert_eq!(at_bank, ["done", "done", "waiting", "todo", "todo", "todo"]);
         assert_eq!(states("payment_authorized", None, true)[3], "waiting");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejection_fails_the_step_that_refused() {
+    fn a_rejection_fails_the_step_that_was_refused() {
         assert_eq!(states("rejected", Some("out_of_stock"), false)[1], "failed");
         assert_eq!(
             states("rejected", Some("payment_declined"), false)[2],
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_order_keeps_only_that_it_was_placed() {
+    fn a_cancelled_order_keeps_only_its_first_step() {
         let cancelled = states("cancelled", None, false);
         assert_eq!(cancelled, ["done", "todo", "todo", "todo", "todo", "todo"]);
     }

@@ -1,4 +1,4 @@
-//! What the gateway does for its callers while a service is slow, away, or says too much.
+//! The gateway with slow, failing, draining and streaming services.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::world::{OF_THE_CONNECTION, Service, Watch, request};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Limits that a test does not wait for.
+/// Limits that no test reaches.
 fn patient() -> Limits {
     Limits {
         answer_within: MINUTE,
@@ -33,10 +33,10 @@ fn proxy(watch: &Arc<Watch>, services: &[(&str, &Service)], limits: &Limits) -> 
     Proxy::new(upstreams, watch.clone())
 }
 
-/// The status of an answer, and the code of a problem.
-async fn told(answer: Response<Body>) -> (u16, String) {
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await;
+/// Returns the status of a reply, and the code of its problem.
+async fn outcome(reply: Response<Body>) -> (u16, String) {
+    let status = reply.status().as_u16();
+    let body = reply.into_body().collect().await;
     let body = body.expect("a whole body").to_bytes();
     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let code = problem["code"].as_str().unwrap_or_default();
@@ -48,11 +48,11 @@ async fn a_stream_arrives_chunk_by_chunk() {
     let watch = Watch::new();
     let service = Service::start(&watch).await;
     let proxy = Arc::new(proxy(&watch, &[("orders", &service)], &patient()));
-    let handed_on = Router::new().fallback(move |request: Request| {
+    let forwarding = Router::new().fallback(move |request: Request| {
         let proxy = Arc::clone(&proxy);
         async move { proxy.forward("orders", request).await }
     });
-    let gateway = front(answered(handed_on, SERVICE, watch.clone()), watch.clone());
+    let gateway = front(answered(forwarding, SERVICE, watch.clone()), watch.clone());
     service.say("data: 1\n\n");
     let answer = gateway.oneshot(request("GET", "/api/v1/stream"));
     let answer = watch.soon(answer).await.expect("a router never fails");
@@ -61,12 +61,12 @@ async fn a_stream_arrives_chunk_by_chunk() {
         let frame = watch.soon(body.frame()).await;
         let frame = frame.expect("no end").expect("a chunk");
         assert_eq!(frame.into_data().expect("data"), chunk);
-        service.say("data: 2\n\n"); // Only now: what has arrived did not wait for it.
+        service.say("data: 2\n\n"); // Sent only now, so the first chunk did not wait for it.
     }
 }
 
 #[tokio::test]
-async fn what_an_answer_says_of_its_connection_stays_there() {
+async fn hop_by_hop_headers_of_a_reply_are_not_forwarded() {
     let watch = Watch::new();
     let service = Service::start(&watch).await;
     let proxy = proxy(&watch, &[("orders", &service)], &patient());
@@ -80,7 +80,7 @@ async fn what_an_answer_says_of_its_connection_stays_there() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_slow_takes_no_others_with_it() {
+async fn a_slow_service_does_not_slow_down_others() {
     let watch = Watch::new();
     let (slow, quick) = (Service::start(&watch).await, Service::start(&watch).await);
     let limits = Limits {
@@ -89,13 +89,14 @@ async fn a_service_that_is_slow_takes_no_others_with_it() {
     };
     let proxy = proxy(&watch, &[("orders", &slow), ("carts", &quick)], &limits);
     let ask =
-        async |service: &str| told(proxy.forward(service, request("GET", "/held")).await).await;
-    let plain = async |service: &str| told(proxy.forward(service, request("GET", "/")).await).await;
+        async |service: &str| outcome(proxy.forward(service, request("GET", "/held")).await).await;
+    let plain =
+        async |service: &str| outcome(proxy.forward(service, request("GET", "/")).await).await;
     let others = async {
         slow.holds(2).await;
         let refused = proxy.forward("orders", request("GET", "/")).await;
         assert!(refused.headers().contains_key(header::RETRY_AFTER));
-        assert_eq!(told(refused).await, (503, "overloaded".into()));
+        assert_eq!(outcome(refused).await, (503, "overloaded".into()));
         assert_eq!(plain("carts").await.0, 200);
         assert_eq!(slow.asked(), 2);
         slow.release(2);
@@ -106,12 +107,12 @@ async fn a_service_that_is_slow_takes_no_others_with_it() {
     assert_eq!(
         watch.soon(plain("orders")).await.0,
         200,
-        "places are given back"
+        "permits are released"
     );
 }
 
-/// A proxy to a service that has failed as often as it may.
-async fn given_up(watch: &Arc<Watch>, service: &Service) -> Proxy {
+/// Returns a proxy whose breaker for the service is open.
+async fn opened(watch: &Arc<Watch>, service: &Service) -> Proxy {
     let limits = Limits {
         failures_max: 3,
         open_for: MINUTE,
@@ -120,64 +121,64 @@ async fn given_up(watch: &Arc<Watch>, service: &Service) -> Proxy {
     let proxy = proxy(watch, &[("orders", service)], &limits);
     for (nth, path) in ["/cut/1", "/cut/2", "/cut/3"].into_iter().enumerate() {
         let failed = watch.soon(proxy.forward("orders", request("POST", path)));
-        assert_eq!(told(failed.await).await, (503, "service_away".into()));
+        assert_eq!(outcome(failed.await).await, (503, "service_away".into()));
         assert_eq!(service.asked(), nth + 1);
     }
     proxy
 }
 
 #[tokio::test]
-async fn a_service_that_fails_is_left_alone_until_a_probe_is_answered() {
+async fn a_failing_service_gets_no_requests_until_a_probe_succeeds() {
     let watch = Watch::new();
     let service = Service::start(&watch).await;
-    let proxy = given_up(&watch, &service).await;
+    let proxy = opened(&watch, &service).await;
     let ask = async |method: &str, path: &str| {
-        told(
+        outcome(
             watch
                 .soon(proxy.forward("orders", request(method, path)))
                 .await,
         )
         .await
     };
-    let away = (503, "service_away".to_owned());
+    let unavailable = (503, "service_away".to_owned());
     for _ in 0..5 {
-        assert_eq!(ask("GET", "/").await, away);
+        assert_eq!(ask("GET", "/").await, unavailable);
     }
-    assert_eq!(service.asked(), 3, "nobody asks");
+    assert_eq!(service.asked(), 3, "no further requests");
     watch.advance(MINUTE);
-    assert_eq!(ask("POST", "/cut/4").await, away);
+    assert_eq!(ask("POST", "/cut/4").await, unavailable);
     assert_eq!(service.asked(), 4, "one probe");
-    assert_eq!(ask("GET", "/").await, away, "which failed");
+    assert_eq!(ask("GET", "/").await, unavailable, "which failed");
     assert_eq!(service.asked(), 4);
     watch.advance(MINUTE);
-    assert_eq!(ask("GET", "/").await.0, 200, "it is back");
+    assert_eq!(ask("GET", "/").await.0, 200, "the probe succeeds");
     service.release(2);
     let (one, other) = join(ask("GET", "/held"), ask("GET", "/held")).await;
-    assert_eq!((one.0, other.0), (200, 200), "for all who ask at once");
+    assert_eq!((one.0, other.0), (200, 200), "the breaker is closed");
     assert_eq!(service.asked(), 7);
 }
 
-/// The breaker once waited for its outcome for ever.
+/// The breaker used to wait forever for the outcome of such a probe.
 #[tokio::test]
-async fn a_probe_whose_caller_leaves_makes_way_for_the_next() {
+async fn a_probe_whose_caller_disconnects_makes_way_for_the_next() {
     let watch = Watch::new();
     let service = Service::start(&watch).await;
-    let proxy = given_up(&watch, &service).await;
+    let proxy = opened(&watch, &service).await;
     watch.advance(MINUTE);
     let probe = proxy.forward("orders", request("GET", "/held"));
     let left = watch
         .soon(select(Box::pin(probe), Box::pin(service.holds(1))))
         .await;
-    assert!(matches!(left, Either::Right(_)), "it is not answered");
+    assert!(matches!(left, Either::Right(_)), "there is no reply");
     drop(left);
     let next = watch.soon(proxy.forward("orders", request("GET", "/")));
     assert_eq!(next.await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_service_that_never_answers_is_waited_for_so_long_and_no_longer() {
+async fn a_request_without_a_reply_times_out() {
     let watch = Watch::new();
-    // On a busy machine a short wait may be over before the service was asked at all.
+    // On a busy machine a short timeout can pass before the request reaches the service.
     for answer_within in [50, 500, 5_000].map(Duration::from_millis) {
         let service = Service::start(&watch).await;
         let limits = Limits {
@@ -186,17 +187,17 @@ async fn a_service_that_never_answers_is_waited_for_so_long_and_no_longer() {
         };
         let proxy = proxy(&watch, &[("orders", &service)], &limits);
         let asked = watch.soon(proxy.forward("orders", request("GET", "/held")));
-        assert_eq!(told(asked.await).await, (503, "service_away".into()));
+        assert_eq!(outcome(asked.await).await, (503, "service_away".into()));
         match service.asked() {
             0 => {}
-            asked => return assert_eq!(asked, 1, "and not asked again"),
+            asked => return assert_eq!(asked, 1, "no retry"),
         }
     }
-    panic!("it is never asked");
+    panic!("no request reached the service");
 }
 
 #[tokio::test]
-async fn a_replica_that_says_goodbye_is_asked_last_for_a_while() {
+async fn a_draining_replica_is_tried_last_for_a_while() {
     let watch = Watch::new();
     let replicas = [Service::start(&watch).await, Service::start(&watch).await];
     let urls = replicas
@@ -213,7 +214,7 @@ async fn a_replica_that_says_goodbye_is_asked_last_for_a_while() {
         }
         replicas.each_ref().map(Service::asked)
     };
-    assert_eq!(ask("/bye", 1).await, [0, 0], "the first one leaves");
+    assert_eq!(ask("/bye", 1).await, [0, 0], "the first replica drains");
     assert_eq!(ask("/", 4).await, [0, 4]);
     watch.advance(Duration::from_secs(4));
     assert_eq!(ask("/", 4).await, [2, 6]);

@@ -1,4 +1,4 @@
-//! The storefront's pages over the fake API.
+//! The pages of the storefront, with the fake API.
 
 use axum::{
     Router,
@@ -47,7 +47,7 @@ async fn page(fake: &Fake, path: &str, token: Option<&str>) -> String {
     text(response).await
 }
 
-/// A fake with one user and one order in `status`.
+/// Creates a fake shop with one user, and one order in `status`.
 fn with_order(status: &str, reason: Option<&str>, delayed: bool) -> (Fake, String) {
     let fake = Fake::new();
     let token = fake.user("ada@shop.example", "Ada");
@@ -61,7 +61,7 @@ fn with_order(status: &str, reason: Option<&str>, delayed: bool) -> (Fake, Strin
 }
 
 #[tokio::test]
-async fn the_shop_window_can_be_read_without_scripts() {
+async fn the_products_can_be_read_without_scripts() {
     let html = page(&Fake::new(), "/", None).await;
     for part in [
         "Kingfisher Kettle",
@@ -76,15 +76,15 @@ async fn the_shop_window_can_be_read_without_scripts() {
 }
 
 #[tokio::test]
-async fn a_search_shows_only_what_it_names() {
+async fn a_search_shows_only_matching_products() {
     let html = page(&Fake::new(), "/?search=KETTLE", None).await;
     assert!(html.contains("Kingfisher Kettle") && !html.contains("Kestrel Kite"));
     let html = page(&Fake::new(), "/?search=%3Cb%3E%26", None).await;
-    assert!(html.contains("Nothing here goes by that name") && !html.contains("<b>&"));
+    assert!(html.contains("No product has this name") && !html.contains("<b>&"));
 }
 
 #[tokio::test]
-async fn a_long_range_is_paged() {
+async fn a_long_list_is_paged() {
     let fake = Fake::new();
     let more = (0..30).map(|n| json!({"sku": format!("X{n}"), "name": "More", "price": eur(1)}));
     fake.shop().products.extend(more);
@@ -105,7 +105,7 @@ async fn a_long_range_is_paged() {
 }
 
 #[tokio::test]
-async fn hostile_names_stay_text() {
+async fn hostile_names_are_escaped() {
     let fake = Fake::new();
     let hostile = r#""><script>alert(1)</script><img src=x onerror=alert(1)>"#;
     fake.shop().products[0] = json!({
@@ -147,7 +147,7 @@ async fn no_page_has_inline_script_or_style() {
 }
 
 #[tokio::test]
-async fn a_page_with_a_session_is_kept_by_nobody() {
+async fn a_page_with_a_session_is_not_cached() {
     let fake = Fake::new();
     let token = fake.user("ada@shop.example", "Ada");
     let answer = get(&fake, "/", Some(&token)).await;
@@ -161,7 +161,7 @@ async fn a_page_with_a_session_is_kept_by_nobody() {
 }
 
 #[tokio::test]
-async fn orders_need_a_session_and_lead_back_after_signing_in() {
+async fn orders_require_a_session_and_the_sign_in_leads_back() {
     let answer = get(&Fake::new(), "/orders?cursor=a", None).await;
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
     assert_eq!(
@@ -171,7 +171,7 @@ async fn orders_need_a_session_and_lead_back_after_signing_in() {
 }
 
 #[tokio::test]
-async fn an_order_shows_its_steps() {
+async fn an_order_shows_its_progress() {
     let (fake, token) = with_order("stock_reserved", None, true);
     let html = page(&fake, &format!("/orders/{ORDER}"), Some(&token)).await;
     assert!(html.contains(r#"data-step="stock_reserved" data-state="done""#));
@@ -182,10 +182,10 @@ async fn an_order_shows_its_steps() {
 }
 
 #[tokio::test]
-async fn a_rejected_order_says_why() {
+async fn a_rejected_order_shows_the_reason() {
     let (fake, token) = with_order("rejected", Some("out_of_stock"), false);
     let html = page(&fake, &format!("/orders/{ORDER}"), Some(&token)).await;
-    assert!(html.contains("Sold out: somebody was faster."));
+    assert!(html.contains("An item is sold out."));
     assert!(
         page(&fake, "/orders", Some(&token))
             .await
@@ -194,7 +194,7 @@ async fn a_rejected_order_says_why() {
 }
 
 #[tokio::test]
-async fn unknown_pages_and_orders_are_a_404_page() {
+async fn unknown_pages_and_orders_show_the_404_page() {
     let (fake, token) = with_order("placed", None, false);
     for path in [
         "/nowhere",
@@ -209,9 +209,9 @@ async fn unknown_pages_and_orders_are_a_404_page() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_away_is_said_so_and_tried_again() {
+async fn a_page_of_an_unavailable_service_says_so_and_reloads() {
     let fake = Fake::new();
-    fake.shop().away = true;
+    fake.shop().unavailable = true;
     let answer = get(&fake, "/", None).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key(header::RETRY_AFTER));
@@ -219,13 +219,13 @@ async fn a_service_that_is_away_is_said_so_and_tried_again() {
 }
 
 #[tokio::test]
-async fn assets_are_cached_by_their_content() {
+async fn assets_are_revalidated_by_their_content() {
     let fake = Fake::new();
     for (path, media_type) in [
         ("/assets/base.css", "text/css; charset=utf-8"),
         ("/assets/api.js", "text/javascript; charset=utf-8"),
         ("/assets/mark.svg", "image/svg+xml"),
-        ("/assets/plumage/WB-1", "image/svg+xml"),
+        ("/assets/artwork/WB-1", "image/svg+xml"),
     ] {
         let answer = get(&fake, path, None).await;
         assert_eq!(answer.headers()[header::CONTENT_TYPE], media_type);
@@ -247,7 +247,7 @@ async fn assets_are_cached_by_their_content() {
 }
 
 #[tokio::test]
-async fn every_asset_that_a_page_or_module_names_exists() {
+async fn every_asset_that_a_page_or_module_uses_exists() {
     let (fake, token) = with_order("placed", None, false);
     let mut wanted = vec!["/assets/mark.svg".to_owned()];
     for path in [
@@ -273,7 +273,21 @@ async fn every_asset_that_a_page_or_module_names_exists() {
     assert!(seen.len() > 30, "followed only {}", seen.len());
 }
 
-/// What stands between `start` and the next quotation mark, each time.
+#[tokio::test]
+async fn the_timeline_knows_every_service_of_the_registry() {
+    let fake = Fake::new();
+    let legend = page(&fake, "/assets/timeline.js", None).await;
+    let colours = page(&fake, "/assets/order.css", None).await;
+    for name in shop_registry::NAMES {
+        assert!(legend.contains(&format!("\"{name}\"")), "{name}");
+        assert!(
+            colours.contains(&format!("[data-service=\"{name}\"]")),
+            "{name}"
+        );
+    }
+}
+
+/// Returns the texts between each `start` and the next quotation mark.
 fn quoted<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(start)
         .skip(1)

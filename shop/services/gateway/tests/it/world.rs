@@ -1,4 +1,4 @@
-//! Services behind the gateway that do what a test says, and a clock that it moves.
+//! Scripted services behind the gateway, and a clock that tests advance.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use wingbeat::TokioRuntime;
 use wingbeat::http::serve;
 use wingbeat::{Runtime, RuntimeExt as _, Timestamp};
 
-/// What takes longer hangs.
+/// The time after which a future counts as hanging.
 const HANGS: Duration = Duration::from_secs(10);
 
-/// The machine's runtime, but the wall clock is the test's.
+/// The real runtime with a wall clock that the test advances.
 pub(crate) struct Watch {
     machine: Arc<TokioRuntime>,
     millis: AtomicI64,
@@ -42,7 +42,7 @@ impl Watch {
         self.millis.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// What `future` gives, unless it hangs.
+    /// Awaits a future and panics if it hangs.
     pub(crate) async fn soon<F: Future + Send>(&self, future: F) -> F::Output {
         let output = self.machine.timeout(HANGS, future).await;
         output.expect("it does not hang")
@@ -81,15 +81,15 @@ impl Runtime for Watch {
 
 /// A service on a port of its own:
 ///
-/// - `/held` answers when the test says so, `/cut…` never: the connection ends without an answer;
-/// - `/api/v1/stream` streams what the test says, `/hop` answers with headers that belong to the connection;
-/// - `/bye` answers and closes the connection; all else answers at once.
+/// - `/held` replies when the test releases it; `/cut…` closes the connection without a reply.
+/// - `/api/v1/stream` streams the test's chunks; `/hop` replies with hop-by-hop headers.
+/// - `/bye` replies and closes the connection; all other paths reply at once.
 pub(crate) struct Service {
     pub(crate) address: SocketAddr,
-    told: Arc<Told>,
+    state: Arc<Script>,
 }
 
-struct Told {
+struct Script {
     asked: AtomicUsize,
     arrived: Semaphore,
     released: Semaphore,
@@ -100,7 +100,7 @@ struct Told {
 impl Service {
     pub(crate) async fn start(watch: &Watch) -> Self {
         let (say, chunks) = mpsc::unbounded_channel();
-        let told = Arc::new(Told {
+        let state = Arc::new(Script {
             asked: AtomicUsize::new(0),
             arrived: Semaphore::new(0),
             released: Semaphore::new(0),
@@ -114,61 +114,67 @@ impl Service {
             .route("/bye", any(|| async { [("connection", "close")] }))
             .route("/cut/{name}", any(cut))
             .fallback(plain)
-            .with_state(Arc::clone(&told));
+            .with_state(Arc::clone(&state));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         watch.spawn(Box::pin(serve(listener, routes, std::future::pending())));
-        Self { address, told }
+        Self { address, state }
     }
 
-    /// Requests that have reached it.
+    /// Returns the number of requests that have reached the service.
     pub(crate) fn asked(&self) -> usize {
-        self.told.asked.load(Ordering::SeqCst)
+        self.state.asked.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many more requests wait at `/held`.
+    /// Waits until `count` more requests wait at `/held`.
     pub(crate) async fn holds(&self, count: u32) {
-        let arrived = self.told.arrived.acquire_many(count).await;
+        let arrived = self.state.arrived.acquire_many(count).await;
         arrived.expect("it is open").forget();
     }
 
-    /// Answers so many requests at `/held`, now or later.
+    /// Releases `count` requests at `/held`, now or later.
     pub(crate) fn release(&self, count: usize) {
-        self.told.released.add_permits(count);
+        self.state.released.add_permits(count);
     }
 
-    /// Sends a chunk of the stream.
+    /// Sends a chunk on the stream.
     pub(crate) fn say(&self, chunk: &'static str) {
-        self.told.say.send(chunk).expect("somebody listens");
+        self.state.say.send(chunk).expect("the stream is open");
     }
 }
 
-async fn plain(State(told): State<Arc<Told>>) -> StatusCode {
-    told.asked.fetch_add(1, Ordering::SeqCst);
+async fn plain(State(script): State<Arc<Script>>) -> StatusCode {
+    script.asked.fetch_add(1, Ordering::SeqCst);
     StatusCode::OK
 }
 
-async fn held(State(told): State<Arc<Told>>) -> StatusCode {
-    told.asked.fetch_add(1, Ordering::SeqCst);
-    told.arrived.add_permits(1);
-    told.released.acquire().await.expect("it is open").forget();
+async fn held(State(script): State<Arc<Script>>) -> StatusCode {
+    script.asked.fetch_add(1, Ordering::SeqCst);
+    script.arrived.add_permits(1);
+    script
+        .released
+        .acquire()
+        .await
+        .expect("it is open")
+        .forget();
     StatusCode::OK
 }
 
-async fn cut(State(told): State<Arc<Told>>) -> StatusCode {
-    told.asked.fetch_add(1, Ordering::SeqCst);
-    std::panic::resume_unwind(Box::new("the connection ends here")) // Without the hook's noise.
+async fn cut(State(script): State<Arc<Script>>) -> StatusCode {
+    script.asked.fetch_add(1, Ordering::SeqCst);
+    // Unlike `panic!`, this prints nothing.
+    std::panic::resume_unwind(Box::new("the connection ends here"))
 }
 
-async fn stream(State(told): State<Arc<Told>>) -> Response {
-    let chunks = told.chunks.lock().await.take().expect("one listener");
+async fn stream(State(script): State<Arc<Script>>) -> Response {
+    let chunks = script.chunks.lock().await.take().expect("one listener");
     let chunks = UnboundedReceiverStream::new(chunks);
     let chunks = chunks.map(|chunk| Ok::<_, std::io::Error>(Bytes::from_static(chunk.as_bytes())));
     let kind = [("content-type", "text/event-stream")];
     (kind, Body::from_stream(chunks)).into_response()
 }
 
-/// What a connection says about itself, and one header for whoever asks.
+/// Hop-by-hop headers: the standard ones, and one that the header `Connection` names.
 pub(crate) const OF_THE_CONNECTION: [&str; 7] = [
     "keep-alive",
     "te",

@@ -1,11 +1,12 @@
-//! E-mail addresses: close enough to tell a typing error, strict enough for a mail header.
+//! E-mail addresses: strict enough to catch typing errors and to be safe in a mail header.
 
 /// The longest address (RFC 5321).
 const ADDRESS_MAX: usize = 254;
 /// The longest part before the `@`.
 const LOCAL_MAX: usize = 64;
 
-/// Whether this looks like an address: a local part without spaces, and a domain with a dot.
+/// Returns whether the text looks like an address: a local part without spaces, and a domain with a
+/// dot.
 #[must_use]
 pub fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else {
@@ -30,7 +31,7 @@ fn label(label: &str) -> bool {
         && label.chars().all(|c| c.is_alphanumeric() || c == '-')
 }
 
-/// The form in which addresses are compared: two that differ in case are one.
+/// Returns the form in which addresses are compared: addresses that differ only in case are equal.
 #[must_use]
 pub fn fold(email: &str) -> String {
     email.to_lowercase()
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_from_other_text() {
+    fn only_addresses_are_accepted() {
         for right in ["a@b.example", "Ada.L+shop@mail.b-c.example", "ä@ö.example"] {
             assert!(is_email(right), "{right}");
         }
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn case_does_not_tell_addresses_apart() {
+    fn addresses_that_differ_in_case_are_equal() {
         assert_eq!(fold("Ada@B.Example"), fold("ada@b.example"));
     }
 }

@@ -1,4 +1,4 @@
-//! What may be registered. Pure.
+//! The validation of a sign-up. Pure.
 
 mod email;
 mod password;
@@ -9,15 +9,15 @@ pub use password::{PASSWORD_MAX, PASSWORD_MIN, password_fault};
 /// The longest name, in characters.
 pub const NAME_MAX: usize = 100;
 
-/// What is wrong with a field: its JSON pointer, and words.
+/// An invalid field: its JSON pointer and a message.
 pub type Fault = (&'static str, &'static str);
 
-/// All that is wrong with a sign-up.
+/// Returns all invalid fields of a sign-up.
 #[must_use]
 pub fn sign_up_faults(email: &str, password: &str, name: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
     if !is_email(email) {
-        faults.push(("/email", "this is not an e-mail address"));
+        faults.push(("/email", "not an e-mail address"));
     }
     if let Some(fault) = password_fault(password) {
         faults.push(("/password", fault));
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_faults_are_told_at_once() {
+    fn all_invalid_fields_are_reported_at_once() {
         let faults = sign_up_faults("nobody", "short", " ");
         let pointers: Vec<_> = faults.iter().map(|(pointer, _)| *pointer).collect();
         assert_eq!(pointers, ["/email", "/password", "/name"]);
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_no_line_breaks() {
+    fn a_name_with_line_breaks_is_invalid() {
         let faults = sign_up_faults("a@b.example", "correct horse", "Ada\r\nBcc: x");
         assert_eq!(faults, [("/name", "1 to 100 characters")]);
     }

@@ -1,11 +1,11 @@
-//! What makes a password acceptable.
+//! The rules for passwords.
 
-/// The fewest characters.
+/// The shortest password, in characters.
 pub const PASSWORD_MIN: usize = 8;
-/// The most characters: hashing more would only cost time.
+/// The longest password, in characters. Hashing longer ones would only cost time.
 pub const PASSWORD_MAX: usize = 128;
 
-/// The ones that are tried first, in lower case; only those long enough to be accepted otherwise.
+/// Common passwords in lower case, of those that are long enough.
 const COMMON: [&str; 40] = [
     "00000000",
     "11111111",
@@ -49,7 +49,7 @@ const COMMON: [&str; 40] = [
     "superman",
 ];
 
-/// What is wrong with a password; `None` when nothing is.
+/// Returns the fault of a password; `None` if it is acceptable.
 #[must_use]
 pub fn password_fault(password: &str) -> Option<&'static str> {
     let length = password.chars().count();
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn length_counts_in_characters() {
+    fn the_length_is_counted_in_characters() {
         assert!(password_fault("1234567").is_some());
         assert_eq!(password_fault("äöüßäöüß"), None);
         assert_eq!(password_fault(&"ä".repeat(128)), None);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn common_ones_are_refused_in_any_case() {
+    fn common_passwords_are_refused_in_any_case() {
         assert!(password_fault("Password123").is_some());
         assert_eq!(password_fault("password-of-mine"), None);
     }

@@ -1,4 +1,4 @@
-//! Wrong passwords are counted for the address that they come from.
+//! The limit on wrong passwords, by the caller's address.
 
 use shop_identity::Config;
 
@@ -30,8 +30,8 @@ fn wrong_passwords_from_one_address_do_not_lock_out_another() {
 }
 
 #[test]
-fn what_an_address_claims_to_be_forwarded_from_gives_it_no_more_tries() {
-    let world = world(&config()); // Nobody stands before this one.
+fn a_forged_forwarding_header_gives_no_further_attempts() {
+    let world = world(&config()); // There is no gateway in front.
     let neighbour = "192.168.1.5";
     ten_wrong(&world, neighbour, None);
     assert_eq!(world.sign_in_from(neighbour, Some(ADA), PASSWORD), 429);
@@ -39,11 +39,11 @@ fn what_an_address_claims_to_be_forwarded_from_gives_it_no_more_tries() {
 }
 
 #[test]
-fn a_port_reached_from_outside_takes_nobodys_word_for_his_address() {
+fn the_forwarding_header_of_a_public_address_is_ignored() {
     let world = world(&behind_gateway());
     ten_wrong(&world, EVE, Some("198.51.100.1"));
     assert_eq!(world.sign_in_from(EVE, Some("198.51.100.2"), PASSWORD), 429);
-    let gateway = "::ffff:10.0.0.2"; // As a socket for both families tells it.
+    let gateway = "::ffff:10.0.0.2"; // The form that a dual-stack socket reports.
     assert_eq!(world.sign_in_from(gateway, Some(EVE), PASSWORD), 429);
     assert_eq!(world.sign_in_from(gateway, Some(ADA), PASSWORD), 201);
 }

@@ -1,4 +1,4 @@
-//! Identity on the whole runtime, in virtual time.
+//! Identity on the complete runtime, in virtual time.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
@@ -19,7 +19,7 @@ use wingbeat::test::TestApp;
 const EMAIL: &str = "ada@shop.example";
 const PASSWORD: &str = "correct horse";
 
-/// Settings with passwords that cost little.
+/// Settings with cheap password hashes.
 fn config() -> Config {
     let hashing = Hashing {
         memory_kib: 8,
@@ -32,7 +32,7 @@ fn config() -> Config {
     }
 }
 
-/// Identity, where Ada has signed up.
+/// Starts identity and signs Ada up.
 fn world(config: &Config) -> World {
     let app = TestApp::with(1, |sessions| {
         App::new().service(service(config, sessions.clone()))
@@ -47,7 +47,7 @@ struct World {
     app: TestApp,
 }
 
-/// An answer.
+/// A reply, as far as the tests read it.
 struct Reply {
     status: u16,
     cookie: Option<String>,

@@ -1,4 +1,4 @@
-//! What ends a session, and what begins another.
+//! The events that end a session or start another.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl World {
         self.send("POST", "/api/v1/sessions", headers, &form)
     }
 
-    /// A signed-in program's token.
+    /// Signs a program in and returns its token.
     fn token(&self) -> String {
         let reply = self.sign_in(PASSWORD, &[]);
         reply.json["token"].as_str().unwrap().to_owned()
@@ -26,7 +26,7 @@ impl World {
         self.send("PUT", "/api/v1/me/password", headers, &form)
     }
 
-    /// The status of `/me` for a session.
+    /// Returns the status of `/me` for a session.
     fn me(&self, name: &str, value: &str) -> u16 {
         self.send("GET", "/api/v1/me", &[(name, value)], &Value::Null)
             .status
@@ -38,7 +38,7 @@ impl World {
 }
 
 impl Reply {
-    /// `name=value` of the cookie that is set.
+    /// Returns `name=value` of the cookie that the reply sets.
     fn cookie_pair(&self) -> String {
         let cookie = self.cookie.as_deref().unwrap();
         assert!(
@@ -50,7 +50,7 @@ impl Reply {
 }
 
 #[test]
-fn another_password_ends_the_old_cookie_and_gives_a_new_one() {
+fn a_password_change_replaces_the_cookie_and_ends_all_other_sessions() {
     let world = world(&config());
     let old = world.sign_in(PASSWORD, &[]).cookie_pair();
     let there = world.token();
@@ -69,12 +69,16 @@ fn another_password_ends_the_old_cookie_and_gives_a_new_one() {
     assert_eq!(world.me_by_token(&there), 401);
     assert_eq!(world.sign_in(PASSWORD, &[]).status, 401);
     assert_eq!(world.sign_in(NEW, &[]).status, 201);
-    assert_eq!(world.me("cookie", &new), 200, "a later sign-in ends nobody");
+    assert_eq!(
+        world.me("cookie", &new),
+        200,
+        "a later sign-in ends no session"
+    );
 }
 
-/// 204 has no body: there is no way to tell a program another token.
+/// A 204 has no body that could carry a new token.
 #[test]
-fn another_password_leaves_a_program_the_token_that_it_changed_it_with() {
+fn a_password_change_by_a_program_keeps_its_token() {
     let world = world(&config());
     let (here, there) = (world.token(), world.token());
     let bearer = format!("Bearer {here}");
@@ -94,11 +98,15 @@ fn a_sign_in_ends_the_session_whose_cookie_it_replaces() {
     let new = world.sign_in(PASSWORD, &[("cookie", &old)]).cookie_pair();
     assert_eq!(world.me("cookie", &old), 401);
     assert_eq!(world.me("cookie", &new), 200);
-    assert_eq!(world.me_by_token(&elsewhere), 200, "others go on");
+    assert_eq!(
+        world.me_by_token(&elsewhere),
+        200,
+        "other sessions continue"
+    );
 }
 
 #[test]
-fn a_renewed_session_lives_on_as_a_new_one_does() {
+fn a_renewed_session_has_the_lifetime_of_a_new_one() {
     let world = world(&config());
     let old = world.sign_in(PASSWORD, &[]).cookie_pair();
     let twenty_hours = 60;

@@ -1,4 +1,4 @@
-//! What may happen to stock and to reservations. Pure.
+//! Stock, reservations and the changes they allow. Pure.
 
 mod reservation;
 mod stock;

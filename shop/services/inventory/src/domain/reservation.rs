@@ -1,4 +1,5 @@
-//! What one order holds. It remembers its answers, so that a repeated command gets the same one.
+//! The reservation of an order. It records its replies, so that a repeated command gets the
+//! recorded one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,28 +12,29 @@ use wingbeat::{Entity, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Reservation {
-    /// All lines are held.
+    /// All lines are reserved.
     Held {
-        /// What.
+        /// The lines.
         lines: Lines,
-        /// Until when, unless committed, released or extended before.
+        /// The time at which the reservation expires, unless it is committed, released or extended
+        /// before.
         expires_at: Timestamp,
     },
-    /// All lines were taken out.
+    /// All lines have left the stock.
     Committed {
-        /// What.
+        /// The lines.
         lines: Lines,
     },
-    /// What was held is free again: released or expired.
+    /// The reservation was released or has expired.
     Released,
-    /// What was taken out is back.
+    /// The committed lines are back in stock.
     Restocked,
-    /// There was not enough.
+    /// A product was out of stock.
     Rejected {
-        /// Of this.
+        /// The product.
         sku: Sku,
     },
-    /// The release or the commit came first: a reservation that comes later is refused.
+    /// A release or a commit came before the reservation. The late reservation is rejected.
     Tombstone,
 }
 
@@ -41,23 +43,23 @@ impl Entity for Reservation {
     type Id = OrderId;
 }
 
-/// What a step does to the stock of each line.
+/// The effect of a step on the stock of each line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Held is free again.
+    /// Reserved units become available.
     Unhold,
-    /// Held is taken out.
+    /// Reserved units leave the stock.
     TakeOut,
-    /// Taken out is put back.
+    /// Units that left the stock return.
     PutBack,
 }
 
-/// A reservation's next state, and what it does to which stock.
+/// The next state of a reservation, and its effect on the stock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The reservation from now on.
+    /// The next state.
     pub next: Reservation,
-    /// The change, and the lines it concerns.
+    /// The effect, and the lines it applies to.
     pub change: Option<(Change, Lines)>,
 }
 
@@ -75,8 +77,8 @@ impl Step {
 }
 
 impl Reservation {
-    /// Gives back whatever the order has, held or taken out; safe to repeat, and before the order
-    /// has anything it leaves a tombstone.
+    /// Gives back all units of the order, reserved or committed. Idempotent; leaves a tombstone if
+    /// there is no reservation yet.
     #[must_use]
     pub fn give_back(current: Option<Self>) -> Step {
         match current {
@@ -87,7 +89,8 @@ impl Reservation {
         }
     }
 
-    /// Takes out what is held. The next state is [`Reservation::Committed`], or else it is refused.
+    /// Commits the reservation. The commit is refused unless the next state is
+    /// [`Reservation::Committed`].
     #[must_use]
     pub fn commit(current: Option<Self>) -> Step {
         match current {
@@ -103,7 +106,7 @@ impl Reservation {
         }
     }
 
-    /// Gives back what is held too long; `None` when it is not.
+    /// Releases the reservation if it has expired; `None` if it has not.
     #[must_use]
     pub fn expire(current: Option<Self>, now: Timestamp) -> Option<Step> {
         match current {
@@ -114,7 +117,8 @@ impl Reservation {
         }
     }
 
-    /// Holds for `longer` from now on, never for less than before; `None` when nothing is held.
+    /// Extends the reservation to `longer` from now; never shortens it. `None` if nothing is
+    /// reserved.
     #[must_use]
     pub fn extend(current: Option<Self>, now: Timestamp, longer: Duration) -> Option<Self> {
         match current {
@@ -127,7 +131,7 @@ impl Reservation {
     }
 }
 
-/// Each SKU once, in order, so that stock is always changed in the same order.
+/// Merges lines of one SKU and sorts by SKU, so that all orders change stock in one order.
 #[must_use]
 pub fn merged(lines: Lines) -> Lines {
     let mut merged = BTreeMap::<Sku, u32>::new();
@@ -154,13 +158,13 @@ mod tests {
     }
 
     #[test]
-    fn a_release_that_comes_first_leaves_a_tombstone() {
+    fn a_release_before_the_reservation_leaves_a_tombstone() {
         let step = Reservation::give_back(None);
         assert_eq!(step, Step::stay(Reservation::Tombstone));
     }
 
     #[test]
-    fn what_is_held_is_given_back_once() {
+    fn a_reservation_is_released_once() {
         let step = Reservation::give_back(held());
         assert_eq!(step.change, Some((Change::Unhold, lines())));
         let again = Reservation::give_back(Some(step.next));
@@ -168,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_out_is_put_back_once() {
+    fn committed_units_are_put_back_once() {
         let taken = Reservation::commit(held());
         let step = Reservation::give_back(Some(taken.next));
         assert_eq!(step.change, Some((Change::PutBack, lines())));
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reservation_expires_at_its_time_and_not_before() {
+    fn a_reservation_expires_at_its_time() {
         let early = Timestamp::from_millis(999);
         assert_eq!(Reservation::expire(held(), early), None);
         let step = Reservation::expire(held(), Timestamp::from_millis(1_000)).unwrap();
@@ -211,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_the_same_product_count_together() {
+    fn lines_of_one_product_are_merged() {
         let twice = [lines(), lines()].concat();
         assert_eq!(merged(twice), vec![("TEA-1".parse().unwrap(), 4)]);
     }

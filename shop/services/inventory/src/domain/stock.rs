@@ -1,28 +1,29 @@
-//! The stock of one product. A hot key: two counters and a version, nothing per order.
+//! The stock of one product. It is a hot key, so it contains two counters and a version, and
+//! nothing per order.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::Sku;
 use thiserror::Error;
 use wingbeat::Entity;
 
-/// How much there is of a product. Always 0 ≤ reserved ≤ on hand.
+/// The stock of a product. Always 0 ≤ reserved ≤ on hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stock {
-    /// What lies on the shelf, held or not.
+    /// The units in the warehouse, reserved or not.
     pub on_hand: i64,
-    /// What of it is held for orders.
+    /// The units reserved for orders.
     pub reserved: i64,
-    /// Grows by one with each change.
+    /// The version; each change adds one.
     pub version: u64,
 }
 
-/// There would be less than is held.
+/// A refusal: fewer units would be left than are reserved.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("{reserved} are held for orders, and only {on_hand} would be left")]
+#[error("{reserved} units are reserved for orders, and only {on_hand} would be left")]
 pub struct BelowReserved {
-    /// What would be left.
+    /// The units that would be left.
     pub on_hand: i64,
-    /// What is held.
+    /// The reserved units.
     pub reserved: i64,
 }
 
@@ -32,43 +33,43 @@ impl Entity for Stock {
 }
 
 impl Stock {
-    /// What can still be sold.
+    /// Returns the units that can be sold.
     #[must_use]
     pub fn available(&self) -> i64 {
         self.on_hand - self.reserved
     }
 
-    /// Holds some; `None` when there is not enough.
+    /// Reserves units; `None` if fewer are available.
     #[must_use]
     pub fn hold(self, quantity: u32) -> Option<Self> {
         let quantity = i64::from(quantity);
         (quantity <= self.available()).then(|| self.changed(0, quantity))
     }
 
-    /// Gives free what was held.
+    /// Makes reserved units available.
     #[must_use]
     pub fn unhold(self, quantity: u32) -> Self {
         self.changed(0, -i64::from(quantity))
     }
 
-    /// Takes what was held off the shelf.
+    /// Removes reserved units from the stock.
     #[must_use]
     pub fn take_out(self, quantity: u32) -> Self {
         let quantity = i64::from(quantity);
         self.changed(-quantity, -quantity)
     }
 
-    /// Puts back what was taken.
+    /// Returns removed units to the stock.
     #[must_use]
     pub fn put_back(self, quantity: u32) -> Self {
         self.changed(i64::from(quantity), 0)
     }
 
-    /// Adds `delta`, which may be negative.
+    /// Adds `delta` units; a negative `delta` removes units.
     ///
     /// # Errors
     ///
-    /// When less would be left than is held.
+    /// [`BelowReserved`] if fewer units would be left than are reserved.
     pub fn adjust(self, delta: i64) -> Result<Self, BelowReserved> {
         let on_hand = self.on_hand.saturating_add(delta);
         if on_hand < self.reserved {
@@ -100,7 +101,7 @@ mod tests {
     };
 
     #[test]
-    fn no_more_is_held_than_is_available() {
+    fn no_more_units_are_reserved_than_are_available() {
         let held = TEN.hold(7).unwrap();
         assert_eq!((held.available(), held.reserved), (3, 7));
         assert_eq!(held.hold(4), None);
@@ -108,20 +109,20 @@ mod tests {
     }
 
     #[test]
-    fn holding_and_giving_free_changes_nothing_but_the_version() {
+    fn a_released_reservation_changes_only_the_version() {
         let after = TEN.hold(4).unwrap().unhold(4);
         assert_eq!(after, Stock { version: 3, ..TEN });
     }
 
     #[test]
-    fn taking_out_and_putting_back_changes_nothing_but_the_version() {
+    fn units_that_return_change_only_the_version() {
         let taken = TEN.hold(4).unwrap().take_out(4);
         assert_eq!((taken.on_hand, taken.reserved), (6, 0));
         assert_eq!(taken.put_back(4), Stock { version: 4, ..TEN });
     }
 
     #[test]
-    fn an_adjustment_never_takes_what_is_held() {
+    fn an_adjustment_never_removes_reserved_units() {
         let held = TEN.hold(7).unwrap();
         assert_eq!(held.adjust(-3).unwrap().available(), 0);
         let refused = held.adjust(-4);

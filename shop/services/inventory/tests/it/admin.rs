@@ -1,4 +1,4 @@
-//! The admin's hand on the stock.
+//! The admin's changes of the stock.
 
 use serde_json::{Value, json};
 use wingbeat::test::TestApp;
@@ -17,21 +17,21 @@ fn admin(world: &TestApp) -> String {
 }
 
 #[test]
-fn only_the_admin_may_change_stock() {
+fn only_the_admin_can_change_stock() {
     let world = stocked(1);
     let customer = world.sign_in(order(2).0, false);
     let body = json!({"delta": 5, "reason": "found some"});
-    let (nobody, somebody) = (
+    let (anonymous, customer) = (
         change(&world, "", "TEA", &body),
         change(&world, &customer, "TEA", &body),
     );
-    assert_eq!(nobody, (401, "unauthenticated".into()));
-    assert_eq!(somebody, (403, "forbidden".into()));
+    assert_eq!(anonymous, (401, "unauthenticated".into()));
+    assert_eq!(customer, (403, "forbidden".into()));
     assert_eq!(figures(&world, "TEA"), (10, 0));
 }
 
 #[test]
-fn the_admin_adds_and_takes_away() {
+fn the_admin_adds_and_removes_units() {
     let world = stocked(1);
     let admin = admin(&world);
     let more = json!({"delta": 5, "reason": "found some"});
@@ -42,7 +42,7 @@ fn the_admin_adds_and_takes_away() {
 }
 
 #[test]
-fn the_admin_cannot_take_what_is_held() {
+fn the_admin_cannot_remove_reserved_units() {
     let world = stocked(1);
     reserve(&world, order(10), &[("TEA", 8)]);
     let body = json!({"delta": -3, "reason": "broken"});
@@ -52,7 +52,7 @@ fn the_admin_cannot_take_what_is_held() {
 }
 
 #[test]
-fn a_change_that_says_nothing_is_invalid() {
+fn a_change_without_a_delta_or_reason_is_invalid() {
     let world = stocked(1);
     let admin = admin(&world);
     for body in [

@@ -1,4 +1,4 @@
-//! Inventory on the whole runtime, in virtual time.
+//! Inventory on the complete runtime, in virtual time.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 

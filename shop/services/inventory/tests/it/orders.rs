@@ -1,4 +1,4 @@
-//! What orders ask for.
+//! The commands of the checkout.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use wingbeat::App;
 use wingbeat::test::{Faults, TestApp};
 
 use crate::warehouse::{
-    commit, figures, lines, order, release, reserve, restock, stock, stocked, told,
+    commit, figures, lines, order, release, replies, reserve, restock, stock, stocked,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
-fn all_lines_are_held_or_none() {
+fn all_lines_are_reserved_or_none() {
     let world = stocked(1);
     let too_much = [("TEA", 2), ("CUP", 2)];
     assert_eq!(reserve(&world, order(10), &too_much), "rejected");
@@ -32,7 +32,7 @@ fn an_unknown_product_is_out_of_stock() {
 }
 
 #[test]
-fn a_repeated_reservation_repeats_its_answer_and_holds_once() {
+fn a_repeated_reservation_gets_the_recorded_reply() {
     let world = stocked(1);
     for _ in 0..2 {
         assert_eq!(reserve(&world, order(10), &[("TEA", 6)]), "reserved");
@@ -41,11 +41,11 @@ fn a_repeated_reservation_repeats_its_answer_and_holds_once() {
     assert_eq!(figures(&world, "TEA"), (10, 6));
     release(&world, order(10));
     let answer = reserve(&world, order(11), &[("TEA", 6)]);
-    assert_eq!(answer, "rejected", "the answer stays, whatever came since");
+    assert_eq!(answer, "rejected", "the recorded reply stays");
 }
 
 #[test]
-fn a_reservation_after_its_release_is_refused() {
+fn a_reservation_after_its_release_is_rejected() {
     let world = stocked(1);
     assert_eq!(release(&world, order(10)), "released");
     assert_eq!(reserve(&world, order(10), &[("TEA", 1)]), "rejected");
@@ -53,7 +53,7 @@ fn a_reservation_after_its_release_is_refused() {
 }
 
 #[test]
-fn what_is_committed_leaves_and_what_is_restocked_returns_each_once() {
+fn units_leave_on_the_commit_and_return_on_the_restock_once() {
     let world = stocked(1);
     assert_eq!(reserve(&world, order(10), &[("TEA", 3)]), "reserved");
     for _ in 0..2 {
@@ -68,7 +68,7 @@ fn what_is_committed_leaves_and_what_is_restocked_returns_each_once() {
 }
 
 #[test]
-fn a_reservation_that_has_expired_is_free_again_and_cannot_be_committed() {
+fn an_expired_reservation_is_released_and_cannot_be_committed() {
     let world = stocked(1);
     assert_eq!(reserve(&world, order(10), &[("TEA", 3)]), "reserved");
     world.pass(MINUTE * 14);
@@ -79,7 +79,7 @@ fn a_reservation_that_has_expired_is_free_again_and_cannot_be_committed() {
 }
 
 #[test]
-fn an_extended_reservation_is_held_for_longer() {
+fn an_extended_reservation_lasts_longer() {
     let world = stocked(1);
     let order_id = order(10);
     reserve(&world, order_id, &[("TEA", 3)]);
@@ -90,7 +90,7 @@ fn an_extended_reservation_is_held_for_longer() {
 }
 
 #[test]
-fn an_adjustment_is_applied_once_and_never_takes_what_is_held() {
+fn an_adjustment_is_applied_once_and_never_removes_reserved_units() {
     let world = stocked(1);
     stock(&world, 1, "TEA", 10);
     assert_eq!(figures(&world, "TEA"), (10, 0));
@@ -100,7 +100,8 @@ fn an_adjustment_is_applied_once_and_never_takes_what_is_held() {
     assert_eq!(world.dead_letters("inventory"), 1);
 }
 
-/// Thirty orders want one each of ten, and go on in their own ways, whatever goes wrong.
+/// Runs thirty orders of one unit each against ten units, under faults; a third commits, a third
+/// releases.
 fn rush(seed: u64) -> (TestApp, u32) {
     let world = TestApp::start(seed, App::new().service(service(&Config::default())));
     stock(&world, 1, "TEA", 10);
@@ -125,13 +126,13 @@ fn rush(seed: u64) -> (TestApp, u32) {
     world.pass(MINUTE * 10);
     world.set_faults(Faults::default());
     let committed = (100..130)
-        .filter(|number| told(&world, order(*number)).contains(&"committed".into()))
+        .filter(|number| replies(&world, order(*number)).contains(&"committed".into()))
         .count();
     (world, u32::try_from(committed).unwrap())
 }
 
 #[test]
-fn under_faults_and_overtaking_nothing_is_oversold_and_all_sums_agree() {
+fn nothing_is_oversold_under_faults_and_reordering() {
     for seed in 0..20 {
         let (world, committed) = rush(seed);
         let (on_hand, reserved) = figures(&world, "TEA");

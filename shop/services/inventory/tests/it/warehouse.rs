@@ -1,4 +1,4 @@
-//! A world with stock in it.
+//! An app with stock, and shorthands for the commands of the checkout.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) fn sku(text: &str) -> Sku {
     text.parse().unwrap()
 }
 
-/// A world with ten of `TEA` and one of `CUP`.
+/// An app with ten units of `TEA` and one of `CUP`.
 pub(crate) fn stocked(seed: u64) -> TestApp {
     let world = TestApp::start(seed, App::new().service(service(&Config::default())));
     stock(&world, 1, "TEA", 10);
@@ -44,21 +44,22 @@ pub(crate) fn lines(quantities: &[(&str, u32)]) -> Vec<(Sku, u32)> {
     lines.map(|(of, quantity)| (sku(of), *quantity)).collect()
 }
 
-/// The answers of inventory to an order, oldest first.
-pub(crate) fn told(world: &TestApp, order: OrderId) -> Vec<String> {
-    let told = world.told("inventory", order.0).into_iter();
-    told.filter_map(|name| {
-        let name = name.strip_prefix("inventory.stock_")?;
-        Some(name.trim_end_matches(".v1").to_owned())
-    })
-    .filter(|name| name != "level_changed")
-    .collect()
+/// Returns inventory's replies to an order, oldest first.
+pub(crate) fn replies(world: &TestApp, order: OrderId) -> Vec<String> {
+    let events = world.told("inventory", order.0).into_iter();
+    events
+        .filter_map(|name| {
+            let name = name.strip_prefix("inventory.stock_")?;
+            Some(name.trim_end_matches(".v1").to_owned())
+        })
+        .filter(|name| name != "level_changed")
+        .collect()
 }
 
 fn say<M: Message>(world: &TestApp, order: OrderId, message: &M) -> String {
     world.publish(order.0, message);
     world.pass(Duration::from_secs(1));
-    told(world, order).pop().unwrap_or_default()
+    replies(world, order).pop().unwrap_or_default()
 }
 
 pub(crate) fn reserve(world: &TestApp, order_id: OrderId, of: &[(&str, u32)]) -> String {
@@ -78,7 +79,7 @@ pub(crate) fn restock(world: &TestApp, order_id: OrderId) -> String {
     say(world, order_id, &RestockOrder { order_id })
 }
 
-/// A product's (on hand, reserved); the audit's other figures agree.
+/// Returns a product's units on hand and reserved, and checks the invariant of all products.
 pub(crate) fn figures(world: &TestApp, of: &str) -> (i64, i64) {
     let all = world.run(audit::stock(&world.reads("inventory"))).unwrap();
     for (sku, figures) in &all {

@@ -1,46 +1,37 @@
-//! What is known of a user, keyed by the user: the only place where name and address are kept.
+//! The contact of a user: the only state of the service with a name and an address.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use thiserror::Error;
 use wingbeat::{Entity, Failure};
 
-use super::Mail;
+use super::{Mail, Person};
 
-/// Mails that wait for one address. A user has a handful at most before their address arrives.
+/// The most mails that wait for one address. In practice a handful wait until the address arrives.
 pub const PENDING_MAX: usize = 50;
 
-/// Whom to write to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Person {
-    /// Where.
-    pub email: String,
-    /// Whom to greet.
-    pub name: String,
-    /// They want to hear of offers.
-    pub marketing_opt_in: bool,
-}
-
-/// What is known of a user.
+/// The contact of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "known", rename_all = "snake_case")]
 pub enum Contact {
-    /// Not yet where they live: mails wait. Events and the address arrive in any order.
+    /// The address is not known yet, because events and the address arrive in any order. Mails wait
+    /// for it.
     Unknown {
-        /// Oldest first.
+        /// The waiting mails, oldest first.
         pending: Vec<Mail>,
     },
-    /// All.
+    /// The address is known.
     Known(Person),
-    /// They were erased: nothing is sent, nor remembered again.
+    /// The user was erased. No mail is sent, and no address is stored again.
     Erased,
 }
 
-/// The address never came. Worth another attempt, and at last a dead letter that says so.
+/// A refusal to queue another mail. The delivery is retried, and dead-lettered if the address never
+/// arrives.
 #[derive(Debug, Error, Failure, PartialEq, Eq)]
 pub enum TooManyPending {
-    /// As it says.
-    #[error("{PENDING_MAX} mails wait for an address already")]
+    /// The limit is reached.
+    #[error("{PENDING_MAX} mails already wait for the address of this user")]
     #[failure(retry)]
     TooManyPending,
 }
@@ -51,7 +42,7 @@ impl Entity for Contact {
 }
 
 impl Contact {
-    /// Learns the address: the contact from now on, and the mails that waited for it.
+    /// Stores the address. Returns the new contact and the mails that waited for it.
     #[must_use]
     pub fn remember(current: Option<Self>, person: Person) -> (Self, Vec<Mail>) {
         match current {
@@ -61,11 +52,11 @@ impl Contact {
         }
     }
 
-    /// Lets a mail wait, once.
+    /// Queues a mail, once.
     ///
     /// # Errors
     ///
-    /// When too many wait.
+    /// `too_many_pending` if the limit is reached.
     pub fn wait(mut pending: Vec<Mail>, mail: Mail) -> Result<Self, TooManyPending> {
         if !pending.contains(&mail) {
             if pending.len() >= PENDING_MAX {
@@ -90,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn mails_wait_for_the_address_and_are_then_handed_out_once() {
+    fn mails_wait_for_the_address_and_are_sent_once() {
         let waiting = Contact::wait(Vec::new(), Mail::Welcome).unwrap();
         let (known, mails) = Contact::remember(Some(waiting), ada());
         assert_eq!(mails, vec![Mail::Welcome]);
@@ -99,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_mail_waits_once() {
+    fn a_repeated_mail_is_queued_once() {
         let waiting = Contact::wait(vec![Mail::Welcome], Mail::Welcome);
         let once = Contact::Unknown {
             pending: vec![Mail::Welcome],
@@ -108,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_erased_user_is_not_remembered_again() {
+    fn the_address_of_an_erased_user_is_not_stored_again() {
         let (contact, mails) = Contact::remember(Some(Contact::Erased), ada());
         assert_eq!((contact, mails), (Contact::Erased, vec![]));
     }

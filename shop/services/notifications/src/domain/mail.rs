@@ -1,4 +1,4 @@
-//! The templates.
+//! The templates of mails.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, OrderId, RejectReason, UserId};
@@ -6,58 +6,58 @@ use wingbeat::Timestamp;
 
 use super::Person;
 
-/// A mail to be written: the template and what it says.
+/// A mail to be written: a template and its values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "template", rename_all = "snake_case")]
 pub enum Mail {
-    /// They signed up.
+    /// The welcome of a new user.
     Welcome,
-    /// They got a promo. Only to those who want to hear of offers.
+    /// A promo code. Only for users who want offers.
     Promo {
         /// The code.
         code: String,
-        /// What it takes off.
+        /// The discount in percent.
         percent: u8,
-        /// Until when.
+        /// The time at which the code expires.
         expires_at: Timestamp,
     },
-    /// An order is paid.
+    /// The confirmation of a payment.
     OrderPaid {
-        /// Which.
+        /// The order.
         order_id: OrderId,
-        /// How much.
+        /// The paid amount.
         total: Money,
     },
-    /// An order cannot be fulfilled.
+    /// The rejection of an order.
     OrderRejected {
-        /// Which.
+        /// The order.
         order_id: OrderId,
-        /// Why.
+        /// The reason.
         reason: RejectReason,
     },
-    /// An order is on its way.
+    /// The dispatch of an order.
     OrderShipped {
-        /// Which.
+        /// The order.
         order_id: OrderId,
     },
-    /// An order was called off.
+    /// The cancellation of an order.
     OrderCancelled {
-        /// Which.
+        /// The order.
         order_id: OrderId,
     },
 }
 
-/// A mail as it is written.
+/// A written mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
     /// The subject.
     pub subject: String,
-    /// The text.
+    /// The body.
     pub body: String,
 }
 
 impl Mail {
-    /// The template's name.
+    /// Returns the name of the template.
     #[must_use]
     pub fn template(&self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ impl Mail {
         }
     }
 
-    /// What it is about: one mail is sent a cause and template.
+    /// Returns the cause of the mail. One mail is sent per cause and template.
     #[must_use]
     pub fn cause(&self, user: UserId) -> String {
         match self {
@@ -83,19 +83,19 @@ impl Mail {
         }
     }
 
-    /// Whether this person wants it.
+    /// Returns whether the person wants this mail.
     #[must_use]
     pub fn wanted_by(&self, person: &Person) -> bool {
         person.marketing_opt_in || !matches!(self, Self::Promo { .. })
     }
 
-    /// Writes it.
+    /// Writes the mail to a person.
     #[must_use]
     pub fn write(&self, person: &Person) -> Letter {
         let (subject, text) = match self {
             Self::Welcome => (
                 "Welcome to the shop".into(),
-                "It is good to have you.".into(),
+                "Thank you for signing up.".into(),
             ),
             Self::Promo {
                 code,
@@ -112,7 +112,7 @@ impl Mail {
             Self::OrderRejected { order_id, reason } => (
                 "We cannot fulfil your order".into(),
                 format!(
-                    "Order {order_id} could not be fulfilled: {}. You pay nothing.",
+                    "Order {order_id} could not be fulfilled: {}. You have not been charged.",
                     why(*reason)
                 ),
             ),
@@ -122,7 +122,7 @@ impl Mail {
             ),
             Self::OrderCancelled { order_id } => (
                 "Your order is cancelled".into(),
-                format!("Order {order_id} is cancelled. What you paid comes back to you."),
+                format!("Order {order_id} is cancelled. Any payment is refunded."),
             ),
         };
         Letter {
@@ -134,11 +134,11 @@ impl Mail {
 
 fn why(reason: RejectReason) -> &'static str {
     match reason {
-        RejectReason::OutOfStock => "there is not enough in stock",
+        RejectReason::OutOfStock => "an item is out of stock",
         RejectReason::PaymentDeclined => "the payment was declined",
-        RejectReason::PaymentTimeout => "the payment was never answered",
+        RejectReason::PaymentTimeout => "the payment company did not answer",
         RejectReason::PromoInvalid => "the promo code cannot be used",
-        RejectReason::ReservationExpired => "we could not hold the goods long enough",
+        RejectReason::ReservationExpired => "the reservation of the items expired",
     }
 }
 
@@ -168,21 +168,21 @@ mod tests {
     }
 
     #[test]
-    fn offers_go_only_to_those_who_want_them() {
+    fn only_users_who_want_offers_get_a_promo_mail() {
         assert!(promo().wanted_by(&ada(true)));
         assert!(!promo().wanted_by(&ada(false)));
         assert!(Mail::Welcome.wanted_by(&ada(false)));
     }
 
     #[test]
-    fn a_mail_greets_by_name_and_names_what_it_is_about() {
+    fn a_promo_mail_contains_the_name_and_the_code() {
         let letter = promo().write(&ada(true));
         assert!(letter.body.starts_with("Dear Ada,"));
         assert!(letter.body.contains("WELCOME-1"));
     }
 
     #[test]
-    fn an_order_may_be_the_cause_of_several_templates() {
+    fn mails_of_one_order_differ_by_template() {
         let (order_id, user) = (OrderId::default(), UserId::default());
         let (shipped, cancelled) = (
             Mail::OrderShipped { order_id },

@@ -1,4 +1,4 @@
-//! Notifications on the whole runtime, in virtual time.
+//! Notifications on the complete runtime, in virtual time.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
@@ -69,7 +69,7 @@ fn mails(world: &TestApp, to: Option<&str>) -> Vec<String> {
 }
 
 #[test]
-fn a_new_user_is_welcomed_once_whichever_comes_first() {
+fn a_new_user_is_welcomed_once_in_any_order_of_events() {
     for address_first in [true, false] {
         let world = world();
         if address_first {
@@ -87,7 +87,7 @@ fn a_new_user_is_welcomed_once_whichever_comes_first() {
 }
 
 #[test]
-fn offers_are_sent_only_to_those_who_want_them() {
+fn only_users_who_want_offers_get_promo_mails() {
     for opt_in in [true, false] {
         let world = world();
         remember(&world, opt_in);
@@ -98,7 +98,7 @@ fn offers_are_sent_only_to_those_who_want_them() {
 }
 
 #[test]
-fn each_step_of_an_order_is_told_once() {
+fn each_step_of_an_order_is_mailed_once() {
     let world = world();
     remember(&world, false);
     let (order_id, user_id) = (order(), ada());
@@ -130,7 +130,7 @@ fn only_the_mails_to_the_address_are_shown() {
 }
 
 #[test]
-fn erasure_forgets_the_address_and_empties_the_mailbox_for_good() {
+fn erasure_removes_the_address_and_the_mails_permanently() {
     let world = world();
     remember(&world, true);
     register(&world);

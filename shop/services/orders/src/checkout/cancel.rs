@@ -1,4 +1,4 @@
-//! A customer calls the order off: how far back it goes, and when it is too late.
+//! The customer's cancel, in each step of the checkout.
 
 use shop_contracts::OrderStatus;
 use wingbeat::Late;
@@ -34,7 +34,7 @@ impl Checkout {
         }
     }
 
-    /// For the timeline.
+    /// Publishes the refusal, for the timeline.
     pub(super) fn refuse_cancel(&self, fx: &mut Effects) {
         let order_id = self.order_id;
         fx.publish(&CancelRefused { order_id });
@@ -46,7 +46,8 @@ impl Checkout {
         }
     }
 
-    /// There is the order, or nobody could have called it off: its start is on its way, or it has ended first.
+    /// Handles a cancel before the start or after the end of the saga. A cancel implies that the
+    /// order exists, so its start will arrive.
     pub(super) fn cancel_late(&self, when: Late, fx: &mut Effects) {
         match when {
             Late::NotStarted => {

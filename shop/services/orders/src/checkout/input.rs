@@ -1,4 +1,4 @@
-//! What the checkout reacts to.
+//! The inputs of the checkout.
 
 use shop_contracts::inventory::{
     StockCommitRefused, StockCommitted, StockRejected, StockReleased, StockReserved,
@@ -15,7 +15,7 @@ use wingbeat::SagaInput;
 
 use crate::messages::{CancelCheckout, PaymentExpired, PaymentSlow, ResendDue, StartCheckout};
 
-/// All that the checkout reacts to.
+/// The inputs of the checkout.
 #[derive(SagaInput)]
 #[allow(missing_docs, reason = "each variant is the message it carries")]
 pub enum CheckoutInput {

@@ -1,4 +1,4 @@
-//! The way back: what is asked to be undone, and the end once it is.
+//! The compensations, and the end of the saga once all are confirmed.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::inventory::ReleaseStock;
@@ -10,14 +10,14 @@ use shop_contracts::{OrderStatus, RejectReason};
 use super::{Checkout, Effects, Step};
 use crate::messages::{PaymentExpired, PaymentSlow};
 
-/// What is still to be undone.
+/// The compensations that are not confirmed yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undoing {
     pub(super) promo: bool,
     pub(super) stock: bool,
-    /// Let go of what is held on the card.
+    /// Void the authorization.
     pub(super) void: bool,
-    /// Pay back what was taken.
+    /// Refund the capture.
     pub(super) refund: bool,
 }
 
@@ -47,7 +47,8 @@ impl Checkout {
         }
     }
 
-    /// Undoes everything that was asked for so far; each owner answers even if it never acted.
+    /// Starts the compensations of all commands sent so far. Each receiver confirms, even if it has
+    /// nothing to undo.
     pub(super) fn undo(&mut self, rejected: Option<RejectReason>, fx: &mut Effects) {
         let from = self.step;
         let captured =

@@ -1,5 +1,5 @@
-//! The order: what it is, and how it may change. Pure.
+//! The order and the changes it allows. Pure.
 
 mod order;
 
-pub use order::{Change, Order, OrderCommand, OrderEvent, Placed};
+pub use order::{AlreadyPlaced, Change, Order, OrderCommand, OrderEvent, Placed};

@@ -1,76 +1,73 @@
-//! The event-sourced order. Its status never moves backwards nor leaves a terminal one.
+//! The event-sourced order. Its status never moves backwards and never leaves a terminal one.
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::{Line, Money, OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::ViewRow;
-use wingbeat::{Aggregate, Timestamp};
+use shop_contracts::{Line, Money, OrderStatus, RejectReason, UserId};
+use wingbeat::Timestamp;
 
-use crate::views::OrderRow;
-
-/// What was ordered. Final when the order is accepted.
+/// The content of an order. It is final once the order is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {
-    /// Who ordered.
+    /// The owner.
     pub user_id: UserId,
-    /// What, at which price.
+    /// The products, quantities and prices.
     pub lines: Vec<Line>,
     /// The sum of the lines.
     pub subtotal: Money,
-    /// What the promo takes off.
+    /// The discount of the promo.
     pub discount: Money,
-    /// What is to be paid.
+    /// The amount to be paid.
     pub total: Money,
-    /// When.
+    /// The time of the acceptance.
     pub at: Timestamp,
 }
 
-/// A later change.
+/// A change of an accepted order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// The status from now on.
+    /// The new status.
     pub status: OrderStatus,
-    /// Why, when rejected.
+    /// The reason of a rejection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<RejectReason>,
-    /// The payment has been unanswered for long.
+    /// `true` if the authorization of the payment is delayed.
     #[serde(default)]
     pub payment_delayed: bool,
-    /// When.
+    /// The time of the change.
     pub at: Timestamp,
 }
 
-/// What happened to an order.
+/// An event of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderEvent {
-    /// It was accepted.
+    /// The order was accepted.
     Placed(Placed),
-    /// It moved on.
+    /// The order changed.
     Changed(Change),
 }
 
-/// What an order can be asked.
+/// A command to an order.
 #[derive(Clone, Debug)]
 pub enum OrderCommand {
-    /// Accept it.
+    /// Accepts the order.
     Place(Placed),
-    /// Move on. Going back, or on from a terminal status, changes nothing.
+    /// Changes the order. A change that moves backwards or leaves a terminal status has no effect.
     Change(Change),
 }
 
-/// An order, as folded from its history.
+/// The state of an order, folded from its history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// What was ordered; `None` before.
+    /// The content; `None` before the order is accepted.
     pub placed: Option<Placed>,
-    /// The last change; `None` while just placed.
+    /// The last change; `None` before the first.
     pub last: Option<Change>,
 }
 
-/// There is an order of this id already.
+/// A refusal: an order with this id exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlreadyPlaced;
 
-/// How far along a status is; changes only go up.
+/// Returns the rank of a status. A change never lowers it.
 fn rank(status: OrderStatus) -> u8 {
     match status {
         OrderStatus::Placed => 0,
@@ -84,7 +81,7 @@ fn rank(status: OrderStatus) -> u8 {
 }
 
 impl Order {
-    /// Where it stands.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> OrderStatus {
         self.last
@@ -92,63 +89,43 @@ impl Order {
             .map_or(OrderStatus::Placed, |last| last.status)
     }
 
-    /// Whether nothing can happen to it any more.
+    /// Returns whether the status is terminal.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         rank(self.status()) == 6
     }
 
-    fn allows(&self, change: &Change) -> bool {
-        let (from, to) = (rank(self.status()), rank(change.status));
-        let delayed = self.last.as_ref().is_some_and(|last| last.payment_delayed);
-        from < 6 && (to > from || (to == from && delayed != change.payment_delayed))
-    }
-}
-
-impl Aggregate for Order {
-    const NAME: &'static str = "order";
-    type Id = OrderId;
-    type Command = OrderCommand;
-    type Event = OrderEvent;
-    type Error = AlreadyPlaced;
-
-    fn decide(&self, command: OrderCommand) -> Result<Vec<OrderEvent>, AlreadyPlaced> {
-        match command {
-            OrderCommand::Place(_) if self.placed.is_some() => Err(AlreadyPlaced),
-            OrderCommand::Place(placed) => Ok(vec![OrderEvent::Placed(placed)]),
-            OrderCommand::Change(change) if self.placed.is_some() && self.allows(&change) => {
-                Ok(vec![OrderEvent::Changed(change)])
-            }
-            OrderCommand::Change(_) => Ok(Vec::new()),
+    /// Accepts the order.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyPlaced`] if it is accepted already.
+    pub fn place(&self, placed: Placed) -> Result<OrderEvent, AlreadyPlaced> {
+        if self.placed.is_some() {
+            return Err(AlreadyPlaced);
         }
+        Ok(OrderEvent::Placed(placed))
     }
 
-    fn apply(&mut self, event: &OrderEvent) {
+    /// Changes the status. Returns `None` for a change that moves backwards or leaves a terminal
+    /// status.
+    #[must_use]
+    pub fn change(&self, change: Change) -> Option<OrderEvent> {
+        (self.placed.is_some() && self.allows(&change)).then_some(OrderEvent::Changed(change))
+    }
+
+    /// Evolves the state by an event.
+    pub fn evolve(&mut self, event: &OrderEvent) {
         match event {
             OrderEvent::Placed(placed) => self.placed = Some(placed.clone()),
             OrderEvent::Changed(change) => self.last = Some(change.clone()),
         }
     }
 
-    fn rows(&self, id: &str) -> Vec<ViewRow> {
-        let Some(placed) = &self.placed else {
-            return Vec::new();
-        };
-        let last = self.last.as_ref();
-        let row = OrderRow {
-            order_id: id.into(),
-            user_id: placed.user_id,
-            status: self.status(),
-            reason: last.and_then(|last| last.reason),
-            payment_delayed: last.is_some_and(|last| last.payment_delayed),
-            lines: placed.lines.clone(),
-            subtotal: placed.subtotal,
-            discount: placed.discount,
-            total: placed.total,
-            placed_at: placed.at,
-            updated_at: last.map_or(placed.at, |last| last.at),
-        };
-        vec![ViewRow::of(id, &row)]
+    fn allows(&self, change: &Change) -> bool {
+        let (from, to) = (rank(self.status()), rank(change.status));
+        let delayed = self.last.as_ref().is_some_and(|last| last.payment_delayed);
+        from < 6 && (to > from || (to == from && delayed != change.payment_delayed))
     }
 }
 
@@ -166,27 +143,27 @@ mod tests {
             total: Money::eur(0),
             at: Timestamp::default(),
         });
-        order.apply(&event);
+        order.evolve(&event);
         order
     }
 
-    fn change(order: &mut Order, status: OrderStatus, payment_delayed: bool) -> usize {
+    fn change(order: &mut Order, status: OrderStatus, payment_delayed: bool) -> bool {
         let change = Change {
             status,
             reason: None,
             payment_delayed,
             at: Timestamp::default(),
         };
-        let events = order.decide(OrderCommand::Change(change)).unwrap();
-        events.iter().for_each(|event| order.apply(event));
-        events.len()
+        let event = order.change(change);
+        event.iter().for_each(|event| order.evolve(event));
+        event.is_some()
     }
 
     #[test]
     fn a_status_never_moves_backwards() {
         let mut order = placed();
-        assert_eq!(change(&mut order, OrderStatus::Paid, false), 1);
-        assert_eq!(change(&mut order, OrderStatus::StockReserved, false), 0);
+        assert!(change(&mut order, OrderStatus::Paid, false));
+        assert!(!change(&mut order, OrderStatus::StockReserved, false));
         assert_eq!(order.status(), OrderStatus::Paid);
     }
 
@@ -205,7 +182,7 @@ mod tests {
                 OrderStatus::Cancelled,
                 OrderStatus::Paid,
             ] {
-                assert_eq!(change(&mut order, next, true), 0);
+                assert!(!change(&mut order, next, true));
             }
         }
     }
@@ -214,15 +191,15 @@ mod tests {
     fn the_delayed_flag_can_be_set_and_cleared() {
         let mut order = placed();
         change(&mut order, OrderStatus::StockReserved, false);
-        assert_eq!(change(&mut order, OrderStatus::StockReserved, true), 1);
-        assert_eq!(change(&mut order, OrderStatus::StockReserved, true), 0);
-        assert_eq!(change(&mut order, OrderStatus::PaymentAuthorized, false), 1);
+        assert!(change(&mut order, OrderStatus::StockReserved, true));
+        assert!(!change(&mut order, OrderStatus::StockReserved, true));
+        assert!(change(&mut order, OrderStatus::PaymentAuthorized, false));
     }
 
     #[test]
     fn an_order_is_placed_once() {
         let order = placed();
-        let again = OrderCommand::Place(order.placed.clone().unwrap());
-        assert_eq!(order.decide(again), Err(AlreadyPlaced));
+        let again = order.placed.clone().unwrap();
+        assert_eq!(order.place(again), Err(AlreadyPlaced));
     }
 }

@@ -1,4 +1,4 @@
-//! The request: what it may say, and what it may have to wait for.
+//! The request of `POST /orders`: its validation, and the wait for the copies that it needs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use wingbeat::http::{Caller, FieldError, Json, Problem};
 use wingbeat::{Reads, Result, RuntimeExt as _};
 
 use crate::State;
-use crate::views::{CartCopy, PromoCopy};
+use crate::copies::{CartCopy, PromoCopy};
 
-/// Distinct SKUs in an order.
+/// The most distinct SKUs in an order.
 const LINES_MAX: usize = 50;
-/// The longest line of an address, in characters.
+/// The longest field of an address, in characters.
 const ADDRESS_MAX: usize = 200;
-/// The pause between looks whether the caller's cart or promo has arrived here: the first, and the longest.
-const LOOK: Duration = Duration::from_millis(5);
-const LOOK_MAX: Duration = Duration::from_millis(80);
-/// How long a promo may take to arrive: most codes that do not are of nobody.
+/// The first and the longest pause between two reads of the copy of the caller's cart or promo.
+const POLL: Duration = Duration::from_millis(5);
+const POLL_MAX: Duration = Duration::from_millis(80);
+/// The longest wait for the copy of a promo. Most codes without a copy do not exist.
 const PROMO_WAIT: Duration = Duration::from_millis(500);
-/// The cards that the stand-in provider knows.
+/// The tokens of the stand-in provider's test cards.
 const TOKENS: [&str; 5] = [
     "tok_ok",
     "tok_declined",
@@ -50,7 +50,7 @@ pub(super) struct Item {
     pub(super) quantity: u32,
 }
 
-/// Where an order goes. Keyed state, never in an event.
+/// The address of an order. It is stored as keyed state; no event contains it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Address {
@@ -65,7 +65,8 @@ impl wingbeat::Entity for Address {
     type Id = OrderId;
 }
 
-/// A checked request whose cart, if that is what is bought, and whose promo have had their time to arrive here.
+/// A validated request. The copies of the cart and of the promo that it needs have arrived, or the
+/// wait for them is over.
 pub struct Ready(pub(super) PlaceOrder);
 
 impl FromRequest<State> for Ready {
@@ -81,7 +82,7 @@ impl FromRequest<State> for Ready {
         check(&order)?;
         if let (Some(context), Some(reads)) = (context, reads) {
             let (user, seen) = (UserId(session.user_id), session.cart_version);
-            // Too late: the unit of work decides what that means.
+            // After the wait, the unit of work decides what a missing copy means.
             if order.items.is_none() {
                 let cart = || async { Ok(version(&reads, user).await? >= seen) };
                 until(&context, state.config.cart_wait, cart).await?;
@@ -96,7 +97,7 @@ impl FromRequest<State> for Ready {
     }
 }
 
-/// Looks until it has arrived, or for long enough.
+/// Polls until `arrived` returns true, or `wait` is over.
 async fn until<F>(
     context: &ServiceContext,
     wait: Duration,
@@ -105,19 +106,19 @@ async fn until<F>(
 where
     F: Future<Output = Result<bool>> + Send,
 {
-    let looking = async {
-        let mut pause = LOOK;
+    let polling = async {
+        let mut pause = POLL;
         while !arrived().await? {
             context.runtime().sleep(pause).await;
-            pause = (pause * 2).min(LOOK_MAX);
+            pause = (pause * 2).min(POLL_MAX);
         }
         Ok(())
     };
-    let waited = context.runtime().timeout(wait, looking).await;
+    let waited = context.runtime().timeout(wait, polling).await;
     waited.unwrap_or(Ok(()))
 }
 
-/// A promo's code as it is kept.
+/// Returns the stored form of a promo code.
 pub(super) fn canonical(code: &str) -> String {
     code.trim().to_ascii_uppercase()
 }
@@ -158,7 +159,7 @@ fn check(request: &PlaceOrder) -> Result<(), Problem> {
             wrong(format!("/items/{at}/quantity"), "1 to 99");
         }
         if items[..at].iter().any(|earlier| earlier.sku == item.sku) {
-            wrong(format!("/items/{at}/sku"), "this SKU is there twice");
+            wrong(format!("/items/{at}/sku"), "this SKU occurs twice");
         }
     }
     if errors.is_empty() {

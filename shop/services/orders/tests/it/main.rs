@@ -1,4 +1,4 @@
-//! Orders alone: what the other services answer is said in a line each.
+//! Orders alone, in virtual time. Each other service is a stub of one line.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
@@ -21,7 +21,7 @@ use wingbeat::{App, Service};
 
 const ADA: Uuid = Uuid::from_u128(0x0193_f0a0_0000_7000_8000_0000_0000_0001);
 
-/// Orders among these others, with tea for sale.
+/// Starts orders beside these services, with tea for sale.
 fn orders(others: Vec<Service>) -> TestApp {
     let app = TestApp::with(1, |sessions| {
         let app = App::new().service(service(&Config::default(), sessions.clone()));
@@ -38,12 +38,12 @@ fn orders(others: Vec<Service>) -> TestApp {
     app
 }
 
-/// Places an order, lets some time pass, and tells how it stands.
+/// Places an order, lets two seconds pass, and returns the order.
 fn order(app: &TestApp) -> Value {
     order_with(app, None)
 }
 
-/// The same with a promo, of which orders has not heard.
+/// Places an order with a promo code that orders does not know.
 fn order_with(app: &TestApp, promo_code: Option<&str>) -> Value {
     let token = app.sign_in(ADA, false);
     let address = json!({"line1": "a", "city": "b", "postal_code": "c", "country": "d"});
@@ -70,7 +70,7 @@ fn in_stock() -> Service {
 }
 
 #[test]
-fn an_order_is_rejected_when_there_is_not_enough() {
+fn an_order_is_rejected_when_a_product_is_out_of_stock() {
     let sold_out = |it: &ReserveStock| StockRejected {
         order_id: it.order_id,
         sku: "TEA".parse().unwrap(),
@@ -83,7 +83,7 @@ fn an_order_is_rejected_when_there_is_not_enough() {
 }
 
 #[test]
-fn an_order_is_undone_when_the_card_is_declined() {
+fn an_order_is_compensated_when_the_card_is_declined() {
     let declined = |it: &AuthorizePayment| PaymentDeclined {
         order_id: it.order_id,
     };
@@ -98,7 +98,7 @@ fn an_order_is_undone_when_the_card_is_declined() {
 }
 
 #[test]
-fn an_order_is_paid_when_everybody_says_yes() {
+fn an_order_is_paid_when_all_services_accept() {
     let authorized = |it: &AuthorizePayment| PaymentAuthorized {
         order_id: it.order_id,
     };
@@ -114,7 +114,7 @@ fn an_order_is_paid_when_everybody_says_yes() {
 }
 
 #[test]
-fn an_order_is_delayed_while_payments_is_silent() {
+fn an_order_is_delayed_while_payments_does_not_reply() {
     let app = orders(vec![in_stock()]);
     let token = app.sign_in(ADA, false);
     let placed = order(&app);
@@ -128,9 +128,9 @@ fn an_order_is_delayed_while_payments_is_silent() {
     assert_eq!(later["payment_delayed"], json!(true));
 }
 
-/// Promotions would hold it: taken off is what orders has said, and it has said nothing.
+/// Promotions would accept the code, but orders has accepted the order without the discount.
 #[test]
-fn an_order_with_a_promo_that_has_not_arrived_is_rejected_and_not_charged_in_full() {
+fn an_order_with_an_unknown_promo_is_rejected_instead_of_costing_more() {
     let held = |it: &ReservePromo| PromoReserved {
         order_id: it.order_id,
         code: it.code.clone(),

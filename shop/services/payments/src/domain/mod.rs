@@ -1,4 +1,4 @@
-//! A payment: what was asked, what the provider said, and what to say to whoever asks again. Pure.
+//! A payment: the requests, the provider's answers, and the replies to repeated requests. Pure.
 
 mod payment;
 

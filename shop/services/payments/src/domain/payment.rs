@@ -1,87 +1,88 @@
-//! The life of one payment.
+//! The life cycle of a payment.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, OrderId};
 use wingbeat::Entity;
 
-/// What the provider is asked to do.
+/// An operation at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// Hold the amount.
+    /// Reserve the amount on the card.
     Authorize,
-    /// Take it.
+    /// Collect the authorized amount.
     Capture,
-    /// Let go of it.
+    /// Cancel the authorization.
     Void,
-    /// Pay it back.
+    /// Pay the captured amount back.
     Refund,
 }
 
-/// What the provider answered.
+/// The provider's answer to an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// Done.
     Done,
-    /// Declined or refused: an answer, not a failure.
+    /// Declined or refused. This is an answer, not a failure.
     Refused,
 }
 
-/// Where a payment stands.
+/// The state of a payment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Nothing was asked yet.
+    /// Nothing was requested yet.
     #[default]
     New,
-    /// The provider is being asked to hold.
+    /// An authorization is in progress.
     Authorizing,
-    /// Held.
+    /// The amount is authorized.
     Authorized,
     /// The card was declined.
     Declined,
-    /// The provider is being asked to take.
+    /// A capture is in progress.
     Capturing,
-    /// Taken.
+    /// The amount is captured.
     Captured,
-    /// Held, but it will not be given.
+    /// The amount is authorized, but the provider refused the capture.
     CaptureRefused,
-    /// To be let go of as soon as the authorization is answered.
+    /// A void was requested during the authorization and follows its answer.
     VoidWanted,
-    /// The provider is being asked to let go.
+    /// A void is in progress.
     Voiding,
-    /// Nothing is held, and nothing will be: also the tombstone of a payment that never began.
+    /// Nothing is authorized, and nothing will be. Also the tombstone of a payment that never
+    /// began.
     Voided,
-    /// The provider is being asked to pay back.
+    /// A refund is in progress.
     Refunding,
-    /// Paid back.
+    /// The amount is refunded.
     Refunded,
 }
 
-/// What to do next.
+/// The next step of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Ask the provider.
-    Ask(Operation),
-    /// Tell how it stands.
-    Tell(State),
-    /// Wait for the provider.
+    /// Call the provider.
+    Call(Operation),
+    /// Publish the state.
+    Report(State),
+    /// Wait for the provider's answer.
     Wait,
 }
 
-/// One payment.
+/// The payment of an order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
-    /// How much.
+    /// The amount to be paid.
     pub amount: Money,
-    /// The card, as the provider knows it.
+    /// The provider's token of the card.
     pub token: String,
-    /// Where it stands.
+    /// The state.
     pub state: State,
-    /// What was taken.
+    /// The captured amount.
     pub captured: Money,
-    /// What was paid back.
+    /// The refunded amount.
     pub refunded: Money,
 }
 
@@ -91,34 +92,34 @@ impl Entity for Payment {
 }
 
 impl Payment {
-    /// Asked to hold an amount.
+    /// Requests an authorization.
     pub fn authorize(&mut self, amount: Money, token: String) -> Next {
         match self.state {
             State::New => {
                 (self.amount, self.token) = (amount, token);
-                self.ask(State::Authorizing, Operation::Authorize)
+                self.call(State::Authorizing, Operation::Authorize)
             }
-            State::Voided => Next::Tell(State::Declined), // The compensation came first.
+            State::Voided => Next::Report(State::Declined), // The void came first.
             State::Authorizing | State::VoidWanted => Next::Wait,
-            State::Declined => Next::Tell(State::Declined),
-            _ => Next::Tell(State::Authorized),
+            State::Declined => Next::Report(State::Declined),
+            _ => Next::Report(State::Authorized),
         }
     }
 
-    /// Asked to take what is held.
+    /// Requests the capture of the authorized amount.
     pub fn capture(&mut self) -> Next {
         match self.state {
-            State::Authorized => self.ask(State::Capturing, Operation::Capture),
+            State::Authorized => self.call(State::Capturing, Operation::Capture),
             State::Capturing => Next::Wait,
-            State::Captured | State::Refunding | State::Refunded => Next::Tell(State::Captured),
-            _ => Next::Tell(State::CaptureRefused),
+            State::Captured | State::Refunding | State::Refunded => Next::Report(State::Captured),
+            _ => Next::Report(State::CaptureRefused),
         }
     }
 
-    /// Asked to let go, whether anything is held or not.
+    /// Requests a void, whether or not an amount is authorized.
     pub fn void(&mut self) -> Next {
         match self.state {
-            State::Authorized | State::CaptureRefused => self.ask(State::Voiding, Operation::Void),
+            State::Authorized | State::CaptureRefused => self.call(State::Voiding, Operation::Void),
             State::Authorizing | State::VoidWanted => {
                 self.state = State::VoidWanted;
                 Next::Wait
@@ -126,62 +127,64 @@ impl Payment {
             State::Voiding => Next::Wait,
             State::New | State::Declined | State::Voided => {
                 self.state = State::Voided;
-                Next::Tell(State::Voided)
+                Next::Report(State::Voided)
             }
-            // Taken already: only a refund can undo it.
+            // A captured amount can only be refunded.
             State::Capturing | State::Captured | State::Refunding | State::Refunded => {
                 self.refund()
             }
         }
     }
 
-    /// Asked to pay back.
+    /// Requests a refund.
     pub fn refund(&mut self) -> Next {
         match self.state {
-            State::Captured => self.ask(State::Refunding, Operation::Refund),
-            State::Refunded => Next::Tell(State::Refunded),
+            State::Captured => self.call(State::Refunding, Operation::Refund),
+            State::Refunded => Next::Report(State::Refunded),
             State::Refunding | State::Capturing => Next::Wait,
             _ => self.void(),
         }
     }
 
-    /// The provider answered. An answer nobody waits for changes nothing.
+    /// Records the provider's answer. An answer that is not expected changes nothing.
     pub fn answered(&mut self, operation: Operation, answer: Answer) -> Next {
         match (self.state, operation, answer) {
             (State::Authorizing, Operation::Authorize, Answer::Done) => {
-                self.tell(State::Authorized)
+                self.report(State::Authorized)
             }
             (State::Authorizing, Operation::Authorize, Answer::Refused) => {
-                self.tell(State::Declined)
+                self.report(State::Declined)
             }
             (State::VoidWanted, Operation::Authorize, Answer::Done) => {
-                self.ask(State::Voiding, Operation::Void)
+                self.call(State::Voiding, Operation::Void)
             }
-            (State::VoidWanted, Operation::Authorize, Answer::Refused) => self.tell(State::Voided),
+            (State::VoidWanted, Operation::Authorize, Answer::Refused) => {
+                self.report(State::Voided)
+            }
             (State::Capturing, Operation::Capture, Answer::Done) => {
                 self.captured = self.amount;
-                self.tell(State::Captured)
+                self.report(State::Captured)
             }
             (State::Capturing, Operation::Capture, Answer::Refused) => {
-                self.tell(State::CaptureRefused)
+                self.report(State::CaptureRefused)
             }
-            (State::Voiding, Operation::Void, _) => self.tell(State::Voided),
+            (State::Voiding, Operation::Void, _) => self.report(State::Voided),
             (State::Refunding, Operation::Refund, _) => {
                 self.refunded = self.captured;
-                self.tell(State::Refunded)
+                self.report(State::Refunded)
             }
             _ => Next::Wait,
         }
     }
 
-    fn ask(&mut self, state: State, operation: Operation) -> Next {
+    fn call(&mut self, state: State, operation: Operation) -> Next {
         self.state = state;
-        Next::Ask(operation)
+        Next::Call(operation)
     }
 
-    fn tell(&mut self, state: State) -> Next {
+    fn report(&mut self, state: State) -> Next {
         self.state = state;
-        Next::Tell(state)
+        Next::Report(state)
     }
 }
 
@@ -193,36 +196,36 @@ mod tests {
         let mut payment = Payment::default();
         assert_eq!(
             payment.authorize(Money::eur(100), "tok_ok".into()),
-            Next::Ask(Operation::Authorize)
+            Next::Call(Operation::Authorize)
         );
         assert_eq!(
             payment.answered(Operation::Authorize, Answer::Done),
-            Next::Tell(State::Authorized)
+            Next::Report(State::Authorized)
         );
         payment
     }
 
     #[test]
-    fn a_payment_is_captured_once_however_often_it_is_asked() {
+    fn a_repeated_capture_calls_the_provider_once() {
         let mut payment = authorized();
-        assert_eq!(payment.capture(), Next::Ask(Operation::Capture));
+        assert_eq!(payment.capture(), Next::Call(Operation::Capture));
         assert_eq!(payment.capture(), Next::Wait);
         assert_eq!(
             payment.answered(Operation::Capture, Answer::Done),
-            Next::Tell(State::Captured)
+            Next::Report(State::Captured)
         );
-        assert_eq!(payment.capture(), Next::Tell(State::Captured));
+        assert_eq!(payment.capture(), Next::Report(State::Captured));
     }
 
     #[test]
-    fn a_void_that_comes_first_leaves_a_tombstone() {
+    fn a_void_before_the_authorization_leaves_a_tombstone() {
         let mut payment = Payment::default();
-        assert_eq!(payment.void(), Next::Tell(State::Voided));
+        assert_eq!(payment.void(), Next::Report(State::Voided));
         assert_eq!(
             payment.authorize(Money::eur(100), "tok_ok".into()),
-            Next::Tell(State::Declined)
+            Next::Report(State::Declined)
         );
-        assert_eq!(payment.capture(), Next::Tell(State::CaptureRefused));
+        assert_eq!(payment.capture(), Next::Report(State::CaptureRefused));
     }
 
     #[test]
@@ -232,11 +235,11 @@ mod tests {
         assert_eq!(payment.void(), Next::Wait);
         assert_eq!(
             payment.answered(Operation::Authorize, Answer::Done),
-            Next::Ask(Operation::Void)
+            Next::Call(Operation::Void)
         );
         assert_eq!(
             payment.answered(Operation::Void, Answer::Done),
-            Next::Tell(State::Voided)
+            Next::Report(State::Voided)
         );
     }
 
@@ -245,10 +248,10 @@ mod tests {
         let mut payment = authorized();
         payment.capture();
         payment.answered(Operation::Capture, Answer::Done);
-        assert_eq!(payment.void(), Next::Ask(Operation::Refund));
+        assert_eq!(payment.void(), Next::Call(Operation::Refund));
         assert_eq!(
             payment.answered(Operation::Refund, Answer::Done),
-            Next::Tell(State::Refunded)
+            Next::Report(State::Refunded)
         );
         assert_eq!(payment.refunded, payment.captured);
     }

@@ -1,25 +1,26 @@
-//! What an order did with its code: the recorded answer to a repeated command.
+//! An order's use of its code, and the recorded reply to a repeated command.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::OrderId;
 use wingbeat::Entity;
 
-/// An order's use of a code. An order has one code at most.
+/// An order's use of its code. An order has one code at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Booking {
-    /// The code is held.
+    /// The code is reserved.
     Reserved {
-        /// What it takes off.
+        /// The discount in percent.
         percent: u8,
     },
-    /// The order cannot use it.
+    /// The order cannot use the code.
     Rejected,
-    /// It was given free; also before it was ever held, and then a later reservation is refused.
+    /// The code is released. A release before the reservation is recorded too, and the late
+    /// reservation is rejected.
     Released,
-    /// It is used up.
+    /// The code is redeemed.
     Redeemed {
-        /// What it took off.
+        /// The discount in percent.
         percent: u8,
     },
 }
@@ -30,7 +31,8 @@ impl Entity for Booking {
 }
 
 impl Booking {
-    /// What a repeated reservation is answered: the percentage, or that it is refused.
+    /// Returns the reply to a repeated reservation: the discount in percent, or `None` for a
+    /// rejection.
     #[must_use]
     pub fn granted(self) -> Option<u8> {
         match self {

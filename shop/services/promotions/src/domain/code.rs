@@ -1,20 +1,20 @@
-//! Codes: case-insensitive, kept in upper case.
+//! Promo codes. They are case-insensitive and stored in upper case.
 
 use std::fmt;
 
 use shop_contracts::UserId;
 
-/// Crockford's base 32: no letter looks like a digit.
+/// Crockford's base 32, in which no letter looks like a digit.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// Characters of a welcome code after its prefix: 40 bits.
+/// The number of characters after the prefix of a welcome code: 40 bits.
 const LENGTH: u32 = 8;
 
-/// A code in upper case. Names a promo.
+/// A promo code in upper case. It identifies a promo.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Code(String);
 
 impl Code {
-    /// The code as somebody typed it.
+    /// Normalizes a code that a user typed.
     #[must_use]
     pub fn of(typed: &str) -> Self {
         Self(typed.trim().to_ascii_uppercase())
@@ -27,8 +27,8 @@ impl fmt::Display for Code {
     }
 }
 
-/// A user's welcome code: the same each time. 40 bits collide once among a million users or so, and
-/// then the next `attempt` is another code.
+/// Returns a user's welcome code for an attempt, always the same one. Among a million users about
+/// one pair of codes collides; the next attempt gives another code.
 #[must_use]
 pub fn welcome_code(user: UserId, attempt: u32) -> Code {
     let bytes = user.0.as_u128();
@@ -41,7 +41,8 @@ pub fn welcome_code(user: UserId, attempt: u32) -> Code {
     Code("WELCOME-".chars().chain(letters).collect())
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): every bit depends on every other.
+/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): each output bit depends on all input
+/// bits.
 fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn case_and_space_around_a_code_do_not_matter() {
+    fn a_code_ignores_case_and_surrounding_space() {
         assert_eq!(Code::of(" welcome-abc "), Code::of("WELCOME-ABC"));
     }
 }

@@ -1,4 +1,4 @@
-//! Codes and what may happen to them. Pure.
+//! Promo codes and the changes they allow. Pure.
 
 mod booking;
 mod code;

@@ -1,55 +1,43 @@
-//! A code: whose it is, what it takes off, and who uses it.
+//! A promo: its owner, its discount and its use.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, UserId};
-use wingbeat::ViewRow;
-use wingbeat::{Entity, Timestamp};
-
-use super::Code;
-use crate::views::PromoRow;
+use wingbeat::Timestamp;
 
 /// A promo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promo {
-    /// Only they may use it.
+    /// The owner, who alone can use it.
     pub user_id: UserId,
-    /// What it takes off.
+    /// The discount in percent.
     pub percent: u8,
-    /// From then on it cannot be reserved; what was reserved before is redeemed as usual.
+    /// The time from which it can no longer be reserved. An earlier reservation can still be
+    /// redeemed.
     pub expires_at: Timestamp,
-    /// What it is used for.
+    /// Its use.
     pub used: Use,
 }
 
-/// What a promo is used for.
+/// The use of a promo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Use {
-    /// Nothing yet.
+    /// Unused.
     Issued,
-    /// Held for this order.
+    /// Reserved for an order.
     Reserved {
-        /// Which.
+        /// The order.
         order_id: OrderId,
     },
-    /// Used up by this order.
+    /// Redeemed by an order.
     Redeemed {
-        /// Which.
+        /// The order.
         order_id: OrderId,
     },
-}
-
-impl Entity for Promo {
-    const NAME: &'static str = "promo";
-    type Id = Code;
-
-    fn rows(&self, id: &str) -> Vec<ViewRow> {
-        vec![ViewRow::of(id, &PromoRow::of(id, self))]
-    }
 }
 
 impl Promo {
-    /// Holds it for an order of this user; `None` when they may not use it.
+    /// Reserves the promo for an order of this user; `None` if the user cannot use it.
     #[must_use]
     pub fn reserve(self, order_id: OrderId, user_id: UserId, now: Timestamp) -> Option<Self> {
         let free = self.used == Use::Issued && self.user_id == user_id && now < self.expires_at;
@@ -59,7 +47,7 @@ impl Promo {
         })
     }
 
-    /// Gives it free if this order holds it; `None` when it does not.
+    /// Releases the promo; `None` if it is not reserved for this order.
     #[must_use]
     pub fn release(self, order_id: OrderId) -> Option<Self> {
         (self.used == Use::Reserved { order_id }).then_some(Self {
@@ -68,7 +56,7 @@ impl Promo {
         })
     }
 
-    /// Uses it up if this order holds it; `None` when it does not.
+    /// Redeems the promo; `None` if it is not reserved for this order.
     #[must_use]
     pub fn redeem(self, order_id: OrderId) -> Option<Self> {
         (self.used == Use::Reserved { order_id }).then_some(Self {
@@ -77,7 +65,7 @@ impl Promo {
         })
     }
 
-    /// How its owner sees it.
+    /// Returns the status that the owner sees: `issued`, `reserved`, `redeemed` or `expired`.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> &'static str {
         match self.used {
@@ -115,13 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn only_its_owner_may_use_a_promo() {
+    fn only_its_owner_can_reserve_a_promo() {
         assert!(promo().reserve(order(7), ada(), NOW).is_some());
         assert_eq!(promo().reserve(order(7), UserId(order(2).0), NOW), None);
     }
 
     #[test]
-    fn a_promo_is_held_for_one_order_at_a_time() {
+    fn a_promo_is_reserved_for_one_order_at_a_time() {
         let held = promo().reserve(order(7), ada(), NOW).unwrap();
         assert_eq!(held.clone().reserve(order(8), ada(), NOW), None);
         assert_eq!(held.clone().release(order(8)), None);

@@ -1,4 +1,4 @@
-//! Promotions on the whole runtime, in virtual time.
+//! Promotions on the complete runtime, in virtual time.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
@@ -13,7 +13,7 @@ use shop_promotions::{Config, audit, service};
 use wingbeat::test::TestApp;
 use wingbeat::{App, Message};
 
-/// Short, so that little virtual time has to pass.
+/// The lifetime of a promo, short so that little virtual time has to pass.
 const LIFE: Duration = Duration::from_secs(600);
 
 fn id(last: u8) -> OrderId {
@@ -29,7 +29,7 @@ fn code() -> String {
     welcome_code(ada(), 0).to_string()
 }
 
-/// A world in which Ada has signed up.
+/// An app in which Ada has signed up.
 fn world() -> TestApp {
     let config = Config {
         welcome_for: LIFE,
@@ -49,8 +49,9 @@ fn world() -> TestApp {
 fn say<M: Message>(world: &TestApp, order: OrderId, message: &M) -> String {
     world.publish(order.0, message);
     world.pass(Duration::from_secs(1));
-    let told = world.told("promotions", order.0).pop().unwrap_or_default();
-    let name = told.strip_prefix("promotions.promo_").unwrap_or(&told);
+    let reply = world.told("promotions", order.0).pop();
+    let reply = reply.unwrap_or_default();
+    let name = reply.strip_prefix("promotions.promo_").unwrap_or(&reply);
     name.trim_end_matches(".v1").to_owned()
 }
 
@@ -81,7 +82,7 @@ fn promos(world: &TestApp) -> Vec<Value> {
 }
 
 #[test]
-fn everybody_who_signs_up_gets_one_welcome_promo() {
+fn each_new_user_gets_one_welcome_promo() {
     let world = world();
     assert_eq!(
         world.told("promotions", ada().0),
@@ -98,13 +99,13 @@ fn everybody_who_signs_up_gets_one_welcome_promo() {
 }
 
 #[test]
-fn nobody_sees_promos_without_a_session() {
+fn promos_require_a_session() {
     let (status, problem) = world().ask("GET", "/api/v1/promotions", "", &Value::Null);
     assert_eq!((status, &problem["code"]), (401, &json!("unauthenticated")));
 }
 
 #[test]
-fn a_promo_is_used_by_its_owner_once_in_any_case() {
+fn a_promo_is_redeemed_once_by_its_owner_in_any_case() {
     let world = world();
     let stranger = UserId(id(2).0);
     assert_eq!(reserve(&world, id(10), stranger, code()), "rejected");
@@ -122,7 +123,7 @@ fn a_promo_is_used_by_its_owner_once_in_any_case() {
 }
 
 #[test]
-fn repeated_commands_repeat_their_answers() {
+fn repeated_commands_get_the_recorded_replies() {
     let world = world();
     assert_eq!(reserve(&world, id(11), ada(), code()), "reserved");
     assert_eq!(reserve(&world, id(11), ada(), code()), "reserved");
@@ -132,7 +133,7 @@ fn repeated_commands_repeat_their_answers() {
 }
 
 #[test]
-fn a_released_promo_may_be_used_by_the_next_order() {
+fn a_released_promo_can_be_used_by_the_next_order() {
     let world = world();
     assert_eq!(reserve(&world, id(11), ada(), code()), "reserved");
     assert_eq!(release(&world, id(11)), "released");
@@ -141,7 +142,7 @@ fn a_released_promo_may_be_used_by_the_next_order() {
 }
 
 #[test]
-fn a_reservation_after_its_release_is_refused() {
+fn a_reservation_after_its_release_is_rejected() {
     let world = world();
     assert_eq!(release(&world, id(11)), "released");
     assert_eq!(reserve(&world, id(11), ada(), code()), "rejected");

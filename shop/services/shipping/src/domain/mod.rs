@@ -1,4 +1,4 @@
-//! What may happen to a shipment. Pure.
+//! The status of a shipment and the changes it allows. Pure.
 
 mod status;
 

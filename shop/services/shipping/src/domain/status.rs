@@ -1,54 +1,54 @@
-//! Where a shipment stands.
+//! The status of a shipment.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Where a shipment stands. Never goes back.
+/// The status of a shipment. It never moves backwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Nobody has asked for it yet.
+    /// Not created yet.
     #[default]
     New,
-    /// It will be sent.
+    /// Created, and waiting for its dispatch.
     Created,
-    /// It is on its way.
+    /// Dispatched.
     Dispatched,
-    /// It has arrived.
+    /// Delivered.
     Delivered,
-    /// It will not be sent; also when the cancel came first.
+    /// Cancelled, possibly before it was created.
     Cancelled,
 }
 
-/// It is on its way already, and cannot be called back.
+/// A refusal: the shipment is dispatched already.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("the shipment is on its way")]
+#[error("the shipment is dispatched already")]
 pub struct Dispatched;
 
 impl Status {
-    /// Asked to send: the first time a new shipment is created; a repetition changes nothing.
+    /// Creates the shipment. A repeated creation changes nothing.
     #[must_use]
     pub fn create(self) -> Self {
         self.max(Self::Created)
     }
 
-    /// The time to dispatch has come; `None` when there is nothing to dispatch.
+    /// Dispatches the shipment; `None` if it is not waiting for its dispatch.
     #[must_use]
     pub fn dispatch(self) -> Option<Self> {
         (self == Self::Created).then_some(Self::Dispatched)
     }
 
-    /// The time of arrival has come; `None` when nothing is on its way.
+    /// Delivers the shipment; `None` if it is not dispatched.
     #[must_use]
     pub fn deliver(self) -> Option<Self> {
         (self == Self::Dispatched).then_some(Self::Delivered)
     }
 
-    /// Asked not to send.
+    /// Cancels the shipment.
     ///
     /// # Errors
     ///
-    /// When it is on its way, or there.
+    /// [`Dispatched`] if the shipment is dispatched or delivered.
     pub fn cancel(self) -> Result<Self, Dispatched> {
         match self {
             Self::New | Self::Created | Self::Cancelled => Ok(Self::Cancelled),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_that_comes_twice_does_nothing_the_second_time() {
+    fn a_repeated_timer_changes_nothing() {
         assert_eq!(Status::Dispatched.dispatch(), None);
         assert_eq!(Status::Delivered.deliver(), None);
     }

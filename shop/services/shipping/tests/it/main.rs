@@ -1,4 +1,4 @@
-//! Shipping on the whole runtime, in virtual time.
+//! Shipping on the complete runtime, in virtual time.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
@@ -18,41 +18,43 @@ fn order() -> OrderId {
     "0193f0a0-0000-7000-8000-000000000001".parse().unwrap()
 }
 
-fn told(world: &TestApp) -> Vec<String> {
-    let told = world.told("shipping", order().0).into_iter();
-    told.map(|name| {
-        let name = name.strip_prefix("shipping.shipment_").unwrap_or(&name);
-        name.trim_end_matches(".v1").to_owned()
-    })
-    .collect()
+/// Returns the events of the shipment, oldest first.
+fn published(world: &TestApp) -> Vec<String> {
+    let events = world.told("shipping", order().0).into_iter();
+    events
+        .map(|name| {
+            let name = name.strip_prefix("shipping.shipment_").unwrap_or(&name);
+            name.trim_end_matches(".v1").to_owned()
+        })
+        .collect()
 }
 
 #[test]
-fn a_shipment_is_dispatched_and_delivered_in_its_time() {
+fn a_shipment_is_dispatched_and_delivered_after_the_configured_times() {
     let world = world();
     let order_id = order();
     world.publish(order_id.0, &CreateShipment { order_id });
     world.pass(Duration::from_millis(1_900));
-    assert_eq!(told(&world), ["created"]);
+    assert_eq!(published(&world), ["created"]);
     world.pass(Duration::from_millis(700));
-    assert_eq!(told(&world), ["created", "dispatched"]);
+    assert_eq!(published(&world), ["created", "dispatched"]);
     let open = world.run(audit::open(&world.reads("shipping"))).unwrap();
     assert_eq!(open[0].timers, ["shipping.deliver_due.v1"]);
     world.pass(Duration::from_millis(2_500));
-    assert_eq!(told(&world), ["created", "dispatched", "delivered"]);
+    assert_eq!(published(&world), ["created", "dispatched", "delivered"]);
     let open = world.run(audit::open(&world.reads("shipping"))).unwrap();
     assert_eq!(open, []);
 }
 
 #[test]
-fn a_shipment_cancelled_before_dispatch_is_never_dispatched() {
+fn a_shipment_cancelled_before_the_dispatch_is_never_dispatched() {
     let world = world();
     let order_id = order();
     world.publish(order_id.0, &CreateShipment { order_id });
     world.pass(Duration::from_secs(1));
     world.publish(order_id.0, &CancelShipment { order_id });
     world.pass(Duration::from_secs(60));
-    assert_eq!(told(&world), ["created", "cancelled"]);
+    assert_eq!(published(&world), ["created", "cancelled"]);
 }
 
 #[test]
@@ -64,29 +66,29 @@ fn a_dispatched_shipment_cannot_be_cancelled() {
     world.publish(order_id.0, &CancelShipment { order_id });
     world.pass(Duration::from_secs(60));
     let all = ["created", "dispatched", "cancel_refused", "delivered"];
-    assert_eq!(told(&world), all);
+    assert_eq!(published(&world), all);
 }
 
 #[test]
-fn a_shipment_that_comes_after_its_cancel_is_refused() {
+fn a_creation_after_the_cancel_is_refused() {
     let world = world();
     let order_id = order();
     world.publish(order_id.0, &CancelShipment { order_id });
     world.pass(Duration::from_secs(1));
     world.publish(order_id.0, &CreateShipment { order_id });
     world.pass(Duration::from_secs(60));
-    assert_eq!(told(&world), ["cancelled", "cancelled"]);
+    assert_eq!(published(&world), ["cancelled", "cancelled"]);
 }
 
 #[test]
-fn a_resend_is_answered_again_and_ships_nothing_twice() {
+fn a_resent_command_gets_a_reply_and_ships_nothing_twice() {
     let world = world();
     let order_id = order();
     world.publish(order_id.0, &CreateShipment { order_id });
     world.publish(order_id.0, &CreateShipment { order_id });
     world.pass(Duration::from_secs(60));
     let all = ["created", "created", "dispatched", "delivered"];
-    assert_eq!(told(&world), all);
+    assert_eq!(published(&world), all);
 }
 
 #[test]
@@ -105,7 +107,11 @@ fn under_faults_each_shipment_is_delivered_once() {
         world.publish(order_id.0, &CreateShipment { order_id });
         world.pass(Duration::from_secs(600));
         world.set_faults(Faults::default());
-        let told = told(&world);
-        assert_eq!(told, ["created", "dispatched", "delivered"], "seed {seed}");
+        let published = published(&world);
+        assert_eq!(
+            published,
+            ["created", "dispatched", "delivered"],
+            "seed {seed}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `/account`: sign in, sign up, or shop as guest.
+//! `/account`: sign in, sign up, or shop as a guest.
 
 use askama::Template;
 use axum::{

@@ -1,4 +1,5 @@
-//! `/cart`: cart and checkout. The lines come from the browser's module: they change there anyway.
+//! `/cart`: the cart and the checkout. A module in the browser renders the lines, because they
+//! change there.
 
 use askama::Template;
 use axum::{
@@ -9,7 +10,7 @@ use axum::{
 
 use super::super::{api::Api, response, shell::Shell};
 
-/// A test card of the stand-in for the payment company.
+/// A test card of the stand-in payment company.
 struct Card {
     token: &'static str,
     name: &'static str,
@@ -20,12 +21,12 @@ const CARDS: [Card; 5] = [
     Card {
         token: "tok_ok",
         name: "Works",
-        text: "Paid in a blink.",
+        text: "Paid at once.",
     },
     Card {
         token: "tok_declined",
         name: "Declined",
-        text: "The bank says no.",
+        text: "The bank declines.",
     },
     Card {
         token: "tok_slow",
@@ -40,7 +41,7 @@ const CARDS: [Card; 5] = [
     Card {
         token: "tok_lost_reply",
         name: "Lost reply",
-        text: "Books, then hangs up.",
+        text: "Paid, but the reply is lost.",
     },
 ];
 

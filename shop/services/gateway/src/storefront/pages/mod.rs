@@ -1,4 +1,4 @@
-//! One module a page: ask the API, fill the template.
+//! The pages, one module each: call the API and fill the template.
 
 pub(super) mod account;
 pub(super) mod cart;

@@ -1,4 +1,4 @@
-//! `/orders/{id}`: one order, its steps and why each of them happened.
+//! `/orders/{id}`: one order, its steps and its timeline.
 
 use askama::Template;
 use axum::{

@@ -16,7 +16,7 @@ use super::super::{
     steps,
 };
 
-/// Orders a page.
+/// Orders per page.
 const LIMIT: usize = 12;
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,4 +1,4 @@
-//! `/`: the shop window.
+//! `/`: the products.
 
 use askama::Template;
 use axum::{
@@ -15,7 +15,7 @@ use super::super::{
     shell::Shell,
 };
 
-/// Products a page; the same number is asked for when the stock is refreshed.
+/// Products per page. The refresh of the stock requests the same number.
 const LIMIT: usize = 24;
 
 #[derive(Debug, Default, Deserialize)]
@@ -30,10 +30,10 @@ pub(crate) struct Wanted {
 struct Products {
     shell: Shell,
     search: String,
-    /// The first page of the whole range, where the shop introduces itself.
+    /// `true` if this is the front page: the first page of all products.
     is_front: bool,
     items: Vec<Product>,
-    /// What the API was asked, for the module that keeps the stock fresh.
+    /// The API path of these products, for the module that refreshes the stock.
     source: String,
     next: Option<String>,
 }
@@ -69,7 +69,7 @@ pub(crate) async fn page(
     )
 }
 
-/// The API's path for these products.
+/// Returns the API path of these products.
 fn source(search: &str, cursor: Option<&str>) -> String {
     let mut path = format!("/api/v1/products?limit={LIMIT}");
     if !search.is_empty() {
@@ -81,7 +81,7 @@ fn source(search: &str, cursor: Option<&str>) -> String {
     path
 }
 
-/// Our own path for the page that starts at `cursor`.
+/// Returns the path of the page that starts at `cursor`.
 fn link(search: &str, cursor: &str) -> String {
     format!("/?search={}&cursor={}", encode(search), encode(cursor))
 }

@@ -1,7 +1,7 @@
-//! A fake of the shop's HTTP API, in memory: enough to draw every page without a service.
+//! An in-memory fake of the shop's HTTP API, complete enough to render all pages without services.
 //!
-//! Orders move only when [`Fake::advance`] says so. The example `storefront` does that by the
-//! clock; the tests do it by hand.
+//! Orders change only by [`Fake::advance`]. The example `storefront` calls it by the clock, the
+//! tests call it directly.
 
 mod orders;
 mod seed;
@@ -25,18 +25,18 @@ use tokio::sync::broadcast;
 
 pub(crate) use seed::eur;
 
-/// The fake, shared between its routes and whoever moves the orders.
+/// The fake shop. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Fake {
     state: Arc<Mutex<Shop>>,
     feed: broadcast::Sender<Value>,
 }
 
-/// Everything the fake shop knows.
+/// The state of the fake shop.
 #[derive(Default)]
 pub(crate) struct Shop {
     pub(crate) products: Vec<Value>,
-    /// By session token.
+    /// The users, by session token.
     users: BTreeMap<String, Value>,
     cart: BTreeMap<String, i64>,
     cart_version: u64,
@@ -44,8 +44,8 @@ pub(crate) struct Shop {
     answers: BTreeMap<String, Value>,
     mails: Vec<Value>,
     pub(crate) faults: Value,
-    /// Answer every read of products and orders with 503.
-    pub(crate) away: bool,
+    /// `true` if each read of products and orders returns 503.
+    pub(crate) unavailable: bool,
 }
 
 impl Fake {
@@ -66,7 +66,7 @@ impl Fake {
             .expect("no test panics while it holds the lock")
     }
 
-    /// The routes of the API and of `/dev`.
+    /// Builds the routes of the API and of `/dev`.
     pub(crate) fn router(&self) -> Router {
         Router::new()
             .route("/api/v1/products", get(products))
@@ -93,7 +93,7 @@ impl Fake {
             .with_state(self.clone())
     }
 
-    /// Moves an order on and tells the feed.
+    /// Changes an order and sends the change to the streams.
     pub(crate) fn advance(&self, id: &str, status: &str, reason: Option<&str>, delayed: bool) {
         let mut shop = self.shop();
         let Some(order) = shop.orders.iter_mut().find(|order| order["order_id"] == id) else {
@@ -105,8 +105,7 @@ impl Fake {
         order["updated_at"] = json!(now());
         let change = order.clone();
         drop(shop);
-        // Nobody listening is no error.
-        let _ = self.feed.send(change);
+        let _ = self.feed.send(change); // No stream is open.
     }
 
     pub(crate) fn mail(&self, to: &Value, template: &str, subject: &str, body: &str) {
@@ -116,16 +115,16 @@ impl Fake {
     }
 }
 
-/// The time, as the API writes it.
+/// Returns the current time in the form of the API.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a fake for browsers lives by the real clock"
+    reason = "a fake for browsers uses the real clock"
 )]
 pub(crate) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-/// An error answer (RFC 9457).
+/// Returns a problem (RFC 9457).
 fn problem(status: StatusCode, code: &str) -> Response {
     let body = json!({"status": status.as_u16(), "code": code, "detail": code});
     (
@@ -141,7 +140,7 @@ async fn products(
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
     let shop = fake.shop();
-    if shop.away {
+    if shop.unavailable {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
     }
     let number = |name: &str, default| {

@@ -1,4 +1,4 @@
-//! Cart, orders, timeline and feed of the fake. There is one cart for everybody.
+//! The cart, the orders and the live stream of the fake shop. All users share one cart.
 
 use std::convert::Infallible;
 
@@ -113,7 +113,7 @@ pub(super) async fn place(
     (StatusCode::ACCEPTED, Json(order)).into_response()
 }
 
-/// The token stands for the user; the example looks the address up when it sends mail.
+/// Returns the cookie, which stands for the user's address.
 fn fake_email(headers: &HeaderMap) -> Value {
     json!(
         headers
@@ -127,7 +127,7 @@ pub(super) async fn list(State(fake): State<Fake>, headers: HeaderMap) -> Respon
         return problem(StatusCode::UNAUTHORIZED, "unauthenticated");
     }
     let shop = fake.shop();
-    if shop.away {
+    if shop.unavailable {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
     }
     let items: Vec<_> = shop.orders.iter().take(12).collect();

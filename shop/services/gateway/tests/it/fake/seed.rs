@@ -1,8 +1,8 @@
-//! What the fake shop sells.
+//! The products of the fake shop.
 
 use serde_json::{Value, json};
 
-/// An amount as the API writes it.
+/// Returns an amount in the form of the API.
 pub(crate) fn eur(amount_minor: i64) -> Value {
     json!({"amount_minor": amount_minor, "currency": "EUR"})
 }

@@ -1,4 +1,4 @@
-//! The story of a paid order, as far as it has come.
+//! The timeline of a paid order, up to the current time.
 
 use axum::{
     Json,
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Fake, now, problem};
 
-/// Id, cause, service, kind, name, milliseconds after the order.
+/// The items: id, cause, service, kind, name, milliseconds after the order.
 const STORY: &str = "\
 1 - orders event orders.order_placed.v1 0
 2 1 carts event carts.cart_changed.v1 4

@@ -1,4 +1,4 @@
-//! Users, sessions and promo codes of the fake.
+//! The users, sessions and promo codes of the fake shop.
 
 use axum::{
     Json,
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Fake, now, problem};
 
 impl Fake {
-    /// Who sends these headers.
+    /// Returns the user who sends these headers.
     pub(super) fn caller(&self, headers: &HeaderMap) -> Option<Value> {
         let cookie = headers.get(header::COOKIE)?.to_str().ok()?;
         let token = cookie

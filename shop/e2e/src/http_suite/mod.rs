@@ -1,0 +1,68 @@
+//! Tests of the HTTP API, written once for every shape of the shop: one process on its data directory, one process on
+//! servers, and services behind their gateway.
+//!
+//! Each shape declares the tests with [`http_suite!`](crate::http_suite!), which calls the functions of this module with
+//! a [`Subject`]. What reaches into the process is tested where the shop is a library (`shop/app/tests/it/real`).
+
+pub mod admin;
+mod api;
+pub mod orders;
+pub mod raw;
+pub mod requests;
+pub mod sessions;
+pub mod stream;
+mod subject;
+
+use api::new_email;
+pub use api::{Api, Cache, address, order};
+pub use subject::{Access, Host, Subject};
+
+/// Declares the tests for one shape of the shop. The argument is an `async fn(Access) -> Subject`.
+#[macro_export]
+macro_rules! http_suite {
+    ($open:path) => {
+        $crate::http_suite! { @module $open, admin:
+            Exclusive a_product_is_offered_repriced_and_retired,
+            Exclusive a_paused_subscription_keeps_its_messages_until_it_is_resumed,
+            Exclusive an_order_can_be_cancelled_until_it_is_dispatched,
+        }
+        $crate::http_suite! { @module $open, requests:
+            Shared malformed_requests_are_answered_with_problems,
+            Shared problems_name_the_invalid_field,
+            Exclusive lists_are_paged_within_bounds,
+            Shared responses_carry_security_and_cache_headers,
+        }
+        $crate::http_suite! { @module $open, orders:
+            Exclusive an_idempotency_key_stands_for_one_order_across_a_restart,
+            Shared writes_are_visible_to_the_next_read,
+            Shared a_promo_reduces_one_order_by_ten_percent,
+        }
+        $crate::http_suite! { @module $open, sessions:
+            Shared only_public_routes_work_without_a_session,
+            Shared the_order_of_another_user_is_not_found,
+            Shared a_write_with_a_cookie_must_come_from_the_same_site,
+            Exclusive a_session_survives_a_restart_and_ends_with_the_logout,
+            Shared a_sign_up_creates_a_cart_a_promo_and_one_mail_each,
+            Shared too_many_wrong_passwords_block_the_account,
+            Shared dev_routes_are_for_this_machine_or_the_admin,
+            Shared a_new_password_ends_all_other_sessions,
+            Shared a_browser_gets_a_cookie_and_no_token,
+            Shared redis_stores_a_session_under_the_digest_of_its_token,
+        }
+        $crate::http_suite! { @module $open, stream:
+            Shared the_stream_sends_every_change_in_order_and_resumes_after_a_cut,
+            Shared the_stream_ends_with_the_session,
+        }
+    };
+    (@module $open:path, $module:ident: $($access:ident $test:ident,)*) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    let subject = $open($crate::http_suite::Access::$access).await;
+                    $crate::http_suite::$module::$test(subject).await;
+                }
+            )*
+        }
+    };
+}

@@ -1,0 +1,5 @@
+//! Ratings and their rules. Pure.
+
+mod rating;
+
+pub use rating::{InvalidStars, Rating};
