@@ -1,4 +1,5 @@
-//! The cache: in memory, bounded, with a file behind what must survive a restart (sessions).
+//! The cache: a bounded map in memory, and a file for values that must survive a restart
+//! (sessions).
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,19 +19,46 @@ use crate::schema;
 use crate::workers::Workers;
 
 const FILE: &str = "cache.db";
-/// Ended counters are swept out when there are this many more than after the last sweep.
-const COUNTERS_MORE: usize = 4096;
+/// The cache removes ended counters once there are this many more than after the last sweep.
+const SWEEP_INTERVAL: usize = 4096;
 
+/// The count and the end of each counter.
 #[derive(Default)]
 struct Counters {
     counters: HashMap<String, (u64, Timestamp)>,
+    /// Number of counters at which the next sweep begins.
     sweep_at: usize,
 }
 
-/// A cache for one process, whose [`Durability::Restart`] entries lie in `cache.db` too.
+/// A cache for one process. It also writes values with [`Durability::Restart`] to the file
+/// `cache.db`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat_core::Cache;
+/// use wingbeat_core::cache::Durability;
+/// use wingbeat_embedded::EmbeddedCache;
+///
+/// # use std::path::Path;
+/// # use wingbeat_core::runtime::SharedRuntime;
+/// # async fn keep(data: &Path, runtime: SharedRuntime) -> wingbeat_core::Result<()> {
+/// let cache = EmbeddedCache::open(data, runtime)?;
+/// let day = Duration::from_secs(24 * 3600);
+/// cache.put("session/17", "ann".into(), day, Durability::Restart).await?;
+/// assert_eq!(cache.get("session/17").await?, Some("ann".into()));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Methods of the port fail with `store_full` if the disk is full, `store_io` if it fails,
+/// `store_busy` if another program has locked the file, `store_failed` for other errors of SQLite,
+/// and `store_closed` while the cache is being dropped.
 pub struct EmbeddedCache {
     memory: Memory,
-    /// Keys that are in the file.
+    /// The keys in the file.
     kept: Mutex<BTreeSet<String>>,
     counters: Mutex<Counters>,
     reader: Mutex<Connection>,
@@ -49,17 +77,18 @@ impl EmbeddedCache {
     ///
     /// # Errors
     ///
-    /// `data_unreadable` when its file cannot be read or written.
+    /// `data_unreadable` if the file cannot be opened; the codes of [`EmbeddedCache`] if it cannot
+    /// be read or written.
     pub fn open(path: &Path, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let file = path.join(FILE);
         let writer = schema::open_cache(&file)?;
         let now = runtime.now().as_micros();
-        let sweep = || -> rusqlite::Result<BTreeSet<String>> {
+        let delete_expired = || -> rusqlite::Result<BTreeSet<String>> {
             writer.execute("DELETE FROM entry WHERE expires_at <= ?1", [now])?;
             let mut statement = writer.prepare("SELECT key FROM entry")?;
             statement.query_map([], |row| row.get(0))?.collect()
         };
-        let kept = Mutex::new(sweep().map_err(|e| failed(&e))?);
+        let kept = Mutex::new(delete_expired().map_err(|e| failed(&e))?);
         Ok(Arc::new(Self {
             memory: Memory::new(),
             kept,
@@ -70,8 +99,8 @@ impl EmbeddedCache {
         }))
     }
 
-    /// What the file has under `key`, put into memory again.
-    fn fetch(&self, key: &str, now: Timestamp) -> Result<Option<Bytes>> {
+    /// Reads a value from the file and caches it in memory.
+    fn read_file(&self, key: &str, now: Timestamp) -> Result<Option<Bytes>> {
         if !lock(&self.kept).contains(key) {
             return Ok(None);
         }
@@ -93,13 +122,14 @@ impl EmbeddedCache {
         Ok(fresh.map(|(value, _)| value))
     }
 
-    async fn forget(&self, gone: Vec<String>) -> Result<()> {
-        if gone.is_empty() {
+    /// Deletes keys from the file.
+    async fn delete_from_file(&self, keys: Vec<String>) -> Result<()> {
+        if keys.is_empty() {
             return Ok(());
         }
         let work = move |connection: &mut Connection| {
             let transaction = connection.transaction()?;
-            for key in gone {
+            for key in keys {
                 transaction
                     .prepare_cached("DELETE FROM entry WHERE key = ?1")?
                     .execute([key])?;
@@ -115,7 +145,7 @@ impl Cache for EmbeddedCache {
         let now = self.runtime.now();
         let found = match self.memory.get(key, now) {
             Some(value) => Ok(value),
-            None => self.fetch(key, now),
+            None => self.read_file(key, now),
         };
         Box::pin(std::future::ready(found))
     }
@@ -133,7 +163,7 @@ impl Cache for EmbeddedCache {
             let until = now + ttl;
             if keep == Durability::Volatile {
                 if lock(&self.kept).remove(&key) {
-                    self.forget(vec![key.clone()]).await?;
+                    self.delete_from_file(vec![key.clone()]).await?;
                 }
                 self.memory.put(&key, value, until, now);
                 return Ok(());
@@ -159,19 +189,20 @@ impl Cache for EmbeddedCache {
         Box::pin(async move {
             let kept = lock(&self.kept).remove(&key);
             self.memory.remove(&key);
-            self.forget(kept.then_some(key).into_iter().collect()).await
+            let keys = kept.then_some(key).into_iter().collect();
+            self.delete_from_file(keys).await
         })
     }
 
     fn remove_prefix(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {
         self.memory.remove_prefix(prefix);
         let mut kept = lock(&self.kept);
-        let gone = with_prefix(&kept, prefix);
-        for key in &gone {
+        let keys = with_prefix(&kept, prefix);
+        for key in &keys {
             kept.remove(key);
         }
         drop(kept);
-        Box::pin(self.forget(gone))
+        Box::pin(self.delete_from_file(keys))
     }
 
     fn hit(&self, key: &str, window: Duration) -> BoxFuture<'_, Result<u64>> {
@@ -179,7 +210,7 @@ impl Cache for EmbeddedCache {
         let mut counters = lock(&self.counters);
         if counters.counters.len() >= counters.sweep_at {
             counters.counters.retain(|_, (_, until)| *until > now);
-            counters.sweep_at = counters.counters.len() + COUNTERS_MORE;
+            counters.sweep_at = counters.counters.len() + SWEEP_INTERVAL;
         }
         let counter = counters
             .counters

@@ -18,6 +18,7 @@
 //! - `writer`: the thread that commits. `workers`, `reads`, `views`: threads and queries that only
 //!   read.
 //! - `consumer`: takes messages from a queue and acknowledges them.
+//! - `memory`: the cache's values in memory.
 //! - `embedded`, `cache`: the implementations of the ports.
 //! - `fault`: classifies SQLite's errors.
 #![allow(

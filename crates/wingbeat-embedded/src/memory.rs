@@ -1,4 +1,4 @@
-//! The values of the cache in memory: bounded, each with its own expiry, in an index by prefix.
+//! The cache's values in memory: bounded, each with its own expiry, and indexed by prefix.
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -10,16 +10,16 @@ use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 use wingbeat_core::Timestamp;
 
-/// Most bytes of values in memory.
+/// Maximum size of the values in memory, in bytes.
 const BYTES_MAX: usize = 32 << 20;
-/// The shards share [`BYTES_MAX`] equally, so a value larger than such a share is not kept.
+/// Number of shards. They share [`BYTES_MAX`] equally, so a value larger than a share is not kept.
 const SHARDS: usize = 8;
-/// Approximate overhead of an entry beside key and value.
+/// Approximate overhead of an entry in bytes.
 const ENTRY_BYTES: usize = 150;
-/// Assumed size of a key with its value, from which the cache chooses its layout.
+/// Size of a key with its value that the cache assumes when it allocates its table.
 const VALUE_BYTES: usize = 350;
-/// Expired entries are removed once the index has doubled since the last sweep, and has this many
-/// keys.
+/// Minimum number of keys for a sweep of expired entries. A sweep begins when the index has doubled
+/// since the last one.
 const SWEEP_MIN: usize = 4096;
 
 #[derive(Clone)]
@@ -64,6 +64,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// Creates an empty map.
     pub(crate) fn new() -> Self {
         let options = OptionsBuilder::new()
             .shards(SHARDS)
@@ -77,12 +78,13 @@ impl Memory {
         }
     }
 
-    /// The value under `key`; `Some(None)` when it has expired.
+    /// Returns the value of a key; `Some(None)` if it has expired.
     pub(crate) fn get(&self, key: &str, now: Timestamp) -> Option<Option<Bytes>> {
         let entry = self.values.get(key)?;
         Some((entry.until > now).then_some(entry.value))
     }
 
+    /// Sets a value that expires at `until`.
     pub(crate) fn put(&self, key: &str, value: Bytes, until: Timestamp, now: Timestamp) {
         let key: Arc<str> = key.into();
         let mut index = lock(&self.index);
@@ -99,12 +101,14 @@ impl Memory {
         }
     }
 
+    /// Removes a value.
     pub(crate) fn remove(&self, key: &str) {
         let mut index = lock(&self.index);
         self.values.remove(key);
         index.keys.remove(key);
     }
 
+    /// Removes all values whose keys begin with `prefix`.
     pub(crate) fn remove_prefix(&self, prefix: &str) {
         let mut index = lock(&self.index);
         for key in with_prefix(&index.keys, prefix) {
@@ -114,11 +118,12 @@ impl Memory {
     }
 }
 
+/// Locks a mutex, even if a thread panicked with the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The keys that begin with `prefix`.
+/// Returns the keys that begin with `prefix`.
 pub(crate) fn with_prefix<K>(keys: &BTreeSet<K>, prefix: &str) -> Vec<K>
 where
     K: Borrow<str> + Clone + Ord,
@@ -150,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_entries_are_removed_when_many_others_come() {
+    fn a_sweep_removes_expired_entries() {
         let memory = Memory::new();
         for n in 0..10 * SWEEP_MIN {
             let now = at(n as i64);
@@ -165,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_index_follows_evictions() {
+    fn eviction_removes_keys_from_the_index() {
         let memory = Memory::new();
         let value = Bytes::from(vec![0; 64 << 10]);
         for n in 0..1000 {
@@ -181,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_too_large_replaces_the_one_before() {
+    fn a_value_that_is_too_large_removes_the_old_value() {
         let memory = Memory::new();
         memory.put("key", Bytes::from_static(b"before"), NEVER, at(0));
         memory.put("key", Bytes::from(vec![0; BYTES_MAX]), NEVER, at(0));

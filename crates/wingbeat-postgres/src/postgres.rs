@@ -24,7 +24,7 @@ use crate::{backlog, due, fault, inbox, retain};
 /// failures.
 ///
 /// ```no_run
-/// use wingbeat::real::TokioRuntime;
+/// use wingbeat::TokioRuntime;
 /// use wingbeat_postgres::{Config, Postgres};
 ///
 /// # async fn open() -> wingbeat::Result<()> {

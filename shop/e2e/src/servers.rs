@@ -42,7 +42,8 @@ fn shared() -> &'static Pair {
             &format!(
                 r#"[begin V = list_to_binary("room" ++ integer_to_list(N)),
                     rabbit_vhost:add(V, <<"t">>),
-                    rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"t">>)
+                    rabbit_auth_backend_internal:set_permissions(
+                        <<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"t">>)
                    end || N <- lists:seq(0, {})], ok."#,
                 ROOMS - 1
             ),

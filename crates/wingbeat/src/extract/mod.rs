@@ -45,7 +45,7 @@ use crate::unit::{Meta, Scope};
 ///     meta: Meta,
 /// ) -> Result<()> {
 ///     if now.since(meta.time).as_secs() > most {
-///         tracing::warn!(message = ?meta.message, "a delivery was reported late");
+///         tracing::warn!(id = ?meta.message, "a delivery was reported late");
 ///     }
 ///     Ok(())
 /// }
@@ -156,7 +156,7 @@ impl<Cx, S, T: Part<S> + Send + 'static> Extract<Cx, S> for State<T> {
 /// # use wingbeat::{Command, Event, JsonSchema};
 /// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
 /// # #[command(name = "offers.accept", version = 1, key = offer)]
-/// # struct Accept { offer: u32, #[schemars(with = "String")] valid_until: Timestamp }
+/// # struct Accept { offer: u32, valid_until: Timestamp }
 /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
 /// # #[event(name = "offers.accepted", version = 1, key = offer)]
 /// # struct Accepted { offer: u32 }

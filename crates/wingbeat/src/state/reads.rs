@@ -17,9 +17,9 @@ use crate::unit::{Entry, Scope, ServiceContext};
 /// commit need not validate, such as the candidates of a clean-up.
 ///
 /// ```
-/// use wingbeat::{Reads, Result, Select};
+/// use wingbeat::{Name, Reads, Result, Select};
 /// # use serde::{Deserialize, Serialize};
-/// # use wingbeat::{Event, JsonSchema, Name, Rows, Service, View};
+/// # use wingbeat::{Event, JsonSchema, Rows, Service, View};
 /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
 /// # #[event(name = "library.book_bought", version = 1, key = title)]
 /// # struct BookBought { title: String }

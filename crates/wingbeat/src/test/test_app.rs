@@ -30,6 +30,7 @@ pub struct TestApp {
     model: Model,
     process: Arc<Group>,
     running: Running,
+    outside: Arc<dyn HttpClient>,
 }
 
 impl Drop for TestApp {
@@ -44,6 +45,19 @@ pub(crate) struct Nothing;
 impl HttpClient for Nothing {
     fn send(&self, _request: outgoing::Request) -> BoxFuture<'_, Result<Response>> {
         Box::pin(async { Err(crate::Error::retry("no_http", "nothing is outside")) })
+    }
+}
+
+/// An outside that a function of the test answers for.
+struct Answers<F>(F);
+
+impl<F> HttpClient for Answers<F>
+where
+    F: Fn(outgoing::Request) -> Result<Response> + Send + Sync + 'static,
+{
+    fn send(&self, request: outgoing::Request) -> BoxFuture<'_, Result<Response>> {
+        let answer = (self.0)(request);
+        Box::pin(async { answer })
     }
 }
 
@@ -65,15 +79,89 @@ impl TestApp {
     /// When the app's wiring is wrong.
     #[must_use]
     pub fn with(seed: u64, app: impl FnOnce(&Sessions) -> App) -> Self {
+        Self::begin(seed, app, Arc::new(Nothing))
+    }
+
+    /// Starts the app; `answer` stands in for all outside systems. Executors of calls reach it
+    /// through [`Http`](crate::call::Http). An `Err` of the class retry is a system that does not
+    /// answer.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use wingbeat::call::Http;
+    /// use wingbeat::outgoing::{Request, Response};
+    /// use wingbeat::test::TestApp;
+    /// use wingbeat::{App, Error, Result, Service, TargetPolicy};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use wingbeat::{Call, Event, GaveUp, JsonSchema, schemars};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "shop.sold", version = 1, key = parcel)]
+    /// # struct Sold { parcel: u32 }
+    /// # #[derive(Call, Serialize, Deserialize)]
+    /// # #[call(name = "parcels.order_pickup", target = "carrier", key = parcel, outcome = Pickup)]
+    /// # struct OrderPickup { parcel: u32 }
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "parcels.pickup", version = 1, key = parcel)]
+    /// # struct Pickup { parcel: u32, ordered: bool }
+    /// # impl GaveUp<OrderPickup> for Pickup {
+    /// #     fn gave_up(call: &OrderPickup, _: &Error) -> Self {
+    /// #         Self { parcel: call.parcel, ordered: false }
+    /// #     }
+    /// # }
+    /// # async fn ship(sold: Sold) -> Result<OrderPickup> {
+    /// #     Ok(OrderPickup { parcel: sold.parcel })
+    /// # }
+    /// # async fn order_pickup(call: OrderPickup, http: Http) -> Result<Pickup> {
+    /// #     let response = http.client.send(Request {
+    /// #         method: "POST",
+    /// #         url: format!("http://carrier.example/pickups/{}", call.parcel),
+    /// #         headers: vec![],
+    /// #         body: Default::default(),
+    /// #         timeout: http.policy.timeout,
+    /// #     });
+    /// #     let ordered = response.await?.status == 201;
+    /// #     Ok(Pickup { parcel: call.parcel, ordered })
+    /// # }
+    ///
+    /// let parcels = Service::new("parcels")
+    ///     .on(ship)
+    ///     .target("carrier", TargetPolicy::default())
+    ///     .calls(order_pickup);
+    /// let carrier = |request: Request| {
+    ///     assert_eq!(request.url, "http://carrier.example/pickups/7");
+    ///     Ok(Response { status: 201, body: Default::default() })
+    /// };
+    /// let app = TestApp::with_http(1, App::new().service(parcels), carrier);
+    /// let story = uuid::Uuid::from_u128(1);
+    /// app.publish(story, &Sold { parcel: 7 });
+    /// app.until_idle();
+    /// assert_eq!(app.told("parcels", story), ["parcels.pickup.v1"]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the app's wiring is wrong.
+    #[must_use]
+    pub fn with_http(
+        seed: u64,
+        app: App,
+        answer: impl Fn(outgoing::Request) -> Result<Response> + Send + Sync + 'static,
+    ) -> Self {
+        Self::begin(seed, |_| app, Arc::new(Answers(answer)))
+    }
+
+    fn begin(seed: u64, app: impl FnOnce(&Sessions) -> App, outside: Arc<dyn HttpClient>) -> Self {
         let simulation = Simulation::new(seed);
         let model = Model::new(simulation.runtime());
         let sessions = Sessions::new(model.cache.clone(), simulation.runtime());
-        let (process, running) = launch(&simulation, &model, app(&sessions));
+        let (process, running) = launch(&simulation, &model, &outside, app(&sessions));
         Self {
             simulation,
             model,
             process,
             running,
+            outside,
         }
     }
 
@@ -85,7 +173,7 @@ impl TestApp {
     /// When the app's wiring is wrong, or the broker is away.
     pub fn crash(&mut self, app: App) {
         self.process.kill();
-        (self.process, self.running) = launch(&self.simulation, &self.model, app);
+        (self.process, self.running) = launch(&self.simulation, &self.model, &self.outside, app);
     }
 
     /// What is away from now on.
@@ -246,14 +334,19 @@ impl TestApp {
 }
 
 /// Starts the app as a process of its own.
-fn launch(simulation: &Simulation, model: &Model, app: App) -> (Arc<Group>, Running) {
+fn launch(
+    simulation: &Simulation,
+    model: &Model,
+    outside: &Arc<dyn HttpClient>,
+    app: App,
+) -> (Arc<Group>, Running) {
     let process = simulation.group();
     let ports = Ports {
         runtime: process.clone(),
         store: model.store.clone(),
         transport: model.transport.clone(),
         cache: model.cache.clone(),
-        http: Arc::new(Nothing),
+        http: Arc::clone(outside),
     };
     let running = simulation
         .run(app.allow_strangers().start(ports))

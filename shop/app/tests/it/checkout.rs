@@ -1,4 +1,4 @@
-//! The checkout, from the HTTP request to its end, in good weather and bad.
+//! The checkout from the HTTP request to its end, with and without faults, on the model.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn an_order_is_paid_within_two_seconds_and_completes_after_its_delivery() {
 }
 
 #[test]
-fn a_declined_card_rejects_the_order_and_gives_the_stock_back() {
+fn a_declined_card_rejects_the_order_and_releases_the_stock() {
     in_world(2, async |world| {
         let token = world.sign_in().await;
         let placed = world.order(&token, "k", &body("tok_declined")).await;
@@ -57,7 +57,7 @@ fn a_declined_card_rejects_the_order_and_gives_the_stock_back() {
 }
 
 #[test]
-fn more_than_there_is_rejects_the_order() {
+fn an_order_of_more_than_the_stock_is_rejected() {
     in_world(3, async |world| {
         let token = world.sign_in().await;
         let mut last = Value::Null;
@@ -65,7 +65,7 @@ fn more_than_there_is_rejects_the_order() {
             let mut body = body("tok_ok");
             body["items"] = json!([{ "sku": "TEA-1", "quantity": 99 }]);
             last = world.order(&token, &key.to_string(), &body).await;
-            world.pass(Duration::from_millis(1)).await; // Ids tell times apart, not instants.
+            world.pass(Duration::from_millis(1)).await; // Ids are ordered by millisecond.
         }
         world.pass(Duration::from_secs(60)).await;
         let (_, list) = world
@@ -83,7 +83,7 @@ fn more_than_there_is_rejects_the_order() {
 }
 
 #[test]
-fn the_same_key_gives_the_same_answer_and_one_order() {
+fn a_repeated_key_returns_the_first_answer_and_places_one_order() {
     in_world(4, async |world| {
         let token = world.sign_in().await;
         let first = world.order(&token, "k", &body("tok_ok")).await;
@@ -105,7 +105,7 @@ fn the_same_key_gives_the_same_answer_and_one_order() {
 }
 
 #[test]
-fn bad_requests_get_the_problem_they_deserve() {
+fn invalid_requests_are_answered_with_problems() {
     in_world(5, async |world| {
         let token = world.sign_in().await;
         let without_key = world
@@ -169,7 +169,7 @@ fn bad_requests_get_the_problem_they_deserve() {
 }
 
 #[test]
-fn somebody_elses_order_does_not_exist() {
+fn the_order_of_another_user_is_not_found() {
     in_world(6, async |world| {
         let (ada, eve) = (world.sign_in().await, world.sign_in().await);
         let placed = world.order(&ada, "k", &body("tok_ok")).await;
@@ -186,7 +186,7 @@ fn somebody_elses_order_does_not_exist() {
 }
 
 #[test]
-fn a_cancel_before_dispatch_pays_back_and_restocks() {
+fn a_cancel_before_dispatch_refunds_and_restocks() {
     in_world(7, async |world| {
         let token = world.sign_in().await;
         let placed = world.order(&token, "k", &body("tok_ok")).await;
@@ -234,7 +234,7 @@ fn a_cancel_after_dispatch_is_refused() {
 }
 
 #[test]
-fn while_the_bank_is_out_orders_are_accepted_and_afterwards_paid() {
+fn orders_are_accepted_during_an_outage_of_the_bank_and_paid_afterwards() {
     in_world(9, async |world| {
         let token = world.sign_in().await;
         world.model.set_faults(Faults {

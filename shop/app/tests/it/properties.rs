@@ -1,4 +1,4 @@
-//! Money, discounts and quantities, whatever the numbers.
+//! Properties of money, discounts and quantities.
 
 use proptest::prelude::*;
 use shop_contracts::Money;
@@ -15,11 +15,11 @@ proptest! {
         prop_assert!((0..=cents).contains(&discount));
         prop_assert!((i128::from(discount) * 100 - exact).abs() <= 50);
         let rounded_up = i128::from(discount) * 100 > exact;
-        prop_assert!(exact % 100 != 50 || rounded_up, "half a cent goes up");
+        prop_assert!(exact % 100 != 50 || rounded_up, "half a cent is rounded up");
     }
 
     #[test]
-    fn sums_are_exact_or_refused(a: i64, b: i64, count: u32) {
+    fn sums_are_exact_or_overflow(a: i64, b: i64, count: u32) {
         let sum = Money::eur(a).plus(Money::eur(b)).map(|sum| sum.amount_minor);
         prop_assert_eq!(sum, a.checked_add(b));
         let product = Money::eur(a).times(count).map(|product| product.amount_minor);
@@ -30,14 +30,14 @@ proptest! {
     }
 
     #[test]
-    fn money_survives_its_json(cents: i64) {
+    fn money_round_trips_through_json(cents: i64) {
         let money = Money::eur(cents);
         let json = serde_json::to_string(&money).expect("encodes");
         prop_assert_eq!(serde_json::from_str::<Money>(&json).expect("decodes"), money);
     }
 
     #[test]
-    fn stock_is_never_reserved_beyond_what_is_there(
+    fn stock_is_never_reserved_beyond_what_is_on_hand(
         on_hand in 0_i64..1_000,
         steps in proptest::collection::vec((0_u8..4, 1_u32..50), 0..60),
     ) {
@@ -61,7 +61,7 @@ proptest! {
     }
 
     #[test]
-    fn merged_lines_name_each_sku_once_and_lose_nothing(
+    fn merged_lines_contain_each_sku_once_and_keep_the_total(
         lines in proptest::collection::vec((0_usize..5, 1_u32..100), 0..20),
     ) {
         let sku = |number: usize| format!("SKU-{number}").parse().expect("a SKU");

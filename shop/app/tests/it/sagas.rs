@@ -1,5 +1,5 @@
-//! Every saga and aggregate of the shop, fed with whatever comes, in any order: none is left
-//! without a way out.
+//! Every saga and aggregate of the shop, fed with messages in random order: each can always reach
+//! its end.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use wingbeat::{Aggregate as _, Late, Saga, SagaEffects, SagaInput as _, Timestam
 
 const ORDER: &str = "019b76da-f652-7000-a018-03d64bb2a7ab";
 const SEEDS: u64 = 2_000;
-/// What an order has heard that is paid.
+/// The inputs of a checkout up to the payment.
 const PAID: [&str; 6] = [
     "orders.start_checkout.v1",
     "promotions.promo_reserved.v1",
@@ -25,7 +25,7 @@ const PAID: [&str; 6] = [
     "payments.payment_captured.v1",
 ];
 
-/// A body that fits every message of the sagas.
+/// A body that decodes as every message of the sagas.
 fn body() -> Vec<u8> {
     json!({
         "order_id": ORDER, "user_id": ORDER, "lines": [["TEA-1", 2]], "sku": "TEA-1",
@@ -37,7 +37,7 @@ fn body() -> Vec<u8> {
     .into_bytes()
 }
 
-/// A saga as its runtime keeps it.
+/// A saga with the state that its runtime keeps for it.
 struct Kept<S> {
     saga: S,
     started: bool,
@@ -55,12 +55,12 @@ impl<S: Saga> Kept<S> {
         }
     }
 
-    /// Takes a message; what it asks for.
+    /// Handles a message and returns the types of the messages that the saga sends.
     fn take(&mut self, message: &str) -> Vec<&'static str> {
         let mut rows = S::Input::ROWS.iter();
         let row = rows.find(|row| row.message == message).expect("an input");
         if row.timer && !self.timers.remove(row.message) {
-            return Vec::new(); // It is not set: the runtime would not hand it out.
+            return Vec::new(); // It is not set, so the runtime would not deliver it.
         }
         if !self.started && !row.starts {
             return Vec::new();
@@ -72,7 +72,7 @@ impl<S: Saga> Kept<S> {
         let (_, input) = (row.decode)(&body()).expect("a body for every message");
         let mut effects = SagaEffects::at(Timestamp::default());
         self.saga.step(input, &mut effects);
-        assert!(!effects.is_deferred(), "a saga that runs takes everything");
+        assert!(!effects.is_deferred(), "a running saga defers nothing");
         for timer in effects.cancelled() {
             self.timers.remove(timer);
         }
@@ -80,14 +80,14 @@ impl<S: Saga> Kept<S> {
         self.ended |= effects.is_ended();
         assert!(
             self.ended || !self.timers.is_empty(),
-            "after {message} it is {} and waits for ever",
+            "after {message} it is {} and has no timer",
             self.saga.state()
         );
         effects.asked()
     }
 }
 
-/// What the owners of the checkout's commands answer.
+/// The answers of the services that own the checkout's commands.
 fn answers(asked: &str) -> &'static [&'static str] {
     match asked {
         "promotions.reserve_promo.v1" => &["promotions.promo_reserved.v1"],
@@ -136,10 +136,10 @@ fn ends<S: Saga>(seed: u64) -> Kept<S> {
 }
 
 #[test]
-fn the_checkout_ends_whatever_came_before() {
+fn the_checkout_ends_after_any_sequence_of_inputs() {
     for seed in 0..SEEDS {
         let kept = ends::<Checkout>(seed);
-        assert!(kept.ended, "seed {seed}: it rests in {}", kept.saga.state());
+        assert!(kept.ended, "seed {seed}: it stays in {}", kept.saga.state());
     }
 }
 
@@ -151,7 +151,7 @@ fn input(message: &str) -> CheckoutInput {
 }
 
 #[test]
-fn a_cancel_that_comes_too_early_comes_again_and_one_that_comes_too_late_is_told() {
+fn an_early_cancel_is_deferred_and_a_late_one_is_refused() {
     let late = |mut saga: Checkout, when| {
         let mut effects = SagaEffects::at(Timestamp::default());
         saga.late(when, input("orders.cancel_checkout.v1"), &mut effects);
@@ -169,9 +169,9 @@ fn a_cancel_that_comes_too_early_comes_again_and_one_that_comes_too_late_is_told
     assert_eq!(late(sold_out, Late::Ended), (false, vec![]));
 }
 
-/// Shipping's answers to a cancel that lost, in each order in which they may come: it is told once.
+/// Shipping's answers to a cancel that lost may come in any order.
 #[test]
-fn a_cancel_that_loses_to_the_dispatch_is_told_once() {
+fn a_cancel_that_loses_to_the_dispatch_is_refused_once() {
     let (sent, refused) = (
         "shipping.shipment_dispatched.v1",
         "shipping.shipment_cancel_refused.v1",
@@ -195,7 +195,7 @@ fn a_cancel_that_loses_to_the_dispatch_is_told_once() {
 }
 
 #[test]
-fn held_stock_asks_for_the_money() {
+fn reserved_stock_leads_to_the_authorization() {
     let asked = ["promotions.promo_reserved.v1"].map(input);
     given_saga::<Checkout>([input("orders.start_checkout.v1")].into_iter().chain(asked))
         .when(input("inventory.stock_reserved.v1"))
@@ -208,7 +208,7 @@ fn held_stock_asks_for_the_money() {
 }
 
 #[test]
-fn a_slow_payment_is_told_once_and_holds_the_stock_for_longer() {
+fn a_slow_payment_is_published_once_and_extends_the_reservation() {
     let so_far = || {
         [
             "orders.start_checkout.v1",
@@ -232,7 +232,7 @@ fn a_slow_payment_is_told_once_and_holds_the_stock_for_longer() {
 }
 
 #[test]
-fn a_shipment_ends_whatever_came_before() {
+fn a_shipment_ends_after_any_sequence_of_inputs() {
     for seed in 0..SEEDS {
         let kept = ends::<Shipment>(seed);
         assert!(kept.ended, "seed {seed}: {:?}", kept.saga);
@@ -282,7 +282,7 @@ fn a_payment_can_always_be_undone() {
 }
 
 #[test]
-fn an_order_never_goes_back_and_never_leaves_its_end() {
+fn an_order_never_leaves_a_terminal_status() {
     use OrderStatus as Is;
     const ALL: [OrderStatus; 8] = [
         Is::StockReserved,

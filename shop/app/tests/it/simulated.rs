@@ -1,15 +1,15 @@
-//! The simulation of the shop itself: it repeats, it sees, and the seeds that once broke it hold.
+//! The simulation of the shop: it is reproducible, and the seeds that once found faults pass.
 
 use shop::simulate::Shop;
 use wingbeat::test::Simulator;
 use wingbeat::test::simulator::Lifetime;
 
-/// Seeds that found something (see `found.rs` of wingbeat-test): a delivery given up while the
-/// store was away; an app that spun; a clock that polled.
+/// Seeds that found faults: a delivery that was dead-lettered while the store was unavailable, a
+/// busy loop, a clock that polled.
 const FOUND: [u64; 3] = [1, 15, 1085];
 
 #[test]
-fn the_seeds_that_found_something_hold_now() {
+fn seeds_that_found_faults_pass() {
     for seed in FOUND {
         let lifetime = Lifetime::run::<Shop>(seed, None);
         assert_eq!(lifetime.violation, None, "{:#?}", lifetime.story);
@@ -17,7 +17,7 @@ fn the_seeds_that_found_something_hold_now() {
 }
 
 #[test]
-fn the_same_seeds_tell_the_same_story() {
+fn equal_seeds_produce_equal_runs() {
     let digest = || Simulator::new().run::<Shop>(3..5).digest;
     assert_eq!(digest(), digest());
     let other = Simulator::new().run::<Shop>(4..6).digest;

@@ -1,4 +1,4 @@
-//! A shop in a simulated world, driven over its HTTP routes.
+//! The shop's order services on the model, driven over their HTTP routes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl World {
         .await;
     }
 
-    /// Publishes as a foreign program would.
+    /// Publishes a message as a program that is not part of the shop.
     pub(crate) async fn publish<M: Message>(&self, message: &M) {
         self.model
             .publish(self.simulation.id().into(), message)
@@ -115,7 +115,7 @@ impl World {
             .0
     }
 
-    /// A request, and its answer's status and body.
+    /// Sends a request and returns the status and the body of the response.
     pub(crate) async fn ask(
         &self,
         method: &str,
@@ -158,7 +158,7 @@ impl World {
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
-    /// Places an order and repeats the request under its key until it is answered.
+    /// Places an order, and repeats the request under its key while the shop answers 503.
     pub(crate) async fn order(&self, token: &str, key: &str, body: &Value) -> Value {
         loop {
             let (status, answer) = self.ask("POST", "/orders", token, key, body).await;
@@ -182,7 +182,7 @@ impl World {
         }
     }
 
-    /// What inventory says of a SKU: on hand and reserved.
+    /// The violations in inventory's figures.
     pub(crate) async fn figures(&self) -> Vec<String> {
         let reads = self.running.reads("inventory").expect("runs");
         let figures = shop_inventory::audit::stock(&reads).await.expect("reads");
@@ -193,7 +193,7 @@ impl World {
     }
 }
 
-/// An id of an order in an answer.
+/// The id of the order in a response.
 pub(crate) fn id(answer: &Value) -> String {
     let id = answer["order_id"].as_str().expect("an order id");
     assert!(id.parse::<Uuid>().is_ok());

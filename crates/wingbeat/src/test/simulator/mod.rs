@@ -159,6 +159,47 @@ pub struct Report {
     pub coverage: Coverage,
 }
 
+impl Report {
+    /// Checks that no invariant was violated.
+    ///
+    /// # Panics
+    ///
+    /// With the reports of the failures.
+    pub fn assert_held(&self) {
+        assert!(self.failures.is_empty(), "{}", self.told());
+    }
+
+    /// Checks that this invariant was violated, and no other one: for tests that plant a bug to see
+    /// that the simulation finds it. A system with wrong wiring panics in every lifetime; that
+    /// violates another invariant and fails the test.
+    ///
+    /// # Panics
+    ///
+    /// If the invariant held in all lifetimes, or another one did not.
+    pub fn assert_found(&self, invariant: &str) {
+        let all = self.failures.iter();
+        let (found, others): (Vec<_>, Vec<_>) =
+            all.partition(|it| it.violation.invariant == invariant);
+        assert!(
+            others.is_empty(),
+            "not `{invariant}` alone:\n{}",
+            self.told()
+        );
+        let seeds = self.seeds;
+        assert!(!found.is_empty(), "`{invariant}` held in {seeds} lifetimes");
+    }
+
+    fn told(&self) -> String {
+        let failures = self.failures.iter().take(REDUCED_MAX);
+        let told: String = failures.map(ToString::to_string).collect();
+        format!(
+            "{} of {} lifetimes failed:\n{told}",
+            self.failures.len(),
+            self.seeds
+        )
+    }
+}
+
 /// What is kept of the lifetimes while they run: little of those that held.
 #[derive(Default)]
 struct Seen {

@@ -9,16 +9,7 @@ use shop::{Open, Settings, start};
 use shop_e2e::http_suite::{Access, Api, Host, Subject};
 use shop_e2e::wait::until;
 
-use super::place::Place;
-
-/// What a shop runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// Its data directory.
-    Embedded,
-    /// RabbitMQ, PostgreSQL and Redis.
-    OnServers,
-}
+use super::place::{Place, Shape};
 
 /// An open shop. It dereferences to its API.
 pub(crate) struct Shop {

@@ -17,25 +17,31 @@ mod in_process;
 mod letters;
 mod place;
 
-use in_process::{Shape, Shop};
+use in_process::Shop;
+use place::Shape;
 
 /// Declares each test once in every shape.
 macro_rules! in_both_shapes {
     ($($test:ident),* $(,)?) => {
         mod embedded {
+            use crate::real::{Shape, Shop};
+
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $test() {
-                    super::$test(crate::real::Shop::open(crate::real::Shape::Embedded).await).await;
+                    let shop = Shop::open(Shape::Embedded).await;
+                    super::$test(shop).await;
                 }
             )*
         }
 
         mod on_servers {
+            use crate::real::{Shape, Shop};
+
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $test() {
-                    let shop = crate::real::Shop::open(crate::real::Shape::OnServers).await;
+                    let shop = Shop::open(Shape::OnServers).await;
                     super::$test(shop).await;
                 }
             )*

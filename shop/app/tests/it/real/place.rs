@@ -9,10 +9,17 @@ use shop_e2e::http_suite::Cache;
 use tempfile::TempDir;
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
-use super::Shape;
-
 /// Shops that the servers have room for; each test opens one.
 const ROOMS: usize = 100;
+
+/// What a shop runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Its data directory.
+    Embedded,
+    /// RabbitMQ, PostgreSQL and Redis.
+    OnServers,
+}
 
 struct Servers {
     broker: RabbitMq,
@@ -31,12 +38,17 @@ fn servers() -> &'static Servers {
             &format!(
                 r#"[begin V = list_to_binary("t" ++ integer_to_list(N)),
                     rabbit_vhost:add(V, <<"t">>),
-                    rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"t">>)
+                    rabbit_auth_backend_internal:set_permissions(
+                        <<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"t">>)
                    end || N <- lists:seq(0, {})], ok."#,
                 ROOMS - 1
             ),
         ]);
-        Servers { broker, store, cache }
+        Servers {
+            broker,
+            store,
+            cache,
+        }
     })
 }
 
