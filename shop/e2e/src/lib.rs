@@ -10,7 +10,7 @@
 //!   languages.
 //! - Traffic and checks: [`shopping`] places orders for each [`customer`], and [`verdict`] checks
 //!   the promises afterwards, with the provider's [`ledger`]. [`scrape`] reads metrics.
-//!   [`http_suite`] tests the HTTP API of any shop.
+//!   [`mod@http_suite`] tests the HTTP API of any shop.
 //! - [`wait`] is how all of them wait: for conditions.
 
 #![allow(

@@ -31,7 +31,7 @@ const MOVEMENTS: [&str; 3] = [
     "wingbeat_messaging_settled_total",
 ];
 
-/// Totals of [`MOVEMENTS`]: equal totals mean that nothing has moved.
+/// Totals of all movements: equal totals mean that nothing has moved.
 pub type Movements = [u64; MOVEMENTS.len()];
 
 /// A shop under test.

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use wingbeat::http::{Json, Problem, Reply, Routes, accepted, post};
 use wingbeat::run::{Process, Program, Roles, RunError, Secret, open};
 use wingbeat::{
-    App, Error, Event, JsonSchema, Message as _, Ports, Result, Scope, Service, Settings, State,
-    schemars,
+    App, Error, Event, JsonSchema, Message as _, Parts, Ports, Result, Scope, Service, Settings,
+    State, schemars,
 };
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
@@ -31,10 +31,13 @@ async fn lend(Json(loan): Json<BookLent>, scope: Scope) -> Result<Reply, Problem
     Ok(accepted(&loan))
 }
 
-/// Whether the handler has learned to count lost books.
-type Mended = Arc<AtomicBool>;
+#[derive(Clone, Default, Parts)]
+struct Counting {
+    /// Whether the handler has learned to count lost books.
+    mended: Arc<AtomicBool>,
+}
 
-async fn count(loan: BookLent, State(mended): State<Mended>) -> Result<()> {
+async fn count(loan: BookLent, State(mended): State<Arc<AtomicBool>>) -> Result<()> {
     if loan.book == "Lost" && !mended.load(Ordering::Relaxed) {
         return Err(Error::reject("lost", "nobody can count it"));
     }
@@ -45,7 +48,7 @@ struct Library;
 
 impl Program for Library {
     type Own = ();
-    type State = Mended;
+    type State = Counting;
 
     fn name(&self) -> &'static str {
         "library"
@@ -59,16 +62,16 @@ impl Program for Library {
         vec!["library", "statistics"]
     }
 
-    async fn begin(&self, _: &Settings, _: &Roles, _: &Ports) -> Result<Mended, RunError> {
-        Ok(Mended::default())
+    async fn begin(&self, _: &Settings, _: &Roles, _: &Ports) -> Result<Counting, RunError> {
+        Ok(Counting::default())
     }
 
-    fn system(&self, _: &Settings, _: &Roles, mended: &Mended) -> App {
+    fn system(&self, _: &Settings, _: &Roles, counting: &Counting) -> App {
         let lending = Routes::new().route("/loans", post(lend));
-        let counting = Service::new("statistics").with_state(Arc::clone(mended));
+        let statistics = Service::new("statistics").with_state(counting.clone());
         App::new()
             .service(Service::new("library").routes(lending))
-            .service(counting.on(count))
+            .service(statistics.on(count))
     }
 }
 
@@ -227,12 +230,12 @@ async fn an_operator_pauses_resumes_retries_and_discards() {
     let story = ops.get(&format!("/ops/stories/{story}")).await;
     assert_eq!(story["items"][0]["service"], "library");
 
-    process.state.store(true, Ordering::Relaxed);
+    process.state.mended.store(true, Ordering::Relaxed);
     assert_eq!(ops.post(&format!("{path}/retry")).await, 202);
     ops.until(json!({ "handled": 2, "dead": 0 })).await;
     assert_eq!(ops.get("/ops/dead-letters").await["items"], json!([]));
 
-    process.state.store(false, Ordering::Relaxed);
+    process.state.mended.store(false, Ordering::Relaxed);
     lend_over_http(shop, "Lost").await;
     ops.until(json!({ "dead": 1 })).await;
     let id = ops.letter().await["id"].as_str().expect("an id").to_owned();
