@@ -180,14 +180,7 @@ async fn lend_over_http(address: SocketAddr, book: &str) {
     assert_eq!(status, 202, "{text}");
 }
 
-/// A process records metrics once, so one test shows the operator's whole day.
-#[tokio::test]
-async fn an_operator_pauses_resumes_retries_and_discards() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let process = start(directory.path()).await;
-    let (shop, address) = (process.address, process.ops_address.expect("it records"));
-    let ops = Client::near(address);
-
+async fn only_operators_are_answered(shop: SocketAddr, address: SocketAddr) {
     let stranger = Client {
         host: "ops.example",
         ..Client::near(address)
@@ -200,6 +193,17 @@ async fn an_operator_pauses_resumes_retries_and_discards() {
     assert_eq!(guest.get("/ops/breakers").await, json!({ "items": [] }));
     let elsewhere = Client::near(shop).text("GET", "/ops/breakers", "").await;
     assert_eq!(elsewhere.0, 404, "the public address has no operator's API");
+}
+
+/// A process records metrics once, so one test shows the operator's whole day.
+#[tokio::test]
+async fn an_operator_pauses_resumes_retries_and_discards() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let process = start(directory.path()).await;
+    let (shop, address) = (process.address, process.ops_address.expect("it records"));
+    let ops = Client::near(address);
+
+    only_operators_are_answered(shop, address).await;
 
     lend_over_http(shop, "Emma").await;
     ops.until(json!({ "handled": 1, "waiting": 0, "dead": 0 }))
