@@ -16,11 +16,8 @@ use crate::runner::{self, Binary, Tests};
 use crate::workspace::{Package, Workspace};
 use crate::{tidy, tools};
 
-/// The package whose integration tests start the shop as a process.
-const END_TO_END: &str = "shop-e2e";
-
-/// Its test program.
-const END_TO_END_TESTS: &str = "it";
+/// The test programs that start the shop as a process, as package and target.
+const END_TO_END: [(&str, &str); 2] = [("shop-e2e", "it"), ("shop", "telemetry")];
 
 /// The program that users get.
 const SHOP: &str = "shop";
@@ -182,7 +179,8 @@ fn build(context: &Context<'_>) -> anyhow::Result<(Vec<Binary>, Duration)> {
 }
 
 fn is_end_to_end(binary: &Binary) -> bool {
-    binary.package == END_TO_END && binary.target == END_TO_END_TESTS
+    let name = (binary.package.as_str(), binary.target.as_str());
+    END_TO_END.contains(&name)
 }
 
 fn outcome(tests: Tests, compiling: Duration) -> Outcome {
