@@ -116,8 +116,10 @@ where
 ///
 /// /// Claims a seat; returns `false` if somebody else has it.
 /// async fn claim_seat(service: &Arc<ServiceContext>, seat: &str, owner: &str) -> Result<bool> {
-///     let claim = async |scope: Scope| Claims::of(&scope).claim("seat", seat, owner).await;
-///     run_unit(service, claim).await
+///     run_unit(service, |scope| async move {
+///         Claims::of(&scope).claim("seat", seat, owner).await
+///     })
+///     .await
 /// }
 /// ```
 pub async fn run_unit<T, E, F>(
