@@ -94,6 +94,10 @@ async fn gateway(open: &Open) -> Result<Router> {
         ));
     if open.settings.own.dev {
         api = api.merge(dev::provider(dev(open)));
+        // What belongs to a service that runs elsewhere is forwarded before it gets here.
+        if !open.roles.services.is_empty() {
+            api = api.merge(dev::services(dev(open)));
+        }
     }
     let api = shop_gateway::rules(
         api.layer(middleware::from_fn(routed)),
