@@ -166,7 +166,7 @@
 //! | `commit` | many units become durable |
 //! | `publish`, `due`, `failed` | messages go out; timers, retries and calls come due; dead letters |
 //! | [`describe`] | AsyncAPI and OpenAPI documents, made from the wiring |
-//! | `runtime`, [`telemetry`], [`run`], [`test`] | time and tasks, observation, programs, tests |
+//! | `runtime`, [`telemetry`], [`run`](mod@run), [`test`](mod@test) | time and tasks, observation, programs, tests |
 //!
 //! # Features
 //!

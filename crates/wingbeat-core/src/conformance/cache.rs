@@ -27,7 +27,7 @@ pub trait Fixture: Send + Sync {
 }
 
 /// Turns each test of the cache suite into a `#[test]`. `$run` is a function that takes a
-/// [`Test`](conformance::cache::Test), creates a fixture and drives the future of the test.
+/// [`Test`](crate::conformance::cache::Test), creates a fixture and drives the future of the test.
 #[macro_export]
 macro_rules! cache_conformance {
     ($run:path) => {

@@ -22,7 +22,7 @@ pub use settling::*;
 pub use views::*;
 
 /// Turns each test of the store suite into a `#[test]`. `$run` is a function that takes a
-/// [`Test`](conformance::Test), creates a fixture and drives the future of the test.
+/// [`Test`](crate::conformance::Test), creates a fixture and drives the future of the test.
 #[macro_export]
 macro_rules! store_conformance {
     ($run:path) => {

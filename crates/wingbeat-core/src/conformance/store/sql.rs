@@ -303,7 +303,7 @@ pub async fn statements_survive_a_restart(fixture: Arc<dyn Fixture>) {
 }
 
 /// Turns each test of the SQL suite into a `#[test]`. `$run` is a function that takes a
-/// [`Test`](conformance::Test), creates a fixture and drives the future of the test.
+/// [`Test`](crate::conformance::Test), creates a fixture and drives the future of the test.
 #[macro_export]
 macro_rules! sql_conformance {
     ($run:path) => {

@@ -21,7 +21,7 @@ use crate::unit::Outcome;
 use crate::{Delivery, Envelope, MessageId, RuntimeExt as _, Unit};
 
 /// Turns each test of the transport suite into a `#[test]`. `$run` is a function that takes a
-/// [`Test`](conformance::Test), creates a fixture and drives the future of the test.
+/// [`Test`](crate::conformance::Test), creates a fixture and drives the future of the test.
 #[macro_export]
 macro_rules! transport_conformance {
     ($run:path) => {
