@@ -6,6 +6,10 @@ use wingbeat::Event;
 
 use crate::{Lines, OrderId, UserId};
 
+/// The session claim with the newest version of the cart that its user has seen. The cart service
+/// raises it; a service with a copy of carts waits until its copy is that new.
+pub const SEEN_VERSION: &str = "cart_version";
+
 /// A cart was opened for a user.
 #[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[event(name = "carts.cart_opened", version = 1, key = user_id)]

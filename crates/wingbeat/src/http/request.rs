@@ -210,7 +210,7 @@ impl Caller {
                 "cross_site",
                 "this write came from another site",
             )),
-            Some(SessionState::Away) => Err(Error::retry(
+            Some(SessionState::Unavailable) => Err(Error::retry(
                 "sessions_unavailable",
                 "sessions are not available",
             )),

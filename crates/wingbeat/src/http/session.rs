@@ -1,9 +1,10 @@
-//! Sessions in the shared cache, so that any service knows the caller without asking another.
+//! Sessions in the shared cache: every service knows the caller without asking another service.
 //!
-//! A session lives under `session:<sha256 of the token>`: 30 minutes after its last use, and 24
-//! hours at most. The token itself is kept nowhere. `sessions-ended:<user>` says which of a user's
-//! sessions ended all at once (a changed password), without having to find them.
+//! The cache keeps a session under `session:<sha256 of the token>` until 30 minutes after its last
+//! use, and for 24 hours at most. No server stores the token. The key `sessions-ended:<user>` ends
+//! all sessions of a user at once (after a changed password, for example) without listing them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wingbeat_core::cache::Durability;
@@ -20,46 +23,63 @@ use wingbeat_core::{Cache, Result, Timestamp};
 
 use crate::{decode, encode};
 
-/// The cookie's name.
+/// The name of the session cookie.
 pub const COOKIE: &str = "wingbeat_session";
-/// Unused for so long, a session ends.
+/// The time after its last use at which a session ends.
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
-/// A session's longest life.
+/// The time after its start at which a session ends, used or not.
 pub const LIFE: Duration = Duration::from_secs(24 * 3600);
-/// A session that was used is prolonged at most this often, to spare the cache.
+/// The least time between two writes that prolong a session. It spares the cache.
 const PROLONG_AFTER: Duration = Duration::from_secs(60);
 
 /// A signed-in user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    /// Who.
+    /// The id of the user.
     pub user_id: Uuid,
-    /// The name to greet with.
+    /// The name that pages address the user by.
     pub name: String,
-    /// May use `/admin`.
+    /// `true` if the user may use `/admin`.
     pub admin: bool,
-    /// Since when.
+    /// The time at which the session started.
     pub created_at: Timestamp,
-    /// Last prolonged.
+    /// The time at which the session was last prolonged.
     pub seen_at: Timestamp,
-    /// The version of the user's cart that this session has been shown.
-    #[serde(default)]
-    pub cart_version: u64,
-    /// SHA-256 of the token: the session's place in the cache.
+    /// Facts that services attach to the session, by name. See [`Session::claim`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, Value>,
+    /// SHA-256 of the token: part of the session's key in the cache.
     pub digest: String,
 }
 
-/// What the request says about its caller.
+impl Session {
+    /// Returns a claim. `None` if the session has no claim of this name, or one of another type.
+    ///
+    /// Services share sessions, so a claim is a contract between those that write it and those that
+    /// read it. A service changes claims with [`Sessions::update`].
+    #[must_use]
+    pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        T::deserialize(self.claims.get(name)?).ok()
+    }
+
+    /// Sets a claim of this copy of the session. [`Sessions::update`] stores it.
+    pub fn set_claim(&mut self, name: &str, value: impl Into<Value>) {
+        self.claims.insert(name.to_owned(), value.into());
+    }
+}
+
+/// The caller of a request.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum SessionState {
-    /// No session, or one that has ended.
+    /// The request has no session, or one that has ended.
     Nobody,
-    /// A session.
+    /// The request has a session.
     SignedIn(Session),
-    /// A write with a cookie, from another site.
+    /// The request is a write with a cookie, and comes from another site.
     CrossSite,
-    /// The cache cannot be asked.
-    Away,
+    /// The cache cannot be reached.
+    Unavailable,
 }
 
 /// Starts, finds and ends sessions.
@@ -70,17 +90,17 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions in this cache.
+    /// Returns the sessions in this cache.
     #[must_use]
     pub fn new(cache: Arc<dyn Cache>, runtime: SharedRuntime) -> Self {
         Self { cache, runtime }
     }
 
-    /// Starts a session; the token is returned once and kept nowhere.
+    /// Starts a session and returns its token, which no server stores.
     ///
     /// # Errors
     ///
-    /// The cache's, here and below.
+    /// `cache_away` if the cache cannot be reached.
     pub async fn start(&self, user_id: Uuid, name: &str, admin: bool) -> Result<(String, Session)> {
         let now = self.runtime.now();
         self.begin(Session {
@@ -89,18 +109,18 @@ impl Sessions {
             admin,
             created_at: now,
             seen_at: now,
-            cart_version: 0,
+            claims: BTreeMap::new(),
             digest: String::new(),
         })
         .await
     }
 
-    /// Goes on under a new token, and with a new life; the old token ends with all other sessions
-    /// of the user. `None` when the session itself has ended meanwhile.
+    /// Replaces the token of a session and restarts its lifetime. Ends the old token and all other
+    /// sessions of the user. Returns `None` if the session has ended.
     ///
     /// # Errors
     ///
-    /// The cache's.
+    /// `cache_away` if the cache cannot be reached.
     pub async fn renew(&self, session: &Session) -> Result<Option<(String, Session)>> {
         let Some(current) = self.current(&session.digest).await? else {
             return Ok(None);
@@ -117,7 +137,7 @@ impl Sessions {
         Ok(Some((token, renewed)))
     }
 
-    /// Stores a session under a token of its own.
+    /// Stores a session under a new token.
     async fn begin(&self, session: Session) -> Result<(String, Session)> {
         let mut secret = [0_u8; 32];
         self.runtime.fill_secret(&mut secret);
@@ -128,11 +148,11 @@ impl Sessions {
         Ok((token, session))
     }
 
-    /// Stores a changed session.
+    /// Stores a session, whatever the cache contains of it. Prefer [`Sessions::update`].
     ///
     /// # Errors
     ///
-    /// The cache's.
+    /// `cache_away` if the cache cannot be reached.
     pub async fn save(&self, session: &Session) -> Result<()> {
         let left = (session.created_at + LIFE).since(self.runtime.now());
         let ttl = IDLE.min(left);
@@ -149,11 +169,11 @@ impl Sessions {
             .await
     }
 
-    /// The session of a token, prolonged.
+    /// Returns the session of a token and prolongs it.
     ///
     /// # Errors
     ///
-    /// The cache's.
+    /// `cache_away` if the cache cannot be reached.
     pub async fn find(&self, token: &str) -> Result<Option<Session>> {
         let Some(mut session) = self.current(&digest(token)).await? else {
             return Ok(None);
@@ -169,11 +189,11 @@ impl Sessions {
         Ok(Some(session))
     }
 
-    /// Whether the session has not ended since (for streams).
+    /// Returns `true` if the session has not ended. Long responses, such as streams, check it again.
     ///
     /// # Errors
     ///
-    /// The cache's.
+    /// `cache_away` if the cache cannot be reached.
     pub async fn is_alive(&self, session: &Session) -> Result<bool> {
         Ok(self.current(&session.digest).await?.is_some())
     }
@@ -182,36 +202,35 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// The cache's.
+    /// `cache_away` if the cache cannot be reached.
     pub async fn end(&self, session: &Session) -> Result<()> {
         self.cache.remove(&key(&session.digest)).await
     }
 
-    /// Ends the session of a token, if it has one.
+    /// Ends the session of a token, if there is one.
     ///
     /// # Errors
     ///
-    /// The cache's.
-    pub async fn forget(&self, token: &str) -> Result<()> {
+    /// `cache_away` if the cache cannot be reached.
+    pub async fn end_token(&self, token: &str) -> Result<()> {
         self.cache.remove(&key(&digest(token))).await
     }
 
-    /// Ends the user's other sessions, wherever they are: none that began before now is found
-    /// again.
+    /// Ends all other sessions of the user that started before now.
     ///
     /// # Errors
     ///
-    /// The cache's.
+    /// `cache_away` if the cache cannot be reached.
     pub async fn end_others(&self, session: &Session) -> Result<()> {
         self.end_earlier(session.user_id, session.digest.clone())
             .await
     }
 
-    /// Ends all of a user's sessions.
+    /// Ends all sessions of a user.
     ///
     /// # Errors
     ///
-    /// The cache's.
+    /// `cache_away` if the cache cannot be reached.
     pub async fn end_all(&self, user: Uuid) -> Result<()> {
         self.end_earlier(user, String::new()).await
     }
@@ -226,23 +245,32 @@ impl Sessions {
             .await
     }
 
-    /// Notes the cart's version that the session has been shown. Never lowers it, and does nothing
-    /// for a session that has ended since.
+    /// Changes the stored session: reads it, applies `change`, and stores the result if it differs.
+    /// Does nothing if the session has ended.
+    ///
+    /// Two updates at the same time can lose one of them: the cache is no database. Use claims for
+    /// hints that may be missed, not for facts that must last.
     ///
     /// # Errors
     ///
-    /// The cache's.
-    pub async fn saw_cart(&self, session: &Session, version: u64) -> Result<()> {
-        match self.current(&session.digest).await? {
-            Some(mut current) if current.cart_version < version => {
-                current.cart_version = version;
-                self.save(&current).await
-            }
-            _ => Ok(()),
+    /// `cache_away` if the cache cannot be reached.
+    pub async fn update(
+        &self,
+        session: &Session,
+        change: impl FnOnce(&mut Session) + Send,
+    ) -> Result<()> {
+        let Some(current) = self.current(&session.digest).await? else {
+            return Ok(());
+        };
+        let mut changed = current.clone();
+        change(&mut changed);
+        if changed == current {
+            return Ok(());
         }
+        self.save(&changed).await
     }
 
-    /// The session as it is stored, unless it has ended.
+    /// Returns the stored session, unless it has ended.
     async fn current(&self, digest: &str) -> Result<Option<Session>> {
         let Some(body) = self.cache.get(&key(digest)).await? else {
             return Ok(None);
@@ -259,7 +287,7 @@ impl Sessions {
     }
 }
 
-/// A user's sessions that began by then have ended, except one.
+/// A mark that ends the sessions of a user that started by a time, except one.
 #[derive(Serialize, Deserialize)]
 struct Ended {
     before: Timestamp,
@@ -278,20 +306,21 @@ fn digest(token: &str) -> String {
     hex::encode(Sha256::digest(token))
 }
 
-/// The token of a request: a bearer token wins over the cookie. `true` when it is the cookie.
+/// Returns the token of a request, and `true` if it comes from the cookie. A bearer token has
+/// precedence.
 fn token(headers: &HeaderMap) -> Option<(&str, bool)> {
     let bearer = bearer(headers).map(|token| (token, false));
     bearer.or_else(|| cookie(headers).map(|token| (token, true)))
 }
 
-/// The bearer token of a request.
+/// Returns the bearer token of a request.
 #[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     bearer.strip_prefix("Bearer ").map(str::trim)
 }
 
-/// The token in the cookie of a request.
+/// Returns the token in the session cookie of a request.
 #[must_use]
 pub fn cookie(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers
@@ -306,7 +335,8 @@ pub fn cookie(headers: &HeaderMap) -> Option<&str> {
         .map(|(_, token)| token)
 }
 
-/// A browser's own page, or no browser at all: `Sec-Fetch-Site`, else `Origin` against `Host`.
+/// Returns `true` if a page of this site sent the request: by `Sec-Fetch-Site`, or else by
+/// comparing `Origin` with `Host`.
 fn same_site(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     match (text("sec-fetch-site"), text("origin")) {
@@ -316,7 +346,7 @@ fn same_site(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Middleware: finds the session once, for all extractors behind it.
+/// A middleware that looks up the session once, for all extractors behind it.
 pub async fn identify(
     axum::extract::State(sessions): axum::extract::State<Sessions>,
     mut request: Request,
@@ -332,7 +362,7 @@ pub async fn identify(
             Ok(None) => SessionState::Nobody,
             Err(why) => {
                 tracing::warn!("sessions cannot be read: {why}");
-                SessionState::Away
+                SessionState::Unavailable
             }
         },
     };

@@ -110,21 +110,44 @@ fn the_others_end_and_this_one_stays() {
 }
 
 #[test]
-fn a_renewed_session_knows_what_it_knew_and_ends_the_old_token() {
+fn a_renewed_session_keeps_its_claims_and_ends_the_old_token() {
     let world = World::new();
     let (old, session) = world.start(ADA);
     let (other, _) = world.start(ADA);
-    let saw = world.simulation.run(world.sessions.saw_cart(&session, 7));
-    saw.expect("the cache writes");
+    let set = |session: &mut Session| session.set_claim("theme", "dark");
+    let updated = world.simulation.run(world.sessions.update(&session, set));
+    updated.expect("the cache writes");
     let renewed = world.simulation.run(world.sessions.renew(&session));
     let (new, after) = renewed
         .expect("the cache writes")
         .expect("it has not ended");
-    assert_eq!((after.user_id, after.cart_version), (ADA, 7));
+    assert_eq!(after.user_id, ADA);
+    assert_eq!(after.claim::<String>("theme").as_deref(), Some("dark"));
+    assert_eq!(after.claim::<u64>("theme"), None);
     assert!(world.finds(&new) && !world.finds(&old) && !world.finds(&other));
     let again = world.simulation.run(world.sessions.renew(&session));
     assert!(
         again.expect("the cache reads").is_none(),
-        "what has ended is not renewed"
+        "an ended session is not renewed"
     );
+}
+
+#[test]
+fn an_update_of_an_ended_session_does_not_bring_it_back() {
+    let world = World::new();
+    let (token, session) = world.start(ADA);
+    let ended = world.simulation.run(world.sessions.end(&session));
+    ended.expect("the cache writes");
+    let set = |session: &mut Session| session.set_claim("theme", "dark");
+    let updated = world.simulation.run(world.sessions.update(&session, set));
+    updated.expect("the cache reads");
+    assert!(!world.finds(&token));
+}
+
+#[test]
+fn a_session_that_an_older_version_wrote_is_read() {
+    let json = r#"{"user_id":"00000000-0000-0000-0000-000000000001","name":"Ada","admin":false,
+        "created_at":"2026-01-01T00:00:00Z","seen_at":"2026-01-01T00:00:00Z","cart_version":3,"digest":"d"}"#;
+    let session: Session = serde_json::from_str(json).expect("unknown fields are ignored");
+    assert_eq!(session.claim::<u64>("cart_version"), None);
 }

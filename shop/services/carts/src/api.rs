@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use shop_contracts::carts::{CartChanged, CartOpened};
+use shop_contracts::carts::{CartChanged, CartOpened, SEEN_VERSION};
 use shop_contracts::{Line, Money, QUANTITY_MAX, Sku, UserId};
 use wingbeat::ServiceContext;
 use wingbeat::http::session::{Session, Sessions};
@@ -178,10 +178,20 @@ where
         Ok(after)
     })
     .await?;
-    tell(&state.sessions, session, cart.version).await?;
+    note_seen(&state.sessions, session, cart.version).await?;
     Ok(ok(&shown(&reads, cart).await?).into_response())
 }
 
-async fn tell(sessions: &Sessions, session: &Session, version: u64) -> Result<(), Problem> {
-    Ok(sessions.saw_cart(session, version).await?)
+/// Raises the cart version in the claims of the session, so that the next request of this user does
+/// not meet an older copy of the cart.
+async fn note_seen(sessions: &Sessions, session: &Session, version: u64) -> Result<(), Problem> {
+    let raise = |session: &mut Session| {
+        if session
+            .claim(SEEN_VERSION)
+            .is_none_or(|seen: u64| seen < version)
+        {
+            session.set_claim(SEEN_VERSION, version);
+        }
+    };
+    Ok(sessions.update(session, raise).await?)
 }

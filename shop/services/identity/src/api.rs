@@ -199,7 +199,7 @@ async fn sign_in(
     };
     let (token, _) = sessions.start(user_id.0, &user.name, user.admin).await?;
     if let Some(earlier) = session::cookie(&headers) {
-        sessions.forget(earlier).await?;
+        sessions.end_token(earlier).await?;
     }
     let mut effects = Effects::new();
     effects.publish(&UserLoggedIn { user_id });

@@ -13,7 +13,7 @@ use crate::copies::{CartCopy, ProductCopy, PromoCopy};
 use crate::domain::{Order, OrderCommand, Placed};
 use crate::feed::{Feed, FeedRow};
 use crate::messages::StartCheckout;
-use request::{Item, canonical};
+use request::{Item, canonical, seen_version};
 
 pub use request::{Address, PlaceOrder, Ready};
 
@@ -84,7 +84,7 @@ pub async fn place(
         Some(items) => records.priced(&parsed(items)?).await?,
         None => {
             records
-                .cart(user_id, order_id, session.cart_version)
+                .cart(user_id, order_id, seen_version(&session))
                 .await?
         }
     };

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use serde::{Deserialize, Serialize};
+use shop_contracts::carts::SEEN_VERSION;
 use shop_contracts::{Money, OrderId, QUANTITY_MAX, UserId};
 use wingbeat::ServiceContext;
 use wingbeat::describe::RequestDescription;
+use wingbeat::http::session::Session;
 use wingbeat::http::{Caller, DescribeRequest, FieldError, Json, Problem};
 use wingbeat::{JsonSchema, Reads, Result, RuntimeExt as _, schemars};
 
@@ -98,7 +100,7 @@ impl FromRequest<State> for Ready {
         let Json(order) = Json::<PlaceOrder>::from_request(request, state).await?;
         check(&order)?;
         if let (Some(context), Some(reads)) = (context, reads) {
-            let (user, seen) = (UserId(session.user_id), session.cart_version);
+            let (user, seen) = (UserId(session.user_id), seen_version(&session));
             // After the wait, the unit of work decides what a missing copy means.
             if order.items.is_none() {
                 let cart = || async { Ok(version(&reads, user).await? >= seen) };
@@ -138,6 +140,11 @@ where
 /// Returns the stored form of a promo code.
 pub(super) fn canonical(code: &str) -> String {
     code.trim().to_ascii_uppercase()
+}
+
+/// Returns the newest version of the cart that this session has been shown.
+pub(super) fn seen_version(session: &Session) -> u64 {
+    session.claim(SEEN_VERSION).unwrap_or_default()
 }
 
 async fn version(reads: &Reads, user: UserId) -> Result<u64> {
