@@ -19,7 +19,7 @@ pub use endpoint::{Endpoint, InUnit, Plain};
 pub use plain::get;
 pub use problem::{FieldError, Problem};
 pub use reply::{IntoReply, Reply, ReplyBody, accepted, created, no_content, ok};
-pub use request::{Admin, Caller, IdempotencyKey, Json, Path, Query, RequestInfo};
+pub use request::{Admin, Caller, Context, IdempotencyKey, Json, Path, Query, RequestInfo};
 pub use routes::Routes;
 pub use server::{BODY_MAX, serve};
 pub use traced::traced;

@@ -15,7 +15,7 @@ use super::session::{COOKIE, Session, SessionState};
 use crate::describe::{RequestDescription, Security};
 use crate::extract::Extract;
 use crate::state::Reads;
-use crate::unit::Scope;
+use crate::unit::{Scope, ServiceContext};
 
 /// What a command's extractors know of the request.
 pub struct RequestInfo {
@@ -188,13 +188,50 @@ impl<T: HasSchema> DescribeRequest for Query<T> {
     }
 }
 
-/// Reads of the service whose route this is.
+/// The service that a route belongs to, for routes that run units of work themselves. Most routes
+/// need [`command`](super::command) or [`Reads`] only.
+///
+/// ```
+/// use wingbeat::http::{Context, Problem, Routes, no_content, plain};
+/// use wingbeat::{Claims, run_unit};
+///
+/// /// Claims a seat, and acts once the claim is durable.
+/// async fn claim(Context(service): Context) -> Result<wingbeat::http::Reply, Problem> {
+///     let claimed = run_unit(&service, |scope| async move {
+///         Claims::of(&scope).claim("seat", "4A", "ada").await
+///     });
+///     if !claimed.await? {
+///         return Err(Problem::new(409, "taken", "somebody else has the seat"));
+///     }
+///     Ok(no_content())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Context(pub Arc<ServiceContext>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Context {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let context = parts.extensions.get::<Arc<ServiceContext>>().cloned();
+        let context = context.ok_or_else(belongs_to_no_service)?;
+        Ok(Self(context))
+    }
+}
+
+impl DescribeRequest for Context {}
+
+fn belongs_to_no_service() -> Problem {
+    Problem::new(500, "internal", "the route belongs to no service")
+}
+
+/// The reads of the service that a route belongs to.
 impl<S: Send + Sync> FromRequestParts<S> for Reads {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let reads = parts.extensions.get::<Self>().cloned();
-        reads.ok_or_else(|| Problem::new(500, "internal", "the route belongs to no service"))
+        reads.ok_or_else(belongs_to_no_service)
     }
 }
 

@@ -13,8 +13,8 @@ use crate::unit::{Entry, Scope, ServiceContext};
 
 /// Read access to a service's data outside a unit of work, for screens and audits.
 ///
-/// Routes take it as an `Extension<Reads>`. Handlers can take it as an extractor for reads that the
-/// commit need not validate, such as the candidates of a clean-up.
+/// Routes take it as an extractor. Handlers can take it as well, for reads that the commit need not
+/// validate, such as the candidates of a clean-up.
 ///
 /// ```
 /// use wingbeat::{Name, Reads, Result, Select};

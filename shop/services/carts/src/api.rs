@@ -1,16 +1,12 @@
 //! The customer's routes.
 
-use std::sync::Arc;
-
-use axum::Extension;
 use axum::extract;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shop_contracts::carts::{CartChanged, CartOpened, SEEN_VERSION};
 use shop_contracts::{Line, Money, QUANTITY_MAX, Sku, UserId};
-use wingbeat::ServiceContext;
 use wingbeat::http::session::{Session, Sessions};
-use wingbeat::http::{Caller, Json, Path, Problem, Routes, get, ok, plain};
+use wingbeat::http::{Caller, Context, Json, Path, Problem, Routes, get, ok, plain};
 use wingbeat::{Effects, JsonSchema, Reads, Scope, Table, run_unit, schemars};
 
 use crate::domain::Cart;
@@ -86,10 +82,7 @@ async fn shown(reads: &Reads, cart: Cart) -> Result<Shown, Problem> {
     })
 }
 
-async fn show(
-    Caller(session): Caller,
-    Extension(reads): Extension<Reads>,
-) -> Result<Response, Problem> {
+async fn show(Caller(session): Caller, reads: Reads) -> Result<Response, Problem> {
     let user = UserId(session.user_id);
     let cart = reads.entity::<Cart>(&user).await?.unwrap_or_default();
     Ok(ok(&shown(&reads, cart).await?).into_response())
@@ -104,11 +97,7 @@ struct Quantity {
 }
 
 /// What a change of a cart needs.
-type Tools = (
-    extract::State<crate::State>,
-    Extension<Arc<ServiceContext>>,
-    Extension<Reads>,
-);
+type Tools = (extract::State<crate::State>, Context, Reads);
 
 async fn set(
     tools: Tools,
@@ -145,7 +134,7 @@ async fn remove(
 /// Changes the caller's cart. Once that is durable the session is told the cart's version, so that
 /// an order placed next knows what its caller has seen.
 async fn change<F>(
-    (extract::State(state), Extension(context), Extension(reads)): Tools,
+    (extract::State(state), Context(context), reads): Tools,
     session: &Session,
     decide: impl Fn(Scope, Cart) -> F + Send + Sync,
 ) -> Result<Response, Problem>

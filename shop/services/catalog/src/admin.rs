@@ -1,13 +1,12 @@
 //! The admin's routes.
 
-use std::sync::Arc;
-
+use axum::extract;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, extract};
 use shop_contracts::Sku;
 use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
-use wingbeat::ServiceContext;
-use wingbeat::http::{Admin, FieldError, Json, Path, Problem, Routes, no_content, ok, plain};
+use wingbeat::http::{
+    Admin, Context, FieldError, Json, Path, Problem, Routes, no_content, ok, plain,
+};
 use wingbeat::{Effects, Rows, Scope, Table, run_unit};
 
 use crate::State;
@@ -36,7 +35,7 @@ async fn offer(
     _: Admin,
     Path(sku): Path<Sku>,
     extract::State(State { shelf }): extract::State<State>,
-    Extension(context): Extension<Arc<ServiceContext>>,
+    Context(context): Context,
     Json(offer): Json<Offer>,
 ) -> Result<Response, Problem> {
     let faults = offer.faults();
@@ -89,7 +88,7 @@ async fn retire(
     _: Admin,
     Path(sku): Path<Sku>,
     extract::State(State { shelf }): extract::State<State>,
-    Extension(context): Extension<Arc<ServiceContext>>,
+    Context(context): Context,
 ) -> Result<Response, Problem> {
     let sku = &sku;
     run_unit::<_, Problem, _>(&context, |scope| async move {

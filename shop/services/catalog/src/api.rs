@@ -1,8 +1,8 @@
 //! The public's routes.
 
+use axum::extract;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, extract};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use shop_contracts::Sku;
@@ -72,7 +72,7 @@ struct Page {
 
 async fn list(
     extract::State(State { shelf }): extract::State<State>,
-    Extension(reads): Extension<Reads>,
+    reads: Reads,
     Query(query): Query<Listing>,
 ) -> Result<Response, Problem> {
     let limit = query.limit.unwrap_or(LIMIT);
@@ -125,7 +125,7 @@ async fn page(
 
 async fn show(
     extract::State(State { shelf }): extract::State<State>,
-    Extension(reads): Extension<Reads>,
+    reads: Reads,
     Path(sku): Path<Sku>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

@@ -1,18 +1,16 @@
 //! The routes.
 
-use std::sync::Arc;
-
+use axum::extract;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, extract};
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::identity::{UserLoggedIn, UserRegistered};
 use shop_contracts::notifications::RememberAddress;
-use wingbeat::ServiceContext;
 use wingbeat::http::session::{self, COOKIE, LIFE, Session, Sessions};
 use wingbeat::http::{
-    Caller, FieldError, Json, Problem, Reply, Routes, created, get, no_content, ok, plain, post,
+    Caller, Context, FieldError, Json, Problem, Reply, Routes, created, get, no_content, ok, plain,
+    post,
 };
 use wingbeat::{Effects, JsonSchema, Reads, Scope, State, run_unit, schemars};
 
@@ -241,10 +239,7 @@ struct Me {
     name: String,
 }
 
-async fn me(
-    Extension(reads): Extension<Reads>,
-    Caller(session): Caller,
-) -> Result<Response, Problem> {
+async fn me(reads: Reads, Caller(session): Caller) -> Result<Response, Problem> {
     let user_id = UserId(session.user_id);
     let user = reads.entity::<User>(&user_id).await?.ok_or_else(unknown)?;
     let reply = ok(&Me {
@@ -273,7 +268,7 @@ struct ChangePassword {
 /// that could tell another.
 async fn change_password(
     extract::State(state): extract::State<crate::State>,
-    Extension(context): Extension<Arc<ServiceContext>>,
+    Context(context): Context,
     Caller(session): Caller,
     headers: HeaderMap,
     Json(form): Json<ChangePassword>,

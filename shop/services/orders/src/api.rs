@@ -1,6 +1,5 @@
 //! The customer's routes but for placing: list, show, cancel.
 
-use axum::Extension;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Line, Money, OrderId, OrderStatus};
@@ -157,7 +156,7 @@ fn shown(row: OrderRow, with_lines: bool) -> Shown {
 ///
 /// 404 also for somebody else's order.
 pub async fn show(
-    Extension(reads): Extension<Reads>,
+    reads: Reads,
     Caller(session): Caller,
     Path(id): Path<OrderId>,
 ) -> Result<Response, Problem> {
@@ -196,7 +195,7 @@ struct Listed {
 ///
 /// 422 for a limit out of bounds, 400 for a bad cursor.
 pub async fn list(
-    Extension(reads): Extension<Reads>,
+    reads: Reads,
     Caller(session): Caller,
     Query(page): Query<Page>,
 ) -> Result<Response, Problem> {

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::extract;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, Sse};
-use axum::{Extension, extract};
 use futures_util::{Stream, stream};
 use shop_contracts::UserId;
 use tokio::sync::watch;
@@ -38,7 +38,7 @@ const PAGE: usize = 100;
 /// 401 without a session; 503 if the store is unavailable.
 pub async fn stream(
     extract::State(state): extract::State<State>,
-    Extension(reads): Extension<Reads>,
+    reads: Reads,
     Caller(session): Caller,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {

@@ -1,6 +1,5 @@
 //! The customer's routes.
 
-use axum::Extension;
 use serde::Serialize;
 use shop_contracts::UserId;
 use wingbeat::http::{Caller, Problem, Reply, Routes, get, ok};
@@ -25,10 +24,7 @@ struct Items {
     items: Vec<Item>,
 }
 
-async fn promotions(
-    Caller(session): Caller,
-    Extension(reads): Extension<Reads>,
-) -> Result<Reply, Problem> {
+async fn promotions(Caller(session): Caller, reads: Reads) -> Result<Reply, Problem> {
     let now = reads.runtime().now();
     let items = views::of_user(&reads, UserId(session.user_id), now).await?;
     Ok(ok(&Items { items }))
