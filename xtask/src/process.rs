@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -35,35 +37,69 @@ fn is_about_xtask(key: &OsStr) -> bool {
     key.starts_with("CARGO_PKG_") || key.starts_with("CARGO_MANIFEST_")
 }
 
+/// A request to stop work in the background.
+#[derive(Default)]
+pub(crate) struct Stop {
+    asked: AtomicBool,
+    /// The process id of the running command.
+    running: Mutex<Option<u32>>,
+}
+
+impl Stop {
+    /// Terminates the running command; no other one starts.
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = *running {
+            // It may have ended.
+            let _ = Command::new("kill").arg(id.to_string()).status();
+        }
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn set_running(&self, id: Option<u32>) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    }
+}
+
 /// The destination of output: the terminal, or a file for work in the background.
 pub(crate) struct Console {
-    log: Option<File>,
+    background: Option<Background>,
+}
+
+struct Background {
+    log: File,
+    stop: Arc<Stop>,
 }
 
 impl Console {
     pub(crate) const fn terminal() -> Self {
-        Self { log: None }
+        Self { background: None }
     }
 
-    /// Writes to a file. Commands run at the lowest priority.
+    /// Writes to a file. Commands run at the lowest priority until they are asked to stop.
     ///
     /// # Errors
     ///
     /// Fails if the file cannot be created.
-    pub(crate) fn background(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn background(path: &Path, stop: Arc<Stop>) -> anyhow::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
         let log = File::create(path).with_context(|| path.display().to_string())?;
-        Ok(Self { log: Some(log) })
+        let background = Some(Background { log, stop });
+        Ok(Self { background })
     }
 
     /// Prints a line.
     pub(crate) fn say(&self, line: impl AsRef<str>) {
         let line = line.as_ref();
-        match &self.log {
+        match &self.background {
             // A log that cannot be written must not fail the step.
-            Some(log) => drop(writeln!(&mut &*log, "{line}")),
+            Some(background) => drop(writeln!(&mut &background.log, "{line}")),
             None => println!("{line}"),
         }
     }
@@ -74,8 +110,8 @@ impl Console {
     ///
     /// Fails if the program does not start or does not succeed.
     pub(crate) fn run(&self, command: &Command) -> anyhow::Result<()> {
-        let status = self.shown(command)?.status();
-        let status = status.with_context(|| does_not_start(command))?;
+        let child = self.start(command, self.shown(command)?)?;
+        let status = self.end(child)?;
         ensure!(status.success(), "`{}`: {status}", line(command));
         Ok(())
     }
@@ -86,8 +122,7 @@ impl Console {
     ///
     /// Fails if the program does not start, does not succeed, or still runs at the limit.
     pub(crate) fn run_within(&self, limit: Duration, command: &Command) -> anyhow::Result<()> {
-        let child = self.shown(command)?.spawn();
-        let child = child.with_context(|| does_not_start(command))?;
+        let child = self.start(command, self.shown(command)?)?;
         match wait_within(limit, child)? {
             Some(status) => ensure!(status.success(), "`{}`: {status}", line(command)),
             None => bail!("`{}` still runs after {limit:?}", line(command)),
@@ -101,13 +136,14 @@ impl Console {
     ///
     /// Fails if the program does not start or does not succeed.
     pub(crate) fn output(&self, command: &Command) -> anyhow::Result<String> {
-        let child = self.shown(command)?.stdout(Stdio::piped()).spawn();
-        let mut child = child.with_context(|| does_not_start(command))?;
+        let mut shown = self.shown(command)?;
+        shown.stdout(Stdio::piped());
+        let mut child = self.start(command, shown)?;
         let mut output = String::new();
         if let Some(mut stdout) = child.stdout.take() {
             stdout.read_to_string(&mut output)?;
         }
-        let status = child.wait()?;
+        let status = self.end(child)?;
         ensure!(status.success(), "`{}`: {status}", line(command));
         Ok(output)
     }
@@ -126,22 +162,40 @@ impl Console {
         let (reader, writer) = io::pipe()?;
         let mut shown = self.shown(command)?;
         shown.stdout(writer.try_clone()?).stderr(writer);
-        let child = shown.spawn();
-        let mut child = child.with_context(|| does_not_start(command))?;
-        // Its ends of the pipe would keep the reader below waiting for ever.
-        drop(shown);
+        let child = self.start(command, shown)?;
         for text in BufReader::new(reader).split(b'\n') {
             let text = String::from_utf8_lossy(&text?).into_owned();
             visit(&text);
             self.say(&text);
         }
-        Ok(child.wait()?)
+        self.end(child)
+    }
+
+    /// Starts a command as it is to be shown. That also closes our ends of its pipes, for which a
+    /// reader would wait.
+    fn start(&self, command: &Command, mut shown: Command) -> anyhow::Result<Child> {
+        let stop = self.background.as_ref().map(|background| &background.stop);
+        ensure!(!stop.is_some_and(|stop| stop.is_asked()), "stopped");
+        let child = shown.spawn();
+        let child = child.with_context(|| format!("`{}` does not start", line(command)))?;
+        if let Some(stop) = stop {
+            stop.set_running(Some(child.id()));
+        }
+        Ok(child)
+    }
+
+    fn end(&self, mut child: Child) -> anyhow::Result<ExitStatus> {
+        let status = child.wait()?;
+        if let Some(background) = &self.background {
+            background.stop.set_running(None);
+        }
+        Ok(status)
     }
 
     /// Prints the command and returns it with this console as its output.
     fn shown(&self, command: &Command) -> anyhow::Result<Command> {
         self.say(format!("$ {}", line(command)));
-        let Some(log) = &self.log else {
+        let Some(Background { log, .. }) = &self.background else {
             return Ok(copied(command, &[]));
         };
         let mut low = copied(command, &LOW_PRIORITY);
@@ -193,10 +247,6 @@ fn copied(command: &Command, prefix: &[&str]) -> Command {
     copy
 }
 
-fn does_not_start(command: &Command) -> String {
-    format!("`{}` does not start", line(command))
-}
-
 /// The command as a person would type it.
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
@@ -238,10 +288,28 @@ mod tests {
     }
 
     #[test]
+    fn work_in_the_background_ends_when_it_is_asked_to_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = Arc::new(Stop::default());
+        let path = folder.path().join("step.log");
+        let console = Console::background(&path, Arc::clone(&stop)).unwrap();
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| console.run(Command::new("sleep").arg("600")));
+            while stop.running.lock().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            stop.ask();
+            assert!(work.join().unwrap().is_err());
+        });
+        let error = console.run(&Command::new("true")).unwrap_err();
+        assert_eq!(error.to_string(), "stopped");
+    }
+
+    #[test]
     fn work_in_the_background_writes_to_its_log_at_the_lowest_priority() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("logs/step.log");
-        let console = Console::background(&path).unwrap();
+        let console = Console::background(&path, Arc::default()).unwrap();
         let mut command = Command::new("sh");
         command
             .args(["-c", "echo $LEVEL; nice"])

@@ -16,42 +16,33 @@ pub(super) struct Listing {
 /// The form of a list.
 enum Form {
     Lines {
-        /// The text before and after the name in the line that contains it.
+        /// The text before and after the name, from the beginning of the line that contains it.
         around: (&'static str, &'static str),
         /// The lines of an entry before that one.
         lead: usize,
-        /// The beginning of an entry's last line. Nothing for entries of one line.
-        last: Option<&'static str>,
+        end: End,
     },
     /// One line, from this text to `]`.
     Inline(&'static str),
 }
 
+/// The last line of an entry.
+#[derive(Clone, Copy)]
+enum End {
+    /// The line in which all brackets are closed.
+    Balanced,
+    /// A line that begins so; nothing for an empty line.
+    Line(&'static str),
+}
+
 const fn lines(
     path: &'static str,
     around: (&'static str, &'static str),
+    end: End,
     entry: &'static str,
 ) -> Listing {
-    let form = Form::Lines {
-        around,
-        lead: 0,
-        last: None,
-    };
-    Listing { path, entry, form }
-}
-
-const fn blocks(
-    path: &'static str,
-    around: (&'static str, &'static str),
-    lead: usize,
-    last: &'static str,
-    entry: &'static str,
-) -> Listing {
-    let form = Form::Lines {
-        around,
-        lead,
-        last: Some(last),
-    };
+    let lead = 0;
+    let form = Form::Lines { around, lead, end };
     Listing { path, entry, form }
 }
 
@@ -60,51 +51,53 @@ pub(super) const LISTINGS: &[Listing] = &[
     lines(
         "Cargo.toml",
         ("shop-", " = { path = \"shop/services/"),
+        End::Balanced,
         "shop-NAME = { path = \"shop/services/NAME\" }\n",
     ),
-    blocks(
-        REGISTRY,
-        ("        name: \"", "\","),
-        1,
-        "    },",
-        "    Service {\n        name: \"NAME\",\n        paths: &[\"/api/v1/NAME\"],\n    },\n",
-    ),
+    Listing {
+        path: REGISTRY,
+        entry: "    Service {\n        name: \"NAME\",\n        paths: &[\"/api/v1/NAME\"],\n    },\n",
+        form: Form::Lines {
+            around: ("        name: \"", "\","),
+            lead: 1,
+            end: End::Balanced,
+        },
+    },
     lines(
         "shop/contracts/src/lib.rs",
         ("pub mod ", ";"),
+        End::Balanced,
         "pub mod NAME;\n",
     ),
     lines(
         "shop/app/Cargo.toml",
         ("shop-", ".workspace = true"),
+        End::Balanced,
         "shop-NAME.workspace = true\n",
     ),
-    blocks(
-        "shop/app/src/shop.rs",
-        ("        one(\"", "\","),
-        0,
-        "        }),",
-        "        one(\"NAME\", move || {\n            \
-         shop_NAME::service(&shop_NAME::Config::default())\n        }),\n",
+    lines(
+        "shop/app/src/compose/services.rs",
+        ("        .service(shop_", "::service("),
+        End::Balanced,
+        "        .service(shop_NAME::service(&shop_NAME::Config::default()))\n",
     ),
-    blocks(
+    lines(
         "deploy/compose.yaml",
         ("  ", ":"),
-        0,
-        "",
+        End::Line(""),
         "  NAME:\n    <<: *shop\n    \
          build: {context: .., dockerfile: deploy/Dockerfile, target: NAME}\n\n",
     ),
     lines(
         "deploy/compose.yaml",
         ("      ", ": {condition: service_healthy}"),
+        End::Balanced,
         "      NAME: {condition: service_healthy}\n",
     ),
-    blocks(
+    lines(
         "deploy/Dockerfile",
         ("FROM runtime AS ", ""),
-        0,
-        "CMD",
+        End::Line("CMD"),
         "FROM runtime AS NAME\nCMD [\"NAME\"]\n",
     ),
     Listing {
@@ -122,9 +115,9 @@ impl Listing {
     /// Fails if the list lacks a service that is known, or cannot be found.
     pub(super) fn add(&self, text: &str, name: &str, known: &[String]) -> anyhow::Result<String> {
         let entry = self.entry.replace("NAME", name);
-        let (around, lead, last) = match &self.form {
+        let (around, lead, end) = match &self.form {
             Form::Inline(begin) => return in_line(text, begin, name),
-            Form::Lines { around, lead, last } => (*around, *lead, *last),
+            Form::Lines { around, lead, end } => (*around, *lead, *end),
         };
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         let entries: Vec<(usize, &str)> = (0..)
@@ -139,7 +132,7 @@ impl Listing {
         let next = entries.iter().find(|(_, other)| *other > name);
         let at = match (next, entries.last()) {
             (Some((at, _)), _) => at - lead,
-            (None, Some((at, _))) => end(&lines, *at, last),
+            (None, Some((at, _))) => end_of(&lines, at - lead, end),
             (None, None) => lines.len(),
         };
         let (before, after) = lines.split_at(at);
@@ -156,15 +149,23 @@ fn between<'a>(line: &'a str, (before, after): (&str, &str)) -> Option<&'a str> 
     rest.split_once(after).map(|(name, _)| name)
 }
 
-/// The line after an entry whose name is in this line. An entry can also end in its first line.
-fn end(lines: &[&str], at: usize, last: Option<&str>) -> usize {
-    let Some(last) = last else { return at + 1 };
-    let is_last = |line: &str| {
+/// The line after the entry that begins here.
+fn end_of(lines: &[&str], begin: usize, end: End) -> usize {
+    let mut open = 0;
+    for (at, line) in lines.iter().enumerate().skip(begin) {
+        open += line.matches(['(', '[', '{']).count();
+        open -= line.matches([')', ']', '}']).count().min(open);
         let line = line.trim_end();
-        line == last || !last.is_empty() && line.starts_with(last)
-    };
-    let rest = lines[at..].iter().position(|line| is_last(line));
-    rest.map_or(at + 1, |rest| at + rest + 1)
+        let is_last = match end {
+            End::Balanced => open == 0,
+            End::Line("") => line.is_empty(),
+            End::Line(last) => line.starts_with(last),
+        };
+        if is_last {
+            return at + 1;
+        }
+    }
+    lines.len()
 }
 
 fn in_line(text: &str, begin: &str, name: &str) -> anyhow::Result<String> {
@@ -191,7 +192,12 @@ mod tests {
             .unwrap()
     }
 
-    const MODULES: Listing = lines("lib.rs", ("pub mod ", ";"), "pub mod NAME;\n");
+    const MODULES: Listing = lines(
+        "lib.rs",
+        ("pub mod ", ";"),
+        End::Balanced,
+        "pub mod NAME;\n",
+    );
 
     #[test]
     fn an_entry_is_inserted_in_the_order_of_names() {
@@ -213,7 +219,15 @@ mod tests {
 
     #[test]
     fn an_entry_of_several_lines_stays_together() {
-        let listing = blocks("a", ("  name: ", ","), 1, "}", "{\n  name: NAME,\n}\n");
+        let listing = Listing {
+            path: "a",
+            entry: "{\n  name: NAME,\n}\n",
+            form: Form::Lines {
+                around: ("  name: ", ","),
+                lead: 1,
+                end: End::Balanced,
+            },
+        };
         let text = "list\n{\n  name: carts,\n}\n{\n  name: orders,\n  more,\n}\nend\n";
         let new = |name| format!("{{\n  name: {name},\n}}\n");
         let before = "{\n  name: orders";

@@ -144,8 +144,6 @@ mod tests {
         assert!(handlers.contains(import), "{handlers}");
         let lib = text_of(&files, "shop/services/wishlists/src/lib.rs");
         assert!(!lib.contains("mod contracts"), "{lib}");
-        let manifest = text_of(&files, "shop/services/wishlists/Cargo.toml");
-        assert!(!manifest.contains("schemars"), "{manifest}");
     }
 
     #[test]

@@ -53,7 +53,6 @@ fn adapted(path: &str, text: &str, name: &str) -> String {
     let text = match path {
         CONTRACTS => text.replace("use shop_contracts::", "use crate::"),
         "src/lib.rs" => without_line(text, "pub mod contracts;"),
-        "Cargo.toml" => without_line(text, "schemars.workspace = true"),
         _ => text.to_owned(),
     };
     text.replace("crate::contracts", &shared)

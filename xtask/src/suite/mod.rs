@@ -10,13 +10,13 @@ mod summary;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 pub(crate) use steps::{chaos_runs, names};
 
-use crate::process::Console;
+use crate::process::{Console, Stop};
 use crate::workspace::Workspace;
 use step::{Context, Lane, Step};
 use summary::{Line, Verdict};
@@ -35,18 +35,20 @@ pub(crate) fn run(workspace: &Workspace, only: &[String], keep_going: bool) -> b
 fn run_steps(workspace: &Workspace, chosen: &[&Step], keep_going: bool) -> Vec<Line> {
     let (front, background): (Vec<&Step>, Vec<&Step>) =
         chosen.iter().partition(|step| step.lane == Lane::Front);
-    let stop = AtomicBool::new(false);
+    let stop = Arc::new(Stop::default());
     let (sender, receiver) = channel();
     let mut lines = std::thread::scope(|scope| {
         let stop = &stop;
         scope.spawn(move || {
             for step in background {
-                let line = if stop.load(Ordering::Relaxed) {
+                let line = if stop.is_asked() {
                     Line::left_out(step)
                 } else {
-                    run_in_background(workspace, step)
+                    run_in_background(workspace, step, stop)
                 };
-                stop.fetch_or(line.failed() && !keep_going, Ordering::Relaxed);
+                if line.failed() && !keep_going {
+                    stop.ask();
+                }
                 let _ = sender.send(line); // The front lane has ended with a panic.
             }
         });
@@ -61,13 +63,15 @@ fn run_steps(workspace: &Workspace, chosen: &[&Step], keep_going: bool) -> Vec<L
                 Some(name) if background.wait_for(name).is_some_and(Line::failed) => {
                     Line::left_out(step)
                 }
-                _ if stop.load(Ordering::Relaxed) => Line::left_out(step),
+                _ if stop.is_asked() => Line::left_out(step),
                 _ => {
                     println!("\n=== {at}/{} {}: {}", front.len(), step.name, step.about);
                     timed(workspace, step, Console::terminal())
                 }
             };
-            stop.fetch_or(line.failed() && !keep_going, Ordering::Relaxed);
+            if line.failed() && !keep_going {
+                stop.ask();
+            }
             lines.push(line);
             background.show_ended();
         }
@@ -124,14 +128,21 @@ fn log_of(workspace: &Workspace, step: &str) -> PathBuf {
     workspace.target.join("suite").join(format!("{step}.log"))
 }
 
-fn run_in_background(workspace: &Workspace, step: &Step) -> Line {
-    match Console::background(&log_of(workspace, step.name)) {
+fn run_in_background(workspace: &Workspace, step: &Step, stop: &Arc<Stop>) -> Line {
+    let console = Console::background(&log_of(workspace, step.name), Arc::clone(stop));
+    let line = match console {
         Ok(console) => timed(workspace, step, console),
         Err(error) => Line {
             step: step.name,
             verdict: Verdict::Failed(error),
             took: Duration::ZERO,
         },
+    };
+    // A step that was stopped has not failed.
+    if stop.is_asked() && line.failed() {
+        Line::left_out(step)
+    } else {
+        line
     }
 }
 
@@ -156,6 +167,8 @@ fn timed(workspace: &Workspace, step: &Step, console: Console) -> Line {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use anyhow::bail;
 
     use super::*;
@@ -209,6 +222,19 @@ mod tests {
     #[test]
     fn steps_after_a_failure_run_if_asked_to() {
         assert_eq!(verdicts(&[&BROKEN, &FRONT], true), "fp");
+    }
+
+    static LONG_BUILD: Step = Step {
+        run: |context| {
+            context.console.run(Command::new("sleep").arg("600"))?;
+            Ok(Outcome::default())
+        },
+        ..step("build", Lane::Background, None)
+    };
+
+    #[test]
+    fn a_failure_stops_the_background() {
+        assert_eq!(verdicts(&[&LONG_BUILD, &BROKEN], false), "nf");
     }
 
     #[test]

@@ -1,20 +1,26 @@
 //! The customer's routes.
 
-use axum::routing::get;
-use axum::{Extension, Router};
+use axum::Extension;
 use serde::Serialize;
 use shop_contracts::UserId;
-use wingbeat::Reads;
-use wingbeat::http::{Caller, Problem, Reply, ok};
+use wingbeat::http::{Caller, Problem, Reply, Routes, get, ok};
+use wingbeat::{JsonSchema, Reads, schemars};
 
 use crate::views::{self, Item};
 
 /// The service's routes.
-pub fn routes() -> Router<crate::State> {
-    Router::new().route("/api/v1/samples", get(ratings))
+pub fn routes() -> Routes<crate::State> {
+    Routes::new().route(
+        "/api/v1/samples",
+        get(ratings)
+            .summary("The caller's ratings")
+            .answers::<Items>(200),
+    )
 }
 
-#[derive(Debug, Serialize)]
+/// The ratings of a user.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Samples")]
 struct Items {
     items: Vec<Item>,
 }

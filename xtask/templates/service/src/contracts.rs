@@ -1,8 +1,7 @@
 //! The commands to samples and its events.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wingbeat::{Command, Event};
+use wingbeat::{Command, Event, JsonSchema, schemars};
 
 use shop_contracts::{OrderId, UserId};
 

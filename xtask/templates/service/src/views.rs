@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, UserId};
-use wingbeat::ViewRow;
 use wingbeat::store::Select;
-use wingbeat::{Entity, Name, Reads, Result, View};
+use wingbeat::{Entity, JsonSchema, Name, Reads, Result, View, ViewRow, schemars};
 
 use crate::domain::Rating;
 
@@ -40,7 +39,8 @@ impl Entity for Rating {
 }
 
 /// A rating in the response of the service's route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "SamplesItem")]
 pub struct Item {
     /// The order.
     pub order_id: String,
