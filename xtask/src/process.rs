@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -49,8 +49,7 @@ impl Stop {
     /// Terminates the running command; no other one starts.
     pub(crate) fn ask(&self) {
         self.asked.store(true, Ordering::Relaxed);
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(id) = *running {
+        if let Some(id) = *self.running() {
             // It may have ended.
             let _ = Command::new("kill").arg(id.to_string()).status();
         }
@@ -60,8 +59,17 @@ impl Stop {
         self.asked.load(Ordering::Relaxed)
     }
 
-    fn set_running(&self, id: Option<u32>) {
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    /// Starts a command, unless it is too late. The lock keeps a request to stop from missing it.
+    fn start(&self, start: impl FnOnce() -> anyhow::Result<Child>) -> anyhow::Result<Child> {
+        let mut running = self.running();
+        ensure!(!self.is_asked(), "stopped");
+        let child = start()?;
+        *running = Some(child.id());
+        Ok(child)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<u32>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,21 +181,22 @@ impl Console {
 
     /// Starts a command as it is to be shown. That also closes our ends of its pipes, for which a
     /// reader would wait.
-    fn start(&self, command: &Command, mut shown: Command) -> anyhow::Result<Child> {
-        let stop = self.background.as_ref().map(|background| &background.stop);
-        ensure!(!stop.is_some_and(|stop| stop.is_asked()), "stopped");
-        let child = shown.spawn();
-        let child = child.with_context(|| format!("`{}` does not start", line(command)))?;
-        if let Some(stop) = stop {
-            stop.set_running(Some(child.id()));
+    fn start(&self, command: &Command, shown: Command) -> anyhow::Result<Child> {
+        let start = move || {
+            let mut shown = shown;
+            let child = shown.spawn();
+            child.with_context(|| format!("`{}` does not start", line(command)))
+        };
+        match &self.background {
+            Some(background) => background.stop.start(start),
+            None => start(),
         }
-        Ok(child)
     }
 
     fn end(&self, mut child: Child) -> anyhow::Result<ExitStatus> {
         let status = child.wait()?;
         if let Some(background) = &self.background {
-            background.stop.set_running(None);
+            *background.stop.running() = None;
         }
         Ok(status)
     }
@@ -295,7 +304,7 @@ mod tests {
         let console = Console::background(&path, Arc::clone(&stop)).unwrap();
         std::thread::scope(|scope| {
             let work = scope.spawn(|| console.run(Command::new("sleep").arg("600")));
-            while stop.running.lock().unwrap().is_none() {
+            while stop.running().is_none() {
                 std::thread::yield_now();
             }
             stop.ask();
