@@ -209,7 +209,7 @@ fn a_missing_setting_is_reported_in_one_line() {
         ("WINGBEAT_CACHE", "redis://u:s3cret@127.0.0.1:1"),
     ];
     refused(&["orders"], &unavailable[..2], &["--cache"]);
-    refused(&["orders"], &unavailable, &["PostgreSQL"]);
+    refused(&["orders"], &unavailable, &["store_away"]);
     refused(&["identity"], &unavailable, &["SHOP_ADMIN_PASSWORD"]);
     refused(&["payments"], &unavailable, &["--provider"]);
     refused(&["notifications"], &unavailable, &["SMTP"]);
@@ -229,20 +229,24 @@ fn a_server_that_cannot_be_used_is_reported_in_one_line() {
     let session = format!("redis://u:s3cret@127.0.0.1:{}", cache.port());
     let text = str::to_owned;
     let cases = [
-        (0, text("http://u:s3cret@127.0.0.1"), "AMQP"),
-        (0, text("amqp://u:s3cret@127.0.0.1:1"), "RabbitMQ"),
-        (0, guest, "RabbitMQ"),
-        (1, text("mysql://u:s3cret@127.0.0.1/db"), "PostgreSQL"),
-        (1, text("postgres://u:s3cret@127.0.0.1:1/db"), "PostgreSQL"),
-        (1, store.url_with_password("s3cret"), "28P01"),
-        (2, text("http://u:s3cret@127.0.0.1"), "Redis"),
-        (2, text("redis://u:s3cret@127.0.0.1:1"), "Redis"),
-        (2, session, "Redis"),
+        (0, text("http://u:s3cret@127.0.0.1"), "broker_url_invalid"),
+        (0, text("amqp://u:s3cret@127.0.0.1:1"), "broker_away"),
+        (0, guest, "broker_refused"),
+        (
+            1,
+            text("mysql://u:s3cret@127.0.0.1/db"),
+            "store_url_invalid",
+        ),
+        (1, text("postgres://u:s3cret@127.0.0.1:1/db"), "store_away"),
+        (1, store.url_with_password("s3cret"), "store_refused"),
+        (2, text("http://u:s3cret@127.0.0.1"), "cache_url_invalid"),
+        (2, text("redis://u:s3cret@127.0.0.1:1"), "cache_away"),
+        (2, session, "cache_refused"),
     ];
-    for (which, url, word) in &cases {
+    for (which, url, code) in &cases {
         let mut env = right.clone();
         env[*which].1.clone_from(url);
         let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
-        assert_refused(&run(&["orders"], &env, folder.path()), &[word]);
+        assert_refused(&run(&["orders"], &env, folder.path()), &[code]);
     }
 }

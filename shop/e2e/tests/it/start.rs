@@ -38,7 +38,7 @@ async fn a_reason_not_to_start_is_reported_in_one_line() {
 
     let running = place.start().await;
     let other = Place::new(data.path());
-    assert_refused(&output(&other), &[folder]);
+    assert_refused(&output(&other), &["data_in_use"]);
     drop(running);
 
     let spans = Place::new(data.path()).with("WINGBEAT_OTLP", "http://127.0.0.1:1");
