@@ -8,23 +8,23 @@ use wingbeat_core::{Class, Error};
 
 use crate::telemetry;
 
-/// What is wrong, for a client to read.
+/// An error in the form of RFC 9457.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Problem {
     /// A URI reference for the kind of problem.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The status in words.
+    /// The name of the status.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// This occurrence in words.
+    /// A description of this occurrence.
     pub detail: String,
     /// A stable, machine-readable name.
     pub code: String,
-    /// The trace to look for; told when it is answered within one.
+    /// The id of the request's trace; empty without one.
     pub trace_id: String,
-    /// Which fields are wrong.
+    /// The invalid fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
     /// Seconds after which to try again.
@@ -35,12 +35,12 @@ pub struct Problem {
     pub allow: Option<String>,
 }
 
-/// One wrong field.
+/// An invalid field.
 #[derive(Clone, Debug, Serialize, JsonSchema, PartialEq, Eq)]
 pub struct FieldError {
     /// A JSON pointer (RFC 6901).
     pub pointer: String,
-    /// What is wrong with it.
+    /// The reason why it is invalid.
     pub message: String,
 }
 

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 
 use crate::describe::{self, Info, System};
 use crate::http::{Routes, get};
@@ -34,13 +35,13 @@ fn routes() -> Routes<Documents> {
             "/openapi.json",
             get(openapi)
                 .summary("The HTTP routes (OpenAPI 3.1)")
-                .answers_text(200, JSON),
+                .answers::<Value>(200),
         )
         .route(
             "/asyncapi.json",
             get(asyncapi)
                 .summary("The messages (AsyncAPI 3.0)")
-                .answers_text(200, JSON),
+                .answers::<Value>(200),
         )
         .tag("documents")
 }

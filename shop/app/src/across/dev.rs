@@ -224,6 +224,7 @@ async fn faults(State(dev): State<Dev>, body: Bytes) -> Result<Response, Problem
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NewShoppers")]
 struct Wanted {
     #[schemars(range(min = 1, max = SHOPPERS_MAX))]
     count: usize,

@@ -91,6 +91,7 @@ async fn show(Caller(session): Caller, reads: Reads) -> Result<Response, Problem
 /// A new quantity.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CartQuantity")]
 struct Quantity {
     #[schemars(range(min = 1, max = QUANTITY_MAX))]
     quantity: u32,

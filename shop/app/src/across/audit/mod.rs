@@ -77,37 +77,37 @@ fn described() -> Routes<Audit> {
     )
 }
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Audit")]
 pub struct Report {
     /// All invariants hold.
     pub ok: bool,
-    /// One by one.
+    /// The invariants.
     pub invariants: Vec<Invariant>,
 }
 
-/// An invariant, and whether it holds.
+/// An invariant and its state.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Invariant {
     /// Its number.
     pub id: u8,
-    /// What it says.
+    /// The statement.
     pub name: &'static str,
     /// It holds.
     pub ok: bool,
-    /// How many things were looked at.
+    /// The number of records that were checked.
     pub checked: u64,
-    /// What breaks it; the first hundred.
+    /// The first hundred violations.
     pub violations: Vec<Violation>,
 }
 
-/// Something that breaks an invariant.
+/// A violation of an invariant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Violation {
-    /// What it is about.
+    /// The record.
     pub subject: String,
-    /// What is wrong.
+    /// The reason.
     pub detail: String,
 }
 

@@ -52,6 +52,7 @@ pub struct PlaceOrder {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "OrderItem")]
 pub(super) struct Item {
     pub(super) sku: String,
     #[schemars(range(min = 1, max = QUANTITY_MAX))]
