@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::folder::Folder;
 
 /// The time limit for the start and for the end of a server.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(300);
 /// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(25);
 

@@ -34,7 +34,7 @@ impl Postgres {
     ///
     /// # Panics
     ///
-    /// If `postgres` or `initdb` is not installed, or if the server is not ready within 90 s.
+    /// If `postgres` or `initdb` is not installed, or if the server is not ready within 300 s.
     #[must_use]
     pub fn start() -> Self {
         let find = |program| programs::require(program, "postgresql");

@@ -25,7 +25,7 @@ impl RabbitMq {
     ///
     /// # Panics
     ///
-    /// If `rabbitmq-server` is not installed, or if the node is not ready within 90 s.
+    /// If `rabbitmq-server` is not installed, or if the node is not ready within 300 s.
     #[must_use]
     pub fn start() -> Self {
         let program = programs::require_rabbitmq("rabbitmq-server");

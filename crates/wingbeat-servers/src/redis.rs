@@ -31,7 +31,7 @@ impl Redis {
     ///
     /// # Panics
     ///
-    /// If `redis-server` is not installed, or if the server is not ready within 90 s.
+    /// If `redis-server` is not installed, or if the server is not ready within 300 s.
     #[must_use]
     pub fn start() -> Self {
         let program = programs::require("redis-server", "redis-server");

@@ -206,17 +206,19 @@ impl Parts {
         let (binary, folder, settings) = (&self.binary, &self.folder, &self.settings);
         let (binary, folder, settings) = (binary.clone(), folder.clone(), settings.clone());
         let (group, ops_port, own) = (Arc::clone(&self.group), free_port(), roles.clone());
+        let name = own.first().unwrap();
+        let (log, data) = (folder.join(format!("{name}-{port}.log")), folder.join(name));
+        let log_of_process = log.clone();
         let command = move || {
-            let name = own.first().unwrap();
-            let log = folder.join(format!("{name}-{port}.log"));
-            let log = File::options().create(true).append(true).open(log).unwrap();
+            let log = File::options().create(true).append(true);
+            let log = log.open(&log_of_process).unwrap();
             let mut command = Command::new(&binary);
             command
                 .arg("run")
                 .args(&own)
                 .args(["--listen", &format!("127.0.0.1:{port}")])
                 .args(["--ops-listen", &format!("127.0.0.1:{ops_port}"), "--data"])
-                .arg(folder.join(name))
+                .arg(&data)
                 .envs(settings.iter().map(|(name, value)| (name, value)))
                 .current_dir(&folder)
                 .stdin(Stdio::null())
@@ -229,6 +231,7 @@ impl Parts {
             roles,
             port,
             ops_port,
+            log,
             command: Arc::new(command),
             child: None,
         }
@@ -264,7 +267,7 @@ impl Fleet {
     pub async fn ready(&mut self) {
         for member in &mut self.members {
             if !member.runs("provider") {
-                let crashes = member.ready(&self.folder).await;
+                let crashes = member.ready().await;
                 let crashes = crashes
                     .iter()
                     .map(|status| format!("{member} ended with {status}"));

@@ -1,17 +1,20 @@
 //! One process of a fleet.
 
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use shop_client::Shop;
 use shop_client::http::Call;
 
-use crate::wait::{check, until};
+use crate::wait::until;
 
 /// The exit status of a process that found a server unavailable at its start.
 pub(crate) const CANNOT_START: i32 = 2;
+
+/// Lines of a log in a panic.
+const LOGGED: usize = 10;
 
 /// One process: services, the gateway, the payment provider, or several of them.
 pub struct Member {
@@ -21,6 +24,8 @@ pub struct Member {
     pub port: u16,
     /// The port of its metrics.
     pub ops_port: u16,
+    /// Where it logs.
+    pub(crate) log: PathBuf,
     pub(crate) command: Arc<dyn Fn() -> Command + Send + Sync>,
     pub(crate) child: Option<Child>,
 }
@@ -100,19 +105,34 @@ impl Member {
         (status.code() != Some(CANNOT_START)).then_some(status)
     }
 
-    /// Waits until the process is ready, and starts it again if it ends; `logs` is named in the
-    /// panic of a process that never is. Returns the exit statuses of crashes.
-    pub async fn ready(&mut self, logs: &Path) -> Vec<ExitStatus> {
+    /// Waits until the process is ready, and starts it again if it ends. Returns the exit statuses
+    /// of crashes.
+    ///
+    /// # Panics
+    ///
+    /// Panics with the end of its log if it is never ready.
+    pub async fn ready(&mut self) -> Vec<ExitStatus> {
         let shop = Shop::at(&format!("http://127.0.0.1:{}", self.port)).unwrap();
         let mut crashes = Vec::new();
         until(&format!("{self} is ready"), async || {
             let answer = shop.ask(&Call::get("/readyz")).await;
-            let ready = answer.is_ok_and(|answer| answer.status == 200);
             crashes.extend(self.revive());
-            check(ready, format_args!("see {}", logs.display()))
+            match answer {
+                Ok(answer) if answer.status == 200 => Ok(()),
+                Ok(answer) => Err(format!("{}{}", answer.status, self.end_of_log())),
+                Err(why) => Err(format!("{why}{}", self.end_of_log())),
+            }
         })
         .await;
         crashes
+    }
+
+    /// The last lines of its log.
+    fn end_of_log(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.len().saturating_sub(LOGGED);
+        format!("; it logged:\n{}", lines[last..].join("\n"))
     }
 
     /// A figure of its memory in KiB, such as `RssAnon` (Linux, proc(5)).

@@ -14,7 +14,7 @@ use shop_e2e::servers::Servers;
 use shop_e2e::wait::{check, until};
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
-use crate::shared;
+use crate::shared::PLAIN;
 use crate::start::assert_refused;
 use crate::storefront::{
     bank_is_down_and_back, declined_and_cancelled, fits_a_phone, guest_buys_and_sees_why, scene_at,
@@ -22,7 +22,7 @@ use crate::storefront::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_sees_no_difference_to_the_shop_in_one_process() {
-    let mut fleet = shared::plain().await.write().await;
+    let mut fleet = PLAIN.alone().await;
     let delayed_soon = [("WINGBEAT_CHECKOUT_DELAYED_AFTER", "1s")];
     fleet.restart_with("orders", &delayed_soon).await;
     let desk = async || scene_at(&fleet.url(), 1280, 1000).await;
@@ -37,7 +37,7 @@ async fn a_browser_sees_no_difference_to_the_shop_in_one_process() {
 /// answered with 503; both work again once it is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_cache_public_routes_work_and_sessions_are_unavailable() {
-    let fleet = shared::plain().await.write().await;
+    let fleet = PLAIN.alone().await;
     let (shop, cache) = (fleet.shop(), &fleet.servers.cache);
     let shopper = shop.shoppers(1).await.unwrap().remove(0);
     shopper.orders().await.unwrap();
@@ -93,13 +93,13 @@ async fn a_service_that_runs_for_the_first_time_receives_earlier_messages() {
     let folder = tempfile::tempdir().unwrap();
     let servers = Servers::shared().await;
     let mut identity = alone("identity", &servers, folder.path());
-    let shop = started(&mut identity, folder.path()).await;
+    let shop = started(&mut identity).await;
     let (email, password) = ("ada@example.com", "a password of hers");
     shop.sign_up(email, password).await.unwrap();
     assert!(identity.terminate().await.success());
 
     let mut notifications = alone("notifications", &servers, folder.path());
-    let shop = started(&mut notifications, folder.path()).await;
+    let shop = started(&mut notifications).await;
     let path = format!("/dev/mailbox?to={email}");
     until("the user is welcomed", async || {
         let answer = shop.ask(&Call::get(&path)).await.unwrap();
@@ -116,7 +116,7 @@ async fn readiness_and_log_report_a_broker_that_takes_no_messages() {
     let folder = tempfile::tempdir().unwrap();
     let servers = Servers::private().await;
     let mut identity = alone("identity", &servers, folder.path());
-    let shop = started(&mut identity, folder.path()).await;
+    let shop = started(&mut identity).await;
     let control = |args: &[&str]| tokio::task::block_in_place(|| servers.broker().control(args));
 
     control(&["set_disk_free_limit", "100000GB"]);
@@ -172,9 +172,9 @@ async fn ready(shop: &Shop) {
 }
 
 /// Starts a process and waits until it is ready.
-async fn started(member: &mut Member, logs: &Path) -> Shop {
+async fn started(member: &mut Member) -> Shop {
     member.start();
-    let crashes = member.ready(logs).await;
+    let crashes = member.ready().await;
     assert!(crashes.is_empty(), "{member}: {crashes:?}");
     Shop::at(&format!("http://127.0.0.1:{}", member.port)).unwrap()
 }

@@ -8,7 +8,7 @@ use shop_e2e::shopping::Shopping;
 use shop_e2e::verdict::Outcome;
 use wingbeat_core::failpoint;
 
-use crate::shared::{self, sabotage};
+use crate::shared::{WHOLE, sabotage};
 
 /// For each step a service whose processes pass it while orders are placed.
 const PASSING: [&str; failpoint::STEPS.len()] = [
@@ -54,7 +54,7 @@ async fn end(fleet: &mut Fleet, shopping: Shopping) -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_may_die_between_any_two_steps() {
-    let mut fleet = shared::whole().await.write().await;
+    let mut fleet = WHOLE.alone().await;
     let shopping = Shopping::begin(&fleet.site(), SHOPPERS).await;
     for (step, service) in failpoint::STEPS.into_iter().zip(PASSING) {
         die_at(&mut fleet, &shopping, step, service).await;

@@ -13,7 +13,7 @@ use shop_e2e::shopping::Shopping;
 use shop_e2e::site::{Site, checkouts, sum};
 use shop_e2e::wait::{BOUND, check, until};
 
-use crate::shared;
+use crate::shared::PLAIN;
 
 /// The metrics that one process on its data directory has no reason to expose.
 const NOT_EMBEDDED: [(&str, &str); 13] = [
@@ -179,7 +179,7 @@ fn signal(fleet: &Fleet, service: &str, signal: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_process_of_a_fleet_exposes_its_metrics_also_without_the_store() {
-    let fleet = shared::plain().await.write().await;
+    let fleet = PLAIN.alone().await;
     let site = fleet.site();
     site.until_quiet().await;
     let orders = &fleet.ops_ports("orders");

@@ -12,7 +12,7 @@ use shop_e2e::wait::{BOUND, check, until};
 use tokio::task::JoinSet;
 
 use crate::parked;
-use crate::shared::{self, sabotage};
+use crate::shared::{WHOLE, sabotage};
 
 /// The product of the sale, and its stock.
 const WANTED: &str = "WB-OWL-10";
@@ -34,7 +34,7 @@ const AUTHORIZE: [&str; 2] = ["payments", "authorize_payment"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_whole_shop_passes_every_scene() {
-    let fleet = shared::whole().await.write().await;
+    let fleet = WHOLE.alone().await;
     let site = fleet.site();
     let found = [
         a_cancel_overtakes_the_order(&site).await,

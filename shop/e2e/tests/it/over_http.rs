@@ -6,23 +6,22 @@ use std::pin::Pin;
 
 use shop_e2e::fleet::{Fleet, PASSWORD};
 use shop_e2e::http_suite::{Access, Api, Cache, Host, Subject};
-use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::RwLockReadGuard;
 
-use crate::shared;
+use crate::shared::{Alone, PLAIN};
 
 shop_e2e::http_suite!(crate::over_http::subject);
 
 /// The fleet for as long as a test has it.
 enum Held {
     Shared(RwLockReadGuard<'static, Fleet>),
-    Exclusive(RwLockWriteGuard<'static, Fleet>),
+    Exclusive(Alone),
 }
 
 async fn subject(access: Access) -> Subject {
-    let fleet = shared::plain().await;
     let held = match access {
-        Access::Shared => Held::Shared(fleet.read().await),
-        Access::Exclusive => Held::Exclusive(fleet.write().await),
+        Access::Shared => Held::Shared(PLAIN.beside_others().await),
+        Access::Exclusive => Held::Exclusive(PLAIN.alone().await),
     };
     let fleet = match &held {
         Held::Shared(fleet) => &**fleet,
