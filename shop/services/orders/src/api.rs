@@ -26,6 +26,7 @@ pub fn routes() -> Routes<crate::State> {
                      header `Location` names it.",
                 )
                 .answers::<PlacedReply>(202)
+                .problem(404, "not_found", "There is no such flash claim.")
                 .problem(409, "price_changed", "The total is not `expected_total`.")
                 .problem(422, "cart_empty", "The cart is empty.")
                 .problem(503, "cart_not_ready", "The last change of the cart has not arrived yet."),
