@@ -12,14 +12,14 @@ use wingbeat::{Effects, JsonSchema, Reads, Scope, Table, run_unit, schemars};
 use crate::domain::Cart;
 use crate::products::Product;
 
-/// The service's routes.
+/// Builds the routes of the service.
 pub fn routes() -> Routes<crate::State> {
     let item = "/api/v1/cart/items/{sku}";
     Routes::new()
         .route(
             "/api/v1/cart",
             get(show)
-                .summary("The caller's cart at current prices")
+                .summary("Returns the caller's cart at current prices")
                 .answers::<Shown>(200)
                 .problem(422, "total_too_large", TOO_LARGE),
         )
@@ -38,7 +38,7 @@ pub fn routes() -> Routes<crate::State> {
         )
 }
 
-/// The problem of an amount beyond 64 bits.
+/// The description of the problem of an amount beyond 64 bits.
 const TOO_LARGE: &str = "The total of the cart is too large.";
 
 /// A cart at current prices.
@@ -50,8 +50,8 @@ struct Shown {
     version: u64,
 }
 
-/// The cart with current prices. Products that are not sold any more are left out: they cannot be
-/// bought, and an order of the cart passes over them too.
+/// Returns the cart at current prices, without products that are no longer sold. An order of the
+/// cart leaves them out too.
 async fn shown(reads: &Reads, cart: Cart) -> Result<Shown, Problem> {
     let mut lines = Vec::with_capacity(cart.lines.len());
     let mut total = Money::default();
@@ -62,11 +62,7 @@ async fn shown(reads: &Reads, cart: Cart) -> Result<Shown, Problem> {
         };
         let price = product.price.times(quantity);
         total = price.and_then(|price| total.plus(price)).ok_or_else(|| {
-            Problem::new(
-                422,
-                "total_too_large",
-                "the total of this cart does not fit",
-            )
+            Problem::new(422, "total_too_large", "the total of the cart is too large")
         })?;
         lines.push(Line {
             sku,
@@ -97,7 +93,7 @@ struct Quantity {
     quantity: u32,
 }
 
-/// What a change of a cart needs.
+/// The extractors that a change of the cart needs.
 type Tools = (extract::State<crate::State>, Context, Reads);
 
 async fn set(
@@ -132,8 +128,8 @@ async fn remove(
     .await
 }
 
-/// Changes the caller's cart. Once that is durable the session is told the cart's version, so that
-/// an order placed next knows what its caller has seen.
+/// Changes the caller's cart. After the commit, the session records the cart's version, so that the
+/// next order waits for the cart that its caller has seen.
 async fn change<F>(
     (extract::State(state), Context(context), reads): Tools,
     session: &Session,

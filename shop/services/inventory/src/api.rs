@@ -8,22 +8,22 @@ use wingbeat::{Effects, JsonSchema, schemars};
 
 use crate::shelves::Shelves;
 
-/// The largest change at once: far beyond any warehouse, far below an overflow.
+/// The largest change of one request. It is far beyond any warehouse, and far below an overflow.
 const DELTA_MAX: i64 = 1_000_000_000;
 /// The longest reason, in bytes.
 const REASON_MAX: usize = 200;
 
-/// The service's routes.
+/// Builds the routes of the service.
 pub fn routes() -> Routes<crate::State> {
     Routes::new().route(
         "/api/v1/admin/stock/{sku}",
         post(change_stock)
-            .summary("Changes the stock on hand")
+            .summary("Adds units to the stock, or removes units")
             .answers::<StockChanged>(202)
             .problem(
                 409,
                 "below_reserved",
-                "Less would be left than is reserved.",
+                "Fewer units would be left than are reserved.",
             ),
     )
 }
@@ -32,7 +32,7 @@ pub fn routes() -> Routes<crate::State> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StockChange {
-    /// Units to add, or to take away; not 0.
+    /// The units to add; negative to remove units; not 0.
     #[schemars(range(min = -DELTA_MAX, max = DELTA_MAX))]
     delta: i64,
     #[schemars(length(min = 1, max = REASON_MAX))]
@@ -49,7 +49,7 @@ struct StockChanged {
 impl StockChange {
     fn check(&self) -> Result<(), Problem> {
         if self.delta == 0 || self.delta.unsigned_abs() > DELTA_MAX.unsigned_abs() {
-            let message = format!("1 to {DELTA_MAX} units, more or fewer");
+            let message = format!("1 to {DELTA_MAX} units, positive or negative");
             return Err(Problem::invalid("/delta", message));
         }
         let reason = self.reason.trim();

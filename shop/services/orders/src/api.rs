@@ -1,4 +1,4 @@
-//! The customer's routes but for placing: list, show, cancel.
+//! The customer's routes, and the handlers of the list, of a single order and of a cancel.
 
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::placing::{self, PlacedReply};
 use crate::stream;
 use crate::views::{BY_USER, OrderRow};
 
-/// The service's routes.
+/// Builds the routes of the service.
 pub fn routes() -> Routes<crate::State> {
     Routes::new()
         .route(
@@ -34,13 +34,13 @@ pub fn routes() -> Routes<crate::State> {
         .route(
             "/api/v1/orders",
             get(list)
-                .summary("The caller's orders, newest first")
+                .summary("Lists the caller's orders, newest first")
                 .answers::<Listed>(200)
                 .problem(400, "bad_cursor", "The cursor is from another list."),
         )
         .route(
             "/api/v1/orders/{id}",
-            get(show).summary("One order").answers::<Shown>(200),
+            get(show).summary("Returns an order").answers::<Shown>(200),
         )
         .route(
             "/api/v1/orders/{id}/cancel",
@@ -52,13 +52,13 @@ pub fn routes() -> Routes<crate::State> {
         .route(
             "/api/v1/stream",
             get(stream::stream)
-                .summary("Changes of the caller's orders, as server-sent events")
+                .summary("Streams the changes of the caller's orders as server-sent events")
                 .reads_header("Last-Event-ID", "The id of the last event that the caller has seen.")
                 .answers_text(200, "text/event-stream"),
         )
 }
 
-/// The answer to a cancellation.
+/// The reply to a cancellation.
 #[derive(Serialize, JsonSchema)]
 struct Cancelled {
     order_id: OrderId,
@@ -69,7 +69,7 @@ struct Cancelled {
 ///
 /// # Errors
 ///
-/// 404 for somebody else's order, 409 once it cannot be called off.
+/// 404 if the caller has no such order; 409 `not_cancellable` if it can no longer be cancelled.
 pub async fn cancel(
     Path(order_id): Path<OrderId>,
     Caller(session): Caller,
@@ -91,7 +91,7 @@ pub async fn cancel(
             return Err(Problem::new(
                 409,
                 "not_cancellable",
-                "this order cannot be called off any more",
+                "the order can no longer be cancelled",
             ));
         }
         status => status,
@@ -155,7 +155,7 @@ fn shown(row: OrderRow, with_lines: bool) -> Shown {
 ///
 /// # Errors
 ///
-/// 404 also for somebody else's order.
+/// 404 if the caller has no such order.
 pub async fn show(
     reads: Reads,
     Caller(session): Caller,
@@ -168,15 +168,15 @@ pub async fn show(
     Ok(ok(&shown(row.ok_or_else(Problem::not_found)?, true)).into_response())
 }
 
-/// Orders on a page where the caller does not say.
+/// The default number of orders on a page.
 const LIMIT: usize = 20;
 
 /// The query of `GET /orders`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Page {
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// Orders on the page.
+    /// The number of orders on the page.
     #[schemars(range(min = 1, max = 100), extend("default" = LIMIT))]
     limit: Option<usize>,
 }
@@ -186,15 +186,15 @@ pub struct Page {
 #[schemars(rename = "Orders")]
 struct Listed {
     items: Vec<Shown>,
-    /// The cursor of the next page; `null` on the last.
+    /// The cursor of the next page; `null` on the last page.
     next_cursor: Option<String>,
 }
 
-/// `GET /orders`, newest first. The cursor is the id of the last order on the page before.
+/// `GET /orders`, newest first. The cursor is the id of the last order on the previous page.
 ///
 /// # Errors
 ///
-/// 422 for a limit out of bounds, 400 for a bad cursor.
+/// 422 if the limit is out of bounds; 400 `bad_cursor` if the cursor is invalid.
 pub async fn list(
     reads: Reads,
     Caller(session): Caller,
@@ -209,7 +209,7 @@ pub async fn list(
         Some(cursor) => {
             let id: OrderId = cursor
                 .parse()
-                .map_err(|_| Problem::new(400, "bad_cursor", "this cursor is not one of ours"))?;
+                .map_err(|_| Problem::new(400, "bad_cursor", "the cursor is invalid"))?;
             Some(Position {
                 value: format!("{mine}{id}"),
                 key: id.to_string(),

@@ -7,17 +7,17 @@ use wingbeat::{JsonSchema, Reads, schemars};
 
 use crate::views::{self, Item};
 
-/// The service's routes.
+/// Builds the routes of the service.
 pub fn routes() -> Routes<crate::State> {
     Routes::new().route(
         "/api/v1/promotions",
         get(promotions)
-            .summary("The caller's promotions")
+            .summary("Lists the caller's promo codes")
             .answers::<Items>(200),
     )
 }
 
-/// The promotions of a user.
+/// The promo codes of a user.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Promotions")]
 struct Items {
