@@ -20,7 +20,7 @@ pub(crate) fn routes() -> Routes<State> {
         .route(
             product,
             plain::put(offer)
-                .summary("Offers a product")
+                .summary("Lists a product or changes its listing")
                 .answers::<ProductRow>(200),
         )
         .route(
@@ -34,7 +34,7 @@ pub(crate) fn routes() -> Routes<State> {
 async fn offer(
     _: Admin,
     Path(sku): Path<Sku>,
-    extract::State(State { shelf }): extract::State<State>,
+    extract::State(State { cache }): extract::State<State>,
     Context(context): Context,
     Json(offer): Json<Offer>,
 ) -> Result<Response, Problem> {
@@ -51,7 +51,7 @@ async fn offer(
         Ok(list(&scope, sku, offer.clone()).await?)
     })
     .await?;
-    shelf.forget(&context, sku).await;
+    cache.forget(&context, sku).await;
     let row = ProductRow::of(sku.as_str(), &product).ok_or_else(Problem::not_found)?;
     Ok(ok(&row).into_response())
 }
@@ -87,7 +87,7 @@ pub(crate) async fn list(scope: &Scope, sku: &Sku, offer: Offer) -> wingbeat::Re
 async fn retire(
     _: Admin,
     Path(sku): Path<Sku>,
-    extract::State(State { shelf }): extract::State<State>,
+    extract::State(State { cache }): extract::State<State>,
     Context(context): Context,
 ) -> Result<Response, Problem> {
     let sku = &sku;
@@ -112,6 +112,6 @@ async fn retire(
         Ok(())
     })
     .await?;
-    shelf.forget(&context, sku).await;
+    cache.forget(&context, sku).await;
     Ok(no_content().into_response())
 }

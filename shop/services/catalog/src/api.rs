@@ -1,4 +1,4 @@
-//! The public's routes.
+//! The public routes.
 
 use axum::extract;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -12,35 +12,35 @@ use wingbeat::store::{Position, Select};
 use wingbeat::{JsonSchema, Name, Reads, Result, schemars};
 
 use crate::views::{NAME, ProductRow};
-use crate::{Shelf, State};
+use crate::{ReadCache, State};
 
 /// The longest search, in characters.
 const SEARCH_MAX: usize = 100;
-/// Products on a page where the caller does not say.
+/// The default number of products on a page.
 const LIMIT: usize = 20;
 
-/// The public's routes.
+/// Builds the public routes.
 pub fn routes() -> Routes<State> {
     Routes::new()
         .route(
             "/api/v1/products",
             get(list)
-                .summary("Products by SKU")
+                .summary("Lists the products by SKU")
                 .answers::<Page>(200)
                 .problem(400, "bad_cursor", "The cursor is from another list."),
         )
         .route(
             "/api/v1/products/{sku}",
             get(show)
-                .summary("One product, with an ETag")
+                .summary("Returns a product, with an ETag")
                 .reads_header("If-None-Match", "ETags of versions that the caller has.")
                 .answers::<ProductRow>(200)
                 .answers::<()>(304),
         )
 }
 
-impl Shelf {
-    /// Forgets a product, and the pages it may be on.
+impl ReadCache {
+    /// Invalidates a product, and all pages because it can be on any of them.
     pub async fn forget(&self, service: &impl CacheOf, sku: &Sku) {
         self.products.forget(service, sku.as_str()).await;
         self.pages.forget_all(service).await;
@@ -50,13 +50,13 @@ impl Shelf {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Listing {
-    /// A part of the name, in any case.
+    /// A part of the name, case-insensitive.
     #[serde(default)]
     #[schemars(length(max = SEARCH_MAX))]
     search: String,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
-    /// Products on the page.
+    /// The number of products on the page.
     #[schemars(range(min = 1, max = 100), extend("default" = LIMIT))]
     limit: Option<usize>,
 }
@@ -66,12 +66,12 @@ struct Listing {
 #[schemars(rename = "Products")]
 struct Page {
     items: Vec<ProductRow>,
-    /// The cursor of the next page; `null` on the last.
+    /// The cursor of the next page; `null` on the last page.
     next_cursor: Option<String>,
 }
 
 async fn list(
-    extract::State(State { shelf }): extract::State<State>,
+    extract::State(State { cache }): extract::State<State>,
     reads: Reads,
     Query(query): Query<Listing>,
 ) -> Result<Response, Problem> {
@@ -94,12 +94,12 @@ async fn list(
         key: sku.into(),
     });
     let load = || async { page(&reads, search, after, limit).await.map(Some) };
-    let page = shelf.pages.get(&reads, &key, load).await?;
+    let page = cache.pages.get(&reads, &key, load).await?;
     Ok(ok(&page).into_response())
 }
 
 fn bad_cursor() -> Problem {
-    Problem::new(400, "bad_cursor", "this cursor is not one of ours")
+    Problem::new(400, "bad_cursor", "the cursor is invalid")
 }
 
 async fn page(
@@ -124,13 +124,13 @@ async fn page(
 }
 
 async fn show(
-    extract::State(State { shelf }): extract::State<State>,
+    extract::State(State { cache }): extract::State<State>,
     reads: Reads,
     Path(sku): Path<Sku>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let load = || reads.row::<ProductRow>(sku.as_str());
-    let row = shelf.products.get(&reads, sku.as_str(), load);
+    let row = cache.products.get(&reads, sku.as_str(), load);
     let reply = ok(&row.await?.ok_or_else(Problem::not_found)?);
     let tag = format!("\"{}\"", &hex::encode(Sha256::digest(&reply.body))[..32]);
     if is_known(&headers, &tag) {
@@ -139,7 +139,7 @@ async fn show(
     Ok(reply.header("etag", tag).into_response())
 }
 
-/// Whether the caller has this version (RFC 9110, 13.1.2).
+/// Returns whether the caller has this version (RFC 9110, section 13.1.2).
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let lists = headers.get_all(header::IF_NONE_MATCH).iter();
     let mut tags = lists

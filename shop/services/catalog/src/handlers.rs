@@ -3,7 +3,7 @@
 use shop_contracts::inventory::StockLevelChanged;
 use wingbeat::{Result, Scope, State, Table};
 
-use crate::Shelf;
+use crate::ReadCache;
 use crate::domain::Product;
 
 /// Updates the number of units that can be sold, and invalidates the cached reads of the product.
@@ -12,7 +12,7 @@ use crate::domain::Product;
 /// it expires.
 pub(crate) async fn stock_level_changed(
     event: StockLevelChanged,
-    State(shelf): State<Shelf>,
+    State(cache): State<ReadCache>,
     products: Table<Product>,
     scope: Scope,
 ) -> Result<()> {
@@ -23,7 +23,7 @@ pub(crate) async fn stock_level_changed(
     let is_listed = product.sold().is_some();
     products.put(&event.sku, product)?;
     if is_listed {
-        shelf.forget(&scope, &event.sku).await;
+        cache.forget(&scope, &event.sku).await;
     }
     Ok(())
 }

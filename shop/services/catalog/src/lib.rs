@@ -26,12 +26,12 @@ use wingbeat::{Cached, Parts, Service};
 #[derive(Clone, Parts)]
 pub struct State {
     /// The cached reads.
-    pub shelf: Shelf,
+    pub cache: ReadCache,
 }
 
 /// The cached reads.
 #[derive(Clone)]
-pub struct Shelf {
+pub struct ReadCache {
     /// Products, by SKU.
     pub products: Cached,
     /// Pages of the listing, by query.
@@ -41,12 +41,12 @@ pub struct Shelf {
 /// Builds the service.
 #[must_use]
 pub fn service(config: &Config) -> Service<State> {
-    let shelf = Shelf {
+    let cache = ReadCache {
         products: Cached::new("catalog:product:", config.cached_for),
         pages: Cached::new("catalog:page:", config.cached_for),
     };
     Service::new("catalog")
-        .with_state(State { shelf })
+        .with_state(State { cache })
         .on(handlers::stock_level_changed)
         .routes(api::routes())
         .routes(admin::routes())

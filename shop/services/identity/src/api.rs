@@ -1,12 +1,11 @@
-//! The routes.
+//! The routes for users and sessions.
 
 use axum::extract;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
-use shop_contracts::identity::{UserLoggedIn, UserRegistered};
-use shop_contracts::notifications::RememberAddress;
+use shop_contracts::identity::UserLoggedIn;
 use wingbeat::http::session::{self, COOKIE, LIFE, Session, Sessions};
 use wingbeat::http::{
     Caller, Context, FieldError, Json, Problem, Reply, Routes, created, get, no_content, ok, plain,
@@ -21,20 +20,20 @@ use crate::failures::{Address, Failures};
 use crate::users::{ADMIN_EMAIL, User, Users};
 use crate::{Config, Hasher};
 
-/// The service's routes.
+/// Builds the routes of the service.
 pub fn routes() -> Routes<crate::State> {
     Routes::new()
         .route(
             "/api/v1/users",
             post(sign_up)
-                .summary("Signs up")
+                .summary("Signs a user up")
                 .answers::<SignedUp>(201)
-                .problem(409, "email_taken", "An account with this address exists."),
+                .problem(409, "email_taken", "An account with this address exists already."),
         )
         .route(
             "/api/v1/sessions",
             post(sign_in)
-                .summary("Signs in")
+                .summary("Signs a user in")
                 .description(
                     "Sets the session's cookie. Clients other than browsers also get its token, for \
                      `Authorization: Bearer`.",
@@ -46,13 +45,13 @@ pub fn routes() -> Routes<crate::State> {
         .route(
             "/api/v1/sessions/current",
             plain::delete(sign_out)
-                .summary("Signs out")
+                .summary("Signs the caller out")
                 .answers::<()>(204),
         )
         .route(
             "/api/v1/me",
             get(me)
-                .summary("The caller's account")
+                .summary("Returns the caller's account")
                 .answers::<Me>(200),
         )
         .route(
@@ -94,7 +93,7 @@ fn email_taken() -> Problem {
     Problem::new(
         409,
         "email_taken",
-        "somebody has signed up with this address",
+        "an account with this address exists already",
     )
 }
 
@@ -119,38 +118,11 @@ async fn sign_up(
         password: Some(password),
         admin: false,
     };
-    if !register(&scope, &users, user_id, user, form.marketing_opt_in).await? {
+    let registered = users.register(&scope, user_id, user, form.marketing_opt_in);
+    if !registered.await? {
         return Err(email_taken());
     }
     Ok(created(&SignedUp { user_id }))
-}
-
-/// Adds a user and tells; `false` when the address is taken.
-pub(crate) async fn register(
-    scope: &Scope,
-    users: &Users,
-    user_id: UserId,
-    user: User,
-    marketing_opt_in: bool,
-) -> wingbeat::Result<bool> {
-    let (email, name) = (user.email.clone(), user.name.clone());
-    if !users.add(user_id, user).await? {
-        return Ok(false);
-    }
-    let mut effects = Effects::new();
-    effects
-        .send(&RememberAddress {
-            user_id,
-            email,
-            name,
-            marketing_opt_in,
-        })
-        .publish(&UserRegistered {
-            user_id,
-            marketing_opt_in,
-        });
-    scope.emit(effects)?;
-    Ok(true)
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -164,14 +136,14 @@ struct SignIn {
 struct SignedIn {
     user_id: UserId,
     name: String,
-    /// Absent for browsers, which have the cookie.
+    /// Absent for browsers, which use the cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }
 
-/// The session starts before the unit is durable, and its token is told after: so a password that
-/// is changed meanwhile ends it, and a sign-in that fails leaves a session whose token nobody
-/// knows. The session that the browser had so far ends: its cookie is replaced.
+/// The session starts before the commit, and the caller gets its token after the commit. A password
+/// change in between therefore ends the session, and a failed commit leaves a session without a
+/// known token. The previous session of the browser ends, because its cookie is replaced.
 async fn sign_in(
     (address, Json(form)): (Address, Json<SignIn>),
     State(config): State<Config>,
@@ -262,10 +234,10 @@ struct ChangePassword {
     new: String,
 }
 
-/// The other sessions end before the new password is durable, and once more after, so that neither
-/// a crash in between nor a sign-in with the old password meanwhile leaves one. A browser is given
-/// another cookie, and its old one ends too; a bearer token goes on, for the answer has no body
-/// that could tell another.
+/// The other sessions end before the commit of the new password and again after it, so that neither
+/// a crash in between nor a concurrent sign-in with the old password leaves one. A browser gets a
+/// new cookie, and its old session ends too. A bearer token stays valid, because the reply has no
+/// body for a new one.
 async fn change_password(
     extract::State(state): extract::State<crate::State>,
     Context(context): Context,
@@ -287,7 +259,7 @@ async fn change_password(
         let fits = current.chars().count() <= PASSWORD_MAX;
         let hash = user.password.clone().filter(|_| fits);
         if !hasher.verify(runtime, turn, hash, current).await? {
-            let detail = "this is not your password";
+            let detail = "the current password is wrong";
             return Err(Problem::new(403, "wrong_password", detail));
         }
         let password = Some(hasher.hash(runtime, &form.new).await?);
@@ -299,7 +271,7 @@ async fn change_password(
     let is_browser = session::bearer(&headers).is_none();
     let token = end_others(&state.sessions, session, is_browser).await;
     let token = token.unwrap_or_else(|why| {
-        tracing::warn!("sessions of a user may outlive a changed password: {why}");
+        tracing::warn!("cannot end the other sessions after a password change: {why}");
         None
     });
     let mut reply = no_content().header("cache-control", "no-store");
@@ -309,7 +281,8 @@ async fn change_password(
     Ok(reply.into_response())
 }
 
-/// Ends the user's other sessions; this one too if it is renewed, for which there is a token then.
+/// Ends the user's other sessions. With `renews`, this session is replaced too, and the new token
+/// is returned.
 async fn end_others(
     sessions: &Sessions,
     session: &Session,

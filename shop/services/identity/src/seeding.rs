@@ -9,7 +9,6 @@ use wingbeat::http::session::Sessions;
 use wingbeat::{JsonSchema, Result, run_unit, schemars};
 
 use crate::Hasher;
-use crate::api::register;
 use crate::config::Hashing;
 use crate::users::{ADMIN_EMAIL, User, Users};
 
@@ -101,7 +100,7 @@ async fn add_shoppers(
                 password: None,
                 admin: false,
             };
-            if register(&scope, &users, user_id, user, true).await? {
+            if users.register(&scope, user_id, user, true).await? {
                 added.push((user_id, name));
             }
         }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
-use wingbeat::{Claims, Entity, Extract, Result, Scope, Table};
+use shop_contracts::identity::UserRegistered;
+use shop_contracts::notifications::RememberAddress;
+use wingbeat::{Claims, Effects, Entity, Extract, Result, Scope, Table};
 
 use crate::domain::fold;
 
@@ -75,6 +77,34 @@ impl Users {
     /// A `store_*` code if the store cannot be read.
     pub async fn is_taken(&self, email: &str) -> Result<bool> {
         Ok(self.claims.owner(EMAIL, &fold(email)).await?.is_some())
+    }
+
+    /// Adds a user and publishes the registration. Returns `false` if another user has the address.
+    pub(crate) async fn register(
+        &self,
+        scope: &Scope,
+        user_id: UserId,
+        user: User,
+        marketing_opt_in: bool,
+    ) -> Result<bool> {
+        let (email, name) = (user.email.clone(), user.name.clone());
+        if !self.add(user_id, user).await? {
+            return Ok(false);
+        }
+        let mut effects = Effects::new();
+        effects
+            .send(&RememberAddress {
+                user_id,
+                email,
+                name,
+                marketing_opt_in,
+            })
+            .publish(&UserRegistered {
+                user_id,
+                marketing_opt_in,
+            });
+        scope.emit(effects)?;
+        Ok(true)
     }
 
     /// Adds a user. Returns `false` if another user has the address.
