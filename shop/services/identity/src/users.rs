@@ -29,7 +29,7 @@ impl Entity for User {
     type Id = UserId;
 }
 
-/// The users and the claims on their addresses, which change together.
+/// The users and the claims on their addresses, which change in one unit.
 pub struct Users {
     /// The users, by id.
     pub table: Table<User>,
