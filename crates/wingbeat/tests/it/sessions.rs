@@ -110,7 +110,7 @@ fn all_other_sessions_of_a_user_end() {
 }
 
 #[test]
-fn a_renewed_session_keeps_its_data_and_ends_the_old_token() {
+fn a_renewed_session_keeps_its_claims_and_ends_the_old_token() {
     let world = World::new();
     let (old, session) = world.start(ADA);
     let (other, _) = world.start(ADA);

@@ -238,7 +238,7 @@ pub(crate) fn rough() -> Faults {
     }
 }
 
-/// Creates an envelope as a foreign publisher sends it.
+/// An envelope as a foreign publisher would send it.
 fn envelope<M: wingbeat::Message>(simulation: &Simulation, message: &M) -> wingbeat::Envelope {
     let runtime = simulation.runtime();
     wingbeat::Envelope {

@@ -4,8 +4,8 @@
 //! replicas. Clients call their routes as the gateway does. Store, broker, cache and the payment
 //! company are models.
 //!
-//! - `system`: the processes and the invariants. `shopper`: the clients. `history`: their answers
-//!   compared with the orders. `bank`: the payment company. `cli`: the command.
+//! - `system`: what runs and what must hold. `shopper`: who comes. `history`: what they were told,
+//!   against what is. `bank`: the payment company. `cli`: the command.
 
 mod bank;
 mod cli;

@@ -9,7 +9,7 @@ use wingbeat::test::simulator::{Answer, Ask};
 
 use super::system::{ADMIN_PASSWORD, GOODS};
 
-/// The attempts at a request that must be answered.
+/// Attempts at something that must be answered.
 const INSIST: usize = 40;
 /// The cards, in the proportions in which they are drawn.
 const CARDS: [&str; 10] = [

@@ -24,9 +24,9 @@ use crate::compose::roles::{SERVICES, whole};
 use crate::compose::services::{hashing, system as services};
 use wingbeat::run::RunningSystem;
 
-/// The administrator's password in the simulation.
+/// The admin's password in the simulation.
 pub(super) const ADMIN_PASSWORD: &str = "the admin of a simulation";
-/// The number of shoppers.
+/// How many shoppers come.
 const SHOPPERS: usize = 6;
 /// The number of orders of each shopper.
 const ORDERS: usize = 4;
@@ -40,7 +40,7 @@ pub(super) struct Goods {
     units: i64,
 }
 
-/// The products. Some are scarce.
+/// What is sold: of some there is enough, of some there is not.
 pub(super) const GOODS: [Goods; 4] = [
     Goods {
         sku: "CUP-1",
@@ -64,7 +64,7 @@ pub(super) const GOODS: [Goods; 4] = [
     },
 ];
 
-/// The simulated shop.
+/// See the module.
 pub struct Shop {
     seed: u64,
     bank: Arc<Bank>,

@@ -42,7 +42,7 @@ pub fn routes() -> Routes<crate::State> {
         )
 }
 
-/// The description of the problem `total_too_large`.
+/// The problem of an amount beyond 64 bits.
 const TOO_LARGE: &str = "The total of the cart is too large.";
 
 /// A cart at current prices.
@@ -54,8 +54,8 @@ struct Shown {
     version: u64,
 }
 
-/// Returns the cart at current prices. It leaves out retired products, which an order of the cart
-/// leaves out too.
+/// The cart with current prices. Products that are not sold any more are left out: they cannot be
+/// bought, and an order of the cart passes over them too.
 async fn shown(reads: &Reads, cart: Cart) -> Result<Shown, Problem> {
     let mut lines = Vec::with_capacity(cart.lines.len());
     let mut total = Money::default();
@@ -69,7 +69,7 @@ async fn shown(reads: &Reads, cart: Cart) -> Result<Shown, Problem> {
             Problem::new(
                 422,
                 "total_too_large",
-                "the total of this cart is too large",
+                "the total of this cart does not fit",
             )
         })?;
         lines.push(Line {
@@ -103,7 +103,7 @@ struct Quantity {
     quantity: u32,
 }
 
-/// The extractors that a change of a cart needs.
+/// What a change of a cart needs.
 type Tools = (
     extract::State<crate::State>,
     Extension<Arc<ServiceContext>>,
@@ -142,8 +142,8 @@ async fn remove(
     .await
 }
 
-/// Changes the caller's cart. After the commit, the session records the cart's version, so that an
-/// order placed next uses at least the version that the caller has seen.
+/// Changes the caller's cart. Once that is durable the session is told the cart's version, so that
+/// an order placed next knows what its caller has seen.
 async fn change<F>(
     (extract::State(state), Extension(context), Extension(reads)): Tools,
     session: &Session,

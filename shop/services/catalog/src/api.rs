@@ -1,4 +1,4 @@
-//! The public routes.
+//! The public's routes.
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,10 +16,10 @@ use crate::{Shelf, State};
 
 /// The longest search, in characters.
 const SEARCH_MAX: usize = 100;
-/// The default number of products on a page.
+/// Products on a page where the caller does not say.
 const LIMIT: usize = 20;
 
-/// The public routes.
+/// The public's routes.
 pub fn routes() -> Routes<State> {
     Routes::new()
         .route(
@@ -40,7 +40,7 @@ pub fn routes() -> Routes<State> {
 }
 
 impl Shelf {
-    /// Invalidates a cached product, and the pages that may contain it.
+    /// Forgets a product, and the pages it may be on.
     pub async fn forget(&self, service: &impl CacheOf, sku: &Sku) {
         self.products.forget(service, sku.as_str()).await;
         self.pages.forget_all(service).await;
@@ -99,7 +99,7 @@ async fn list(
 }
 
 fn bad_cursor() -> Problem {
-    Problem::new(400, "bad_cursor", "this cursor is not from this list")
+    Problem::new(400, "bad_cursor", "this cursor is not one of ours")
 }
 
 async fn page(
@@ -139,7 +139,7 @@ async fn show(
     Ok(reply.header("etag", tag).into_response())
 }
 
-/// Returns whether the caller has this version (RFC 9110, section 13.1.2).
+/// Whether the caller has this version (RFC 9110, 13.1.2).
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let lists = headers.get_all(header::IF_NONE_MATCH).iter();
     let mut tags = lists

@@ -93,7 +93,11 @@ fn problem(faults: Vec<Fault>) -> Problem {
 }
 
 fn email_taken() -> Problem {
-    Problem::new(409, "email_taken", "an account with this address exists")
+    Problem::new(
+        409,
+        "email_taken",
+        "somebody has signed up with this address",
+    )
 }
 
 async fn sign_up(
@@ -123,7 +127,7 @@ async fn sign_up(
     Ok(created(&SignedUp { user_id }))
 }
 
-/// Adds a user and publishes it. Returns `false` if the address is taken.
+/// Adds a user and tells; `false` when the address is taken.
 pub(crate) async fn register(
     scope: &Scope,
     users: &Users,
@@ -162,14 +166,14 @@ struct SignIn {
 struct SignedIn {
     user_id: UserId,
     name: String,
-    /// Absent for browsers, which get a cookie.
+    /// Absent for browsers, which have the cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }
 
-/// Starts the session before the unit is durable, and returns its token after that. A change of the
-/// password meanwhile therefore ends the session, and a failed sign-in leaves only a session whose
-/// token nobody has. The browser's earlier session ends, because its cookie is replaced.
+/// The session starts before the unit is durable, and its token is told after: so a password that
+/// is changed meanwhile ends it, and a sign-in that fails leaves a session whose token nobody
+/// knows. The session that the browser had so far ends: its cookie is replaced.
 async fn sign_in(
     (address, Json(form)): (Address, Json<SignIn>),
     State(config): State<Config>,
@@ -181,7 +185,7 @@ async fn sign_in(
 ) -> Result<Reply, Problem> {
     let failures = Failures::new(&config, &scope, &form.email, &address);
     let turn = hasher.turn(scope.runtime()).await?;
-    failures.check().await?; // After the wait, because earlier attempts may have failed meanwhile.
+    failures.check().await?; // After the wait: those who waited before may have failed.
     let known = users.by_email(&form.email).await?;
     let hash = known.as_ref().and_then(|(_, user)| user.password.clone());
     let verified = hasher.verify(scope.runtime(), turn, hash, &form.password);
@@ -263,10 +267,10 @@ struct ChangePassword {
     new: String,
 }
 
-/// Ends the other sessions before the new password is durable, and again after that: a crash in
-/// between and a concurrent sign-in with the old password leave no session. Browsers get a new
-/// cookie, and their old session ends. A bearer token stays valid, because the reply has no body
-/// for a new one.
+/// The other sessions end before the new password is durable, and once more after, so that neither
+/// a crash in between nor a sign-in with the old password meanwhile leaves one. A browser is given
+/// another cookie, and its old one ends too; a bearer token goes on, for the answer has no body
+/// that could tell another.
 async fn change_password(
     extract::State(state): extract::State<crate::State>,
     Extension(context): Extension<Arc<ServiceContext>>,
@@ -288,7 +292,7 @@ async fn change_password(
         let fits = current.chars().count() <= PASSWORD_MAX;
         let hash = user.password.clone().filter(|_| fits);
         if !hasher.verify(runtime, turn, hash, current).await? {
-            let detail = "the current password is wrong";
+            let detail = "this is not your password";
             return Err(Problem::new(403, "wrong_password", detail));
         }
         let password = Some(hasher.hash(runtime, &form.new).await?);
@@ -300,7 +304,7 @@ async fn change_password(
     let is_browser = session::bearer(&headers).is_none();
     let token = end_others(&state.sessions, session, is_browser).await;
     let token = token.unwrap_or_else(|why| {
-        tracing::warn!("cannot end a user's other sessions after a change of password: {why}");
+        tracing::warn!("sessions of a user may outlive a changed password: {why}");
         None
     });
     let mut reply = no_content().header("cache-control", "no-store");
@@ -310,8 +314,7 @@ async fn change_password(
     Ok(reply.into_response())
 }
 
-/// Ends the user's other sessions. With `renews`, also replaces this session and returns the new
-/// token.
+/// Ends the user's other sessions; this one too if it is renewed, for which there is a token then.
 async fn end_others(
     sessions: &Sessions,
     session: &Session,

@@ -8,7 +8,7 @@ use wingbeat::{Effects, JsonSchema, schemars};
 
 use crate::shelves::Shelves;
 
-/// The largest change of stock: far more than a warehouse has, and far from an overflow.
+/// The largest change at once: far beyond any warehouse, far below an overflow.
 const DELTA_MAX: i64 = 1_000_000_000;
 /// The longest reason, in bytes.
 const REASON_MAX: usize = 200;
@@ -32,7 +32,7 @@ pub fn routes() -> Routes<crate::State> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StockChange {
-    /// Units to add; negative to remove units. Not 0.
+    /// Units to add, or to take away; not 0.
     #[schemars(range(min = -DELTA_MAX, max = DELTA_MAX))]
     delta: i64,
     #[schemars(length(min = 1, max = REASON_MAX))]

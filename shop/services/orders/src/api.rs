@@ -1,4 +1,4 @@
-//! The customer's routes except placing an order: list, show, cancel, stream.
+//! The customer's routes but for placing: list, show, cancel.
 
 use axum::Extension;
 use axum::response::{IntoResponse, Response};
@@ -69,7 +69,7 @@ struct Cancelled {
 ///
 /// # Errors
 ///
-/// 404 for another user's order; 409 `not_cancellable` once it is dispatched or has ended.
+/// 404 for somebody else's order, 409 once it cannot be called off.
 pub async fn cancel(
     Path(order_id): Path<OrderId>,
     Caller(session): Caller,
@@ -91,7 +91,7 @@ pub async fn cancel(
             return Err(Problem::new(
                 409,
                 "not_cancellable",
-                "this order can no longer be cancelled",
+                "this order cannot be called off any more",
             ));
         }
         status => status,
@@ -155,7 +155,7 @@ fn shown(row: OrderRow, with_lines: bool) -> Shown {
 ///
 /// # Errors
 ///
-/// 404, also for another user's order.
+/// 404 also for somebody else's order.
 pub async fn show(
     Extension(reads): Extension<Reads>,
     Caller(session): Caller,
@@ -168,7 +168,7 @@ pub async fn show(
     Ok(ok(&shown(row.ok_or_else(Problem::not_found)?, true)).into_response())
 }
 
-/// The default number of orders on a page.
+/// Orders on a page where the caller does not say.
 const LIMIT: usize = 20;
 
 /// The query of `GET /orders`.
@@ -190,11 +190,11 @@ struct Listed {
     next_cursor: Option<String>,
 }
 
-/// `GET /orders`, newest first. The cursor is the id of the last order on the previous page.
+/// `GET /orders`, newest first. The cursor is the id of the last order on the page before.
 ///
 /// # Errors
 ///
-/// 422 if the limit is out of bounds; 400 `bad_cursor`.
+/// 422 for a limit out of bounds, 400 for a bad cursor.
 pub async fn list(
     Extension(reads): Extension<Reads>,
     Caller(session): Caller,
@@ -207,9 +207,9 @@ pub async fn list(
     let mine = format!("{}|", session.user_id);
     let after = match page.cursor {
         Some(cursor) => {
-            let id: OrderId = cursor.parse().map_err(|_| {
-                Problem::new(400, "bad_cursor", "this cursor is not from this list")
-            })?;
+            let id: OrderId = cursor
+                .parse()
+                .map_err(|_| Problem::new(400, "bad_cursor", "this cursor is not one of ours"))?;
             Some(Position {
                 value: format!("{mine}{id}"),
                 key: id.to_string(),

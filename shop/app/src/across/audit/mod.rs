@@ -87,16 +87,16 @@ pub struct Report {
     pub invariants: Vec<Invariant>,
 }
 
-/// The result for one invariant.
+/// An invariant and its state.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Invariant {
     /// Its number.
     pub id: u8,
-    /// Its text.
+    /// The statement.
     pub name: &'static str,
     /// `true` if it holds.
     pub ok: bool,
-    /// The number of checked subjects.
+    /// The number of records that were checked.
     pub checked: u64,
     /// The first hundred violations.
     pub violations: Vec<Violation>,
@@ -105,9 +105,9 @@ pub struct Invariant {
 /// A violation of an invariant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Violation {
-    /// The id that it concerns.
+    /// The record.
     pub subject: String,
-    /// The details.
+    /// The reason.
     pub detail: String,
 }
 
