@@ -1,5 +1,5 @@
 //! Traces as a collector receives them from the `shop` binary with the feature `otlp`, as one
-//! process and as a fleet on servers. `cargo xtask test telemetry` builds and runs it.
+//! process and as a fleet on servers. `cargo xtask test e2e` builds and runs it.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
