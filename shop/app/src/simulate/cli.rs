@@ -23,7 +23,7 @@ const ENOUGH: u64 = 1_000;
 /// Run the whole shop in a deterministic simulation, under every fault, and check what it promises
 #[derive(Args, Debug)]
 pub struct SimulateArgs {
-    /// How many seeds [default: 100, or 1 with --seed]
+    /// The number of seeds [default: 100, or 1 with --seed]
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
     /// The first seed [default: 1]

@@ -76,7 +76,7 @@ pub struct Settings<S = ()> {
 /// #[derive(Clone, Deserialize, JsonSchema)]
 /// #[serde(default)]
 /// struct Bookings {
-///     /// How long a room is held before it must be paid
+///     /// The time for which a room is reserved without payment
 ///     hold_for: Duration,
 /// }
 ///
