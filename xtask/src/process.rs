@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-/// The pause between two looks at a program with a time limit.
+/// The pause between two checks of a program with a time limit.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Puts a command behind everything else that wants the processor.
+/// A prefix that runs a command at the lowest priority.
 const LOW_PRIORITY: [&str; 3] = ["nice", "-n", "19"];
 
 /// The cargo of the toolchain that runs xtask.
@@ -222,7 +222,7 @@ pub(crate) fn succeeds_within(limit: Duration, command: &mut Command) -> bool {
     matches!(ended, Ok(Some(status)) if status.success())
 }
 
-/// Waits for a program; kills it at the limit and returns nothing then.
+/// Waits for a program. Kills it at the limit and returns `None`.
 fn wait_within(limit: Duration, mut child: Child) -> io::Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;
     while Instant::now() < end {
@@ -236,7 +236,7 @@ fn wait_within(limit: Duration, mut child: Child) -> io::Result<Option<ExitStatu
     Ok(None)
 }
 
-/// Copies a command and puts a prefix before it.
+/// Copies a command with a prefix.
 fn copied(command: &Command, prefix: &[&str]) -> Command {
     let words = prefix.iter().map(OsStr::new);
     let mut words = words

@@ -72,7 +72,7 @@ impl Process {
         read.unwrap_or_else(|error| panic!("{} answers {line:?}: {error}", self.name))
     }
 
-    /// The processor seconds that the process has used.
+    /// Returns the processor seconds that the process has used.
     pub(crate) fn cpu(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
         // The name may contain any character; fields 3 and on of proc(5) follow it.
@@ -83,7 +83,7 @@ impl Process {
         (ticks(11).unwrap_or_default() + ticks(12).unwrap_or_default()) / TICKS
     }
 
-    /// The peak of resident memory, in MB.
+    /// Returns the peak of resident memory, in MB.
     pub(crate) fn peak_mb(&self) -> f64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
@@ -97,8 +97,8 @@ impl Process {
     }
 }
 
-/// The processor seconds of all processes whose command line or environment contains this word,
-/// and of their children, since they started.
+/// Returns the processor seconds of all processes whose command line or environment contains this
+/// word, and of their children, since they started.
 pub(crate) fn server_cpu(word: &str) -> f64 {
     let mut ours = Vec::new();
     let mut all = Vec::new();

@@ -161,7 +161,7 @@ impl Fleet {
         }
     }
 
-    /// The service with the most memory, and its peak in MB.
+    /// Returns the service with the most memory, and its peak in MB.
     fn largest(&self) -> (&'static str, f64) {
         let size = |(name, process): &(&'static str, Child)| {
             let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()));
@@ -181,7 +181,7 @@ impl Fleet {
     }
 }
 
-/// The release build of the shop, in the folder of this program.
+/// Returns the release build of the shop, in the folder of this program.
 fn binary() -> PathBuf {
     let path = std::env::current_exe().unwrap().with_file_name("shop");
     assert!(

@@ -197,7 +197,7 @@ struct Received {
     p99: f64,
 }
 
-/// The percentile of sorted microseconds, in milliseconds.
+/// Returns a percentile of sorted microseconds, in milliseconds.
 pub(crate) fn percentile(sorted: &[u64], part: f64) -> f64 {
     let place = ((sorted.len() as f64 * part) as usize).min(sorted.len().saturating_sub(1));
     sorted

@@ -132,7 +132,8 @@ async fn start(member: &mut Member) -> f64 {
     began.elapsed().as_secs_f64() * 1000.0
 }
 
-/// Shoppers order for a while; how many orders were accepted. All of them end.
+/// Lets shoppers order for a while, and waits until their orders have ended. Returns the number of
+/// accepted orders.
 async fn load(site: &Site, args: &Args) -> usize {
     let shopping = Shopping::begin(site, args.shoppers).await;
     tokio::time::sleep(Duration::from_secs(args.load)).await;

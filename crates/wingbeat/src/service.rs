@@ -26,7 +26,7 @@ pub struct Service<S = ()> {
     pub(crate) parts: Parts,
 }
 
-/// What a service is made of, without its state's type.
+/// The parts of a service, without the type of its state.
 pub(crate) struct Parts {
     pub(crate) name: Name,
     pub(crate) subscriptions: Vec<Subscription>,
@@ -38,7 +38,7 @@ pub(crate) struct Parts {
 }
 
 impl Service<()> {
-    /// A service with nothing in it yet. Its name is the first part of its queues' names.
+    /// Creates an empty service. The names of its queues begin with its name.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         let parts = Parts {
@@ -53,8 +53,8 @@ impl Service<()> {
         Self { state: (), parts }
     }
 
-    /// Gives the service its state. Comes first, so that a missing part is reported at the handler
-    /// that wants it.
+    /// Sets the state of the service. Call it first, so that the compiler reports a missing part at
+    /// the handler that needs it.
     #[must_use]
     pub fn with_state<S: Clone + Send + Sync + 'static>(self, state: S) -> Service<S> {
         Service {
@@ -120,7 +120,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Runs a handler, all of whose arguments are extractors, again and again with this pause.
+    /// Runs a handler repeatedly, with this pause between two runs. All of its arguments are
+    /// extractors.
     #[must_use]
     pub fn every<H, Args>(mut self, name: &'static str, pause: Duration, handler: H) -> Self
     where
@@ -143,7 +144,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Carries out a call.
+    /// Registers an executor, which carries out a call.
     #[must_use]
     pub fn calls<H, Args>(mut self, executor: H) -> Self
     where
@@ -189,15 +190,16 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Says how an outside system is called: timeout, bulkhead, retry and breaker, for all calls to
-    /// it.
+    /// Sets the policy for all calls to an outside system: timeout, bulkhead, retries and circuit
+    /// breaker.
     #[must_use]
     pub fn target(mut self, name: &'static str, policy: TargetPolicy) -> Self {
         self.parts.targets.push((name, policy));
         self
     }
 
-    /// Adds HTTP routes. [`Routes`] are served and described, a plain axum [`Router`] is served.
+    /// Adds HTTP routes. [`Routes`] are served and described; a plain axum [`Router`] is only
+    /// served.
     #[must_use]
     pub fn routes(mut self, routes: impl Into<Routes<S>>) -> Self {
         let (routes, operations) = routes.into().into_parts();
@@ -221,7 +223,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     }
 }
 
-/// `order_placed` of `orders.order_placed.v1`.
+/// Returns the message's name without owner and version: `order_placed` for
+/// `orders.order_placed.v1`.
 fn short_name(message: &'static str) -> &'static str {
     let name = message.split_once('.').map_or(message, |(_, rest)| rest);
     name.rsplit_once(".v").map_or(name, |(name, _)| name)

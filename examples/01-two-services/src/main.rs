@@ -1,6 +1,5 @@
-//! Two services that share nothing but an event: a library lends books, and statistics counts
-//! loans. `cargo run -p example-01-two-services`, then lend books as `try.sh` beside this folder
-//! does.
+//! Two services that share only an event: a library lends books, and statistics counts loans. Start
+//! it with `cargo run -p example-01-two-services`, and lend books as in `try.sh`.
 
 use std::process::ExitCode;
 
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wingbeat::http::{Json, Path, Problem, Reply, Routes, accepted, get, ok, post};
 use wingbeat::{App, Claims, Entity, Event, JsonSchema, Reads, Result, Scope, Service, Table};
 
-/// A book was lent. Name and version are the contract; events of one book keep their order.
+/// A book was lent. Name and version are the contract. Events of one book keep their order.
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "library.book_lent", version = 1, key = book)]
 struct BookLent {
@@ -25,7 +24,7 @@ impl Entity for Loans {
     type Id = String;
 }
 
-/// Lends each book to one reader. Claim and event become durable together; then it answers.
+/// Lends each book to one reader. The claim and the event become durable before the reply.
 async fn lend(Json(loan): Json<BookLent>, claims: Claims, scope: Scope) -> Result<Reply, Problem> {
     if !claims.claim("lent", &loan.book, &loan.reader).await? {
         return Err(Problem::new(
@@ -38,7 +37,7 @@ async fn lend(Json(loan): Json<BookLent>, claims: Claims, scope: Scope) -> Resul
     Ok(accepted(&loan))
 }
 
-/// Counts each loan once, however often the event is delivered.
+/// Counts each loan once, even if the event is delivered again.
 async fn count(event: BookLent, loans: Table<Loans>) -> Result<()> {
     let one_more = |known: Option<Loans>| Loans(known.unwrap_or_default().0 + 1);
     loans.update(&event.reader, one_more).await.map(drop)

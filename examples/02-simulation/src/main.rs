@@ -1,6 +1,5 @@
-//! Your own system under simulation: a box office sells seats, a printer prints the tickets. The
-//! printer was written by somebody who believed that events arrive in order; the simulation shows
-//! otherwise.
+//! A system under simulation: a box office sells seats, and a printer prints the tickets. The
+//! printer's author assumed that events arrive in order; the simulation shows that they do not.
 //!
 //! `cargo run -p example-02-simulation`
 
@@ -24,7 +23,7 @@ struct SeatChanged {
     now: Seat,
 }
 
-/// Who sits where, and how often that has changed.
+/// The visitor of a seat, and the number of times that it was sold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Seat {
     visitor: usize,
@@ -36,7 +35,7 @@ impl Entity for Seat {
     type Id = String;
 }
 
-/// Each sale of a seat moves it to the next visitor: the last one sits.
+/// Sells a seat. A later sale moves it to another visitor.
 async fn sell(command: Sell, seats: Table<Seat>, sales: Claims) -> Result<Option<SeatChanged>> {
     let Sell { seat, visitor } = command;
     let sale = format!("{seat}/{visitor}");
@@ -50,12 +49,12 @@ async fn sell(command: Sell, seats: Table<Seat>, sales: Claims) -> Result<Option
     Ok(Some(SeatChanged { seat, now }))
 }
 
-/// The planted bug: whatever comes last wins, also when it is older.
+/// The planted bug: the event that arrives last wins, even if it is older.
 async fn print_careless(event: SeatChanged, tickets: Table<Seat>) -> Result<()> {
     tickets.put(&event.seat, event.now)
 }
 
-/// As it should be: an older change never replaces a newer one.
+/// The correct handler: an older event never replaces a newer one.
 async fn print(event: SeatChanged, tickets: Table<Seat>) -> Result<()> {
     let known = tickets.get(&event.seat).await?.unwrap_or_default();
     match known.change < event.now.change {
@@ -64,7 +63,7 @@ async fn print(event: SeatChanged, tickets: Table<Seat>) -> Result<()> {
     }
 }
 
-/// The theatre, with a careful printer or without.
+/// The system, with the correct printer or the careless one.
 struct Theatre<const CAREFUL: bool>;
 
 impl<const CAREFUL: bool> System for Theatre<CAREFUL> {
@@ -93,8 +92,14 @@ impl<const CAREFUL: bool> System for Theatre<CAREFUL> {
         let printed = world.entities::<Seat>("printer");
         let mut wrong = world.entities::<Seat>("office");
         wrong.retain(|seat| !printed.contains(seat));
-        let tell = |(seat, _)| Violation::new("tickets are right", seat, "it is not as sold");
-        wrong.into_iter().map(tell).collect()
+        let violation = |(seat, _)| {
+            Violation::new(
+                "tickets are right",
+                seat,
+                "the ticket differs from the sale",
+            )
+        };
+        wrong.into_iter().map(violation).collect()
     }
 }
 
@@ -115,5 +120,8 @@ fn main() {
     println!("{}", careless.failures[0]);
     let careful = Simulator::new().run::<Theatre<true>>(1..200);
     careful.assert_held();
-    println!("mended: {} lifetimes, none broken", careful.seeds);
+    println!(
+        "the correct printer: {} lifetimes without a violation",
+        careful.seeds
+    );
 }

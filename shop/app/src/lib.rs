@@ -1,8 +1,8 @@
-//! The shop: its ten services, in one process or each in its own, behind one public port.
+//! The shop: ten services, in one process or each in its own, behind one public port.
 //!
 //! - [`compose`]: settings, services, roles, routes: the shop as a program.
-//! - [`across`]: what looks across services: timelines, the admin's lists, the audit, the
-//!   stand-ins.
+//! - [`across`]: features that combine services: timelines, the administrator's lists, the audit,
+//!   the stand-ins.
 //! - [`simulate`]: the whole shop in a deterministic simulation.
 
 pub mod across;

@@ -9,7 +9,7 @@ use shop_client::audit::{self, AuditArgs};
 use shop_client::traffic::{self, TrafficArgs};
 use wingbeat::run::Command;
 
-/// Half the work of a handler is allocating and freeing small objects.
+/// Handlers spend half of their time on allocating and freeing small objects.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     wingbeat::run_program(Shop { commands })
 }
 
-/// The tools for a running shop, and the simulation.
+/// The commands for a running shop, and the simulation.
 fn commands() -> Vec<Command> {
     vec![
         Command {
@@ -46,8 +46,7 @@ fn commands() -> Vec<Command> {
     ]
 }
 
-/// Switches off the mechanism that the environment names, and arms the step at which to end the
-/// process.
+/// Disables the mechanism that the environment names, and arms the step at which the process ends.
 #[cfg(feature = "sabotage")]
 #[allow(
     clippy::disallowed_methods,

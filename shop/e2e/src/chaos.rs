@@ -185,7 +185,7 @@ fn proxy(fleet: &Fleet, server: Server) -> &Proxy {
 pub struct Run {
     /// Its seed.
     pub seed: u64,
-    /// When each fault was injected.
+    /// The faults, with the times of their injection.
     pub timeline: Vec<(Duration, String)>,
     /// Accepted orders, and broken promises.
     pub outcome: Outcome,

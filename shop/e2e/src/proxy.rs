@@ -14,7 +14,7 @@ use crate::background;
 /// Bytes read at once.
 const CHUNK: usize = 16 << 10;
 
-/// What a proxy does with the bytes that it reads.
+/// The treatment of the bytes that a proxy reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forwarding {
     /// Forwards them at once.
@@ -37,7 +37,7 @@ pub struct Proxy {
     accepting: JoinHandle<()>,
 }
 
-/// What each connection of a proxy follows.
+/// The settings that each connection of a proxy follows.
 #[derive(Clone)]
 struct Line {
     server: u16,

@@ -36,7 +36,7 @@ enum Way {
 pub struct Sandbox {
     folder: tempfile::TempDir,
     env: Vec<(String, String)>,
-    /// Whether it has a writable `/data`.
+    /// `true` if it has a writable `/data`.
     data: bool,
 }
 

@@ -30,7 +30,7 @@ const CARDS: [Card; 8] = [
     Card::Declined,
 ];
 
-/// What the shoppers have seen.
+/// The shoppers' observations.
 #[derive(Default)]
 struct Notes {
     /// Orders that were accepted, by id.

@@ -57,8 +57,8 @@ struct Profile {
     test: bool,
 }
 
-/// Builds what the arguments of `cargo build` select; returns the test programs, sorted by package,
-/// and how long building took.
+/// Builds everything that the arguments of `cargo build` select. Returns the test programs, sorted
+/// by package, and the duration of the build.
 ///
 /// # Errors
 ///

@@ -1,11 +1,11 @@
 //! Builds the tests of the workspace once and runs them.
 //!
-//! Cargo builds the test programs; xtask runs them itself, as cargo would. A test that fails is run
-//! once more alone without another build, and each test has a time.
+//! Cargo builds the test programs; xtask runs them itself, in the same way as cargo. A test that
+//! fails is run again alone without another build. Each test has a time.
 //!
 //! - [`binaries`] builds the programs and finds them.
-//! - [`output`] reads what a test program prints. [`timing`] derives how long each test took.
-//! - [`tally`] counts.
+//! - [`output`] reads the output of a test program. [`timing`] derives the duration of each test.
+//! - [`tally`] counts results.
 
 mod binaries;
 mod output;
@@ -23,7 +23,7 @@ pub(crate) use tally::Tally;
 use crate::process::Console;
 use output::Output;
 
-/// Failures in one run that are worth a second try. More of them are no accident.
+/// The number of failures up to which they are retried. More of them are no coincidence.
 const RETRIED_MAX: usize = 10;
 
 /// The result of running tests.
@@ -98,7 +98,7 @@ fn run_programs(console: &Console, programs: &[&dyn Program]) -> anyhow::Result<
     Ok(tests)
 }
 
-/// Runs each failed test alone; returns those that fail again.
+/// Runs each failed test alone. Returns those that fail again.
 fn retry(
     console: &Console,
     failed: Vec<(&dyn Program, String)>,

@@ -1,4 +1,4 @@
-//! Reads the output of libtest: counts, failed tests, and when each test ended.
+//! Reads the output of libtest: counts, failed tests, and the time at which each test ended.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! Derives how long each test took from the order in which tests end.
+//! Derives the duration of each test from the order in which tests end.
 //!
-//! Stable libtest prints no times. It starts tests in the order of their names, as many at once as
-//! it has threads, and the next one when one ends. So the end of a test is the start of another.
+//! Stable libtest prints no times. It starts tests in the order of their names: as many as it has
+//! threads, and the next one whenever one ends. So the end of a test is the start of another.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,8 @@ pub(super) fn threads() -> usize {
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// The time of each test, from when each ended, in that order.
+/// Returns the duration of each test. `ended` contains the tests and their end times, in that
+/// order.
 pub(super) fn times(ended: &[(Duration, String)], threads: usize) -> Vec<(&str, Duration)> {
     let ends: BTreeMap<&str, Duration> = ended
         .iter()

@@ -1,4 +1,4 @@
-//! The lists that name every service, and how each gets a new entry.
+//! The lists that name every service, and the form of their entries.
 
 use anyhow::ensure;
 

@@ -1,8 +1,8 @@
 //! The suite: the steps that check everything, the same on a developer's machine and in CI.
 //!
-//! [`steps`] lists them. Steps of the front lane run in order. Meanwhile a second lane works
-//! through the steps that only compile, at the lowest priority and with its output in files.
-//! [`summary`] closes the run.
+//! [`steps`] lists them. Steps of the front lane run in order. A background lane runs the steps
+//! that only compile, at the lowest priority and with its output in files. [`summary`] prints the
+//! result.
 
 mod step;
 mod steps;
@@ -23,7 +23,7 @@ use summary::{Line, Verdict};
 
 /// Runs the named steps, or all of them. Returns whether all succeeded.
 ///
-/// The first failure ends the run, unless it is to keep going.
+/// The first failure ends the run, unless `keep_going` is set.
 pub(crate) fn run(workspace: &Workspace, only: &[String], keep_going: bool) -> bool {
     let chosen = |step: &&Step| only.is_empty() || only.iter().any(|name| name == step.name);
     let chosen: Vec<&Step> = steps::ALL.iter().filter(chosen).collect();
@@ -83,7 +83,7 @@ fn run_steps(workspace: &Workspace, chosen: &[&Step], keep_going: bool) -> Vec<L
     lines
 }
 
-/// The background lane, seen from the front.
+/// The background lane.
 struct Background<'a> {
     workspace: &'a Workspace,
     receiver: Receiver<Line>,

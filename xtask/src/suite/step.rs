@@ -6,7 +6,7 @@ use crate::process::Console;
 use crate::runner::Tests;
 use crate::workspace::Workspace;
 
-/// A part of the suite that can be run alone.
+/// A part of the suite.
 pub(crate) struct Step {
     pub(crate) name: &'static str,
     /// A phrase for the heading.

@@ -2,7 +2,7 @@
 //!
 //! Quick steps come first. The workspace is compiled three times and no more: checked by clippy and
 //! rustdoc, built with every feature for all tests and examples, and built as users get it. Tests
-//! of the shop as a process are themselves part of the second build and start the third.
+//! that start the shop as a process belong to the second build and start the program of the third.
 
 use std::fs;
 use std::process::Command;
@@ -28,7 +28,7 @@ const EVERYTHING: [&str; 3] = ["--workspace", "--all-targets", "--all-features"]
 /// The time limit of an example, which shows one idea and ends.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 
-/// The script of an example that does not end by itself: it starts the program, uses it and ends
+/// The script of an example that runs until it is stopped: it starts the program, uses it and stops
 /// it.
 const TRY: &str = "try.sh";
 
@@ -191,8 +191,8 @@ fn outcome(tests: Tests, compiling: Duration) -> Outcome {
     }
 }
 
-/// Puts the shop in which a mechanism can be switched off where the negative controls look for it.
-/// The build with every feature has made it.
+/// Copies the shop with the feature `sabotage` to the place where the negative controls expect it.
+/// The build with every feature has built it.
 fn sabotaged(workspace: &Workspace) -> anyhow::Result<()> {
     let folder = workspace.target.join("sabotaged");
     fs::create_dir_all(&folder)?;
@@ -201,7 +201,7 @@ fn sabotaged(workspace: &Workspace) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Simulates the shop from many seeds, and some of them again: the output must be equal.
+/// Simulates the shop with many seeds, and some of them twice: their output must be equal.
 fn simulate(context: &Context<'_>) -> anyhow::Result<Outcome> {
     release(context)?;
     let shop = context.workspace.program("release", SHOP);
@@ -234,7 +234,7 @@ fn chaos(context: &Context<'_>) -> anyhow::Result<Outcome> {
     )]))
 }
 
-/// Runs chaos on the release build from this seed on; with a limit, none begins after it.
+/// Runs chaos on the release build, starting with this seed. With a limit, no run begins after it.
 ///
 /// # Errors
 ///

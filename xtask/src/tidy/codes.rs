@@ -37,7 +37,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     missing.chain(pages).collect()
 }
 
-/// Is it code of the framework or the shop, outside of tests?
+/// Returns whether a file is code of the framework or the shop, outside of tests.
 fn is_ours(file: &SourceFile) -> bool {
     let place = file.path.starts_with("crates/") || file.path.starts_with("shop/");
     // Suites that drive the shop from outside read codes and define none.

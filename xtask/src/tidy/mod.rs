@@ -60,7 +60,7 @@ pub(crate) struct Report {
 /// The exceptions that `--bless` records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bless {
-    /// Only known ones that have shrunk.
+    /// Only known exceptions that have shrunk.
     Downward,
     /// All, including new and longer ones.
     Everything,

@@ -1,4 +1,4 @@
-//! Sabotage switches off a mechanism, so that a negative control can see its test fail. It needs a
+//! Sabotage disables a mechanism, so that a negative control can see its test fail. It needs a
 //! feature named `sabotage` and must never reach a user.
 
 use std::fs;

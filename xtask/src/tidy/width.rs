@@ -40,7 +40,7 @@ fn is_unbreakable(line: &str) -> bool {
     text.starts_with('|') || line.contains("://")
 }
 
-/// The lines with a string literal, documentation apart.
+/// The lines with a string literal, without documentation.
 fn literal_lines(file: &SourceFile) -> BTreeSet<usize> {
     let mut lines = BTreeSet::new();
     collect(file.tokens().unwrap_or_default(), &mut lines);

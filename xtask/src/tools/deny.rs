@@ -1,7 +1,7 @@
 //! Checks the licenses, bans and sources of all dependencies, and known vulnerabilities.
 //!
-//! cargo-deny applies the rules in `deny.toml`. A machine without it gets a pinned version in the
-//! target folder, built once without optimization: it runs for seconds.
+//! cargo-deny applies the rules in `deny.toml`. If it is not installed, a pinned version is built
+//! once into the target folder, without optimization because it runs only for seconds.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ const VERSION: &str = "0.20.2";
 /// The database of known vulnerabilities; cargo-deny's default.
 const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
 
-/// The time limit of the question whether the database can be reached.
+/// The time limit for checking whether the database can be reached.
 const ADVISORIES_LIMIT: Duration = Duration::from_secs(15);
 
-/// Refuses what `deny.toml` refuses. Returns a remark if the advisories cannot be fetched.
+/// Applies `deny.toml`. Returns a remark if the advisories cannot be fetched.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Programs and packages that the steps need, installed where they are missing.
+//! Installs missing programs and packages that the steps need.
 //!
 //! - [`programs`]: programs of Debian, such as servers and a browser.
 //! - [`packages`]: packages of Node and Python, in the target folder.

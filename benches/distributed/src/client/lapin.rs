@@ -1,4 +1,4 @@
-//! Raw lapin, with its futures polled together for speed.
+//! Raw lapin. Several futures are polled at once, for speed.
 
 use std::sync::Arc;
 

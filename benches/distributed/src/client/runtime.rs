@@ -35,7 +35,7 @@ struct Consumer {
     tally: Arc<Tally>,
 }
 
-/// Neither reads nor writes.
+/// Handles a message without reads and writes.
 async fn no_op(noted: Noted, State(tally): State<Arc<Tally>>) -> Result<()> {
     tally.count(noted.at);
     Ok(())

@@ -123,7 +123,7 @@ struct Accepted {
     order: String,
     /// The time at which the request was due.
     due: Instant,
-    /// From then until the response.
+    /// The time from `due` to the response.
     took: Duration,
 }
 
@@ -153,7 +153,7 @@ impl Load {
         })
     }
 
-    /// Places one order. Its time counts from when it was due.
+    /// Places one order that was due at this time.
     async fn order(&self, due: Instant) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let order = format!("order-{number:012}");

@@ -167,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_different_operations_open_it() {
+    fn failures_of_different_operations_open_the_breaker() {
         let mut breaker = opened();
         assert_eq!(breaker.state(), (State::Open, at(0)));
         assert_eq!(breaker.admit(at(1)), Admission::WaitUntil(at(2)));
     }
 
     #[test]
-    fn one_operation_that_fails_repeatedly_never_opens_it() {
+    fn one_failing_operation_never_opens_the_breaker() {
         let mut breaker = Breaker::new(3, Duration::from_secs(2), at(0));
         for _ in 0..100 {
             breaker.failed("flaky", at(0));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_goes_first_and_its_success_closes() {
+    fn a_successful_probe_closes_the_breaker() {
         let mut breaker = opened();
         assert_eq!(breaker.admit(at(2)), Admission::Go);
         assert_ne!(breaker.admit(at(2)), Admission::Go);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_probe_opens_it_again() {
+    fn a_failed_probe_opens_the_breaker_again() {
         let mut breaker = opened();
         assert_eq!(breaker.admit(at(2)), Admission::Go);
         breaker.failed("p", at(3));

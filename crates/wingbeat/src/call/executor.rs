@@ -65,8 +65,8 @@ pub struct Http {
     pub client: Arc<dyn HttpClient>,
     /// The policy of the target.
     pub policy: TargetPolicy,
-    /// Set if an earlier attempt may have taken effect. If the outside system ignores idempotency
-    /// keys, ask it first.
+    /// `true` if an earlier attempt may have taken effect. If the outside system ignores
+    /// idempotency keys, ask it for the result first.
     pub retried: bool,
 }
 
@@ -113,7 +113,7 @@ impl HttpClient for Traced {
 type Attempt = Arc<dyn Fn(CallContext, &[u8]) -> BoxFuture<'static, Result<Effects>> + Send + Sync>;
 type GiveUp = Arc<dyn Fn(&[u8], &Error) -> Result<Effects> + Send + Sync>;
 
-/// An erased executor.
+/// An executor without its types.
 #[derive(Clone)]
 pub(crate) struct Executor {
     pub(crate) name: &'static str,
@@ -135,7 +135,7 @@ pub trait CallHandler<Args, S>: Handler<Args> {
     fn executor(self, state: S) -> Planned;
 }
 
-/// An executor without its types; see [`CallHandler::executor`].
+/// An executor without its types, for [`Service::calls`](crate::Service::calls).
 pub struct Planned(pub(crate) Executor);
 
 /// The result of an executor: the call's outcome, or an error.

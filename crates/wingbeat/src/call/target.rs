@@ -12,7 +12,7 @@ use crate::telemetry::meters::TargetMeter;
 pub struct Target {
     /// The service that calls it.
     pub service: Name,
-    /// Its name.
+    /// Its name in [`Call::TARGET`](crate::Call::TARGET).
     pub name: &'static str,
     pub(crate) policy: TargetPolicy,
     bulkhead: Arc<Semaphore>,
@@ -99,7 +99,7 @@ impl Target {
         self.meter.breaker_changed(after.as_str());
         let (service, peer) = (self.service, self.name);
         match after {
-            // After a failed probe nothing has changed for an operator.
+            // A failed probe changes nothing for an operator.
             State::Open if before == State::HalfOpen => {}
             State::Open => {
                 tracing::warn!(%service, peer, "circuit breaker opened: calls wait in the store");

@@ -22,14 +22,14 @@ use crate::telemetry::meters::CommitMeter;
 pub(crate) struct Committer {
     store: Arc<dyn Store>,
     runtime: SharedRuntime,
-    /// The messaging system that carries the units' messages, for their spans.
+    /// The messaging system for the messages' spans.
     carrier: &'static str,
     staging: Mutex<Staging>,
     work: Notify,
     /// Notified after every batch.
     flushed: Notify,
     closed: AtomicBool,
-    /// Passes committed messages on, if a relay publishes them.
+    /// Passes committed messages to the relay, if one publishes them.
     handover: Option<Arc<Handover>>,
     due: Arc<DueWake>,
 }
@@ -59,8 +59,8 @@ impl Committer {
         &self.store
     }
 
-    /// Drops all staged units and refuses new ones: their callers retry, and fail with `stopped`.
-    /// For a service that is killed. A batch that was submitted may still become durable.
+    /// Drops all staged units and refuses new ones with `stopped`. For a service that is killed. A
+    /// batch that was submitted may still become durable.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         *self.lock() = Staging::default();
@@ -71,7 +71,7 @@ impl Committer {
         self.staging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the record as the next unit will find it: staged, cached, or from the store.
+    /// Returns the record for the next unit: staged, cached, or from the store.
     pub(crate) async fn load(&self, service: Name, key: &Key) -> Result<Loaded> {
         loop {
             if self.closed.load(Ordering::Acquire) {
@@ -99,8 +99,7 @@ impl Committer {
         Ok(loaded)
     }
 
-    /// Drops the cached version of a due record, unless it is the version that the store has handed
-    /// out.
+    /// Drops the cached version of a due record, unless the store has handed out that version.
     pub(crate) fn doubt(&self, due: &DueRecord) {
         let mut staging = self.lock();
         staging.doubt(due.service, &due.key, due.record.version);
@@ -219,7 +218,7 @@ impl Committer {
         }
     }
 
-    /// The dual write that the outbox prevents: state in one commit, messages in the next.
+    /// Commits state and messages in two steps: the dual write that the outbox prevents.
     async fn submit_in_two(&self, batch: &[Unit]) -> Vec<Outcome> {
         let mute = |unit: &Unit| Unit {
             messages: Vec::new(),

@@ -1,5 +1,5 @@
 //! Passes committed messages from the committer to the relay in memory, so that the relay need not
-//! read them from the outbox. The outbox holds them too, claimed with the commit: nothing is lost
+//! read them from the outbox. The commit also stores and claims them in the outbox: nothing is lost
 //! if this process dies.
 
 use std::collections::VecDeque;
@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 use wingbeat_core::collections::FixedHasher;
 use wingbeat_core::{Envelope, HashSet};
 
-/// How long committed messages stay claimed by this process. If it dies, any process may publish
-/// them after that.
+/// The time for which committed messages stay claimed. If this process dies, other processes may
+/// publish them after it.
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
-/// The maximum age of a message here. The rest of its lease is for the broker's confirm.
+/// The maximum age of a message in memory. The rest of its lease is for the broker's confirm.
 const AGE_MAX: Duration = Duration::from_secs(3);
-/// Messages held before a commit adds more. Messages of later commits wait in the outbox.
+/// The number of messages from which on commits leave theirs in the outbox.
 const MESSAGES_MAX: usize = 4_096;
 /// The sum of their body sizes in bytes.
 const BYTES_MAX: usize = 16 << 20;
@@ -59,9 +59,9 @@ impl Handover {
         self.given.notify_one();
     }
 
-    /// Takes about `limit` messages, oldest first, but none after one with the same key that is
-    /// `busy` or stays here. Drops messages that are too old: the relay finds them in the
-    /// outbox.
+    /// Takes about `limit` messages, oldest first. A message waits while its key is `busy` or an
+    /// earlier message with the key waits. Drops messages that are too old: the relay finds them in
+    /// the outbox.
     pub(crate) fn take(&self, now: Duration, limit: usize, busy: &Busy) -> Vec<Envelope> {
         let mut inner = self.lock();
         let mut taken = Vec::new();
@@ -96,7 +96,7 @@ impl Handover {
         taken
     }
 
-    /// Resolves once messages were added.
+    /// Resolves after messages were added.
     pub(crate) async fn given(&self) {
         self.given.notified().await;
     }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_is_taken_in_order_and_once() {
+    fn messages_are_taken_once_and_in_order() {
         let handover = Handover::default();
         handover.give(at(0), vec![message(1), message(2)]);
         handover.give(at(0), vec![message(3)]);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_in_one_batch_at_a_time_and_in_order() {
+    fn messages_of_one_key_are_in_one_batch_at_a_time() {
         let handover = Handover::default();
         let (a, b) = (|number| of("a", number), |number| of("b", number));
         handover.give(at(0), vec![a(1)]);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_is_left_to_the_outbox() {
+    fn old_messages_are_left_to_the_outbox() {
         let handover = Handover::default();
         handover.give(at(0), vec![message(1)]);
         handover.give(at(2), vec![message(2)]);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded() {
+    fn the_number_and_size_of_messages_is_bounded() {
         let handover = Handover::default();
         assert!(handover.has_room());
         handover.give(at(0), (0..MESSAGES_MAX as u128).map(message).collect());

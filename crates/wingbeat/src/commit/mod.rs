@@ -1,9 +1,9 @@
-//! Many units become durable in one step.
+//! Commits units in batches.
 //!
-//! [`staging`] holds units that build on one another, in memory and without I/O. [`committer`]
-//! gives batches of them to the store. [`refusals`] remembers writes that the store refused, so
-//! that their readers run again. [`handover`] passes committed messages to the relay. [`wake`]
-//! wakes whoever waits for due records.
+//! [`staging`] keeps units that build on one another in memory, without I/O. [`committer`] submits
+//! batches of them to the store. [`refusals`] remembers writes that the store refused, so that
+//! their readers run again. [`handover`] passes committed messages to the relay. [`wake`] wakes the
+//! runner of due records.
 
 mod committer;
 mod handover;

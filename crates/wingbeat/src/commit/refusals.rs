@@ -9,11 +9,11 @@ use std::collections::VecDeque;
 
 use wingbeat_core::{HashMap, Key, Name};
 
-/// Refused records to remember. A unit is open for milliseconds; far fewer are refused in that
-/// time.
+/// The number of refused records to remember. A unit is open for milliseconds; far fewer records
+/// are refused in that time.
 const REMEMBERED_MAX: usize = 8_192;
 
-/// Refused records and the number of the refusal.
+/// The refused records, each with the number of its refusal.
 #[derive(Default)]
 pub(super) struct RefusedWrites {
     now: u64,
@@ -25,7 +25,7 @@ pub(super) struct RefusedWrites {
 }
 
 impl RefusedWrites {
-    /// Returns the number of the latest refusal: the ones that a unit which reads now has seen.
+    /// Returns the number of the latest refusal, which a unit that reads now has seen.
     pub(super) fn now(&self) -> u64 {
         self.now
     }
@@ -113,7 +113,7 @@ mod tests {
         };
         staging.learn(SHOP, &key, &stored);
         let Ok(loaded) = staging.get(SHOP, &key) else {
-            panic!("it was learned");
+            panic!("the record is cached");
         };
         let read = Read {
             key: key.clone(),

@@ -1,4 +1,4 @@
-//! Units staged in memory, in order, building on one another; committed in groups.
+//! Units in memory that build on one another, and are committed in batches.
 //!
 //! A key is free for its next message when its unit is *staged*; acknowledgements, replies, calls
 //! and timers wait until it is *durable*. [`Staging`] does no I/O; the committer gives it a store.
@@ -11,40 +11,40 @@ use wingbeat_core::{HashMap, HashSet, Key, Name, Unit};
 
 use super::refusals::RefusedWrites;
 
-/// Units in one commit: beyond this, batches only get slower (measured by the store's prototype).
+/// The units in one commit. Larger batches only get slower (measured with PostgreSQL).
 const BATCH_MAX: usize = 512;
-/// Bytes of unchanged records kept for reading, a committer. Stores keep more for all of them.
+/// The bytes of unchanged records that one committer caches. The stores' own caches are larger.
 const KEPT_BYTES_MAX: usize = 4 << 20;
-/// Units staged and not yet durable; beyond it, intake waits.
+/// The number of staged units at which intake waits.
 pub(super) const STAGED_MAX: usize = 8_192;
 
 /// Called once with the outcome of the unit.
 pub(super) type Done = Box<dyn FnOnce(Outcome) + Send>;
 
-/// A record as the next unit will find it.
+/// A record as the next unit reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Loaded {
-    /// 0 when absent.
+    /// The version; 0 if the record is absent.
     pub(crate) version: u64,
-    /// `None` when absent.
+    /// The content; `None` if the record is absent.
     pub(crate) body: Option<Bytes>,
-    /// The number of refusals before the read (see [`Unit::seen`]).
+    /// The number of the latest refusal before the read (see [`Unit::seen`]).
     pub(crate) seen: u64,
 }
 
 struct Entry {
-    /// 0 when absent; `None` after a blind write onto a version nobody here has seen.
+    /// The version; 0 if the record is absent. `None` after a blind write onto an unknown version.
     version: Option<u64>,
     body: Option<Bytes>,
-    /// Staged units that wrote it and are not durable yet.
+    /// The number of staged units that wrote it.
     dirty: u32,
-    /// Its place among what is kept for reading, if it has one, and how much it took up then.
+    /// Its number in the cache, and its size when it was cached; `None` if it is not in the cache.
     kept: Option<(u64, usize)>,
-    /// It was asked for since it was last looked at for room.
+    /// Set if it was read since the last check for eviction.
     used: bool,
 }
 
-/// A record that is kept for reading.
+/// A cached record.
 struct Kept {
     number: u64,
     service: Name,
@@ -57,12 +57,12 @@ struct StagedUnit {
     done: Done,
 }
 
-/// Cached records and staged units, without any I/O.
+/// Cached records and staged units.
 #[derive(Default)]
 pub(super) struct Staging {
     entries: HashMap<Name, HashMap<Key, Entry>>,
-    /// What is kept for reading, in the order in which it has to make room; what was used since
-    /// stays for another round.
+    /// Cached records in the order of eviction. A record that was read since the last check is kept
+    /// for another round.
     kept: VecDeque<Kept>,
     kept_bytes: usize,
     kept_last: u64,
@@ -73,14 +73,14 @@ pub(super) struct Staging {
 
 /// The reason why memory cannot answer a read.
 pub(super) enum Miss {
-    /// Ask the store.
+    /// The record is not cached: read the store.
     Unknown,
-    /// A blind write to it is on its way: ask the store once that is durable.
+    /// A blind write is staged: read the store once it is durable.
     InFlight,
 }
 
 impl Staging {
-    /// Returns the record as the next unit will find it, if memory knows.
+    /// Returns the record as the next unit reads it, if it is in memory.
     pub(super) fn get(&mut self, service: Name, key: &Key) -> Result<Loaded, Miss> {
         let entry = self
             .entries
@@ -113,9 +113,8 @@ impl Staging {
         self.keep(service, key);
     }
 
-    /// Drops a cached version other than the one that the store has just handed out: a replica may
-    /// have changed the record, and comparing with the old version would take it for done
-    /// forever.
+    /// Drops a cached version other than the one that the store has just handed out. A replica may
+    /// have changed the record: compared with the old version, it would look settled.
     pub(super) fn doubt(&mut self, service: Name, key: &Key, version: u64) {
         if let Some(keys) = self.entries.get_mut(&service)
             && let Some(entry) = keys.get(key)
@@ -159,8 +158,8 @@ impl Staging {
                 kept: None,
                 used: false,
             });
-            // An absent record has version 0 and starts again at 1: so the store counts, and so
-            // must we.
+            // An absent record has version 0, and the next write version 1. The store counts in the
+            // same way.
             entry.version = match &write.body {
                 Some(_) => entry.version.map(|version| version + 1),
                 None => Some(0),
@@ -179,7 +178,7 @@ impl Staging {
 
     /// Takes the next batch. One batch is in flight at a time.
     pub(super) fn take_batch(&mut self) -> Vec<Unit> {
-        debug_assert!(self.in_flight.is_empty(), "one batch at a time");
+        debug_assert!(self.in_flight.is_empty(), "only one batch is in flight");
         let count = self.pending.len().min(BATCH_MAX);
         let (units, dones) = self
             .pending
@@ -217,7 +216,8 @@ impl Staging {
         finished
     }
 
-    /// Removes the pending units that build on refused ones, and forgets all keys involved.
+    /// Removes the pending units that build on refused ones, and drops all their records from the
+    /// cache.
     fn drop_tainted(&mut self, mut tainted: HashSet<(Name, Key)>) -> Vec<Done> {
         let mut dropped = Vec::new();
         let mut kept = VecDeque::with_capacity(self.pending.len());
@@ -239,8 +239,8 @@ impl Staging {
         self.refusals.add(&tainted);
         for (service, key) in &tainted {
             if let Some(keys) = self.entries.get_mut(service) {
-                // Later units of the same batch may hold the key dirty: they find no entry, which
-                // is fine.
+                // A later unit of this batch may have the key marked as dirty. It finds no entry,
+                // which does no harm.
                 keys.remove(key);
             }
         }
@@ -271,7 +271,7 @@ impl Staging {
         }
     }
 
-    /// Keeps a record for reading, and makes room for it.
+    /// Caches a record, and evicts others if the cache is full.
     fn keep(&mut self, service: Name, key: &Key) {
         let keys = self.entries.get_mut(&service);
         let Some(entry) = keys.and_then(|keys| keys.get_mut(key)) else {
@@ -296,7 +296,7 @@ impl Staging {
         }
     }
 
-    /// Forgets the record, unless it is in use: then it has another round.
+    /// Evicts the record, unless it was read since the last check.
     fn make_room(&mut self, oldest: Kept) {
         self.kept_bytes -= oldest.size;
         let keys = self.entries.get_mut(&oldest.service);
@@ -304,10 +304,10 @@ impl Staging {
             return;
         };
         if entry.kept.is_none_or(|(number, _)| number != oldest.number) {
-            return; // It was forgotten since and learned anew, or has grown.
+            return; // The entry is outdated: the record was evicted and cached again, or has grown.
         }
         if entry.dirty > 0 {
-            entry.kept = None; // It is kept again once it is durable.
+            entry.kept = None; // It is cached again once it is durable.
         } else if std::mem::take(&mut entry.used) {
             self.kept_bytes += oldest.size;
             self.kept.push_back(oldest);
@@ -384,10 +384,10 @@ mod tests {
             .is_ok()
     }
 
-    /// Written a thousand times, it takes up the room of one; and what is in use outlives what is
-    /// not.
+    /// A record that is written a thousand times takes the room of one. Records that are read
+    /// outlive those that are not.
     #[test]
-    fn what_is_used_is_kept_and_the_rest_makes_room() {
+    fn the_cache_evicts_records_that_are_not_read() {
         let mut staging = Staging::default();
         for turn in 0..1_000 {
             put(&mut staging, "hot", 10_000);
@@ -405,13 +405,13 @@ mod tests {
         );
         assert!(
             staging.kept.len() <= 500,
-            "one place each: {}",
+            "one entry for each record: {}",
             staging.kept.len()
         );
     }
 
     #[test]
-    fn what_grows_is_counted_as_it_is() {
+    fn a_record_that_grows_counts_with_its_new_size() {
         let mut staging = Staging::default();
         for id in 0..20 {
             put(&mut staging, &id.to_string(), 1);
@@ -425,13 +425,13 @@ mod tests {
         assert!((1..10).contains(&known), "{known}");
     }
 
-    /// A replica has changed the record since: compared with what is remembered, it would pass for
-    /// done, for ever.
+    /// A replica has changed the record. Compared with the cached version, it would look settled
+    /// forever.
     #[test]
-    fn what_is_handed_out_is_believed_over_what_is_remembered() {
+    fn a_record_that_the_store_hands_out_overrides_the_cached_version() {
         let (mut staging, key) = remembering(2);
         staging.doubt(ORDERS, &key, 2);
-        assert!(staging.get(ORDERS, &key).is_ok(), "it is the same");
+        assert!(staging.get(ORDERS, &key).is_ok(), "the version is current");
         staging.doubt(ORDERS, &key, 3);
         assert!(matches!(staging.get(ORDERS, &key), Err(Miss::Unknown)));
     }

@@ -1,4 +1,4 @@
-//! AsyncAPI 3.0: the messages of a system, and who sends and receives them.
+//! AsyncAPI 3.0: the messages of a system, their senders and their receivers.
 
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -15,7 +15,7 @@ channel's address as routing key. To send a message, publish it to that exchange
 key: persistent, mandatory, with publisher confirms, and with the required headers of the trait \
 `cloudEvent`. A message that a subscription cannot decode becomes a dead letter of that subscription.";
 
-/// The document.
+/// Returns the document.
 pub(super) fn document(system: &System, info: &Info) -> Value {
     let (mut channels, mut messages) = (Map::new(), Map::new());
     let mut schemas = schemas();
@@ -83,7 +83,7 @@ fn channel(message: &MessageType) -> Value {
     })
 }
 
-/// One operation for each message of a subscription, and one for each that a service publishes.
+/// Returns an operation for each message of a subscription, and for each that a service publishes.
 fn operations(system: &System) -> Map<String, Value> {
     let mut operations = Map::new();
     for service in &system.services {

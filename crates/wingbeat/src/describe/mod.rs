@@ -1,11 +1,10 @@
-//! Documents of a system, made from its wiring.
+//! Documents of a system, derived from its wiring.
 //!
 //! [`asyncapi`] describes the messages that services exchange, [`openapi`] the HTTP routes. Both
-//! read the types that handlers and routes are written with, so they cannot fall behind the code.
-//! What types do not show is declared beside them:
-//! [`Service::publishes`](crate::Service::publishes) for messages inside
-//! [`Effects`](crate::Effects), and [`Endpoint::answers`](crate::http::Endpoint::answers) for the
-//! answers of routes.
+//! read the types of handlers and routes, so they stay in step with the code. Declare what types do
+//! not show: messages inside [`Effects`](crate::Effects) with
+//! [`Service::publishes`](crate::Service::publishes), and the answers of routes with
+//! [`Endpoint::answers`](crate::http::Endpoint::answers).
 //!
 //! ```
 //! use wingbeat::describe::{self, Info};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::schemas::{Renamed, Schemas};
 use super::{Answer, Info, Operation, ProblemCase, Security, System};
 
-/// The document.
+/// Returns the document.
 pub(super) fn document(system: &System, info: &Info) -> Value {
     let mut document = Document::new();
     for service in &system.services {
@@ -84,7 +84,7 @@ impl Document {
         methods.insert(method, entry.into());
     }
 
-    /// The operation's id, with a number if another has the same.
+    /// Returns the operation's id, with a number if another operation has the same id.
     fn id(&mut self, operation: &Operation) -> String {
         let id = operation.id();
         let mut unique = id.clone();
@@ -186,21 +186,21 @@ impl Document {
     }
 }
 
-/// The body of a request is the only part of an operation that refers to schemas of requests.
+/// Renames schemas in the body of a request: only there an operation refers to schemas of requests.
 fn rename(operation: &mut Value, renamed: &Renamed) {
     if let Some(body) = operation.get_mut("requestBody") {
         renamed.apply(body);
     }
 }
 
-/// The schema of the path parameter at this place and of this name.
+/// Returns the schema of a path parameter, by its name or its position.
 fn part(path: &Value, at: usize, name: &str) -> Value {
     let by_name = path["properties"].get(name);
     let in_order = path["prefixItems"].get(at);
     by_name.or(in_order).unwrap_or(path).clone()
 }
 
-/// The fields of a query, as parameters.
+/// Returns the fields of a query as parameters.
 fn in_query(query: &Value) -> Vec<Value> {
     let required = query["required"].as_array();
     let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|it| it == name));
@@ -218,7 +218,7 @@ fn in_query(query: &Value) -> Vec<Value> {
     fields.map(parameter).collect()
 }
 
-/// A parameter is absent rather than null.
+/// Removes `null` from a schema: parameters are absent instead.
 fn without_null(mut schema: Value) -> Value {
     if let Some(types) = schema.get_mut("type").and_then(Value::as_array_mut) {
         types.retain(|it| it != "null");
@@ -240,7 +240,7 @@ fn problem_content(schema: &Value) -> Value {
     json!({"application/problem+json": {"schema": schema}})
 }
 
-/// The codes of problems with the same status.
+/// Describes the problems that share a status.
 fn explained(cases: &[&ProblemCase]) -> String {
     let line = |case: &&ProblemCase| format!("`{}`: {}", case.code, case.description);
     match cases {

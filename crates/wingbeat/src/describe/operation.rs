@@ -1,11 +1,11 @@
-//! One method of one path, described.
+//! The description of one method of one path.
 
 use http::Method;
 use wingbeat_core::SchemaOf;
 
 use super::RequestDescription;
 
-/// A method of a path: what it reads, and what it answers.
+/// A method of a path: its request and its answers.
 #[derive(Clone, Debug)]
 pub struct Operation {
     /// The HTTP method.
@@ -16,13 +16,13 @@ pub struct Operation {
     pub summary: String,
     /// A longer text, in Markdown.
     pub description: String,
-    /// The group that it is listed in; without one the service's name.
+    /// The group in which it is listed; the service's name if `None`.
     pub tag: Option<String>,
-    /// What it reads from a request.
+    /// The parts of a request that it reads.
     pub request: RequestDescription,
-    /// What it answers when all is well.
+    /// Its successful answers.
     pub answers: Vec<Answer>,
-    /// The schema of problems; `None` if errors are answered otherwise, for example as pages.
+    /// The schema of problems; `None` if errors have another form, for example pages.
     pub problem: Option<SchemaOf>,
 }
 
@@ -38,7 +38,7 @@ pub struct Answer {
 }
 
 impl Operation {
-    /// A method without a path yet, whose problems have this schema.
+    /// Creates an operation without a path.
     #[must_use]
     pub fn new(method: Method, problem: Option<SchemaOf>) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Operation {
         }
     }
 
-    /// Lets extractors describe what they read.
+    /// Lets extractors describe the parts that they read.
     pub fn reads(&mut self, describe: impl FnOnce(&mut RequestDescription)) {
         describe(&mut self.request);
         if !self.method.is_safe() {
@@ -61,7 +61,7 @@ impl Operation {
         }
     }
 
-    /// A name that no other method of no other path has, made of both: `get_api_v1_orders_id`.
+    /// Returns an id that is unique among all methods and paths, such as `get_api_v1_orders_id`.
     #[must_use]
     pub fn id(&self) -> String {
         let words = self.path.split(|c: char| !c.is_ascii_alphanumeric());
@@ -72,7 +72,7 @@ impl Operation {
             })
     }
 
-    /// The names of the path's parameters, in order.
+    /// Returns the names of the path's parameters, in order.
     pub(super) fn parameters(&self) -> impl Iterator<Item = &str> {
         let segments = self.path.split('/');
         segments.filter_map(|segment| {

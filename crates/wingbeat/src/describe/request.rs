@@ -1,9 +1,9 @@
-//! The part of a route's description that its extractors give.
+//! The part of a route's description that extractors fill in.
 
 use wingbeat_core::{HasSchema, SchemaOf};
 
-/// What a route reads from a request, and the problems that it may answer with. Extractors fill it
-/// in.
+/// The parts of a request that a route reads, and the problems that it may answer with. Extractors
+/// fill it in.
 #[derive(Clone, Debug, Default)]
 pub struct RequestDescription {
     pub(super) path: Option<SchemaOf>,
@@ -19,13 +19,13 @@ pub struct RequestDescription {
 pub struct Field {
     /// The header's name.
     pub name: &'static str,
-    /// A request without it is refused.
+    /// Set if a request without it is refused.
     pub required: bool,
     /// Its meaning.
     pub description: String,
 }
 
-/// A way to say who is calling.
+/// A way to identify the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Security {
     /// A bearer token.
@@ -41,25 +41,25 @@ pub struct ProblemCase {
     pub status: u16,
     /// The problem's code.
     pub code: &'static str,
-    /// When it is answered.
+    /// The condition under which it is answered.
     pub description: String,
 }
 
 impl RequestDescription {
-    /// The path parameters are read as a `T`: a struct by name, a tuple in order, anything else the
-    /// only one.
+    /// Reads the path parameters as a `T`: a struct by name, a tuple in order, any other type as
+    /// the only parameter.
     pub fn path<T: HasSchema>(&mut self) -> &mut Self {
         self.path = Some(SchemaOf::of::<T>());
         self
     }
 
-    /// The query parameters are the fields of `T`.
+    /// Reads the fields of `T` as query parameters.
     pub fn query<T: HasSchema>(&mut self) -> &mut Self {
         self.queries.push(SchemaOf::of::<T>());
         self
     }
 
-    /// A header is read.
+    /// Reads a header.
     pub fn header(
         &mut self,
         name: &'static str,
@@ -75,13 +75,13 @@ impl RequestDescription {
         self
     }
 
-    /// The body is a `T` in JSON.
+    /// Reads the body as a `T` in JSON.
     pub fn json<T: HasSchema>(&mut self) -> &mut Self {
         self.body = Some(SchemaOf::of::<T>());
         self
     }
 
-    /// The caller must be known in one of these ways.
+    /// Requires that the caller is identified in one of these ways.
     pub fn secured(&mut self, ways: &[Security]) -> &mut Self {
         self.security.extend(ways);
         self.security.sort_unstable();
@@ -89,8 +89,8 @@ impl RequestDescription {
         self
     }
 
-    /// Adds the problem of writes whose caller is known by a cookie: browsers send it with the
-    /// requests of other sites too.
+    /// Adds the problem of cross-site writes. It concerns callers that are identified by a cookie,
+    /// which browsers also send with requests of other sites.
     pub(super) fn guard_writes(&mut self) {
         let by_cookie = |way: &Security| matches!(way, Security::Cookie(_));
         if self.security.iter().any(by_cookie) {
@@ -99,7 +99,7 @@ impl RequestDescription {
         }
     }
 
-    /// A problem may be answered. The last description of a problem counts.
+    /// Adds a problem. The last description of a problem counts.
     pub fn problem(
         &mut self,
         status: u16,

@@ -1,5 +1,5 @@
-//! The schemas of a document. A type can look different in requests and in answers: a field with a
-//! default is optional in one and always there in the other. Types that do are defined twice.
+//! The schemas of a document. A type can have different schemas in requests and in answers: a field
+//! with a default is optional in one and required in the other. Such types are defined twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 use wingbeat_core::SchemaOf;
 
-/// Where documents keep their schemas.
+/// The place of schemas in a document.
 const PLACE: &str = "#/components/schemas/";
 
 /// Collects the schemas of an OpenAPI document.
@@ -33,22 +33,22 @@ impl Schemas {
         }
     }
 
-    /// The schema of a request's body.
+    /// Returns the schema of a request's body.
     pub(super) fn request(&mut self, of: SchemaOf) -> Value {
         of.schema_in(&mut self.requests).to_value()
     }
 
-    /// The schema of an answer's body.
+    /// Returns the schema of an answer's body.
     pub(super) fn answer(&mut self, of: SchemaOf) -> Value {
         of.schema_in(&mut self.answers).to_value()
     }
 
-    /// The schema of parameters, without references.
+    /// Returns the schema of parameters, without references.
     pub(super) fn parameters(&mut self, of: SchemaOf) -> Value {
         of.schema_in(&mut self.parameters).to_value()
     }
 
-    /// Returns all definitions, and the names under which requests refer to those that differ.
+    /// Returns all definitions, and the new names for requests of those that differ.
     pub(super) fn finish(mut self) -> (Map<String, Value>, Renamed) {
         let mut all = self.answers.take_definitions(true);
         let requests = self.requests.take_definitions(true);
@@ -62,7 +62,7 @@ impl Schemas {
     }
 }
 
-/// Names of types that look different in requests, and their names there.
+/// Types that differ in requests, and their names there.
 pub(super) struct Renamed(BTreeMap<String, String>);
 
 impl Renamed {
@@ -74,7 +74,7 @@ impl Renamed {
         let both: Vec<_> = both.collect();
         let differ = both.iter().filter(|(.., differs)| *differs);
         let mut names: BTreeSet<&str> = differ.map(|(name, ..)| name.as_str()).collect();
-        // A type that refers to one that differs is another type too.
+        // A type that refers to a differing type differs too.
         loop {
             let refers = |schema: &Value| names.iter().any(|name| refers_to(schema, name));
             let more = both.iter().filter(|(_, schema, _)| refers(schema));
@@ -98,7 +98,7 @@ impl Renamed {
         Self(renamed.collect())
     }
 
-    /// Lets all references in `value` point to the new names.
+    /// Replaces all references in `value` by the new names.
     pub(super) fn apply(&self, value: &mut Value) {
         match value {
             Value::Object(map) => {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn types_that_look_different_in_requests_are_defined_twice_with_all_that_refer_to_them() {
+    fn types_that_differ_in_requests_are_defined_twice_with_all_that_refer_to_them() {
         let mut schemas = Schemas::new();
         let mut request = schemas.request(SchemaOf::of::<Outer>());
         schemas.request(SchemaOf::of::<Equal>());

@@ -1,4 +1,4 @@
-//! The parts of a system that documents are made from.
+//! The input of documents: the parts of a system that they describe.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub struct Info {
 }
 
 impl Info {
-    /// A title and a version, without a description.
+    /// Creates a head without a description.
     #[must_use]
     pub fn new(title: impl Into<String>, version: impl Into<String>) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl Info {
     }
 }
 
-/// The services of a system and its routes that belong to no service. An `&App` converts into it.
+/// The services of a system, and the routes that belong to no service. An `&App` converts into it.
 #[derive(Clone, Debug, Default)]
 pub struct System {
     pub(super) services: Vec<ServiceDescription>,
@@ -44,7 +44,7 @@ pub struct System {
 }
 
 impl System {
-    /// A system of these services.
+    /// Creates a system of these services.
     #[must_use]
     pub fn new(services: Vec<ServiceDescription>) -> Self {
         Self {
@@ -60,8 +60,8 @@ impl System {
         self
     }
 
-    /// Returns the types of all messages that services exchange, by name. Internal ones are left
-    /// out.
+    /// Returns the types of all messages that services exchange, by name. Messages that are
+    /// internal to a service are left out.
     #[must_use]
     pub fn messages(&self) -> Vec<MessageType> {
         let services = self.services.iter();
@@ -97,7 +97,7 @@ pub struct ServiceDescription {
 }
 
 impl ServiceDescription {
-    /// A service without messages and routes.
+    /// Creates the description of a service without messages and routes.
     #[must_use]
     pub fn new(name: Name) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! Handles one piece of work until its unit is staged: runs the handler, retries, parks or gives
-//! up.
+//! Handles one piece of work until its unit is staged: runs the handler, retries, parks and
+//! dead-letters.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -22,7 +22,7 @@ use crate::{encode, telemetry};
 /// Stale attempts in a row before the work counts as failed. Each one means that another unit
 /// succeeded.
 const STALE_MAX: u32 = 1_000;
-/// The pause before the store is asked again to park work or to keep a dead letter.
+/// The pause before another attempt to store parked work or a dead letter.
 const STORE_AWAY: Duration = Duration::from_millis(250);
 
 /// Work and the outcome of its unit; `None` if the work was released without one.
@@ -80,7 +80,7 @@ impl Attempt {
                         }
                     }
                 },
-                // The dead letter must be stored, however long the store is unavailable.
+                // The dead letter must be stored, so wait until the store is available again.
                 Err(why) if work.hopeless.is_some() => self.wait_for_store(&why).await,
                 Err(why) => {
                     let parked = work.failures.parked;
@@ -103,14 +103,14 @@ impl Attempt {
         }
     }
 
-    /// Hands finished work back to the dispatcher.
+    /// Returns finished work to the dispatcher.
     fn finish(&self, work: Work, outcome: Option<Outcome>) {
         // If the dispatcher was killed, the work is redelivered.
         let _ = self.finished.send((work, outcome));
     }
 
-    /// Makes a few quick attempts. Then parks the work, or waits in place if others must not
-    /// overtake it.
+    /// Makes a few quick attempts. Then parks the work, or waits in place if the order of the queue
+    /// must be kept.
     async fn after_failure(&self, work: &mut Work, why: &Error) -> Next {
         work.quick += 1;
         self.note(work, why);
@@ -133,7 +133,7 @@ impl Attempt {
                 work.hopeless = Some((why.code(), why.to_string()));
                 Next::Again
             }
-            // The store is unavailable: ask it again.
+            // The store is unavailable: try again.
             Err(why) => {
                 self.wait_for_store(&why).await;
                 Next::Again
@@ -142,7 +142,7 @@ impl Attempt {
     }
 
     /// Waits for the next pause of the policy while the key stays busy; `None` if no pause is left.
-    /// Pausing or draining the subscription meanwhile releases the work.
+    /// If the subscription is paused or drained meanwhile, the work is released.
     async fn wait_in_place(&self, work: &mut Work, why: &Error) -> Result<Option<Next>> {
         // While the store is unavailable every attempt fails, and none counts.
         let key = parked_key(self.subscription.queue, &work.envelope);
@@ -185,8 +185,8 @@ impl Attempt {
         tracing::warn!(queue = %self.subscription.queue, message = %work.envelope.id, code = why.code(), "handling failed: {why}");
     }
 
-    /// Runs the handler until it succeeds, or fails on current data. `None` if the work was done or
-    /// cancelled in the meantime.
+    /// Runs the handler until it succeeds, or fails on current data. Returns `None` if other units
+    /// have settled or cancelled the work.
     async fn attempt(&self, work: &Work) -> Result<Option<Unit>> {
         for attempt in 0..STALE_MAX {
             let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
@@ -261,7 +261,7 @@ impl Attempt {
                 })))
             }
             Origin::Due { key, body } => {
-                // Another unit may have handled, replaced or cancelled it since it was claimed.
+                // Since the claim another unit may have handled, replaced or cancelled the record.
                 let unchanged = scope.load(key).await?.body.as_ref() == Some(body);
                 if !unchanged && !sabotage::lacks(sabotage::TIMER_ONCE) {
                     return Ok(None);
@@ -290,7 +290,7 @@ impl Attempt {
         let done = Box::new(move |outcome| {
             meter.settled(fate, outcome);
             if let Some(work) = take(&of_done) {
-                let _ = finished.send((work, Some(outcome))); // The dispatcher was killed.
+                let _ = finished.send((work, Some(outcome))); // An error means that the dispatcher was killed.
             }
         });
         let staged = self.service.committer.stage(unit, done);

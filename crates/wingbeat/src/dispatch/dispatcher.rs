@@ -1,4 +1,5 @@
-//! Runs one queue: one message at a time for each key, different keys in parallel.
+//! Runs the subscription of one queue: one message at a time for each key, different keys in
+//! parallel.
 //!
 //! A key is free again when its unit is staged. The delivery is acknowledged when the unit is
 //! durable. `attempt` handles one piece of work in between.
@@ -88,8 +89,8 @@ impl Dispatcher {
                     }
                 }
                 Some(key) = running.next(), if !running.is_empty() => {
-                    // In order, a key is free once its unit is durable: a stale one is run again
-                    // before the next.
+                    // In order, a key stays busy until its unit is durable: a stale unit runs again
+                    // before the next message.
                     if !self.subscription.policy.ordered {
                         lanes.free(&key);
                     }
@@ -113,7 +114,7 @@ impl Dispatcher {
         }
     }
 
-    /// Returns a new consumer, or `None` after a pause if the transport cannot give one.
+    /// Returns a new consumer, or `None` after a pause if the transport cannot create one.
     async fn consume(&self) -> Option<Box<dyn Consumer>> {
         let (queue, prefetch) = (self.subscription.queue, self.subscription.policy.prefetch);
         let consumed = self.transport.consume(queue, prefetch).await;
@@ -133,7 +134,7 @@ impl Dispatcher {
         works.for_each(|work| lanes.take(work));
     }
 
-    /// Acknowledges what is finished. Returns whether some work was released instead.
+    /// Acknowledges finished work. Returns whether some work was released instead.
     fn finish_all(
         &self,
         all: impl Iterator<Item = Finished>,
@@ -168,7 +169,7 @@ impl Dispatcher {
         })
     }
 
-    /// Marks work that no handler here can ever handle: it becomes a dead letter at once.
+    /// Marks work that no handler here can handle: it becomes a dead letter without an attempt.
     fn judged(&self, mut work: Work) -> Work {
         let kind = &*work.envelope.kind;
         work.hopeless = match &work.broken {

@@ -1,4 +1,4 @@
-//! Deliveries that were taken and are not settled yet.
+//! The deliveries that are being handled.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -7,9 +7,9 @@ use wingbeat_core::Timestamp;
 
 use super::work::Stats;
 
-/// The times at which they were sent. A broker does not report the age of its messages, but
-/// delivers the oldest first: the oldest delivery in flight, over all replicas, is the oldest
-/// message of the queue.
+/// The times at which the deliveries in flight were sent. Brokers do not report the age of their
+/// messages, but deliver the oldest first. So the oldest delivery in flight, over all replicas, is
+/// the oldest message of the queue.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     sent: BTreeMap<Timestamp, u32>,
@@ -36,7 +36,7 @@ impl InFlight {
         self.count == 0
     }
 
-    /// Publishes count and oldest time to the live figures.
+    /// Publishes the count and the oldest time to the live figures.
     pub(super) fn publish(&self, stats: &Stats) {
         let oldest = self.sent.first_key_value();
         let oldest = oldest.map_or(0, |(sent, _)| sent.as_micros());
@@ -66,7 +66,11 @@ mod tests {
         }
         assert_eq!(published(&in_flight), (4, 10));
         in_flight.remove(at(10));
-        assert_eq!(published(&in_flight), (3, 10), "there were two of that age");
+        assert_eq!(
+            published(&in_flight),
+            (3, 10),
+            "another delivery has that time"
+        );
         in_flight.remove(at(30));
         in_flight.remove(at(10));
         assert_eq!(published(&in_flight), (1, 20));

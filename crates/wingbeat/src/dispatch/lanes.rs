@@ -1,11 +1,11 @@
-//! Work by key: one piece at a time for each key, the others behind it in order of arrival.
+//! Work by key: one piece at a time for each key, the others wait in order of arrival.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::in_flight::InFlight;
 use super::work::Work;
 
-/// Work by key, in the order it arrived.
+/// Work by key, in order of arrival.
 #[derive(Default)]
 pub(super) struct Lanes {
     /// Work that waits behind ready or running work with its key.

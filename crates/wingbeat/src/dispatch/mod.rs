@@ -1,4 +1,4 @@
-//! A message comes in: one queue to its handler.
+//! Runs subscriptions: takes messages from a queue, and runs its handler.
 
 mod attempt;
 mod dispatcher;

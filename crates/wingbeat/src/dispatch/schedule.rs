@@ -1,4 +1,4 @@
-//! Handlers that run again and again, with a pause between two runs.
+//! Scheduled handlers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::runtime::Control;
 use crate::telemetry::{self, Context};
 use crate::unit::{self, Attempt, Meta, Scope, ServiceContext};
 
-/// Runs a scheduled handler until the service drains. A failure is logged; the next run is another
-/// attempt.
+/// Runs a scheduled handler, with a pause between two runs, until the service drains. Failures are
+/// logged; the next run tries again.
 pub(crate) async fn every(
     service: Arc<ServiceContext>,
     name: &'static str,

@@ -1,4 +1,4 @@
-//! A subscription, and one message to be handled.
+//! Subscriptions, and the messages that they handle.
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
@@ -22,7 +22,7 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// Returns its part of the topology.
+    /// Returns the queue's part of the topology.
     pub(crate) fn queue(&self) -> (Name, Queue) {
         let queue = Queue {
             bindings: self.bindings.clone(),
@@ -31,7 +31,7 @@ impl Subscription {
         (self.queue, queue)
     }
 
-    /// The code for a type that the handler does not take.
+    /// Returns the code for a type that the handler does not take.
     pub(super) fn refusal_of(&self, kind: &str) -> &'static str {
         let name = |kind: &str| kind.rsplit_once(".v").map(|(name, _)| name.to_owned());
         let known = |taken: &&&str| name(taken).is_some() && name(taken) == name(kind);
@@ -61,13 +61,13 @@ pub(crate) struct Work {
     pub(crate) failures: Failures,
     /// The reason why the delivery cannot be decoded, if it cannot.
     pub(crate) broken: Option<Broken>,
-    /// The reason (code, message) why it becomes a dead letter without another attempt.
+    /// The reason (code, message) why the work becomes a dead letter without another attempt.
     pub(crate) hopeless: Option<(&'static str, String)>,
-    /// No attempt was made before.
+    /// Set if no attempt was made before.
     pub(crate) fresh: bool,
-    /// Attempts in a row since it was last parked.
+    /// Attempts since the work was last parked.
     pub(crate) quick: u32,
-    /// The retryable error with which its last unit was not committed.
+    /// The retryable error because of which the last unit was not committed.
     pub(crate) failed: Option<Error>,
 }
 
@@ -86,7 +86,7 @@ impl Work {
         }
     }
 
-    /// Marks it as begun, for another attempt.
+    /// Marks the work as started, for another attempt.
     pub(super) fn again(mut self) -> Self {
         self.fresh = false;
         self
@@ -96,10 +96,10 @@ impl Work {
 /// Live figures of a subscription in this process. The store keeps the durable counters.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Deliveries taken and not yet settled.
+    /// Deliveries that are being handled.
     pub in_flight: AtomicU64,
-    /// The time at which the oldest of them was sent, in microseconds since the epoch; 0 if there
-    /// is none.
+    /// The time at which the oldest of them was sent, in microseconds since the epoch; 0 if none is
+    /// in flight.
     pub oldest: AtomicI64,
     /// Failed attempts that were followed by another one.
     pub retried: AtomicU64,

@@ -1,4 +1,4 @@
-//! One attempt at one outside call.
+//! Attempts at outside calls.
 
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ impl Calling {
         }
     }
 
-    /// Gives the call up, or puts it back to wait for its next attempt.
+    /// Gives the call up, or delays it for its next attempt.
     async fn failed(&self, why: &Error) {
         telemetry::failed_on(&tracing::Span::current(), why.code());
         let now = self.service.runtime.now();
@@ -109,8 +109,8 @@ impl Calling {
         self.wait(at, self.planned.attempts + 1).await;
     }
 
-    /// Replaces the call by the outcome of a call that was given up; `false` if that is not
-    /// possible now.
+    /// Replaces the call by its outcome for calls that were given up. Returns `false` if that
+    /// cannot be stored now.
     async fn give_up(&self, why: &Error) -> bool {
         let (call, operation) = (&self.planned.name, &self.planned.operation);
         let outcome = (self.executor.give_up)(self.planned.body.get().as_bytes(), why);
@@ -138,7 +138,7 @@ impl Calling {
         Scope::new(Arc::clone(&self.service), meta)
     }
 
-    /// Puts the call back to wait in the store.
+    /// Stores the call again, due at `at`.
     async fn wait(&self, at: Timestamp, attempts: u32) {
         let record = CallRecord {
             attempts,
@@ -151,8 +151,8 @@ impl Calling {
         let key = &self.record.key;
         let waits = self.commit(|scope| scope.write(due(key.clone(), body.clone(), at)));
         if let Err(why) = waits.await {
-            // The lease runs out and the call is attempted again under its idempotency key.
-            tracing::warn!(call = %self.planned.name, code = why.code(), "cannot put an outside call back to wait: {why}");
+            // The lease expires, and the call is attempted again under its idempotency key.
+            tracing::warn!(call = %self.planned.name, code = why.code(), "cannot store an outside call for its next attempt: {why}");
         }
     }
 
@@ -188,7 +188,7 @@ impl Calling {
     }
 }
 
-/// The idempotency key of a call: the same for all attempts.
+/// Returns the idempotency key of a call, which all attempts share.
 fn idempotency_key(planned: &CallRecord) -> String {
     if sabotage::lacks(sabotage::CALL_KEY) {
         return format!("{}-{}", planned.operation, planned.attempts);

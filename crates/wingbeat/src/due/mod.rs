@@ -1,4 +1,4 @@
-//! Records come due: timers, parked deliveries and outside calls.
+//! Due records: timers, parked deliveries and outside calls.
 
 mod calling;
 mod runner;

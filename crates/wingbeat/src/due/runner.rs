@@ -1,4 +1,4 @@
-//! Hands records that have come due to the subscriptions and executors that wait for them.
+//! Claims due records and passes them to their subscriptions and executors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,19 +17,18 @@ use crate::failed::{Failures, PARKED, Parked, unpack};
 use crate::runtime::Control;
 use crate::unit::{CALLS, CallRecord, ServiceContext, TIMERS, TimerRecord};
 
-/// How long a claimed record belongs to this process.
+/// The time for which a record stays claimed.
 const LEASE: Duration = Duration::from_secs(30);
-/// Records claimed at once.
+/// The records claimed at once.
 const CLAIM_MAX: usize = 256;
-/// The shortest pause between two looks at the store. It grows up to [`IDLE`] while nothing is
-/// handed out.
+/// The shortest pause between two claims. It grows up to [`IDLE`] while no record is due.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// The shortest pause once several looks have returned nothing.
+/// The shortest pause after several claims without a record.
 const IDLE: Duration = Duration::from_millis(32);
-/// The longest pause between looks at the store.
+/// The longest pause between two claims.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Claims due records of these services and hands them on.
+/// Claims due records of these services and passes them on.
 pub(crate) struct DueRunner {
     pub(crate) committer: Arc<Committer>,
     pub(crate) services: BTreeMap<Name, Arc<ServiceContext>>,
@@ -75,8 +74,8 @@ impl DueRunner {
             if full {
                 continue;
             }
-            // A record that is due by this clock and was not handed out is not durable yet, or the
-            // store's clock is behind this one: look again soon, and ever less often.
+            // A record that is due by this clock but was not handed out is not durable yet, or the
+            // store's clock is behind this one. Claim again soon, with growing pauses.
             shortest = if idle {
                 (shortest * 2).min(IDLE)
             } else {
@@ -154,7 +153,7 @@ impl DueRunner {
             let twin = Work::new(envelope, origin, Failures::default());
             let _ = sender.send(twin).await;
         }
-        // If the subscription has ended, the lease runs out and the record is handed out again.
+        // If the subscription has ended, the lease expires and the record is handed out again.
         let _ = sender.send(work).await;
         Ok(())
     }

@@ -188,13 +188,13 @@ impl<S> Extract<Scope, S> for Scope {
     }
 }
 
-/// The arguments of a handler, split into the first and the rest. Implemented for tuples.
+/// The arguments of a handler, split into the first and the others. Implemented for tuples.
 pub trait Arguments: Sized + Send {
     /// The first argument.
     type First;
     /// The other arguments, as a tuple.
     type Rest;
-    /// Joins the first argument and the rest.
+    /// Joins the first argument and the others.
     fn join(first: Self::First, rest: Self::Rest) -> Self;
 }
 

@@ -1,6 +1,5 @@
-//! Deliveries that the broker itself gave up on, because processes died again and again while
-//! handling them. Each becomes a dead letter of its subscription, so that a person sees it and can
-//! retry it.
+//! Deliveries that the broker dead-lettered, because processes died repeatedly while handling them.
+//! Each becomes a dead letter of its subscription, where a person can see and retry it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +14,8 @@ use super::dead_letter::{DeadLetter, Failures, stand_in};
 use crate::runtime::Control;
 use crate::unit::{self, Attempt, Scope, ServiceContext, counter};
 
-/// The pause before the next attempt to reach the broker, or to store a dead letter; it doubles.
+/// The first pause before another attempt to reach the broker, or to store a dead letter. It
+/// doubles.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// The longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ impl BrokerDeadLetters {
         }
     }
 
-    /// Consumes until the consumer is lost or the service drains; `None` once the app is gone.
+    /// Consumes until the consumer is lost or the service drains; `None` once the app was dropped.
     async fn consume(&mut self, mut consumer: Box<dyn Consumer>) -> Option<()> {
         let settler = consumer.settler();
         loop {
@@ -101,7 +101,7 @@ impl BrokerDeadLetters {
         let DeadLettered { queue, reason: why } =
             delivery.dead_lettered.as_ref().unwrap_or(&unknown);
         let queue = Name::intern(queue);
-        let error = format!("the broker gave up ({why}): every delivery ended without an answer");
+        let error = format!("the broker dead-lettered it ({why}): no delivery was acknowledged");
         let (reason, error) = if self.queues.contains(&queue) {
             ("delivery_limit", error)
         } else {

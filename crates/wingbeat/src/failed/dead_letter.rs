@@ -23,7 +23,7 @@ pub(super) const DEAD_LETTERS: Name = Name::new("wb.dead");
 pub struct Failures {
     /// The number of attempts.
     pub attempts: u32,
-    /// How often it was parked.
+    /// The number of times that it was parked.
     pub parked: u32,
     /// The time of the first failure.
     pub first_at: Option<Timestamp>,
@@ -43,7 +43,7 @@ pub(crate) struct Parked {
     pub(crate) broken: Option<Broken>,
 }
 
-/// A delivery that the runtime gave up on. A person decides whether to retry or discard it.
+/// A dead letter: a delivery that failed for good. A person decides whether to retry or discard it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Its id.
@@ -57,14 +57,14 @@ pub struct DeadLetter {
     pub reason: String,
     /// The last error message.
     pub error: String,
-    /// The failures before it was given up.
+    /// The failures before it became a dead letter.
     pub failures: Failures,
-    /// The time at which it was given up.
+    /// The time at which it became a dead letter.
     pub last_at: Timestamp,
     /// Dead letters with the same fingerprint have the same cause: queue, type, code and shape of
     /// the error.
     pub fingerprint: String,
-    /// A person has discarded it. It leaves the lists and stays in the counters.
+    /// Set if a person has discarded it. It is no longer listed, but still counted.
     pub discarded: bool,
     /// The reason why the delivery cannot be decoded, and its original headers.
     #[serde(default)]
@@ -73,11 +73,11 @@ pub struct DeadLetter {
     pub(crate) envelope: String,
 }
 
-/// Stands for the subscription of a message that could not be published.
+/// The subscription in dead letters of messages that could not be published.
 const OUTBOX: Name = Name::new("wb.outbox");
 
 impl DeadLetter {
-    /// Gives up on a message of `queue`, for the reason (code, message).
+    /// Creates a dead letter for a message of `queue`, with the reason (code, message).
     pub(crate) fn new(
         scope: &Scope,
         queue: Name,
@@ -123,7 +123,7 @@ impl DeadLetter {
     }
 }
 
-/// Keeps a message that no broker accepts as a dead letter of its service.
+/// Stores a message that no broker accepts as a dead letter of its service.
 ///
 /// # Errors
 ///
@@ -141,7 +141,7 @@ pub(crate) async fn keep_unsendable(
         let scope = Scope::of(Arc::clone(service), envelope);
         let reason = ("impossible", why);
         let mut letter = DeadLetter::new(&scope, OUTBOX, envelope, reason, Failures::default());
-        // A repetition writes the same dead letter.
+        // Doing it again overwrites the same dead letter.
         letter.id = envelope.id.0;
         let answer = letter.record(&scope);
         Attempt {
@@ -153,13 +153,13 @@ pub(crate) async fn keep_unsendable(
     .await
 }
 
-/// The key under which a delivery is parked: one record for each delivery.
+/// The key of a parked delivery. Each delivery has one record.
 pub(crate) fn parked_key(queue: Name, envelope: &Envelope) -> Key {
     let id = format!("{queue}/{}/{}", envelope.source, envelope.id);
     Key::new(PARKED, id)
 }
 
-/// An envelope as text, for records that are JSON.
+/// Encodes an envelope as text, for records in JSON.
 pub(crate) fn pack(envelope: &Envelope) -> String {
     hex::encode(envelope.encode())
 }
@@ -168,8 +168,8 @@ pub(crate) fn unpack(text: &str) -> Option<Envelope> {
     Envelope::decode(&Bytes::from(hex::decode(text).ok()?))
 }
 
-/// A hash of queue, type, reason and the error's shape. Hexadecimal digits are left out, since ids
-/// differ.
+/// Returns a hash of queue, type, reason and the error's text without hexadecimal digits, which are
+/// part of ids.
 fn fingerprint(queue: &str, kind: &str, reason: &str, error: &str) -> String {
     use sha2::{Digest as _, Sha256};
     let shape: String = error
@@ -181,7 +181,7 @@ fn fingerprint(queue: &str, kind: &str, reason: &str, error: &str) -> String {
     hex::encode(&digest[..8])
 }
 
-/// An envelope in place of a message that cannot be decoded, so that it can be shown and counted.
+/// Returns an envelope in place of a message that cannot be decoded, for lists and counters.
 pub(crate) fn stand_in(broken: &Undecodable, now: Timestamp) -> Envelope {
     let kind = match broken.kind.as_str() {
         "" => "undecodable",

@@ -1,4 +1,4 @@
-//! Dead letters of one service, for a person to decide about.
+//! The parked deliveries and dead letters of one service.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::dead_letter::{DEAD_LETTERS, DeadLetter, Failures, PARKED, Parked, pac
 use crate::unit::{self, Attempt, Meta, Scope, ServiceContext, counter, due, remove};
 use crate::{decode, encode};
 
-/// Parked deliveries read at once.
+/// The parked deliveries read at once.
 const PAGE: usize = 1_000;
 
 /// The failed deliveries of one service.
@@ -58,7 +58,7 @@ impl Incidents<'_> {
     }
 
     /// Delivers a dead letter to its subscription again; `false` if there is none with this id.
-    /// `runs_here` says which queues have a subscription in this process.
+    /// `runs_here` returns whether a queue has a subscription in this process.
     ///
     /// # Errors
     ///

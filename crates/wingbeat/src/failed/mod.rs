@@ -1,4 +1,5 @@
-//! Deliveries that failed for good: kept with their cause, for a person to decide about.
+//! Failed deliveries: parked until their next attempt, or kept as dead letters for a person to
+//! decide about.
 
 mod broker_dead_letters;
 mod dead_letter;

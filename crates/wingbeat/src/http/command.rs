@@ -1,4 +1,5 @@
-//! HTTP writes as ordinary handlers: parsed again on each attempt, answered when durable.
+//! HTTP writes as handlers in a unit of work. Each attempt parses the request again, and the reply
+//! is sent after the commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +31,13 @@ use crate::telemetry::{self, Context};
 use crate::unit::{self, Attempt, Meta, Scope, ServiceContext};
 use crate::{decode, encode};
 
-/// The table of replies that are kept under idempotency keys.
+/// The table of replies that are stored under idempotency keys.
 const TABLE: Name = Name::new("wb.idempotency");
-/// How long a reply is kept. The promise is 24 hours.
+/// The time for which a reply is stored. The documented promise is 24 hours.
 const KEEP: Duration = Duration::from_secs(48 * 3600);
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    /// SHA-256 of the canonical JSON body.
+    /// The SHA-256 hash of the canonical JSON body.
     request: String,
     reply: Reply,
 }
@@ -142,9 +143,9 @@ where
 
 /// The answer of one attempt.
 enum Answer {
-    /// The handler's reply, or the kept one.
+    /// The handler's reply, or the stored one.
     Reply(Reply),
-    /// The request cannot be parsed. No unit was begun.
+    /// The request cannot be parsed. There is no unit.
     Rejected(Response),
 }
 
@@ -208,7 +209,7 @@ where
     )
 }
 
-/// Returns the reply that is kept under the request's idempotency key.
+/// Returns the reply that is stored under the request's idempotency key.
 async fn kept(scope: &Scope) -> Result<Option<Reply>, Problem> {
     let Some(key) = kept_key(scope) else {
         return Ok(None);
@@ -227,7 +228,7 @@ async fn kept(scope: &Scope) -> Result<Option<Reply>, Problem> {
     Ok(Some(kept.reply))
 }
 
-/// Keeps a reply with status 202 under the request's idempotency key.
+/// Stores a reply with status 202 under the request's idempotency key.
 fn keep(scope: &Scope, reply: &Reply) -> Result<()> {
     let Some(key) = kept_key(scope).filter(|_| reply.status == 202) else {
         return Ok(());
@@ -255,7 +256,7 @@ fn kept_key(scope: &Scope) -> Option<Key> {
     Some(Key::new(TABLE, format!("{caller}/{route}/{key}")))
 }
 
-/// SHA-256 of the body with its keys sorted, so that equal JSON counts as equal.
+/// Returns the SHA-256 hash of the body with sorted keys, so that equal JSON has one hash.
 fn fingerprint(scope: &Scope) -> String {
     let body = CommandRequest::of(scope)
         .map(|command| command.info.body.clone())
@@ -265,7 +266,7 @@ fn fingerprint(scope: &Scope) -> String {
     hex::encode(Sha256::digest(canonical))
 }
 
-/// A request that can be parsed again and again.
+/// A request that can be parsed repeatedly.
 struct Incoming {
     parts: Parts,
     body: Bytes,
@@ -295,7 +296,7 @@ impl Incoming {
         Ok(Self { parts, body, info })
     }
 
-    /// Whether its endpoint requires an idempotency key.
+    /// Returns whether the endpoint requires an idempotency key.
     fn needs_key(&self) -> bool {
         self.parts.extensions.get::<KeyRequired>().is_some()
     }
@@ -304,7 +305,8 @@ impl Incoming {
         Request::from_parts(self.parts.clone(), Body::from(self.body.clone()))
     }
 
-    /// Its span: within the request that this process was asked, or of a trace of its own.
+    /// Creates the context and the span: within the current request of this process, or in a new
+    /// trace.
     fn context(&self, service: &ServiceContext) -> (Context, Span) {
         let parent = telemetry::current().map(|context| context.trace);
         let id = service.runtime.id();

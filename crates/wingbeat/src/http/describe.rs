@@ -1,5 +1,5 @@
-//! The part of a route's description that each extractor gives. The extractors of this crate
-//! describe themselves beside their definitions.
+//! The part of a route's description that each extractor contributes. The extractors of this crate
+//! implement it next to their definitions.
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Extension, MatchedPath, OriginalUri, RawQuery, Request};
@@ -13,8 +13,8 @@ use crate::state::Reads;
 
 /// Describes what an extractor reads from a request, for the OpenAPI document.
 ///
-/// The extractors of this crate and of axum implement it. An extractor of your own names the
-/// extractors that it is made of, or nothing:
+/// The extractors of this crate and of axum implement it. Your own extractor delegates to the
+/// extractors that it uses, or describes nothing:
 ///
 /// ```
 /// use wingbeat::describe::RequestDescription;

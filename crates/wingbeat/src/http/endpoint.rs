@@ -69,7 +69,7 @@ impl<S, K> Endpoint<S, K> {
         }
     }
 
-    /// Lets arguments describe what they read.
+    /// Lets arguments describe the parts of a request that they read.
     pub(super) fn described(mut self, by: impl FnOnce(&mut RequestDescription)) -> Self {
         self.operation.reads(by);
         self
@@ -79,7 +79,7 @@ impl<S, K> Endpoint<S, K> {
         (self.router, self.operation)
     }
 
-    /// Sets the short text that lists of routes show.
+    /// Sets a short text for lists of routes.
     pub fn summary(mut self, text: impl Into<String>) -> Self {
         self.operation.summary = text.into();
         self
@@ -97,20 +97,20 @@ impl<S, K> Endpoint<S, K> {
         self
     }
 
-    /// The handler reads what `T` reads, though `T` is none of its arguments: for handlers of whole
-    /// requests.
+    /// Describes that the handler reads what `T` reads, although `T` is not an argument. For
+    /// handlers that take whole requests.
     pub fn reads<T: DescribeRequest>(self) -> Self {
         self.described(T::describe)
     }
 
-    /// The handler reads this optional header.
+    /// Describes an optional header that the handler reads.
     pub fn reads_header(self, name: &'static str, description: impl Into<String>) -> Self {
         self.described(|request| {
             request.header(name, false, description);
         })
     }
 
-    /// The handler answers this status with a `T` in JSON; with `()`, without a body.
+    /// Declares an answer: this status with a `T` in JSON, or without a body for `()`.
     pub fn answers<T: HasSchema>(mut self, status: u16) -> Self {
         let has_body = TypeId::of::<T>() != TypeId::of::<()>();
         self.operation.answers.push(Answer {
@@ -121,7 +121,7 @@ impl<S, K> Endpoint<S, K> {
         self
     }
 
-    /// The handler answers this status with a body of another media type than JSON.
+    /// Declares an answer: this status with a body of another media type than JSON.
     pub fn answers_text(mut self, status: u16, media_type: &'static str) -> Self {
         self.operation.answers.push(Answer {
             status,
@@ -131,13 +131,13 @@ impl<S, K> Endpoint<S, K> {
         self
     }
 
-    /// Errors are answered otherwise than as problems (RFC 9457), for example as pages.
+    /// Declares that errors are not problems (RFC 9457), but for example pages.
     pub fn without_problems(mut self) -> Self {
         self.operation.problem = None;
         self
     }
 
-    /// The handler answers this problem. The extractors describe their own.
+    /// Declares a problem that the handler may answer with. Extractors declare their own.
     pub fn problem(self, status: u16, code: &'static str, description: impl Into<String>) -> Self {
         self.described(|request| {
             request.problem(status, code, description);
@@ -150,8 +150,8 @@ impl<S, K> Endpoint<S, K> {
 pub(super) struct KeyRequired;
 
 impl<S: Clone + Send + Sync + 'static> Endpoint<S, InUnit> {
-    /// Requires the header `Idempotency-Key`. The answer is kept with the unit of work, and
-    /// requests with the same key get it again without another effect.
+    /// Requires the header `Idempotency-Key`. The answer is committed with the unit of work.
+    /// Requests with the same key get the stored answer and have no further effect.
     ///
     /// An endpoint with an optional key takes an `Option<IdempotencyKey>` as argument instead.
     pub fn idempotent(mut self) -> Self {

@@ -1,4 +1,4 @@
-//! Requests by method, route and status, and how long their answers took to begin.
+//! Measures requests by method, route and status: the time until their response begins.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,22 +8,22 @@ use axum::middleware::Next;
 use axum::response::Response;
 use wingbeat_core::runtime::SharedRuntime;
 
-/// The route of a request, once a router has found it. Paths themselves are no labels: they hold
-/// ids.
+/// The route of a request, set by the router that matches it. Paths are no labels, because they
+/// contain ids.
 #[derive(Clone, Default)]
 struct Route(Arc<OnceLock<String>>);
 
-/// The route of requests that no router knew.
+/// The route of requests that no router matched.
 const NONE: &str = "none";
 
-/// Measures every request: a layer around all others.
+/// A middleware that measures every request. It must be the outermost layer.
 pub async fn measure(
     State(runtime): State<SharedRuntime>,
     mut request: Request,
     next: Next,
 ) -> Response {
     if request.extensions().get::<Route>().is_some() {
-        return next.run(request).await; // It is measured further out.
+        return next.run(request).await; // An outer layer measures it.
     }
     let (began, method) = (runtime.elapsed(), method(request.method()));
     let route = Route::default();
@@ -41,7 +41,7 @@ pub async fn measure(
     response
 }
 
-/// Tells the measuring layer which route it is: a layer of routers that know.
+/// A middleware for matched routes that reports the route to [`measure`].
 pub async fn routed(request: Request, next: Next) -> Response {
     if let Some(path) = request.extensions().get::<MatchedPath>() {
         route_is(request.extensions(), path.as_str());
@@ -49,15 +49,16 @@ pub async fn routed(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Says by what name the request is measured, where no router matched it. The first to say it
-/// counts.
+/// Sets the route under which a request is measured, unless it is set already. For requests that no
+/// router matched.
 pub fn route_is(request: &Extensions, name: &str) {
     if let Some(Route(route)) = request.get() {
         let _ = route.set(name.to_owned());
     }
 }
 
-/// A method as a label: what strangers make up is one value.
+/// Returns the label of a method. All unknown methods share one label, because clients can invent
+/// any number of them.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -76,13 +77,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_made_up_method_is_no_label() {
+    fn unknown_methods_share_one_label() {
         assert_eq!(method(&Method::DELETE), "DELETE");
         assert_eq!(method(&Method::from_bytes(b"X-42").unwrap()), "other");
     }
 
     #[test]
-    fn the_innermost_router_does_not_rename_a_request() {
+    fn the_first_route_of_a_request_counts() {
         let (mut request, route) = (Extensions::new(), Route::default());
         request.insert(route.clone());
         route_is(&request, "orders");

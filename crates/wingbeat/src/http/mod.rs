@@ -1,4 +1,4 @@
-//! HTTP in front of services: writes go through the unit of work, problems are RFC 9457.
+//! The HTTP interface of services: writes run in a unit of work, errors are problems (RFC 9457).
 
 mod command;
 mod describe;

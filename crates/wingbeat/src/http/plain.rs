@@ -1,6 +1,7 @@
-//! Endpoints of plain axum handlers: for reads, streams and whatever is not one unit of work.
+//! Endpoints of plain axum handlers, for reads, streams and all other routes that are not one unit
+//! of work.
 //!
-//! They are described as [`post`](super::post) and its siblings are.
+//! They are described in the same way as [`post`](super::post).
 
 use axum::handler::Handler;
 use axum::http::Method;

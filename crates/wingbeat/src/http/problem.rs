@@ -45,7 +45,7 @@ pub struct FieldError {
 }
 
 impl Problem {
-    /// A problem.
+    /// Creates a problem.
     pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
         let title = StatusCode::from_u16(status)
             .ok()
@@ -63,13 +63,13 @@ impl Problem {
         }
     }
 
-    /// 404: there is no such thing, or it is somebody else's.
+    /// Creates a problem 404: the object does not exist, or belongs to another user.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(404, "not_found", "there is no such thing")
+        Self::new(404, "not_found", "the object does not exist")
     }
 
-    /// 422 for one field.
+    /// Creates a problem 422 for one field.
     pub fn invalid(pointer: &str, message: impl Into<String>) -> Self {
         Self::fields(vec![FieldError {
             pointer: pointer.into(),
@@ -77,7 +77,7 @@ impl Problem {
         }])
     }
 
-    /// 422 for several fields.
+    /// Creates a problem 422 for several fields.
     #[must_use]
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let detail = errors.first().map_or_else(String::new, |first| {
@@ -89,7 +89,7 @@ impl Problem {
         }
     }
 
-    /// The same problem, to be tried again after so many seconds.
+    /// Asks the client to retry after this many seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
@@ -105,7 +105,7 @@ impl From<Error> for Problem {
             "idempotency_key_missing" | "idempotency_key_malformed" | "malformed" => 400,
             "rows_unexpected" => 409,
             "idempotency_key_reused" | "invalid" => 422,
-            // The caller is to back off: no fault to log.
+            // The caller should back off. This is no fault to log.
             "overloaded" | "contended" => return Self::new(503, error.code(), error.to_string()),
             _ if error.class() == Class::Retry => 503,
             _ => 500,

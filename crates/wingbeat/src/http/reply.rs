@@ -1,4 +1,4 @@
-//! Answers as data, so that they can be kept under an idempotency key.
+//! Answers as data, so that they can be stored under an idempotency key.
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,7 @@ pub struct Reply {
     pub body: String,
 }
 
-/// What a command may answer.
+/// The result of a command: an answer or a problem.
 pub type ReplyBody = Result<Reply, Problem>;
 
 fn reply<T: Serialize>(status: u16, body: &T) -> Reply {
@@ -31,22 +31,22 @@ fn reply<T: Serialize>(status: u16, body: &T) -> Reply {
     }
 }
 
-/// 200 with a body.
+/// Creates an answer 200 with a body.
 pub fn ok<T: Serialize>(body: &T) -> Reply {
     reply(200, body)
 }
 
-/// 201 with a body.
+/// Creates an answer 201 with a body.
 pub fn created<T: Serialize>(body: &T) -> Reply {
     reply(201, body)
 }
 
-/// 202 with a body: it is durable, and will happen.
+/// Creates an answer 202 with a body: the request is durable and will be carried out.
 pub fn accepted<T: Serialize>(body: &T) -> Reply {
     reply(202, body)
 }
 
-/// 204.
+/// Creates an answer 204.
 #[must_use]
 pub fn no_content() -> Reply {
     Reply {
@@ -64,7 +64,7 @@ impl Reply {
         self
     }
 
-    /// Adds `Location`.
+    /// Adds the header `Location`.
     #[must_use]
     pub fn location(self, to: impl Into<String>) -> Self {
         self.header("location", to)
@@ -93,11 +93,11 @@ impl IntoResponse for Reply {
     note = "return a `Result<Reply, _>` with an error that becomes a `Problem`"
 )]
 pub trait IntoReply: Send {
-    /// The answer.
+    /// Converts the result.
     ///
     /// # Errors
     ///
-    /// The problem to answer with.
+    /// The problem that the command answers with.
     fn into_reply(self) -> ReplyBody;
 }
 

@@ -1,4 +1,4 @@
-//! What routes and commands take from a request.
+//! Extractors for routes and commands.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,21 +17,21 @@ use crate::extract::Extract;
 use crate::state::Reads;
 use crate::unit::{Scope, ServiceContext};
 
-/// What a command's extractors know of the request.
+/// The request that the extractors of a command read.
 pub struct RequestInfo {
     /// The headers.
     pub headers: HeaderMap,
-    /// Method and route, for idempotency keys.
+    /// The method and the route. Idempotency keys are unique within them.
     pub route: String,
     /// The whole body.
     pub body: Bytes,
     pub(crate) session: SessionState,
 }
 
-/// The request behind one attempt of a command: the origin of its scope.
+/// The request of a command, which is the origin of its scope.
 pub(crate) struct CommandRequest {
     pub(crate) info: Arc<RequestInfo>,
-    /// The key under which the reply is kept.
+    /// The key under which the reply is stored.
     reply_key: Mutex<Option<IdempotencyKey>>,
 }
 
@@ -46,7 +46,7 @@ impl CommandRequest {
         scope.origin()
     }
 
-    /// Keeps the reply under this key.
+    /// Stores the reply under this key.
     pub(crate) fn keep_reply_under(&self, key: IdempotencyKey) {
         *self
             .reply_key
@@ -60,7 +60,8 @@ impl CommandRequest {
     }
 }
 
-/// A JSON body. Malformed 400, wrong or unknown fields 422, no JSON type 415.
+/// An extractor for a JSON body. It answers 400 for malformed JSON, 415 for another content type,
+/// and 422 for wrong or unknown fields.
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -145,7 +146,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         .collect()
 }
 
-/// A path parameter. One that does not parse is an unknown thing: 404.
+/// An extractor for a path parameter. It answers 404 if the parameter cannot be parsed.
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -166,7 +167,8 @@ impl<T: HasSchema> DescribeRequest for Path<T> {
     }
 }
 
-/// Query parameters. Ones that do not parse, or are unknown where the type denies it: 422.
+/// An extractor for query parameters. It answers 422 if one cannot be parsed, or is unknown and the
+/// type denies unknown fields.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -235,7 +237,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Reads {
     }
 }
 
-/// The signed-in caller. Without one 401; with the sessions' cache away 503.
+/// An extractor for the signed-in caller. It answers 401 without one, and 503 if the cache is
+/// unavailable.
 #[derive(Clone, Debug)]
 pub struct Caller(pub Session);
 
@@ -289,7 +292,7 @@ impl DescribeRequest for Caller {
     }
 }
 
-/// The caller may use `/admin`; else 401 or 403.
+/// An extractor for a caller who may use `/admin`. It answers 401 or 403 to others.
 #[derive(Clone, Debug)]
 pub struct Admin(pub Session);
 
@@ -312,7 +315,8 @@ impl DescribeRequest for Admin {
     }
 }
 
-/// The request's `Idempotency-Key`, required: the answer is kept with the unit and repeated.
+/// An extractor for the required header `Idempotency-Key`. The answer is stored with the unit and
+/// repeated for the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(pub String);
 
@@ -387,7 +391,7 @@ const KEY: &str =
 const MALFORMED: &str = "The key is longer than 255 characters or not visible ASCII.";
 const REUSED: &str = "The key came with another body before.";
 
-/// Runs where there is no request too (a stub in a test): the header map is then empty.
+/// Empty where there is no request, for example in a stub of a test.
 impl<S> Extract<Scope, S> for HeaderMap {
     fn extract(scope: &Scope, _state: &S) -> Result<Self> {
         Ok(CommandRequest::of(scope)

@@ -11,7 +11,7 @@ use tower::{Layer, Service};
 use super::{DescribeRequest, Endpoint};
 use crate::describe::Operation;
 
-/// Routes with descriptions: an axum router, and what the OpenAPI document says about it.
+/// Routes with descriptions: an axum router and its part of the OpenAPI document.
 ///
 /// [`Service::routes`](crate::Service::routes) takes it. A plain axum [`Router`] converts into
 /// routes that are served, but not described.
@@ -52,7 +52,7 @@ impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
-    /// No routes.
+    /// Creates an empty set of routes.
     pub fn new() -> Self {
         Self {
             router: Router::new(),
@@ -64,7 +64,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     ///
     /// # Panics
     ///
-    /// If the path has an endpoint for the method already, or is no path.
+    /// If the path has an endpoint for the method already, or is not a valid path.
     pub fn route<K>(mut self, path: &str, endpoint: Endpoint<S, K>) -> Self {
         let (router, operation) = endpoint.into_parts();
         self.router = self.router.route(path, router);
@@ -87,7 +87,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Puts all routes under a path.
+    /// Moves all routes below a path.
     ///
     /// # Panics
     ///
@@ -103,7 +103,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         }
     }
 
-    /// The routes so far read what `T` reads, for example because of a layer.
+    /// Describes that the routes so far read what `T` reads, for example because of a layer.
     pub fn reads<T: DescribeRequest>(mut self) -> Self {
         for operation in &mut self.operations {
             operation.reads(T::describe);
@@ -111,7 +111,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Lists the routes so far under this tag, where they have none.
+    /// Sets the tag of the routes so far that have none.
     pub fn tag(mut self, tag: &str) -> Self {
         for operation in &mut self.operations {
             operation.tag.get_or_insert_with(|| tag.into());
@@ -119,7 +119,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// The routes so far may answer this problem, for example because of a layer.
+    /// Declares a problem of the routes so far, for example because of a layer.
     pub fn problem(mut self, status: u16, code: &'static str, description: &str) -> Self {
         for operation in &mut self.operations {
             operation.request.problem(status, code, description);
@@ -140,7 +140,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Gives the handlers their state, for routes outside of services.
+    /// Sets the state of the handlers, for routes outside of services.
     /// [`Service::routes`](crate::Service::routes) does it for a service's routes.
     pub fn with_state<T>(self, state: S) -> Routes<T> {
         Routes {
@@ -149,7 +149,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         }
     }
 
-    /// The descriptions of the routes.
+    /// Returns the descriptions of the routes.
     #[must_use]
     pub fn operations(&self) -> &[Operation] {
         &self.operations

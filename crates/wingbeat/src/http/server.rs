@@ -1,4 +1,4 @@
-//! The listening side: connections with limits, and an end that lets requests finish.
+//! The HTTP server: connections with limits, and a graceful shutdown.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
-/// The largest body that is read.
+/// The largest request body, in bytes.
 pub const BODY_MAX: usize = 64 << 10;
-/// The largest head that is read.
+/// The largest request head, in bytes.
 const HEAD_MAX: usize = 16 << 10;
-/// A head that is not finished by then is cut off.
+/// The longest wait for a complete request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long open requests may go on once the end has come.
+/// The longest wait for open requests during the shutdown.
 const FINISH: Duration = Duration::from_secs(5);
 
-/// Serves until `end` resolves, then lets open requests finish. The peer's address is an extension
-/// (`axum::extract::ConnectInfo<SocketAddr>`) of every request.
+/// Serves until `end` resolves, then waits for open requests. The extension
+/// `axum::extract::ConnectInfo<SocketAddr>` of every request contains the peer's address.
 #[allow(clippy::disallowed_methods, reason = "the adapter for real sockets")]
 pub async fn serve(listener: TcpListener, routes: Router, end: impl Future<Output = ()> + Send) {
     let graceful = GracefulShutdown::new();
@@ -34,14 +34,14 @@ pub async fn serve(listener: TcpListener, routes: Router, end: impl Future<Outpu
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, peer)) = accepted else {
-            // Out of descriptors: let some close.
+            // The process is out of file descriptors: wait until connections close.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
         answer(stream, peer, routes.clone(), &graceful);
     }
-    // Whoever has connected already has maybe sent a request, and would not know whether it was
-    // read.
+    // A client that has connected already may have sent a request. Resetting its connection would
+    // leave it unknown whether the request was handled.
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
         answer(stream, peer, routes.clone(), &graceful);
     }

@@ -16,8 +16,8 @@ struct Tracing {
     runtime: SharedRuntime,
 }
 
-/// Makes each request a span of the caller's trace, or of a new one. What is asked for in this
-/// process while such a request is answered belongs to it, and is no request of its own.
+/// Adds a span in the caller's trace, or in a new one, to each request. A request that another
+/// request causes within this process has no span of its own.
 pub fn traced(routes: Router, service: &'static str, runtime: SharedRuntime) -> Router {
     let tracing = Tracing { service, runtime };
     routes.layer(middleware::from_fn_with_state(tracing, trace))
@@ -45,7 +45,7 @@ async fn trace(
     response
 }
 
-/// The trace that the caller is part of. More than one is none.
+/// Returns the caller's place in a trace; `None` if the header is missing, malformed or repeated.
 fn parent(headers: &HeaderMap) -> Option<TraceParent> {
     let mut told = headers.get_all("traceparent").iter();
     let parent = told.next()?.to_str().ok()?.parse().ok()?;
@@ -77,7 +77,7 @@ mod tests {
             let body = axum::body::to_bytes(response.into_body(), 1 << 16).await;
             String::from_utf8_lossy(&body.expect("a body")).into_owned()
         };
-        answer.now_or_never().expect("nobody waits")
+        answer.now_or_never().expect("the routes answer at once")
     }
 
     fn routes() -> Router {
@@ -99,7 +99,11 @@ mod tests {
                 "/within",
                 get(move || async move {
                     let before = own().await;
-                    assert_eq!(asked(&inner, "/own", &[]), before, "no request of its own");
+                    assert_eq!(
+                        asked(&inner, "/own", &[]),
+                        before,
+                        "the inner request has no span"
+                    );
                     before
                 }),
             );
@@ -107,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_a_span_of_the_callers_trace_and_what_it_asks_for_within_is_none() {
+    fn a_request_has_a_span_in_the_callers_trace_and_inner_requests_have_none() {
         let routes = routes();
         for path in ["/own", "/within"] {
             let told = asked(&routes, path, &[CALLER]);
-            let told: TraceParent = told.parse().expect("a place in a trace");
-            let caller: TraceParent = CALLER.parse().expect("one too");
+            let told: TraceParent = told.parse().expect("a traceparent");
+            let caller: TraceParent = CALLER.parse().expect("a traceparent");
             assert_eq!(told.trace_id(), caller.trace_id());
             assert_ne!(told.span_id(), caller.span_id());
         }
@@ -120,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn who_tells_no_trace_or_several_begins_one() {
+    fn a_missing_malformed_or_repeated_traceparent_starts_a_trace() {
         let routes = routes();
         let wrong: [&[&str]; 3] = [&[], &["nonsense"], &[CALLER, CALLER]];
         for parents in wrong {

@@ -1,4 +1,4 @@
-//! Committed messages go to the broker.
+//! Publishes committed messages to the broker.
 
 mod relay;
 mod unroutable;

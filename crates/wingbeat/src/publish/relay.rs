@@ -1,8 +1,10 @@
-//! From the commit to the broker: publish, wait for the confirms, remove from the outbox what was
-//! confirmed. What was not is let go at once, to be tried again after a pause, and holds nobody up.
+//! Publishes messages, waits for the broker's confirms, and deletes confirmed messages from the
+//! outbox. Messages that are not confirmed are released at once and retried after a pause, so that
+//! they do not delay others.
 //!
-//! What this process commits is handed over in memory, claimed with the commit. What others left
-//! behind, and what was let go, is claimed from the outbox.
+//! The committer passes messages of this process in memory, claimed with the commit. The relay
+//! claims all others from the outbox: messages of other processes that have died, and released
+//! ones.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,21 +28,20 @@ use crate::telemetry;
 use crate::telemetry::meters::RelayMeter;
 use crate::unit::ServiceContext;
 
-/// Messages published at once.
+/// The messages published at once.
 const BATCH_MAX: usize = 512;
-/// Batches on their way to the broker at once; no two have messages of the same key.
+/// The batches published concurrently. Two of them never contain messages with the same key.
 const PUBLISHING_MAX: usize = 4;
-/// How long messages claimed from the outbox are nobody else's.
+/// The time for which messages of the outbox stay claimed.
 const LEASE: Duration = Duration::from_secs(30);
-/// How often the outbox is looked into for what nobody hands over.
+/// The interval between two claims from the outbox.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long confirmed messages may stay in the outbox, and how many of them, so that many go at
-/// once. It may be longer while a publish is on its way, which is waited for first. Of a process
-/// that dies, so many are published once more.
+/// Confirmed messages are deleted in batches: after this time, or once [`REMOVE_FROM`] messages are
+/// confirmed. A publish in progress is awaited first. If the process dies, these messages are
+/// published again.
 const REMOVE_WITHIN: Duration = Duration::from_millis(50);
 const REMOVE_FROM: usize = 256;
-/// How long the end of a process waits for its last messages. What is not published by then is left
-/// to others.
+/// The longest wait for the last messages when a process ends. Other processes publish the rest.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Publishes the messages of these services.
@@ -53,14 +54,14 @@ pub(crate) struct Relay {
     pub(crate) runtime: SharedRuntime,
 }
 
-/// Ends a relay that has nothing left to publish.
+/// Ends a relay once it has nothing left to publish.
 pub(crate) struct RelayEnd {
     control: watch::Sender<Control>,
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl RelayEnd {
-    /// Waits until it has, or for long enough. Nothing may be committed any more.
+    /// Ends the relay, and waits for it for a limited time. Nothing may be committed any more.
     pub(crate) async fn reached(&self, runtime: &SharedRuntime) {
         self.control.send_replace(Control::Draining);
         let ended = self
@@ -71,31 +72,32 @@ impl RelayEnd {
         if let Some(ended) = ended
             && runtime.timeout(END_WITHIN, ended).await.is_none()
         {
-            tracing::warn!("not all messages were published in time: they are in the outbox");
+            tracing::warn!("not all messages were published in time, the rest stays in the outbox");
         }
     }
 }
 
-/// What a relay has in hand.
+/// The work in progress of a relay.
 #[derive(Default)]
 struct State {
-    /// Confirmed by the broker, and still in the outbox.
+    /// Messages that the broker has confirmed and the outbox still contains.
     confirmed: Vec<MessageId>,
-    /// When those have to go.
+    /// The time at which they must be deleted.
     remove_at: Duration,
-    /// They cannot go before.
+    /// The time before which they are not deleted, after a failure.
     remove_from: Duration,
-    /// Some are going.
+    /// Set while a deletion is in progress.
     removing: bool,
-    /// When to look into the outbox next.
+    /// The time of the next claim from the outbox.
     look_at: Duration,
-    /// Batches that are being published, and their keys.
+    /// The number of batches being published, and their keys.
     publishing: usize,
     busy: Busy,
 }
 
 impl State {
-    /// What goes now: a lot, or what has waited, or at the end everything.
+    /// Takes the messages to delete now: those of a full batch, those that have waited long enough,
+    /// or at the end all.
     fn removable(&mut self, now: Duration, draining: bool) -> Vec<MessageId> {
         let (draining, lot) = (
             draining && self.publishing == 0,
@@ -116,7 +118,7 @@ impl State {
     }
 }
 
-/// What has come to its end.
+/// The result of a finished future.
 enum Ended {
     Published {
         keys: Vec<u64>,
@@ -126,7 +128,7 @@ enum Ended {
 }
 
 impl Relay {
-    /// Runs it until it is told to end.
+    /// Runs the relay until its [`RelayEnd`] ends it.
     pub(crate) fn spawn(self) -> RelayEnd {
         let (control, controlled) = watch::channel(Control::Running);
         let (end, ended) = oneshot::channel::<()>();
@@ -206,8 +208,9 @@ impl Relay {
         }
     }
 
-    /// What to publish next: what was handed over, and from time to time what lies in the outbox.
-    /// That is published alone, since nobody knows what of it follows on what is on its way.
+    /// Returns the next messages to publish: those that were passed in memory, or at intervals
+    /// those claimed from the outbox. The latter are published alone, since they may precede
+    /// messages that are being published.
     async fn next(&self, state: &mut State) -> Vec<Envelope> {
         let now = self.runtime.elapsed();
         if now < state.look_at {
@@ -221,14 +224,14 @@ impl Relay {
         match self.outbox.claim(&services, time, LEASE, BATCH_MAX).await {
             Ok(claimed) if !claimed.is_empty() => return claimed,
             Ok(_) => {}
-            Err(why) => tracing::warn!("the outbox cannot be looked into: {why}"),
+            Err(why) => tracing::warn!("cannot claim messages from the outbox: {why}"),
         }
         let now = self.runtime.elapsed();
         state.look_at = now + LOOK;
         self.handover.take(now, BATCH_MAX, &state.busy)
     }
 
-    /// Removes what was confirmed; gives back what could not be.
+    /// Deletes confirmed messages. Returns them if that fails.
     async fn take_away(&self, confirmed: Vec<MessageId>) -> Ended {
         let removed = self.remove(&confirmed).await;
         Ended::Removed(removed.map_err(|why| {
@@ -246,7 +249,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Publishes a batch; what may be removed afterwards.
+    /// Publishes a batch. Returns the messages that may be deleted.
     async fn publish(&self, meter: &RelayMeter, messages: Vec<Envelope>) -> Vec<MessageId> {
         if messages.is_empty() {
             return Vec::new();
@@ -272,7 +275,7 @@ impl Relay {
         for (message, why) in sorted.impossible {
             match keep_unsendable(&self.services, message, &why).await {
                 Ok(()) => sorted.confirmed.push(message.id),
-                // The outbox hands the message out again once its lease ends.
+                // The outbox hands the message out again after its lease.
                 Err(why) => self.warn("kept as dead letters", Err(why)),
             }
         }
@@ -283,7 +286,7 @@ impl Relay {
         sorted.confirmed
     }
 
-    /// Logs a failure. The end of the lease repairs it.
+    /// Logs a failure. The outbox hands the messages out again after their lease.
     fn warn(&self, what: &str, done: Result<()>) {
         if let Err(why) = done {
             tracing::warn!("messages could not be {what}: {why}");
@@ -328,19 +331,19 @@ impl Relay {
     }
 }
 
-/// Resolves when it is told to end; never, if there is nobody left to tell it.
+/// Resolves when the control changes; never if its sender was dropped.
 async fn changed(control: &mut watch::Receiver<Control>) {
     if control.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// What became of a batch.
+/// The results of publishing a batch.
 #[derive(Default)]
 struct Sorted<'a> {
     confirmed: Vec<MessageId>,
-    /// Messages that no broker will take, and why.
+    /// Messages that no broker accepts, and the reasons.
     impossible: Vec<(&'a Envelope, String)>,
-    /// What is tried again, and after which pause.
+    /// Messages to retry, and the pauses.
     rest: Vec<(MessageId, Duration)>,
 }

@@ -1,34 +1,36 @@
-//! Messages that the broker did not take: which types, since when, and when they are tried again.
+//! Types of messages that the broker cannot route, and the pauses before messages are retried.
 //!
-//! That a message cannot be routed lies in its type, so that is what is remembered and not each
-//! message: the types are few, and the messages are in the outbox.
+//! Routing depends only on the type, so types are remembered, not messages: there are few of them,
+//! and the messages are in the outbox.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wingbeat_core::Timestamp;
 
-/// The pause after a type was first found unroutable; it doubles.
+/// The first pause of an unroutable type; it doubles.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// The longest pause of an unroutable type: a queue for it is noticed by then.
+/// The longest pause of an unroutable type. A new queue receives the messages after at most this
+/// time.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// The pause after something was not confirmed, for whatever reason; it doubles while nothing is.
+/// The first pause of unconfirmed messages; it doubles while nothing is confirmed.
 const UNCONFIRMED_MIN: Duration = Duration::from_millis(250);
-/// The longest pause of something unconfirmed: the broker is back, and it goes on within that.
+/// The longest pause of unconfirmed messages. After an outage of the broker they are published
+/// after at most this time.
 const UNCONFIRMED_MAX: Duration = Duration::from_secs(4);
-/// What goes on being so is logged once in this time.
+/// The interval at which a persistent problem is logged again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// A type of message that the broker cannot route: no queue is bound to it. Its messages are kept
-/// in the outbox and tried again. An incident for a person, since most often somebody was never
-/// deployed, or renamed.
+/// A type of message that the broker cannot route, because no queue is bound to it. Its messages
+/// stay in the outbox and are retried. It needs a person: usually a service was never deployed, or
+/// a message was renamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unroutable {
     /// The wire type.
     pub kind: String,
-    /// Since when this process knows.
+    /// The time at which this process noticed it.
     pub since: Timestamp,
-    /// How many messages of the type wait.
+    /// The number of waiting messages of the type.
     pub waiting: u64,
 }
 
@@ -36,23 +38,23 @@ pub struct Unroutable {
 struct Trouble {
     since: Timestamp,
     pause: Duration,
-    /// Tried again from then on; what is refused before then does not lengthen the pause.
+    /// The end of the pause. A refusal before it does not lengthen the pause.
     until: Timestamp,
     told_at: Timestamp,
 }
 
-/// What one process knows.
+/// The problems that this process knows.
 #[derive(Debug, Default)]
 pub(crate) struct Unsent {
     unroutable: BTreeMap<String, Trouble>,
-    /// Rounds in a row in which nothing was confirmed.
+    /// Consecutive rounds without a confirmed message.
     failed: u32,
-    /// What was last said about the unconfirmed, and when.
+    /// The last logged reason, and its time.
     told: Option<(String, Timestamp)>,
 }
 
 impl Unsent {
-    /// No queue is bound to this type; how long its messages rest.
+    /// Records that no queue is bound to this type. Returns the pause of its messages.
     pub(crate) fn unroutable(&mut self, kind: &str, now: Timestamp) -> Duration {
         let trouble = self.unroutable.entry(kind.to_owned()).or_insert_with(|| {
             tell(kind);
@@ -75,7 +77,7 @@ impl Unsent {
         trouble.pause
     }
 
-    /// A message of this type was confirmed.
+    /// Records that a message of this type was confirmed.
     pub(crate) fn confirmed(&mut self, kind: &str) {
         self.failed = 0;
         self.told = None;
@@ -85,7 +87,7 @@ impl Unsent {
         }
     }
 
-    /// So many of a round were not confirmed; how long they rest.
+    /// Records that `count` messages of a round were not confirmed. Returns their pause.
     pub(crate) fn unconfirmed(&mut self, count: usize, why: &str, now: Timestamp) -> Duration {
         let told = self.told.as_ref();
         if told.is_none_or(|(what, at)| what != why || now.since(*at) >= TELL_AGAIN) {
@@ -97,7 +99,7 @@ impl Unsent {
         pause.min(UNCONFIRMED_MAX)
     }
 
-    /// The types that cannot be routed, and since when.
+    /// Returns the types that cannot be routed, each with the time at which that was noticed.
     pub(crate) fn types(&self) -> Vec<(String, Timestamp)> {
         let known = self.unroutable.iter();
         known.map(|(kind, it)| (kind.clone(), it.since)).collect()
@@ -107,7 +109,7 @@ impl Unsent {
 fn tell(kind: &str) {
     tracing::error!(
         kind,
-        "no queue takes messages of this type: they stay in the outbox"
+        "no queue is bound to this message type, its messages stay in the outbox: start the service that handles it, or remove the publisher"
     );
 }
 
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_rests_longer_and_longer_however_many_messages_it_has() {
+    fn the_pause_of_a_type_grows_independently_of_its_messages() {
         let mut unsent = Unsent::default();
         for _ in 0..1_000 {
             assert_eq!(unsent.unroutable("a", second(0)), PAUSE_MIN);
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_goes_through_ends_it() {
+    fn a_confirmed_message_makes_its_type_routable_again() {
         let mut unsent = Unsent::default();
         unsent.unroutable("a", second(0));
         unsent.confirmed("b");
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unconfirmed_rest_longer_while_nothing_is_confirmed() {
+    fn the_pause_of_unconfirmed_messages_grows_while_nothing_is_confirmed() {
         let mut unsent = Unsent::default();
         let pauses: Vec<_> = (0..6)
             .map(|_| unsent.unconfirmed(1, "away", second(0)))

@@ -128,9 +128,8 @@ fn sources(own: &[Field], args: &ArgMatches) -> Sources {
     }
 }
 
-/// The worker threads of a process that runs few services: one for each, since tasks that stay on a
-/// thread cost a tenth less than tasks that wake on another one. `TOKIO_WORKER_THREADS` overrides
-/// it.
+/// The number of worker threads in a process with few services: one for each. A task that wakes on
+/// another thread costs about a tenth more. `TOKIO_WORKER_THREADS` overrides the number.
 #[allow(
     clippy::disallowed_methods,
     reason = "tokio reads the variable, unless it is given a number"
@@ -197,7 +196,7 @@ async fn until_signal<P: Program>(
     Ok(())
 }
 
-/// The roles that the command line names; all of them if it names none.
+/// Returns the roles that the command line names; all roles if it names none.
 fn roles<P: Program>(
     program: &P,
     settings: &Settings<P::Own>,

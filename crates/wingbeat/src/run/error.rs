@@ -30,7 +30,7 @@ pub enum RunError {
         known: String,
     },
     /// Services that run in separate processes need servers.
-    #[error("services that run by themselves need --broker, --store and --cache")]
+    #[error("services in separate processes need --broker, --store and --cache")]
     NoServers,
     /// A requirement of the program itself.
     #[error("{0}")]

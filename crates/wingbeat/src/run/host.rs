@@ -1,4 +1,4 @@
-//! The services of a process, each with tasks of its own: one can be killed and restarted while the
+//! The services of a process. Each has its own tasks, so one can be killed and restarted while the
 //! others go on.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::{
     TokioRuntime, Topology,
 };
 
-/// Makes the app of the whole system. Called again whenever a service restarts.
+/// Builds the app of the whole system. Called again whenever a service restarts.
 pub type System = Arc<dyn Fn() -> App + Send + Sync>;
 
 /// The services of a process.
@@ -157,7 +157,7 @@ impl Host {
         }
     }
 
-    /// Kills all services but these. Messages to the others wait.
+    /// Kills all services except these. Messages to the killed ones wait in their queues.
     pub async fn keep(&self, only: &[&str]) {
         for (name, cell) in &self.cells {
             if !only.contains(name)
@@ -210,7 +210,7 @@ impl Host {
             .filter_map(|cell| Some(cell.live()?.running))
     }
 
-    /// Returns the services that run now, to look across them.
+    /// Returns the services that run now.
     #[must_use]
     pub fn snapshot(&self) -> RunningSystem {
         RunningSystem {

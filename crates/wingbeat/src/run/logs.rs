@@ -34,8 +34,8 @@ pub(super) fn start<S>(settings: &Settings<S>) -> Result<Logs, RunError> {
 }
 
 fn lines<S>(settings: &Settings<S>) -> BoxedLayer {
-    // The adapters report what the clients of servers log besides. Spans go to the collector only:
-    // a log line has their ids anyway.
+    // The adapters log the clients' errors themselves. Spans go to the collector only: log lines
+    // contain their ids.
     let quiet = "lapin=off,tokio_postgres=warn,wingbeat.spans=off";
     let filter = |log: &str| format!("{quiet},{log}").parse::<Targets>();
     let filter = filter(&settings.log).or_else(|_| filter("info"));

@@ -1,9 +1,9 @@
 //! Runs a program: settings, logs, the operator's port, embedded or servers, signals, exit codes.
 //!
-//! [`run`](crate::run()) is all that most programs need. [`Program`] adds to it: roles that are not
-//! services, routes around those of the services, preparation, commands of its own. Each part also
-//! works alone: [`Host`] runs the services of a process, [`ops`] is the operator's API,
-//! [`Backends`] opens the adapters.
+//! [`run`](crate::run()) is all that most programs need. [`Program`] adds roles that are not
+//! services, routes around those of the services, preparation, and commands. Each part also works
+//! alone: [`Host`] runs the services of a process, [`ops`] is the operator's API, [`Backends`]
+//! opens the adapters.
 
 mod backends;
 mod cli;

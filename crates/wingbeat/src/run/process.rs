@@ -1,4 +1,4 @@
-//! From settings to a process that is ready, and back to one that has ended with nothing lost.
+//! The life of a process: it starts from settings, becomes ready, and shuts down gracefully.
 #![allow(
     clippy::disallowed_methods,
     reason = "a real process: its sockets and its clock are the machine's"
@@ -33,10 +33,10 @@ use crate::{Runtime as _, SharedRuntime, TokioRuntime};
 
 /// The pause between two checks of the servers.
 const PING_EVERY: Duration = Duration::from_secs(1);
-/// The longest wait for work to be finished at the end. The next start continues what is left.
+/// The longest wait for unfinished work during the shutdown. The next start continues it.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
-/// Starts a process with these roles. When this returns, it is ready.
+/// Starts a process with these roles. The process is ready when this returns.
 ///
 /// # Errors
 ///
@@ -145,7 +145,7 @@ impl<P: Program> Process<P> {
     fn serve(&mut self, listener: TcpListener, routes: Router, ended: &watch::Receiver<bool>) {
         let mut ended = ended.clone();
         let end = async move {
-            let _ = ended.changed().await; // The process is gone: that is an end, too.
+            let _ = ended.changed().await; // The process was dropped, which ends it too.
         };
         let serving = tokio::spawn(serve(listener, routes, end));
         self.serving.push(serving);
@@ -182,13 +182,13 @@ impl<P: Program> Process<P> {
         self.serving.push(tokio::spawn(watching));
     }
 
-    /// Ends the process: answers open requests and finishes work that was begun. Nothing is lost.
+    /// Shuts down gracefully: answers open requests and finishes the work that has begun.
     pub async fn close(self) {
         self.readiness.close();
         tokio::time::sleep(self.settings.drain_delay).await;
         self.end.send_replace(true);
         for serving in self.serving {
-            let _ = serving.await; // It ended, one way or another.
+            let _ = serving.await; // The server has ended; its result does not matter.
         }
         let drained = tokio::time::timeout(DRAIN_WITHIN, self.host.drain()).await;
         if drained.is_err() {
@@ -198,7 +198,7 @@ impl<P: Program> Process<P> {
     }
 }
 
-/// Refuses writes while they could not be stored.
+/// Refuses writes while they cannot be stored.
 async fn intake(State(backends): State<Arc<Backends>>, request: Request, next: Next) -> Response {
     let reads = matches!(
         *request.method(),

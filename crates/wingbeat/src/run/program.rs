@@ -1,4 +1,4 @@
-//! What a program is: its services, roles, commands, and the process that it becomes.
+//! A program: its services, roles and commands, and the process that runs them.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -55,15 +55,15 @@ pub struct Command {
     pub run: fn(clap::ArgMatches) -> BoxFuture<'static, ExitCode>,
 }
 
-/// A program with more than services. [`run`](crate::run()) covers the programs that are services
-/// alone.
+/// A program with more than services. For services alone use [`run`](crate::run()).
 ///
 /// A process starts in this order: settings, logs, ports, [`begin`](Self::begin), the services of
 /// [`system`](Self::system), [`routes`](Self::routes), [`prepare`](Self::prepare), ready.
 pub trait Program: Send + Sync + Sized + 'static {
     /// The program's own settings.
     type Own: OwnSettings;
-    /// What [`begin`](Self::begin) made: clients, stand-ins, caches that services share.
+    /// The state that [`begin`](Self::begin) creates: clients, stand-ins, caches that services
+    /// share.
     type State: Send + Sync + 'static;
 
     /// Returns the program's name, for messages.
@@ -94,8 +94,8 @@ pub trait Program: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// Runs roles that need no services, ports nor operator's port. Returns `None` if these are
-    /// others; the future ends with the process.
+    /// Runs roles that need neither services, public port nor operator's port. Returns `None` for
+    /// other roles. The role ends when its [`Alone`] is dropped.
     fn alone(
         &self,
         _settings: &Settings<Self::Own>,
@@ -162,7 +162,7 @@ pub struct Process<P: Program> {
     pub backends: Arc<Backends>,
     /// The services.
     pub host: Arc<Host>,
-    /// Whether it is ready.
+    /// The readiness that `/readyz` reports.
     pub readiness: Readiness,
     /// The public address.
     pub address: SocketAddr,
@@ -173,15 +173,15 @@ pub struct Process<P: Program> {
     pub(super) serving: Vec<JoinHandle<()>>,
 }
 
-/// A role that runs without services: a line to print, and its end.
+/// A running role without services.
 pub struct Alone {
     /// The line to print when it is ready.
     pub ready: String,
-    /// Dropped when the process ends.
+    /// Dropped when the process ends, which ends the role.
     pub keep: Box<dyn Send>,
 }
 
-/// A program that is services alone.
+/// A program that consists of services alone.
 pub(super) struct Plain<S, F> {
     system: F,
     own: PhantomData<fn() -> S>,

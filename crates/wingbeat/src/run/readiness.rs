@@ -1,5 +1,5 @@
-//! Readiness: `/healthz`, `/readyz`, and the last response of each connection while the process
-//! ends.
+//! Readiness: `/healthz` and `/readyz`, and `Connection: close` on the responses of an ending
+//! process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,8 @@ use serde::Serialize;
 use crate::Result;
 use crate::http::{Problem, Routes, get};
 
-/// The readiness of a process: open after migrations, subscriptions and preparation until it
-/// drains, and while its servers answer.
+/// The readiness of a process. It opens after migrations, subscriptions and preparation, and closes
+/// when the process drains. While it is open, it follows the servers' availability.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Gates>);
 
@@ -36,12 +36,12 @@ struct Wrong {
 }
 
 impl Readiness {
-    /// Opens.
+    /// Reports the process as ready from now on.
     pub fn open(&self) {
         self.0.open.store(true, Ordering::Release);
     }
 
-    /// Closes for good.
+    /// Reports the process as not ready, permanently.
     pub fn close(&self) {
         self.0.open.store(false, Ordering::Release);
         self.0.closing.store(true, Ordering::Release);
@@ -85,7 +85,7 @@ pub fn health(readiness: Readiness) -> Router {
     health_routes().with_state(readiness).into_router()
 }
 
-/// `/healthz` and `/readyz` with their descriptions, for a readiness to be given.
+/// `/healthz` and `/readyz` with their descriptions. Set a readiness as their state.
 pub fn health_routes() -> Routes<Readiness> {
     Routes::new()
         .route(
@@ -125,8 +125,8 @@ async fn ready(State(Readiness(gates)): State<Readiness>) -> Response {
     Json(Health { status: "ready" }).into_response()
 }
 
-/// Marks each response of an ending process as the last one of its connection, so that clients
-/// reconnect elsewhere.
+/// Sets `Connection: close` on the responses of an ending process, so that clients reconnect to
+/// another one.
 pub(super) fn closing(routes: Router, readiness: Readiness) -> Router {
     let close = HeaderValue::from_static("close");
     routes.layer(map_response(move |mut answer: Response| {

@@ -1,5 +1,5 @@
-//! `<program> ready`: the readiness of the process with these settings, as an exit code. The health
-//! check of containers that have no other program to ask with.
+//! `<program> ready`: exits with the readiness of the process with these settings. Serves as health
+//! check in containers without other programs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use crate::HttpClient as _;
 use crate::call::HyperClient;
 use crate::outgoing::Request;
 
-/// The longest wait for a response: less than health checks wait.
+/// The longest wait for a response; health checks wait longer.
 const WITHIN: Duration = Duration::from_millis(1500);
 
 /// Requests `/readyz` at this address: exit code 0 if it is ready; else 1, and one line on stderr.

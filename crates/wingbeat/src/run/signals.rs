@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM.
 
-/// The signals that end a process in good order.
+/// The signals that shut a process down gracefully.
 pub(super) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
@@ -36,7 +36,7 @@ impl Signals {
     /// Resolves at the first signal.
     #[cfg(not(unix))]
     pub(super) async fn first(self) {
-        // Without a handler nothing ends the process but a kill.
+        // Without a handler only a kill ends the process.
         let _ = tokio::signal::ctrl_c().await;
     }
 }

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use crate::{Error, Name, Ports, Reads, Result, Running, ServiceContext};
 
-/// The services that run at one moment, for code that looks across them: lists, timelines, audits.
+/// The services that run at one moment, for code that reads several of them: lists, timelines,
+/// audits.
 #[derive(Clone)]
 pub struct RunningSystem {
     /// The ports that they share.

@@ -1,10 +1,10 @@
-/// The state that a person or the runtime asks a subscription to be in.
+/// The requested state of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Consume.
     Running,
-    /// Consume nothing until resumed.
+    /// Do not consume until resumed.
     Paused,
-    /// Finish what was taken, then end.
+    /// Finish the deliveries that were taken, then end.
     Draining,
 }

@@ -1,5 +1,4 @@
-//! The machine's clock, randomness and tasks behind the runtime's port, and what runs beside the
-//! services.
+//! The adapter behind the runtime's port (clock, randomness, tasks), and the sweep of expired data.
 
 mod control;
 mod real;

@@ -11,13 +11,13 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use wingbeat_core::{Runtime, Timestamp};
 
-/// The machine's clock, randomness and tasks, on tokio.
+/// The runtime's port on tokio and the machine's clock and randomness.
 pub struct TokioRuntime {
     started: Instant,
 }
 
 impl TokioRuntime {
-    /// Makes the runtime. Its tasks need a tokio runtime around them.
+    /// Creates the runtime. It must be used within a tokio runtime.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -59,14 +59,14 @@ impl Runtime for TokioRuntime {
     }
 }
 
-/// A runtime whose tasks can be killed together: a service that can be restarted alone.
+/// A runtime whose tasks can be killed together, so that one service of a process can restart.
 pub struct TaskGroup {
     runtime: Arc<TokioRuntime>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 impl TaskGroup {
-    /// Makes a group without tasks.
+    /// Creates a group without tasks.
     #[must_use]
     pub fn new(runtime: Arc<TokioRuntime>) -> Arc<Self> {
         let tasks = Mutex::default();

@@ -8,11 +8,11 @@ use wingbeat_core::{RuntimeExt as _, Store};
 
 /// The pause between two sweeps.
 const EVERY: Duration = Duration::from_secs(60);
-/// The pause between two bounded deletions of a sweep, so that commits come in between.
+/// The pause between two deletions of a sweep, so that commits can run in between.
 const BREATH: Duration = Duration::from_millis(20);
 
-/// Sweeps a store once a minute until its task ends: deletes what has outlived its retention
-/// ([`Store::retain`]), a bounded number of rows at a time until none is left. Each app starts one.
+/// Deletes expired data ([`Store::retain`]) once a minute until its task ends. A sweep deletes a
+/// bounded number of rows at a time until none is left. Each app runs one.
 pub(crate) async fn sweep(store: Arc<dyn Store>, runtime: SharedRuntime) {
     loop {
         runtime.sleep(EVERY + runtime.jitter(EVERY / 4)).await;

@@ -1,4 +1,4 @@
-//! What this task is handling now.
+//! The context of the work that the current task is doing.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -11,24 +11,24 @@ thread_local! {
     static CURRENT: Cell<Option<Context>> = const { Cell::new(None) };
 }
 
-/// What is being handled: its place in a trace, its story, and its cause.
+/// The trace, correlation id and causation id of some work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context {
-    /// The span in which it is handled.
+    /// The span of the work.
     pub trace: TraceParent,
-    /// The story, if it has begun.
+    /// The correlation id, if it is known.
     pub correlation: Option<CorrelationId>,
-    /// The message that is handled; the cause of what comes of it.
+    /// The id of the message that is being handled. It is the causation id of the work's effects.
     pub causation: Option<MessageId>,
 }
 
-/// What this task is handling, if anything.
+/// Returns the context of the current task's work, if any.
 #[must_use]
 pub fn current() -> Option<Context> {
     CURRENT.get()
 }
 
-/// The story of what is being handled has another name than was known at its beginning.
+/// Replaces the correlation id of the current work.
 pub(crate) fn correlate(story: CorrelationId) {
     if let Some(context) = CURRENT.get() {
         CURRENT.set(Some(Context {
@@ -39,7 +39,7 @@ pub(crate) fn correlate(story: CorrelationId) {
 }
 
 impl Context {
-    /// Of a span that handles neither a message nor a story that is known yet.
+    /// Creates the context of a span without message and correlation id.
     #[must_use]
     pub fn at(trace: TraceParent) -> Self {
         Self {
@@ -49,8 +49,8 @@ impl Context {
         }
     }
 
-    /// Of this message, handled in a span of these random bits. A message that comes without a
-    /// trace begins one, the same for whatever else is caused by its story.
+    /// Creates the context for handling a message in a span with this id. Without a trace of its
+    /// own, the message gets one that is derived from its correlation id.
     #[must_use]
     pub fn of(message: &Envelope, span: u64) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Context {
         }
     }
 
-    /// The future, handled in this context and span.
+    /// Runs a future in this context and span.
     pub fn run<F: Future + Unpin>(self, span: Span, work: F) -> Within<F> {
         let context = self;
         Within {
@@ -71,13 +71,14 @@ impl Context {
     }
 }
 
-/// Where a message comes from.
+/// Returns the span that published the message, or the root of a trace derived from its correlation
+/// id.
 fn parent_of(message: &Envelope) -> TraceParent {
     let own = || TraceParent::of(message.correlation.0);
     message.traceparent.unwrap_or_else(own)
 }
 
-/// Work in its context. It takes what is boxed already, so that no future is copied for it.
+/// A future that runs in a context. It takes boxed futures, to avoid copying large ones.
 #[must_use = "nothing happens until it is awaited"]
 pub struct Within<F> {
     context: Context,
@@ -97,13 +98,13 @@ impl<F: Future + Unpin> Future for Within<F> {
         this.context = CURRENT.get().unwrap_or(this.context);
         drop(turn);
         if polled.is_ready() {
-            this.span = Span::none(); // It ends now, and not when this is dropped.
+            this.span = Span::none(); // Ends the span now, not when `self` is dropped.
         }
         polled
     }
 }
 
-/// Puts back what was handled before, also when the work panics.
+/// Restores the previous context when dropped, also after a panic.
 struct Turn {
     before: Option<Context>,
 }
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn each_task_sees_what_it_handles_whatever_runs_in_between() {
+    fn each_task_has_its_own_context() {
         let (one, two) = (context(1), context(2));
         let task = |context: Context| {
             let work = async move {
@@ -141,12 +142,12 @@ mod tests {
         let mut both = std::pin::pin!(both);
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         while both.as_mut().poll(&mut cx).is_pending() {
-            assert_eq!(current(), None, "between the turns nobody is handled");
+            assert_eq!(current(), None, "no context between two polls");
         }
     }
 
     #[test]
-    fn a_story_that_is_told_while_it_runs_stays_told() {
+    fn a_correlation_id_set_during_the_work_is_kept() {
         let story = CorrelationId(Uuid::from_u128(9));
         let work = async {
             correlate(story);
@@ -159,8 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_leaves_nothing_behind() {
-        let work = async { panic!("on purpose") };
+    fn a_panic_restores_the_context() {
+        let work = async { panic!("a planned panic") };
         let within = context(1).run(Span::none(), Box::pin(work));
         let caught = std::panic::AssertUnwindSafe(within).catch_unwind();
         assert!(

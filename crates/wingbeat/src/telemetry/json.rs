@@ -1,4 +1,4 @@
-//! Log lines as JSON, each with the ids of what is being handled.
+//! Log lines in JSON, with the ids of the current work.
 
 use std::fmt;
 
@@ -12,8 +12,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{Context, current};
 
-/// One JSON object a line: `timestamp`, `level`, `target`, `message`, the event's own fields, and
-/// `trace_id`, `span_id`, `correlation_id` and `causation_id` as far as they are known.
+/// Writes one JSON object per line: `timestamp`, `level`, `target`, `message`, the event's own
+/// fields, and `trace_id`, `span_id`, `correlation_id` and `causation_id` if they are known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonLines;
 
@@ -33,7 +33,7 @@ where
         let mut line = Line::default();
         event.record(&mut line);
         let Line(mut line) = line;
-        // What comes from the crate `log` tells its own target among its fields.
+        // Events of the crate `log` carry their target as a field.
         let target = line.remove("log.target");
         line.retain(|name, _| !name.starts_with("log."));
         let metadata = event.metadata();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_what_is_being_handled() {
+    fn a_line_contains_the_ids_of_the_current_work() {
         let sink = Sink::default();
         let out = sink.clone();
         let lines = tracing_subscriber::fmt::layer()

@@ -1,6 +1,6 @@
-//! What is measured: handles that are looked up once, so that measuring a message costs no look-up.
+//! Metric handles. They are looked up once, so that recording a value costs no look-up.
 //!
-//! Names and meanings stand in `docs/metrics.md`. Without a recorder all of it does nothing.
+//! `docs/metrics.md` lists the metrics. Without a recorder nothing is recorded.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,25 +10,25 @@ use wingbeat_core::transport::Refused;
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Name, Result};
 
-/// The name of a subscription within its service.
+/// Returns the name of a subscription within its service.
 pub(crate) fn short(queue: Name) -> &'static str {
     let queue = queue.as_str();
     queue.split_once('.').map_or(queue, |(_, name)| name)
 }
 
-/// What a unit does with the delivery that it settles.
+/// The effect of a unit on the delivery that it settles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// Handled for good.
+    /// Handled.
     Handled,
-    /// Put aside until its next attempt, after this error.
+    /// Parked after this error.
     Parked(&'static str),
-    /// Given up, for this reason.
+    /// Dead-lettered for this reason.
     Dead(&'static str),
 }
 
-/// A subscription's. Its handles are looked up when it starts, so that one that only stands there
-/// to be looked at tells nothing.
+/// The metrics of a subscription. The handles are looked up when it starts: a subscription that is
+/// only described has no metrics.
 pub(crate) struct SubscriptionMeter {
     labels: Labels,
     handles: OnceLock<Handles>,
@@ -83,7 +83,7 @@ impl SubscriptionMeter {
         }
     }
 
-    /// Looks the handles up: it is there, if only with zeros.
+    /// Looks up the handles, so that the metrics appear with the value 0.
     pub(crate) fn start(&self) {
         self.handles();
     }
@@ -92,29 +92,29 @@ impl SubscriptionMeter {
         self.handles.get_or_init(|| Handles::new(self.labels))
     }
 
-    /// The broker handed out so many.
+    /// Counts deliveries from the broker.
     pub(crate) fn consumed(&self, count: usize) {
         self.handles().consumed.increment(count as u64);
     }
 
-    /// A delivery comes to its first attempt, so long after it was sent.
+    /// Records the age of a delivery at its first attempt.
     pub(crate) fn begun(&self, after: Duration) {
         self.handles().lag.record(after.as_secs_f64());
     }
 
-    /// The handler ran for so long.
+    /// Records the duration of a handler.
     pub(crate) fn ran(&self, time: Duration, well: bool) {
         let handles = self.handles();
         let histogram = if well { &handles.ran } else { &handles.failed };
         histogram.record(time.as_secs_f64());
     }
 
-    /// An attempt failed and is followed by another one, at once.
+    /// Counts a failed attempt that is retried at once.
     pub(crate) fn retried(&self, error: &'static str) {
         self.failure(error, "retried");
     }
 
-    /// A unit has its outcome.
+    /// Counts a settled delivery.
     pub(crate) fn settled(&self, fate: Fate, outcome: Outcome) {
         let handles = self.handles();
         match (outcome, fate) {
@@ -133,7 +133,7 @@ impl SubscriptionMeter {
         }
     }
 
-    /// Failures are few, so their handles are looked up.
+    // The labels vary and failures are rare, so the handle is looked up each time.
     fn failure(&self, error: &'static str, then: &'static str) {
         let [service, subscription] = self.labels;
         let labels = [service, subscription, ("error_type", error), ("then", then)];
@@ -141,7 +141,7 @@ impl SubscriptionMeter {
     }
 }
 
-/// The committer's.
+/// The metrics of a committer.
 pub(crate) struct CommitMeter {
     units: Histogram,
     seconds: Histogram,
@@ -155,14 +155,14 @@ impl CommitMeter {
         }
     }
 
-    /// So many units had their outcomes after so long, submitted again and again if need be.
+    /// Records a commit: its units, and its duration with all resubmissions.
     pub(crate) fn committed(&self, units: usize, time: Duration) {
         self.units.record(units as f64);
         self.seconds.record(time.as_secs_f64());
     }
 }
 
-/// The relay's.
+/// The metrics of a relay.
 pub(crate) struct RelayMeter {
     batch: Histogram,
     seconds: Histogram,
@@ -190,7 +190,7 @@ impl RelayMeter {
         }
     }
 
-    /// A batch was published, and the broker said what it took.
+    /// Records a batch and the broker's replies.
     pub(crate) fn published(&self, answers: &[std::result::Result<(), Refused>], time: Duration) {
         self.batch.record(answers.len() as f64);
         self.seconds.record(time.as_secs_f64());
@@ -205,7 +205,7 @@ impl RelayMeter {
     }
 }
 
-/// An outside system's.
+/// The metrics of an outside system.
 pub(crate) struct TargetMeter {
     labels: Labels,
     handles: OnceLock<[Histogram; 3]>,
@@ -243,7 +243,7 @@ impl TargetMeter {
         counter!("wingbeat_breaker_changes_total", &labels).increment(1);
     }
 
-    /// An attempt at a call came to this, after so long.
+    /// Records the result and the duration of an attempt at a call.
     pub(crate) fn called<T>(&self, answer: Option<&Result<T>>, time: Duration) {
         let [answered, failed, timed_out] = self.handles();
         let histogram = match answer {
@@ -255,7 +255,7 @@ impl TargetMeter {
     }
 }
 
-/// A cached read's.
+/// The metrics of a cached read.
 #[derive(Clone)]
 pub(crate) struct CachedMeter {
     pub(crate) hit: Counter,

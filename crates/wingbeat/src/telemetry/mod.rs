@@ -1,11 +1,10 @@
-//! What is told of the work while it goes on: which trace it belongs to, its spans, and its log
-//! lines.
+//! Traces, spans and log lines.
 //!
-//! - [`context`](mod@context): what this task is handling now. Costs nothing but a copy of a few
-//!   words; logs, problems and outgoing requests read it.
-//! - `spans`: the spans, as `tracing` knows them, under the target [`SPANS`]. Nothing of them is
-//!   built unless somebody listens to that target.
-//! - [`json`], [`text`]: log lines, with the ids of what is being handled.
+//! - [`context`](mod@context): the ids of the current work, for logs, problems and outgoing
+//!   requests. A context is a copy of a few words.
+//! - `spans`: the spans, under the target [`SPANS`]. They are only built if a
+//!   subscriber enables that target.
+//! - [`json`], [`text`]: log lines with the ids of the current work.
 //! - `otlp` (feature): sends the spans to a collector.
 
 pub mod context;

@@ -1,11 +1,12 @@
-//! The spans of the work, as `tracing` knows them.
+//! The spans, as `tracing` spans.
 //!
-//! All have the target [`SPANS`], and are built only if somebody listens to it: else each is one
-//! look at a static. Ids are ours, from the runtime, and told as the fields `trace`, `span` and
-//! `parent`: the same ids are kept with messages, timers and calls, so they cannot be left to
-//! whoever listens. None is the child of another as `tracing` sees it, which would keep a handler's
-//! span open until its commit is durable. Names follow OpenTelemetry's conventions for HTTP and
-//! messaging; `otel.name`, `otel.kind` and `otel.status_code` are what layers for it read.
+//! All have the target [`SPANS`], and are built only if a subscriber enables it. Otherwise a span
+//! costs one read of a static. The ids come from the runtime and are recorded in the fields
+//! `trace`, `span` and `parent`. Messages, timers and calls store the same ids, so the subscriber
+//! must not assign them. The spans are not nested for `tracing`, because that would keep a
+//! handler's span open until its commit is durable. Names follow OpenTelemetry's conventions for
+//! HTTP and messaging. Layers for OpenTelemetry read `otel.name`, `otel.kind` and
+//! `otel.status_code`.
 
 use std::fmt;
 
@@ -19,21 +20,21 @@ use super::{Context, current};
 
 type Done = Box<dyn FnOnce(Outcome) + Send>;
 
-/// The target of all spans: a filter that lets it through listens to them.
+/// The target of all spans. Enable it in a filter to receive them.
 pub const SPANS: &str = "wingbeat.spans";
 
-/// A message that is handled, and by whom.
+/// A message and its subscription.
 pub(crate) struct Handled<'a> {
     pub(crate) service: Name,
     pub(crate) queue: Name,
     pub(crate) message: &'a Envelope,
-    /// What carried it.
+    /// The messaging system that delivered it.
     pub(crate) system: &'static str,
-    /// It is a timer that went off, and came by no queue.
+    /// Set for a timer, which comes from the store.
     pub(crate) timer: bool,
 }
 
-/// Handling one delivery, all its attempts: until its unit is staged, it is parked or given up.
+/// A span for handling one delivery with all attempts, until its unit is staged.
 pub(crate) fn handling(it: &Handled<'_>, trace: TraceParent) -> Span {
     if !trace.is_sampled() {
         return Span::none();
@@ -60,7 +61,7 @@ pub(crate) fn handling(it: &Handled<'_>, trace: TraceParent) -> Span {
     )
 }
 
-/// Work that no message caused: a command, a scheduled handler, a unit of its own.
+/// A span for work that no message caused: an HTTP command, a scheduled handler, a unit of its own.
 pub(crate) fn working(
     name: fmt::Arguments<'_>,
     service: Name,
@@ -79,7 +80,7 @@ pub(crate) fn working(
     )
 }
 
-/// From the staging of a unit until it is durable, and its messages from then on.
+/// Wraps `done` in a span from staging to the commit, which then adds the spans of its messages.
 pub(crate) fn committing(system: &'static str, unit: &Unit, done: Done) -> Done {
     if !span_enabled!(target: SPANS, Level::INFO) {
         return done;
@@ -109,7 +110,7 @@ pub(crate) fn committing(system: &'static str, unit: &Unit, done: Done) -> Done 
     })
 }
 
-/// A message that exists from now on. Its span is the parent of all that handle it.
+/// A span for publishing a message: the parent of the spans that handle it.
 fn publishing(system: &'static str, message: &Envelope, context: Context) -> Option<Span> {
     let trace = message.traceparent?;
     Some(info_span!(
@@ -134,7 +135,8 @@ fn role(message: &Envelope) -> &'static str {
     }
 }
 
-/// Messages on their way from the outbox to the broker; `now` tells one try from the next.
+/// Spans for sending messages from the outbox to the broker. `now` makes the ids of each attempt
+/// unique.
 pub(crate) fn sending(system: &'static str, messages: &[Envelope], now: u64) -> Vec<Span> {
     if !span_enabled!(target: SPANS, Level::INFO) {
         return Vec::new();
@@ -177,7 +179,7 @@ pub(crate) struct Called<'a> {
     pub(crate) parent: Option<TraceParent>,
 }
 
-/// One attempt at an outside call.
+/// A span for one attempt at an outside call.
 pub(crate) fn calling(call: &Called<'_>, trace: TraceParent) -> Span {
     if !trace.is_sampled() {
         return Span::none();
@@ -197,7 +199,7 @@ pub(crate) fn calling(call: &Called<'_>, trace: TraceParent) -> Span {
     )
 }
 
-/// A request that came in by HTTP.
+/// A span for an incoming HTTP request.
 pub fn requested(
     service: &str,
     request: &http::request::Parts,
@@ -217,7 +219,7 @@ pub fn requested(
     )
 }
 
-/// A request that is handed on to `upstream` by HTTP, one try.
+/// A span for one attempt to forward an HTTP request to `upstream`.
 pub fn asking(
     service: &str,
     upstream: &str,
@@ -240,7 +242,7 @@ pub fn asking(
     )
 }
 
-/// What was answered by HTTP, told on a span of HTTP.
+/// Records the status of an HTTP response on its span.
 pub fn answered(span: &Span, status: u16) {
     span.record("http.response.status_code", status);
     if status >= 500 {
@@ -248,25 +250,26 @@ pub fn answered(span: &Span, status: u16) {
     }
 }
 
-/// What went wrong in one attempt, told on the span that runs now: the next may do better.
+/// Records the error of one attempt on the current span. The span is not marked as failed, since
+/// the next attempt may succeed.
 pub(crate) fn failed(code: &str) {
     Span::current().record("error.type", code);
 }
 
-/// What went wrong, told on a span.
+/// Records an error on a span, and marks it as failed.
 pub fn failed_on(span: &Span, code: &str) {
     span.record("error.type", code);
     span.record("otel.status_code", "ERROR");
 }
 
-/// How the handling of a message ended, if not well, told on the span that runs now.
+/// Records on the current span that a message was parked or dead-lettered.
 pub(crate) fn ended(how: &str) {
     let span = Span::current();
     span.record("wingbeat.outcome", how);
     span.record("otel.status_code", "ERROR");
 }
 
-/// An outside request, told on the span of its call.
+/// Records an outside HTTP request on the span of its call.
 pub(crate) fn outside(request: &outgoing::Request) {
     let after = request.url.split_once("://").map_or("", |(_, rest)| rest);
     let path = after.find('/').map_or("/", |at| &after[at..]);
@@ -283,15 +286,15 @@ mod tests {
     use super::*;
 
     fn span_of(traceparent: &str) -> Span {
-        let parent: TraceParent = traceparent.parse().expect("it is one");
+        let parent: TraceParent = traceparent.parse().expect("a valid traceparent");
         let name = format_args!("a unit");
         working(name, Name::new("orders"), parent.child(7), Some(parent))
     }
 
     #[test]
-    fn nothing_is_built_where_nobody_listens_or_whoever_began_the_trace_wants_none() {
+    fn spans_are_built_only_if_enabled_and_sampled() {
         let wanted = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert!(span_of(wanted).is_disabled(), "nobody listens");
+        assert!(span_of(wanted).is_disabled(), "no subscriber");
         let listening = tracing_subscriber::registry().with(tracing_subscriber::fmt::layer());
         tracing::subscriber::with_default(listening, || {
             assert!(!span_of(wanted).is_disabled());

@@ -1,4 +1,4 @@
-//! Log lines for people, each with the trace that it belongs to.
+//! Log lines for people, with the trace id of the current work.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::current;
 
-/// The lines of `tracing-subscriber`, and `trace_id` where something is being handled.
+/// Writes the lines of `tracing-subscriber`, and adds `trace_id` during work.
 #[derive(Debug)]
 pub struct TextLines {
     format: Format,
 }
 
 impl TextLines {
-    /// With colours or without.
+    /// Creates the format, with or without colours.
     #[must_use]
     pub fn new(colours: bool) -> Self {
         Self {

@@ -1,5 +1,5 @@
 //! Checks of OpenAPI and AsyncAPI documents: required fields, unique names, and references that
-//! lead somewhere.
+//! resolve.
 
 use std::collections::BTreeSet;
 
@@ -110,7 +110,7 @@ struct Faults {
 }
 
 impl Faults {
-    /// Those that both kinds of documents can have.
+    /// Checks the requirements that both kinds of documents share.
     fn of(document: &Value) -> Self {
         let mut faults = Self { found: Vec::new() };
         for field in ["title", "version"] {
@@ -131,7 +131,7 @@ impl Faults {
         }
     }
 
-    /// Every reference leads somewhere in the document.
+    /// Checks that every reference resolves within the document.
     fn references(&mut self, document: &Value, value: &Value) {
         if let Value::Array(items) = value {
             items
@@ -145,7 +145,7 @@ impl Faults {
                     let target = pointer.and_then(|pointer| document.pointer(pointer));
                     self.need(
                         target.is_some(),
-                        &format!("the reference {to} leads nowhere"),
+                        &format!("the reference {to} does not resolve"),
                     );
                 }
                 value => self.references(document, value),
@@ -167,7 +167,8 @@ impl Faults {
         }
     }
 
-    /// Each parameter is well formed, and those of the path are the ones in its braces.
+    /// Checks that each parameter is complete, and that the path parameters are the ones in the
+    /// path's braces.
     fn parameters(&mut self, at: &str, path: &str, parameters: &Value) {
         let mut in_path = BTreeSet::new();
         let mut seen = BTreeSet::new();

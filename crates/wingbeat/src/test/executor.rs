@@ -1,8 +1,8 @@
-//! A seeded executor: one thread, virtual time. The seed decides which ready task runs next.
+//! A seeded executor with one thread and virtual time. The seed decides which ready task runs next.
 //!
 //! Nothing in it depends on the machine, so a seed repeats a run exactly; [`Simulation::digest`]
-//! tells whether it did. Code under it must be as strict: no `tokio::select!` without `biased`, no
-//! standard hash maps that are iterated over, no real clock.
+//! proves it. The code that it runs must be deterministic too: no `tokio::select!` without
+//! `biased`, no iteration over standard hash maps, no real clock.
 
 mod group;
 mod outcry;
@@ -24,20 +24,20 @@ pub use group::Group;
 use outcry::SayOnPanic;
 use sleep::Sleep;
 
-/// When every simulation begins: 2026-01-01T00:00:00Z.
+/// The time at which every simulation begins: 2026-01-01T00:00:00Z.
 const EPOCH: Timestamp = Timestamp::from_millis(1_767_225_600_000);
-/// Polls without any progress of time after which a simulation is taken to be stuck in a loop.
+/// The number of polls after which a simulation counts as stuck in a loop.
 const POLLS_MAX: u64 = 5_000_000;
 
 type Task = BoxFuture<'static, ()>;
 
-/// A task, unless it is being polled, and the group it ends with.
+/// A task (`None` while it is polled) and its group.
 struct Slot {
     group: u64,
     task: Option<Task>,
 }
 
-/// The group of tasks that end with the simulation only.
+/// The group of tasks that end only with the simulation.
 const WORLD: u64 = 0;
 
 #[derive(Default)]
@@ -48,10 +48,10 @@ struct State {
     tasks: BTreeMap<u64, Slot>,
     next_group: u64,
     killed: BTreeSet<u64>,
-    /// Groups that will be killed after so many more polls.
+    /// The remaining polls of groups that will be killed.
     fuses: BTreeMap<u64, u64>,
     ready: Vec<u64>,
-    /// Deadline and registration order to who waits.
+    /// The wakers of sleeping tasks, by deadline and order of registration.
     sleepers: BTreeMap<(Duration, u64), Waker>,
     next_sleep: u64,
     random: fastrand::Rng,
@@ -66,7 +66,7 @@ impl State {
             .rotate_left(23);
     }
 
-    /// Counts a poll of the group; whether it was its last one.
+    /// Counts a poll of the group. Returns whether it was the group's last one.
     fn burn(&mut self, group: u64) -> bool {
         let Some(left) = self.fuses.get_mut(&group) else {
             return false;
@@ -93,7 +93,7 @@ impl State {
     }
 }
 
-/// Whether the story on the main line can go on.
+/// Records whether the future of [`Simulation::run`] was woken.
 struct Story(AtomicBool);
 
 impl Wake for Story {
@@ -102,7 +102,7 @@ impl Wake for Story {
     }
 }
 
-/// A deterministic world: clock, chance and tasks.
+/// A deterministic world: clock, randomness and tasks.
 #[derive(Clone)]
 pub struct Simulation {
     state: Arc<Mutex<State>>,
@@ -127,7 +127,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Simulation {
-    /// The world of this seed.
+    /// Creates the world of this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let state = State {
@@ -142,19 +142,19 @@ impl Simulation {
         }
     }
 
-    /// The world as the port that services run on.
+    /// Returns the world as the runtime port of services.
     #[must_use]
     pub fn runtime(&self) -> Arc<dyn Runtime> {
         Arc::new(self.clone())
     }
 
-    /// A fingerprint of everything that has run so far: same seed, same digest.
+    /// Returns a fingerprint of everything that has run so far. Runs with one seed have one digest.
     #[must_use]
     pub fn digest(&self) -> u64 {
         lock(&self.state).digest
     }
 
-    /// How often tasks were run so far: work that waits well is little.
+    /// Returns the number of polls so far. Tests use it to find busy waiting.
     #[must_use]
     pub fn polls(&self) -> u64 {
         lock(&self.state).polls
@@ -173,13 +173,14 @@ impl Simulation {
         }
     }
 
-    /// A new group of tasks, to be lost together: a process that can crash.
+    /// Creates a group of tasks that are killed together, like those of a process that crashes.
     #[must_use]
     pub fn group(&self) -> Arc<Group> {
         self.skewed_group(0)
     }
 
-    /// A group whose clock is ahead of the others by so many milliseconds, or behind.
+    /// Creates a group whose clock is ahead of the others by `skew_ms` milliseconds (behind if
+    /// negative).
     #[must_use]
     pub fn skewed_group(&self, skew_ms: i64) -> Arc<Group> {
         let mut state = lock(&self.state);
@@ -188,13 +189,13 @@ impl Simulation {
         Arc::new(Group::new(self.clone(), id, skew_ms))
     }
 
-    /// Lets time pass, and all that happens in it.
+    /// Advances the time, and runs everything that becomes ready meanwhile.
     pub fn advance(&self, time: Duration) {
         self.run(self.sleep(time));
         self.run_until_idle();
     }
 
-    /// Runs what can run now, without any time passing.
+    /// Runs all ready tasks without advancing the time.
     pub fn run_until_idle(&self) {
         let _say = SayOnPanic(lock(&self.state).seed);
         while let Some((id, task)) = self.pick() {
@@ -202,14 +203,14 @@ impl Simulation {
         }
     }
 
-    /// Ends the world: drops all tasks. Tasks hold the world and the world its tasks, so without
-    /// this a world that is let go stays in memory.
+    /// Ends the world by dropping all tasks. Tasks and world refer to each other, so a world that
+    /// is only dropped stays in memory.
     pub fn end(&self) {
         let groups = 0..lock(&self.state).next_group;
         groups.for_each(|group| self.kill(group));
     }
 
-    /// Drops all tasks of a group, and whatever they try to start.
+    /// Drops all tasks of a group, and refuses the ones that they spawn.
     fn kill(&self, group: u64) {
         let lost: Vec<Slot> = {
             let mut state = lock(&self.state);
@@ -220,23 +221,23 @@ impl Simulation {
                 .map(|(_, slot)| slot)
                 .collect()
         };
-        drop(lost); // Not under the lock: what they hold may wake others, or try to spawn.
+        drop(lost); // Outside the lock: dropping a task may wake or spawn others.
     }
 
     fn spawn_in(&self, group: u64, task: Task) {
         let mut state = lock(&self.state);
         if state.killed.contains(&group) {
-            drop(state); // The task may hold something that needs the lock when it goes.
+            drop(state); // Dropping the task may need the lock.
             return;
         }
         state.spawn(group, task);
     }
 
-    /// Runs until `future` is done, and everything else beside it.
+    /// Runs `future` and all other tasks until `future` is done.
     ///
     /// # Panics
     ///
-    /// When nothing can run any more and `future` still waits.
+    /// If no task can run and `future` still waits.
     pub fn block_on<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
@@ -259,11 +260,12 @@ impl Simulation {
         }
     }
 
-    /// Runs a future that need not be `Send` (a test's story), and everything else beside it.
+    /// Runs a future that need not be `Send`, such as a test's body, and all other tasks until the
+    /// future is done.
     ///
     /// # Panics
     ///
-    /// When nothing can run any more and `future` still waits.
+    /// If no task can run and `future` still waits.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
         let _say = SayOnPanic(lock(&self.state).seed);
         let woken = Arc::new(Story(AtomicBool::new(true)));
@@ -283,7 +285,7 @@ impl Simulation {
         }
     }
 
-    /// Lets one ready task run, or time pass. `false` when there is neither.
+    /// Runs one ready task, or advances the time. Returns `false` if neither is possible.
     fn turn(&self) -> bool {
         let Some((id, task)) = self.pick() else {
             return self.pass_time();
@@ -297,7 +299,7 @@ impl Simulation {
             state: Arc::clone(&self.state),
             task: id,
         }));
-        // A simulation may itself run inside a task of tokio, whose budget is not its business.
+        // A simulation may run inside a task of tokio, whose budget must not affect it.
         let mut polled = std::pin::pin!(unconstrained(task.as_mut()));
         let done = polled
             .as_mut()
@@ -311,13 +313,14 @@ impl Simulation {
             slot.task = Some(task);
         }
         let burnt = group.filter(|group| state.burn(*group));
-        drop(state); // A task that is done or was killed goes here, and not under the lock.
+        drop(state); // Drops a finished or killed task, outside the lock.
         if let Some(group) = burnt {
             self.kill(group);
         }
     }
 
-    /// Kills the group after it has been polled so many more times: at whatever it then waits for.
+    /// Kills the group after this many more polls of its tasks, at the await that they have
+    /// reached.
     fn kill_after(&self, group: u64, polls: u64) {
         lock(&self.state).fuses.insert(group, polls);
     }
@@ -332,7 +335,7 @@ impl Simulation {
                 state.polls += 1;
                 assert!(
                     state.polls < POLLS_MAX,
-                    "the simulation does not come to rest: it is at {:?}",
+                    "the simulation does not become idle: its time is {:?}",
                     state.now
                 );
                 let now = state.now.as_micros() as u64;

@@ -1,11 +1,11 @@
-//! Pure tests: what is given, what comes, what follows. No store, no broker, no time.
+//! Tests of aggregates and sagas as pure functions, without store, broker and time.
 
 use std::fmt::Debug;
 
 use crate::{Aggregate, Message, Saga, SagaEffects, Timestamp, decode};
 use serde::de::DeserializeOwned;
 
-/// An aggregate to which this has happened.
+/// Starts a test with an aggregate that has applied these events.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -45,13 +45,13 @@ pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<
     Given { state }
 }
 
-/// See [`given()`].
+/// An aggregate under test; see [`given()`].
 pub struct Given<A> {
     state: A,
 }
 
 impl<A: Aggregate> Given<A> {
-    /// It is asked this.
+    /// Lets the aggregate decide about a command.
     pub fn when(self, command: A::Command) -> Decided<A> {
         Decided {
             decision: self.state.decide(command),
@@ -59,62 +59,72 @@ impl<A: Aggregate> Given<A> {
     }
 }
 
-/// What an aggregate decided.
+/// The decision of an aggregate.
 pub struct Decided<A: Aggregate> {
     decision: Result<Vec<A::Event>, A::Error>,
 }
 
 impl<A: Aggregate> Decided<A> {
-    /// This happens, and nothing else.
+    /// Checks that the aggregate emits exactly these events.
     ///
     /// # Panics
     ///
-    /// When something else does, or it refuses.
+    /// If it emits others, or refuses the command.
     pub fn then(self, events: impl IntoIterator<Item = A::Event>)
     where
         A::Event: PartialEq + Debug,
         A::Error: Debug,
     {
         let expected: Vec<A::Event> = events.into_iter().collect();
-        assert_eq!(self.decision.expect("it refuses"), expected);
+        assert_eq!(
+            self.decision.expect("the aggregate refuses the command"),
+            expected
+        );
     }
 
-    /// It refuses, for this reason.
+    /// Checks that the aggregate refuses the command with this error.
     ///
     /// # Panics
     ///
-    /// When it does not, or for another.
+    /// If it accepts the command, or refuses it with another error.
     pub fn refused(self, why: A::Error)
     where
         A::Event: Debug,
         A::Error: PartialEq + Debug,
     {
-        assert_eq!(self.decision.expect_err("it does not refuse"), why);
+        assert_eq!(
+            self.decision
+                .expect_err("the aggregate accepts the command"),
+            why
+        );
     }
 }
 
-/// A saga that has taken these inputs.
+/// Starts a test with a saga that has handled these inputs.
 ///
 /// # Panics
 ///
-/// When it defers one of them.
+/// If it defers one of them.
 pub fn given_saga<S: Saga>(inputs: impl IntoIterator<Item = S::Input>) -> GivenSaga<S> {
     let mut saga = S::default();
     for input in inputs {
         let mut effects = SagaEffects::at(Timestamp::default());
         saga.step(input, &mut effects);
-        assert!(!effects.is_deferred(), "it defers what it is given");
+        assert!(
+            !effects.is_deferred(),
+            "the saga defers an input that is given"
+        );
     }
     GivenSaga { saga }
 }
 
-/// See [`given_saga`].
+/// A saga under test; see [`given_saga`].
 pub struct GivenSaga<S> {
     saga: S,
 }
 
 impl<S: Saga> GivenSaga<S> {
-    /// It takes this.
+    /// Passes an input to the saga.
     pub fn when(mut self, input: S::Input) -> Stepped<S> {
         let mut effects = SagaEffects::at(Timestamp::default());
         self.saga.step(input, &mut effects);
@@ -125,22 +135,22 @@ impl<S: Saga> GivenSaga<S> {
     }
 }
 
-/// Why nothing that was asked for takes effect.
-const DEFERRED: &str = "it has the input come again later";
+/// The failure of a check of effects after the saga has deferred its input.
+const DEFERRED: &str = "the saga defers the input, so it has no effects";
 
-/// What a saga asked for.
+/// A saga after an input, and the effects that it asked for.
 pub struct Stepped<S: Saga> {
-    /// How it stands.
+    /// Its state.
     pub saga: S,
     effects: SagaEffects<S::Input>,
 }
 
 impl<S: Saga> Stepped<S> {
-    /// It sends and publishes these, by their wire types, in this order and nothing else.
+    /// Checks that the saga sends and publishes exactly these wire types, in this order.
     ///
     /// # Panics
     ///
-    /// When it asks for something else.
+    /// If it asks for others, or defers the input.
     pub fn then(self, messages: impl IntoIterator<Item = &'static str>) -> Self {
         assert!(!self.effects.is_deferred(), "{DEFERRED}");
         let expected: Vec<&str> = messages.into_iter().collect();
@@ -148,22 +158,23 @@ impl<S: Saga> Stepped<S> {
         self
     }
 
-    /// The message of this type that it sends or publishes.
+    /// Returns the message of this type that the saga sends or publishes.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// If there is none.
     pub fn message<M: Message + DeserializeOwned>(&self) -> M {
         let body = self.effects.body(M::NAME);
-        let body = body.unwrap_or_else(|| panic!("it does not ask for {}", M::NAME));
-        decode(body).expect("what it encoded")
+        let body =
+            body.unwrap_or_else(|| panic!("the saga neither sends nor publishes {}", M::NAME));
+        decode(body).expect("an encoded message can be decoded")
     }
 
-    /// It sets these timers, by their wire types, and no others.
+    /// Checks that the saga sets exactly these timers, by their wire types.
     ///
     /// # Panics
     ///
-    /// When it sets others.
+    /// If it sets others, or defers the input.
     pub fn sets(self, timers: impl IntoIterator<Item = &'static str>) -> Self {
         assert!(!self.effects.is_deferred(), "{DEFERRED}");
         let expected: Vec<&str> = timers.into_iter().collect();
@@ -171,23 +182,23 @@ impl<S: Saga> Stepped<S> {
         self
     }
 
-    /// It has ended.
+    /// Checks that the saga has ended.
     ///
     /// # Panics
     ///
-    /// When it goes on.
+    /// If it has not, or defers the input.
     pub fn ends(self) -> Self {
         assert!(!self.effects.is_deferred(), "{DEFERRED}");
-        assert!(self.effects.is_ended(), "it goes on");
+        assert!(self.effects.is_ended(), "the saga has not ended");
         self
     }
 
-    /// It has the input come again later, and nothing takes effect.
+    /// Checks that the saga defers the input, which has no effects now.
     ///
     /// # Panics
     ///
-    /// When it takes the input.
+    /// If it handles the input.
     pub fn defers(self) {
-        assert!(self.effects.is_deferred(), "it takes it");
+        assert!(self.effects.is_deferred(), "the saga handles the input");
     }
 }

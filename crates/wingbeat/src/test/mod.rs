@@ -1,15 +1,16 @@
-//! Tests of services without servers and without waiting.
+//! Tests of services without servers and without waiting in real time.
 //!
 //! - [`given`](mod@given): aggregates and sagas as pure functions.
-//! - [`seeds`]: what `#[crate::test]` runs: a test in the worlds of some seeds.
-//! - [`executor`]: one thread, virtual time, one seed that decides what runs next.
-//! - [`model`]: store, transport and cache in memory, *split* as PostgreSQL and RabbitMQ are:
-//!   outbox, relay, confirms, redelivery; with exactly the promises of the ports, and faults on
+//! - [`seeds`]: runs the tests marked `#[crate::test]` with several seeds.
+//! - [`executor`]: one thread and virtual time; the seed decides which task runs next.
+//! - [`model`]: store, transport and cache in memory, *split* as PostgreSQL and RabbitMQ are
+//!   (outbox, relay, confirms, redelivery), with exactly the guarantees of the ports, and faults on
 //!   request.
 //! - [`documents`]: checks of OpenAPI and AsyncAPI documents.
-//! - [`simulator`]: whole lifetimes of a system under every fault, many seeds, and what must hold.
-//! - [`test_app`](mod@test_app): an app on the model, driven by a test. [`stub`](mod@stub): answers
-//!   for a service that is not there.
+//! - [`simulator`]: lifetimes of a system under every fault, with many seeds, checked against
+//!   invariants.
+//! - [`test_app`](mod@test_app): an app on the model, driven by a test.
+//! - [`stub`](mod@stub): stands in for a service that the test does not run.
 
 pub mod documents;
 pub mod executor;

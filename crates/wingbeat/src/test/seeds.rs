@@ -1,16 +1,15 @@
-//! What `#[crate::test]` runs.
+//! Runs tests that are marked `#[crate::test]`.
 
 use crate::test::Simulation;
 
-/// Runs a test in the worlds of so many seeds; in one alone if `WINGBEAT_SEED` names it, to repeat
-/// a failure.
+/// Runs a test with this many seeds, or only with the seed in `WINGBEAT_SEED`, to repeat a failure.
 ///
 /// # Panics
 ///
-/// When the test does, or `WINGBEAT_SEED` is no number.
+/// If the test panics, or `WINGBEAT_SEED` is not a number.
 #[allow(
     clippy::disallowed_methods,
-    reason = "a seed to repeat comes from whoever runs the test"
+    reason = "the person who runs the test chooses the seed to repeat"
 )]
 pub fn each_seed(seeds: u64, test: impl Fn(Simulation)) {
     let only = std::env::var("WINGBEAT_SEED").ok();

@@ -1,9 +1,9 @@
-//! Stands in for a service in a test: says what it answers, and does nothing else.
+//! A stand-in for a service that a test does not run.
 
 use crate::{Error, IntoEffects, Message, Service};
 
-/// A service that answers each `C` with an event, or with whatever a handler may return. For more
-/// than one answer chain further `.on(async |command: …| Ok(…))`.
+/// Creates a service that answers each `C` with an event, or with anything that a handler may
+/// return. For more messages add `.on(async |command: …| Ok(…))`.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};

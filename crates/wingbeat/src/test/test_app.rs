@@ -1,4 +1,4 @@
-//! An app on the model, driven by a test: publish, let time pass, look at what was told and kept.
+//! An app on the model, driven by a test.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use wingbeat_core::BoxFuture;
 use crate::test::executor::Group;
 use crate::test::{Faults, Model, Outages, Simulation};
 
-/// The largest answer a test reads.
+/// The largest answer that a test reads, in bytes.
 const ANSWER_MAX: usize = 1 << 20;
 
-/// A running app in a world of its own.
+/// A running app in its own simulated world.
 pub struct TestApp {
     simulation: Simulation,
     model: Model,
@@ -39,16 +39,21 @@ impl Drop for TestApp {
     }
 }
 
-/// An outside where nobody is.
+/// An outside without any system: every call fails.
 pub(crate) struct Nothing;
 
 impl HttpClient for Nothing {
     fn send(&self, _request: outgoing::Request) -> BoxFuture<'_, Result<Response>> {
-        Box::pin(async { Err(crate::Error::retry("no_http", "nothing is outside")) })
+        Box::pin(async {
+            Err(crate::Error::retry(
+                "no_http",
+                "the test has no outside systems",
+            ))
+        })
     }
 }
 
-/// An outside that a function of the test answers for.
+/// An outside whose systems are a function of the test.
 struct Answers<F>(F);
 
 impl<F> HttpClient for Answers<F>
@@ -66,25 +71,25 @@ impl TestApp {
     ///
     /// # Panics
     ///
-    /// When the app's wiring is wrong.
+    /// If the app's wiring is wrong.
     #[must_use]
     pub fn start(seed: u64, app: App) -> Self {
         Self::with(seed, |_| app)
     }
 
-    /// Starts an app whose services take part in sessions.
+    /// Starts an app whose services use sessions.
     ///
     /// # Panics
     ///
-    /// When the app's wiring is wrong.
+    /// If the app's wiring is wrong.
     #[must_use]
     pub fn with(seed: u64, app: impl FnOnce(&Sessions) -> App) -> Self {
         Self::begin(seed, app, Arc::new(Nothing))
     }
 
-    /// Starts the app; `answer` stands in for all outside systems. Executors of calls reach it
-    /// through [`Http`](crate::call::Http). An `Err` of the class retry is a system that does not
-    /// answer.
+    /// Starts the app with `answer` in place of all outside systems. Executors of calls reach it
+    /// through [`Http`](crate::call::Http). An `Err` of the class retry stands for a system that
+    /// does not answer.
     ///
     /// ```
     /// use std::time::Duration;
@@ -141,7 +146,7 @@ impl TestApp {
     ///
     /// # Panics
     ///
-    /// When the app's wiring is wrong.
+    /// If the app's wiring is wrong.
     #[must_use]
     pub fn with_http(
         seed: u64,
@@ -165,55 +170,56 @@ impl TestApp {
         }
     }
 
-    /// Kills the app wherever its tasks are, as `kill -9` does, and starts it anew on what store,
+    /// Kills all tasks of the app, as `kill -9` does, and starts `app` on the data that store,
     /// broker and cache kept.
     ///
     /// # Panics
     ///
-    /// When the app's wiring is wrong, or the broker is away.
+    /// If the app's wiring is wrong, or the broker is unavailable.
     pub fn crash(&mut self, app: App) {
         self.process.kill();
         (self.process, self.running) = launch(&self.simulation, &self.model, &self.outside, app);
     }
 
-    /// What is away from now on.
+    /// Replaces the outages.
     pub fn set_outages(&self, outages: Outages) {
         self.model.set_outages(outages);
     }
 
-    /// What goes wrong from now on.
+    /// Replaces the faults.
     pub fn set_faults(&self, faults: Faults) {
         self.model.set_faults(faults);
     }
 
-    /// Publishes a message as a stranger would, as part of a story; each time a new message.
+    /// Publishes a message from outside of the app with this correlation id. Each call publishes a
+    /// new message.
     pub fn publish<M: Message>(&self, story: Uuid, message: &M) {
         self.simulation
             .run(self.model.publish(story.into(), message));
     }
 
-    /// Lets time pass, and all that happens in it.
+    /// Advances the time, and runs everything that becomes due meanwhile.
     pub fn pass(&self, time: Duration) {
         self.simulation.run(self.simulation.sleep(time));
     }
 
-    /// Lets time pass until all that was caused is done: messages, timers, calls and parked
-    /// deliveries due within an hour each.
+    /// Advances the time until all work is done: messages, and the timers, calls and parked
+    /// deliveries that are due within the next hour.
     ///
     /// # Panics
     ///
-    /// When it does not come to rest within a day.
+    /// If work is left after a day.
     pub fn until_idle(&self) {
         let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
         let left = self.simulation.run(self.model.until_idle(hour, day));
-        assert!(left.is_empty(), "no rest: {left:?}");
+        assert!(left.is_empty(), "work is left: {left:?}");
     }
 
-    /// A service's own data.
+    /// Returns read access to a service's own data.
     ///
     /// # Panics
     ///
-    /// When the service is not part of the app.
+    /// If the service is not part of the app.
     #[must_use]
     pub fn reads(&self, service: &str) -> Reads {
         self.running.reads(service).expect("the service runs")
@@ -224,11 +230,12 @@ impl TestApp {
         self.simulation.run(future)
     }
 
-    /// The types of the events that a service published in a story, oldest first.
+    /// Returns the types of the events that a service published with this correlation id, oldest
+    /// first.
     ///
     /// # Panics
     ///
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     #[must_use]
     pub fn told(&self, service: &str, story: Uuid) -> Vec<String> {
         let reads = self.reads(service);
@@ -239,22 +246,22 @@ impl TestApp {
         events.map(|entry| entry.name).collect()
     }
 
-    /// How many dead letters a service has.
+    /// Returns the number of dead letters of a service.
     ///
     /// # Panics
     ///
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     #[must_use]
     pub fn dead_letters(&self, service: &'static str) -> usize {
         let letters = self.run(self.running.dead_letters(Name::new(service)));
         letters.expect("the store reads").len()
     }
 
-    /// Signs a user in; the token.
+    /// Signs a user in. Returns the session's token.
     ///
     /// # Panics
     ///
-    /// When the cache cannot be written.
+    /// If the cache cannot be written.
     #[must_use]
     pub fn sign_in(&self, user: Uuid, admin: bool) -> String {
         let started = self.sessions();
@@ -264,11 +271,11 @@ impl TestApp {
         token
     }
 
-    /// Asks the app's routes: the status, and the answer as JSON.
+    /// Sends a request to the app's routes. Returns the status and the JSON body.
     ///
     /// # Panics
     ///
-    /// When the request is not one, or the answer is not JSON.
+    /// If the request is not valid, or the answer is not JSON.
     #[must_use]
     pub fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
         let request = Request::builder().method(method).uri(path);
@@ -276,7 +283,7 @@ impl TestApp {
         (status.as_u16(), body)
     }
 
-    /// Posts under an idempotency key.
+    /// Posts a body under an idempotency key.
     ///
     /// # Panics
     ///
@@ -299,11 +306,11 @@ impl TestApp {
         (answer.status(), json)
     }
 
-    /// Sends the app's routes a request of any kind: the whole answer.
+    /// Sends any request to the app's routes. Returns the whole response.
     ///
     /// # Panics
     ///
-    /// When the answer is larger than a megabyte.
+    /// If the response is larger than a megabyte.
     #[must_use]
     pub fn send(&self, request: Request<Body>) -> axum::http::Response<Bytes> {
         let routes = self.running.routes();
@@ -316,17 +323,17 @@ impl TestApp {
         })
     }
 
-    /// What a service of the app works with.
+    /// Returns the context of a service.
     ///
     /// # Panics
     ///
-    /// When the service is not part of the app.
+    /// If the service is not part of the app.
     #[must_use]
     pub fn service(&self, name: &str) -> Arc<ServiceContext> {
         self.running.service(name).expect("the service runs")
     }
 
-    /// The sessions of the app's users.
+    /// Returns the sessions of the app's users.
     #[must_use]
     pub fn sessions(&self) -> Sessions {
         Sessions::new(self.model.cache.clone(), self.simulation.runtime())

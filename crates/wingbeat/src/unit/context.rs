@@ -1,4 +1,4 @@
-//! What a service runs on.
+//! The context of a running service.
 
 use std::sync::Arc;
 

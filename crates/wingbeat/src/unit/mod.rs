@@ -1,4 +1,4 @@
-//! One attempt at handling something: the data it reads and the effects it asks for.
+//! One attempt at a unit of work: the data that it reads and the effects that it records.
 //!
 //! A [`Scope`] collects both while a handler runs. [`sealing`] turns it into a
 //! [`Unit`](wingbeat_core::Unit). [`run`] repeats the attempt until its unit is durable.

@@ -80,7 +80,7 @@ pub(crate) fn remove(key: Key) -> Write {
     }
 }
 
-/// Our own JSON, for embedding in other JSON without a second parse.
+/// Embeds our own JSON in other JSON without parsing it again.
 pub(crate) fn text(body: &Bytes) -> Box<RawValue> {
     let text = String::from_utf8(body.to_vec()).expect("what we encoded is UTF-8");
     RawValue::from_string(text).expect("what we encoded is JSON")

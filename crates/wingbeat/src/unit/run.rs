@@ -12,10 +12,10 @@ use crate::telemetry::{self, Context};
 /// Attempts on stale reads. Each one means that another unit succeeded.
 const ATTEMPTS_MAX: u32 = 1_000;
 
-/// Attempts at statements that do not meet their expectation, before the caller gets the error.
+/// Attempts at statements with unexpected row counts, before the caller gets the error.
 const UNMET_MAX: u32 = 3;
 
-/// One attempt: the effects it recorded, and its answer.
+/// One attempt: the effects that it recorded, and its answer.
 pub(crate) struct Attempt<T, E> {
     pub(crate) scope: Scope,
     /// The delivery that the unit settles, if any.
@@ -29,12 +29,12 @@ pub(crate) enum Ended {
     Done,
     /// It read stale data: run the handler again.
     Stale,
-    /// It took no effect. A retryable error is worth another attempt.
+    /// It had no effect. A retryable error is worth another attempt.
     Failed(Error),
 }
 
 impl From<Outcome> for Ended {
-    /// The one place that decides what follows an outcome.
+    /// Maps each outcome of a commit to the state of its unit. No other code matches on outcomes.
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Committed | Outcome::Duplicate => Self::Done,
@@ -47,9 +47,9 @@ impl From<Outcome> for Ended {
     }
 }
 
-/// Makes attempts until what one of them read was still true when its unit was committed, and
-/// returns its answer once the unit is durable. A failed answer takes no effect, but its reads are
-/// validated like those of a success.
+/// Makes attempts until the store commits one, that is until its reads are still current. Returns
+/// the answer of that attempt once its unit is durable. A failed answer takes no effect, but its
+/// reads are validated like those of a success.
 ///
 /// # Errors
 ///
@@ -96,8 +96,8 @@ where
     Err(Error::retry("contended", "other units change the same records too often").into())
 }
 
-/// Runs `work` in a unit of its own until its reads were still true at the commit, and returns its
-/// answer once the unit is durable.
+/// Runs `work` in a unit of its own until the store commits it, and returns the answer once the
+/// unit is durable.
 ///
 /// For code beside the handlers: seeding, and routes that act once a unit is durable. `work` runs
 /// again after each stale attempt, so it must not have effects of its own.

@@ -51,7 +51,7 @@ struct Inner {
     service: Arc<ServiceContext>,
     at: Timestamp,
     meta: Meta,
-    /// The span in which it is handled: the parent of what it asks for.
+    /// The span of the attempt: the parent of the spans that its effects cause.
     trace: TraceParent,
     /// The HTTP request of a command, opaque to this module.
     origin: Option<Arc<dyn Any + Send + Sync>>,
@@ -182,7 +182,7 @@ impl Scope {
         Ok(loaded)
     }
 
-    /// The state as changed by this unit so far.
+    /// Returns the state as changed by this unit so far.
     pub(crate) fn state<T: Clone + Send + 'static>(&self, key: &Key) -> Result<Option<T>> {
         self.with(|draft| {
             let (_, state) = draft.states.iter().find(|(of, _)| of == key)?;

@@ -154,7 +154,7 @@ impl Sealing<'_> {
     }
 }
 
-/// The reads that the store validates: all of them, unless a negative control takes them away.
+/// Returns the reads that the store validates: all of them, unless a negative control removes them.
 fn validated(reads: Vec<Read>) -> Vec<Read> {
     if sabotage::lacks(sabotage::READ_SET) {
         return Vec::new();

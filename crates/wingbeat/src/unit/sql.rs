@@ -1,4 +1,4 @@
-//! SQL of a service's own, as a part of the unit.
+//! SQL on a service's own tables, as part of a unit.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,19 @@ use wingbeat_core::{Error, Result};
 use super::scope::Scope;
 
 impl Scope {
-    /// A statement on tables of the service's own, committed with the unit: all of it takes effect,
-    /// or nothing. It is recorded by [`Sql::expect_rows`] or [`Sql::any_rows`], and run by the
-    /// store when the unit is committed, after all that the unit read was found unchanged;
-    /// statements run in the order in which they were recorded. A unit that is stale, a
-    /// duplicate, or known already runs none.
+    /// Prepares a statement on the service's own tables, for [`Sql::expect_rows`] or
+    /// [`Sql::any_rows`] to record in this unit.
     ///
-    /// `$1`, `$2`, … stand for the parameters: an array, or a tuple when their types differ. The
-    /// store converts each to the type that is needed in its place. Give texts that do not
-    /// change, so that they are prepared once.
+    /// The store runs recorded statements when it commits the unit, in the order of recording and
+    /// after it has validated the reads. The statements and the rest of the unit take effect
+    /// together or not at all. Units that are stale, duplicate or already committed run none.
     ///
-    /// A statement that the database cannot run (wrong syntax, a constraint that it breaks) refuses
-    /// the unit: a dead letter, or status 500. So does any statement on a store without SQL.
+    /// `$1`, `$2`, … stand for the parameters: an array, or a tuple if their types differ. The
+    /// store converts each parameter to the type that its place requires. Use constant texts, so
+    /// that each is prepared once.
+    ///
+    /// A statement that the database cannot run (wrong syntax, a violated constraint) refuses the
+    /// unit: a dead letter, or status 500. A store without SQL refuses every statement.
     ///
     /// ```
     /// # use wingbeat::{Result, Scope};
@@ -38,13 +39,13 @@ impl Scope {
         }
     }
 
-    /// Commits the unit in an open transaction of the store (`Postgres::begin`), with what was done
-    /// in it. If the handler fails, or what it read has changed, the transaction is rolled
-    /// back.
+    /// Commits the unit in an open transaction of the store (`Postgres::begin`), with the changes
+    /// made in it. The transaction is rolled back if the handler fails or its reads have changed.
     ///
     /// # Errors
     ///
-    /// `two_transactions` when the unit has one already, and after the handler has returned.
+    /// `two_transactions` if the unit has a transaction already; `sealed` after the handler has
+    /// returned.
     pub fn commit_in(&self, transaction: impl Into<OpenTransaction>) -> Result<()> {
         let before = self.with(|draft| draft.transaction.replace(transaction.into()))?;
         match before {
@@ -57,7 +58,7 @@ impl Scope {
     }
 }
 
-/// A statement that is not yet a part of the unit; see [`Scope::sql`].
+/// A statement that is not recorded yet; see [`Scope::sql`].
 #[must_use = "the statement is recorded by `expect_rows` or `any_rows`"]
 pub struct Sql<'a> {
     scope: &'a Scope,
@@ -65,26 +66,26 @@ pub struct Sql<'a> {
 }
 
 impl Sql<'_> {
-    /// Records the statement; it must change exactly so many rows (or return them, if it returns
+    /// Records the statement, which must change exactly `rows` rows (or return them, if it returns
     /// rows).
     ///
-    /// Otherwise nothing of the unit takes effect: a message is handled again by its policy of
-    /// retries, and ends as a dead letter with the reason `rows_unexpected`; a command is run
-    /// again a few times, then its caller gets status 409 with that code.
+    /// Otherwise the unit takes no effect. A message is retried by its policy, and becomes a dead
+    /// letter with the reason `rows_unexpected`. A command gets three attempts; then its caller
+    /// gets status 409 with that code.
     ///
     /// # Errors
     ///
-    /// After the handler has returned.
+    /// `sealed` after the handler has returned.
     pub fn expect_rows(self, rows: u64) -> Result<()> {
         let statement = self.statement.expecting(rows);
         self.scope.with(|draft| draft.statements.push(statement))
     }
 
-    /// Records the statement; it may change any number of rows, none as well.
+    /// Records the statement, which may change any number of rows, including none.
     ///
     /// # Errors
     ///
-    /// After the handler has returned.
+    /// `sealed` after the handler has returned.
     pub fn any_rows(self) -> Result<()> {
         let statement = self.statement;
         self.scope.with(|draft| draft.statements.push(statement))

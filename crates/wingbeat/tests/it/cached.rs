@@ -1,4 +1,4 @@
-//! Reads kept in the cache: loaded once for all who ask, and without the cache all the same.
+//! Cached reads: concurrent callers share one load, and an unavailable cache is no failure.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use wingbeat::test::{Outages, TestApp};
 use wingbeat::{App, Cached, Error, Result, Service};
 
 const TTL: Duration = Duration::from_secs(60);
-/// How long the store takes.
+/// The duration of a load.
 const LOAD: Duration = Duration::from_millis(20);
 
 struct World {
@@ -31,7 +31,7 @@ impl World {
         }
     }
 
-    /// What the store holds of a key, slowly: how often it was asked.
+    /// Loads a value slowly: the number of loads so far.
     async fn load(&self) -> Result<Option<u32>> {
         self.service.runtime().sleep(LOAD).await;
         Ok(Some(self.loaded.fetch_add(1, Ordering::SeqCst) + 1))
@@ -42,7 +42,7 @@ impl World {
         got.expect("the store reads")
     }
 
-    /// What so many get who ask for a key at the same time.
+    /// Gets a key `count` times concurrently.
     fn get_at_once(&self, key: &str, count: usize) -> Vec<Option<u32>> {
         let gets = (0..count).map(|_| self.get(key));
         self.app.run(join_all(gets))
@@ -61,16 +61,16 @@ impl World {
 }
 
 #[test]
-fn fifty_who_ask_at_once_load_once() {
+fn concurrent_reads_of_a_key_load_it_once() {
     let world = World::new();
     assert_eq!(world.get_at_once("kettle", 50), vec![Some(1); 50]);
     assert_eq!(world.loaded(), 1);
     assert_eq!(world.get_at_once("kite", 50), vec![Some(2); 50]);
-    assert_eq!(world.loaded(), 2, "each key by itself");
+    assert_eq!(world.loaded(), 2, "each key is loaded separately");
 }
 
 #[test]
-fn with_the_cache_away_everybody_is_answered_from_the_store() {
+fn without_the_cache_every_read_loads_from_the_store() {
     let world = World::new();
     assert_eq!(world.get_at_once("kettle", 1), [Some(1)]);
     world.set_cache_away(true);
@@ -78,19 +78,22 @@ fn with_the_cache_away_everybody_is_answered_from_the_store() {
     let got = world.get_at_once("kettle", 50);
     let took = world.service.runtime().elapsed() - began;
     assert!(got.iter().all(Option::is_some));
-    assert!(took < 10 * LOAD, "nobody waits for another: {took:?}");
+    assert!(
+        took < 10 * LOAD,
+        "callers do not wait for each other: {took:?}"
+    );
     assert_eq!(world.loaded(), 51);
-    world.app.run(world.cached.forget(&world.service, "kettle")); // Goes wrong, and nobody minds.
+    world.app.run(world.cached.forget(&world.service, "kettle")); // Fails without an error for the caller.
     world.set_cache_away(false);
     assert_eq!(
         world.get_at_once("kettle", 1),
         [Some(1)],
-        "until it expires"
+        "cached until it expires"
     );
 }
 
 #[test]
-fn what_was_forgotten_is_loaded_again_once() {
+fn a_forgotten_value_is_loaded_once() {
     let world = World::new();
     world.get_at_once("kettle", 1);
     world.get_at_once("kite", 1);
@@ -104,13 +107,13 @@ fn what_was_forgotten_is_loaded_again_once() {
     assert_eq!(world.loaded(), 5);
 }
 
-/// Nobody inherits another's failure, and nothing of it is kept.
+/// A failed load is neither cached nor returned to other callers.
 #[test]
-fn a_load_that_fails_is_tried_by_the_next() {
+fn a_failed_load_is_retried_by_the_next_caller() {
     let world = World::new();
     let load = async || -> Result<Option<u32>> {
         match world.load().await? {
-            Some(1) => Err(Error::retry("store_away", "the store is away")),
+            Some(1) => Err(Error::retry("store_away", "the store is unavailable")),
             loaded => Ok(loaded),
         }
     };

@@ -1,4 +1,4 @@
-//! The contract tests of the ports, on the model, under the seeded executor.
+//! The contract tests of the ports, on the model and the seeded executor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, Unit, conformance};
 
-/// Each test runs in this many worlds; in every other one commits are lost and everything takes
-/// time.
+/// The number of seeds for each test. With every other one, commits are lost and operations are
+/// slow.
 const SEEDS: u64 = 6;
 
 pub(crate) struct InModel {

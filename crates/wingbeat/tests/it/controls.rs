@@ -1,5 +1,4 @@
-//! Negative controls of the contract tests: each breach of a promise is caught by the test that
-//! guards it.
+//! Negative controls of the contract tests: each test detects an adapter that breaks its promise.
 
 mod broken_cache;
 mod broken_store;
@@ -14,7 +13,7 @@ use wingbeat_core::{Store, Transport};
 
 use crate::conformance::InModel;
 
-/// The model with something broken.
+/// A model with a broken adapter.
 struct Broken {
     inner: InModel,
     store: fn(Arc<dyn Store>) -> Arc<dyn Store>,

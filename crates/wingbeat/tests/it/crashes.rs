@@ -1,4 +1,4 @@
-//! Money moves while processes are killed at whatever they wait for, and store and broker go away.
+//! Transfers of money while processes are killed at any await, and store and broker fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Cluster {
         }
     }
 
-    /// A random replica dies and comes back, at a random moment of the next second.
+    /// Kills a random replica within the next second, and restarts it later.
     fn crash(&mut self) {
         let moment = self.world.jitter(Duration::from_secs(1));
         self.world.advance(moment);
@@ -41,7 +41,7 @@ impl Cluster {
         self.replicas[at] = launch(&self.world, &self.model);
     }
 
-    /// Store, broker or both are away for a while.
+    /// Makes store, broker, cache or several of them unavailable for a while.
     fn outage(&self) {
         let random = self.world.random();
         self.model.set_outages(Outages {
@@ -77,7 +77,7 @@ impl Cluster {
         self.world.run(publish(&self.world, &self.model, &transfer));
     }
 
-    /// Balances, and how often each transfer ended.
+    /// Returns the balances, and the number of endings of each transfer.
     fn books(&self) -> (Vec<i64>, Vec<u32>) {
         let reads = |service| self.replicas[0].1.reads(service).expect("runs");
         let (accounts, bank) = (reads("accounts"), reads("bank"));
@@ -103,7 +103,7 @@ fn launch(world: &Simulation, model: &Model) -> (Arc<Group>, Running) {
     (group, running)
 }
 
-/// One story of accounts, transfers, crashes and outages; the fingerprint, balances and endings.
+/// Runs transfers with crashes and outages. Returns the digest, the balances and the endings.
 fn story(seed: u64, replicas: usize, faults: Faults) -> (u64, Vec<i64>, Vec<u32>) {
     let mut cluster = Cluster::start(seed, replicas);
     cluster.open_accounts();
@@ -137,17 +137,17 @@ fn assert_books_balance(seed: u64, replicas: usize) {
 }
 
 #[test]
-fn a_crash_anywhere_repeats_work_and_never_its_effects() {
+fn crashes_repeat_work_but_not_its_effects() {
     (0..20).for_each(|seed| assert_books_balance(seed, 1));
 }
 
 #[test]
-fn replicas_crash_beside_each_other() {
+fn replicas_crash_independently() {
     (100..115).for_each(|seed| assert_books_balance(seed, 3));
 }
 
 #[test]
-fn the_same_seed_crashes_the_same_way() {
+fn one_seed_gives_one_sequence_of_crashes() {
     assert_eq!(story(5, 2, rough()), story(5, 2, rough()));
     assert_ne!(story(5, 2, rough()).0, story(6, 2, rough()).0);
 }

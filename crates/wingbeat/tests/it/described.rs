@@ -1,4 +1,4 @@
-//! Documents are made from the wiring, and routes are served as they are described.
+//! Documents derived from the wiring, and routes that match their descriptions.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -187,7 +187,7 @@ fn info() -> Info {
 }
 
 #[test]
-fn a_document_of_the_messages_has_all_that_services_exchange() {
+fn the_message_document_lists_all_exchanged_messages() {
     let document = asyncapi(&app(), &info());
     assert_eq!(asyncapi_faults(&document), [] as [String; 0]);
     let channels: Vec<_> = document["channels"].as_object().unwrap().keys().collect();
@@ -218,7 +218,7 @@ fn a_document_of_the_messages_has_all_that_services_exchange() {
 }
 
 #[test]
-fn payloads_are_schemas_of_draft_7_that_refer_into_the_document() {
+fn payload_schemas_are_draft_7_and_refer_into_the_document() {
     let document = asyncapi(&app(), &info());
     let message = &document["components"]["messages"]["hotel.book.v1"];
     assert_eq!(message["payload"]["$ref"], "#/components/schemas/Book");
@@ -238,14 +238,14 @@ fn payloads_are_schemas_of_draft_7_that_refer_into_the_document() {
 }
 
 #[test]
-fn a_message_type_has_a_schema_of_its_own() {
+fn a_message_type_has_its_own_schema() {
     let schema = <Book as wingbeat::Message>::schema().to_value();
     assert_eq!(schema["properties"]["stay"]["$ref"], "#/$defs/Stay");
     assert!(schema["$defs"]["Stay"]["properties"]["nights"].is_object());
 }
 
 #[test]
-fn a_document_of_the_routes_says_what_they_read_and_answer() {
+fn the_route_document_lists_requests_and_answers() {
     let document = openapi(&app(), &info());
     assert_eq!(openapi_faults(&document), [] as [String; 0]);
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
@@ -308,7 +308,7 @@ fn parameters_come_from_paths_queries_and_headers() {
 }
 
 #[test]
-fn a_type_may_look_different_in_requests_and_answers() {
+fn a_type_may_have_two_schemas_in_requests_and_answers() {
     let document = openapi(&app(), &info());
     let replace = &document["paths"]["/rooms/{name}"]["put"];
     let body = &replace["requestBody"]["content"]["application/json"]["schema"];
@@ -352,7 +352,7 @@ fn an_idempotent_endpoint_requires_a_key_and_repeats_its_answer() {
 }
 
 #[test]
-fn an_optional_key_is_an_argument_as_before() {
+fn an_optional_key_is_an_argument() {
     let app = TestApp::start(1, app());
     let admin = app.sign_in(Uuid::from_u128(1), true);
     let room = json!({"name": "Blue", "nights": 3});
@@ -362,7 +362,7 @@ fn an_optional_key_is_an_argument_as_before() {
 }
 
 #[test]
-fn plain_routers_are_served_though_they_are_not_described() {
+fn plain_routers_are_served_but_not_described() {
     let app = TestApp::start(1, app());
     let request = Request::get("/plain").body(Body::empty()).unwrap();
     assert_eq!(app.send(request).status(), 204);
@@ -373,7 +373,7 @@ fn plain_routers_are_served_though_they_are_not_described() {
 }
 
 #[test]
-fn an_endpoint_says_better_than_its_extractors_what_a_problem_means() {
+fn the_problem_description_of_an_endpoint_overrides_its_extractors() {
     let room = get(async |_: Path<String>| no_content()).problem(
         404,
         "not_found",

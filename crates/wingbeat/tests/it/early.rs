@@ -1,4 +1,4 @@
-//! An input that overtakes the start of its saga.
+//! Inputs that arrive before their saga has started.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ enum Input {
     CalledOff(CalledOff),
 }
 
-/// A trip; without `DEFERS` it forgets who calls it off too early.
+/// A trip. Without `DEFERS` it ignores a cancellation that comes before the booking.
 #[derive(Default, Serialize, Deserialize)]
 struct Trip<const DEFERS: bool> {
     booked: Option<String>,
@@ -60,8 +60,8 @@ impl<const DEFERS: bool> Saga for Trip<DEFERS> {
     }
 }
 
-/// A trip is called off, and booked so much later; what its service has told, and how much it has
-/// given up.
+/// Cancels a trip, and books it after this time. Returns the events of its service and the number
+/// of dead letters.
 fn called_off_before<const DEFERS: bool>(booked_after: Duration) -> (Vec<String>, usize) {
     let app = App::new().service(Service::new("trips").saga::<Trip<DEFERS>>());
     let app = TestApp::start(1, app);
@@ -76,8 +76,8 @@ fn called_off_before<const DEFERS: bool>(booked_after: Duration) -> (Vec<String>
 }
 
 #[test]
-fn what_is_deferred_comes_again_once_the_saga_has_started() {
-    // The last of them outlasts an hour.
+fn a_deferred_input_is_handled_once_the_saga_has_started() {
+    // The longest time is more than an hour.
     for later in [0, 100, 3_000, 60_000, 3_600_000].map(Duration::from_millis) {
         let told = called_off_before::<true>(later);
         assert_eq!(told, (vec!["trip.paid_back.v1".to_owned()], 0), "{later:?}");
@@ -85,7 +85,7 @@ fn what_is_deferred_comes_again_once_the_saga_has_started() {
 }
 
 #[test]
-fn what_is_deferred_for_too_long_is_a_dead_letter_and_not_lost() {
+fn an_input_deferred_for_too_long_becomes_a_dead_letter() {
     let told = called_off_before::<true>(Duration::from_secs(3 * 3_600));
     assert_eq!(told, (Vec::new(), 1));
 }
@@ -104,7 +104,7 @@ enum Waits {
     Due(Due),
 }
 
-/// Defers its own timer, which it should set again.
+/// A saga that defers its own timer, although it should set the timer again.
 #[derive(Default, Serialize, Deserialize)]
 struct Waiting;
 
@@ -123,7 +123,7 @@ impl Saga for Waiting {
 }
 
 #[test]
-fn a_timer_that_is_deferred_is_a_dead_letter_at_once() {
+fn a_deferred_timer_becomes_a_dead_letter() {
     let app = App::new().service(Service::new("trips").saga::<Waiting>());
     let app = TestApp::start(1, app);
     let story = uuid::Uuid::from_u128(1);
@@ -135,7 +135,7 @@ fn a_timer_that_is_deferred_is_a_dead_letter_at_once() {
 }
 
 #[test]
-fn what_is_not_deferred_is_forgotten() {
+fn an_early_input_that_is_not_deferred_is_ignored() {
     let told = called_off_before::<false>(Duration::from_millis(100));
     assert_eq!(told, (Vec::new(), 0));
 }

@@ -1,4 +1,4 @@
-//! What the simulation has found, each as a test of its own.
+//! Regression tests for faults that the simulation has found.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,10 +78,10 @@ impl Saga for Watch {
     fn late(&mut self, _when: Late, _input: Input, _effects: &mut SagaEffects<Input>) {}
 }
 
-/// Seed 1 of the shop: a timer came due while the store was away, failed its quick attempts, could
-/// not be parked either, and was given up at once: the parcel was never delivered.
+/// Seed 1 of the shop: a timer came due while the store was unavailable. It failed its quick
+/// attempts, could not be parked, and became a dead letter at once. The parcel was never delivered.
 #[test]
-fn work_that_cannot_be_parked_is_not_given_up() {
+fn work_that_cannot_be_parked_is_retried() {
     let app = App::new().service(Service::new("meters").saga::<Watch>());
     let app = TestApp::start(1, app);
     let story = uuid::Uuid::from_u128(1);
@@ -99,7 +99,7 @@ fn work_that_cannot_be_parked_is_not_given_up() {
     assert_eq!(app.told("meters", story), ["meter.rang.v1"]);
 }
 
-/// Nobody answers.
+/// An HTTP client whose requests are never answered.
 pub(crate) struct Nowhere;
 
 impl wingbeat::HttpClient for Nowhere {
@@ -115,8 +115,8 @@ fn ports(simulation: &Simulation, model: &Model, skew_ms: i64) -> Ports {
     model.ports(&simulation.skewed_group(skew_ms), Arc::new(Nowhere))
 }
 
-/// Seed 15 of the shop: a process whose clock is ahead of the store's asked it every millisecond
-/// for what was due by its own.
+/// Seed 15 of the shop: a process whose clock was ahead of the store's claimed due records every
+/// millisecond, because they were due by its own clock.
 #[test]
 fn a_clock_that_is_ahead_does_not_poll_the_store() {
     let simulation = Simulation::new(1);
@@ -134,21 +134,20 @@ fn a_clock_that_is_ahead_does_not_poll_the_store() {
     ));
     simulation.advance(Duration::from_secs(5));
     let before = simulation.polls();
-    simulation.advance(Duration::from_secs(30)); // 20 of them due by its own clock only.
+    simulation.advance(Duration::from_secs(30)); // For 20 of them the timer is due by the process's clock only.
     let polls = simulation.polls() - before;
     assert!(polls < 1_000, "{polls} polls in 30 s");
     drop(running);
     simulation.end();
 }
 
-/// Seed 15 of the shop: the tasks of an app that is let go of ended all but one, which spun for
-/// ever.
+/// Seed 15 of the shop: after an app was dropped, one of its tasks kept spinning.
 #[test]
 #[allow(
     clippy::disallowed_methods,
     reason = "a task that spins never gives its thread back"
 )]
-fn an_app_that_is_let_go_of_comes_to_rest() {
+fn the_tasks_of_a_dropped_app_end() {
     let (done, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let simulation = Simulation::new(1);
@@ -158,15 +157,15 @@ fn an_app_that_is_let_go_of_comes_to_rest() {
         drop(running.expect("starts"));
         simulation.advance(Duration::from_secs(60));
         simulation.end();
-        let _ = done.send(()); // Nobody waits any more: the test has failed.
+        let _ = done.send(()); // An error means that the test has failed already.
     });
     let rests = ended.recv_timeout(Duration::from_secs(20));
     assert!(rests.is_ok(), "a task spins");
 }
 
-/// A handle from a life that has ended never reaches the next one.
+/// The ports of a killed process do not reach the model that its successor uses.
 #[test]
-fn the_ports_of_a_dead_process_never_answer() {
+fn the_ports_of_a_killed_process_never_answer() {
     let simulation = Simulation::new(1);
     let model = Model::new(simulation.runtime());
     let process = simulation.group();
@@ -187,7 +186,7 @@ fn the_ports_of_a_dead_process_never_answer() {
 }
 
 #[wingbeat::test(seeds = 3)]
-async fn a_test_runs_in_the_worlds_of_its_seeds(world: Simulation) {
+async fn a_test_runs_with_each_of_its_seeds(world: Simulation) {
     use wingbeat::Runtime as _;
     world.sleep(Duration::from_secs(1)).await;
     assert_eq!(world.elapsed(), Duration::from_secs(1));

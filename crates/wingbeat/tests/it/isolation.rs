@@ -1,4 +1,4 @@
-//! A service sees its own data and nothing else, whatever it calls its tables.
+//! A service sees only its own data, even under the names of another service's tables.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ struct Read {
     page: String,
 }
 
-/// What Eve found: her own record, so that the test sees it.
+/// The records that Eve finds: her own one shows that the test reads them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Found {
     diary: bool,
@@ -62,7 +62,7 @@ async fn read(
 }
 
 #[test]
-fn a_service_does_not_see_anothers_records_and_claims_under_the_same_names() {
+fn services_with_equal_names_of_tables_see_only_their_own_data() {
     let app = App::new()
         .service(Service::new("ada").on(write))
         .service(Service::new("eve").on(read));

@@ -1,4 +1,4 @@
-//! The whole runtime on the model, under the seeded executor.
+//! Tests of the whole runtime on the model and the seeded executor.
 
 mod cached;
 mod conformance;

@@ -1,4 +1,4 @@
-//! Two replicas: what one of them remembers, the other has changed since.
+//! Two replicas: one of them has cached records that the other one changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,21 +14,21 @@ use wingbeat::{
 use crate::found::Nowhere;
 use crate::transfers::publish;
 
-/// Read by the first replica.
+/// Makes the first replica read and cache the tank.
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "tank.looked_at", version = 1, key = tank)]
 struct LookedAt {
     tank: String,
 }
 
-/// Written by the second one.
+/// Makes the second replica fill the tank.
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "tank.filled", version = 1, key = tank)]
 struct Filled {
     tank: String,
 }
 
-/// Needs it to be there, in the first.
+/// Makes the first replica open the tank, which must be filled.
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "tank.opened", version = 1, key = tank)]
 struct Opened {
@@ -71,8 +71,8 @@ async fn open_or_retry(event: Opened, tanks: Table<Tank>) -> Result<()> {
     .await
 }
 
-/// Looks, and opens what was filled elsewhere meanwhile: how many dead letters there are, and
-/// whether it is open.
+/// Lets one replica cache a tank, and the other one fill it before or after the first opens it.
+/// Returns the number of dead letters, and whether the tank is open.
 fn opened(replica: Service, fill_first: bool) -> (usize, bool) {
     let simulation = Simulation::new(1);
     let model = Model::new(simulation.runtime());
@@ -100,8 +100,7 @@ fn opened(replica: Service, fill_first: bool) -> (usize, bool) {
     simulation.run(say(fill_first));
     simulation.advance(Duration::from_secs(1));
     simulation.run(say(!fill_first));
-    // The second replica does not know the parked delivery and lets its lease run out, maybe
-    // several times.
+    // The second replica cannot handle the parked delivery, so its lease may expire several times.
     simulation.advance(Duration::from_secs(600));
     let letters = simulation.run(first.dead_letters("tanks".into()));
     let reads = second.reads("tanks").expect("it runs");
@@ -116,20 +115,20 @@ fn opened(replica: Service, fill_first: bool) -> (usize, bool) {
 }
 
 #[test]
-fn a_refusal_of_what_is_not_so_any_more_is_not_believed() {
+fn a_rejection_on_stale_reads_is_retried() {
     let replica = Service::new("tanks").on(open_or_reject);
     assert_eq!(opened(replica, true), (0, true));
 }
 
-/// It is not merely tried once more.
+/// A rejection on current data is not retried.
 #[test]
-fn a_refusal_of_what_is_so_is_a_dead_letter() {
+fn a_rejection_on_current_reads_becomes_a_dead_letter() {
     let replica = Service::new("tanks").on(open_or_reject);
     assert_eq!(opened(replica, false), (1, false));
 }
 
 #[test]
-fn the_last_attempt_is_not_believed_either() {
+fn a_last_attempt_on_stale_reads_is_retried() {
     let once = Retry {
         quick: 1,
         backoff: Duration::from_millis(1),
@@ -139,9 +138,9 @@ fn the_last_attempt_is_not_believed_either() {
     assert_eq!(opened(replica, true), (0, true));
 }
 
-/// What it remembers from its first attempts it must not remember for ever.
+/// The cached version must not survive the first attempts.
 #[test]
-fn the_next_attempt_sees_what_the_store_says() {
+fn the_next_attempt_reads_from_the_store() {
     let replica = Service::new("tanks").on(open_or_retry);
     assert_eq!(opened(replica, false), (0, true));
 }

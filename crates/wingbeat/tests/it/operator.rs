@@ -1,7 +1,7 @@
-//! The operator's API over HTTP, as programs serve it beside their public address.
+//! The operator's API over HTTP, on the operator's port of a program.
 #![allow(
     clippy::disallowed_methods,
-    reason = "a real process: its sockets and its clock are the machine's"
+    reason = "a real process with real sockets and clock"
 )]
 
 use std::net::SocketAddr;
@@ -33,13 +33,13 @@ async fn lend(Json(loan): Json<BookLent>, scope: Scope) -> Result<Reply, Problem
 
 #[derive(Clone, Default, Parts)]
 struct Counting {
-    /// Whether the handler has learned to count lost books.
+    /// Set once the handler can count lost books.
     mended: Arc<AtomicBool>,
 }
 
 async fn count(loan: BookLent, State(mended): State<Arc<AtomicBool>>) -> Result<()> {
     if loan.book == "Lost" && !mended.load(Ordering::Relaxed) {
-        return Err(Error::reject("lost", "nobody can count it"));
+        return Err(Error::reject("lost", "a lost book cannot be counted"));
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ struct Client {
 }
 
 impl Client {
-    /// An operator on the same machine.
+    /// Creates a client on the same machine.
     fn near(address: SocketAddr) -> Self {
         Self {
             address,
@@ -195,7 +195,7 @@ async fn only_operators_are_answered(shop: SocketAddr, address: SocketAddr) {
     assert_eq!(elsewhere.0, 404, "the public address has no operator's API");
 }
 
-/// A process records metrics once, so one test shows the operator's whole day.
+/// A process records metrics once, so one test covers the whole API.
 #[tokio::test]
 async fn an_operator_pauses_resumes_retries_and_discards() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,4 @@
-//! Subscriptions that keep the order of their queue, over failures, restarts and replicas.
+//! Subscriptions that keep the order of their queue despite failures, restarts and replicas.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ struct MeterRead {
     number: u32,
 }
 
-/// What was handled of a meter, in the order in which it was.
+/// The readings of a meter, in the order in which they were handled.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Log {
     numbers: Vec<u32>,
@@ -30,7 +30,7 @@ impl Entity for Log {
     type Id = String;
 }
 
-/// How often each reading fails yet, over all replicas.
+/// The remaining failures of each reading, over all replicas.
 #[derive(Clone, Default)]
 struct Trouble(Arc<Mutex<BTreeMap<(String, u32), u32>>>);
 
@@ -85,8 +85,8 @@ fn app(ordered: bool, trouble: Trouble) -> App {
     })
 }
 
-/// Replicas come and go while readings arrive, some of which fail again and again; what was handled
-/// of each meter, and how many dead letters there are.
+/// Restarts replicas while readings arrive, some of which fail repeatedly. Returns the handled
+/// readings of each meter, and the number of dead letters.
 fn story(seed: u64, ordered: bool, hopeless: Option<u32>) -> (Vec<Vec<u32>>, usize) {
     let world = Simulation::new(seed);
     let model = Model::new(world.runtime());
@@ -151,7 +151,7 @@ fn sent() -> Vec<u32> {
 }
 
 #[test]
-fn an_ordered_subscription_keeps_its_order_whatever_fails() {
+fn an_ordered_subscription_keeps_its_order_despite_failures() {
     for seed in 0..20 {
         let (logs, letters) = story(seed, true, None);
         assert_eq!(logs, [sent(), sent(), sent()], "seed {seed}");
@@ -159,21 +159,21 @@ fn an_ordered_subscription_keeps_its_order_whatever_fails() {
     }
 }
 
-/// The negative control: without `.ordered()` the same story ends in another order.
+/// The negative control: without `.ordered()` the order changes.
 #[test]
-fn without_it_later_messages_overtake() {
+fn without_ordered_later_messages_overtake() {
     let (mut logs, _) = story(0, false, None);
     assert_ne!(logs, [sent(), sent(), sent()]);
     logs.iter_mut().for_each(|log| log.sort_unstable());
     assert_eq!(
         logs,
         [sent(), sent(), sent()],
-        "nothing is lost, and nothing twice"
+        "every reading is handled once"
     );
 }
 
 #[test]
-fn what_is_given_up_lets_the_later_ones_of_its_key_go_on() {
+fn a_dead_letter_does_not_block_later_messages_of_its_key() {
     let (logs, letters) = story(3, true, Some(11));
     let without: Vec<u32> = sent().into_iter().filter(|number| *number != 11).collect();
     assert_eq!(logs, [sent(), without, sent()]);

@@ -1,4 +1,4 @@
-//! Cursors and envelopes, whatever is in them.
+//! Cursors and envelopes with any content.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -32,7 +32,7 @@ fn row((key, shelf): (&String, &String)) -> RowWrite {
 
 proptest! {
     #[test]
-    fn following_the_cursor_shows_every_row_once_and_in_order(
+    fn following_the_cursor_returns_every_row_once_and_in_order(
         books in proptest::collection::btree_map("[a-c]{1,3}", "[xy]{0,2}", 0..30),
         limit in 1_usize..7,
         descending: bool,
@@ -85,7 +85,7 @@ proptest! {
         let bytes = Bytes::from(envelope.encode());
         prop_assert_eq!(Envelope::decode(&bytes), Some(envelope));
         for end in 0..bytes.len().min(40) {
-            // Cut off, it is refused and nothing panics.
+            // A truncated envelope is refused without a panic.
             drop(Envelope::decode(&bytes.slice(..end)));
         }
     }

@@ -1,4 +1,4 @@
-//! How long sessions live, and what ends them, in virtual time.
+//! The lifetime of sessions, in virtual time.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Drop for World {
 }
 
 #[test]
-fn a_session_that_nobody_uses_ends_after_half_an_hour() {
+fn an_unused_session_ends_after_half_an_hour() {
     assert_eq!(IDLE, 30 * MINUTE);
     let world = World::new();
     let (token, session) = world.start(ADA);
@@ -70,7 +70,7 @@ fn a_session_that_nobody_uses_ends_after_half_an_hour() {
 }
 
 #[test]
-fn a_session_ends_after_a_day_however_much_it_is_used() {
+fn a_used_session_ends_after_a_day() {
     assert_eq!(LIFE, 24 * 60 * MINUTE);
     let world = World::new();
     let (token, session) = world.start(ADA);
@@ -85,7 +85,7 @@ fn a_session_ends_after_a_day_however_much_it_is_used() {
 }
 
 #[test]
-fn all_sessions_of_a_user_end_at_once_and_nobody_elses() {
+fn all_sessions_of_one_user_end_at_once() {
     let world = World::new();
     let (one, other) = (world.start(ADA), world.start(ADA));
     let (eves, _) = world.start(EVE);
@@ -101,7 +101,7 @@ fn all_sessions_of_a_user_end_at_once_and_nobody_elses() {
 }
 
 #[test]
-fn the_others_end_and_this_one_stays() {
+fn all_other_sessions_of_a_user_end() {
     let world = World::new();
     let (this, other) = (world.start(ADA), world.start(ADA));
     let ended = world.simulation.run(world.sessions.end_others(&this.1));

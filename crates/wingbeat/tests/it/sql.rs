@@ -1,4 +1,4 @@
-//! The model has no SQL.
+//! The model refuses SQL.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use wingbeat::test::{Model, Simulation};
 use wingbeat::{Name, OpenTransaction, Statement, Store as _, Timestamp, Unit};
 use wingbeat_core::unit::Outcome;
 
-/// It refuses what it cannot do, rather than pretend.
+/// The model cannot run SQL. Ignoring the statement would hide that from a test.
 #[test]
 fn a_unit_with_sql_is_refused() {
     let simulation = Simulation::new(1);

@@ -1,6 +1,6 @@
-//! A contract test that is written is also run: the lists in the macros miss none.
+//! The lists in the macros of the contract tests are complete.
 
-/// The test functions in the sources that the list does not name.
+/// Returns the test functions in the sources that the list lacks.
 fn unlisted<'a>(list: &str, sources: &[&'a str]) -> Vec<&'a str> {
     let listed: Vec<&str> = list
         .split(|c: char| !c.is_alphanumeric() && c != '_')
@@ -46,7 +46,7 @@ fn every_transport_and_cache_test_is_listed() {
 }
 
 #[test]
-fn a_test_that_is_not_listed_is_noticed() {
+fn an_unlisted_test_is_detected() {
     assert_eq!(
         unlisted("[a_b]", &["\npub async fn a_b(x)", "\npub async fn b(x)"]),
         ["b"]

@@ -1,5 +1,4 @@
-//! Traces: whatever becomes of a message, its timers, its calls and its failures, belongs to the
-//! message's trace.
+//! Traces: a message's timers, calls, failures and retries belong to the message's trace.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -103,7 +102,7 @@ async fn ask(call: Ask, http: Http) -> Result<Answered> {
     Ok(Answered { id: call.id })
 }
 
-/// How often a handler has failed.
+/// The number of failures of a handler.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Failed(u32);
 
@@ -113,17 +112,17 @@ impl Entity for Failed {
 }
 
 async fn conclude(command: Answered, meta: Meta) -> Result<Done> {
-    let context = telemetry::current().expect("it is being handled");
+    let context = telemetry::current().expect("a context while it is handled");
     assert_eq!(
         context.correlation,
         Some(meta.correlation),
-        "as logs tell it"
+        "as in log lines"
     );
     assert_eq!(context.causation, meta.message);
     Ok(Done { id: command.id })
 }
 
-/// The outside: tells which trace it was asked for, and answers from the third time on.
+/// An outside system that records the traces of its requests, and answers from the third one on.
 #[derive(Default)]
 struct Outside {
     parents: Mutex<Vec<String>>,
@@ -142,13 +141,13 @@ impl HttpClient for Outside {
                     status: 200,
                     body: bytes::Bytes::new(),
                 }),
-                false => Err(Error::retry("away", "the outside does not answer")),
+                false => Err(Error::retry("away", "the outside system does not answer")),
             }
         })
     }
 }
 
-/// Attempts a minute apart, so that a process dies between two of them.
+/// A policy with a minute between attempts, so that the process can be killed in between.
 fn patient() -> TargetPolicy {
     let minute = Duration::from_secs(60);
     TargetPolicy {
@@ -168,7 +167,7 @@ fn desk() -> App {
     App::new().service(service)
 }
 
-/// A message of a stranger.
+/// Creates a message from outside of the app.
 fn from_outside<M: wingbeat::Message>(
     world: &Simulation,
     message: &M,
@@ -194,10 +193,10 @@ fn from_outside<M: wingbeat::Message>(
 
 fn caller() -> TraceParent {
     let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    text.parse().expect("it is one")
+    text.parse().expect("a valid traceparent")
 }
 
-/// What was published, and the trace of each.
+/// Returns the published messages with their traces.
 fn published(model: &Model) -> Vec<(String, Option<u128>)> {
     let units = model.store.log().into_iter();
     let messages = units.flat_map(|unit| unit.messages);
@@ -211,7 +210,7 @@ fn published(model: &Model) -> Vec<(String, Option<u128>)> {
 }
 
 #[test]
-fn a_message_its_timer_and_its_calls_outcome_belong_to_one_trace_over_restarts() {
+fn a_message_its_timer_and_its_call_share_one_trace_over_restarts() {
     let world = Simulation::new(1);
     let model = Model::new(world.runtime());
     let outside = Arc::new(Outside::default());
@@ -226,7 +225,7 @@ fn a_message_its_timer_and_its_calls_outcome_belong_to_one_trace_over_restarts()
     let order = from_outside(&world, &Order { id: "a".into() }, Some(caller()));
     let sent = wingbeat::Transport::publish(&*model.transport, vec![order]);
     world.run(sent)[0].clone().expect("it is sent");
-    // A process dies between message and timer, and between timer and the answer from outside.
+    // The process is killed between message and timer, and between timer and answer.
     for time in [600, 1_201, 3_600] {
         world.advance(Duration::from_secs(time));
         process.kill();
@@ -248,12 +247,12 @@ fn a_message_its_timer_and_its_calls_outcome_belong_to_one_trace_over_restarts()
     let asked: Vec<TraceParent> = parents.iter().filter_map(|it| it.parse().ok()).collect();
     assert_eq!(asked.len(), parents.len(), "{parents:?}");
     assert!(asked.len() > 2 && asked.iter().all(|it| Some(it.trace_id()) == trace));
-    assert_ne!(asked[0], asked[1], "each attempt is a span of its own");
+    assert_ne!(asked[0], asked[1], "each attempt has its own span");
     drop(running);
     world.end();
 }
 
-/// Fails six times: it is parked, given up, and by then a person has mended it.
+/// Fails six times, so the message is parked and becomes a dead letter.
 async fn stumble(command: Answered, failed: Table<Failed>) -> Result<Effects> {
     let mended = failed.get(&command.id).await?.is_some();
     let mut effects = Effects::new();
@@ -278,7 +277,7 @@ fn stumbling() -> App {
 }
 
 #[test]
-fn a_message_that_was_parked_given_up_and_retried_keeps_its_trace() {
+fn a_parked_and_retried_message_keeps_its_trace() {
     let world = Simulation::new(1);
     let model = Model::new(world.runtime());
     let process = world.group();
@@ -318,7 +317,7 @@ fn a_message_that_was_parked_given_up_and_retried_keeps_its_trace() {
 }
 
 #[test]
-fn a_message_without_a_trace_begins_one_that_is_named_after_its_story() {
+fn a_message_without_a_trace_gets_one_from_its_correlation_id() {
     let world = Simulation::new(1);
     let model = Model::new(world.runtime());
     let process = world.group();

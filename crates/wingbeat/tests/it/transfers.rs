@@ -1,4 +1,4 @@
-//! Two services and a saga: money moves from one account to another, whatever goes wrong.
+//! Two services and a saga that moves money between accounts, under faults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -202,7 +202,12 @@ struct NoHttp;
 
 impl HttpClient for NoHttp {
     fn send(&self, _request: Request) -> BoxFuture<'_, Result<Response>> {
-        Box::pin(async { Err(wingbeat::Error::reject("no_http", "nothing is outside")) })
+        Box::pin(async {
+            Err(wingbeat::Error::reject(
+                "no_http",
+                "the test has no outside systems",
+            ))
+        })
     }
 }
 
@@ -277,8 +282,8 @@ fn deposit(amount: i64) -> ChangeBalance {
 pub(crate) const ACCOUNTS: u64 = 4;
 pub(crate) const TRANSFERS: usize = 40;
 
-/// Opens accounts with 100 each, moves money about, waits, and returns balances and how often each
-/// transfer ended.
+/// Opens accounts with 100 each and transfers money between them. Returns the digest, the balances,
+/// and the number of endings of each transfer.
 fn transfers(seed: u64, faults: Faults) -> (u64, Vec<i64>, Vec<u32>) {
     let simulation = Simulation::new(seed);
     let model = Model::new(simulation.runtime());
@@ -360,12 +365,12 @@ fn every_transfer_ends_once_and_no_money_is_lost() {
 }
 
 #[test]
-fn the_same_seed_runs_the_same_way() {
+fn one_seed_gives_one_result() {
     assert_eq!(transfers(3, rough()), transfers(3, rough()));
 }
 
 #[test]
-fn a_handler_that_fails_or_panics_ends_as_a_dead_letter_and_holds_nobody_up() {
+fn a_failing_handler_produces_a_dead_letter_and_delays_nothing_else() {
     let simulation = Simulation::new(1);
     let model = Model::new(simulation.runtime());
     let world = simulation.clone();
@@ -396,7 +401,7 @@ fn a_handler_that_fails_or_panics_ends_as_a_dead_letter_and_holds_nobody_up() {
             .map(|letter| (letter.reason.as_str(), letter.failures.attempts > 3))
             .collect();
         assert_eq!(reasons, [("panicked", false), ("told_to", true)]);
-        // What a failed attempt asked for never took effect.
+        // The effects that a failed attempt recorded were discarded.
         assert!(
             accounts
                 .entity::<Attempts>(&"error".to_owned())
@@ -425,13 +430,13 @@ fn a_handler_that_fails_or_panics_ends_as_a_dead_letter_and_holds_nobody_up() {
         assert_eq!(
             letters.len(),
             1,
-            "the retried one failed again, the discarded one left the list"
+            "the retried letter failed again, the discarded one is not listed"
         );
     });
 }
 
 #[test]
-fn a_service_cannot_see_anothers_data() {
+fn a_service_cannot_read_the_data_of_another() {
     let simulation = Simulation::new(1);
     let model = Model::new(simulation.runtime());
     let world = simulation.clone();

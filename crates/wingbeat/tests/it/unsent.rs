@@ -1,4 +1,4 @@
-//! What the broker does not take is tried again soon, but not without a pause, and holds nobody up.
+//! Messages that the broker does not accept are retried after a pause, and do not delay others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ struct Ticked {
     at: String,
 }
 
-/// Nobody takes it.
+/// A command without a subscription.
 #[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
 #[command(name = "attic.store", version = 1, key = at)]
 struct Store {
@@ -146,7 +146,7 @@ impl Drop for Clock {
 }
 
 #[test]
-fn what_was_not_confirmed_goes_out_soon_after_the_broker_is_back() {
+fn unconfirmed_messages_are_published_soon_after_an_outage() {
     let clock = Clock::start();
     clock.world.advance(Duration::from_secs(10));
     clock.model.set_outages(Outages {
@@ -155,7 +155,7 @@ fn what_was_not_confirmed_goes_out_soon_after_the_broker_is_back() {
     });
     clock.world.advance(Duration::from_secs(20));
     let before = clock.counted();
-    assert!(before <= 11, "nothing arrives meanwhile: {before}");
+    assert!(before <= 11, "nothing arrives during the outage: {before}");
     clock.model.set_outages(Outages::default());
     clock.world.advance(Duration::from_secs(10));
     assert!(clock.counted() >= 38, "{} of 40 arrived", clock.counted());
@@ -164,7 +164,7 @@ fn what_was_not_confirmed_goes_out_soon_after_the_broker_is_back() {
 }
 
 #[test]
-fn what_nobody_takes_is_tried_ever_less_often_and_holds_nobody_up() {
+fn unroutable_messages_are_retried_with_growing_pauses() {
     let clock = Clock::start();
     clock.world.advance(Duration::from_secs(1_000));
     assert!(clock.counted() >= 995, "{} of 1000", clock.counted());
@@ -174,7 +174,7 @@ fn what_nobody_takes_is_tried_ever_less_often_and_holds_nobody_up() {
     assert_eq!(listed[0].kind, Store::NAME);
     assert!(listed[0].waiting >= 9, "{listed:?}");
     let (published, messages) = (clock.published(Store::NAME), listed[0].waiting);
-    // Each once a pause: at most 1000 s / 30 s attempts, and a few before the pause has grown.
+    // One attempt after each pause: at most 1000 s / 30 s, and a few before the pause has grown.
     assert!(
         published <= messages * 45,
         "{published} attempts at {messages}"

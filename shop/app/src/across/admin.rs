@@ -1,4 +1,4 @@
-//! The operator's API for the shop's admin.
+//! The operator's API for the shop's administrator.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ pub fn routes(host: Arc<Host>) -> Router {
     described().with_state(host).into_router()
 }
 
-/// The routes with their descriptions, for a host to be given.
+/// The routes with their descriptions. Set a host as their state.
 pub(super) fn described() -> Routes<Arc<Host>> {
     let guarded = operator_routes().route_layer(middleware::from_fn(admin_only));
     Routes::nest("/api/v1/admin", guarded).reads::<Admin>()
 }
 
-/// Lets the admin pass, as the operator.
+/// Admits the administrator as the operator.
 async fn admin_only(
     Admin(admin): Admin,
     mut request: Request,

@@ -1,4 +1,4 @@
-//! Services as the audit reads them from another process: their data only, none of their work.
+//! The services of other processes, for reading their data only.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! What only exists where the stand-ins run: the mailbox, the provider's ledger and faults,
-//! shoppers without passwords, and crashing a service. For a loopback peer with a loopback host,
-//! else the admin.
+//! The routes of the stand-ins: the mailbox, the provider's ledger and faults, shoppers without
+//! passwords, and crashing a service. They require a loopback peer and a loopback host, or the
+//! administrator.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,30 +22,30 @@ use wingbeat::{JsonSchema, Result, outgoing, schemars};
 
 use wingbeat::run::Host;
 
-/// Shoppers made by one request.
+/// The largest number of shoppers that one request creates.
 const SHOPPERS_MAX: usize = 10_000;
-/// Entries of the ledger in one answer.
+/// The entries of the ledger in one response.
 const LEDGER_PAGE: u32 = 1_000;
-/// How long the provider may take to answer.
+/// The longest wait for the provider.
 const PROVIDER_WITHIN: Duration = Duration::from_secs(5);
 
-/// What the routes need.
+/// The state of the routes.
 #[derive(Clone)]
 pub struct Dev {
     /// The services.
     pub host: Arc<Host>,
-    /// Where shoppers are signed in.
+    /// The sessions in which shoppers are signed in.
     pub sessions: Sessions,
     /// The provider's base URL.
     pub provider: String,
 }
 
-/// The routes to the provider.
+/// The routes that use the provider.
 pub fn provider(dev: Dev) -> Router {
     provider_routes().with_state(dev).into_router()
 }
 
-/// The routes to the services.
+/// The routes that use the services.
 pub fn services(dev: Dev) -> Router {
     service_routes().with_state(dev).into_router()
 }
@@ -124,8 +124,8 @@ fn guarded(routes: Routes<Dev>) -> Routes<Dev> {
         )
 }
 
-/// Middleware: refuses who may not use the stand-ins. Behind the gateway the peer is the gateway,
-/// and the header that it sets says who asked it.
+/// Refuses callers who may not use the stand-ins. Behind the gateway the peer is the gateway, and
+/// its header `x-forwarded-for` contains the caller.
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
     let state = request.extensions().get::<SessionState>();
     let admin = matches!(state, Some(SessionState::SignedIn(session)) if session.admin);
@@ -142,7 +142,7 @@ fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// Handed on by a proxy for somebody who is not on this machine.
+/// Returns whether a proxy forwarded the request for a caller on another machine.
 fn from_elsewhere(headers: &HeaderMap) -> bool {
     let lines = headers.get_all("x-forwarded-for").iter();
     let mut addresses = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -153,7 +153,7 @@ fn from_elsewhere(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A name that a page elsewhere cannot have: rebinding its own name to 127.0.0.1 does not help it.
+/// Returns whether the host is a loopback name. A page cannot rebind such a name to 127.0.0.1.
 fn loopback_host(headers: &HeaderMap) -> bool {
     let host = headers
         .get(header::HOST)
@@ -168,7 +168,7 @@ fn loopback_host(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(is_loopback)
 }
 
-/// A page of another site that asks through the visitor's browser.
+/// Returns whether a page of another site sent the request.
 fn foreign_page(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
     site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_forwarded_is_on_this_machine_only_if_all_are() {
+    fn a_forwarded_caller_is_local_only_if_all_addresses_are() {
         let elsewhere = |forwarded: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert("x-forwarded-for", forwarded.parse().expect("a header"));

@@ -1,5 +1,5 @@
-//! `/openapi.json` and `/asyncapi.json` of the whole shop: its services, and the routes across
-//! them.
+//! `/openapi.json` and `/asyncapi.json` of the whole shop: its services, and the routes that
+//! combine them.
 
 use axum::Router;
 use wingbeat::describe::{Info, System};
@@ -7,8 +7,8 @@ use wingbeat::run::{documents, health_routes};
 
 use super::{admin, audit, dev, timeline};
 
-/// The routes, for a shop with these services. With `dev`, the routes of the stand-ins are
-/// described too.
+/// The routes, for a shop with these services. With `dev`, the document includes the routes of the
+/// stand-ins.
 pub fn routes(services: &System, dev: bool) -> Router {
     documents(system(services, dev), &info())
 }
@@ -20,7 +20,7 @@ fn info() -> Info {
     )
 }
 
-/// The services, and all routes that belong to none of them.
+/// Returns the services, and all routes that belong to none of them.
 fn system(services: &System, dev: bool) -> System {
     let across = [
         timeline::described().into_parts().1,

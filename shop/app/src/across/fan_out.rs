@@ -1,6 +1,6 @@
-//! What the gateway asks all services for: timelines, and the admin's looks at subscriptions, dead
-//! letters, breakers and messages for nobody. Each service answers for itself, and each replica for
-//! what it alone has; one that is away is named in the answer.
+//! Routes of the gateway that ask all services: timelines, and the administrator's lists of
+//! subscriptions, dead letters, breakers and unroutable messages. Figures that differ between
+//! replicas come from every replica. The answer names the services that did not answer.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ async fn timeline(
     Path(id): Path<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    // Orders says whether the caller may know.
+    // The orders service decides whether the caller may read it.
     let order = format!("/api/v1/orders/{id}");
     let (status, body) = proxy.get("orders", Method::GET, &order, &headers).await?;
     if status != StatusCode::OK {
@@ -97,7 +97,7 @@ fn as_told(status: StatusCode, body: axum::body::Bytes) -> Response {
     (status, [(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
-/// The lists of all services as one: what they keep in their stores.
+/// Merges the lists of all services, from one replica each: lists of stored data.
 async fn gathered(
     _: Admin,
     State(proxy): State<Arc<Proxy>>,
@@ -114,7 +114,7 @@ async fn gathered(
     Ok(whole(join_all(asked).await))
 }
 
-/// The lists of all services as one: what their replicas know, put together.
+/// Merges the lists of all replicas of all services: lists of data in memory.
 async fn replicas<T: Replicated + Serialize + DeserializeOwned>(
     _: Admin,
     State(proxy): State<Arc<Proxy>>,
@@ -140,7 +140,7 @@ fn items<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Option<Vec<T>>
     (status == StatusCode::OK).then_some(list.items)
 }
 
-/// What all services answer as one; `None` of those who do not.
+/// Merges the answers of all services; `None` marks a service that did not answer.
 fn whole<T: Serialize>(told: Vec<(&str, Option<Vec<T>>)>) -> Response {
     let mut all = Items::from(Vec::new());
     for (service, list) in told {
@@ -152,7 +152,7 @@ fn whole<T: Serialize>(told: Vec<(&str, Option<Vec<T>>)>) -> Response {
     ok(&all).into_response()
 }
 
-/// Every replica pauses, or goes on.
+/// Forwards a pause or resume to every replica.
 async fn controlled(
     _: Admin,
     State(proxy): State<Arc<Proxy>>,
@@ -171,7 +171,7 @@ async fn controlled(
     }
     if told.len() < count {
         let detail = format!(
-            "{} of {count} replicas of {service} have heard it; ask again",
+            "{} of {count} replicas of {service} answered; try again",
             told.len()
         );
         return Err(Problem::new(503, "service_away", detail));
@@ -180,7 +180,7 @@ async fn controlled(
     Ok(as_told(last.0, last.1))
 }
 
-/// The answer of the service that knows it.
+/// Returns the answer of the service that has the entry.
 async fn found(
     _: Admin,
     State(proxy): State<Arc<Proxy>>,
@@ -200,7 +200,7 @@ async fn found(
         return Err(Problem::not_found());
     }
     let detail = format!(
-        "nobody knows it but maybe {}, who does not answer now",
+        "not found; {} did not answer and may have it",
         away.join(", ")
     );
     Err(Problem::new(503, "service_away", detail))

@@ -1,4 +1,5 @@
-//! The gateway forwards each request to the service that owns its path, or answers it itself.
+//! The gateway forwards each request to the service that owns its path, or answers it with its own
+//! routes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,10 +17,10 @@ use wingbeat::http::session::{Sessions, identify};
 
 use super::dev;
 
-/// Hands requests on to the services that are not `here`; the rest is the gateway's `own`.
+/// Forwards requests to the services that are not `here`. The router `own` answers all others.
 ///
-/// Who may use the stand-ins is decided at this port, where the caller's own address is seen: to
-/// the services every caller comes from the gateway.
+/// The guard of the stand-ins runs here, because only the gateway sees the caller's address. For
+/// the services, every caller is the gateway.
 pub(crate) fn forward(
     own: Router,
     proxy: Arc<Proxy>,
@@ -81,7 +82,7 @@ mod tests {
     const NEAR: [u8; 4] = [127, 0, 0, 1];
     const FAR: [u8; 4] = [192, 0, 2, 7];
 
-    /// A gateway before an identity that answers everything: it takes the gateway for the caller.
+    /// Creates a gateway in front of an identity service that answers every request.
     async fn gateway() -> (Router, Sessions) {
         let runtime = TokioRuntime::new();
         let cache = wingbeat::test::Model::new(runtime.clone()).cache;
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_stand_ins_behind_the_gateway_are_for_its_own_machine_only() {
+    async fn the_stand_ins_behind_the_gateway_admit_only_its_machine() {
         let (gateway, sessions) = gateway().await;
         let shoppers = async |peer, headers: &[(&str, &str)]| {
             ask(&gateway, peer, "/dev/shoppers", headers).await
@@ -140,10 +141,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everybody_may_ask_the_services_routes() {
+    async fn the_routes_of_services_admit_everybody() {
         let (gateway, _) = gateway().await;
         let far = async |path| ask(&gateway, FAR, path, &[("host", "shop.example")]).await;
         assert_eq!(far("/api/v1/sessions").await, StatusCode::OK);
-        assert_eq!(far("/api/v1/orders").await, StatusCode::NOT_FOUND); // Not behind this proxy.
+        assert_eq!(far("/api/v1/orders").await, StatusCode::NOT_FOUND); // The proxy has no such service.
     }
 }

@@ -1,5 +1,5 @@
-//! What looks across services: timelines, lists, the audit, the stand-ins, the gateway's
-//! forwarding.
+//! Features that combine several services: timelines, lists, the audit, the stand-ins, and the
+//! gateway's forwarding.
 
 pub mod admin;
 pub mod audit;

@@ -19,7 +19,7 @@ pub fn routes(host: Arc<Host>) -> Router {
     described().with_state(host).into_router()
 }
 
-/// The public route with its description, for a host to be given.
+/// The public route with its description. Set a host as its state.
 pub(super) fn described() -> Routes<Arc<Host>> {
     Routes::new().route(
         "/api/v1/orders/{id}/timeline",
@@ -31,8 +31,8 @@ pub(super) fn described() -> Routes<Arc<Host>> {
     )
 }
 
-/// For the gateway: the timeline of this process's services. The gateway forwards no outside
-/// request to `/internal`.
+/// The timeline of this process's services, for the gateway. The gateway does not forward outside
+/// requests to `/internal`.
 pub fn internal(host: Arc<Host>) -> Router {
     Router::new()
         .route("/internal/stories/{id}", routing::get(of_process))

@@ -1,5 +1,5 @@
-//! Preparation before a process is ready: the admin's account, the seeds, the count of orders in
-//! flight.
+//! Preparation before a process is ready: the administrator's account, the seeds, and the number of
+//! orders in flight.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,9 +14,10 @@ use super::services::hashing;
 use super::settings::Settings;
 use wingbeat::run::{Host, RunError, ops};
 
-/// The longest wait at the start for seeds to arrive everywhere.
+/// The longest wait for the effects of seeding.
 const SEEDED_WITHIN: Duration = Duration::from_secs(10);
-/// What seeds cause: messages and the subscriptions that they come to, each after its cause.
+/// The messages that seeding causes, and the subscriptions that handle them, in order of cause and
+/// effect.
 const SEEDING: [(&[&str], &[&str]); 2] = [
     (
         &[ProductListed::NAME, AdjustStock::NAME],
@@ -25,10 +26,10 @@ const SEEDING: [(&[&str], &[&str]); 2] = [
     (&[StockLevelChanged::NAME], &["stock_level_changed"]),
 ];
 
-/// Orders whose checkout has not ended.
+/// Returns the number of orders whose checkout has not ended.
 pub(crate) async fn in_flight(host: &Host) -> Result<usize> {
     let Ok(reads) = host.reads("orders") else {
-        return Ok(0); // Orders runs elsewhere.
+        return Ok(0); // The orders service runs elsewhere.
     };
     let open = reads
         .open_sagas::<shop_orders::checkout::Checkout>()
@@ -36,7 +37,8 @@ pub(crate) async fn in_flight(host: &Host) -> Result<usize> {
     Ok(usize::try_from(open).unwrap_or(usize::MAX))
 }
 
-/// The admin's password is the one in the settings, or a random one in the data directory.
+/// Creates the administrator's account, with the password of the settings or a random one that is
+/// stored in the data directory.
 pub(crate) async fn ensure_admin(
     host: &Host,
     settings: &Settings,
@@ -79,8 +81,8 @@ fn own_password(host: &Host, path: &Path) -> Result<String, RunError> {
     Ok(password)
 }
 
-/// Lists the products of a new shop and puts them on the shelves; each once, however often the shop
-/// starts. Whether any of them is new.
+/// Lists the products of a new shop and adds their stock, each once over all starts. Returns
+/// whether any of them is new.
 pub(crate) async fn seed(host: &Host) -> Result<bool> {
     let catalog = host.service("catalog")?;
     shop_catalog::seeding::seed(&catalog).await?;
@@ -106,8 +108,8 @@ pub(crate) async fn seed(host: &Host) -> Result<bool> {
     .await
 }
 
-/// Waits until nothing is on its way, so that the first visitor sees what was seeded. After a crash
-/// under load it does not wait for the whole backlog.
+/// Waits until the effects of seeding are stored, so that the first visitor sees them. After a
+/// crash under load it does not wait for the whole backlog.
 pub(crate) async fn settle(host: &Host, seeds_are_new: bool) {
     let runtime = &host.ports().runtime;
     let idle = async {
@@ -123,11 +125,13 @@ pub(crate) async fn settle(host: &Host, seeds_are_new: bool) {
         }
     };
     if runtime.timeout(SEEDED_WITHIN, idle).await.is_none() {
-        tracing::warn!("the seeds are still on their way");
+        tracing::warn!(
+            "the seeded products are not visible yet: some messages are still in flight"
+        );
     }
 }
 
-/// Whether none of these messages waits in an outbox, and then none in these subscriptions.
+/// Returns whether none of these messages waits in an outbox, and then none in these subscriptions.
 async fn are_over(host: &Host, messages: &[&str], subscriptions: &[&str]) -> Result<bool> {
     if let Some(outbox) = host.ports().store.outbox() {
         for message in messages {

@@ -25,7 +25,7 @@ pub async fn start(settings: &Settings) -> Result<Open, RunError> {
     open(Shop::default(), settings.clone(), roles_of(settings)).await
 }
 
-/// The roles of the whole shop: the stand-in runs unless a provider is given.
+/// Returns the roles of the whole shop. The stand-in runs unless a provider is set.
 fn roles_of(settings: &Settings) -> Roles {
     let mut roles = roles::whole();
     if settings.own.provider.is_some() {
@@ -43,7 +43,7 @@ impl Program for Shop {
     }
 
     fn about(&self) -> &'static str {
-        "An online shop of ten services that talk through events, all in one process"
+        "An online shop of ten services that exchange events, all in one process"
     }
 
     fn services(&self, _: &Settings) -> Vec<&'static str> {
@@ -147,7 +147,7 @@ impl Program for Shop {
     }
 }
 
-/// The admin's login: with the password on a terminal only.
+/// Describes the administrator's login. The password is shown on a terminal only.
 fn admin_line(settings: &Settings, password: Option<&str>) -> String {
     let email = shop_identity::ADMIN_EMAIL;
     let login = match password {
@@ -161,8 +161,8 @@ fn admin_line(settings: &Settings, password: Option<&str>) -> String {
     format!("The admin:            {login}")
 }
 
-/// Starts the stand-in for the payment company. It knows nothing of Wingbeat; a layer around it
-/// adds its responses to our traces.
+/// Starts the stand-in for the payment company. It does not use Wingbeat; a layer around it adds
+/// its responses to our traces.
 async fn provider(settings: &Settings, listen: SocketAddr) -> Result<Provider, RunError> {
     let data = &settings.data;
     std::fs::create_dir_all(data).map_err(|why| RunError::File(data.display().to_string(), why))?;

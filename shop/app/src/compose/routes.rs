@@ -111,7 +111,7 @@ async fn gateway(open: &Open) -> Result<Router> {
     Ok(shop_gateway::front(api, open.runtime.clone()))
 }
 
-/// The name that spans give to the process.
+/// Returns the service name for the spans of the process.
 fn span_name(open: &Open) -> &'static str {
     match open.roles.services.iter().collect::<Vec<_>>()[..] {
         [service] => service,
@@ -119,7 +119,7 @@ fn span_name(open: &Open) -> &'static str {
     }
 }
 
-/// The services that run elsewhere, and this process for those that run here.
+/// Returns the proxy: services that run elsewhere by address, and this process for the others.
 fn proxy(open: &Open) -> Proxy {
     let here = format!("http://127.0.0.1:{}", open.address.port());
     let url = |service: &str| {
@@ -135,7 +135,7 @@ fn proxy(open: &Open) -> Proxy {
     Proxy::new(SERVICES.map(upstream).into(), open.runtime.clone())
 }
 
-/// All services, as the audit reads them.
+/// Returns all services, for the audit.
 async fn all_services(open: &Open) -> Result<RunningSystem> {
     use wingbeat::Program as _;
     let (program, settings) = (Arc::clone(&open.program), Arc::clone(&open.settings));

@@ -9,7 +9,7 @@ use wingbeat::{App, TargetPolicy};
 use super::roles::is_behind_gateway;
 use super::settings::Settings;
 
-/// Makes the app of the whole shop. `provider` is the base URL of the payment provider.
+/// Builds the app of the whole shop. `provider` is the base URL of the payment provider.
 pub fn system(settings: &Settings, roles: &Roles, sessions: &Sessions, provider: &str) -> App {
     let sessions = || sessions.clone();
     App::new()
@@ -73,8 +73,8 @@ fn catalog(settings: &Settings) -> shop_catalog::Config {
     }
 }
 
-/// Calls to the provider go on for an hour longer than an order waits, so that their outcome is
-/// known.
+/// Calls to the provider are retried for an hour longer than an order waits, so that their outcome
+/// is known.
 fn payments(settings: &Settings, provider: &str) -> shop_payments::Config {
     shop_payments::Config {
         provider: shop_payments::config::ProviderUrl(provider.into()),

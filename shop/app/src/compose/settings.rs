@@ -16,11 +16,11 @@ pub struct ShopSettings {
     /// The payment provider, instead of the stand-in
     #[schemars(extend("x-value" = "URL"))]
     pub provider: Option<String>,
-    /// Run the stand-ins and /dev, for services that run by themselves
+    /// Run the stand-ins and /dev, for services in separate processes
     pub dev: bool,
-    /// Whether browsers keep sessions for HTTPS only, for a shop behind a proxy that ends TLS
+    /// Restrict session cookies to HTTPS, for a shop behind a proxy that terminates TLS
     pub secure_cookies: bool,
-    /// Whether failed logins and claims are limited; off for load tests
+    /// Limit failed logins and claims; off for load tests
     pub rate_limits: bool,
     /// The time from a shipment's creation to its dispatch
     #[schemars(extend("x-value" = "TIME"))]
@@ -28,25 +28,25 @@ pub struct ShopSettings {
     /// The time from a shipment's dispatch to its delivery
     #[schemars(extend("x-value" = "TIME"))]
     pub shipping_deliver_after: Duration,
-    /// How long the checkout waits for an answer before it sends a command again
+    /// The time that the checkout waits for an answer before it resends a command
     #[schemars(extend("x-value" = "TIME"))]
     pub checkout_resend_after: Duration,
-    /// How long an authorization may be unanswered before the order counts as `payment_delayed`
+    /// The time without an answer after which an authorization counts as `payment_delayed`
     #[schemars(extend("x-value" = "TIME"))]
     pub checkout_delayed_after: Duration,
     /// The longest wait for an authorization
     #[schemars(extend("x-value" = "TIME"))]
     pub checkout_payment_timeout: Duration,
-    /// How long placing an order waits for the caller's cart to arrive
+    /// The longest wait for the caller's cart when an order is placed
     #[schemars(extend("x-value" = "TIME"))]
     pub checkout_cart_wait: Duration,
-    /// How long stock is held at first
+    /// The time for which stock is reserved
     #[schemars(extend("x-value" = "TIME"))]
     pub inventory_hold_for: Duration,
-    /// How long stock is held from an extension on
+    /// The time for which an extension reserves stock
     #[schemars(extend("x-value" = "TIME"))]
     pub inventory_extend_for: Duration,
-    /// How long catalogue reads are cached at most
+    /// The longest time for which catalogue reads are cached
     #[schemars(extend("x-value" = "TIME"))]
     pub catalog_cached_for: Duration,
     /// The memory that hashing a password takes, in KiB

@@ -1,4 +1,4 @@
-//! What the shop adds to a process.
+//! The shop's part of a process.
 
 use shop_provider::Provider;
 use wingbeat::http::session::Sessions;
@@ -7,7 +7,7 @@ use wingbeat::run::{Command, Process};
 /// The shop.
 #[derive(Clone, Copy, Debug)]
 pub struct Shop {
-    /// Makes its commands beside those of every program.
+    /// Returns its commands besides those of every program.
     pub commands: fn() -> Vec<Command>,
 }
 
@@ -20,7 +20,7 @@ impl Default for Shop {
 /// A running process of the shop.
 pub type Open = Process<Shop>;
 
-/// What the services of a process share.
+/// The state that the services of a process share.
 pub struct Shared {
     /// The sessions of signed-in users.
     pub sessions: Sessions,

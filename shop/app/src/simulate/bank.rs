@@ -1,5 +1,4 @@
-//! The payment company as the simulation needs it: the stand-in's promises and its cards, in
-//! memory.
+//! The payment company of the simulation: the stand-in's promises and cards, in memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +9,7 @@ use wingbeat::SharedRuntime;
 use wingbeat::outgoing::{Request, Response};
 use wingbeat::{BoxFuture, Error, HttpClient, Result};
 
-/// How long a slow card takes.
+/// The delay of a slow card.
 const SLOW: Duration = Duration::from_secs(2);
 
 struct Card {
@@ -21,15 +20,15 @@ struct Card {
 
 #[derive(Default)]
 struct Books {
-    /// Request and answer, by idempotency key.
+    /// The request and the answer of each idempotency key.
     answers: BTreeMap<String, (String, Value)>,
     cards: BTreeMap<String, Card>,
     ledger: Vec<Value>,
-    /// How often a card misbehaved, by order and operation.
+    /// The number of failures of a card, by order and operation.
     misbehaved: BTreeMap<(String, &'static str), u32>,
 }
 
-/// See the module. Its books outlive every crash of the shop.
+/// A payment company in memory. It outlives every crash of the shop.
 pub struct Bank {
     runtime: SharedRuntime,
     books: Mutex<Books>,
@@ -41,7 +40,7 @@ fn answer(status: u16, body: &Value) -> Result<Response> {
 }
 
 impl Bank {
-    /// A bank with empty books.
+    /// Creates a bank without bookings.
     #[must_use]
     pub fn new(runtime: SharedRuntime) -> Arc<Self> {
         Arc::new(Self {
@@ -54,7 +53,7 @@ impl Bank {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was booked for an order, in order: `authorize`, `capture`, `void`, `refund`.
+    /// Returns the bookings of an order: `authorize`, `capture`, `void`, `refund`.
     #[must_use]
     pub fn effects(&self, order: &str) -> Vec<String> {
         let books = self.books();

@@ -1,7 +1,7 @@
-//! The command: many seeds, one verdict.
+//! The command `simulate`.
 #![allow(
     clippy::disallowed_methods,
-    reason = "the simulation has no clock of its own; how long it takes is told in real time"
+    reason = "reports the real duration of the simulation"
 )]
 
 use std::process::ExitCode;
@@ -17,13 +17,13 @@ use wingbeat::test::simulator::Report;
 use super::coverage;
 use super::system::Shop;
 
-/// So many seeds must have seen everything.
+/// The number of seeds from which on incomplete coverage is a failure.
 const ENOUGH: u64 = 1_000;
 
 /// Run the whole shop in a deterministic simulation, under every fault, and check what it promises
 #[derive(Args, Debug)]
 pub struct SimulateArgs {
-    /// How many seeds [default: 100, or 1 with --seed]
+    /// The number of seeds [default: 100, or 1 with --seed]
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
     /// The first seed [default: 1]
@@ -35,10 +35,10 @@ pub struct SimulateArgs {
     /// Stop at the first failure
     #[arg(long)]
     until_failure: bool,
-    /// Seeds at once [default: one a processor]
+    /// Seeds in parallel [default: one a processor]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Print what was seen: faults, messages, inputs of the checkout by its state
+    /// Print the coverage: faults, and inputs of the checkout by its state
     #[arg(long)]
     coverage: bool,
 }
@@ -57,7 +57,7 @@ struct ToldFailure {
     detail: String,
 }
 
-/// Runs the command. Exit 1 if anything broke, or if enough seeds have left something unseen.
+/// Runs the command. Exits with 1 if an invariant broke, or if enough seeds left gaps in coverage.
 #[must_use]
 pub fn run(args: &SimulateArgs) -> ExitCode {
     let first = args.seed.unwrap_or(1);
@@ -70,7 +70,7 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
     let style =
         ProgressStyle::with_template("{bar:40} {pos}/{len} lifetimes, {per_sec}, {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    // What panics is part of the report, and panics again while it is reduced.
+    // The report contains the panics. They are repeated while failures are reduced.
     std::panic::set_hook(Box::new(|_| {}));
     let begun = Instant::now();
     let told = bar.clone();

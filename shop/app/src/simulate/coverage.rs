@@ -1,5 +1,5 @@
-//! What a thousand lives must have seen: every fault, and every input of the checkout in every
-//! state. What cannot be is said here, with the reason.
+//! The coverage that a thousand lifetimes must reach: every fault, and every input of the checkout
+//! in every state. Impossible combinations are listed with their reasons.
 
 use shop_orders::checkout::Checkout;
 use wingbeat::test::simulator::{Coverage, Unreachable};
@@ -17,17 +17,17 @@ const fn never(
     }
 }
 
-/// What the checkout does not get, unless by an attempt that is stale and runs again.
+/// The inputs that the checkout cannot handle in a state. (A stale attempt may; it runs again.)
 const UNREACHABLE: &[Unreachable] = &[
     never(
         &[],
         &["payments.payment_delayed.v1"],
-        "payments cannot tell that it is down: the checkout's own timer sets the flag",
+        "payments cannot report its own outage: the checkout's own timer sets the flag",
     ),
     never(
         &[],
         &["payments.payment_capture_refused.v1"],
-        "the provider never refuses to take what it holds",
+        "the provider never refuses to capture an authorized amount",
     ),
     never(
         &["not_started"],
@@ -53,7 +53,7 @@ const UNREACHABLE: &[Unreachable] = &[
             "orders.payment_slow.v1",
             "orders.payment_expired.v1",
         ],
-        "nothing is asked and no timer is set before the start",
+        "no command is sent and no timer is set before the start",
     ),
     never(
         &["promo", "stock"],
@@ -68,7 +68,7 @@ const UNREACHABLE: &[Unreachable] = &[
             "orders.payment_slow.v1",
             "orders.payment_expired.v1",
         ],
-        "payments is asked when the stock is held",
+        "the authorization is requested once the stock is reserved",
     ),
     never(
         &["promo", "stock", "authorize", "commit", "capture"],
@@ -78,7 +78,7 @@ const UNREACHABLE: &[Unreachable] = &[
             "shipping.shipment_cancelled.v1",
             "shipping.shipment_cancel_refused.v1",
         ],
-        "shipping is asked when the money is taken",
+        "the shipment is requested once the payment is captured",
     ),
     never(
         &[
@@ -91,7 +91,7 @@ const UNREACHABLE: &[Unreachable] = &[
             "deliver",
         ],
         &["promotions.promo_rejected.v1"],
-        "a promo that an order holds is not refused to it",
+        "the promo is reserved for the order already",
     ),
     never(
         &["commit", "capture", "ship", "unship", "deliver"],
@@ -100,7 +100,7 @@ const UNREACHABLE: &[Unreachable] = &[
             "payments.payment_declined.v1",
             "orders.payment_expired.v1",
         ],
-        "stock and card were held, and the timer is cancelled with its step",
+        "stock and payment were reserved, and the timer is cancelled with its step",
     ),
     never(
         &[
@@ -122,12 +122,12 @@ const UNREACHABLE: &[Unreachable] = &[
     never(
         &["authorize"],
         &["inventory.stock_commit_refused.v1"],
-        "nobody has asked to take the stock yet",
+        "the commit of the stock was not requested yet",
     ),
     never(
         &["commit"],
         &["payments.payment_voided.v1"],
-        "nothing is undone yet",
+        "no compensation was requested yet",
     ),
     never(
         &["capture", "ship", "unship", "deliver"],
@@ -135,7 +135,7 @@ const UNREACHABLE: &[Unreachable] = &[
             "inventory.stock_commit_refused.v1",
             "payments.payment_voided.v1",
         ],
-        "the stock was taken, and nothing is undone",
+        "the stock was committed, and no compensation was requested",
     ),
     never(
         &["deliver"],
@@ -145,7 +145,7 @@ const UNREACHABLE: &[Unreachable] = &[
             "payments.payment_refunded.v1",
             "shipping.shipment_cancelled.v1",
         ],
-        "the dispatch has won: nothing is undone",
+        "the dispatch came first: no compensation was requested",
     ),
     never(
         &["unship"],
@@ -160,7 +160,7 @@ const UNREACHABLE: &[Unreachable] = &[
             "payments.payment_captured.v1",
             "payments.payment_refunded.v1",
         ],
-        "a copy would have to be seconds late, and nothing is undone yet",
+        "a duplicate would have to be seconds late, and no compensation was requested yet",
     ),
     never(
         &["undo"],
@@ -169,11 +169,11 @@ const UNREACHABLE: &[Unreachable] = &[
             "shipping.shipment_delivered.v1",
             "shipping.shipment_cancel_refused.v1",
         ],
-        "the shipment was called off, or never asked for",
+        "the shipment was cancelled, or never requested",
     ),
 ];
 
-/// What was not seen.
+/// Returns the gaps in the coverage.
 pub(super) fn unseen(coverage: &Coverage) -> Vec<String> {
     let mut unseen: Vec<String> = coverage
         .silent()

@@ -1,4 +1,4 @@
-//! What the clients were told, against what is: nothing answered is forgotten, nothing is invented.
+//! Compares the answers that clients got with the stored orders: none is lost, none is unexplained.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use shop_orders::domain::Order;
 use wingbeat::test::Violation;
 use wingbeat::test::simulator::{Answer, Exchange};
 
-/// How far along an order is, as shown to its owner.
+/// Returns the progress of an order, as its owner sees it.
 fn rank(status: &str) -> u8 {
     match status {
         "placed" => 0,
@@ -25,7 +25,7 @@ fn is_placing(exchange: &Exchange) -> bool {
     exchange.ask.method == "POST" && exchange.ask.path == "/api/v1/orders"
 }
 
-/// Everything that the clients' memories and the orders say against each other.
+/// Returns all contradictions between the answers and the orders.
 pub(super) fn check(history: &[Exchange], orders: &BTreeMap<OrderId, Order>) -> Vec<Violation> {
     let mut broken = same_key_same_answer(history);
     broken.extend(accepted_and_no_more(history, orders));
@@ -34,7 +34,7 @@ pub(super) fn check(history: &[Exchange], orders: &BTreeMap<OrderId, Order>) -> 
     broken
 }
 
-/// The same idempotency key has one answer.
+/// Checks that all answers under one idempotency key are equal.
 fn same_key_same_answer(history: &[Exchange]) -> Vec<Violation> {
     let mut answers = BTreeMap::<(usize, &str), &Value>::new();
     let mut broken = Vec::new();
@@ -52,7 +52,8 @@ fn same_key_same_answer(history: &[Exchange]) -> Vec<Violation> {
     broken
 }
 
-/// What was answered 202 is there; what is there was asked for, at most once a key.
+/// Checks that accepted orders exist, and that each existing order was requested, once for each
+/// key.
 fn accepted_and_no_more(history: &[Exchange], orders: &BTreeMap<OrderId, Order>) -> Vec<Violation> {
     let mut broken = Vec::new();
     let mut accepted = BTreeSet::new();
@@ -81,7 +82,7 @@ fn accepted_and_no_more(history: &[Exchange], orders: &BTreeMap<OrderId, Order>)
     let unknown: Vec<_> = unknown.collect();
     if unknown.len() > open.len() {
         let detail = format!(
-            "{} orders nobody was told of, from {} unanswered requests",
+            "{} orders that no client was told about, but only {} unanswered requests",
             unknown.len(),
             open.len()
         );
@@ -90,7 +91,7 @@ fn accepted_and_no_more(history: &[Exchange], orders: &BTreeMap<OrderId, Order>)
     broken
 }
 
-/// A status that was seen is never followed by an earlier one.
+/// Checks that the status of an order never goes back.
 fn never_backwards(history: &[Exchange]) -> Vec<Violation> {
     let mut seen = BTreeMap::<&str, (u8, &str)>::new();
     let mut broken = Vec::new();
@@ -110,7 +111,7 @@ fn never_backwards(history: &[Exchange]) -> Vec<Violation> {
     broken
 }
 
-/// An order that was answered is found by its owner from then on.
+/// Checks that an owner finds an accepted order from then on.
 fn own_writes(history: &[Exchange]) -> Vec<Violation> {
     let mut told = BTreeSet::new();
     let mut broken = Vec::new();
@@ -120,7 +121,7 @@ fn own_writes(history: &[Exchange]) -> Vec<Violation> {
             told.insert(format!("/api/v1/orders/{}", id.unwrap_or_default()));
         }
         if exchange.answer.status() == 404 && told.contains(&exchange.ask.path) {
-            let detail = "its owner was told of it, and then that there is none";
+            let detail = "its owner got it accepted, and later a 404";
             broken.push(Violation::new(
                 "own writes are seen",
                 &exchange.ask.path,
@@ -131,7 +132,7 @@ fn own_writes(history: &[Exchange]) -> Vec<Violation> {
     broken
 }
 
-/// Orders that were called off, and their owners were told that it would be seen to.
+/// Returns the orders whose cancellation was accepted.
 pub(super) fn called_off(history: &[Exchange]) -> BTreeSet<OrderId> {
     let accepted = history
         .iter()
@@ -143,17 +144,17 @@ pub(super) fn called_off(history: &[Exchange]) -> BTreeSet<OrderId> {
     orders.collect()
 }
 
-/// Every order has reached one of its ends.
+/// Checks that every order has ended.
 pub(super) fn ended(orders: &BTreeMap<OrderId, Order>) -> Vec<Violation> {
     let open = orders.iter().filter(|(_, order)| !order.is_ended());
     open.map(|(id, order)| {
-        let detail = format!("it rests as {:?}", order.status());
+        let detail = format!("it remains {:?}", order.status());
         Violation::new("every order ends", id, detail)
     })
     .collect()
 }
 
-/// How much of each SKU the completed orders took.
+/// Returns the sold quantity of each SKU.
 pub(super) fn sold(orders: &BTreeMap<OrderId, Order>) -> BTreeMap<String, i64> {
     let mut sold = BTreeMap::new();
     let completed = orders
@@ -167,7 +168,7 @@ pub(super) fn sold(orders: &BTreeMap<OrderId, Order>) -> BTreeMap<String, i64> {
     sold
 }
 
-/// How much of each SKU the admin was told to have put on the shelf.
+/// Returns the quantity of each SKU that the administrator added to the stock.
 pub(super) fn stocked(history: &[Exchange]) -> BTreeMap<String, i64> {
     let mut keys = BTreeSet::new();
     let mut stocked = BTreeMap::new();

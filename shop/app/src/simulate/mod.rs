@@ -1,8 +1,8 @@
-//! `shop simulate`: the whole shop, from one seed, under every fault.
+//! `shop simulate`: runs the whole shop from one seed, under every fault.
 //!
-//! The services are the ones of production, each a process of its own, some of them twice; their
-//! routes are called as the gateway calls them. Store, broker, cache and the payment company are
-//! models.
+//! The services are those of production, each in a process of its own, some of them with two
+//! replicas. Clients call their routes as the gateway does. Store, broker, cache and the payment
+//! company are models.
 //!
 //! - `system`: what runs and what must hold. `shopper`: who comes. `history`: what they were told,
 //!   against what is. `bank`: the payment company. `cli`: the command.

@@ -1,4 +1,4 @@
-//! Who comes to the simulated shop: shoppers who order, watch and cancel, and the admin.
+//! The clients of the simulated shop: shoppers who order, watch and cancel, and the administrator.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::system::{ADMIN_PASSWORD, GOODS};
 
 /// Attempts at something that must be answered.
 const INSIST: usize = 40;
-/// The cards, as often as they are drawn.
+/// The cards, in the proportions in which they are drawn.
 const CARDS: [&str; 10] = [
     "tok_ok",
     "tok_ok",
@@ -25,7 +25,7 @@ const CARDS: [&str; 10] = [
     "tok_lost_reply",
 ];
 
-/// Which service answers this path.
+/// Returns the service that owns a path.
 fn service(path: &str) -> &'static str {
     let of = |part: &str| path.starts_with(&format!("/api/v1/{part}"));
     match () {
@@ -38,7 +38,7 @@ fn service(path: &str) -> &'static str {
     }
 }
 
-/// A request to the API.
+/// Creates a request to the API.
 pub(super) fn call(method: &'static str, path: &str, body: Value) -> Ask {
     let path = format!("/api/v1{path}");
     let service = service(&path);
@@ -81,7 +81,7 @@ impl Visitor {
             "email": self.email, "password": self.password, "name": name,
             "marketing_opt_in": self.client.number.is_multiple_of(2),
         });
-        // An answer that was lost and a user who is there: 409 says that it worked.
+        // The user may exist although the answer was lost: then the retry gets 409.
         drop(
             self.client
                 .insist(call("POST", "/users", form), INSIST)
@@ -98,12 +98,12 @@ impl Visitor {
         self.token = answer.body()["token"].as_str().unwrap_or_default().into();
     }
 
-    /// Asks once as this user.
+    /// Sends a request once as this user.
     async fn once(&mut self, ask: Ask) -> Answer {
         self.client.ask(ask.by(&self.token)).await
     }
 
-    /// Asks until there is an answer; signs in again where the session is gone.
+    /// Repeats a request until it is answered, and signs in again if the session has ended.
     pub(super) async fn insist(&mut self, ask: Ask) -> Answer {
         for _ in 0..INSIST {
             let answer = self
@@ -119,7 +119,7 @@ impl Visitor {
     }
 }
 
-/// A shopper, from the sign-up to so many orders.
+/// A shopper who signs up and places this many orders.
 pub(super) async fn go_shopping(client: Client, orders: usize) {
     let mut me = Visitor::new(client);
     me.client.pause(Duration::from_secs(2)).await;
@@ -143,7 +143,7 @@ fn goods(me: &mut Visitor) -> Vec<(&'static str, u64)> {
     chosen.into_iter().map(|sku| (sku, quantity(me))).collect()
 }
 
-/// What is ordered: items by name, or what was put into the cart.
+/// Returns the body of an order: items by name, or the content of the cart.
 async fn body(me: &mut Visitor) -> Value {
     let mut body = json!({
         "payment_token": CARDS[me.client.pick(CARDS.len())],
@@ -171,13 +171,13 @@ async fn body(me: &mut Visitor) -> Value {
     body
 }
 
-/// Places an order in one of the ways in which people do; its id, if that is known.
+/// Places an order in one of several ways. Returns its id, if that is known.
 async fn place(me: &mut Visitor, number: usize) -> Option<String> {
     let body = body(me).await;
     let key = format!("{}-{number}", me.client.number);
     let ask = call("POST", "/orders", body).under(key);
     let answer = match me.client.pick(5) {
-        0 => me.once(ask).await, // Whatever comes of it.
+        0 => me.once(ask).await, // The answer may be missing.
         1 => {
             let twin = me.client.clone();
             let (one, other) = (ask.clone().by(&me.token), ask.clone().by(&me.token));
@@ -195,7 +195,7 @@ async fn place(me: &mut Visitor, number: usize) -> Option<String> {
     order.filter(|_| answer.status() == 202)
 }
 
-/// Looks at an order some times, and cancels some.
+/// Reads an order several times, and cancels some.
 async fn watch(me: &mut Visitor, order: &str) {
     let path = format!("/orders/{order}");
     let cancels = me.client.pick(3) == 0;
@@ -209,7 +209,7 @@ async fn watch(me: &mut Visitor, order: &str) {
     }
 }
 
-/// The admin, who changes prices and stock while people shop.
+/// The administrator, who changes prices and stock meanwhile.
 pub(super) async fn keep_shop(client: Client) {
     let mut me = Visitor::admin(client);
     me.sign_in().await;
@@ -237,7 +237,7 @@ pub(super) fn offer(sku: &str, price: i64) -> Ask {
     call("PUT", &format!("/admin/products/{sku}"), body)
 }
 
-/// Changes a product's stock, once a key.
+/// Changes a product's stock, once for each key.
 pub(super) fn restock(sku: &str, delta: i64, key: &str) -> Ask {
     let body = json!({ "delta": delta, "reason": "simulated" });
     call("POST", &format!("/admin/stock/{sku}"), body).under(format!("stock-{sku}-{key}"))

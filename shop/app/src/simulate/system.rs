@@ -1,4 +1,4 @@
-//! The shop as a system under simulation: its services as processes, who comes, what must hold.
+//! The shop as a system under simulation: its processes, clients and invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -28,9 +28,9 @@ use wingbeat::run::RunningSystem;
 pub(super) const ADMIN_PASSWORD: &str = "the admin of a simulation";
 /// How many shoppers come.
 const SHOPPERS: usize = 6;
-/// How many orders each of them places.
+/// The number of orders of each shopper.
 const ORDERS: usize = 4;
-/// Where the provider is.
+/// The provider's base URL.
 const PROVIDER: &str = "http://provider";
 
 /// A product of the simulation.
@@ -70,7 +70,7 @@ pub struct Shop {
     bank: Arc<Bank>,
 }
 
-/// Deadlines short enough for a life of a minute; some lives have shorter ones.
+/// The settings, with deadlines for a lifetime of a minute. Some seeds have shorter ones.
 fn settings(seed: u64) -> Settings {
     let seconds = Duration::from_secs;
     let once = NonZeroU32::MIN;
@@ -89,7 +89,7 @@ fn settings(seed: u64) -> Settings {
     settings
 }
 
-/// Which services run twice.
+/// Returns the number of replicas of a service.
 fn replicas(seed: u64, service: &str) -> usize {
     match service {
         "orders" | "inventory" if !seed.is_multiple_of(3) => 2,
@@ -125,8 +125,8 @@ impl Shop {
     }
 }
 
-/// An order that was called off is not completed, unless its story says that the parcel was sent
-/// first.
+/// Checks that a cancelled order is not completed, unless its timeline says that the parcel was
+/// sent first.
 async fn unheeded(
     system: &RunningSystem,
     called_off: BTreeSet<OrderId>,
@@ -141,14 +141,14 @@ async fn unheeded(
         }
         let story = reads.story(CorrelationId(id.0)).await?;
         if !story.iter().any(|entry| entry.name == CancelRefused::NAME) {
-            let detail = "it was called off, and completed without a word";
+            let detail = "it was cancelled, and completed without `CancelRefused`";
             broken.push(Violation::new("a cancel is heeded", id, detail));
         }
     }
     Ok(broken)
 }
 
-/// No order that has ended holds stock.
+/// Checks that no ended order has reserved stock.
 fn nothing_held(world: &World, orders: &BTreeMap<OrderId, Order>) -> Vec<Violation> {
     let held = world.entities::<Reservation>("inventory").into_iter();
     let held = held.filter(|(id, reservation)| {
@@ -159,7 +159,7 @@ fn nothing_held(world: &World, orders: &BTreeMap<OrderId, Order>) -> Vec<Violati
         .collect()
 }
 
-/// What is on the shelves is what was put there less what was sold.
+/// Checks that the stock on hand is the added stock minus the sold one.
 fn goods_add_up(world: &World, orders: &BTreeMap<OrderId, Order>) -> Vec<Violation> {
     let stocked = history::stocked(&world.history());
     let sold = history::sold(orders);
@@ -176,7 +176,7 @@ fn goods_add_up(world: &World, orders: &BTreeMap<OrderId, Order>) -> Vec<Violati
     broken
 }
 
-/// Nothing was given up.
+/// Checks that there are no dead letters.
 async fn letters(system: &RunningSystem) -> Result<Vec<Violation>> {
     let mut broken = Vec::new();
     for running in &system.running {
@@ -233,7 +233,10 @@ impl System for Shop {
             .model()
             .until_idle(Duration::from_secs(1), minute)
             .await;
-        assert!(left.is_empty(), "the shop does not open: {left:?}");
+        assert!(
+            left.is_empty(),
+            "the shop does not become idle at the start: {left:?}"
+        );
     }
 
     fn clients(&self, world: &World) -> Vec<BoxFuture<'static, ()>> {

@@ -1,5 +1,5 @@
 //! The shop's services together: on the model under the seeded executor, and as the real shop in
-//! both its shapes.
+//! both its modes.
 
 mod checkout;
 mod properties;

@@ -1,5 +1,5 @@
 //! Traces as a collector receives them from the `shop` binary with the feature `otlp`, as one
-//! process and as a fleet on servers. `cargo xtask test telemetry` builds and runs it.
+//! process and as a fleet on servers. `cargo xtask test e2e` builds and runs it.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -63,7 +63,7 @@ async fn place(url: &str, payment_token: &str) -> String {
     placed.json()["order_id"].as_str().unwrap().to_owned()
 }
 
-/// Checks the spans of one order in every shape: all services take part, in one tree.
+/// Checks the spans of one order in every mode: all services take part, in one tree.
 fn is_one_order(trace: &Trace, carrier: &str) {
     let request = trace.only("gateway", "POST", "server");
     assert_eq!(request.parent, CALLER_SPAN, "the caller's trace continues");

@@ -63,7 +63,7 @@ fn operation<'a>(document: &'a Value, method: &str, path: &str) -> Option<&'a Va
     methods.get(method.to_lowercase())
 }
 
-/// Where and why a value does not fit a schema.
+/// Returns the place at which a value violates a schema, and the reason.
 fn misfit(document: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
     if let Some(reference) = schema["$ref"].as_str() {
         let target = document.pointer(reference.trim_start_matches('#'));

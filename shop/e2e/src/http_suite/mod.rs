@@ -1,7 +1,7 @@
-//! Tests of the HTTP API, written once for every shape of the shop: one process on its data
+//! Tests of the HTTP API, written once for every mode of the shop: one process on its data
 //! directory, one process on servers, and services behind their gateway.
 //!
-//! Each shape declares the tests with [`http_suite!`](crate::http_suite!), which calls the
+//! Each mode declares the tests with [`http_suite!`](crate::http_suite!), which calls the
 //! functions of this module with a [`Subject`]. What reaches into the process is tested where the
 //! shop is a library (`shop/app/tests/it/real`).
 
@@ -19,7 +19,7 @@ use api::new_email;
 pub use api::{Api, Cache, address, order};
 pub use subject::{Access, Host, Subject};
 
-/// Declares the tests for one shape of the shop. The argument is an `async fn(Access) -> Subject`.
+/// Declares the tests for one mode of the shop. The argument is an `async fn(Access) -> Subject`.
 #[macro_export]
 macro_rules! http_suite {
     ($open:path) => {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use super::Api;
 
-/// Whether a test may run beside others on the same shop.
+/// The way in which tests share a shop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// It uses accounts and orders of its own.

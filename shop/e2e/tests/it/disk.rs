@@ -18,7 +18,7 @@ const LIMIT: u32 = 64_000;
 /// Shoppers who fill the disk together.
 const SHOPPERS: usize = 16;
 
-/// The same program with a limit that fails writes instead of ending the process.
+/// Returns the program with a limit that makes writes fail instead of ending the process.
 fn limited(place: &Place) -> Command {
     let program = place.command();
     let mut limited = Command::new("sh");

@@ -56,7 +56,7 @@ async fn offer(
     Ok(ok(&row).into_response())
 }
 
-/// Lists a product under this offer, and publishes what changed.
+/// Lists a product under this offer, and publishes the change.
 pub(crate) async fn list(scope: &Scope, sku: &Sku, offer: Offer) -> wingbeat::Result<Product> {
     let products = Table::<Product>::of(scope);
     let known = products.get(sku).await?.unwrap_or_default();

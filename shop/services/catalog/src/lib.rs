@@ -1,7 +1,7 @@
 //! The catalogue: the products of the shop, their prices and their availability.
 //!
 //! - [`domain`]: a product and the changes it allows; pure.
-//! - [`views`]: the listing, and how a product is stored.
+//! - [`views`]: the listing, and the stored form of a product.
 //! - `handlers`: the messages of inventory. [`api`]: the public routes. `admin`: the admin's
 //!   routes.
 //! - [`seeding`]: the products of a new shop. [`audit`]: reads for the invariants.

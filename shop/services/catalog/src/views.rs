@@ -1,4 +1,4 @@
-//! The listing, and how a product is stored.
+//! The listing, and the stored form of a product.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, Sku};

@@ -31,7 +31,7 @@ impl Entity for User {
     type Id = UserId;
 }
 
-/// The users and the claims on their addresses, which change together.
+/// The users and the claims on their addresses, which change in one unit.
 pub struct Users {
     /// The users, by id.
     pub table: Table<User>,

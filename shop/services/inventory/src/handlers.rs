@@ -28,7 +28,7 @@ pub(crate) struct ExpireReservation {
     order_id: OrderId,
 }
 
-/// The reservations and their rows by expiry, which change together.
+/// The reservations and their rows by expiry, which change in one unit.
 pub(crate) struct Reservations {
     table: Table<Reservation>,
     held: Rows<HeldRow>,

@@ -1,7 +1,8 @@
 //! Inventory: the stock, the reservations of orders, and a ledger of every change.
 //!
 //! - [`domain`]: stock and reservations; pure.
-//! - `handlers`: load, decide, record. `shelves`: the stock and its ledger, which change together.
+//! - `handlers`: load, decide, record. `shelves`: the stock and its ledger, which change in one
+//!   unit.
 //! - [`views`]: the ledger, and the held reservations by expiry.
 //! - [`api`]: the admin's routes. [`audit`]: figures for the invariants.
 

@@ -1,5 +1,5 @@
-//! The stock and its ledger, which change together: each change of the units on hand has a row with
-//! its reason.
+//! The stock and its ledger, which change in one unit: each change of the units on hand has a row
+//! with its reason.
 
 use shop_contracts::inventory::StockLevelChanged;
 use shop_contracts::{OrderId, Sku};

@@ -1,4 +1,4 @@
-//! The order list, and how an order is stored.
+//! The order list, and the stored form of an order.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Line, Money, OrderId, OrderStatus, RejectReason, UserId};

@@ -1,4 +1,4 @@
-//! The promos of a user, and how a promo is stored.
+//! The promos of a user, and the stored form of a promo.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;

@@ -29,7 +29,7 @@ pub fn operator(host: Arc<Host>) -> Router {
     operator_routes().with_state(host).into_router()
 }
 
-/// The routes of the operator's API with their descriptions, for a host to be given. They need a
+/// The routes of the operator's API with their descriptions. Set a host as their state. They need a
 /// guard around them that inserts an [`Operator`].
 pub fn operator_routes() -> Routes<Arc<Host>> {
     subscription_routes()
@@ -109,7 +109,7 @@ fn dead_letter_routes() -> Routes<Arc<Host>> {
         .route(
             "/dead-letters/{id}/discard",
             plain::post(discard)
-                .summary("Discards a dead letter; counters keep it")
+                .summary("Discards a dead letter. The counters still include it")
                 .answers::<Settled>(202)
                 .problem(404, "not_found", missing),
         )
@@ -244,7 +244,7 @@ struct Whole {
     first_error: Option<String>,
     /// The headers of the message; `null` if it was no message.
     headers: serde_json::Value,
-    /// The body of the message; as text if it is not JSON.
+    /// The body of the message: JSON, or a string if it is not JSON.
     #[schemars(with = "serde_json::Value")]
     body: Box<RawValue>,
 }
@@ -274,7 +274,7 @@ async fn letters(extract::State(host): extract::State<Arc<Host>>) -> Result<Resp
     Ok(Json(Items::from(items)).into_response())
 }
 
-/// Asks each service by id: dead letters can be large, so they are not all read to find one.
+/// Reads the letter of each service by id: dead letters can be large, so listing them all is slow.
 async fn find(host: &Host, id: &str) -> Result<(Arc<Running>, Name, DeadLetter), Problem> {
     let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
     for running in host.running() {

@@ -1,20 +1,20 @@
-//! The metrics there are: the tables of `docs/metrics.md`, so that what is told and what is written
-//! agree.
+//! The metrics that `docs/metrics.md` lists. The recorder takes their descriptions from there, so
+//! that `/metrics` and the document agree.
 
 const PAGE: &str = include_str!("../../../METRICS.md");
 
-/// A metric as it is written down.
+/// A row of the document's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Its name.
+    /// The name of the metric.
     pub name: &'static str,
     /// Counter, gauge or histogram.
     pub kind: &'static str,
-    /// What it says.
+    /// Its description.
     pub meaning: &'static str,
 }
 
-/// All that are written down.
+/// Returns all documented metrics.
 pub fn written() -> impl Iterator<Item = Written> {
     PAGE.lines().filter_map(|line| {
         let line = line.strip_prefix('|')?.strip_suffix('|')?;
@@ -30,7 +30,7 @@ pub fn written() -> impl Iterator<Item = Written> {
     })
 }
 
-/// Has the recorder tell the meanings.
+/// Registers the descriptions with the recorder.
 pub(super) fn describe() {
     for Written {
         name,

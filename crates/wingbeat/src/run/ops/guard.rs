@@ -15,8 +15,8 @@ use crate::run::settings::Secret;
 /// Lets a request pass if it comes from this machine to a loopback name, or with the operator's
 /// token.
 ///
-/// The check of the `Host` header keeps out web pages that rebind their own name to 127.0.0.1, the
-/// check of `Sec-Fetch-Site` keeps out pages of other sites in the operator's browser.
+/// The check of the `Host` header refuses web pages that rebind their own name to 127.0.0.1. The
+/// check of `Sec-Fetch-Site` refuses pages of other sites in the operator's browser.
 pub(super) fn guarded(routes: Router, token: Option<Secret>) -> Router {
     routes.layer(middleware::from_fn(move |request, next| {
         let token = token.clone();
@@ -39,7 +39,7 @@ async fn check(token: Option<&Secret>, mut request: Request, next: Next) -> Resp
     Problem::new(403, "forbidden", detail).into_response()
 }
 
-/// Compares in a time that does not depend on the place of the first difference.
+/// Compares hashes, so that the time does not depend on the position of the first difference.
 fn same(given: &str, token: &str) -> bool {
     use sha2::{Digest as _, Sha256};
     Sha256::digest(given) == Sha256::digest(token)

@@ -1,4 +1,4 @@
-//! The lists of the operator's API, and how the lists of several replicas become one.
+//! The lists of the operator's API. Lists of several replicas merge into one.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ pub struct Subscription {
     pub handled: i64,
     /// Failed attempts that were followed by another one, since the process started.
     pub retried: u64,
-    /// Dead letters since the service exists, without retried ones.
+    /// Dead letters since the service exists. Retried ones do not count.
     pub dead: i64,
 }
 
@@ -71,7 +71,7 @@ pub struct Subscription {
 pub enum State {
     /// It consumes.
     Running,
-    /// It consumes nothing until it is resumed.
+    /// It does not consume until it is resumed.
     Paused,
 }
 
@@ -80,7 +80,7 @@ impl Replicated for Subscription {
         (self.service, &self.name) == (other.service, &other.name)
     }
 
-    /// Replicas share queue and counters. Deliveries in flight and failures belong to each of them.
+    /// Replicas share the queue and the counters. Deliveries in flight and failures add up.
     fn join(&mut self, other: Self) {
         let all = (self.waiting + self.in_flight).max(other.waiting + other.in_flight);
         self.in_flight += other.in_flight;
@@ -101,7 +101,7 @@ pub struct Breaker {
     pub service: Name,
     /// The outside system.
     pub name: String,
-    /// `closed`, `half_open` or `open`: the least closed one of all replicas.
+    /// `closed`, `half_open` or `open`: the most open state of all replicas.
     #[schemars(extend("enum" = ["closed", "half_open", "open"]))]
     pub state: String,
     /// The time of the last change.
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn shared_figures_count_once_and_figures_of_replicas_add_up() {
-        // Ten in the queue: three in the first one's hands, four in the second one's.
+        // Ten deliveries in the queue: one replica handles three of them, the other one four.
         let lists = [
             vec![subscription(State::Running, 7, 3, 1)],
             vec![subscription(State::Paused, 6, 4, 2)],
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_paused_if_all_replicas_are() {
+    fn a_subscription_is_paused_if_all_replicas_are_paused() {
         let state = |a, b| joined([a, b].map(|it| vec![subscription(it, 0, 0, 0)]))[0].state;
         assert_eq!(state(State::Paused, State::Paused), State::Paused);
         assert_eq!(state(State::Paused, State::Running), State::Running);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_closed_breaker_wins() {
+    fn the_most_open_state_of_all_replicas_is_reported() {
         let breaker = |state: &str, since| Breaker {
             service: Name::new("payments"),
             name: "provider".into(),

@@ -30,7 +30,7 @@ pub use lists::{
 };
 pub use timeline::{Step, Timeline, in_order, story};
 
-/// Buckets of durations in seconds: from a fast commit to an outside system that hangs.
+/// Buckets of durations in seconds: from a fast commit to an outside system that does not answer.
 const SECONDS: [f64; 12] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
@@ -51,10 +51,11 @@ pub(super) fn record() -> Option<PrometheusHandle> {
     Some(handle)
 }
 
-/// How often samples go into their buckets. Until then each takes memory, scraped or not.
+/// The interval at which samples are moved into buckets. Until then each sample takes memory, even
+/// if nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Puts samples into their buckets until its task ends.
+/// Moves samples into their buckets until its task ends.
 pub(super) async fn upkeep(handle: PrometheusHandle, runtime: SharedRuntime) {
     loop {
         runtime.sleep(UPKEEP_EVERY).await;
@@ -90,7 +91,7 @@ pub(super) fn routes(
         .fallback(|| async { Problem::not_found() })
 }
 
-/// Always answers: figures that store and broker do not return in time are left out.
+/// Answers in any case: figures that store and broker do not return in time are left out.
 async fn render(State(metrics): State<Metrics>) -> Response {
     let mut page = Page::default();
     let ready = f64::from(u8::from(metrics.readiness.is_ready()));

@@ -1,5 +1,5 @@
-//! Figures of one moment in Prometheus' text format. They are not kept: one that could not be
-//! learned is absent and not old.
+//! Gauges of one moment in Prometheus' text format. They are not kept between scrapes: a value that
+//! could not be read is absent, not out of date.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_family_is_told_once_with_all_its_lines() {
+    fn the_lines_of_a_metric_follow_one_type_line() {
         let mut page = Page::default();
         page.gauge("wingbeat_up", &[], 1.0);
         page.gauge("wingbeat_age_seconds", &[("service", "a\"b\\")], 0.25);

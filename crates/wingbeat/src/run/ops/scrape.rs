@@ -1,5 +1,5 @@
-//! What is looked up at the moment of a scrape: in memory, in the store, at the broker. Each part
-//! is told as far as it answers in time.
+//! The gauges that a scrape reads: from memory, from the store, and from the broker. A source that
+//! does not answer in time is left out.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use crate::store::{Backlog, Waiting};
 use crate::{Name, Running, RuntimeExt as _, Timestamp, saga};
 use futures_util::future::{join, join_all};
 
-/// How long store and broker may take; scrapers usually wait for ten seconds.
+/// The longest wait for store and broker. Scrapers usually wait for ten seconds.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// The tables of due records, and what they are called here.
+/// The tables of due records, and the values of the label `kind`.
 const KINDS: [(&str, &str); 3] = [
     ("wb.timer", "timer"),
     ("wb.call", "call"),
     ("wb.parked", "parked"),
 ];
 
-/// Looks everywhere.
+/// Reads all gauges into the page.
 pub(super) async fn look(host: &Host, page: &mut Page) {
     let system = host.snapshot();
     let runtime = &system.ports.runtime;
@@ -51,7 +51,7 @@ pub(super) async fn look(host: &Host, page: &mut Page) {
 
 type Labels = [(&'static str, &'static str); 2];
 
-/// What this process holds in memory.
+/// Adds the gauges that this process keeps in memory.
 fn own(running: &Running, now: Timestamp, page: &mut Page) {
     for one in &running.subscriptions {
         let labels: Labels = [
@@ -84,7 +84,7 @@ fn own(running: &Running, now: Timestamp, page: &mut Page) {
     }
 }
 
-/// How many deliveries wait in each queue; those of which the broker told.
+/// Returns the depth of each queue that the broker reports.
 async fn of_broker(system: &RunningSystem) -> Vec<(Labels, u64)> {
     let subscriptions = system.running.iter().flat_map(|it| &it.subscriptions);
     let asked = subscriptions.map(async |one| {
@@ -93,21 +93,21 @@ async fn of_broker(system: &RunningSystem) -> Vec<(Labels, u64)> {
             ("service", one.service.as_str()),
             ("subscription", one.name()),
         ];
-        // What this process has in hand is counted in.
+        // The depth includes the deliveries that this process is handling.
         let waiting = depth.saturating_sub(one.stats.in_flight.load(Ordering::Relaxed));
         Some((labels, waiting))
     });
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-/// What the store tells of one service.
+/// The counters and the backlog of one service.
 struct Kept {
     service: Name,
     counters: Vec<(Name, i64)>,
     backlog: Backlog,
 }
 
-/// All services of which the store told.
+/// Returns the counters and backlogs of the services for which the store answers.
 async fn of_store(system: &RunningSystem) -> Vec<Kept> {
     let store = &system.ports.store;
     let asked = system.services().into_iter().map(async |service| {
@@ -167,7 +167,7 @@ impl Kept {
         found.map_or(0, |(_, count)| *count)
     }
 
-    /// Sagas by state.
+    /// Returns the number of instances for each saga and state.
     fn sagas(&self) -> impl Iterator<Item = (&'static str, &'static str, i64)> {
         let counters = self.counters.iter();
         counters.filter_map(|(name, count)| {

@@ -1,4 +1,4 @@
-//! The timeline of a story: the effects of all services, causes before effects.
+//! The timeline of a correlation id: the effects in all services, causes before effects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ pub struct Step {
     pub causation_id: Option<Uuid>,
 }
 
-/// A timeline, as far as the services could be asked.
+/// A timeline, from the services that answered.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Timeline {
     /// The steps.
@@ -63,8 +63,7 @@ fn step_of(service: &str, entry: Entry) -> Step {
     }
 }
 
-/// Sorts steps by time, but never an effect before its cause, whatever the clocks of the services
-/// say.
+/// Sorts steps by time, and each effect after its cause even if the services' clocks disagree.
 pub fn in_order(mut items: Vec<Step>) -> Vec<Step> {
     items.sort_by_key(|item| (item.at, item.id));
     let mut pending: BTreeSet<Uuid> = items.iter().map(|item| item.id).collect();
@@ -84,7 +83,7 @@ pub fn in_order(mut items: Vec<Step>) -> Vec<Step> {
             }
         }
     }
-    ordered.extend(waiting.into_values().flatten()); // Causes in a circle are shown too.
+    ordered.extend(waiting.into_values().flatten()); // Steps that cause each other.
     ordered
 }
 
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_in_a_circle_are_shown() {
+    fn steps_that_cause_each_other_are_shown() {
         let items = vec![
             step(1, 1, Some(2)),
             step(2, 2, Some(1)),

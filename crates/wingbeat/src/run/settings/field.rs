@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
-/// A setting.
+/// The description of a setting.
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
     pub(crate) key: String,
@@ -14,7 +14,7 @@ pub(crate) struct Field {
     /// The variable.
     pub(crate) env: String,
     pub(crate) kind: Kind,
-    /// It is neither a flag nor a key of the file.
+    /// A secret has no flag and no key in the file.
     pub(crate) secret: bool,
 }
 

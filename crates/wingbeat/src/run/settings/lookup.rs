@@ -1,4 +1,4 @@
-//! The origin of a setting's value, and values of Wingbeat's own settings.
+//! Looks up settings in their sources, and parses Wingbeat's own.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -41,7 +41,7 @@ impl Found {
     }
 }
 
-/// Looks through all sources. The first one that has the value wins.
+/// The lookup in all sources. The first source that has a value wins.
 pub(super) struct Lookup<'a> {
     pub(super) sources: &'a Sources,
     pub(super) file: &'a File,
@@ -52,7 +52,7 @@ impl Lookup<'_> {
         self.find(key, &format!("WINGBEAT_{}", key.to_ascii_uppercase()))
     }
 
-    /// Returns the value of a key with this variable.
+    /// Returns the value for a key and its variable.
     pub(super) fn find(&self, key: &str, variable: &str) -> Result<Option<Found>, SettingsError> {
         if let Some(value) = self.sources.flags.get(key) {
             return Ok(Some(Found {

@@ -40,8 +40,8 @@ pub struct Settings<S = ()> {
     pub ops_token: Option<Secret>,
     /// The data directory of the embedded store.
     pub data: PathBuf,
-    /// How long a process that ends reports that it is not ready, and still answers, before it
-    /// closes its port: longer than a load balancer takes to notice.
+    /// The delay between reporting not ready and closing the port; requests are answered meanwhile.
+    /// Choose more than a load balancer needs to notice.
     pub drain_delay: Duration,
     /// The log filter, such as `info` or `wingbeat=debug,info`.
     pub log: String,
@@ -76,7 +76,7 @@ pub struct Settings<S = ()> {
 /// #[derive(Clone, Deserialize, JsonSchema)]
 /// #[serde(default)]
 /// struct Bookings {
-///     /// How long a room is held before it must be paid
+///     /// The time for which a room is reserved without payment
 ///     hold_for: Duration,
 /// }
 ///
@@ -111,7 +111,7 @@ pub struct Servers {
 
 impl std::fmt::Debug for Servers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Servers") // The URLs hold passwords.
+        f.write_str("Servers") // The URLs contain passwords.
     }
 }
 

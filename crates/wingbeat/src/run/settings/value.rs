@@ -71,7 +71,7 @@ impl Text {
         parsed.map_err(|_| self.wrong(expected))
     }
 
-    /// Lets the visitor see the text; its complaint becomes ours.
+    /// Passes the text to the visitor, and reports its error as a wrong setting.
     fn visit<'de, V: Visitor<'de>>(
         self,
         visit: impl FnOnce(String) -> Result<V::Value, serde::de::value::Error>,

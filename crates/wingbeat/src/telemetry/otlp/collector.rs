@@ -1,4 +1,4 @@
-//! The collector: batches out, and what became of them.
+//! The client of the collector.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,21 +18,21 @@ use prost::Message as _;
 use super::layer::{Ended, Value, attribute};
 use super::metric;
 
-/// Where a collector takes traces.
+/// The collector's path for traces.
 const PATH: &str = "/v1/traces";
 /// The longest wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// The longest wait for a batch to be taken. Others gather meanwhile.
+/// The longest wait for a batch to be accepted. Further spans are queued meanwhile.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
-/// The largest answer that is read, so that the connection can be used again.
+/// The largest response that is read. Unread responses would prevent the reuse of the connection.
 const ANSWER_MAX: usize = 64 << 10;
 
-/// The address of a collector is none.
+/// The address is not the URL of a collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the address of a collector, such as http://localhost:4318 (without TLS)")]
 pub struct NotCollector;
 
-/// Sends batches.
+/// A client of the collector.
 pub(super) struct Collector {
     client: Client<HttpConnector, Full<Bytes>>,
     uri: Uri,
@@ -59,7 +59,7 @@ impl Collector {
         })
     }
 
-    /// Sends a batch, once: what is not taken is lost, and counted.
+    /// Sends a batch once. Spans that the collector does not accept are dropped and counted.
     pub(super) async fn take(&mut self, spans: Vec<Ended>) {
         if spans.is_empty() {
             return;
@@ -71,9 +71,9 @@ impl Collector {
         let outcome = if taken.is_ok() { "sent" } else { "failed" };
         metrics::counter!(metric::SPANS, metric::OUTCOME => outcome).increment(count);
         match taken {
-            Ok(()) if self.away => tracing::info!("the collector takes spans again"),
+            Ok(()) if self.away => tracing::info!("the collector accepts spans again"),
             Err(why) if !self.away => {
-                tracing::warn!("the collector takes no spans, they are dropped: {why}");
+                tracing::warn!("the collector does not accept spans, dropping them: {why}");
             }
             _ => {}
         }
@@ -99,7 +99,7 @@ impl Collector {
     }
 }
 
-/// The spans by the service that made them: in one process there may be several.
+/// Groups the spans by service: a process may run several.
 fn request(spans: Vec<Ended>) -> ExportTraceServiceRequest {
     let mut by_service = BTreeMap::<String, Vec<Span>>::new();
     for Ended { service, span } in spans {

@@ -1,4 +1,4 @@
-//! Spans of `tracing` as spans of OTLP.
+//! Converts spans of `tracing` to spans of OTLP.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,14 +21,13 @@ use tracing_subscriber::registry::LookupSpan;
 use super::{Item, metric};
 use crate::telemetry::SPANS;
 
-/// A span that has ended, and the service that made it.
+/// An ended span and its service.
 pub(super) struct Ended {
     pub(super) service: String,
     pub(super) span: Span,
 }
 
-/// The layer that takes spans. It takes those of this crate only, whatever else the subscriber
-/// hears.
+/// A layer that exports Wingbeat's spans, and ignores all others.
 #[derive(Clone)]
 pub struct Spans {
     queue: mpsc::Sender<Item>,
@@ -39,7 +38,7 @@ impl Spans {
         Self { queue }
     }
 
-    /// As a layer of a subscriber.
+    /// Returns the layer for a subscriber.
     pub fn layer<S>(self) -> impl Layer<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -80,7 +79,7 @@ where
     }
 }
 
-/// A span that is going on.
+/// A span that has not ended.
 struct Open {
     service: String,
     span: Span,
@@ -140,7 +139,7 @@ fn kind(name: &str) -> SpanKind {
     }
 }
 
-/// An attribute in its protobuf form.
+/// Converts an attribute to its protobuf form.
 pub(super) fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue {
         key: key.into(),

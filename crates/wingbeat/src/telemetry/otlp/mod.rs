@@ -1,11 +1,10 @@
 //! Sends spans to a collector: OTLP over HTTP, in protobuf (opentelemetry.io/docs/specs/otlp).
 //!
-//! Spans that have ended wait in a bounded queue; a task sends what has gathered. A collector that
-//! is away, slow or overwhelmed costs the spans that nobody took, which are counted, and nothing
-//! else: whoever works never waits.
+//! Ended spans wait in a bounded queue; a task sends them in batches. If the collector is
+//! unavailable, slow or overloaded, spans are dropped and counted. The work itself never waits.
 #![allow(
     clippy::disallowed_methods,
-    reason = "an adapter: no simulation runs it, its clock and its socket are the machine's"
+    reason = "an adapter with real clock and sockets; simulations do not run it"
 )]
 
 mod collector;
@@ -20,41 +19,41 @@ pub use layer::Spans;
 
 use collector::Collector;
 
-/// Spans that wait to be sent: about 8 MiB, and what a busy service makes in a second. What comes
-/// beyond is dropped.
+/// The capacity of the queue: about 8 MiB, or one second of a busy service. Further spans are
+/// dropped.
 const WAITING_MAX: usize = 8_192;
-/// Spans sent at once; a batch is then about half a MiB.
+/// The spans in one batch, about half a MiB.
 const BATCH_MAX: usize = 512;
-/// How long spans gather before they are sent.
+/// The longest time for which spans are collected before they are sent.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// The metric of what became of spans.
+/// The metric of exported and dropped spans.
 pub mod metric {
-    /// A counter: spans that ended.
+    /// A counter of ended spans.
     pub const SPANS: &str = "wingbeat_otlp_spans_total";
-    /// Its label for what became of them: `sent`, `failed` (the collector did not take them) or
-    /// `full` (too many waited).
+    /// Its label for their outcome: `sent`, `failed` (the collector did not accept them) or `full`
+    /// (the queue was full).
     pub const OUTCOME: &str = "outcome";
 }
 
-/// What goes to the task that sends.
+/// An item for the task that sends.
 enum Item {
     Span(Box<layer::Ended>),
-    /// Everything before it is to be sent now; told when that is done.
+    /// Send all spans before it now; notified when that is done.
     Flush(oneshot::Sender<()>),
 }
 
-/// The way out of a process for what its spans have told.
+/// Sends the spans of a process.
 pub struct Exporter {
     queue: mpsc::Sender<Item>,
 }
 
-/// Starts to send spans to the collector at this address, such as `http://localhost:4318`. The layer takes them;
-/// it goes into a `tracing` subscriber.
+/// Starts to send spans to the collector at this address, such as `http://localhost:4318`. Add the
+/// layer to a `tracing` subscriber.
 ///
 /// # Errors
 ///
-/// The address is none that can be sent to.
+/// [`NotCollector`] if the address is not an `http` URL.
 pub fn start(collector: &str) -> Result<(Spans, Exporter), NotCollector> {
     let collector = Collector::at(collector)?;
     let (queue, waiting) = mpsc::channel(WAITING_MAX);
@@ -66,7 +65,7 @@ pub fn start(collector: &str) -> Result<(Spans, Exporter), NotCollector> {
 }
 
 impl Exporter {
-    /// Sends what waits; gives up after so long.
+    /// Sends the queued spans, for at most this long.
     pub async fn flush(&self, within: Duration) {
         let (told, done) = oneshot::channel();
         let flush = async {
@@ -100,7 +99,7 @@ async fn send(mut waiting: mpsc::Receiver<Item>, mut collector: Collector) {
         }
         collector.take(spans).await;
         for done in told {
-            let _ = done.send(()); // Whoever asked may have given up.
+            let _ = done.send(()); // The caller may have timed out.
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Tasks that are lost together: what a process is to the simulation.
+//! Groups of tasks that are killed together: the simulation's processes.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use wingbeat_core::{Runtime, Timestamp};
 
 use super::{Simulation, lock};
 
-/// A runtime whose tasks can be killed at whatever they wait for, as a crash does. It does not come
-/// back: a restarted service gets a new group, and finds what the model kept.
+/// A runtime whose tasks can be killed at any await, as a crash does. A killed group cannot be
+/// restarted: a restarted service gets a new group, and finds the data that the model kept.
 pub struct Group {
     simulation: Simulation,
     id: u64,
@@ -24,17 +24,17 @@ impl Group {
         }
     }
 
-    /// Kills the group once its tasks have been polled so many more times.
+    /// Kills the group after this many more polls of its tasks.
     pub fn kill_after(&self, polls: u64) {
         self.simulation.kill_after(self.id, polls.max(1));
     }
 
-    /// Drops all tasks of the group. What they try to start while they go, or later, never runs.
+    /// Drops all tasks of the group. Tasks that they spawn from now on never run.
     pub fn kill(&self) {
         self.simulation.kill(self.id);
     }
 
-    /// `false` once it was killed.
+    /// Returns whether the group was not killed.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         !lock(&self.simulation.state).killed.contains(&self.id)

@@ -1,6 +1,6 @@
-//! A failing test tells its seed.
+//! Prints the seed of a failing test.
 
-/// Says which seed repeats the run, when a test fails in it.
+/// Prints the seed that repeats the run, if it is dropped by a panic.
 pub(super) struct SayOnPanic(pub(super) u64);
 
 impl Drop for SayOnPanic {

@@ -1,4 +1,4 @@
-//! Waiting in virtual time.
+//! Sleeping in virtual time.
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};

@@ -17,7 +17,7 @@ fn story(seed: u64) -> (u64, Vec<u32>) {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_story() {
+fn one_seed_gives_one_order() {
     assert_eq!(story(7), story(7));
 }
 
@@ -43,7 +43,7 @@ fn notes_are_part_of_the_fingerprint() {
     assert_eq!(one.digest(), two.digest());
 }
 
-/// Counts once a second, for as long as it lives.
+/// Counts once a second until it is dropped.
 fn ticking(runtime: &Arc<dyn Runtime>, count: &Arc<Mutex<u32>>) -> Task {
     let (runtime, count) = (Arc::clone(runtime), Arc::clone(count));
     Box::pin(async move {
@@ -55,7 +55,7 @@ fn ticking(runtime: &Arc<dyn Runtime>, count: &Arc<Mutex<u32>>) -> Task {
 }
 
 #[test]
-fn a_killed_group_is_lost_at_once_and_starts_nothing_any_more() {
+fn a_killed_group_drops_its_tasks_and_spawns_no_others() {
     let world = Simulation::new(1);
     let (lost, kept) = (world.group(), world.group());
     let counts: [Arc<Mutex<u32>>; 2] = Default::default();
@@ -88,7 +88,7 @@ fn a_task_can_kill_its_own_group() {
 }
 
 #[test]
-fn what_runs_now_does_not_let_time_pass() {
+fn running_ready_tasks_does_not_advance_the_time() {
     let world = Simulation::new(1);
     let count = Arc::new(Mutex::new(0));
     let (runtime, inner) = (world.runtime(), Arc::clone(&count));
@@ -107,7 +107,7 @@ fn what_runs_now_does_not_let_time_pass() {
 }
 
 #[test]
-fn an_ended_world_holds_nothing() {
+fn an_ended_world_drops_its_tasks() {
     let world = Simulation::new(1);
     let count = Arc::new(Mutex::new(0));
     world.spawn(ticking(&world.runtime(), &count));
@@ -118,6 +118,6 @@ fn an_ended_world_holds_nothing() {
 
 #[test]
 #[should_panic(expected = "nothing can run any more")]
-fn a_story_that_waits_for_nothing_fails() {
+fn a_future_that_nothing_wakes_fails() {
     Simulation::new(1).run(std::future::pending::<()>());
 }

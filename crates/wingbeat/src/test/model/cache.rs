@@ -1,4 +1,4 @@
-//! The cache in memory.
+//! The model's cache.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -20,11 +20,11 @@ struct Entry {
 #[derive(Default)]
 struct Entries {
     values: BTreeMap<String, Entry>,
-    /// Hits so far, and the end of the window.
+    /// The hits in the current window, and its end.
     hits: BTreeMap<String, (u64, Timestamp)>,
 }
 
-/// Values and counters with their ends.
+/// A cache in memory.
 pub struct ModelCache {
     weather: Weather,
     entries: Mutex<Entries>,
@@ -38,12 +38,12 @@ impl ModelCache {
         }
     }
 
-    /// Loses everything, as an emptied server does.
+    /// Drops everything, like an emptied server.
     pub fn lose(&self) {
         *lock(&self.entries) = Entries::default();
     }
 
-    /// Loses what may be lost: all that is volatile, and the counters.
+    /// Drops the values and counters that may be lost in a restart.
     pub fn restart(&self) {
         let mut entries = lock(&self.entries);
         entries.hits.clear();

@@ -1,4 +1,4 @@
-//! What the store in memory keeps, and how a unit changes it.
+//! The data of the model's store, and the effect of a unit on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use wingbeat_core::{
 use super::log::Committed;
 use super::view::View;
 
-/// How long a settled delivery and a unit are remembered: as long as anything can come again.
+/// The retention of settled deliveries and units. No redelivery or resubmission comes later.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A service's record.
+/// The key of a record, with its service.
 pub(super) type Owned = (Name, Key);
 type Delivered = (Name, String, MessageId);
 
@@ -32,7 +32,7 @@ pub(super) struct Data {
     units: BTreeMap<UnitId, Timestamp>,
     pub(super) journal: BTreeMap<(Name, CorrelationId), Vec<Bytes>>,
     pub(super) counters: BTreeMap<(Name, Name), i64>,
-    /// In the order of the commits.
+    /// Messages by the order of their commits.
     pub(super) outbox: BTreeMap<u64, (Name, Envelope)>,
     pub(super) places: BTreeMap<MessageId, u64>,
     next_place: u64,
@@ -40,7 +40,7 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// Commits units that came at `now`, in order; one outcome a unit.
+    /// Commits units at `now`, in order. Returns one outcome for each.
     pub(super) fn commit(&mut self, units: &[Unit], now: Timestamp) -> Vec<Outcome> {
         let mut withdrawn = BTreeSet::new();
         let outcome = |unit: &Unit| {
@@ -54,8 +54,9 @@ impl Data {
         units.iter().map(outcome).collect()
     }
 
-    /// A unit that read what a refused unit of the batch wrote is stale, even where the store has
-    /// other content under the same version: `withdrawn` are the keys that refused units wrote.
+    /// Commits one unit. A unit that read a write of a refused unit of this batch is stale, even if
+    /// the store has other content under the same version; `withdrawn` are the keys that refused
+    /// units wrote.
     fn commit_one(&mut self, unit: &Unit, withdrawn: &BTreeSet<Owned>, now: Timestamp) -> Outcome {
         if self.units.contains_key(&unit.id) {
             return Outcome::Committed;
@@ -137,7 +138,7 @@ impl Data {
         }
     }
 
-    /// Puts a unit's messages into the outbox, unless they are there.
+    /// Adds a unit's messages to the outbox, unless they are in it.
     fn send(&mut self, unit: &Unit) {
         for message in &unit.messages {
             if self.places.contains_key(&message.id) {
@@ -150,7 +151,7 @@ impl Data {
         }
     }
 
-    /// Where the newest message was put.
+    /// Returns the place of the newest message in the outbox.
     pub(super) fn last_place(&self) -> u64 {
         self.next_place
     }
@@ -178,7 +179,7 @@ impl Data {
         );
     }
 
-    /// Removes a record and its places in the indexes; its version, 0 if it was absent.
+    /// Removes a record and its index entries. Returns its version; 0 if it was absent.
     fn remove(&mut self, key: &Owned) -> u64 {
         if let Some(at) = self.expiry.remove(key) {
             self.expires.remove(&(at, key.clone()));
@@ -200,7 +201,7 @@ impl Data {
         };
     }
 
-    /// What waits of a service.
+    /// Returns the backlog of a service.
     pub(super) fn backlog(&self, service: Name, now: Timestamp) -> Backlog {
         let mut tables = BTreeMap::<Name, DueBacklog>::new();
         for (at, (_, key)) in self.due.iter().filter(|(_, (of, _))| *of == service) {
@@ -226,7 +227,7 @@ impl Data {
         }
     }
 
-    /// Forgets what has outlived its retention; how much that was.
+    /// Deletes expired data. Returns the number of deleted entries.
     pub(super) fn retain(&mut self, now: Timestamp) -> u64 {
         let before = self.records.len() + self.inbox.len() + self.units.len();
         while let Some((at, key)) = self.expires.first().cloned()
@@ -249,7 +250,7 @@ fn recorded(append: &Append) -> Recorded {
     }
 }
 
-/// The model has no SQL, and says so rather than pretend that it had run.
+/// Returns whether the unit contains SQL. The model refuses such units, since it cannot run them.
 fn speaks_sql(unit: &Unit) -> bool {
     let speaks = !unit.statements.is_empty() || unit.transaction.is_some();
     if speaks {
@@ -258,7 +259,7 @@ fn speaks_sql(unit: &Unit) -> bool {
     speaks
 }
 
-/// Like PostgreSQL, the model takes no NUL in what is text: a unit with one is refused for good.
+/// Returns whether a text contains NUL. Such units are refused, as by PostgreSQL.
 fn poisonous(unit: &Unit) -> bool {
     let keys = unit.writes.iter().map(|write| &write.key.id);
     let appends = unit.appends.iter().map(|append| &append.key.id);

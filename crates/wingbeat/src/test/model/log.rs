@@ -1,4 +1,4 @@
-//! What was committed, in order.
+//! The committed units, in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,15 +9,15 @@ use wingbeat_core::{Envelope, MessageId, Name, Timestamp, Unit};
 /// A unit that was committed.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// When.
+    /// The time of the commit.
     pub at: Timestamp,
-    /// Whose.
+    /// The service.
     pub service: Name,
-    /// The delivery it settled.
+    /// The delivery that it settled.
     pub settled: Option<Settled>,
-    /// What it did, as told in timelines: JSON.
+    /// Its entry for timelines, in JSON.
     pub journal: Option<Bytes>,
-    /// What it published.
+    /// The messages that it published.
     pub messages: Vec<Envelope>,
 }
 
@@ -32,14 +32,14 @@ impl Committed {
         }
     }
 
-    /// What the unit was caused by: a delivery, or the timer or call that its messages name.
+    /// Returns the message, timer or call that caused the unit's messages.
     fn cause(&self) -> Option<MessageId> {
         self.messages.first().and_then(|message| message.causation)
     }
 }
 
-/// What took effect more than once: a delivery of a queue, or a timer or call (whose ids are no
-/// message's).
+/// Returns the deliveries, timers and calls that took effect more than once. Ids that belong to no
+/// message are those of timers and calls.
 pub(crate) fn twice(log: &[Committed], messages: &BTreeSet<MessageId>) -> Vec<(MessageId, String)> {
     let mut deliveries = BTreeMap::<(Name, &str, MessageId), u32>::new();
     let mut causes = BTreeMap::<(Name, MessageId), u32>::new();

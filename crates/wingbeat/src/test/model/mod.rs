@@ -1,13 +1,14 @@
-//! The split model: a store with an outbox, a broker, a cache. Durable over a crash of the
-//! services, because it lives outside of them.
+//! The split model: a store with an outbox, a broker and a cache in memory. It outlives the
+//! simulated processes, so its data survives their crashes.
 //!
-//! It keeps exactly the promises of the ports. What they do not promise is scrambled: the order of
-//! deliveries, how long anything takes. On request it misbehaves in every way that the ports allow.
+//! It keeps exactly the guarantees of the ports. Everything else is randomized: the order of
+//! deliveries, the time that an operation takes. On request it shows every fault that the ports
+//! allow.
 //!
-//! - `store`, `data`, `outbox`, `view`: what must last. `transport`: what travels. `cache`: what is
-//!   quick.
-//! - `weather`: what goes wrong. `process`: the ports as one process sees them, dead once it is.
-//! - `log`: what was committed, for stories and checks.
+//! - `store`, `data`, `outbox`, `view`: the store. `transport`: the broker. `cache`: the cache.
+//! - `weather`: the faults. `process`: the ports as one process sees them; they never answer once
+//!   the process was killed.
+//! - `log`: the committed units, for stories and checks.
 
 mod cache;
 mod data;
@@ -38,11 +39,11 @@ pub use transport::ModelTransport;
 pub(crate) use weather::Weather;
 pub use weather::{Faults, Fired, Outages};
 
-/// The pause before a message is published again that was not confirmed.
+/// The pause before an unconfirmed message is published again.
 const REPUBLISH: Duration = Duration::from_millis(200);
-/// The pause between looks whether the system rests…
+/// The pause between two checks for idleness…
 const LOOK: Duration = Duration::from_millis(250);
-/// …and how many in a row must say so: a schedule may begin something in between.
+/// …and the number of consecutive checks that must succeed: a fault may begin in between.
 const QUIET: u32 = 3;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -52,17 +53,17 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Store, transport and cache of one world.
 #[derive(Clone)]
 pub struct Model {
-    /// What must last.
+    /// The store.
     pub store: Arc<ModelStore>,
-    /// What travels.
+    /// The broker.
     pub transport: Arc<ModelTransport>,
-    /// What is quick.
+    /// The cache.
     pub cache: Arc<ModelCache>,
     pub(crate) weather: Weather,
 }
 
 impl Model {
-    /// An empty world without faults.
+    /// Creates an empty model without faults.
     #[must_use]
     pub fn new(runtime: SharedRuntime) -> Self {
         let weather = Weather::new(runtime);
@@ -74,41 +75,41 @@ impl Model {
         }
     }
 
-    /// The ports as a process of its own sees them. Once it was killed they never answer again, so
-    /// that nothing of its life reaches the next one.
+    /// Returns the ports for a process. Once it was killed they never answer, so that its clients
+    /// cannot reach its successor.
     #[must_use]
     pub fn ports(&self, process: &Arc<Group>, outside: Arc<dyn HttpClient>) -> Ports {
         process::ports(self, process, outside)
     }
 
-    /// Replaces all faults.
+    /// Replaces the faults.
     pub fn set_faults(&self, faults: Faults) {
         self.weather.set_faults(faults);
     }
 
-    /// Replaces all outages.
+    /// Replaces the outages.
     pub fn set_outages(&self, outages: Outages) {
         let before = self.weather.outages();
         self.weather.set_outages(outages);
         self.transport.weather_changed(before, outages);
     }
 
-    /// How often each fault took effect.
+    /// Returns the number of times that each fault took effect.
     #[must_use]
     pub fn fired(&self) -> Fired {
         self.weather.fired()
     }
 
-    /// Restarts store, broker and cache: what they promise to keep stays, leases and the rest are
-    /// gone.
+    /// Restarts store, broker and cache. Durable data remains; leases, consumers and volatile
+    /// values are lost.
     pub fn restart(&self) {
         self.store.restart();
         self.transport.restart();
         self.cache.restart();
     }
 
-    /// Publishes a message as a stranger would, as part of a story, until it is confirmed; each
-    /// time a new message.
+    /// Publishes a message from outside of the system with this correlation id, until it is
+    /// confirmed. Each call publishes a new message.
     pub async fn publish<M: Message>(&self, story: CorrelationId, message: &M) {
         let runtime = self.weather.runtime();
         let envelope = Envelope {
@@ -130,8 +131,8 @@ impl Model {
         }
     }
 
-    /// Lets time pass until nothing is left to be done that is due within `horizon`, for at most
-    /// `limit`; what is left then.
+    /// Advances the time until nothing is left to do that is due within `horizon`, for at most
+    /// `limit`. Returns the work that is left then.
     pub async fn until_idle(&self, horizon: Duration, limit: Duration) -> Vec<String> {
         let runtime = self.weather.runtime();
         let deadline = runtime.now() + limit;
@@ -146,8 +147,8 @@ impl Model {
         }
     }
 
-    /// What is still to be done: messages in the outbox and in queues, and records due before
-    /// `until`. Empty when the system rests.
+    /// Returns the work that is left: messages in the outbox and in queues, and records due before
+    /// `until`. Empty if the system is idle.
     #[must_use]
     pub fn unsettled(&self, until: Timestamp) -> Vec<String> {
         let mut left = self.store.unsettled(until);

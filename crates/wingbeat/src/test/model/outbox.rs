@@ -1,4 +1,4 @@
-//! What was committed and is still to be published.
+//! The model's outbox.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use wingbeat_core::{Envelope, MessageId, Name, Outbox, Result, Timestamp};
 use super::data::Data;
 use super::{Weather, lock};
 
-/// Leases are not data: they are gone after a restart of the store.
+/// The claims of messages, lost in a restart of the store.
 pub(super) type Leases = BTreeMap<u64, Timestamp>;
 
 pub(super) struct ModelOutbox {

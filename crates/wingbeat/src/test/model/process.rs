@@ -1,5 +1,5 @@
-//! The ports as one process sees them. Once it is dead they never answer: its tasks are gone, and
-//! what still holds one of its handles (a client with an old router) must not reach the next life.
+//! The ports as one process sees them. Once the process was killed they never answer: clients that
+//! still use its router must not reach its successor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use wingbeat_core::{
 use super::{Model, Weather};
 use crate::test::executor::Group;
 
-/// What ties a port to its process.
+/// The connection of a process to the model.
 #[derive(Clone)]
 struct Line {
     process: Arc<Group>,
@@ -28,14 +28,14 @@ struct Line {
 }
 
 impl Line {
-    /// Goes on while the process lives, and never afterwards.
+    /// Returns at once while the process lives, and never after it was killed.
     async fn pass(&self) {
         if !self.process.is_alive() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// The server's clock: the process's own may be skewed.
+    /// Returns the server's time: the clock of the process may be skewed.
     fn server_time(&self) -> Timestamp {
         self.weather.runtime().now()
     }
@@ -69,7 +69,7 @@ pub(super) fn ports(model: &Model, process: &Arc<Group>, outside: Arc<dyn HttpCl
     }
 }
 
-/// Passes the line, then asks the far side.
+/// Calls the far side, if the process lives before and after the call.
 macro_rules! ask {
     ($self:ident . $method:ident ( $($argument:expr),* )) => {
         Box::pin(async move {
@@ -248,7 +248,7 @@ impl Transport for Near<dyn Transport> {
 struct NearConsumer {
     line: Line,
     far: Box<dyn Consumer>,
-    /// It has made its pause before the next deliveries.
+    /// Set once the pause before the next deliveries has begun.
     rested: bool,
 }
 
@@ -259,7 +259,7 @@ impl Consumer for NearConsumer {
             if !self.rested
                 && let Some(pause) = self.line.weather.slowness()
             {
-                // Dropped while it waits, it has waited enough: slow is not stuck.
+                // A pause that is dropped counts as made: a slow consumer must not be a stuck one.
                 self.rested = true;
                 self.line.weather.runtime().sleep(pause).await;
             }

@@ -1,4 +1,4 @@
-//! The store in memory, with exactly the promises of its port.
+//! The model's store, with exactly the guarantees of its port.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,10 +18,10 @@ use super::outbox::{self, ModelOutbox};
 use super::view::select;
 use super::{Committed, Weather, lock};
 
-/// Who holds a due record: which version of it, and until when. Gone after a restart of the store.
+/// The claims of due records: the claimed version and the end of the lease. Lost in a restart.
 type Leases = BTreeMap<Owned, (u64, Timestamp)>;
 
-/// See the module.
+/// A store in memory.
 pub struct ModelStore {
     weather: Weather,
     data: Arc<Mutex<Data>>,
@@ -39,7 +39,7 @@ impl ModelStore {
         }
     }
 
-    /// Forgets who holds what, as a restart of the store does.
+    /// Drops all claims, as a restart of the store does.
     pub fn restart(&self) {
         lock(&self.leases).clear();
         lock(&self.published).clear();
@@ -55,7 +55,7 @@ impl ModelStore {
         })
     }
 
-    /// Commits, and claims what goes into the outbox if there is a lease.
+    /// Commits units. With a lease, claims the messages that they add to the outbox.
     async fn submitted(
         &self,
         units: Arc<Vec<Unit>>,
@@ -66,7 +66,7 @@ impl ModelStore {
             .weather
             .strikes("commit_unknown", |faults| faults.commit_unknown);
         let count = match unknown {
-            // The connection is lost anywhere between the first and the last unit.
+            // The connection is lost after some of the units, or after none or all.
             true => self.weather.random() as usize % (units.len() + 1),
             false => units.len(),
         };
@@ -79,13 +79,13 @@ impl ModelStore {
         };
         self.weather.delay().await;
         if unknown {
-            let why = "the answer to a commit was lost";
+            let why = "the reply to a commit was lost";
             return Err(Error::retry("commit_unknown", why));
         }
         Ok((outcomes, claimed))
     }
 
-    /// Claims, until then, what these units put into the outbox after the last place before them.
+    /// Claims the messages that these units added to the outbox after the place `last`.
     fn claim(&self, units: &[Unit], last: u64, until: Timestamp) -> Vec<Envelope> {
         let (data, mut leases) = (lock(&self.data), lock(&self.published));
         let messages = units.iter().flat_map(|unit| &unit.messages);
@@ -96,7 +96,7 @@ impl ModelStore {
         new.cloned().collect()
     }
 
-    /// The records of a table, as they are now: for invariants.
+    /// Returns the current records of a table, for invariants.
     #[must_use]
     pub fn records(&self, service: Name, table: Name) -> Vec<(String, Record)> {
         let data = lock(&self.data);
@@ -107,13 +107,13 @@ impl ModelStore {
             .collect()
     }
 
-    /// All units that were committed, in order.
+    /// Returns all committed units, in order.
     #[must_use]
     pub fn log(&self) -> Vec<Committed> {
         lock(&self.data).log.clone()
     }
 
-    /// What waits: messages to be published, and records due before `until`.
+    /// Returns the pending work: messages in the outbox, and records due before `until`.
     pub(crate) fn unsettled(&self, until: Timestamp) -> Vec<String> {
         let data = lock(&self.data);
         let unsent = data.outbox.values();
@@ -153,7 +153,7 @@ impl ModelStore {
     }
 }
 
-/// Whether nobody holds this version of the record.
+/// Returns whether nobody has claimed this version of the record.
 fn is_free(leases: &Leases, key: &Owned, record: &Record, now: Timestamp) -> bool {
     let lease = leases.get(key);
     lease.is_none_or(|(version, end)| *version != record.version || *end <= now)

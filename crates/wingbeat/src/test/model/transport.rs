@@ -1,4 +1,4 @@
-//! The broker in memory. Where order between deliveries is not promised, it is scrambled.
+//! The model's broker. It delivers in random order where the port guarantees none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -16,12 +16,12 @@ use super::{Outages, Weather, lock};
 struct Queue {
     waiting: Vec<Waiting>,
     unacknowledged: BTreeMap<Tag, (Waiting, u64)>,
-    /// Of an ordered queue: the consumer that it is handed out to.
+    /// The consumer that an ordered queue delivers to.
     active: Option<u64>,
 }
 
 struct Waiting {
-    /// In which order it came.
+    /// The place in the order of arrival.
     place: u64,
     envelope: Envelope,
     redelivered: bool,
@@ -37,7 +37,7 @@ impl Queue {
         }
     }
 
-    /// Where the one lies that came first.
+    /// Returns the index of the message that arrived first.
     fn first(&self) -> usize {
         let places = self.waiting.iter().enumerate();
         let first = places.min_by_key(|(_, waiting)| waiting.place);
@@ -55,7 +55,7 @@ struct Broker {
     starts: u64,
 }
 
-/// See the module.
+/// A broker in memory.
 pub struct ModelTransport {
     weather: Weather,
     broker: Arc<Mutex<Broker>>,
@@ -63,7 +63,7 @@ pub struct ModelTransport {
 }
 
 impl Broker {
-    /// The queues that a message goes to.
+    /// Returns the queues that the message is routed to.
     fn bound(&self, message: &Envelope) -> Vec<Name> {
         let queues = self.topology.queues.iter();
         let bound = queues.filter(|(_, queue)| {
@@ -87,8 +87,7 @@ impl ModelTransport {
         }
     }
 
-    /// The broker is gone for a moment: every consumer is lost, what was unacknowledged comes
-    /// again.
+    /// Restarts the broker: consumers are lost, and unacknowledged messages are redelivered.
     pub fn restart(&self) {
         lock(&self.broker).starts += 1;
         self.arrived.notify_waiters();
@@ -101,7 +100,7 @@ impl ModelTransport {
         }
     }
 
-    /// Queues with messages.
+    /// Returns the queues with messages.
     pub(crate) fn unsettled(&self) -> Vec<String> {
         let broker = lock(&self.broker);
         let left = broker.queues.iter().filter_map(|(name, queue)| {
@@ -111,12 +110,12 @@ impl ModelTransport {
         left.collect()
     }
 
-    /// The ids of all messages that were ever taken.
+    /// Returns the ids of all messages that the broker ever accepted.
     pub(crate) fn taken(&self) -> BTreeSet<MessageId> {
         lock(&self.broker).taken.clone()
     }
 
-    /// Waits while the broker lets publishers wait.
+    /// Waits while the broker blocks publishers.
     async fn blocked(&self) {
         loop {
             let changed = self.arrived.notified();
@@ -246,7 +245,7 @@ impl Transport for ModelTransport {
 struct Link {
     queue: Name,
     consumer: u64,
-    /// Which start of the broker it knows.
+    /// The start of the broker that the consumer belongs to.
     start: u64,
     broker: Arc<Mutex<Broker>>,
     arrived: Arc<Notify>,
@@ -259,7 +258,7 @@ struct ModelConsumer {
 }
 
 impl ModelConsumer {
-    /// What is at hand, as far as the prefetch allows; in any order, unless the queue keeps one.
+    /// Takes deliveries up to the prefetch, in random order unless the queue is ordered.
     fn pull(&self) -> Result<Vec<Delivery>> {
         let mut broker = lock(&self.link.broker);
         if broker.starts != self.link.start {

@@ -1,4 +1,4 @@
-//! Rows of a view, found and paged.
+//! The rows of views: finding and paging.
 
 use std::collections::BTreeMap;
 

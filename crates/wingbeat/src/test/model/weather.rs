@@ -1,4 +1,4 @@
-//! What goes wrong, how often it did, and when.
+//! Faults and outages: their chances, and the number of times that they took effect.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,24 +12,24 @@ use super::lock;
 /// The longest pause of a slow consumer between deliveries.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// What goes wrong, as shares of 1,000. All zero by default.
+/// The chances of faults, in parts per 1,000. All are zero by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// A commit happens, or only its first units do, and its answer is lost.
+    /// The reply to a commit is lost; all of its units take effect, or only the first ones.
     pub commit_unknown: u64,
     /// The store does not answer.
     pub store_away: u64,
-    /// A published message is not confirmed, whether it was taken or not.
+    /// A published message is not confirmed, whether or not the broker accepted it.
     pub confirm_lost: u64,
-    /// A delivery comes two to five times.
+    /// A message is delivered two to five times.
     pub duplicate: u64,
-    /// A consumer takes its time before it takes more.
+    /// A consumer pauses before it takes more deliveries.
     pub slow_consumer: u64,
-    /// A call to the outside is refused, and does nothing.
+    /// A call to an outside system is refused and has no effect.
     pub outside_fails: u64,
-    /// A call to the outside is never answered, whether it acted or not.
+    /// A call to an outside system is never answered, whether or not it took effect.
     pub outside_hangs: u64,
-    /// A call to the outside acts, and its answer is lost.
+    /// A call to an outside system takes effect, and its answer is lost.
     pub outside_reply_lost: u64,
     /// A client's request is handled, and the answer is lost.
     pub answer_lost: u64,
@@ -37,20 +37,20 @@ pub struct Faults {
     pub delay: Duration,
 }
 
-/// What is away altogether. Nothing by default.
+/// Outages of servers. None by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outages {
-    /// The store answers nothing.
+    /// The store does not answer.
     pub store: bool,
-    /// The broker takes nothing, and its consumers are lost.
+    /// The broker does not answer, and its consumers are lost.
     pub broker: bool,
-    /// The broker delivers, and lets publishers wait.
+    /// The broker delivers, and blocks publishers.
     pub broker_blocked: bool,
-    /// The cache answers nothing.
+    /// The cache does not answer.
     pub cache: bool,
 }
 
-/// How often each fault fired.
+/// The number of times that each fault took effect.
 pub type Fired = BTreeMap<&'static str, u64>;
 
 #[derive(Default)]
@@ -58,11 +58,11 @@ struct Sky {
     faults: Faults,
     outages: Outages,
     fired: Fired,
-    /// What happened at once and to everybody, for the story of a failure.
+    /// Events that concern the whole system, for the story of a failure.
     told: Vec<(Timestamp, String)>,
 }
 
-/// Chance and faults, shared by the parts of a model.
+/// The randomness and the faults, shared by the parts of a model.
 #[derive(Clone)]
 pub(crate) struct Weather {
     runtime: SharedRuntime,
@@ -106,13 +106,13 @@ impl Weather {
         *self.sky().fired.entry(fault).or_default() += 1;
     }
 
-    /// Notes what happened at once.
+    /// Notes an event that concerns the whole system.
     pub(crate) fn tell(&self, what: String) {
         let now = self.runtime.now();
         self.sky().told.push((now, what));
     }
 
-    /// Whether a fault takes effect now.
+    /// Decides whether a fault takes effect now, and counts it if so.
     pub(crate) fn strikes(&self, name: &'static str, share: impl Fn(&Faults) -> u64) -> bool {
         let share = share(&self.sky().faults);
         let strikes = share > 0 && self.runtime.random() % 1_000 < share;
@@ -130,7 +130,7 @@ impl Weather {
         self.runtime.sleep(self.runtime.jitter(most)).await;
     }
 
-    /// How long a slow consumer waits, if it is one now.
+    /// Returns the pause of a slow consumer, if the fault takes effect now.
     pub(crate) fn slowness(&self) -> Option<Duration> {
         let slow = self.strikes("slow_consumer", |faults| faults.slow_consumer);
         slow.then(|| self.runtime.jitter(SLOW))
@@ -148,7 +148,7 @@ impl Weather {
         Ok(())
     }
 
-    /// Whether the broker is away; counts that somebody noticed.
+    /// Returns whether the broker is unavailable, and counts the attempt to reach it if so.
     pub(crate) fn broker_is_away(&self) -> bool {
         let away = self.outages().broker;
         if away {

@@ -1,4 +1,4 @@
-//! A client of the system.
+//! A simulated client of the system.
 
 use std::time::Duration;
 
@@ -7,21 +7,22 @@ use wingbeat_core::{Runtime as _, RuntimeExt as _};
 use super::exchange::{Answer, Ask, Exchange};
 use super::world::World;
 
-/// How long a client waits for an answer.
+/// The longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A client: asks, and remembers. Its own chance does not depend on what others do.
+/// A client. It sends requests and records the answers. Its random choices do not depend on other
+/// clients.
 #[derive(Clone)]
 pub struct Client {
     /// The world it lives in.
     pub world: World,
-    /// Its number.
+    /// Its number, from 0.
     pub number: usize,
     random: fastrand::Rng,
 }
 
 impl Client {
-    /// A client of this world.
+    /// Creates a client in this world.
     #[must_use]
     pub fn new(world: &World, number: usize) -> Self {
         let seed = world.seed().wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -32,19 +33,19 @@ impl Client {
         }
     }
 
-    /// A number below `n`.
+    /// Returns a random number below `n`.
     pub fn pick(&mut self, n: usize) -> usize {
         self.random.usize(..n.max(1))
     }
 
-    /// Lets up to `most` pass.
+    /// Waits for a random time up to `most`.
     pub async fn pause(&mut self, most: Duration) {
         let millis = self.random.u64(..=most.as_millis() as u64);
         let pause = Duration::from_millis(millis);
         self.world.simulation().sleep(pause).await;
     }
 
-    /// Asks once.
+    /// Sends a request once.
     pub async fn ask(&self, ask: Ask) -> Answer {
         let simulation = self.world.simulation();
         let asked_at = simulation.now();
@@ -63,7 +64,7 @@ impl Client {
         answer
     }
 
-    /// Asks until there is an answer that is no 503: at most so many times.
+    /// Repeats a request until the answer is not 503, at most `times` times.
     pub async fn insist(&mut self, ask: Ask, times: usize) -> Answer {
         let mut answer = Answer::Unreachable;
         for _ in 0..times {

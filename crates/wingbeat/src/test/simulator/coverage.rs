@@ -1,4 +1,5 @@
-//! What a run has seen: how often each fault fired, and which inputs each saga took in which state.
+//! The coverage of a run: the faults that took effect, and the inputs that each saga handled in
+//! each state.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +13,7 @@ use metrics::{
 use super::schedule::FAULTS;
 use crate::test::model::{Fired, lock};
 
-/// A saga's state and an input.
+/// An input to a saga in one of its states.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Visit {
     /// The saga.
@@ -23,7 +24,7 @@ pub struct Visit {
     pub input: String,
 }
 
-/// Says that a saga cannot get an input in a state, and why.
+/// Accepts that a saga cannot receive an input in a state.
 #[derive(Clone, Debug)]
 pub struct Unreachable {
     /// The saga.
@@ -32,7 +33,7 @@ pub struct Unreachable {
     pub states: &'static [&'static str],
     /// The wire types of the inputs; empty for all.
     pub inputs: &'static [&'static str],
-    /// Why that cannot be.
+    /// The reason.
     pub why: &'static str,
 }
 
@@ -45,17 +46,17 @@ impl Unreachable {
     }
 }
 
-/// Counts of what a run has seen.
+/// The coverage of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// How often each fault fired.
+    /// The number of times that each fault took effect.
     pub faults: Fired,
-    /// How often each saga took each input in each state.
+    /// The number of times that each saga handled each input in each state.
     pub visits: BTreeMap<Visit, u64>,
 }
 
 impl Coverage {
-    /// Adds what another run has seen.
+    /// Adds the coverage of another run.
     pub fn add(&mut self, other: &Self) {
         for (fault, times) in &other.faults {
             *self.faults.entry(fault).or_default() += times;
@@ -65,15 +66,16 @@ impl Coverage {
         }
     }
 
-    /// Faults that never fired.
+    /// Returns the faults that never took effect.
     #[must_use]
     pub fn silent(&self) -> Vec<&'static str> {
         let fired = |fault: &&str| self.faults.get(*fault).copied().unwrap_or(0) > 0;
         FAULTS.into_iter().filter(|fault| !fired(fault)).collect()
     }
 
-    /// What of a saga was never visited though nobody says that it cannot be. (An attempt on stale
-    /// state is a visit too, and runs again: so being visited does not prove an excuse wrong.)
+    /// Returns the inputs and states of a saga that were neither visited nor accepted as
+    /// unreachable. (An attempt on stale state is a visit too, although its effects are discarded.
+    /// So a visit does not disprove that an input is unreachable.)
     #[must_use]
     pub fn gaps<S: Saga>(&self, unreachable: &[Unreachable]) -> Vec<String> {
         let mut gaps = Vec::new();
@@ -110,7 +112,7 @@ impl fmt::Display for Coverage {
     }
 }
 
-/// Listens to the metrics that production has too.
+/// A metrics recorder that counts visits, from the metrics that production has too.
 #[derive(Clone, Default)]
 pub(super) struct Listener {
     visits: Arc<Mutex<BTreeMap<Visit, u64>>>,

@@ -1,17 +1,17 @@
-//! What a client asks, and what it was answered.
+//! Requests of clients and their answers.
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use serde_json::Value;
 use wingbeat_core::Timestamp;
 
-/// The largest answer a client reads.
+/// The largest answer that a client reads, in bytes.
 const ANSWER_MAX: usize = 1 << 20;
 
 /// A request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ask {
-    /// Which service's routes.
+    /// The service whose routes answer it.
     pub service: &'static str,
     /// `GET`, `POST`, …
     pub method: &'static str,
@@ -26,13 +26,13 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// A read.
+    /// Creates a GET request.
     #[must_use]
     pub fn get(service: &'static str, path: impl Into<String>) -> Self {
         Self::new(service, "GET", path)
     }
 
-    /// A write.
+    /// Creates a POST request.
     #[must_use]
     pub fn post(service: &'static str, path: impl Into<String>, body: Value) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl Ask {
         }
     }
 
-    /// A request without a body.
+    /// Creates a request without a body.
     #[must_use]
     pub fn new(service: &'static str, method: &'static str, path: impl Into<String>) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Ask {
         }
     }
 
-    /// The same under an idempotency key.
+    /// Sets the idempotency key.
     #[must_use]
     pub fn under(self, key: impl Into<String>) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Ask {
         }
     }
 
-    /// The same as this session.
+    /// Sets the session's token.
     #[must_use]
     pub fn by(self, token: impl Into<String>) -> Self {
         Self {
@@ -91,19 +91,19 @@ impl Ask {
     }
 }
 
-/// What a client heard.
+/// The answer that a client received.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// A status and JSON (`Null` when it was none).
+    /// A status and JSON (`Null` if the body was not JSON).
     Status(u16, Value),
-    /// Nothing: whether the request was handled is unknown.
+    /// No answer: the request may have been handled.
     Unknown,
-    /// Nobody was there: the request was not handled.
+    /// No process was running: the request was not handled.
     Unreachable,
 }
 
 impl Answer {
-    /// The status; 0 without an answer.
+    /// Returns the status; 0 without an answer.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -112,7 +112,7 @@ impl Answer {
         }
     }
 
-    /// The body; `Null` without an answer.
+    /// Returns the body; `Null` without an answer.
     #[must_use]
     pub fn body(&self) -> &Value {
         match self {
@@ -122,18 +122,18 @@ impl Answer {
     }
 }
 
-/// A request and its answer, as the client remembers them.
+/// A request and its answer, as recorded by the client.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// Who asked.
+    /// The client's number.
     pub client: usize,
-    /// When.
+    /// The time of the request.
     pub asked_at: Timestamp,
-    /// When the answer came, or the client gave up.
+    /// The time of the answer, or of the time-out.
     pub answered_at: Timestamp,
-    /// What was asked.
+    /// The request.
     pub ask: Ask,
-    /// What was heard.
+    /// The answer.
     pub answer: Answer,
 }
 

@@ -1,4 +1,4 @@
-//! One seed, from the start of the processes to the verdict.
+//! The lifetime of one seed, from the start of the processes to the verdict.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -12,30 +12,30 @@ use super::world::World;
 use super::{System, Violation};
 use crate::test::model::{Faults, Outages, twice};
 
-/// The pause between looks at the invariants.
+/// The pause between two checks of the invariants.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long the clients may take.
+/// The longest duration of the clients.
 const CLIENTS_MAX: Duration = Duration::from_secs(3_600);
-/// How long the system may take to come to rest.
+/// The longest wait until the system is idle.
 const REST_MAX: Duration = Duration::from_secs(1_800);
 
-/// What became of one seed.
+/// The result of one seed.
 #[derive(Clone, Debug)]
 pub struct Lifetime {
-    /// What broke first.
+    /// The first violation, if any.
     pub violation: Option<Violation>,
-    /// The story of its subject.
+    /// The story of the violation's subject.
     pub story: Vec<String>,
-    /// The faults.
+    /// The schedule of faults.
     pub schedule: Schedule,
     /// A fingerprint of everything that ran.
     pub digest: u64,
-    /// What was seen.
+    /// The coverage.
     pub coverage: Coverage,
 }
 
 impl Lifetime {
-    /// Runs a seed, with these faults or with its own.
+    /// Runs a seed with this schedule of faults, or with the one that the seed draws.
     #[must_use]
     pub fn run<S: System>(seed: u64, schedule: Option<Schedule>) -> Self {
         let listener = Listener::default();
@@ -83,7 +83,7 @@ fn live<S: System>(seed: u64, schedule: Option<Schedule>) -> Lifetime {
     lifetime
 }
 
-/// The life itself; the first violation.
+/// Runs the lifetime. Returns the first violation.
 async fn verdict<S: System>(system: &S, world: &World) -> Option<Violation> {
     world.open().await;
     system.prepare(world).await;
@@ -94,13 +94,17 @@ async fn verdict<S: System>(system: &S, world: &World) -> Option<Violation> {
     world.model().set_outages(Outages::default());
     let left = world.model().until_idle(system.horizon(), REST_MAX).await;
     if let Some(first) = left.first() {
-        let detail = format!("{} things are left, such as: {first}", left.len());
-        return Some(Violation::new("it comes to rest", id_in(first), detail));
+        let detail = format!("{} items of work are left, such as: {first}", left.len());
+        return Some(Violation::new(
+            "the system becomes idle",
+            id_in(first),
+            detail,
+        ));
     }
     once(world).or(system.at_rest(world).await.into_iter().next())
 }
 
-/// The id that a text is about.
+/// Returns the first id in a text.
 fn id_in(text: &str) -> &str {
     let mut words = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
     words
@@ -108,7 +112,7 @@ fn id_in(text: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// Clients and faults, side by side, until both have ended.
+/// Runs clients and faults until both have ended. Checks invariants meanwhile.
 async fn go_on<S: System>(system: &S, world: &World) -> Option<Violation> {
     let simulation = world.simulation();
     let clients = system.clients(world);
@@ -137,7 +141,7 @@ async fn go_on<S: System>(system: &S, world: &World) -> Option<Violation> {
     None
 }
 
-/// Every delivery, timer and call takes effect once, whatever the system is about.
+/// Checks that every delivery, timer and call took effect once.
 fn once(world: &World) -> Option<Violation> {
     let messages = world.model().transport.taken();
     let found = twice(&world.model().store.log(), &messages);

@@ -1,13 +1,14 @@
-//! Whole lifetimes of a system from one seed each: its processes, its clients, every fault of the
-//! model, and what must hold.
+//! Runs lifetimes of a system under every fault of the model, and checks invariants. Each lifetime
+//! has its own seed, processes and clients.
 //!
 //! A user describes a [`System`]; a [`Simulator`] runs it for many seeds and reports which
 //! invariant broke, with the seed that repeats it, the story of what broke, and the fewest faults
 //! that still break it.
 //!
-//! - `schedule`: which faults, when. `process`: what runs. `world`: crashes, requests. `client`:
-//!   who asks, and what was heard. `lifetime`: one seed from start to verdict. `reduce`: fewer
-//!   faults. `story`: what happened to one thing. `coverage`: what a run has seen.
+//! - `schedule`: the faults and their times. `process`: the processes. `world`: crashes, requests.
+//!   `client`, `exchange`: clients, their requests and answers. `lifetime`: one seed from start to
+//!   verdict. `reduce`: fewer faults. `story`: the events around a violation. `coverage`: the
+//!   faults and saga inputs that occurred.
 
 mod client;
 mod coverage;
@@ -41,44 +42,44 @@ pub use world::World;
 
 use crate::test::test_app::Nothing;
 
-/// Failures of a run whose faults are reduced; the others wait for their own run.
+/// The number of failures whose faults are reduced. The others are reported as they are.
 const REDUCED_MAX: usize = 2;
 
-/// A system under simulation: made anew for each lifetime.
+/// A system under simulation. Each lifetime creates a new one.
 pub trait System: Sized + Send + Sync + 'static {
-    /// The system of this world.
+    /// Creates the system of this world.
     fn new(world: &World) -> Self;
 
-    /// Its processes.
+    /// Returns its processes.
     fn processes(&self) -> Vec<Process>;
 
-    /// What answers its calls to the outside.
+    /// Returns the client that answers its calls to outside systems.
     fn outside(&self) -> Arc<dyn HttpClient> {
         Arc::new(Nothing)
     }
 
-    /// What is done before the clients come and anything goes wrong.
+    /// Prepares the system before clients and faults begin.
     fn prepare(&self, _world: &World) -> impl Future<Output = ()> {
         async {}
     }
 
-    /// Its clients: each is a task, and ends when it has what it wants.
+    /// Returns its clients. Each is a task that ends when the client is done.
     fn clients(&self, world: &World) -> Vec<BoxFuture<'static, ()>>;
 
-    /// What is broken while it runs; looked at four times a second.
+    /// Checks invariants while the system runs, four times a second.
     fn while_running(&self, _world: &World) -> Vec<Violation> {
         Vec::new()
     }
 
-    /// What is broken after everything has healed and come to rest.
+    /// Checks invariants after all faults have ended and the system is idle.
     fn at_rest(&self, world: &World) -> impl Future<Output = Vec<Violation>>;
 
-    /// How long faults may begin after the clients came.
+    /// Returns the period in which faults may begin, measured from the start of the clients.
     fn span(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    /// What is due later than this is not waited for.
+    /// Returns the furthest due time that a lifetime waits for. Later work counts as idle.
     fn horizon(&self) -> Duration {
         Duration::from_secs(3600)
     }
@@ -87,16 +88,16 @@ pub trait System: Sized + Send + Sync + 'static {
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// The invariant.
     pub invariant: String,
-    /// What it is about: an id, found again in messages.
+    /// The id that it concerns, which occurs in messages.
     pub subject: String,
-    /// What is wrong.
+    /// The details.
     pub detail: String,
 }
 
 impl Violation {
-    /// A violation.
+    /// Creates a violation.
     pub fn new(
         invariant: impl Into<String>,
         subject: impl ToString,
@@ -115,13 +116,13 @@ impl Violation {
 pub struct Failure {
     /// The seed that repeats it.
     pub seed: u64,
-    /// What broke.
+    /// The violation.
     pub violation: Violation,
-    /// The fewest faults found that still break it.
+    /// The smallest set of faults found that still causes it.
     pub faults: Schedule,
-    /// How many there were.
+    /// The number of faults before the reduction.
     pub faults_before: usize,
-    /// What happened to its subject, with those faults.
+    /// The events around its subject, with the reduced faults.
     pub story: Vec<String>,
 }
 
@@ -134,7 +135,7 @@ impl fmt::Display for Failure {
         } = &self.violation;
         writeln!(f, "seed {}: {invariant}: {subject}: {detail}", self.seed)?;
         let (now, before) = (self.faults.episodes.len(), self.faults_before);
-        writeln!(f, "  {now} of {before} faults are enough:")?;
+        writeln!(f, "  {now} of {before} faults suffice:")?;
         for episode in &self.faults.episodes {
             writeln!(f, "    {episode}")?;
         }
@@ -146,16 +147,16 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What many lifetimes have shown.
+/// The results of many lifetimes.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// How many were run.
+    /// The number of lifetimes.
     pub seeds: u64,
-    /// Those that broke, by seed.
+    /// The failed lifetimes, by seed.
     pub failures: Vec<Failure>,
-    /// A fingerprint of all that happened: same seeds, same digest.
+    /// A fingerprint of all lifetimes. Runs with the same seeds have the same digest.
     pub digest: u64,
-    /// What was seen.
+    /// The coverage of all lifetimes.
     pub coverage: Coverage,
 }
 
@@ -164,18 +165,18 @@ impl Report {
     ///
     /// # Panics
     ///
-    /// With the reports of the failures.
+    /// If a lifetime failed. The message contains the reports.
     pub fn assert_held(&self) {
         assert!(self.failures.is_empty(), "{}", self.told());
     }
 
-    /// Checks that this invariant was violated, and no other one: for tests that plant a bug to see
-    /// that the simulation finds it. A system with wrong wiring panics in every lifetime; that
-    /// violates another invariant and fails the test.
+    /// Checks that this invariant was violated, and no other one. For tests that plant a bug and
+    /// expect the simulation to find it. A system with wrong wiring panics in every lifetime, which
+    /// violates another invariant and so fails the test.
     ///
     /// # Panics
     ///
-    /// If the invariant held in all lifetimes, or another one did not.
+    /// If the invariant held in all lifetimes, or another one was violated.
     pub fn assert_found(&self, invariant: &str) {
         let all = self.failures.iter();
         let (found, others): (Vec<_>, Vec<_>) =
@@ -200,7 +201,7 @@ impl Report {
     }
 }
 
-/// What is kept of the lifetimes while they run: little of those that held.
+/// The results so far. Of lifetimes without a violation only digest and coverage are kept.
 #[derive(Default)]
 struct Seen {
     digests: BTreeMap<u64, u64>,
@@ -254,13 +255,13 @@ impl Default for Simulator {
 }
 
 impl Simulator {
-    /// One thread, all seeds, failures reduced.
+    /// Creates a simulator with one thread that runs all seeds and reduces failures.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// So many lifetimes side by side; each is still one thread of its own.
+    /// Runs this many lifetimes in parallel. Each one still has a single thread.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         Self {
@@ -269,7 +270,7 @@ impl Simulator {
         }
     }
 
-    /// Stop after the first failure.
+    /// Stops after the first failure.
     #[must_use]
     pub fn until_failure(self) -> Self {
         Self {
@@ -278,7 +279,7 @@ impl Simulator {
         }
     }
 
-    /// Leave the faults of failures as they are.
+    /// Reports failures with all their faults.
     #[must_use]
     pub fn without_reduction(self) -> Self {
         Self {
@@ -287,7 +288,7 @@ impl Simulator {
         }
     }
 
-    /// Is told after every lifetime how many are done.
+    /// Calls `told` after every lifetime with the number of finished ones.
     #[must_use]
     pub fn progress(self, told: impl Fn(u64) + Send + Sync + 'static) -> Self {
         Self {
@@ -296,7 +297,7 @@ impl Simulator {
         }
     }
 
-    /// Runs these seeds.
+    /// Runs the lifetimes of these seeds.
     #[must_use]
     pub fn run<S: System>(&self, seeds: Range<u64>) -> Report {
         let next = AtomicU64::new(seeds.start);
@@ -326,8 +327,7 @@ impl Simulator {
             work();
         });
         let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Whatever ran beyond the first failure does not count: how far that was depends on the
-        // machine.
+        // Lifetimes after the first failure do not count: their number depends on the machine.
         let end = stop.into_inner();
         seen.digests.retain(|seed, _| *seed < end);
         seen.broken.retain(|seed, _| *seed < end);

@@ -1,11 +1,11 @@
-//! What runs: a process, and how it is made.
+//! The definition of a simulated process.
 
 use std::sync::Arc;
 
 use crate::App;
 use crate::Ports;
 
-/// Makes the app that a process runs, from its ports.
+/// Builds the app of a process from its ports.
 pub type Build = Arc<dyn Fn(&Ports) -> App + Send + Sync>;
 
 /// A process of the system.
@@ -17,7 +17,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// A process that runs this app. Clients ask it by this name.
+    /// Creates a process that runs this app. Clients address it by this name.
     pub fn new(
         service: &'static str,
         build: impl Fn(&Ports) -> App + Send + Sync + 'static,
@@ -29,7 +29,7 @@ impl Process {
         }
     }
 
-    /// So many of them, side by side.
+    /// Runs this many replicas of the process.
     #[must_use]
     pub fn replicas(self, replicas: usize) -> Self {
         Self { replicas, ..self }

@@ -1,11 +1,11 @@
-//! Cuts a schedule of faults down to what a failure needs.
+//! Reduces a schedule of faults to those that a failure needs.
 
 use super::{Lifetime, Schedule, System, Violation};
 
-/// Lifetimes spent on one failure.
+/// The number of lifetimes spent on one failure.
 const TRIALS: usize = 30;
 
-/// The fewest faults found that still break the same invariant, and the story with them.
+/// Returns the smallest schedule found that still breaks the invariant, and its story.
 pub(super) fn reduce<S: System>(
     seed: u64,
     violation: &Violation,
@@ -24,7 +24,7 @@ pub(super) fn reduce<S: System>(
     let mut left = schedule.episodes;
     let mut story = Vec::new();
     let mut size = left.len();
-    // Halves first, then ever smaller parts, down to single ones.
+    // Removes halves first, then smaller parts, down to single faults.
     while size >= 1 {
         let mut at = 0;
         while at < left.len() {

@@ -1,72 +1,74 @@
-//! Which faults, when and for how long: drawn from the seed, and plain data, so that it can be cut
-//! down to what a failure needs.
+//! Schedules of faults, drawn from the seed. A schedule is plain data, so that it can be reduced to
+//! the faults that a failure needs.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::test::model::{Faults, Outages};
 
-/// Something that goes wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Answers to commits are lost, in this many of 1,000.
+    /// Replies to commits are lost, in this many of 1,000.
     CommitUnknown(u64),
-    /// The store does not answer, this many times of 1,000.
+    /// The store does not answer, in this many of 1,000 operations.
     StoreAway(u64),
     /// Confirms are lost, in this many of 1,000.
     ConfirmLost(u64),
-    /// Messages come two to five times, this many of 1,000.
+    /// This many of 1,000 messages are delivered two to five times.
     Duplicate(u64),
-    /// Everything takes up to this long.
+    /// Every operation takes up to this long.
     Delay(Duration),
-    /// Consumers take their time, this many times of 1,000.
+    /// Consumers pause, in this many of 1,000 cases.
     SlowConsumer(u64),
-    /// Calls to the outside are refused, this many of 1,000.
+    /// This many of 1,000 outside calls are refused.
     OutsideFails(u64),
-    /// Calls to the outside are not answered, this many of 1,000.
+    /// This many of 1,000 outside calls are not answered.
     OutsideHangs(u64),
-    /// Calls to the outside act and lose their answer, this many of 1,000.
+    /// This many of 1,000 outside calls take effect and lose their answer.
     OutsideReplyLost(u64),
-    /// Clients lose their answers, this many of 1,000.
+    /// This many of 1,000 answers to clients are lost.
     AnswerLost(u64),
-    /// The store is away.
+    /// The store is unavailable.
     StoreOutage,
-    /// The broker is away.
+    /// The broker is unavailable.
     BrokerOutage,
-    /// The broker lets publishers wait.
+    /// The broker blocks publishers.
     BrokerBlocked,
-    /// The cache is away.
+    /// The cache is unavailable.
     CacheOutage,
-    /// The broker restarts: consumers are lost, unacknowledged messages come again.
+    /// The broker restarts: consumers are lost, unacknowledged messages are redelivered.
     BrokerRestart,
-    /// The store forgets who leased what, so that two may hold the same.
+    /// The store loses its leases, so that two processes may claim the same work.
     LeasesLost,
     /// The cache is emptied.
     CacheLost,
-    /// A process dies after its tasks were polled so many more times, and is away until the end.
+    /// A process is killed after this many more polls of its tasks, and restarts when the episode
+    /// ends.
     Crash {
-        /// Its place among the processes.
+        /// The index of the process.
         process: usize,
-        /// How many polls it has left.
+        /// The polls that are left.
         polls: u64,
     },
-    /// A process's clock is ahead by so many milliseconds, or behind, for its whole life.
+    /// The clock of a process is ahead by this many milliseconds (behind if negative), for its
+    /// whole life.
     Skew {
-        /// Its place among the processes.
+        /// The index of the process.
         process: usize,
         /// Milliseconds.
         ms: i64,
     },
 }
 
-/// A fault from one moment to another.
+/// A fault during a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Episode {
-    /// From when on, since the clients began.
+    /// The beginning, measured from the start of the clients.
     pub from: Duration,
-    /// Until when.
+    /// The end.
     pub until: Duration,
-    /// What.
+    /// The fault.
     pub fault: Fault,
 }
 
@@ -83,7 +85,7 @@ impl Episode {
     }
 }
 
-/// The faults that can fire, by the names under which they are counted.
+/// The names of the faults, as they are counted.
 pub const FAULTS: [&str; 20] = [
     "answer_lost",
     "broker_blocked",
@@ -110,12 +112,12 @@ pub const FAULTS: [&str; 20] = [
 /// The episodes of one lifetime.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
-    /// In no order.
+    /// The episodes, in any order.
     pub episodes: Vec<Episode>,
 }
 
 impl Schedule {
-    /// A schedule for so many processes, within `span`.
+    /// Draws a schedule for this many processes, within `span`.
     #[must_use]
     pub fn draw(seed: u64, processes: usize, span: Duration) -> Self {
         let mut draw = Draw {
@@ -123,7 +125,7 @@ impl Schedule {
             processes,
             span,
         };
-        // One lifetime in twelve is calm, so that what breaks without any fault stands out.
+        // One lifetime in twelve has no faults, which shows bugs that need none.
         let count = match draw.random.u32(..12) {
             0 => 0,
             _ => draw.random.usize(3..=8),
@@ -135,7 +137,7 @@ impl Schedule {
         Self { episodes }
     }
 
-    /// What goes wrong at `now`.
+    /// Returns the faults and outages at `now`.
     #[must_use]
     pub fn weather(&self, now: Duration) -> (Faults, Outages) {
         let (mut faults, mut outages) = (Faults::default(), Outages::default());
@@ -166,7 +168,7 @@ impl Schedule {
         (faults, outages)
     }
 
-    /// How far ahead a process's clock is.
+    /// Returns the clock skew of a process, in milliseconds.
     #[must_use]
     pub fn skew(&self, process: usize) -> i64 {
         let skew = |episode: &Episode| match episode.fault {
@@ -176,7 +178,7 @@ impl Schedule {
         self.episodes.iter().find_map(skew).unwrap_or_default()
     }
 
-    /// The moments at which something begins or ends.
+    /// Returns the times at which an episode begins or ends, in order.
     #[must_use]
     pub fn moments(&self) -> Vec<Duration> {
         let ends = self.episodes.iter().flat_map(|it| [it.from, it.until]);

@@ -1,4 +1,4 @@
-//! What happened to one thing: the messages about it, what caused them, and what went wrong
+//! The story of a violation: the messages about its subject, their causes, and the faults
 //! meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use super::world::World;
 use crate::test::model::Committed;
 
-/// Lines of a story; what is left out in the middle is said.
+/// The longest story, in lines. A note replaces the lines that are left out in the middle.
 const LINES_MAX: usize = 48;
 
-/// The story of whatever mentions `subject`.
+/// Returns the story of everything that mentions `subject`.
 pub(super) fn tell(world: &World, subject: &str) -> Vec<String> {
     let log = world.model().store.log();
     let chain = chain(&log, subject);
@@ -73,7 +73,7 @@ fn shortened(lines: Vec<(Timestamp, String)>, first: Timestamp) -> Vec<String> {
     told
 }
 
-/// The messages about the subject, and all that caused them.
+/// Returns the messages about the subject and all messages that caused them.
 fn chain(log: &[Committed], subject: &str) -> BTreeSet<MessageId> {
     let mut causes = BTreeMap::new();
     let mut open = Vec::new();
@@ -107,7 +107,7 @@ fn cause_of(log: &[Committed], cause: Option<MessageId>) -> String {
 #[derive(Deserialize)]
 struct Journal(Vec<Entry>);
 
-/// Timers set and calls asked for by a unit that belongs to the story.
+/// Returns the timers and calls that a unit of the story recorded.
 fn plans(unit: &Committed, chain: &BTreeSet<MessageId>) -> Vec<(Timestamp, String)> {
     let belongs = |id: Uuid| chain.contains(&MessageId(id));
     let entries = unit

@@ -1,4 +1,4 @@
-//! One lifetime's world: its processes, what reaches them, and what is remembered of it.
+//! The world of one lifetime: its processes, the requests to them, and their history.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::test::executor::Group;
 use crate::test::model::lock;
 use crate::test::{Model, Simulation};
 
-/// The pause between attempts to start, while store or broker are away.
+/// The pause between attempts to start while store or broker are unavailable.
 const RESTART: Duration = Duration::from_millis(200);
 
 struct Cell {
@@ -48,7 +48,7 @@ struct Shared {
     clients_left: usize,
 }
 
-/// See the module. Cloned freely; all clones are the same world.
+/// The world of one lifetime. Clones share it.
 #[derive(Clone)]
 pub struct World {
     seed: u64,
@@ -78,24 +78,24 @@ impl World {
         }
     }
 
-    /// When it began.
+    /// Returns the time at which it began.
     pub(super) fn begun(&self) -> Timestamp {
         self.simulation.now() - self.simulation.elapsed()
     }
 
-    /// The seed.
+    /// Returns the seed.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Clock, chance and tasks.
+    /// Returns the simulation: clock, randomness and tasks.
     #[must_use]
     pub fn simulation(&self) -> &Simulation {
         &self.simulation
     }
 
-    /// Store, broker and cache.
+    /// Returns the model: store, broker and cache.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
@@ -105,7 +105,7 @@ impl World {
         lock(&self.shared)
     }
 
-    /// What all clients asked and heard so far, in the order of the answers.
+    /// Returns all requests of clients and their answers, in the order of the answers.
     #[must_use]
     pub fn history(&self) -> Vec<Exchange> {
         self.shared().history.clone()
@@ -116,7 +116,7 @@ impl World {
         self.shared().history.push(exchange);
     }
 
-    /// What runs now, a replica each.
+    /// Returns the running apps, one for each replica.
     #[must_use]
     pub fn running(&self) -> Vec<Arc<Running>> {
         let shared = self.shared();
@@ -124,40 +124,40 @@ impl World {
         live.map(|live| Arc::clone(&live.running)).collect()
     }
 
-    /// The entities of a service, as they are now: for invariants.
+    /// Returns the current entities of a service, for invariants.
     ///
     /// # Panics
     ///
-    /// When what is stored is not one.
+    /// If a stored record is not an `E`.
     #[must_use]
     pub fn entities<E: Entity>(&self, service: &str) -> Vec<(String, E)> {
         self.records(service, E::NAME)
     }
 
-    /// The records of a service's table, decoded.
+    /// Returns the records of a service's table, decoded.
     ///
     /// # Panics
     ///
-    /// When what is stored is not one.
+    /// If a stored record is not a `T`.
     #[must_use]
     pub fn records<T: DeserializeOwned>(&self, service: &str, table: &str) -> Vec<(String, T)> {
         let store = &self.model.store;
         let records = store.records(Name::intern(service), Name::intern(table));
         let decoded = records.into_iter().map(|(id, record)| {
-            let one = decode(&record.body).expect("what the service stored");
+            let one = decode(&record.body).expect("a record that the service stored");
             (id, one)
         });
         decoded.collect()
     }
 
-    /// Publishes a message as a stranger would, until it is confirmed.
+    /// Publishes a message from outside of the system, until it is confirmed.
     pub async fn publish<M: Message>(&self, message: &M) {
         self.model
             .publish(self.simulation.id().into(), message)
             .await;
     }
 
-    /// Sends a request to one of the service's processes.
+    /// Sends a request to one of the service's replicas.
     pub(super) async fn request(&self, service: &str, request: Request<Body>) -> Answer {
         let live: Vec<Live> = {
             let shared = self.shared();
@@ -171,7 +171,7 @@ impl World {
         let chosen = &live[self.simulation.random() as usize % live.len()];
         let (send, receive) = oneshot::channel();
         let routes = chosen.routes.clone();
-        // In the process: it dies with it, wherever it is.
+        // The request runs in the process, so a crash of the process ends it.
         chosen.group.spawn(Box::pin(async move {
             let Ok(response) = routes.oneshot(request).await;
             drop(send.send(read(response).await));
@@ -206,7 +206,7 @@ impl World {
         self.shared().cells.len()
     }
 
-    /// Starts a process; it serves once store and broker let it.
+    /// Starts a process. It serves as soon as store and broker answer.
     fn launch(&self, at: usize) {
         let skew = self.schedule.skew(at);
         let group = self.simulation.skewed_group(skew);
@@ -249,7 +249,7 @@ impl World {
         }
     }
 
-    /// Drops what a dead process was.
+    /// Drops the app of a killed process.
     fn bury(&self, at: usize) {
         let live = {
             let mut shared = self.shared();
@@ -262,7 +262,7 @@ impl World {
         drop(live);
     }
 
-    /// The process's tasks, if no other crash is under way.
+    /// Marks a process as crashing and returns its tasks; `None` if it crashes already.
     fn doomed(&self, at: usize) -> Option<Arc<Group>> {
         let mut shared = self.shared();
         let cell = &mut shared.cells[at];
@@ -270,20 +270,20 @@ impl World {
         cell.group.clone().filter(|_| !busy)
     }
 
-    /// Kills a process after so many polls of its tasks, and starts it anew after `away`.
+    /// Kills a process after this many polls of its tasks, and restarts it after `away`.
     async fn crash(&self, at: usize, polls: u64, away: Duration) {
         let Some(group) = self.doomed(at) else {
             return;
         };
         group.kill_after(polls);
         self.simulation.sleep(away).await;
-        group.kill(); // It was idle for so long.
+        group.kill(); // It may have been idle, and so not have reached that many polls.
         self.bury(at);
         self.model.weather.count("crash");
         self.launch(at);
     }
 
-    /// Carries out the schedule.
+    /// Applies the schedule.
     pub(super) async fn suffer(self) {
         let simulation = self.simulation.clone();
         let begun = simulation.elapsed();

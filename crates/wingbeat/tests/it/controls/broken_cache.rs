@@ -1,4 +1,4 @@
-//! Caches that break one promise each.
+//! Caches that each break one promise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use wingbeat_core::runtime::SharedRuntime;
 
 use crate::conformance::InModel;
 
-/// What is broken.
+/// The broken promise.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Breach {
     NothingExpires,
@@ -90,7 +90,7 @@ fn run(breach: Breach, test: suite::Test) {
 
 #[test]
 #[should_panic]
-fn a_cache_that_keeps_for_ever() {
+fn a_cache_without_expiry() {
     run(Breach::NothingExpires, |fixture| {
         Box::pin(suite::a_value_is_kept_until_it_expires(fixture))
     });

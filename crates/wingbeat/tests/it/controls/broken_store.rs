@@ -1,4 +1,4 @@
-//! Stores that break one promise each.
+//! Stores that each break one promise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use wingbeat_core::{
 
 use super::with_store;
 
-/// What is broken.
+/// The broken promise.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Breach {
     ReadsUnchecked,
@@ -56,7 +56,7 @@ impl BrokenStore {
             return Ok(vec![Outcome::Stale; units.len()]);
         }
         if self.breach == Breach::UnitsForgotten && !failed {
-            // As if the same units had come again under other ids.
+            // As if the units had been submitted again under other ids.
             let renamed = |unit: Unit| Unit {
                 id: uuid::Uuid::from_u128(unit.id.0.as_u128() ^ 1).into(),
                 ..unit
@@ -73,7 +73,7 @@ impl BrokenStore {
         Ok(outcomes)
     }
 
-    /// Writes every unit's counters before the rest, whatever becomes of the rest.
+    /// Writes the counters of every unit, even if the rest of the unit is not written.
     async fn commit_torn(&self, units: &[Unit]) -> Result<Vec<Outcome>> {
         for unit in units {
             let empty = Unit {
@@ -144,7 +144,7 @@ impl Store for BrokenStore {
 
     fn rows(&self, service: Name, mut query: Query) -> BoxFuture<'_, Result<Page>> {
         if self.breach == Breach::RowsUntidy {
-            query.after = None; // The cursor is forgotten, so pages repeat.
+            query.after = None; // Without the cursor, pages repeat.
         }
         self.inner.rows(service, query)
     }
@@ -226,25 +226,25 @@ macro_rules! caught {
 caught! {
     a_store_that_skips_validation: ReadsUnchecked
         is caught by a_stale_read_is_refused_and_leaves_nothing;
-    a_store_that_lets_two_win_a_key: AbsencesUnchecked is caught by a_claimed_key_has_one_winner;
-    a_store_that_takes_absences_on_trust: AbsencesUnchecked
+    a_store_that_lets_two_units_claim_a_key: AbsencesUnchecked is caught by a_claimed_key_has_one_winner;
+    a_store_that_does_not_validate_absences: AbsencesUnchecked
         is caught by an_absence_that_was_read_is_validated;
-    a_store_that_lets_units_stand_on_nothing: ReadsUnchecked
+    a_store_that_commits_units_built_on_refused_ones: ReadsUnchecked
         is caught by a_unit_built_on_a_refused_unit_is_stale;
     a_store_without_an_inbox: InboxIgnored is caught by a_duplicate_delivery_has_no_effects;
     a_store_that_forgets_units: UnitsForgotten
         is caught by a_unit_submitted_again_is_committed_once;
     a_store_that_loses_messages: MessagesLost
         is caught by a_unit_sends_its_messages_with_the_commit;
-    a_store_that_tears_units: UnitsTorn is caught by a_stale_read_is_refused_and_leaves_nothing;
+    a_store_that_commits_parts_of_units: UnitsTorn is caught by a_stale_read_is_refused_and_leaves_nothing;
     a_store_that_fails_whole_batches: BatchFailsTogether
         is caught by units_that_share_nothing_do_not_fail_together;
     a_store_that_ignores_leases: LeaseIgnored is caught by a_claimed_record_is_not_claimed_twice;
     a_store_that_forgets_cursors: RowsUntidy
         is caught by rows_are_paged_by_prefix_in_both_directions;
-    a_store_that_hides_what_is_overdue: BacklogHidden
+    a_store_that_hides_overdue_records: BacklogHidden
         is caught by pending_and_overdue_records_are_counted_separately;
     a_store_that_hides_its_outbox: BacklogHidden
         is caught by unconfirmed_messages_are_part_of_the_backlog;
-    a_store_that_shows_others_data: OthersVisible is caught by a_service_sees_only_its_own_data;
+    a_store_that_shows_data_of_other_services: OthersVisible is caught by a_service_sees_only_its_own_data;
 }

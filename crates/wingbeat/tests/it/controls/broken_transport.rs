@@ -1,4 +1,4 @@
-//! Transports that break one promise each.
+//! Transports that each break one promise.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use wingbeat_core::{Consumer, Delivery, Envelope, Name, Result, Tag, Topology, T
 
 use super::with_transport;
 
-/// What is broken.
+/// The broken promise.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Breach {
     UnacknowledgedForgotten,
@@ -142,9 +142,9 @@ macro_rules! caught {
 }
 
 caught! {
-    a_transport_that_forgets_the_unacknowledged: UnacknowledgedForgotten
+    a_transport_that_loses_unacknowledged_deliveries: UnacknowledgedForgotten
         is caught by unacknowledged_deliveries_are_redelivered;
-    a_transport_that_forgets_over_a_restart: UnacknowledgedForgotten
+    a_transport_that_loses_deliveries_in_a_restart: UnacknowledgedForgotten
         is caught by acknowledged_deliveries_stay_acknowledged_over_a_restart;
     a_transport_that_loses_acknowledgements: AcknowledgementsLost
         is caught by acknowledged_deliveries_are_never_redelivered;
@@ -152,18 +152,18 @@ caught! {
         is caught by no_more_than_the_prefetch_is_delivered;
     a_transport_that_publishes_twice: PublishedTwice
         is caught by an_event_reaches_each_bound_queue_once;
-    a_transport_that_loses_what_it_confirmed: PublishedNever
+    a_transport_that_loses_confirmed_messages: PublishedNever
         is caught by a_command_reaches_only_its_queue;
-    a_transport_that_swallows_the_unroutable: UnroutableSwallowed
+    a_transport_that_confirms_unroutable_messages: UnroutableSwallowed
         is caught by a_command_without_a_queue_is_unroutable;
     a_transport_that_hides_redelivery: RedeliveryHidden
         is caught by unacknowledged_deliveries_are_redelivered;
-    a_transport_that_forgets_what_it_was_given_back: GivenBackForgotten
+    a_transport_that_loses_requeued_deliveries: GivenBackForgotten
         is caught by requeued_deliveries_are_redelivered;
     a_transport_that_keeps_no_order: OrderIgnored
         is caught by an_ordered_queue_keeps_the_order_of_publishing;
-    a_transport_that_hands_an_ordered_queue_to_two: OrderIgnored
+    a_transport_with_two_consumers_of_an_ordered_queue: OrderIgnored
         is caught by an_ordered_queue_has_one_consumer_at_a_time;
-    a_transport_that_counts_nothing: DepthOfNothing
+    a_transport_that_reports_an_empty_queue: DepthOfNothing
         is caught by the_depth_counts_waiting_and_unacknowledged_messages;
 }

@@ -1,4 +1,4 @@
-//! The provider's own ledger, asked over HTTP like everything of the provider.
+//! The provider's own ledger, read over HTTP as any client reads it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use wingbeat::{Error, Result, decode, outgoing};
 
 use wingbeat::run::RunningSystem;
 
-/// Entries asked for at once: below what one answer may hold.
+/// Entries per request, below the provider's maximum.
 const ENTRIES_MAX: u32 = 2_000;
-/// How long one page may take.
+/// The longest wait for one page.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// What the provider booked for one order.
+/// The provider's bookings for one order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Booked {
-    /// Captures.
+    /// The number of captures.
     pub(super) captures: u32,
-    /// What they took, in cents.
+    /// The captured amount, in cents.
     pub(super) captured: i64,
-    /// What was paid back, in cents.
+    /// The refunded amount, in cents.
     pub(super) refunded: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Invariants 4 and 5: every order ends, and nothing that has not ended is forgotten.
+//! Invariants 4 and 5: every order ends, and every open one has a pending timer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,15 +11,16 @@ use wingbeat::{Result, Timestamp};
 use super::{Check, PAGE};
 use wingbeat::run::RunningSystem;
 
-/// An order that has not ended by then is stuck: the longest wait for a payment, and an hour on
-/// both sides of it.
+/// The age at which an open order counts as stuck: the longest wait for a payment, and one more
+/// hour before and after it.
 const LIMIT: Duration = Duration::from_secs(26 * 3600);
-/// A timer overdue for so long is not waited for by anybody.
+/// The delay after which an overdue timer counts as lost.
 const OVERDUE: Duration = Duration::from_secs(120);
-/// A saga that changed by then may have its timer still on the way into a page read earlier.
+/// The age that a saga needs to be checked: the timer of a younger one may be missing in a page
+/// that was read earlier.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// Every order.
+/// Returns every order.
 pub(super) async fn orders(system: &RunningSystem) -> Result<BTreeMap<OrderId, Order>> {
     let reads = system.reads("orders")?;
     let (mut orders, mut after) = (BTreeMap::new(), None);
@@ -71,7 +72,7 @@ pub(super) async fn check(
     Ok([ends, waiting])
 }
 
-/// Orders whose checkout goes on, those whose checkout has ended, and what is wrong with sagas.
+/// Returns the orders with an open checkout, those with an ended one, and the violations of sagas.
 async fn sagas(
     system: &RunningSystem,
     now: Timestamp,

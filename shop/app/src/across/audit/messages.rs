@@ -1,4 +1,4 @@
-//! Invariant 9: no message is lost, none is invented.
+//! Invariant 9: no message is lost, and none is handled without having been published.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,23 @@ use wingbeat::Result;
 use super::Check;
 use wingbeat::run::RunningSystem;
 
-/// A subscription's figures.
+/// The figures of a subscription.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Figures {
-    /// By our services.
+    /// Messages published by our services.
     published: i64,
-    /// Of what is settled, what strangers sent.
+    /// Settled messages that other programs published.
     foreign: i64,
     handled: i64,
     parked: i64,
     dead: i64,
-    /// With the broker, strangers' messages included: nobody can tell them apart there.
+    /// Messages in the broker's queue, including those of other programs, which cannot be told
+    /// apart there.
     waiting: i64,
 }
 
 impl Figures {
-    /// What is wrong, if anything is.
+    /// Returns the imbalance, if there is one.
     fn broken(self) -> Option<String> {
         let Self {
             published,
@@ -33,7 +34,7 @@ impl Figures {
             waiting,
         } = self;
         let ours = handled + parked + dead - foreign;
-        // What waits lies between none and all of ours.
+        // Between none and all of the waiting messages are ours.
         let balanced = (ours..=ours + waiting).contains(&published);
         (!balanced).then(|| {
             format!(
@@ -52,7 +53,7 @@ pub(super) async fn check(system: &RunningSystem) -> Result<Check> {
     let (first, second) = (read(system).await?, read(system).await?);
     for (queue, figures) in second {
         if first.get(&queue) != Some(&figures) {
-            continue; // It moves: what was published and what was handled belong to two moments.
+            continue; // It changes between the reads, so the figures are not of one moment.
         }
         check.checked += 1;
         if let Some(detail) = figures.broken() {
@@ -119,14 +120,14 @@ mod tests {
     };
 
     #[test]
-    fn what_strangers_sent_is_not_held_against_us() {
+    fn messages_of_other_programs_do_not_violate_the_invariant() {
         assert_eq!(REST.broken(), None);
         let strangers_wait = Figures { waiting: 3, ..REST };
         assert_eq!(strangers_wait.broken(), None);
     }
 
     #[test]
-    fn what_is_lost_or_invented_is_named() {
+    fn lost_and_invented_messages_are_reported() {
         let lost = Figures {
             published: 11,
             ..REST

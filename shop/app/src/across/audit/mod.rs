@@ -1,10 +1,10 @@
-//! The audit: do the shop's promises hold, as its own data and the provider's ledger say?
+//! The audit: compares the shop's data and the provider's ledger with the shop's invariants.
 //!
-//! Everything is read from a shop that goes on working, so one read may see two services at
-//! different moments. A violation counts only if several reads agree on it, word for word.
+//! The shop goes on working meanwhile, so one read may see two services at different moments. A
+//! violation counts only if consecutive reads report it in the same words.
 //!
 //! - `stock` (1), `money` (2, 3), `lifecycle` (4, 5), `people` (7, 8), `messages` (9), `views`
-//!   (10). Invariant 6 has nothing to count without flash sales.
+//!   (10). Invariant 6 has nothing to check without flash sales.
 
 mod ledger;
 mod lifecycle;
@@ -30,24 +30,24 @@ use wingbeat::run::RunningSystem;
 
 /// The pauses before the second and the third read.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
-/// Violations shown of one invariant.
+/// The reported violations of one invariant.
 const SHOWN_MAX: usize = 100;
-/// Entities or rows read at once.
+/// The entities or rows per read.
 const PAGE: usize = 1_000;
 
-/// What the audit asks.
+/// The state of the route.
 #[derive(Clone)]
 struct Audit {
     look: Look,
     provider: String,
-    /// One audit at a time: it reads everything.
+    /// Serializes audits, since each reads all data.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Says what there is to see now.
+/// Returns the running services.
 pub type Look = Arc<dyn Fn() -> RunningSystem + Send + Sync>;
 
-/// The route.
+/// The route of the audit.
 pub fn routes(look: Look, provider: String) -> Router {
     let audit = Audit {
         look,
@@ -57,7 +57,7 @@ pub fn routes(look: Look, provider: String) -> Router {
     described().with_state(audit).into_router()
 }
 
-/// The descriptions of the routes.
+/// The description of the route.
 pub(super) fn operations() -> Vec<Operation> {
     described().into_parts().1
 }
@@ -81,7 +81,7 @@ fn described() -> Routes<Audit> {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Audit")]
 pub struct Report {
-    /// All invariants hold.
+    /// `true` if all invariants hold.
     pub ok: bool,
     /// The invariants.
     pub invariants: Vec<Invariant>,
@@ -94,7 +94,7 @@ pub struct Invariant {
     pub id: u8,
     /// The statement.
     pub name: &'static str,
-    /// It holds.
+    /// `true` if it holds.
     pub ok: bool,
     /// The number of records that were checked.
     pub checked: u64,
@@ -111,7 +111,7 @@ pub struct Violation {
     pub detail: String,
 }
 
-/// One read of one invariant.
+/// The result of one read of one invariant.
 #[derive(Clone, Debug)]
 struct Check {
     id: u8,
@@ -144,11 +144,11 @@ async fn audit_now(_: Admin, State(audit): State<Audit>) -> Result<Response, Pro
     Ok(Json(report).into_response())
 }
 
-/// Reads until nothing is left that looks broken, three times at most.
+/// Reads up to three times, until no violation is left.
 ///
 /// # Errors
 ///
-/// The store's, and the provider's.
+/// Those of the store and of the provider.
 pub async fn report(system: &RunningSystem, provider: &str) -> Result<Report> {
     let mut checks = read(system, provider).await?;
     for pause in PAUSES {
@@ -182,7 +182,7 @@ async fn read(system: &RunningSystem, provider: &str) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// What both reads say.
+/// Returns the violations that both reads report.
 fn agreed((first, second): (Check, Check)) -> Check {
     let both = first.violations.intersection(&second.violations);
     Check {

@@ -1,4 +1,4 @@
-//! Invariants 2 and 3: money, as the payments service and the provider's ledger say.
+//! Invariants 2 and 3: the money in the payments service and in the provider's ledger.
 
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ fn delivered(orders: &BTreeMap<OrderId, Order>, ledger: &BTreeMap<OrderId, Booke
     check
 }
 
-/// Payments never believes to have taken what the provider did not book, nor the other way round.
+/// Checks that payments records no amount that the provider did not book.
 async fn compare_payments(
     system: &RunningSystem,
     ledger: &BTreeMap<OrderId, Booked>,

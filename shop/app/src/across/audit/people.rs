@@ -1,4 +1,4 @@
-//! Invariants 7 and 8: what a sign-up caused, and promos.
+//! Invariants 7 and 8: the effects of sign-ups, and promos.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use wingbeat::Result;
 use super::Check;
 use wingbeat::run::{RunningSystem, ops};
 
-/// Subscriptions that a sign-up passes through. While one of them has work waiting, what is missing
-/// is in flight.
+/// The subscriptions that a sign-up passes through. While one of them has work, missing effects may
+/// be in flight.
 const ON_THE_WAY: [(&str, &str); 4] = [
     ("carts", "user_registered"),
     ("notifications", "remember_address"),
@@ -27,7 +27,7 @@ async fn welcomed(system: &RunningSystem) -> Result<Check> {
         "registered users = carts = welcome promos = welcome mails",
     );
     let registered = shop_identity::audit::registered(&system.reads("identity")?).await?;
-    // Read after the users: what is missing for one of them was not there, or is on its way.
+    // These are read after the users, so a missing effect did not exist or is in flight.
     if is_on_the_way(system).await? {
         return Ok(check);
     }

@@ -1,4 +1,4 @@
-//! Invariant 1: the stock adds up.
+//! Invariant 1: stock, reservations and ledger agree.
 
 use wingbeat::Result;
 

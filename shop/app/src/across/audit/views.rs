@@ -1,5 +1,5 @@
-//! Invariant 10: views equal what their events recompute, and copies of what others own equal the
-//! owner's at the same version.
+//! Invariant 10: views equal the result of recomputing them from events, and copies equal the
+//! owner's data of the same version.
 
 use shop_carts::domain::Cart;
 use shop_catalog::domain::Product;
@@ -57,7 +57,7 @@ fn note(check: &mut Check, verified: Verified) {
     }
 }
 
-/// Names and prices at orders and carts, and stock in the catalogue.
+/// Compares the copies of products in orders and carts, and of stock in the catalogue.
 async fn products(system: &RunningSystem, check: &mut Check) -> Result<()> {
     let (orders, inventory) = (system.reads("orders")?, system.reads("inventory")?);
     let carts = shop_carts::audit::products(&system.reads("carts")?).await?;

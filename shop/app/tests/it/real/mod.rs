@@ -1,7 +1,7 @@
-//! The real shop in this process, with real sockets and a data directory of its own, in two shapes:
+//! The real shop in this process, with real sockets and a data directory of its own, in two modes:
 //! on the data directory alone, and on RabbitMQ, PostgreSQL and Redis.
 //!
-//! The tests of the HTTP API (`shop_e2e::http_suite`) run in both shapes here, and a third time
+//! The tests of the HTTP API (`shop_e2e::http_suite`) run in both modes here, and a third time
 //! against services behind their gateway in `shop/e2e/tests/it/over_http.rs`. The tests of this
 //! module look into the process as well.
 
@@ -20,7 +20,7 @@ mod place;
 use in_process::Shop;
 use place::Shape;
 
-/// Declares each test once in every shape.
+/// Declares each test once in every mode.
 macro_rules! in_both_shapes {
     ($($test:ident),* $(,)?) => {
         mod embedded {

@@ -1,5 +1,5 @@
-//! Where a shop of a test keeps its data: a folder, and in the shape on servers also a virtual
-//! host, a database and a cache of its own.
+//! The place where a shop of a test keeps its data: a folder, and in the mode with servers also a
+//! virtual host, a database and a cache of its own.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use wingbeat_servers::{Postgres, RabbitMq, Redis};
 /// Shops that the servers have room for; each test opens one.
 const ROOMS: usize = 100;
 
-/// What a shop runs on.
+/// The data directory and the servers of a shop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// Its data directory.
@@ -55,7 +55,7 @@ fn servers() -> &'static Servers {
 /// A place for one shop.
 pub(crate) struct Place {
     pub(super) data: PathBuf,
-    /// The settings by which it reaches its servers; none in the embedded shape.
+    /// The settings by which it reaches its servers; none in the embedded mode.
     pub(super) servers: Option<wingbeat::run::Servers>,
     pub(super) cache: Option<Cache>,
     _folder: TempDir,
