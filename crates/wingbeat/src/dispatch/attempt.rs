@@ -290,7 +290,8 @@ impl Attempt {
         let done = Box::new(move |outcome| {
             meter.settled(fate, outcome);
             if let Some(work) = take(&of_done) {
-                let _ = finished.send((work, Some(outcome))); // An error means that the dispatcher was killed.
+                // If the dispatcher was killed, the work is redelivered.
+                let _ = finished.send((work, Some(outcome)));
             }
         });
         let staged = self.service.committer.stage(unit, done);

@@ -134,7 +134,8 @@ fn a_clock_that_is_ahead_does_not_poll_the_store() {
     ));
     simulation.advance(Duration::from_secs(5));
     let before = simulation.polls();
-    simulation.advance(Duration::from_secs(30)); // For 20 of them the timer is due by the process's clock only.
+    // For 20 s the timer is due by the process's clock only.
+    simulation.advance(Duration::from_secs(30));
     let polls = simulation.polls() - before;
     assert!(polls < 1_000, "{polls} polls in 30 s");
     drop(running);

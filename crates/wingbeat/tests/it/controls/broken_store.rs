@@ -226,7 +226,8 @@ macro_rules! caught {
 caught! {
     a_store_that_skips_validation: ReadsUnchecked
         is caught by a_stale_read_is_refused_and_leaves_nothing;
-    a_store_that_lets_two_units_claim_a_key: AbsencesUnchecked is caught by a_claimed_key_has_one_winner;
+    a_store_that_lets_two_units_claim_a_key: AbsencesUnchecked
+        is caught by a_claimed_key_has_one_winner;
     a_store_that_does_not_validate_absences: AbsencesUnchecked
         is caught by an_absence_that_was_read_is_validated;
     a_store_that_commits_units_built_on_refused_ones: ReadsUnchecked
@@ -236,7 +237,8 @@ caught! {
         is caught by a_unit_submitted_again_is_committed_once;
     a_store_that_loses_messages: MessagesLost
         is caught by a_unit_sends_its_messages_with_the_commit;
-    a_store_that_commits_parts_of_units: UnitsTorn is caught by a_stale_read_is_refused_and_leaves_nothing;
+    a_store_that_commits_parts_of_units: UnitsTorn
+        is caught by a_stale_read_is_refused_and_leaves_nothing;
     a_store_that_fails_whole_batches: BatchFailsTogether
         is caught by units_that_share_nothing_do_not_fail_together;
     a_store_that_ignores_leases: LeaseIgnored is caught by a_claimed_record_is_not_claimed_twice;
@@ -246,5 +248,6 @@ caught! {
         is caught by pending_and_overdue_records_are_counted_separately;
     a_store_that_hides_its_outbox: BacklogHidden
         is caught by unconfirmed_messages_are_part_of_the_backlog;
-    a_store_that_shows_data_of_other_services: OthersVisible is caught by a_service_sees_only_its_own_data;
+    a_store_that_shows_data_of_other_services: OthersVisible
+        is caught by a_service_sees_only_its_own_data;
 }
