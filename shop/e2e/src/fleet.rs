@@ -210,8 +210,9 @@ impl Parts {
         let (log, data) = (folder.join(format!("{name}-{port}.log")), folder.join(name));
         let log_of_process = log.clone();
         let command = move || {
-            let log = File::options().create(true).append(true);
-            let log = log.open(&log_of_process).unwrap();
+            let mut append = File::options();
+            let log = append.create(true).append(true).open(&log_of_process);
+            let log = log.unwrap();
             let mut command = Command::new(&binary);
             command
                 .arg("run")
