@@ -5,6 +5,8 @@
 //! invariant broke, with the seed that repeats it, the story of what broke, and the fewest faults
 //! that still break it.
 //!
+//! - `wiring`: the parts of the system, checked before the first lifetime. `probe`: counts what they
+//!   do. `gaps`: what no lifetime exercised.
 //! - `schedule`: which faults, when. `process`: what runs. `world`: crashes, requests. `client`:
 //!   who asks, and what was heard. `lifetime`: one seed from start to verdict. `reduce`: fewer
 //!   faults. `story`: what happened to one thing. `coverage`: what a run has seen.
@@ -12,11 +14,14 @@
 mod client;
 mod coverage;
 mod exchange;
+mod gaps;
 mod lifetime;
+mod probe;
 mod process;
 mod reduce;
 mod schedule;
 mod story;
+mod wiring;
 mod world;
 
 use std::collections::BTreeMap;
@@ -28,18 +33,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::HttpClient;
+use crate::{HttpClient, Result};
 use wingbeat_core::BoxFuture;
 
 pub use client::Client;
-pub use coverage::{Coverage, Unreachable, Visit};
+pub use coverage::{Coverage, DueTimer, Visit};
 pub use exchange::{Answer, Ask, Exchange};
+pub use gaps::{Gap, Unreachable};
 pub use lifetime::Lifetime;
 pub use process::{Build, Process};
 pub use schedule::{Episode, FAULTS, Fault, Schedule};
 pub use world::World;
 
 use crate::test::test_app::Nothing;
+use gaps::{Accepted, Found};
+use wiring::Wiring;
 
 /// Failures of a run whose faults are reduced; the others wait for their own run.
 const REDUCED_MAX: usize = 2;
@@ -155,18 +163,42 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// A fingerprint of all that happened: same seeds, same digest.
     pub digest: u64,
-    /// What was seen.
+    /// Counts of everything that was exercised.
     pub coverage: Coverage,
+    /// What no lifetime exercised, without the accepted gaps.
+    pub gaps: Vec<Gap>,
+    /// Accepted gaps that the run does not have.
+    pub unmatched: Vec<String>,
 }
 
 impl Report {
-    /// Checks that no invariant was violated.
+    /// Checks that no invariant was violated, and that the lifetimes exercised the whole system:
+    /// each handler, schedule and timer, each outcome of a call, each input of a saga in each
+    /// state, and each fault. A simulation that skips one of them proves nothing about it.
+    ///
+    /// [`Simulator::accept_gap`] and [`Simulator::accept_unreachable`] accept gaps.
     ///
     /// # Panics
     ///
-    /// With the reports of the failures.
+    /// With the reports of the failures; without failures with the names of the gaps that are not
+    /// accepted, and of accepted gaps that do not exist.
     pub fn assert_held(&self) {
         assert!(self.failures.is_empty(), "{}", self.told());
+        let complete = self.gaps.is_empty() && self.unmatched.is_empty();
+        assert!(complete, "{}", self.uncovered());
+    }
+
+    fn uncovered(&self) -> String {
+        let gaps = self.gaps.iter().map(|gap| format!("  {gap}\n"));
+        let unmatched = self.unmatched.iter();
+        let unmatched =
+            unmatched.map(|name| format!("  {name}: accepted, but there is no such gap\n"));
+        let all: String = gaps.chain(unmatched).collect();
+        let seeds = self.seeds;
+        format!(
+            "the coverage of {seeds} lifetimes has gaps:\n{all}\
+             Simulate what is missing, or accept a gap with `Simulator::accept_gap(\"<its name>\")`."
+        )
     }
 
     /// Checks that this invariant was violated, and no other one: for tests that plant a bug to see
@@ -239,6 +271,7 @@ pub struct Simulator {
     threads: usize,
     until_failure: bool,
     reduce: bool,
+    accepted: Accepted,
     progress: Option<Arc<dyn Fn(u64) + Send + Sync>>,
 }
 
@@ -248,6 +281,7 @@ impl Default for Simulator {
             threads: 1,
             until_failure: false,
             reduce: true,
+            accepted: Accepted::default(),
             progress: None,
         }
     }
@@ -296,9 +330,46 @@ impl Simulator {
         }
     }
 
+    /// Accepts that no lifetime exercises what the gap with this name concerns.
+    /// [`Report::assert_held`] prints the names, such as `fault cache_outage`, `handler
+    /// office.sell`, `timer payment bookings.expired.v1` or `call parcels.order_pickup gave_up`.
+    #[must_use]
+    pub fn accept_gap(mut self, name: impl Into<String>) -> Self {
+        self.accepted.names.insert(name.into());
+        self
+    }
+
+    /// Accepts that sagas do not receive inputs in states in which they are impossible.
+    #[must_use]
+    pub fn accept_unreachable(mut self, inputs: impl IntoIterator<Item = Unreachable>) -> Self {
+        self.accepted.unreachable.extend(inputs);
+        self
+    }
+
+    /// Checks the wiring of the system of this seed, without running it.
+    ///
+    /// # Errors
+    ///
+    /// `wiring`, with one line per finding: those of [`App::check`](crate::App::check) for each
+    /// process, and commands that no process handles.
+    pub fn check<S: System>(seed: u64) -> Result<()> {
+        Wiring::of::<S>(seed).map(drop)
+    }
+
     /// Runs these seeds.
+    ///
+    /// # Panics
+    ///
+    /// If [`check`](Self::check) has findings: no lifetime could find anything else.
     #[must_use]
     pub fn run<S: System>(&self, seeds: Range<u64>) -> Report {
+        let wiring = Wiring::of::<S>(seeds.start);
+        let wiring = wiring.unwrap_or_else(|why| {
+            panic!(
+                "the system does not start: {why} [{code}: docs/errors/{code}.md]",
+                code = why.code()
+            )
+        });
         let next = AtomicU64::new(seeds.start);
         let stop = AtomicU64::new(seeds.end);
         let seen = Mutex::new(Seen::default());
@@ -336,11 +407,14 @@ impl Simulator {
                 .wrapping_mul(0x0000_0100_0000_01b3)
                 .rotate_left(17)
         };
+        let Found { gaps, unmatched } = Found::of(&wiring, &seen.coverage, &self.accepted);
         let mut report = Report {
             seeds: seen.digests.len() as u64,
             digest: seen.digests.values().fold(0, fold),
             coverage: seen.coverage,
             failures: Vec::new(),
+            gaps,
+            unmatched,
         };
         for (seed, lifetime) in seen.broken {
             let reduces = self.reduce && report.failures.len() < REDUCED_MAX;
