@@ -11,6 +11,7 @@
 //! - [`test_app`](mod@test_app): an app on the model, driven by a test. [`stub`](mod@stub): answers
 //!   for a service that is not there.
 
+mod call_stubs;
 pub mod documents;
 pub mod executor;
 pub mod given;
