@@ -1,6 +1,7 @@
 //! HTTP in front of services: writes go through the unit of work, problems are RFC 9457.
 
 mod command;
+mod cursor;
 mod describe;
 mod endpoint;
 pub mod measure;
@@ -14,6 +15,7 @@ pub mod session;
 mod traced;
 
 pub use command::{command, delete, post, put};
+pub use cursor::Cursor;
 pub use describe::{DescribeArguments, DescribeRequest};
 pub use endpoint::{Endpoint, InUnit, Plain};
 pub use plain::get;
