@@ -51,7 +51,19 @@ impl View<'_> {
                 column,
                 prefix,
                 descending,
-            } => self.by_prefix(query, *column, prefix, *descending)?,
+            } => {
+                let range = (prefix.as_bytes(), after_prefix(prefix.as_bytes()));
+                self.by_value(query, *column, range, *descending)?
+            }
+            Select::Range {
+                column,
+                from,
+                until,
+                descending,
+            } => {
+                let range = (from.as_bytes(), until.clone().map(String::into_bytes));
+                self.by_value(query, *column, range, *descending)?
+            }
         };
         let more = found.len() > query.limit;
         found.truncate(query.limit);
@@ -89,19 +101,18 @@ impl View<'_> {
         Ok(found)
     }
 
-    /// Reads the rows whose column begins with `prefix`, by value. Returns one row more than the
+    /// Reads the rows whose value is in a half-open range, by value. Returns one row more than the
     /// limit if there are more rows.
-    fn by_prefix(
+    fn by_value(
         &self,
         query: &Query,
         column: Name,
-        prefix: &str,
+        (low, high): (&[u8], Option<Vec<u8>>),
         descending: bool,
     ) -> rusqlite::Result<Vec<(Position, Row)>> {
         let Some(column) = self.names.find(Space::Column, self.view, column.as_str()) else {
             return Ok(Vec::new());
         };
-        let (low, high) = (prefix.as_bytes(), after_prefix(prefix.as_bytes()));
         let sql = match (descending, query.after.is_some()) {
             (false, _) => {
                 "SELECT i.value, i.key, r.columns, r.body FROM view_index i

@@ -157,7 +157,22 @@ impl Reads<'_> {
                 column,
                 prefix,
                 descending,
-            } => self.by_prefix(query, *column, prefix, *descending).await?,
+            } => {
+                let last = format!("{prefix}{LAST}");
+                self.by_value(query, *column, (prefix, "<=", &last), *descending)
+                    .await?
+            }
+            Select::Range {
+                column,
+                from,
+                until,
+                descending,
+            } => {
+                // Every value is at least the empty one.
+                let (compare, until) = until.as_deref().map_or((">=", ""), |until| ("<", until));
+                self.by_value(query, *column, (from, compare, until), *descending)
+                    .await?
+            }
         };
         let more = found.len() > query.limit;
         found.truncate(query.limit);
@@ -191,13 +206,13 @@ impl Reads<'_> {
         Ok(rows.iter().map(read).collect())
     }
 
-    /// Reads the rows whose column begins with `prefix`, by value. Returns one row more than the
-    /// limit if there are more rows.
-    async fn by_prefix(
+    /// Reads the rows whose value is at least `low` and compares to `high` as `compare` says, by
+    /// value. Returns one row more than the limit if there are more rows.
+    async fn by_value(
         &self,
         query: &Query,
         column: Name,
-        prefix: &str,
+        (low, compare, high): (&str, &str, &str),
         descending: bool,
     ) -> Result<Vec<(Position, Row)>> {
         let (beyond, order) = match (descending, query.after.is_some()) {
@@ -208,7 +223,7 @@ impl Reads<'_> {
         let sql = format!(
             "SELECT i.value, i.key, r.columns::text, r.body FROM {{schema}}.view_index i
              JOIN {{schema}}.view_row r ON r.view = i.view AND r.key = i.key
-             WHERE i.view = $1 AND i.col = $2 AND i.value >= $3 AND i.value <= $4 AND {beyond}
+             WHERE i.view = $1 AND i.col = $2 AND i.value >= $3 AND i.value {compare} $4 AND {beyond}
              ORDER BY i.value {order}, i.key {order} LIMIT $7"
         );
         // Sorts before every row: no row has an empty key.
@@ -217,15 +232,12 @@ impl Reads<'_> {
             key: String::new(),
         };
         let after = query.after.as_ref().unwrap_or(&start);
-        let (last, most) = (
-            format!("{prefix}{LAST}"),
-            limit(query.limit.saturating_add(1)),
-        );
+        let most = limit(query.limit.saturating_add(1));
         let parameters: [&(dyn ToSql + Sync); 7] = [
             &query.view.as_str(),
             &column.as_str(),
-            &prefix,
-            &last,
+            &low,
+            &high,
             &after.value,
             &after.key,
             &most,

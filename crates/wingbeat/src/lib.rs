@@ -215,7 +215,7 @@ pub use effects::{CommandMessage, Effects, Either, EventMessage, HandlerOutput, 
 pub use extract::{Arguments, Extract, ExtractAll, Now, Part, State};
 pub use failed::{DeadLetter, Failures};
 pub use handler::{Configured, Erased, Handler, MessageHandler};
-pub use policy::{Policy, Retry, TargetPolicy};
+pub use policy::{Policy, Retry, SagaPolicy, TargetPolicy};
 pub use publish::Unroutable;
 #[cfg(feature = "host")]
 pub use run::{Program, Settings, run, run_program};

@@ -94,12 +94,66 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The policy of sagas, which outlasts an hour in which another service or the broker is
+    /// The attempts of sagas, which outlast an hour in which another service or the broker is
     /// unavailable.
-    pub(crate) fn patient() -> Self {
+    fn patient() -> Self {
         let mut patient = Self::default();
         patient.parked.push(Duration::from_secs(3_600));
         patient
+    }
+}
+
+/// The way in which a saga handles its inputs; see
+/// [`Service::saga_with`](crate::Service::saga_with).
+///
+/// Inputs of one instance are always handled one at a time. The queue has the name of the saga, and
+/// a saga cannot be [`ordered`](Policy::ordered): an input that it defers waits for a later one.
+///
+/// ```
+/// use wingbeat::SagaPolicy;
+///
+/// let policy = SagaPolicy { concurrency: 8, ..SagaPolicy::default() };
+/// assert_eq!(policy.retry.parked.len(), 6); // 1 s, 5 s, 30 s, 2 min, 10 min, 1 h
+/// ```
+#[derive(Clone, Debug)]
+pub struct SagaPolicy {
+    /// The largest number of instances that a process handles at the same time.
+    pub concurrency: usize,
+    /// The largest number of unacknowledged deliveries.
+    pub prefetch: usize,
+    /// The attempts after a failure, and after [`SagaEffects::defer`](crate::SagaEffects::defer).
+    /// The default outlasts an hour in which another service is unavailable.
+    pub retry: Retry,
+}
+
+impl Default for SagaPolicy {
+    fn default() -> Self {
+        let Policy {
+            concurrency,
+            prefetch,
+            ..
+        } = Policy::default();
+        Self {
+            concurrency,
+            prefetch,
+            retry: Retry::patient(),
+        }
+    }
+}
+
+impl From<SagaPolicy> for Policy {
+    fn from(saga: SagaPolicy) -> Self {
+        let SagaPolicy {
+            concurrency,
+            prefetch,
+            retry,
+        } = saga;
+        Self {
+            concurrency,
+            prefetch,
+            retry,
+            ..Self::default()
+        }
     }
 }
 

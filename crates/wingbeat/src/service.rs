@@ -18,7 +18,7 @@ use crate::http::Routes;
 use crate::http::measure::routed;
 use crate::saga::{self, Saga, SagaInput as _};
 use crate::unit::Scope;
-use crate::{Policy, Retry, TargetPolicy};
+use crate::{SagaPolicy, TargetPolicy};
 
 /// A service under construction. `S` is its state, shared by handlers and routes.
 pub struct Service<S = ()> {
@@ -34,6 +34,8 @@ pub(crate) struct Parts {
     pub(crate) targets: Vec<(&'static str, TargetPolicy)>,
     pub(crate) schedules: Vec<(&'static str, Duration, Scheduled)>,
     pub(crate) routes: Router,
+    #[cfg(feature = "test")]
+    pub(crate) sagas: Vec<saga::Outline>,
     pub(crate) description: ServiceDescription,
 }
 
@@ -48,6 +50,8 @@ impl Service<()> {
             targets: Vec::new(),
             schedules: Vec::new(),
             routes: Router::new(),
+            #[cfg(feature = "test")]
+            sagas: Vec::new(),
             description: ServiceDescription::new(Name::new(name)),
         };
         Self { state: (), parts }
@@ -88,9 +92,47 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Runs a saga; its inputs are its subscriptions.
+    /// Runs a saga with the default [`SagaPolicy`]. Its inputs are its subscriptions.
     #[must_use]
-    pub fn saga<G: Saga>(mut self) -> Self {
+    pub fn saga<G: Saga>(self) -> Self {
+        self.saga_with::<G>(SagaPolicy::default())
+    }
+
+    /// Runs a saga with this policy.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use wingbeat::{Retry, SagaPolicy, Service};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use wingbeat::{Event, JsonSchema, Late, Saga, SagaEffects, SagaInput};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "rooms.room_held", version = 1, key = booking)]
+    /// # struct RoomHeld { booking: u32 }
+    /// # #[derive(SagaInput)]
+    /// # enum Input {
+    /// #     #[saga(start)]
+    /// #     Held(RoomHeld),
+    /// # }
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # struct Payment;
+    /// # impl Saga for Payment {
+    /// #     const NAME: &'static str = "payment";
+    /// #     type Input = Input;
+    /// #     fn step(&mut self, _: Input, _: &mut SagaEffects<Input>) {}
+    /// #     fn late(&mut self, _: Late, _: Input, _: &mut SagaEffects<Input>) {}
+    /// # }
+    ///
+    /// let policy = SagaPolicy {
+    ///     concurrency: 8,
+    ///     retry: Retry { quick: 5, ..SagaPolicy::default().retry },
+    ///     ..SagaPolicy::default()
+    /// };
+    /// let bookings = Service::new("bookings").saga_with::<Payment>(policy);
+    /// # drop(bookings);
+    /// ```
+    #[must_use]
+    pub fn saga_with<G: Saga>(mut self, policy: SagaPolicy) -> Self {
         let queue = self.queue(G::NAME);
         let rows = G::Input::ROWS;
         let bindings = rows
@@ -105,15 +147,14 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         let routed = rows.iter().filter(|row| !row.timer);
         let routed = routed.map(|row| row.message_type).collect();
         self.describe(queue, routed, Vec::new());
+        #[cfg(feature = "test")]
+        self.parts.sagas.push(saga::Outline::of::<G>(queue));
         let run: Run =
             Arc::new(move |scope, envelope| Box::pin(saga::handle::<G>(scope, envelope, queue)));
         self.parts.subscriptions.push(Subscription {
             queue,
             bindings,
-            policy: Policy {
-                retry: Retry::patient(),
-                ..Policy::default()
-            },
+            policy: policy.into(),
             takes,
             run,
         });

@@ -102,6 +102,30 @@ pub enum Select {
         /// Reverses the order of both value and key.
         descending: bool,
     },
+    /// The rows whose value in a column lies in a half-open range, in the order of value and key.
+    ///
+    /// ```
+    /// use wingbeat_core::Name;
+    /// use wingbeat_core::store::Select;
+    ///
+    /// let november = Select::Range {
+    ///     column: Name::new("placed_on"),
+    ///     from: "2026-11-01".into(),
+    ///     until: Some("2026-12-01".into()),
+    ///     descending: true, // newest first
+    /// };
+    /// # drop(november);
+    /// ```
+    Range {
+        /// An indexed column.
+        column: Name,
+        /// The lowest selected value. The empty text is the lowest value.
+        from: String,
+        /// The value before which the range ends; `None` if it has no upper end.
+        until: Option<String>,
+        /// Reverses the order of both value and key.
+        descending: bool,
+    },
     /// The rows whose value in a column contains a text, in the order of their keys.
     Contains {
         /// An indexed column. The service folds the case of its values if it wants to ignore case.

@@ -241,6 +241,18 @@ impl App {
         Ok(start::start(services.collect(), family, ports))
     }
 
+    /// Returns the wiring of all services, so that test doubles can wrap handlers.
+    #[cfg(feature = "test")]
+    pub(crate) fn parts_mut(&mut self) -> &mut [Parts] {
+        &mut self.services
+    }
+
+    /// Returns the wiring of the services that run here.
+    #[cfg(feature = "test")]
+    pub(crate) fn running_parts(&self) -> impl Iterator<Item = &Parts> {
+        self.services.iter().filter(|it| self.runs(it.name))
+    }
+
     fn runs(&self, name: Name) -> bool {
         runs(self.only.as_ref(), name)
     }

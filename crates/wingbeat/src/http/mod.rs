@@ -1,6 +1,7 @@
 //! The HTTP interface of services: writes run in a unit of work, errors are problems (RFC 9457).
 
 mod command;
+mod cursor;
 mod describe;
 mod endpoint;
 pub mod measure;
@@ -14,6 +15,7 @@ pub mod session;
 mod traced;
 
 pub use command::{command, delete, post, put};
+pub use cursor::Cursor;
 pub use describe::{DescribeArguments, DescribeRequest};
 pub use endpoint::{Endpoint, InUnit, Plain};
 pub use plain::get;

@@ -182,8 +182,9 @@ impl<I> SagaEffects<I> {
     /// Defers the input: the saga and all other effects of this step are discarded, and the input
     /// is retried.
     ///
-    /// After some quick attempts the pauses are 1, 5, 30, 120, 600 and 3,600 s; then the input
-    /// becomes a dead letter with the reason `saga_deferred`. A timer cannot be deferred: it
+    /// By the default [`SagaPolicy`](crate::SagaPolicy), some quick attempts are followed by pauses
+    /// of 1, 5, 30, 120, 600 and 3,600 s; then the input becomes a dead letter with the reason
+    /// `saga_deferred`. A timer cannot be deferred: it
     /// becomes a dead letter at once, with the reason `timer_deferred`. Set it again with
     /// [`after`](Self::after) instead.
     pub fn defer(&mut self) -> &mut Self {

@@ -6,6 +6,8 @@ mod answers;
 mod count;
 mod definition;
 mod effects;
+#[cfg(feature = "test")]
+mod outline;
 mod reads;
 mod step;
 mod testing;
@@ -16,4 +18,6 @@ pub use definition::{Late, Saga, SagaInput, SagaRow, metric};
 pub use effects::SagaEffects;
 pub use step::{SagaRecord, table};
 
+#[cfg(feature = "test")]
+pub(crate) use outline::{Outline, OutlineInput};
 pub(crate) use step::handle;

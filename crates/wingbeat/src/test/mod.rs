@@ -12,6 +12,7 @@
 //! - [`test_app`](mod@test_app): an app on the model, driven by a test.
 //! - [`stub`](mod@stub): stands in for a service that the test does not run.
 
+mod call_stubs;
 pub mod documents;
 pub mod executor;
 pub mod given;

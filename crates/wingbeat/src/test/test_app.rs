@@ -7,7 +7,7 @@ use crate::Ports;
 use crate::ServiceContext;
 use crate::http::session::{Sessions, identify};
 use crate::outgoing::Response;
-use crate::{App, HttpClient, Message, Name, Reads, Result, Running, Runtime as _, outgoing};
+use crate::{App, Call, HttpClient, Message, Name, Reads, Result, Running, Runtime as _, outgoing};
 use axum::body::{Body, to_bytes};
 use axum::http::request::Builder;
 use axum::http::{Request, StatusCode};
@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 use wingbeat_core::BoxFuture;
 
+use crate::test::call_stubs::CallStubs;
 use crate::test::executor::Group;
 use crate::test::{Faults, Model, Outages, Simulation};
 
@@ -31,6 +32,7 @@ pub struct TestApp {
     process: Arc<Group>,
     running: Running,
     outside: Arc<dyn HttpClient>,
+    stubs: CallStubs,
 }
 
 impl Drop for TestApp {
@@ -160,14 +162,69 @@ impl TestApp {
         let simulation = Simulation::new(seed);
         let model = Model::new(simulation.runtime());
         let sessions = Sessions::new(model.cache.clone(), simulation.runtime());
-        let (process, running) = launch(&simulation, &model, &outside, app(&sessions));
+        let stubs = CallStubs::default();
+        let app = stubs.replace_executors(app(&sessions));
+        let (process, running) = launch(&simulation, &model, &outside, app);
         Self {
             simulation,
             model,
             process,
             running,
             outside,
+            stubs,
         }
+    }
+
+    /// Answers an outside call instead of its executor, from now on and after crashes. An `Err` of
+    /// the class retry is followed by another attempt, one of the class reject gives the call up.
+    ///
+    /// ```
+    /// use wingbeat::test::TestApp;
+    /// use wingbeat::{App, Service, TargetPolicy};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use wingbeat::{Call, Error, Event, GaveUp, JsonSchema, Result, schemars};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "shop.sold", version = 1, key = parcel)]
+    /// # struct Sold { parcel: u32 }
+    /// # #[derive(Call, Serialize, Deserialize)]
+    /// # #[call(name = "parcels.order_pickup", target = "carrier", key = parcel, outcome = Pickup)]
+    /// # struct OrderPickup { parcel: u32 }
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "parcels.pickup", version = 1, key = parcel)]
+    /// # struct Pickup { parcel: u32, ordered: bool }
+    /// # impl GaveUp<OrderPickup> for Pickup {
+    /// #     fn gave_up(call: &OrderPickup, _: &Error) -> Self {
+    /// #         Self { parcel: call.parcel, ordered: false }
+    /// #     }
+    /// # }
+    /// # async fn ship(sold: Sold) -> Result<OrderPickup> {
+    /// #     Ok(OrderPickup { parcel: sold.parcel })
+    /// # }
+    /// # async fn order_pickup(_: OrderPickup) -> Result<Pickup> {
+    /// #     Err(Error::retry("no_carrier", "the carrier does not answer"))
+    /// # }
+    ///
+    /// let parcels = Service::new("parcels")
+    ///     .on(ship)
+    ///     .target("carrier", TargetPolicy::default())
+    ///     .calls(order_pickup);
+    /// let app = TestApp::start(1, App::new().service(parcels));
+    /// app.stub_call::<OrderPickup>(|call| Ok(Pickup { parcel: call.parcel, ordered: true }));
+    /// let story = uuid::Uuid::from_u128(1);
+    /// app.publish(story, &Sold { parcel: 7 });
+    /// app.until_idle();
+    /// assert_eq!(app.told("parcels", story), ["parcels.pickup.v1"]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If no service of the app carries out the call.
+    pub fn stub_call<C: Call>(
+        &self,
+        answer: impl Fn(&C) -> Result<C::Outcome> + Send + Sync + 'static,
+    ) -> &Self {
+        self.stubs.insert(answer);
+        self
     }
 
     /// Kills all tasks of the app, as `kill -9` does, and starts `app` on the data that store,
@@ -178,6 +235,7 @@ impl TestApp {
     /// If the app's wiring is wrong, or the broker is unavailable.
     pub fn crash(&mut self, app: App) {
         self.process.kill();
+        let app = self.stubs.replace_executors(app);
         (self.process, self.running) = launch(&self.simulation, &self.model, &self.outside, app);
     }
 
@@ -193,6 +251,10 @@ impl TestApp {
 
     /// Publishes a message from outside of the app with this correlation id. Each call publishes a
     /// new message.
+    ///
+    /// # Panics
+    ///
+    /// If the message is a command that no service handles.
     pub fn publish<M: Message>(&self, story: Uuid, message: &M) {
         self.simulation
             .run(self.model.publish(story.into(), message));

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::test::TestApp;
-use wingbeat::{App, Event, JsonSchema, Late, Saga, SagaEffects, SagaInput, Service, schemars};
+use wingbeat::{
+    App, Event, JsonSchema, Late, Retry, Saga, SagaEffects, SagaInput, SagaPolicy, Service,
+    schemars,
+};
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
 #[event(name = "trip.booked", version = 1, key = trip)]
@@ -88,6 +91,31 @@ fn a_deferred_input_is_handled_once_the_saga_has_started() {
 fn an_input_deferred_for_too_long_becomes_a_dead_letter() {
     let told = called_off_before::<true>(Duration::from_secs(3 * 3_600));
     assert_eq!(told, (Vec::new(), 1));
+}
+
+/// The dead letters one minute after a trip was called off that nobody books.
+fn dead_letters_after_a_minute(policy: SagaPolicy) -> usize {
+    let trips = Service::new("trips").saga_with::<Trip<true>>(policy);
+    let app = TestApp::start(1, App::new().service(trips));
+    let trip = "a".to_owned();
+    app.publish(uuid::Uuid::from_u128(1), &CalledOff { trip });
+    app.pass(Duration::from_secs(60));
+    app.dead_letters("trips")
+}
+
+#[test]
+fn a_saga_gives_an_input_up_after_the_attempts_of_its_policy() {
+    let retry = Retry {
+        quick: 1,
+        parked: vec![Duration::from_secs(1)],
+        ..Retry::default()
+    };
+    let impatient = SagaPolicy {
+        retry,
+        ..SagaPolicy::default()
+    };
+    assert_eq!(dead_letters_after_a_minute(impatient), 1);
+    assert_eq!(dead_letters_after_a_minute(SagaPolicy::default()), 0);
 }
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]

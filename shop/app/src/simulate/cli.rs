@@ -70,11 +70,16 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
     let style =
         ProgressStyle::with_template("{bar:40} {pos}/{len} lifetimes, {per_sec}, {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    if let Err(why) = Simulator::check::<Shop>(first) {
+        let code = why.code();
+        eprintln!("{why} [{code}: docs/errors/{code}.md]");
+        return ExitCode::from(2);
+    }
     // The report contains the panics. They are repeated while failures are reduced.
     std::panic::set_hook(Box::new(|_| {}));
     let begun = Instant::now();
     let told = bar.clone();
-    let mut simulator = Simulator::new()
+    let mut simulator = coverage::accept_gaps(Simulator::new())
         .threads(threads)
         .progress(move |done| told.set_position(done));
     if args.until_failure {
@@ -83,15 +88,16 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
     let report = simulator.run::<Shop>(first..first.saturating_add(count));
     bar.finish_and_clear();
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
-    let unseen = match report.seeds >= ENOUGH {
-        true => coverage::unseen(&report.coverage),
-        false => Vec::new(),
+    let unseen = if report.seeds >= ENOUGH {
+        uncovered(&report)
+    } else {
+        Vec::new()
     };
     for failure in &report.failures {
         eprintln!("{failure}");
     }
     for gap in &unseen {
-        eprintln!("never seen: {gap}");
+        eprintln!("gap in the coverage: {gap}");
     }
     if args.coverage {
         eprintln!("{}", report.coverage);
@@ -110,6 +116,14 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
         );
     }
     ExitCode::from(u8::from(broken > 0))
+}
+
+/// Returns the gaps that are not accepted, and the accepted ones that do not exist.
+fn uncovered(report: &Report) -> Vec<String> {
+    let gaps = report.gaps.iter().map(ToString::to_string);
+    let unmatched = report.unmatched.iter();
+    let unmatched = unmatched.map(|name| format!("{name}: accepted, but there is no such gap"));
+    gaps.chain(unmatched).collect()
 }
 
 fn told_of(first: u64, report: &Report, unseen: Vec<String>) -> Told {

@@ -4,12 +4,14 @@
 //! replicas. Clients call their routes as the gateway does. Store, broker, cache and the payment
 //! company are models.
 //!
-//! - `system`: what runs and what must hold. `shopper`: who comes. `history`: what they were told,
-//!   against what is. `bank`: the payment company. `cli`: the command.
+//! - `system`: the processes and the invariants. `shopper`: the clients. `goods`: the products.
+//!   `history`: the answers to clients, compared with the orders. `bank`: the payment company.
+//!   `coverage`: the accepted gaps. `cli`: the command.
 
 mod bank;
 mod cli;
 mod coverage;
+mod goods;
 mod history;
 mod shopper;
 mod system;

@@ -7,8 +7,10 @@ use shop_identity::ADMIN_EMAIL;
 use wingbeat::test::Client;
 use wingbeat::test::simulator::{Answer, Ask};
 
-use super::system::{ADMIN_PASSWORD, GOODS};
+use super::goods::GOODS;
 
+/// The admin's password in the simulation.
+pub(super) const ADMIN_PASSWORD: &str = "the admin of a simulation";
 /// Attempts at something that must be answered.
 const INSIST: usize = 40;
 /// The cards, in the proportions in which they are drawn.

@@ -16,53 +16,21 @@ use wingbeat::test::{Client, System, Violation, World};
 use wingbeat::{CorrelationId, HttpClient, Message as _, Result};
 
 use super::bank::Bank;
+use super::goods::GOODS;
 use super::history;
-use super::shopper::{Visitor, go_shopping, keep_shop, offer, restock};
+use super::shopper::{ADMIN_PASSWORD, Visitor, go_shopping, keep_shop, offer, restock};
 use crate::across::audit;
 use crate::compose::Settings;
 use crate::compose::roles::{SERVICES, whole};
 use crate::compose::services::{hashing, system as services};
 use wingbeat::run::RunningSystem;
 
-/// The admin's password in the simulation.
-pub(super) const ADMIN_PASSWORD: &str = "the admin of a simulation";
 /// How many shoppers come.
 const SHOPPERS: usize = 6;
 /// The number of orders of each shopper.
 const ORDERS: usize = 4;
 /// The provider's base URL.
 const PROVIDER: &str = "http://provider";
-
-/// A product of the simulation.
-pub(super) struct Goods {
-    pub(super) sku: &'static str,
-    pub(super) price: i64,
-    units: i64,
-}
-
-/// What is sold: of some there is enough, of some there is not.
-pub(super) const GOODS: [Goods; 4] = [
-    Goods {
-        sku: "CUP-1",
-        price: 990,
-        units: 500,
-    },
-    Goods {
-        sku: "POT-1",
-        price: 4_995,
-        units: 8,
-    },
-    Goods {
-        sku: "RARE-1",
-        price: 12_345,
-        units: 4,
-    },
-    Goods {
-        sku: "TEA-1",
-        price: 450,
-        units: 500,
-    },
-];
 
 /// See the module.
 pub struct Shop {

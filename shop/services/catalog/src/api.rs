@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use shop_contracts::Sku;
 use wingbeat::CacheOf;
-use wingbeat::http::{Path, Problem, Query, Routes, get, ok};
+use wingbeat::http::{Cursor, Path, Problem, Query, Routes, get, ok};
 use wingbeat::store::{Position, Select};
 use wingbeat::{JsonSchema, Name, Reads, Result, schemars};
 
@@ -18,6 +18,8 @@ use crate::{ReadCache, State};
 const SEARCH_MAX: usize = 100;
 /// The default number of products on a page.
 const LIMIT: usize = 20;
+/// The name of the list in its cursors.
+const LIST: &str = "products";
 
 /// Builds the public routes.
 pub fn routes() -> Routes<State> {
@@ -55,7 +57,7 @@ struct Listing {
     #[schemars(length(max = SEARCH_MAX))]
     search: String,
     /// The `next_cursor` of the previous page.
-    cursor: Option<String>,
+    cursor: Option<Cursor>,
     /// The number of products on the page.
     #[schemars(range(min = 1, max = 100), extend("default" = LIMIT))]
     limit: Option<usize>,
@@ -67,7 +69,7 @@ struct Listing {
 struct Page {
     items: Vec<ProductRow>,
     /// The cursor of the next page; `null` on the last page.
-    next_cursor: Option<String>,
+    next_cursor: Option<Cursor>,
 }
 
 async fn list(
@@ -83,23 +85,13 @@ async fn list(
     if search.chars().count() > SEARCH_MAX {
         return Err(Problem::invalid("/search", "at most 100 characters"));
     }
-    let after = match query.cursor {
-        Some(cursor) => Some(cursor.parse::<Sku>().map_err(|_| bad_cursor())?),
-        None => None,
-    };
-    let from = after.as_ref().map_or("", Sku::as_str);
+    let after = query.cursor.map(|cursor| cursor.position(LIST));
+    let after = after.transpose()?;
+    let from = after.as_ref().map_or("", |position| &position.key);
     let key = hex::encode(Sha256::digest(format!("{limit}\n{from}\n{search}")));
-    let after = after.map(|sku| Position {
-        value: String::new(),
-        key: sku.into(),
-    });
     let load = || async { page(&reads, search, after, limit).await.map(Some) };
     let page = cache.pages.get(&reads, &key, load).await?;
     Ok(ok(&page).into_response())
-}
-
-fn bad_cursor() -> Problem {
-    Problem::new(400, "bad_cursor", "the cursor is invalid")
 }
 
 async fn page(
@@ -119,7 +111,7 @@ async fn page(
     let listed = reads.rows::<ProductRow>(select, after, limit).await?;
     Ok(Page {
         items: listed.rows.into_iter().map(|(_, row)| row).collect(),
-        next_cursor: listed.next.map(|position| position.key),
+        next_cursor: listed.next.map(|position| Cursor::new(LIST, &position)),
     })
 }
 

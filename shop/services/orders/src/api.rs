@@ -3,8 +3,10 @@
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Line, Money, OrderId, OrderStatus};
-use wingbeat::http::{Caller, Path, Problem, Query, Reply, Routes, accepted, get, ok, post};
-use wingbeat::store::{Position, Select};
+use wingbeat::http::{
+    Caller, Cursor, Path, Problem, Query, Reply, Routes, accepted, get, ok, post,
+};
+use wingbeat::store::Select;
 use wingbeat::{Effects, JsonSchema, Name, Reads, Repo, Scope, schemars};
 
 use crate::domain::Order;
@@ -170,12 +172,14 @@ pub async fn show(
 
 /// The default number of orders on a page.
 const LIMIT: usize = 20;
+/// The name of the list in its cursors.
+const LIST: &str = "orders";
 
 /// The query of `GET /orders`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Page {
     /// The `next_cursor` of the previous page.
-    cursor: Option<String>,
+    cursor: Option<Cursor>,
     /// The number of orders on the page.
     #[schemars(range(min = 1, max = 100), extend("default" = LIMIT))]
     limit: Option<usize>,
@@ -187,10 +191,10 @@ pub struct Page {
 struct Listed {
     items: Vec<Shown>,
     /// The cursor of the next page; `null` on the last page.
-    next_cursor: Option<String>,
+    next_cursor: Option<Cursor>,
 }
 
-/// `GET /orders`, newest first. The cursor is the id of the last order on the previous page.
+/// `GET /orders`, newest first.
 ///
 /// # Errors
 ///
@@ -205,25 +209,17 @@ pub async fn list(
         return Err(Problem::invalid("/limit", "1 to 100"));
     }
     let mine = format!("{}|", session.user_id);
-    let after = match page.cursor {
-        Some(cursor) => {
-            let id: OrderId = cursor
-                .parse()
-                .map_err(|_| Problem::new(400, "bad_cursor", "the cursor is invalid"))?;
-            Some(Position {
-                value: format!("{mine}{id}"),
-                key: id.to_string(),
-            })
-        }
-        None => None,
-    };
+    let after = page
+        .cursor
+        .map(|cursor| cursor.position(LIST))
+        .transpose()?;
     let select = Select::Prefix {
         column: Name::new(BY_USER),
         prefix: mine,
         descending: true,
     };
     let listed = reads.rows::<OrderRow>(select, after, limit).await?;
-    let next_cursor = listed.next.map(|position| position.key);
+    let next_cursor = listed.next.map(|position| Cursor::new(LIST, &position));
     let items = listed
         .rows
         .into_iter()

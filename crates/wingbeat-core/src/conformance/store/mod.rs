@@ -60,6 +60,7 @@ macro_rules! store_conformance {
                 a_service_sees_only_its_own_data,
                 a_row_is_found_by_its_key,
                 rows_are_paged_by_prefix_in_both_directions,
+                rows_are_paged_by_range_in_both_directions,
                 rows_with_equal_values_are_paged_by_key,
                 rows_are_found_by_a_substring_of_a_column,
                 all_rows_are_paged_by_key,

@@ -40,6 +40,15 @@ fn prefix(column: Name, prefix: &str, descending: bool) -> Select {
     }
 }
 
+fn range(from: &str, until: Option<&str>, descending: bool) -> Select {
+    Select::Range {
+        column: BY_NAME,
+        from: from.into(),
+        until: until.map(str::to_owned),
+        descending,
+    }
+}
+
 fn contains(part: &str) -> Select {
     Select::Contains {
         column: BY_NAME,
@@ -142,6 +151,28 @@ pub async fn rows_are_paged_by_prefix_in_both_directions(fixture: Arc<dyn Fixtur
                 .await
                 .is_empty()
         );
+    }
+}
+
+/// A range includes its lower end, excludes its upper end, and may lack either.
+pub async fn rows_are_paged_by_range_in_both_directions(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    fruit(&bench).await;
+    let cases: [(Select, &[&str]); 8] = [
+        (range("", None, false), &["k2", "k4", "k1", "k5", "k3"]),
+        (range("", None, true), &["k3", "k5", "k1", "k4", "k2"]),
+        (range("apricot", Some("cherry"), false), &["k4", "k1"]),
+        (range("apricot", Some("cherry"), true), &["k1", "k4"]),
+        (range("b", None, false), &["k1", "k5", "k3"]),
+        (range("", Some("banana"), true), &["k4", "k2"]),
+        (range("cherry", Some("cherry"), false), &[]),
+        (range("d", Some("b"), false), &[]),
+    ];
+    for limit in [1, 2, 5, 100] {
+        for (select, expected) in &cases {
+            let found = keys(&bench, select.clone(), limit).await;
+            assert_eq!(found, *expected, "{select:?} in pages of {limit}");
+        }
     }
 }
 
@@ -248,6 +279,10 @@ pub async fn values_compare_by_bytes_and_have_no_wildcards(fixture: Arc<dyn Fixt
         ["a%b", "a\\b", "a_b", "axb", "a\u{10ffff}"]
     );
     assert_eq!(keys(&bench, prefix(BY_NAME, "a%", false), 3).await, ["a%b"]);
+    assert_eq!(
+        keys(&bench, range("a_", Some("b"), false), 3).await,
+        ["a_b", "axb", "a\u{10ffff}"]
+    );
     assert_eq!(keys(&bench, contains("_"), 3).await, ["a_b"]);
     assert_eq!(keys(&bench, contains("\\"), 3).await, ["a\\b"]);
     assert!(

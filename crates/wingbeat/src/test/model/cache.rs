@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use wingbeat_core::cache::Durability;
 use wingbeat_core::{Cache, Error, Result, Timestamp};
 
-use super::{Weather, lock};
+use super::{CACHE, Weather, lock};
 
 struct Entry {
     value: Bytes,
@@ -56,6 +56,7 @@ impl ModelCache {
         work: impl FnOnce(&mut Entries, Timestamp) -> T + Send + 'a,
     ) -> BoxFuture<'a, Result<T>> {
         Box::pin(async move {
+            self.weather.uses(CACHE);
             self.weather.delay().await;
             if self.weather.outages().cache {
                 self.weather.count("cache_outage");

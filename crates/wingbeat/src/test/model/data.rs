@@ -12,6 +12,7 @@ use wingbeat_core::{
 
 use super::log::Committed;
 use super::view::View;
+use crate::unit::TIMERS;
 
 /// The retention of settled deliveries and units. No redelivery or resubmission comes later.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -37,6 +38,8 @@ pub(super) struct Data {
     pub(super) places: BTreeMap<MessageId, u64>,
     next_place: u64,
     pub(super) log: Vec<Committed>,
+    /// How often each timer was set, by queue and wire type.
+    pub(super) timers: BTreeMap<(String, String), u64>,
 }
 
 impl Data {
@@ -108,6 +111,19 @@ impl Data {
         })
     }
 
+    fn count_timer(&mut self, write: &Write) {
+        if write.key.table != TIMERS || write.due_at.is_none() {
+            return;
+        }
+        let parts = write.key.id.split_once('/');
+        if let Some((queue, (_, message))) =
+            parts.and_then(|(queue, rest)| rest.rsplit_once('/').map(|rest| (queue, rest)))
+        {
+            let timer = (queue.to_owned(), message.to_owned());
+            *self.timers.entry(timer).or_default() += 1;
+        }
+    }
+
     fn apply(&mut self, unit: &Unit, now: Timestamp) {
         let service = unit.service;
         self.units.insert(unit.id, now);
@@ -118,6 +134,7 @@ impl Data {
             self.inbox.insert(delivery, now);
         }
         for write in &unit.writes {
+            self.count_timer(write);
             self.write((service, write.key.clone()), write);
         }
         for append in &unit.appends {

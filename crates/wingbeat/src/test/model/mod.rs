@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use crate::Ports;
 use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::transport::Refused;
 use wingbeat_core::{
     CorrelationId, Envelope, HttpClient, Message, RuntimeExt as _, Timestamp, Transport as _,
 };
@@ -36,7 +37,7 @@ pub use log::Committed;
 pub(crate) use log::twice;
 pub use store::ModelStore;
 pub use transport::ModelTransport;
-pub(crate) use weather::Weather;
+pub(crate) use weather::{CACHE, CLIENT, OUTSIDE, Weather};
 pub use weather::{Faults, Fired, Outages};
 
 /// The pause before an unconfirmed message is published again.
@@ -110,6 +111,10 @@ impl Model {
 
     /// Publishes a message from outside of the system with this correlation id, until it is
     /// confirmed. Each call publishes a new message.
+    ///
+    /// # Panics
+    ///
+    /// If no queue takes the command.
     pub async fn publish<M: Message>(&self, story: CorrelationId, message: &M) {
         let runtime = self.weather.runtime();
         let envelope = Envelope {
@@ -126,7 +131,9 @@ impl Model {
             traceparent: None,
             body: crate::encode_body(message),
         };
-        while self.transport.publish(vec![envelope.clone()]).await[0].is_err() {
+        while let Err(refused) = &self.transport.publish(vec![envelope.clone()]).await[0] {
+            let unroutable = *refused == Refused::Unroutable;
+            assert!(!unroutable, "no service handles the command {}", M::NAME);
             runtime.sleep(REPUBLISH).await;
         }
     }

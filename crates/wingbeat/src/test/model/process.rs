@@ -17,7 +17,7 @@ use wingbeat_core::{
     Outbox, Record, Result, RuntimeExt as _, Store, Tag, Timestamp, Topology, Transport, Unit,
 };
 
-use super::{Model, Weather};
+use super::{Model, OUTSIDE, Weather};
 use crate::test::executor::Group;
 
 /// The connection of a process to the model.
@@ -335,6 +335,7 @@ impl HttpClient for Near<dyn HttpClient> {
         Box::pin(async move {
             self.line.pass().await;
             let weather = &self.line.weather;
+            weather.uses(OUTSIDE);
             weather.delay().await;
             if weather.strikes("outside_fails", |faults| faults.outside_fails) {
                 return Err(Error::retry("refused", "the connection was refused"));

@@ -113,6 +113,11 @@ impl ModelStore {
         lock(&self.data).log.clone()
     }
 
+    /// Returns how often each timer was set, by queue and wire type.
+    pub(crate) fn timers(&self) -> BTreeMap<(String, String), u64> {
+        lock(&self.data).timers.clone()
+    }
+
     /// Returns the pending work: messages in the outbox, and records due before `until`.
     pub(crate) fn unsettled(&self, until: Timestamp) -> Vec<String> {
         let data = lock(&self.data);

@@ -23,6 +23,15 @@ pub(super) fn select(view: &View, query: &Query) -> Page {
                 Select::Prefix { column, prefix, .. } => {
                     value(row, *column).filter(|value| value.starts_with(prefix))?
                 }
+                Select::Range {
+                    column,
+                    from,
+                    until,
+                    ..
+                } => {
+                    let before_end = |value: &String| until.as_ref().is_none_or(|end| value < end);
+                    value(row, *column).filter(|value| value >= from && before_end(value))?
+                }
                 Select::Contains { column, part } => {
                     value(row, *column).filter(|value| value.contains(part))?;
                     String::new()
@@ -41,6 +50,9 @@ pub(super) fn select(view: &View, query: &Query) -> Page {
     let descending = matches!(
         query.select,
         Select::Prefix {
+            descending: true,
+            ..
+        } | Select::Range {
             descending: true,
             ..
         }

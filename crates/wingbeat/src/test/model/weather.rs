@@ -1,6 +1,6 @@
 //! Faults and outages: their chances, and the number of times that they took effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -50,6 +50,13 @@ pub struct Outages {
     pub cache: bool,
 }
 
+/// Used by a system with a cache.
+pub(crate) const CACHE: &str = "cache";
+/// Used by a system that clients send requests to.
+pub(crate) const CLIENT: &str = "client";
+/// Used by a system that calls outside systems.
+pub(crate) const OUTSIDE: &str = "outside";
+
 /// The number of times that each fault took effect.
 pub type Fired = BTreeMap<&'static str, u64>;
 
@@ -58,6 +65,7 @@ struct Sky {
     faults: Faults,
     outages: Outages,
     fired: Fired,
+    used: BTreeSet<&'static str>,
     /// Events that concern the whole system, for the story of a failure.
     told: Vec<(Timestamp, String)>,
 }
@@ -104,6 +112,16 @@ impl Weather {
     /// Counts a fault that took effect.
     pub(crate) fn count(&self, fault: &'static str) {
         *self.sky().fired.entry(fault).or_default() += 1;
+    }
+
+    /// Notes that the system uses a part that only some systems have.
+    pub(crate) fn uses(&self, part: &'static str) {
+        self.sky().used.insert(part);
+    }
+
+    /// Returns the used parts that only some systems have.
+    pub(crate) fn used(&self) -> BTreeSet<&'static str> {
+        self.sky().used.clone()
     }
 
     /// Notes an event that concerns the whole system.

@@ -1,17 +1,18 @@
 //! The coverage of a run: the faults that took effect, and the inputs that each saga handled in
 //! each state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::AddAssign;
 use std::sync::{Arc, Mutex};
 
-use crate::saga::{Saga, SagaInput as _, metric};
+use crate::saga::metric;
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 
 use super::schedule::FAULTS;
-use crate::test::model::{Fired, lock};
+use crate::test::model::{CACHE, CLIENT, Fired, OUTSIDE, lock};
 
 /// An input to a saga in one of its states.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,35 +25,40 @@ pub struct Visit {
     pub input: String,
 }
 
-/// Accepts that a saga cannot receive an input in a state.
-#[derive(Clone, Debug)]
-pub struct Unreachable {
-    /// The saga.
-    pub saga: &'static str,
-    /// The states; empty for all.
-    pub states: &'static [&'static str],
-    /// The wire types of the inputs; empty for all.
-    pub inputs: &'static [&'static str],
-    /// The reason.
-    pub why: &'static str,
+/// A timer of a saga: how often it was set, and came due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DueTimer {
+    /// How often it was set, or set again.
+    pub set: u64,
+    /// How often it came due.
+    pub due: u64,
+    /// How often it came due while clients were active and faults could happen.
+    pub disturbed: u64,
 }
 
-impl Unreachable {
-    fn says(&self, visit: &Visit) -> bool {
-        let among = |list: &[&str], one: &str| list.is_empty() || list.contains(&one);
-        self.saga == visit.saga
-            && among(self.states, &visit.state)
-            && among(self.inputs, &visit.input)
+impl AddAssign for DueTimer {
+    fn add_assign(&mut self, other: Self) {
+        self.set += other.set;
+        self.due += other.due;
+        self.disturbed += other.disturbed;
     }
 }
 
-/// The coverage of a run.
+/// Counts of everything that lifetimes exercised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// The number of times that each fault took effect.
     pub faults: Fired,
-    /// The number of times that each saga handled each input in each state.
+    /// How often each saga received each input in each state. An attempt on stale state, which runs
+    /// again, counts as well.
     pub visits: BTreeMap<Visit, u64>,
+    /// How often handlers, schedules and calls ran, by the names that their
+    /// [gaps](super::Report::gaps) would have.
+    pub runs: BTreeMap<String, u64>,
+    /// The timers of sagas, by the names that their gaps would have.
+    pub timers: BTreeMap<String, DueTimer>,
+    /// What was used of the parts that only some systems have.
+    pub(super) used: BTreeSet<&'static str>,
 }
 
 impl Coverage {
@@ -64,45 +70,41 @@ impl Coverage {
         for (visit, times) in &other.visits {
             *self.visits.entry(visit.clone()).or_default() += times;
         }
-    }
-
-    /// Returns the faults that never took effect.
-    #[must_use]
-    pub fn silent(&self) -> Vec<&'static str> {
-        let fired = |fault: &&str| self.faults.get(*fault).copied().unwrap_or(0) > 0;
-        FAULTS.into_iter().filter(|fault| !fired(fault)).collect()
-    }
-
-    /// Returns the inputs and states of a saga that were neither visited nor accepted as
-    /// unreachable. (An attempt on stale state is a visit too, although its effects are discarded.
-    /// So a visit does not disprove that an input is unreachable.)
-    #[must_use]
-    pub fn gaps<S: Saga>(&self, unreachable: &[Unreachable]) -> Vec<String> {
-        let mut gaps = Vec::new();
-        for state in S::STATES.iter().chain(&["not_started", "ended"]) {
-            for row in S::Input::ROWS {
-                let visit = Visit {
-                    saga: S::NAME.into(),
-                    state: (*state).into(),
-                    input: row.message.into(),
-                };
-                let times = self.visits.get(&visit).copied().unwrap_or(0);
-                if times == 0 && !unreachable.iter().any(|it| it.says(&visit)) {
-                    let Visit { saga, state, input } = visit;
-                    gaps.push(format!("{saga} in {state} never got {input}"));
-                }
-            }
+        for (name, times) in &other.runs {
+            *self.runs.entry(name.clone()).or_default() += times;
         }
-        gaps
+        for (name, timer) in &other.timers {
+            *self.timers.entry(name.clone()).or_default() += *timer;
+        }
+        self.used.extend(&other.used);
+    }
+
+    /// Returns whether the system uses the part that this fault concerns.
+    pub(super) fn can_fire(&self, fault: &str) -> bool {
+        let part = match fault {
+            "answer_lost" => CLIENT,
+            "cache_lost" | "cache_outage" => CACHE,
+            "outside_fails" | "outside_hangs" | "outside_reply_lost" => OUTSIDE,
+            _ => return true,
+        };
+        self.used.contains(part)
     }
 }
 
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "faults that fired:")?;
+        writeln!(f, "faults that took effect:")?;
         for fault in FAULTS {
             let times = self.faults.get(fault).copied().unwrap_or(0);
             writeln!(f, "  {fault:<20}{times:>10}")?;
+        }
+        writeln!(f, "handlers, schedules and calls:")?;
+        for (name, times) in &self.runs {
+            writeln!(f, "  {name:<60}{times:>10}")?;
+        }
+        writeln!(f, "timers:")?;
+        for (name, DueTimer { set, due, .. }) in &self.timers {
+            writeln!(f, "  {name:<60}{set:>10} set{due:>10} due")?;
         }
         writeln!(f, "inputs of sagas, by state:")?;
         for (Visit { saga, state, input }, times) in &self.visits {

@@ -8,6 +8,7 @@ use wingbeat_core::Runtime as _;
 use super::coverage::{Coverage, Listener};
 use super::schedule::Schedule;
 use super::story;
+use super::wiring::names;
 use super::world::World;
 use super::{System, Violation};
 use crate::test::model::{Faults, Outages, twice};
@@ -73,22 +74,38 @@ fn live<S: System>(seed: u64, schedule: Option<Schedule>) -> Lifetime {
         story,
         schedule,
         digest: simulation.digest(),
-        coverage: Coverage {
-            faults: world.model().fired(),
-            ..Coverage::default()
-        },
+        coverage: coverage(&world),
         violation,
     };
     simulation.end();
     lifetime
 }
 
+fn coverage(world: &World) -> Coverage {
+    let model = world.model();
+    let mut coverage = Coverage {
+        faults: model.fired(),
+        used: model.weather.used(),
+        ..Coverage::default()
+    };
+    for ((queue, message), set) in model.store.timers() {
+        let saga = queue.split_once('.').map_or(&*queue, |(_, saga)| saga);
+        let timer = coverage.timers.entry(names::timer(saga, &message));
+        timer.or_default().set += set;
+    }
+    world.probe().report(&mut coverage);
+    coverage
+}
+
 /// Runs the lifetime. Returns the first violation.
 async fn verdict<S: System>(system: &S, world: &World) -> Option<Violation> {
     world.open().await;
     system.prepare(world).await;
-    if let Some(broken) = go_on(system, world).await {
-        return Some(broken);
+    world.probe().set_disturbed(true);
+    let broken = go_on(system, world).await;
+    world.probe().set_disturbed(false);
+    if broken.is_some() {
+        return broken;
     }
     world.model().set_faults(Faults::default());
     world.model().set_outages(Outages::default());

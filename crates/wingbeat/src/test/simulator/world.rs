@@ -15,10 +15,11 @@ use tower::ServiceExt as _;
 use wingbeat_core::{Runtime as _, RuntimeExt as _, Timestamp};
 
 use super::exchange::{Answer, Exchange, read};
+use super::probe::Probe;
 use super::process::{Build, Process};
 use super::schedule::{Episode, Fault, Schedule};
 use crate::test::executor::Group;
-use crate::test::model::lock;
+use crate::test::model::{CLIENT, lock};
 use crate::test::{Model, Simulation};
 
 /// The pause between attempts to start while store or broker are unavailable.
@@ -55,6 +56,7 @@ pub struct World {
     simulation: Simulation,
     model: Model,
     schedule: Arc<Schedule>,
+    probe: Probe,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -67,6 +69,7 @@ impl World {
             simulation,
             model,
             schedule: Arc::default(),
+            probe: Probe::default(),
             shared: Arc::default(),
         }
     }
@@ -99,6 +102,10 @@ impl World {
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    pub(super) fn probe(&self) -> &Probe {
+        &self.probe
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -158,9 +165,16 @@ impl World {
     }
 
     /// Sends a request to one of the service's replicas.
+    ///
+    /// # Panics
+    ///
+    /// If the system has no such process.
     pub(super) async fn request(&self, service: &str, request: Request<Body>) -> Answer {
+        self.model.weather.uses(CLIENT);
         let live: Vec<Live> = {
             let shared = self.shared();
+            let known = shared.cells.iter().any(|cell| cell.service == service);
+            assert!(known, "`System::processes` names no process `{service}`");
             let of_service = shared.cells.iter().filter(|cell| cell.service == service);
             let live = of_service.filter_map(|cell| cell.live.clone());
             live.filter(|live| live.group.is_alive()).collect()
@@ -223,9 +237,12 @@ impl World {
         let (world, own) = (self.clone(), Arc::clone(&group));
         group.spawn(Box::pin(async move {
             let running = loop {
-                match build(&ports).allow_strangers().start(ports.clone()).await {
+                let app = world.probe.watch(build(&ports).allow_strangers());
+                match app.start(ports.clone()).await {
                     Ok(running) => break running,
-                    Err(why) if why.class() == crate::Class::Reject => panic!("{why}"),
+                    Err(why) if why.class() == crate::Class::Reject => {
+                        panic!("{}: {why}", why.code())
+                    }
                     Err(_) => ports.runtime.sleep(RESTART).await,
                 }
             };
