@@ -234,7 +234,10 @@
 //! use wingbeat::test::TestApp;
 //!
 //! let app = TestApp::start(1, system());
-//! let lend = |reader| app.ask("POST", "/loans", "", &json!({ "book": "Emma", "reader": reader })).0;
+//! let lend = |reader: &str| {
+//!     let loan = json!({ "book": "Emma", "reader": reader });
+//!     app.ask("POST", "/loans", "", &loan).0
+//! };
 //! assert_eq!(lend("Ada"), 202);
 //! assert_eq!(lend("Eve"), 409);
 //! app.until_idle(); // all messages are handled, all timers have fired

@@ -4,6 +4,7 @@
 //! through the steps that only compile, at the lowest priority and with its output in files.
 //! [`summary`] closes the run.
 
+mod outside;
 mod step;
 mod steps;
 mod summary;
