@@ -132,7 +132,18 @@ fn docs(context: &Context<'_>) -> anyhow::Result<Outcome> {
     context
         .console
         .run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    package(context)?;
     Ok(Outcome::default())
+}
+
+/// Packages every crate that can be published, without compiling the packages.
+fn package(context: &Context<'_>) -> anyhow::Result<()> {
+    let mut command = cargo(&["package", "--no-verify", "--allow-dirty", "--offline"]);
+    let packages = context.workspace.packages.iter();
+    for package in packages.filter(|it| it.folder.starts_with("crates/")) {
+        command.args(["--package", &package.name]);
+    }
+    context.console.run(&command)
 }
 
 fn deny(context: &Context<'_>) -> anyhow::Result<Outcome> {
