@@ -45,7 +45,8 @@
 //!
 //! An HTTP write is a handler, too. Its first argument is a part of the request: [`http::Json`],
 //! [`http::Path`] or [`http::Query`]. Uniqueness is a *claim*, never a query: of two requests for
-//! one book, only one commits. The response leaves after the commit.
+//! one book, only one commits. `claims.release` gives the value back. The response leaves after the
+//! commit.
 //!
 //! ```
 //! # use serde::{Deserialize, Serialize};
@@ -323,6 +324,9 @@
 //! Simulator::new().run::<Library>(0..50).assert_held();
 //! # }
 //! ```
+//!
+//! Faults begin within [`System::span`](test::System::span), 30 seconds by default.
+//! `client.pause(..).await` spreads requests over this time, and `insist` returns the response.
 //!
 //! ## Next steps
 //!
