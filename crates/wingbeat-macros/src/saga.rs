@@ -35,7 +35,12 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let ident = &input.ident;
     let table = rows.iter().map(|row| entry(ident, row));
     let impls = rows.iter().map(|row| accepts(ident, row));
+    let variants = rows.iter().map(|row| &row.variant);
     Ok(quote! {
+        // Reads every message. A saga may ignore some, and rustc would warn of an unused field.
+        const _: fn(&#ident) = |input| match *input {
+            #(#ident::#variants(ref _message) => {})*
+        };
         impl ::wingbeat::SagaInput for #ident {
             const ROWS: &'static [::wingbeat::SagaRow<Self>] = &[#(#table),*];
         }

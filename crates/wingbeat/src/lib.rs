@@ -15,46 +15,45 @@
 //! ```toml
 //! [dependencies]
 //! wingbeat = "0.1"
-//! schemars = "1"
 //! serde = { version = "1", features = ["derive"] }
+//!
+//! [dev-dependencies]
+//! wingbeat = { version = "0.1", features = ["test"] }
 //! ```
 //!
 //! ## An event
 //!
 //! A message is a type. Its name and version are the contract with other services, and never
 //! change. Messages with the same key are handled one at a time, in order. The JSON Schema becomes
-//! part of `/asyncapi.json`.
+//! part of `/asyncapi.json`. The [`prelude`] has all names that most service files use.
 //!
 //! ```
-//! use schemars::JsonSchema;
 //! use serde::{Deserialize, Serialize};
-//! use wingbeat::Event;
+//! use wingbeat::prelude::*;
 //!
 //! /// A book was lent to a reader.
-//! #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+//! #[derive(Event, Serialize, Deserialize, JsonSchema)]
 //! #[event(name = "library.book_lent", version = 1, key = book)]
 //! struct BookLent {
 //!     book: String,
 //!     reader: String,
 //! }
-//! # use wingbeat::Message as _;
 //! # assert_eq!(BookLent::NAME, "library.book_lent.v1");
 //! ```
 //!
 //! ## A service that publishes it
 //!
-//! An HTTP write is a handler, too. Uniqueness is a *claim*, never a query: of two requests for one
-//! book, only one commits. The response leaves after the commit.
+//! An HTTP write is a handler, too. Its first argument is a part of the request: [`http::Json`],
+//! [`http::Path`] or [`http::Query`]. Uniqueness is a *claim*, never a query: of two requests for
+//! one book, only one commits. `claims.release` gives the value back. The response leaves after the
+//! commit.
 //!
 //! ```
-//! # use schemars::JsonSchema;
 //! # use serde::{Deserialize, Serialize};
-//! use wingbeat::http::{Json, Problem, Reply, Routes, accepted, post};
-//! use wingbeat::{Claims, Event, Scope, Service};
-//! # #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+//! # use wingbeat::prelude::*;
+//! # #[derive(Event, Serialize, Deserialize, JsonSchema)]
 //! # #[event(name = "library.book_lent", version = 1, key = book)]
 //! # struct BookLent { book: String, reader: String }
-//!
 //! async fn lend(
 //!     Json(loan): Json<BookLent>,
 //!     claims: Claims,
@@ -67,23 +66,27 @@
 //!     Ok(accepted(&loan))
 //! }
 //!
-//! let library = Service::new("library").routes(Routes::new().route("/loans", post(lend)));
-//! # drop(library);
+//! fn library() -> Service {
+//!     Service::new("library").routes(Routes::new().route("/loans", post(lend)))
+//! }
+//! # drop(library());
 //! ```
+//!
+//! Clients repeat requests that get no answer. `post(lend).idempotent()` requires the header
+//! `Idempotency-Key`, and answers a repeated request with the first response. A handler that makes
+//! an id of its own takes it from `scope.new_id()`.
 //!
 //! ## A service that reacts
 //!
 //! It shares nothing with the first one but the event. It has data of its own, and a queue of its
-//! own.
+//! own. A `get` route reads this data with [`Reads`].
 //!
 //! ```
-//! # use schemars::JsonSchema;
 //! # use serde::{Deserialize, Serialize};
-//! use wingbeat::{Entity, Event, Result, Service, Table};
-//! # #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+//! # use wingbeat::prelude::*;
+//! # #[derive(Event, Serialize, Deserialize, JsonSchema)]
 //! # #[event(name = "library.book_lent", version = 1, key = book)]
 //! # struct BookLent { book: String, reader: String }
-//!
 //! #[derive(Clone, Default, Serialize, Deserialize)]
 //! struct Loans {
 //!     books: u32,
@@ -99,20 +102,97 @@
 //!     loans.update(&event.reader, add).await.map(drop)
 //! }
 //!
-//! let statistics = Service::new("statistics").on(count);
-//! # drop(statistics);
+//! async fn show(Path(reader): Path<String>, reads: Reads) -> Result<Reply, Problem> {
+//!     let loans = reads.entity::<Loans>(&reader).await?;
+//!     Ok(ok(&loans.unwrap_or_default()))
+//! }
+//!
+//! fn statistics() -> Service {
+//!     let routes = Routes::new().route("/readers/{reader}", get(show));
+//!     Service::new("statistics").routes(routes).on(count)
+//! }
+//! # drop(statistics());
 //! ```
+//!
+//! `.on(count.ordered())` handles the loans of one book strictly in order; [`Handler`] has further
+//! options.
+//!
+//! ## A process with a timer
+//!
+//! A [`Saga`] waits for messages and decides what happens next. Its inputs are the variants of an
+//! enum. Inputs with the same key belong to one saga, here one for each book. A step is a pure
+//! function: it changes the saga and asks for messages and timers. A timer is a message that the
+//! saga sends to itself; here it is also the event that the saga publishes.
+//!
+//! ```
+//! # use serde::{Deserialize, Serialize};
+//! use std::time::Duration;
+//! # use wingbeat::prelude::*;
+//! # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+//! # #[event(name = "library.book_lent", version = 1, key = book)]
+//! # struct BookLent { book: String, reader: String }
+//! # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+//! # #[event(name = "library.book_returned", version = 1, key = book)]
+//! # struct BookReturned { book: String }
+//! # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+//! # #[event(name = "library.book_overdue", version = 1, key = book)]
+//! # struct BookOverdue { book: String, reader: String }
+//!
+//! #[derive(SagaInput)]
+//! enum Input {
+//!     #[saga(start)]
+//!     Lent(BookLent),
+//!     Returned(BookReturned),
+//!     #[saga(timer)]
+//!     Overdue(BookOverdue),
+//! }
+//!
+//! #[derive(Default, Serialize, Deserialize)]
+//! struct Reminder;
+//!
+//! impl Saga for Reminder {
+//!     const NAME: &'static str = "reminder";
+//!     type Input = Input;
+//!
+//!     fn step(&mut self, input: Input, effects: &mut SagaEffects<Input>) {
+//!         const THREE_WEEKS: Duration = Duration::from_secs(21 * 24 * 3600);
+//!         match input {
+//!             Input::Lent(BookLent { book, reader }) => {
+//!                 effects.after(THREE_WEEKS, &BookOverdue { book, reader })
+//!             }
+//!             Input::Returned(_) => effects.cancel::<BookOverdue>(),
+//!             Input::Overdue(overdue) => effects.publish(&overdue),
+//!         };
+//!     }
+//!
+//!     fn late(&mut self, when: Late, _: Input, effects: &mut SagaEffects<Input>) {
+//!         if when == Late::NotStarted {
+//!             effects.defer(); // the return overtook the loan
+//!         }
+//!     }
+//! }
+//!
+//! let library = Service::new("library").saga::<Reminder>();
+//! # drop(library);
+//! ```
+//!
+//! A saga with an end calls `effects.end()`. Inputs that come after it go to `late`, those that
+//! start a saga too; give each run of such a process a key of its own, for example a loan's id.
 //!
 //! ## The program
 //!
 //! ```no_run
 //! use std::process::ExitCode;
-//! use wingbeat::{App, Service, Settings};
+//! use wingbeat::prelude::*;
+//! # fn library() -> Service { Service::new("library") }
+//! # fn statistics() -> Service { Service::new("statistics") }
+//!
+//! fn system() -> App {
+//!     App::new().service(library()).service(statistics())
+//! }
 //!
 //! fn main() -> ExitCode {
-//!     wingbeat::run(|_: &Settings| {
-//!         App::new().service(Service::new("library")).service(Service::new("statistics"))
-//!     })
+//!     wingbeat::run(|_: &Settings| system())
 //! }
 //! ```
 //!
@@ -121,6 +201,7 @@
 //! ```text
 //! curl localhost:8080/loans -H 'Content-Type: application/json' \
 //!     -d '{"book":"Emma","reader":"Ada"}'
+//! curl localhost:8080/readers/Ada
 //! curl localhost:9464/ops/subscriptions
 //! curl localhost:9464/metrics
 //! ```
@@ -130,25 +211,125 @@
 //! ## A test
 //!
 //! With the feature `test`, [`test::TestApp`] runs the app in memory, in virtual time, under a seed
-//! that decides which task runs next.
+//! that decides which task runs next. The test sends requests, lets time pass, and reads.
 //!
 //! ```
+//! # use serde::{Deserialize, Serialize};
+//! # use wingbeat::prelude::*;
+//! # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+//! # #[event(name = "library.book_lent", version = 1, key = book)]
+//! # struct BookLent { book: String, reader: String }
+//! # async fn lend(loan: Json<BookLent>, claims: Claims, scope: Scope) -> Result<Reply, Problem> {
+//! #     if !claims.claim("lent", &loan.0.book, &loan.0.reader).await? {
+//! #         return Err(Problem::new(409, "already_lent", "another reader has this book"));
+//! #     }
+//! #     scope.publish(&loan.0)?;
+//! #     Ok(accepted(&loan.0))
+//! # }
+//! # fn system() -> App {
+//! #     let routes = Routes::new().route("/loans", post(lend));
+//! #     App::new().service(Service::new("library").routes(routes))
+//! # }
 //! # #[cfg(feature = "test")] {
+//! use wingbeat::serde_json::json;
 //! use wingbeat::test::TestApp;
-//! use wingbeat::{App, Service};
 //!
-//! let app = TestApp::start(1, App::new().service(Service::new("library")));
-//! app.until_idle();
+//! let app = TestApp::start(1, system());
+//! let lend = |reader: &str| {
+//!     let loan = json!({ "book": "Emma", "reader": reader });
+//!     app.ask("POST", "/loans", "", &loan).0
+//! };
+//! assert_eq!(lend("Ada"), 202);
+//! assert_eq!(lend("Eve"), 409);
+//! app.until_idle(); // all messages are handled, all timers have fired
 //! assert_eq!(app.dead_letters("library"), 0);
 //! # }
 //! ```
 //!
-//! [`test::Simulator`] goes further: it lives many lives of a whole system with crashes,
-//! duplicates, reordering and outages, and reports the seed of a life that breaks an invariant.
+//! `app.post(path, "", key, body)` sends an idempotency key, too. The third argument of `ask` is
+//! the token of a session.
+//!
+//! ## A simulation
+//!
+//! A [`test::Simulator`] runs many lifetimes of a whole system, each under faults drawn from its
+//! seed: crashes, duplicates, reordering, outages, lost answers. Describe the processes, the
+//! clients, and an invariant. A lifetime that violates it is reported with its seed, the faults
+//! that it needs, and the messages that led to it.
+//!
+//! ```
+//! # use serde::{Deserialize, Serialize};
+//! # use wingbeat::prelude::*;
+//! # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+//! # #[event(name = "library.book_lent", version = 1, key = book)]
+//! # struct BookLent { book: String, reader: String }
+//! # #[derive(Clone, Default, Serialize, Deserialize)]
+//! # struct Loans { books: u32 }
+//! # impl Entity for Loans {
+//! #     const NAME: &'static str = "loans";
+//! #     type Id = String;
+//! # }
+//! # async fn lend(loan: Json<BookLent>, claims: Claims, scope: Scope) -> Result<Reply, Problem> {
+//! #     if !claims.claim("lent", &loan.0.book, &loan.0.reader).await? {
+//! #         return Err(Problem::new(409, "already_lent", "another reader has this book"));
+//! #     }
+//! #     scope.publish(&loan.0)?;
+//! #     Ok(accepted(&loan.0))
+//! # }
+//! # async fn count(event: BookLent, loans: Table<Loans>) -> Result<()> {
+//! #     let add = |known: Option<Loans>| Loans { books: known.unwrap_or_default().books + 1 };
+//! #     loans.update(&event.reader, add).await.map(drop)
+//! # }
+//! # fn system() -> App {
+//! #     let routes = Routes::new().route("/loans", post(lend).idempotent());
+//! #     let library = Service::new("library").routes(routes);
+//! #     App::new().service(library).service(Service::new("statistics").on(count))
+//! # }
+//! # #[cfg(feature = "test")] {
+//! use wingbeat::BoxFuture;
+//! use wingbeat::serde_json::json;
+//! use wingbeat::test::simulator::Ask;
+//! use wingbeat::test::{Client, Process, Simulator, System, Violation, World};
+//!
+//! struct Library;
+//!
+//! impl System for Library {
+//!     fn new(_: &World) -> Self {
+//!         Self
+//!     }
+//!
+//!     fn processes(&self) -> Vec<Process> {
+//!         vec![Process::new("library", |_| system())]
+//!     }
+//!
+//!     fn clients(&self, world: &World) -> Vec<BoxFuture<'static, ()>> {
+//!         let reader = |number| Box::pin(reader(Client::new(world, number))) as _;
+//!         (0..3).map(reader).collect()
+//!     }
+//!
+//!     async fn at_rest(&self, world: &World) -> Vec<Violation> {
+//!         let readers = world.entities::<Loans>("statistics");
+//!         let counted: u32 = readers.iter().map(|(_, loans)| loans.books).sum();
+//!         let wrong = Violation::new("the loan is counted once", "Emma", counted.to_string());
+//!         Vec::from_iter((counted != 1).then_some(wrong))
+//!     }
+//! }
+//!
+//! /// Insists on the only book: repeats the request until there is an answer.
+//! async fn reader(mut client: Client) {
+//!     let reader = client.number.to_string();
+//!     let lend = Ask::post("library", "/loans", json!({ "book": "Emma", "reader": reader }));
+//!     client.insist(lend.under(reader), 100).await;
+//! }
+//!
+//! Simulator::new().run::<Library>(0..50).assert_held();
+//! # }
+//! ```
+//!
+//! Faults begin within [`System::span`](test::System::span), 30 seconds by default.
+//! `client.pause(..).await` spreads requests over this time, and `insist` returns the response.
 //!
 //! ## Next steps
 //!
-//! - Processes over several services, with timers: [`Saga`].
 //! - Outside systems, with retries and circuit breakers: [`Call`].
 //! - Event-sourced state: [`Aggregate`]. Lists and searches: [`View`].
 //! - Each service in its own process: build with the feature `servers`, then `<program> run library
@@ -178,6 +359,20 @@
 //! | `servers` | RabbitMQ, PostgreSQL and Redis |
 //! | `otlp` | spans to an OpenTelemetry collector |
 //! | `test` | the test kit |
+//!
+//! # Types of other crates
+//!
+//! Some public items have types of other crates in their signatures. Those crates are part of the
+//! contract: Wingbeat reexports them, and a new major version of one is a breaking change.
+//!
+//! | Crate | Used by |
+//! |---|---|
+//! | `serde` | the derives of messages, entities and settings |
+//! | [`schemars`] | JSON Schemas of messages, requests and settings |
+//! | [`serde_json`] | bodies in tests, documents |
+//! | [`bytes`] | bodies of messages and of outside calls |
+//! | [`uuid`] | ids of messages and users |
+//! | [`axum`], with `http` and `tower` | routes, requests and responses (feature `http`) |
 
 #![deny(missing_docs)]
 
@@ -195,6 +390,7 @@ mod handler;
 #[cfg(feature = "http")]
 pub mod http;
 mod policy;
+pub mod prelude;
 mod publish;
 #[cfg(feature = "host")]
 pub mod run;
@@ -228,6 +424,8 @@ pub use state::{
 };
 pub use unit::{Entry, Meta, Scope, ServiceContext, Sql, run_unit};
 
+#[cfg(feature = "http")]
+pub use axum;
 pub use schemars::{self, JsonSchema};
 pub use wingbeat_core::runtime::SharedRuntime;
 pub use wingbeat_core::store::{Position, Select};
@@ -241,5 +439,6 @@ pub use wingbeat_core::{cache, envelope, outgoing, statement, store, transport};
 #[doc(hidden)]
 pub use wingbeat_core::{failpoint, sabotage};
 pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput, test};
+pub use {bytes, serde_json, uuid};
 
 pub(crate) use codec::encode;

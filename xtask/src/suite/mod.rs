@@ -4,6 +4,7 @@
 //! that only compile, at the lowest priority and with its output in files. [`summary`] prints the
 //! result.
 
+mod outside;
 mod step;
 mod steps;
 mod summary;

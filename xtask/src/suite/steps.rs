@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
+use super::outside;
 use super::step::{Context, Lane, Outcome, Step};
 use crate::process::{Console, cargo};
 use crate::runner::{self, Binary, Tests};
@@ -131,7 +132,18 @@ fn docs(context: &Context<'_>) -> anyhow::Result<Outcome> {
     context
         .console
         .run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    package(context)?;
     Ok(Outcome::default())
+}
+
+/// Packages every crate that can be published, without compiling the packages.
+fn package(context: &Context<'_>) -> anyhow::Result<()> {
+    let mut command = cargo(&["package", "--no-verify", "--allow-dirty", "--offline"]);
+    let packages = context.workspace.packages.iter();
+    for package in packages.filter(|it| it.folder.starts_with("crates/")) {
+        command.args(["--package", &package.name]);
+    }
+    context.console.run(&command)
 }
 
 fn deny(context: &Context<'_>) -> anyhow::Result<Outcome> {
@@ -260,7 +272,7 @@ pub(crate) fn chaos_runs(
     console.run(&command)
 }
 
-/// Runs every example in an empty folder.
+/// Runs every example in an empty folder. One is built outside the workspace, and tested.
 fn examples(context: &Context<'_>) -> anyhow::Result<Outcome> {
     let examples = numbered_examples(context.workspace);
     ensure!(!examples.is_empty(), "there is no example");
@@ -268,8 +280,17 @@ fn examples(context: &Context<'_>) -> anyhow::Result<Outcome> {
     for example in &examples {
         run_example(context, example)?;
     }
-    let remark = format!("{} examples", examples.len());
-    Ok(Outcome::with_remarks(vec![remark]))
+    let outside = outside::test(context)?;
+    run_example(context, &outside.package)?;
+    let remarks = vec![
+        format!("{} examples", examples.len() + 1),
+        format!("{}: {} lines", outside.package.name, outside.lines),
+    ];
+    Ok(Outcome {
+        tests: outside.tests,
+        remarks,
+        ..Outcome::default()
+    })
 }
 
 /// The packages in `examples/NN-name`, in the order of their numbers.

@@ -11,6 +11,7 @@ mod domain;
 mod length;
 mod manifest;
 mod modules;
+mod publish;
 mod ratchet;
 pub(crate) mod sabotage;
 mod select;
@@ -33,6 +34,7 @@ const RULES: &[Rule] = &[
     direction::check,
     dependencies::check,
     manifest::check,
+    publish::check,
     modules::check,
     domain::check,
     length::check,

@@ -1,0 +1,58 @@
+use wingbeat::BoxFuture;
+use wingbeat::serde_json::{Value, json};
+use wingbeat::test::simulator::Ask;
+use wingbeat::test::{Client, Process, Simulator, System, TestApp, Violation, World};
+
+use super::*;
+
+#[test]
+fn a_room_that_is_not_paid_for_is_free_again() {
+    let app = TestApp::start(1, hotel());
+    let book = |key| app.post("/rooms/12/bookings", "", key, &Value::Null).0;
+    assert_eq!([book("a"), book("b")], [202, 409]);
+    app.until_idle();
+    assert_eq!(book("c"), 202);
+}
+
+struct Hotel;
+
+impl System for Hotel {
+    fn new(_: &World) -> Self {
+        Self
+    }
+
+    fn processes(&self) -> Vec<Process> {
+        vec![Process::new("hotel", |_| hotel())]
+    }
+
+    fn clients(&self, world: &World) -> Vec<BoxFuture<'static, ()>> {
+        let guest = |number| Box::pin(guest(Client::new(world, number))) as _;
+        (0..5).map(guest).collect()
+    }
+
+    fn span(&self) -> Duration {
+        Duration::from_secs(120)
+    }
+
+    async fn at_rest(&self, world: &World) -> Vec<Violation> {
+        let bills = world.entities::<Bill>("billing");
+        let paid = bills.iter().filter(|(_, bill)| *bill == Bill::Paid).count();
+        let twice = Violation::new("the room is sold once", "12", "two guests have paid");
+        Vec::from_iter((paid > 1).then_some(twice))
+    }
+}
+
+async fn guest(mut guest: Client) {
+    guest.pause(Duration::from_secs(90)).await;
+    let book = Ask::post("hotel", "/rooms/12/bookings", Value::Null);
+    let booked = guest.insist(book.under(guest.number.to_string()), 20).await;
+    guest.pause(Duration::from_secs(90)).await;
+    let booking = json!({ "booking": booked.body()["booking"] });
+    let pay = Ask::post("hotel", "/payments", booking);
+    guest.insist(pay, 20).await;
+}
+
+#[test]
+fn the_room_is_sold_once_under_every_fault() {
+    Simulator::new().run::<Hotel>(0..100).assert_held();
+}
