@@ -88,7 +88,7 @@ impl Error {
         self.class
     }
 
-    /// Returns a stable, machine-readable name in snake case, such as `store_away`.
+    /// Returns a stable, machine-readable name in snake case, such as `store_unavailable`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code

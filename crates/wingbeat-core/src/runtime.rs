@@ -47,7 +47,7 @@ pub trait Runtime: Send + Sync + 'static {
 /// ) -> Result<T> {
 ///     match runtime.timeout(Duration::from_secs(1), request).await {
 ///         Some(response) => response,
-///         None => Err(Error::retry("cache_away", "the cache did not reply within 1 s")),
+///         None => Err(Error::retry("cache_unavailable", "the cache did not reply within 1 s")),
 ///     }
 /// }
 /// ```

@@ -95,10 +95,10 @@ impl Fault {
             Self::Poison(text) => Error::retry("store_failed", text),
             Self::Unmet(unmet) => unmet.into(),
             Self::Busy(text) | Self::Conflict(text) | Self::Unavailable(text) => {
-                Error::retry("store_away", text)
+                Error::retry("store_unavailable", text)
             }
             Self::TimedOut | Self::Unanswered => {
-                Error::retry("store_away", "PostgreSQL did not respond in time")
+                Error::retry("store_unavailable", "PostgreSQL did not respond in time")
             }
         }
     }

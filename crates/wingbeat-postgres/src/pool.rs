@@ -153,9 +153,9 @@ impl Pool {
                 {
                     ("store_refused", describe(&error))
                 }
-                PoolError::Backend(error) => ("store_away", describe(&error)),
-                PoolError::Timeout(_) => ("store_away", "timed out".to_owned()),
-                other => ("store_away", other.to_string()),
+                PoolError::Backend(error) => ("store_unavailable", describe(&error)),
+                PoolError::Timeout(_) => ("store_unavailable", "timed out".to_owned()),
+                other => ("store_unavailable", other.to_string()),
             };
             let text = format!("cannot connect to PostgreSQL at {}: {why}", self.address);
             Error::retry(code, text)
@@ -181,7 +181,7 @@ impl Pool {
             Err(_) => {
                 drop(Object::take(connection));
                 Err(Error::retry(
-                    "store_away",
+                    "store_unavailable",
                     "PostgreSQL did not respond in time",
                 ))
             }

@@ -36,7 +36,7 @@ use crate::{backlog, due, fault, inbox, retain};
 ///
 /// # Errors
 ///
-/// Methods of the port fail with `store_away` if PostgreSQL is unavailable or does not respond in
+/// Methods of the port fail with `store_unavailable` if PostgreSQL is unavailable or does not respond in
 /// time, `store_refused` if it refuses the login, `store_failed` if it cannot store a value, and
 /// `store_unprepared` if the service's schema was not prepared. The caller may repeat the same
 /// call. [`Store::prepare`] fails with `data_newer` if a later release wrote the schema.
@@ -51,7 +51,7 @@ impl Postgres {
     ///
     /// - `store_url_invalid` if [`Config::url`] is not a PostgreSQL URL;
     /// - `store_refused` if PostgreSQL refuses the user, the password or the database;
-    /// - `store_away` if PostgreSQL is unavailable.
+    /// - `store_unavailable` if PostgreSQL is unavailable.
     ///
     /// The messages are one line and do not contain the password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
@@ -90,7 +90,7 @@ impl Postgres {
     ///
     /// - `transactions_busy` if half of the connections have a transaction open and none ends
     ///   within [`Config::connect_timeout`];
-    /// - `store_away` if PostgreSQL is unavailable;
+    /// - `store_unavailable` if PostgreSQL is unavailable;
     /// - `store_refused` if PostgreSQL refuses the login.
     pub async fn begin(&self) -> Result<Transaction> {
         self.database.pool.begin().await
@@ -100,7 +100,7 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// `store_away` if PostgreSQL is unavailable; `store_refused` if it refuses the login.
+    /// `store_unavailable` if PostgreSQL is unavailable; `store_refused` if it refuses the login.
     pub async fn ping(&self) -> Result<()> {
         let ping = async |connection: &Object| {
             let response = connection.simple_query("SELECT 1").await;

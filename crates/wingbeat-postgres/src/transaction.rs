@@ -26,7 +26,7 @@ use crate::statement::Bound;
 /// - `statement_refused` if PostgreSQL cannot run the statement;
 /// - `statement_busy` if the statement waits too long for a lock, conflicts with another
 ///   transaction or times out;
-/// - `store_away` if PostgreSQL is unavailable.
+/// - `store_unavailable` if PostgreSQL is unavailable.
 ///
 /// After an error, the transaction accepts no further statements.
 pub struct Transaction {

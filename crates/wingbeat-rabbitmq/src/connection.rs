@@ -168,7 +168,7 @@ impl BrokerConnection {
 
 /// Returns the error for a reply that did not arrive in time.
 pub(crate) fn timed_out() -> Error {
-    Error::retry("broker_away", "RabbitMQ did not reply in time")
+    Error::retry("broker_unavailable", "RabbitMQ did not reply in time")
 }
 
 /// Returns the reply code of the broker, if it sent one.
@@ -186,6 +186,6 @@ pub(crate) fn unavailable(error: &lapin::Error) -> Error {
     match reply_code(error) {
         Some(ACCESS_REFUSED | NOT_ALLOWED) => Error::retry("broker_refused", text),
         Some(NOT_FOUND) => Error::retry(MISSING, text),
-        _ => Error::retry("broker_away", text),
+        _ => Error::retry("broker_unavailable", text),
     }
 }

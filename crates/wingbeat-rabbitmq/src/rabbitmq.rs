@@ -52,7 +52,7 @@ impl RabbitMq {
     /// # Errors
     ///
     /// `broker_url_invalid` if the URL cannot be parsed; `broker_refused` if the broker rejects the
-    /// user, the password or the virtual host; `broker_away` if it is unavailable. The message is
+    /// user, the password or the virtual host; `broker_unavailable` if it is unavailable. The message is
     /// one line and contains no password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let transport = Self {
@@ -77,7 +77,7 @@ impl RabbitMq {
     ///
     /// # Errors
     ///
-    /// `broker_away` or `broker_refused` as for [`connect`](Self::connect); `broker_blocked` while
+    /// `broker_unavailable` or `broker_refused` as for [`connect`](Self::connect); `broker_blocked` while
     /// the broker has a memory or disk alarm; `topology_differs` if the topology cannot be declared
     /// on a new connection.
     pub async fn ping(&self) -> Result<()> {

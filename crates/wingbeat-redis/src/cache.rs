@@ -59,7 +59,7 @@ impl Redis {
     /// # Errors
     ///
     /// `cache_url_invalid` if the URL cannot be parsed; `cache_refused` if Redis rejects the user
-    /// or the password; `cache_away` if it is unavailable. The message is one line and contains no
+    /// or the password; `cache_unavailable` if it is unavailable. The message is one line and contains no
     /// password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let client = Client::open(config.url.as_str()).map_err(|_| {
@@ -88,7 +88,7 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// `cache_away` or `cache_refused`.
+    /// `cache_unavailable` or `cache_refused`.
     pub async fn ping(&self) -> Result<()> {
         let ping: Result<String> = self.send("ping", &redis::cmd("PING")).await;
         ping.map(drop)
@@ -117,7 +117,7 @@ impl Redis {
     ) -> Result<T> {
         if !self.cooldown.admits() {
             let text = "Redis was unavailable less than a second ago";
-            return Err(Error::retry("cache_away", text));
+            return Err(Error::retry("cache_unavailable", text));
         }
         let reply = self.connection.send(command, limit).await;
         let available = reply

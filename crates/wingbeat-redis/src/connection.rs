@@ -119,7 +119,7 @@ impl Failed {
 
 /// Returns the error for a reply that did not arrive in time.
 pub(crate) fn timed_out() -> Error {
-    Error::retry("cache_away", "Redis did not reply in time")
+    Error::retry("cache_unavailable", "Redis did not reply in time")
 }
 
 /// Converts an error of the client. A server that is full, loading or read-only counts as
@@ -128,6 +128,6 @@ fn unavailable(error: &RedisError) -> Error {
     let text = format!("Redis: {error}");
     match error.kind() {
         ErrorKind::AuthenticationFailed => Error::retry("cache_refused", text),
-        _ => Error::retry("cache_away", text),
+        _ => Error::retry("cache_unavailable", text),
     }
 }

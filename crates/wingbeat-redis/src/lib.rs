@@ -22,7 +22,7 @@
 //!
 //! # Failures
 //!
-//! Redis may be unavailable, slow, emptied or full at any time. Calls then fail with `cache_away`:
+//! Redis may be unavailable, slow, emptied or full at any time. Calls then fail with `cache_unavailable`:
 //! the first ones within two seconds by default, most later ones at once. They succeed again as
 //! soon as Redis is available. Callers read from the store instead, or respond with HTTP 503.
 //!

@@ -43,7 +43,7 @@ use crate::encode;
 /// # let order = uuid::Uuid::from_u128(7);
 /// # app.publish(order, &OrderPlaced { order: 7 });
 /// # app.until_idle();
-/// # let entries = app.run(app.reads("inventory").story(order.into())).unwrap();
+/// # let entries = app.run(app.reads("inventory").timeline(order.into())).unwrap();
 /// # let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
 /// # assert_eq!(names, ["inventory.reserve.v1", "inventory.reservation_started.v1"]);
 /// # }

@@ -15,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     #[cfg(feature = "sabotage")]
-    take_away();
+    apply_sabotage();
     wingbeat::run_program(Shop { commands })
 }
 
@@ -52,7 +52,7 @@ fn commands() -> Vec<Command> {
     clippy::disallowed_methods,
     reason = "only in builds for negative controls"
 )]
-fn take_away() {
+fn apply_sabotage() {
     if let Ok(mechanism) = std::env::var("WINGBEAT_SABOTAGE") {
         wingbeat::sabotage::remove(&mechanism).expect("a mechanism");
     }

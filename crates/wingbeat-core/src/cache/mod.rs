@@ -13,7 +13,7 @@
 //! - **Concurrency.** All methods may be called at the same time.
 //! - **Cancellation.** The caller may drop any returned future; its effect may or may not take
 //!   place.
-//! - **Errors.** Every method fails with `cache_away`, class [`Retry`](crate::Class::Retry), while
+//! - **Errors.** Every method fails with `cache_unavailable`, class [`Retry`](crate::Class::Retry), while
 //!   the server is unavailable, within a time limit of the adapter. No method waits for the server
 //!   to come back.
 //!
@@ -42,7 +42,7 @@ pub trait Cache: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `cache_away`, here and in all other methods.
+    /// `cache_unavailable`, here and in all other methods.
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>>;
 
     /// Sets a value that expires `ttl` from now. It replaces the value, the expiry and the

@@ -15,7 +15,7 @@
 //! - **Concurrency.** All methods may be called at the same time, by several processes.
 //! - **Cancellation.** The caller may drop any returned future. A dropped commit is one whose
 //!   outcome is unknown; a dropped claim may leave its lease in place until it expires.
-//! - **Errors.** Every method fails with `store_away` or a similar code of class
+//! - **Errors.** Every method fails with `store_unavailable` or a similar code of class
 //!   [`Retry`](crate::Class::Retry) while the server is unavailable. Each call has its own time
 //!   limit.
 //!

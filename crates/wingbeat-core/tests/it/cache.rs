@@ -46,7 +46,10 @@ impl TinyCache {
         let now = self.runtime.now();
         let reply = self.server.with(|state| {
             if state.unavailable {
-                return Err(Error::retry("cache_away", "the server is unavailable"));
+                return Err(Error::retry(
+                    "cache_unavailable",
+                    "the server is unavailable",
+                ));
             }
             Ok(work(state, now))
         });

@@ -19,7 +19,10 @@ fn calls_fail_during_an_outage_and_succeed_afterwards() {
         server.with(|state| state.unavailable = true);
         let error = cache.put("a", "1".into(), minute, Volatile).await;
         let error = error.expect_err("the server is unavailable");
-        assert_eq!((error.code(), error.class()), ("cache_away", Class::Retry));
+        assert_eq!(
+            (error.code(), error.class()),
+            ("cache_unavailable", Class::Retry)
+        );
         server.with(|state| state.unavailable = false);
         let put = cache.put("a", "1".into(), minute, Volatile).await;
         put.expect("the server is available again");

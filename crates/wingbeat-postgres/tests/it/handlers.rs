@@ -106,7 +106,7 @@ async fn start(
     let service = Service::new("inventory").on(handle.retry(retry));
     let running = App::new()
         .service(service)
-        .allow_strangers()
+        .allow_unknown_owners()
         .start(ports)
         .await;
     (database, running.unwrap_or_else(|why| panic!("{why}")))

@@ -80,7 +80,7 @@ fn a_failed_connection_is_reported_in_one_line_without_the_password() {
             ),
             (
                 "postgres://u:s3cret@127.0.0.1:1/db".to_owned(),
-                "store_away",
+                "store_unavailable",
             ),
             (server().url_with_password("s3cret"), "store_refused"),
             (

@@ -215,7 +215,10 @@ fn a_unit_whose_backend_terminates_at_commit_is_stale_and_has_no_effect() {
         );
         let unit = shop.unit_in("a", shop.taking().await).await;
         let unknown = shop.store.commit(Arc::new(vec![unit.clone()])).await;
-        assert_eq!(unknown.expect_err("it is unknown").code(), "store_away");
+        assert_eq!(
+            unknown.expect_err("it is unknown").code(),
+            "store_unavailable"
+        );
         // The handler runs again, so this attempt must never take effect, however often and late it
         // is submitted.
         for _ in 0..3 {

@@ -105,7 +105,10 @@ fn heartbeats_detect_a_silent_broker() {
         let lost = lost.expect("the consumer ends").err();
         assert_eq!(lost.map(|why| why.code()), Some("consumer_lost"));
         let unavailable = traffic.transport.ping().await.err();
-        assert_eq!(unavailable.map(|why| why.code()), Some("broker_away"));
+        assert_eq!(
+            unavailable.map(|why| why.code()),
+            Some("broker_unavailable")
+        );
         assert!(
             start.elapsed() < Duration::from_secs(60),
             "the loss is detected in bounded time"
@@ -185,7 +188,10 @@ fn a_connection_error_is_one_line_without_the_password() {
         let port = server().port();
         let cases = [
             ("http://u:s3cret@localhost".to_owned(), "broker_url_invalid"),
-            ("amqp://u:s3cret@127.0.0.1:1".to_owned(), "broker_away"),
+            (
+                "amqp://u:s3cret@127.0.0.1:1".to_owned(),
+                "broker_unavailable",
+            ),
             (
                 format!("amqp://u:s3cret@127.0.0.1:{port}"),
                 "broker_refused",
@@ -209,8 +215,7 @@ fn a_readiness_check_reconnects_to_the_broker() {
     disturb(|server| async move {
         let (_, transport) = bench(&config(&server)).await;
         server.kill();
-        let gone =
-            async || matches!(transport.ping().await, Err(why) if why.code() == "broker_away");
+        let gone = async || matches!(transport.ping().await, Err(why) if why.code() == "broker_unavailable");
         until("the outage is noticed", gone).await;
         let start = Instant::now();
         for _ in 0..100 {

@@ -141,7 +141,7 @@ impl World {
             cache: self.model.cache.clone(),
             http: HyperClient::new(),
         };
-        let running = app.allow_strangers().start(ports).await.unwrap();
+        let running = app.allow_unknown_owners().start(ports).await.unwrap();
         Process {
             tasks,
             running,

@@ -33,7 +33,7 @@ async fn command(server: &Server, words: &[&str]) {
     command.query_async::<()>(&mut connection).await.unwrap();
 }
 
-/// Checks that each call fails with `cache_away` within its time limit.
+/// Checks that each call fails with `cache_unavailable` within its time limit.
 async fn assert_unavailable(cache: &Redis) {
     for _ in 0..5 {
         let start = Instant::now();
@@ -43,7 +43,10 @@ async fn assert_unavailable(cache: &Redis) {
             cache.hit("n", LONG).await.err(),
         ];
         for error in errors {
-            assert_eq!(error.expect("Redis is unavailable").code(), "cache_away");
+            assert_eq!(
+                error.expect("Redis is unavailable").code(),
+                "cache_unavailable"
+            );
         }
         assert!(start.elapsed() < 3 * LIMIT, "{:?}", start.elapsed());
     }
@@ -139,7 +142,7 @@ fn an_emptied_server_works_and_a_full_one_is_unavailable() {
             .put("a:1", "1".into(), LONG, Volatile)
             .await
             .unwrap_err();
-        assert_eq!(full.code(), "cache_away");
+        assert_eq!(full.code(), "cache_unavailable");
         command(&server, &["CONFIG", "SET", "maxmemory", "0"]).await;
         assert_recovers(&cache).await;
     });
@@ -167,7 +170,10 @@ fn a_connection_error_is_one_line_without_the_password() {
         let port = server().port();
         let cases = [
             ("http://u:s3cret@localhost".to_owned(), "cache_url_invalid"),
-            ("redis://u:s3cret@127.0.0.1:1".to_owned(), "cache_away"),
+            (
+                "redis://u:s3cret@127.0.0.1:1".to_owned(),
+                "cache_unavailable",
+            ),
             (
                 format!("redis://u:s3cret@127.0.0.1:{port}"),
                 "cache_refused",

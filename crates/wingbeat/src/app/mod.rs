@@ -76,7 +76,7 @@ impl App {
     /// For tests that stand in for missing services. In production, name other systems with
     /// [`outside`](Self::outside): this method also accepts a system from which a service was
     /// forgotten. No process would declare its queues, and its messages would be lost.
-    pub fn allow_strangers(mut self) -> Self {
+    pub fn allow_unknown_owners(mut self) -> Self {
         self.strangers = true;
         self
     }
@@ -221,7 +221,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// `wiring` if [`check`](Self::check) has findings; `store_away` or `broker_away` if a server
+    /// `wiring` if [`check`](Self::check) has findings; `store_unavailable` or `broker_unavailable` if a server
     /// is unavailable; `topology_differs` if a queue exists with other arguments; other codes
     /// of the adapters. `docs/errors/README.md` lists them.
     pub async fn start(self, ports: Ports) -> Result<Running> {

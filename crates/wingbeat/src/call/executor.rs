@@ -132,11 +132,11 @@ pub(crate) struct Executor {
 /// give up.
 pub trait CallHandler<Args, S>: Handler<Args> {
     /// Erases the types of the executor.
-    fn executor(self, state: S) -> Planned;
+    fn executor(self, state: S) -> ErasedExecutor;
 }
 
 /// An executor without its types, for [`Service::calls`](crate::Service::calls).
-pub struct Planned(pub(crate) Executor);
+pub struct ErasedExecutor(pub(crate) Executor);
 
 /// The result of an executor: the call's outcome, or an error.
 pub trait OutcomeOf<C: Call>: Send {
@@ -166,10 +166,10 @@ where
     H::Future: Send,
     S: Clone + Send + Sync + 'static,
 {
-    fn executor(self, state: S) -> Planned {
+    fn executor(self, state: S) -> ErasedExecutor {
         let mut returns = Vec::new();
         <Args::First as Call>::Outcome::describe(&mut returns);
-        Planned(Executor {
+        ErasedExecutor(Executor {
             returns,
             name: Args::First::NAME,
             target: Args::First::TARGET,

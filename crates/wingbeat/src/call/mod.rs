@@ -10,7 +10,7 @@ mod http_client;
 mod target;
 
 pub use definition::{Call, GaveUp};
-pub use executor::{CallHandler, Http, OperationKey, OutcomeOf, Planned};
+pub use executor::{CallHandler, ErasedExecutor, Http, OperationKey, OutcomeOf};
 pub use http_client::HyperClient;
 pub use target::Target;
 

@@ -100,7 +100,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `cache_away` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached.
     pub async fn start(&self, user_id: Uuid, name: &str, admin: bool) -> Result<(String, Session)> {
         let now = self.runtime.now();
         self.begin(Session {
@@ -120,7 +120,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `cache_away` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached.
     pub async fn renew(&self, session: &Session) -> Result<Option<(String, Session)>> {
         let Some(current) = self.current(&session.digest).await? else {
             return Ok(None);
@@ -152,7 +152,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `cache_away` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached.
     pub async fn save(&self, session: &Session) -> Result<()> {
         let left = (session.created_at + LIFE).since(self.runtime.now());
         let ttl = IDLE.min(left);
@@ -173,7 +173,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `cache_away` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached.
     pub async fn find(&self, token: &str) -> Result<Option<Session>> {
         let Some(mut session) = self.current(&digest(token)).await? else {
             return Ok(None);
@@ -193,7 +193,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `cache_away` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached.
     pub async fn is_alive(&self, session: &Session) -> Result<bool> {
         Ok(self.current(&session.digest).await?.is_some())
     }
@@ -202,7 +202,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `cache_away` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached.
     pub async fn end(&self, session: &Session) -> Result<()> {
         self.cache.remove(&key(&session.digest)).await
     }
@@ -211,7 +211,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `cache_away` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached.
     pub async fn end_token(&self, token: &str) -> Result<()> {
         self.cache.remove(&key(&digest(token))).await
     }
@@ -220,7 +220,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `cache_away` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached.
     pub async fn end_others(&self, session: &Session) -> Result<()> {
         self.end_earlier(session.user_id, session.digest.clone())
             .await
@@ -230,7 +230,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `cache_away` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached.
     pub async fn end_all(&self, user: Uuid) -> Result<()> {
         self.end_earlier(user, String::new()).await
     }
@@ -253,7 +253,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `cache_away` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached.
     pub async fn update(
         &self,
         session: &Session,

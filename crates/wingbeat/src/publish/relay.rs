@@ -167,7 +167,7 @@ impl Relay {
             let removable = state.removable(self.runtime.elapsed(), draining);
             if !removable.is_empty() {
                 state.removing = true;
-                work.push(Box::pin(self.take_away(removable)));
+                work.push(Box::pin(self.delete_confirmed(removable)));
             }
             if work.is_empty() && draining && state.confirmed.is_empty() {
                 return;
@@ -232,7 +232,7 @@ impl Relay {
     }
 
     /// Deletes confirmed messages. Returns them if that fails.
-    async fn take_away(&self, confirmed: Vec<MessageId>) -> Ended {
+    async fn delete_confirmed(&self, confirmed: Vec<MessageId>) -> Ended {
         let removed = self.remove(&confirmed).await;
         Ended::Removed(removed.map_err(|why| {
             tracing::warn!("published messages stay in the outbox for now: {why}");

@@ -135,7 +135,7 @@ impl Backends {
     ///
     /// # Errors
     ///
-    /// Those of the store and the broker; `servers_away` if they do not answer within three
+    /// Those of the store and the broker; `servers_unavailable` if they do not answer within three
     /// seconds.
     pub async fn ping(&self) -> Result<()> {
         match &self.adapters {
@@ -151,7 +151,7 @@ impl Backends {
                 let answered = self.ports.runtime.timeout(ANSWER_WITHIN, both).await;
                 answered.unwrap_or_else(|| {
                     let text = "store or broker do not answer in time";
-                    Err(Error::retry("servers_away", text))
+                    Err(Error::retry("servers_unavailable", text))
                 })
             }
         }

@@ -228,7 +228,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// `service_away` while it restarts, or if it does not run here.
+    /// `service_unavailable` while it restarts, or if it does not run here.
     pub fn service(&self, name: &str) -> Result<Arc<ServiceContext>> {
         self.snapshot().service(name)
     }
@@ -237,7 +237,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// `service_away` while it restarts, or if it does not run here.
+    /// `service_unavailable` while it restarts, or if it does not run here.
     pub fn reads(&self, name: &str) -> Result<Reads> {
         self.snapshot().reads(name)
     }

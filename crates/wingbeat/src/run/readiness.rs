@@ -100,7 +100,7 @@ pub fn health_routes() -> Routes<Readiness> {
                 .summary("The process is ready, and its servers answer")
                 .answers::<Health>(200)
                 .problem(503, "not_ready", "The process is starting or stopping.")
-                .problem(503, "servers_away", "A server does not answer."),
+                .problem(503, "servers_unavailable", "A server does not answer."),
         )
         .tag("health")
 }

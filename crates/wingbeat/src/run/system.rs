@@ -24,7 +24,7 @@ impl RunningSystem {
     ///
     /// # Errors
     ///
-    /// `service_away` if it does not run.
+    /// `service_unavailable` if it does not run.
     pub fn service(&self, name: &str) -> Result<Arc<ServiceContext>> {
         let mut found = self.running.iter().filter_map(|it| it.service(name));
         found.next().ok_or_else(|| away(name))
@@ -34,7 +34,7 @@ impl RunningSystem {
     ///
     /// # Errors
     ///
-    /// `service_away` if it does not run.
+    /// `service_unavailable` if it does not run.
     pub fn reads(&self, name: &str) -> Result<Reads> {
         let mut found = self.running.iter().filter_map(|it| it.reads(name));
         found.next().ok_or_else(|| away(name))
@@ -43,7 +43,7 @@ impl RunningSystem {
 
 fn away(name: &str) -> Error {
     Error::retry(
-        "service_away",
+        "service_unavailable",
         format!("the service {name} is not available"),
     )
 }

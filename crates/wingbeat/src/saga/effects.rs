@@ -47,7 +47,7 @@ type Change = Box<dyn FnOnce(Scope) -> BoxFuture<'static, Result<()>> + Send>;
 ///
 /// let mut effects = SagaEffects::at(Timestamp::default());
 /// remind(7, &mut effects);
-/// assert_eq!(effects.asked(), ["mails.send.v1"]);
+/// assert_eq!(effects.messages(), ["mails.send.v1"]);
 /// assert_eq!(effects.timers(), ["orders.remind.v1"]);
 /// ```
 pub struct SagaEffects<I> {

@@ -11,7 +11,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
     /// stored saga does not match its type.
     pub async fn sagas<S: Saga>(
         &self,
@@ -30,7 +30,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable.
+    /// `store_unavailable` or a similar code while the store is unavailable.
     pub async fn open_sagas<S: Saga>(&self) -> Result<u64> {
         let counters = self.counters().await?.into_iter();
         let open = counters.filter_map(|(name, count)| {
@@ -45,7 +45,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable.
+    /// `store_unavailable` or a similar code while the store is unavailable.
     pub async fn timer_due<S: Saga>(&self, id: &str, timer: &str) -> Result<Option<Timestamp>> {
         let queue = Name::intern(&format!("{}.{}", self.service().name, S::NAME));
         let key = timer_key(queue, id, timer);

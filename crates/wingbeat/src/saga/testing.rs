@@ -16,7 +16,7 @@ impl<I> SagaEffects<I> {
 
     /// Returns the wire types of the recorded messages, in order.
     #[must_use]
-    pub fn asked(&self) -> Vec<&'static str> {
+    pub fn messages(&self) -> Vec<&'static str> {
         let messages = self.effects.messages.iter();
         messages.map(|message| message.name).collect()
     }

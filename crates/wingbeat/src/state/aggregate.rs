@@ -183,7 +183,7 @@ impl<A: Aggregate> Repo<A> {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if an
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if an
     /// event of its history does not match its type; `sealed` after the handler has returned.
     pub async fn get(&self, id: &A::Id) -> Result<Option<A>> {
         let snapshot = self.load(&Self::key(id)).await?;

@@ -64,7 +64,7 @@ const LOCKS: usize = 64;
 /// # assert_eq!(cents(), Some(450), "absent values are not cached");
 /// # change(500);
 /// # assert_eq!(cents(), Some(450), "it is cached");
-/// # app.run(prices.forget(&reads, "tea"));
+/// # app.run(prices.invalidate(&reads, "tea"));
 /// # assert_eq!(cents(), Some(500));
 /// # }
 /// ```
@@ -140,7 +140,7 @@ impl Cached {
 
     /// Removes the cached value of `key`. If the cache is unavailable, the value remains until it
     /// expires.
-    pub async fn forget(&self, from: &(impl CacheOf + ?Sized), key: &str) {
+    pub async fn invalidate(&self, from: &(impl CacheOf + ?Sized), key: &str) {
         let full = format!("{}{key}", self.prefix);
         if let Err(why) = from.cached().0.remove(&full).await {
             tracing::debug!(

@@ -44,7 +44,7 @@ use crate::{decode, encode};
 /// # app.publish(story, &Take { seat: "12A".into(), guest: "Ada".into() });
 /// # app.publish(story, &Take { seat: "12A".into(), guest: "Grace".into() });
 /// # app.until_idle();
-/// # let entries = app.run(app.reads("seats").story(story.into())).unwrap();
+/// # let entries = app.run(app.reads("seats").timeline(story.into())).unwrap();
 /// # let mut names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
 /// # names.sort();
 /// # assert_eq!(names, ["seats.refused.v1", "seats.taken.v1"]);
@@ -81,7 +81,7 @@ impl Claims {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `sealed` after the
+    /// `store_unavailable` or a similar code while the store is unavailable; `sealed` after the
     /// handler has returned.
     pub async fn owner(&self, kind: &'static str, value: &str) -> Result<Option<String>> {
         let key = Self::key(kind, value);

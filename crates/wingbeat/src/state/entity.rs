@@ -129,7 +129,7 @@ impl<E: Entity> Table<E> {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if the
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if the
     /// stored entity does not match its type; `sealed` after the handler has returned.
     pub async fn get(&self, id: &E::Id) -> Result<Option<E>> {
         let key = Self::key(id);

@@ -90,7 +90,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable.
+    /// `store_unavailable` or a similar code while the store is unavailable.
     pub async fn counters(&self) -> Result<Vec<(Name, i64)>> {
         self.service.store.counters().await
     }
@@ -99,7 +99,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
     /// stored row does not match its type.
     pub async fn row<V: View>(&self, key: &str) -> Result<Option<V>> {
         let row = self.service.store.row(Name::new(V::NAME), key).await?;
@@ -114,7 +114,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
     /// stored row does not match its type.
     pub async fn rows<V: View>(
         &self,
@@ -147,7 +147,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
     /// stored entity does not match its type.
     pub async fn entity<E: Entity>(&self, id: &E::Id) -> Result<Option<E>> {
         let key = Key::new(Name::new(E::NAME), id.to_string());
@@ -163,7 +163,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable. A stored entity that does
+    /// `store_unavailable` or a similar code while the store is unavailable. A stored entity that does
     /// not match its type is an inner `undecodable`.
     pub async fn entities_of<E: Entity>(&self, ids: &[E::Id]) -> Result<Vec<Result<Option<E>>>> {
         let key = |id: &E::Id| Key::new(Name::new(E::NAME), id.to_string());
@@ -179,7 +179,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
     /// stored snapshot does not match its type.
     pub async fn aggregate<A: Aggregate>(&self, id: &A::Id) -> Result<Option<A>> {
         let key = Key::new(Name::new(A::NAME), id.to_string());
@@ -193,7 +193,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
     /// stored entity does not match its type.
     pub async fn entities<E: Entity>(
         &self,
@@ -215,7 +215,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
     /// stored snapshot does not match its type.
     pub async fn aggregates<A: Aggregate>(
         &self,
@@ -237,9 +237,9 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
     /// stored entry does not match its type.
-    pub async fn story(&self, story: CorrelationId) -> Result<Vec<Entry>> {
+    pub async fn timeline(&self, story: CorrelationId) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for body in self.service.store.journal(story).await? {
             entries.extend(decode::<Vec<Entry>>(&body)?);

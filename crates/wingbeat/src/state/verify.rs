@@ -14,7 +14,7 @@ pub struct Difference {
     /// The id of the aggregate or entity.
     pub id: String,
     /// A description of the difference.
-    pub what: String,
+    pub description: String,
 }
 
 /// The result of verifying one page of aggregates or entities.
@@ -34,7 +34,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
     /// snapshot or an event does not match its type.
     pub async fn verify_aggregates<A: Aggregate>(
         &self,
@@ -61,10 +61,10 @@ impl Reads {
                 }
             }
             if sequence != snapshot.sequence || encode(&state) != encode(&snapshot.state) {
-                let what = "the snapshot differs from its history".into();
+                let description = "the snapshot differs from its history".into();
                 verified.differences.push(Difference {
                     id: id.clone(),
-                    what,
+                    description,
                 });
             }
             self.verify_rows(&id, state.rows(&id), &mut verified)
@@ -78,7 +78,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_away` or a similar code while the store is unavailable; `undecodable` if a
+    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
     /// stored entity does not match its type.
     pub async fn verify_entities<E: Entity>(
         &self,
@@ -110,14 +110,14 @@ impl Reads {
                 .store
                 .row(expected.view, &expected.key)
                 .await?;
-            let what = match found {
+            let found_as = match found {
                 Some(row) if row == expected.row => continue,
                 Some(_) => "differs",
                 None => "is missing",
             };
             verified.differences.push(Difference {
                 id: id.into(),
-                what: format!("row {} of view {} {what}", expected.key, expected.view),
+                description: format!("row {} of view {} {found_as}", expected.key, expected.view),
             });
         }
         Ok(())

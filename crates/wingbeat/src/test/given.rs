@@ -154,7 +154,7 @@ impl<S: Saga> Stepped<S> {
     pub fn then(self, messages: impl IntoIterator<Item = &'static str>) -> Self {
         assert!(!self.effects.is_deferred(), "{DEFERRED}");
         let expected: Vec<&str> = messages.into_iter().collect();
-        assert_eq!(self.effects.asked(), expected);
+        assert_eq!(self.effects.messages(), expected);
         self
     }
 

@@ -302,7 +302,7 @@ impl TestApp {
     pub fn told(&self, service: &str, story: Uuid) -> Vec<String> {
         let reads = self.reads(service);
         let entries = self
-            .run(reads.story(story.into()))
+            .run(reads.timeline(story.into()))
             .expect("the store reads");
         let events = entries.into_iter().filter(|entry| entry.kind == "event");
         events.map(|entry| entry.name).collect()
@@ -418,7 +418,7 @@ fn launch(
         http: Arc::clone(outside),
     };
     let running = simulation
-        .run(app.allow_strangers().start(ports))
+        .run(app.allow_unknown_owners().start(ports))
         .expect("the app starts");
     (process, running)
 }

@@ -52,7 +52,7 @@ impl World {
         self.loaded.load(Ordering::SeqCst)
     }
 
-    fn set_cache_away(&self, cache: bool) {
+    fn set_cache_unavailable(&self, cache: bool) {
         self.app.set_outages(Outages {
             cache,
             ..Outages::default()
@@ -73,7 +73,7 @@ fn concurrent_reads_of_a_key_load_it_once() {
 fn without_the_cache_every_read_loads_from_the_store() {
     let world = World::new();
     assert_eq!(world.get_at_once("kettle", 1), [Some(1)]);
-    world.set_cache_away(true);
+    world.set_cache_unavailable(true);
     let began = world.service.runtime().elapsed();
     let got = world.get_at_once("kettle", 50);
     let took = world.service.runtime().elapsed() - began;
@@ -83,8 +83,10 @@ fn without_the_cache_every_read_loads_from_the_store() {
         "callers do not wait for each other: {took:?}"
     );
     assert_eq!(world.loaded(), 51);
-    world.app.run(world.cached.forget(&world.service, "kettle")); // Fails without an error for the caller.
-    world.set_cache_away(false);
+    world
+        .app
+        .run(world.cached.invalidate(&world.service, "kettle")); // Fails without an error for the caller.
+    world.set_cache_unavailable(false);
     assert_eq!(
         world.get_at_once("kettle", 1),
         [Some(1)],
@@ -97,7 +99,9 @@ fn a_forgotten_value_is_loaded_once() {
     let world = World::new();
     world.get_at_once("kettle", 1);
     world.get_at_once("kite", 1);
-    world.app.run(world.cached.forget(&world.service, "kettle"));
+    world
+        .app
+        .run(world.cached.invalidate(&world.service, "kettle"));
     assert_eq!(world.get_at_once("kettle", 50), vec![Some(3); 50]);
     assert_eq!(world.get_at_once("kite", 1), [Some(2)], "the others stay");
     world.app.run(world.cached.forget_all(&world.service));
@@ -113,7 +117,10 @@ fn a_failed_load_is_retried_by_the_next_caller() {
     let world = World::new();
     let load = async || -> Result<Option<u32>> {
         match world.load().await? {
-            Some(1) => Err(Error::retry("store_away", "the store is unavailable")),
+            Some(1) => Err(Error::retry(
+                "store_unavailable",
+                "the store is unavailable",
+            )),
             loaded => Ok(loaded),
         }
     };

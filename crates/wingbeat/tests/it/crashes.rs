@@ -98,7 +98,9 @@ impl Cluster {
 
 fn launch(world: &Simulation, model: &Model) -> (Arc<Group>, Running) {
     let group = world.group();
-    let started = app().allow_strangers().start(ports(model, group.clone()));
+    let started = app()
+        .allow_unknown_owners()
+        .start(ports(model, group.clone()));
     let running = world.run(started).expect("starts");
     (group, running)
 }

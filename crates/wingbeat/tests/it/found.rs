@@ -89,7 +89,7 @@ fn work_that_cannot_be_parked_is_retried() {
     app.publish(story, &MeterRead { meter });
     app.pass(Duration::from_millis(29_990));
     app.set_faults(Faults {
-        store_away: 700,
+        store_unavailable: 700,
         ..Faults::default()
     });
     app.pass(Duration::from_secs(20));
@@ -123,7 +123,7 @@ fn a_clock_that_is_ahead_does_not_poll_the_store() {
     let model = Model::new(simulation.runtime());
     let app = App::new().service(Service::new("meters").saga::<Watch>());
     let started = app
-        .allow_strangers()
+        .allow_unknown_owners()
         .start(ports(&simulation, &model, 20_000));
     let running = simulation.run(started).expect("starts");
     let meter = "a".to_owned();
@@ -154,7 +154,11 @@ fn the_tasks_of_a_dropped_app_end() {
         let simulation = Simulation::new(1);
         let model = Model::new(simulation.runtime());
         let app = App::new().service(Service::new("meters").on(count));
-        let running = simulation.run(app.allow_strangers().start(ports(&simulation, &model, 0)));
+        let running = simulation.run(app.allow_unknown_owners().start(ports(
+            &simulation,
+            &model,
+            0,
+        )));
         drop(running.expect("starts"));
         simulation.advance(Duration::from_secs(60));
         simulation.end();

@@ -78,7 +78,10 @@ fn opened(replica: Service, fill_first: bool) -> (usize, bool) {
     let model = Model::new(simulation.runtime());
     let start = |service: Service| -> Running {
         let ports: Ports = model.ports(&simulation.group(), Arc::new(Nowhere));
-        let started = App::new().service(service).allow_strangers().start(ports);
+        let started = App::new()
+            .service(service)
+            .allow_unknown_owners()
+            .start(ports);
         simulation.run(started).expect("starts")
     };
     let first = start(replica.on(look));

@@ -102,7 +102,9 @@ fn story(seed: u64, ordered: bool, hopeless: Option<u32>) -> (Vec<Vec<u32>>, usi
     let launch = || {
         let group = world.group();
         let ports = model.ports(&group, Arc::new(Nobody));
-        let started = app(ordered, trouble.clone()).allow_strangers().start(ports);
+        let started = app(ordered, trouble.clone())
+            .allow_unknown_owners()
+            .start(ports);
         (group, world.run(started).expect("starts"))
     };
     let mut replicas = [launch(), launch()];

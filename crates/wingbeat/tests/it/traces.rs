@@ -218,7 +218,7 @@ fn a_message_its_timer_and_its_call_share_one_trace_over_restarts() {
     let mut running = world
         .run(
             desk()
-                .allow_strangers()
+                .allow_unknown_owners()
                 .start(model.ports(&process, outside.clone())),
         )
         .expect("it starts");
@@ -234,7 +234,7 @@ fn a_message_its_timer_and_its_call_share_one_trace_over_restarts() {
         running = world
             .run(
                 desk()
-                    .allow_strangers()
+                    .allow_unknown_owners()
                     .start(model.ports(&process, outside.clone())),
             )
             .expect("it starts");
@@ -283,7 +283,7 @@ fn a_parked_and_retried_message_keeps_its_trace() {
     let process = world.group();
     let ports = model.ports(&process, Arc::new(Outside::default()));
     let running = world
-        .run(stumbling().allow_strangers().start(ports))
+        .run(stumbling().allow_unknown_owners().start(ports))
         .expect("it starts");
     let publish = |message: Envelope| {
         let sent = wingbeat::Transport::publish(&*model.transport, vec![message]);
@@ -323,7 +323,7 @@ fn a_message_without_a_trace_gets_one_from_its_correlation_id() {
     let process = world.group();
     let ports = model.ports(&process, Arc::new(Outside::default()));
     let running = world
-        .run(desk().allow_strangers().start(ports))
+        .run(desk().allow_unknown_owners().start(ports))
         .expect("it starts");
     let message = from_outside(&world, &Answered { id: "a".into() }, None);
     let story = message.correlation.0.as_u128();

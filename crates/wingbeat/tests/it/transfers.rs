@@ -230,7 +230,7 @@ pub(crate) fn ports(model: &Model, runtime: SharedRuntime) -> wingbeat::Ports {
 pub(crate) fn rough() -> Faults {
     Faults {
         commit_unknown: 100,
-        store_away: 50,
+        store_unavailable: 50,
         confirm_lost: 100,
         duplicate: 200,
         delay: Duration::from_millis(20),
@@ -290,7 +290,7 @@ fn transfers(seed: u64, faults: Faults) -> (u64, Vec<i64>, Vec<u32>) {
     let world = simulation.clone();
     let (balances, ended) = simulation.block_on(async move {
         let running = app()
-            .allow_strangers()
+            .allow_unknown_owners()
             .start(ports(&model, world.runtime()))
             .await
             .expect("starts");
@@ -376,7 +376,7 @@ fn a_failing_handler_produces_a_dead_letter_and_delays_nothing_else() {
     let world = simulation.clone();
     simulation.block_on(async move {
         let running = app()
-            .allow_strangers()
+            .allow_unknown_owners()
             .start(ports(&model, world.runtime()))
             .await
             .expect("starts");
@@ -442,7 +442,7 @@ fn a_service_cannot_read_the_data_of_another() {
     let world = simulation.clone();
     simulation.block_on(async move {
         let running = app()
-            .allow_strangers()
+            .allow_unknown_owners()
             .start(ports(&model, world.runtime()))
             .await
             .expect("starts");

@@ -113,7 +113,7 @@ impl Clock {
         let clock = Service::new("clock").every("tick", Duration::from_secs(1), tick);
         let app = App::new().service(clock.on(count));
         let running = world
-            .run(app.allow_strangers().start(ports))
+            .run(app.allow_unknown_owners().start(ports))
             .expect("it starts");
         Self {
             world,

@@ -174,7 +174,7 @@ async fn controlled(
             "{} of {count} replicas of {service} answered; try again",
             told.len()
         );
-        return Err(Problem::new(503, "service_away", detail));
+        return Err(Problem::new(503, "service_unavailable", detail));
     }
     let last = told.pop().ok_or_else(Problem::not_found)?;
     Ok(as_told(last.0, last.1))
@@ -203,5 +203,5 @@ async fn found(
         "not found; {} did not answer and may have it",
         away.join(", ")
     );
-    Err(Problem::new(503, "service_away", detail))
+    Err(Problem::new(503, "service_unavailable", detail))
 }

@@ -107,7 +107,7 @@ async fn unheeded(
         if order.is_none_or(|order| order.status() != OrderStatus::Completed) {
             continue;
         }
-        let story = reads.story(CorrelationId(id.0)).await?;
+        let story = reads.timeline(CorrelationId(id.0)).await?;
         if !story.iter().any(|entry| entry.name == CancelRefused::NAME) {
             let detail = "it was cancelled, and completed without `CancelRefused`";
             broken.push(Violation::new("a cancel is heeded", id, detail));

@@ -83,7 +83,7 @@ impl<S: Saga> Kept<S> {
             "after {message} it is {} and has no timer",
             self.saga.state()
         );
-        effects.asked()
+        effects.messages()
     }
 }
 
@@ -155,7 +155,7 @@ fn an_early_cancel_is_deferred_and_a_late_one_is_refused() {
     let late = |mut saga: Checkout, when| {
         let mut effects = SagaEffects::at(Timestamp::default());
         saga.late(when, input("orders.cancel_checkout.v1"), &mut effects);
-        (effects.is_deferred(), effects.asked())
+        (effects.is_deferred(), effects.messages())
     };
     assert_eq!(late(Checkout::default(), Late::NotStarted), (true, vec![]));
     let delivered = given_saga::<Checkout>(PAID.map(input))

@@ -53,7 +53,7 @@ impl World {
         let ports = model.ports(&simulation.group(), bank.clone());
         let sessions = Sessions::new(model.cache.clone(), simulation.runtime());
         let running = app(&sessions)
-            .allow_strangers()
+            .allow_unknown_owners()
             .start(ports)
             .await
             .expect("starts");

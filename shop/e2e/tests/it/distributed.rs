@@ -209,7 +209,7 @@ fn a_missing_setting_is_reported_in_one_line() {
         ("WINGBEAT_CACHE", "redis://u:s3cret@127.0.0.1:1"),
     ];
     refused(&["orders"], &unavailable[..2], &["--cache"]);
-    refused(&["orders"], &unavailable, &["store_away"]);
+    refused(&["orders"], &unavailable, &["store_unavailable"]);
     refused(&["identity"], &unavailable, &["SHOP_ADMIN_PASSWORD"]);
     refused(&["payments"], &unavailable, &["--provider"]);
     refused(&["notifications"], &unavailable, &["SMTP"]);
@@ -230,17 +230,21 @@ fn a_server_that_cannot_be_used_is_reported_in_one_line() {
     let text = str::to_owned;
     let cases = [
         (0, text("http://u:s3cret@127.0.0.1"), "broker_url_invalid"),
-        (0, text("amqp://u:s3cret@127.0.0.1:1"), "broker_away"),
+        (0, text("amqp://u:s3cret@127.0.0.1:1"), "broker_unavailable"),
         (0, guest, "broker_refused"),
         (
             1,
             text("mysql://u:s3cret@127.0.0.1/db"),
             "store_url_invalid",
         ),
-        (1, text("postgres://u:s3cret@127.0.0.1:1/db"), "store_away"),
+        (
+            1,
+            text("postgres://u:s3cret@127.0.0.1:1/db"),
+            "store_unavailable",
+        ),
         (1, store.url_with_password("s3cret"), "store_refused"),
         (2, text("http://u:s3cret@127.0.0.1"), "cache_url_invalid"),
-        (2, text("redis://u:s3cret@127.0.0.1:1"), "cache_away"),
+        (2, text("redis://u:s3cret@127.0.0.1:1"), "cache_unavailable"),
         (2, session, "cache_refused"),
     ];
     for (which, url, code) in &cases {

@@ -51,7 +51,7 @@ async fn offer(
         Ok(list(&scope, sku, offer.clone()).await?)
     })
     .await?;
-    cache.forget(&context, sku).await;
+    cache.invalidate(&context, sku).await;
     let row = ProductRow::of(sku.as_str(), &product).ok_or_else(Problem::not_found)?;
     Ok(ok(&row).into_response())
 }
@@ -112,6 +112,6 @@ async fn retire(
         Ok(())
     })
     .await?;
-    cache.forget(&context, sku).await;
+    cache.invalidate(&context, sku).await;
     Ok(no_content().into_response())
 }

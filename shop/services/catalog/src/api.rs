@@ -43,8 +43,8 @@ pub fn routes() -> Routes<State> {
 
 impl ReadCache {
     /// Invalidates a product, and all pages because it can be on any of them.
-    pub async fn forget(&self, service: &impl CacheOf, sku: &Sku) {
-        self.products.forget(service, sku.as_str()).await;
+    pub async fn invalidate(&self, service: &impl CacheOf, sku: &Sku) {
+        self.products.invalidate(service, sku.as_str()).await;
         self.pages.forget_all(service).await;
     }
 }

@@ -23,7 +23,7 @@ pub(crate) async fn stock_level_changed(
     let is_listed = product.sold().is_some();
     products.put(&event.sku, product)?;
     if is_listed {
-        cache.forget(&scope, &event.sku).await;
+        cache.invalidate(&scope, &event.sku).await;
     }
     Ok(())
 }

@@ -108,7 +108,7 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// 503 `overloaded` or `service_away` if there is no reply; 404 if the service is unknown.
+    /// 503 `overloaded` or `service_unavailable` if there is no reply; 404 if the service is unknown.
     pub async fn get(
         &self,
         service: &str,
@@ -235,7 +235,7 @@ impl Proxy {
 fn unavailable(service: &str) -> Problem {
     Problem::new(
         503,
-        "service_away",
+        "service_unavailable",
         format!("{service} is unavailable; try again later"),
     )
 }

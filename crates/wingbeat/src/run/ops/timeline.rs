@@ -42,7 +42,8 @@ pub struct Timeline {
 pub async fn story(host: &Host, story: CorrelationId) -> Timeline {
     let (mut items, mut away) = (Vec::new(), Vec::new());
     for service in host.services() {
-        let entries: Result<Vec<Entry>> = async { host.reads(service)?.story(story).await }.await;
+        let entries: Result<Vec<Entry>> =
+            async { host.reads(service)?.timeline(story).await }.await;
         match entries {
             Ok(entries) => items.extend(entries.into_iter().map(|entry| step_of(service, entry))),
             Err(_) => away.push(service.to_owned()),

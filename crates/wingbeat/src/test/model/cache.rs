@@ -60,7 +60,10 @@ impl ModelCache {
             self.weather.delay().await;
             if self.weather.outages().cache {
                 self.weather.count("cache_outage");
-                return Err(Error::retry("cache_away", "the cache does not answer"));
+                return Err(Error::retry(
+                    "cache_unavailable",
+                    "the cache does not answer",
+                ));
             }
             let now = self.weather.runtime().now();
             Ok(work(&mut lock(&self.entries), now))

@@ -75,7 +75,7 @@ impl Broker {
 }
 
 fn away() -> Error {
-    Error::retry("broker_away", "the broker does not answer")
+    Error::retry("broker_unavailable", "the broker does not answer")
 }
 
 impl ModelTransport {
@@ -160,7 +160,7 @@ impl ModelTransport {
 
     fn publish_one(&self, message: &Envelope) -> std::result::Result<(), Refused> {
         let unconfirmed = |why: &str| Err(Refused::Unconfirmed(why.into()));
-        if self.weather.broker_is_away() {
+        if self.weather.broker_is_unavailable() {
             return unconfirmed("the broker does not answer");
         }
         if !self
@@ -183,7 +183,7 @@ impl Transport for ModelTransport {
         let queues = topology.queues.clone();
         Box::pin(async move {
             self.weather.delay().await;
-            if self.weather.broker_is_away() {
+            if self.weather.broker_is_unavailable() {
                 return Err(away());
             }
             lock(&self.broker).topology.queues.extend(queues);
@@ -209,7 +209,7 @@ impl Transport for ModelTransport {
         Box::pin(async move {
             self.weather.delay().await;
             let mut broker = lock(&self.broker);
-            if self.weather.broker_is_away() {
+            if self.weather.broker_is_unavailable() {
                 return Err(away());
             }
             if !broker.topology.queues.contains_key(&queue) {

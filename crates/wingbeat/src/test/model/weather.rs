@@ -18,7 +18,7 @@ pub struct Faults {
     /// The reply to a commit is lost; all of its units take effect, or only the first ones.
     pub commit_unknown: u64,
     /// The store does not answer.
-    pub store_away: u64,
+    pub store_unavailable: u64,
     /// A published message is not confirmed, whether or not the broker accepted it.
     pub confirm_lost: u64,
     /// A message is delivered two to five times.
@@ -160,14 +160,17 @@ impl Weather {
         if away {
             self.count("store_outage");
         }
-        if away || self.strikes("store_away", |faults| faults.store_away) {
-            return Err(Error::retry("store_away", "the store does not answer"));
+        if away || self.strikes("store_unavailable", |faults| faults.store_unavailable) {
+            return Err(Error::retry(
+                "store_unavailable",
+                "the store does not answer",
+            ));
         }
         Ok(())
     }
 
     /// Returns whether the broker is unavailable, and counts the attempt to reach it if so.
-    pub(crate) fn broker_is_away(&self) -> bool {
+    pub(crate) fn broker_is_unavailable(&self) -> bool {
         let away = self.outages().broker;
         if away {
             self.count("broker_outage");

@@ -105,7 +105,7 @@ pub const FAULTS: [&str; 20] = [
     "reordered",
     "skew",
     "slow_consumer",
-    "store_away",
+    "store_unavailable",
     "store_outage",
 ];
 
@@ -145,7 +145,7 @@ impl Schedule {
         for episode in self.episodes.iter().filter(|episode| episode.is_on(now)) {
             match episode.fault {
                 Fault::CommitUnknown(share) => most(&mut faults.commit_unknown, share),
-                Fault::StoreAway(share) => most(&mut faults.store_away, share),
+                Fault::StoreAway(share) => most(&mut faults.store_unavailable, share),
                 Fault::ConfirmLost(share) => most(&mut faults.confirm_lost, share),
                 Fault::Duplicate(share) => most(&mut faults.duplicate, share),
                 Fault::Delay(delay) => faults.delay = faults.delay.max(delay),

@@ -41,7 +41,7 @@ impl Wiring {
         let ports = world.model().ports(&group, system.outside());
         let mut wiring = Self::default();
         for process in system.processes() {
-            let app = (process.build)(&ports).allow_strangers();
+            let app = (process.build)(&ports).allow_unknown_owners();
             app.check()?;
             wiring.add(&app);
         }

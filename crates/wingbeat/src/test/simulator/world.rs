@@ -237,7 +237,7 @@ impl World {
         let (world, own) = (self.clone(), Arc::clone(&group));
         group.spawn(Box::pin(async move {
             let running = loop {
-                let app = world.probe.watch(build(&ports).allow_strangers());
+                let app = world.probe.watch(build(&ports).allow_unknown_owners());
                 match app.start(ports.clone()).await {
                     Ok(running) => break running,
                     Err(why) if why.class() == crate::Class::Reject => {

@@ -76,7 +76,7 @@ async fn page(system: &RunningSystem, provider: &str, after: i64) -> Result<Page
     let answer = system.ports.http.send(request).await?;
     if answer.status != 200 {
         return Err(Error::retry(
-            "provider_away",
+            "provider_unavailable",
             "the provider's ledger cannot be read",
         ));
     }

@@ -71,7 +71,7 @@ fn described() -> Routes<Audit> {
             .answers::<Report>(200)
             .problem(
                 503,
-                "service_away",
+                "service_unavailable",
                 "A service or the provider does not answer.",
             ),
     )

@@ -53,7 +53,7 @@ async fn entities<E: Entity>(reads: &Reads, check: &mut Check) -> Result<()> {
 fn note(check: &mut Check, verified: Verified) {
     check.checked += verified.checked;
     for difference in verified.differences {
-        check.broken(difference.id, difference.what);
+        check.broken(difference.id, difference.description);
     }
 }
 

@@ -121,7 +121,10 @@ async fn opened(watch: &Arc<Watch>, service: &Service) -> Proxy {
     let proxy = proxy(watch, &[("orders", service)], &limits);
     for (nth, path) in ["/cut/1", "/cut/2", "/cut/3"].into_iter().enumerate() {
         let failed = watch.soon(proxy.forward("orders", request("POST", path)));
-        assert_eq!(outcome(failed.await).await, (503, "service_away".into()));
+        assert_eq!(
+            outcome(failed.await).await,
+            (503, "service_unavailable".into())
+        );
         assert_eq!(service.asked(), nth + 1);
     }
     proxy
@@ -140,7 +143,7 @@ async fn a_failing_service_gets_no_requests_until_a_probe_succeeds() {
         )
         .await
     };
-    let unavailable = (503, "service_away".to_owned());
+    let unavailable = (503, "service_unavailable".to_owned());
     for _ in 0..5 {
         assert_eq!(ask("GET", "/").await, unavailable);
     }
@@ -187,7 +190,10 @@ async fn a_request_without_a_reply_times_out() {
         };
         let proxy = proxy(&watch, &[("orders", &service)], &limits);
         let asked = watch.soon(proxy.forward("orders", request("GET", "/held")));
-        assert_eq!(outcome(asked.await).await, (503, "service_away".into()));
+        assert_eq!(
+            outcome(asked.await).await,
+            (503, "service_unavailable".into())
+        );
         match service.asked() {
             0 => {}
             asked => return assert_eq!(asked, 1, "no retry"),

@@ -107,7 +107,7 @@ fn rush(seed: u64) -> (TestApp, u32) {
     stock(&world, 1, "TEA", 10);
     world.set_faults(Faults {
         commit_unknown: 100,
-        store_away: 50,
+        store_unavailable: 50,
         confirm_lost: 100,
         duplicate: 200,
         delay: Duration::from_millis(20),

@@ -150,7 +150,7 @@ fn under_faults_each_mail_is_sent_once() {
         let world = TestApp::start(seed, app);
         world.set_faults(Faults {
             commit_unknown: 100,
-            store_away: 50,
+            store_unavailable: 50,
             confirm_lost: 100,
             duplicate: 300,
             delay: Duration::from_millis(20),

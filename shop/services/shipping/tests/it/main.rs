@@ -97,7 +97,7 @@ fn under_faults_each_shipment_is_delivered_once() {
         let world = TestApp::start(seed, App::new().service(service(&Config::default())));
         world.set_faults(Faults {
             commit_unknown: 100,
-            store_away: 50,
+            store_unavailable: 50,
             confirm_lost: 100,
             duplicate: 200,
             delay: Duration::from_millis(20),
