@@ -376,6 +376,9 @@
 
 #![deny(missing_docs)]
 
+#[cfg(all(feature = "host", not(any(feature = "embedded", feature = "servers"))))]
+compile_error!("the feature `host` needs `embedded` or `servers`");
+
 mod app;
 pub mod call;
 mod codec;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "http")]
 use axum::Router;
+#[cfg(feature = "http")]
 use axum::middleware::from_fn;
 use wingbeat_core::transport::Binding;
 use wingbeat_core::{MessageType, Name};
@@ -14,7 +16,9 @@ use crate::dispatch::Subscription;
 use crate::effects::{CommandMessage, Effects, EventMessage, HandlerOutput};
 use crate::extract::ExtractAll;
 use crate::handler::{Erased, Handler, MessageHandler, Run, Scheduled};
+#[cfg(feature = "http")]
 use crate::http::Routes;
+#[cfg(feature = "http")]
 use crate::http::measure::routed;
 use crate::saga::{self, Saga, SagaInput as _};
 use crate::unit::Scope;
@@ -33,6 +37,7 @@ pub(crate) struct Parts {
     pub(crate) executors: Vec<Executor>,
     pub(crate) targets: Vec<(&'static str, TargetPolicy)>,
     pub(crate) schedules: Vec<(&'static str, Duration, Scheduled)>,
+    #[cfg(feature = "http")]
     pub(crate) routes: Router,
     #[cfg(feature = "test")]
     pub(crate) sagas: Vec<saga::Outline>,
@@ -49,6 +54,7 @@ impl Service<()> {
             executors: Vec::new(),
             targets: Vec::new(),
             schedules: Vec::new(),
+            #[cfg(feature = "http")]
             routes: Router::new(),
             #[cfg(feature = "test")]
             sagas: Vec::new(),
@@ -241,6 +247,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
 
     /// Adds HTTP routes. [`Routes`] are served and described; a plain axum [`Router`] is only
     /// served.
+    #[cfg(feature = "http")]
     #[must_use]
     pub fn routes(mut self, routes: impl Into<Routes<S>>) -> Self {
         let (routes, operations) = routes.into().into_parts();

@@ -54,6 +54,10 @@ struct Inner {
     /// The span of the attempt: the parent of the spans that its effects cause.
     trace: TraceParent,
     /// The HTTP request of a command, opaque to this module.
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(dead_code, reason = "only HTTP commands read it")
+    )]
     origin: Option<Arc<dyn Any + Send + Sync>>,
     draft: Mutex<Option<Box<Draft>>>,
 }
@@ -71,6 +75,7 @@ impl Scope {
     }
 
     /// A scope for an HTTP command. `request` comes back from [`Self::origin`].
+    #[cfg(feature = "http")]
     pub(crate) fn with_origin<T: Send + Sync + 'static>(
         service: Arc<ServiceContext>,
         meta: Meta,
@@ -104,6 +109,7 @@ impl Scope {
     }
 
     /// The request that this scope was made for, if it is a `T`.
+    #[cfg(feature = "http")]
     pub(crate) fn origin<T: 'static>(&self) -> Option<&T> {
         self.0.origin.as_deref()?.downcast_ref()
     }
