@@ -376,6 +376,10 @@
 //! | `futures-util` | [`BoxFuture`] in ports |
 //! | `axum`, with `http` and `tower` | routes, requests and responses (feature `http`) |
 //! | `tokio`, `tracing`, `tracing-subscriber` | [`http::serve`] and [`telemetry`], for programs without [`run()`](run()) |
+//!
+//! Enums and structs that the framework makes and users read are `#[non_exhaustive]`. Policies,
+//! such as [`Retry`], are written with `..Retry::default()`. The types of the ports are exhaustive:
+//! an adapter must support all that a message, a query or a unit of work contains.
 
 #![deny(missing_docs)]
 

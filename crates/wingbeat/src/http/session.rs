@@ -51,6 +51,7 @@ pub struct Session {
 
 /// What the request says about its caller.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum SessionState {
     /// No session, or one that has ended.
     Nobody,

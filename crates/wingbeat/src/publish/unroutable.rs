@@ -23,6 +23,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// in the outbox and tried again. An incident for a person, since most often somebody was never
 /// deployed, or renamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unroutable {
     /// The wire type.
     pub kind: String,

@@ -14,6 +14,7 @@ use crate::test::model::{Fired, lock};
 
 /// A saga's state and an input.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Visit {
     /// The saga.
     pub saga: String,
@@ -47,6 +48,7 @@ impl Unreachable {
 
 /// Counts of what a run has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Coverage {
     /// How often each fault fired.
     pub faults: Fired,

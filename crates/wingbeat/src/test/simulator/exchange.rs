@@ -124,6 +124,7 @@ impl Answer {
 
 /// A request and its answer, as the client remembers them.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Exchange {
     /// Who asked.
     pub client: usize,

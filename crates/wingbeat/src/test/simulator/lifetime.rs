@@ -21,6 +21,7 @@ const REST_MAX: Duration = Duration::from_secs(1_800);
 
 /// What became of one seed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Lifetime {
     /// What broke first.
     pub violation: Option<Violation>,

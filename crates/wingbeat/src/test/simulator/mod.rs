@@ -86,6 +86,7 @@ pub trait System: Sized + Send + Sync + 'static {
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Violation {
     /// Which.
     pub invariant: String,
@@ -112,6 +113,7 @@ impl Violation {
 
 /// A lifetime in which an invariant broke.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Failure {
     /// The seed that repeats it.
     pub seed: u64,
@@ -148,6 +150,7 @@ impl fmt::Display for Failure {
 
 /// What many lifetimes have shown.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Report {
     /// How many were run.
     pub seeds: u64,

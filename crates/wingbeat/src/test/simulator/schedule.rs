@@ -8,6 +8,7 @@ use crate::test::model::{Faults, Outages};
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// Answers to commits are lost, in this many of 1,000.
     CommitUnknown(u64),
