@@ -362,17 +362,24 @@
 //!
 //! # Types of other crates
 //!
-//! Some public items have types of other crates in their signatures. Those crates are part of the
-//! contract: Wingbeat reexports them, and a new major version of one is a breaking change.
+//! Some public items have types of other crates in their signatures. These crates are part of the
+//! contract: a new major version of one of them is a breaking change. Wingbeat reexports the linked
+//! ones.
 //!
 //! | Crate | Used by |
 //! |---|---|
 //! | `serde` | the derives of messages, entities and settings |
 //! | [`schemars`] | JSON Schemas of messages, requests and settings |
-//! | [`serde_json`] | bodies in tests, documents |
+//! | [`serde_json`] | documents; bodies in tests |
 //! | [`bytes`] | bodies of messages and of outside calls |
-//! | [`uuid`] | ids of messages and users |
-//! | [`axum`], with `http` and `tower` | routes, requests and responses (feature `http`) |
+//! | `uuid` | ids of messages and users: [`Uuid`] |
+//! | `futures-util` | [`BoxFuture`] in ports |
+//! | `axum`, with `http` and `tower` | routes, requests and responses (feature `http`) |
+//! | `tokio`, `tracing`, `tracing-subscriber` | [`http::serve`] and [`telemetry`], for programs without [`run()`](run()) |
+//!
+//! Enums and structs that the framework makes and users read are `#[non_exhaustive]`. Policies,
+//! such as [`Retry`], are written with `..Retry::default()`. The types of the ports are exhaustive:
+//! an adapter must support all that a message, a query or a unit of work contains.
 
 #![deny(missing_docs)]
 
@@ -427,9 +434,8 @@ pub use state::{
 };
 pub use unit::{Entry, Meta, Scope, ServiceContext, Sql, run_unit};
 
-#[cfg(feature = "http")]
-pub use axum;
 pub use schemars::{self, JsonSchema};
+pub use uuid::Uuid;
 pub use wingbeat_core::runtime::SharedRuntime;
 pub use wingbeat_core::store::{Position, Select};
 pub use wingbeat_core::{
@@ -442,6 +448,6 @@ pub use wingbeat_core::{cache, envelope, outgoing, statement, store, transport};
 #[doc(hidden)]
 pub use wingbeat_core::{failpoint, sabotage};
 pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput, test};
-pub use {bytes, serde_json, uuid};
+pub use {bytes, serde_json};
 
 pub(crate) use codec::encode;

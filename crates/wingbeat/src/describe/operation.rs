@@ -7,6 +7,7 @@ use super::RequestDescription;
 
 /// A method of a path: its request and its answers.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Operation {
     /// The HTTP method.
     pub method: Method,

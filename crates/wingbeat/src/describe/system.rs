@@ -85,6 +85,7 @@ impl From<&System> for System {
 
 /// The messages and routes of one service.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ServiceDescription {
     /// The service's name.
     pub name: Name,
@@ -111,6 +112,7 @@ impl ServiceDescription {
 
 /// A queue and the messages that are routed to it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SubscriptionDescription {
     /// The queue.
     pub queue: Name,

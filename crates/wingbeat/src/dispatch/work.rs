@@ -95,6 +95,7 @@ impl Work {
 
 /// Live figures of a subscription in this process. The store keeps the durable counters.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Stats {
     /// Deliveries that are being handled.
     pub in_flight: AtomicU64,

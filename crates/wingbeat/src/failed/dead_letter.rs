@@ -20,6 +20,7 @@ pub(super) const DEAD_LETTERS: Name = Name::new("wb.dead");
 
 /// The failures of one delivery so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Failures {
     /// The number of attempts.
     pub attempts: u32,
@@ -45,6 +46,7 @@ pub(crate) struct Parked {
 
 /// A dead letter: a delivery that failed for good. A person decides whether to retry or discard it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DeadLetter {
     /// Its id.
     pub id: Uuid,

@@ -25,6 +25,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// stay in the outbox and are retried. It needs a person: usually a service was never deployed, or
 /// a message was renamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unroutable {
     /// The wire type.
     pub kind: String,

@@ -58,6 +58,7 @@ pub struct Reads {
 }
 
 /// A page of a view's rows.
+#[non_exhaustive]
 pub struct Listed<V> {
     /// The keys and rows, in order.
     pub rows: Vec<(String, V)>,

@@ -10,6 +10,7 @@ use crate::{decode, encode};
 
 /// A stored snapshot or view row that differs from its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Difference {
     /// The id of the aggregate or entity.
     pub id: String,
@@ -19,6 +20,7 @@ pub struct Difference {
 
 /// The result of verifying one page of aggregates or entities.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Verified {
     /// The number of aggregates or entities that were compared.
     pub checked: u64,

@@ -5,6 +5,7 @@ use wingbeat_core::{CorrelationId, Envelope, MessageId, Timestamp};
 /// A unit that no message caused (an HTTP command, a schedule) has no `message`, `operation` or
 /// `sequence`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Meta {
     /// The correlation id: all messages that descend from one cause share it.
     pub correlation: CorrelationId,

@@ -14,6 +14,7 @@ pub(crate) const CALLS: Name = Name::new("wb.call");
 
 /// An entry of a timeline: one effect of one unit.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// The time of the attempt.
     pub at: Timestamp,

@@ -45,6 +45,7 @@ pub fn joined<T: Replicated>(lists: impl IntoIterator<Item = Vec<T>>) -> Vec<T> 
 
 /// The figures of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Subscription {
     /// Its service.
     pub service: Name,
@@ -96,6 +97,7 @@ impl Replicated for Subscription {
 
 /// A circuit breaker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Breaker {
     /// Its service.
     pub service: Name,
@@ -132,6 +134,7 @@ impl Replicated for Breaker {
 
 /// A message type that the broker cannot route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Unroutable {
     /// The wire type.
     #[serde(rename = "type")]

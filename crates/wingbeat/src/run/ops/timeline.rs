@@ -12,6 +12,7 @@ use crate::{CorrelationId, Entry, Result, Timestamp};
 /// A step of a timeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "TimelineStep")]
+#[non_exhaustive]
 pub struct Step {
     /// The time of the effect.
     pub at: Timestamp,
@@ -30,6 +31,7 @@ pub struct Step {
 
 /// A timeline, from the services that answered.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Timeline {
     /// The steps.
     pub items: Vec<Step>,

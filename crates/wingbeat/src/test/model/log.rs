@@ -8,6 +8,7 @@ use wingbeat_core::{Envelope, MessageId, Name, Timestamp, Unit};
 
 /// A unit that was committed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Committed {
     /// The time of the commit.
     pub at: Timestamp,

@@ -16,6 +16,7 @@ use crate::test::model::{CACHE, CLIENT, Fired, OUTSIDE, lock};
 
 /// An input to a saga in one of its states.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Visit {
     /// The saga.
     pub saga: String,
@@ -46,6 +47,7 @@ impl AddAssign for DueTimer {
 
 /// Counts of everything that lifetimes exercised.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Coverage {
     /// The number of times that each fault took effect.
     pub faults: Fired,

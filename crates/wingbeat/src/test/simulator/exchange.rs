@@ -124,6 +124,7 @@ impl Answer {
 
 /// A request and its answer, as recorded by the client.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Exchange {
     /// The client's number.
     pub client: usize,

@@ -22,6 +22,7 @@ const REST_MAX: Duration = Duration::from_secs(1_800);
 
 /// The result of one seed.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Lifetime {
     /// The first violation, if any.
     pub violation: Option<Violation>,

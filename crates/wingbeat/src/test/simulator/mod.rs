@@ -93,6 +93,7 @@ pub trait System: Sized + Send + Sync + 'static {
 
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Violation {
     /// The invariant.
     pub invariant: String,
@@ -119,6 +120,7 @@ impl Violation {
 
 /// A lifetime in which an invariant broke.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Failure {
     /// The seed that repeats it.
     pub seed: u64,
@@ -155,6 +157,7 @@ impl fmt::Display for Failure {
 
 /// The results of many lifetimes.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Report {
     /// The number of lifetimes.
     pub seeds: u64,

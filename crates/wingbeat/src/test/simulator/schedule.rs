@@ -8,6 +8,7 @@ use crate::test::model::{Faults, Outages};
 
 /// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// Replies to commits are lost, in this many of 1,000.
     CommitUnknown(u64),
