@@ -48,11 +48,8 @@ const UNREACHABLE: &[Unreachable] = &[
             "shipping.shipment_delivered.v1",
             "shipping.shipment_cancelled.v1",
             "shipping.shipment_cancel_refused.v1",
-            "orders.resend_due.v1",
-            "orders.payment_slow.v1",
-            "orders.payment_expired.v1",
         ],
-        "nothing is asked and no timer is set before the start",
+        "the checkout sends no command before its start",
     ),
     never(
         &["promo", "stock"],
@@ -102,20 +99,13 @@ const UNREACHABLE: &[Unreachable] = &[
         "stock and card were held, and the timer is cancelled with its step",
     ),
     never(
-        &[
-            "commit", "capture", "ship", "unship", "deliver", "undo", "ended",
-        ],
+        &["commit", "capture", "ship", "unship", "deliver", "undo"],
         &["orders.payment_slow.v1"],
         "the timer is cancelled with its step",
     ),
     never(
-        &["undo", "ended"],
+        &["undo"],
         &["orders.payment_expired.v1"],
-        "the timer is cancelled with its step",
-    ),
-    never(
-        &["ended"],
-        &["orders.resend_due.v1"],
         "the timer is cancelled with its step",
     ),
     never(
@@ -149,7 +139,6 @@ const UNREACHABLE: &[Unreachable] = &[
     never(
         &["unship"],
         &[
-            "orders.start_checkout.v1",
             "promotions.promo_reserved.v1",
             "inventory.stock_reserved.v1",
             "inventory.stock_committed.v1",
