@@ -18,6 +18,7 @@ pub(crate) struct Outline {
 pub(crate) struct OutlineInput {
     /// The wire type.
     pub(crate) message: &'static str,
+    pub(crate) starts: bool,
     pub(crate) timer: bool,
 }
 
@@ -25,6 +26,7 @@ impl Outline {
     pub(crate) fn of<S: Saga>(queue: Name) -> Self {
         let inputs = S::Input::ROWS.iter().map(|row| OutlineInput {
             message: row.message,
+            starts: row.starts,
             timer: row.timer,
         });
         Self {
@@ -32,6 +34,19 @@ impl Outline {
             name: S::NAME,
             states: S::STATES,
             inputs: inputs.collect(),
+        }
+    }
+
+    /// Returns the states in which the saga can receive an input: a timer only while it runs, and
+    /// its only start message only before it.
+    pub(crate) fn states_for(&self, input: &OutlineInput) -> Vec<&'static str> {
+        let starts = self.inputs.iter().filter(|it| it.starts).count();
+        if input.timer {
+            self.states.to_vec()
+        } else if input.starts && starts == 1 {
+            vec!["not_started"]
+        } else {
+            [self.states, &["not_started", "ended"]].concat()
         }
     }
 

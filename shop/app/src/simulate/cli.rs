@@ -88,20 +88,18 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
     let report = simulator.run::<Shop>(first..first.saturating_add(count));
     bar.finish_and_clear();
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
-    let unseen = if report.seeds >= ENOUGH {
-        uncovered(&report)
-    } else {
-        Vec::new()
-    };
+    let uncovered = uncovered(&report);
     for failure in &report.failures {
         eprintln!("{failure}");
-    }
-    for gap in &unseen {
-        eprintln!("gap in the coverage: {gap}");
     }
     if args.coverage {
         eprintln!("{}", report.coverage);
     }
+    let is_complete = report.seeds >= ENOUGH;
+    for gap in uncovered.iter().filter(|_| is_complete || args.coverage) {
+        eprintln!("gap in the coverage: {gap}");
+    }
+    let unseen = if is_complete { uncovered } else { Vec::new() };
     let a_minute = report.seeds as f64 / minutes;
     let a_core = a_minute / threads as f64;
     eprintln!("{a_minute:.0} lifetimes a minute, {a_core:.0} a thread");

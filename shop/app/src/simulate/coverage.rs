@@ -49,11 +49,8 @@ const UNREACHABLE: &[Unreachable] = &[
             "shipping.shipment_delivered.v1",
             "shipping.shipment_cancelled.v1",
             "shipping.shipment_cancel_refused.v1",
-            "orders.resend_due.v1",
-            "orders.payment_slow.v1",
-            "orders.payment_expired.v1",
         ],
-        "no command is sent and no timer is set before the start",
+        "the checkout sends no command before its start",
     ),
     never(
         &["promo", "stock"],
@@ -103,20 +100,13 @@ const UNREACHABLE: &[Unreachable] = &[
         "stock and payment were reserved, and the timer is cancelled with its step",
     ),
     never(
-        &[
-            "commit", "capture", "ship", "unship", "deliver", "undo", "ended",
-        ],
+        &["commit", "capture", "ship", "unship", "deliver", "undo"],
         &["orders.payment_slow.v1"],
         "the timer is cancelled with its step",
     ),
     never(
-        &["undo", "ended"],
+        &["undo"],
         &["orders.payment_expired.v1"],
-        "the timer is cancelled with its step",
-    ),
-    never(
-        &["ended"],
-        &["orders.resend_due.v1"],
         "the timer is cancelled with its step",
     ),
     never(
@@ -150,7 +140,6 @@ const UNREACHABLE: &[Unreachable] = &[
     never(
         &["unship"],
         &[
-            "orders.start_checkout.v1",
             "promotions.promo_reserved.v1",
             "inventory.stock_reserved.v1",
             "inventory.stock_committed.v1",

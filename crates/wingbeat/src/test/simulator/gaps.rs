@@ -210,11 +210,7 @@ impl Search<'_> {
 
     /// Notes the states in which a saga never received an input; one gap if these are all states.
     fn input(&mut self, saga: &Outline, input: &OutlineInput) {
-        let mut states = saga.states.to_vec();
-        if !input.timer {
-            // A saga has no timers before its start and after its end.
-            states.extend(["not_started", "ended"]);
-        }
+        let states = saga.states_for(input);
         let mut missing = Vec::new();
         for state in &states {
             let visited = self.coverage.visited(saga.name, state, input.message);
