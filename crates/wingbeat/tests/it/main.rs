@@ -13,6 +13,8 @@ mod misled;
 mod operator;
 mod ordered;
 mod paging;
+mod refusing;
+mod retry_loop;
 mod sessions;
 mod sql;
 mod suites;
