@@ -13,6 +13,8 @@ mod misled;
 mod operator;
 mod ordered;
 mod paging;
+#[cfg(all(feature = "host", feature = "embedded"))]
+mod ready;
 mod refusing;
 mod retry_loop;
 mod sessions;

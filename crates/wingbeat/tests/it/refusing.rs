@@ -24,6 +24,10 @@ pub(crate) struct Refusing {
 }
 
 impl Store for Refusing {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.ping()
+    }
+
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>> {
         self.inner.prepare(services, topology)
     }

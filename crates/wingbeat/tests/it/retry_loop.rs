@@ -201,6 +201,10 @@ struct GivesUp {
 }
 
 impl Transport for GivesUp {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.ping()
+    }
+
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
         self.inner.declare(topology)
     }
