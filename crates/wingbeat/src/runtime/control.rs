@@ -1,4 +1,4 @@
-/// The state that a person or the runtime asks a subscription to be in.
+/// The state of a subscription in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Consume.

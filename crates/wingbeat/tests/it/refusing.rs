@@ -17,10 +17,12 @@ use wingbeat_core::{
     CorrelationId, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
 };
 
-/// A store that refuses the units for which `refuses` returns `true`.
+/// A store that refuses the units for which `refuses` returns `true`, and lists no record of a
+/// hidden table.
 pub(crate) struct Refusing {
     pub(crate) inner: Arc<dyn Store>,
     pub(crate) refuses: Arc<dyn Fn(&Unit) -> bool + Send + Sync>,
+    pub(crate) hides: Option<Name>,
 }
 
 impl Store for Refusing {
@@ -58,6 +60,9 @@ impl Store for Refusing {
         after: Option<String>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(String, Record)>>> {
+        if self.hides == Some(table) {
+            return Box::pin(async { Ok(Vec::new()) });
+        }
         self.inner.scan(service, table, after, limit)
     }
 

@@ -148,6 +148,7 @@ fn refusing(ports: Ports, refuses: impl Fn(&Unit) -> bool + Send + Sync + 'stati
     let store: Arc<dyn Store> = Arc::new(Refusing {
         inner: ports.store,
         refuses: Arc::new(refuses),
+        hides: None,
     });
     Ports { store, ..ports }
 }
@@ -305,7 +306,7 @@ fn a_refused_dead_letter_of_the_broker_is_logged_and_backs_off_between_attempts(
     world.simulation.advance(hour);
     let attempts = attempts.lock().expect("not poisoned").clone();
     let pauses: Vec<_> = attempts.windows(2).map(|it| it[1] - it[0]).collect();
-    assert!((40..80).contains(&attempts.len()), "{attempts:?}");
+    assert!((40..80).contains(&attempts.len()), "{}", attempts.len());
     assert!(pauses[0] >= Duration::from_secs(1), "{pauses:?}");
     assert!(pauses[..6].is_sorted(), "they grow: {pauses:?}");
     let longest = pauses.iter().max().expect("pauses");
