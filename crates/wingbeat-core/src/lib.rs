@@ -37,6 +37,8 @@
 //! - [`sabotage`], [`failpoint`]: switches with which tests disable a mechanism or end the process
 //!   at a given step. Builds without the feature `sabotage` contain neither.
 
+#![deny(missing_docs)]
+
 pub mod collections;
 pub mod error;
 

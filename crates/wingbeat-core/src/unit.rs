@@ -126,14 +126,15 @@ impl Unit {
     /// Returns `true` if the store has nothing to validate and nothing to commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.reads.is_empty() && !self.has_effects()
+        self.settles.is_none() && self.reads.is_empty() && !self.has_effects()
     }
 
-    /// Returns whether committing changes anything. Counters and journal entries alone do not
-    /// count.
+    /// Returns whether committing changes anything beside the inbox. Counters and journal entries
+    /// alone do not count.
     #[must_use]
     pub fn has_effects(&self) -> bool {
         !self.writes.is_empty()
+            || !self.appends.is_empty()
             || !self.rows.is_empty()
             || !self.messages.is_empty()
             || !self.statements.is_empty()
@@ -253,5 +254,52 @@ impl Outcome {
             Self::Unmet(_) => "unmet",
             Self::Refused => "refused",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn empty() -> Unit {
+        Unit::new(
+            UnitId(Uuid::nil()),
+            Name::new("orders"),
+            Timestamp::default(),
+        )
+    }
+
+    #[test]
+    fn an_appended_event_is_an_effect() {
+        let append = Append {
+            key: Key::new(Name::new("order"), "a"),
+            sequence: 1,
+            at: Timestamp::default(),
+            body: Bytes::new(),
+        };
+        let unit = Unit {
+            appends: vec![append],
+            ..empty()
+        };
+        assert!(unit.has_effects() && !unit.is_empty());
+        assert!(unit.only_reads().is_empty());
+    }
+
+    #[test]
+    fn a_unit_that_only_settles_a_delivery_is_not_empty() {
+        let settles = Settled {
+            queue: Name::new("orders.placed"),
+            source: "shop".into(),
+            message: MessageId(Uuid::nil()),
+            tag: None,
+        };
+        let unit = Unit {
+            settles: Some(settles),
+            ..empty()
+        };
+        assert!(!unit.has_effects() && !unit.is_empty());
+        assert!(empty().is_empty());
     }
 }

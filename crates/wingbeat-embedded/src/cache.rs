@@ -141,6 +141,14 @@ impl EmbeddedCache {
 }
 
 impl Cache for EmbeddedCache {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        let read = |connection: &mut Connection| {
+            let mut statement = connection.prepare_cached("SELECT 1 FROM entry LIMIT 1")?;
+            statement.exists([]).map(drop)
+        };
+        Box::pin(self.file.run(read))
+    }
+
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         let now = self.runtime.now();
         let found = match self.memory.get(key, now) {

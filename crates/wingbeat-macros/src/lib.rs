@@ -3,6 +3,8 @@
 //! Use them through the `wingbeat` crate, which re-exports them: the code that they generate names
 //! its paths.
 
+#![deny(missing_docs)]
+
 mod call;
 mod failure;
 mod message;

@@ -13,7 +13,7 @@ use tokio_postgres::config::Host;
 use wingbeat_core::{Error, Result};
 
 use crate::config::Config;
-use crate::fault::{Fault, describe, is_refusal};
+use crate::fault::{Fault, describe, is_refusal, unavailable};
 use crate::transaction::{BEGIN, Transaction};
 
 /// Session settings. The store runs few distinct statements, so each is planned once. Nested loops
@@ -172,6 +172,24 @@ impl Pool {
         response.unwrap_or(Err(Fault::Unanswered))
     }
 
+    /// Checks that the server responds and accepts writes. Closes the connection to a server that
+    /// is read-only: after a failover, the next one leads to the server that took over.
+    pub(crate) async fn ping(&self) -> Result<()> {
+        let connection = self.get().await?;
+        let reply = connection.query_one("SHOW transaction_read_only", &[]);
+        let why = match tokio::time::timeout(self.response_timeout, reply).await {
+            Ok(Ok(row)) if row.get::<_, &str>(0) == "off" => return Ok(()),
+            Ok(Ok(_)) => {
+                let text = format!("PostgreSQL at {} is read-only", self.address);
+                Error::retry("store_unavailable", text)
+            }
+            Ok(Err(error)) => unavailable(&error),
+            Err(_) => unanswered(),
+        };
+        drop(Object::take(connection));
+        Err(why)
+    }
+
     /// Calls `work` with a connection. Closes the connection if the server does not respond in
     /// time: it may be dead although no error was reported.
     pub(crate) async fn run<T>(&self, work: impl AsyncFnOnce(&Object) -> Result<T>) -> Result<T> {
@@ -180,13 +198,14 @@ impl Pool {
             Ok(result) => result,
             Err(_) => {
                 drop(Object::take(connection));
-                Err(Error::retry(
-                    "store_unavailable",
-                    "PostgreSQL did not respond in time",
-                ))
+                Err(unanswered())
             }
         }
     }
+}
+
+fn unanswered() -> Error {
+    Error::retry("store_unavailable", "PostgreSQL did not respond in time")
 }
 
 fn lock_timeout(timeout: Duration) -> String {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use deadpool_postgres::Object;
 use futures_util::future::BoxFuture;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::{Backlog, DueRecord, Page, Query, Recorded};
@@ -18,7 +17,7 @@ use crate::config::Config;
 use crate::database::Database;
 use crate::outbox::PostgresOutbox;
 use crate::transaction::Transaction;
-use crate::{backlog, due, fault, inbox, retain};
+use crate::{backlog, due, inbox, retain};
 
 /// A [`Store`] on PostgreSQL. It connects when it needs a connection, and reconnects after
 /// failures.
@@ -95,19 +94,6 @@ impl Postgres {
     pub async fn begin(&self) -> Result<Transaction> {
         self.database.pool.begin().await
     }
-
-    /// Checks that the database responds.
-    ///
-    /// # Errors
-    ///
-    /// `store_unavailable` if PostgreSQL is unavailable; `store_refused` if it refuses the login.
-    pub async fn ping(&self) -> Result<()> {
-        let ping = async |connection: &Object| {
-            let response = connection.simple_query("SELECT 1").await;
-            response.map(drop).map_err(|e| fault::unavailable(&e))
-        };
-        self.database.pool.run(ping).await
-    }
 }
 
 impl Store for Postgres {
@@ -119,6 +105,11 @@ impl Store for Postgres {
             }
             Ok(())
         })
+    }
+
+    /// Fails with `store_unavailable` if the server is read-only, for example because it is a standby.
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.database.pool.ping())
     }
 
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>> {

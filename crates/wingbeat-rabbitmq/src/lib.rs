@@ -41,6 +41,7 @@
 //! library, delays in the broker, or `x-death` headers, except to find the original queue of a dead
 //! letter.
 
+#![deny(missing_docs)]
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter to a real server runs on the real clock and on tokio"

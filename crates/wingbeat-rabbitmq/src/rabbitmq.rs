@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::time::Instant;
@@ -35,8 +35,8 @@ pub struct RabbitMq {
     publishing: BrokerConnection,
     consuming: BrokerConnection,
     publisher: Publisher,
-    /// The channel of [`Transport::depth`].
-    depth_channel: tokio::sync::Mutex<Option<Channel>>,
+    /// An idle channel for [`Transport::depth`] and [`Transport::ping`].
+    idle_channel: tokio::sync::Mutex<Option<Channel>>,
     /// Everything that was declared, to declare it again on each new connection.
     topology: RwLock<Topology>,
     in_flight: Mutex<HashMap<Name, InFlight>>,
@@ -61,7 +61,7 @@ impl RabbitMq {
             publishing: BrokerConnection::new(config, "publishing", Arc::clone(&runtime))?,
             consuming: BrokerConnection::new(config, "consuming", runtime)?,
             publisher: Publisher::default(),
-            depth_channel: tokio::sync::Mutex::default(),
+            idle_channel: tokio::sync::Mutex::default(),
             topology: RwLock::default(),
             in_flight: Mutex::default(),
             consumers: AtomicU64::new(1),
@@ -70,26 +70,6 @@ impl RabbitMq {
         transport.publishing_connection().await?;
         transport.consuming_connection().await?;
         Ok(Arc::new(transport))
-    }
-
-    /// Checks that the broker is available and accepts messages, for readiness probes. Reconnects
-    /// if necessary.
-    ///
-    /// # Errors
-    ///
-    /// `broker_unavailable` or `broker_refused` as for [`connect`](Self::connect); `broker_blocked` while
-    /// the broker has a memory or disk alarm; `topology_differs` if the topology cannot be declared
-    /// on a new connection.
-    pub async fn ping(&self) -> Result<()> {
-        self.publishing_connection().await?;
-        self.consuming_connection().await?;
-        if self.publishing.is_blocked() {
-            return Err(Error::retry(
-                "broker_blocked",
-                "RabbitMQ blocks publishers: it has a memory or disk alarm",
-            ));
-        }
-        Ok(())
     }
 
     /// Returns the connection for publishing. On a new one, the topology is declared before any
@@ -181,28 +161,42 @@ impl RabbitMq {
 
     /// Returns the number of messages of a queue that no consumer has received.
     async fn waiting(&self, queue: &str) -> Result<u64> {
-        let connection = self.consuming_connection().await?;
-        let mut idle = self.depth_channel.lock().await;
-        let channel = match idle.take().filter(|channel| channel.status().connected()) {
-            Some(channel) => channel,
-            None => connection
-                .create_channel()
-                .await
-                .map_err(|e| unavailable(&e))?,
-        };
         let passive = QueueDeclareOptions {
             passive: true,
             durable: true,
             ..QueueDeclareOptions::default()
         };
-        let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
-        // After an error or a timeout the channel is not used again: the broker may have closed it.
-        let found = match tokio::time::timeout(self.timeout, declared).await {
-            Ok(found) => found.map_err(|e| unavailable(&e))?,
-            Err(_) => return Err(timed_out()),
+        let declare = async |channel: &Channel| {
+            let arguments = FieldTable::default();
+            channel
+                .queue_declare(queue.into(), passive, arguments)
+                .await
         };
+        Ok(u64::from(self.request(declare).await?.message_count()))
+    }
+
+    /// Sends a request to the broker and waits for the reply.
+    async fn request<T>(
+        &self,
+        request: impl AsyncFnOnce(&Channel) -> lapin::Result<T>,
+    ) -> Result<T> {
+        let connection = self.consuming_connection().await?;
+        let mut idle = self.idle_channel.lock().await;
+        let idle_channel = idle.take().filter(|channel| channel.status().connected());
+        let replied = async {
+            let channel = match idle_channel {
+                Some(channel) => channel,
+                None => connection.create_channel().await?,
+            };
+            let reply = request(&channel).await?;
+            Ok((channel, reply))
+        };
+        // After an error or a timeout the channel is not used again: the broker may have closed it.
+        let replied = tokio::time::timeout(self.timeout, replied).await;
+        let replied = replied.map_err(|_| timed_out())?;
+        let (channel, reply) = replied.map_err(|e: lapin::Error| unavailable(&e))?;
         *idle = Some(channel);
-        Ok(u64::from(found.message_count()))
+        Ok(reply)
     }
 }
 
@@ -221,6 +215,25 @@ impl Transport for RabbitMq {
             let declared = declare(&connection, &self.names, &topology);
             let declared = tokio::time::timeout(DECLARE_TIMEOUT, declared).await;
             declared.unwrap_or_else(|_| Err(timed_out()))
+        })
+    }
+
+    /// Fails with `broker_unavailable` or `broker_refused` as for [`connect`](RabbitMq::connect), with
+    /// `broker_blocked` while the broker has a memory or disk alarm, and with `topology_differs` if
+    /// the topology cannot be declared on a new connection.
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.publishing_connection().await?;
+            if self.publishing.is_blocked() {
+                return Err(Error::retry(
+                    "broker_blocked",
+                    "RabbitMQ blocks publishers: it has a memory or disk alarm",
+                ));
+            }
+            // The broker never blocks this connection, since nothing is published on it.
+            let ask =
+                async |channel: &Channel| channel.basic_qos(1, BasicQosOptions::default()).await;
+            self.request(ask).await
         })
     }
 

@@ -84,16 +84,6 @@ impl Redis {
         }
     }
 
-    /// Checks that Redis replies, for readiness probes. Reconnects if necessary.
-    ///
-    /// # Errors
-    ///
-    /// `cache_unavailable` or `cache_refused`.
-    pub async fn ping(&self) -> Result<()> {
-        let ping: Result<String> = self.send("ping", &redis::cmd("PING")).await;
-        ping.map(drop)
-    }
-
     /// Returns the key in Redis.
     fn full(&self, key: &str) -> String {
         format!("{}{key}", self.namespace)
@@ -182,6 +172,13 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Cache for Redis {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let reply: Result<String> = self.send("ping", &redis::cmd("PING")).await;
+            reply.map(drop)
+        })
+    }
+
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         let get = redis::cmd("GET").arg(self.full(key)).take();
         Box::pin(async move {

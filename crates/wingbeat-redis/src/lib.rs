@@ -30,6 +30,7 @@
 //! the server persists it (`appendonly`), whatever [`Durability`](wingbeat_core::cache::Durability)
 //! it has.
 
+#![deny(missing_docs)]
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter to a real server runs on the real clock"

@@ -16,6 +16,8 @@
 //!
 //! The program `wingbeat-servers` does the same for a shell: it prints the URLs, and stops the
 //! servers when its standard input ends.
+
+#![deny(missing_docs)]
 #![allow(
     clippy::disallowed_methods,
     reason = "real servers run on the real clock and in the real environment"

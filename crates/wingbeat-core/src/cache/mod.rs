@@ -38,11 +38,15 @@ pub enum Durability {
 
 /// Values that expire, and counters; see the [module](self) for the contract of all methods.
 pub trait Cache: Send + Sync + 'static {
-    /// Returns the value, or `None` if it is absent or expired.
+    /// Checks that the cache can be used. It costs one round trip and changes nothing. Readiness
+    /// probes call it about once a second. It reconnects if necessary.
     ///
     /// # Errors
     ///
     /// `cache_unavailable`, here and in all other methods.
+    fn ping(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// Returns the value, or `None` if it is absent or expired.
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>>;
 
     /// Sets a value that expires `ttl` from now. It replaces the value, the expiry and the

@@ -35,6 +35,7 @@ macro_rules! cache_conformance {
             $run,
             $crate::conformance::cache,
             [
+                a_ping_succeeds_and_changes_nothing,
                 a_value_is_kept_until_it_expires,
                 the_last_put_wins,
                 a_removed_value_is_gone,
@@ -72,6 +73,18 @@ async fn hit(cache: &Arc<dyn Cache>, key: &str, window: Duration) -> u64 {
         .hit(key, window)
         .await
         .expect("the cache can be written")
+}
+
+/// `ping` succeeds while the cache is available, and leaves values and counters as they are.
+pub async fn a_ping_succeeds_and_changes_nothing(fixture: Arc<dyn Fixture>) {
+    let cache = fixture.open().await;
+    let ping = async || cache.ping().await.expect("the cache is available");
+    ping().await;
+    put(&cache, "a", "1", LONG).await;
+    assert_eq!(hit(&cache, "n", LONG).await, 1);
+    ping().await;
+    assert_eq!(get(&cache, "a").await, Some("1".into()));
+    assert_eq!(hit(&cache, "n", LONG).await, 2);
 }
 
 /// `get` returns a value until its time to live has passed, and `None` afterwards.

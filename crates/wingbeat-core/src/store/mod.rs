@@ -172,6 +172,13 @@ pub trait Store: Send + Sync + 'static {
     /// it together.
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>>;
 
+    /// Checks that the store can be used: it answers, and it accepts writes. It costs one round trip
+    /// and changes nothing.
+    ///
+    /// Readiness probes call it about once a second, also before [`prepare`](Self::prepare). It
+    /// reconnects if necessary.
+    fn ping(&self) -> BoxFuture<'_, Result<()>>;
+
     /// Commits units in the given order, each completely or not at all, and returns one [`Outcome`]
     /// per unit. The units may belong to different services. There may be none.
     ///

@@ -181,6 +181,13 @@ pub trait Transport: Send + Sync + 'static {
     /// such as `topology_differs`.
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>>;
 
+    /// Checks that the broker can be used: it answers, and it accepts messages. It costs one round
+    /// trip and changes nothing.
+    ///
+    /// Readiness probes call it about once a second, also before [`declare`](Self::declare). It
+    /// reconnects if necessary.
+    fn ping(&self) -> BoxFuture<'_, Result<()>>;
+
     /// Publishes messages, and returns one result per message in the same order: `Ok` once the
     /// message is durable in every bound queue.
     ///

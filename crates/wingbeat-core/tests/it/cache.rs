@@ -58,6 +58,10 @@ impl TinyCache {
 }
 
 impl Cache for TinyCache {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        self.request(|_, _| ())
+    }
+
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         self.request(|state, now| {
             let (value, expires) = state.values.get(key)?;

@@ -15,6 +15,10 @@ use crate::conformance::{TinyFixture, block_on};
 struct NeverExpires(Arc<dyn Cache>);
 
 impl Cache for NeverExpires {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        self.0.ping()
+    }
+
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         self.0.get(key)
     }

@@ -23,8 +23,10 @@ fn calls_fail_during_an_outage_and_succeed_afterwards() {
             (error.code(), error.class()),
             ("cache_unavailable", Class::Retry)
         );
+        assert!(cache.ping().await.is_err());
         server.with(|state| state.unavailable = false);
         let put = cache.put("a", "1".into(), minute, Volatile).await;
         put.expect("the server is available again");
+        cache.ping().await.expect("the server is available again");
     });
 }

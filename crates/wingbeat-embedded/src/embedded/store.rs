@@ -23,6 +23,12 @@ impl Store for Embedded {
         Box::pin(async move { self.writer.declare(services, topology).await })
     }
 
+    /// Passes the writer's thread and begins a transaction. A full disk is no error: reads go on,
+    /// and [`writable`](Embedded::writable) reports it.
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.writer.ping())
+    }
+
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>> {
         Box::pin(async move {
             if units.is_empty() {

@@ -15,6 +15,10 @@ impl Transport for Embedded {
         Box::pin(async move { self.writer.declare(Vec::new(), topology).await })
     }
 
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.writer.ping())
+    }
+
     fn publish(
         &self,
         messages: Vec<Envelope>,

@@ -67,6 +67,11 @@ impl Writer {
         self.ask(|reply| Job::Commit(units, reply)).await
     }
 
+    /// Commits a transaction without any changes.
+    pub(crate) async fn ping(&self) -> Result<()> {
+        self.commit(Arc::default()).await.map(drop)
+    }
+
     /// Queues messages; returns one result per message.
     pub(crate) async fn publish(&self, messages: Vec<Envelope>) -> Result<Published> {
         self.ask(|reply| Job::Publish(messages, reply)).await

@@ -76,6 +76,10 @@ impl BrokenStore {
 }
 
 impl Store for BrokenStore {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.ping()
+    }
+
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>> {
         self.inner.prepare(services, topology)
     }

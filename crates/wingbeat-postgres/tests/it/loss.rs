@@ -106,6 +106,41 @@ fn a_failed_connection_is_reported_in_one_line_without_the_password() {
     });
 }
 
+/// Waits until `ping` has this result.
+async fn until_pinged(store: &Postgres, runtime: &SharedRuntime, wanted: Option<&str>) {
+    for _ in 0..600 {
+        let failed = store.ping().await.err();
+        if failed.map(|why| why.code()) == wanted {
+            return;
+        }
+        runtime.sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("ping never answers {wanted:?}");
+}
+
+#[test]
+fn a_ping_fails_while_the_server_is_stopped_or_read_only() {
+    block_on(async {
+        let server = Server::start();
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let config = Config::new(server.url());
+        let store = Postgres::connect(&config, Arc::clone(&runtime)).await;
+        let store = store.unwrap();
+        store.ping().await.unwrap();
+        server.stop();
+        until_pinged(&store, &runtime, Some("store_unavailable")).await;
+        server.start_again();
+        until_pinged(&store, &runtime, None).await;
+        for (setting, wanted) in [("on", Some("store_unavailable")), ("off", None)] {
+            server.sql(&format!(
+                "ALTER SYSTEM SET default_transaction_read_only = {setting}"
+            ));
+            server.sql("SELECT pg_reload_conf()");
+            until_pinged(&store, &runtime, wanted).await;
+        }
+    });
+}
+
 #[test]
 fn data_of_a_later_release_is_refused() {
     block_on(async {

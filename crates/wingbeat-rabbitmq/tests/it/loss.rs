@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wingbeat::TokioRuntime;
+use wingbeat_core::Transport as _;
 use wingbeat_core::conformance::{MAIL_PLACED, PLACED, RESERVE, RESERVING, delivered, ids};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_rabbitmq::{Config, RabbitMq};
@@ -76,6 +77,26 @@ fn queued_messages_survive_a_crash_of_the_broker() {
             delivered(&again.take(&mut consumer, 100).await),
             ids(&messages)
         );
+    });
+}
+
+/// A ping is a round trip: it does not rely on heartbeats.
+#[test]
+fn a_ping_fails_while_the_broker_is_silent() {
+    disturb(|server| async move {
+        let mut config = config(&server);
+        (config.heartbeat, config.confirm_timeout) =
+            (Duration::from_secs(600), Duration::from_secs(2));
+        let (_, transport) = bench(&config).await;
+        transport.ping().await.unwrap();
+        server.pause();
+        let silent = transport.ping().await.err();
+        assert_eq!(silent.map(|why| why.code()), Some("broker_unavailable"));
+        server.resume();
+        until("the broker replies again", async || {
+            transport.ping().await.is_ok()
+        })
+        .await;
     });
 }
 

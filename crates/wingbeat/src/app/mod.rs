@@ -238,7 +238,7 @@ impl App {
         let only = self.only;
         let runs = |name: Name| runs(only.as_ref(), name);
         let services = self.services.into_iter().filter(|it| runs(it.name));
-        Ok(start::start(services.collect(), family, ports))
+        Ok(start::start(services.collect(), family, ports).await)
     }
 
     /// Returns the wiring of all services, so that test doubles can wrap handlers.

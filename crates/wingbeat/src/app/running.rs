@@ -13,7 +13,7 @@ use wingbeat_core::{Name, Result};
 use super::ports::Ports;
 use crate::call::Target;
 use crate::commit::Committer;
-use crate::dispatch::Stats;
+use crate::dispatch::{Pauses, Stats};
 use crate::failed::{DeadLetter, Incidents};
 use crate::publish::{RelayEnd, Unroutable, Unsent};
 use crate::runtime::Control;
@@ -45,9 +45,8 @@ impl RunningSubscription {
         meters::short(self.queue)
     }
 
-    /// Pauses, resumes or drains it.
-    pub fn set(&self, control: Control) {
-        self.control.send_replace(control);
+    fn drain(&self) {
+        self.control.send_replace(Control::Draining);
     }
 }
 
@@ -60,6 +59,7 @@ pub struct Running {
     pub(super) services: BTreeMap<Name, Arc<ServiceContext>>,
     /// The subscriptions that run here.
     pub subscriptions: Vec<RunningSubscription>,
+    pub(super) pauses: BTreeMap<Name, Arc<Pauses>>,
     /// The outside systems that the services call.
     pub targets: Vec<Arc<Target>>,
     /// The queues and bindings of the services that run here.
@@ -95,12 +95,46 @@ impl Running {
         self.services.keys().copied()
     }
 
+    /// Pauses a subscription in all processes of its service: they consume nothing from its queue,
+    /// and its timers and parked deliveries wait. Returns `false` if it does not run here.
+    ///
+    /// The service's store keeps the pause until [`resume`](Self::resume), so a restart does not
+    /// end it. It takes effect here at once, and within about a second in other processes.
+    ///
+    /// # Errors
+    ///
+    /// `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit); `store_unavailable` or a
+    /// similar code while the store is unavailable.
+    pub async fn pause(&self, service: &str, name: &str) -> Result<bool> {
+        self.set_paused(service, name, true).await
+    }
+
+    /// Resumes a subscription in all processes of its service. Returns `false` if it does not run
+    /// here.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pause`](Self::pause).
+    pub async fn resume(&self, service: &str, name: &str) -> Result<bool> {
+        self.set_paused(service, name, false).await
+    }
+
+    async fn set_paused(&self, service: &str, name: &str, paused: bool) -> Result<bool> {
+        let mut subscriptions = self.subscriptions.iter();
+        let found = subscriptions.find(|it| it.service.as_str() == service && it.name() == name);
+        let found = found.and_then(|it| Some((it.queue, self.pauses.get(&it.service)?)));
+        match found {
+            Some((queue, pauses)) => pauses.set(queue, paused).await,
+            None => Ok(false),
+        }
+    }
+
     /// Drains the app: takes no further deliveries, handles those that it has received, and
     /// publishes the committed messages. Returns when all of that is done.
     pub async fn drain(&self) {
         self.control.send_replace(Control::Draining);
         for subscription in &self.subscriptions {
-            subscription.set(Control::Draining);
+            subscription.drain();
         }
         let ended = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
         for ended in ended {

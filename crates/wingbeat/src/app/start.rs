@@ -13,8 +13,8 @@ use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
 use crate::call::Target;
 use crate::commit::Committer;
-use crate::dispatch::{Dispatcher, Stats, Subscription, every};
-use crate::due::DueRunner;
+use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription, every};
+use crate::due::{DueQueue, DueRunner};
 use crate::failed::BrokerDeadLetters;
 use crate::publish::Relay;
 use crate::runtime::Control;
@@ -28,14 +28,18 @@ use crate::unit::ServiceContext;
 const DUE_BUFFER: usize = 256;
 
 /// Starts `services`, whose queues exist. `family` names all services of the system.
-pub(super) fn start(services: Vec<Parts>, family: BTreeSet<&'static str>, ports: Ports) -> Running {
+pub(super) async fn start(
+    services: Vec<Parts>,
+    family: BTreeSet<&'static str>,
+    ports: Ports,
+) -> Running {
     let subscriptions = services.iter().flat_map(|service| &service.subscriptions);
     let topology = Topology {
         queues: subscriptions.map(Subscription::queue).collect(),
     };
     let mut start = Starting::new(family, ports, topology);
     for service in services {
-        start.service(service);
+        start.service(service).await;
     }
     start.run()
 }
@@ -76,6 +80,7 @@ impl Starting {
                 control,
                 services: BTreeMap::new(),
                 subscriptions: Vec::new(),
+                pauses: BTreeMap::new(),
                 targets: Vec::new(),
                 topology,
                 unsent: Arc::default(),
@@ -105,7 +110,7 @@ impl Starting {
         self.running
     }
 
-    fn service(&mut self, parts: Parts) {
+    async fn service(&mut self, parts: Parts) {
         let context = Arc::new(ServiceContext {
             name: parts.name,
             store: ServiceStore::new(Arc::clone(&self.ports.store), parts.name),
@@ -126,9 +131,7 @@ impl Starting {
                 .runtime
                 .spawn(Box::pin(broker_dead_letters.run()));
         }
-        for subscription in parts.subscriptions {
-            self.subscription(&context, Arc::new(subscription));
-        }
+        self.subscriptions(&context, parts.subscriptions).await;
         for (name, policy) in parts.targets {
             let target = Target::new(parts.name, name, policy, self.ports.runtime.now());
             for executor in parts
@@ -158,10 +161,44 @@ impl Starting {
         self.running.services.insert(parts.name, context);
     }
 
-    fn subscription(&mut self, context: &Arc<ServiceContext>, subscription: Arc<Subscription>) {
-        let (due, receiver) = mpsc::channel(DUE_BUFFER);
-        let (control, controlled) = watch::channel(Control::Running);
+    /// Starts the subscriptions of a service, except those that an operator has paused.
+    async fn subscriptions(
+        &mut self,
+        context: &Arc<ServiceContext>,
+        subscriptions: Vec<Subscription>,
+    ) {
+        if subscriptions.is_empty() {
+            return;
+        }
+        // None consumes before it is known which are paused.
+        let paused = |it: Subscription| (Arc::new(it), watch::Sender::new(Control::Paused));
+        let all: Vec<_> = subscriptions.into_iter().map(paused).collect();
+        let controls = all.iter().map(|(it, control)| (it.queue, control.clone()));
+        let pauses = Arc::new(Pauses::new(Arc::clone(context), controls.collect()));
+        if let Err(why) = pauses.read().await {
+            tracing::warn!(service = %context.name, code = why.code(), "cannot read which subscriptions are paused, they start when the store answers: {why}");
+        }
+        for (subscription, control) in all {
+            self.subscription(context, subscription, control);
+        }
+        let following = Arc::clone(&pauses).follow(self.control.clone());
+        self.ports.runtime.spawn(Box::pin(following));
+        self.running.pauses.insert(context.name, pauses);
+    }
+
+    fn subscription(
+        &mut self,
+        context: &Arc<ServiceContext>,
+        subscription: Arc<Subscription>,
+        control: watch::Sender<Control>,
+    ) {
+        let (sender, receiver) = mpsc::channel(DUE_BUFFER);
+        let controlled = control.subscribe();
         let stats = Arc::<Stats>::default();
+        let due = DueQueue {
+            sender,
+            control: controlled.clone(),
+        };
         self.due.queues.insert(subscription.queue, due);
         self.running.subscriptions.push(RunningSubscription {
             service: context.name,

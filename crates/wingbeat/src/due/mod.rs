@@ -3,4 +3,4 @@
 mod calling;
 mod runner;
 
-pub(crate) use runner::DueRunner;
+pub(crate) use runner::{DueQueue, DueRunner};

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::store::DueRecord;
-use wingbeat_core::{Envelope, Error, Kind, MessageId, Name, Result, Timestamp, sabotage};
+use wingbeat_core::{
+    Envelope, Error, Kind, MessageId, Name, Result, RuntimeExt as _, Timestamp, sabotage,
+};
 
 use super::calling::Calling;
 use crate::call::{Executor, Target};
@@ -27,12 +29,21 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(32);
 /// The longest pause between two claims.
 const POLL: Duration = Duration::from_millis(500);
+/// The random part of that pause. Without it, a replica could claim a record that it cannot handle
+/// each time the lease expires, and so keep it from the other replicas.
+const POLL_SPREAD: Duration = Duration::from_millis(60);
+
+/// The subscription that takes the due records of a queue.
+pub(crate) struct DueQueue {
+    pub(crate) sender: mpsc::Sender<Work>,
+    pub(crate) control: watch::Receiver<Control>,
+}
 
 /// Claims due records of these services and passes them on.
 pub(crate) struct DueRunner {
     pub(crate) committer: Arc<Committer>,
     pub(crate) services: BTreeMap<Name, Arc<ServiceContext>>,
-    pub(crate) queues: BTreeMap<Name, mpsc::Sender<Work>>,
+    pub(crate) queues: BTreeMap<Name, DueQueue>,
     pub(crate) executors: BTreeMap<&'static str, (Executor, Arc<Target>)>,
     pub(crate) control: watch::Receiver<Control>,
 }
@@ -81,11 +92,12 @@ impl DueRunner {
             } else {
                 SHORTEST
             };
-            let until = |at: Timestamp, now| at.since(now).max(shortest).min(POLL);
-            let pause = soon.map_or(POLL, |at| until(at, now));
+            let poll = POLL - runtime.jitter(POLL_SPREAD);
+            let until = |at: Timestamp, now| at.since(now).max(shortest).min(poll);
+            let pause = soon.map_or(poll, |at| until(at, now));
             let until_next = match self.committer.store().next_due(&names).await {
                 Ok(Some(at)) => until(at, runtime.now()),
-                _ => POLL,
+                _ => poll,
             };
             tokio::select! {
                 biased;
@@ -145,16 +157,23 @@ impl DueRunner {
     }
 
     async fn deliver(&self, queue: &str, record: &DueRecord, work: Work) -> Result<()> {
-        let sender = self.queues.get(&Name::intern(queue)).ok_or_else(|| {
-            Error::reject("unknown_queue", format!("there is no subscription {queue}"))
-        })?;
+        let DueQueue { sender, control } =
+            self.queues.get(&Name::intern(queue)).ok_or_else(|| {
+                Error::reject("unknown_queue", format!("there is no subscription {queue}"))
+            })?;
         if record.key.table == TIMERS && sabotage::lacks(sabotage::TIMER_ONCE) {
             let (envelope, origin) = (work.envelope.clone(), work.origin.clone());
             let twin = Work::new(envelope, origin, Failures::default());
             let _ = sender.send(twin).await;
         }
-        // If the subscription has ended, the lease expires and the record is handed out again.
-        let _ = sender.send(work).await;
+        // If the subscription has ended, or is paused and has enough waiting work, the lease expires
+        // and the record is handed out again. Records of other subscriptions do not wait.
+        let mut control = control.clone();
+        tokio::select! {
+            biased;
+            _ = sender.send(work) => {}
+            _ = control.wait_for(|it| *it != Control::Running) => {}
+        }
         Ok(())
     }
 

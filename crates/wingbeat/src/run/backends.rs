@@ -2,8 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-#[cfg(feature = "servers")]
-use std::time::Duration;
 
 #[cfg(feature = "embedded")]
 use wingbeat_embedded::{Embedded, EmbeddedCache};
@@ -16,27 +14,25 @@ use wingbeat_redis::Redis;
 
 use super::settings::Servers;
 use crate::call::HyperClient;
-use crate::{Error, Ports, Result, TokioRuntime};
-
-/// A server that has not answered by then counts as unavailable.
-#[cfg(feature = "servers")]
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+use crate::{Ports, Result, TokioRuntime};
 
 /// The ports of a process, and the adapters behind them.
 pub struct Backends {
     /// The ports, for the services.
     pub ports: Ports,
-    adapters: Adapters,
+    #[cfg(feature = "embedded")]
+    embedded: Option<Arc<Embedded>>,
 }
 
-enum Adapters {
-    #[cfg(feature = "embedded")]
-    Embedded(Arc<Embedded>),
-    #[cfg(feature = "servers")]
-    Servers {
-        store: Arc<Postgres>,
-        broker: Arc<RabbitMq>,
-    },
+impl From<Ports> for Backends {
+    /// For adapters that Wingbeat does not ship; see [`open_on`](super::open_on).
+    fn from(ports: Ports) -> Self {
+        Self {
+            ports,
+            #[cfg(feature = "embedded")]
+            embedded: None,
+        }
+    }
 }
 
 impl Backends {
@@ -69,14 +65,14 @@ impl Backends {
                 cache,
                 http: HyperClient::new(),
             },
-            adapters: Adapters::Embedded(embedded),
+            embedded: Some(embedded),
         })
     }
 
     #[cfg(not(feature = "embedded"))]
     fn embedded(_data: &Path, _runtime: &Arc<TokioRuntime>) -> Result<Self> {
         let text = "built without the feature `embedded`: set --broker, --store and --cache";
-        Err(Error::reject("not_built", text))
+        Err(crate::Error::reject("not_built", text))
     }
 
     #[cfg(feature = "servers")]
@@ -90,70 +86,35 @@ impl Backends {
         // Programs in other languages find sessions under documented keys.
         config.namespace = String::new();
         let cache = Redis::connect(&config, runtime.clone()).await?;
-        Ok(Self {
-            ports: Ports {
-                runtime: runtime.clone(),
-                store: store.clone(),
-                transport: broker.clone(),
-                cache,
-                http: HyperClient::new(),
-            },
-            adapters: Adapters::Servers { store, broker },
-        })
+        Ok(Self::from(Ports {
+            runtime: runtime.clone(),
+            store,
+            transport: broker,
+            cache,
+            http: HyperClient::new(),
+        }))
     }
 
     #[cfg(not(feature = "servers"))]
     async fn connect(_: &Servers, _: &str, _: &Arc<TokioRuntime>) -> Result<Self> {
         let text = "built without the feature `servers`";
-        Err(Error::reject("not_built", text))
+        Err(crate::Error::reject("not_built", text))
     }
 
     /// Returns the embedded store and broker, if the process runs on it.
     #[cfg(feature = "embedded")]
     #[must_use]
     pub fn as_embedded(&self) -> Option<&Arc<Embedded>> {
-        match &self.adapters {
-            Adapters::Embedded(embedded) => Some(embedded),
-            #[cfg(feature = "servers")]
-            Adapters::Servers { .. } => None,
-        }
+        self.embedded.as_ref()
     }
 
     /// Returns whether new work can be stored. On servers the commit decides.
     #[must_use]
     pub fn writable(&self) -> bool {
-        match &self.adapters {
-            #[cfg(feature = "embedded")]
-            Adapters::Embedded(embedded) => embedded.writable(),
-            #[cfg(feature = "servers")]
-            Adapters::Servers { .. } => true,
+        #[cfg(feature = "embedded")]
+        if let Some(embedded) = &self.embedded {
+            return embedded.writable();
         }
-    }
-
-    /// Checks that store and broker answer, and that the broker takes messages. The cache may be
-    /// unavailable.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store and the broker; `servers_unavailable` if they do not answer within three
-    /// seconds.
-    pub async fn ping(&self) -> Result<()> {
-        match &self.adapters {
-            #[cfg(feature = "embedded")]
-            Adapters::Embedded(_) => Ok(()),
-            #[cfg(feature = "servers")]
-            Adapters::Servers { store, broker } => {
-                use crate::RuntimeExt as _;
-                let both = async {
-                    store.ping().await?;
-                    broker.ping().await
-                };
-                let answered = self.ports.runtime.timeout(ANSWER_WITHIN, both).await;
-                answered.unwrap_or_else(|| {
-                    let text = "store or broker do not answer in time";
-                    Err(Error::retry("servers_unavailable", text))
-                })
-            }
-        }
+        true
     }
 }

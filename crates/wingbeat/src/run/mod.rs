@@ -26,7 +26,7 @@ pub use backends::Backends;
 pub use documents::documents;
 pub use error::RunError;
 pub use host::{Host, System};
-pub use process::open;
+pub use process::{open, open_on};
 pub use program::{Alone, Command, Process, Program, Roles};
 pub use readiness::{Readiness, health, health_routes};
 pub use settings::{LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError};

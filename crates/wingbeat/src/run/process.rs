@@ -29,10 +29,8 @@ use crate::describe::Info;
 use crate::http::measure::{measure, routed};
 use crate::http::session::{Sessions, identify};
 use crate::http::{Problem, serve, traced};
-use crate::{Runtime as _, SharedRuntime, TokioRuntime};
+use crate::{Ports, Runtime as _, SharedRuntime, TokioRuntime};
 
-/// The pause between two checks of the servers.
-const PING_EVERY: Duration = Duration::from_secs(1);
 /// The longest wait for unfinished work during the shutdown. The next start continues it.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -46,20 +44,70 @@ pub async fn open<P: Program>(
     settings: Settings<P::Own>,
     roles: Roles,
 ) -> Result<Process<P>, RunError> {
-    let listener = listen(settings.listen).await?;
-    let address = listener
-        .local_addr()
-        .map_err(|why| RunError::Listen(settings.listen, why))?;
-    let metrics = ops::record();
-    let ops_listener = match &metrics {
-        Some(_) => Some(listen(settings.ops_listen).await?),
-        None => None,
-    };
-    let ops_address = ops_listener.as_ref().and_then(|it| it.local_addr().ok());
-    let runtime = TokioRuntime::new();
+    let (listeners, runtime) = (Listeners::open(&settings).await?, TokioRuntime::new());
     let name = roles.name(program.name());
     let servers = settings.servers.as_ref();
     let backends = Backends::open(servers, &settings.data, &name, &runtime).await?;
+    start(program, settings, roles, backends, runtime, listeners).await
+}
+
+/// Starts a process like [`open`], on adapters that Wingbeat does not ship: the settings of the
+/// servers and the data directory are ignored.
+///
+/// # Errors
+///
+/// The reason why it does not start.
+pub async fn open_on<P: Program>(
+    program: P,
+    settings: Settings<P::Own>,
+    roles: Roles,
+    ports: Ports,
+) -> Result<Process<P>, RunError> {
+    let (listeners, runtime) = (Listeners::open(&settings).await?, TokioRuntime::new());
+    let backends = Backends::from(ports);
+    start(program, settings, roles, backends, runtime, listeners).await
+}
+
+/// The ports on which a process listens.
+struct Listeners {
+    public: TcpListener,
+    address: SocketAddr,
+    /// The operator's port, if this process records metrics.
+    ops: Option<(TcpListener, PrometheusHandle)>,
+}
+
+impl Listeners {
+    async fn open<S>(settings: &Settings<S>) -> Result<Self, RunError> {
+        let public = listen(settings.listen).await?;
+        let address = public
+            .local_addr()
+            .map_err(|why| RunError::Listen(settings.listen, why))?;
+        let ops = match ops::record() {
+            Some(metrics) => Some((listen(settings.ops_listen).await?, metrics)),
+            None => None,
+        };
+        Ok(Self {
+            public,
+            address,
+            ops,
+        })
+    }
+}
+
+async fn start<P: Program>(
+    program: P,
+    settings: Settings<P::Own>,
+    roles: Roles,
+    backends: Backends,
+    runtime: Arc<TokioRuntime>,
+    listeners: Listeners,
+) -> Result<Process<P>, RunError> {
+    let Listeners {
+        public,
+        address,
+        ops,
+    } = listeners;
+    let ops_address = ops.as_ref().and_then(|(it, _)| it.local_addr().ok());
     let state = program.begin(&settings, &roles, &backends.ports).await?;
     let (program, settings) = (Arc::new(program), Arc::new(settings));
     let (roles, state) = (Arc::new(roles), Arc::new(state));
@@ -89,8 +137,8 @@ pub async fn open<P: Program>(
     };
     let program = Arc::clone(&process.program);
     let routes = program.routes(&process).await?;
-    process.serve(listener, closing(routes, process.readiness.clone()), &ended);
-    if let (Some(listener), Some(handle)) = (ops_listener, metrics) {
+    process.serve(public, closing(routes, process.readiness.clone()), &ended);
+    if let Some((listener, handle)) = ops {
         process.operate(listener, handle, &ended);
     }
     process.printed = program.prepare(&process).await?;
@@ -168,15 +216,12 @@ impl<P: Program> Process<P> {
 
     /// Reports the process as not ready while its servers do not answer.
     fn watch_servers(&mut self, mut ended: watch::Receiver<bool>) {
-        let (backends, readiness) = (Arc::clone(&self.backends), self.readiness.clone());
+        let watching = self.readiness.clone().watch(self.backends.ports.clone());
         let watching = async move {
-            loop {
-                tokio::select! {
-                    biased;
-                    _ = ended.changed() => return,
-                    () = backends.ports.runtime.sleep(PING_EVERY) => {}
-                }
-                readiness.servers(backends.ping().await);
+            tokio::select! {
+                biased;
+                _ = ended.changed() => {}
+                () = watching => {}
             }
         };
         self.serving.push(tokio::spawn(watching));

@@ -2,7 +2,8 @@
 //! process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -10,14 +11,19 @@ use axum::http::header::CONNECTION;
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use futures_util::future::join;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::Result;
 use crate::http::{Problem, Routes, get};
+use crate::{Ports, Result};
 
-/// The readiness of a process. It opens after migrations, subscriptions and preparation, and closes
-/// when the process drains. While it is open, it follows the servers' availability.
+/// The pause between two checks of the servers.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// The readiness of a process: open after migrations, subscriptions and preparation until it
+/// drains, and while store and broker can be used. Without the cache the process is ready, since
+/// the readers of the cache work without it; `/readyz` names the cache as unavailable.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Gates>);
 
@@ -25,8 +31,28 @@ pub struct Readiness(Arc<Gates>);
 struct Gates {
     open: AtomicBool,
     closing: AtomicBool,
-    /// The reason why a server is not usable.
-    wrong: Mutex<Option<Wrong>>,
+    servers: Checked,
+    cache: Checked,
+}
+
+/// The last check of something.
+#[derive(Debug, Default)]
+struct Checked(Mutex<Option<Wrong>>);
+
+impl Checked {
+    /// Returns the reason why it cannot be used.
+    fn wrong(&self) -> Option<Wrong> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Stores the result of a check, and returns the one before.
+    fn store(&self, wrong: Option<Wrong>) -> Option<Wrong> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *last, wrong)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -54,30 +80,47 @@ impl Readiness {
     /// Returns whether `/readyz` answers 200.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.open.load(Ordering::Acquire) && self.0.wrong().is_none()
+        self.0.open.load(Ordering::Acquire) && self.0.servers.wrong().is_none()
     }
 
-    /// Records the result of a check of the servers.
-    pub fn servers(&self, checked: Result<()>) {
-        let wrong = checked.err().map(|why| Wrong {
-            code: why.code(),
-            text: why.to_string(),
-        });
-        let before = std::mem::replace(&mut *self.0.wrong(), wrong.clone());
-        match wrong {
-            Some(Wrong { code, text }) if before.as_ref().is_none_or(|it| it.code != code) => {
+    /// Checks store, broker and cache once a second until it is dropped. Each change is logged.
+    pub async fn watch(self, ports: Ports) {
+        loop {
+            self.check(&ports).await;
+            ports.runtime.sleep(PING_EVERY).await;
+        }
+    }
+
+    /// Checks store, broker and cache.
+    async fn check(&self, ports: &Ports) {
+        let (servers, cache) = join(ports.ping(), ports.ping_cache()).await;
+        let (wrong, before) = noted(&self.0.servers, servers);
+        match (wrong, before) {
+            (Some(Wrong { code, text }), before) if before != Some(code) => {
                 tracing::warn!(code, "not ready: {text}");
             }
-            None if before.is_some() => tracing::warn!("ready: store and broker answer again"),
+            (None, Some(_)) => tracing::warn!("ready: store and broker answer again"),
+            _ => {}
+        }
+        let (wrong, before) = noted(&self.0.cache, cache);
+        match (wrong, before) {
+            (Some(Wrong { code, text }), before) if before != Some(code) => {
+                tracing::warn!(code, "the cache is unavailable: {text}");
+            }
+            (None, Some(_)) => tracing::warn!("the cache is available again"),
             _ => {}
         }
     }
 }
 
-impl Gates {
-    fn wrong(&self) -> MutexGuard<'_, Option<Wrong>> {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Stores the result of a check. Returns the reason of a failure, and the code before.
+fn noted(checked: &Checked, result: Result<()>) -> (Option<Wrong>, Option<&'static str>) {
+    let wrong = result.err().map(|why| Wrong {
+        code: why.code(),
+        text: why.to_string(),
+    });
+    let before = checked.store(wrong.clone());
+    (wrong, before.map(|it| it.code))
 }
 
 /// `/healthz` and `/readyz`.
@@ -97,7 +140,7 @@ pub fn health_routes() -> Routes<Readiness> {
         .route(
             "/readyz",
             get(ready)
-                .summary("The process is ready, and its servers answer")
+                .summary("The process is ready, and store and broker answer")
                 .answers::<Health>(200)
                 .problem(503, "not_ready", "The process is starting or stopping.")
                 .problem(503, "servers_unavailable", "A server does not answer."),
@@ -109,20 +152,37 @@ pub fn health_routes() -> Routes<Readiness> {
 #[derive(Serialize, JsonSchema)]
 struct Health {
     status: &'static str,
+    /// Servers that the process works without, and that are unavailable: `cache`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unavailable: Vec<&'static str>,
+}
+
+impl Health {
+    fn of(status: &'static str) -> Self {
+        let unavailable = Vec::new();
+        Self {
+            status,
+            unavailable,
+        }
+    }
 }
 
 async fn alive() -> Json<Health> {
-    Json(Health { status: "ok" })
+    Json(Health::of("ok"))
 }
 
 async fn ready(State(Readiness(gates)): State<Readiness>) -> Response {
     if !gates.open.load(Ordering::Acquire) {
         return Problem::new(503, "not_ready", "starting or stopping").into_response();
     }
-    if let Some(why) = gates.wrong().as_ref() {
-        return Problem::new(503, why.code, why.text.clone()).into_response();
+    if let Some(why) = gates.servers.wrong() {
+        return Problem::new(503, why.code, why.text).into_response();
     }
-    Json(Health { status: "ready" }).into_response()
+    let mut health = Health::of("ready");
+    health
+        .unavailable
+        .extend(gates.cache.wrong().map(|_| "cache"));
+    Json(health).into_response()
 }
 
 /// Sets `Connection: close` on the responses of an ending process, so that clients reconnect to

@@ -1,4 +1,4 @@
-/// The requested state of a subscription.
+/// The requested state of a subscription in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Consume.

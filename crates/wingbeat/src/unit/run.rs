@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wingbeat_core::unit::{Outcome, Settled};
-use wingbeat_core::{Class, CorrelationId, Error, Result, RuntimeExt as _, TraceParent};
+use wingbeat_core::{Class, CorrelationId, Error, Result, RuntimeExt as _, TraceParent, Unit};
 
 use super::{Meta, Scope, ServiceContext};
 use crate::telemetry::{self, Context};
@@ -73,7 +73,10 @@ where
         } = attempt().await;
         let mut unit = scope.seal(settles)?;
         if answer.is_err() {
-            unit = unit.only_reads();
+            unit = Unit {
+                settles: None,
+                ..unit.only_reads()
+            };
         }
         if unit.is_empty() {
             return answer;

@@ -13,6 +13,13 @@ mod misled;
 mod operator;
 mod ordered;
 mod paging;
+mod pausing;
+#[cfg(all(feature = "host", feature = "embedded"))]
+mod ready;
+mod refusing;
+#[cfg(all(feature = "host", feature = "embedded"))]
+mod replicas;
+mod retry_loop;
 mod sessions;
 mod simulated;
 mod sql;

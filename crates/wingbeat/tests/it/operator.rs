@@ -95,7 +95,7 @@ async fn start(data: &std::path::Path) -> Process<Library> {
 }
 
 /// A client of one address.
-struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
     host: &'static str,
     token: Option<&'static str>,
@@ -103,7 +103,7 @@ struct Client {
 
 impl Client {
     /// Creates a client on the same machine.
-    fn near(address: SocketAddr) -> Self {
+    pub(crate) fn near(address: SocketAddr) -> Self {
         Self {
             address,
             host: "localhost",
@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// Returns the status and the text of an answer.
-    async fn text(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+    pub(crate) async fn text(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let token = self
             .token
             .map(|it| format!("authorization: Bearer {it}\r\n"));

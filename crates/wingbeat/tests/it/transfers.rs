@@ -239,7 +239,10 @@ pub(crate) fn rough() -> Faults {
 }
 
 /// An envelope as a foreign publisher would send it.
-fn envelope<M: wingbeat::Message>(simulation: &Simulation, message: &M) -> wingbeat::Envelope {
+pub(crate) fn envelope<M: wingbeat::Message>(
+    simulation: &Simulation,
+    message: &M,
+) -> wingbeat::Envelope {
     let runtime = simulation.runtime();
     wingbeat::Envelope {
         id: runtime.id().into(),

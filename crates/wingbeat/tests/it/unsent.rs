@@ -62,6 +62,10 @@ struct Counting {
 }
 
 impl Transport for Counting {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.ping()
+    }
+
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
         self.inner.declare(topology)
     }

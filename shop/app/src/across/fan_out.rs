@@ -2,10 +2,11 @@
 //! subscriptions, dead letters, breakers and unroutable messages. Figures that differ between
 //! replicas come from every replica. The answer names the services that did not answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{FromRef, Path, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -15,14 +16,29 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shop_gateway::Proxy;
 use uuid::Uuid;
+use wingbeat::CorrelationId;
 use wingbeat::http::{Admin, Problem, ok};
-
+use wingbeat::run::Host;
 use wingbeat::run::ops::{
     Breaker, Items, Replicated, Subscription, Timeline, Unroutable, in_order, joined,
+    story as in_process,
 };
 
+/// The other processes, and the services of this one.
+#[derive(Clone)]
+struct System {
+    proxy: Arc<Proxy>,
+    host: Arc<Host>,
+}
+
+impl FromRef<System> for Arc<Proxy> {
+    fn from_ref(system: &System) -> Self {
+        Self::clone(&system.proxy)
+    }
+}
+
 /// The routes.
-pub fn routes(proxy: Arc<Proxy>) -> Router {
+pub fn routes(proxy: Arc<Proxy>, host: Arc<Host>) -> Router {
     Router::new()
         .route("/api/v1/orders/{id}/timeline", get(timeline))
         .route("/api/v1/admin/stories/{id}", get(story))
@@ -37,34 +53,36 @@ pub fn routes(proxy: Arc<Proxy>) -> Router {
             "/api/v1/admin/subscriptions/{service}/{name}/{control}",
             post(controlled),
         )
-        .with_state(proxy)
+        .with_state(System { proxy, host })
 }
 
 async fn timeline(
-    State(proxy): State<Arc<Proxy>>,
+    State(system): State<System>,
     Path(id): Path<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // The orders service decides whether the caller may read it.
     let order = format!("/api/v1/orders/{id}");
-    let (status, body) = proxy.get("orders", Method::GET, &order, &headers).await?;
+    let order = system.proxy.get("orders", Method::GET, &order, &headers);
+    let (status, body) = order.await?;
     if status != StatusCode::OK {
         return Ok(as_told(status, body));
     }
-    Ok(ok(&gather(&proxy, id).await).into_response())
+    Ok(ok(&gather(&system, id).await).into_response())
 }
 
 async fn story(
     _: Admin,
-    State(proxy): State<Arc<Proxy>>,
+    State(system): State<System>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let id: Uuid = id.parse().map_err(|_| Problem::not_found())?;
-    Ok(ok(&gather(&proxy, id).await).into_response())
+    Ok(ok(&gather(&system, id).await).into_response())
 }
 
-/// Collects the timeline of a correlation id from all services.
-async fn gather(proxy: &Proxy, id: Uuid) -> Timeline {
+/// Collects the timeline of a correlation id from all services: those of this process directly,
+/// since its public port does not serve `/internal`, and the others over HTTP.
+async fn gather(System { proxy, host }: &System, id: Uuid) -> Timeline {
     let path = format!("/internal/stories/{id}");
     let ask = async |service: &str| {
         let nobody = HeaderMap::new();
@@ -72,10 +90,10 @@ async fn gather(proxy: &Proxy, id: Uuid) -> Timeline {
         let told: Timeline = serde_json::from_slice(&body).ok()?;
         (status == StatusCode::OK).then_some(told)
     };
-    let mut whole = Timeline::default();
-    let asked = proxy
-        .services()
-        .map(async |service| (service, ask(service).await));
+    let mut whole = in_process(host, CorrelationId(id)).await;
+    let here: BTreeSet<&str> = host.services().collect();
+    let elsewhere = proxy.services().filter(|service| !here.contains(service));
+    let asked = elsewhere.map(async |service| (service, ask(service).await));
     for (service, told) in join_all(asked).await {
         match told {
             Some(told) => {
@@ -204,4 +222,48 @@ async fn found(
         away.join(", ")
     );
     Err(Problem::new(503, "service_unavailable", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use shop_contracts::catalog::ProductRetired;
+    use shop_gateway::{Limits, Upstream};
+    use wingbeat::Runtime as _;
+    use wingbeat::test::Model;
+    use wingbeat::{App, Ports, Service, TokioRuntime, run_unit};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_timeline_includes_the_services_that_run_beside_the_gateway() {
+        let runtime = TokioRuntime::new();
+        let model = Model::new(runtime.clone());
+        let ports = Ports {
+            runtime: runtime.clone(),
+            store: model.store.clone(),
+            transport: model.transport.clone(),
+            cache: model.cache.clone(),
+            http: wingbeat::call::HyperClient::new(),
+        };
+        let system = Arc::new(|| App::new().service(Service::new("catalog")));
+        let host = Host::start(runtime.clone(), ports, system, |_| true).await;
+        let host = host.expect("it starts");
+        let catalog = host.service("catalog").expect("it runs");
+        let id = Uuid::from_u128(7);
+        let retired = run_unit(&catalog, |scope| async move {
+            scope.correlate(id)?;
+            let sku = "TEA-1".parse().expect("a SKU");
+            scope.publish(&ProductRetired { sku, version: 1 })
+        });
+        retired.await.expect("it is committed");
+
+        let nowhere = "http://127.0.0.1:1";
+        let upstream = |service| Upstream::new(service, nowhere, &Limits::default(), runtime.now());
+        let upstreams = ["catalog", "orders"].map(upstream).into();
+        let proxy = Arc::new(Proxy::new(upstreams, runtime.clone()));
+        let timeline = gather(&System { proxy, host }, id).await;
+        let names: Vec<_> = timeline.items.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["catalog.product_retired.v1"]);
+        assert_eq!(timeline.away, ["orders"]);
+    }
 }

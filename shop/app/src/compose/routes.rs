@@ -87,7 +87,7 @@ async fn gateway(open: &Open) -> Result<Router> {
             &open.host.description(),
             open.settings.own.dev,
         ))
-        .merge(fan_out::routes(Arc::clone(&proxy)))
+        .merge(fan_out::routes(Arc::clone(&proxy), Arc::clone(&open.host)))
         .merge(audit::routes(
             Arc::new(move || view.clone()),
             open.state.provider_url.clone(),

@@ -30,6 +30,7 @@ macro_rules! store_conformance {
             $run,
             $crate::conformance::store,
             [
+                a_ping_succeeds_at_any_time,
                 all_parts_of_a_unit_become_visible_together,
                 a_stale_read_is_refused_and_leaves_nothing,
                 an_absence_that_was_read_is_validated,

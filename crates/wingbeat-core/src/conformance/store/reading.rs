@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join;
 
 use crate::conformance::{Bench, Fixture, LEASE, ORDERS, STOCK, TABLE, key, put, read};
 use crate::store::{Page, Select};
@@ -11,6 +12,24 @@ use crate::unit::{Append, Journal, Outcome, Row, RowWrite, Write};
 use crate::{CorrelationId, Name, RuntimeExt as _, Unit};
 
 use super::views::{BY_NAME, BY_PRICE, VIEW, query, row};
+
+/// `ping` succeeds before `prepare`, beside commits, and after a restart.
+pub async fn a_ping_succeeds_at_any_time(fixture: Arc<dyn Fixture>) {
+    let opened = fixture.open().await;
+    opened.store.ping().await.expect("it is available");
+    drop(opened);
+    let mut bench = Bench::open(&fixture).await;
+    for id in ["a", "b"] {
+        let unit = Unit {
+            writes: vec![put(id, "1")],
+            ..bench.unit()
+        };
+        let (outcome, pinged) = join(bench.commit(unit), bench.store.ping()).await;
+        assert_eq!(outcome, Outcome::Committed);
+        pinged.expect("it is available");
+        bench = bench.reopen(&fixture).await;
+    }
+}
 
 /// `load_all` returns one entry per key, also for absent and repeated keys.
 pub async fn records_are_loaded_in_the_order_of_their_keys(fixture: Arc<dyn Fixture>) {

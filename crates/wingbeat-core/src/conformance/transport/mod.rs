@@ -29,6 +29,7 @@ macro_rules! transport_conformance {
             $run,
             $crate::conformance::transport,
             [
+                a_ping_succeeds_at_any_time,
                 declaring_again_changes_nothing,
                 an_event_reaches_each_bound_queue_once,
                 a_command_reaches_only_its_queue,
@@ -55,6 +56,21 @@ macro_rules! transport_conformance {
             ]
         );
     };
+}
+
+/// `ping` succeeds before `declare`, after it, and after a restart, and delivers nothing.
+pub async fn a_ping_succeeds_at_any_time(fixture: Arc<dyn Fixture>) {
+    let opened = fixture.open().await;
+    opened.transport.ping().await.expect("it is available");
+    drop(opened);
+    let mut bench = Bench::open(&fixture).await;
+    for _ in 0..2 {
+        bench.transport.ping().await.expect("it is available");
+        let mut consumer = bench.consume(MAIL_PLACED, 10).await;
+        bench.assert_quiet(&mut consumer).await;
+        drop(consumer);
+        bench = bench.reopen(&fixture).await;
+    }
 }
 
 /// Declaring the topology again neither loses nor duplicates messages.

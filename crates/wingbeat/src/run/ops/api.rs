@@ -69,14 +69,14 @@ fn subscription_routes() -> Routes<Arc<Host>> {
         .route(
             "/subscriptions/{service}/{name}/pause",
             plain::post(pause)
-                .summary("Pauses a subscription")
+                .summary("Pauses a subscription in all processes")
                 .answers::<Controlled>(202)
                 .problem(404, "not_found", missing),
         )
         .route(
             "/subscriptions/{service}/{name}/resume",
             plain::post(resume)
-                .summary("Resumes a subscription")
+                .summary("Resumes a subscription in all processes")
                 .answers::<Controlled>(202)
                 .problem(404, "not_found", missing),
         )
@@ -186,31 +186,37 @@ struct Controlled {
 }
 
 async fn pause(
+    operator: Extension<Operator>,
     extract::State(host): extract::State<Arc<Host>>,
-    Path((service, name)): Path<(String, String)>,
+    Path(subscription): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    set(&host, &service, &name, Control::Paused)
+    set(&host, operator, subscription, State::Paused).await
 }
 
 async fn resume(
+    operator: Extension<Operator>,
     extract::State(host): extract::State<Arc<Host>>,
-    Path((service, name)): Path<(String, String)>,
+    Path(subscription): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    set(&host, &service, &name, Control::Running)
+    set(&host, operator, subscription, State::Running).await
 }
 
-fn set(host: &Host, service: &str, name: &str, control: Control) -> Result<Response, Problem> {
+async fn set(
+    host: &Host,
+    Extension(Operator(by)): Extension<Operator>,
+    (service, name): (String, String),
+    state: State,
+) -> Result<Response, Problem> {
     for running in host.running() {
-        let mut all = running.subscriptions.iter();
-        if let Some(one) = all.find(|it| it.service.as_str() == service && it.name() == name) {
-            one.set(control);
-            let state = match control {
-                Control::Paused => State::Paused,
-                _ => State::Running,
-            };
+        let found = match state {
+            State::Paused => running.pause(&service, &name).await?,
+            State::Running => running.resume(&service, &name).await?,
+        };
+        if found {
+            tracing::info!(target: "audit", by, service, name, ?state, "subscription controlled");
             let body = Controlled {
-                service: service.into(),
-                name: name.into(),
+                service,
+                name,
                 state,
             };
             return Ok((StatusCode::ACCEPTED, Json(body)).into_response());

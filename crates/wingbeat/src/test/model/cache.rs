@@ -72,6 +72,10 @@ impl ModelCache {
 }
 
 impl Cache for ModelCache {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        self.with(|_, _| ())
+    }
+
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         let key = key.to_owned();
         self.with(move |entries, now| {

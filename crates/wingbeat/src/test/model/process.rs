@@ -82,6 +82,10 @@ macro_rules! ask {
 }
 
 impl Store for Near<dyn Store> {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        ask!(self.ping())
+    }
+
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>> {
         let (services, topology) = (services.to_vec(), topology.clone());
         ask!(self.prepare(&services, &topology))
@@ -215,6 +219,10 @@ impl Outbox for Near<dyn Outbox> {
 }
 
 impl Transport for Near<dyn Transport> {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        ask!(self.ping())
+    }
+
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
         let topology = topology.clone();
         ask!(self.declare(&topology))
@@ -298,6 +306,10 @@ impl Settler for NearSettler {
 }
 
 impl Cache for Near<dyn Cache> {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        ask!(self.ping())
+    }
+
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         let key = key.to_owned();
         ask!(self.get(&key))

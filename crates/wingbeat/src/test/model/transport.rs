@@ -179,6 +179,20 @@ impl ModelTransport {
 }
 
 impl Transport for ModelTransport {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            self.weather.delay().await;
+            if self.weather.broker_is_away() {
+                return Err(away());
+            }
+            if self.weather.outages().broker_blocked {
+                let why = "the broker lets publishers wait";
+                return Err(Error::retry("broker_blocked", why));
+            }
+            Ok(())
+        })
+    }
+
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
         let queues = topology.queues.clone();
         Box::pin(async move {

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use wingbeat_core::Result;
 use wingbeat_core::cache::{Cache, Durability};
 use wingbeat_core::conformance::cache::{self as suite, Fixture};
 use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::{Error, Result};
 
 use crate::conformance::InModel;
 
 /// The broken promise.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Breach {
+    NeverReady,
     NothingExpires,
     SessionsVolatile,
     PrefixIsAKey,
@@ -27,6 +28,15 @@ struct BrokenCache {
 }
 
 impl Cache for BrokenCache {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        match self.breach {
+            Breach::NeverReady => {
+                Box::pin(async { Err(Error::retry("cache_unavailable", "never")) })
+            }
+            _ => self.inner.ping(),
+        }
+    }
+
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         self.inner.get(key)
     }
@@ -117,5 +127,13 @@ fn a_cache_that_cannot_remove_a_prefix() {
 fn a_cache_whose_windows_do_not_end() {
     run(Breach::WindowSlides, |fixture| {
         Box::pin(suite::a_window_does_not_grow_with_its_hits(fixture))
+    });
+}
+
+#[test]
+#[should_panic]
+fn a_cache_that_is_never_ready() {
+    run(Breach::NeverReady, |fixture| {
+        Box::pin(suite::a_ping_succeeds_and_changes_nothing(fixture))
     });
 }

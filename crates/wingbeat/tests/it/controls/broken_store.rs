@@ -9,7 +9,7 @@ use wingbeat_core::conformance::store as suite;
 use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded, Waiting};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
-    CorrelationId, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
+    CorrelationId, Error, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
 };
 
 use super::with_store;
@@ -17,6 +17,7 @@ use super::with_store;
 /// The broken promise.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Breach {
+    NeverReady,
     ReadsUnchecked,
     AbsencesUnchecked,
     InboxIgnored,
@@ -95,6 +96,15 @@ impl BrokenStore {
 }
 
 impl Store for BrokenStore {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        match self.breach {
+            Breach::NeverReady => {
+                Box::pin(async { Err(Error::retry("store_unavailable", "never")) })
+            }
+            _ => self.inner.ping(),
+        }
+    }
+
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>> {
         self.inner.prepare(services, topology)
     }
@@ -224,6 +234,7 @@ macro_rules! caught {
 }
 
 caught! {
+    a_store_that_is_never_ready: NeverReady is caught by a_ping_succeeds_at_any_time;
     a_store_that_skips_validation: ReadsUnchecked
         is caught by a_stale_read_is_refused_and_leaves_nothing;
     a_store_that_lets_two_units_claim_a_key: AbsencesUnchecked

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use wingbeat_core::conformance::transport as suite;
 use wingbeat_core::transport::{Refused, Settler};
-use wingbeat_core::{Consumer, Delivery, Envelope, Name, Result, Tag, Topology, Transport};
+use wingbeat_core::{Consumer, Delivery, Envelope, Error, Name, Result, Tag, Topology, Transport};
 
 use super::with_transport;
 
 /// The broken promise.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Breach {
+    NeverReady,
     UnacknowledgedForgotten,
     AcknowledgementsLost,
     PrefetchIgnored,
@@ -30,6 +31,15 @@ struct BrokenTransport {
 }
 
 impl Transport for BrokenTransport {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        match self.breach {
+            Breach::NeverReady => {
+                Box::pin(async { Err(Error::retry("broker_unavailable", "never")) })
+            }
+            _ => self.inner.ping(),
+        }
+    }
+
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
         let mut topology = topology.clone();
         for queue in topology.queues.values_mut() {
@@ -142,6 +152,7 @@ macro_rules! caught {
 }
 
 caught! {
+    a_transport_that_is_never_ready: NeverReady is caught by a_ping_succeeds_at_any_time;
     a_transport_that_loses_unacknowledged_deliveries: UnacknowledgedForgotten
         is caught by unacknowledged_deliveries_are_redelivered;
     a_transport_that_loses_deliveries_in_a_restart: UnacknowledgedForgotten
