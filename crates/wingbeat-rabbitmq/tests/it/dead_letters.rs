@@ -126,8 +126,9 @@ fn a_message_beyond_the_delivery_limit_is_a_dead_letter_that_can_be_retried() {
         let world = World::new(config);
         let process = world.start(meters()).await;
         let read = &process.running.subscriptions;
-        let read = read.iter().find(|it| it.queue == READ).unwrap();
-        read.set(wingbeat::Control::Paused);
+        let read = read.iter().find(|it| it.queue == READ).unwrap().name();
+        let paused = process.running.pause(METERS.as_str(), read).await;
+        assert!(paused.unwrap());
         let bench = world.bench(&process);
         let (_connection, channel) = by_hand().await;
         let queue = format!("{}{READ}", world.config.namespace);
@@ -150,7 +151,8 @@ fn a_message_beyond_the_delivery_limit_is_a_dead_letter_that_can_be_retried() {
         let letter = &process.running.dead_letters(METERS).await.unwrap()[0];
         assert_eq!(letter.subscription, READ.as_str());
         assert_eq!(letter.kind, "meter.read.v1");
-        read.set(wingbeat::Control::Running);
+        let resumed = process.running.resume(METERS.as_str(), read).await;
+        assert!(resumed.unwrap());
         let retried = process.running.retry_dead_letter(METERS, letter.id).await;
         assert!(retried.unwrap());
         process.until_kept("a", 1).await;
