@@ -182,7 +182,7 @@ impl Transport for ModelTransport {
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.weather.delay().await;
-            if self.weather.broker_is_away() {
+            if self.weather.broker_is_unavailable() {
                 return Err(away());
             }
             if self.weather.outages().broker_blocked {
