@@ -37,7 +37,7 @@ impl World {
         let model = Model::new(simulation.runtime());
         let process = simulation.group();
         let ports = change(&simulation, model.ports(&process, Arc::new(Nowhere)));
-        let running = simulation.run(app.allow_strangers().start(ports));
+        let running = simulation.run(app.allow_unknown_owners().start(ports));
         Self {
             simulation,
             model,
