@@ -5,17 +5,18 @@
 //! invariant broke, with the seed that repeats it, the story of what broke, and the fewest faults
 //! that still break it.
 //!
-//! - `wiring`: the parts of the system, checked before the first lifetime. `probe`: counts what they
-//!   do. `gaps`: what no lifetime exercised.
-//! - `schedule`: which faults, when. `process`: what runs. `world`: crashes, requests. `client`:
-//!   who asks, and what was heard. `lifetime`: one seed from start to verdict. `reduce`: fewer
-//!   faults. `story`: what happened to one thing. `coverage`: what a run has seen.
+//! - `wiring`: the parts of the system, checked before the first lifetime. `probe`: counts of what
+//!   they do. `gaps`, `names`: what no lifetime exercised.
+//! - `schedule`: the faults and their times. `process`: the processes. `world`: crashes and
+//!   requests. `client`: the clients and their memories. `lifetime`: one seed from its start to its
+//!   verdict. `reduce`: fewer faults. `story`: the events around one subject. `coverage`: counts.
 
 mod client;
 mod coverage;
 mod exchange;
 mod gaps;
 mod lifetime;
+mod names;
 mod probe;
 mod process;
 mod reduce;
