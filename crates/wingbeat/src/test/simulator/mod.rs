@@ -198,7 +198,7 @@ impl Report {
         let seeds = self.seeds;
         format!(
             "the coverage of {seeds} lifetimes has gaps:\n{all}\
-             Simulate what is missing, or accept a gap with `Simulator::accept_gap(\"<its name>\")`."
+             Simulate what is missing, or accept a gap by its name with `Simulator::accept_gap`."
         )
     }
 
