@@ -107,28 +107,12 @@ const UNREACHABLE: &[Unreachable] = &[
     never(
         &["authorize", "capture", "ship", "unship", "deliver"],
         &["inventory.stock_commit_refused.v1"],
-<<<<<<< HEAD
-        "the commit of the stock was not requested yet",
-=======
         "inventory refuses only in the step that asks it to take the stock",
->>>>>>> n/sim
     ),
     never(
         &["commit", "capture", "ship", "unship", "deliver"],
         &["payments.payment_voided.v1"],
-<<<<<<< HEAD
-        "no compensation was requested yet",
-    ),
-    never(
-        &["capture", "ship", "unship", "deliver"],
-        &[
-            "inventory.stock_commit_refused.v1",
-            "payments.payment_voided.v1",
-        ],
-        "the stock was committed, and no compensation was requested",
-=======
         "nothing is undone",
->>>>>>> n/sim
     ),
     never(
         &["deliver"],

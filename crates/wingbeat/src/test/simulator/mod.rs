@@ -5,18 +5,11 @@
 //! invariant broke, with the seed that repeats it, the story of what broke, and the fewest faults
 //! that still break it.
 //!
-<<<<<<< HEAD
-//! - `schedule`: the faults and their times. `process`: the processes. `world`: crashes, requests.
-//!   `client`, `exchange`: clients, their requests and answers. `lifetime`: one seed from start to
-//!   verdict. `reduce`: fewer faults. `story`: the events around a violation. `coverage`: the
-//!   faults and saga inputs that occurred.
-=======
 //! - `wiring`: the parts of the system, checked before the first lifetime. `probe`: counts of what
 //!   they do. `gaps`, `names`: what no lifetime exercised.
 //! - `schedule`: the faults and their times. `process`: the processes. `world`: crashes and
 //!   requests. `client`: the clients and their memories. `lifetime`: one seed from its start to its
 //!   verdict. `reduce`: fewer faults. `story`: the events around one subject. `coverage`: counts.
->>>>>>> n/sim
 
 mod client;
 mod coverage;
