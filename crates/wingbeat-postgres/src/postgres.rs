@@ -35,10 +35,10 @@ use crate::{backlog, due, inbox, retain};
 ///
 /// # Errors
 ///
-/// Methods of the port fail with `store_unavailable` if PostgreSQL is unavailable or does not respond in
-/// time, `store_refused` if it refuses the login, `store_failed` if it cannot store a value, and
-/// `store_unprepared` if the service's schema was not prepared. The caller may repeat the same
-/// call. [`Store::prepare`] fails with `data_newer` if a later release wrote the schema.
+/// Methods of the port fail with `store_unavailable` if PostgreSQL is unavailable or does not
+/// respond in time, `store_refused` if it refuses the login, `store_failed` if it cannot store a
+/// value, and `store_unprepared` if the service's schema was not prepared. The caller may repeat
+/// the same call. [`Store::prepare`] fails with `data_newer` if a later release wrote the schema.
 pub struct Postgres {
     database: Arc<Database>,
 }
@@ -107,7 +107,8 @@ impl Store for Postgres {
         })
     }
 
-    /// Fails with `store_unavailable` if the server is read-only, for example because it is a standby.
+    /// Fails with `store_unavailable` if the server is read-only, for example because it is a
+    /// standby.
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(self.database.pool.ping())
     }

@@ -52,8 +52,8 @@ impl RabbitMq {
     /// # Errors
     ///
     /// `broker_url_invalid` if the URL cannot be parsed; `broker_refused` if the broker rejects the
-    /// user, the password or the virtual host; `broker_unavailable` if it is unavailable. The message is
-    /// one line and contains no password.
+    /// user, the password or the virtual host; `broker_unavailable` if it is unavailable. The
+    /// message is one line and contains no password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let transport = Self {
             names: Names::new(config),
@@ -218,9 +218,9 @@ impl Transport for RabbitMq {
         })
     }
 
-    /// Fails with `broker_unavailable` or `broker_refused` as for [`connect`](RabbitMq::connect), with
-    /// `broker_blocked` while the broker has a memory or disk alarm, and with `topology_differs` if
-    /// the topology cannot be declared on a new connection.
+    /// Fails with `broker_unavailable` or `broker_refused` as for [`connect`](RabbitMq::connect),
+    /// with `broker_blocked` while the broker has a memory or disk alarm, and with
+    /// `topology_differs` if the topology cannot be declared on a new connection.
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
             self.publishing_connection().await?;

@@ -59,8 +59,8 @@ impl Redis {
     /// # Errors
     ///
     /// `cache_url_invalid` if the URL cannot be parsed; `cache_refused` if Redis rejects the user
-    /// or the password; `cache_unavailable` if it is unavailable. The message is one line and contains no
-    /// password.
+    /// or the password; `cache_unavailable` if it is unavailable. The message is one line and
+    /// contains no password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let client = Client::open(config.url.as_str()).map_err(|_| {
             // The parser's own message may contain the password.

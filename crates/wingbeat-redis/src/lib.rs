@@ -22,9 +22,10 @@
 //!
 //! # Failures
 //!
-//! Redis may be unavailable, slow, emptied or full at any time. Calls then fail with `cache_unavailable`:
-//! the first ones within two seconds by default, most later ones at once. They succeed again as
-//! soon as Redis is available. Callers read from the store instead, or respond with HTTP 503.
+//! Redis may be unavailable, slow, emptied or full at any time. Calls then fail with
+//! `cache_unavailable`: the first ones within two seconds by default, most later ones at once. They
+//! succeed again as soon as Redis is available. Callers read from the store instead, or respond
+//! with HTTP 503.
 //!
 //! A value survives a restart of this process in any case. It survives a restart of Redis as far as
 //! the server persists it (`appendonly`), whatever [`Durability`](wingbeat_core::cache::Durability)

@@ -7,8 +7,10 @@ use super::code::{attribute, is_mark, is_word, line, walk};
 use super::tree::{SourceFile, Tree};
 
 /// Tests on real processes, sockets and disks, which take real time. They poll with a deadline.
-const REAL_TIME: [&str; 5] = [
+const REAL_TIME: [&str; 7] = [
     "crates/wingbeat/tests/it/operator.rs",
+    "crates/wingbeat/tests/it/ready.rs",
+    "crates/wingbeat/tests/it/replicas.rs",
     "crates/wingbeat-core/src/conformance/real_time.rs",
     "shop/e2e/",
     "shop/app/tests/it/real/",

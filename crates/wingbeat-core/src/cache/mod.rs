@@ -13,9 +13,9 @@
 //! - **Concurrency.** All methods may be called at the same time.
 //! - **Cancellation.** The caller may drop any returned future; its effect may or may not take
 //!   place.
-//! - **Errors.** Every method fails with `cache_unavailable`, class [`Retry`](crate::Class::Retry), while
-//!   the server is unavailable, within a time limit of the adapter. No method waits for the server
-//!   to come back.
+//! - **Errors.** Every method fails with `cache_unavailable`, class [`Retry`](crate::Class::Retry),
+//!   while the server is unavailable, within a time limit of the adapter. No method waits for the
+//!   server to come back.
 //!
 //! The macro `cache_conformance!` (feature `conformance`) tests this contract;
 //! `docs/writing-an-adapter.md` builds a cache that passes it.

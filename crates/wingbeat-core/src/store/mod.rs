@@ -172,8 +172,8 @@ pub trait Store: Send + Sync + 'static {
     /// it together.
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>>;
 
-    /// Checks that the store can be used: it answers, and it accepts writes. It costs one round trip
-    /// and changes nothing.
+    /// Checks that the store can be used: it answers, and it accepts writes. It costs one round
+    /// trip and changes nothing.
     ///
     /// Readiness probes call it about once a second, also before [`prepare`](Self::prepare). It
     /// reconnects if necessary.

@@ -32,8 +32,8 @@ impl Ports {
     ///
     /// # Errors
     ///
-    /// `store_unavailable`, `broker_unavailable` or another code of the adapters; `servers_unavailable` if they do not
-    /// answer within three seconds.
+    /// `store_unavailable`, `broker_unavailable` or another code of the adapters;
+    /// `servers_unavailable` if they do not answer within three seconds.
     pub async fn ping(&self) -> Result<()> {
         let both = async {
             self.store.ping().await?;

@@ -166,8 +166,9 @@ impl DueRunner {
             let twin = Work::new(envelope, origin, Failures::default());
             let _ = sender.send(twin).await;
         }
-        // If the subscription has ended, or is paused and has enough waiting work, the lease expires
-        // and the record is handed out again. Records of other subscriptions do not wait.
+        // If the subscription has ended, or is paused and has enough waiting work, the lease
+        // expires and the record is handed out again. Records of other subscriptions do not
+        // wait.
         let mut control = control.clone();
         tokio::select! {
             biased;

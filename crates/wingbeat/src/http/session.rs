@@ -189,7 +189,8 @@ impl Sessions {
         Ok(Some(session))
     }
 
-    /// Returns `true` if the session has not ended. Long responses, such as streams, check it again.
+    /// Returns `true` if the session has not ended. Long responses, such as streams, check it
+    /// again.
     ///
     /// # Errors
     ///

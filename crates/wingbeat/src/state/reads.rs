@@ -164,8 +164,8 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable. A stored entity that does
-    /// not match its type is an inner `undecodable`.
+    /// `store_unavailable` or a similar code while the store is unavailable. A stored entity that
+    /// does not match its type is an inner `undecodable`.
     pub async fn entities_of<E: Entity>(&self, ids: &[E::Id]) -> Result<Vec<Result<Option<E>>>> {
         let key = |id: &E::Id| Key::new(Name::new(E::NAME), id.to_string());
         let records = self.service.store.load_all(ids.iter().map(key).collect());

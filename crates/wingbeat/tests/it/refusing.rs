@@ -1,4 +1,5 @@
-//! Doubles for tests of failures: a store that refuses chosen units, and the log as a test reads it.
+//! Doubles for tests of failures: a store that refuses chosen units, and the log as a test reads
+//! it.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};

@@ -108,7 +108,8 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// 503 `overloaded` or `service_unavailable` if there is no reply; 404 if the service is unknown.
+    /// 503 `overloaded` or `service_unavailable` if there is no reply; 404 if the service is
+    /// unknown.
     pub async fn get(
         &self,
         service: &str,
