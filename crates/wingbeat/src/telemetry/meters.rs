@@ -205,6 +205,9 @@ impl RelayMeter {
     }
 }
 
+/// The states that a circuit breaker changes to.
+const BREAKER_STATES: [&str; 3] = ["closed", "half_open", "open"];
+
 /// The metrics of an outside system.
 pub(crate) struct TargetMeter {
     labels: Labels,
@@ -222,6 +225,11 @@ impl TargetMeter {
     fn handles(&self) -> &[Histogram; 3] {
         let [service, target] = self.labels;
         self.handles.get_or_init(|| {
+            // Exposed before the first change, so that a rate over it includes that change.
+            for state in BREAKER_STATES {
+                let labels = [service, target, ("state", state)];
+                counter!("wingbeat_breaker_changes_total", &labels).increment(0);
+            }
             ["answered", "failed", "timeout"].map(|outcome| {
                 let labels = [service, target, ("outcome", outcome)];
                 histogram!("wingbeat_call_duration_seconds", &labels)

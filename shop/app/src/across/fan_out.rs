@@ -2,21 +2,23 @@
 //! subscriptions, dead letters, breakers and unroutable messages. Figures that differ between
 //! replicas come from every replica. The answer names the services that did not answer.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRef, Path, Request, State};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shop_gateway::Proxy;
+use tower::ServiceExt as _;
 use uuid::Uuid;
 use wingbeat::CorrelationId;
+use wingbeat::http::session::{Session, SessionState};
 use wingbeat::http::{Admin, Problem, ok};
 use wingbeat::run::Host;
 use wingbeat::run::ops::{
@@ -24,21 +26,67 @@ use wingbeat::run::ops::{
     story as in_process,
 };
 
-/// The other processes, and the services of this one.
+use super::admin;
+
+/// The services of all processes.
 #[derive(Clone)]
 struct System {
     proxy: Arc<Proxy>,
-    host: Arc<Host>,
+    here: Here,
 }
 
-impl FromRef<System> for Arc<Proxy> {
-    fn from_ref(system: &System) -> Self {
-        Self::clone(&system.proxy)
+impl System {
+    /// Returns the services of other processes.
+    fn elsewhere(&self) -> impl Iterator<Item = &str> {
+        self.proxy.services().filter(|it| !self.here.has(it))
+    }
+}
+
+/// The services that run beside the gateway. A request to their address would arrive at the routes
+/// of the gateway, which would ask all services again; so they are asked without HTTP.
+#[derive(Clone)]
+struct Here {
+    host: Arc<Host>,
+    routes: Router,
+}
+
+impl Here {
+    fn new(host: Arc<Host>) -> Self {
+        let routes = admin::routes(Arc::clone(&host));
+        Self { host, routes }
+    }
+
+    fn has(&self, service: &str) -> bool {
+        self.host.services().any(|it| it == service)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.host.services().next().is_none()
+    }
+
+    /// Answers a request of an administrator.
+    async fn ask(
+        &self,
+        admin: &Session,
+        method: Method,
+        path: &str,
+    ) -> Result<(StatusCode, Bytes), Problem> {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().map_err(|_| Problem::not_found())?;
+        let caller = SessionState::SignedIn(admin.clone());
+        request.extensions_mut().insert(caller);
+        let response = self.routes.clone().oneshot(request).await;
+        let (parts, body) = response.unwrap_or_else(|never| match never {}).into_parts();
+        let body = to_bytes(body, usize::MAX).await;
+        let body = body.map_err(|why| Problem::new(500, "internal", why.to_string()))?;
+        Ok((parts.status, body))
     }
 }
 
 /// The routes.
 pub fn routes(proxy: Arc<Proxy>, host: Arc<Host>) -> Router {
+    let here = Here::new(host);
     Router::new()
         .route("/api/v1/orders/{id}/timeline", get(timeline))
         .route("/api/v1/admin/stories/{id}", get(story))
@@ -53,7 +101,7 @@ pub fn routes(proxy: Arc<Proxy>, host: Arc<Host>) -> Router {
             "/api/v1/admin/subscriptions/{service}/{name}/{control}",
             post(controlled),
         )
-        .with_state(System { proxy, host })
+        .with_state(System { proxy, here })
 }
 
 async fn timeline(
@@ -80,20 +128,20 @@ async fn story(
     Ok(ok(&gather(&system, id).await).into_response())
 }
 
-/// Collects the timeline of a correlation id from all services: those of this process directly,
-/// since its public port does not serve `/internal`, and the others over HTTP.
-async fn gather(System { proxy, host }: &System, id: Uuid) -> Timeline {
+/// Collects the timeline of a correlation id from all services.
+async fn gather(system: &System, id: Uuid) -> Timeline {
     let path = format!("/internal/stories/{id}");
     let ask = async |service: &str| {
         let nobody = HeaderMap::new();
-        let (status, body) = proxy.get(service, Method::GET, &path, &nobody).await.ok()?;
+        let answer = system.proxy.get(service, Method::GET, &path, &nobody);
+        let (status, body) = answer.await.ok()?;
         let told: Timeline = serde_json::from_slice(&body).ok()?;
         (status == StatusCode::OK).then_some(told)
     };
-    let mut whole = in_process(host, CorrelationId(id)).await;
-    let here: BTreeSet<&str> = host.services().collect();
-    let elsewhere = proxy.services().filter(|service| !here.contains(service));
-    let asked = elsewhere.map(async |service| (service, ask(service).await));
+    let mut whole = in_process(&system.here.host, CorrelationId(id)).await;
+    let asked = system
+        .elsewhere()
+        .map(async |service| (service, ask(service).await));
     for (service, told) in join_all(asked).await {
         match told {
             Some(told) => {
@@ -107,7 +155,7 @@ async fn gather(System { proxy, host }: &System, id: Uuid) -> Timeline {
     whole
 }
 
-fn as_told(status: StatusCode, body: axum::body::Bytes) -> Response {
+fn as_told(status: StatusCode, body: Bytes) -> Response {
     let kind = match status.is_success() {
         true => "application/json",
         false => "application/problem+json",
@@ -117,70 +165,104 @@ fn as_told(status: StatusCode, body: axum::body::Bytes) -> Response {
 
 /// Merges the lists of all services, from one replica each: lists of stored data.
 async fn gathered(
-    _: Admin,
-    State(proxy): State<Arc<Proxy>>,
+    Admin(admin): Admin,
+    State(system): State<System>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (path, headers) = (request.uri().path(), request.headers());
     let ask = async |service: &str| {
-        let (status, body) = proxy.get(service, Method::GET, path, headers).await.ok()?;
-        items::<Value>(status, &body)
+        let answer = system.proxy.get(service, Method::GET, path, headers);
+        let (status, body) = answer.await.ok()?;
+        items::<Value>(service, status, &body)
     };
-    let asked = proxy
-        .services()
+    let asked = system
+        .elsewhere()
         .map(async |service| (service, ask(service).await));
-    Ok(whole(join_all(asked).await))
-}
-
-/// Merges the lists of all replicas of all services: lists of data in memory.
-async fn replicas<T: Replicated + Serialize + DeserializeOwned>(
-    _: Admin,
-    State(proxy): State<Arc<Proxy>>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (path, headers) = (request.uri().path(), request.headers());
-    let ask = async |service: &str| {
-        let everywhere = proxy.everywhere(service, Method::GET, path, headers).await;
-        let answers = everywhere.ok()?.into_iter().flatten();
-        let lists: Vec<Vec<T>> = answers
-            .filter_map(|(status, body)| items(status, &body))
-            .collect();
-        (!lists.is_empty()).then(|| joined(lists))
-    };
-    let asked = proxy
-        .services()
-        .map(async |service| (service, ask(service).await));
-    Ok(whole(join_all(asked).await))
-}
-
-fn items<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Option<Vec<T>> {
-    let list: Items<T> = serde_json::from_slice(body).ok()?;
-    (status == StatusCode::OK).then_some(list.items)
-}
-
-/// Merges the answers of all services; `None` marks a service that did not answer.
-fn whole<T: Serialize>(told: Vec<(&str, Option<Vec<T>>)>) -> Response {
-    let mut all = Items::from(Vec::new());
-    for (service, list) in told {
+    let (here, elsewhere) = join(here(&system, &admin, path), join_all(asked)).await;
+    let mut all = Items::from(here?);
+    for (service, list) in elsewhere {
         match list {
             Some(list) => all.items.extend(list),
             None => all.away.push(service.to_owned()),
         }
     }
-    ok(&all).into_response()
+    Ok(ok(&all).into_response())
+}
+
+/// Merges the lists of all replicas of all services: lists of data in memory.
+async fn replicas<T: Replicated + Serialize + DeserializeOwned>(
+    Admin(admin): Admin,
+    State(system): State<System>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (path, headers) = (request.uri().path(), request.headers());
+    let ask = async |service: &str| {
+        let everywhere = system.proxy.everywhere(service, Method::GET, path, headers);
+        let answers = everywhere.await.ok()?.into_iter().flatten();
+        let lists: Vec<Vec<T>> = answers
+            .filter_map(|(status, body)| items(service, status, &body))
+            .collect();
+        (!lists.is_empty()).then_some(lists)
+    };
+    let asked = system
+        .elsewhere()
+        .map(async |service| (service, ask(service).await));
+    let (here, elsewhere) = join(here(&system, &admin, path), join_all(asked)).await;
+    let (mut lists, mut away) = (vec![here?], Vec::new());
+    for (service, found) in elsewhere {
+        match found {
+            Some(found) => lists.extend(found),
+            None => away.push(service.to_owned()),
+        }
+    }
+    let mut all = Items::from(joined(lists));
+    all.away = away;
+    Ok(ok(&all).into_response())
+}
+
+/// Returns the list of the services of this process.
+async fn here<T: DeserializeOwned>(
+    system: &System,
+    admin: &Session,
+    path: &str,
+) -> Result<Vec<T>, Problem> {
+    if system.here.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (_, body) = system.here.ask(admin, Method::GET, path).await?;
+    let list: Result<Items<T>, _> = serde_json::from_slice(&body);
+    let list = list.map_err(|why| Problem::new(500, "internal", why.to_string()))?;
+    Ok(list.items)
+}
+
+/// Returns the items of a service. Its process may run others, which are asked themselves.
+fn items<T: DeserializeOwned>(service: &str, status: StatusCode, body: &[u8]) -> Option<Vec<T>> {
+    if status != StatusCode::OK {
+        return None;
+    }
+    let list: Items<Value> = serde_json::from_slice(body).ok()?;
+    let is_its_own = |item: &Value| item.get("service").is_none_or(|it| it == service);
+    let items = list.items.into_iter().filter(is_its_own);
+    items
+        .map(|item| serde_json::from_value(item).ok())
+        .collect()
 }
 
 /// Forwards a pause or resume to every replica.
 async fn controlled(
-    _: Admin,
-    State(proxy): State<Arc<Proxy>>,
+    Admin(admin): Admin,
+    State(system): State<System>,
     Path((service, ..)): Path<(String, String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (path, headers) = (request.uri().path(), request.headers());
-    let answers = proxy
-        .everywhere(&service, Method::POST, path, headers)
-        .await?;
+    if system.here.has(&service) {
+        let (status, body) = system.here.ask(&admin, Method::POST, path).await?;
+        return Ok(as_told(status, body));
+    }
+    let proxy = &system.proxy;
+    let answers = proxy.everywhere(&service, Method::POST, path, headers);
+    let answers = answers.await?;
     let count = answers.len();
     let mut told: Vec<_> = answers.into_iter().flatten().collect();
     if let Some(refused) = told.iter().position(|(status, _)| !status.is_success()) {
@@ -200,14 +282,21 @@ async fn controlled(
 
 /// Returns the answer of the service that has the entry.
 async fn found(
-    _: Admin,
-    State(proxy): State<Arc<Proxy>>,
+    Admin(admin): Admin,
+    State(system): State<System>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (path, method) = (request.uri().path(), request.method());
     let mut away = Vec::new();
-    for service in proxy.services() {
-        let asked = proxy.get(service, method.clone(), path, request.headers());
+    if !system.here.is_empty() {
+        let (status, body) = system.here.ask(&admin, method.clone(), path).await?;
+        if status != StatusCode::NOT_FOUND {
+            return Ok(as_told(status, body));
+        }
+    }
+    for service in system.elsewhere() {
+        let headers = request.headers();
+        let asked = system.proxy.get(service, method.clone(), path, headers);
         match asked.await {
             Ok((StatusCode::NOT_FOUND, _)) => {}
             Ok((status, body)) => return Ok(as_told(status, body)),
@@ -261,7 +350,8 @@ mod tests {
         let upstream = |service| Upstream::new(service, nowhere, &Limits::default(), runtime.now());
         let upstreams = ["catalog", "orders"].map(upstream).into();
         let proxy = Arc::new(Proxy::new(upstreams, runtime.clone()));
-        let timeline = gather(&System { proxy, host }, id).await;
+        let here = Here::new(host);
+        let timeline = gather(&System { proxy, here }, id).await;
         let names: Vec<_> = timeline.items.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["catalog.product_retired.v1"]);
         assert_eq!(timeline.away, ["orders"]);

@@ -101,31 +101,18 @@ const UNREACHABLE: &[Unreachable] = &[
     ),
     never(
         &["commit", "capture", "ship", "unship", "deliver", "undo"],
-        &["orders.payment_slow.v1"],
+        &["orders.payment_slow.v1", "orders.payment_expired.v1"],
         "the timer is cancelled with its step",
     ),
     never(
-        &["undo"],
-        &["orders.payment_expired.v1"],
-        "the timer is cancelled with its step",
-    ),
-    never(
-        &["authorize"],
+        &["authorize", "capture", "ship", "unship", "deliver"],
         &["inventory.stock_commit_refused.v1"],
-        "the commit of the stock was not requested yet",
+        "inventory refuses only in the step that asks it to take the stock",
     ),
     never(
-        &["commit"],
+        &["commit", "capture", "ship", "unship", "deliver"],
         &["payments.payment_voided.v1"],
-        "no compensation was requested yet",
-    ),
-    never(
-        &["capture", "ship", "unship", "deliver"],
-        &[
-            "inventory.stock_commit_refused.v1",
-            "payments.payment_voided.v1",
-        ],
-        "the stock was committed, and no compensation was requested",
+        "nothing is undone",
     ),
     never(
         &["deliver"],
@@ -162,7 +149,24 @@ const UNREACHABLE: &[Unreachable] = &[
     ),
 ];
 
+/// Handlers and outcomes that the simulated clients and the bank never cause.
+const ACCEPTED: [&str; 7] = [
+    // The simulated admin does not retire products.
+    "handler carts.product_retired",
+    "handler orders.product_retired",
+    // Only the seeding of a new shop sends it; the simulated admin uses the route.
+    "handler inventory.adjust_stock",
+    // No service sends the command.
+    "handler inventory.restock_order",
+    // The simulated shoppers keep their accounts.
+    "handler notifications.scrub_mailbox",
+    "handler notifications.user_erased",
+    // The bank rejects no request that is well-formed, and answers in the end.
+    "call payments.provider gave_up",
+];
+
 /// Returns the simulator with the gaps that the shop accepts.
 pub(super) fn accept_gaps(simulator: Simulator) -> Simulator {
-    simulator.accept_unreachable(UNREACHABLE.iter().cloned())
+    let simulator = simulator.accept_unreachable(UNREACHABLE.iter().cloned());
+    ACCEPTED.into_iter().fold(simulator, Simulator::accept_gap)
 }

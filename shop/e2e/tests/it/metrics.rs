@@ -16,7 +16,7 @@ use shop_e2e::wait::{BOUND, check, until};
 use crate::shared::PLAIN;
 
 /// The metrics that one process on its data directory has no reason to expose.
-const NOT_EMBEDDED: [(&str, &str); 13] = [
+const NOT_EMBEDDED: [(&str, &str); 14] = [
     ("wingbeat_outbox_unroutable", "it is its own broker"),
     ("wingbeat_otlp_spans_total", "it is built without OTLP"),
     ("wingbeat_messaging_failures_total", "nothing fails"),
@@ -39,10 +39,14 @@ const NOT_EMBEDDED: [(&str, &str); 13] = [
     ("wingbeat_upstream_refused_total", "it has no upstream"),
     ("wingbeat_cache_requests_total", "its cache is no server"),
     ("wingbeat_cache_up", "its cache is no server"),
+    (
+        "wingbeat_calls_given_up_total",
+        "the provider answers every call",
+    ),
 ];
 
 /// The metrics that a fleet has no reason to expose.
-const NOT_IN_A_FLEET: [(&str, &str); 5] = [
+const NOT_IN_A_FLEET: [(&str, &str); 6] = [
     ("wingbeat_outbox_unroutable", "every message has a queue"),
     ("wingbeat_otlp_spans_total", "it is built without OTLP"),
     (
@@ -53,6 +57,10 @@ const NOT_IN_A_FLEET: [(&str, &str); 5] = [
     (
         "wingbeat_store_commit_batch_size",
         "it has no embedded store",
+    ),
+    (
+        "wingbeat_calls_given_up_total",
+        "the provider answers every call",
     ),
 ];
 

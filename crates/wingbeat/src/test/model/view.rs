@@ -8,42 +8,40 @@ use wingbeat_core::unit::Row;
 
 pub(super) type View = BTreeMap<String, Row>;
 
-pub(super) fn select(view: &View, query: &Query) -> Page {
-    let value = |row: &Row, column: Name| {
-        row.columns
-            .iter()
-            .find(|(name, _)| *name == column)
-            .map(|(_, value)| value.clone())
+/// Returns the value by which a selected row is ordered; `None` if the row is not selected.
+fn sort_value(select: &Select, row: &Row) -> Option<String> {
+    let value = |column: &Name| {
+        let mut columns = row.columns.iter();
+        let found = columns.find(|(name, _)| name == column);
+        found.map(|(_, value)| value.clone())
     };
+    match select {
+        Select::All => Some(String::new()),
+        Select::Prefix { column, prefix, .. } => {
+            value(column).filter(|value| value.starts_with(prefix))
+        }
+        Select::Range {
+            column,
+            from,
+            until,
+            ..
+        } => {
+            let before_end = |value: &String| until.as_ref().is_none_or(|end| value < end);
+            value(column).filter(|value| value >= from && before_end(value))
+        }
+        Select::Contains { column, part } => value(column)
+            .filter(|value| value.contains(part))
+            .map(|_| String::new()),
+    }
+}
+
+pub(super) fn select(view: &View, query: &Query) -> Page {
     let mut found: Vec<(Position, Row)> = view
         .iter()
         .filter_map(|(key, row)| {
-            let value = match &query.select {
-                Select::All => String::new(),
-                Select::Prefix { column, prefix, .. } => {
-                    value(row, *column).filter(|value| value.starts_with(prefix))?
-                }
-                Select::Range {
-                    column,
-                    from,
-                    until,
-                    ..
-                } => {
-                    let before_end = |value: &String| until.as_ref().is_none_or(|end| value < end);
-                    value(row, *column).filter(|value| value >= from && before_end(value))?
-                }
-                Select::Contains { column, part } => {
-                    value(row, *column).filter(|value| value.contains(part))?;
-                    String::new()
-                }
-            };
-            Some((
-                Position {
-                    value,
-                    key: key.clone(),
-                },
-                row.clone(),
-            ))
+            let value = sort_value(&query.select, row)?;
+            let key = key.clone();
+            Some((Position { value, key }, row.clone()))
         })
         .collect();
     found.sort_by(|(a, _), (b, _)| (&a.value, &a.key).cmp(&(&b.value, &b.key)));

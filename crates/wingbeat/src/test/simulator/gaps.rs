@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::coverage::{Coverage, Visit};
+use super::names;
 use super::schedule::FAULTS;
-use super::wiring::{Wiring, names};
+use super::wiring::Wiring;
 use crate::saga::{Outline, OutlineInput};
 
 /// A part of the system, or a fault, that no lifetime exercised.

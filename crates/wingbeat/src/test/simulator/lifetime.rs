@@ -6,9 +6,9 @@ use std::time::Duration;
 use wingbeat_core::Runtime as _;
 
 use super::coverage::{Coverage, Listener};
+use super::names;
 use super::schedule::Schedule;
 use super::story;
-use super::wiring::names;
 use super::world::World;
 use super::{System, Violation};
 use crate::test::model::{Faults, Outages, twice};

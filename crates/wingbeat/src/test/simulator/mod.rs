@@ -5,16 +5,18 @@
 //! invariant broke, with the seed that repeats it, the story of what broke, and the fewest faults
 //! that still break it.
 //!
-//! - `schedule`: the faults and their times. `process`: the processes. `world`: crashes, requests.
-//!   `client`, `exchange`: clients, their requests and answers. `lifetime`: one seed from start to
-//!   verdict. `reduce`: fewer faults. `story`: the events around a violation. `coverage`: the
-//!   faults and saga inputs that occurred.
+//! - `wiring`: the parts of the system, checked before the first lifetime. `probe`: counts of what
+//!   they do. `gaps`, `names`: what no lifetime exercised.
+//! - `schedule`: the faults and their times. `process`: the processes. `world`: crashes and
+//!   requests. `client`: the clients and their memories. `lifetime`: one seed from its start to its
+//!   verdict. `reduce`: fewer faults. `story`: the events around one subject. `coverage`: counts.
 
 mod client;
 mod coverage;
 mod exchange;
 mod gaps;
 mod lifetime;
+mod names;
 mod probe;
 mod process;
 mod reduce;
@@ -198,7 +200,7 @@ impl Report {
         let seeds = self.seeds;
         format!(
             "the coverage of {seeds} lifetimes has gaps:\n{all}\
-             Simulate what is missing, or accept a gap with `Simulator::accept_gap(\"<its name>\")`."
+             Simulate what is missing, or accept a gap by its name with `Simulator::accept_gap`."
         )
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use wingbeat_core::Class;
 
 use super::coverage::{Coverage, DueTimer};
-use super::wiring::names;
+use super::names;
 use crate::App;
 use crate::call::Executor;
 use crate::dispatch::Subscription;
