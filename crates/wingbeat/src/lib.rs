@@ -254,7 +254,9 @@
 //! A [`test::Simulator`] runs many lifetimes of a whole system, each under faults drawn from its
 //! seed: crashes, duplicates, reordering, outages, lost answers. Describe the processes, the
 //! clients, and an invariant. A lifetime that violates it is reported with its seed, the faults
-//! that it needs, and the messages that led to it.
+//! that it needs, and the messages that led to it. A run also fails if a fault never took effect,
+//! a handler never ran, or a saga never received an input in a state: it would prove nothing about
+//! them.
 //!
 //! ```
 //! # use serde::{Deserialize, Serialize};
@@ -285,6 +287,8 @@
 //! #     App::new().service(library).service(Service::new("statistics").on(count))
 //! # }
 //! # #[cfg(feature = "test")] {
+//! use std::time::Duration;
+//!
 //! use wingbeat::BoxFuture;
 //! use wingbeat::serde_json::json;
 //! use wingbeat::test::simulator::Ask;
@@ -309,19 +313,23 @@
 //!     async fn at_rest(&self, world: &World) -> Vec<Violation> {
 //!         let readers = world.entities::<Loans>("statistics");
 //!         let counted: u32 = readers.iter().map(|(_, loans)| loans.books).sum();
-//!         let wrong = Violation::new("the loan is counted once", "Emma", counted.to_string());
-//!         Vec::from_iter((counted != 1).then_some(wrong))
+//!         let wrong = Violation::new("a loan is counted once", "loans", counted.to_string());
+//!         Vec::from_iter((counted != 3).then_some(wrong))
 //!     }
 //! }
 //!
-//! /// Insists on the only book: repeats the request until there is an answer.
+//! /// Borrows three books, and repeats each request until there is a response.
 //! async fn reader(mut client: Client) {
-//!     let reader = client.number.to_string();
-//!     let lend = Ask::post("library", "/loans", json!({ "book": "Emma", "reader": reader }));
-//!     client.insist(lend.under(reader), 100).await;
+//!     for book in ["Emma", "Ulysses", "Walden"] {
+//!         client.pause(Duration::from_secs(15)).await;
+//!         let reader = client.number.to_string();
+//!         let key = format!("{book}-{reader}");
+//!         let loan = json!({ "book": book, "reader": reader });
+//!         client.insist(Ask::post("library", "/loans", loan).under(key), 100).await;
+//!     }
 //! }
 //!
-//! Simulator::new().run::<Library>(0..50).assert_held();
+//! Simulator::new().run::<Library>(0..200).assert_held();
 //! # }
 //! ```
 //!

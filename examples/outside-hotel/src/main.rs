@@ -1,4 +1,4 @@
-//! A hotel: `bookings` gives away rooms, `billing` takes payments. A room that is not paid for
+//! A hotel: `rooms` gives away rooms, `billing` takes payments. A room that is not paid for
 //! within a minute is free again.
 
 #[cfg(test)]
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use wingbeat::prelude::*;
 
 #[derive(Event, Serialize, Deserialize, JsonSchema)]
-#[event(name = "bookings.booked", version = 1, key = booking)]
+#[event(name = "rooms.booked", version = 1, key = booking)]
 struct Booked {
     booking: String,
     room: String,
 }
 
 #[derive(Event, Serialize, Deserialize, JsonSchema)]
-#[event(name = "bookings.expired", version = 1, key = booking)]
+#[event(name = "rooms.expired", version = 1, key = booking)]
 struct Expired {
     booking: String,
     room: String,
@@ -40,12 +40,12 @@ async fn book(Path(room): Path<String>, claims: Claims, scope: Scope) -> Result<
     Ok(accepted(&booked))
 }
 
-async fn release(event: Expired, claims: Claims) -> Result<()> {
+async fn free(event: Expired, claims: Claims) -> Result<()> {
     claims.release("room", &event.room)
 }
 
 #[derive(Default, Serialize, Deserialize)]
-struct Payment;
+struct Hold;
 
 #[derive(SagaInput)]
 enum Input {
@@ -56,15 +56,14 @@ enum Input {
     Expired(Expired),
 }
 
-impl Saga for Payment {
-    const NAME: &'static str = "payment";
+impl Saga for Hold {
+    const NAME: &'static str = "hold";
     type Input = Input;
 
     fn step(&mut self, input: Input, effects: &mut SagaEffects<Input>) {
-        let in_time = Duration::from_secs(60);
         match input {
             Input::Booked(Booked { booking, room }) => {
-                effects.after(in_time, &Expired { booking, room })
+                effects.after(Duration::from_secs(60), &Expired { booking, room })
             }
             Input::Paid(_) => effects.end(),
             Input::Expired(expired) => effects.publish(&expired).end(),
@@ -110,13 +109,10 @@ async fn refund(event: Expired, bills: Table<Bill>) -> Result<()> {
 
 fn hotel() -> App {
     let book = Routes::new().route("/rooms/{room}/bookings", post(book).idempotent());
-    let bookings = Service::new("bookings")
-        .routes(book)
-        .on(release)
-        .saga::<Payment>();
+    let rooms = Service::new("rooms").routes(book).on(free).saga::<Hold>();
     let pay = Routes::new().route("/payments", post(pay));
     let billing = Service::new("billing").routes(pay).on(open).on(refund);
-    App::new().service(bookings).service(billing)
+    App::new().service(rooms).service(billing)
 }
 
 fn main() -> ExitCode {
