@@ -1,3 +1,5 @@
+//! The ports of an app.
+
 use std::sync::Arc;
 
 use wingbeat_core::runtime::SharedRuntime;
@@ -5,7 +7,7 @@ use wingbeat_core::{Cache, HttpClient, Store, Transport};
 
 /// The adapters on which an app runs.
 ///
-/// `wingbeat::run` makes them from the settings. Other hosts make them themselves.
+/// `wingbeat::run` creates them from the settings. Other hosts create them directly.
 #[derive(Clone)]
 pub struct Ports {
     /// Clocks, timers, tasks and random numbers.

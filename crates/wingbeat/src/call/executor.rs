@@ -1,3 +1,5 @@
+//! Executors of calls: their trait, their context and their extractors.
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -20,12 +22,13 @@ pub struct CallContext {
     pub(crate) policy: TargetPolicy,
 }
 
-/// The idempotency key of a call, an extractor for executors. It identifies the business operation,
-/// so it is the same for all attempts.
+/// An extractor for the idempotency key of a call. All attempts use the same key.
+///
+/// It is the [operation id](crate::call#operation-ids) of the call.
 #[derive(Clone, Debug)]
 pub struct OperationKey(pub String);
 
-/// An HTTP client, an extractor for executors.
+/// An extractor for an HTTP client.
 ///
 /// ```
 /// use wingbeat::call::Http;
@@ -66,7 +69,7 @@ pub struct Http {
     /// The policy of the target.
     pub policy: TargetPolicy,
     /// `true` if an earlier attempt may have taken effect. If the outside system ignores
-    /// idempotency keys, ask it for the result first.
+    /// idempotency keys, query its state before repeating the request.
     pub retried: bool,
 }
 
@@ -99,11 +102,11 @@ impl HttpClient for Traced {
             let parent = context.trace.to_string();
             request.headers.push((NAME.into(), parent));
         }
-        telemetry::outside(&request);
+        telemetry::record_request(&request);
         Box::pin(async move {
             let answer = self.0.send(request).await;
             if let Ok(answer) = &answer {
-                telemetry::answered(&tracing::Span::current(), answer.status);
+                telemetry::record_status(&tracing::Span::current(), answer.status);
             }
             answer
         })
@@ -128,8 +131,8 @@ pub(crate) struct Executor {
 /// [`Service::calls`](crate::Service::calls).
 ///
 /// Its first argument is a [`Call`]. The others are [extractors](crate::Extract) for executors. It
-/// returns the call's outcome, or an error: class `Retry` for another attempt, class `Reject` to
-/// give up.
+/// returns the call's outcome or an error. An error of class `Retry` causes another attempt;
+/// `Reject` ends the call.
 pub trait CallHandler<Args, S>: Handler<Args> {
     /// Erases the types of the executor.
     fn executor(self, state: S) -> ErasedExecutor;
@@ -174,16 +177,17 @@ where
             name: Args::First::NAME,
             target: Args::First::TARGET,
             attempt: Arc::new(move |cx, body| {
-                let prepared = decode::<Args::First>(body).and_then(|call| {
+                let future = decode::<Args::First>(body).and_then(|call| {
                     let rest = Args::Rest::extract_all(&cx, &state)?;
                     Ok(self.call(Args::join(call, rest)))
                 });
-                Box::pin(async move { prepared?.await.outcome()?.checked() })
+                // No scope records these effects, so nothing else checks their size.
+                Box::pin(async move { future?.await.outcome()?.within_limits() })
             }),
-            give_up: Arc::new(|body, why| {
+            give_up: Arc::new(|body, error| {
                 let call = decode::<Args::First>(body)?;
                 let mut effects = Effects::new();
-                <Args::First as Call>::Outcome::gave_up(&call, why).into_effects(&mut effects);
+                <Args::First as Call>::Outcome::gave_up(&call, error).into_effects(&mut effects);
                 Ok(effects)
             }),
         })

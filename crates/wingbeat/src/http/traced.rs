@@ -41,7 +41,7 @@ async fn trace(
     let told = span.clone();
     let answer = Box::pin(next.run(Request::from_parts(parts, body)));
     let response = Context::at(trace).run(span, answer).await;
-    telemetry::answered(&told, response.status().as_u16());
+    telemetry::record_status(&told, response.status().as_u16());
     response
 }
 

@@ -25,8 +25,8 @@ struct Stubs {
 impl CallStubs {
     /// Returns the app with executors that ask these stubs first.
     pub(super) fn replace_executors(&self, mut app: App) -> App {
-        for parts in app.parts_mut() {
-            for executor in &mut parts.executors {
+        for wiring in app.wiring_mut() {
+            for executor in &mut wiring.executors {
                 lock(&self.0).known.insert(executor.name);
                 self.replace(executor);
             }
@@ -64,7 +64,7 @@ impl CallStubs {
         let answer = move |body: &[u8]| {
             let mut effects = Effects::new();
             answer(&decode(body)?)?.into_effects(&mut effects);
-            effects.checked()
+            effects.within_limits()
         };
         stubs.answers.insert(C::NAME, Arc::new(answer));
     }

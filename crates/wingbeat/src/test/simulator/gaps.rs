@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::coverage::{Coverage, Visit};
 use super::schedule::FAULTS;
-use super::wiring::{Wiring, names};
+use super::system_wiring::{SystemWiring, names};
 use crate::saga::{Outline, OutlineInput};
 
 /// A part of the system, or a fault, that no lifetime exercised.
@@ -81,7 +81,7 @@ pub(super) struct Found {
 
 impl Found {
     /// Compares the coverage of a system with its wiring.
-    pub(super) fn of(wiring: &Wiring, coverage: &Coverage, accepted: &Accepted) -> Self {
+    pub(super) fn of(wiring: &SystemWiring, coverage: &Coverage, accepted: &Accepted) -> Self {
         let mut search = Search {
             coverage,
             accepted,
@@ -151,7 +151,7 @@ impl Search<'_> {
         }
     }
 
-    fn handlers(&mut self, wiring: &Wiring) {
+    fn handlers(&mut self, wiring: &SystemWiring) {
         for queue in &wiring.handlers {
             self.ran(
                 names::handler(*queue),

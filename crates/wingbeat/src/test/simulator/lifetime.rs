@@ -8,7 +8,7 @@ use wingbeat_core::Runtime as _;
 use super::coverage::{Coverage, Listener};
 use super::schedule::Schedule;
 use super::story;
-use super::wiring::names;
+use super::system_wiring::names;
 use super::world::World;
 use super::{System, Violation};
 use crate::test::model::{Faults, Outages, twice};

@@ -20,7 +20,7 @@ mod process;
 mod reduce;
 mod schedule;
 mod story;
-mod wiring;
+mod system_wiring;
 mod world;
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ pub use world::World;
 
 use crate::test::test_app::Nothing;
 use gaps::{Accepted, Found};
-use wiring::Wiring;
+use system_wiring::SystemWiring;
 
 /// The number of failures whose faults are reduced. The others are reported as they are.
 const REDUCED_MAX: usize = 2;
@@ -351,7 +351,7 @@ impl Simulator {
     /// `wiring`, with one line per finding: those of [`App::check`](crate::App::check) for each
     /// process, and commands that no process handles.
     pub fn check<S: System>(seed: u64) -> Result<()> {
-        Wiring::of::<S>(seed).map(drop)
+        SystemWiring::of::<S>(seed).map(drop)
     }
 
     /// Runs the lifetimes of these seeds.
@@ -361,7 +361,7 @@ impl Simulator {
     /// If [`check`](Self::check) has findings: no lifetime could find anything else.
     #[must_use]
     pub fn run<S: System>(&self, seeds: Range<u64>) -> Report {
-        let wiring = Wiring::of::<S>(seeds.start);
+        let wiring = SystemWiring::of::<S>(seeds.start);
         let wiring = wiring.unwrap_or_else(|why| {
             panic!(
                 "the system does not start: {why} [{code}: docs/errors/{code}.md]",

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use wingbeat_core::Class;
 
 use super::coverage::{Coverage, DueTimer};
-use super::wiring::names;
+use super::system_wiring::names;
 use crate::App;
 use crate::call::Executor;
 use crate::dispatch::Subscription;
@@ -41,15 +41,18 @@ impl Probe {
 
     /// Returns the app with handlers that count.
     pub(super) fn watch(&self, mut app: App) -> App {
-        for parts in app.parts_mut() {
-            for subscription in &mut parts.subscriptions {
-                let saga = parts.sagas.iter().find(|it| it.queue == subscription.queue);
+        for wiring in app.wiring_mut() {
+            for subscription in &mut wiring.subscriptions {
+                let saga = wiring
+                    .sagas
+                    .iter()
+                    .find(|it| it.queue == subscription.queue);
                 self.watch_subscription(subscription, saga);
             }
-            for (name, _, run) in &mut parts.schedules {
-                self.watch_schedule(&names::schedule(parts.name, name), run);
+            for (name, _, run) in &mut wiring.schedules {
+                self.watch_schedule(&names::schedule(wiring.name, name), run);
             }
-            for executor in &mut parts.executors {
+            for executor in &mut wiring.executors {
                 self.watch_executor(executor);
             }
         }

@@ -8,11 +8,11 @@ use super::System;
 use super::world::World;
 use crate::App;
 use crate::saga::Outline;
-use crate::service::Parts;
+use crate::service::Wiring;
 
 /// Everything that the processes of a system register.
 #[derive(Default)]
-pub(super) struct Wiring {
+pub(super) struct SystemWiring {
     /// Queues of handlers that are no sagas.
     pub(super) handlers: BTreeSet<Name>,
     pub(super) sagas: BTreeMap<Name, Outline>,
@@ -23,7 +23,7 @@ pub(super) struct Wiring {
     taken: BTreeSet<&'static str>,
 }
 
-impl Wiring {
+impl SystemWiring {
     /// Makes the apps of a system's processes and checks them.
     ///
     /// # Errors
@@ -50,14 +50,14 @@ impl Wiring {
     }
 
     fn add(&mut self, app: &App) {
-        app.running_parts()
-            .for_each(|parts| self.add_service(parts));
+        app.running_wiring()
+            .for_each(|wiring| self.add_service(wiring));
     }
 
-    fn add_service(&mut self, parts: &Parts) {
-        let sagas = parts.sagas.iter().map(|saga| (saga.queue, saga.clone()));
+    fn add_service(&mut self, wiring: &Wiring) {
+        let sagas = wiring.sagas.iter().map(|saga| (saga.queue, saga.clone()));
         self.sagas.extend(sagas);
-        for subscription in &parts.subscriptions {
+        for subscription in &wiring.subscriptions {
             if !self.sagas.contains_key(&subscription.queue) {
                 self.handlers.insert(subscription.queue);
             }
@@ -67,12 +67,15 @@ impl Wiring {
                 .filter(|it| it.kind == Kind::Command);
             self.taken.extend(commands.map(|it| it.message));
         }
-        let schedules = parts.schedules.iter().map(|(name, ..)| (parts.name, *name));
+        let schedules = wiring
+            .schedules
+            .iter()
+            .map(|(name, ..)| (wiring.name, *name));
         self.schedules.extend(schedules);
-        self.calls.extend(parts.executors.iter().map(|it| it.name));
-        let sent = parts.description.publishes.iter();
+        self.calls.extend(wiring.executors.iter().map(|it| it.name));
+        let sent = wiring.description.publishes.iter();
         let commands = sent.filter(|it| it.kind == Kind::Command);
-        self.sent.extend(commands.map(|it| (it.name, parts.name)));
+        self.sent.extend(commands.map(|it| (it.name, wiring.name)));
     }
 
     /// Refuses commands without a handler: no queue would take them, so the simulated system would
