@@ -306,7 +306,7 @@
 //!         (0..3).map(reader).collect()
 //!     }
 //!
-//!     async fn at_rest(&self, world: &World) -> Vec<Violation> {
+//!     async fn when_idle(&self, world: &World) -> Vec<Violation> {
 //!         let readers = world.entities::<Loans>("statistics");
 //!         let counted: u32 = readers.iter().map(|(_, loans)| loans.books).sum();
 //!         let wrong = Violation::new("the loan is counted once", "Emma", counted.to_string());
@@ -318,7 +318,7 @@
 //! async fn reader(mut client: Client) {
 //!     let reader = client.number.to_string();
 //!     let lend = Ask::post("library", "/loans", json!({ "book": "Emma", "reader": reader }));
-//!     client.insist(lend.under(reader), 100).await;
+//!     client.ask_with_retries(lend.idempotency_key(reader), 100).await;
 //! }
 //!
 //! Simulator::new().run::<Library>(0..50).assert_held();
@@ -326,7 +326,7 @@
 //! ```
 //!
 //! Faults begin within [`System::span`](test::System::span), 30 seconds by default.
-//! `client.pause(..).await` spreads requests over this time, and `insist` returns the response.
+//! `client.pause(..).await` spreads requests over this time, and `ask_with_retries` returns the response.
 //!
 //! ## Next steps
 //!

@@ -96,7 +96,7 @@ fn work_that_cannot_be_parked_is_retried() {
     app.set_faults(Faults::default());
     app.until_idle();
     assert_eq!(app.dead_letters("meters"), 0);
-    assert_eq!(app.told("meters", story), ["meter.rang.v1"]);
+    assert_eq!(app.published("meters", story), ["meter.rang.v1"]);
 }
 
 /// An HTTP client whose requests are never answered.

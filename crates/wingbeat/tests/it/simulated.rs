@@ -117,7 +117,7 @@ impl<const SECONDS: u64> System for Parcels<SECONDS> {
         vec![Box::pin(order(Client::new(world, 1)))]
     }
 
-    async fn at_rest(&self, _: &World) -> Vec<Violation> {
+    async fn when_idle(&self, _: &World) -> Vec<Violation> {
         Vec::new()
     }
 }
@@ -257,7 +257,7 @@ impl<W: Wiring> System for Wired<W> {
         Vec::new()
     }
 
-    async fn at_rest(&self, _: &World) -> Vec<Violation> {
+    async fn when_idle(&self, _: &World) -> Vec<Violation> {
         Vec::new()
     }
 }
@@ -340,7 +340,7 @@ impl System for Misdirected {
         vec![Box::pin(async move { drop(client.ask(ask).await) })]
     }
 
-    async fn at_rest(&self, _: &World) -> Vec<Violation> {
+    async fn when_idle(&self, _: &World) -> Vec<Violation> {
         Vec::new()
     }
 }
@@ -348,7 +348,7 @@ impl System for Misdirected {
 #[test]
 fn a_client_that_asks_an_unknown_process_violates_an_invariant() {
     let report = Simulator::new()
-        .without_reduction()
+        .without_minimization()
         .run::<Misdirected>(1..2);
     let violation = &report.failures[0].violation;
     assert_eq!(violation.invariant, "nothing panics");

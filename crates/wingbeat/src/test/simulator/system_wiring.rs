@@ -1,4 +1,5 @@
-//! The wiring of a whole system: checked before the first lifetime, and the measure of coverage.
+//! The wiring of a whole system. The simulator checks it before the first lifetime and compares the
+//! coverage with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,21 +11,22 @@ use crate::App;
 use crate::saga::Outline;
 use crate::service::Wiring;
 
-/// Everything that the processes of a system register.
+/// The handlers, sagas, schedules and calls of all processes of a system.
 #[derive(Default)]
 pub(super) struct SystemWiring {
-    /// Queues of handlers that are no sagas.
+    /// The queues of handlers, without those of sagas.
     pub(super) handlers: BTreeSet<Name>,
     pub(super) sagas: BTreeMap<Name, Outline>,
     pub(super) schedules: BTreeSet<(Name, &'static str)>,
     pub(super) calls: BTreeSet<&'static str>,
-    /// Commands that a service says it sends, with one such service.
+    /// The commands that services declare to send, each with one such service.
     sent: BTreeMap<&'static str, Name>,
-    taken: BTreeSet<&'static str>,
+    /// The commands that a handler subscribes to.
+    handled: BTreeSet<&'static str>,
 }
 
 impl SystemWiring {
-    /// Makes the apps of a system's processes and checks them.
+    /// Creates the apps of a system's processes and checks them.
     ///
     /// # Errors
     ///
@@ -65,7 +67,7 @@ impl SystemWiring {
                 .bindings
                 .iter()
                 .filter(|it| it.kind == Kind::Command);
-            self.taken.extend(commands.map(|it| it.message));
+            self.handled.extend(commands.map(|it| it.message));
         }
         let schedules = wiring
             .schedules
@@ -78,13 +80,13 @@ impl SystemWiring {
         self.sent.extend(commands.map(|it| (it.name, wiring.name)));
     }
 
-    /// Refuses commands without a handler: no queue would take them, so the simulated system would
-    /// never come to rest.
+    /// Refuses commands without a handler: their messages would never leave the outbox, so the system
+    /// would never become idle.
     fn check(&self) -> Result<()> {
         let unknown = self
             .sent
             .iter()
-            .filter(|(command, _)| !self.taken.contains(*command));
+            .filter(|(command, _)| !self.handled.contains(*command));
         let findings: Vec<_> = unknown
             .map(|(command, service)| {
                 format!(
@@ -105,7 +107,7 @@ impl SystemWiring {
 pub(super) mod names {
     use wingbeat_core::Name;
 
-    /// The ways in which an attempt at a call can end.
+    /// The outcomes of an attempt at a call.
     pub(in crate::test::simulator) const CALL_OUTCOMES: [&str; 3] =
         ["answered", "retried", "gave_up"];
 
