@@ -186,8 +186,8 @@ impl Effects {
 
 /// A value that a handler may return inside its `Result`.
 ///
-/// Implemented for `()`, messages, calls, [`Effects`], and `Option`, `Vec`, [`Either`] and tuples of
-/// them.
+/// Implemented for `()`, messages, calls, [`Effects`], and `Option`, `Vec`, [`Either`] and tuples
+/// of them.
 ///
 /// ```
 /// use wingbeat::prelude::*;

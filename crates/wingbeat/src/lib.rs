@@ -165,8 +165,8 @@
 //!         };
 //!     }
 //!
-//!     fn late(&mut self, when: Late, _: Input, effects: &mut SagaEffects<Input>) {
-//!         if when == Late::NotStarted {
+//!     fn unexpected(&mut self, reason: Unexpected, _: Input, effects: &mut SagaEffects<Input>) {
+//!         if reason == Unexpected::NotStarted {
 //!             effects.defer(); // the return overtook the loan
 //!         }
 //!     }
@@ -176,8 +176,9 @@
 //! # drop(library);
 //! ```
 //!
-//! A saga with an end calls `effects.end()`. Inputs that come after it go to `late`, those that
-//! start a saga too; give each run of such a process a key of its own, for example a loan's id.
+//! A saga with an end calls `effects.end()`. Inputs that come after it go to `unexpected`, those
+//! that start a saga too; give each run of such a process a key of its own, for example a loan's
+//! id.
 //!
 //! ## The program
 //!
@@ -326,7 +327,8 @@
 //! ```
 //!
 //! Faults begin within [`System::span`](test::System::span), 30 seconds by default.
-//! `client.pause(..).await` spreads requests over this time, and `ask_with_retries` returns the response.
+//! `client.pause(..).await` spreads requests over this time, and `ask_with_retries` returns the
+//! response.
 //!
 //! ## Next steps
 //!
@@ -416,7 +418,7 @@ pub use publish::Unroutable;
 #[cfg(feature = "host")]
 pub use run::{Program, Settings, run, run_program};
 pub use runtime::{Control, TaskGroup, TokioRuntime};
-pub use saga::{Accepts, AcceptsTimer, Answers, Late, Saga, SagaEffects, SagaInput, SagaRow};
+pub use saga::{Accepts, AcceptsTimer, Answers, Saga, SagaEffects, SagaInput, SagaRow, Unexpected};
 pub use service::Service;
 pub use state::{
     Aggregate, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows, Table,

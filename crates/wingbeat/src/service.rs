@@ -22,8 +22,9 @@ use crate::{SagaPolicy, TargetPolicy};
 
 /// A service: its handlers, sagas, executors, schedules and routes.
 ///
-/// `S` is the type of the state that handlers and routes share; see [`with_state`](Self::with_state).
-/// A service has its own data, which no other service reads or writes. [`App`](crate::App) runs it.
+/// `S` is the type of the state that handlers and routes share; see
+/// [`with_state`](Self::with_state). A service has its own data, which no other service reads or
+/// writes. [`App`](crate::App) runs it.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -83,8 +84,8 @@ impl Service<()> {
         Self { state: (), wiring }
     }
 
-    /// Sets the state. Call this before [`on`](Self::on) and the other methods, so that the compiler
-    /// reports a missing part at the handler that needs it.
+    /// Sets the state. Call this before [`on`](Self::on) and the other methods, so that the
+    /// compiler reports a missing part at the handler that needs it.
     ///
     /// The state is for settings and clients. It is not stored, and each process has its own copy.
     ///
@@ -201,7 +202,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// #     const NAME: &'static str = "payment";
     /// #     type Input = Input;
     /// #     fn step(&mut self, _: Input, _: &mut SagaEffects<Input>) {}
-    /// #     fn late(&mut self, _: Late, _: Input, _: &mut SagaEffects<Input>) {}
+    /// #     fn unexpected(&mut self, _: Unexpected, _: Input, _: &mut SagaEffects<Input>) {}
     /// # }
     ///
     /// // The queue `bookings.payment` receives both messages.
@@ -222,7 +223,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     ///
     /// use wingbeat::{Retry, SagaPolicy, Service};
     /// # use serde::{Deserialize, Serialize};
-    /// # use wingbeat::{Event, JsonSchema, Late, Saga, SagaEffects, SagaInput};
+    /// # use wingbeat::{Event, JsonSchema, Unexpected, Saga, SagaEffects, SagaInput};
     /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
     /// # #[event(name = "rooms.room_held", version = 1, key = booking)]
     /// # struct RoomHeld { booking: u32 }
@@ -237,7 +238,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// #     const NAME: &'static str = "payment";
     /// #     type Input = Input;
     /// #     fn step(&mut self, _: Input, _: &mut SagaEffects<Input>) {}
-    /// #     fn late(&mut self, _: Late, _: Input, _: &mut SagaEffects<Input>) {}
+    /// #     fn unexpected(&mut self, _: Unexpected, _: Input, _: &mut SagaEffects<Input>) {}
     /// # }
     ///
     /// let policy = SagaPolicy {
@@ -289,7 +290,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     ///   with the `name` and the error's code, and runs the handler again after the next pause.
     ///   There are no retries in between and no dead letters.
     /// - Nothing is stored about the schedule. For work that must happen at a certain time, also
-    ///   after a restart, use a timer of a saga ([`SagaEffects::after`](crate::SagaEffects::after)).
+    ///   after a restart, use a timer of a saga
+    ///   ([`SagaEffects::after`](crate::SagaEffects::after)).
     ///
     /// ```
     /// use std::time::Duration;

@@ -221,9 +221,9 @@ impl App {
     ///
     /// # Errors
     ///
-    /// `wiring` if [`check`](Self::check) has findings; `store_unavailable` or `broker_unavailable` if a server
-    /// is unavailable; `topology_differs` if a queue exists with other arguments; other codes
-    /// of the adapters. `docs/errors/README.md` lists them.
+    /// `wiring` if [`check`](Self::check) has findings; `store_unavailable` or `broker_unavailable`
+    /// if a server is unavailable; `topology_differs` if a queue exists with other arguments; other
+    /// codes of the adapters. `docs/errors/README.md` lists them.
     pub async fn start(self, ports: Ports) -> Result<Running> {
         if !self.hosted {
             self.check()?;

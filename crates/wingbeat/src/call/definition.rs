@@ -53,8 +53,8 @@ pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The message that carries the outcome.
     type Outcome: IntoEffects + GaveUp<Self> + Send;
 
-    /// Returns the [operation id](crate::call#operation-ids) of the call: the idempotency key of all
-    /// attempts.
+    /// Returns the [operation id](crate::call#operation-ids) of the call: the idempotency key of
+    /// all attempts.
     fn operation(&self) -> String;
 }
 
@@ -67,7 +67,8 @@ pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
 )]
 pub trait GaveUp<C: ?Sized> {
     /// Returns the outcome of `call` after it was rejected, or failed for longer than
-    /// [`TargetPolicy::give_up_after`](crate::TargetPolicy::give_up_after). `error` is the last one.
+    /// [`TargetPolicy::give_up_after`](crate::TargetPolicy::give_up_after). `error` is the last
+    /// one.
     fn gave_up(call: &C, error: &Error) -> Self;
 }
 

@@ -10,11 +10,12 @@
 //! order. A repetition of the operation has the same id, even if it has another message id. The
 //! receiver uses it to carry out the operation once. The id occurs in these places:
 //!
-//! - [`Call::operation`] returns it; an executor extracts it as [`OperationKey`] and sends it as the
-//!   idempotency key of its request.
+//! - [`Call::operation`] returns it; an executor extracts it as [`OperationKey`] and sends it as
+//!   the idempotency key of its request.
 //! - [`Effects::send_as`](crate::Effects::send_as) sends it with a command; the handler reads it as
 //!   [`Meta::operation`](crate::Meta::operation).
-//! - HTTP clients send it in the header `Idempotency-Key`; a route with `.idempotent()` requires it.
+//! - HTTP clients send it in the header `Idempotency-Key`; a route with `.idempotent()` requires
+//!   it.
 
 pub mod breaker;
 mod definition;

@@ -212,8 +212,8 @@ impl Simulation {
         }
     }
 
-    /// Ends the simulation by dropping all tasks. Without this call the simulation would leak: tasks
-    /// and simulation refer to each other.
+    /// Ends the simulation by dropping all tasks. Without this call the simulation would leak:
+    /// tasks and simulation refer to each other.
     pub fn end(&self) {
         let groups = 0..lock(&self.state).next_group;
         groups.for_each(|group| self.kill(group));
@@ -269,8 +269,8 @@ impl Simulation {
         }
     }
 
-    /// Runs `future` and all other tasks until `future` is done. The future need not be `Send`, so it
-    /// can borrow from a test.
+    /// Runs `future` and all other tasks until `future` is done. The future need not be `Send`, so
+    /// it can borrow from a test.
     ///
     /// # Panics
     ///

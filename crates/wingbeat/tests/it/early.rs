@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wingbeat::test::TestApp;
 use wingbeat::{
-    App, Event, JsonSchema, Late, Retry, Saga, SagaEffects, SagaInput, SagaPolicy, Service,
+    App, Event, JsonSchema, Retry, Saga, SagaEffects, SagaInput, SagaPolicy, Service, Unexpected,
     schemars,
 };
 
@@ -54,9 +54,9 @@ impl<const DEFERS: bool> Saga for Trip<DEFERS> {
         }
     }
 
-    fn late(&mut self, when: Late, input: Input, effects: &mut SagaEffects<Input>) {
-        if let (true, Late::NotStarted, Input::CalledOff(CalledOff { trip })) =
-            (DEFERS, when, input)
+    fn unexpected(&mut self, reason: Unexpected, input: Input, effects: &mut SagaEffects<Input>) {
+        if let (true, Unexpected::NotStarted, Input::CalledOff(CalledOff { trip })) =
+            (DEFERS, reason, input)
         {
             effects.publish(&PaidBack { trip }).defer();
         }
@@ -151,7 +151,13 @@ impl Saga for Waiting {
         };
     }
 
-    fn late(&mut self, _when: Late, _input: Waits, _effects: &mut SagaEffects<Waits>) {}
+    fn unexpected(
+        &mut self,
+        _reason: Unexpected,
+        _input: Waits,
+        _effects: &mut SagaEffects<Waits>,
+    ) {
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use wingbeat::test::simulator::{Report, Unreachable};
 use wingbeat::test::{Client, Process, Simulator, System, Violation, World};
 use wingbeat::{
-    App, BoxFuture, Call, Command, Error, Event, GaveUp, JsonSchema, Late, Now, Result, Saga,
-    SagaEffects, SagaInput, Service, TargetPolicy, schemars,
+    App, BoxFuture, Call, Command, Error, Event, GaveUp, JsonSchema, Now, Result, Saga,
+    SagaEffects, SagaInput, Service, TargetPolicy, Unexpected, schemars,
 };
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
@@ -81,7 +81,7 @@ impl<const SECONDS: u64> Saga for Delivery<SECONDS> {
         };
     }
 
-    fn late(&mut self, _: Late, _: Input, _: &mut SagaEffects<Input>) {}
+    fn unexpected(&mut self, _: Unexpected, _: Input, _: &mut SagaEffects<Input>) {}
 }
 
 async fn cancelled(_: Cancelled) -> Result<()> {

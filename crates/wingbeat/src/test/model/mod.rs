@@ -2,8 +2,8 @@
 //! processes, so its data survives their crashes.
 //!
 //! The model keeps the guarantees of the ports and no others. Everything that a port leaves open is
-//! random: the order of deliveries, the duration of an operation. On request the model injects every
-//! fault that the ports allow.
+//! random: the order of deliveries, the duration of an operation. On request the model injects
+//! every fault that the ports allow.
 //!
 //! - `store`, `data`, `outbox`, `view`: the store. `transport`: the broker. `cache`: the cache.
 //! - `injector`: the faults.
@@ -120,8 +120,8 @@ impl Model {
         self.cache.restart();
     }
 
-    /// Publishes a message from outside of the system with this correlation id, and repeats it until
-    /// the broker confirms it. Each call publishes a new message.
+    /// Publishes a message from outside of the system with this correlation id, and repeats it
+    /// until the broker confirms it. Each call publishes a new message.
     ///
     /// # Panics
     ///

@@ -48,8 +48,8 @@ impl AddAssign for DueTimer {
 pub struct Coverage {
     /// The number of times that each fault took effect.
     pub faults: FaultCounts,
-    /// The number of times that each saga received each input in each state. Attempts on stale state
-    /// count as well.
+    /// The number of times that each saga received each input in each state. Attempts on stale
+    /// state count as well.
     pub visits: BTreeMap<Visit, u64>,
     /// The number of runs of handlers, schedules and calls, by the names of their
     /// [gaps](super::Report::gaps).

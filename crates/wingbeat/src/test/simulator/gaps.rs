@@ -197,8 +197,8 @@ impl Search<'_> {
         }
     }
 
-    /// Records a gap unless the timer came due while faults could occur. Returns whether it ever came
-    /// due.
+    /// Records a gap unless the timer came due while faults could occur. Returns whether it ever
+    /// came due.
     fn timer(&mut self, saga: &Outline, input: &OutlineInput) -> bool {
         let name = names::timer(saga.name, input.message);
         let timer = self.coverage.timers.get(&name).copied().unwrap_or_default();

@@ -52,8 +52,8 @@ const MINIMIZED_MAX: usize = 2;
 /// 1. The simulator starts the [processes](Self::processes) and calls [`prepare`](Self::prepare).
 /// 2. [Clients](Self::clients) send requests, while faults that the seed has drawn take effect.
 ///    Meanwhile the simulator calls [`while_running`](Self::while_running).
-/// 3. Once all clients have finished and all faults have ended, the simulator waits until the system
-///    is idle and calls [`when_idle`](Self::when_idle).
+/// 3. Once all clients have finished and all faults have ended, the simulator waits until the
+///    system is idle and calls [`when_idle`](Self::when_idle).
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};

@@ -17,7 +17,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Creates a process. `build` creates its app at each start; clients send requests to `service`.
+    /// Creates a process. `build` creates its app at each start; clients send requests to
+    /// `service`.
     pub fn new(
         service: &'static str,
         build: impl Fn(&Ports) -> App + Send + Sync + 'static,

@@ -80,8 +80,8 @@ impl SystemWiring {
         self.sent.extend(commands.map(|it| (it.name, wiring.name)));
     }
 
-    /// Refuses commands without a handler: their messages would never leave the outbox, so the system
-    /// would never become idle.
+    /// Refuses commands without a handler: their messages would never leave the outbox, so the
+    /// system would never become idle.
     fn check(&self) -> Result<()> {
         let unknown = self
             .sent

@@ -293,8 +293,8 @@ impl World {
             let mut shared = self.shared();
             let replica = &mut shared.replicas[at];
             replica.crashing = false;
-            let what = format!("{} {} dies", replica.service, replica.number);
-            self.model.injector.log(what);
+            let event = format!("{} {} dies", replica.service, replica.number);
+            self.model.injector.log(event);
             replica.live.take()
         };
         drop(live);
@@ -304,8 +304,8 @@ impl World {
     fn begin_crash(&self, at: usize) -> Option<Arc<Group>> {
         let mut shared = self.shared();
         let replica = &mut shared.replicas[at];
-        let busy = std::mem::replace(&mut replica.crashing, true);
-        replica.group.clone().filter(|_| !busy)
+        let crashing = std::mem::replace(&mut replica.crashing, true);
+        replica.group.clone().filter(|_| !crashing)
     }
 
     /// Kills a process after `polls` polls of its tasks, and restarts it after `downtime`.
@@ -324,9 +324,9 @@ impl World {
     /// Applies the faults of the schedule at their times.
     pub(super) async fn apply_schedule(self) {
         let simulation = self.simulation.clone();
-        let begun = simulation.elapsed();
+        let start = simulation.elapsed();
         for time in self.schedule.boundaries() {
-            let passed = simulation.elapsed() - begun;
+            let passed = simulation.elapsed() - start;
             simulation.sleep(time.saturating_sub(passed)).await;
             let (faults, outages) = self.schedule.conditions(time);
             self.model.set_faults(faults);
