@@ -31,22 +31,24 @@ pub struct OperationKey(pub String);
 /// An extractor for an HTTP client.
 ///
 /// ```
+/// use serde::{Deserialize, Serialize};
 /// use wingbeat::call::Http;
-/// use wingbeat::{Error, OperationKey, Result, outgoing::Request};
-/// # use serde::{Deserialize, Serialize};
-/// # use wingbeat::{Call, Event, GaveUp, JsonSchema};
-/// # #[derive(Call, Serialize, Deserialize)]
-/// # #[call(name = "parcels.order_pickup", target = "carrier", key = parcel, outcome = Pickup)]
-/// # struct OrderPickup { parcel: u32 }
-/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
-/// # #[event(name = "parcels.pickup", version = 1, key = parcel)]
-/// # struct Pickup { parcel: u32, ordered: bool }
+/// use wingbeat::outgoing::Request;
+/// use wingbeat::prelude::*;
+///
+/// #[derive(Call, Serialize, Deserialize)]
+/// #[call(name = "parcels.order_pickup", target = "carrier", key = parcel, outcome = Pickup)]
+/// struct OrderPickup { parcel: u32 }
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "parcels.pickup", version = 1, key = parcel)]
+/// struct Pickup { parcel: u32, ordered: bool }
+///
 /// # impl GaveUp<OrderPickup> for Pickup {
 /// #     fn gave_up(call: &OrderPickup, _: &Error) -> Self {
 /// #         Self { parcel: call.parcel, ordered: false }
 /// #     }
 /// # }
-///
 /// async fn order_pickup(call: OrderPickup, key: OperationKey, http: Http) -> Result<Pickup> {
 ///     let response = http.client.send(Request {
 ///         method: "POST",
@@ -57,10 +59,10 @@ pub struct OperationKey(pub String);
 ///     });
 ///     match response.await?.status {
 ///         201 => Ok(Pickup { parcel: call.parcel, ordered: true }),
-///         status => Err(Error::retry("carrier_failed", format!("the carrier answered {status}"))),
+///         status => Err(Error::retry("carrier_failed", format!("the carrier returned {status}"))),
 ///     }
 /// }
-/// # drop(wingbeat::Service::new("parcels").calls(order_pickup));
+/// # drop(Service::new("parcels").calls(order_pickup));
 /// ```
 #[derive(Clone)]
 pub struct Http {

@@ -1,8 +1,8 @@
 //! A seeded executor with one thread and virtual time. The seed decides which ready task runs next.
 //!
-//! Nothing in it depends on the machine, so a seed repeats a run exactly; [`Simulation::digest`]
-//! proves it. The code that it runs must be deterministic too: no `tokio::select!` without
-//! `biased`, no iteration over standard hash maps, no real clock.
+//! The executor does not depend on the machine, so a seed repeats a run exactly. A test can compare
+//! [`Simulation::digest`]s to verify that. The code that runs in it must be deterministic too: no
+//! `tokio::select!` without `biased`, no iteration over standard hash maps, no real clock.
 
 mod failing_seed;
 mod group;

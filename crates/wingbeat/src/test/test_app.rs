@@ -25,7 +25,31 @@ use crate::test::{Faults, Model, Outages, Simulation};
 /// The size limit of an answer, in bytes.
 const ANSWER_MAX: usize = 1 << 20;
 
-/// A running app in its own simulated world.
+/// A running app in its own simulated world: in memory and in virtual time.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::prelude::*;
+/// use wingbeat::test::TestApp;
+///
+/// #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// #[command(name = "doors.open", version = 1, key = door)]
+/// struct Open { door: String }
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "doors.opened", version = 1, key = door)]
+/// struct Opened { door: String }
+///
+/// async fn open(command: Open) -> Result<Opened> {
+///     Ok(Opened { door: command.door })
+/// }
+///
+/// let app = TestApp::start(1, App::new().service(Service::new("doors").on(open)));
+/// let correlation = uuid::Uuid::from_u128(1);
+/// app.publish(correlation, &Open { door: "front".into() });
+/// app.until_idle();
+/// assert_eq!(app.published("doors", correlation), ["doors.opened.v1"]);
+/// ```
 pub struct TestApp {
     simulation: Simulation,
     model: Model,
@@ -231,8 +255,8 @@ impl TestApp {
         self
     }
 
-    /// Kills all tasks of the app, as `kill -9` does, and starts `app` on the data that store,
-    /// broker and cache kept.
+    /// Kills all tasks of the app, as `kill -9` does, and starts `app` with the data of store, broker
+    /// and cache.
     ///
     /// # Panics
     ///
@@ -264,7 +288,7 @@ impl TestApp {
             .run(self.model.publish(correlation.into(), message));
     }
 
-    /// Advances the time, and runs everything that becomes due meanwhile.
+    /// Advances the time, and runs the tasks that become ready.
     pub fn pass(&self, time: Duration) {
         self.simulation.run(self.simulation.sleep(time));
     }
