@@ -110,10 +110,8 @@ async fn refund(event: Expired, bills: Table<Bill>) -> Result<()> {
 
 fn hotel() -> App {
     let book = Routes::new().route("/rooms/{room}/bookings", post(book).idempotent());
-    let bookings = Service::new("bookings")
-        .routes(book)
-        .on(release)
-        .saga::<Payment>();
+    let bookings = Service::new("bookings").saga::<Payment>();
+    let bookings = bookings.routes(book).on(release);
     let pay = Routes::new().route("/payments", post(pay));
     let billing = Service::new("billing").routes(pay).on(open).on(refund);
     App::new().service(bookings).service(billing)

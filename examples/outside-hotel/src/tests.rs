@@ -45,7 +45,8 @@ impl System for Hotel {
 async fn guest(mut guest: Client) {
     guest.pause(Duration::from_secs(90)).await;
     let book = Ask::post("hotel", "/rooms/12/bookings", Value::Null);
-    let booked = guest.ask_with_retries(book.idempotency_key(guest.number.to_string()), 20).await;
+    let book = book.idempotency_key(guest.number.to_string());
+    let booked = guest.ask_with_retries(book, 20).await;
     guest.pause(Duration::from_secs(90)).await;
     let booking = json!({ "booking": booked.body()["booking"] });
     let pay = Ask::post("hotel", "/payments", booking);
