@@ -169,8 +169,8 @@
 //!         };
 //!     }
 //!
-//!     fn late(&mut self, when: Late, _: Input, effects: &mut SagaEffects<Input>) {
-//!         if when == Late::NotStarted {
+//!     fn unexpected(&mut self, reason: Unexpected, _: Input, effects: &mut SagaEffects<Input>) {
+//!         if reason == Unexpected::NotStarted {
 //!             effects.defer(); // the return overtook the loan
 //!         }
 //!     }
@@ -180,8 +180,9 @@
 //! # drop(library);
 //! ```
 //!
-//! A saga with an end calls `effects.end()`. Inputs that come after it go to `late`, those that
-//! start a saga too. Give each run of such a workflow a key of its own, for example a loan's id.
+//! A saga with an end calls `effects.end()`. Inputs that come after it go to `unexpected`, those
+//! that start a saga too. Give each run of such a workflow a key of its own, for example a loan's
+//! id.
 //!
 //! ## The program
 //!
@@ -312,7 +313,7 @@
 //!         (0..3).map(reader).collect()
 //!     }
 //!
-//!     async fn at_rest(&self, world: &World) -> Vec<Violation> {
+//!     async fn when_idle(&self, world: &World) -> Vec<Violation> {
 //!         let readers = world.entities::<Loans>("statistics");
 //!         let counted: u32 = readers.iter().map(|(_, loans)| loans.books).sum();
 //!         let wrong = Violation::new("a loan is counted once", "loans", counted.to_string());
@@ -327,7 +328,8 @@
 //!         let reader = client.number.to_string();
 //!         let key = format!("{book}-{reader}");
 //!         let loan = json!({ "book": book, "reader": reader });
-//!         client.insist(Ask::post("library", "/loans", loan).under(key), 100).await;
+//!         let ask = Ask::post("library", "/loans", loan).idempotency_key(key);
+//!         client.ask_with_retries(ask, 100).await;
 //!     }
 //! }
 //!
@@ -336,7 +338,8 @@
 //! ```
 //!
 //! Faults begin within [`System::span`](test::System::span), 30 seconds by default.
-//! `client.pause(..).await` spreads requests over this time, and `insist` returns the response.
+//! `client.pause(..).await` spreads requests over this time, and `ask_with_retries` returns the
+//! response.
 //!
 //! ## Next steps
 //!
@@ -436,7 +439,7 @@ pub use publish::Unroutable;
 #[cfg(feature = "host")]
 pub use run::{Program, Settings, run, run_program};
 pub use runtime::{Control, TaskGroup, TokioRuntime};
-pub use saga::{Accepts, AcceptsTimer, Answers, Late, Saga, SagaEffects, SagaInput, SagaRow};
+pub use saga::{Accepts, AcceptsTimer, Answers, Saga, SagaEffects, SagaInput, SagaRow, Unexpected};
 pub use service::Service;
 pub use state::{
     Aggregate, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows, Table,
