@@ -186,12 +186,12 @@ impl ModelTransport {
 impl Transport for ModelTransport {
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.weather.delay().await;
-            if self.weather.broker_is_unavailable() {
-                return Err(away());
+            self.injector.delay().await;
+            if self.injector.broker_is_unavailable() {
+                return Err(unavailable());
             }
-            if self.weather.outages().broker_blocked {
-                let why = "the broker lets publishers wait";
+            if self.injector.outages().broker_blocked {
+                let why = "the broker blocks publishers";
                 return Err(Error::retry("broker_blocked", why));
             }
             Ok(())
