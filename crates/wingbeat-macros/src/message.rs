@@ -40,7 +40,7 @@ pub(crate) fn derive(input: &DeriveInput, role: &str) -> Result<TokenStream> {
 
         impl ::wingbeat::IntoEffects for #ident {
             fn into_effects(self, effects: &mut ::wingbeat::Effects) {
-                effects.message(&self);
+                effects.add(&self);
             }
 
             fn describe(types: &mut ::std::vec::Vec<::wingbeat::MessageType>) {

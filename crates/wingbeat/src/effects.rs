@@ -1,4 +1,4 @@
-//! Effects that handlers return as values and the runtime carries out after the commit.
+//! Effects: values that handlers return and that the runtime carries out after the commit.
 
 use bytes::Bytes;
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX};
@@ -9,22 +9,27 @@ use crate::encode;
 /// Messages to send and outside calls to make, in order.
 ///
 /// A handler returns effects, alone or in a combination (see [`IntoEffects`]). The runtime records
-/// them in the handler's unit of work and carries them out once the unit is durable: all of them,
-/// or none if the handler fails.
+/// them in the handler's unit of work and carries them out once the unit is durable. If the handler
+/// fails, the runtime carries out none of them.
+///
+/// Most handlers return messages directly, so that the compiler knows their types and AsyncAPI
+/// describes them. `Effects` is for handlers that decide at run time which messages they send.
 ///
 /// ```
-/// use wingbeat::{Effects, Result, Service};
-/// # use serde::{Deserialize, Serialize};
-/// # use wingbeat::{Command, Event, JsonSchema};
-/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
-/// # #[event(name = "orders.order_placed", version = 1, key = order)]
-/// # struct OrderPlaced { order: u32 }
-/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
-/// # #[event(name = "inventory.reservation_started", version = 1, key = order)]
-/// # struct ReservationStarted { order: u32 }
-/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
-/// # #[command(name = "inventory.reserve", version = 1, key = order)]
-/// # struct Reserve { order: u32 }
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "orders.order_placed", version = 1, key = order)]
+/// struct OrderPlaced { order: u32 }
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "inventory.reservation_started", version = 1, key = order)]
+/// struct ReservationStarted { order: u32 }
+///
+/// #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// #[command(name = "inventory.reserve", version = 1, key = order)]
+/// struct Reserve { order: u32 }
 ///
 /// async fn start_reservation(event: OrderPlaced) -> Result<Effects> {
 ///     let mut effects = Effects::new();
@@ -65,6 +70,19 @@ pub(crate) struct Outgoing {
     pub(crate) operation: Option<String>,
 }
 
+impl Outgoing {
+    fn of<M: Message>(message: &M) -> Self {
+        Self {
+            name: M::NAME,
+            kind: M::KIND,
+            key: message.key(),
+            body: encode(message),
+            sequence: None,
+            operation: None,
+        }
+    }
+}
+
 /// An outside call to make.
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedCall {
@@ -96,70 +114,45 @@ impl Effects {
 
     /// Publishes an event.
     pub fn publish<E: EventMessage>(&mut self, event: &E) -> &mut Self {
-        self.message(event)
+        self.add(event)
     }
 
-    /// Publishes an event with the version of the aggregate that caused it. Subscribers read it as
-    /// [`Meta::sequence`](crate::Meta::sequence).
+    /// Publishes an event with the version of the aggregate that caused it.
+    ///
+    /// Subscribers read the version as [`Meta::sequence`](crate::Meta::sequence). They need it to
+    /// recognize an event that is older than the state they have.
     pub fn publish_at<E: EventMessage>(&mut self, sequence: u64, event: &E) -> &mut Self {
-        self.message(event)
-            .messages
-            .last_mut()
-            .expect("just added")
-            .sequence = Some(sequence);
+        self.messages.push(Outgoing {
+            sequence: Some(sequence),
+            ..Outgoing::of(event)
+        });
         self
     }
 
     /// Sends a command.
     pub fn send<C: CommandMessage>(&mut self, command: &C) -> &mut Self {
-        self.message(command)
+        self.add(command)
     }
 
-    /// Sends a command with an operation id, which identifies the business operation across
-    /// resends. The receiver reads it as [`Meta::operation`](crate::Meta::operation).
+    /// Sends a command with an [operation id](crate::call#operation-ids).
+    ///
+    /// Use it for a command that the sender may send again under a new message id. The receiver
+    /// reads the id as [`Meta::operation`](crate::Meta::operation) and recognizes the repetition.
     pub fn send_as<C: CommandMessage>(
         &mut self,
         operation: impl Into<String>,
         command: &C,
     ) -> &mut Self {
-        self.message(command)
-            .messages
-            .last_mut()
-            .expect("just added")
-            .operation = Some(operation.into());
+        self.messages.push(Outgoing {
+            operation: Some(operation.into()),
+            ..Outgoing::of(command)
+        });
         self
     }
 
-    /// Rejects messages that exceed the limits of an envelope. After the commit it would be too
-    /// late: such a message could never leave the outbox.
-    pub(crate) fn checked(self) -> Result<Self> {
-        for message in &self.messages {
-            let operation = message.operation.as_ref().map_or(0, String::len);
-            let found = [
-                ("body", message.body.len(), BODY_MAX),
-                ("key", message.key.len(), KEY_MAX),
-                ("operation id", operation, KEY_MAX),
-            ];
-            if let Some((what, size, most)) = found.into_iter().find(|(_, size, most)| size > most)
-            {
-                let name = message.name;
-                let text = format!("the {what} of {name} has {size} bytes; the limit is {most}");
-                return Err(Error::reject("message_too_large", text));
-            }
-        }
-        Ok(self)
-    }
-
-    /// Adds a message: publishes an event, or sends a command.
-    pub fn message<M: Message>(&mut self, message: &M) -> &mut Self {
-        self.messages.push(Outgoing {
-            name: M::NAME,
-            kind: M::KIND,
-            key: message.key(),
-            body: encode(message),
-            sequence: None,
-            operation: None,
-        });
+    /// Adds an event to publish or a command to send.
+    pub fn add<M: Message>(&mut self, message: &M) -> &mut Self {
+        self.messages.push(Outgoing::of(message));
         self
     }
 
@@ -168,12 +161,55 @@ impl Effects {
         self.messages.append(&mut other.messages);
         self.calls.append(&mut other.calls);
     }
+
+    /// Returns `message_too_large` for a message over the limits of an envelope.
+    ///
+    /// A later check could not help: once committed, the message would block the outbox.
+    pub(crate) fn within_limits(self) -> Result<Self> {
+        for message in &self.messages {
+            let operation = message.operation.as_ref().map_or(0, String::len);
+            let sizes = [
+                ("body", message.body.len(), BODY_MAX),
+                ("key", message.key.len(), KEY_MAX),
+                ("operation id", operation, KEY_MAX),
+            ];
+            let exceeded = sizes.into_iter().find(|(_, size, limit)| size > limit);
+            if let Some((field, size, limit)) = exceeded {
+                let name = message.name;
+                let text = format!("the {field} of {name} has {size} bytes; the limit is {limit}");
+                return Err(Error::reject("message_too_large", text));
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// A value that a handler may return inside its `Result`.
 ///
-/// `()`, messages, calls and [`Effects`] are such values, and so are `Option`s, `Vec`s, [`Either`]s
-/// and tuples of them.
+/// Implemented for `()`, messages, calls, [`Effects`], and `Option`, `Vec`, [`Either`] and tuples
+/// of them.
+///
+/// ```
+/// use wingbeat::prelude::*;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// # #[command(name = "cinema.book", version = 1, key = show)]
+/// # struct Book { show: u32, seats: Vec<u32> }
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "cinema.seat_booked", version = 1, key = show)]
+/// # struct SeatBooked { show: u32, seat: u32 }
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "cinema.sold_out", version = 1, key = show)]
+/// # struct SoldOut { show: u32 }
+///
+/// // One event per seat, and another one if the show is sold out.
+/// async fn book(command: Book) -> Result<(Vec<SeatBooked>, Option<SoldOut>)> {
+///     let show = command.show;
+///     let booked = command.seats.into_iter().map(|seat| SeatBooked { show, seat }).collect();
+///     Ok((booked, None))
+/// }
+/// # drop(Service::new("cinema").on(book));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "this is what the handler returns",
@@ -272,7 +308,7 @@ impl<L: IntoEffects, R: IntoEffects> IntoEffects for Either<L, R> {
 macro_rules! tuples {
     ($($name:ident)+) => {
         impl<$($name: IntoEffects),+> IntoEffects for ($($name,)+) {
-            #[allow(non_snake_case, reason = "one variable a type parameter")]
+            #[allow(non_snake_case, reason = "one variable per type parameter")]
             fn into_effects(self, effects: &mut Effects) {
                 let ($($name,)+) = self;
                 $($name.into_effects(effects);)+
@@ -289,7 +325,7 @@ tuples!(A B C);
 tuples!(A B C D);
 
 /// The `Result` of a handler, with any [`IntoEffects`] value and any error that converts to
-/// [`Error`].
+/// [`Error`]. Handlers need not name it.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "this is what the handler returns",

@@ -1,9 +1,8 @@
 //! Handlers: async functions whose first argument is a message and whose other arguments are
 //! extractors.
 //!
-//! Two traits, so that compile errors are precise. [`Handler`] is implemented for every async
-//! function, so that [`Handler::retry`] and the like always exist. [`MessageHandler`] checks the
-//! arguments, so that rustc names the one that does not fit.
+//! [`Handler`] is implemented for every async function, so its methods are always available.
+//! [`MessageHandler`] checks the arguments, so rustc names the wrong one.
 
 use std::sync::Arc;
 
@@ -18,30 +17,38 @@ use crate::{Policy, Retry, decode};
 /// An async function of one to eight arguments.
 ///
 /// The first argument of a message handler is the message that it subscribes to. All others are
-/// [extractors](crate::Extract). It returns a `Result` with [effects](crate::IntoEffects), which
-/// the runtime commits together with the handler's writes and the acknowledgement of the message.
+/// [extractors](crate::Extract). The function returns a `Result` with
+/// [effects](crate::IntoEffects). The runtime commits them together with the handler's writes, and
+/// then acknowledges the message.
 ///
-/// A handler may run several times for one message: after an error, after a crash, and when data
-/// that it read has changed before the commit. Only one run takes effect. A handler therefore has
-/// no effects of its own: it uses no network, no clock and no random numbers except through
-/// extractors.
+/// A handler may run several times for one message:
+///
+/// - after an error,
+/// - after a crash,
+/// - if data that it read has changed before the commit.
+///
+/// Only one run takes effect. A handler therefore has no effects of its own: it uses network, clock
+/// and random numbers only through extractors.
 ///
 /// ```
-/// use wingbeat::{Handler, Result, Retry, Service, Table};
-/// # use serde::{Deserialize, Serialize};
-/// # use wingbeat::{Command, Entity, Event, JsonSchema};
-/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
-/// # #[command(name = "lamps.turn_on", version = 1, key = lamp)]
-/// # struct TurnOn { lamp: String }
-/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
-/// # #[event(name = "lamps.turned_on", version = 1, key = lamp)]
-/// # struct TurnedOn { lamp: String }
-/// # #[derive(Clone, Serialize, Deserialize)]
-/// # struct Lamp { on: bool }
-/// # impl Entity for Lamp {
-/// #     const NAME: &'static str = "lamp";
-/// #     type Id = String;
-/// # }
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::prelude::*;
+///
+/// #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// #[command(name = "lamps.turn_on", version = 1, key = lamp)]
+/// struct TurnOn { lamp: String }
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "lamps.turned_on", version = 1, key = lamp)]
+/// struct TurnedOn { lamp: String }
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct Lamp { on: bool }
+///
+/// impl Entity for Lamp {
+///     const NAME: &'static str = "lamp";
+///     type Id = String;
+/// }
 ///
 /// async fn turn_on(command: TurnOn, lamps: Table<Lamp>) -> Result<Option<TurnedOn>> {
 ///     if lamps.get(&command.lamp).await?.is_some_and(|lamp| lamp.on) {
@@ -76,75 +83,77 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// Runs the handler once.
     fn call(&self, args: Args) -> Self::Future;
 
-    /// Returns the policy by which messages are passed to this handler.
+    /// Returns the policy of the subscription.
     fn policy(&self) -> Policy {
         Policy::default()
     }
 
     /// Sets the retry policy.
-    fn retry(self, retry: Retry) -> Configured<Self>
-    where
-        Self: Handler<Args>,
-    {
-        let policy = Policy {
-            retry,
-            ..self.policy()
-        };
-        Configured {
-            handler: self,
-            policy,
-        }
+    fn retry(self, retry: Retry) -> Configured<Self> {
+        Configured::new(self, |policy| policy.retry = retry)
     }
 
-    /// Limits the runs of this handler that a process makes at the same time.
+    /// Sets how many runs one process makes concurrently.
+    ///
+    /// The default is 64. Messages with the same key are handled one at a time anyway.
     fn concurrency(self, concurrency: usize) -> Configured<Self> {
-        let policy = Policy {
-            concurrency,
-            ..self.policy()
-        };
-        Configured {
-            handler: self,
-            policy,
-        }
+        Configured::new(self, |policy| policy.concurrency = concurrency)
     }
 
     /// Handles messages with the same key strictly in the order in which they entered the queue.
     ///
-    /// Only one replica at a time receives messages; the others are on standby. A message that
-    /// fails is retried in place, with the pauses of its retry policy, while later messages
-    /// with its key wait. They continue once it has become a dead letter; if a person retries
-    /// that dead letter, it comes after them. This costs throughput: the next message with a
-    /// key waits for the commit of the one before.
+    /// Only one replica at a time receives messages; the others are on standby. If a message fails,
+    /// the runtime retries it in place and delays later messages with its key. After the last retry
+    /// it becomes a dead letter and they proceed. A dead letter that an operator retries runs after
+    /// them.
+    ///
+    /// Ordered delivery is slower: each message waits for the commit of its predecessor. Most
+    /// handlers do not need it. A handler that only keeps the newest state can compare
+    /// [`Meta::sequence`](crate::Meta::sequence) instead and ignore older messages.
     fn ordered(self) -> Configured<Self> {
-        let policy = Policy {
-            ordered: true,
-            ..self.policy()
-        };
-        Configured {
-            handler: self,
-            policy,
-        }
+        Configured::new(self, |policy| policy.ordered = true)
     }
 
-    /// Names the subscription. The default is the name of its message; a second subscription of a
-    /// service to one message needs a name of its own.
+    /// Sets the name of the subscription, and so of its queue. The default is the name of the
+    /// message; a second subscription of a service to one message needs a name of its own.
+    ///
+    /// ```
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "orders.order_placed", version = 1, key = order)]
+    /// # struct OrderPlaced { order: u32 }
+    ///
+    /// async fn index(_: OrderPlaced) -> Result<()> {
+    ///     Ok(())
+    /// }
+    ///
+    /// let index = index.ordered().concurrency(4).named("search_index");
+    /// assert_eq!(index.policy().name, Some("search_index"));
+    /// let search = Service::new("search").on(index); // the queue is `search.search_index`
+    /// # drop(search);
+    /// ```
     fn named(self, name: &'static str) -> Configured<Self> {
-        let policy = Policy {
-            name: Some(name),
-            ..self.policy()
-        };
-        Configured {
-            handler: self,
-            policy,
-        }
+        Configured::new(self, |policy| policy.name = Some(name))
     }
 }
 
-/// A handler with a policy; see [`Handler::retry`] and the methods after it.
+/// A handler and its policy, as returned by [`Handler::retry`].
 #[derive(Clone)]
 pub struct Configured<H> {
     handler: H,
     policy: Policy,
+}
+
+impl<H> Configured<H> {
+    fn new<Args>(handler: H, change: impl FnOnce(&mut Policy)) -> Self
+    where
+        H: Handler<Args>,
+    {
+        let mut policy = handler.policy();
+        change(&mut policy);
+        Self { handler, policy }
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -172,7 +181,7 @@ macro_rules! functions {
             type Output = Fut::Output;
             type Future = Fut;
 
-            #[allow(non_snake_case, reason = "one variable a type parameter")]
+            #[allow(non_snake_case, reason = "one variable per type parameter")]
             fn call(&self, ($first, $($rest,)*): ($first, $($rest,)*)) -> Fut {
                 self($first, $($rest),*)
             }
@@ -194,10 +203,23 @@ pub(crate) type Run = Arc<dyn Fn(Scope, Envelope) -> BoxFuture<'static, Result<(
 /// An erased scheduled handler. It records its effects in the scope.
 pub(crate) type Scheduled = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
+/// Awaits the run of a handler and records its effects in the scope.
+///
+/// The caller decodes the message and extracts the arguments first, outside of any future: both
+/// borrow the handler and the state, and a boxed future must not.
+pub(crate) async fn run_recorded<F>(future: Result<F>, scope: Scope) -> Result<()>
+where
+    F: Future<Output: HandlerOutput>,
+{
+    let mut effects = Effects::new();
+    future?.await.record(&mut effects)?;
+    scope.record(effects)
+}
+
 /// A handler that can be registered with [`Service::on`](crate::Service::on).
 ///
-/// Its first argument is a message, the others are extractors that the service's state `S` can
-/// fill.
+/// Its first argument is a message. The others are extractors that work with the service's state
+/// `S`.
 ///
 /// ```
 /// use wingbeat::{MessageHandler, Result};
@@ -248,15 +270,11 @@ where
 
     fn erase(self, state: S) -> Erased {
         Erased(Arc::new(move |scope, envelope| {
-            let prepared = decode::<Args::First>(&envelope.body).and_then(|message| {
+            let future = decode::<Args::First>(&envelope.body).and_then(|message| {
                 let rest = Args::Rest::extract_all(&scope, &state)?;
                 Ok(self.call(Args::join(message, rest)))
             });
-            Box::pin(async move {
-                let mut effects = Effects::new();
-                prepared?.await.record(&mut effects)?;
-                scope.record(effects)
-            })
+            Box::pin(run_recorded(future, scope))
         }))
     }
 }

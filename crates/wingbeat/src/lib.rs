@@ -1,14 +1,16 @@
-//! Wingbeat: event-driven services that read, decide and record, while the runtime commits.
+//! A framework for event-driven services: handlers decide, the runtime commits.
 //!
-//! A **handler** is an async function. Its first argument is the message it subscribes to; further
-//! arguments read and change the service's data; it returns the messages to publish. Nothing takes
-//! effect while it runs. The runtime commits the new state, the messages, the timers and the fact
-//! that the message was handled in one step, and acknowledges the message only then. So no message
-//! is forgotten, and effects happen once, also over crashes.
+//! A **handler** is an async function. Its first argument is the message it subscribes to. Further
+//! arguments read and change the service's data. It returns the messages to publish. Nothing takes
+//! effect while it runs. The runtime commits state, messages, timers and the inbox entry in one
+//! transaction, and acknowledges the message afterwards. No message is lost, and effects happen
+//! once, even after a crash.
 //!
-//! The same services run in one process with nothing installed (SQLite embedded as store and
-//! broker), each in its own process on RabbitMQ, PostgreSQL and Redis, and in a deterministic
-//! simulation.
+//! The same services run
+//!
+//! - in one process with nothing installed: SQLite is embedded as store and broker;
+//! - each in its own process, on RabbitMQ, PostgreSQL and Redis;
+//! - in a deterministic simulation.
 //!
 //! # Tutorial: two services in ten minutes
 //!
@@ -23,9 +25,10 @@
 //!
 //! ## An event
 //!
-//! A message is a type. Its name and version are the contract with other services, and never
-//! change. Messages with the same key are handled one at a time, in order. The JSON Schema becomes
-//! part of `/asyncapi.json`. The [`prelude`] has all names that most service files use.
+//! A message is a type. Its name and version are the contract with other services: do not change
+//! them once the message is in use. The key groups messages that belong together, here all of one
+//! book. The JSON Schema becomes part of `/asyncapi.json`. The [`prelude`] has the names that most
+//! service files use.
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -44,9 +47,9 @@
 //! ## A service that publishes it
 //!
 //! An HTTP write is a handler, too. Its first argument is a part of the request: [`http::Json`],
-//! [`http::Path`] or [`http::Query`]. Uniqueness is a *claim*, never a query: of two requests for
-//! one book, only one commits. `claims.release` gives the value back. The response leaves after the
-//! commit.
+//! [`http::Path`] or [`http::Query`]. To enforce uniqueness, claim a value instead of querying for
+//! it: of two requests for one book, only one commits. `claims.release` releases the value. The
+//! client gets the response after the commit.
 //!
 //! ```
 //! # use serde::{Deserialize, Serialize};
@@ -78,8 +81,8 @@
 //!
 //! ## A service that reacts
 //!
-//! It shares nothing with the first one but the event. It has data of its own, and a queue of its
-//! own. A `get` route reads this data with [`Reads`].
+//! The two services share only the event. Each has its own data and its own queue. A `get` route
+//! reads the data with [`Reads`].
 //!
 //! ```
 //! # use serde::{Deserialize, Serialize};
@@ -98,8 +101,8 @@
 //! }
 //!
 //! async fn count(event: BookLent, loans: Table<Loans>) -> Result<()> {
-//!     let add = |known: Option<Loans>| Loans { books: known.unwrap_or_default().books + 1 };
-//!     loans.update(&event.reader, add).await.map(drop)
+//!     let known = loans.get(&event.reader).await?.unwrap_or_default();
+//!     loans.put(&event.reader, Loans { books: known.books + 1 })
 //! }
 //!
 //! async fn show(Path(reader): Path<String>, reads: Reads) -> Result<Reply, Problem> {
@@ -114,14 +117,15 @@
 //! # drop(statistics());
 //! ```
 //!
-//! `.on(count.ordered())` handles the loans of one book strictly in order; [`Handler`] has further
-//! options.
+//! Two loans of one reader can run at the same time. If both read the same count, one of them does
+//! not commit: the runtime runs it again on fresh data. `.on(count.ordered())` handles the loans of
+//! one book in their order, at the price of a slower subscription. [`Handler`] has further options.
 //!
-//! ## A process with a timer
+//! ## A workflow with a timer
 //!
 //! A [`Saga`] waits for messages and decides what happens next. Its inputs are the variants of an
 //! enum. Inputs with the same key belong to one saga, here one for each book. A step is a pure
-//! function: it changes the saga and asks for messages and timers. A timer is a message that the
+//! function: it changes the saga and records messages and timers. A timer is a message that the
 //! saga sends to itself; here it is also the event that the saga publishes.
 //!
 //! ```
@@ -165,8 +169,8 @@
 //!         };
 //!     }
 //!
-//!     fn late(&mut self, when: Late, _: Input, effects: &mut SagaEffects<Input>) {
-//!         if when == Late::NotStarted {
+//!     fn unexpected(&mut self, reason: Unexpected, _: Input, effects: &mut SagaEffects<Input>) {
+//!         if reason == Unexpected::NotStarted {
 //!             effects.defer(); // the return overtook the loan
 //!         }
 //!     }
@@ -176,8 +180,9 @@
 //! # drop(library);
 //! ```
 //!
-//! A saga with an end calls `effects.end()`. Inputs that come after it go to `late`, those that
-//! start a saga too; give each run of such a process a key of its own, for example a loan's id.
+//! A saga with an end calls `effects.end()`. Inputs that come after it go to `unexpected`, those
+//! that start a saga too. Give each run of such a workflow a key of its own, for example a loan's
+//! id.
 //!
 //! ## The program
 //!
@@ -186,7 +191,6 @@
 //! use wingbeat::prelude::*;
 //! # fn library() -> Service { Service::new("library") }
 //! # fn statistics() -> Service { Service::new("statistics") }
-//!
 //! fn system() -> App {
 //!     App::new().service(library()).service(statistics())
 //! }
@@ -251,12 +255,11 @@
 //!
 //! ## A simulation
 //!
-//! A [`test::Simulator`] runs many lifetimes of a whole system, each under faults drawn from its
-//! seed: crashes, duplicates, reordering, outages, lost answers. Describe the processes, the
-//! clients, and an invariant. A lifetime that violates it is reported with its seed, the faults
-//! that it needs, and the messages that led to it. A run also fails if a fault never took effect,
-//! a handler never ran, or a saga never received an input in a state: it would prove nothing about
-//! them.
+//! A [`test::Simulator`] runs a whole system under many seeds, with crashes, duplicates,
+//! reordering, outages and lost replies. Describe the processes, the clients and an invariant. The
+//! simulator reports each seed that violates the invariant, with the faults that it needs and the
+//! messages that led to it. A run also fails if a fault never took effect, a handler never ran, or
+//! a saga never received an input in a state, because it proves nothing about them.
 //!
 //! ```
 //! # use serde::{Deserialize, Serialize};
@@ -310,7 +313,7 @@
 //!         (0..3).map(reader).collect()
 //!     }
 //!
-//!     async fn at_rest(&self, world: &World) -> Vec<Violation> {
+//!     async fn when_idle(&self, world: &World) -> Vec<Violation> {
 //!         let readers = world.entities::<Loans>("statistics");
 //!         let counted: u32 = readers.iter().map(|(_, loans)| loans.books).sum();
 //!         let wrong = Violation::new("a loan is counted once", "loans", counted.to_string());
@@ -325,7 +328,8 @@
 //!         let reader = client.number.to_string();
 //!         let key = format!("{book}-{reader}");
 //!         let loan = json!({ "book": book, "reader": reader });
-//!         client.insist(Ask::post("library", "/loans", loan).under(key), 100).await;
+//!         let ask = Ask::post("library", "/loans", loan).idempotency_key(key);
+//!         client.ask_with_retries(ask, 100).await;
 //!     }
 //! }
 //!
@@ -334,7 +338,8 @@
 //! ```
 //!
 //! Faults begin within [`System::span`](test::System::span), 30 seconds by default.
-//! `client.pause(..).await` spreads requests over this time, and `insist` returns the response.
+//! `client.pause(..).await` spreads requests over this time, and `ask_with_retries` returns the
+//! response.
 //!
 //! ## Next steps
 //!
@@ -344,17 +349,17 @@
 //!   --broker amqp://… --store postgres://… --cache redis://…`.
 //! - Settings of your own: [`Settings`]. Operations: [`run::ops`].
 //!
-//! # The crate, in the order of a message
+//! # Modules, in the order of a message
 //!
 //! | Modules | Content |
 //! |---|---|
 //! | `app`, `service`, `handler`, `extract`, `effects`, `policy` | services, handlers and their wiring |
-//! | `state`, [`saga`], [`call`], [`http`] | a service's data, processes, outside calls, HTTP |
+//! | `state`, [`saga`], [`call`], [`http`] | a service's data, workflows, outside calls, HTTP |
 //! | `dispatch` | a message comes in |
 //! | `unit` | one attempt reads and records |
 //! | `commit` | many units become durable |
 //! | `publish`, `due`, `failed` | messages go out; timers, retries and calls come due; dead letters |
-//! | [`describe`] | AsyncAPI and OpenAPI documents, made from the wiring |
+//! | [`describe`] | AsyncAPI and OpenAPI documents, generated from the wiring |
 //! | `runtime`, [`telemetry`], [`run`](mod@run), [`test`](mod@test) | time and tasks, observation, programs, tests |
 //!
 //! # Features
@@ -434,7 +439,7 @@ pub use publish::Unroutable;
 #[cfg(feature = "host")]
 pub use run::{Program, Settings, run, run_program};
 pub use runtime::{Control, TaskGroup, TokioRuntime};
-pub use saga::{Accepts, AcceptsTimer, Answers, Late, Saga, SagaEffects, SagaInput, SagaRow};
+pub use saga::{Accepts, AcceptsTimer, Answers, Saga, SagaEffects, SagaInput, SagaRow, Unexpected};
 pub use service::Service;
 pub use state::{
     Aggregate, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows, Table,

@@ -1,4 +1,4 @@
-//! A service: all of its wiring as one value.
+//! The builder of a service.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use wingbeat_core::{MessageType, Name};
 use crate::call::{CallHandler, Executor};
 use crate::describe::{ServiceDescription, SubscriptionDescription};
 use crate::dispatch::Subscription;
-use crate::effects::{CommandMessage, Effects, EventMessage, HandlerOutput};
+use crate::effects::{CommandMessage, EventMessage, HandlerOutput};
 use crate::extract::ExtractAll;
-use crate::handler::{Erased, Handler, MessageHandler, Run, Scheduled};
+use crate::handler::{Erased, Handler, MessageHandler, Run, Scheduled, run_recorded};
 #[cfg(feature = "http")]
 use crate::http::Routes;
 #[cfg(feature = "http")]
@@ -24,14 +24,39 @@ use crate::saga::{self, Saga, SagaInput as _};
 use crate::unit::Scope;
 use crate::{SagaPolicy, TargetPolicy};
 
-/// A service under construction. `S` is its state, shared by handlers and routes.
+/// A service: its handlers, sagas, executors, schedules and routes.
+///
+/// `S` is the type of the state that handlers and routes share; see
+/// [`with_state`](Self::with_state). A service has its own data, which no other service reads or
+/// writes. [`App`](crate::App) runs it.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::prelude::*;
+///
+/// #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// #[command(name = "doors.open", version = 1, key = door)]
+/// struct Open { door: String }
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "doors.opened", version = 1, key = door)]
+/// struct Opened { door: String }
+///
+/// async fn open(command: Open) -> Result<Opened> {
+///     Ok(Opened { door: command.door })
+/// }
+///
+/// let doors = Service::new("doors").on(open);
+/// let app = App::new().service(doors);
+/// assert!(app.check().is_ok());
+/// ```
 pub struct Service<S = ()> {
     state: S,
-    pub(crate) parts: Parts,
+    pub(crate) wiring: Wiring,
 }
 
-/// The parts of a service, without the type of its state.
-pub(crate) struct Parts {
+/// The wiring of a service, independent of its state type.
+pub(crate) struct Wiring {
     pub(crate) name: Name,
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) executors: Vec<Executor>,
@@ -45,10 +70,12 @@ pub(crate) struct Parts {
 }
 
 impl Service<()> {
-    /// Creates an empty service. The names of its queues begin with its name.
+    /// Creates a service without handlers. `name` is the prefix of its queue names.
+    ///
+    /// The name also identifies the service's data in the store: a renamed service starts empty.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
-        let parts = Parts {
+        let wiring = Wiring {
             name: Name::new(name),
             subscriptions: Vec::new(),
             executors: Vec::new(),
@@ -60,58 +87,149 @@ impl Service<()> {
             sagas: Vec::new(),
             description: ServiceDescription::new(Name::new(name)),
         };
-        Self { state: (), parts }
+        Self { state: (), wiring }
     }
 
-    /// Sets the state of the service. Call it first, so that the compiler reports a missing part at
-    /// the handler that needs it.
+    /// Sets the state. Call this before [`on`](Self::on) and the other methods, so that the
+    /// compiler reports a missing part at the handler that needs it.
+    ///
+    /// The state is for settings and clients. It is not stored, and each process has its own copy.
+    ///
+    /// ```
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+    /// # #[command(name = "prices.quote", version = 1, key = sku)]
+    /// # struct Quote { sku: String, cents: u64 }
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "prices.quoted", version = 1, key = sku)]
+    /// # struct Quoted { sku: String, gross: u64 }
+    ///
+    /// #[derive(Clone, Parts)]
+    /// struct Pricing {
+    ///     tax_percent: u64,
+    /// }
+    ///
+    /// async fn quote(command: Quote, State(tax): State<u64>) -> Result<Quoted> {
+    ///     Ok(Quoted { sku: command.sku, gross: command.cents * (100 + tax) / 100 })
+    /// }
+    ///
+    /// let prices = Service::new("prices").with_state(Pricing { tax_percent: 19 }).on(quote);
+    /// # drop(prices);
+    /// ```
     #[must_use]
     pub fn with_state<S: Clone + Send + Sync + 'static>(self, state: S) -> Service<S> {
         Service {
             state,
-            parts: self.parts,
+            wiring: self.wiring,
         }
     }
 }
 
 impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// Subscribes a handler to the message that is its first argument.
+    ///
+    /// The subscription has a queue named after the message. A service that handles one message
+    /// twice gives the second handler a name with [`Handler::named`]. A command has exactly one
+    /// handler in the whole system; an event has any number.
+    ///
+    /// ```
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "orders.order_placed", version = 1, key = order)]
+    /// # struct OrderPlaced { order: u32 }
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "stock.reserved", version = 1, key = order)]
+    /// # struct Reserved { order: u32 }
+    ///
+    /// async fn reserve(event: OrderPlaced) -> Result<Reserved> {
+    ///     Ok(Reserved { order: event.order })
+    /// }
+    ///
+    /// async fn count(_: OrderPlaced) -> Result<()> {
+    ///     Ok(())
+    /// }
+    ///
+    /// // The queues `stock.order_placed` and `stock.order_count`.
+    /// let stock = Service::new("stock").on(reserve).on(count.named("order_count"));
+    /// # let app = App::new().service(stock);
+    /// # let queues: Vec<_> = app.topology().queues.into_keys().collect();
+    /// # assert_eq!(queues, ["stock.order_count", "stock.order_placed"].map(wingbeat::Name::new));
+    /// ```
     #[must_use]
     pub fn on<H, Args>(mut self, handler: H) -> Self
     where
         H: Handler<Args> + MessageHandler<Args, S>,
     {
-        let taken = handler.message();
-        let (message, kind) = (taken.name, taken.kind);
+        let message = handler.message();
+        let (name, kind) = (message.name, message.kind);
         let policy = handler.policy();
-        let queue = self.queue(policy.name.unwrap_or_else(|| short_name(message)));
-        self.describe(queue, vec![taken], handler.returns());
+        let queue = self.queue(policy.name.unwrap_or_else(|| short_name(name)));
+        self.describe(queue, vec![message], handler.returns());
         let Erased(run) = handler.erase(self.state.clone());
-        let bindings = vec![Binding { message, kind }];
-        self.parts.subscriptions.push(Subscription {
+        let binding = Binding {
+            message: name,
+            kind,
+        };
+        self.wiring.subscriptions.push(Subscription {
             queue,
-            bindings,
+            bindings: vec![binding],
             policy,
-            takes: vec![message],
+            takes: vec![name],
             run,
         });
         self
     }
 
-    /// Runs a saga with the default [`SagaPolicy`]. Its inputs are its subscriptions.
+    /// Registers a saga and subscribes it to its inputs, with the default [`SagaPolicy`].
+    ///
+    /// All inputs share one queue, which has the name of the saga.
+    ///
+    /// ```
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "rooms.room_held", version = 1, key = booking)]
+    /// # struct RoomHeld { booking: u32 }
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "payments.paid", version = 1, key = booking)]
+    /// # struct Paid { booking: u32 }
+    ///
+    /// #[derive(SagaInput)]
+    /// enum Input {
+    ///     #[saga(start)]
+    ///     Held(RoomHeld),
+    ///     Paid(Paid),
+    /// }
+    /// # #[derive(Default, Serialize, Deserialize)]
+    /// # struct Payment;
+    /// # impl Saga for Payment {
+    /// #     const NAME: &'static str = "payment";
+    /// #     type Input = Input;
+    /// #     fn step(&mut self, _: Input, _: &mut SagaEffects<Input>) {}
+    /// #     fn unexpected(&mut self, _: Unexpected, _: Input, _: &mut SagaEffects<Input>) {}
+    /// # }
+    ///
+    /// // The queue `bookings.payment` receives both messages.
+    /// let bookings = Service::new("bookings").saga::<Payment>();
+    /// # let topology = App::new().service(bookings).topology();
+    /// # let queue = &topology.queues[&wingbeat::Name::new("bookings.payment")];
+    /// # assert_eq!(queue.bindings.len(), 2);
+    /// ```
     #[must_use]
     pub fn saga<G: Saga>(self) -> Self {
         self.saga_with::<G>(SagaPolicy::default())
     }
 
-    /// Runs a saga with this policy.
+    /// Registers a saga with a policy of its own; see [`saga`](Self::saga).
     ///
     /// ```
     /// use std::time::Duration;
     ///
     /// use wingbeat::{Retry, SagaPolicy, Service};
     /// # use serde::{Deserialize, Serialize};
-    /// # use wingbeat::{Event, JsonSchema, Late, Saga, SagaEffects, SagaInput};
+    /// # use wingbeat::{Event, JsonSchema, Unexpected, Saga, SagaEffects, SagaInput};
     /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
     /// # #[event(name = "rooms.room_held", version = 1, key = booking)]
     /// # struct RoomHeld { booking: u32 }
@@ -126,7 +244,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// #     const NAME: &'static str = "payment";
     /// #     type Input = Input;
     /// #     fn step(&mut self, _: Input, _: &mut SagaEffects<Input>) {}
-    /// #     fn late(&mut self, _: Late, _: Input, _: &mut SagaEffects<Input>) {}
+    /// #     fn unexpected(&mut self, _: Unexpected, _: Input, _: &mut SagaEffects<Input>) {}
     /// # }
     ///
     /// let policy = SagaPolicy {
@@ -140,24 +258,26 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     #[must_use]
     pub fn saga_with<G: Saga>(mut self, policy: SagaPolicy) -> Self {
         let queue = self.queue(G::NAME);
-        let rows = G::Input::ROWS;
-        let bindings = rows
-            .iter()
-            .filter(|row| !row.timer)
-            .map(|row| Binding {
+        let mut takes = Vec::new();
+        let mut bindings = Vec::new();
+        let mut subscribed = Vec::new();
+        for row in G::Input::ROWS {
+            takes.push(row.message);
+            if row.timer {
+                continue; // Timers come from the store, so they need neither binding nor entry.
+            }
+            bindings.push(Binding {
                 message: row.message,
                 kind: row.kind,
-            })
-            .collect();
-        let takes = rows.iter().map(|row| row.message).collect();
-        let routed = rows.iter().filter(|row| !row.timer);
-        let routed = routed.map(|row| row.message_type).collect();
-        self.describe(queue, routed, Vec::new());
+            });
+            subscribed.push(row.message_type);
+        }
+        self.describe(queue, subscribed, Vec::new());
         #[cfg(feature = "test")]
-        self.parts.sagas.push(saga::Outline::of::<G>(queue));
+        self.wiring.sagas.push(saga::Outline::of::<G>(queue));
         let run: Run =
             Arc::new(move |scope, envelope| Box::pin(saga::handle::<G>(scope, envelope, queue)));
-        self.parts.subscriptions.push(Subscription {
+        self.wiring.subscriptions.push(Subscription {
             queue,
             bindings,
             policy: policy.into(),
@@ -167,8 +287,46 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Runs a handler repeatedly, with this pause between two runs. All of its arguments are
-    /// extractors.
+    /// Runs a handler periodically: it waits for `pause` before each run, the first one included.
+    /// All arguments of the handler are extractors.
+    ///
+    /// - Each replica of the service runs it. Runs of one replica never overlap; runs of several
+    ///   replicas do. Their commits validate what they read, as for messages.
+    /// - Each run is one unit of work. A run that fails takes no effect: the runtime logs a warning
+    ///   with the `name` and the error's code, and runs the handler again after the next pause.
+    ///   There are no retries in between and no dead letters.
+    /// - Nothing is stored about the schedule. For work that must happen at a certain time, also
+    ///   after a restart, use a timer of a saga
+    ///   ([`SagaEffects::after`](crate::SagaEffects::after)).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Clone, Default, Serialize, Deserialize)]
+    /// struct Runs(u32);
+    ///
+    /// impl Entity for Runs {
+    ///     const NAME: &'static str = "runs";
+    ///     type Id = String;
+    /// }
+    ///
+    /// async fn count(runs: Table<Runs>) -> Result<()> {
+    ///     runs.update(&"hourly".into(), |runs| Runs(runs.unwrap_or_default().0 + 1)).await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let hour = Duration::from_secs(3600);
+    /// let service = Service::new("reports").every("count", hour, count);
+    /// # #[cfg(feature = "test")]
+    /// # {
+    /// # let app = wingbeat::test::TestApp::start(1, App::new().service(service));
+    /// # app.pass(hour * 5 / 2);
+    /// # let runs = app.run(app.reads("reports").entity::<Runs>(&"hourly".into())).unwrap();
+    /// # assert_eq!(runs.unwrap().0, 2);
+    /// # }
+    /// ```
     #[must_use]
     pub fn every<H, Args>(mut self, name: &'static str, pause: Duration, handler: H) -> Self
     where
@@ -177,21 +335,55 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         H::Output: HandlerOutput,
         H::Future: Send,
     {
-        H::Output::describe(&mut self.parts.description.publishes);
+        H::Output::describe(&mut self.wiring.description.publishes);
         let state = self.state.clone();
         let run: Scheduled = Arc::new(move |scope| {
-            let prepared = Args::extract_all(&scope, &state).map(|args| handler.call(args));
-            Box::pin(async move {
-                let mut effects = Effects::new();
-                prepared?.await.record(&mut effects)?;
-                scope.record(effects)
-            })
+            let future = Args::extract_all(&scope, &state).map(|args| handler.call(args));
+            Box::pin(run_recorded(future, scope))
         });
-        self.parts.schedules.push((name, pause, run));
+        self.wiring.schedules.push((name, pause, run));
         self
     }
 
-    /// Registers an executor, which carries out a call.
+    /// Registers the executor of a call.
+    ///
+    /// The executor runs after the commit of the unit that recorded the call, outside of any unit
+    /// of work. The service also needs the [`target`](Self::target) that the call names; without
+    /// it, [`App::check`](crate::App::check) returns `wiring`.
+    ///
+    /// ```
+    /// use wingbeat::call::Http;
+    /// use wingbeat::outgoing::Request;
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Call, Serialize, Deserialize)]
+    /// # #[call(name = "shop.ask_price", target = "supplier", key = sku, outcome = Price)]
+    /// # struct AskPrice { sku: u32 }
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "shop.price", version = 1, key = sku)]
+    /// # struct Price { sku: u32, known: bool }
+    /// # impl GaveUp<AskPrice> for Price {
+    /// #     fn gave_up(call: &AskPrice, _: &Error) -> Self {
+    /// #         Self { sku: call.sku, known: false }
+    /// #     }
+    /// # }
+    ///
+    /// async fn ask_price(call: AskPrice, http: Http) -> Result<Price> {
+    ///     let response = http.client.send(Request {
+    ///         method: "GET",
+    ///         url: format!("http://supplier.example/prices/{}", call.sku),
+    ///         headers: vec![],
+    ///         body: Default::default(),
+    ///         timeout: http.policy.timeout,
+    ///     });
+    ///     Ok(Price { sku: call.sku, known: response.await?.status == 200 })
+    /// }
+    ///
+    /// let shop = Service::new("shop")
+    ///     .calls(ask_price)
+    ///     .target("supplier", TargetPolicy::default());
+    /// # assert!(App::new().service(shop).check().is_ok());
+    /// ```
     #[must_use]
     pub fn calls<H, Args>(mut self, executor: H) -> Self
     where
@@ -199,14 +391,15 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     {
         let executor = executor.executor(self.state.clone()).0;
         let returns = &executor.returns;
-        self.parts.description.publishes.extend(returns);
-        self.parts.executors.push(executor);
+        self.wiring.description.publishes.extend(returns);
+        self.wiring.executors.push(executor);
         self
     }
 
-    /// Declares an event that the service publishes, for the AsyncAPI document. Only events that no
-    /// return type of a handler shows need it: those in [`Effects`], those of sagas and those of
-    /// HTTP handlers.
+    /// Declares an event that the service publishes, for the AsyncAPI document.
+    ///
+    /// Handlers' return types declare their events. Declare only events that a handler adds to
+    /// [`Effects`](crate::Effects), a saga publishes or an HTTP handler emits.
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
@@ -223,7 +416,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// ```
     #[must_use]
     pub fn publishes<E: EventMessage>(mut self) -> Self {
-        let publishes = &mut self.parts.description.publishes;
+        let publishes = &mut self.wiring.description.publishes;
         publishes.push(MessageType::of::<E>());
         self
     }
@@ -232,47 +425,90 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// [`Self::publishes`].
     #[must_use]
     pub fn sends<C: CommandMessage>(mut self) -> Self {
-        let publishes = &mut self.parts.description.publishes;
+        let publishes = &mut self.wiring.description.publishes;
         publishes.push(MessageType::of::<C>());
         self
     }
 
-    /// Sets the policy for all calls to an outside system: timeout, bulkhead, retries and circuit
-    /// breaker.
+    /// Sets timeout, concurrency limit, retries and breaker for all calls to an outside system.
+    ///
+    /// `name` is the target in `#[call(target = "…")]`. Each process has a limit and a circuit
+    /// breaker for each target of a service.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wingbeat::prelude::*;
+    ///
+    /// let slow_but_safe = TargetPolicy {
+    ///     timeout: Duration::from_secs(30),
+    ///     concurrency: 4,
+    ///     ..TargetPolicy::default()
+    /// };
+    /// let payments = Service::new("payments").target("bank", slow_but_safe);
+    /// # assert!(App::new().service(payments).check().is_ok());
+    /// ```
     #[must_use]
     pub fn target(mut self, name: &'static str, policy: TargetPolicy) -> Self {
-        self.parts.targets.push((name, policy));
+        self.wiring.targets.push((name, policy));
         self
     }
 
-    /// Adds HTTP routes. [`Routes`] are served and described; a plain axum [`Router`] is only
-    /// served.
+    /// Adds HTTP routes. OpenAPI describes [`Routes`], but not a plain axum [`Router`].
+    ///
+    /// Use a plain router for pages and files, or to keep routes that exist. Several calls add up.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use wingbeat::prelude::*;
+    /// # use serde::Serialize;
+    ///
+    /// #[derive(Serialize, JsonSchema)]
+    /// struct Room {
+    ///     name: String,
+    /// }
+    ///
+    /// async fn room(Path(name): Path<String>) -> Result<Reply, Problem> {
+    ///     Ok(ok(&Room { name }))
+    /// }
+    ///
+    /// let described = Routes::new().route("/rooms/{name}", get(room).answers::<Room>(200));
+    /// let page = Router::new().route("/", axum::routing::get(async || "Welcome"));
+    /// let rooms = Service::new("rooms").routes(described).routes(page);
+    /// # #[cfg(feature = "test")]
+    /// # {
+    /// # let app = wingbeat::test::TestApp::start(1, App::new().service(rooms));
+    /// # assert_eq!(app.ask("GET", "/rooms/blue", "", &Default::default()).0, 200);
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the service has a route for the path and method already.
     #[cfg(feature = "http")]
     #[must_use]
     pub fn routes(mut self, routes: impl Into<Routes<S>>) -> Self {
         let (routes, operations) = routes.into().into_parts();
-        self.parts.description.operations.extend(operations);
-        self.parts.routes = self
-            .parts
+        self.wiring.description.operations.extend(operations);
+        self.wiring.routes = self
+            .wiring
             .routes
             .merge(routes.layer(from_fn(routed)).with_state(self.state.clone()));
         self
     }
 
     fn describe(&mut self, queue: Name, takes: Vec<MessageType>, publishes: Vec<MessageType>) {
-        let description = &mut self.parts.description;
+        let description = &mut self.wiring.description;
         let subscription = SubscriptionDescription { queue, takes };
         description.subscriptions.push(subscription);
         description.publishes.extend(publishes);
     }
 
     fn queue(&self, subscription: &str) -> Name {
-        Name::intern(&format!("{}.{subscription}", self.parts.name))
+        Name::intern(&format!("{}.{subscription}", self.wiring.name))
     }
 }
 
-/// Returns the message's name without owner and version: `order_placed` for
-/// `orders.order_placed.v1`.
+/// Returns the short name of a message: `order_placed` for `orders.order_placed.v1`.
 fn short_name(message: &'static str) -> &'static str {
     let name = message.split_once('.').map_or(message, |(_, rest)| rest);
     name.rsplit_once(".v").map_or(name, |(name, _)| name)

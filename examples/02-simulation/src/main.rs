@@ -88,7 +88,7 @@ impl<const CAREFUL: bool> System for Theatre<CAREFUL> {
         (1..=3).map(client).collect()
     }
 
-    async fn at_rest(&self, world: &World) -> Vec<Violation> {
+    async fn when_idle(&self, world: &World) -> Vec<Violation> {
         let printed = world.entities::<Seat>("printer");
         let mut wrong = world.entities::<Seat>("office");
         wrong.retain(|seat| !printed.contains(seat));

@@ -70,8 +70,8 @@ impl Saga for Hold {
         };
     }
 
-    fn late(&mut self, when: Late, _: Input, effects: &mut SagaEffects<Input>) {
-        if when == Late::NotStarted {
+    fn unexpected(&mut self, reason: Unexpected, _: Input, effects: &mut SagaEffects<Input>) {
+        if reason == Unexpected::NotStarted {
             effects.defer();
         }
     }

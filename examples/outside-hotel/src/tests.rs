@@ -34,7 +34,7 @@ impl System for Hotel {
         Duration::from_secs(120)
     }
 
-    async fn at_rest(&self, world: &World) -> Vec<Violation> {
+    async fn when_idle(&self, world: &World) -> Vec<Violation> {
         let bills = world.entities::<Bill>("billing");
         let paid = bills.iter().filter(|(_, bill)| *bill == Bill::Paid).count();
         let twice = Violation::new("the room is sold once", "12", "two guests have paid");
@@ -45,11 +45,12 @@ impl System for Hotel {
 async fn guest(mut guest: Client) {
     guest.pause(Duration::from_secs(90)).await;
     let book = Ask::post("hotel", "/rooms/12/bookings", Value::Null);
-    let booked = guest.insist(book.under(guest.number.to_string()), 20).await;
+    let book = book.idempotency_key(guest.number.to_string());
+    let booked = guest.ask_with_retries(book, 20).await;
     guest.pause(Duration::from_secs(90)).await;
     let booking = json!({ "booking": booked.body()["booking"] });
     let pay = Ask::post("hotel", "/payments", booking);
-    guest.insist(pay, 20).await;
+    guest.ask_with_retries(pay, 20).await;
 }
 
 #[test]

@@ -130,11 +130,11 @@ fn plan(batch: u64, dice: &mut Dice, runtime: &SharedRuntime, settled: &mut Vec<
         }
     }
     for _ in 0..dice.below(3) {
-        let id = match reads.is_empty() || dice.one_in(4) {
-            true => dice.id(),
-            false => reads[usize::try_from(dice.below(reads.len() as u64)).unwrap()]
-                .0
-                .clone(),
+        let id = if reads.is_empty() || dice.one_in(4) {
+            dice.id()
+        } else {
+            let index = usize::try_from(dice.below(reads.len() as u64)).unwrap();
+            reads[index].0.clone()
         };
         if unit.writes.iter().all(|write| write.key.id != id) && !only_read.contains(&id) {
             let body = (!dice.one_in(5)).then(|| unit.id.0.as_bytes().to_vec());
@@ -160,9 +160,10 @@ fn plan(batch: u64, dice: &mut Dice, runtime: &SharedRuntime, settled: &mut Vec<
     }
     if dice.one_in(2) {
         let again = dice.one_in(6) && !settled.is_empty();
-        let message = match again {
-            true => settled[usize::try_from(dice.below(settled.len() as u64)).unwrap()],
-            false => runtime.id(),
+        let message = if again {
+            settled[usize::try_from(dice.below(settled.len() as u64)).unwrap()]
+        } else {
+            runtime.id()
         };
         settled.push(message);
         unit.settles = Some(Settled {

@@ -12,7 +12,7 @@ use wingbeat_core::{Error, Kind, Name, Result};
 use crate::describe;
 use crate::dispatch::Subscription;
 use crate::runtime::sweep;
-use crate::service::{Parts, Service};
+use crate::service::{Service, Wiring};
 
 pub use ports::Ports;
 pub use running::{Running, RunningSubscription};
@@ -36,7 +36,7 @@ pub use running::{Running, RunningSubscription};
 #[derive(Default)]
 #[must_use]
 pub struct App {
-    services: Vec<Parts>,
+    services: Vec<Wiring>,
     only: Option<BTreeSet<String>>,
     outside: BTreeSet<String>,
     strangers: bool,
@@ -52,7 +52,7 @@ impl App {
 
     /// Adds a service of the system.
     pub fn service<S>(mut self, service: Service<S>) -> Self {
-        self.services.push(service.parts);
+        self.services.push(service.wiring);
         self
     }
 
@@ -222,8 +222,8 @@ impl App {
     /// # Errors
     ///
     /// `wiring` if [`check`](Self::check) has findings; `store_unavailable` or `broker_unavailable`
-    /// if a server is unavailable; `topology_differs` if a queue exists with other arguments;
-    /// other codes of the adapters. `docs/errors/README.md` lists them.
+    /// if a server is unavailable; `topology_differs` if a queue exists with other arguments; other
+    /// codes of the adapters. `docs/errors/README.md` lists them.
     pub async fn start(self, ports: Ports) -> Result<Running> {
         if !self.hosted {
             self.check()?;
@@ -243,13 +243,13 @@ impl App {
 
     /// Returns the wiring of all services, so that test doubles can wrap handlers.
     #[cfg(feature = "test")]
-    pub(crate) fn parts_mut(&mut self) -> &mut [Parts] {
+    pub(crate) fn wiring_mut(&mut self) -> &mut [Wiring] {
         &mut self.services
     }
 
     /// Returns the wiring of the services that run here.
     #[cfg(feature = "test")]
-    pub(crate) fn running_parts(&self) -> impl Iterator<Item = &Parts> {
+    pub(crate) fn running_wiring(&self) -> impl Iterator<Item = &Wiring> {
         self.services.iter().filter(|it| self.runs(it.name))
     }
 

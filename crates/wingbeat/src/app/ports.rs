@@ -1,3 +1,5 @@
+//! The ports of an app.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// The adapters on which an app runs.
 ///
-/// `wingbeat::run` makes them from the settings. Other hosts make them themselves.
+/// `wingbeat::run` creates them from the settings. Other hosts create them directly.
 #[derive(Clone)]
 pub struct Ports {
     /// Clocks, timers, tasks and random numbers.

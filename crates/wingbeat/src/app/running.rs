@@ -156,7 +156,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable.
+    /// A [store error](crate::Reads#store-errors).
     pub async fn parked(&self, service: Name) -> Result<BTreeMap<Name, u64>> {
         match self.incidents(service) {
             Some(incidents) => incidents.parked().await,
@@ -168,7 +168,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable.
+    /// A [store error](crate::Reads#store-errors).
     pub async fn dead_letters(&self, service: Name) -> Result<Vec<DeadLetter>> {
         match self.incidents(service) {
             Some(incidents) => incidents.dead_letters().await,
@@ -180,7 +180,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable.
+    /// A [store error](crate::Reads#store-errors).
     pub async fn dead_letter(&self, service: Name, id: Uuid) -> Result<Option<DeadLetter>> {
         match self.incidents(service) {
             Some(incidents) => incidents.dead_letter(id).await,
@@ -195,8 +195,7 @@ impl Running {
     ///
     /// `undecodable` if its message cannot be decoded; `unknown_subscription` if its subscription
     /// does not run here; `overloaded`, `contended` or `stopped` from
-    /// [`run_unit`](crate::run_unit); `store_unavailable` or a similar code while the store is
-    /// unavailable.
+    /// [`run_unit`](crate::run_unit); a [store error](crate::Reads#store-errors).
     pub async fn retry_dead_letter(&self, service: Name, id: Uuid) -> Result<bool> {
         let runs_here = |queue| self.subscriptions.iter().any(|it| it.queue == queue);
         match self.incidents(service) {
@@ -209,8 +208,8 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit);
-    /// `store_unavailable` or a similar code while the store is unavailable.
+    /// `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit); a [store
+    /// error](crate::Reads#store-errors).
     pub async fn discard_dead_letter(&self, service: Name, id: Uuid) -> Result<bool> {
         match self.incidents(service) {
             Some(incidents) => incidents.discard(id).await,
@@ -227,7 +226,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable.
+    /// A [store error](crate::Reads#store-errors).
     pub async fn unroutable(&self) -> Result<Vec<Unroutable>> {
         let types = self
             .unsent

@@ -18,7 +18,7 @@ use crate::due::{DueQueue, DueRunner};
 use crate::failed::BrokerDeadLetters;
 use crate::publish::Relay;
 use crate::runtime::Control;
-use crate::service::Parts;
+use crate::service::Wiring;
 #[cfg(feature = "http")]
 use crate::state::Reads;
 use crate::telemetry::meters::SubscriptionMeter;
@@ -29,7 +29,7 @@ const DUE_BUFFER: usize = 256;
 
 /// Starts `services`, whose queues exist. `family` names all services of the system.
 pub(super) async fn start(
-    services: Vec<Parts>,
+    services: Vec<Wiring>,
     family: BTreeSet<&'static str>,
     ports: Ports,
 ) -> Running {
@@ -110,10 +110,10 @@ impl Starting {
         self.running
     }
 
-    async fn service(&mut self, parts: Parts) {
+    async fn service(&mut self, wiring: Wiring) {
         let context = Arc::new(ServiceContext {
-            name: parts.name,
-            store: ServiceStore::new(Arc::clone(&self.ports.store), parts.name),
+            name: wiring.name,
+            store: ServiceStore::new(Arc::clone(&self.ports.store), wiring.name),
             committer: Arc::clone(&self.committer),
             runtime: Arc::clone(&self.ports.runtime),
             cache: Arc::clone(&self.ports.cache),
@@ -122,7 +122,7 @@ impl Starting {
         let broker_dead_letters = BrokerDeadLetters {
             service: Arc::clone(&context),
             transport: Arc::clone(&self.ports.transport),
-            queues: parts.subscriptions.iter().map(|it| it.queue).collect(),
+            queues: wiring.subscriptions.iter().map(|it| it.queue).collect(),
             control: self.control.clone(),
         };
         // Without queues the broker has nothing to dead-letter.
@@ -131,10 +131,10 @@ impl Starting {
                 .runtime
                 .spawn(Box::pin(broker_dead_letters.run()));
         }
-        self.subscriptions(&context, parts.subscriptions).await;
-        for (name, policy) in parts.targets {
-            let target = Target::new(parts.name, name, policy, self.ports.runtime.now());
-            for executor in parts
+        self.subscriptions(&context, wiring.subscriptions).await;
+        for (name, policy) in wiring.targets {
+            let target = Target::new(wiring.name, name, policy, self.ports.runtime.now());
+            for executor in wiring
                 .executors
                 .iter()
                 .filter(|executor| executor.target == name)
@@ -145,20 +145,20 @@ impl Starting {
             }
             self.running.targets.push(target);
         }
-        for (name, pause, run) in parts.schedules {
+        for (name, pause, run) in wiring.schedules {
             let schedule = every(Arc::clone(&context), name, pause, run, self.control.clone());
             self.ports.runtime.spawn(Box::pin(schedule));
         }
         #[cfg(feature = "http")]
         {
-            let routes = parts
+            let routes = wiring
                 .routes
                 .layer(Extension(Arc::clone(&context)))
                 .layer(Extension(Reads::new(Arc::clone(&context))));
             self.running.routes = std::mem::take(&mut self.running.routes).merge(routes);
         }
-        self.due.services.insert(parts.name, Arc::clone(&context));
-        self.running.services.insert(parts.name, context);
+        self.due.services.insert(wiring.name, Arc::clone(&context));
+        self.running.services.insert(wiring.name, context);
     }
 
     /// Starts the subscriptions of a service, except those that an operator has paused.

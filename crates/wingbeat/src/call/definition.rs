@@ -1,3 +1,5 @@
+//! Calls to outside systems as data, and their outcomes.
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wingbeat_core::Error;
@@ -29,13 +31,13 @@ use crate::encode;
 /// }
 ///
 /// impl GaveUp<AskForecast> for Forecast {
-///     fn gave_up(call: &AskForecast, _why: &Error) -> Self {
+///     fn gave_up(call: &AskForecast, _: &Error) -> Self {
 ///         Forecast { city: call.city.clone(), degrees: None }
 ///     }
 /// }
 ///
 /// async fn ask(call: AskForecast) -> Result<Forecast> {
-///     // A real executor takes `Http` and asks.
+///     // A real executor takes `Http` and sends a request.
 ///     Ok(Forecast { city: call.city, degrees: Some(21) })
 /// }
 ///
@@ -51,7 +53,8 @@ pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The message that carries the outcome.
     type Outcome: IntoEffects + GaveUp<Self> + Send;
 
-    /// Returns the identity of the business operation: the idempotency key of all attempts.
+    /// Returns the [operation id](crate::call#operation-ids) of the call: the idempotency key of
+    /// all attempts.
     fn operation(&self) -> String;
 }
 
@@ -64,9 +67,9 @@ pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
 )]
 pub trait GaveUp<C: ?Sized> {
     /// Returns the outcome of `call` after it was rejected, or failed for longer than
-    /// [`TargetPolicy::give_up_after`](crate::TargetPolicy::give_up_after). `why` is the last
-    /// error.
-    fn gave_up(call: &C, why: &Error) -> Self;
+    /// [`TargetPolicy::give_up_after`](crate::TargetPolicy::give_up_after). `error` is the last
+    /// one.
+    fn gave_up(call: &C, error: &Error) -> Self;
 }
 
 impl Effects {

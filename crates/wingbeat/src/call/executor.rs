@@ -1,3 +1,5 @@
+//! Executors of calls: their trait, their context and their extractors.
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -20,30 +22,33 @@ pub struct CallContext {
     pub(crate) policy: TargetPolicy,
 }
 
-/// The idempotency key of a call, an extractor for executors. It identifies the business operation,
-/// so it is the same for all attempts.
+/// An extractor for the idempotency key of a call. All attempts use the same key.
+///
+/// It is the [operation id](crate::call#operation-ids) of the call.
 #[derive(Clone, Debug)]
 pub struct OperationKey(pub String);
 
-/// An HTTP client, an extractor for executors.
+/// An extractor for an HTTP client.
 ///
 /// ```
+/// use serde::{Deserialize, Serialize};
 /// use wingbeat::call::Http;
-/// use wingbeat::{Error, OperationKey, Result, outgoing::Request};
-/// # use serde::{Deserialize, Serialize};
-/// # use wingbeat::{Call, Event, GaveUp, JsonSchema};
-/// # #[derive(Call, Serialize, Deserialize)]
-/// # #[call(name = "parcels.order_pickup", target = "carrier", key = parcel, outcome = Pickup)]
-/// # struct OrderPickup { parcel: u32 }
-/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
-/// # #[event(name = "parcels.pickup", version = 1, key = parcel)]
-/// # struct Pickup { parcel: u32, ordered: bool }
+/// use wingbeat::outgoing::Request;
+/// use wingbeat::prelude::*;
+///
+/// #[derive(Call, Serialize, Deserialize)]
+/// #[call(name = "parcels.order_pickup", target = "carrier", key = parcel, outcome = Pickup)]
+/// struct OrderPickup { parcel: u32 }
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "parcels.pickup", version = 1, key = parcel)]
+/// struct Pickup { parcel: u32, ordered: bool }
+///
 /// # impl GaveUp<OrderPickup> for Pickup {
 /// #     fn gave_up(call: &OrderPickup, _: &Error) -> Self {
 /// #         Self { parcel: call.parcel, ordered: false }
 /// #     }
 /// # }
-///
 /// async fn order_pickup(call: OrderPickup, key: OperationKey, http: Http) -> Result<Pickup> {
 ///     let response = http.client.send(Request {
 ///         method: "POST",
@@ -54,10 +59,10 @@ pub struct OperationKey(pub String);
 ///     });
 ///     match response.await?.status {
 ///         201 => Ok(Pickup { parcel: call.parcel, ordered: true }),
-///         status => Err(Error::retry("carrier_failed", format!("the carrier answered {status}"))),
+///         status => Err(Error::retry("carrier_failed", format!("the carrier returned {status}"))),
 ///     }
 /// }
-/// # drop(wingbeat::Service::new("parcels").calls(order_pickup));
+/// # drop(Service::new("parcels").calls(order_pickup));
 /// ```
 #[derive(Clone)]
 pub struct Http {
@@ -66,7 +71,7 @@ pub struct Http {
     /// The policy of the target.
     pub policy: TargetPolicy,
     /// `true` if an earlier attempt may have taken effect. If the outside system ignores
-    /// idempotency keys, ask it for the result first.
+    /// idempotency keys, query its state before repeating the request.
     pub retried: bool,
 }
 
@@ -99,11 +104,11 @@ impl HttpClient for Traced {
             let parent = context.trace.to_string();
             request.headers.push((NAME.into(), parent));
         }
-        telemetry::outside(&request);
+        telemetry::record_request(&request);
         Box::pin(async move {
             let answer = self.0.send(request).await;
             if let Ok(answer) = &answer {
-                telemetry::answered(&tracing::Span::current(), answer.status);
+                telemetry::record_status(&tracing::Span::current(), answer.status);
             }
             answer
         })
@@ -128,8 +133,8 @@ pub(crate) struct Executor {
 /// [`Service::calls`](crate::Service::calls).
 ///
 /// Its first argument is a [`Call`]. The others are [extractors](crate::Extract) for executors. It
-/// returns the call's outcome, or an error: class `Retry` for another attempt, class `Reject` to
-/// give up.
+/// returns the call's outcome or an error. An error of class `Retry` causes another attempt;
+/// `Reject` ends the call.
 pub trait CallHandler<Args, S>: Handler<Args> {
     /// Erases the types of the executor.
     fn executor(self, state: S) -> ErasedExecutor;
@@ -174,16 +179,17 @@ where
             name: Args::First::NAME,
             target: Args::First::TARGET,
             attempt: Arc::new(move |cx, body| {
-                let prepared = decode::<Args::First>(body).and_then(|call| {
+                let future = decode::<Args::First>(body).and_then(|call| {
                     let rest = Args::Rest::extract_all(&cx, &state)?;
                     Ok(self.call(Args::join(call, rest)))
                 });
-                Box::pin(async move { prepared?.await.outcome()?.checked() })
+                // No scope records these effects, so nothing else checks their size.
+                Box::pin(async move { future?.await.outcome()?.within_limits() })
             }),
-            give_up: Arc::new(|body, why| {
+            give_up: Arc::new(|body, error| {
                 let call = decode::<Args::First>(body)?;
                 let mut effects = Effects::new();
-                <Args::First as Call>::Outcome::gave_up(&call, why).into_effects(&mut effects);
+                <Args::First as Call>::Outcome::gave_up(&call, error).into_effects(&mut effects);
                 Ok(effects)
             }),
         })

@@ -31,7 +31,7 @@ pub(crate) async fn every(
             correlation: Some(story),
             ..Context::at(TraceParent::of(story.0))
         };
-        let span = telemetry::working(
+        let span = telemetry::unit_span(
             format_args!("schedule {name}"),
             service.name,
             context.trace,

@@ -40,11 +40,11 @@ use crate::unit::{Meta, Scope};
 ///
 /// async fn measure(
 ///     _: Delivered, // the message comes first
-///     State(Limit(most)): State<Limit>,
+///     State(Limit(seconds)): State<Limit>,
 ///     Now(now): Now,
 ///     meta: Meta,
 /// ) -> Result<()> {
-///     if now.since(meta.time).as_secs() > most {
+///     if now.since(meta.time).as_secs() > seconds {
 ///         tracing::warn!(id = ?meta.message, "a delivery was reported late");
 ///     }
 ///     Ok(())
@@ -74,8 +74,8 @@ pub trait Extract<Cx, S>: Sized + Send + 'static {
     /// Any error that the extractor documents. The runtime treats it as an error of the handler.
     fn extract(cx: &Cx, state: &S) -> Result<Self>;
 
-    /// Adds what it reads from a request to the description of a route. Most extractors read
-    /// nothing.
+    /// Adds the parts of a request that this extractor reads to the description of a route. Does
+    /// nothing by default.
     fn describe(_request: &mut RequestDescription) {}
 }
 
@@ -132,7 +132,7 @@ pub struct State<T>(pub T);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "the service's state `{S}` has no `{Self}`",
-    label = "`State<{Self}>` cannot be filled in",
+    label = "`State<{Self}>`: no such part",
     note = "if the state is `()`, `.with_state(..)` is missing; otherwise give the state a field of this type and derive `Parts`"
 )]
 pub trait Part<S>: Sized {
@@ -207,7 +207,7 @@ pub trait ExtractAll<Cx, S>: Sized + Send {
     /// The first error of an extractor.
     fn extract_all(cx: &Cx, state: &S) -> Result<Self>;
 
-    /// Adds what all of them read from a request to the description of a route.
+    /// Calls [`Extract::describe`] of each extractor.
     fn describe(request: &mut RequestDescription);
 }
 
@@ -217,7 +217,7 @@ macro_rules! arguments {
             type First = First;
             type Rest = ($($rest,)*);
 
-            #[allow(non_snake_case, reason = "one variable a type parameter")]
+            #[allow(non_snake_case, reason = "one variable per type parameter")]
             fn join(first: First, ($($rest,)*): ($($rest,)*)) -> Self {
                 (first, $($rest,)*)
             }

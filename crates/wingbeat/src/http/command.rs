@@ -314,7 +314,7 @@ impl Incoming {
         let what = format_args!("{}", self.info.route);
         (
             Context::at(trace),
-            telemetry::working(what, service.name, trace, parent),
+            telemetry::unit_span(what, service.name, trace, parent),
         )
     }
 

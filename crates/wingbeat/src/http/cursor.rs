@@ -22,7 +22,6 @@ const CHECKSUM: usize = 4;
 /// cursor, so the `Select` of the next page decides which rows the client may see.
 ///
 /// ```
-/// use axum::Extension;
 /// use axum::response::{IntoResponse, Response};
 /// use serde::{Deserialize, Serialize};
 /// use wingbeat::http::{Cursor, Problem, Query, ok};
@@ -47,7 +46,7 @@ const CHECKSUM: usize = 4;
 ///
 /// async fn list(
 ///     Query(listing): Query<Listing>,
-///     Extension(reads): Extension<Reads>,
+///     reads: Reads,
 /// ) -> Result<Response, Problem> {
 ///     let after = listing.cursor.map(|cursor| cursor.position("books")).transpose()?;
 ///     let page = reads.rows::<Book>(Select::All, after, 20).await?;

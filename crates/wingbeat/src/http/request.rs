@@ -315,8 +315,9 @@ impl DescribeRequest for Admin {
     }
 }
 
-/// An extractor for the required header `Idempotency-Key`. The answer is stored with the unit and
-/// repeated for the same key.
+/// An extractor for the required header `Idempotency-Key`: the
+/// [operation id](crate::call#operation-ids) of the request. The runtime stores the response with
+/// the unit and repeats it for the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(pub String);
 

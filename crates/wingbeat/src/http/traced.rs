@@ -38,18 +38,18 @@ async fn trace(
     };
     let (parts, body) = request.into_parts();
     let span = telemetry::requested(service, &parts, trace, parent);
-    let told = span.clone();
+    let request_span = span.clone();
     let answer = Box::pin(next.run(Request::from_parts(parts, body)));
     let response = Context::at(trace).run(span, answer).await;
-    telemetry::answered(&told, response.status().as_u16());
+    telemetry::record_status(&request_span, response.status().as_u16());
     response
 }
 
 /// Returns the caller's place in a trace; `None` if the header is missing, malformed or repeated.
 fn parent(headers: &HeaderMap) -> Option<TraceParent> {
-    let mut told = headers.get_all("traceparent").iter();
-    let parent = told.next()?.to_str().ok()?.parse().ok()?;
-    told.next().is_none().then_some(parent)
+    let mut values = headers.get_all("traceparent").iter();
+    let parent = values.next()?.to_str().ok()?.parse().ok()?;
+    values.next().is_none().then_some(parent)
 }
 
 #[cfg(test)]
@@ -114,11 +114,11 @@ mod tests {
     fn a_request_has_a_span_in_the_callers_trace_and_inner_requests_have_none() {
         let routes = routes();
         for path in ["/own", "/within"] {
-            let told = asked(&routes, path, &[CALLER]);
-            let told: TraceParent = told.parse().expect("a traceparent");
+            let received = asked(&routes, path, &[CALLER]);
+            let received: TraceParent = received.parse().expect("a traceparent");
             let caller: TraceParent = CALLER.parse().expect("a traceparent");
-            assert_eq!(told.trace_id(), caller.trace_id());
-            assert_ne!(told.span_id(), caller.span_id());
+            assert_eq!(received.trace_id(), caller.trace_id());
+            assert_ne!(received.span_id(), caller.span_id());
         }
         assert_eq!(telemetry::current(), None);
     }
@@ -128,16 +128,16 @@ mod tests {
         let routes = routes();
         let wrong: [&[&str]; 3] = [&[], &["nonsense"], &[CALLER, CALLER]];
         for parents in wrong {
-            let told = asked(&routes, "/own", parents);
-            assert!(told.parse::<TraceParent>().is_ok(), "{told}");
-            assert!(!told.contains(&CALLER[3..35]), "{told}");
+            let received = asked(&routes, "/own", parents);
+            assert!(received.parse::<TraceParent>().is_ok(), "{received}");
+            assert!(!received.contains(&CALLER[3..35]), "{received}");
         }
     }
 
     #[test]
     fn a_problem_names_its_trace() {
-        let told = asked(&routes(), "/nothing", &[CALLER]);
+        let received = asked(&routes(), "/nothing", &[CALLER]);
         let trace = format!(r#""trace_id":"{}""#, &CALLER[3..35]);
-        assert!(told.contains(&trace), "{told}");
+        assert!(received.contains(&trace), "{received}");
     }
 }

@@ -1,9 +1,9 @@
-//! Publishes messages, waits for the broker's confirms, and deletes confirmed messages from the
-//! outbox. Messages that are not confirmed are released at once and retried after a pause, so that
+//! The relay: publishes messages, waits for the broker's confirms, and deletes confirmed messages
+//! from the outbox. It releases unconfirmed messages at once and retries them after a pause, so
 //! they do not delay others.
 //!
-//! The committer passes messages of this process in memory, claimed with the commit. The relay
-//! claims all others from the outbox: messages of other processes that have died, and released
+//! The committer claims the messages of this process with the commit and passes them in memory. The
+//! relay claims all others from the outbox: messages of processes that have died, and released
 //! ones.
 
 use std::collections::BTreeMap;
@@ -28,18 +28,18 @@ use crate::telemetry;
 use crate::telemetry::meters::RelayMeter;
 use crate::unit::ServiceContext;
 
-/// The messages published at once.
+/// The largest batch of messages.
 const BATCH_MAX: usize = 512;
-/// The batches published concurrently. Two of them never contain messages with the same key.
+/// The largest number of batches in progress. Two of them never contain messages with the same key.
 const PUBLISHING_MAX: usize = 4;
 /// The time for which messages of the outbox stay claimed.
 const LEASE: Duration = Duration::from_secs(30);
 /// The interval between two claims from the outbox.
-const LOOK: Duration = Duration::from_millis(500);
-/// Confirmed messages are deleted in batches: after this time, or once [`REMOVE_FROM`] messages are
-/// confirmed. A publish in progress is awaited first. If the process dies, these messages are
-/// published again.
+const CLAIM_INTERVAL: Duration = Duration::from_millis(500);
+/// The longest time until confirmed messages are deleted. If the process dies before, another one
+/// publishes them again.
 const REMOVE_WITHIN: Duration = Duration::from_millis(50);
+/// The number of confirmed messages that are deleted at once.
 const REMOVE_FROM: usize = 256;
 /// The longest wait for the last messages when a process ends. Other processes publish the rest.
 const END_WITHIN: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ pub(crate) struct RelayEnd {
 }
 
 impl RelayEnd {
-    /// Ends the relay, and waits for it for a limited time. Nothing may be committed any more.
+    /// Ends the relay, and waits for it for a limited time. Call it after the last commit.
     pub(crate) async fn reached(&self, runtime: &SharedRuntime) {
         self.control.send_replace(Control::Draining);
         let ended = self
@@ -72,7 +72,9 @@ impl RelayEnd {
         if let Some(ended) = ended
             && runtime.timeout(END_WITHIN, ended).await.is_none()
         {
-            tracing::warn!("not all messages were published in time, the rest stays in the outbox");
+            tracing::warn!(
+                "not all messages were published in time: other processes publish the rest from the outbox"
+            );
         }
     }
 }
@@ -96,17 +98,15 @@ struct State {
 }
 
 impl State {
-    /// Takes the messages to delete now: those of a full batch, those that have waited long enough,
-    /// or at the end all.
+    /// Takes the messages to delete now: a full batch, messages that have waited long enough, or
+    /// all of them at the end.
     fn removable(&mut self, now: Duration, draining: bool) -> Vec<MessageId> {
-        let (draining, lot) = (
-            draining && self.publishing == 0,
-            self.confirmed.len() >= REMOVE_FROM,
-        );
-        let ripe = draining || lot || now >= self.remove_at;
-        match ripe && !self.removing && now >= self.remove_from {
-            true => std::mem::take(&mut self.confirmed),
-            false => Vec::new(),
+        let at_end = draining && self.publishing == 0;
+        let is_due = at_end || self.confirmed.len() >= REMOVE_FROM || now >= self.remove_at;
+        if is_due && !self.removing && now >= self.remove_from {
+            std::mem::take(&mut self.confirmed)
+        } else {
+            Vec::new()
         }
     }
 
@@ -172,9 +172,10 @@ impl Relay {
             if work.is_empty() && draining && state.confirmed.is_empty() {
                 return;
             }
-            let pause = match state.confirmed.is_empty() {
-                true => LOOK,
-                false => REMOVE_WITHIN,
+            let pause = if state.confirmed.is_empty() {
+                CLAIM_INTERVAL
+            } else {
+                REMOVE_WITHIN
             };
             let woken = async {
                 tokio::select! {
@@ -202,15 +203,15 @@ impl Relay {
                 state.removing = false;
                 if let Err(kept) = removed {
                     state.confirm(now, kept);
-                    state.remove_from = now + LOOK + self.runtime.jitter(LOOK);
+                    state.remove_from = now + CLAIM_INTERVAL + self.runtime.jitter(CLAIM_INTERVAL);
                 }
             }
         }
     }
 
-    /// Returns the next messages to publish: those that were passed in memory, or at intervals
-    /// those claimed from the outbox. The latter are published alone, since they may precede
-    /// messages that are being published.
+    /// Returns the next messages to publish: messages passed in memory, and at intervals messages
+    /// claimed from the outbox. Claimed messages may precede others with the same key, so they wait
+    /// until no batch is in progress.
     async fn next(&self, state: &mut State) -> Vec<Envelope> {
         let now = self.runtime.elapsed();
         if now < state.look_at {
@@ -227,7 +228,7 @@ impl Relay {
             Err(why) => tracing::warn!("cannot claim messages from the outbox: {why}"),
         }
         let now = self.runtime.elapsed();
-        state.look_at = now + LOOK;
+        state.look_at = now + CLAIM_INTERVAL;
         self.handover.take(now, BATCH_MAX, &state.busy)
     }
 
@@ -275,7 +276,7 @@ impl Relay {
         for (message, why) in sorted.impossible {
             match keep_unsendable(&self.services, message, &why).await {
                 Ok(()) => sorted.confirmed.push(message.id),
-                // The outbox hands the message out again after its lease.
+                // The message can be claimed again after its lease.
                 Err(why) => self.warn("kept as dead letters", Err(why)),
             }
         }
@@ -286,7 +287,7 @@ impl Relay {
         sorted.confirmed
     }
 
-    /// Logs a failure. The outbox hands the messages out again after their lease.
+    /// Logs a failure. The messages can be claimed again after their lease.
     fn warn(&self, what: &str, done: Result<()>) {
         if let Err(why) = done {
             tracing::warn!("messages could not be {what}: {why}");

@@ -1,7 +1,7 @@
-//! Types of messages that the broker cannot route, and the pauses before messages are retried.
+//! Message types that the broker cannot route, and the pauses before messages are retried.
 //!
-//! Routing depends only on the type, so types are remembered, not messages: there are few of them,
-//! and the messages are in the outbox.
+//! Routing depends only on the type. So this module keeps types, which are few, and not messages,
+//! which are in the outbox.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,78 +10,79 @@ use wingbeat_core::Timestamp;
 
 /// The first pause of an unroutable type; it doubles.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// The longest pause of an unroutable type. A new queue receives the messages after at most this
-/// time.
+/// The longest pause of an unroutable type: a new queue receives the messages within this time.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The first pause of unconfirmed messages; it doubles while nothing is confirmed.
 const UNCONFIRMED_MIN: Duration = Duration::from_millis(250);
-/// The longest pause of unconfirmed messages. After an outage of the broker they are published
-/// after at most this time.
+/// The longest pause of unconfirmed messages: after an outage of the broker they are published
+/// within this time.
 const UNCONFIRMED_MAX: Duration = Duration::from_secs(4);
 /// The interval at which a persistent problem is logged again.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A type of message that the broker cannot route, because no queue is bound to it. Its messages
-/// stay in the outbox and are retried. It needs a person: usually a service was never deployed, or
-/// a message was renamed.
+/// A message type that the broker cannot route, because no queue is bound to it.
+///
+/// Its messages stay in the outbox, and the relay retries them. Usually an operator must act: a
+/// service was never deployed, or a message was renamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unroutable {
     /// The wire type.
     pub kind: String,
-    /// The time at which this process noticed it.
+    /// The time of the first refusal in this process.
     pub since: Timestamp,
     /// The number of waiting messages of the type.
     pub waiting: u64,
 }
 
+/// The state of an unroutable type.
 #[derive(Debug)]
-struct Trouble {
+struct Backoff {
     since: Timestamp,
     pause: Duration,
     /// The end of the pause. A refusal before it does not lengthen the pause.
     until: Timestamp,
-    told_at: Timestamp,
+    logged_at: Timestamp,
 }
 
-/// The problems that this process knows.
+/// The messages that this process could not publish.
 #[derive(Debug, Default)]
 pub(crate) struct Unsent {
-    unroutable: BTreeMap<String, Trouble>,
+    unroutable: BTreeMap<String, Backoff>,
     /// Consecutive rounds without a confirmed message.
     failed: u32,
     /// The last logged reason, and its time.
-    told: Option<(String, Timestamp)>,
+    logged: Option<(String, Timestamp)>,
 }
 
 impl Unsent {
     /// Records that no queue is bound to this type. Returns the pause of its messages.
     pub(crate) fn unroutable(&mut self, kind: &str, now: Timestamp) -> Duration {
-        let trouble = self.unroutable.entry(kind.to_owned()).or_insert_with(|| {
-            tell(kind);
+        let backoff = self.unroutable.entry(kind.to_owned()).or_insert_with(|| {
+            log_unroutable(kind);
             metrics::gauge!("wingbeat_outbox_unroutable", "type" => kind.to_owned()).set(1.0);
-            Trouble {
+            Backoff {
                 since: now,
                 pause: PAUSE_MIN,
                 until: now + PAUSE_MIN,
-                told_at: now,
+                logged_at: now,
             }
         });
-        if now >= trouble.until {
-            trouble.pause = (trouble.pause * 2).min(PAUSE_MAX);
-            trouble.until = now + trouble.pause;
+        if now >= backoff.until {
+            backoff.pause = (backoff.pause * 2).min(PAUSE_MAX);
+            backoff.until = now + backoff.pause;
         }
-        if now.since(trouble.told_at) >= TELL_AGAIN {
-            trouble.told_at = now;
-            tell(kind);
+        if now.since(backoff.logged_at) >= LOG_INTERVAL {
+            backoff.logged_at = now;
+            log_unroutable(kind);
         }
-        trouble.pause
+        backoff.pause
     }
 
     /// Records that a message of this type was confirmed.
     pub(crate) fn confirmed(&mut self, kind: &str) {
         self.failed = 0;
-        self.told = None;
+        self.logged = None;
         if self.unroutable.remove(kind).is_some() {
             tracing::info!(kind, "messages of this type can be routed again");
             metrics::gauge!("wingbeat_outbox_unroutable", "type" => kind.to_owned()).set(0.0);
@@ -90,24 +91,24 @@ impl Unsent {
 
     /// Records that `count` messages of a round were not confirmed. Returns their pause.
     pub(crate) fn unconfirmed(&mut self, count: usize, why: &str, now: Timestamp) -> Duration {
-        let told = self.told.as_ref();
-        if told.is_none_or(|(what, at)| what != why || now.since(*at) >= TELL_AGAIN) {
+        let logged = self.logged.as_ref();
+        if logged.is_none_or(|(reason, at)| reason != why || now.since(*at) >= LOG_INTERVAL) {
             tracing::warn!(count, "messages stay in the outbox: {why}");
-            self.told = Some((why.to_owned(), now));
+            self.logged = Some((why.to_owned(), now));
         }
         let pause = UNCONFIRMED_MIN * 2_u32.pow(self.failed.min(10));
         self.failed += 1;
         pause.min(UNCONFIRMED_MAX)
     }
 
-    /// Returns the types that cannot be routed, each with the time at which that was noticed.
+    /// Returns the unroutable types, each with the time of its first refusal.
     pub(crate) fn types(&self) -> Vec<(String, Timestamp)> {
         let known = self.unroutable.iter();
         known.map(|(kind, it)| (kind.clone(), it.since)).collect()
     }
 }
 
-fn tell(kind: &str) {
+fn log_unroutable(kind: &str) {
     tracing::error!(
         kind,
         "no queue is bound to this message type, its messages stay in the outbox: start the service that handles it, or remove the publisher"
@@ -153,11 +154,14 @@ mod tests {
     fn the_pause_of_unconfirmed_messages_grows_while_nothing_is_confirmed() {
         let mut unsent = Unsent::default();
         let pauses: Vec<_> = (0..6)
-            .map(|_| unsent.unconfirmed(1, "away", second(0)))
+            .map(|_| unsent.unconfirmed(1, "unavailable", second(0)))
             .collect();
         assert_eq!(pauses[0], UNCONFIRMED_MIN);
         assert_eq!(pauses[5], UNCONFIRMED_MAX);
         unsent.confirmed("a");
-        assert_eq!(unsent.unconfirmed(1, "away", second(0)), UNCONFIRMED_MIN);
+        assert_eq!(
+            unsent.unconfirmed(1, "unavailable", second(0)),
+            UNCONFIRMED_MIN
+        );
     }
 }

@@ -1,9 +1,11 @@
+//! The checks that a saga has a variant for each timer that it sets and each outcome of its calls.
+
 use crate::effects::Either;
 
 /// Inputs with a variant for `M`. The derive of `SagaInput` implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no variant for `{M}`",
-    label = "nothing would handle `{M}`",
+    label = "no variant handles `{M}`",
     note = "add a variant `Variant({M})` to `{Self}`"
 )]
 pub trait Accepts<M> {}
@@ -16,7 +18,7 @@ pub trait Accepts<M> {}
 )]
 pub trait AcceptsTimer<M> {}
 
-/// Outcomes of calls of which the input `I` accepts every message.
+/// Outcomes of calls whose messages are all inputs of `I`.
 pub trait Answers<I> {}
 
 impl<I, L: Answers<I>, R: Answers<I>> Answers<I> for Either<L, R> {}

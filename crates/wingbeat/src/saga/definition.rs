@@ -1,12 +1,14 @@
+//! Sagas and their inputs.
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wingbeat_core::{Kind, MessageType, Result};
 
 use super::effects::SagaEffects;
 
-/// A process that spans several services: it waits for messages and decides what happens next.
+/// A workflow across several services: it waits for messages and decides what happens next.
 ///
-/// Steps are pure: they change the saga's state and ask for [`SagaEffects`]. The runtime loads the
+/// Steps are pure: they change the saga's state and record [`SagaEffects`]. The runtime loads the
 /// saga by the key of the input, runs the step, and commits state, messages and timers together.
 /// Tests need neither a store nor a runtime (`wingbeat::test::given_saga`).
 /// [`Service::saga`](crate::Service::saga) registers a saga.
@@ -14,7 +16,7 @@ use super::effects::SagaEffects;
 /// ```
 /// use std::time::Duration;
 ///
-/// use wingbeat::{Late, Saga, SagaEffects, SagaInput};
+/// use wingbeat::{Unexpected, Saga, SagaEffects, SagaInput};
 /// # use serde::{Deserialize, Serialize};
 /// # use wingbeat::{Command, Event, JsonSchema};
 /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
@@ -56,8 +58,8 @@ use super::effects::SagaEffects;
 ///         };
 ///     }
 ///
-///     fn late(&mut self, when: Late, _: Input, effects: &mut SagaEffects<Input>) {
-///         if when == Late::NotStarted {
+///     fn unexpected(&mut self, reason: Unexpected, _: Input, effects: &mut SagaEffects<Input>) {
+///         if reason == Unexpected::NotStarted {
 ///             effects.defer(); // the payment overtook the event that starts the saga
 ///         }
 ///     }
@@ -88,32 +90,24 @@ pub trait Saga: Serialize + DeserializeOwned + Default + Send + 'static {
         "running"
     }
 
-    /// Handles one input of a running saga. The input that starts a saga comes here, too.
+    /// Handles one input of a running saga. This includes the input that starts the saga.
     fn step(&mut self, input: Self::Input, effects: &mut SagaEffects<Self::Input>);
 
     /// Handles an input that arrives before the start or after the end of the saga.
     ///
-    /// Messages of two replicas may overtake each other, so an input can arrive before the one that
-    /// starts the saga. [`SagaEffects::defer`] retries it later; an empty implementation
-    /// discards it.
-    fn late(&mut self, when: Late, input: Self::Input, effects: &mut SagaEffects<Self::Input>);
+    /// Replicas work concurrently, so an input can arrive before the one that starts the saga.
+    /// [`SagaEffects::defer`] retries it later; an empty implementation discards it.
+    fn unexpected(
+        &mut self,
+        reason: Unexpected,
+        input: Self::Input,
+        effects: &mut SagaEffects<Self::Input>,
+    );
 }
 
-/// The metric of saga inputs.
-pub mod metric {
-    /// A counter of inputs.
-    pub const INPUTS: &str = "wingbeat_saga_inputs_total";
-    /// The label for the name of the saga.
-    pub const SAGA: &str = "saga";
-    /// The label for the state before the input: one of the saga's, `not_started` or `ended`.
-    pub const STATE: &str = "state";
-    /// The label for the wire type of the input.
-    pub const INPUT: &str = "input";
-}
-
-/// The reason for which an input cannot be handled by [`Saga::step`].
+/// The reason why an input is unexpected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Late {
+pub enum Unexpected {
     /// The saga has not started.
     NotStarted,
     /// The saga has ended.
@@ -133,7 +127,7 @@ pub trait SagaInput: Sized + Send + 'static {
 pub struct SagaRow<I> {
     /// The wire type.
     pub message: &'static str,
-    /// Event or command.
+    /// The kind: event or command.
     pub kind: Kind,
     /// Set if the message starts the saga.
     pub starts: bool,

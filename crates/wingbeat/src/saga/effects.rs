@@ -95,8 +95,8 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Sends a command with an operation id, which identifies the business operation across
-    /// resends.
+    /// Sends a command with an [operation id](crate::call#operation-ids), for commands that the
+    /// saga may send again.
     pub fn send_as<C: CommandMessage>(
         &mut self,
         operation: impl Into<String>,
@@ -106,7 +106,7 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Makes an outside call whose outcome is an input of this saga.
+    /// Records an outside call. Its outcome is an input of this saga.
     pub fn call<C: Call>(&mut self, call: &C) -> &mut Self
     where
         C::Outcome: Answers<I>,
@@ -138,8 +138,9 @@ impl<I> SagaEffects<I> {
 
     /// Executes a command on one of the service's own aggregates, in the same unit of work.
     ///
-    /// A refusal fails the input with `refused`, which makes it a dead letter: a saga executes only
-    /// commands that cannot be refused in its state.
+    /// If the aggregate refuses the command, the input becomes a dead letter with the reason
+    /// `refused`. A step cannot see the refusal, so use it only for commands that cannot be refused
+    /// in this state of the saga. Send a command to a handler if the answer matters.
     pub fn execute<A: Aggregate<Command: Send, Error: std::fmt::Debug>>(
         &mut self,
         id: A::Id,
@@ -179,21 +180,22 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Defers the input: the saga and all other effects of this step are discarded, and the input
-    /// is retried.
+    /// Defers the input. The runtime discards this step, with its change of the saga and all other
+    /// effects, and retries the input later.
     ///
     /// By the default [`SagaPolicy`](crate::SagaPolicy), some quick attempts are followed by pauses
-    /// of 1, 5, 30, 120, 600 and 3,600 s; then the input becomes a dead letter with the reason
-    /// `saga_deferred`. A timer cannot be deferred: it
-    /// becomes a dead letter at once, with the reason `timer_deferred`. Set it again with
-    /// [`after`](Self::after) instead.
+    /// of 1, 5, 30, 120, 600 and 3,600 s. Then the input becomes a dead letter with the reason
+    /// `saga_deferred`.
+    ///
+    /// A timer cannot be deferred: it becomes a dead letter at once, with the reason
+    /// `timer_deferred`. Set it again with [`after`](Self::after) instead.
     pub fn defer(&mut self) -> &mut Self {
         self.deferred = true;
         self
     }
 
     /// Ends the saga. Its timers are cancelled, and further inputs go to
-    /// [`Saga::late`](crate::Saga::late).
+    /// [`Saga::unexpected`](crate::Saga::unexpected).
     pub fn end(&mut self) -> &mut Self {
         self.ended = true;
         self

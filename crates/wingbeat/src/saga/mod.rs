@@ -1,4 +1,4 @@
-//! Sagas: processes that span several services, as pure steps from an input to effects.
+//! Sagas: workflows across services, as pure steps from an input to effects.
 //!
 //! [`Saga`] has an example.
 
@@ -6,6 +6,7 @@ mod answers;
 mod count;
 mod definition;
 mod effects;
+pub mod metric;
 #[cfg(feature = "test")]
 mod outline;
 mod reads;
@@ -14,7 +15,7 @@ mod testing;
 
 pub use answers::{Accepts, AcceptsTimer, Answers};
 pub use count::counted;
-pub use definition::{Late, Saga, SagaInput, SagaRow, metric};
+pub use definition::{Saga, SagaInput, SagaRow, Unexpected};
 pub use effects::SagaEffects;
 pub use step::{SagaRecord, table};
 

@@ -1,3 +1,5 @@
+//! Reads of sagas.
+
 use wingbeat_core::{Name, Result, Timestamp};
 
 use super::count::counted;
@@ -11,8 +13,8 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
-    /// stored saga does not match its type.
+    /// A [store error](crate::Reads#store-errors); `undecodable` if a stored saga does not match
+    /// its type.
     pub async fn sagas<S: Saga>(
         &self,
         after: Option<String>,
@@ -30,7 +32,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable.
+    /// A [store error](crate::Reads#store-errors).
     pub async fn open_sagas<S: Saga>(&self) -> Result<u64> {
         let counters = self.counters().await?.into_iter();
         let open = counters.filter_map(|(name, count)| {
@@ -45,7 +47,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable.
+    /// A [store error](crate::Reads#store-errors).
     pub async fn timer_due<S: Saga>(&self, id: &str, timer: &str) -> Result<Option<Timestamp>> {
         let queue = Name::intern(&format!("{}.{}", self.service().name, S::NAME));
         let key = timer_key(queue, id, timer);

@@ -7,12 +7,13 @@ use wingbeat_core::unit::Write;
 use wingbeat_core::{CorrelationId, Envelope, Error, Key, Name, Result, Timestamp};
 
 use super::count;
-use super::definition::{Late, Saga, SagaInput as _, SagaRow, metric};
+use super::definition::{Saga, SagaInput as _, SagaRow, Unexpected};
 use super::effects::SagaEffects;
+use super::metric;
 use crate::unit::{Scope, TIMERS, TimerRecord, remove};
 use crate::{decode, encode};
 
-/// A saga as it is stored.
+/// The stored form of a saga.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "S: Serialize + DeserializeOwned")]
 pub struct SagaRecord<S> {
@@ -54,9 +55,10 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         now: scope.now(),
         ..SagaEffects::default()
     };
-    record
-        .timers
-        .retain(|timer| !(row.timer && timer == row.message));
+    if row.timer {
+        // The timer has fired. Its record is gone, so the saga must not list it as pending.
+        record.timers.retain(|timer| timer != row.message);
+    }
     let state = match (existed, record.ended) {
         (false, _) => "not_started",
         (_, true) => "ended",
@@ -69,30 +71,35 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
     ];
     metrics::counter!(metric::INPUTS, &labels).increment(1);
     match (existed, record.ended, row.starts) {
-        (false, _, false) => record.state.late(Late::NotStarted, input, &mut effects),
-        (_, true, _) => record.state.late(Late::Ended, input, &mut effects),
+        (false, _, false) => record
+            .state
+            .unexpected(Unexpected::NotStarted, input, &mut effects),
+        (_, true, _) => record
+            .state
+            .unexpected(Unexpected::Ended, input, &mut effects),
         _ => record.state.step(input, &mut effects),
     }
     if effects.deferred {
-        let text = format!("{} {id}: {} came too early", S::NAME, row.message);
-        return match row.timer {
-            // It would come even after it was cancelled or set again.
-            true => Err(Error::reject(
-                "timer_deferred",
-                format!("{text}: a timer is set again"),
-            )),
-            false => Err(Error::retry("saga_deferred", text)),
-        };
+        let text = format!("{} {id} defers {}", S::NAME, row.message);
+        // A deferred timer would fire even after the saga has cancelled or set it again.
+        return Err(if row.timer {
+            let text = format!("{text}, a timer: set it again instead");
+            Error::reject("timer_deferred", text)
+        } else {
+            Error::retry("saga_deferred", text)
+        });
     }
+    // An unexpected input of a saga that has not started may have effects, but starts no instance.
     let keep = existed || row.starts;
     let was = existed.then_some(state);
     carry_out(&scope, &id, queue, &mut record, effects).await?;
     if keep {
-        let is = match record.ended {
-            true => "ended",
-            false => record.state.state(),
+        let is = if record.ended {
+            "ended"
+        } else {
+            record.state.state()
         };
-        count::moved(&scope, S::NAME, was, is)?;
+        count::record_transition(&scope, S::NAME, was, is)?;
         record.updated_at = scope.now();
         scope.write(Write {
             key,
@@ -111,7 +118,7 @@ fn row_of<S: Saga>(kind: &str) -> Result<&'static SagaRow<S::Input>> {
         .ok_or_else(|| {
             Error::reject(
                 "unknown_type",
-                format!("the saga {} does not take {kind}", S::NAME),
+                format!("the saga {} has no input {kind}", S::NAME),
             )
         })
 }
@@ -141,6 +148,7 @@ async fn carry_out<S: Saga>(
         effects.timers
     };
     for (name, delay, body) in timers {
+        // The scope replaces the nil ids by those of its unit.
         let timer = TimerRecord {
             id: Uuid::nil(),
             queue: queue.to_string(),

@@ -1,4 +1,4 @@
-//! Inspection of a saga's effects, for tests of sagas as pure functions.
+//! Inspection of the effects of a step, for tests of sagas as pure functions.
 
 use wingbeat_core::Timestamp;
 
@@ -25,8 +25,8 @@ impl<I> SagaEffects<I> {
     #[must_use]
     pub fn body(&self, message: &str) -> Option<&[u8]> {
         let mut messages = self.effects.messages.iter();
-        let found = messages.find(|asked| asked.name == message);
-        found.map(|asked| &*asked.body)
+        let found = messages.find(|recorded| recorded.name == message);
+        found.map(|recorded| &*recorded.body)
     }
 
     /// Returns the wire types of the timers that were set.
@@ -41,13 +41,13 @@ impl<I> SagaEffects<I> {
         &self.cancelled
     }
 
-    /// Returns whether the input is deferred.
+    /// Returns `true` if the step defers the input.
     #[must_use]
     pub fn is_deferred(&self) -> bool {
         self.deferred
     }
 
-    /// Returns whether the saga ends with this step.
+    /// Returns `true` if the saga ends with this step.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.ended

@@ -18,7 +18,7 @@ use crate::{decode, encode};
 /// store nor a runtime (`wingbeat::test::given`). The store keeps the history and a snapshot of the
 /// state. If a new release can no longer decode a snapshot, the history is folded again.
 ///
-/// Use an [`Entity`](crate::Entity) if nobody needs the history.
+/// Use an [`Entity`](crate::Entity) if no reader needs the history.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -29,30 +29,38 @@ use crate::{decode, encode};
 ///     balance: u64,
 /// }
 ///
+/// /// A request: the account may refuse it.
+/// enum Command {
+///     Deposit(u64),
+///     Withdraw(u64),
+/// }
+///
+/// /// A fact: it has happened, and it is stored.
 /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
-/// enum Moved {
-///     In(u64),
-///     Out(u64),
+/// enum Event {
+///     Deposited(u64),
+///     Withdrawn(u64),
 /// }
 ///
 /// impl Aggregate for Account {
 ///     const NAME: &'static str = "account";
 ///     type Id = String;
-///     type Command = Moved;
-///     type Event = Moved;
+///     type Command = Command;
+///     type Event = Event;
 ///     type Error = &'static str;
 ///
-///     fn decide(&self, command: Moved) -> Result<Vec<Moved>, &'static str> {
+///     fn decide(&self, command: Command) -> Result<Vec<Event>, &'static str> {
 ///         match command {
-///             Moved::Out(amount) if amount > self.balance => Err("the balance is too low"),
-///             accepted => Ok(vec![accepted]),
+///             Command::Deposit(amount) => Ok(vec![Event::Deposited(amount)]),
+///             Command::Withdraw(amount) if amount > self.balance => Err("the balance is too low"),
+///             Command::Withdraw(amount) => Ok(vec![Event::Withdrawn(amount)]),
 ///         }
 ///     }
 ///
-///     fn apply(&mut self, event: &Moved) {
+///     fn apply(&mut self, event: &Event) {
 ///         match event {
-///             Moved::In(amount) => self.balance += amount,
-///             Moved::Out(amount) => self.balance -= amount,
+///             Event::Deposited(amount) => self.balance += amount,
+///             Event::Withdrawn(amount) => self.balance -= amount,
 ///         }
 ///     }
 /// }
@@ -61,8 +69,12 @@ use crate::{decode, encode};
 /// # {
 /// use wingbeat::test::given;
 ///
-/// given::<Account>([Moved::In(5)]).when(Moved::Out(3)).then([Moved::Out(3)]);
-/// given::<Account>([Moved::In(5)]).when(Moved::Out(6)).refused("the balance is too low");
+/// given::<Account>([Event::Deposited(5)])
+///     .when(Command::Withdraw(3))
+///     .then([Event::Withdrawn(3)]);
+/// given::<Account>([Event::Deposited(5)])
+///     .when(Command::Withdraw(6))
+///     .refused("the balance is too low");
 /// # }
 /// ```
 pub trait Aggregate:
@@ -83,7 +95,7 @@ pub trait Aggregate:
     ///
     /// # Errors
     ///
-    /// The reason, if the rules of the business refuse the command.
+    /// `Self::Error` if a business rule refuses the command.
     fn decide(&self, command: Self::Command) -> Result<Vec<Self::Event>, Self::Error>;
 
     /// Applies an event to the state. It cannot fail, because the event has happened.
@@ -102,10 +114,37 @@ pub trait Aggregate:
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "A: Serialize + DeserializeOwned")]
 pub(crate) struct Snapshot<A> {
+    // One letter each: every record of an aggregate stores both names.
     #[serde(rename = "v")]
     pub(crate) sequence: u64,
     #[serde(rename = "s")]
     pub(crate) state: A,
+}
+
+impl<A: Aggregate> Snapshot<A> {
+    /// The snapshot of an aggregate without a history.
+    fn empty() -> Self {
+        Self {
+            sequence: 0,
+            state: A::default(),
+        }
+    }
+
+    /// Executes a command. Returns the events that it causes, which the state has applied.
+    fn execute(&mut self, command: A::Command) -> Result<Vec<A::Event>, A::Error> {
+        let events = self.state.decide(command)?;
+        for event in &events {
+            self.state.apply(event);
+        }
+        Ok(events)
+    }
+}
+
+/// A changed aggregate that is not recorded yet.
+struct Change<A: Aggregate> {
+    key: Key,
+    snapshot: Snapshot<A>,
+    events: Vec<A::Event>,
 }
 
 /// An extractor for aggregates of one type.
@@ -114,32 +153,34 @@ pub(crate) struct Snapshot<A> {
 /// that this one has read, the handler runs again.
 ///
 /// ```
-/// use wingbeat::{Repo, Result, Service};
-/// # use serde::{Deserialize, Serialize};
-/// # use wingbeat::{Aggregate, Command, Event, JsonSchema};
-/// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
-/// # #[command(name = "doors.open", version = 1, key = door)]
-/// # struct Open { door: String }
-/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
-/// # #[event(name = "doors.opened", version = 1, key = door)]
-/// # struct Opened { door: String }
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::prelude::*;
+///
+/// #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// #[command(name = "doors.open", version = 1, key = door)]
+/// struct Open { door: String }
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "doors.opened", version = 1, key = door)]
+/// struct Opened { door: String }
+///
 /// # #[derive(Default, Clone, Serialize, Deserialize)]
 /// # struct Door { open: bool }
-/// # enum Ask { Open }
+/// # enum DoorCommand { Open }
 /// # impl Aggregate for Door {
 /// #     const NAME: &'static str = "door";
 /// #     type Id = String;
-/// #     type Command = Ask;
+/// #     type Command = DoorCommand;
 /// #     type Event = ();
 /// #     type Error = &'static str;
-/// #     fn decide(&self, _: Ask) -> std::result::Result<Vec<()>, &'static str> {
+/// #     fn decide(&self, _: DoorCommand) -> std::result::Result<Vec<()>, &'static str> {
 /// #         if self.open { Err("the door is open") } else { Ok(vec![()]) }
 /// #     }
 /// #     fn apply(&mut self, _: &()) { self.open = true; }
 /// # }
 ///
 /// async fn open(command: Open, doors: Repo<Door>) -> Result<Option<Opened>> {
-///     match doors.execute(&command.door, Ask::Open).await? {
+///     match doors.execute(&command.door, DoorCommand::Open).await? {
 ///         Ok(_state) => Ok(Some(Opened { door: command.door })),
 ///         Err(_refusal) => Ok(None), // the door is open already
 ///     }
@@ -183,8 +224,8 @@ impl<A: Aggregate> Repo<A> {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if an
-    /// event of its history does not match its type; `sealed` after the handler has returned.
+    /// A [store error](crate::Reads#store-errors); `undecodable` if an event of its history does
+    /// not match its type; `sealed` after the handler has returned.
     pub async fn get(&self, id: &A::Id) -> Result<Option<A>> {
         let snapshot = self.load(&Self::key(id)).await?;
         Ok((snapshot.sequence > 0).then_some(snapshot.state))
@@ -201,19 +242,65 @@ impl<A: Aggregate> Repo<A> {
     /// As for [`get`](Self::get). A refusal is not an error; it is the inner `Err`.
     pub async fn execute(&self, id: &A::Id, command: A::Command) -> Result<Result<A, A::Error>> {
         let key = Self::key(id);
-        let snapshot = self.load(&key).await?;
-        match decide(snapshot, command) {
-            Ok((snapshot, events)) => {
-                let state = snapshot.state.clone();
-                self.save(&key, snapshot, events)?;
-                Ok(Ok(state))
-            }
-            Err(refusal) => Ok(Err(refusal)),
-        }
+        let mut snapshot = self.load(&key).await?;
+        let events = match snapshot.execute(command) {
+            Ok(events) => events,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let state = snapshot.state.clone();
+        self.save(Change {
+            key,
+            snapshot,
+            events,
+        })?;
+        Ok(Ok(state))
     }
 
-    /// Executes commands on several aggregates, all or none: the first refusal is returned and
-    /// nothing is recorded. Commands for the same aggregate see each other's changes.
+    /// Executes commands on several aggregates. If one is refused, returns its refusal and records
+    /// nothing. Commands for the same aggregate see each other's changes.
+    ///
+    /// ```
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+    /// # #[command(name = "stock.reserve", version = 1, key = order)]
+    /// # struct Reserve { order: u32, skus: Vec<String> }
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "stock.reserved", version = 1, key = order)]
+    /// # struct Reserved { order: u32 }
+    /// # #[derive(Default, Clone, Serialize, Deserialize)]
+    /// # struct Item { reserved: u32 }
+    /// # enum ItemCommand { Reserve }
+    /// # impl Aggregate for Item {
+    /// #     const NAME: &'static str = "item";
+    /// #     type Id = String;
+    /// #     type Command = ItemCommand;
+    /// #     type Event = ();
+    /// #     type Error = &'static str;
+    /// #     fn decide(&self, _: ItemCommand) -> std::result::Result<Vec<()>, &'static str> {
+    /// #         if self.reserved > 0 { Err("sold out") } else { Ok(vec![()]) }
+    /// #     }
+    /// #     fn apply(&mut self, _: &()) { self.reserved += 1; }
+    /// # }
+    ///
+    /// async fn reserve(command: Reserve, items: Repo<Item>) -> Result<Option<Reserved>> {
+    ///     let commands = command.skus.into_iter().map(|sku| (sku, ItemCommand::Reserve));
+    ///     match items.execute_all(commands).await? {
+    ///         Ok(()) => Ok(Some(Reserved { order: command.order })),
+    ///         Err(_refusal) => Ok(None), // no item is reserved
+    ///     }
+    /// }
+    /// # #[cfg(feature = "test")]
+    /// # {
+    /// # let stock = Service::new("stock").on(reserve);
+    /// # let app = wingbeat::test::TestApp::start(1, App::new().service(stock));
+    /// # let skus = ["tea", "milk", "tea"].map(String::from).into();
+    /// # app.publish(Default::default(), &Reserve { order: 7, skus });
+    /// # app.until_idle();
+    /// # let tea = app.run(app.reads("stock").aggregate::<Item>(&"tea".into())).unwrap();
+    /// # assert!(tea.is_none());
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -222,35 +309,42 @@ impl<A: Aggregate> Repo<A> {
         &self,
         commands: impl IntoIterator<Item = (A::Id, A::Command)>,
     ) -> Result<Result<(), A::Error>> {
-        let mut changed: Vec<(Key, Snapshot<A>, Vec<A::Event>)> = Vec::new();
+        let mut changes: Vec<Change<A>> = Vec::new();
         let commands: Vec<_> = commands
             .into_iter()
             .map(|(id, command)| (Self::key(&id), command))
             .collect();
         for (key, command) in commands {
-            let at = changed.iter().position(|(of, ..)| *of == key);
-            let snapshot = match at {
-                Some(at) => changed[at].1.clone(),
-                None => self.load(&key).await?,
+            let index = match changes.iter().position(|change| change.key == key) {
+                Some(index) => index,
+                None => {
+                    let snapshot = self.load(&key).await?;
+                    changes.push(Change {
+                        key,
+                        snapshot,
+                        events: Vec::new(),
+                    });
+                    changes.len() - 1
+                }
             };
-            match decide(snapshot, command) {
-                Ok((snapshot, events)) => match at {
-                    Some(at) => {
-                        changed[at].1 = snapshot;
-                        changed[at].2.extend(events);
-                    }
-                    None => changed.push((key, snapshot, events)),
-                },
+            let change = &mut changes[index];
+            match change.snapshot.execute(command) {
+                Ok(events) => change.events.extend(events),
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
-        for (key, snapshot, events) in changed {
-            self.save(&key, snapshot, events)?;
+        for change in changes {
+            self.save(change)?;
         }
         Ok(Ok(()))
     }
 
-    fn save(&self, key: &Key, mut snapshot: Snapshot<A>, events: Vec<A::Event>) -> Result<()> {
+    fn save(&self, change: Change<A>) -> Result<()> {
+        let Change {
+            key,
+            mut snapshot,
+            events,
+        } = change;
         if events.is_empty() {
             return Ok(());
         }
@@ -273,7 +367,7 @@ impl<A: Aggregate> Repo<A> {
             due_at: None,
             expires_at: None,
         })?;
-        self.scope.remember(key, snapshot)
+        self.scope.remember(&key, snapshot)
     }
 
     async fn load(&self, key: &Key) -> Result<Snapshot<A>> {
@@ -282,40 +376,21 @@ impl<A: Aggregate> Repo<A> {
         }
         let loaded = self.scope.load(key).await?;
         let Some(body) = loaded.body else {
-            return Ok(Snapshot {
-                sequence: 0,
-                state: A::default(),
-            });
+            return Ok(Snapshot::empty());
         };
         match decode(&body) {
             Ok(snapshot) => Ok(snapshot),
-            Err(_) => self.replay(key).await, // An older release wrote another shape.
+            // An older release wrote a different format: rebuild from the history.
+            Err(_) => self.replay(key).await,
         }
     }
 
     async fn replay(&self, key: &Key) -> Result<Snapshot<A>> {
-        let mut snapshot = Snapshot {
-            sequence: 0,
-            state: A::default(),
-        };
+        let mut snapshot = Snapshot::<A>::empty();
         for recorded in self.scope.service().store.history(key, 0).await? {
             snapshot.state.apply(&decode(&recorded.body)?);
             snapshot.sequence = recorded.sequence;
         }
         Ok(snapshot)
     }
-}
-
-/// The new snapshot and the events that led to it.
-type Decided<A> = (Snapshot<A>, Vec<<A as Aggregate>::Event>);
-
-fn decide<A: Aggregate>(
-    mut snapshot: Snapshot<A>,
-    command: A::Command,
-) -> Result<Decided<A>, A::Error> {
-    let events = snapshot.state.decide(command)?;
-    for event in &events {
-        snapshot.state.apply(event);
-    }
-    Ok((snapshot, events))
 }

@@ -25,8 +25,8 @@ const LOCKS: usize = 64;
 ///
 /// An entry expires after a random time between three quarters of `ttl` and `ttl`, so that entries
 /// stored together do not expire together. Handlers of events that change a value call
-/// [`forget`](Self::forget). A load that overlaps with such a change may store the old value; `ttl`
-/// bounds how long it is returned.
+/// [`invalidate`](Self::invalidate). A load that overlaps with such a change may store the old
+/// value; `ttl` bounds how long it is returned.
 ///
 /// ```
 /// use std::time::Duration;
@@ -112,7 +112,7 @@ impl Cached {
                 return Ok(Some(value));
             }
             Lookup::Unavailable => {
-                self.meter.away.increment(1);
+                self.meter.unavailable.increment(1);
                 return load().await;
             }
             Lookup::Miss => {}
@@ -151,9 +151,9 @@ impl Cached {
         }
     }
 
-    /// Removes all cached values of this read. If the cache is unavailable, they remain until they
-    /// expire.
-    pub async fn forget_all(&self, from: &(impl CacheOf + ?Sized)) {
+    /// Removes all cached values of this prefix. If the cache is unavailable, they remain until
+    /// they expire.
+    pub async fn invalidate_all(&self, from: &(impl CacheOf + ?Sized)) {
         if let Err(why) = from.cached().0.remove_prefix(self.prefix).await {
             tracing::debug!(
                 prefix = self.prefix,
@@ -214,7 +214,7 @@ enum Lookup<T> {
 
 async fn look_up<T: DeserializeOwned>(cache: &Arc<dyn Cache>, key: &str) -> Lookup<T> {
     match cache.get(key).await {
-        // An older release may have cached another shape.
+        // An older release may have cached a different format.
         Ok(Some(body)) => decode(&body).map_or(Lookup::Miss, Lookup::Hit),
         Ok(None) => Lookup::Miss,
         Err(_) => Lookup::Unavailable,

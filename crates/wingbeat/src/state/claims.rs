@@ -81,8 +81,7 @@ impl Claims {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `sealed` after the
-    /// handler has returned.
+    /// A [store error](crate::Reads#store-errors); `sealed` after the handler has returned.
     pub async fn owner(&self, kind: &'static str, value: &str) -> Result<Option<String>> {
         let key = Self::key(kind, value);
         if let Some(owner) = self.scope.state::<Option<String>>(&key)? {

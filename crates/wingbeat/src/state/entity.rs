@@ -129,8 +129,8 @@ impl<E: Entity> Table<E> {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if the
-    /// stored entity does not match its type; `sealed` after the handler has returned.
+    /// A [store error](crate::Reads#store-errors); `undecodable` if the stored entity does not
+    /// match its type; `sealed` after the handler has returned.
     pub async fn get(&self, id: &E::Id) -> Result<Option<E>> {
         let key = Self::key(id);
         if let Some(state) = self.scope.state::<Option<E>>(&key)? {

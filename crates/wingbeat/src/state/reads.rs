@@ -1,3 +1,5 @@
+//! Reads outside a unit of work.
+
 use std::sync::Arc;
 
 use wingbeat_core::runtime::SharedRuntime;
@@ -15,6 +17,20 @@ use crate::unit::{Entry, Scope, ServiceContext};
 ///
 /// Routes take it as an extractor. Handlers can take it as well, for reads that the commit need not
 /// validate, such as the candidates of a clean-up.
+///
+/// # Store errors
+///
+/// Each read of the store can fail with one of these codes, here and in a unit of work. All are of
+/// class [`Retry`](crate::Class::Retry).
+///
+/// - `store_unavailable` if PostgreSQL cannot be reached or does not answer in time;
+/// - `store_refused` if PostgreSQL rejects the user, the password or the database;
+/// - `store_busy` if another program has locked the SQLite file;
+/// - `store_io` or `store_full` if the disk of the SQLite file fails or is full;
+/// - `store_closed` while the process ends;
+/// - `store_failed` for any other failure. The message contains the database's error.
+///
+/// # Examples
 ///
 /// ```
 /// use wingbeat::{Name, Reads, Result, Select};
@@ -81,7 +97,7 @@ impl Reads {
         &self.service
     }
 
-    /// Returns the port for time, chance and tasks.
+    /// Returns the port for time, random numbers and tasks.
     #[must_use]
     pub fn runtime(&self) -> &SharedRuntime {
         &self.service.runtime
@@ -91,7 +107,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable.
+    /// A [store error](crate::Reads#store-errors).
     pub async fn counters(&self) -> Result<Vec<(Name, i64)>> {
         self.service.store.counters().await
     }
@@ -100,8 +116,8 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
-    /// stored row does not match its type.
+    /// A [store error](crate::Reads#store-errors); `undecodable` if a stored row does not match its
+    /// type.
     pub async fn row<V: View>(&self, key: &str) -> Result<Option<V>> {
         let row = self.service.store.row(Name::new(V::NAME), key).await?;
         row.map(|row| decode(&row.body)).transpose()
@@ -115,8 +131,8 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
-    /// stored row does not match its type.
+    /// A [store error](crate::Reads#store-errors); `undecodable` if a stored row does not match its
+    /// type.
     pub async fn rows<V: View>(
         &self,
         select: Select,
@@ -148,8 +164,8 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
-    /// stored entity does not match its type.
+    /// A [store error](crate::Reads#store-errors); `undecodable` if a stored entity does not match
+    /// its type.
     pub async fn entity<E: Entity>(&self, id: &E::Id) -> Result<Option<E>> {
         let key = Key::new(Name::new(E::NAME), id.to_string());
         self.service
@@ -164,8 +180,8 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable. A stored entity that
-    /// does not match its type is an inner `undecodable`.
+    /// A [store error](crate::Reads#store-errors). A stored entity that does not match its type is
+    /// an inner `undecodable`.
     pub async fn entities_of<E: Entity>(&self, ids: &[E::Id]) -> Result<Vec<Result<Option<E>>>> {
         let key = |id: &E::Id| Key::new(Name::new(E::NAME), id.to_string());
         let records = self.service.store.load_all(ids.iter().map(key).collect());
@@ -180,8 +196,8 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
-    /// stored snapshot does not match its type.
+    /// A [store error](crate::Reads#store-errors); `undecodable` if a stored snapshot does not
+    /// match its type.
     pub async fn aggregate<A: Aggregate>(&self, id: &A::Id) -> Result<Option<A>> {
         let key = Key::new(Name::new(A::NAME), id.to_string());
         let Some(record) = self.service.store.load(&key).await? else {
@@ -194,8 +210,8 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
-    /// stored entity does not match its type.
+    /// A [store error](crate::Reads#store-errors); `undecodable` if a stored entity does not match
+    /// its type.
     pub async fn entities<E: Entity>(
         &self,
         after: Option<String>,
@@ -216,8 +232,8 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
-    /// stored snapshot does not match its type.
+    /// A [store error](crate::Reads#store-errors); `undecodable` if a stored snapshot does not
+    /// match its type.
     pub async fn aggregates<A: Aggregate>(
         &self,
         after: Option<String>,
@@ -234,15 +250,15 @@ impl Reads {
             .collect()
     }
 
-    /// Returns the journal entries of this service with the correlation id `story`, oldest first.
+    /// Returns the journal entries of this service with a correlation id, oldest first.
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
-    /// stored entry does not match its type.
-    pub async fn timeline(&self, story: CorrelationId) -> Result<Vec<Entry>> {
+    /// A [store error](crate::Reads#store-errors); `undecodable` if a stored entry does not match
+    /// its type.
+    pub async fn timeline(&self, correlation: CorrelationId) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for body in self.service.store.journal(story).await? {
+        for body in self.service.store.journal(correlation).await? {
             entries.extend(decode::<Vec<Entry>>(&body)?);
         }
         Ok(entries)

@@ -36,8 +36,8 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
-    /// snapshot or an event does not match its type.
+    /// A [store error](crate::Reads#store-errors); `undecodable` if a snapshot or an event does not
+    /// match its type.
     pub async fn verify_aggregates<A: Aggregate>(
         &self,
         after: Option<String>,
@@ -80,8 +80,8 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// `store_unavailable` or a similar code while the store is unavailable; `undecodable` if a
-    /// stored entity does not match its type.
+    /// A [store error](crate::Reads#store-errors); `undecodable` if a stored entity does not match
+    /// its type.
     pub async fn verify_entities<E: Entity>(
         &self,
         after: Option<String>,

@@ -156,17 +156,17 @@ mod tests {
             .lines()
             .map(|line| serde_json::from_str(line).expect("each line is JSON"))
             .collect();
-        let told = |name: &str| lines[0][name].as_str().unwrap_or_default().to_owned();
-        assert_eq!(told("message"), "it \"fails\"");
+        let field = |name: &str| lines[0][name].as_str().unwrap_or_default().to_owned();
+        assert_eq!(field("message"), "it \"fails\"");
         assert_eq!(
-            (told("level"), told("queue")),
+            (field("level"), field("queue")),
             ("WARN".into(), "orders.checkout".into())
         );
         assert_eq!(lines[0]["tries"], 2);
-        assert_eq!(told("trace_id"), "0af7651916cd43dd8448eb211c80319c");
-        assert_eq!(told("span_id"), "0000000000000007");
-        assert_eq!(told("correlation_id"), story.to_string());
-        assert_eq!(told("causation_id"), Uuid::from_u128(3).to_string());
+        assert_eq!(field("trace_id"), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(field("span_id"), "0000000000000007");
+        assert_eq!(field("correlation_id"), story.to_string());
+        assert_eq!(field("causation_id"), Uuid::from_u128(3).to_string());
         assert!(lines[1].get("trace_id").is_none());
     }
 }

@@ -268,7 +268,7 @@ impl TargetMeter {
 pub(crate) struct CachedMeter {
     pub(crate) hit: Counter,
     pub(crate) miss: Counter,
-    pub(crate) away: Counter,
+    pub(crate) unavailable: Counter,
 }
 
 impl CachedMeter {
@@ -283,7 +283,7 @@ impl CachedMeter {
         Self {
             hit: read("hit"),
             miss: read("miss"),
-            away: read("away"),
+            unavailable: read("unavailable"),
         }
     }
 }

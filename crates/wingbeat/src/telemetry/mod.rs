@@ -16,8 +16,9 @@ mod spans;
 pub mod text;
 
 pub use context::{Context, Within, current};
-pub use spans::{SPANS, answered, asking, failed_on, requested};
+pub use spans::{SPANS, asking, failed_on, record_status, requested};
 
 pub(crate) use spans::{
-    Called, Handled, calling, committing, ended, failed, handling, outside, sending, working,
+    Called, Handled, calling, committing, ended, failed, handling, record_request, sending,
+    unit_span,
 };

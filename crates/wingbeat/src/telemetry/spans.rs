@@ -1,12 +1,13 @@
-//! The spans, as `tracing` spans.
+//! The spans, as `tracing` spans with the target [`SPANS`].
 //!
-//! All have the target [`SPANS`], and are built only if a subscriber enables it. Otherwise a span
-//! costs one read of a static. The ids come from the runtime and are recorded in the fields
-//! `trace`, `span` and `parent`. Messages, timers and calls store the same ids, so the subscriber
-//! must not assign them. The spans are not nested for `tracing`, because that would keep a
-//! handler's span open until its commit is durable. Names follow OpenTelemetry's conventions for
-//! HTTP and messaging. Layers for OpenTelemetry read `otel.name`, `otel.kind` and
-//! `otel.status_code`.
+//! - A span is built only if a subscriber enables the target. Otherwise it costs one read of a
+//!   static.
+//! - Its ids come from the runtime and are recorded in the fields `trace`, `span` and `parent`.
+//!   Messages, timers and calls store these ids, so the subscriber must not assign others.
+//! - Spans are not nested for `tracing`: that would keep a handler's span open until its commit is
+//!   durable.
+//! - Names follow OpenTelemetry's conventions for HTTP and messaging. Layers for OpenTelemetry read
+//!   `otel.name`, `otel.kind` and `otel.status_code`.
 
 use std::fmt;
 
@@ -40,9 +41,10 @@ pub(crate) fn handling(it: &Handled<'_>, trace: TraceParent) -> Span {
         return Span::none();
     }
     let message = it.message;
-    let (kind, verb, what) = match it.timer {
-        true => ("internal", "timer", &*message.kind),
-        false => ("consumer", "process", it.queue.as_str()),
+    let (kind, verb, what) = if it.timer {
+        ("internal", "timer", &*message.kind)
+    } else {
+        ("consumer", "process", it.queue.as_str())
     };
     info_span!(
         target: SPANS, parent: None, "process",
@@ -62,7 +64,7 @@ pub(crate) fn handling(it: &Handled<'_>, trace: TraceParent) -> Span {
 }
 
 /// A span for work that no message caused: an HTTP command, a scheduled handler, a unit of its own.
-pub(crate) fn working(
+pub(crate) fn unit_span(
     name: fmt::Arguments<'_>,
     service: Name,
     trace: TraceParent,
@@ -243,7 +245,7 @@ pub fn asking(
 }
 
 /// Records the status of an HTTP response on its span.
-pub fn answered(span: &Span, status: u16) {
+pub fn record_status(span: &Span, status: u16) {
     span.record("http.response.status_code", status);
     if status >= 500 {
         span.record("otel.status_code", "ERROR");
@@ -270,7 +272,7 @@ pub(crate) fn ended(how: &str) {
 }
 
 /// Records an outside HTTP request on the span of its call.
-pub(crate) fn outside(request: &outgoing::Request) {
+pub(crate) fn record_request(request: &outgoing::Request) {
     let after = request.url.split_once("://").map_or("", |(_, rest)| rest);
     let path = after.find('/').map_or("/", |at| &after[at..]);
     let path = path.split(['?', '#']).next().unwrap_or_default();
@@ -288,7 +290,7 @@ mod tests {
     fn span_of(traceparent: &str) -> Span {
         let parent: TraceParent = traceparent.parse().expect("a valid traceparent");
         let name = format_args!("a unit");
-        working(name, Name::new("orders"), parent.child(7), Some(parent))
+        unit_span(name, Name::new("orders"), parent.child(7), Some(parent))
     }
 
     #[test]

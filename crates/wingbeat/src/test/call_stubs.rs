@@ -1,4 +1,4 @@
-//! Stand-ins for the executors of outside calls.
+//! Stubs of executors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -11,22 +11,22 @@ use crate::{App, Call, Effects, IntoEffects as _, decode};
 
 type Answer = Arc<dyn Fn(&[u8]) -> Result<Effects> + Send + Sync>;
 
-/// The stubs of one test, by the name of the call. They outlive a crash of the app.
+/// The stubs of one test, by the name of the call. They remain after a crash of the app.
 #[derive(Clone, Default)]
 pub(super) struct CallStubs(Arc<Mutex<Stubs>>);
 
 #[derive(Default)]
 struct Stubs {
-    /// The calls that the app has executors for.
+    /// The calls for which the app has executors.
     known: BTreeSet<&'static str>,
     answers: BTreeMap<&'static str, Answer>,
 }
 
 impl CallStubs {
-    /// Returns the app with executors that ask these stubs first.
+    /// Wraps the executors of an app. A wrapped executor calls its stub if there is one.
     pub(super) fn replace_executors(&self, mut app: App) -> App {
-        for parts in app.parts_mut() {
-            for executor in &mut parts.executors {
+        for wiring in app.wiring_mut() {
+            for executor in &mut wiring.executors {
                 lock(&self.0).known.insert(executor.name);
                 self.replace(executor);
             }
@@ -49,7 +49,7 @@ impl CallStubs {
         });
     }
 
-    /// Answers the calls `C` from now on.
+    /// Adds a stub for the calls `C`.
     pub(super) fn insert<C: Call>(
         &self,
         answer: impl Fn(&C) -> Result<C::Outcome> + Send + Sync + 'static,
@@ -64,7 +64,7 @@ impl CallStubs {
         let answer = move |body: &[u8]| {
             let mut effects = Effects::new();
             answer(&decode(body)?)?.into_effects(&mut effects);
-            effects.checked()
+            effects.within_limits()
         };
         stubs.answers.insert(C::NAME, Arc::new(answer));
     }

@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 #[must_use]
 pub fn openapi_faults(document: &Value) -> Vec<String> {
     let mut faults = Faults::of(document);
-    faults.need(
+    faults.require(
         document["openapi"]
             .as_str()
             .is_some_and(|it| it.starts_with("3.1.")),
@@ -32,21 +32,21 @@ pub fn openapi_faults(document: &Value) -> Vec<String> {
     );
     let mut ids = BTreeSet::new();
     for (path, methods) in entries(&document["paths"]) {
-        faults.need(
+        faults.require(
             path.starts_with('/'),
             &format!("{path} must begin with a slash"),
         );
         for (method, operation) in entries(methods) {
             let at = format!("{method} {path}");
             let id = operation["operationId"].as_str();
-            faults.need(
+            faults.require(
                 id.is_some_and(|id| ids.insert(id)),
                 &format!("{at} needs a unique operationId"),
             );
             faults.responses(&at, &operation["responses"]);
             faults.parameters(&at, path, &operation["parameters"]);
             if let Some(body) = operation.get("requestBody") {
-                faults.need(
+                faults.require(
                     body["content"].is_object(),
                     &format!("the body of {at} needs a content"),
                 );
@@ -54,7 +54,7 @@ pub fn openapi_faults(document: &Value) -> Vec<String> {
             for way in operation["security"].as_array().into_iter().flatten() {
                 for (name, _) in entries(way) {
                     let scheme = &document["components"]["securitySchemes"][name];
-                    faults.need(
+                    faults.require(
                         scheme["type"].is_string(),
                         &format!("the security scheme {name} of {at} is not described"),
                     );
@@ -69,30 +69,30 @@ pub fn openapi_faults(document: &Value) -> Vec<String> {
 #[must_use]
 pub fn asyncapi_faults(document: &Value) -> Vec<String> {
     let mut faults = Faults::of(document);
-    faults.need(document["asyncapi"] == "3.0.0", "`asyncapi` must be 3.0.0");
+    faults.require(document["asyncapi"] == "3.0.0", "`asyncapi` must be 3.0.0");
     for (name, channel) in entries(&document["channels"]) {
-        faults.need(
+        faults.require(
             channel["address"].is_string(),
             &format!("the channel {name} needs an address"),
         );
-        faults.need(
+        faults.require(
             channel["messages"].is_object(),
             &format!("the channel {name} needs messages"),
         );
     }
     for (name, operation) in entries(&document["operations"]) {
         let action = operation["action"].as_str();
-        faults.need(
+        faults.require(
             matches!(action, Some("send" | "receive")),
             &format!("the action of {name} must be send or receive"),
         );
-        faults.need(
+        faults.require(
             operation["channel"]["$ref"].is_string(),
             &format!("the operation {name} needs a channel"),
         );
     }
     for (name, message) in entries(&document["components"]["messages"]) {
-        faults.need(
+        faults.require(
             message.get("payload").is_some(),
             &format!("the message {name} needs a payload"),
         );
@@ -110,12 +110,12 @@ struct Faults {
 }
 
 impl Faults {
-    /// Checks the requirements that both kinds of documents share.
+    /// Checks the requirements of both kinds of documents.
     fn of(document: &Value) -> Self {
         let mut faults = Self { found: Vec::new() };
         for field in ["title", "version"] {
             let text = document["info"][field].as_str();
-            faults.need(
+            faults.require(
                 text.is_some_and(|it| !it.is_empty()),
                 &format!("`info` needs a {field}"),
             );
@@ -124,10 +124,10 @@ impl Faults {
         faults
     }
 
-    /// Notes a fault unless the need is met.
-    fn need(&mut self, is_met: bool, words: &str) {
+    /// Records a fault unless the requirement is met.
+    fn require(&mut self, is_met: bool, fault: &str) {
         if !is_met {
-            self.found.push(words.into());
+            self.found.push(fault.into());
         }
     }
 
@@ -143,7 +143,7 @@ impl Faults {
                 Value::String(to) if key == "$ref" => {
                     let pointer = to.strip_prefix('#');
                     let target = pointer.and_then(|pointer| document.pointer(pointer));
-                    self.need(
+                    self.require(
                         target.is_some(),
                         &format!("the reference {to} does not resolve"),
                     );
@@ -154,37 +154,37 @@ impl Faults {
     }
 
     fn responses(&mut self, at: &str, responses: &Value) {
-        self.need(
+        self.require(
             entries(responses).next().is_some(),
             &format!("{at} needs responses"),
         );
         for (status, response) in entries(responses) {
             let described = response["description"].is_string() || response["$ref"].is_string();
-            self.need(
+            self.require(
                 described,
                 &format!("the response {status} of {at} needs a description"),
             );
         }
     }
 
-    /// Checks that each parameter is complete, and that the path parameters are the ones in the
-    /// path's braces.
+    /// Checks that each parameter is complete, and that the path parameters match the braces of the
+    /// path.
     fn parameters(&mut self, at: &str, path: &str, parameters: &Value) {
         let mut in_path = BTreeSet::new();
         let mut seen = BTreeSet::new();
         for parameter in parameters.as_array().into_iter().flatten() {
             let (name, place) = (parameter["name"].as_str(), parameter["in"].as_str());
-            let of_its_own = name.is_some() && place.is_some() && seen.insert((name, place));
-            self.need(
-                of_its_own,
+            let is_unique = name.is_some() && place.is_some() && seen.insert((name, place));
+            self.require(
+                is_unique,
                 &format!("the parameter {name:?} of {at} must be unique"),
             );
-            self.need(
+            self.require(
                 parameter["schema"].is_object(),
                 &format!("the parameter {name:?} of {at} needs a schema"),
             );
             if place == Some("path") {
-                self.need(
+                self.require(
                     parameter["required"] == true,
                     &format!("the path parameter {name:?} of {at} must be required"),
                 );
@@ -195,7 +195,7 @@ impl Faults {
             .split('/')
             .filter_map(|it| it.strip_prefix('{')?.strip_suffix('}'));
         let braces: BTreeSet<_> = braces.collect();
-        self.need(
+        self.require(
             braces == in_path,
             &format!("the path parameters of {at} must be those of its path"),
         );

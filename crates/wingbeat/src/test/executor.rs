@@ -1,11 +1,11 @@
 //! A seeded executor with one thread and virtual time. The seed decides which ready task runs next.
 //!
-//! Nothing in it depends on the machine, so a seed repeats a run exactly; [`Simulation::digest`]
-//! proves it. The code that it runs must be deterministic too: no `tokio::select!` without
-//! `biased`, no iteration over standard hash maps, no real clock.
+//! The executor does not depend on the machine, so a seed repeats a run exactly. A test can compare
+//! [`Simulation::digest`]s to verify that. The code that runs in it must be deterministic too: no
+//! `tokio::select!` without `biased`, no iteration over standard hash maps, no real clock.
 
+mod failing_seed;
 mod group;
-mod outcry;
 mod sleep;
 #[cfg(test)]
 mod tests;
@@ -20,13 +20,13 @@ use futures_util::future::BoxFuture;
 use tokio::task::unconstrained;
 use wingbeat_core::{Runtime, Timestamp};
 
+use failing_seed::PrintSeedOnPanic;
 pub use group::Group;
-use outcry::SayOnPanic;
 use sleep::Sleep;
 
 /// The time at which every simulation begins: 2026-01-01T00:00:00Z.
 const EPOCH: Timestamp = Timestamp::from_millis(1_767_225_600_000);
-/// The number of polls after which a simulation counts as stuck in a loop.
+/// The limit of polls. A simulation that exceeds it is stuck in a loop.
 const POLLS_MAX: u64 = 5_000_000;
 
 type Task = BoxFuture<'static, ()>;
@@ -37,8 +37,8 @@ struct Slot {
     task: Option<Task>,
 }
 
-/// The group of tasks that end only with the simulation.
-const WORLD: u64 = 0;
+/// The group of tasks that no crash kills: tests and simulated clients.
+const ROOT: u64 = 0;
 
 #[derive(Default)]
 struct State {
@@ -48,8 +48,8 @@ struct State {
     tasks: BTreeMap<u64, Slot>,
     next_group: u64,
     killed: BTreeSet<u64>,
-    /// The remaining polls of groups that will be killed.
-    fuses: BTreeMap<u64, u64>,
+    /// The number of polls until a group is killed.
+    polls_left: BTreeMap<u64, u64>,
     ready: Vec<u64>,
     /// The wakers of sleeping tasks, by deadline and order of registration.
     sleepers: BTreeMap<(Duration, u64), Waker>,
@@ -66,17 +66,17 @@ impl State {
             .rotate_left(23);
     }
 
-    /// Counts a poll of the group. Returns whether it was the group's last one.
-    fn burn(&mut self, group: u64) -> bool {
-        let Some(left) = self.fuses.get_mut(&group) else {
+    /// Counts a poll of the group. Returns `true` if the group must be killed now.
+    fn count_poll(&mut self, group: u64) -> bool {
+        let Some(left) = self.polls_left.get_mut(&group) else {
             return false;
         };
         *left = left.saturating_sub(1);
-        let burnt = *left == 0;
-        if burnt {
-            self.fuses.remove(&group);
+        let last_poll = *left == 0;
+        if last_poll {
+            self.polls_left.remove(&group);
         }
-        burnt
+        last_poll
     }
 
     fn spawn(&mut self, group: u64, task: Task) {
@@ -93,27 +93,36 @@ impl State {
     }
 }
 
-/// Records whether the future of [`Simulation::run`] was woken.
-struct Story(AtomicBool);
+/// The waker of the future of [`Simulation::run`].
+struct Woken(AtomicBool);
 
-impl Wake for Story {
+impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
-/// A deterministic world: clock, randomness and tasks.
+/// A deterministic executor: clock, randomness and tasks.
+///
+/// ```
+/// use std::time::Duration;
+/// use wingbeat::{Runtime, test::Simulation};
+///
+/// let simulation = Simulation::new(1);
+/// simulation.run(simulation.sleep(Duration::from_secs(24 * 3600))); // takes no real time
+/// assert_eq!(simulation.elapsed().as_secs(), 24 * 3600);
+/// ```
 #[derive(Clone)]
 pub struct Simulation {
     state: Arc<Mutex<State>>,
 }
 
-struct Waken {
+struct TaskWaker {
     state: Arc<Mutex<State>>,
     task: u64,
 }
 
-impl Wake for Waken {
+impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         let mut state = lock(&self.state);
         if !state.ready.contains(&self.task) {
@@ -127,14 +136,14 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Simulation {
-    /// Creates the world of this seed.
+    /// Creates the simulation of this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let state = State {
             seed,
             random: fastrand::Rng::with_seed(seed),
             digest: seed,
-            next_group: WORLD + 1,
+            next_group: ROOT + 1,
             ..State::default()
         };
         Self {
@@ -142,25 +151,25 @@ impl Simulation {
         }
     }
 
-    /// Returns the world as the runtime port of services.
+    /// Returns the simulation as the runtime port of services.
     #[must_use]
     pub fn runtime(&self) -> Arc<dyn Runtime> {
         Arc::new(self.clone())
     }
 
-    /// Returns a fingerprint of everything that has run so far. Runs with one seed have one digest.
+    /// Returns a digest of all events so far. Equal seeds yield equal digests.
     #[must_use]
     pub fn digest(&self) -> u64 {
         lock(&self.state).digest
     }
 
-    /// Returns the number of polls so far. Tests use it to find busy waiting.
+    /// Returns the number of polls so far. A test can use it to detect busy waiting.
     #[must_use]
     pub fn polls(&self) -> u64 {
         lock(&self.state).polls
     }
 
-    /// Adds an event to the fingerprint.
+    /// Adds an event to the digest.
     pub fn note(&self, event: impl AsRef<[u8]>) {
         let mut state = lock(&self.state);
         let now = state.now.as_micros() as u64;
@@ -189,7 +198,7 @@ impl Simulation {
         Arc::new(Group::new(self.clone(), id, skew_ms))
     }
 
-    /// Advances the time, and runs everything that becomes ready meanwhile.
+    /// Advances the time and runs the tasks that become ready.
     pub fn advance(&self, time: Duration) {
         self.run(self.sleep(time));
         self.run_until_idle();
@@ -197,20 +206,20 @@ impl Simulation {
 
     /// Runs all ready tasks without advancing the time.
     pub fn run_until_idle(&self) {
-        let _say = SayOnPanic(lock(&self.state).seed);
+        let _print_seed = PrintSeedOnPanic(lock(&self.state).seed);
         while let Some((id, task)) = self.pick() {
             self.poll(id, task);
         }
     }
 
-    /// Ends the world by dropping all tasks. Tasks and world refer to each other, so a world that
-    /// is only dropped stays in memory.
+    /// Ends the simulation by dropping all tasks. Without this call the simulation would leak:
+    /// tasks and simulation refer to each other.
     pub fn end(&self) {
         let groups = 0..lock(&self.state).next_group;
         groups.for_each(|group| self.kill(group));
     }
 
-    /// Drops all tasks of a group, and refuses the ones that they spawn.
+    /// Drops all tasks of a group. Tasks that they spawn later never run.
     fn kill(&self, group: u64) {
         let lost: Vec<Slot> = {
             let mut state = lock(&self.state);
@@ -242,7 +251,7 @@ impl Simulation {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        let _say = SayOnPanic(lock(&self.state).seed);
+        let _print_seed = PrintSeedOnPanic(lock(&self.state).seed);
         let result = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&result);
         self.spawn(Box::pin(async move {
@@ -254,21 +263,21 @@ impl Simulation {
                 return value;
             }
             assert!(
-                self.turn(),
+                self.step(),
                 "nothing can run any more, and the awaited future is not done"
             );
         }
     }
 
-    /// Runs a future that need not be `Send`, such as a test's body, and all other tasks until the
-    /// future is done.
+    /// Runs `future` and all other tasks until `future` is done. The future need not be `Send`, so
+    /// it can borrow from a test.
     ///
     /// # Panics
     ///
     /// If no task can run and `future` still waits.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
-        let _say = SayOnPanic(lock(&self.state).seed);
-        let woken = Arc::new(Story(AtomicBool::new(true)));
+        let _print_seed = PrintSeedOnPanic(lock(&self.state).seed);
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&woken));
         let mut future = std::pin::pin!(unconstrained(future));
         loop {
@@ -277,7 +286,7 @@ impl Simulation {
             {
                 return value;
             }
-            let moved = woken.0.load(Ordering::SeqCst) || self.turn();
+            let moved = woken.0.load(Ordering::SeqCst) || self.step();
             assert!(
                 moved,
                 "nothing can run any more, and the awaited future is not done"
@@ -286,16 +295,16 @@ impl Simulation {
     }
 
     /// Runs one ready task, or advances the time. Returns `false` if neither is possible.
-    fn turn(&self) -> bool {
+    fn step(&self) -> bool {
         let Some((id, task)) = self.pick() else {
-            return self.pass_time();
+            return self.advance_to_next_sleeper();
         };
         self.poll(id, task);
         true
     }
 
     fn poll(&self, id: u64, mut task: Task) {
-        let waker = Waker::from(Arc::new(Waken {
+        let waker = Waker::from(Arc::new(TaskWaker {
             state: Arc::clone(&self.state),
             task: id,
         }));
@@ -312,9 +321,9 @@ impl Simulation {
         } else if let Some(slot) = state.tasks.get_mut(&id) {
             slot.task = Some(task);
         }
-        let burnt = group.filter(|group| state.burn(*group));
+        let last_poll = group.filter(|group| state.count_poll(*group));
         drop(state); // Drops a finished or killed task, outside the lock.
-        if let Some(group) = burnt {
+        if let Some(group) = last_poll {
             self.kill(group);
         }
     }
@@ -322,7 +331,7 @@ impl Simulation {
     /// Kills the group after this many more polls of its tasks, at the await that they have
     /// reached.
     fn kill_after(&self, group: u64, polls: u64) {
-        lock(&self.state).fuses.insert(group, polls);
+        lock(&self.state).polls_left.insert(group, polls);
     }
 
     fn pick(&self) -> Option<(u64, Task)> {
@@ -346,7 +355,7 @@ impl Simulation {
         None
     }
 
-    fn pass_time(&self) -> bool {
+    fn advance_to_next_sleeper(&self) -> bool {
         let wakers: Vec<Waker> = {
             let mut state = lock(&self.state);
             let Some((&(at, _), _)) = state.sleepers.first_key_value() else {
@@ -382,7 +391,7 @@ impl Runtime for Simulation {
     }
 
     fn spawn(&self, task: Task) {
-        self.spawn_in(WORLD, task);
+        self.spawn_in(ROOT, task);
     }
 
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {

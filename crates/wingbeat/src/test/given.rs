@@ -51,7 +51,7 @@ pub struct Given<A> {
 }
 
 impl<A: Aggregate> Given<A> {
-    /// Lets the aggregate decide about a command.
+    /// Passes a command to the aggregate.
     pub fn when(self, command: A::Command) -> Decided<A> {
         Decided {
             decision: self.state.decide(command),
@@ -87,7 +87,7 @@ impl<A: Aggregate> Decided<A> {
     /// # Panics
     ///
     /// If it accepts the command, or refuses it with another error.
-    pub fn refused(self, why: A::Error)
+    pub fn refused(self, error: A::Error)
     where
         A::Event: Debug,
         A::Error: PartialEq + Debug,
@@ -95,7 +95,7 @@ impl<A: Aggregate> Decided<A> {
         assert_eq!(
             self.decision
                 .expect_err("the aggregate accepts the command"),
-            why
+            error
         );
     }
 }
@@ -112,7 +112,7 @@ pub fn given_saga<S: Saga>(inputs: impl IntoIterator<Item = S::Input>) -> GivenS
         saga.step(input, &mut effects);
         assert!(
             !effects.is_deferred(),
-            "the saga defers an input that is given"
+            "the saga defers an input of `given_saga`"
         );
     }
     GivenSaga { saga }
@@ -135,10 +135,10 @@ impl<S: Saga> GivenSaga<S> {
     }
 }
 
-/// The failure of a check of effects after the saga has deferred its input.
+/// The message of a check that fails because the saga has deferred its input.
 const DEFERRED: &str = "the saga defers the input, so it has no effects";
 
-/// A saga after an input, and the effects that it asked for.
+/// A saga after an input, and the effects of the step.
 pub struct Stepped<S: Saga> {
     /// Its state.
     pub saga: S,
@@ -150,7 +150,7 @@ impl<S: Saga> Stepped<S> {
     ///
     /// # Panics
     ///
-    /// If it asks for others, or defers the input.
+    /// If it sends or publishes others, or defers the input.
     pub fn then(self, messages: impl IntoIterator<Item = &'static str>) -> Self {
         assert!(!self.effects.is_deferred(), "{DEFERRED}");
         let expected: Vec<&str> = messages.into_iter().collect();
@@ -193,7 +193,7 @@ impl<S: Saga> Stepped<S> {
         self
     }
 
-    /// Checks that the saga defers the input, which has no effects now.
+    /// Checks that the saga defers the input.
     ///
     /// # Panics
     ///

@@ -1,16 +1,15 @@
-//! Tests of services without servers and without waiting in real time.
+//! The test kit: services run without servers, in virtual time.
 //!
-//! - [`given`](mod@given): aggregates and sagas as pure functions.
-//! - [`seeds`]: runs the tests marked `#[crate::test]` with several seeds.
-//! - [`executor`]: one thread and virtual time; the seed decides which task runs next.
-//! - [`model`]: store, transport and cache in memory, *split* as PostgreSQL and RabbitMQ are
-//!   (outbox, relay, confirms, redelivery), with exactly the guarantees of the ports, and faults on
-//!   request.
-//! - [`documents`]: checks of OpenAPI and AsyncAPI documents.
-//! - [`simulator`]: lifetimes of a system under every fault, with many seeds, checked against
-//!   invariants.
-//! - [`test_app`](mod@test_app): an app on the model, driven by a test.
-//! - [`stub`](mod@stub): stands in for a service that the test does not run.
+//! | Module | Content |
+//! |---|---|
+//! | [`given`](mod@given) | tests of aggregates and sagas as pure functions |
+//! | [`test_app`](mod@test_app) | an app in memory, driven by a test |
+//! | [`stub`](mod@stub) | a stub of a service that the test does not run |
+//! | [`simulator`] | simulation of a whole system under faults, for many seeds |
+//! | [`model`] | the store, the broker and the cache in memory, with faults on request |
+//! | [`executor`] | one thread and virtual time; the seed decides which task runs next |
+//! | [`seeds`] | tests marked `#[wingbeat::test]`, for several seeds |
+//! | [`documents`] | checks of OpenAPI and AsyncAPI documents |
 
 mod call_stubs;
 pub mod documents;

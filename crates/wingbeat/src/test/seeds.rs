@@ -1,15 +1,15 @@
-//! Runs tests that are marked `#[crate::test]`.
+//! Runs tests that are marked `#[wingbeat::test]`.
 
 use crate::test::Simulation;
 
-/// Runs a test with this many seeds, or only with the seed in `WINGBEAT_SEED`, to repeat a failure.
+/// Runs a test with the seeds from 1 to `seeds`, or only with the seed in `WINGBEAT_SEED`.
 ///
 /// # Panics
 ///
 /// If the test panics, or `WINGBEAT_SEED` is not a number.
 #[allow(
     clippy::disallowed_methods,
-    reason = "the person who runs the test chooses the seed to repeat"
+    reason = "a variable of the environment selects the seed to repeat"
 )]
 pub fn each_seed(seeds: u64, test: impl Fn(Simulation)) {
     let only = std::env::var("WINGBEAT_SEED").ok();

@@ -1,9 +1,9 @@
-//! A stand-in for a service that a test does not run.
+//! Stubs of services that a test does not run.
 
 use crate::{Error, IntoEffects, Message, Service};
 
-/// Creates a service that answers each `C` with an event, or with anything that a handler may
-/// return. For more messages add `.on(async |command: …| Ok(…))`.
+/// Creates a service that answers each message `C` with an event, or with another value that a
+/// handler may return. For more messages, add `.on(async |command: …| Ok(…))`.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use crate::{Error, IntoEffects, Message, Service};
 ///     order: u32,
 /// }
 ///
-/// let warehouse = stub("warehouse", |asked: &Reserve| SoldOut { order: asked.order });
+/// let warehouse = stub("warehouse", |command: &Reserve| SoldOut { order: command.order });
 /// let app = TestApp::start(1, App::new().service(warehouse));
 /// # drop(app);
 /// ```

@@ -22,10 +22,34 @@ use crate::test::call_stubs::CallStubs;
 use crate::test::executor::Group;
 use crate::test::{Faults, Model, Outages, Simulation};
 
-/// The largest answer that a test reads, in bytes.
+/// The size limit of an answer, in bytes.
 const ANSWER_MAX: usize = 1 << 20;
 
-/// A running app in its own simulated world.
+/// A running app in its own simulated world: in memory and in virtual time.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::prelude::*;
+/// use wingbeat::test::TestApp;
+///
+/// #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// #[command(name = "doors.open", version = 1, key = door)]
+/// struct Open { door: String }
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "doors.opened", version = 1, key = door)]
+/// struct Opened { door: String }
+///
+/// async fn open(command: Open) -> Result<Opened> {
+///     Ok(Opened { door: command.door })
+/// }
+///
+/// let app = TestApp::start(1, App::new().service(Service::new("doors").on(open)));
+/// let correlation = uuid::Uuid::from_u128(1);
+/// app.publish(correlation, &Open { door: "front".into() });
+/// app.until_idle();
+/// assert_eq!(app.published("doors", correlation), ["doors.opened.v1"]);
+/// ```
 pub struct TestApp {
     simulation: Simulation,
     model: Model,
@@ -41,10 +65,10 @@ impl Drop for TestApp {
     }
 }
 
-/// An outside without any system: every call fails.
-pub(crate) struct Nothing;
+/// An HTTP client without outside systems: every request fails.
+pub(crate) struct NoOutside;
 
-impl HttpClient for Nothing {
+impl HttpClient for NoOutside {
     fn send(&self, _request: outgoing::Request) -> BoxFuture<'_, Result<Response>> {
         Box::pin(async {
             Err(crate::Error::retry(
@@ -55,7 +79,7 @@ impl HttpClient for Nothing {
     }
 }
 
-/// An outside whose systems are a function of the test.
+/// An HTTP client whose answers come from a function of the test.
 struct Answers<F>(F);
 
 impl<F> HttpClient for Answers<F>
@@ -86,7 +110,7 @@ impl TestApp {
     /// If the app's wiring is wrong.
     #[must_use]
     pub fn with(seed: u64, app: impl FnOnce(&Sessions) -> App) -> Self {
-        Self::begin(seed, app, Arc::new(Nothing))
+        Self::start_with(seed, app, Arc::new(NoOutside))
     }
 
     /// Starts the app with `answer` in place of all outside systems. Executors of calls reach it
@@ -140,10 +164,10 @@ impl TestApp {
     ///     Ok(Response { status: 201, body: Default::default() })
     /// };
     /// let app = TestApp::with_http(1, App::new().service(parcels), carrier);
-    /// let story = uuid::Uuid::from_u128(1);
-    /// app.publish(story, &Sold { parcel: 7 });
+    /// let correlation = uuid::Uuid::from_u128(1);
+    /// app.publish(correlation, &Sold { parcel: 7 });
     /// app.until_idle();
-    /// assert_eq!(app.told("parcels", story), ["parcels.pickup.v1"]);
+    /// assert_eq!(app.published("parcels", correlation), ["parcels.pickup.v1"]);
     /// ```
     ///
     /// # Panics
@@ -155,10 +179,14 @@ impl TestApp {
         app: App,
         answer: impl Fn(outgoing::Request) -> Result<Response> + Send + Sync + 'static,
     ) -> Self {
-        Self::begin(seed, |_| app, Arc::new(Answers(answer)))
+        Self::start_with(seed, |_| app, Arc::new(Answers(answer)))
     }
 
-    fn begin(seed: u64, app: impl FnOnce(&Sessions) -> App, outside: Arc<dyn HttpClient>) -> Self {
+    fn start_with(
+        seed: u64,
+        app: impl FnOnce(&Sessions) -> App,
+        outside: Arc<dyn HttpClient>,
+    ) -> Self {
         let simulation = Simulation::new(seed);
         let model = Model::new(simulation.runtime());
         let sessions = Sessions::new(model.cache.clone(), simulation.runtime());
@@ -210,10 +238,10 @@ impl TestApp {
     ///     .calls(order_pickup);
     /// let app = TestApp::start(1, App::new().service(parcels));
     /// app.stub_call::<OrderPickup>(|call| Ok(Pickup { parcel: call.parcel, ordered: true }));
-    /// let story = uuid::Uuid::from_u128(1);
-    /// app.publish(story, &Sold { parcel: 7 });
+    /// let correlation = uuid::Uuid::from_u128(1);
+    /// app.publish(correlation, &Sold { parcel: 7 });
     /// app.until_idle();
-    /// assert_eq!(app.told("parcels", story), ["parcels.pickup.v1"]);
+    /// assert_eq!(app.published("parcels", correlation), ["parcels.pickup.v1"]);
     /// ```
     ///
     /// # Panics
@@ -227,8 +255,8 @@ impl TestApp {
         self
     }
 
-    /// Kills all tasks of the app, as `kill -9` does, and starts `app` on the data that store,
-    /// broker and cache kept.
+    /// Kills all tasks of the app, as `kill -9` does, and starts `app` with the data of store, broker
+    /// and cache.
     ///
     /// # Panics
     ///
@@ -255,12 +283,12 @@ impl TestApp {
     /// # Panics
     ///
     /// If the message is a command that no service handles.
-    pub fn publish<M: Message>(&self, story: Uuid, message: &M) {
+    pub fn publish<M: Message>(&self, correlation: Uuid, message: &M) {
         self.simulation
-            .run(self.model.publish(story.into(), message));
+            .run(self.model.publish(correlation.into(), message));
     }
 
-    /// Advances the time, and runs everything that becomes due meanwhile.
+    /// Advances the time, and runs the tasks that become ready.
     pub fn pass(&self, time: Duration) {
         self.simulation.run(self.simulation.sleep(time));
     }
@@ -299,10 +327,10 @@ impl TestApp {
     ///
     /// If the store cannot be read.
     #[must_use]
-    pub fn told(&self, service: &str, story: Uuid) -> Vec<String> {
+    pub fn published(&self, service: &str, correlation: Uuid) -> Vec<String> {
         let reads = self.reads(service);
         let entries = self
-            .run(reads.timeline(story.into()))
+            .run(reads.timeline(correlation.into()))
             .expect("the store reads");
         let events = entries.into_iter().filter(|entry| entry.kind == "event");
         events.map(|entry| entry.name).collect()

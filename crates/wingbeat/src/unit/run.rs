@@ -152,7 +152,7 @@ where
         return work.await;
     }
     let trace = TraceParent::of(context.runtime.id());
-    let span = telemetry::working(format_args!("unit"), context.name, trace, None);
+    let span = telemetry::unit_span(format_args!("unit"), context.name, trace, None);
     Context::at(trace).run(span, work).await
 }
 

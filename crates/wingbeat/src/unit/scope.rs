@@ -273,7 +273,7 @@ impl Scope {
 
     /// Adds the effects that a handler returned.
     pub(crate) fn record(&self, effects: Effects) -> Result<()> {
-        let effects = effects.checked()?;
+        let effects = effects.within_limits()?;
         self.with(|draft| draft.effects.append(effects))
     }
 

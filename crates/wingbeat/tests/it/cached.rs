@@ -104,7 +104,7 @@ fn a_forgotten_value_is_loaded_once() {
         .run(world.cached.invalidate(&world.service, "kettle"));
     assert_eq!(world.get_at_once("kettle", 50), vec![Some(3); 50]);
     assert_eq!(world.get_at_once("kite", 1), [Some(2)], "the others stay");
-    world.app.run(world.cached.forget_all(&world.service));
+    world.app.run(world.cached.invalidate_all(&world.service));
     assert_eq!(world.get_at_once("kite", 1), [Some(4)]);
     world.app.pass(TTL);
     assert_eq!(world.get_at_once("kite", 50), vec![Some(5); 50], "expired");

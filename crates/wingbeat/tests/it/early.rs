@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wingbeat::test::TestApp;
 use wingbeat::{
-    App, Event, JsonSchema, Late, Retry, Saga, SagaEffects, SagaInput, SagaPolicy, Service,
+    App, Event, JsonSchema, Retry, Saga, SagaEffects, SagaInput, SagaPolicy, Service, Unexpected,
     schemars,
 };
 
@@ -54,9 +54,9 @@ impl<const DEFERS: bool> Saga for Trip<DEFERS> {
         }
     }
 
-    fn late(&mut self, when: Late, input: Input, effects: &mut SagaEffects<Input>) {
-        if let (true, Late::NotStarted, Input::CalledOff(CalledOff { trip })) =
-            (DEFERS, when, input)
+    fn unexpected(&mut self, reason: Unexpected, input: Input, effects: &mut SagaEffects<Input>) {
+        if let (true, Unexpected::NotStarted, Input::CalledOff(CalledOff { trip })) =
+            (DEFERS, reason, input)
         {
             effects.publish(&PaidBack { trip }).defer();
         }
@@ -72,25 +72,29 @@ fn called_off_before<const DEFERS: bool>(booked_after: Duration) -> (Vec<String>
     let trip = "a".to_owned();
     app.publish(story, &CalledOff { trip: trip.clone() });
     app.pass(booked_after);
-    assert_eq!(app.told("trips", story), Vec::<String>::new());
+    assert_eq!(app.published("trips", story), Vec::<String>::new());
     app.publish(story, &Booked { trip });
     app.until_idle();
-    (app.told("trips", story), app.dead_letters("trips"))
+    (app.published("trips", story), app.dead_letters("trips"))
 }
 
 #[test]
 fn a_deferred_input_is_handled_once_the_saga_has_started() {
     // The longest time is more than an hour.
     for later in [0, 100, 3_000, 60_000, 3_600_000].map(Duration::from_millis) {
-        let told = called_off_before::<true>(later);
-        assert_eq!(told, (vec!["trip.paid_back.v1".to_owned()], 0), "{later:?}");
+        let published = called_off_before::<true>(later);
+        assert_eq!(
+            published,
+            (vec!["trip.paid_back.v1".to_owned()], 0),
+            "{later:?}"
+        );
     }
 }
 
 #[test]
 fn an_input_deferred_for_too_long_becomes_a_dead_letter() {
-    let told = called_off_before::<true>(Duration::from_secs(3 * 3_600));
-    assert_eq!(told, (Vec::new(), 1));
+    let published = called_off_before::<true>(Duration::from_secs(3 * 3_600));
+    assert_eq!(published, (Vec::new(), 1));
 }
 
 /// The dead letters one minute after a trip was called off that nobody books.
@@ -147,7 +151,13 @@ impl Saga for Waiting {
         };
     }
 
-    fn late(&mut self, _when: Late, _input: Waits, _effects: &mut SagaEffects<Waits>) {}
+    fn unexpected(
+        &mut self,
+        _reason: Unexpected,
+        _input: Waits,
+        _effects: &mut SagaEffects<Waits>,
+    ) {
+    }
 }
 
 #[test]
@@ -158,12 +168,12 @@ fn a_deferred_timer_becomes_a_dead_letter() {
     let trip = "a".to_owned();
     app.publish(story, &Booked { trip });
     app.pass(Duration::from_secs(2));
-    let told = app.told("trips", story);
-    assert_eq!((told, app.dead_letters("trips")), (Vec::new(), 1));
+    let published = app.published("trips", story);
+    assert_eq!((published, app.dead_letters("trips")), (Vec::new(), 1));
 }
 
 #[test]
 fn an_early_input_that_is_not_deferred_is_ignored() {
-    let told = called_off_before::<false>(Duration::from_millis(100));
-    assert_eq!(told, (Vec::new(), 0));
+    let published = called_off_before::<false>(Duration::from_millis(100));
+    assert_eq!(published, (Vec::new(), 0));
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use wingbeat::Ports;
 use wingbeat::test::{Faults, Model, Simulation, TestApp};
 use wingbeat::{
-    App, Entity, Event, JsonSchema, Late, Result, Saga, SagaEffects, SagaInput, Service, Table,
-    outgoing, schemars,
+    App, Entity, Event, JsonSchema, Result, Saga, SagaEffects, SagaInput, Service, Table,
+    Unexpected, outgoing, schemars,
 };
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
@@ -75,7 +75,13 @@ impl Saga for Watch {
         }
     }
 
-    fn late(&mut self, _when: Late, _input: Input, _effects: &mut SagaEffects<Input>) {}
+    fn unexpected(
+        &mut self,
+        _reason: Unexpected,
+        _input: Input,
+        _effects: &mut SagaEffects<Input>,
+    ) {
+    }
 }
 
 /// Seed 1 of the shop: a timer came due while the store was unavailable. It failed its quick
@@ -96,7 +102,7 @@ fn work_that_cannot_be_parked_is_retried() {
     app.set_faults(Faults::default());
     app.until_idle();
     assert_eq!(app.dead_letters("meters"), 0);
-    assert_eq!(app.told("meters", story), ["meter.rang.v1"]);
+    assert_eq!(app.published("meters", story), ["meter.rang.v1"]);
 }
 
 /// An HTTP client whose requests are never answered.

@@ -89,9 +89,10 @@ fn opened(replica: Service, fill_first: bool) -> (usize, bool) {
     let tank = "a".to_owned();
     let say = async |filled: bool| {
         let tank = tank.clone();
-        match filled {
-            true => publish(&simulation, &model, &Filled { tank }).await,
-            false => publish(&simulation, &model, &Opened { tank }).await,
+        if filled {
+            publish(&simulation, &model, &Filled { tank }).await;
+        } else {
+            publish(&simulation, &model, &Opened { tank }).await;
         }
     };
     simulation.run(publish(

@@ -79,9 +79,10 @@ fn app(ordered: bool, trouble: Trouble) -> App {
     };
     let service = Service::new("meters").with_state(trouble);
     let handler = keep.retry(retry);
-    App::new().service(match ordered {
-        true => service.on(handler.ordered()),
-        false => service.on(handler),
+    App::new().service(if ordered {
+        service.on(handler.ordered())
+    } else {
+        service.on(handler)
     })
 }
 

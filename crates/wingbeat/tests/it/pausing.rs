@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Outages, Simulation};
 use wingbeat::{
-    App, Call, Control, Entity, Error, Event, GaveUp, JsonSchema, Late, Message as _, Now, Ports,
-    Result, Running, Saga, SagaEffects, SagaInput, Service, Store, Table, TargetPolicy, schemars,
+    App, Call, Control, Entity, Error, Event, GaveUp, JsonSchema, Message as _, Now, Ports, Result,
+    Running, Saga, SagaEffects, SagaInput, Service, Store, Table, TargetPolicy, Unexpected,
+    schemars,
 };
 
 use crate::found::Nowhere;
@@ -254,7 +255,7 @@ impl Saga for Reminder {
         }
     }
 
-    fn late(&mut self, _: Late, _: Input, _: &mut SagaEffects<Input>) {}
+    fn unexpected(&mut self, _: Unexpected, _: Input, _: &mut SagaEffects<Input>) {}
 }
 
 #[derive(Call, Clone, Serialize, Deserialize)]

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use wingbeat::test::simulator::{Report, Unreachable};
 use wingbeat::test::{Client, Process, Simulator, System, Violation, World};
 use wingbeat::{
-    App, BoxFuture, Call, Command, Error, Event, GaveUp, JsonSchema, Late, Now, Result, Saga,
-    SagaEffects, SagaInput, Service, TargetPolicy, schemars,
+    App, BoxFuture, Call, Command, Error, Event, GaveUp, JsonSchema, Now, Result, Saga,
+    SagaEffects, SagaInput, Service, TargetPolicy, Unexpected, schemars,
 };
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
@@ -81,7 +81,7 @@ impl<const SECONDS: u64> Saga for Delivery<SECONDS> {
         };
     }
 
-    fn late(&mut self, _: Late, _: Input, _: &mut SagaEffects<Input>) {}
+    fn unexpected(&mut self, _: Unexpected, _: Input, _: &mut SagaEffects<Input>) {}
 }
 
 async fn cancelled(_: Cancelled) -> Result<()> {
@@ -117,7 +117,7 @@ impl<const SECONDS: u64> System for Parcels<SECONDS> {
         vec![Box::pin(order(Client::new(world, 1)))]
     }
 
-    async fn at_rest(&self, _: &World) -> Vec<Violation> {
+    async fn when_idle(&self, _: &World) -> Vec<Violation> {
         Vec::new()
     }
 }
@@ -257,7 +257,7 @@ impl<W: Wiring> System for Wired<W> {
         Vec::new()
     }
 
-    async fn at_rest(&self, _: &World) -> Vec<Violation> {
+    async fn when_idle(&self, _: &World) -> Vec<Violation> {
         Vec::new()
     }
 }
@@ -340,7 +340,7 @@ impl System for Misdirected {
         vec![Box::pin(async move { drop(client.ask(ask).await) })]
     }
 
-    async fn at_rest(&self, _: &World) -> Vec<Violation> {
+    async fn when_idle(&self, _: &World) -> Vec<Violation> {
         Vec::new()
     }
 }
@@ -348,7 +348,7 @@ impl System for Misdirected {
 #[test]
 fn a_client_that_asks_an_unknown_process_violates_an_invariant() {
     let report = Simulator::new()
-        .without_reduction()
+        .without_minimization()
         .run::<Misdirected>(1..2);
     let violation = &report.failures[0].violation;
     assert_eq!(violation.invariant, "nothing panics");

@@ -9,8 +9,8 @@ use wingbeat::outgoing::{Request, Response};
 use wingbeat::test::{Model, Simulation};
 use wingbeat::{
     App, BoxFuture, Call, Command, Effects, Entity, Envelope, Error, Event, GaveUp, Handler as _,
-    HttpClient, JsonSchema, Late, Meta, Name, Result, Retry, RuntimeExt as _, Saga, SagaEffects,
-    SagaInput, Service, Table, TargetPolicy, TraceParent, schemars, telemetry,
+    HttpClient, JsonSchema, Meta, Name, Result, Retry, RuntimeExt as _, Saga, SagaEffects,
+    SagaInput, Service, Table, TargetPolicy, TraceParent, Unexpected, schemars, telemetry,
 };
 
 #[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
@@ -83,7 +83,13 @@ impl Saga for Desk {
         }
     }
 
-    fn late(&mut self, _when: Late, _input: Input, _effects: &mut SagaEffects<Input>) {}
+    fn unexpected(
+        &mut self,
+        _reason: Unexpected,
+        _input: Input,
+        _effects: &mut SagaEffects<Input>,
+    ) {
+    }
 }
 
 async fn call_out(event: Reminded) -> Result<Ask> {
@@ -136,13 +142,14 @@ impl HttpClient for Outside {
         parents.push(parent.map(|(_, value)| value).unwrap_or_default());
         let answers = parents.len() > 2;
         Box::pin(async move {
-            match answers {
-                true => Ok(Response {
-                    status: 200,
-                    body: bytes::Bytes::new(),
-                }),
-                false => Err(Error::retry("away", "the outside system does not answer")),
+            if !answers {
+                let text = "the outside system does not answer";
+                return Err(Error::retry("unavailable", text));
             }
+            Ok(Response {
+                status: 200,
+                body: bytes::Bytes::new(),
+            })
         })
     }
 }

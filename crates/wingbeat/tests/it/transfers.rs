@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use wingbeat::outgoing::{Request, Response};
 use wingbeat::test::{Faults, Model, Simulation};
 use wingbeat::{
-    Aggregate, App, Command, Effects, Entity, Event, HttpClient, JsonSchema, Late, Reads, Repo,
-    Result, RuntimeExt as _, Saga, SagaEffects, SagaInput, Service, Table, schemars,
+    Aggregate, App, Command, Effects, Entity, Event, HttpClient, JsonSchema, Reads, Repo, Result,
+    RuntimeExt as _, Saga, SagaEffects, SagaInput, Service, Table, Unexpected, schemars,
 };
 use wingbeat_core::BoxFuture;
 use wingbeat_core::runtime::SharedRuntime;
@@ -171,7 +171,7 @@ impl Saga for Moving {
         }
     }
 
-    fn late(&mut self, _when: Late, _input: Input, _fx: &mut SagaEffects<Input>) {}
+    fn unexpected(&mut self, _reason: Unexpected, _input: Input, _fx: &mut SagaEffects<Input>) {}
 }
 
 #[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]

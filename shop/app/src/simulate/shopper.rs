@@ -11,8 +11,8 @@ use super::goods::GOODS;
 
 /// The admin's password in the simulation.
 pub(super) const ADMIN_PASSWORD: &str = "the admin of a simulation";
-/// Attempts at something that must be answered.
-const INSIST: usize = 40;
+/// The limit of attempts at a request.
+const RETRIES: usize = 40;
 /// The cards, in the proportions in which they are drawn.
 const CARDS: [&str; 10] = [
     "tok_ok",
@@ -86,7 +86,7 @@ impl Visitor {
         // The user may exist although the answer was lost: then the retry gets 409.
         drop(
             self.client
-                .insist(call("POST", "/users", form), INSIST)
+                .ask_with_retries(call("POST", "/users", form), RETRIES)
                 .await,
         );
     }
@@ -95,22 +95,22 @@ impl Visitor {
         let form = json!({ "email": self.email, "password": self.password });
         let answer = self
             .client
-            .insist(call("POST", "/sessions", form), INSIST)
+            .ask_with_retries(call("POST", "/sessions", form), RETRIES)
             .await;
         self.token = answer.body()["token"].as_str().unwrap_or_default().into();
     }
 
     /// Sends a request once as this user.
     async fn once(&mut self, ask: Ask) -> Answer {
-        self.client.ask(ask.by(&self.token)).await
+        self.client.ask(ask.session(&self.token)).await
     }
 
-    /// Repeats a request until it is answered, and signs in again if the session has ended.
-    pub(super) async fn insist(&mut self, ask: Ask) -> Answer {
-        for _ in 0..INSIST {
+    /// Sends a request until it gets an answer, and signs in again if the session has ended.
+    pub(super) async fn ask_with_retries(&mut self, ask: Ask) -> Answer {
+        for _ in 0..RETRIES {
             let answer = self
                 .client
-                .insist(ask.clone().by(&self.token), INSIST)
+                .ask_with_retries(ask.clone().session(&self.token), RETRIES)
                 .await;
             if answer.status() != 401 {
                 return answer;
@@ -133,7 +133,10 @@ pub(super) async fn go_shopping(client: Client, orders: usize) {
             watch(&mut me, &order).await;
         }
     }
-    drop(me.insist(call("GET", "/orders", Value::Null)).await);
+    drop(
+        me.ask_with_retries(call("GET", "/orders", Value::Null))
+            .await,
+    );
 }
 
 fn goods(me: &mut Visitor) -> Vec<(&'static str, u64)> {
@@ -156,14 +159,16 @@ async fn body(me: &mut Visitor) -> Value {
         for (sku, quantity) in goods {
             let path = format!("/cart/items/{sku}");
             let put = call("PUT", &path, json!({ "quantity": quantity }));
-            drop(me.insist(put).await);
+            drop(me.ask_with_retries(put).await);
         }
     } else {
         let item = |(sku, quantity)| json!({ "sku": sku, "quantity": quantity });
         body["items"] = goods.into_iter().map(item).collect();
     }
     if me.client.pick(3) == 0 {
-        let promos = me.insist(call("GET", "/promotions", Value::Null)).await;
+        let promos = me
+            .ask_with_retries(call("GET", "/promotions", Value::Null))
+            .await;
         if let Some(code) = promos.body()["items"][0]["code"].as_str() {
             body["promo_code"] = json!(code);
         }
@@ -177,21 +182,24 @@ async fn body(me: &mut Visitor) -> Value {
 async fn place(me: &mut Visitor, number: usize) -> Option<String> {
     let body = body(me).await;
     let key = format!("{}-{number}", me.client.number);
-    let ask = call("POST", "/orders", body).under(key);
+    let ask = call("POST", "/orders", body).idempotency_key(key);
     let answer = match me.client.pick(5) {
         0 => me.once(ask).await, // The answer may be missing.
         1 => {
             let twin = me.client.clone();
-            let (one, other) = (ask.clone().by(&me.token), ask.clone().by(&me.token));
+            let (one, other) = (
+                ask.clone().session(&me.token),
+                ask.clone().session(&me.token),
+            );
             let (one, other) =
                 futures_util::future::join(me.client.ask(one), twin.ask(other)).await;
             match (one.status(), other.status()) {
                 (202, _) => one,
                 (_, 202) => other,
-                _ => me.insist(ask).await,
+                _ => me.ask_with_retries(ask).await,
             }
         }
-        _ => me.insist(ask).await,
+        _ => me.ask_with_retries(ask).await,
     };
     let order = answer.body()["order_id"].as_str().map(str::to_owned);
     order.filter(|_| answer.status() == 202)
@@ -206,7 +214,7 @@ async fn watch(me: &mut Visitor, order: &str) {
         me.client.pause(Duration::from_secs(3)).await;
         if cancels && look == me.client.pick(2) {
             let cancel = call("POST", &format!("{path}/cancel"), Value::Null);
-            drop(me.insist(cancel).await);
+            drop(me.ask_with_retries(cancel).await);
         }
     }
 }
@@ -220,11 +228,11 @@ pub(super) async fn keep_shop(client: Client) {
         let goods = &GOODS[me.client.pick(GOODS.len())];
         if me.client.pick(2) == 0 {
             let price = goods.price + me.client.pick(100) as i64;
-            drop(me.insist(offer(goods.sku, price)).await);
+            drop(me.ask_with_retries(offer(goods.sku, price)).await);
         } else {
             let delta = [10, -2][me.client.pick(2)];
             drop(
-                me.insist(restock(goods.sku, delta, &number.to_string()))
+                me.ask_with_retries(restock(goods.sku, delta, &number.to_string()))
                     .await,
             );
         }
@@ -242,5 +250,5 @@ pub(super) fn offer(sku: &str, price: i64) -> Ask {
 /// Changes a product's stock, once for each key.
 pub(super) fn restock(sku: &str, delta: i64, key: &str) -> Ask {
     let body = json!({ "delta": delta, "reason": "simulated" });
-    call("POST", &format!("/admin/stock/{sku}"), body).under(format!("stock-{sku}-{key}"))
+    call("POST", &format!("/admin/stock/{sku}"), body).idempotency_key(format!("stock-{sku}-{key}"))
 }

@@ -193,8 +193,10 @@ impl System for Shop {
         let mut admin = Visitor::admin(Client::new(world, 1_000));
         admin.sign_in().await;
         for goods in &GOODS {
-            admin.insist(offer(goods.sku, goods.price)).await;
-            admin.insist(restock(goods.sku, goods.units, "open")).await;
+            admin.ask_with_retries(offer(goods.sku, goods.price)).await;
+            admin
+                .ask_with_retries(restock(goods.sku, goods.units, "open"))
+                .await;
         }
         let minute = Duration::from_secs(60);
         let left = world
@@ -228,7 +230,7 @@ impl System for Shop {
         .collect()
     }
 
-    async fn at_rest(&self, world: &World) -> Vec<Violation> {
+    async fn when_idle(&self, world: &World) -> Vec<Violation> {
         let running = world.running();
         let ports = running[0].ports.clone();
         let system = RunningSystem { ports, running };

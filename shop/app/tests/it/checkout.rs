@@ -260,7 +260,7 @@ fn orders_are_accepted_during_an_outage_of_the_bank_and_paid_afterwards() {
             world.running.targets[0].state().0,
             wingbeat::call::breaker::State::Open
         );
-        let before = world.model.fired()["outside_fails"];
+        let before = world.model.fault_counts()["outside_fails"];
         assert!(
             before < 150,
             "an open breaker stops the storm: {before} calls"

@@ -11,7 +11,7 @@ use shop_orders::domain::{Change, Order, OrderCommand, Placed};
 use shop_payments::domain::{Answer, Next, Operation, Payment, State};
 use shop_shipping::shipment::Shipment;
 use wingbeat::test::given_saga;
-use wingbeat::{Aggregate as _, Late, Saga, SagaEffects, SagaInput as _, Timestamp};
+use wingbeat::{Aggregate as _, Saga, SagaEffects, SagaInput as _, Timestamp, Unexpected};
 
 const ORDER: &str = "019b76da-f652-7000-a018-03d64bb2a7ab";
 const SEEDS: u64 = 2_000;
@@ -152,21 +152,27 @@ fn input(message: &str) -> CheckoutInput {
 
 #[test]
 fn an_early_cancel_is_deferred_and_a_late_one_is_refused() {
-    let late = |mut saga: Checkout, when| {
+    let unexpected = |mut saga: Checkout, reason| {
         let mut effects = SagaEffects::at(Timestamp::default());
-        saga.late(when, input("orders.cancel_checkout.v1"), &mut effects);
+        saga.unexpected(reason, input("orders.cancel_checkout.v1"), &mut effects);
         (effects.is_deferred(), effects.messages())
     };
-    assert_eq!(late(Checkout::default(), Late::NotStarted), (true, vec![]));
+    assert_eq!(
+        unexpected(Checkout::default(), Unexpected::NotStarted),
+        (true, vec![])
+    );
     let delivered = given_saga::<Checkout>(PAID.map(input))
         .when(input("shipping.shipment_delivered.v1"))
         .ends();
     let refused = vec!["orders.cancel_refused.v1"];
-    assert_eq!(late(delivered.saga, Late::Ended), (false, refused));
+    assert_eq!(
+        unexpected(delivered.saga, Unexpected::Ended),
+        (false, refused)
+    );
     let sold_out = given_saga::<Checkout>(PAID[..2].iter().copied().map(input))
         .when(input("inventory.stock_rejected.v1"))
         .saga;
-    assert_eq!(late(sold_out, Late::Ended), (false, vec![]));
+    assert_eq!(unexpected(sold_out, Unexpected::Ended), (false, vec![]));
 }
 
 /// Shipping's answers to a cancel that lost may come in any order.

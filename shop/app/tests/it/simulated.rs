@@ -12,7 +12,7 @@ const FOUND: [u64; 3] = [1, 15, 1085];
 fn seeds_that_found_faults_pass() {
     for seed in FOUND {
         let lifetime = Lifetime::run::<Shop>(seed, None);
-        assert_eq!(lifetime.violation, None, "{:#?}", lifetime.story);
+        assert_eq!(lifetime.violation, None, "{:#?}", lifetime.timeline);
     }
 }
 

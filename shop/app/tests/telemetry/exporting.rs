@@ -26,7 +26,7 @@ fn spans(spans: otlp::Spans, count: u64) {
             let request = axum::http::Request::get("/a?secret=1").body(()).unwrap();
             let trace = parent().child(number);
             let span = requested("a-service", &request.into_parts().0, trace, Some(parent()));
-            telemetry::answered(&span, 503);
+            telemetry::record_status(&span, 503);
             tracing::info!("an event, not a span: {:?}", Context::at(trace));
         }
     });

@@ -45,7 +45,7 @@ impl ReadCache {
     /// Invalidates a product, and all pages because it can be on any of them.
     pub async fn invalidate(&self, service: &impl CacheOf, sku: &Sku) {
         self.products.invalidate(service, sku.as_str()).await;
-        self.pages.forget_all(service).await;
+        self.pages.invalidate_all(service).await;
     }
 }
 

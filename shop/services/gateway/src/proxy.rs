@@ -210,7 +210,7 @@ impl Proxy {
         let reply = self.runtime.timeout(limit, sent).await;
         match &reply {
             Some(Ok(reply)) => {
-                telemetry::answered(&span, reply.status().as_u16());
+                telemetry::record_status(&span, reply.status().as_u16());
                 if is_last(reply.headers()) {
                     replica.drains(self.runtime.now());
                 }

@@ -9,7 +9,7 @@ use shop_contracts::shipping::{
     CancelShipment, ShipmentCancelRefused, ShipmentCancelled, ShipmentCreated, ShipmentDelivered,
     ShipmentDispatched,
 };
-use wingbeat::{Command, Event, JsonSchema, Late, Saga, SagaEffects, SagaInput, schemars};
+use wingbeat::{Command, Event, JsonSchema, Saga, SagaEffects, SagaInput, Unexpected, schemars};
 
 use crate::domain::Status;
 
@@ -83,7 +83,7 @@ impl Saga for Shipment {
     }
 
     /// An ended shipment repeats its replies and ignores late timers.
-    fn late(&mut self, _when: Late, input: Input, effects: &mut Effects) {
+    fn unexpected(&mut self, _reason: Unexpected, input: Input, effects: &mut Effects) {
         match input {
             Input::Begin(begin) => self.confirm(begin.order_id, effects),
             Input::Cancel(CancelShipment { order_id }) => self.answer_cancel(order_id, effects),

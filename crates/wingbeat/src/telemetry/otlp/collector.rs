@@ -20,11 +20,12 @@ use super::metric;
 
 /// The collector's path for traces.
 const PATH: &str = "/v1/traces";
-/// The longest wait for a connection.
+/// The time limit of a connection attempt.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// The longest wait for a batch to be accepted. Further spans are queued meanwhile.
-const TAKEN_WITHIN: Duration = Duration::from_secs(5);
-/// The largest response that is read. Unread responses would prevent the reuse of the connection.
+/// The time limit for a batch to be accepted. Until then further spans are queued.
+const ACCEPTED_WITHIN: Duration = Duration::from_secs(5);
+/// The largest response that the client reads. Unread responses would prevent the reuse of the
+/// connection.
 const ANSWER_MAX: usize = 64 << 10;
 
 /// The address is not the URL of a collector.
@@ -36,7 +37,7 @@ pub struct NotCollector;
 pub(super) struct Collector {
     client: Client<HttpConnector, Full<Bytes>>,
     uri: Uri,
-    away: bool,
+    unavailable: bool,
 }
 
 impl Collector {
@@ -55,7 +56,7 @@ impl Collector {
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             uri,
-            away: false,
+            unavailable: false,
         })
     }
 
@@ -66,18 +67,18 @@ impl Collector {
         }
         let count = spans.len() as u64;
         let body = request(spans).encode_to_vec();
-        let taken = tokio::time::timeout(TAKEN_WITHIN, self.post(body.into())).await;
-        let taken = taken.unwrap_or_else(|_| Err("no answer in time".into()));
-        let outcome = if taken.is_ok() { "sent" } else { "failed" };
+        let accepted = tokio::time::timeout(ACCEPTED_WITHIN, self.post(body.into())).await;
+        let accepted = accepted.unwrap_or_else(|_| Err("no answer in time".into()));
+        let outcome = if accepted.is_ok() { "sent" } else { "failed" };
         metrics::counter!(metric::SPANS, metric::OUTCOME => outcome).increment(count);
-        match taken {
-            Ok(()) if self.away => tracing::info!("the collector accepts spans again"),
-            Err(why) if !self.away => {
+        match accepted {
+            Ok(()) if self.unavailable => tracing::info!("the collector accepts spans again"),
+            Err(why) if !self.unavailable => {
                 tracing::warn!("the collector does not accept spans, dropping them: {why}");
             }
             _ => {}
         }
-        self.away = outcome == "failed";
+        self.unavailable = outcome == "failed";
     }
 
     async fn post(&self, body: Bytes) -> Result<(), String> {

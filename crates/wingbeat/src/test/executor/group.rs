@@ -1,4 +1,4 @@
-//! Groups of tasks that are killed together: the simulation's processes.
+//! Groups of tasks that are killed together: simulated processes.
 
 use std::time::Duration;
 
@@ -7,8 +7,10 @@ use wingbeat_core::{Runtime, Timestamp};
 
 use super::{Simulation, lock};
 
-/// A runtime whose tasks can be killed at any await, as a crash does. A killed group cannot be
-/// restarted: a restarted service gets a new group, and finds the data that the model kept.
+/// A runtime whose tasks can be killed at any await, as by a crash.
+///
+/// A killed group cannot be restarted. A restarted service runs in a new group and finds the data
+/// that the model has kept.
 pub struct Group {
     simulation: Simulation,
     id: u64,
@@ -29,12 +31,12 @@ impl Group {
         self.simulation.kill_after(self.id, polls.max(1));
     }
 
-    /// Drops all tasks of the group. Tasks that they spawn from now on never run.
+    /// Kills the group: drops all of its tasks. Tasks that are spawned later never run.
     pub fn kill(&self) {
         self.simulation.kill(self.id);
     }
 
-    /// Returns whether the group was not killed.
+    /// Returns `false` once the group is killed.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         !lock(&self.simulation.state).killed.contains(&self.id)
@@ -44,9 +46,10 @@ impl Group {
 impl Runtime for Group {
     fn now(&self) -> Timestamp {
         let skew = Duration::from_millis(self.skew_ms.unsigned_abs());
-        match self.skew_ms < 0 {
-            true => self.simulation.now() - skew,
-            false => self.simulation.now() + skew,
+        if self.skew_ms < 0 {
+            self.simulation.now() - skew
+        } else {
+            self.simulation.now() + skew
         }
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 
-fn story(seed: u64) -> (u64, Vec<u32>) {
+fn order_of(seed: u64) -> (u64, Vec<u32>) {
     let simulation = Simulation::new(seed);
     let seen = Arc::new(Mutex::new(Vec::new()));
     for n in 0..20 {
@@ -17,13 +17,13 @@ fn story(seed: u64) -> (u64, Vec<u32>) {
 }
 
 #[test]
-fn one_seed_gives_one_order() {
-    assert_eq!(story(7), story(7));
+fn equal_seeds_yield_equal_orders() {
+    assert_eq!(order_of(7), order_of(7));
 }
 
 #[test]
-fn another_seed_gives_another_order() {
-    assert_ne!(story(7).1, story(8).1);
+fn different_seeds_yield_different_orders() {
+    assert_ne!(order_of(7).1, order_of(8).1);
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn time_is_virtual() {
 }
 
 #[test]
-fn notes_are_part_of_the_fingerprint() {
+fn the_digest_contains_notes() {
     let (one, two) = (Simulation::new(1), Simulation::new(1));
     one.note("committed");
     assert_ne!(one.digest(), two.digest());
@@ -107,7 +107,7 @@ fn running_ready_tasks_does_not_advance_the_time() {
 }
 
 #[test]
-fn an_ended_world_drops_its_tasks() {
+fn an_ended_simulation_drops_its_tasks() {
     let world = Simulation::new(1);
     let count = Arc::new(Mutex::new(0));
     world.spawn(ticking(&world.runtime(), &count));
@@ -118,6 +118,6 @@ fn an_ended_world_drops_its_tasks() {
 
 #[test]
 #[should_panic(expected = "nothing can run any more")]
-fn a_future_that_nothing_wakes_fails() {
+fn a_future_without_a_waker_panics() {
     Simulation::new(1).run(std::future::pending::<()>());
 }

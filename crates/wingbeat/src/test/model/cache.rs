@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use wingbeat_core::cache::Durability;
 use wingbeat_core::{Cache, Error, Result, Timestamp};
 
-use super::{CACHE, Weather, lock};
+use super::{CACHE, Injector, lock};
 
 struct Entry {
     value: Bytes,
@@ -20,30 +20,30 @@ struct Entry {
 #[derive(Default)]
 struct Entries {
     values: BTreeMap<String, Entry>,
-    /// The hits in the current window, and its end.
+    /// The number of hits in the current window, and the end of the window.
     hits: BTreeMap<String, (u64, Timestamp)>,
 }
 
 /// A cache in memory.
 pub struct ModelCache {
-    weather: Weather,
+    injector: Injector,
     entries: Mutex<Entries>,
 }
 
 impl ModelCache {
-    pub(crate) fn new(weather: Weather) -> Self {
+    pub(crate) fn new(injector: Injector) -> Self {
         Self {
-            weather,
+            injector,
             entries: Mutex::default(),
         }
     }
 
-    /// Drops everything, like an emptied server.
+    /// Removes all entries, as `FLUSHALL` does.
     pub fn lose(&self) {
         *lock(&self.entries) = Entries::default();
     }
 
-    /// Drops the values and counters that may be lost in a restart.
+    /// Simulates a restart: removes all counters, and the values that do not survive one.
     pub fn restart(&self) {
         let mut entries = lock(&self.entries);
         entries.hits.clear();
@@ -56,16 +56,16 @@ impl ModelCache {
         work: impl FnOnce(&mut Entries, Timestamp) -> T + Send + 'a,
     ) -> BoxFuture<'a, Result<T>> {
         Box::pin(async move {
-            self.weather.uses(CACHE);
-            self.weather.delay().await;
-            if self.weather.outages().cache {
-                self.weather.count("cache_outage");
+            self.injector.record_use(CACHE);
+            self.injector.delay().await;
+            if self.injector.outages().cache {
+                self.injector.count("cache_outage");
                 return Err(Error::retry(
                     "cache_unavailable",
                     "the cache does not answer",
                 ));
             }
-            let now = self.weather.runtime().now();
+            let now = self.injector.runtime().now();
             Ok(work(&mut lock(&self.entries), now))
         })
     }

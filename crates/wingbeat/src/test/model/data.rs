@@ -14,8 +14,9 @@ use super::log::Committed;
 use super::view::View;
 use crate::unit::TIMERS;
 
-/// The retention of settled deliveries and units. No redelivery or resubmission comes later.
-const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The retention of settled deliveries and units. Later redeliveries and resubmissions do not
+/// occur.
+const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The key of a record, with its service.
 pub(super) type Owned = (Name, Key);
@@ -33,46 +34,47 @@ pub(super) struct Data {
     units: BTreeMap<UnitId, Timestamp>,
     pub(super) journal: BTreeMap<(Name, CorrelationId), Vec<Bytes>>,
     pub(super) counters: BTreeMap<(Name, Name), i64>,
-    /// Messages by the order of their commits.
+    /// Messages in the order of their commits, by position.
     pub(super) outbox: BTreeMap<u64, (Name, Envelope)>,
-    pub(super) places: BTreeMap<MessageId, u64>,
-    next_place: u64,
+    pub(super) positions: BTreeMap<MessageId, u64>,
+    last_position: u64,
     pub(super) log: Vec<Committed>,
-    /// How often each timer was set, by queue and wire type.
+    /// The number of times that each timer was set, by queue and wire type.
     pub(super) timers: BTreeMap<(String, String), u64>,
 }
 
 impl Data {
     /// Commits units at `now`, in order. Returns one outcome for each.
     pub(super) fn commit(&mut self, units: &[Unit], now: Timestamp) -> Vec<Outcome> {
-        let mut withdrawn = BTreeSet::new();
+        let mut refused = BTreeSet::new();
         let outcome = |unit: &Unit| {
-            let outcome = self.commit_one(unit, &withdrawn, now);
+            let outcome = self.commit_one(unit, &refused, now);
             if outcome != Outcome::Committed {
                 let writes = unit.writes.iter();
-                withdrawn.extend(writes.map(|write| (unit.service, write.key.clone())));
+                refused.extend(writes.map(|write| (unit.service, write.key.clone())));
             }
             outcome
         };
         units.iter().map(outcome).collect()
     }
 
-    /// Commits one unit. A unit that read a write of a refused unit of this batch is stale, even if
-    /// the store has other content under the same version; `withdrawn` are the keys that refused
-    /// units wrote.
-    fn commit_one(&mut self, unit: &Unit, withdrawn: &BTreeSet<Owned>, now: Timestamp) -> Outcome {
+    /// Commits one unit. `refused` contains the keys that refused units of this batch have written.
+    ///
+    /// A unit that read such a write is stale. The version alone does not show it: the store may
+    /// have other content under the same version.
+    fn commit_one(&mut self, unit: &Unit, refused: &BTreeSet<Owned>, now: Timestamp) -> Outcome {
         if self.units.contains_key(&unit.id) {
             return Outcome::Committed;
         }
-        if poisonous(unit) || speaks_sql(unit) {
+        if contains_nul(unit) || contains_sql(unit) {
             return Outcome::Refused;
         }
-        if self.knows(unit) {
+        if self.is_duplicate(unit) {
             return Outcome::Duplicate;
         }
-        let read = |key: &Key| withdrawn.contains(&(unit.service, key.clone()));
-        let on_sand = unit.reads.iter().any(|it| read(&it.key));
-        if on_sand || !self.reads_hold(unit) || !self.appends_fit(unit) {
+        let read = |key: &Key| refused.contains(&(unit.service, key.clone()));
+        let read_refused = unit.reads.iter().any(|it| read(&it.key));
+        if read_refused || !self.reads_are_current(unit) || !self.appends_are_consecutive(unit) {
             return Outcome::Stale;
         }
         self.apply(unit, now);
@@ -84,12 +86,12 @@ impl Data {
             .contains_key(&(queue, source.to_owned(), message))
     }
 
-    fn knows(&self, unit: &Unit) -> bool {
+    fn is_duplicate(&self, unit: &Unit) -> bool {
         let settled = |by: &Settled| self.settled(by.queue, &by.source, by.message);
         unit.settles.as_ref().is_some_and(settled)
     }
 
-    fn reads_hold(&self, unit: &Unit) -> bool {
+    fn reads_are_current(&self, unit: &Unit) -> bool {
         if sabotage::lacks(sabotage::READ_SET) {
             return true;
         }
@@ -99,7 +101,7 @@ impl Data {
         })
     }
 
-    fn appends_fit(&self, unit: &Unit) -> bool {
+    fn appends_are_consecutive(&self, unit: &Unit) -> bool {
         let mut next: BTreeMap<&Key, u64> = BTreeMap::new();
         unit.appends.iter().all(|append| {
             let sequence = next.entry(&append.key).or_insert_with(|| {
@@ -115,9 +117,9 @@ impl Data {
         if write.key.table != TIMERS || write.due_at.is_none() {
             return;
         }
-        let parts = write.key.id.split_once('/');
-        if let Some((queue, (_, message))) =
-            parts.and_then(|(queue, rest)| rest.rsplit_once('/').map(|rest| (queue, rest)))
+        // The id of a timer is `<queue>/<saga id>/<wire type>`.
+        if let Some((queue, rest)) = write.key.id.split_once('/')
+            && let Some((_, message)) = rest.rsplit_once('/')
         {
             let timer = (queue.to_owned(), message.to_owned());
             *self.timers.entry(timer).or_default() += 1;
@@ -147,8 +149,8 @@ impl Data {
         self.send(unit);
         self.log.push(Committed::of(unit, now));
         if let Some(journal) = &unit.journal {
-            let story = self.journal.entry((service, journal.correlation));
-            story.or_default().push(journal.body.clone());
+            let entries = self.journal.entry((service, journal.correlation));
+            entries.or_default().push(journal.body.clone());
         }
         for (counter, by) in &unit.counts {
             *self.counters.entry((service, *counter)).or_default() += by;
@@ -158,19 +160,19 @@ impl Data {
     /// Adds a unit's messages to the outbox, unless they are in it.
     fn send(&mut self, unit: &Unit) {
         for message in &unit.messages {
-            if self.places.contains_key(&message.id) {
+            if self.positions.contains_key(&message.id) {
                 continue;
             }
-            self.next_place += 1;
-            self.places.insert(message.id, self.next_place);
+            self.last_position += 1;
+            self.positions.insert(message.id, self.last_position);
             self.outbox
-                .insert(self.next_place, (unit.service, message.clone()));
+                .insert(self.last_position, (unit.service, message.clone()));
         }
     }
 
-    /// Returns the place of the newest message in the outbox.
-    pub(super) fn last_place(&self) -> u64 {
-        self.next_place
+    /// Returns the position of the newest message in the outbox.
+    pub(super) fn last_position(&self) -> u64 {
+        self.last_position
     }
 
     fn write(&mut self, key: Owned, write: &Write) {
@@ -252,7 +254,7 @@ impl Data {
         {
             self.remove(&key);
         }
-        let oldest = now - REMEMBERED;
+        let oldest = now - RETENTION;
         self.inbox.retain(|_, at| *at >= oldest);
         self.units.retain(|_, at| *at >= oldest);
         (before - self.records.len() - self.inbox.len() - self.units.len()) as u64
@@ -268,16 +270,16 @@ fn recorded(append: &Append) -> Recorded {
 }
 
 /// Returns whether the unit contains SQL. The model refuses such units, since it cannot run them.
-fn speaks_sql(unit: &Unit) -> bool {
-    let speaks = !unit.statements.is_empty() || unit.transaction.is_some();
-    if speaks {
-        tracing::error!(service = %unit.service, "the model has no SQL: test this on Embedded or PostgreSQL");
+fn contains_sql(unit: &Unit) -> bool {
+    let found = !unit.statements.is_empty() || unit.transaction.is_some();
+    if found {
+        tracing::error!(service = %unit.service, "the model cannot run SQL: test this service on Embedded or PostgreSQL");
     }
-    speaks
+    found
 }
 
-/// Returns whether a text contains NUL. Such units are refused, as by PostgreSQL.
-fn poisonous(unit: &Unit) -> bool {
+/// Returns whether an id contains NUL. The model refuses such units, as PostgreSQL does.
+fn contains_nul(unit: &Unit) -> bool {
     let keys = unit.writes.iter().map(|write| &write.key.id);
     let appends = unit.appends.iter().map(|append| &append.key.id);
     let rows = unit.rows.iter().map(|write| &write.key);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wingbeat_core::unit::Settled;
 use wingbeat_core::{Envelope, MessageId, Name, Timestamp, Unit};
 
-/// A unit that was committed.
+/// A committed unit.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Committed {
@@ -16,7 +16,7 @@ pub struct Committed {
     pub service: Name,
     /// The delivery that it settled.
     pub settled: Option<Settled>,
-    /// Its entry for timelines, in JSON.
+    /// The unit's journal entry, in JSON.
     pub journal: Option<Bytes>,
     /// The messages that it published.
     pub messages: Vec<Envelope>,
@@ -39,9 +39,13 @@ impl Committed {
     }
 }
 
-/// Returns the deliveries, timers and calls that took effect more than once. Ids that belong to no
-/// message are those of timers and calls.
-pub(crate) fn twice(log: &[Committed], messages: &BTreeSet<MessageId>) -> Vec<(MessageId, String)> {
+/// Returns the deliveries, timers and calls that took effect more than once.
+///
+/// `messages` are the ids of all messages: any other id belongs to a timer or a call.
+pub(crate) fn repeated_effects(
+    log: &[Committed],
+    messages: &BTreeSet<MessageId>,
+) -> Vec<(MessageId, String)> {
     let mut deliveries = BTreeMap::<(Name, &str, MessageId), u32>::new();
     let mut causes = BTreeMap::<(Name, MessageId), u32>::new();
     for unit in log {

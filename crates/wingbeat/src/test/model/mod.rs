@@ -1,24 +1,24 @@
-//! The split model: a store with an outbox, a broker and a cache in memory. It outlives the
-//! simulated processes, so its data survives their crashes.
+//! The model: a store with an outbox, a broker and a cache in memory. It outlives the simulated
+//! processes, so its data survives their crashes.
 //!
-//! It keeps exactly the guarantees of the ports. Everything else is randomized: the order of
-//! deliveries, the time that an operation takes. On request it shows every fault that the ports
-//! allow.
+//! The model keeps the guarantees of the ports and no others. Everything that a port leaves open is
+//! random: the order of deliveries, the duration of an operation. On request the model injects
+//! every fault that the ports allow.
 //!
 //! - `store`, `data`, `outbox`, `view`: the store. `transport`: the broker. `cache`: the cache.
-//! - `weather`: the faults. `process`: the ports as one process sees them; they never answer once
-//!   the process was killed.
-//! - `log`: the committed units, for stories and checks.
+//! - `injector`: the faults.
+//! - `process`: the ports of one process. Once the process is killed, they never answer.
+//! - `log`: the committed units, for timelines and checks.
 
 mod cache;
 mod data;
+mod injector;
 mod log;
 mod outbox;
 mod process;
 mod store;
 mod transport;
 mod view;
-mod weather;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,25 +33,36 @@ use wingbeat_core::{
 use crate::test::executor::Group;
 
 pub use cache::ModelCache;
+pub(crate) use injector::{CACHE, CLIENT, Injector, OUTSIDE};
+pub use injector::{FaultCounts, Faults, Outages};
 pub use log::Committed;
-pub(crate) use log::twice;
+pub(crate) use log::repeated_effects;
 pub use store::ModelStore;
 pub use transport::ModelTransport;
-pub(crate) use weather::{CACHE, CLIENT, OUTSIDE, Weather};
-pub use weather::{Faults, Fired, Outages};
 
 /// The pause before an unconfirmed message is published again.
 const REPUBLISH: Duration = Duration::from_millis(200);
-/// The pause between two checks for idleness…
-const LOOK: Duration = Duration::from_millis(250);
-/// …and the number of consecutive checks that must succeed: a fault may begin in between.
-const QUIET: u32 = 3;
+/// The pause between two checks for idleness.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// The number of consecutive checks that must succeed. One is too few: a fault may begin, and
+/// create work, between two checks.
+const IDLE_CHECKS: u32 = 3;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Store, transport and cache of one world.
+/// The store, the broker and the cache of one world.
+///
+/// ```
+/// use std::time::Duration;
+/// use wingbeat::test::{Faults, Model, Simulation};
+///
+/// let simulation = Simulation::new(1);
+/// let model = Model::new(simulation.runtime());
+/// model.set_faults(Faults { delay: Duration::from_millis(50), ..Faults::default() });
+/// assert!(model.unsettled(Default::default()).is_empty());
+/// ```
 #[derive(Clone)]
 pub struct Model {
     /// The store.
@@ -60,24 +71,24 @@ pub struct Model {
     pub transport: Arc<ModelTransport>,
     /// The cache.
     pub cache: Arc<ModelCache>,
-    pub(crate) weather: Weather,
+    pub(crate) injector: Injector,
 }
 
 impl Model {
     /// Creates an empty model without faults.
     #[must_use]
     pub fn new(runtime: SharedRuntime) -> Self {
-        let weather = Weather::new(runtime);
+        let injector = Injector::new(runtime);
         Self {
-            store: Arc::new(ModelStore::new(weather.clone())),
-            transport: Arc::new(ModelTransport::new(weather.clone())),
-            cache: Arc::new(ModelCache::new(weather.clone())),
-            weather,
+            store: Arc::new(ModelStore::new(injector.clone())),
+            transport: Arc::new(ModelTransport::new(injector.clone())),
+            cache: Arc::new(ModelCache::new(injector.clone())),
+            injector,
         }
     }
 
-    /// Returns the ports for a process. Once it was killed they never answer, so that its clients
-    /// cannot reach its successor.
+    /// Returns the ports of a process. Once the process is killed, they never answer: its clients
+    /// must not reach its successor.
     #[must_use]
     pub fn ports(&self, process: &Arc<Group>, outside: Arc<dyn HttpClient>) -> Ports {
         process::ports(self, process, outside)
@@ -85,20 +96,20 @@ impl Model {
 
     /// Replaces the faults.
     pub fn set_faults(&self, faults: Faults) {
-        self.weather.set_faults(faults);
+        self.injector.set_faults(faults);
     }
 
     /// Replaces the outages.
     pub fn set_outages(&self, outages: Outages) {
-        let before = self.weather.outages();
-        self.weather.set_outages(outages);
-        self.transport.weather_changed(before, outages);
+        let before = self.injector.outages();
+        self.injector.set_outages(outages);
+        self.transport.outages_changed(before, outages);
     }
 
     /// Returns the number of times that each fault took effect.
     #[must_use]
-    pub fn fired(&self) -> Fired {
-        self.weather.fired()
+    pub fn fault_counts(&self) -> FaultCounts {
+        self.injector.fault_counts()
     }
 
     /// Restarts store, broker and cache. Durable data remains; leases, consumers and volatile
@@ -109,14 +120,14 @@ impl Model {
         self.cache.restart();
     }
 
-    /// Publishes a message from outside of the system with this correlation id, until it is
-    /// confirmed. Each call publishes a new message.
+    /// Publishes a message from outside of the system with this correlation id, and repeats it
+    /// until the broker confirms it. Each call publishes a new message.
     ///
     /// # Panics
     ///
-    /// If no queue takes the command.
-    pub async fn publish<M: Message>(&self, story: CorrelationId, message: &M) {
-        let runtime = self.weather.runtime();
+    /// If the message is a command without a queue.
+    pub async fn publish<M: Message>(&self, correlation: CorrelationId, message: &M) {
+        let runtime = self.injector.runtime();
         let envelope = Envelope {
             id: runtime.id().into(),
             source: "stranger".into(),
@@ -124,7 +135,7 @@ impl Model {
             role: M::KIND,
             key: message.key(),
             time: runtime.now(),
-            correlation: story,
+            correlation,
             causation: None,
             sequence: None,
             operation: None,
@@ -138,19 +149,19 @@ impl Model {
         }
     }
 
-    /// Advances the time until nothing is left to do that is due within `horizon`, for at most
-    /// `limit`. Returns the work that is left then.
+    /// Advances the time until no work is left that is due within `horizon`, for at most `limit`.
+    /// Returns the work that is left then.
     pub async fn until_idle(&self, horizon: Duration, limit: Duration) -> Vec<String> {
-        let runtime = self.weather.runtime();
+        let runtime = self.injector.runtime();
         let deadline = runtime.now() + limit;
-        let mut quiet = 0;
+        let mut idle = 0;
         loop {
             let left = self.unsettled(runtime.now() + horizon);
-            quiet = if left.is_empty() { quiet + 1 } else { 0 };
-            if quiet == QUIET || runtime.now() > deadline {
+            idle = if left.is_empty() { idle + 1 } else { 0 };
+            if idle == IDLE_CHECKS || runtime.now() > deadline {
                 return left;
             }
-            runtime.sleep(LOOK).await;
+            runtime.sleep(CHECK_INTERVAL).await;
         }
     }
 

@@ -8,19 +8,19 @@ use futures_util::future::BoxFuture;
 use wingbeat_core::{Envelope, MessageId, Name, Outbox, Result, Timestamp};
 
 use super::data::Data;
-use super::{Weather, lock};
+use super::{Injector, lock};
 
-/// The claims of messages, lost in a restart of the store.
+/// The leases of messages, by position: their ends. A restart of the store loses them.
 pub(super) type Leases = BTreeMap<u64, Timestamp>;
 
 pub(super) struct ModelOutbox {
-    pub(super) weather: Weather,
+    pub(super) injector: Injector,
     pub(super) data: Arc<Mutex<Data>>,
     pub(super) leases: Arc<Mutex<Leases>>,
 }
 
 impl ModelOutbox {
-    fn hand_out(
+    fn claim_messages(
         &self,
         services: &[Name],
         now: Timestamp,
@@ -29,11 +29,15 @@ impl ModelOutbox {
     ) -> Vec<Envelope> {
         let data = lock(&self.data);
         let mut leases = lock(&self.leases);
-        let free = data.outbox.iter().filter(|(place, (service, _))| {
-            services.contains(service) && leases.get(place).is_none_or(|end| *end <= now)
+        let free = data.outbox.iter().filter(|(position, (service, _))| {
+            services.contains(service) && leases.get(position).is_none_or(|end| *end <= now)
         });
         let claimed: Vec<_> = free.take(limit).collect();
-        leases.extend(claimed.iter().map(|(place, _)| (**place, now + lease)));
+        leases.extend(
+            claimed
+                .iter()
+                .map(|(position, _)| (**position, now + lease)),
+        );
         claimed
             .into_iter()
             .map(|(_, (_, envelope))| envelope.clone())
@@ -51,20 +55,20 @@ impl Outbox for ModelOutbox {
     ) -> BoxFuture<'_, Result<Vec<Envelope>>> {
         let services = services.to_vec();
         Box::pin(async move {
-            self.weather.reach_store().await?;
-            Ok(self.hand_out(&services, now, lease, limit))
+            self.injector.reach_store().await?;
+            Ok(self.claim_messages(&services, now, lease, limit))
         })
     }
 
     fn confirmed(&self, ids: Vec<MessageId>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.weather.reach_store().await?;
+            self.injector.reach_store().await?;
             let mut data = lock(&self.data);
             let mut leases = lock(&self.leases);
             for id in ids {
-                if let Some(place) = data.places.remove(&id) {
-                    data.outbox.remove(&place);
-                    leases.remove(&place);
+                if let Some(position) = data.positions.remove(&id) {
+                    data.outbox.remove(&position);
+                    leases.remove(&position);
                 }
             }
             Ok(())
@@ -77,12 +81,12 @@ impl Outbox for ModelOutbox {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.weather.reach_store().await?;
+            self.injector.reach_store().await?;
             let data = lock(&self.data);
             let mut leases = lock(&self.leases);
             for (id, pause) in pauses {
-                if let Some(place) = data.places.get(&id) {
-                    leases.insert(*place, now + pause);
+                if let Some(position) = data.positions.get(&id) {
+                    leases.insert(*position, now + pause);
                 }
             }
             Ok(())
@@ -92,7 +96,7 @@ impl Outbox for ModelOutbox {
     fn waiting(&self, kind: &str) -> BoxFuture<'_, Result<u64>> {
         let kind = kind.to_owned();
         Box::pin(async move {
-            self.weather.reach_store().await?;
+            self.injector.reach_store().await?;
             let data = lock(&self.data);
             let of_kind = data.outbox.values().filter(|(_, m)| m.kind == *kind);
             Ok(of_kind.count() as u64)

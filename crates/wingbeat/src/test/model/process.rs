@@ -1,5 +1,5 @@
-//! The ports as one process sees them. Once the process was killed they never answer: clients that
-//! still use its router must not reach its successor.
+//! The ports of one process. Once the process is killed they never answer: clients that still use
+//! its router must not reach its successor.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,82 +17,86 @@ use wingbeat_core::{
     Outbox, Record, Result, RuntimeExt as _, Store, Tag, Timestamp, Topology, Transport, Unit,
 };
 
-use super::{Model, OUTSIDE, Weather};
+use super::{Injector, Model, OUTSIDE};
 use crate::test::executor::Group;
 
 /// The connection of a process to the model.
 #[derive(Clone)]
-struct Line {
+struct Connection {
     process: Arc<Group>,
-    weather: Weather,
+    injector: Injector,
 }
 
-impl Line {
-    /// Returns at once while the process lives, and never after it was killed.
-    async fn pass(&self) {
+impl Connection {
+    /// Completes at once while the process lives, and never after it was killed.
+    async fn while_alive(&self) {
         if !self.process.is_alive() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Returns the server's time: the clock of the process may be skewed.
+    /// Returns the time of the server. The clock of the process may be skewed.
     fn server_time(&self) -> Timestamp {
-        self.weather.runtime().now()
+        self.injector.runtime().now()
     }
 }
 
-struct Near<T: ?Sized> {
-    line: Line,
-    far: Arc<T>,
+/// A port that forwards to the model while the process lives.
+struct Proxy<T: ?Sized> {
+    connection: Connection,
+    inner: Arc<T>,
 }
 
 pub(super) fn ports(model: &Model, process: &Arc<Group>, outside: Arc<dyn HttpClient>) -> Ports {
-    let line = Line {
+    let connection = Connection {
         process: Arc::clone(process),
-        weather: model.weather.clone(),
+        injector: model.injector.clone(),
     };
     Ports {
         runtime: process.clone(),
-        store: Arc::new(Near::<dyn Store> {
-            line: line.clone(),
-            far: model.store.clone(),
+        store: Arc::new(Proxy::<dyn Store> {
+            connection: connection.clone(),
+            inner: model.store.clone(),
         }),
-        transport: Arc::new(Near::<dyn Transport> {
-            line: line.clone(),
-            far: model.transport.clone(),
+        transport: Arc::new(Proxy::<dyn Transport> {
+            connection: connection.clone(),
+            inner: model.transport.clone(),
         }),
-        cache: Arc::new(Near::<dyn Cache> {
-            line: line.clone(),
-            far: model.cache.clone(),
+        cache: Arc::new(Proxy::<dyn Cache> {
+            connection: connection.clone(),
+            inner: model.cache.clone(),
         }),
-        http: Arc::new(Near::<dyn HttpClient> { line, far: outside }),
+        http: Arc::new(Proxy::<dyn HttpClient> {
+            connection,
+            inner: outside,
+        }),
     }
 }
 
-/// Calls the far side, if the process lives before and after the call.
-macro_rules! ask {
+/// Forwards a call. It completes only if the process lives before and after the call.
+macro_rules! forward {
     ($self:ident . $method:ident ( $($argument:expr),* )) => {
         Box::pin(async move {
-            $self.line.pass().await;
-            let answer = $self.far.$method($($argument),*).await;
-            $self.line.pass().await;
+            $self.connection.while_alive().await;
+            let answer = $self.inner.$method($($argument),*).await;
+            $self.connection.while_alive().await;
             answer
         })
     };
 }
 
-impl Store for Near<dyn Store> {
+impl Store for Proxy<dyn Store> {
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        ask!(self.ping())
+        forward!(self.ping())
     }
 
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>> {
         let (services, topology) = (services.to_vec(), topology.clone());
-        ask!(self.prepare(&services, &topology))
+        forward!(self.prepare(&services, &topology))
     }
 
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>> {
-        ask!(self.commit(units))
+        forward!(self.commit(units))
     }
 
     fn commit_claiming(
@@ -100,12 +104,12 @@ impl Store for Near<dyn Store> {
         units: Arc<Vec<Unit>>,
         lease: Duration,
     ) -> BoxFuture<'_, Result<(Vec<Outcome>, Vec<Envelope>)>> {
-        ask!(self.commit_claiming(units, lease))
+        forward!(self.commit_claiming(units, lease))
     }
 
     fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>> {
         let key = key.clone();
-        ask!(self.load(service, &key))
+        forward!(self.load(service, &key))
     }
 
     fn scan(
@@ -115,7 +119,7 @@ impl Store for Near<dyn Store> {
         after: Option<String>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(String, Record)>>> {
-        ask!(self.scan(service, table, after, limit))
+        forward!(self.scan(service, table, after, limit))
     }
 
     fn history(
@@ -125,24 +129,28 @@ impl Store for Near<dyn Store> {
         after: u64,
     ) -> BoxFuture<'_, Result<Vec<Recorded>>> {
         let key = key.clone();
-        ask!(self.history(service, &key, after))
+        forward!(self.history(service, &key, after))
     }
 
     fn row(&self, service: Name, view: Name, key: &str) -> BoxFuture<'_, Result<Option<Row>>> {
         let key = key.to_owned();
-        ask!(self.row(service, view, &key))
+        forward!(self.row(service, view, &key))
     }
 
     fn rows(&self, service: Name, query: Query) -> BoxFuture<'_, Result<Page>> {
-        ask!(self.rows(service, query))
+        forward!(self.rows(service, query))
     }
 
-    fn journal(&self, service: Name, story: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        ask!(self.journal(service, story))
+    fn journal(
+        &self,
+        service: Name,
+        correlation: CorrelationId,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>>> {
+        forward!(self.journal(service, correlation))
     }
 
     fn counters(&self, service: Name) -> BoxFuture<'_, Result<Vec<(Name, i64)>>> {
-        ask!(self.counters(service))
+        forward!(self.counters(service))
     }
 
     fn settled(
@@ -152,7 +160,7 @@ impl Store for Near<dyn Store> {
         message: MessageId,
     ) -> BoxFuture<'_, Result<bool>> {
         let source = source.to_owned();
-        ask!(self.settled(queue, &source, message))
+        forward!(self.settled(queue, &source, message))
     }
 
     fn claim_due(
@@ -163,32 +171,32 @@ impl Store for Near<dyn Store> {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<DueRecord>>> {
         let services = services.to_vec();
-        ask!(self.claim_due(&services, self.line.server_time(), lease, limit))
+        forward!(self.claim_due(&services, self.connection.server_time(), lease, limit))
     }
 
     fn next_due(&self, services: &[Name]) -> BoxFuture<'_, Result<Option<Timestamp>>> {
         let services = services.to_vec();
-        ask!(self.next_due(&services))
+        forward!(self.next_due(&services))
     }
 
     fn backlog(&self, service: Name, _now: Timestamp) -> BoxFuture<'_, Result<Backlog>> {
-        ask!(self.backlog(service, self.line.server_time()))
+        forward!(self.backlog(service, self.connection.server_time()))
     }
 
     fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>> {
-        ask!(self.retain(now))
+        forward!(self.retain(now))
     }
 
     fn outbox(&self) -> Option<Arc<dyn Outbox>> {
-        let outbox = Near::<dyn Outbox> {
-            line: self.line.clone(),
-            far: self.far.outbox()?,
+        let outbox = Proxy::<dyn Outbox> {
+            connection: self.connection.clone(),
+            inner: self.inner.outbox()?,
         };
         Some(Arc::new(outbox))
     }
 }
 
-impl Outbox for Near<dyn Outbox> {
+impl Outbox for Proxy<dyn Outbox> {
     fn claim(
         &self,
         services: &[Name],
@@ -197,11 +205,11 @@ impl Outbox for Near<dyn Outbox> {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Envelope>>> {
         let services = services.to_vec();
-        ask!(self.claim(&services, self.line.server_time(), lease, limit))
+        forward!(self.claim(&services, self.connection.server_time(), lease, limit))
     }
 
     fn confirmed(&self, ids: Vec<MessageId>) -> BoxFuture<'_, Result<()>> {
-        ask!(self.confirmed(ids))
+        forward!(self.confirmed(ids))
     }
 
     fn release(
@@ -209,110 +217,111 @@ impl Outbox for Near<dyn Outbox> {
         pauses: Vec<(MessageId, Duration)>,
         _now: Timestamp,
     ) -> BoxFuture<'_, Result<()>> {
-        ask!(self.release(pauses, self.line.server_time()))
+        forward!(self.release(pauses, self.connection.server_time()))
     }
 
     fn waiting(&self, kind: &str) -> BoxFuture<'_, Result<u64>> {
         let kind = kind.to_owned();
-        ask!(self.waiting(&kind))
+        forward!(self.waiting(&kind))
     }
 }
 
-impl Transport for Near<dyn Transport> {
+impl Transport for Proxy<dyn Transport> {
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        ask!(self.ping())
+        forward!(self.ping())
     }
 
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
         let topology = topology.clone();
-        ask!(self.declare(&topology))
+        forward!(self.declare(&topology))
     }
 
     fn publish(
         &self,
         messages: Vec<Envelope>,
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
-        ask!(self.publish(messages))
+        forward!(self.publish(messages))
     }
 
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
         Box::pin(async move {
-            self.line.pass().await;
-            let far = self.far.consume(queue, prefetch).await?;
-            let near = NearConsumer {
-                line: self.line.clone(),
-                far,
-                rested: false,
+            self.connection.while_alive().await;
+            let inner = self.inner.consume(queue, prefetch).await?;
+            let proxy = ProxyConsumer {
+                connection: self.connection.clone(),
+                inner,
+                paused: false,
             };
-            Ok(Box::new(near) as Box<dyn Consumer>)
+            Ok(Box::new(proxy) as Box<dyn Consumer>)
         })
     }
 
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
-        ask!(self.depth(queue))
+        forward!(self.depth(queue))
     }
 }
 
-struct NearConsumer {
-    line: Line,
-    far: Box<dyn Consumer>,
-    /// Set once the pause before the next deliveries has begun.
-    rested: bool,
+struct ProxyConsumer {
+    connection: Connection,
+    inner: Box<dyn Consumer>,
+    /// Set once the pause of a slow consumer has begun, until the next deliveries.
+    paused: bool,
 }
 
-impl Consumer for NearConsumer {
+impl Consumer for ProxyConsumer {
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<Delivery>>> {
         Box::pin(async move {
-            self.line.pass().await;
-            if !self.rested
-                && let Some(pause) = self.line.weather.slowness()
+            self.connection.while_alive().await;
+            if !self.paused
+                && let Some(pause) = self.connection.injector.slow_consumer_pause()
             {
-                // A pause that is dropped counts as made: a slow consumer must not be a stuck one.
-                self.rested = true;
-                self.line.weather.runtime().sleep(pause).await;
+                // The dispatcher may drop this future during the pause. The next call must not
+                // pause again: a slow consumer would become one that never receives.
+                self.paused = true;
+                self.connection.injector.runtime().sleep(pause).await;
             }
-            let deliveries = self.far.next().await;
-            self.rested = false;
-            self.line.pass().await;
+            let deliveries = self.inner.next().await;
+            self.paused = false;
+            self.connection.while_alive().await;
             deliveries
         })
     }
 
     fn settler(&self) -> Arc<dyn Settler> {
-        Arc::new(NearSettler {
-            line: self.line.clone(),
-            far: self.far.settler(),
+        Arc::new(ProxySettler {
+            connection: self.connection.clone(),
+            inner: self.inner.settler(),
         })
     }
 }
 
-struct NearSettler {
-    line: Line,
-    far: Arc<dyn Settler>,
+struct ProxySettler {
+    connection: Connection,
+    inner: Arc<dyn Settler>,
 }
 
-impl Settler for NearSettler {
+impl Settler for ProxySettler {
     fn acknowledge(&self, tags: &[Tag]) {
-        if self.line.process.is_alive() {
-            self.far.acknowledge(tags);
+        if self.connection.process.is_alive() {
+            self.inner.acknowledge(tags);
         }
     }
 
     fn requeue(&self, tags: &[Tag]) {
-        if self.line.process.is_alive() {
-            self.far.requeue(tags);
+        if self.connection.process.is_alive() {
+            self.inner.requeue(tags);
         }
     }
 }
 
-impl Cache for Near<dyn Cache> {
+impl Cache for Proxy<dyn Cache> {
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        ask!(self.ping())
+        forward!(self.ping())
     }
 
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         let key = key.to_owned();
-        ask!(self.get(&key))
+        forward!(self.get(&key))
     }
 
     fn put(
@@ -323,55 +332,52 @@ impl Cache for Near<dyn Cache> {
         keep: Durability,
     ) -> BoxFuture<'_, Result<()>> {
         let key = key.to_owned();
-        ask!(self.put(&key, value, ttl, keep))
+        forward!(self.put(&key, value, ttl, keep))
     }
 
     fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {
         let key = key.to_owned();
-        ask!(self.remove(&key))
+        forward!(self.remove(&key))
     }
 
     fn remove_prefix(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {
         let prefix = prefix.to_owned();
-        ask!(self.remove_prefix(&prefix))
+        forward!(self.remove_prefix(&prefix))
     }
 
     fn hit(&self, key: &str, window: Duration) -> BoxFuture<'_, Result<u64>> {
         let key = key.to_owned();
-        ask!(self.hit(&key, window))
+        forward!(self.hit(&key, window))
     }
 }
 
-impl HttpClient for Near<dyn HttpClient> {
+impl HttpClient for Proxy<dyn HttpClient> {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response>> {
         Box::pin(async move {
-            self.line.pass().await;
-            let weather = &self.line.weather;
-            weather.uses(OUTSIDE);
-            weather.delay().await;
-            if weather.strikes("outside_fails", |faults| faults.outside_fails) {
+            self.connection.while_alive().await;
+            let injector = &self.connection.injector;
+            injector.record_use(OUTSIDE);
+            injector.delay().await;
+            if injector.occurs("outside_fails", |faults| faults.outside_fails) {
                 return Err(Error::retry("refused", "the connection was refused"));
             }
-            let hangs = weather.strikes("outside_hangs", |faults| faults.outside_hangs);
-            let acts = !hangs || weather.random().is_multiple_of(2);
+            let hangs = injector.occurs("outside_hangs", |faults| faults.outside_hangs);
+            let takes_effect = !hangs || injector.random().is_multiple_of(2);
             let limit = request.timeout;
-            let answer = match acts {
-                true => {
-                    weather
-                        .runtime()
-                        .timeout(limit, self.far.send(request))
-                        .await
-                }
-                false => None,
+            let answer = if takes_effect {
+                let send = self.inner.send(request);
+                injector.runtime().timeout(limit, send).await
+            } else {
+                None
             };
-            self.line.pass().await;
+            self.connection.while_alive().await;
             if hangs {
-                weather.runtime().sleep(limit).await;
+                injector.runtime().sleep(limit).await;
             }
             if hangs || answer.is_none() {
                 return Err(Error::retry("timeout", "no answer in time"));
             }
-            if weather.strikes("outside_reply_lost", |faults| faults.outside_reply_lost) {
+            if injector.occurs("outside_reply_lost", |faults| faults.outside_reply_lost) {
                 return Err(Error::retry("no_answer", "the reply was lost"));
             }
             answer.unwrap_or_else(|| Err(Error::retry("timeout", "no answer in time")))

@@ -1,4 +1,4 @@
-//! The model's store, with exactly the guarantees of its port.
+//! The model's store. It keeps the guarantees of the port `Store` and no others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,33 +16,33 @@ use wingbeat_core::{
 use super::data::{Data, Owned};
 use super::outbox::{self, ModelOutbox};
 use super::view::select;
-use super::{Committed, Weather, lock};
+use super::{Committed, Injector, lock};
 
-/// The claims of due records: the claimed version and the end of the lease. Lost in a restart.
+/// The leases of due records: the claimed version and the end. A restart loses them.
 type Leases = BTreeMap<Owned, (u64, Timestamp)>;
 
 /// A store in memory.
 pub struct ModelStore {
-    weather: Weather,
+    injector: Injector,
     data: Arc<Mutex<Data>>,
     leases: Mutex<Leases>,
-    published: Arc<Mutex<outbox::Leases>>,
+    outbox_leases: Arc<Mutex<outbox::Leases>>,
 }
 
 impl ModelStore {
-    pub(crate) fn new(weather: Weather) -> Self {
+    pub(crate) fn new(injector: Injector) -> Self {
         Self {
-            weather,
+            injector,
             data: Arc::default(),
             leases: Mutex::default(),
-            published: Arc::default(),
+            outbox_leases: Arc::default(),
         }
     }
 
-    /// Drops all claims, as a restart of the store does.
+    /// Simulates a restart of the store: all leases are lost.
     pub fn restart(&self) {
         lock(&self.leases).clear();
-        lock(&self.published).clear();
+        lock(&self.outbox_leases).clear();
     }
 
     fn read<'a, T: Send + 'a>(
@@ -50,47 +50,48 @@ impl ModelStore {
         work: impl FnOnce(&Data) -> T + Send + 'a,
     ) -> BoxFuture<'a, Result<T>> {
         Box::pin(async move {
-            self.weather.reach_store().await?;
+            self.injector.reach_store().await?;
             Ok(work(&lock(&self.data)))
         })
     }
 
     /// Commits units. With a lease, claims the messages that they add to the outbox.
-    async fn submitted(
+    async fn commit_units(
         &self,
         units: Arc<Vec<Unit>>,
         lease: Option<Duration>,
     ) -> Result<(Vec<Outcome>, Vec<Envelope>)> {
-        self.weather.reach_store().await?;
+        self.injector.reach_store().await?;
         let unknown = self
-            .weather
-            .strikes("commit_unknown", |faults| faults.commit_unknown);
-        let count = match unknown {
+            .injector
+            .occurs("commit_unknown", |faults| faults.commit_unknown);
+        let count = if unknown {
             // The connection is lost after some of the units, or after none or all.
-            true => self.weather.random() as usize % (units.len() + 1),
-            false => units.len(),
+            self.injector.random() as usize % (units.len() + 1)
+        } else {
+            units.len()
         };
-        let now = self.weather.runtime().now();
-        let last = lock(&self.data).last_place();
+        let now = self.injector.runtime().now();
+        let last = lock(&self.data).last_position();
         let outcomes = lock(&self.data).commit(&units[..count], now);
         let claimed = match lease {
             Some(lease) => self.claim(&units[..count], last, now + lease),
             None => Vec::new(),
         };
-        self.weather.delay().await;
+        self.injector.delay().await;
         if unknown {
-            let why = "the reply to a commit was lost";
-            return Err(Error::retry("commit_unknown", why));
+            let text = "the reply to a commit was lost";
+            return Err(Error::retry("commit_unknown", text));
         }
         Ok((outcomes, claimed))
     }
 
-    /// Claims the messages that these units added to the outbox after the place `last`.
+    /// Claims the messages that these units added to the outbox after the position `last`.
     fn claim(&self, units: &[Unit], last: u64, until: Timestamp) -> Vec<Envelope> {
-        let (data, mut leases) = (lock(&self.data), lock(&self.published));
+        let (data, mut leases) = (lock(&self.data), lock(&self.outbox_leases));
         let messages = units.iter().flat_map(|unit| &unit.messages);
-        let new = messages.filter(|message| match data.places.get(&message.id) {
-            Some(place) if *place > last => leases.insert(*place, until).is_none(),
+        let new = messages.filter(|message| match data.positions.get(&message.id) {
+            Some(position) if *position > last => leases.insert(*position, until).is_none(),
             _ => false,
         });
         new.cloned().collect()
@@ -113,7 +114,7 @@ impl ModelStore {
         lock(&self.data).log.clone()
     }
 
-    /// Returns how often each timer was set, by queue and wire type.
+    /// Returns the number of times that each timer was set, by queue and wire type.
     pub(crate) fn timers(&self) -> BTreeMap<(String, String), u64> {
         lock(&self.data).timers.clone()
     }
@@ -130,7 +131,7 @@ impl ModelStore {
         unsent.chain(due).collect()
     }
 
-    fn hand_out(
+    fn claim_records(
         &self,
         services: &[Name],
         now: Timestamp,
@@ -141,10 +142,10 @@ impl ModelStore {
         let mut leases = lock(&self.leases);
         let due = data.due.iter().take_while(|(at, _)| *at <= now);
         let free = due.filter(|(_, key)| {
-            services.contains(&key.0) && is_free(&leases, key, &data.records[key], now)
+            services.contains(&key.0) && is_unclaimed(&leases, key, &data.records[key], now)
         });
         let claimed: Vec<Owned> = free.take(limit).map(|(_, key)| key.clone()).collect();
-        let hand_over = |key: Owned| {
+        let claim = |key: Owned| {
             let record = data.records[&key].clone();
             leases.insert(key.clone(), (record.version, now + lease));
             let (service, key) = key;
@@ -154,12 +155,12 @@ impl ModelStore {
                 record,
             }
         };
-        claimed.into_iter().map(hand_over).collect()
+        claimed.into_iter().map(claim).collect()
     }
 }
 
-/// Returns whether nobody has claimed this version of the record.
-fn is_free(leases: &Leases, key: &Owned, record: &Record, now: Timestamp) -> bool {
+/// Returns whether no process has claimed this version of the record.
+fn is_unclaimed(leases: &Leases, key: &Owned, record: &Record, now: Timestamp) -> bool {
     let lease = leases.get(key);
     lease.is_none_or(|(version, end)| *version != record.version || *end <= now)
 }
@@ -174,7 +175,7 @@ impl Store for ModelStore {
     }
 
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>> {
-        Box::pin(async move { Ok(self.submitted(units, None).await?.0) })
+        Box::pin(async move { Ok(self.commit_units(units, None).await?.0) })
     }
 
     fn commit_claiming(
@@ -182,7 +183,7 @@ impl Store for ModelStore {
         units: Arc<Vec<Unit>>,
         lease: Duration,
     ) -> BoxFuture<'_, Result<(Vec<Outcome>, Vec<Envelope>)>> {
-        Box::pin(self.submitted(units, Some(lease)))
+        Box::pin(self.commit_units(units, Some(lease)))
     }
 
     fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>> {
@@ -244,10 +245,14 @@ impl Store for ModelStore {
         })
     }
 
-    fn journal(&self, service: Name, story: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>> {
+    fn journal(
+        &self,
+        service: Name,
+        correlation: CorrelationId,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>>> {
         self.read(move |data| {
             data.journal
-                .get(&(service, story))
+                .get(&(service, correlation))
                 .cloned()
                 .unwrap_or_default()
         })
@@ -279,20 +284,20 @@ impl Store for ModelStore {
     ) -> BoxFuture<'_, Result<Vec<DueRecord>>> {
         let services = services.to_vec();
         Box::pin(async move {
-            self.weather.reach_store().await?;
-            Ok(self.hand_out(&services, now, lease, limit))
+            self.injector.reach_store().await?;
+            Ok(self.claim_records(&services, now, lease, limit))
         })
     }
 
     fn next_due(&self, services: &[Name]) -> BoxFuture<'_, Result<Option<Timestamp>>> {
         let services = services.to_vec();
         Box::pin(async move {
-            self.weather.reach_store().await?;
-            let now = self.weather.runtime().now();
+            self.injector.reach_store().await?;
+            let now = self.injector.runtime().now();
             let data = lock(&self.data);
             let leases = lock(&self.leases);
             let mut free = data.due.iter().filter(|(_, key)| {
-                services.contains(&key.0) && is_free(&leases, key, &data.records[key], now)
+                services.contains(&key.0) && is_unclaimed(&leases, key, &data.records[key], now)
             });
             Ok(free.next().map(|(at, _)| *at))
         })
@@ -304,16 +309,16 @@ impl Store for ModelStore {
 
     fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            self.weather.reach_store().await?;
+            self.injector.reach_store().await?;
             Ok(lock(&self.data).retain(now))
         })
     }
 
     fn outbox(&self) -> Option<Arc<dyn Outbox>> {
         let outbox = ModelOutbox {
-            weather: self.weather.clone(),
+            injector: self.injector.clone(),
             data: Arc::clone(&self.data),
-            leases: Arc::clone(&self.published),
+            leases: Arc::clone(&self.outbox_leases),
         };
         Some(Arc::new(outbox))
     }

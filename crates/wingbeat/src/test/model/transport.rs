@@ -1,4 +1,4 @@
-//! The model's broker. It delivers in random order where the port guarantees none.
+//! The model's broker. It delivers in random order, except from ordered queues.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use wingbeat_core::{
     Consumer, Delivery, Envelope, Error, Kind, MessageId, Name, Result, Tag, Topology, Transport,
 };
 
-use super::{Outages, Weather, lock};
+use super::{Injector, Outages, lock};
 
 #[derive(Default)]
 struct Queue {
@@ -21,8 +21,8 @@ struct Queue {
 }
 
 struct Waiting {
-    /// The place in the order of arrival.
-    place: u64,
+    /// The position in the order of arrival.
+    position: u64,
     envelope: Envelope,
     redelivered: bool,
 }
@@ -39,8 +39,8 @@ impl Queue {
 
     /// Returns the index of the message that arrived first.
     fn first(&self) -> usize {
-        let places = self.waiting.iter().enumerate();
-        let first = places.min_by_key(|(_, waiting)| waiting.place);
+        let positions = self.waiting.iter().enumerate();
+        let first = positions.min_by_key(|(_, waiting)| waiting.position);
         first.map_or(0, |(at, _)| at)
     }
 }
@@ -49,22 +49,24 @@ impl Queue {
 struct Broker {
     topology: Topology,
     queues: BTreeMap<Name, Queue>,
-    taken: BTreeSet<MessageId>,
+    accepted: BTreeSet<MessageId>,
     next: u64,
-    places: u64,
-    starts: u64,
+    positions: u64,
+    /// The number of restarts. A restart disconnects the consumers of earlier generations.
+    generation: u64,
 }
 
 /// A broker in memory.
 pub struct ModelTransport {
-    weather: Weather,
+    injector: Injector,
     broker: Arc<Mutex<Broker>>,
-    arrived: Arc<Notify>,
+    /// Notified of new messages, acknowledgements and outages.
+    changed: Arc<Notify>,
 }
 
 impl Broker {
     /// Returns the queues that the message is routed to.
-    fn bound(&self, message: &Envelope) -> Vec<Name> {
+    fn bound_queues(&self, message: &Envelope) -> Vec<Name> {
         let queues = self.topology.queues.iter();
         let bound = queues.filter(|(_, queue)| {
             let mut bindings = queue.bindings.iter();
@@ -74,29 +76,30 @@ impl Broker {
     }
 }
 
-fn away() -> Error {
+fn unavailable() -> Error {
     Error::retry("broker_unavailable", "the broker does not answer")
 }
 
 impl ModelTransport {
-    pub(crate) fn new(weather: Weather) -> Self {
+    pub(crate) fn new(injector: Injector) -> Self {
         Self {
-            weather,
+            injector,
             broker: Arc::default(),
-            arrived: Arc::default(),
+            changed: Arc::default(),
         }
     }
 
     /// Restarts the broker: consumers are lost, and unacknowledged messages are redelivered.
     pub fn restart(&self) {
-        lock(&self.broker).starts += 1;
-        self.arrived.notify_waiters();
+        lock(&self.broker).generation += 1;
+        self.changed.notify_waiters();
     }
 
-    pub(crate) fn weather_changed(&self, before: Outages, now: Outages) {
-        match now.broker && !before.broker {
-            true => self.restart(),
-            false => self.arrived.notify_waiters(),
+    pub(crate) fn outages_changed(&self, before: Outages, now: Outages) {
+        if now.broker && !before.broker {
+            self.restart();
+        } else {
+            self.changed.notify_waiters();
         }
     }
 
@@ -104,46 +107,48 @@ impl ModelTransport {
     pub(crate) fn unsettled(&self) -> Vec<String> {
         let broker = lock(&self.broker);
         let left = broker.queues.iter().filter_map(|(name, queue)| {
-            let (waiting, held) = (queue.waiting.len(), queue.unacknowledged.len());
-            (waiting + held > 0).then(|| format!("{name}: {waiting} waiting, {held} being handled"))
+            let (waiting, delivered) = (queue.waiting.len(), queue.unacknowledged.len());
+            (waiting + delivered > 0)
+                .then(|| format!("{name}: {waiting} waiting, {delivered} being handled"))
         });
         left.collect()
     }
 
     /// Returns the ids of all messages that the broker ever accepted.
-    pub(crate) fn taken(&self) -> BTreeSet<MessageId> {
-        lock(&self.broker).taken.clone()
+    pub(crate) fn accepted(&self) -> BTreeSet<MessageId> {
+        lock(&self.broker).accepted.clone()
     }
 
     /// Waits while the broker blocks publishers.
     async fn blocked(&self) {
         loop {
-            let changed = self.arrived.notified();
-            if !self.weather.outages().broker_blocked {
+            let changed = self.changed.notified();
+            if !self.injector.outages().broker_blocked {
                 return;
             }
-            self.weather.count("broker_blocked");
+            self.injector.count("broker_blocked");
             changed.await;
         }
     }
 
-    fn take(&self, message: &Envelope) -> std::result::Result<(), Refused> {
+    fn accept(&self, message: &Envelope) -> std::result::Result<(), Refused> {
         let mut broker = lock(&self.broker);
-        let bound = broker.bound(message);
+        let bound = broker.bound_queues(message);
         if bound.is_empty() && message.role == Kind::Command {
             return Err(Refused::Unroutable);
         }
-        broker.taken.insert(message.id);
+        broker.accepted.insert(message.id);
         for queue in bound {
-            let again = self.weather.strikes("duplicate", |faults| faults.duplicate);
-            let copies = match again {
-                true => 2 + self.weather.random() as usize % 4,
-                false => 1,
+            let again = self.injector.occurs("duplicate", |faults| faults.duplicate);
+            let copies = if again {
+                2 + self.injector.random() as usize % 4
+            } else {
+                1
             };
             for _ in 0..copies {
-                broker.places += 1;
+                broker.positions += 1;
                 let waiting = Waiting {
-                    place: broker.places,
+                    position: broker.positions,
                     envelope: message.clone(),
                     redelivered: false,
                 };
@@ -160,17 +165,17 @@ impl ModelTransport {
 
     fn publish_one(&self, message: &Envelope) -> std::result::Result<(), Refused> {
         let unconfirmed = |why: &str| Err(Refused::Unconfirmed(why.into()));
-        if self.weather.broker_is_unavailable() {
+        if self.injector.broker_is_unavailable() {
             return unconfirmed("the broker does not answer");
         }
         if !self
-            .weather
-            .strikes("confirm_lost", |faults| faults.confirm_lost)
+            .injector
+            .occurs("confirm_lost", |faults| faults.confirm_lost)
         {
-            return self.take(message);
+            return self.accept(message);
         }
-        let arrives = self.weather.random().is_multiple_of(2);
-        match arrives.then(|| self.take(message)) {
+        let arrives = self.injector.random().is_multiple_of(2);
+        match arrives.then(|| self.accept(message)) {
             Some(Err(refused)) => Err(refused),
             Some(Ok(())) => unconfirmed("the confirm was lost"),
             None => unconfirmed("the message was lost"),
@@ -181,12 +186,12 @@ impl ModelTransport {
 impl Transport for ModelTransport {
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.weather.delay().await;
-            if self.weather.broker_is_unavailable() {
-                return Err(away());
+            self.injector.delay().await;
+            if self.injector.broker_is_unavailable() {
+                return Err(unavailable());
             }
-            if self.weather.outages().broker_blocked {
-                let why = "the broker lets publishers wait";
+            if self.injector.outages().broker_blocked {
+                let why = "the broker blocks publishers";
                 return Err(Error::retry("broker_blocked", why));
             }
             Ok(())
@@ -196,9 +201,9 @@ impl Transport for ModelTransport {
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
         let queues = topology.queues.clone();
         Box::pin(async move {
-            self.weather.delay().await;
-            if self.weather.broker_is_unavailable() {
-                return Err(away());
+            self.injector.delay().await;
+            if self.injector.broker_is_unavailable() {
+                return Err(unavailable());
             }
             lock(&self.broker).topology.queues.extend(queues);
             Ok(())
@@ -210,38 +215,38 @@ impl Transport for ModelTransport {
         messages: Vec<Envelope>,
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
         Box::pin(async move {
-            self.weather.delay().await;
+            self.injector.delay().await;
             self.blocked().await;
             let answers = messages.iter().map(|one| self.publish_one(one)).collect();
-            self.arrived.notify_waiters();
-            self.weather.delay().await;
+            self.changed.notify_waiters();
+            self.injector.delay().await;
             answers
         })
     }
 
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
         Box::pin(async move {
-            self.weather.delay().await;
+            self.injector.delay().await;
             let mut broker = lock(&self.broker);
-            if self.weather.broker_is_unavailable() {
-                return Err(away());
+            if self.injector.broker_is_unavailable() {
+                return Err(unavailable());
             }
             if !broker.topology.queues.contains_key(&queue) {
                 let why = format!("the queue {queue} was not declared");
                 return Err(Error::retry("no_queue", why));
             }
             broker.next += 1;
-            let link = Arc::new(Link {
+            let channel = Arc::new(Channel {
                 queue,
                 consumer: broker.next,
-                start: broker.starts,
+                generation: broker.generation,
                 broker: Arc::clone(&self.broker),
-                arrived: Arc::clone(&self.arrived),
+                changed: Arc::clone(&self.changed),
             });
             let consumer: Box<dyn Consumer> = Box::new(ModelConsumer {
-                link,
+                channel,
                 prefetch,
-                weather: self.weather.clone(),
+                injector: self.injector.clone(),
             });
             Ok(consumer)
         })
@@ -256,51 +261,53 @@ impl Transport for ModelTransport {
     }
 }
 
-struct Link {
+/// The connection of one consumer to the broker.
+struct Channel {
     queue: Name,
     consumer: u64,
-    /// The start of the broker that the consumer belongs to.
-    start: u64,
+    /// The generation of the broker that the consumer belongs to.
+    generation: u64,
     broker: Arc<Mutex<Broker>>,
-    arrived: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 struct ModelConsumer {
-    link: Arc<Link>,
+    channel: Arc<Channel>,
     prefetch: usize,
-    weather: Weather,
+    injector: Injector,
 }
 
 impl ModelConsumer {
     /// Takes deliveries up to the prefetch, in random order unless the queue is ordered.
     fn pull(&self) -> Result<Vec<Delivery>> {
-        let mut broker = lock(&self.link.broker);
-        if broker.starts != self.link.start {
-            return Err(away());
+        let mut broker = lock(&self.channel.broker);
+        if broker.generation != self.channel.generation {
+            return Err(unavailable());
         }
         let mut next = broker.next;
-        let declared = broker.topology.queues.get(&self.link.queue);
+        let declared = broker.topology.queues.get(&self.channel.queue);
         let ordered = declared.is_some_and(|queue| queue.ordered);
-        let queue = broker.queues.entry(self.link.queue).or_default();
-        let consumer = self.link.consumer;
+        let queue = broker.queues.entry(self.channel.queue).or_default();
+        let consumer = self.channel.consumer;
         if ordered && *queue.active.get_or_insert(consumer) != consumer {
             return Ok(Vec::new());
         }
-        let held = queue
+        let unacknowledged = queue
             .unacknowledged
             .values()
-            .filter(|(_, by)| *by == self.link.consumer)
+            .filter(|(_, by)| *by == self.channel.consumer)
             .count();
         let mut deliveries = Vec::new();
-        while held + deliveries.len() < self.prefetch && !queue.waiting.is_empty() {
-            let at = match ordered {
-                true => queue.first(),
-                false => self.weather.random() as usize % queue.waiting.len(),
+        while unacknowledged + deliveries.len() < self.prefetch && !queue.waiting.is_empty() {
+            let index = if ordered {
+                queue.first()
+            } else {
+                self.injector.random() as usize % queue.waiting.len()
             };
-            if at > 0 && !ordered {
-                self.weather.count("reordered");
+            if index > 0 && !ordered {
+                self.injector.count("reordered");
             }
-            let waiting = queue.waiting.swap_remove(at);
+            let waiting = queue.waiting.swap_remove(index);
             next += 1;
             deliveries.push(Delivery {
                 tag: Tag(next),
@@ -319,7 +326,7 @@ impl Consumer for ModelConsumer {
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<Delivery>>> {
         Box::pin(async move {
             loop {
-                let arrived = self.link.arrived.notified();
+                let arrived = self.channel.changed.notified();
                 let deliveries = self.pull()?;
                 if !deliveries.is_empty() {
                     return Ok(deliveries);
@@ -330,35 +337,35 @@ impl Consumer for ModelConsumer {
     }
 
     fn settler(&self) -> Arc<dyn Settler> {
-        Arc::clone(&self.link) as Arc<dyn Settler>
+        Arc::clone(&self.channel) as Arc<dyn Settler>
     }
 }
 
 impl Drop for ModelConsumer {
     fn drop(&mut self) {
-        let mut broker = lock(&self.link.broker);
-        let queue = broker.queues.entry(self.link.queue).or_default();
+        let mut broker = lock(&self.channel.broker);
+        let queue = broker.queues.entry(self.channel.queue).or_default();
         let lost: Vec<Tag> = queue
             .unacknowledged
             .iter()
-            .filter(|(_, (_, by))| *by == self.link.consumer)
+            .filter(|(_, (_, by))| *by == self.channel.consumer)
             .map(|(tag, _)| *tag)
             .collect();
         lost.into_iter().for_each(|tag| queue.put_back(tag));
-        queue.active.take_if(|by| *by == self.link.consumer);
+        queue.active.take_if(|by| *by == self.channel.consumer);
         drop(broker);
-        self.link.arrived.notify_waiters();
+        self.channel.changed.notify_waiters();
     }
 }
 
-impl Settler for Link {
+impl Settler for Channel {
     fn acknowledge(&self, tags: &[Tag]) {
         let mut broker = lock(&self.broker);
         let queue = broker.queues.entry(self.queue).or_default();
         tags.iter()
             .for_each(|tag| drop(queue.unacknowledged.remove(tag)));
         drop(broker);
-        self.arrived.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     fn requeue(&self, tags: &[Tag]) {
@@ -366,6 +373,6 @@ impl Settler for Link {
         let queue = broker.queues.entry(self.queue).or_default();
         tags.iter().for_each(|tag| queue.put_back(*tag));
         drop(broker);
-        self.arrived.notify_waiters();
+        self.changed.notify_waiters();
     }
 }

@@ -1,4 +1,4 @@
-//! The rows of views: finding and paging.
+//! Queries of views: selection, order and paging.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ pub(super) fn select(view: &View, query: &Query) -> Page {
         found.reverse();
     }
     if let Some(after) = &query.after {
-        let behind = |position: &Position| {
+        let is_after = |position: &Position| {
             let order = (&position.value, &position.key).cmp(&(&after.value, &after.key));
             if descending {
                 order.is_lt()
@@ -67,7 +67,7 @@ pub(super) fn select(view: &View, query: &Query) -> Page {
                 order.is_gt()
             }
         };
-        found.retain(|(position, _)| behind(position));
+        found.retain(|(position, _)| is_after(position));
     }
     let more = found.len() > query.limit;
     found.truncate(query.limit);

@@ -1,5 +1,4 @@
-//! The coverage of a run: the faults that took effect, and the inputs that each saga handled in
-//! each state.
+//! The coverage of a run: counts of faults, handlers, calls, timers and saga inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +11,7 @@ use metrics::{
 };
 
 use super::schedule::FAULTS;
-use crate::test::model::{CACHE, CLIENT, Fired, OUTSIDE, lock};
+use crate::test::model::{CACHE, CLIENT, FaultCounts, OUTSIDE, lock};
 
 /// An input to a saga in one of its states.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,40 +25,40 @@ pub struct Visit {
     pub input: String,
 }
 
-/// A timer of a saga: how often it was set, and came due.
+/// Counts of one timer of a saga.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DueTimer {
-    /// How often it was set, or set again.
+    /// The number of times that the saga set it.
     pub set: u64,
-    /// How often it came due.
+    /// The number of times that it came due.
     pub due: u64,
-    /// How often it came due while clients were active and faults could happen.
-    pub disturbed: u64,
+    /// The number of times that it came due while clients were active and faults could occur.
+    pub during_faults: u64,
 }
 
 impl AddAssign for DueTimer {
     fn add_assign(&mut self, other: Self) {
         self.set += other.set;
         self.due += other.due;
-        self.disturbed += other.disturbed;
+        self.during_faults += other.during_faults;
     }
 }
 
-/// Counts of everything that lifetimes exercised.
+/// The parts of a system and the faults that lifetimes exercised, with counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Coverage {
     /// The number of times that each fault took effect.
-    pub faults: Fired,
-    /// How often each saga received each input in each state. An attempt on stale state, which runs
-    /// again, counts as well.
+    pub faults: FaultCounts,
+    /// The number of times that each saga received each input in each state. Attempts on stale
+    /// state count as well.
     pub visits: BTreeMap<Visit, u64>,
-    /// How often handlers, schedules and calls ran, by the names that their
-    /// [gaps](super::Report::gaps) would have.
+    /// The number of runs of handlers, schedules and calls, by the names of their
+    /// [gaps](super::Report::gaps).
     pub runs: BTreeMap<String, u64>,
-    /// The timers of sagas, by the names that their gaps would have.
+    /// The timers of sagas, by the names of their gaps.
     pub timers: BTreeMap<String, DueTimer>,
-    /// What was used of the parts that only some systems have.
+    /// The optional parts that the system used: cache, clients, outside systems.
     pub(super) used: BTreeSet<&'static str>,
 }
 
@@ -81,7 +80,7 @@ impl Coverage {
         self.used.extend(&other.used);
     }
 
-    /// Returns whether the system uses the part that this fault concerns.
+    /// Returns whether the fault concerns a part that the system uses.
     pub(super) fn can_fire(&self, fault: &str) -> bool {
         let part = match fault {
             "answer_lost" => CLIENT,
@@ -116,7 +115,7 @@ impl fmt::Display for Coverage {
     }
 }
 
-/// A metrics recorder that counts visits, from the metrics that production has too.
+/// A metrics recorder that counts visits. It reads the metric that production exports as well.
 #[derive(Clone, Default)]
 pub(super) struct Listener {
     visits: Arc<Mutex<BTreeMap<Visit, u64>>>,

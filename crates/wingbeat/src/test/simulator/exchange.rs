@@ -5,10 +5,20 @@ use axum::http::Request;
 use serde_json::Value;
 use wingbeat_core::Timestamp;
 
-/// The largest answer that a client reads, in bytes.
+/// The size limit of an answer, in bytes.
 const ANSWER_MAX: usize = 1 << 20;
 
-/// A request.
+/// A request of a client.
+///
+/// ```
+/// use wingbeat::serde_json::json;
+/// use wingbeat::test::simulator::Ask;
+///
+/// let booking = Ask::post("hotel", "/bookings", json!({ "room": "blue" }))
+///     .idempotency_key("booking-1")
+///     .session("the token of a session");
+/// assert_eq!((booking.method, &*booking.path), ("POST", "/bookings"));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ask {
     /// The service whose routes answer it.
@@ -17,11 +27,11 @@ pub struct Ask {
     pub method: &'static str,
     /// Path and query.
     pub path: String,
-    /// The session's token; empty for none.
+    /// The token of the session; empty for none.
     pub token: String,
     /// The idempotency key; empty for none.
     pub key: String,
-    /// JSON; `Null` for no body.
+    /// The JSON body; `Null` for none.
     pub body: Value,
 }
 
@@ -56,16 +66,16 @@ impl Ask {
 
     /// Sets the idempotency key.
     #[must_use]
-    pub fn under(self, key: impl Into<String>) -> Self {
+    pub fn idempotency_key(self, key: impl Into<String>) -> Self {
         Self {
             key: key.into(),
             ..self
         }
     }
 
-    /// Sets the session's token.
+    /// Sets the token of the session.
     #[must_use]
-    pub fn by(self, token: impl Into<String>) -> Self {
+    pub fn session(self, token: impl Into<String>) -> Self {
         Self {
             token: token.into(),
             ..self
@@ -96,14 +106,14 @@ impl Ask {
 pub enum Answer {
     /// A status and JSON (`Null` if the body was not JSON).
     Status(u16, Value),
-    /// No answer: the request may have been handled.
+    /// No answer. The service may have handled the request.
     Unknown,
-    /// No process was running: the request was not handled.
+    /// No replica was running, so no service handled the request.
     Unreachable,
 }
 
 impl Answer {
-    /// Returns the status; 0 without an answer.
+    /// Returns the status, or 0 without an answer.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -112,7 +122,7 @@ impl Answer {
         }
     }
 
-    /// Returns the body; `Null` without an answer.
+    /// Returns the body, or `Null` without an answer.
     #[must_use]
     pub fn body(&self) -> &Value {
         match self {
@@ -130,7 +140,7 @@ pub struct Exchange {
     pub client: usize,
     /// The time of the request.
     pub asked_at: Timestamp,
-    /// The time of the answer, or of the time-out.
+    /// The time of the answer or of the timeout.
     pub answered_at: Timestamp,
     /// The request.
     pub ask: Ask,

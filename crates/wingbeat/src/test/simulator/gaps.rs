@@ -6,7 +6,7 @@ use std::fmt;
 use super::coverage::{Coverage, Visit};
 use super::names;
 use super::schedule::FAULTS;
-use super::wiring::Wiring;
+use super::system_wiring::SystemWiring;
 use crate::saga::{Outline, OutlineInput};
 
 /// A part of the system, or a fault, that no lifetime exercised.
@@ -14,7 +14,7 @@ use crate::saga::{Outline, OutlineInput};
 pub struct Gap {
     /// The name under which [`Simulator::accept_gap`](super::Simulator::accept_gap) accepts it.
     pub name: String,
-    /// An explanation.
+    /// The description.
     pub detail: String,
 }
 
@@ -28,6 +28,18 @@ impl fmt::Display for Gap {
 ///
 /// [`Simulator::accept_unreachable`](super::Simulator::accept_unreachable) accepts the gaps that
 /// they cause.
+///
+/// ```
+/// use wingbeat::test::simulator::Unreachable;
+///
+/// let never_twice = Unreachable {
+///     saga: "payment",
+///     states: &["paid", "ended"],
+///     inputs: &["payments.paid.v1"],
+///     why: "the provider confirms a payment once",
+/// };
+/// # drop(never_twice);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreachable {
     /// The name of the saga.
@@ -82,7 +94,7 @@ pub(super) struct Found {
 
 impl Found {
     /// Compares the coverage of a system with its wiring.
-    pub(super) fn of(wiring: &Wiring, coverage: &Coverage, accepted: &Accepted) -> Self {
+    pub(super) fn of(wiring: &SystemWiring, coverage: &Coverage, accepted: &Accepted) -> Self {
         let mut search = Search {
             coverage,
             accepted,
@@ -100,7 +112,7 @@ struct Search<'a> {
     coverage: &'a Coverage,
     accepted: &'a Accepted,
     gaps: Vec<Gap>,
-    /// Indexes of the unreachable inputs that explain a gap.
+    /// The indexes of accepted unreachable inputs that cover a gap.
     matched: BTreeSet<usize>,
 }
 
@@ -113,12 +125,12 @@ impl Search<'_> {
             .partition(|gap| names.contains(&gap.name));
         let exists = |name: &&String| accepted.iter().any(|gap| gap.name == **name);
         let unmatched = names.iter().filter(|name| !exists(name)).cloned();
-        let idle = unreachable.iter().enumerate();
-        let idle = idle.filter(|(at, _)| !self.matched.contains(at));
-        let idle = idle.map(|(_, it)| it.to_string());
+        let unused = unreachable.iter().enumerate();
+        let unused = unused.filter(|(at, _)| !self.matched.contains(at));
+        let unused = unused.map(|(_, it)| it.to_string());
         Found {
             gaps,
-            unmatched: unmatched.chain(idle).collect(),
+            unmatched: unmatched.chain(unused).collect(),
         }
     }
 
@@ -127,8 +139,8 @@ impl Search<'_> {
         self.gaps.push(Gap { name, detail });
     }
 
-    /// Notes a gap unless the counter with its name is positive.
-    fn ran(&mut self, name: String, detail: &str) {
+    /// Records a gap unless the counter with its name is positive.
+    fn require_run(&mut self, name: String, detail: &str) {
         if self
             .coverage
             .runs
@@ -152,16 +164,16 @@ impl Search<'_> {
         }
     }
 
-    fn handlers(&mut self, wiring: &Wiring) {
+    fn handlers(&mut self, wiring: &SystemWiring) {
         for queue in &wiring.handlers {
-            self.ran(
+            self.require_run(
                 names::handler(*queue),
                 "the handler never handled a message",
             );
         }
         for (service, name) in &wiring.schedules {
             let name = names::schedule(*service, name);
-            self.ran(
+            self.require_run(
                 name,
                 "the scheduled handler never came due within the simulated time",
             );
@@ -173,7 +185,7 @@ impl Search<'_> {
                 "the call was never given up",
             ];
             for (outcome, detail) in names::CALL_OUTCOMES.into_iter().zip(details) {
-                self.ran(names::call(call, outcome), detail);
+                self.require_run(names::call(call, outcome), detail);
             }
         }
     }
@@ -186,7 +198,8 @@ impl Search<'_> {
         }
     }
 
-    /// Checks that a timer came due while faults could happen; returns whether it ever came due.
+    /// Records a gap unless the timer came due while faults could occur. Returns whether it ever
+    /// came due.
     fn timer(&mut self, saga: &Outline, input: &OutlineInput) -> bool {
         let name = names::timer(saga.name, input.message);
         let timer = self.coverage.timers.get(&name).copied().unwrap_or_default();
@@ -199,7 +212,7 @@ impl Search<'_> {
                  simulate a shorter delay"
             );
             self.gap(name, detail);
-        } else if timer.disturbed == 0 {
+        } else if timer.during_faults == 0 {
             let detail = format!(
                 "the timer came due {due} times, but only after the clients and faults had ended: \
                  simulate a shorter delay, or return a longer `System::span`"
@@ -209,13 +222,14 @@ impl Search<'_> {
         due > 0
     }
 
-    /// Notes the states in which a saga never received an input; one gap if these are all states.
+    /// Records a gap for each state in which the saga never received the input, or one gap if it
+    /// received the input in no state.
     fn input(&mut self, saga: &Outline, input: &OutlineInput) {
         let states = saga.states_for(input);
         let mut missing = Vec::new();
         for state in &states {
             let visited = self.coverage.visited(saga.name, state, input.message);
-            if !visited && !self.explains(saga.name, state, input.message) {
+            if !visited && !self.is_accepted(saga.name, state, input.message) {
                 missing.push(*state);
             }
         }
@@ -230,8 +244,8 @@ impl Search<'_> {
         }
     }
 
-    /// Returns whether accepted entries explain that the input was not received, and notes them.
-    fn explains(&mut self, saga: &str, state: &str, input: &str) -> bool {
+    /// Returns whether accepted entries cover the input in this state, and marks them as matched.
+    fn is_accepted(&mut self, saga: &str, state: &str, input: &str) -> bool {
         let entries = self.accepted.unreachable.iter().enumerate();
         let covering = entries.filter(|(_, it)| it.covers(saga, state, input));
         let covering: Vec<usize> = covering.map(|(at, _)| at).collect();

@@ -1,4 +1,4 @@
-//! The lifetime of one seed, from the start of the processes to the verdict.
+//! One lifetime: the run of a system under one seed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -8,17 +8,17 @@ use wingbeat_core::Runtime as _;
 use super::coverage::{Coverage, Listener};
 use super::names;
 use super::schedule::Schedule;
-use super::story;
+use super::timeline::timeline;
 use super::world::World;
 use super::{System, Violation};
-use crate::test::model::{Faults, Outages, twice};
+use crate::test::model::{Faults, Outages, repeated_effects};
 
 /// The pause between two checks of the invariants.
-const LOOK: Duration = Duration::from_millis(250);
-/// The longest duration of the clients.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// The time limit of the clients.
 const CLIENTS_MAX: Duration = Duration::from_secs(3_600);
-/// The longest wait until the system is idle.
-const REST_MAX: Duration = Duration::from_secs(1_800);
+/// The time limit for the system to become idle.
+const IDLE_WITHIN: Duration = Duration::from_secs(1_800);
 
 /// The result of one seed.
 #[derive(Clone, Debug)]
@@ -26,53 +26,53 @@ const REST_MAX: Duration = Duration::from_secs(1_800);
 pub struct Lifetime {
     /// The first violation, if any.
     pub violation: Option<Violation>,
-    /// The story of the violation's subject.
-    pub story: Vec<String>,
+    /// The timeline of the violation's subject.
+    pub timeline: Vec<String>,
     /// The schedule of faults.
     pub schedule: Schedule,
-    /// A fingerprint of everything that ran.
+    /// A digest of all events. Equal seeds yield equal digests.
     pub digest: u64,
     /// The coverage.
     pub coverage: Coverage,
 }
 
 impl Lifetime {
-    /// Runs a seed with this schedule of faults, or with the one that the seed draws.
+    /// Runs a seed with `schedule`, or with the schedule that the seed draws.
     #[must_use]
     pub fn run<S: System>(seed: u64, schedule: Option<Schedule>) -> Self {
         let listener = Listener::default();
         metrics::with_local_recorder(&listener, || {
-            let mut lifetime = live::<S>(seed, schedule);
+            let mut lifetime = run_once::<S>(seed, schedule);
             lifetime.coverage.visits = listener.visits();
             lifetime
         })
     }
 }
 
-fn live<S: System>(seed: u64, schedule: Option<Schedule>) -> Lifetime {
+fn run_once<S: System>(seed: u64, schedule: Option<Schedule>) -> Lifetime {
     let world = World::new(seed);
     let system = S::new(&world);
     let processes = system.processes();
     let count = processes.iter().map(|process| process.replicas).sum();
     let schedule = schedule.unwrap_or_else(|| Schedule::draw(seed, count, system.span()));
     let world = world.with_schedule(schedule.clone());
-    world.furnish(processes, system.outside());
+    world.set_up(processes, system.outside());
     let simulation = world.simulation().clone();
-    let lived = catch_unwind(AssertUnwindSafe(|| {
-        simulation.run(verdict(&system, &world))
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        simulation.run(first_violation(&system, &world))
     }));
-    let violation = lived.unwrap_or_else(|panic| {
+    let violation = outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let words = text.unwrap_or("no words");
-        Some(Violation::new("nothing panics", "", words))
+        let text = text.unwrap_or("the panic has no message");
+        Some(Violation::new("nothing panics", "", text))
     });
-    let story = match &violation {
-        Some(violation) => story::tell(&world, &violation.subject),
+    let timeline = match &violation {
+        Some(violation) => timeline(&world, &violation.subject),
         None => Vec::new(),
     };
     let lifetime = Lifetime {
-        story,
+        timeline,
         schedule,
         digest: simulation.digest(),
         coverage: coverage(&world),
@@ -85,8 +85,8 @@ fn live<S: System>(seed: u64, schedule: Option<Schedule>) -> Lifetime {
 fn coverage(world: &World) -> Coverage {
     let model = world.model();
     let mut coverage = Coverage {
-        faults: model.fired(),
-        used: model.weather.used(),
+        faults: model.fault_counts(),
+        used: model.injector.used(),
         ..Coverage::default()
     };
     for ((queue, message), set) in model.store.timers() {
@@ -98,19 +98,22 @@ fn coverage(world: &World) -> Coverage {
     coverage
 }
 
-/// Runs the lifetime. Returns the first violation.
-async fn verdict<S: System>(system: &S, world: &World) -> Option<Violation> {
-    world.open().await;
+/// Runs the steps of a lifetime. Returns the first violation.
+async fn first_violation<S: System>(system: &S, world: &World) -> Option<Violation> {
+    world.start_all().await;
     system.prepare(world).await;
     world.probe().set_disturbed(true);
-    let broken = go_on(system, world).await;
+    let violation = run_clients(system, world).await;
     world.probe().set_disturbed(false);
-    if broken.is_some() {
-        return broken;
+    if violation.is_some() {
+        return violation;
     }
     world.model().set_faults(Faults::default());
     world.model().set_outages(Outages::default());
-    let left = world.model().until_idle(system.horizon(), REST_MAX).await;
+    let left = world
+        .model()
+        .until_idle(system.horizon(), IDLE_WITHIN)
+        .await;
     if let Some(first) = left.first() {
         let detail = format!("{} items of work are left, such as: {first}", left.len());
         return Some(Violation::new(
@@ -119,7 +122,7 @@ async fn verdict<S: System>(system: &S, world: &World) -> Option<Violation> {
             detail,
         ));
     }
-    once(world).or(system.at_rest(world).await.into_iter().next())
+    effects_happened_once(world).or(system.when_idle(world).await.into_iter().next())
 }
 
 /// Returns the first id in a text.
@@ -130,13 +133,13 @@ fn id_in(text: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// Runs clients and faults until both have ended. Checks invariants meanwhile.
-async fn go_on<S: System>(system: &S, world: &World) -> Option<Violation> {
+/// Runs clients and faults until both have ended, and checks invariants every 250 ms.
+async fn run_clients<S: System>(system: &S, world: &World) -> Option<Violation> {
     let simulation = world.simulation();
     let clients = system.clients(world);
     world.set_clients(clients.len() + 1);
-    let suffering = world.clone();
-    let faults: super::BoxFuture<'static, ()> = Box::pin(suffering.suffer());
+    let faulty = world.clone();
+    let faults: super::BoxFuture<'static, ()> = Box::pin(faulty.apply_schedule());
     for task in clients.into_iter().chain([faults]) {
         let world = world.clone();
         simulation.spawn(Box::pin(async move {
@@ -144,25 +147,25 @@ async fn go_on<S: System>(system: &S, world: &World) -> Option<Violation> {
             world.client_is_done();
         }));
     }
-    let until = simulation.elapsed() + CLIENTS_MAX;
+    let deadline = simulation.elapsed() + CLIENTS_MAX;
     while world.clients_left() > 0 || world.running().len() < world.processes() {
-        if let Some(broken) = system.while_running(world).into_iter().next() {
-            return Some(broken);
+        if let Some(violation) = system.while_running(world).into_iter().next() {
+            return Some(violation);
         }
-        if simulation.elapsed() > until {
+        if simulation.elapsed() > deadline {
             let left = world.clients_left();
             let detail = format!("{left} clients still wait for their answers");
             return Some(Violation::new("clients are served", "", detail));
         }
-        simulation.sleep(LOOK).await;
+        simulation.sleep(CHECK_INTERVAL).await;
     }
     None
 }
 
-/// Checks that every delivery, timer and call took effect once.
-fn once(world: &World) -> Option<Violation> {
-    let messages = world.model().transport.taken();
-    let found = twice(&world.model().store.log(), &messages);
+/// Returns a violation if a delivery, timer or call took effect more than once.
+fn effects_happened_once(world: &World) -> Option<Violation> {
+    let messages = world.model().transport.accepted();
+    let found = repeated_effects(&world.model().store.log(), &messages);
     let (id, what) = found.into_iter().next()?;
     Some(Violation::new("everything takes effect once", id, what))
 }

@@ -1,28 +1,20 @@
-//! Runs lifetimes of a system under every fault of the model, and checks invariants. Each lifetime
-//! has its own seed, processes and clients.
+//! Deterministic simulation of a whole system, one lifetime per seed.
 //!
-//! A user describes a [`System`]; a [`Simulator`] runs it for many seeds and reports which
-//! invariant broke, with the seed that repeats it, the story of what broke, and the fewest faults
-//! that still break it.
-//!
-//! - `wiring`: the parts of the system, checked before the first lifetime. `probe`: counts of what
-//!   they do. `gaps`, `names`: what no lifetime exercised.
-//! - `schedule`: the faults and their times. `process`: the processes. `world`: crashes and
-//!   requests. `client`: the clients and their memories. `lifetime`: one seed from its start to its
-//!   verdict. `reduce`: fewer faults. `story`: the events around one subject. `coverage`: counts.
+//! Implement [`System`]. [`Simulator`] runs it for many seeds. For each violated invariant it
+//! reports the seed, a timeline and a minimal set of faults. [`System`] has an example.
 
 mod client;
 mod coverage;
 mod exchange;
 mod gaps;
 mod lifetime;
+mod minimize;
 mod names;
 mod probe;
 mod process;
-mod reduce;
 mod schedule;
-mod story;
-mod wiring;
+mod system_wiring;
+mod timeline;
 mod world;
 
 use std::collections::BTreeMap;
@@ -46,62 +38,125 @@ pub use process::{Build, Process};
 pub use schedule::{Episode, FAULTS, Fault, Schedule};
 pub use world::World;
 
-use crate::test::test_app::Nothing;
+use crate::test::model::lock;
+use crate::test::test_app::NoOutside;
 use gaps::{Accepted, Found};
-use wiring::Wiring;
+use system_wiring::SystemWiring;
 
-/// The number of failures whose faults are reduced. The others are reported as they are.
-const REDUCED_MAX: usize = 2;
+/// The number of failures whose faults are minimized.
+const MINIMIZED_MAX: usize = 2;
 
 /// A system under simulation. Each lifetime creates a new one.
+///
+/// A lifetime goes through these steps:
+///
+/// 1. The simulator starts the [processes](Self::processes) and calls [`prepare`](Self::prepare).
+/// 2. [Clients](Self::clients) send requests, while faults that the seed has drawn take effect.
+///    Meanwhile the simulator calls [`while_running`](Self::while_running).
+/// 3. Once all clients have finished and all faults have ended, the simulator waits until the
+///    system is idle and calls [`when_idle`](Self::when_idle).
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::BoxFuture;
+/// use wingbeat::prelude::*;
+/// use wingbeat::test::{Client, Process, Simulator, System, Violation, World};
+///
+/// #[derive(Command, Serialize, Deserialize, JsonSchema)]
+/// #[command(name = "counter.add", version = 1, key = counter)]
+/// struct Add { counter: String }
+///
+/// #[derive(Clone, Default, Serialize, Deserialize)]
+/// struct Counter(u32);
+/// # impl Entity for Counter {
+/// #     const NAME: &'static str = "counter";
+/// #     type Id = String;
+/// # }
+///
+/// async fn add(command: Add, counters: Table<Counter>) -> Result<()> {
+///     let add = |counter: Option<Counter>| Counter(counter.unwrap_or_default().0 + 1);
+///     counters.update(&command.counter, add).await?;
+///     Ok(())
+/// }
+///
+/// struct Counting;
+///
+/// impl System for Counting {
+///     fn new(_: &World) -> Self {
+///         Self
+///     }
+///
+///     fn processes(&self) -> Vec<Process> {
+///         let app = |_: &_| App::new().service(Service::new("counter").on(add));
+///         vec![Process::new("counter", app).replicas(2)]
+///     }
+///
+///     fn clients(&self, world: &World) -> Vec<BoxFuture<'static, ()>> {
+///         let client = Client::new(world, 0);
+///         vec![Box::pin(async move { client.world.publish(&Add { counter: "a".into() }).await })]
+///     }
+///
+///     async fn when_idle(&self, world: &World) -> Vec<Violation> {
+///         let counters = world.entities::<Counter>("counter");
+///         let counted = counters.first().map_or(0, |(_, counter)| counter.0);
+///         let wrong = Violation::new("each command counts once", "a", counted.to_string());
+///         Vec::from_iter((counted != 1).then_some(wrong))
+///     }
+/// }
+///
+/// let report = Simulator::new().run::<Counting>(0..10);
+/// assert!(report.failures.is_empty());
+/// // After enough seeds, `report.assert_held()` also checks that each fault took effect.
+/// ```
 pub trait System: Sized + Send + Sync + 'static {
-    /// Creates the system of this world.
+    /// Creates the system for `world`.
     fn new(world: &World) -> Self;
 
     /// Returns its processes.
     fn processes(&self) -> Vec<Process>;
 
-    /// Returns the client that answers its calls to outside systems.
+    /// Returns the client that simulates outside systems. The default fails every call.
     fn outside(&self) -> Arc<dyn HttpClient> {
-        Arc::new(Nothing)
+        Arc::new(NoOutside)
     }
 
-    /// Prepares the system before clients and faults begin.
+    /// Seeds data before clients and faults start. Does nothing by default.
     fn prepare(&self, _world: &World) -> impl Future<Output = ()> {
         async {}
     }
 
-    /// Returns its clients. Each is a task that ends when the client is done.
+    /// Returns its clients, one task each. A lifetime continues until all of them have finished.
     fn clients(&self, world: &World) -> Vec<BoxFuture<'static, ()>>;
 
-    /// Checks invariants while the system runs, four times a second.
+    /// Returns the violations at this moment. Called every 250 ms.
     fn while_running(&self, _world: &World) -> Vec<Violation> {
         Vec::new()
     }
 
-    /// Checks invariants after all faults have ended and the system is idle.
-    fn at_rest(&self, world: &World) -> impl Future<Output = Vec<Violation>>;
+    /// Returns the violations after all faults have ended and the system is idle.
+    fn when_idle(&self, world: &World) -> impl Future<Output = Vec<Violation>>;
 
-    /// Returns the period in which faults may begin, measured from the start of the clients.
+    /// Returns the period after the start in which faults can begin.
     fn span(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    /// Returns the furthest due time that a lifetime waits for. Later work counts as idle.
+    /// Returns the longest timer delay that the simulator waits for. A system with later timers
+    /// counts as idle.
     fn horizon(&self) -> Duration {
         Duration::from_secs(3600)
     }
 }
 
-/// A broken invariant.
+/// The violation of an invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Violation {
-    /// The invariant.
+    /// The name of the invariant.
     pub invariant: String,
-    /// The id that it concerns, which occurs in messages.
+    /// The id of the affected object, as it appears in messages.
     pub subject: String,
-    /// The details.
+    /// The description.
     pub detail: String,
 }
 
@@ -120,7 +175,7 @@ impl Violation {
     }
 }
 
-/// A lifetime in which an invariant broke.
+/// A lifetime that violated an invariant.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Failure {
@@ -130,10 +185,10 @@ pub struct Failure {
     pub violation: Violation,
     /// The smallest set of faults found that still causes it.
     pub faults: Schedule,
-    /// The number of faults before the reduction.
+    /// The number of faults before minimization.
     pub faults_before: usize,
-    /// The events around its subject, with the reduced faults.
-    pub story: Vec<String>,
+    /// The timeline of the subject.
+    pub timeline: Vec<String>,
 }
 
 impl fmt::Display for Failure {
@@ -149,44 +204,45 @@ impl fmt::Display for Failure {
         for episode in &self.faults.episodes {
             writeln!(f, "    {episode}")?;
         }
-        writeln!(f, "  the story:")?;
-        for line in &self.story {
+        writeln!(f, "  timeline:")?;
+        for line in &self.timeline {
             writeln!(f, "    {line}")?;
         }
         Ok(())
     }
 }
 
-/// The results of many lifetimes.
+/// The result of many lifetimes.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Report {
     /// The number of lifetimes.
     pub seeds: u64,
-    /// The failed lifetimes, by seed.
+    /// The failures, ordered by seed.
     pub failures: Vec<Failure>,
-    /// A fingerprint of all lifetimes. Runs with the same seeds have the same digest.
+    /// A digest of all events. Equal seeds yield equal digests.
     pub digest: u64,
-    /// The coverage of all lifetimes.
+    /// The coverage.
     pub coverage: Coverage,
-    /// What no lifetime exercised, without the accepted gaps.
+    /// The parts of the system and the faults that no lifetime exercised, without accepted gaps.
     pub gaps: Vec<Gap>,
-    /// Accepted gaps that the run does not have.
+    /// The names of accepted gaps that do not exist.
     pub unmatched: Vec<String>,
 }
 
 impl Report {
-    /// Checks that no invariant was violated, and that the lifetimes exercised the whole system:
-    /// each handler, schedule and timer, each outcome of a call, each input of a saga in each
-    /// state, and each fault. A simulation that skips one of them proves nothing about it.
+    /// Panics with a report if an invariant was violated or the coverage has gaps.
     ///
-    /// [`Simulator::accept_gap`] and [`Simulator::accept_unreachable`] accept gaps.
+    /// The coverage is complete if the lifetimes exercised each handler, schedule and timer, each
+    /// outcome of a call, each input of a saga in each state, and each fault. A simulation that
+    /// skips one of them proves nothing about it. [`Simulator::accept_gap`] and
+    /// [`Simulator::accept_unreachable`] accept gaps.
     ///
     /// # Panics
     ///
-    /// If a lifetime failed. The message contains the reports.
+    /// If a lifetime failed or a gap is not accepted.
     pub fn assert_held(&self) {
-        assert!(self.failures.is_empty(), "{}", self.told());
+        assert!(self.failures.is_empty(), "{}", self.summary());
         let complete = self.gaps.is_empty() && self.unmatched.is_empty();
         assert!(complete, "{}", self.uncovered());
     }
@@ -204,9 +260,10 @@ impl Report {
         )
     }
 
-    /// Checks that this invariant was violated, and no other one. For tests that plant a bug and
-    /// expect the simulation to find it. A system with wrong wiring panics in every lifetime, which
-    /// violates another invariant and so fails the test.
+    /// Checks that `invariant`, and no other, was violated. For tests that plant a bug.
+    ///
+    /// A system with wrong wiring panics in every lifetime. That violates another invariant, so the
+    /// test fails.
     ///
     /// # Panics
     ///
@@ -217,63 +274,121 @@ impl Report {
             all.partition(|it| it.violation.invariant == invariant);
         assert!(
             others.is_empty(),
-            "not `{invariant}` alone:\n{}",
-            self.told()
+            "expected only `{invariant}` to be violated; also violated:\n{}",
+            self.summary()
         );
         let seeds = self.seeds;
         assert!(!found.is_empty(), "`{invariant}` held in {seeds} lifetimes");
     }
 
-    fn told(&self) -> String {
-        let failures = self.failures.iter().take(REDUCED_MAX);
-        let told: String = failures.map(ToString::to_string).collect();
+    fn summary(&self) -> String {
+        let failures = self.failures.iter().take(MINIMIZED_MAX);
+        let failures: String = failures.map(ToString::to_string).collect();
         format!(
-            "{} of {} lifetimes failed:\n{told}",
+            "{} of {} lifetimes failed:\n{failures}",
             self.failures.len(),
             self.seeds
         )
     }
-}
 
-/// The results so far. Of lifetimes without a violation only digest and coverage are kept.
-#[derive(Default)]
-struct Seen {
-    digests: BTreeMap<u64, u64>,
-    broken: BTreeMap<u64, Lifetime>,
-    coverage: Coverage,
-}
-
-impl Seen {
-    fn take(&mut self, seed: u64, lifetime: Lifetime) {
-        self.digests.insert(seed, lifetime.digest);
-        self.coverage.add(&lifetime.coverage);
-        if lifetime.violation.is_some() {
-            self.broken.insert(seed, lifetime);
+    /// Creates the report. Minimizes the first failures if `minimizes` is set.
+    fn from_runs<S: System>(
+        runs: Runs,
+        wiring: &SystemWiring,
+        accepted: &Accepted,
+        minimizes: bool,
+    ) -> Self {
+        let Found { gaps, unmatched } = Found::of(wiring, &runs.coverage, accepted);
+        let mut report = Self {
+            seeds: runs.digests.len() as u64,
+            digest: runs.digest(),
+            coverage: runs.coverage,
+            failures: Vec::new(),
+            gaps,
+            unmatched,
+        };
+        for (seed, lifetime) in runs.failed {
+            let minimizes = minimizes && report.failures.len() < MINIMIZED_MAX;
+            let failure = failure::<S>(seed, lifetime, minimizes);
+            report.failures.extend(failure);
         }
+        report
     }
 }
 
-fn failure<S: System>(seed: u64, lifetime: Lifetime, reduces: bool) -> Option<Failure> {
+/// Results so far. Lifetimes without a violation keep only their digest.
+#[derive(Default)]
+struct Runs {
+    digests: BTreeMap<u64, u64>,
+    failed: BTreeMap<u64, Lifetime>,
+    coverage: Coverage,
+}
+
+impl Runs {
+    fn record(&mut self, seed: u64, lifetime: Lifetime) {
+        self.digests.insert(seed, lifetime.digest);
+        self.coverage.add(&lifetime.coverage);
+        if lifetime.violation.is_some() {
+            self.failed.insert(seed, lifetime);
+        }
+    }
+
+    /// Discards the lifetimes of seeds from `end` on.
+    fn truncate(&mut self, end: u64) {
+        self.digests.retain(|seed, _| *seed < end);
+        self.failed.retain(|seed, _| *seed < end);
+    }
+
+    /// Combines the digests in the order of their seeds.
+    fn digest(&self) -> u64 {
+        // One step of FNV-1a with its 64-bit prime. The rotation spreads the high bits.
+        const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+        let fold = |digest: u64, of: &u64| (digest ^ of).wrapping_mul(FNV_PRIME).rotate_left(17);
+        self.digests.values().fold(0, fold)
+    }
+}
+
+fn failure<S: System>(seed: u64, lifetime: Lifetime, minimizes: bool) -> Option<Failure> {
     let violation = lifetime.violation?;
     let faults_before = lifetime.schedule.episodes.len();
-    let (faults, story) = match reduces {
-        true => reduce::reduce::<S>(seed, &violation, lifetime.schedule),
-        false => (lifetime.schedule, lifetime.story),
+    let (faults, timeline) = if minimizes {
+        minimize::minimize::<S>(seed, &violation, lifetime.schedule)
+    } else {
+        (lifetime.schedule, lifetime.timeline)
     };
     Some(Failure {
         seed,
         violation,
         faults,
         faults_before,
-        story,
+        timeline,
     })
 }
 
-/// Runs lifetimes of a system.
+/// Runs lifetimes of a [`System`] and checks its invariants.
+///
+/// ```no_run
+/// # use wingbeat::BoxFuture;
+/// # use wingbeat::test::{Process, System, Violation, World};
+/// # struct Shop;
+/// # impl System for Shop {
+/// #     fn new(_: &World) -> Self { Self }
+/// #     fn processes(&self) -> Vec<Process> { Vec::new() }
+/// #     fn clients(&self, _: &World) -> Vec<BoxFuture<'static, ()>> { Vec::new() }
+/// #     async fn when_idle(&self, _: &World) -> Vec<Violation> { Vec::new() }
+/// # }
+/// use wingbeat::test::Simulator;
+///
+/// let report = Simulator::new()
+///     .threads(2)
+///     .accept_gap("fault cache_outage")
+///     .run::<Shop>(0..1_000);
+/// report.assert_held();
+/// ```
 pub struct Simulator {
     threads: usize,
     until_failure: bool,
-    reduce: bool,
+    minimize: bool,
     accepted: Accepted,
     progress: Option<Arc<dyn Fn(u64) + Send + Sync>>,
 }
@@ -283,7 +398,7 @@ impl Default for Simulator {
         Self {
             threads: 1,
             until_failure: false,
-            reduce: true,
+            minimize: true,
             accepted: Accepted::default(),
             progress: None,
         }
@@ -291,13 +406,13 @@ impl Default for Simulator {
 }
 
 impl Simulator {
-    /// Creates a simulator with one thread that runs all seeds and reduces failures.
+    /// Creates a simulator: one thread, all seeds, minimized failures.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Runs this many lifetimes in parallel. Each one still has a single thread.
+    /// Sets the number of threads. Each lifetime runs on one.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         Self {
@@ -315,27 +430,28 @@ impl Simulator {
         }
     }
 
-    /// Reports failures with all their faults.
+    /// Disables minimization.
     #[must_use]
-    pub fn without_reduction(self) -> Self {
+    pub fn without_minimization(self) -> Self {
         Self {
-            reduce: false,
+            minimize: false,
             ..self
         }
     }
 
-    /// Calls `told` after every lifetime with the number of finished ones.
+    /// Calls `callback` after each lifetime, with the number of finished ones.
     #[must_use]
-    pub fn progress(self, told: impl Fn(u64) + Send + Sync + 'static) -> Self {
+    pub fn progress(self, callback: impl Fn(u64) + Send + Sync + 'static) -> Self {
         Self {
-            progress: Some(Arc::new(told)),
+            progress: Some(Arc::new(callback)),
             ..self
         }
     }
 
-    /// Accepts that no lifetime exercises what the gap with this name concerns.
-    /// [`Report::assert_held`] prints the names, such as `fault cache_outage`, `handler
-    /// office.sell`, `timer payment bookings.expired.v1` or `call parcels.order_pickup gave_up`.
+    /// Accepts a gap. [`Report::assert_held`] prints the names of gaps.
+    ///
+    /// Examples of names: `fault cache_outage`, `handler office.sell`, `timer payment
+    /// bookings.expired.v1`, `call parcels.order_pickup gave_up`.
     #[must_use]
     pub fn accept_gap(mut self, name: impl Into<String>) -> Self {
         self.accepted.names.insert(name.into());
@@ -349,49 +465,54 @@ impl Simulator {
         self
     }
 
-    /// Checks the wiring of the system of this seed, without running it.
+    /// Checks the wiring of a system without running it.
     ///
     /// # Errors
     ///
     /// `wiring`, with one line per finding: those of [`App::check`](crate::App::check) for each
     /// process, and commands that no process handles.
     pub fn check<S: System>(seed: u64) -> Result<()> {
-        Wiring::of::<S>(seed).map(drop)
+        SystemWiring::of::<S>(seed).map(drop)
     }
 
-    /// Runs the lifetimes of these seeds.
+    /// Runs one lifetime per seed.
     ///
     /// # Panics
     ///
-    /// If [`check`](Self::check) has findings: no lifetime could find anything else.
+    /// If [`check`](Self::check) returns an error: every lifetime would fail for the same reason.
     #[must_use]
     pub fn run<S: System>(&self, seeds: Range<u64>) -> Report {
-        let wiring = Wiring::of::<S>(seeds.start);
-        let wiring = wiring.unwrap_or_else(|why| {
+        let wiring = SystemWiring::of::<S>(seeds.start).unwrap_or_else(|error| {
             panic!(
-                "the system does not start: {why} [{code}: docs/errors/{code}.md]",
-                code = why.code()
+                "the system does not start: {error} [{code}: docs/errors/{code}.md]",
+                code = error.code()
             )
         });
+        let runs = self.run_all::<S>(seeds);
+        Report::from_runs::<S>(runs, &wiring, &self.accepted, self.minimize)
+    }
+
+    /// Runs the lifetimes on all threads.
+    fn run_all<S: System>(&self, seeds: Range<u64>) -> Runs {
         let next = AtomicU64::new(seeds.start);
-        let stop = AtomicU64::new(seeds.end);
-        let seen = Mutex::new(Seen::default());
+        let end = AtomicU64::new(seeds.end);
+        let runs = Mutex::new(Runs::default());
         let work = || {
             loop {
                 let seed = next.fetch_add(1, Ordering::SeqCst);
-                if seed >= stop.load(Ordering::SeqCst) {
+                if seed >= end.load(Ordering::SeqCst) {
                     return;
                 }
                 let lifetime = Lifetime::run::<S>(seed, None);
                 if lifetime.violation.is_some() && self.until_failure {
-                    stop.fetch_min(seed + 1, Ordering::SeqCst);
+                    end.fetch_min(seed + 1, Ordering::SeqCst);
                 }
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                seen.take(seed, lifetime);
-                let done = seen.digests.len() as u64;
-                drop(seen);
-                if let Some(told) = &self.progress {
-                    told(done);
+                let mut runs = lock(&runs);
+                runs.record(seed, lifetime);
+                let finished = runs.digests.len() as u64;
+                drop(runs);
+                if let Some(callback) = &self.progress {
+                    callback(finished);
                 }
             }
         };
@@ -399,31 +520,9 @@ impl Simulator {
             (1..self.threads).for_each(|_| drop(scope.spawn(work)));
             work();
         });
-        let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Lifetimes after the first failure do not count: their number depends on the machine.
-        let end = stop.into_inner();
-        seen.digests.retain(|seed, _| *seed < end);
-        seen.broken.retain(|seed, _| *seed < end);
-        let fold = |digest: u64, of: &u64| {
-            (digest ^ of)
-                .wrapping_mul(0x0000_0100_0000_01b3)
-                .rotate_left(17)
-        };
-        let Found { gaps, unmatched } = Found::of(&wiring, &seen.coverage, &self.accepted);
-        let mut report = Report {
-            seeds: seen.digests.len() as u64,
-            digest: seen.digests.values().fold(0, fold),
-            coverage: seen.coverage,
-            failures: Vec::new(),
-            gaps,
-            unmatched,
-        };
-        for (seed, lifetime) in seen.broken {
-            let reduces = self.reduce && report.failures.len() < REDUCED_MAX;
-            report
-                .failures
-                .extend(failure::<S>(seed, lifetime, reduces));
-        }
-        report
+        let mut runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Discard lifetimes past the first failure: how many ran depends on the machine.
+        runs.truncate(end.into_inner());
+        runs
     }
 }

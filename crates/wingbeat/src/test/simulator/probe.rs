@@ -1,4 +1,4 @@
-//! Counts what the handlers of one lifetime do, by the names of the gaps that this closes.
+//! Counts of the runs of handlers, timers and executors in one lifetime, by the names of gaps.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,18 +15,18 @@ use crate::handler::Scheduled;
 use crate::saga::Outline;
 use crate::test::model::lock;
 
-/// Wraps the handlers of the apps of one lifetime. All clones count together.
+/// Wraps the handlers of the apps of one lifetime to count their runs. Clones share the counts.
 #[derive(Clone, Default)]
 pub(super) struct Probe {
     runs: Arc<Mutex<BTreeMap<Arc<str>, u64>>>,
     timers: Arc<Mutex<BTreeMap<Arc<str>, DueTimer>>>,
-    disturbed: Arc<AtomicBool>,
+    during_faults: Arc<AtomicBool>,
 }
 
 impl Probe {
-    /// Says whether faults may happen from now on.
-    pub(super) fn set_disturbed(&self, disturbed: bool) {
-        self.disturbed.store(disturbed, Ordering::Relaxed);
+    /// Sets whether faults can occur from now on.
+    pub(super) fn set_disturbed(&self, active: bool) {
+        self.during_faults.store(active, Ordering::Relaxed);
     }
 
     /// Adds the counts to `coverage`.
@@ -39,17 +39,20 @@ impl Probe {
         }
     }
 
-    /// Returns the app with handlers that count.
+    /// Wraps the handlers of an app.
     pub(super) fn watch(&self, mut app: App) -> App {
-        for parts in app.parts_mut() {
-            for subscription in &mut parts.subscriptions {
-                let saga = parts.sagas.iter().find(|it| it.queue == subscription.queue);
+        for wiring in app.wiring_mut() {
+            for subscription in &mut wiring.subscriptions {
+                let saga = wiring
+                    .sagas
+                    .iter()
+                    .find(|it| it.queue == subscription.queue);
                 self.watch_subscription(subscription, saga);
             }
-            for (name, _, run) in &mut parts.schedules {
-                self.watch_schedule(&names::schedule(parts.name, name), run);
+            for (name, _, run) in &mut wiring.schedules {
+                self.watch_schedule(&names::schedule(wiring.name, name), run);
             }
-            for executor in &mut parts.executors {
+            for executor in &mut wiring.executors {
                 self.watch_executor(executor);
             }
         }
@@ -64,7 +67,7 @@ impl Probe {
         let mut timers = lock(&self.timers);
         let timer = timers.entry(Arc::clone(name)).or_default();
         timer.due += 1;
-        timer.disturbed += u64::from(self.disturbed.load(Ordering::Relaxed));
+        timer.during_faults += u64::from(self.during_faults.load(Ordering::Relaxed));
     }
 
     fn watch_subscription(&self, subscription: &mut Subscription, saga: Option<&Outline>) {

@@ -1,4 +1,4 @@
-//! The definition of a simulated process.
+//! Simulated processes.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::Ports;
 /// Builds the app of a process from its ports.
 pub type Build = Arc<dyn Fn(&Ports) -> App + Send + Sync>;
 
-/// A process of the system.
+/// A process of the system under simulation. Its app may contain several services.
 #[derive(Clone)]
 pub struct Process {
     pub(super) service: &'static str,
@@ -17,7 +17,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Creates a process that runs this app. Clients address it by this name.
+    /// Creates a process. `build` creates its app at each start; clients send requests to
+    /// `service`.
     pub fn new(
         service: &'static str,
         build: impl Fn(&Ports) -> App + Send + Sync + 'static,
@@ -29,7 +30,7 @@ impl Process {
         }
     }
 
-    /// Runs this many replicas of the process.
+    /// Sets the number of replicas. The default is 1.
     #[must_use]
     pub fn replicas(self, replicas: usize) -> Self {
         Self { replicas, ..self }

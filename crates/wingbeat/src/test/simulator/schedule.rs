@@ -1,5 +1,6 @@
-//! Schedules of faults, drawn from the seed. A schedule is plain data, so that it can be reduced to
-//! the faults that a failure needs.
+//! Schedules of faults, drawn from the seed.
+//!
+//! A schedule is plain data, so the minimization can remove faults from it.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,15 +11,15 @@ use crate::test::model::{Faults, Outages};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Replies to commits are lost, in this many of 1,000.
+    /// The replies to this many of 1,000 commits are lost.
     CommitUnknown(u64),
-    /// The store does not answer, in this many of 1,000 operations.
-    StoreAway(u64),
-    /// Confirms are lost, in this many of 1,000.
+    /// The store does not answer this many of 1,000 operations.
+    StoreUnavailable(u64),
+    /// This many of 1,000 confirms are lost.
     ConfirmLost(u64),
     /// This many of 1,000 messages are delivered two to five times.
     Duplicate(u64),
-    /// Every operation takes up to this long.
+    /// Each operation takes up to this time.
     Delay(Duration),
     /// Consumers pause, in this many of 1,000 cases.
     SlowConsumer(u64),
@@ -40,29 +41,27 @@ pub enum Fault {
     CacheOutage,
     /// The broker restarts: consumers are lost, unacknowledged messages are redelivered.
     BrokerRestart,
-    /// The store loses its leases, so that two processes may claim the same work.
+    /// The store loses its leases, so two processes may claim the same work.
     LeasesLost,
     /// The cache is emptied.
     CacheLost,
-    /// A process is killed after this many more polls of its tasks, and restarts when the episode
-    /// ends.
+    /// A process is killed after a number of polls of its tasks. It restarts when the episode ends.
     Crash {
         /// The index of the process.
         process: usize,
-        /// The polls that are left.
+        /// The number of polls.
         polls: u64,
     },
-    /// The clock of a process is ahead by this many milliseconds (behind if negative), for its
-    /// whole life.
+    /// The clock of a process differs from the server's for its whole life.
     Skew {
         /// The index of the process.
         process: usize,
-        /// Milliseconds.
+        /// The difference in milliseconds. Negative if the clock is behind.
         ms: i64,
     },
 }
 
-/// A fault during a period.
+/// A fault and its period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Episode {
     /// The beginning, measured from the start of the clients.
@@ -81,12 +80,12 @@ impl fmt::Display for Episode {
 }
 
 impl Episode {
-    fn is_on(&self, now: Duration) -> bool {
+    fn is_active(&self, now: Duration) -> bool {
         self.from <= now && now < self.until
     }
 }
 
-/// The names of the faults, as they are counted.
+/// The names of all faults, as in the coverage.
 pub const FAULTS: [&str; 20] = [
     "answer_lost",
     "broker_blocked",
@@ -138,23 +137,27 @@ impl Schedule {
         Self { episodes }
     }
 
-    /// Returns the faults and outages at `now`.
+    /// Returns the faults and outages at `now`, measured from the start of the clients.
     #[must_use]
-    pub fn weather(&self, now: Duration) -> (Faults, Outages) {
+    pub fn conditions(&self, now: Duration) -> (Faults, Outages) {
         let (mut faults, mut outages) = (Faults::default(), Outages::default());
-        let most = |share: &mut u64, other: u64| *share = (*share).max(other);
-        for episode in self.episodes.iter().filter(|episode| episode.is_on(now)) {
+        let raise = |share: &mut u64, other: u64| *share = (*share).max(other);
+        for episode in self
+            .episodes
+            .iter()
+            .filter(|episode| episode.is_active(now))
+        {
             match episode.fault {
-                Fault::CommitUnknown(share) => most(&mut faults.commit_unknown, share),
-                Fault::StoreAway(share) => most(&mut faults.store_unavailable, share),
-                Fault::ConfirmLost(share) => most(&mut faults.confirm_lost, share),
-                Fault::Duplicate(share) => most(&mut faults.duplicate, share),
+                Fault::CommitUnknown(share) => raise(&mut faults.commit_unknown, share),
+                Fault::StoreUnavailable(share) => raise(&mut faults.store_unavailable, share),
+                Fault::ConfirmLost(share) => raise(&mut faults.confirm_lost, share),
+                Fault::Duplicate(share) => raise(&mut faults.duplicate, share),
                 Fault::Delay(delay) => faults.delay = faults.delay.max(delay),
-                Fault::SlowConsumer(share) => most(&mut faults.slow_consumer, share),
-                Fault::OutsideFails(share) => most(&mut faults.outside_fails, share),
-                Fault::OutsideHangs(share) => most(&mut faults.outside_hangs, share),
-                Fault::OutsideReplyLost(share) => most(&mut faults.outside_reply_lost, share),
-                Fault::AnswerLost(share) => most(&mut faults.answer_lost, share),
+                Fault::SlowConsumer(share) => raise(&mut faults.slow_consumer, share),
+                Fault::OutsideFails(share) => raise(&mut faults.outside_fails, share),
+                Fault::OutsideHangs(share) => raise(&mut faults.outside_hangs, share),
+                Fault::OutsideReplyLost(share) => raise(&mut faults.outside_reply_lost, share),
+                Fault::AnswerLost(share) => raise(&mut faults.answer_lost, share),
                 Fault::StoreOutage => outages.store = true,
                 Fault::BrokerOutage => outages.broker = true,
                 Fault::BrokerBlocked => outages.broker_blocked = true,
@@ -181,15 +184,16 @@ impl Schedule {
 
     /// Returns the times at which an episode begins or ends, in order.
     #[must_use]
-    pub fn moments(&self) -> Vec<Duration> {
+    pub fn boundaries(&self) -> Vec<Duration> {
         let ends = self.episodes.iter().flat_map(|it| [it.from, it.until]);
-        let mut moments: Vec<Duration> = ends.collect();
-        moments.sort_unstable();
-        moments.dedup();
-        moments
+        let mut boundaries: Vec<Duration> = ends.collect();
+        boundaries.sort_unstable();
+        boundaries.dedup();
+        boundaries
     }
 }
 
+/// The random choices of one schedule.
 struct Draw {
     random: fastrand::Rng,
     processes: usize,
@@ -197,18 +201,18 @@ struct Draw {
 }
 
 impl Draw {
-    fn millis(&mut self, most: Duration) -> Duration {
-        Duration::from_millis(self.random.u64(..=most.as_millis() as u64))
+    fn millis(&mut self, max: Duration) -> Duration {
+        Duration::from_millis(self.random.u64(..=max.as_millis() as u64))
     }
 
-    fn lasting(&mut self, fault: Fault, most: Duration) -> Episode {
+    fn lasting(&mut self, fault: Fault, max: Duration) -> Episode {
         let from = self.millis(self.span);
-        let until = from + Duration::from_millis(100) + self.millis(most);
+        let until = from + Duration::from_millis(100) + self.millis(max);
         Episode { from, until, fault }
     }
 
-    fn share(&mut self, most: u64) -> u64 {
-        self.random.u64(20..=most)
+    fn share(&mut self, max: u64) -> u64 {
+        self.random.u64(20..=max)
     }
 
     fn episode(&mut self) -> Episode {
@@ -216,7 +220,7 @@ impl Draw {
         let short = Duration::from_secs(8);
         let fault = match self.random.u32(..19) {
             0 => Fault::CommitUnknown(self.share(300)),
-            1 => Fault::StoreAway(self.share(600)),
+            1 => Fault::StoreUnavailable(self.share(600)),
             2 => Fault::ConfirmLost(self.share(400)),
             3 => Fault::Duplicate(self.share(500)),
             4 => Fault::Delay(Duration::from_millis(self.random.u64(5..=250))),
@@ -235,11 +239,11 @@ impl Draw {
             17 => return self.skew(),
             _ => return self.crash(),
         };
-        let most = match fault {
+        let max = match fault {
             Fault::StoreOutage | Fault::BrokerOutage | Fault::BrokerBlocked => short,
             _ => long,
         };
-        self.lasting(fault, most)
+        self.lasting(fault, max)
     }
 
     fn skew(&mut self) -> Episode {

@@ -1,4 +1,4 @@
-//! The world of one lifetime: its processes, the requests to them, and their history.
+//! The world of one lifetime: its processes, and the history of requests to them.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -22,12 +22,12 @@ use crate::test::executor::Group;
 use crate::test::model::{CLIENT, lock};
 use crate::test::{Model, Simulation};
 
-/// The pause between attempts to start while store or broker are unavailable.
-const RESTART: Duration = Duration::from_millis(200);
+/// The pause between attempts to start while the store or the broker is unavailable.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
-struct Cell {
+struct Replica {
     service: &'static str,
-    replica: usize,
+    number: usize,
     build: Build,
     group: Option<Arc<Group>>,
     live: Option<Live>,
@@ -43,13 +43,24 @@ struct Live {
 
 #[derive(Default)]
 struct Shared {
-    cells: Vec<Cell>,
+    replicas: Vec<Replica>,
     history: Vec<Exchange>,
     outside: Option<Arc<dyn HttpClient>>,
     clients_left: usize,
 }
 
-/// The world of one lifetime. Clones share it.
+/// The world of one lifetime: its processes, their data, and the history of requests. Clones share
+/// it.
+///
+/// ```
+/// use wingbeat::test::{Violation, World};
+///
+/// /// An invariant for `System::while_running`: no client gets an error 500.
+/// fn no_internal_errors(world: &World) -> Vec<Violation> {
+///     let failed = world.history().into_iter().filter(|it| it.answer.status() == 500);
+///     failed.map(|it| Violation::new("no internal errors", "", it.ask.path)).collect()
+/// }
+/// ```
 #[derive(Clone)]
 pub struct World {
     seed: u64,
@@ -81,8 +92,8 @@ impl World {
         }
     }
 
-    /// Returns the time at which it began.
-    pub(super) fn begun(&self) -> Timestamp {
+    /// Returns the time of the start.
+    pub(super) fn start_time(&self) -> Timestamp {
         self.simulation.now() - self.simulation.elapsed()
     }
 
@@ -92,7 +103,7 @@ impl World {
         self.seed
     }
 
-    /// Returns the simulation: clock, randomness and tasks.
+    /// Returns the executor: clock, randomness and tasks.
     #[must_use]
     pub fn simulation(&self) -> &Simulation {
         &self.simulation
@@ -112,13 +123,13 @@ impl World {
         lock(&self.shared)
     }
 
-    /// Returns all requests of clients and their answers, in the order of the answers.
+    /// Returns the requests of clients and their answers, ordered by the time of the answer.
     #[must_use]
     pub fn history(&self) -> Vec<Exchange> {
         self.shared().history.clone()
     }
 
-    pub(super) fn remember(&self, exchange: Exchange) {
+    pub(super) fn record(&self, exchange: Exchange) {
         self.simulation.note(format!("{:?}", exchange.answer));
         self.shared().history.push(exchange);
     }
@@ -127,11 +138,14 @@ impl World {
     #[must_use]
     pub fn running(&self) -> Vec<Arc<Running>> {
         let shared = self.shared();
-        let live = shared.cells.iter().filter_map(|cell| cell.live.as_ref());
+        let live = shared
+            .replicas
+            .iter()
+            .filter_map(|replica| replica.live.as_ref());
         live.map(|live| Arc::clone(&live.running)).collect()
     }
 
-    /// Returns the current entities of a service, for invariants.
+    /// Returns the entities of a service, with their ids, for invariants.
     ///
     /// # Panics
     ///
@@ -157,7 +171,7 @@ impl World {
         decoded.collect()
     }
 
-    /// Publishes a message from outside of the system, until it is confirmed.
+    /// Publishes a message from outside of the system, and repeats it until the broker confirms it.
     pub async fn publish<M: Message>(&self, message: &M) {
         self.model
             .publish(self.simulation.id().into(), message)
@@ -170,13 +184,19 @@ impl World {
     ///
     /// If the system has no such process.
     pub(super) async fn request(&self, service: &str, request: Request<Body>) -> Answer {
-        self.model.weather.uses(CLIENT);
+        self.model.injector.record_use(CLIENT);
         let live: Vec<Live> = {
             let shared = self.shared();
-            let known = shared.cells.iter().any(|cell| cell.service == service);
+            let known = shared
+                .replicas
+                .iter()
+                .any(|replica| replica.service == service);
             assert!(known, "`System::processes` names no process `{service}`");
-            let of_service = shared.cells.iter().filter(|cell| cell.service == service);
-            let live = of_service.filter_map(|cell| cell.live.clone());
+            let of_service = shared
+                .replicas
+                .iter()
+                .filter(|replica| replica.service == service);
+            let live = of_service.filter_map(|replica| replica.live.clone());
             live.filter(|live| live.group.is_alive()).collect()
         };
         if live.is_empty() {
@@ -190,23 +210,24 @@ impl World {
             let Ok(response) = routes.oneshot(request).await;
             drop(send.send(read(response).await));
         }));
-        let weather = &self.model.weather;
-        weather.delay().await;
+        let injector = &self.model.injector;
+        injector.delay().await;
         let answer = receive.await.unwrap_or(Answer::Unknown);
-        if weather.strikes("answer_lost", |faults| faults.answer_lost) {
+        if injector.occurs("answer_lost", |faults| faults.answer_lost) {
             return Answer::Unknown;
         }
         answer
     }
 
-    pub(super) fn furnish(&self, processes: Vec<Process>, outside: Arc<dyn HttpClient>) {
+    /// Adds the processes, without starting them.
+    pub(super) fn set_up(&self, processes: Vec<Process>, outside: Arc<dyn HttpClient>) {
         let mut shared = self.shared();
         shared.outside = Some(outside);
         for process in processes {
-            for replica in 0..process.replicas {
-                shared.cells.push(Cell {
+            for number in 0..process.replicas {
+                shared.replicas.push(Replica {
                     service: process.service,
-                    replica,
+                    number,
                     build: Arc::clone(&process.build),
                     group: None,
                     live: None,
@@ -217,21 +238,21 @@ impl World {
     }
 
     pub(super) fn processes(&self) -> usize {
-        self.shared().cells.len()
+        self.shared().replicas.len()
     }
 
-    /// Starts a process. It serves as soon as store and broker answer.
-    fn launch(&self, at: usize) {
+    /// Starts a process. It serves once the store and the broker are available.
+    fn start(&self, at: usize) {
         let skew = self.schedule.skew(at);
         let group = self.simulation.skewed_group(skew);
         if skew != 0 {
-            self.model.weather.count("skew");
+            self.model.injector.count("skew");
         }
         let (build, outside) = {
             let mut shared = self.shared();
-            shared.cells[at].group = Some(Arc::clone(&group));
-            let outside = shared.outside.clone().expect("the world is furnished");
-            (Arc::clone(&shared.cells[at].build), outside)
+            shared.replicas[at].group = Some(Arc::clone(&group));
+            let outside = shared.outside.clone().expect("the world is set up");
+            (Arc::clone(&shared.replicas[at].build), outside)
         };
         let ports = self.model.ports(&group, outside);
         let (world, own) = (self.clone(), Arc::clone(&group));
@@ -243,13 +264,13 @@ impl World {
                     Err(why) if why.class() == crate::Class::Reject => {
                         panic!("{}: {why}", why.code())
                     }
-                    Err(_) => ports.runtime.sleep(RESTART).await,
+                    Err(_) => ports.runtime.sleep(RESTART_PAUSE).await,
                 }
             };
             let sessions = Sessions::new(ports.cache.clone(), ports.runtime.clone());
             let routes = running.routes();
             let routes = routes.layer(from_fn_with_state(sessions, identify));
-            world.shared().cells[at].live = Some(Live {
+            world.shared().replicas[at].live = Some(Live {
                 group: own,
                 running: Arc::new(running),
                 routes,
@@ -258,60 +279,60 @@ impl World {
     }
 
     /// Starts all processes and waits until they serve.
-    pub(super) async fn open(&self) {
+    pub(super) async fn start_all(&self) {
         let processes = self.processes();
-        (0..processes).for_each(|at| self.launch(at));
+        (0..processes).for_each(|at| self.start(at));
         while self.running().len() < processes {
             self.simulation.sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Drops the app of a killed process.
-    fn bury(&self, at: usize) {
+    /// Discards the app of a killed process.
+    fn discard(&self, at: usize) {
         let live = {
             let mut shared = self.shared();
-            let cell = &mut shared.cells[at];
-            cell.crashing = false;
-            let what = format!("{} {} dies", cell.service, cell.replica);
-            self.model.weather.tell(what);
-            cell.live.take()
+            let replica = &mut shared.replicas[at];
+            replica.crashing = false;
+            let event = format!("{} {} dies", replica.service, replica.number);
+            self.model.injector.log(event);
+            replica.live.take()
         };
         drop(live);
     }
 
-    /// Marks a process as crashing and returns its tasks; `None` if it crashes already.
-    fn doomed(&self, at: usize) -> Option<Arc<Group>> {
+    /// Marks a process as crashing and returns its tasks. Returns `None` if it is crashing already.
+    fn begin_crash(&self, at: usize) -> Option<Arc<Group>> {
         let mut shared = self.shared();
-        let cell = &mut shared.cells[at];
-        let busy = std::mem::replace(&mut cell.crashing, true);
-        cell.group.clone().filter(|_| !busy)
+        let replica = &mut shared.replicas[at];
+        let crashing = std::mem::replace(&mut replica.crashing, true);
+        replica.group.clone().filter(|_| !crashing)
     }
 
-    /// Kills a process after this many polls of its tasks, and restarts it after `away`.
-    async fn crash(&self, at: usize, polls: u64, away: Duration) {
-        let Some(group) = self.doomed(at) else {
+    /// Kills a process after `polls` polls of its tasks, and restarts it after `downtime`.
+    async fn crash(&self, at: usize, polls: u64, downtime: Duration) {
+        let Some(group) = self.begin_crash(at) else {
             return;
         };
         group.kill_after(polls);
-        self.simulation.sleep(away).await;
-        group.kill(); // It may have been idle, and so not have reached that many polls.
-        self.bury(at);
-        self.model.weather.count("crash");
-        self.launch(at);
+        self.simulation.sleep(downtime).await;
+        group.kill(); // An idle process does not reach the number of polls.
+        self.discard(at);
+        self.model.injector.count("crash");
+        self.start(at);
     }
 
-    /// Applies the schedule.
-    pub(super) async fn suffer(self) {
+    /// Applies the faults of the schedule at their times.
+    pub(super) async fn apply_schedule(self) {
         let simulation = self.simulation.clone();
-        let begun = simulation.elapsed();
-        for moment in self.schedule.moments() {
-            let passed = simulation.elapsed() - begun;
-            simulation.sleep(moment.saturating_sub(passed)).await;
-            let (faults, outages) = self.schedule.weather(moment);
+        let start = simulation.elapsed();
+        for time in self.schedule.boundaries() {
+            let passed = simulation.elapsed() - start;
+            simulation.sleep(time.saturating_sub(passed)).await;
+            let (faults, outages) = self.schedule.conditions(time);
             self.model.set_faults(faults);
             self.model.set_outages(outages);
             for episode in &self.schedule.episodes {
-                if episode.from == moment {
+                if episode.from == time {
                     self.begin(episode);
                 }
             }
@@ -320,23 +341,23 @@ impl World {
 
     fn begin(&self, episode: &Episode) {
         let lasts = episode.until - episode.from;
-        let weather = &self.model.weather;
-        weather.tell(format!(
+        let injector = &self.model.injector;
+        injector.log(format!(
             "{:?} for {:.3} s",
             episode.fault,
             lasts.as_secs_f64()
         ));
         match episode.fault {
             Fault::BrokerRestart => {
-                weather.count("broker_restart");
+                injector.count("broker_restart");
                 self.model.transport.restart();
             }
             Fault::LeasesLost => {
-                weather.count("leases_lost");
+                injector.count("leases_lost");
                 self.model.store.restart();
             }
             Fault::CacheLost => {
-                weather.count("cache_lost");
+                injector.count("cache_lost");
                 self.model.cache.lose();
             }
             Fault::Crash { process, polls } => {

@@ -122,9 +122,10 @@ impl Store for BrokenStore {
         let key = key.clone();
         Box::pin(async move {
             let own = self.inner.load(service, &key).await?;
-            match own.is_none() && self.breach == Breach::OthersVisible {
-                true => self.inner.load(Name::new("orders"), &key).await,
-                false => Ok(own),
+            if own.is_none() && self.breach == Breach::OthersVisible {
+                self.inner.load(Name::new("orders"), &key).await
+            } else {
+                Ok(own)
             }
         })
     }

@@ -46,7 +46,7 @@ pub(crate) fn lines(quantities: &[(&str, u32)]) -> Vec<(Sku, u32)> {
 
 /// Returns inventory's replies to an order, oldest first.
 pub(crate) fn replies(world: &TestApp, order: OrderId) -> Vec<String> {
-    let events = world.told("inventory", order.0).into_iter();
+    let events = world.published("inventory", order.0).into_iter();
     events
         .filter_map(|name| {
             let name = name.strip_prefix("inventory.stock_")?;

@@ -79,7 +79,7 @@ fn a_new_user_is_welcomed_once_in_any_order_of_events() {
         register(&world);
         remember(&world, false);
         assert_eq!(mails(&world, Some("ada@example.org")), ["welcome"]);
-        let sent = world.told("notifications", ada().0);
+        let sent = world.published("notifications", ada().0);
         assert_eq!(sent, ["notifications.email_sent.v1"]);
         let welcomed = world.run(audit::welcomed(&world.reads("notifications")));
         assert_eq!(welcomed.unwrap().into_iter().collect::<Vec<_>>(), [ada()]);

@@ -1,7 +1,7 @@
 //! The customer's cancel, in each step of the checkout.
 
 use shop_contracts::OrderStatus;
-use wingbeat::Late;
+use wingbeat::Unexpected;
 
 use super::{Checkout, Effects, Step};
 use crate::messages::{CancelRefused, ResendDue};
@@ -48,13 +48,13 @@ impl Checkout {
 
     /// Handles a cancel before the start or after the end of the saga. A cancel implies that the
     /// order exists, so its start will arrive.
-    pub(super) fn cancel_late(&self, when: Late, fx: &mut Effects) {
-        match when {
-            Late::NotStarted => {
+    pub(super) fn cancel_unexpected(&self, reason: Unexpected, fx: &mut Effects) {
+        match reason {
+            Unexpected::NotStarted => {
                 fx.defer();
             }
-            Late::Ended if self.step == Step::Deliver => self.refuse_cancel(fx),
-            Late::Ended => {}
+            Unexpected::Ended if self.step == Step::Deliver => self.refuse_cancel(fx),
+            Unexpected::Ended => {}
         }
     }
 }

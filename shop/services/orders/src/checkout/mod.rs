@@ -19,7 +19,7 @@ use shop_contracts::payments::{AuthorizePayment, CapturePayment};
 use shop_contracts::promotions::{RedeemPromo, ReservePromo};
 use shop_contracts::shipping::{CancelShipment, CreateShipment};
 use shop_contracts::{Lines, Money, OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::{Late, Saga, SagaEffects};
+use wingbeat::{Saga, SagaEffects, Unexpected};
 
 use crate::config::Deadlines;
 use crate::domain::{Change, Order, OrderCommand};
@@ -145,9 +145,9 @@ impl Saga for Checkout {
 
     /// A late reply to an ended checkout needs no action: the compensation was sent before the end,
     /// and its receiver keeps a tombstone.
-    fn late(&mut self, when: Late, input: CheckoutInput, fx: &mut Effects) {
+    fn unexpected(&mut self, reason: Unexpected, input: CheckoutInput, fx: &mut Effects) {
         if let CheckoutInput::Cancel(_) = input {
-            self.cancel_late(when, fx);
+            self.cancel_unexpected(reason, fx);
         }
     }
 }

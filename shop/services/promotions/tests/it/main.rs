@@ -49,7 +49,7 @@ fn world() -> TestApp {
 fn say<M: Message>(world: &TestApp, order: OrderId, message: &M) -> String {
     world.publish(order.0, message);
     world.pass(Duration::from_secs(1));
-    let reply = world.told("promotions", order.0).pop();
+    let reply = world.published("promotions", order.0).pop();
     let reply = reply.unwrap_or_default();
     let name = reply.strip_prefix("promotions.promo_").unwrap_or(&reply);
     name.trim_end_matches(".v1").to_owned()
@@ -85,7 +85,7 @@ fn promos(world: &TestApp) -> Vec<Value> {
 fn each_new_user_gets_one_welcome_promo() {
     let world = world();
     assert_eq!(
-        world.told("promotions", ada().0),
+        world.published("promotions", ada().0),
         ["promotions.promo_issued.v1"]
     );
     let promos = promos(&world);

@@ -20,7 +20,7 @@ fn order() -> OrderId {
 
 /// Returns the events of the shipment, oldest first.
 fn published(world: &TestApp) -> Vec<String> {
-    let events = world.told("shipping", order().0).into_iter();
+    let events = world.published("shipping", order().0).into_iter();
     events
         .map(|name| {
             let name = name.strip_prefix("shipping.shipment_").unwrap_or(&name);

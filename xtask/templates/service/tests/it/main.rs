@@ -46,7 +46,10 @@ fn ratings(world: &TestApp) -> Value {
 fn a_rating_is_published_and_listed_for_its_user() {
     let world = world();
     rate(&world, 4);
-    assert_eq!(world.told("samples", order().0), ["samples.order_rated.v1"]);
+    assert_eq!(
+        world.published("samples", order().0),
+        ["samples.order_rated.v1"]
+    );
     let listed = json!([{"order_id": order().to_string(), "stars": 4}]);
     assert_eq!(ratings(&world), listed);
 }
@@ -56,14 +59,14 @@ fn a_repeated_rating_is_published_once() {
     let world = world();
     rate(&world, 4);
     rate(&world, 4);
-    assert_eq!(world.told("samples", order().0).len(), 1);
+    assert_eq!(world.published("samples", order().0).len(), 1);
 }
 
 #[test]
 fn a_rating_out_of_range_is_rejected() {
     let world = world();
     rate(&world, 6);
-    assert_eq!(world.told("samples", order().0), Vec::<String>::new());
+    assert_eq!(world.published("samples", order().0), Vec::<String>::new());
     assert_eq!(ratings(&world), json!([]));
 }
 

@@ -1,4 +1,5 @@
-//! The wiring of a whole system: checked before the first lifetime, and the measure of coverage.
+//! The wiring of a whole system. The simulator checks it before the first lifetime and compares the
+//! coverage with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,23 +9,24 @@ use super::System;
 use super::world::World;
 use crate::App;
 use crate::saga::Outline;
-use crate::service::Parts;
+use crate::service::Wiring;
 
-/// Everything that the processes of a system register.
+/// The handlers, sagas, schedules and calls of all processes of a system.
 #[derive(Default)]
-pub(super) struct Wiring {
-    /// Queues of handlers that are no sagas.
+pub(super) struct SystemWiring {
+    /// The queues of handlers, without those of sagas.
     pub(super) handlers: BTreeSet<Name>,
     pub(super) sagas: BTreeMap<Name, Outline>,
     pub(super) schedules: BTreeSet<(Name, &'static str)>,
     pub(super) calls: BTreeSet<&'static str>,
-    /// Commands that a service says it sends, with one such service.
+    /// The commands that services declare to send, each with one such service.
     sent: BTreeMap<&'static str, Name>,
-    taken: BTreeSet<&'static str>,
+    /// The commands that a handler subscribes to.
+    handled: BTreeSet<&'static str>,
 }
 
-impl Wiring {
-    /// Makes the apps of a system's processes and checks them.
+impl SystemWiring {
+    /// Creates the apps of a system's processes and checks them.
     ///
     /// # Errors
     ///
@@ -50,14 +52,14 @@ impl Wiring {
     }
 
     fn add(&mut self, app: &App) {
-        app.running_parts()
-            .for_each(|parts| self.add_service(parts));
+        app.running_wiring()
+            .for_each(|wiring| self.add_service(wiring));
     }
 
-    fn add_service(&mut self, parts: &Parts) {
-        let sagas = parts.sagas.iter().map(|saga| (saga.queue, saga.clone()));
+    fn add_service(&mut self, wiring: &Wiring) {
+        let sagas = wiring.sagas.iter().map(|saga| (saga.queue, saga.clone()));
         self.sagas.extend(sagas);
-        for subscription in &parts.subscriptions {
+        for subscription in &wiring.subscriptions {
             if !self.sagas.contains_key(&subscription.queue) {
                 self.handlers.insert(subscription.queue);
             }
@@ -65,23 +67,26 @@ impl Wiring {
                 .bindings
                 .iter()
                 .filter(|it| it.kind == Kind::Command);
-            self.taken.extend(commands.map(|it| it.message));
+            self.handled.extend(commands.map(|it| it.message));
         }
-        let schedules = parts.schedules.iter().map(|(name, ..)| (parts.name, *name));
+        let schedules = wiring
+            .schedules
+            .iter()
+            .map(|(name, ..)| (wiring.name, *name));
         self.schedules.extend(schedules);
-        self.calls.extend(parts.executors.iter().map(|it| it.name));
-        let sent = parts.description.publishes.iter();
+        self.calls.extend(wiring.executors.iter().map(|it| it.name));
+        let sent = wiring.description.publishes.iter();
         let commands = sent.filter(|it| it.kind == Kind::Command);
-        self.sent.extend(commands.map(|it| (it.name, parts.name)));
+        self.sent.extend(commands.map(|it| (it.name, wiring.name)));
     }
 
-    /// Refuses commands without a handler: no queue would take them, so the simulated system would
-    /// never come to rest.
+    /// Refuses commands without a handler: their messages would never leave the outbox, so the
+    /// system would never become idle.
     fn check(&self) -> Result<()> {
         let unknown = self
             .sent
             .iter()
-            .filter(|(command, _)| !self.taken.contains(*command));
+            .filter(|(command, _)| !self.handled.contains(*command));
         let findings: Vec<_> = unknown
             .map(|(command, service)| {
                 format!(

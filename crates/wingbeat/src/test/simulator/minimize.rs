@@ -1,18 +1,18 @@
-//! Reduces a schedule of faults to those that a failure needs.
+//! Minimization: removes faults that a failure does not need.
 
 use super::{Lifetime, Schedule, System, Violation};
 
-/// The number of lifetimes spent on one failure.
+/// The limit of lifetimes for the minimization of one failure.
 const TRIALS: usize = 30;
 
-/// Returns the smallest schedule found that still breaks the invariant, and its story.
-pub(super) fn reduce<S: System>(
+/// Returns the smallest schedule found that still violates the invariant, and its timeline.
+pub(super) fn minimize<S: System>(
     seed: u64,
     violation: &Violation,
     schedule: Schedule,
 ) -> (Schedule, Vec<String>) {
     let mut trials = 0;
-    let mut breaks = |episodes: &[_]| {
+    let mut violates = |episodes: &[_]| {
         trials += 1;
         let schedule = Schedule {
             episodes: episodes.to_vec(),
@@ -22,7 +22,7 @@ pub(super) fn reduce<S: System>(
         lifetime.filter(|it| it.violation.as_ref().is_some_and(same))
     };
     let mut left = schedule.episodes;
-    let mut story = Vec::new();
+    let mut timeline = Vec::new();
     let mut size = left.len();
     // Removes halves first, then smaller parts, down to single faults.
     while size >= 1 {
@@ -30,18 +30,18 @@ pub(super) fn reduce<S: System>(
         while at < left.len() {
             let end = (at + size).min(left.len());
             let fewer = [&left[..at], &left[end..]].concat();
-            match breaks(&fewer) {
-                Some(lifetime) => (left, story) = (fewer, lifetime.story),
+            match violates(&fewer) {
+                Some(lifetime) => (left, timeline) = (fewer, lifetime.timeline),
                 None => at = end,
             }
         }
         size /= 2;
     }
-    if story.is_empty() {
+    if timeline.is_empty() {
         let schedule = Schedule {
             episodes: left.clone(),
         };
-        story = Lifetime::run::<S>(seed, Some(schedule)).story;
+        timeline = Lifetime::run::<S>(seed, Some(schedule)).timeline;
     }
-    (Schedule { episodes: left }, story)
+    (Schedule { episodes: left }, timeline)
 }

@@ -1,4 +1,5 @@
-//! Faults and outages: their chances, and the number of times that they took effect.
+//! The fault injector: the probabilities of faults, current outages, and the number of times that
+//! each fault took effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,155 +13,155 @@ use super::lock;
 /// The longest pause of a slow consumer between deliveries.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// The chances of faults, in parts per 1,000. All are zero by default.
+/// The probabilities of faults, in parts per 1,000. All are zero by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// The reply to a commit is lost; all of its units take effect, or only the first ones.
+    /// The reply to a commit is lost. All of its units take effect, only the first ones, or none.
     pub commit_unknown: u64,
     /// The store does not answer.
     pub store_unavailable: u64,
     /// A published message is not confirmed, whether or not the broker accepted it.
     pub confirm_lost: u64,
-    /// A message is delivered two to five times.
+    /// The broker delivers a message two to five times.
     pub duplicate: u64,
-    /// A consumer pauses before it takes more deliveries.
+    /// A consumer pauses before it receives more deliveries.
     pub slow_consumer: u64,
-    /// A call to an outside system is refused and has no effect.
+    /// An outside system refuses a call, which has no effect.
     pub outside_fails: u64,
-    /// A call to an outside system is never answered, whether or not it took effect.
+    /// An outside system never answers a call, whether or not the call took effect.
     pub outside_hangs: u64,
     /// A call to an outside system takes effect, and its answer is lost.
     pub outside_reply_lost: u64,
-    /// A client's request is handled, and the answer is lost.
+    /// A service handles the request of a client, and the answer is lost.
     pub answer_lost: u64,
     /// The longest delay of an operation.
     pub delay: Duration,
 }
 
-/// Outages of servers. None by default.
+/// Current outages of servers. None by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outages {
     /// The store does not answer.
     pub store: bool,
     /// The broker does not answer, and its consumers are lost.
     pub broker: bool,
-    /// The broker delivers, and blocks publishers.
+    /// The broker delivers messages but blocks publishers.
     pub broker_blocked: bool,
     /// The cache does not answer.
     pub cache: bool,
 }
 
-/// Used by a system with a cache.
+/// The name of the cache in [`Injector::used`].
 pub(crate) const CACHE: &str = "cache";
-/// Used by a system that clients send requests to.
+/// The name of the clients' requests in [`Injector::used`].
 pub(crate) const CLIENT: &str = "client";
-/// Used by a system that calls outside systems.
+/// The name of outside calls in [`Injector::used`].
 pub(crate) const OUTSIDE: &str = "outside";
 
 /// The number of times that each fault took effect.
-pub type Fired = BTreeMap<&'static str, u64>;
+pub type FaultCounts = BTreeMap<&'static str, u64>;
 
 #[derive(Default)]
-struct Sky {
+struct State {
     faults: Faults,
     outages: Outages,
-    fired: Fired,
+    counts: FaultCounts,
     used: BTreeSet<&'static str>,
-    /// Events that concern the whole system, for the story of a failure.
-    told: Vec<(Timestamp, String)>,
+    /// Events that concern the whole system, for timelines.
+    events: Vec<(Timestamp, String)>,
 }
 
-/// The randomness and the faults, shared by the parts of a model.
+/// Decides when faults take effect. All parts of a model share it.
 #[derive(Clone)]
-pub(crate) struct Weather {
+pub(crate) struct Injector {
     runtime: SharedRuntime,
-    sky: Arc<Mutex<Sky>>,
+    state: Arc<Mutex<State>>,
 }
 
-impl Weather {
+impl Injector {
     pub(crate) fn new(runtime: SharedRuntime) -> Self {
         Self {
             runtime,
-            sky: Arc::default(),
+            state: Arc::default(),
         }
     }
 
-    fn sky(&self) -> MutexGuard<'_, Sky> {
-        lock(&self.sky)
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 
     pub(crate) fn set_faults(&self, faults: Faults) {
-        self.sky().faults = faults;
+        self.state().faults = faults;
     }
 
     pub(crate) fn set_outages(&self, outages: Outages) {
-        self.sky().outages = outages;
+        self.state().outages = outages;
     }
 
     pub(crate) fn outages(&self) -> Outages {
-        self.sky().outages
+        self.state().outages
     }
 
-    pub(crate) fn fired(&self) -> Fired {
-        self.sky().fired.clone()
+    pub(crate) fn fault_counts(&self) -> FaultCounts {
+        self.state().counts.clone()
     }
 
-    pub(crate) fn told(&self) -> Vec<(Timestamp, String)> {
-        self.sky().told.clone()
+    pub(crate) fn events(&self) -> Vec<(Timestamp, String)> {
+        self.state().events.clone()
     }
 
     /// Counts a fault that took effect.
     pub(crate) fn count(&self, fault: &'static str) {
-        *self.sky().fired.entry(fault).or_default() += 1;
+        *self.state().counts.entry(fault).or_default() += 1;
     }
 
-    /// Notes that the system uses a part that only some systems have.
-    pub(crate) fn uses(&self, part: &'static str) {
-        self.sky().used.insert(part);
+    /// Records that the system uses a part that only some systems have.
+    pub(crate) fn record_use(&self, part: &'static str) {
+        self.state().used.insert(part);
     }
 
-    /// Returns the used parts that only some systems have.
+    /// Returns the recorded parts: faults of other parts cannot take effect.
     pub(crate) fn used(&self) -> BTreeSet<&'static str> {
-        self.sky().used.clone()
+        self.state().used.clone()
     }
 
-    /// Notes an event that concerns the whole system.
-    pub(crate) fn tell(&self, what: String) {
+    /// Records an event that concerns the whole system.
+    pub(crate) fn log(&self, event: String) {
         let now = self.runtime.now();
-        self.sky().told.push((now, what));
+        self.state().events.push((now, event));
     }
 
     /// Decides whether a fault takes effect now, and counts it if so.
-    pub(crate) fn strikes(&self, name: &'static str, share: impl Fn(&Faults) -> u64) -> bool {
-        let share = share(&self.sky().faults);
-        let strikes = share > 0 && self.runtime.random() % 1_000 < share;
-        if strikes {
+    pub(crate) fn occurs(&self, name: &'static str, share: impl Fn(&Faults) -> u64) -> bool {
+        let share = share(&self.state().faults);
+        let occurs = share > 0 && self.runtime.random() % 1_000 < share;
+        if occurs {
             self.count(name);
         }
-        strikes
+        occurs
     }
 
     pub(crate) async fn delay(&self) {
-        let most = self.sky().faults.delay;
-        if most > Duration::ZERO {
+        let max = self.state().faults.delay;
+        if max > Duration::ZERO {
             self.count("delay");
         }
-        self.runtime.sleep(self.runtime.jitter(most)).await;
+        self.runtime.sleep(self.runtime.jitter(max)).await;
     }
 
     /// Returns the pause of a slow consumer, if the fault takes effect now.
-    pub(crate) fn slowness(&self) -> Option<Duration> {
-        let slow = self.strikes("slow_consumer", |faults| faults.slow_consumer);
+    pub(crate) fn slow_consumer_pause(&self) -> Option<Duration> {
+        let slow = self.occurs("slow_consumer", |faults| faults.slow_consumer);
         slow.then(|| self.runtime.jitter(SLOW))
     }
 
     pub(crate) async fn reach_store(&self) -> Result<()> {
         self.delay().await;
-        let away = self.outages().store;
-        if away {
+        let unavailable = self.outages().store;
+        if unavailable {
             self.count("store_outage");
         }
-        if away || self.strikes("store_unavailable", |faults| faults.store_unavailable) {
+        if unavailable || self.occurs("store_unavailable", |faults| faults.store_unavailable) {
             return Err(Error::retry(
                 "store_unavailable",
                 "the store does not answer",
@@ -171,11 +172,11 @@ impl Weather {
 
     /// Returns whether the broker is unavailable, and counts the attempt to reach it if so.
     pub(crate) fn broker_is_unavailable(&self) -> bool {
-        let away = self.outages().broker;
-        if away {
+        let unavailable = self.outages().broker;
+        if unavailable {
             self.count("broker_outage");
         }
-        away
+        unavailable
     }
 
     pub(crate) fn random(&self) -> u64 {

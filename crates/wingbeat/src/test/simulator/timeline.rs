@@ -1,5 +1,5 @@
-//! The story of a violation: the messages about its subject, their causes, and the faults
-//! meanwhile.
+//! The timeline of a violation: the messages about its subject, their causes, and the faults in the
+//! same period.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,49 +11,49 @@ use uuid::Uuid;
 use super::world::World;
 use crate::test::model::Committed;
 
-/// The longest story, in lines. A note replaces the lines that are left out in the middle.
+/// The limit of lines. A note replaces the omitted lines in the middle.
 const LINES_MAX: usize = 48;
 
-/// Returns the story of everything that mentions `subject`.
-pub(super) fn tell(world: &World, subject: &str) -> Vec<String> {
+/// Returns the timeline of all events that mention `subject`.
+pub(super) fn timeline(world: &World, subject: &str) -> Vec<String> {
     let log = world.model().store.log();
     let chain = chain(&log, subject);
     let mut lines: Vec<(Timestamp, String)> = Vec::new();
     for unit in &log {
         for message in unit.messages.iter().filter(|it| chain.contains(&it.id)) {
             let verb = match message.role {
-                Kind::Event => "tells",
-                Kind::Command => "asks",
+                Kind::Event => "publishes",
+                Kind::Command => "sends",
             };
             let cause = cause_of(&log, message.causation);
             let line = format!("{} {verb} {}{cause}", unit.service, message.kind);
             lines.push((unit.at, line));
         }
-        lines.extend(plans(unit, &chain));
+        lines.extend(timers_and_calls(unit, &chain));
     }
     let (first, last) = match (lines.first(), lines.last()) {
         (Some((first, _)), Some((last, _))) => (*first, *last),
-        _ => (world.begun(), Timestamp::from_micros(i64::MAX)),
+        _ => (world.start_time(), Timestamp::from_micros(i64::MAX)),
     };
     let near = |at: &Timestamp| *at >= first && *at <= last;
-    let faults = world.model().weather.told();
+    let faults = world.model().injector.events();
     lines.extend(
         faults
             .into_iter()
             .filter(|(at, _)| near(at))
-            .map(|(at, what)| (at, format!("*** {what}"))),
+            .map(|(at, event)| (at, format!("*** {event}"))),
     );
-    for heard in world.history() {
+    for exchange in world.history() {
         let mentions = |text: &str| !subject.is_empty() && text.contains(subject);
-        if mentions(&format!("{:?}", heard.answer)) || mentions(&heard.ask.path) {
+        if mentions(&format!("{:?}", exchange.answer)) || mentions(&exchange.ask.path) {
             let line = format!(
                 "client {}: {} {} -> {}",
-                heard.client,
-                heard.ask.method,
-                heard.ask.path,
-                heard.answer.status()
+                exchange.client,
+                exchange.ask.method,
+                exchange.ask.path,
+                exchange.answer.status()
             );
-            lines.push((heard.answered_at, line));
+            lines.push((exchange.answered_at, line));
         }
     }
     lines.sort_by_key(|(at, _)| *at);
@@ -61,16 +61,16 @@ pub(super) fn tell(world: &World, subject: &str) -> Vec<String> {
 }
 
 fn shortened(lines: Vec<(Timestamp, String)>, first: Timestamp) -> Vec<String> {
-    let left_out = lines.len().saturating_sub(LINES_MAX);
-    let mut told: Vec<String> = lines
+    let omitted = lines.len().saturating_sub(LINES_MAX);
+    let mut timeline: Vec<String> = lines
         .into_iter()
         .map(|(at, line)| format!("{:>9.3} s  {line}", at.since(first).as_secs_f64()))
         .collect();
-    if left_out > 0 {
+    if omitted > 0 {
         let half = LINES_MAX / 2;
-        told.splice(half..half + left_out, [format!("… {left_out} more")]);
+        timeline.splice(half..half + omitted, [format!("… {omitted} more")]);
     }
-    told
+    timeline
 }
 
 /// Returns the messages about the subject and all messages that caused them.
@@ -100,15 +100,15 @@ fn cause_of(log: &[Committed], cause: Option<MessageId>) -> String {
     let mut messages = log.iter().flat_map(|unit| &unit.messages);
     match messages.find(|message| message.id == cause) {
         Some(message) => format!(" because of {}", message.kind),
-        None => " because of a timer, a call or a stranger".into(),
+        None => " because of a timer, a call or an outside message".into(),
     }
 }
 
 #[derive(Deserialize)]
 struct Journal(Vec<Entry>);
 
-/// Returns the timers and calls that a unit of the story recorded.
-fn plans(unit: &Committed, chain: &BTreeSet<MessageId>) -> Vec<(Timestamp, String)> {
+/// Returns the timers and calls that a unit of the timeline recorded.
+fn timers_and_calls(unit: &Committed, chain: &BTreeSet<MessageId>) -> Vec<(Timestamp, String)> {
     let belongs = |id: Uuid| chain.contains(&MessageId(id));
     let entries = unit
         .journal
@@ -120,7 +120,7 @@ fn plans(unit: &Committed, chain: &BTreeSet<MessageId>) -> Vec<(Timestamp, Strin
         .filter(|entry| matches!(entry.kind.as_str(), "call" | "timer"))
         .filter(|entry| entry.causation_id.is_some_and(belongs))
         .map(|entry| {
-            let line = format!("{} plans the {} {}", unit.service, entry.kind, entry.name);
+            let line = format!("{} records the {} {}", unit.service, entry.kind, entry.name);
             (unit.at, line)
         })
         .collect()
