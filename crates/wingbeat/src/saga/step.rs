@@ -80,14 +80,7 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         _ => record.state.step(input, &mut effects),
     }
     if effects.deferred {
-        let text = format!("{} {id} defers {}", S::NAME, row.message);
-        // A deferred timer would fire even after the saga has cancelled or set it again.
-        return Err(if row.timer {
-            let text = format!("{text}, a timer: set it again instead");
-            Error::reject("timer_deferred", text)
-        } else {
-            Error::retry("saga_deferred", text)
-        });
+        return Err(deferred::<S>(&id, row));
     }
     // An unexpected input of a saga that has not started may have effects, but starts no instance.
     let keep = existed || row.starts;
@@ -109,6 +102,17 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         })?;
     }
     Ok(())
+}
+
+/// Returns the error that delays an input until the saga accepts it.
+fn deferred<S: Saga>(id: &str, row: &SagaRow<S::Input>) -> Error {
+    let text = format!("{} {id} defers {}", S::NAME, row.message);
+    if row.timer {
+        // A deferred timer would fire even after the saga has cancelled or set it again.
+        let text = format!("{text}, a timer: set it again instead");
+        return Error::reject("timer_deferred", text);
+    }
+    Error::retry("saga_deferred", text)
 }
 
 fn row_of<S: Saga>(kind: &str) -> Result<&'static SagaRow<S::Input>> {

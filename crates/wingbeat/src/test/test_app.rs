@@ -255,8 +255,8 @@ impl TestApp {
         self
     }
 
-    /// Kills all tasks of the app, as `kill -9` does, and starts `app` with the data of store, broker
-    /// and cache.
+    /// Kills all tasks of the app, as `kill -9` does, and starts `app` with the data of store,
+    /// broker and cache.
     ///
     /// # Panics
     ///
