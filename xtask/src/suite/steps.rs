@@ -26,6 +26,9 @@ const SHOP: &str = "shop";
 /// Selects everything in the workspace, with the features that only tests need.
 const EVERYTHING: [&str; 3] = ["--workspace", "--all-targets", "--all-features"];
 
+/// Features of the framework with which it must compile, too: users may want less than everything.
+const FEWER_FEATURES: [&str; 2] = ["", "embedded"];
+
 /// The time limit of an example, which shows one idea and ends.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 
@@ -124,6 +127,11 @@ fn clippy(context: &Context<'_>) -> anyhow::Result<Outcome> {
     let mut command = cargo(&["clippy"]);
     let command = command.args(EVERYTHING).args(["--", "-D", "warnings"]);
     context.console.run(command)?;
+    for features in FEWER_FEATURES {
+        let mut command = cargo(&["clippy", "--package", "wingbeat", "--no-default-features"]);
+        let command = command.args(["--features", features, "--", "-D", "warnings"]);
+        context.console.run(command)?;
+    }
     Ok(Outcome::default())
 }
 
