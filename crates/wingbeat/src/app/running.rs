@@ -103,8 +103,8 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit);
-    /// `store_unavailable` or a similar code while the store is unavailable.
+    /// `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit); a [store
+    /// error](crate::Reads#store-errors).
     pub async fn pause(&self, service: &str, name: &str) -> Result<bool> {
         self.set_paused(service, name, true).await
     }
