@@ -6,7 +6,7 @@
 //! transaction, and acknowledges the message afterwards. No message is lost, and effects happen
 //! once, even after a crash.
 //!
-//! The same services run
+//! Services run unchanged
 //!
 //! - in one process with nothing installed: SQLite is embedded as store and broker;
 //! - each in its own process, on RabbitMQ, PostgreSQL and Redis;
