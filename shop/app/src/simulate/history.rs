@@ -82,7 +82,7 @@ fn accepted_and_no_more(history: &[Exchange], orders: &BTreeMap<OrderId, Order>)
     let unknown: Vec<_> = unknown.collect();
     if unknown.len() > open.len() {
         let detail = format!(
-            "{} orders that no client was told about, but only {} unanswered requests",
+            "{} orders without a response to a client, but only {} unanswered requests",
             unknown.len(),
             open.len()
         );

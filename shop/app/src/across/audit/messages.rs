@@ -17,8 +17,8 @@ struct Figures {
     handled: i64,
     parked: i64,
     dead: i64,
-    /// Messages in the broker's queue, including those of other programs, which cannot be told
-    /// apart there.
+    /// Messages in the broker's queue. The count includes messages of other programs: the broker
+    /// does not distinguish them.
     waiting: i64,
 }
 
