@@ -1,5 +1,7 @@
 //! Classifies SQLite's errors by what a batch must do about them.
 
+use std::io::Write as _;
+
 use rusqlite::{ErrorCode, ffi};
 use wingbeat_core::Error;
 
@@ -88,7 +90,9 @@ pub(crate) fn closed() -> Error {
 /// Aborts the process. After a failed fsync the kernel may have dropped the dirty pages, so only
 /// recovery from the log shows which writes are durable.
 pub(crate) fn abort_after_failed_fsync(fault: &Fault) -> ! {
-    eprintln!(
+    // `eprintln!` would panic instead of aborting if stderr is closed or full.
+    let _ = writeln!(
+        std::io::stderr(),
         "wingbeat: fsync failed ({}); aborting, restart to recover the data from the log",
         fault.message
     );

@@ -16,6 +16,7 @@ use wingbeat_core::{
 use crate::config::Config;
 use crate::database::Database;
 use crate::outbox::PostgresOutbox;
+use crate::pool::Pool;
 use crate::transaction::Transaction;
 use crate::{backlog, due, inbox, retain};
 
@@ -56,6 +57,16 @@ impl Postgres {
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let database = Arc::new(Database::connect(config, runtime).await?);
         Ok(Arc::new(Self { database }))
+    }
+
+    /// Checks the settings without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `store_url_invalid` if [`Config::url`] is not a PostgreSQL URL. The message does not contain
+    /// the URL.
+    pub fn check(config: &Config) -> Result<()> {
+        Pool::new(config).map(drop)
     }
 
     /// Begins a transaction (READ COMMITTED) on its own connection, for a handler that must read

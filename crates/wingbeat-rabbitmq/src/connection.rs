@@ -54,17 +54,22 @@ struct Attempts {
     last: Option<(&'static str, String)>,
 }
 
+/// Parses the URL of the broker.
+pub(crate) fn address(config: &Config) -> Result<AMQPUri> {
+    config.url.parse().map_err(|_| {
+        // The parser's own message may contain the password.
+        let text = "the broker's URL is not of the form amqp://user:password@host:port/vhost";
+        Error::reject("broker_url_invalid", text)
+    })
+}
+
 impl BrokerConnection {
     pub(crate) fn new(
         config: &Config,
         purpose: &'static str,
         runtime: SharedRuntime,
     ) -> Result<Self> {
-        let mut address: AMQPUri = config.url.parse().map_err(|_| {
-            // The parser's own message may contain the password.
-            let text = "the broker's URL is not of the form amqp://user:password@host:port/vhost";
-            Error::reject("broker_url_invalid", text)
-        })?;
+        let mut address = address(config)?;
         let seconds = config.heartbeat.as_secs().max(1);
         address.query.heartbeat = Some(u16::try_from(seconds).unwrap_or(u16::MAX));
         address.query.frame_max.get_or_insert(FRAME_MAX);
@@ -158,11 +163,14 @@ impl BrokerConnection {
     async fn connect(&self) -> Result<Connection> {
         let properties = ConnectionProperties::default().with_connection_name(self.name.clone());
         let connecting = Connection::connect_uri(self.address.clone(), properties);
-        match tokio::time::timeout(self.connect_timeout, connecting).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(why)) => Err(unavailable(&why)),
-            Err(_) => Err(timed_out()),
-        }
+        let why = match tokio::time::timeout(self.connect_timeout, connecting).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(why)) => unavailable(&why),
+            Err(_) => timed_out(),
+        };
+        let (host, port) = (&self.address.authority.host, self.address.authority.port);
+        let text = format!("cannot connect to RabbitMQ at {host}:{port}: {why}");
+        Err(Error::retry(why.code(), text))
     }
 }
 

@@ -16,7 +16,7 @@ use wingbeat_core::{
 };
 
 use crate::Config;
-use crate::connection::{BrokerConnection, MISSING, timed_out, unavailable};
+use crate::connection::{BrokerConnection, MISSING, address, timed_out, unavailable};
 use crate::consumer::{InFlight, Options, RabbitConsumer, TAGS_PER_CONSUMER};
 use crate::publisher::{BatchSettings, Publisher};
 use crate::topology::{Names, declare};
@@ -70,6 +70,15 @@ impl RabbitMq {
         transport.publishing_connection().await?;
         transport.consuming_connection().await?;
         Ok(Arc::new(transport))
+    }
+
+    /// Checks the settings without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `broker_url_invalid` if the URL cannot be parsed. The message does not contain the URL.
+    pub fn check(config: &Config) -> Result<()> {
+        address(config).map(drop)
     }
 
     /// Returns the connection for publishing. On a new one, the topology is declared before any

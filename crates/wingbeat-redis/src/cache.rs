@@ -41,6 +41,15 @@ impl Config {
             timeout: Duration::from_millis(500),
         }
     }
+
+    fn client(&self) -> Result<Client> {
+        Client::open(self.url.as_str()).map_err(|_| {
+            // The parser's own message may contain the password.
+            let text =
+                "the cache's URL is not of the form redis://user:password@host:port/database";
+            Error::reject("cache_url_invalid", text)
+        })
+    }
 }
 
 /// A [`Cache`] on Redis. All callers share one connection.
@@ -62,12 +71,8 @@ impl Redis {
     /// or the password; `cache_unavailable` if it is unavailable. The message is one line and
     /// contains no password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
-        let client = Client::open(config.url.as_str()).map_err(|_| {
-            // The parser's own message may contain the password.
-            let text =
-                "the cache's URL is not of the form redis://user:password@host:port/database";
-            Error::reject("cache_url_invalid", text)
-        })?;
+        let client = config.client()?;
+        let address = client.get_connection_info().addr().to_string();
         let cache = Self {
             connection: SharedConnection::new(client),
             timeout: config.timeout,
@@ -77,11 +82,22 @@ impl Redis {
         };
         let (ping, limit) = (redis::cmd("PING"), config.connect_timeout);
         let first = cache.send_within::<String>("ping", &ping, limit);
-        match tokio::time::timeout(limit, first).await {
-            Ok(Ok(_)) => Ok(Arc::new(cache)),
-            Ok(Err(why)) => Err(why),
-            Err(_) => Err(timed_out()),
-        }
+        let why = match tokio::time::timeout(limit, first).await {
+            Ok(Ok(_)) => return Ok(Arc::new(cache)),
+            Ok(Err(why)) => why,
+            Err(_) => timed_out(),
+        };
+        let text = format!("cannot connect to Redis at {address}: {why}");
+        Err(Error::retry(why.code(), text))
+    }
+
+    /// Checks the settings without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `cache_url_invalid` if the URL cannot be parsed. The message does not contain the URL.
+    pub fn check(config: &Config) -> Result<()> {
+        config.client().map(drop)
     }
 
     /// Returns the key in Redis.

@@ -127,30 +127,58 @@ impl Ledger {
     }
 }
 
-/// Returns the entries after `after`, of one order or of all.
+/// The orders whose entries are wanted: all without a bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Range {
+    /// Only this order.
+    pub(crate) order: Option<Uuid>,
+    /// Orders after this one.
+    pub(crate) beyond: Option<Uuid>,
+    /// Orders up to this one.
+    pub(crate) through: Option<Uuid>,
+}
+
+/// Returns the entries after `after` of these orders.
 pub(crate) fn entries(
     connection: &Connection,
-    order: Option<Uuid>,
+    range: Range,
     after: i64,
     limit: i64,
 ) -> rusqlite::Result<Vec<(i64, Entry)>> {
-    let mut select = connection.prepare(
-        "SELECT id, order_id, kind, amount, at, key FROM ledger WHERE id > ?1 AND (?2 IS NULL OR order_id = ?2) ORDER BY id LIMIT ?3",
-    )?;
-    let rows = select.query_map(
-        params![after, order.map(|id| id.as_bytes().to_vec()), limit],
-        |row| {
-            let order: Vec<u8> = row.get(1)?;
-            let entry = Entry {
-                order_id: Uuid::from_slice(&order).unwrap_or_default(),
-                kind: row.get(2)?,
-                amount_minor: row.get(3)?,
-                at: time(row.get(4)?),
-                idempotency_key: row.get(5)?,
-            };
-            Ok((row.get(0)?, entry))
-        },
-    )?;
+    let bytes = |id: Uuid| id.as_bytes().to_vec();
+    let (orders, low, high) = match range {
+        Range {
+            order: Some(id), ..
+        } => ("WHERE order_id = ?2 AND ?3 IS NULL", Some(bytes(id)), None),
+        Range {
+            beyond: None,
+            through: None,
+            ..
+        } => ("WHERE ?2 IS NULL AND ?3 IS NULL", None, None),
+        // Without the hint SQLite reads all entries, since they are in the wanted order.
+        Range {
+            beyond, through, ..
+        } => (
+            "INDEXED BY ledger_order WHERE order_id > ?2 AND order_id <= ?3",
+            Some(beyond.map_or_else(Vec::new, bytes)),
+            Some(through.map_or_else(|| vec![0xff; 17], bytes)),
+        ),
+    };
+    let sql = format!(
+        "SELECT id, order_id, kind, amount, at, key FROM ledger {orders} AND id > ?1 ORDER BY id LIMIT ?4"
+    );
+    let mut select = connection.prepare(&sql)?;
+    let rows = select.query_map(params![after, low, high, limit], |row| {
+        let order: Vec<u8> = row.get(1)?;
+        let entry = Entry {
+            order_id: Uuid::from_slice(&order).unwrap_or_default(),
+            kind: row.get(2)?,
+            amount_minor: row.get(3)?,
+            at: time(row.get(4)?),
+            idempotency_key: row.get(5)?,
+        };
+        Ok((row.get(0)?, entry))
+    })?;
     rows.collect()
 }
 

@@ -22,8 +22,7 @@ use super::describe::DescribeRequest;
 use super::endpoint::{Endpoint, InUnit, KeyRequired};
 use super::problem::Problem;
 use super::reply::{IntoReply, Reply};
-use super::request::{CommandRequest, IdempotencyKey, RequestInfo};
-use super::server::BODY_MAX;
+use super::request::{CommandRequest, IdempotencyKey, RequestInfo, read_body};
 use super::session::SessionState;
 use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
@@ -276,9 +275,7 @@ struct Incoming {
 impl Incoming {
     async fn read(request: Request) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let body = axum::body::to_bytes(body, BODY_MAX)
-            .await
-            .map_err(|_| Problem::new(413, "body_too_large", "the body is larger than 64 KiB"))?;
+        let body = read_body(body).await?;
         let path = parts.extensions.get::<MatchedPath>().map_or_else(
             || parts.uri.path().to_owned(),
             |path| path.as_str().to_owned(),

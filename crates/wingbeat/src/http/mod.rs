@@ -13,15 +13,19 @@ mod routes;
 mod server;
 pub mod session;
 mod traced;
+mod unread;
+mod wire;
 
 pub use command::{command, delete, post, put};
 pub use cursor::Cursor;
 pub use describe::{DescribeArguments, DescribeRequest};
 pub use endpoint::{Endpoint, InUnit, Plain};
 pub use plain::get;
-pub use problem::{FieldError, Problem};
+pub use problem::{FieldError, Problem, problems};
 pub use reply::{IntoReply, Reply, ReplyBody, accepted, created, no_content, ok};
-pub use request::{Admin, Caller, Context, IdempotencyKey, Json, Path, Query, RequestInfo};
+pub use request::{
+    Admin, Caller, Context, IdempotencyKey, Json, Path, Query, RequestInfo, read_body,
+};
 pub use routes::Routes;
 pub use server::{BODY_MAX, serve};
 pub use traced::traced;

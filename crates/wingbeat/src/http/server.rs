@@ -1,10 +1,15 @@
 //! The HTTP server: connections with limits, and a graceful shutdown.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
 use futures_util::FutureExt as _;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -12,7 +17,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
-/// The largest request body, in bytes.
+use super::problem;
+use super::unread::lend;
+use super::wire::{Unread, Wire};
+
+/// The largest request body, in bytes; see [`read_body`](super::read_body).
 pub const BODY_MAX: usize = 64 << 10;
 /// The largest request head, in bytes.
 const HEAD_MAX: usize = 16 << 10;
@@ -53,11 +62,11 @@ pub async fn serve(listener: TcpListener, routes: Router, end: impl Future<Outpu
 #[allow(clippy::disallowed_methods, reason = "the adapter for real sockets")]
 fn answer(stream: TcpStream, peer: SocketAddr, routes: Router, graceful: &GracefulShutdown) {
     drop(stream.set_nodelay(true));
-    let service = routes.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request
-            .extensions_mut()
-            .insert(axum::extract::ConnectInfo(peer));
-        request.map(axum::body::Body::new)
+    let unread = Unread::default();
+    let stream = Wire::new(stream, unread.clone());
+    let service = tower::service_fn(move |request| {
+        let (routes, unread) = (routes.clone(), unread.clone());
+        async move { Ok::<_, Infallible>(respond(routes, peer, request, &unread).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -68,4 +77,26 @@ fn answer(stream: TcpStream, peer: SocketAddr, routes: Router, graceful: &Gracef
     tokio::spawn(async move {
         drop(connection.await);
     });
+}
+
+/// Answers one request. The connection can carry another one afterwards, or the response says that
+/// it closes.
+async fn respond(
+    routes: Router,
+    peer: SocketAddr,
+    request: hyper::Request<Incoming>,
+    unread: &Unread,
+) -> Response {
+    let (mut request, rest) = lend(request);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let response = routes.oneshot(request).await;
+    let mut response = problem::completed(response.unwrap_or_else(|never| match never {}));
+    if let Some(rest) = rest
+        && !rest.discard().await
+    {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        unread.mark();
+    }
+    response
 }

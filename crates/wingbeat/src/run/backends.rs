@@ -12,6 +12,7 @@ use wingbeat_rabbitmq::RabbitMq;
 #[cfg(feature = "servers")]
 use wingbeat_redis::Redis;
 
+use super::error::RunError;
 use super::settings::Servers;
 use crate::call::HyperClient;
 use crate::{Ports, Result, TokioRuntime};
@@ -40,16 +41,17 @@ impl Backends {
     ///
     /// # Errors
     ///
-    /// Those of the adapters; `not_built` if the program lacks the feature `embedded` or `servers`.
+    /// Those of the adapters, of all servers at once; `not_built` if the program lacks the feature
+    /// `embedded` or `servers`.
     pub async fn open(
         servers: Option<&Servers>,
         data: &Path,
         name: &str,
         runtime: &Arc<TokioRuntime>,
-    ) -> Result<Self> {
+    ) -> Result<Self, RunError> {
         match servers {
             Some(servers) => Self::connect(servers, name, runtime).await,
-            None => Self::embedded(data, runtime),
+            None => Ok(Self::embedded(data, runtime)?),
         }
     }
 
@@ -75,30 +77,60 @@ impl Backends {
         Err(crate::Error::reject("not_built", text))
     }
 
+    /// Returns what is wrong in the URLs of the servers, without connecting to one.
     #[cfg(feature = "servers")]
-    async fn connect(servers: &Servers, name: &str, runtime: &Arc<TokioRuntime>) -> Result<Self> {
-        let config = wingbeat_postgres::Config::new(&servers.store);
-        let store = Postgres::connect(&config, runtime.clone()).await?;
-        let mut config = wingbeat_rabbitmq::Config::new(&servers.broker);
-        config.name = name.to_owned();
-        let broker = RabbitMq::connect(&config, runtime.clone()).await?;
-        let mut config = wingbeat_redis::Config::new(&servers.cache);
-        // Programs in other languages find sessions under documented keys.
-        config.namespace = String::new();
-        let cache = Redis::connect(&config, runtime.clone()).await?;
-        Ok(Self::from(Ports {
-            runtime: runtime.clone(),
-            store,
-            transport: broker,
-            cache,
-            http: HyperClient::new(),
-        }))
+    pub(super) fn faults(servers: &Servers) -> Vec<crate::Error> {
+        let (store, broker, cache) = configs(servers);
+        let checks = [
+            Postgres::check(&store),
+            RabbitMq::check(&broker),
+            Redis::check(&cache),
+        ];
+        checks.into_iter().filter_map(Result::err).collect()
     }
 
     #[cfg(not(feature = "servers"))]
-    async fn connect(_: &Servers, _: &str, _: &Arc<TokioRuntime>) -> Result<Self> {
+    pub(super) fn faults(_: &Servers) -> Vec<crate::Error> {
+        Vec::new()
+    }
+
+    /// Connects to all servers at once, and reports each one that does not answer.
+    #[cfg(feature = "servers")]
+    async fn connect(
+        servers: &Servers,
+        name: &str,
+        runtime: &Arc<TokioRuntime>,
+    ) -> Result<Self, RunError> {
+        RunError::all(Self::faults(servers).into_iter().map(Into::into).collect())?;
+        let (store, mut broker, mut cache) = configs(servers);
+        broker.name = name.to_owned();
+        // Programs in other languages find sessions under documented keys.
+        cache.namespace = String::new();
+        let connecting = futures_util::join!(
+            Postgres::connect(&store, runtime.clone()),
+            RabbitMq::connect(&broker, runtime.clone()),
+            Redis::connect(&cache, runtime.clone()),
+        );
+        match connecting {
+            (Ok(store), Ok(transport), Ok(cache)) => Ok(Self::from(Ports {
+                runtime: runtime.clone(),
+                store,
+                transport,
+                cache,
+                http: HyperClient::new(),
+            })),
+            (store, broker, cache) => {
+                let failed = [store.err(), broker.err(), cache.err()];
+                let failed = failed.into_iter().flatten().map(RunError::from);
+                Err(RunError::Several(failed.collect()))
+            }
+        }
+    }
+
+    #[cfg(not(feature = "servers"))]
+    async fn connect(_: &Servers, _: &str, _: &Arc<TokioRuntime>) -> Result<Self, RunError> {
         let text = "built without the feature `servers`";
-        Err(crate::Error::reject("not_built", text))
+        Err(crate::Error::reject("not_built", text).into())
     }
 
     /// Returns the embedded store and broker, if the process runs on it.
@@ -117,4 +149,20 @@ impl Backends {
         }
         true
     }
+}
+
+/// The configurations of the adapters.
+#[cfg(feature = "servers")]
+fn configs(
+    servers: &Servers,
+) -> (
+    wingbeat_postgres::Config,
+    wingbeat_rabbitmq::Config,
+    wingbeat_redis::Config,
+) {
+    (
+        wingbeat_postgres::Config::new(&servers.store),
+        wingbeat_rabbitmq::Config::new(&servers.broker),
+        wingbeat_redis::Config::new(&servers.cache),
+    )
 }

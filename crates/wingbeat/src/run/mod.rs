@@ -12,6 +12,7 @@ mod error;
 mod host;
 mod logs;
 pub mod ops;
+mod output;
 mod process;
 mod program;
 mod readiness;
@@ -19,6 +20,7 @@ mod ready;
 mod settings;
 mod signals;
 mod system;
+mod threads;
 
 use std::process::ExitCode;
 

@@ -28,7 +28,7 @@ use super::settings::Settings;
 use crate::describe::Info;
 use crate::http::measure::{measure, routed};
 use crate::http::session::{Sessions, identify};
-use crate::http::{Problem, serve, traced};
+use crate::http::{Problem, problems, serve, traced};
 use crate::{Ports, Runtime as _, SharedRuntime, TokioRuntime};
 
 /// The longest wait for unfinished work during the shutdown. The next start continues it.
@@ -78,14 +78,20 @@ struct Listeners {
 
 impl Listeners {
     async fn open<S>(settings: &Settings<S>) -> Result<Self, RunError> {
-        let public = listen(settings.listen).await?;
+        let public = listen(settings.listen).await;
+        let metrics = ops::record();
+        let ops = match &metrics {
+            Some(_) => listen(settings.ops_listen).await.map(Some),
+            None => Ok(None),
+        };
+        let (public, ops) = match (public, ops) {
+            (Err(public), Err(ops)) => return Err(RunError::Several(vec![public, ops])),
+            (public, ops) => (public?, ops?),
+        };
         let address = public
             .local_addr()
             .map_err(|why| RunError::Listen(settings.listen, why))?;
-        let ops = match ops::record() {
-            Some(metrics) => Some((listen(settings.ops_listen).await?, metrics)),
-            None => None,
-        };
+        let ops = ops.zip(metrics);
         Ok(Self {
             public,
             address,
@@ -172,7 +178,8 @@ impl<P: Program> Process<P> {
             .service_routes()
             .merge(self.documents())
             .layer(middleware::from_fn(routed))
-            .layer(middleware::from_fn_with_state(sessions, identify));
+            .layer(middleware::from_fn_with_state(sessions, identify))
+            .layer(middleware::from_fn(problems));
         traced(routes, self.program.name(), runtime.clone())
             .layer(middleware::from_fn_with_state(runtime, measure))
     }

@@ -25,6 +25,7 @@ mod simulated;
 mod sql;
 mod stubbed;
 mod suites;
+mod texts;
 mod traces;
 mod transfers;
 mod unsent;

@@ -6,18 +6,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::{Router, extract};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shop_identity::Shopper;
 use wingbeat::describe::Operation;
 use wingbeat::http::session::{SessionState, Sessions};
-use wingbeat::http::{Json, Problem, Routes, get, ok, plain};
+use wingbeat::http::{Json, Path, Problem, Query, Routes, get, ok, plain, read_body};
 use wingbeat::{JsonSchema, Result, outgoing, schemars};
 
 use wingbeat::run::Host;
@@ -218,8 +219,8 @@ async fn show_faults(State(dev): State<Dev>) -> Result<Response, Problem> {
     dev.ask("GET", "/v1/faults", Bytes::new()).await
 }
 
-async fn faults(State(dev): State<Dev>, body: Bytes) -> Result<Response, Problem> {
-    dev.ask("PUT", "/v1/faults", body).await
+async fn faults(State(dev): State<Dev>, body: Body) -> Result<Response, Problem> {
+    dev.ask("PUT", "/v1/faults", read_body(body).await?).await
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -253,10 +254,7 @@ struct Crashed {
     service: String,
 }
 
-async fn crash(
-    State(dev): State<Dev>,
-    extract::Path(service): extract::Path<String>,
-) -> Result<Response, Problem> {
+async fn crash(State(dev): State<Dev>, Path(service): Path<String>) -> Result<Response, Problem> {
     if !dev.host.crash(&service).await? {
         return Err(Problem::not_found());
     }

@@ -26,6 +26,7 @@ pub(crate) struct Sources {
 }
 
 /// A value and its origin.
+#[derive(Clone)]
 pub(super) struct Found {
     pub(super) origin: String,
     pub(super) value: String,
@@ -122,29 +123,37 @@ impl Lookup<'_> {
         }
     }
 
-    pub(super) fn servers(&self) -> Result<Option<Servers>, SettingsError> {
-        let broker = self.ours("broker")?;
-        let (store, cache) = (self.ours("store")?, self.ours("cache")?);
-        let first = broker.as_ref().or(store.as_ref()).or(cache.as_ref());
-        let Some(first) = first else {
-            return Ok(None);
-        };
-        if !cfg!(feature = "servers") {
-            return Err(SettingsError::NotBuilt {
-                origin: first.origin.clone(),
-                feature: "servers",
-            });
+    pub(super) fn servers(&self, faults: &mut Vec<SettingsError>) -> Option<Servers> {
+        let all = [
+            ("broker", "--broker"),
+            ("store", "--store"),
+            ("cache", "--cache"),
+        ];
+        let (mut urls, mut missing) = (Vec::new(), Vec::new());
+        let count = faults.len();
+        for (key, flag) in all {
+            match self.ours(key) {
+                Ok(Some(found)) => urls.push(found),
+                Ok(None) => missing.push(flag),
+                Err(why) => faults.push(why),
+            }
         }
-        let required = |found: Option<Found>, flag| {
-            found
-                .map(|found| found.value)
-                .ok_or(SettingsError::Incomplete(flag))
-        };
-        Ok(Some(Servers {
-            broker: required(broker, "--broker")?,
-            store: required(store, "--store")?,
-            cache: required(cache, "--cache")?,
-        }))
+        let origin = urls.first()?.origin.clone();
+        if !cfg!(feature = "servers") {
+            let feature = "servers";
+            faults.push(SettingsError::NotBuilt { origin, feature });
+        } else if !missing.is_empty() {
+            faults.push(SettingsError::Incomplete(missing));
+        }
+        if faults.len() > count {
+            return None;
+        }
+        let mut urls = urls.into_iter().map(|found| found.value);
+        Some(Servers {
+            broker: urls.next()?,
+            store: urls.next()?,
+            cache: urls.next()?,
+        })
     }
 
     pub(super) fn otlp(&self) -> Result<Option<String>, SettingsError> {
@@ -157,13 +166,38 @@ impl Lookup<'_> {
         }
     }
 
-    pub(super) fn upstreams(&self) -> BTreeMap<String, String> {
-        let named = |(name, url): (&OsString, &OsString)| {
-            let service = name.to_str()?.strip_prefix(UPSTREAM)?;
-            Some((service.to_ascii_lowercase(), url.to_str()?.to_owned()))
-        };
-        self.sources.env.iter().filter_map(named).collect()
+    /// Returns the addresses of services. A variable that is not UTF-8 is wrong, not absent.
+    pub(super) fn upstreams(&self, faults: &mut Vec<SettingsError>) -> BTreeMap<String, String> {
+        let mut upstreams = BTreeMap::new();
+        for (name, urls) in &self.sources.env {
+            let name = name.to_string_lossy();
+            let Some(service) = name.strip_prefix(UPSTREAM) else {
+                continue;
+            };
+            let Some(urls) = urls.to_str() else {
+                faults.push(SettingsError::NotUtf8(name.into_owned()));
+                continue;
+            };
+            if urls.split(',').all(|url| is_url(url.trim())) {
+                upstreams.insert(service.to_ascii_lowercase(), urls.to_owned());
+                continue;
+            }
+            faults.push(SettingsError::InvalidSecret {
+                origin: name.into_owned(),
+                expected: "a URL such as http://host:8080, or several separated by commas".into(),
+            });
+        }
+        upstreams
     }
+}
+
+/// Returns whether a text is the URL of a server.
+fn is_url(text: &str) -> bool {
+    let uri = text.parse::<http::Uri>();
+    uri.is_ok_and(|uri| {
+        let scheme = uri.scheme_str().is_some_and(|it| it.starts_with("http"));
+        scheme && uri.host().is_some_and(|host| !host.is_empty())
+    })
 }
 
 /// The form of a duration, for errors.

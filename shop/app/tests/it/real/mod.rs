@@ -11,6 +11,7 @@
     reason = "a test of the real thing runs on the real clock, and ends where something is missing"
 )]
 
+mod alike;
 mod audit;
 mod corrupt;
 mod in_process;
