@@ -6,7 +6,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 use wingbeat_core::{Error, Result};
 
-use crate::fault::failed;
+use crate::fault::{Cause, Fault};
 
 /// The layout that this release writes, stored in `user_version`.
 const LAYOUT: i64 = 1;
@@ -61,10 +61,10 @@ pub(crate) fn open_writer(file: &Path, page_cache_bytes: usize) -> Result<Connec
     let most = i32::try_from(VALUE_BYTES_MAX).unwrap_or(i32::MAX);
     connection
         .set_limit(Limit::SQLITE_LIMIT_LENGTH, most)
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| unopened(file, &e))?;
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| unopened(file, &e))?;
     if found > LAYOUT {
         let message = format!(
             "{} has layout {found}, but this release supports layouts up to {LAYOUT}: \
@@ -77,18 +77,18 @@ pub(crate) fn open_writer(file: &Path, page_cache_bytes: usize) -> Result<Connec
         .execute_batch(&format!(
             "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={LAYOUT}; COMMIT"
         ))
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| unopened(file, &e))?;
     Ok(connection)
 }
 
 /// Opens a connection that only reads.
 pub(crate) fn open_reader(file: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags).map_err(|e| failed(&e))?;
-    prepare(&connection, "FULL", READER_CACHE_BYTES).map_err(|e| failed(&e))?;
+    let connection = Connection::open_with_flags(file, flags).map_err(|e| unopened(file, &e))?;
+    prepare(&connection, "FULL", READER_CACHE_BYTES).map_err(|e| unopened(file, &e))?;
     connection
         .pragma_update(None, "query_only", true)
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| unopened(file, &e))?;
     Ok(connection)
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn open_cache(file: &Path) -> Result<Connection> {
     prepare(&connection, "NORMAL", READER_CACHE_BYTES).map_err(|e| unreadable(file, &e))?;
     connection
         .execute_batch(CACHE_TABLES)
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| unopened(file, &e))?;
     Ok(connection)
 }
 
@@ -125,6 +125,15 @@ fn prepare(
         i64::try_from(LOG_BYTES_MAX).unwrap_or(i64::MAX),
     )?;
     connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// Converts an error while a file is being opened. A damaged file is permanent.
+pub(crate) fn unopened(file: &Path, error: &rusqlite::Error) -> Error {
+    let fault = Fault::of(error);
+    match fault.cause {
+        Cause::Corrupt => unreadable(file, error),
+        _ => fault.to_error(),
+    }
 }
 
 fn unreadable(file: &Path, error: &rusqlite::Error) -> Error {

@@ -11,6 +11,24 @@ use wingbeat_core::{Error, Result};
 
 /// The code of the error for an unknown script hash.
 pub(crate) const NO_SCRIPT: &str = "no_script";
+/// The code of the error for a key of another type than the command needs.
+pub(crate) const WRONG_TYPE: &str = "cache_wrong_type";
+/// The code of the error for any other refused command.
+const FAILED: &str = "cache_failed";
+/// The error replies of a server that refuses commands whatever they are about: it is loading,
+/// full, read-only, busy or failing, or it no longer accepts the password.
+const UNAVAILABLE: [&str; 10] = [
+    "LOADING",
+    "MASTERDOWN",
+    "READONLY",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY",
+    "CLUSTERDOWN",
+    "NOAUTH",
+    "WRONGPASS",
+];
 
 /// One connection that all callers share.
 pub(crate) struct SharedConnection {
@@ -66,8 +84,8 @@ impl SharedConnection {
                 let text = "Redis does not know the script";
                 return Err(Failed::Unavailable(Error::retry(NO_SCRIPT, text)));
             }
-            Ok(Err(why)) if matches!(why.kind(), ErrorKind::Server(_)) => {
-                return Err(Failed::Unavailable(unavailable(&why)));
+            Ok(Err(why)) if why.code().is_some() => {
+                return Err(Failed::Unavailable(refused(&why)));
             }
             Ok(Err(why)) if why.is_connection_dropped() => Failed::Closed(unavailable(&why)),
             Ok(Err(why)) => Failed::Unavailable(unavailable(&why)),
@@ -120,6 +138,29 @@ impl Failed {
 /// Returns the error for a reply that did not arrive in time.
 pub(crate) fn timed_out() -> Error {
     Error::retry("cache_unavailable", "Redis did not reply in time")
+}
+
+/// Returns whether the error is the server's answer to one command.
+pub(crate) fn is_answer(error: &Error) -> bool {
+    matches!(error.code(), NO_SCRIPT | WRONG_TYPE | FAILED)
+}
+
+/// Converts an error reply.
+fn refused(error: &RedisError) -> Error {
+    let (code, detail) = (
+        error.code().unwrap_or_default(),
+        error.detail().unwrap_or_default(),
+    );
+    // Before version 7, a script's error has the code ERR, and the text contains the cause.
+    let causes = |cause: &&str| code == *cause || detail.contains(&format!("-{cause} "));
+    if UNAVAILABLE.iter().any(|cause| causes(&cause)) {
+        return unavailable(error);
+    }
+    let text = format!("Redis refused the command: {error}");
+    match code {
+        "WRONGTYPE" => Error::retry(WRONG_TYPE, text),
+        _ => Error::retry(FAILED, text),
+    }
 }
 
 /// Converts an error of the client. A server that is full, loading or read-only counts as

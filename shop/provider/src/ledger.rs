@@ -122,7 +122,7 @@ impl Ledger {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Option<T> {
         let path = Arc::clone(&self.path);
-        let read = move || work(&Connection::open(path)?);
+        let read = move || work(&Connection::open(path)?).inspect_err(exit_if_damaged);
         tokio::task::spawn_blocking(read).await.ok()?.ok()
     }
 }
@@ -221,6 +221,7 @@ impl Writer {
             }
             let (bookings, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let booked = self.commit(&bookings).unwrap_or_else(|why| {
+                exit_if_damaged(&why);
                 tracing::error!("cannot write the ledger of the payment provider: {why}");
                 vec![Booked::Unavailable; bookings.len()]
             });
@@ -303,6 +304,22 @@ fn decide(booking: &Booking, card: Option<&(i64, String)>) -> (&'static str, i64
         "void" if state == "authorized" => ("voided", held),
         "refund" if state == "captured" && booking.amount <= held => ("refunded", booking.amount),
         _ => ("refused", 0),
+    }
+}
+
+/// Ends the process with exit code 2 if the ledger is damaged. No later attempt could succeed, and
+/// a further write could destroy more.
+fn exit_if_damaged(error: &rusqlite::Error) {
+    let code = error.sqlite_error_code();
+    if matches!(
+        code,
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    ) {
+        eprintln!(
+            "the ledger of the payment provider is damaged ({error}): stop using it and restore a \
+             backup"
+        );
+        std::process::exit(2);
     }
 }
 

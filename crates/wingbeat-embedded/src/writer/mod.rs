@@ -24,7 +24,7 @@ use wingbeat_core::{Envelope, Error, Name, Result, Timestamp, Topology, Unit};
 use self::job::{Job, Published, Reply};
 use self::refused::RefusedUnits;
 pub(crate) use self::shared::Shared;
-use crate::fault::{Cause, Fault, closed};
+use crate::fault::{Cause, Fault, closed, exit_if_corrupt};
 
 /// Capacity of the queue of jobs; callers wait while it is full.
 const QUEUED_MAX: usize = 4096;
@@ -176,6 +176,7 @@ fn commit_group(connection: &mut Connection, shared: &Shared, jobs: Vec<Job>, co
 }
 
 fn fail(shared: &Shared, jobs: Vec<Job>, fault: &Fault) {
+    exit_if_corrupt(fault);
     shared.intake.wrote(false);
     tracing::error!(
         error = fault.message,

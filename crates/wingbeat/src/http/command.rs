@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, MatchedPath, Request};
+use axum::extract::{FromRequest, MatchedPath, OriginalUri, Request};
 use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -251,8 +251,11 @@ fn kept_key(scope: &Scope) -> Option<Key> {
         SessionState::SignedIn(session) => session.user_id.to_string(),
         _ => "-".into(),
     };
-    let route = &command.info.route;
-    Some(Key::new(TABLE, format!("{caller}/{route}/{key}")))
+    // A key stands for one request: of this caller, and to this object, not only to this route. The
+    // hash bounds the length, and its parts cannot contain the line feeds between them.
+    let RequestInfo { route, target, .. } = &*command.info;
+    let request = hex::encode(Sha256::digest(format!("{route}\n{target}\n{key}")));
+    Some(Key::new(TABLE, format!("{caller}/{request}")))
 }
 
 /// Returns the SHA-256 hash of the body with sorted keys, so that equal JSON has one hash.
@@ -263,6 +266,14 @@ fn fingerprint(scope: &Scope) -> String {
     let canonical = serde_json::from_slice::<serde_json::Value>(&body)
         .map_or_else(|_| body.to_vec(), |json| json.to_string().into_bytes());
     hex::encode(Sha256::digest(canonical))
+}
+
+/// Returns the path and the query as the caller sent them.
+fn target(parts: &Parts) -> String {
+    let original = parts.extensions.get::<OriginalUri>();
+    let uri = original.map_or(&parts.uri, |OriginalUri(uri)| uri);
+    uri.path_and_query()
+        .map_or_else(String::new, ToString::to_string)
 }
 
 /// A request that can be parsed repeatedly.
@@ -283,6 +294,7 @@ impl Incoming {
         let info = Arc::new(RequestInfo {
             headers: parts.headers.clone(),
             route: format!("{} {path}", parts.method),
+            target: target(&parts),
             body: body.clone(),
             session: parts
                 .extensions

@@ -22,8 +22,10 @@ use crate::unit::{Scope, ServiceContext};
 pub struct RequestInfo {
     /// The headers.
     pub headers: HeaderMap,
-    /// The method and the route. Idempotency keys are unique within them.
+    /// The method and the route, whose parameters are not filled in.
     pub route: String,
+    /// The path and the query as the caller sent them.
+    pub target: String,
     /// The whole body.
     pub body: Bytes,
     pub(crate) session: SessionState,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(feature = "embedded")]
-use wingbeat_embedded::{Embedded, EmbeddedCache};
+use wingbeat_embedded::{Embedded, EmbeddedCache, Loss};
 #[cfg(feature = "servers")]
 use wingbeat_postgres::Postgres;
 #[cfg(feature = "servers")]
@@ -58,6 +58,7 @@ impl Backends {
     #[cfg(feature = "embedded")]
     fn embedded(data: &Path, runtime: &Arc<TokioRuntime>) -> Result<Self> {
         let embedded = Embedded::open(&wingbeat_embedded::Config::new(data))?;
+        embedded.admit("cache.db", Loss::Acceptable)?;
         let cache = EmbeddedCache::open(data, runtime.clone())?;
         Ok(Self {
             ports: Ports {
@@ -131,6 +132,25 @@ impl Backends {
     async fn connect(_: &Servers, _: &str, _: &Arc<TokioRuntime>) -> Result<Self, RunError> {
         let text = "built without the feature `servers`";
         Err(crate::Error::reject("not_built", text).into())
+    }
+
+    /// Checks that a file of the program belongs to the embedded store. On servers there is nothing
+    /// to check.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        allow(
+            clippy::unused_self,
+            clippy::unnecessary_wraps,
+            reason = "there is no store"
+        )
+    )]
+    pub(super) fn admit(&self, file: &str) -> Result<()> {
+        #[cfg(feature = "embedded")]
+        if let Some(embedded) = &self.embedded {
+            return embedded.admit(file, Loss::Fatal);
+        }
+        let _ = file;
+        Ok(())
     }
 
     /// Returns the embedded store and broker, if the process runs on it.

@@ -20,6 +20,7 @@ mod refusing;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod replicas;
 mod retry_loop;
+mod session_races;
 mod sessions;
 mod simulated;
 mod sql;

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::identity::UserLoggedIn;
-use wingbeat::http::session::{self, COOKIE, LIFE, Session, Sessions};
+use wingbeat::http::session::{self, COOKIE, LIFE, SECURE_COOKIE, Session, Sessions};
 use wingbeat::http::{
     Caller, Context, FieldError, Json, Problem, Reply, Routes, created, get, no_content, ok, plain,
     post,
@@ -14,7 +14,7 @@ use wingbeat::http::{
 use wingbeat::{Effects, JsonSchema, Reads, Scope, State, run_unit, schemars};
 
 use crate::domain::{
-    Fault, NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, fold, password_fault, sign_up_faults,
+    Fault, NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, fold, is_email, password_fault, sign_up_faults,
 };
 use crate::failures::{Address, Failures};
 use crate::users::{ADMIN_EMAIL, User, Users};
@@ -40,7 +40,7 @@ pub fn routes() -> Routes<crate::State> {
                 )
                 .answers::<SignedIn>(201)
                 .problem(401, "invalid_credentials", "The address or the password is wrong.")
-                .problem(429, "too_many_failed_logins", "Too many wrong passwords from this address."),
+                .problem(429, "too_many_failed_logins", "Too many wrong passwords for this account or from this address."),
         )
         .route(
             "/api/v1/sessions/current",
@@ -59,7 +59,8 @@ pub fn routes() -> Routes<crate::State> {
             plain::put(change_password)
                 .summary("Changes the password and ends all other sessions")
                 .answers::<()>(204)
-                .problem(403, "wrong_password", "The current password is wrong."),
+                .problem(403, "wrong_password", "The current password is wrong.")
+                .problem(429, "too_many_failed_logins", "Too many wrong passwords."),
         )
 }
 
@@ -155,20 +156,24 @@ async fn sign_in(
 ) -> Result<Reply, Problem> {
     let failures = Failures::new(&config, &scope, &form.email, &address);
     let turn = hasher.turn(scope.runtime()).await?;
-    failures.check().await?; // After the wait: those who waited before may have failed.
-    let known = users.by_email(&form.email).await?;
+    let attempt = failures.attempt().await?;
+    let known = if is_email(&form.email) {
+        users.by_email(&form.email).await?
+    } else {
+        None // Nobody could register it.
+    };
     let hash = known.as_ref().and_then(|(_, user)| user.password.clone());
     let verified = hasher.verify(scope.runtime(), turn, hash, &form.password);
     let (user_id, user) = match (verified.await?, known) {
         (true, Some(known)) => known,
         _ => {
-            failures.count().await?;
             let detail = "the address or the password is wrong";
             return Err(Problem::new(401, "invalid_credentials", detail));
         }
     };
+    attempt.succeeded().await?;
     let (token, _) = sessions.start(user_id.0, &user.name, user.admin).await?;
-    if let Some(earlier) = session::cookie(&headers) {
+    if let Some(earlier) = sessions.cookie(&headers) {
         sessions.end_token(earlier).await?;
     }
     let mut effects = Effects::new();
@@ -187,12 +192,12 @@ async fn sign_in(
 }
 
 fn cookie(config: &Config, token: &str, seconds: u64) -> String {
-    let (prefix, secure) = if config.secure_cookies {
-        ("__Host-", "; Secure")
+    let (name, secure) = if config.secure_cookies {
+        (SECURE_COOKIE, "; Secure")
     } else {
-        ("", "")
+        (COOKIE, "")
     };
-    format!("{prefix}{COOKIE}={token}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
+    format!("{name}={token}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
 }
 
 async fn sign_out(
@@ -242,26 +247,20 @@ async fn change_password(
     extract::State(state): extract::State<crate::State>,
     Context(context): Context,
     Caller(session): Caller,
+    address: Address,
     headers: HeaderMap,
     Json(form): Json<ChangePassword>,
 ) -> Result<Response, Problem> {
-    if let Some(fault) = password_fault(&form.new) {
-        return Err(problem(vec![("/new", fault)]));
-    }
-    let (state, form, session) = (&state, &form, &session);
+    let (state, form, session, address) = (&state, &form, &session, &address);
     run_unit::<_, Problem, _>(&context, |scope| async move {
         let (hasher, runtime) = (&state.hasher, scope.runtime());
         let users = Users::of(&scope)?;
         let user_id = UserId(session.user_id);
         let user = users.table.get(&user_id).await?.ok_or_else(unknown)?;
-        let turn = hasher.turn(runtime).await?;
-        let current = &form.current;
-        let fits = current.chars().count() <= PASSWORD_MAX;
-        let hash = user.password.clone().filter(|_| fits);
-        if !hasher.verify(runtime, turn, hash, current).await? {
-            let detail = "the current password is wrong";
-            return Err(Problem::new(403, "wrong_password", detail));
+        if let Some(fault) = password_fault(&form.new, &user.email, &user.name) {
+            return Err(problem(vec![("/new", fault)]));
         }
+        confirm(state, &scope, &user, &form.current, address).await?;
         let password = Some(hasher.hash(runtime, &form.new).await?);
         state.sessions.end_others(session).await?;
         users.table.put(&user_id, User { password, ..user })?;
@@ -279,6 +278,26 @@ async fn change_password(
         reply = reply.header("set-cookie", cookie(&state.config, &token, LIFE.as_secs()));
     }
     Ok(reply.into_response())
+}
+
+/// Checks the password of a signed-in user. Wrong ones count like failed sign-ins.
+async fn confirm(
+    state: &crate::State,
+    scope: &Scope,
+    user: &User,
+    password: &str,
+    address: &Address,
+) -> Result<(), Problem> {
+    let (hasher, runtime) = (&state.hasher, scope.runtime());
+    let failures = Failures::new(&state.config, scope, &user.email, address);
+    let turn = hasher.turn(runtime).await?;
+    let attempt = failures.attempt().await?;
+    let fits = password.chars().count() <= PASSWORD_MAX;
+    let hash = user.password.clone().filter(|_| fits);
+    if !hasher.verify(runtime, turn, hash, password).await? {
+        return Err(Problem::new(403, "wrong_password", "the password is wrong"));
+    }
+    Ok(attempt.succeeded().await?)
 }
 
 /// Ends the user's other sessions. With `renews`, this session is replaced too, and the new token

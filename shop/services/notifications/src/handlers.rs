@@ -51,7 +51,7 @@ pub(crate) async fn promo_issued(event: PromoIssued, mailer: Mailer) -> Result<O
     } = event;
     let mail = Mail::Promo {
         code,
-        percent,
+        percent: percent.get(),
         expires_at,
     };
     mailer.deliver(user_id, mail).await

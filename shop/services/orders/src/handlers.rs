@@ -19,7 +19,7 @@ pub(crate) async fn product_listed(
     }
     let copy = ProductCopy {
         name: event.name,
-        price: event.price,
+        price: event.price.into(),
         retired: false,
         version: event.version,
     };

@@ -197,7 +197,7 @@ impl Records {
         };
         let usable = promo.filter(|promo| promo.user_id == user && promo.expires_at > scope.now());
         let promo_unusable = promo_code.is_some() && usable.is_none();
-        let discount = subtotal.percent(usable.map_or(0, |promo| promo.percent));
+        let discount = usable.map_or_else(Money::default, |promo| subtotal.percent(promo.percent));
         let total = subtotal.minus(discount).ok_or_else(too_much)?;
         Ok(Price {
             subtotal,
