@@ -10,7 +10,7 @@
 //!
 //! # Layout
 //!
-//! - `config`, `schema`: the data directory, its files and their tables.
+//! - `config`, `private`, `schema`: the data directory, its files and their tables.
 //! - `names`, `id`, `columns`: how names, record ids and index columns are encoded.
 //! - `queue`, `broker`: queues in memory, each a bounded window onto its rows.
 //! - `recent`, `leases`, `intake`, `stats`: state that readers and the writer share.
@@ -43,6 +43,7 @@ mod intake;
 mod leases;
 mod memory;
 mod names;
+mod private;
 mod queue;
 mod reads;
 mod recent;
@@ -55,4 +56,5 @@ mod writer;
 pub use cache::EmbeddedCache;
 pub use config::Config;
 pub use embedded::Embedded;
+pub use private::private_directory;
 pub use stats::Stats;
