@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shop_contracts::Money;
 use shop_contracts::catalog::ProductListed;
+use shop_contracts::identity::UserErased;
 use shop_contracts::inventory::{
     CommitStock, ReserveStock, StockCommitted, StockRejected, StockReserved,
 };
@@ -14,6 +14,8 @@ use shop_contracts::payments::{
     AuthorizePayment, CapturePayment, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
 };
 use shop_contracts::promotions::{PromoReserved, ReservePromo};
+use shop_contracts::{Money, OrderId, UserId};
+use shop_orders::placing::StoredAddress;
 use shop_orders::{Config, service};
 use uuid::Uuid;
 use wingbeat::test::{TestApp, stub};
@@ -149,4 +151,57 @@ fn an_order_with_an_unknown_promo_is_rejected_instead_of_costing_more() {
         (&order["status"], &order["reason"]),
         (&json!("rejected"), &json!("promo_invalid"))
     );
+}
+
+#[test]
+fn the_address_of_an_order_is_erased_with_its_owner_and_the_order_stays() {
+    let app = orders(vec![in_stock()]);
+    let placed = order(&app);
+    let id: OrderId = placed["order_id"].as_str().unwrap().parse().unwrap();
+    let reads = app.reads("orders");
+    let address = || app.run(reads.entity::<StoredAddress>(&id)).unwrap();
+    let stored = address().unwrap().0;
+    let read = |app: &TestApp| app.run(reads.personal(&ADA, &stored)).unwrap();
+    assert!(read(&app).is_some());
+    app.publish(
+        ADA,
+        &UserErased {
+            user_id: UserId(ADA),
+        },
+    );
+    app.until_idle();
+    assert!(read(&app).is_none());
+    assert!(address().is_none());
+    let token = app.sign_in(ADA, false);
+    let path = format!("/api/v1/orders/{id}");
+    assert_eq!(app.ask("GET", &path, &token, &Value::Null).1, placed);
+}
+
+#[test]
+fn the_addresses_of_many_orders_are_removed() {
+    let app = orders(vec![]);
+    let token = app.sign_in(ADA, false);
+    let address = json!({"line1": "a", "city": "b", "postal_code": "c", "country": "d"});
+    let body = json!({
+        "items": [{"sku": "TEA", "quantity": 1}], "payment_token": "tok_ok", "address": address,
+    });
+    for number in 0..201 {
+        let (status, _) = app.post("/api/v1/orders", &token, &number.to_string(), &body);
+        assert_eq!(status, 202);
+    }
+    let reads = app.reads("orders");
+    let left = || {
+        app.run(reads.entities::<StoredAddress>(None, 1_000))
+            .unwrap()
+            .len()
+    };
+    assert_eq!(left(), 201);
+    app.publish(
+        ADA,
+        &UserErased {
+            user_id: UserId(ADA),
+        },
+    );
+    app.pass(Duration::from_secs(5));
+    assert_eq!(left(), 0);
 }
