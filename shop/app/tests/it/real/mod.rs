@@ -13,6 +13,7 @@
 
 mod audit;
 mod corrupt;
+mod erasure;
 mod in_process;
 mod letters;
 mod place;
