@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use wingbeat_core::{Error, Result};
 
+use crate::private::{private_directory, private_file};
+
 /// The name of the store in its directory.
 pub(crate) const FILE: &str = "wingbeat.db";
 /// Locked by the process that has the directory open.
@@ -86,8 +88,10 @@ impl Config {
             let message = format!("cannot use the data directory {path}: {error}");
             Error::reject("data_unreadable", message)
         };
-        std::fs::create_dir_all(&self.path).map_err(unusable)?;
-        let lock = File::create(self.path.join(LOCK)).map_err(unusable)?;
+        private_directory(&self.path).map_err(unusable)?;
+        let lock = self.path.join(LOCK);
+        private_file(&lock).map_err(unusable)?;
+        let lock = File::create(lock).map_err(unusable)?;
         self.lock_file(&lock).map_err(unusable)??;
         let mut files = vec![lock];
         #[cfg(unix)]

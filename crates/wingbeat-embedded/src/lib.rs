@@ -17,7 +17,8 @@
 //!
 //! # Layout
 //!
-//! - `config`, `together`, `schema`: the data directory, the files that belong to it, their tables.
+//! - `config`, `private`, `together`, `schema`: the data directory, the files that belong to it, their
+//!   tables.
 //! - `names`, `id`, `columns`: how names, record ids and index columns are encoded.
 //! - `queue`, `broker`: queues in memory, each a bounded window onto its rows.
 //! - `recent`, `leases`, `intake`, `stats`: state that readers and the writer share.
@@ -50,6 +51,7 @@ mod intake;
 mod leases;
 mod memory;
 mod names;
+mod private;
 mod queue;
 mod reads;
 mod recent;
@@ -63,5 +65,6 @@ mod writer;
 pub use cache::EmbeddedCache;
 pub use config::Config;
 pub use embedded::Embedded;
+pub use private::private_directory;
 pub use stats::Stats;
 pub use together::Loss;

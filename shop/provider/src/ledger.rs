@@ -73,6 +73,23 @@ pub(crate) enum Booked {
 
 type Job = (Booking, oneshot::Sender<Booked>);
 
+/// Restricts the ledger to its owner. SQLite gives new files beside it the same mode.
+fn keep_private(path: &Path) {
+    #[cfg(unix)]
+    for ending in ["", "-wal", "-shm"] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mut file = path.as_os_str().to_owned();
+        file.push(ending);
+        let file = Path::new(&file);
+        let mode = std::fs::Permissions::from_mode(0o600);
+        if file.exists()
+            && let Err(why) = std::fs::set_permissions(file, mode)
+        {
+            tracing::warn!("other users may read {}: {why}", file.display());
+        }
+    }
+}
+
 /// A handle to the ledger.
 #[derive(Clone)]
 pub(crate) struct Ledger {
@@ -84,6 +101,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
+        keep_private(path);
         connection.execute_batch(SCHEMA)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let counts = Arc::<(AtomicU64, AtomicU64)>::default();

@@ -238,3 +238,66 @@ async fn damage_ends_the_process_with_one_line() {
         .collect();
     assert_eq!(lines.len(), 1, "{errors}");
 }
+
+#[cfg(unix)]
+mod private {
+    use std::fs::{Permissions, metadata, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use wingbeat::TokioRuntime;
+    use wingbeat_embedded::{Config, Embedded, EmbeddedCache, private_directory};
+
+    fn mode(path: &Path) -> u32 {
+        metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn files(directory: &Path) -> Vec<std::path::PathBuf> {
+        let files = std::fs::read_dir(directory).unwrap();
+        files.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// Opens the store and the cache, and checks the modes of the directory and of all files.
+    fn open_and_check(directory: &Path) {
+        let embedded = Embedded::open(&Config::new(directory)).unwrap();
+        let cache = EmbeddedCache::open(directory, TokioRuntime::new()).unwrap();
+        assert_eq!(mode(directory), 0o700);
+        let files = files(directory);
+        assert!(files.len() >= 5, "{files:?}");
+        for file in files {
+            assert_eq!(mode(&file), 0o600, "{}", file.display());
+        }
+        drop((embedded, cache));
+    }
+
+    #[tokio::test]
+    async fn only_the_owner_can_read_the_data() {
+        let folder = tempfile::tempdir().unwrap();
+        open_and_check(&folder.path().join("data"));
+    }
+
+    #[tokio::test]
+    async fn data_that_others_could_read_is_restricted() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("data");
+        open_and_check(&directory);
+        for file in files(&directory) {
+            set_permissions(file, Permissions::from_mode(0o644)).unwrap();
+        }
+        for beside in ["wingbeat.db-wal", "wingbeat.db-shm"] {
+            let beside = directory.join(beside);
+            std::fs::write(&beside, []).unwrap();
+            set_permissions(beside, Permissions::from_mode(0o644)).unwrap();
+        }
+        set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
+        open_and_check(&directory);
+    }
+
+    #[test]
+    fn a_directory_that_all_users_share_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+        private_directory(folder.path()).unwrap();
+        assert_eq!(mode(folder.path()), 0o1777);
+    }
+}

@@ -1,7 +1,8 @@
 //! Sessions in the shared cache: every service knows the caller without asking another service.
 //!
 //! The cache keeps a session under `session:<sha256 of the token>` until 30 minutes after its last
-//! use, and for 24 hours at most. No server stores the token. The key `sessions-ended:<user>` ends
+//! use, and for 24 hours at most. No server stores the token, and a session contains no personal data
+//! beside the user's id. The key `sessions-ended:<user>` ends
 //! all sessions of a user at once (after a changed password, for example) without listing them.
 
 use std::collections::BTreeMap;
@@ -46,8 +47,6 @@ const PROLONG_AFTER: Duration = Duration::from_secs(60);
 pub struct Session {
     /// The id of the user.
     pub user_id: Uuid,
-    /// The name that pages address the user by.
-    pub name: String,
     /// `true` if the user may use `/admin`.
     pub admin: bool,
     /// The time at which the session started.
@@ -142,11 +141,10 @@ impl Sessions {
     /// # Errors
     ///
     /// `cache_unavailable` if the cache cannot be reached.
-    pub async fn start(&self, user_id: Uuid, name: &str, admin: bool) -> Result<(String, Session)> {
+    pub async fn start(&self, user_id: Uuid, admin: bool) -> Result<(String, Session)> {
         let now = self.runtime.now();
         self.begin(Session {
             user_id,
-            name: name.into(),
             admin,
             created_at: now,
             seen_at: now,

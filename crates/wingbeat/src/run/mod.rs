@@ -33,6 +33,8 @@ pub use program::{Alone, Command, Process, Program, Roles};
 pub use readiness::{Readiness, health, health_routes};
 pub use settings::{LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError};
 pub use system::RunningSystem;
+#[cfg(feature = "embedded")]
+pub use wingbeat_embedded::private_directory;
 
 use crate::App;
 

@@ -356,7 +356,7 @@ impl TestApp {
     pub fn sign_in(&self, user: Uuid, admin: bool) -> String {
         let started = self.sessions();
         let (token, _) = self
-            .run(started.start(user, "Test", admin))
+            .run(started.start(user, admin))
             .expect("the cache writes");
         token
     }

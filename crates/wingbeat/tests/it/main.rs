@@ -14,6 +14,8 @@ mod operator;
 mod ordered;
 mod paging;
 mod pausing;
+#[cfg(feature = "personal")]
+mod personal;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
 mod refusing;

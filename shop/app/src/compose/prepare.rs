@@ -14,7 +14,7 @@ use wingbeat::{Effects, Message as _, Result, RuntimeExt as _, run_unit};
 
 use super::services::hashing;
 use super::settings::Settings;
-use wingbeat::run::{Host, RunError, ops};
+use wingbeat::run::{Host, RunError, ops, private_directory};
 
 /// The longest wait for the effects of seeding.
 const SEEDED_WITHIN: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ pub(crate) async fn ensure_admin(
         Some(password) => (password.clone(), None),
         None => {
             let data = &settings.data;
-            let made = std::fs::create_dir_all(data);
+            let made = private_directory(data);
             made.map_err(|why| RunError::File(data.display().to_string(), why))?;
             let password = own_password(host, &data.join("admin-password"))?;
             (password.clone(), Some(password))

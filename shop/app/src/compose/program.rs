@@ -8,7 +8,7 @@ use axum::Router;
 use shop_provider::Provider;
 use wingbeat::http::session::Sessions;
 use wingbeat::http::traced;
-use wingbeat::run::{Alone, Command, Program, Roles, RunError, open};
+use wingbeat::run::{Alone, Command, Program, Roles, RunError, open, private_directory};
 use wingbeat::{App, BoxFuture, Ports, TokioRuntime};
 
 use super::roles::{self, GATEWAY, PROVIDER, SERVICES};
@@ -182,7 +182,7 @@ fn admin_line(settings: &Settings, password: Option<&str>) -> String {
 /// its responses to our traces.
 async fn provider(settings: &Settings, listen: SocketAddr) -> Result<Provider, RunError> {
     let data = &settings.data;
-    std::fs::create_dir_all(data).map_err(|why| RunError::File(data.display().to_string(), why))?;
+    private_directory(data).map_err(|why| RunError::File(data.display().to_string(), why))?;
     let ledger = data.join(LEDGER);
     let config = shop_provider::Config { listen, ledger };
     let runtime = TokioRuntime::new();

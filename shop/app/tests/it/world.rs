@@ -109,7 +109,7 @@ impl World {
 
     pub(crate) async fn sign_in(&self) -> String {
         self.sessions
-            .start(self.simulation.id(), "Ada", false)
+            .start(self.simulation.id(), false)
             .await
             .expect("a session")
             .0

@@ -56,6 +56,7 @@ macro_rules! http_suite {
             Shared too_many_wrong_passwords_block_the_account,
             Shared dev_routes_are_for_this_machine_or_the_admin,
             Shared a_new_password_ends_all_other_sessions,
+            Shared a_closed_account_is_erased_and_its_orders_end,
             Shared a_browser_gets_a_cookie_and_no_token,
             Shared redis_stores_a_session_under_the_digest_of_its_token,
         }

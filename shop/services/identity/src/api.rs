@@ -8,8 +8,8 @@ use shop_contracts::UserId;
 use shop_contracts::identity::UserLoggedIn;
 use wingbeat::http::session::{self, COOKIE, LIFE, SECURE_COOKIE, Session, Sessions};
 use wingbeat::http::{
-    Caller, Context, FieldError, Json, Problem, Reply, Routes, created, get, no_content, ok, plain,
-    post,
+    Caller, Context, FieldError, Json, Problem, Reply, Routes, accepted, created, get, no_content,
+    ok, plain, post,
 };
 use wingbeat::{Effects, JsonSchema, Reads, Scope, State, run_unit, schemars};
 
@@ -17,7 +17,7 @@ use crate::domain::{
     Fault, NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, fold, is_email, password_fault, sign_up_faults,
 };
 use crate::failures::{Address, Failures};
-use crate::users::{ADMIN_EMAIL, User, Users};
+use crate::users::{self, ADMIN_EMAIL, User, Users};
 use crate::{Config, Hasher};
 
 /// Builds the routes of the service.
@@ -53,6 +53,20 @@ pub fn routes() -> Routes<crate::State> {
             get(me)
                 .summary("Returns the caller's account")
                 .answers::<Me>(200),
+        )
+        .route(
+            "/api/v1/me",
+            plain::delete(erase)
+                .summary("Closes the caller's account and erases the personal data")
+                .description(
+                    "All sessions end, and the address can be registered again. Orders remain, \
+                     without the person. The services erase their data within seconds; one that is \
+                     unavailable does so when it is back.",
+                )
+                .answers::<Erasing>(202)
+                .problem(403, "wrong_password", "The password is wrong.")
+                .problem(403, "forbidden", "The admin's account cannot be closed.")
+                .problem(429, "too_many_failed_logins", "Too many wrong passwords from this address."),
         )
         .route(
             "/api/v1/me/password",
@@ -172,7 +186,7 @@ async fn sign_in(
         }
     };
     attempt.succeeded().await?;
-    let (token, _) = sessions.start(user_id.0, &user.name, user.admin).await?;
+    let (token, _) = sessions.start(user_id.0, user.admin).await?;
     if let Some(earlier) = sessions.cookie(&headers) {
         sessions.end_token(earlier).await?;
     }
@@ -218,11 +232,11 @@ struct Me {
 
 async fn me(reads: Reads, Caller(session): Caller) -> Result<Response, Problem> {
     let user_id = UserId(session.user_id);
-    let user = reads.entity::<User>(&user_id).await?.ok_or_else(unknown)?;
+    let (email, name) = users::read(&reads, user_id).await?.ok_or_else(unknown)?;
     let reply = ok(&Me {
         user_id,
-        email: user.email,
-        name: user.name,
+        email,
+        name,
     });
     Ok(reply.header("cache-control", "no-store").into_response())
 }
@@ -256,15 +270,14 @@ async fn change_password(
         let (hasher, runtime) = (&state.hasher, scope.runtime());
         let users = Users::of(&scope)?;
         let user_id = UserId(session.user_id);
-        let user = users.table.get(&user_id).await?.ok_or_else(unknown)?;
+        let user = users.get(user_id).await?.ok_or_else(unknown)?;
         if let Some(fault) = password_fault(&form.new, &user.email, &user.name) {
             return Err(problem(vec![("/new", fault)]));
         }
         confirm(state, &scope, &user, &form.current, address).await?;
         let password = Some(hasher.hash(runtime, &form.new).await?);
         state.sessions.end_others(session).await?;
-        users.table.put(&user_id, User { password, ..user })?;
-        Ok(())
+        Ok(users.put(user_id, &User { password, ..user }).await?)
     })
     .await?;
     let is_browser = session::bearer(&headers).is_none();
@@ -312,4 +325,47 @@ async fn end_others(
     }
     sessions.end_others(session).await?;
     Ok(None)
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Erase {
+    password: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Erasing {
+    user_id: UserId,
+}
+
+/// The sessions end before the commit, and again after it: a sign-in in between may have started
+/// one. The handler of the event ends them a third time, in case that this process crashes here.
+async fn erase(
+    extract::State(state): extract::State<crate::State>,
+    Context(context): Context,
+    Caller(session): Caller,
+    address: Address,
+    Json(form): Json<Erase>,
+) -> Result<Response, Problem> {
+    let user_id = UserId(session.user_id);
+    let (state, form, address) = (&state, &form, &address);
+    run_unit::<_, Problem, _>(&context, |scope| async move {
+        let users = Users::of(&scope)?;
+        let user = users.get(user_id).await?.ok_or_else(unknown)?;
+        confirm(state, &scope, &user, &form.password, address).await?;
+        if user.admin {
+            let detail = "the admin's account cannot be closed";
+            return Err(Problem::new(403, "forbidden", detail));
+        }
+        state.sessions.end_all(user_id.0).await?;
+        Ok(users.erase(&scope, user_id, &user).await?)
+    })
+    .await?;
+    if let Err(why) = state.sessions.end_all(user_id.0).await {
+        tracing::warn!("cannot end the sessions of an erased user yet: {why}");
+    }
+    let reply = accepted(&Erasing { user_id })
+        .header("set-cookie", cookie(&state.config, "", 0))
+        .header("cache-control", "no-store");
+    Ok(reply.into_response())
 }

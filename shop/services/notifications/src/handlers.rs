@@ -101,7 +101,7 @@ pub(crate) async fn order_cancelled(
 /// Erases a user's address; the mails are removed next.
 pub(crate) async fn user_erased(event: UserErased, mailer: Mailer) -> Result<ScrubMailbox> {
     let user_id = event.user_id;
-    mailer.forget(user_id)?;
+    mailer.forget(user_id).await?;
     Ok(ScrubMailbox { user_id })
 }
 

@@ -59,6 +59,8 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
         .on(handlers::product_retired)
         .on(handlers::cart_changed)
         .on(handlers::promo_issued)
+        .on(handlers::user_erased)
+        .on(handlers::scrub_addresses)
         .routes(api::routes())
         .publishes::<OrderPlaced>()
         .publishes::<OrderPaymentDelayed>()

@@ -14,6 +14,7 @@
 mod alike;
 mod audit;
 mod corrupt;
+mod erasure;
 mod in_process;
 mod letters;
 mod place;

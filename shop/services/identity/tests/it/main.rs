@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod addresses;
+mod erasure;
 mod sessions;
 
 use std::net::SocketAddr;

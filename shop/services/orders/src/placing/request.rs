@@ -11,7 +11,7 @@ use wingbeat::ServiceContext;
 use wingbeat::describe::RequestDescription;
 use wingbeat::http::session::Session;
 use wingbeat::http::{Caller, DescribeRequest, FieldError, Json, Problem};
-use wingbeat::{JsonSchema, Reads, Result, RuntimeExt as _, schemars};
+use wingbeat::{JsonSchema, Personal, Reads, Result, RuntimeExt as _, schemars};
 
 use crate::State;
 use crate::copies::{CartCopy, PromoCopy};
@@ -62,7 +62,7 @@ pub(super) struct Item {
     pub(super) quantity: u32,
 }
 
-/// The address of an order. It is stored as keyed state; no event contains it.
+/// The address of an order. No event contains it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Address {
@@ -76,7 +76,12 @@ pub struct Address {
     country: String,
 }
 
-impl wingbeat::Entity for Address {
+/// The stored address of an order, encrypted under the key of the order's owner.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StoredAddress(pub Personal<Address>);
+
+impl wingbeat::Entity for StoredAddress {
     const NAME: &'static str = "address";
     type Id = OrderId;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shop_contracts::catalog::ProductListed;
+use shop_contracts::identity::UserErased;
 use shop_contracts::inventory::{
     CommitStock, ReserveStock, StockCommitted, StockRejected, StockReserved,
 };
@@ -14,7 +15,8 @@ use shop_contracts::payments::{
     AuthorizePayment, CapturePayment, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
 };
 use shop_contracts::promotions::{PromoReserved, ReservePromo};
-use shop_contracts::{Money, Percent, Price};
+use shop_contracts::{Money, OrderId, Percent, Price, UserId};
+use shop_orders::placing::StoredAddress;
 use shop_orders::{Config, service};
 use uuid::Uuid;
 use wingbeat::test::{TestApp, stub};
@@ -203,4 +205,57 @@ fn a_discount_above_100_percent_is_a_dead_letter_and_gives_no_discount() {
     assert_eq!(app.dead_letters("orders"), 4);
     let order = order_with(&app, Some("GENEROUS"));
     assert_eq!(order["total"]["amount_minor"], json!(900));
+}
+
+#[test]
+fn the_address_of_an_order_is_erased_with_its_owner_and_the_order_stays() {
+    let app = orders(vec![in_stock()]);
+    let placed = order(&app);
+    let id: OrderId = placed["order_id"].as_str().unwrap().parse().unwrap();
+    let reads = app.reads("orders");
+    let address = || app.run(reads.entity::<StoredAddress>(&id)).unwrap();
+    let stored = address().unwrap().0;
+    let read = |app: &TestApp| app.run(reads.personal(&ADA, &stored)).unwrap();
+    assert!(read(&app).is_some());
+    app.publish(
+        ADA,
+        &UserErased {
+            user_id: UserId(ADA),
+        },
+    );
+    app.until_idle();
+    assert!(read(&app).is_none());
+    assert!(address().is_none());
+    let token = app.sign_in(ADA, false);
+    let path = format!("/api/v1/orders/{id}");
+    assert_eq!(app.ask("GET", &path, &token, &Value::Null).1, placed);
+}
+
+#[test]
+fn the_addresses_of_many_orders_are_removed() {
+    let app = orders(vec![]);
+    let token = app.sign_in(ADA, false);
+    let address = json!({"line1": "a", "city": "b", "postal_code": "c", "country": "d"});
+    let body = json!({
+        "items": [{"sku": "TEA", "quantity": 1}], "payment_token": "tok_ok", "address": address,
+    });
+    for number in 0..201 {
+        let (status, _) = app.post("/api/v1/orders", &token, &number.to_string(), &body);
+        assert_eq!(status, 202);
+    }
+    let reads = app.reads("orders");
+    let left = || {
+        app.run(reads.entities::<StoredAddress>(None, 1_000))
+            .unwrap()
+            .len()
+    };
+    assert_eq!(left(), 201);
+    app.publish(
+        ADA,
+        &UserErased {
+            user_id: UserId(ADA),
+        },
+    );
+    app.pass(Duration::from_secs(5));
+    assert_eq!(left(), 0);
 }
