@@ -7,7 +7,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 use wingbeat_core::{Error, Result};
 
-use crate::fault::{Cause, Fault, failed};
+use crate::fault::{Cause, Fault};
 use crate::private::private_file;
 
 /// The layout that this release writes, stored in `user_version`.
