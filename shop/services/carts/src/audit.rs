@@ -28,6 +28,16 @@ pub async fn owners(reads: &Reads) -> Result<BTreeSet<UserId>> {
     }
 }
 
+/// Returns whether a user has nothing in the cart, or no cart.
+///
+/// # Errors
+///
+/// A `store_*` code if the store cannot be read.
+pub async fn is_empty(reads: &Reads, user: UserId) -> Result<bool> {
+    let cart = reads.entity::<Cart>(&user).await?;
+    Ok(cart.is_none_or(|cart| cart.lines.is_empty()))
+}
+
 /// Returns the copy of every product, by SKU.
 ///
 /// # Errors
