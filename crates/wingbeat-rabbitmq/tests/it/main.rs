@@ -13,6 +13,8 @@ mod dead_letters;
 mod loss;
 mod ordered;
 mod outbox;
+mod raw;
+mod strangers;
 mod topology;
 mod traffic;
 mod world;
