@@ -14,6 +14,7 @@ mod operator;
 mod ordered;
 mod paging;
 mod pausing;
+mod poison;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
 mod refusing;
