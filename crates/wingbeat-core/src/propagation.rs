@@ -36,7 +36,7 @@ impl Propagation {
             let field = field.filter(|field| !field.is_empty() && field.len() <= longest);
             let printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
             field
-                .filter(|field| field.as_bytes().iter().all(|byte| printable(byte)))
+                .filter(|field| field.as_bytes().iter().all(printable))
                 .map(Into::into)
         };
         Self {

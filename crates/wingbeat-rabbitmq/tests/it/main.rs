@@ -10,6 +10,7 @@ mod conformance;
 #[cfg(feature = "sabotage")]
 mod controls;
 mod dead_letters;
+mod generator;
 mod loss;
 mod ordered;
 mod outbox;
