@@ -11,7 +11,7 @@ use crate::fault::{Cause, Fault};
 use crate::private::private_file;
 
 /// The layout that this release writes, stored in `user_version`.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 /// Pages in the write-ahead log before a checkpoint: about 16 MB. Fewer pages reduce throughput,
 /// more cause pauses (measured: 1,000 pages cost 20 %, 16,000 pages pause for 50 ms).
 const CHECKPOINT_PAGES: u32 = 4_000;
@@ -29,7 +29,8 @@ const VALUE_BYTES_MAX: usize = 16 << 20;
 const READER_CACHE_BYTES: usize = 4 << 20;
 
 // The inbox's key begins with the id, which sorts by time: new rows go to the right edge of the
-// tree. `inbox.at` is set only if the id does not contain the time; see `writer::retain`.
+// tree. `inbox.at` and `journal.at` are set only if the id does not contain the time; see
+// `writer::retain`.
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS names(id INTEGER PRIMARY KEY, space INTEGER NOT NULL,
     parent INTEGER NOT NULL, name TEXT NOT NULL, UNIQUE(space, parent, name));
@@ -48,10 +49,18 @@ CREATE TABLE IF NOT EXISTS view_index(col INTEGER NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY(col, value, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS queue(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS journal(corr BLOB NOT NULL, svc INTEGER NOT NULL, place INTEGER NOT NULL,
-    body BLOB NOT NULL, PRIMARY KEY(corr, svc, place)) WITHOUT ROWID;
+    body BLOB NOT NULL, at INTEGER, PRIMARY KEY(corr, svc, place)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS journal_at ON journal(at) WHERE at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS counters(svc INTEGER NOT NULL, name INTEGER NOT NULL,
     value INTEGER NOT NULL, PRIMARY KEY(svc, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS probe(id INTEGER PRIMARY KEY, at INTEGER NOT NULL);
+";
+
+/// The change from layout 1 to 2. The place of an entry is its time in microseconds.
+const FROM_LAYOUT_1: &str = "
+ALTER TABLE journal ADD COLUMN at INTEGER;
+UPDATE journal SET at = place WHERE substr(hex(corr), 13, 1) <> '7'
+    OR hex(corr) > printf('%012X', place / 1000 + 86400000);
 ";
 
 const CACHE_TABLES: &str = "
@@ -80,9 +89,10 @@ pub(crate) fn open_writer(file: &Path, page_cache_bytes: usize) -> Result<Connec
         );
         return Err(Error::reject("data_newer", message));
     }
+    let change = if found == 1 { FROM_LAYOUT_1 } else { "" };
     connection
         .execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={LAYOUT}; COMMIT"
+            "BEGIN IMMEDIATE; {change} {TABLES} PRAGMA user_version={LAYOUT}; COMMIT"
         ))
         .map_err(|e| unopened(file, &e))?;
     Ok(connection)

@@ -5,7 +5,7 @@
 //! - [`Config`], `clock`, `fault`: settings, stored times, and the classification of errors.
 //! - `statement`, [`Transaction`], `pool`: SQL of services, transactions and connections.
 //! - `reads`, `due`, `backlog`, `retain`: queries and statements on one schema.
-//! - `layout`, `sql/`: creates and migrates the tables and the function `commit_v3`.
+//! - `layout`, `sql/`: creates and migrates the tables and the function `commit_v4`.
 //! - `inbox`, `places`: rows of the inbox, and places of messages in the outbox.
 //! - `commit`: compiles a batch of units into arrays and calls the function.
 //! - `database`: the connections and the schemas. `outbox`, [`Postgres`]: the ports.

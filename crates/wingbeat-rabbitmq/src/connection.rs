@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lapin::tcp::OwnedTLSConfig;
 use lapin::types::LongString;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, ErrorKind};
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Error, Result, RuntimeExt as _};
 
-use crate::Config;
+use crate::{Config, guard};
 
 /// The pause after the first failed attempt to connect. It doubles with each failure, and up to its
 /// own length is added at random, so that processes do not reconnect together.
@@ -29,8 +30,9 @@ const NOT_ALLOWED: u16 = 530;
 pub(crate) const MISSING: &str = "broker_lacks";
 /// The largest frame in bytes, unless the URL sets one. The client allocates and touches buffers
 /// for 32 frames in each direction of a connection; with RabbitMQ's default of 128 KiB these are 16
-/// MiB per process. Longer bodies travel in several frames.
-const FRAME_MAX: u32 = 16 << 10;
+/// MiB per process. Longer bodies travel in several frames. Content headers do not: a message with
+/// all attributes at their limits needs 36 KiB.
+const FRAME_MAX: u32 = 64 << 10;
 
 /// One connection of the transport, and the means to open it again.
 pub(crate) struct BrokerConnection {
@@ -162,7 +164,9 @@ impl BrokerConnection {
 
     async fn connect(&self) -> Result<Connection> {
         let properties = ConnectionProperties::default().with_connection_name(self.name.clone());
-        let connecting = Connection::connect_uri(self.address.clone(), properties);
+        let frame_max = self.address.query.frame_max.unwrap_or(FRAME_MAX);
+        let tls = OwnedTLSConfig::default();
+        let connecting = guard::connect(self.address.clone(), properties, tls, frame_max);
         let why = match tokio::time::timeout(self.connect_timeout, connecting).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(why)) => unavailable(&why),

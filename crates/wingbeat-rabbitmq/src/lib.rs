@@ -20,6 +20,7 @@
 //! - [`Config`]: the address, time limits and the delivery limit.
 //! - `connection`: a connection that is opened again after it is lost.
 //! - `topology`: exchanges, queues and bindings.
+//! - `guard`: repairs deliveries that the AMQP client cannot parse, and cuts off large bodies.
 //! - `wire`: the CloudEvents binding for AMQP, in binary mode.
 //! - `publisher`: confirms and returned messages. `consumer`: deliveries and acknowledgements.
 //! - [`RabbitMq`]: the transport.
@@ -32,6 +33,9 @@
 //!
 //! Every message is persistent and confirmed. Messages that need a subscriber are mandatory; the
 //! publisher matches a returned message by its id.
+//!
+//! A delivery never ends the consumers of others. The guard replaces what the client cannot parse, and
+//! a consumer with more than 32 MiB of unacknowledged bodies is opened again with a small prefetch.
 //!
 //! Publishing and consuming use separate connections: on a connection that RabbitMQ has blocked,
 //! the client sends neither acknowledgements nor heartbeats.
@@ -49,6 +53,8 @@
 
 mod config;
 
+mod guard;
+
 mod connection;
 
 mod topology;
@@ -59,6 +65,10 @@ mod consumer;
 mod publisher;
 
 mod rabbitmq;
+
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use config::Config;
 pub use rabbitmq::RabbitMq;

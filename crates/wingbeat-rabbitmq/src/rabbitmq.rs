@@ -17,7 +17,7 @@ use wingbeat_core::{
 
 use crate::Config;
 use crate::connection::{BrokerConnection, MISSING, address, timed_out, unavailable};
-use crate::consumer::{InFlight, Options, RabbitConsumer, TAGS_PER_CONSUMER};
+use crate::consumer::{Options, QueueState, RabbitConsumer, TAGS_PER_CONSUMER};
 use crate::publisher::{BatchSettings, Publisher};
 use crate::topology::{Names, declare};
 
@@ -39,7 +39,9 @@ pub struct RabbitMq {
     idle_channel: tokio::sync::Mutex<Option<Channel>>,
     /// Everything that was declared, to declare it again on each new connection.
     topology: RwLock<Topology>,
-    in_flight: Mutex<HashMap<Name, InFlight>>,
+    /// The state of each queue in this process, over all its consumers.
+    queues: Mutex<HashMap<Name, Arc<QueueState>>>,
+    runtime: SharedRuntime,
     consumers: AtomicU64,
     /// The time of the last redeclaration.
     redeclared: tokio::sync::Mutex<Option<Instant>>,
@@ -59,11 +61,12 @@ impl RabbitMq {
             names: Names::new(config),
             timeout: config.confirm_timeout,
             publishing: BrokerConnection::new(config, "publishing", Arc::clone(&runtime))?,
-            consuming: BrokerConnection::new(config, "consuming", runtime)?,
+            consuming: BrokerConnection::new(config, "consuming", Arc::clone(&runtime))?,
             publisher: Publisher::default(),
             idle_channel: tokio::sync::Mutex::default(),
             topology: RwLock::default(),
-            in_flight: Mutex::default(),
+            queues: Mutex::default(),
+            runtime,
             consumers: AtomicU64::new(1),
             redeclared: tokio::sync::Mutex::default(),
         };
@@ -118,16 +121,14 @@ impl RabbitMq {
     async fn consumer(
         &self,
         queue: String,
-        in_flight: InFlight,
+        state: Arc<QueueState>,
         prefetch: usize,
     ) -> Result<RabbitConsumer> {
-        let opened = self
-            .open(queue.clone(), Arc::clone(&in_flight), prefetch)
-            .await;
+        let opened = self.open(queue.clone(), Arc::clone(&state), prefetch).await;
         match opened {
             Err(why) if why.code() == MISSING => {
                 self.redeclare().await?;
-                self.open(queue, in_flight, prefetch).await
+                self.open(queue, state, prefetch).await
             }
             opened => opened,
         }
@@ -136,7 +137,7 @@ impl RabbitMq {
     async fn open(
         &self,
         queue: String,
-        in_flight: InFlight,
+        state: Arc<QueueState>,
         prefetch: usize,
     ) -> Result<RabbitConsumer> {
         let connection = self.consuming_connection().await?;
@@ -146,7 +147,8 @@ impl RabbitMq {
             prefetch,
             base: number * TAGS_PER_CONSUMER,
             names: self.names.clone(),
-            in_flight,
+            state,
+            runtime: Arc::clone(&self.runtime),
         };
         let opened = RabbitConsumer::open(&connection, options);
         let opened = tokio::time::timeout(self.timeout, opened).await;
@@ -160,11 +162,8 @@ impl RabbitMq {
             .clone()
     }
 
-    fn in_flight(&self, queue: Name) -> InFlight {
-        let mut queues = self
-            .in_flight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    fn state_of(&self, queue: Name) -> Arc<QueueState> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(queues.entry(queue).or_default())
     }
 
@@ -268,6 +267,7 @@ impl Transport for RabbitMq {
                 names: &self.names,
                 bound: &bound,
                 timeout: self.timeout,
+                frame_max: connection.configuration().frame_max(),
             };
             let results = self
                 .publisher
@@ -287,8 +287,8 @@ impl Transport for RabbitMq {
 
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
         Box::pin(async move {
-            let in_flight = self.in_flight(queue);
-            let opened = self.consumer(self.names.queue(queue), in_flight, prefetch);
+            let state = self.state_of(queue);
+            let opened = self.consumer(self.names.queue(queue), state, prefetch);
             Ok(Box::new(opened.await?) as Box<dyn Consumer>)
         })
     }
@@ -299,7 +299,7 @@ impl Transport for RabbitMq {
     ) -> BoxFuture<'_, Result<Option<Box<dyn Consumer>>>> {
         Box::pin(async move {
             let queue = self.names.dead_letter_queue(service.as_str());
-            let opened = self.consumer(queue, InFlight::default(), DEAD_LETTER_PREFETCH);
+            let opened = self.consumer(queue, Arc::default(), DEAD_LETTER_PREFETCH);
             Ok(Some(Box::new(opened.await?) as Box<dyn Consumer>))
         })
     }
@@ -311,7 +311,7 @@ impl Transport for RabbitMq {
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
             let waiting = self.waiting(&self.names.queue(queue)).await?;
-            Ok(waiting + self.in_flight(queue).load(Ordering::SeqCst))
+            Ok(waiting + self.state_of(queue).in_flight())
         })
     }
 }

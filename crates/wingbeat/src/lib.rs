@@ -457,8 +457,9 @@ pub use wingbeat_core::store::{Position, Select};
 pub use wingbeat_core::{
     BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Envelope, Error, Failure,
     HasSchema, HashMap, HashSet, HttpClient, Key, Kind, Message, MessageId, MessageType, Name,
-    OpenTransaction, Outbox, Param, Params, Record, Result, Runtime, RuntimeExt, SchemaOf,
-    ServiceStore, Statement, Store, Tag, Timestamp, Topology, TraceParent, Transport, Unit, UnitId,
+    OpenTransaction, Outbox, Param, Params, Propagation, Record, Result, Runtime, RuntimeExt,
+    SchemaOf, ServiceStore, Statement, Store, Tag, Timestamp, Topology, TraceParent, Transport,
+    Unit, UnitId,
 };
 pub use wingbeat_core::{cache, envelope, outgoing, statement, store, transport};
 #[doc(hidden)]

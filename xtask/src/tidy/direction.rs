@@ -25,7 +25,13 @@ struct Arrows {
 const ADAPTER: Arrows = Arrows {
     always: &["wingbeat-core"],
     optional: &[],
-    dev: &["wingbeat", "wingbeat-servers", "wingbeat-test"],
+    // Tests of the transport run handlers on the store that it is used with.
+    dev: &[
+        "wingbeat",
+        "wingbeat-postgres",
+        "wingbeat-servers",
+        "wingbeat-test",
+    ],
 };
 
 const MACROS: Arrows = Arrows {

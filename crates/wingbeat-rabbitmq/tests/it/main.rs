@@ -10,9 +10,12 @@ mod conformance;
 #[cfg(feature = "sabotage")]
 mod controls;
 mod dead_letters;
+mod generator;
 mod loss;
 mod ordered;
 mod outbox;
+mod raw;
+mod strangers;
 mod topology;
 mod traffic;
 mod world;

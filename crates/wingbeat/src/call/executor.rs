@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use wingbeat_core::outgoing::{Request, Response};
-use wingbeat_core::{Error, HttpClient, MessageType, Result};
+use wingbeat_core::{Error, HttpClient, MessageType, Propagation, Result};
 
 use super::definition::{Call, GaveUp as _};
 use crate::effects::{Effects, IntoEffects as _};
@@ -20,6 +20,7 @@ pub struct CallContext {
     pub(crate) attempts: u32,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) policy: TargetPolicy,
+    pub(crate) propagation: Propagation,
 }
 
 /// An extractor for the idempotency key of a call. All attempts use the same key.
@@ -84,25 +85,34 @@ impl<S> Extract<CallContext, S> for OperationKey {
 impl<S> Extract<CallContext, S> for Http {
     fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
         Ok(Self {
-            client: Arc::new(Traced(Arc::clone(&cx.http))),
+            client: Arc::new(Traced(Arc::clone(&cx.http), cx.propagation.clone())),
             policy: cx.policy.clone(),
             retried: cx.attempts > 0,
         })
     }
 }
 
-/// Adds `traceparent` (W3C Trace Context) to outgoing requests.
-struct Traced(Arc<dyn HttpClient>);
+/// Adds `traceparent`, `tracestate` (W3C Trace Context) and `baggage` (W3C Baggage) to outgoing
+/// requests.
+struct Traced(Arc<dyn HttpClient>, Propagation);
 
 impl HttpClient for Traced {
     fn send(&self, mut request: Request) -> BoxFuture<'_, Result<Response>> {
-        const NAME: &str = "traceparent";
-        let present = |(name, _): &(String, String)| name.eq_ignore_ascii_case(NAME);
-        if let Some(context) = telemetry::current()
-            && !request.headers.iter().any(present)
-        {
-            let parent = context.trace.to_string();
-            request.headers.push((NAME.into(), parent));
+        let fields = [
+            (
+                "traceparent",
+                telemetry::current().map(|it| it.trace.to_string()),
+            ),
+            ("tracestate", self.1.tracestate().map(str::to_owned)),
+            ("baggage", self.1.baggage().map(str::to_owned)),
+        ];
+        for (name, value) in fields {
+            let mut headers = request.headers.iter();
+            if let Some(value) = value
+                && !headers.any(|(present, _)| present.eq_ignore_ascii_case(name))
+            {
+                request.headers.push((name.into(), value));
+            }
         }
         telemetry::record_request(&request);
         Box::pin(async move {

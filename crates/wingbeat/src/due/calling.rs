@@ -60,6 +60,7 @@ impl Calling {
             attempts: self.planned.attempts,
             http: Arc::clone(&self.service.http),
             policy: self.target.policy.clone(),
+            propagation: self.planned.propagation.clone(),
         };
         let began = self.service.runtime.elapsed();
         failpoint::reached(failpoint::CALL_BEFORE);
@@ -134,6 +135,7 @@ impl Calling {
             operation: Some(self.planned.operation.clone()),
             sequence: None,
             time: self.planned.first_at,
+            propagation: self.planned.propagation.clone(),
         };
         Scope::new(Arc::clone(&self.service), meta)
     }
@@ -144,6 +146,7 @@ impl Calling {
             attempts,
             name: self.planned.name.clone(),
             operation: self.planned.operation.clone(),
+            propagation: self.planned.propagation.clone(),
             body: self.planned.body.clone(),
             ..self.planned
         };

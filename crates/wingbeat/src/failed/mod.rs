@@ -10,5 +10,7 @@ pub(crate) mod personal;
 pub use dead_letter::{DeadLetter, Failures};
 
 pub(crate) use broker_dead_letters::BrokerDeadLetters;
-pub(crate) use dead_letter::{PARKED, Parked, keep_unsendable, pack, parked_key, stand_in, unpack};
+pub(crate) use dead_letter::{
+    PARKED, Parked, bounded, harmless, keep_unsendable, pack, parked_key, stand_in, unpack,
+};
 pub(crate) use incidents::Incidents;

@@ -24,6 +24,7 @@ use super::problem::Problem;
 use super::reply::{IntoReply, Reply};
 use super::request::{CommandRequest, IdempotencyKey, RequestInfo, read_body};
 use super::session::SessionState;
+use super::traced::propagation;
 use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
 use crate::telemetry::{self, Context};
@@ -329,7 +330,10 @@ impl Incoming {
 
     fn scope(&self, service: &Arc<ServiceContext>) -> Scope {
         let (id, now) = (service.runtime.id(), service.runtime.now());
-        let meta = Meta::without_message(CorrelationId(id), now);
+        let meta = Meta {
+            propagation: propagation(&self.info.headers),
+            ..Meta::without_message(CorrelationId(id), now)
+        };
         let command = CommandRequest::new(Arc::clone(&self.info));
         Scope::with_origin(Arc::clone(service), meta, Arc::new(command))
     }

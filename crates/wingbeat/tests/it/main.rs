@@ -16,6 +16,7 @@ mod paging;
 mod pausing;
 #[cfg(feature = "personal")]
 mod personal;
+mod poison;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
 mod refusing;

@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub mod catalogue;
 mod guard;
+mod letters;
 mod lists;
 mod page;
 mod scrape;
@@ -26,6 +27,7 @@ use crate::http::{Problem, problems};
 use page::Page;
 
 pub use api::{Operator, look, operator, operator_routes};
+pub use letters::{Letter, LetterPage, LetterQuery};
 pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,
 };

@@ -18,7 +18,7 @@
 -- records read as absent or not read, to write a  events              v  rows of views          o
 -- messages j  journal entries     c  counters A version is 0 if the record was absent, and NULL if
 -- no unit read it.
-CREATE OR REPLACE FUNCTION {schema}.commit_v3(
+CREATE OR REPLACE FUNCTION {schema}.commit_v4(
     namespace int, lane_of_counters smallint, lanes int[],
     u_group int[], u_id uuid[], u_scope text[], u_unit uuid[], u_at bigint[],
     r_group int[], r_tbl text[], r_id text[], r_version bigint[],
@@ -31,7 +31,7 @@ CREATE OR REPLACE FUNCTION {schema}.commit_v3(
     a_group int[], a_tbl text[], a_id text[], a_seq bigint[], a_at bigint[], a_body bytea[],
     v_group int[], v_view text[], v_key text[], v_columns text[], v_body bytea[],
     o_group int[], o_id uuid[], o_kind text[], o_body bytea[],
-    j_group int[], j_story uuid[], j_body bytea[],
+    j_group int[], j_story uuid[], j_body bytea[], j_at bigint[],
     c_group int[], c_name text[], c_add bigint[],
     tombstone_until bigint, outbox_lease bigint,
     OUT refused int[], OUT places bigint[], OUT placed uuid[])
@@ -128,9 +128,11 @@ BEGIN
                 FROM unnest(o_group, o_id, o_kind, o_body) WITH ORDINALITY
                     AS x(grp, id, kind, body, place)
                 WHERE NOT x.grp = ANY(refused);
-            SELECT array_agg(x.story ORDER BY x.place), array_agg(x.body ORDER BY x.place)
-                INTO j_story, j_body
-                FROM unnest(j_group, j_story, j_body) WITH ORDINALITY AS x(grp, story, body, place)
+            SELECT array_agg(x.story ORDER BY x.place), array_agg(x.body ORDER BY x.place),
+                    array_agg(x.at ORDER BY x.place)
+                INTO j_story, j_body, j_at
+                FROM unnest(j_group, j_story, j_body, j_at) WITH ORDINALITY
+                    AS x(grp, story, body, at, place)
                 WHERE NOT x.grp = ANY(refused);
             SELECT array_agg(x.name), array_agg(x.add) INTO c_name, c_add
                 FROM unnest(c_group, c_name, c_add) AS x(grp, name, add)
@@ -223,7 +225,8 @@ BEGIN
             FROM put p WHERE outbox_lease IS NOT NULL;
     END IF;
     IF j_story <> '{}' THEN
-        INSERT INTO {schema}.journal(story, body) SELECT * FROM unnest(j_story, j_body);
+        INSERT INTO {schema}.journal(story, body, at)
+            SELECT * FROM unnest(j_story, j_body, j_at);
     END IF;
     IF c_name <> '{}' THEN
         INSERT INTO {schema}.counter AS c(name, lane, value)
