@@ -2,6 +2,7 @@
 
 mod cached;
 mod conformance;
+mod connections;
 mod controls;
 mod crashes;
 mod described;
