@@ -153,7 +153,7 @@ fn refused(error: &RedisError) -> Error {
     );
     // Before version 7, a script's error has the code ERR, and the text contains the cause.
     let causes = |cause: &&str| code == *cause || detail.contains(&format!("-{cause} "));
-    if UNAVAILABLE.iter().any(|cause| causes(cause)) {
+    if UNAVAILABLE.iter().any(causes) {
         return unavailable(error);
     }
     let text = format!("Redis refused the command: {error}");

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wingbeat_core::transport::DeadLettered;
+use wingbeat_core::transport::{Broken, DeadLettered};
 use wingbeat_core::unit::Settled;
 use wingbeat_core::{
     Class, Consumer, Delivery, Envelope, LogLimit, Name, Result, RuntimeExt as _, Transport,
 };
 
-use super::dead_letter::{Broken, DeadLetter, Failures, harmless, stand_in};
+use super::dead_letter::{DeadLetter, Failures, harmless, stand_in};
 use crate::runtime::Control;
 use crate::unit::{self, Attempt, Scope, ServiceContext, counter};
 
