@@ -23,9 +23,15 @@ struct Arrows {
 }
 
 const ADAPTER: Arrows = Arrows {
-    always: &["wingbeat-core"],
+    always: &["wingbeat-connect", "wingbeat-core"],
     optional: &[],
     dev: &["wingbeat", "wingbeat-servers", "wingbeat-test"],
+};
+
+const CONNECT: Arrows = Arrows {
+    always: &["wingbeat-core"],
+    optional: &[],
+    dev: &["wingbeat-servers"],
 };
 
 const MACROS: Arrows = Arrows {
@@ -37,6 +43,7 @@ const MACROS: Arrows = Arrows {
 const WINGBEAT: Arrows = Arrows {
     always: &["wingbeat-core", "wingbeat-macros"],
     optional: &[
+        "wingbeat-connect",
         "wingbeat-embedded",
         "wingbeat-postgres",
         "wingbeat-rabbitmq",
@@ -119,6 +126,7 @@ fn may(package: &Package) -> Option<May> {
     let area = rest.split('/').next().unwrap_or_default();
     Some(match (top, area) {
         ("crates", "wingbeat-core" | "wingbeat-servers") => May::Nothing,
+        ("crates", "wingbeat-connect") => May::Only(CONNECT),
         ("crates", "wingbeat-macros") => May::Only(MACROS),
         ("crates", "wingbeat") => May::Only(WINGBEAT),
         (
