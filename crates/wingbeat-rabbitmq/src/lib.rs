@@ -18,6 +18,7 @@
 //! # Map
 //!
 //! - [`Config`]: the address, time limits and the delivery limit.
+//! - `address`, `socket`: the parts of the URL, and the client on connections with TLS.
 //! - `connection`: a connection that is opened again after it is lost.
 //! - `topology`: exchanges, queues and bindings.
 //! - `wire`: the CloudEvents binding for AMQP, in binary mode.
@@ -49,6 +50,9 @@
 
 mod config;
 
+mod address;
+mod socket;
+
 mod connection;
 
 mod topology;
@@ -62,3 +66,4 @@ mod rabbitmq;
 
 pub use config::Config;
 pub use rabbitmq::RabbitMq;
+pub use wingbeat_connect::TlsFiles;

@@ -117,9 +117,12 @@ impl<'a> Batch<'a> {
         }
         let refused = match self.attempt(segment).await {
             Ok(refused) => refused,
-            Err(fault @ (Fault::Unavailable(_) | Fault::Conflict(_) | Fault::Unanswered)) => {
-                return Err(fault.into_error());
-            }
+            Err(
+                fault @ (Fault::Unavailable(_)
+                | Fault::ReadOnly(_)
+                | Fault::Conflict(_)
+                | Fault::Unanswered),
+            ) => return Err(fault.into_error()),
             Err(_) => return self.one_by_one(units).await,
         };
         let mut outcomes = vec![Outcome::Committed; units.len()];
@@ -281,6 +284,8 @@ fn outcome_of(unit: &Unit, fault: Fault) -> Result<Outcome> {
             tracing::error!(%service, unit = %id, "refused a unit: {why}");
             Ok(Outcome::Refused)
         }
-        Fault::Conflict(_) | Fault::Unanswered | Fault::Unavailable(_) => Err(fault.into_error()),
+        Fault::Conflict(_) | Fault::Unanswered | Fault::Unavailable(_) | Fault::ReadOnly(_) => {
+            Err(fault.into_error())
+        }
     }
 }

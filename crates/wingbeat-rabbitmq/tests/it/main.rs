@@ -13,6 +13,7 @@ mod dead_letters;
 mod loss;
 mod ordered;
 mod outbox;
+mod tls;
 mod topology;
 mod traffic;
 mod world;

@@ -77,15 +77,28 @@ impl Backends {
 
     #[cfg(feature = "servers")]
     async fn connect(servers: &Servers, name: &str, runtime: &Arc<TokioRuntime>) -> Result<Self> {
-        let config = wingbeat_postgres::Config::new(&servers.store);
-        let store = Postgres::connect(&config, runtime.clone()).await?;
-        let mut config = wingbeat_rabbitmq::Config::new(&servers.broker);
-        config.name = name.to_owned();
-        let broker = RabbitMq::connect(&config, runtime.clone()).await?;
-        let mut config = wingbeat_redis::Config::new(&servers.cache);
+        let tls = wingbeat_connect::TlsFiles {
+            ca: servers.tls.ca.clone(),
+            certificate: servers.tls.certificate.clone(),
+            key: servers.tls.key.clone(),
+        };
+        let mut store = wingbeat_postgres::Config::new(&servers.store);
+        store.tls = tls.clone();
+        let mut broker = wingbeat_rabbitmq::Config::new(&servers.broker);
+        broker.name = name.to_owned();
+        broker.tls = tls.clone();
+        let mut cache = wingbeat_redis::Config::new(&servers.cache);
+        cache.tls = tls;
         // Programs in other languages find sessions under documented keys.
-        config.namespace = String::new();
-        let cache = Redis::connect(&config, runtime.clone()).await?;
+        cache.namespace = String::new();
+        check([
+            Postgres::check(&store),
+            RabbitMq::check(&broker),
+            Redis::check(&cache),
+        ])?;
+        let store = Postgres::connect(&store, runtime.clone()).await?;
+        let broker = RabbitMq::connect(&broker, runtime.clone()).await?;
+        let cache = Redis::connect(&cache, runtime.clone()).await?;
         Ok(Self::from(Ports {
             runtime: runtime.clone(),
             store,
@@ -117,4 +130,15 @@ impl Backends {
         }
         true
     }
+}
+
+/// Returns all errors of the settings as one, so that a user can correct them at once.
+#[cfg(feature = "servers")]
+fn check(settings: [Result<()>; 3]) -> Result<()> {
+    let wrong: Vec<crate::Error> = settings.into_iter().filter_map(Result::err).collect();
+    let Some(first) = wrong.first() else {
+        return Ok(());
+    };
+    let texts: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    Err(crate::Error::reject(first.code(), texts.join("; ")))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::error::SettingsError;
 use super::file::File;
-use super::{LogFormat, Servers};
+use super::{LogFormat, Servers, ServersTls};
 
 /// The prefix of variables that hold the address of a service.
 const UPSTREAM: &str = "WINGBEAT_URL_";
@@ -126,8 +126,9 @@ impl Lookup<'_> {
         let broker = self.ours("broker")?;
         let (store, cache) = (self.ours("store")?, self.ours("cache")?);
         let first = broker.as_ref().or(store.as_ref()).or(cache.as_ref());
+        let (tls, tls_origin) = self.servers_tls()?;
         let Some(first) = first else {
-            return Ok(None);
+            return tls_origin.map_or(Ok(None), |origin| Err(SettingsError::TlsUnused(origin)));
         };
         if !cfg!(feature = "servers") {
             return Err(SettingsError::NotBuilt {
@@ -140,11 +141,31 @@ impl Lookup<'_> {
                 .map(|found| found.value)
                 .ok_or(SettingsError::Incomplete(flag))
         };
-        Ok(Some(Servers {
+        let servers = Servers {
             broker: required(broker, "--broker")?,
             store: required(store, "--store")?,
             cache: required(cache, "--cache")?,
-        }))
+            tls,
+        };
+        match tls_origin {
+            Some(origin) if !uses_tls(&servers) => Err(SettingsError::TlsUnused(origin)),
+            _ => Ok(Some(servers)),
+        }
+    }
+
+    /// Returns the certificates and the key for the servers, and the origin of one of them.
+    fn servers_tls(&self) -> Result<(ServersTls, Option<String>), SettingsError> {
+        let [ca, certificate, key] = ["tls_ca", "tls_cert", "tls_key"].map(|it| self.ours(it));
+        let (ca, certificate, key) = (ca?, certificate?, key?);
+        let set = [&ca, &certificate, &key];
+        let origin = set.into_iter().flatten().map(|it| it.origin.clone()).next();
+        let value = |found: Option<Found>| found.map(|it| it.value);
+        let tls = ServersTls {
+            ca: value(ca),
+            certificate: value(certificate),
+            key: value(key),
+        };
+        Ok((tls, origin))
     }
 
     pub(super) fn otlp(&self) -> Result<Option<String>, SettingsError> {
@@ -164,6 +185,16 @@ impl Lookup<'_> {
         };
         self.sources.env.iter().filter_map(named).collect()
     }
+}
+
+/// Returns whether a URL asks for TLS, or leaves it to the certificates that are set.
+fn uses_tls(servers: &Servers) -> bool {
+    let without = ["sslmode=disable", "sslmode=prefer"];
+    servers.broker.starts_with("amqps:")
+        || ["rediss", "valkeys"]
+            .iter()
+            .any(|it| servers.cache.starts_with(it))
+        || !without.iter().any(|it| servers.store.contains(it))
 }
 
 /// The form of a duration, for errors.
