@@ -1,12 +1,14 @@
 //! Opens the files: pragmas, tables and layout versions.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 use wingbeat_core::{Error, Result};
 
-use crate::fault::failed;
+use crate::fault::{Cause, Fault};
+use crate::private::private_file;
 
 /// The layout that this release writes, stored in `user_version`.
 const LAYOUT: i64 = 1;
@@ -15,6 +17,10 @@ const LAYOUT: i64 = 1;
 const CHECKPOINT_PAGES: u32 = 4_000;
 /// The size to which a checkpoint truncates the log.
 const LOG_BYTES_MAX: u64 = 64 << 20;
+/// The longest wait for another program that has locked the file.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The longest wait for readers before the log is emptied. Nothing is committed meanwhile.
+const EMPTY_LOG_WAIT_MAX: Duration = Duration::from_millis(20);
 /// The store prepares about forty distinct statements.
 const STATEMENTS_CACHED: usize = 64;
 /// Maximum size of a row; the store refuses a unit with a larger one.
@@ -56,15 +62,16 @@ CREATE INDEX IF NOT EXISTS entry_expires ON entry(expires_at);
 
 /// Opens the connection that writes, and creates the tables.
 pub(crate) fn open_writer(file: &Path, page_cache_bytes: usize) -> Result<Connection> {
+    private_file(file).map_err(|e| unreadable(file, &e))?;
     let connection = Connection::open(file).map_err(|e| unreadable(file, &e))?;
     prepare(&connection, "FULL", page_cache_bytes).map_err(|e| unreadable(file, &e))?;
     let most = i32::try_from(VALUE_BYTES_MAX).unwrap_or(i32::MAX);
     connection
         .set_limit(Limit::SQLITE_LIMIT_LENGTH, most)
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| unopened(file, &e))?;
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| unopened(file, &e))?;
     if found > LAYOUT {
         let message = format!(
             "{} has layout {found}, but this release supports layouts up to {LAYOUT}: \
@@ -77,29 +84,30 @@ pub(crate) fn open_writer(file: &Path, page_cache_bytes: usize) -> Result<Connec
         .execute_batch(&format!(
             "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={LAYOUT}; COMMIT"
         ))
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| unopened(file, &e))?;
     Ok(connection)
 }
 
 /// Opens a connection that only reads.
 pub(crate) fn open_reader(file: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags).map_err(|e| failed(&e))?;
-    prepare(&connection, "FULL", READER_CACHE_BYTES).map_err(|e| failed(&e))?;
+    let connection = Connection::open_with_flags(file, flags).map_err(|e| unopened(file, &e))?;
+    prepare(&connection, "FULL", READER_CACHE_BYTES).map_err(|e| unopened(file, &e))?;
     connection
         .pragma_update(None, "query_only", true)
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| unopened(file, &e))?;
     Ok(connection)
 }
 
 /// Opens the cache's file. It does not fsync every write: losing the last sessions in a power
 /// failure is acceptable.
 pub(crate) fn open_cache(file: &Path) -> Result<Connection> {
+    private_file(file).map_err(|e| unreadable(file, &e))?;
     let connection = Connection::open(file).map_err(|e| unreadable(file, &e))?;
     prepare(&connection, "NORMAL", READER_CACHE_BYTES).map_err(|e| unreadable(file, &e))?;
     connection
         .execute_batch(CACHE_TABLES)
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| unopened(file, &e))?;
     Ok(connection)
 }
 
@@ -109,7 +117,7 @@ fn prepare(
     page_cache_bytes: usize,
 ) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_WAIT_MAX)?;
     connection.pragma_update(None, "page_size", 4096)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", synchronous)?;
@@ -124,12 +132,32 @@ fn prepare(
         "journal_size_limit",
         i64::try_from(LOG_BYTES_MAX).unwrap_or(i64::MAX),
     )?;
+    // Erased personal data must not remain in free pages. The cost is too small to measure.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
-fn unreadable(file: &Path, error: &rusqlite::Error) -> Error {
+/// Converts an error while a file is being opened. A damaged file is permanent.
+pub(crate) fn unopened(file: &Path, error: &rusqlite::Error) -> Error {
+    let fault = Fault::of(error);
+    match fault.cause {
+        Cause::Corrupt => unreadable(file, error),
+        _ => fault.to_error(),
+    }
+}
+
+fn unreadable(file: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::reject(
         "data_unreadable",
         format!("cannot open {}: {error}", file.display()),
     )
+}
+
+/// Copies the log into the file and empties it, so that it contains no deleted data. Skips that
+/// while a reader needs the log.
+pub(crate) fn empty_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(EMPTY_LOG_WAIT_MAX)?;
+    let result = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(BUSY_WAIT_MAX)?;
+    result
 }

@@ -3,6 +3,7 @@
 use tokio_postgres::error::{DbError, Severity, SqlState};
 use wingbeat_core::Error;
 use wingbeat_core::statement::Unmet;
+use wingbeat_core::store::unstorable;
 
 /// Read-only SQL transaction.
 const READ_ONLY: &str = "25006";
@@ -119,8 +120,14 @@ impl Fault {
     }
 }
 
-/// Returns the error that a read reports.
+/// Returns the error that a read reports. A value that PostgreSQL cannot compare with is the fault
+/// of the caller, and no outage.
 pub(crate) fn unavailable(error: &tokio_postgres::Error) -> Error {
+    let code = error.code().map_or("", SqlState::code);
+    // Data exception, program limit exceeded.
+    if code.starts_with("22") || code.starts_with("54") {
+        return unstorable(describe(error));
+    }
     Fault::Unavailable(describe(error)).into_error()
 }
 

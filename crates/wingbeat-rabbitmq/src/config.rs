@@ -32,8 +32,9 @@ pub struct Config {
     /// The time limit for the confirms of a batch, and for other replies of the broker. An
     /// unconfirmed message stays in the outbox. 15 s by default.
     pub confirm_timeout: Duration,
-    /// The heartbeat interval, in whole seconds, unless the URL has a `heartbeat`. A connection that receives nothing for twice as
-    /// long is closed. RabbitMQ recommends 5 to 20 s; 15 s by default.
+    /// The heartbeat interval, in whole seconds, unless the URL has a `heartbeat`. A connection
+    /// that receives nothing for twice as long is closed. RabbitMQ recommends 5 to 20 s; 15 s by
+    /// default.
     pub heartbeat: Duration,
     /// The number of times that a message may be delivered without an acknowledgement before
     /// RabbitMQ dead-letters it. A process that crashes counts once for each message in its

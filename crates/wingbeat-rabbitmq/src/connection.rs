@@ -184,7 +184,12 @@ impl BrokerConnection {
             ..
         } = &*self.address;
         let address = format!("{}:{}", host.name, host.port.unwrap_or(*default_port));
-        let at = |code, why: &str| Error::retry(code, format!("RabbitMQ at {address}: {why}"));
+        let at = |code, why: &str| {
+            Error::retry(
+                code,
+                format!("cannot connect to RabbitMQ at {address}: {why}"),
+            )
+        };
         let mut uri = uri.clone();
         uri.query.frame_max.get_or_insert(FRAME_MAX);
         let properties = ConnectionProperties::default().with_connection_name(self.name.clone());
@@ -201,8 +206,8 @@ impl BrokerConnection {
         }
     }
 
-    /// Drops the connection, on which the broker does not reply, if another one can be opened within
-    /// `limit`. The next use opens it again, perhaps to another host.
+    /// Drops the connection, on which the broker does not reply, if another one can be opened
+    /// within `limit`. The next use opens it again, perhaps to another host.
     ///
     /// # Errors
     ///

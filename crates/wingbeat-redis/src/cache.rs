@@ -12,7 +12,7 @@ use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, Error, Result};
 
 use crate::address::Address;
-use crate::connection::{NO_SCRIPT, SharedConnection};
+use crate::connection::{NO_SCRIPT, SharedConnection, WRONG_TYPE, is_answer};
 use crate::cooldown::Cooldown;
 use crate::scripts::{self, Call};
 use crate::server::{Server, hello};
@@ -77,9 +77,9 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// `cache_url_invalid` if the URL cannot be used; `tls_invalid` if a certificate or a key cannot
-    /// be used; `cache_tls_failed` if TLS fails; `cache_refused` if Redis rejects the user or the
-    /// password; `cache_cluster` if it is a node of a cluster; `cache_unavailable` if it is
+    /// `cache_url_invalid` if the URL cannot be used; `tls_invalid` if a certificate or a key
+    /// cannot be used; `cache_tls_failed` if TLS fails; `cache_refused` if Redis rejects the user
+    /// or the password; `cache_cluster` if it is a node of a cluster; `cache_unavailable` if it is
     /// unavailable or a replica. The message is one line and contains no password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let address = Address::parse(&config.url, &config.tls)?;
@@ -108,6 +108,16 @@ impl Redis {
         format!("{}index:{family}", self.namespace)
     }
 
+    /// Returns the arguments of the scripts that set a value.
+    fn setting(&self, key: &str, value: &Bytes, ttl: Duration) -> Vec<Vec<u8>> {
+        vec![
+            value.to_vec(),
+            millis(ttl).to_string().into(),
+            self.runtime.now().as_millis().to_string().into(),
+            key.into(),
+        ]
+    }
+
     async fn send<T: FromRedisValue>(&self, operation: &'static str, command: &Cmd) -> Result<T> {
         self.send_within(operation, command, self.timeout).await
     }
@@ -123,10 +133,8 @@ impl Redis {
             return Err(Error::retry("cache_unavailable", text));
         }
         let reply = self.connection.send(command, limit).await;
-        let available = reply
-            .as_ref()
-            .err()
-            .is_none_or(|why| why.code() == NO_SCRIPT);
+        // An error reply to one command is an answer. It says nothing about other commands.
+        let available = reply.as_ref().err().is_none_or(is_answer);
         self.cooldown.record(available);
         let outcome = if available { "ok" } else { "error" };
         let labels = [("operation", operation), ("outcome", outcome)];
@@ -196,8 +204,12 @@ impl Cache for Redis {
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         let get = redis::cmd("GET").arg(self.full(key)).take();
         Box::pin(async move {
-            let value: Option<Vec<u8>> = self.send("get", &get).await?;
-            Ok(value.map(Bytes::from))
+            match self.send::<Option<Vec<u8>>>("get", &get).await {
+                Ok(value) => Ok(value.map(Bytes::from)),
+                // Another program wrote the key: the cache has no value there.
+                Err(why) if why.code() == WRONG_TYPE => Ok(None),
+                Err(why) => Err(why),
+            }
         })
     }
 
@@ -208,18 +220,27 @@ impl Cache for Redis {
         ttl: Duration,
         _: Durability,
     ) -> BoxFuture<'_, Result<()>> {
-        let arguments = vec![
-            value.to_vec(),
-            millis(ttl).to_string().into(),
-            self.runtime.now().as_millis().to_string().into(),
-            key.into(),
-        ];
-        let put = Call::new(
-            scripts::PUT,
-            vec![self.full(key), self.index(key)],
-            arguments,
-        );
+        let keys = vec![self.full(key), self.index(key)];
+        let put = Call::new(scripts::PUT, keys, self.setting(key, &value, ttl));
         Box::pin(self.call("put", put))
+    }
+
+    fn replace(
+        &self,
+        key: &str,
+        expected: Option<Bytes>,
+        value: Bytes,
+        ttl: Duration,
+        _: Durability,
+    ) -> BoxFuture<'_, Result<bool>> {
+        let keys = vec![self.full(key), self.index(key)];
+        let mut arguments = self.setting(key, &value, ttl);
+        match expected {
+            Some(expected) => arguments.extend([b"1".to_vec(), expected.to_vec()]),
+            None => arguments.push(b"0".to_vec()),
+        }
+        let replace = Call::new(scripts::REPLACE, keys, arguments);
+        Box::pin(self.call("replace", replace))
     }
 
     fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use wingbeat_core::{Error, Result};
 
@@ -11,6 +11,24 @@ use crate::server::{Server, check_master, is_demoted, timed_out, unavailable};
 
 /// The code of the error for an unknown script hash.
 pub(crate) const NO_SCRIPT: &str = "no_script";
+/// The code of the error for a key of another type than the command needs.
+pub(crate) const WRONG_TYPE: &str = "cache_wrong_type";
+/// The code of the error for any other refused command.
+const FAILED: &str = "cache_failed";
+/// The error replies of a server that refuses commands whatever they are about: it is loading,
+/// full, read-only, busy or failing, or it no longer accepts the password.
+const UNAVAILABLE: [&str; 10] = [
+    "LOADING",
+    "MASTERDOWN",
+    "READONLY",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY",
+    "CLUSTERDOWN",
+    "NOAUTH",
+    "WRONGPASS",
+];
 
 /// One connection that all callers share.
 pub(crate) struct SharedConnection {
@@ -37,7 +55,7 @@ impl SharedConnection {
     /// connection to each host.
     ///
     /// After any failure that is not a reply of the server, the connection is discarded: one whose
-    /// peer is silent looks like any other. The same goes for one to a server that became a replica.
+    /// peer is silent looks like any other. So is one to a server that became a replica.
     /// A connection that was closed while idle fails only now,
     /// so the command is sent once more on a new one.
     pub(crate) async fn send<T: FromRedisValue>(
@@ -67,8 +85,8 @@ impl SharedConnection {
                 let text = "Redis does not know the script";
                 return Err(Failed::Unavailable(Error::retry(NO_SCRIPT, text)));
             }
-            Ok(Err(why)) if matches!(why.kind(), ErrorKind::Server(_)) && !is_demoted(&why) => {
-                return Err(Failed::Unavailable(unavailable(&why)));
+            Ok(Err(why)) if why.code().is_some() && !is_demoted(&why) => {
+                return Err(Failed::Unavailable(refused(&why)));
             }
             // The command is sent to the server that took over.
             Ok(Err(why)) if is_demoted(&why) || why.is_connection_dropped() => {
@@ -124,5 +142,28 @@ impl Failed {
         match self {
             Self::Closed(why) | Self::Unavailable(why) => why,
         }
+    }
+}
+
+/// Returns whether the error is the server's answer to one command.
+pub(crate) fn is_answer(error: &Error) -> bool {
+    matches!(error.code(), NO_SCRIPT | WRONG_TYPE | FAILED)
+}
+
+/// Converts an error reply.
+fn refused(error: &RedisError) -> Error {
+    let (code, detail) = (
+        error.code().unwrap_or_default(),
+        error.detail().unwrap_or_default(),
+    );
+    // Before version 7, a script's error has the code ERR, and the text contains the cause.
+    let causes = |cause: &&str| code == *cause || detail.contains(&format!("-{cause} "));
+    if UNAVAILABLE.iter().any(|cause| causes(&cause)) {
+        return unavailable(error);
+    }
+    let text = format!("Redis refused the command: {error}");
+    match code {
+        "WRONGTYPE" => Error::retry(WRONG_TYPE, text),
+        _ => Error::retry(FAILED, text),
     }
 }

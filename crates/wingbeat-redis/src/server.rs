@@ -90,7 +90,9 @@ impl Server {
     ) -> Result<MultiplexedConnection> {
         let port = self.address.default_port;
         let address = format!("{}:{}", host.name, host.port.unwrap_or(port));
-        let at = |code, why: &str| Error::retry(code, format!("Redis at {address}: {why}"));
+        let at = |code, why: &str| {
+            Error::retry(code, format!("cannot connect to Redis at {address}: {why}"))
+        };
         let stream = connect(host, port, self.address.tls.as_ref(), deadline).await;
         let stream = stream.map_err(|why| match why {
             ConnectError::Unavailable(why) => at("cache_unavailable", &why.to_string()),
@@ -173,10 +175,12 @@ pub(crate) fn timed_out() -> Error {
 
 /// Returns whether the server is not, or not any more, the one that accepts writes.
 pub(crate) fn is_demoted(error: &RedisError) -> bool {
+    let kind = error.kind();
+    // Before version 7, a script's error has the code ERR, and the text contains the cause.
     matches!(
-        error.kind(),
+        kind,
         ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
-    )
+    ) || error.detail().is_some_and(|it| it.contains("-READONLY "))
 }
 
 /// Converts an error of the client. A server that is full, loading or read-only counts as

@@ -370,6 +370,7 @@
 //! | `host` (default) | [`run()`](run()): settings, logs, the operator's port, signals; includes `http` |
 //! | `http` | commands, routes, sessions |
 //! | `servers` | RabbitMQ, PostgreSQL and Redis |
+//! | `personal` | personal data that can be erased: [`Personal`], [`Subjects`] |
 //! | `otlp` | spans to an OpenTelemetry collector |
 //! | `test` | the test kit |
 //!
@@ -445,6 +446,8 @@ pub use state::{
     Aggregate, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows, Table,
     Verified, View, ViewRow,
 };
+#[cfg(feature = "personal")]
+pub use state::{Personal, Subjects, lookup_digest};
 pub use unit::{Entry, Meta, Scope, ServiceContext, Sql, run_unit};
 
 pub use schemars::{self, JsonSchema};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, Sku};
+use crate::{Money, Sku, bounds};
 
 /// The largest quantity of a line.
 pub const QUANTITY_MAX: u32 = 99;
@@ -15,8 +15,10 @@ pub struct Line {
     /// The product.
     pub sku: Sku,
     /// The name of the product.
+    #[serde(deserialize_with = "bounds::name")]
     pub name: String,
     /// The quantity, 1 to [`QUANTITY_MAX`].
+    #[serde(deserialize_with = "bounds::quantity")]
     #[schemars(range(min = 1, max = QUANTITY_MAX))]
     pub quantity: u32,
     /// The price of one unit.

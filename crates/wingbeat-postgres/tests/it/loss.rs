@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use wingbeat::TokioRuntime;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{RuntimeExt as _, Store as _, Topology};
+use wingbeat_core::{Class, Key, Name, RuntimeExt as _, Store as _, Topology};
 use wingbeat_postgres::{Config, Postgres};
 use wingbeat_servers::Postgres as Server;
 
@@ -103,6 +103,26 @@ fn a_failed_connection_is_reported_in_one_line_without_the_password() {
         let right = server().url_with_password("right");
         let accepted = Postgres::connect(&Config::new(right), TokioRuntime::new()).await;
         assert!(accepted.is_ok(), "only the password was wrong");
+    });
+}
+
+/// A value that PostgreSQL cannot compare with blames the caller, and no server.
+#[test]
+fn a_read_with_an_impossible_value_is_no_outage() {
+    block_on(async {
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let store = open(&format!("nul{}_", runtime.id().simple()), &runtime).await;
+        let service = Name::new("numbers");
+        store
+            .prepare(&[service], &Topology::default())
+            .await
+            .unwrap();
+        let key = Key::new(Name::new("number"), "a\0b");
+        let read = store.load(service, &key).await;
+        let why = read.expect_err("PostgreSQL refuses it");
+        assert_eq!((why.code(), why.class()), ("unstorable", Class::Reject));
+        let known = Key::new(Name::new("number"), "a");
+        assert_eq!(store.load(service, &known).await.unwrap(), None);
     });
 }
 

@@ -123,6 +123,11 @@ impl Starting {
             service: Arc::clone(&context),
             transport: Arc::clone(&self.ports.transport),
             queues: wiring.subscriptions.iter().map(|it| it.queue).collect(),
+            #[cfg(feature = "personal")]
+            personal: {
+                let personal = wiring.subscriptions.iter().filter(|it| it.policy.personal);
+                personal.map(|it| it.queue).collect()
+            },
             control: self.control.clone(),
         };
         // Without queues the broker has nothing to dead-letter.

@@ -13,8 +13,11 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::sync::Semaphore;
 use wingbeat_core::outgoing::{Request, Response};
 use wingbeat_core::{Error, HttpClient, Result};
+
+use crate::runtime::Descriptors;
 
 /// The largest response body that is read, in bytes.
 const RESPONSE_MAX: usize = 1 << 20;
@@ -25,6 +28,8 @@ const RESPONSE_MAX: usize = 1 << 20;
 /// to a proxy.
 pub struct HyperClient {
     client: Client<HttpConnector, Full<Bytes>>,
+    /// One for each concurrent request. Clients of this process must find descriptors too.
+    places: Semaphore,
 }
 
 impl HyperClient {
@@ -36,6 +41,7 @@ impl HyperClient {
         connector.set_connect_timeout(Some(Duration::from_secs(2)));
         Arc::new(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
+            places: Semaphore::new(Descriptors::of_process().outgoing),
         })
     }
 }
@@ -53,6 +59,7 @@ impl HttpClient for HyperClient {
                 Error::reject("bad_request", "the request cannot be built").because(why)
             })?;
             let exchange = async {
+                let _place = self.places.acquire().await;
                 let response = self
                     .client
                     .request(outgoing)

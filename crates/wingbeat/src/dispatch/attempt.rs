@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::unit::{Outcome, Settled};
-use wingbeat_core::{Class, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
+use wingbeat_core::{Class, Envelope, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
 
 use super::work::{Origin, Stats, Subscription, Work};
 use crate::failed::{DeadLetter, PARKED, Parked, pack, parked_key};
@@ -223,12 +223,12 @@ impl Attempt {
         let Some(settles) = self.settle(scope, work).await? else {
             return Ok(None);
         };
+        let Some(envelope) = self.readable(scope, work).await? else {
+            return scope.seal(settles).map(Some);
+        };
         let began = self.service.runtime.elapsed();
         failpoint::reached(failpoint::HANDLER_BEFORE);
-        let running = AssertUnwindSafe((self.subscription.run)(
-            scope.clone(),
-            work.envelope.clone(),
-        ));
+        let running = AssertUnwindSafe((self.subscription.run)(scope.clone(), envelope));
         let answer = running.catch_unwind().await;
         let took = self.service.runtime.elapsed().saturating_sub(began);
         self.meter.ran(took, matches!(answer, Ok(Ok(()))));
@@ -311,7 +311,7 @@ impl Attempt {
         let parked = Parked {
             queue: self.subscription.queue.to_string(),
             failures: work.failures.clone(),
-            envelope: pack(&work.envelope),
+            envelope: pack(&self.storable(&scope, work).await?),
             broken: work.broken.clone(),
         };
         let key = parked_key(self.subscription.queue, &work.envelope);
@@ -328,13 +328,48 @@ impl Attempt {
         Ok(Some(Next::Unit(Box::new(unit))))
     }
 
+    /// Returns the message for its handler; `None` if its subject was erased since it was parked.
+    #[cfg_attr(
+        not(feature = "personal"),
+        allow(
+            clippy::unused_async,
+            unused_variables,
+            reason = "nothing is encrypted"
+        )
+    )]
+    async fn readable(&self, scope: &Scope, work: &Work) -> Result<Option<Envelope>> {
+        #[cfg(feature = "personal")]
+        if self.subscription.policy.personal && matches!(work.origin, Origin::Due { .. }) {
+            return crate::failed::personal::decrypt(scope, &work.envelope).await;
+        }
+        Ok(Some(work.envelope.clone()))
+    }
+
+    /// Returns the message in the form in which a failed delivery is stored.
+    #[cfg_attr(
+        not(feature = "personal"),
+        allow(
+            clippy::unused_async,
+            unused_variables,
+            reason = "nothing is encrypted"
+        )
+    )]
+    async fn storable(&self, scope: &Scope, work: &Work) -> Result<Envelope> {
+        #[cfg(feature = "personal")]
+        if self.subscription.policy.personal && work.broken.is_none() {
+            return crate::failed::personal::encrypt(scope, &work.envelope).await;
+        }
+        Ok(work.envelope.clone())
+    }
+
     async fn dead_letter(&self, work: &Work, reason: &str, error: &str) -> Result<Option<Unit>> {
         let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
         let Some(settles) = self.settle(&scope, work).await? else {
             return Ok(None);
         };
         let (queue, failures) = (self.subscription.queue, work.failures.clone());
-        let mut letter = DeadLetter::new(&scope, queue, &work.envelope, (reason, error), failures);
+        let envelope = self.storable(&scope, work).await?;
+        let mut letter = DeadLetter::new(&scope, queue, &envelope, (reason, error), failures);
         letter.broken.clone_from(&work.broken);
         letter.record(&scope)?;
         telemetry::ended("dead");

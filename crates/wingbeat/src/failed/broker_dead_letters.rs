@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use wingbeat_core::transport::DeadLettered;
 use wingbeat_core::unit::Settled;
-use wingbeat_core::{Consumer, Delivery, Name, Result, RuntimeExt as _, Transport};
+use wingbeat_core::{Consumer, Delivery, Envelope, Name, Result, RuntimeExt as _, Transport};
 
 use super::dead_letter::{DeadLetter, Failures, stand_in};
 use crate::runtime::Control;
@@ -26,6 +26,9 @@ pub(crate) struct BrokerDeadLetters {
     pub(crate) transport: Arc<dyn Transport>,
     /// The subscriptions that run here.
     pub(crate) queues: BTreeSet<Name>,
+    /// Those whose messages contain personal data.
+    #[cfg(feature = "personal")]
+    pub(crate) personal: BTreeSet<Name>,
     pub(crate) control: watch::Receiver<Control>,
 }
 
@@ -71,7 +74,7 @@ impl BrokerDeadLetters {
         let mut pause = RETRY_MIN;
         loop {
             let attempt = || async {
-                let (scope, settles, answer) = self.letter(delivery);
+                let (scope, settles, answer) = self.letter(delivery).await;
                 Attempt {
                     scope,
                     settles: Some(settles),
@@ -89,7 +92,7 @@ impl BrokerDeadLetters {
         }
     }
 
-    fn letter(&self, delivery: &Delivery) -> (Scope, Settled, Result<()>) {
+    async fn letter(&self, delivery: &Delivery) -> (Scope, Settled, Result<()>) {
         let envelope = match &delivery.envelope {
             Ok(envelope) => envelope.clone(),
             Err(broken) => stand_in(broken, self.service.runtime.now()),
@@ -109,11 +112,9 @@ impl BrokerDeadLetters {
             ("unknown_subscription", error)
         };
         let scope = Scope::of(Arc::clone(&self.service), &envelope);
-        let failures = Failures::default();
-        let letter = DeadLetter::new(&scope, queue, &envelope, (reason, &error), failures);
-        let recorded = letter.record(&scope);
-        // Settling counts the delivery as handled; this one was not.
-        let recorded = recorded.and_then(|()| scope.count(counter("handled", queue.as_str()), -1));
+        let decoded = delivery.envelope.is_ok();
+        let recorded = self.record(&scope, queue, (&envelope, decoded), (reason, &error));
+        let recorded = recorded.await;
         let settles = Settled {
             queue,
             source: envelope.source.to_string(),
@@ -121,5 +122,34 @@ impl BrokerDeadLetters {
             tag: None,
         };
         (scope, settles, recorded)
+    }
+
+    #[cfg_attr(
+        not(feature = "personal"),
+        allow(
+            clippy::unused_async,
+            unused_variables,
+            reason = "nothing is encrypted"
+        )
+    )]
+    async fn record(
+        &self,
+        scope: &Scope,
+        queue: Name,
+        (envelope, decoded): (&Envelope, bool),
+        reason: (&str, &str),
+    ) -> Result<()> {
+        #[cfg(feature = "personal")]
+        let encrypted = if decoded && self.personal.contains(&queue) {
+            super::personal::encrypt(scope, envelope).await?
+        } else {
+            envelope.clone()
+        };
+        #[cfg(feature = "personal")]
+        let envelope = &encrypted;
+        let letter = DeadLetter::new(scope, queue, envelope, reason, Failures::default());
+        letter.record(scope)?;
+        // Settling counts the delivery as handled; this one was not.
+        scope.count(counter("handled", queue.as_str()), -1)
     }
 }

@@ -4,6 +4,8 @@
 mod broker_dead_letters;
 mod dead_letter;
 mod incidents;
+#[cfg(feature = "personal")]
+pub(crate) mod personal;
 
 pub use dead_letter::{DeadLetter, Failures};
 

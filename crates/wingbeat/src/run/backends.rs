@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(feature = "embedded")]
-use wingbeat_embedded::{Embedded, EmbeddedCache};
+use wingbeat_embedded::{Embedded, EmbeddedCache, Loss};
 #[cfg(feature = "servers")]
 use wingbeat_postgres::Postgres;
 #[cfg(feature = "servers")]
@@ -12,6 +12,7 @@ use wingbeat_rabbitmq::RabbitMq;
 #[cfg(feature = "servers")]
 use wingbeat_redis::Redis;
 
+use super::error::RunError;
 use super::settings::Servers;
 use crate::call::HyperClient;
 use crate::{Ports, Result, TokioRuntime};
@@ -40,22 +41,24 @@ impl Backends {
     ///
     /// # Errors
     ///
-    /// Those of the adapters; `not_built` if the program lacks the feature `embedded` or `servers`.
+    /// Those of the adapters, of all servers at once; `not_built` if the program lacks the feature
+    /// `embedded` or `servers`.
     pub async fn open(
         servers: Option<&Servers>,
         data: &Path,
         name: &str,
         runtime: &Arc<TokioRuntime>,
-    ) -> Result<Self> {
+    ) -> Result<Self, RunError> {
         match servers {
             Some(servers) => Self::connect(servers, name, runtime).await,
-            None => Self::embedded(data, runtime),
+            None => Ok(Self::embedded(data, runtime)?),
         }
     }
 
     #[cfg(feature = "embedded")]
     fn embedded(data: &Path, runtime: &Arc<TokioRuntime>) -> Result<Self> {
         let embedded = Embedded::open(&wingbeat_embedded::Config::new(data))?;
+        embedded.admit("cache.db", Loss::Acceptable)?;
         let cache = EmbeddedCache::open(data, runtime.clone())?;
         Ok(Self {
             ports: Ports {
@@ -75,43 +78,79 @@ impl Backends {
         Err(crate::Error::reject("not_built", text))
     }
 
+    /// Returns what is wrong in the URLs of the servers, without connecting to one.
     #[cfg(feature = "servers")]
-    async fn connect(servers: &Servers, name: &str, runtime: &Arc<TokioRuntime>) -> Result<Self> {
-        let tls = wingbeat_connect::TlsFiles {
-            ca: servers.tls.ca.clone(),
-            certificate: servers.tls.certificate.clone(),
-            key: servers.tls.key.clone(),
-        };
-        let mut store = wingbeat_postgres::Config::new(&servers.store);
-        store.tls = tls.clone();
-        let mut broker = wingbeat_rabbitmq::Config::new(&servers.broker);
-        broker.name = name.to_owned();
-        broker.tls = tls.clone();
-        let mut cache = wingbeat_redis::Config::new(&servers.cache);
-        cache.tls = tls;
-        // Programs in other languages find sessions under documented keys.
-        cache.namespace = String::new();
-        check([
+    pub(super) fn faults(servers: &Servers) -> Vec<crate::Error> {
+        let (store, broker, cache) = configs(servers);
+        let checks = [
             Postgres::check(&store),
             RabbitMq::check(&broker),
             Redis::check(&cache),
-        ])?;
-        let store = Postgres::connect(&store, runtime.clone()).await?;
-        let broker = RabbitMq::connect(&broker, runtime.clone()).await?;
-        let cache = Redis::connect(&cache, runtime.clone()).await?;
-        Ok(Self::from(Ports {
-            runtime: runtime.clone(),
-            store,
-            transport: broker,
-            cache,
-            http: HyperClient::new(),
-        }))
+        ];
+        checks.into_iter().filter_map(Result::err).collect()
     }
 
     #[cfg(not(feature = "servers"))]
-    async fn connect(_: &Servers, _: &str, _: &Arc<TokioRuntime>) -> Result<Self> {
+    pub(super) fn faults(_: &Servers) -> Vec<crate::Error> {
+        Vec::new()
+    }
+
+    /// Connects to all servers at once, and reports each one that does not answer.
+    #[cfg(feature = "servers")]
+    async fn connect(
+        servers: &Servers,
+        name: &str,
+        runtime: &Arc<TokioRuntime>,
+    ) -> Result<Self, RunError> {
+        RunError::all(Self::faults(servers).into_iter().map(Into::into).collect())?;
+        let (store, mut broker, mut cache) = configs(servers);
+        broker.name = name.to_owned();
+        // Programs in other languages find sessions under documented keys.
+        cache.namespace = String::new();
+        let connecting = futures_util::future::join3(
+            Postgres::connect(&store, runtime.clone()),
+            RabbitMq::connect(&broker, runtime.clone()),
+            Redis::connect(&cache, runtime.clone()),
+        );
+        match connecting.await {
+            (Ok(store), Ok(transport), Ok(cache)) => Ok(Self::from(Ports {
+                runtime: runtime.clone(),
+                store,
+                transport,
+                cache,
+                http: HyperClient::new(),
+            })),
+            (store, broker, cache) => {
+                let failed = [store.err(), broker.err(), cache.err()];
+                let failed = failed.into_iter().flatten().map(RunError::from);
+                Err(RunError::Several(failed.collect()))
+            }
+        }
+    }
+
+    #[cfg(not(feature = "servers"))]
+    async fn connect(_: &Servers, _: &str, _: &Arc<TokioRuntime>) -> Result<Self, RunError> {
         let text = "built without the feature `servers`";
-        Err(crate::Error::reject("not_built", text))
+        Err(crate::Error::reject("not_built", text).into())
+    }
+
+    /// Checks that a file of the program belongs to the embedded store. On servers there is nothing
+    /// to check.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        allow(
+            clippy::unused_self,
+            clippy::unnecessary_wraps,
+            reason = "there is no store"
+        )
+    )]
+    pub(super) fn admit(&self, file: &str) -> Result<()> {
+        #[cfg(feature = "embedded")]
+        if let Some(embedded) = &self.embedded {
+            return embedded.admit(file, Loss::Fatal);
+        }
+        let _ = file;
+        Ok(())
     }
 
     /// Returns the embedded store and broker, if the process runs on it.
@@ -132,13 +171,25 @@ impl Backends {
     }
 }
 
-/// Returns all errors of the settings as one, so that a user can correct them at once.
+/// The configurations of the adapters.
 #[cfg(feature = "servers")]
-fn check(settings: [Result<()>; 3]) -> Result<()> {
-    let wrong: Vec<crate::Error> = settings.into_iter().filter_map(Result::err).collect();
-    let Some(first) = wrong.first() else {
-        return Ok(());
+fn configs(
+    servers: &Servers,
+) -> (
+    wingbeat_postgres::Config,
+    wingbeat_rabbitmq::Config,
+    wingbeat_redis::Config,
+) {
+    let mut store = wingbeat_postgres::Config::new(&servers.store);
+    let mut broker = wingbeat_rabbitmq::Config::new(&servers.broker);
+    let mut cache = wingbeat_redis::Config::new(&servers.cache);
+    let tls = wingbeat_connect::TlsFiles {
+        ca: servers.tls.ca.clone(),
+        certificate: servers.tls.certificate.clone(),
+        key: servers.tls.key.clone(),
     };
-    let texts: Vec<String> = wrong.iter().map(ToString::to_string).collect();
-    Err(crate::Error::reject(first.code(), texts.join("; ")))
+    store.tls = tls.clone();
+    broker.tls = tls.clone();
+    cache.tls = tls;
+    (store, broker, cache)
 }

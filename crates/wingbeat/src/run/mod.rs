@@ -12,6 +12,7 @@ mod error;
 mod host;
 mod logs;
 pub mod ops;
+mod output;
 mod process;
 mod program;
 mod readiness;
@@ -19,6 +20,7 @@ mod ready;
 mod settings;
 mod signals;
 mod system;
+mod threads;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,8 @@ pub use program::{Alone, Command, Process, Program, Roles};
 pub use readiness::{Readiness, health, health_routes};
 pub use settings::{LogFormat, OwnSettings, Secret, Servers, ServersTls, Settings, SettingsError};
 pub use system::RunningSystem;
+#[cfg(feature = "embedded")]
+pub use wingbeat_embedded::private_directory;
 
 use crate::App;
 

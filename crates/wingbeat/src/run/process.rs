@@ -28,11 +28,13 @@ use super::settings::Settings;
 use crate::describe::Info;
 use crate::http::measure::{measure, routed};
 use crate::http::session::{Sessions, identify};
-use crate::http::{Problem, serve, traced};
+use crate::http::{Limits, Problem, problems, serve_within, traced};
 use crate::{Ports, Runtime as _, SharedRuntime, TokioRuntime};
 
 /// The longest wait for unfinished work during the shutdown. The next start continues it.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+/// The largest number of connections to the operator's port.
+const OPS_CONNECTIONS: usize = 16;
 
 /// Starts a process with these roles. The process is ready when this returns.
 ///
@@ -48,6 +50,9 @@ pub async fn open<P: Program>(
     let name = roles.name(program.name());
     let servers = settings.servers.as_ref();
     let backends = Backends::open(servers, &settings.data, &name, &runtime).await?;
+    for file in program.files(&settings, &roles) {
+        backends.admit(file)?;
+    }
     start(program, settings, roles, backends, runtime, listeners).await
 }
 
@@ -78,14 +83,20 @@ struct Listeners {
 
 impl Listeners {
     async fn open<S>(settings: &Settings<S>) -> Result<Self, RunError> {
-        let public = listen(settings.listen).await?;
+        let public = listen(settings.listen).await;
+        let metrics = ops::record();
+        let ops = match &metrics {
+            Some(_) => listen(settings.ops_listen).await.map(Some),
+            None => Ok(None),
+        };
+        let (public, ops) = match (public, ops) {
+            (Err(public), Err(ops)) => return Err(RunError::Several(vec![public, ops])),
+            (public, ops) => (public?, ops?),
+        };
         let address = public
             .local_addr()
             .map_err(|why| RunError::Listen(settings.listen, why))?;
-        let ops = match ops::record() {
-            Some(metrics) => Some((listen(settings.ops_listen).await?, metrics)),
-            None => None,
-        };
+        let ops = ops.zip(metrics);
         Ok(Self {
             public,
             address,
@@ -137,7 +148,9 @@ async fn start<P: Program>(
     };
     let program = Arc::clone(&process.program);
     let routes = program.routes(&process).await?;
-    process.serve(public, closing(routes, process.readiness.clone()), &ended);
+    let limits = Limits::of_process();
+    let routes = closing(routes, process.readiness.clone());
+    process.serve(public, routes, limits, &ended);
     if let Some((listener, handle)) = ops {
         process.operate(listener, handle, &ended);
     }
@@ -172,7 +185,8 @@ impl<P: Program> Process<P> {
             .service_routes()
             .merge(self.documents())
             .layer(middleware::from_fn(routed))
-            .layer(middleware::from_fn_with_state(sessions, identify));
+            .layer(middleware::from_fn_with_state(sessions, identify))
+            .layer(middleware::from_fn(problems));
         traced(routes, self.program.name(), runtime.clone())
             .layer(middleware::from_fn_with_state(runtime, measure))
     }
@@ -190,12 +204,18 @@ impl<P: Program> Process<P> {
         lines
     }
 
-    fn serve(&mut self, listener: TcpListener, routes: Router, ended: &watch::Receiver<bool>) {
+    fn serve(
+        &mut self,
+        listener: TcpListener,
+        routes: Router,
+        limits: Limits,
+        ended: &watch::Receiver<bool>,
+    ) {
         let mut ended = ended.clone();
         let end = async move {
             let _ = ended.changed().await; // The process was dropped, which ends it too.
         };
-        let serving = tokio::spawn(serve(listener, routes, end));
+        let serving = tokio::spawn(serve_within(listener, routes, limits, end));
         self.serving.push(serving);
     }
 
@@ -209,7 +229,11 @@ impl<P: Program> Process<P> {
         let (host, readiness) = (Arc::clone(&self.host), self.readiness.clone());
         let token = self.settings.ops_token.clone();
         let routes = ops::routes(host, readiness, handle.clone(), token);
-        self.serve(listener, routes, ended);
+        let limits = Limits {
+            connections: OPS_CONNECTIONS,
+            ..Limits::default()
+        };
+        self.serve(listener, routes, limits, ended);
         let runtime: SharedRuntime = self.runtime.clone();
         self.runtime.spawn(Box::pin(ops::upkeep(handle, runtime)));
     }

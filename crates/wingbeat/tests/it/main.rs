@@ -14,17 +14,21 @@ mod operator;
 mod ordered;
 mod paging;
 mod pausing;
+#[cfg(feature = "personal")]
+mod personal;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
 mod refusing;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod replicas;
 mod retry_loop;
+mod session_races;
 mod sessions;
 mod simulated;
 mod sql;
 mod stubbed;
 mod suites;
+mod texts;
 mod traces;
 mod transfers;
 mod unsent;

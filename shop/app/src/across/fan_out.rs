@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 use wingbeat::CorrelationId;
 use wingbeat::http::session::{Session, SessionState};
-use wingbeat::http::{Admin, Problem, ok};
+use wingbeat::http::{Admin, Path, Problem, ok};
 use wingbeat::run::Host;
 use wingbeat::run::ops::{
     Breaker, Items, Replicated, Subscription, Timeline, Unroutable, in_order, joined,

@@ -8,7 +8,7 @@ use axum::Router;
 use shop_provider::Provider;
 use wingbeat::http::session::Sessions;
 use wingbeat::http::traced;
-use wingbeat::run::{Alone, Command, Program, Roles, RunError, open};
+use wingbeat::run::{Alone, Command, Program, Roles, RunError, open, private_directory};
 use wingbeat::{App, BoxFuture, Ports, TokioRuntime};
 
 use super::roles::{self, GATEWAY, PROVIDER, SERVICES};
@@ -23,6 +23,14 @@ use super::{prepare, routes, services};
 /// The reason why it does not start.
 pub async fn start(settings: &Settings) -> Result<Open, RunError> {
     open(Shop::default(), settings.clone(), roles_of(settings)).await
+}
+
+/// The name of the provider's ledger in the data directory.
+const LEDGER: &str = "provider.db";
+
+/// Returns whether the stand-in for the payment company runs in this process.
+fn runs_provider(settings: &Settings, roles: &Roles) -> bool {
+    roles.has(PROVIDER) && settings.own.provider.is_none()
 }
 
 /// Returns the roles of the whole shop. The stand-in runs unless a provider is set.
@@ -78,17 +86,26 @@ impl Program for Shop {
         }))
     }
 
+    /// The provider's ledger and the payments of the orders must not contradict each other.
+    fn files(&self, settings: &Settings, roles: &Roles) -> Vec<&'static str> {
+        if runs_provider(settings, roles) {
+            vec![LEDGER]
+        } else {
+            Vec::new()
+        }
+    }
+
     async fn begin(
         &self,
         settings: &Settings,
         roles: &Roles,
         ports: &Ports,
     ) -> Result<Shared, RunError> {
-        let sessions = Sessions::new(Arc::clone(&ports.cache), Arc::clone(&ports.runtime));
+        let sessions = Sessions::new(Arc::clone(&ports.cache), Arc::clone(&ports.runtime))
+            .with_only_secure_cookies(settings.own.secure_cookies);
         // The stand-in is an outside company: it is reached over a real socket.
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let runs_here = roles.has(PROVIDER) && settings.own.provider.is_none();
-        let provider = if runs_here {
+        let provider = if runs_provider(settings, roles) {
             Some(provider(settings, loopback).await?)
         } else {
             None
@@ -165,8 +182,8 @@ fn admin_line(settings: &Settings, password: Option<&str>) -> String {
 /// its responses to our traces.
 async fn provider(settings: &Settings, listen: SocketAddr) -> Result<Provider, RunError> {
     let data = &settings.data;
-    std::fs::create_dir_all(data).map_err(|why| RunError::File(data.display().to_string(), why))?;
-    let ledger = data.join("provider.db");
+    private_directory(data).map_err(|why| RunError::File(data.display().to_string(), why))?;
+    let ledger = data.join(LEDGER);
     let config = shop_provider::Config { listen, ledger };
     let runtime = TokioRuntime::new();
     let started = shop_provider::start_within(config, |routes| traced(routes, PROVIDER, runtime));

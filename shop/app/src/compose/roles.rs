@@ -34,19 +34,22 @@ pub(super) fn check(settings: &Settings, roles: &Roles) -> Result<(), RunError> 
     if roles.whole || own.dev {
         return Ok(());
     }
-    let missing = |text: &str| Err(RunError::Program(text.into()));
+    let mut missing = Vec::new();
     if roles.has("payments") && own.provider.is_none() && !roles.has(PROVIDER) {
-        return missing("payments needs --provider (or --dev, for the stand-in)");
+        missing.push("payments needs --provider (or --dev, for the stand-in)");
     }
     if roles.has("notifications") {
-        return missing(
+        missing.push(
             "notifications keeps its mails in the mailbox of --dev; this release sends none by SMTP",
         );
     }
     if roles.has("identity") && own.admin_password.is_none() {
-        return missing("identity needs SHOP_ADMIN_PASSWORD (or --dev)");
+        missing.push("identity needs SHOP_ADMIN_PASSWORD (or --dev)");
     }
-    Ok(())
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(RunError::Program(missing.join("; ")))
 }
 
 #[cfg(test)]
@@ -80,6 +83,10 @@ mod tests {
         assert!(problem(&["payments"], &settings).contains("--provider"));
         assert!(problem(&["notifications"], &settings).contains("mailbox"));
         assert!(problem(&["identity"], &settings).contains("SHOP_ADMIN_PASSWORD"));
+        let all = problem(&SERVICES, &settings);
+        for part in ["--provider", "mailbox", "SHOP_ADMIN_PASSWORD"] {
+            assert!(all.contains(part), "{all}");
+        }
         assert_eq!(problem(&["orders"], &settings), "");
         settings.own.dev = true;
         assert_eq!(problem(&SERVICES, &settings), "");

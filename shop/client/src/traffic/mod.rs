@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub use flow::{Plan, drive};
 pub use report::{Percentiles, Report};
 
-use crate::Shop;
+use crate::{Shop, output};
 
 /// Sends the orders of simulated shoppers to a running shop and reports their outcome.
 #[derive(Args, Clone, Debug)]
@@ -56,17 +56,14 @@ pub async fn run(args: TrafficArgs) -> ExitCode {
     bar.finish_and_clear();
     match report {
         Ok(report) => {
-            if args.json {
-                println!("{}", report.json());
+            let text = if args.json {
+                report.json()
             } else {
-                println!("{report}");
-            }
-            ExitCode::from(u8::from(!report.is_clean()))
+                report.to_string()
+            };
+            output::result("traffic", &text, report.is_clean())
         }
-        Err(why) => {
-            eprintln!("shop traffic: {why}");
-            ExitCode::from(2)
-        }
+        Err(why) => output::failed("traffic", why),
     }
 }
 

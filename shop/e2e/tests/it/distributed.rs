@@ -9,7 +9,7 @@ use shop_client::http::Call;
 use shop_client::{Error, Shop, Shopper};
 use shop_e2e::fleet::alone;
 use shop_e2e::member::Member;
-use shop_e2e::process::binary;
+use shop_e2e::process::{binary, free_port};
 use shop_e2e::servers::Servers;
 use shop_e2e::wait::{check, until};
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
@@ -210,17 +210,6 @@ fn a_missing_setting_is_reported_in_one_line() {
     ];
     refused(&["orders"], &unavailable[..2], &["--cache"]);
     refused(&["orders"], &unavailable, &["store_unavailable"]);
-    // Every wrong URL is named, before any server is asked.
-    let wrong = [
-        ("WINGBEAT_BROKER", "amqp://u:s3cret@127.0.0.1:1/a/b"),
-        (
-            "WINGBEAT_STORE",
-            "postgres://u:s3cret@127.0.0.1:1/db?sslcrl=x",
-        ),
-        ("WINGBEAT_CACHE", "redis://u:s3cret@127.0.0.1:1/zero"),
-    ];
-    let words = ["virtual host", "`sslcrl`", "database", "store_url_invalid"];
-    refused(&["orders"], &wrong, &words);
     refused(&["identity"], &unavailable, &["SHOP_ADMIN_PASSWORD"]);
     refused(&["payments"], &unavailable, &["--provider"]);
     refused(&["notifications"], &unavailable, &["SMTP"]);
@@ -278,6 +267,85 @@ fn a_server_that_cannot_be_used_is_reported_in_one_line() {
         let mut env = right.clone();
         env[*which].1.clone_from(url);
         let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
-        assert_refused(&run(&["orders"], &env, folder.path()), &[code]);
+        let output = run(&["orders"], &env, folder.path());
+        assert_refused(&output, &[code]);
+        if !code.ends_with("_url_invalid") {
+            let address = url.rsplit('@').next().unwrap();
+            let address = address.split('/').next().unwrap();
+            assert_refused(&output, &[address]);
+        }
     }
+}
+
+/// Each server that does not answer is named with its address, not only the first one.
+#[test]
+fn all_servers_that_do_not_answer_are_reported_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let [broker, store, cache] = std::array::from_fn(|_| free_port());
+    let env = [
+        (
+            "WINGBEAT_BROKER",
+            format!("amqp://u:s3cret@127.0.0.1:{broker}"),
+        ),
+        (
+            "WINGBEAT_STORE",
+            format!("postgres://u:s3cret@127.0.0.1:{store}/db"),
+        ),
+        (
+            "WINGBEAT_CACHE",
+            format!("redis://u:s3cret@127.0.0.1:{cache}"),
+        ),
+    ];
+    let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let addresses = [broker, store, cache].map(|port| format!("127.0.0.1:{port}"));
+    let mut words = vec![
+        "broker_unavailable",
+        "store_unavailable",
+        "cache_unavailable",
+    ];
+    words.extend(addresses.iter().map(String::as_str));
+    assert_refused(&run(&["orders"], &env, folder.path()), &words);
+}
+
+/// Everything that is wrong is reported at once, and before the first connection: a server that
+/// would accept one gets none.
+#[test]
+fn all_wrong_settings_are_reported_at_once_before_the_first_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let cache = format!("redis://u:s3cret@127.0.0.1:{port}");
+    let env = [
+        ("WINGBEAT_BROKER", "http://u:s3cret@127.0.0.1"),
+        ("WINGBEAT_STORE", "mysql://u:s3cret@127.0.0.1/db"),
+        ("WINGBEAT_CACHE", cache.as_str()),
+        ("WINGBEAT_LISTEN", "nowhere"),
+        ("WINGBEAT_LOG", "a=b=c"),
+        ("WINGBEAT_LOG_FORMAT", "xml"),
+        ("WINGBEAT_SHIPPING_DISPATCH_AFTER", "soon"),
+        ("WINGBEAT_PASSWORD_PASSES", "0"),
+        ("WINGBEAT_URL_ORDERS", "orders:8080"),
+        ("SHOP_ADMIN_PASSWORD_FILE", "missing"),
+        ("TOKIO_WORKER_THREADS", "none"),
+    ];
+    let words = [
+        "broker_url_invalid",
+        "store_url_invalid",
+        "WINGBEAT_LISTEN",
+        "`log`",
+        "WINGBEAT_LOG_FORMAT",
+        "WINGBEAT_SHIPPING_DISPATCH_AFTER",
+        "WINGBEAT_PASSWORD_PASSES",
+        "WINGBEAT_URL_ORDERS",
+        "SHOP_ADMIN_PASSWORD_FILE",
+        "TOKIO_WORKER_THREADS",
+        "--provider",
+        "\"order, bill\"",
+    ];
+    let services = ["payments", "order", "bill"];
+    assert_refused(&run(&services, &env, folder.path()), &words);
+    let asked = listener.accept().map(|_| ());
+    let none = asked.map_err(|why| why.kind());
+    assert_eq!(none, Err(std::io::ErrorKind::WouldBlock), "it was asked");
 }

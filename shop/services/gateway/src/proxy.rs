@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tracing::Span;
 use wingbeat::RuntimeExt as _;
 use wingbeat::SharedRuntime;
-use wingbeat::http::{BODY_MAX, Problem};
+use wingbeat::http::{Problem, read_body};
 use wingbeat::telemetry;
 
 use crate::edge::SERVICE;
@@ -94,9 +94,9 @@ impl Proxy {
     /// Forwards a request to a service and returns its reply.
     pub async fn forward(&self, service: &str, request: Request) -> Response {
         let (parts, body) = request.into_parts();
-        let Ok(body) = axum::body::to_bytes(body, BODY_MAX).await else {
-            let detail = "the body exceeds 64 KiB";
-            return Problem::new(413, "body_too_large", detail).into_response();
+        let body = match read_body(body).await {
+            Ok(body) => body,
+            Err(problem) => return problem.into_response(),
         };
         match self.ask(service, &parts, body).await {
             Ok(response) => response,

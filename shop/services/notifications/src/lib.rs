@@ -15,13 +15,13 @@ mod config;
 pub use config::Config;
 pub use mailbox::mailbox;
 use shop_contracts::notifications::EmailFailed;
-use wingbeat::Service;
+use wingbeat::{Handler as _, Service};
 
 /// Builds the service.
 #[must_use]
 pub fn service(_config: &Config) -> Service {
     Service::new("notifications")
-        .on(handlers::remember_address)
+        .on(handlers::remember_address.personal())
         .on(handlers::user_registered)
         .on(handlers::promo_issued)
         .on(handlers::order_paid)

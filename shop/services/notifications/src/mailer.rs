@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::notifications::EmailSent;
-use wingbeat::{Entity, Extract, Result, Rows, Scope, Table, Timestamp};
+use wingbeat::{Entity, Extract, Result, Rows, Scope, Subjects, Table, Timestamp};
 
 use crate::domain::{Contact, Mail, Person};
-use crate::mailbox::MailRow;
+use crate::mailbox::{MailRow, address_digest};
 
 /// The record of a sent mail. The key is [`sent_key`]; it contains no personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,7 @@ pub struct Mailer {
     contacts: Table<Contact>,
     sent: Table<Sent>,
     mailbox: Rows<MailRow>,
+    subjects: Subjects,
     scope: Scope,
 }
 
@@ -40,6 +41,7 @@ impl<S> Extract<Scope, S> for Mailer {
             contacts: Extract::extract(scope, state)?,
             sent: Extract::extract(scope, state)?,
             mailbox: Extract::extract(scope, state)?,
+            subjects: Extract::extract(scope, state)?,
             scope: scope.clone(),
         })
     }
@@ -55,7 +57,10 @@ impl Mailer {
     /// cannot be read.
     pub async fn deliver(&self, user_id: UserId, mail: Mail) -> Result<Option<EmailSent>> {
         match self.contacts.get(&user_id).await? {
-            Some(Contact::Known(person)) => self.send(user_id, &person, &mail).await,
+            Some(Contact::Known(person)) => match self.subjects.decrypt(&user_id, &person).await? {
+                Some(person) => self.send(user_id, &person, &mail).await,
+                None => Ok(None),
+            },
             Some(Contact::Erased) => Ok(None),
             Some(Contact::Unknown { pending }) => {
                 self.contacts.put(&user_id, Contact::wait(pending, mail)?)?;
@@ -76,7 +81,8 @@ impl Mailer {
     /// A `store_*` code if the store cannot be read.
     pub async fn remember(&self, user_id: UserId, person: Person) -> Result<Vec<EmailSent>> {
         let current = self.contacts.get(&user_id).await?;
-        let (contact, mails) = Contact::remember(current, person.clone());
+        let stored = self.subjects.encrypt(&user_id, &person).await?;
+        let (contact, mails) = Contact::remember(current, stored);
         self.contacts.put(&user_id, contact)?;
         let mut sent = Vec::with_capacity(mails.len());
         for mail in mails {
@@ -89,8 +95,9 @@ impl Mailer {
     ///
     /// # Errors
     ///
-    /// Those of [`Table::put`].
-    pub fn forget(&self, user_id: UserId) -> Result<()> {
+    /// A `store_*` code if the store cannot be read.
+    pub async fn forget(&self, user_id: UserId) -> Result<()> {
+        self.subjects.erase(&user_id).await?;
         self.contacts.put(&user_id, Contact::Erased)
     }
 
@@ -109,10 +116,11 @@ impl Mailer {
         let letter = mail.write(person);
         let row = MailRow {
             user_id,
-            to: person.email.clone(),
+            to_digest: address_digest(&person.email),
+            to: self.subjects.encrypt(&user_id, &person.email).await?,
             template: mail.template().into(),
-            subject: letter.subject,
-            body: letter.body,
+            subject: self.subjects.encrypt(&user_id, &letter.subject).await?,
+            body: self.subjects.encrypt(&user_id, &letter.body).await?,
             at,
         };
         self.mailbox.put(self.scope.new_id().to_string(), &row)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
 use super::timeline::{Timeline, story};
-use crate::http::{Problem, Routes, get, plain};
+use crate::http::{Path, Problem, Routes, get, plain};
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
 use crate::{Control, DeadLetter, Name, Result, Running, Timestamp};

@@ -26,6 +26,7 @@ pub(crate) struct Sources {
 }
 
 /// A value and its origin.
+#[derive(Clone)]
 pub(super) struct Found {
     pub(super) origin: String,
     pub(super) value: String,
@@ -122,50 +123,64 @@ impl Lookup<'_> {
         }
     }
 
-    pub(super) fn servers(&self) -> Result<Option<Servers>, SettingsError> {
-        let broker = self.ours("broker")?;
-        let (store, cache) = (self.ours("store")?, self.ours("cache")?);
-        let first = broker.as_ref().or(store.as_ref()).or(cache.as_ref());
-        let (tls, tls_origin) = self.servers_tls()?;
-        let Some(first) = first else {
-            return tls_origin.map_or(Ok(None), |origin| Err(SettingsError::TlsUnused(origin)));
-        };
-        if !cfg!(feature = "servers") {
-            return Err(SettingsError::NotBuilt {
-                origin: first.origin.clone(),
-                feature: "servers",
-            });
+    pub(super) fn servers(&self, faults: &mut Vec<SettingsError>) -> Option<Servers> {
+        let all = [
+            ("broker", "--broker"),
+            ("store", "--store"),
+            ("cache", "--cache"),
+        ];
+        let (mut urls, mut missing) = (Vec::new(), Vec::new());
+        let count = faults.len();
+        for (key, flag) in all {
+            match self.ours(key) {
+                Ok(Some(found)) => urls.push(found),
+                Ok(None) => missing.push(flag),
+                Err(why) => faults.push(why),
+            }
         }
-        let required = |found: Option<Found>, flag| {
-            found
-                .map(|found| found.value)
-                .ok_or(SettingsError::Incomplete(flag))
+        let (tls, tls_origin) = self.servers_tls(faults);
+        let Some(first) = urls.first() else {
+            faults.extend(tls_origin.map(SettingsError::TlsUnused));
+            return None;
         };
+        let origin = first.origin.clone();
+        if !cfg!(feature = "servers") {
+            let feature = "servers";
+            faults.push(SettingsError::NotBuilt { origin, feature });
+        } else if !missing.is_empty() {
+            faults.push(SettingsError::Incomplete(missing));
+        }
+        if faults.len() > count {
+            return None;
+        }
+        let mut urls = urls.into_iter().map(|found| found.value);
         let servers = Servers {
-            broker: required(broker, "--broker")?,
-            store: required(store, "--store")?,
-            cache: required(cache, "--cache")?,
+            broker: urls.next()?,
+            store: urls.next()?,
+            cache: urls.next()?,
             tls,
         };
-        match tls_origin {
-            Some(origin) if !uses_tls(&servers) => Err(SettingsError::TlsUnused(origin)),
-            _ => Ok(Some(servers)),
+        if !uses_tls(&servers) {
+            faults.extend(tls_origin.map(SettingsError::TlsUnused));
         }
+        Some(servers)
     }
 
     /// Returns the certificates and the key for the servers, and the origin of one of them.
-    fn servers_tls(&self) -> Result<(ServersTls, Option<String>), SettingsError> {
-        let [ca, certificate, key] = ["tls_ca", "tls_cert", "tls_key"].map(|it| self.ours(it));
-        let (ca, certificate, key) = (ca?, certificate?, key?);
-        let set = [&ca, &certificate, &key];
-        let origin = set.into_iter().flatten().map(|it| it.origin.clone()).next();
-        let value = |found: Option<Found>| found.map(|it| it.value);
+    fn servers_tls(&self, faults: &mut Vec<SettingsError>) -> (ServersTls, Option<String>) {
+        let mut origin = None;
+        let [ca, certificate, key] = ["tls_ca", "tls_cert", "tls_key"].map(|key| {
+            let found = self.ours(key);
+            let found = found.map_err(|why| faults.push(why)).ok().flatten()?;
+            origin.get_or_insert(found.origin);
+            Some(found.value)
+        });
         let tls = ServersTls {
-            ca: value(ca),
-            certificate: value(certificate),
-            key: value(key),
+            ca,
+            certificate,
+            key,
         };
-        Ok((tls, origin))
+        (tls, origin)
     }
 
     pub(super) fn otlp(&self) -> Result<Option<String>, SettingsError> {
@@ -178,12 +193,28 @@ impl Lookup<'_> {
         }
     }
 
-    pub(super) fn upstreams(&self) -> BTreeMap<String, String> {
-        let named = |(name, url): (&OsString, &OsString)| {
-            let service = name.to_str()?.strip_prefix(UPSTREAM)?;
-            Some((service.to_ascii_lowercase(), url.to_str()?.to_owned()))
-        };
-        self.sources.env.iter().filter_map(named).collect()
+    /// Returns the addresses of services. A variable that is not UTF-8 is wrong, not absent.
+    pub(super) fn upstreams(&self, faults: &mut Vec<SettingsError>) -> BTreeMap<String, String> {
+        let mut upstreams = BTreeMap::new();
+        for (name, urls) in &self.sources.env {
+            let name = name.to_string_lossy();
+            let Some(service) = name.strip_prefix(UPSTREAM) else {
+                continue;
+            };
+            let Some(urls) = urls.to_str() else {
+                faults.push(SettingsError::NotUtf8(name.into_owned()));
+                continue;
+            };
+            if urls.split(',').all(|url| is_url(url.trim())) {
+                upstreams.insert(service.to_ascii_lowercase(), urls.to_owned());
+                continue;
+            }
+            faults.push(SettingsError::InvalidSecret {
+                origin: name.into_owned(),
+                expected: "a URL such as http://host:8080, or several separated by commas".into(),
+            });
+        }
+        upstreams
     }
 }
 
@@ -195,6 +226,15 @@ fn uses_tls(servers: &Servers) -> bool {
             .iter()
             .any(|it| servers.cache.starts_with(it))
         || !without.iter().any(|it| servers.store.contains(it))
+}
+
+/// Returns whether a text is the URL of a server.
+fn is_url(text: &str) -> bool {
+    let uri = text.parse::<http::Uri>();
+    uri.is_ok_and(|uri| {
+        let scheme = uri.scheme_str().is_some_and(|it| it.starts_with("http"));
+        scheme && uri.host().is_some_and(|host| !host.is_empty())
+    })
 }
 
 /// The form of a duration, for errors.

@@ -155,25 +155,53 @@ impl<S: OwnSettings> Settings<S> {
     ///
     /// The first one that is wrong, in one line without secrets.
     pub(crate) fn read(sources: &Sources) -> Result<Self, SettingsError> {
+        let (settings, faults) = Self::read_all(sources);
+        faults.into_iter().next().map_or(Ok(settings), Err)
+    }
+
+    /// Reads all settings from their sources, and returns all that are wrong. Those have their
+    /// defaults.
+    pub(crate) fn read_all(sources: &Sources) -> (Self, Vec<SettingsError>) {
         let own = Field::of::<S>();
         let known = OURS.iter().chain(&own);
-        let file = File::read(sources.file.as_deref(), known)?;
+        let (file, faults) = File::read(sources.file.as_deref(), known);
         let look = Lookup {
             sources,
             file: &file,
         };
-        Ok(Self {
-            listen: look.address("listen", SocketAddr::from(([127, 0, 0, 1], 8080)))?,
-            ops_listen: look.address("ops_listen", SocketAddr::from(([127, 0, 0, 1], 9464)))?,
-            ops_token: look.text("ops_token")?.map(Secret),
-            data: look.text("data")?.unwrap_or("./data".into()).into(),
-            drain_delay: look.duration("drain_delay", Duration::ZERO)?,
-            log: look.text("log")?.unwrap_or("info".into()),
-            log_format: look.log_format()?,
-            otlp: look.otlp()?,
-            servers: look.servers()?,
-            upstreams: look.upstreams(),
-            own: value::deserialize(&own, &look)?,
+        let mut faults = Faults(faults);
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let settings = Self {
+            listen: faults.or(local(8080), |it| look.address("listen", it)),
+            ops_listen: faults.or(local(9464), |it| look.address("ops_listen", it)),
+            ops_token: faults.or(None, |_| look.text("ops_token")).map(Secret),
+            data: faults
+                .or(None, |_| look.text("data"))
+                .unwrap_or("./data".into())
+                .into(),
+            drain_delay: faults.or(Duration::ZERO, |it| look.duration("drain_delay", it)),
+            log: faults
+                .or(None, |_| look.text("log"))
+                .unwrap_or("info".into()),
+            log_format: faults.or(LogFormat::Text, |_| look.log_format()),
+            otlp: faults.or(None, |_| look.otlp()),
+            servers: look.servers(&mut faults.0),
+            upstreams: look.upstreams(&mut faults.0),
+            own: value::deserialize(&own, &look, &mut faults.0),
+        };
+        (settings, faults.0)
+    }
+}
+
+/// The settings that are wrong.
+struct Faults(Vec<SettingsError>);
+
+impl Faults {
+    /// Returns the value that was read; the default if it is wrong.
+    fn or<T: Clone>(&mut self, default: T, read: impl FnOnce(T) -> Result<T, SettingsError>) -> T {
+        read(default.clone()).unwrap_or_else(|why| {
+            self.0.push(why);
+            default
         })
     }
 }

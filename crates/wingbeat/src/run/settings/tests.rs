@@ -126,6 +126,57 @@ fn a_wrong_value_is_reported_with_its_origin_and_the_expected_form() {
 }
 
 #[test]
+fn everything_that_is_wrong_is_reported_and_has_its_default() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("wingbeat.toml");
+    std::fs::write(&file, "romes = 1\nlogg = \"info\"").expect("it is written");
+    let flags = [
+        ("listen", "nowhere"),
+        ("rooms", "-1"),
+        ("broker", "amqp://b"),
+    ];
+    let env = [
+        ("WINGBEAT_HOLD_FOR", "soon"),
+        ("WINGBEAT_LOG_FORMAT", "xml"),
+        ("WINGBEAT_URL_ORDERS", "orders"),
+        ("WINGBEAT_URL_CARTS", "http://a:1, https://b"),
+        ("HOTEL_PASSWORD_FILE", "missing"),
+    ];
+    let texts = |pairs: &[(&str, &str)]| {
+        let owned = pairs
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()));
+        owned.collect::<Vec<_>>()
+    };
+    let env = texts(&env).into_iter();
+    let (settings, faults) = Settings::<Own>::read_all(&Sources {
+        flags: texts(&flags).into_iter().collect(),
+        env: env.map(|(key, value)| (key.into(), value.into())).collect(),
+        file: Some(file),
+    });
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    for part in [
+        "\"romes\"",
+        "\"logg\"",
+        "--listen",
+        "--rooms",
+        "WINGBEAT_HOLD_FOR",
+        "WINGBEAT_LOG_FORMAT",
+        "WINGBEAT_URL_ORDERS",
+        "HOTEL_PASSWORD_FILE",
+        "--store and --cache are missing",
+    ] {
+        let found = faults.iter().filter(|fault| fault.contains(part)).count();
+        assert_eq!(found, 1, "{part} in {faults:?}");
+    }
+    assert_eq!(faults.len(), 9, "{faults:?}");
+    assert_eq!((settings.listen.port(), settings.own.rooms), (8080, 7));
+    assert_eq!(settings.own.hold_for, Duration::from_secs(900));
+    let upstreams: Vec<_> = settings.upstreams.keys().collect();
+    assert_eq!(upstreams, ["carts"]);
+}
+
+#[test]
 fn a_secret_is_no_key_of_the_file_and_not_part_of_an_error() {
     assert!(matches!(
         read(&[], &[], "password = \"x\""),
@@ -156,11 +207,11 @@ fn foreign_variables_that_are_not_utf8_are_ignored_and_ours_are_reported() {
     };
     sources.env.insert("SOMEBODY".into(), broken.clone());
     assert!(Settings::<()>::read(&sources).is_ok());
-    sources.env.insert("WINGBEAT_LOG".into(), broken);
-    assert_eq!(
-        Settings::<()>::read(&sources).err(),
-        Some(SettingsError::NotUtf8("WINGBEAT_LOG".into()))
-    );
+    sources.env.insert("WINGBEAT_LOG".into(), broken.clone());
+    sources.env.insert("WINGBEAT_URL_ORDERS".into(), broken);
+    let (_, faults) = Settings::<()>::read_all(&sources);
+    let of = |name: &str| SettingsError::NotUtf8(name.into());
+    assert_eq!(faults, [of("WINGBEAT_LOG"), of("WINGBEAT_URL_ORDERS")]);
 }
 
 #[cfg(feature = "servers")]
