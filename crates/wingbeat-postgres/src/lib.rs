@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! - [`Config`], `clock`, `fault`: settings, stored times, and the classification of errors.
+//! - `address`, `connector`: the parts of the URL, TLS, and the choice of a host.
 //! - `statement`, [`Transaction`], `pool`: SQL of services, transactions and connections.
 //! - `reads`, `due`, `backlog`, `retain`: queries and statements on one schema.
 //! - `layout`, `sql/`: creates and migrates the tables and the function `commit_v4`.
@@ -28,10 +29,12 @@
 )]
 #![warn(missing_docs)]
 
+mod address;
 mod backlog;
 mod clock;
 mod commit;
 mod config;
+mod connector;
 mod database;
 mod due;
 mod fault;
@@ -50,3 +53,4 @@ pub use config::Config;
 pub use postgres::Postgres;
 pub use tokio_postgres::Row;
 pub use transaction::Transaction;
+pub use wingbeat_connect::TlsFiles;

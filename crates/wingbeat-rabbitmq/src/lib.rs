@@ -18,6 +18,7 @@
 //! # Map
 //!
 //! - [`Config`]: the address, time limits and the delivery limit.
+//! - `address`, `socket`: the parts of the URL, and the client on connections with TLS.
 //! - `connection`: a connection that is opened again after it is lost.
 //! - `topology`: exchanges, queues and bindings.
 //! - `guard`: repairs deliveries that the AMQP client cannot parse, and cuts off large bodies.
@@ -53,7 +54,9 @@
 
 mod config;
 
+mod address;
 mod guard;
+mod socket;
 
 mod connection;
 
@@ -72,3 +75,4 @@ pub mod fuzzing;
 
 pub use config::Config;
 pub use rabbitmq::RabbitMq;
+pub use wingbeat_connect::TlsFiles;

@@ -9,6 +9,7 @@ use lapin::options::{BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::time::Instant;
+use wingbeat_connect::warn_if_exposed;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::transport::Refused;
 use wingbeat_core::{
@@ -16,7 +17,8 @@ use wingbeat_core::{
 };
 
 use crate::Config;
-use crate::connection::{BrokerConnection, MISSING, address, timed_out, unavailable};
+use crate::address::Address;
+use crate::connection::{BrokerConnection, MISSING, timed_out, unavailable};
 use crate::consumer::{Options, QueueState, RabbitConsumer, TAGS_PER_CONSUMER};
 use crate::publisher::{BatchSettings, Publisher};
 use crate::topology::{Names, declare};
@@ -25,6 +27,10 @@ use crate::topology::{Names, declare};
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The prefetch of consumers of broker dead letters, of which there are few.
 const DEAD_LETTER_PREFETCH: usize = 16;
+/// The time limit of each step of a ping. Its caller waits for 3 s.
+const PING_TIMEOUT: Duration = Duration::from_millis(1200);
+/// The shortest time between two attempts to replace silent connections.
+const PROBE_PAUSE: Duration = Duration::from_secs(3);
 /// The shortest time between two redeclarations of the topology.
 const REPAIR_PAUSE: Duration = Duration::from_secs(1);
 
@@ -43,45 +49,55 @@ pub struct RabbitMq {
     queues: Mutex<HashMap<Name, Arc<QueueState>>>,
     runtime: SharedRuntime,
     consumers: AtomicU64,
+    /// The time of the last attempt to replace silent connections.
+    probed: tokio::sync::Mutex<Option<Instant>>,
     /// The time of the last redeclaration.
     redeclared: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl RabbitMq {
+    /// Checks the URL and the files of TLS without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `broker_url_invalid` if a part of the URL is malformed or not supported; `tls_invalid` if a
+    /// certificate or a key cannot be used.
+    pub fn check(config: &Config) -> Result<()> {
+        Address::parse(config).map(drop)
+    }
+
     /// Connects to the broker, and fails at the first problem. Later losses of the connection are
     /// retried.
     ///
     /// # Errors
     ///
-    /// `broker_url_invalid` if the URL cannot be parsed; `broker_refused` if the broker rejects the
+    /// `broker_url_invalid` if the URL cannot be used; `tls_invalid` if a certificate or a key
+    /// cannot be used; `broker_tls_failed` if TLS fails; `broker_refused` if the broker rejects the
     /// user, the password or the virtual host; `broker_unavailable` if it is unavailable. The
     /// message is one line and contains no password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
+        let address = Arc::new(Address::parse(config)?);
+        let connection = |purpose| {
+            BrokerConnection::new(config, Arc::clone(&address), purpose, Arc::clone(&runtime))
+        };
         let transport = Self {
             names: Names::new(config),
             timeout: config.confirm_timeout,
-            publishing: BrokerConnection::new(config, "publishing", Arc::clone(&runtime))?,
-            consuming: BrokerConnection::new(config, "consuming", Arc::clone(&runtime))?,
+            publishing: connection("publishing"),
+            consuming: connection("consuming"),
             publisher: Publisher::default(),
             idle_channel: tokio::sync::Mutex::default(),
             topology: RwLock::default(),
             queues: Mutex::default(),
             runtime,
             consumers: AtomicU64::new(1),
+            probed: tokio::sync::Mutex::default(),
             redeclared: tokio::sync::Mutex::default(),
         };
         transport.publishing_connection().await?;
         transport.consuming_connection().await?;
+        warn_if_exposed("RabbitMQ", &address.hosts, address.protection).await;
         Ok(Arc::new(transport))
-    }
-
-    /// Checks the settings without connecting.
-    ///
-    /// # Errors
-    ///
-    /// `broker_url_invalid` if the URL cannot be parsed. The message does not contain the URL.
-    pub fn check(config: &Config) -> Result<()> {
-        address(config).map(drop)
     }
 
     /// Returns the connection for publishing. On a new one, the topology is declared before any
@@ -183,6 +199,20 @@ impl RabbitMq {
         Ok(u64::from(self.request(declare).await?.message_count()))
     }
 
+    /// Replaces the connections, on which the broker does not reply: after a failover, the address
+    /// leads to another node, and long before the heartbeats notice it. An attempt that gets no
+    /// reply costs the client a thread, so there are few.
+    async fn replace_silent(&self) -> Result<()> {
+        let mut probed = self.probed.lock().await;
+        if probed.is_some_and(|at| at.elapsed() < PROBE_PAUSE) {
+            return Err(timed_out());
+        }
+        *probed = Some(Instant::now());
+        self.consuming.replace_silent(PING_TIMEOUT).await?;
+        self.idle_channel.lock().await.take();
+        self.publishing.replace_silent(PING_TIMEOUT).await
+    }
+
     /// Sends a request to the broker and waits for the reply.
     async fn request<T>(
         &self,
@@ -241,7 +271,10 @@ impl Transport for RabbitMq {
             // The broker never blocks this connection, since nothing is published on it.
             let ask =
                 async |channel: &Channel| channel.basic_qos(1, BasicQosOptions::default()).await;
-            self.request(ask).await
+            match tokio::time::timeout(PING_TIMEOUT, self.request(ask)).await {
+                Ok(replied) => replied,
+                Err(_) => self.replace_silent().await,
+            }
         })
     }
 

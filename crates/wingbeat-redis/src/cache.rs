@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use redis::{Client, Cmd, FromRedisValue};
+use redis::{Cmd, FromRedisValue, Value};
+use wingbeat_connect::{TlsFiles, warn_if_exposed};
 use wingbeat_core::cache::Durability;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, Error, Result};
 
-use crate::connection::{NO_SCRIPT, SharedConnection, WRONG_TYPE, is_answer, timed_out};
+use crate::address::Address;
+use crate::connection::{NO_SCRIPT, SharedConnection, WRONG_TYPE, is_answer};
 use crate::cooldown::Cooldown;
 use crate::scripts::{self, Call};
+use crate::server::{Server, hello};
 
 /// The number of keys that one `SCAN` visits.
 const SCAN_COUNT: usize = 1000;
@@ -20,8 +23,13 @@ const SCAN_COUNT: usize = 1000;
 /// The address of Redis, and time limits.
 #[derive(Clone)]
 pub struct Config {
-    /// The URL: `redis://[user:password@]host:port[/database]`.
+    /// The URL: `rediss://[user:password@]host:port[/database]`, or
+    /// `rediss-sentinel://host:port,host:port/database?master=name`. Of several hosts, the first
+    /// one that is a master is used.
     pub url: String,
+    /// Certificates and key for TLS, as far as the URL names none (`ssl_ca_certs`, `ssl_certfile`,
+    /// `ssl_keyfile`).
+    pub tls: TlsFiles,
     /// A prefix for every key. `wingbeat:` by default.
     pub namespace: String,
     /// The time limit of [`Redis::connect`], the first reply included. 3 s by default.
@@ -36,19 +44,11 @@ impl Config {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: TlsFiles::default(),
             namespace: "wingbeat:".into(),
             connect_timeout: Duration::from_secs(3),
             timeout: Duration::from_millis(500),
         }
-    }
-
-    fn client(&self) -> Result<Client> {
-        Client::open(self.url.as_str()).map_err(|_| {
-            // The parser's own message may contain the password.
-            let text =
-                "the cache's URL is not of the form redis://user:password@host:port/database";
-            Error::reject("cache_url_invalid", text)
-        })
     }
 }
 
@@ -62,42 +62,39 @@ pub struct Redis {
 }
 
 impl Redis {
+    /// Checks the URL and the files of TLS without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `cache_url_invalid` if a part of the URL is malformed or not supported; `tls_invalid` if a
+    /// certificate or a key cannot be used.
+    pub fn check(config: &Config) -> Result<()> {
+        Address::parse(&config.url, &config.tls).map(drop)
+    }
+
     /// Connects to Redis, and waits for its first reply. Later losses of the connection are
     /// retried.
     ///
     /// # Errors
     ///
-    /// `cache_url_invalid` if the URL cannot be parsed; `cache_refused` if Redis rejects the user
-    /// or the password; `cache_unavailable` if it is unavailable. The message is one line and
-    /// contains no password.
+    /// `cache_url_invalid` if the URL cannot be used; `tls_invalid` if a certificate or a key
+    /// cannot be used; `cache_tls_failed` if TLS fails; `cache_refused` if Redis rejects the user
+    /// or the password; `cache_cluster` if it is a node of a cluster; `cache_unavailable` if it is
+    /// unavailable or a replica. The message is one line and contains no password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
-        let client = config.client()?;
-        let address = client.get_connection_info().addr().to_string();
+        let address = Address::parse(&config.url, &config.tls)?;
+        let (hosts, protection) = (address.hosts.clone(), address.protection);
         let cache = Self {
-            connection: SharedConnection::new(client),
+            connection: SharedConnection::new(Server::new(address)),
             timeout: config.timeout,
             namespace: config.namespace.clone(),
             cooldown: Cooldown::default(),
             runtime,
         };
         let (ping, limit) = (redis::cmd("PING"), config.connect_timeout);
-        let first = cache.send_within::<String>("ping", &ping, limit);
-        let why = match tokio::time::timeout(limit, first).await {
-            Ok(Ok(_)) => return Ok(Arc::new(cache)),
-            Ok(Err(why)) => why,
-            Err(_) => timed_out(),
-        };
-        let text = format!("cannot connect to Redis at {address}: {why}");
-        Err(Error::retry(why.code(), text))
-    }
-
-    /// Checks the settings without connecting.
-    ///
-    /// # Errors
-    ///
-    /// `cache_url_invalid` if the URL cannot be parsed. The message does not contain the URL.
-    pub fn check(config: &Config) -> Result<()> {
-        config.client().map(drop)
+        cache.send_within::<String>("ping", &ping, limit).await?;
+        warn_if_exposed("Redis", &hosts, protection).await;
+        Ok(Arc::new(cache))
     }
 
     /// Returns the key in Redis.
@@ -196,10 +193,11 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Cache for Redis {
+    /// Fails with `cache_unavailable` if Redis does not reply or is a replica.
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
-            let reply: Result<String> = self.send("ping", &redis::cmd("PING")).await;
-            reply.map(drop)
+            let about: Value = self.send("ping", &hello()).await?;
+            self.connection.check(&about).await
         })
     }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
-};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use wingbeat_core::{Error, Result};
+
+use crate::server::{Server, check_master, is_demoted, timed_out, unavailable};
 
 /// The code of the error for an unknown script hash.
 pub(crate) const NO_SCRIPT: &str = "no_script";
@@ -32,7 +32,7 @@ const UNAVAILABLE: [&str; 10] = [
 
 /// One connection that all callers share.
 pub(crate) struct SharedConnection {
-    client: Client,
+    server: Server,
     current: Mutex<Current>,
 }
 
@@ -44,18 +44,19 @@ struct Current {
 }
 
 impl SharedConnection {
-    pub(crate) fn new(client: Client) -> Self {
+    pub(crate) fn new(server: Server) -> Self {
         Self {
-            client,
+            server,
             current: Mutex::default(),
         }
     }
 
-    /// Sends a command and returns the reply. `limit` applies to the reply and to opening a
-    /// connection.
+    /// Sends a command and returns the reply. `limit` applies to the reply, and to opening a
+    /// connection to each host.
     ///
     /// After any failure that is not a reply of the server, the connection is discarded: one whose
-    /// peer is silent looks like any other. A connection that was closed while idle fails only now,
+    /// peer is silent looks like any other. So is one to a server that became a replica.
+    /// A connection that was closed while idle fails only now,
     /// so the command is sent once more on a new one.
     pub(crate) async fn send<T: FromRedisValue>(
         &self,
@@ -84,18 +85,36 @@ impl SharedConnection {
                 let text = "Redis does not know the script";
                 return Err(Failed::Unavailable(Error::retry(NO_SCRIPT, text)));
             }
-            Ok(Err(why)) if why.code().is_some() => {
+            Ok(Err(why)) if why.code().is_some() && !is_demoted(&why) => {
                 return Err(Failed::Unavailable(refused(&why)));
             }
-            Ok(Err(why)) if why.is_connection_dropped() => Failed::Closed(unavailable(&why)),
+            // The command is sent to the server that took over.
+            Ok(Err(why)) if is_demoted(&why) || why.is_connection_dropped() => {
+                Failed::Closed(unavailable(&why))
+            }
             Ok(Err(why)) => Failed::Unavailable(unavailable(&why)),
             Err(_) => Failed::Unavailable(timed_out()),
         };
+        self.discard(generation).await;
+        Err(failed)
+    }
+
+    /// Discards a connection, unless it was replaced already.
+    async fn discard(&self, generation: u64) {
         let mut current = self.current.lock().await;
         if current.generation == generation {
             current.connection = None;
         }
-        Err(failed)
+    }
+
+    /// Checks a reply to [`hello`](crate::server::hello). Discards the connection to a server that
+    /// is not a master.
+    pub(crate) async fn check(&self, about: &Value) -> Result<()> {
+        let checked = check_master(about);
+        if checked.is_err() {
+            self.current.lock().await.connection = None;
+        }
+        checked
     }
 
     async fn connection(&self, limit: Duration) -> Result<(u64, MultiplexedConnection)> {
@@ -103,16 +122,7 @@ impl SharedConnection {
         if let Some(connection) = &current.connection {
             return Ok((current.generation, connection.clone()));
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limit))
-            .set_response_timeout(None);
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        let connection = match tokio::time::timeout(limit, connecting).await {
-            Ok(connection) => connection.map_err(|e| unavailable(&e))?,
-            Err(_) => return Err(timed_out()),
-        };
+        let connection = self.server.open(limit).await?;
         current.generation += 1;
         current.connection = Some(connection.clone());
         Ok((current.generation, connection))
@@ -121,7 +131,7 @@ impl SharedConnection {
 
 /// A failed attempt.
 enum Failed {
-    /// The connection was closed, perhaps long before the attempt.
+    /// The connection was closed, perhaps long before the attempt, or leads to a replica.
     Closed(Error),
     /// Any other failure.
     Unavailable(Error),
@@ -133,11 +143,6 @@ impl Failed {
             Self::Closed(why) | Self::Unavailable(why) => why,
         }
     }
-}
-
-/// Returns the error for a reply that did not arrive in time.
-pub(crate) fn timed_out() -> Error {
-    Error::retry("cache_unavailable", "Redis did not reply in time")
 }
 
 /// Returns whether the error is the server's answer to one command.
@@ -160,15 +165,5 @@ fn refused(error: &RedisError) -> Error {
     match code {
         "WRONGTYPE" => Error::retry(WRONG_TYPE, text),
         _ => Error::retry(FAILED, text),
-    }
-}
-
-/// Converts an error of the client. A server that is full, loading or read-only counts as
-/// unavailable.
-fn unavailable(error: &RedisError) -> Error {
-    let text = format!("Redis: {error}");
-    match error.kind() {
-        ErrorKind::AuthenticationFailed => Error::retry("cache_refused", text),
-        _ => Error::retry("cache_unavailable", text),
     }
 }

@@ -23,7 +23,7 @@ struct Arrows {
 }
 
 const ADAPTER: Arrows = Arrows {
-    always: &["wingbeat-core"],
+    always: &["wingbeat-connect", "wingbeat-core"],
     optional: &[],
     // Tests of the transport run handlers on the store that it is used with.
     dev: &[
@@ -32,6 +32,12 @@ const ADAPTER: Arrows = Arrows {
         "wingbeat-servers",
         "wingbeat-test",
     ],
+};
+
+const CONNECT: Arrows = Arrows {
+    always: &["wingbeat-core"],
+    optional: &[],
+    dev: &["wingbeat-servers"],
 };
 
 const MACROS: Arrows = Arrows {
@@ -43,6 +49,7 @@ const MACROS: Arrows = Arrows {
 const WINGBEAT: Arrows = Arrows {
     always: &["wingbeat-core", "wingbeat-macros"],
     optional: &[
+        "wingbeat-connect",
         "wingbeat-embedded",
         "wingbeat-postgres",
         "wingbeat-rabbitmq",
@@ -125,6 +132,7 @@ fn may(package: &Package) -> Option<May> {
     let area = rest.split('/').next().unwrap_or_default();
     Some(match (top, area) {
         ("crates", "wingbeat-core" | "wingbeat-servers") => May::Nothing,
+        ("crates", "wingbeat-connect") => May::Only(CONNECT),
         ("crates", "wingbeat-macros") => May::Only(MACROS),
         ("crates", "wingbeat") => May::Only(WINGBEAT),
         (

@@ -125,9 +125,12 @@ impl<'a> Batch<'a> {
         }
         let refused = match self.attempt(segment).await {
             Ok(refused) => refused,
-            Err(fault @ (Fault::Unavailable(_) | Fault::Conflict(_) | Fault::Unanswered)) => {
-                return Err(fault.into_error());
-            }
+            Err(
+                fault @ (Fault::Unavailable(_)
+                | Fault::ReadOnly(_)
+                | Fault::Conflict(_)
+                | Fault::Unanswered),
+            ) => return Err(fault.into_error()),
             Err(_) => return self.one_by_one(units).await,
         };
         let mut outcomes = vec![Outcome::Committed; units.len()];
@@ -291,6 +294,8 @@ fn outcome_of(unit: &Unit, fault: Fault) -> Result<Outcome> {
             }
             Ok(Outcome::Refused)
         }
-        Fault::Conflict(_) | Fault::Unanswered | Fault::Unavailable(_) => Err(fault.into_error()),
+        Fault::Conflict(_) | Fault::Unanswered | Fault::Unavailable(_) | Fault::ReadOnly(_) => {
+            Err(fault.into_error())
+        }
     }
 }

@@ -14,20 +14,13 @@
 mod frames;
 mod properties;
 
-use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
-use async_rs::traits::Reactor;
-use async_rs::util::RuntimeParts;
-use async_rs::{Runtime, Tokio};
+use async_compat::Compat;
 use futures_io::{AsyncRead, AsyncWrite};
-use futures_util::Stream;
-use lapin::tcp::{AMQPUriTcpExt as _, OwnedTLSConfig};
-use lapin::uri::AMQPUri;
-use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
+use wingbeat_connect::BoxedStream;
 
 pub(crate) use frames::{DIGEST_BYTES, KEPT};
 pub(crate) use properties::{BODY_SIZE, FAULT, RAW_PROPERTIES, RESERVED};
@@ -44,74 +37,18 @@ pub(crate) fn checked(properties: &[u8], body: &[u8]) -> (Vec<u8>, Vec<u8>) {
     frames::checked(properties, body)
 }
 
-/// Connects to the broker through a guard. `frame_max` is the frame size that the client requests.
-pub(crate) async fn connect(
-    address: AMQPUri,
-    properties: ConnectionProperties,
-    tls: OwnedTLSConfig,
-    frame_max: u32,
-) -> lapin::Result<Connection> {
-    let tokio = Tokio::current();
-    let runtime = Runtime::new(RuntimeParts::new(
-        tokio.clone(),
-        Guarded(tokio.clone(), frame_max),
-    ));
-    let connect = async move |address: AMQPUri, _| {
-        let runtime = Runtime::new(tokio.clone());
-        let stream = address.connect_with_config_async(tls.as_ref(), &runtime);
-        let stream = Guard::new(stream.await.map_err(lapin::Error::from)?, frame_max);
-        Ok(AsyncTcpStream::Plain(stream))
-    };
-    Connection::connector(address, runtime, connect, properties).await
-}
-
-/// Tokio's reactor, with guarded streams.
-#[derive(Clone, Debug)]
-struct Guarded(Tokio, u32);
-
-impl Reactor for Guarded {
-    type TcpStream = Guard;
-    type Sleep = <Tokio as Reactor>::Sleep;
-
-    /// Fails: the AMQP client registers no sockets of its own.
-    fn register<H: Read + Write + Send + 'static>(
-        &self,
-        _socket: H,
-    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static> {
-        Err::<Guard, _>(io::ErrorKind::Unsupported.into())
-    }
-
-    fn sleep(&self, duration: Duration) -> Self::Sleep {
-        self.0.sleep(duration)
-    }
-
-    fn interval(&self, duration: Duration) -> impl Stream<Item = Instant> + Send + 'static {
-        self.0.interval(duration)
-    }
-
-    fn tcp_connect_addr(
-        &self,
-        address: SocketAddr,
-    ) -> impl Future<Output = io::Result<Guard>> + Send + 'static {
-        let (connecting, frame_max) = (self.0.tcp_connect_addr(address), self.1);
-        async move {
-            let stream = AsyncTcpStream::Plain(connecting.await?);
-            Ok(Guard::new(stream, frame_max))
-        }
-    }
-}
-
 /// A stream from the broker, with or without TLS, whose frames are checked.
-struct Guard {
-    stream: AsyncTcpStream<<Tokio as Reactor>::TcpStream>,
+pub(crate) struct Guard {
+    stream: Compat<BoxedStream>,
     frames: Frames,
     read: Box<[u8]>,
 }
 
 impl Guard {
-    fn new(stream: AsyncTcpStream<<Tokio as Reactor>::TcpStream>, frame_max: u32) -> Self {
+    /// Wraps a connected stream. `frame_max` is the frame size that the client requests.
+    pub(crate) fn new(stream: BoxedStream, frame_max: u32) -> Self {
         Self {
-            stream,
+            stream: Compat::new(stream),
             frames: Frames::new(frame_max),
             read: vec![0; READ_BYTES].into_boxed_slice(),
         }

@@ -16,6 +16,7 @@ mod ordered;
 mod outbox;
 mod raw;
 mod strangers;
+mod tls;
 mod topology;
 mod traffic;
 mod world;

@@ -107,12 +107,12 @@ impl Backends {
         broker.name = name.to_owned();
         // Programs in other languages find sessions under documented keys.
         cache.namespace = String::new();
-        let connecting = futures_util::join!(
+        let connecting = futures_util::future::join3(
             Postgres::connect(&store, runtime.clone()),
             RabbitMq::connect(&broker, runtime.clone()),
             Redis::connect(&cache, runtime.clone()),
         );
-        match connecting {
+        match connecting.await {
             (Ok(store), Ok(transport), Ok(cache)) => Ok(Self::from(Ports {
                 runtime: runtime.clone(),
                 store,
@@ -180,9 +180,16 @@ fn configs(
     wingbeat_rabbitmq::Config,
     wingbeat_redis::Config,
 ) {
-    (
-        wingbeat_postgres::Config::new(&servers.store),
-        wingbeat_rabbitmq::Config::new(&servers.broker),
-        wingbeat_redis::Config::new(&servers.cache),
-    )
+    let mut store = wingbeat_postgres::Config::new(&servers.store);
+    let mut broker = wingbeat_rabbitmq::Config::new(&servers.broker);
+    let mut cache = wingbeat_redis::Config::new(&servers.cache);
+    let tls = wingbeat_connect::TlsFiles {
+        ca: servers.tls.ca.clone(),
+        certificate: servers.tls.certificate.clone(),
+        key: servers.tls.key.clone(),
+    };
+    store.tls = tls.clone();
+    broker.tls = tls.clone();
+    cache.tls = tls;
+    (store, broker, cache)
 }

@@ -31,7 +31,7 @@ pub use host::{Host, System};
 pub use process::{open, open_on};
 pub use program::{Alone, Command, Process, Program, Roles};
 pub use readiness::{Readiness, health, health_routes};
-pub use settings::{LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError};
+pub use settings::{LogFormat, OwnSettings, Secret, Servers, ServersTls, Settings, SettingsError};
 pub use system::RunningSystem;
 #[cfg(feature = "embedded")]
 pub use wingbeat_embedded::private_directory;

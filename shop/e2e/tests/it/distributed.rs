@@ -227,6 +227,19 @@ fn a_server_that_cannot_be_used_is_reported_in_one_line() {
     ];
     let guest = format!("amqp://guest:s3cret@127.0.0.1:{}", broker.port());
     let session = format!("redis://u:s3cret@127.0.0.1:{}", cache.port());
+    // None of the servers offers TLS.
+    let encrypted = [
+        format!(
+            "amqps://guest:s3cret@127.0.0.1:{}?verify=verify_none",
+            broker.port()
+        ),
+        format!("{}?sslmode=require", store.url_with_password("s3cret")),
+        format!(
+            "rediss://u:s3cret@127.0.0.1:{}?ssl_cert_reqs=none",
+            cache.port()
+        ),
+    ];
+    let [amqps, tls, rediss] = encrypted;
     let text = str::to_owned;
     let cases = [
         (0, text("http://u:s3cret@127.0.0.1"), "broker_url_invalid"),
@@ -246,6 +259,9 @@ fn a_server_that_cannot_be_used_is_reported_in_one_line() {
         (2, text("http://u:s3cret@127.0.0.1"), "cache_url_invalid"),
         (2, text("redis://u:s3cret@127.0.0.1:1"), "cache_unavailable"),
         (2, session, "cache_refused"),
+        (0, amqps, "broker_tls_failed"),
+        (1, tls, "store_tls_failed"),
+        (2, rediss, "cache_tls_failed"),
     ];
     for (which, url, code) in &cases {
         let mut env = right.clone();

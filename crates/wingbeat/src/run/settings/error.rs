@@ -29,6 +29,11 @@ pub enum SettingsError {
     /// One of the servers is set without the others.
     #[error("--broker, --store and --cache go together; {missing} missing", missing = missing(.0))]
     Incomplete(Vec<&'static str>),
+    /// A certificate or a key is set, and no server is connected with TLS.
+    #[error(
+        "{0} is set, but no server is connected with TLS: write amqps, rediss or sslmode=verify-full"
+    )]
+    TlsUnused(String),
     /// The program was built without the feature that the setting needs.
     #[error("{origin}: this program was built without the feature `{feature}`")]
     NotBuilt {

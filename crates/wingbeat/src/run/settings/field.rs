@@ -50,11 +50,29 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
         (
             "broker",
             "URL",
-            "RabbitMQ, `amqp://…`; together with --store and --cache",
+            "RabbitMQ, `amqps://…` or `amqp://…`; together with --store and --cache",
             None,
         ),
-        ("store", "URL", "PostgreSQL, `postgres://…`", None),
-        ("cache", "URL", "Redis, `redis://…`", None),
+        (
+            "store",
+            "URL",
+            "PostgreSQL, `postgres://…?sslmode=verify-full`",
+            None,
+        ),
+        ("cache", "URL", "Redis, `rediss://…` or `redis://…`", None),
+        (
+            "tls_ca",
+            "PEM",
+            "The authority of the servers' certificates: a PEM file, or `system`, the default",
+            None,
+        ),
+        (
+            "tls_cert",
+            "PEM",
+            "The certificate to present to the servers: a PEM file; together with --tls-key",
+            None,
+        ),
+        ("tls_key", "PEM", "The key of --tls-cert: a PEM file", None),
         (
             "drain_delay",
             "TIME",

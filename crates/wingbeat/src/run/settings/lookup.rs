@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::error::SettingsError;
 use super::file::File;
-use super::{LogFormat, Servers};
+use super::{LogFormat, Servers, ServersTls};
 
 /// The prefix of variables that hold the address of a service.
 const UPSTREAM: &str = "WINGBEAT_URL_";
@@ -138,7 +138,12 @@ impl Lookup<'_> {
                 Err(why) => faults.push(why),
             }
         }
-        let origin = urls.first()?.origin.clone();
+        let (tls, tls_origin) = self.servers_tls(faults);
+        let Some(first) = urls.first() else {
+            faults.extend(tls_origin.map(SettingsError::TlsUnused));
+            return None;
+        };
+        let origin = first.origin.clone();
         if !cfg!(feature = "servers") {
             let feature = "servers";
             faults.push(SettingsError::NotBuilt { origin, feature });
@@ -149,11 +154,33 @@ impl Lookup<'_> {
             return None;
         }
         let mut urls = urls.into_iter().map(|found| found.value);
-        Some(Servers {
+        let servers = Servers {
             broker: urls.next()?,
             store: urls.next()?,
             cache: urls.next()?,
-        })
+            tls,
+        };
+        if !uses_tls(&servers) {
+            faults.extend(tls_origin.map(SettingsError::TlsUnused));
+        }
+        Some(servers)
+    }
+
+    /// Returns the certificates and the key for the servers, and the origin of one of them.
+    fn servers_tls(&self, faults: &mut Vec<SettingsError>) -> (ServersTls, Option<String>) {
+        let mut origin = None;
+        let [ca, certificate, key] = ["tls_ca", "tls_cert", "tls_key"].map(|key| {
+            let found = self.ours(key);
+            let found = found.map_err(|why| faults.push(why)).ok().flatten()?;
+            origin.get_or_insert(found.origin);
+            Some(found.value)
+        });
+        let tls = ServersTls {
+            ca,
+            certificate,
+            key,
+        };
+        (tls, origin)
     }
 
     pub(super) fn otlp(&self) -> Result<Option<String>, SettingsError> {
@@ -189,6 +216,16 @@ impl Lookup<'_> {
         }
         upstreams
     }
+}
+
+/// Returns whether a URL asks for TLS, or leaves it to the certificates that are set.
+fn uses_tls(servers: &Servers) -> bool {
+    let without = ["sslmode=disable", "sslmode=prefer"];
+    servers.broker.starts_with("amqps:")
+        || ["rediss", "valkeys"]
+            .iter()
+            .any(|it| servers.cache.starts_with(it))
+        || !without.iter().any(|it| servers.store.contains(it))
 }
 
 /// Returns whether a text is the URL of a server.

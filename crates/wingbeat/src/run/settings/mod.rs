@@ -101,12 +101,25 @@ impl<S> OwnSettings for S where
 /// The URLs of RabbitMQ, PostgreSQL and Redis.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Servers {
-    /// `amqp://…`
+    /// `amqps://…` or `amqp://…`
     pub broker: String,
     /// `postgres://…`
     pub store: String,
-    /// `redis://…`
+    /// `rediss://…` or `redis://…`
     pub cache: String,
+    /// Certificates and key for connections with TLS, as far as the URLs name none.
+    pub tls: ServersTls,
+}
+
+/// Certificates and key for TLS with the servers. Each is the path of a PEM file, or PEM text.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ServersTls {
+    /// The authority of the servers' certificates; `None` or `system` for those of the system.
+    pub ca: Option<String>,
+    /// The certificate that this program presents.
+    pub certificate: Option<String>,
+    /// The private key of the certificate.
+    pub key: Option<String>,
 }
 
 impl std::fmt::Debug for Servers {

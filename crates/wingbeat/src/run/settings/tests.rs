@@ -213,3 +213,38 @@ fn foreign_variables_that_are_not_utf8_are_ignored_and_ours_are_reported() {
     let of = |name: &str| SettingsError::NotUtf8(name.into());
     assert_eq!(faults, [of("WINGBEAT_LOG"), of("WINGBEAT_URL_ORDERS")]);
 }
+
+#[cfg(feature = "servers")]
+#[test]
+fn certificates_for_servers_are_settings_and_are_never_ignored() {
+    let flags = |broker: &'static str, store: &'static str, cache: &'static str| {
+        vec![
+            ("broker", broker),
+            ("store", store),
+            ("cache", cache),
+            ("tls_cert", "cert.pem"),
+        ]
+    };
+    let file = "tls_ca = \"ca.pem\"";
+    let env = [("WINGBEAT_TLS_KEY", "key.pem")];
+    let with = |flags: &[(&str, &str)]| read(flags, &env, file);
+    let plain = "postgres://h?sslmode=disable";
+    for all in [
+        flags("amqps://h", plain, "redis://h"),
+        flags("amqp://h", "postgres://h", "redis://h"),
+        flags("amqp://h", plain, "rediss://h"),
+    ] {
+        let tls = with(&all)
+            .expect("they are right")
+            .servers
+            .expect("set")
+            .tls;
+        assert_eq!(tls.ca.as_deref(), Some("ca.pem"));
+        assert_eq!(tls.certificate.as_deref(), Some("cert.pem"));
+        assert_eq!(tls.key.as_deref(), Some("key.pem"));
+    }
+    for all in [vec![], flags("amqp://h", plain, "redis://h")] {
+        let why = with(&all).expect_err("nothing is connected with TLS");
+        assert!(matches!(why, SettingsError::TlsUnused(_)), "{why}");
+    }
+}
