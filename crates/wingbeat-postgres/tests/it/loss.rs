@@ -110,7 +110,8 @@ fn a_failed_connection_is_reported_in_one_line_without_the_password() {
 #[test]
 fn a_read_with_an_impossible_value_is_no_outage() {
     block_on(async {
-        let store = open().await;
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let store = open("impossible_", &runtime).await;
         let service = Name::new("numbers");
         store
             .prepare(&[service], &Topology::default())
