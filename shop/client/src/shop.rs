@@ -347,11 +347,15 @@ impl Shopper {
     ///
     /// [`Error::Refused`] with 403 `forbidden` for a customer.
     pub async fn audit(&self) -> Result<(Report, String), Error> {
-        let answer = self.ask(Call::get("/api/v1/admin/audit")).await?;
+        let call = Call::get("/api/v1/admin/audit").within(AUDIT_WITHIN);
+        let answer = self.ask(call).await?;
         let report = parsed("GET /admin/audit", 200, &answer)?;
         Ok((report, String::from_utf8_lossy(&answer.body).into_owned()))
     }
 }
+
+/// The longest wait for an audit. It reads every order that there ever was.
+const AUDIT_WITHIN: Duration = Duration::from_secs(30 * 60);
 
 /// Generates an idempotency key.
 #[must_use]

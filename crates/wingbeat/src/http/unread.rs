@@ -219,8 +219,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_broken_body_closes_the_connection() {
-        let broken = [Ok(Frame::data(Bytes::from_static(b"a"))), Err("no chunk")];
-        let broken = || StreamBody::new(futures_util::stream::iter(broken.clone()));
+        let broken = || {
+            let frames = [Ok(Frame::data(Bytes::from_static(b"a"))), Err("no chunk")];
+            StreamBody::new(futures_util::stream::iter(frames))
+        };
         assert!(!after(broken(), false, 2).await);
         assert!(!after(broken(), false, 0).await);
     }

@@ -27,6 +27,9 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
         Ok(threads) => (threads, None),
         Err(why) => (1, Some(why)),
     };
+    if let Err(why) = descriptors() {
+        return cannot(program.name(), &RunError::System(why));
+    }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = match runtime.worker_threads(threads).enable_all().build() {
         Ok(runtime) => runtime,
@@ -143,6 +146,19 @@ fn threads(chosen: Option<&(String, ArgMatches)>) -> Result<usize, SettingsError
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let set = std::env::var_os(threads::VARIABLE);
     threads::number(set.as_deref(), services, cores)
+}
+
+/// Checks that the process may open the few descriptors without which tokio panics.
+#[cfg(unix)]
+fn descriptors() -> std::io::Result<()> {
+    let pair = |_| std::os::unix::net::UnixStream::pair();
+    let opened: std::io::Result<Vec<_>> = (0..4).map(pair).collect();
+    opened.map(drop)
+}
+
+#[cfg(not(unix))]
+fn descriptors() -> std::io::Result<()> {
+    Ok(())
 }
 
 fn cannot(program: &str, why: &RunError) -> ExitCode {

@@ -93,3 +93,23 @@ impl Logs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_parsed_is_wrong() {
+        let faults = |filter: &str| {
+            let mut settings = Settings::<()>::default();
+            settings.log = filter.into();
+            faults(&settings).len()
+        };
+        for right in ["info", "wingbeat=debug,info", "off"] {
+            assert_eq!(faults(right), 0, "{right}");
+        }
+        for wrong in ["loud", "a=b=c=d", "wingbeat=noisy"] {
+            assert_eq!(faults(wrong), 1, "{wrong}");
+        }
+    }
+}

@@ -66,7 +66,7 @@ impl Client {
     ///
     /// The [`Fault`] because of which there is no reply.
     pub async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
-        let limit = self.0.limits.request;
+        let limit = call.within.unwrap_or(self.0.limits.request);
         let answer = timeout(limit, self.0.exchange(call)).await;
         answer
             .unwrap_or(Err(Fault::TimedOut(limit)))

@@ -25,6 +25,8 @@ pub const SERVICE: &str = shop_registry::GATEWAY;
 /// The time within which a reply must begin; otherwise the gateway returns 503. It is shorter than
 /// the usual timeout of proxies and browsers, 30 s.
 const REPLY_WITHIN: Duration = Duration::from_secs(25);
+/// The path whose reply begins only once all data has been read. It has no time limit.
+const UNHURRIED: &str = "/api/v1/admin/audit";
 /// Prefixes of the paths for programs. Refusals there are problems, not pages.
 const PROGRAMS: [&str; 7] = [
     "/api/",
@@ -97,8 +99,14 @@ pub fn front(api: Router, runtime: SharedRuntime) -> Router {
 
 /// Turns panics and timeouts into problems.
 async fn guarded(State(runtime): State<SharedRuntime>, request: Request, next: Next) -> Response {
+    let unhurried = request.uri().path() == UNHURRIED;
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match runtime.timeout(REPLY_WITHIN, answered).await {
+    let answered = if unhurried {
+        Some(answered.await)
+    } else {
+        runtime.timeout(REPLY_WITHIN, answered).await
+    };
+    match answered {
         Some(Ok(response)) => response,
         Some(Err(_)) => {
             tracing::error!("a route panicked");

@@ -211,7 +211,9 @@ impl Proxy {
         match &reply {
             Some(Ok(reply)) => {
                 telemetry::record_status(&span, reply.status().as_u16());
-                if is_last(reply.headers()) {
+                // A caller can provoke a refusal that closes the connection: a request head that is
+                // too large only with the headers of the gateway, for example.
+                if is_last(reply.headers()) && !reply.status().is_client_error() {
                     replica.drains(self.runtime.now());
                 }
             }

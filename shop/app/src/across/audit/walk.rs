@@ -63,8 +63,8 @@ impl<'a> Walk<'a> {
 
     /// Returns the next orders; `None` after the last ones.
     ///
-    /// An order is read before its checkout and its payment, and these before the ledger. So nothing
-    /// that happens meanwhile looks like a booking that is missing.
+    /// An order is read before its checkout and its payment, and these before the ledger. So no
+    /// booking that is made meanwhile looks missing.
     pub(super) async fn next(&mut self) -> Result<Option<BTreeMap<OrderId, Known>>> {
         if self.over {
             return Ok(None);
