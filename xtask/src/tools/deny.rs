@@ -31,7 +31,12 @@ pub(crate) fn run(console: &Console, workspace: &Workspace) -> anyhow::Result<Ve
     let deny = find_or_install(console, workspace)?;
     let check = |what: &[&str]| {
         let mut command = Command::new(&deny);
-        console.run(command.args(["--locked", "check"]).args(what).current_dir(&workspace.root))
+        console.run(
+            command
+                .args(["--locked", "check"])
+                .args(what)
+                .current_dir(&workspace.root),
+        )
     };
     check(&["licenses", "bans", "sources"])?;
     if advisories_are_reachable() {
