@@ -21,8 +21,8 @@ const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
 /// The time limit for checking whether the database can be reached.
 const ADVISORIES_LIMIT: Duration = Duration::from_secs(15);
 
-/// Applies `deny.toml` to the pinned dependencies: `Cargo.lock` must be up to date. Returns a remark
-/// if the advisories cannot be fetched.
+/// Applies `deny.toml` to the pinned dependencies: `Cargo.lock` must be up to date. Returns a
+/// remark if the advisories cannot be fetched.
 ///
 /// # Errors
 ///
