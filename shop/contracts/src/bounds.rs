@@ -4,8 +4,10 @@
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 
-use crate::{Lines, QUANTITY_MAX};
+use crate::Sku;
 
+/// The largest quantity of a line.
+pub const QUANTITY_MAX: u32 = 99;
 /// The longest name of a product, in characters.
 pub const NAME_MAX: usize = 200;
 /// The longest promo code, in characters.
@@ -32,8 +34,8 @@ pub(crate) fn quantity<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Er
 }
 
 /// Reads products and quantities.
-pub(crate) fn lines<'de, D: Deserializer<'de>>(input: D) -> Result<Lines, D::Error> {
-    let lines = Lines::deserialize(input)?;
+pub(crate) fn lines<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<(Sku, u32)>, D::Error> {
+    let lines = Vec::<(Sku, u32)>::deserialize(input)?;
     for (_, quantity) in &lines {
         checked::<D>(*quantity)?;
     }

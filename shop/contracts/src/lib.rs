@@ -19,9 +19,9 @@ mod money;
 mod percent;
 mod price;
 
-pub use bounds::{CODE_MAX, NAME_MAX};
+pub use bounds::{CODE_MAX, NAME_MAX, QUANTITY_MAX};
 pub use ids::{InvalidSku, OrderId, Sku, UserId};
-pub use line::{Line, Lines, QUANTITY_MAX};
+pub use line::{Line, Lines};
 pub use money::{Currency, Money};
 pub use orders::{OrderStatus, RejectReason};
 pub use percent::{InvalidPercent, Percent};

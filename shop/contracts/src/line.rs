@@ -3,10 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, Sku, bounds};
-
-/// The largest quantity of a line.
-pub const QUANTITY_MAX: u32 = 99;
+use crate::bounds::{self, QUANTITY_MAX};
+use crate::{Money, Sku};
 
 /// A line of an order or a cart. The line of an order keeps the name and the price of the time of
 /// the order.

@@ -21,8 +21,8 @@ const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
 /// The time limit for checking whether the database can be reached.
 const ADVISORIES_LIMIT: Duration = Duration::from_secs(15);
 
-/// Applies `deny.toml` to the pinned dependencies: `Cargo.lock` must be up to date. Returns a remark
-/// if the advisories cannot be fetched.
+/// Applies `deny.toml` to the pinned dependencies: `Cargo.lock` must be up to date. Returns a
+/// remark if the advisories cannot be fetched.
 ///
 /// # Errors
 ///
@@ -31,7 +31,12 @@ pub(crate) fn run(console: &Console, workspace: &Workspace) -> anyhow::Result<Ve
     let deny = find_or_install(console, workspace)?;
     let check = |what: &[&str]| {
         let mut command = Command::new(&deny);
-        console.run(command.args(["--locked", "check"]).args(what).current_dir(&workspace.root))
+        console.run(
+            command
+                .args(["--locked", "check"])
+                .args(what)
+                .current_dir(&workspace.root),
+        )
     };
     check(&["licenses", "bans", "sources"])?;
     if advisories_are_reachable() {

@@ -4,7 +4,8 @@
 //!   its private messages.
 //! - [`placing`]: `POST /orders`. [`api`]: the other routes. [`views`]: the order list.
 //! - `handlers`, [`copies`]: the copies of the catalogue, of carts and of promos.
-//! - [`feed`], [`stream`](mod@stream), [`followed`], [`open_streams`]: the live changes of a user's orders.
+//! - [`feed`], [`stream`](mod@stream), [`followed`], [`open_streams`]: the live changes of a user's
+//!   orders.
 
 pub mod api;
 pub mod checkout;

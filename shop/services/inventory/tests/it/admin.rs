@@ -72,17 +72,12 @@ fn a_change_without_a_delta_or_reason_is_invalid() {
 #[test]
 fn a_key_that_was_used_for_one_product_does_not_stand_for_another() {
     let world = stocked(1);
-    let bearer = format!("Bearer {}", admin(&world));
+    let admin = admin(&world);
     let body = json!({"delta": 5, "reason": "found some"});
     let change = |sku: &str, body: &Value| {
-        let request = axum::http::Request::post(format!("/api/v1/admin/stock/{sku}"))
-            .header("authorization", &bearer)
-            .header("content-type", "application/json")
-            .header("idempotency-key", "one")
-            .body(axum::body::Body::from(body.to_string()));
-        let answer = world.send(request.unwrap());
-        let json: Value = serde_json::from_slice(answer.body()).unwrap();
-        (answer.status().as_u16(), json["sku"].clone())
+        let path = format!("/api/v1/admin/stock/{sku}");
+        let (status, answer) = world.post(&path, &admin, "one", body);
+        (status, answer["sku"].clone())
     };
     assert_eq!(change("TEA", &body), (202, json!("TEA")));
     assert_eq!(change("CUP", &body), (202, json!("CUP")));
