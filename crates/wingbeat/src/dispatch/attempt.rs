@@ -333,6 +333,7 @@ impl Attempt {
         not(feature = "personal"),
         allow(
             clippy::unused_async,
+            clippy::unused_self,
             unused_variables,
             reason = "nothing is encrypted"
         )
@@ -350,6 +351,7 @@ impl Attempt {
         not(feature = "personal"),
         allow(
             clippy::unused_async,
+            clippy::unused_self,
             unused_variables,
             reason = "nothing is encrypted"
         )
