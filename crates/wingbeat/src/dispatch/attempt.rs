@@ -345,6 +345,7 @@ impl Attempt {
         not(feature = "personal"),
         allow(
             clippy::unused_async,
+            clippy::unused_self,
             unused_variables,
             reason = "nothing is encrypted"
         )
@@ -362,6 +363,7 @@ impl Attempt {
         not(feature = "personal"),
         allow(
             clippy::unused_async,
+            clippy::unused_self,
             unused_variables,
             reason = "nothing is encrypted"
         )

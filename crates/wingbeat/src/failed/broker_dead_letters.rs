@@ -192,6 +192,7 @@ impl BrokerDeadLetters {
         not(feature = "personal"),
         allow(
             clippy::unused_async,
+            clippy::unused_self,
             unused_variables,
             reason = "nothing is encrypted"
         )

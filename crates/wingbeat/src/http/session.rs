@@ -1,9 +1,9 @@
 //! Sessions in the shared cache: every service knows the caller without asking another service.
 //!
 //! The cache keeps a session under `session:<sha256 of the token>` until 30 minutes after its last
-//! use, and for 24 hours at most. No server stores the token, and a session contains no personal data
-//! beside the user's id. The key `sessions-ended:<user>` ends
-//! all sessions of a user at once (after a changed password, for example) without listing them.
+//! use, and for 24 hours at most. No server stores the token, and a session says nothing about the
+//! user but the id. The key `sessions-ended:<user>` ends all sessions of a user at once (after a
+//! changed password, for example) without listing them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

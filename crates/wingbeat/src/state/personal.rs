@@ -30,7 +30,7 @@ const NONCE: usize = 24;
 ///
 /// A value that an older release stored without encryption is decoded too. It stays unencrypted
 /// until the service encrypts it again.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent, bound = "T: Serialize + DeserializeOwned")]
 pub struct Personal<T>(Content<T>);
 
@@ -50,20 +50,6 @@ struct Ciphertext {
     #[serde(rename = "wb.encrypted")]
     hex: String,
 }
-
-impl<T: Clone> Clone for Personal<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T: PartialEq> PartialEq for Personal<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl<T: Eq> Eq for Personal<T> {}
 
 impl<T> fmt::Debug for Personal<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

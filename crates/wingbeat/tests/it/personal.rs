@@ -1,5 +1,7 @@
 //! Personal data and its erasure, with concurrent handlers, crashes and faults.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

@@ -6,8 +6,9 @@
 //! - `handlers`: the end of an erased user's sessions.
 //! - [`seeding`]: the admin, and shoppers for load tests. [`audit`]: reads for the invariants.
 //!
-//! Names, e-mail addresses and password hashes are stored encrypted, under a key that the erasure of
-//! the user destroys. One command carries name and address to notifications; no event contains them.
+//! Names, e-mail addresses and password hashes are stored encrypted, under a key that the erasure
+//! of the user destroys. One command carries name and address to notifications; no event contains
+//! them.
 
 pub mod api;
 pub mod audit;

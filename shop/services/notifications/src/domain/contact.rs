@@ -1,4 +1,5 @@
-//! The contact of a user: with the mailbox, the only state of the service with a name and an address.
+//! The contact of a user: with the mailbox, the only state of the service that contains a name and
+//! an address.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;

@@ -101,9 +101,8 @@ pub async fn place(
     records
         .record(&scope, order_id, user_id, &lines, price)
         .await?;
-    let address = records.subjects.encrypt(&user_id, &request.address);
-    let address = StoredAddress(address.await?);
-    records.addresses.put(&order_id, address)?;
+    let stored = records.deliver_to(order_id, user_id, &request.address);
+    stored.await?;
     let mut effects = Effects::new();
     effects.send(&StartCheckout {
         order_id,
@@ -209,6 +208,12 @@ impl Records {
             total,
             promo_unusable,
         })
+    }
+
+    /// Stores the address of an order, encrypted under the key of its owner.
+    async fn deliver_to(&self, order: OrderId, owner: UserId, address: &Address) -> Result<()> {
+        let address = self.subjects.encrypt(&owner, address).await?;
+        self.addresses.put(&order, StoredAddress(address))
     }
 
     async fn record(

@@ -223,12 +223,16 @@ fn the_address_of_an_order_is_erased_with_its_owner_and_the_order_stays() {
             user_id: UserId(ADA),
         },
     );
-    app.until_idle();
+    app.pass(Duration::from_secs(1)); // It is never idle: nobody answers the checkout.
     assert!(read(&app).is_none());
     assert!(address().is_none());
     let token = app.sign_in(ADA, false);
     let path = format!("/api/v1/orders/{id}");
-    assert_eq!(app.ask("GET", &path, &token, &Value::Null).1, placed);
+    let stays = app.ask("GET", &path, &token, &Value::Null).1;
+    assert_eq!(
+        (&stays["status"], &stays["total"]),
+        (&placed["status"], &placed["total"])
+    );
 }
 
 #[test]
