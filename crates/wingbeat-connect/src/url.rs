@@ -66,13 +66,6 @@ impl Host {
                 (decode(name, "host")?, port)
             }
         };
-        let is_character = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
-        if name.is_empty() {
-            return invalid("has no host");
-        }
-        if !name.starts_with('/') && !name.chars().all(is_character) {
-            return invalid("has a host that is no name: write other letters in Punycode");
-        }
         let port = match port.strip_prefix(':') {
             None if port.is_empty() => None,
             None => return invalid("has something other than a port after an IPv6 address"),
@@ -84,6 +77,13 @@ impl Host {
                 Ok(port) => Some(port),
             },
         };
+        let is_character = |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c);
+        if name.is_empty() {
+            return invalid("has no host");
+        }
+        if !name.starts_with('/') && !name.chars().all(is_character) {
+            return invalid("has a host that is no name: write other letters in Punycode");
+        }
         Ok(Self { name, port })
     }
 }

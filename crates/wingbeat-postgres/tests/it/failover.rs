@@ -38,8 +38,8 @@ async fn open(config: &Config, runtime: &SharedRuntime) -> Arc<Postgres> {
     store
 }
 
-/// Increments a number until `fail_over` has ended and one increment more was committed. Pings the
-/// store meanwhile, as a process does. Returns the time from the end of `fail_over` to that
+/// Increments a number until `fail_over` has ended and one increment more was committed. Then pings
+/// the store, as a process does: an increment may wait for the old server by now. Returns the time from the end of `fail_over` to that
 /// increment.
 async fn increment_during(
     store: &Arc<Postgres>,
@@ -47,15 +47,6 @@ async fn increment_during(
     fail_over: impl FnOnce() + Send + 'static,
 ) -> Duration {
     let over = Arc::new(AtomicBool::new(false));
-    let pinging = {
-        let (store, runtime) = (Arc::clone(store), Arc::clone(runtime));
-        tokio::spawn(async move {
-            loop {
-                let _ = store.ping().await;
-                runtime.sleep(Duration::from_millis(500)).await;
-            }
-        })
-    };
     let working = {
         let (store, runtime, over) = (Arc::clone(store), Arc::clone(runtime), Arc::clone(&over));
         tokio::spawn(async move {
@@ -74,6 +65,15 @@ async fn increment_during(
     };
     tokio::task::spawn_blocking(fail_over).await.unwrap();
     let promoted = Instant::now();
+    let pinging = {
+        let (store, runtime) = (Arc::clone(store), Arc::clone(runtime));
+        tokio::spawn(async move {
+            loop {
+                let _ = store.ping().await;
+                runtime.sleep(Duration::from_millis(500)).await;
+            }
+        })
+    };
     over.store(true, Ordering::SeqCst);
     let added = tokio::time::timeout(LIMIT, working).await;
     let added: u8 = added.expect("writes go on after the failover").unwrap();
