@@ -141,7 +141,7 @@ impl Tls {
             it.as_ref()
                 .is_some_and(|it| it != SYSTEM && !it.starts_with(PEM))
         };
-        if are_paths.iter().any(|it| is_path(it)) {
+        if are_paths.iter().any(is_path) {
             match client_config(&self.files, self.verify, &self.protocols) {
                 Ok(config) => *last = config,
                 Err(why) => {
