@@ -39,8 +39,9 @@ async fn open(config: &Config, runtime: &SharedRuntime) -> Arc<Postgres> {
 }
 
 /// Increments a number until `fail_over` has ended and one increment more was committed. Then pings
-/// the store, as a process does: an increment may wait for the old server by now. Returns the time from the end of `fail_over` to that
-/// increment.
+/// the store, as a process does: an increment may wait for the old server by now.
+///
+/// Returns the time from the end of `fail_over` to the last increment.
 async fn increment_during(
     store: &Arc<Postgres>,
     runtime: &SharedRuntime,
