@@ -219,7 +219,7 @@ fn read(payload: &[u8]) -> Option<()> {
                 let mut attributes = Attributes::default();
                 while !headers.0.is_empty() {
                     let (name, value) = headers.header()?;
-                    if attributes.fault(name).is_some() || value_fault(value, 1).is_some() {
+                    if attributes.fault(name).is_some() || value_fault(value, 0).is_some() {
                         return None;
                     }
                 }
@@ -321,7 +321,7 @@ impl Repaired {
                 self.faults.push(text);
                 return;
             };
-            let fault = attributes.fault(name).or_else(|| value_fault(value, 1));
+            let fault = attributes.fault(name).or_else(|| value_fault(value, 0));
             if let Some(fault) = fault {
                 let name = wingbeat_core::text::printable(&String::from_utf8_lossy(name), 255);
                 self.faults

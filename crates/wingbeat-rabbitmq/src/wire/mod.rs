@@ -252,10 +252,12 @@ mod tests {
             body: "{}".into(),
         };
         let (properties, size) = super::properties(&message);
-        let mut buffer = vec![0; 4_096];
-        let generate = lapin::protocol::basic::gen_properties(&properties);
-        let written = generate((&mut buffer[..]).into()).expect("it fits");
-        let (_, written) = written.into_inner();
+        let written = {
+            let mut buffer = vec![0; 4_096];
+            let generate = lapin::protocol::basic::gen_properties(&properties);
+            let written = generate((&mut buffer[..]).into()).expect("it fits");
+            written.into_inner().1
+        };
         // The head and the end of the frame, class, weight and size of the body.
         assert_eq!(size as u64, written + 8 + 12);
         let delivery = Delivery {
