@@ -101,8 +101,10 @@ mod tests {
     #[test]
     fn a_filter_that_cannot_be_parsed_is_wrong() {
         let faults = |filter: &str| {
-            let mut settings = Settings::<()>::default();
-            settings.log = filter.into();
+            let settings = Settings {
+                log: filter.into(),
+                ..Settings::<()>::default()
+            };
             faults(&settings).len()
         };
         for right in ["info", "wingbeat=debug,info", "off"] {
