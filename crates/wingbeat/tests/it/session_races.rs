@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 use wingbeat::http::session::{Session, Sessions};
 use wingbeat::test::{Model, Simulation};
-use wingbeat::{Cache, Result, cache::Durability};
+use wingbeat::{Cache, Result, Runtime as _, cache::Durability};
 
 const ADA: Uuid = Uuid::from_u128(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -98,7 +98,7 @@ impl World {
         });
         let sessions = Sessions::new(racing.clone(), simulation.runtime());
         let others = Sessions::new(inner, simulation.runtime());
-        let started = simulation.run(others.start(ADA, "Ada", false));
+        let started = simulation.run(others.start(ADA, false));
         let (token, session) = started.unwrap();
         simulation.run(simulation.sleep(2 * MINUTE));
         Self {

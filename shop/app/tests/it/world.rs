@@ -82,7 +82,7 @@ impl World {
         self.publish(&ProductListed {
             sku: sku.clone(),
             name,
-            price: Price::new(Money::eur(450)).unwrap(),
+            price: Price::new(Money::eur(450)).expect("a price"),
             version: 1,
         })
         .await;
