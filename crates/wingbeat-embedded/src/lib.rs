@@ -17,8 +17,8 @@
 //!
 //! # Layout
 //!
-//! - `config`, `private`, `together`, `schema`: the data directory, the files that belong to it, their
-//!   tables.
+//! - `config`, `private`, `together`, `schema`: the data directory, the files that belong to it,
+//!   their tables.
 //! - `names`, `id`, `columns`: how names, record ids and index columns are encoded.
 //! - `queue`, `broker`: queues in memory, each a bounded window onto its rows.
 //! - `recent`, `leases`, `intake`, `stats`: state that readers and the writer share.

@@ -5,8 +5,8 @@
 //! - The inbox: after 60 days. A message can be delivered again for at most half of that (a parked
 //!   delivery, a retried dead letter), and its id contains the time of its creation, not of its
 //!   settlement.
-//! - The journal (timelines): 90 days after the story began, or after the entry if the correlation id
-//!   does not contain that time.
+//! - The journal (timelines): 90 days after the story began, or after the entry if the correlation
+//!   id does not contain that time.
 //!
 //! The outbox contains only messages that are not yet published.
 

@@ -13,7 +13,7 @@ use wingbeat_core::{Error, Result, RuntimeExt as _};
 
 use crate::Config;
 use crate::address::Address;
-use crate::socket::handshake;
+use crate::socket::{FRAME_MAX, handshake};
 
 /// The pause after the first failed attempt to connect. It doubles with each failure, and up to its
 /// own length is added at random, so that processes do not reconnect together.
@@ -22,7 +22,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// The time limit for preparing a new connection: declaring some hundred queues.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
-
 // Reply codes (AMQP 0-9-1, section 1.2).
 const ACCESS_REFUSED: u16 = 403;
 pub(crate) const NOT_FOUND: u16 = 404;
@@ -30,11 +29,6 @@ pub(crate) const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;
 /// The code of the error for a missing queue or exchange.
 pub(crate) const MISSING: &str = "broker_lacks";
-/// The largest frame in bytes, unless the URL sets one. The client allocates and touches buffers
-/// for 32 frames in each direction of a connection; with RabbitMQ's default of 128 KiB these are 16
-/// MiB per process. Longer bodies travel in several frames. Content headers do not: a message with
-/// all attributes at their limits needs 36 KiB.
-pub(crate) const FRAME_MAX: u32 = 64 << 10;
 
 /// One connection of the transport, and the means to open it again.
 pub(crate) struct BrokerConnection {

@@ -35,8 +35,9 @@
 //! Every message is persistent and confirmed. Messages that need a subscriber are mandatory; the
 //! publisher matches a returned message by its id.
 //!
-//! A delivery never ends the consumers of others. The guard replaces what the client cannot parse, and
-//! a consumer with more than 32 MiB of unacknowledged bodies is opened again with a small prefetch.
+//! A delivery never ends the consumers of others. The guard replaces what the client cannot parse,
+//! and a consumer with more than 32 MiB of unacknowledged bodies is opened again with a small
+//! prefetch.
 //!
 //! Publishing and consuming use separate connections: on a connection that RabbitMQ has blocked,
 //! the client sends neither acknowledgements nor heartbeats.

@@ -17,8 +17,13 @@ use lapin::uri::AMQPUri;
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 use wingbeat_connect::BoxedStream;
 
-use crate::connection::FRAME_MAX;
 use crate::guard::Guard;
+
+/// The largest frame in bytes, unless the URL sets one. The client allocates and touches buffers
+/// for 32 frames in each direction of a connection; with RabbitMQ's default of 128 KiB these are 16
+/// MiB per process. Longer bodies travel in several frames. Content headers do not: a message with
+/// all attributes at their limits needs 36 KiB.
+pub(crate) const FRAME_MAX: u32 = 64 << 10;
 
 /// Opens an AMQP connection on a connected stream, behind a guard.
 pub(crate) async fn handshake(

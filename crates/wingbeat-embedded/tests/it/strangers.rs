@@ -65,6 +65,30 @@ fn change(envelope: &mut Envelope, random: &mut fastrand::Rng) {
     }
 }
 
+/// Returns a message with up to two changes.
+fn envelope(runtime: &TokioRuntime, random: &mut fastrand::Rng) -> Envelope {
+    let id = runtime.id();
+    let mut envelope = Envelope {
+        id: id.into(),
+        source: "crm".into(),
+        kind: MeterRead::NAME.into(),
+        role: Kind::Event,
+        key: "a".into(),
+        time: runtime.now(),
+        correlation: id.into(),
+        causation: None,
+        sequence: None,
+        operation: None,
+        traceparent: None,
+        propagation: Propagation::default(),
+        body: wingbeat::encode_body(&MeterRead { meter: "a".into() }),
+    };
+    for _ in 0..random.usize(..3) {
+        change(&mut envelope, random);
+    }
+    envelope
+}
+
 #[tokio::test]
 async fn every_message_is_refused_handled_or_a_readable_dead_letter() {
     let directory = tempfile::tempdir().unwrap();
@@ -82,26 +106,7 @@ async fn every_message_is_refused_handled_or_a_readable_dead_letter() {
     let mut random = fastrand::Rng::with_seed(20_261_129);
     let mut envelopes = Vec::with_capacity(CASES);
     for _ in 0..CASES {
-        let id = runtime.id();
-        let mut envelope = Envelope {
-            id: id.into(),
-            source: "crm".into(),
-            kind: MeterRead::NAME.into(),
-            role: Kind::Event,
-            key: "a".into(),
-            time: runtime.now(),
-            correlation: id.into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            propagation: Propagation::default(),
-            body: wingbeat::encode_body(&MeterRead { meter: "a".into() }),
-        };
-        for _ in 0..random.usize(..3) {
-            change(&mut envelope, &mut random);
-        }
-        envelopes.push(envelope);
+        envelopes.push(envelope(&runtime, &mut random));
     }
     let mut accepted = 0;
     // Together, since each call waits for the disk.
@@ -134,7 +139,7 @@ async fn every_message_is_refused_handled_or_a_readable_dead_letter() {
             began.elapsed() < Duration::from_secs(60),
             "{handled} + {dead} of {accepted}"
         );
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        runtime.sleep(Duration::from_millis(10)).await;
     };
     assert!(handled > 50 && dead > 20, "{handled} + {dead}");
     let letters = running.dead_letters(SERVICE).await.unwrap();

@@ -1,5 +1,5 @@
-//! Messages of any content, with handlers on RabbitMQ and PostgreSQL: whatever the broker accepts is
-//! handled or becomes a dead letter that can be read, while other subscriptions go on.
+//! Messages of any content, with handlers on RabbitMQ and PostgreSQL: whatever the broker accepts
+//! is handled or becomes a dead letter that can be read, while other subscriptions go on.
 
 use std::sync::{Arc, Mutex, OnceLock};
 

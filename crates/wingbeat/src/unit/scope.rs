@@ -255,8 +255,8 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// `sealed` after the handler has returned; `message_too_large` or `message_invalid` if the event
-    /// exceeds the limits of [`envelope`](crate::envelope).
+    /// `sealed` after the handler has returned; `message_too_large` or `message_invalid` if the
+    /// event exceeds the limits of [`envelope`](crate::envelope).
     pub fn publish<E: EventMessage>(&self, event: &E) -> Result<()> {
         let mut effects = Effects::new();
         effects.publish(event);
@@ -279,8 +279,8 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// `sealed` after the handler has returned; `message_too_large` or `message_invalid` if a message
-    /// exceeds the limits of [`envelope`](crate::envelope).
+    /// `sealed` after the handler has returned; `message_too_large` or `message_invalid` if a
+    /// message exceeds the limits of [`envelope`](crate::envelope).
     pub fn emit(&self, effects: Effects) -> Result<()> {
         self.record(effects)
     }

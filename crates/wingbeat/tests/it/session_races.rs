@@ -1,6 +1,8 @@
 //! Requests in flight while a session ends. The cache runs the other request between the read and
 //! the write of the one under test, so that every race happens.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -140,8 +142,8 @@ impl Drop for World {
     }
 }
 
-fn sign_out(sessions: Sessions, session: Session) -> impl Future<Output = Result<()>> {
-    async move { sessions.end(&session).await }
+async fn sign_out(sessions: Sessions, session: Session) -> Result<()> {
+    sessions.end(&session).await
 }
 
 #[test]
