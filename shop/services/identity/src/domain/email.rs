@@ -13,7 +13,7 @@ const ADDRESS_MAX: usize = 254;
 const LOCAL_MAX: usize = 64;
 
 /// Returns whether the text looks like an address: a local part without spaces, and a domain with a
-/// dot. An address that looks like another one is refused; see [`is_unmistakable`].
+/// dot. An address that looks like another one is refused.
 #[must_use]
 pub fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else {
