@@ -21,7 +21,7 @@ in_both_shapes![
 ];
 
 /// A part of every string of the persons. Log lines are searched for it.
-const MARK: &str = "quillfeather";
+const MARK: &str = "feather";
 /// A part of the log line that controls the search.
 const CONTROL: &str = "quillfeather-control";
 
@@ -40,7 +40,8 @@ impl Person {
         Self {
             name: format!("Zoë Quillfeather {number}"),
             email: format!("Zoe.Quillfeather+{number}@person.example"),
-            password: format!("horse quillfeather {number}"),
+            // A password must not contain a part of the name or the address.
+            password: format!("horse featherbed {}", fastrand::u32(..)),
             line1: format!("{number} Quillfeather Straße"),
             city: format!("Quillfeather-upon-{number}"),
         }
