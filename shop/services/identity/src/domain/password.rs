@@ -88,7 +88,6 @@ mod tests {
             " password ",
             "zaq12wsx",
             "mustang1",
-            "access14",
         ] {
             assert!(fault(common).is_some(), "{common}");
         }
