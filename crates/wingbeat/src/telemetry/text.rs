@@ -48,9 +48,8 @@ where
         self.format
             .format_event(ctx, Writer::new(&mut line), event)?;
         let line = bounded(line.trim_end_matches('\n'), TEXT_MAX);
-        for c in line.chars() {
-            // The subscriber has escaped the ESC of all fields: what is left are its own colours.
-            if is_safe(c) || (self.colours && c == '\u{1b}') {
+        for (at, c) in line.char_indices() {
+            if is_safe(c) || (self.colours && is_colour(&line[at..])) {
                 writer.write_char(c)?;
             } else {
                 write!(writer, "{}", c.escape_default())?;
@@ -68,6 +67,14 @@ fn is_safe(c: char) -> bool {
     let separates = matches!(c, '\u{2028}' | '\u{2029}');
     let directs = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !(c.is_control() || separates || directs)
+}
+
+/// Returns whether a text begins with an escape sequence that changes a colour or a style. The
+/// subscriber does not escape the sequences in a field's text; others move the cursor or erase.
+fn is_colour(text: &str) -> bool {
+    let parameters = text.strip_prefix("\u{1b}[");
+    let rest = parameters.map(|it| it.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';'));
+    rest.is_some_and(|it| it.starts_with('m'))
 }
 
 /// Returns the beginning of a text that has at most `most` bytes.

@@ -129,7 +129,7 @@ impl Entity for Note {
     type Id = String;
 }
 
-/// Writes a record that no store can keep.
+/// Writes a record.
 async fn scribble(notes: Table<Note>) -> Result<()> {
     notes.put(&"a".to_owned(), Note)
 }
