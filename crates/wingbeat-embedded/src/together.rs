@@ -13,6 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::Connection;
 use wingbeat_core::{Error, Result};
 
+use crate::private::private_file;
+
 const LIST: &str = "wingbeat.files";
 
 /// What the loss of a file means.
@@ -39,6 +41,7 @@ impl Together {
     pub(crate) fn of_store(directory: &Path, store: &str) -> Result<Self> {
         let list = read_list(directory)?;
         let file = directory.join(store);
+        private_file(&file).map_err(|e| unreadable(&file, &e))?;
         let connection = Connection::open(&file).map_err(|e| unreadable(&file, &e))?;
         let is_new = is_empty(&connection).map_err(|e| unreadable(&file, &e))?;
         if is_new {
@@ -71,6 +74,7 @@ impl Together {
     /// Checks that a SQLite file of the directory belongs to the store, and adds it otherwise.
     pub(crate) fn admit(&self, name: &str, loss: Loss) -> Result<()> {
         let file = self.directory.join(name);
+        private_file(&file).map_err(|e| unreadable(&file, &e))?;
         let open = || -> rusqlite::Result<(bool, i32, Connection)> {
             let connection = Connection::open(&file)?;
             Ok((is_empty(&connection)?, id_of(&connection)?, connection))
@@ -138,7 +142,10 @@ fn read_list(directory: &Path) -> Result<Option<List>> {
     let path = directory.join(LIST);
     match fs::read_to_string(&path) {
         // An empty list was not yet written when the machine failed.
-        Ok(text) => Ok(List::parse(&text)),
+        Ok(text) => {
+            private_file(&path).map_err(|e| unreadable(&path, &e))?;
+            Ok(List::parse(&text))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
             let message = format!("cannot read {}: {error}", path.display());
@@ -190,7 +197,7 @@ fn new_id() -> i32 {
     (random as i32 & i32::MAX).max(1)
 }
 
-fn unreadable(file: &Path, error: &rusqlite::Error) -> Error {
+fn unreadable(file: &Path, error: &dyn std::fmt::Display) -> Error {
     let message = format!("cannot open {}: {error}", file.display());
     Error::reject("data_unreadable", message)
 }
