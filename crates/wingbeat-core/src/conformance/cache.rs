@@ -317,7 +317,7 @@ pub async fn empty_and_large_values_are_returned_unchanged(fixture: Arc<dyn Fixt
     }
 }
 
-/// A value with [`Durability::Restart`](crate::cache::Durability::Restart) survives a restart and
+/// A value with [`Durability::Restart`] survives a restart and
 /// expires when it would have.
 pub async fn sessions_survive_a_restart(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
