@@ -65,7 +65,7 @@ impl TlsFiles {
     }
 }
 
-/// What a client verifies of the server's certificate.
+/// The parts of the server's certificate that a client verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
     /// The issuer and the name of the server.

@@ -17,7 +17,7 @@ use crate::private::private_file;
 
 const LIST: &str = "wingbeat.files";
 
-/// What the loss of a file means.
+/// The consequence of the loss of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// The file contains data that exist nowhere else. The program must not start without it.

@@ -32,7 +32,7 @@ pub(crate) struct Address {
     pub(crate) protection: Protection,
 }
 
-/// How to ask sentinels.
+/// The settings of requests to sentinels.
 pub(crate) struct Sentinel {
     /// The name of the master.
     pub(crate) master: String,

@@ -46,7 +46,7 @@ const PROPERTIES: [(&str, Form); 14] = [
     ("cluster_id", Form::Text),
 ];
 
-/// What the guard knows about a message beside its content header.
+/// The facts about a message that its content header does not contain.
 pub(super) struct Extra {
     /// The size of the frame, if it is too long.
     pub(super) too_long: Option<usize>,

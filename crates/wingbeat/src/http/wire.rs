@@ -18,7 +18,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// The most bytes that are read and discarded during this wait.
 const LINGER_BYTES: usize = 16 << 20;
 
-/// Whether the client may still send bytes that nobody reads. Closing a socket with unread bytes
+/// Notes that the client may still send bytes that nobody reads. Closing a socket with unread bytes
 /// resets the connection, and the client may lose the last response.
 #[derive(Clone, Default)]
 pub(super) struct Unread(Arc<AtomicBool>);

@@ -32,7 +32,7 @@ fn letters(unit: &Unit) -> usize {
     tables.filter(|table| *table == "wb.dead").count()
 }
 
-/// What a store such as PostgreSQL does with a value that no index takes: it refuses every unit
+/// Behaves like PostgreSQL with a value that no index takes: it refuses every unit
 /// that has the value in a key.
 fn refuses(unit: &Unit) -> bool {
     let poisonous = |text: &str| text.contains("poison");

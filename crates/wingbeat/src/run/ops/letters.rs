@@ -83,7 +83,7 @@ pub struct Letter {
     pub first_at: Option<Timestamp>,
     /// The time at which it became a dead letter.
     pub last_at: Timestamp,
-    /// The same for all dead letters with the same cause.
+    /// Equal for all dead letters with equal causes.
     pub fingerprint: String,
 }
 
