@@ -319,11 +319,13 @@ impl Attempt {
         let Some(settles) = self.settle(&scope, work).await? else {
             return Ok(Some(Next::Settled));
         };
+        // This may read the store. While it is unavailable, no pause is used up.
+        let envelope = self.storable(&scope, work, &work.envelope).await?;
         work.failures.parked += 1;
         let parked = Parked {
             queue: self.subscription.queue.to_string(),
             failures: work.failures.clone(),
-            envelope: pack(&self.storable(&scope, work, &work.envelope).await?),
+            envelope: pack(&envelope),
             broken: work.broken.clone(),
         };
         let key = parked_key(self.subscription.queue, &work.envelope);
