@@ -362,7 +362,7 @@ mod tests {
         let open = places.each_ref().map(is_open);
         assert_eq!(open, [true, false, true], "the first one is busy");
         let closing = places[1].closing().now_or_never();
-        assert!(closing.is_some(), "it is told");
+        assert!(closing.is_some(), "the connection is asked to close");
         drop(answering);
         let _newer = admit();
         let open = [is_open(&places[0]), is_open(&places[2]), is_open(&newest)];
