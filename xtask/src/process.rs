@@ -156,8 +156,8 @@ impl Console {
         Ok(output)
     }
 
-    /// Runs a program, and shows and visits each line of its standard output and error, in the
-    /// order in which the program writes them.
+    /// Runs a program, and shows (after the prefix) and visits each line of its standard output and
+    /// error, in the order in which the program writes them.
     ///
     /// # Errors
     ///
@@ -165,6 +165,7 @@ impl Console {
     pub(crate) fn lines(
         &self,
         command: &Command,
+        prefix: &str,
         mut visit: impl FnMut(&str),
     ) -> anyhow::Result<ExitStatus> {
         let (reader, writer) = io::pipe()?;
@@ -174,7 +175,7 @@ impl Console {
         for text in BufReader::new(reader).split(b'\n') {
             let text = String::from_utf8_lossy(&text?).into_owned();
             visit(&text);
-            self.say(&text);
+            self.say(format!("{prefix}{text}"));
         }
         self.end(child)
     }
@@ -291,7 +292,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo one; echo two >&2; echo three"]);
         let visit = |line: &str| lines.push(line.to_owned());
-        let status = Console::terminal().lines(&command, visit).unwrap();
+        let status = Console::terminal().lines(&command, "", visit).unwrap();
         assert!(status.success());
         assert_eq!(lines, ["one", "two", "three"]);
     }

@@ -1,7 +1,8 @@
 //! Builds the tests of the workspace once and runs them.
 //!
-//! Cargo builds the test programs; xtask runs them itself, in the same way as cargo. A test that
-//! fails is run again alone without another build. Each test has a time.
+//! Cargo builds the test programs; xtask runs them itself, two at once: most tests wait for servers
+//! and processes, so one program leaves the processors idle. A test that fails is run again alone
+//! without another build. Each test has a time.
 //!
 //! - [`binaries`] builds the programs and finds them.
 //! - [`output`] reads the output of a test program. [`timing`] derives the duration of each test.
@@ -12,7 +13,9 @@ mod output;
 mod tally;
 mod timing;
 
+use std::collections::VecDeque;
 use std::process::{Command, ExitStatus};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -25,6 +28,9 @@ use output::Output;
 
 /// The number of failures up to which they are retried. More of them are no coincidence.
 const RETRIED_MAX: usize = 10;
+
+/// The number of test programs that run at once.
+const PROGRAMS_AT_ONCE: usize = 2;
 
 /// The result of running tests.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +51,7 @@ impl Tests {
 }
 
 /// Programs that print like libtest.
-trait Program {
+trait Program: Sync {
     /// The name in reports.
     fn label(&self) -> String;
     /// The command that runs all tests, or only the named one.
@@ -75,8 +81,7 @@ pub(crate) fn run_docs(console: &Console, args: &[&str]) -> anyhow::Result<Tests
 fn run_programs(console: &Console, programs: &[&dyn Program]) -> anyhow::Result<Tests> {
     let mut tests = Tests::default();
     let mut failed = Vec::new();
-    for program in programs {
-        let (status, output) = run_once(console, *program, None)?;
+    for (program, status, output) in run_all(console, programs)? {
         let crashed = !status.success() && output.failed().is_empty();
         ensure!(
             !crashed,
@@ -87,7 +92,7 @@ fn run_programs(console: &Console, programs: &[&dyn Program]) -> anyhow::Result<
         let label = program.label();
         let named = |name: &str| format!("{label}: {name}");
         tests.times.extend(output.times(timing::threads(), named));
-        failed.extend(output.failed().iter().map(|name| (*program, name.clone())));
+        failed.extend(output.failed().iter().map(|name| (program, name.clone())));
     }
     let tally = tests.tally;
     ensure!(failed.len() <= RETRIED_MAX, "{tally}");
@@ -96,6 +101,41 @@ fn run_programs(console: &Console, programs: &[&dyn Program]) -> anyhow::Result<
     ensure!(broken.is_empty(), "{tally}, twice: {}", broken.join(", "));
     ensure!(tally.passed > 0, "there is no test");
     Ok(tests)
+}
+
+type Ran<'a> = (&'a dyn Program, ExitStatus, Output);
+
+/// Runs all programs, some at once. Returns their results in the order of their ends.
+fn run_all<'a>(console: &Console, programs: &[&'a dyn Program]) -> anyhow::Result<Vec<Ran<'a>>> {
+    let waiting = Mutex::new(programs.iter().copied().collect::<VecDeque<_>>());
+    let ended = Mutex::new(Vec::new());
+    let next = || locked(&waiting).pop_front();
+    let several = programs.len() > 1;
+    std::thread::scope(|scope| {
+        let work = || -> anyhow::Result<()> {
+            while let Some(program) = next() {
+                let prefix = if several {
+                    format!("[{}] ", program.label())
+                } else {
+                    String::new()
+                };
+                let (status, output) = run_once(console, program, None, &prefix)?;
+                locked(&ended).push((program, status, output));
+            }
+            Ok(())
+        };
+        let threads: Vec<_> = (0..PROGRAMS_AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let ends = threads.into_iter().map(|thread| match thread.join() {
+            Ok(end) => end,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        ends.collect::<anyhow::Result<()>>()
+    })?;
+    Ok(ended.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs each failed test alone. Returns those that fail again.
@@ -108,7 +148,7 @@ fn retry(
     for (program, name) in failed {
         let label = format!("{}: {name}", program.label());
         console.say(format!("--- once more, alone: {label}"));
-        let (status, output) = run_once(console, program, Some(&name))?;
+        let (status, output) = run_once(console, program, Some(&name), "")?;
         if status.success() && output.tally().passed > 0 {
             tests.tally.failed -= 1;
             tests.tally.passed += 1;
@@ -124,11 +164,12 @@ fn run_once(
     console: &Console,
     program: &dyn Program,
     only: Option<&str>,
+    prefix: &str,
 ) -> anyhow::Result<(ExitStatus, Output)> {
     let mut output = program.output();
     let begun = Instant::now();
     let read = |line: &str| output.read(begun.elapsed(), line);
-    let status = console.lines(&program.command(only), read)?;
+    let status = console.lines(&program.command(only), prefix, read)?;
     Ok((status, output))
 }
 

@@ -52,7 +52,7 @@ pub(super) fn test(context: &Context<'_>) -> anyhow::Result<Outside> {
         "--offline",
     ];
     let mut warnings = 0;
-    let status = console.lines(cargo(&["build"]).args(place), |line| {
+    let status = console.lines(cargo(&["build"]).args(place), "", |line| {
         let about = line.strip_prefix("warning: `");
         warnings += usize::from(about.is_some_and(|about| about.starts_with(NAME)));
     })?;

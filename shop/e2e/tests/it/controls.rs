@@ -54,37 +54,50 @@ async fn provider_calls_without_their_idempotency_key_are_caught() {
     drop(running);
 }
 
-/// The mechanisms whose absence the simulation must notice within so many seeds.
-const SIMULATED: [&str; 11] = [
-    "ack-after-commit",
-    "inbox",
-    "outbox",
-    "confirms",
-    "read-set",
-    "operation-id",
-    "stock-check",
-    "tombstone",
-    "timer-once",
-    "parking",
-    "call-key",
+/// The mechanisms whose absence the simulation must notice within [`SEEDS`], each with the first
+/// seed that noticed it. The search begins with that seed, because this build simulates slowly.
+const SIMULATED: [(&str, u64); 11] = [
+    ("ack-after-commit", 39),
+    ("inbox", 2),
+    ("outbox", 18),
+    ("confirms", 3),
+    ("read-set", 1),
+    ("operation-id", 3),
+    ("stock-check", 38),
+    ("tombstone", 32),
+    ("timer-once", 1),
+    ("parking", 3),
+    ("call-key", 1),
 ];
+
+/// The seeds that are searched if a change of the shop has made a known seed blind.
+const SEEDS: u64 = 1_000;
+
+/// Simulates the shop without a mechanism. Returns the first failure.
+fn simulated(mechanism: &str, first: u64, seeds: u64) -> Option<Value> {
+    let (first, seeds) = (first.to_string(), seeds.to_string());
+    let output = Command::new(sabotaged())
+        .args(["simulate", "--until-failure", "--json"])
+        .args(["--seed", &first, "--seeds", &seeds])
+        .env("WINGBEAT_SABOTAGE", mechanism)
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let failures = report["failures"].as_array().unwrap().iter();
+    // A few seeds leave parts of the shop unused, which is no proof of anything.
+    let mut broken = failures.filter(|it| it["invariant"] != "everything is seen");
+    broken.next().cloned()
+}
 
 #[test]
 fn the_simulation_catches_every_missing_mechanism() {
-    for mechanism in SIMULATED {
-        let output = Command::new(sabotaged())
-            .args(["simulate", "--seeds", "1000", "--until-failure", "--json"])
-            .env("WINGBEAT_SABOTAGE", mechanism)
-            .stderr(Stdio::null())
-            .output()
-            .unwrap();
-        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let first = &report["failures"][0];
-        assert_eq!(output.status.code(), Some(1), "without {mechanism}");
-        assert_ne!(first["invariant"], "everything is seen", "{mechanism}");
+    for (mechanism, known) in SIMULATED {
+        let failure = simulated(mechanism, known, 1).or_else(|| simulated(mechanism, 1, SEEDS));
+        let failure = failure.unwrap_or_else(|| panic!("nothing is broken without {mechanism}"));
         println!(
-            "without {mechanism}: seed {}: {}",
-            first["seed"], first["detail"]
+            "without {mechanism}: seed {} (known: {known}): {}",
+            failure["seed"], failure["detail"]
         );
     }
 }
