@@ -13,8 +13,10 @@ use wingbeat_core::{
 
 use super::Meta;
 use super::draft::Draft;
-use super::records::{CALLS, CallRecord, Entry, TimerRecord, counter, due, text};
-use crate::effects::{Outgoing, PlannedCall};
+use super::records::{
+    CALLS, CallRecord, DELAYED, DelayedRecord, Entry, TimerRecord, counter, due, remove, text,
+};
+use crate::effects::{DelayedEffect, Outgoing, PlannedCall};
 use crate::encode;
 
 /// The attempt whose draft is sealed.
@@ -69,6 +71,11 @@ impl Sealing<'_> {
             entries.push(self.entry("timer", &record.message, record.id));
             writes.retain(|earlier| earlier.key != key);
             writes.push(self.after(delay, key, &record));
+        }
+        for effect in effects.delayed {
+            let write = self.delayed(effect, correlation, &mut entries);
+            writes.retain(|earlier| earlier.key != write.key);
+            writes.push(write);
         }
         if let Some(settled) = &settles {
             counts.push((counter("handled", settled.queue.as_str()), 1));
@@ -139,6 +146,37 @@ impl Sealing<'_> {
             traceparent: Some(self.trace),
             propagation: self.meta.propagation.clone(),
             body: text(&call.body),
+        }
+    }
+
+    /// Returns the write that delays a message or cancels it.
+    fn delayed(
+        &self,
+        effect: DelayedEffect,
+        correlation: CorrelationId,
+        entries: &mut Vec<Entry>,
+    ) -> Write {
+        let key = |id| Key::new(DELAYED, id);
+        match effect {
+            DelayedEffect::Cancel { id } => remove(key(id)),
+            DelayedEffect::Send { id, delay, message } => {
+                let record = DelayedRecord {
+                    id: self.runtime.id(),
+                    message: message.name.into(),
+                    command: message.kind == Kind::Command,
+                    key: message.key,
+                    at: self.at,
+                    correlation,
+                    causation: self.causation(),
+                    sequence: message.sequence,
+                    operation: message.operation,
+                    traceparent: Some(self.trace),
+                    propagation: self.meta.propagation.clone(),
+                    body: text(&message.body),
+                };
+                entries.push(self.entry("timer", &record.message, record.id));
+                due(key(id), encode(&record), self.at + delay)
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! Tests of the whole runtime on the model and the seeded executor.
 
+mod again;
 mod cached;
 mod conformance;
 mod connections;
 mod controls;
 mod crashes;
+mod delayed;
 mod described;
 mod early;
 mod found;
@@ -24,6 +26,7 @@ mod refusing;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod replicas;
 mod retry_loop;
+mod schedules;
 mod session_races;
 mod sessions;
 mod simulated;

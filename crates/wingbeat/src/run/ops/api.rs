@@ -1,4 +1,5 @@
-//! The operator's API: subscriptions, dead letters, breakers, unroutable messages, timelines.
+//! The operator's API: subscriptions, schedules, dead letters, breakers, unroutable messages,
+//! timelines.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use super::letters::{Letter, LetterPage, list};
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
+use super::schedules::schedule_routes;
 use super::timeline::{Timeline, story};
 use crate::http::{Path, Problem, Routes, get, plain};
 use crate::run::host::Host;
@@ -34,6 +36,7 @@ pub fn operator(host: Arc<Host>) -> Router {
 /// guard around them that inserts an [`Operator`].
 pub fn operator_routes() -> Routes<Arc<Host>> {
     subscription_routes()
+        .merge(schedule_routes())
         .merge(dead_letter_routes())
         .route(
             "/breakers",
