@@ -446,7 +446,7 @@ pub use schedule::{Missed, Schedule, ScheduleStatus};
 pub use service::Service;
 pub use state::{
     Aggregate, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows, Table,
-    Verified, View, ViewRow,
+    Upcasts, Verified, View, ViewRow,
 };
 #[cfg(feature = "personal")]
 pub use state::{Personal, Subjects, lookup_digest};

@@ -9,6 +9,7 @@ mod crashes;
 mod delayed;
 mod described;
 mod early;
+mod evolving;
 mod found;
 mod isolation;
 mod misled;
