@@ -369,8 +369,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     ///   schedule never overlap.
     /// - A run that fails takes no effect: the runtime logs a warning with the `name` and the
     ///   error's code. A retryable error is retried after 1 s, 2 s, 4 s and so on (5 min at most)
-    ///   until the next planned time; any other error waits for that time. There are no dead
-    ///   letters.
+    ///   until the next planned time, with [`Missed::All`](crate::Missed::All) until it succeeds;
+    ///   any other error waits for the next planned time. There are no dead letters.
     /// - Runs that were missed while no replica was up follow [`Missed`](crate::Missed).
     /// - An operator can pause and resume a schedule at `/ops/schedules`.
     ///

@@ -187,14 +187,16 @@ impl Firing {
         (next, tick)
     }
 
-    /// The state after a failed attempt. A retryable error is retried until the next planned time.
+    /// The state after a failed attempt. A retryable error is retried until the next planned time,
+    /// which takes over, unless each planned time needs its own run.
     fn failed(&self, stored: &ScheduleRecord, why: &Error) -> (ScheduleRecord, Timestamp) {
         let now = self.service.runtime.now();
         let pause = BACKOFF
             .saturating_mul(1 << stored.failures.min(16))
             .min(BACKOFF_MAX);
         let again = now + pause;
-        if why.class() == Class::Reject || again >= self.plan.next(stored.tick, now) {
+        let superseded = !self.plan.keeps_all() && again >= self.plan.next(stored.tick, now);
+        if why.class() == Class::Reject || superseded {
             return self.after(stored, Some(why.code()));
         }
         let next = ScheduleRecord {

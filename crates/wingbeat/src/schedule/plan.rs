@@ -69,6 +69,11 @@ impl Plan {
         self.schedule.missed == Missed::Skip && now.since(tick) > self.schedule.grace
     }
 
+    /// Returns whether each planned time needs its own run.
+    pub(super) fn keeps_all(&self) -> bool {
+        self.schedule.missed == Missed::All
+    }
+
     /// Returns the planned time after `tick`, whose run ends at `now`.
     pub(super) fn next(&self, tick: Timestamp, now: Timestamp) -> Timestamp {
         let from = match self.schedule.missed {

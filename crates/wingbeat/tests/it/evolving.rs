@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat::test::TestApp;
 use wingbeat::{
-    Aggregate, App, Command, JsonSchema, Reads, Repo, Result, RuntimeExt as _, Service, Upcasts,
-    schemars,
+    Aggregate, App, Command, JsonSchema, Reads, Repo, Result, Service, Upcasts, schemars,
 };
 
 #[derive(Command, Serialize, Deserialize, JsonSchema)]

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use wingbeat::test::simulator::Report;
 use wingbeat::test::{Process, Simulator, System, TestApp, Violation, World};
 use wingbeat::{
-    App, BoxFuture, Entity, Error, Meta, Missed, Now, Result, Running, RuntimeExt as _, Schedule,
-    Service, Table, Timestamp,
+    App, BoxFuture, Entity, Error, Meta, Missed, Now, Result, Running, Runtime as _, Schedule,
+    Scope, Service, Table, Timestamp,
 };
 
 use crate::again::{self, fails_without};
@@ -34,12 +34,24 @@ fn time(text: &str) -> Timestamp {
     serde_json::from_value(text.into()).expect("a time")
 }
 
-/// A clock with two replicas that never misses a second.
+/// A clock with two replicas that never misses a planned time.
 struct Clock;
 
+/// The period of the clock.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Takes longer than the lease of its record at each fifth planned time, so that the other replica
+/// begins the run, too.
+async fn strike_slowly(meta: Meta, runs: Table<Runs>, scope: Scope) -> Result<()> {
+    if meta.time.as_millis() / 10_000 % 5 == 0 {
+        scope.runtime().sleep(4 * PERIOD).await;
+    }
+    strike(meta, runs).await
+}
+
 fn clock() -> Service {
-    let all = Schedule::every(SECOND).missed(Missed::All);
-    Service::new("clock").schedule("strike", all, strike)
+    let all = Schedule::every(PERIOD).missed(Missed::All);
+    Service::new("clock").schedule("strike", all, strike_slowly)
 }
 
 impl System for Clock {
@@ -54,8 +66,12 @@ impl System for Clock {
     fn clients(&self, world: &World) -> Vec<BoxFuture<'static, ()>> {
         let simulation = world.simulation().clone();
         vec![Box::pin(async move {
-            simulation.sleep(30 * SECOND).await;
+            simulation.sleep(30 * PERIOD).await;
         })]
+    }
+
+    fn span(&self) -> Duration {
+        30 * PERIOD
     }
 
     async fn when_idle(&self, world: &World) -> Vec<Violation> {
@@ -64,18 +80,26 @@ impl System for Clock {
         for (tick, Runs(runs)) in &ticks {
             if *runs != 1 {
                 let detail = format!("{tick}: {runs} runs");
-                found.push(Violation::new("one run a planned time", detail));
+                found.push(Violation::new("one run a planned time", "strike", detail));
             }
         }
         for pair in ticks.windows(2) {
             let gap = time(&pair[1].0).since(time(&pair[0].0));
-            if gap != SECOND {
+            if gap != PERIOD {
                 let detail = format!("{gap:?} after {}", pair[0].0);
-                found.push(Violation::new("no planned time is missing", detail));
+                found.push(Violation::new(
+                    "no planned time is missing",
+                    "strike",
+                    detail,
+                ));
             }
         }
         if ticks.is_empty() {
-            found.push(Violation::new("no planned time is missing", "no run"));
+            found.push(Violation::new(
+                "no planned time is missing",
+                "strike",
+                "no run",
+            ));
         }
         found
     }
