@@ -115,8 +115,8 @@ impl App {
     /// # Errors
     ///
     /// `wiring`, with one line per finding: a name that is used twice, a command with two handlers,
-    /// a call without a target, a schedule without times, a subscription to a message whose owner is not part of the
-    /// system, a service to run that does not exist.
+    /// a call without a target, a schedule without times, a subscription to a message whose owner
+    /// is not part of the system, a service to run that does not exist.
     pub fn check(&self) -> Result<()> {
         let mut findings = self.calls_without_target();
         findings.extend(self.names_used_twice());

@@ -8,7 +8,8 @@ use wingbeat_core::store::ServiceStore;
 use wingbeat_core::unit::{Append, Write};
 use wingbeat_core::{Key, Name, Result, Timestamp};
 
-use super::history::{Upcasts, shape};
+use super::history::Upcasts;
+use super::shape::shape;
 use super::view::ViewRow;
 use crate::extract::Extract;
 use crate::unit::Scope;
@@ -142,16 +143,20 @@ impl<A: Aggregate> Snapshot<A> {
     fn empty() -> Self {
         Self {
             sequence: 0,
-            shape: Some(shape::<A>()),
+            shape: Some(Self::shape()),
             state: A::default(),
         }
+    }
+
+    fn shape() -> u32 {
+        shape::<A>(A::SNAPSHOT, A::upcasts().forms())
     }
 
     /// Decodes a stored snapshot. Returns `None` if it is of another shape, so that the history
     /// must be folded.
     pub(super) fn stored(body: &[u8]) -> Option<Self> {
         let stored: Self = decode(body).ok()?;
-        (stored.shape == Some(shape::<A>())).then_some(stored)
+        (stored.shape == Some(Self::shape())).then_some(stored)
     }
 
     /// Folds the history, up to and including events of the time `until`.

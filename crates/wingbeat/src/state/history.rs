@@ -1,20 +1,14 @@
-//! The stored forms of an aggregate's events, and the shape of its snapshots.
+//! The stored forms of an aggregate's events.
 
-use std::any::TypeId;
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 use wingbeat_core::{Error, Result};
 
-use super::aggregate::Aggregate;
 use crate::{decode, encode};
 
 /// The beginning of an event that is stored with the number of its form.
@@ -168,48 +162,10 @@ impl<E> Upcasts<E> {
     }
 }
 
-/// The shapes of the aggregates that this process has used.
-static SHAPES: RwLock<Option<HashMap<TypeId, u32>>> = RwLock::new(None);
-
-/// Returns a number that changes with the fields of the state, the forms of the events, and
-/// [`Aggregate::SNAPSHOT`]. A snapshot with another number is folded again.
-pub(super) fn shape<A: Aggregate>() -> u32 {
-    let of = TypeId::of::<A>();
-    let known = SHAPES.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(shape) = known.as_ref().and_then(|known| known.get(&of)) {
-        return *shape;
-    }
-    drop(known);
-    let shape = compute::<A>();
-    let mut known = SHAPES.write().unwrap_or_else(PoisonError::into_inner);
-    known.get_or_insert_default().insert(of, shape);
-    shape
-}
-
-fn compute<A: Aggregate>() -> u32 {
-    let fields = serde_json::to_value(A::default()).map(|state| outline(&state));
-    let forms = A::upcasts().steps.len();
-    let text = format!("{} {forms} {}", A::SNAPSHOT, fields.unwrap_or_default());
-    let digest = Sha256::digest(text);
-    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
-}
-
-/// Returns the names of all fields, with the kinds of their values.
-fn outline(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let fields = fields.iter();
-            Value::Object(
-                fields
-                    .map(|(name, it)| (name.clone(), outline(it)))
-                    .collect(),
-            )
-        }
-        Value::Array(_) => "array".into(),
-        Value::String(_) => "string".into(),
-        Value::Number(_) => "number".into(),
-        Value::Bool(_) => "bool".into(),
-        Value::Null => Value::Null,
+impl<E> Upcasts<E> {
+    /// Returns the number of forms before the current one.
+    pub(super) const fn forms(&self) -> usize {
+        self.steps.len()
     }
 }
 

@@ -8,6 +8,7 @@ mod history;
 #[cfg(feature = "personal")]
 mod personal;
 mod reads;
+mod shape;
 mod verify;
 mod view;
 

@@ -69,13 +69,10 @@ impl Sealing<'_> {
         for (key, delay, timer) in timers {
             let record = self.timer(timer, correlation);
             entries.push(self.entry("timer", &record.message, record.id));
-            writes.retain(|earlier| earlier.key != key);
-            writes.push(self.after(delay, key, &record));
+            replace(&mut writes, self.after(delay, key, &record));
         }
         for effect in effects.delayed {
-            let write = self.delayed(effect, correlation, &mut entries);
-            writes.retain(|earlier| earlier.key != write.key);
-            writes.push(write);
+            replace(&mut writes, self.delayed(effect, correlation, &mut entries));
         }
         if let Some(settled) = &settles {
             counts.push((counter("handled", settled.queue.as_str()), 1));
@@ -193,6 +190,12 @@ impl Sealing<'_> {
     fn after(&self, delay: Duration, key: Key, timer: &TimerRecord) -> Write {
         due(key, encode(timer), self.at + delay)
     }
+}
+
+/// Adds a write in place of an earlier one of its key.
+fn replace(writes: &mut Vec<Write>, write: Write) {
+    writes.retain(|earlier| earlier.key != write.key);
+    writes.push(write);
 }
 
 /// Returns the reads that the store validates: all of them, unless a negative control removes them.

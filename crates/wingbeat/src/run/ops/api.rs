@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::guard::Operator;
 use super::letters::{Letter, LetterPage, list};
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
 use super::schedules::schedule_routes;
@@ -21,11 +22,6 @@ use crate::http::{Path, Problem, Routes, get, plain};
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
 use crate::{Control, DeadLetter, Name, Result, Running};
-
-/// The operator who makes a request, for the audit log. The guard of the API inserts it as an
-/// extension of the request.
-#[derive(Clone, Debug)]
-pub struct Operator(pub String);
 
 /// The routes of the operator's API. They need a guard around them that inserts an [`Operator`].
 pub fn operator(host: Arc<Host>) -> Router {

@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::api::Operator;
+use super::guard::Operator;
 use super::lists::Items;
 use crate::http::{Path, Problem, Routes, get, plain};
 use crate::run::host::Host;
