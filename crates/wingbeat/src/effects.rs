@@ -1,5 +1,7 @@
 //! Effects: values that handlers return and that the runtime carries out after the commit.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use wingbeat_core::envelope::{Limited, Unfit};
 use wingbeat_core::{Error, Kind, Message, MessageType, Result};
@@ -57,6 +59,28 @@ use crate::encode;
 pub struct Effects {
     pub(crate) messages: Vec<Outgoing>,
     pub(crate) calls: Vec<PlannedCall>,
+    pub(crate) delayed: Vec<DelayedEffect>,
+}
+
+/// A change of the delayed messages.
+#[derive(Clone, Debug)]
+pub(crate) enum DelayedEffect {
+    Send {
+        id: String,
+        delay: Duration,
+        message: Outgoing,
+    },
+    Cancel {
+        id: String,
+    },
+}
+
+impl DelayedEffect {
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Self::Send { id, .. } | Self::Cancel { id } => id,
+        }
+    }
 }
 
 /// A message to send.
@@ -162,6 +186,89 @@ impl Effects {
         self
     }
 
+    /// Publishes an event after a delay.
+    ///
+    /// The service's store keeps the event until then, also over restarts. `id` identifies it
+    /// within the service: [`cancel`](Self::cancel) takes it back, and a second delayed message
+    /// with the same id replaces the first. The event gets its message id and time when it is
+    /// published, and its correlation id now.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "carts.cart_filled", version = 1, key = cart)]
+    /// # struct CartFilled { cart: String }
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "carts.cart_bought", version = 1, key = cart)]
+    /// # struct CartBought { cart: String }
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "carts.cart_abandoned", version = 1, key = cart)]
+    /// # struct CartAbandoned { cart: String }
+    ///
+    /// const DAY: Duration = Duration::from_secs(24 * 3600);
+    ///
+    /// async fn filled(CartFilled { cart }: CartFilled) -> Result<Effects> {
+    ///     let mut effects = Effects::new();
+    ///     effects.publish_after(format!("abandoned/{cart}"), DAY, &CartAbandoned { cart });
+    ///     Ok(effects)
+    /// }
+    ///
+    /// async fn bought(CartBought { cart }: CartBought) -> Result<Effects> {
+    ///     let mut effects = Effects::new();
+    ///     effects.cancel(format!("abandoned/{cart}"));
+    ///     Ok(effects)
+    /// }
+    ///
+    /// let carts = Service::new("carts").on(filled).on(bought).publishes::<CartAbandoned>();
+    /// # #[cfg(feature = "test")]
+    /// # {
+    /// # use wingbeat::test::TestApp;
+    /// # let app = TestApp::start(1, App::new().service(carts));
+    /// # let story = uuid::Uuid::from_u128(7);
+    /// # for cart in ["1", "2"] { app.publish(story, &CartFilled { cart: cart.into() }); }
+    /// # app.pass(DAY / 2);
+    /// # app.publish(uuid::Uuid::nil(), &CartBought { cart: "1".into() });
+    /// # app.pass(DAY);
+    /// # let entries = app.run(app.reads("carts").timeline(story.into())).unwrap();
+    /// # let published = entries.iter().filter(|it| it.kind == "event").count();
+    /// # assert_eq!(published, 1);
+    /// # }
+    /// ```
+    pub fn publish_after<E: EventMessage>(
+        &mut self,
+        id: impl Into<String>,
+        delay: Duration,
+        event: &E,
+    ) -> &mut Self {
+        self.after(id.into(), delay, event)
+    }
+
+    /// Sends a command after a delay; see [`publish_after`](Self::publish_after).
+    pub fn send_after<C: CommandMessage>(
+        &mut self,
+        id: impl Into<String>,
+        delay: Duration,
+        command: &C,
+    ) -> &mut Self {
+        self.after(id.into(), delay, command)
+    }
+
+    /// Cancels a delayed message of this service. Does nothing if there is none with this id: it
+    /// was published or cancelled before.
+    pub fn cancel(&mut self, id: impl Into<String>) -> &mut Self {
+        self.delayed.push(DelayedEffect::Cancel { id: id.into() });
+        self
+    }
+
+    fn after<M: Message>(&mut self, id: String, delay: Duration, message: &M) -> &mut Self {
+        let message = Outgoing::of(message);
+        self.delayed
+            .push(DelayedEffect::Send { id, delay, message });
+        self
+    }
+
     /// Adds an event to publish or a command to send.
     pub fn add<M: Message>(&mut self, message: &M) -> &mut Self {
         self.messages.push(Outgoing::of(message));
@@ -172,13 +279,18 @@ impl Effects {
     pub fn append(&mut self, mut other: Self) {
         self.messages.append(&mut other.messages);
         self.calls.append(&mut other.calls);
+        self.delayed.append(&mut other.delayed);
     }
 
     /// Returns `message_too_large` or `message_invalid` for a message that no envelope can carry.
     ///
     /// A later check could not help: once committed, the message would block the outbox.
     pub(crate) fn within_limits(self) -> Result<Self> {
-        for message in &self.messages {
+        let delayed = self.delayed.iter().filter_map(|it| match it {
+            DelayedEffect::Send { message, .. } => Some(message),
+            DelayedEffect::Cancel { .. } => None,
+        });
+        for message in self.messages.iter().chain(delayed) {
             message.check().map_err(|unfit| {
                 let code = match unfit {
                     Unfit::TooLarge { .. } => "message_too_large",

@@ -420,6 +420,7 @@ mod publish;
 pub mod run;
 mod runtime;
 pub mod saga;
+mod schedule;
 mod service;
 mod state;
 pub mod telemetry;
@@ -441,10 +442,11 @@ pub use publish::Unroutable;
 pub use run::{Program, Settings, run, run_program};
 pub use runtime::{Control, TaskGroup, TokioRuntime};
 pub use saga::{Accepts, AcceptsTimer, Answers, Saga, SagaEffects, SagaInput, SagaRow, Unexpected};
+pub use schedule::{Missed, Schedule, ScheduleStatus};
 pub use service::Service;
 pub use state::{
     Aggregate, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows, Table,
-    Verified, View, ViewRow,
+    Upcasts, Verified, View, ViewRow,
 };
 #[cfg(feature = "personal")]
 pub use state::{Personal, Subjects, lookup_digest};

@@ -15,12 +15,13 @@ use crate::describe::{ServiceDescription, SubscriptionDescription};
 use crate::dispatch::Subscription;
 use crate::effects::{CommandMessage, EventMessage, HandlerOutput};
 use crate::extract::ExtractAll;
-use crate::handler::{Erased, Handler, MessageHandler, Run, Scheduled, run_recorded};
+use crate::handler::{Erased, Handler, MessageHandler, Run, run_recorded};
 #[cfg(feature = "http")]
 use crate::http::Routes;
 #[cfg(feature = "http")]
 use crate::http::measure::routed;
 use crate::saga::{self, Saga, SagaInput as _};
+use crate::schedule::{Registered, Schedule};
 use crate::unit::Scope;
 use crate::{SagaPolicy, TargetPolicy};
 
@@ -61,7 +62,7 @@ pub(crate) struct Wiring {
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) executors: Vec<Executor>,
     pub(crate) targets: Vec<(&'static str, TargetPolicy)>,
-    pub(crate) schedules: Vec<(&'static str, Duration, Scheduled)>,
+    pub(crate) schedules: Vec<Registered>,
     #[cfg(feature = "http")]
     pub(crate) routes: Router,
     #[cfg(feature = "test")]
@@ -287,17 +288,9 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Runs a handler periodically: it waits for `pause` before each run, the first one included.
-    /// All arguments of the handler are extractors.
+    /// Runs a handler each time that `period` has passed, once per system.
     ///
-    /// - Each replica of the service runs it. Runs of one replica never overlap; runs of several
-    ///   replicas do. Their commits validate what they read, as for messages.
-    /// - Each run is one unit of work. A run that fails takes no effect: the runtime logs a warning
-    ///   with the `name` and the error's code, and runs the handler again after the next pause.
-    ///   There are no retries in between and no dead letters.
-    /// - Nothing is stored about the schedule. For work that must happen at a certain time, also
-    ///   after a restart, use a timer of a saga
-    ///   ([`SagaEffects::after`](crate::SagaEffects::after)).
+    /// Short for [`schedule`](Self::schedule) with [`Schedule::every`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -328,7 +321,79 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// # }
     /// ```
     #[must_use]
-    pub fn every<H, Args>(mut self, name: &'static str, pause: Duration, handler: H) -> Self
+    pub fn every<H, Args>(self, name: &'static str, period: Duration, handler: H) -> Self
+    where
+        H: Handler<Args>,
+        Args: ExtractAll<Scope, S> + 'static,
+        H::Output: HandlerOutput,
+        H::Future: Send,
+    {
+        self.schedule(name, Schedule::every(period), handler)
+    }
+
+    /// Runs a handler at the times of a cron expression in UTC, once per system.
+    ///
+    /// Short for [`schedule`](Self::schedule) with [`Schedule::cron`]; use that for another time
+    /// zone.
+    ///
+    /// ```
+    /// use wingbeat::prelude::*;
+    ///
+    /// async fn report(Now(now): Now) -> Result<()> {
+    ///     tracing::info!(%now, "the report of the day");
+    ///     Ok(())
+    /// }
+    ///
+    /// let service = Service::new("reports").cron("daily", "0 3 * * *", report);
+    /// # assert!(App::new().service(service).check().is_ok());
+    /// ```
+    #[cfg(feature = "cron")]
+    #[must_use]
+    pub fn cron<H, Args>(self, name: &'static str, expression: &str, handler: H) -> Self
+    where
+        H: Handler<Args>,
+        Args: ExtractAll<Scope, S> + 'static,
+        H::Output: HandlerOutput,
+        H::Future: Send,
+    {
+        self.schedule(name, Schedule::cron(expression), handler)
+    }
+
+    /// Runs a handler at planned times, once per system. All arguments of the handler are
+    /// extractors; [`Meta::time`](crate::Meta::time) is the planned time.
+    ///
+    /// - The service's store keeps the next planned time, so a run is made by one replica, and a
+    ///   restart neither loses nor repeats one. A run that two replicas begin, because the lease of
+    ///   30 s ended during the first, takes effect once.
+    /// - Each run is one unit of work, which also stores the next planned time. Runs of one
+    ///   schedule never overlap.
+    /// - A run that fails takes no effect: the runtime logs a warning with the `name` and the
+    ///   error's code. A retryable error is retried after 1 s, 2 s, 4 s and so on (5 min at most)
+    ///   until the next planned time, with [`Missed::All`](crate::Missed::All) until it succeeds;
+    ///   any other error waits for the next planned time. There are no dead letters.
+    /// - Runs that were missed while no replica was up follow [`Missed`](crate::Missed).
+    /// - An operator can pause and resume a schedule at `/ops/schedules`.
+    ///
+    /// `name` identifies the schedule in the store: a renamed schedule starts again, and a replica
+    /// deletes the record of the old one after a day without a handler. Other planned times take
+    /// effect when a process with them starts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wingbeat::{Missed, Schedule, prelude::*};
+    ///
+    /// async fn close_day(meta: Meta) -> Result<()> {
+    ///     tracing::info!(planned = %meta.time, "closing the day");
+    ///     Ok(())
+    /// }
+    ///
+    /// // Each missed day is closed later, in order.
+    /// let daily = Schedule::every(Duration::from_secs(24 * 3600)).missed(Missed::All);
+    /// let books = Service::new("books").schedule("close_day", daily, close_day);
+    /// # assert!(App::new().service(books).check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn schedule<H, Args>(mut self, name: &'static str, schedule: Schedule, handler: H) -> Self
     where
         H: Handler<Args>,
         Args: ExtractAll<Scope, S> + 'static,
@@ -337,11 +402,14 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     {
         H::Output::describe(&mut self.wiring.description.publishes);
         let state = self.state.clone();
-        let run: Scheduled = Arc::new(move |scope| {
-            let future = Args::extract_all(&scope, &state).map(|args| handler.call(args));
-            Box::pin(run_recorded(future, scope))
+        self.wiring.schedules.push(Registered {
+            name,
+            schedule,
+            run: Arc::new(move |scope| {
+                let future = Args::extract_all(&scope, &state).map(|args| handler.call(args));
+                Box::pin(run_recorded(future, scope))
+            }),
         });
-        self.wiring.schedules.push((name, pause, run));
         self
     }
 

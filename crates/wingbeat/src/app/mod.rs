@@ -12,6 +12,7 @@ use wingbeat_core::{Error, Kind, Name, Result};
 use crate::describe;
 use crate::dispatch::Subscription;
 use crate::runtime::sweep;
+use crate::schedule::{Plan, Registered};
 use crate::service::{Service, Wiring};
 
 pub use ports::Ports;
@@ -114,14 +115,15 @@ impl App {
     /// # Errors
     ///
     /// `wiring`, with one line per finding: a name that is used twice, a command with two handlers,
-    /// a call without a target, a subscription to a message whose owner is not part of the
-    /// system, a service to run that does not exist.
+    /// a call without a target, a schedule without times, a subscription to a message whose owner
+    /// is not part of the system, a service to run that does not exist.
     pub fn check(&self) -> Result<()> {
         let mut findings = self.calls_without_target();
         findings.extend(self.names_used_twice());
         findings.extend(self.commands_with_several_handlers());
         findings.extend(self.messages_without_owner());
         findings.extend(self.services_that_do_not_exist());
+        findings.extend(self.schedules_that_cannot_run());
         if findings.is_empty() {
             Ok(())
         } else {
@@ -212,6 +214,23 @@ impl App {
                 format!("there is no service `{name}` to run; there are: {known}")
             })
             .collect()
+    }
+
+    fn schedules_that_cannot_run(&self) -> Vec<String> {
+        let mut findings = Vec::new();
+        for service in &self.services {
+            let mut names = BTreeSet::new();
+            for Registered { name, schedule, .. } in &service.schedules {
+                let of = service.name;
+                if !names.insert(*name) {
+                    findings.push(format!("the schedule {of}.{name} exists twice"));
+                }
+                if let Err(why) = Plan::new(schedule) {
+                    findings.push(format!("the schedule {of}.{name} has no times: {why}"));
+                }
+            }
+        }
+        findings
     }
 
     /// Prepares the store, declares the queues of the whole system, and starts the services that

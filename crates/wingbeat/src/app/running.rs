@@ -17,6 +17,7 @@ use crate::dispatch::{Pauses, Stats};
 use crate::failed::{DeadLetter, Incidents};
 use crate::publish::{RelayEnd, Unroutable, Unsent};
 use crate::runtime::Control;
+use crate::schedule::{Keeper, ScheduleStatus};
 use crate::state::Reads;
 use crate::telemetry::meters;
 use crate::unit::ServiceContext;
@@ -60,6 +61,7 @@ pub struct Running {
     /// The subscriptions that run here.
     pub subscriptions: Vec<RunningSubscription>,
     pub(super) pauses: BTreeMap<Name, Arc<Pauses>>,
+    pub(super) keepers: BTreeMap<Name, Arc<Keeper>>,
     /// The outside systems that the services call.
     pub targets: Vec<Arc<Target>>,
     /// The queues and bindings of the services that run here.
@@ -125,6 +127,50 @@ impl Running {
         let found = found.and_then(|it| Some((it.queue, self.pauses.get(&it.service)?)));
         match found {
             Some((queue, pauses)) => pauses.set(queue, paused).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Returns the state of each schedule of the services that run here.
+    ///
+    /// # Errors
+    ///
+    /// A [store error](crate::Reads#store-errors).
+    pub async fn schedules(&self) -> Result<Vec<ScheduleStatus>> {
+        let mut all = Vec::new();
+        for keeper in self.keepers.values() {
+            all.extend(keeper.statuses().await?);
+        }
+        Ok(all)
+    }
+
+    /// Pauses a schedule in all processes of its service: its handler does not run until
+    /// [`resume_schedule`](Self::resume_schedule). Returns `false` if it does not run here.
+    ///
+    /// The service's store keeps the pause, so a restart does not end it. A run that has begun
+    /// takes no effect unless it commits first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pause`](Self::pause).
+    pub async fn pause_schedule(&self, service: &str, name: &str) -> Result<bool> {
+        self.set_schedule(service, name, true).await
+    }
+
+    /// Resumes a schedule with its next planned time. The times during the pause are skipped.
+    /// Returns `false` if it does not run here.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pause`](Self::pause).
+    pub async fn resume_schedule(&self, service: &str, name: &str) -> Result<bool> {
+        self.set_schedule(service, name, false).await
+    }
+
+    async fn set_schedule(&self, service: &str, name: &str, paused: bool) -> Result<bool> {
+        let mut keepers = self.keepers.iter();
+        match keepers.find(|(of, _)| of.as_str() == service) {
+            Some((_, keeper)) => keeper.set(name, paused).await,
             None => Ok(false),
         }
     }

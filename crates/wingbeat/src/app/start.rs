@@ -13,11 +13,12 @@ use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
 use crate::call::Target;
 use crate::commit::Committer;
-use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription, every};
+use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription};
 use crate::due::{DueQueue, DueRunner};
 use crate::failed::BrokerDeadLetters;
 use crate::publish::Relay;
 use crate::runtime::Control;
+use crate::schedule::{Firing, Keeper, Ongoing, Plan, Registered};
 use crate::service::Wiring;
 #[cfg(feature = "http")]
 use crate::state::Reads;
@@ -69,6 +70,7 @@ impl Starting {
                 services: BTreeMap::new(),
                 queues: BTreeMap::new(),
                 executors: BTreeMap::new(),
+                schedules: BTreeMap::new(),
                 control: controlled.clone(),
             },
             ports: ports.clone(),
@@ -81,6 +83,7 @@ impl Starting {
                 services: BTreeMap::new(),
                 subscriptions: Vec::new(),
                 pauses: BTreeMap::new(),
+                keepers: BTreeMap::new(),
                 targets: Vec::new(),
                 topology,
                 unsent: Arc::default(),
@@ -150,10 +153,7 @@ impl Starting {
             }
             self.running.targets.push(target);
         }
-        for (name, pause, run) in wiring.schedules {
-            let schedule = every(Arc::clone(&context), name, pause, run, self.control.clone());
-            self.ports.runtime.spawn(Box::pin(schedule));
-        }
+        self.schedules(&context, wiring.schedules);
         #[cfg(feature = "http")]
         {
             let routes = wiring
@@ -164,6 +164,38 @@ impl Starting {
         }
         self.due.services.insert(wiring.name, Arc::clone(&context));
         self.running.services.insert(wiring.name, context);
+    }
+
+    /// Registers the schedules of a service for its due records, and has the records created.
+    fn schedules(&mut self, context: &Arc<ServiceContext>, schedules: Vec<Registered>) {
+        if schedules.is_empty() {
+            return;
+        }
+        let ongoing = Ongoing::default();
+        let mut plans = Vec::new();
+        for Registered {
+            name,
+            schedule,
+            run,
+        } in schedules
+        {
+            let Ok(plan) = Plan::new(&schedule) else {
+                continue; // The check of the app has refused it.
+            };
+            plans.push((name, plan.clone()));
+            let firing = Firing {
+                service: Arc::clone(context),
+                name,
+                plan,
+                run,
+                ongoing: ongoing.clone(),
+            };
+            self.due.schedules.insert((context.name, name), firing);
+        }
+        let keeper = Arc::new(Keeper::new(Arc::clone(context), plans));
+        let establishing = Arc::clone(&keeper).establish(self.control.clone());
+        self.ports.runtime.spawn(Box::pin(establishing));
+        self.running.keepers.insert(context.name, keeper);
     }
 
     /// Starts the subscriptions of a service, except those that an operator has paused.

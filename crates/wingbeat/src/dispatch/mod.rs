@@ -5,12 +5,10 @@ mod dispatcher;
 mod in_flight;
 mod lanes;
 mod pauses;
-mod schedule;
 mod work;
 
 pub use work::Stats;
 
 pub(crate) use dispatcher::Dispatcher;
 pub(crate) use pauses::Pauses;
-pub(crate) use schedule::every;
 pub(crate) use work::{Origin, Subscription, Work};

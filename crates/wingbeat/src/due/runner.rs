@@ -11,13 +11,17 @@ use wingbeat_core::{
 };
 
 use super::calling::Calling;
+use super::delayed::Delayed;
 use crate::call::{Executor, Target};
 use crate::commit::Committer;
 use crate::decode;
 use crate::dispatch::{Origin, Work};
 use crate::failed::{Failures, PARKED, Parked, unpack};
 use crate::runtime::Control;
-use crate::unit::{CALLS, CallRecord, ServiceContext, TIMERS, TimerRecord};
+use crate::schedule::{Firing, SCHEDULES};
+use crate::unit::{
+    CALLS, CallRecord, DELAYED, ServiceContext, TIMERS, TimerRecord, remove, run_unit,
+};
 
 /// The time for which a record stays claimed.
 const LEASE: Duration = Duration::from_secs(30);
@@ -32,6 +36,9 @@ const POLL: Duration = Duration::from_millis(500);
 /// The random part of that pause. Without it, a replica could claim a record that it cannot handle
 /// each time the lease expires, and so keep it from the other replicas.
 const POLL_SPREAD: Duration = Duration::from_millis(60);
+/// The age at which a schedule without a handler is deleted. Until then, a replica of a newer
+/// release may have one.
+const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 
 /// The subscription that takes the due records of a queue.
 pub(crate) struct DueQueue {
@@ -45,6 +52,7 @@ pub(crate) struct DueRunner {
     pub(crate) services: BTreeMap<Name, Arc<ServiceContext>>,
     pub(crate) queues: BTreeMap<Name, DueQueue>,
     pub(crate) executors: BTreeMap<&'static str, (Executor, Arc<Target>)>,
+    pub(crate) schedules: BTreeMap<(Name, &'static str), Firing>,
     pub(crate) control: watch::Receiver<Control>,
 }
 
@@ -114,6 +122,8 @@ impl DueRunner {
             TIMERS => self.timer(&record).await,
             PARKED => self.parked(&record).await,
             CALLS => self.call(&record),
+            DELAYED => self.delayed(&record),
+            SCHEDULES => self.schedule(&record),
             other => Err(Error::reject(
                 "unknown_due",
                 format!("no handler for due records of {other}"),
@@ -187,12 +197,7 @@ impl DueRunner {
                 format!("no executor for the call {}", planned.name),
             )
         })?;
-        let service = self.services.get(&record.service).ok_or_else(|| {
-            Error::reject(
-                "unknown_service",
-                format!("{} does not run here", record.service),
-            )
-        })?;
+        let service = self.service(record)?;
         let calling = Calling {
             service: Arc::clone(service),
             executor: executor.clone(),
@@ -202,6 +207,64 @@ impl DueRunner {
         };
         service.runtime.spawn(Box::pin(calling.run()));
         Ok(())
+    }
+
+    fn delayed(&self, record: &DueRecord) -> Result<()> {
+        let service = self.service(record)?;
+        let delayed = Delayed {
+            service: Arc::clone(service),
+            record: record.clone(),
+        };
+        service.runtime.spawn(Box::pin(delayed.run()));
+        Ok(())
+    }
+
+    fn schedule(&self, record: &DueRecord) -> Result<()> {
+        let of = |((service, name), _): &(&(Name, &str), &Firing)| {
+            *service == record.service && *name == record.key.id
+        };
+        if let Some((_, firing)) = self.schedules.iter().find(of) {
+            let fire = firing.clone().fire(record.clone());
+            firing.service.runtime.spawn(Box::pin(fire));
+            return Ok(());
+        }
+        let service = self.service(record)?;
+        let due = record.record.due_at.unwrap_or_default();
+        if service.runtime.now().since(due) < FORGOTTEN {
+            return Err(Error::reject(
+                "unknown_schedule",
+                format!("{} has no schedule {}", record.service, record.key.id),
+            ));
+        }
+        let forget = forget(Arc::clone(service), record.clone());
+        service.runtime.spawn(Box::pin(forget));
+        Ok(())
+    }
+
+    fn service(&self, record: &DueRecord) -> Result<&Arc<ServiceContext>> {
+        self.services.get(&record.service).ok_or_else(|| {
+            Error::reject(
+                "unknown_service",
+                format!("{} does not run here", record.service),
+            )
+        })
+    }
+}
+
+/// Deletes a schedule for which no replica has had a handler for a day.
+async fn forget(service: Arc<ServiceContext>, record: DueRecord) {
+    let key = &record.key;
+    let removed = run_unit(&service, |scope| async move {
+        scope.load(key).await?;
+        scope.write(remove(key.clone()))
+    });
+    match removed.await {
+        Ok(()) => {
+            tracing::warn!(service = %service.name, schedule = key.id, "a schedule without a handler was deleted");
+        }
+        Err(why) => {
+            tracing::warn!(service = %service.name, schedule = key.id, code = why.code(), "a schedule without a handler cannot be deleted: {why}");
+        }
     }
 }
 

@@ -4,9 +4,12 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use wingbeat_core::store::ServiceStore;
 use wingbeat_core::unit::{Append, Write};
-use wingbeat_core::{Key, Name, Result};
+use wingbeat_core::{Key, Name, Result, Timestamp};
 
+use super::history::Upcasts;
+use super::shape::shape;
 use super::view::ViewRow;
 use crate::extract::Extract;
 use crate::unit::Scope;
@@ -16,7 +19,8 @@ use crate::{decode, encode};
 ///
 /// [`decide`](Self::decide) and [`apply`](Self::apply) are pure functions, so tests need neither a
 /// store nor a runtime (`wingbeat::test::given`). The store keeps the history and a snapshot of the
-/// state. If a new release can no longer decode a snapshot, the history is folded again.
+/// state. A snapshot of a release whose state had other fields, whose events had other forms or
+/// whose [`SNAPSHOT`](Self::SNAPSHOT) differs is not used: the history is folded again.
 ///
 /// Use an [`Entity`](crate::Entity) if no reader needs the history.
 ///
@@ -82,11 +86,15 @@ pub trait Aggregate:
 {
     /// The name of the table. It is stored: keep it when you rename the type.
     const NAME: &'static str;
+    /// The version of [`apply`](Self::apply). Increase it if `apply` derives another state from
+    /// the same events. Changed fields and forms of events are recognized without it.
+    const SNAPSHOT: u32 = 0;
     /// The identity of one aggregate. Its text is stored.
     type Id: ToString + Send + Sync;
     /// A request to change the state.
     type Command;
-    /// A fact in the history, in its stored form. Later releases must still decode it.
+    /// A fact in the history, in its stored form. Later releases must still decode it, by
+    /// [`upcasts`](Self::upcasts) if need be.
     type Event: Serialize + DeserializeOwned + Send;
     /// The reason for a refused command.
     type Error;
@@ -100,6 +108,12 @@ pub trait Aggregate:
 
     /// Applies an event to the state. It cannot fail, because the event has happened.
     fn apply(&mut self, event: &Self::Event);
+
+    /// Returns the stored forms of the events, for a release whose events have another form than
+    /// those of older releases.
+    fn upcasts() -> Upcasts<Self::Event> {
+        Upcasts::first()
+    }
 
     /// Returns the view rows that show this aggregate. [`Repo`] writes them with every change.
     ///
@@ -117,6 +131,9 @@ pub(crate) struct Snapshot<A> {
     // One letter each: every record of an aggregate stores both names.
     #[serde(rename = "v")]
     pub(crate) sequence: u64,
+    /// The shape of the state. Records of older releases have none.
+    #[serde(rename = "h", default)]
+    shape: Option<u32>,
     #[serde(rename = "s")]
     pub(crate) state: A,
 }
@@ -126,8 +143,43 @@ impl<A: Aggregate> Snapshot<A> {
     fn empty() -> Self {
         Self {
             sequence: 0,
+            shape: Some(Self::shape()),
             state: A::default(),
         }
+    }
+
+    fn shape() -> u32 {
+        shape::<A>(A::SNAPSHOT, A::upcasts().forms())
+    }
+
+    /// Decodes a stored snapshot. Returns `None` if it is of another shape, so that the history
+    /// must be folded.
+    pub(super) fn stored(body: &[u8]) -> Option<Self> {
+        let stored: Self = decode(body).ok()?;
+        (stored.shape == Some(Self::shape())).then_some(stored)
+    }
+
+    /// Folds the history, up to and including events of the time `until`.
+    ///
+    /// # Errors
+    ///
+    /// A store error; `undecodable` or `unknown_form` if an event cannot be read.
+    pub(super) async fn fold(
+        store: &ServiceStore,
+        key: &Key,
+        until: Option<Timestamp>,
+    ) -> Result<Self> {
+        let mut snapshot = Self::empty();
+        let history = store.history(key, 0).await?;
+        let upcasts = A::upcasts();
+        for recorded in history {
+            if until.is_some_and(|until| recorded.at > until) {
+                break;
+            }
+            snapshot.state.apply(&upcasts.read(&recorded.body)?);
+            snapshot.sequence = recorded.sequence;
+        }
+        Ok(snapshot)
     }
 
     /// Executes a command. Returns the events that it causes, which the state has applied.
@@ -225,7 +277,8 @@ impl<A: Aggregate> Repo<A> {
     /// # Errors
     ///
     /// A [store error](crate::Reads#store-errors); `undecodable` if an event of its history does
-    /// not match its type; `sealed` after the handler has returned.
+    /// not match its type; `unknown_form` if a newer release wrote one; `sealed` after the handler
+    /// has returned.
     pub async fn get(&self, id: &A::Id) -> Result<Option<A>> {
         let snapshot = self.load(&Self::key(id)).await?;
         Ok((snapshot.sequence > 0).then_some(snapshot.state))
@@ -348,9 +401,10 @@ impl<A: Aggregate> Repo<A> {
         if events.is_empty() {
             return Ok(());
         }
+        let upcasts = A::upcasts();
         for event in &events {
             snapshot.sequence += 1;
-            let body = encode(event);
+            let body = upcasts.write(event);
             self.scope.append(Append {
                 key: key.clone(),
                 sequence: snapshot.sequence,
@@ -378,19 +432,9 @@ impl<A: Aggregate> Repo<A> {
         let Some(body) = loaded.body else {
             return Ok(Snapshot::empty());
         };
-        match decode(&body) {
-            Ok(snapshot) => Ok(snapshot),
-            // An older release wrote a different format: rebuild from the history.
-            Err(_) => self.replay(key).await,
+        match Snapshot::stored(&body) {
+            Some(snapshot) => Ok(snapshot),
+            None => Snapshot::fold(&self.scope.service().store, key, None).await,
         }
-    }
-
-    async fn replay(&self, key: &Key) -> Result<Snapshot<A>> {
-        let mut snapshot = Snapshot::<A>::empty();
-        for recorded in self.scope.service().store.history(key, 0).await? {
-            snapshot.state.apply(&decode(&recorded.body)?);
-            snapshot.sequence = recorded.sequence;
-        }
-        Ok(snapshot)
     }
 }

@@ -4,9 +4,11 @@ mod aggregate;
 mod cached;
 mod claims;
 mod entity;
+mod history;
 #[cfg(feature = "personal")]
 mod personal;
 mod reads;
+mod shape;
 mod verify;
 mod view;
 
@@ -14,6 +16,7 @@ pub use aggregate::{Aggregate, Repo};
 pub use cached::{CacheOf, Cached};
 pub use claims::Claims;
 pub use entity::{Entity, Table};
+pub use history::Upcasts;
 #[cfg(feature = "personal")]
 pub use personal::{Personal, Subjects, lookup_digest};
 pub use reads::{Listed, Reads};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::{Position, Query, Select};
-use wingbeat_core::{CorrelationId, Key, Name, Result};
+use wingbeat_core::{CorrelationId, Key, Name, Result, Timestamp};
 
 use super::aggregate::{Aggregate, Snapshot};
 use super::entity::Entity;
@@ -196,14 +196,38 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// A [store error](crate::Reads#store-errors); `undecodable` if a stored snapshot does not
-    /// match its type.
+    /// A [store error](crate::Reads#store-errors); `undecodable` or `unknown_form` if the snapshot
+    /// is of another release and an event of the history cannot be read.
     pub async fn aggregate<A: Aggregate>(&self, id: &A::Id) -> Result<Option<A>> {
         let key = Key::new(Name::new(A::NAME), id.to_string());
         let Some(record) = self.service.store.load(&key).await? else {
             return Ok(None);
         };
-        Ok(Some(decode::<Snapshot<A>>(&record.body)?.state))
+        Ok(Some(self.state(&key, &record.body).await?))
+    }
+
+    /// Returns the state that an aggregate had at a time, or `None` if its history began later.
+    ///
+    /// # Errors
+    ///
+    /// A [store error](crate::Reads#store-errors); `undecodable` or `unknown_form` if an event of
+    /// the history cannot be read.
+    pub async fn aggregate_as_of<A: Aggregate>(
+        &self,
+        id: &A::Id,
+        at: Timestamp,
+    ) -> Result<Option<A>> {
+        let key = Key::new(Name::new(A::NAME), id.to_string());
+        let then = Snapshot::<A>::fold(&self.service.store, &key, Some(at)).await?;
+        Ok((then.sequence > 0).then_some(then.state))
+    }
+
+    async fn state<A: Aggregate>(&self, key: &Key, body: &[u8]) -> Result<A> {
+        let snapshot = match Snapshot::stored(body) {
+            Some(snapshot) => snapshot,
+            None => Snapshot::fold(&self.service.store, key, None).await?,
+        };
+        Ok(snapshot.state)
     }
 
     /// Returns at most `limit` entities in the order of their ids, starting after the id `after`.
@@ -232,8 +256,7 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// A [store error](crate::Reads#store-errors); `undecodable` if a stored snapshot does not
-    /// match its type.
+    /// As for [`aggregate`](Self::aggregate).
     pub async fn aggregates<A: Aggregate>(
         &self,
         after: Option<String>,
@@ -244,10 +267,12 @@ impl Reads {
             .store
             .scan(Name::new(A::NAME), after, limit)
             .await?;
-        records
-            .into_iter()
-            .map(|(id, record)| Ok((id, decode::<Snapshot<A>>(&record.body)?.state)))
-            .collect()
+        let mut all = Vec::with_capacity(records.len());
+        for (id, record) in records {
+            let key = Key::new(Name::new(A::NAME), id.clone());
+            all.push((id, self.state(&key, &record.body).await?));
+        }
+        Ok(all)
     }
 
     /// Returns the journal entries of this service with a correlation id, oldest first.

@@ -305,6 +305,12 @@ impl TestApp {
         assert!(left.is_empty(), "work is left: {left:?}");
     }
 
+    /// Returns the running app.
+    #[must_use]
+    pub fn running(&self) -> &Running {
+        &self.running
+    }
+
     /// Returns read access to a service's own data.
     ///
     /// # Panics

@@ -19,5 +19,7 @@ pub use run::run_unit;
 pub use scope::Scope;
 pub use sql::Sql;
 
-pub(crate) use records::{CALLS, CallRecord, TIMERS, TimerRecord, counter, due, remove, text};
+pub(crate) use records::{
+    CALLS, CallRecord, DELAYED, DelayedRecord, TIMERS, TimerRecord, counter, due, remove, text,
+};
 pub(crate) use run::{Attempt, Ended, back_off, run};

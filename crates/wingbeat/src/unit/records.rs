@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wingbeat_core::unit::Write;
-use wingbeat_core::{CorrelationId, Key, Name, Propagation, Timestamp, TraceParent};
+use wingbeat_core::{CorrelationId, Key, MessageId, Name, Propagation, Timestamp, TraceParent};
 
 /// The table of pending timers.
 pub(crate) const TIMERS: Name = Name::new("wb.timer");
 /// The table of pending outside calls.
 pub(crate) const CALLS: Name = Name::new("wb.call");
+/// The table of delayed messages.
+pub(crate) const DELAYED: Name = Name::new("wb.delayed");
 
 /// An entry of a timeline: one effect of one unit.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -59,6 +61,32 @@ pub(crate) struct CallRecord {
     pub(crate) attempts: u32,
     /// The span that recorded it. Records of older releases have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<TraceParent>,
+    #[serde(default, skip_serializing_if = "Propagation::is_empty")]
+    pub(crate) propagation: Propagation,
+    pub(crate) body: Box<RawValue>,
+}
+
+/// A delayed message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DelayedRecord {
+    /// Distinguishes it from a message with the same id that replaces it.
+    pub(crate) id: Uuid,
+    pub(crate) message: String,
+    /// A command, not an event.
+    #[serde(default)]
+    pub(crate) command: bool,
+    pub(crate) key: String,
+    /// The time at which a handler recorded it.
+    pub(crate) at: Timestamp,
+    pub(crate) correlation: CorrelationId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) causation: Option<MessageId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sequence: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) operation: Option<String>,
+    /// The span that recorded it.
     pub(crate) traceparent: Option<TraceParent>,
     #[serde(default, skip_serializing_if = "Propagation::is_empty")]
     pub(crate) propagation: Propagation,

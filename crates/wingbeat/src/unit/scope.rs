@@ -288,6 +288,9 @@ impl Scope {
     /// Adds the effects that a handler returned.
     pub(crate) fn record(&self, effects: Effects) -> Result<()> {
         let effects = effects.within_limits()?;
+        for delayed in &effects.delayed {
+            storable("delayed message", delayed.id())?;
+        }
         self.with(|draft| draft.effects.append(effects))
     }
 

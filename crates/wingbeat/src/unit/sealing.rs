@@ -13,8 +13,10 @@ use wingbeat_core::{
 
 use super::Meta;
 use super::draft::Draft;
-use super::records::{CALLS, CallRecord, Entry, TimerRecord, counter, due, text};
-use crate::effects::{Outgoing, PlannedCall};
+use super::records::{
+    CALLS, CallRecord, DELAYED, DelayedRecord, Entry, TimerRecord, counter, due, remove, text,
+};
+use crate::effects::{DelayedEffect, Outgoing, PlannedCall};
 use crate::encode;
 
 /// The attempt whose draft is sealed.
@@ -67,8 +69,10 @@ impl Sealing<'_> {
         for (key, delay, timer) in timers {
             let record = self.timer(timer, correlation);
             entries.push(self.entry("timer", &record.message, record.id));
-            writes.retain(|earlier| earlier.key != key);
-            writes.push(self.after(delay, key, &record));
+            replace(&mut writes, self.after(delay, key, &record));
+        }
+        for effect in effects.delayed {
+            replace(&mut writes, self.delayed(effect, correlation, &mut entries));
         }
         if let Some(settled) = &settles {
             counts.push((counter("handled", settled.queue.as_str()), 1));
@@ -142,6 +146,37 @@ impl Sealing<'_> {
         }
     }
 
+    /// Returns the write that delays a message or cancels it.
+    fn delayed(
+        &self,
+        effect: DelayedEffect,
+        correlation: CorrelationId,
+        entries: &mut Vec<Entry>,
+    ) -> Write {
+        let key = |id| Key::new(DELAYED, id);
+        match effect {
+            DelayedEffect::Cancel { id } => remove(key(id)),
+            DelayedEffect::Send { id, delay, message } => {
+                let record = DelayedRecord {
+                    id: self.runtime.id(),
+                    message: message.name.into(),
+                    command: message.kind == Kind::Command,
+                    key: message.key,
+                    at: self.at,
+                    correlation,
+                    causation: self.causation(),
+                    sequence: message.sequence,
+                    operation: message.operation,
+                    traceparent: Some(self.trace),
+                    propagation: self.meta.propagation.clone(),
+                    body: text(&message.body),
+                };
+                entries.push(self.entry("timer", &record.message, record.id));
+                due(key(id), encode(&record), self.at + delay)
+            }
+        }
+    }
+
     fn timer(&self, timer: TimerRecord, correlation: CorrelationId) -> TimerRecord {
         TimerRecord {
             id: self.runtime.id(),
@@ -155,6 +190,12 @@ impl Sealing<'_> {
     fn after(&self, delay: Duration, key: Key, timer: &TimerRecord) -> Write {
         due(key, encode(timer), self.at + delay)
     }
+}
+
+/// Adds a write in place of an earlier one of its key.
+fn replace(writes: &mut Vec<Write>, write: Write) {
+    writes.retain(|earlier| earlier.key != write.key);
+    writes.push(write);
 }
 
 /// Returns the reads that the store validates: all of them, unless a negative control removes them.

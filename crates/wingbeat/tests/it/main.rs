@@ -1,12 +1,15 @@
 //! Tests of the whole runtime on the model and the seeded executor.
 
+mod again;
 mod cached;
 mod conformance;
 mod connections;
 mod controls;
 mod crashes;
+mod delayed;
 mod described;
 mod early;
+mod evolving;
 mod found;
 mod isolation;
 mod misled;
@@ -24,6 +27,7 @@ mod refusing;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod replicas;
 mod retry_loop;
+mod schedules;
 mod session_races;
 mod sessions;
 mod simulated;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use shop_carts::domain::Cart;
 use shop_contracts::{OrderId, OrderStatus, UserId};
 use shop_inventory::domain::{Reservation, Stock};
+use shop_orders::copies::{CartCopy, ProductCopy};
 use shop_orders::domain::Order;
 use shop_orders::messages::CancelRefused;
 use wingbeat::http::session::Sessions;
@@ -67,6 +69,21 @@ fn replicas(seed: u64, service: &str) -> usize {
 }
 
 impl Shop {
+    /// Checks that the bank holds no money for an ended order.
+    fn given_back(&self, orders: &BTreeMap<OrderId, Order>) -> Vec<Violation> {
+        let ended = orders.iter().filter(|(_, order)| order.is_ended());
+        let held = ended.filter(|(id, _)| {
+            let effects = self.bank.effects(&id.to_string());
+            let has = |kind: &str| effects.iter().any(|it| it == kind);
+            has("authorize") && !has("capture") && !has("void")
+        });
+        let broken = |(id, order): (&OrderId, &Order)| {
+            let detail = format!("{:?}, and the bank still holds the amount", order.status());
+            Violation::new("an ended order holds nothing", id, detail)
+        };
+        held.map(broken).collect()
+    }
+
     async fn orders(system: &RunningSystem) -> Result<BTreeMap<OrderId, Order>> {
         let all = system.reads("orders")?;
         let all = all.aggregates::<Order>(None, 10_000).await?;
@@ -81,6 +98,8 @@ impl Shop {
         broken.extend(history::ended(&orders));
         broken.extend(unheeded(system, history::called_off(&told), &orders).await?);
         broken.extend(nothing_held(world, &orders));
+        broken.extend(self.given_back(&orders));
+        broken.extend(copies_behind(system).await?);
         broken.extend(goods_add_up(world, &orders));
         broken.extend(letters(system).await?);
         broken.extend(history::stays_erased(&told));
@@ -93,6 +112,42 @@ impl Shop {
         }
         Ok(broken)
     }
+}
+
+/// Checks that carts and orders have the newest version of each product, and orders of each cart.
+/// Audits compare the contents of equal versions; once the shop is idle, the versions are equal.
+async fn copies_behind(system: &RunningSystem) -> Result<Vec<Violation>> {
+    const NAME: &str = "every copy becomes equal to its owner's data";
+    let (orders, carts) = (system.reads("orders")?, system.reads("carts")?);
+    let of_carts = shop_carts::audit::products(&carts).await?;
+    let mut broken = Vec::new();
+    for (id, product) in shop_catalog::audit::products(&system.reads("catalog")?).await? {
+        let (Ok(sku), Some(listing)) = (id.parse(), product.listing) else {
+            continue;
+        };
+        let of_orders = orders.entity::<ProductCopy>(&sku).await?;
+        let copies = [
+            ("orders", of_orders.map(|it| it.version)),
+            ("carts", of_carts.get(&id).map(|it| it.version)),
+        ];
+        for (who, version) in copies {
+            if version != Some(listing.version) {
+                let newest = listing.version;
+                let detail = format!("{who} has version {version:?}, the newest is {newest}");
+                broken.push(Violation::new(NAME, &id, detail));
+            }
+        }
+    }
+    for (id, cart) in carts.entities::<Cart>(None, 10_000).await? {
+        let Ok(user) = id.parse() else { continue };
+        let copy = orders.entity::<CartCopy>(&user).await?;
+        // A cart that was never changed has no copy.
+        if copy.is_some_and(|copy| copy.version != cart.version) {
+            let detail = format!("orders has an older cart than version {}", cart.version);
+            broken.push(Violation::new(NAME, id, detail));
+        }
+    }
+    Ok(broken)
 }
 
 /// Checks that a cancelled order is not completed, unless its timeline says that the parcel was

@@ -41,6 +41,31 @@ fn an_order_is_paid_within_two_seconds_and_completes_after_its_delivery() {
 }
 
 #[test]
+fn the_admin_reads_an_order_as_of_a_time_and_its_owner_does_not() {
+    in_world(1, async |world| {
+        let token = world.sign_in().await;
+        let admin = world.sign_in_admin().await;
+        let placed = world.order(&token, "k", &body("tok_ok")).await;
+        world.pass(Duration::from_secs(10)).await;
+        let now = world.show(&token, &id(&placed)).await;
+        assert_eq!(now["status"], "completed");
+        let placed_at = now["placed_at"].as_str().expect("a time");
+        let as_of = async |token: &str, at: &str| {
+            let path = format!("/orders/{}?as_of={at}", id(&placed));
+            world.ask("GET", &path, token, "", &Value::Null).await
+        };
+        let (status, then) = as_of(&admin, placed_at).await;
+        assert_eq!((status, &then["status"]), (200, &json!("placed")), "{then}");
+        assert_eq!(then["total"], now["total"]);
+        let (status, then) = as_of(&admin, "9000-01-01T00:00:00Z").await;
+        assert_eq!((status, &then["status"]), (200, &json!("completed")));
+        assert_eq!(as_of(&admin, "2000-01-01T00:00:00Z").await.0, 404);
+        assert_eq!(as_of(&admin, "yesterday").await.0, 422);
+        assert_eq!(as_of(&token, placed_at).await.0, 403);
+    });
+}
+
+#[test]
 fn a_declined_card_rejects_the_order_and_releases_the_stock() {
     in_world(2, async |world| {
         let token = world.sign_in().await;

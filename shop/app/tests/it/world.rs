@@ -108,8 +108,16 @@ impl World {
     }
 
     pub(crate) async fn sign_in(&self) -> String {
+        self.start_session(false).await
+    }
+
+    pub(crate) async fn sign_in_admin(&self) -> String {
+        self.start_session(true).await
+    }
+
+    async fn start_session(&self, admin: bool) -> String {
         self.sessions
-            .start(self.simulation.id(), false)
+            .start(self.simulation.id(), admin)
             .await
             .expect("a session")
             .0

@@ -7,7 +7,7 @@ use wingbeat::http::{
     Caller, Cursor, Path, Problem, Query, Reply, Routes, accepted, get, ok, post,
 };
 use wingbeat::store::Select;
-use wingbeat::{Effects, JsonSchema, Name, Reads, Repo, Scope, schemars};
+use wingbeat::{Effects, JsonSchema, Name, Reads, Repo, Scope, Timestamp, schemars};
 
 use crate::domain::Order;
 use crate::messages::CancelCheckout;
@@ -42,7 +42,10 @@ pub fn routes() -> Routes<crate::State> {
         )
         .route(
             "/api/v1/orders/{id}",
-            get(show).summary("Returns an order").answers::<Shown>(200),
+            get(show)
+                .summary("Returns an order, for an administrator also as of a time")
+                .answers::<Shown>(200)
+                .problem(403, "forbidden", "Only an administrator may read the past."),
         )
         .route(
             "/api/v1/orders/{id}/cancel",
@@ -121,8 +124,8 @@ struct Shown {
     subtotal: Money,
     discount: Money,
     total: Money,
-    placed_at: wingbeat::Timestamp,
-    updated_at: wingbeat::Timestamp,
+    placed_at: Timestamp,
+    updated_at: Timestamp,
 }
 
 fn shown(row: OrderRow, with_lines: bool) -> Shown {
@@ -154,16 +157,34 @@ fn shown(row: OrderRow, with_lines: bool) -> Shown {
     }
 }
 
+/// The query of `GET /orders/{id}`.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Past {
+    /// The time of the state to return, for an administrator. The default is now.
+    as_of: Option<Timestamp>,
+}
+
 /// `GET /orders/{id}`.
 ///
 /// # Errors
 ///
-/// 404 if the caller has no such order.
+/// 404 if the caller has no such order, or if it was placed after `as_of`; 403 if a caller who is
+/// no administrator sends `as_of`.
 pub async fn show(
     reads: Reads,
     Caller(session): Caller,
     Path(id): Path<OrderId>,
+    Query(past): Query<Past>,
 ) -> Result<Response, Problem> {
+    if let Some(at) = past.as_of {
+        if !session.admin {
+            let detail = "only the admin may read the past";
+            return Err(Problem::new(403, "forbidden", detail));
+        }
+        let order = reads.aggregate_as_of::<Order>(&id, at).await?;
+        let row = order.and_then(|order| OrderRow::of(&id.to_string(), &order));
+        return Ok(ok(&shown(row.ok_or_else(Problem::not_found)?, true)).into_response());
+    }
     let row = reads
         .row::<OrderRow>(&id.to_string())
         .await?

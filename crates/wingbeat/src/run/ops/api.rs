@@ -1,4 +1,5 @@
-//! The operator's API: subscriptions, dead letters, breakers, unroutable messages, timelines.
+//! The operator's API: subscriptions, schedules, dead letters, breakers, unroutable messages,
+//! timelines.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,18 +13,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::guard::Operator;
 use super::letters::{Letter, LetterPage, list};
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
+use super::schedules::schedule_routes;
 use super::timeline::{Timeline, story};
 use crate::http::{Path, Problem, Routes, get, plain};
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
 use crate::{Control, DeadLetter, Name, Result, Running};
-
-/// The operator who makes a request, for the audit log. The guard of the API inserts it as an
-/// extension of the request.
-#[derive(Clone, Debug)]
-pub struct Operator(pub String);
 
 /// The routes of the operator's API. They need a guard around them that inserts an [`Operator`].
 pub fn operator(host: Arc<Host>) -> Router {
@@ -34,6 +32,7 @@ pub fn operator(host: Arc<Host>) -> Router {
 /// guard around them that inserts an [`Operator`].
 pub fn operator_routes() -> Routes<Arc<Host>> {
     subscription_routes()
+        .merge(schedule_routes())
         .merge(dead_letter_routes())
         .route(
             "/breakers",

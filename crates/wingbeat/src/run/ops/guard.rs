@@ -8,9 +8,13 @@ use axum::http::HeaderMap;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 
-use super::api::Operator;
 use crate::http::{Problem, names_this_machine};
 use crate::run::settings::Secret;
+
+/// The operator who makes a request, for the audit log. The guard of the API inserts it as an
+/// extension of the request.
+#[derive(Clone, Debug)]
+pub struct Operator(pub String);
 
 /// Lets a request pass if it comes from this machine to a loopback name, or with the operator's
 /// token.

@@ -6,6 +6,7 @@ mod guard;
 mod letters;
 mod lists;
 mod page;
+mod schedules;
 mod scrape;
 mod timeline;
 
@@ -26,7 +27,8 @@ use crate::SharedRuntime;
 use crate::http::{Problem, problems};
 use page::Page;
 
-pub use api::{Operator, look, operator, operator_routes};
+pub use api::{look, operator, operator_routes};
+pub use guard::Operator;
 pub use letters::{Letter, LetterPage, LetterQuery};
 pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,

@@ -17,6 +17,7 @@ use super::data::{Data, Owned};
 use super::outbox::{self, ModelOutbox};
 use super::view::select;
 use super::{Committed, Injector, lock};
+use crate::schedule::SCHEDULES;
 
 /// The leases of due records: the claimed version and the end. A restart loses them.
 type Leases = BTreeMap<Owned, (u64, Timestamp)>;
@@ -125,6 +126,8 @@ impl ModelStore {
         let unsent = data.outbox.values();
         let unsent = unsent.map(|(_, message)| format!("{} is not published", message.kind));
         let due = data.due.iter().take_while(|(at, _)| *at < until);
+        // A schedule has a next run for ever: it leaves no work undone.
+        let due = due.filter(|(_, (_, key))| key.table != SCHEDULES);
         let due = due.map(|(at, (service, key))| {
             format!("{service}: {} {} is due at {at}", key.table, key.id)
         });

@@ -49,8 +49,8 @@ impl Probe {
                     .find(|it| it.queue == subscription.queue);
                 self.watch_subscription(subscription, saga);
             }
-            for (name, _, run) in &mut wiring.schedules {
-                self.watch_schedule(&names::schedule(wiring.name, name), run);
+            for one in &mut wiring.schedules {
+                self.watch_schedule(&names::schedule(wiring.name, one.name), &mut one.run);
             }
             for executor in &mut wiring.executors {
                 self.watch_executor(executor);

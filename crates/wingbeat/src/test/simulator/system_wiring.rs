@@ -69,10 +69,7 @@ impl SystemWiring {
                 .filter(|it| it.kind == Kind::Command);
             self.handled.extend(commands.map(|it| it.message));
         }
-        let schedules = wiring
-            .schedules
-            .iter()
-            .map(|(name, ..)| (wiring.name, *name));
+        let schedules = wiring.schedules.iter().map(|it| (wiring.name, it.name));
         self.schedules.extend(schedules);
         self.calls.extend(wiring.executors.iter().map(|it| it.name));
         let sent = wiring.description.publishes.iter();

@@ -24,6 +24,17 @@ pub(super) struct Booked {
     pub(super) captured: i64,
     /// The refunded amount, in cents.
     pub(super) refunded: i64,
+    /// The amount was held on the card at some time.
+    pub(super) authorized: bool,
+    /// The hold was given back.
+    pub(super) voided: bool,
+}
+
+impl Booked {
+    /// Returns whether the provider holds the amount on the card now.
+    pub(super) const fn holds(self) -> bool {
+        self.authorized && !self.voided && self.captures == 0
+    }
 }
 
 #[derive(Deserialize)]
@@ -64,6 +75,8 @@ pub(super) async fn between(
                     of.captured += entry.amount_minor;
                 }
                 "refund" => of.refunded += entry.amount_minor,
+                "authorize" => of.authorized = true,
+                "void" => of.voided = true,
                 _ => {}
             }
         }

@@ -191,11 +191,12 @@ async fn read(system: &RunningSystem, provider: &str) -> Result<Vec<Check>> {
 
 /// Checks the invariants of single orders, page by page.
 async fn orders(system: &RunningSystem, provider: &str) -> Result<Vec<Check>> {
-    let (mut money, mut lifecycle) = (Money::new(), Lifecycle::new(system.ports.runtime.now()));
+    let now = system.ports.runtime.now();
+    let (mut money, mut lifecycle) = (Money::new(), Lifecycle::new(now));
     let mut walk = Walk::new(system, provider)?;
     while let Some(page) = walk.next().await? {
         for (id, known) in &page {
-            money.check(id, known);
+            money.check(id, known, now);
             lifecycle.check(id, known);
         }
     }

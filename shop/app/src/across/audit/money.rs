@@ -1,12 +1,19 @@
 //! Invariants 2 and 3: the money in the payments service and in the provider's ledger.
 
+use std::time::Duration;
+
 use shop_contracts::{OrderId, OrderStatus};
 use shop_orders::domain::Order;
-use shop_payments::domain::Payment;
+use shop_payments::domain::{Payment, State};
+use wingbeat::Timestamp;
 
 use super::Check;
 use super::ledger::Booked;
 use super::walk::Known;
+
+/// The time within which the hold of an ended order is given back, also over an outage of the
+/// provider that is worth an alert.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// The checks of both invariants.
 pub(super) struct Money {
@@ -32,11 +39,12 @@ impl Money {
         [self.once, self.matches]
     }
 
-    pub(super) fn check(&mut self, id: &OrderId, known: &Known) {
+    pub(super) fn check(&mut self, id: &OrderId, known: &Known, now: Timestamp) {
         if let Some(booked) = &known.booked {
             self.charged(id, known.order.as_ref(), booked);
         }
         let booked = known.booked.unwrap_or_default();
+        self.given_back(id, known, booked, now);
         if let Some(order) = &known.order {
             self.delivered(id, order, booked);
         }
@@ -52,6 +60,7 @@ impl Money {
             captures,
             captured,
             refunded,
+            ..
         } = *booked;
         if captures > 1 {
             check.broken(id, format!("captured {captures} times"));
@@ -93,6 +102,25 @@ impl Money {
                 check.broken(id, "ended without delivery, but the money was kept");
             }
             _ => {}
+        }
+    }
+
+    /// Checks that the hold on the card of an ended order is given back.
+    fn given_back(&mut self, id: &OrderId, known: &Known, booked: Booked, now: Timestamp) {
+        if !booked.holds() {
+            return;
+        }
+        let ended = known.order.as_ref().filter(|order| order.is_ended());
+        let ended_at = ended
+            .and_then(|order| order.last.as_ref())
+            .map(|last| last.at);
+        let state = known.payment.as_ref().map(|payment| payment.state);
+        if state == Some(State::Voided) {
+            let detail = "payments recorded a void, and the provider still holds the amount";
+            self.matches.broken(id, detail);
+        } else if ended_at.is_some_and(|at| now.since(at) > GIVEN_BACK_WITHIN) {
+            let detail = "ended an hour ago, and the provider still holds the amount";
+            self.matches.broken(id, detail);
         }
     }
 
