@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use uuid::Uuid;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::{Journal, Read, Settled, Write};
 use wingbeat_core::{
@@ -13,7 +12,8 @@ use wingbeat_core::{
 
 use super::Meta;
 use super::draft::Draft;
-use super::records::{CALLS, CallRecord, Entry, TimerRecord, counter, due, text};
+use super::entries::Entries;
+use super::records::{CALLS, CallRecord, TimerRecord, counter, due, text};
 use crate::effects::{Outgoing, PlannedCall};
 use crate::encode;
 
@@ -44,7 +44,7 @@ impl Sealing<'_> {
             states: _,
         } = draft;
         let correlation = correlation.unwrap_or(self.meta.correlation);
-        let mut entries = Vec::new();
+        let mut entries = Entries::new(self.at, self.causation().map(|id| id.0));
         let mut messages = Vec::with_capacity(effects.messages.len());
         for message in effects.messages {
             let message = self.message(message, correlation);
@@ -52,7 +52,7 @@ impl Sealing<'_> {
                 Kind::Event => "event",
                 Kind::Command => "command",
             };
-            entries.push(self.entry(kind, &message.kind, message.id.0));
+            entries.push(kind, &message.kind, message.id.0);
             messages.push(message);
         }
         for message in &messages {
@@ -60,23 +60,22 @@ impl Sealing<'_> {
         }
         for call in effects.calls {
             let record = self.call(call, correlation);
-            entries.push(self.entry("call", &record.name, record.id));
+            entries.push("call", &record.name, record.id);
             let key = Key::new(CALLS, record.operation.clone());
             writes.push(due(key, encode(&record), self.at));
         }
         for (key, delay, timer) in timers {
             let record = self.timer(timer, correlation);
-            entries.push(self.entry("timer", &record.message, record.id));
+            entries.push("timer", &record.message, record.id);
             writes.retain(|earlier| earlier.key != key);
             writes.push(self.after(delay, key, &record));
         }
         if let Some(settled) = &settles {
             counts.push((counter("handled", settled.queue.as_str()), 1));
         }
-        let journal = (!entries.is_empty()).then(|| Journal {
-            correlation,
-            body: encode(&entries),
-        });
+        let journal = entries
+            .into_body()
+            .map(|body| Journal { correlation, body });
         Unit {
             id: self.runtime.id().into(),
             service: self.service,
@@ -97,16 +96,6 @@ impl Sealing<'_> {
 
     fn causation(&self) -> Option<MessageId> {
         self.meta.message
-    }
-
-    fn entry(&self, kind: &str, name: &str, id: Uuid) -> Entry {
-        Entry {
-            at: self.at,
-            kind: kind.into(),
-            name: name.into(),
-            id,
-            causation_id: self.causation().map(|id| id.0),
-        }
     }
 
     fn message(&self, message: Outgoing, correlation: CorrelationId) -> Envelope {
