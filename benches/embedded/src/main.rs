@@ -6,6 +6,7 @@
 //! - `path`: `POST /orders` until paid, over HTTP and the socket of the payment provider, with the
 //!   services orders, inventory and payments.
 //! - `shop`: the same in the whole shop.
+//! - `history`: start, audit, lists, memory and disk of a shop with a long history.
 //!
 //! The database runs with `synchronous=FULL`. The median of three runs counts. Load generator,
 //! services, store and provider share the machine.
@@ -16,6 +17,7 @@
 )]
 
 mod handler;
+mod history;
 mod orders;
 
 use clap::{Parser, ValueEnum};
@@ -33,6 +35,15 @@ struct Cli {
     /// The benchmark to run
     #[arg(value_enum, default_value_t = Benchmark::All)]
     benchmark: Benchmark,
+    /// The orders of `history`
+    #[arg(long, default_value_t = 1_000_000)]
+    orders: usize,
+    /// The data directory of `history`; without one, it is removed afterwards
+    #[arg(long, value_name = "DIR")]
+    data: Option<std::path::PathBuf>,
+    /// The orders of `history` are so old that their timelines have expired
+    #[arg(long)]
+    without_timelines: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,11 +53,19 @@ enum Benchmark {
     Hot,
     Path,
     Shop,
+    History,
 }
 
 #[tokio::main]
 async fn main() {
-    let Cli { benchmark } = Cli::parse();
+    let cli = Cli::parse();
+    let benchmark = cli.benchmark;
+    if benchmark == Benchmark::History {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let data = cli.data.as_deref().unwrap_or(temporary.path());
+        history::run(cli.orders, !cli.without_timelines, data).await;
+        return;
+    }
     let wanted = |this| benchmark == Benchmark::All || benchmark == this;
     if wanted(Benchmark::Handler) {
         let keys = 10_000;
@@ -106,8 +125,17 @@ pub(crate) fn about(before: &wingbeat_embedded::Stats, after: &wingbeat_embedded
 
 /// The resident memory of this process, which includes load generator and provider.
 fn resident_mb() -> u64 {
+    of_status("VmRSS:")
+}
+
+/// The highest resident memory so far.
+fn peak_mb() -> u64 {
+    of_status("VmHWM:")
+}
+
+fn of_status(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kb = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kb.unwrap_or_default() / 1024
 }

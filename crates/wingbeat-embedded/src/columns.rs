@@ -11,6 +11,22 @@ pub(crate) fn encode(columns: &[(u32, String)]) -> Vec<u8> {
     bytes
 }
 
+/// Encodes numbered columns with their length, so that other bytes can follow.
+pub(crate) fn encode_first(columns: &[(u32, String)]) -> Vec<u8> {
+    let columns = encode(columns);
+    let length = u32::try_from(columns.len()).unwrap_or(u32::MAX);
+    [&length.to_le_bytes()[..], &columns].concat()
+}
+
+/// Decodes columns at the start of bytes, and returns the number of bytes that they took.
+pub(crate) fn decode_first(bytes: &[u8]) -> (Vec<(u32, String)>, usize) {
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
+        return (Vec::new(), bytes.len());
+    };
+    let length = (u32::from_le_bytes(*length) as usize).min(rest.len());
+    (decode(&rest[..length]), length + 4)
+}
+
 /// Decodes the output of [`encode`]; ignores an incomplete column at the end.
 pub(crate) fn decode(mut bytes: &[u8]) -> Vec<(u32, String)> {
     let mut columns = Vec::new();
@@ -33,6 +49,17 @@ mod tests {
     fn decoding_inverts_encoding() {
         let columns = vec![(1, String::new()), (7, "\u{e9}clair".to_owned())];
         assert_eq!(decode(&encode(&columns)), columns);
+    }
+
+    #[test]
+    fn columns_before_other_bytes_are_decoded() {
+        let columns = vec![(1, String::new()), (7, "b".to_owned())];
+        let bytes = [&encode_first(&columns)[..], b"body"].concat();
+        let (decoded, length) = decode_first(&bytes);
+        assert_eq!((decoded, &bytes[length..]), (columns, &b"body"[..]));
+        for end in 0..length {
+            assert!(decode_first(&bytes[..end]).1 <= end);
+        }
     }
 
     #[test]

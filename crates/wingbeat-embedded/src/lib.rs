@@ -17,9 +17,10 @@
 //!
 //! # Layout
 //!
-//! - `config`, `private`, `together`, `schema`: the data directory, the files that belong to it,
-//!   their tables.
+//! - `config`, `private`, `together`, `open_mark`, `schema`: the data directory, the files that
+//!   belong to it, their tables.
 //! - `names`, `id`, `columns`: how names, record ids and index columns are encoded.
+//! - `skeleton`, `packed`: how bodies are compressed, with dictionaries of their keys.
 //! - `queue`, `broker`: queues in memory, each a bounded window onto its rows.
 //! - `recent`, `leases`, `intake`, `stats`: state that readers and the writer share.
 //! - `guard`: limits the SQL of services to their own tables.
@@ -51,11 +52,14 @@ mod intake;
 mod leases;
 mod memory;
 mod names;
+mod open_mark;
+mod packed;
 mod private;
 mod queue;
 mod reads;
 mod recent;
 mod schema;
+mod skeleton;
 mod stats;
 mod together;
 mod views;

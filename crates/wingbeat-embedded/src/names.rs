@@ -5,6 +5,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rusqlite::{Connection, params};
 use wingbeat_core::{HashMap, Name};
 
+use crate::packed::Dictionaries;
+
 /// The kind of a name. The file stores these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Space {
@@ -27,7 +29,11 @@ pub(crate) const NONE: u32 = 0;
 
 /// All names in the file. New names get their number in memory; the next commit writes them.
 #[derive(Debug, Default)]
-pub(crate) struct Names(RwLock<Inner>);
+pub(crate) struct Names {
+    inner: RwLock<Inner>,
+    /// The dictionaries of compressed bodies, to which rows refer by number, too.
+    pub(crate) dictionaries: Dictionaries,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -50,7 +56,10 @@ impl Names {
             debug_assert_eq!(id, row.get::<_, u32>(0)?, "numbers are dense");
         }
         inner.written = inner.entries.len();
-        Ok(Self(RwLock::new(inner)))
+        Ok(Self {
+            inner: RwLock::new(inner),
+            dictionaries: Dictionaries::read(connection)?,
+        })
     }
 
     /// Returns the number of a name, or `None` if the name is unknown.
@@ -176,11 +185,11 @@ impl Names {
     }
 
     fn read_lock(&self) -> RwLockReadGuard<'_, Inner> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write_lock(&self) -> RwLockWriteGuard<'_, Inner> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,48 +16,56 @@ pub(crate) fn bytes(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Bytes> {
     row.get::<_, Vec<u8>>(at).map(Bytes::from)
 }
 
-/// Reads a record from the columns version, body, due_at.
-fn record(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Record> {
+/// Reads a record from the columns version, body, packed, due_at.
+fn record(names: &Names, row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Record> {
     Ok(Record {
         version: row.get::<_, i64>(at)? as u64,
-        body: bytes(row, at + 1)?,
+        body: names.dictionaries.body(row, at + 1)?,
         due_at: row
-            .get::<_, Option<i64>>(at + 2)?
+            .get::<_, Option<i64>>(at + 3)?
             .map(Timestamp::from_micros),
     })
 }
 
 /// Reads a record.
-pub(crate) fn load(connection: &Connection, key: &RecordKey) -> rusqlite::Result<Option<Record>> {
+pub(crate) fn load(
+    connection: &Connection,
+    names: &Names,
+    key: &RecordKey,
+) -> rusqlite::Result<Option<Record>> {
     connection
-        .prepare_cached("SELECT version, body, due_at FROM record WHERE tbl = ?1 AND id = ?2")?
-        .query_row(params![key.table, key.id], |row| record(row, 0))
+        .prepare_cached(
+            "SELECT version, body, packed, due_at FROM record WHERE tbl = ?1 AND id = ?2",
+        )?
+        .query_row(params![key.table, key.id], |row| record(names, row, 0))
         .optional()
 }
 
 /// Reads the records of a table in the order of their ids.
 pub(crate) fn scan(
     connection: &Connection,
+    names: &Names,
     table: u32,
     after: Option<&str>,
     limit: usize,
 ) -> rusqlite::Result<Vec<(String, Record)>> {
     let read = |row: &SqlRow<'_>| {
         let id: RecordId = row.get(0)?;
-        Ok((id.to_string(), record(row, 1)?))
+        Ok((id.to_string(), record(names, row, 1)?))
     };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     match after.map(RecordId::parse) {
         Some(after) => connection
             .prepare_cached(
-                "SELECT id, version, body, due_at FROM record
+                "SELECT id, version, body, packed, due_at FROM record
                  WHERE tbl = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
             )?
             .query_map(params![table, after, limit], read)?
             .collect(),
         None => connection
             .prepare_cached(
-                "SELECT id, version, body, due_at FROM record WHERE tbl = ?1 ORDER BY id LIMIT ?2",
+                "SELECT id, version, body, packed, due_at FROM record
+                 WHERE tbl = ?1 ORDER BY id LIMIT ?2",
             )?
             .query_map(params![table, limit], read)?
             .collect(),
@@ -67,19 +75,20 @@ pub(crate) fn scan(
 /// Reads the history of an aggregate from after an event.
 pub(crate) fn history(
     connection: &Connection,
+    names: &Names,
     key: &RecordKey,
     after: u64,
 ) -> rusqlite::Result<Vec<Recorded>> {
     connection
         .prepare_cached(
-            "SELECT seq, at, body FROM history
+            "SELECT seq, at, body, packed FROM history
              WHERE tbl = ?1 AND id = ?2 AND seq > ?3 ORDER BY seq",
         )?
         .query_map(params![key.table, key.id, after as i64], |row| {
             Ok(Recorded {
                 sequence: row.get::<_, i64>(0)? as u64,
                 at: Timestamp::from_micros(row.get(1)?),
-                body: bytes(row, 2)?,
+                body: names.dictionaries.body(row, 2)?,
             })
         })?
         .collect()
@@ -88,12 +97,17 @@ pub(crate) fn history(
 /// Reads the journal entries of a story in order.
 pub(crate) fn journal(
     connection: &Connection,
+    names: &Names,
     service: u32,
     story: CorrelationId,
 ) -> rusqlite::Result<Vec<Bytes>> {
     connection
-        .prepare_cached("SELECT body FROM journal WHERE corr = ?1 AND svc = ?2 ORDER BY place")?
-        .query_map(params![story.0.as_bytes(), service], |row| bytes(row, 0))?
+        .prepare_cached(
+            "SELECT body, packed FROM journal WHERE corr = ?1 AND svc = ?2 ORDER BY place",
+        )?
+        .query_map(params![story.0.as_bytes(), service], |row| {
+            names.dictionaries.body(row, 0)
+        })?
         .collect()
 }
 

@@ -11,7 +11,7 @@ use crate::fault::{Cause, Fault};
 use crate::private::private_file;
 
 /// The layout that this release writes, stored in `user_version`.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 /// Pages in the write-ahead log before a checkpoint: about 16 MB. Fewer pages reduce throughput,
 /// more cause pauses (measured: 1,000 pages cost 20 %, 16,000 pages pause for 50 ms).
 const CHECKPOINT_PAGES: u32 = 4_000;
@@ -30,7 +30,8 @@ const READER_CACHE_BYTES: usize = 4 << 20;
 
 // The inbox's key begins with the id, which sorts by time: new rows go to the right edge of the
 // tree. `inbox.at` and `journal.at` are set only if the id does not contain the time; see
-// `writer::retain`.
+// `writer::retain`. `packed` is the number of the dictionary with which a body is compressed, or
+// NULL; the columns of a view's row are compressed together with its body.
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS names(id INTEGER PRIMARY KEY, space INTEGER NOT NULL,
     parent INTEGER NOT NULL, name TEXT NOT NULL, UNIQUE(space, parent, name));
@@ -38,21 +39,25 @@ CREATE TABLE IF NOT EXISTS inbox(id BLOB NOT NULL, scope INTEGER NOT NULL, unit 
     PRIMARY KEY(id, scope)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS inbox_at ON inbox(at) WHERE at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS record(tbl INTEGER NOT NULL, id NOT NULL, version INTEGER NOT NULL,
-    body BLOB NOT NULL, due_at INTEGER, expires_at INTEGER, PRIMARY KEY(tbl, id)) WITHOUT ROWID;
+    body BLOB NOT NULL, due_at INTEGER, expires_at INTEGER, packed INTEGER,
+    PRIMARY KEY(tbl, id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS record_due ON record(tbl, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS record_expires ON record(expires_at) WHERE expires_at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS history(tbl INTEGER NOT NULL, id NOT NULL, seq INTEGER NOT NULL,
-    at INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY(tbl, id, seq)) WITHOUT ROWID;
+    at INTEGER NOT NULL, body BLOB NOT NULL, packed INTEGER,
+    PRIMARY KEY(tbl, id, seq)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS view_row(view INTEGER NOT NULL, key TEXT NOT NULL, columns BLOB NOT NULL,
-    body BLOB NOT NULL, PRIMARY KEY(view, key)) WITHOUT ROWID;
+    body BLOB NOT NULL, packed INTEGER, PRIMARY KEY(view, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS view_index(col INTEGER NOT NULL, value BLOB NOT NULL, key TEXT NOT NULL,
     PRIMARY KEY(col, value, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS queue(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS journal(corr BLOB NOT NULL, svc INTEGER NOT NULL, place INTEGER NOT NULL,
-    body BLOB NOT NULL, at INTEGER, PRIMARY KEY(corr, svc, place)) WITHOUT ROWID;
+    body BLOB NOT NULL, at INTEGER, packed INTEGER, PRIMARY KEY(corr, svc, place)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS journal_at ON journal(at) WHERE at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS counters(svc INTEGER NOT NULL, name INTEGER NOT NULL,
     value INTEGER NOT NULL, PRIMARY KEY(svc, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS wb_dictionary(id INTEGER PRIMARY KEY, kind INTEGER NOT NULL,
+    name INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS probe(id INTEGER PRIMARY KEY, at INTEGER NOT NULL);
 ";
 
@@ -61,6 +66,14 @@ const FROM_LAYOUT_1: &str = "
 ALTER TABLE journal ADD COLUMN at INTEGER;
 UPDATE journal SET at = place WHERE substr(hex(corr), 13, 1) <> '7'
     OR hex(corr) > printf('%012X', place / 1000 + 86400000);
+";
+
+/// The change from layout 2 to 3. Bodies that are stored stay as they are.
+const FROM_LAYOUT_2: &str = "
+ALTER TABLE record ADD COLUMN packed INTEGER;
+ALTER TABLE history ADD COLUMN packed INTEGER;
+ALTER TABLE view_row ADD COLUMN packed INTEGER;
+ALTER TABLE journal ADD COLUMN packed INTEGER;
 ";
 
 const CACHE_TABLES: &str = "
@@ -89,7 +102,11 @@ pub(crate) fn open_writer(file: &Path, page_cache_bytes: usize) -> Result<Connec
         );
         return Err(Error::reject("data_newer", message));
     }
-    let change = if found == 1 { FROM_LAYOUT_1 } else { "" };
+    let change = match found {
+        1 => format!("{FROM_LAYOUT_1} {FROM_LAYOUT_2}"),
+        2 => FROM_LAYOUT_2.to_owned(),
+        _ => String::new(),
+    };
     connection
         .execute_batch(&format!(
             "BEGIN IMMEDIATE; {change} {TABLES} PRAGMA user_version={LAYOUT}; COMMIT"

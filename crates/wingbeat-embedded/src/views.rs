@@ -1,5 +1,6 @@
 //! Queries on the rows of views.
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 use wingbeat_core::Name;
 use wingbeat_core::store::{Page, Position, Query, Select};
@@ -7,7 +8,6 @@ use wingbeat_core::unit::Row;
 
 use crate::columns;
 use crate::names::{Names, Space};
-use crate::reads::bytes;
 
 /// Reads the rows of one view.
 pub(crate) struct View<'a> {
@@ -20,20 +20,19 @@ impl View<'_> {
     /// Reads a row by its key.
     pub(crate) fn row(&self, key: &str) -> rusqlite::Result<Option<Row>> {
         self.connection
-            .prepare_cached("SELECT columns, body FROM view_row WHERE view = ?1 AND key = ?2")?
+            .prepare_cached(
+                "SELECT columns, body, packed FROM view_row WHERE view = ?1 AND key = ?2",
+            )?
             .query_row(params![self.view, key], |row| self.read(row, 0))
             .optional()
     }
 
     fn read(&self, row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Row> {
-        let columns: Vec<u8> = row.get(at)?;
+        let (columns, body) = stored(self.names, row, at)?;
         let named = |(number, value)| Some((self.names.name(number)?, value));
         Ok(Row {
-            columns: columns::decode(&columns)
-                .into_iter()
-                .filter_map(named)
-                .collect(),
-            body: bytes(row, at + 1)?,
+            columns: columns.into_iter().filter_map(named).collect(),
+            body,
         })
     }
 
@@ -84,7 +83,7 @@ impl View<'_> {
             None => ("", true),
         };
         let mut statement = self.connection.prepare_cached(
-            "SELECT key, columns, body FROM view_row
+            "SELECT key, columns, body, packed FROM view_row
              WHERE view = ?1 AND (key > ?2 OR ?3) ORDER BY key",
         )?;
         let mut rows = statement.query(params![self.view, after, any])?;
@@ -115,21 +114,21 @@ impl View<'_> {
         };
         let sql = match (descending, query.after.is_some()) {
             (false, _) => {
-                "SELECT i.value, i.key, r.columns, r.body FROM view_index i
+                "SELECT i.value, i.key, r.columns, r.body, r.packed FROM view_index i
                  JOIN view_row r ON r.view = ?1 AND r.key = i.key
                  WHERE i.col = ?2 AND i.value >= ?3 AND (?4 IS NULL OR i.value < ?4)
                    AND (i.value, i.key) > (?5, ?6)
                  ORDER BY i.value, i.key LIMIT ?7"
             }
             (true, true) => {
-                "SELECT i.value, i.key, r.columns, r.body FROM view_index i
+                "SELECT i.value, i.key, r.columns, r.body, r.packed FROM view_index i
                  JOIN view_row r ON r.view = ?1 AND r.key = i.key
                  WHERE i.col = ?2 AND i.value >= ?3 AND (?4 IS NULL OR i.value < ?4)
                    AND (i.value, i.key) < (?5, ?6)
                  ORDER BY i.value DESC, i.key DESC LIMIT ?7"
             }
             (true, false) => {
-                "SELECT i.value, i.key, r.columns, r.body FROM view_index i
+                "SELECT i.value, i.key, r.columns, r.body, r.packed FROM view_index i
                  JOIN view_row r ON r.view = ?1 AND r.key = i.key
                  WHERE i.col = ?2 AND i.value >= ?3 AND (?4 IS NULL OR i.value < ?4)
                    AND (?5 IS NULL OR ?6 IS NULL OR 1)
@@ -164,6 +163,22 @@ impl View<'_> {
             )?
             .collect()
     }
+}
+
+/// Reads the columns and the body of a row from the columns columns, body, packed. Of a compressed
+/// row, the columns precede the body.
+pub(crate) fn stored(
+    names: &Names,
+    row: &SqlRow<'_>,
+    at: usize,
+) -> rusqlite::Result<(Vec<(u32, String)>, Bytes)> {
+    let (body, is_packed) = names.dictionaries.bytes(row, at + 1)?;
+    if !is_packed {
+        let columns: Vec<u8> = row.get(at)?;
+        return Ok((columns::decode(&columns), body.into()));
+    }
+    let (columns, length) = columns::decode_first(&body);
+    Ok((columns, Bytes::from(body).slice(length..)))
 }
 
 /// Returns the first bytes that sort after everything that begins with `prefix`; `None` if nothing

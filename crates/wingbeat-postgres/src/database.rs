@@ -11,7 +11,8 @@ use wingbeat_core::{Envelope, Error, HashMap, Name, Result, Unit};
 use crate::clock::micros;
 use crate::commit::{self, Target};
 use crate::config::Config;
-use crate::layout;
+use crate::grants::{Access, Grants};
+use crate::layout::{self, COMMIT_NAME, SchemaName, not_granted};
 use crate::places::Places;
 use crate::pool::Pool;
 use crate::reads::Reads;
@@ -40,6 +41,24 @@ struct Schema {
     lock_namespace: i32,
     /// The statement that commits.
     commit: Arc<str>,
+    access: Access,
+}
+
+/// The names of a schema.
+struct Names {
+    plain: String,
+    quoted: &'static str,
+    lock: i32,
+}
+
+impl Names {
+    fn as_ref(&self) -> SchemaName<'_> {
+        SchemaName {
+            plain: &self.plain,
+            quoted: self.quoted,
+            lock: self.lock,
+        }
+    }
 }
 
 impl Database {
@@ -56,21 +75,47 @@ impl Database {
         })
     }
 
-    /// Creates or migrates the schema of a service.
+    /// Creates or migrates the schema of a service, unless it is current.
     pub(crate) async fn prepare(&self, service: Name) -> Result<()> {
-        let schema = format!("{}{service}", self.schema_prefix);
-        let lock_namespace = commit::lock_namespace(&schema);
-        let name = Name::intern(&format!("\"{}\"", schema.replace('"', ""))).as_str();
+        let names = self.names(service);
         let mut connection = self.pool.get().await?;
-        layout::create_schema(&mut connection, name, lock_namespace).await?;
+        let access = layout::prepare(&mut connection, names.as_ref()).await?;
         let schema = Schema {
-            name,
-            lock_namespace,
-            commit: commit::statement(name).into(),
+            name: names.quoted,
+            lock_namespace: names.lock,
+            commit: commit::statement(names.quoted).into(),
+            access,
         };
         let mut schemas = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
         schemas.insert(service, schema);
         Ok(())
+    }
+
+    /// Creates or migrates the schema of a service, and grants privileges on it.
+    pub(crate) async fn migrate(&self, service: Name, grants: &Grants) -> Result<()> {
+        let names = self.names(service);
+        let grants = grants.statements(service, names.quoted, COMMIT_NAME);
+        let mut connection = self.pool.get().await?;
+        layout::migrate(&mut connection, names.as_ref(), &grants).await
+    }
+
+    /// Checks that the role may write the schema of a service.
+    pub(crate) fn check_writable(&self, service: Name) -> Result<()> {
+        match self.schema(service)?.access {
+            Access::Write => Ok(()),
+            _ => Err(not_granted(&format!(
+                "the role may not write all tables of the schema of {service}"
+            ))),
+        }
+    }
+
+    fn names(&self, service: Name) -> Names {
+        let plain = format!("{}{service}", self.schema_prefix).replace('"', "");
+        Names {
+            lock: commit::lock_namespace(&plain),
+            quoted: Name::intern(&format!("\"{plain}\"")).as_str(),
+            plain,
+        }
     }
 
     fn schema(&self, service: Name) -> Result<Schema> {

@@ -7,6 +7,10 @@ use wingbeat_core::store::unstorable;
 
 /// Read-only SQL transaction.
 const READ_ONLY: &str = "25006";
+/// Insufficient privilege.
+const DENIED: &str = "42501";
+/// Undefined object, such as a role.
+const UNDEFINED_OBJECT: &str = "42704";
 
 /// Why a call or a statement failed.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(crate) enum Fault {
     Unavailable(String),
     /// The server accepts no writes: it was demoted, or a standby. The connection must be closed.
     ReadOnly(String),
+    /// The role lacks a privilege.
+    Denied(String),
 }
 
 impl Fault {
@@ -39,6 +45,7 @@ impl Fault {
             // Serialization failure, deadlock, lock not available.
             Some("40001" | "40P01" | "55P03") => Self::Conflict(text),
             Some(READ_ONLY) => Self::ReadOnly(text),
+            Some(DENIED) => Self::Denied(text),
             _ => Self::Unavailable(text),
         }
     }
@@ -104,6 +111,7 @@ impl Fault {
             | Self::Conflict(text)
             | Self::Unavailable(text)
             | Self::ReadOnly(text) => Error::retry("store_unavailable", text),
+            Self::Denied(text) => Error::retry("store_refused", text),
             Self::TimedOut | Self::Unanswered => {
                 Error::retry("store_unavailable", "PostgreSQL did not respond in time")
             }
@@ -128,7 +136,16 @@ pub(crate) fn unavailable(error: &tokio_postgres::Error) -> Error {
     if code.starts_with("22") || code.starts_with("54") {
         return unstorable(describe(error));
     }
+    if code == DENIED {
+        return Fault::Denied(describe(error)).into_error();
+    }
     Fault::Unavailable(describe(error)).into_error()
+}
+
+/// Returns whether the role may not do it, or a role that a statement names does not exist.
+pub(crate) fn is_denied(error: &tokio_postgres::Error) -> bool {
+    let code = error.code().map_or("", SqlState::code);
+    [DENIED, UNDEFINED_OBJECT].contains(&code)
 }
 
 /// Returns whether the server accepts no writes.

@@ -4,9 +4,11 @@
 //!
 //! - [`Config`], `clock`, `fault`: settings, stored times, and the classification of errors.
 //! - `address`, `connector`: the parts of the URL, TLS, and the choice of a host.
-//! - `statement`, [`Transaction`], `pool`: SQL of services, transactions and connections.
+//! - `statement`, [`Transaction`], `pool`, `pooled`: SQL of services, transactions, connections, and
+//!   the detection of poolers.
 //! - `reads`, `due`, `backlog`, `retain`: queries and statements on one schema.
-//! - `layout`, `sql/`: creates and migrates the tables and the function `commit_v4`.
+//! - `layout`, `sql/`: creates and migrates the tables and the function `commit_v5`. [`Grants`]:
+//!   privileges of roles that only use them.
 //! - `inbox`, `places`: rows of the inbox, and places of messages in the outbox.
 //! - `commit`: compiles a batch of units into arrays and calls the function.
 //! - `database`: the connections and the schemas. `outbox`, [`Postgres`]: the ports.
@@ -38,11 +40,13 @@ mod connector;
 mod database;
 mod due;
 mod fault;
+mod grants;
 mod inbox;
 mod layout;
 mod outbox;
 mod places;
 mod pool;
+mod pooled;
 mod postgres;
 mod reads;
 mod retain;
@@ -50,6 +54,7 @@ mod statement;
 mod transaction;
 
 pub use config::Config;
+pub use grants::Grants;
 pub use postgres::Postgres;
 pub use tokio_postgres::Row;
 pub use transaction::Transaction;

@@ -16,6 +16,7 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::connector::{Connector, discard};
 use crate::fault::{Fault, describe, is_read_only, is_refusal, is_tls_failure, unavailable};
+use crate::pooled;
 use crate::transaction::{BEGIN, Transaction};
 
 /// Session settings. The store runs few distinct statements, so each is planned once. Nested loops
@@ -63,7 +64,9 @@ impl Pool {
         let address = Address::parse(config)?;
         let (hosts, protection) = (address.hosts.clone(), address.protection);
         let pool = Self::new(config, address)?;
-        drop(pool.get().await?);
+        let first = pool.get().await?;
+        pooled::check(&first, &pool.connector, &pool.server, &pool.address).await?;
+        drop(first);
         warn_if_exposed("PostgreSQL", &hosts, protection).await;
         Ok(pool)
     }

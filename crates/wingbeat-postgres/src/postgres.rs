@@ -16,6 +16,7 @@ use wingbeat_core::{
 use crate::address::Address;
 use crate::config::Config;
 use crate::database::Database;
+use crate::grants::Grants;
 use crate::outbox::PostgresOutbox;
 use crate::transaction::Transaction;
 use crate::{backlog, due, inbox, retain};
@@ -39,7 +40,12 @@ use crate::{backlog, due, inbox, retain};
 /// Methods of the port fail with `store_unavailable` if PostgreSQL is unavailable or does not
 /// respond in time, `store_refused` if it refuses the login, `store_failed` if it cannot store a
 /// value, and `store_unprepared` if the service's schema was not prepared. The caller may repeat
-/// the same call. [`Store::prepare`] fails with `data_newer` if a later release wrote the schema.
+/// the same call.
+///
+/// [`Store::prepare`] leaves a schema alone that has this release's layout. It fails with
+/// `store_not_migrated` if the schema must be created or migrated and the role may not do that,
+/// `store_not_granted` if the role may not read the schema, and `data_newer` if a later release
+/// wrote it. [`Postgres::migrate`] prepares the schemas for roles without the right to create.
 pub struct Postgres {
     database: Arc<Database>,
 }
@@ -63,12 +69,50 @@ impl Postgres {
     /// - `tls_invalid` if a certificate or a key cannot be used;
     /// - `store_tls_failed` if TLS fails;
     /// - `store_refused` if PostgreSQL refuses the user, the password or the database;
+    /// - `store_pooled` if a pooler gives connections another session for each transaction;
     /// - `store_unavailable` if PostgreSQL is unavailable.
     ///
     /// The messages are one line and do not contain the password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let database = Arc::new(Database::connect(config, runtime).await?);
         Ok(Arc::new(Self { database }))
+    }
+
+    /// Creates or migrates the schemas of services, and grants privileges on them, with a role that
+    /// may do that. The services can then run with a role that may not.
+    ///
+    /// ```no_run
+    /// use wingbeat::{Name, TokioRuntime};
+    /// use wingbeat_postgres::{Config, Grants, Postgres};
+    ///
+    /// # async fn migrate() -> wingbeat::Result<()> {
+    /// let config = Config::new("postgres://owner:secret@db.internal/shop");
+    /// let grants = Grants {
+    ///     write: vec!["shop_{service}".into()],
+    ///     read: Vec::new(),
+    /// };
+    /// let services = [Name::new("orders"), Name::new("payments")];
+    /// Postgres::migrate(&config, TokioRuntime::new(), &services, &grants).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect); `migrate_refused` if the role may not create a schema
+    /// or its tables, or if a role to grant to does not exist; `data_newer` if a later release
+    /// wrote a schema.
+    pub async fn migrate(
+        config: &Config,
+        runtime: SharedRuntime,
+        services: &[Name],
+        grants: &Grants,
+    ) -> Result<()> {
+        let database = Database::connect(config, runtime).await?;
+        for service in services {
+            database.migrate(*service, grants).await?;
+        }
+        Ok(())
     }
 
     /// Begins a transaction (READ COMMITTED) on its own connection, for a handler that must read
@@ -118,6 +162,11 @@ impl Store for Postgres {
             }
             Ok(())
         })
+    }
+
+    fn check_writable(&self, services: &[Name]) -> Result<()> {
+        let mut services = services.iter();
+        services.try_for_each(|service| self.database.check_writable(*service))
     }
 
     /// Fails with `store_unavailable` if the server is read-only, for example because it is a

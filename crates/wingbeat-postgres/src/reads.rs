@@ -243,7 +243,8 @@ impl Reads<'_> {
 
     /// Reads the journal entries of a story in order.
     pub(crate) async fn journal(&self, story: CorrelationId) -> Result<Vec<Bytes>> {
-        let sql = "SELECT body FROM {schema}.journal WHERE story = $1 ORDER BY place";
+        let sql =
+            "SELECT coalesce(packed, body) FROM {schema}.journal WHERE story = $1 ORDER BY place";
         let rows = self.query(sql, &[&story.0]).await?;
         Ok(rows.iter().map(|row| bytes(row, 0)).collect())
     }

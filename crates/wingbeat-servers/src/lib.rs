@@ -1,4 +1,4 @@
-//! Private instances of RabbitMQ, PostgreSQL and Redis for tests and experiments.
+//! Private instances of RabbitMQ, PostgreSQL, PgBouncer and Redis for tests and experiments.
 //!
 //! Each instance has a temporary folder and free ports of the loopback interface, and keeps
 //! nothing. The programs are found on the `PATH` or in the folders of Debian's packages. A missing
@@ -37,11 +37,13 @@ mod instance;
 
 mod proxy;
 
+mod pgbouncer;
 mod postgres;
 mod rabbitmq;
 mod redis;
 
 pub use authority::{Authority, Issued};
+pub use pgbouncer::PgBouncer;
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use proxy::Proxy;

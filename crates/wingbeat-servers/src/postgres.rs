@@ -288,7 +288,7 @@ fn empty_cluster() -> (Folder, Option<(u32, u32)>, PathBuf) {
 }
 
 /// Returns the user and group to run as, if this process runs as root.
-fn owner(folder: &Path) -> Option<(u32, u32)> {
+pub(crate) fn owner(folder: &Path) -> Option<(u32, u32)> {
     let root = folder.metadata().is_ok_and(|about| about.uid() == 0);
     root.then(|| {
         USERS
@@ -303,7 +303,7 @@ fn id(which: &str, user: &str) -> Option<u32> {
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-fn run_as(owner: Option<(u32, u32)>, program: &Path) -> Command {
+pub(crate) fn run_as(owner: Option<(u32, u32)>, program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/");
     if let Some((user, group)) = owner {

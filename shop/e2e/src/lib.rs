@@ -25,6 +25,7 @@ mod background;
 pub mod balancer;
 pub mod chaos;
 pub mod customer;
+pub mod failover;
 pub mod fleet;
 mod group;
 pub mod http_suite;

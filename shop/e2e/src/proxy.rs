@@ -1,6 +1,8 @@
 //! A TCP proxy between services and a server that can cut, delay and swallow what it carries.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,6 +34,7 @@ pub enum Forwarding {
 /// A proxy. Dropping it closes its port and its connections.
 pub struct Proxy {
     port: u16,
+    server: Arc<AtomicU16>,
     forwarding: watch::Sender<Forwarding>,
     cuts: watch::Sender<u64>,
     accepting: JoinHandle<()>,
@@ -40,7 +43,7 @@ pub struct Proxy {
 /// The settings that each connection of a proxy follows.
 #[derive(Clone)]
 struct Line {
-    server: u16,
+    server: Arc<AtomicU16>,
     forwarding: watch::Receiver<Forwarding>,
     cuts: watch::Receiver<u64>,
 }
@@ -50,8 +53,9 @@ impl Proxy {
     pub async fn to(server: u16) -> Self {
         let (forwarding, now) = watch::channel(Forwarding::Everything);
         let (cuts, cut) = watch::channel(0);
+        let server = Arc::new(AtomicU16::new(server));
         let line = Line {
-            server,
+            server: Arc::clone(&server),
             forwarding: now,
             cuts: cut,
         };
@@ -63,6 +67,7 @@ impl Proxy {
         .await;
         Self {
             port,
+            server,
             forwarding,
             cuts,
             accepting,
@@ -78,6 +83,12 @@ impl Proxy {
     /// Changes what happens to the bytes of open and for new connections.
     pub fn set(&self, forwarding: Forwarding) {
         self.forwarding.send_replace(forwarding);
+    }
+
+    /// Leads to another port of this machine, and closes all open connections.
+    pub fn lead_to(&self, server: u16) {
+        self.server.store(server, Ordering::SeqCst);
+        self.cut();
     }
 
     /// Closes all open connections.
@@ -105,7 +116,7 @@ async fn accept(listener: TcpListener, line: Line) {
 }
 
 async fn connection(client: TcpStream, mut line: Line) {
-    let address = SocketAddr::from(([127, 0, 0, 1], line.server));
+    let address = SocketAddr::from(([127, 0, 0, 1], line.server.load(Ordering::SeqCst)));
     let Ok(server) = TcpStream::connect(address).await else {
         return;
     };

@@ -46,6 +46,7 @@ const TOOLS: &[Tool] = &[
     Tool::new("redis-server", "redis-server"),
     Tool::new("initdb", "postgresql"),
     Tool::new("psql", "postgresql-client"),
+    Tool::new("pgbouncer", "pgbouncer"),
     Tool::new("bwrap", "bubblewrap"),
     Tool {
         instead: &["docker", "compose", "version"],

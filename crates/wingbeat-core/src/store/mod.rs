@@ -176,6 +176,18 @@ pub trait Store: Send + Sync + 'static {
     /// it together.
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>>;
 
+    /// Checks, after [`prepare`](Self::prepare), that this process may write the data of these
+    /// services. A process that runs services calls it; one that only reads their data does not.
+    ///
+    /// A store without privileges of its own needs no check.
+    ///
+    /// # Errors
+    ///
+    /// A code of the adapter, such as `store_not_granted`.
+    fn check_writable(&self, _services: &[Name]) -> Result<()> {
+        Ok(())
+    }
+
     /// Checks that the store can be used: it answers, and it accepts writes. It costs one round
     /// trip and changes nothing.
     ///

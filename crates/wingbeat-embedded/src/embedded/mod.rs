@@ -17,6 +17,7 @@ use crate::guard::Guard;
 use crate::id::RecordKey;
 use crate::intake::{Intake, State};
 use crate::names::Names;
+use crate::open_mark::OpenMark;
 use crate::recent::Recent;
 use crate::stats::{Counters, Stats};
 use crate::together::{Loss, Together};
@@ -71,13 +72,15 @@ impl Embedded {
     ///
     /// - `data_in_use` if another process has the directory open;
     /// - `data_unreadable` if the directory or the file cannot be read or written;
-    /// - `data_lost` if the store is new or was emptied, but the directory has data of it;
+    /// - `data_lost` if the store is new or was emptied, but the directory has data of it, or if its
+    ///   write-ahead log was lost;
     /// - `data_mixed` if the store belongs to another data directory;
     /// - `data_newer` if a later release wrote the data;
     /// - `tables_invalid` if [`Config::tables`] fails.
     pub fn open(config: &Config) -> Result<Arc<Self>> {
         let lock = config.lock()?;
         let file = config.file();
+        OpenMark::check(&config.path, config::FILE)?;
         let together = Together::of_store(&config.path, config::FILE)?;
         let mut connection = schema::open_writer(&file, config.page_cache_bytes)?;
         let guard = Guard::install(&mut connection, config)?;
@@ -97,7 +100,8 @@ impl Embedded {
         let readers = 0..config.readers.max(1);
         let on_threads = readers.clone().map(open).collect::<Result<Vec<_>>>()?;
         let inline = readers.map(open).collect::<Result<Vec<_>>>()?;
-        let writer = Writer::start(connection, shared.clone(), config.batch_max)?;
+        let mark = OpenMark::set(&config.path);
+        let writer = Writer::start(connection, shared.clone(), config.batch_max, mark)?;
         Ok(Arc::new(Self {
             writer: Arc::new(writer),
             shared,
@@ -173,7 +177,7 @@ impl Embedded {
     fn load_key(&self, key: &RecordKey) -> Result<Option<Record>> {
         match self.shared.recent.get(key) {
             Some(record) => Ok(record),
-            None => self.read_inline(|connection| reads::load(connection, key)),
+            None => self.read_inline(|connection| reads::load(connection, &self.shared.names, key)),
         }
     }
 

@@ -57,8 +57,10 @@ impl Store for Embedded {
             let Some(table) = table else {
                 return Ok(Vec::new());
             };
-            self.read(move |connection, _| reads::scan(connection, table, after.as_deref(), limit))
-                .await
+            self.read(move |connection, names| {
+                reads::scan(connection, names, table, after.as_deref(), limit)
+            })
+            .await
         })
     }
 
@@ -69,7 +71,10 @@ impl Store for Embedded {
         after: u64,
     ) -> BoxFuture<'_, Result<Vec<Recorded>>> {
         let found = match self.key(service, key) {
-            Some(key) => self.read_inline(|connection| reads::history(connection, &key, after)),
+            Some(key) => {
+                let names = &self.shared.names;
+                self.read_inline(|connection| reads::history(connection, names, &key, after))
+            }
             None => Ok(Vec::new()),
         };
         Box::pin(std::future::ready(found))
@@ -118,7 +123,7 @@ impl Store for Embedded {
             let Some(service) = service else {
                 return Ok(Vec::new());
             };
-            self.read(move |connection, _| reads::journal(connection, service, story))
+            self.read(move |connection, names| reads::journal(connection, names, service, story))
                 .await
         })
     }

@@ -25,6 +25,7 @@ use self::job::{Answer, Job, Published, Reply};
 use self::refused::RefusedUnits;
 pub(crate) use self::shared::Shared;
 use crate::fault::{Cause, Fault, closed, exit_if_corrupt};
+use crate::open_mark::OpenMark;
 use crate::schema;
 
 /// Capacity of the queue of jobs; callers wait while it is full.
@@ -37,12 +38,18 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. `batch_max` limits the units of one transaction.
-    pub(crate) fn start(connection: Connection, shared: Shared, batch_max: usize) -> Result<Self> {
+    /// Starts the thread. `batch_max` limits the units of one transaction. The thread drops the mark
+    /// before it closes the connection.
+    pub(crate) fn start(
+        connection: Connection,
+        shared: Shared,
+        batch_max: usize,
+        mark: OpenMark,
+    ) -> Result<Self> {
         let (jobs, incoming) = mpsc::channel(QUEUED_MAX);
         let thread = std::thread::Builder::new().name("wb-writer".into());
         let thread = thread
-            .spawn(move || run(connection, &shared, incoming, batch_max))
+            .spawn(move || run(connection, &shared, incoming, batch_max, mark))
             .map_err(|e| Error::retry("store_failed", "cannot start a thread").because(e))?;
         Ok(Self {
             jobs: Mutex::new(Some(jobs)),
@@ -131,6 +138,7 @@ fn run(
     shared: &Shared,
     mut incoming: mpsc::Receiver<Job>,
     batch_max: usize,
+    mark: OpenMark,
 ) {
     while let Some(first) = incoming.blocking_recv() {
         let mut count = first.units();
@@ -147,6 +155,8 @@ fn run(
     }
     // Truncates the log, so that the next start has nothing to recover.
     let _ = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE");
+    // Before the last connection is closed, which removes the log.
+    drop(mark);
 }
 
 /// Commits jobs as one transaction, and sends their results. Returns whether a sweep of expired

@@ -56,12 +56,14 @@ fn attempt(
             .collect::<rusqlite::Result<Vec<_>>>()?;
         let effects = batch.finish()?;
         let names_written = names.write_new(connection)?;
+        let dictionaries_written = names.dictionaries.write_new(connection)?;
         connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok((answers, effects, names_written))
+        Ok((answers, effects, names_written, dictionaries_written))
     };
     match run(connection) {
-        Ok((answers, effects, names_written)) => {
+        Ok((answers, effects, names_written, dictionaries_written)) => {
             names.set_written(names_written);
+            names.dictionaries.set_written(dictionaries_written);
             shared.intake.wrote(true);
             let wrote = effects.wrote;
             effects.apply(shared);

@@ -239,6 +239,36 @@ async fn damage_ends_the_process_with_one_line() {
     assert_eq!(lines.len(), 1, "{errors}");
 }
 
+/// Copies a data directory while its store is open, as a crash would leave it.
+fn crashed(directory: &std::path::Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+#[tokio::test]
+async fn a_log_that_was_lost_after_a_crash_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config::new(directory.path());
+    let store = Embedded::open(&config).unwrap();
+    store.prepare(&[], &topology()).await.unwrap();
+    let whole = crashed(directory.path());
+    let lacking = crashed(directory.path());
+    std::fs::remove_file(lacking.path().join("wingbeat.db-wal")).unwrap();
+    drop(Embedded::open(&Config::new(whole.path())).unwrap());
+    let error = Embedded::open(&Config::new(lacking.path())).unwrap_err();
+    assert_eq!(error.code(), "data_lost");
+    assert!(error.to_string().contains("wingbeat.db-wal"), "{error}");
+
+    // A store that was closed has no log.
+    drop(store);
+    assert!(!directory.path().join("wingbeat.db-wal").exists());
+    drop(Embedded::open(&config).unwrap());
+}
+
 #[cfg(unix)]
 mod private {
     use std::fs::{Permissions, metadata, set_permissions};

@@ -11,5 +11,6 @@ mod files;
 mod growth;
 mod kill;
 mod own_tables;
+mod packed;
 mod statements;
 mod strangers;

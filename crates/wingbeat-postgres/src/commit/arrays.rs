@@ -72,7 +72,7 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The array parameters of `commit_v4`, in its order. The prefixes are those of its parameters.
+/// The array parameters of `commit_v5`, in its order. The prefixes are those of its parameters.
 #[derive(Default)]
 pub(super) struct Arrays<'a> {
     lanes: Lanes,

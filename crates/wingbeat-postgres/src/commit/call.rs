@@ -12,6 +12,7 @@ use super::arrays::Arrays;
 use super::segment::Segment;
 use crate::fault::Fault;
 use crate::inbox::{self, UNIT_SCOPE};
+use crate::layout::COMMIT_NAME;
 use crate::places::Places;
 use crate::pool::Pool;
 
@@ -47,7 +48,7 @@ pub(crate) fn statement(schema: &str) -> String {
     let count = BEFORE_ARRAYS + Arrays::default().parameters().len() + AFTER_ARRAYS;
     let parameters: Vec<String> = (1..=count).map(|n| format!("${n}")).collect();
     let parameters = parameters.join(",");
-    format!("SELECT refused, places, placed FROM {schema}.commit_v4({parameters})")
+    format!("SELECT refused, places, placed FROM {schema}.{COMMIT_NAME}({parameters})")
 }
 
 impl Target<'_> {

@@ -128,6 +128,7 @@ impl<'a> Batch<'a> {
             Err(
                 fault @ (Fault::Unavailable(_)
                 | Fault::ReadOnly(_)
+                | Fault::Denied(_)
                 | Fault::Conflict(_)
                 | Fault::Unanswered),
             ) => return Err(fault.into_error()),
@@ -294,8 +295,10 @@ fn outcome_of(unit: &Unit, fault: Fault) -> Result<Outcome> {
             }
             Ok(Outcome::Refused)
         }
-        Fault::Conflict(_) | Fault::Unanswered | Fault::Unavailable(_) | Fault::ReadOnly(_) => {
-            Err(fault.into_error())
-        }
+        Fault::Conflict(_)
+        | Fault::Unanswered
+        | Fault::Unavailable(_)
+        | Fault::ReadOnly(_)
+        | Fault::Denied(_) => Err(fault.into_error()),
     }
 }

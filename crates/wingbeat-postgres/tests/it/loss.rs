@@ -169,7 +169,7 @@ fn data_of_a_later_release_is_refused() {
         prepared(&prefix, &runtime).await;
         let schema = format!("\"{prefix}{SERVICE}\"");
         // The first later layout can be used by this release, the second cannot.
-        server().sql(&format!("INSERT INTO {schema}.layout VALUES (3, 1)"));
+        server().sql(&format!("INSERT INTO {schema}.layout VALUES (4, 1)"));
         prepared(&prefix, &runtime).await;
         server().sql(&format!("INSERT INTO {schema}.layout VALUES (9, 9)"));
         let store = open(&prefix, &runtime).await;

@@ -12,8 +12,9 @@ use super::output::{complain, say};
 use super::process::open;
 use super::program::{Program, Roles};
 use super::settings::{Field, OURS, Settings, SettingsError, Sources};
-use super::signals::Signals;
-use super::{logs, ready, threads};
+use super::signals::{self, Signals};
+use super::{logs, migrate, ready, threads};
+use crate::{Runtime as _, Timestamp};
 
 /// The exit code of a program that cannot start.
 const CANNOT_START: u8 = 2;
@@ -27,7 +28,7 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
         Ok(threads) => (threads, None),
         Err(why) => (1, Some(why)),
     };
-    if let Err(why) = descriptors() {
+    if let Err(why) = descriptors().and_then(|()| signals::unblock()) {
         return cannot(program.name(), &RunError::System(why));
     }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -41,6 +42,12 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
             Some((name, args)) if name == "run" => {
                 let names = args.get_many("services").unwrap_or_default().cloned();
                 serve(program, sources(&own, &args), wrong, Some(names.collect())).await
+            }
+            Some((name, args)) if name == "migrate" => {
+                match migrate::run(&program, &sources(&own, &args)).await {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(why) => cannot(program.name(), &why),
+                }
             }
             Some((name, args)) if name == "ready" => {
                 match Settings::<P::Own>::read(&sources(&own, &args)) {
@@ -60,7 +67,9 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
 
 fn command<P: Program>(program: &P, own: &[Field]) -> Command {
     let flags = |command: Command| {
+        let migrates = command.get_name() == "migrate";
         let fields = OURS.iter().chain(own).filter(|field| !field.secret);
+        let fields = fields.filter(|field| migrates || !field.is_of_migrate());
         command.args(fields.map(flag)).arg(
             Arg::new("config")
                 .long("config")
@@ -85,11 +94,16 @@ fn command<P: Program>(program: &P, own: &[Field]) -> Command {
     let ready = Command::new("ready").about(
         "Check whether the process with these settings is ready: exit code 0 if it is, else 1",
     );
+    let migrate = Command::new("migrate").about(
+        "Create or migrate the schemas in PostgreSQL with the role of --store, so that services \
+         can run with roles that may create nothing",
+    );
     let commands = program.commands().into_iter().map(|it| it.definition);
     flags(Command::new(program.name()))
         .about(program.about())
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand(flags(run))
+        .subcommand(flags(migrate))
         .subcommand(flags(ready))
         .subcommands(commands)
 }
@@ -121,7 +135,8 @@ fn sources(own: &[Field], args: &ArgMatches) -> Sources {
     let env: BTreeMap<_, _> = std::env::vars_os().collect();
     let keys = OURS.iter().chain(own).filter(|field| !field.secret);
     let given = keys.filter_map(|field| {
-        let value = args.get_one::<String>(&field.key)?;
+        // Commands have only the flags that concern them.
+        let value = args.try_get_one::<String>(&field.key).ok().flatten()?;
         Some((field.key.clone(), value.clone()))
     });
     let config = env.get(std::ffi::OsStr::new("WINGBEAT_CONFIG"));
@@ -162,7 +177,8 @@ fn descriptors() -> std::io::Result<()> {
 }
 
 fn cannot(program: &str, why: &RunError) -> ExitCode {
-    complain(format_args!("{program}: {why}"));
+    let advice = why.advice(program);
+    complain(format_args!("{program}: {why}{advice}"));
     ExitCode::from(CANNOT_START)
 }
 
@@ -190,6 +206,18 @@ async fn serve<P: Program>(
     }
 }
 
+/// The start of the year in which the first release was made.
+const EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+/// Returns the error of a clock that was never set. Ids sort by their time and data expire by it:
+/// what such a process writes would come before everything else, and never expire.
+fn clock_fault(now: Timestamp) -> Option<RunError> {
+    (now < EARLIEST).then(|| {
+        let text = format!("the clock of this machine says {now}: set it");
+        crate::Error::reject("clock_wrong", text).into()
+    })
+}
+
 /// Reads the settings and roles, and checks all that can be checked without a connection.
 ///
 /// # Errors
@@ -208,6 +236,7 @@ fn checked<P: Program>(
     if let Some(servers) = &settings.servers {
         all.extend(Backends::faults(servers).into_iter().map(RunError::from));
     }
+    all.extend(clock_fault(crate::TokioRuntime::new().now()));
     let (roles, unknown) = roles(program, &settings, names);
     all.extend(unknown);
     all.extend(program.check(&settings, &roles).err());
@@ -283,4 +312,18 @@ fn roles<P: Program>(
         }
     });
     (roles, unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_never_set_is_refused() {
+        let fault = clock_fault(Timestamp::from_millis(7_000)).expect("it is refused");
+        let text = fault.to_string();
+        assert!(text.contains("1970-01-01T00:00:07"), "{text}");
+        assert!(text.contains("clock_wrong"), "{text}");
+        assert!(clock_fault(EARLIEST).is_none());
+    }
 }

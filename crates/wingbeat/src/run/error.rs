@@ -59,6 +59,19 @@ impl RunError {
         }
     }
 
+    /// Returns the command of the program that helps, in the words of the command line.
+    pub(super) fn advice(&self, program: &str) -> String {
+        match self {
+            Self::Services { why } if why.code() == "store_not_migrated" => {
+                format!("; run `{program} migrate`")
+            }
+            Self::Services { why } if why.code() == "store_not_granted" => {
+                format!("; run `{program} migrate --grant-to ROLE`")
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Returns whether the settings of the servers are wrong.
     pub(super) fn is_of_servers(&self) -> bool {
         matches!(self, Self::Settings(why) if why.is_of_servers())

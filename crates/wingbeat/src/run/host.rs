@@ -65,6 +65,7 @@ impl Host {
         let topology = app.topology();
         let names: Vec<Name> = app.names().filter(|name| wanted(name.as_str())).collect();
         ports.store.prepare(&names, &topology).await?;
+        ports.store.check_writable(&names)?;
         ports.transport.declare(&topology).await?;
         let cell = |name: &Name| {
             let cell = Cell {

@@ -11,6 +11,7 @@ mod documents;
 mod error;
 mod host;
 mod logs;
+mod migrate;
 pub mod ops;
 mod output;
 mod process;
@@ -45,6 +46,8 @@ use crate::App;
 ///
 /// - `<program>`: all services in one process.
 /// - `<program> run <service>…`: only these, on RabbitMQ, PostgreSQL and Redis.
+/// - `<program> migrate`: creates and migrates the schemas in PostgreSQL, with a role that may do
+///   that.
 /// - `<program> ready`: exit code 0 if the process with these settings is ready.
 /// - `--help`: all flags, Wingbeat's and the program's own.
 ///

@@ -8,6 +8,20 @@ pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
 }
 
+/// Unblocks the signals that shut the process down. The parent process may have blocked them, and a
+/// blocked signal never arrives. Call it before there are other threads, which inherit the mask.
+pub(super) fn unblock() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::{SigSet, Signal};
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGTERM);
+        signals.add(Signal::SIGINT);
+        signals.thread_unblock()?;
+    }
+    Ok(())
+}
+
 impl Signals {
     /// Listens for the signals from now on.
     pub(super) fn listen() -> std::io::Result<Self> {

@@ -11,7 +11,7 @@ use super::entity::Entity;
 use super::view::View;
 use crate::decode;
 use crate::extract::Extract;
-use crate::unit::{Entry, Scope, ServiceContext};
+use crate::unit::{Entry, Scope, ServiceContext, decode_entries};
 
 /// Read access to a service's data outside a unit of work, for screens and audits.
 ///
@@ -284,7 +284,7 @@ impl Reads {
     pub async fn timeline(&self, correlation: CorrelationId) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for body in self.service.store.journal(correlation).await? {
-            entries.extend(decode::<Vec<Entry>>(&body)?);
+            entries.extend(decode_entries(&body)?);
         }
         Ok(entries)
     }

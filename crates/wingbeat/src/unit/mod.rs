@@ -5,6 +5,7 @@
 
 mod context;
 mod draft;
+mod entries;
 mod meta;
 mod records;
 mod run;
@@ -19,6 +20,7 @@ pub use run::run_unit;
 pub use scope::Scope;
 pub use sql::Sql;
 
+pub(crate) use entries::decode_entries;
 pub(crate) use records::{
     CALLS, CallRecord, DELAYED, DelayedRecord, TIMERS, TimerRecord, counter, due, remove, text,
 };

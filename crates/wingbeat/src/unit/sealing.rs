@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use uuid::Uuid;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::{Journal, Read, Settled, Write};
 use wingbeat_core::{
@@ -13,8 +12,9 @@ use wingbeat_core::{
 
 use super::Meta;
 use super::draft::Draft;
+use super::entries::Entries;
 use super::records::{
-    CALLS, CallRecord, DELAYED, DelayedRecord, Entry, TimerRecord, counter, due, remove, text,
+    CALLS, CallRecord, DELAYED, DelayedRecord, TimerRecord, counter, due, remove, text,
 };
 use crate::effects::{DelayedEffect, Outgoing, PlannedCall};
 use crate::encode;
@@ -46,7 +46,7 @@ impl Sealing<'_> {
             states: _,
         } = draft;
         let correlation = correlation.unwrap_or(self.meta.correlation);
-        let mut entries = Vec::new();
+        let mut entries = Entries::new(self.at, self.causation().map(|id| id.0));
         let mut messages = Vec::with_capacity(effects.messages.len());
         for message in effects.messages {
             let message = self.message(message, correlation);
@@ -54,7 +54,7 @@ impl Sealing<'_> {
                 Kind::Event => "event",
                 Kind::Command => "command",
             };
-            entries.push(self.entry(kind, &message.kind, message.id.0));
+            entries.push(kind, &message.kind, message.id.0);
             messages.push(message);
         }
         for message in &messages {
@@ -62,13 +62,13 @@ impl Sealing<'_> {
         }
         for call in effects.calls {
             let record = self.call(call, correlation);
-            entries.push(self.entry("call", &record.name, record.id));
+            entries.push("call", &record.name, record.id);
             let key = Key::new(CALLS, record.operation.clone());
             writes.push(due(key, encode(&record), self.at));
         }
         for (key, delay, timer) in timers {
             let record = self.timer(timer, correlation);
-            entries.push(self.entry("timer", &record.message, record.id));
+            entries.push("timer", &record.message, record.id);
             replace(&mut writes, self.after(delay, key, &record));
         }
         for effect in effects.delayed {
@@ -77,10 +77,9 @@ impl Sealing<'_> {
         if let Some(settled) = &settles {
             counts.push((counter("handled", settled.queue.as_str()), 1));
         }
-        let journal = (!entries.is_empty()).then(|| Journal {
-            correlation,
-            body: encode(&entries),
-        });
+        let journal = entries
+            .into_body()
+            .map(|body| Journal { correlation, body });
         Unit {
             id: self.runtime.id().into(),
             service: self.service,
@@ -101,16 +100,6 @@ impl Sealing<'_> {
 
     fn causation(&self) -> Option<MessageId> {
         self.meta.message
-    }
-
-    fn entry(&self, kind: &str, name: &str, id: Uuid) -> Entry {
-        Entry {
-            at: self.at,
-            kind: kind.into(),
-            name: name.into(),
-            id,
-            causation_id: self.causation().map(|id| id.0),
-        }
     }
 
     fn message(&self, message: Outgoing, correlation: CorrelationId) -> Envelope {
@@ -151,7 +140,7 @@ impl Sealing<'_> {
         &self,
         effect: DelayedEffect,
         correlation: CorrelationId,
-        entries: &mut Vec<Entry>,
+        entries: &mut Entries,
     ) -> Write {
         let key = |id| Key::new(DELAYED, id);
         match effect {
@@ -171,7 +160,7 @@ impl Sealing<'_> {
                     propagation: self.meta.propagation.clone(),
                     body: text(&message.body),
                 };
-                entries.push(self.entry("timer", &record.message, record.id));
+                entries.push("timer", &record.message, record.id);
                 due(key(id), encode(&record), self.at + delay)
             }
         }

@@ -17,6 +17,7 @@ mod failpoints;
 mod inherited;
 mod interop;
 mod kill;
+mod least;
 mod loyalty;
 mod metrics;
 mod missing;

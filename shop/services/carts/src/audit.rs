@@ -1,6 +1,6 @@
 //! Reads of all carts and products, for the invariants of `shop audit`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use shop_contracts::UserId;
 use wingbeat::{Reads, Result};
@@ -11,21 +11,24 @@ use crate::products::Product;
 /// Entities per read.
 const PAGE: usize = 1_000;
 
-/// Returns the users who have a cart.
+/// Returns the next users who have a cart in the order of their ids, which begin after `after`; none
+/// after the last one.
 ///
 /// # Errors
 ///
 /// A `store_*` code if the store cannot be read.
-pub async fn owners(reads: &Reads) -> Result<BTreeSet<UserId>> {
-    let (mut owners, mut after) = (BTreeSet::new(), None);
-    loop {
-        let page = reads.entities::<Cart>(after, PAGE).await?;
-        after = page.last().map(|(id, _)| id.clone());
-        owners.extend(page.iter().filter_map(|(id, _)| id.parse::<UserId>().ok()));
-        if after.is_none() {
-            return Ok(owners);
-        }
-    }
+pub async fn owners(reads: &Reads, after: Option<String>) -> Result<Vec<String>> {
+    let page = reads.entities::<Cart>(after, PAGE).await?;
+    Ok(page.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Returns whether a user has a cart.
+///
+/// # Errors
+///
+/// A `store_*` code if the store cannot be read.
+pub async fn has_cart(reads: &Reads, user: UserId) -> Result<bool> {
+    Ok(reads.entity::<Cart>(&user).await?.is_some())
 }
 
 /// Returns whether a user has nothing in the cart, or no cart.

@@ -1,7 +1,5 @@
 //! Reads of sent mails and contacts, for the invariants of `shop audit` and of the simulation.
 
-use std::collections::BTreeSet;
-
 use shop_contracts::UserId;
 use wingbeat::{Reads, Result};
 
@@ -11,30 +9,32 @@ use crate::mailer::{Sent, sent_key};
 
 /// Records per read.
 const PAGE: usize = 1_000;
+/// The template of the welcome mail.
+const WELCOME: &str = "welcome";
 
-/// Returns the users who were sent their welcome mail. A user has one at most, because its record
-/// has the user's id.
+/// Returns the next users who were sent their welcome mail in the order of their ids, which begin
+/// after `after`; none after the last one. A user has one such mail at most, because its record has
+/// the user's id.
 ///
 /// # Errors
 ///
 /// A `store_*` code if the store cannot be read.
-pub async fn welcomed(reads: &Reads) -> Result<BTreeSet<UserId>> {
-    let prefix = sent_key("welcome", "");
-    let mut users = BTreeSet::new();
-    let mut after = Some(prefix.clone());
-    loop {
-        let page = reads.entities::<Sent>(after, PAGE).await?;
-        let Some((last, _)) = page.last() else {
-            return Ok(users);
-        };
-        after = Some(last.clone());
-        for (key, _) in page {
-            match key.strip_prefix(&prefix) {
-                Some(user) => users.extend(user.parse::<UserId>()),
-                None => return Ok(users),
-            }
-        }
-    }
+pub async fn welcomed(reads: &Reads, after: Option<String>) -> Result<Vec<String>> {
+    let after = sent_key(WELCOME, after.as_deref().unwrap_or_default());
+    let prefix = sent_key(WELCOME, "");
+    let page = reads.entities::<Sent>(Some(after), PAGE).await?;
+    let users = page.iter().map_while(|(key, _)| key.strip_prefix(&prefix));
+    Ok(users.map(str::to_owned).collect())
+}
+
+/// Returns whether a user was sent the welcome mail.
+///
+/// # Errors
+///
+/// A `store_*` code if the store cannot be read.
+pub async fn was_welcomed(reads: &Reads, user: UserId) -> Result<bool> {
+    let key = sent_key(WELCOME, &user.to_string());
+    Ok(reads.entity::<Sent>(&key).await?.is_some())
 }
 
 /// Returns whether the service stores the address or a mail of a user.

@@ -11,7 +11,7 @@ use crate::domain::{Code, Promo};
 /// The most promos in a user's list. A user gets one on sign-up.
 const SHOWN_MAX: usize = 100;
 /// The index column: the owner.
-const USER: &str = "user_id";
+pub(crate) const USER: &str = "user_id";
 
 /// A row of a user's list of promos. The key is the code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

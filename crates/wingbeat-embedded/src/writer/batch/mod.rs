@@ -21,6 +21,8 @@ use crate::columns;
 use crate::fault::{Cause, Fault};
 use crate::id::RecordKey;
 use crate::names::Space;
+use crate::packed::{Kind, Packed, Stored as _};
+use crate::views;
 
 /// Limits the log lines about refused units: other programs cause them with their messages.
 static LINES: LogLimit = LogLimit::new(50, Duration::from_millis(200));
@@ -250,23 +252,26 @@ impl<'a> Batch<'a> {
         let Some(body) = &write.body else {
             return self.remove(key);
         };
+        let packed = self.pack(Kind::Record, key.table, body);
         let (due, expires) = (
             write.due_at.map(Timestamp::as_micros),
             write.expires_at.map(Timestamp::as_micros),
         );
         self.connection
             .prepare_cached(
-                "INSERT INTO record(tbl, id, version, body, due_at, expires_at)
-                 VALUES(?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT DO UPDATE SET version = ?3, body = ?4, due_at = ?5, expires_at = ?6",
+                "INSERT INTO record(tbl, id, version, body, due_at, expires_at, packed)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT DO UPDATE SET version = ?3, body = ?4, due_at = ?5, expires_at = ?6,
+                     packed = ?7",
             )?
             .execute(params![
                 key.table,
                 key.id,
                 version as i64,
-                &body[..],
+                packed.bytes(body),
                 due,
-                expires
+                expires,
+                packed.dictionary()
             ])?;
         let record = Record {
             version,
@@ -289,16 +294,19 @@ impl<'a> Batch<'a> {
 
     fn append(&mut self, service: Name, append: &Append) -> rusqlite::Result<()> {
         let key = self.shared.key(service, &append.key);
+        let packed = self.pack(Kind::History, key.table, &append.body);
         self.connection
             .prepare_cached(
-                "INSERT INTO history(tbl, id, seq, at, body) VALUES(?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO history(tbl, id, seq, at, body, packed)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
                 key.table,
                 key.id,
                 append.sequence as i64,
                 append.at.as_micros(),
-                &append.body[..]
+                packed.bytes(&append.body),
+                packed.dictionary()
             ])?;
         self.last_events.insert(key, append.sequence);
         Ok(())
@@ -312,18 +320,7 @@ impl<'a> Batch<'a> {
         let columns = self.numbered_columns(view, write);
         self.update_index(view, &write.key, &columns)?;
         match &write.row {
-            Some(row) => self
-                .connection
-                .prepare_cached(
-                    "INSERT INTO view_row(view, key, columns, body) VALUES(?1, ?2, ?3, ?4)
-                     ON CONFLICT DO UPDATE SET columns = ?3, body = ?4",
-                )?
-                .execute(params![
-                    view,
-                    write.key,
-                    columns::encode(&columns),
-                    &row.body[..]
-                ])?,
+            Some(row) => self.put_row(view, &write.key, &columns, &row.body)?,
             None => self
                 .connection
                 .prepare_cached("DELETE FROM view_row WHERE view = ?1 AND key = ?2")?
@@ -332,14 +329,51 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    fn put_row(
+        &self,
+        view: u32,
+        key: &str,
+        columns: &[(u32, String)],
+        body: &[u8],
+    ) -> rusqlite::Result<usize> {
+        let dictionaries = &self.shared.names.dictionaries;
+        // Columns repeat values of the body.
+        let whole = [&columns::encode_first(columns)[..], body].concat();
+        let packed = dictionaries.pack_with(Kind::View, view, body, &whole);
+        let columns = match &packed {
+            Some(_) => Vec::new(),
+            None => columns::encode(columns),
+        };
+        self.connection
+            .prepare_cached(
+                "INSERT INTO view_row(view, key, columns, body, packed) VALUES(?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET columns = ?3, body = ?4, packed = ?5",
+            )?
+            .execute(params![
+                view,
+                key,
+                columns,
+                packed.bytes(body),
+                packed.dictionary()
+            ])
+    }
+
+    fn pack(&self, kind: Kind, name: u32, body: &[u8]) -> Option<Packed> {
+        self.shared.names.dictionaries.pack(kind, name, body)
+    }
+
     /// Replaces the index entries of a row by those of its new columns.
     fn update_index(&self, view: u32, key: &str, new: &[(u32, String)]) -> rusqlite::Result<()> {
         let connection = self.connection;
-        let old: Option<Vec<u8>> = connection
-            .prepare_cached("SELECT columns FROM view_row WHERE view = ?1 AND key = ?2")?
-            .query_row(params![view, key], |row| row.get(0))
+        let old = connection
+            .prepare_cached(
+                "SELECT columns, body, packed FROM view_row WHERE view = ?1 AND key = ?2",
+            )?
+            .query_row(params![view, key], |row| {
+                views::stored(&self.shared.names, row, 0)
+            })
             .optional()?;
-        let old = old.map_or_else(Vec::new, |old| columns::decode(&old));
+        let old = old.map_or_else(Vec::new, |(columns, _)| columns);
         for (column, value) in old.iter().filter(|entry| !new.contains(entry)) {
             connection
                 .prepare_cached(
@@ -370,16 +404,30 @@ impl<'a> Batch<'a> {
 
     fn write_journal(&mut self, unit: &Unit, journal: &Journal) -> rusqlite::Result<()> {
         self.journal_place += 1;
+        let names = &self.shared.names;
+        let service = self.shared.service(unit.service);
+        // Entries contain names of messages, and so do the names of counters.
+        let words = || {
+            let counters = names.under(Space::Counter, service).into_iter();
+            let counters: Vec<_> = counters.map(|(_, name)| name.as_str()).collect();
+            counters.concat().into_bytes()
+        };
+        let packed =
+            names
+                .dictionaries
+                .pack_with_words(Kind::Journal, service, &journal.body, words);
         self.connection
             .prepare_cached(
-                "INSERT INTO journal(corr, svc, place, body, at) VALUES(?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO journal(corr, svc, place, body, at, packed)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
                 journal.correlation.0.as_bytes(),
-                self.shared.service(unit.service),
+                service,
                 self.journal_place,
-                &journal.body[..],
-                time_beside(&journal.correlation.0, unit.at)
+                packed.bytes(&journal.body),
+                time_beside(&journal.correlation.0, unit.at),
+                packed.dictionary()
             ])?;
         Ok(())
     }

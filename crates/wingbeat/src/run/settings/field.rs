@@ -74,6 +74,18 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
         ),
         ("tls_key", "PEM", "The key of --tls-cert: a PEM file", None),
         (
+            "grant_to",
+            "ROLES",
+            "Roles of services to grant privileges to; `{service}` stands for each service's name",
+            None,
+        ),
+        (
+            "grant_read_to",
+            "ROLES",
+            "Roles that may only read, such as the one of a gateway that answers the audit",
+            None,
+        ),
+        (
             "drain_delay",
             "TIME",
             "How long an ending process reports that it is not ready before it closes its port",
@@ -150,6 +162,11 @@ impl Field {
             kind: if switch { Kind::Switch } else { Kind::Text },
             secret: schema.get("x-secret").is_some_and(|it| it == true),
         }
+    }
+
+    /// Returns whether only the command `migrate` uses it.
+    pub(crate) fn is_of_migrate(&self) -> bool {
+        self.key.starts_with("grant_")
     }
 
     pub(crate) fn is_switch(&self) -> bool {

@@ -193,6 +193,77 @@ impl<S: OwnSettings> Settings<S> {
     }
 }
 
+/// The settings of the command `migrate`.
+#[cfg_attr(
+    not(feature = "servers"),
+    allow(dead_code, reason = "there is no server to migrate")
+)]
+pub(crate) struct MigrateSettings {
+    /// The URL of PostgreSQL.
+    pub(crate) store: String,
+    pub(crate) tls: ServersTls,
+    /// The roles that get privileges to write.
+    pub(crate) grant_to: Vec<String>,
+    /// The roles that get privileges to read.
+    pub(crate) grant_read_to: Vec<String>,
+}
+
+impl MigrateSettings {
+    /// Reads the settings, with those of the program, of which the servers need not be complete.
+    /// Returns all that are wrong.
+    pub(crate) fn read_all<S: OwnSettings>(
+        sources: &Sources,
+    ) -> Result<(Settings<S>, Self), Vec<SettingsError>> {
+        let (settings, faults) = Settings::read_all(sources);
+        let faults = faults.into_iter();
+        let mut faults: Vec<_> = faults
+            .filter(|it| !matches!(it, SettingsError::Incomplete(_)))
+            .collect();
+        let own = Field::of::<S>();
+        let (file, _) = File::read(sources.file.as_deref(), OURS.iter().chain(&own));
+        let look = Lookup {
+            sources,
+            file: &file,
+        };
+        let mut text = |key: &str| {
+            let found = look.text(key).map_err(|why| faults.push(why));
+            found.ok().flatten()
+        };
+        let mut roles = |key: &str| -> Vec<String> {
+            let found = text(key).unwrap_or_default();
+            let roles = found.split(',').map(str::trim);
+            roles
+                .filter(|it| !it.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        let (grant_to, grant_read_to) = (roles("grant_to"), roles("grant_read_to"));
+        let store = text("store");
+        let mut of_tls = ["tls_ca", "tls_cert", "tls_key"].map(text).into_iter();
+        let mut next = || of_tls.next().flatten();
+        let tls = ServersTls {
+            ca: next(),
+            certificate: next(),
+            key: next(),
+        };
+        let Some(store) = store else {
+            faults.push(SettingsError::Missing("--store".into()));
+            return Err(faults);
+        };
+        let migrate = Self {
+            store,
+            tls,
+            grant_to,
+            grant_read_to,
+        };
+        if faults.is_empty() {
+            Ok((settings, migrate))
+        } else {
+            Err(faults)
+        }
+    }
+}
+
 /// The settings that are wrong.
 struct Faults(Vec<SettingsError>);
 

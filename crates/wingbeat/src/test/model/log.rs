@@ -16,7 +16,7 @@ pub struct Committed {
     pub service: Name,
     /// The delivery that it settled.
     pub settled: Option<Settled>,
-    /// The unit's journal entry, in JSON.
+    /// The unit's journal entry.
     pub journal: Option<Bytes>,
     /// The messages that it published.
     pub messages: Vec<Envelope>,

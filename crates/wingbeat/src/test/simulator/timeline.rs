@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::Entry;
-use crate::{Kind, MessageId, Timestamp, decode};
-use serde::Deserialize;
+use crate::unit::decode_entries;
+use crate::{Kind, MessageId, Timestamp};
 use uuid::Uuid;
 
 use super::world::World;
@@ -104,18 +103,15 @@ fn cause_of(log: &[Committed], cause: Option<MessageId>) -> String {
     }
 }
 
-#[derive(Deserialize)]
-struct Journal(Vec<Entry>);
-
 /// Returns the timers and calls that a unit of the timeline recorded.
 fn timers_and_calls(unit: &Committed, chain: &BTreeSet<MessageId>) -> Vec<(Timestamp, String)> {
     let belongs = |id: Uuid| chain.contains(&MessageId(id));
     let entries = unit
         .journal
         .as_ref()
-        .and_then(|journal| decode::<Journal>(journal).ok());
-    let entries = entries.map(|Journal(entries)| entries).unwrap_or_default();
+        .and_then(|journal| decode_entries(journal).ok());
     entries
+        .unwrap_or_default()
         .into_iter()
         .filter(|entry| matches!(entry.kind.as_str(), "call" | "timer"))
         .filter(|entry| entry.causation_id.is_some_and(belongs))

@@ -6,6 +6,7 @@
 //! - `stock` (1), `money` (2, 3), `lifecycle` (4, 5), `people` (7, 8), `messages` (9), `views`
 //!   (10). Invariant 6 has nothing to check without flash sales.
 
+mod ids;
 mod ledger;
 mod lifecycle;
 mod messages;

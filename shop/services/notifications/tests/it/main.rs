@@ -81,8 +81,11 @@ fn a_new_user_is_welcomed_once_in_any_order_of_events() {
         assert_eq!(mails(&world, Some("ada@example.org")), ["welcome"]);
         let sent = world.published("notifications", ada().0);
         assert_eq!(sent, ["notifications.email_sent.v1"]);
-        let welcomed = world.run(audit::welcomed(&world.reads("notifications")));
-        assert_eq!(welcomed.unwrap().into_iter().collect::<Vec<_>>(), [ada()]);
+        let reads = world.reads("notifications");
+        let welcomed = |after| world.run(audit::welcomed(&reads, after)).unwrap();
+        assert_eq!(welcomed(None), [ada().to_string()]);
+        assert_eq!(welcomed(Some(ada().to_string())), [""; 0]);
+        assert!(world.run(audit::was_welcomed(&reads, ada())).unwrap());
     }
 }
 

@@ -18,7 +18,7 @@
 -- records read as absent or not read, to write a  events              v  rows of views          o
 -- messages j  journal entries     c  counters A version is 0 if the record was absent, and NULL if
 -- no unit read it.
-CREATE OR REPLACE FUNCTION {schema}.commit_v4(
+CREATE OR REPLACE FUNCTION {schema}.commit_v5(
     namespace int, lane_of_counters smallint, lanes int[],
     u_group int[], u_id uuid[], u_scope text[], u_unit uuid[], u_at bigint[],
     r_group int[], r_tbl text[], r_id text[], r_version bigint[],
@@ -225,8 +225,10 @@ BEGIN
             FROM put p WHERE outbox_lease IS NOT NULL;
     END IF;
     IF j_story <> '{}' THEN
-        INSERT INTO {schema}.journal(story, body, at)
-            SELECT * FROM unnest(j_story, j_body, j_at);
+        -- Earlier releases, which may still run, read `body`: a list without entries.
+        INSERT INTO {schema}.journal(story, body, packed, at)
+            SELECT j.story, '[]', j.body, j.at FROM unnest(j_story, j_body, j_at)
+                AS j(story, body, at);
     END IF;
     IF c_name <> '{}' THEN
         INSERT INTO {schema}.counter AS c(name, lane, value)
