@@ -5,7 +5,7 @@
 //! refuses a release binary that was built with the feature.
 
 /// The names of all mechanisms.
-pub const MECHANISMS: [&str; 12] = [
+pub const MECHANISMS: [&str; 13] = [
     ACK_AFTER_COMMIT,
     INBOX,
     OUTBOX,
@@ -18,6 +18,7 @@ pub const MECHANISMS: [&str; 12] = [
     TIMER_ONCE,
     PARKING,
     CALL_KEY,
+    SIGNATURES,
 ];
 
 /// The runtime acknowledges a delivery only after its unit is durable.
@@ -44,6 +45,8 @@ pub const TIMER_ONCE: &str = "timer-once";
 pub const PARKING: &str = "parking";
 /// All attempts of a call use the same idempotency key.
 pub const CALL_KEY: &str = "call-key";
+/// The receiver verifies the signatures of commands.
+pub const SIGNATURES: &str = "signatures";
 
 #[cfg(feature = "sabotage")]
 static REMOVED: std::sync::Mutex<Option<&'static str>> = std::sync::Mutex::new(None);

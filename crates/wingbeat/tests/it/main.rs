@@ -7,8 +7,12 @@ mod controls;
 mod crashes;
 mod described;
 mod early;
+#[cfg(feature = "signing")]
+mod forged;
 mod found;
 mod isolation;
+#[cfg(feature = "signing")]
+mod issued;
 mod misled;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod operator;
