@@ -146,6 +146,7 @@ pub(crate) async fn worker(broker: &str, store: &str, keys: u64, messages: u64) 
             operation: None,
             traceparent: None,
             propagation: Default::default(),
+            signature: None,
             body: wingbeat::encode_body(&command),
         }
     });

@@ -120,6 +120,7 @@ fn envelope(runtime: &Arc<TokioRuntime>, command: &Add) -> Envelope {
         operation: None,
         traceparent: None,
         propagation: Default::default(),
+        signature: None,
         body: wingbeat::encode_body(command),
     }
 }

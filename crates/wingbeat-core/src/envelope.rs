@@ -7,8 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use thiserror::Error;
 
+use crate::signature::SignedText;
 use crate::text::is_forbidden;
-use crate::{CorrelationId, Kind, MessageId, Propagation, Timestamp, TraceParent};
+use crate::{CorrelationId, Kind, MessageId, Propagation, Signature, Timestamp, TraceParent};
 
 /// The largest body of a message: 1 MiB.
 ///
@@ -47,6 +48,7 @@ pub const KIND_MAX: usize = 255;
 ///     operation: None,
 ///     traceparent: None,
 ///     propagation: Propagation::default(),
+///     signature: None,
 ///     body: Bytes::from_static(b"{}"),
 /// };
 /// assert_eq!(Envelope::decode(&placed.encode().into()), Some(placed));
@@ -79,6 +81,9 @@ pub struct Envelope {
     pub traceparent: Option<TraceParent>,
     /// `tracestate` and `baggage`, which are passed on.
     pub propagation: Propagation,
+    /// `signature`: the source's signature of [`Envelope::signed_text`], on commands of services
+    /// that sign.
+    pub signature: Option<Signature>,
     /// `data`: JSON.
     pub body: Bytes,
 }
@@ -116,6 +121,8 @@ struct Head<'a> {
     traceparent: Option<TraceParent>,
     #[serde(rename = "g", default, skip_serializing_if = "is_empty")]
     propagation: Cow<'a, Propagation>,
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    signature: Option<Signature>,
 }
 
 fn is_empty(propagation: &Propagation) -> bool {
@@ -217,6 +224,27 @@ impl Envelope {
         limited.check()
     }
 
+    /// Returns the bytes that a signature of this command covers: all that gives it meaning, so
+    /// that no part of it can be exchanged. `docs/interoperability.md` describes the form.
+    ///
+    /// The trace context is not covered: whatever passes a message on may change it.
+    #[must_use]
+    pub fn signed_text(&self) -> Vec<u8> {
+        let text = |number: Option<String>| number.unwrap_or_default();
+        SignedText::new("wingbeat command v1")
+            .field(self.id.to_string().as_bytes())
+            .field(self.source.as_bytes())
+            .field(self.kind.as_bytes())
+            .field(self.key.as_bytes())
+            .field(self.operation.as_deref().unwrap_or_default().as_bytes())
+            .field(self.time.as_micros().to_string().as_bytes())
+            .field(self.correlation.to_string().as_bytes())
+            .field(text(self.causation.map(|it| it.to_string())).as_bytes())
+            .field(text(self.sequence.map(|it| it.to_string())).as_bytes())
+            .field(&self.body)
+            .into_bytes()
+    }
+
     /// Encodes the message into one byte string, for stores that keep messages as bytes.
     ///
     /// The format is the length of the attributes (four bytes, little endian), the attributes as
@@ -236,6 +264,7 @@ impl Envelope {
             operation: self.operation.as_deref().map(Cow::Borrowed),
             traceparent: self.traceparent,
             propagation: Cow::Borrowed(&self.propagation),
+            signature: self.signature.clone(),
         };
         let mut bytes = vec![0; 4];
         bytes.reserve(320 + self.body.len());
@@ -269,6 +298,7 @@ impl Envelope {
             operation: head.operation.map(Cow::into_owned),
             traceparent: head.traceparent,
             propagation: head.propagation.into_owned(),
+            signature: head.signature,
             body: bytes.slice(end..),
         })
     }
@@ -294,6 +324,7 @@ mod tests {
             operation: None,
             traceparent: Some(TraceParent::of(id)),
             propagation: Propagation::new(Some("vendor=1"), Some("tenant=7")),
+            signature: Some(Signature::new([9; 64])),
             body: Bytes::from_static(b"{}"),
         }
     }
@@ -302,6 +333,40 @@ mod tests {
     fn a_decoded_envelope_equals_the_encoded_one() {
         let envelope = envelope();
         assert_eq!(Envelope::decode(&envelope.encode().into()), Some(envelope));
+    }
+
+    /// Everything but the trace context and the role, which the receiver knows by the type.
+    #[test]
+    fn a_signature_covers_every_field_with_a_meaning() {
+        type Change = fn(&mut Envelope);
+        let id = uuid_v7(Timestamp::from_millis(6), 8);
+        assert_ne!(id, envelope().id.0);
+        let covered: [(&str, Change); 10] = [
+            ("id", |it| {
+                it.id = uuid_v7(Timestamp::from_millis(6), 8).into()
+            }),
+            ("source", |it| it.source = "payments".into()),
+            ("type", |it| it.kind = "orders.order_placed.v2".into()),
+            ("key", |it| it.key.push('1')),
+            ("operation", |it| it.operation = Some("o".into())),
+            ("time", |it| it.time = Timestamp::from_micros(5_000_002)),
+            ("correlation", |it| {
+                it.correlation = uuid_v7(Timestamp::from_millis(6), 8).into()
+            }),
+            ("causation", |it| it.causation = None),
+            ("sequence", |it| it.sequence = None),
+            ("body", |it| it.body = Bytes::from_static(b"{} ")),
+        ];
+        for (field, change) in covered {
+            let mut changed = envelope();
+            change(&mut changed);
+            assert_ne!(changed.signed_text(), envelope().signed_text(), "{field}");
+        }
+        let mut passed_on = envelope();
+        passed_on.traceparent = None;
+        passed_on.propagation = Propagation::default();
+        passed_on.signature = None;
+        assert_eq!(passed_on.signed_text(), envelope().signed_text());
     }
 
     #[test]

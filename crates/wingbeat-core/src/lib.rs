@@ -48,6 +48,7 @@ pub mod time;
 
 pub mod ids;
 pub mod propagation;
+pub mod signature;
 pub mod text;
 pub mod trace;
 
@@ -87,6 +88,7 @@ pub use outgoing::HttpClient;
 pub use propagation::Propagation;
 pub use runtime::{Runtime, RuntimeExt};
 pub use schema::{HasSchema, SchemaOf};
+pub use signature::{Signature, Signatures};
 pub use statement::{OpenTransaction, Param, Params, Statement};
 pub use store::{Outbox, Record, ServiceStore, Store};
 pub use time::Timestamp;

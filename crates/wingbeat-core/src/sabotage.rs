@@ -5,7 +5,7 @@
 //! refuses a release binary that was built with the feature.
 
 /// The names of all mechanisms.
-pub const MECHANISMS: [&str; 13] = [
+pub const MECHANISMS: [&str; 14] = [
     ACK_AFTER_COMMIT,
     INBOX,
     OUTBOX,
@@ -19,6 +19,7 @@ pub const MECHANISMS: [&str; 13] = [
     PARKING,
     CALL_KEY,
     SCHEDULE_ONCE,
+    SIGNATURES,
 ];
 
 /// The runtime acknowledges a delivery only after its unit is durable.
@@ -47,6 +48,8 @@ pub const PARKING: &str = "parking";
 pub const CALL_KEY: &str = "call-key";
 /// The unit of a scheduled run validates that no other replica has made the run.
 pub const SCHEDULE_ONCE: &str = "schedule-once";
+/// The receiver verifies the signatures of commands.
+pub const SIGNATURES: &str = "signatures";
 
 #[cfg(feature = "sabotage")]
 static REMOVED: std::sync::Mutex<Option<&'static str>> = std::sync::Mutex::new(None);

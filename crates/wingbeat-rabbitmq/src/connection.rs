@@ -23,7 +23,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// The time limit for preparing a new connection: declaring some hundred queues.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
 // Reply codes (AMQP 0-9-1, section 1.2).
-const ACCESS_REFUSED: u16 = 403;
+pub(crate) const ACCESS_REFUSED: u16 = 403;
 pub(crate) const NOT_FOUND: u16 = 404;
 pub(crate) const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;

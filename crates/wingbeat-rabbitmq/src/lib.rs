@@ -61,6 +61,7 @@ mod socket;
 
 mod connection;
 
+mod definitions;
 mod topology;
 
 mod wire;
@@ -75,5 +76,6 @@ mod rabbitmq;
 pub mod fuzzing;
 
 pub use config::Config;
+pub use definitions::{User, definitions};
 pub use rabbitmq::RabbitMq;
 pub use wingbeat_connect::TlsFiles;

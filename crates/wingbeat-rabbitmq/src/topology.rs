@@ -9,7 +9,7 @@ use wingbeat_core::transport::Queue;
 use wingbeat_core::{Error, Kind, Name, Result, Topology};
 
 use crate::Config;
-use crate::connection::{PRECONDITION_FAILED, reply_code, unavailable};
+use crate::connection::{ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, reply_code, unavailable};
 
 const EVENTS: &str = "wingbeat.events";
 const COMMANDS: &str = "wingbeat.commands";
@@ -50,6 +50,11 @@ impl Names {
         format!("{}{queue}", self.namespace)
     }
 
+    /// Returns the prefix of the names of a service's queues.
+    pub(crate) fn queue_prefix(&self, service: &str) -> String {
+        format!("{}{service}.", self.namespace)
+    }
+
     /// Returns the name of a queue without the namespace.
     pub(crate) fn without_namespace<'a>(&self, queue: &'a str) -> &'a str {
         queue.strip_prefix(&self.namespace).unwrap_or(queue)
@@ -71,60 +76,158 @@ fn service(queue: Name) -> &'static str {
     name.split_once('.').map_or(name, |(service, _)| service)
 }
 
-/// Declares all exchanges, queues and bindings of the topology.
+/// An exchange to declare.
+pub(crate) struct Exchange {
+    pub(crate) name: String,
+    pub(crate) kind: ExchangeKind,
+}
+
+/// A queue to declare, with its bindings: names of exchanges and routing keys.
+pub(crate) struct DeclaredQueue {
+    pub(crate) name: String,
+    pub(crate) arguments: FieldTable,
+    pub(crate) bindings: Vec<(String, String)>,
+}
+
+/// Returns all exchanges and queues of the topology.
+pub(crate) fn plan(names: &Names, topology: &Topology) -> (Vec<Exchange>, Vec<DeclaredQueue>) {
+    let exchange = |name: &str, kind| Exchange {
+        name: name.to_owned(),
+        kind,
+    };
+    let mut exchanges = vec![
+        exchange(&names.events, ExchangeKind::Topic),
+        exchange(&names.commands, ExchangeKind::Direct),
+    ];
+    let mut queues = Vec::new();
+    let all = topology.queues.keys();
+    let services: BTreeSet<&str> = all.map(|queue| service(*queue)).collect();
+    for service in services {
+        let dead = names.dead_letter_exchange(service);
+        exchanges.push(exchange(&dead, ExchangeKind::Fanout));
+        let mut plain = FieldTable::default();
+        plain.insert("x-queue-type".into(), text("quorum"));
+        queues.push(DeclaredQueue {
+            name: names.dead_letter_queue(service),
+            arguments: plain,
+            bindings: vec![(dead, String::new())],
+        });
+    }
+    for (name, declared) in &topology.queues {
+        let bindings = declared.bindings.iter();
+        let bindings = bindings.map(|it| (names.exchange(it.kind).to_owned(), it.message.into()));
+        queues.push(DeclaredQueue {
+            name: names.queue(*name),
+            arguments: arguments(names, service(*name), declared),
+            bindings: bindings.collect(),
+        });
+    }
+    (exchanges, queues)
+}
+
+/// Declares all exchanges, queues and bindings of the topology. A user that may declare nothing is
+/// enough where everything exists: then it is only looked up. Bindings cannot be looked up.
+///
+/// # Errors
+///
+/// `topology_differs` if a queue or an exchange has other arguments; `topology_missing` if one is
+/// missing that the user may not declare; those of the connection.
 pub(crate) async fn declare(
     connection: &Connection,
     names: &Names,
     topology: &Topology,
 ) -> Result<()> {
-    let channel = connection
-        .create_channel()
-        .await
-        .map_err(|e| unavailable(&e))?;
-    let exchange = async |name: &str, kind| {
+    let (exchanges, queues) = plan(names, topology);
+    match declare_all(connection, &exchanges, &queues).await {
+        Err(why) if why.code() == REFUSED => look_up(connection, &exchanges, &queues).await,
+        declared => declared,
+    }
+}
+
+async fn open(connection: &Connection) -> Result<Channel> {
+    let channel = connection.create_channel().await;
+    channel.map_err(|e| unavailable(&e))
+}
+
+async fn declare_all(
+    connection: &Connection,
+    exchanges: &[Exchange],
+    queues: &[DeclaredQueue],
+) -> Result<()> {
+    let channel = open(connection).await?;
+    for exchange in exchanges {
         let durable = ExchangeDeclareOptions {
             durable: true,
             ..ExchangeDeclareOptions::default()
         };
+        let (name, kind) = (exchange.name.as_str(), exchange.kind.clone());
         let declared = channel
             .exchange_declare(name.into(), kind, durable, FieldTable::default())
             .await;
-        declared.map_err(|e| declare_error("exchange", name, &e))
-    };
-    exchange(&names.events, ExchangeKind::Topic).await?;
-    exchange(&names.commands, ExchangeKind::Direct).await?;
-    let services: BTreeSet<&str> = topology
-        .queues
-        .keys()
-        .map(|queue| service(*queue))
-        .collect();
-    for service in services {
-        let dead = names.dead_letter_exchange(service);
-        let letters = names.dead_letter_queue(service);
-        exchange(&dead, ExchangeKind::Fanout).await?;
-        let mut plain = FieldTable::default();
-        plain.insert("x-queue-type".into(), text("quorum"));
-        queue(&channel, &letters, plain).await?;
-        bind(&channel, &letters, &dead, "").await?;
+        declared.map_err(|e| declare_error("exchange", name, &e))?;
     }
-    for (name, declared) in &topology.queues {
-        let arguments = arguments(names, service(*name), declared);
-        let name = names.queue(*name);
-        queue(&channel, &name, arguments).await?;
-        for binding in &declared.bindings {
-            bind(
-                &channel,
-                &name,
-                names.exchange(binding.kind),
-                binding.message,
-            )
-            .await?;
+    for queue in queues {
+        let durable = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        let name = queue.name.as_str();
+        let declared = channel.queue_declare(name.into(), durable, queue.arguments.clone());
+        declared
+            .await
+            .map_err(|e| declare_error("queue", name, &e))?;
+        for (exchange, key) in &queue.bindings {
+            bind(&channel, name, exchange, key).await?;
         }
     }
-    channel
-        .close(200, "declared".into())
-        .await
-        .map_err(|e| unavailable(&e))
+    let closed = channel.close(200, "declared".into()).await;
+    closed.map_err(|e| unavailable(&e))
+}
+
+/// Checks that all exchanges and queues exist.
+async fn look_up(
+    connection: &Connection,
+    exchanges: &[Exchange],
+    queues: &[DeclaredQueue],
+) -> Result<()> {
+    let channel = open(connection).await?;
+    for exchange in exchanges {
+        let passive = ExchangeDeclareOptions {
+            passive: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let (name, kind) = (exchange.name.as_str(), exchange.kind.clone());
+        let found = channel
+            .exchange_declare(name.into(), kind, passive, FieldTable::default())
+            .await;
+        found.map_err(|e| missing_error("exchange", name, &e))?;
+    }
+    for queue in queues {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let name = queue.name.as_str();
+        let found = channel.queue_declare(name.into(), passive, FieldTable::default());
+        found.await.map_err(|e| missing_error("queue", name, &e))?;
+    }
+    let closed = channel.close(200, "found".into()).await;
+    closed.map_err(|e| unavailable(&e))
+}
+
+/// The code of a declaration that the user may not make.
+const REFUSED: &str = "declaration_refused";
+
+/// Converts an error of a look-up.
+fn missing_error(what: &str, name: &str, error: &lapin::Error) -> Error {
+    if reply_code(error) != Some(NOT_FOUND) {
+        return unavailable(error);
+    }
+    let text = format!(
+        "RabbitMQ has no {what} `{name}`, and the user may not declare it: import the definitions \
+         of this release with a user that may"
+    );
+    Error::retry("topology_missing", text)
 }
 
 /// Returns the arguments of a quorum queue with a delivery limit. At-least-once dead-lettering
@@ -155,21 +258,12 @@ fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
 }
 
-async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<()> {
-    let durable = QueueDeclareOptions {
-        durable: true,
-        ..QueueDeclareOptions::default()
-    };
-    let declared = channel.queue_declare(name.into(), durable, arguments).await;
-    declared
-        .map(drop)
-        .map_err(|e| declare_error("queue", name, &e))
-}
-
 /// Converts an error of a declaration. An operator must resolve a queue that has other arguments.
 fn declare_error(what: &str, name: &str, error: &lapin::Error) -> Error {
-    if reply_code(error) != Some(PRECONDITION_FAILED) {
-        return unavailable(error);
+    match reply_code(error) {
+        Some(PRECONDITION_FAILED) => {}
+        Some(ACCESS_REFUSED) => return Error::retry(REFUSED, error.to_string()),
+        _ => return unavailable(error),
     }
     let text = format!(
         "RabbitMQ has the {what} `{name}` with other arguments; delete it once it is empty, and it is declared again: {error}"
@@ -187,5 +281,5 @@ async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Resu
             FieldTable::default(),
         )
         .await;
-    bound.map_err(|e| unavailable(&e))
+    bound.map_err(|e| declare_error("binding of", queue, &e))
 }

@@ -357,6 +357,7 @@
 //! | `state`, [`saga`], [`call`], [`http`] | a service's data, workflows, outside calls, HTTP |
 //! | `dispatch` | a message comes in |
 //! | `unit` | one attempt reads and records |
+//! | [`trust`] | signatures of services |
 //! | `commit` | many units become durable |
 //! | `publish`, `due`, `failed` | messages go out; timers, retries and calls come due; dead letters |
 //! | [`describe`] | AsyncAPI and OpenAPI documents, generated from the wiring |
@@ -370,6 +371,7 @@
 //! | `host` (default) | [`run()`](run()): settings, logs, the operator's port, signals; includes `http` |
 //! | `http` | commands, routes, sessions |
 //! | `servers` | RabbitMQ, PostgreSQL and Redis |
+//! | `signing` | signatures on commands and between processes: [`trust`] |
 //! | `personal` | personal data that can be erased: [`Personal`], [`Subjects`] |
 //! | `otlp` | spans to an OpenTelemetry collector |
 //! | `test` | the test kit |
@@ -426,6 +428,7 @@ mod state;
 pub mod telemetry;
 #[cfg(feature = "test")]
 pub mod test;
+pub mod trust;
 mod unit;
 
 pub use app::{App, Ports, Running, RunningSubscription};
@@ -460,10 +463,10 @@ pub use wingbeat_core::{
     BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Envelope, Error, Failure,
     HasSchema, HashMap, HashSet, HttpClient, Key, Kind, Message, MessageId, MessageType, Name,
     OpenTransaction, Outbox, Param, Params, Propagation, Record, Result, Runtime, RuntimeExt,
-    SchemaOf, ServiceStore, Statement, Store, Tag, Timestamp, Topology, TraceParent, Transport,
-    Unit, UnitId,
+    SchemaOf, ServiceStore, Signature, Signatures, Statement, Store, Tag, Timestamp, Topology,
+    TraceParent, Transport, Unit, UnitId,
 };
-pub use wingbeat_core::{cache, envelope, outgoing, statement, store, transport};
+pub use wingbeat_core::{cache, envelope, outgoing, signature, statement, store, transport};
 #[doc(hidden)]
 pub use wingbeat_core::{failpoint, sabotage};
 pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput, test};

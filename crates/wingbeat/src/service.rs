@@ -491,6 +491,9 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
 
     /// Declares a command that the service sends, for the AsyncAPI document; see
     /// [`Self::publishes`].
+    ///
+    /// Where commands are [signed](crate::App::signed), a command that some service declares is
+    /// accepted from the services that declare it, and from no others.
     #[must_use]
     pub fn sends<C: CommandMessage>(mut self) -> Self {
         let publishes = &mut self.wiring.description.publishes;

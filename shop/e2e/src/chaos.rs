@@ -220,6 +220,7 @@ pub async fn run(seed: u64, binary: PathBuf, folder: &Path) -> Run {
     drop(std::fs::remove_dir_all(&folder));
     std::fs::create_dir_all(&folder).unwrap();
     let plan = Plan::standard()
+        .signed()
         .binary(binary)
         .logs_in(&folder)
         .on(Servers::private().await)

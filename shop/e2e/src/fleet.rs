@@ -30,6 +30,7 @@ pub struct Plan {
     binary: PathBuf,
     logs: Option<PathBuf>,
     servers: Option<Servers>,
+    signed: bool,
 }
 
 impl Plan {
@@ -40,6 +41,7 @@ impl Plan {
             binary: binary(),
             logs: None,
             servers: None,
+            signed: false,
         }
     }
 
@@ -98,6 +100,13 @@ impl Plan {
             .with("WINGBEAT_PASSWORD_PASSES", "1")
     }
 
+    /// Lets each process sign with the keys of its own services, and refuse what is not signed.
+    #[must_use]
+    pub fn signed(mut self) -> Self {
+        self.signed = true;
+        self
+    }
+
     /// Runs this binary instead of the one that users get.
     #[must_use]
     pub fn binary(mut self, binary: PathBuf) -> Self {
@@ -136,7 +145,9 @@ impl Plan {
         settings.extend(addresses(&processes));
         let temporary = own.as_ref().map(TempDir::path);
         let group = Arc::new(Group::new(temporary.unwrap_or(Path::new(""))));
+        let keys = self.signed.then(|| Keys::make(&self.binary, &folder));
         let parts = Parts {
+            keys,
             binary: self.binary,
             folder: folder.clone(),
             settings,
@@ -193,8 +204,39 @@ fn common(servers: &Servers) -> Vec<(String, String)> {
     settings
 }
 
+/// The keys of all services, from which each process gets its own.
+struct Keys {
+    folder: PathBuf,
+}
+
+impl Keys {
+    fn make(binary: &Path, folder: &Path) -> Self {
+        let folder = folder.join("keys");
+        let made = Command::new(binary).arg("keys").arg(&folder).output();
+        let made = made.unwrap();
+        assert!(made.status.success(), "{made:?}");
+        Self { folder }
+    }
+
+    /// The settings of a process: it reads no private key but those of its roles.
+    fn settings(&self, process: &str, roles: &[&str]) -> Vec<(&'static str, PathBuf)> {
+        let own = self.folder.join(process);
+        std::fs::create_dir_all(&own).unwrap();
+        let mut settings = vec![("WINGBEAT_TRUSTED_KEYS", self.folder.join("trusted"))];
+        for role in roles.iter().filter(|role| **role != "provider") {
+            let key = format!("{role}.key");
+            let from = self.folder.join("signing").join(&key);
+            std::fs::copy(from, own.join(key)).unwrap();
+            settings.truncate(1);
+            settings.push(("WINGBEAT_SIGNING_KEY", own.clone()));
+        }
+        settings
+    }
+}
+
 /// What the processes of a fleet have in common.
 struct Parts {
+    keys: Option<Keys>,
     binary: PathBuf,
     folder: PathBuf,
     settings: Vec<(String, String)>,
@@ -208,6 +250,9 @@ impl Parts {
         let (group, ops_port, own) = (Arc::clone(&self.group), free_port(), roles.clone());
         let name = own.first().unwrap();
         let (log, data) = (folder.join(format!("{name}-{port}.log")), folder.join(name));
+        let process = format!("{name}-{port}");
+        let keys = self.keys.as_ref();
+        let keys = keys.map(|keys| keys.settings(&process, &own));
         let log_of_process = log.clone();
         let command = move || {
             let mut append = File::options();
@@ -221,6 +266,7 @@ impl Parts {
                 .args(["--ops-listen", &format!("127.0.0.1:{ops_port}"), "--data"])
                 .arg(&data)
                 .envs(settings.iter().map(|(name, value)| (name, value)))
+                .envs(keys.iter().flatten().map(|(name, path)| (name, path)))
                 .current_dir(&folder)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -329,6 +375,7 @@ impl Fleet {
 #[must_use]
 pub fn alone(service: &'static str, servers: &Servers, folder: &Path) -> Member {
     let parts = Parts {
+        keys: None,
         binary: binary(),
         folder: folder.to_owned(),
         settings: common(servers),

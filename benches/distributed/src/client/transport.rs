@@ -71,6 +71,7 @@ fn envelope(runtime: &TokioRuntime, number: u64) -> Envelope {
         operation: None,
         traceparent: None,
         propagation: Default::default(),
+        signature: None,
         body: wingbeat::encode_body(&event),
     }
 }

@@ -233,6 +233,7 @@ impl Bench {
             operation: None,
             traceparent: None,
             propagation: Default::default(),
+            signature: None,
             body: Bytes::from_static(b"{}"),
         }
     }

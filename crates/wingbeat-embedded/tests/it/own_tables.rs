@@ -121,6 +121,7 @@ impl Shop {
             operation: None,
             traceparent: None,
             propagation: Default::default(),
+            signature: None,
             body: wingbeat::encode_body(&command),
         };
         assert_eq!(self.embedded.publish(vec![envelope]).await, [Ok(())]);

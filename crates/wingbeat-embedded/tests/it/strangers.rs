@@ -81,6 +81,7 @@ fn envelope(runtime: &TokioRuntime, random: &mut fastrand::Rng) -> Envelope {
         operation: None,
         traceparent: None,
         propagation: Propagation::default(),
+        signature: None,
         body: wingbeat::encode_body(&MeterRead { meter: "a".into() }),
     };
     for _ in 0..random.usize(..3) {

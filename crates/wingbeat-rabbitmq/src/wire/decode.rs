@@ -59,6 +59,8 @@ fn decode(delivery: &Delivery, names: &Names, now: Timestamp) -> Result<Envelope
         operation: attribute("operationid")?,
         traceparent,
         propagation: Propagation::new(tracestate.as_deref(), traced("baggage").as_deref()),
+        // A signature that is malformed is none.
+        signature: field("signature").and_then(|signature| signature.parse().ok()),
         body: Bytes::copy_from_slice(&delivery.data),
     };
     envelope.check().map_err(|unfit| {

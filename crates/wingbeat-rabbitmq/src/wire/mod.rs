@@ -54,6 +54,9 @@ fn attributes(message: &Envelope) -> Vec<(String, String)> {
     if let Some(tracestate) = message.propagation.tracestate() {
         set("tracestate", tracestate.to_owned());
     }
+    if let Some(signature) = &message.signature {
+        set("signature", signature.to_string());
+    }
     // Baggage is no CloudEvents attribute. Instrumentations read the header of this name.
     if let Some(baggage) = message.propagation.baggage() {
         headers.push(("baggage".into(), baggage.to_owned()));
@@ -249,6 +252,7 @@ mod tests {
             operation: Some("o".into()),
             traceparent: Some(wingbeat_core::TraceParent::of(id)),
             propagation: wingbeat_core::Propagation::new(Some("v=1"), Some("a=b")),
+            signature: Some(wingbeat_core::Signature::new([7; 64])),
             body: "{}".into(),
         };
         let (properties, size) = super::properties(&message);
@@ -286,6 +290,7 @@ mod tests {
             operation: Some("o".repeat(KEY_MAX)),
             traceparent: Some(wingbeat_core::TraceParent::of(id)),
             propagation: wingbeat_core::Propagation::new(Some(&state), Some(&baggage)),
+            signature: Some(wingbeat_core::Signature::new([7; 64])),
             body: "{}".into(),
         };
         assert_eq!(message.check(), Ok(()));

@@ -175,6 +175,7 @@ impl Strangers {
             operation: None,
             traceparent: None,
             propagation: Default::default(),
+            signature: None,
             body: wingbeat::encode_body(&note),
         };
         publish(&self.transport, vec![envelope]).await;

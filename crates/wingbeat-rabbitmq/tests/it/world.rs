@@ -174,6 +174,7 @@ impl World {
             operation: None,
             traceparent: None,
             propagation: Default::default(),
+            signature: None,
             body: encode_body(message),
         }
     }

@@ -5,6 +5,7 @@ mod running;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use wingbeat_core::transport::Topology;
 use wingbeat_core::{Error, Kind, Name, Result};
@@ -14,6 +15,7 @@ use crate::dispatch::Subscription;
 use crate::runtime::sweep;
 use crate::schedule::{Plan, Registered};
 use crate::service::{Service, Wiring};
+use crate::trust::{Commands, Trust};
 
 pub use ports::Ports;
 pub use running::{Running, RunningSubscription};
@@ -41,6 +43,7 @@ pub struct App {
     only: Option<BTreeSet<String>>,
     outside: BTreeSet<String>,
     strangers: bool,
+    trust: Option<Trust>,
     /// A host has declared the queues, and sweeps the store.
     hosted: bool,
 }
@@ -79,6 +82,13 @@ impl App {
     /// forgotten. No process would declare its queues, and its messages would be lost.
     pub fn allow_unknown_owners(mut self) -> Self {
         self.strangers = true;
+        self
+    }
+
+    /// Signs the commands of all services, and refuses commands without a valid signature; see
+    /// [`trust`](crate::trust). [`run`](crate::run()) does so with the keys of its settings.
+    pub fn signed(mut self, trust: Trust) -> Self {
+        self.trust = Some(trust);
         self
     }
 
@@ -253,11 +263,19 @@ impl App {
             let (store, runtime) = (ports.store.clone(), ports.runtime.clone());
             runtime.spawn(Box::pin(sweep(store, runtime.clone())));
         }
-        let family = self.services.iter().map(|it| it.name.as_str()).collect();
+        let names = self.services.iter().map(|it| it.name.as_str());
+        let family: Arc<BTreeSet<&'static str>> = Arc::new(names.collect());
+        let trust = self.trust.map(|trust| {
+            let mut commands = Commands::new(trust, Arc::clone(&family), self.outside);
+            for service in &self.services {
+                commands.describe(&service.description);
+            }
+            Arc::new(commands)
+        });
         let only = self.only;
         let runs = |name: Name| runs(only.as_ref(), name);
         let services = self.services.into_iter().filter(|it| runs(it.name));
-        Ok(start::start(services.collect(), family, ports).await)
+        Ok(start::start(services.collect(), family, trust, ports).await)
     }
 
     /// Returns the wiring of all services, so that test doubles can wrap handlers.

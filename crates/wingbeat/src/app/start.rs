@@ -23,6 +23,7 @@ use crate::service::Wiring;
 #[cfg(feature = "http")]
 use crate::state::Reads;
 use crate::telemetry::meters::SubscriptionMeter;
+use crate::trust::Commands;
 use crate::unit::ServiceContext;
 
 /// Due records that wait for a subscription's dispatcher.
@@ -31,14 +32,15 @@ const DUE_BUFFER: usize = 256;
 /// Starts `services`, whose queues exist. `family` names all services of the system.
 pub(super) async fn start(
     services: Vec<Wiring>,
-    family: BTreeSet<&'static str>,
+    family: Arc<BTreeSet<&'static str>>,
+    trust: Option<Arc<Commands>>,
     ports: Ports,
 ) -> Running {
     let subscriptions = services.iter().flat_map(|service| &service.subscriptions);
     let topology = Topology {
         queues: subscriptions.map(Subscription::queue).collect(),
     };
-    let mut start = Starting::new(family, ports, topology);
+    let mut start = Starting::new(family, trust, ports, topology);
     for service in services {
         start.service(service).await;
     }
@@ -47,6 +49,7 @@ pub(super) async fn start(
 
 struct Starting {
     family: Arc<BTreeSet<&'static str>>,
+    trust: Option<Arc<Commands>>,
     ports: Ports,
     committer: Arc<Committer>,
     control: watch::Receiver<Control>,
@@ -55,7 +58,12 @@ struct Starting {
 }
 
 impl Starting {
-    fn new(family: BTreeSet<&'static str>, ports: Ports, topology: Topology) -> Self {
+    fn new(
+        family: Arc<BTreeSet<&'static str>>,
+        trust: Option<Arc<Commands>>,
+        ports: Ports,
+        topology: Topology,
+    ) -> Self {
         let committer = Committer::new(
             Arc::clone(&ports.store),
             Arc::clone(&ports.runtime),
@@ -64,7 +72,8 @@ impl Starting {
         let (control, controlled) = watch::channel(Control::Running);
         ports.runtime.spawn(Box::pin(Arc::clone(&committer).run()));
         Self {
-            family: Arc::new(family),
+            family,
+            trust,
             due: DueRunner {
                 committer: Arc::clone(&committer),
                 services: BTreeMap::new(),
@@ -121,6 +130,7 @@ impl Starting {
             runtime: Arc::clone(&self.ports.runtime),
             cache: Arc::clone(&self.ports.cache),
             http: Arc::clone(&self.ports.http),
+            trust: self.trust.clone(),
         });
         // Without queues the broker has nothing to dead-letter.
         if !wiring.subscriptions.is_empty() {

@@ -152,6 +152,7 @@ mod tests {
             operation: None,
             traceparent: None,
             propagation: Default::default(),
+            signature: None,
             body: Bytes::new(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wingbeat_core::{MessageType, Name};
+use wingbeat_core::{Kind, MessageType, Name};
 
 use super::Operation;
 
@@ -60,6 +60,12 @@ impl System {
         self
     }
 
+    /// Returns the services.
+    #[must_use]
+    pub fn services(&self) -> &[ServiceDescription] {
+        &self.services
+    }
+
     /// Returns the types of all messages that services exchange, by name. Messages that are
     /// internal to a service are left out.
     #[must_use]
@@ -107,6 +113,16 @@ impl ServiceDescription {
             publishes: Vec::new(),
             operations: Vec::new(),
         }
+    }
+}
+
+impl ServiceDescription {
+    /// Returns the commands that the service sends, to others and to itself.
+    pub fn commands(&self) -> impl Iterator<Item = &MessageType> {
+        let taken = self.subscriptions.iter().flat_map(|it| &it.takes);
+        let internal = taken.filter(|it| it.internal);
+        let sent = self.publishes.iter().chain(internal);
+        sent.filter(|it| it.kind == Kind::Command)
     }
 }
 

@@ -13,9 +13,10 @@ use wingbeat_core::unit::{Outcome, Settled};
 use wingbeat_core::{Class, Envelope, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
 
 use super::work::{Origin, Stats, Subscription, Work};
-use crate::failed::{DeadLetter, PARKED, Parked, bounded, harmless, pack, parked_key};
+use crate::failed::{DeadLetter, PARKED, Parked, bounded, harmless, pack};
 use crate::runtime::Control;
 use crate::telemetry::meters::{Fate, SubscriptionMeter};
+use crate::trust::{Admitted, FORGED};
 use crate::unit::{Scope, ServiceContext, back_off, counter, due, remove};
 use crate::{encode, telemetry};
 
@@ -60,6 +61,7 @@ impl Attempt {
             let now = self.service.runtime.now();
             self.meter.begun(now.since(work.sent));
         }
+        self.verify(&mut work);
         let mut stale = 0;
         loop {
             let failed = work.failed.take();
@@ -111,6 +113,39 @@ impl Attempt {
         }
     }
 
+    /// Verifies the signature of a command from the queue. One that is forged becomes a dead letter
+    /// without an attempt.
+    fn verify(&self, work: &mut Work) {
+        if !work.admitted && work.hopeless.is_none() && matches!(work.origin, Origin::Queue(_)) {
+            match self.admit(&work.envelope) {
+                Ok(()) => work.admitted = true,
+                Err(why) => work.hopeless = Some((why.code(), why.to_string())),
+            }
+        }
+    }
+
+    /// Checks that a message may be handled.
+    ///
+    /// # Errors
+    ///
+    /// `forged` if it is a command without a valid signature.
+    fn admit(&self, envelope: &Envelope) -> Result<()> {
+        let Some(trust) = &self.service.trust else {
+            return Ok(());
+        };
+        if !self.subscription.is_command(&envelope.kind) {
+            return Ok(());
+        }
+        match trust.admit(envelope) {
+            Ok(Admitted::Signed) => Ok(()),
+            Ok(Admitted::Unsigned) => {
+                self.meter.unsigned();
+                Ok(())
+            }
+            Err(why) => Err(Error::reject(FORGED, why)),
+        }
+    }
+
     /// Returns finished work to the dispatcher.
     fn finish(&self, work: Work, outcome: Option<Outcome>) {
         // If the dispatcher was killed, the work is redelivered.
@@ -153,7 +188,7 @@ impl Attempt {
     /// If the subscription is paused or drained meanwhile, the work is released.
     async fn wait_in_place(&self, work: &mut Work, why: &Error) -> Result<Option<Next>> {
         // While the store is unavailable every attempt fails, and none counts.
-        let key = parked_key(self.subscription.queue, &work.envelope);
+        let key = work.parked_key(self.subscription.queue);
         self.service.store.load(&key).await?;
         let Some(pause) = self.pause(work, why) else {
             return Ok(None);
@@ -232,12 +267,21 @@ impl Attempt {
     }
 
     async fn run(&self, scope: &Scope, work: &Work) -> Result<Option<Unit>> {
-        let Some(settles) = self.settle(scope, work).await? else {
+        let Some(mut settles) = self.settle(scope, work).await? else {
             return Ok(None);
         };
         let Some(envelope) = self.readable(scope, work).await? else {
             return scope.seal(settles).map(Some);
         };
+        if !work.admitted {
+            self.admit(&envelope)?;
+        }
+        if work.suspect {
+            settles = self.settle_suspect(scope, work)?;
+            if work.known {
+                return scope.seal(None).map(Some);
+            }
+        }
         let began = self.service.runtime.elapsed();
         failpoint::reached(failpoint::HANDLER_BEFORE);
         let running = AssertUnwindSafe((self.subscription.run)(scope.clone(), envelope));
@@ -262,12 +306,12 @@ impl Attempt {
         match &work.origin {
             Origin::Queue(tag) => {
                 // No service of the system published it: audits leave it out.
-                if !self.family.contains(&*work.envelope.source) {
+                if !self.family.contains(work.source()) {
                     scope.count(counter("foreign", self.subscription.queue.as_str()), 1)?;
                 }
                 Ok(Some(Some(Settled {
                     queue: self.subscription.queue,
-                    source: work.envelope.source.to_string(),
+                    source: work.source().to_owned(),
                     message: work.envelope.id,
                     tag: Some(*tag),
                 })))
@@ -286,6 +330,23 @@ impl Attempt {
                 Ok(Some(None))
             }
         }
+    }
+
+    /// Makes the unit of `scope` settle a command that was dead-lettered as forged and turned out not
+    /// to be, like a delivery: the broker may have another copy of it.
+    fn settle_suspect(&self, scope: &Scope, work: &Work) -> Result<Option<Settled>> {
+        let (queue, source) = (self.subscription.queue, &work.envelope.source);
+        if self.family.contains(&**source) {
+            scope.count(counter("foreign", queue.as_str()), -1)?;
+        }
+        // Settling a delivery counts it as handled; that was done for the parked record.
+        scope.count(counter("handled", queue.as_str()), -1)?;
+        Ok(Some(Settled {
+            queue,
+            source: source.to_string(),
+            message: work.envelope.id,
+            tag: None,
+        }))
     }
 
     /// Stages the unit that handles the work, dead-letters it, or parks it after this error.
@@ -325,10 +386,12 @@ impl Attempt {
         let parked = Parked {
             queue: self.subscription.queue.to_string(),
             failures: work.failures.clone(),
+            admitted: work.admitted,
+            suspect: work.suspect,
             envelope: pack(&envelope),
             broken: work.broken.clone(),
         };
-        let key = parked_key(self.subscription.queue, &work.envelope);
+        let key = work.parked_key(self.subscription.queue);
         let at = scope.now() + pause + self.service.runtime.jitter(pause / 4);
         if !sabotage::lacks(sabotage::PARKING) {
             scope.write(due(key, encode(&parked), at))?;
@@ -386,13 +449,15 @@ impl Attempt {
         let Some(mut settles) = self.settle(&scope, work).await? else {
             return Ok(None);
         };
-        if let Some(settled) = &mut settles {
+        if let (Some(settled), true) = (&mut settles, copy.is_some()) {
             settled.source = envelope.source.to_string();
         }
         let (queue, failures) = (self.subscription.queue, work.failures.clone());
         let envelope = self.storable(&scope, work, envelope).await?;
         let mut letter = DeadLetter::new(&scope, queue, &envelope, (reason, error), failures);
         letter.broken.clone_from(&work.broken);
+        letter.admitted = work.admitted;
+        letter.suspect = work.suspect || work.is_forged_delivery();
         letter.record(&scope)?;
         letter.log(&self.stats.failures, self.service.runtime.elapsed());
         telemetry::ended("dead");

@@ -220,13 +220,20 @@ impl Dispatcher {
         let kind = &*work.envelope.kind;
         work.hopeless = match &work.broken {
             Some(broken) => Some((broken.fault.reason(), broken.why.clone())),
-            None if self.subscription.takes.contains(&kind) => None,
+            None if self.takes(&work, kind) => None,
             None => {
                 let words = format!("no handler here takes `{kind}`");
                 Some((self.subscription.refusal_of(kind), words))
             }
         };
         work
+    }
+
+    fn takes(&self, work: &Work, kind: &str) -> bool {
+        match &work.origin {
+            Origin::Queue(_) => self.subscription.takes_from_queue(kind),
+            Origin::Due { .. } => self.subscription.takes.contains(&kind),
+        }
     }
 
     fn start(&self, work: Work, finished: mpsc::UnboundedSender<Finished>) -> Started {
@@ -266,7 +273,13 @@ impl Dispatcher {
     ) {
         let ordered = self.subscription.policy.ordered;
         let key = ordered.then(|| work.envelope.key.clone());
+        let is_duplicate = outcome == Some(Outcome::Duplicate);
         match outcome.map(Ended::from) {
+            // Its record is still to be removed.
+            Some(Ended::Done) if is_duplicate && work.suspect && !work.known => {
+                work.known = true;
+                lanes.push_front(work.again());
+            }
             Some(Ended::Done) => {
                 lanes.in_flight.remove(work.sent);
                 if let Origin::Queue(tag) = work.origin {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wingbeat_core::transport::{Binding, Broken, Queue};
-use wingbeat_core::{Envelope, Error, Key, LogLimit, Name, Tag, Timestamp};
+use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, Name, Tag, Timestamp};
 
 use crate::Policy;
-use crate::failed::Failures;
+use crate::failed::{Failures, UNKNOWN_SOURCE, parked_key};
 use crate::handler::Run;
+use crate::trust::FORGED;
 
 /// A queue, its bindings and its handler.
 #[derive(Clone)]
@@ -32,10 +33,24 @@ impl Subscription {
         (self.queue, queue)
     }
 
+    /// Returns whether the handler takes a type from the queue. Timers come from the store only.
+    pub(super) fn takes_from_queue(&self, kind: &str) -> bool {
+        self.bindings.iter().any(|binding| binding.message == kind)
+    }
+
+    /// Returns whether a type is a command. The subscription decides, not the message, which may
+    /// have reached the queue by another way than the exchange of commands.
+    pub(super) fn is_command(&self, kind: &str) -> bool {
+        let mut bindings = self.bindings.iter();
+        bindings.any(|it| it.message == kind && it.kind == Kind::Command)
+    }
+
     /// Returns the code for a type that the handler does not take.
     pub(super) fn refusal_of(&self, kind: &str) -> &'static str {
         let name = |kind: &str| kind.rsplit_once(".v").map(|(name, _)| name.to_owned());
-        let known = |taken: &&&str| name(taken).is_some() && name(taken) == name(kind);
+        // A timer that comes from the queue has a known type and is refused all the same.
+        let known =
+            |taken: &&&str| **taken != kind && name(taken).is_some() && name(taken) == name(kind);
         match self.takes.iter().find(known) {
             Some(_) => "unknown_version",
             None => "unknown_type",
@@ -67,6 +82,13 @@ pub(crate) struct Work {
     pub(crate) broken: Option<Broken>,
     /// The reason (code, message) why the work becomes a dead letter without another attempt.
     pub(crate) hopeless: Option<(&'static str, String)>,
+    /// Set once the signature of a command was verified, or found to be unnecessary. Deliveries that
+    /// were parked since are not verified again, with keys that may have been replaced.
+    pub(crate) admitted: bool,
+    /// Set if it was a delivery that was dead-lettered as forged.
+    pub(crate) suspect: bool,
+    /// Set if a suspect command turned out to be a copy of one that was handled.
+    pub(crate) known: bool,
     /// Set if no attempt was made before.
     pub(crate) fresh: bool,
     /// Attempts since the work was last parked.
@@ -90,11 +112,35 @@ impl Work {
             failures,
             broken: None,
             hopeless: None,
+            admitted: false,
+            suspect: false,
+            known: false,
             fresh: true,
             quick: 0,
             failed: None,
             refused: 0,
         }
+    }
+
+    /// Returns the source under which the delivery is settled. That of a forged command is unknown:
+    /// under the claimed source it would make the store ignore the real command with its id.
+    pub(super) fn source(&self) -> &str {
+        if self.is_forged_delivery() {
+            UNKNOWN_SOURCE
+        } else {
+            &self.envelope.source
+        }
+    }
+
+    /// Returns whether it is a delivery that turned out to be forged.
+    pub(super) fn is_forged_delivery(&self) -> bool {
+        let forged = matches!(self.hopeless, Some((FORGED, _)));
+        forged && matches!(self.origin, Origin::Queue(_))
+    }
+
+    /// Returns the key of the parked delivery.
+    pub(super) fn parked_key(&self, queue: Name) -> Key {
+        parked_key(queue, &self.envelope, self.suspect)
     }
 
     /// Replaces a time of sending that lies too far back. No queue keeps a message that long, so

@@ -149,6 +149,7 @@ impl DueRunner {
             operation: None,
             traceparent: timer.traceparent,
             propagation: timer.propagation,
+            signature: None,
             body: timer.body.get().as_bytes().to_vec().into(),
         };
         self.deliver(&timer.queue, record, work(record, envelope))
@@ -162,6 +163,8 @@ impl DueRunner {
         let work = Work {
             failures: parked.failures,
             broken: parked.broken,
+            admitted: parked.admitted,
+            suspect: parked.suspect,
             ..work(record, envelope)
         };
         self.deliver(&parked.queue, record, work).await

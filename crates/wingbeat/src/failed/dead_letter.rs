@@ -42,6 +42,11 @@ pub struct Failures {
 pub(crate) struct Parked {
     pub(crate) queue: String,
     pub(crate) failures: Failures,
+    /// See [`Work`](crate::dispatch::Work).
+    #[serde(default)]
+    pub(crate) admitted: bool,
+    #[serde(default)]
+    pub(crate) suspect: bool,
     /// The envelope, in hexadecimal.
     pub(crate) envelope: String,
     /// The reason why the delivery cannot be decoded, if it cannot.
@@ -76,6 +81,12 @@ pub struct DeadLetter {
     /// The reason why the delivery cannot be decoded, and its original headers.
     #[serde(default)]
     pub broken: Option<Broken>,
+    /// Set if the signature of the command was verified.
+    #[serde(default)]
+    pub(crate) admitted: bool,
+    /// Set if it is a delivery that was forged.
+    #[serde(default)]
+    pub(crate) suspect: bool,
     /// The envelope, in hexadecimal.
     pub(crate) envelope: String,
 }
@@ -85,7 +96,7 @@ const ERROR_MAX: usize = 4 << 10;
 /// The largest body of a harmless copy.
 const HARMLESS_BODY_MAX: usize = 64 << 10;
 /// The source of messages whose source is unknown.
-const UNKNOWN_SOURCE: &str = "unknown";
+pub(crate) const UNKNOWN_SOURCE: &str = "unknown";
 /// Limits the log lines about messages that could not be published.
 static LINES: LogLimit = LogLimit::new(50, Duration::from_millis(200));
 
@@ -114,6 +125,8 @@ impl DeadLetter {
             fingerprint: fingerprint(queue.as_str(), &envelope.kind, reason, error),
             discarded: false,
             broken: None,
+            admitted: false,
+            suspect: false,
             envelope: pack(envelope),
         }
     }
@@ -205,9 +218,15 @@ pub(crate) async fn keep_unsendable(
     .await
 }
 
-/// The key of a parked delivery. Each delivery has one record.
-pub(crate) fn parked_key(queue: Name, envelope: &Envelope) -> Key {
-    let id = format!("{queue}/{}/{}", envelope.source, envelope.id);
+/// The key of a parked delivery. Each delivery has one record. That of a suspect one is apart: a
+/// forged command may have the source and the id of a real one that is parked.
+pub(crate) fn parked_key(queue: Name, envelope: &Envelope, suspect: bool) -> Key {
+    let source = if suspect {
+        UNKNOWN_SOURCE
+    } else {
+        &envelope.source
+    };
+    let id = format!("{queue}/{source}/{}", envelope.id);
     Key::new(PARKED, id)
 }
 
@@ -252,6 +271,7 @@ pub(crate) fn stand_in(broken: &Undecodable, now: Timestamp) -> Envelope {
         operation: None,
         traceparent: None,
         propagation: Default::default(),
+        signature: None,
         body: broken.raw.clone(),
     }
 }

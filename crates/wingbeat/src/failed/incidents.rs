@@ -111,10 +111,12 @@ impl Incidents<'_> {
             let parked = Parked {
                 queue: letter.subscription.clone(),
                 failures: Failures::default(),
+                admitted: letter.admitted,
+                suspect: letter.suspect,
                 envelope: pack(&envelope),
                 broken: letter.broken,
             };
-            let key = parked_key(queue, &envelope);
+            let key = parked_key(queue, &envelope, letter.suspect);
             scope.write(due(key, encode(&parked), scope.now()))?;
             scope.write(remove(letter_key(id)))?;
             scope.count(counter("dead", queue.as_str()), -1)?;

@@ -11,6 +11,7 @@ pub use dead_letter::{DeadLetter, Failures};
 
 pub(crate) use broker_dead_letters::BrokerDeadLetters;
 pub(crate) use dead_letter::{
-    PARKED, Parked, bounded, harmless, keep_unsendable, pack, parked_key, stand_in, unpack,
+    PARKED, Parked, UNKNOWN_SOURCE, bounded, harmless, keep_unsendable, pack, parked_key, stand_in,
+    unpack,
 };
 pub(crate) use incidents::Incidents;

@@ -21,7 +21,8 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wingbeat_core::cache::Durability;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Cache, Error, Result, Timestamp};
+use wingbeat_core::signature::SignedText;
+use wingbeat_core::{Cache, Error, Name, Result, Signature, Signatures, Timestamp};
 
 use super::host::is_same_site;
 use crate::{decode, encode};
@@ -58,6 +59,10 @@ pub struct Session {
     pub claims: BTreeMap<String, Value>,
     /// SHA-256 of the token: part of the session's key in the cache.
     pub digest: String,
+    /// The issuer's signature of the other fields, except the claims and the time of the last use;
+    /// see [`Sessions::with_issuer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Signature>,
 }
 
 impl Session {
@@ -68,6 +73,16 @@ impl Session {
     #[must_use]
     pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         T::deserialize(self.claims.get(name)?).ok()
+    }
+
+    /// Returns the bytes that the issuer signs. The digest binds them to the key in the cache.
+    fn signed_text(&self) -> Vec<u8> {
+        SignedText::new("wingbeat session v1")
+            .field(self.digest.as_bytes())
+            .field(self.user_id.to_string().as_bytes())
+            .field(self.admin.to_string().as_bytes())
+            .field(self.created_at.as_micros().to_string().as_bytes())
+            .into_bytes()
     }
 
     /// Sets a claim of this copy of the session. [`Sessions::update`] stores it.
@@ -96,6 +111,7 @@ pub struct Sessions {
     cache: Arc<dyn Cache>,
     runtime: SharedRuntime,
     only_secure_cookies: bool,
+    issuer: Option<(Arc<dyn Signatures>, Name)>,
 }
 
 impl Sessions {
@@ -106,6 +122,7 @@ impl Sessions {
             cache,
             runtime,
             only_secure_cookies: false,
+            issuer: None,
         }
     }
 
@@ -117,6 +134,26 @@ impl Sessions {
             only_secure_cookies,
             ..self
         }
+    }
+
+    /// Accepts only sessions that a service has issued, and signs those that it starts with its key.
+    /// Without this, whoever may write to the cache can sign in as anybody.
+    #[must_use]
+    pub fn with_issuer(self, signatures: Arc<dyn Signatures>, issuer: Name) -> Self {
+        Self {
+            issuer: Some((signatures, issuer)),
+            ..self
+        }
+    }
+
+    /// Returns whether the issuer has signed a session.
+    fn is_issued(&self, session: &Session) -> bool {
+        let Some((signatures, issuer)) = &self.issuer else {
+            return true;
+        };
+        let text = session.signed_text();
+        let proof = session.proof.as_ref();
+        proof.is_some_and(|proof| signatures.verifies(issuer.as_str(), &text, proof))
     }
 
     /// Returns the token in the session cookie of a request. [`SECURE_COOKIE`] has precedence.
@@ -150,6 +187,7 @@ impl Sessions {
             seen_at: now,
             claims: BTreeMap::new(),
             digest: String::new(),
+            proof: None,
         })
         .await
     }
@@ -196,7 +234,10 @@ impl Sessions {
         self.runtime.fill_secret(&mut secret);
         let token = hex::encode(secret);
         let digest = digest(&token);
-        let session = Session { digest, ..session };
+        let mut session = Session { digest, ..session };
+        if let Some((signatures, issuer)) = &self.issuer {
+            session.proof = signatures.sign(*issuer, &session.signed_text());
+        }
         let ttl = self.time_left(&session);
         let body = encode(&session);
         self.cache
@@ -358,7 +399,8 @@ impl Sessions {
             return Ok(None);
         };
         // An entry that was copied from another key is not this session.
-        let expired = self.time_left(&session).is_zero() || session.digest != digest;
+        let foreign = session.digest != digest || !self.is_issued(&session);
+        let expired = foreign || self.time_left(&session).is_zero();
         let ended = self.cache.get(&ended_key(session.user_id)).await?;
         let ended = ended.and_then(|body| decode::<Ended>(&body).ok());
         let has_ended = expired || ended.is_some_and(|ended| ended.ends(&session));

@@ -13,7 +13,7 @@ use super::process::open;
 use super::program::{Program, Roles};
 use super::settings::{Field, OURS, Settings, SettingsError, Sources};
 use super::signals::{self, Signals};
-use super::{logs, migrate, ready, threads};
+use super::{logs, migrate, ready, threads, trust};
 use crate::{Runtime as _, Timestamp};
 
 /// The exit code of a program that cannot start.
@@ -55,6 +55,8 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
                     Err(why) => cannot(program.name(), &why.into()),
                 }
             }
+            #[cfg(feature = "signing")]
+            Some((name, args)) if name == "keys" => super::keys::run(&program, &args),
             Some((name, args)) => {
                 let mut all = program.commands().into_iter();
                 let found = all.find(|it| it.definition.get_name() == name);
@@ -99,6 +101,8 @@ fn command<P: Program>(program: &P, own: &[Field]) -> Command {
          can run with roles that may create nothing",
     );
     let commands = program.commands().into_iter().map(|it| it.definition);
+    #[cfg(feature = "signing")]
+    let commands = commands.chain([super::keys::command()]);
     flags(Command::new(program.name()))
         .about(program.about())
         .version(env!("CARGO_PKG_VERSION"))
@@ -146,6 +150,23 @@ fn sources(own: &[Field], args: &ArgMatches) -> Sources {
         file: file.or_else(|| config.map(PathBuf::from)),
         env,
     }
+}
+
+/// Returns the flags whose values are URLs with passwords. Every user of a machine can read the
+/// command lines of all processes.
+fn exposed(sources: &Sources) -> Vec<String> {
+    let with_password = sources.flags.iter().filter(|(_, url)| {
+        let Some((_, rest)) = url.split_once("://") else {
+            return false;
+        };
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let user = authority.rsplit_once('@').map(|(user, _)| user);
+        let password = user.and_then(|user| user.split_once(':'));
+        password.is_some_and(|(_, password)| !password.is_empty()) || rest.contains("password=")
+    });
+    with_password
+        .map(|(key, _)| format!("--{}", key.replace('_', "-")))
+        .collect()
 }
 
 /// Returns the number of worker threads.
@@ -198,7 +219,7 @@ async fn serve<P: Program>(
         Ok(logs) => logs,
         Err(why) => return cannot(name, &why),
     };
-    let ended = until_signal(program, settings, roles).await;
+    let ended = until_signal(program, settings, roles, &exposed(&sources)).await;
     logs.close().await;
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -238,6 +259,8 @@ fn checked<P: Program>(
     }
     all.extend(clock_fault(crate::TokioRuntime::new().now()));
     let (roles, unknown) = roles(program, &settings, names);
+    let keys = trust::keys(program, &settings, &roles);
+    all.extend(keys.err().map(RunError::from));
     all.extend(unknown);
     all.extend(program.check(&settings, &roles).err());
     let alone = program.alone(&settings, &roles).is_some();
@@ -253,6 +276,7 @@ async fn until_signal<P: Program>(
     program: P,
     settings: Settings<P::Own>,
     roles: Roles,
+    exposed: &[String],
 ) -> Result<(), RunError> {
     let signals = Signals::listen()?;
     if let Some(alone) = program.alone(&settings, &roles) {
@@ -265,6 +289,12 @@ async fn until_signal<P: Program>(
     let process = open(program, settings, roles).await?;
     for line in process.greeting() {
         say(line);
+    }
+    for flag in exposed {
+        tracing::warn!(
+            "other users of this machine can read the password in {flag}: set its variable, or the \
+             variable with `_FILE`, instead"
+        );
     }
     signals.first().await;
     complain(format_args!("{name}: closing"));
@@ -325,5 +355,33 @@ mod tests {
         assert!(text.contains("1970-01-01T00:00:07"), "{text}");
         assert!(text.contains("clock_wrong"), "{text}");
         assert!(clock_fault(EARLIEST).is_none());
+    }
+
+    #[test]
+    fn passwords_on_the_command_line_are_noticed() {
+        let exposed = |value: &str| {
+            let flags = [("store".to_owned(), value.to_owned())].into();
+            let sources = Sources {
+                flags,
+                ..Sources::default()
+            };
+            exposed(&sources)
+        };
+        for with in [
+            "postgres://orders:s3cret@db/shop",
+            "postgres://orders@db/shop?password=s3cret",
+            "redis://:s3cret@cache",
+            "amqp://u:p@ss@broker",
+        ] {
+            assert_eq!(exposed(with), ["--store"], "{with}");
+        }
+        for without in [
+            "postgres://orders@db/shop",
+            "redis://cache:6379/0",
+            "http://a/x:y@z",
+            "data",
+        ] {
+            assert!(exposed(without).is_empty(), "{without}");
+        }
     }
 }

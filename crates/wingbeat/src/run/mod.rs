@@ -10,6 +10,8 @@ mod cli;
 mod documents;
 mod error;
 mod host;
+#[cfg(feature = "signing")]
+mod keys;
 mod logs;
 mod migrate;
 pub mod ops;
@@ -22,6 +24,7 @@ mod settings;
 mod signals;
 mod system;
 mod threads;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -29,13 +32,21 @@ pub use backends::Backends;
 pub use documents::documents;
 pub use error::RunError;
 pub use host::{Host, System};
+#[cfg(feature = "signing")]
+pub use keys::make_keys;
 pub use process::{open, open_on};
 pub use program::{Alone, Command, Process, Program, Roles};
 pub use readiness::{Readiness, health, health_routes};
-pub use settings::{LogFormat, OwnSettings, Secret, Servers, ServersTls, Settings, SettingsError};
+pub use settings::{
+    LogFormat, OwnSettings, Secret, Servers, ServersTls, Settings, SettingsError, TrustFiles,
+};
 pub use system::RunningSystem;
 #[cfg(feature = "embedded")]
 pub use wingbeat_embedded::private_directory;
+#[cfg(feature = "servers")]
+pub use wingbeat_rabbitmq::{
+    Config as BrokerConfig, User as BrokerUser, definitions as broker_definitions,
+};
 
 use crate::App;
 

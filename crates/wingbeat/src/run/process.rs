@@ -25,6 +25,7 @@ use super::ops;
 use super::program::{Process, Program, Roles};
 use super::readiness::{Readiness, closing, health, health_routes};
 use super::settings::Settings;
+use super::trust;
 use crate::describe::Info;
 use crate::http::measure::{measure, routed};
 use crate::http::session::{Sessions, identify};
@@ -118,6 +119,7 @@ async fn start<P: Program>(
         address,
         ops,
     } = listeners;
+    let trust = trust::keys(&program, &settings, &roles)?;
     let ops_address = ops.as_ref().and_then(|(it, _)| it.local_addr().ok());
     let state = program.begin(&settings, &roles, &backends.ports).await?;
     let (program, settings) = (Arc::new(program), Arc::new(settings));
@@ -125,7 +127,14 @@ async fn start<P: Program>(
     let system: System = {
         let (program, settings) = (Arc::clone(&program), Arc::clone(&settings));
         let (roles, state) = (Arc::clone(&roles), Arc::clone(&state));
-        Arc::new(move || program.system(&settings, &roles, &state))
+        let trust = trust.clone();
+        Arc::new(move || {
+            let app = program.system(&settings, &roles, &state);
+            match &trust {
+                Some(trust) => app.signed(trust.clone()),
+                None => app,
+            }
+        })
     };
     let wanted = |name: &str| roles.services.contains(name);
     let ports = backends.ports.clone();
@@ -138,6 +147,7 @@ async fn start<P: Program>(
         state,
         runtime,
         backends: Arc::new(backends),
+        trust,
         host,
         readiness: Readiness::default(),
         address,

@@ -16,6 +16,7 @@ use super::error::RunError;
 use super::host::Host;
 use super::readiness::Readiness;
 use super::settings::{OwnSettings, Settings};
+use crate::trust::Trust;
 use crate::{App, Ports, Result, TokioRuntime};
 
 /// The services and other roles that a process plays.
@@ -77,6 +78,12 @@ pub trait Program: Send + Sync + Sized + 'static {
 
     /// Returns the roles that are not services, such as a gateway. `run <role>` plays them.
     fn roles(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns the roles that are not services and sign requests to services, so that they need
+    /// keys where services do; see [`trust`](crate::trust).
+    fn signing_roles(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -168,6 +175,8 @@ pub struct Process<P: Program> {
     pub runtime: Arc<TokioRuntime>,
     /// The adapters.
     pub backends: Arc<Backends>,
+    /// The keys for signatures; `None` if the settings name none.
+    pub trust: Option<Trust>,
     /// The services.
     pub host: Arc<Host>,
     /// The readiness that `/readyz` reports.

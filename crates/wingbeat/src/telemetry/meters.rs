@@ -45,6 +45,7 @@ struct Handles {
     duplicate: Counter,
     parked: Counter,
     dead: Counter,
+    unsigned: Counter,
 }
 
 impl Handles {
@@ -67,6 +68,7 @@ impl Handles {
             duplicate: settled("duplicate"),
             parked: settled("parked"),
             dead: settled("dead"),
+            unsigned: counter!("wingbeat_messaging_unsigned_commands_total", &labels),
         }
     }
 }
@@ -112,6 +114,11 @@ impl SubscriptionMeter {
     /// Counts a failed attempt that is retried at once.
     pub(crate) fn retried(&self, error: &'static str) {
         self.failure(error, "retried");
+    }
+
+    /// Counts an attempt at a command without a signature.
+    pub(crate) fn unsigned(&self) {
+        self.handles().unsigned.increment(1);
     }
 
     /// Counts a settled delivery.

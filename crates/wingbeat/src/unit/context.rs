@@ -6,6 +6,7 @@ use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, HttpClient, Name, ServiceStore};
 
 use crate::commit::Committer;
+use crate::trust::Commands;
 
 /// A running service, for code beside its handlers: seeding, routes, audits.
 ///
@@ -19,6 +20,7 @@ pub struct ServiceContext {
     pub(crate) runtime: SharedRuntime,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) http: Arc<dyn HttpClient>,
+    pub(crate) trust: Option<Arc<Commands>>,
 }
 
 impl ServiceContext {

@@ -300,6 +300,7 @@ impl Scope {
         let sealing = Sealing {
             service: self.0.service.name,
             runtime: &self.0.service.runtime,
+            trust: self.0.service.trust.as_deref(),
             at: self.0.at,
             meta: &self.0.meta,
             trace: self.0.trace,

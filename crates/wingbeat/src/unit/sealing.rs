@@ -18,11 +18,13 @@ use super::records::{
 };
 use crate::effects::{DelayedEffect, Outgoing, PlannedCall};
 use crate::encode;
+use crate::trust::Commands;
 
 /// The attempt whose draft is sealed.
 pub(super) struct Sealing<'a> {
     pub(super) service: Name,
     pub(super) runtime: &'a SharedRuntime,
+    pub(super) trust: Option<&'a Commands>,
     pub(super) at: Timestamp,
     pub(super) meta: &'a Meta,
     /// The parent span of everything that the unit causes.
@@ -104,7 +106,7 @@ impl Sealing<'_> {
 
     fn message(&self, message: Outgoing, correlation: CorrelationId) -> Envelope {
         let id = self.runtime.id();
-        Envelope {
+        let mut envelope = Envelope {
             id: id.into(),
             source: self.service.as_str().into(),
             kind: message.name.into(),
@@ -117,8 +119,13 @@ impl Sealing<'_> {
             operation: message.operation,
             traceparent: Some(self.trace.child_of_id(id)),
             propagation: self.meta.propagation.clone(),
+            signature: None,
             body: message.body,
+        };
+        if let (Some(trust), Kind::Command) = (self.trust, envelope.role) {
+            trust.sign(self.service, &mut envelope);
         }
+        envelope
     }
 
     fn call(&self, call: PlannedCall, correlation: CorrelationId) -> CallRecord {

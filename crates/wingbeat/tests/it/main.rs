@@ -10,8 +10,12 @@ mod delayed;
 mod described;
 mod early;
 mod evolving;
+#[cfg(feature = "signing")]
+mod forged;
 mod found;
 mod isolation;
+#[cfg(feature = "signing")]
+mod issued;
 mod misled;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod operator;

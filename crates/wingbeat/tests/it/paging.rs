@@ -81,6 +81,7 @@ proptest! {
             operation,
             traceparent: None,
             propagation: Default::default(),
+            signature: None,
             body: body.into(),
         };
         let bytes = Bytes::from(envelope.encode());

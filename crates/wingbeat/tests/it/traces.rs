@@ -208,6 +208,7 @@ fn from_outside<M: wingbeat::Message>(
         operation: None,
         traceparent,
         propagation: Default::default(),
+        signature: None,
         body: wingbeat::encode_body(message),
     }
 }

@@ -257,6 +257,7 @@ pub(crate) fn envelope<M: wingbeat::Message>(
         operation: None,
         traceparent: None,
         propagation: Default::default(),
+        signature: None,
         body: wingbeat::encode_body(message),
     }
 }

@@ -8,4 +8,5 @@ pub mod dev;
 pub mod docs;
 pub mod fan_out;
 pub(crate) mod forward;
+pub(crate) mod peers;
 pub mod timeline;

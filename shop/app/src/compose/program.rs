@@ -9,7 +9,7 @@ use shop_provider::Provider;
 use wingbeat::http::session::Sessions;
 use wingbeat::http::traced;
 use wingbeat::run::{Alone, Command, Program, Roles, RunError, open, private_directory};
-use wingbeat::{App, BoxFuture, Ports, TokioRuntime};
+use wingbeat::{App, BoxFuture, Name, Ports, TokioRuntime};
 
 use super::roles::{self, GATEWAY, PROVIDER, SERVICES};
 use super::settings::{Settings, ShopSettings};
@@ -24,6 +24,9 @@ use super::{prepare, routes, services};
 pub async fn start(settings: &Settings) -> Result<Open, RunError> {
     open(Shop::default(), settings.clone(), roles_of(settings)).await
 }
+
+/// The service that starts sessions.
+const ISSUER: &str = "identity";
 
 /// The name of the provider's ledger in the data directory.
 const LEDGER: &str = "provider.db";
@@ -60,6 +63,10 @@ impl Program for Shop {
 
     fn roles(&self) -> &'static [&'static str] {
         &[GATEWAY, PROVIDER]
+    }
+
+    fn signing_roles(&self) -> &'static [&'static str] {
+        &[GATEWAY]
     }
 
     fn commands(&self) -> Vec<Command> {
@@ -103,6 +110,13 @@ impl Program for Shop {
     ) -> Result<Shared, RunError> {
         let sessions = Sessions::new(Arc::clone(&ports.cache), Arc::clone(&ports.runtime))
             .with_only_secure_cookies(settings.own.secure_cookies);
+        let sessions = match &settings.trust {
+            Some(files) => {
+                let trust = files.read()?;
+                sessions.with_issuer(Arc::clone(trust.signatures()), Name::new(ISSUER))
+            }
+            None => sessions,
+        };
         // The stand-in is an outside company: it is reached over a real socket.
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let provider = if runs_provider(settings, roles) {

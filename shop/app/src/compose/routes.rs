@@ -6,6 +6,7 @@ use axum::Router;
 use axum::middleware;
 use shop_gateway::{Limits, Proxy, Upstream};
 use wingbeat::http::measure::routed;
+use wingbeat::http::{Peers, peers_only};
 use wingbeat::run::{RunningSystem, System};
 use wingbeat::{Result, Runtime as _};
 
@@ -14,7 +15,7 @@ use super::settings::Settings;
 use super::shop::Open;
 use crate::across::cross_schema::audit_view;
 use crate::across::forward::forward;
-use crate::across::{admin, audit, dev, docs, fan_out, timeline};
+use crate::across::{admin, audit, dev, docs, fan_out, peers, timeline};
 
 /// The port of a service, unless the settings give its address.
 const PORT: u16 = 8080;
@@ -62,12 +63,19 @@ fn whole(open: &Open) -> Router {
 
 /// Some services, behind a gateway in another process.
 fn services(open: &Open) -> Router {
+    let peers = peers(open);
     let mut api = open
         .service_routes()
-        .merge(timeline::internal(Arc::clone(&open.host)))
+        .merge(from_gateway(
+            timeline::internal(Arc::clone(&open.host)),
+            peers.as_ref(),
+        ))
         .merge(admin::routes(Arc::clone(&open.host)));
     if open.settings.own.dev {
-        api = api.merge(dev::services(dev(open)));
+        api = api.merge(from_gateway(dev::services(dev(open)), peers.as_ref()));
+    }
+    if let Some(peers) = peers {
+        api = api.layer(middleware::from_fn_with_state(peers, peers::addresses));
     }
     shop_gateway::rules(
         api.layer(middleware::from_fn(routed)),
@@ -111,6 +119,28 @@ async fn gateway(open: &Open) -> Result<Router> {
     Ok(shop_gateway::front(api, open.runtime.clone()))
 }
 
+/// Returns the keys and the names for requests of the gateway, if there are keys.
+fn peers(open: &Open) -> Option<Peers> {
+    let trust = open.trust.as_ref()?;
+    Some(Peers {
+        signatures: Arc::clone(trust.signatures()),
+        runtime: open.runtime.clone(),
+        here: open.roles.services.iter().copied().collect(),
+        callers: vec![GATEWAY],
+    })
+}
+
+/// Lets only the gateway use these routes, if there are keys.
+fn from_gateway(routes: Router, peers: Option<&Peers>) -> Router {
+    match peers {
+        Some(peers) => {
+            let only = middleware::from_fn_with_state(peers.clone(), peers_only);
+            routes.route_layer(only)
+        }
+        None => routes,
+    }
+}
+
 /// Returns the service name for the spans of the process.
 fn span_name(open: &Open) -> &'static str {
     match open.roles.services.iter().collect::<Vec<_>>()[..] {
@@ -132,7 +162,9 @@ fn proxy(open: &Open) -> Proxy {
     let limits = Limits::default();
     let now = open.runtime.now();
     let upstream = |service: &str| Upstream::new(service, &url(service), &limits, now);
-    Proxy::new(SERVICES.map(upstream).into(), open.runtime.clone())
+    let proxy = Proxy::new(SERVICES.map(upstream).into(), open.runtime.clone());
+    let trust = open.trust.as_ref();
+    proxy.with_signatures(trust.map(|trust| Arc::clone(trust.signatures())))
 }
 
 /// Returns all services, for the audit.

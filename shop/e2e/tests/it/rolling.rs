@@ -37,6 +37,7 @@ const STATUSES: [&str; 6] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_while_every_process_is_replaced() {
     let plan = Plan::twofold()
+        .signed()
         .cheap_passwords()
         .ships_after("400ms")
         .with("WINGBEAT_DRAIN_DELAY", DRAIN_DELAY)

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -19,9 +20,10 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tracing::Span;
 use wingbeat::RuntimeExt as _;
-use wingbeat::SharedRuntime;
 use wingbeat::http::{Problem, read_body};
 use wingbeat::telemetry;
+use wingbeat::trust::{CALLER_HEADER, RequestText};
+use wingbeat::{Name, SharedRuntime, Signatures};
 
 use crate::edge::SERVICE;
 use crate::upstream::{Replica, Upstream};
@@ -52,13 +54,21 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 /// Prefixes of the headers that only the gateway sets. It removes them from callers' requests.
-const GATEWAY_ONLY: [&str; 4] = ["forwarded", "x-forwarded-", "x-real-ip", "x-wingbeat-"];
+const GATEWAY_ONLY: [&str; 5] = [
+    "forwarded",
+    "x-forwarded-",
+    "x-real-ip",
+    "x-wingbeat-",
+    CALLER_HEADER,
+];
 
 /// A reverse proxy to services.
 pub struct Proxy {
     client: Client<HttpConnector, Full<Bytes>>,
     upstreams: BTreeMap<String, Upstream>,
     runtime: SharedRuntime,
+    /// The keys with which the gateway proves its identity to the services, if there are any.
+    signatures: Option<Arc<dyn Signatures>>,
 }
 
 impl Proxy {
@@ -77,7 +87,14 @@ impl Proxy {
             client,
             upstreams: named.collect(),
             runtime,
+            signatures: None,
         }
+    }
+
+    /// Proves the identity of the gateway to the services in each request.
+    #[must_use]
+    pub fn with_signatures(self, signatures: Option<Arc<dyn Signatures>>) -> Self {
+        Self { signatures, ..self }
     }
 
     /// Returns the names of the services.
@@ -204,6 +221,7 @@ impl Proxy {
         body: Bytes,
     ) -> Option<Result<axum::http::Response<Incoming>, ClientError>> {
         let mut request = forwarded(replica.url(), parts, body)?;
+        self.prove(upstream.name(), &mut request);
         let span = self.span(upstream.name(), parts, &mut request);
         let sent = self.client.request(request);
         let limit = upstream.answer_within();
@@ -220,6 +238,23 @@ impl Proxy {
             _ => telemetry::failed_on(&span, "no_answer"),
         }
         reply
+    }
+
+    /// Adds the proof of the gateway's identity.
+    fn prove(&self, receiver: &str, request: &mut Request<Full<Bytes>>) {
+        let Some(signatures) = &self.signatures else {
+            return;
+        };
+        let uri = request.uri();
+        let text = RequestText {
+            receiver,
+            method: request.method().as_str(),
+            path: uri.path_and_query().map_or("/", |path| path.as_str()),
+        };
+        let proof = text.prove(&**signatures, Name::new(SERVICE), self.runtime.now());
+        if let Some(Ok(proof)) = proof.map(HeaderValue::try_from) {
+            request.headers_mut().insert(CALLER_HEADER, proof);
+        }
     }
 
     /// Starts the span of a request, and adds it to the headers of the request.
@@ -354,6 +389,7 @@ mod tests {
             .header("x-forwarded-for", "10.0.0.1")
             .header("x-forwarded-host", "evil")
             .header("x-wingbeat-user", "admin")
+            .header("wingbeat-caller", "v1,gateway,0,00")
             .header("authorization", "Bearer t")
             .extension(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 9))))
             .body(())

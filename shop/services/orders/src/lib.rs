@@ -21,10 +21,16 @@ pub mod placing;
 pub mod stream;
 pub mod views;
 
+use shop_contracts::inventory::{
+    CommitStock, ExtendReservation, ReleaseStock, ReserveStock, RestockOrder,
+};
 use shop_contracts::orders::{
     OrderCancelled, OrderCompleted, OrderPaid, OrderPaymentDelayed, OrderPlaced, OrderRejected,
     OrderShipped,
 };
+use shop_contracts::payments::{AuthorizePayment, CapturePayment, RefundPayment, VoidPayment};
+use shop_contracts::promotions::{RedeemPromo, ReleasePromo, ReservePromo};
+use shop_contracts::shipping::{CancelShipment, CreateShipment};
 use wingbeat::http::session::Sessions;
 use wingbeat::{Parts, Service};
 
@@ -70,4 +76,18 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
         .publishes::<OrderCompleted>()
         .publishes::<OrderRejected>()
         .publishes::<OrderCancelled>()
+        .sends::<ReservePromo>()
+        .sends::<RedeemPromo>()
+        .sends::<ReleasePromo>()
+        .sends::<ReserveStock>()
+        .sends::<ExtendReservation>()
+        .sends::<CommitStock>()
+        .sends::<ReleaseStock>()
+        .sends::<RestockOrder>()
+        .sends::<AuthorizePayment>()
+        .sends::<CapturePayment>()
+        .sends::<VoidPayment>()
+        .sends::<RefundPayment>()
+        .sends::<CreateShipment>()
+        .sends::<CancelShipment>()
 }

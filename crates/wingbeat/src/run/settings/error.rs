@@ -34,6 +34,17 @@ pub enum SettingsError {
         "{0} is set, but no server is connected with TLS: write amqps, rediss or sslmode=verify-full"
     )]
     TlsUnused(String),
+    /// A setting is set without another one that it needs.
+    #[error("{origin} is set without {needs}")]
+    Without {
+        /// The flag, variable or key.
+        origin: String,
+        /// The missing flag.
+        needs: &'static str,
+    },
+    /// A private key is on the command line.
+    #[error("{0}: name a file; other users of the machine can read the command line")]
+    SecretFlag(String),
     /// The program was built without the feature that the setting needs.
     #[error("{origin}: this program was built without the feature `{feature}`")]
     NotBuilt {

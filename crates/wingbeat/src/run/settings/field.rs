@@ -86,6 +86,25 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
             None,
         ),
         (
+            "signing_key",
+            "PEM",
+            "The keys with which services sign their commands: a PEM file, or a directory of files \
+             `<service>.key`; together with --trusted-keys",
+            None,
+        ),
+        (
+            "trusted_keys",
+            "DIR",
+            "The public keys of all services, files `<service>.pub`: commands must be signed",
+            None,
+        ),
+        (
+            "unsigned",
+            "MODE",
+            "Commands without a signature: refuse, or accept while not every process signs",
+            Some("refuse"),
+        ),
+        (
             "drain_delay",
             "TIME",
             "How long an ending process reports that it is not ready before it closes its port",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::error::SettingsError;
 use super::file::File;
-use super::{LogFormat, Servers, ServersTls};
+use super::{LogFormat, Secret, Servers, ServersTls, TrustFiles};
 
 /// The prefix of variables that hold the address of a service.
 const UPSTREAM: &str = "WINGBEAT_URL_";
@@ -183,6 +183,43 @@ impl Lookup<'_> {
         (tls, origin)
     }
 
+    /// Returns the keys for signatures.
+    pub(super) fn trust(&self, faults: &mut Vec<SettingsError>) -> Option<TrustFiles> {
+        let [signing, trusted, unsigned] = ["signing_key", "trusted_keys", "unsigned"].map(|key| {
+            let found = self.ours(key);
+            found.map_err(|why| faults.push(why)).ok().flatten()
+        });
+        let origin = [&trusted, &signing, &unsigned].into_iter().flatten().next();
+        let origin = origin?.origin.clone();
+        if !cfg!(feature = "signing") {
+            let feature = "signing";
+            faults.push(SettingsError::NotBuilt { origin, feature });
+            return None;
+        }
+        let in_flag = |found: &&Found| found.origin.starts_with("--") && is_pem(&found.value);
+        if let Some(found) = signing.as_ref().filter(in_flag) {
+            faults.push(SettingsError::SecretFlag(found.origin.clone()));
+        }
+        let accept_unsigned = match unsigned {
+            Some(found) if found.value == "accept" => true,
+            Some(found) if found.value != "refuse" => {
+                faults.push(found.invalid("accept or refuse"));
+                false
+            }
+            _ => false,
+        };
+        let Some(trusted) = trusted else {
+            let needs = "--trusted-keys";
+            faults.push(SettingsError::Without { origin, needs });
+            return None;
+        };
+        Some(TrustFiles {
+            signing_key: signing.map(|found| Secret(found.value)),
+            trusted_keys: trusted.value.into(),
+            accept_unsigned,
+        })
+    }
+
     pub(super) fn otlp(&self) -> Result<Option<String>, SettingsError> {
         match self.ours("otlp")? {
             Some(found) if !cfg!(feature = "otlp") => Err(SettingsError::NotBuilt {
@@ -216,6 +253,11 @@ impl Lookup<'_> {
         }
         upstreams
     }
+}
+
+/// Returns whether a value is a key and not the path of one.
+fn is_pem(value: &str) -> bool {
+    value.trim_start().starts_with("-----BEGIN")
 }
 
 /// Returns whether a URL asks for TLS, or leaves it to the certificates that are set.

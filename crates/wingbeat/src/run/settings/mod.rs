@@ -51,6 +51,8 @@ pub struct Settings<S = ()> {
     pub otlp: Option<String>,
     /// The servers to run on; `None` for the embedded store and broker.
     pub servers: Option<Servers>,
+    /// The keys for signatures of services; `None` if commands are not signed.
+    pub trust: Option<TrustFiles>,
     /// The addresses of services that run elsewhere (`WINGBEAT_URL_<SERVICE>`), replicas separated
     /// by commas.
     pub upstreams: BTreeMap<String, String>,
@@ -122,6 +124,18 @@ pub struct ServersTls {
     pub key: Option<String>,
 }
 
+/// The keys for signatures of services; see [`trust`](crate::trust).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustFiles {
+    /// The private keys of the services that run here: a PEM file, a directory of files
+    /// `<service>.key`, or PEM text.
+    pub signing_key: Option<Secret>,
+    /// The directory with the public keys of all services, `<service>.pub`.
+    pub trusted_keys: PathBuf,
+    /// Whether commands without a signature are handled.
+    pub accept_unsigned: bool,
+}
+
 impl std::fmt::Debug for Servers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Servers") // The URLs contain passwords.
@@ -186,6 +200,7 @@ impl<S: OwnSettings> Settings<S> {
             log_format: faults.or(LogFormat::Text, |_| look.log_format()),
             otlp: faults.or(None, |_| look.otlp()),
             servers: look.servers(&mut faults.0),
+            trust: look.trust(&mut faults.0),
             upstreams: look.upstreams(&mut faults.0),
             own: value::deserialize(&own, &look, &mut faults.0),
         };

@@ -214,6 +214,37 @@ fn foreign_variables_that_are_not_utf8_are_ignored_and_ours_are_reported() {
     assert_eq!(faults, [of("WINGBEAT_LOG"), of("WINGBEAT_URL_ORDERS")]);
 }
 
+#[cfg(feature = "signing")]
+#[test]
+fn the_keys_for_signatures_are_settings_and_are_never_ignored() {
+    let trust = |flags: &[(&str, &str)], env: &[(&str, &str)]| {
+        read(flags, env, "").map(|settings| settings.trust)
+    };
+    assert_eq!(trust(&[], &[]), Ok(None));
+    let both = [("trusted_keys", "trusted"), ("signing_key", "orders.key")];
+    let found = trust(&both, &[("WINGBEAT_UNSIGNED", "accept")]);
+    let found = found.expect("they are right").expect("set");
+    assert_eq!(found.signing_key, Some(Secret("orders.key".into())));
+    assert_eq!(found.trusted_keys, PathBuf::from("trusted"));
+    assert!(found.accept_unsigned);
+    assert!(
+        !trust(&both, &[])
+            .expect("right")
+            .expect("set")
+            .accept_unsigned
+    );
+    for alone in ["signing_key", "unsigned"] {
+        let why = trust(&[(alone, "refuse")], &[]).expect_err("it would be ignored");
+        assert!(matches!(why, SettingsError::Without { .. }), "{why}");
+    }
+    let why = trust(&[both[0], ("unsigned", "maybe")], &[]).expect_err("no mode");
+    assert!(matches!(why, SettingsError::Invalid { .. }), "{why}");
+    let text = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw\n-----END PRIVATE KEY-----";
+    let why = trust(&[both[0], ("signing_key", text)], &[]).expect_err("others can read it");
+    assert!(!why.to_string().contains("MC4C"), "{why}");
+    assert!(trust(&[both[0]], &[("WINGBEAT_SIGNING_KEY", text)]).is_ok());
+}
+
 #[cfg(feature = "servers")]
 #[test]
 fn certificates_for_servers_are_settings_and_are_never_ignored() {

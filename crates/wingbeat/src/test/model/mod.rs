@@ -141,6 +141,7 @@ impl Model {
             operation: None,
             traceparent: None,
             propagation: Default::default(),
+            signature: None,
             body: crate::encode_body(message),
         };
         while let Err(refused) = &self.transport.publish(vec![envelope.clone()]).await[0] {

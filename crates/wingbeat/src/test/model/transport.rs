@@ -104,6 +104,28 @@ impl ModelTransport {
         }
     }
 
+    /// Puts a message into a queue, past the exchanges and their bindings, as a program can that may
+    /// write to the broker's default exchange.
+    ///
+    /// # Panics
+    ///
+    /// If the queue does not exist.
+    pub fn put(&self, queue: &str, envelope: Envelope) {
+        let mut broker = lock(&self.broker);
+        broker.positions += 1;
+        let waiting = Waiting {
+            position: broker.positions,
+            envelope,
+            redelivered: false,
+        };
+        let declared = broker.topology.queues.keys().copied();
+        let declared = declared.into_iter().find(|name| name.as_str() == queue);
+        let name = declared.unwrap_or_else(|| panic!("there is no queue {queue}"));
+        broker.queues.entry(name).or_default().waiting.push(waiting);
+        drop(broker);
+        self.changed.notify_waiters();
+    }
+
     /// Returns the queues with messages.
     pub(crate) fn unsettled(&self) -> Vec<String> {
         let broker = lock(&self.broker);

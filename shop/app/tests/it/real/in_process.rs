@@ -34,6 +34,7 @@ fn settings(place: &Place) -> Settings {
     settings.ops_listen = any_port();
     settings.data.clone_from(&place.data);
     settings.servers.clone_from(&place.servers);
+    settings.trust.clone_from(&place.trust);
     settings.own.dev = place.servers.is_some();
     settings.own.shipping_dispatch_after = Duration::from_millis(50);
     settings.own.shipping_deliver_after = Duration::from_millis(50);
@@ -43,7 +44,15 @@ fn settings(place: &Place) -> Settings {
 
 impl Shop {
     pub(crate) async fn open(shape: Shape) -> Self {
-        let place = tokio::task::block_in_place(|| Place::new(shape));
+        Self::open_in(tokio::task::block_in_place(|| Place::new(shape))).await
+    }
+
+    /// Opens a shop whose services sign their commands.
+    pub(crate) async fn signed(shape: Shape) -> Self {
+        Self::open_in(tokio::task::block_in_place(|| Place::new(shape)).signed()).await
+    }
+
+    async fn open_in(place: Place) -> Self {
         let open = start(&settings(&place)).await.unwrap();
         let password = std::fs::read_to_string(place.data.join("admin-password")).unwrap();
         let api = Api {

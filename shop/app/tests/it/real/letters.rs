@@ -29,6 +29,7 @@ impl Shop {
             operation: None,
             traceparent: None,
             propagation: Default::default(),
+            signature: None,
             body: body.to_owned().into(),
         };
         let published = self

@@ -15,6 +15,7 @@ mod alike;
 mod audit;
 mod corrupt;
 mod erasure;
+mod forged;
 mod in_process;
 mod letters;
 mod place;

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use shop_e2e::fleet::SERVICES;
 use shop_e2e::http_suite::Cache;
 use tempfile::TempDir;
+use wingbeat::run::{Secret, TrustFiles, make_keys};
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
 /// Shops that the servers have room for; each test opens one.
@@ -60,6 +62,8 @@ pub(crate) struct Place {
     /// The settings by which it reaches its servers; none in the embedded mode.
     pub(super) servers: Option<wingbeat::run::Servers>,
     pub(super) cache: Option<Cache>,
+    /// The keys of its services; none if commands are not signed.
+    pub(super) trust: Option<TrustFiles>,
     /// The name of its database in PostgreSQL.
     database: Option<String>,
     _folder: TempDir,
@@ -74,12 +78,33 @@ impl Place {
         Self {
             data: folder.path().to_owned(),
             servers: number.map(room),
+            trust: None,
             cache: number.map(|database| Cache {
                 port: servers().cache.port(),
                 database,
             }),
             database: number.map(|number| format!("t{number}")),
             _folder: folder,
+        }
+    }
+}
+
+impl Place {
+    /// Makes keys with which all services sign.
+    pub(super) fn signed(self) -> Self {
+        let keys = self.data.join("keys");
+        let names = SERVICES.into_iter().chain(["gateway"]);
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        assert_eq!(make_keys(&keys, &names).unwrap(), names.len());
+        let signing = keys.join("signing").to_str().unwrap().to_owned();
+        let trust = TrustFiles {
+            signing_key: Some(Secret(signing)),
+            trusted_keys: keys.join("trusted"),
+            accept_unsigned: false,
+        };
+        Self {
+            trust: Some(trust),
+            ..self
         }
     }
 }

@@ -1,0 +1,135 @@
+//! Definitions for RabbitMQ: the topology of a system, and a user for each of its processes that
+//! may do no more than it needs.
+
+use lapin::ExchangeKind;
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::{Map, Value, json};
+use wingbeat_core::Topology;
+
+use crate::Config;
+use crate::topology::{Names, plan};
+
+/// A user of RabbitMQ: a service of the system, or another process of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name of the user. A service has its own name, which its queues and the types of its
+    /// events begin with.
+    pub name: String,
+    /// The hash of the password as RabbitMQ stores it, or a placeholder for it.
+    pub password_hash: String,
+    /// Set for a service. Other processes may neither publish nor consume.
+    pub is_service: bool,
+    /// Set if the service sends commands to others or to itself.
+    pub sends_commands: bool,
+}
+
+/// Returns the definitions, as `rabbitmqctl import_definitions` and `load_definitions` read them:
+/// every exchange, queue and binding, and the users with their permissions in the virtual host `/`.
+///
+/// A user may consume from the queues of its service, publish to the exchange of events under the
+/// names of its own events, and publish to the exchange of commands if it sends any. It declares
+/// nothing: import the definitions of a new release before its processes start.
+#[must_use]
+pub fn definitions(config: &Config, topology: &Topology, users: &[User]) -> Value {
+    let names = Names::new(config);
+    let (exchanges, queues) = plan(&names, topology);
+    let vhost = "/";
+    let exchange_list = exchanges.iter().map(|exchange| {
+        let kind = match &exchange.kind {
+            ExchangeKind::Direct => "direct",
+            ExchangeKind::Fanout => "fanout",
+            _ => "topic",
+        };
+        json!({
+            "name": exchange.name, "vhost": vhost, "type": kind, "durable": true,
+            "auto_delete": false, "internal": false, "arguments": {},
+        })
+    });
+    let queue_list = queues.iter().map(|queue| {
+        json!({
+            "name": queue.name, "vhost": vhost, "durable": true, "auto_delete": false,
+            "arguments": arguments(&queue.arguments),
+        })
+    });
+    let bindings = queues.iter().flat_map(|queue| {
+        let bindings = queue.bindings.iter();
+        bindings.map(|(exchange, key)| {
+            json!({
+                "source": exchange, "vhost": vhost, "destination": queue.name,
+                "destination_type": "queue", "routing_key": key, "arguments": {},
+            })
+        })
+    });
+    let user_list = users.iter().map(|user| {
+        json!({
+            "name": user.name, "password_hash": user.password_hash,
+            "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": [], "limits": {},
+        })
+    });
+    let permissions = users.iter().map(|user| {
+        json!({
+            "user": user.name, "vhost": vhost, "configure": NOTHING,
+            "write": write(&names, user), "read": read(&names, user),
+        })
+    });
+    let events = users.iter().map(|user| {
+        let own = if user.is_service {
+            format!("^{}\\.", escaped(&user.name))
+        } else {
+            NOTHING.to_owned()
+        };
+        json!({
+            "user": user.name, "vhost": vhost, "exchange": names.events, "write": own,
+            "read": NOTHING,
+        })
+    });
+    json!({
+        "vhosts": [{"name": vhost}],
+        "users": user_list.collect::<Value>(),
+        "permissions": permissions.collect::<Value>(),
+        "topic_permissions": events.collect::<Value>(),
+        "exchanges": exchange_list.collect::<Value>(),
+        "queues": queue_list.collect::<Value>(),
+        "bindings": bindings.collect::<Value>(),
+    })
+}
+
+/// The pattern that matches no name.
+const NOTHING: &str = "^$";
+
+fn write(names: &Names, user: &User) -> String {
+    let (events, commands) = (escaped(&names.events), escaped(&names.commands));
+    match (user.is_service, user.sends_commands) {
+        (false, _) => NOTHING.into(),
+        (true, false) => format!("^{events}$"),
+        (true, true) => format!("^({events}|{commands})$"),
+    }
+}
+
+fn read(names: &Names, user: &User) -> String {
+    if !user.is_service {
+        return NOTHING.into();
+    }
+    let queues = escaped(&names.queue_prefix(&user.name));
+    let letters = escaped(&names.dead_letter_queue(&user.name));
+    format!("^({queues}.*|{letters})$")
+}
+
+/// Escapes the characters of a name that have a meaning in a regular expression.
+fn escaped(name: &str) -> String {
+    name.replace('.', "\\.")
+}
+
+fn arguments(table: &FieldTable) -> Value {
+    let value = |value: &AMQPValue| match value {
+        AMQPValue::LongString(text) => json!(String::from_utf8_lossy(text.as_bytes())),
+        AMQPValue::LongInt(number) => json!(number),
+        AMQPValue::Boolean(flag) => json!(flag),
+        other => unreachable!("no queue has an argument such as {other:?}"),
+    };
+    let all = table.inner().iter();
+    let all: Map<String, Value> = all
+        .map(|(name, it)| (name.to_string(), value(it)))
+        .collect();
+    all.into()
+}
