@@ -14,6 +14,8 @@
 //! broker.start_again(); // on the same port, with the same data
 //! ```
 //!
+//! [`smtp`] is a mail server inside the test's own process; [`tls`] makes certificates.
+//!
 //! The program `wingbeat-servers` does the same for a shell: it prints the URLs, and stops the
 //! servers when its standard input ends.
 
@@ -24,6 +26,8 @@
 )]
 
 pub mod programs;
+pub mod smtp;
+pub mod tls;
 
 mod folder;
 mod port;

@@ -369,7 +369,8 @@
 //! | `embedded` (default) | SQLite as store and broker, in one file |
 //! | `host` (default) | [`run()`](run()): settings, logs, the operator's port, signals; includes `http` |
 //! | `http` | commands, routes, sessions |
-//! | `servers` | RabbitMQ, PostgreSQL and Redis |
+//! | `https` | TLS for outgoing HTTP |
+//! | `servers` | RabbitMQ, PostgreSQL and Redis; includes `https` |
 //! | `otlp` | spans to an OpenTelemetry collector |
 //! | `test` | the test kit |
 //!
@@ -403,6 +404,7 @@ mod app;
 pub mod call;
 mod codec;
 mod commit;
+mod connections;
 pub mod describe;
 mod dispatch;
 mod due;
@@ -424,11 +426,13 @@ mod state;
 pub mod telemetry;
 #[cfg(feature = "test")]
 pub mod test;
+pub mod tls;
 mod unit;
 
 pub use app::{App, Ports, Running, RunningSubscription};
 pub use call::{Call, GaveUp, OperationKey};
 pub use codec::{decode, encode_body};
+pub use connections::{Connections, Unanswered};
 pub use dispatch::Stats;
 pub use effects::{CommandMessage, Effects, Either, EventMessage, HandlerOutput, IntoEffects};
 pub use extract::{Arguments, Extract, ExtractAll, Now, Part, State};

@@ -23,9 +23,15 @@ struct Arrows {
 }
 
 const ADAPTER: Arrows = Arrows {
-    always: &["wingbeat-core"],
+    always: &["wingbeat-core", "wingbeat-tls"],
     optional: &[],
     dev: &["wingbeat", "wingbeat-servers", "wingbeat-test"],
+};
+
+const TLS: Arrows = Arrows {
+    always: &["wingbeat-core"],
+    optional: &[],
+    dev: &[],
 };
 
 const MACROS: Arrows = Arrows {
@@ -41,8 +47,9 @@ const WINGBEAT: Arrows = Arrows {
         "wingbeat-postgres",
         "wingbeat-rabbitmq",
         "wingbeat-redis",
+        "wingbeat-tls",
     ],
-    dev: &["wingbeat-embedded", "wingbeat-test"],
+    dev: &["wingbeat-embedded", "wingbeat-servers", "wingbeat-test"],
 };
 
 const AROUND: Arrows = Arrows {
@@ -61,7 +68,7 @@ const SERVICE: Arrows = Arrows {
     always: &["wingbeat", "shop-contracts", "shop-registry"],
     // For negative controls, behind the feature `sabotage`.
     optional: &["wingbeat-core"],
-    dev: &["wingbeat-test"],
+    dev: &["wingbeat-servers", "wingbeat-test"],
 };
 
 /// Crates that a service would need for SQL, which only adapters contain.
@@ -120,6 +127,7 @@ fn may(package: &Package) -> Option<May> {
     Some(match (top, area) {
         ("crates", "wingbeat-core" | "wingbeat-servers") => May::Nothing,
         ("crates", "wingbeat-macros") => May::Only(MACROS),
+        ("crates", "wingbeat-tls") => May::Only(TLS),
         ("crates", "wingbeat") => May::Only(WINGBEAT),
         (
             "crates",

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use wingbeat_core::outgoing::{Request, Response};
+use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Error, HttpClient, MessageType, Result};
 
 use super::definition::{Call, GaveUp as _};
+use super::postponement::TargetReport;
 use crate::effects::{Effects, IntoEffects as _};
 use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
@@ -20,6 +22,8 @@ pub struct CallContext {
     pub(crate) attempts: u32,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) policy: TargetPolicy,
+    pub(crate) report: TargetReport,
+    pub(crate) runtime: SharedRuntime,
 }
 
 /// An extractor for the idempotency key of a call. All attempts use the same key.
@@ -66,7 +70,8 @@ pub struct OperationKey(pub String);
 /// ```
 #[derive(Clone)]
 pub struct Http {
-    /// The client. It adds the trace of the call to each request.
+    /// The client. It adds the trace of the call to each request. If the call fails, the header
+    /// `Retry-After` of its last response delays the next attempt.
     pub client: Arc<dyn HttpClient>,
     /// The policy of the target.
     pub policy: TargetPolicy,
@@ -84,15 +89,24 @@ impl<S> Extract<CallContext, S> for OperationKey {
 impl<S> Extract<CallContext, S> for Http {
     fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
         Ok(Self {
-            client: Arc::new(Traced(Arc::clone(&cx.http))),
+            client: Arc::new(Traced {
+                http: Arc::clone(&cx.http),
+                report: cx.report.clone(),
+                runtime: Arc::clone(&cx.runtime),
+            }),
             policy: cx.policy.clone(),
             retried: cx.attempts > 0,
         })
     }
 }
 
-/// Adds `traceparent` (W3C Trace Context) to outgoing requests.
-struct Traced(Arc<dyn HttpClient>);
+/// Adds `traceparent` (W3C Trace Context) to outgoing requests, and notes the `Retry-After` of
+/// responses.
+struct Traced {
+    http: Arc<dyn HttpClient>,
+    report: TargetReport,
+    runtime: SharedRuntime,
+}
 
 impl HttpClient for Traced {
     fn send(&self, mut request: Request) -> BoxFuture<'_, Result<Response>> {
@@ -106,8 +120,9 @@ impl HttpClient for Traced {
         }
         telemetry::record_request(&request);
         Box::pin(async move {
-            let answer = self.0.send(request).await;
+            let answer = self.http.send(request).await;
             if let Ok(answer) = &answer {
+                self.report.note(answer, &self.runtime);
                 telemetry::record_status(&tracing::Span::current(), answer.status);
             }
             answer

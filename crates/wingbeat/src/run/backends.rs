@@ -12,6 +12,8 @@ use wingbeat_rabbitmq::RabbitMq;
 #[cfg(feature = "servers")]
 use wingbeat_redis::Redis;
 
+use wingbeat_core::tls::TlsFiles;
+
 use super::settings::Servers;
 use crate::call::HyperClient;
 use crate::{Ports, Result, TokioRuntime};
@@ -36,25 +38,31 @@ impl From<Ports> for Backends {
 }
 
 impl Backends {
-    /// Opens the data directory, or connects to the servers. `name` is shown by the broker.
+    /// Opens the data directory, or connects to the servers. `name` is shown by the broker. `tls`
+    /// applies to outgoing HTTP.
     ///
     /// # Errors
     ///
-    /// Those of the adapters; `not_built` if the program lacks the feature `embedded` or `servers`.
+    /// Those of the adapters; `tls_invalid` if a TLS file cannot be used; `not_built` if the program lacks the feature `embedded` or `servers`.
     pub async fn open(
         servers: Option<&Servers>,
         data: &Path,
         name: &str,
+        tls: &TlsFiles,
         runtime: &Arc<TokioRuntime>,
     ) -> Result<Self> {
+        let http = HyperClient::with_tls(tls.clone());
+        if *tls != TlsFiles::default() {
+            http.prepare_tls()?;
+        }
         match servers {
-            Some(servers) => Self::connect(servers, name, runtime).await,
-            None => Self::embedded(data, runtime),
+            Some(servers) => Self::connect(servers, name, runtime, http).await,
+            None => Self::embedded(data, runtime, http),
         }
     }
 
     #[cfg(feature = "embedded")]
-    fn embedded(data: &Path, runtime: &Arc<TokioRuntime>) -> Result<Self> {
+    fn embedded(data: &Path, runtime: &Arc<TokioRuntime>, http: Arc<HyperClient>) -> Result<Self> {
         let embedded = Embedded::open(&wingbeat_embedded::Config::new(data))?;
         let cache = EmbeddedCache::open(data, runtime.clone())?;
         Ok(Self {
@@ -63,20 +71,25 @@ impl Backends {
                 store: embedded.clone(),
                 transport: embedded.clone(),
                 cache,
-                http: HyperClient::new(),
+                http,
             },
             embedded: Some(embedded),
         })
     }
 
     #[cfg(not(feature = "embedded"))]
-    fn embedded(_data: &Path, _runtime: &Arc<TokioRuntime>) -> Result<Self> {
+    fn embedded(_: &Path, _: &Arc<TokioRuntime>, _: Arc<HyperClient>) -> Result<Self> {
         let text = "built without the feature `embedded`: set --broker, --store and --cache";
         Err(crate::Error::reject("not_built", text))
     }
 
     #[cfg(feature = "servers")]
-    async fn connect(servers: &Servers, name: &str, runtime: &Arc<TokioRuntime>) -> Result<Self> {
+    async fn connect(
+        servers: &Servers,
+        name: &str,
+        runtime: &Arc<TokioRuntime>,
+        http: Arc<HyperClient>,
+    ) -> Result<Self> {
         let config = wingbeat_postgres::Config::new(&servers.store);
         let store = Postgres::connect(&config, runtime.clone()).await?;
         let mut config = wingbeat_rabbitmq::Config::new(&servers.broker);
@@ -91,12 +104,17 @@ impl Backends {
             store,
             transport: broker,
             cache,
-            http: HyperClient::new(),
+            http,
         }))
     }
 
     #[cfg(not(feature = "servers"))]
-    async fn connect(_: &Servers, _: &str, _: &Arc<TokioRuntime>) -> Result<Self> {
+    async fn connect(
+        _: &Servers,
+        _: &str,
+        _: &Arc<TokioRuntime>,
+        _: Arc<HyperClient>,
+    ) -> Result<Self> {
         let text = "built without the feature `servers`";
         Err(crate::Error::reject("not_built", text))
     }

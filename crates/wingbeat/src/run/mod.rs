@@ -29,7 +29,7 @@ pub use host::{Host, System};
 pub use process::{open, open_on};
 pub use program::{Alone, Command, Process, Program, Roles};
 pub use readiness::{Readiness, health, health_routes};
-pub use settings::{LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError};
+pub use settings::{BaseUrl, LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError};
 pub use system::RunningSystem;
 
 use crate::App;

@@ -25,6 +25,7 @@ use super::ops;
 use super::program::{Process, Program, Roles};
 use super::readiness::{Readiness, closing, health, health_routes};
 use super::settings::Settings;
+use crate::call::HyperClient;
 use crate::describe::Info;
 use crate::http::measure::{measure, routed};
 use crate::http::session::{Sessions, identify};
@@ -46,8 +47,9 @@ pub async fn open<P: Program>(
 ) -> Result<Process<P>, RunError> {
     let (listeners, runtime) = (Listeners::open(&settings).await?, TokioRuntime::new());
     let name = roles.name(program.name());
-    let servers = settings.servers.as_ref();
-    let backends = Backends::open(servers, &settings.data, &name, &runtime).await?;
+    let (servers, tls) = (settings.servers.as_ref(), &settings.tls);
+    check_addresses(&settings)?;
+    let backends = Backends::open(servers, &settings.data, &name, tls, &runtime).await?;
     start(program, settings, roles, backends, runtime, listeners).await
 }
 
@@ -66,6 +68,18 @@ pub async fn open_on<P: Program>(
     let (listeners, runtime) = (Listeners::open(&settings).await?, TokioRuntime::new());
     let backends = Backends::from(ports);
     start(program, settings, roles, backends, runtime, listeners).await
+}
+
+/// Checks that TLS works if a setting asks for it, and warns of addresses that need it.
+fn check_addresses<S>(settings: &Settings<S>) -> Result<(), RunError> {
+    for address in settings.urls.iter().filter(|it| it.is_exposed()) {
+        let (origin, host) = (&address.origin, &address.host);
+        tracing::warn!(%origin, host, "the URL has no TLS, and its host is not in a private network: everybody on the way can read and change what is sent; use https");
+    }
+    if settings.urls.iter().any(|it| it.secure) {
+        HyperClient::with_tls(settings.tls.clone()).prepare_tls()?;
+    }
+    Ok(())
 }
 
 /// The ports on which a process listens.

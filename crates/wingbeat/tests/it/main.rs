@@ -7,6 +7,8 @@ mod crashes;
 mod described;
 mod early;
 mod found;
+#[cfg(feature = "https")]
+mod https;
 mod isolation;
 mod misled;
 #[cfg(all(feature = "host", feature = "embedded"))]
@@ -19,6 +21,7 @@ mod ready;
 mod refusing;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod replicas;
+mod retry_after;
 mod retry_loop;
 mod sessions;
 mod simulated;

@@ -32,10 +32,10 @@ pub(super) async fn of(open: &Open) -> Result<Router> {
 
 /// Returns the address of a service that runs elsewhere.
 pub(super) fn elsewhere(settings: &Settings, name: &str) -> String {
-    let given = settings.own.provider.as_ref().filter(|_| name == PROVIDER);
-    let given = given.or_else(|| settings.upstreams.get(name));
+    let provider = settings.own.provider.as_ref().filter(|_| name == PROVIDER);
+    let given = provider.map(ToString::to_string);
     given
-        .cloned()
+        .or_else(|| settings.upstreams.get(name).cloned())
         .unwrap_or_else(|| format!("http://{name}:{PORT}"))
 }
 
@@ -132,7 +132,8 @@ fn proxy(open: &Open) -> Proxy {
     let limits = Limits::default();
     let now = open.runtime.now();
     let upstream = |service: &str| Upstream::new(service, &url(service), &limits, now);
-    Proxy::new(SERVICES.map(upstream).into(), open.runtime.clone())
+    let proxy = Proxy::new(SERVICES.map(upstream).into(), open.runtime.clone());
+    proxy.with_tls(open.settings.tls.clone())
 }
 
 /// Returns all services, for the audit.

@@ -30,7 +30,9 @@ pub enum SettingsError {
     #[error("--broker, --store and --cache go together; {0} is missing")]
     Incomplete(&'static str),
     /// The program was built without the feature that the setting needs.
-    #[error("{origin}: this program was built without the feature `{feature}`")]
+    #[error(
+        "{origin}: this program was built without the feature `{feature}` [not_built: docs/errors/not_built.md]"
+    )]
     NotBuilt {
         /// The flag, variable or key.
         origin: String,

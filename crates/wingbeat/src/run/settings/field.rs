@@ -56,6 +56,24 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
         ("store", "URL", "PostgreSQL, `postgres://…`", None),
         ("cache", "URL", "Redis, `redis://…`", None),
         (
+            "tls_ca",
+            "FILE",
+            "Certificates of the authorities to trust instead of the system's, PEM",
+            None,
+        ),
+        (
+            "tls_cert",
+            "FILE",
+            "A client certificate for servers that require one, PEM; together with --tls-key",
+            None,
+        ),
+        (
+            "tls_key",
+            "FILE",
+            "The private key of the client certificate, PEM",
+            None,
+        ),
+        (
             "drain_delay",
             "TIME",
             "How long an ending process reports that it is not ready before it closes its port",
@@ -76,7 +94,7 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
         (
             "otlp",
             "URL",
-            "An OpenTelemetry collector, `http://host:4318`, if built with the feature `otlp`",
+            "An OpenTelemetry collector, `http://host:4318` or `https://…`, if built with the feature `otlp`",
             None,
         ),
         (
@@ -132,6 +150,11 @@ impl Field {
             kind: if switch { Kind::Switch } else { Kind::Text },
             secret: schema.get("x-secret").is_some_and(|it| it == true),
         }
+    }
+
+    /// Returns whether the value is a URL. It may contain a password, so errors do not show it.
+    pub(crate) fn is_url(&self) -> bool {
+        self.value == "URL"
     }
 
     pub(crate) fn is_switch(&self) -> bool {

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use wingbeat_core::tls::TlsFiles;
+
 use super::error::SettingsError;
 use super::file::File;
 use super::{LogFormat, Servers};
 
 /// The prefix of variables that hold the address of a service.
-const UPSTREAM: &str = "WINGBEAT_URL_";
+pub(super) const UPSTREAM: &str = "WINGBEAT_URL_";
 
 /// The sources of settings.
 #[derive(Default)]
@@ -26,6 +28,7 @@ pub(crate) struct Sources {
 }
 
 /// A value and its origin.
+#[derive(Clone)]
 pub(super) struct Found {
     pub(super) origin: String,
     pub(super) value: String,
@@ -147,22 +150,48 @@ impl Lookup<'_> {
         }))
     }
 
-    pub(super) fn otlp(&self) -> Result<Option<String>, SettingsError> {
+    pub(super) fn tls(&self) -> Result<TlsFiles, SettingsError> {
+        let path = |key| Ok(self.text(key)?.map(PathBuf::from));
+        let (ca, certificate, key) = (path("tls_ca")?, path("tls_cert")?, path("tls_key")?);
+        if certificate.is_some() != key.is_some() {
+            return Err(SettingsError::Missing(
+                "--tls-cert and --tls-key go together; one of them".into(),
+            ));
+        }
+        let files = TlsFiles {
+            ca,
+            certificate,
+            key,
+        };
+        if files != TlsFiles::default() && !cfg!(feature = "https") {
+            return Err(SettingsError::NotBuilt {
+                origin: "--tls-ca, --tls-cert, --tls-key".into(),
+                feature: "https",
+            });
+        }
+        Ok(files)
+    }
+
+    pub(super) fn otlp(&self) -> Result<Option<Found>, SettingsError> {
         match self.ours("otlp")? {
             Some(found) if !cfg!(feature = "otlp") => Err(SettingsError::NotBuilt {
                 origin: found.origin,
                 feature: "otlp",
             }),
-            found => Ok(found.map(|found| found.value)),
+            found => Ok(found),
         }
     }
 
-    pub(super) fn upstreams(&self) -> BTreeMap<String, String> {
-        let named = |(name, url): (&OsString, &OsString)| {
-            let service = name.to_str()?.strip_prefix(UPSTREAM)?;
-            Some((service.to_ascii_lowercase(), url.to_str()?.to_owned()))
-        };
-        self.sources.env.iter().filter_map(named).collect()
+    /// The base URLs of services, separated by commas.
+    pub(super) fn upstreams(&self) -> Result<BTreeMap<String, String>, SettingsError> {
+        let names = self.sources.env.keys().filter_map(|name| name.to_str());
+        let services = names.filter_map(|name| Some((name, name.strip_prefix(UPSTREAM)?)));
+        let mut upstreams = BTreeMap::new();
+        for (name, service) in services {
+            let urls = self.variable(name)?.unwrap_or_default();
+            upstreams.insert(service.to_ascii_lowercase(), urls);
+        }
+        Ok(upstreams)
     }
 }
 

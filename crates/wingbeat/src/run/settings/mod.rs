@@ -7,6 +7,7 @@ mod error;
 mod field;
 mod file;
 mod lookup;
+mod urls;
 mod value;
 
 use std::collections::BTreeMap;
@@ -16,13 +17,16 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use wingbeat_core::tls::TlsFiles;
 
 pub use error::SettingsError;
 pub(crate) use field::{Field, OURS};
 pub(crate) use lookup::Sources;
+pub use urls::BaseUrl;
 
 use file::File;
 use lookup::Lookup;
+use urls::Address;
 
 /// The settings of a program: those of Wingbeat, and its [own](Self::own).
 ///
@@ -49,6 +53,8 @@ pub struct Settings<S = ()> {
     pub log_format: LogFormat,
     /// The OpenTelemetry collector that receives spans (OTLP over HTTP).
     pub otlp: Option<String>,
+    /// The authorities and the client certificate of connections with TLS.
+    pub tls: TlsFiles,
     /// The servers to run on; `None` for the embedded store and broker.
     pub servers: Option<Servers>,
     /// The addresses of services that run elsewhere (`WINGBEAT_URL_<SERVICE>`), replicas separated
@@ -56,6 +62,8 @@ pub struct Settings<S = ()> {
     pub upstreams: BTreeMap<String, String>,
     /// The program's own settings.
     pub own: S,
+    /// The URLs among the settings, with their origins.
+    pub(crate) urls: Vec<Address>,
 }
 
 /// The program's own settings: a struct that derives `Clone`, `Default`, `Deserialize` and
@@ -149,6 +157,8 @@ impl<S: OwnSettings> Settings<S> {
             sources,
             file: &file,
         };
+        let (otlp, upstreams) = (look.otlp()?, look.upstreams()?);
+        let urls = urls::gather(otlp.as_ref(), &upstreams, &own, &look)?;
         Ok(Self {
             listen: look.address("listen", SocketAddr::from(([127, 0, 0, 1], 8080)))?,
             ops_listen: look.address("ops_listen", SocketAddr::from(([127, 0, 0, 1], 9464)))?,
@@ -157,10 +167,12 @@ impl<S: OwnSettings> Settings<S> {
             drain_delay: look.duration("drain_delay", Duration::ZERO)?,
             log: look.text("log")?.unwrap_or("info".into()),
             log_format: look.log_format()?,
-            otlp: look.otlp()?,
+            otlp: otlp.map(|found| found.value),
+            tls: look.tls()?,
             servers: look.servers()?,
-            upstreams: look.upstreams(),
+            upstreams,
             own: value::deserialize(&own, &look)?,
+            urls,
         })
     }
 }

@@ -12,6 +12,8 @@ struct Own {
     rooms: u32,
     #[schemars(extend("x-value" = "URL"))]
     bank: Option<String>,
+    #[schemars(extend("x-value" = "URL"))]
+    agent: Option<BaseUrl>,
     strict: bool,
     #[schemars(extend("x-env" = "HOTEL_PASSWORD", "x-secret" = true))]
     password: Option<String>,
@@ -23,6 +25,7 @@ impl Default for Own {
             hold_for: Duration::from_secs(900),
             rooms: 7,
             bank: None,
+            agent: None,
             strict: true,
             password: None,
         }
@@ -123,6 +126,38 @@ fn a_wrong_value_is_reported_with_its_origin_and_the_expected_form() {
     );
     assert!(wrong(&[], &[], "strict = \"maybe\"").contains("is not on or off"));
     assert!(wrong(&[], &[], "romes = 1").contains("has no setting \"romes\""));
+}
+
+#[test]
+fn a_wrong_url_is_reported_without_its_value() {
+    let wrong = |env: &[(&str, &str)]| {
+        let why = read(&[], env, "").expect_err("it is wrong").to_string();
+        assert!(!why.contains("s3cret"), "{why}");
+        why
+    };
+    let agent = wrong(&[("WINGBEAT_AGENT", "http://u:s3cret@agent")]);
+    assert!(agent.starts_with("WINGBEAT_AGENT is not right"), "{agent}");
+    let rooms = wrong(&[("WINGBEAT_URL_ROOMS", "http://rooms,http://u:s3cret@b")]);
+    assert!(rooms.starts_with("WINGBEAT_URL_ROOMS is not"), "{rooms}");
+    assert!(wrong(&[("WINGBEAT_URL_ROOMS", "")]).contains("WINGBEAT_URL_ROOMS"));
+}
+
+#[test]
+fn the_http_addresses_among_the_settings_are_known() {
+    let env = [
+        ("WINGBEAT_URL_ROOMS", "http://rooms:1,http://10.0.0.1:2"),
+        ("WINGBEAT_BANK", "http://bank.example.com"),
+    ];
+    let urls = read(&[], &env, "").expect("they are right").urls;
+    let exposed = urls.iter().filter(|it| it.is_exposed());
+    let exposed: Vec<&str> = exposed.map(|it| it.origin.as_str()).collect();
+    assert_eq!((urls.len(), exposed), (3, vec!["WINGBEAT_BANK"]));
+}
+
+#[test]
+fn a_client_certificate_needs_its_key() {
+    let half = read(&[("tls_cert", "a.pem")], &[], "").expect_err("the key is missing");
+    assert!(half.to_string().contains("--tls-key"), "{half}");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde::de::value::{MapAccessDeserializer, MapDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
 
 use super::error::SettingsError;
@@ -18,7 +20,10 @@ pub(super) fn deserialize<S: DeserializeOwned>(
     let mut values = Vec::new();
     for field in fields {
         if let Some(found) = look.find(&field.key, &field.env)? {
-            values.push((field.key.clone(), Text(found, field.secret)));
+            values.push((
+                field.key.clone(),
+                Text(found, field.secret || field.is_url()),
+            ));
         }
     }
     if fields.is_empty() {
@@ -26,10 +31,42 @@ pub(super) fn deserialize<S: DeserializeOwned>(
             .or_else(|Wrong(_)| S::deserialize(Nothing))
             .map_err(|Wrong(why)| why);
     }
-    S::deserialize(MapAccessDeserializer::new(MapDeserializer::new(
-        values.into_iter(),
-    )))
-    .map_err(|Wrong(why)| why)
+    let fields = Fields {
+        rest: values.into_iter(),
+        value: None,
+    };
+    S::deserialize(MapAccessDeserializer::new(fields)).map_err(|Wrong(why)| why)
+}
+
+/// The fields of a struct, with the texts of their values.
+struct Fields {
+    rest: std::vec::IntoIter<(String, Text)>,
+    value: Option<Text>,
+}
+
+impl<'de> MapAccess<'de> for Fields {
+    type Error = Wrong;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Wrong> {
+        let Some((key, value)) = self.rest.next() else {
+            return Ok(None);
+        };
+        self.value = Some(value);
+        seed.deserialize(key.into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Wrong> {
+        let text = self.value.take().expect("a value follows its key");
+        let again = Text(text.0.clone(), text.1);
+        seed.deserialize(text).map_err(|Wrong(why)| match why {
+            // A type that parses the text itself knows neither its origin nor that it is secret.
+            SettingsError::Missing(why) => again.wrong(format!("right: {why}")),
+            why => Wrong(why),
+        })
+    }
 }
 
 /// An empty struct.
@@ -50,7 +87,7 @@ impl<'de> Deserializer<'de> for Nothing {
     }
 }
 
-/// The text of a setting; `true` if it is secret.
+/// The text of a setting; `true` if errors must not show it.
 struct Text(Found, bool);
 
 impl Text {
@@ -102,14 +139,6 @@ impl serde::de::Error for Wrong {
             "--{}",
             field.replace('_', "-")
         )))
-    }
-}
-
-impl<'de> IntoDeserializer<'de, Wrong> for Text {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
     }
 }
 

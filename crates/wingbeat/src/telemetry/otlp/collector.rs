@@ -6,17 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 
+use wingbeat_core::tls::TlsFiles;
+
 use super::layer::{Ended, Value, attribute};
 use super::metric;
+use crate::connections::Connections;
 
 /// The collector's path for traces.
 const PATH: &str = "/v1/traces";
@@ -28,33 +28,44 @@ const ACCEPTED_WITHIN: Duration = Duration::from_secs(5);
 /// connection.
 const ANSWER_MAX: usize = 64 << 10;
 
-/// The address is not the URL of a collector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not the address of a collector, such as http://localhost:4318 (without TLS)")]
-pub struct NotCollector;
+/// The address is not the URL of a collector, or its TLS settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCollector {
+    /// The address is not such a URL.
+    #[error("not the address of a collector, such as http://localhost:4318")]
+    Address,
+    /// `tls_invalid`, or `not_built` without the feature `https`.
+    #[error("{0}")]
+    Tls(wingbeat_core::Error),
+}
 
 /// A client of the collector.
 pub(super) struct Collector {
-    client: Client<HttpConnector, Full<Bytes>>,
+    connections: Connections,
     uri: Uri,
     unavailable: bool,
 }
 
 impl Collector {
-    pub(super) fn at(address: &str) -> Result<Self, NotCollector> {
+    pub(super) fn at(address: &str, tls: &TlsFiles) -> Result<Self, NotCollector> {
         let whole = format!(
             "{}{PATH}",
             address.trim_end_matches('/').trim_end_matches(PATH)
         );
-        let uri: Uri = whole.parse().map_err(|_| NotCollector)?;
-        let plain = uri.scheme_str() == Some("http") && uri.path().ends_with(PATH);
-        if !plain || uri.host().is_none_or(str::is_empty) {
-            return Err(NotCollector);
+        let uri: Uri = whole.parse().map_err(|_| NotCollector::Address)?;
+        let authority = uri.authority().map_or("", |it| it.as_str());
+        let is_whole = uri.path().ends_with(PATH) && uri.query().is_none();
+        if !is_whole || authority.contains('@') || uri.host().is_none_or(str::is_empty) {
+            return Err(NotCollector::Address);
         }
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_WITHIN));
+        let connections = Connections::new(CONNECT_WITHIN, tls.clone());
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => connections.prepare_tls().map_err(NotCollector::Tls)?,
+            _ => return Err(NotCollector::Address),
+        }
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            connections,
             uri,
             unavailable: false,
         })
@@ -88,7 +99,7 @@ impl Collector {
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .body(Full::new(body))
             .map_err(|why| why.to_string())?;
-        let answer = self.client.request(request).await;
+        let answer = self.connections.send(request).await;
         let answer = answer.map_err(|why| why.to_string())?;
         let status = answer.status();
         let rest = Limited::new(answer.into_body(), ANSWER_MAX).collect();
