@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use shop_notifications::Delivery;
+use shop_notifications::smtp::Smtp;
 use shop_provider::Provider;
 use wingbeat::http::session::Sessions;
 use wingbeat::http::traced;
@@ -101,11 +103,18 @@ impl Program for Shop {
             sessions,
             provider,
             provider_url,
+            mails: mails(settings, roles)?,
         })
     }
 
     fn system(&self, settings: &Settings, roles: &Roles, shared: &Shared) -> App {
-        services::system(settings, roles, &shared.sessions, &shared.provider_url)
+        let Shared {
+            sessions,
+            provider_url,
+            mails,
+            ..
+        } = shared;
+        services::system(settings, roles, sessions, provider_url, mails)
     }
 
     async fn routes(&self, process: &Open) -> Result<Router, RunError> {
@@ -145,6 +154,22 @@ impl Program for Shop {
         }
         lines
     }
+}
+
+/// Returns the way on which mails leave: by the mail server of the settings, else into the mailbox.
+fn mails(settings: &Settings, roles: &Roles) -> Result<Delivery, RunError> {
+    let own = &settings.own;
+    let Some(server) = own.smtp.as_ref().filter(|_| roles.has("notifications")) else {
+        return Ok(Delivery::Mailbox);
+    };
+    if server.is_exposed() {
+        tracing::warn!(
+            host = server.host,
+            "--smtp has tls=off, and its host is not in a private network: everybody on the way can read the mails"
+        );
+    }
+    let smtp = Smtp::new(server.clone(), own.mail_from.clone(), &settings.tls)?;
+    Ok(Delivery::Smtp(smtp))
 }
 
 /// Describes the administrator's login. The password is shown on a terminal only.

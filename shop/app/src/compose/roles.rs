@@ -38,10 +38,8 @@ pub(super) fn check(settings: &Settings, roles: &Roles) -> Result<(), RunError> 
     if roles.has("payments") && own.provider.is_none() && !roles.has(PROVIDER) {
         return missing("payments needs --provider (or --dev, for the stand-in)");
     }
-    if roles.has("notifications") {
-        return missing(
-            "notifications keeps its mails in the mailbox of --dev; this release sends none by SMTP",
-        );
+    if roles.has("notifications") && own.smtp.is_none() {
+        return missing("notifications needs --smtp (or --dev, for the mailbox)");
     }
     if roles.has("identity") && own.admin_password.is_none() {
         return missing("identity needs SHOP_ADMIN_PASSWORD (or --dev)");
@@ -78,7 +76,9 @@ mod tests {
     fn a_missing_requirement_is_reported_before_anything_starts() {
         let mut settings = Settings::default();
         assert!(problem(&["payments"], &settings).contains("--provider"));
-        assert!(problem(&["notifications"], &settings).contains("mailbox"));
+        assert!(problem(&["notifications"], &settings).contains("--smtp"));
+        settings.own.smtp = Some("smtp://mail.example.com".parse().expect("a URL"));
+        assert_eq!(problem(&["notifications"], &settings), "");
         assert!(problem(&["identity"], &settings).contains("SHOP_ADMIN_PASSWORD"));
         assert_eq!(problem(&["orders"], &settings), "");
         settings.own.dev = true;

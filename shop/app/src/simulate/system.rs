@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use shop_contracts::{OrderId, OrderStatus};
 use shop_inventory::domain::{Reservation, Stock};
+use shop_notifications::Delivery;
 use shop_orders::domain::Order;
 use shop_orders::messages::CancelRefused;
 use wingbeat::http::session::Sessions;
@@ -172,7 +173,8 @@ impl System for Shop {
             let settings = settings.clone();
             let process = Process::new(name, move |ports| {
                 let sessions = Sessions::new(ports.cache.clone(), ports.runtime.clone());
-                services(&settings, &whole(), &sessions, PROVIDER).run_only([name])
+                services(&settings, &whole(), &sessions, PROVIDER, &Delivery::Mailbox)
+                    .run_only([name])
             });
             process.replicas(replicas(self.seed, name))
         };

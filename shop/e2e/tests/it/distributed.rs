@@ -212,7 +212,37 @@ fn a_missing_setting_is_reported_in_one_line() {
     refused(&["orders"], &unavailable, &["store_unavailable"]);
     refused(&["identity"], &unavailable, &["SHOP_ADMIN_PASSWORD"]);
     refused(&["payments"], &unavailable, &["--provider"]);
-    refused(&["notifications"], &unavailable, &["SMTP"]);
+    refused(&["notifications"], &unavailable, &["--smtp"]);
+    let with = |name, value| [&unavailable[..], &[(name, value)]].concat();
+    for (name, value, word) in [
+        (
+            "WINGBEAT_SMTP",
+            "http://u:s3cret@mail.example.com",
+            "scheme",
+        ),
+        (
+            "WINGBEAT_SMTP",
+            "smtp://u:s3cret@mail.example.com?tls=off",
+            "TLS",
+        ),
+        (
+            "WINGBEAT_SMTP",
+            "smtp://u:s3cret@mail.example.com?retries=3",
+            "retries",
+        ),
+    ] {
+        refused(&["notifications"], &with(name, value), &[name, word]);
+    }
+    let provider = with("WINGBEAT_PROVIDER", "https://u:s3cret@bank.example.com");
+    refused(&["payments"], &provider, &["WINGBEAT_PROVIDER", "password"]);
+    let upstream = with("WINGBEAT_URL_ORDERS", "http://u:s3cret@orders,orders");
+    refused(&["orders"], &upstream, &["WINGBEAT_URL_ORDERS"]);
+    let authority = with("WINGBEAT_TLS_CA", "no-such-file.pem");
+    refused(
+        &["orders"],
+        &authority,
+        &["tls_invalid", "no-such-file.pem"],
+    );
 }
 
 /// One server has a wrong URL, is unavailable or refuses the password, while the others work.

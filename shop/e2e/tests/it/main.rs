@@ -22,6 +22,7 @@ mod missing;
 mod outage;
 mod over_http;
 mod parked;
+mod production;
 mod rolling;
 mod shared;
 mod start;
