@@ -1,6 +1,6 @@
 //! A mail server that keeps what it receives, and refuses what a test wants refused.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,13 +77,13 @@ impl Received {
     pub fn header(&self, name: &str) -> Option<String> {
         let head = self.content.split("\r\n\r\n").next()?;
         let unfolded = head.replace("\r\n ", " ").replace("\r\n\t", " ");
-        let found = unfolded.split("\r\n").find_map(|line| {
+        let mut lines = unfolded.split("\r\n");
+        lines.find_map(|line| {
             let (other, value) = line.split_once(':')?;
             other
                 .eq_ignore_ascii_case(name)
                 .then(|| value.trim().to_owned())
-        });
-        found
+        })
     }
 }
 
@@ -114,7 +114,7 @@ struct Shared {
 struct State {
     received: Vec<Received>,
     scripts: Vec<(Step, Reply, usize)>,
-    refused: HashMap<String, String>,
+    refused: BTreeMap<String, String>,
     sockets: Vec<TcpStream>,
     connections: usize,
     /// Everything that clients sent without TLS.
