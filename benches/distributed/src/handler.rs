@@ -145,6 +145,7 @@ pub(crate) async fn worker(broker: &str, store: &str, keys: u64, messages: u64) 
             sequence: None,
             operation: None,
             traceparent: None,
+            propagation: Default::default(),
             body: wingbeat::encode_body(&command),
         }
     });

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{CorrelationId, Kind, MessageId, Timestamp, TraceParent};
+use thiserror::Error;
+
+use crate::text::is_forbidden;
+use crate::{CorrelationId, Kind, MessageId, Propagation, Timestamp, TraceParent};
 
 /// The largest body of a message: 1 MiB.
 ///
@@ -14,15 +17,20 @@ use crate::{CorrelationId, Kind, MessageId, Timestamp, TraceParent};
 pub const BODY_MAX: usize = 1 << 20;
 /// The longest key or operation id: 8 KiB.
 ///
-/// Both are headers in AMQP, and all headers of a message together must fit one frame of 128 KiB.
+/// Both are headers in AMQP, the key twice, and all headers of a message together must fit one
+/// frame.
 pub const KEY_MAX: usize = 8 << 10;
+/// The longest source: 1 KiB. Stores index it.
+pub const SOURCE_MAX: usize = 1 << 10;
+/// The longest message type: 255 bytes, the limit of an AMQP routing key.
+pub const KIND_MAX: usize = 255;
 
 /// A message in transit: its CloudEvents attributes and its body. `specversion` is always 1.0.
 ///
 /// ```
 /// use bytes::Bytes;
 /// use wingbeat_core::ids::uuid_v7;
-/// use wingbeat_core::{Envelope, Kind, Timestamp};
+/// use wingbeat_core::{Envelope, Kind, Propagation, Timestamp};
 ///
 /// let now = Timestamp::from_millis(1_700_000_000_000);
 /// let id = uuid_v7(now, 7); // an adapter calls `RuntimeExt::id`
@@ -38,6 +46,7 @@ pub const KEY_MAX: usize = 8 << 10;
 ///     sequence: None,
 ///     operation: None,
 ///     traceparent: None,
+///     propagation: Propagation::default(),
 ///     body: Bytes::from_static(b"{}"),
 /// };
 /// assert_eq!(Envelope::decode(&placed.encode().into()), Some(placed));
@@ -68,6 +77,8 @@ pub struct Envelope {
     pub operation: Option<String>,
     /// `traceparent` (W3C Trace Context): the span that published the message.
     pub traceparent: Option<TraceParent>,
+    /// `tracestate` and `baggage`, which are passed on.
+    pub propagation: Propagation,
     /// `data`: JSON.
     pub body: Bytes,
 }
@@ -103,6 +114,12 @@ struct Head<'a> {
         deserialize_with = "lenient"
     )]
     traceparent: Option<TraceParent>,
+    #[serde(rename = "g", default, skip_serializing_if = "is_empty")]
+    propagation: Cow<'a, Propagation>,
+}
+
+fn is_empty(propagation: &Propagation) -> bool {
+    propagation.is_empty()
 }
 
 /// Ignores an invalid `traceparent`: early releases stored the header of foreign publishers
@@ -112,7 +129,94 @@ fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TracePar
     Ok(text.and_then(|text| text.parse().ok()))
 }
 
+/// The reason why an envelope cannot travel. All adapters and the runtime check the same limits
+/// with [`Envelope::check`], before a message is committed and when one arrives.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Unfit {
+    /// A field is larger than its limit.
+    #[error("the {field} has {size} bytes; the limit is {limit}")]
+    TooLarge {
+        /// The field.
+        field: &'static str,
+        /// Its size in bytes.
+        size: usize,
+        /// The largest size in bytes.
+        limit: usize,
+    },
+    /// CloudEvents forbids a character of a field. Some stores cannot keep it either.
+    #[error("the {field} contains the character U+{code:04X}, which CloudEvents forbids")]
+    ForbiddenCharacter {
+        /// The field.
+        field: &'static str,
+        /// The code point.
+        code: u32,
+    },
+}
+
+/// The fields of a message that have limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limited<'a> {
+    /// The type.
+    pub kind: &'a str,
+    /// The source.
+    pub source: &'a str,
+    /// The key.
+    pub key: &'a str,
+    /// The operation id; empty for none.
+    pub operation: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl Limited<'_> {
+    /// Checks the sizes and characters of all fields.
+    ///
+    /// # Errors
+    ///
+    /// The first problem.
+    pub fn check(&self) -> Result<(), Unfit> {
+        let texts = [
+            ("type", self.kind, KIND_MAX),
+            ("source", self.source, SOURCE_MAX),
+            ("key", self.key, KEY_MAX),
+            ("operation id", self.operation, KEY_MAX),
+        ];
+        let sizes = texts.map(|(field, text, limit)| (field, text.len(), limit));
+        let sizes = sizes
+            .into_iter()
+            .chain([("body", self.body.len(), BODY_MAX)]);
+        for (field, size, limit) in sizes {
+            if size > limit {
+                return Err(Unfit::TooLarge { field, size, limit });
+            }
+        }
+        for (field, text, _) in texts {
+            if let Some(forbidden) = text.chars().find(|it| is_forbidden(*it)) {
+                let code = u32::from(forbidden);
+                return Err(Unfit::ForbiddenCharacter { field, code });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Envelope {
+    /// Checks the sizes and characters of all fields.
+    ///
+    /// # Errors
+    ///
+    /// The first problem.
+    pub fn check(&self) -> Result<(), Unfit> {
+        let limited = Limited {
+            kind: &self.kind,
+            source: &self.source,
+            key: &self.key,
+            operation: self.operation.as_deref().unwrap_or_default(),
+            body: &self.body,
+        };
+        limited.check()
+    }
+
     /// Encodes the message into one byte string, for stores that keep messages as bytes.
     ///
     /// The format is the length of the attributes (four bytes, little endian), the attributes as
@@ -131,6 +235,7 @@ impl Envelope {
             sequence: self.sequence,
             operation: self.operation.as_deref().map(Cow::Borrowed),
             traceparent: self.traceparent,
+            propagation: Cow::Borrowed(&self.propagation),
         };
         let mut bytes = vec![0; 4];
         bytes.reserve(320 + self.body.len());
@@ -163,6 +268,7 @@ impl Envelope {
             sequence: head.sequence,
             operation: head.operation.map(Cow::into_owned),
             traceparent: head.traceparent,
+            propagation: head.propagation.into_owned(),
             body: bytes.slice(end..),
         })
     }
@@ -187,6 +293,7 @@ mod tests {
             sequence: Some(3),
             operation: None,
             traceparent: Some(TraceParent::of(id)),
+            propagation: Propagation::new(Some("vendor=1"), Some("tenant=7")),
             body: Bytes::from_static(b"{}"),
         }
     }
@@ -213,6 +320,41 @@ mod tests {
             bytes[at..at + trace.len()].copy_from_slice(stored.as_bytes());
             let decoded = Envelope::decode(&bytes.into()).expect("it is a message");
             assert_eq!(decoded.traceparent, expected);
+        }
+    }
+
+    #[test]
+    fn each_field_has_a_limit_in_bytes() {
+        type Set = fn(&mut Envelope, String);
+        let fields: [(&str, usize, Set); 5] = [
+            ("type", KIND_MAX, |it, text| it.kind = text.into()),
+            ("source", SOURCE_MAX, |it, text| it.source = text.into()),
+            ("key", KEY_MAX, |it, text| it.key = text),
+            ("operation id", KEY_MAX, |it, text| {
+                it.operation = Some(text)
+            }),
+            ("body", BODY_MAX, |it, text| it.body = text.into()),
+        ];
+        for (field, limit, set) in fields {
+            let of = |size| {
+                let mut envelope = envelope();
+                set(&mut envelope, "k".repeat(size));
+                envelope.check()
+            };
+            assert_eq!(of(limit), Ok(()));
+            let size = limit + 1;
+            assert_eq!(of(size), Err(Unfit::TooLarge { field, size, limit }));
+        }
+    }
+
+    #[test]
+    fn attributes_contain_no_control_characters() {
+        for (code, character) in [(0, '\0'), (0xa, '\n'), (0x7f, '\x7f'), (0xffff, '\u{ffff}')] {
+            let mut envelope = envelope();
+            envelope.key = format!("k{character}");
+            let field = "key";
+            let expected = Unfit::ForbiddenCharacter { field, code };
+            assert_eq!(envelope.check(), Err(expected));
         }
     }
 

@@ -42,11 +42,14 @@
 
 pub mod collections;
 pub mod error;
+pub mod log_limit;
 
 pub mod name;
 pub mod time;
 
 pub mod ids;
+pub mod propagation;
+pub mod text;
 pub mod trace;
 
 pub mod schema;
@@ -79,9 +82,11 @@ pub use envelope::Envelope;
 pub use error::{Class, Error, Failure, Result};
 pub use futures_util::future::BoxFuture;
 pub use ids::{CorrelationId, MessageId, UnitId};
+pub use log_limit::LogLimit;
 pub use message::{Kind, Message, MessageType};
 pub use name::Name;
 pub use outgoing::HttpClient;
+pub use propagation::Propagation;
 pub use runtime::{Runtime, RuntimeExt};
 pub use schema::{HasSchema, SchemaOf};
 pub use statement::{OpenTransaction, Param, Params, Statement};

@@ -1,79 +1,59 @@
-//! The TLS settings of connections to other systems. The crate `wingbeat-tls` loads the files.
+//! The TLS settings of connections to other systems. The crate `wingbeat-connect` reads the files.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
+/// The value of [`TlsFiles::ca`] that selects the root certificates of the system.
+const SYSTEM: &str = "system";
 
-/// The files of PEM data for connections with TLS. `Default` trusts the authorities of the operating
-/// system and sends no client certificate.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The certificates and the key of a client. Each is the path of a PEM file, or PEM text itself.
+/// `Default` trusts the authorities of the system and presents no certificate.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificates of the authorities that are trusted *instead of* those of the operating
-    /// system.
-    pub ca: Option<PathBuf>,
-    /// The client certificate and its intermediate certificates, for servers that require one.
-    pub certificate: Option<PathBuf>,
-    /// The private key of the client certificate.
-    pub key: Option<PathBuf>,
+    /// The certificates of authorities that may issue the server's certificate. `None` or
+    /// `"system"` for those of the system.
+    pub ca: Option<String>,
+    /// The certificate that the client presents, followed by its intermediates.
+    pub certificate: Option<String>,
+    /// The private key of the certificate.
+    pub key: Option<String>,
 }
 
-/// Returns whether a host is on this machine or in a private network, as far as its name tells. A
-/// connection without TLS to any other host deserves a warning.
-///
-/// Private are loopback, RFC 1918, link-local and unique local addresses, names of one label (as in
-/// a Compose network), and names below `localhost`, `local`, `internal`, `lan`, `test` and `svc`.
-///
-/// ```
-/// use wingbeat_core::tls::is_private_host;
-///
-/// assert!(is_private_host("127.0.0.1") && is_private_host("[::1]") && is_private_host("broker"));
-/// assert!(!is_private_host("203.0.113.9") && !is_private_host("api.example.com"));
-/// ```
-#[must_use]
-pub fn is_private_host(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return match ip.to_canonical() {
-            IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-            IpAddr::V6(ip) => {
-                ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
-            }
-        };
+impl std::fmt::Debug for TlsFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsFiles") // The key may be part of it.
     }
-    let name = bare.trim_end_matches('.');
-    let mut labels = name.rsplit('.');
-    let last = labels.next().unwrap_or_default();
-    let private = ["localhost", "local", "internal", "lan", "test", "svc"];
-    labels.next().is_none() || private.iter().any(|it| last.eq_ignore_ascii_case(it))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl TlsFiles {
+    /// Returns whether none is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 
-    #[test]
-    fn only_hosts_that_are_private_by_address_or_name_need_no_tls() {
-        let private = [
-            "localhost",
-            "127.9.9.9",
-            "::1",
-            "[fd00::1]",
-            "fe80::1",
-            "10.0.0.1",
-            "::ffff:192.168.0.1",
-            "redis.shop.svc",
-            "db.LOCAL.",
-        ];
-        for host in private {
-            assert!(is_private_host(host), "{host}");
+    /// Returns these files, and for those that are not set the ones of `defaults`. Certificate and
+    /// key belong together.
+    #[must_use]
+    pub fn or(self, defaults: &Self) -> Self {
+        let own = if self.certificate.is_some() || self.key.is_some() {
+            (self.certificate, self.key)
+        } else {
+            (defaults.certificate.clone(), defaults.key.clone())
+        };
+        Self {
+            ca: self.ca.or_else(|| defaults.ca.clone()),
+            certificate: own.0,
+            key: own.1,
         }
-        for host in [
-            "8.8.8.8",
-            "2001:db8::1",
-            "shop.example",
-            "localhost.example.com",
-            "",
-        ] {
-            assert_eq!(is_private_host(host), host.is_empty(), "{host}");
-        }
+    }
+
+    /// Returns the authorities of a file, or `None` for those of the system.
+    #[must_use]
+    pub fn own_ca(&self) -> Option<&str> {
+        self.ca.as_deref().filter(|ca| *ca != SYSTEM)
+    }
+
+    /// Returns whether the authorities are those of a file, not those of the system.
+    #[must_use]
+    pub fn has_own_ca(&self) -> bool {
+        self.own_ca().is_some()
     }
 }

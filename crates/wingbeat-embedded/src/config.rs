@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use wingbeat_core::{Error, Result};
 
-const FILE: &str = "wingbeat.db";
+use crate::private::{private_directory, private_file};
+
+/// The name of the store in its directory.
+pub(crate) const FILE: &str = "wingbeat.db";
 /// Locked by the process that has the directory open.
 const LOCK: &str = "lock";
 /// Maximum wait for the lock. The kernel releases the lock of a killed process only after it
@@ -77,29 +80,49 @@ impl Config {
         self.path.join(FILE)
     }
 
-    /// Creates the directory and locks it until the returned file is dropped.
-    pub(crate) fn lock(&self) -> Result<File> {
+    /// Creates the directory and locks it until the returned files are dropped: the lock file and
+    /// the directory itself, since the lock file can be deleted.
+    pub(crate) fn lock(&self) -> Result<Vec<File>> {
         let path = self.path.display();
         let unusable = |error: std::io::Error| {
             let message = format!("cannot use the data directory {path}: {error}");
             Error::reject("data_unreadable", message)
         };
-        std::fs::create_dir_all(&self.path).map_err(unusable)?;
-        let lock = File::create(self.path.join(LOCK)).map_err(unusable)?;
+        private_directory(&self.path).map_err(unusable)?;
+        let lock = self.path.join(LOCK);
+        private_file(&lock).map_err(unusable)?;
+        let lock = File::create(lock).map_err(unusable)?;
+        self.lock_file(&lock).map_err(unusable)??;
+        let mut files = vec![lock];
+        #[cfg(unix)]
+        {
+            let directory = File::open(&self.path).map_err(unusable)?;
+            // Some network file systems lock no directories.
+            if let Ok(locked) = self.lock_file(&directory) {
+                locked?;
+                files.push(directory);
+            }
+        }
+        Ok(files)
+    }
+
+    /// Locks a file, or the error `data_in_use`.
+    fn lock_file(&self, lock: &File) -> std::io::Result<Result<()>> {
         let start = Instant::now();
         loop {
             match lock.try_lock() {
-                Ok(()) => return Ok(lock),
-                Err(TryLockError::Error(error)) => return Err(unusable(error)),
+                Ok(()) => return Ok(Ok(())),
+                Err(TryLockError::Error(error)) => return Err(error),
                 Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_WAIT_MAX => {
                     std::thread::sleep(LOCK_WAIT_MAX / 50);
                 }
                 Err(TryLockError::WouldBlock) => {
                     let message = format!(
-                        "the data directory {path} is in use by another process: \
-                         stop that process or choose another directory"
+                        "the data directory {} is in use by another process: \
+                         stop that process or choose another directory",
+                        self.path.display()
                     );
-                    return Err(Error::reject("data_in_use", message));
+                    return Ok(Err(Error::reject("data_in_use", message)));
                 }
             }
         }

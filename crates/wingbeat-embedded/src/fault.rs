@@ -1,5 +1,7 @@
 //! Classifies SQLite's errors by what a batch must do about them.
 
+use std::io::Write as _;
+
 use rusqlite::{ErrorCode, ffi};
 use wingbeat_core::Error;
 
@@ -25,6 +27,8 @@ pub(crate) enum Cause {
     Fsync,
     /// Another program has locked the file.
     Busy,
+    /// The file is damaged. No attempt can succeed, and further writes could destroy more.
+    Corrupt,
     /// Any other failure of the store.
     Other,
 }
@@ -44,6 +48,7 @@ impl Fault {
             Cause::Full => "store_full",
             Cause::Io | Cause::Fsync => "store_io",
             Cause::Busy => "store_busy",
+            Cause::Corrupt => return Error::reject("store_corrupt", self.message.clone()),
             Cause::Poison | Cause::ForeignKey | Cause::Other => "store_failed",
         };
         Error::retry(code, self.message.clone())
@@ -61,6 +66,7 @@ impl Cause {
             (_, ErrorCode::DiskFull) => Self::Full,
             (_, ErrorCode::SystemIoFailure) => Self::Io,
             (_, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            (_, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt,
             (
                 _,
                 ErrorCode::ConstraintViolation
@@ -75,9 +81,29 @@ impl Cause {
     }
 }
 
-/// Converts an error of a read, or of opening a file.
+/// Converts an error while the store is being prepared.
 pub(crate) fn failed(error: &rusqlite::Error) -> Error {
     Fault::of(error).to_error()
+}
+
+/// Converts an error while the store is in use. Ends the process if the file is damaged.
+pub(crate) fn failed_in_use(error: &rusqlite::Error) -> Error {
+    let fault = Fault::of(error);
+    exit_if_corrupt(&fault);
+    fault.to_error()
+}
+
+/// Ends the process with exit code 2 if the file is damaged: whatever is read or written from now
+/// on could be wrong, and no restart heals it.
+pub(crate) fn exit_if_corrupt(fault: &Fault) {
+    if fault.cause == Cause::Corrupt {
+        eprintln!(
+            "wingbeat: a file of the data directory is damaged ({}): stop using it and restore a \
+             backup [store_corrupt: docs/errors/store_corrupt.md]",
+            fault.message
+        );
+        std::process::exit(2);
+    }
 }
 
 /// Returns the error of a call to a store that is being dropped.
@@ -88,7 +114,9 @@ pub(crate) fn closed() -> Error {
 /// Aborts the process. After a failed fsync the kernel may have dropped the dirty pages, so only
 /// recovery from the log shows which writes are durable.
 pub(crate) fn abort_after_failed_fsync(fault: &Fault) -> ! {
-    eprintln!(
+    // `eprintln!` would panic instead of aborting if stderr is closed or full.
+    let _ = writeln!(
+        std::io::stderr(),
         "wingbeat: fsync failed ({}); aborting, restart to recover the data from the log",
         fault.message
     );

@@ -8,9 +8,17 @@
 //! [`Transport`](wingbeat_core::Transport); [`EmbeddedCache`] implements
 //! [`Cache`](wingbeat_core::Cache).
 //!
+//! # Damage
+//!
+//! A damaged file never heals, so no call may be repeated until it does. At the start damage is an
+//! error: `data_unreadable`, or `data_lost` and `data_mixed` for files that do not belong together.
+//! While the process runs, damage ends it with exit code 2 and one line (`store_corrupt`): each
+//! further commit could build on wrong data.
+//!
 //! # Layout
 //!
-//! - `config`, `schema`: the data directory, its files and their tables.
+//! - `config`, `private`, `together`, `schema`: the data directory, the files that belong to it,
+//!   their tables.
 //! - `names`, `id`, `columns`: how names, record ids and index columns are encoded.
 //! - `queue`, `broker`: queues in memory, each a bounded window onto its rows.
 //! - `recent`, `leases`, `intake`, `stats`: state that readers and the writer share.
@@ -43,11 +51,13 @@ mod intake;
 mod leases;
 mod memory;
 mod names;
+mod private;
 mod queue;
 mod reads;
 mod recent;
 mod schema;
 mod stats;
+mod together;
 mod views;
 mod workers;
 mod writer;
@@ -55,4 +65,6 @@ mod writer;
 pub use cache::EmbeddedCache;
 pub use config::Config;
 pub use embedded::Embedded;
+pub use private::private_directory;
 pub use stats::Stats;
+pub use together::Loss;

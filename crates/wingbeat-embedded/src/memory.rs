@@ -86,15 +86,36 @@ impl Memory {
 
     /// Sets a value that expires at `until`.
     pub(crate) fn put(&self, key: &str, value: Bytes, until: Timestamp, now: Timestamp) {
-        let key: Arc<str> = key.into();
+        self.put_locked(&mut lock(&self.index), key, Entry { value, until }, now);
+    }
+
+    /// Sets a value if the key has the value `expected`. Returns whether it did.
+    pub(crate) fn replace(
+        &self,
+        key: &str,
+        expected: Option<&Bytes>,
+        value: Bytes,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> bool {
         let mut index = lock(&self.index);
+        let current = self.get(key, now).flatten();
+        if current.as_ref() != expected {
+            return false;
+        }
+        self.put_locked(&mut index, key, Entry { value, until }, now);
+        true
+    }
+
+    fn put_locked(&self, index: &mut Index, key: &str, entry: Entry, now: Timestamp) {
+        let key: Arc<str> = key.into();
         if index.keys.len() >= index.sweep_at.max(SWEEP_MIN) {
             let expired = |key: &Arc<str>| self.values.remove_if(key, |entry| entry.until <= now);
             index.keys.retain(|key| expired(key).is_none());
             index.sweep_at = 2 * index.keys.len();
         }
         index.keys.insert(Arc::clone(&key));
-        let (entry, mut evicted) = (Entry { value, until }, Vec::new());
+        let mut evicted = Vec::new();
         self.values.insert_with_lifecycle(key, entry, &mut evicted);
         for key in &evicted {
             index.keys.remove(key);

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use wingbeat_core::{Error, Result};
 
-use crate::fault::{closed, failed};
+use crate::fault::{closed, failed_in_use};
 
 /// Capacity of the queue of work; callers wait while it is full.
 const QUEUED_MAX: usize = 1024;
@@ -63,7 +63,8 @@ impl Workers {
             let _ = send.send(work(connection)); // The caller may have stopped waiting.
         })
         .await?;
-        receive.await.map_err(|_| closed())?.map_err(|e| failed(&e))
+        let result = receive.await.map_err(|_| closed())?;
+        result.map_err(|e| failed_in_use(&e))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wingbeat_connect::TlsFiles;
+
 /// Settings of the store: the database's URL, its connections and timeouts.
 ///
 /// ```
@@ -13,8 +15,12 @@ use std::time::Duration;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// URL of the database: `postgres://user:password@host:port/database`.
+    /// URL of the database: `postgres://user:password@host:port/database?sslmode=verify-full`.
+    /// Several hosts are separated by commas; the first one that accepts writes is used.
     pub url: String,
+    /// Certificates and key for TLS, as far as the URL names none (`sslrootcert`, `sslcert`,
+    /// `sslkey`).
+    pub tls: TlsFiles,
     /// Prefix of the schema names; the rest is the service's name. Tests use it to separate schemas
     /// in one database.
     pub schema_prefix: String,
@@ -22,7 +28,7 @@ pub struct Config {
     /// batch after another, so few connections suffice. Up to half of them may have a
     /// [`Transaction`](crate::Transaction) open.
     pub connections_max: usize,
-    /// Timeout for getting a connection.
+    /// Timeout for getting a connection, for each host.
     pub connect_timeout: Duration,
     /// Timeout for one statement, including a commit. After a timeout, the store retries on a new
     /// connection.
@@ -38,6 +44,7 @@ impl Config {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: TlsFiles::default(),
             schema_prefix: String::new(),
             connections_max: 8,
             connect_timeout: Duration::from_secs(3),

@@ -45,8 +45,7 @@ struct Schema {
 impl Database {
     /// Connects to the database.
     pub(crate) async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Self> {
-        let pool = Pool::new(config)?;
-        drop(pool.get().await?);
+        let pool = Pool::connect(config).await?;
         Ok(Self {
             pool,
             places: Places::default(),

@@ -3,6 +3,10 @@
 use tokio_postgres::error::{DbError, Severity, SqlState};
 use wingbeat_core::Error;
 use wingbeat_core::statement::Unmet;
+use wingbeat_core::store::unstorable;
+
+/// Read-only SQL transaction.
+const READ_ONLY: &str = "25006";
 
 /// Why a call or a statement failed.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub(crate) enum Fault {
     Unanswered,
     /// The server or the connection failed.
     Unavailable(String),
+    /// The server accepts no writes: it was demoted, or a standby. The connection must be closed.
+    ReadOnly(String),
 }
 
 impl Fault {
@@ -32,6 +38,7 @@ impl Fault {
             Some(code) if ["22", "23", "54"].contains(&&code[..2]) => Self::Poison(text),
             // Serialization failure, deadlock, lock not available.
             Some("40001" | "40P01" | "55P03") => Self::Conflict(text),
+            Some(READ_ONLY) => Self::ReadOnly(text),
             _ => Self::Unavailable(text),
         }
     }
@@ -42,8 +49,7 @@ impl Fault {
         match error.code().map_or("", SqlState::code) {
             // Serialization failure, deadlock, lock not available, statement timeout.
             "40001" | "40P01" | "55P03" | "57014" => Self::Busy(text),
-            // Read-only transaction: the server is about to be replaced.
-            "25006" => Self::Unavailable(text),
+            READ_ONLY => Self::ReadOnly(text),
             // No response, connection exception, insufficient resources, operator intervention,
             // system and internal errors. They are not the statement's fault, unless the connection
             // survives them.
@@ -94,9 +100,10 @@ impl Fault {
         match self {
             Self::Poison(text) => Error::retry("store_failed", text),
             Self::Unmet(unmet) => unmet.into(),
-            Self::Busy(text) | Self::Conflict(text) | Self::Unavailable(text) => {
-                Error::retry("store_unavailable", text)
-            }
+            Self::Busy(text)
+            | Self::Conflict(text)
+            | Self::Unavailable(text)
+            | Self::ReadOnly(text) => Error::retry("store_unavailable", text),
             Self::TimedOut | Self::Unanswered => {
                 Error::retry("store_unavailable", "PostgreSQL did not respond in time")
             }
@@ -113,9 +120,31 @@ impl Fault {
     }
 }
 
-/// Returns the error that a read reports.
+/// Returns the error that a read reports. A value that PostgreSQL cannot compare with is the fault
+/// of the caller, and no outage.
 pub(crate) fn unavailable(error: &tokio_postgres::Error) -> Error {
+    let code = error.code().map_or("", SqlState::code);
+    // Data exception, program limit exceeded.
+    if code.starts_with("22") || code.starts_with("54") {
+        return unstorable(describe(error));
+    }
     Fault::Unavailable(describe(error)).into_error()
+}
+
+/// Returns whether the server accepts no writes.
+pub(crate) fn is_read_only(error: &tokio_postgres::Error) -> bool {
+    error.code().map(SqlState::code) == Some(READ_ONLY)
+}
+
+/// Returns whether TLS failed: the server does not offer it, or one side refused a certificate.
+pub(crate) fn is_tls_failure(error: &tokio_postgres::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    // The error of the client has no other sign.
+    error
+        .to_string()
+        .starts_with("error performing TLS handshake")
+        || io.is_some_and(wingbeat_connect::is_tls_error)
 }
 
 /// Describes an error in one line, without the statement and without secrets.
@@ -123,6 +152,7 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("PostgreSQL error {}: {}", db.code().code(), db.message()),
         None => match std::error::Error::source(error) {
+            Some(source) if is_tls_failure(error) => format!("TLS fails: {source}"),
             Some(source) => format!("no response from PostgreSQL: {source}"),
             None => format!("no response from PostgreSQL: {error}"),
         },

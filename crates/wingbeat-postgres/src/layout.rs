@@ -10,15 +10,18 @@ use crate::clock::NOW;
 use crate::fault::unavailable;
 
 /// The layout that this release writes.
-const LAYOUT: i32 = 1;
+const LAYOUT: i32 = 2;
 /// The oldest layout whose releases can work with what this release writes.
 const READABLE_FROM: i32 = 1;
 
 /// The migrations; the first one creates layout 1.
-const STEPS: &[&str] = &[include_str!("sql/tables.sql")];
+const STEPS: &[&str] = &[
+    include_str!("sql/tables.sql"),
+    include_str!("sql/journal_time.sql"),
+];
 /// The commit function of this release. Each release creates its own version and never drops
 /// another: older and newer releases may work on the schema at the same time.
-const COMMIT: &str = include_str!("sql/commit_v3.sql");
+const COMMIT: &str = include_str!("sql/commit_v4.sql");
 
 /// Creates the schema, or migrates it to this release's layout.
 pub(crate) async fn create_schema(connection: &mut Object, schema: &str, lock: i32) -> Result<()> {

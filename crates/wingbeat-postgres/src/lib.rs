@@ -3,9 +3,10 @@
 //! # Layout
 //!
 //! - [`Config`], `clock`, `fault`: settings, stored times, and the classification of errors.
+//! - `address`, `connector`: the parts of the URL, TLS, and the choice of a host.
 //! - `statement`, [`Transaction`], `pool`: SQL of services, transactions and connections.
 //! - `reads`, `due`, `backlog`, `retain`: queries and statements on one schema.
-//! - `layout`, `sql/`: creates and migrates the tables and the function `commit_v3`.
+//! - `layout`, `sql/`: creates and migrates the tables and the function `commit_v4`.
 //! - `inbox`, `places`: rows of the inbox, and places of messages in the outbox.
 //! - `commit`: compiles a batch of units into arrays and calls the function.
 //! - `database`: the connections and the schemas. `outbox`, [`Postgres`]: the ports.
@@ -28,10 +29,12 @@
 )]
 #![warn(missing_docs)]
 
+mod address;
 mod backlog;
 mod clock;
 mod commit;
 mod config;
+mod connector;
 mod database;
 mod due;
 mod fault;
@@ -50,3 +53,4 @@ pub use config::Config;
 pub use postgres::Postgres;
 pub use tokio_postgres::Row;
 pub use transaction::Transaction;
+pub use wingbeat_connect::TlsFiles;

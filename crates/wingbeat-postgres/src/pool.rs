@@ -1,19 +1,21 @@
 //! The pool of connections.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::QueueMode;
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, RecyclingMethod, Runtime,
 };
-use tokio::sync::Semaphore;
-use tokio_postgres::NoTls;
-use tokio_postgres::config::Host;
+use tokio::sync::{Semaphore, watch};
+use tokio_postgres::{CancelToken, SimpleQueryMessage};
+use wingbeat_connect::warn_if_exposed;
 use wingbeat_core::{Error, Result};
 
+use crate::address::Address;
 use crate::config::Config;
-use crate::fault::{Fault, describe, is_refusal, unavailable};
+use crate::connector::{Connector, discard};
+use crate::fault::{Fault, describe, is_read_only, is_refusal, is_tls_failure, unavailable};
 use crate::transaction::{BEGIN, Transaction};
 
 /// Session settings. The store runs few distinct statements, so each is planned once. Nested loops
@@ -23,9 +25,13 @@ const SETTINGS: &str = "SET client_min_messages = warning; SET jit = off;
     SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
     SET enable_hashjoin = off; SET enable_mergejoin = off; SET TIME ZONE 'UTC'";
 
+/// Asks which server it is: another one has started at another time.
+const SERVER: &str = "SELECT pg_postmaster_start_time()";
+
 /// One connection for a handler's transaction, and one for commits.
 const CONNECTIONS_MIN: usize = 2;
-const DEFAULT_PORT: u16 = 5432;
+/// Time limit of a ping for each of its two steps, so that its caller waits for less than 3 s.
+const PING_TIMEOUT: Duration = Duration::from_millis(1200);
 /// Lock timeout in a batch that has already had a lock timeout.
 const LOCK_TIMEOUT_REDUCED: Duration = Duration::from_millis(50);
 
@@ -33,6 +39,9 @@ const LOCK_TIMEOUT_REDUCED: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(crate) struct Pool {
     inner: deadpool_postgres::Pool,
+    connector: Connector,
+    server: tokio_postgres::Config,
+    current: Arc<CurrentServer>,
     /// Timeout of a response. It is longer than the server's own statement timeout.
     response_timeout: Duration,
     /// Permits for handlers' transactions. There are fewer than connections, so that commits always
@@ -49,34 +58,40 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Creates a pool. It connects when a connection is needed.
-    pub(crate) fn new(config: &Config) -> Result<Self> {
-        let mut server: tokio_postgres::Config = config.url.parse().map_err(|_| {
-            let text = "not a URL of PostgreSQL (postgres://user:password@host:port/database)";
-            Error::reject("store_url_invalid", text)
-        })?;
-        server
-            .application_name("wingbeat")
-            .connect_timeout(config.connect_timeout)
-            .keepalives_idle(Duration::from_secs(10))
-            .tcp_user_timeout(config.statement_timeout);
-        let address = address(&server);
-        let manager = Manager::from_config(
-            server,
-            NoTls,
+    /// Creates a pool and opens its first connection.
+    pub(crate) async fn connect(config: &Config) -> Result<Self> {
+        let address = Address::parse(config)?;
+        let (hosts, protection) = (address.hosts.clone(), address.protection);
+        let pool = Self::new(config, address)?;
+        drop(pool.get().await?);
+        warn_if_exposed("PostgreSQL", &hosts, protection).await;
+        Ok(pool)
+    }
+
+    fn new(config: &Config, address: Address) -> Result<Self> {
+        let text = address.text();
+        let (server, limit) = (address.server, address.connect_timeout);
+        let every_host = limit * u32::try_from(address.hosts.len()).unwrap_or(1);
+        let connector = Connector::new(address.hosts, address.tls, limit);
+        let manager = Manager::from_connect(
+            server.clone(),
+            connector.clone(),
             ManagerConfig {
                 recycling_method: RecyclingMethod::Fast,
             },
         );
         let settings = format!(
-            "{SETTINGS}; SET statement_timeout = {}",
+            "{SETTINGS}; SET statement_timeout = {}; {SERVER}",
             config.statement_timeout.as_millis()
         );
+        let current = Arc::new(CurrentServer::default());
+        let connected = Arc::clone(&current);
         let set = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
-            let settings = settings.clone();
+            let (settings, connected) = (settings.clone(), Arc::clone(&connected));
             Box::pin(async move {
-                let set = client.batch_execute(&settings).await;
-                set.map_err(HookError::Backend)
+                let reply = client.simple_query(&settings).await;
+                connected.note(&reply.map_err(HookError::Backend)?);
+                Ok(())
             })
         });
         let connections = config.connections_max.max(CONNECTIONS_MIN);
@@ -85,8 +100,8 @@ impl Pool {
             // The connection that was used last has warm caches.
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(config.connect_timeout))
-            .create_timeout(Some(config.connect_timeout))
+            .wait_timeout(Some(limit))
+            .create_timeout(Some(every_host))
             .post_create(set)
             .build()
             .map_err(|why| Error::reject("store_pool", why.to_string()))?;
@@ -98,13 +113,16 @@ impl Pool {
         );
         Ok(Self {
             inner,
+            connector,
+            server,
+            current,
             response_timeout: config.statement_timeout + Duration::from_secs(1),
             transactions: Arc::new(Semaphore::new(connections / 2)),
             begin,
             set_lock_timeout,
             set_lock_timeout_reduced: lock_timeout(config.lock_timeout.min(LOCK_TIMEOUT_REDUCED)),
-            connect_timeout: config.connect_timeout,
-            address,
+            connect_timeout: limit,
+            address: text,
         })
     }
 
@@ -153,6 +171,12 @@ impl Pool {
                 {
                     ("store_refused", describe(&error))
                 }
+                PoolError::Backend(error)
+                | PoolError::PostCreateHook(HookError::Backend(error))
+                    if is_tls_failure(&error) =>
+                {
+                    ("store_tls_failed", describe(&error))
+                }
                 PoolError::Backend(error) => ("store_unavailable", describe(&error)),
                 PoolError::Timeout(_) => ("store_unavailable", "timed out".to_owned()),
                 other => ("store_unavailable", other.to_string()),
@@ -162,44 +186,127 @@ impl Pool {
         })
     }
 
+    /// Cancels the running statement of a connection.
+    pub(crate) async fn cancel(
+        &self,
+        running: &CancelToken,
+    ) -> std::result::Result<(), tokio_postgres::Error> {
+        self.connector.cancel(running).await
+    }
+
     /// Waits for a response of the server. After [`Fault::Unanswered`], the connection must not be
     /// used any more.
     pub(crate) async fn with_timeout<T>(
         &self,
         response: impl Future<Output = std::result::Result<T, Fault>>,
     ) -> std::result::Result<T, Fault> {
-        let response = tokio::time::timeout(self.response_timeout, response).await;
+        let response = self.unless_abandoned(response).await;
         response.unwrap_or(Err(Fault::Unanswered))
     }
 
-    /// Checks that the server responds and accepts writes. Closes the connection to a server that
-    /// is read-only: after a failover, the next one leads to the server that took over.
+    /// Waits for a response; `None` after the timeout, or if the server is not the one to use any
+    /// more.
+    async fn unless_abandoned<T>(&self, response: impl Future<Output = T>) -> Option<T> {
+        let mut abandoned = self.current.abandoned.subscribe();
+        tokio::select! {
+            biased;
+            response = tokio::time::timeout(self.response_timeout, response) => response.ok(),
+            _ = abandoned.changed() => None,
+        }
+    }
+
+    /// Checks that the server responds and accepts writes.
+    ///
+    /// After a failover, the address leads to another server, and connections to the old one may be
+    /// silent or read-only. They are closed here, so that the next ones lead to the new server.
     pub(crate) async fn ping(&self) -> Result<()> {
-        let connection = self.get().await?;
+        let Ok(connection) = tokio::time::timeout(PING_TIMEOUT, self.get()).await else {
+            return self.ping_anew().await; // All connections are in use, perhaps silent ones.
+        };
+        let connection = connection?;
         let reply = connection.query_one("SHOW transaction_read_only", &[]);
-        let why = match tokio::time::timeout(self.response_timeout, reply).await {
+        let why = match tokio::time::timeout(PING_TIMEOUT, reply).await {
             Ok(Ok(row)) if row.get::<_, &str>(0) == "off" => return Ok(()),
             Ok(Ok(_)) => {
                 let text = format!("PostgreSQL at {} is read-only", self.address);
                 Error::retry("store_unavailable", text)
             }
             Ok(Err(error)) => unavailable(&error),
-            Err(_) => unanswered(),
+            Err(_) => {
+                drop(Object::take(connection));
+                self.ping_anew().await?;
+                // The others are probably silent, too.
+                self.inner.retain(|_, _| false);
+                return Ok(());
+            }
         };
-        drop(Object::take(connection));
+        discard(connection);
         Err(why)
+    }
+
+    /// Checks the server on a connection outside the pool. If it is another server than the one
+    /// before, calls stop waiting for that one.
+    async fn ping_anew(&self) -> Result<()> {
+        let ask = async {
+            let (client, task) = self.connector.open(&self.server).await?;
+            let reply = client.simple_query(SERVER).await;
+            task.abort();
+            reply
+        };
+        match tokio::time::timeout(PING_TIMEOUT, ask).await {
+            Ok(Ok(reply)) => self.current.note(&reply),
+            Ok(Err(error)) => return Err(unavailable(&error)),
+            Err(_) => return Err(unanswered()),
+        }
+        Ok(())
     }
 
     /// Calls `work` with a connection. Closes the connection if the server does not respond in
     /// time: it may be dead although no error was reported.
-    pub(crate) async fn run<T>(&self, work: impl AsyncFnOnce(&Object) -> Result<T>) -> Result<T> {
+    pub(crate) async fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&Object) -> std::result::Result<T, tokio_postgres::Error>,
+    ) -> Result<T> {
         let connection = self.get().await?;
-        match tokio::time::timeout(self.response_timeout, work(&connection)).await {
-            Ok(result) => result,
-            Err(_) => {
-                drop(Object::take(connection));
+        match self.unless_abandoned(work(&connection)).await {
+            Some(Ok(result)) => Ok(result),
+            Some(Err(error)) => {
+                if is_read_only(&error) {
+                    discard(connection);
+                }
+                Err(unavailable(&error))
+            }
+            None => {
+                discard(connection);
                 Err(unanswered())
             }
+        }
+    }
+}
+
+/// The server that was connected last.
+#[derive(Default)]
+struct CurrentServer {
+    /// Its start time, which identifies it.
+    started: Mutex<Option<String>>,
+    /// Changes when the address leads to another server: calls stop waiting for the old one.
+    abandoned: watch::Sender<()>,
+}
+
+impl CurrentServer {
+    /// Notes which server has sent a reply to [`SERVER`].
+    fn note(&self, reply: &[SimpleQueryMessage]) {
+        let now = reply.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.is_none() || *started == now {
+            return;
+        }
+        if std::mem::replace(&mut *started, now).is_some() {
+            tracing::warn!("PostgreSQL is another server now, or was restarted");
+            self.abandoned.send_replace(());
         }
     }
 }
@@ -210,18 +317,4 @@ fn unanswered() -> Error {
 
 fn lock_timeout(timeout: Duration) -> String {
     format!("SET LOCAL lock_timeout = {}", timeout.as_millis())
-}
-
-/// Returns the server's address without credentials, for messages.
-fn address(server: &tokio_postgres::Config) -> String {
-    let ports = server.get_ports();
-    let hosts = server.get_hosts().iter().enumerate().map(|(at, host)| {
-        let port = ports.get(at).or(ports.first()).copied();
-        let port = port.unwrap_or(DEFAULT_PORT);
-        match host {
-            Host::Tcp(name) => format!("{name}:{port}"),
-            Host::Unix(path) => path.display().to_string(),
-        }
-    });
-    hosts.collect::<Vec<_>>().join(",")
 }

@@ -13,6 +13,7 @@ use wingbeat_core::{
     Topology, Unit,
 };
 
+use crate::address::Address;
 use crate::config::Config;
 use crate::database::Database;
 use crate::outbox::PostgresOutbox;
@@ -44,11 +45,23 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// Checks the URL and the files of TLS without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `store_url_invalid` if a part of the URL is malformed or not supported; `tls_invalid` if a
+    /// certificate or a key cannot be used.
+    pub fn check(config: &Config) -> Result<()> {
+        Address::parse(config).map(drop)
+    }
+
     /// Connects to the database.
     ///
     /// # Errors
     ///
-    /// - `store_url_invalid` if [`Config::url`] is not a PostgreSQL URL;
+    /// - `store_url_invalid` if a part of [`Config::url`] is malformed or not supported;
+    /// - `tls_invalid` if a certificate or a key cannot be used;
+    /// - `store_tls_failed` if TLS fails;
     /// - `store_refused` if PostgreSQL refuses the user, the password or the database;
     /// - `store_unavailable` if PostgreSQL is unavailable.
     ///

@@ -7,7 +7,6 @@ use wingbeat_core::store::{Page, Position, Query, Recorded, Select};
 use wingbeat_core::unit::Row;
 use wingbeat_core::{CorrelationId, Key, MessageId, Name, Record, Result, Timestamp};
 
-use crate::fault::unavailable;
 use crate::pool::Pool;
 
 /// The largest character. A prefix followed by it sorts after every text with that prefix.
@@ -50,10 +49,8 @@ impl Reads<'_> {
     /// Runs statements in one transaction. Replaces `{schema}` in them.
     pub(crate) async fn execute(&self, sql: &str) -> Result<()> {
         let sql = sql.replace("{schema}", self.schema);
-        let run = async |connection: &deadpool_postgres::Object| {
-            let result = connection.batch_execute(&sql).await;
-            result.map_err(|e| unavailable(&e))
-        };
+        let run =
+            async |connection: &deadpool_postgres::Object| connection.batch_execute(&sql).await;
         self.pool.run(run).await
     }
 
@@ -65,14 +62,8 @@ impl Reads<'_> {
     ) -> Result<Vec<SqlRow>> {
         let sql = sql.replace("{schema}", self.schema);
         let ask = async |connection: &deadpool_postgres::Object| {
-            let statement = connection
-                .prepare_cached(&sql)
-                .await
-                .map_err(|e| unavailable(&e))?;
-            connection
-                .query(&statement, parameters)
-                .await
-                .map_err(|e| unavailable(&e))
+            let statement = connection.prepare_cached(&sql).await?;
+            connection.query(&statement, parameters).await
         };
         self.pool.run(ask).await
     }

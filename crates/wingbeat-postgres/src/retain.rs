@@ -5,7 +5,8 @@
 //! - The inbox: after 60 days. A message can be delivered again for at most half of that (a parked
 //!   delivery, a retried dead letter), and its id contains the time of its creation, not of its
 //!   settlement.
-//! - The journal (timelines): 90 days after the story began.
+//! - The journal (timelines): 90 days after the story began, or after the entry if the correlation
+//!   id does not contain that time.
 //!
 //! The outbox contains only messages that are not yet published.
 
@@ -48,9 +49,14 @@ const DELETE_INBOX_BY_TIME: &str = "
         deleted AS (DELETE FROM {schema}.inbox b USING old
             WHERE b.id = old.id AND b.scope = old.scope RETURNING 1)
     SELECT count(*) FROM deleted";
-const DELETE_JOURNAL: &str = "
+const DELETE_JOURNAL_BY_TIME: &str = "
+    WITH old AS (SELECT story, place FROM {schema}.journal WHERE at < $1 ORDER BY at LIMIT $2),
+        deleted AS (DELETE FROM {schema}.journal j USING old
+            WHERE j.story = old.story AND j.place = old.place RETURNING 1)
+    SELECT count(*) FROM deleted";
+const DELETE_JOURNAL_BY_ID: &str = "
     WITH old AS (SELECT story, place FROM {schema}.journal
-            WHERE story < $1 ORDER BY story LIMIT $2),
+            WHERE story < $1 AND (at IS NULL OR at < $2) ORDER BY story LIMIT $3),
         deleted AS (DELETE FROM {schema}.journal j USING old
             WHERE j.story = old.story AND j.place = old.place RETURNING 1)
     SELECT count(*) FROM deleted";
@@ -60,14 +66,20 @@ pub(crate) async fn retain(reads: &Reads<'_>, now: Timestamp) -> Result<u64> {
     let tombstone_until = (now + TOMBSTONE_RETENTION).as_micros();
     let inbox_end = now - INBOX_RETENTION;
     let inbox_id_end = uuid_v7(inbox_end - DAY, 0);
-    let journal_id_end = uuid_v7(now - JOURNAL_RETENTION, 0);
+    let journal_end = now - JOURNAL_RETENTION;
+    let journal_id_end = uuid_v7(journal_end, 0);
     let (now, inbox_end) = (now.as_micros(), inbox_end.as_micros());
-    let statements: [(&str, &[&(dyn ToSql + Sync)]); 5] = [
+    let journal_end = journal_end.as_micros();
+    let statements: [(&str, &[&(dyn ToSql + Sync)]); 6] = [
         (REMOVE_EXPIRED, &[&now, &tombstone_until, &ROWS_MAX]),
         (DELETE_TOMBSTONES, &[&now, &ROWS_MAX]),
         (DELETE_INBOX_BY_ID, &[&inbox_id_end, &inbox_end, &ROWS_MAX]),
         (DELETE_INBOX_BY_TIME, &[&inbox_end, &ROWS_MAX]),
-        (DELETE_JOURNAL, &[&journal_id_end, &ROWS_MAX]),
+        (
+            DELETE_JOURNAL_BY_ID,
+            &[&journal_id_end, &journal_end, &ROWS_MAX],
+        ),
+        (DELETE_JOURNAL_BY_TIME, &[&journal_end, &ROWS_MAX]),
     ];
     let mut deleted = 0;
     for (sql, parameters) in statements {

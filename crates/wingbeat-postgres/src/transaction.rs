@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Row;
 use wingbeat_core::{Error, OpenTransaction, Params, Result, Statement};
 
+use crate::connector::discard;
 use crate::fault::Fault;
 use crate::statement::Bound;
 
@@ -37,6 +38,8 @@ pub struct Transaction {
     unfinished: AtomicUsize,
     /// A statement failed: PostgreSQL would turn COMMIT into a rollback without an error.
     failed: AtomicBool,
+    /// The server accepts no writes.
+    read_only: AtomicBool,
     permit: OwnedSemaphorePermit,
 }
 
@@ -53,6 +56,7 @@ impl Transaction {
             connection: Some(connection),
             unfinished: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
+            read_only: AtomicBool::new(false),
             permit,
         }
     }
@@ -178,6 +182,8 @@ impl Transaction {
             self.unfinished.fetch_sub(1, Ordering::SeqCst);
         }
         self.failed.fetch_or(result.is_err(), Ordering::SeqCst);
+        let read_only = matches!(result, Err(Fault::ReadOnly(_)));
+        self.read_only.fetch_or(read_only, Ordering::SeqCst);
         result
     }
 }
@@ -194,7 +200,9 @@ impl Drop for Transaction {
         let Some(connection) = self.connection.take() else {
             return;
         };
-        if self.is_unfinished() {
+        if self.read_only.load(Ordering::SeqCst) {
+            discard(connection);
+        } else if self.is_unfinished() {
             // The connection may be busy for long: close it instead of returning it to the pool.
             drop(Object::take(connection));
         } else {

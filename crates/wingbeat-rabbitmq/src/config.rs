@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wingbeat_connect::TlsFiles;
+
 /// The address of the broker, time limits and the delivery limit.
 ///
 /// ```
@@ -13,20 +15,26 @@ use std::time::Duration;
 /// ```
 #[derive(Clone)]
 pub struct Config {
-    /// The URL: `amqp://user:password@host:port/vhost`.
+    /// The URL: `amqps://user:password@host:port/vhost`. The nodes of a cluster are separated by
+    /// commas; one of them is used, and another one after it is lost.
     pub url: String,
+    /// Certificates and key for TLS, as far as the URL names none (`cacertfile`, `certfile`,
+    /// `keyfile`).
+    pub tls: TlsFiles,
     /// A prefix for the names of exchanges and queues, with which tests share a broker. Empty by
     /// default.
     pub namespace: String,
     /// The connection name that the broker shows. `wingbeat` by default.
     pub name: String,
-    /// The time limit for opening a connection. 5 s by default.
+    /// The time limit for opening a connection to one host, unless the URL has a
+    /// `connection_timeout`. 5 s by default.
     pub connect_timeout: Duration,
     /// The time limit for the confirms of a batch, and for other replies of the broker. An
     /// unconfirmed message stays in the outbox. 15 s by default.
     pub confirm_timeout: Duration,
-    /// The heartbeat interval, in whole seconds. A connection that receives nothing for twice as
-    /// long is closed. RabbitMQ recommends 5 to 20 s; 15 s by default.
+    /// The heartbeat interval, in whole seconds, unless the URL has a `heartbeat`. A connection
+    /// that receives nothing for twice as long is closed. RabbitMQ recommends 5 to 20 s; 15 s by
+    /// default.
     pub heartbeat: Duration,
     /// The number of times that a message may be delivered without an acknowledgement before
     /// RabbitMQ dead-letters it. A process that crashes counts once for each message in its
@@ -40,6 +48,7 @@ impl Config {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: TlsFiles::default(),
             namespace: String::new(),
             name: "wingbeat".into(),
             connect_timeout: Duration::from_secs(5),

@@ -1,16 +1,19 @@
 //! A connection that is opened again after it is lost.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapin::types::LongString;
-use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 use tokio::time::Instant;
+use wingbeat_connect::{ConnectError, Host, connect, is_tls_error};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Error, Result, RuntimeExt as _};
 
 use crate::Config;
+use crate::address::Address;
+use crate::socket::{FRAME_MAX, handshake};
 
 /// The pause after the first failed attempt to connect. It doubles with each failure, and up to its
 /// own length is added at random, so that processes do not reconnect together.
@@ -19,7 +22,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// The time limit for preparing a new connection: declaring some hundred queues.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
-
 // Reply codes (AMQP 0-9-1, section 1.2).
 const ACCESS_REFUSED: u16 = 403;
 pub(crate) const NOT_FOUND: u16 = 404;
@@ -27,17 +29,14 @@ pub(crate) const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;
 /// The code of the error for a missing queue or exchange.
 pub(crate) const MISSING: &str = "broker_lacks";
-/// The largest frame in bytes, unless the URL sets one. The client allocates and touches buffers
-/// for 32 frames in each direction of a connection; with RabbitMQ's default of 128 KiB these are 16
-/// MiB per process. Longer bodies travel in several frames.
-const FRAME_MAX: u32 = 16 << 10;
 
 /// One connection of the transport, and the means to open it again.
 pub(crate) struct BrokerConnection {
     purpose: &'static str,
     name: LongString,
-    address: AMQPUri,
-    connect_timeout: Duration,
+    address: Arc<Address>,
+    /// The index of the host to try first: the one that was connected last, or the one after it.
+    first: AtomicUsize,
     runtime: SharedRuntime,
     /// Locked while a connection is opened, so that there is one attempt at a time.
     attempts: tokio::sync::Mutex<Attempts>,
@@ -57,26 +56,19 @@ struct Attempts {
 impl BrokerConnection {
     pub(crate) fn new(
         config: &Config,
+        address: Arc<Address>,
         purpose: &'static str,
         runtime: SharedRuntime,
-    ) -> Result<Self> {
-        let mut address: AMQPUri = config.url.parse().map_err(|_| {
-            // The parser's own message may contain the password.
-            let text = "the broker's URL is not of the form amqp://user:password@host:port/vhost";
-            Error::reject("broker_url_invalid", text)
-        })?;
-        let seconds = config.heartbeat.as_secs().max(1);
-        address.query.heartbeat = Some(u16::try_from(seconds).unwrap_or(u16::MAX));
-        address.query.frame_max.get_or_insert(FRAME_MAX);
-        Ok(Self {
+    ) -> Self {
+        Self {
             purpose,
             name: format!("{} {purpose}", config.name).into(),
             address,
-            connect_timeout: config.connect_timeout,
+            first: AtomicUsize::new(0),
             runtime,
             attempts: tokio::sync::Mutex::default(),
             current: Mutex::new(None),
-        })
+        }
     }
 
     fn current(&self) -> MutexGuard<'_, Option<Arc<Connection>>> {
@@ -155,14 +147,82 @@ impl BrokerConnection {
         attempts.last = Some(error);
     }
 
+    /// Connects to the first host that accepts the connection. If none does, returns the error of
+    /// the last one, or one that says more than that a host is unavailable.
     async fn connect(&self) -> Result<Connection> {
-        let properties = ConnectionProperties::default().with_connection_name(self.name.clone());
-        let connecting = Connection::connect_uri(self.address.clone(), properties);
-        match tokio::time::timeout(self.connect_timeout, connecting).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(why)) => Err(unavailable(&why)),
-            Err(_) => Err(timed_out()),
+        let (hosts, first) = (&self.address.hosts, self.first.load(Ordering::Relaxed));
+        let mut failed: Option<Error> = None;
+        for turn in 0..hosts.len() {
+            let at = (first + turn) % hosts.len();
+            match self.connect_to(&hosts[at]).await {
+                Ok(connection) => {
+                    self.first.store(at, Ordering::Relaxed);
+                    return Ok(connection);
+                }
+                Err(why) => {
+                    let says_more = |it: &Error| it.code() != "broker_unavailable";
+                    if !failed.as_ref().is_some_and(says_more) {
+                        failed = Some(why);
+                    }
+                }
+            }
         }
+        Err(failed.unwrap_or_else(timed_out))
+    }
+
+    async fn connect_to(&self, host: &Host) -> Result<Connection> {
+        let Address {
+            uri,
+            default_port,
+            tls,
+            connect_timeout,
+            ..
+        } = &*self.address;
+        let address = format!("{}:{}", host.name, host.port.unwrap_or(*default_port));
+        let at = |code, why: &str| {
+            Error::retry(
+                code,
+                format!("cannot connect to RabbitMQ at {address}: {why}"),
+            )
+        };
+        let mut uri = uri.clone();
+        uri.query.frame_max.get_or_insert(FRAME_MAX);
+        let properties = ConnectionProperties::default().with_connection_name(self.name.clone());
+        let deadline = Instant::now() + *connect_timeout;
+        let stream = connect(host, *default_port, tls.as_ref(), deadline).await;
+        let stream = stream.map_err(|why| match why {
+            ConnectError::Unavailable(why) => at("broker_unavailable", &why.to_string()),
+            ConnectError::Tls(why) => at("broker_tls_failed", &format!("TLS fails: {why}")),
+        })?;
+        let opened = tokio::time::timeout_at(deadline, handshake(uri, properties, stream)).await;
+        match opened {
+            Ok(opened) => opened.map_err(|why| at(unavailable(&why).code(), &why.to_string())),
+            Err(_) => Err(at("broker_unavailable", "no reply in time")),
+        }
+    }
+
+    /// Drops the connection, on which the broker does not reply, if another one can be opened
+    /// within `limit`. The next use opens it again, perhaps to another host.
+    ///
+    /// # Errors
+    ///
+    /// The reason why no other connection can be opened: the broker itself is unavailable.
+    pub(crate) async fn replace_silent(&self, limit: Duration) -> Result<()> {
+        let silent = self.current().clone();
+        let opened = tokio::time::timeout(limit, self.connect()).await;
+        let opened = opened.unwrap_or_else(|_| Err(timed_out()))?;
+        let _ = opened.close(200, "done".into()).await; // The broker closes it with the socket.
+        let mut current = self.current();
+        let is_silent = |it: &Arc<Connection>| {
+            silent
+                .as_ref()
+                .is_some_and(|silent| Arc::ptr_eq(it, silent))
+        };
+        if current.as_ref().is_some_and(is_silent) {
+            tracing::warn!(connection = self.purpose, "replacing a silent connection");
+            *current = None;
+        }
+        Ok(())
     }
 }
 
@@ -179,6 +239,11 @@ pub(crate) fn reply_code(error: &lapin::Error) -> Option<u16> {
     }
 }
 
+/// Returns whether the broker refused the client's certificate, which it does after the handshake.
+fn is_tls_failure(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::IOError(why) if is_tls_error(why))
+}
+
 /// Converts an error of the client. All are retried; a process that starts treats `broker_refused`
 /// as final.
 pub(crate) fn unavailable(error: &lapin::Error) -> Error {
@@ -186,6 +251,7 @@ pub(crate) fn unavailable(error: &lapin::Error) -> Error {
     match reply_code(error) {
         Some(ACCESS_REFUSED | NOT_ALLOWED) => Error::retry("broker_refused", text),
         Some(NOT_FOUND) => Error::retry(MISSING, text),
+        _ if is_tls_failure(error) => Error::retry("broker_tls_failed", text),
         _ => Error::retry("broker_unavailable", text),
     }
 }

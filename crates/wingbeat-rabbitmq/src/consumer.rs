@@ -1,8 +1,8 @@
 //! Consumers: deliveries and their acknowledgements. Each consumer has its own channel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -11,6 +11,8 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use wingbeat_core::envelope::BODY_MAX;
+use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::transport::Settler;
 use wingbeat_core::{Consumer, Delivery, Error, Result, Tag};
 
@@ -22,8 +24,36 @@ use crate::wire;
 /// process.
 pub(crate) const TAGS_PER_CONSUMER: u64 = 1 << 40;
 
+/// The largest number of bytes of unacknowledged bodies. A consumer that has more is opened again
+/// with [`PREFETCH_OF_LARGE`].
+const BYTES_MAX: usize = PREFETCH_OF_LARGE as usize * BODY_MAX;
+/// The prefetch of a queue with large messages. RabbitMQ limits the number of deliveries only, not
+/// their bytes.
+const PREFETCH_OF_LARGE: u16 = 32;
+
 /// A count of unacknowledged deliveries, including those that the client has buffered.
-pub(crate) type InFlight = Arc<AtomicU64>;
+type InFlight = AtomicU64;
+
+/// The state of a queue in this process, shared by its consumers.
+#[derive(Debug, Default)]
+pub(crate) struct QueueState {
+    in_flight: InFlight,
+    /// Set once a consumer had too many bytes in flight, until the process ends.
+    large: AtomicBool,
+}
+
+impl QueueState {
+    /// Returns the number of unacknowledged deliveries.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Subtracts the deliveries of a consumer that has ended: the broker requeues them.
+    fn release(&self, own: &InFlight) {
+        let left = own.swap(0, Ordering::SeqCst);
+        self.in_flight.fetch_sub(left, Ordering::SeqCst);
+    }
+}
 
 /// The parameters of a new consumer.
 pub(crate) struct Options {
@@ -32,13 +62,14 @@ pub(crate) struct Options {
     /// The difference between tags of the process and delivery tags of the channel.
     pub(crate) base: u64,
     pub(crate) names: Names,
-    /// The count for all consumers of the queue in this process.
-    pub(crate) in_flight: InFlight,
+    pub(crate) state: Arc<QueueState>,
+    pub(crate) runtime: SharedRuntime,
 }
 
 /// A step in the life of a delivery, with the delivery tags of the channel.
 enum Settlement {
-    Received(u64),
+    /// With the size of the body.
+    Received(u64, usize),
     Acknowledge(Vec<u64>),
     Requeue(Vec<u64>),
 }
@@ -52,9 +83,10 @@ pub(crate) struct RabbitConsumer {
     _open: oneshot::Sender<()>,
     base: u64,
     names: Names,
-    in_flight: InFlight,
-    /// The part of `in_flight` that belongs to this consumer.
-    own: InFlight,
+    state: Arc<QueueState>,
+    runtime: SharedRuntime,
+    /// The deliveries in flight that belong to this consumer.
+    own: Arc<InFlight>,
 }
 
 impl RabbitConsumer {
@@ -63,7 +95,10 @@ impl RabbitConsumer {
             .create_channel()
             .await
             .map_err(|e| unavailable(&e))?;
-        let prefetch = u16::try_from(options.prefetch.max(1)).unwrap_or(u16::MAX);
+        let mut prefetch = u16::try_from(options.prefetch.max(1)).unwrap_or(u16::MAX);
+        if options.state.large.load(Ordering::Relaxed) {
+            prefetch = prefetch.min(PREFETCH_OF_LARGE);
+        }
         let qos = channel
             .basic_qos(prefetch, BasicQosOptions::default())
             .await;
@@ -80,17 +115,19 @@ impl RabbitConsumer {
         // The prefetch bounds both queues: the broker delivers no more until something is settled.
         let (received, deliveries) = mpsc::unbounded_channel();
         let (settling, settlements) = mpsc::unbounded_channel();
-        let (in_flight, own) = (options.in_flight, InFlight::default());
+        let (own, bytes) = (Arc::<InFlight>::default(), Arc::<AtomicUsize>::default());
         let (open, dropped) = oneshot::channel();
         let pump = Pump {
             channel: channel.clone(),
             received,
             settling: settling.clone(),
-            in_flight: Arc::clone(&in_flight),
+            state: Arc::clone(&options.state),
             own: Arc::clone(&own),
+            bytes: Arc::clone(&bytes),
+            prefetch,
         };
         drop(tokio::spawn(pump.run(stream, dropped)));
-        let settler = tokio::spawn(settle(channel, settlements));
+        let settler = tokio::spawn(settle(channel, settlements, bytes));
         Ok(Self {
             deliveries,
             settling,
@@ -98,7 +135,8 @@ impl RabbitConsumer {
             _open: open,
             base: options.base,
             names: options.names,
-            in_flight,
+            state: options.state,
+            runtime: options.runtime,
             own,
         })
     }
@@ -107,7 +145,7 @@ impl RabbitConsumer {
         Delivery {
             tag: Tag(self.base + delivery.delivery_tag),
             redelivered: delivery.redelivered,
-            envelope: wire::envelope(delivery, &self.names),
+            envelope: wire::envelope(delivery, &self.names, self.runtime.now()),
             dead_lettered: wire::dead_lettered(delivery, &self.names),
         }
     }
@@ -118,8 +156,11 @@ struct Pump {
     channel: Channel,
     received: mpsc::UnboundedSender<lapin::message::Delivery>,
     settling: mpsc::UnboundedSender<Settlement>,
-    in_flight: InFlight,
-    own: InFlight,
+    state: Arc<QueueState>,
+    own: Arc<InFlight>,
+    /// The bytes of unacknowledged bodies.
+    bytes: Arc<AtomicUsize>,
+    prefetch: u16,
 }
 
 impl Pump {
@@ -135,27 +176,42 @@ impl Pump {
             let Some(Ok(delivery)) = next else {
                 break;
             };
-            self.in_flight.fetch_add(1, Ordering::SeqCst);
+            self.state.in_flight.fetch_add(1, Ordering::SeqCst);
             self.own.fetch_add(1, Ordering::SeqCst);
-            let known = Settlement::Received(delivery.delivery_tag);
+            let size = delivery.data.len();
+            let bytes = self.bytes.fetch_add(size, Ordering::SeqCst) + size;
+            let known = Settlement::Received(delivery.delivery_tag, size);
             if self.settling.send(known).is_err() || self.received.send(delivery).is_err() {
+                break;
+            }
+            if bytes > BYTES_MAX && self.prefetch > PREFETCH_OF_LARGE {
+                self.state.large.store(true, Ordering::Relaxed);
+                tracing::warn!(
+                    bytes,
+                    "a queue has large messages: its prefetch is {PREFETCH_OF_LARGE} from now on"
+                );
                 break;
             }
         }
         drop(self.received);
-        release_all(&self.in_flight, &self.own);
+        self.state.release(&self.own);
         // The channel is closed first. A dropped `stream` cancels itself, and an ordered queue
         // would then deliver later messages to the next consumer before it has requeued the ones in
         // flight here.
-        let _ = self.channel.close(200, "done".into()).await;
+        let mut closing = std::pin::pin!(self.channel.close(200, "done".into()));
+        loop {
+            // The client would buffer what the broker has already sent.
+            tokio::select! {
+                biased;
+                _ = &mut closing => break,
+                dropped = stream.next() => if dropped.is_none() {
+                    let _ = closing.await;
+                    break;
+                }
+            }
+        }
         drop(stream);
     }
-}
-
-/// Subtracts the deliveries of a consumer that has ended: the broker requeues them.
-fn release_all(in_flight: &InFlight, own: &InFlight) {
-    let left = own.swap(0, Ordering::SeqCst);
-    in_flight.fetch_sub(left, Ordering::SeqCst);
 }
 
 impl Consumer for RabbitConsumer {
@@ -175,7 +231,7 @@ impl Consumer for RabbitConsumer {
         Arc::new(RabbitSettler {
             settling: self.settling.clone(),
             base: self.base,
-            in_flight: Arc::clone(&self.in_flight),
+            state: Arc::clone(&self.state),
             own: Arc::clone(&self.own),
         })
     }
@@ -184,15 +240,15 @@ impl Consumer for RabbitConsumer {
 impl Drop for RabbitConsumer {
     fn drop(&mut self) {
         self.settler.abort();
-        release_all(&self.in_flight, &self.own);
+        self.state.release(&self.own);
     }
 }
 
 struct RabbitSettler {
     settling: mpsc::UnboundedSender<Settlement>,
     base: u64,
-    in_flight: InFlight,
-    own: InFlight,
+    state: Arc<QueueState>,
+    own: Arc<InFlight>,
 }
 
 impl RabbitSettler {
@@ -212,6 +268,7 @@ impl RabbitSettler {
             .is_ok_and(|own| own > 0)
         {
             let _ = self
+                .state
                 .in_flight
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
         }
@@ -228,16 +285,38 @@ impl Settler for RabbitSettler {
     }
 }
 
+/// The unacknowledged deliveries of a channel.
+struct Open {
+    /// The sizes of their bodies, by tag.
+    sizes: BTreeMap<u64, usize>,
+    /// The sum of the sizes.
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Open {
+    fn remove(&mut self, tag: &u64) {
+        let size = self.sizes.remove(tag).unwrap_or_default();
+        self.bytes.fetch_sub(size, Ordering::SeqCst);
+    }
+}
+
 /// Sends acknowledgements and requeues to the broker, in batches, until the consumer ends.
-async fn settle(channel: Channel, mut settlements: mpsc::UnboundedReceiver<Settlement>) {
-    let mut open: BTreeSet<u64> = BTreeSet::new();
+async fn settle(
+    channel: Channel,
+    mut settlements: mpsc::UnboundedReceiver<Settlement>,
+    bytes: Arc<AtomicUsize>,
+) {
+    let mut open = Open {
+        sizes: BTreeMap::new(),
+        bytes,
+    };
     while let Some(first) = settlements.recv().await {
         let (mut done, mut requeued) = (BTreeSet::new(), Vec::new());
         let mut next = Some(first);
         while let Some(settlement) = next {
             match settlement {
-                Settlement::Received(tag) => {
-                    open.insert(tag);
+                Settlement::Received(tag, size) => {
+                    open.sizes.insert(tag, size);
                 }
                 Settlement::Acknowledge(tags) => done.extend(tags),
                 Settlement::Requeue(tags) => requeued.extend(tags),
@@ -263,12 +342,13 @@ async fn settle(channel: Channel, mut settlements: mpsc::UnboundedReceiver<Settl
 /// Acknowledges `done`: with one frame all tags before the first open one, the others one by one.
 async fn acknowledge(
     channel: &Channel,
-    open: &mut BTreeSet<u64>,
+    open: &mut Open,
     mut done: BTreeSet<u64>,
 ) -> lapin::Result<()> {
-    done.retain(|tag| open.contains(tag));
+    done.retain(|tag| open.sizes.contains_key(tag));
     let up_to = open
-        .iter()
+        .sizes
+        .keys()
         .take_while(|tag| done.contains(tag))
         .last()
         .copied();
@@ -282,6 +362,8 @@ async fn acknowledge(
         .filter(|tag| up_to.is_none_or(|last| **tag > last));
     let single = single.map(|tag| channel.basic_ack(*tag, BasicAckOptions::default()));
     futures_util::future::try_join_all(single).await?;
-    open.retain(|tag| !done.contains(tag));
+    for tag in &done {
+        open.remove(tag);
+    }
     Ok(())
 }

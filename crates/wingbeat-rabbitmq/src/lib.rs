@@ -18,8 +18,10 @@
 //! # Map
 //!
 //! - [`Config`]: the address, time limits and the delivery limit.
+//! - `address`, `socket`: the parts of the URL, and the client on connections with TLS.
 //! - `connection`: a connection that is opened again after it is lost.
 //! - `topology`: exchanges, queues and bindings.
+//! - `guard`: repairs deliveries that the AMQP client cannot parse, and cuts off large bodies.
 //! - `wire`: the CloudEvents binding for AMQP, in binary mode.
 //! - `publisher`: confirms and returned messages. `consumer`: deliveries and acknowledgements.
 //! - [`RabbitMq`]: the transport.
@@ -32,6 +34,10 @@
 //!
 //! Every message is persistent and confirmed. Messages that need a subscriber are mandatory; the
 //! publisher matches a returned message by its id.
+//!
+//! A delivery never ends the consumers of others. The guard replaces what the client cannot parse,
+//! and a consumer with more than 32 MiB of unacknowledged bodies is opened again with a small
+//! prefetch.
 //!
 //! Publishing and consuming use separate connections: on a connection that RabbitMQ has blocked,
 //! the client sends neither acknowledgements nor heartbeats.
@@ -49,6 +55,10 @@
 
 mod config;
 
+mod address;
+mod guard;
+mod socket;
+
 mod connection;
 
 mod topology;
@@ -60,5 +70,10 @@ mod publisher;
 
 mod rabbitmq;
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use config::Config;
 pub use rabbitmq::RabbitMq;
+pub use wingbeat_connect::TlsFiles;

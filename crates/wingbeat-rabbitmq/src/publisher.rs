@@ -15,7 +15,7 @@ use futures_util::stream::FuturesOrdered;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, Connection};
 use uuid::Uuid;
-use wingbeat_core::envelope::{BODY_MAX, KEY_MAX};
+use wingbeat_core::envelope::Unfit;
 use wingbeat_core::transport::Refused;
 use wingbeat_core::{Envelope, HashSet, Kind, Result, sabotage};
 
@@ -43,6 +43,8 @@ pub(crate) struct BatchSettings<'a> {
     /// The message types with a queue: the broker must not return an event of such a type.
     pub(crate) bound: &'a HashSet<&'static str>,
     pub(crate) timeout: Duration,
+    /// The largest frame that the connection allows.
+    pub(crate) frame_max: u32,
 }
 
 impl BatchSettings<'_> {
@@ -193,12 +195,14 @@ impl Publisher {
         settings: &BatchSettings<'_>,
         message: &Envelope,
     ) -> std::result::Result<lapin::PublisherConfirm, Refused> {
-        if message.body.len() > BODY_MAX {
-            let text = format!("its body has more than {BODY_MAX} bytes");
-            return Err(Refused::Impossible(text));
-        }
-        if message.key.len() > KEY_MAX {
-            let text = format!("its key has more than {KEY_MAX} bytes");
+        let impossible = |unfit: Unfit| Refused::Impossible(unfit.to_string());
+        message.check().map_err(impossible)?;
+        let (properties, size) = wire::properties(message);
+        if size > settings.frame_max as usize {
+            let text = format!(
+                "its headers need a frame of {size} bytes; RabbitMQ's `frame_max` is {}",
+                settings.frame_max
+            );
             return Err(Refused::Impossible(text));
         }
         let options = BasicPublishOptions {
@@ -206,7 +210,6 @@ impl Publisher {
             ..BasicPublishOptions::default()
         };
         let exchange = settings.names.exchange(message.role);
-        let properties = wire::properties(message);
         channel
             .basic_publish(
                 exchange.into(),

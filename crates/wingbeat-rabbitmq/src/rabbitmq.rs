@@ -9,6 +9,7 @@ use lapin::options::{BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::time::Instant;
+use wingbeat_connect::warn_if_exposed;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::transport::Refused;
 use wingbeat_core::{
@@ -16,8 +17,9 @@ use wingbeat_core::{
 };
 
 use crate::Config;
+use crate::address::Address;
 use crate::connection::{BrokerConnection, MISSING, timed_out, unavailable};
-use crate::consumer::{InFlight, Options, RabbitConsumer, TAGS_PER_CONSUMER};
+use crate::consumer::{Options, QueueState, RabbitConsumer, TAGS_PER_CONSUMER};
 use crate::publisher::{BatchSettings, Publisher};
 use crate::topology::{Names, declare};
 
@@ -25,6 +27,10 @@ use crate::topology::{Names, declare};
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The prefetch of consumers of broker dead letters, of which there are few.
 const DEAD_LETTER_PREFETCH: usize = 16;
+/// The time limit of each step of a ping. Its caller waits for 3 s.
+const PING_TIMEOUT: Duration = Duration::from_millis(1200);
+/// The shortest time between two attempts to replace silent connections.
+const PROBE_PAUSE: Duration = Duration::from_secs(3);
 /// The shortest time between two redeclarations of the topology.
 const REPAIR_PAUSE: Duration = Duration::from_secs(1);
 
@@ -39,36 +45,58 @@ pub struct RabbitMq {
     idle_channel: tokio::sync::Mutex<Option<Channel>>,
     /// Everything that was declared, to declare it again on each new connection.
     topology: RwLock<Topology>,
-    in_flight: Mutex<HashMap<Name, InFlight>>,
+    /// The state of each queue in this process, over all its consumers.
+    queues: Mutex<HashMap<Name, Arc<QueueState>>>,
+    runtime: SharedRuntime,
     consumers: AtomicU64,
+    /// The time of the last attempt to replace silent connections.
+    probed: tokio::sync::Mutex<Option<Instant>>,
     /// The time of the last redeclaration.
     redeclared: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl RabbitMq {
+    /// Checks the URL and the files of TLS without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `broker_url_invalid` if a part of the URL is malformed or not supported; `tls_invalid` if a
+    /// certificate or a key cannot be used.
+    pub fn check(config: &Config) -> Result<()> {
+        Address::parse(config).map(drop)
+    }
+
     /// Connects to the broker, and fails at the first problem. Later losses of the connection are
     /// retried.
     ///
     /// # Errors
     ///
-    /// `broker_url_invalid` if the URL cannot be parsed; `broker_refused` if the broker rejects the
+    /// `broker_url_invalid` if the URL cannot be used; `tls_invalid` if a certificate or a key
+    /// cannot be used; `broker_tls_failed` if TLS fails; `broker_refused` if the broker rejects the
     /// user, the password or the virtual host; `broker_unavailable` if it is unavailable. The
     /// message is one line and contains no password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
+        let address = Arc::new(Address::parse(config)?);
+        let connection = |purpose| {
+            BrokerConnection::new(config, Arc::clone(&address), purpose, Arc::clone(&runtime))
+        };
         let transport = Self {
             names: Names::new(config),
             timeout: config.confirm_timeout,
-            publishing: BrokerConnection::new(config, "publishing", Arc::clone(&runtime))?,
-            consuming: BrokerConnection::new(config, "consuming", runtime)?,
+            publishing: connection("publishing"),
+            consuming: connection("consuming"),
             publisher: Publisher::default(),
             idle_channel: tokio::sync::Mutex::default(),
             topology: RwLock::default(),
-            in_flight: Mutex::default(),
+            queues: Mutex::default(),
+            runtime,
             consumers: AtomicU64::new(1),
+            probed: tokio::sync::Mutex::default(),
             redeclared: tokio::sync::Mutex::default(),
         };
         transport.publishing_connection().await?;
         transport.consuming_connection().await?;
+        warn_if_exposed("RabbitMQ", &address.hosts, address.protection).await;
         Ok(Arc::new(transport))
     }
 
@@ -109,16 +137,14 @@ impl RabbitMq {
     async fn consumer(
         &self,
         queue: String,
-        in_flight: InFlight,
+        state: Arc<QueueState>,
         prefetch: usize,
     ) -> Result<RabbitConsumer> {
-        let opened = self
-            .open(queue.clone(), Arc::clone(&in_flight), prefetch)
-            .await;
+        let opened = self.open(queue.clone(), Arc::clone(&state), prefetch).await;
         match opened {
             Err(why) if why.code() == MISSING => {
                 self.redeclare().await?;
-                self.open(queue, in_flight, prefetch).await
+                self.open(queue, state, prefetch).await
             }
             opened => opened,
         }
@@ -127,7 +153,7 @@ impl RabbitMq {
     async fn open(
         &self,
         queue: String,
-        in_flight: InFlight,
+        state: Arc<QueueState>,
         prefetch: usize,
     ) -> Result<RabbitConsumer> {
         let connection = self.consuming_connection().await?;
@@ -137,7 +163,8 @@ impl RabbitMq {
             prefetch,
             base: number * TAGS_PER_CONSUMER,
             names: self.names.clone(),
-            in_flight,
+            state,
+            runtime: Arc::clone(&self.runtime),
         };
         let opened = RabbitConsumer::open(&connection, options);
         let opened = tokio::time::timeout(self.timeout, opened).await;
@@ -151,11 +178,8 @@ impl RabbitMq {
             .clone()
     }
 
-    fn in_flight(&self, queue: Name) -> InFlight {
-        let mut queues = self
-            .in_flight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    fn state_of(&self, queue: Name) -> Arc<QueueState> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(queues.entry(queue).or_default())
     }
 
@@ -173,6 +197,20 @@ impl RabbitMq {
                 .await
         };
         Ok(u64::from(self.request(declare).await?.message_count()))
+    }
+
+    /// Replaces the connections, on which the broker does not reply: after a failover, the address
+    /// leads to another node, and long before the heartbeats notice it. An attempt that gets no
+    /// reply costs the client a thread, so there are few.
+    async fn replace_silent(&self) -> Result<()> {
+        let mut probed = self.probed.lock().await;
+        if probed.is_some_and(|at| at.elapsed() < PROBE_PAUSE) {
+            return Err(timed_out());
+        }
+        *probed = Some(Instant::now());
+        self.consuming.replace_silent(PING_TIMEOUT).await?;
+        self.idle_channel.lock().await.take();
+        self.publishing.replace_silent(PING_TIMEOUT).await
     }
 
     /// Sends a request to the broker and waits for the reply.
@@ -233,7 +271,10 @@ impl Transport for RabbitMq {
             // The broker never blocks this connection, since nothing is published on it.
             let ask =
                 async |channel: &Channel| channel.basic_qos(1, BasicQosOptions::default()).await;
-            self.request(ask).await
+            match tokio::time::timeout(PING_TIMEOUT, self.request(ask)).await {
+                Ok(replied) => replied,
+                Err(_) => self.replace_silent().await,
+            }
         })
     }
 
@@ -259,6 +300,7 @@ impl Transport for RabbitMq {
                 names: &self.names,
                 bound: &bound,
                 timeout: self.timeout,
+                frame_max: connection.configuration().frame_max(),
             };
             let results = self
                 .publisher
@@ -278,8 +320,8 @@ impl Transport for RabbitMq {
 
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
         Box::pin(async move {
-            let in_flight = self.in_flight(queue);
-            let opened = self.consumer(self.names.queue(queue), in_flight, prefetch);
+            let state = self.state_of(queue);
+            let opened = self.consumer(self.names.queue(queue), state, prefetch);
             Ok(Box::new(opened.await?) as Box<dyn Consumer>)
         })
     }
@@ -290,7 +332,7 @@ impl Transport for RabbitMq {
     ) -> BoxFuture<'_, Result<Option<Box<dyn Consumer>>>> {
         Box::pin(async move {
             let queue = self.names.dead_letter_queue(service.as_str());
-            let opened = self.consumer(queue, InFlight::default(), DEAD_LETTER_PREFETCH);
+            let opened = self.consumer(queue, Arc::default(), DEAD_LETTER_PREFETCH);
             Ok(Some(Box::new(opened.await?) as Box<dyn Consumer>))
         })
     }
@@ -302,7 +344,7 @@ impl Transport for RabbitMq {
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
             let waiting = self.waiting(&self.names.queue(queue)).await?;
-            Ok(waiting + self.in_flight(queue).load(Ordering::SeqCst))
+            Ok(waiting + self.state_of(queue).in_flight())
         })
     }
 }

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use redis::{Client, Cmd, FromRedisValue};
+use redis::{Cmd, FromRedisValue, Value};
+use wingbeat_connect::{TlsFiles, warn_if_exposed};
 use wingbeat_core::cache::Durability;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, Error, Result};
 
-use crate::connection::{NO_SCRIPT, SharedConnection, timed_out};
+use crate::address::Address;
+use crate::connection::{NO_SCRIPT, SharedConnection, WRONG_TYPE, is_answer};
 use crate::cooldown::Cooldown;
 use crate::scripts::{self, Call};
+use crate::server::{Server, hello};
 
 /// The number of keys that one `SCAN` visits.
 const SCAN_COUNT: usize = 1000;
@@ -20,8 +23,13 @@ const SCAN_COUNT: usize = 1000;
 /// The address of Redis, and time limits.
 #[derive(Clone)]
 pub struct Config {
-    /// The URL: `redis://[user:password@]host:port[/database]`.
+    /// The URL: `rediss://[user:password@]host:port[/database]`, or
+    /// `rediss-sentinel://host:port,host:port/database?master=name`. Of several hosts, the first
+    /// one that is a master is used.
     pub url: String,
+    /// Certificates and key for TLS, as far as the URL names none (`ssl_ca_certs`, `ssl_certfile`,
+    /// `ssl_keyfile`).
+    pub tls: TlsFiles,
     /// A prefix for every key. `wingbeat:` by default.
     pub namespace: String,
     /// The time limit of [`Redis::connect`], the first reply included. 3 s by default.
@@ -36,6 +44,7 @@ impl Config {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            tls: TlsFiles::default(),
             namespace: "wingbeat:".into(),
             connect_timeout: Duration::from_secs(3),
             timeout: Duration::from_millis(500),
@@ -53,35 +62,39 @@ pub struct Redis {
 }
 
 impl Redis {
+    /// Checks the URL and the files of TLS without connecting.
+    ///
+    /// # Errors
+    ///
+    /// `cache_url_invalid` if a part of the URL is malformed or not supported; `tls_invalid` if a
+    /// certificate or a key cannot be used.
+    pub fn check(config: &Config) -> Result<()> {
+        Address::parse(&config.url, &config.tls).map(drop)
+    }
+
     /// Connects to Redis, and waits for its first reply. Later losses of the connection are
     /// retried.
     ///
     /// # Errors
     ///
-    /// `cache_url_invalid` if the URL cannot be parsed; `cache_refused` if Redis rejects the user
-    /// or the password; `cache_unavailable` if it is unavailable. The message is one line and
-    /// contains no password.
+    /// `cache_url_invalid` if the URL cannot be used; `tls_invalid` if a certificate or a key
+    /// cannot be used; `cache_tls_failed` if TLS fails; `cache_refused` if Redis rejects the user
+    /// or the password; `cache_cluster` if it is a node of a cluster; `cache_unavailable` if it is
+    /// unavailable or a replica. The message is one line and contains no password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
-        let client = Client::open(config.url.as_str()).map_err(|_| {
-            // The parser's own message may contain the password.
-            let text =
-                "the cache's URL is not of the form redis://user:password@host:port/database";
-            Error::reject("cache_url_invalid", text)
-        })?;
+        let address = Address::parse(&config.url, &config.tls)?;
+        let (hosts, protection) = (address.hosts.clone(), address.protection);
         let cache = Self {
-            connection: SharedConnection::new(client),
+            connection: SharedConnection::new(Server::new(address)),
             timeout: config.timeout,
             namespace: config.namespace.clone(),
             cooldown: Cooldown::default(),
             runtime,
         };
         let (ping, limit) = (redis::cmd("PING"), config.connect_timeout);
-        let first = cache.send_within::<String>("ping", &ping, limit);
-        match tokio::time::timeout(limit, first).await {
-            Ok(Ok(_)) => Ok(Arc::new(cache)),
-            Ok(Err(why)) => Err(why),
-            Err(_) => Err(timed_out()),
-        }
+        cache.send_within::<String>("ping", &ping, limit).await?;
+        warn_if_exposed("Redis", &hosts, protection).await;
+        Ok(Arc::new(cache))
     }
 
     /// Returns the key in Redis.
@@ -93,6 +106,16 @@ impl Redis {
     fn index(&self, key: &str) -> String {
         let family = key.split_once(':').map_or("", |(family, _)| family);
         format!("{}index:{family}", self.namespace)
+    }
+
+    /// Returns the arguments of the scripts that set a value.
+    fn setting(&self, key: &str, value: &Bytes, ttl: Duration) -> Vec<Vec<u8>> {
+        vec![
+            value.to_vec(),
+            millis(ttl).to_string().into(),
+            self.runtime.now().as_millis().to_string().into(),
+            key.into(),
+        ]
     }
 
     async fn send<T: FromRedisValue>(&self, operation: &'static str, command: &Cmd) -> Result<T> {
@@ -110,10 +133,8 @@ impl Redis {
             return Err(Error::retry("cache_unavailable", text));
         }
         let reply = self.connection.send(command, limit).await;
-        let available = reply
-            .as_ref()
-            .err()
-            .is_none_or(|why| why.code() == NO_SCRIPT);
+        // An error reply to one command is an answer. It says nothing about other commands.
+        let available = reply.as_ref().err().is_none_or(is_answer);
         self.cooldown.record(available);
         let outcome = if available { "ok" } else { "error" };
         let labels = [("operation", operation), ("outcome", outcome)];
@@ -172,18 +193,23 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Cache for Redis {
+    /// Fails with `cache_unavailable` if Redis does not reply or is a replica.
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
-            let reply: Result<String> = self.send("ping", &redis::cmd("PING")).await;
-            reply.map(drop)
+            let about: Value = self.send("ping", &hello()).await?;
+            self.connection.check(&about).await
         })
     }
 
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         let get = redis::cmd("GET").arg(self.full(key)).take();
         Box::pin(async move {
-            let value: Option<Vec<u8>> = self.send("get", &get).await?;
-            Ok(value.map(Bytes::from))
+            match self.send::<Option<Vec<u8>>>("get", &get).await {
+                Ok(value) => Ok(value.map(Bytes::from)),
+                // Another program wrote the key: the cache has no value there.
+                Err(why) if why.code() == WRONG_TYPE => Ok(None),
+                Err(why) => Err(why),
+            }
         })
     }
 
@@ -194,18 +220,27 @@ impl Cache for Redis {
         ttl: Duration,
         _: Durability,
     ) -> BoxFuture<'_, Result<()>> {
-        let arguments = vec![
-            value.to_vec(),
-            millis(ttl).to_string().into(),
-            self.runtime.now().as_millis().to_string().into(),
-            key.into(),
-        ];
-        let put = Call::new(
-            scripts::PUT,
-            vec![self.full(key), self.index(key)],
-            arguments,
-        );
+        let keys = vec![self.full(key), self.index(key)];
+        let put = Call::new(scripts::PUT, keys, self.setting(key, &value, ttl));
         Box::pin(self.call("put", put))
+    }
+
+    fn replace(
+        &self,
+        key: &str,
+        expected: Option<Bytes>,
+        value: Bytes,
+        ttl: Duration,
+        _: Durability,
+    ) -> BoxFuture<'_, Result<bool>> {
+        let keys = vec![self.full(key), self.index(key)];
+        let mut arguments = self.setting(key, &value, ttl);
+        match expected {
+            Some(expected) => arguments.extend([b"1".to_vec(), expected.to_vec()]),
+            None => arguments.push(b"0".to_vec()),
+        }
+        let replace = Call::new(scripts::REPLACE, keys, arguments);
+        Box::pin(self.call("replace", replace))
     }
 
     fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {

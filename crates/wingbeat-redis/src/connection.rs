@@ -3,18 +3,36 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
-};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use wingbeat_core::{Error, Result};
 
+use crate::server::{Server, check_master, is_demoted, timed_out, unavailable};
+
 /// The code of the error for an unknown script hash.
 pub(crate) const NO_SCRIPT: &str = "no_script";
+/// The code of the error for a key of another type than the command needs.
+pub(crate) const WRONG_TYPE: &str = "cache_wrong_type";
+/// The code of the error for any other refused command.
+const FAILED: &str = "cache_failed";
+/// The error replies of a server that refuses commands whatever they are about: it is loading,
+/// full, read-only, busy or failing, or it no longer accepts the password.
+const UNAVAILABLE: [&str; 10] = [
+    "LOADING",
+    "MASTERDOWN",
+    "READONLY",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY",
+    "CLUSTERDOWN",
+    "NOAUTH",
+    "WRONGPASS",
+];
 
 /// One connection that all callers share.
 pub(crate) struct SharedConnection {
-    client: Client,
+    server: Server,
     current: Mutex<Current>,
 }
 
@@ -26,18 +44,19 @@ struct Current {
 }
 
 impl SharedConnection {
-    pub(crate) fn new(client: Client) -> Self {
+    pub(crate) fn new(server: Server) -> Self {
         Self {
-            client,
+            server,
             current: Mutex::default(),
         }
     }
 
-    /// Sends a command and returns the reply. `limit` applies to the reply and to opening a
-    /// connection.
+    /// Sends a command and returns the reply. `limit` applies to the reply, and to opening a
+    /// connection to each host.
     ///
     /// After any failure that is not a reply of the server, the connection is discarded: one whose
-    /// peer is silent looks like any other. A connection that was closed while idle fails only now,
+    /// peer is silent looks like any other. So is one to a server that became a replica.
+    /// A connection that was closed while idle fails only now,
     /// so the command is sent once more on a new one.
     pub(crate) async fn send<T: FromRedisValue>(
         &self,
@@ -66,18 +85,36 @@ impl SharedConnection {
                 let text = "Redis does not know the script";
                 return Err(Failed::Unavailable(Error::retry(NO_SCRIPT, text)));
             }
-            Ok(Err(why)) if matches!(why.kind(), ErrorKind::Server(_)) => {
-                return Err(Failed::Unavailable(unavailable(&why)));
+            Ok(Err(why)) if why.code().is_some() && !is_demoted(&why) => {
+                return Err(Failed::Unavailable(refused(&why)));
             }
-            Ok(Err(why)) if why.is_connection_dropped() => Failed::Closed(unavailable(&why)),
+            // The command is sent to the server that took over.
+            Ok(Err(why)) if is_demoted(&why) || why.is_connection_dropped() => {
+                Failed::Closed(unavailable(&why))
+            }
             Ok(Err(why)) => Failed::Unavailable(unavailable(&why)),
             Err(_) => Failed::Unavailable(timed_out()),
         };
+        self.discard(generation).await;
+        Err(failed)
+    }
+
+    /// Discards a connection, unless it was replaced already.
+    async fn discard(&self, generation: u64) {
         let mut current = self.current.lock().await;
         if current.generation == generation {
             current.connection = None;
         }
-        Err(failed)
+    }
+
+    /// Checks a reply to [`hello`](crate::server::hello). Discards the connection to a server that
+    /// is not a master.
+    pub(crate) async fn check(&self, about: &Value) -> Result<()> {
+        let checked = check_master(about);
+        if checked.is_err() {
+            self.current.lock().await.connection = None;
+        }
+        checked
     }
 
     async fn connection(&self, limit: Duration) -> Result<(u64, MultiplexedConnection)> {
@@ -85,16 +122,7 @@ impl SharedConnection {
         if let Some(connection) = &current.connection {
             return Ok((current.generation, connection.clone()));
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limit))
-            .set_response_timeout(None);
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        let connection = match tokio::time::timeout(limit, connecting).await {
-            Ok(connection) => connection.map_err(|e| unavailable(&e))?,
-            Err(_) => return Err(timed_out()),
-        };
+        let connection = self.server.open(limit).await?;
         current.generation += 1;
         current.connection = Some(connection.clone());
         Ok((current.generation, connection))
@@ -103,7 +131,7 @@ impl SharedConnection {
 
 /// A failed attempt.
 enum Failed {
-    /// The connection was closed, perhaps long before the attempt.
+    /// The connection was closed, perhaps long before the attempt, or leads to a replica.
     Closed(Error),
     /// Any other failure.
     Unavailable(Error),
@@ -117,17 +145,25 @@ impl Failed {
     }
 }
 
-/// Returns the error for a reply that did not arrive in time.
-pub(crate) fn timed_out() -> Error {
-    Error::retry("cache_unavailable", "Redis did not reply in time")
+/// Returns whether the error is the server's answer to one command.
+pub(crate) fn is_answer(error: &Error) -> bool {
+    matches!(error.code(), NO_SCRIPT | WRONG_TYPE | FAILED)
 }
 
-/// Converts an error of the client. A server that is full, loading or read-only counts as
-/// unavailable.
-fn unavailable(error: &RedisError) -> Error {
-    let text = format!("Redis: {error}");
-    match error.kind() {
-        ErrorKind::AuthenticationFailed => Error::retry("cache_refused", text),
-        _ => Error::retry("cache_unavailable", text),
+/// Converts an error reply.
+fn refused(error: &RedisError) -> Error {
+    let (code, detail) = (
+        error.code().unwrap_or_default(),
+        error.detail().unwrap_or_default(),
+    );
+    // Before version 7, a script's error has the code ERR, and the text contains the cause.
+    let causes = |cause: &&str| code == *cause || detail.contains(&format!("-{cause} "));
+    if UNAVAILABLE.iter().any(causes) {
+        return unavailable(error);
+    }
+    let text = format!("Redis refused the command: {error}");
+    match code {
+        "WRONGTYPE" => Error::retry(WRONG_TYPE, text),
+        _ => Error::retry(FAILED, text),
     }
 }

@@ -37,9 +37,12 @@
     reason = "an adapter to a real server runs on the real clock"
 )]
 
+mod address;
 mod cache;
 mod connection;
 mod cooldown;
 mod scripts;
+mod server;
 
 pub use cache::{Config, Redis};
+pub use wingbeat_connect::TlsFiles;

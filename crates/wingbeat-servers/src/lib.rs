@@ -14,7 +14,9 @@
 //! broker.start_again(); // on the same port, with the same data
 //! ```
 //!
-//! [`smtp`] is a mail server inside the test's own process; [`tls`] makes certificates.
+//! [`Authority`] issues certificates for tests of TLS: PostgreSQL and Redis take others at run time
+//! (`use_tls`), RabbitMQ listens on further ports (`listen_tls`). [`smtp`] is a mail server inside
+//! the test's own process.
 //!
 //! The program `wingbeat-servers` does the same for a shell: it prints the URLs, and stops the
 //! servers when its standard input ends.
@@ -27,18 +29,23 @@
 
 pub mod programs;
 pub mod smtp;
-pub mod tls;
+
+mod authority;
 
 mod folder;
 mod port;
 
 mod instance;
 
+mod proxy;
+
 mod postgres;
 mod rabbitmq;
 mod redis;
 
+pub use authority::{Authority, Issued};
 pub use port::free_port;
 pub use postgres::Postgres;
+pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;
 pub use redis::Redis;

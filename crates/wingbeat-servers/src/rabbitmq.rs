@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::authority::Issued;
 use crate::folder::Folder;
 use crate::instance::Instance;
 use crate::port::free_port;
@@ -76,6 +77,48 @@ impl RabbitMq {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "rabbitmqctl failed: {errors}");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Listens with TLS on further ports: one for each certificate, without and with `true` for
+    /// listeners that accept only clients with a certificate of the authority. Returns the ports.
+    ///
+    /// # Panics
+    ///
+    /// If the node does not listen.
+    #[must_use]
+    pub fn listen_tls(&self, authority: &str, listeners: &[(&Issued, bool)]) -> Vec<u16> {
+        let write = |name: String, text: &str| {
+            let file = self.environment.folder.join(name);
+            std::fs::write(&file, text).expect("the temporary folder can be written");
+            file.display().to_string()
+        };
+        let mut code = "rabbit_networking:ensure_ssl()".to_owned();
+        let mut ports = Vec::new();
+        for (issued, clients) in listeners {
+            let port = free_port();
+            let authority = write(format!("authority-{port}"), authority);
+            let certificate = write(format!("certificate-{port}"), &issued.certificate);
+            let key = write(format!("key-{port}"), &issued.key);
+            code += &format!(
+                ", rabbit_networking:start_ssl_listener({port}, [{{cacertfile, \"{authority}\"}}, \
+                 {{certfile, \"{certificate}\"}}, {{keyfile, \"{key}\"}}, \
+                 {{verify, verify_peer}}, {{fail_if_no_peer_cert, {clients}}}], 2)"
+            );
+            ports.push(port);
+        }
+        self.control(&["eval", &format!("{code}, ok.")]);
+        ports
+    }
+
+    /// Closes the port for connections without TLS; see [`listen_tls`](Self::listen_tls).
+    ///
+    /// # Panics
+    ///
+    /// If the command fails.
+    pub fn accept_only_tls(&self) {
+        let code = "{ok, All} = application:get_env(rabbit, tcp_listeners), \
+                    [rabbit_networking:stop_tcp_listener(It) || It <- All], ok.";
+        self.control(&["eval", code]);
     }
 
     /// Makes the broker close all connections.

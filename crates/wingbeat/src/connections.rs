@@ -155,26 +155,32 @@ fn causes(error: &(dyn StdError + 'static)) -> String {
 #[cfg(feature = "https")]
 mod secure {
     use std::error::Error as StdError;
-    use std::sync::OnceLock;
+    use std::io;
+    use std::sync::{Arc, OnceLock};
+    use std::task::{Context, Poll};
     use std::time::Duration;
 
     use bytes::Bytes;
-    use http::{Request, Response};
+    use futures_util::future::BoxFuture;
+    use http::{Request, Response, Uri};
     use http_body_util::Full;
     use hyper::body::Incoming;
-    use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+    use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
     use hyper_util::client::legacy::connect::HttpConnector;
     use hyper_util::client::legacy::{Client, Error as ClientError};
+    use hyper_util::rt::TokioIo;
+    use tokio::net::TcpStream;
+    use tower::Service;
+    use wingbeat_connect::{Tls, Verify, rustls};
     use wingbeat_core::Result;
     use wingbeat_core::tls::TlsFiles;
-    use wingbeat_tls::rustls;
 
     /// A pool of connections with TLS, made when it is first needed: the authorities of the system
     /// are some hundred certificates, and may be absent where nobody needs them.
     pub(super) struct Pool {
         connect_within: Duration,
         files: TlsFiles,
-        client: OnceLock<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>,
+        client: OnceLock<Client<Connector, Full<Bytes>>>,
     }
 
     impl Pool {
@@ -190,27 +196,58 @@ mod secure {
             self.client().map(drop)
         }
 
-        fn client(&self) -> Result<&Client<HttpsConnector<HttpConnector>, Full<Bytes>>> {
+        fn client(&self) -> Result<&Client<Connector, Full<Bytes>>> {
             if let Some(client) = self.client.get() {
                 return Ok(client);
             }
-            let mut connector = HttpConnector::new();
-            connector.enforce_http(false);
-            connector.set_nodelay(true);
-            connector.set_connect_timeout(Some(self.connect_within));
-            let connector = HttpsConnectorBuilder::new()
-                .with_tls_config(wingbeat_tls::client_config(&self.files)?)
-                .https_only()
-                .enable_http1()
-                .wrap_connector(connector);
+            let mut tcp = HttpConnector::new();
+            tcp.enforce_http(false);
+            tcp.set_nodelay(true);
+            let connector = Connector {
+                tcp,
+                tls: Arc::new(Tls::new(self.files.clone(), Verify::Full)?),
+                within: self.connect_within,
+            };
             Ok(self.client.get_or_init(|| super::pool(connector)))
         }
 
         pub(super) async fn send(
             &self,
             request: Request<Full<Bytes>>,
-        ) -> Result<Result<Response<Incoming>, ClientError>> {
+        ) -> Result<std::result::Result<Response<Incoming>, ClientError>> {
             Ok(self.client()?.request(request).await)
+        }
+    }
+
+    /// Opens connections with the certificates that are valid now.
+    #[derive(Clone)]
+    struct Connector {
+        tcp: HttpConnector,
+        tls: Arc<Tls>,
+        /// The time limit of a connection attempt, TLS included.
+        within: Duration,
+    }
+
+    type BoxError = Box<dyn StdError + Send + Sync>;
+
+    impl Service<Uri> for Connector {
+        type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+        type Error = BoxError;
+        type Future = BoxFuture<'static, std::result::Result<Self::Response, BoxError>>;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<(), BoxError>> {
+            self.tcp.poll_ready(cx).map_err(Into::into)
+        }
+
+        fn call(&mut self, uri: Uri) -> Self::Future {
+            let mut connector = HttpsConnector::from((self.tcp.clone(), self.tls.config()));
+            connector.enforce_https();
+            let connecting = tokio::time::timeout(self.within, connector.call(uri));
+            Box::pin(async {
+                let late =
+                    |_| io::Error::new(io::ErrorKind::TimedOut, "no connection with TLS in time");
+                connecting.await.map_err(late)?
+            })
         }
     }
 

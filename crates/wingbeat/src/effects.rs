@@ -1,7 +1,7 @@
 //! Effects: values that handlers return and that the runtime carries out after the commit.
 
 use bytes::Bytes;
-use wingbeat_core::envelope::{BODY_MAX, KEY_MAX};
+use wingbeat_core::envelope::{Limited, Unfit};
 use wingbeat_core::{Error, Kind, Message, MessageType, Result};
 
 use crate::encode;
@@ -80,6 +80,18 @@ impl Outgoing {
             sequence: None,
             operation: None,
         }
+    }
+
+    /// Checks the limits of [`Envelope::check`](wingbeat_core::Envelope::check).
+    fn check(&self) -> Result<(), Unfit> {
+        let limited = Limited {
+            kind: self.name,
+            source: "", // the service's name
+            key: &self.key,
+            operation: self.operation.as_deref().unwrap_or_default(),
+            body: &self.body,
+        };
+        limited.check()
     }
 }
 
@@ -162,23 +174,18 @@ impl Effects {
         self.calls.append(&mut other.calls);
     }
 
-    /// Returns `message_too_large` for a message over the limits of an envelope.
+    /// Returns `message_too_large` or `message_invalid` for a message that no envelope can carry.
     ///
     /// A later check could not help: once committed, the message would block the outbox.
     pub(crate) fn within_limits(self) -> Result<Self> {
         for message in &self.messages {
-            let operation = message.operation.as_ref().map_or(0, String::len);
-            let sizes = [
-                ("body", message.body.len(), BODY_MAX),
-                ("key", message.key.len(), KEY_MAX),
-                ("operation id", operation, KEY_MAX),
-            ];
-            let exceeded = sizes.into_iter().find(|(_, size, limit)| size > limit);
-            if let Some((field, size, limit)) = exceeded {
-                let name = message.name;
-                let text = format!("the {field} of {name} has {size} bytes; the limit is {limit}");
-                return Err(Error::reject("message_too_large", text));
-            }
+            message.check().map_err(|unfit| {
+                let code = match unfit {
+                    Unfit::TooLarge { .. } => "message_too_large",
+                    Unfit::ForbiddenCharacter { .. } => "message_invalid",
+                };
+                Error::reject(code, format!("cannot send {}: {unfit}", message.name))
+            })?;
         }
         Ok(self)
     }

@@ -136,6 +136,17 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     fn named(self, name: &'static str) -> Configured<Self> {
         Configured::new(self, |policy| policy.name = Some(name))
     }
+
+    /// States that the message contains personal data of the [subject](crate::Subjects) that its
+    /// key names.
+    ///
+    /// A delivery that is parked or becomes a dead letter is then stored encrypted, under the
+    /// subject's key. After the erasure of the subject, a parked delivery is discarded, and so is a
+    /// dead letter when an operator retries it.
+    #[cfg(feature = "personal")]
+    fn personal(self) -> Configured<Self> {
+        Configured::new(self, |policy| policy.personal = true)
+    }
 }
 
 /// A handler and its policy, as returned by [`Handler::retry`].

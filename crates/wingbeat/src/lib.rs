@@ -371,6 +371,8 @@
 //! | `http` | commands, routes, sessions |
 //! | `https` | TLS for outgoing HTTP |
 //! | `servers` | RabbitMQ, PostgreSQL and Redis; includes `https` |
+//! | `servers` | RabbitMQ, PostgreSQL and Redis |
+//! | `personal` | personal data that can be erased: [`Personal`], [`Subjects`] |
 //! | `otlp` | spans to an OpenTelemetry collector |
 //! | `test` | the test kit |
 //!
@@ -401,6 +403,7 @@
 compile_error!("the feature `host` needs `embedded` or `servers`");
 
 mod app;
+mod base_url;
 pub mod call;
 mod codec;
 mod commit;
@@ -430,6 +433,7 @@ pub mod tls;
 mod unit;
 
 pub use app::{App, Ports, Running, RunningSubscription};
+pub use base_url::BaseUrl;
 pub use call::{Call, GaveUp, OperationKey};
 pub use codec::{decode, encode_body};
 pub use connections::{Connections, Unanswered};
@@ -449,6 +453,8 @@ pub use state::{
     Aggregate, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows, Table,
     Verified, View, ViewRow,
 };
+#[cfg(feature = "personal")]
+pub use state::{Personal, Subjects, lookup_digest};
 pub use unit::{Entry, Meta, Scope, ServiceContext, Sql, run_unit};
 
 pub use schemars::{self, JsonSchema};
@@ -458,8 +464,9 @@ pub use wingbeat_core::store::{Position, Select};
 pub use wingbeat_core::{
     BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Envelope, Error, Failure,
     HasSchema, HashMap, HashSet, HttpClient, Key, Kind, Message, MessageId, MessageType, Name,
-    OpenTransaction, Outbox, Param, Params, Record, Result, Runtime, RuntimeExt, SchemaOf,
-    ServiceStore, Statement, Store, Tag, Timestamp, Topology, TraceParent, Transport, Unit, UnitId,
+    OpenTransaction, Outbox, Param, Params, Propagation, Record, Result, Runtime, RuntimeExt,
+    SchemaOf, ServiceStore, Statement, Store, Tag, Timestamp, Topology, TraceParent, Transport,
+    Unit, UnitId,
 };
 pub use wingbeat_core::{cache, envelope, outgoing, statement, store, transport};
 #[doc(hidden)]

@@ -38,6 +38,9 @@ pub struct Policy {
     pub ordered: bool,
     /// The name of the subscription within its service; `None` for the name of its message.
     pub name: Option<&'static str>,
+    /// Encrypts failed deliveries; see [`Handler::personal`](crate::Handler::personal).
+    #[cfg(feature = "personal")]
+    pub personal: bool,
 }
 
 impl Default for Policy {
@@ -48,6 +51,8 @@ impl Default for Policy {
             retry: Retry::default(),
             ordered: false,
             name: None,
+            #[cfg(feature = "personal")]
+            personal: false,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! TLS settings of connections to other systems; with the feature `https`, also their content.
 
-pub use wingbeat_core::tls::{TlsFiles, is_private_host};
 #[cfg(feature = "https")]
-pub use wingbeat_tls::{Identity, client_config, identity, roots};
+pub use wingbeat_connect::{
+    Host, Identity, InvalidUrl, Protection, ServerUrl, has_paths, identity, pem, roots,
+    warn_if_exposed,
+};
+pub use wingbeat_core::tls::TlsFiles;

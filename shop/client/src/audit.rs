@@ -1,5 +1,7 @@
 //! `shop audit`: checks the invariants of a running shop.
 
+use std::env::VarError;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -7,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::answers::Report;
-use crate::{Error, Shop};
+use crate::{Error, Shop, output};
 
 /// The pause between two audits while waiting.
 const POLL: Duration = Duration::from_secs(2);
@@ -16,7 +18,8 @@ const POLL: Duration = Duration::from_secs(2);
 /// failed.
 #[derive(Args, Clone, Debug)]
 pub struct AuditArgs {
-    /// The URL of the shop.
+    /// The URL of the shop: `http://…` or `https://…`. WINGBEAT_TLS_CA names an authority to trust
+    /// instead of those of the system.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub url: String,
     /// The time that a broken invariant has to recover, such as 60s.
@@ -34,17 +37,10 @@ pub struct AuditArgs {
 pub async fn run(args: AuditArgs) -> ExitCode {
     match audit(&args).await {
         Ok((report, text)) => {
-            if args.json {
-                println!("{text}");
-            } else {
-                show(&report);
-            }
-            ExitCode::from(u8::from(!report.ok))
+            let text = if args.json { text } else { shown(&report) };
+            output::result("audit", &text, report.ok)
         }
-        Err(why) => {
-            eprintln!("shop audit: {why}");
-            ExitCode::from(2)
-        }
+        Err(why) => output::failed("audit", why),
     }
 }
 
@@ -68,8 +64,10 @@ async fn audit(args: &AuditArgs) -> Result<(Report, String), Box<dyn std::error:
 ///
 /// A message if the variable is not set and the file cannot be read.
 pub fn admin_password(data: &Path) -> Result<String, String> {
-    if let Ok(password) = std::env::var("SHOP_ADMIN_PASSWORD") {
-        return Ok(password);
+    match std::env::var("SHOP_ADMIN_PASSWORD") {
+        Ok(password) => return Ok(password),
+        Err(VarError::NotPresent) => {}
+        Err(VarError::NotUnicode(_)) => return Err("SHOP_ADMIN_PASSWORD is not UTF-8".into()),
     }
     let file = data.join("admin-password");
     let text = std::fs::read_to_string(&file).map_err(|why| {
@@ -81,21 +79,26 @@ pub fn admin_password(data: &Path) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
-fn show(report: &Report) {
+fn shown(report: &Report) -> String {
+    let mut lines = String::new();
     for invariant in &report.invariants {
         let verdict = if invariant.ok { "holds " } else { "BROKEN" };
-        println!(
+        let _ = writeln!(
+            lines,
             "{verdict} {:>2}  {} ({} checked)",
             invariant.id, invariant.name, invariant.checked
         );
         for violation in &invariant.violations {
-            println!(
+            let _ = writeln!(
+                lines,
                 "           {}: {}",
                 text(&violation["subject"]),
                 text(&violation["detail"])
             );
         }
     }
+    lines.truncate(lines.trim_end().len());
+    lines
 }
 
 fn text(value: &serde_json::Value) -> &str {

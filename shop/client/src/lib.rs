@@ -5,6 +5,7 @@
 //!   tests. [`order`], [`answers`]: the requests and the replies.
 //! - [`traffic`]: `shop traffic`, simulated shoppers in an open loop.
 //! - [`audit`]: `shop audit`, the check of the invariants.
+//! - [`output`]: the output and the exit codes of these commands.
 //!
 //! ```no_run
 //! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,6 +32,7 @@ pub mod answers;
 pub mod audit;
 pub mod http;
 pub mod order;
+pub mod output;
 pub mod shop;
 pub mod traffic;
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::Event;
 
-use crate::{Lines, OrderId, UserId};
+use crate::{Lines, OrderId, UserId, bounds};
 
 /// The session claim with the newest version of the cart that its user has seen. The cart service
 /// raises it; a service with a copy of carts waits until its copy is that new.
@@ -27,6 +27,7 @@ pub struct CartChanged {
     /// The cart's version.
     pub version: u64,
     /// The complete content.
+    #[serde(deserialize_with = "bounds::lines")]
     pub lines: Lines,
     /// The order whose purchase was removed, if that is the cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::Event;
 
-use crate::{Money, Sku};
+use crate::{Price, Sku, bounds};
 
 /// A product was listed, or its name, description or price changed. The event contains all that
 /// copies need, so that the newest one is enough.
@@ -14,9 +14,11 @@ pub struct ProductListed {
     /// The product.
     pub sku: Sku,
     /// The name.
+    #[serde(deserialize_with = "bounds::name")]
+    #[schemars(length(max = bounds::NAME_MAX))]
     pub name: String,
     /// The price of one unit.
-    pub price: Money,
+    pub price: Price,
     /// The product's version.
     pub version: u64,
 }
@@ -28,7 +30,7 @@ pub struct PriceChanged {
     /// The product.
     pub sku: Sku,
     /// The new price of one unit.
-    pub price: Money,
+    pub price: Price,
     /// The product's version.
     pub version: u64,
 }

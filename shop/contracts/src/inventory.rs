@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::{Command, Event};
 
-use crate::{Lines, OrderId, Sku};
+use crate::{Lines, OrderId, Sku, bounds};
 
 /// Reserve all lines of an order, or none.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +13,7 @@ pub struct ReserveStock {
     /// The order.
     pub order_id: OrderId,
     /// The products and quantities.
+    #[serde(deserialize_with = "bounds::lines")]
     pub lines: Lines,
 }
 

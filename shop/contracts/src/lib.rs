@@ -12,11 +12,17 @@ pub mod payments;
 pub mod promotions;
 pub mod shipping;
 
+mod bounds;
 mod ids;
 mod line;
 mod money;
+mod percent;
+mod price;
 
+pub use bounds::{CODE_MAX, NAME_MAX, QUANTITY_MAX};
 pub use ids::{InvalidSku, OrderId, Sku, UserId};
-pub use line::{Line, Lines, QUANTITY_MAX};
+pub use line::{Line, Lines};
 pub use money::{Currency, Money};
 pub use orders::{OrderStatus, RejectReason};
+pub use percent::{InvalidPercent, Percent};
+pub use price::{InvalidPrice, Price};

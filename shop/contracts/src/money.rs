@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{Percent, bounds};
+
 /// A currency. The shop trades in euros.
 #[derive(
     Clone,
@@ -25,7 +27,7 @@ pub enum Currency {
     Eur,
 }
 
-/// An amount in cents.
+/// An amount in cents. A decoded amount is not negative.
 #[derive(
     Clone,
     Copy,
@@ -43,6 +45,8 @@ pub enum Currency {
 #[serde(deny_unknown_fields)]
 pub struct Money {
     /// The amount in cents.
+    #[serde(deserialize_with = "bounds::amount")]
+    #[schemars(range(min = 0, max = bounds::AMOUNT_MAX))]
     pub amount_minor: i64,
     /// The currency.
     pub currency: Currency,
@@ -82,8 +86,8 @@ impl Money {
 
     /// Returns `percent` percent of an amount that is not negative, with half a cent rounded up.
     #[must_use]
-    pub fn percent(self, percent: u8) -> Self {
-        let hundredths = i128::from(self.amount_minor) * i128::from(percent);
+    pub fn percent(self, percent: Percent) -> Self {
+        let hundredths = i128::from(self.amount_minor) * i128::from(percent.get());
         let rounded = (hundredths + 50).div_euclid(100);
         Self::eur(i64::try_from(rounded).unwrap_or(i64::MAX))
     }
@@ -95,10 +99,11 @@ mod tests {
 
     #[test]
     fn percentages_round_half_up() {
-        assert_eq!(Money::eur(1_999).percent(10), Money::eur(200));
-        assert_eq!(Money::eur(1_994).percent(10), Money::eur(199));
-        assert_eq!(Money::eur(5).percent(10), Money::eur(1));
-        assert_eq!(Money::eur(4).percent(10), Money::eur(0));
+        let ten = Percent::new(10).unwrap();
+        assert_eq!(Money::eur(1_999).percent(ten), Money::eur(200));
+        assert_eq!(Money::eur(1_994).percent(ten), Money::eur(199));
+        assert_eq!(Money::eur(5).percent(ten), Money::eur(1));
+        assert_eq!(Money::eur(4).percent(ten), Money::eur(0));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::Event;
 
-use crate::{Line, Money, OrderId, UserId};
+use crate::{Line, Money, OrderId, UserId, bounds};
 
 /// The status of an order.
 #[derive(
@@ -67,6 +67,7 @@ pub struct OrderPlaced {
     /// The amount to be paid.
     pub total: Money,
     /// The promo code.
+    #[serde(default, deserialize_with = "bounds::optional_code")]
     pub promo_code: Option<String>,
     /// `true` if the order bought the cart.
     pub from_cart: bool,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wingbeat::{Command, Event};
 
-use crate::{OrderId, UserId};
+use crate::{OrderId, Percent, UserId, bounds};
 
 /// Reserve a promo code for an order.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +15,8 @@ pub struct ReservePromo {
     /// The user.
     pub user_id: UserId,
     /// The code, in upper case.
+    #[serde(deserialize_with = "bounds::code")]
+    #[schemars(length(max = bounds::CODE_MAX))]
     pub code: String,
 }
 
@@ -25,6 +27,8 @@ pub struct ReleasePromo {
     /// The order.
     pub order_id: OrderId,
     /// The code, in upper case.
+    #[serde(deserialize_with = "bounds::code")]
+    #[schemars(length(max = bounds::CODE_MAX))]
     pub code: String,
 }
 
@@ -35,6 +39,8 @@ pub struct RedeemPromo {
     /// The order.
     pub order_id: OrderId,
     /// The code, in upper case.
+    #[serde(deserialize_with = "bounds::code")]
+    #[schemars(length(max = bounds::CODE_MAX))]
     pub code: String,
 }
 
@@ -45,9 +51,11 @@ pub struct PromoIssued {
     /// The user.
     pub user_id: UserId,
     /// The code, in upper case.
+    #[serde(deserialize_with = "bounds::code")]
+    #[schemars(length(max = bounds::CODE_MAX))]
     pub code: String,
     /// The discount in percent.
-    pub percent: u8,
+    pub percent: Percent,
     /// The time from which the code can no longer be reserved.
     pub expires_at: wingbeat::Timestamp,
 }
@@ -59,9 +67,11 @@ pub struct PromoReserved {
     /// The order.
     pub order_id: OrderId,
     /// The code, in upper case.
+    #[serde(deserialize_with = "bounds::code")]
+    #[schemars(length(max = bounds::CODE_MAX))]
     pub code: String,
     /// The discount in percent.
-    pub percent: u8,
+    pub percent: Percent,
 }
 
 /// An order cannot use a promo code.
@@ -71,6 +81,8 @@ pub struct PromoRejected {
     /// The order.
     pub order_id: OrderId,
     /// The code, in upper case.
+    #[serde(deserialize_with = "bounds::code")]
+    #[schemars(length(max = bounds::CODE_MAX))]
     pub code: String,
 }
 
@@ -81,6 +93,8 @@ pub struct PromoRedeemed {
     /// The order.
     pub order_id: OrderId,
     /// The code, in upper case.
+    #[serde(deserialize_with = "bounds::code")]
+    #[schemars(length(max = bounds::CODE_MAX))]
     pub code: String,
 }
 
@@ -91,5 +105,7 @@ pub struct PromoReleased {
     /// The order.
     pub order_id: OrderId,
     /// The code, in upper case.
+    #[serde(deserialize_with = "bounds::code")]
+    #[schemars(length(max = bounds::CODE_MAX))]
     pub code: String,
 }

@@ -73,6 +73,23 @@ pub(crate) enum Booked {
 
 type Job = (Booking, oneshot::Sender<Booked>);
 
+/// Restricts the ledger to its owner. SQLite gives new files beside it the same mode.
+fn keep_private(path: &Path) {
+    #[cfg(unix)]
+    for ending in ["", "-wal", "-shm"] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mut file = path.as_os_str().to_owned();
+        file.push(ending);
+        let file = Path::new(&file);
+        let mode = std::fs::Permissions::from_mode(0o600);
+        if file.exists()
+            && let Err(why) = std::fs::set_permissions(file, mode)
+        {
+            tracing::warn!("other users may read {}: {why}", file.display());
+        }
+    }
+}
+
 /// A handle to the ledger.
 #[derive(Clone)]
 pub(crate) struct Ledger {
@@ -84,6 +101,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
+        keep_private(path);
         connection.execute_batch(SCHEMA)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let counts = Arc::<(AtomicU64, AtomicU64)>::default();
@@ -122,35 +140,63 @@ impl Ledger {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Option<T> {
         let path = Arc::clone(&self.path);
-        let read = move || work(&Connection::open(path)?);
+        let read = move || work(&Connection::open(path)?).inspect_err(exit_if_damaged);
         tokio::task::spawn_blocking(read).await.ok()?.ok()
     }
 }
 
-/// Returns the entries after `after`, of one order or of all.
+/// The orders whose entries are wanted: all without a bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Range {
+    /// Only this order.
+    pub(crate) order: Option<Uuid>,
+    /// Orders after this one.
+    pub(crate) beyond: Option<Uuid>,
+    /// Orders up to this one.
+    pub(crate) through: Option<Uuid>,
+}
+
+/// Returns the entries after `after` of these orders.
 pub(crate) fn entries(
     connection: &Connection,
-    order: Option<Uuid>,
+    range: Range,
     after: i64,
     limit: i64,
 ) -> rusqlite::Result<Vec<(i64, Entry)>> {
-    let mut select = connection.prepare(
-        "SELECT id, order_id, kind, amount, at, key FROM ledger WHERE id > ?1 AND (?2 IS NULL OR order_id = ?2) ORDER BY id LIMIT ?3",
-    )?;
-    let rows = select.query_map(
-        params![after, order.map(|id| id.as_bytes().to_vec()), limit],
-        |row| {
-            let order: Vec<u8> = row.get(1)?;
-            let entry = Entry {
-                order_id: Uuid::from_slice(&order).unwrap_or_default(),
-                kind: row.get(2)?,
-                amount_minor: row.get(3)?,
-                at: time(row.get(4)?),
-                idempotency_key: row.get(5)?,
-            };
-            Ok((row.get(0)?, entry))
-        },
-    )?;
+    let bytes = |id: Uuid| id.as_bytes().to_vec();
+    let (orders, low, high) = match range {
+        Range {
+            order: Some(id), ..
+        } => ("WHERE order_id = ?2 AND ?3 IS NULL", Some(bytes(id)), None),
+        Range {
+            beyond: None,
+            through: None,
+            ..
+        } => ("WHERE ?2 IS NULL AND ?3 IS NULL", None, None),
+        // Without the hint SQLite reads all entries, since they are in the wanted order.
+        Range {
+            beyond, through, ..
+        } => (
+            "INDEXED BY ledger_order WHERE order_id > ?2 AND order_id <= ?3",
+            Some(beyond.map_or_else(Vec::new, bytes)),
+            Some(through.map_or_else(|| vec![0xff; 17], bytes)),
+        ),
+    };
+    let sql = format!(
+        "SELECT id, order_id, kind, amount, at, key FROM ledger {orders} AND id > ?1 ORDER BY id LIMIT ?4"
+    );
+    let mut select = connection.prepare(&sql)?;
+    let rows = select.query_map(params![after, low, high, limit], |row| {
+        let order: Vec<u8> = row.get(1)?;
+        let entry = Entry {
+            order_id: Uuid::from_slice(&order).unwrap_or_default(),
+            kind: row.get(2)?,
+            amount_minor: row.get(3)?,
+            at: time(row.get(4)?),
+            idempotency_key: row.get(5)?,
+        };
+        Ok((row.get(0)?, entry))
+    })?;
     rows.collect()
 }
 
@@ -193,6 +239,7 @@ impl Writer {
             }
             let (bookings, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let booked = self.commit(&bookings).unwrap_or_else(|why| {
+                exit_if_damaged(&why);
                 tracing::error!("cannot write the ledger of the payment provider: {why}");
                 vec![Booked::Unavailable; bookings.len()]
             });
@@ -275,6 +322,22 @@ fn decide(booking: &Booking, card: Option<&(i64, String)>) -> (&'static str, i64
         "void" if state == "authorized" => ("voided", held),
         "refund" if state == "captured" && booking.amount <= held => ("refunded", booking.amount),
         _ => ("refused", 0),
+    }
+}
+
+/// Ends the process with exit code 2 if the ledger is damaged. No later attempt could succeed, and
+/// a further write could destroy more.
+fn exit_if_damaged(error: &rusqlite::Error) {
+    let code = error.sqlite_error_code();
+    if matches!(
+        code,
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    ) {
+        eprintln!(
+            "the ledger of the payment provider is damaged ({error}): stop using it and restore a \
+             backup"
+        );
+        std::process::exit(2);
     }
 }
 

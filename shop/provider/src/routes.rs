@@ -13,7 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::faults::{Chance, Faults};
-use crate::ledger::{self, Booked, Booking, Ledger};
+use crate::ledger::{self, Booked, Booking, Ledger, Range};
 
 const TOKENS: [&str; 5] = [
     "tok_ok",
@@ -159,6 +159,10 @@ async fn operation(State(bank): State<Bank>, Path(key): Path<String>) -> Respons
 #[derive(Deserialize)]
 struct Which {
     order_id: Option<Uuid>,
+    /// Orders after this one, in the order of their ids.
+    beyond: Option<Uuid>,
+    /// Orders up to this one.
+    through: Option<Uuid>,
     #[serde(default)]
     after: i64,
     limit: Option<i64>,
@@ -166,8 +170,13 @@ struct Which {
 
 async fn entries(State(bank): State<Bank>, Query(which): Query<Which>) -> Response {
     let limit = which.limit.unwrap_or(ENTRIES_MAX).clamp(1, ENTRIES_MAX);
+    let range = Range {
+        order: which.order_id,
+        beyond: which.beyond,
+        through: which.through,
+    };
     let read = move |connection: &rusqlite::Connection| {
-        ledger::entries(connection, which.order_id, which.after, limit)
+        ledger::entries(connection, range, which.after, limit)
     };
     let Some(rows) = bank.ledger.read(read).await else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "cannot read the ledger");

@@ -34,6 +34,16 @@ impl Line {
         }
     }
 
+    /// Returns the remarks that nobody must overlook.
+    fn warnings(&self) -> impl Iterator<Item = &String> {
+        let remarks = match &self.verdict {
+            Verdict::Passed(outcome) => outcome.remarks.as_slice(),
+            Verdict::Failed(_) | Verdict::NotRun => &[],
+        };
+        let warns = |remark: &&String| remark.starts_with("WARNING: ");
+        remarks.iter().filter(warns)
+    }
+
     pub(super) fn failed(&self) -> bool {
         matches!(self.verdict, Verdict::Failed(_))
     }
@@ -87,6 +97,10 @@ fn closing(lines: &[Line], took: Duration) -> (String, bool) {
         unstable
             .iter()
             .for_each(|it| text.push_str(&format!("  {it}\n")));
+    }
+    // A check that did not take place must not be overlooked in the table.
+    for warning in lines.iter().flat_map(Line::warnings) {
+        text.push_str(&format!("\n!!! {warning}\n\n"));
     }
     let too_many = unstable.len() > UNSTABLE_MAX;
     if too_many {
@@ -187,7 +201,8 @@ mod tests {
         let (text, _) = closed(&[passed(7, 0)]);
         for part in [
             "test       ok         1 min 05 s  (5.0 s compiling)  7 passed",
-            "WARNING: advisories",
+            "7 passed, 0 failed  WARNING: advisories",
+            "\n!!! WARNING: advisories not checked\n",
             "total                 2 min 10 s",
             "slowest tests:\n    1 min 01 s  demo it: a",
         ] {

@@ -23,15 +23,21 @@ struct Arrows {
 }
 
 const ADAPTER: Arrows = Arrows {
-    always: &["wingbeat-core", "wingbeat-tls"],
+    always: &["wingbeat-connect", "wingbeat-core"],
     optional: &[],
-    dev: &["wingbeat", "wingbeat-servers", "wingbeat-test"],
+    // Tests of the transport run handlers on the store that it is used with.
+    dev: &[
+        "wingbeat",
+        "wingbeat-postgres",
+        "wingbeat-servers",
+        "wingbeat-test",
+    ],
 };
 
-const TLS: Arrows = Arrows {
+const CONNECT: Arrows = Arrows {
     always: &["wingbeat-core"],
     optional: &[],
-    dev: &[],
+    dev: &["wingbeat-servers"],
 };
 
 const MACROS: Arrows = Arrows {
@@ -43,11 +49,11 @@ const MACROS: Arrows = Arrows {
 const WINGBEAT: Arrows = Arrows {
     always: &["wingbeat-core", "wingbeat-macros"],
     optional: &[
+        "wingbeat-connect",
         "wingbeat-embedded",
         "wingbeat-postgres",
         "wingbeat-rabbitmq",
         "wingbeat-redis",
-        "wingbeat-tls",
     ],
     dev: &["wingbeat-embedded", "wingbeat-servers", "wingbeat-test"],
 };
@@ -69,6 +75,13 @@ const SERVICE: Arrows = Arrows {
     // For negative controls, behind the feature `sabotage`.
     optional: &["wingbeat-core"],
     dev: &["wingbeat-servers", "wingbeat-test"],
+};
+
+/// The client knows the shop by its HTTP API only.
+const CLIENT: Arrows = Arrows {
+    always: &["wingbeat-connect"],
+    optional: &[],
+    dev: &[],
 };
 
 /// Crates that a service would need for SQL, which only adapters contain.
@@ -126,8 +139,8 @@ fn may(package: &Package) -> Option<May> {
     let area = rest.split('/').next().unwrap_or_default();
     Some(match (top, area) {
         ("crates", "wingbeat-core" | "wingbeat-servers") => May::Nothing,
+        ("crates", "wingbeat-connect") => May::Only(CONNECT),
         ("crates", "wingbeat-macros") => May::Only(MACROS),
-        ("crates", "wingbeat-tls") => May::Only(TLS),
         ("crates", "wingbeat") => May::Only(WINGBEAT),
         (
             "crates",
@@ -136,7 +149,8 @@ fn may(package: &Package) -> Option<May> {
         ("crates", "wingbeat-test" | "wingbeat-console" | "wingbeat-cli") => May::Only(AROUND),
         ("shop", "contracts") => May::Only(CONTRACTS),
         ("shop", "services") | ("xtask", "templates") => May::Only(SERVICE),
-        ("shop", "provider" | "client" | "registry") | ("xtask", _) => May::Nothing,
+        ("shop", "client") => May::Only(CLIENT),
+        ("shop", "provider" | "registry") | ("xtask", _) => May::Nothing,
         ("shop", "app" | "e2e") | ("benches", _) => May::Anything,
         ("examples", _) => May::Framework,
         _ => return None,

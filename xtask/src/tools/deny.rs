@@ -21,7 +21,8 @@ const ADVISORIES: &str = "https://github.com/RustSec/advisory-db";
 /// The time limit for checking whether the database can be reached.
 const ADVISORIES_LIMIT: Duration = Duration::from_secs(15);
 
-/// Applies `deny.toml`. Returns a remark if the advisories cannot be fetched.
+/// Applies `deny.toml` to the pinned dependencies: `Cargo.lock` must be up to date. Returns a
+/// remark if the advisories cannot be fetched.
 ///
 /// # Errors
 ///
@@ -30,14 +31,21 @@ pub(crate) fn run(console: &Console, workspace: &Workspace) -> anyhow::Result<Ve
     let deny = find_or_install(console, workspace)?;
     let check = |what: &[&str]| {
         let mut command = Command::new(&deny);
-        console.run(command.arg("check").args(what).current_dir(&workspace.root))
+        console.run(
+            command
+                .args(["--locked", "check"])
+                .args(what)
+                .current_dir(&workspace.root),
+        )
     };
     check(&["licenses", "bans", "sources"])?;
     if advisories_are_reachable() {
         check(&["advisories"])?;
         return Ok(Vec::new());
     }
-    let warning = "WARNING: advisories not checked: database unreachable";
+    let warning = "WARNING: advisories NOT CHECKED: the database cannot be fetched, so no dependency \
+                   was compared with known vulnerabilities; run `cargo deny check advisories` with \
+                   network access before a release";
     console.say(warning);
     Ok(vec![warning.to_owned()])
 }

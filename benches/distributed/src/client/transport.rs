@@ -70,6 +70,7 @@ fn envelope(runtime: &TokioRuntime, number: u64) -> Envelope {
         sequence: None,
         operation: None,
         traceparent: None,
+        propagation: Default::default(),
         body: wingbeat::encode_body(&event),
     }
 }

@@ -59,6 +59,21 @@ pub trait Cache: Send + Sync + 'static {
         keep: Durability,
     ) -> BoxFuture<'_, Result<()>>;
 
+    /// Sets a value like [`put`](Self::put), if the key has the value `expected` now; `None` stands
+    /// for an absent or expired value. Returns whether it did. Comparison and change are one step:
+    /// of several concurrent calls with the same `expected`, one succeeds.
+    ///
+    /// Whoever computes a value from one that was read stores it with this method, never with
+    /// `put`, which would undo a removal in between.
+    fn replace(
+        &self,
+        key: &str,
+        expected: Option<Bytes>,
+        value: Bytes,
+        ttl: Duration,
+        keep: Durability,
+    ) -> BoxFuture<'_, Result<bool>>;
+
     /// Removes a value. Removing an absent value has no effect.
     fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>>;
 

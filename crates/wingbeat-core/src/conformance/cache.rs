@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::Cache;
-use crate::cache::Durability::{Restart, Volatile};
+use crate::cache::Durability::{self, Restart, Volatile};
 use crate::runtime::SharedRuntime;
 
 /// One test of the suite.
@@ -38,6 +38,10 @@ macro_rules! cache_conformance {
                 a_ping_succeeds_and_changes_nothing,
                 a_value_is_kept_until_it_expires,
                 the_last_put_wins,
+                a_value_is_replaced_only_if_it_is_the_expected_one,
+                a_removed_value_is_not_replaced,
+                one_of_several_replacements_succeeds,
+                a_removal_during_replacements_is_final,
                 a_removed_value_is_gone,
                 only_keys_with_the_prefix_are_removed,
                 empty_and_large_values_are_returned_unchanged,
@@ -131,6 +135,116 @@ pub async fn the_last_put_wins(fixture: Arc<dyn Fixture>) {
     assert_eq!(get(&cache, "a").await, Some("4".into()));
 }
 
+async fn replace(
+    cache: &Arc<dyn Cache>,
+    key: &str,
+    expected: Option<&'static str>,
+    value: impl Into<Bytes>,
+    keep: Durability,
+) -> bool {
+    cache
+        .replace(key, expected.map(Bytes::from), value.into(), LONG, keep)
+        .await
+        .expect("the cache can be written")
+}
+
+/// `replace` sets a value, its expiry and its durability, if the key has the expected value.
+pub async fn a_value_is_replaced_only_if_it_is_the_expected_one(fixture: Arc<dyn Fixture>) {
+    let cache = fixture.open().await;
+    for (key, keep) in [("volatile", Volatile), ("kept", Restart)] {
+        cache
+            .put(key, "1".into(), SHORT, keep)
+            .await
+            .expect("the cache can be written");
+        assert!(!replace(&cache, key, Some("2"), "3", keep).await);
+        assert!(!replace(&cache, key, None, "3", keep).await);
+        assert_eq!(get(&cache, key).await, Some("1".into()));
+        assert!(replace(&cache, key, Some("1"), "2", Restart).await);
+        assert_eq!(get(&cache, key).await, Some("2".into()));
+    }
+    fixture.runtime().sleep(PAST_SHORT).await;
+    drop(cache);
+    let cache = fixture.open().await;
+    for key in ["volatile", "kept"] {
+        assert_eq!(get(&cache, key).await, Some("2".into()), "{key}");
+    }
+}
+
+/// An absent, removed or expired value is replaced only by a caller who expects its absence.
+pub async fn a_removed_value_is_not_replaced(fixture: Arc<dyn Fixture>) {
+    let cache = fixture.open().await;
+    for keep in [Volatile, Restart] {
+        assert!(!replace(&cache, "a", Some("1"), "2", keep).await);
+        assert_eq!(get(&cache, "a").await, None);
+        assert!(replace(&cache, "a", None, "1", keep).await);
+        cache.remove("a").await.expect("the cache can be written");
+        assert!(!replace(&cache, "a", Some("1"), "2", keep).await);
+        assert_eq!(get(&cache, "a").await, None);
+        cache
+            .put("b", "1".into(), SHORT, keep)
+            .await
+            .expect("the cache can be written");
+        fixture.runtime().sleep(PAST_SHORT).await;
+        assert!(!replace(&cache, "b", Some("1"), "2", keep).await);
+        assert!(replace(&cache, "b", None, "3", keep).await);
+        assert_eq!(get(&cache, "b").await, Some("3".into()));
+        cache.remove("b").await.expect("the cache can be written");
+    }
+}
+
+/// Of twenty concurrent callers who expect the same value, one succeeds.
+pub async fn one_of_several_replacements_succeeds(fixture: Arc<dyn Fixture>) {
+    let cache = fixture.open().await;
+    for keep in [Volatile, Restart] {
+        for expected in [None, Some("0")] {
+            let callers = 0..20;
+            let values = callers.map(|caller| format!("{caller} of {expected:?}"));
+            let values: Vec<Bytes> = values.map(Bytes::from).collect();
+            let callers = values
+                .iter()
+                .map(|value| replace(&cache, "a", expected, value.clone(), keep));
+            let replaced = futures_util::future::join_all(callers).await;
+            let winners = values.iter().zip(replaced).filter(|(_, won)| *won);
+            let winners: Vec<&Bytes> = winners.map(|(value, _)| value).collect();
+            assert_eq!(winners.len(), 1, "{winners:?}");
+            assert_eq!(get(&cache, "a").await.as_ref(), Some(winners[0]));
+            cache
+                .put("a", "0".into(), LONG, keep)
+                .await
+                .expect("the cache can be written");
+        }
+        cache.remove("a").await.expect("the cache can be written");
+    }
+}
+
+/// However a removal and replacements of the removed value interleave, the value stays removed.
+pub async fn a_removal_during_replacements_is_final(fixture: Arc<dyn Fixture>) {
+    let cache = fixture.open().await;
+    for keep in [Volatile, Restart] {
+        for _ in 0..20 {
+            cache
+                .put("a", "1".into(), LONG, keep)
+                .await
+                .expect("the cache can be written");
+            let update = async {
+                let found = get(&cache, "a").await;
+                if found.is_some() {
+                    let replaced = cache.replace("a", found, "2".into(), LONG, keep);
+                    replaced.await.expect("the cache can be written");
+                }
+            };
+            let remove = async {
+                cache.remove("a").await.expect("the cache can be written");
+            };
+            futures_util::future::join3(update, remove, get(&cache, "a")).await;
+            assert_eq!(get(&cache, "a").await, None);
+        }
+    }
+    drop(cache);
+    let cache = fixture.open().await;
+    assert_eq!(get(&cache, "a").await, None, "after a restart too");
+}
+
 /// `remove` deletes values of either durability, and accepts an absent key.
 pub async fn a_removed_value_is_gone(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;
@@ -203,7 +317,7 @@ pub async fn empty_and_large_values_are_returned_unchanged(fixture: Arc<dyn Fixt
     }
 }
 
-/// A value with [`Durability::Restart`](crate::cache::Durability::Restart) survives a restart and
+/// A value with [`Durability::Restart`] survives a restart and
 /// expires when it would have.
 pub async fn sessions_survive_a_restart(fixture: Arc<dyn Fixture>) {
     let cache = fixture.open().await;

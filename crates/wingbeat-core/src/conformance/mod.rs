@@ -232,6 +232,7 @@ impl Bench {
             sequence: None,
             operation: None,
             traceparent: None,
+            propagation: Default::default(),
             body: Bytes::from_static(b"{}"),
         }
     }

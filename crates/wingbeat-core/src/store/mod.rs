@@ -23,6 +23,7 @@
 //! `docs/writing-an-adapter.md` shows how.
 
 mod backlog;
+mod text;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,9 +33,12 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::unit::{Outcome, Row};
-use crate::{CorrelationId, Envelope, Key, MessageId, Name, Result, Timestamp, Topology, Unit};
+use crate::{
+    CorrelationId, Envelope, Error, Key, MessageId, Name, Result, Timestamp, Topology, Unit,
+};
 
 pub use backlog::{Backlog, COUNTED_MAX, DueBacklog, Waiting};
+pub use text::{TEXT_MAX, has_nul, storable, unstorable};
 
 /// A stored record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -341,7 +345,25 @@ pub trait Outbox: Send + Sync + 'static {
     fn waiting(&self, kind: &str) -> BoxFuture<'_, Result<u64>>;
 }
 
+impl Query {
+    /// Returns whether the query compares with a text that contains U+0000.
+    fn has_nul(&self) -> bool {
+        let (low, high) = match &self.select {
+            Select::All => ("", None),
+            Select::Prefix { prefix, .. } => (prefix.as_str(), None),
+            Select::Range { from, until, .. } => (from.as_str(), until.as_deref()),
+            Select::Contains { part, .. } => (part.as_str(), None),
+        };
+        let after = self.after.iter().flat_map(|at| [&*at.value, &*at.key]);
+        [low].into_iter().chain(high).chain(after).any(has_nul)
+    }
+}
+
 /// Read access to the data of one service.
+///
+/// No store keeps a text with U+0000, and PostgreSQL fails when it compares with one. A record or a
+/// row with such a key is therefore absent, and a list from such a text is refused with
+/// `unstorable`, whichever store it is.
 #[derive(Clone)]
 pub struct ServiceStore {
     store: Arc<dyn Store>,
@@ -363,11 +385,17 @@ impl ServiceStore {
 
     /// Calls [`Store::load`].
     pub fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Record>>> {
+        if has_nul(&key.id) {
+            return Box::pin(async { Ok(None) });
+        }
         self.store.load(self.service, key)
     }
 
     /// Calls [`Store::load_all`].
     pub fn load_all(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<Vec<Option<Record>>>> {
+        if keys.iter().any(|key| has_nul(&key.id)) {
+            return Box::pin(async { Err(contains_nul()) });
+        }
         self.store.load_all(self.service, keys)
     }
 
@@ -378,6 +406,9 @@ impl ServiceStore {
         after: Option<String>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(String, Record)>>> {
+        if after.as_deref().is_some_and(has_nul) {
+            return Box::pin(async { Err(contains_nul()) });
+        }
         self.store.scan(self.service, table, after, limit)
     }
 
@@ -388,11 +419,17 @@ impl ServiceStore {
 
     /// Calls [`Store::row`].
     pub fn row<'a>(&'a self, view: Name, key: &'a str) -> BoxFuture<'a, Result<Option<Row>>> {
+        if has_nul(key) {
+            return Box::pin(async { Ok(None) });
+        }
         self.store.row(self.service, view, key)
     }
 
     /// Calls [`Store::rows`].
     pub fn rows(&self, query: Query) -> BoxFuture<'_, Result<Page>> {
+        if query.has_nul() {
+            return Box::pin(async { Err(contains_nul()) });
+        }
         self.store.rows(self.service, query)
     }
 
@@ -405,4 +442,8 @@ impl ServiceStore {
     pub fn counters(&self) -> BoxFuture<'_, Result<Vec<(Name, i64)>>> {
         self.store.counters(self.service)
     }
+}
+
+fn contains_nul() -> Error {
+    unstorable("a key, a cursor or a text to search for contains the character U+0000")
 }

@@ -81,6 +81,25 @@ impl Cache for TinyCache {
         })
     }
 
+    fn replace(
+        &self,
+        key: &str,
+        expected: Option<Bytes>,
+        value: Bytes,
+        ttl: Duration,
+        _: Durability,
+    ) -> BoxFuture<'_, Result<bool>> {
+        self.request(|state, now| {
+            let entry = state.values.get(key);
+            let current = entry.filter(|(_, expires)| *expires > now);
+            let replaces = current.map(|(value, _)| value) == expected.as_ref();
+            if replaces {
+                state.values.insert(key.to_owned(), (value, now + ttl));
+            }
+            replaces
+        })
+    }
+
     fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {
         self.request(|state, _| {
             state.values.remove(key);

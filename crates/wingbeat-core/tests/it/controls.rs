@@ -33,6 +33,17 @@ impl Cache for NeverExpires {
         self.0.put(key, value, ttl * 1000, keep)
     }
 
+    fn replace(
+        &self,
+        key: &str,
+        expected: Option<Bytes>,
+        value: Bytes,
+        ttl: Duration,
+        keep: Durability,
+    ) -> BoxFuture<'_, Result<bool>> {
+        self.0.replace(key, expected, value, ttl * 1000, keep)
+    }
+
     fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {
         self.0.remove(key)
     }

@@ -11,14 +11,15 @@ use rusqlite::Connection;
 use wingbeat_core::{Key, Name, Record, Result, Timestamp};
 
 use crate::broker::Broker;
-use crate::config::Config;
-use crate::fault::failed;
+use crate::config::{self, Config};
+use crate::fault::failed_in_use;
 use crate::guard::Guard;
 use crate::id::RecordKey;
 use crate::intake::{Intake, State};
 use crate::names::Names;
 use crate::recent::Recent;
 use crate::stats::{Counters, Stats};
+use crate::together::{Loss, Together};
 use crate::workers::Workers;
 use crate::writer::{Shared, Writer};
 use crate::{reads, schema};
@@ -53,7 +54,8 @@ pub struct Embedded {
     inline_readers: Vec<Mutex<Connection>>,
     /// Threads for reads of many rows.
     readers: Arc<Workers>,
-    _lock: File,
+    together: Together,
+    _lock: Vec<File>,
 }
 
 impl std::fmt::Debug for Embedded {
@@ -69,15 +71,19 @@ impl Embedded {
     ///
     /// - `data_in_use` if another process has the directory open;
     /// - `data_unreadable` if the directory or the file cannot be read or written;
+    /// - `data_lost` if the store is new or was emptied, but the directory has data of it;
+    /// - `data_mixed` if the store belongs to another data directory;
     /// - `data_newer` if a later release wrote the data;
     /// - `tables_invalid` if [`Config::tables`] fails.
     pub fn open(config: &Config) -> Result<Arc<Self>> {
         let lock = config.lock()?;
         let file = config.file();
+        let together = Together::of_store(&config.path, config::FILE)?;
         let mut connection = schema::open_writer(&file, config.page_cache_bytes)?;
         let guard = Guard::install(&mut connection, config)?;
-        let names = Arc::new(Names::read(&connection).map_err(|e| failed(&e))?);
-        let broker = Broker::read(&connection, &names, config).map_err(|e| failed(&e))?;
+        let unopened = |error| schema::unopened(&file, &error);
+        let names = Arc::new(Names::read(&connection).map_err(unopened)?);
+        let broker = Broker::read(&connection, &names, config).map_err(unopened)?;
         let shared = Shared {
             names,
             broker: Arc::new(broker),
@@ -97,8 +103,22 @@ impl Embedded {
             shared,
             inline_readers: inline.into_iter().map(Mutex::new).collect(),
             readers: Arc::new(Workers::start("wb-reader", on_threads)?),
+            together,
             _lock: lock,
         }))
+    }
+
+    /// Checks that a SQLite file of the data directory belongs to this store, before it is opened.
+    /// A new file, or one of a release that did not know this check, belongs to it from now on.
+    ///
+    /// # Errors
+    ///
+    /// - `data_lost` if the file has disappeared or was emptied and its loss is
+    ///   [fatal](Loss::Fatal);
+    /// - `data_mixed` if it belongs to another data directory;
+    /// - `data_unreadable` if it cannot be read or written.
+    pub fn admit(&self, file: &str, loss: Loss) -> Result<()> {
+        self.together.admit(file, loss)
     }
 
     /// Returns whether the store accepts new work: there is enough free disk space
@@ -131,7 +151,7 @@ impl Embedded {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
         });
-        read(&connection).map_err(|e| failed(&e))
+        read(&connection).map_err(|e| failed_in_use(&e))
     }
 
     /// Runs a read of many rows on a reader's thread.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use wingbeat_core::envelope::Unfit;
 use wingbeat_core::transport::{Consumer, Refused};
 use wingbeat_core::{Envelope, Error, Name, Result, Topology, Transport};
 
@@ -24,11 +25,21 @@ impl Transport for Embedded {
         messages: Vec<Envelope>,
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
         Box::pin(async move {
+            let checked: Vec<_> = messages.iter().map(Envelope::check).collect();
+            let mut messages = messages;
+            let mut of_message = checked.iter();
+            messages.retain(|_| of_message.next().is_some_and(Result::is_ok));
             let count = messages.len();
-            match self.writer.publish(messages).await {
+            let published = match self.writer.publish(messages).await {
                 Ok(published) => published,
                 Err(error) => vec![Err(Refused::Unconfirmed(error.to_string())); count],
-            }
+            };
+            let mut published = published.into_iter();
+            let result = |checked: std::result::Result<(), Unfit>| match checked {
+                Ok(()) => published.next().unwrap_or(Ok(())),
+                Err(unfit) => Err(Refused::Impossible(unfit.to_string())),
+            };
+            checked.into_iter().map(result).collect()
         })
     }
 

@@ -21,10 +21,11 @@ use tokio::sync::{mpsc, oneshot};
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Envelope, Error, Name, Result, Timestamp, Topology, Unit};
 
-use self::job::{Job, Published, Reply};
+use self::job::{Answer, Job, Published, Reply};
 use self::refused::RefusedUnits;
 pub(crate) use self::shared::Shared;
-use crate::fault::{Cause, Fault, closed};
+use crate::fault::{Cause, Fault, closed, exit_if_corrupt};
+use crate::schema;
 
 /// Capacity of the queue of jobs; callers wait while it is full.
 const QUEUED_MAX: usize = 4096;
@@ -139,14 +140,23 @@ fn run(
             count += job.units();
             jobs.push(job);
         }
-        commit_group(&mut connection, shared, jobs, count);
+        let swept = commit_group(&mut connection, shared, jobs, count);
+        if swept && let Err(error) = schema::empty_log(&connection) {
+            tracing::debug!(%error, "cannot empty the log yet");
+        }
     }
     // Truncates the log, so that the next start has nothing to recover.
     let _ = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE");
 }
 
-/// Commits jobs as one transaction, and sends their results.
-fn commit_group(connection: &mut Connection, shared: &Shared, jobs: Vec<Job>, count: usize) {
+/// Commits jobs as one transaction, and sends their results. Returns whether a sweep of expired
+/// data has ended.
+fn commit_group(
+    connection: &mut Connection,
+    shared: &Shared,
+    jobs: Vec<Job>,
+    count: usize,
+) -> bool {
     let began = Instant::now();
     let mut result = transaction::commit(connection, shared, &jobs, &RefusedUnits::default());
     if matches!(&result, Err(fault) if fault.cause == Cause::ForeignKey) {
@@ -154,11 +164,12 @@ fn commit_group(connection: &mut Connection, shared: &Shared, jobs: Vec<Job>, co
             [Job::Commit(units, _)] => isolate::commit_each(connection, shared, units),
             // Only the job at fault should pay for separate transactions.
             [_, _, ..] => {
+                let mut swept = false;
                 for job in jobs {
                     let count = job.units();
-                    commit_group(connection, shared, vec![job], count);
+                    swept |= commit_group(connection, shared, vec![job], count);
                 }
-                return;
+                return swept;
             }
             _ => result,
         };
@@ -167,15 +178,22 @@ fn commit_group(connection: &mut Connection, shared: &Shared, jobs: Vec<Job>, co
         Ok(committed) => {
             let duration = began.elapsed();
             shared.counters.batch(count, duration, committed.wrote);
+            let mut swept = false;
             for (job, answer) in jobs.into_iter().zip(committed.answers) {
+                swept |= matches!(answer, Answer::Retained(0));
                 answer.send(job);
             }
+            swept
         }
-        Err(fault) => fail(shared, jobs, &fault),
+        Err(fault) => {
+            fail(shared, jobs, &fault);
+            false
+        }
     }
 }
 
 fn fail(shared: &Shared, jobs: Vec<Job>, fault: &Fault) {
+    exit_if_corrupt(fault);
     shared.intake.wrote(false);
     tracing::error!(
         error = fault.message,

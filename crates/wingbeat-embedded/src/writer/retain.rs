@@ -4,7 +4,8 @@
 //! - The inbox: after 60 days. A message can be delivered again for at most half of that (a parked
 //!   delivery, a retried dead letter), and its id contains the time of its creation, not of its
 //!   settlement.
-//! - The journal (timelines): 90 days after the story began.
+//! - The journal (timelines): 90 days after the story began, or after the entry if the correlation
+//!   id does not contain that time.
 
 use std::time::Duration;
 
@@ -46,13 +47,19 @@ pub(super) fn retain(batch: &mut Batch<'_>, now: Timestamp) -> rusqlite::Result<
     deleted += connection
         .prepare_cached(
             "DELETE FROM journal WHERE (corr, svc, place) IN (SELECT corr, svc, place FROM journal
-             WHERE corr < ?1 AND place < ?2 LIMIT ?3)",
+             WHERE corr < ?1 AND (at IS NULL OR at < ?2) LIMIT ?3)",
         )?
         .execute(params![
             uuid_v7(journal_end, 0).as_bytes(),
             journal_end.as_micros(),
             ROWS_MAX
         ])?;
+    deleted += connection
+        .prepare_cached(
+            "DELETE FROM journal WHERE (corr, svc, place) IN (SELECT corr, svc, place FROM journal
+             WHERE at IS NOT NULL AND at < ?1 LIMIT ?2)",
+        )?
+        .execute(params![journal_end.as_micros(), ROWS_MAX])?;
     Ok(deleted as u64)
 }
 

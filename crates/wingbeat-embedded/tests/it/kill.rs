@@ -119,6 +119,7 @@ fn envelope(runtime: &Arc<TokioRuntime>, command: &Add) -> Envelope {
         sequence: None,
         operation: None,
         traceparent: None,
+        propagation: Default::default(),
         body: wingbeat::encode_body(command),
     }
 }

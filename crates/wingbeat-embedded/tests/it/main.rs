@@ -12,3 +12,4 @@ mod growth;
 mod kill;
 mod own_tables;
 mod statements;
+mod strangers;

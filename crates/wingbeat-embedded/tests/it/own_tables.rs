@@ -120,6 +120,7 @@ impl Shop {
             sequence: None,
             operation: None,
             traceparent: None,
+            propagation: Default::default(),
             body: wingbeat::encode_body(&command),
         };
         assert_eq!(self.embedded.publish(vec![envelope]).await, [Ok(())]);

@@ -72,7 +72,7 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The array parameters of `commit_v3`, in its order. The prefixes are those of its parameters.
+/// The array parameters of `commit_v4`, in its order. The prefixes are those of its parameters.
 #[derive(Default)]
 pub(super) struct Arrays<'a> {
     lanes: Lanes,
@@ -105,6 +105,7 @@ pub(super) struct Arrays<'a> {
     j_group: Vec<i32>,
     j_story: Vec<Uuid>,
     j_body: Vec<Bytea<'a>>,
+    j_at: Vec<Option<i64>>,
     c_group: Vec<i32>,
     c_name: Vec<&'static str>,
     c_add: Vec<i64>,
@@ -147,6 +148,7 @@ impl<'a> Arrays<'a> {
             self.j_group.push(group);
             self.j_story.push(journal.correlation.0);
             self.j_body.push(&journal.body);
+            self.j_at.push(inbox::time(journal.correlation.0, unit.at));
         }
         for (name, add) in &unit.counts {
             self.c_group.push(group);
@@ -245,6 +247,7 @@ impl<'a> Arrays<'a> {
             &self.j_group as &(dyn ToSql + Sync),
             &self.j_story,
             &self.j_body,
+            &self.j_at,
         ]);
         all.extend([
             &self.c_group as &(dyn ToSql + Sync),

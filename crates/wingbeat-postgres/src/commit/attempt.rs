@@ -5,10 +5,10 @@
 //! and would time out again.
 
 use deadpool_postgres::Object;
-use tokio_postgres::NoTls;
 
 use super::call::Target;
 use super::segment::Segment;
+use crate::connector::discard;
 use crate::fault::Fault;
 use crate::pool::Pool;
 use crate::statement;
@@ -44,13 +44,12 @@ impl<'a> BatchConnection<'a> {
         };
         let result = work(&connection).await;
         match &result {
-            Err(Fault::Unanswered) => drop(Object::take(connection)),
+            Err(Fault::Unanswered | Fault::ReadOnly(_)) => discard(connection),
             Err(Fault::TimedOut) => {
                 // The running statement would keep its locks until it ends.
                 let running = connection.cancel_token();
                 drop(Object::take(connection));
-                let cancelled = running.cancel_query(NoTls);
-                let cancelled = async { Ok(cancelled.await) };
+                let cancelled = async { Ok(self.pool.cancel(&running).await) };
                 let cancelled = self.pool.with_timeout(cancelled).await;
                 tracing::debug!(?cancelled, "cancelled statements that timed out");
             }

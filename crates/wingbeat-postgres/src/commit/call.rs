@@ -47,7 +47,7 @@ pub(crate) fn statement(schema: &str) -> String {
     let count = BEFORE_ARRAYS + Arrays::default().parameters().len() + AFTER_ARRAYS;
     let parameters: Vec<String> = (1..=count).map(|n| format!("${n}")).collect();
     let parameters = parameters.join(",");
-    format!("SELECT refused, places, placed FROM {schema}.commit_v3({parameters})")
+    format!("SELECT refused, places, placed FROM {schema}.commit_v4({parameters})")
 }
 
 impl Target<'_> {

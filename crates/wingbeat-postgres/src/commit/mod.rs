@@ -9,10 +9,13 @@ mod call;
 mod lanes;
 mod segment;
 
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
 use deadpool_postgres::Object;
 use wingbeat_core::statement::{OpenTransaction, Unmet};
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Envelope, HashSet, Key, Result, Unit};
+use wingbeat_core::{Envelope, HashSet, Key, LogLimit, Result, Unit};
 
 use self::attempt::{BatchConnection, Committer, Refused};
 pub(crate) use self::call::{Target, statement};
@@ -21,6 +24,11 @@ use self::segment::{Segment, is_storable};
 use crate::fault::Fault;
 use crate::inbox;
 use crate::transaction::{self, HandlerTransaction};
+
+/// Limits the log lines about refused units: other programs cause them with their messages.
+static LINES: LogLimit = LogLimit::new(50, Duration::from_millis(200));
+/// The moment from which the limit counts time.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Reason for refusing a unit with a transaction that is not of this pool.
 const FOREIGN_TRANSACTION: &str = "its transaction belongs to another store";
@@ -117,9 +125,12 @@ impl<'a> Batch<'a> {
         }
         let refused = match self.attempt(segment).await {
             Ok(refused) => refused,
-            Err(fault @ (Fault::Unavailable(_) | Fault::Conflict(_) | Fault::Unanswered)) => {
-                return Err(fault.into_error());
-            }
+            Err(
+                fault @ (Fault::Unavailable(_)
+                | Fault::ReadOnly(_)
+                | Fault::Conflict(_)
+                | Fault::Unanswered),
+            ) => return Err(fault.into_error()),
             Err(_) => return self.one_by_one(units).await,
         };
         let mut outcomes = vec![Outcome::Committed; units.len()];
@@ -278,9 +289,13 @@ fn outcome_of(unit: &Unit, fault: Fault) -> Result<Outcome> {
             Ok(busy)
         }
         Fault::Poison(why) => {
-            tracing::error!(%service, unit = %id, "refused a unit: {why}");
+            if let Some(suppressed) = LINES.admit(STARTED.elapsed()) {
+                tracing::error!(%service, unit = %id, suppressed, "refused a unit: {why}");
+            }
             Ok(Outcome::Refused)
         }
-        Fault::Conflict(_) | Fault::Unanswered | Fault::Unavailable(_) => Err(fault.into_error()),
+        Fault::Conflict(_) | Fault::Unanswered | Fault::Unavailable(_) | Fault::ReadOnly(_) => {
+            Err(fault.into_error())
+        }
     }
 }

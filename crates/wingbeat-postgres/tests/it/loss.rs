@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use wingbeat::TokioRuntime;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{RuntimeExt as _, Store as _, Topology};
+use wingbeat_core::{Class, Key, Name, RuntimeExt as _, Store as _, Topology};
 use wingbeat_postgres::{Config, Postgres};
 use wingbeat_servers::Postgres as Server;
 
@@ -106,6 +106,26 @@ fn a_failed_connection_is_reported_in_one_line_without_the_password() {
     });
 }
 
+/// A value that PostgreSQL cannot compare with blames the caller, and no server.
+#[test]
+fn a_read_with_an_impossible_value_is_no_outage() {
+    block_on(async {
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let store = open(&format!("nul{}_", runtime.id().simple()), &runtime).await;
+        let service = Name::new("numbers");
+        store
+            .prepare(&[service], &Topology::default())
+            .await
+            .unwrap();
+        let key = Key::new(Name::new("number"), "a\0b");
+        let read = store.load(service, &key).await;
+        let why = read.expect_err("PostgreSQL refuses it");
+        assert_eq!((why.code(), why.class()), ("unstorable", Class::Reject));
+        let known = Key::new(Name::new("number"), "a");
+        assert_eq!(store.load(service, &known).await.unwrap(), None);
+    });
+}
+
 /// Waits until `ping` has this result.
 async fn until_pinged(store: &Postgres, runtime: &SharedRuntime, wanted: Option<&str>) {
     for _ in 0..600 {
@@ -149,7 +169,7 @@ fn data_of_a_later_release_is_refused() {
         prepared(&prefix, &runtime).await;
         let schema = format!("\"{prefix}{SERVICE}\"");
         // The first later layout can be used by this release, the second cannot.
-        server().sql(&format!("INSERT INTO {schema}.layout VALUES (2, 1)"));
+        server().sql(&format!("INSERT INTO {schema}.layout VALUES (3, 1)"));
         prepared(&prefix, &runtime).await;
         server().sql(&format!("INSERT INTO {schema}.layout VALUES (9, 9)"));
         let store = open(&prefix, &runtime).await;

@@ -9,6 +9,7 @@
 mod agrees;
 mod conformance;
 mod effort;
+mod failover;
 mod growth;
 mod handlers;
 mod loss;
@@ -16,4 +17,5 @@ mod migrations;
 mod patience;
 mod replicas;
 mod sql;
+mod tls;
 mod transaction;

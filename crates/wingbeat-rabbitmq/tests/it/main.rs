@@ -10,9 +10,13 @@ mod conformance;
 #[cfg(feature = "sabotage")]
 mod controls;
 mod dead_letters;
+mod generator;
 mod loss;
 mod ordered;
 mod outbox;
+mod raw;
+mod strangers;
+mod tls;
 mod topology;
 mod traffic;
 mod world;

@@ -173,6 +173,7 @@ impl World {
             sequence: None,
             operation: None,
             traceparent: None,
+            propagation: Default::default(),
             body: encode_body(message),
         }
     }

@@ -191,3 +191,69 @@ fn a_connection_error_is_one_line_without_the_password() {
         }
     });
 }
+
+/// A program that writes to the same server must not cause an outage of the cache.
+#[test]
+fn a_key_of_another_type_fails_no_other_request() {
+    block_on(async {
+        let server = Server::start();
+        let cache = connect(&server.url()).await.unwrap();
+        for key in ["session:one", "index:session", "limit:one"] {
+            command(&server, &["HSET", &format!("wingbeat:{key}"), "a", "1"]).await;
+        }
+        let cache = &cache;
+        let put = async |key| cache.put(key, "1".into(), LONG, Volatile).await;
+        for _ in 0..3 {
+            assert_eq!(cache.get("session:one").await.unwrap(), None);
+            assert_eq!(cache.get("session:two").await.unwrap(), None);
+        }
+        assert_eq!(cache.hit("limit:one", LONG).await.unwrap(), 1);
+        assert_eq!(cache.hit("limit:one", LONG).await.unwrap(), 2);
+        put("session:two").await.unwrap();
+        let swap = cache.replace("session:one", None, "2".into(), LONG, Volatile);
+        assert!(swap.await.unwrap(), "it counts as absent");
+        assert_eq!(cache.get("session:one").await.unwrap(), Some("2".into()));
+        command(&server, &["DEL", "wingbeat:index:session"]).await;
+        command(&server, &["SET", "wingbeat:index:session", "text"]).await;
+        cache.remove("session:two").await.unwrap();
+        cache.remove_prefix("session:").await.unwrap();
+        put("session:two").await.unwrap();
+        cache.remove_prefix("session:").await.unwrap();
+        assert_eq!(cache.get("session:two").await.unwrap(), None);
+    });
+}
+
+/// A refused command is an answer. It says nothing about the commands of other callers.
+#[test]
+fn a_command_that_redis_refuses_is_no_outage() {
+    block_on(async {
+        let server = Server::start();
+        let port = server.port();
+        let user = [
+            "ACL",
+            "SETUSER",
+            "shop",
+            "on",
+            ">pw",
+            "+@all",
+            "~wingbeat:*",
+            "%R~secret:*",
+        ];
+        command(&server, &user).await;
+        let mut config = Config::new(format!("redis://shop:pw@127.0.0.1:{port}"));
+        config.timeout = Duration::from_secs(2);
+        let runtime: SharedRuntime = TokioRuntime::new();
+        let cache = Redis::connect(&config, runtime.clone()).await.unwrap();
+        config.namespace = "secret:".into();
+        let denied = Redis::connect(&config, runtime).await.unwrap();
+        for _ in 0..3 {
+            let error = denied
+                .put("a", "1".into(), LONG, Volatile)
+                .await
+                .unwrap_err();
+            assert_eq!(error.code(), "cache_failed", "{error}");
+            assert_eq!(denied.get("a").await.unwrap(), None, "there is no cooldown");
+            cache.put("a", "1".into(), LONG, Volatile).await.unwrap();
+        }
+    });
+}

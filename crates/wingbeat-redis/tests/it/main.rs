@@ -6,4 +6,6 @@
 )]
 
 mod conformance;
+mod failover;
 mod loss;
+mod tls;

@@ -164,7 +164,8 @@ impl Running {
         }
     }
 
-    /// Returns the dead letters of a service that were not discarded, by id.
+    /// Returns all dead letters of a service that were not discarded, by id. There may be many:
+    /// use [`dead_letter_page`](Self::dead_letter_page) outside tests.
     ///
     /// # Errors
     ///
@@ -172,6 +173,24 @@ impl Running {
     pub async fn dead_letters(&self, service: Name) -> Result<Vec<DeadLetter>> {
         match self.incidents(service) {
             Some(incidents) => incidents.dead_letters().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns at most `limit` dead letters of a service that were not discarded, in the order of
+    /// their ids, starting after the id `after`.
+    ///
+    /// # Errors
+    ///
+    /// A [store error](crate::Reads#store-errors).
+    pub async fn dead_letter_page(
+        &self,
+        service: Name,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>> {
+        match self.incidents(service) {
+            Some(incidents) => incidents.page(after, limit).await,
             None => Ok(Vec::new()),
         }
     }

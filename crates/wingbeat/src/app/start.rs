@@ -119,14 +119,19 @@ impl Starting {
             cache: Arc::clone(&self.ports.cache),
             http: Arc::clone(&self.ports.http),
         });
-        let broker_dead_letters = BrokerDeadLetters {
-            service: Arc::clone(&context),
-            transport: Arc::clone(&self.ports.transport),
-            queues: wiring.subscriptions.iter().map(|it| it.queue).collect(),
-            control: self.control.clone(),
-        };
         // Without queues the broker has nothing to dead-letter.
-        if !broker_dead_letters.queues.is_empty() {
+        if !wiring.subscriptions.is_empty() {
+            let broker_dead_letters = BrokerDeadLetters::new(
+                Arc::clone(&context),
+                Arc::clone(&self.ports.transport),
+                wiring.subscriptions.iter().map(|it| it.queue).collect(),
+                self.control.clone(),
+            );
+            #[cfg(feature = "personal")]
+            let broker_dead_letters = broker_dead_letters.with_personal({
+                let personal = wiring.subscriptions.iter().filter(|it| it.policy.personal);
+                personal.map(|it| it.queue).collect()
+            });
             self.ports
                 .runtime
                 .spawn(Box::pin(broker_dead_letters.run()));

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use wingbeat_core::outgoing::{Request, Response};
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Error, HttpClient, MessageType, Result};
+use wingbeat_core::{Error, HttpClient, MessageType, Propagation, Result};
 
 use super::definition::{Call, GaveUp as _};
 use super::postponement::TargetReport;
 use crate::effects::{Effects, IntoEffects as _};
 use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
+use crate::state::Reads;
 use crate::{TargetPolicy, decode, telemetry};
 
-/// The context of an executor. It has no unit of work: an executor cannot read or change the
-/// service's data.
+/// The context of an executor. It has no unit of work: an executor cannot change the service's data.
 #[derive(Clone)]
 pub struct CallContext {
     pub(crate) operation: String,
@@ -23,7 +23,8 @@ pub struct CallContext {
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) policy: TargetPolicy,
     pub(crate) report: TargetReport,
-    pub(crate) runtime: SharedRuntime,
+    pub(crate) propagation: Propagation,
+    pub(crate) reads: Reads,
 }
 
 /// An extractor for the idempotency key of a call. All attempts use the same key.
@@ -86,13 +87,22 @@ impl<S> Extract<CallContext, S> for OperationKey {
     }
 }
 
+/// The reads of the service that makes the call. An attempt can decrypt personal values of the call
+/// with [`Reads::personal`], so that the stored call contains none.
+impl<S> Extract<CallContext, S> for Reads {
+    fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
+        Ok(cx.reads.clone())
+    }
+}
+
 impl<S> Extract<CallContext, S> for Http {
     fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
         Ok(Self {
             client: Arc::new(Traced {
                 http: Arc::clone(&cx.http),
                 report: cx.report.clone(),
-                runtime: Arc::clone(&cx.runtime),
+                runtime: Arc::clone(cx.reads.runtime()),
+                propagation: cx.propagation.clone(),
             }),
             policy: cx.policy.clone(),
             retried: cx.attempts > 0,
@@ -100,23 +110,35 @@ impl<S> Extract<CallContext, S> for Http {
     }
 }
 
-/// Adds `traceparent` (W3C Trace Context) to outgoing requests, and notes the `Retry-After` of
-/// responses.
+/// Adds `traceparent`, `tracestate` (W3C Trace Context) and `baggage` (W3C Baggage) to outgoing
+/// requests, and notes the `Retry-After` of responses.
 struct Traced {
     http: Arc<dyn HttpClient>,
     report: TargetReport,
     runtime: SharedRuntime,
+    propagation: Propagation,
 }
 
 impl HttpClient for Traced {
     fn send(&self, mut request: Request) -> BoxFuture<'_, Result<Response>> {
-        const NAME: &str = "traceparent";
-        let present = |(name, _): &(String, String)| name.eq_ignore_ascii_case(NAME);
-        if let Some(context) = telemetry::current()
-            && !request.headers.iter().any(present)
-        {
-            let parent = context.trace.to_string();
-            request.headers.push((NAME.into(), parent));
+        let fields = [
+            (
+                "traceparent",
+                telemetry::current().map(|it| it.trace.to_string()),
+            ),
+            (
+                "tracestate",
+                self.propagation.tracestate().map(str::to_owned),
+            ),
+            ("baggage", self.propagation.baggage().map(str::to_owned)),
+        ];
+        for (name, value) in fields {
+            let mut headers = request.headers.iter();
+            if let Some(value) = value
+                && !headers.any(|(present, _)| present.eq_ignore_ascii_case(name))
+            {
+                request.headers.push((name.into(), value));
+            }
         }
         telemetry::record_request(&request);
         Box::pin(async move {

@@ -10,11 +10,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full, Limited};
+use tokio::sync::Semaphore;
 use wingbeat_core::outgoing::{Request, Response};
 use wingbeat_core::tls::TlsFiles;
 use wingbeat_core::{Error, HttpClient, Result};
 
 use crate::connections::Connections;
+use crate::runtime::Descriptors;
 
 /// The largest response body that is read, in bytes.
 const RESPONSE_MAX: usize = 1 << 20;
@@ -27,6 +29,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// `https`; certificates are always checked.
 pub struct HyperClient {
     connections: Connections,
+    /// One for each concurrent request. Clients of this process must find descriptors too.
+    places: Semaphore,
 }
 
 impl HyperClient {
@@ -43,6 +47,7 @@ impl HyperClient {
     pub fn with_tls(tls: TlsFiles) -> Arc<Self> {
         Arc::new(Self {
             connections: Connections::new(CONNECT_WITHIN, tls),
+            places: Semaphore::new(Descriptors::of_process().outgoing),
         })
     }
 
@@ -69,6 +74,7 @@ impl HttpClient for HyperClient {
                 Error::reject("bad_request", "the request cannot be built").because(why)
             })?;
             let exchange = async {
+                let _place = self.places.acquire().await;
                 let response = self.connections.send(outgoing).await;
                 let response = response.map_err(|why| why.error)?;
                 let status = response.status().as_u16();

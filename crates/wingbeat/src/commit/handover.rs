@@ -151,6 +151,7 @@ mod tests {
             sequence: None,
             operation: None,
             traceparent: None,
+            propagation: Default::default(),
             body: Bytes::new(),
         }
     }

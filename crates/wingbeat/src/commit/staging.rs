@@ -22,7 +22,7 @@ pub(super) const STAGED_MAX: usize = 8_192;
 pub(super) type Done = Box<dyn FnOnce(Outcome) + Send>;
 
 /// A record as the next unit reads it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Loaded {
     /// The version; 0 if the record is absent.
     pub(crate) version: u64,

@@ -10,10 +10,10 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::unit::{Outcome, Settled};
-use wingbeat_core::{Class, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
+use wingbeat_core::{Class, Envelope, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
 
 use super::work::{Origin, Stats, Subscription, Work};
-use crate::failed::{DeadLetter, PARKED, Parked, pack, parked_key};
+use crate::failed::{DeadLetter, PARKED, Parked, bounded, harmless, pack, parked_key};
 use crate::runtime::Control;
 use crate::telemetry::meters::{Fate, SubscriptionMeter};
 use crate::unit::{Scope, ServiceContext, back_off, counter, due, remove};
@@ -24,6 +24,8 @@ use crate::{encode, telemetry};
 const STALE_MAX: u32 = 1_000;
 /// The pause before another attempt to store parked work or a dead letter.
 const STORE_AWAY: Duration = Duration::from_millis(250);
+/// The longest pause before another attempt to store a dead letter that the store has refused.
+const REFUSED_MAX: Duration = Duration::from_secs(60);
 
 /// Work and the outcome of its unit; `None` if the work was released without one.
 pub(super) type Finished = (Work, Option<Outcome>);
@@ -56,11 +58,17 @@ impl Attempt {
     pub(super) async fn until_staged(&self, mut work: Work) {
         if let (Origin::Queue(_), true) = (&work.origin, work.fresh) {
             let now = self.service.runtime.now();
-            self.meter.begun(now.since(work.envelope.time));
+            self.meter.begun(now.since(work.sent));
         }
         let mut stale = 0;
         loop {
             let failed = work.failed.take();
+            if work.refused > 0 {
+                let pause = STORE_AWAY * 2_u32.saturating_pow(work.refused.min(16));
+                let pause = pause.min(REFUSED_MAX);
+                let runtime = &self.service.runtime;
+                runtime.sleep(pause + runtime.jitter(pause / 4)).await;
+            }
             let unit = match (&work.hopeless, failed) {
                 (Some((reason, words)), _) => self.dead_letter(&work, reason, words).await,
                 (None, Some(why)) => Err(why),
@@ -167,7 +175,9 @@ impl Attempt {
     }
 
     async fn wait_for_store(&self, why: &Error) {
-        tracing::warn!(queue = %self.subscription.queue, code = why.code(), "cannot store a failed delivery, trying again: {why}");
+        if let Some(suppressed) = self.stats.outages.admit(self.service.runtime.elapsed()) {
+            tracing::warn!(queue = %self.subscription.queue, code = why.code(), suppressed, "cannot store a failed delivery, trying again: {why}");
+        }
         let runtime = &self.service.runtime;
         runtime.sleep(STORE_AWAY + runtime.jitter(STORE_AWAY)).await;
     }
@@ -181,8 +191,10 @@ impl Attempt {
             .get_or_insert(self.service.runtime.now());
         work.failures
             .first_error
-            .get_or_insert_with(|| why.to_string());
-        tracing::warn!(queue = %self.subscription.queue, message = %work.envelope.id, code = why.code(), "handling failed: {why}");
+            .get_or_insert_with(|| bounded(&why.to_string()));
+        if let Some(suppressed) = self.stats.failures.admit(self.service.runtime.elapsed()) {
+            tracing::warn!(queue = %self.subscription.queue, message = %work.envelope.id, code = why.code(), suppressed, "handling failed: {}", bounded(&why.to_string()));
+        }
     }
 
     /// Runs the handler until it succeeds, or fails on current data. Returns `None` if other units
@@ -223,12 +235,12 @@ impl Attempt {
         let Some(settles) = self.settle(scope, work).await? else {
             return Ok(None);
         };
+        let Some(envelope) = self.readable(scope, work).await? else {
+            return scope.seal(settles).map(Some);
+        };
         let began = self.service.runtime.elapsed();
         failpoint::reached(failpoint::HANDLER_BEFORE);
-        let running = AssertUnwindSafe((self.subscription.run)(
-            scope.clone(),
-            work.envelope.clone(),
-        ));
+        let running = AssertUnwindSafe((self.subscription.run)(scope.clone(), envelope));
         let answer = running.catch_unwind().await;
         let took = self.service.runtime.elapsed().saturating_sub(began);
         self.meter.ran(took, matches!(answer, Ok(Ok(()))));
@@ -307,11 +319,13 @@ impl Attempt {
         let Some(settles) = self.settle(&scope, work).await? else {
             return Ok(Some(Next::Settled));
         };
+        // This may read the store. While it is unavailable, no pause is used up.
+        let envelope = self.storable(&scope, work, &work.envelope).await?;
         work.failures.parked += 1;
         let parked = Parked {
             queue: self.subscription.queue.to_string(),
             failures: work.failures.clone(),
-            envelope: pack(&work.envelope),
+            envelope: pack(&envelope),
             broken: work.broken.clone(),
         };
         let key = parked_key(self.subscription.queue, &work.envelope);
@@ -328,15 +342,59 @@ impl Attempt {
         Ok(Some(Next::Unit(Box::new(unit))))
     }
 
+    /// Returns the message for its handler; `None` if its subject was erased since it was parked.
+    #[cfg_attr(
+        not(feature = "personal"),
+        allow(
+            clippy::unused_async,
+            clippy::unused_self,
+            unused_variables,
+            reason = "nothing is encrypted"
+        )
+    )]
+    async fn readable(&self, scope: &Scope, work: &Work) -> Result<Option<Envelope>> {
+        #[cfg(feature = "personal")]
+        if self.subscription.policy.personal && matches!(work.origin, Origin::Due { .. }) {
+            return crate::failed::personal::decrypt(scope, &work.envelope).await;
+        }
+        Ok(Some(work.envelope.clone()))
+    }
+
+    /// Returns the message of a failed delivery in the form in which it is stored.
+    #[cfg_attr(
+        not(feature = "personal"),
+        allow(
+            clippy::unused_async,
+            clippy::unused_self,
+            unused_variables,
+            reason = "nothing is encrypted"
+        )
+    )]
+    async fn storable(&self, scope: &Scope, work: &Work, envelope: &Envelope) -> Result<Envelope> {
+        #[cfg(feature = "personal")]
+        if self.subscription.policy.personal && work.broken.is_none() {
+            return crate::failed::personal::encrypt(scope, envelope).await;
+        }
+        Ok(envelope.clone())
+    }
+
     async fn dead_letter(&self, work: &Work, reason: &str, error: &str) -> Result<Option<Unit>> {
-        let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
-        let Some(settles) = self.settle(&scope, work).await? else {
+        // The store has refused something of the message, so the dead letter has a copy without it.
+        let copy = (work.refused > 0).then(|| harmless(&work.envelope));
+        let envelope = copy.as_ref().unwrap_or(&work.envelope);
+        let scope = Scope::of(Arc::clone(&self.service), envelope);
+        let Some(mut settles) = self.settle(&scope, work).await? else {
             return Ok(None);
         };
+        if let Some(settled) = &mut settles {
+            settled.source = envelope.source.to_string();
+        }
         let (queue, failures) = (self.subscription.queue, work.failures.clone());
-        let mut letter = DeadLetter::new(&scope, queue, &work.envelope, (reason, error), failures);
+        let envelope = self.storable(&scope, work, envelope).await?;
+        let mut letter = DeadLetter::new(&scope, queue, &envelope, (reason, error), failures);
         letter.broken.clone_from(&work.broken);
         letter.record(&scope)?;
+        letter.log(&self.stats.failures, self.service.runtime.elapsed());
         telemetry::ended("dead");
         // Settling counts the delivery as handled; this one was not.
         scope.count(counter("handled", queue.as_str()), -1)?;

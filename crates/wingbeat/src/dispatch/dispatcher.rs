@@ -15,7 +15,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::transport::Settler;
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Class, Consumer, Delivery, Result, Tag, Transport, failpoint, sabotage};
+use wingbeat_core::{
+    Class, Consumer, Delivery, Error, Result, Tag, Transport, failpoint, sabotage,
+};
 
 use super::attempt::{Attempt, Finished};
 use super::lanes::Lanes;
@@ -26,8 +28,12 @@ use crate::telemetry::meters::SubscriptionMeter;
 use crate::telemetry::{self, Context, Handled, Within};
 use crate::unit::{Ended, ServiceContext, TIMERS};
 
-/// The pause before the next attempt to consume after a consumer was lost.
+/// The pause after a failed attempt to consume.
 const RECONSUME: Duration = Duration::from_millis(200);
+/// The lifetime from which a consumer counts as working.
+const WORKING: Duration = Duration::from_secs(10);
+/// The longest pause after consumers that were lost soon after their start.
+const RECONSUME_MAX: Duration = Duration::from_secs(30);
 /// The pause while the committer is full.
 const FULL: Duration = Duration::from_millis(2);
 
@@ -46,6 +52,31 @@ pub(crate) struct Dispatcher {
     pub(crate) family: Arc<BTreeSet<&'static str>>,
 }
 
+/// The consumers that were lost, each soon after its start.
+#[derive(Default)]
+struct Losses {
+    count: u32,
+    started: Duration,
+    /// The time before which no consumer is started.
+    until: Duration,
+}
+
+impl Losses {
+    /// Records that a consumer was lost. The first one is replaced at once; while consumers do not
+    /// last, the pauses grow.
+    fn lost(&mut self, now: Duration) {
+        if now.saturating_sub(self.started) >= WORKING {
+            self.count = 0;
+        }
+        let pause = match self.count {
+            0 => Duration::ZERO,
+            count => (RECONSUME * 2_u32.pow(count.min(16))).min(RECONSUME_MAX),
+        };
+        self.count += 1;
+        self.until = now + pause;
+    }
+}
+
 impl Dispatcher {
     pub(crate) async fn run(mut self) {
         let (finished, mut finishes) = mpsc::unbounded_channel::<Finished>();
@@ -54,6 +85,7 @@ impl Dispatcher {
         let mut running: FuturesUnordered<Started> = FuturesUnordered::new();
         let mut consumer: Option<Box<dyn Consumer>> = None;
         let mut settler: Option<Arc<dyn Settler>> = None;
+        let mut losses = Losses::default();
         loop {
             let control = *self.control.borrow_and_update();
             if control != Control::Running && consumer.take().is_some() {
@@ -62,10 +94,13 @@ impl Dispatcher {
             if control == Control::Draining && running.is_empty() && lanes.in_flight.is_empty() {
                 return;
             }
-            if control == Control::Running && consumer.is_none() {
+            let pause = losses.until.saturating_sub(self.service.runtime.elapsed());
+            let starts = control == Control::Running && consumer.is_none();
+            if starts && pause.is_zero() {
                 let Some(new) = self.consume().await else {
                     continue;
                 };
+                losses.started = self.service.runtime.elapsed();
                 settler = Some(new.settler());
                 consumer = Some(new);
             }
@@ -101,8 +136,8 @@ impl Dispatcher {
                 delivered = next(&mut consumer), if consumer.is_some() && !full => match delivered {
                     Ok(deliveries) => self.take(deliveries, &mut lanes, settler.as_deref()),
                     Err(why) => {
-                        let (queue, code) = (self.subscription.queue, why.code());
-                        tracing::warn!(%queue, code, "consumer lost, consuming again: {why}");
+                        self.outage("consumer lost, consuming again", &why);
+                        losses.lost(self.service.runtime.elapsed());
                         consumer = None;
                         if self.subscription.policy.ordered {
                             lanes.clear();
@@ -110,6 +145,7 @@ impl Dispatcher {
                     }
                 },
                 () = self.service.runtime.sleep(FULL), if full => {}
+                () = self.service.runtime.sleep(pause), if starts && !pause.is_zero() => {}
             }
         }
     }
@@ -119,10 +155,19 @@ impl Dispatcher {
         let (queue, prefetch) = (self.subscription.queue, self.subscription.policy.prefetch);
         let consumed = self.transport.consume(queue, prefetch).await;
         if let Err(why) = &consumed {
-            tracing::warn!(%queue, code = why.code(), "cannot consume, trying again: {why}");
+            self.outage("cannot consume, trying again", why);
             self.service.runtime.sleep(RECONSUME).await;
         }
         consumed.ok()
+    }
+
+    /// Logs a failure of the transport.
+    fn outage(&self, what: &str, why: &Error) {
+        let now = self.service.runtime.elapsed();
+        if let Some(suppressed) = self.stats.outages.admit(now) {
+            let (queue, code) = (self.subscription.queue, why.code());
+            tracing::warn!(%queue, code, suppressed, "{what}: {why}");
+        }
     }
 
     fn take(&self, deliveries: Vec<Delivery>, lanes: &mut Lanes, settler: Option<&dyn Settler>) {
@@ -171,6 +216,7 @@ impl Dispatcher {
 
     /// Marks work that no handler here can handle: it becomes a dead letter without an attempt.
     fn judged(&self, mut work: Work) -> Work {
+        work.received(self.service.runtime.now());
         let kind = &*work.envelope.kind;
         work.hopeless = match &work.broken {
             Some(broken) => Some((broken.fault.reason(), broken.why.clone())),
@@ -222,20 +268,23 @@ impl Dispatcher {
         let key = ordered.then(|| work.envelope.key.clone());
         match outcome.map(Ended::from) {
             Some(Ended::Done) => {
-                lanes.in_flight.remove(work.envelope.time);
+                lanes.in_flight.remove(work.sent);
                 if let Origin::Queue(tag) = work.origin {
                     tags.push(tag);
                 }
             }
             // Released: the broker or the store hands it out again.
-            None => lanes.in_flight.remove(work.envelope.time),
+            None => lanes.in_flight.remove(work.sent),
             Some(Ended::Stale) => lanes.push_front(work.again()),
             Some(Ended::Failed(why)) if why.class() == Class::Retry => {
                 work.failed = Some(why);
                 lanes.push_front(work.again());
             }
             Some(Ended::Failed(why)) => {
-                work.hopeless = Some((why.code(), why.to_string()));
+                // The store refuses even the dead letter.
+                work.refused += u32::from(work.hopeless.is_some());
+                work.hopeless
+                    .get_or_insert_with(|| (why.code(), why.to_string()));
                 lanes.push_front(work.again());
             }
         }

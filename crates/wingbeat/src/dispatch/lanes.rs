@@ -19,7 +19,7 @@ pub(super) struct Lanes {
 impl Lanes {
     /// Adds new work.
     pub(super) fn take(&mut self, work: Work) {
-        self.in_flight.add(work.envelope.time);
+        self.in_flight.add(work.sent);
         self.push(work);
     }
 
@@ -65,7 +65,7 @@ impl Lanes {
     pub(super) fn clear(&mut self) {
         let waiting = self.behind.values().flatten();
         for work in self.ready.iter().chain(waiting) {
-            self.in_flight.remove(work.envelope.time);
+            self.in_flight.remove(work.sent);
         }
         self.ready.clear();
         self.behind.retain(|key, lane| {

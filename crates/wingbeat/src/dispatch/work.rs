@@ -1,10 +1,11 @@
 //! Subscriptions, and the messages that they handle.
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
 
 use bytes::Bytes;
 use wingbeat_core::transport::{Binding, Broken, Queue};
-use wingbeat_core::{Envelope, Error, Key, Name, Tag};
+use wingbeat_core::{Envelope, Error, Key, LogLimit, Name, Tag, Timestamp};
 
 use crate::Policy;
 use crate::failed::Failures;
@@ -42,6 +43,9 @@ impl Subscription {
     }
 }
 
+/// The largest age of a message that metrics report.
+const AGE_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
+
 /// The origin of a piece of work, which decides how it is settled.
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
@@ -69,12 +73,18 @@ pub(crate) struct Work {
     pub(crate) quick: u32,
     /// The retryable error because of which the last unit was not committed.
     pub(crate) failed: Option<Error>,
+    /// The number of times that the store has refused the dead letter of this work.
+    pub(crate) refused: u32,
+    /// The time at which the message was sent, for metrics. A time that cannot be true is replaced
+    /// by the time of receipt.
+    pub(crate) sent: Timestamp,
 }
 
 impl Work {
     /// Makes work for a first attempt.
     pub(crate) fn new(envelope: Envelope, origin: Origin, failures: Failures) -> Self {
         Self {
+            sent: envelope.time,
             envelope,
             origin,
             failures,
@@ -83,6 +93,15 @@ impl Work {
             fresh: true,
             quick: 0,
             failed: None,
+            refused: 0,
+        }
+    }
+
+    /// Replaces a time of sending that lies too far back. No queue keeps a message that long, so
+    /// the clock of the publisher is wrong, or the publisher chose the time.
+    pub(super) fn received(&mut self, now: Timestamp) {
+        if now.since(self.sent) > AGE_MAX {
+            self.sent = now;
         }
     }
 
@@ -94,7 +113,7 @@ impl Work {
 }
 
 /// Live figures of a subscription in this process. The store keeps the durable counters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Stats {
     /// Deliveries that are being handled.
@@ -104,4 +123,20 @@ pub struct Stats {
     pub oldest: AtomicI64,
     /// Failed attempts that were followed by another one.
     pub retried: AtomicU64,
+    /// Limits the log lines about messages that fail.
+    pub(crate) failures: LogLimit,
+    /// Limits the log lines about a store or a broker that fails.
+    pub(crate) outages: LogLimit,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            in_flight: AtomicU64::new(0),
+            oldest: AtomicI64::new(0),
+            retried: AtomicU64::new(0),
+            failures: LogLimit::new(50, Duration::from_millis(200)),
+            outages: LogLimit::new(3, Duration::from_secs(10)),
+        }
+    }
 }

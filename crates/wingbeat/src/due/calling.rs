@@ -9,6 +9,7 @@ use wingbeat_core::{
 
 use crate::call::breaker::Admission;
 use crate::call::{CallContext, Executor, Remarks, Target, TargetReport};
+use crate::state::Reads;
 use crate::telemetry::{self, Called, Context};
 use crate::unit::{self, Attempt, CallRecord, Meta, Scope, ServiceContext, due, remove};
 use crate::{Effects, encode};
@@ -62,7 +63,8 @@ impl Calling {
             http: Arc::clone(&self.service.http),
             policy: self.target.policy.clone(),
             report: report.clone(),
-            runtime: Arc::clone(&self.service.runtime),
+            reads: Reads::new(Arc::clone(&self.service)),
+            propagation: self.planned.propagation.clone(),
         };
         let began = self.service.runtime.elapsed();
         failpoint::reached(failpoint::CALL_BEFORE);
@@ -149,6 +151,7 @@ impl Calling {
             operation: Some(self.planned.operation.clone()),
             sequence: None,
             time: self.planned.first_at,
+            propagation: self.planned.propagation.clone(),
         };
         Scope::new(Arc::clone(&self.service), meta)
     }
@@ -159,6 +162,7 @@ impl Calling {
             attempts,
             name: self.planned.name.clone(),
             operation: self.planned.operation.clone(),
+            propagation: self.planned.propagation.clone(),
             body: self.planned.body.clone(),
             ..self.planned
         };

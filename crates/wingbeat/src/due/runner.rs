@@ -138,6 +138,7 @@ impl DueRunner {
             sequence: None,
             operation: None,
             traceparent: timer.traceparent,
+            propagation: timer.propagation,
             body: timer.body.get().as_bytes().to_vec().into(),
         };
         self.deliver(&timer.queue, record, work(record, envelope))

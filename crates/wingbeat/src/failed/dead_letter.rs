@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat_core::envelope::KIND_MAX;
+use wingbeat_core::text::printable;
 use wingbeat_core::transport::{Broken, Undecodable};
 use wingbeat_core::unit::Write;
-use wingbeat_core::{CorrelationId, Envelope, Error, Key, Kind, Name, Result, Timestamp};
+use wingbeat_core::{
+    CorrelationId, Envelope, Error, Key, Kind, LogLimit, Name, Propagation, Result, Timestamp,
+};
 
 use crate::encode;
 use crate::unit::{self, Attempt, Scope, ServiceContext, counter};
@@ -75,6 +80,15 @@ pub struct DeadLetter {
     pub(crate) envelope: String,
 }
 
+/// The longest error message of a dead letter, in bytes.
+const ERROR_MAX: usize = 4 << 10;
+/// The largest body of a harmless copy.
+const HARMLESS_BODY_MAX: usize = 64 << 10;
+/// The source of messages whose source is unknown.
+const UNKNOWN_SOURCE: &str = "unknown";
+/// Limits the log lines about messages that could not be published.
+static LINES: LogLimit = LogLimit::new(50, Duration::from_millis(200));
+
 /// The subscription in dead letters of messages that could not be published.
 const OUTBOX: Name = Name::new("wb.outbox");
 
@@ -89,21 +103,36 @@ impl DeadLetter {
     ) -> Self {
         failures.attempts = failures.attempts.max(1);
         failures.first_at.get_or_insert(scope.now());
-        let letter = Self {
+        Self {
             id: scope.new_id(),
             subscription: queue.to_string(),
             kind: envelope.kind.to_string(),
             reason: reason.into(),
-            error: error.into(),
+            error: bounded(error),
             failures,
             last_at: scope.now(),
             fingerprint: fingerprint(queue.as_str(), &envelope.kind, reason, error),
             discarded: false,
             broken: None,
             envelope: pack(envelope),
+        }
+    }
+
+    /// Logs the dead letter, unless too many lines were logged before.
+    pub(crate) fn log(&self, limit: &LogLimit, now: Duration) {
+        let Some(suppressed) = limit.admit(now) else {
+            return;
         };
-        tracing::error!(%queue, message = %envelope.id, reason, "dead letter {}: {error}", letter.id);
-        letter
+        let Self {
+            id,
+            subscription,
+            reason,
+            error,
+            ..
+        } = self;
+        let message = self.message().map(|message| message.id.0);
+        let message = message.unwrap_or_default();
+        tracing::error!(queue = subscription, %message, reason, suppressed, "dead letter {id}: {error}");
     }
 
     /// Records the dead letter in the unit of `scope`, and counts it.
@@ -122,6 +151,26 @@ impl DeadLetter {
     #[must_use]
     pub fn message(&self) -> Option<Envelope> {
         unpack(&self.envelope)
+    }
+}
+
+/// Returns an error message as a dead letter keeps it: printable, and of a limited size.
+pub(crate) fn bounded(error: &str) -> String {
+    printable(error, ERROR_MAX)
+}
+
+/// Returns a copy of a message that any store can keep: the texts are printable and short, and the
+/// body is cut off. For a dead letter that the store has refused.
+pub(crate) fn harmless(envelope: &Envelope) -> Envelope {
+    let kept = envelope.body.len().min(HARMLESS_BODY_MAX);
+    Envelope {
+        source: UNKNOWN_SOURCE.into(),
+        kind: printable(&envelope.kind, KIND_MAX).into(),
+        key: printable(&envelope.key, KIND_MAX),
+        operation: None,
+        propagation: Propagation::default(),
+        body: envelope.body.slice(..kept),
+        ..envelope.clone()
     }
 }
 
@@ -145,6 +194,7 @@ pub(crate) async fn keep_unsendable(
         let mut letter = DeadLetter::new(&scope, OUTBOX, envelope, reason, Failures::default());
         // Doing it again overwrites the same dead letter.
         letter.id = envelope.id.0;
+        letter.log(&LINES, service.runtime.elapsed());
         let answer = letter.record(&scope);
         Attempt {
             scope,
@@ -186,13 +236,13 @@ fn fingerprint(queue: &str, kind: &str, reason: &str, error: &str) -> String {
 /// Returns an envelope in place of a message that cannot be decoded, for lists and counters.
 pub(crate) fn stand_in(broken: &Undecodable, now: Timestamp) -> Envelope {
     let kind = match broken.kind.as_str() {
-        "" => "undecodable",
-        kind => kind,
+        "" => "undecodable".to_owned(),
+        kind => printable(kind, KIND_MAX),
     };
     Envelope {
         id: broken.id,
-        source: "unknown".into(),
-        kind: kind.to_owned().into(),
+        source: UNKNOWN_SOURCE.into(),
+        kind: kind.into(),
         role: Kind::Event,
         key: broken.id.to_string(),
         time: now,
@@ -201,6 +251,7 @@ pub(crate) fn stand_in(broken: &Undecodable, now: Timestamp) -> Envelope {
         sequence: None,
         operation: None,
         traceparent: None,
+        propagation: Default::default(),
         body: broken.raw.clone(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 use wingbeat_core::unit::Write;
@@ -13,6 +14,13 @@ use crate::{decode, encode};
 
 /// The parked deliveries read at once.
 const PAGE: usize = 1_000;
+/// The dead letters read at once. Each contains its message, which may be large.
+const LETTERS_AT_ONCE: usize = 16;
+/// The table of discarded dead letters. They have one of their own, so that listing the others does
+/// not read them. Early releases marked them in the table of dead letters.
+const DISCARDED: Name = Name::new("wb.discarded");
+/// The time for which a discarded dead letter is kept.
+const DISCARDED_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The failed deliveries of one service.
 pub(crate) struct Incidents<'a> {
@@ -39,13 +47,32 @@ impl Incidents<'_> {
 
     /// Returns the dead letters that were not discarded, by id.
     pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
-        let records = self.service.store.scan(DEAD_LETTERS, None, 10_000).await?;
-        let letters = records
-            .into_iter()
-            .map(|(_, record)| decode::<DeadLetter>(&record.body));
-        letters
-            .filter(|letter| letter.as_ref().map_or(true, |letter| !letter.discarded))
-            .collect()
+        self.page(None, usize::MAX).await
+    }
+
+    /// Returns at most `limit` dead letters that were not discarded, by id, from after an id.
+    pub(crate) async fn page(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<DeadLetter>> {
+        let mut letters = Vec::new();
+        let mut after = after.map(|id| id.to_string());
+        while letters.len() < limit {
+            let page = self
+                .service
+                .store
+                .scan(DEAD_LETTERS, after, LETTERS_AT_ONCE)
+                .await?;
+            let is_last = page.len() < LETTERS_AT_ONCE;
+            after = page.last().map(|(id, _)| id.clone());
+            for (_, record) in page {
+                let letter: DeadLetter = decode(&record.body)?;
+                if !letter.discarded && letters.len() < limit {
+                    letters.push(letter);
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(letters)
     }
 
     /// Returns the dead letter with this id, unless it was discarded.
@@ -96,18 +123,20 @@ impl Incidents<'_> {
         .await
     }
 
-    /// Marks a dead letter as discarded; `false` if there is none with this id.
+    /// Discards a dead letter; `false` if there is none with this id. The store deletes it after
+    /// [`DISCARDED_RETENTION`].
     pub(crate) async fn discard(&self, id: Uuid) -> Result<bool> {
         self.change(id, |scope, letter| {
             let letter = DeadLetter {
                 discarded: true,
                 ..letter
             };
+            scope.write(remove(letter_key(id)))?;
             scope.write(Write {
-                key: letter_key(id),
+                key: Key::new(DISCARDED, id.to_string()),
                 body: Some(encode(&letter)),
                 due_at: None,
-                expires_at: None,
+                expires_at: Some(scope.now() + DISCARDED_RETENTION),
             })
         })
         .await

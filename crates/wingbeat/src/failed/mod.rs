@@ -4,9 +4,13 @@
 mod broker_dead_letters;
 mod dead_letter;
 mod incidents;
+#[cfg(feature = "personal")]
+pub(crate) mod personal;
 
 pub use dead_letter::{DeadLetter, Failures};
 
 pub(crate) use broker_dead_letters::BrokerDeadLetters;
-pub(crate) use dead_letter::{PARKED, Parked, keep_unsendable, pack, parked_key, stand_in, unpack};
+pub(crate) use dead_letter::{
+    PARKED, Parked, bounded, harmless, keep_unsendable, pack, parked_key, stand_in, unpack,
+};
 pub(crate) use incidents::Incidents;

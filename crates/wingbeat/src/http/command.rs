@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, MatchedPath, Request};
+use axum::extract::{FromRequest, MatchedPath, OriginalUri, Request};
 use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -22,9 +22,9 @@ use super::describe::DescribeRequest;
 use super::endpoint::{Endpoint, InUnit, KeyRequired};
 use super::problem::Problem;
 use super::reply::{IntoReply, Reply};
-use super::request::{CommandRequest, IdempotencyKey, RequestInfo};
-use super::server::BODY_MAX;
+use super::request::{CommandRequest, IdempotencyKey, RequestInfo, read_body};
 use super::session::SessionState;
+use super::traced::propagation;
 use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
 use crate::telemetry::{self, Context};
@@ -252,8 +252,11 @@ fn kept_key(scope: &Scope) -> Option<Key> {
         SessionState::SignedIn(session) => session.user_id.to_string(),
         _ => "-".into(),
     };
-    let route = &command.info.route;
-    Some(Key::new(TABLE, format!("{caller}/{route}/{key}")))
+    // A key stands for one request: of this caller, and to this object, not only to this route. The
+    // hash bounds the length, and its parts cannot contain the line feeds between them.
+    let RequestInfo { route, target, .. } = &*command.info;
+    let request = hex::encode(Sha256::digest(format!("{route}\n{target}\n{key}")));
+    Some(Key::new(TABLE, format!("{caller}/{request}")))
 }
 
 /// Returns the SHA-256 hash of the body with sorted keys, so that equal JSON has one hash.
@@ -266,6 +269,14 @@ fn fingerprint(scope: &Scope) -> String {
     hex::encode(Sha256::digest(canonical))
 }
 
+/// Returns the path and the query as the caller sent them.
+fn target(parts: &Parts) -> String {
+    let original = parts.extensions.get::<OriginalUri>();
+    let uri = original.map_or(&parts.uri, |OriginalUri(uri)| uri);
+    uri.path_and_query()
+        .map_or_else(String::new, ToString::to_string)
+}
+
 /// A request that can be parsed repeatedly.
 struct Incoming {
     parts: Parts,
@@ -276,9 +287,7 @@ struct Incoming {
 impl Incoming {
     async fn read(request: Request) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let body = axum::body::to_bytes(body, BODY_MAX)
-            .await
-            .map_err(|_| Problem::new(413, "body_too_large", "the body is larger than 64 KiB"))?;
+        let body = read_body(body).await?;
         let path = parts.extensions.get::<MatchedPath>().map_or_else(
             || parts.uri.path().to_owned(),
             |path| path.as_str().to_owned(),
@@ -286,6 +295,7 @@ impl Incoming {
         let info = Arc::new(RequestInfo {
             headers: parts.headers.clone(),
             route: format!("{} {path}", parts.method),
+            target: target(&parts),
             body: body.clone(),
             session: parts
                 .extensions
@@ -320,7 +330,10 @@ impl Incoming {
 
     fn scope(&self, service: &Arc<ServiceContext>) -> Scope {
         let (id, now) = (service.runtime.id(), service.runtime.now());
-        let meta = Meta::without_message(CorrelationId(id), now);
+        let meta = Meta {
+            propagation: propagation(&self.info.headers),
+            ..Meta::without_message(CorrelationId(id), now)
+        };
         let command = CommandRequest::new(Arc::clone(&self.info));
         Scope::with_origin(Arc::clone(service), meta, Arc::new(command))
     }

@@ -1,7 +1,10 @@
 //! Errors as `application/problem+json` (RFC 9457).
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hyper::body::Body as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 use wingbeat_core::{Class, Error};
@@ -81,6 +84,9 @@ impl Problem {
     #[must_use]
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let detail = errors.first().map_or_else(String::new, |first| {
+            if first.pointer.is_empty() {
+                return first.message.clone();
+            }
             format!("{}: {}", first.pointer, first.message)
         });
         Self {
@@ -104,7 +110,7 @@ impl From<Error> for Problem {
             "forbidden" | "cross_site" => 403,
             "idempotency_key_missing" | "idempotency_key_malformed" | "malformed" => 400,
             "rows_unexpected" => 409,
-            "idempotency_key_reused" | "invalid" => 422,
+            "idempotency_key_reused" | "invalid" | "unstorable" => 422,
             // The caller should back off. This is no fault to log.
             "overloaded" | "contended" => return Self::new(503, error.code(), error.to_string()),
             _ if error.class() == Class::Retry => 503,
@@ -152,4 +158,80 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// A middleware that turns errors in plain text, or without a body, into problems: those of axum's
+/// router and of its own extractors.
+pub async fn problems(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if !is_error(&response) || !is_plain(response.headers()) {
+        return completed(response);
+    }
+    let (parts, body) = response.into_parts();
+    let text = axum::body::to_bytes(body, TEXT_MAX).await;
+    let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+    with_body_of(of_status(parts.status, &text), parts)
+}
+
+/// The longest text of an error that becomes the detail of a problem, in bytes.
+const TEXT_MAX: usize = 1 << 10;
+
+/// Turns an error without a body into a problem.
+pub(super) fn completed(response: Response) -> Response {
+    let headers = response.headers();
+    let bare = !headers.contains_key(header::CONTENT_TYPE) && response.body().is_end_stream();
+    if !bare || !is_error(&response) {
+        return response;
+    }
+    let (parts, _) = response.into_parts();
+    with_body_of(of_status(parts.status, ""), parts)
+}
+
+fn is_error(response: &Response) -> bool {
+    let status = response.status();
+    status.is_client_error() || status.is_server_error()
+}
+
+fn is_plain(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"))
+}
+
+/// Returns the problem of a status that the router or an extractor chose.
+fn of_status(status: StatusCode, text: &str) -> Problem {
+    let (code, usual) = match status.as_u16() {
+        400 => ("malformed_request", "the request is malformed"),
+        404 => ("not_found", "there is no such route"),
+        405 => ("method_not_allowed", "this route has no such method"),
+        413 => ("body_too_large", "the body is larger than 64 KiB"),
+        415 => (
+            "unsupported_media_type",
+            "send `Content-Type: application/json`",
+        ),
+        422 => ("invalid", "the request is invalid"),
+        500 => ("internal", "the request failed on the server"),
+        503 => ("unavailable", "not available at the moment; try again"),
+        408 => ("malformed_request", "the request did not arrive in time"),
+        414 | 431 => ("head_too_large", "the request head is over 16 KiB"),
+        403 => ("forbidden", "the caller may not do this"),
+        _ => ("malformed_request", "the request is refused"),
+    };
+    // The text of a server's error may reveal its insides.
+    let detail = match text.trim() {
+        text if !text.is_empty() && status.is_client_error() => text,
+        _ => usual,
+    };
+    Problem::new(status.as_u16(), code, detail)
+}
+
+/// Returns the problem with the other headers of the response that it replaces.
+fn with_body_of(problem: Problem, replaced: axum::http::response::Parts) -> Response {
+    let mut response = problem.into_response();
+    let own = response.headers().clone();
+    for (name, value) in &replaced.headers {
+        if *name != header::CONTENT_LENGTH && !own.contains_key(name) {
+            response.headers_mut().append(name, value.clone());
+        }
+    }
+    response
 }

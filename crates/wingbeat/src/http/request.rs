@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use wingbeat_core::{Error, HasSchema, Result};
 
 use super::describe::DescribeRequest;
 use super::problem::{FieldError, Problem};
+use super::server::BODY_MAX;
 use super::session::{COOKIE, Session, SessionState};
 use crate::describe::{RequestDescription, Security};
 use crate::extract::Extract;
@@ -21,8 +22,10 @@ use crate::unit::{Scope, ServiceContext};
 pub struct RequestInfo {
     /// The headers.
     pub headers: HeaderMap,
-    /// The method and the route. Idempotency keys are unique within them.
+    /// The method and the route, whose parameters are not filled in.
     pub route: String,
+    /// The path and the query as the caller sent them.
+    pub target: String,
     /// The whole body.
     pub body: Bytes,
     pub(crate) session: SessionState,
@@ -86,9 +89,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 "send `Content-Type: application/json`",
             ));
         }
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(|_| Problem::new(413, "body_too_large", "the body is larger than 64 KiB"))?;
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|why| unread(why.status() == StatusCode::PAYLOAD_TOO_LARGE))?;
         parse(&body).map(Self)
     }
 }
@@ -112,7 +114,69 @@ impl<T: HasSchema> DescribeRequest for Json<T> {
     }
 }
 
+/// Reads the body of a request, for routes without an extractor of the body.
+///
+/// # Errors
+///
+/// 413 `body_too_large` if it is larger than 64 KiB; 400 `malformed_request` if it breaks off or
+/// violates its encoding.
+pub async fn read_body(body: axum::body::Body) -> Result<Bytes, Problem> {
+    let read = axum::body::to_bytes(body, BODY_MAX).await;
+    read.map_err(|why| unread(is_limit(&why)))
+}
+
+/// Returns whether a body could not be read because of its length.
+fn is_limit(why: &axum::Error) -> bool {
+    let source = std::error::Error::source(why);
+    source.is_some_and(|why| why.is::<http_body_util::LengthLimitError>())
+}
+
+/// Returns the problem of a body that cannot be read.
+fn unread(is_too_large: bool) -> Problem {
+    if is_too_large {
+        return Problem::new(413, "body_too_large", "the body is larger than 64 KiB");
+    }
+    let detail = "the body breaks off or is malformed";
+    Problem::new(400, "malformed_request", detail)
+}
+
+/// Returns the problem of a text with U+0000, which PostgreSQL cannot store. Such a text is refused
+/// here, so that every store answers alike.
+fn nul(pointer: &str) -> Problem {
+    Problem::invalid(pointer, "the character U+0000 is not allowed")
+}
+
+/// Returns the JSON pointer of the first text or name in a body that contains U+0000.
+fn nul_in(body: &[u8]) -> Option<String> {
+    // JSON can only contain it as this escape, which few bodies contain.
+    let escaped = b"\\u0000";
+    body.windows(escaped.len()).find(|it| *it == escaped)?;
+    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    nul_below(&json, String::new())
+}
+
+fn nul_below(json: &serde_json::Value, at: String) -> Option<String> {
+    use serde_json::Value;
+    match json {
+        Value::String(text) => text.contains('\0').then_some(at),
+        Value::Array(items) => {
+            let mut items = items.iter().enumerate();
+            items.find_map(|(index, item)| nul_below(item, format!("{at}/{index}")))
+        }
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            if name.contains('\0') {
+                return Some(at.clone());
+            }
+            nul_below(value, format!("{at}/{}", escaped(name)))
+        }),
+        _ => None,
+    }
+}
+
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if let Some(pointer) = nul_in(body) {
+        return Err(nul(&pointer));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path());
@@ -134,17 +198,25 @@ fn shorten(text: &str) -> String {
     text.chars().take(200).collect()
 }
 
+/// Returns a name as a part of a JSON pointer (RFC 6901).
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter()
         .map(|segment| match segment {
             Segment::Seq { index } => format!("/{index}"),
-            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => format!("/{}", escaped(key)),
             Segment::Enum { variant } => format!("/{variant}"),
             Segment::Unknown => String::new(),
         })
         .collect()
 }
+
+/// The character U+0000 in a path or a query.
+const NUL: &str = "%00";
 
 /// An extractor for a path parameter. It answers 404 if the parameter cannot be parsed.
 pub struct Path<T>(pub T);
@@ -153,6 +225,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if parts.uri.path().contains(NUL) {
+            return Err(Problem::not_found());
+        }
         let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         path.map(|axum::extract::Path(value)| Self(value))
             .map_err(|_| Problem::not_found())
@@ -175,6 +250,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let mut pairs = parts.uri.query().unwrap_or_default().split('&');
+        if let Some(pair) = pairs.find(|pair| pair.contains(NUL)) {
+            let name = pair.split('=').next().unwrap_or_default();
+            return Err(nul(&format!("/{}", escaped(name))));
+        }
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         query
             .map(|axum::extract::Query(value)| Self(value))
@@ -398,5 +478,28 @@ impl<S> Extract<Scope, S> for HeaderMap {
         Ok(CommandRequest::of(scope)
             .map(|command| command.info.headers.clone())
             .unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_character_zero_is_found_wherever_it_is() {
+        let found = |body: &str| nul_in(body.as_bytes());
+        assert_eq!(found(r#"{"a":"\u0000"}"#), Some("/a".into()));
+        assert_eq!(
+            found(r#"{"a":[1,{"b/c":"x\u0000"}]}"#),
+            Some("/a/1/b~1c".into())
+        );
+        assert_eq!(found(r#"{"a":{"\u0000":1}}"#), Some("/a".into()));
+        assert_eq!(
+            found(r#"{"a":"\\u0000"}"#),
+            None,
+            "a backslash and five letters"
+        );
+        assert_eq!(found(r#"{"a":"\u0001"}"#), None);
+        assert_eq!(found(r#"{"a":"\u0000"#), None, "not JSON");
     }
 }

@@ -1,8 +1,9 @@
 //! Sessions in the shared cache: every service knows the caller without asking another service.
 //!
 //! The cache keeps a session under `session:<sha256 of the token>` until 30 minutes after its last
-//! use, and for 24 hours at most. No server stores the token. The key `sessions-ended:<user>` ends
-//! all sessions of a user at once (after a changed password, for example) without listing them.
+//! use, and for 24 hours at most. No server stores the token, and a session says nothing about the
+//! user but the id. The key `sessions-ended:<user>` ends all sessions of a user at once (after a
+//! changed password, for example) without listing them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,16 +21,24 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wingbeat_core::cache::Durability;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Cache, Result, Timestamp};
+use wingbeat_core::{Cache, Error, Result, Timestamp};
 
+use super::host::is_same_site;
 use crate::{decode, encode};
 
 /// The name of the session cookie.
 pub const COOKIE: &str = "wingbeat_session";
+/// The name of the session cookie behind TLS. Browsers take a cookie with this prefix only from the
+/// host itself, over TLS and for all paths, so that no other host can plant one.
+pub const SECURE_COOKIE: &str = "__Host-wingbeat_session";
 /// The time after its last use at which a session ends.
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
 /// The time after its start at which a session ends, used or not.
 pub const LIFE: Duration = Duration::from_secs(24 * 3600);
+/// The attempts of a change against other changes of the same session.
+const ATTEMPTS: usize = 16;
+/// The time for which the mark of a replaced session is kept. Only its absence matters.
+const MARK: Duration = Duration::from_secs(1);
 /// The least time between two writes that prolong a session. It spares the cache.
 const PROLONG_AFTER: Duration = Duration::from_secs(60);
 
@@ -37,8 +47,6 @@ const PROLONG_AFTER: Duration = Duration::from_secs(60);
 pub struct Session {
     /// The id of the user.
     pub user_id: Uuid,
-    /// The name that pages address the user by.
-    pub name: String,
     /// `true` if the user may use `/admin`.
     pub admin: bool,
     /// The time at which the session started.
@@ -87,13 +95,45 @@ pub enum SessionState {
 pub struct Sessions {
     cache: Arc<dyn Cache>,
     runtime: SharedRuntime,
+    only_secure_cookies: bool,
 }
 
 impl Sessions {
     /// Returns the sessions in this cache.
     #[must_use]
     pub fn new(cache: Arc<dyn Cache>, runtime: SharedRuntime) -> Self {
-        Self { cache, runtime }
+        Self {
+            cache,
+            runtime,
+            only_secure_cookies: false,
+        }
+    }
+
+    /// Sets whether a cookie without the prefix of [`SECURE_COOKIE`] is ignored. Set it for sites
+    /// behind TLS: any neighbouring host can plant a cookie without the prefix.
+    #[must_use]
+    pub fn with_only_secure_cookies(self, only_secure_cookies: bool) -> Self {
+        Self {
+            only_secure_cookies,
+            ..self
+        }
+    }
+
+    /// Returns the token in the session cookie of a request. [`SECURE_COOKIE`] has precedence.
+    /// `None` if a request has several values: another host may have planted one of them.
+    #[must_use]
+    pub fn cookie<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        match cookies(headers, SECURE_COOKIE) {
+            Cookies::None if !self.only_secure_cookies => cookies(headers, COOKIE).one(),
+            found => found.one(),
+        }
+    }
+
+    /// Returns the token of a request, and `true` if it comes from the cookie. A bearer token has
+    /// precedence.
+    fn token<'a>(&self, headers: &'a HeaderMap) -> Option<(&'a str, bool)> {
+        let bearer = bearer(headers).map(|token| (token, false));
+        bearer.or_else(|| self.cookie(headers).map(|token| (token, true)))
     }
 
     /// Starts a session and returns its token, which no server stores.
@@ -101,11 +141,10 @@ impl Sessions {
     /// # Errors
     ///
     /// `cache_unavailable` if the cache cannot be reached.
-    pub async fn start(&self, user_id: Uuid, name: &str, admin: bool) -> Result<(String, Session)> {
+    pub async fn start(&self, user_id: Uuid, admin: bool) -> Result<(String, Session)> {
         let now = self.runtime.now();
         self.begin(Session {
             user_id,
-            name: name.into(),
             admin,
             created_at: now,
             seen_at: now,
@@ -116,25 +155,39 @@ impl Sessions {
     }
 
     /// Replaces the token of a session and restarts its lifetime. Ends the old token and all other
-    /// sessions of the user. Returns `None` if the session has ended.
+    /// sessions of the user. Returns `None` if the session has ended: a sign-out at the same time
+    /// ends the new session too.
     ///
     /// # Errors
     ///
-    /// `cache_unavailable` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached; `contended` if other requests change the
+    /// session all the time.
     pub async fn renew(&self, session: &Session) -> Result<Option<(String, Session)>> {
-        let Some(current) = self.current(&session.digest).await? else {
-            return Ok(None);
-        };
-        let now = self.runtime.now();
-        let (token, renewed) = self
-            .begin(Session {
-                created_at: now,
-                seen_at: now,
-                ..current
-            })
-            .await?;
-        self.end_others(&renewed).await?;
-        Ok(Some((token, renewed)))
+        for _ in 0..ATTEMPTS {
+            let Some(current) = self.current(&session.digest).await? else {
+                return Ok(None);
+            };
+            let now = self.runtime.now();
+            let (token, renewed) = self
+                .begin(Session {
+                    created_at: now,
+                    seen_at: now,
+                    ..current.session.clone()
+                })
+                .await?;
+            // The old session makes way for the new one only if it has not ended meanwhile.
+            let (old, ended) = (key(&session.digest), Bytes::new());
+            let swapped =
+                self.cache
+                    .replace(&old, Some(current.body), ended, MARK, Durability::Restart);
+            if swapped.await? {
+                let spared = Some((&current.session, renewed.digest.as_str()));
+                self.end_earlier(session.user_id, spared).await?;
+                return Ok(Some((token, renewed)));
+            }
+            self.end(&renewed).await?;
+        }
+        Err(contended())
     }
 
     /// Stores a session under a new token.
@@ -144,29 +197,17 @@ impl Sessions {
         let token = hex::encode(secret);
         let digest = digest(&token);
         let session = Session { digest, ..session };
-        self.save(&session).await?;
+        let ttl = self.time_left(&session);
+        let body = encode(&session);
+        self.cache
+            .put(&key(&session.digest), body, ttl, Durability::Restart)
+            .await?;
         Ok((token, session))
     }
 
-    /// Stores a session, whatever the cache contains of it. Prefer [`Sessions::update`].
-    ///
-    /// # Errors
-    ///
-    /// `cache_unavailable` if the cache cannot be reached.
-    pub async fn save(&self, session: &Session) -> Result<()> {
-        let left = (session.created_at + LIFE).since(self.runtime.now());
-        let ttl = IDLE.min(left);
-        if ttl.is_zero() {
-            return self.end(session).await;
-        }
-        self.cache
-            .put(
-                &key(&session.digest),
-                encode(session),
-                ttl,
-                Durability::Restart,
-            )
-            .await
+    /// Returns the time after which the session ends if it is not used again.
+    fn time_left(&self, session: &Session) -> Duration {
+        IDLE.min((session.created_at + LIFE).since(self.runtime.now()))
     }
 
     /// Returns the session of a token and prolongs it.
@@ -175,18 +216,23 @@ impl Sessions {
     ///
     /// `cache_unavailable` if the cache cannot be reached.
     pub async fn find(&self, token: &str) -> Result<Option<Session>> {
-        let Some(mut session) = self.current(&digest(token)).await? else {
+        let Some(current) = self.current(&digest(token)).await? else {
             return Ok(None);
         };
         let now = self.runtime.now();
-        if now.since(session.created_at) >= LIFE {
-            return Ok(None);
+        if now.since(current.session.seen_at) < PROLONG_AFTER {
+            return Ok(Some(current.session));
         }
-        if now.since(session.seen_at) >= PROLONG_AFTER {
-            session.seen_at = now;
-            self.save(&session).await?;
+        let session = Session {
+            seen_at: now,
+            ..current.session.clone()
+        };
+        if self.store(&current, &session).await? {
+            return Ok(Some(session));
         }
-        Ok(Some(session))
+        // Another request has changed the session, which prolongs it too, or has ended it.
+        let current = self.current(&session.digest).await?;
+        Ok(current.map(|current| current.session))
     }
 
     /// Returns `true` if the session has not ended. Long responses, such as streams, check it
@@ -221,71 +267,110 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// `cache_unavailable` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached; `contended` if other requests end
+    /// sessions of the user all the time.
     pub async fn end_others(&self, session: &Session) -> Result<()> {
-        self.end_earlier(session.user_id, session.digest.clone())
-            .await
+        let spared = Some((session, session.digest.as_str()));
+        self.end_earlier(session.user_id, spared).await
     }
 
     /// Ends all sessions of a user.
     ///
     /// # Errors
     ///
-    /// `cache_unavailable` if the cache cannot be reached.
+    /// Those of [`end_others`](Self::end_others).
     pub async fn end_all(&self, user: Uuid) -> Result<()> {
-        self.end_earlier(user, String::new()).await
+        self.end_earlier(user, None).await
     }
 
-    async fn end_earlier(&self, user: Uuid, except: String) -> Result<()> {
-        let ended = Ended {
-            before: self.runtime.now(),
-            except,
-        };
-        self.cache
-            .put(&ended_key(user), encode(&ended), LIFE, Durability::Restart)
-            .await
+    /// Adds a mark that ends the sessions of a user, except the one with a digest. A mark never
+    /// revives what an earlier mark has ended, whatever the order in which they are written: the
+    /// exception counts only if the session beside the digest has not ended.
+    async fn end_earlier(&self, user: Uuid, except: Option<(&Session, &str)>) -> Result<()> {
+        let key = ended_key(user);
+        for _ in 0..ATTEMPTS {
+            let found = self.cache.get(&key).await?;
+            let earlier = found.as_ref().and_then(|body| decode::<Ended>(body).ok());
+            let spared = except.filter(|(session, _)| {
+                let earlier = earlier.as_ref();
+                !earlier.is_some_and(|earlier| earlier.ends(session))
+            });
+            let now = self.runtime.now();
+            let ended = Ended {
+                before: earlier.map_or(now, |earlier| earlier.before.max(now)),
+                except: spared.map_or_else(String::new, |(_, digest)| digest.into()),
+            };
+            let ended = encode(&ended);
+            let added = self
+                .cache
+                .replace(&key, found, ended, LIFE, Durability::Restart);
+            if added.await? {
+                return Ok(());
+            }
+        }
+        Err(contended())
     }
 
     /// Changes the stored session: reads it, applies `change`, and stores the result if it differs.
-    /// Does nothing if the session has ended.
+    /// If the session changes meanwhile, it does so again. Does nothing if the session has ended,
+    /// or ends meanwhile.
     ///
-    /// Two updates at the same time can lose one of them: the cache is no database. Use claims for
-    /// hints that may be missed, not for facts that must last.
+    /// The cache may lose sessions: use claims for hints, not for facts that must last.
     ///
     /// # Errors
     ///
-    /// `cache_unavailable` if the cache cannot be reached.
+    /// `cache_unavailable` if the cache cannot be reached; `contended` if other requests change the
+    /// session all the time.
     pub async fn update(
         &self,
         session: &Session,
-        change: impl FnOnce(&mut Session) + Send,
+        change: impl Fn(&mut Session) + Send,
     ) -> Result<()> {
-        let Some(current) = self.current(&session.digest).await? else {
-            return Ok(());
-        };
-        let mut changed = current.clone();
-        change(&mut changed);
-        if changed == current {
-            return Ok(());
+        for _ in 0..ATTEMPTS {
+            let Some(current) = self.current(&session.digest).await? else {
+                return Ok(());
+            };
+            let mut changed = current.session.clone();
+            change(&mut changed);
+            if changed == current.session || self.store(&current, &changed).await? {
+                return Ok(());
+            }
         }
-        self.save(&changed).await
+        Err(contended())
+    }
+
+    /// Replaces a session that was read. Returns `false` if it has changed or ended since: a
+    /// request in flight must not bring back a session that ended meanwhile.
+    async fn store(&self, current: &Current, changed: &Session) -> Result<bool> {
+        let (key, expected) = (key(&changed.digest), Some(current.body.clone()));
+        let (body, ttl) = (encode(changed), self.time_left(changed));
+        self.cache
+            .replace(&key, expected, body, ttl, Durability::Restart)
+            .await
     }
 
     /// Returns the stored session, unless it has ended.
-    async fn current(&self, digest: &str) -> Result<Option<Session>> {
+    async fn current(&self, digest: &str) -> Result<Option<Current>> {
         let Some(body) = self.cache.get(&key(digest)).await? else {
             return Ok(None);
         };
         let Ok(session) = decode::<Session>(&body) else {
             return Ok(None);
         };
+        // An entry that was copied from another key is not this session.
+        let expired = self.time_left(&session).is_zero() || session.digest != digest;
         let ended = self.cache.get(&ended_key(session.user_id)).await?;
         let ended = ended.and_then(|body| decode::<Ended>(&body).ok());
-        let has_ended = ended.is_some_and(|ended| {
-            session.created_at <= ended.before && session.digest != ended.except
-        });
-        Ok((!has_ended).then_some(session))
+        let has_ended = expired || ended.is_some_and(|ended| ended.ends(&session));
+        Ok((!has_ended).then_some(Current { session, body }))
     }
+}
+
+/// A session as it was read.
+struct Current {
+    session: Session,
+    /// Its bytes in the cache. A change is stored only if they are still there.
+    body: Bytes,
 }
 
 /// A mark that ends the sessions of a user that started by a time, except one.
@@ -293,6 +378,16 @@ impl Sessions {
 struct Ended {
     before: Timestamp,
     except: String,
+}
+
+impl Ended {
+    fn ends(&self, session: &Session) -> bool {
+        session.created_at <= self.before && session.digest != self.except
+    }
+}
+
+fn contended() -> Error {
+    Error::retry("contended", "other requests change the session")
 }
 
 fn key(digest: &str) -> String {
@@ -307,44 +402,44 @@ fn digest(token: &str) -> String {
     hex::encode(Sha256::digest(token))
 }
 
-/// Returns the token of a request, and `true` if it comes from the cookie. A bearer token has
-/// precedence.
-fn token(headers: &HeaderMap) -> Option<(&str, bool)> {
-    let bearer = bearer(headers).map(|token| (token, false));
-    bearer.or_else(|| cookie(headers).map(|token| (token, true)))
-}
-
 /// Returns the bearer token of a request.
 #[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let bearer = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    bearer.strip_prefix("Bearer ").map(str::trim)
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;
+    let is_only = values.next().is_none();
+    (is_only && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
 }
 
-/// Returns the token in the session cookie of a request.
-#[must_use]
-pub fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .find(|(name, _)| *name == COOKIE || *name == "__Host-wingbeat_session")
-        .map(|(_, token)| token)
+/// The values of a cookie.
+enum Cookies<'a> {
+    None,
+    One(&'a str),
+    Several,
 }
 
-/// Returns `true` if a page of this site sent the request: by `Sec-Fetch-Site`, or else by
-/// comparing `Origin` with `Host`.
-fn same_site(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match (text("sec-fetch-site"), text("origin")) {
-        (Some(site), _) => site == "same-origin",
-        (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) == text("host"),
-        (None, None) => false,
+impl<'a> Cookies<'a> {
+    fn one(self) -> Option<&'a str> {
+        match self {
+            Self::One(value) => Some(value),
+            Self::None | Self::Several => None,
+        }
     }
+}
+
+/// Returns the values of a cookie of a request.
+fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> Cookies<'a> {
+    let lines = headers.get_all(header::COOKIE).iter();
+    let values = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(found, _)| *found == name);
+    values.fold(Cookies::None, |known, (_, value)| match known {
+        Cookies::None => Cookies::One(value),
+        Cookies::One(known) if known == value => Cookies::One(value),
+        _ => Cookies::Several,
+    })
 }
 
 /// A middleware that looks up the session once, for all extractors behind it.
@@ -353,11 +448,10 @@ pub async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let state = match token(request.headers()) {
+    let same_site = is_same_site(request.headers(), request.uri());
+    let state = match sessions.token(request.headers()) {
         None => SessionState::Nobody,
-        Some((_, true)) if is_write(request.method()) && !same_site(request.headers()) => {
-            SessionState::CrossSite
-        }
+        Some((_, true)) if is_write(request.method()) && !same_site => SessionState::CrossSite,
         Some((token, _)) => match sessions.find(token).await {
             Ok(Some(session)) => SessionState::SignedIn(session),
             Ok(None) => SessionState::Nobody,

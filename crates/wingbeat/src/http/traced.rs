@@ -5,8 +5,8 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use wingbeat_core::TraceParent;
 use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::{Propagation, TraceParent};
 
 use crate::telemetry::{self, Context};
 
@@ -50,6 +50,17 @@ fn parent(headers: &HeaderMap) -> Option<TraceParent> {
     let mut values = headers.get_all("traceparent").iter();
     let parent = values.next()?.to_str().ok()?.parse().ok()?;
     values.next().is_none().then_some(parent)
+}
+
+/// Returns `tracestate` and `baggage` of a request. A `tracestate` without a trace is dropped.
+pub(super) fn propagation(headers: &HeaderMap) -> Propagation {
+    let joined = |name: &str| {
+        let values = headers.get_all(name).iter();
+        let values: Option<Vec<&str>> = values.map(|value| value.to_str().ok()).collect();
+        values.unwrap_or_default().join(",")
+    };
+    let tracestate = parent(headers).map(|_| joined("tracestate"));
+    Propagation::new(tracestate.as_deref(), Some(&joined("baggage")))
 }
 
 #[cfg(test)]

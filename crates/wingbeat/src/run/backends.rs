@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(feature = "embedded")]
-use wingbeat_embedded::{Embedded, EmbeddedCache};
+use wingbeat_embedded::{Embedded, EmbeddedCache, Loss};
 #[cfg(feature = "servers")]
 use wingbeat_postgres::Postgres;
 #[cfg(feature = "servers")]
@@ -14,6 +14,7 @@ use wingbeat_redis::Redis;
 
 use wingbeat_core::tls::TlsFiles;
 
+use super::error::RunError;
 use super::settings::Servers;
 use crate::call::HyperClient;
 use crate::{Ports, Result, TokioRuntime};
@@ -43,27 +44,26 @@ impl Backends {
     ///
     /// # Errors
     ///
-    /// Those of the adapters; `tls_invalid` if a TLS file cannot be used; `not_built` if the program lacks the feature `embedded` or `servers`.
+    /// Those of the adapters, of all servers at once; `not_built` if the program lacks the feature
+    /// `embedded` or `servers`.
     pub async fn open(
         servers: Option<&Servers>,
         data: &Path,
         name: &str,
         tls: &TlsFiles,
         runtime: &Arc<TokioRuntime>,
-    ) -> Result<Self> {
+    ) -> Result<Self, RunError> {
         let http = HyperClient::with_tls(tls.clone());
-        if *tls != TlsFiles::default() {
-            http.prepare_tls()?;
-        }
         match servers {
             Some(servers) => Self::connect(servers, name, runtime, http).await,
-            None => Self::embedded(data, runtime, http),
+            None => Ok(Self::embedded(data, runtime, http)?),
         }
     }
 
     #[cfg(feature = "embedded")]
     fn embedded(data: &Path, runtime: &Arc<TokioRuntime>, http: Arc<HyperClient>) -> Result<Self> {
         let embedded = Embedded::open(&wingbeat_embedded::Config::new(data))?;
+        embedded.admit("cache.db", Loss::Acceptable)?;
         let cache = EmbeddedCache::open(data, runtime.clone())?;
         Ok(Self {
             ports: Ports {
@@ -83,29 +83,55 @@ impl Backends {
         Err(crate::Error::reject("not_built", text))
     }
 
+    /// Returns what is wrong in the URLs of the servers, without connecting to one.
+    #[cfg(feature = "servers")]
+    pub(super) fn faults(servers: &Servers) -> Vec<crate::Error> {
+        let (store, broker, cache) = configs(servers);
+        let checks = [
+            Postgres::check(&store),
+            RabbitMq::check(&broker),
+            Redis::check(&cache),
+        ];
+        checks.into_iter().filter_map(Result::err).collect()
+    }
+
+    #[cfg(not(feature = "servers"))]
+    pub(super) fn faults(_: &Servers) -> Vec<crate::Error> {
+        Vec::new()
+    }
+
+    /// Connects to all servers at once, and reports each one that does not answer.
     #[cfg(feature = "servers")]
     async fn connect(
         servers: &Servers,
         name: &str,
         runtime: &Arc<TokioRuntime>,
         http: Arc<HyperClient>,
-    ) -> Result<Self> {
-        let config = wingbeat_postgres::Config::new(&servers.store);
-        let store = Postgres::connect(&config, runtime.clone()).await?;
-        let mut config = wingbeat_rabbitmq::Config::new(&servers.broker);
-        config.name = name.to_owned();
-        let broker = RabbitMq::connect(&config, runtime.clone()).await?;
-        let mut config = wingbeat_redis::Config::new(&servers.cache);
+    ) -> Result<Self, RunError> {
+        RunError::all(Self::faults(servers).into_iter().map(Into::into).collect())?;
+        let (store, mut broker, mut cache) = configs(servers);
+        broker.name = name.to_owned();
         // Programs in other languages find sessions under documented keys.
-        config.namespace = String::new();
-        let cache = Redis::connect(&config, runtime.clone()).await?;
-        Ok(Self::from(Ports {
-            runtime: runtime.clone(),
-            store,
-            transport: broker,
-            cache,
-            http,
-        }))
+        cache.namespace = String::new();
+        let connecting = futures_util::future::join3(
+            Postgres::connect(&store, runtime.clone()),
+            RabbitMq::connect(&broker, runtime.clone()),
+            Redis::connect(&cache, runtime.clone()),
+        );
+        match connecting.await {
+            (Ok(store), Ok(transport), Ok(cache)) => Ok(Self::from(Ports {
+                runtime: runtime.clone(),
+                store,
+                transport,
+                cache,
+                http,
+            })),
+            (store, broker, cache) => {
+                let failed = [store.err(), broker.err(), cache.err()];
+                let failed = failed.into_iter().flatten().map(RunError::from);
+                Err(RunError::Several(failed.collect()))
+            }
+        }
     }
 
     #[cfg(not(feature = "servers"))]
@@ -114,9 +140,28 @@ impl Backends {
         _: &str,
         _: &Arc<TokioRuntime>,
         _: Arc<HyperClient>,
-    ) -> Result<Self> {
+    ) -> Result<Self, RunError> {
         let text = "built without the feature `servers`";
-        Err(crate::Error::reject("not_built", text))
+        Err(crate::Error::reject("not_built", text).into())
+    }
+
+    /// Checks that a file of the program belongs to the embedded store. On servers there is nothing
+    /// to check.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        allow(
+            clippy::unused_self,
+            clippy::unnecessary_wraps,
+            reason = "there is no store"
+        )
+    )]
+    pub(super) fn admit(&self, file: &str) -> Result<()> {
+        #[cfg(feature = "embedded")]
+        if let Some(embedded) = &self.embedded {
+            return embedded.admit(file, Loss::Fatal);
+        }
+        let _ = file;
+        Ok(())
     }
 
     /// Returns the embedded store and broker, if the process runs on it.
@@ -135,4 +180,22 @@ impl Backends {
         }
         true
     }
+}
+
+/// The configurations of the adapters.
+#[cfg(feature = "servers")]
+fn configs(
+    servers: &Servers,
+) -> (
+    wingbeat_postgres::Config,
+    wingbeat_rabbitmq::Config,
+    wingbeat_redis::Config,
+) {
+    let mut store = wingbeat_postgres::Config::new(&servers.store);
+    let mut broker = wingbeat_rabbitmq::Config::new(&servers.broker);
+    let mut cache = wingbeat_redis::Config::new(&servers.cache);
+    store.tls = servers.tls.clone();
+    broker.tls = servers.tls.clone();
+    cache.tls = servers.tls.clone();
+    (store, broker, cache)
 }

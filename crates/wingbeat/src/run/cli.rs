@@ -6,13 +6,15 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::backends::Backends;
 use super::error::RunError;
-use super::logs;
+use super::output::{complain, say};
 use super::process::open;
 use super::program::{Program, Roles};
-use super::ready;
-use super::settings::{Field, OURS, Settings, Sources};
+use super::settings::{Field, OURS, Settings, SettingsError, Sources};
 use super::signals::Signals;
+use super::{logs, ready, threads};
+use crate::call::HyperClient;
 
 /// The exit code of a program that cannot start.
 const CANNOT_START: u8 = 2;
@@ -22,20 +24,24 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
     let own = Field::of::<P::Own>();
     let mut matches = command(&program, &own).get_matches();
     let chosen = matches.remove_subcommand();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = threads(chosen.as_ref()) {
-        runtime.worker_threads(threads);
+    let (threads, wrong) = match threads(chosen.as_ref()) {
+        Ok(threads) => (threads, None),
+        Err(why) => (1, Some(why)),
+    };
+    if let Err(why) = descriptors() {
+        return cannot(program.name(), &RunError::System(why));
     }
-    let runtime = match runtime.enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.worker_threads(threads).enable_all().build() {
         Ok(runtime) => runtime,
         Err(why) => return cannot(program.name(), &RunError::System(why)),
     };
     runtime.block_on(async {
         match chosen {
-            None => serve(program, sources(&own, &matches), None).await,
+            None => serve(program, sources(&own, &matches), wrong, None).await,
             Some((name, args)) if name == "run" => {
                 let names = args.get_many("services").unwrap_or_default().cloned();
-                serve(program, sources(&own, &args), Some(names.collect())).await
+                serve(program, sources(&own, &args), wrong, Some(names.collect())).await
             }
             Some((name, args)) if name == "ready" => {
                 match Settings::<P::Own>::read(&sources(&own, &args)) {
@@ -128,39 +134,56 @@ fn sources(own: &[Field], args: &ArgMatches) -> Sources {
     }
 }
 
-/// The number of worker threads in a process with few services: one for each. A task that wakes on
-/// another thread costs about a tenth more. `TOKIO_WORKER_THREADS` overrides the number.
+/// Returns the number of worker threads.
 #[allow(
     clippy::disallowed_methods,
-    reason = "tokio reads the variable, unless it is given a number"
+    reason = "the machine's cores and environment"
 )]
-fn threads(chosen: Option<&(String, ArgMatches)>) -> Option<usize> {
-    let (_, args) = chosen.filter(|(name, _)| name == "run")?;
-    let services = args
-        .get_many::<String>("services")
-        .map_or(1, Iterator::count);
+fn threads(chosen: Option<&(String, ArgMatches)>) -> Result<usize, SettingsError> {
+    let services = chosen.filter(|(name, _)| name == "run").map(|(_, args)| {
+        let names = args.get_many::<String>("services");
+        names.map_or(1, Iterator::count)
+    });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let set = std::env::var_os("TOKIO_WORKER_THREADS").is_some();
-    (!set).then(|| services.clamp(1, cores))
+    let set = std::env::var_os(threads::VARIABLE);
+    threads::number(set.as_deref(), services, cores)
+}
+
+/// Checks that the process may open the few descriptors without which tokio panics.
+#[cfg(unix)]
+fn descriptors() -> std::io::Result<()> {
+    let pair = |_| std::os::unix::net::UnixStream::pair();
+    let opened: std::io::Result<Vec<_>> = (0..4).map(pair).collect();
+    opened.map(drop)
+}
+
+#[cfg(not(unix))]
+fn descriptors() -> std::io::Result<()> {
+    Ok(())
 }
 
 fn cannot(program: &str, why: &RunError) -> ExitCode {
-    eprintln!("{program}: {why}");
+    complain(format_args!("{program}: {why}"));
     ExitCode::from(CANNOT_START)
 }
 
 /// Runs the services until a signal.
-async fn serve<P: Program>(program: P, sources: Sources, names: Option<Vec<String>>) -> ExitCode {
+async fn serve<P: Program>(
+    program: P,
+    sources: Sources,
+    wrong: Option<SettingsError>,
+    names: Option<Vec<String>>,
+) -> ExitCode {
     let name = program.name();
-    let settings = match Settings::<P::Own>::read(&sources) {
-        Ok(settings) => settings,
-        Err(why) => return cannot(name, &why.into()),
+    let (settings, roles) = match checked(&program, &sources, wrong, names) {
+        Ok(checked) => checked,
+        Err(why) => return cannot(name, &why),
     };
     let logs = match logs::start(&settings) {
         Ok(logs) => logs,
         Err(why) => return cannot(name, &why),
     };
-    let ended = until_signal(program, settings, names).await;
+    let ended = until_signal(program, settings, roles).await;
     logs.close().await;
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -168,64 +191,101 @@ async fn serve<P: Program>(program: P, sources: Sources, names: Option<Vec<Strin
     }
 }
 
+/// Reads the settings and roles, and checks all that can be checked without a connection.
+///
+/// # Errors
+///
+/// Everything that is wrong, at once.
+fn checked<P: Program>(
+    program: &P,
+    sources: &Sources,
+    wrong: Option<SettingsError>,
+    names: Option<Vec<String>>,
+) -> Result<(Settings<P::Own>, Roles), RunError> {
+    let (settings, faults) = Settings::<P::Own>::read_all(sources);
+    let faults = wrong.into_iter().chain(faults);
+    let mut all: Vec<RunError> = faults.map(RunError::from).collect();
+    all.extend(logs::faults(&settings));
+    if let Some(servers) = &settings.servers {
+        all.extend(Backends::faults(servers).into_iter().map(RunError::from));
+    }
+    if settings.urls.iter().any(|it| it.is_https()) {
+        let checked = HyperClient::with_tls(settings.tls.clone()).prepare_tls();
+        all.extend(checked.err().map(RunError::from));
+    }
+    let (roles, unknown) = roles(program, &settings, names);
+    all.extend(unknown);
+    all.extend(program.check(&settings, &roles).err());
+    let alone = program.alone(&settings, &roles).is_some();
+    let servers_wrong = all.iter().any(RunError::is_of_servers);
+    if !roles.whole && !alone && settings.servers.is_none() && !servers_wrong {
+        all.push(RunError::NoServers);
+    }
+    RunError::all(all)?;
+    Ok((settings, roles))
+}
+
 async fn until_signal<P: Program>(
     program: P,
     settings: Settings<P::Own>,
-    names: Option<Vec<String>>,
+    roles: Roles,
 ) -> Result<(), RunError> {
     let signals = Signals::listen()?;
-    let roles = roles(&program, &settings, names)?;
-    program.check(&settings, &roles)?;
     if let Some(alone) = program.alone(&settings, &roles) {
         let alone = alone.await?;
-        println!("{}", alone.ready);
+        say(&alone.ready);
         signals.first().await;
         return Ok(());
-    }
-    if !roles.whole && settings.servers.is_none() {
-        return Err(RunError::NoServers);
     }
     let name = program.name();
     let process = open(program, settings, roles).await?;
     for line in process.greeting() {
-        println!("{line}");
+        say(line);
     }
     signals.first().await;
-    eprintln!("{name}: closing");
+    complain(format_args!("{name}: closing"));
     process.close().await;
     Ok(())
 }
 
-/// Returns the roles that the command line names; all roles if it names none.
+/// Returns the roles that the command line names, or all roles if it names none; and the error of
+/// names that do not exist.
 fn roles<P: Program>(
     program: &P,
     settings: &Settings<P::Own>,
     names: Option<Vec<String>>,
-) -> Result<Roles, RunError> {
+) -> (Roles, Option<RunError>) {
     let services: Vec<&'static str> = program.services(settings);
     let others = program.roles();
     let Some(names) = names else {
-        return Ok(Roles {
+        let roles = Roles {
             services: services.into_iter().collect(),
             others: others.iter().copied().collect(),
             whole: true,
-        });
+        };
+        return (roles, None);
     };
     let mut roles = Roles {
         services: BTreeSet::new(),
         others: BTreeSet::new(),
         whole: false,
     };
+    let mut unknown = Vec::new();
     for name in names {
         if let Some(service) = services.iter().find(|it| **it == name) {
             roles.services.insert(service);
         } else if let Some(role) = others.iter().find(|it| **it == name) {
             roles.others.insert(role);
         } else {
-            let known = services.iter().chain(others).copied();
-            let known = known.collect::<Vec<_>>().join(", ");
-            return Err(RunError::UnknownService { name, known });
+            unknown.push(name);
         }
     }
-    Ok(roles)
+    let unknown = (!unknown.is_empty()).then(|| {
+        let known = services.iter().chain(others).copied();
+        RunError::UnknownService {
+            name: unknown.join(", "),
+            known: known.collect::<Vec<_>>().join(", "),
+        }
+    });
+    (roles, unknown)
 }

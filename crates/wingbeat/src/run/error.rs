@@ -35,12 +35,39 @@ pub enum RunError {
     /// A requirement of the program itself.
     #[error("{0}")]
     Program(String),
+    /// Several of these at once.
+    #[error("{}", joined(.0))]
+    Several(Vec<RunError>),
     /// The adapters or services do not start.
     #[error("{why}{page}", page = page(.why))]
     Services {
         /// The reason.
         why: crate::Error,
     },
+}
+
+impl RunError {
+    /// Joins errors into one; `Ok` without any.
+    pub(super) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
+        match errors.pop() {
+            None => Ok(()),
+            Some(only) if errors.is_empty() => Err(only),
+            Some(last) => {
+                errors.push(last);
+                Err(Self::Several(errors))
+            }
+        }
+    }
+
+    /// Returns whether the settings of the servers are wrong.
+    pub(super) fn is_of_servers(&self) -> bool {
+        matches!(self, Self::Settings(why) if why.is_of_servers())
+    }
+}
+
+fn joined(errors: &[RunError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("; ")
 }
 
 /// The page that explains the error's code.

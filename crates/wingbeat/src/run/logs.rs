@@ -33,6 +33,23 @@ pub(super) fn start<S>(settings: &Settings<S>) -> Result<Logs, RunError> {
     })
 }
 
+/// Returns what is wrong in the settings of logging.
+pub(super) fn faults<S>(settings: &Settings<S>) -> Vec<RunError> {
+    let mut faults = Vec::new();
+    if settings.log.parse::<Targets>().is_err() {
+        let text = format!(
+            "the setting `log`: {:?} is not a filter such as `info` or `wingbeat=debug,info`",
+            settings.log
+        );
+        faults.push(RunError::Program(text));
+    }
+    #[cfg(feature = "otlp")]
+    if let Some(Err(why)) = settings.otlp.as_deref().map(crate::telemetry::otlp::check) {
+        faults.push(RunError::Collector(why.to_string()));
+    }
+    faults
+}
+
 fn lines<S>(settings: &Settings<S>) -> BoxedLayer {
     // The adapters log the clients' errors themselves. Spans go to the collector only: log lines
     // contain their ids.
@@ -40,7 +57,10 @@ fn lines<S>(settings: &Settings<S>) -> BoxedLayer {
     let filter = |log: &str| format!("{quiet},{log}").parse::<Targets>();
     let filter = filter(&settings.log).or_else(|_| filter("info"));
     let filter = filter.expect("the directives for the clients are valid");
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // A closed stderr is no reason to fail, and there is nowhere else to report it.
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match settings.log_format {
         LogFormat::Text => lines
             .event_format(TextLines::new(std::io::stderr().is_terminal()))
@@ -70,6 +90,28 @@ impl Logs {
         #[cfg(feature = "otlp")]
         if let Some(spans) = &self.spans {
             spans.flush(std::time::Duration::from_secs(3)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_parsed_is_wrong() {
+        let faults = |filter: &str| {
+            let settings = Settings {
+                log: filter.into(),
+                ..Settings::<()>::default()
+            };
+            faults(&settings).len()
+        };
+        for right in ["info", "wingbeat=debug,info", "off"] {
+            assert_eq!(faults(right), 0, "{right}");
+        }
+        for wrong in ["a=b=c=d", "wingbeat=noisy"] {
+            assert_eq!(faults(wrong), 1, "{wrong}");
         }
     }
 }

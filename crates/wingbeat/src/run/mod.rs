@@ -12,6 +12,7 @@ mod error;
 mod host;
 mod logs;
 pub mod ops;
+mod output;
 mod process;
 mod program;
 mod readiness;
@@ -19,6 +20,7 @@ mod ready;
 mod settings;
 mod signals;
 mod system;
+mod threads;
 
 use std::process::ExitCode;
 
@@ -29,8 +31,10 @@ pub use host::{Host, System};
 pub use process::{open, open_on};
 pub use program::{Alone, Command, Process, Program, Roles};
 pub use readiness::{Readiness, health, health_routes};
-pub use settings::{BaseUrl, LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError};
+pub use settings::{LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError};
 pub use system::RunningSystem;
+#[cfg(feature = "embedded")]
+pub use wingbeat_embedded::private_directory;
 
 use crate::App;
 

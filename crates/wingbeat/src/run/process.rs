@@ -25,15 +25,16 @@ use super::ops;
 use super::program::{Process, Program, Roles};
 use super::readiness::{Readiness, closing, health, health_routes};
 use super::settings::Settings;
-use crate::call::HyperClient;
 use crate::describe::Info;
 use crate::http::measure::{measure, routed};
 use crate::http::session::{Sessions, identify};
-use crate::http::{Problem, serve, traced};
+use crate::http::{Limits, Problem, problems, serve_within, traced};
 use crate::{Ports, Runtime as _, SharedRuntime, TokioRuntime};
 
 /// The longest wait for unfinished work during the shutdown. The next start continues it.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+/// The largest number of connections to the operator's port.
+const OPS_CONNECTIONS: usize = 16;
 
 /// Starts a process with these roles. The process is ready when this returns.
 ///
@@ -48,8 +49,12 @@ pub async fn open<P: Program>(
     let (listeners, runtime) = (Listeners::open(&settings).await?, TokioRuntime::new());
     let name = roles.name(program.name());
     let (servers, tls) = (settings.servers.as_ref(), &settings.tls);
-    check_addresses(&settings)?;
+    #[cfg(feature = "https")]
+    warn_of_plain_http(&settings).await;
     let backends = Backends::open(servers, &settings.data, &name, tls, &runtime).await?;
+    for file in program.files(&settings, &roles) {
+        backends.admit(file)?;
+    }
     start(program, settings, roles, backends, runtime, listeners).await
 }
 
@@ -70,16 +75,16 @@ pub async fn open_on<P: Program>(
     start(program, settings, roles, backends, runtime, listeners).await
 }
 
-/// Checks that TLS works if a setting asks for it, and warns of addresses that need it.
-fn check_addresses<S>(settings: &Settings<S>) -> Result<(), RunError> {
-    for address in settings.urls.iter().filter(|it| it.is_exposed()) {
-        let (origin, host) = (&address.origin, &address.host);
-        tracing::warn!(%origin, host, "the URL has no TLS, and its host is not in a private network: everybody on the way can read and change what is sent; use https");
+/// Warns of `http` URLs among the settings whose hosts are not in a private network.
+#[cfg(feature = "https")]
+async fn warn_of_plain_http<S>(settings: &Settings<S>) {
+    use crate::tls::{Host, Protection, warn_if_exposed};
+    for address in settings.urls.iter().filter(|it| !it.is_https()) {
+        if let Some((name, port)) = address.http.clone() {
+            let server = format!("the server of {}", address.origin);
+            warn_if_exposed(&server, &[Host { name, port }], Protection::Plaintext).await;
+        }
     }
-    if settings.urls.iter().any(|it| it.secure) {
-        HyperClient::with_tls(settings.tls.clone()).prepare_tls()?;
-    }
-    Ok(())
 }
 
 /// The ports on which a process listens.
@@ -92,14 +97,20 @@ struct Listeners {
 
 impl Listeners {
     async fn open<S>(settings: &Settings<S>) -> Result<Self, RunError> {
-        let public = listen(settings.listen).await?;
+        let public = listen(settings.listen).await;
+        let metrics = ops::record();
+        let ops = match &metrics {
+            Some(_) => listen(settings.ops_listen).await.map(Some),
+            None => Ok(None),
+        };
+        let (public, ops) = match (public, ops) {
+            (Err(public), Err(ops)) => return Err(RunError::Several(vec![public, ops])),
+            (public, ops) => (public?, ops?),
+        };
         let address = public
             .local_addr()
             .map_err(|why| RunError::Listen(settings.listen, why))?;
-        let ops = match ops::record() {
-            Some(metrics) => Some((listen(settings.ops_listen).await?, metrics)),
-            None => None,
-        };
+        let ops = ops.zip(metrics);
         Ok(Self {
             public,
             address,
@@ -151,7 +162,9 @@ async fn start<P: Program>(
     };
     let program = Arc::clone(&process.program);
     let routes = program.routes(&process).await?;
-    process.serve(public, closing(routes, process.readiness.clone()), &ended);
+    let limits = Limits::of_process();
+    let routes = closing(routes, process.readiness.clone());
+    process.serve(public, routes, limits, &ended);
     if let Some((listener, handle)) = ops {
         process.operate(listener, handle, &ended);
     }
@@ -186,7 +199,8 @@ impl<P: Program> Process<P> {
             .service_routes()
             .merge(self.documents())
             .layer(middleware::from_fn(routed))
-            .layer(middleware::from_fn_with_state(sessions, identify));
+            .layer(middleware::from_fn_with_state(sessions, identify))
+            .layer(middleware::from_fn(problems));
         traced(routes, self.program.name(), runtime.clone())
             .layer(middleware::from_fn_with_state(runtime, measure))
     }
@@ -204,12 +218,18 @@ impl<P: Program> Process<P> {
         lines
     }
 
-    fn serve(&mut self, listener: TcpListener, routes: Router, ended: &watch::Receiver<bool>) {
+    fn serve(
+        &mut self,
+        listener: TcpListener,
+        routes: Router,
+        limits: Limits,
+        ended: &watch::Receiver<bool>,
+    ) {
         let mut ended = ended.clone();
         let end = async move {
             let _ = ended.changed().await; // The process was dropped, which ends it too.
         };
-        let serving = tokio::spawn(serve(listener, routes, end));
+        let serving = tokio::spawn(serve_within(listener, routes, limits, end));
         self.serving.push(serving);
     }
 
@@ -223,7 +243,11 @@ impl<P: Program> Process<P> {
         let (host, readiness) = (Arc::clone(&self.host), self.readiness.clone());
         let token = self.settings.ops_token.clone();
         let routes = ops::routes(host, readiness, handle.clone(), token);
-        self.serve(listener, routes, ended);
+        let limits = Limits {
+            connections: OPS_CONNECTIONS,
+            ..Limits::default()
+        };
+        self.serve(listener, routes, limits, ended);
         let runtime: SharedRuntime = self.runtime.clone();
         self.runtime.spawn(Box::pin(ops::upkeep(handle, runtime)));
     }

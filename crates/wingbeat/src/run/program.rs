@@ -104,6 +104,14 @@ pub trait Program: Send + Sync + Sized + 'static {
         None
     }
 
+    /// Returns the SQLite files that this process keeps in the data directory beside the embedded
+    /// store. If one of them has disappeared, was emptied, or belongs to other data, the process
+    /// does not start.
+    fn files(&self, settings: &Settings<Self::Own>, roles: &Roles) -> Vec<&'static str> {
+        let _ = (settings, roles);
+        Vec::new()
+    }
+
     /// Makes the state that services and routes share.
     fn begin(
         &self,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::output::complain;
 use crate::HttpClient as _;
 use crate::call::HyperClient;
 use crate::outgoing::Request;
@@ -17,7 +18,7 @@ pub(super) async fn run(program: &str, listen: SocketAddr) -> ExitCode {
     match ask(reachable(listen)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("{program} ready: {why}");
+            complain(format_args!("{program} ready: {why}"));
             ExitCode::FAILURE
         }
     }

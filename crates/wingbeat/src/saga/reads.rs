@@ -8,6 +8,9 @@ use super::step::{SagaRecord, table, timer_key};
 use crate::decode;
 use crate::state::Reads;
 
+/// The state in which the counters count ended instances.
+const ENDED: &str = "ended";
+
 impl Reads {
     /// Returns at most `limit` sagas in the order of their ids, starting after the id `after`.
     ///
@@ -34,12 +37,27 @@ impl Reads {
     ///
     /// A [store error](crate::Reads#store-errors).
     pub async fn open_sagas<S: Saga>(&self) -> Result<u64> {
+        self.count_sagas::<S>(|state| state != ENDED).await
+    }
+
+    /// Counts the instances of a saga that have ended, since the service exists.
+    ///
+    /// Reads counters that the units keep, so the cost does not grow with the number of sagas.
+    ///
+    /// # Errors
+    ///
+    /// A [store error](crate::Reads#store-errors).
+    pub async fn ended_sagas<S: Saga>(&self) -> Result<u64> {
+        self.count_sagas::<S>(|state| state == ENDED).await
+    }
+
+    async fn count_sagas<S: Saga>(&self, counts: impl Fn(&str) -> bool) -> Result<u64> {
         let counters = self.counters().await?.into_iter();
-        let open = counters.filter_map(|(name, count)| {
+        let counted = counters.filter_map(|(name, count)| {
             let (saga, state) = counted(name)?;
-            (saga == S::NAME && state != "ended").then_some(count)
+            (saga == S::NAME && counts(state)).then_some(count)
         });
-        Ok(open.sum::<i64>().max(0).unsigned_abs())
+        Ok(counted.sum::<i64>().max(0).unsigned_abs())
     }
 
     /// Returns when a pending timer of a saga is due; `None` if there is no such timer. `timer` is

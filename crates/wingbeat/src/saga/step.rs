@@ -160,6 +160,7 @@ async fn carry_out<S: Saga>(
             key: id.into(),
             correlation: CorrelationId(Uuid::nil()),
             traceparent: None,
+            propagation: Default::default(),
             body,
         };
         scope.set_timer(timer_key(queue, id, name), delay, timer)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -18,6 +19,10 @@ use crate::{decode, encode};
 /// Locks that serialize loads of the same key. Two keys that share a lock wait for each other,
 /// which is harmless.
 const LOCKS: usize = 64;
+/// The beginning of the mark that a load leaves in the cache. It is not JSON, so it is no value.
+const LOADING: &str = "loading ";
+/// The longest load whose value is cached.
+const LOADING_MAX: Duration = Duration::from_secs(30);
 
 /// A cached read of values that are expensive to load.
 ///
@@ -25,7 +30,8 @@ const LOCKS: usize = 64;
 ///
 /// An entry expires after a random time between three quarters of `ttl` and `ttl`, so that entries
 /// stored together do not expire together. Handlers of events that change a value call
-/// [`invalidate`](Self::invalidate). A load that overlaps with such a change may store the old
+/// [`invalidate`](Self::invalidate). A load during which the key is invalidated returns its value
+/// and caches nothing. A load between the invalidation and the commit of the change caches the old
 /// value; `ttl` bounds how long it is returned.
 ///
 /// ```
@@ -115,25 +121,32 @@ impl Cached {
                 self.meter.unavailable.increment(1);
                 return load().await;
             }
-            Lookup::Miss => {}
+            Lookup::Miss(_) => {}
         }
         let _loading = self.locks[lock_of(key)].lock().await;
-        if let Lookup::Hit(value) = look_up(cache, &full).await {
-            self.meter.hit.increment(1); // Another reader loaded it meanwhile.
-            return Ok(Some(value));
-        }
-        self.meter.miss.increment(1);
-        let loaded = load().await?;
-        if let Some(value) = &loaded {
-            let ttl = self.jittered_ttl(runtime);
-            let put = cache.put(&full, encode(value), ttl, Durability::Volatile);
-            if let Err(why) = put.await {
-                tracing::debug!(
-                    key = full,
-                    code = why.code(),
-                    "cannot store a cached value: {why}"
-                );
+        let found = match look_up(cache, &full).await {
+            Lookup::Hit(value) => {
+                self.meter.hit.increment(1); // Another reader loaded it meanwhile.
+                return Ok(Some(value));
             }
+            Lookup::Miss(found) => found,
+            Lookup::Unavailable => None,
+        };
+        self.meter.miss.increment(1);
+        // The value takes the place of this mark only. An invalidation removes the mark.
+        let mark = Bytes::from(format!("{LOADING}{:016x}", runtime.random()));
+        let store = async |found: Option<Bytes>, value: Bytes, ttl| {
+            let stored = cache.replace(&full, found, value, ttl, Durability::Volatile);
+            stored.await.unwrap_or_else(|why| {
+                let code = why.code();
+                tracing::debug!(key = full, code, "cannot store a cached value: {why}");
+                false
+            })
+        };
+        let is_marked = store(found, mark.clone(), LOADING_MAX).await;
+        let loaded = load().await?;
+        if let (Some(value), true) = (&loaded, is_marked) {
+            store(Some(mark), encode(value), self.jittered_ttl(runtime)).await;
         }
         Ok(loaded)
     }
@@ -208,15 +221,19 @@ impl CacheOf for Reads {
 
 enum Lookup<T> {
     Hit(T),
-    Miss,
+    /// There is no value, but perhaps the mark of another load, or a value of an older release.
+    Miss(Option<Bytes>),
     Unavailable,
 }
 
 async fn look_up<T: DeserializeOwned>(cache: &Arc<dyn Cache>, key: &str) -> Lookup<T> {
     match cache.get(key).await {
         // An older release may have cached a different format.
-        Ok(Some(body)) => decode(&body).map_or(Lookup::Miss, Lookup::Hit),
-        Ok(None) => Lookup::Miss,
+        Ok(Some(body)) => match decode(&body) {
+            Ok(value) => Lookup::Hit(value),
+            Err(_) => Lookup::Miss(Some(body)),
+        },
+        Ok(None) => Lookup::Miss(None),
         Err(_) => Lookup::Unavailable,
     }
 }

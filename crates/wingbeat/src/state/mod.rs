@@ -4,6 +4,8 @@ mod aggregate;
 mod cached;
 mod claims;
 mod entity;
+#[cfg(feature = "personal")]
+mod personal;
 mod reads;
 mod verify;
 mod view;
@@ -12,6 +14,8 @@ pub use aggregate::{Aggregate, Repo};
 pub use cached::{CacheOf, Cached};
 pub use claims::Claims;
 pub use entity::{Entity, Table};
+#[cfg(feature = "personal")]
+pub use personal::{Personal, Subjects, lookup_digest};
 pub use reads::{Listed, Reads};
 pub use verify::{Difference, Verified};
 pub use view::{Rows, View, ViewRow};

@@ -10,6 +10,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::text::{TEXT_MAX, bounded};
 use super::{Context, current};
 
 /// Writes one JSON object per line: `timestamp`, `level`, `target`, `message`, the event's own
@@ -76,15 +77,20 @@ impl Line {
     fn put(&mut self, field: &Field, value: impl Into<Value>) {
         self.0.insert(field.name().to_owned(), value.into());
     }
+
+    /// Adds a text. JSON escapes it; its length is bounded here.
+    fn put_text(&mut self, field: &Field, text: &str) {
+        self.put(field, bounded(text, TEXT_MAX));
+    }
 }
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
+        self.put_text(field, &format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value);
+        self.put_text(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {

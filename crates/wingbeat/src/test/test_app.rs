@@ -356,7 +356,7 @@ impl TestApp {
     pub fn sign_in(&self, user: Uuid, admin: bool) -> String {
         let started = self.sessions();
         let (token, _) = self
-            .run(started.start(user, "Test", admin))
+            .run(started.start(user, admin))
             .expect("the cache writes");
         token
     }
@@ -403,14 +403,26 @@ impl TestApp {
     /// If the response is larger than a megabyte.
     #[must_use]
     pub fn send(&self, request: Request<Body>) -> axum::http::Response<Bytes> {
+        let mut answers = self.send_at_once(vec![request]);
+        answers.pop().expect("each request has an answer")
+    }
+
+    /// Sends requests like [`send`](Self::send), all of them before the first one is answered.
+    ///
+    /// # Panics
+    ///
+    /// If a response is larger than a megabyte.
+    #[must_use]
+    pub fn send_at_once(&self, requests: Vec<Request<Body>>) -> Vec<axum::http::Response<Bytes>> {
         let routes = self.running.routes();
         let routes = routes.layer(from_fn_with_state(self.sessions(), identify));
-        self.run(async {
-            let answer = routes.oneshot(request).await.expect("routes never fail");
-            let (parts, body) = answer.into_parts();
+        let answered = requests.into_iter().map(async |request| {
+            let answer = routes.clone().oneshot(request).await;
+            let (parts, body) = answer.expect("routes never fail").into_parts();
             let body = to_bytes(body, ANSWER_MAX).await.expect("a whole body");
             axum::http::Response::from_parts(parts, body)
-        })
+        });
+        self.run(futures_util::future::join_all(answered))
     }
 
     /// Returns the context of a service.

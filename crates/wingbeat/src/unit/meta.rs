@@ -1,4 +1,4 @@
-use wingbeat_core::{CorrelationId, Envelope, MessageId, Timestamp};
+use wingbeat_core::{CorrelationId, Envelope, MessageId, Propagation, Timestamp};
 
 /// Metadata of the message that is being handled.
 ///
@@ -17,6 +17,8 @@ pub struct Meta {
     pub sequence: Option<u64>,
     /// The time at which the publisher recorded the message.
     pub time: Timestamp,
+    /// `tracestate` and `baggage` of the cause. Everything that the unit causes carries them.
+    pub propagation: Propagation,
 }
 
 impl Meta {
@@ -28,6 +30,7 @@ impl Meta {
             operation: None,
             sequence: None,
             time,
+            propagation: Propagation::default(),
         }
     }
 }
@@ -40,6 +43,7 @@ impl From<&Envelope> for Meta {
             operation: envelope.operation.clone(),
             sequence: envelope.sequence,
             time: envelope.time,
+            propagation: envelope.propagation.clone(),
         }
     }
 }

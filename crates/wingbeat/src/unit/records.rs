@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wingbeat_core::unit::Write;
-use wingbeat_core::{CorrelationId, Key, Name, Timestamp, TraceParent};
+use wingbeat_core::{CorrelationId, Key, Name, Propagation, Timestamp, TraceParent};
 
 /// The table of pending timers.
 pub(crate) const TIMERS: Name = Name::new("wb.timer");
@@ -39,6 +39,8 @@ pub(crate) struct TimerRecord {
     /// The span that set it. Records of older releases have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) traceparent: Option<TraceParent>,
+    #[serde(default, skip_serializing_if = "Propagation::is_empty")]
+    pub(crate) propagation: Propagation,
     pub(crate) body: Box<RawValue>,
 }
 
@@ -58,6 +60,8 @@ pub(crate) struct CallRecord {
     /// The span that recorded it. Records of older releases have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) traceparent: Option<TraceParent>,
+    #[serde(default, skip_serializing_if = "Propagation::is_empty")]
+    pub(crate) propagation: Propagation,
     pub(crate) body: Box<RawValue>,
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use wingbeat_core::runtime::SharedRuntime;
+use wingbeat_core::store::{has_nul, storable};
 use wingbeat_core::unit::{Append, Read, Row, RowWrite, Settled, Write};
 use wingbeat_core::{
     Cache, CorrelationId, Envelope, Error, Key, Name, Result, RuntimeExt as _, Timestamp,
@@ -170,6 +171,9 @@ impl Scope {
     /// Reads a record and notes its version.
     pub(crate) async fn load(&self, key: &Key) -> Result<Loaded> {
         self.with(|_| ())?;
+        if has_nul(&key.id) {
+            return Ok(Loaded::default()); // No store has such a record: there is nothing to read.
+        }
         let loaded = self
             .0
             .service
@@ -205,7 +209,12 @@ impl Scope {
     }
 
     /// Puts or removes a record; the last write of a key counts.
+    ///
+    /// # Errors
+    ///
+    /// `unstorable` if no store could keep the key; `sealed`.
     pub(crate) fn write(&self, write: Write) -> Result<()> {
+        storable("record", &write.key.id)?;
         self.with(|draft| {
             draft.writes.retain(|earlier| earlier.key != write.key);
             draft.writes.push(write);
@@ -213,10 +222,15 @@ impl Scope {
     }
 
     pub(crate) fn append(&self, append: Append) -> Result<()> {
+        storable("aggregate", &append.key.id)?;
         self.with(|draft| draft.appends.push(append))
     }
 
     pub(crate) fn put_row(&self, view: Name, key: String, row: Option<Row>) -> Result<()> {
+        storable("row", &key)?;
+        for (column, value) in row.iter().flat_map(|row| &row.columns) {
+            storable(column.as_str(), value)?;
+        }
         self.with(|draft| {
             draft
                 .rows
@@ -241,8 +255,8 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// `sealed` after the handler has returned; `message_too_large` if the event exceeds the limits
-    /// of [`envelope`](crate::envelope).
+    /// `sealed` after the handler has returned; `message_too_large` or `message_invalid` if the
+    /// event exceeds the limits of [`envelope`](crate::envelope).
     pub fn publish<E: EventMessage>(&self, event: &E) -> Result<()> {
         let mut effects = Effects::new();
         effects.publish(event);
@@ -265,8 +279,8 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// `sealed` after the handler has returned; `message_too_large` if a message exceeds the limits
-    /// of [`envelope`](crate::envelope).
+    /// `sealed` after the handler has returned; `message_too_large` or `message_invalid` if a
+    /// message exceeds the limits of [`envelope`](crate::envelope).
     pub fn emit(&self, effects: Effects) -> Result<()> {
         self.record(effects)
     }

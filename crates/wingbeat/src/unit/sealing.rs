@@ -123,6 +123,7 @@ impl Sealing<'_> {
             sequence: message.sequence,
             operation: message.operation,
             traceparent: Some(self.trace.child_of_id(id)),
+            propagation: self.meta.propagation.clone(),
             body: message.body,
         }
     }
@@ -136,6 +137,7 @@ impl Sealing<'_> {
             first_at: self.at,
             attempts: 0,
             traceparent: Some(self.trace),
+            propagation: self.meta.propagation.clone(),
             body: text(&call.body),
         }
     }
@@ -145,6 +147,7 @@ impl Sealing<'_> {
             id: self.runtime.id(),
             correlation,
             traceparent: Some(self.trace),
+            propagation: self.meta.propagation.clone(),
             ..timer
         }
     }

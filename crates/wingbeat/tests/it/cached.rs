@@ -129,3 +129,30 @@ fn a_failed_load_is_retried_by_the_next_caller() {
     assert_eq!(got.iter().filter(|got| got.is_err()).count(), 1);
     assert_eq!(world.loaded(), 2);
 }
+
+/// The load has read the old value, and the event that changes it comes before the value is cached.
+#[test]
+fn a_load_during_an_invalidation_is_not_cached() {
+    let world = World::new();
+    let overtaken = async || {
+        let old = world.load().await;
+        world.cached.invalidate(&world.service, "kettle").await;
+        old
+    };
+    let get = world.cached.get(&world.service, "kettle", overtaken);
+    assert_eq!(world.app.run(get).unwrap(), Some(1));
+    assert_eq!(
+        world.get_at_once("kettle", 1),
+        [Some(2)],
+        "it is loaded again"
+    );
+    assert_eq!(world.get_at_once("kettle", 1), [Some(2)], "and cached");
+    let all = async || {
+        let old = world.load().await;
+        world.cached.invalidate_all(&world.service).await;
+        old
+    };
+    let get = world.cached.get(&world.service, "kite", all);
+    assert_eq!(world.app.run(get).unwrap(), Some(3));
+    assert_eq!(world.get_at_once("kite", 1), [Some(4)]);
+}

@@ -6,7 +6,6 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,12 +17,13 @@ use tokio_rustls::rustls::ServerConfig;
 use wingbeat::call::HyperClient;
 use wingbeat::outgoing::{Request, Response};
 use wingbeat::tls::TlsFiles;
-use wingbeat::{HttpClient as _, Result};
-use wingbeat_servers::tls::{Authority, Issued};
+use wingbeat::{Connections, HttpClient as _, Result};
+use wingbeat_servers::{Authority, Issued};
 
 /// A word in each request that nobody else may read.
 const SECRET: &str = "a-secret-of-the-caller";
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+const LONG: Duration = Duration::from_secs(60);
 
 /// A server that answers every request with 200 and records what arrives on its socket.
 struct Server {
@@ -161,16 +161,16 @@ impl Files {
         Self { folder }
     }
 
-    fn with(&self, name: &str, text: &str) -> PathBuf {
+    fn with(&self, name: &str, text: &str) -> String {
         let path = self.folder.path().join(name);
         let mut file = std::fs::File::create(&path).expect("a file");
         file.write_all(text.as_bytes()).expect("it is written");
-        path
+        path.to_str().expect("it is text").to_owned()
     }
 
     fn trust(&self, authority: &Authority) -> TlsFiles {
         TlsFiles {
-            ca: Some(self.with("ca.pem", &authority.pem())),
+            ca: Some(self.with("ca.pem", &authority.certificate())),
             ..TlsFiles::default()
         }
     }
@@ -187,7 +187,7 @@ impl Files {
 #[tokio::test]
 async fn a_server_of_a_trusted_authority_is_answered_and_nothing_crosses_in_clear() {
     let (authority, files) = (Authority::new(), Files::new());
-    let server = Server::start(Some(authority.issue(&NAMES).server())).await;
+    let server = Server::start(Some(authority.issue(&NAMES).server(None))).await;
     let tls = files.trust(&authority);
     for name in NAMES {
         let response = server.ask("https", name, &tls).await.expect("an answer");
@@ -223,7 +223,7 @@ async fn a_certificate_that_is_not_valid_ends_the_request_before_it_is_sent() {
         ("an expired certificate", authority.issue_expired(&NAMES)),
     ];
     for (case, certificate) in cases {
-        let server = Server::start(Some(certificate.server())).await;
+        let server = Server::start(Some(certificate.server(None))).await;
         let refused = server.ask("https", "localhost", &tls).await;
         let refused = refused.expect_err(case);
         assert_eq!(refused.code(), "tls_failed", "{case}: {refused}");
@@ -240,7 +240,7 @@ async fn a_certificate_that_is_not_valid_ends_the_request_before_it_is_sent() {
 
 #[tokio::test]
 async fn the_authorities_of_the_system_do_not_include_one_that_nobody_installed() {
-    let server = Server::start(Some(Authority::new().issue(&NAMES).server())).await;
+    let server = Server::start(Some(Authority::new().issue(&NAMES).server(None))).await;
     let refused = server.ask("https", "localhost", &TlsFiles::default()).await;
     let refused = refused.expect_err("it is not trusted");
     // A machine without any authorities cannot speak TLS at all.
@@ -266,17 +266,47 @@ async fn an_https_url_never_becomes_a_plain_request() {
 #[tokio::test]
 async fn a_client_certificate_is_sent_to_a_server_that_requires_one() {
     let (authority, files) = (Authority::new(), Files::new());
-    let required = authority.issue(&NAMES).server_for_clients_of(&authority);
+    let required = authority.issue(&NAMES).server(Some(&authority));
     let server = Server::start(Some(required)).await;
     let trust = files.trust(&authority);
     let refused = server.ask("https", "localhost", &trust).await;
     let refused = refused.expect_err("the client has none");
     assert_eq!(refused.class(), wingbeat::Class::Retry);
     assert_eq!(server.requests(), 0);
-    let foreign = files.identify(trust.clone(), &Authority::new().issue(&["eve"]));
+    let foreign = files.identify(trust.clone(), &Authority::new().issue_to("eve"));
     let answered = server.ask("https", "localhost", &foreign).await;
     assert!(answered.is_err(), "another authority issued it");
-    let own = files.identify(trust, &authority.issue(&["shop"]));
+    let own = files.identify(trust, &authority.issue_to("shop"));
     let answered = server.ask("https", "localhost", &own).await;
     assert_eq!(answered.expect("an answer").status, 200);
+}
+
+#[tokio::test]
+async fn a_renewed_authority_is_used_for_the_next_connection() {
+    let (authority, files) = (Authority::new(), Files::new());
+    let server = Server::start(Some(authority.issue(&NAMES).server(None))).await;
+    let connections = Connections::new(LONG, files.trust(&Authority::new()));
+    let send = async || {
+        let url = format!("https://localhost:{}/", server.address.port());
+        let request = http::Request::post(url).body(SECRET.into());
+        let sent = connections.send(request.expect("a request")).await;
+        sent.map(|response| response.status().as_u16())
+    };
+    let refused = send().await.expect_err("another authority issued it");
+    assert_eq!(refused.error.code(), "tls_failed");
+    files.trust(&authority); // The same file.
+    assert_eq!(send().await.expect("an answer"), 200);
+}
+
+#[tokio::test]
+async fn a_server_that_is_silent_is_left_in_time_and_gets_no_request() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = silent.local_addr().expect("it is bound").port();
+    let (authority, files) = (Authority::new(), Files::new());
+    let connections = Connections::new(Duration::from_millis(200), files.trust(&authority));
+    let request = http::Request::get(format!("https://localhost:{port}/"));
+    let request = request.body(SECRET.into()).expect("a request");
+    let unanswered = tokio::time::timeout(LONG, connections.send(request)).await;
+    let unanswered = unanswered.expect("it gives up").expect_err("no answer");
+    assert!(!unanswered.sent, "{unanswered}");
 }

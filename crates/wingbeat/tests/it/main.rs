@@ -2,6 +2,7 @@
 
 mod cached;
 mod conformance;
+mod connections;
 mod controls;
 mod crashes;
 mod described;
@@ -16,6 +17,9 @@ mod operator;
 mod ordered;
 mod paging;
 mod pausing;
+#[cfg(feature = "personal")]
+mod personal;
+mod poison;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
 mod refusing;
@@ -23,11 +27,13 @@ mod refusing;
 mod replicas;
 mod retry_after;
 mod retry_loop;
+mod session_races;
 mod sessions;
 mod simulated;
 mod sql;
 mod stubbed;
 mod suites;
+mod texts;
 mod traces;
 mod transfers;
 mod unsent;

@@ -195,6 +195,27 @@ async fn only_operators_are_answered(shop: SocketAddr, address: SocketAddr) {
     assert_eq!(elsewhere.0, 404, "the public address has no operator's API");
 }
 
+async fn dead_letters_come_in_pages(ops: &Client) {
+    let first = ops.get("/ops/dead-letters?limit=2").await;
+    assert_eq!(first["items"].as_array().map(Vec::len), Some(2), "{first}");
+    let cursor = first["next_cursor"].as_str().expect("there is a next page");
+    let last = ops
+        .get(&format!("/ops/dead-letters?limit=2&cursor={cursor}"))
+        .await;
+    assert_eq!(last["items"].as_array().map(Vec::len), Some(1), "{last}");
+    assert_eq!(last["next_cursor"], Value::Null);
+    let all = ops.get("/ops/dead-letters").await;
+    let pages = [&first["items"], &last["items"]];
+    let paged = pages
+        .into_iter()
+        .flat_map(|page| page.as_array().expect("a list"));
+    assert_eq!(all["items"], json!(paged.collect::<Vec<_>>()));
+    for (query, status) in [("limit=0", 422), ("limit=101", 422), ("cursor=AAAA", 400)] {
+        let path = format!("/ops/dead-letters?{query}");
+        assert_eq!(ops.text("GET", &path, "").await.0, status, "{query}");
+    }
+}
+
 /// A process records metrics once, so one test covers the whole API.
 #[tokio::test]
 async fn an_operator_pauses_resumes_retries_and_discards() {
@@ -257,6 +278,13 @@ async fn an_operator_pauses_resumes_retries_and_discards() {
         404
     );
     assert_eq!(ops.get("/ops/unroutable").await, json!({ "items": [] }));
+
+    for _ in 0..3 {
+        lend_over_http(shop, "Lost").await;
+    }
+    // The discarded one is still counted.
+    ops.until(json!({ "dead": 4 })).await;
+    dead_letters_come_in_pages(&ops).await;
 
     let (status, page) = ops.text("GET", "/metrics", "").await;
     assert_eq!(status, 200);

@@ -80,6 +80,7 @@ proptest! {
             sequence,
             operation,
             traceparent: None,
+            propagation: Default::default(),
             body: body.into(),
         };
         let bytes = Bytes::from(envelope.encode());

@@ -129,15 +129,17 @@ impl Entity for Note {
     type Id = String;
 }
 
-/// Writes a record that no store can keep.
+/// Writes a record.
 async fn scribble(notes: Table<Note>) -> Result<()> {
-    notes.put(&"a\0".to_owned(), Note)
+    notes.put(&"a".to_owned(), Note)
 }
 
 #[test]
 fn a_refusal_of_a_scheduled_handler_is_logged_once_a_run() {
     let service = Service::new("notes").every("scribble", Duration::from_secs(10), scribble);
-    let world = World::start(App::new().service(service), |_, ports| ports);
+    let world = World::start(App::new().service(service), |_, ports| {
+        refusing(ports, |unit| !unit.writes.is_empty())
+    });
     world.simulation.advance(Duration::from_secs(65));
     let parts = ["WARN", "a scheduled handler failed", "code=\"refused\""];
     assert_eq!(world.log.count(&parts), 6);

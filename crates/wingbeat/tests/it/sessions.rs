@@ -28,7 +28,7 @@ impl World {
     }
 
     fn start(&self, user: Uuid) -> (String, Session) {
-        let started = self.sessions.start(user, "Ada", false);
+        let started = self.sessions.start(user, false);
         self.simulation.run(started).expect("the cache writes")
     }
 

@@ -9,8 +9,9 @@ use wingbeat::outgoing::{Request, Response};
 use wingbeat::test::{Model, Simulation};
 use wingbeat::{
     App, BoxFuture, Call, Command, Effects, Entity, Envelope, Error, Event, GaveUp, Handler as _,
-    HttpClient, JsonSchema, Meta, Name, Result, Retry, RuntimeExt as _, Saga, SagaEffects,
-    SagaInput, Service, Table, TargetPolicy, TraceParent, Unexpected, schemars, telemetry,
+    HttpClient, JsonSchema, Meta, Name, Propagation, Result, Retry, RuntimeExt as _, Saga,
+    SagaEffects, SagaInput, Service, Table, TargetPolicy, TraceParent, Unexpected, schemars,
+    telemetry,
 };
 
 #[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
@@ -132,10 +133,22 @@ async fn conclude(command: Answered, meta: Meta) -> Result<Done> {
 #[derive(Default)]
 struct Outside {
     parents: Mutex<Vec<String>>,
+    /// The headers `tracestate` and `baggage` of each request.
+    propagated: Mutex<Vec<[String; 2]>>,
 }
 
 impl HttpClient for Outside {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response>> {
+        let of = |name: &str| {
+            let mut headers = request.headers.iter();
+            let header = headers.find(|(other, _)| other == name);
+            header.map(|(_, value)| value.clone()).unwrap_or_default()
+        };
+        let fields = [of("tracestate"), of("baggage")];
+        self.propagated
+            .lock()
+            .expect("nobody panicked")
+            .push(fields);
         let mut headers = request.headers.into_iter();
         let parent = headers.find(|(name, _)| name == "traceparent");
         let mut parents = self.parents.lock().expect("nobody panicked");
@@ -194,6 +207,7 @@ fn from_outside<M: wingbeat::Message>(
         sequence: None,
         operation: None,
         traceparent,
+        propagation: Default::default(),
         body: wingbeat::encode_body(message),
     }
 }
@@ -229,7 +243,12 @@ fn a_message_its_timer_and_its_call_share_one_trace_over_restarts() {
                 .start(model.ports(&process, outside.clone())),
         )
         .expect("it starts");
-    let order = from_outside(&world, &Order { id: "a".into() }, Some(caller()));
+    let (state, baggage) = ("vendor=1,other=2", "tenant=7;secret=no");
+    let order = Envelope {
+        propagation: Propagation::new(Some(state), Some(baggage)),
+        ..from_outside(&world, &Order { id: "a".into() }, Some(caller()))
+    };
+    let propagation = order.propagation.clone();
     let sent = wingbeat::Transport::publish(&*model.transport, vec![order]);
     world.run(sent)[0].clone().expect("it is sent");
     // The process is killed between message and timer, and between timer and answer.
@@ -255,6 +274,12 @@ fn a_message_its_timer_and_its_call_share_one_trace_over_restarts() {
     assert_eq!(asked.len(), parents.len(), "{parents:?}");
     assert!(asked.len() > 2 && asked.iter().all(|it| Some(it.trace_id()) == trace));
     assert_ne!(asked[0], asked[1], "each attempt has its own span");
+    let units = model.store.log().into_iter();
+    let mut sent = units.flat_map(|unit| unit.messages);
+    assert!(sent.all(|it| it.propagation == propagation));
+    let propagated = outside.propagated.lock().expect("nobody panicked").clone();
+    let all = propagated.iter().all(|fields| *fields == [state, baggage]);
+    assert!(all && propagated.len() == asked.len(), "{propagated:?}");
     drop(running);
     world.end();
 }

@@ -256,6 +256,7 @@ pub(crate) fn envelope<M: wingbeat::Message>(
         sequence: None,
         operation: None,
         traceparent: None,
+        propagation: Default::default(),
         body: wingbeat::encode_body(message),
     }
 }

@@ -6,18 +6,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::{Router, extract};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shop_identity::Shopper;
 use wingbeat::describe::Operation;
 use wingbeat::http::session::{SessionState, Sessions};
-use wingbeat::http::{Json, Problem, Routes, get, ok, plain};
+use wingbeat::http::{
+    Json, Path, Problem, Query, Routes, get, names_this_machine, ok, plain, read_body,
+};
 use wingbeat::{JsonSchema, Result, outgoing, schemars};
 
 use wingbeat::run::Host;
@@ -132,7 +135,8 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let near = peer.is_some_and(|ConnectInfo(peer)| is_loopback(peer.ip()))
         && !from_elsewhere(request.headers());
-    if admin || (near && loopback_host(request.headers()) && !foreign_page(request.headers())) {
+    let named = names_this_machine(request.headers(), request.uri());
+    if admin || (near && named && !foreign_page(request.headers())) {
         return next.run(request).await;
     }
     Problem::new(403, "forbidden", "only from this machine, or for the admin").into_response()
@@ -153,25 +157,10 @@ fn from_elsewhere(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns whether the host is a loopback name. A page cannot rebind such a name to 127.0.0.1.
-fn loopback_host(headers: &HeaderMap) -> bool {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let Some(host) = host else { return false };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let address = name.parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(is_loopback)
-}
-
 /// Returns whether a page of another site sent the request.
 fn foreign_page(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
-    site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -218,8 +207,8 @@ async fn show_faults(State(dev): State<Dev>) -> Result<Response, Problem> {
     dev.ask("GET", "/v1/faults", Bytes::new()).await
 }
 
-async fn faults(State(dev): State<Dev>, body: Bytes) -> Result<Response, Problem> {
-    dev.ask("PUT", "/v1/faults", body).await
+async fn faults(State(dev): State<Dev>, body: Body) -> Result<Response, Problem> {
+    dev.ask("PUT", "/v1/faults", read_body(body).await?).await
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -253,10 +242,7 @@ struct Crashed {
     service: String,
 }
 
-async fn crash(
-    State(dev): State<Dev>,
-    extract::Path(service): extract::Path<String>,
-) -> Result<Response, Problem> {
+async fn crash(State(dev): State<Dev>, Path(service): Path<String>) -> Result<Response, Problem> {
     if !dev.host.crash(&service).await? {
         return Err(Problem::not_found());
     }
@@ -290,6 +276,8 @@ impl Dev {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Uri;
+
     use super::*;
 
     #[test]
@@ -297,7 +285,7 @@ mod tests {
         let host = |name: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, name.parse().expect("a header"));
-            loopback_host(&headers)
+            names_this_machine(&headers, &Uri::from_static("/dev/mailbox"))
         };
         for name in [
             "localhost",
@@ -316,7 +304,10 @@ mod tests {
         ] {
             assert!(!host(name), "{name}");
         }
-        assert!(!loopback_host(&HeaderMap::new()));
+        assert!(!names_this_machine(
+            &HeaderMap::new(),
+            &Uri::from_static("/dev/mailbox")
+        ));
     }
 
     #[test]

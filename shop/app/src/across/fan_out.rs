@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -19,11 +19,11 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 use wingbeat::CorrelationId;
 use wingbeat::http::session::{Session, SessionState};
-use wingbeat::http::{Admin, Problem, ok};
+use wingbeat::http::{Admin, Path, Problem, Query, ok};
 use wingbeat::run::Host;
 use wingbeat::run::ops::{
-    Breaker, Items, Replicated, Subscription, Timeline, Unroutable, in_order, joined,
-    story as in_process,
+    Breaker, Items, LetterPage, LetterQuery, Replicated, Subscription, Timeline, Unroutable,
+    in_order, joined, story as in_process,
 };
 
 use super::admin;
@@ -90,7 +90,7 @@ pub fn routes(proxy: Arc<Proxy>, host: Arc<Host>) -> Router {
     Router::new()
         .route("/api/v1/orders/{id}/timeline", get(timeline))
         .route("/api/v1/admin/stories/{id}", get(story))
-        .route("/api/v1/admin/dead-letters", get(gathered))
+        .route("/api/v1/admin/dead-letters", get(dead_letters))
         .route("/api/v1/admin/dead-letters/{id}", get(found))
         .route("/api/v1/admin/dead-letters/{id}/retry", post(found))
         .route("/api/v1/admin/dead-letters/{id}/discard", post(found))
@@ -163,30 +163,42 @@ fn as_told(status: StatusCode, body: Bytes) -> Response {
     (status, [(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
-/// Merges the lists of all services, from one replica each: lists of stored data.
-async fn gathered(
+/// Merges the pages of dead letters of all services, from one replica each.
+async fn dead_letters(
     Admin(admin): Admin,
     State(system): State<System>,
+    Query(query): Query<LetterQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (path, headers) = (request.uri().path(), request.headers());
+    let limit = query.limit()?;
+    query.after()?;
+    let (path, headers) = (request.uri().path_and_query(), request.headers());
+    let path = path.map_or("/api/v1/admin/dead-letters", |path| path.as_str());
     let ask = async |service: &str| {
         let answer = system.proxy.get(service, Method::GET, path, headers);
         let (status, body) = answer.await.ok()?;
-        items::<Value>(service, status, &body)
+        let page = serde_json::from_slice::<LetterPage>(&body).ok()?;
+        (status == StatusCode::OK).then_some(page)
     };
     let asked = system
         .elsewhere()
         .map(async |service| (service, ask(service).await));
-    let (here, elsewhere) = join(here(&system, &admin, path), join_all(asked)).await;
-    let mut all = Items::from(here?);
-    for (service, list) in elsewhere {
-        match list {
-            Some(list) => all.items.extend(list),
-            None => all.away.push(service.to_owned()),
+    let here = async {
+        if system.here.is_empty() {
+            return Ok(LetterPage::default());
         }
+        let (_, body) = system.here.ask(&admin, Method::GET, path).await?;
+        serde_json::from_slice(&body).map_err(|why| Problem::new(500, "internal", why.to_string()))
+    };
+    let (here, elsewhere) = join(here, join_all(asked)).await;
+    let mut pages = vec![here?];
+    for (service, page) in elsewhere {
+        pages.push(page.unwrap_or_else(|| LetterPage {
+            away: vec![service.to_owned()],
+            ..LetterPage::default()
+        }));
     }
-    Ok(ok(&all).into_response())
+    Ok(ok(&LetterPage::merged(pages, limit)).into_response())
 }
 
 /// Merges the lists of all replicas of all services: lists of data in memory.

@@ -132,7 +132,7 @@ mod tests {
         let rebound = [("host", "evil.example")];
         assert_eq!(shoppers(NEAR, &rebound).await, StatusCode::FORBIDDEN);
         for (admin, status) in [(true, StatusCode::OK), (false, StatusCode::FORBIDDEN)] {
-            let started = sessions.start(uuid::Uuid::nil(), "Ada", admin).await;
+            let started = sessions.start(uuid::Uuid::nil(), admin).await;
             let (token, _) = started.expect("the cache writes");
             let bearer = format!("Bearer {token}");
             let signed_in = [here, ("authorization", bearer.as_str())];

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing;
 use shop_contracts::OrderId;
 use shop_orders::views::OrderRow;
 use uuid::Uuid;
 use wingbeat::CorrelationId;
-use wingbeat::http::{Caller, Problem, Routes, get, ok};
+use wingbeat::http::{Caller, Path, Problem, Routes, get, ok};
 use wingbeat::run::Host;
 use wingbeat::run::ops::{Timeline, story};
 

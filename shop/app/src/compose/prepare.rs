@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use shop_contracts::catalog::ProductListed;
 use shop_contracts::inventory::{AdjustStock, StockLevelChanged};
+use shop_orders::checkout::Checkout;
+use shop_orders::messages::StartCheckout;
 use uuid::Uuid;
 use wingbeat::{Effects, Message as _, Result, RuntimeExt as _, run_unit};
 
 use super::services::hashing;
 use super::settings::Settings;
-use wingbeat::run::{Host, RunError, ops};
+use wingbeat::run::{Host, RunError, ops, private_directory};
 
 /// The longest wait for the effects of seeding.
 const SEEDED_WITHIN: Duration = Duration::from_secs(10);
@@ -26,15 +28,20 @@ const SEEDING: [(&[&str], &[&str]); 2] = [
     (&[StockLevelChanged::NAME], &["stock_level_changed"]),
 ];
 
-/// Returns the number of orders whose checkout has not ended.
-pub(crate) async fn in_flight(host: &Host) -> Result<usize> {
+/// Returns the number of orders whose checkout has not ended, those included whose checkout has not
+/// begun: each accepted order starts one. Both figures are counters, so a start costs the same
+/// however many orders there ever were.
+pub(crate) async fn in_flight(host: &Host) -> Result<u64> {
     let Ok(reads) = host.reads("orders") else {
         return Ok(0); // The orders service runs elsewhere.
     };
-    let open = reads
-        .open_sagas::<shop_orders::checkout::Checkout>()
-        .await?;
-    Ok(usize::try_from(open).unwrap_or(usize::MAX))
+    // Counted before the ended ones: an order that is placed meanwhile is not one of them.
+    let accepted = format!("published:{}", StartCheckout::NAME);
+    let counters = reads.counters().await?.into_iter();
+    let accepted = counters.filter(|(name, _)| name.as_str() == accepted);
+    let accepted: i64 = accepted.map(|(_, count)| count).sum();
+    let ended = reads.ended_sagas::<Checkout>().await?;
+    Ok(accepted.max(0).unsigned_abs().saturating_sub(ended))
 }
 
 /// Creates the administrator's account, with the password of the settings or a random one that is
@@ -50,7 +57,7 @@ pub(crate) async fn ensure_admin(
         Some(password) => (password.clone(), None),
         None => {
             let data = &settings.data;
-            let made = std::fs::create_dir_all(data);
+            let made = private_directory(data);
             made.map_err(|why| RunError::File(data.display().to_string(), why))?;
             let password = own_password(host, &data.join("admin-password"))?;
             (password.clone(), Some(password))
@@ -145,4 +152,81 @@ async fn are_over(host: &Host, messages: &[&str], subscriptions: &[&str]) -> Res
         .iter()
         .filter(|it| subscriptions.contains(&it.name.as_str()));
     Ok(of_these.all(|it| it.waiting + it.in_flight == 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shop_contracts::{Money, OrderId, UserId};
+    use wingbeat::test::Model;
+    use wingbeat::{Ports, Runtime as _, TokioRuntime};
+
+    use super::*;
+    use crate::compose::{roles, services};
+
+    #[tokio::test]
+    async fn an_order_whose_checkout_has_not_begun_is_in_flight() {
+        let runtime = TokioRuntime::new();
+        let model = Model::new(runtime.clone());
+        let ports = Ports {
+            runtime: runtime.clone(),
+            store: model.store.clone(),
+            transport: model.transport.clone(),
+            cache: model.cache.clone(),
+            http: wingbeat::call::HyperClient::new(),
+        };
+        let sessions = wingbeat::http::session::Sessions::new(model.cache.clone(), runtime.clone());
+        let system = Arc::new(move || {
+            let (settings, roles) = (Settings::default(), roles::whole());
+            services::system(
+                &settings,
+                &roles,
+                &sessions,
+                "http://127.0.0.1:1",
+                &shop_notifications::Delivery::Mailbox,
+            )
+        });
+        let started = Host::start(runtime.clone(), ports, system, |name| name == "orders").await;
+        let host = started.expect("it starts");
+        let running = host.running().next().expect("orders runs");
+        let paused = running.pause("orders", "checkout").await;
+        assert!(paused.expect("it is paused"));
+
+        let orders = host.service("orders").expect("it runs");
+        for number in 1..=3 {
+            let order_id = OrderId(Uuid::from_u128(number));
+            let sent = run_unit(&orders, |scope| async move {
+                scope.send(&StartCheckout {
+                    order_id,
+                    user_id: UserId(Uuid::nil()),
+                    lines: vec![("TEA-1".parse().expect("a SKU"), 1)],
+                    total: Money::eur(100),
+                    promo_code: None,
+                    promo_unusable: false,
+                    token: "tok_ok".into(),
+                    deadlines: shop_orders::config::Deadlines::default(),
+                })
+            });
+            sent.await.expect("it is committed");
+        }
+        let open = host.reads("orders").expect("it runs");
+        let open = open.open_sagas::<Checkout>().await;
+        assert_eq!(open.expect("it is counted"), 0, "no checkout has begun");
+        assert_eq!(in_flight(&host).await.expect("they are counted"), 3);
+
+        running
+            .resume("orders", "checkout")
+            .await
+            .expect("it is resumed");
+        let begun = async {
+            let reads = host.reads("orders").expect("it runs");
+            while reads.open_sagas::<Checkout>().await.expect("a count") < 3 {
+                runtime.sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let begun = runtime.timeout(Duration::from_secs(60), begun).await;
+        begun.expect("all checkouts begin");
+        assert_eq!(in_flight(&host).await.expect("they are counted"), 3);
+    }
 }

@@ -10,7 +10,7 @@ use shop_notifications::smtp::Smtp;
 use shop_provider::Provider;
 use wingbeat::http::session::Sessions;
 use wingbeat::http::traced;
-use wingbeat::run::{Alone, Command, Program, Roles, RunError, open};
+use wingbeat::run::{Alone, Command, Program, Roles, RunError, open, private_directory};
 use wingbeat::{App, BoxFuture, Ports, TokioRuntime};
 
 use super::roles::{self, GATEWAY, PROVIDER, SERVICES};
@@ -25,6 +25,14 @@ use super::{prepare, routes, services};
 /// The reason why it does not start.
 pub async fn start(settings: &Settings) -> Result<Open, RunError> {
     open(Shop::default(), settings.clone(), roles_of(settings)).await
+}
+
+/// The name of the provider's ledger in the data directory.
+const LEDGER: &str = "provider.db";
+
+/// Returns whether the stand-in for the payment company runs in this process.
+fn runs_provider(settings: &Settings, roles: &Roles) -> bool {
+    roles.has(PROVIDER) && settings.own.provider.is_none()
 }
 
 /// Returns the roles of the whole shop. The stand-in runs unless a provider is set.
@@ -61,7 +69,8 @@ impl Program for Shop {
     }
 
     fn check(&self, settings: &Settings, roles: &Roles) -> Result<(), RunError> {
-        roles::check(settings, roles)
+        roles::check(settings, roles)?;
+        mails(settings, roles).map(drop)
     }
 
     fn alone(
@@ -80,17 +89,30 @@ impl Program for Shop {
         }))
     }
 
+    /// The provider's ledger and the payments of the orders must not contradict each other.
+    fn files(&self, settings: &Settings, roles: &Roles) -> Vec<&'static str> {
+        if runs_provider(settings, roles) {
+            vec![LEDGER]
+        } else {
+            Vec::new()
+        }
+    }
+
     async fn begin(
         &self,
         settings: &Settings,
         roles: &Roles,
         ports: &Ports,
     ) -> Result<Shared, RunError> {
-        let sessions = Sessions::new(Arc::clone(&ports.cache), Arc::clone(&ports.runtime));
+        let mails = mails(settings, roles)?;
+        if let (Delivery::Smtp(_), Some(server)) = (&mails, &settings.own.smtp) {
+            server.warn_if_exposed().await;
+        }
+        let sessions = Sessions::new(Arc::clone(&ports.cache), Arc::clone(&ports.runtime))
+            .with_only_secure_cookies(settings.own.secure_cookies);
         // The stand-in is an outside company: it is reached over a real socket.
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let runs_here = roles.has(PROVIDER) && settings.own.provider.is_none();
-        let provider = if runs_here {
+        let provider = if runs_provider(settings, roles) {
             Some(provider(settings, loopback).await?)
         } else {
             None
@@ -103,7 +125,7 @@ impl Program for Shop {
             sessions,
             provider,
             provider_url,
-            mails: mails(settings, roles)?,
+            mails,
         })
     }
 
@@ -162,12 +184,6 @@ fn mails(settings: &Settings, roles: &Roles) -> Result<Delivery, RunError> {
     let Some(server) = own.smtp.as_ref().filter(|_| roles.has("notifications")) else {
         return Ok(Delivery::Mailbox);
     };
-    if server.is_exposed() {
-        tracing::warn!(
-            host = server.host,
-            "--smtp has tls=off, and its host is not in a private network: everybody on the way can read the mails"
-        );
-    }
     let smtp = Smtp::new(server.clone(), own.mail_from.clone(), &settings.tls)?;
     Ok(Delivery::Smtp(smtp))
 }
@@ -190,8 +206,8 @@ fn admin_line(settings: &Settings, password: Option<&str>) -> String {
 /// its responses to our traces.
 async fn provider(settings: &Settings, listen: SocketAddr) -> Result<Provider, RunError> {
     let data = &settings.data;
-    std::fs::create_dir_all(data).map_err(|why| RunError::File(data.display().to_string(), why))?;
-    let ledger = data.join("provider.db");
+    private_directory(data).map_err(|why| RunError::File(data.display().to_string(), why))?;
+    let ledger = data.join(LEDGER);
     let config = shop_provider::Config { listen, ledger };
     let runtime = TokioRuntime::new();
     let started = shop_provider::start_within(config, |routes| traced(routes, PROVIDER, runtime));

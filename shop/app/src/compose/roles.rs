@@ -31,20 +31,37 @@ pub fn is_behind_gateway(roles: &Roles) -> bool {
 /// Checks the settings that services in production require.
 pub(super) fn check(settings: &Settings, roles: &Roles) -> Result<(), RunError> {
     let own = &settings.own;
-    if roles.whole || own.dev {
+    let mut missing = Vec::new();
+    if settings
+        .upstreams
+        .get(PROVIDER)
+        .is_some_and(|urls| urls.contains(','))
+    {
+        missing.push("there is one payment provider: WINGBEAT_URL_PROVIDER must be one URL");
+    }
+    if !roles.whole && !own.dev {
+        missing.extend(required(settings, roles));
+    }
+    if missing.is_empty() {
         return Ok(());
     }
-    let missing = |text: &str| Err(RunError::Program(text.into()));
+    Err(RunError::Program(missing.join("; ")))
+}
+
+/// Returns the settings that services in production lack.
+fn required(settings: &Settings, roles: &Roles) -> Vec<&'static str> {
+    let own = &settings.own;
+    let mut missing = Vec::new();
     if roles.has("payments") && own.provider.is_none() && !roles.has(PROVIDER) {
-        return missing("payments needs --provider (or --dev, for the stand-in)");
+        missing.push("payments needs --provider (or --dev, for the stand-in)");
     }
     if roles.has("notifications") && own.smtp.is_none() {
-        return missing("notifications needs --smtp (or --dev, for the mailbox)");
+        missing.push("notifications needs --smtp (or --dev, for the mailbox)");
     }
     if roles.has("identity") && own.admin_password.is_none() {
-        return missing("identity needs SHOP_ADMIN_PASSWORD (or --dev)");
+        missing.push("identity needs SHOP_ADMIN_PASSWORD (or --dev)");
     }
-    Ok(())
+    missing
 }
 
 #[cfg(test)]
@@ -80,8 +97,15 @@ mod tests {
         settings.own.smtp = Some("smtp://mail.example.com".parse().expect("a URL"));
         assert_eq!(problem(&["notifications"], &settings), "");
         assert!(problem(&["identity"], &settings).contains("SHOP_ADMIN_PASSWORD"));
+        let all = problem(&SERVICES, &settings);
+        for part in ["--provider", "SHOP_ADMIN_PASSWORD"] {
+            assert!(all.contains(part), "{all}");
+        }
         assert_eq!(problem(&["orders"], &settings), "");
         settings.own.dev = true;
         assert_eq!(problem(&SERVICES, &settings), "");
+        let replicas = "http://a,http://b".to_owned();
+        settings.upstreams.insert(PROVIDER.into(), replicas);
+        assert!(problem(&SERVICES, &settings).contains("WINGBEAT_URL_PROVIDER"));
     }
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use shop_notifications::smtp::{Sender, SmtpServer};
-use wingbeat::JsonSchema;
-use wingbeat::run::BaseUrl;
+use wingbeat::{BaseUrl, JsonSchema};
 
 /// Settings of the whole shop.
 pub type Settings = wingbeat::Settings<ShopSettings>;

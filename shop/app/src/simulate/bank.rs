@@ -66,8 +66,21 @@ impl Bank {
         kinds.map(str::to_owned).collect()
     }
 
-    fn ledger(&self) -> Result<Response> {
-        answer(200, &json!({ "items": self.books().ledger, "next": null }))
+    /// Returns the bookings of the orders that the query of `url` bounds.
+    fn ledger(&self, url: &str) -> Result<Response> {
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        let bound = |name: &str| {
+            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(of, _)| *of == name).map(|(_, value)| value)
+        };
+        let (beyond, through) = (bound("beyond"), bound("through"));
+        let wanted = |entry: &&Value| {
+            let order = entry["order_id"].as_str().unwrap_or_default();
+            beyond.is_none_or(|it| order > it) && through.is_none_or(|it| order <= it)
+        };
+        let books = self.books();
+        let items: Vec<&Value> = books.ledger.iter().filter(wanted).collect();
+        answer(200, &json!({ "items": items, "next": null }))
     }
 
     async fn operate(&self, request: &Request) -> Result<Response> {
@@ -163,7 +176,7 @@ impl HttpClient for Bank {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response>> {
         Box::pin(async move {
             match request.method {
-                "GET" => self.ledger(),
+                "GET" => self.ledger(&request.url),
                 _ => self.operate(&request).await,
             }
         })

@@ -11,6 +11,7 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use shop_client::output;
 use wingbeat::test::Simulator;
 use wingbeat::test::simulator::Report;
 
@@ -72,8 +73,8 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     if let Err(why) = Simulator::check::<Shop>(first) {
         let code = why.code();
-        eprintln!("{why} [{code}: docs/errors/{code}.md]");
-        return ExitCode::from(2);
+        let why = format_args!("{why} [{code}: docs/errors/{code}.md]");
+        return output::failed("simulate", why);
     }
     // The report contains the panics. They are repeated while failures are reduced.
     std::panic::set_hook(Box::new(|_| {}));
@@ -105,15 +106,15 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
     eprintln!("{a_minute:.0} lifetimes a minute, {a_core:.0} a thread");
     let told = told_of(first, &report, unseen);
     let broken = told.failures.len();
-    if args.json {
-        println!("{}", serde_json::to_string(&told).expect("plain data"));
+    let text = if args.json {
+        serde_json::to_string(&told).expect("plain data")
     } else {
-        println!(
+        format!(
             "{} lifetimes, {broken} broken, digest {}",
             told.seeds, told.digest
-        );
-    }
-    ExitCode::from(u8::from(broken > 0))
+        )
+    };
+    output::result("simulate", &text, broken == 0)
 }
 
 /// Returns the gaps that are not accepted, and the accepted ones that do not exist.

@@ -150,7 +150,7 @@ const UNREACHABLE: &[Unreachable] = &[
 ];
 
 /// Handlers and outcomes that the simulated clients and the bank never cause.
-const ACCEPTED: [&str; 7] = [
+const ACCEPTED: [&str; 5] = [
     // The simulated admin does not retire products.
     "handler carts.product_retired",
     "handler orders.product_retired",
@@ -158,9 +158,6 @@ const ACCEPTED: [&str; 7] = [
     "handler inventory.adjust_stock",
     // No service sends the command.
     "handler inventory.restock_order",
-    // The simulated shoppers keep their accounts.
-    "handler notifications.scrub_mailbox",
-    "handler notifications.user_erased",
     // The bank rejects no request that is well-formed, and answers in the end.
     "call payments.provider gave_up",
 ];

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use shop_contracts::{OrderId, OrderStatus};
+use shop_contracts::{OrderId, OrderStatus, UserId};
 use shop_orders::domain::Order;
 use wingbeat::test::Violation;
 use wingbeat::test::simulator::{Answer, Exchange};
@@ -127,6 +127,43 @@ fn own_writes(history: &[Exchange]) -> Vec<Violation> {
                 &exchange.ask.path,
                 detail,
             ));
+        }
+    }
+    broken
+}
+
+/// Returns the users whose erasure was accepted, with their clients.
+pub(super) fn erased(history: &[Exchange]) -> BTreeMap<UserId, usize> {
+    let accepted = history.iter().filter(|it| {
+        it.ask.method == "DELETE" && it.ask.path == "/api/v1/me" && it.answer.status() == 202
+    });
+    let users = accepted.filter_map(|exchange| {
+        let user = exchange.answer.body()["user_id"].as_str()?.parse().ok()?;
+        Some((user, exchange.client))
+    });
+    users.collect()
+}
+
+/// Checks that nobody signs in to an account whose erasure was accepted.
+pub(super) fn stays_erased(history: &[Exchange]) -> Vec<Violation> {
+    let mut gone = BTreeSet::new();
+    let mut broken = Vec::new();
+    for exchange in history {
+        match (
+            exchange.ask.method,
+            exchange.ask.path.as_str(),
+            exchange.answer.status(),
+        ) {
+            ("DELETE", "/api/v1/me", 202) => drop(gone.insert(exchange.client)),
+            ("POST", "/api/v1/sessions", 201) if gone.contains(&exchange.client) => {
+                let detail = "its client signed in again";
+                broken.push(Violation::new(
+                    "an account stays closed",
+                    exchange.client,
+                    detail,
+                ));
+            }
+            _ => {}
         }
     }
     broken

@@ -137,6 +137,26 @@ pub(super) async fn go_shopping(client: Client, orders: usize) {
         me.ask_with_retries(call("GET", "/orders", Value::Null))
             .await,
     );
+    if me.client.pick(3) == 0 {
+        close_account(&mut me).await;
+    }
+}
+
+/// Closes the account, possibly while orders are in flight. Asks until the shop answers 202, or no
+/// longer knows the visitor.
+async fn close_account(me: &mut Visitor) {
+    for _ in 0..RETRIES {
+        let ask = call("DELETE", "/me", json!({ "password": me.password }));
+        let answer = me.client.ask_with_retries(ask.session(&me.token), RETRIES);
+        match answer.await.status() {
+            202 => return,
+            401 => me.sign_in().await,
+            _ => {}
+        }
+        if me.token.is_empty() {
+            return;
+        }
+    }
 }
 
 fn goods(me: &mut Visitor) -> Vec<(&'static str, u64)> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use shop_contracts::{OrderId, OrderStatus};
+use shop_contracts::{OrderId, OrderStatus, UserId};
 use shop_inventory::domain::{Reservation, Stock};
 use shop_notifications::Delivery;
 use shop_orders::domain::Order;
@@ -84,6 +84,8 @@ impl Shop {
         broken.extend(nothing_held(world, &orders));
         broken.extend(goods_add_up(world, &orders));
         broken.extend(letters(system).await?);
+        broken.extend(history::stays_erased(&told));
+        broken.extend(erased(system, &history::erased(&told)).await?);
         let report = audit::report(system, PROVIDER).await?;
         for invariant in report.invariants {
             let name = format!("{}: {}", invariant.id, invariant.name);
@@ -143,6 +145,39 @@ fn goods_add_up(world: &World, orders: &BTreeMap<OrderId, Order>) -> Vec<Violati
         }
     }
     broken
+}
+
+/// Checks that no service can read personal data of an erased user, and that every user whose
+/// erasure was accepted is erased.
+async fn erased(
+    system: &RunningSystem,
+    accepted: &BTreeMap<UserId, usize>,
+) -> Result<Vec<Violation>> {
+    const NAME: &str = "an erased user is erased everywhere";
+    let users = shop_identity::audit::registered(&system.reads("identity")?).await?;
+    let mut broken = Vec::new();
+    for user in accepted.keys().filter(|user| !users.erased.contains(user)) {
+        broken.push(Violation::new(NAME, user, "identity still knows the user"));
+    }
+    for user in &users.erased {
+        for service in ["identity", "notifications", "orders"] {
+            if !system.reads(service)?.is_erased(user).await? {
+                broken.push(Violation::new(NAME, user, format!("{service} has a key")));
+            }
+        }
+        let notifications = system.reads("notifications")?;
+        if shop_notifications::audit::knows(&notifications, *user).await? {
+            broken.push(Violation::new(
+                NAME,
+                user,
+                "notifications has the address or a mail",
+            ));
+        }
+        if !shop_carts::audit::is_empty(&system.reads("carts")?, *user).await? {
+            broken.push(Violation::new(NAME, user, "carts has a cart"));
+        }
+    }
+    Ok(broken)
 }
 
 /// Checks that there are no dead letters.

@@ -4,9 +4,9 @@ use shop::simulate::Shop;
 use wingbeat::test::Simulator;
 use wingbeat::test::simulator::Lifetime;
 
-/// Seeds that found faults: a delivery that was dead-lettered while the store was unavailable, a
+/// Seeds that found faults: deliveries that were dead-lettered while the store was unavailable, a
 /// busy loop, a clock that polled.
-const FOUND: [u64; 3] = [1, 15, 1085];
+const FOUND: [u64; 4] = [1, 15, 861, 1085];
 
 #[test]
 fn seeds_that_found_faults_pass() {

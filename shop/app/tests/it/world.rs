@@ -11,7 +11,7 @@ use serde_json::Value;
 use shop::simulate::Bank;
 use shop_contracts::catalog::ProductListed;
 use shop_contracts::inventory::AdjustStock;
-use shop_contracts::{Money, Sku};
+use shop_contracts::{Money, Price, Sku};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 use wingbeat::Running;
@@ -82,7 +82,7 @@ impl World {
         self.publish(&ProductListed {
             sku: sku.clone(),
             name,
-            price: Money::eur(450),
+            price: Price::new(Money::eur(450)).expect("a price"),
             version: 1,
         })
         .await;
@@ -109,7 +109,7 @@ impl World {
 
     pub(crate) async fn sign_in(&self) -> String {
         self.sessions
-            .start(self.simulation.id(), "Ada", false)
+            .start(self.simulation.id(), false)
             .await
             .expect("a session")
             .0

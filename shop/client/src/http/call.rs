@@ -1,5 +1,7 @@
 //! The description of a request.
 
+use std::time::Duration;
+
 use ::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName};
 use ::http::{HeaderValue, Method, Request, Uri};
 use bytes::Bytes;
@@ -20,6 +22,7 @@ pub struct Call<'a> {
     key: Option<&'a HeaderValue>,
     last_event: Option<&'a HeaderValue>,
     body: Option<Bytes>,
+    pub(super) within: Option<Duration>,
 }
 
 impl<'a> Call<'a> {
@@ -33,7 +36,15 @@ impl<'a> Call<'a> {
             key: None,
             last_event: None,
             body: None,
+            within: None,
         }
+    }
+
+    /// Waits this long for the reply, instead of as long as the client's limits say.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        let within = Some(limit);
+        Self { within, ..self }
     }
 
     /// Creates a `GET` request.

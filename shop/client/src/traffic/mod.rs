@@ -15,12 +15,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub use flow::{Plan, drive};
 pub use report::{Percentiles, Report};
 
-use crate::Shop;
+use crate::{Shop, output};
 
 /// Sends the orders of simulated shoppers to a running shop and reports their outcome.
 #[derive(Args, Clone, Debug)]
 pub struct TrafficArgs {
-    /// The URL of the shop.
+    /// The URL of the shop: `http://…` or `https://…`. WINGBEAT_TLS_CA names an authority to trust
+    /// instead of those of the system.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub url: String,
     /// The orders per second.
@@ -56,17 +57,14 @@ pub async fn run(args: TrafficArgs) -> ExitCode {
     bar.finish_and_clear();
     match report {
         Ok(report) => {
-            if args.json {
-                println!("{}", report.json());
+            let text = if args.json {
+                report.json()
             } else {
-                println!("{report}");
-            }
-            ExitCode::from(u8::from(!report.is_clean()))
+                report.to_string()
+            };
+            output::result("traffic", &text, report.is_clean())
         }
-        Err(why) => {
-            eprintln!("shop traffic: {why}");
-            ExitCode::from(2)
-        }
+        Err(why) => output::failed("traffic", why),
     }
 }
 

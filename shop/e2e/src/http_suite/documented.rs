@@ -12,7 +12,7 @@ use super::raw::{self, Reply};
 static DOCUMENT: OnceCell<Value> = OnceCell::const_new();
 
 /// Statuses that any route may answer with before it is reached.
-const OF_ALL: [u16; 4] = [404, 405, 431, 503];
+const OF_ALL: [u16; 5] = [400, 404, 405, 431, 503];
 
 /// Panics if the document of the shop at `address` does not describe this answer.
 pub(super) async fn check(address: SocketAddr, method: &str, path: &str, reply: &Reply) {

@@ -8,6 +8,8 @@
 pub mod admin;
 mod api;
 mod documented;
+pub mod generated;
+pub mod kept;
 pub mod orders;
 pub mod raw;
 pub mod requests;
@@ -33,6 +35,12 @@ macro_rules! http_suite {
             Shared problems_name_the_invalid_field,
             Exclusive lists_are_paged_within_bounds,
             Shared responses_carry_security_and_cache_headers,
+            Shared no_text_that_a_store_cannot_keep_is_taken_for_an_outage,
+            Shared a_refusal_leaves_the_connection_usable_or_closes_it,
+            Shared requests_that_are_not_http_are_refused_with_problems,
+        }
+        $crate::http_suite! { @module $open, generated:
+            Exclusive every_generated_request_is_answered_as_documented,
         }
         $crate::http_suite! { @module $open, orders:
             Exclusive an_idempotency_key_stands_for_one_order_across_a_restart,
@@ -48,6 +56,7 @@ macro_rules! http_suite {
             Shared too_many_wrong_passwords_block_the_account,
             Shared dev_routes_are_for_this_machine_or_the_admin,
             Shared a_new_password_ends_all_other_sessions,
+            Shared a_closed_account_is_erased_and_its_orders_end,
             Shared a_browser_gets_a_cookie_and_no_token,
             Shared redis_stores_a_session_under_the_digest_of_its_token,
         }

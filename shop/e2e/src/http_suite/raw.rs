@@ -16,6 +16,28 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Reads a response from its bytes.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        let chunked = head
+            .to_ascii_lowercase()
+            .contains("transfer-encoding: chunked");
+        Self {
+            status: status.unwrap_or(0),
+            head: head.to_owned(),
+            body: if chunked {
+                dechunked(body)
+            } else {
+                body.to_owned()
+            },
+        }
+    }
+
     /// The body; `null` if it is no JSON.
     #[must_use]
     pub fn json(&self) -> Value {
@@ -69,24 +91,7 @@ pub async fn ask(
     drop(stream.write_all(request.as_bytes()).await);
     let mut bytes = Vec::new();
     drop(stream.read_to_end(&mut bytes).await);
-    let text = String::from_utf8_lossy(&bytes);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
-    let chunked = head
-        .to_ascii_lowercase()
-        .contains("transfer-encoding: chunked");
-    Reply {
-        status: status.unwrap_or(0),
-        head: head.to_owned(),
-        body: if chunked {
-            dechunked(body)
-        } else {
-            body.to_owned()
-        },
-    }
+    Reply::of(&bytes)
 }
 
 fn dechunked(mut text: &str) -> String {

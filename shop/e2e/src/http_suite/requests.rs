@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::kept::Kept;
 use super::raw::Reply;
 use super::{Subject, address, order};
 
@@ -60,7 +61,222 @@ pub async fn malformed_requests_are_answered_with_problems(shop: Subject) {
     let reply = shop
         .ask("GET", "/api/v1/products", &[("x-long", &head)], "")
         .await;
-    assert_eq!(reply.status, 431);
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (431, "head_too_large"),
+        "{reply:?}"
+    );
+}
+
+/// U+0000 is the one character that PostgreSQL cannot store. Each value that a request can contain
+/// is refused with it, in the way in which other wrong values are refused.
+pub async fn no_text_that_a_store_cannot_keep_is_taken_for_an_outage(shop: Subject) {
+    let (token, admin) = (shop.shopper().await, shop.admin().await);
+    let reply = shop.get("/api/v1/products?search=a%00b", "").await;
+    assert_problem(&reply, 422, "invalid");
+    assert_eq!(reply.pointer(), "/search");
+    let reply = shop.get("/dev/mailbox?to=%00", "").await;
+    assert_problem(&reply, 422, "invalid");
+    for path in [
+        "/api/v1/products/%00",
+        "/api/v1/orders/%00",
+        "/api/v1/orders/%00/timeline",
+    ] {
+        assert_problem(&shop.get(path, &token).await, 404, "not_found");
+    }
+    let letter = "/api/v1/admin/dead-letters/%00";
+    assert_problem(&shop.get(letter, &admin).await, 404, "not_found");
+    let pause = "/api/v1/admin/subscriptions/orders/%00/pause";
+    let reply = shop.post(pause, &admin, &Value::Null).await;
+    assert_problem(&reply, 404, "not_found");
+
+    for (method, path, body, pointer) in with_nul() {
+        let caller = if path.contains("/admin/") {
+            &admin
+        } else {
+            &token
+        };
+        let bearer = format!("Bearer {caller}");
+        let headers = [
+            ("content-type", "application/json"),
+            ("authorization", bearer.as_str()),
+            ("idempotency-key", "k"),
+        ];
+        let reply = shop.ask(method, path, &headers, &body.to_string()).await;
+        assert_problem(&reply, 422, "invalid");
+        assert_eq!(reply.pointer(), pointer, "{method} {path}: {reply:?}");
+    }
+    // A long code is no code of the shop.
+    let mut long = order("tok_ok");
+    long["promo_code"] = json!("A".repeat(101));
+    let reply = shop.place(&token, "k", &long).await;
+    assert_eq!(
+        (reply.status, reply.pointer().as_str()),
+        (422, "/promo_code")
+    );
+}
+
+/// Requests whose bodies contain U+0000, each with the pointer of the field.
+fn with_nul() -> Vec<(&'static str, &'static str, Value, &'static str)> {
+    let nul = "a\0b";
+    let password = "a password of a test";
+    let sign_up =
+        |email: &str, name: &str| json!({"email": email, "password": password, "name": name});
+    let sign_in = |email: &str, password: &str| json!({"email": email, "password": password});
+    let ordered = |field: &str, value: Value| {
+        let mut order = order("tok_ok");
+        order[field] = value;
+        order
+    };
+    let offer = |name: &str, description: &str| {
+        let price = json!({"amount_minor": 1, "currency": "EUR"});
+        json!({"name": name, "description": description, "price": price})
+    };
+    let street = json!({"line1": nul, "city": "b", "postal_code": "c", "country": "d"});
+    let item = json!([{"sku": nul, "quantity": 1}]);
+    let product = "/api/v1/admin/products/GEN-2";
+    let (users, sessions, orders) = ("/api/v1/users", "/api/v1/sessions", "/api/v1/orders");
+    let password_change = json!({"current": nul, "new": password});
+    let stock = json!({"delta": 1, "reason": nul});
+    vec![
+        ("POST", users, sign_up(nul, "Ada"), "/email"),
+        ("POST", users, sign_up("a@b.example", nul), "/name"),
+        ("POST", sessions, sign_in(nul, password), "/email"),
+        ("POST", sessions, sign_in("a@b.example", nul), "/password"),
+        ("PUT", "/api/v1/me/password", password_change, "/current"),
+        (
+            "POST",
+            orders,
+            ordered("promo_code", json!(nul)),
+            "/promo_code",
+        ),
+        (
+            "POST",
+            orders,
+            ordered("flash_claim_id", json!(nul)),
+            "/flash_claim_id",
+        ),
+        ("POST", orders, ordered("address", street), "/address/line1"),
+        ("POST", orders, ordered("items", item), "/items/0/sku"),
+        ("POST", orders, ordered(nul, json!(1)), ""),
+        ("PUT", product, offer(nul, ""), "/name"),
+        ("PUT", product, offer("a", nul), "/description"),
+        ("POST", "/api/v1/admin/stock/GEN-2", stock, "/reason"),
+    ]
+}
+
+/// A client that keeps its connection, as a proxy does, sends refused requests with bodies. Each is
+/// answered, and the next request on the connection too, unless the response closes it.
+pub async fn a_refusal_leaves_the_connection_usable_or_closes_it(shop: Subject) {
+    let token = shop.shopper().await;
+    let bearer = format!("authorization: Bearer {token}\r\n");
+    let json = "content-type: application/json\r\n";
+    let (small, medium, large) = (10, 30_000, 5 << 20);
+    let mut client = Kept::new(shop.address);
+    for (method, path, headers, status) in [
+        ("POST", "/api/v1/nothing", "", 404),
+        ("POST", "/api/v1/orders", json, 401),
+        ("PUT", "/api/v1/cart/items/WB-BELL-01", json, 401),
+        ("DELETE", "/api/v1/products", "", 405),
+        ("POST", "/api/v1/users", "content-type: text/plain\r\n", 415),
+        ("PUT", "/api/v1/me/password", bearer.as_str(), 415),
+        (
+            "POST",
+            "/dev/shoppers",
+            "sec-fetch-site: cross-site\r\n",
+            403,
+        ),
+        ("POST", "/api/v1/admin/stock/GEN-2", json, 401),
+        ("GET", "/api/v1/products", "", 200),
+        ("GET", "/", "", 200),
+    ] {
+        for (size, chunked) in [
+            (small, false),
+            (medium, false),
+            (medium, true),
+            (large, false),
+        ] {
+            let host = shop.address;
+            let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{headers}");
+            let body = "a".repeat(size);
+            if chunked {
+                request +=
+                    &format!("transfer-encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n");
+            } else {
+                request += &format!("content-length: {size}\r\n\r\n{body}");
+            }
+            let reply = client.ask(request.as_bytes()).await;
+            let too_large = size == large && reply.status == 413;
+            assert!(
+                reply.status == status || too_large,
+                "{method} {path} {size}: {reply:?}"
+            );
+            if size == small {
+                assert_eq!(
+                    reply.header("connection"),
+                    None,
+                    "{method} {path}: {reply:?}"
+                );
+            }
+            let next = format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n");
+            let next = client.ask(next.as_bytes()).await;
+            assert_eq!(next.status, 200, "after {method} {path} {size}: {next:?}");
+        }
+    }
+    // A client that waits for `100 Continue` has not sent the body of a request that is refused.
+    let host = shop.address;
+    let waits = format!(
+        "POST /api/v1/nothing HTTP/1.1\r\nhost: {host}\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n"
+    );
+    let reply = client.ask(waits.as_bytes()).await;
+    assert_eq!(
+        (reply.status, reply.header("connection")),
+        (404, Some("close"))
+    );
+}
+
+/// Bytes that hyper refuses by itself.
+pub async fn requests_that_are_not_http_are_refused_with_problems(shop: Subject) {
+    let many = "x-one: 1\r\n".repeat(200);
+    let long = "a".repeat(20_000);
+    let mut client = Kept::new(shop.address);
+    for (request, status) in [
+        ("GET / FOO\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n".to_owned(), 400),
+        ("G\u{1}T / HTTP/1.1\r\n\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\n{many}\r\n"), 431),
+        (format!("GET /{long} HTTP/1.1\r\n\r\n"), 431),
+        (format!("GET / HTTP/1.1\r\nx: {long}\r\n\r\n"), 431),
+        (
+            "POST /api/v1/users HTTP/1.1\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabc"
+                .to_owned(),
+            400,
+        ),
+        (
+            format!(
+                "POST /api/v1/users HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+                shop.address
+            ),
+            400,
+        ),
+    ] {
+        let reply = client.ask(request.as_bytes()).await;
+        let code = if status == 400 {
+            "malformed_request"
+        } else {
+            "head_too_large"
+        };
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (status, code),
+            "{reply:?}"
+        );
+        assert_eq!(
+            reply.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(reply.header("connection"), Some("close"), "{reply:?}");
+    }
 }
 
 /// Validation of orders.
@@ -113,9 +329,19 @@ pub async fn lists_are_paged_within_bounds(shop: Subject) {
             let reply = shop.get(&format!("{path}?limit={limit}"), &token).await;
             assert_eq!(reply.status, 422, "{path} {limit}");
         }
-        let reply = shop.get(&format!("{path}?cursor=%21"), &token).await;
-        assert_problem(&reply, 400, "bad_cursor");
+        // None of these is a cursor; the last one is of no version of the format.
+        for cursor in ["%21", "AAAA", "0", "-1", "00", "ffff", "02deadbeef"] {
+            let reply = shop.get(&format!("{path}?cursor={cursor}"), &token).await;
+            assert_problem(&reply, 400, "bad_cursor");
+        }
+        let reply = shop.get(&format!("{path}?cursor=%00"), &token).await;
+        assert_problem(&reply, 422, "invalid");
     }
+    let page = shop.get("/api/v1/products?limit=1", "").await.json();
+    let cursor = page["next_cursor"].as_str().expect("a second page");
+    let of_another_list = format!("/api/v1/orders?cursor={cursor}");
+    let reply = shop.get(&of_another_list, &token).await;
+    assert_problem(&reply, 400, "bad_cursor");
     let first = shop.get("/api/v1/products?limit=7", "").await.json();
     let cursor = first["next_cursor"].as_str().expect("a second page");
     let second = shop

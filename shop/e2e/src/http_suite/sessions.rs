@@ -10,6 +10,7 @@ use super::{Subject, new_email, order};
 pub async fn only_public_routes_work_without_a_session(shop: Subject) {
     for (method, path) in [
         ("GET", "/api/v1/me"),
+        ("DELETE", "/api/v1/me"),
         ("GET", "/api/v1/cart"),
         ("PUT", "/api/v1/cart/items/WB-BELL-01"),
         ("GET", "/api/v1/promotions"),
@@ -241,4 +242,39 @@ pub async fn redis_stores_a_session_under_the_digest_of_its_token(shop: Subject)
         assert_eq!(shop.has_key(&other), Some(false));
     }
     assert_eq!(shop.get("/api/v1/me", &token).await.status, 200);
+}
+
+/// `DELETE /me` while an order is in flight. Services that run elsewhere handle the event.
+pub async fn a_closed_account_is_erased_and_its_orders_end(shop: Subject) {
+    let (email, password) = (new_email(), "an old battery");
+    let form = json!({"email": email, "password": password, "name": "Ada"});
+    let first = shop.post("/api/v1/users", "", &form).await.json();
+    let sign_in = json!({"email": email, "password": password});
+    let session = shop.post("/api/v1/sessions", "", &sign_in).await.json();
+    let token = session["token"].as_str().unwrap_or_default();
+    let mailbox = format!("/dev/mailbox?to={email}");
+    let welcomed = |mails: &Value| mails["items"].as_array().is_some_and(|it| !it.is_empty());
+    shop.until(&mailbox, "", welcomed).await;
+    shop.placed(token, "k", &order("tok_ok")).await;
+    let wrong = json!({"password": "another battery"});
+    let refused = shop.call("DELETE", "/api/v1/me", token, &wrong).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (403, "wrong_password")
+    );
+    let right = json!({"password": password});
+    let erased = shop.call("DELETE", "/api/v1/me", token, &right).await;
+    assert_eq!(
+        (erased.status, erased.json()),
+        (202, json!({"user_id": first["user_id"]}))
+    );
+    assert_eq!(shop.get("/api/v1/me", token).await.status, 401);
+    assert_eq!(shop.get("/api/v1/orders", token).await.status, 401);
+    let gone = shop.post("/api/v1/sessions", "", &sign_in).await;
+    assert_eq!(gone.code(), "invalid_credentials");
+    shop.until(&mailbox, "", |mails| mails["items"] == json!([]))
+        .await;
+    let again = shop.post("/api/v1/users", "", &form).await;
+    assert_eq!(again.status, 201, "{again:?}");
+    assert_ne!(again.json()["user_id"], first["user_id"]);
 }

@@ -9,7 +9,7 @@ use shop_client::http::Call;
 use shop_client::{Error, Shop, Shopper};
 use shop_e2e::fleet::alone;
 use shop_e2e::member::Member;
-use shop_e2e::process::binary;
+use shop_e2e::process::{binary, free_port};
 use shop_e2e::servers::Servers;
 use shop_e2e::wait::{check, until};
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
@@ -213,6 +213,8 @@ fn a_missing_setting_is_reported_in_one_line() {
     refused(&["identity"], &unavailable, &["SHOP_ADMIN_PASSWORD"]);
     refused(&["payments"], &unavailable, &["--provider"]);
     refused(&["notifications"], &unavailable, &["--smtp"]);
+    let mut plain = unavailable;
+    plain[1].1 = "postgres://u:s3cret@127.0.0.1:1/db?sslmode=disable";
     let with = |name, value| [&unavailable[..], &[(name, value)]].concat();
     for (name, value, word) in [
         (
@@ -230,11 +232,24 @@ fn a_missing_setting_is_reported_in_one_line() {
             "smtp://u:s3cret@mail.example.com?retries=3",
             "retries",
         ),
+        ("WINGBEAT_SMTP", "smtp://u:s3cret@a,b", "one host"),
+        ("WINGBEAT_MAIL_FROM", "shop", "address"),
     ] {
         refused(&["notifications"], &with(name, value), &[name, word]);
     }
-    let provider = with("WINGBEAT_PROVIDER", "https://u:s3cret@bank.example.com");
-    refused(&["payments"], &provider, &["WINGBEAT_PROVIDER", "password"]);
+    for (value, word) in [
+        ("https://u:s3cret@bank.example.com", "password"),
+        ("https://bank.example.com?key=s3cret", "query"),
+        ("https://bank.example.com/#s3cret", "fragment"),
+        ("https://a,b", "host"),
+        ("https://bank.example.com:0", "port"),
+        ("bank.example.com", "scheme"),
+    ] {
+        let provider = with("WINGBEAT_PROVIDER", value);
+        refused(&["payments"], &provider, &["WINGBEAT_PROVIDER", word]);
+    }
+    let providers = with("WINGBEAT_URL_PROVIDER", "http://a,http://b");
+    refused(&["payments"], &providers, &["WINGBEAT_URL_PROVIDER"]);
     let upstream = with("WINGBEAT_URL_ORDERS", "http://u:s3cret@orders,orders");
     refused(&["orders"], &upstream, &["WINGBEAT_URL_ORDERS"]);
     let authority = with("WINGBEAT_TLS_CA", "no-such-file.pem");
@@ -243,6 +258,15 @@ fn a_missing_setting_is_reported_in_one_line() {
         &authority,
         &["tls_invalid", "no-such-file.pem"],
     );
+    let of_mails = [
+        ("WINGBEAT_DEV", "on"),
+        ("WINGBEAT_SMTP", "smtp://mail.example.com"),
+        ("WINGBEAT_TLS_CA", "no-such-file.pem"),
+    ];
+    let of_mails = [&plain[..], &of_mails[..]].concat();
+    refused(&["notifications"], &of_mails, &["tls_invalid"]);
+    let unused = [&plain[..], &[("WINGBEAT_TLS_CA", "ca.pem")]].concat();
+    refused(&["orders"], &unused, &["WINGBEAT_TLS_CA"]);
 }
 
 /// One server has a wrong URL, is unavailable or refuses the password, while the others work.
@@ -257,6 +281,19 @@ fn a_server_that_cannot_be_used_is_reported_in_one_line() {
     ];
     let guest = format!("amqp://guest:s3cret@127.0.0.1:{}", broker.port());
     let session = format!("redis://u:s3cret@127.0.0.1:{}", cache.port());
+    // None of the servers offers TLS.
+    let encrypted = [
+        format!(
+            "amqps://guest:s3cret@127.0.0.1:{}?verify=verify_none",
+            broker.port()
+        ),
+        format!("{}?sslmode=require", store.url_with_password("s3cret")),
+        format!(
+            "rediss://u:s3cret@127.0.0.1:{}?ssl_cert_reqs=none",
+            cache.port()
+        ),
+    ];
+    let [amqps, tls, rediss] = encrypted;
     let text = str::to_owned;
     let cases = [
         (0, text("http://u:s3cret@127.0.0.1"), "broker_url_invalid"),
@@ -276,11 +313,91 @@ fn a_server_that_cannot_be_used_is_reported_in_one_line() {
         (2, text("http://u:s3cret@127.0.0.1"), "cache_url_invalid"),
         (2, text("redis://u:s3cret@127.0.0.1:1"), "cache_unavailable"),
         (2, session, "cache_refused"),
+        (0, amqps, "broker_tls_failed"),
+        (1, tls, "store_tls_failed"),
+        (2, rediss, "cache_tls_failed"),
     ];
     for (which, url, code) in &cases {
         let mut env = right.clone();
         env[*which].1.clone_from(url);
         let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
-        assert_refused(&run(&["orders"], &env, folder.path()), &[code]);
+        let output = run(&["orders"], &env, folder.path());
+        assert_refused(&output, &[code]);
+        if !code.ends_with("_url_invalid") {
+            let address = url.rsplit('@').next().unwrap();
+            let address = address.split(['/', '?']).next().unwrap();
+            assert_refused(&output, &[address]);
+        }
     }
+}
+
+/// Each server that does not answer is named with its address, not only the first one.
+#[test]
+fn all_servers_that_do_not_answer_are_reported_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let [broker, store, cache] = std::array::from_fn(|_| free_port());
+    let env = [
+        (
+            "WINGBEAT_BROKER",
+            format!("amqp://u:s3cret@127.0.0.1:{broker}"),
+        ),
+        (
+            "WINGBEAT_STORE",
+            format!("postgres://u:s3cret@127.0.0.1:{store}/db"),
+        ),
+        (
+            "WINGBEAT_CACHE",
+            format!("redis://u:s3cret@127.0.0.1:{cache}"),
+        ),
+    ];
+    let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let addresses = [broker, store, cache].map(|port| format!("127.0.0.1:{port}"));
+    let mut words = vec![
+        "broker_unavailable",
+        "store_unavailable",
+        "cache_unavailable",
+    ];
+    words.extend(addresses.iter().map(String::as_str));
+    assert_refused(&run(&["orders"], &env, folder.path()), &words);
+}
+
+/// Everything that is wrong is reported at once, and before the first connection: a server that
+/// would accept one gets none.
+#[test]
+fn all_wrong_settings_are_reported_at_once_before_the_first_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let cache = format!("redis://u:s3cret@127.0.0.1:{port}");
+    let env = [
+        ("WINGBEAT_BROKER", "http://u:s3cret@127.0.0.1"),
+        ("WINGBEAT_STORE", "mysql://u:s3cret@127.0.0.1/db"),
+        ("WINGBEAT_CACHE", cache.as_str()),
+        ("WINGBEAT_DRAIN_DELAY", "later"),
+        ("WINGBEAT_LOG_FORMAT", "xml"),
+        ("WINGBEAT_SHIPPING_DISPATCH_AFTER", "soon"),
+        ("WINGBEAT_PASSWORD_PASSES", "0"),
+        ("WINGBEAT_URL_ORDERS", "orders:8080"),
+        ("SHOP_ADMIN_PASSWORD_FILE", "missing"),
+        ("TOKIO_WORKER_THREADS", "none"),
+    ];
+    let words = [
+        "broker_url_invalid",
+        "store_url_invalid",
+        "WINGBEAT_DRAIN_DELAY",
+        "WINGBEAT_LOG_FORMAT",
+        "WINGBEAT_SHIPPING_DISPATCH_AFTER",
+        "WINGBEAT_PASSWORD_PASSES",
+        "WINGBEAT_URL_ORDERS",
+        "SHOP_ADMIN_PASSWORD_FILE",
+        "TOKIO_WORKER_THREADS",
+        "--provider",
+        "\"order, bill\"",
+    ];
+    let services = ["payments", "order", "bill"];
+    assert_refused(&run(&services, &env, folder.path()), &words);
+    let asked = listener.accept().map(|_| ());
+    let none = asked.map_err(|why| why.kind());
+    assert_eq!(none, Err(std::io::ErrorKind::WouldBlock), "it was asked");
 }

@@ -105,6 +105,37 @@ async fn a_repeated_key_books_once_and_gets_the_recorded_reply() {
     assert_eq!(bank.kinds(order).await, ["authorize", "capture"]);
 }
 
+/// An audit reads the ledger in ranges of orders, so that it never needs all of it.
+#[tokio::test]
+async fn the_ledger_is_read_in_ranges_of_orders() {
+    let directory = tempfile::tempdir().unwrap();
+    let bank = Bank::open(directory.path()).await;
+    let orders = [1, 2, 3].map(Uuid::from_u128);
+    for (number, order) in [2, 0, 1].into_iter().map(|at| (at, orders[at])) {
+        bank.authorize(order, &format!("a{number}"), "tok_ok").await;
+    }
+    let read = async |query: &str| {
+        let path = format!("/v1/ledger?{query}");
+        let answer = bank.send("GET", &path, "-", &Value::Null).await;
+        let (_, ledger) = answer.expect("a ledger");
+        let items = ledger["items"].as_array().expect("items").iter();
+        let of = |item: &Value| item["order_id"].as_str().map(str::to_owned);
+        let mut found: Vec<Uuid> = items
+            .filter_map(of)
+            .filter_map(|id| id.parse().ok())
+            .collect();
+        found.sort_unstable();
+        found
+    };
+    let [first, second, third] = orders;
+    assert_eq!(read("").await, orders);
+    assert_eq!(read(&format!("through={first}")).await, [first]);
+    let range = format!("beyond={first}&through={second}");
+    assert_eq!(read(&range).await, [second]);
+    assert_eq!(read(&format!("beyond={second}")).await, [third]);
+    assert_eq!(read(&format!("beyond={third}")).await, Vec::<Uuid>::new());
+}
+
 #[tokio::test]
 async fn a_client_that_loses_its_key_is_booked_twice() {
     let directory = tempfile::tempdir().unwrap();

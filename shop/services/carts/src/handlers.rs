@@ -2,7 +2,7 @@
 
 use shop_contracts::carts::{CartChanged, CartOpened};
 use shop_contracts::catalog::{ProductListed, ProductRetired};
-use shop_contracts::identity::UserRegistered;
+use shop_contracts::identity::{UserErased, UserRegistered};
 use shop_contracts::orders::OrderPlaced;
 use wingbeat::{Result, Table};
 
@@ -64,5 +64,28 @@ pub(crate) async fn order_placed(
         version: cart.version,
         lines: cart.lines,
         order_id: Some(event.order_id),
+    }))
+}
+
+/// Empties the cart of an erased user.
+pub(crate) async fn user_erased(
+    event: UserErased,
+    carts: Table<Cart>,
+) -> Result<Option<CartChanged>> {
+    let user_id = event.user_id;
+    let Some(cart) = carts
+        .get(&user_id)
+        .await?
+        .filter(|cart| !cart.lines.is_empty())
+    else {
+        return Ok(None);
+    };
+    let cart = cart.emptied();
+    carts.put(&user_id, cart.clone())?;
+    Ok(Some(CartChanged {
+        user_id,
+        version: cart.version,
+        lines: cart.lines,
+        order_id: None,
     }))
 }

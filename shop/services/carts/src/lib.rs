@@ -29,5 +29,6 @@ pub fn service(sessions: Sessions) -> Service<State> {
         .on(handlers::product_listed)
         .on(handlers::product_retired)
         .on(handlers::order_placed)
+        .on(handlers::user_erased)
         .routes(api::routes())
 }

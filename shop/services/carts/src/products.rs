@@ -29,7 +29,7 @@ impl Product {
     pub fn listed(known: Option<&Self>, event: ProductListed) -> Option<Self> {
         is_newer(known, event.version).then_some(Self {
             name: event.name,
-            price: event.price,
+            price: event.price.into(),
             retired: false,
             version: event.version,
         })
@@ -55,13 +55,15 @@ fn is_newer(known: Option<&Product>, version: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use shop_contracts::Price;
+
     use super::*;
 
     fn listed(version: u64) -> ProductListed {
         ProductListed {
             sku: "TEA".parse().expect("a SKU"),
             name: format!("Tea {version}"),
-            price: Money::eur(100),
+            price: Price::new(Money::eur(100)).expect("a price"),
             version,
         }
     }

@@ -2,12 +2,12 @@
 
 use axum::extract;
 use axum::response::{IntoResponse, Response};
-use shop_contracts::Sku;
 use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
+use shop_contracts::{Price, Sku};
 use wingbeat::http::{
     Admin, Context, FieldError, Json, Path, Problem, Routes, no_content, ok, plain,
 };
-use wingbeat::{Effects, Rows, Scope, Table, run_unit};
+use wingbeat::{Effects, Error, Rows, Scope, Table, run_unit};
 
 use crate::State;
 use crate::domain::{Change, Offer, Product};
@@ -64,7 +64,9 @@ pub(crate) async fn list(scope: &Scope, sku: &Sku, offer: Offer) -> wingbeat::Re
     let (Some(listing), true) = (product.sold(), change != Change::Nothing) else {
         return Ok(product);
     };
-    let (version, price) = (listing.version, listing.price);
+    let price = Price::new(listing.price);
+    let price = price.map_err(|why| Error::reject("invalid", why.to_string()))?;
+    let version = listing.version;
     let mut effects = Effects::new();
     effects.publish(&ProductListed {
         sku: sku.clone(),

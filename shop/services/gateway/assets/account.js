@@ -1,5 +1,5 @@
 /**
- * The account page: sign in, sign up, shop as a guest.
+ * The account page: sign in, sign up, shop as a guest, close the account.
  * @module
  */
 import { Problem } from "./api.js";
@@ -40,4 +40,5 @@ onSubmit(one("[data-sign-up]"), (data) => session.signUp({
   password: data.get("password"),
   marketing_opt_in: data.has("marketing_opt_in"),
 }));
+onSubmit(one("[data-close-account]"), (data) => session.closeAccount(data.get("password")));
 guestButtons(() => location.assign(session.next()));

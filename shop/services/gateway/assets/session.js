@@ -62,6 +62,12 @@ export async function signOut() {
   show(null);
 }
 
+/** Closes the account and erases its personal data. @param {string} password */
+export async function closeAccount(password) {
+  await call("DELETE", "/api/v1/me", { password });
+  show(null);
+}
+
 /** Returns the page after the sign-in. It is always a path of this site. */
 export function next() {
   const wanted = new URL(new URLSearchParams(location.search).get("next") ?? "/", location.origin);

@@ -13,6 +13,7 @@ const PROBLEMS = {
   invalid_credentials: "The email address or the password is wrong.",
   not_cancellable: "This order can no longer be cancelled.",
   price_changed: "A price has changed. The cart now shows the new total: press Buy again if you agree.",
+  wrong_password: "The password is wrong.",
   unauthenticated: "Your session has ended. Sign in again, or shop as guest.",
 };
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
@@ -16,7 +16,7 @@ use wingbeat::RuntimeExt as _;
 use wingbeat::SharedRuntime;
 use wingbeat::http::measure::{measure, routed};
 use wingbeat::http::session::{SessionState, Sessions, identify};
-use wingbeat::http::{BODY_MAX, Problem, traced};
+use wingbeat::http::{BODY_MAX, Problem, problems, traced};
 
 use crate::storefront;
 
@@ -25,6 +25,8 @@ pub const SERVICE: &str = shop_registry::GATEWAY;
 /// The time within which a reply must begin; otherwise the gateway returns 503. It is shorter than
 /// the usual timeout of proxies and browsers, 30 s.
 const REPLY_WITHIN: Duration = Duration::from_secs(25);
+/// The path whose reply begins only once all data has been read. It has no time limit.
+const UNHURRIED: &str = "/api/v1/admin/audit";
 /// Prefixes of the paths for programs. Refusals there are problems, not pages.
 const PROGRAMS: [&str; 7] = [
     "/api/",
@@ -60,9 +62,10 @@ pub fn rules(
 /// to `service`.
 pub fn answered(api: Router, service: &'static str, runtime: SharedRuntime) -> Router {
     let api = api
+        .layer(middleware::from_fn(problems))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&runtime),
-            problems,
+            guarded,
         ))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&runtime),
@@ -94,35 +97,23 @@ pub fn front(api: Router, runtime: SharedRuntime) -> Router {
         .layer(middleware::from_fn_with_state(runtime, measure))
 }
 
-/// Turns panics, timeouts and the router's own refusals into problems.
-async fn problems(State(runtime): State<SharedRuntime>, request: Request, next: Next) -> Response {
+/// Turns panics and timeouts into problems.
+async fn guarded(State(runtime): State<SharedRuntime>, request: Request, next: Next) -> Response {
+    let unhurried = request.uri().path() == UNHURRIED;
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let response = match runtime.timeout(REPLY_WITHIN, answered).await {
+    let answered = if unhurried {
+        Some(answered.await)
+    } else {
+        runtime.timeout(REPLY_WITHIN, answered).await
+    };
+    match answered {
         Some(Ok(response)) => response,
         Some(Err(_)) => {
             tracing::error!("a route panicked");
             Problem::new(500, "internal", "internal error").into_response()
         }
         None => Problem::new(503, "too_slow", "the request timed out").into_response(),
-    };
-    if response.headers().contains_key(header::CONTENT_TYPE) {
-        return response;
     }
-    let problem = match response.status() {
-        StatusCode::NOT_FOUND => Problem::new(404, "not_found", "there is no such route"),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            Problem::new(405, "method_not_allowed", "this route has no such method")
-        }
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(413, "body_too_large", "the body exceeds 64 KiB")
-        }
-        _ => return response,
-    };
-    let allow = response.headers().get(header::ALLOW);
-    let allow = allow
-        .and_then(|allow| allow.to_str().ok())
-        .map(str::to_owned);
-    Problem { allow, ..problem }.into_response()
 }
 
 /// Keeps replies to signed-in callers out of caches.

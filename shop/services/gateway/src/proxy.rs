@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use tracing::Span;
 use wingbeat::RuntimeExt as _;
 use wingbeat::SharedRuntime;
-use wingbeat::http::{BODY_MAX, Problem};
+use wingbeat::http::{Problem, read_body};
 use wingbeat::telemetry;
 use wingbeat::tls::TlsFiles;
 use wingbeat::{Connections, Unanswered};
@@ -94,9 +94,9 @@ impl Proxy {
     /// Forwards a request to a service and returns its reply.
     pub async fn forward(&self, service: &str, request: Request) -> Response {
         let (parts, body) = request.into_parts();
-        let Ok(body) = axum::body::to_bytes(body, BODY_MAX).await else {
-            let detail = "the body exceeds 64 KiB";
-            return Problem::new(413, "body_too_large", detail).into_response();
+        let body = match read_body(body).await {
+            Ok(body) => body,
+            Err(problem) => return problem.into_response(),
         };
         match self.ask(service, &parts, body).await {
             Ok(response) => response,
@@ -211,7 +211,9 @@ impl Proxy {
         match &reply {
             Some(Ok(reply)) => {
                 telemetry::record_status(&span, reply.status().as_u16());
-                if is_last(reply.headers()) {
+                // A caller can provoke a refusal that closes the connection: a request head that is
+                // too large only with the headers of the gateway, for example.
+                if is_last(reply.headers()) && !reply.status().is_client_error() {
                     replica.drains(self.runtime.now());
                 }
             }

@@ -6,18 +6,18 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::identity::UserLoggedIn;
-use wingbeat::http::session::{self, COOKIE, LIFE, Session, Sessions};
+use wingbeat::http::session::{self, COOKIE, LIFE, SECURE_COOKIE, Session, Sessions};
 use wingbeat::http::{
-    Caller, Context, FieldError, Json, Problem, Reply, Routes, created, get, no_content, ok, plain,
-    post,
+    Caller, Context, FieldError, Json, Problem, Reply, Routes, accepted, created, get, no_content,
+    ok, plain, post,
 };
 use wingbeat::{Effects, JsonSchema, Reads, Scope, State, run_unit, schemars};
 
 use crate::domain::{
-    Fault, NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, fold, password_fault, sign_up_faults,
+    Fault, NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, fold, is_email, password_fault, sign_up_faults,
 };
 use crate::failures::{Address, Failures};
-use crate::users::{ADMIN_EMAIL, User, Users};
+use crate::users::{self, ADMIN_EMAIL, User, Users};
 use crate::{Config, Hasher};
 
 /// Builds the routes of the service.
@@ -40,7 +40,7 @@ pub fn routes() -> Routes<crate::State> {
                 )
                 .answers::<SignedIn>(201)
                 .problem(401, "invalid_credentials", "The address or the password is wrong.")
-                .problem(429, "too_many_failed_logins", "Too many wrong passwords from this address."),
+                .problem(429, "too_many_failed_logins", "Too many wrong passwords for this account or from this address."),
         )
         .route(
             "/api/v1/sessions/current",
@@ -55,11 +55,26 @@ pub fn routes() -> Routes<crate::State> {
                 .answers::<Me>(200),
         )
         .route(
+            "/api/v1/me",
+            plain::delete(erase)
+                .summary("Closes the caller's account and erases the personal data")
+                .description(
+                    "All sessions end, and the address can be registered again. Orders remain, \
+                     without the person. The services erase their data within seconds; one that is \
+                     unavailable does so when it is back.",
+                )
+                .answers::<Erasing>(202)
+                .problem(403, "wrong_password", "The password is wrong.")
+                .problem(403, "forbidden", "The admin's account cannot be closed.")
+                .problem(429, "too_many_failed_logins", "Too many wrong passwords from this address."),
+        )
+        .route(
             "/api/v1/me/password",
             plain::put(change_password)
                 .summary("Changes the password and ends all other sessions")
                 .answers::<()>(204)
-                .problem(403, "wrong_password", "The current password is wrong."),
+                .problem(403, "wrong_password", "The current password is wrong.")
+                .problem(429, "too_many_failed_logins", "Too many wrong passwords."),
         )
 }
 
@@ -155,20 +170,24 @@ async fn sign_in(
 ) -> Result<Reply, Problem> {
     let failures = Failures::new(&config, &scope, &form.email, &address);
     let turn = hasher.turn(scope.runtime()).await?;
-    failures.check().await?; // After the wait: those who waited before may have failed.
-    let known = users.by_email(&form.email).await?;
+    let attempt = failures.attempt().await?;
+    let known = if is_email(&form.email) {
+        users.by_email(&form.email).await?
+    } else {
+        None // Nobody could register it.
+    };
     let hash = known.as_ref().and_then(|(_, user)| user.password.clone());
     let verified = hasher.verify(scope.runtime(), turn, hash, &form.password);
     let (user_id, user) = match (verified.await?, known) {
         (true, Some(known)) => known,
         _ => {
-            failures.count().await?;
             let detail = "the address or the password is wrong";
             return Err(Problem::new(401, "invalid_credentials", detail));
         }
     };
-    let (token, _) = sessions.start(user_id.0, &user.name, user.admin).await?;
-    if let Some(earlier) = session::cookie(&headers) {
+    attempt.succeeded().await?;
+    let (token, _) = sessions.start(user_id.0, user.admin).await?;
+    if let Some(earlier) = sessions.cookie(&headers) {
         sessions.end_token(earlier).await?;
     }
     let mut effects = Effects::new();
@@ -187,12 +206,12 @@ async fn sign_in(
 }
 
 fn cookie(config: &Config, token: &str, seconds: u64) -> String {
-    let (prefix, secure) = if config.secure_cookies {
-        ("__Host-", "; Secure")
+    let (name, secure) = if config.secure_cookies {
+        (SECURE_COOKIE, "; Secure")
     } else {
-        ("", "")
+        (COOKIE, "")
     };
-    format!("{prefix}{COOKIE}={token}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
+    format!("{name}={token}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
 }
 
 async fn sign_out(
@@ -213,11 +232,11 @@ struct Me {
 
 async fn me(reads: Reads, Caller(session): Caller) -> Result<Response, Problem> {
     let user_id = UserId(session.user_id);
-    let user = reads.entity::<User>(&user_id).await?.ok_or_else(unknown)?;
+    let (email, name) = users::read(&reads, user_id).await?.ok_or_else(unknown)?;
     let reply = ok(&Me {
         user_id,
-        email: user.email,
-        name: user.name,
+        email,
+        name,
     });
     Ok(reply.header("cache-control", "no-store").into_response())
 }
@@ -242,30 +261,23 @@ async fn change_password(
     extract::State(state): extract::State<crate::State>,
     Context(context): Context,
     Caller(session): Caller,
+    address: Address,
     headers: HeaderMap,
     Json(form): Json<ChangePassword>,
 ) -> Result<Response, Problem> {
-    if let Some(fault) = password_fault(&form.new) {
-        return Err(problem(vec![("/new", fault)]));
-    }
-    let (state, form, session) = (&state, &form, &session);
+    let (state, form, session, address) = (&state, &form, &session, &address);
     run_unit::<_, Problem, _>(&context, |scope| async move {
         let (hasher, runtime) = (&state.hasher, scope.runtime());
         let users = Users::of(&scope)?;
         let user_id = UserId(session.user_id);
-        let user = users.table.get(&user_id).await?.ok_or_else(unknown)?;
-        let turn = hasher.turn(runtime).await?;
-        let current = &form.current;
-        let fits = current.chars().count() <= PASSWORD_MAX;
-        let hash = user.password.clone().filter(|_| fits);
-        if !hasher.verify(runtime, turn, hash, current).await? {
-            let detail = "the current password is wrong";
-            return Err(Problem::new(403, "wrong_password", detail));
+        let user = users.get(user_id).await?.ok_or_else(unknown)?;
+        if let Some(fault) = password_fault(&form.new, &user.email, &user.name) {
+            return Err(problem(vec![("/new", fault)]));
         }
+        confirm(state, &scope, &user, &form.current, address).await?;
         let password = Some(hasher.hash(runtime, &form.new).await?);
         state.sessions.end_others(session).await?;
-        users.table.put(&user_id, User { password, ..user })?;
-        Ok(())
+        Ok(users.put(user_id, &User { password, ..user }).await?)
     })
     .await?;
     let is_browser = session::bearer(&headers).is_none();
@@ -281,6 +293,26 @@ async fn change_password(
     Ok(reply.into_response())
 }
 
+/// Checks the password of a signed-in user. Wrong ones count like failed sign-ins.
+async fn confirm(
+    state: &crate::State,
+    scope: &Scope,
+    user: &User,
+    password: &str,
+    address: &Address,
+) -> Result<(), Problem> {
+    let (hasher, runtime) = (&state.hasher, scope.runtime());
+    let failures = Failures::new(&state.config, scope, &user.email, address);
+    let turn = hasher.turn(runtime).await?;
+    let attempt = failures.attempt().await?;
+    let fits = password.chars().count() <= PASSWORD_MAX;
+    let hash = user.password.clone().filter(|_| fits);
+    if !hasher.verify(runtime, turn, hash, password).await? {
+        return Err(Problem::new(403, "wrong_password", "the password is wrong"));
+    }
+    Ok(attempt.succeeded().await?)
+}
+
 /// Ends the user's other sessions. With `renews`, this session is replaced too, and the new token
 /// is returned.
 async fn end_others(
@@ -293,4 +325,47 @@ async fn end_others(
     }
     sessions.end_others(session).await?;
     Ok(None)
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Erase {
+    password: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Erasing {
+    user_id: UserId,
+}
+
+/// The sessions end before the commit, and again after it: a sign-in in between may have started
+/// one. The handler of the event ends them a third time, in case that this process crashes here.
+async fn erase(
+    extract::State(state): extract::State<crate::State>,
+    Context(context): Context,
+    Caller(session): Caller,
+    address: Address,
+    Json(form): Json<Erase>,
+) -> Result<Response, Problem> {
+    let user_id = UserId(session.user_id);
+    let (state, form, address) = (&state, &form, &address);
+    run_unit::<_, Problem, _>(&context, |scope| async move {
+        let users = Users::of(&scope)?;
+        let user = users.get(user_id).await?.ok_or_else(unknown)?;
+        confirm(state, &scope, &user, &form.password, address).await?;
+        if user.admin {
+            let detail = "the admin's account cannot be closed";
+            return Err(Problem::new(403, "forbidden", detail));
+        }
+        state.sessions.end_all(user_id.0).await?;
+        Ok(users.erase(&scope, user_id, &user).await?)
+    })
+    .await?;
+    if let Err(why) = state.sessions.end_all(user_id.0).await {
+        tracing::warn!("cannot end the sessions of an erased user yet: {why}");
+    }
+    let reply = accepted(&Erasing { user_id })
+        .header("set-cookie", cookie(&state.config, "", 0))
+        .header("cache-control", "no-store");
+    Ok(reply.into_response())
 }

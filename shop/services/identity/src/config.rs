@@ -11,6 +11,10 @@ pub struct Config {
     pub rate_limits: bool,
     /// The number of wrong passwords for an account from one address that blocks further attempts.
     pub failures_max: u64,
+    /// The number of wrong passwords from one address, for any accounts.
+    pub address_failures_max: u64,
+    /// The number of wrong passwords for an account, from any addresses.
+    pub account_failures_max: u64,
     /// The window in which they are counted, and the time for which attempts are then blocked.
     pub failures_window: Duration,
     /// `true` if cookies are `Secure` and have the prefix `__Host-`. For shops behind TLS.
@@ -40,6 +44,8 @@ impl Default for Config {
             hashing: Hashing::default(),
             rate_limits: true,
             failures_max: 10,
+            address_failures_max: 30,
+            account_failures_max: 100,
             failures_window: Duration::from_secs(15 * 60),
             secure_cookies: false,
             trust_forwarded: false,

@@ -1,17 +1,19 @@
-//! The limit on wrong passwords for one account from one address.
+//! The limits on wrong passwords: for one account from one address, from one address at all
+//! accounts, and for one account from all addresses.
 //!
-//! The counters are in the cache, like the sessions, without which nobody can sign in either.
+//! The counts are in the cache, like the sessions, without which nobody can sign in either. Every
+//! route that checks a password uses the same counts.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use wingbeat::Result;
-use wingbeat::Scope;
 use wingbeat::cache::Durability;
 use wingbeat::http::{DescribeRequest, Problem};
+use wingbeat::{Result, Scope};
 
 use crate::Config;
 use crate::domain::fold;
@@ -41,6 +43,20 @@ impl FromRequestParts<crate::State> for Address {
     }
 }
 
+impl Address {
+    /// Returns the address, or the network of an IPv6 address: one caller has a whole /64.
+    fn network(&self) -> String {
+        match self.0.parse::<IpAddr>().map(|it| it.to_canonical()) {
+            Ok(IpAddr::V6(address)) => {
+                let [a, b, c, d, ..] = address.segments();
+                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+            }
+            Ok(address) => address.to_string(),
+            Err(_) => self.0.clone(),
+        }
+    }
+}
+
 impl DescribeRequest for Address {}
 
 /// Returns whether the peer can be our gateway. A caller from the internet could forge the header.
@@ -53,71 +69,195 @@ fn is_of_our_network(peer: IpAddr) -> bool {
     }
 }
 
-/// The count of wrong passwords for one account from one address.
+/// The limits on the guesses of one caller at one account.
 pub struct Failures<'a> {
     config: &'a Config,
     scope: &'a Scope,
-    key: String,
+    limits: [Limit; 3],
 }
 
+/// A limit: the key of its count in the cache, and the failures that block further attempts.
+struct Limit {
+    key: String,
+    failures_max: u64,
+}
+
+/// The failed attempts within a window, and those that have not ended.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    failures: u64,
+    /// The end of the window, in milliseconds.
+    ends: i64,
+    /// The end of the time in which attempts are blocked, in milliseconds; 0 if they are not.
+    blocked_until: i64,
+}
+
+impl Count {
+    fn encode(self) -> Bytes {
+        let Self {
+            failures,
+            ends,
+            blocked_until,
+        } = self;
+        format!("{failures} {ends} {blocked_until}").into()
+    }
+
+    fn decode(body: &Bytes) -> Option<Self> {
+        let mut words = std::str::from_utf8(body).ok()?.split(' ');
+        Some(Self {
+            failures: words.next()?.parse().ok()?,
+            ends: words.next()?.parse().ok()?,
+            blocked_until: words.next()?.parse().ok()?,
+        })
+    }
+}
+
+/// An attempt. It counts as failed unless it succeeds, whatever becomes of it.
+#[must_use]
+pub struct Attempt<'a>(&'a Failures<'a>);
+
 impl<'a> Failures<'a> {
-    /// The count for an account and an address. The cache key contains only a digest of both.
+    /// Returns the limits for an account and an address. The keys in the cache contain only digests
+    /// of both.
     #[must_use]
     pub fn new(config: &'a Config, scope: &'a Scope, email: &str, address: &Address) -> Self {
-        let who = format!("{}\n{}", fold(email), address.0);
-        let key = hex::encode(Sha256::digest(who));
-        Self { config, scope, key }
+        let (account, network) = (fold(email), address.network());
+        let limit = |kind: &str, of: &str, failures_max| Limit {
+            key: format!("login-failures:{kind}:{}", hex::encode(Sha256::digest(of))),
+            failures_max,
+        };
+        let both = format!("{account}\n{network}");
+        let limits = [
+            limit("both", &both, config.failures_max),
+            limit("address", &network, config.address_failures_max),
+            limit("account", &account, config.account_failures_max),
+        ];
+        Self {
+            config,
+            scope,
+            limits,
+        }
     }
 
-    fn counter(&self) -> String {
-        format!("login-failures:{}", self.key)
-    }
-
-    fn block(&self) -> String {
-        format!("login-blocked:{}", self.key)
-    }
-
-    /// Refuses a sign-in after too many wrong passwords.
+    /// Begins an attempt. It counts as failed from now on, so that concurrent attempts cannot
+    /// exceed the limit.
     ///
     /// # Errors
     ///
     /// 429 `too_many_failed_logins` with the seconds that are left; 503 if the cache is
     /// unavailable.
-    pub async fn check(&self) -> Result<(), Problem> {
+    pub async fn attempt(&self) -> Result<Attempt<'_>, Problem> {
         if !self.config.rate_limits {
-            return Ok(());
+            return Ok(Attempt(self));
         }
-        let Some(until) = self.scope.cache().get(&self.block()).await? else {
-            return Ok(());
-        };
-        let until: i64 = String::from_utf8_lossy(&until).parse().unwrap_or_default();
-        let left = (until - self.scope.runtime().now().as_millis()).max(0) / 1_000 + 1;
-        let problem = Problem::new(
-            429,
-            "too_many_failed_logins",
-            "too many wrong passwords; try again later",
-        );
-        Err(problem.retry_after(left.unsigned_abs()))
+        for (at, limit) in self.limits.iter().enumerate() {
+            let blocked_until = match self.begin(limit).await {
+                Ok(()) => continue,
+                Err(Blocked::Until(until)) => until,
+                Err(Blocked::Unknown(why)) => return Err(why.into()),
+            };
+            // The attempt does not take place, so it fails nowhere.
+            for begun in &self.limits[..at] {
+                self.succeed(begun).await?;
+            }
+            let left = (blocked_until - self.now()).max(0) / 1_000 + 1;
+            let problem = Problem::new(
+                429,
+                "too_many_failed_logins",
+                "too many wrong passwords; try again later",
+            );
+            return Err(problem.retry_after(left.unsigned_abs()));
+        }
+        Ok(Attempt(self))
     }
 
-    /// Counts a wrong password.
+    fn now(&self) -> i64 {
+        self.scope.runtime().now().as_millis()
+    }
+
+    /// Counts an attempt, unless attempts are blocked.
+    async fn begin(&self, limit: &Limit) -> Result<(), Blocked> {
+        let window = i64::try_from(self.config.failures_window.as_millis()).unwrap_or(i64::MAX);
+        let blocked = self.change(limit, |count, now| {
+            if count.blocked_until > now {
+                return Some(count.blocked_until);
+            }
+            if count.ends <= now {
+                *count = Count {
+                    ends: now.saturating_add(window),
+                    ..Count::default()
+                };
+            }
+            count.failures += 1;
+            if count.failures >= limit.failures_max {
+                count.blocked_until = now.saturating_add(window);
+            }
+            None
+        });
+        match blocked.await.map_err(Blocked::Unknown)? {
+            Some(until) => Err(Blocked::Until(until)),
+            None => Ok(()),
+        }
+    }
+
+    /// Withdraws an attempt that did not fail.
+    async fn succeed(&self, limit: &Limit) -> Result<()> {
+        let withdrawn = self.change(limit, |count, _| {
+            count.failures = count.failures.saturating_sub(1);
+            if count.failures < limit.failures_max {
+                count.blocked_until = 0;
+            }
+            None::<()>
+        });
+        withdrawn.await.map(drop)
+    }
+
+    /// Changes a count, against concurrent changes. Stores nothing if `change` returns a value.
+    async fn change<T>(
+        &self,
+        limit: &Limit,
+        change: impl Fn(&mut Count, i64) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let cache = self.scope.cache();
+        loop {
+            let found = cache.get(&limit.key).await?;
+            let count = found.as_ref().and_then(Count::decode);
+            let (mut count, now) = (count.unwrap_or_default(), self.now());
+            if let Some(refused) = change(&mut count, now) {
+                return Ok(Some(refused));
+            }
+            let left = count.ends.max(count.blocked_until) - now;
+            let left = Duration::from_millis(left.max(1).unsigned_abs());
+            let body = count.encode();
+            let stored = cache.replace(&limit.key, found, body, left, Durability::Restart);
+            if stored.await? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// The reason why an attempt cannot begin.
+enum Blocked {
+    /// Attempts are blocked until this time, in milliseconds.
+    Until(i64),
+    /// The count cannot be read or written.
+    Unknown(wingbeat::Error),
+}
+
+impl Attempt<'_> {
+    /// Withdraws the attempt from the counts: the password was right.
     ///
     /// # Errors
     ///
     /// A `cache_*` code if the cache is unavailable.
-    pub async fn count(&self) -> Result<()> {
-        if !self.config.rate_limits {
-            return Ok(());
+    pub async fn succeeded(self) -> Result<()> {
+        let Self(failures) = self;
+        if failures.config.rate_limits {
+            for limit in &failures.limits {
+                failures.succeed(limit).await?;
+            }
         }
-        let cache = self.scope.cache();
-        let window = self.config.failures_window;
-        if cache.hit(&self.counter(), window).await? < self.config.failures_max {
-            return Ok(());
-        }
-        let until = (self.scope.runtime().now() + window).as_millis();
-        let until = Bytes::from(until.to_string());
-        cache
-            .put(&self.block(), until, window, Durability::Restart)
-            .await
+        Ok(())
     }
 }

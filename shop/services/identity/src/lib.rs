@@ -3,21 +3,24 @@
 //! - [`domain`]: the validation of a sign-up; pure. [`users`]: the stored users.
 //! - [`api`]: sign-up, sign-in, sign-out, the caller's account, a new password.
 //! - [`hashing`]: password hashing with Argon2id. [`failures`]: the limit on wrong passwords.
+//! - `handlers`: the end of an erased user's sessions.
 //! - [`seeding`]: the admin, and shoppers for load tests. [`audit`]: reads for the invariants.
 //!
-//! Names and e-mail addresses are stored as keyed state. One command carries them to notifications;
-//! no event contains them.
+//! Names, e-mail addresses and password hashes are stored encrypted, under a key that the erasure
+//! of the user destroys. One command carries name and address to notifications; no event contains
+//! them.
 
 pub mod api;
 pub mod audit;
 pub mod config;
 pub mod domain;
 pub mod failures;
+mod handlers;
 pub mod hashing;
 pub mod seeding;
 pub mod users;
 
-use shop_contracts::identity::{UserLoggedIn, UserRegistered};
+use shop_contracts::identity::{UserErased, UserLoggedIn, UserRegistered};
 use shop_contracts::notifications::RememberAddress;
 use wingbeat::http::session::Sessions;
 use wingbeat::{Parts, Service};
@@ -47,8 +50,10 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
             sessions,
             hasher: Hasher::new(&config.hashing),
         })
+        .on(handlers::user_erased)
         .routes(api::routes())
         .publishes::<UserRegistered>()
         .publishes::<UserLoggedIn>()
+        .publishes::<UserErased>()
         .sends::<RememberAddress>()
 }

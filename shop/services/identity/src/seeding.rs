@@ -76,32 +76,28 @@ pub async fn dev_shoppers(
     let mut shoppers = Vec::with_capacity(count);
     while shoppers.len() < count {
         let some = UNIT.min(count - shoppers.len());
-        for (user_id, name) in add_shoppers(context, some).await? {
-            let (token, _) = sessions.start(user_id.0, &name, false).await?;
+        for user_id in add_shoppers(context, some).await? {
+            let (token, _) = sessions.start(user_id.0, false).await?;
             shoppers.push(Shopper { user_id, token });
         }
     }
     Ok(shoppers)
 }
 
-async fn add_shoppers(
-    context: &Arc<ServiceContext>,
-    count: usize,
-) -> Result<Vec<(UserId, String)>> {
+async fn add_shoppers(context: &Arc<ServiceContext>, count: usize) -> Result<Vec<UserId>> {
     run_unit(context, |scope| async move {
         let users = Users::of(&scope)?;
         let mut added = Vec::with_capacity(count);
         for _ in 0..count {
             let user_id = UserId(scope.new_id());
-            let name = String::from("Shopper");
             let user = User {
                 email: format!("shopper-{user_id}@dev.example"),
-                name: name.clone(),
+                name: "Shopper".into(),
                 password: None,
                 admin: false,
             };
             if users.register(&scope, user_id, user, true).await? {
-                added.push((user_id, name));
+                added.push(user_id);
             }
         }
         Ok(added)

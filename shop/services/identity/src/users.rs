@@ -1,20 +1,28 @@
 //! The stored users. A claim makes each e-mail address unique, in its folded form.
+//!
+//! Names, addresses and password hashes are encrypted under a key of the user, and claims contain
+//! only a digest of the address. The erasure of a user destroys the key; see `docs/erasure.md`.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
-use shop_contracts::identity::UserRegistered;
+use shop_contracts::identity::{UserErased, UserRegistered};
 use shop_contracts::notifications::RememberAddress;
-use wingbeat::{Claims, Effects, Entity, Extract, Result, Scope, Table};
+use wingbeat::{
+    Claims, Effects, Entity, Extract, Personal, Reads, Result, Scope, Subjects, Table,
+    lookup_digest,
+};
 
 use crate::domain::fold;
 
 /// The admin's address.
 pub const ADMIN_EMAIL: &str = "admin@shop.example";
-/// The kind of claim on e-mail addresses.
+/// The kind of claim on the digests of e-mail addresses.
+const EMAIL_DIGEST: &str = "email_digest";
+/// The kind of claim of older releases, on the addresses themselves.
 const EMAIL: &str = "email";
 
 /// A user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The address as the user typed it.
     pub email: String,
@@ -26,15 +34,27 @@ pub struct User {
     pub admin: bool,
 }
 
-impl Entity for User {
+/// The stored form of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredUser {
+    email: Personal<String>,
+    name: Personal<String>,
+    password: Option<Personal<String>>,
+    pub(crate) admin: bool,
+    /// `true` once the user was erased. Only the id remains.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) erased: bool,
+}
+
+impl Entity for StoredUser {
     const NAME: &'static str = "user";
     type Id = UserId;
 }
 
 /// The users and the claims on their addresses, which change in one unit.
 pub struct Users {
-    /// The users, by id.
-    pub table: Table<User>,
+    table: Table<StoredUser>,
+    subjects: Subjects,
     claims: Claims,
 }
 
@@ -42,6 +62,7 @@ impl<S> Extract<Scope, S> for Users {
     fn extract(scope: &Scope, state: &S) -> Result<Self> {
         Ok(Self {
             table: Extract::extract(scope, state)?,
+            subjects: Extract::extract(scope, state)?,
             claims: Extract::extract(scope, state)?,
         })
     }
@@ -52,9 +73,32 @@ impl Users {
     ///
     /// # Errors
     ///
-    /// Those of the extractors of [`Table`] and [`Claims`], which never fail.
+    /// Those of the extractors of [`Table`], [`Subjects`] and [`Claims`], which never fail.
     pub fn of(scope: &Scope) -> Result<Self> {
         Extract::extract(scope, &())
+    }
+
+    /// Returns the user, or `None` if there is none or the user was erased.
+    ///
+    /// # Errors
+    ///
+    /// A `store_*` code if the store cannot be read.
+    pub async fn get(&self, id: UserId) -> Result<Option<User>> {
+        let Some(stored) = self.table.get(&id).await? else {
+            return Ok(None);
+        };
+        let email = self.subjects.decrypt(&id, &stored.email).await?;
+        let name = self.subjects.decrypt(&id, &stored.name).await?;
+        let password = match &stored.password {
+            Some(password) => self.subjects.decrypt(&id, password).await?,
+            None => None,
+        };
+        Ok(email.zip(name).map(|(email, name)| User {
+            email,
+            name,
+            password,
+            admin: stored.admin,
+        }))
     }
 
     /// Returns the user with this address, or `None`.
@@ -63,11 +107,11 @@ impl Users {
     ///
     /// A `store_*` code if the store cannot be read.
     pub async fn by_email(&self, email: &str) -> Result<Option<(UserId, User)>> {
-        let owner = self.claims.owner(EMAIL, &fold(email)).await?;
+        let owner = self.owner(email).await?;
         let Some(id) = owner.and_then(|owner| owner.parse::<UserId>().ok()) else {
             return Ok(None);
         };
-        Ok(self.table.get(&id).await?.map(|user| (id, user)))
+        Ok(self.get(id).await?.map(|user| (id, user)))
     }
 
     /// Returns whether a user has this address.
@@ -76,7 +120,16 @@ impl Users {
     ///
     /// A `store_*` code if the store cannot be read.
     pub async fn is_taken(&self, email: &str) -> Result<bool> {
-        Ok(self.claims.owner(EMAIL, &fold(email)).await?.is_some())
+        Ok(self.owner(email).await?.is_some())
+    }
+
+    async fn owner(&self, email: &str) -> Result<Option<String>> {
+        let email = fold(email);
+        let digest = lookup_digest(&email);
+        match self.claims.owner(EMAIL_DIGEST, &digest).await? {
+            Some(owner) => Ok(Some(owner)),
+            None => self.claims.owner(EMAIL, &email).await,
+        }
     }
 
     /// Adds a user and publishes the registration. Returns `false` if another user has the address.
@@ -113,13 +166,65 @@ impl Users {
     ///
     /// A `store_*` code if the store cannot be read.
     pub async fn add(&self, id: UserId, user: User) -> Result<bool> {
-        let claimed = self
-            .claims
-            .claim(EMAIL, &fold(&user.email), &id.to_string())
-            .await?;
+        let (digest, own) = (lookup_digest(&fold(&user.email)), id.to_string());
+        let owner = self.owner(&user.email).await?;
+        if owner.is_some_and(|owner| owner != own) {
+            return Ok(false);
+        }
+        let claimed = self.claims.claim(EMAIL_DIGEST, &digest, &own).await?;
         if claimed {
-            self.table.put(&id, user)?;
+            self.put(id, &user).await?;
         }
         Ok(claimed)
     }
+
+    /// Replaces a user whose address stays the same.
+    ///
+    /// # Errors
+    ///
+    /// A `store_*` code if the store cannot be read.
+    pub async fn put(&self, id: UserId, user: &User) -> Result<()> {
+        let password = match &user.password {
+            Some(password) => Some(self.subjects.encrypt(&id, password).await?),
+            None => None,
+        };
+        let stored = StoredUser {
+            email: self.subjects.encrypt(&id, &user.email).await?,
+            name: self.subjects.encrypt(&id, &user.name).await?,
+            password,
+            admin: user.admin,
+            erased: false,
+        };
+        self.table.put(&id, stored)
+    }
+
+    /// Erases a user: destroys the key, frees the address and publishes the erasure. The id
+    /// remains, so that orders and counts stay consistent.
+    pub(crate) async fn erase(&self, scope: &Scope, id: UserId, user: &User) -> Result<()> {
+        let email = fold(&user.email);
+        self.subjects.erase(&id).await?;
+        self.claims.release(EMAIL_DIGEST, &lookup_digest(&email))?;
+        if self.claims.owner(EMAIL, &email).await?.is_some() {
+            self.claims.release(EMAIL, &email)?;
+        }
+        let stored = StoredUser {
+            email: Personal::erased(),
+            name: Personal::erased(),
+            password: None,
+            admin: false,
+            erased: true,
+        };
+        self.table.put(&id, stored)?;
+        scope.publish(&UserErased { user_id: id })
+    }
+}
+
+/// Returns the user outside a unit of work; `None` if there is none or the user was erased.
+pub(crate) async fn read(reads: &Reads, id: UserId) -> Result<Option<(String, String)>> {
+    let Some(stored) = reads.entity::<StoredUser>(&id).await? else {
+        return Ok(None);
+    };
+    let email = reads.personal(&id, &stored.email).await?;
+    let name = reads.personal(&id, &stored.name).await?;
+    Ok(email.zip(name))
 }

@@ -1,10 +1,12 @@
-//! Reads of sent mails, for the invariants of `shop audit`.
+//! Reads of sent mails and contacts, for the invariants of `shop audit` and of the simulation.
 
 use std::collections::BTreeSet;
 
 use shop_contracts::UserId;
 use wingbeat::{Reads, Result};
 
+use crate::domain::Contact;
+use crate::mailbox;
 use crate::mailer::{Sent, sent_key};
 
 /// Records per read.
@@ -33,4 +35,15 @@ pub async fn welcomed(reads: &Reads) -> Result<BTreeSet<UserId>> {
             }
         }
     }
+}
+
+/// Returns whether the service stores the address or a mail of a user.
+///
+/// # Errors
+///
+/// A `store_*` code if the store cannot be read.
+pub async fn knows(reads: &Reads, user: UserId) -> Result<bool> {
+    let contact = reads.entity::<Contact>(&user).await?;
+    let (mails, _) = mailbox::keys_of(reads, user).await?;
+    Ok(matches!(contact, Some(Contact::Known(_))) || !mails.is_empty())
 }

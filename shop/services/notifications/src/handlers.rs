@@ -51,7 +51,7 @@ pub(crate) async fn promo_issued(event: PromoIssued, mailer: Mailer) -> Result<O
     } = event;
     let mail = Mail::Promo {
         code,
-        percent,
+        percent: percent.get(),
         expires_at,
     };
     mailer.deliver(user_id, mail).await
@@ -101,7 +101,7 @@ pub(crate) async fn order_cancelled(
 /// Erases a user's address; the mails are removed next.
 pub(crate) async fn user_erased(event: UserErased, mailer: Mailer) -> Result<ScrubMailbox> {
     let user_id = event.user_id;
-    mailer.forget(user_id)?;
+    mailer.forget(user_id).await?;
     Ok(ScrubMailbox { user_id })
 }
 

@@ -17,7 +17,7 @@ mod config;
 
 pub use config::{Config, Delivery, State};
 pub use mailbox::mailbox;
-use wingbeat::Service;
+use wingbeat::{Handler as _, Service};
 
 /// Builds the service.
 #[must_use]
@@ -26,7 +26,7 @@ pub fn service(config: &Config) -> Service<State> {
         .with_state(State {
             delivery: config.delivery.clone(),
         })
-        .on(handlers::remember_address)
+        .on(handlers::remember_address.personal())
         .on(handlers::user_registered)
         .on(handlers::promo_issued)
         .on(handlers::order_paid)

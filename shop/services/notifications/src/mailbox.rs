@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use wingbeat::store::Select;
-use wingbeat::{JsonSchema, Name, Reads, Result, Timestamp, View, schemars};
+use wingbeat::{
+    JsonSchema, Name, Personal, Reads, Result, Timestamp, View, lookup_digest, schemars,
+};
 
 /// Mails per read.
 const SHOWN_MAX: usize = 500;
@@ -16,14 +18,17 @@ const USER: &str = "user_id";
 pub struct MailRow {
     /// The recipient.
     pub user_id: UserId,
+    /// The digest of the recipient's address.
+    #[serde(default)]
+    pub to_digest: String,
     /// The recipient's address.
-    pub to: String,
+    pub to: Personal<String>,
     /// The name of the template.
     pub template: String,
     /// The subject.
-    pub subject: String,
+    pub subject: Personal<String>,
     /// The body.
-    pub body: String,
+    pub body: Personal<String>,
     /// The time at which it was sent.
     pub at: Timestamp,
 }
@@ -33,15 +38,16 @@ impl View for MailRow {
 
     fn columns(&self) -> Vec<(&'static str, String)> {
         vec![
-            (TO, folded(&self.to)),
+            (TO, self.to_digest.clone()),
             (AT, self.at.to_string()),
             (USER, self.user_id.to_string()),
         ]
     }
 }
 
-fn folded(address: &str) -> String {
-    address.trim().to_lowercase()
+/// Returns the digest by which the mails to an address are found, in any case of its letters.
+pub(crate) fn address_digest(address: &str) -> String {
+    lookup_digest(&address.trim().to_lowercase())
 }
 
 /// The reply of `GET /dev/mailbox`.
@@ -73,25 +79,34 @@ pub struct Item {
 ///
 /// A `store_*` code if the store cannot be read.
 pub async fn mailbox(reads: &Reads, to: Option<&str>) -> Result<Mailbox> {
-    let to = to.map(folded);
-    let select = match &to {
-        Some(to) => starting(TO, to.clone(), false),
+    let select = match to {
+        Some(to) => starting(TO, address_digest(to), false),
         None => starting(AT, String::new(), true),
     };
     let listed = reads.rows::<MailRow>(select, None, SHOWN_MAX).await?;
-    let rows = listed.rows.into_iter().map(|(_, row)| row);
-    let items = rows
-        .filter(|row| to.as_ref().is_none_or(|to| folded(&row.to) == *to))
-        .map(|row| Item {
-            to: row.to,
-            template: row.template,
-            subject: row.subject,
-            body: row.body,
-            at: row.at,
-        });
-    Ok(Mailbox {
-        items: items.collect(),
-    })
+    let mut items = Vec::with_capacity(listed.rows.len());
+    for (_, row) in listed.rows {
+        items.extend(item(reads, row).await?);
+    }
+    Ok(Mailbox { items })
+}
+
+/// Decrypts a mail; `None` if its recipient was erased.
+async fn item(reads: &Reads, row: MailRow) -> Result<Option<Item>> {
+    let user = row.user_id;
+    let to = reads.personal(&user, &row.to).await?;
+    let subject = reads.personal(&user, &row.subject).await?;
+    let body = reads.personal(&user, &row.body).await?;
+    let (Some(to), Some(subject), Some(body)) = (to, subject, body) else {
+        return Ok(None);
+    };
+    Ok(Some(Item {
+        to,
+        template: row.template,
+        subject,
+        body,
+        at: row.at,
+    }))
 }
 
 /// Returns the keys of some of a user's mails, and whether there are more.

@@ -4,12 +4,12 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::notifications::EmailSent;
-use wingbeat::{Either, Entity, Extract, Result, Rows, Scope, Table, Timestamp};
+use wingbeat::{Either, Entity, Extract, Result, Rows, Scope, Subjects, Table, Timestamp};
 
 use crate::calls::SendMail;
 use crate::config::{Delivery, State};
 use crate::domain::{Contact, Mail, Person};
-use crate::mailbox::MailRow;
+use crate::mailbox::{MailRow, address_digest};
 
 /// A mail that was put into the mailbox, or a call to the mail server.
 pub type Delivered = Either<EmailSent, SendMail>;
@@ -39,6 +39,7 @@ pub struct Mailer {
     sent: Table<Sent>,
     mailbox: Rows<MailRow>,
     delivery: Delivery,
+    subjects: Subjects,
     scope: Scope,
 }
 
@@ -49,6 +50,7 @@ impl Extract<Scope, State> for Mailer {
             sent: Extract::extract(scope, state)?,
             mailbox: Extract::extract(scope, state)?,
             delivery: state.delivery.clone(),
+            subjects: Extract::extract(scope, state)?,
             scope: scope.clone(),
         })
     }
@@ -64,7 +66,10 @@ impl Mailer {
     /// cannot be read.
     pub async fn deliver(&self, user_id: UserId, mail: Mail) -> Result<Option<Delivered>> {
         match self.contacts.get(&user_id).await? {
-            Some(Contact::Known(person)) => self.send(user_id, &person, &mail).await,
+            Some(Contact::Known(person)) => match self.subjects.decrypt(&user_id, &person).await? {
+                Some(person) => self.send(user_id, &person, &mail).await,
+                None => Ok(None),
+            },
             Some(Contact::Erased) => Ok(None),
             Some(Contact::Unknown { pending }) => {
                 self.contacts.put(&user_id, Contact::wait(pending, mail)?)?;
@@ -85,7 +90,8 @@ impl Mailer {
     /// A `store_*` code if the store cannot be read.
     pub async fn remember(&self, user_id: UserId, person: Person) -> Result<Vec<Delivered>> {
         let current = self.contacts.get(&user_id).await?;
-        let (contact, mails) = Contact::remember(current, person.clone());
+        let stored = self.subjects.encrypt(&user_id, &person).await?;
+        let (contact, mails) = Contact::remember(current, stored);
         self.contacts.put(&user_id, contact)?;
         let mut sent = Vec::with_capacity(mails.len());
         for mail in mails {
@@ -98,8 +104,9 @@ impl Mailer {
     ///
     /// # Errors
     ///
-    /// Those of [`Table::put`].
-    pub fn forget(&self, user_id: UserId) -> Result<()> {
+    /// A `store_*` code if the store cannot be read.
+    pub async fn forget(&self, user_id: UserId) -> Result<()> {
+        self.subjects.erase(&user_id).await?;
         self.contacts.put(&user_id, Contact::Erased)
     }
 
@@ -119,7 +126,7 @@ impl Mailer {
             return Ok(Some(Either::Right(SendMail {
                 key,
                 user_id,
-                to: person.clone(),
+                to: self.subjects.encrypt(&user_id, person).await?,
                 mail: mail.clone(),
                 at,
             })));
@@ -127,10 +134,11 @@ impl Mailer {
         let letter = mail.write(person);
         let row = MailRow {
             user_id,
-            to: person.email.clone(),
+            to_digest: address_digest(&person.email),
+            to: self.subjects.encrypt(&user_id, &person.email).await?,
             template: mail.template().into(),
-            subject: letter.subject,
-            body: letter.text,
+            subject: self.subjects.encrypt(&user_id, &letter.subject).await?,
+            body: self.subjects.encrypt(&user_id, &letter.text).await?,
             at,
         };
         self.mailbox.put(self.scope.new_id().to_string(), &row)?;

@@ -56,7 +56,8 @@ pub fn routes() -> Routes<crate::State> {
             get(stream::stream)
                 .summary("Streams the changes of the caller's orders as server-sent events")
                 .reads_header("Last-Event-ID", "The id of the last event that the caller has seen.")
-                .answers_text(200, "text/event-stream"),
+                .answers_text(200, "text/event-stream")
+                .problem(429, "too_many_streams", "The caller has too many open streams."),
         )
 }
 

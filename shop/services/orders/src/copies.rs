@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::carts::CartChanged;
-use shop_contracts::{Lines, Money, OrderId, Sku, UserId};
+use shop_contracts::{Lines, Money, OrderId, Percent, Sku, UserId};
 use wingbeat::{Entity, Timestamp};
 
 /// A copy of a product, built from the catalogue's events.
@@ -73,7 +73,7 @@ pub struct PromoCopy {
     /// The owner, who alone can use it.
     pub user_id: UserId,
     /// The discount in percent.
-    pub percent: u8,
+    pub percent: Percent,
     /// The time from which it can no longer be reserved.
     pub expires_at: Timestamp,
 }

@@ -1,12 +1,20 @@
-//! The handlers that keep the copies of other services' data up to date. They ignore events that
-//! are older than the copy.
+//! The handlers that keep the copies of other services' data up to date, and the erasure of a user.
+//! They ignore events that are older than the copy.
 
+use shop_contracts::OrderId;
 use shop_contracts::carts::CartChanged;
 use shop_contracts::catalog::{ProductListed, ProductRetired};
+use shop_contracts::identity::UserErased;
 use shop_contracts::promotions::PromoIssued;
-use wingbeat::{Result, Table};
+use wingbeat::{Reads, Result, Subjects, Table};
 
 use crate::copies::{CartCopy, ProductCopy, PromoCopy};
+use crate::messages::ScrubAddresses;
+use crate::placing::StoredAddress;
+use crate::views;
+
+/// Addresses that one unit removes.
+const SCRUBBED_MAX: usize = 100;
 
 /// Replaces the copy of a product that was listed, renamed or repriced.
 pub(crate) async fn product_listed(
@@ -19,7 +27,7 @@ pub(crate) async fn product_listed(
     }
     let copy = ProductCopy {
         name: event.name,
-        price: event.price,
+        price: event.price.into(),
         retired: false,
         version: event.version,
     };
@@ -74,4 +82,35 @@ pub(crate) async fn promo_issued(event: PromoIssued, promos: Table<PromoCopy>) -
             expires_at,
         },
     )
+}
+
+/// Destroys the key of a user, so that the addresses of the user's orders cannot be read. The
+/// orders remain.
+pub(crate) async fn user_erased(event: UserErased, subjects: Subjects) -> Result<ScrubAddresses> {
+    let user_id = event.user_id;
+    subjects.erase(&user_id).await?;
+    Ok(ScrubAddresses {
+        user_id,
+        after: None,
+    })
+}
+
+/// Removes the addresses of an erased user's orders, a bounded number per unit.
+pub(crate) async fn scrub_addresses(
+    command: ScrubAddresses,
+    reads: Reads,
+    addresses: Table<StoredAddress>,
+) -> Result<Option<ScrubAddresses>> {
+    let ScrubAddresses { user_id, after } = command;
+    let orders = views::orders_after(&reads, user_id, after, SCRUBBED_MAX).await?;
+    for order in &orders {
+        addresses.remove(order)?;
+    }
+    let last: Option<OrderId> = orders.last().copied();
+    Ok(last
+        .filter(|_| orders.len() == SCRUBBED_MAX)
+        .map(|last| ScrubAddresses {
+            user_id,
+            after: Some(last),
+        }))
 }

@@ -4,7 +4,8 @@
 //!   its private messages.
 //! - [`placing`]: `POST /orders`. [`api`]: the other routes. [`views`]: the order list.
 //! - `handlers`, [`copies`]: the copies of the catalogue, of carts and of promos.
-//! - [`feed`], [`stream`](mod@stream), [`followed`]: the live changes of a user's orders.
+//! - [`feed`], [`stream`](mod@stream), [`followed`], [`open_streams`]: the live changes of a user's
+//!   orders.
 
 pub mod api;
 pub mod checkout;
@@ -15,6 +16,7 @@ pub mod feed;
 pub mod followed;
 mod handlers;
 pub mod messages;
+pub mod open_streams;
 pub mod placing;
 pub mod stream;
 pub mod views;
@@ -28,6 +30,7 @@ use wingbeat::{Parts, Service};
 
 pub use config::Config;
 use followed::Followed;
+use open_streams::OpenStreams;
 
 /// The state that handlers and routes extract.
 #[derive(Clone, Parts)]
@@ -38,6 +41,8 @@ pub struct State {
     pub sessions: Sessions,
     /// The feeds with open streams in this process.
     pub followed: Followed,
+    /// The open streams of each user in this process.
+    pub streams: OpenStreams,
 }
 
 /// Builds the service.
@@ -48,12 +53,15 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
             config: config.clone(),
             sessions,
             followed: Followed::default(),
+            streams: OpenStreams::default(),
         })
         .saga::<checkout::Checkout>()
         .on(handlers::product_listed)
         .on(handlers::product_retired)
         .on(handlers::cart_changed)
         .on(handlers::promo_issued)
+        .on(handlers::user_erased)
+        .on(handlers::scrub_addresses)
         .routes(api::routes())
         .publishes::<OrderPlaced>()
         .publishes::<OrderPaymentDelayed>()

@@ -40,6 +40,17 @@ pub struct CancelCheckout {
     pub order_id: OrderId,
 }
 
+/// Removes the addresses of an erased user's orders, some per unit. Private to this service. It
+/// follows the destruction of the user's key, after which no address can be read.
+#[derive(Command, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[command(name = "orders.scrub_addresses", version = 1, key = user_id, internal)]
+pub struct ScrubAddresses {
+    /// The user.
+    pub user_id: UserId,
+    /// The last order whose address was removed; `None` at the start.
+    pub after: Option<OrderId>,
+}
+
 /// The cancel came after the dispatch. For the timeline.
 #[derive(Event, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[event(name = "orders.cancel_refused", version = 1, key = order_id, internal)]

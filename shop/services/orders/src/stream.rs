@@ -21,6 +21,7 @@ use wingbeat::{Reads, Result, RuntimeExt as _};
 use crate::State;
 use crate::feed::FeedRow;
 use crate::followed::newest;
+use crate::open_streams::OpenStream;
 
 /// The pause between two checks of the session.
 const SESSION_CHECK: Duration = Duration::from_secs(1);
@@ -35,7 +36,7 @@ const PAGE: usize = 100;
 ///
 /// # Errors
 ///
-/// 401 without a session; 503 if the store is unavailable.
+/// 401 without a session; 429 if the user has too many streams; 503 if the store is unavailable.
 pub async fn stream(
     extract::State(state): extract::State<State>,
     reads: Reads,
@@ -43,6 +44,7 @@ pub async fn stream(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let user = UserId(session.user_id);
+    let open = state.streams.open(user)?;
     let updates = state.followed.follow(&reads, user);
     let newest: u64 = newest(&reads, &[user]).await?.into_iter().sum();
     let last = headers
@@ -60,6 +62,7 @@ pub async fn stream(
         reads,
         updates,
         greeted: false,
+        _open: open,
     };
     let events = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
@@ -81,6 +84,7 @@ struct Follower {
     sent_at: Duration,
     checked_at: Duration,
     greeted: bool,
+    _open: OpenStream,
 }
 
 impl Follower {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Line, Money, OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::ViewRow;
-use wingbeat::{Aggregate, Timestamp, View};
+use wingbeat::store::Select;
+use wingbeat::{Aggregate, Name, Reads, Timestamp, View, ViewRow};
 
 use crate::domain::{AlreadyPlaced, Order, OrderCommand, OrderEvent};
 
@@ -65,6 +65,32 @@ impl View for OrderRow {
     fn columns(&self) -> Vec<(&'static str, String)> {
         vec![(BY_USER, format!("{}|{}", self.user_id, self.order_id))]
     }
+}
+
+/// Returns at most `limit` orders of a user, oldest first, that follow the order `after`.
+///
+/// # Errors
+///
+/// A `store_*` code if the store cannot be read.
+pub async fn orders_after(
+    reads: &Reads,
+    user: UserId,
+    after: Option<OrderId>,
+    limit: usize,
+) -> wingbeat::Result<Vec<OrderId>> {
+    let from = match after {
+        Some(order) => format!("{user}|{order} "), // The value of the order itself is smaller.
+        None => format!("{user}|"),
+    };
+    let theirs = Select::Range {
+        column: Name::new(BY_USER),
+        from,
+        until: Some(format!("{user}}}")), // The character after `|`.
+        descending: false,
+    };
+    let listed = reads.rows::<OrderRow>(theirs, None, limit).await?;
+    let ids = listed.rows.iter().filter_map(|(id, _)| id.parse().ok());
+    Ok(ids.collect())
 }
 
 /// An order is stored as its history. Each change of it rewrites its row of the order list.

@@ -1,7 +1,7 @@
 //! The promos of a user, and the stored form of a promo.
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::UserId;
+use shop_contracts::{Percent, UserId};
 use wingbeat::ViewRow;
 use wingbeat::store::Select;
 use wingbeat::{Entity, JsonSchema, Name, Reads, Result, Timestamp, View, schemars};
@@ -58,7 +58,7 @@ pub struct Item {
     /// The code that the user enters at checkout.
     pub code: String,
     /// The discount in percent.
-    pub percent: u8,
+    pub percent: Percent,
     /// `issued`, `reserved`, `redeemed` or `expired`.
     #[schemars(extend("enum" = ["issued", "reserved", "redeemed", "expired"]))]
     pub status: &'static str,

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::conformance::{Bench, Fixture, MOVED, STOCK_MOVED, put};
+use crate::ids::uuid_v7;
 use crate::runtime::{Runtime, SharedRuntime};
 use crate::unit::{Journal, Row, RowWrite, Settled, Write};
 use crate::{Consumer, Key, Name, RuntimeExt as _, Timestamp, Unit};
@@ -155,11 +156,22 @@ impl Traffic {
         }];
         unit.messages = vec![bench.message(MOVED)];
         unit.journal = Some(Journal {
-            correlation: bench.runtime.id().into(),
+            correlation: self.story(n).into(),
             body: Bytes::from_static(b"[\"handled\"]"),
         });
         unit.counts = vec![(Name::new("handled"), 1)];
         unit
+    }
+
+    /// Returns a correlation id: of our own, random, or with a time far in the future. Strangers
+    /// choose correlation ids.
+    fn story(&self, n: usize) -> Uuid {
+        let random = u128::from(self.bench.runtime.random());
+        match n % 3 {
+            0 => self.bench.runtime.id(),
+            1 => Uuid::from_u128((random << 64) | (4 << 76) | random),
+            _ => uuid_v7(Timestamp::MAX, self.bench.runtime.random()),
+        }
     }
 
     /// Returns no delivery, one with a version-7 id, or one of a foreign publisher with a random

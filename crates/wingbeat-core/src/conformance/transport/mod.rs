@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::Propagation;
 use crate::conformance::{
     A_WHILE, Bench, Fixture, IGNORED, MAIL_PLACED, MOVED, PLACED, RESERVE, RESERVING, STOCK_MOVED,
     STOCK_PLACED, UNHEARD, delivered, envelope, ids, put, topology,
@@ -150,6 +151,7 @@ pub async fn a_message_is_delivered_unchanged(fixture: Arc<dyn Fixture>) {
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
             .parse()
             .ok(),
+        propagation: Propagation::new(Some("vendor=1,other=2"), Some("tenant=7;a=b")),
         body: Bytes::from(vec![b'x'; 256 * 1024]),
         ..bench.message(RESERVE)
     };

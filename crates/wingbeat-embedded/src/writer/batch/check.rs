@@ -121,7 +121,7 @@ impl Batch<'_> {
                 "INSERT INTO inbox(id, scope, unit, at) VALUES(?1, ?2, ?3, ?4)
                  ON CONFLICT DO NOTHING",
             )?
-            .execute(params![id.as_bytes(), scope, by, inbox_time(&id, unit.at)])?;
+            .execute(params![id.as_bytes(), scope, by, time_beside(&id, unit.at)])?;
         Ok(inserted == 1)
     }
 }
@@ -132,8 +132,8 @@ fn settled(unit: &Unit) -> Option<&Settled> {
     unit.settles.as_ref().filter(|_| !forget)
 }
 
-/// Returns the time of an inbox row, unless its id contains that time (a UUID of version 7).
-fn inbox_time(id: &Uuid, at: Timestamp) -> Value {
+/// Returns the time of a row, unless its id contains that time (a UUID of version 7).
+pub(super) fn time_beside(id: &Uuid, at: Timestamp) -> Value {
     let id_millis = (id.as_u128() >> 80) as i64;
     let difference = (at.as_millis() - id_millis).abs();
     if id.get_version_num() == 7 && difference < ID_TIME_MAX_DIFFERENCE_MILLIS {

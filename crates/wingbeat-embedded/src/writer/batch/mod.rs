@@ -7,16 +7,25 @@ mod check;
 mod messages;
 mod statements;
 
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 use wingbeat_core::unit::{Append, Journal, Outcome, RowWrite, Settled, Write};
-use wingbeat_core::{Envelope, HashMap, HashSet, Name, Record, Timestamp, Unit};
+use wingbeat_core::{Envelope, HashMap, HashSet, LogLimit, Name, Record, Timestamp, Unit};
 
+use self::check::time_beside;
 use super::refused::RefusedUnits;
 use super::shared::Shared;
 use crate::columns;
 use crate::fault::{Cause, Fault};
 use crate::id::RecordKey;
 use crate::names::Space;
+
+/// Limits the log lines about refused units: other programs cause them with their messages.
+static LINES: LogLimit = LogLimit::new(50, Duration::from_millis(200));
+/// The moment from which the limit counts time.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The changes of a transaction so far. Nothing is visible to others before the commit.
 pub(super) struct Batch<'a> {
@@ -138,12 +147,15 @@ impl<'a> Batch<'a> {
             (Err(error), Some(snapshot)) if Fault::of(&error).cause == Cause::Poison => {
                 self.connection.execute_batch(ROLLBACK_UNIT)?;
                 self.restore(snapshot);
-                tracing::error!(
-                    service = %unit.service,
-                    unit = %unit.id,
-                    %error,
-                    "refused a unit: SQLite cannot store it"
-                );
+                if let Some(suppressed) = LINES.admit(STARTED.elapsed()) {
+                    tracing::error!(
+                        service = %unit.service,
+                        unit = %unit.id,
+                        %error,
+                        suppressed,
+                        "refused a unit: SQLite cannot store it"
+                    );
+                }
                 Ok(Outcome::Refused)
             }
             (Err(error), _) => Err(error),
@@ -200,7 +212,7 @@ impl<'a> Batch<'a> {
             self.send(message)?;
         }
         if let Some(journal) = &unit.journal {
-            self.write_journal(unit.service, journal)?;
+            self.write_journal(unit, journal)?;
         }
         for (name, add) in &unit.counts {
             let service = self.shared.service(unit.service);
@@ -356,15 +368,18 @@ impl<'a> Batch<'a> {
         columns.map(number).collect()
     }
 
-    fn write_journal(&mut self, service: Name, journal: &Journal) -> rusqlite::Result<()> {
+    fn write_journal(&mut self, unit: &Unit, journal: &Journal) -> rusqlite::Result<()> {
         self.journal_place += 1;
         self.connection
-            .prepare_cached("INSERT INTO journal(corr, svc, place, body) VALUES(?1, ?2, ?3, ?4)")?
+            .prepare_cached(
+                "INSERT INTO journal(corr, svc, place, body, at) VALUES(?1, ?2, ?3, ?4, ?5)",
+            )?
             .execute(params![
                 journal.correlation.0.as_bytes(),
-                self.shared.service(service),
+                self.shared.service(unit.service),
                 self.journal_place,
-                &journal.body[..]
+                &journal.body[..],
+                time_beside(&journal.correlation.0, unit.at)
             ])?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::{self, Path};
+use axum::extract;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
@@ -12,12 +12,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::letters::{Letter, LetterPage, list};
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
 use super::timeline::{Timeline, story};
-use crate::http::{Problem, Routes, get, plain};
+use crate::http::{Path, Problem, Routes, get, plain};
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
-use crate::{Control, DeadLetter, Name, Result, Running, Timestamp};
+use crate::{Control, DeadLetter, Name, Result, Running};
 
 /// The operator who makes a request, for the audit log. The guard of the API inserts it as an
 /// extension of the request.
@@ -87,9 +88,14 @@ fn dead_letter_routes() -> Routes<Arc<Host>> {
     Routes::new()
         .route(
             "/dead-letters",
-            get(letters)
-                .summary("The dead letters of all services")
-                .answers::<Items<Letter>>(200),
+            get(list)
+                .summary("The dead letters of all services, oldest first")
+                .answers::<LetterPage>(200)
+                .problem(
+                    400,
+                    "bad_cursor",
+                    "The cursor does not belong to this list.",
+                ),
         )
         .route(
             "/dead-letters/{id}",
@@ -225,22 +231,6 @@ async fn set(
     Err(Problem::not_found())
 }
 
-/// A dead letter in a list.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "DeadLetter")]
-struct Letter {
-    id: Uuid,
-    subscription: String,
-    #[serde(rename = "type")]
-    kind: String,
-    reason: String,
-    error: String,
-    attempts: u32,
-    first_at: Option<Timestamp>,
-    last_at: Timestamp,
-    fingerprint: String,
-}
-
 /// A dead letter with its message.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeadLetterWhole")]
@@ -253,31 +243,6 @@ struct Whole {
     /// The body of the message: JSON, or a string if it is not JSON.
     #[schemars(with = "serde_json::Value")]
     body: Box<RawValue>,
-}
-
-fn listed(letter: &DeadLetter) -> Letter {
-    Letter {
-        id: letter.id,
-        subscription: letter.subscription.clone(),
-        kind: letter.kind.clone(),
-        reason: letter.reason.clone(),
-        error: letter.error.clone(),
-        attempts: letter.failures.attempts,
-        first_at: letter.failures.first_at,
-        last_at: letter.last_at,
-        fingerprint: letter.fingerprint.clone(),
-    }
-}
-
-async fn letters(extract::State(host): extract::State<Arc<Host>>) -> Result<Response, Problem> {
-    let mut items = Vec::new();
-    for running in host.running() {
-        for service in running.services().collect::<Vec<_>>() {
-            let letters = running.dead_letters(service).await?;
-            items.extend(letters.iter().map(listed));
-        }
-    }
-    Ok(Json(Items::from(items)).into_response())
 }
 
 /// Reads the letter of each service by id: dead letters can be large, so listing them all is slow.
@@ -323,7 +288,7 @@ async fn letter(
         .or_else(|_| serde_json::value::to_raw_value(&text)) // Not JSON: shown as text.
         .map_err(|_| Problem::not_found())?;
     let whole = Whole {
-        letter: listed(&letter),
+        letter: Letter::from(&letter),
         first_error: letter.failures.first_error.clone(),
         headers: headers.unwrap_or_default(),
         body,

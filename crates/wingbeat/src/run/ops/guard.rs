@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 
 use super::api::Operator;
-use crate::http::Problem;
+use crate::http::{Problem, names_this_machine};
 use crate::run::settings::Secret;
 
 /// Lets a request pass if it comes from this machine to a loopback name, or with the operator's
@@ -50,27 +50,17 @@ fn is_local(request: &Request) -> bool {
     let near = peer.is_some_and(|ConnectInfo(peer)| is_loopback(peer.ip()));
     let headers = request.headers();
     let forwarded = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
-    near && !forwarded && has_loopback_host(headers) && !is_foreign_page(headers)
+    let named = names_this_machine(headers, request.uri());
+    near && !forwarded && named && !is_foreign_page(headers)
 }
 
 fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-fn has_loopback_host(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|it| it.to_str().ok());
-    let Some(host) = host else { return false };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
-}
-
 fn is_foreign_page(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
-    site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
 #[cfg(test)]
@@ -107,6 +97,8 @@ mod tests {
         assert_eq!(status(NEAR, &[("host", "[::1]:9464")], None), 200);
         assert_eq!(status(NEAR, &[("host", "evil.example")], None), 403);
         assert_eq!(status(NEAR, &[], None), 403);
+        let two = [("host", "localhost"), ("host", "evil.example")];
+        assert_eq!(status(NEAR, &two, None), 403);
         let page = [("host", "localhost"), ("sec-fetch-site", "cross-site")];
         assert_eq!(status(NEAR, &page, None), 403);
         let proxied = [("host", "localhost"), ("x-forwarded-for", "192.0.2.7")];

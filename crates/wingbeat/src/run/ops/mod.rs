@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub mod catalogue;
 mod guard;
+mod letters;
 mod lists;
 mod page;
 mod scrape;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -21,10 +23,11 @@ use super::host::Host;
 use super::readiness::{Readiness, health};
 use super::settings::Secret;
 use crate::SharedRuntime;
-use crate::http::Problem;
+use crate::http::{Problem, problems};
 use page::Page;
 
 pub use api::{Operator, look, operator, operator_routes};
+pub use letters::{Letter, LetterPage, LetterQuery};
 pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,
 };
@@ -89,6 +92,7 @@ pub(super) fn routes(
         .merge(health(readiness))
         .nest("/ops", operator)
         .fallback(|| async { Problem::not_found() })
+        .layer(middleware::from_fn(problems))
 }
 
 /// Answers in any case: figures that store and broker do not return in time are left out.

@@ -27,8 +27,13 @@ pub enum SettingsError {
     #[error("{0} is not UTF-8")]
     NotUtf8(String),
     /// One of the servers is set without the others.
-    #[error("--broker, --store and --cache go together; {0} is missing")]
-    Incomplete(&'static str),
+    #[error("--broker, --store and --cache go together; {missing} missing", missing = missing(.0))]
+    Incomplete(Vec<&'static str>),
+    /// A certificate or a key is set, and no server is connected with TLS.
+    #[error(
+        "{0} is set, but nothing is connected with TLS: write amqps, rediss, sslmode=verify-full or https"
+    )]
+    TlsUnused(String),
     /// The program was built without the feature that the setting needs.
     #[error(
         "{origin}: this program was built without the feature `{feature}` [not_built: docs/errors/not_built.md]"
@@ -52,4 +57,41 @@ pub enum SettingsError {
     /// A setting that has no default is missing.
     #[error("{0} is missing")]
     Missing(String),
+}
+
+impl SettingsError {
+    /// The flag, variable or key that is wrong, if it is one.
+    pub(super) fn origin(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { origin, .. } | Self::InvalidSecret { origin, .. } => Some(origin),
+            _ => None,
+        }
+    }
+
+    /// Returns whether it is about one of the servers.
+    pub(in crate::run) fn is_of_servers(&self) -> bool {
+        match self {
+            Self::Incomplete(_) => true,
+            Self::Invalid { origin, .. }
+            | Self::InvalidSecret { origin, .. }
+            | Self::NotBuilt { origin, .. }
+            | Self::NotUtf8(origin)
+            | Self::File(origin, _) => [
+                "--broker",
+                "--store",
+                "--cache",
+                "WINGBEAT_BROKER",
+                "WINGBEAT_STORE",
+                "WINGBEAT_CACHE",
+            ]
+            .iter()
+            .any(|server| origin.starts_with(server)),
+            _ => false,
+        }
+    }
+}
+
+fn missing(flags: &[&str]) -> String {
+    let verb = if flags.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", flags.join(" and "))
 }

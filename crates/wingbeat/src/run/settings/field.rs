@@ -50,29 +50,29 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
         (
             "broker",
             "URL",
-            "RabbitMQ, `amqp://…`; together with --store and --cache",
+            "RabbitMQ, `amqps://…` or `amqp://…`; together with --store and --cache",
             None,
         ),
-        ("store", "URL", "PostgreSQL, `postgres://…`", None),
-        ("cache", "URL", "Redis, `redis://…`", None),
+        (
+            "store",
+            "URL",
+            "PostgreSQL, `postgres://…?sslmode=verify-full`",
+            None,
+        ),
+        ("cache", "URL", "Redis, `rediss://…` or `redis://…`", None),
         (
             "tls_ca",
-            "FILE",
-            "Certificates of the authorities to trust instead of the system's, PEM",
+            "PEM",
+            "The authority of the servers' certificates: a PEM file, or `system`, the default",
             None,
         ),
         (
             "tls_cert",
-            "FILE",
-            "A client certificate for servers that require one, PEM; together with --tls-key",
+            "PEM",
+            "The certificate to present to the servers: a PEM file; together with --tls-key",
             None,
         ),
-        (
-            "tls_key",
-            "FILE",
-            "The private key of the client certificate, PEM",
-            None,
-        ),
+        ("tls_key", "PEM", "The key of --tls-cert: a PEM file", None),
         (
             "drain_delay",
             "TIME",
@@ -152,7 +152,12 @@ impl Field {
         }
     }
 
-    /// Returns whether the value is a URL. It may contain a password, so errors do not show it.
+    /// Returns whether errors must not show the value.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.secret || self.is_url()
+    }
+
+    /// Returns whether the value is a URL. It may contain a password.
     pub(crate) fn is_url(&self) -> bool {
         self.value == "URL"
     }

@@ -12,34 +12,43 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Reads the file: `path`, else `./wingbeat.toml` if it exists.
+    /// Reads the file: `path`, else `./wingbeat.toml` if it exists. Returns also what is wrong with
+    /// it.
     pub(super) fn read<'a>(
         path: Option<&Path>,
         known: impl Iterator<Item = &'a Field>,
-    ) -> Result<Self, SettingsError> {
+    ) -> (Self, Vec<SettingsError>) {
         let default = Path::new("wingbeat.toml");
         let path = match path {
             Some(path) => path,
             None if default.is_file() => default,
-            None => return Ok(Self::default()),
+            None => return (Self::default(), Vec::new()),
         };
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|why| SettingsError::File(name.clone(), why.to_string()))?;
-        let table: toml::Table = toml::from_str(&text).map_err(|why| {
-            let line = why.message().lines().next().unwrap_or_default().to_owned();
-            SettingsError::File(name.clone(), line)
-        })?;
+        let table = match table(path) {
+            Ok(table) => table,
+            Err(why) => {
+                let why = SettingsError::File(name.clone(), why);
+                return (
+                    Self {
+                        name,
+                        ..Self::default()
+                    },
+                    vec![why],
+                );
+            }
+        };
         let known = known.filter(|field| !field.secret);
         let known: Vec<&str> = known.map(|field| field.key.as_str()).collect();
-        let mut values = BTreeMap::new();
+        let (mut values, mut faults) = (BTreeMap::new(), Vec::new());
         for (key, value) in table {
             if !known.contains(&key.as_str()) {
-                return Err(SettingsError::Unknown {
-                    file: name,
+                faults.push(SettingsError::Unknown {
+                    file: name.clone(),
                     key,
                     known: known.join(", "),
                 });
+                continue;
             }
             let value = match value {
                 toml::Value::String(text) => text,
@@ -47,6 +56,14 @@ impl File {
             };
             values.insert(key, value);
         }
-        Ok(Self { name, values })
+        (Self { name, values }, faults)
     }
+}
+
+fn table(path: &Path) -> Result<toml::Table, String> {
+    let text = std::fs::read_to_string(path).map_err(|why| why.to_string())?;
+    toml::from_str(&text).map_err(|why| {
+        let line = why.message().lines().next();
+        line.unwrap_or_default().to_owned()
+    })
 }

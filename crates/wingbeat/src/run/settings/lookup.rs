@@ -12,6 +12,7 @@ use wingbeat_core::tls::TlsFiles;
 use super::error::SettingsError;
 use super::file::File;
 use super::{LogFormat, Servers};
+use crate::BaseUrl;
 
 /// The prefix of variables that hold the address of a service.
 pub(super) const UPSTREAM: &str = "WINGBEAT_URL_";
@@ -125,51 +126,71 @@ impl Lookup<'_> {
         }
     }
 
-    pub(super) fn servers(&self) -> Result<Option<Servers>, SettingsError> {
-        let broker = self.ours("broker")?;
-        let (store, cache) = (self.ours("store")?, self.ours("cache")?);
-        let first = broker.as_ref().or(store.as_ref()).or(cache.as_ref());
-        let Some(first) = first else {
-            return Ok(None);
-        };
-        if !cfg!(feature = "servers") {
-            return Err(SettingsError::NotBuilt {
-                origin: first.origin.clone(),
-                feature: "servers",
-            });
+    pub(super) fn servers(
+        &self,
+        tls: &TlsFiles,
+        faults: &mut Vec<SettingsError>,
+    ) -> Option<Servers> {
+        let all = [
+            ("broker", "--broker"),
+            ("store", "--store"),
+            ("cache", "--cache"),
+        ];
+        let (mut urls, mut missing) = (Vec::new(), Vec::new());
+        let count = faults.len();
+        for (key, flag) in all {
+            match self.ours(key) {
+                Ok(Some(found)) => urls.push(found),
+                Ok(None) => missing.push(flag),
+                Err(why) => faults.push(why),
+            }
         }
-        let required = |found: Option<Found>, flag| {
-            found
-                .map(|found| found.value)
-                .ok_or(SettingsError::Incomplete(flag))
-        };
-        Ok(Some(Servers {
-            broker: required(broker, "--broker")?,
-            store: required(store, "--store")?,
-            cache: required(cache, "--cache")?,
-        }))
+        let origin = urls.first()?.origin.clone();
+        if !cfg!(feature = "servers") {
+            let feature = "servers";
+            faults.push(SettingsError::NotBuilt { origin, feature });
+        } else if !missing.is_empty() {
+            faults.push(SettingsError::Incomplete(missing));
+        }
+        if faults.len() > count {
+            return None;
+        }
+        let mut urls = urls.into_iter().map(|found| found.value);
+        Some(Servers {
+            broker: urls.next()?,
+            store: urls.next()?,
+            cache: urls.next()?,
+            tls: tls.clone(),
+        })
     }
 
-    pub(super) fn tls(&self) -> Result<TlsFiles, SettingsError> {
-        let path = |key| Ok(self.text(key)?.map(PathBuf::from));
-        let (ca, certificate, key) = (path("tls_ca")?, path("tls_cert")?, path("tls_key")?);
-        if certificate.is_some() != key.is_some() {
-            return Err(SettingsError::Missing(
-                "--tls-cert and --tls-key go together; one of them".into(),
-            ));
+    /// Returns whether the URL of a server is set, right or wrong.
+    pub(super) fn has_servers(&self) -> bool {
+        let mut keys = ["broker", "store", "cache"].into_iter();
+        keys.any(|key| !matches!(self.ours(key), Ok(None)))
+    }
+
+    /// Returns the certificates and the key for TLS, and the origin of one of them.
+    pub(super) fn tls(&self, faults: &mut Vec<SettingsError>) -> (TlsFiles, Option<String>) {
+        let mut origin = None;
+        let [ca, certificate, key] = ["tls_ca", "tls_cert", "tls_key"].map(|key| {
+            let found = self.ours(key);
+            let found = found.map_err(|why| faults.push(why)).ok().flatten()?;
+            origin.get_or_insert(found.origin);
+            Some(found.value)
+        });
+        if !cfg!(feature = "https")
+            && let Some(origin) = origin.take()
+        {
+            let feature = "https";
+            faults.push(SettingsError::NotBuilt { origin, feature });
         }
-        let files = TlsFiles {
+        let tls = TlsFiles {
             ca,
             certificate,
             key,
         };
-        if files != TlsFiles::default() && !cfg!(feature = "https") {
-            return Err(SettingsError::NotBuilt {
-                origin: "--tls-ca, --tls-cert, --tls-key".into(),
-                feature: "https",
-            });
-        }
-        Ok(files)
+        (tls, origin)
     }
 
     pub(super) fn otlp(&self) -> Result<Option<Found>, SettingsError> {
@@ -182,17 +203,45 @@ impl Lookup<'_> {
         }
     }
 
-    /// The base URLs of services, separated by commas.
-    pub(super) fn upstreams(&self) -> Result<BTreeMap<String, String>, SettingsError> {
-        let names = self.sources.env.keys().filter_map(|name| name.to_str());
-        let services = names.filter_map(|name| Some((name, name.strip_prefix(UPSTREAM)?)));
+    /// Returns the addresses of services. A variable that is not UTF-8 is wrong, not absent.
+    pub(super) fn upstreams(&self, faults: &mut Vec<SettingsError>) -> BTreeMap<String, String> {
         let mut upstreams = BTreeMap::new();
-        for (name, service) in services {
-            let urls = self.variable(name)?.unwrap_or_default();
-            upstreams.insert(service.to_ascii_lowercase(), urls);
+        for (name, urls) in &self.sources.env {
+            let name = name.to_string_lossy();
+            let Some(service) = name.strip_prefix(UPSTREAM) else {
+                continue;
+            };
+            let Some(urls) = urls.to_str() else {
+                faults.push(SettingsError::NotUtf8(name.into_owned()));
+                continue;
+            };
+            let replicas: Result<Vec<BaseUrl>, String> =
+                urls.split(',').map(|url| url.trim().parse()).collect();
+            match replicas {
+                Ok(replicas) => {
+                    let replicas: Vec<&str> = replicas.iter().map(BaseUrl::as_str).collect();
+                    upstreams.insert(service.to_ascii_lowercase(), replicas.join(","));
+                }
+                Err(why) => faults.push(SettingsError::InvalidSecret {
+                    origin: name.into_owned(),
+                    expected: format!(
+                        "a URL such as http://host:8080, or several separated by commas: {why}"
+                    ),
+                }),
+            }
         }
-        Ok(upstreams)
+        upstreams
     }
+}
+
+/// Returns whether a URL asks for TLS, or leaves it to the certificates that are set.
+pub(super) fn uses_tls(servers: &Servers) -> bool {
+    let without = ["sslmode=disable", "sslmode=prefer"];
+    servers.broker.starts_with("amqps:")
+        || ["rediss", "valkeys"]
+            .iter()
+            .any(|it| servers.cache.starts_with(it))
+        || !without.iter().any(|it| servers.store.contains(it))
 }
 
 /// The form of a duration, for errors.

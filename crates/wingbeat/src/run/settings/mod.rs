@@ -22,7 +22,6 @@ use wingbeat_core::tls::TlsFiles;
 pub use error::SettingsError;
 pub(crate) use field::{Field, OURS};
 pub(crate) use lookup::Sources;
-pub use urls::BaseUrl;
 
 use file::File;
 use lookup::Lookup;
@@ -109,12 +108,14 @@ impl<S> OwnSettings for S where
 /// The URLs of RabbitMQ, PostgreSQL and Redis.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Servers {
-    /// `amqp://…`
+    /// `amqps://…` or `amqp://…`
     pub broker: String,
     /// `postgres://…`
     pub store: String,
-    /// `redis://…`
+    /// `rediss://…` or `redis://…`
     pub cache: String,
+    /// Certificates and key for connections with TLS, as far as the URLs name none.
+    pub tls: TlsFiles,
 }
 
 impl std::fmt::Debug for Servers {
@@ -150,29 +151,72 @@ impl<S: OwnSettings> Settings<S> {
     ///
     /// The first one that is wrong, in one line without secrets.
     pub(crate) fn read(sources: &Sources) -> Result<Self, SettingsError> {
+        let (settings, faults) = Self::read_all(sources);
+        faults.into_iter().next().map_or(Ok(settings), Err)
+    }
+
+    /// Reads all settings from their sources, and returns all that are wrong. Those have their
+    /// defaults.
+    pub(crate) fn read_all(sources: &Sources) -> (Self, Vec<SettingsError>) {
         let own = Field::of::<S>();
         let known = OURS.iter().chain(&own);
-        let file = File::read(sources.file.as_deref(), known)?;
+        let (file, faults) = File::read(sources.file.as_deref(), known);
         let look = Lookup {
             sources,
             file: &file,
         };
-        let (otlp, upstreams) = (look.otlp()?, look.upstreams()?);
-        let urls = urls::gather(otlp.as_ref(), &upstreams, &own, &look)?;
-        Ok(Self {
-            listen: look.address("listen", SocketAddr::from(([127, 0, 0, 1], 8080)))?,
-            ops_listen: look.address("ops_listen", SocketAddr::from(([127, 0, 0, 1], 9464)))?,
-            ops_token: look.text("ops_token")?.map(Secret),
-            data: look.text("data")?.unwrap_or("./data".into()).into(),
-            drain_delay: look.duration("drain_delay", Duration::ZERO)?,
-            log: look.text("log")?.unwrap_or("info".into()),
-            log_format: look.log_format()?,
-            otlp: otlp.map(|found| found.value),
-            tls: look.tls()?,
-            servers: look.servers()?,
-            upstreams,
-            own: value::deserialize(&own, &look)?,
-            urls,
+        let mut faults = Faults(faults);
+        let (tls, tls_origin) = look.tls(&mut faults.0);
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let mut settings = Self {
+            listen: faults.or(local(8080), |it| look.address("listen", it)),
+            ops_listen: faults.or(local(9464), |it| look.address("ops_listen", it)),
+            ops_token: faults.or(None, |_| look.text("ops_token")).map(Secret),
+            data: faults
+                .or(None, |_| look.text("data"))
+                .unwrap_or("./data".into())
+                .into(),
+            drain_delay: faults.or(Duration::ZERO, |it| look.duration("drain_delay", it)),
+            log: faults
+                .or(None, |_| look.text("log"))
+                .unwrap_or("info".into()),
+            log_format: faults.or(LogFormat::Text, |_| look.log_format()),
+            otlp: faults.or(None, |_| look.otlp()).map(|it| it.value),
+            servers: look.servers(&tls, &mut faults.0),
+            tls,
+            upstreams: look.upstreams(&mut faults.0),
+            own: value::deserialize(&own, &look, &mut faults.0),
+            urls: Vec::new(),
+        };
+        settings.urls = urls::gather(&settings.upstreams, &own, &look);
+        if !settings.uses_tls(&look) {
+            faults.0.extend(tls_origin.map(SettingsError::TlsUnused));
+        }
+        faults
+            .0
+            .extend(urls::not_built(&settings.urls, cfg!(feature = "https")));
+        (settings, faults.0)
+    }
+
+    /// Returns whether a connection may use TLS. Servers whose URLs are wrong may.
+    fn uses_tls(&self, look: &Lookup<'_>) -> bool {
+        let by_servers = match &self.servers {
+            Some(servers) => lookup::uses_tls(servers),
+            None => look.has_servers(),
+        };
+        by_servers || self.urls.iter().any(|it| it.may_use_tls)
+    }
+}
+
+/// The settings that are wrong.
+struct Faults(Vec<SettingsError>);
+
+impl Faults {
+    /// Returns the value that was read; the default if it is wrong.
+    fn or<T: Clone>(&mut self, default: T, read: impl FnOnce(T) -> Result<T, SettingsError>) -> T {
+        read(default.clone()).unwrap_or_else(|why| {
+            self.0.push(why);
+            default
         })
     }
 }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::*;
+use crate::BaseUrl;
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -143,21 +144,91 @@ fn a_wrong_url_is_reported_without_its_value() {
 }
 
 #[test]
-fn the_http_addresses_among_the_settings_are_known() {
+fn the_urls_among_the_settings_are_known() {
     let env = [
-        ("WINGBEAT_URL_ROOMS", "http://rooms:1,http://10.0.0.1:2"),
+        ("WINGBEAT_URL_ROOMS", "http://rooms:1, http://10.0.0.1:2/"),
         ("WINGBEAT_BANK", "http://bank.example.com"),
     ];
-    let urls = read(&[], &env, "").expect("they are right").urls;
-    let exposed = urls.iter().filter(|it| it.is_exposed());
-    let exposed: Vec<&str> = exposed.map(|it| it.origin.as_str()).collect();
-    assert_eq!((urls.len(), exposed), (3, vec!["WINGBEAT_BANK"]));
+    let settings = read(&[], &env, "").expect("they are right");
+    let origins: Vec<&str> = settings.urls.iter().map(|it| it.origin.as_str()).collect();
+    assert_eq!(
+        origins,
+        ["WINGBEAT_URL_ROOMS", "WINGBEAT_URL_ROOMS", "WINGBEAT_BANK"]
+    );
+    assert_eq!(
+        settings.upstreams["rooms"],
+        "http://rooms:1,http://10.0.0.1:2"
+    );
+}
+
+#[cfg(feature = "https")]
+#[test]
+fn https_and_other_urls_with_tls_use_certificates() {
+    let flags = [("tls_ca", "ca.pem")];
+    let with = |env: &[(&str, &str)]| read(&flags, env, "").map(|settings| settings.tls.ca.clone());
+    let used = Ok(Some("ca.pem".to_owned()));
+    assert_eq!(with(&[("WINGBEAT_URL_ROOMS", "https://rooms")]), used);
+    assert_eq!(with(&[("WINGBEAT_BANK", "https://bank")]), used);
+    assert_eq!(with(&[("WINGBEAT_BANK", "smtp://bank")]), used);
+    for env in [
+        ("WINGBEAT_URL_ROOMS", "http://rooms"),
+        ("WINGBEAT_BANK", "http://bank"),
+        ("WINGBEAT_BANK", "smtp://bank?tls=off"),
+    ] {
+        let why = with(&[env]).expect_err("nothing uses TLS");
+        assert!(matches!(why, SettingsError::TlsUnused(_)), "{why}");
+    }
 }
 
 #[test]
-fn a_client_certificate_needs_its_key() {
-    let half = read(&[("tls_cert", "a.pem")], &[], "").expect_err("the key is missing");
-    assert!(half.to_string().contains("--tls-key"), "{half}");
+fn everything_that_is_wrong_is_reported_and_has_its_default() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("wingbeat.toml");
+    std::fs::write(&file, "romes = 1\nlogg = \"info\"").expect("it is written");
+    let flags = [
+        ("listen", "nowhere"),
+        ("rooms", "-1"),
+        ("broker", "amqp://b"),
+    ];
+    let env = [
+        ("WINGBEAT_HOLD_FOR", "soon"),
+        ("WINGBEAT_LOG_FORMAT", "xml"),
+        ("WINGBEAT_URL_ORDERS", "orders"),
+        ("WINGBEAT_URL_CARTS", "http://a:1, https://b"),
+        ("HOTEL_PASSWORD_FILE", "missing"),
+    ];
+    let texts = |pairs: &[(&str, &str)]| {
+        let owned = pairs
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()));
+        owned.collect::<Vec<_>>()
+    };
+    let env = texts(&env).into_iter();
+    let (settings, faults) = Settings::<Own>::read_all(&Sources {
+        flags: texts(&flags).into_iter().collect(),
+        env: env.map(|(key, value)| (key.into(), value.into())).collect(),
+        file: Some(file),
+    });
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    for part in [
+        "\"romes\"",
+        "\"logg\"",
+        "--listen",
+        "--rooms",
+        "WINGBEAT_HOLD_FOR",
+        "WINGBEAT_LOG_FORMAT",
+        "WINGBEAT_URL_ORDERS",
+        "HOTEL_PASSWORD_FILE",
+        "--store and --cache are missing",
+    ] {
+        let found = faults.iter().filter(|fault| fault.contains(part)).count();
+        assert_eq!(found, 1, "{part} in {faults:?}");
+    }
+    assert_eq!(faults.len(), 9, "{faults:?}");
+    assert_eq!((settings.listen.port(), settings.own.rooms), (8080, 7));
+    assert_eq!(settings.own.hold_for, Duration::from_secs(900));
+    let upstreams: Vec<_> = settings.upstreams.keys().collect();
+    assert_eq!(upstreams, ["carts"]);
 }
 
 #[test]
@@ -191,9 +262,44 @@ fn foreign_variables_that_are_not_utf8_are_ignored_and_ours_are_reported() {
     };
     sources.env.insert("SOMEBODY".into(), broken.clone());
     assert!(Settings::<()>::read(&sources).is_ok());
-    sources.env.insert("WINGBEAT_LOG".into(), broken);
-    assert_eq!(
-        Settings::<()>::read(&sources).err(),
-        Some(SettingsError::NotUtf8("WINGBEAT_LOG".into()))
-    );
+    sources.env.insert("WINGBEAT_LOG".into(), broken.clone());
+    sources.env.insert("WINGBEAT_URL_ORDERS".into(), broken);
+    let (_, faults) = Settings::<()>::read_all(&sources);
+    let of = |name: &str| SettingsError::NotUtf8(name.into());
+    assert_eq!(faults, [of("WINGBEAT_LOG"), of("WINGBEAT_URL_ORDERS")]);
+}
+
+#[cfg(feature = "servers")]
+#[test]
+fn certificates_for_servers_are_settings_and_are_never_ignored() {
+    let flags = |broker: &'static str, store: &'static str, cache: &'static str| {
+        vec![
+            ("broker", broker),
+            ("store", store),
+            ("cache", cache),
+            ("tls_cert", "cert.pem"),
+        ]
+    };
+    let file = "tls_ca = \"ca.pem\"";
+    let env = [("WINGBEAT_TLS_KEY", "key.pem")];
+    let with = |flags: &[(&str, &str)]| read(flags, &env, file);
+    let plain = "postgres://h?sslmode=disable";
+    for all in [
+        flags("amqps://h", plain, "redis://h"),
+        flags("amqp://h", "postgres://h", "redis://h"),
+        flags("amqp://h", plain, "rediss://h"),
+    ] {
+        let tls = with(&all)
+            .expect("they are right")
+            .servers
+            .expect("set")
+            .tls;
+        assert_eq!(tls.ca.as_deref(), Some("ca.pem"));
+        assert_eq!(tls.certificate.as_deref(), Some("cert.pem"));
+        assert_eq!(tls.key.as_deref(), Some("key.pem"));
+    }
+    for all in [vec![], flags("amqp://h", plain, "redis://h")] {
+        let why = with(&all).expect_err("nothing is connected with TLS");
+        assert!(matches!(why, SettingsError::TlsUnused(_)), "{why}");
+    }
 }

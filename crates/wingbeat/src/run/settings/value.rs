@@ -12,30 +12,49 @@ use super::error::SettingsError;
 use super::field::Field;
 use super::lookup::{A_DURATION, Found, Lookup, duration};
 
-/// Reads a struct from the values of its fields.
-pub(super) fn deserialize<S: DeserializeOwned>(
+/// Reads a struct from the values of its fields. Fields that are wrong are added to `faults`, and
+/// have their defaults.
+pub(super) fn deserialize<S: DeserializeOwned + Default>(
     fields: &[Field],
     look: &Lookup<'_>,
-) -> Result<S, SettingsError> {
+    faults: &mut Vec<SettingsError>,
+) -> S {
     let mut values = Vec::new();
     for field in fields {
-        if let Some(found) = look.find(&field.key, &field.env)? {
-            values.push((
-                field.key.clone(),
-                Text(found, field.secret || field.is_url()),
-            ));
+        match look.find(&field.key, &field.env) {
+            Ok(found) => {
+                values.extend(found.map(|it| (field.key.clone(), Text(it, field.is_hidden()))))
+            }
+            Err(why) => faults.push(why),
         }
     }
-    if fields.is_empty() {
-        return S::deserialize(serde::de::value::UnitDeserializer::new())
+    // Reading ends at the first field that is wrong, so it is repeated without that field.
+    loop {
+        let Wrong(why) = match read(values.clone()) {
+            Ok(own) => return own,
+            Err(wrong) => wrong,
+        };
+        let origin = why.origin().unwrap_or_default().to_owned();
+        faults.push(why);
+        let Some(wrong) = values.iter().position(|(_, text)| text.0.origin == origin) else {
+            return S::default();
+        };
+        values.remove(wrong);
+    }
+}
+
+fn read<S: DeserializeOwned>(values: Vec<(String, Text)>) -> Result<S, Wrong> {
+    if values.is_empty()
+        && let Ok(own) = S::deserialize(serde::de::value::UnitDeserializer::new())
             .or_else(|Wrong(_)| S::deserialize(Nothing))
-            .map_err(|Wrong(why)| why);
+    {
+        return Ok(own);
     }
     let fields = Fields {
         rest: values.into_iter(),
         value: None,
     };
-    S::deserialize(MapAccessDeserializer::new(fields)).map_err(|Wrong(why)| why)
+    S::deserialize(MapAccessDeserializer::new(fields))
 }
 
 /// The fields of a struct, with the texts of their values.
@@ -60,12 +79,12 @@ impl<'de> MapAccess<'de> for Fields {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Wrong> {
         let text = self.value.take().expect("a value follows its key");
-        let again = Text(text.0.clone(), text.1);
-        seed.deserialize(text).map_err(|Wrong(why)| match why {
-            // A type that parses the text itself knows neither its origin nor that it is secret.
-            SettingsError::Missing(why) => again.wrong(format!("right: {why}")),
-            why => Wrong(why),
-        })
+        seed.deserialize(text.clone())
+            .map_err(|Wrong(why)| match why {
+                // A type that parses the text itself knows neither its origin nor that it is secret.
+                SettingsError::Missing(why) => text.wrong(format!("right: {why}")),
+                why => Wrong(why),
+            })
     }
 }
 
@@ -88,6 +107,7 @@ impl<'de> Deserializer<'de> for Nothing {
 }
 
 /// The text of a setting; `true` if errors must not show it.
+#[derive(Clone)]
 struct Text(Found, bool);
 
 impl Text {

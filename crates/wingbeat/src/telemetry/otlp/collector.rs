@@ -16,6 +16,7 @@ use wingbeat_core::tls::TlsFiles;
 
 use super::layer::{Ended, Value, attribute};
 use super::metric;
+use crate::BaseUrl;
 use crate::connections::Connections;
 
 /// The collector's path for traces.
@@ -32,8 +33,8 @@ const ANSWER_MAX: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum NotCollector {
     /// The address is not such a URL.
-    #[error("not the address of a collector, such as http://localhost:4318")]
-    Address,
+    #[error("not the address of a collector, such as http://localhost:4318: {0}")]
+    Address(String),
     /// `tls_invalid`, or `not_built` without the feature `https`.
     #[error("{0}")]
     Tls(wingbeat_core::Error),
@@ -48,27 +49,24 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) fn at(address: &str, tls: &TlsFiles) -> Result<Self, NotCollector> {
-        let whole = format!(
-            "{}{PATH}",
-            address.trim_end_matches('/').trim_end_matches(PATH)
-        );
-        let uri: Uri = whole.parse().map_err(|_| NotCollector::Address)?;
-        let authority = uri.authority().map_or("", |it| it.as_str());
-        let is_whole = uri.path().ends_with(PATH) && uri.query().is_none();
-        if !is_whole || authority.contains('@') || uri.host().is_none_or(str::is_empty) {
-            return Err(NotCollector::Address);
-        }
+        let uri = Self::url(address)?;
         let connections = Connections::new(CONNECT_WITHIN, tls.clone());
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => connections.prepare_tls().map_err(NotCollector::Tls)?,
-            _ => return Err(NotCollector::Address),
+        if uri.scheme_str() == Some("https") {
+            connections.prepare_tls().map_err(NotCollector::Tls)?;
         }
         Ok(Self {
             connections,
             uri,
             unavailable: false,
         })
+    }
+
+    /// Returns the URL to which spans are sent. The address may contain its path.
+    pub(super) fn url(address: &str) -> Result<Uri, NotCollector> {
+        let base: BaseUrl = address.parse().map_err(NotCollector::Address)?;
+        let base = base.as_str().trim_end_matches(PATH);
+        let not_a_url = |_| NotCollector::Address("it is not a URL".into());
+        format!("{base}{PATH}").parse().map_err(not_a_url)
     }
 
     /// Sends a batch once. Spans that the collector does not accept are dropped and counted.

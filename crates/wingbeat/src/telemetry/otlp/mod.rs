@@ -49,6 +49,15 @@ pub struct Exporter {
     queue: mpsc::Sender<Item>,
 }
 
+/// Checks the address of a collector.
+///
+/// # Errors
+///
+/// [`NotCollector`] if it is none.
+pub fn check(collector: &str) -> Result<(), NotCollector> {
+    Collector::url(collector).map(drop)
+}
+
 /// Starts to send spans to the collector at this address, such as `http://localhost:4318`. Add the
 /// layer to a `tracing` subscriber. `tls` applies to `https` addresses.
 ///

@@ -98,6 +98,26 @@ impl Cache for ModelCache {
         })
     }
 
+    fn replace(
+        &self,
+        key: &str,
+        expected: Option<Bytes>,
+        value: Bytes,
+        ttl: Duration,
+        keep: Durability,
+    ) -> BoxFuture<'_, Result<bool>> {
+        let key = key.to_owned();
+        self.with(move |entries, now| {
+            let current = entries.values.get(&key).filter(|entry| entry.end > now);
+            let replaces = current.map(|entry| &entry.value) == expected.as_ref();
+            if replaces {
+                let end = now + ttl;
+                entries.values.insert(key, Entry { value, end, keep });
+            }
+            replaces
+        })
+    }
+
     fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {
         let key = key.to_owned();
         self.with(move |entries, _| {

@@ -140,6 +140,7 @@ impl Model {
             sequence: None,
             operation: None,
             traceparent: None,
+            propagation: Default::default(),
             body: crate::encode_body(message),
         };
         while let Err(refused) = &self.transport.publish(vec![envelope.clone()]).await[0] {

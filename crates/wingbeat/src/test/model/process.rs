@@ -335,6 +335,18 @@ impl Cache for Proxy<dyn Cache> {
         forward!(self.put(&key, value, ttl, keep))
     }
 
+    fn replace(
+        &self,
+        key: &str,
+        expected: Option<Bytes>,
+        value: Bytes,
+        ttl: Duration,
+        keep: Durability,
+    ) -> BoxFuture<'_, Result<bool>> {
+        let key = key.to_owned();
+        forward!(self.replace(&key, expected, value, ttl, keep))
+    }
+
     fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {
         let key = key.to_owned();
         forward!(self.remove(&key))

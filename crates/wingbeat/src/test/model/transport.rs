@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
+use wingbeat_core::envelope::Unfit;
 use wingbeat_core::transport::{Refused, Settler};
 use wingbeat_core::{
     Consumer, Delivery, Envelope, Error, Kind, MessageId, Name, Result, Tag, Topology, Transport,
@@ -165,6 +166,8 @@ impl ModelTransport {
 
     fn publish_one(&self, message: &Envelope) -> std::result::Result<(), Refused> {
         let unconfirmed = |why: &str| Err(Refused::Unconfirmed(why.into()));
+        let impossible = |unfit: Unfit| Refused::Impossible(unfit.to_string());
+        message.check().map_err(impossible)?;
         if self.injector.broker_is_unavailable() {
             return unconfirmed("the broker does not answer");
         }

@@ -20,6 +20,7 @@ enum Breach {
     SessionsVolatile,
     PrefixIsAKey,
     WindowSlides,
+    ReplacesAnything,
 }
 
 struct BrokenCache {
@@ -52,6 +53,24 @@ impl Cache for BrokenCache {
             Breach::NothingExpires => self.inner.put(key, value, ttl * 1000, keep),
             Breach::SessionsVolatile => self.inner.put(key, value, ttl, Durability::Volatile),
             _ => self.inner.put(key, value, ttl, keep),
+        }
+    }
+
+    fn replace(
+        &self,
+        key: &str,
+        expected: Option<Bytes>,
+        value: Bytes,
+        ttl: Duration,
+        keep: Durability,
+    ) -> BoxFuture<'_, Result<bool>> {
+        let key = key.to_owned();
+        match self.breach {
+            Breach::ReplacesAnything => Box::pin(async move {
+                self.inner.put(&key, value, ttl, keep).await?;
+                Ok(true)
+            }),
+            _ => self.inner.replace(&key, expected, value, ttl, keep),
         }
     }
 
@@ -135,5 +154,21 @@ fn a_cache_whose_windows_do_not_end() {
 fn a_cache_that_is_never_ready() {
     run(Breach::NeverReady, |fixture| {
         Box::pin(suite::a_ping_succeeds_and_changes_nothing(fixture))
+    });
+}
+
+#[test]
+#[should_panic]
+fn a_cache_that_replaces_any_value() {
+    run(Breach::ReplacesAnything, |fixture| {
+        Box::pin(suite::a_removed_value_is_not_replaced(fixture))
+    });
+}
+
+#[test]
+#[should_panic]
+fn a_cache_that_replaces_for_several_callers() {
+    run(Breach::ReplacesAnything, |fixture| {
+        Box::pin(suite::one_of_several_replacements_succeeds(fixture))
     });
 }

@@ -39,14 +39,23 @@ struct Entry {
     amount_minor: i64,
 }
 
-pub(super) async fn read(
+/// Returns the bookings of the orders after `beyond`, up to `through`; `None` for no bound.
+pub(super) async fn between(
     system: &RunningSystem,
     provider: &str,
+    beyond: Option<&str>,
+    through: Option<&str>,
 ) -> Result<BTreeMap<OrderId, Booked>> {
+    let mut range = String::new();
+    for (name, bound) in [("beyond", beyond), ("through", through)] {
+        if let Some(bound) = bound {
+            range += &format!("&{name}={bound}");
+        }
+    }
     let mut booked = BTreeMap::<OrderId, Booked>::new();
     let mut after = 0;
     loop {
-        let page = page(system, provider, after).await?;
+        let page = page(system, provider, after, &range).await?;
         for entry in page.items {
             let of = booked.entry(entry.order_id).or_default();
             match entry.kind.as_str() {
@@ -65,10 +74,10 @@ pub(super) async fn read(
     }
 }
 
-async fn page(system: &RunningSystem, provider: &str, after: i64) -> Result<Page> {
+async fn page(system: &RunningSystem, provider: &str, after: i64, range: &str) -> Result<Page> {
     let request = outgoing::Request {
         method: "GET",
-        url: format!("{provider}/v1/ledger?after={after}&limit={ENTRIES_MAX}"),
+        url: format!("{provider}/v1/ledger?after={after}&limit={ENTRIES_MAX}{range}"),
         headers: Vec::new(),
         body: Bytes::new(),
         timeout: WITHIN,

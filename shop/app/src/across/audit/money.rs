@@ -1,33 +1,52 @@
 //! Invariants 2 and 3: the money in the payments service and in the provider's ledger.
 
-use std::collections::BTreeMap;
-
 use shop_contracts::{OrderId, OrderStatus};
 use shop_orders::domain::Order;
 use shop_payments::domain::Payment;
-use wingbeat::Result;
 
+use super::Check;
 use super::ledger::Booked;
-use super::{Check, PAGE};
-use wingbeat::run::RunningSystem;
+use super::walk::Known;
 
-pub(super) async fn check(
-    system: &RunningSystem,
-    orders: &BTreeMap<OrderId, Order>,
-    ledger: &BTreeMap<OrderId, Booked>,
-) -> Result<[Check; 2]> {
-    let once = charges(orders, ledger);
-    let mut matches = delivered(orders, ledger);
-    compare_payments(system, ledger, &mut matches).await?;
-    Ok([once, matches])
+/// The checks of both invariants.
+pub(super) struct Money {
+    once: Check,
+    matches: Check,
 }
 
-fn charges(orders: &BTreeMap<OrderId, Order>, ledger: &BTreeMap<OrderId, Booked>) -> Check {
-    let mut check = Check::new(
-        2,
-        "at most one capture an order; the net charge is 0 or its total",
-    );
-    for (id, booked) in ledger {
+impl Money {
+    pub(super) fn new() -> Self {
+        Self {
+            once: Check::new(
+                2,
+                "at most one capture an order; the net charge is 0 or its total",
+            ),
+            matches: Check::new(
+                3,
+                "captured ⇔ completed, or paid and in flight, or refunded",
+            ),
+        }
+    }
+
+    pub(super) fn into_checks(self) -> [Check; 2] {
+        [self.once, self.matches]
+    }
+
+    pub(super) fn check(&mut self, id: &OrderId, known: &Known) {
+        if let Some(booked) = &known.booked {
+            self.charged(id, known.order.as_ref(), booked);
+        }
+        let booked = known.booked.unwrap_or_default();
+        if let Some(order) = &known.order {
+            self.delivered(id, order, booked);
+        }
+        if let Some(payment) = &known.payment {
+            self.recorded(id, payment, booked);
+        }
+    }
+
+    fn charged(&mut self, id: &OrderId, order: Option<&Order>, booked: &Booked) {
+        let check = &mut self.once;
         check.checked += 1;
         let Booked {
             captures,
@@ -43,27 +62,19 @@ fn charges(orders: &BTreeMap<OrderId, Order>, ledger: &BTreeMap<OrderId, Booked>
                 format!("{refunded} cents refunded of {captured} captured"),
             );
         }
-        let order = orders.get(id).and_then(|order| order.placed.as_ref());
-        let Some(placed) = order else {
+        let Some(placed) = order.and_then(|order| order.placed.as_ref()) else {
             check.broken(id, "the provider booked an order that does not exist");
-            continue;
+            return;
         };
         let (net, total) = (captured - refunded, placed.total.amount_minor);
         if net != 0 && net != total {
             check.broken(id, format!("{net} cents charged for an order of {total}"));
         }
     }
-    check
-}
 
-fn delivered(orders: &BTreeMap<OrderId, Order>, ledger: &BTreeMap<OrderId, Booked>) -> Check {
-    let mut check = Check::new(
-        3,
-        "captured ⇔ completed, or paid and in flight, or refunded",
-    );
-    for (id, order) in orders {
+    fn delivered(&mut self, id: &OrderId, order: &Order, booked: Booked) {
+        let check = &mut self.matches;
         check.checked += 1;
-        let booked = ledger.get(id).copied().unwrap_or_default();
         let kept = booked.captured > booked.refunded;
         let free = order
             .placed
@@ -84,37 +95,18 @@ fn delivered(orders: &BTreeMap<OrderId, Order>, ledger: &BTreeMap<OrderId, Booke
             _ => {}
         }
     }
-    check
-}
 
-/// Checks that payments records no amount that the provider did not book.
-async fn compare_payments(
-    system: &RunningSystem,
-    ledger: &BTreeMap<OrderId, Booked>,
-    check: &mut Check,
-) -> Result<()> {
-    let reads = system.reads("payments")?;
-    let mut after = None;
-    loop {
-        let page = reads.entities::<Payment>(after, PAGE).await?;
-        after = page.last().map(|(id, _)| id.clone());
-        for (id, payment) in page {
-            let Ok(order) = id.parse::<OrderId>() else {
-                continue;
-            };
-            check.checked += 1;
-            let booked = ledger.get(&order).copied().unwrap_or_default();
-            let (took, gave) = (payment.captured.amount_minor, payment.refunded.amount_minor);
-            if took > booked.captured || gave > booked.refunded {
-                let detail = format!(
-                    "payments recorded {took} taken and {gave} paid back, the provider {} and {}",
-                    booked.captured, booked.refunded
-                );
-                check.broken(order, detail);
-            }
-        }
-        if after.is_none() {
-            return Ok(());
+    /// Checks that payments records no amount that the provider did not book.
+    fn recorded(&mut self, id: &OrderId, payment: &Payment, booked: Booked) {
+        let check = &mut self.matches;
+        check.checked += 1;
+        let (took, gave) = (payment.captured.amount_minor, payment.refunded.amount_minor);
+        if took > booked.captured || gave > booked.refunded {
+            let detail = format!(
+                "payments recorded {took} taken and {gave} paid back, the provider {} and {}",
+                booked.captured, booked.refunded
+            );
+            check.broken(id, detail);
         }
     }
 }

@@ -97,20 +97,26 @@ async fn products(system: &RunningSystem, check: &mut Check) -> Result<()> {
 }
 
 async fn carts(system: &RunningSystem, check: &mut Check) -> Result<()> {
-    let orders = system.reads("orders")?;
-    for (id, cart) in shop_carts::audit::carts(&system.reads("carts")?).await? {
-        let Ok(user) = id.parse() else { continue };
-        let Some(copy) = orders.entity::<CartCopy>(&user).await? else {
-            continue;
-        };
-        check.checked += 1;
-        let Cart { version, lines } = &cart;
-        if copy.version == *version && copy.lines != *lines {
-            check.broken(
-                &id,
-                format!("orders knows another cart at version {version}"),
-            );
+    let (orders, carts) = (system.reads("orders")?, system.reads("carts")?);
+    let mut after = None;
+    loop {
+        let page = carts.entities::<Cart>(after, PAGE).await?;
+        after = page.last().map(|(id, _)| id.clone());
+        for (id, Cart { version, lines }) in page {
+            let Ok(user) = id.parse() else { continue };
+            let Some(copy) = orders.entity::<CartCopy>(&user).await? else {
+                continue;
+            };
+            check.checked += 1;
+            if copy.version == version && copy.lines != lines {
+                check.broken(
+                    &id,
+                    format!("orders knows another cart at version {version}"),
+                );
+            }
+        }
+        if after.is_none() {
+            return Ok(());
         }
     }
-    Ok(())
 }

@@ -28,6 +28,7 @@ impl Shop {
             sequence: None,
             operation: None,
             traceparent: None,
+            propagation: Default::default(),
             body: body.to_owned().into(),
         };
         let published = self

@@ -11,8 +11,10 @@
     reason = "a test of the real thing runs on the real clock, and ends where something is missing"
 )]
 
+mod alike;
 mod audit;
 mod corrupt;
+mod erasure;
 mod in_process;
 mod letters;
 mod place;

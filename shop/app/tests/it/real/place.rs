@@ -1,6 +1,8 @@
 //! The place where a shop of a test keeps its data: a folder, and in the mode with servers also a
 //! virtual host, a database and a cache of its own.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,6 +60,8 @@ pub(crate) struct Place {
     /// The settings by which it reaches its servers; none in the embedded mode.
     pub(super) servers: Option<wingbeat::run::Servers>,
     pub(super) cache: Option<Cache>,
+    /// The name of its database in PostgreSQL.
+    database: Option<String>,
     _folder: TempDir,
 }
 
@@ -74,6 +78,7 @@ impl Place {
                 port: servers().cache.port(),
                 database,
             }),
+            database: number.map(|number| format!("t{number}")),
             _folder: folder,
         }
     }
@@ -93,5 +98,67 @@ fn room(number: usize) -> wingbeat::run::Servers {
         broker: format!("{}/t{number}", servers.broker.url()),
         store: format!("{server}/t{number}"),
         cache: format!("{}/{number}", servers.cache.url()),
+        tls: wingbeat::tls::TlsFiles::default(),
     }
+}
+
+/// Returns all rows of the shop's tables, and all keys and values of its cache, each with the name
+/// of its place. There is nothing in the embedded mode.
+pub(super) fn scan_servers(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let (Some(database), Some(cache)) = (&place.database, place.cache) else {
+        return Vec::new();
+    };
+    let store = &servers().store;
+    let tables = store.sql_in(
+        database,
+        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+         WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
+    );
+    let rows = |table: &str| format!("SELECT t::text FROM {table} t");
+    let all: Vec<_> = tables.lines().map(rows).collect();
+    assert!(all.len() > 20, "the services have tables: {tables}");
+    let rows = store.sql_in(database, &all.join(" UNION ALL "));
+    assert!(rows.len() > 10_000, "the tables have rows");
+    let values = scan_cache(cache);
+    assert!(values.len() > 100, "the cache has keys");
+    vec![
+        ("PostgreSQL".into(), rows.into_bytes()),
+        ("Redis".into(), values),
+    ]
+}
+
+/// Returns all keys and values of a database of Redis.
+fn scan_cache(cache: Cache) -> Vec<u8> {
+    const SCRIPT: &str = "local all = {}
+        for _, key in ipairs(redis.call('KEYS', '*')) do
+            local kind = redis.call('TYPE', key).ok
+            all[#all + 1] = key
+            if kind == 'string' then all[#all + 1] = redis.call('GET', key)
+            elseif kind == 'hash' then
+                for _, part in ipairs(redis.call('HGETALL', key)) do all[#all + 1] = part end
+            elseif kind == 'zset' then
+                for _, part in ipairs(redis.call('ZRANGE', key, 0, -1)) do all[#all + 1] = part end
+            else error('cannot read a ' .. kind) end
+        end
+        return table.concat(all, ' ')";
+    let mut socket = TcpStream::connect(("127.0.0.1", cache.port)).unwrap();
+    let select = format!("SELECT {}\r\n", cache.database);
+    let eval = format!(
+        "*3\r\n$4\r\nEVAL\r\n${}\r\n{SCRIPT}\r\n$1\r\n0\r\n",
+        SCRIPT.len()
+    );
+    socket.write_all((select + &eval).as_bytes()).unwrap();
+    let mut replies = BufReader::new(socket);
+    let mut line = String::new();
+    replies.read_line(&mut line).unwrap();
+    assert_eq!(line, "+OK\r\n");
+    line.clear();
+    replies.read_line(&mut line).unwrap();
+    let length = line
+        .trim()
+        .strip_prefix('$')
+        .unwrap_or_else(|| panic!("{line}"));
+    let mut values = vec![0; length.parse().unwrap()];
+    replies.read_exact(&mut values).unwrap();
+    values
 }

@@ -79,6 +79,12 @@ impl Cart {
         }
     }
 
+    /// Returns the cart without its products.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        self.changed(Lines::new())
+    }
+
     fn changed(&self, lines: Lines) -> Self {
         let version = self.version + u64::from(lines != self.lines);
         Self { version, lines }
@@ -120,6 +126,13 @@ mod tests {
         let left = cart.bought(&[(sku("A"), 2), (sku("B"), 1)]);
         assert_eq!(left.lines, [(sku("A"), 1), (sku("C"), 1)]);
         assert_eq!(left.bought(&[(sku("A"), 9)]).lines, [(sku("C"), 1)]);
+    }
+
+    #[test]
+    fn an_emptied_cart_has_a_new_version_unless_it_was_empty() {
+        let emptied = cart(&[("A", 1)]).emptied();
+        assert_eq!((emptied.version, emptied.lines.len()), (2, 0));
+        assert_eq!(emptied.emptied(), emptied);
     }
 
     #[test]

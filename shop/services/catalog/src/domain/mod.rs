@@ -1,16 +1,11 @@
 //! A product and the changes it allows. Pure.
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::Money;
+use shop_contracts::{Money, NAME_MAX, Price};
 use wingbeat::{JsonSchema, schemars};
 
-/// The longest name, in characters.
-pub const NAME_MAX: usize = 200;
 /// The longest description, in characters.
 pub const DESCRIPTION_MAX: usize = 2_000;
-/// The highest price, in cents. The total of a full order at this price is far below the limit of
-/// `i64`.
-pub const PRICE_MAX: i64 = 100_000_000;
 
 /// A SKU: its listing, which the catalogue owns, and its stock, which inventory owns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,13 +64,14 @@ impl Offer {
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let mut faults = Vec::new();
         let name = self.name.trim();
-        if name.is_empty() || name.chars().count() > NAME_MAX {
-            faults.push(("/name", "1 to 200 characters"));
+        let fits = !name.is_empty() && self.name.chars().count() <= NAME_MAX;
+        if !fits || self.name.chars().any(char::is_control) {
+            faults.push(("/name", "1 to 200 characters, no control characters"));
         }
         if self.description.chars().count() > DESCRIPTION_MAX {
             faults.push(("/description", "at most 2000 characters"));
         }
-        if !(1..=PRICE_MAX).contains(&self.price.amount_minor) {
+        if Price::new(self.price).is_err() {
             faults.push(("/price/amount_minor", "1 to 100000000"));
         }
         faults
@@ -207,7 +203,8 @@ mod tests {
                 .map(|(pointer, _)| pointer)
                 .collect()
         };
-        assert!(pointers(offer("Tea", PRICE_MAX)).is_empty());
+        assert!(pointers(offer("Tea", Price::MAX)).is_empty());
         assert_eq!(pointers(offer(" ", 0)), ["/name", "/price/amount_minor"]);
+        assert_eq!(pointers(offer("Tea\nCake", 1)), ["/name"]);
     }
 }

@@ -9,7 +9,7 @@
 //! | `/` | products, search, cart panel |
 //! | `/cart` | cart and checkout |
 //! | `/orders`, `/orders/{id}` | the visitor's orders; one order's steps, live |
-//! | `/account` | sign in, sign up, shop as a guest |
+//! | `/account` | sign in, sign up, shop as a guest, close the account |
 //! | `/assets/{name}` | styles, modules, pictures |
 //! | `/assets/artwork/{sku}` | the picture of a product, an SVG generated from its SKU |
 

@@ -216,12 +216,17 @@ async fn a_draining_replica_is_tried_last_for_a_while() {
             let answer = watch
                 .soon(proxy.forward("orders", request("GET", path)))
                 .await;
-            assert_eq!(answer.status(), StatusCode::OK);
+            let refused = path == "/refused";
+            assert_eq!(answer.status() == StatusCode::BAD_REQUEST, refused);
         }
         replicas.each_ref().map(Service::asked)
     };
-    assert_eq!(ask("/bye", 1).await, [0, 0], "the first replica drains");
-    assert_eq!(ask("/", 4).await, [0, 4]);
+    // A caller can provoke a refusal that closes the connection.
+    assert_eq!(ask("/refused", 2).await, [0, 0]);
+    assert_eq!(ask("/", 2).await, [1, 1], "no replica drains");
     watch.advance(Duration::from_secs(4));
-    assert_eq!(ask("/", 4).await, [2, 6]);
+    assert_eq!(ask("/bye", 1).await, [1, 1], "the first replica drains");
+    assert_eq!(ask("/", 4).await, [1, 5]);
+    watch.advance(Duration::from_secs(4));
+    assert_eq!(ask("/", 4).await, [3, 7]);
 }

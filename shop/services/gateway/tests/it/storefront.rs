@@ -274,6 +274,23 @@ async fn every_asset_that_a_page_or_module_uses_exists() {
 }
 
 #[tokio::test]
+async fn only_a_signed_in_visitor_sees_the_form_that_closes_the_account() {
+    let (fake, token) = with_order("placed", None, false);
+    let section = |html: &str| {
+        let start = html
+            .find("data-when=\"in\"")
+            .expect("a section for members");
+        let end = html[start..].find("</section>").expect("its end");
+        html[start..start + end].to_owned()
+    };
+    let member = section(&page(&fake, "/account", Some(&token)).await);
+    assert!(member.contains("data-close-account"), "{member}");
+    assert!(!member.starts_with("data-when=\"in\" hidden"), "{member}");
+    let visitor = section(&page(&fake, "/account", None).await);
+    assert!(visitor.starts_with("data-when=\"in\" hidden"), "{visitor}");
+}
+
+#[tokio::test]
 async fn the_timeline_knows_every_service_of_the_registry() {
     let fake = Fake::new();
     let legend = page(&fake, "/assets/timeline.js", None).await;

@@ -83,7 +83,8 @@ impl Runtime for Watch {
 ///
 /// - `/held` replies when the test releases it; `/cut…` closes the connection without a reply.
 /// - `/api/v1/stream` streams the test's chunks; `/hop` replies with hop-by-hop headers.
-/// - `/bye` replies and closes the connection; all other paths reply at once.
+/// - `/bye` replies and closes the connection, and `/refused` too, with 400; all other paths reply
+///   at once.
 pub(crate) struct Service {
     pub(crate) address: SocketAddr,
     state: Arc<Script>,
@@ -112,6 +113,10 @@ impl Service {
             .route("/api/v1/stream", any(stream))
             .route("/hop", any(hop))
             .route("/bye", any(|| async { [("connection", "close")] }))
+            .route(
+                "/refused",
+                any(|| async { (StatusCode::BAD_REQUEST, [("connection", "close")]) }),
+            )
             .route("/cut/{name}", any(cut))
             .fallback(plain)
             .with_state(Arc::clone(&state));

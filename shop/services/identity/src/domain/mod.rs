@@ -19,14 +19,24 @@ pub fn sign_up_faults(email: &str, password: &str, name: &str) -> Vec<Fault> {
     if !is_email(email) {
         faults.push(("/email", "not an e-mail address"));
     }
-    if let Some(fault) = password_fault(password) {
+    if let Some(fault) = password_fault(password, email, name) {
         faults.push(("/password", fault));
     }
     let named = !name.trim().is_empty() && name.chars().count() <= NAME_MAX;
-    if !named || name.chars().any(char::is_control) {
+    if !named || name.chars().any(is_unprintable) {
         faults.push(("/name", "1 to 100 characters"));
     }
     faults
+}
+
+/// Returns whether a character changes the lines or the direction of the text around it. A name
+/// with one could imitate other text of a page or a mail.
+fn is_unprintable(c: char) -> bool {
+    let separates = matches!(c, '\u{2028}' | '\u{2029}');
+    let directs =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_invisible = matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}');
+    c.is_control() || separates || directs || is_invisible
 }
 
 #[cfg(test)]
@@ -45,5 +55,10 @@ mod tests {
     fn a_name_with_line_breaks_is_invalid() {
         let faults = sign_up_faults("a@b.example", "correct horse", "Ada\r\nBcc: x");
         assert_eq!(faults, [("/name", "1 to 100 characters")]);
+        for mark in ['\u{2028}', '\u{202e}', '\u{2066}', '\u{200b}'] {
+            let name = format!("Ada{mark}x");
+            let faults = sign_up_faults("a@b.example", "correct horse", &name);
+            assert_eq!(faults, [("/name", "1 to 100 characters")]);
+        }
     }
 }

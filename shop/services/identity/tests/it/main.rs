@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod addresses;
+mod erasure;
 mod sessions;
 
 use std::net::SocketAddr;
@@ -75,19 +76,40 @@ impl World {
         headers: &[(&str, &str)],
         body: &Value,
     ) -> Reply {
-        let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request
-            .header("content-type", "application/json")
-            .extension(ConnectInfo(peer));
-        let answer = self
-            .app
-            .send(request.body(Body::from(body.to_string())).unwrap());
-        Reply::of(&answer)
+        Reply::of(&self.app.send(request(peer, method, path, headers, body)))
     }
+
+    /// Sends a request several times at once and returns the statuses.
+    fn send_at_once(
+        &self,
+        count: usize,
+        peer: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Vec<u16> {
+        let requests = (0..count).map(|_| request(peer, method, path, &[], body));
+        let answers = self.app.send_at_once(requests.collect());
+        answers.iter().map(|it| it.status().as_u16()).collect()
+    }
+}
+
+fn request(
+    peer: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Request<Body> {
+    let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request
+        .header("content-type", "application/json")
+        .extension(ConnectInfo(peer));
+    request.body(Body::from(body.to_string())).unwrap()
 }
 
 impl Reply {

@@ -67,3 +67,29 @@ fn a_change_without_a_delta_or_reason_is_invalid() {
     let body = json!({"delta": 1, "reason": "x"});
     assert_eq!(change(&world, &admin, "no-sku", &body).0, 404);
 }
+
+/// A key stands for one request to one object, not to all objects of a route.
+#[test]
+fn a_key_that_was_used_for_one_product_does_not_stand_for_another() {
+    let world = stocked(1);
+    let admin = admin(&world);
+    let body = json!({"delta": 5, "reason": "found some"});
+    let change = |sku: &str, body: &Value| {
+        let path = format!("/api/v1/admin/stock/{sku}");
+        let (status, answer) = world.post(&path, &admin, "one", body);
+        (status, answer["sku"].clone())
+    };
+    assert_eq!(change("TEA", &body), (202, json!("TEA")));
+    assert_eq!(change("CUP", &body), (202, json!("CUP")));
+    for sku in ["TEA", "CUP"] {
+        assert_eq!(
+            change(sku, &body),
+            (202, json!(sku)),
+            "it is answered again"
+        );
+    }
+    assert_eq!(figures(&world, "TEA"), (15, 0));
+    assert_eq!(figures(&world, "CUP"), (6, 0));
+    let other = json!({"delta": 6, "reason": "found some"});
+    assert_eq!(change("CUP", &other).0, 422);
+}

@@ -1,9 +1,10 @@
-//! The contact of a user: the only state of the service with a name and an address.
+//! The contact of a user: with the mailbox, the only state of the service that contains a name and
+//! an address.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use thiserror::Error;
-use wingbeat::{Entity, Failure};
+use wingbeat::{Entity, Failure, Personal};
 
 use super::{Mail, Person};
 
@@ -21,7 +22,7 @@ pub enum Contact {
         pending: Vec<Mail>,
     },
     /// The address is known.
-    Known(Person),
+    Known(Personal<Person>),
     /// The user was erased. No mail is sent, and no address is stored again.
     Erased,
 }
@@ -44,7 +45,7 @@ impl Entity for Contact {
 impl Contact {
     /// Stores the address. Returns the new contact and the mails that waited for it.
     #[must_use]
-    pub fn remember(current: Option<Self>, person: Person) -> (Self, Vec<Mail>) {
+    pub fn remember(current: Option<Self>, person: Personal<Person>) -> (Self, Vec<Mail>) {
         match current {
             Some(Self::Erased) => (Self::Erased, Vec::new()),
             Some(Self::Unknown { pending }) => (Self::Known(person), pending),
@@ -72,12 +73,19 @@ impl Contact {
 mod tests {
     use super::*;
 
-    fn ada() -> Person {
-        Person {
-            email: "ada@example.org".into(),
-            name: "Ada".into(),
-            marketing_opt_in: false,
-        }
+    /// The content does not matter here.
+    fn ada() -> Personal<Person> {
+        Personal::erased()
+    }
+
+    #[test]
+    fn a_contact_of_an_older_release_is_decoded() {
+        let json =
+            r#"{"known":"known","email":"ada@example.org","name":"Ada","marketing_opt_in":true}"#;
+        let contact: Contact = wingbeat::decode(json.as_bytes()).unwrap();
+        assert!(matches!(contact, Contact::Known(_)));
+        let known = wingbeat::serde_json::to_string(&contact).unwrap();
+        assert_eq!(known, json);
     }
 
     #[test]

@@ -41,7 +41,9 @@ pub struct Smtp(Arc<Client>);
 struct Client {
     server: SmtpServer,
     sender: Sender,
-    tls: Option<TlsParameters>,
+    files: TlsFiles,
+    /// The last parameters that could be read from the files.
+    tls: Mutex<Option<TlsParameters>>,
     hello: ClientId,
     idle: Mutex<Vec<AsyncSmtpConnection>>,
 }
@@ -78,7 +80,8 @@ impl Smtp {
         Ok(Self(Arc::new(Client {
             server,
             sender,
-            tls,
+            files: files.clone(),
+            tls: Mutex::new(tls),
             hello: ClientId::default(),
             idle: Mutex::default(),
         })))
@@ -125,24 +128,40 @@ impl Client {
         }
     }
 
+    /// Returns the TLS of a new connection. Renewed certificates are used at once; while a file
+    /// cannot be read, the old ones are.
+    fn tls(&self) -> Option<TlsParameters> {
+        let mut last = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some() && tls::has_paths(&self.files) {
+            match parameters(&self.server.host, &self.files) {
+                Ok(renewed) => *last = Some(renewed),
+                Err(why) => {
+                    tracing::error!(code = why.code(), "{why}; the old certificates are used");
+                }
+            }
+        }
+        last.clone()
+    }
+
     /// Connects and signs in. A refusal here is about the server or the password, not about a mail.
     async fn connect(&self) -> Result<AsyncSmtpConnection, MailError> {
         let unavailable = |why: SmtpError| MailError::MailUnavailable(causes(&why));
-        let implicit = match self.server.security {
-            Security::Implicit => self.tls.clone(),
-            Security::StartTls | Security::Off => None,
+        let (implicit, upgrade) = match self.server.security {
+            Security::Implicit => (self.tls(), None),
+            Security::StartTls => (None, self.tls()),
+            Security::Off => (None, None),
         };
         let address = (self.server.host.as_str(), self.server.port);
         let within = Some(CONNECT_WITHIN);
         let connected =
             AsyncSmtpConnection::connect_tokio1(address, within, &self.hello, implicit, None).await;
         let mut connection = connected.map_err(unavailable)?;
-        if let (Security::StartTls, Some(tls)) = (self.server.security, &self.tls) {
+        if let Some(tls) = upgrade {
             if !connection.can_starttls() {
                 let text = "it offers no STARTTLS, and mails are not sent without TLS";
                 return Err(MailError::MailUnavailable(text.into()));
             }
-            let upgraded = connection.starttls(tls.clone(), &self.hello).await;
+            let upgraded = connection.starttls(tls, &self.hello).await;
             upgraded.map_err(unavailable)?;
         }
         if let Some((user, password)) = &self.server.login {
@@ -172,13 +191,9 @@ fn parameters(host: &str, files: &TlsFiles) -> wingbeat::Result<TlsParameters> {
             let text = "mails are sent without intermediate certificates: --tls-cert must contain one certificate";
             return Err(wingbeat::Error::reject("tls_invalid", text));
         };
-        let key = std::fs::read(key);
-        let key = key.map_err(|why| {
-            let text = "the private key cannot be read";
-            wingbeat::Error::reject("tls_invalid", text).because(why)
-        })?;
         // Despite its name, the first argument is taken as DER.
-        let identity = Identity::from_pem(certificate, &key).map_err(invalid)?;
+        let identity = Identity::from_pem(certificate, &tls::pem(key, "key")?);
+        let identity = identity.map_err(invalid)?;
         builder = builder.identify_with(identity);
     }
     builder.build().map_err(invalid)

@@ -1,12 +1,11 @@
 //! The settings of the mail server: its URL, and the sender of mails.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use lettre::message::Mailbox;
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
-use wingbeat::tls::is_private_host;
+use wingbeat::tls::{Host, Protection, ServerUrl, warn_if_exposed};
 use wingbeat::{JsonSchema, schemars};
 
 /// The TLS of a connection to the mail server.
@@ -54,40 +53,46 @@ impl fmt::Debug for SmtpServer {
 }
 
 impl SmtpServer {
-    /// Returns whether mails can be read on the way to the server.
-    #[must_use]
-    pub fn is_exposed(&self) -> bool {
-        self.security == Security::Off && !is_private_host(&self.host)
+    /// Logs a warning if mails can be read on the way to the server.
+    pub async fn warn_if_exposed(&self) {
+        if self.security == Security::Off {
+            let (name, port) = (self.host.clone(), Some(self.port));
+            let hosts = [Host { name, port }];
+            warn_if_exposed("the mail server", &hosts, Protection::Plaintext).await;
+        }
     }
 }
 
 impl std::str::FromStr for SmtpServer {
     type Err = String;
 
+    /// Parses a URL. The error contains no part of it that may be secret.
     fn from_str(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|why| why.to_string())?;
-        let implicit = match url.scheme() {
+        let in_url = |why| format!("the URL {why}");
+        let mut url = ServerUrl::parse(text).map_err(in_url)?;
+        let implicit = match url.scheme.as_str() {
             "smtp" => false,
             "smtps" => true,
             _ => return refused("the scheme is neither smtp nor smtps"),
         };
-        let host = url.host_str().filter(|host| !host.is_empty());
-        let host = host.ok_or("the host is missing")?;
-        let host = match Host::parse(host).map_err(|why| why.to_string())? {
-            Host::Domain(name) => name,
-            Host::Ipv4(ip) => ip.to_string(),
-            Host::Ipv6(ip) => ip.to_string(),
-        };
-        if !matches!(url.path(), "" | "/") || url.fragment().is_some() {
-            return refused("a path and a fragment are not supported");
+        let security = security(url.take("tls").as_deref(), implicit)?;
+        url.finish(&["tls"]).map_err(in_url)?;
+        if url.path.iter().any(|segment| !segment.is_empty()) || url.path.len() > 1 {
+            return refused("a path is not supported");
         }
-        let security = security(&url, implicit)?;
-        let login = login(&url)?;
-        let is_local = host == "localhost"
-            || host
-                .parse()
-                .is_ok_and(|ip: std::net::IpAddr| ip.to_canonical().is_loopback());
-        if login.is_some() && security == Security::Off && !is_local {
+        let [host] = &url.hosts[..] else {
+            return refused("one host is expected");
+        };
+        if host.is_unix() {
+            return refused("the path of a socket is not supported");
+        }
+        let login = match (url.user, url.password) {
+            (None, None) => None,
+            (None, Some(_)) => return refused("there is a password without a user"),
+            (Some(_), None) => return refused("there is a user without a password"),
+            (Some(user), Some(password)) => Some((user, password)),
+        };
+        if login.is_some() && security == Security::Off && !is_local(&host.name) {
             return refused("a password needs TLS: leave out tls=off");
         }
         let default = match security {
@@ -96,12 +101,17 @@ impl std::str::FromStr for SmtpServer {
             Security::Off => 25,
         };
         Ok(Self {
-            host,
-            port: url.port().unwrap_or(default),
+            host: host.name.clone(),
+            port: host.port.unwrap_or(default),
             security,
             login,
         })
     }
+}
+
+fn is_local(host: &str) -> bool {
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 impl TryFrom<String> for SmtpServer {
@@ -116,41 +126,14 @@ fn refused<T>(why: &str) -> Result<T, String> {
     Err(why.to_owned())
 }
 
-fn security(url: &Url, implicit: bool) -> Result<Security, String> {
-    let mut security = if implicit {
-        Security::Implicit
-    } else {
-        Security::StartTls
-    };
-    for (name, value) in url.query_pairs() {
-        security = match (name.as_ref(), value.as_ref()) {
-            ("tls", "required") => security,
-            ("tls", "off") if !implicit => Security::Off,
-            ("tls", "off") => return refused("smtps:// is TLS: tls=off contradicts it"),
-            ("tls", _) => return refused("the parameter tls is neither required nor off"),
-            (other, _) => return Err(format!("there is no parameter {other:?}, only tls")),
-        };
-    }
-    Ok(security)
-}
-
-fn login(url: &Url) -> Result<Option<(String, String)>, String> {
-    let decoded = |text: &str, part: &str| {
-        let text = percent_decode_str(text).decode_utf8();
-        let text = text.map_err(|_| format!("the {part} is not UTF-8"))?;
-        if text.contains('\0') {
-            return Err(format!("the {part} contains a NUL"));
-        }
-        Ok(text.into_owned())
-    };
-    match (url.username(), url.password()) {
-        ("", None) => Ok(None),
-        ("", Some(_)) => refused("there is a password without a user"),
-        (_, None | Some("")) => refused("there is a user without a password"),
-        (user, Some(password)) => Ok(Some((
-            decoded(user, "user")?,
-            decoded(password, "password")?,
-        ))),
+/// `tls` is the parameter of the URL.
+fn security(tls: Option<&str>, implicit: bool) -> Result<Security, String> {
+    match tls {
+        None | Some("required") if implicit => Ok(Security::Implicit),
+        None | Some("required") => Ok(Security::StartTls),
+        Some("off") if implicit => refused("smtps:// is TLS: tls=off contradicts it"),
+        Some("off") => Ok(Security::Off),
+        Some(_) => refused("the parameter tls is neither required nor off"),
     }
 }
 
@@ -210,35 +193,33 @@ mod tests {
 
     #[test]
     fn a_url_that_asks_for_something_else_is_refused_without_its_password() {
-        for url in [
-            "",
-            "mail.example.com:587",
-            "http://a",
-            "smtp://",
-            "smtp://a:99999",
-            "smtp://a/inbox",
-            "smtp://a#x",
-            "smtp://a?tls=opportunistic",
-            "smtp://a?timeout=5",
-            "smtps://a?tls=off",
-            "smtp://user@a",
-            "smtp://:s3cret@a",
-            "smtp://user:s3cret%ff@a",
-            "smtp://user:s3cret%00@a",
-            "smtp://user:s3cret@mail.example.com?tls=off",
+        for (url, part) in [
+            ("", "scheme"),
+            ("mail.example.com:587", "scheme"),
+            ("http://a", "scheme"),
+            ("smtp://", "host"),
+            ("smtp://a,b", "host"),
+            ("smtp://%2Frun%2Fsmtp", "socket"),
+            ("smtp://a:99999", "port"),
+            ("smtp://a/inbox", "path"),
+            ("smtp://a//", "path"),
+            ("smtp://a#x", "fragment"),
+            ("smtp://a?tls=opportunistic", "tls"),
+            ("smtp://a?tls=off&tls=required", "twice"),
+            ("smtp://a?timeout=5", "timeout"),
+            ("smtps://a?tls=off", "contradicts"),
+            ("smtp://user@a", "password"),
+            ("smtp://:s3cret@a", "user"),
+            ("smtp://user:s3cret%ff@a", "password"),
+            ("smtp://user:s3cret%00@a", "password"),
+            ("smtp://user:s3cret@mail.example.com?tls=off", "TLS"),
         ] {
             let why = url.parse::<SmtpServer>().expect_err(url);
+            assert!(why.contains(part), "{url}: {why}");
             assert!(!why.contains("s3cret"), "{url}: {why}");
         }
         let server = parsed("smtp://user:s3cret@a");
         assert!(!format!("{server:?}").contains("s3cret"));
-    }
-
-    #[test]
-    fn only_a_server_without_tls_outside_of_private_networks_is_exposed() {
-        assert!(parsed("smtp://mail.example.com?tls=off").is_exposed());
-        assert!(!parsed("smtp://mail.example.com").is_exposed());
-        assert!(!parsed("smtp://relay?tls=off").is_exposed());
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn issue_promo(world: &TestApp) {
     let event = PromoIssued {
         user_id: ada(),
         code: "WELCOME-12345678".into(),
-        percent: 10,
+        percent: shop_contracts::Percent::new(10).unwrap(),
         expires_at: Timestamp::MAX,
     };
     world.publish(ada().0, &event);

@@ -22,7 +22,7 @@ use wingbeat::{
     run_unit,
 };
 use wingbeat_servers::smtp::{Received, Reply, Security, Smtp, Step};
-use wingbeat_servers::tls::{Authority, Issued};
+use wingbeat_servers::{Authority, Issued};
 
 const LOGIN: (&str, &str) = ("shop", "p@ss/word");
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
@@ -62,8 +62,8 @@ impl World {
         let mut files = TlsFiles::default();
         if let Some(authority) = authority {
             let ca = folder.path().join("ca.pem");
-            std::fs::write(&ca, authority.pem()).unwrap();
-            files.ca = Some(ca);
+            std::fs::write(&ca, authority.certificate()).unwrap();
+            files.ca = ca.to_str().map(str::to_owned);
         }
         let client = Client::new(url.parse().unwrap(), Sender::default(), &files).unwrap();
         let config = Config {
@@ -187,7 +187,7 @@ fn assert_whole(mail: &Received) {
 async fn a_mail_goes_through_starttls_with_a_password_and_nothing_else_crosses_in_clear() {
     let authority = Authority::new();
     let server = Smtp::start(
-        Security::StartTls(authority.issue(&NAMES).server()),
+        Security::StartTls(authority.issue(&NAMES).server(None)),
         Some(LOGIN),
     );
     let world = World::start(&url("smtp", &server, ""), Some(&authority)).await;
@@ -226,7 +226,7 @@ async fn a_mail_goes_through_starttls_with_a_password_and_nothing_else_crosses_i
 async fn a_mail_goes_through_tls_from_the_first_byte_on() {
     let authority = Authority::new();
     let server = Smtp::start(
-        Security::Implicit(authority.issue(&NAMES).server()),
+        Security::Implicit(authority.issue(&NAMES).server(None)),
         Some(LOGIN),
     );
     let world = World::start(&url("smtps", &server, ""), Some(&authority)).await;
@@ -262,9 +262,9 @@ async fn without_valid_tls_neither_password_nor_mail_is_sent() {
     ];
     for (case, certificate) in certificates {
         println!("{case}");
-        let server = Smtp::start(Security::StartTls(certificate.server()), Some(LOGIN));
+        let server = Smtp::start(Security::StartTls(certificate.server(None)), Some(LOGIN));
         refuses(&server, &url("smtp", &server, ""), &authority).await;
-        let server = Smtp::start(Security::Implicit(certificate.server()), Some(LOGIN));
+        let server = Smtp::start(Security::Implicit(certificate.server(None)), Some(LOGIN));
         refuses(&server, &url("smtps", &server, ""), &authority).await;
     }
     // A server, or somebody on the way, that hides `STARTTLS`.

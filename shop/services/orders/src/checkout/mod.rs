@@ -141,6 +141,9 @@ impl Saga for Checkout {
             In::PaymentRefunded(_) => self.undone(|undoing| &mut undoing.refund, fx),
             In::ResendDue(_) => self.ask(fx),
         }
+        if !matches!(self.step, Step::Promo | Step::Stock | Step::Authorize) {
+            self.token.clear(); // No later step needs it.
+        }
     }
 
     /// A late reply to an ended checkout needs no action: the compensation was sent before the end,

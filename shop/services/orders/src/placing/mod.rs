@@ -6,7 +6,7 @@ use serde::Serialize;
 use shop_contracts::orders::OrderPlaced;
 use shop_contracts::{Line, Lines, Money, OrderId, OrderStatus, Sku, UserId};
 use wingbeat::http::{Caller, Problem, Reply, accepted};
-use wingbeat::{Effects, Extract, JsonSchema, Repo, Result, Scope, Table, schemars};
+use wingbeat::{Effects, Extract, JsonSchema, Repo, Result, Scope, Subjects, Table, schemars};
 
 use crate::Config;
 use crate::copies::{CartCopy, ProductCopy, PromoCopy};
@@ -15,7 +15,7 @@ use crate::feed::{Feed, FeedRow};
 use crate::messages::StartCheckout;
 use request::{Item, canonical, seen_version};
 
-pub use request::{Address, PlaceOrder, Ready};
+pub use request::{Address, PlaceOrder, Ready, StoredAddress};
 
 /// The answer to an accepted order.
 #[derive(Serialize, JsonSchema)]
@@ -34,7 +34,8 @@ pub struct Records {
     products: Table<ProductCopy>,
     carts: Table<CartCopy>,
     promos: Table<PromoCopy>,
-    addresses: Table<Address>,
+    addresses: Table<StoredAddress>,
+    subjects: Subjects,
     feeds: Table<Feed>,
 }
 
@@ -46,6 +47,7 @@ impl<S> Extract<Scope, S> for Records {
             carts: Table::of(scope),
             promos: Table::of(scope),
             addresses: Table::of(scope),
+            subjects: Subjects::of(scope),
             feeds: Table::of(scope),
         })
     }
@@ -99,7 +101,8 @@ pub async fn place(
     records
         .record(&scope, order_id, user_id, &lines, price)
         .await?;
-    records.addresses.put(&order_id, request.address)?;
+    let stored = records.deliver_to(order_id, user_id, &request.address);
+    stored.await?;
     let mut effects = Effects::new();
     effects.send(&StartCheckout {
         order_id,
@@ -197,7 +200,7 @@ impl Records {
         };
         let usable = promo.filter(|promo| promo.user_id == user && promo.expires_at > scope.now());
         let promo_unusable = promo_code.is_some() && usable.is_none();
-        let discount = subtotal.percent(usable.map_or(0, |promo| promo.percent));
+        let discount = usable.map_or_else(Money::default, |promo| subtotal.percent(promo.percent));
         let total = subtotal.minus(discount).ok_or_else(too_much)?;
         Ok(Price {
             subtotal,
@@ -205,6 +208,12 @@ impl Records {
             total,
             promo_unusable,
         })
+    }
+
+    /// Stores the address of an order, encrypted under the key of its owner.
+    async fn deliver_to(&self, order: OrderId, owner: UserId, address: &Address) -> Result<()> {
+        let address = self.subjects.encrypt(&owner, address).await?;
+        self.addresses.put(&order, StoredAddress(address))
     }
 
     async fn record(

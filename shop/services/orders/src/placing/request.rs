@@ -11,7 +11,7 @@ use wingbeat::ServiceContext;
 use wingbeat::describe::RequestDescription;
 use wingbeat::http::session::Session;
 use wingbeat::http::{Caller, DescribeRequest, FieldError, Json, Problem};
-use wingbeat::{JsonSchema, Reads, Result, RuntimeExt as _, schemars};
+use wingbeat::{JsonSchema, Personal, Reads, Result, RuntimeExt as _, schemars};
 
 use crate::State;
 use crate::copies::{CartCopy, PromoCopy};
@@ -20,6 +20,8 @@ use crate::copies::{CartCopy, PromoCopy};
 const LINES_MAX: usize = 50;
 /// The longest field of an address, in characters.
 const ADDRESS_MAX: usize = 200;
+/// The longest promo code, in characters. Codes of the shop are shorter.
+const PROMO_MAX: usize = 100;
 /// The first and the longest pause between two reads of the copy of the caller's cart or promo.
 const POLL: Duration = Duration::from_millis(5);
 const POLL_MAX: Duration = Duration::from_millis(80);
@@ -41,6 +43,7 @@ pub struct PlaceOrder {
     /// Each SKU once. Without items the caller's cart is bought.
     #[schemars(length(min = 1, max = LINES_MAX))]
     pub(super) items: Option<Vec<Item>>,
+    #[schemars(length(max = PROMO_MAX))]
     pub(super) promo_code: Option<String>,
     pub(super) flash_claim_id: Option<String>,
     /// The order is refused if its total differs.
@@ -59,7 +62,7 @@ pub(super) struct Item {
     pub(super) quantity: u32,
 }
 
-/// The address of an order. It is stored as keyed state; no event contains it.
+/// The address of an order. No event contains it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Address {
@@ -73,7 +76,12 @@ pub struct Address {
     country: String,
 }
 
-impl wingbeat::Entity for Address {
+/// The stored address of an order, encrypted under the key of the order's owner.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StoredAddress(pub Personal<Address>);
+
+impl wingbeat::Entity for StoredAddress {
     const NAME: &'static str = "address";
     type Id = OrderId;
 }
@@ -163,6 +171,10 @@ fn check(request: &PlaceOrder) -> Result<(), Problem> {
     };
     if !TOKENS.contains(&request.payment_token.as_str()) {
         wrong("/payment_token".into(), "unknown token");
+    }
+    let code = request.promo_code.as_deref().unwrap_or_default();
+    if code.chars().count() > PROMO_MAX {
+        wrong("/promo_code".into(), "at most 100 characters");
     }
     let address = &request.address;
     for (name, value) in [

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shop_contracts::Money;
 use shop_contracts::catalog::ProductListed;
+use shop_contracts::identity::UserErased;
 use shop_contracts::inventory::{
     CommitStock, ReserveStock, StockCommitted, StockRejected, StockReserved,
 };
@@ -14,10 +15,12 @@ use shop_contracts::payments::{
     AuthorizePayment, CapturePayment, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
 };
 use shop_contracts::promotions::{PromoReserved, ReservePromo};
+use shop_contracts::{Money, OrderId, Percent, Price, UserId};
+use shop_orders::placing::StoredAddress;
 use shop_orders::{Config, service};
 use uuid::Uuid;
 use wingbeat::test::{TestApp, stub};
-use wingbeat::{App, Service};
+use wingbeat::{App, Event, JsonSchema, Service, schemars};
 
 const ADA: Uuid = Uuid::from_u128(0x0193_f0a0_0000_7000_8000_0000_0000_0001);
 
@@ -30,7 +33,7 @@ fn orders(others: Vec<Service>) -> TestApp {
     let tea = ProductListed {
         sku: "TEA".parse().unwrap(),
         name: "Tea".into(),
-        price: Money::eur(450),
+        price: Price::new(Money::eur(450)).unwrap(),
         version: 1,
     };
     app.publish(ADA, &tea);
@@ -134,7 +137,7 @@ fn an_order_with_an_unknown_promo_is_rejected_instead_of_costing_more() {
     let held = |it: &ReservePromo| PromoReserved {
         order_id: it.order_id,
         code: it.code.clone(),
-        percent: 10,
+        percent: Percent::new(10).unwrap(),
     };
     let authorized = |it: &AuthorizePayment| PaymentAuthorized {
         order_id: it.order_id,
@@ -149,4 +152,114 @@ fn an_order_with_an_unknown_promo_is_rejected_instead_of_costing_more() {
         (&order["status"], &order["reason"]),
         (&json!("rejected"), &json!("promo_invalid"))
     );
+}
+
+/// A listing as any program with access to the broker can publish it.
+#[derive(Event, Serialize, Deserialize, JsonSchema)]
+#[event(name = "catalog.product_listed", version = 1, key = sku)]
+struct ForgedListing {
+    sku: String,
+    name: String,
+    price: Value,
+    version: u64,
+}
+
+/// A promo as any program with access to the broker can publish it.
+#[derive(Event, Serialize, Deserialize, JsonSchema)]
+#[event(name = "promotions.promo_issued", version = 1, key = user_id)]
+struct ForgedPromo {
+    user_id: Uuid,
+    code: String,
+    percent: u64,
+    expires_at: String,
+}
+
+#[test]
+fn a_price_below_zero_is_a_dead_letter_and_changes_no_price() {
+    let app = orders(vec![in_stock()]);
+    let forged = ForgedListing {
+        sku: "TEA".into(),
+        name: "Tea".into(),
+        price: json!({"amount_minor": -500, "currency": "EUR"}),
+        version: 2,
+    };
+    app.publish(ADA, &forged);
+    app.pass(Duration::from_secs(1));
+    assert_eq!(app.dead_letters("orders"), 1);
+    assert_eq!(order(&app)["total"]["amount_minor"], json!(900));
+}
+
+#[test]
+fn a_discount_above_100_percent_is_a_dead_letter_and_gives_no_discount() {
+    let app = orders(vec![in_stock()]);
+    for percent in [255, 101, 0, 300] {
+        let forged = ForgedPromo {
+            user_id: ADA,
+            code: "GENEROUS".into(),
+            percent,
+            expires_at: "2100-01-01T00:00:00Z".into(),
+        };
+        app.publish(ADA, &forged);
+    }
+    app.pass(Duration::from_secs(1));
+    assert_eq!(app.dead_letters("orders"), 4);
+    let order = order_with(&app, Some("GENEROUS"));
+    assert_eq!(order["total"]["amount_minor"], json!(900));
+}
+
+#[test]
+fn the_address_of_an_order_is_erased_with_its_owner_and_the_order_stays() {
+    let app = orders(vec![in_stock()]);
+    let placed = order(&app);
+    let id: OrderId = placed["order_id"].as_str().unwrap().parse().unwrap();
+    let reads = app.reads("orders");
+    let address = || app.run(reads.entity::<StoredAddress>(&id)).unwrap();
+    let stored = address().unwrap().0;
+    let read = |app: &TestApp| app.run(reads.personal(&ADA, &stored)).unwrap();
+    assert!(read(&app).is_some());
+    app.publish(
+        ADA,
+        &UserErased {
+            user_id: UserId(ADA),
+        },
+    );
+    app.pass(Duration::from_secs(1)); // It is never idle: nobody answers the checkout.
+    assert!(read(&app).is_none());
+    assert!(address().is_none());
+    let token = app.sign_in(ADA, false);
+    let path = format!("/api/v1/orders/{id}");
+    let stays = app.ask("GET", &path, &token, &Value::Null).1;
+    assert_eq!(
+        (&stays["status"], &stays["total"]),
+        (&placed["status"], &placed["total"])
+    );
+}
+
+#[test]
+fn the_addresses_of_many_orders_are_removed() {
+    let app = orders(vec![]);
+    let token = app.sign_in(ADA, false);
+    let address = json!({"line1": "a", "city": "b", "postal_code": "c", "country": "d"});
+    let body = json!({
+        "items": [{"sku": "TEA", "quantity": 1}], "payment_token": "tok_ok", "address": address,
+    });
+    for number in 0..201 {
+        let (status, _) = app.post("/api/v1/orders", &token, &number.to_string(), &body);
+        assert_eq!(status, 202);
+    }
+    let reads = app.reads("orders");
+    let left = || {
+        app.run(reads.entities::<StoredAddress>(None, 1_000))
+            .unwrap()
+            .len()
+    };
+    assert_eq!(left(), 201);
+    app.publish(
+        ADA,
+        &UserErased {
+            user_id: UserId(ADA),
+        },
+    );
+    app.pass(Duration::from_secs(5));
+    assert_eq!(left(), 0);
 }

@@ -78,7 +78,7 @@ pub enum Next {
 pub struct Payment {
     /// The amount to be paid.
     pub amount: Money,
-    /// The provider's token of the card.
+    /// The provider's token of the card. It is removed once the authorization is answered.
     pub token: String,
     /// The state.
     pub state: State,
@@ -150,6 +150,9 @@ impl Payment {
 
     /// Records the provider's answer. An answer that is not expected changes nothing.
     pub fn answered(&mut self, operation: Operation, answer: Answer) -> Next {
+        if operation == Operation::Authorize {
+            self.token.clear(); // No other operation needs it.
+        }
         match (self.state, operation, answer) {
             (State::Authorizing, Operation::Authorize, Answer::Done) => {
                 self.report(State::Authorized)
@@ -217,6 +220,17 @@ mod tests {
             Next::Report(State::Captured)
         );
         assert_eq!(payment.capture(), Next::Report(State::Captured));
+    }
+
+    #[test]
+    fn the_token_is_removed_once_the_authorization_is_answered() {
+        for answer in [Answer::Done, Answer::Refused] {
+            let mut payment = Payment::default();
+            payment.authorize(Money::eur(100), "tok_ok".into());
+            assert_eq!(payment.token, "tok_ok");
+            payment.answered(Operation::Authorize, answer);
+            assert_eq!(payment.token, "");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! An order's use of its code, and the recorded reply to a repeated command.
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::OrderId;
+use shop_contracts::{OrderId, Percent};
 use wingbeat::Entity;
 
 /// An order's use of its code. An order has one code at most.
@@ -11,7 +11,7 @@ pub enum Booking {
     /// The code is reserved.
     Reserved {
         /// The discount in percent.
-        percent: u8,
+        percent: Percent,
     },
     /// The order cannot use the code.
     Rejected,
@@ -21,7 +21,7 @@ pub enum Booking {
     /// The code is redeemed.
     Redeemed {
         /// The discount in percent.
-        percent: u8,
+        percent: Percent,
     },
 }
 
@@ -34,7 +34,7 @@ impl Booking {
     /// Returns the reply to a repeated reservation: the discount in percent, or `None` for a
     /// rejection.
     #[must_use]
-    pub fn granted(self) -> Option<u8> {
+    pub fn granted(self) -> Option<Percent> {
         match self {
             Self::Reserved { percent } | Self::Redeemed { percent } => Some(percent),
             Self::Rejected | Self::Released => None,
@@ -49,6 +49,7 @@ mod tests {
     #[test]
     fn a_reservation_after_its_release_is_refused() {
         assert_eq!(Booking::Released.granted(), None);
-        assert_eq!(Booking::Reserved { percent: 10 }.granted(), Some(10));
+        let percent = Percent::new(10).unwrap();
+        assert_eq!(Booking::Reserved { percent }.granted(), Some(percent));
     }
 }

@@ -1,7 +1,7 @@
 //! A promo: its owner, its discount and its use.
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::{OrderId, UserId};
+use shop_contracts::{OrderId, Percent, UserId};
 use wingbeat::Timestamp;
 
 /// A promo.
@@ -10,7 +10,7 @@ pub struct Promo {
     /// The owner, who alone can use it.
     pub user_id: UserId,
     /// The discount in percent.
-    pub percent: u8,
+    pub percent: Percent,
     /// The time from which it can no longer be reserved. An earlier reservation can still be
     /// redeemed.
     pub expires_at: Timestamp,
@@ -96,7 +96,7 @@ mod tests {
     fn promo() -> Promo {
         Promo {
             user_id: ada(),
-            percent: 10,
+            percent: Percent::new(10).unwrap(),
             expires_at: Timestamp::from_millis(2_000),
             used: Use::Issued,
         }

@@ -1,4 +1,4 @@
-//! `/account`: sign in, sign up, or shop as a guest.
+//! `/account`: sign in, sign up, shop as a guest, or close the account.
 
 use askama::Template;
 use axum::{

@@ -76,7 +76,7 @@ impl Fake {
                 "/api/v1/sessions/current",
                 axum::routing::delete(users::sign_out),
             )
-            .route("/api/v1/me", get(users::me))
+            .route("/api/v1/me", get(users::me).delete(users::close))
             .route("/api/v1/promotions", get(users::promotions))
             .route("/api/v1/cart", get(orders::cart))
             .route(

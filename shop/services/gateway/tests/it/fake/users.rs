@@ -84,6 +84,18 @@ pub(super) async fn me(State(fake): State<Fake>, headers: HeaderMap) -> Response
     }
 }
 
+pub(super) async fn close(State(fake): State<Fake>, headers: HeaderMap) -> Response {
+    let Some(user) = fake.caller(&headers) else {
+        return problem(StatusCode::UNAUTHORIZED, "unauthenticated");
+    };
+    fake.shop().users.retain(|_, other| *other != user);
+    (
+        StatusCode::ACCEPTED,
+        Json(json!({"user_id": user["user_id"]})),
+    )
+        .into_response()
+}
+
 pub(super) async fn promotions(State(fake): State<Fake>, headers: HeaderMap) -> Response {
     if fake.caller(&headers).is_none() {
         return problem(StatusCode::UNAUTHORIZED, "unauthenticated");
