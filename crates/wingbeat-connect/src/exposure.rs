@@ -24,7 +24,7 @@ pub enum Protection {
 
 /// Logs one warning if a host is neither on this machine nor in a private network and the
 /// connection to it is not protected.
-pub async fn warn_if_exposed(server: &'static str, hosts: &[Host], protection: Protection) {
+pub async fn warn_if_exposed(server: &str, hosts: &[Host], protection: Protection) {
     let exposed = match protection {
         Protection::Plaintext => "passwords and data cross the network in plain text",
         Protection::Opportunistic => {

@@ -23,5 +23,7 @@ mod exposure;
 pub use connector::{BoxedStream, ConnectError, Stream, connect, is_tls_error};
 pub use exposure::{Protection, warn_if_exposed};
 pub use rustls;
-pub use tls::{Tls, TlsFiles, Verify};
+pub use tls::{Identity, Tls, Verify, has_paths, identity, pem, roots};
 pub use url::{Host, InvalidUrl, ServerUrl};
+pub use wingbeat_core::Error;
+pub use wingbeat_core::tls::TlsFiles;

@@ -8,62 +8,13 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use wingbeat_core::tls::TlsFiles;
 use wingbeat_core::{Error, Result};
 
 use crate::verifier::{AnyCertificate, AnyName};
 
-/// The value of [`TlsFiles::ca`] that selects the root certificates of the system.
-const SYSTEM: &str = "system";
 /// The beginning of a value that is PEM text and not a path.
 const PEM: &str = "-----BEGIN";
-
-/// The certificates and the key of a client. Each is the path of a PEM file, or PEM text itself.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificates of authorities that may issue the server's certificate. `None` or
-    /// `"system"` for those of the system.
-    pub ca: Option<String>,
-    /// The certificate that the client presents, followed by its intermediates.
-    pub certificate: Option<String>,
-    /// The private key of the certificate.
-    pub key: Option<String>,
-}
-
-impl std::fmt::Debug for TlsFiles {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TlsFiles") // The key may be part of it.
-    }
-}
-
-impl TlsFiles {
-    /// Returns whether none is set.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Returns these files, and for those that are not set the ones of `defaults`. Certificate and
-    /// key belong together.
-    #[must_use]
-    pub fn or(self, defaults: &Self) -> Self {
-        let own = if self.certificate.is_some() || self.key.is_some() {
-            (self.certificate, self.key)
-        } else {
-            (defaults.certificate.clone(), defaults.key.clone())
-        };
-        Self {
-            ca: self.ca.or_else(|| defaults.ca.clone()),
-            certificate: own.0,
-            key: own.1,
-        }
-    }
-
-    /// Returns whether the authorities are those of a file, not those of the system.
-    #[must_use]
-    pub fn has_own_ca(&self) -> bool {
-        self.ca.as_deref().is_some_and(|ca| ca != SYSTEM)
-    }
-}
 
 /// The parts of the server's certificate that a client verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,12 +87,7 @@ impl Tls {
     #[must_use]
     pub fn config(&self) -> Arc<ClientConfig> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let are_paths = [&self.files.ca, &self.files.certificate, &self.files.key];
-        let is_path = |it: &&Option<String>| {
-            it.as_ref()
-                .is_some_and(|it| it != SYSTEM && !it.starts_with(PEM))
-        };
-        if are_paths.iter().any(is_path) {
+        if has_paths(&self.files) {
             match client_config(&self.files, self.verify, &self.protocols) {
                 Ok(config) => *last = config,
                 Err(why) => {
@@ -182,17 +128,11 @@ fn client_config(
         .map_err(|why| invalid(why.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let mut config = match (&files.certificate, &files.key) {
-        (None, None) => builder.with_no_client_auth(),
-        (Some(certificate), Some(key)) => {
-            let chain = certificates(certificate, "certificate")?;
-            let key = private_key(key)?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|why| invalid(format!("the certificate and the key do not fit: {why}")))?
-        }
-        (Some(_), None) => return Err(invalid("a certificate needs its key".into())),
-        (None, Some(_)) => return Err(invalid("a key needs its certificate".into())),
+    let mut config = match identity(files)? {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|why| invalid(format!("the certificate and the key do not fit: {why}")))?,
     };
     config.alpn_protocols = protocols.to_vec();
     Ok(Arc::new(config))
@@ -206,7 +146,9 @@ fn verifier(
     if verify == Verify::Nothing {
         return Ok(Arc::new(AnyCertificate::new(Arc::clone(provider))));
     }
-    let roots = Arc::new(roots(files)?);
+    let mut trusted = RootCertStore::empty();
+    trusted.add_parsable_certificates(roots(files)?);
+    let roots = Arc::new(trusted);
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
         .build()
         .map_err(|why| invalid(format!("the authorities cannot be used: {why}")))?;
@@ -216,28 +158,65 @@ fn verifier(
     })
 }
 
-/// Returns the certificates of the authorities.
-fn roots(files: &TlsFiles) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    match files.ca.as_deref().filter(|ca| *ca != SYSTEM) {
-        Some(ca) => {
-            for certificate in certificates(ca, "authority")? {
-                roots.add(certificate).map_err(|why| {
-                    invalid(format!("the authority{} cannot be used: {why}", origin(ca)))
-                })?;
-            }
+/// Returns the certificates of the authorities, each of which rustls can use.
+///
+/// # Errors
+///
+/// `tls_invalid` if the file cannot be read or a certificate in it cannot be used, or if the system
+/// has no root certificates.
+pub fn roots(files: &TlsFiles) -> Result<Vec<CertificateDer<'static>>> {
+    let add = |certificate: &CertificateDer<'static>| {
+        RootCertStore::empty().add(certificate.clone()) // Parses it.
+    };
+    if let Some(ca) = files.own_ca() {
+        let all = certificates(ca, "authority")?;
+        for certificate in &all {
+            add(certificate).map_err(|why| {
+                invalid(format!("the authority{} cannot be used: {why}", origin(ca)))
+            })?;
         }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            let (added, _) = roots.add_parsable_certificates(found.certs);
-            if added == 0 {
-                let text = "the system has no root certificates: install them (on Debian the \
-                            package ca-certificates), or name a file with the authority's";
-                return Err(invalid(text.into()));
-            }
-        }
+        return Ok(all);
     }
-    Ok(roots)
+    let mut found = rustls_native_certs::load_native_certs().certs;
+    // Systems keep old certificates in forms that rustls does not accept.
+    found.retain(|it| add(it).is_ok());
+    if found.is_empty() {
+        let text = "the system has no root certificates: install them (on Debian the package \
+                    ca-certificates), or name a file with the authority's";
+        return Err(invalid(text.into()));
+    }
+    Ok(found)
+}
+
+/// A certificate with its intermediates, and its private key.
+pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// Returns the certificate that the client presents; `None` if none is set.
+///
+/// # Errors
+///
+/// `tls_invalid` if only one of certificate and key is set, or if one of them cannot be read.
+pub fn identity(files: &TlsFiles) -> Result<Option<Identity>> {
+    match (&files.certificate, &files.key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some((
+            certificates(certificate, "certificate")?,
+            private_key(key)?,
+        ))),
+        (Some(_), None) => Err(invalid("a certificate needs its key".into())),
+        (None, Some(_)) => Err(invalid("a key needs its certificate".into())),
+    }
+}
+
+/// Returns whether a value is the path of a file, whose content may change.
+pub fn has_paths(files: &TlsFiles) -> bool {
+    let values = [
+        files.own_ca(),
+        files.certificate.as_deref(),
+        files.key.as_deref(),
+    ];
+    let mut values = values.into_iter().flatten();
+    values.any(|it| !it.starts_with(PEM))
 }
 
 /// Returns where a value comes from, for messages.
@@ -249,7 +228,12 @@ fn origin(value: &str) -> String {
     }
 }
 
-fn read(value: &str, what: &str) -> Result<Vec<u8>> {
+/// Returns the PEM text of a value of [`TlsFiles`]; `what` names it in errors.
+///
+/// # Errors
+///
+/// `tls_invalid` if the file cannot be read.
+pub fn pem(value: &str, what: &str) -> Result<Vec<u8>> {
     if value.starts_with(PEM) {
         return Ok(value.as_bytes().to_vec());
     }
@@ -258,7 +242,7 @@ fn read(value: &str, what: &str) -> Result<Vec<u8>> {
 }
 
 fn certificates(value: &str, what: &str) -> Result<Vec<CertificateDer<'static>>> {
-    let text = read(value, what)?;
+    let text = pem(value, what)?;
     let found: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
@@ -271,7 +255,7 @@ fn certificates(value: &str, what: &str) -> Result<Vec<CertificateDer<'static>>>
 }
 
 fn private_key(value: &str) -> Result<PrivateKeyDer<'static>> {
-    let text = read(value, "key")?;
+    let text = pem(value, "key")?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
         // The reason might quote the key.
         invalid(format!(

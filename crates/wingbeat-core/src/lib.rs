@@ -30,6 +30,7 @@
 //! - [`runtime`]: the port for clocks, timers, tasks and random numbers.
 //! - [`cache`]: the port for values that expire. Redis and an in-process cache implement it.
 //! - [`outgoing`]: the port for HTTP requests to outside systems.
+//! - [`tls`]: the TLS settings of connections to other systems.
 //!
 //! Tests:
 //!
@@ -69,6 +70,7 @@ pub mod runtime;
 
 pub mod cache;
 pub mod outgoing;
+pub mod tls;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -1,9 +1,15 @@
 //! Certificates for tests.
 
+use std::sync::Arc;
+
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 /// A certificate authority that exists for one test.
 ///
@@ -101,6 +107,38 @@ impl Authority {
             certificate: certificate.expect("the parameters are right").pem(),
             key: key.serialize_pem(),
         }
+    }
+}
+
+impl Issued {
+    /// Returns the TLS of a server with this certificate. With `clients`, it requires certificates
+    /// of that authority.
+    ///
+    /// # Panics
+    ///
+    /// If rustls cannot use the certificate.
+    #[must_use]
+    pub fn server(&self, clients: Option<&Authority>) -> Arc<ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("`ring` supports the default versions");
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                let own = authority.certificate.der().clone();
+                roots.add(own).expect("it is a certificate");
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                builder.with_client_cert_verifier(verifier.expect("it has an authority"))
+            }
+        };
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it is a key");
+        let chain = vec![certificate.expect("it is a certificate")];
+        let config = builder.with_single_cert(chain, key);
+        Arc::new(config.expect("certificate and key fit together"))
     }
 }
 

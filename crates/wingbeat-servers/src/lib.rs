@@ -15,7 +15,8 @@
 //! ```
 //!
 //! [`Authority`] issues certificates for tests of TLS: PostgreSQL and Redis take others at run time
-//! (`use_tls`), RabbitMQ listens on further ports (`listen_tls`).
+//! (`use_tls`), RabbitMQ listens on further ports (`listen_tls`). [`smtp`] is a mail server inside
+//! the test's own process.
 //!
 //! The program `wingbeat-servers` does the same for a shell: it prints the URLs, and stops the
 //! servers when its standard input ends.
@@ -27,6 +28,7 @@
 )]
 
 pub mod programs;
+pub mod smtp;
 
 mod authority;
 

@@ -176,6 +176,30 @@ impl Postgres {
         self.reload("ssl_cert_file", &certificate);
     }
 
+    /// Refuses connections without TLS from now on; see [`use_tls`](Self::use_tls).
+    ///
+    /// # Panics
+    ///
+    /// If the server accepts them for another minute.
+    pub fn accept_only_tls(&self) {
+        let hosts = HOSTS.replace("host ", "hostssl ");
+        std::fs::write(self.data.join("pg_hba.conf"), hosts).expect("the cluster can be written");
+        self.sql("SELECT pg_reload_conf()");
+        let address = format!("host=127.0.0.1 port={} user=postgres", self.port);
+        let start = Instant::now();
+        loop {
+            let mut plain = Command::new(programs::require("psql", "postgresql-client"));
+            plain.args(["-qAtX", "-c", "SELECT 1"]);
+            plain.arg(format!("{address} dbname=postgres sslmode=disable"));
+            let output = plain.output().expect("psql starts");
+            if !output.status.success() {
+                return;
+            }
+            assert!(start.elapsed() < RELOAD_LIMIT, "plain text is accepted");
+            std::thread::sleep(RELOAD_PAUSE);
+        }
+    }
+
     /// Offers TLS no longer.
     ///
     /// # Panics

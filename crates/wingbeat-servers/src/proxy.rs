@@ -54,6 +54,14 @@ impl Proxy {
         self.port
     }
 
+    /// Returns the number of bytes that were recorded.
+    #[must_use]
+    pub fn recorded(&self) -> usize {
+        let recorded = &self.shared.recorded;
+        let recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.len()
+    }
+
     /// Returns whether the bytes crossed the proxy in one direction, in one connection.
     #[must_use]
     pub fn has_seen(&self, bytes: &[u8]) -> bool {

@@ -110,6 +110,17 @@ impl RabbitMq {
         ports
     }
 
+    /// Closes the port for connections without TLS; see [`listen_tls`](Self::listen_tls).
+    ///
+    /// # Panics
+    ///
+    /// If the command fails.
+    pub fn accept_only_tls(&self) {
+        let code = "{ok, All} = application:get_env(rabbit, tcp_listeners), \
+                    [rabbit_networking:stop_tcp_listener(It) || It <- All], ok.";
+        self.control(&["eval", code]);
+    }
+
     /// Makes the broker close all connections.
     pub fn close_connections(&self) {
         self.control(&["close_all_connections", "closed by a test"]);

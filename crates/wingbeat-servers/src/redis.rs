@@ -124,6 +124,16 @@ impl Redis {
         self.command(&command, "+OK");
     }
 
+    /// Closes the port for connections without TLS; see [`use_tls`](Self::use_tls). The server takes
+    /// no further command from here.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not confirm within 30 s.
+    pub fn accept_only_tls(&self) {
+        self.command("CONFIG SET port 0", "+OK");
+    }
+
     /// Sends a command in the inline form, and checks the beginning of the reply.
     ///
     /// # Panics

@@ -370,7 +370,8 @@
 //! | `embedded` (default) | SQLite as store and broker, in one file |
 //! | `host` (default) | [`run()`](run()): settings, logs, the operator's port, signals; includes `http` |
 //! | `http` | commands, routes, sessions |
-//! | `servers` | RabbitMQ, PostgreSQL and Redis |
+//! | `https` | TLS for outgoing HTTP |
+//! | `servers` | RabbitMQ, PostgreSQL and Redis; includes `https` |
 //! | `signing` | signatures on commands and between processes: [`trust`] |
 //! | `personal` | personal data that can be erased: [`Personal`], [`Subjects`] |
 //! | `otlp` | spans to an OpenTelemetry collector |
@@ -403,9 +404,11 @@
 compile_error!("the feature `host` needs `embedded` or `servers`");
 
 mod app;
+mod base_url;
 pub mod call;
 mod codec;
 mod commit;
+mod connections;
 pub mod describe;
 mod dispatch;
 mod due;
@@ -428,12 +431,15 @@ mod state;
 pub mod telemetry;
 #[cfg(feature = "test")]
 pub mod test;
+pub mod tls;
 pub mod trust;
 mod unit;
 
 pub use app::{App, Ports, Running, RunningSubscription};
+pub use base_url::BaseUrl;
 pub use call::{Call, GaveUp, OperationKey};
 pub use codec::{decode, encode_body};
+pub use connections::{Connections, Unanswered};
 pub use dispatch::Stats;
 pub use effects::{CommandMessage, Effects, Either, EventMessage, HandlerOutput, IntoEffects};
 pub use extract::{Arguments, Extract, ExtractAll, Now, Part, State};

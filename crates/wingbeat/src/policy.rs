@@ -188,6 +188,9 @@ pub struct TargetPolicy {
     pub backoff: Duration,
     /// The longest pause between attempts.
     pub backoff_max: Duration,
+    /// The longest pause that the target can ask for with `Retry-After`. A shorter one is obeyed,
+    /// also by the circuit breaker.
+    pub retry_after_max: Duration,
     /// The age at which a failing call is given up; see [`GaveUp`](crate::GaveUp).
     pub give_up_after: Duration,
     /// The number of consecutive failures of different operations that opens the circuit breaker.
@@ -203,6 +206,7 @@ impl Default for TargetPolicy {
             concurrency: 256,
             backoff: Duration::from_millis(100),
             backoff_max: Duration::from_secs(10),
+            retry_after_max: Duration::from_secs(600),
             give_up_after: Duration::from_secs(24 * 3600),
             breaker_failures: 5,
             breaker_open: Duration::from_secs(2),

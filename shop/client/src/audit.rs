@@ -18,7 +18,8 @@ const POLL: Duration = Duration::from_secs(2);
 /// failed.
 #[derive(Args, Clone, Debug)]
 pub struct AuditArgs {
-    /// The URL of the shop.
+    /// The URL of the shop: `http://…` or `https://…`. WINGBEAT_TLS_CA names an authority to trust
+    /// instead of those of the system.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub url: String,
     /// The time that a broken invariant has to recover, such as 60s.

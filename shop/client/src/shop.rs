@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ::http::HeaderValue;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use wingbeat_connect::TlsFiles;
 
 use crate::Order;
 use crate::answers::{Made, Page, Placed, Problem, Product, Report, SignedIn, Status};
@@ -23,6 +24,9 @@ pub enum Error {
     /// The URL of the shop is invalid.
     #[error(transparent)]
     Url(#[from] BadUrl),
+    /// A certificate for an `https` URL cannot be used.
+    #[error(transparent)]
+    Tls(#[from] wingbeat_connect::Error),
     /// There is no usable reply.
     #[error(transparent)]
     Http(#[from] http::Error),
@@ -53,7 +57,7 @@ impl Error {
         match self {
             Self::Http(why) => why.is_undecided(),
             Self::Refused { status, .. } => *status >= 500,
-            Self::Url(_) | Self::TooLate { .. } => false,
+            Self::Url(_) | Self::Tls(_) | Self::TooLate { .. } => false,
         }
     }
 }
@@ -72,13 +76,28 @@ pub struct Shopper {
 }
 
 impl Shop {
-    /// Creates a client of the shop at this URL. It connects on the first request.
+    /// Creates a client of the shop at this URL. It connects on the first request. The authorities
+    /// of an `https` URL are those of the system, or those that `WINGBEAT_TLS_CA` names.
     ///
     /// # Errors
     ///
-    /// [`Error::Url`] if the URL is invalid.
+    /// [`Error::Url`] if the URL is invalid; [`Error::Tls`] if the authorities cannot be read.
     pub fn at(url: &str) -> Result<Self, Error> {
-        let client = Client::new(url.parse()?, Limits::default());
+        let ca = std::env::var_os("WINGBEAT_TLS_CA").map(|it| it.to_string_lossy().into_owned());
+        Self::trusting(url, ca)
+    }
+
+    /// Creates a client as [`Self::at`] does, which trusts the authorities in a PEM file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::at`].
+    pub fn trusting(url: &str, ca: Option<String>) -> Result<Self, Error> {
+        let files = TlsFiles {
+            ca,
+            ..TlsFiles::default()
+        };
+        let client = Client::new(url.parse()?, Limits::default(), files)?;
         Ok(Self { client })
     }
 

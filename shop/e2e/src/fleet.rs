@@ -31,6 +31,8 @@ pub struct Plan {
     logs: Option<PathBuf>,
     servers: Option<Servers>,
     signed: bool,
+    /// Ports of roles, instead of free ones.
+    ports: Vec<(&'static str, u16)>,
 }
 
 impl Plan {
@@ -42,6 +44,7 @@ impl Plan {
             logs: None,
             servers: None,
             signed: false,
+            ports: Vec::new(),
         }
     }
 
@@ -77,6 +80,13 @@ impl Plan {
         let mut processes = vec![vec![service]; replicas];
         processes.push(others.chain(["gateway"]).collect());
         Self::of(processes)
+    }
+
+    /// Lets the first process that runs the role listen on this port.
+    #[must_use]
+    pub fn port_of(mut self, role: &'static str, port: u16) -> Self {
+        self.ports.push((role, port));
+        self
     }
 
     /// Sets a variable in the environment of all processes.
@@ -139,10 +149,20 @@ impl Plan {
         let logs = own.as_ref().map(|folder| folder.path().to_owned());
         let folder = self.logs.or(logs).unwrap();
         let mut settings = common(&servers);
-        settings.extend(self.settings);
         let processes = std::iter::once(vec!["provider"]).chain(self.processes);
-        let processes: Vec<_> = processes.map(|roles| (roles, free_port())).collect();
+        let mut ports = self.ports;
+        let mut port = |roles: &[&str]| {
+            let given = ports.iter().position(|(role, _)| roles.contains(role));
+            given.map_or_else(free_port, |at| ports.remove(at).1)
+        };
+        let processes: Vec<_> = processes
+            .map(|roles| {
+                let port = port(&roles);
+                (roles, port)
+            })
+            .collect();
         settings.extend(addresses(&processes));
+        settings.extend(self.settings);
         let temporary = own.as_ref().map(TempDir::path);
         let group = Arc::new(Group::new(temporary.unwrap_or(Path::new(""))));
         let keys = self.signed.then(|| Keys::make(&self.binary, &folder));

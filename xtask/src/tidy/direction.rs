@@ -55,7 +55,7 @@ const WINGBEAT: Arrows = Arrows {
         "wingbeat-rabbitmq",
         "wingbeat-redis",
     ],
-    dev: &["wingbeat-embedded", "wingbeat-test"],
+    dev: &["wingbeat-embedded", "wingbeat-servers", "wingbeat-test"],
 };
 
 const AROUND: Arrows = Arrows {
@@ -74,7 +74,14 @@ const SERVICE: Arrows = Arrows {
     always: &["wingbeat", "shop-contracts", "shop-registry"],
     // For negative controls, behind the feature `sabotage`.
     optional: &["wingbeat-core"],
-    dev: &["wingbeat-test"],
+    dev: &["wingbeat-servers", "wingbeat-test"],
+};
+
+/// The client knows the shop by its HTTP API only.
+const CLIENT: Arrows = Arrows {
+    always: &["wingbeat-connect"],
+    optional: &[],
+    dev: &[],
 };
 
 /// Crates that a service would need for SQL, which only adapters contain.
@@ -142,7 +149,8 @@ fn may(package: &Package) -> Option<May> {
         ("crates", "wingbeat-test" | "wingbeat-console" | "wingbeat-cli") => May::Only(AROUND),
         ("shop", "contracts") => May::Only(CONTRACTS),
         ("shop", "services") | ("xtask", "templates") => May::Only(SERVICE),
-        ("shop", "provider" | "client" | "registry") | ("xtask", _) => May::Nothing,
+        ("shop", "client") => May::Only(CLIENT),
+        ("shop", "provider" | "registry") | ("xtask", _) => May::Nothing,
         ("shop", "app" | "e2e") | ("benches", _) => May::Anything,
         ("examples", _) => May::Framework,
         _ => return None,

@@ -64,6 +64,8 @@ pub struct Breaker {
     since: Timestamp,
     failed: Vec<String>,
     probing: bool,
+    /// No probe before this time.
+    not_before: Timestamp,
 }
 
 /// The breaker's decision about a call.
@@ -87,6 +89,7 @@ impl Breaker {
             since: now,
             failed: Vec::new(),
             probing: false,
+            not_before: now,
         }
     }
 
@@ -98,7 +101,8 @@ impl Breaker {
 
     /// Decides whether a call may go now. An open breaker becomes half open after its pause.
     pub fn admit(&mut self, now: Timestamp) -> Admission {
-        if self.state == State::Open && now >= self.since + self.open_for {
+        let probe_at = self.not_before.max(self.since + self.open_for);
+        if self.state == State::Open && now >= probe_at {
             self.change(State::HalfOpen, now);
         }
         match self.state {
@@ -108,13 +112,14 @@ impl Breaker {
                 Admission::Go
             }
             State::HalfOpen => Admission::WaitUntil(now + self.open_for),
-            State::Open => Admission::WaitUntil(self.since + self.open_for),
+            State::Open => Admission::WaitUntil(probe_at),
         }
     }
 
     /// Records an answer of the target, which closes the breaker. A refusal is an answer.
     pub fn succeeded(&mut self, now: Timestamp) {
         self.failed.clear();
+        self.not_before = now;
         if self.state != State::Closed {
             self.change(State::Closed, now);
         }
@@ -134,6 +139,12 @@ impl Breaker {
                 }
             }
         }
+    }
+
+    /// Records that the target wants no call before this time. It does not open the breaker, but an
+    /// open breaker sends no probe before it. An answer of the target ends the wait.
+    pub fn wait_until(&mut self, at: Timestamp) {
+        self.not_before = self.not_before.max(at);
     }
 
     /// Records that an admitted call ended without a result, so that another call may probe.
@@ -189,6 +200,27 @@ mod tests {
         assert_ne!(breaker.admit(at(2)), Admission::Go);
         breaker.succeeded(at(3));
         assert_eq!(breaker.state(), (State::Closed, at(3)));
+    }
+
+    #[test]
+    fn an_open_breaker_sends_no_probe_before_the_target_wants_one() {
+        let mut breaker = opened();
+        breaker.wait_until(at(60));
+        breaker.wait_until(at(30));
+        assert_eq!(breaker.admit(at(2)), Admission::WaitUntil(at(60)));
+        assert_eq!(breaker.admit(at(60)), Admission::Go);
+        breaker.failed("p", at(61));
+        assert_eq!(breaker.admit(at(62)), Admission::WaitUntil(at(63)));
+    }
+
+    #[test]
+    fn a_wish_to_wait_does_not_open_the_breaker_and_an_answer_ends_it() {
+        let mut breaker = Breaker::new(1, Duration::from_secs(2), at(0));
+        breaker.wait_until(at(60));
+        assert_eq!(breaker.admit(at(1)), Admission::Go);
+        breaker.succeeded(at(1));
+        breaker.failed("a", at(1));
+        assert_eq!(breaker.admit(at(3)), Admission::Go);
     }
 
     #[test]

@@ -4,23 +4,27 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use wingbeat_core::outgoing::{Request, Response};
+use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Error, HttpClient, MessageType, Propagation, Result};
 
 use super::definition::{Call, GaveUp as _};
+use super::postponement::TargetReport;
 use crate::effects::{Effects, IntoEffects as _};
 use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
+use crate::state::Reads;
 use crate::{TargetPolicy, decode, telemetry};
 
-/// The context of an executor. It has no unit of work: an executor cannot read or change the
-/// service's data.
+/// The context of an executor. It has no unit of work: an executor cannot change the service's data.
 #[derive(Clone)]
 pub struct CallContext {
     pub(crate) operation: String,
     pub(crate) attempts: u32,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) policy: TargetPolicy,
+    pub(crate) report: TargetReport,
     pub(crate) propagation: Propagation,
+    pub(crate) reads: Reads,
 }
 
 /// An extractor for the idempotency key of a call. All attempts use the same key.
@@ -67,7 +71,8 @@ pub struct OperationKey(pub String);
 /// ```
 #[derive(Clone)]
 pub struct Http {
-    /// The client. It adds the trace of the call to each request.
+    /// The client. It adds the trace of the call to each request. If the call fails, the header
+    /// `Retry-After` of its last response delays the next attempt.
     pub client: Arc<dyn HttpClient>,
     /// The policy of the target.
     pub policy: TargetPolicy,
@@ -82,10 +87,23 @@ impl<S> Extract<CallContext, S> for OperationKey {
     }
 }
 
+/// The reads of the service that makes the call. An attempt can decrypt personal values of the call
+/// with [`Reads::personal`], so that the stored call contains none.
+impl<S> Extract<CallContext, S> for Reads {
+    fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
+        Ok(cx.reads.clone())
+    }
+}
+
 impl<S> Extract<CallContext, S> for Http {
     fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
         Ok(Self {
-            client: Arc::new(Traced(Arc::clone(&cx.http), cx.propagation.clone())),
+            client: Arc::new(Traced {
+                http: Arc::clone(&cx.http),
+                report: cx.report.clone(),
+                runtime: Arc::clone(cx.reads.runtime()),
+                propagation: cx.propagation.clone(),
+            }),
             policy: cx.policy.clone(),
             retried: cx.attempts > 0,
         })
@@ -93,8 +111,13 @@ impl<S> Extract<CallContext, S> for Http {
 }
 
 /// Adds `traceparent`, `tracestate` (W3C Trace Context) and `baggage` (W3C Baggage) to outgoing
-/// requests.
-struct Traced(Arc<dyn HttpClient>, Propagation);
+/// requests, and notes the `Retry-After` of responses.
+struct Traced {
+    http: Arc<dyn HttpClient>,
+    report: TargetReport,
+    runtime: SharedRuntime,
+    propagation: Propagation,
+}
 
 impl HttpClient for Traced {
     fn send(&self, mut request: Request) -> BoxFuture<'_, Result<Response>> {
@@ -103,8 +126,11 @@ impl HttpClient for Traced {
                 "traceparent",
                 telemetry::current().map(|it| it.trace.to_string()),
             ),
-            ("tracestate", self.1.tracestate().map(str::to_owned)),
-            ("baggage", self.1.baggage().map(str::to_owned)),
+            (
+                "tracestate",
+                self.propagation.tracestate().map(str::to_owned),
+            ),
+            ("baggage", self.propagation.baggage().map(str::to_owned)),
         ];
         for (name, value) in fields {
             let mut headers = request.headers.iter();
@@ -116,8 +142,9 @@ impl HttpClient for Traced {
         }
         telemetry::record_request(&request);
         Box::pin(async move {
-            let answer = self.0.send(request).await;
+            let answer = self.http.send(request).await;
             if let Ok(answer) = &answer {
+                self.report.note(answer, &self.runtime);
                 telemetry::record_status(&tracing::Span::current(), answer.status);
             }
             answer

@@ -7,42 +7,57 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use tokio::sync::Semaphore;
 use wingbeat_core::outgoing::{Request, Response};
+use wingbeat_core::tls::TlsFiles;
 use wingbeat_core::{Error, HttpClient, Result};
 
+use crate::connections::Connections;
 use crate::runtime::Descriptors;
 
 /// The largest response body that is read, in bytes.
 const RESPONSE_MAX: usize = 1 << 20;
+/// The time limit of a connection attempt.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// An HTTP/1.1 client with a connection pool, for [`Ports::http`](crate::Ports::http).
 ///
-/// Connecting takes at most 2 s, a response body at most 1 MiB. It speaks plain HTTP: TLS is left
-/// to a proxy.
+/// Connecting takes at most 2 s, a response body at most 1 MiB. `https` URLs need the feature
+/// `https`; certificates are always checked.
 pub struct HyperClient {
-    client: Client<HttpConnector, Full<Bytes>>,
+    connections: Connections,
     /// One for each concurrent request. Clients of this process must find descriptors too.
     places: Semaphore,
 }
 
 impl HyperClient {
-    /// Creates a client with its own pool.
+    /// Creates a client with its own pool. It trusts the authorities of the operating system, which
+    /// are read at the first `https` request.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(Duration::from_secs(2)));
+        Self::with_tls(TlsFiles::default())
+    }
+
+    /// Creates a client with these TLS settings. The files are read at the first `https` request,
+    /// or by [`prepare_tls`](Self::prepare_tls).
+    #[must_use]
+    pub fn with_tls(tls: TlsFiles) -> Arc<Self> {
         Arc::new(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            connections: Connections::new(CONNECT_WITHIN, tls),
             places: Semaphore::new(Descriptors::of_process().outgoing),
         })
+    }
+
+    /// Reads the files of the TLS settings, so that a wrong one is reported now.
+    ///
+    /// # Errors
+    ///
+    /// `tls_invalid` if a file cannot be used; `not_built` without the feature `https`.
+    pub fn prepare_tls(&self) -> Result<()> {
+        self.connections.prepare_tls()
     }
 }
 
@@ -60,12 +75,10 @@ impl HttpClient for HyperClient {
             })?;
             let exchange = async {
                 let _place = self.places.acquire().await;
-                let response = self
-                    .client
-                    .request(outgoing)
-                    .await
-                    .map_err(|why| unknown().because(why))?;
+                let response = self.connections.send(outgoing).await;
+                let response = response.map_err(|why| why.error)?;
                 let status = response.status().as_u16();
+                let headers = headers(response.headers());
                 let body = Limited::new(response.into_body(), RESPONSE_MAX)
                     .collect()
                     .await;
@@ -74,18 +87,30 @@ impl HttpClient for HyperClient {
                         Error::retry("no_answer", format!("the response is incomplete: {why}"))
                     })?
                     .to_bytes();
-                Ok(Response { status, body })
+                Ok(Response {
+                    status,
+                    headers,
+                    body,
+                })
             };
             tokio::time::timeout(request.timeout, exchange)
                 .await
-                .unwrap_or_else(|_| Err(unknown()))
+                .unwrap_or_else(|_| Err(no_answer_in_time()))
         })
     }
 }
 
-fn unknown() -> Error {
+/// Converts headers, which the client has limited to 100. Bytes outside of UTF-8 are replaced.
+fn headers(of: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let all = of.iter();
+    all.map(|(name, value)| (name.as_str().to_owned(), text(value)))
+        .collect()
+}
+
+fn no_answer_in_time() -> Error {
     Error::retry(
         "no_answer",
-        "no complete response arrived: the outcome is unknown",
+        "no complete response arrived in time: the outcome is unknown",
     )
 }

@@ -21,11 +21,14 @@ pub mod breaker;
 mod definition;
 mod executor;
 mod http_client;
+mod postponement;
 mod target;
 
 pub use definition::{Call, GaveUp};
 pub use executor::{CallHandler, ErasedExecutor, Http, OperationKey, OutcomeOf};
 pub use http_client::HyperClient;
+pub use postponement::TargetReport;
 pub use target::Target;
 
 pub(crate) use executor::{CallContext, Executor};
+pub(crate) use postponement::Remarks;

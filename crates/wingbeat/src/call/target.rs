@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wingbeat_core::{Name, Result, Timestamp};
+use wingbeat_core::{Error, Name, Result, Timestamp};
 
 use super::breaker::{Admission, Breaker, State};
 use crate::TargetPolicy;
@@ -58,17 +58,27 @@ impl Target {
 
     /// Asks the breaker whether a call may go.
     pub(crate) fn admit(&self, now: Timestamp) -> Admission {
-        self.changing(|breaker| breaker.admit(now))
+        self.changing(None, |breaker| breaker.admit(now))
     }
 
-    /// Records the result of an attempt: an answer, or a failure to answer `operation`.
-    pub(crate) fn answered(&self, operation: &str, answered: bool, now: Timestamp) {
-        self.changing(|breaker| {
-            if answered {
-                breaker.succeeded(now);
-            } else {
-                breaker.failed(operation, now);
+    /// Records that the target answered an attempt.
+    pub(crate) fn answered(&self, now: Timestamp) {
+        self.changing(None, |breaker| breaker.succeeded(now));
+    }
+
+    /// Records that the target did not answer `operation`, and for how long it wants no attempt.
+    pub(crate) fn failed(
+        &self,
+        operation: &str,
+        why: &Error,
+        retry_after: Option<Duration>,
+        now: Timestamp,
+    ) {
+        self.changing(Some(why), |breaker| {
+            if let Some(asked) = retry_after {
+                breaker.wait_until(now + asked.min(self.policy.retry_after_max));
             }
+            breaker.failed(operation, now);
         });
     }
 
@@ -83,26 +93,28 @@ impl Target {
     }
 
     /// Changes the breaker, and reports a change of its state.
-    fn changing<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> T {
+    fn changing<T>(&self, why: Option<&Error>, change: impl FnOnce(&mut Breaker) -> T) -> T {
         let mut breaker = self.breaker();
         let (before, _) = breaker.state();
         let result = change(&mut breaker);
         let (after, _) = breaker.state();
         drop(breaker);
         if before != after {
-            self.report(before, after);
+            self.report(before, after, why);
         }
         result
     }
 
-    fn report(&self, before: State, after: State) {
+    fn report(&self, before: State, after: State, why: Option<&Error>) {
         self.meter.breaker_changed(after.as_str());
         let (service, peer) = (self.service, self.name);
         match after {
             // A failed probe changes nothing for an operator.
             State::Open if before == State::HalfOpen => {}
             State::Open => {
-                tracing::warn!(%service, peer, "circuit breaker opened: calls wait in the store");
+                let (code, why) = (why.map(Error::code), why.map(ToString::to_string));
+                let why = why.unwrap_or_default();
+                tracing::warn!(%service, peer, code, "circuit breaker opened, calls wait in the store: {why}");
             }
             State::HalfOpen => {
                 tracing::debug!(%service, peer, "circuit breaker half open: one call probes the target");

@@ -8,7 +8,8 @@ use wingbeat_core::{
 };
 
 use crate::call::breaker::Admission;
-use crate::call::{CallContext, Executor, Target};
+use crate::call::{CallContext, Executor, Remarks, Target, TargetReport};
+use crate::state::Reads;
 use crate::telemetry::{self, Called, Context};
 use crate::unit::{self, Attempt, CallRecord, Meta, Scope, ServiceContext, due, remove};
 use crate::{Effects, encode};
@@ -55,11 +56,14 @@ impl Calling {
     }
 
     async fn attempt(self) {
+        let report = TargetReport::default();
         let cx = CallContext {
             operation: idempotency_key(&self.planned),
             attempts: self.planned.attempts,
             http: Arc::clone(&self.service.http),
             policy: self.target.policy.clone(),
+            report: report.clone(),
+            reads: Reads::new(Arc::clone(&self.service)),
             propagation: self.planned.propagation.clone(),
         };
         let began = self.service.runtime.elapsed();
@@ -77,23 +81,29 @@ impl Calling {
         match answer {
             Ok(effects) => {
                 let now = self.service.runtime.now();
-                self.target.answered(&self.planned.operation, true, now);
+                self.target.answered(now);
                 if let Err(why) = self.finish(effects).await {
-                    self.failed(&why).await;
+                    self.failed(&why, Remarks::default()).await;
                 }
             }
             Err(why) => {
-                // A rejection is an answer: the target is up.
-                let answered = why.class() == Class::Reject;
+                let remarks = report.remarks();
                 let now = self.service.runtime.now();
-                self.target.answered(&self.planned.operation, answered, now);
-                self.failed(&why).await;
+                // A rejection is an answer: the target is up.
+                if why.class() == Class::Reject || remarks.answered {
+                    self.target.answered(now);
+                } else {
+                    let operation = &self.planned.operation;
+                    self.target
+                        .failed(operation, &why, remarks.retry_after, now);
+                }
+                self.failed(&why, remarks).await;
             }
         }
     }
 
     /// Gives the call up, or delays it for its next attempt.
-    async fn failed(&self, why: &Error) {
+    async fn failed(&self, why: &Error, remarks: Remarks) {
         telemetry::failed_on(&tracing::Span::current(), why.code());
         let now = self.service.runtime.now();
         tracing::debug!(call = %self.planned.name, operation = %self.planned.operation, code = why.code(), "an outside call failed: {why}");
@@ -106,7 +116,13 @@ impl Calling {
             .backoff
             .saturating_mul(1 << self.planned.attempts.min(16))
             .min(policy.backoff_max);
-        let at = now + pause + self.service.runtime.jitter(pause / 2);
+        let mut at = now + pause + self.service.runtime.jitter(pause / 2);
+        if let Some(asked) = remarks.retry_after {
+            // The last attempt is due when the call is old enough to be given up.
+            let last = self.planned.first_at + policy.give_up_after;
+            let asked = (now + asked.min(policy.retry_after_max)).min(last);
+            at = at.max(asked + self.service.runtime.jitter(pause / 2));
+        }
         self.wait(at, self.planned.attempts + 1).await;
     }
 

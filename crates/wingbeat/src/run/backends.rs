@@ -12,6 +12,8 @@ use wingbeat_rabbitmq::RabbitMq;
 #[cfg(feature = "servers")]
 use wingbeat_redis::Redis;
 
+use wingbeat_core::tls::TlsFiles;
+
 use super::error::RunError;
 use super::settings::Servers;
 use crate::call::HyperClient;
@@ -37,7 +39,8 @@ impl From<Ports> for Backends {
 }
 
 impl Backends {
-    /// Opens the data directory, or connects to the servers. `name` is shown by the broker.
+    /// Opens the data directory, or connects to the servers. `name` is shown by the broker. `tls`
+    /// applies to outgoing HTTP.
     ///
     /// # Errors
     ///
@@ -47,16 +50,18 @@ impl Backends {
         servers: Option<&Servers>,
         data: &Path,
         name: &str,
+        tls: &TlsFiles,
         runtime: &Arc<TokioRuntime>,
     ) -> Result<Self, RunError> {
+        let http = HyperClient::with_tls(tls.clone());
         match servers {
-            Some(servers) => Self::connect(servers, name, runtime).await,
-            None => Ok(Self::embedded(data, runtime)?),
+            Some(servers) => Self::connect(servers, name, runtime, http).await,
+            None => Ok(Self::embedded(data, runtime, http)?),
         }
     }
 
     #[cfg(feature = "embedded")]
-    fn embedded(data: &Path, runtime: &Arc<TokioRuntime>) -> Result<Self> {
+    fn embedded(data: &Path, runtime: &Arc<TokioRuntime>, http: Arc<HyperClient>) -> Result<Self> {
         let embedded = Embedded::open(&wingbeat_embedded::Config::new(data))?;
         embedded.admit("cache.db", Loss::Acceptable)?;
         let cache = EmbeddedCache::open(data, runtime.clone())?;
@@ -66,14 +71,14 @@ impl Backends {
                 store: embedded.clone(),
                 transport: embedded.clone(),
                 cache,
-                http: HyperClient::new(),
+                http,
             },
             embedded: Some(embedded),
         })
     }
 
     #[cfg(not(feature = "embedded"))]
-    fn embedded(_data: &Path, _runtime: &Arc<TokioRuntime>) -> Result<Self> {
+    fn embedded(_: &Path, _: &Arc<TokioRuntime>, _: Arc<HyperClient>) -> Result<Self> {
         let text = "built without the feature `embedded`: set --broker, --store and --cache";
         Err(crate::Error::reject("not_built", text))
     }
@@ -101,6 +106,7 @@ impl Backends {
         servers: &Servers,
         name: &str,
         runtime: &Arc<TokioRuntime>,
+        http: Arc<HyperClient>,
     ) -> Result<Self, RunError> {
         RunError::all(Self::faults(servers).into_iter().map(Into::into).collect())?;
         let (store, mut broker, mut cache) = configs(servers);
@@ -118,7 +124,7 @@ impl Backends {
                 store,
                 transport,
                 cache,
-                http: HyperClient::new(),
+                http,
             })),
             (store, broker, cache) => {
                 let failed = [store.err(), broker.err(), cache.err()];
@@ -129,7 +135,12 @@ impl Backends {
     }
 
     #[cfg(not(feature = "servers"))]
-    async fn connect(_: &Servers, _: &str, _: &Arc<TokioRuntime>) -> Result<Self, RunError> {
+    async fn connect(
+        _: &Servers,
+        _: &str,
+        _: &Arc<TokioRuntime>,
+        _: Arc<HyperClient>,
+    ) -> Result<Self, RunError> {
         let text = "built without the feature `servers`";
         Err(crate::Error::reject("not_built", text).into())
     }
@@ -183,13 +194,8 @@ fn configs(
     let mut store = wingbeat_postgres::Config::new(&servers.store);
     let mut broker = wingbeat_rabbitmq::Config::new(&servers.broker);
     let mut cache = wingbeat_redis::Config::new(&servers.cache);
-    let tls = wingbeat_connect::TlsFiles {
-        ca: servers.tls.ca.clone(),
-        certificate: servers.tls.certificate.clone(),
-        key: servers.tls.key.clone(),
-    };
-    store.tls = tls.clone();
-    broker.tls = tls.clone();
-    cache.tls = tls;
+    store.tls = servers.tls.clone();
+    broker.tls = servers.tls.clone();
+    cache.tls = servers.tls.clone();
     (store, broker, cache)
 }

@@ -14,6 +14,7 @@ use super::program::{Program, Roles};
 use super::settings::{Field, OURS, Settings, SettingsError, Sources};
 use super::signals::{self, Signals};
 use super::{logs, migrate, ready, threads, trust};
+use crate::call::HyperClient;
 use crate::{Runtime as _, Timestamp};
 
 /// The exit code of a program that cannot start.
@@ -258,6 +259,10 @@ fn checked<P: Program>(
         all.extend(Backends::faults(servers).into_iter().map(RunError::from));
     }
     all.extend(clock_fault(crate::TokioRuntime::new().now()));
+    if settings.urls.iter().any(|it| it.is_https()) {
+        let checked = HyperClient::with_tls(settings.tls.clone()).prepare_tls();
+        all.extend(checked.err().map(RunError::from));
+    }
     let (roles, unknown) = roles(program, &settings, names);
     let keys = trust::keys(program, &settings, &roles);
     all.extend(keys.err().map(RunError::from));

@@ -78,7 +78,7 @@ fn spans<S>(
     let Some(collector) = &settings.otlp else {
         return Ok((layers, None));
     };
-    let started = crate::telemetry::otlp::start(collector);
+    let started = crate::telemetry::otlp::start(collector, &settings.tls);
     let (spans, exporter) = started.map_err(|why| RunError::Collector(why.to_string()))?;
     layers.push(spans.layer().boxed());
     Ok((layers, Some(exporter)))

@@ -49,8 +49,10 @@ pub async fn open<P: Program>(
 ) -> Result<Process<P>, RunError> {
     let (listeners, runtime) = (Listeners::open(&settings).await?, TokioRuntime::new());
     let name = roles.name(program.name());
-    let servers = settings.servers.as_ref();
-    let backends = Backends::open(servers, &settings.data, &name, &runtime).await?;
+    let (servers, tls) = (settings.servers.as_ref(), &settings.tls);
+    #[cfg(feature = "https")]
+    warn_of_plain_http(&settings).await;
+    let backends = Backends::open(servers, &settings.data, &name, tls, &runtime).await?;
     for file in program.files(&settings, &roles) {
         backends.admit(file)?;
     }
@@ -72,6 +74,18 @@ pub async fn open_on<P: Program>(
     let (listeners, runtime) = (Listeners::open(&settings).await?, TokioRuntime::new());
     let backends = Backends::from(ports);
     start(program, settings, roles, backends, runtime, listeners).await
+}
+
+/// Warns of `http` URLs among the settings whose hosts are not in a private network.
+#[cfg(feature = "https")]
+async fn warn_of_plain_http<S>(settings: &Settings<S>) {
+    use crate::tls::{Host, Protection, warn_if_exposed};
+    for address in settings.urls.iter().filter(|it| !it.is_https()) {
+        if let Some((name, port)) = address.http.clone() {
+            let server = format!("the server of {}", address.origin);
+            warn_if_exposed(&server, &[Host { name, port }], Protection::Plaintext).await;
+        }
+    }
 }
 
 /// The ports on which a process listens.

@@ -16,7 +16,8 @@ use crate::unit::{Entry, Scope, ServiceContext, decode_entries};
 /// Read access to a service's data outside a unit of work, for screens and audits.
 ///
 /// Routes take it as an extractor. Handlers can take it as well, for reads that the commit need not
-/// validate, such as the candidates of a clean-up.
+/// validate, such as the candidates of a clean-up. [Executors of calls](crate::call) can take it to
+/// decrypt personal values.
 ///
 /// # Store errors
 ///

@@ -161,7 +161,7 @@ impl TestApp {
     ///     .calls(order_pickup);
     /// let carrier = |request: Request| {
     ///     assert_eq!(request.url, "http://carrier.example/pickups/7");
-    ///     Ok(Response { status: 201, body: Default::default() })
+    ///     Ok(Response { status: 201, ..Response::default() })
     /// };
     /// let app = TestApp::with_http(1, App::new().service(parcels), carrier);
     /// let correlation = uuid::Uuid::from_u128(1);

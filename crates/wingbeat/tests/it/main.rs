@@ -13,6 +13,8 @@ mod evolving;
 #[cfg(feature = "signing")]
 mod forged;
 mod found;
+#[cfg(feature = "https")]
+mod https;
 mod isolation;
 #[cfg(feature = "signing")]
 mod issued;
@@ -30,6 +32,7 @@ mod ready;
 mod refusing;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod replicas;
+mod retry_after;
 mod retry_loop;
 mod schedules;
 mod session_races;

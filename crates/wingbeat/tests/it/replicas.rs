@@ -14,6 +14,7 @@ use axum::http::Request;
 use tower::ServiceExt as _;
 use wingbeat::run::ops::{Operator, operator};
 use wingbeat::run::{Backends, Host};
+use wingbeat::tls::TlsFiles;
 use wingbeat::{Control, TokioRuntime};
 
 use crate::pausing::{SUBSCRIPTION, statistics};
@@ -51,8 +52,8 @@ async fn post(host: &Arc<Host>, action: &str) -> u16 {
 #[tokio::test]
 async fn the_operator_of_one_replica_pauses_and_resumes_both() {
     let directory = tempfile::tempdir().expect("a directory");
-    let runtime = TokioRuntime::new();
-    let opened = Backends::open(None, directory.path(), "statistics", &runtime).await;
+    let (runtime, tls) = (TokioRuntime::new(), TlsFiles::default());
+    let opened = Backends::open(None, directory.path(), "statistics", &tls, &runtime).await;
     let backends = opened.expect("the directory opens");
     let (first, second) = (start(&backends).await, start(&backends).await);
     assert_eq!(control(&first), Control::Running);

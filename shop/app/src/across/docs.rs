@@ -42,6 +42,8 @@ mod tests {
     use wingbeat::test::Model;
     use wingbeat::test::documents::{asyncapi_faults, openapi_faults};
 
+    use shop_notifications::Delivery;
+
     use super::*;
     use crate::compose::{Settings, roles, services};
 
@@ -55,7 +57,13 @@ mod tests {
         let runtime = TokioRuntime::new();
         let sessions = Sessions::new(Model::new(runtime.clone()).cache, runtime);
         let roles = roles::whole();
-        let app = services::system(&settings, &roles, &sessions, "http://provider");
+        let app = services::system(
+            &settings,
+            &roles,
+            &sessions,
+            "http://provider",
+            &Delivery::Mailbox,
+        );
         system(&System::from(&app), true)
     }
 

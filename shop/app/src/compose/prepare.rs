@@ -179,7 +179,13 @@ mod tests {
         let sessions = wingbeat::http::session::Sessions::new(model.cache.clone(), runtime.clone());
         let system = Arc::new(move || {
             let (settings, roles) = (Settings::default(), roles::whole());
-            services::system(&settings, &roles, &sessions, "http://127.0.0.1:1")
+            services::system(
+                &settings,
+                &roles,
+                &sessions,
+                "http://127.0.0.1:1",
+                &shop_notifications::Delivery::Mailbox,
+            )
         });
         let started = Host::start(runtime.clone(), ports, system, |name| name == "orders").await;
         let host = started.expect("it starts");

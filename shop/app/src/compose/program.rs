@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use shop_notifications::Delivery;
+use shop_notifications::smtp::Smtp;
 use shop_provider::Provider;
 use wingbeat::http::session::Sessions;
 use wingbeat::http::traced;
@@ -74,7 +76,8 @@ impl Program for Shop {
     }
 
     fn check(&self, settings: &Settings, roles: &Roles) -> Result<(), RunError> {
-        roles::check(settings, roles)
+        roles::check(settings, roles)?;
+        mails(settings, roles).map(drop)
     }
 
     fn alone(
@@ -108,6 +111,10 @@ impl Program for Shop {
         roles: &Roles,
         ports: &Ports,
     ) -> Result<Shared, RunError> {
+        let mails = mails(settings, roles)?;
+        if let (Delivery::Smtp(_), Some(server)) = (&mails, &settings.own.smtp) {
+            server.warn_if_exposed().await;
+        }
         let sessions = Sessions::new(Arc::clone(&ports.cache), Arc::clone(&ports.runtime))
             .with_only_secure_cookies(settings.own.secure_cookies);
         let sessions = match &settings.trust {
@@ -132,11 +139,18 @@ impl Program for Shop {
             sessions,
             provider,
             provider_url,
+            mails,
         })
     }
 
     fn system(&self, settings: &Settings, roles: &Roles, shared: &Shared) -> App {
-        services::system(settings, roles, &shared.sessions, &shared.provider_url)
+        let Shared {
+            sessions,
+            provider_url,
+            mails,
+            ..
+        } = shared;
+        services::system(settings, roles, sessions, provider_url, mails)
     }
 
     async fn routes(&self, process: &Open) -> Result<Router, RunError> {
@@ -176,6 +190,16 @@ impl Program for Shop {
         }
         lines
     }
+}
+
+/// Returns the way on which mails leave: by the mail server of the settings, else into the mailbox.
+fn mails(settings: &Settings, roles: &Roles) -> Result<Delivery, RunError> {
+    let own = &settings.own;
+    let Some(server) = own.smtp.as_ref().filter(|_| roles.has("notifications")) else {
+        return Ok(Delivery::Mailbox);
+    };
+    let smtp = Smtp::new(server.clone(), own.mail_from.clone(), &settings.tls)?;
+    Ok(Delivery::Smtp(smtp))
 }
 
 /// Describes the administrator's login. The password is shown on a terminal only.

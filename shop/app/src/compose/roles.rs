@@ -31,25 +31,37 @@ pub fn is_behind_gateway(roles: &Roles) -> bool {
 /// Checks the settings that services in production require.
 pub(super) fn check(settings: &Settings, roles: &Roles) -> Result<(), RunError> {
     let own = &settings.own;
-    if roles.whole || own.dev {
-        return Ok(());
-    }
     let mut missing = Vec::new();
-    if roles.has("payments") && own.provider.is_none() && !roles.has(PROVIDER) {
-        missing.push("payments needs --provider (or --dev, for the stand-in)");
+    if settings
+        .upstreams
+        .get(PROVIDER)
+        .is_some_and(|urls| urls.contains(','))
+    {
+        missing.push("there is one payment provider: WINGBEAT_URL_PROVIDER must be one URL");
     }
-    if roles.has("notifications") {
-        missing.push(
-            "notifications keeps its mails in the mailbox of --dev; this release sends none by SMTP",
-        );
-    }
-    if roles.has("identity") && own.admin_password.is_none() {
-        missing.push("identity needs SHOP_ADMIN_PASSWORD (or --dev)");
+    if !roles.whole && !own.dev {
+        missing.extend(required(settings, roles));
     }
     if missing.is_empty() {
         return Ok(());
     }
     Err(RunError::Program(missing.join("; ")))
+}
+
+/// Returns the settings that services in production lack.
+fn required(settings: &Settings, roles: &Roles) -> Vec<&'static str> {
+    let own = &settings.own;
+    let mut missing = Vec::new();
+    if roles.has("payments") && own.provider.is_none() && !roles.has(PROVIDER) {
+        missing.push("payments needs --provider (or --dev, for the stand-in)");
+    }
+    if roles.has("notifications") && own.smtp.is_none() {
+        missing.push("notifications needs --smtp (or --dev, for the mailbox)");
+    }
+    if roles.has("identity") && own.admin_password.is_none() {
+        missing.push("identity needs SHOP_ADMIN_PASSWORD (or --dev)");
+    }
+    missing
 }
 
 #[cfg(test)]
@@ -81,14 +93,19 @@ mod tests {
     fn a_missing_requirement_is_reported_before_anything_starts() {
         let mut settings = Settings::default();
         assert!(problem(&["payments"], &settings).contains("--provider"));
-        assert!(problem(&["notifications"], &settings).contains("mailbox"));
+        assert!(problem(&["notifications"], &settings).contains("--smtp"));
+        settings.own.smtp = Some("smtp://mail.example.com".parse().expect("a URL"));
+        assert_eq!(problem(&["notifications"], &settings), "");
         assert!(problem(&["identity"], &settings).contains("SHOP_ADMIN_PASSWORD"));
         let all = problem(&SERVICES, &settings);
-        for part in ["--provider", "mailbox", "SHOP_ADMIN_PASSWORD"] {
+        for part in ["--provider", "SHOP_ADMIN_PASSWORD"] {
             assert!(all.contains(part), "{all}");
         }
         assert_eq!(problem(&["orders"], &settings), "");
         settings.own.dev = true;
         assert_eq!(problem(&SERVICES, &settings), "");
+        let replicas = "http://a,http://b".to_owned();
+        settings.upstreams.insert(PROVIDER.into(), replicas);
+        assert!(problem(&SERVICES, &settings).contains("WINGBEAT_URL_PROVIDER"));
     }
 }

@@ -33,10 +33,10 @@ pub(super) async fn of(open: &Open) -> Result<Router> {
 
 /// Returns the address of a service that runs elsewhere.
 pub(super) fn elsewhere(settings: &Settings, name: &str) -> String {
-    let given = settings.own.provider.as_ref().filter(|_| name == PROVIDER);
-    let given = given.or_else(|| settings.upstreams.get(name));
+    let provider = settings.own.provider.as_ref().filter(|_| name == PROVIDER);
+    let given = provider.map(ToString::to_string);
     given
-        .cloned()
+        .or_else(|| settings.upstreams.get(name).cloned())
         .unwrap_or_else(|| format!("http://{name}:{PORT}"))
 }
 
@@ -164,7 +164,9 @@ fn proxy(open: &Open) -> Proxy {
     let upstream = |service: &str| Upstream::new(service, &url(service), &limits, now);
     let proxy = Proxy::new(SERVICES.map(upstream).into(), open.runtime.clone());
     let trust = open.trust.as_ref();
-    proxy.with_signatures(trust.map(|trust| Arc::clone(trust.signatures())))
+    proxy
+        .with_tls(open.settings.tls.clone())
+        .with_signatures(trust.map(|trust| Arc::clone(trust.signatures())))
 }
 
 /// Returns all services, for the audit.

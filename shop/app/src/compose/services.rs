@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use shop_notifications::Delivery;
 use wingbeat::http::session::Sessions;
 use wingbeat::run::Roles;
 use wingbeat::{App, TargetPolicy};
@@ -9,8 +10,15 @@ use wingbeat::{App, TargetPolicy};
 use super::roles::is_behind_gateway;
 use super::settings::Settings;
 
-/// Builds the app of the whole shop. `provider` is the base URL of the payment provider.
-pub fn system(settings: &Settings, roles: &Roles, sessions: &Sessions, provider: &str) -> App {
+/// Builds the app of the whole shop. `provider` is the base URL of the payment provider, `mails` the
+/// way on which mails leave.
+pub fn system(
+    settings: &Settings,
+    roles: &Roles,
+    sessions: &Sessions,
+    provider: &str,
+    mails: &Delivery,
+) -> App {
     let sessions = || sessions.clone();
     App::new()
         .service(shop_carts::service(sessions()))
@@ -20,9 +28,10 @@ pub fn system(settings: &Settings, roles: &Roles, sessions: &Sessions, provider:
             sessions(),
         ))
         .service(shop_inventory::service(&inventory(settings)))
-        .service(shop_notifications::service(
-            &shop_notifications::Config::default(),
-        ))
+        .service(shop_notifications::service(&shop_notifications::Config {
+            delivery: mails.clone(),
+            ..shop_notifications::Config::default()
+        }))
         .service(shop_orders::service(&orders(settings), sessions()))
         .service(shop_payments::service(&payments(settings, provider)))
         .service(shop_promotions::service(&shop_promotions::Config::default()))
@@ -114,7 +123,13 @@ mod tests {
         let runtime = wingbeat::TokioRuntime::new();
         let cache = wingbeat::test::Model::new(runtime.clone()).cache;
         let sessions = Sessions::new(cache, runtime);
-        let app = system(&Settings::default(), &whole(), &sessions, "http://provider");
+        let app = system(
+            &Settings::default(),
+            &whole(),
+            &sessions,
+            "http://provider",
+            &Delivery::Mailbox,
+        );
         let names: Vec<_> = app.names().map(|name| name.as_str()).collect();
         assert_eq!(names, SERVICES);
         app.check().expect("the wiring is right");

@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Deserialize;
-use wingbeat::JsonSchema;
+use shop_notifications::smtp::{Sender, SmtpServer};
+use wingbeat::{BaseUrl, JsonSchema};
 
 /// Settings of the whole shop.
 pub type Settings = wingbeat::Settings<ShopSettings>;
@@ -15,7 +16,13 @@ pub type Settings = wingbeat::Settings<ShopSettings>;
 pub struct ShopSettings {
     /// The payment provider, instead of the stand-in
     #[schemars(extend("x-value" = "URL"))]
-    pub provider: Option<String>,
+    pub provider: Option<BaseUrl>,
+    /// The mail server, instead of the mailbox: `smtp://…` (requires STARTTLS) or `smtps://…`
+    #[schemars(extend("x-value" = "URL"))]
+    pub smtp: Option<SmtpServer>,
+    /// The sender of mails
+    #[schemars(extend("x-value" = "ADDRESS"))]
+    pub mail_from: Sender,
     /// Run the stand-ins and /dev, for services in separate processes
     pub dev: bool,
     /// Restrict session cookies to HTTPS, for a shop behind a proxy that terminates TLS
@@ -66,6 +73,8 @@ impl Default for ShopSettings {
         let hours = |hours: u64| seconds(hours * 3_600);
         Self {
             provider: None,
+            smtp: None,
+            mail_from: Sender::default(),
             dev: false,
             secure_cookies: false,
             rate_limits: true,

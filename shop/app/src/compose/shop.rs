@@ -1,5 +1,6 @@
 //! The shop's part of a process.
 
+use shop_notifications::Delivery;
 use shop_provider::Provider;
 use wingbeat::http::session::Sessions;
 use wingbeat::run::{Command, Process};
@@ -28,4 +29,6 @@ pub struct Shared {
     pub provider: Option<Provider>,
     /// The base URL of the payment provider.
     pub provider_url: String,
+    /// The way on which mails leave.
+    pub mails: Delivery,
 }

@@ -36,7 +36,11 @@ pub struct Bank {
 
 fn answer(status: u16, body: &Value) -> Result<Response> {
     let body = body.to_string().into_bytes().into();
-    Ok(Response { status, body })
+    Ok(Response {
+        status,
+        body,
+        ..Response::default()
+    })
 }
 
 impl Bank {

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use shop_carts::domain::Cart;
 use shop_contracts::{OrderId, OrderStatus, UserId};
 use shop_inventory::domain::{Reservation, Stock};
+use shop_notifications::Delivery;
 use shop_orders::copies::{CartCopy, ProductCopy};
 use shop_orders::domain::Order;
 use shop_orders::messages::CancelRefused;
@@ -262,7 +263,8 @@ impl System for Shop {
             let settings = settings.clone();
             let process = Process::new(name, move |ports| {
                 let sessions = Sessions::new(ports.cache.clone(), ports.runtime.clone());
-                services(&settings, &whole(), &sessions, PROVIDER).run_only([name])
+                services(&settings, &whole(), &sessions, PROVIDER, &Delivery::Mailbox)
+                    .run_only([name])
             });
             process.replicas(replicas(self.seed, name))
         };

@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tracing::subscriber::with_default;
 use tracing_subscriber::layer::SubscriberExt as _;
 use wingbeat::telemetry::{Context, otlp, requested};
+use wingbeat::tls::TlsFiles;
 use wingbeat::{TraceParent, telemetry};
 
 use shop_e2e::wait::BOUND;
@@ -36,7 +37,7 @@ fn spans(spans: otlp::Spans, count: u64) {
 async fn a_flush_exports_all_spans() {
     let collector = Collector::start().await;
     for address in [collector.url(), format!("{}/v1/traces", collector.url())] {
-        let (layer, exporter) = otlp::start(&address).unwrap();
+        let (layer, exporter) = otlp::start(&address, &TlsFiles::default()).unwrap();
         spans(layer, 1_000);
         exporter.flush(BOUND).await;
         let spans = collector.take_all();
@@ -71,12 +72,12 @@ fn an_unavailable_collector_costs_counted_spans_and_no_time() {
             .enable_all()
             .build();
         runtime.unwrap().block_on(async {
-            let (layer, exporter) = otlp::start(nobody).unwrap();
+            let (layer, exporter) = otlp::start(nobody, &TlsFiles::default()).unwrap();
             spans(layer, 10);
             exporter.flush(BOUND).await;
             // More spans than the exporter queues: recording does not block, and the flush ends at
             // its limit.
-            let (layer, exporter) = otlp::start(&mute).unwrap();
+            let (layer, exporter) = otlp::start(&mute, &TlsFiles::default()).unwrap();
             spans(layer, 10_000);
             let flush = exporter.flush(Duration::from_millis(300));
             let flushed = tokio::time::timeout(BOUND, flush).await;
@@ -94,16 +95,20 @@ fn an_unavailable_collector_costs_counted_spans_and_no_time() {
 }
 
 #[tokio::test]
-async fn an_address_must_be_plain_http() {
+async fn an_address_must_be_an_http_url() {
     let wrong = [
         "",
         "h:4318",
-        "https://h:4318",
+        "ftp://h:4318",
+        "http://user:password@h:4318",
         "http://",
         "http://a b",
         "http://h?x",
     ];
     for address in wrong {
-        assert!(otlp::start(address).is_err(), "{address}");
+        assert!(
+            otlp::start(address, &TlsFiles::default()).is_err(),
+            "{address}"
+        );
     }
 }

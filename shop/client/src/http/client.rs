@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use wingbeat_connect::{Tls, TlsFiles, Verify};
 
 use super::connection::Connection;
 use super::pool::Pool;
@@ -36,19 +37,30 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     base: Base,
+    tls: Option<Tls>,
     limits: Limits,
     pool: Pool,
 }
 
 impl Client {
-    /// Creates a client. It connects on the first request.
-    #[must_use]
-    pub fn new(base: Base, limits: Limits) -> Self {
-        Self(Arc::new(Inner {
+    /// Creates a client. It connects on the first request. `files` are those for TLS, if the URL asks
+    /// for it.
+    ///
+    /// # Errors
+    ///
+    /// `tls_invalid` if a file cannot be used.
+    pub fn new(
+        base: Base,
+        limits: Limits,
+        files: TlsFiles,
+    ) -> Result<Self, wingbeat_connect::Error> {
+        let tls = base.is_secure().then(|| Tls::new(files, Verify::Full));
+        Ok(Self(Arc::new(Inner {
+            tls: tls.transpose()?,
             base,
             limits,
             pool: Pool::new(limits.connections_max),
-        }))
+        })))
     }
 
     /// Returns the base URL of the server.
@@ -82,7 +94,7 @@ impl Client {
     pub async fn events(&self, call: &Call<'_>) -> Result<EventStream, Error> {
         let limit = self.0.limits.request;
         let open = async {
-            let mut connection = Connection::open(&self.0.base).await?;
+            let mut connection = Connection::open(&self.0.base, self.0.tls.as_ref()).await?;
             let response = connection.begin(call.request(&self.0.base)?).await?;
             EventStream::new(connection, response)
         };
@@ -102,7 +114,8 @@ impl Inner {
                 answer => return answer,
             }
         }
-        self.on(Connection::open(&self.base).await?, call).await
+        let connection = Connection::open(&self.base, self.tls.as_ref()).await?;
+        self.on(connection, call).await
     }
 
     async fn on(&self, mut connection: Connection, call: &Call<'_>) -> Result<Answer, Fault> {

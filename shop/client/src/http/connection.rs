@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ::http::{Request, Response};
 use bytes::Bytes;
@@ -11,12 +12,16 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::time::Instant;
+use wingbeat_connect::{BoxedStream, ConnectError, Tls, connect};
 
 use super::{Answer, Base, Fault};
 
 /// The longest body in bytes. A page of 100 orders has some 100 KiB.
 const ANSWER_MAX: usize = 16 << 20;
+
+/// The longest time to connect. A client's own limit is usually shorter.
+const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 
 /// A connection and its sender. It is not polled between requests; the next request notices if the
 /// server has closed it.
@@ -29,20 +34,22 @@ pub(super) struct Connection {
 struct Driver {
     /// The connection; `None` once it has ended. Dropping it drops a request that it has not read,
     /// which reports the end to the sender.
-    connection: Option<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>,
+    connection: Option<http1::Connection<TokioIo<BoxedStream>, Full<Bytes>>>,
 }
 
 impl Connection {
     /// Connects to the server.
-    pub(super) async fn open(base: &Base) -> Result<Self, Fault> {
+    pub(super) async fn open(base: &Base, tls: Option<&Tls>) -> Result<Self, Fault> {
         let unreachable = |source| Fault::Unreachable {
             base: base.to_string(),
             source,
         };
-        let socket = TcpStream::connect(base.target()).await;
-        let socket = socket.map_err(unreachable)?;
-        // A request is a single write, so Nagle's algorithm would only delay it.
-        socket.set_nodelay(true).map_err(unreachable)?;
+        let deadline = Instant::now() + CONNECT_WITHIN;
+        let socket = connect(base.host(), base.default_port(), tls, deadline).await;
+        let socket = socket.map_err(|why| match why {
+            ConnectError::Unavailable(why) => unreachable(why),
+            ConnectError::Tls(why) => unreachable(io::Error::other(format!("no TLS: {why}"))),
+        })?;
         let (sender, connection) = handshake(TokioIo::new(socket))
             .await
             .map_err(|error| unreachable(io::Error::other(error)))?;

@@ -20,7 +20,8 @@ use crate::{Shop, output};
 /// Sends the orders of simulated shoppers to a running shop and reports their outcome.
 #[derive(Args, Clone, Debug)]
 pub struct TrafficArgs {
-    /// The URL of the shop.
+    /// The URL of the shop: `http://…` or `https://…`. WINGBEAT_TLS_CA names an authority to trust
+    /// instead of those of the system.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub url: String,
     /// The orders per second.

@@ -212,7 +212,61 @@ fn a_missing_setting_is_reported_in_one_line() {
     refused(&["orders"], &unavailable, &["store_unavailable"]);
     refused(&["identity"], &unavailable, &["SHOP_ADMIN_PASSWORD"]);
     refused(&["payments"], &unavailable, &["--provider"]);
-    refused(&["notifications"], &unavailable, &["SMTP"]);
+    refused(&["notifications"], &unavailable, &["--smtp"]);
+    let mut plain = unavailable;
+    plain[1].1 = "postgres://u:s3cret@127.0.0.1:1/db?sslmode=disable";
+    let with = |name, value| [&unavailable[..], &[(name, value)]].concat();
+    for (name, value, word) in [
+        (
+            "WINGBEAT_SMTP",
+            "http://u:s3cret@mail.example.com",
+            "scheme",
+        ),
+        (
+            "WINGBEAT_SMTP",
+            "smtp://u:s3cret@mail.example.com?tls=off",
+            "TLS",
+        ),
+        (
+            "WINGBEAT_SMTP",
+            "smtp://u:s3cret@mail.example.com?retries=3",
+            "retries",
+        ),
+        ("WINGBEAT_SMTP", "smtp://u:s3cret@a,b", "one host"),
+        ("WINGBEAT_MAIL_FROM", "shop", "address"),
+    ] {
+        refused(&["notifications"], &with(name, value), &[name, word]);
+    }
+    for (value, word) in [
+        ("https://u:s3cret@bank.example.com", "password"),
+        ("https://bank.example.com?key=s3cret", "query"),
+        ("https://bank.example.com/#s3cret", "fragment"),
+        ("https://a,b", "host"),
+        ("https://bank.example.com:0", "port"),
+        ("bank.example.com", "scheme"),
+    ] {
+        let provider = with("WINGBEAT_PROVIDER", value);
+        refused(&["payments"], &provider, &["WINGBEAT_PROVIDER", word]);
+    }
+    let providers = with("WINGBEAT_URL_PROVIDER", "http://a,http://b");
+    refused(&["payments"], &providers, &["WINGBEAT_URL_PROVIDER"]);
+    let upstream = with("WINGBEAT_URL_ORDERS", "http://u:s3cret@orders,orders");
+    refused(&["orders"], &upstream, &["WINGBEAT_URL_ORDERS"]);
+    let authority = with("WINGBEAT_TLS_CA", "no-such-file.pem");
+    refused(
+        &["orders"],
+        &authority,
+        &["tls_invalid", "no-such-file.pem"],
+    );
+    let of_mails = [
+        ("WINGBEAT_DEV", "on"),
+        ("WINGBEAT_SMTP", "smtp://mail.example.com"),
+        ("WINGBEAT_TLS_CA", "no-such-file.pem"),
+    ];
+    let of_mails = [&plain[..], &of_mails[..]].concat();
+    refused(&["notifications"], &of_mails, &["tls_invalid"]);
+    let unused = [&plain[..], &[("WINGBEAT_TLS_CA", "ca.pem")]].concat();
+    refused(&["orders"], &unused, &["WINGBEAT_TLS_CA"]);
 }
 
 /// One server has a wrong URL, is unavailable or refuses the password, while the others work.

@@ -24,6 +24,7 @@ mod missing;
 mod outage;
 mod over_http;
 mod parked;
+mod production;
 mod rolling;
 mod shared;
 mod start;

@@ -15,23 +15,19 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tracing::Span;
 use wingbeat::RuntimeExt as _;
 use wingbeat::http::{Problem, read_body};
 use wingbeat::telemetry;
+use wingbeat::tls::TlsFiles;
 use wingbeat::trust::{CALLER_HEADER, RequestText};
-use wingbeat::{Name, SharedRuntime, Signatures};
+use wingbeat::{Connections, Name, SharedRuntime, Signatures, Unanswered};
 
 use crate::edge::SERVICE;
 use crate::upstream::{Replica, Upstream};
 
 /// The timeout of a connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// The idle time after which a connection is closed, before the service closes it.
-const IDLE: Duration = Duration::from_secs(20);
 /// The pauses before all replicas are tried again. A replica that restarts is back within them.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(50),
@@ -64,7 +60,7 @@ const GATEWAY_ONLY: [&str; 5] = [
 
 /// A reverse proxy to services.
 pub struct Proxy {
-    client: Client<HttpConnector, Full<Bytes>>,
+    connections: Connections,
     upstreams: BTreeMap<String, Upstream>,
     runtime: SharedRuntime,
     /// The keys with which the gateway proves its identity to the services, if there are any.
@@ -75,16 +71,9 @@ impl Proxy {
     /// Creates a proxy to these services.
     #[must_use]
     pub fn new(upstreams: Vec<Upstream>, runtime: SharedRuntime) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_WITHIN));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(connector);
         let named = upstreams.into_iter().map(|it| (it.name().to_owned(), it));
         Self {
-            client,
+            connections: Connections::new(CONNECT_WITHIN, TlsFiles::default()),
             upstreams: named.collect(),
             runtime,
             signatures: None,
@@ -95,6 +84,16 @@ impl Proxy {
     #[must_use]
     pub fn with_signatures(self, signatures: Option<Arc<dyn Signatures>>) -> Self {
         Self { signatures, ..self }
+    }
+
+    /// Sets the authorities and the client certificate for upstreams with `https` URLs.
+    #[must_use]
+    pub fn with_tls(self, tls: TlsFiles) -> Self {
+        let connections = Connections::new(CONNECT_WITHIN, tls);
+        Self {
+            connections,
+            ..self
+        }
     }
 
     /// Returns the names of the services.
@@ -191,7 +190,7 @@ impl Proxy {
             for replica in upstream.in_turn(self.runtime.now()) {
                 match self.once(upstream, replica, parts, body.clone()).await? {
                     Ok(reply) => return Some(returned(reply)),
-                    Err(why) if repeatable || was_not_sent(&why) => {
+                    Err(why) if repeatable || !why.sent => {
                         tracing::debug!(
                             upstream = upstream.name(),
                             replica = replica.url(),
@@ -219,11 +218,11 @@ impl Proxy {
         replica: &Replica,
         parts: &Parts,
         body: Bytes,
-    ) -> Option<Result<axum::http::Response<Incoming>, ClientError>> {
+    ) -> Option<Result<axum::http::Response<Incoming>, Unanswered>> {
         let mut request = forwarded(replica.url(), parts, body)?;
         self.prove(upstream.name(), &mut request);
         let span = self.span(upstream.name(), parts, &mut request);
-        let sent = self.client.request(request);
+        let sent = self.connections.send(request);
         let limit = upstream.answer_within();
         let reply = self.runtime.timeout(limit, sent).await;
         match &reply {
@@ -276,10 +275,6 @@ fn unavailable(service: &str) -> Problem {
         "service_unavailable",
         format!("{service} is unavailable; try again later"),
     )
-}
-
-fn was_not_sent(error: &ClientError) -> bool {
-    error.is_connect()
 }
 
 /// Builds a request of the gateway itself, with the credentials of the caller.

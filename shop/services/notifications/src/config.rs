@@ -1,5 +1,50 @@
 //! The settings of the service.
 
-/// The settings of notifications. There are none yet, because all mail goes to the mailbox.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Config {}
+use std::time::Duration;
+
+use wingbeat::{Parts, TargetPolicy};
+
+use crate::smtp::Smtp;
+
+/// The way on which mails leave the service.
+#[derive(Clone, Default)]
+pub enum Delivery {
+    /// They stay in the mailbox, which `GET /dev/mailbox` shows.
+    #[default]
+    Mailbox,
+    /// A mail server takes them.
+    Smtp(Smtp),
+}
+
+/// The state that handlers and the call extract.
+#[derive(Clone, Parts)]
+pub struct State {
+    /// The way on which mails leave.
+    pub delivery: Delivery,
+}
+
+/// The settings of notifications.
+#[derive(Clone)]
+pub struct Config {
+    /// The way on which mails leave.
+    pub delivery: Delivery,
+    /// Timeout, retries and breaker of the mail server.
+    pub target: TargetPolicy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            delivery: Delivery::Mailbox,
+            target: TargetPolicy {
+                timeout: Duration::from_secs(30),
+                concurrency: 8,
+                backoff: Duration::from_secs(1),
+                // Servers that delay unknown senders expect another attempt after minutes.
+                backoff_max: Duration::from_secs(300),
+                breaker_open: Duration::from_secs(5),
+                ..TargetPolicy::default()
+            },
+        }
+    }
+}

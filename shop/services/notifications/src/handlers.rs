@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::identity::{UserErased, UserRegistered};
-use shop_contracts::notifications::{EmailSent, RememberAddress};
+use shop_contracts::notifications::RememberAddress;
 use shop_contracts::orders::{OrderCancelled, OrderPaid, OrderRejected, OrderShipped};
 use shop_contracts::promotions::PromoIssued;
 use wingbeat::{Command, JsonSchema, Reads, Result, Rows, schemars};
 
 use crate::domain::{Mail, Person};
 use crate::mailbox::{self, MailRow};
-use crate::mailer::Mailer;
+use crate::mailer::{Delivered, Mailer};
 
 /// Removes a user's mails from the mailbox. The command is private to notifications. It follows the
 /// erasure of the address, after which no mail can be added.
@@ -24,7 +24,7 @@ pub(crate) struct ScrubMailbox {
 pub(crate) async fn remember_address(
     command: RememberAddress,
     mailer: Mailer,
-) -> Result<Vec<EmailSent>> {
+) -> Result<Vec<Delivered>> {
     let person = Person {
         email: command.email,
         name: command.name,
@@ -37,12 +37,12 @@ pub(crate) async fn remember_address(
 pub(crate) async fn user_registered(
     event: UserRegistered,
     mailer: Mailer,
-) -> Result<Option<EmailSent>> {
+) -> Result<Option<Delivered>> {
     mailer.deliver(event.user_id, Mail::Welcome).await
 }
 
 /// Sends a promo code to a user who wants offers.
-pub(crate) async fn promo_issued(event: PromoIssued, mailer: Mailer) -> Result<Option<EmailSent>> {
+pub(crate) async fn promo_issued(event: PromoIssued, mailer: Mailer) -> Result<Option<Delivered>> {
     let PromoIssued {
         user_id,
         code,
@@ -58,7 +58,7 @@ pub(crate) async fn promo_issued(event: PromoIssued, mailer: Mailer) -> Result<O
 }
 
 /// Sends the confirmation of a payment.
-pub(crate) async fn order_paid(event: OrderPaid, mailer: Mailer) -> Result<Option<EmailSent>> {
+pub(crate) async fn order_paid(event: OrderPaid, mailer: Mailer) -> Result<Option<Delivered>> {
     let (order_id, total) = (event.order_id, event.total);
     mailer
         .deliver(event.user_id, Mail::OrderPaid { order_id, total })
@@ -69,7 +69,7 @@ pub(crate) async fn order_paid(event: OrderPaid, mailer: Mailer) -> Result<Optio
 pub(crate) async fn order_rejected(
     event: OrderRejected,
     mailer: Mailer,
-) -> Result<Option<EmailSent>> {
+) -> Result<Option<Delivered>> {
     let (order_id, reason) = (event.order_id, event.reason);
     mailer
         .deliver(event.user_id, Mail::OrderRejected { order_id, reason })
@@ -80,7 +80,7 @@ pub(crate) async fn order_rejected(
 pub(crate) async fn order_shipped(
     event: OrderShipped,
     mailer: Mailer,
-) -> Result<Option<EmailSent>> {
+) -> Result<Option<Delivered>> {
     let order_id = event.order_id;
     mailer
         .deliver(event.user_id, Mail::OrderShipped { order_id })
@@ -91,7 +91,7 @@ pub(crate) async fn order_shipped(
 pub(crate) async fn order_cancelled(
     event: OrderCancelled,
     mailer: Mailer,
-) -> Result<Option<EmailSent>> {
+) -> Result<Option<Delivered>> {
     let order_id = event.order_id;
     mailer
         .deliver(event.user_id, Mail::OrderCancelled { order_id })

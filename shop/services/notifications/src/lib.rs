@@ -2,25 +2,30 @@
 //!
 //! - [`domain`]: the templates and the contacts; pure.
 //! - `handlers`: from events to mails. [`mailer`]: the sending of a mail, once.
-//! - [`mailbox`](mod@mailbox): the stand-in for a mail server. [`audit`]: reads for the invariants.
+//! - [`mailbox`](mod@mailbox): the stand-in for a mail server. [`calls`], [`smtp`]: a real one.
+//! - [`audit`]: reads for the invariants.
 
 pub mod audit;
+pub mod calls;
 pub mod domain;
 mod handlers;
 pub mod mailbox;
 pub mod mailer;
+pub mod smtp;
 
 mod config;
 
-pub use config::Config;
+pub use config::{Config, Delivery, State};
 pub use mailbox::mailbox;
-use shop_contracts::notifications::EmailFailed;
 use wingbeat::{Handler as _, Service};
 
 /// Builds the service.
 #[must_use]
-pub fn service(_config: &Config) -> Service {
+pub fn service(config: &Config) -> Service<State> {
     Service::new("notifications")
+        .with_state(State {
+            delivery: config.delivery.clone(),
+        })
         .on(handlers::remember_address.personal())
         .on(handlers::user_registered)
         .on(handlers::promo_issued)
@@ -30,5 +35,6 @@ pub fn service(_config: &Config) -> Service {
         .on(handlers::order_cancelled)
         .on(handlers::user_erased)
         .on(handlers::scrub_mailbox)
-        .publishes::<EmailFailed>() // Of mail servers; the mailbox never refuses a mail.
+        .target("smtp", config.target.clone())
+        .calls(calls::send_mail)
 }

@@ -1,14 +1,21 @@
-//! The sending of mails. Each is sent once, because the unit that sends it also records it.
+//! The sending of mails. Each is sent once, because the unit that puts it into the mailbox, or
+//! records the call to the mail server, also records that it is sent.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::notifications::EmailSent;
-use wingbeat::{Entity, Extract, Result, Rows, Scope, Subjects, Table, Timestamp};
+use wingbeat::{Either, Entity, Extract, Result, Rows, Scope, Subjects, Table, Timestamp};
 
+use crate::calls::SendMail;
+use crate::config::{Delivery, State};
 use crate::domain::{Contact, Mail, Person};
 use crate::mailbox::{MailRow, address_digest};
 
-/// The record of a sent mail. The key is [`sent_key`]; it contains no personal data.
+/// A mail that was put into the mailbox, or a call to the mail server.
+pub type Delivered = Either<EmailSent, SendMail>;
+
+/// The record of a mail that was sent or is being sent. The key is [`sent_key`]; it contains no
+/// personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     /// The time at which it was sent.
@@ -31,16 +38,18 @@ pub struct Mailer {
     contacts: Table<Contact>,
     sent: Table<Sent>,
     mailbox: Rows<MailRow>,
+    delivery: Delivery,
     subjects: Subjects,
     scope: Scope,
 }
 
-impl<S> Extract<Scope, S> for Mailer {
-    fn extract(scope: &Scope, state: &S) -> Result<Self> {
+impl Extract<Scope, State> for Mailer {
+    fn extract(scope: &Scope, state: &State) -> Result<Self> {
         Ok(Self {
             contacts: Extract::extract(scope, state)?,
             sent: Extract::extract(scope, state)?,
             mailbox: Extract::extract(scope, state)?,
+            delivery: state.delivery.clone(),
             subjects: Extract::extract(scope, state)?,
             scope: scope.clone(),
         })
@@ -55,7 +64,7 @@ impl Mailer {
     ///
     /// `too_many_pending` if too many mails wait for the address; a `store_*` code if the store
     /// cannot be read.
-    pub async fn deliver(&self, user_id: UserId, mail: Mail) -> Result<Option<EmailSent>> {
+    pub async fn deliver(&self, user_id: UserId, mail: Mail) -> Result<Option<Delivered>> {
         match self.contacts.get(&user_id).await? {
             Some(Contact::Known(person)) => match self.subjects.decrypt(&user_id, &person).await? {
                 Some(person) => self.send(user_id, &person, &mail).await,
@@ -79,7 +88,7 @@ impl Mailer {
     /// # Errors
     ///
     /// A `store_*` code if the store cannot be read.
-    pub async fn remember(&self, user_id: UserId, person: Person) -> Result<Vec<EmailSent>> {
+    pub async fn remember(&self, user_id: UserId, person: Person) -> Result<Vec<Delivered>> {
         let current = self.contacts.get(&user_id).await?;
         let stored = self.subjects.encrypt(&user_id, &person).await?;
         let (contact, mails) = Contact::remember(current, stored);
@@ -106,13 +115,22 @@ impl Mailer {
         user_id: UserId,
         person: &Person,
         mail: &Mail,
-    ) -> Result<Option<EmailSent>> {
+    ) -> Result<Option<Delivered>> {
         let key = sent_key(mail.template(), &mail.cause(user_id));
         if !mail.wanted_by(person) || self.sent.get(&key).await?.is_some() {
             return Ok(None);
         }
         let at = self.scope.now();
         self.sent.put(&key, Sent { at })?;
+        if let Delivery::Smtp(_) = self.delivery {
+            return Ok(Some(Either::Right(SendMail {
+                key,
+                user_id,
+                to: self.subjects.encrypt(&user_id, person).await?,
+                mail: mail.clone(),
+                at,
+            })));
+        }
         let letter = mail.write(person);
         let row = MailRow {
             user_id,
@@ -120,13 +138,13 @@ impl Mailer {
             to: self.subjects.encrypt(&user_id, &person.email).await?,
             template: mail.template().into(),
             subject: self.subjects.encrypt(&user_id, &letter.subject).await?,
-            body: self.subjects.encrypt(&user_id, &letter.body).await?,
+            body: self.subjects.encrypt(&user_id, &letter.text).await?,
             at,
         };
         self.mailbox.put(self.scope.new_id().to_string(), &row)?;
-        Ok(Some(EmailSent {
+        Ok(Some(Either::Left(EmailSent {
             user_id,
             template: mail.template().into(),
-        }))
+        })))
     }
 }

@@ -31,7 +31,7 @@ pub enum SettingsError {
     Incomplete(Vec<&'static str>),
     /// A certificate or a key is set, and no server is connected with TLS.
     #[error(
-        "{0} is set, but no server is connected with TLS: write amqps, rediss or sslmode=verify-full"
+        "{0} is set, but nothing is connected with TLS: write amqps, rediss, sslmode=verify-full or https"
     )]
     TlsUnused(String),
     /// A setting is set without another one that it needs.
@@ -46,7 +46,9 @@ pub enum SettingsError {
     #[error("{0}: name a file; other users of the machine can read the command line")]
     SecretFlag(String),
     /// The program was built without the feature that the setting needs.
-    #[error("{origin}: this program was built without the feature `{feature}`")]
+    #[error(
+        "{origin}: this program was built without the feature `{feature}` [not_built: docs/errors/not_built.md]"
+    )]
     NotBuilt {
         /// The flag, variable or key.
         origin: String,

@@ -125,7 +125,7 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
         (
             "otlp",
             "URL",
-            "An OpenTelemetry collector, `http://host:4318`, if built with the feature `otlp`",
+            "An OpenTelemetry collector, `http://host:4318` or `https://…`, if built with the feature `otlp`",
             None,
         ),
         (
@@ -186,6 +186,16 @@ impl Field {
     /// Returns whether only the command `migrate` uses it.
     pub(crate) fn is_of_migrate(&self) -> bool {
         self.key.starts_with("grant_")
+    }
+
+    /// Returns whether errors must not show the value.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.secret || self.is_url()
+    }
+
+    /// Returns whether the value is a URL. It may contain a password.
+    pub(crate) fn is_url(&self) -> bool {
+        self.value == "URL"
     }
 
     pub(crate) fn is_switch(&self) -> bool {

@@ -7,12 +7,15 @@ use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use wingbeat_core::tls::TlsFiles;
+
 use super::error::SettingsError;
 use super::file::File;
-use super::{LogFormat, Secret, Servers, ServersTls, TrustFiles};
+use super::{LogFormat, Secret, Servers, TrustFiles};
+use crate::BaseUrl;
 
 /// The prefix of variables that hold the address of a service.
-const UPSTREAM: &str = "WINGBEAT_URL_";
+pub(super) const UPSTREAM: &str = "WINGBEAT_URL_";
 
 /// The sources of settings.
 #[derive(Default)]
@@ -123,7 +126,11 @@ impl Lookup<'_> {
         }
     }
 
-    pub(super) fn servers(&self, faults: &mut Vec<SettingsError>) -> Option<Servers> {
+    pub(super) fn servers(
+        &self,
+        tls: &TlsFiles,
+        faults: &mut Vec<SettingsError>,
+    ) -> Option<Servers> {
         let all = [
             ("broker", "--broker"),
             ("store", "--store"),
@@ -138,12 +145,7 @@ impl Lookup<'_> {
                 Err(why) => faults.push(why),
             }
         }
-        let (tls, tls_origin) = self.servers_tls(faults);
-        let Some(first) = urls.first() else {
-            faults.extend(tls_origin.map(SettingsError::TlsUnused));
-            return None;
-        };
-        let origin = first.origin.clone();
+        let origin = urls.first()?.origin.clone();
         if !cfg!(feature = "servers") {
             let feature = "servers";
             faults.push(SettingsError::NotBuilt { origin, feature });
@@ -154,20 +156,22 @@ impl Lookup<'_> {
             return None;
         }
         let mut urls = urls.into_iter().map(|found| found.value);
-        let servers = Servers {
+        Some(Servers {
             broker: urls.next()?,
             store: urls.next()?,
             cache: urls.next()?,
-            tls,
-        };
-        if !uses_tls(&servers) {
-            faults.extend(tls_origin.map(SettingsError::TlsUnused));
-        }
-        Some(servers)
+            tls: tls.clone(),
+        })
     }
 
-    /// Returns the certificates and the key for the servers, and the origin of one of them.
-    fn servers_tls(&self, faults: &mut Vec<SettingsError>) -> (ServersTls, Option<String>) {
+    /// Returns whether the URL of a server is set, right or wrong.
+    pub(super) fn has_servers(&self) -> bool {
+        let mut keys = ["broker", "store", "cache"].into_iter();
+        keys.any(|key| !matches!(self.ours(key), Ok(None)))
+    }
+
+    /// Returns the certificates and the key for TLS, and the origin of one of them.
+    pub(super) fn tls(&self, faults: &mut Vec<SettingsError>) -> (TlsFiles, Option<String>) {
         let mut origin = None;
         let [ca, certificate, key] = ["tls_ca", "tls_cert", "tls_key"].map(|key| {
             let found = self.ours(key);
@@ -175,7 +179,13 @@ impl Lookup<'_> {
             origin.get_or_insert(found.origin);
             Some(found.value)
         });
-        let tls = ServersTls {
+        if !cfg!(feature = "https")
+            && let Some(origin) = origin.take()
+        {
+            let feature = "https";
+            faults.push(SettingsError::NotBuilt { origin, feature });
+        }
+        let tls = TlsFiles {
             ca,
             certificate,
             key,
@@ -220,13 +230,13 @@ impl Lookup<'_> {
         })
     }
 
-    pub(super) fn otlp(&self) -> Result<Option<String>, SettingsError> {
+    pub(super) fn otlp(&self) -> Result<Option<Found>, SettingsError> {
         match self.ours("otlp")? {
             Some(found) if !cfg!(feature = "otlp") => Err(SettingsError::NotBuilt {
                 origin: found.origin,
                 feature: "otlp",
             }),
-            found => Ok(found.map(|found| found.value)),
+            found => Ok(found),
         }
     }
 
@@ -242,14 +252,20 @@ impl Lookup<'_> {
                 faults.push(SettingsError::NotUtf8(name.into_owned()));
                 continue;
             };
-            if urls.split(',').all(|url| is_url(url.trim())) {
-                upstreams.insert(service.to_ascii_lowercase(), urls.to_owned());
-                continue;
+            let replicas: Result<Vec<BaseUrl>, String> =
+                urls.split(',').map(|url| url.trim().parse()).collect();
+            match replicas {
+                Ok(replicas) => {
+                    let replicas: Vec<&str> = replicas.iter().map(BaseUrl::as_str).collect();
+                    upstreams.insert(service.to_ascii_lowercase(), replicas.join(","));
+                }
+                Err(why) => faults.push(SettingsError::InvalidSecret {
+                    origin: name.into_owned(),
+                    expected: format!(
+                        "a URL such as http://host:8080, or several separated by commas: {why}"
+                    ),
+                }),
             }
-            faults.push(SettingsError::InvalidSecret {
-                origin: name.into_owned(),
-                expected: "a URL such as http://host:8080, or several separated by commas".into(),
-            });
         }
         upstreams
     }
@@ -261,22 +277,13 @@ fn is_pem(value: &str) -> bool {
 }
 
 /// Returns whether a URL asks for TLS, or leaves it to the certificates that are set.
-fn uses_tls(servers: &Servers) -> bool {
+pub(super) fn uses_tls(servers: &Servers) -> bool {
     let without = ["sslmode=disable", "sslmode=prefer"];
     servers.broker.starts_with("amqps:")
         || ["rediss", "valkeys"]
             .iter()
             .any(|it| servers.cache.starts_with(it))
         || !without.iter().any(|it| servers.store.contains(it))
-}
-
-/// Returns whether a text is the URL of a server.
-fn is_url(text: &str) -> bool {
-    let uri = text.parse::<http::Uri>();
-    uri.is_ok_and(|uri| {
-        let scheme = uri.scheme_str().is_some_and(|it| it.starts_with("http"));
-        scheme && uri.host().is_some_and(|host| !host.is_empty())
-    })
 }
 
 /// The form of a duration, for errors.

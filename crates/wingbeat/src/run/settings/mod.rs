@@ -7,6 +7,7 @@ mod error;
 mod field;
 mod file;
 mod lookup;
+mod urls;
 mod value;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use wingbeat_core::tls::TlsFiles;
 
 pub use error::SettingsError;
 pub(crate) use field::{Field, OURS};
@@ -23,6 +25,7 @@ pub(crate) use lookup::Sources;
 
 use file::File;
 use lookup::Lookup;
+use urls::Address;
 
 /// The settings of a program: those of Wingbeat, and its [own](Self::own).
 ///
@@ -49,6 +52,8 @@ pub struct Settings<S = ()> {
     pub log_format: LogFormat,
     /// The OpenTelemetry collector that receives spans (OTLP over HTTP).
     pub otlp: Option<String>,
+    /// The authorities and the client certificate of connections with TLS.
+    pub tls: TlsFiles,
     /// The servers to run on; `None` for the embedded store and broker.
     pub servers: Option<Servers>,
     /// The keys for signatures of services; `None` if commands are not signed.
@@ -58,6 +63,8 @@ pub struct Settings<S = ()> {
     pub upstreams: BTreeMap<String, String>,
     /// The program's own settings.
     pub own: S,
+    /// The URLs among the settings, with their origins.
+    pub(crate) urls: Vec<Address>,
 }
 
 /// The program's own settings: a struct that derives `Clone`, `Default`, `Deserialize` and
@@ -110,18 +117,7 @@ pub struct Servers {
     /// `rediss://…` or `redis://…`
     pub cache: String,
     /// Certificates and key for connections with TLS, as far as the URLs name none.
-    pub tls: ServersTls,
-}
-
-/// Certificates and key for TLS with the servers. Each is the path of a PEM file, or PEM text.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct ServersTls {
-    /// The authority of the servers' certificates; `None` or `system` for those of the system.
-    pub ca: Option<String>,
-    /// The certificate that this program presents.
-    pub certificate: Option<String>,
-    /// The private key of the certificate.
-    pub key: Option<String>,
+    pub tls: TlsFiles,
 }
 
 /// The keys for signatures of services; see [`trust`](crate::trust).
@@ -184,8 +180,9 @@ impl<S: OwnSettings> Settings<S> {
             file: &file,
         };
         let mut faults = Faults(faults);
+        let (tls, tls_origin) = look.tls(&mut faults.0);
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let settings = Self {
+        let mut settings = Self {
             listen: faults.or(local(8080), |it| look.address("listen", it)),
             ops_listen: faults.or(local(9464), |it| look.address("ops_listen", it)),
             ops_token: faults.or(None, |_| look.text("ops_token")).map(Secret),
@@ -198,13 +195,31 @@ impl<S: OwnSettings> Settings<S> {
                 .or(None, |_| look.text("log"))
                 .unwrap_or("info".into()),
             log_format: faults.or(LogFormat::Text, |_| look.log_format()),
-            otlp: faults.or(None, |_| look.otlp()),
-            servers: look.servers(&mut faults.0),
+            otlp: faults.or(None, |_| look.otlp()).map(|it| it.value),
+            servers: look.servers(&tls, &mut faults.0),
+            tls,
             trust: look.trust(&mut faults.0),
             upstreams: look.upstreams(&mut faults.0),
             own: value::deserialize(&own, &look, &mut faults.0),
+            urls: Vec::new(),
         };
+        settings.urls = urls::gather(&settings.upstreams, &own, &look);
+        if !settings.uses_tls(&look) {
+            faults.0.extend(tls_origin.map(SettingsError::TlsUnused));
+        }
+        faults
+            .0
+            .extend(urls::not_built(&settings.urls, cfg!(feature = "https")));
         (settings, faults.0)
+    }
+
+    /// Returns whether a connection may use TLS. Servers whose URLs are wrong may.
+    fn uses_tls(&self, look: &Lookup<'_>) -> bool {
+        let by_servers = match &self.servers {
+            Some(servers) => lookup::uses_tls(servers),
+            None => look.has_servers(),
+        };
+        by_servers || self.urls.iter().any(|it| it.may_use_tls)
     }
 }
 
@@ -216,7 +231,7 @@ impl<S: OwnSettings> Settings<S> {
 pub(crate) struct MigrateSettings {
     /// The URL of PostgreSQL.
     pub(crate) store: String,
-    pub(crate) tls: ServersTls,
+    pub(crate) tls: TlsFiles,
     /// The roles that get privileges to write.
     pub(crate) grant_to: Vec<String>,
     /// The roles that get privileges to read.
@@ -256,7 +271,7 @@ impl MigrateSettings {
         let store = text("store");
         let mut of_tls = ["tls_ca", "tls_cert", "tls_key"].map(text).into_iter();
         let mut next = || of_tls.next().flatten();
-        let tls = ServersTls {
+        let tls = TlsFiles {
             ca: next(),
             certificate: next(),
             key: next(),

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::*;
+use crate::BaseUrl;
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -12,6 +13,8 @@ struct Own {
     rooms: u32,
     #[schemars(extend("x-value" = "URL"))]
     bank: Option<String>,
+    #[schemars(extend("x-value" = "URL"))]
+    agent: Option<BaseUrl>,
     strict: bool,
     #[schemars(extend("x-env" = "HOTEL_PASSWORD", "x-secret" = true))]
     password: Option<String>,
@@ -23,6 +26,7 @@ impl Default for Own {
             hold_for: Duration::from_secs(900),
             rooms: 7,
             bank: None,
+            agent: None,
             strict: true,
             password: None,
         }
@@ -123,6 +127,57 @@ fn a_wrong_value_is_reported_with_its_origin_and_the_expected_form() {
     );
     assert!(wrong(&[], &[], "strict = \"maybe\"").contains("is not on or off"));
     assert!(wrong(&[], &[], "romes = 1").contains("has no setting \"romes\""));
+}
+
+#[test]
+fn a_wrong_url_is_reported_without_its_value() {
+    let wrong = |env: &[(&str, &str)]| {
+        let why = read(&[], env, "").expect_err("it is wrong").to_string();
+        assert!(!why.contains("s3cret"), "{why}");
+        why
+    };
+    let agent = wrong(&[("WINGBEAT_AGENT", "http://u:s3cret@agent")]);
+    assert!(agent.starts_with("WINGBEAT_AGENT is not right"), "{agent}");
+    let rooms = wrong(&[("WINGBEAT_URL_ROOMS", "http://rooms,http://u:s3cret@b")]);
+    assert!(rooms.starts_with("WINGBEAT_URL_ROOMS is not"), "{rooms}");
+    assert!(wrong(&[("WINGBEAT_URL_ROOMS", "")]).contains("WINGBEAT_URL_ROOMS"));
+}
+
+#[test]
+fn the_urls_among_the_settings_are_known() {
+    let env = [
+        ("WINGBEAT_URL_ROOMS", "http://rooms:1, http://10.0.0.1:2/"),
+        ("WINGBEAT_BANK", "http://bank.example.com"),
+    ];
+    let settings = read(&[], &env, "").expect("they are right");
+    let origins: Vec<&str> = settings.urls.iter().map(|it| it.origin.as_str()).collect();
+    assert_eq!(
+        origins,
+        ["WINGBEAT_URL_ROOMS", "WINGBEAT_URL_ROOMS", "WINGBEAT_BANK"]
+    );
+    assert_eq!(
+        settings.upstreams["rooms"],
+        "http://rooms:1,http://10.0.0.1:2"
+    );
+}
+
+#[cfg(feature = "https")]
+#[test]
+fn https_and_other_urls_with_tls_use_certificates() {
+    let flags = [("tls_ca", "ca.pem")];
+    let with = |env: &[(&str, &str)]| read(&flags, env, "").map(|settings| settings.tls.ca.clone());
+    let used = Ok(Some("ca.pem".to_owned()));
+    assert_eq!(with(&[("WINGBEAT_URL_ROOMS", "https://rooms")]), used);
+    assert_eq!(with(&[("WINGBEAT_BANK", "https://bank")]), used);
+    assert_eq!(with(&[("WINGBEAT_BANK", "smtp://bank")]), used);
+    for env in [
+        ("WINGBEAT_URL_ROOMS", "http://rooms"),
+        ("WINGBEAT_BANK", "http://bank"),
+        ("WINGBEAT_BANK", "smtp://bank?tls=off"),
+    ] {
+        let why = with(&[env]).expect_err("nothing uses TLS");
+        assert!(matches!(why, SettingsError::TlsUnused(_)), "{why}");
+    }
 }
 
 #[test]

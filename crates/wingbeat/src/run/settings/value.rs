@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde::de::value::{MapAccessDeserializer, MapDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
 
 use super::error::SettingsError;
@@ -20,7 +22,9 @@ pub(super) fn deserialize<S: DeserializeOwned + Default>(
     let mut values = Vec::new();
     for field in fields {
         match look.find(&field.key, &field.env) {
-            Ok(found) => values.extend(found.map(|it| (field.key.clone(), Text(it, field.secret)))),
+            Ok(found) => {
+                values.extend(found.map(|it| (field.key.clone(), Text(it, field.is_hidden()))))
+            }
             Err(why) => faults.push(why),
         }
     }
@@ -46,9 +50,42 @@ fn read<S: DeserializeOwned>(values: Vec<(String, Text)>) -> Result<S, Wrong> {
     {
         return Ok(own);
     }
-    S::deserialize(MapAccessDeserializer::new(MapDeserializer::new(
-        values.into_iter(),
-    )))
+    let fields = Fields {
+        rest: values.into_iter(),
+        value: None,
+    };
+    S::deserialize(MapAccessDeserializer::new(fields))
+}
+
+/// The fields of a struct, with the texts of their values.
+struct Fields {
+    rest: std::vec::IntoIter<(String, Text)>,
+    value: Option<Text>,
+}
+
+impl<'de> MapAccess<'de> for Fields {
+    type Error = Wrong;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Wrong> {
+        let Some((key, value)) = self.rest.next() else {
+            return Ok(None);
+        };
+        self.value = Some(value);
+        seed.deserialize(key.into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Wrong> {
+        let text = self.value.take().expect("a value follows its key");
+        seed.deserialize(text.clone())
+            .map_err(|Wrong(why)| match why {
+                // A type that parses the text itself knows neither its origin nor that it is secret.
+                SettingsError::Missing(why) => text.wrong(format!("right: {why}")),
+                why => Wrong(why),
+            })
+    }
 }
 
 /// An empty struct.
@@ -69,7 +106,7 @@ impl<'de> Deserializer<'de> for Nothing {
     }
 }
 
-/// The text of a setting; `true` if it is secret.
+/// The text of a setting; `true` if errors must not show it.
 #[derive(Clone)]
 struct Text(Found, bool);
 
@@ -122,14 +159,6 @@ impl serde::de::Error for Wrong {
             "--{}",
             field.replace('_', "-")
         )))
-    }
-}
-
-impl<'de> IntoDeserializer<'de, Wrong> for Text {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
     }
 }
 

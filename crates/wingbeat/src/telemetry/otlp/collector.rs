@@ -6,17 +6,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 
+use wingbeat_core::tls::TlsFiles;
+
 use super::layer::{Ended, Value, attribute};
 use super::metric;
+use crate::BaseUrl;
+use crate::connections::Connections;
 
 /// The collector's path for traces.
 const PATH: &str = "/v1/traces";
@@ -28,36 +29,44 @@ const ACCEPTED_WITHIN: Duration = Duration::from_secs(5);
 /// connection.
 const ANSWER_MAX: usize = 64 << 10;
 
-/// The address is not the URL of a collector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not the address of a collector, such as http://localhost:4318 (without TLS)")]
-pub struct NotCollector;
+/// The address is not the URL of a collector, or its TLS settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NotCollector {
+    /// The address is not such a URL.
+    #[error("not the address of a collector, such as http://localhost:4318: {0}")]
+    Address(String),
+    /// `tls_invalid`, or `not_built` without the feature `https`.
+    #[error("{0}")]
+    Tls(wingbeat_core::Error),
+}
 
 /// A client of the collector.
 pub(super) struct Collector {
-    client: Client<HttpConnector, Full<Bytes>>,
+    connections: Connections,
     uri: Uri,
     unavailable: bool,
 }
 
 impl Collector {
-    pub(super) fn at(address: &str) -> Result<Self, NotCollector> {
-        let whole = format!(
-            "{}{PATH}",
-            address.trim_end_matches('/').trim_end_matches(PATH)
-        );
-        let uri: Uri = whole.parse().map_err(|_| NotCollector)?;
-        let plain = uri.scheme_str() == Some("http") && uri.path().ends_with(PATH);
-        if !plain || uri.host().is_none_or(str::is_empty) {
-            return Err(NotCollector);
+    pub(super) fn at(address: &str, tls: &TlsFiles) -> Result<Self, NotCollector> {
+        let uri = Self::url(address)?;
+        let connections = Connections::new(CONNECT_WITHIN, tls.clone());
+        if uri.scheme_str() == Some("https") {
+            connections.prepare_tls().map_err(NotCollector::Tls)?;
         }
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_WITHIN));
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            connections,
             uri,
             unavailable: false,
         })
+    }
+
+    /// Returns the URL to which spans are sent. The address may contain its path.
+    pub(super) fn url(address: &str) -> Result<Uri, NotCollector> {
+        let base: BaseUrl = address.parse().map_err(NotCollector::Address)?;
+        let base = base.as_str().trim_end_matches(PATH);
+        let not_a_url = |_| NotCollector::Address("it is not a URL".into());
+        format!("{base}{PATH}").parse().map_err(not_a_url)
     }
 
     /// Sends a batch once. Spans that the collector does not accept are dropped and counted.
@@ -88,7 +97,7 @@ impl Collector {
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .body(Full::new(body))
             .map_err(|why| why.to_string())?;
-        let answer = self.client.request(request).await;
+        let answer = self.connections.send(request).await;
         let answer = answer.map_err(|why| why.to_string())?;
         let status = answer.status();
         let rest = Limited::new(answer.into_body(), ANSWER_MAX).collect();

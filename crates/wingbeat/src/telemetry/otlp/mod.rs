@@ -13,6 +13,7 @@ mod layer;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use wingbeat_core::tls::TlsFiles;
 
 pub use collector::NotCollector;
 pub use layer::Spans;
@@ -54,17 +55,18 @@ pub struct Exporter {
 ///
 /// [`NotCollector`] if it is none.
 pub fn check(collector: &str) -> Result<(), NotCollector> {
-    Collector::at(collector).map(drop)
+    Collector::url(collector).map(drop)
 }
 
 /// Starts to send spans to the collector at this address, such as `http://localhost:4318`. Add the
-/// layer to a `tracing` subscriber.
+/// layer to a `tracing` subscriber. `tls` applies to `https` addresses.
 ///
 /// # Errors
 ///
-/// [`NotCollector`] if the address is not an `http` URL.
-pub fn start(collector: &str) -> Result<(Spans, Exporter), NotCollector> {
-    let collector = Collector::at(collector)?;
+/// [`NotCollector`] if the address is not an `http` or `https` URL, or if a file of the TLS settings
+/// cannot be used.
+pub fn start(collector: &str, tls: &TlsFiles) -> Result<(Spans, Exporter), NotCollector> {
+    let collector = Collector::at(collector, tls)?;
     let (queue, waiting) = mpsc::channel(WAITING_MAX);
     tokio::spawn(send(waiting, collector));
     let exporter = Exporter {

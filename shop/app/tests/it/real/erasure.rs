@@ -10,7 +10,8 @@ use shop_contracts::UserId;
 use shop_e2e::http_suite::order;
 use shop_e2e::wait::{check, until};
 use shop_orders::views::OrderRow;
-use wingbeat::{Claims, run_unit};
+use wingbeat::{Claims, Name, run_unit};
+use wingbeat_servers::smtp::{Reply, Security, Smtp, Step};
 
 use super::place::{Shape, scan_servers};
 use super::{Shop, in_both_shapes};
@@ -18,6 +19,7 @@ use super::{Shop, in_both_shapes};
 in_both_shapes![
     nothing_readable_of_an_erased_person_remains,
     a_service_that_is_away_erases_when_it_is_back,
+    a_mail_that_waits_for_its_server_is_unreadable_and_is_not_sent_after_the_erasure,
 ];
 
 /// A part of every string of the persons. Log lines are searched for it.
@@ -327,6 +329,52 @@ async fn a_service_that_is_away_erases_when_it_is_back(shop: Shop) {
     })
     .await;
     shop.nothing_remains(&person.needles()).await;
+    shop.holds().await;
+}
+
+/// The mail server takes mails later, so the calls to it are stored. They must not contain the name
+/// nor the address.
+async fn a_mail_that_waits_for_its_server_is_unreadable_and_is_not_sent_after_the_erasure(
+    shop: Shop,
+) {
+    watch_logs();
+    let mails = Smtp::start(Security::Plain, None);
+    let later = Reply::Line("450 4.2.0 take it later".into());
+    mails.script(Step::Content, later, usize::MAX);
+    let url = format!("smtp://127.0.0.1:{}?tls=off", mails.address().port());
+    let url = url.parse().unwrap();
+    let shop = shop.again(|settings| settings.own.smtp = Some(url)).await;
+    let waiting = async || {
+        let ports = shop.open.host.ports();
+        let notifications = Name::new("notifications");
+        let backlog = ports.store.backlog(notifications, ports.runtime.now());
+        let due = backlog.await.unwrap().due;
+        let mut calls = due.iter().filter(|it| it.table.as_str() == "wb.call");
+        calls.next().map_or(0, |it| it.pending)
+    };
+    let person = Person::new();
+    let needles = person.needles();
+    let (user, token) = shop.join(&person).await;
+    until("the mails were refused", async || {
+        let refused = mails.in_clear().matches("Message-ID:").count();
+        let waiting = waiting().await;
+        check(
+            refused >= 2 && waiting == 2,
+            format_args!("{refused}, {waiting}"),
+        ) // Welcome, promo.
+    })
+    .await;
+    shop.nothing_remains(&needles).await;
+
+    shop.erase(&token, &person).await;
+    shop.erased_everywhere(user).await;
+    until("no mail waits", async || {
+        let waiting = waiting().await;
+        check(waiting == 0, waiting)
+    })
+    .await;
+    assert!(mails.received().is_empty());
+    shop.nothing_remains(&needles).await;
     shop.holds().await;
 }
 

@@ -53,7 +53,21 @@ impl Shop {
     }
 
     async fn open_in(place: Place) -> Self {
-        let open = start(&settings(&place)).await.unwrap();
+        let settings = settings(&place);
+        Self::start(place, &settings).await
+    }
+
+    /// Closes the shop, and opens it with changed settings.
+    pub(crate) async fn again(self, change: impl FnOnce(&mut Settings)) -> Self {
+        self.open.close().await;
+        let mut settings = settings(&self.place);
+        change(&mut settings);
+        Self::start(self.place, &settings).await
+    }
+
+    async fn start(place: Place, settings: &Settings) -> Self {
+        // The last tasks of a closed shop release the data directory a moment later.
+        let open = until("the shop opens", async || start(settings).await).await;
         let password = std::fs::read_to_string(place.data.join("admin-password")).unwrap();
         let api = Api {
             address: open.address,

@@ -123,7 +123,7 @@ fn room(number: usize) -> wingbeat::run::Servers {
         broker: format!("{}/t{number}", servers.broker.url()),
         store: format!("{server}/t{number}"),
         cache: format!("{}/{number}", servers.cache.url()),
-        tls: wingbeat::run::ServersTls::default(),
+        tls: wingbeat::tls::TlsFiles::default(),
     }
 }
 

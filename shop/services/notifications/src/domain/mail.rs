@@ -1,4 +1,4 @@
-//! The templates of mails.
+//! Mails: a template and its values.
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, OrderId, RejectReason, UserId};
@@ -47,15 +47,6 @@ pub enum Mail {
     },
 }
 
-/// A written mail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
-    /// The subject.
-    pub subject: String,
-    /// The body.
-    pub body: String,
-}
-
 impl Mail {
     /// Returns the name of the template.
     #[must_use]
@@ -88,63 +79,6 @@ impl Mail {
     pub fn wanted_by(&self, person: &Person) -> bool {
         person.marketing_opt_in || !matches!(self, Self::Promo { .. })
     }
-
-    /// Writes the mail to a person.
-    #[must_use]
-    pub fn write(&self, person: &Person) -> Letter {
-        let (subject, text) = match self {
-            Self::Welcome => (
-                "Welcome to the shop".into(),
-                "Thank you for signing up.".into(),
-            ),
-            Self::Promo {
-                code,
-                percent,
-                expires_at,
-            } => (
-                format!("{percent} % off your next order"),
-                format!("Enter {code} at checkout and save {percent} %, until {expires_at}."),
-            ),
-            Self::OrderPaid { order_id, total } => (
-                "Thank you for your order".into(),
-                format!("We received {} for order {order_id}.", amount(*total)),
-            ),
-            Self::OrderRejected { order_id, reason } => (
-                "We cannot fulfil your order".into(),
-                format!(
-                    "Order {order_id} could not be fulfilled: {}. You have not been charged.",
-                    why(*reason)
-                ),
-            ),
-            Self::OrderShipped { order_id } => (
-                "Your order is on its way".into(),
-                format!("Order {order_id} has left our warehouse."),
-            ),
-            Self::OrderCancelled { order_id } => (
-                "Your order is cancelled".into(),
-                format!("Order {order_id} is cancelled. Any payment is refunded."),
-            ),
-        };
-        Letter {
-            subject,
-            body: format!("Dear {},\n\n{text}\n\nThe shop\n", person.name),
-        }
-    }
-}
-
-fn why(reason: RejectReason) -> &'static str {
-    match reason {
-        RejectReason::OutOfStock => "an item is out of stock",
-        RejectReason::PaymentDeclined => "the payment was declined",
-        RejectReason::PaymentTimeout => "the payment company did not answer",
-        RejectReason::PromoInvalid => "the promo code cannot be used",
-        RejectReason::ReservationExpired => "the reservation of the items expired",
-    }
-}
-
-fn amount(money: Money) -> String {
-    let minor = money.amount_minor;
-    format!("EUR {}.{:02}", minor / 100, minor % 100)
 }
 
 #[cfg(test)]
@@ -172,13 +106,6 @@ mod tests {
         assert!(promo().wanted_by(&ada(true)));
         assert!(!promo().wanted_by(&ada(false)));
         assert!(Mail::Welcome.wanted_by(&ada(false)));
-    }
-
-    #[test]
-    fn a_promo_mail_contains_the_name_and_the_code() {
-        let letter = promo().write(&ada(true));
-        assert!(letter.body.starts_with("Dear Ada,"));
-        assert!(letter.body.contains("WELCOME-1"));
     }
 
     #[test]

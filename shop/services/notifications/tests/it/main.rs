@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
+mod smtp;
+
 use std::time::Duration;
 
 use shop_contracts::identity::{UserErased, UserRegistered};
