@@ -239,6 +239,10 @@ mod secure {
             self.tcp.poll_ready(cx).map_err(Into::into)
         }
 
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a connection belongs to the machine and its clock"
+        )]
         fn call(&mut self, uri: Uri) -> Self::Future {
             let mut connector = HttpsConnector::from((self.tcp.clone(), self.tls.config()));
             connector.enforce_https();

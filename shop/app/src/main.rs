@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args as _, FromArgMatches as _};
 use shop::Shop;
 use shop::simulate::{self, SimulateArgs};
+use shop::users::{self, UsersArgs};
 use shop_client::audit::{self, AuditArgs};
 use shop_client::traffic::{self, TrafficArgs};
 use wingbeat::run::Command;
@@ -41,6 +42,13 @@ fn commands() -> Vec<Command> {
             run: |args| {
                 let args = SimulateArgs::from_arg_matches(&args).expect("clap has parsed them");
                 Box::pin(async move { simulate::run(&args) })
+            },
+        },
+        Command {
+            definition: UsersArgs::augment_args(clap::Command::new("users")),
+            run: |args| {
+                let args = UsersArgs::from_arg_matches(&args).expect("clap has parsed them");
+                Box::pin(async move { users::run(&args) })
             },
         },
     ]

@@ -44,6 +44,10 @@ pub(super) fn message_trait() -> Value {
                     "Set by services: the operation that a command carries out. Sending it again keeps \
                      the operation.",
                 ),
+                "cloudEvents:signature": text(
+                    "Set on commands by services that sign: the source's Ed25519 signature, in \
+                     hexadecimal.",
+                ),
             },
         },
         "bindings": {"amqp": {"messageType": "application/json"}},

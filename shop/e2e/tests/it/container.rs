@@ -108,7 +108,9 @@ fn each_service_has_an_image_and_no_more_privileges_than_it_needs() {
         .map(String::as_str)
         .filter(|it| !roles.iter().any(|role| role == it))
         .collect();
-    assert_eq!(others, SERVERS.into());
+    let mut expected: BTreeSet<&str> = SERVERS.into();
+    expected.insert("migrate");
+    assert_eq!(others, expected);
     for server in SERVERS {
         let service = &composed["services"][server];
         assert!(
@@ -136,11 +138,14 @@ fn waits_for_what_it_needs(role: &str, service: &Value) {
     for server in SERVERS {
         assert!(needs.contains_key(server), "{role} waits for {server}");
     }
-    let healthy = Value::from("service_healthy");
-    assert!(
-        needs.values().all(|how| **how == healthy),
-        "{role}: {needs:?}"
-    );
+    assert!(needs.contains_key("migrate"), "{role} finds its schema");
+    for (name, how) in &needs {
+        let condition = match *name {
+            "migrate" => "service_completed_successfully",
+            _ => "service_healthy",
+        };
+        assert_eq!(**how, condition, "{role} waits for {name}");
+    }
     // Only a service with a health check can be waited for.
     assert!(
         !needs.contains_key("provider"),
@@ -152,23 +157,35 @@ fn waits_for_what_it_needs(role: &str, service: &Value) {
 /// `secrets.sh`.
 fn secrets_are_files(role: &str, service: &Value, declared: &Value) {
     let given = service["secrets"].as_array().into_iter().flatten();
-    let given: BTreeSet<&str> = given
-        .filter_map(|it| it["source"].as_str().or(it.as_str()))
+    let given: BTreeMap<&str, &str> = given
+        .filter_map(|it| Some((it["target"].as_str()?, it["source"].as_str()?)))
         .collect();
     let environment = service["environment"].as_object().unwrap();
-    let admin = given.contains("admin_password");
+    let admin = given.contains_key("admin_password");
     assert_eq!(admin, role == "identity", "{role} and the admin's password");
+    if role != "provider" {
+        // Its own users and its own key, and nobody else's.
+        let own = ["broker_url", "store_url", "cache_url", "signing_key"];
+        let own = own.map(|it| (it, format!("{it}_{role}")));
+        let others = given
+            .iter()
+            .filter(|(target, _)| **target != "admin_password");
+        let found: BTreeMap<&str, String> = others
+            .map(|(target, source)| (*target, (*source).to_owned()))
+            .collect();
+        assert_eq!(found, own.into(), "{role}");
+    }
     for (name, value) in environment {
         let value = value.as_str().unwrap_or_default();
         match value.strip_prefix("/run/secrets/") {
             Some(file) => {
                 assert!(name.ends_with("_FILE"), "{role}: {name}");
-                assert!(given.contains(file), "{role} is not given {file}");
+                assert!(given.contains_key(file), "{role} is not given {file}");
             }
             None => assert!(!value.contains('@'), "{role}: {name} looks like a secret"),
         }
     }
-    for secret in given {
+    for secret in given.into_values() {
         let file = declared[secret]["file"].as_str().unwrap_or_default();
         assert!(
             file.ends_with(&format!("secrets/{secret}")),
@@ -180,8 +197,9 @@ fn secrets_are_files(role: &str, service: &Value, declared: &Value) {
 #[test]
 fn images_run_unprivileged_with_a_health_check_and_without_sleeps() {
     let recipe = read("Dockerfile");
-    let runtime = recipe.split_once(" AS runtime\n").unwrap();
-    let base = runtime.0.lines().last().unwrap();
+    let runtime = recipe.split_once("FROM ${RUNTIME_IMAGE} AS runtime\n").unwrap();
+    let mut arguments = recipe.lines().filter(|line| line.starts_with("ARG RUNTIME_IMAGE="));
+    let base = arguments.next().unwrap();
     assert!(base.ends_with(":nonroot"), "{base}");
     assert!(
         !recipe.contains("USER "),
@@ -203,7 +221,11 @@ fn images_run_unprivileged_with_a_health_check_and_without_sleeps() {
 fn secrets_sh_makes_each_secret_of_the_compose_file_once() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("secrets.sh");
-    std::fs::copy(deploy("secrets.sh"), &script).unwrap();
+    std::fs::create_dir(folder.path().join("rabbitmq")).unwrap();
+    std::fs::create_dir(folder.path().join("redis")).unwrap();
+    for file in ["secrets.sh", "rabbitmq/definitions.json", "redis/users.acl"] {
+        std::fs::copy(deploy(file), folder.path().join(file)).unwrap();
+    }
     let run = || Command::new("sh").arg(&script).output().unwrap();
     assert!(run().status.success());
     let secret = |name: &str| std::fs::read_to_string(folder.path().join("secrets").join(name));
@@ -211,17 +233,61 @@ fn secrets_sh_makes_each_secret_of_the_compose_file_once() {
     for name in composed["secrets"].as_object().unwrap().keys() {
         assert!(secret(name).is_ok_and(|it| it.len() > 20), "{name} is made");
     }
-    let (url, password) = (
-        secret("store_url").unwrap(),
-        secret("store_password").unwrap(),
-    );
-    assert!(url.contains(&password), "the URL contains the password");
+    for server in ["broker", "store", "cache"] {
+        let url = secret(&format!("{server}_url_orders")).unwrap();
+        let password = secret(&format!("{server}_password_orders")).unwrap();
+        assert!(url.contains(&password), "the URL contains the password");
+    }
+    for users in ["broker_definitions", "cache_acl"] {
+        assert!(!secret(users).unwrap().contains("@orders@"), "{users}");
+    }
+    let made = |name: &str| secret(name).unwrap();
+    let (password, key) = (made("store_password_orders"), made("signing_key_orders"));
     assert!(run().status.success());
-    assert_eq!(
-        secret("store_password").unwrap(),
-        password,
-        "existing secrets stay"
+    let kept = (made("store_password_orders"), made("signing_key_orders"));
+    assert_eq!(kept, (password, key), "existing secrets stay");
+}
+
+/// Runs the script with a `docker` that knows a digest for every image.
+#[test]
+fn images_can_be_pinned_by_digest() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let in_folder = |file: &str| folder.path().join(file);
+    for file in ["pin.sh", "compose.yaml"] {
+        std::fs::copy(deploy(file), in_folder(file)).unwrap();
+    }
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let docker = format!(
+        "#!/bin/sh\nif [ \"$1\" = image ]; then for it; do :; done; echo \"${{it%%:*}}@{digest}\"; fi\n"
     );
+    std::fs::create_dir(in_folder("bin")).unwrap();
+    std::fs::write(in_folder("bin/docker"), docker).unwrap();
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(in_folder("bin/docker"), executable).unwrap();
+    let path = format!("{}:{}", in_folder("bin").display(), std::env::var("PATH").unwrap());
+    let pinned = Command::new("sh").arg(in_folder("pin.sh")).env("PATH", path).output();
+    let pinned = pinned.unwrap();
+    assert!(pinned.status.success(), "{pinned:?}");
+
+    let env = std::fs::read_to_string(in_folder(".env")).unwrap();
+    let recipe = read("Dockerfile");
+    let lines = recipe.lines().filter(|line| line.starts_with("FROM "));
+    let foreign = lines.filter(|line| !line.starts_with("FROM runtime "));
+    assert!(foreign.clone().all(|line| line.starts_with("FROM ${")), "{recipe}");
+    let compose = read("compose.yaml");
+    let images = compose.lines().filter(|line| line.trim().starts_with("image: "));
+    let variables = images.chain(foreign).map(|line| {
+        let (_, name) = line.split_once("${").unwrap_or_else(|| panic!("{line} is not pinned"));
+        name.split([':', '}']).next().unwrap()
+    });
+    let mut count = 0;
+    for name in variables {
+        let line = env.lines().find(|line| line.starts_with(&format!("{name}=")));
+        assert!(line.is_some_and(|line| line.ends_with(&digest)), "{name}: {env}");
+        count += 1;
+    }
+    assert_eq!(count, 5);
 }
 
 /// A process in a sandbox. Dropping it kills it.

@@ -17,8 +17,10 @@ mod corrupt;
 mod erasure;
 mod forged;
 mod in_process;
+mod internal;
 mod letters;
 mod place;
+mod users;
 
 use in_process::Shop;
 use place::Shape;

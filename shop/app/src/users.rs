@@ -1,0 +1,181 @@
+//! The users of the shop's processes on RabbitMQ, PostgreSQL and Redis, with no more privileges
+//! than each needs: `shop users` writes them to `deploy/`.
+//!
+//! The files contain no passwords. `deploy/secrets.sh` makes those and puts them in place of the
+//! marks `@<name>@`; PostgreSQL reads them from files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use wingbeat::describe::System;
+use wingbeat::http::session::Sessions;
+use wingbeat::run::{BrokerConfig, BrokerUser, broker_definitions};
+use wingbeat::test::Model;
+use wingbeat::{App, TokioRuntime};
+
+use crate::compose::roles::{GATEWAY, SERVICES, whole};
+use crate::compose::{Settings, services};
+
+/// Writes the users and permissions of all processes for RabbitMQ, PostgreSQL and Redis
+#[derive(Args, Clone, Debug)]
+pub struct UsersArgs {
+    /// The directory to write to
+    #[arg(long, value_name = "DIR", default_value = "deploy")]
+    out: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: &UsersArgs) -> ExitCode {
+    for (file, text) in files() {
+        if let Err(why) = write(&args.out.join(file), &text) {
+            eprintln!("shop: {}: {why}", args.out.join(file).display());
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(path, text)
+}
+
+/// Returns the files: their paths and contents.
+#[must_use]
+pub fn files() -> [(&'static str, String); 3] {
+    [
+        ("rabbitmq/definitions.json", broker(&app())),
+        ("postgres/roles.sql", store()),
+        ("redis/users.acl", cache()),
+    ]
+}
+
+/// The app of the whole shop. Nothing of it runs.
+fn app() -> App {
+    let runtime = TokioRuntime::new();
+    let sessions = Sessions::new(Model::new(runtime.clone()).cache, runtime);
+    services::system(&Settings::default(), &whole(), &sessions, "http://provider")
+}
+
+/// Returns the names of the users: the services, and the gateway.
+fn names() -> impl Iterator<Item = &'static str> {
+    SERVICES.into_iter().chain([GATEWAY])
+}
+
+/// The exchanges, queues, bindings and users of RabbitMQ. The gateway only counts what waits.
+fn broker(app: &App) -> String {
+    let system = System::from(app);
+    let users: Vec<BrokerUser> = names()
+        .map(|name| {
+            let mut services = system.services().iter();
+            let service = services.find(|service| service.name.as_str() == name);
+            BrokerUser {
+                name: name.to_owned(),
+                password_hash: format!("@{name}@"),
+                is_service: service.is_some(),
+                sends_commands: service.is_some_and(|it| it.commands().next().is_some()),
+            }
+        })
+        .collect();
+    let definitions = broker_definitions(&BrokerConfig::new(""), &app.topology(), &users);
+    let text = serde_json::to_string_pretty(&definitions);
+    text.expect("definitions always encode") + "\n"
+}
+
+/// The role that creates and migrates the schemas.
+const MIGRATE: &str = "migrate";
+
+/// The roles of PostgreSQL. `shop migrate` grants them their privileges on the schemas.
+fn store() -> String {
+    let mut sql = String::from(
+        "-- Written by `shop users`: the roles of the shop, for psql as a superuser, once.\n\
+         -- The role `migrate` owns the schemas. A service may read and write the tables of its own\n\
+         -- schema and nothing else; the gateway may read all of them, for the audit. `shop migrate`\n\
+         -- grants those privileges. Passwords are files in the directory `secrets`.\n\
+         \\set ON_ERROR_STOP on\n\
+         REVOKE ALL ON DATABASE :\"DBNAME\" FROM PUBLIC;\n\
+         REVOKE ALL ON SCHEMA public FROM PUBLIC;\n",
+    );
+    for name in std::iter::once(MIGRATE).chain(names()) {
+        sql += &format!(
+            "\\set password `cat :secrets/store_password_{name}`\n\
+             CREATE ROLE \"{name}\" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT \
+             PASSWORD :'password';\n"
+        );
+        let rights = if name == MIGRATE {
+            "CONNECT, CREATE"
+        } else {
+            "CONNECT"
+        };
+        sql += &format!("GRANT {rights} ON DATABASE :\"DBNAME\" TO \"{name}\";\n");
+    }
+    sql
+}
+
+/// The commands of the cache: those of single keys, and scripts, whose commands Redis checks too.
+const COMMANDS: &str = "-@all +get +set +unlink +incr +pttl +pexpire +zadd +zrem +zrange \
+                        +zremrangebyscore +eval +evalsha +ping +hello +client|setinfo";
+
+/// The families of keys that a service has for itself in the cache, apart from sessions.
+fn families(name: &str) -> &'static [&'static str] {
+    match name {
+        "catalog" => &["catalog"],
+        "identity" => &["login-failures"],
+        _ => &[],
+    }
+}
+
+/// The users of Redis. All processes read and prolong sessions; identity alone ends all sessions of
+/// a user.
+fn cache() -> String {
+    let mut users = String::from("user default off\n");
+    for name in names() {
+        let ended = if name == "identity" { "~" } else { "%R~" };
+        let mut keys = format!("~session:* ~index:session {ended}sessions-ended:*");
+        if name == "identity" {
+            keys += " ~index:sessions-ended";
+        }
+        for family in families(name) {
+            keys += &format!(" ~{family}:* ~index:{family}");
+        }
+        users += &format!("user {name} on #@{name}@ resetchannels {keys} {COMMANDS}\n");
+    }
+    users
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `cargo run -- users` writes them again.
+    #[test]
+    fn the_users_in_deploy_are_current() {
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+        for (file, text) in files() {
+            let found = fs::read_to_string(deploy.join(file)).unwrap_or_default();
+            assert!(
+                found == text,
+                "{file} is outdated: run `cargo run -- users`"
+            );
+        }
+    }
+
+    #[test]
+    fn only_services_that_send_commands_may_write_to_their_exchange() {
+        let definitions: serde_json::Value =
+            serde_json::from_str(&broker(&app())).expect("it is JSON");
+        let permissions = definitions["permissions"].as_array().expect("a list");
+        let may = |name: &str| {
+            let found = permissions.iter().find(|it| it["user"] == name);
+            found.expect("it has permissions")["write"].to_string()
+        };
+        for (name, sends) in [("orders", true), ("identity", true), ("carts", false)] {
+            assert_eq!(may(name).contains("commands"), sends, "{name}");
+        }
+        assert_eq!(may("gateway"), "\"^$\"");
+    }
+}
