@@ -38,6 +38,7 @@
 )]
 #![warn(missing_docs)]
 
+mod allotments;
 mod broker;
 mod cache;
 mod columns;

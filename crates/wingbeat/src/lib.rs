@@ -443,8 +443,8 @@ pub use runtime::{Control, TaskGroup, TokioRuntime};
 pub use saga::{Accepts, AcceptsTimer, Answers, Saga, SagaEffects, SagaInput, SagaRow, Unexpected};
 pub use service::Service;
 pub use state::{
-    Aggregate, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows, Table,
-    Verified, View, ViewRow,
+    Aggregate, Allotment, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows,
+    Table, Verified, View, ViewRow,
 };
 #[cfg(feature = "personal")]
 pub use state::{Personal, Subjects, lookup_digest};

@@ -46,6 +46,14 @@ id! {
     /// The id of an order.
     OrderId
 }
+id! {
+    /// The id of a flash sale.
+    SaleId
+}
+id! {
+    /// The id of a claim on a unit of a flash sale. [`ClaimKey`](crate::ClaimKey) signs it.
+    ClaimId
+}
 
 /// A stock-keeping unit: 1 to 40 characters of `A`–`Z`, `0`–`9` and `-`.
 #[derive(

@@ -55,7 +55,7 @@ async fn provider_calls_without_their_idempotency_key_are_caught() {
 }
 
 /// The mechanisms whose absence the simulation must notice within so many seeds.
-const SIMULATED: [&str; 11] = [
+const SIMULATED: [&str; 12] = [
     "ack-after-commit",
     "inbox",
     "outbox",
@@ -63,6 +63,7 @@ const SIMULATED: [&str; 11] = [
     "read-set",
     "operation-id",
     "stock-check",
+    "claim-check",
     "tombstone",
     "timer-once",
     "parking",
