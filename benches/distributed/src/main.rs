@@ -4,6 +4,7 @@
 //! - `broker`: publishing with confirms, consuming with acknowledgements, both at once, and latency
 //!   at 500 messages per second, for raw clients, our transport and our whole runtime. `--peers`
 //!   adds NestJS microservices and golevelup.
+//! - `claims`: claims on a flash sale, beside raw calls of the same Redis script.
 //! - `handler`: the effectively-once handler with inbox, state and one outgoing message for each
 //!   message. `hot`: the same on one key.
 //! - `path`: `POST /orders` to confirmed over four messages, one process per service. `--peers`
@@ -24,6 +25,7 @@
 )]
 
 mod broker;
+mod claims;
 mod client;
 mod handler;
 mod options;
@@ -57,6 +59,7 @@ struct Cli {
 enum Benchmark {
     All,
     Broker,
+    Claims,
     Handler,
     Hot,
     Path,
@@ -81,6 +84,9 @@ async fn measure(benchmark: Benchmark, options: Options) {
     let mut table = Table::default();
     if wanted(Benchmark::Broker) {
         broker::run(options, &mut table).await;
+    }
+    if wanted(Benchmark::Claims) {
+        claims::run(options, &mut table).await;
     }
     if wanted(Benchmark::Handler) {
         handler::run(options, handler::Keys::Many, &mut table).await;

@@ -5,7 +5,7 @@
 //! refuses a release binary that was built with the feature.
 
 /// The names of all mechanisms.
-pub const MECHANISMS: [&str; 14] = [
+pub const MECHANISMS: [&str; 15] = [
     ACK_AFTER_COMMIT,
     INBOX,
     OUTBOX,
@@ -14,6 +14,7 @@ pub const MECHANISMS: [&str; 14] = [
     READ_SET,
     OPERATION_ID,
     STOCK_CHECK,
+    CLAIM_CHECK,
     TOMBSTONE,
     TIMER_ONCE,
     PARKING,
@@ -38,6 +39,8 @@ pub const READ_SET: &str = "read-set";
 pub const OPERATION_ID: &str = "operation-id";
 /// A unit checks and takes stock together.
 pub const STOCK_CHECK: &str = "stock-check";
+/// The store decides on each claim that the cache has granted.
+pub const CLAIM_CHECK: &str = "claim-check";
 /// A compensation that arrives first leaves a tombstone.
 pub const TOMBSTONE: &str = "tombstone";
 /// The unit that a timer causes removes the timer.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use wingbeat_core::cache::Durability;
+use wingbeat_core::cache::{AllotmentBook, Allotments, Durability};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, HashMap, Result, Timestamp};
 
@@ -165,9 +165,10 @@ struct Entry {
 pub struct EmbeddedCache {
     values: Arc<Values>,
     counters: Mutex<Counters>,
+    pub(crate) allotments: Mutex<AllotmentBook>,
     reader: Mutex<Connection>,
     file: Workers,
-    runtime: SharedRuntime,
+    pub(crate) runtime: SharedRuntime,
 }
 
 impl std::fmt::Debug for EmbeddedCache {
@@ -200,6 +201,7 @@ impl EmbeddedCache {
                 kept,
             }),
             counters: Mutex::default(),
+            allotments: Mutex::default(),
             reader: Mutex::new(schema::open_cache(&file)?),
             file: Workers::start("wb-cache", vec![writer])?,
             runtime,
@@ -351,5 +353,9 @@ impl Cache for EmbeddedCache {
         let count = counter.0;
         drop(counters);
         Box::pin(std::future::ready(Ok(count)))
+    }
+
+    fn allotments(&self) -> Option<&dyn Allotments> {
+        Some(self)
     }
 }

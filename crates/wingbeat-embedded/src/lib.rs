@@ -39,6 +39,7 @@
 )]
 #![warn(missing_docs)]
 
+mod allotments;
 mod broker;
 mod cache;
 mod columns;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use redis::{Cmd, FromRedisValue, Value};
 use wingbeat_connect::{TlsFiles, warn_if_exposed};
-use wingbeat_core::cache::Durability;
+use wingbeat_core::cache::{Allotments, Durability};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, Error, Result};
 
@@ -98,7 +98,7 @@ impl Redis {
     }
 
     /// Returns the key in Redis.
-    fn full(&self, key: &str) -> String {
+    pub(crate) fn full(&self, key: &str) -> String {
         format!("{}{key}", self.namespace)
     }
 
@@ -143,7 +143,15 @@ impl Redis {
         reply
     }
 
-    async fn call<T: FromRedisValue>(&self, operation: &'static str, call: Call) -> Result<T> {
+    pub(crate) fn runtime(&self) -> &SharedRuntime {
+        &self.runtime
+    }
+
+    pub(crate) async fn call<T: FromRedisValue>(
+        &self,
+        operation: &'static str,
+        call: Call,
+    ) -> Result<T> {
         match self.send(operation, &call.by_hash()).await {
             Err(why) if why.code() == NO_SCRIPT => self.send(operation, &call.with_text()).await,
             reply => reply,
@@ -186,7 +194,7 @@ fn escaped(text: &str) -> String {
     pattern
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis())
         .unwrap_or(u64::MAX)
         .max(1)
@@ -266,6 +274,10 @@ impl Cache for Redis {
         let window = millis(window).to_string().into();
         let hit = Call::new(scripts::HIT, vec![self.full(key)], vec![window]);
         Box::pin(self.call("hit", hit))
+    }
+
+    fn allotments(&self) -> Option<&dyn Allotments> {
+        Some(self)
     }
 }
 

@@ -38,11 +38,14 @@
 )]
 
 mod address;
+mod allotments;
 mod cache;
 mod connection;
 mod cooldown;
 mod scripts;
 mod server;
 
+#[doc(hidden)]
+pub use allotments::CLAIM;
 pub use cache::{Config, Redis};
 pub use wingbeat_connect::TlsFiles;

@@ -454,8 +454,8 @@ pub use saga::{Accepts, AcceptsTimer, Answers, Saga, SagaEffects, SagaInput, Sag
 pub use schedule::{Missed, Schedule, ScheduleStatus};
 pub use service::Service;
 pub use state::{
-    Aggregate, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows, Table,
-    Upcasts, Verified, View, ViewRow,
+    Aggregate, Allotment, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows,
+    Table, Upcasts, Verified, View, ViewRow,
 };
 #[cfg(feature = "personal")]
 pub use state::{Personal, Subjects, lookup_digest};

@@ -7,6 +7,7 @@ use shop::Shop;
 use shop::simulate::{self, SimulateArgs};
 use shop::users::{self, UsersArgs};
 use shop_client::audit::{self, AuditArgs};
+use shop_client::flash::{self, FlashSaleArgs};
 use shop_client::traffic::{self, TrafficArgs};
 use wingbeat::run::Command;
 
@@ -28,6 +29,13 @@ fn commands() -> Vec<Command> {
             run: |args| {
                 let args = TrafficArgs::from_arg_matches(&args).expect("clap has parsed them");
                 Box::pin(traffic::run(args))
+            },
+        },
+        Command {
+            definition: FlashSaleArgs::augment_args(clap::Command::new("flash-sale")),
+            run: |args| {
+                let args = FlashSaleArgs::from_arg_matches(&args).expect("clap has parsed them");
+                Box::pin(flash::run(args))
             },
         },
         Command {

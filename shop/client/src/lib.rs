@@ -4,6 +4,7 @@
 //! - [`shop`](mod@shop): the HTTP API of the shop as methods, for tools, benchmarks and end-to-end
 //!   tests. [`order`], [`answers`]: the requests and the replies.
 //! - [`traffic`]: `shop traffic`, simulated shoppers in an open loop.
+//! - [`flash`]: `shop flash-sale`, a flash sale and its crowd.
 //! - [`audit`]: `shop audit`, the check of the invariants.
 //! - [`output`]: the output and the exit codes of these commands.
 //!
@@ -30,6 +31,7 @@
 
 pub mod answers;
 pub mod audit;
+pub mod flash;
 pub mod http;
 pub mod order;
 pub mod output;

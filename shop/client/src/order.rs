@@ -29,6 +29,8 @@ pub struct Order {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     items: Vec<Item>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    flash_claim_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     promo_code: Option<String>,
     payment_token: Card,
     address: Address,
@@ -64,9 +66,19 @@ impl Order {
             items: items
                 .map(|(sku, quantity)| Item { sku, quantity })
                 .collect(),
+            flash_claim_id: None,
             promo_code: None,
             payment_token: Card::Ok,
             address: NOWHERE,
+        }
+    }
+
+    /// Creates an order of the unit of a claim on a flash sale.
+    #[must_use]
+    pub fn of_claim(claim_id: &str) -> Self {
+        Self {
+            flash_claim_id: Some(claim_id.into()),
+            ..Self::of([])
         }
     }
 

@@ -393,7 +393,7 @@ fn expect(request: &'static str, status: u16, answer: &Answer) -> Result<(), Err
     Err(refused(request, answer))
 }
 
-fn parsed<T: DeserializeOwned>(
+pub(crate) fn parsed<T: DeserializeOwned>(
     request: &'static str,
     status: u16,
     answer: &Answer,

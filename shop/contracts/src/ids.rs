@@ -1,10 +1,11 @@
 //! The ids of users, orders and products.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -12,9 +13,16 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[derive(Serialize, Deserialize, JsonSchema)]
+        #[derive(Serialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,13 +37,27 @@ macro_rules! id {
         }
 
         impl FromStr for $name {
-            type Err = uuid::Error;
+            type Err = InvalidId;
 
-            fn from_str(text: &str) -> Result<Self, uuid::Error> {
-                text.parse().map(Self)
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                hyphenated(text).map(Self)
             }
         }
     };
+}
+
+/// The error of a text that is no id.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("an id is a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")]
+pub struct InvalidId;
+
+/// Parses a UUID in its usual form. The crate `uuid` also accepts braces, URNs and texts without
+/// hyphens: several names for one object.
+fn hyphenated(text: &str) -> Result<Uuid, InvalidId> {
+    if text.len() != uuid::fmt::Hyphenated::LENGTH {
+        return Err(InvalidId);
+    }
+    text.parse().map_err(|_| InvalidId)
 }
 
 id! {
@@ -45,6 +67,14 @@ id! {
 id! {
     /// The id of an order.
     OrderId
+}
+id! {
+    /// The id of a flash sale.
+    SaleId
+}
+id! {
+    /// The id of a claim on a unit of a flash sale. [`ClaimKey`](crate::ClaimKey) signs it.
+    ClaimId
 }
 
 /// A stock-keeping unit: 1 to 40 characters of `A`–`Z`, `0`–`9` and `-`.
@@ -101,6 +131,25 @@ impl fmt::Display for Sku {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_has_one_form() {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        assert_eq!(
+            id.parse::<OrderId>().map(|id| id.to_string()),
+            Ok(id.into())
+        );
+        let compact = id.replace('-', "");
+        let urn = format!("urn:uuid:{id}");
+        let braces = format!("{{{id}}}");
+        for wrong in ["", "7", &compact, &urn, &braces, &format!("{id} ")] {
+            assert_eq!(wrong.parse::<OrderId>(), Err(InvalidId), "{wrong}");
+            assert!(
+                serde_json::from_value::<UserId>(wrong.into()).is_err(),
+                "{wrong}"
+            );
+        }
+    }
 
     #[test]
     fn a_sku_is_upper_case_and_short() {

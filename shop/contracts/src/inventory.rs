@@ -2,9 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wingbeat::{Command, Event};
+use wingbeat::{Command, Event, Timestamp};
 
-use crate::{Lines, OrderId, Sku, bounds};
+use crate::{ClaimId, ClaimKey, Lines, OrderId, Price, SaleId, Sku, UserId, bounds};
 
 /// Reserve all lines of an order, or none.
 #[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -115,4 +115,91 @@ pub struct StockLevelChanged {
     pub available: i64,
     /// The stock's version.
     pub version: u64,
+}
+
+/// Bind a confirmed claim on a flash sale to an order. There is no reply: the order's stock is
+/// reserved already.
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[command(name = "inventory.use_flash_claim", version = 1, key = order_id)]
+pub struct UseFlashClaim {
+    /// The order.
+    pub order_id: OrderId,
+    /// The claim.
+    pub claim_id: ClaimId,
+}
+
+/// Take the unit of a claim out for its order. The reply is that to [`CommitStock`].
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[command(name = "inventory.commit_flash_claim", version = 1, key = order_id)]
+pub struct CommitFlashClaim {
+    /// The order.
+    pub order_id: OrderId,
+    /// The claim.
+    pub claim_id: ClaimId,
+}
+
+/// Return the unit of a claim to its sale, or to the stock if the sale has ended. The reply is that
+/// to [`ReleaseStock`].
+#[derive(Command, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[command(name = "inventory.return_flash_claim", version = 1, key = order_id)]
+pub struct ReturnFlashClaim {
+    /// The order.
+    pub order_id: OrderId,
+    /// The claim.
+    pub claim_id: ClaimId,
+}
+
+/// A flash sale was created. Its units are no longer part of the general stock.
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[event(name = "inventory.flash_sale_created", version = 1, key = sale_id)]
+pub struct FlashSaleCreated {
+    /// The sale.
+    pub sale_id: SaleId,
+    /// The product.
+    pub sku: Sku,
+    /// The price of one unit.
+    pub price: Price,
+    /// The number of units.
+    pub allocation: u32,
+    /// The most units of one user.
+    pub per_user: u32,
+    /// The start of the sale.
+    pub opens_at: Timestamp,
+    /// The end of the sale.
+    pub closes_at: Timestamp,
+    /// The seconds after which a claim that was not confirmed, or a confirmed one that was not
+    /// ordered, expires.
+    pub claim_ttl_s: u32,
+    /// The key that signs the claims of the sale. It tells a lost claim from one that never was.
+    pub claim_key: ClaimKey,
+}
+
+/// A claim on a flash sale was confirmed: its user has a unit until the claim expires.
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[event(name = "inventory.flash_claim_confirmed", version = 1, key = claim_id)]
+pub struct FlashClaimConfirmed {
+    /// The claim.
+    pub claim_id: ClaimId,
+    /// The sale.
+    pub sale_id: SaleId,
+    /// The user.
+    pub user_id: UserId,
+    /// The product.
+    pub sku: Sku,
+    /// The price of the unit.
+    pub price: Price,
+    /// The time until which the claim can be ordered.
+    pub expires_at: Timestamp,
+}
+
+/// A claim on a flash sale has no unit: it was not ordered in time, or not confirmed.
+#[derive(Event, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[event(name = "inventory.flash_claim_expired", version = 1, key = claim_id)]
+pub struct FlashClaimExpired {
+    /// The claim.
+    pub claim_id: ClaimId,
+    /// The sale.
+    pub sale_id: SaleId,
+    /// The user.
+    pub user_id: UserId,
 }

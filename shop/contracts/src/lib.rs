@@ -13,6 +13,7 @@ pub mod promotions;
 pub mod shipping;
 
 mod bounds;
+mod claim_key;
 mod ids;
 mod line;
 mod money;
@@ -20,7 +21,8 @@ mod percent;
 mod price;
 
 pub use bounds::{CODE_MAX, NAME_MAX, QUANTITY_MAX};
-pub use ids::{InvalidSku, OrderId, Sku, UserId};
+pub use claim_key::{ClaimKey, InvalidClaimKey};
+pub use ids::{ClaimId, InvalidSku, OrderId, SaleId, Sku, UserId};
 pub use line::{Line, Lines};
 pub use money::{Currency, Money};
 pub use orders::{OrderStatus, RejectReason};

@@ -1,4 +1,5 @@
-//! The port for values that expire: cached reads, sessions, rate limits.
+//! The port for values that expire: cached reads, sessions, rate limits. [`Allotments`] is
+//! the port for units that many callers claim at once.
 //!
 //! A [`Cache`] may lose any value at any time. Each reader has a fallback: the store, or a refusal
 //! such as HTTP 503.
@@ -20,12 +21,18 @@
 //! The macro `cache_conformance!` (feature `conformance`) tests this contract;
 //! `docs/writing-an-adapter.md` builds a cache that passes it.
 
+mod allotments;
+mod book;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::Result;
+
+pub use allotments::{Allotments, Claim, Count, Decision, Entry, Log, Mark, Terms};
+pub use book::AllotmentBook;
 
 /// The durability of a cached value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,4 +91,9 @@ pub trait Cache: Send + Sync + 'static {
     /// after its first hit, however many follow. Concurrent hits are all counted. The keys of
     /// counters and of values must differ. Counters are volatile.
     fn hit(&self, key: &str, window: Duration) -> BoxFuture<'_, Result<u64>>;
+
+    /// Returns the cache's allotments; `None` if it has none, which is the default.
+    fn allotments(&self) -> Option<&dyn Allotments> {
+        None
+    }
 }

@@ -43,6 +43,7 @@
 //! only one of them adds the other from the in-memory model (`wingbeat::test::Model`).
 //! `docs/writing-an-adapter.md` is the guide.
 
+pub mod allotments;
 pub mod cache;
 pub mod store;
 pub mod transport;

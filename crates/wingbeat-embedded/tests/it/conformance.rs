@@ -108,3 +108,7 @@ mod transport {
 mod cached {
     wingbeat_core::cache_conformance!(super::run_cache);
 }
+
+mod allotments {
+    wingbeat_core::allotment_conformance!(super::run_cache);
+}

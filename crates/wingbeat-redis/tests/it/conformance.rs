@@ -60,3 +60,7 @@ fn run(test: Test) {
 mod cached {
     wingbeat_core::cache_conformance!(super::run);
 }
+
+mod allotments {
+    wingbeat_core::allotment_conformance!(super::run);
+}

@@ -228,9 +228,9 @@ async fn kept(scope: &Scope) -> Result<Option<Reply>, Problem> {
     Ok(Some(kept.reply))
 }
 
-/// Stores a reply with status 202 under the request's idempotency key.
+/// Stores a reply with status 201 or 202 under the request's idempotency key.
 fn keep(scope: &Scope, reply: &Reply) -> Result<()> {
-    let Some(key) = kept_key(scope).filter(|_| reply.status == 202) else {
+    let Some(key) = kept_key(scope).filter(|_| matches!(reply.status, 201 | 202)) else {
         return Ok(());
     };
     let kept = Kept {

@@ -418,6 +418,15 @@ impl IdempotencyKey {
     }
 }
 
+/// In routes that are not one unit of work, the handler stores the reply itself.
+impl<S: Send + Sync> axum::extract::OptionalFromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Problem> {
+        Ok(Self::parse(&parts.headers)?)
+    }
+}
+
 impl<S> Extract<Scope, S> for Option<IdempotencyKey> {
     fn extract(scope: &Scope, _state: &S) -> Result<Self> {
         let Some(command) = CommandRequest::of(scope) else {

@@ -1,6 +1,7 @@
 //! A service's data: aggregates, entities, claims, views and cached reads.
 
 mod aggregate;
+mod allotment;
 mod cached;
 mod claims;
 mod entity;
@@ -13,6 +14,7 @@ mod verify;
 mod view;
 
 pub use aggregate::{Aggregate, Repo};
+pub use allotment::Allotment;
 pub use cached::{CacheOf, Cached};
 pub use claims::Claims;
 pub use entity::{Entity, Table};

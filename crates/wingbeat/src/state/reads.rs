@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::{Position, Query, Select};
-use wingbeat_core::{CorrelationId, Key, Name, Result, Timestamp};
+use wingbeat_core::{Cache, CorrelationId, Key, Name, Result, Timestamp};
 
 use super::aggregate::{Aggregate, Snapshot};
 use super::entity::Entity;
@@ -102,6 +102,12 @@ impl Reads {
     #[must_use]
     pub fn runtime(&self) -> &SharedRuntime {
         &self.service.runtime
+    }
+
+    /// Returns the cache that all services share.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<dyn Cache> {
+        &self.service.cache
     }
 
     /// Returns the service's counters by name, for example `handled:orders.checkout`.

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, histogram};
+use wingbeat_core::cache::Decision;
 use wingbeat_core::transport::Refused;
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Name, Result};
@@ -268,6 +269,25 @@ impl TargetMeter {
         };
         histogram.record(time.as_secs_f64());
     }
+}
+
+/// Counts a claim on an allotment by its decision; `None` stands for an error of the cache.
+pub(crate) fn claim_decided(prefix: &'static str, decision: Option<&Decision>) {
+    let outcome = match decision {
+        Some(Decision::Granted) => "granted",
+        Some(Decision::Repeated(_)) => "repeated",
+        Some(Decision::SoldOut) => "sold_out",
+        Some(Decision::LimitReached) => "limit_reached",
+        Some(Decision::NotOpen) => "not_open",
+        Some(Decision::LogFull) => "log_full",
+        Some(Decision::Unknown) => "unknown",
+        None => "unavailable",
+    };
+    let labels = [
+        ("allotment", prefix.trim_end_matches(':')),
+        ("outcome", outcome),
+    ];
+    counter!("wingbeat_claims_total", &labels).increment(1);
 }
 
 /// The metrics of a cached read.

@@ -272,6 +272,11 @@ impl TestApp {
         self.model.set_outages(outages);
     }
 
+    /// Removes everything from the cache: sessions, cached reads, counters and allotments.
+    pub fn lose_cache(&self) {
+        self.model.cache.lose();
+    }
+
     /// Replaces the faults.
     pub fn set_faults(&self, faults: Faults) {
         self.model.set_faults(faults);

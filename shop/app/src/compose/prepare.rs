@@ -70,7 +70,10 @@ pub(crate) async fn ensure_admin(
 fn own_password(host: &Host, path: &Path) -> Result<String, RunError> {
     let failed = |why| RunError::File(path.display().to_string(), why);
     match std::fs::read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Ok(text) if !text.trim().is_empty() => {
+            restrict(path).map_err(failed)?;
+            return Ok(text.trim().to_owned());
+        }
         Ok(_) => {}
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => {}
         Err(why) => return Err(failed(why)),
@@ -83,9 +86,20 @@ fn own_password(host: &Host, path: &Path) -> Result<String, RunError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(failed)?;
+    restrict(path).map_err(failed)?; // The mode above applies only to a new file.
     writeln!(file, "{password}").map_err(failed)?;
     file.sync_all().map_err(failed)?;
     Ok(password)
+}
+
+/// Lets only the owner read and write a file, also one that an operator or an older release made.
+fn restrict(path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(())
 }
 
 /// Lists the products of a new shop and adds their stock, each once over all starts. Returns

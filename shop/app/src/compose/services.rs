@@ -44,6 +44,7 @@ fn orders(settings: &Settings) -> shop_orders::Config {
             resend_after: settings.own.checkout_resend_after,
             delayed_after: settings.own.checkout_delayed_after,
             payment_timeout: settings.own.checkout_payment_timeout,
+            flash_payment_timeout: settings.own.checkout_flash_payment_timeout,
         },
         cart_wait: settings.own.checkout_cart_wait,
     }
@@ -53,6 +54,8 @@ fn inventory(settings: &Settings) -> shop_inventory::Config {
     shop_inventory::Config {
         hold_for: settings.own.inventory_hold_for,
         extend_for: settings.own.inventory_extend_for,
+        claims_drain: settings.own.inventory_claims_drain,
+        rate_limits: settings.own.rate_limits,
         ..shop_inventory::Config::default()
     }
 }

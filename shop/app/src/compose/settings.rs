@@ -44,6 +44,9 @@ pub struct ShopSettings {
     /// The longest wait for an authorization
     #[schemars(extend("x-value" = "TIME"))]
     pub checkout_payment_timeout: Duration,
+    /// The longest wait for the authorization of an order of a flash sale
+    #[schemars(extend("x-value" = "TIME"))]
+    pub checkout_flash_payment_timeout: Duration,
     /// The longest wait for the caller's cart when an order is placed
     #[schemars(extend("x-value" = "TIME"))]
     pub checkout_cart_wait: Duration,
@@ -53,6 +56,9 @@ pub struct ShopSettings {
     /// The time for which an extension reserves stock
     #[schemars(extend("x-value" = "TIME"))]
     pub inventory_extend_for: Duration,
+    /// The pause between two batches of claims on flash sales
+    #[schemars(extend("x-value" = "TIME"))]
+    pub inventory_claims_drain: Duration,
     /// The longest time for which catalogue reads are cached
     #[schemars(extend("x-value" = "TIME"))]
     pub catalog_cached_for: Duration,
@@ -83,9 +89,11 @@ impl Default for ShopSettings {
             checkout_resend_after: seconds(10),
             checkout_delayed_after: seconds(10),
             checkout_payment_timeout: hours(24),
+            checkout_flash_payment_timeout: seconds(5 * 60),
             checkout_cart_wait: seconds(2),
             inventory_hold_for: seconds(15 * 60),
             inventory_extend_for: hours(25),
+            inventory_claims_drain: Duration::from_millis(100),
             catalog_cached_for: seconds(2),
             password_memory_kib: NonZeroU32::new(19 * 1024).expect("not zero"),
             password_passes: NonZeroU32::new(2).expect("not zero"),

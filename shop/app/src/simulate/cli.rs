@@ -65,6 +65,13 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
     let count = args
         .seeds
         .unwrap_or(if args.seed.is_some() { 1 } else { 100 });
+    if count == 0 {
+        return output::failed("simulate", format_args!("--seeds must be at least 1"));
+    }
+    if first.checked_add(count).is_none() {
+        let why = format_args!("there are fewer than {count} seeds from {first} on");
+        return output::failed("simulate", why);
+    }
     let processors = available_parallelism().map_or(1, usize::from);
     let threads = args.threads.unwrap_or(processors);
     let bar = ProgressBar::new(count);

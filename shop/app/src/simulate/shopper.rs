@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shop_identity::ADMIN_EMAIL;
+use wingbeat::Timestamp;
 use wingbeat::test::Client;
 use wingbeat::test::simulator::{Answer, Ask};
 
@@ -13,6 +14,8 @@ use super::goods::GOODS;
 pub(super) const ADMIN_PASSWORD: &str = "the admin of a simulation";
 /// The limit of attempts at a request.
 const RETRIES: usize = 40;
+/// The reads of a claim that is not decided yet.
+const PENDING_MAX: usize = 8;
 /// The cards, in the proportions in which they are drawn.
 const CARDS: [&str; 10] = [
     "tok_ok",
@@ -32,7 +35,7 @@ fn service(path: &str) -> &'static str {
     let of = |part: &str| path.starts_with(&format!("/api/v1/{part}"));
     match () {
         () if of("admin/products") || of("products") => "catalog",
-        () if of("admin/stock") => "inventory",
+        () if of("admin/stock") || of("admin/flash") || of("flash") => "inventory",
         () if of("cart") => "carts",
         () if of("promotions") => "promotions",
         () if of("orders") => "orders",
@@ -129,7 +132,11 @@ pub(super) async fn go_shopping(client: Client, orders: usize) {
     me.sign_in().await;
     for number in 0..orders {
         me.client.pause(Duration::from_secs(6)).await;
-        if let Some(order) = place(&mut me, number).await {
+        let order = match me.client.pick(3) {
+            0 => rush(&mut me, number).await,
+            _ => place(&mut me, number).await,
+        };
+        if let Some(order) = order {
             watch(&mut me, &order).await;
         }
     }
@@ -225,6 +232,41 @@ async fn place(me: &mut Visitor, number: usize) -> Option<String> {
     order.filter(|_| answer.status() == 202)
 }
 
+/// Claims a unit of a flash sale and orders it, or leaves it. Returns the order, if that is known.
+async fn rush(me: &mut Visitor, number: usize) -> Option<String> {
+    let sales = me
+        .ask_with_retries(call("GET", "/flash-sales", Value::Null))
+        .await;
+    let open = sales.body()["items"].as_array()?.iter();
+    let open: Vec<_> = open.filter(|it| it["state"] != "closed").collect();
+    let sale = open.get(me.client.pick(open.len().max(1)))?["id"].as_str()?;
+    let claim = call("POST", &format!("/flash-sales/{sale}/claims"), Value::Null);
+    let key = format!("claim-{}-{number}", me.client.number);
+    let claim = me.ask_with_retries(claim.idempotency_key(key)).await;
+    let claim_id = claim.body()["claim_id"].as_str()?.to_owned();
+    let path = format!("/flash-claims/{claim_id}");
+    for _ in 0..PENDING_MAX {
+        let shown = me.ask_with_retries(call("GET", &path, Value::Null)).await;
+        if shown.body()["status"] != "pending" {
+            break;
+        }
+        me.client.pause(Duration::from_secs(1)).await;
+    }
+    if me.client.pick(4) == 0 {
+        me.client.pause(Duration::from_secs(12)).await; // The claim may expire meanwhile.
+    }
+    let body = json!({
+        "flash_claim_id": claim_id,
+        "payment_token": CARDS[me.client.pick(CARDS.len())],
+        "address": { "line1": "1 Way", "city": "Bern", "postal_code": "3000", "country": "CH" },
+    });
+    let key = format!("{}-{number}", me.client.number);
+    let ask = call("POST", "/orders", body).idempotency_key(key);
+    let answer = me.ask_with_retries(ask).await;
+    let order = answer.body()["order_id"].as_str().map(str::to_owned);
+    order.filter(|_| answer.status() == 202)
+}
+
 /// Reads an order several times, and cancels some.
 async fn watch(me: &mut Visitor, order: &str) {
     let path = format!("/orders/{order}");
@@ -265,6 +307,16 @@ pub(super) fn offer(sku: &str, price: i64) -> Ask {
     let body =
         json!({ "name": format!("A {sku}"), "description": "Of the simulation.", "price": price });
     call("PUT", &format!("/admin/products/{sku}"), body)
+}
+
+/// Creates a flash sale, which opens in a second.
+pub(super) fn sale(sku: &str, units: u32, per_user: u32, now: Timestamp, lasts: Duration) -> Ask {
+    let opens_at = now + Duration::from_secs(1);
+    let body = json!({
+        "sku": sku, "price": { "amount_minor": 100, "currency": "EUR" }, "allocation": units,
+        "per_user": per_user, "opens_at": opens_at, "closes_at": opens_at + lasts, "claim_ttl_s": 8,
+    });
+    call("POST", "/admin/flash-sales", body).idempotency_key(format!("sale-{sku}-{units}"))
 }
 
 /// Changes a product's stock, once for each key.

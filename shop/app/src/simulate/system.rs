@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use shop_carts::domain::Cart;
 use shop_contracts::{OrderId, OrderStatus, UserId};
-use shop_inventory::domain::{Reservation, Stock};
+use shop_inventory::domain::{ClaimStatus, FlashClaim, FlashSale, Reservation, Stock};
 use shop_notifications::Delivery;
 use shop_orders::copies::{CartCopy, ProductCopy};
 use shop_orders::domain::Order;
@@ -16,12 +16,12 @@ use shop_orders::messages::CancelRefused;
 use wingbeat::http::session::Sessions;
 use wingbeat::test::simulator::Process;
 use wingbeat::test::{Client, System, Violation, World};
-use wingbeat::{CorrelationId, HttpClient, Message as _, Result};
+use wingbeat::{CorrelationId, HttpClient, Message as _, Result, Runtime as _};
 
 use super::bank::Bank;
 use super::goods::GOODS;
 use super::history;
-use super::shopper::{ADMIN_PASSWORD, Visitor, go_shopping, keep_shop, offer, restock};
+use super::shopper::{ADMIN_PASSWORD, Visitor, go_shopping, keep_shop, offer, restock, sale};
 use crate::across::audit;
 use crate::compose::Settings;
 use crate::compose::roles::{SERVICES, whole};
@@ -32,6 +32,10 @@ use wingbeat::run::RunningSystem;
 const SHOPPERS: usize = 6;
 /// The number of orders of each shopper.
 const ORDERS: usize = 4;
+/// The product of the flash sales.
+const SALE_SKU: &str = "CUP-1";
+/// The flash sales: the units, those of one user at most, and the duration in seconds.
+const SALES: [(u32, u32, u64); 2] = [(2, 1, 20), (3, 2, 35)];
 /// The provider's base URL.
 const PROVIDER: &str = "http://provider";
 
@@ -57,6 +61,7 @@ fn settings(seed: u64) -> Settings {
     own.checkout_payment_timeout = seconds(timeout);
     own.inventory_hold_for = seconds(hold_for);
     own.inventory_extend_for = seconds(900);
+    own.inventory_claims_drain = Duration::from_millis(250);
     settings
 }
 
@@ -102,6 +107,7 @@ impl Shop {
         broken.extend(self.given_back(&orders));
         broken.extend(copies_behind(system).await?);
         broken.extend(goods_add_up(world, &orders));
+        broken.extend(claims_end_with_their_orders(world, &orders));
         broken.extend(letters(system).await?);
         broken.extend(history::stays_erased(&told));
         broken.extend(erased(system, &history::erased(&told)).await?);
@@ -185,21 +191,52 @@ fn nothing_held(world: &World, orders: &BTreeMap<OrderId, Order>) -> Vec<Violati
         .collect()
 }
 
-/// Checks that the stock on hand is the added stock minus the sold one.
+/// Checks that the stock on hand and in flash sales is the added stock minus the sold one.
 fn goods_add_up(world: &World, orders: &BTreeMap<OrderId, Order>) -> Vec<Violation> {
     let stocked = history::stocked(&world.history());
     let sold = history::sold(orders);
+    let mut allocated = BTreeMap::<String, i64>::new();
+    for (_, sale) in world.entities::<FlashSale>("inventory") {
+        let unsold = sale
+            .terms
+            .allocation
+            .saturating_sub(sale.sold + sale.returned);
+        *allocated.entry(sale.terms.sku.to_string()).or_default() += i64::from(unsold);
+    }
     let mut broken = Vec::new();
     for (sku, stock) in world.entities::<Stock>("inventory") {
         let of = |all: &BTreeMap<String, i64>| all.get(&sku).copied().unwrap_or(0);
         let (stocked, sold) = (of(&stocked), of(&sold));
-        if stock.on_hand != stocked - sold {
-            let on_hand = stock.on_hand;
+        let on_hand = stock.on_hand + of(&allocated);
+        if on_hand != stocked - sold {
             let detail = format!("{on_hand} on hand, but {stocked} came and {sold} were sold");
             broken.push(Violation::new("goods add up", sku, detail));
         }
     }
     broken
+}
+
+/// Checks that the orders of all used claims have ended with them: completed if the unit left, and
+/// otherwise without a unit.
+fn claims_end_with_their_orders(
+    world: &World,
+    orders: &BTreeMap<OrderId, Order>,
+) -> Vec<Violation> {
+    let status = |order: OrderId| orders.get(&order).map(Order::status);
+    let claims = world.entities::<FlashClaim>("inventory").into_iter();
+    let wrong = claims.filter_map(|(id, claim)| match claim.status {
+        ClaimStatus::Sold { order_id } if status(order_id) != Some(OrderStatus::Completed) => {
+            Some((id, "its unit left, and its order is not completed"))
+        }
+        ClaimStatus::Returned { order_id } if status(order_id) == Some(OrderStatus::Completed) => {
+            Some((id, "its unit came back, and its order is completed"))
+        }
+        ClaimStatus::Ordered { .. } => Some((id, "its order has ended, and has the unit")),
+        _ => None,
+    });
+    wrong
+        .map(|(id, detail)| Violation::new("claims end with their orders", id, detail))
+        .collect()
 }
 
 /// Checks that no service can read personal data of an erased user, and that every user whose
@@ -290,6 +327,11 @@ impl System for Shop {
                 .ask_with_retries(restock(goods.sku, goods.units, "open"))
                 .await;
         }
+        let now = world.simulation().now();
+        for (units, per_user, lasts) in SALES {
+            let sale = sale(SALE_SKU, units, per_user, now, Duration::from_secs(lasts));
+            admin.ask_with_retries(sale).await;
+        }
         let minute = Duration::from_secs(60);
         let left = world
             .model()
@@ -314,12 +356,19 @@ impl System for Shop {
     fn while_running(&self, world: &World) -> Vec<Violation> {
         let stocks = world.entities::<Stock>("inventory").into_iter();
         let off = stocks.filter(|(_, it)| it.reserved < 0 || it.reserved > it.on_hand);
-        off.map(|(sku, stock)| {
+        let off = off.map(|(sku, stock)| {
             let (on_hand, reserved) = (stock.on_hand, stock.reserved);
             let detail = format!("{reserved} reserved of {on_hand} on hand");
             Violation::new("never oversold", sku, detail)
-        })
-        .collect()
+        });
+        let sales = world.entities::<FlashSale>("inventory").into_iter();
+        let oversold = sales.filter_map(|(id, sale)| {
+            let taken = sale.held + sale.ordered + sale.sold + sale.returned;
+            let units = sale.terms.allocation;
+            let detail = format!("{taken} of {units} units are taken");
+            (taken > units).then(|| Violation::new("never oversold", id, detail))
+        });
+        off.chain(oversold).collect()
     }
 
     async fn when_idle(&self, world: &World) -> Vec<Violation> {

@@ -8,6 +8,7 @@
 pub mod admin;
 mod api;
 mod documented;
+pub mod flash;
 pub mod generated;
 pub mod kept;
 pub mod orders;
@@ -38,6 +39,10 @@ macro_rules! http_suite {
             Shared no_text_that_a_store_cannot_keep_is_taken_for_an_outage,
             Shared a_refusal_leaves_the_connection_usable_or_closes_it,
             Shared requests_that_are_not_http_are_refused_with_problems,
+        }
+        $crate::http_suite! { @module $open, flash:
+            Shared a_unit_of_a_flash_sale_is_claimed_confirmed_and_bought_once,
+            Exclusive a_flash_sale_goes_on_after_a_restart,
         }
         $crate::http_suite! { @module $open, generated:
             Exclusive every_generated_request_is_answered_as_documented,

@@ -56,7 +56,7 @@ async fn provider_calls_without_their_idempotency_key_are_caught() {
 
 /// The mechanisms whose absence the simulation must notice within [`SEEDS`], each with the first
 /// seed that noticed it. The search begins with that seed, because this build simulates slowly.
-const SIMULATED: [(&str, u64); 11] = [
+const SIMULATED: [(&str, u64); 12] = [
     ("ack-after-commit", 39),
     ("inbox", 2),
     ("outbox", 18),
@@ -64,6 +64,7 @@ const SIMULATED: [(&str, u64); 11] = [
     ("read-set", 1),
     ("operation-id", 3),
     ("stock-check", 38),
+    ("claim-check", 1),
     ("tombstone", 32),
     ("timer-once", 1),
     ("parking", 3),

@@ -14,6 +14,7 @@ mod controls;
 mod disk;
 mod distributed;
 mod failpoints;
+mod flash;
 mod inherited;
 mod interop;
 mod kill;

@@ -1,7 +1,11 @@
 //! The storefront in a real browser.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shop_client::http::Call;
 use shop_e2e::process::{Place, Running};
+use shop_e2e::site::Site;
 
 use crate::browser::Browser;
 
@@ -114,6 +118,47 @@ pub(crate) async fn guest_buys_and_sees_why(scene: Scene) {
     }
     scene.browser.shot("4-why").await;
     scene.logs_no_errors().await;
+}
+
+#[tokio::test]
+async fn a_guest_claims_and_buys_in_a_flash_sale_with_one_click() {
+    let data = tempfile::tempdir().unwrap();
+    let place = Place::new(data.path()).ships_after("200ms");
+    let running = place.start().await;
+    let site = place.site();
+    site.stocked().await;
+    open_sale(&site).await;
+    let scene = Scene {
+        _own: Some((running, data)),
+        ..scene_at(&place.url(), 1280, 1000).await
+    };
+    scene.browser.see("[data-sale] [data-claim]:enabled").await;
+    let clock = "document.querySelector('[data-clock]').textContent.startsWith('Closes in ')";
+    scene.browser.until(clock).await;
+    let left = "document.querySelector('[data-left]').textContent === '3 of 3 left'";
+    scene.browser.until(left).await;
+    scene.browser.shot("9-flash").await;
+    scene.browser.click(".hero [data-guest]").await;
+    scene.browser.see("[data-me-name]:not(:empty)").await;
+    scene.browser.click("[data-sale] [data-claim]").await;
+    scene.browser.see("[data-order]").await;
+    scene.step_is("completed", "done").await;
+    scene.logs_no_errors().await;
+    scene.browser.go(&scene.url).await;
+    let left = "document.querySelector('[data-left]')?.textContent === '2 of 3 left'";
+    scene.browser.until(left).await;
+}
+
+/// Creates a flash sale of three units, which is open for an hour.
+async fn open_sale(site: &Site) {
+    let now = jiff::Timestamp::now();
+    let sale = json!({
+        "sku": "WB-BELL-01", "price": {"amount_minor": 99, "currency": "EUR"}, "allocation": 3,
+        "opens_at": now.to_string(), "closes_at": (now + Duration::from_secs(3_600)).to_string(),
+    });
+    let call = Call::post("/api/v1/admin/flash-sales").json(&sale);
+    let created = site.admin().await.ask(call).await.unwrap();
+    assert_eq!(created.status, 201);
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 /**
- * The products page: the guest button, "Add to cart", the refresh of the stock.
+ * The products page: flash sales, the guest button, "Add to cart", the refresh of the stock.
  * @module
  */
 import { Problem } from "./api.js";
 import { startCartLines } from "./cart-lines.js";
 import * as cart from "./cart.js";
 import { all, busy, one } from "./dom.js";
+import { startFlash } from "./flash.js";
 import { guestButtons } from "./page.js";
 import { say } from "./say.js";
 import * as session from "./session.js";
@@ -14,12 +15,12 @@ import { problemWords } from "./words.js";
 
 const welcome = /** @type {HTMLDialogElement} */ (one("#welcome"));
 
-/** The product to add after the visitor has signed in. @type {HTMLFormElement | null} */
+/** The work to do once the visitor has signed in. @type {(() => unknown) | null} */
 let wanted = null;
 
 /** @param {HTMLFormElement} form */
 async function add(form) {
-  if (session.state() === "out") return ask(form);
+  if (session.state() === "out") return ask(() => add(form));
   const quantity = form.elements.namedItem("quantity");
   try {
     const held = await cart.add(form.dataset.add, Number(quantity.value));
@@ -28,14 +29,14 @@ async function add(form) {
   } catch (error) {
     if (error instanceof Problem && error.status === 401) {
       session.show(null);
-      return ask(form);
+      return ask(() => add(form));
     }
     say(problemWords(error), "bad");
   }
 }
 
-function ask(form) {
-  wanted = form;
+function ask(then) {
+  wanted = then;
   welcome.showModal();
 }
 
@@ -51,7 +52,7 @@ asGuest.addEventListener("click", () => busy(asGuest, async () => {
   try {
     await session.guest();
     welcome.close();
-    if (wanted) await add(wanted);
+    await wanted?.();
   } catch (error) {
     welcome.close();
     say(problemWords(error), "bad");
@@ -61,4 +62,5 @@ one("[data-welcome-close]").addEventListener("click", () => welcome.close());
 
 startCartLines();
 startStock();
+startFlash(ask);
 guestButtons();

@@ -7,12 +7,18 @@ import { Problem, Unreachable } from "./api.js";
 const PROBLEMS = {
   below_reserved: "These units are reserved for orders.",
   cart_empty: "Your cart is empty. You may have bought it in another tab.",
+  claim_expired: "Your claim got no unit in time. Try again while there are units left.",
+  claim_used: "This claim was ordered already.",
   cross_site: "The shop refused this request, because it came from another site.",
   email_taken: "There is already an account with this email address. Sign in instead?",
   idempotency_key_reused: "This order was sent before with other content. Check your orders before you buy again.",
   invalid_credentials: "The email address or the password is wrong.",
+  limit_reached: "You have as many units of this sale as you may have.",
   not_cancellable: "This order can no longer be cancelled.",
+  not_open: "The sale is not open.",
   price_changed: "A price has changed. The cart now shows the new total: press Buy again if you agree.",
+  sale_paused: "The sale is paused for a moment. Try again.",
+  sold_out: "The sale is sold out. Units that are not bought in time come back.",
   wrong_password: "The password is wrong.",
   unauthenticated: "Your session has ended. Sign in again, or shop as guest.",
 };

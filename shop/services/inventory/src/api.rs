@@ -6,6 +6,7 @@ use shop_contracts::inventory::StockLevelChanged;
 use wingbeat::http::{Admin, IdempotencyKey, Json, Path, Problem, Reply, Routes, accepted, post};
 use wingbeat::{Effects, JsonSchema, schemars};
 
+use crate::flash;
 use crate::shelves::Shelves;
 
 /// The largest change of one request. It is far beyond any warehouse, and far below an overflow.
@@ -15,7 +16,7 @@ const REASON_MAX: usize = 200;
 
 /// Builds the routes of the service.
 pub fn routes() -> Routes<crate::State> {
-    Routes::new().route(
+    flash::sales::routes().route(
         "/api/v1/admin/stock/{sku}",
         post(change_stock)
             .summary("Adds units to the stock, or removes units")

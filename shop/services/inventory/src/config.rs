@@ -13,6 +13,12 @@ pub struct Config {
     pub extend_for: Duration,
     /// The pause between scans for expired reservations.
     pub expiry_scan: Duration,
+    /// The pause between two batches of claims on flash sales.
+    pub claims_drain: Duration,
+    /// The pause between scans for claims and flash sales that have ended.
+    pub sales_scan: Duration,
+    /// `true` to limit the claims of a user.
+    pub rate_limits: bool,
 }
 
 impl Default for Config {
@@ -21,6 +27,9 @@ impl Default for Config {
             hold_for: Duration::from_secs(15 * 60),
             extend_for: Duration::from_secs(25 * 3600),
             expiry_scan: Duration::from_secs(5),
+            claims_drain: Duration::from_millis(100),
+            sales_scan: Duration::from_secs(1),
+            rate_limits: true,
         }
     }
 }

@@ -9,10 +9,11 @@ use shop_contracts::inventory::{
 };
 use shop_contracts::{Lines, OrderId};
 use wingbeat::{Either, Now, Reads, Result, State, Table};
-use wingbeat_core::sabotage::{STOCK_CHECK, TOMBSTONE, lacks};
+use wingbeat_core::sabotage::{CLAIM_CHECK, STOCK_CHECK, TOMBSTONE, lacks};
 
 use crate::Config;
-use crate::domain::{Reservation, Stock, merged};
+use crate::domain::{ClaimStatus, FlashSale, Reservation, Stock, merged};
+use crate::flash::{Decided, OpenSales, Units, draining};
 use crate::handlers::{self, Reservations};
 use crate::shelves::{Shelves, level};
 
@@ -111,4 +112,19 @@ pub(crate) async fn commit_stock(
         return Ok((Either::Right(StockCommitRefused { order_id }), Vec::new()));
     }
     handlers::commit_stock(command, orders, shelves).await
+}
+
+/// Decides on the claims that wait. Without the claim check, every claim that the cache has granted
+/// gets a unit.
+pub(crate) async fn drain_claims(
+    State(open): State<OpenSales>,
+    now: Now,
+    reads: Reads,
+    units: Units,
+) -> Result<Decided> {
+    if !lacks(CLAIM_CHECK) {
+        return draining::drain_claims(State(open), now, reads, units).await;
+    }
+    let confirm = |_: &FlashSale, _, _, _| ClaimStatus::Confirmed;
+    draining::drain(&open, now, &reads, &units, confirm).await
 }

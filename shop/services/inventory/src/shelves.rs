@@ -103,6 +103,41 @@ impl Shelves {
         self.put(sku, before, after, cause).map(Ok)
     }
 
+    /// Moves available units out of a product's stock. Returns the level, or `None` if fewer are
+    /// available.
+    pub(crate) async fn move_out(
+        &self,
+        sku: &Sku,
+        units: u32,
+        reason: String,
+    ) -> Result<Option<StockLevelChanged>> {
+        let before = self.get(sku).await?;
+        let cause = Cause {
+            reason,
+            order_id: None,
+        };
+        match before.hold(units) {
+            Some(held) => self.put(sku, before, held.take_out(units), cause),
+            None => Ok(None),
+        }
+    }
+
+    /// Puts units that were moved out back into a product's stock. Returns the level if it changed.
+    pub(crate) async fn bring_back(
+        &self,
+        sku: &Sku,
+        units: u32,
+        reason: String,
+        order_id: Option<OrderId>,
+    ) -> Result<Option<StockLevelChanged>> {
+        if units == 0 {
+            return Ok(None);
+        }
+        let before = self.get(sku).await?;
+        let cause = Cause { reason, order_id };
+        self.put(sku, before, before.put_back(units), cause)
+    }
+
     fn put(
         &self,
         sku: &Sku,

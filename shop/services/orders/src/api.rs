@@ -30,6 +30,9 @@ pub fn routes() -> Routes<crate::State> {
                 .answers::<PlacedReply>(202)
                 .problem(404, "not_found", "There is no such flash claim.")
                 .problem(409, "price_changed", "The total is not `expected_total`.")
+                .problem(409, "claim_pending", "The flash claim is not confirmed yet.")
+                .problem(409, "claim_expired", "The flash claim was not ordered in time.")
+                .problem(409, "claim_used", "Another order uses the flash claim.")
                 .problem(422, "cart_empty", "The cart is empty.")
                 .problem(503, "cart_not_ready", "The last change of the cart has not arrived yet."),
         )

@@ -33,6 +33,13 @@ pub struct Deadlines {
     pub delayed_after: Duration,
     /// The longest wait for an authorization.
     pub payment_timeout: Duration,
+    /// The longest wait for the authorization of an order of a flash sale.
+    #[serde(default = "flash_payment_timeout")]
+    pub flash_payment_timeout: Duration,
+}
+
+fn flash_payment_timeout() -> Duration {
+    Duration::from_secs(5 * 60)
 }
 
 impl Default for Deadlines {
@@ -41,6 +48,7 @@ impl Default for Deadlines {
             resend_after: Duration::from_secs(10),
             delayed_after: Duration::from_secs(10),
             payment_timeout: Duration::from_secs(24 * 3600),
+            flash_payment_timeout: flash_payment_timeout(),
         }
     }
 }

@@ -1,11 +1,12 @@
-//! The service's own copies of the catalogue, of carts and of promos.
+//! The service's own copies of the catalogue, of carts, of promos and of flash sales.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::carts::CartChanged;
-use shop_contracts::{Lines, Money, OrderId, Percent, Sku, UserId};
-use wingbeat::{Entity, Timestamp};
+use shop_contracts::inventory::{FlashClaimConfirmed, FlashSaleCreated};
+use shop_contracts::{ClaimId, ClaimKey, Lines, Money, OrderId, Percent, SaleId, Sku, UserId};
+use wingbeat::{Entity, Timestamp, View, ViewRow};
 
 /// A copy of a product, built from the catalogue's events.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -84,6 +85,131 @@ impl Entity for PromoCopy {
 
     fn retention(&self) -> Option<Duration> {
         Some(Duration::from_secs(40 * 24 * 3600))
+    }
+}
+
+/// The time for which the copies of flash sales and their claims are stored after their last change.
+const KEEP_SALES: Duration = Duration::from_secs(40 * 24 * 3600);
+
+/// A copy of a flash sale, built from the events of inventory. The key is the sale.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SaleCopy {
+    /// The end.
+    pub closes_at: Timestamp,
+    /// The lifetime of a claim, in seconds.
+    pub claim_ttl_s: u32,
+    /// The key that signs the claims.
+    pub claim_key: ClaimKey,
+}
+
+impl SaleCopy {
+    /// The index column.
+    pub const CLOSES_AT: &'static str = "closes_at";
+
+    /// Returns the lifetime of a claim.
+    #[must_use]
+    pub fn claim_ttl(&self) -> Duration {
+        Duration::from_secs(self.claim_ttl_s.into())
+    }
+}
+
+impl From<FlashSaleCreated> for SaleCopy {
+    fn from(event: FlashSaleCreated) -> Self {
+        Self {
+            closes_at: event.closes_at,
+            claim_ttl_s: event.claim_ttl_s,
+            claim_key: event.claim_key,
+        }
+    }
+}
+
+impl Entity for SaleCopy {
+    const NAME: &'static str = "sale_copy";
+    type Id = SaleId;
+
+    fn rows(&self, id: &str) -> Vec<ViewRow> {
+        vec![ViewRow::of(id, self)]
+    }
+
+    fn retention(&self) -> Option<Duration> {
+        Some(KEEP_SALES)
+    }
+}
+
+impl View for SaleCopy {
+    const NAME: &'static str = "sale_copies";
+
+    fn columns(&self) -> Vec<(&'static str, String)> {
+        vec![(Self::CLOSES_AT, self.closes_at.to_string())]
+    }
+}
+
+/// The unit of a confirmed claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimedUnit {
+    /// The product.
+    pub sku: Sku,
+    /// The price.
+    pub price: Money,
+    /// The time until which the claim can be ordered.
+    pub expires_at: Timestamp,
+}
+
+/// A copy of a claim on a flash sale, built from the events of inventory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimCopy {
+    /// The owner, who alone can use it.
+    pub user_id: UserId,
+    /// The unit; `None` if the claim was never confirmed.
+    pub unit: Option<ClaimedUnit>,
+    /// `true` if the claim has expired, or was rejected.
+    #[serde(default)]
+    pub expired: bool,
+    /// The order that uses the claim.
+    #[serde(default)]
+    pub used_by: Option<OrderId>,
+}
+
+impl ClaimCopy {
+    /// Applies the confirmation of a claim. An expiry may have overtaken it.
+    #[must_use]
+    pub fn confirmed(known: Option<Self>, event: FlashClaimConfirmed) -> Self {
+        let known = known.unwrap_or(Self::of(event.user_id));
+        Self {
+            unit: Some(ClaimedUnit {
+                sku: event.sku,
+                price: event.price.into(),
+                expires_at: event.expires_at,
+            }),
+            ..known
+        }
+    }
+
+    /// Applies the expiry of a claim.
+    #[must_use]
+    pub fn expired(known: Option<Self>, user_id: UserId) -> Self {
+        Self {
+            expired: true,
+            ..known.unwrap_or(Self::of(user_id))
+        }
+    }
+
+    fn of(user_id: UserId) -> Self {
+        Self {
+            user_id,
+            unit: None,
+            expired: false,
+            used_by: None,
+        }
+    }
+}
+
+impl Entity for ClaimCopy {
+    const NAME: &'static str = "claim_copy";
+    type Id = ClaimId;
+
+    fn retention(&self) -> Option<Duration> {
+        Some(KEEP_SALES)
     }
 }
 

@@ -5,10 +5,11 @@ use shop_contracts::OrderId;
 use shop_contracts::carts::CartChanged;
 use shop_contracts::catalog::{ProductListed, ProductRetired};
 use shop_contracts::identity::UserErased;
+use shop_contracts::inventory::{FlashClaimConfirmed, FlashClaimExpired, FlashSaleCreated};
 use shop_contracts::promotions::PromoIssued;
 use wingbeat::{Reads, Result, Subjects, Table};
 
-use crate::copies::{CartCopy, ProductCopy, PromoCopy};
+use crate::copies::{CartCopy, ClaimCopy, ProductCopy, PromoCopy, SaleCopy};
 use crate::messages::ScrubAddresses;
 use crate::placing::StoredAddress;
 use crate::views;
@@ -64,6 +65,34 @@ pub(crate) async fn cart_changed(event: CartChanged, carts: Table<CartCopy>) -> 
     let mut cart = carts.get(&user_id).await?.unwrap_or_default();
     cart.changed(event);
     carts.put(&user_id, cart)
+}
+
+/// Stores the copy of a flash sale.
+pub(crate) async fn flash_sale_created(
+    event: FlashSaleCreated,
+    sales: Table<SaleCopy>,
+) -> Result<()> {
+    let id = event.sale_id;
+    sales.put(&id, event.into())
+}
+
+/// Stores the copy of a confirmed claim.
+pub(crate) async fn flash_claim_confirmed(
+    event: FlashClaimConfirmed,
+    claims: Table<ClaimCopy>,
+) -> Result<()> {
+    let id = event.claim_id;
+    let known = claims.get(&id).await?;
+    claims.put(&id, ClaimCopy::confirmed(known, event))
+}
+
+/// Marks the copy of a claim that has expired.
+pub(crate) async fn flash_claim_expired(
+    event: FlashClaimExpired,
+    claims: Table<ClaimCopy>,
+) -> Result<()> {
+    let known = claims.get(&event.claim_id).await?;
+    claims.put(&event.claim_id, ClaimCopy::expired(known, event.user_id))
 }
 
 /// Stores the copy of an issued promo.

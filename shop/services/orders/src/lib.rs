@@ -3,7 +3,7 @@
 //! - [`domain`]: an order and the changes it allows; pure. [`checkout`]: the saga. [`messages`]:
 //!   its private messages.
 //! - [`placing`]: `POST /orders`. [`api`]: the other routes. [`views`]: the order list.
-//! - `handlers`, [`copies`]: the copies of the catalogue, of carts and of promos.
+//! - `handlers`, [`copies`]: the copies of the catalogue, of carts, of promos and of flash sales.
 //! - [`feed`], [`stream`](mod@stream), [`followed`], [`open_streams`]: the live changes of a user's
 //!   orders.
 
@@ -66,6 +66,9 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
         .on(handlers::product_retired)
         .on(handlers::cart_changed)
         .on(handlers::promo_issued)
+        .on(handlers::flash_sale_created)
+        .on(handlers::flash_claim_confirmed)
+        .on(handlers::flash_claim_expired)
         .on(handlers::user_erased)
         .on(handlers::scrub_addresses)
         .routes(api::routes())

@@ -1,7 +1,7 @@
 //! The private messages of this service.
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::{Lines, Money, OrderId, UserId};
+use shop_contracts::{ClaimId, Lines, Money, OrderId, UserId};
 use wingbeat::{Command, Event, JsonSchema, schemars};
 
 use crate::config::Deadlines;
@@ -25,6 +25,9 @@ pub struct StartCheckout {
     /// instead of costing more.
     #[serde(default)]
     pub promo_unusable: bool,
+    /// The claim on a flash sale that has the unit already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flash_claim_id: Option<ClaimId>,
     /// The provider's token of the card.
     pub token: String,
     /// The deadlines.

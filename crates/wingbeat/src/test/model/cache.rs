@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use wingbeat_core::cache::Durability;
-use wingbeat_core::{Cache, Error, Result, Timestamp};
+use wingbeat_core::cache::{
+    AllotmentBook, Allotments, Claim, Count, Decision, Durability, Log, Mark, Terms,
+};
+use wingbeat_core::{Cache, Error, Result, RuntimeExt as _, Timestamp};
 
 use super::{CACHE, Injector, lock};
 
@@ -22,6 +24,7 @@ struct Entries {
     values: BTreeMap<String, Entry>,
     /// The number of hits in the current window, and the end of the window.
     hits: BTreeMap<String, (u64, Timestamp)>,
+    allotments: AllotmentBook,
 }
 
 /// A cache in memory.
@@ -47,6 +50,7 @@ impl ModelCache {
     pub fn restart(&self) {
         let mut entries = lock(&self.entries);
         entries.hits.clear();
+        entries.allotments.clear();
         let kept = |entry: &mut Entry| entry.keep == Durability::Restart;
         entries.values.retain(|_, entry| kept(entry));
     }
@@ -144,5 +148,45 @@ impl Cache for ModelCache {
             *hits += 1;
             *hits
         })
+    }
+
+    fn allotments(&self) -> Option<&dyn Allotments> {
+        Some(self)
+    }
+}
+
+impl Allotments for ModelCache {
+    fn allot(
+        &self,
+        key: &str,
+        terms: Terms,
+        count: Count,
+        ttl: Duration,
+    ) -> BoxFuture<'_, Result<()>> {
+        let (key, generation) = (key.to_owned(), self.injector.runtime().id().to_string());
+        self.with(move |entries, now| {
+            let book = &mut entries.allotments;
+            book.allot(&key, generation, terms, count, ttl, now);
+        })
+    }
+
+    fn claim(&self, key: &str, claim: Claim) -> BoxFuture<'_, Result<Decision>> {
+        let key = key.to_owned();
+        self.with(move |entries, now| entries.allotments.claim(&key, claim, now))
+    }
+
+    fn claims(&self, key: &str, limit: usize) -> BoxFuture<'_, Result<Option<Log>>> {
+        let key = key.to_owned();
+        self.with(move |entries, now| entries.allotments.claims(&key, limit, now))
+    }
+
+    fn settle(&self, key: &str, mark: Mark, count: Count) -> BoxFuture<'_, Result<bool>> {
+        let key = key.to_owned();
+        self.with(move |entries, now| entries.allotments.settle(&key, &mark, count, now))
+    }
+
+    fn end(&self, key: &str) -> BoxFuture<'_, Result<()>> {
+        let key = key.to_owned();
+        self.with(move |entries, _| entries.allotments.end(&key))
     }
 }

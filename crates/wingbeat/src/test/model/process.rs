@@ -1,13 +1,15 @@
 //! The ports of one process. Once the process is killed they never answer: clients that still use
 //! its router must not reach its successor.
 
+mod allotments;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Ports;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use wingbeat_core::cache::Durability;
+use wingbeat_core::cache::{Allotments, Durability};
 use wingbeat_core::outgoing::{Request, Response};
 use wingbeat_core::store::{Backlog, DueRecord, Page, Query, Recorded};
 use wingbeat_core::transport::{Refused, Settler};
@@ -360,6 +362,10 @@ impl Cache for Proxy<dyn Cache> {
     fn hit(&self, key: &str, window: Duration) -> BoxFuture<'_, Result<u64>> {
         let key = key.to_owned();
         forward!(self.hit(&key, window))
+    }
+
+    fn allotments(&self) -> Option<&dyn Allotments> {
+        self.inner.allotments().is_some().then_some(self)
     }
 }
 

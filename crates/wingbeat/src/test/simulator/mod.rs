@@ -499,10 +499,12 @@ impl Simulator {
         let runs = Mutex::new(Runs::default());
         let work = || {
             loop {
-                let seed = next.fetch_add(1, Ordering::SeqCst);
-                if seed >= end.load(Ordering::SeqCst) {
+                // Never beyond the end: the counter would wrap.
+                let following = |seed: u64| (seed < end.load(Ordering::SeqCst)).then_some(seed + 1);
+                let next = next.fetch_update(Ordering::SeqCst, Ordering::SeqCst, following);
+                let Ok(seed) = next else {
                     return;
-                }
+                };
                 let lifetime = Lifetime::run::<S>(seed, None);
                 if lifetime.violation.is_some() && self.until_failure {
                     end.fetch_min(seed + 1, Ordering::SeqCst);

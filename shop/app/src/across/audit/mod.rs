@@ -3,9 +3,10 @@
 //! The shop goes on working meanwhile, so one read may see two services at different moments. A
 //! violation counts only if consecutive reads report it in the same words.
 //!
-//! - `stock` (1), `money` (2, 3), `lifecycle` (4, 5), `people` (7, 8), `messages` (9), `views`
-//!   (10). Invariant 6 has nothing to check without flash sales.
+//! - `stock` (1), `money` (2, 3), `lifecycle` (4, 5), `flash` (6), `people` (7, 8), `messages` (9),
+//!   `views` (10).
 
+mod flash;
 mod ids;
 mod ledger;
 mod lifecycle;
@@ -180,10 +181,7 @@ pub async fn report(system: &RunningSystem, provider: &str) -> Result<Report> {
 async fn read(system: &RunningSystem, provider: &str) -> Result<Vec<Check>> {
     let mut checks = vec![stock::check(system).await?];
     checks.extend(orders(system, provider).await?);
-    checks.push(Check::new(
-        6,
-        "confirmed flash claims ≤ allocation and limit",
-    ));
+    checks.push(flash::check(system).await?);
     checks.extend(people::check(system).await?);
     checks.push(messages::check(system).await?);
     checks.push(views::check(system).await?);

@@ -34,10 +34,10 @@ macro_rules! embed {
 
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let files = embed! {
-        "tokens.css" "base.css" "shell.css" "shop.css" "cart.css" "order.css" "backstage.css"
+        "tokens.css" "base.css" "shell.css" "shop.css" "flash.css" "cart.css" "order.css" "backstage.css"
         "mark.svg"
         "account.js" "api.js" "attempt.js" "backstage.js" "cart.js" "cart-lines.js" "cart-page.js"
-        "checkout.js" "dom.js" "mail.js" "money.js" "order-page.js" "orders-page.js" "page.js"
+        "checkout.js" "dom.js" "flash.js" "mail.js" "money.js" "order-page.js" "orders-page.js" "page.js"
         "products-page.js" "promo.js" "say.js" "session.js" "steps.js" "stock.js" "stream.js"
         "timeline.js" "when.js" "words.js"
     };

@@ -1,7 +1,11 @@
-//! Stock, reservations and the changes they allow. Pure.
+//! Stock, reservations, flash sales and the changes they allow. Pure.
 
+mod flash_claim;
+mod flash_sale;
 mod reservation;
 mod stock;
 
+pub use flash_claim::{ClaimStatus, FlashClaim, FlashHolder, HeldClaimRow, Share};
+pub use flash_sale::{FlashSale, SaleRow, SaleTerms};
 pub use reservation::{Change, Reservation, Step, merged};
 pub use stock::{BelowReserved, Stock};

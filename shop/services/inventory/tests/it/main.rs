@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod admin;
+mod flash;
 mod orders;
 mod warehouse;

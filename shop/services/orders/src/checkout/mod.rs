@@ -13,12 +13,14 @@ mod input;
 mod undo;
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::inventory::{CommitStock, ExtendReservation, ReserveStock};
+use shop_contracts::inventory::{
+    CommitFlashClaim, CommitStock, ExtendReservation, ReserveStock, UseFlashClaim,
+};
 use shop_contracts::orders::{OrderCompleted, OrderPaid, OrderPaymentDelayed, OrderShipped};
 use shop_contracts::payments::{AuthorizePayment, CapturePayment};
 use shop_contracts::promotions::{RedeemPromo, ReservePromo};
 use shop_contracts::shipping::{CancelShipment, CreateShipment};
-use shop_contracts::{Lines, Money, OrderId, OrderStatus, RejectReason, UserId};
+use shop_contracts::{ClaimId, Lines, Money, OrderId, OrderStatus, RejectReason, UserId};
 use wingbeat::{Saga, SagaEffects, Unexpected};
 
 use crate::config::Deadlines;
@@ -62,6 +64,9 @@ pub struct Checkout {
     lines: Lines,
     total: Money,
     promo_code: Option<String>,
+    /// The claim on a flash sale that has the unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    flash_claim: Option<ClaimId>,
     token: String,
     #[serde(default)]
     deadlines: Deadlines,
@@ -167,6 +172,7 @@ impl Checkout {
             total,
             promo_code,
             promo_unusable,
+            flash_claim_id,
             token,
             deadlines,
         } = start;
@@ -180,6 +186,7 @@ impl Checkout {
             lines,
             total,
             promo_code,
+            flash_claim: flash_claim_id,
             token,
             deadlines,
             step,
@@ -187,6 +194,8 @@ impl Checkout {
         };
         if promo_unusable {
             self.refused(Step::Promo, RejectReason::PromoInvalid, fx);
+        } else if flash_claim_id.is_some() {
+            self.stock_reserved(fx); // The claim has the unit.
         } else {
             self.ask(fx);
         }
@@ -218,6 +227,10 @@ impl Checkout {
                 );
             }
             Step::Authorize => {
+                if let Some(claim_id) = self.flash_claim {
+                    let used = UseFlashClaim { order_id, claim_id };
+                    fx.send_as(operation("claim"), &used);
+                }
                 let (amount, token) = (self.total, self.token.clone());
                 fx.send_as(
                     operation("authorize"),
@@ -228,9 +241,15 @@ impl Checkout {
                     },
                 );
             }
-            Step::Commit => {
-                fx.send_as(operation("commit"), &CommitStock { order_id });
-            }
+            Step::Commit => match self.flash_claim {
+                Some(claim_id) => {
+                    let commit = CommitFlashClaim { order_id, claim_id };
+                    fx.send_as(operation("commit"), &commit);
+                }
+                None => {
+                    fx.send_as(operation("commit"), &CommitStock { order_id });
+                }
+            },
             Step::Capture => {
                 fx.send_as(operation("capture"), &CapturePayment { order_id });
             }
@@ -260,8 +279,12 @@ impl Checkout {
     fn stock_reserved(&mut self, fx: &mut Effects) {
         if self.step == Step::Stock {
             let order_id = self.order_id;
+            let longest = match self.flash_claim {
+                Some(_) => self.deadlines.flash_payment_timeout,
+                None => self.deadlines.payment_timeout,
+            };
             fx.after(self.deadlines.delayed_after, &PaymentSlow { order_id })
-                .after(self.deadlines.payment_timeout, &PaymentExpired { order_id });
+                .after(longest, &PaymentExpired { order_id });
         }
         let reserved = Some(OrderStatus::StockReserved);
         self.go_on(Step::Stock, Step::Authorize, reserved, fx);
@@ -287,10 +310,13 @@ impl Checkout {
         self.delayed = true;
         self.change(OrderStatus::StockReserved, None, fx);
         let order_id = self.order_id;
-        fx.send_as(
-            format!("{order_id}/extend"),
-            &ExtendReservation { order_id },
-        );
+        // A claim that an order uses does not expire.
+        if self.flash_claim.is_none() {
+            fx.send_as(
+                format!("{order_id}/extend"),
+                &ExtendReservation { order_id },
+            );
+        }
         fx.publish(&OrderPaymentDelayed {
             order_id: self.order_id,
             user_id: self.user_id,

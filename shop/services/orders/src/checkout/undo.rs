@@ -1,7 +1,7 @@
 //! The compensations, and the end of the saga once all are confirmed.
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::inventory::ReleaseStock;
+use shop_contracts::inventory::{ReleaseStock, ReturnFlashClaim};
 use shop_contracts::orders::{OrderCancelled, OrderRejected};
 use shop_contracts::payments::{RefundPayment, VoidPayment};
 use shop_contracts::promotions::ReleasePromo;
@@ -31,7 +31,15 @@ impl Checkout {
             );
         }
         if self.undoing.stock {
-            fx.send_as(format!("{order_id}/unstock"), &ReleaseStock { order_id });
+            let operation = format!("{order_id}/unstock");
+            match self.flash_claim {
+                Some(claim_id) => {
+                    fx.send_as(operation, &ReturnFlashClaim { order_id, claim_id });
+                }
+                None => {
+                    fx.send_as(operation, &ReleaseStock { order_id });
+                }
+            }
         }
         if self.undoing.void {
             fx.send_as(format!("{order_id}/void"), &VoidPayment { order_id });

@@ -1,15 +1,20 @@
 //! `POST /orders`: the lines of the order, its price, and the final reply.
 
+mod claim;
 mod request;
+mod waiting;
 
 use serde::Serialize;
 use shop_contracts::orders::OrderPlaced;
 use shop_contracts::{Line, Lines, Money, OrderId, OrderStatus, Sku, UserId};
+use wingbeat::http::session::Session;
 use wingbeat::http::{Caller, Problem, Reply, accepted};
-use wingbeat::{Effects, Extract, JsonSchema, Repo, Result, Scope, Subjects, Table, schemars};
+use wingbeat::{
+    Effects, Extract, JsonSchema, Reads, Repo, Result, Scope, Subjects, Table, schemars,
+};
 
 use crate::Config;
-use crate::copies::{CartCopy, ProductCopy, PromoCopy};
+use crate::copies::{CartCopy, ClaimCopy, ProductCopy, PromoCopy};
 use crate::domain::{Order, OrderCommand, Placed};
 use crate::feed::{Feed, FeedRow};
 use crate::messages::StartCheckout;
@@ -34,6 +39,7 @@ pub struct Records {
     products: Table<ProductCopy>,
     carts: Table<CartCopy>,
     promos: Table<PromoCopy>,
+    claims: Table<ClaimCopy>,
     addresses: Table<StoredAddress>,
     subjects: Subjects,
     feeds: Table<Feed>,
@@ -46,6 +52,7 @@ impl<S> Extract<Scope, S> for Records {
             products: Table::of(scope),
             carts: Table::of(scope),
             promos: Table::of(scope),
+            claims: Table::of(scope),
             addresses: Table::of(scope),
             subjects: Subjects::of(scope),
             feeds: Table::of(scope),
@@ -68,27 +75,27 @@ struct Price {
 ///
 /// # Errors
 ///
-/// 409 `price_changed`; 422 `cart_empty` or with the invalid fields; 503 `cart_not_ready` if the
-/// copy of the cart is older than the cart that the caller has seen.
+/// 404 if the caller has no such flash claim; 409 `price_changed`, `claim_pending`, `claim_expired`
+/// or `claim_used`; 422 `cart_empty` or with the invalid fields; 503 `cart_not_ready` if the copy of
+/// the cart is older than the cart that the caller has seen.
 pub async fn place(
     Ready(request): Ready,
     Caller(session): Caller,
     scope: Scope,
+    reads: Reads,
     records: Records,
     wingbeat::State(config): wingbeat::State<Config>,
 ) -> Result<Reply, Problem> {
-    if request.flash_claim_id.is_some() {
-        return Err(Problem::not_found());
-    }
     let user_id = UserId(session.user_id);
     let order_id = OrderId(scope.new_id());
-    let lines = match &request.items {
-        Some(items) => records.priced(&parsed(items)?).await?,
-        None => {
-            records
-                .cart(user_id, order_id, seen_version(&session))
-                .await?
+    let flash_claim_id = request.flash_claim_id.as_deref().map(claim::parsed);
+    let flash_claim_id = flash_claim_id.transpose()?;
+    let lines = match flash_claim_id {
+        Some(claim) => {
+            let lines = records.claimed(&reads, claim, user_id, order_id, scope.now());
+            lines.await?
         }
+        None => records.lines(&request, &session, order_id).await?,
     };
     let promo_code = request.promo_code.as_deref().map(canonical);
     let price = records.price(&scope, user_id, &lines, promo_code.as_deref());
@@ -111,6 +118,7 @@ pub async fn place(
         total: price.total,
         promo_code: promo_code.clone(),
         promo_unusable: price.promo_unusable,
+        flash_claim_id,
         token: request.payment_token,
         deadlines: config.deadlines,
     });
@@ -128,7 +136,7 @@ pub async fn place(
         discount,
         total,
         promo_code,
-        from_cart: request.items.is_none(),
+        from_cart: request.items.is_none() && flash_claim_id.is_none(),
     });
     scope.emit(effects)?;
     let reply = PlacedReply {
@@ -142,6 +150,23 @@ pub async fn place(
 }
 
 impl Records {
+    /// Returns the lines of the requested items, or of the caller's cart.
+    async fn lines(
+        &self,
+        request: &PlaceOrder,
+        session: &Session,
+        order_id: OrderId,
+    ) -> Result<Vec<Line>, Problem> {
+        match &request.items {
+            Some(items) => self.priced(&parsed(items)?).await,
+            None => {
+                let user_id = UserId(session.user_id);
+                let seen = seen_version(session);
+                self.cart(user_id, order_id, seen).await
+            }
+        }
+    }
+
     /// Returns the lines of these quantities at the current prices.
     async fn priced(&self, wanted: &[(Sku, u32)]) -> Result<Vec<Line>, Problem> {
         let mut lines = Vec::with_capacity(wanted.len());

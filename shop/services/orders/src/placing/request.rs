@@ -1,7 +1,6 @@
 //! The request of `POST /orders`: its validation, and the wait for the copies that it needs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use serde::{Deserialize, Serialize};
@@ -11,8 +10,10 @@ use wingbeat::ServiceContext;
 use wingbeat::describe::RequestDescription;
 use wingbeat::http::session::Session;
 use wingbeat::http::{Caller, DescribeRequest, FieldError, Json, Problem};
-use wingbeat::{JsonSchema, Personal, Reads, Result, RuntimeExt as _, schemars};
+use wingbeat::{JsonSchema, Personal, Reads, Result, schemars};
 
+use super::claim;
+use super::waiting::{PROMO_WAIT, until};
 use crate::State;
 use crate::copies::{CartCopy, PromoCopy};
 
@@ -22,11 +23,6 @@ const LINES_MAX: usize = 50;
 const ADDRESS_MAX: usize = 200;
 /// The longest promo code, in characters. Codes of the shop are shorter.
 const PROMO_MAX: usize = 100;
-/// The first and the longest pause between two reads of the copy of the caller's cart or promo.
-const POLL: Duration = Duration::from_millis(5);
-const POLL_MAX: Duration = Duration::from_millis(80);
-/// The longest wait for the copy of a promo. Most codes without a copy do not exist.
-const PROMO_WAIT: Duration = Duration::from_millis(500);
 /// The tokens of the stand-in provider's test cards.
 const TOKENS: [&str; 5] = [
     "tok_ok",
@@ -45,6 +41,7 @@ pub struct PlaceOrder {
     pub(super) items: Option<Vec<Item>>,
     #[schemars(length(max = PROMO_MAX))]
     pub(super) promo_code: Option<String>,
+    /// A confirmed claim on a flash sale, whose unit is bought. Not together with items or a promo.
     pub(super) flash_claim_id: Option<String>,
     /// The order is refused if its total differs.
     pub(super) expected_total: Option<Money>,
@@ -111,7 +108,11 @@ impl FromRequest<State> for Ready {
         if let (Some(context), Some(reads)) = (context, reads) {
             let (user, seen) = (UserId(session.user_id), seen_version(&session));
             // After the wait, the unit of work decides what a missing copy means.
-            if order.items.is_none() {
+            if let Some(id) = &order.flash_claim_id {
+                let claim = claim::parsed(id)?;
+                claim::arrived(&context, &reads, claim, user, state.config.cart_wait).await?;
+                check_claim(&order)?;
+            } else if order.items.is_none() {
                 let cart = || async { Ok(version(&reads, user).await? >= seen) };
                 until(&context, state.config.cart_wait, cart).await?;
             }
@@ -123,27 +124,6 @@ impl FromRequest<State> for Ready {
         }
         Ok(Self(order))
     }
-}
-
-/// Polls until `arrived` returns true, or `wait` is over.
-async fn until<F>(
-    context: &ServiceContext,
-    wait: Duration,
-    arrived: impl Fn() -> F + Send + Sync,
-) -> Result<()>
-where
-    F: Future<Output = Result<bool>> + Send,
-{
-    let polling = async {
-        let mut pause = POLL;
-        while !arrived().await? {
-            context.runtime().sleep(pause).await;
-            pause = (pause * 2).min(POLL_MAX);
-        }
-        Ok(())
-    };
-    let waited = context.runtime().timeout(wait, polling).await;
-    waited.unwrap_or(Ok(()))
 }
 
 /// Returns the stored form of a promo code.
@@ -204,4 +184,22 @@ fn check(request: &PlaceOrder) -> Result<(), Problem> {
     } else {
         Err(Problem::fields(errors))
     }
+}
+
+/// Checks that nothing else is ordered together with a claim.
+fn check_claim(request: &PlaceOrder) -> Result<(), Problem> {
+    let others = [
+        ("/items", request.items.is_some()),
+        ("/promo_code", request.promo_code.is_some()),
+    ];
+    let errors = others.into_iter().filter(|(_, is_there)| *is_there);
+    let errors = errors.map(|(pointer, _)| FieldError {
+        pointer: pointer.into(),
+        message: "not together with a flash claim".into(),
+    });
+    let errors: Vec<_> = errors.collect();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::fields(errors))
 }
