@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use shop_notifications::Delivery;
 use wingbeat::describe::System;
 use wingbeat::http::session::Sessions;
 use wingbeat::run::{BrokerConfig, BrokerUser, broker_definitions};
@@ -58,7 +59,14 @@ pub fn files() -> [(&'static str, String); 3] {
 fn app() -> App {
     let runtime = TokioRuntime::new();
     let sessions = Sessions::new(Model::new(runtime.clone()).cache, runtime);
-    services::system(&Settings::default(), &whole(), &sessions, "http://provider")
+    let settings = Settings::default();
+    services::system(
+        &settings,
+        &whole(),
+        &sessions,
+        "http://provider",
+        &Delivery::Mailbox,
+    )
 }
 
 /// Returns the names of the users: the services, and the gateway.

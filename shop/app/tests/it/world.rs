@@ -123,11 +123,6 @@ impl World {
             .0
     }
 
-    pub(crate) async fn sign_in_admin(&self) -> String {
-        let started = self.sessions.start(self.simulation.id(), true).await;
-        started.expect("a session").0
-    }
-
     /// Sends a request and returns the status and the body of the response.
     pub(crate) async fn ask(
         &self,

@@ -7,7 +7,8 @@ use std::time::Duration;
 use shop_e2e::fleet::SERVICES;
 use shop_e2e::wait::{check, until};
 use wingbeat::http::session::Sessions;
-use wingbeat::run::{Backends, Servers, ServersTls};
+use wingbeat::run::{Backends, Servers};
+use wingbeat::tls::TlsFiles;
 use wingbeat::transport::{Binding, Queue, Refused};
 use wingbeat::{
     Envelope, Kind, Name, Ports, RuntimeExt as _, TokioRuntime, Topology, cache::Durability,
@@ -100,11 +101,12 @@ impl World {
             broker: with_user(self.broker.url(), name),
             store: self.store.url(),
             cache: with_user(self.cache.url(), name),
-            tls: ServersTls::default(),
+            tls: TlsFiles::default(),
         };
         let runtime = TokioRuntime::new();
         let folder = tempfile::tempdir().unwrap();
-        let opened = Backends::open(Some(&servers), folder.path(), name, &runtime);
+        let (folder, tls) = (folder.path(), TlsFiles::default());
+        let opened = Backends::open(Some(&servers), folder, name, &tls, &runtime);
         let ports = opened.await.expect(name).ports;
         let declared = ports.transport.declare(&topology()).await;
         declared.expect("everything exists already");
