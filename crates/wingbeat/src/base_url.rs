@@ -114,7 +114,7 @@ mod tests {
             ("http://a:99999", "port"),
             ("http://a,b", "host"),
             ("http://a:1,b:2", "not a URL"),
-            ("http://%61", "host"),
+            ("http://%61", "not a URL"),
             ("http://[a]", "host"),
             ("http://a/?x=1", "query"),
             ("http://a/#x", "fragment"),

@@ -1,4 +1,8 @@
 //! HTTP/1.1 connections to other systems, with and without TLS.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "real connections are made on the real clock; simulations have none"
+)]
 
 use std::error::Error as StdError;
 use std::time::Duration;

@@ -410,7 +410,7 @@ fn in_a_container_a_missing_setting_is_reported_in_one_line() {
     let complete = sandbox(&urls, 0);
     refused(&complete, "identity", &["SHOP_ADMIN_PASSWORD"]);
     refused(&complete, "payments", &["--provider"]);
-    refused(&complete, "notifications", &["SMTP"]);
+    refused(&complete, "notifications", &["--smtp"]);
 
     let elsewhere = Sandbox::default()
         .with("WINGBEAT_DATA", "/elsewhere")
