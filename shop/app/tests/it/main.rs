@@ -2,6 +2,7 @@
 //! both its modes.
 
 mod checkout;
+mod documents;
 mod properties;
 mod real;
 mod sagas;

@@ -197,8 +197,12 @@ fn secrets_are_files(role: &str, service: &Value, declared: &Value) {
 #[test]
 fn images_run_unprivileged_with_a_health_check_and_without_sleeps() {
     let recipe = read("Dockerfile");
-    let runtime = recipe.split_once("FROM ${RUNTIME_IMAGE} AS runtime\n").unwrap();
-    let mut arguments = recipe.lines().filter(|line| line.starts_with("ARG RUNTIME_IMAGE="));
+    let runtime = recipe
+        .split_once("FROM ${RUNTIME_IMAGE} AS runtime\n")
+        .unwrap();
+    let mut arguments = recipe
+        .lines()
+        .filter(|line| line.starts_with("ARG RUNTIME_IMAGE="));
     let base = arguments.next().unwrap();
     assert!(base.ends_with(":nonroot"), "{base}");
     assert!(
@@ -265,8 +269,15 @@ fn images_can_be_pinned_by_digest() {
     std::fs::write(in_folder("bin/docker"), docker).unwrap();
     let executable = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(in_folder("bin/docker"), executable).unwrap();
-    let path = format!("{}:{}", in_folder("bin").display(), std::env::var("PATH").unwrap());
-    let pinned = Command::new("sh").arg(in_folder("pin.sh")).env("PATH", path).output();
+    let path = format!(
+        "{}:{}",
+        in_folder("bin").display(),
+        std::env::var("PATH").unwrap()
+    );
+    let pinned = Command::new("sh")
+        .arg(in_folder("pin.sh"))
+        .env("PATH", path)
+        .output();
     let pinned = pinned.unwrap();
     assert!(pinned.status.success(), "{pinned:?}");
 
@@ -274,17 +285,29 @@ fn images_can_be_pinned_by_digest() {
     let recipe = read("Dockerfile");
     let lines = recipe.lines().filter(|line| line.starts_with("FROM "));
     let foreign = lines.filter(|line| !line.starts_with("FROM runtime "));
-    assert!(foreign.clone().all(|line| line.starts_with("FROM ${")), "{recipe}");
+    assert!(
+        foreign.clone().all(|line| line.starts_with("FROM ${")),
+        "{recipe}"
+    );
     let compose = read("compose.yaml");
-    let images = compose.lines().filter(|line| line.trim().starts_with("image: "));
+    let images = compose
+        .lines()
+        .filter(|line| line.trim().starts_with("image: "));
     let variables = images.chain(foreign).map(|line| {
-        let (_, name) = line.split_once("${").unwrap_or_else(|| panic!("{line} is not pinned"));
+        let (_, name) = line
+            .split_once("${")
+            .unwrap_or_else(|| panic!("{line} is not pinned"));
         name.split([':', '}']).next().unwrap()
     });
     let mut count = 0;
     for name in variables {
-        let line = env.lines().find(|line| line.starts_with(&format!("{name}=")));
-        assert!(line.is_some_and(|line| line.ends_with(&digest)), "{name}: {env}");
+        let line = env
+            .lines()
+            .find(|line| line.starts_with(&format!("{name}=")));
+        assert!(
+            line.is_some_and(|line| line.ends_with(&digest)),
+            "{name}: {env}"
+        );
         count += 1;
     }
     assert_eq!(count, 5);

@@ -72,7 +72,10 @@ fn world() -> &'static World {
 
 impl World {
     fn psql(&self, role: &str, args: &[&str]) -> Output {
-        let url = self.store.url().replace("//postgres@", &format!("//{role}@"));
+        let url = self
+            .store
+            .url()
+            .replace("//postgres@", &format!("//{role}@"));
         let mut psql = Command::new("psql");
         psql.args(["-qAtX", "-v", "ON_ERROR_STOP=1"]).args(args);
         psql.arg(url).env("PGPASSWORD", PASSWORD).output().unwrap()
@@ -158,31 +161,57 @@ async fn the_user_of_a_service_may_do_what_the_service_needs_and_no_more() {
     let (identity, carts) = (world.open("identity").await, world.open("carts").await);
     let (orders, payments) = (world.open("orders").await, world.open("payments").await);
 
-    publish(&identity, registered, Kind::Event).await.expect("its own event");
-    let own = carts.transport.consume(Name::new("carts.user_registered"), 1).await;
-    let delivered = own.expect("its own queue").next().await.expect("a delivery");
+    publish(&identity, registered, Kind::Event)
+        .await
+        .expect("its own event");
+    let own = carts
+        .transport
+        .consume(Name::new("carts.user_registered"), 1)
+        .await;
+    let delivered = own
+        .expect("its own queue")
+        .next()
+        .await
+        .expect("a delivery");
     assert_eq!(delivered[0].envelope.as_ref().unwrap().kind, registered);
-    publish(&orders, refund, Kind::Command).await.expect("it sends commands");
+    publish(&orders, refund, Kind::Command)
+        .await
+        .expect("it sends commands");
     let refunds = Name::new("payments.refund_payment");
     let own = payments.transport.consume(refunds, 1).await;
-    own.expect("its own queue").next().await.expect("a delivery");
+    own.expect("its own queue")
+        .next()
+        .await
+        .expect("a delivery");
 
     for name in ["carts", "catalog", "orders", "gateway"] {
         let ports = world.open(name).await;
         let forged = publish(&ports, registered, Kind::Event).await;
-        assert!(matches!(forged, Err(Refused::Unconfirmed(_))), "{name}: {forged:?}");
+        assert!(
+            matches!(forged, Err(Refused::Unconfirmed(_))),
+            "{name}: {forged:?}"
+        );
     }
     for name in ["carts", "catalog", "payments", "gateway"] {
         let ports = world.open(name).await;
         let sent = publish(&ports, refund, Kind::Command).await;
-        assert!(matches!(sent, Err(Refused::Unconfirmed(_))), "{name} sends commands: {sent:?}");
+        assert!(
+            matches!(sent, Err(Refused::Unconfirmed(_))),
+            "{name} sends commands: {sent:?}"
+        );
     }
     for name in ["orders", "carts", "gateway"] {
         let ports = world.open(name).await;
         let consumed = ports.transport.consume(refunds, 1).await;
         assert!(consumed.is_err(), "{name} reads the queues of payments");
-        let letters = ports.transport.broker_dead_letters(Name::new("payments")).await;
-        assert!(letters.is_err(), "{name} reads the dead letters of payments");
+        let letters = ports
+            .transport
+            .broker_dead_letters(Name::new("payments"))
+            .await;
+        assert!(
+            letters.is_err(),
+            "{name} reads the dead letters of payments"
+        );
     }
 }
 
@@ -197,9 +226,16 @@ async fn a_queue_that_the_user_may_not_declare_is_reported() {
     let topology = Topology {
         queues: [(Name::new("orders.of_the_next_release"), queue)].into(),
     };
-    let why = ports.transport.declare(&topology).await.expect_err("it is missing");
+    let why = ports
+        .transport
+        .declare(&topology)
+        .await
+        .expect_err("it is missing");
     assert_eq!(why.code(), "topology_missing", "{why}");
-    assert!(why.to_string().contains("orders.of_the_next_release"), "{why}");
+    assert!(
+        why.to_string().contains("orders.of_the_next_release"),
+        "{why}"
+    );
 }
 
 /// The tables are those of a migration; `shop migrate` grants the same privileges.
@@ -213,9 +249,16 @@ fn the_role_of_a_service_reads_no_other_schema() {
              GRANT SELECT ON {service}.record TO gateway;
              GRANT SELECT, INSERT, UPDATE, DELETE ON {service}.record TO {service}"
         );
-        assert_eq!(world.sql("migrate", &made), "", "the role may create schemas");
+        assert_eq!(
+            world.sql("migrate", &made),
+            "",
+            "the role may create schemas"
+        );
     }
-    assert_eq!(world.sql("payments", "INSERT INTO payments.record VALUES (1)"), "");
+    assert_eq!(
+        world.sql("payments", "INSERT INTO payments.record VALUES (1)"),
+        ""
+    );
     assert_eq!(world.sql("gateway", "SELECT * FROM payments.record"), "");
     for (role, sql) in [
         ("notifications", "SELECT * FROM payments.record"),
@@ -242,13 +285,25 @@ async fn the_cache_user_of_a_service_reaches_its_own_keys_and_sessions() {
     let catalog = world.open("catalog").await;
     let sessions = |ports: &Ports| Sessions::new(Arc::clone(&ports.cache), ports.runtime.clone());
     let user = uuid::Uuid::from_u128(7);
-    let (token, session) = sessions(&identity).start(user, false).await.expect("it starts");
+    let (token, session) = sessions(&identity)
+        .start(user, false)
+        .await
+        .expect("it starts");
     let set = |session: &mut wingbeat::http::session::Session| session.set_claim("theme", "dark");
-    sessions(&carts).update(&session, set).await.expect("claims are everybody's");
+    sessions(&carts)
+        .update(&session, set)
+        .await
+        .expect("claims are everybody's");
     let found = sessions(&carts).find(&token).await.expect("it is read");
     assert!(found.is_some());
-    sessions(&carts).end_all(user).await.expect_err("only identity ends all sessions");
-    sessions(&identity).end_all(user).await.expect("it ends them");
+    sessions(&carts)
+        .end_all(user)
+        .await
+        .expect_err("only identity ends all sessions");
+    sessions(&identity)
+        .end_all(user)
+        .await
+        .expect("it ends them");
 
     let day = Duration::from_secs(24 * 3_600);
     let put = async |ports: &Ports, key: &str| {
@@ -256,9 +311,19 @@ async fn the_cache_user_of_a_service_reaches_its_own_keys_and_sessions() {
         put.await.map_err(|why| why.code())
     };
     assert_eq!(put(&catalog, "catalog:product:a").await, Ok(()));
-    catalog.cache.remove_prefix("catalog:product:").await.expect("its own keys");
-    assert_eq!(identity.cache.hit("login-failures:a", day).await.ok(), Some(1));
-    for (ports, key) in [(&carts, "catalog:product:a"), (&catalog, "login-failures:a")] {
+    catalog
+        .cache
+        .remove_prefix("catalog:product:")
+        .await
+        .expect("its own keys");
+    assert_eq!(
+        identity.cache.hit("login-failures:a", day).await.ok(),
+        Some(1)
+    );
+    for (ports, key) in [
+        (&carts, "catalog:product:a"),
+        (&catalog, "login-failures:a"),
+    ] {
         assert_eq!(put(ports, key).await, Err("cache_failed"), "{key}");
         assert!(ports.cache.get(key).await.is_err(), "{key}");
     }
