@@ -126,7 +126,7 @@ fn store() -> String {
 
 /// The commands of the cache: those of single keys, and scripts, whose commands Redis checks too.
 const COMMANDS: &str = "-@all +get +set +unlink +incr +pttl +pexpire +zadd +zrem +zrange \
-                        +zremrangebyscore +eval +evalsha +ping +hello +client|setinfo";
+                        +zremrangebyscore +eval +evalsha +ping +hello";
 
 /// The families of keys that a service has for itself in the cache, apart from sessions.
 fn families(name: &str) -> &'static [&'static str] {

@@ -2,6 +2,7 @@
 //! both its modes.
 
 mod checkout;
+mod documents;
 mod flash;
 mod properties;
 mod real;
