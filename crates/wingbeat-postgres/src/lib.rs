@@ -4,8 +4,8 @@
 //!
 //! - [`Config`], `clock`, `fault`: settings, stored times, and the classification of errors.
 //! - `address`, `connector`: the parts of the URL, TLS, and the choice of a host.
-//! - `statement`, [`Transaction`], `pool`, `pooled`: SQL of services, transactions, connections, and
-//!   the detection of poolers.
+//! - `statement`, [`Transaction`], `pool`, `pooled`: SQL of services, transactions, connections,
+//!   and the detection of poolers.
 //! - `reads`, `due`, `backlog`, `retain`: queries and statements on one schema.
 //! - `layout`, `sql/`: creates and migrates the tables and the function `commit_v5`. [`Grants`]:
 //!   privileges of roles that only use them.

@@ -1,5 +1,5 @@
-//! Failover under load: each server in turn is lost while orders arrive at a fixed rate, and another
-//! one takes over behind the same address.
+//! Failover under load: each server in turn is lost while orders arrive at a fixed rate, and
+//! another one takes over behind the same address.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -193,20 +193,7 @@ impl Template {
                 .collect();
             units.push(unit);
         }
-        for journal in &self.journals {
-            let mut unit = journal.clone();
-            unit.id = wrapped(renaming.id(unit.id.0.into_bytes(), copy), 0);
-            if let Some(settled) = &mut unit.settles {
-                let id = renaming.id(settled.message.0.into_bytes(), copy);
-                (settled.message.0, settled.tag) = (wrapped(id, 0).0, None);
-            }
-            if let Some(Journal { correlation, body }) = &mut unit.journal {
-                let id = renaming.id(correlation.0.into_bytes(), copy);
-                correlation.0 = wrapped(id, 0).0;
-                *body = renaming.bytes(body, copy).into();
-            }
-            units.push(unit);
-        }
+        units.extend(self.journals.iter().map(|it| renamed(it, renaming, copy)));
         for batch in units.chunks(BATCH) {
             let outcomes = store
                 .commit(Arc::new(batch.to_vec()))
@@ -285,6 +272,22 @@ impl Effects {
             *self.counts.entry(*name).or_default() += add;
         }
     }
+}
+
+/// Returns a copy of a unit with a journal entry.
+fn renamed(journal: &Unit, renaming: Renaming, copy: usize) -> Unit {
+    let mut unit = journal.clone();
+    unit.id = wrapped(renaming.id(unit.id.0.into_bytes(), copy), 0);
+    if let Some(settled) = &mut unit.settles {
+        let id = renaming.id(settled.message.0.into_bytes(), copy);
+        (settled.message.0, settled.tag) = (wrapped(id, 0).0, None);
+    }
+    if let Some(Journal { correlation, body }) = &mut unit.journal {
+        let id = renaming.id(correlation.0.into_bytes(), copy);
+        correlation.0 = wrapped(id, 0).0;
+        *body = renaming.bytes(body, copy).into();
+    }
+    unit
 }
 
 /// Keys of the ledger contain a version, which no other copy may have.

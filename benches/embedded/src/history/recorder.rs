@@ -13,6 +13,9 @@ use wingbeat_core::{
 };
 use wingbeat_embedded::Embedded;
 
+type Scanned = Vec<(String, Record)>;
+type Due = Vec<DueRecord>;
+
 pub(super) struct Recorder {
     store: Arc<Embedded>,
     records: AtomicBool,
@@ -66,14 +69,14 @@ impl Store for Recorder {
         prepare(services: &[Name], topology: &Topology) -> ();
         ping() -> ();
         load(service: Name, key: &Key) -> Option<Record>;
-        scan(service: Name, table: Name, after: Option<String>, limit: usize) -> Vec<(String, Record)>;
+        scan(service: Name, table: Name, after: Option<String>, limit: usize) -> Scanned;
         history(service: Name, key: &Key, after: u64) -> Vec<Recorded>;
         row(service: Name, view: Name, key: &str) -> Option<Row>;
         rows(service: Name, query: Query) -> Page;
         journal(service: Name, story: CorrelationId) -> Vec<Bytes>;
         counters(service: Name) -> Vec<(Name, i64)>;
         settled(queue: Name, source: &str, message: MessageId) -> bool;
-        claim_due(services: &[Name], now: Timestamp, lease: Duration, limit: usize) -> Vec<DueRecord>;
+        claim_due(services: &[Name], now: Timestamp, lease: Duration, limit: usize) -> Due;
         next_due(services: &[Name]) -> Option<Timestamp>;
         backlog(service: Name, now: Timestamp) -> Backlog;
         retain(now: Timestamp) -> u64;

@@ -72,8 +72,8 @@ impl Embedded {
     ///
     /// - `data_in_use` if another process has the directory open;
     /// - `data_unreadable` if the directory or the file cannot be read or written;
-    /// - `data_lost` if the store is new or was emptied, but the directory has data of it, or if its
-    ///   write-ahead log was lost;
+    /// - `data_lost` if the store is new or was emptied, but the directory has data of it, or if
+    ///   its write-ahead log was lost;
     /// - `data_mixed` if the store belongs to another data directory;
     /// - `data_newer` if a later release wrote the data;
     /// - `tables_invalid` if [`Config::tables`] fails.

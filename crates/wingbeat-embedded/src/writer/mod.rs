@@ -38,8 +38,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. `batch_max` limits the units of one transaction. The thread drops the mark
-    /// before it closes the connection.
+    /// Starts the thread. `batch_max` limits the units of one transaction. The thread drops the
+    /// mark before it closes the connection.
     pub(crate) fn start(
         connection: Connection,
         shared: Shared,

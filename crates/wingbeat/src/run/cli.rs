@@ -29,7 +29,7 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
         Ok(threads) => (threads, None),
         Err(why) => (1, Some(why)),
     };
-    if let Err(why) = descriptors().and_then(|()| signals::unblock()) {
+    if let Err(why) = signals::unblock().and_then(|()| descriptors()) {
         return cannot(program.name(), &RunError::System(why));
     }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();

@@ -11,8 +11,8 @@ use crate::products::Product;
 /// Entities per read.
 const PAGE: usize = 1_000;
 
-/// Returns the next users who have a cart in the order of their ids, which begin after `after`; none
-/// after the last one.
+/// Returns the next users who have a cart in the order of their ids, which begin after `after`;
+/// none after the last one.
 ///
 /// # Errors
 ///

@@ -12,9 +12,9 @@ use crate::views::{PromoRow, USER};
 /// Entities per read.
 const PAGE: usize = 1_000;
 
-/// Returns the owners of the next promos, in the order of the owners: the user once for each welcome
-/// promo. The invariant holds if each user has one. Also returns where the next page begins, if
-/// there is one.
+/// Returns the owners of the next promos, in the order of the owners: the user once for each
+/// welcome promo. The invariant holds if each user has one. Also returns where the next page
+/// begins, if there is one.
 ///
 /// # Errors
 ///
