@@ -198,6 +198,7 @@ mod tests {
                     total: Money::eur(100),
                     promo_code: None,
                     promo_unusable: false,
+                    flash_claim_id: None,
                     token: "tok_ok".into(),
                     deadlines: shop_orders::config::Deadlines::default(),
                 })
