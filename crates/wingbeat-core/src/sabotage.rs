@@ -39,7 +39,7 @@ pub const READ_SET: &str = "read-set";
 pub const OPERATION_ID: &str = "operation-id";
 /// A unit checks and takes stock together.
 pub const STOCK_CHECK: &str = "stock-check";
-/// The store decides on each claim that the cache has granted.
+/// The store decides on each claim that the cache has granted, and on the units left.
 pub const CLAIM_CHECK: &str = "claim-check";
 /// A compensation that arrives first leaves a tombstone.
 pub const TOMBSTONE: &str = "tombstone";

@@ -11,11 +11,11 @@ use crate::telemetry::meters;
 /// Allotments of one kind: units that many callers claim at once, such as the goods of a flash
 /// sale.
 ///
-/// A claim is decided in the cache, in one atomic step, and never reaches the store. The decision is
-/// provisional: a scheduled handler reads the [claims](Self::claims) in batches, decides on each of
-/// them again in its unit of work, and [settles](Self::settle) the batch once the unit is durable.
-/// The [contract](wingbeat_core::cache::Allotments) of the port says what the cache promises; it may
-/// lose an allotment at any time.
+/// A claim is decided in the cache, in one atomic step, and never reaches the store. The decision
+/// is provisional: a scheduled handler reads the [claims](Self::claims) in batches, decides on each
+/// of them again in its unit of work, and [settles](Self::settle) the batch once the unit is
+/// durable. The [contract](wingbeat_core::cache::Allotments) of the port says what the cache
+/// promises. It may lose an allotment at any time.
 ///
 /// ```
 /// use std::time::Duration;

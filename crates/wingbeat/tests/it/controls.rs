@@ -1,5 +1,6 @@
 //! Negative controls of the contract tests: each test detects an adapter that breaks its promise.
 
+mod broken_allotments;
 mod broken_cache;
 mod broken_store;
 mod broken_transport;

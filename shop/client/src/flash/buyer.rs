@@ -59,8 +59,8 @@ pub(super) async fn buy(shopper: Shopper, rush: Arc<Rush>) {
     rush.refused();
 }
 
-/// Sends a request until there is a reply below 500 that is not 429. Returns `None` when the time is
-/// over.
+/// Sends a request until there is a reply below 500 that is not 429. Returns `None` when the time
+/// is over.
 async fn asked(shopper: &Shopper, rush: &Rush, call: &Call<'_>) -> Option<Answer> {
     while !rush.is_late() {
         let turn = rush.turn().await;

@@ -6,6 +6,7 @@
 mod buyer;
 mod report;
 mod rush;
+mod sale;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +16,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub use report::Report;
-pub use rush::{Plan, drive};
+pub use rush::Plan;
+pub use sale::drive;
 
 use crate::audit::admin_password;
 use crate::{Shop, output};
@@ -28,10 +30,10 @@ pub struct FlashSaleArgs {
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub url: String,
     /// The buyers.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = count())]
     pub buyers: u32,
     /// The units of the sale.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 100, value_parser = count())]
     pub units: u32,
     /// The longest time that the sale takes, such as 2m.
     #[arg(long, default_value = "5m", value_parser = crate::traffic::time)]
@@ -42,6 +44,11 @@ pub struct FlashSaleArgs {
     /// Prints the report as one JSON object, last on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// The parser of a number of buyers or units.
+fn count() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=100_000)
 }
 
 /// Runs `shop flash-sale`.

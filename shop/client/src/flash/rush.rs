@@ -1,30 +1,18 @@
-//! The sale and its crowd.
+//! The state that all buyers share.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
-use serde::Deserialize;
-use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::JoinSet;
 
-use super::buyer::buy;
 use super::report::Report;
-use crate::http::Call;
-use crate::shop::parsed;
 use crate::traffic::Percentiles;
-use crate::{Error, Shop, Shopper};
 
 /// Requests at once. Further buyers wait for their turn, like behind a load balancer.
 const TURNS: usize = 256;
-/// Shoppers that one request creates.
-const SHOPPERS_MAX: u32 = 10_000;
-/// The time beyond the longest duration for which the sale is open.
-const OPEN_AFTER: Duration = Duration::from_secs(60);
-
 /// The sale.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -52,6 +40,24 @@ pub(super) struct Rush {
 }
 
 impl Rush {
+    /// Begins the rush at a sale.
+    pub(super) fn new(sale: &str, plan: &Plan, bar: &ProgressBar) -> Self {
+        let times = Histogram::new_with_bounds(1, 600_000_000, 3);
+        Self {
+            claims_path: format!("/api/v1/flash-sales/{sale}/claims"),
+            units: plan.units,
+            until: Instant::now() + plan.within,
+            turns: Semaphore::new(TURNS),
+            claimed: AtomicU32::new(0),
+            confirmed: AtomicU32::new(0),
+            paid: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
+            reserve: AtomicU32::new(0),
+            times: Mutex::new(times.expect("the bounds are valid")),
+            bar: bar.clone(),
+        }
+    }
+
     pub(super) fn claims_path(&self) -> &str {
         &self.claims_path
     }
@@ -113,7 +119,7 @@ impl Rush {
         ));
     }
 
-    fn report(&self, plan: &Plan, took: Duration) -> Report {
+    pub(super) fn report(&self, plan: &Plan, took: Duration) -> Report {
         let paid = get(&self.paid);
         let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         Report {
@@ -137,69 +143,4 @@ fn get(counter: &AtomicU32) -> u32 {
 
 fn add(counter: &AtomicU32) -> u32 {
     counter.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Creates a sale, lets the buyers buy, and returns the report.
-///
-/// # Errors
-///
-/// The [`Error`] of a request outside of the rush: the products, the sale, or the shoppers.
-pub async fn drive(
-    shop: &Shop,
-    admin: &Shopper,
-    plan: &Plan,
-    bar: &ProgressBar,
-) -> Result<Report, Error> {
-    let mut buyers = Vec::new();
-    while buyers.len() < plan.buyers as usize {
-        let missing = plan.buyers as usize - buyers.len();
-        let count = missing.min(SHOPPERS_MAX as usize);
-        buyers.extend(shop.shoppers(count).await?);
-    }
-    let sale = create(shop, admin, plan).await?;
-    let begun = Instant::now();
-    let rush = Arc::new(Rush {
-        claims_path: format!("/api/v1/flash-sales/{sale}/claims"),
-        units: plan.units,
-        until: begun + plan.within,
-        turns: Semaphore::new(TURNS),
-        claimed: AtomicU32::new(0),
-        confirmed: AtomicU32::new(0),
-        paid: AtomicU32::new(0),
-        refused: AtomicU32::new(0),
-        reserve: AtomicU32::new(0),
-        times: Mutex::new(
-            Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are valid"),
-        ),
-        bar: bar.clone(),
-    });
-    let mut crowd = JoinSet::new();
-    for buyer in buyers {
-        crowd.spawn(buy(buyer, Arc::clone(&rush)));
-    }
-    while crowd.join_next().await.is_some() {}
-    Ok(rush.report(plan, begun.elapsed()))
-}
-
-#[derive(Deserialize)]
-struct Sale {
-    id: String,
-}
-
-/// Creates a sale of the product of which most units can be sold.
-async fn create(shop: &Shop, admin: &Shopper, plan: &Plan) -> Result<String, Error> {
-    let products = shop.products().await?;
-    let most = products.into_iter().max_by_key(|product| product.available);
-    let sku = most.map(|product| product.sku).unwrap_or_default();
-    let now = jiff::Timestamp::now();
-    let closes_at = now + (plan.within + OPEN_AFTER);
-    let sale = json!({
-        "sku": sku, "price": {"amount_minor": 100, "currency": "EUR"},
-        "allocation": plan.units, "per_user": 1,
-        "opens_at": now.to_string(), "closes_at": closes_at.to_string(), "claim_ttl_s": 60,
-    });
-    let call = Call::post("/api/v1/admin/flash-sales").json(&sale);
-    let answer = admin.ask(call).await?;
-    let sale: Sale = parsed("POST /admin/flash-sales", 201, &answer)?;
-    Ok(sale.id)
 }

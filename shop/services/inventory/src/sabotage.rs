@@ -12,8 +12,9 @@ use wingbeat::{Either, Now, Reads, Result, State, Table};
 use wingbeat_core::sabotage::{CLAIM_CHECK, STOCK_CHECK, TOMBSTONE, lacks};
 
 use crate::Config;
-use crate::domain::{ClaimStatus, FlashSale, Reservation, Stock, merged};
-use crate::flash::{Decided, OpenSales, Units, draining};
+use crate::domain::{ClaimStatus, Reservation, Stock, merged};
+use crate::flash::draining::{self, Rules};
+use crate::flash::{Decided, OpenSales, Units};
 use crate::handlers::{self, Reservations};
 use crate::shelves::{Shelves, level};
 
@@ -115,7 +116,7 @@ pub(crate) async fn commit_stock(
 }
 
 /// Decides on the claims that wait. Without the claim check, every claim that the cache has granted
-/// gets a unit.
+/// gets a unit, and the cache counts from the allocation.
 pub(crate) async fn drain_claims(
     State(open): State<OpenSales>,
     now: Now,
@@ -125,6 +126,9 @@ pub(crate) async fn drain_claims(
     if !lacks(CLAIM_CHECK) {
         return draining::drain_claims(State(open), now, reads, units).await;
     }
-    let confirm = |_: &FlashSale, _, _, _| ClaimStatus::Confirmed;
-    draining::drain(&open, now, &reads, &units, confirm).await
+    let rules = Rules {
+        decide: |_, _, _, _| ClaimStatus::Confirmed,
+        free: |sale| sale.terms.allocation,
+    };
+    draining::drain(&open, now, &reads, &units, rules).await
 }

@@ -88,7 +88,7 @@ impl Entity for PromoCopy {
     }
 }
 
-/// The time for which the copies of flash sales and their claims are stored after their last change.
+/// The time for which the copies of flash sales and claims are stored after their last change.
 const KEEP_SALES: Duration = Duration::from_secs(40 * 24 * 3600);
 
 /// A copy of a flash sale, built from the events of inventory. The key is the sale.

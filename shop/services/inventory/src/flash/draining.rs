@@ -26,24 +26,40 @@ pub(crate) async fn drain_claims(
     reads: Reads,
     units: Units,
 ) -> Result<Decided> {
-    drain(&open, Now(now), &reads, &units, FlashSale::decide).await
+    drain(&open, Now(now), &reads, &units, Rules::OURS).await
 }
 
-/// Decides on the claims that wait, with this decision.
+/// The rules by which the store has the last word.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules {
+    /// Decides on a claim.
+    pub(crate) decide: Decide,
+    /// Returns the units that the cache may grant.
+    pub(crate) free: fn(&FlashSale) -> u32,
+}
+
+impl Rules {
+    const OURS: Self = Self {
+        decide: FlashSale::decide,
+        free: FlashSale::free,
+    };
+}
+
+/// Decides on the claims that wait, by these rules.
 pub(crate) async fn drain(
     open: &OpenSales,
     Now(now): Now,
     reads: &Reads,
     units: &Units,
-    decide: Decide,
+    rules: Rules,
 ) -> Result<Decided> {
     let (mut confirmed, mut expired) = Decided::default();
     for (sale_id, terms) in open.all() {
         if now < terms.opens_at {
             continue;
         }
-        let waiting = settle(open, Now(now), reads, sale_id).await?;
-        let decided = units.decide(sale_id, waiting, now, decide).await?;
+        let waiting = settle(open, Now(now), reads, sale_id, rules).await?;
+        let decided = units.decide(sale_id, waiting, now, rules.decide).await?;
         confirmed.extend(decided.0);
         expired.extend(decided.1);
     }
@@ -57,6 +73,7 @@ async fn settle(
     Now(now): Now,
     reads: &Reads,
     sale_id: SaleId,
+    rules: Rules,
 ) -> Result<Vec<Entry>> {
     let key = sale_id.to_string();
     let Ok(log) = ALLOTMENTS.claims(reads, &key, BATCH_MAX).await else {
@@ -70,7 +87,7 @@ async fn settle(
     };
     let Some(mut log) = log else {
         if !sale.closed {
-            let (count, settled) = counted(reads, sale_id, &sale, None).await?;
+            let (count, settled) = counted(reads, sale_id, &sale, None, rules).await?;
             let ttl = sale.terms.closes_at.since(now) + ALLOTTED_AFTER;
             let allot = ALLOTMENTS.allot(reads, &key, allotted(&sale.terms), count, ttl);
             if allot.await.is_ok() {
@@ -82,7 +99,8 @@ async fn settle(
     };
     let told = open.settled(sale_id);
     if recorded > 0 || told.revision != sale.revision {
-        let (count, settled) = counted(reads, sale_id, &sale, told.holders).await?;
+        let counted = counted(reads, sale_id, &sale, told.holders, rules);
+        let (count, settled) = counted.await?;
         let mark = Mark {
             until: log.first + recorded as u64,
             generation: log.generation,
@@ -117,10 +135,11 @@ async fn counted(
     sale_id: SaleId,
     sale: &FlashSale,
     since: Option<Position>,
+    rules: Rules,
 ) -> Result<(Count, Settled)> {
     let mut count = Count {
         revision: sale.revision,
-        free: sale.free().into(),
+        free: (rules.free)(sale).into(),
         holders: Vec::new(),
     };
     let mut last = since;

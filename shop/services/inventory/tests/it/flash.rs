@@ -146,8 +146,8 @@ fn give_back(world: &TestApp, order_id: OrderId, claim_id: ClaimId) {
 }
 
 fn answered(world: &TestApp, order_id: OrderId) -> Option<String> {
-    let events = world.published("inventory", order_id.0).into_iter();
-    events.filter(|name| name.contains("stock_")).next_back()
+    let mut events = world.published("inventory", order_id.0).into_iter();
+    events.rfind(|name| name.contains("stock_"))
 }
 
 #[test]

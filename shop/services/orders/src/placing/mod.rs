@@ -75,9 +75,9 @@ struct Price {
 ///
 /// # Errors
 ///
-/// 404 if the caller has no such flash claim; 409 `price_changed`, `claim_pending`, `claim_expired`
-/// or `claim_used`; 422 `cart_empty` or with the invalid fields; 503 `cart_not_ready` if the copy of
-/// the cart is older than the cart that the caller has seen.
+/// 404 if the caller has no such flash claim; 409 `price_changed`, `claim_pending`,
+/// `claim_expired` or `claim_used`; 422 `cart_empty` or with the invalid fields; 503
+/// `cart_not_ready` if the copy of the cart is older than the cart that the caller has seen.
 pub async fn place(
     Ready(request): Ready,
     Caller(session): Caller,
