@@ -59,7 +59,7 @@ pub trait HttpClient: Send + Sync + 'static {
     ///
     /// `no_answer` (retry) if no complete response arrived within the timeout: the outside system
     /// may or may not have acted on the request. `tls_failed` (retry) if the server does not speak
-    /// TLS, its certificate is not valid, or it refuses the client's. `bad_request` (reject) if the method,
-    /// the URL or a header is invalid.
+    /// TLS, its certificate is not valid, or it refuses the client's. `bad_request` (reject) if the
+    /// method, the URL or a header is invalid.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response>>;
 }

@@ -124,8 +124,8 @@ impl Redis {
         self.command(&command, "+OK");
     }
 
-    /// Closes the port for connections without TLS; see [`use_tls`](Self::use_tls). The server takes
-    /// no further command from here.
+    /// Closes the port for connections without TLS; see [`use_tls`](Self::use_tls). The server
+    /// takes no further command from here.
     ///
     /// # Panics
     ///

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 /// The base URL of an HTTP server, such as `https://api.example.com/v1`: a type for own settings.
 ///
-/// A URL with a part that requests would ignore is refused: a user, a password, a query, a fragment,
-/// several hosts. `Display` prints it without a `/` at its end.
+/// A URL with a part that requests would ignore is refused: a user, a password, a query, a
+/// fragment, several hosts. `Display` prints it without a `/` at its end.
 ///
 /// ```
 /// use wingbeat::BaseUrl;

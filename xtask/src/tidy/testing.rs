@@ -7,13 +7,14 @@ use super::code::{attribute, is_mark, is_word, line, walk};
 use super::tree::{SourceFile, Tree};
 
 /// Tests on real processes, sockets and disks, which take real time. They poll with a deadline.
-const REAL_TIME: [&str; 7] = [
+const REAL_TIME: [&str; 8] = [
     "crates/wingbeat/tests/it/operator.rs",
     "crates/wingbeat/tests/it/ready.rs",
     "crates/wingbeat/tests/it/replicas.rs",
     "crates/wingbeat-core/src/conformance/real_time.rs",
     "shop/e2e/",
     "shop/app/tests/it/real/",
+    "shop/services/notifications/tests/it/smtp.rs",
     "crates/wingbeat-rabbitmq/tests/it/",
 ];
 

@@ -15,7 +15,8 @@ use crate::handler::Handler;
 use crate::state::Reads;
 use crate::{TargetPolicy, decode, telemetry};
 
-/// The context of an executor. It has no unit of work: an executor cannot change the service's data.
+/// The context of an executor. It has no unit of work: an executor cannot change the service's
+/// data.
 #[derive(Clone)]
 pub struct CallContext {
     pub(crate) operation: String,
@@ -84,6 +85,12 @@ pub struct Http {
 impl<S> Extract<CallContext, S> for OperationKey {
     fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
         Ok(Self(cx.operation.clone()))
+    }
+}
+
+impl<S> Extract<CallContext, S> for TargetReport {
+    fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
+        Ok(cx.report.clone())
     }
 }
 

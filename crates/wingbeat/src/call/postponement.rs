@@ -4,18 +4,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
+use wingbeat_core::Timestamp;
 use wingbeat_core::outgoing::Response;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Result, Timestamp};
-
-use super::executor::CallContext;
-use crate::extract::Extract;
 
 /// An extractor with which an executor reports what it learned about the target of a call that
 /// failed.
 ///
-/// [`Http`](super::Http) reports the header `Retry-After` of a response itself. Executors that speak
-/// another protocol use this extractor.
+/// [`Http`](super::Http) reports the header `Retry-After` of a response itself. Executors that
+/// speak another protocol use this extractor.
 #[derive(Clone, Default)]
 pub struct TargetReport(Arc<Mutex<Remarks>>);
 
@@ -53,12 +50,6 @@ impl TargetReport {
     pub(super) fn note(&self, response: &Response, runtime: &SharedRuntime) {
         let asked = retry_after(response, runtime.now());
         self.change(|remarks| remarks.retry_after = asked);
-    }
-}
-
-impl<S> Extract<CallContext, S> for TargetReport {
-    fn extract(cx: &CallContext, _state: &S) -> Result<Self> {
-        Ok(cx.report.clone())
     }
 }
 

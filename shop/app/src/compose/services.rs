@@ -10,8 +10,8 @@ use wingbeat::{App, TargetPolicy};
 use super::roles::is_behind_gateway;
 use super::settings::Settings;
 
-/// Builds the app of the whole shop. `provider` is the base URL of the payment provider, `mails` the
-/// way on which mails leave.
+/// Builds the app of the whole shop. `provider` is the base URL of the payment provider, `mails`
+/// the way on which mails leave.
 pub fn system(
     settings: &Settings,
     roles: &Roles,

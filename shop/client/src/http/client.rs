@@ -43,8 +43,8 @@ struct Inner {
 }
 
 impl Client {
-    /// Creates a client. It connects on the first request. `files` are those for TLS, if the URL asks
-    /// for it.
+    /// Creates a client. It connects on the first request. `files` are those for TLS, if the URL
+    /// asks for it.
     ///
     /// # Errors
     ///

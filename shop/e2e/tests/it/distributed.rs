@@ -193,6 +193,13 @@ fn run(services: &[&str], env: &[(&str, &str)], folder: &Path) -> Output {
         .unwrap()
 }
 
+/// Servers that nobody runs.
+const UNAVAILABLE: [(&str, &str); 3] = [
+    ("WINGBEAT_BROKER", "amqp://u:s3cret@127.0.0.1:1"),
+    ("WINGBEAT_STORE", "postgres://u:s3cret@127.0.0.1:1/db"),
+    ("WINGBEAT_CACHE", "redis://u:s3cret@127.0.0.1:1"),
+];
+
 /// In an empty folder with an empty environment: one line names the missing setting and contains no
 /// password.
 #[test]
@@ -203,19 +210,21 @@ fn a_missing_setting_is_reported_in_one_line() {
     };
     refused(&["order"], &[], &["order", "orders", "gateway", "provider"]);
     refused(&["orders"], &[], &["--broker", "--store", "--cache"]);
-    let unavailable = [
-        ("WINGBEAT_BROKER", "amqp://u:s3cret@127.0.0.1:1"),
-        ("WINGBEAT_STORE", "postgres://u:s3cret@127.0.0.1:1/db"),
-        ("WINGBEAT_CACHE", "redis://u:s3cret@127.0.0.1:1"),
-    ];
-    refused(&["orders"], &unavailable[..2], &["--cache"]);
-    refused(&["orders"], &unavailable, &["store_unavailable"]);
-    refused(&["identity"], &unavailable, &["SHOP_ADMIN_PASSWORD"]);
-    refused(&["payments"], &unavailable, &["--provider"]);
-    refused(&["notifications"], &unavailable, &["--smtp"]);
-    let mut plain = unavailable;
-    plain[1].1 = "postgres://u:s3cret@127.0.0.1:1/db?sslmode=disable";
-    let with = |name, value| [&unavailable[..], &[(name, value)]].concat();
+    refused(&["orders"], &UNAVAILABLE[..2], &["--cache"]);
+    refused(&["orders"], &UNAVAILABLE, &["store_unavailable"]);
+    refused(&["identity"], &UNAVAILABLE, &["SHOP_ADMIN_PASSWORD"]);
+    refused(&["payments"], &UNAVAILABLE, &["--provider"]);
+    refused(&["notifications"], &UNAVAILABLE, &["--smtp"]);
+}
+
+/// A wrong URL is reported by the name of its part, before a server is asked.
+#[test]
+fn a_wrong_url_is_reported_by_its_part_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |services: &[&str], env: &[(&str, &str)], words: &[&str]| {
+        assert_refused(&run(services, env, folder.path()), words);
+    };
+    let with = |name, value| [&UNAVAILABLE[..], &[(name, value)]].concat();
     for (name, value, word) in [
         (
             "WINGBEAT_SMTP",
@@ -252,6 +261,17 @@ fn a_missing_setting_is_reported_in_one_line() {
     refused(&["payments"], &providers, &["WINGBEAT_URL_PROVIDER"]);
     let upstream = with("WINGBEAT_URL_ORDERS", "http://u:s3cret@orders,orders");
     refused(&["orders"], &upstream, &["WINGBEAT_URL_ORDERS"]);
+}
+
+#[test]
+fn certificates_that_cannot_be_used_or_are_not_used_are_reported_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |services: &[&str], env: &[(&str, &str)], words: &[&str]| {
+        assert_refused(&run(services, env, folder.path()), words);
+    };
+    let mut plain = UNAVAILABLE;
+    plain[1].1 = "postgres://u:s3cret@127.0.0.1:1/db?sslmode=disable";
+    let with = |name, value| [&UNAVAILABLE[..], &[(name, value)]].concat();
     let authority = with("WINGBEAT_TLS_CA", "no-such-file.pem");
     refused(
         &["orders"],

@@ -1,5 +1,6 @@
 //! The shop without stand-ins: on servers that accept nothing but TLS, with a payment provider and
-//! services on https, and mails by SMTP. Recording proxies prove that nothing crosses in plain text.
+//! services on https, and mails by SMTP. Recording proxies prove that nothing crosses in plain
+//! text.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -255,15 +256,8 @@ async fn restart(fleet: &mut Fleet, settings: &[(&str, &str)]) {
     fleet.ready().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_servers_with_tls_nothing_readable_crosses_the_network() {
-    let servers = Servers::private().await;
-    tokio::task::block_in_place(|| admit(&servers));
-    let ports = Ports {
-        provider: free_port(),
-        payments: free_port(),
-    };
-    let plain = Wiring::plain(&servers, ports);
+/// Starts the shop in plain text.
+async fn started(servers: Servers, ports: Ports, plain: &Wiring) -> Fleet {
     let mut plan = Plan::around("payments", 1)
         .on(servers)
         .cheap_passwords()
@@ -274,59 +268,49 @@ async fn on_servers_with_tls_nothing_readable_crosses_the_network() {
     for (name, value) in plain.settings() {
         plan = plan.with(name, value);
     }
-    let mut fleet = plan.start().await;
+    let fleet = plan.start().await;
     let stand_in = fleet.shop().ask(&Call::get("/dev/mailbox")).await.unwrap();
     assert_eq!(stand_in.status, 404, "there is no mailbox");
+    fleet
+}
 
-    // The control: without TLS each proxy finds what it is searched for.
-    let ada = Customer {
-        email: "ada.quill@person.example",
-        password: "a horse of hers",
-    };
-    let order = buy(&fleet, &plain, &ada).await;
-    let (user, password) = LOGIN;
-    let found = plain.seen(&[password, LOGIN_OF_SMTP, ada.email, &order, "Thank you"]);
-    for expected in [
+/// The control: without TLS each proxy finds what it is searched for.
+async fn everything_is_readable(fleet: &Fleet, plain: &Wiring, customer: &Customer) {
+    let order = buy(fleet, plain, customer).await;
+    let (password, email) = (LOGIN.1, customer.email);
+    let found = plain.seen(&[password, LOGIN_OF_SMTP, email, &order, "Thank you"]);
+    for (server, text) in [
         ("RabbitMQ", password),
-        ("RabbitMQ", ada.email),
+        ("RabbitMQ", email),
         ("RabbitMQ", &order),
         ("PostgreSQL", password),
-        ("PostgreSQL", ada.email),
+        ("PostgreSQL", email),
         ("PostgreSQL", &order),
         ("Redis", password),
         ("provider", &order),
         ("payments", &order),
         ("mail", LOGIN_OF_SMTP),
-        ("mail", ada.email),
+        ("mail", email),
         ("mail", "Thank you"),
     ] {
-        let expected = (expected.0, expected.1.to_owned());
+        let expected = (server, text.to_owned());
         assert!(found.contains(&expected), "{expected:?} in {found:?}");
     }
+}
 
-    let authority = Authority::new();
-    let secure = Wiring::secure(&fleet.servers, ports, &authority).await;
-    let ca = fleet.folder.join("ca.pem");
-    std::fs::write(&ca, authority.certificate()).unwrap();
-    let ca = ca.to_str().unwrap();
-    let mut settings = secure.settings();
-    settings.push(("WINGBEAT_TLS_CA", ca));
-    restart(&mut fleet, &settings).await;
-    let eve = Customer {
-        email: "eve.plume@person.example",
-        password: "a cart of hers",
-    };
-    let order = buy(&fleet, &secure, &eve).await;
+async fn nothing_is_readable(fleet: &Fleet, secure: &Wiring, customer: &Customer) {
+    let order = buy(fleet, secure, customer).await;
     for (name, proxy) in &secure.proxies {
         assert!(proxy.recorded() > 1_000, "{name}: {}", proxy.recorded());
     }
-    let own = format!("\0{user}\0");
+    let (user, password) = LOGIN;
+    let login = format!("\0{user}\0");
     let readable = [
         password,
         LOGIN_OF_SMTP,
-        &own,
-        eve.email,
-        eve.password,
+        &login,
+        customer.email,
+        customer.password,
         &order,
         "Traffic",
         "Thank you",
@@ -336,8 +320,54 @@ async fn on_servers_with_tls_nothing_readable_crosses_the_network() {
     ];
     assert_eq!(secure.seen(&readable), []);
     assert!(secure.mails.received().iter().all(|mail| mail.secure));
+}
 
-    // The servers accept nothing else, and the shop neither.
+/// `shop audit` over https: all invariants hold, and a certificate of nobody is refused.
+async fn audited(fleet: &Fleet, authority: &Authority) {
+    fleet.site().until_quiet().await;
+    let gateway = fleet.members.last().unwrap().port;
+    let front = TlsProxy::to(gateway, authority.issue(&["localhost"]).server(None)).await;
+    let url = format!("https://localhost:{}", front.port);
+    for (ca, code) in [("ca.pem", 0), ("system", 2)] {
+        let mut audit = Command::new(binary());
+        audit.args(["audit", "--url", &url, "--wait", "60s"]);
+        audit.env("SHOP_ADMIN_PASSWORD", PASSWORD);
+        audit.current_dir(&fleet.folder).env("WINGBEAT_TLS_CA", ca);
+        let output = tokio::task::spawn_blocking(move || audit.output().unwrap());
+        let output = output.await.unwrap();
+        assert_eq!(output.status.code(), Some(code), "{ca}: {output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_servers_with_tls_nothing_readable_crosses_the_network() {
+    let servers = Servers::private().await;
+    tokio::task::block_in_place(|| admit(&servers));
+    let ports = Ports {
+        provider: free_port(),
+        payments: free_port(),
+    };
+    let plain = Wiring::plain(&servers, ports);
+    let mut fleet = started(servers, ports, &plain).await;
+    let ada = Customer {
+        email: "ada.quill@person.example",
+        password: "a horse of hers",
+    };
+    everything_is_readable(&fleet, &plain, &ada).await;
+
+    let authority = Authority::new();
+    let secure = Wiring::secure(&fleet.servers, ports, &authority).await;
+    std::fs::write(fleet.folder.join("ca.pem"), authority.certificate()).unwrap();
+    let mut settings = secure.settings();
+    settings.push(("WINGBEAT_TLS_CA", "ca.pem"));
+    restart(&mut fleet, &settings).await;
+    let eve = Customer {
+        email: "eve.plume@person.example",
+        password: "a cart of hers",
+    };
+    nothing_is_readable(&fleet, &secure, &eve).await;
+
+    // The servers accept nothing else.
     let mut refused = Command::new(binary());
     refused.args(["run", "orders", "--listen", "127.0.0.1:0"]);
     refused.current_dir(&fleet.folder).envs(plain.settings());
@@ -345,29 +375,11 @@ async fn on_servers_with_tls_nothing_readable_crosses_the_network() {
     let refused = tokio::task::block_in_place(|| refused.output().unwrap());
     assert_refused(&refused, &parts);
 
-    // `shop audit` over https.
-    let site = fleet.site();
-    site.until_quiet().await;
-    let gateway = fleet.members.last().unwrap().port;
-    let front = TlsProxy::to(gateway, authority.issue(&["localhost"]).server(None)).await;
-    let url = format!("https://localhost:{}", front.port);
-    let audit = |ca: &'static str| {
-        let mut audit = Command::new(binary());
-        audit.args(["audit", "--url", &url, "--wait", "60s"]);
-        audit.env("SHOP_ADMIN_PASSWORD", PASSWORD);
-        audit.current_dir(&fleet.folder).env("WINGBEAT_TLS_CA", ca);
-        tokio::task::spawn_blocking(move || audit.output().unwrap())
-    };
-    let audited = audit("ca.pem").await.unwrap();
-    let report = String::from_utf8_lossy(&audited.stdout).into_owned();
-    assert_eq!(audited.status.code(), Some(0), "{report}{audited:?}");
-    let unknown = audit("system").await.unwrap();
-    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
-
+    audited(&fleet, &authority).await;
     for member in &fleet.members {
         let log = format!("{}-{}.log", member.roles[0], member.port);
         let log = std::fs::read_to_string(fleet.folder.join(log)).unwrap();
-        for secret in [password, ada.email, eve.email] {
+        for secret in [LOGIN.1, ada.email, eve.email] {
             assert!(!log.contains(secret), "{log}");
         }
     }

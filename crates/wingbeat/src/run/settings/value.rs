@@ -81,7 +81,8 @@ impl<'de> MapAccess<'de> for Fields {
         let text = self.value.take().expect("a value follows its key");
         seed.deserialize(text.clone())
             .map_err(|Wrong(why)| match why {
-                // A type that parses the text itself knows neither its origin nor that it is secret.
+                // A type that parses the text itself knows neither its origin nor that it is
+                // secret.
                 SettingsError::Missing(why) => text.wrong(format!("right: {why}")),
                 why => Wrong(why),
             })

@@ -63,8 +63,8 @@ pub fn check(collector: &str) -> Result<(), NotCollector> {
 ///
 /// # Errors
 ///
-/// [`NotCollector`] if the address is not an `http` or `https` URL, or if a file of the TLS settings
-/// cannot be used.
+/// [`NotCollector`] if the address is not an `http` or `https` URL, or if a file of the TLS
+/// settings cannot be used.
 pub fn start(collector: &str, tls: &TlsFiles) -> Result<(Spans, Exporter), NotCollector> {
     let collector = Collector::at(collector, tls)?;
     let (queue, waiting) = mpsc::channel(WAITING_MAX);
