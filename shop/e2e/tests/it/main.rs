@@ -27,3 +27,4 @@ mod rolling;
 mod shared;
 mod start;
 mod storefront;
+mod trust;
