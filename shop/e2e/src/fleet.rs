@@ -13,6 +13,7 @@ use crate::member::Member;
 use crate::process::{binary, free_port};
 use crate::servers::Servers;
 use crate::site::Site;
+use crate::users;
 
 /// The admin's password in a fleet.
 pub const PASSWORD: &str = "a password of a fleet";
@@ -31,6 +32,7 @@ pub struct Plan {
     logs: Option<PathBuf>,
     servers: Option<Servers>,
     signed: bool,
+    users: bool,
     /// Ports of roles, instead of free ones.
     ports: Vec<(&'static str, u16)>,
 }
@@ -44,6 +46,7 @@ impl Plan {
             logs: None,
             servers: None,
             signed: false,
+            users: false,
             ports: Vec::new(),
         }
     }
@@ -117,6 +120,13 @@ impl Plan {
         self
     }
 
+    /// Lets each process use its own users of RabbitMQ and Redis, on private servers.
+    #[must_use]
+    pub fn with_users(mut self) -> Self {
+        self.users = true;
+        self
+    }
+
     /// Runs this binary instead of the one that users get.
     #[must_use]
     pub fn binary(mut self, binary: PathBuf) -> Self {
@@ -166,8 +176,14 @@ impl Plan {
         let temporary = own.as_ref().map(TempDir::path);
         let group = Arc::new(Group::new(temporary.unwrap_or(Path::new(""))));
         let keys = self.signed.then(|| Keys::make(&self.binary, &folder));
+        if self.users {
+            let (broker, cache) = (servers.broker(), &servers.cache);
+            tokio::task::block_in_place(|| users::install(&self.binary, broker, cache));
+        }
+        let ports = (servers.to_broker.port(), servers.to_cache.port());
         let parts = Parts {
             keys,
+            users: self.users.then_some(ports),
             binary: self.binary,
             folder: folder.clone(),
             settings,
@@ -257,6 +273,8 @@ impl Keys {
 /// What the processes of a fleet have in common.
 struct Parts {
     keys: Option<Keys>,
+    /// The ports of RabbitMQ and Redis for processes with users of their own.
+    users: Option<(u16, u16)>,
     binary: PathBuf,
     folder: PathBuf,
     settings: Vec<(String, String)>,
@@ -273,6 +291,13 @@ impl Parts {
         let process = format!("{name}-{port}");
         let keys = self.keys.as_ref();
         let keys = keys.map(|keys| keys.settings(&process, &own));
+        let users = self.users.map(|(broker, cache)| {
+            let user = format!("{name}:{}@127.0.0.1", users::PASSWORD);
+            [
+                ("WINGBEAT_BROKER", format!("amqp://{user}:{broker}")),
+                ("WINGBEAT_CACHE", format!("redis://{user}:{cache}")),
+            ]
+        });
         let log_of_process = log.clone();
         let command = move || {
             let mut append = File::options();
@@ -287,6 +312,7 @@ impl Parts {
                 .arg(&data)
                 .envs(settings.iter().map(|(name, value)| (name, value)))
                 .envs(keys.iter().flatten().map(|(name, path)| (name, path)))
+                .envs(users.iter().flatten().map(|(name, url)| (name, url)))
                 .current_dir(&folder)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -396,6 +422,7 @@ impl Fleet {
 pub fn alone(service: &'static str, servers: &Servers, folder: &Path) -> Member {
     let parts = Parts {
         keys: None,
+        users: None,
         binary: binary(),
         folder: folder.to_owned(),
         settings: common(servers),

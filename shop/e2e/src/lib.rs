@@ -39,5 +39,6 @@ pub mod scrape;
 pub mod servers;
 pub mod shopping;
 pub mod site;
+pub mod users;
 pub mod verdict;
 pub mod wait;

@@ -30,3 +30,4 @@ mod rolling;
 mod shared;
 mod start;
 mod storefront;
+mod trust;

@@ -20,6 +20,7 @@ pub mod views;
 
 pub use config::Config;
 use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
+use shop_contracts::inventory::AdjustStock;
 use wingbeat::{Cached, Parts, Service};
 
 /// The state that handlers and routes extract.
@@ -53,4 +54,5 @@ pub fn service(config: &Config) -> Service<State> {
         .publishes::<ProductListed>()
         .publishes::<PriceChanged>()
         .publishes::<ProductRetired>()
+        .sends::<AdjustStock>() // The opening stock of a new shop.
 }

@@ -1,10 +1,9 @@
 //! The users in `deploy/` on real servers: each service can work, and do nothing else.
 
-use std::process::{Command, Output};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use shop_e2e::fleet::SERVICES;
+use shop_e2e::users::{self, PASSWORD};
 use shop_e2e::wait::{check, until};
 use wingbeat::http::session::Sessions;
 use wingbeat::run::{Backends, Servers};
@@ -14,8 +13,6 @@ use wingbeat::{
     Envelope, Kind, Name, Ports, RuntimeExt as _, TokioRuntime, Topology, cache::Durability,
 };
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
-
-const PASSWORD: &str = "a-password";
 
 /// Servers with the users of `deploy/`.
 struct World {
@@ -32,59 +29,18 @@ fn world() -> &'static World {
             store: Postgres::start(),
             cache: Redis::start(),
         };
-        let folder = tempfile::tempdir().unwrap();
         let [broker, store, cache] = shop::users::files().map(|(_, text)| text);
-        let names: Vec<&str> = SERVICES.into_iter().chain(["gateway"]).collect();
-        let mut definitions = broker;
-        for name in &names {
-            definitions = definitions.replace(&format!("@{name}@"), "");
-        }
-        let file = folder.path().join("definitions.json");
-        std::fs::write(&file, definitions).unwrap();
-        let file = file.to_str().unwrap();
-        world.broker.control(&["import_definitions", file]);
-        let binaries: Vec<_> = names.iter().map(|name| format!("<<\"{name}\">>")).collect();
-        let passwords = format!(
-            "[rabbit_auth_backend_internal:change_password(N, <<\"{PASSWORD}\">>, <<\"t\">>) \
-             || N <- [{}]], ok.",
-            binaries.join(", ")
-        );
-        world.broker.control(&["eval", &passwords]);
-        for user in cache.lines().filter(|line| !line.contains("default")) {
-            let (_, name) = user.split_once("#@").unwrap();
-            let (name, _) = name.split_once('@').unwrap();
-            let user = user.replace(&format!("#@{name}@"), &format!(">{PASSWORD}"));
-            let user = user.strip_prefix("user ").unwrap();
-            world.cache.command(&format!("ACL SETUSER {user}"), "+OK");
-        }
-        for name in names.iter().chain(&["migrate"]) {
-            let file = folder.path().join(format!("store_password_{name}"));
-            std::fs::write(file, PASSWORD).unwrap();
-        }
-        let file = folder.path().join("roles.sql");
-        std::fs::write(&file, store).unwrap();
-        let secrets = format!("secrets={}", folder.path().display());
-        let file = file.to_str().unwrap();
-        let made = world.psql("postgres", &["-v", &secrets, "-f", file]);
-        assert!(made.status.success(), "{made:?}");
+        users::of_broker(&world.broker, &broker);
+        users::of_store(&world.store, &store);
+        users::of_cache(&world.cache, &cache);
         world
     })
 }
 
 impl World {
-    fn psql(&self, role: &str, args: &[&str]) -> Output {
-        let url = self
-            .store
-            .url()
-            .replace("//postgres@", &format!("//{role}@"));
-        let mut psql = Command::new("psql");
-        psql.args(["-qAtX", "-v", "ON_ERROR_STOP=1"]).args(args);
-        psql.arg(url).env("PGPASSWORD", PASSWORD).output().unwrap()
-    }
-
     /// Returns the error of a statement, or an empty text.
     fn sql(&self, role: &str, sql: &str) -> String {
-        let output = self.psql(role, &["-c", sql]);
+        let output = users::psql(&self.store, role, &["-c", sql]);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.success(), error.is_empty(), "{error}");
         error
@@ -194,7 +150,7 @@ async fn the_user_of_a_service_may_do_what_the_service_needs_and_no_more() {
             "{name}: {forged:?}"
         );
     }
-    for name in ["carts", "catalog", "payments", "gateway"] {
+    for name in ["carts", "promotions", "gateway"] {
         let ports = world.open(name).await;
         let sent = publish(&ports, refund, Kind::Command).await;
         assert!(
