@@ -216,7 +216,7 @@ async fn look_up(
 }
 
 /// The code of a declaration that the user may not make.
-const REFUSED: &str = "declaration_refused";
+const REFUSED: &str = "broker_refused";
 
 /// Converts an error of a look-up.
 fn missing_error(what: &str, name: &str, error: &lapin::Error) -> Error {

@@ -5,14 +5,14 @@ use std::process::{Command, Output};
 
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
-use crate::fleet::SERVICES;
+use shop_registry::NAMES;
 
 /// The password of all users.
 pub const PASSWORD: &str = "a-password";
 
 /// Returns the names of the users: the services, and the gateway.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    SERVICES.into_iter().chain(["gateway"])
+    NAMES.into_iter().chain(["gateway"])
 }
 
 /// Imports `rabbitmq/definitions.json`.

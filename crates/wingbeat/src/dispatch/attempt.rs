@@ -332,8 +332,8 @@ impl Attempt {
         }
     }
 
-    /// Makes the unit of `scope` settle a command that was dead-lettered as forged and turned out not
-    /// to be, like a delivery: the broker may have another copy of it.
+    /// Makes the unit of `scope` settle a command that was dead-lettered as forged and turned out
+    /// not to be, like a delivery: the broker may have another copy of it.
     fn settle_suspect(&self, scope: &Scope, work: &Work) -> Result<Option<Settled>> {
         let (queue, source) = (self.subscription.queue, &work.envelope.source);
         if self.family.contains(&**source) {

@@ -82,8 +82,8 @@ pub(crate) struct Work {
     pub(crate) broken: Option<Broken>,
     /// The reason (code, message) why the work becomes a dead letter without another attempt.
     pub(crate) hopeless: Option<(&'static str, String)>,
-    /// Set once the signature of a command was verified, or found to be unnecessary. Deliveries that
-    /// were parked since are not verified again, with keys that may have been replaced.
+    /// Set once the signature of a command was verified, or found to be unnecessary. Deliveries
+    /// that were parked since are not verified again, with keys that may have been replaced.
     pub(crate) admitted: bool,
     /// Set if it was a delivery that was dead-lettered as forged.
     pub(crate) suspect: bool,

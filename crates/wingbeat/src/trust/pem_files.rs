@@ -1,4 +1,5 @@
-//! Keys in PEM files, as `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout` write them.
+//! Keys in PEM files, as `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout` write
+//! them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -240,67 +240,70 @@ fn a_command_of_a_service_that_sends_it_is_handled() {
     world.end();
 }
 
+type Forge = fn(&World) -> Envelope;
+
+/// Commands that no service has sent.
+const FORGERIES: [(&str, Forge); 13] = [
+    ("unsigned", |world| world.command("shop", None)),
+    ("signed with the key of another service", |world| {
+        world.command("shop", Some("mail"))
+    }),
+    ("of a service that does not send it", |world| {
+        world.command("mail", Some("mail"))
+    }),
+    ("of a stranger", |world| world.command("stranger", None)),
+    ("with an invalid signature", |world| {
+        let mut forged = world.command("shop", Some("shop"));
+        forged.signature = Some(wingbeat::Signature::new([0; 64]));
+        forged
+    }),
+    ("with another id", |world| {
+        let mut forged = world.command("shop", Some("shop"));
+        forged.id = world.command("shop", None).id;
+        forged
+    }),
+    ("with another source", |world| {
+        let mut forged = world.command("shop", Some("shop"));
+        forged.source = "partner".into();
+        forged
+    }),
+    ("with another key", |world| {
+        let mut forged = world.command("shop", Some("shop"));
+        forged.key = "order-8".into();
+        forged
+    }),
+    ("with another operation", |world| {
+        let mut forged = world.command("shop", Some("shop"));
+        forged.operation = Some("order-7/refund".into());
+        forged
+    }),
+    ("with another time", |world| {
+        let mut forged = world.command("shop", Some("shop"));
+        forged.time = forged.time + Duration::from_micros(1);
+        forged
+    }),
+    ("with another cause", |world| {
+        let mut forged = world.command("shop", Some("shop"));
+        forged.causation = Some(forged.id);
+        forged
+    }),
+    ("with another body", |world| {
+        let mut forged = world.command("shop", Some("shop"));
+        forged.body = "{\"order\":\"order-7\",\"cents\":500}".into();
+        forged
+    }),
+    ("past the exchange of commands", |world| Envelope {
+        role: Kind::Event,
+        ..world.command("shop", None)
+    }),
+];
+
 /// Whatever lacks a valid signature of a sender is refused, and nothing of it takes effect.
 #[test]
 fn a_forged_command_becomes_a_dead_letter_and_is_never_handled() {
-    type Forge = fn(&World) -> Envelope;
-    let forgeries: [(&str, Forge); 13] = [
-        ("unsigned", |world| world.command("shop", None)),
-        ("signed with the key of another service", |world| {
-            world.command("shop", Some("mail"))
-        }),
-        ("of a service that does not send it", |world| {
-            world.command("mail", Some("mail"))
-        }),
-        ("of a stranger", |world| world.command("stranger", None)),
-        ("with an invalid signature", |world| {
-            let mut forged = world.command("shop", Some("shop"));
-            forged.signature = Some(wingbeat::Signature::new([0; 64]));
-            forged
-        }),
-        ("with another id", |world| {
-            let mut forged = world.command("shop", Some("shop"));
-            forged.id = world.command("shop", None).id;
-            forged
-        }),
-        ("with another source", |world| {
-            let mut forged = world.command("shop", Some("shop"));
-            forged.source = "partner".into();
-            forged
-        }),
-        ("with another key", |world| {
-            let mut forged = world.command("shop", Some("shop"));
-            forged.key = "order-8".into();
-            forged
-        }),
-        ("with another operation", |world| {
-            let mut forged = world.command("shop", Some("shop"));
-            forged.operation = Some("order-7/refund".into());
-            forged
-        }),
-        ("with another time", |world| {
-            let mut forged = world.command("shop", Some("shop"));
-            forged.time = forged.time + Duration::from_micros(1);
-            forged
-        }),
-        ("with another cause", |world| {
-            let mut forged = world.command("shop", Some("shop"));
-            forged.causation = Some(forged.id);
-            forged
-        }),
-        ("with another body", |world| {
-            let mut forged = world.command("shop", Some("shop"));
-            forged.body = "{\"order\":\"order-7\",\"cents\":500}".into();
-            forged
-        }),
-        ("past the exchange of commands", |world| Envelope {
-            role: Kind::Event,
-            ..world.command("shop", None)
-        }),
-    ];
     let (log, _recording) = Log::start();
     let world = World::start(false);
-    for (index, (how, forge)) in forgeries.into_iter().enumerate() {
+    for (index, (how, forge)) in FORGERIES.into_iter().enumerate() {
         let forged = forge(&world);
         let source = forged.source.to_string();
         world.put("bank.refund", forged);

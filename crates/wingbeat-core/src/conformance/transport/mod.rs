@@ -152,6 +152,7 @@ pub async fn a_message_is_delivered_unchanged(fixture: Arc<dyn Fixture>) {
             .parse()
             .ok(),
         propagation: Propagation::new(Some("vendor=1,other=2"), Some("tenant=7;a=b")),
+        signature: Some(crate::Signature::new([0xa5; 64])),
         body: Bytes::from(vec![b'x'; 256 * 1024]),
         ..bench.message(RESERVE)
     };

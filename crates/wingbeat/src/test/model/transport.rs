@@ -104,8 +104,8 @@ impl ModelTransport {
         }
     }
 
-    /// Puts a message into a queue, past the exchanges and their bindings, as a program can that may
-    /// write to the broker's default exchange.
+    /// Puts a message into a queue, past the exchanges and their bindings, as a program can that
+    /// may write to the broker's default exchange.
     ///
     /// # Panics
     ///
