@@ -211,6 +211,10 @@ fn a_missing_setting_is_reported_in_one_line() {
     refused(&["orders"], &unavailable[..2], &["--cache"]);
     refused(&["orders"], &unavailable, &["store_unavailable"]);
     refused(&["identity"], &unavailable, &["SHOP_ADMIN_PASSWORD"]);
+    for weak in ["", "short", "password123"] {
+        let env = [&unavailable[..], &[("SHOP_ADMIN_PASSWORD", weak)]].concat();
+        refused(&["identity"], &env, &["SHOP_ADMIN_PASSWORD is not"]);
+    }
     refused(&["payments"], &unavailable, &["--provider"]);
     refused(&["notifications"], &unavailable, &["--smtp"]);
     let mut plain = unavailable;
