@@ -24,7 +24,7 @@ pub struct RequestInfo {
     pub headers: HeaderMap,
     /// The method and the route, whose parameters are not filled in.
     pub route: String,
-    /// The path and the query as the caller sent them.
+    /// The path, with all escapes decoded that do not change its meaning, and without the query.
     pub target: String,
     /// The whole body.
     pub body: Bytes,
