@@ -357,11 +357,11 @@ async fn erase(
             let detail = "the admin's account cannot be closed";
             return Err(Problem::new(403, "forbidden", detail));
         }
-        state.sessions.end_all(user_id.0).await?;
+        state.sessions.end_all(user_id.0).await?; // The commit may fail, and the user remain.
         Ok(users.erase(&scope, user_id, &user).await?)
     })
     .await?;
-    if let Err(why) = state.sessions.end_all(user_id.0).await {
+    if let Err(why) = state.sessions.end_for_good(user_id.0).await {
         tracing::warn!("cannot end the sessions of an erased user yet: {why}");
     }
     let reply = accepted(&Erasing { user_id })
