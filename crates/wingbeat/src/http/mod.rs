@@ -7,6 +7,7 @@ mod describe;
 mod endpoint;
 mod host;
 pub mod measure;
+mod objects;
 mod peers;
 pub mod plain;
 mod problem;

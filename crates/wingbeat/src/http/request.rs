@@ -11,6 +11,7 @@ use wingbeat_core::{Error, HasSchema, Result};
 
 use super::describe::DescribeRequest;
 use super::problem::{FieldError, Problem};
+use super::objects::Objects;
 use super::server::BODY_MAX;
 use super::session::{COOKIE, Session, SessionState};
 use crate::describe::{RequestDescription, Security};
@@ -178,7 +179,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         return Err(nul(&pointer));
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let parsed = serde_path_to_error::deserialize(Objects(&mut json)).map_err(|error| {
         let pointer = pointer(error.path());
         let why = error.into_inner();
         match why.classify() {
