@@ -61,6 +61,13 @@ pub async fn the_order_of_another_user_is_not_found(shop: Subject) {
         assert_eq!(shop.get(&path, &ada).await.status, 200, "{path}");
         assert_eq!(shop.get(&path, &eve).await.status, 404, "{path}");
     }
+    let timeline = format!("/api/v1/orders/{id}/timeline");
+    let admin = shop.admin().await;
+    assert_eq!(
+        shop.get(&timeline, &admin).await.status,
+        404,
+        "it is for the owner"
+    );
     let cancel = format!("/api/v1/orders/{id}/cancel");
     assert_eq!(shop.post(&cancel, &eve, &Value::Null).await.status, 404);
     assert_eq!(shop.get("/api/v1/orders/no-id", &ada).await.status, 404);
