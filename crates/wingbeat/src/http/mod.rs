@@ -25,7 +25,7 @@ pub use connections::Limits;
 pub use cursor::Cursor;
 pub use describe::{DescribeArguments, DescribeRequest};
 pub use endpoint::{Endpoint, InUnit, Plain};
-pub use host::names_this_machine;
+pub use host::{is_of_foreign_page, names_this_machine};
 pub use peers::{Peers, peers_only};
 pub use plain::get;
 pub use problem::{FieldError, Problem, problems};

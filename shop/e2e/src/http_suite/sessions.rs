@@ -172,6 +172,23 @@ pub async fn dev_routes_are_for_this_machine_or_the_admin(shop: Subject) {
     let foreign = [("host", "evil.example")];
     let reply = shop.ask("GET", "/dev/mailbox", &foreign, "").await;
     assert_eq!(reply.status, 403);
+    let one = r#"{"count":1}"#;
+    let json_type = ("content-type", "application/json");
+    for page in [
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        let reply = shop
+            .ask("POST", "/dev/shoppers", &[json_type, page], one)
+            .await;
+        assert_eq!(reply.status, 403, "{page:?}");
+    }
+    let own = format!("http://{}", shop.address);
+    let page = [json_type, ("origin", own.as_str())];
+    assert_eq!(
+        shop.ask("POST", "/dev/shoppers", &page, one).await.status,
+        200
+    );
     let admin = format!("Bearer {}", shop.admin().await);
     let allowed = [("host", "evil.example"), ("authorization", admin.as_str())];
     assert_eq!(
