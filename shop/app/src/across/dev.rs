@@ -175,6 +175,7 @@ async fn mailbox(
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct OfOrder {
     order_id: Option<String>,
     /// The number of the last entry that the caller has seen.

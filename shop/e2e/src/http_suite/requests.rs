@@ -371,6 +371,17 @@ pub async fn responses_carry_security_and_cache_headers(shop: Subject) {
             Some("nosniff"),
             "{path}"
         );
+    let admin = shop.admin().await;
+    for path in [
+        "/api/v1/products?surprise=1",
+        "/api/v1/orders?surprise=1",
+        "/api/v1/orders/01a20c7c-c7ad-7dbe-a3f9-ecf42e693643?surprise=1",
+        "/api/v1/admin/dead-letters?surprise=1",
+        "/dev/mailbox?surprise=1",
+        "/dev/provider/ledger?surprise=1",
+    ] {
+        assert_problem(&shop.get(path, &admin).await, 422, "invalid");
+    }
         assert!(reply.header("referrer-policy").is_some(), "{path}");
         let policy = reply.header("content-security-policy").unwrap_or_default();
         assert!(
