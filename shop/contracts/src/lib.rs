@@ -19,6 +19,7 @@ mod line;
 mod money;
 mod percent;
 mod price;
+mod text;
 
 pub use bounds::{CODE_MAX, NAME_MAX, QUANTITY_MAX};
 pub use claim_key::{ClaimKey, InvalidClaimKey};
@@ -28,3 +29,4 @@ pub use money::{Currency, Money};
 pub use orders::{OrderStatus, RejectReason};
 pub use percent::{InvalidPercent, Percent};
 pub use price::{InvalidPrice, Price};
+pub use text::{is_line, is_unprintable};

@@ -193,7 +193,9 @@ async fn faults(State(bank): State<Bank>) -> Json<Faults> {
 }
 
 async fn set_faults(State(bank): State<Bank>, body: String) -> Response {
-    match serde_json::from_str::<Faults>(&body) {
+    // An array would be read field by field.
+    let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&body);
+    match object.and_then(|faults| serde_json::from_value::<Faults>(faults.into())) {
         Ok(faults) if faults.is_valid() => {
             bank.chance.set(faults);
             Json(faults).into_response()

@@ -269,12 +269,36 @@ fn fingerprint(scope: &Scope) -> String {
     hex::encode(Sha256::digest(canonical))
 }
 
-/// Returns the path and the query as the caller sent them.
+/// Returns the path in its canonical form: all spellings of the same path are one. The query does
+/// not belong to it: it names no object, and proxies and links add parameters to it.
 fn target(parts: &Parts) -> String {
     let original = parts.extensions.get::<OriginalUri>();
     let uri = original.map_or(&parts.uri, |OriginalUri(uri)| uri);
-    uri.path_and_query()
-        .map_or_else(String::new, ToString::to_string)
+    canonical(uri.path())
+}
+
+/// Decodes the escapes of a path, except those of bytes that have another meaning without one:
+/// slashes, percent signs, control characters, and bytes beyond ASCII.
+fn canonical(path: &str) -> String {
+    let mut parts = path.split('%');
+    let mut canonical = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let escaped = part.get(..2).and_then(|hex| {
+            let is_hex = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+            u8::from_str_radix(hex, 16).ok().filter(|_| is_hex)
+        });
+        match escaped {
+            Some(byte @ b' '..=b'~') if !b"/%".contains(&byte) => canonical.push(byte.into()),
+            Some(byte) => canonical.push_str(&format!("%{byte:02X}")),
+            None => {
+                canonical.push('%');
+                canonical.push_str(part);
+                continue;
+            }
+        }
+        canonical.push_str(&part[2..]);
+    }
+    canonical
 }
 
 /// A request that can be parsed repeatedly.
@@ -336,5 +360,28 @@ impl Incoming {
         };
         let command = CommandRequest::new(Arc::clone(&self.info));
         Scope::with_origin(Arc::clone(service), meta, Arc::new(command))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_spellings_of_a_path_are_one() {
+        for (path, expected) in [
+            ("/stock/TEA-1", "/stock/TEA-1"),
+            ("/stock/TEA%2D1", "/stock/TEA-1"),
+            ("/%73tock/%54%45%41%2d%31", "/stock/TEA-1"),
+            ("/stock/a%2fb", "/stock/a%2Fb"),
+            ("/stock/a%252Fb", "/stock/a%252Fb"),
+            ("/stock/a%0a%c3%bc", "/stock/a%0A%C3%BC"),
+            ("/stock/%%41%4", "/stock/%A%4"),
+            ("/stock/%+1%", "/stock/%+1%"),
+        ] {
+            assert_eq!(canonical(path), expected, "{path}");
+        }
+        let two = [canonical("/a%2Fb/c"), canonical("/a/b%2Fc")];
+        assert_ne!(two[0], two[1], "different parameters");
     }
 }

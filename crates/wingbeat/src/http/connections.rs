@@ -28,6 +28,9 @@ pub struct Limits {
     pub patience: Duration,
     /// The longest wait for a client that does not read its response.
     pub write_timeout: Duration,
+    /// The longest wait for the body of a request. It is shorter than the usual time for an answer,
+    /// 25 s, so that the caller learns that its body was slow and not the answer.
+    pub body_timeout: Duration,
 }
 
 impl Limits {
@@ -48,6 +51,7 @@ impl Default for Limits {
             connections: 64,
             patience: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(20),
         }
     }
 }

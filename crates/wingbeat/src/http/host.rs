@@ -97,6 +97,17 @@ pub(super) fn is_same_site(headers: &HeaderMap, uri: &Uri) -> bool {
     !origin.is_empty() && plain(origin) == plain(host)
 }
 
+/// Returns whether a page of another site sent the request. A request without `Sec-Fetch-Site` and
+/// `Origin` is none of a page, or one of a page whose browser sends neither and may not write.
+#[must_use]
+pub fn is_of_foreign_page(headers: &HeaderMap, uri: &Uri) -> bool {
+    let mut sites = headers.get_all("sec-fetch-site").iter().peekable();
+    if sites.peek().is_some() {
+        return sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+    }
+    headers.contains_key(header::ORIGIN) && !is_same_site(headers, uri)
+}
+
 /// Returns the value of a header that occurs once.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
@@ -200,5 +211,34 @@ mod tests {
             ("sec-fetch-site", "cross-site"),
         ];
         assert!(!same(&both));
+    }
+
+    #[test]
+    fn a_page_is_foreign_by_either_header() {
+        let foreign = |headers: &[_]| {
+            let request = request("/", headers);
+            is_of_foreign_page(request.headers(), request.uri())
+        };
+        let host = ("host", "localhost:8080");
+        assert!(!foreign(&[host]), "a program");
+        let own = ("origin", "http://localhost:8080");
+        for ours in [
+            own,
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "none"),
+        ] {
+            assert!(!foreign(&[host, ours]), "{ours:?}");
+        }
+        for theirs in [
+            ("origin", "https://evil.example"),
+            ("origin", "http://localhost:9000"),
+            ("origin", "null"),
+            ("origin", ""),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            assert!(foreign(&[host, theirs]), "{theirs:?}");
+            assert!(foreign(&[host, theirs, own]), "{theirs:?}");
+        }
     }
 }

@@ -2,17 +2,20 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use wingbeat_core::{Error, HasSchema, Result};
 
 use super::describe::DescribeRequest;
+use super::objects::Objects;
 use super::problem::{FieldError, Problem};
 use super::server::BODY_MAX;
 use super::session::{COOKIE, Session, SessionState};
+use super::unread::TooSlow;
 use crate::describe::{RequestDescription, Security};
 use crate::extract::Extract;
 use crate::state::Reads;
@@ -24,7 +27,7 @@ pub struct RequestInfo {
     pub headers: HeaderMap,
     /// The method and the route, whose parameters are not filled in.
     pub route: String,
-    /// The path and the query as the caller sent them.
+    /// The path, with all escapes decoded that do not change its meaning, and without the query.
     pub target: String,
     /// The whole body.
     pub body: Bytes,
@@ -63,14 +66,15 @@ impl CommandRequest {
     }
 }
 
-/// An extractor for a JSON body. It answers 400 for malformed JSON, 415 for another content type,
-/// and 422 for wrong or unknown fields.
+/// An extractor for a JSON body. It answers 400 for malformed JSON, 415 for another content type or
+/// a compressed body, and 422 for wrong or unknown fields. Structs are read from objects only, not
+/// from arrays.
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let kind = request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -89,8 +93,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 "send `Content-Type: application/json`",
             ));
         }
-        let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|why| unread(why.status() == StatusCode::PAYLOAD_TOO_LARGE))?;
+        let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+        if encodings.any(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            let detail = "send the body without a `Content-Encoding`";
+            return Err(Problem::new(415, "unsupported_media_type", detail));
+        }
+        let body = read_body(request.into_body()).await?;
         parse(&body).map(Self)
     }
 }
@@ -100,11 +108,12 @@ impl<T: HasSchema> DescribeRequest for Json<T> {
         request
             .json::<T>()
             .problem(400, "malformed_json", "The body is not JSON.")
+            .problem(408, "request_timeout", "The body does not arrive in time.")
             .problem(413, "body_too_large", "The body is larger than 64 KiB.")
             .problem(
                 415,
                 "unsupported_media_type",
-                "The content type is not JSON.",
+                "The content type is not JSON, or the body is compressed.",
             )
             .problem(
                 422,
@@ -118,26 +127,36 @@ impl<T: HasSchema> DescribeRequest for Json<T> {
 ///
 /// # Errors
 ///
-/// 413 `body_too_large` if it is larger than 64 KiB; 400 `malformed_request` if it breaks off or
+/// 413 `body_too_large` if it is larger than 64 KiB, at once if the request says so; 408
+/// `request_timeout` if it does not arrive in time; 400 `malformed_request` if it breaks off or
 /// violates its encoding.
 pub async fn read_body(body: axum::body::Body) -> Result<Bytes, Problem> {
+    if body.size_hint().lower() > BODY_MAX as u64 {
+        return Err(too_large());
+    }
     let read = axum::body::to_bytes(body, BODY_MAX).await;
-    read.map_err(|why| unread(is_limit(&why)))
-}
-
-/// Returns whether a body could not be read because of its length.
-fn is_limit(why: &axum::Error) -> bool {
-    let source = std::error::Error::source(why);
-    source.is_some_and(|why| why.is::<http_body_util::LengthLimitError>())
+    read.map_err(|why| unread(&why))
 }
 
 /// Returns the problem of a body that cannot be read.
-fn unread(is_too_large: bool) -> Problem {
-    if is_too_large {
-        return Problem::new(413, "body_too_large", "the body is larger than 64 KiB");
+fn unread(why: &axum::Error) -> Problem {
+    if is_caused_by::<http_body_util::LengthLimitError>(why) {
+        return too_large();
+    }
+    if is_caused_by::<TooSlow>(why) {
+        return Problem::new(408, "request_timeout", "the body did not arrive in time");
     }
     let detail = "the body breaks off or is malformed";
     Problem::new(400, "malformed_request", detail)
+}
+
+fn is_caused_by<E: std::error::Error + 'static>(why: &axum::Error) -> bool {
+    let why: &(dyn std::error::Error + 'static) = why;
+    std::iter::successors(Some(why), |why| why.source()).any(|why| why.is::<E>())
+}
+
+fn too_large() -> Problem {
+    Problem::new(413, "body_too_large", "the body is larger than 64 KiB")
 }
 
 /// Returns the problem of a text with U+0000, which PostgreSQL cannot store. Such a text is refused
@@ -178,7 +197,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         return Err(nul(&pointer));
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let parsed = serde_path_to_error::deserialize(Objects(&mut json)).map_err(|error| {
         let pointer = pointer(error.path());
         let why = error.into_inner();
         match why.classify() {

@@ -112,7 +112,7 @@ fn answer(
         let (routes, unread) = (routes.clone(), unread.clone());
         let answering = answered.answering();
         async move {
-            let response = respond(routes, peer, request, &unread).await;
+            let response = respond(routes, peer, request, &unread, limits).await;
             Ok::<_, Infallible>(counted(response, answering))
         }
     });
@@ -143,6 +143,7 @@ async fn respond(
     peer: SocketAddr,
     request: hyper::Request<Incoming>,
     unread: &Unread,
+    limits: Limits,
 ) -> Response {
     let close = (header::CONNECTION, HeaderValue::from_static("close"));
     if let Some(why) = ambiguity(&request) {
@@ -150,7 +151,7 @@ async fn respond(
         let problem = Problem::new(400, "ambiguous_request", why);
         return ([close], problem).into_response();
     }
-    let (mut request, rest) = lend(request);
+    let (mut request, rest) = lend(request, limits.body_timeout);
     request.extensions_mut().insert(ConnectInfo(peer));
     let response = routes.oneshot(request).await;
     let mut response = problem::completed(response.unwrap_or_else(|never| match never {}));

@@ -3,7 +3,8 @@
 //! The cache keeps a session under `session:<sha256 of the token>` until 30 minutes after its last
 //! use, and for 24 hours at most. No server stores the token, and a session says nothing about the
 //! user but the id. The key `sessions-ended:<user>` ends all sessions of a user at once (after a
-//! changed password, for example) without listing them.
+//! changed password, for example) without listing them: it contains a new generation, and sessions
+//! of other generations have ended. Clocks do not decide it, so they may differ and be corrected.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +23,9 @@ use uuid::Uuid;
 use wingbeat_core::cache::Durability;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::signature::SignedText;
-use wingbeat_core::{Cache, Error, Name, Result, Signature, Signatures, Timestamp};
+use wingbeat_core::{
+    Cache, Error, Name, Result, RuntimeExt as _, Signature, Signatures, Timestamp,
+};
 
 use super::host::is_same_site;
 use crate::{decode, encode};
@@ -57,6 +60,10 @@ pub struct Session {
     /// Facts that services attach to the session, by name. See [`Session::claim`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, Value>,
+    /// The generation of the user's sessions in which the session started: the nil UUID if none
+    /// had been ended. `None` if an older release started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Uuid>,
     /// SHA-256 of the token: part of the session's key in the cache.
     pub digest: String,
     /// The issuer's signature of the other fields, except the claims and the time of the last use;
@@ -82,6 +89,7 @@ impl Session {
             .field(self.user_id.to_string().as_bytes())
             .field(self.admin.to_string().as_bytes())
             .field(self.created_at.as_micros().to_string().as_bytes())
+            .field(self.generation.unwrap_or_default().as_bytes())
             .into_bytes()
     }
 
@@ -180,12 +188,15 @@ impl Sessions {
     /// `cache_unavailable` if the cache cannot be reached.
     pub async fn start(&self, user_id: Uuid, admin: bool) -> Result<(String, Session)> {
         let now = self.runtime.now();
+        let ended = self.cache.get(&ended_key(user_id)).await?;
+        let ended = ended.and_then(|body| decode::<Ended>(&body).ok());
         self.begin(Session {
             user_id,
             admin,
             created_at: now,
             seen_at: now,
             claims: BTreeMap::new(),
+            generation: Some(ended.and_then(|it| it.generation).unwrap_or_default()),
             digest: String::new(),
             proof: None,
         })
@@ -220,7 +231,7 @@ impl Sessions {
                     .replace(&old, Some(current.body), ended, MARK, Durability::Restart);
             if swapped.await? {
                 let spared = Some((&current.session, renewed.digest.as_str()));
-                self.end_earlier(session.user_id, spared).await?;
+                self.end_earlier(session.user_id, spared, false).await?;
                 return Ok(Some((token, renewed)));
             }
             self.end(&renewed).await?;
@@ -261,7 +272,9 @@ impl Sessions {
             return Ok(None);
         };
         let now = self.runtime.now();
-        if now.since(current.session.seen_at) < PROLONG_AFTER {
+        // One of both is zero. The clock that wrote it may be ahead of this one.
+        let seen_at = current.session.seen_at;
+        if now.since(seen_at).max(seen_at.since(now)) < PROLONG_AFTER {
             return Ok(Some(current.session));
         }
         let session = Session {
@@ -304,7 +317,7 @@ impl Sessions {
         self.cache.remove(&key(&digest(token))).await
     }
 
-    /// Ends all other sessions of the user that started before now.
+    /// Ends all other sessions of the user that have started.
     ///
     /// # Errors
     ///
@@ -312,7 +325,7 @@ impl Sessions {
     /// sessions of the user all the time.
     pub async fn end_others(&self, session: &Session) -> Result<()> {
         let spared = Some((session, session.digest.as_str()));
-        self.end_earlier(session.user_id, spared).await
+        self.end_earlier(session.user_id, spared, false).await
     }
 
     /// Ends all sessions of a user.
@@ -321,13 +334,28 @@ impl Sessions {
     ///
     /// Those of [`end_others`](Self::end_others).
     pub async fn end_all(&self, user: Uuid) -> Result<()> {
-        self.end_earlier(user, None).await
+        self.end_earlier(user, None, false).await
+    }
+
+    /// Ends all sessions of a user who has been removed, and those that a sign-in in flight starts
+    /// afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`end_others`](Self::end_others).
+    pub async fn end_for_good(&self, user: Uuid) -> Result<()> {
+        self.end_earlier(user, None, true).await
     }
 
     /// Adds a mark that ends the sessions of a user, except the one with a digest. A mark never
     /// revives what an earlier mark has ended, whatever the order in which they are written: the
     /// exception counts only if the session beside the digest has not ended.
-    async fn end_earlier(&self, user: Uuid, except: Option<(&Session, &str)>) -> Result<()> {
+    async fn end_earlier(
+        &self,
+        user: Uuid,
+        except: Option<(&Session, &str)>,
+        for_good: bool,
+    ) -> Result<()> {
         let key = ended_key(user);
         for _ in 0..ATTEMPTS {
             let found = self.cache.get(&key).await?;
@@ -338,8 +366,10 @@ impl Sessions {
             });
             let now = self.runtime.now();
             let ended = Ended {
+                for_good: for_good || earlier.as_ref().is_some_and(|it| it.for_good),
                 before: earlier.map_or(now, |earlier| earlier.before.max(now)),
                 except: spared.map_or_else(String::new, |(_, digest)| digest.into()),
+                generation: Some(self.runtime.id()),
             };
             let ended = encode(&ended);
             let added = self
@@ -415,16 +445,34 @@ struct Current {
     body: Bytes,
 }
 
-/// A mark that ends the sessions of a user that started by a time, except one.
+/// A mark that ends the sessions of a user of all generations but one, except one session.
+///
+/// The mark outlives the sessions that it ends: the cache forgets an unused session after
+/// [`IDLE`]. A generation is a unique id instead of a number, because a number that starts again
+/// after the mark has expired would not end sessions of a higher one.
 #[derive(Serialize, Deserialize)]
 struct Ended {
+    /// The time of the mark, for sessions and processes of a release without generations.
     before: Timestamp,
     except: String,
+    /// The generation that sessions start in from now on. `None` if an older release wrote the mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    generation: Option<Uuid>,
+    /// No session of the user is alive, whatever its generation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    for_good: bool,
 }
 
 impl Ended {
     fn ends(&self, session: &Session) -> bool {
-        session.created_at <= self.before && session.digest != self.except
+        if self.for_good {
+            return true;
+        }
+        let is_earlier = match (session.generation, self.generation) {
+            (Some(of_session), Some(current)) => of_session != current,
+            _ => session.created_at <= self.before,
+        };
+        is_earlier && session.digest != self.except
     }
 }
 

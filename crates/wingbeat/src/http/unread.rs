@@ -5,16 +5,21 @@
 //! a client or proxy that reuses it would meet a broken pipe. So the rest of the body is read and
 //! discarded if it is small and arrives at once; otherwise the response says `Connection: close`
 //! (RFC 9112, section 9.3).
+//!
+//! A body that does not arrive in time fails, so that its sender gets an answer that says so.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::http::{Request, header};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::Sleep;
 
 /// The most bytes of a body that are discarded: as many as the largest body that is accepted has.
 const DISCARD_MAX: u64 = 64 << 10;
@@ -42,10 +47,23 @@ pub(super) struct Rest<B = Incoming> {
     expects: bool,
 }
 
-/// Wraps the body of a request, so that an unread rest of it comes back; `None` if there is no
-/// body.
+/// The error of a body that does not arrive in time.
+#[derive(Debug)]
+pub(super) struct TooSlow(Duration);
+
+impl fmt::Display for TooSlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the body did not arrive within {:?}", self.0)
+    }
+}
+
+impl std::error::Error for TooSlow {}
+
+/// Wraps the body of a request, so that it arrives within a time or fails, and that an unread rest
+/// of it comes back; `None` if there is no body.
 pub(super) fn lend(
     request: Request<Incoming>,
+    within: Duration,
 ) -> (Request<axum::body::Body>, Option<Rest<Incoming>>) {
     if request.body().is_end_stream() {
         return (request.map(axum::body::Body::new), None);
@@ -58,6 +76,8 @@ pub(super) fn lend(
     let lent = |body| Lent {
         body: Some(body),
         state,
+        within,
+        deadline: None,
         was_read: false,
         is_broken: false,
     };
@@ -115,23 +135,46 @@ fn lock<T>(state: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct Lent<B: Body + Unpin> {
     body: Option<B>,
     state: Arc<Mutex<State<B>>>,
+    /// The longest time from the first wait for the body to its end.
+    within: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
     was_read: bool,
     is_broken: bool,
 }
 
-impl<B: Body + Unpin> Body for Lent<B> {
+impl<B: Body + Unpin> Lent<B> {
+    /// Fails a body that has not arrived in time.
+    #[allow(clippy::disallowed_methods, reason = "the adapter for real sockets")]
+    fn late<T>(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, BoxError>>> {
+        let within = self.within;
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
+        let over = deadline.as_mut().poll(context);
+        over.map(|()| Some(Err(TooSlow(within).into())))
+    }
+}
+
+impl<B> Body for Lent<B>
+where
+    B: Body + Unpin,
+    B::Error: Into<BoxError>,
+{
     type Data = B::Data;
-    type Error = B::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         self.was_read = true;
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
-        let polled = Pin::new(body).poll_frame(context);
+        let mut polled = Pin::new(body).poll_frame(context).map_err(Into::into);
+        if polled.is_pending() {
+            polled = self.late(context);
+        }
         if let Poll::Ready(None | Some(Err(_))) = &polled {
             self.is_broken = matches!(polled, Poll::Ready(Some(Err(_))));
             self.body = None;
@@ -168,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    fn chunks(count: usize) -> impl Body<Data = Bytes> + Unpin {
+    fn chunks(count: usize) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
         let chunk = || Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'a'; 1024])));
         let all: Vec<_> = std::iter::repeat_with(chunk).take(count).collect();
         StreamBody::new(futures_util::stream::iter(all))
@@ -177,6 +220,7 @@ mod tests {
     async fn after<B>(body: B, expects: bool, frames: usize) -> bool
     where
         B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
     {
         let state = Arc::new(Mutex::new(State::Lent));
         let rest = Rest {
@@ -186,6 +230,8 @@ mod tests {
         let mut lent = Lent {
             body: Some(body),
             state,
+            within: Duration::from_secs(3_600),
+            deadline: None,
             was_read: false,
             is_broken: false,
         };

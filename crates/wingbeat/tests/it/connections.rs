@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::body::Body;
+use axum::routing::{get, post};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use wingbeat::http::{Limits, serve_within};
+use wingbeat::http::{Json, Limits, read_body, serve_within};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -28,7 +30,12 @@ async fn start(limits: Limits) -> (SocketAddr, Arc<Semaphore>) {
     let routes = Router::new()
         .route("/", get(async || "hello"))
         .route("/wait", get(wait))
-        .route("/large", get(async || vec![b'a'; 1 << 20]));
+        .route("/large", get(async || vec![b'a'; 1 << 20]))
+        .route("/json", post(async |Json(it): Json<Value>| it.to_string()))
+        .route(
+            "/body",
+            post(async |body: Body| read_body(body).await.map(drop)),
+        );
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(serve_within(
@@ -183,5 +190,81 @@ async fn an_ambiguous_request_is_refused_and_its_connection_closed() {
     }
     let absolute = "GET http://Localhost/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let answer = ask(server, absolute).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// The rest of the body never comes, or comes one byte after another.
+#[tokio::test]
+async fn a_body_that_does_not_arrive_in_time_is_answered_as_the_callers_fault() {
+    let limits = Limits {
+        body_timeout: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let (server, _) = start(limits).await;
+    for path in ["/json", "/body"] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+             content-length: 60000\r\n\r\n["
+        );
+        let answer = ask(server, &head).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(answer.contains("\"code\":\"request_timeout\""), "{answer}");
+
+        let (read, mut write) = connect(server).await.into_split();
+        let dripping = async {
+            let mut bytes = head.as_bytes().to_vec();
+            while write.write_all(&bytes).await.is_ok() {
+                bytes = b" ".to_vec();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let answered = async {
+            let mut answer = String::new();
+            let mut read = tokio::io::BufReader::new(read);
+            let line = tokio::io::AsyncBufReadExt::read_line(&mut read, &mut answer);
+            line.await.expect("it answers");
+            answer
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = answered => answer,
+            () = dripping => panic!("the connection ends without an answer"),
+        };
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_says_that_it_is_too_large_is_refused_before_it_arrives() {
+    let limits = Limits {
+        body_timeout: HOUR,
+        ..Limits::default()
+    };
+    let (server, _) = start(limits).await;
+    for path in ["/json", "/body"] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+             content-length: 65537\r\n\r\n"
+        );
+        let answer = ask(server, &head).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(answer.contains("\"code\":\"body_too_large\""), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_by_its_header() {
+    let (server, _) = start(Limits::default()).await;
+    let request = |encoding: &str| {
+        format!(
+            "POST /json HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
+             content-encoding: {encoding}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
+        )
+    };
+    for encoding in ["gzip", "identity, gzip", "br"] {
+        let answer = ask(server, &request(encoding)).await;
+        assert!(answer.starts_with("HTTP/1.1 415"), "{encoding}: {answer}");
+    }
+    let answer = ask(server, &request("identity")).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

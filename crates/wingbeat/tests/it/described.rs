@@ -260,7 +260,9 @@ fn the_route_document_lists_requests_and_answers() {
     assert_eq!(open["security"], Value::Null);
     assert_eq!(
         statuses(open),
-        ["202", "400", "409", "413", "415", "422", "503", "default"]
+        [
+            "202", "400", "408", "409", "413", "415", "422", "503", "default"
+        ]
     );
     let key = &open["parameters"][0];
     assert_eq!(

@@ -19,7 +19,8 @@ use shop_identity::Shopper;
 use wingbeat::describe::Operation;
 use wingbeat::http::session::{SessionState, Sessions};
 use wingbeat::http::{
-    Json, Path, Problem, Query, Routes, get, names_this_machine, ok, plain, read_body,
+    Json, Path, Problem, Query, Routes, get, is_of_foreign_page, names_this_machine, ok, plain,
+    read_body,
 };
 use wingbeat::{JsonSchema, Result, outgoing, schemars};
 
@@ -136,7 +137,7 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
     let near = peer.is_some_and(|ConnectInfo(peer)| is_loopback(peer.ip()))
         && !from_elsewhere(request.headers());
     let named = names_this_machine(request.headers(), request.uri());
-    if admin || (near && named && !foreign_page(request.headers())) {
+    if admin || (near && named && !is_of_foreign_page(request.headers(), request.uri())) {
         return next.run(request).await;
     }
     Problem::new(403, "forbidden", "only from this machine, or for the admin").into_response()
@@ -157,13 +158,8 @@ fn from_elsewhere(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns whether a page of another site sent the request.
-fn foreign_page(headers: &HeaderMap) -> bool {
-    let mut sites = headers.get_all("sec-fetch-site").iter();
-    sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
-}
-
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Addressee {
     /// An e-mail address.
     to: Option<String>,
@@ -179,6 +175,7 @@ async fn mailbox(
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct OfOrder {
     order_id: Option<String>,
     /// The number of the last entry that the caller has seen.

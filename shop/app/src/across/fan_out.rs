@@ -208,13 +208,15 @@ async fn replicas<T: Replicated + Serialize + DeserializeOwned>(
     request: Request,
 ) -> Result<Response, Problem> {
     let (path, headers) = (request.uri().path(), request.headers());
+    // The list of each replica; `None` for one that did not answer.
     let ask = async |service: &str| {
         let everywhere = system.proxy.everywhere(service, Method::GET, path, headers);
-        let answers = everywhere.await.ok()?.into_iter().flatten();
-        let lists: Vec<Vec<T>> = answers
-            .filter_map(|(status, body)| items(service, status, &body))
-            .collect();
-        (!lists.is_empty()).then_some(lists)
+        let answers = everywhere.await.unwrap_or_default().into_iter();
+        let lists = answers.map(|answer| {
+            let (status, body) = answer?;
+            items(service, status, &body)
+        });
+        lists.collect::<Vec<Option<Vec<T>>>>()
     };
     let asked = system
         .elsewhere()
@@ -222,10 +224,10 @@ async fn replicas<T: Replicated + Serialize + DeserializeOwned>(
     let (here, elsewhere) = join(here(&system, &admin, path), join_all(asked)).await;
     let (mut lists, mut away) = (vec![here?], Vec::new());
     for (service, found) in elsewhere {
-        match found {
-            Some(found) => lists.extend(found),
-            None => away.push(service.to_owned()),
+        if found.is_empty() || found.iter().any(Option::is_none) {
+            away.push(service.to_owned());
         }
+        lists.extend(found.into_iter().flatten());
     }
     let mut all = Items::from(joined(lists));
     all.away = away;
@@ -330,15 +332,14 @@ mod tests {
     use shop_contracts::catalog::ProductRetired;
     use shop_gateway::{Limits, Upstream};
     use wingbeat::Runtime as _;
+    use wingbeat::http::session::Sessions;
     use wingbeat::test::Model;
     use wingbeat::{App, Ports, Service, TokioRuntime, run_unit};
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_timeline_includes_the_services_that_run_beside_the_gateway() {
-        let runtime = TokioRuntime::new();
-        let model = Model::new(runtime.clone());
+    /// Starts a process that runs the catalog.
+    async fn process(runtime: &Arc<TokioRuntime>, model: &Model) -> Arc<Host> {
         let ports = Ports {
             runtime: runtime.clone(),
             store: model.store.clone(),
@@ -348,7 +349,62 @@ mod tests {
         };
         let system = Arc::new(|| App::new().service(Service::new("catalog")));
         let host = Host::start(runtime.clone(), ports, system, |_| true).await;
-        let host = host.expect("it starts");
+        host.expect("it starts")
+    }
+
+    /// Starts a replica that answers all requests alike, and returns its URL.
+    async fn replica(status: StatusCode, body: &'static str) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let routes = Router::new().fallback(move || async move { (status, body) });
+        let serving = wingbeat::http::serve(listener, routes, std::future::pending());
+        TokioRuntime::new().spawn(Box::pin(serving));
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_list_names_each_service_of_which_a_replica_did_not_answer() {
+        let runtime = TokioRuntime::new();
+        let model = Model::new(runtime.clone());
+        let host = process(&runtime, &model).await;
+        let sessions = Sessions::new(model.cache.clone(), runtime.clone());
+        let (_, admin) = sessions.start(Uuid::nil(), true).await.expect("it starts");
+        let alive = replica(StatusCode::OK, r#"{"items":[]}"#).await;
+        let failing = replica(StatusCode::SERVICE_UNAVAILABLE, "{}").await;
+        let nowhere = "http://127.0.0.1:1".to_owned();
+        for (replicas, away) in [
+            (vec![&alive], Value::Null),
+            (vec![&alive, &alive], Value::Null),
+            (vec![&alive, &nowhere], serde_json::json!(["orders"])),
+            (vec![&failing, &alive], serde_json::json!(["orders"])),
+            (vec![&nowhere, &nowhere], serde_json::json!(["orders"])),
+        ] {
+            let urls: Vec<&str> = replicas.iter().map(|url| url.as_str()).collect();
+            let urls = urls.join(",");
+            let upstream = Upstream::new("orders", &urls, &Limits::default(), runtime.now());
+            let proxy = Arc::new(Proxy::new(vec![upstream], runtime.clone()));
+            for list in ["breakers", "unroutable", "subscriptions"] {
+                let mut request = Request::new(Body::empty());
+                let path = format!("/api/v1/admin/{list}");
+                *request.uri_mut() = path.parse().expect("a path");
+                let caller = SessionState::SignedIn(admin.clone());
+                request.extensions_mut().insert(caller);
+                let routes = routes(Arc::clone(&proxy), Arc::clone(&host));
+                let Ok(response) = routes.oneshot(request).await;
+                let body = to_bytes(response.into_body(), 1 << 20).await;
+                let body: Value = serde_json::from_slice(&body.expect("a body")).expect("JSON");
+                assert!(body["items"].is_array(), "{body}");
+                assert_eq!(body["away"], away, "{list} of {urls}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_timeline_includes_the_services_that_run_beside_the_gateway() {
+        let runtime = TokioRuntime::new();
+        let model = Model::new(runtime.clone());
+        let host = process(&runtime, &model).await;
         let catalog = host.service("catalog").expect("it runs");
         let id = Uuid::from_u128(7);
         let retired = run_unit(&catalog, |scope| async move {

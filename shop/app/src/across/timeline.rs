@@ -54,7 +54,7 @@ async fn timeline(
     let order: OrderId = id.parse().map_err(|_| Problem::not_found())?;
     let orders = host.reads("orders")?;
     let row = orders.row::<OrderRow>(&order.to_string()).await?;
-    let row = row.filter(|row| row.user_id.0 == session.user_id || session.admin);
+    let row = row.filter(|row| row.user_id.0 == session.user_id);
     row.ok_or_else(Problem::not_found)?;
     Ok(ok(&story(&host, CorrelationId(order.0)).await).into_response())
 }

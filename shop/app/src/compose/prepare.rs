@@ -13,7 +13,7 @@ use uuid::Uuid;
 use wingbeat::{Effects, Message as _, Result, RuntimeExt as _, run_unit};
 
 use super::services::hashing;
-use super::settings::Settings;
+use super::settings::{AdminPassword, Settings};
 use wingbeat::run::{Host, RunError, ops, private_directory};
 
 /// The longest wait for the effects of seeding.
@@ -54,7 +54,7 @@ pub(crate) async fn ensure_admin(
         return Ok(None);
     };
     let (password, told) = match &settings.own.admin_password {
-        Some(password) => (password.clone(), None),
+        Some(password) => (password.as_str().to_owned(), None),
         None => {
             let data = &settings.data;
             let made = private_directory(data);
@@ -72,7 +72,14 @@ fn own_password(host: &Host, path: &Path) -> Result<String, RunError> {
     match std::fs::read_to_string(path) {
         Ok(text) if !text.trim().is_empty() => {
             restrict(path).map_err(failed)?;
-            return Ok(text.trim().to_owned());
+            return match AdminPassword::try_from(text.trim().to_owned()) {
+                Ok(password) => Ok(password.as_str().to_owned()),
+                Err(fault) => {
+                    let path = path.display();
+                    let why = format!("{path} contains no password for the admin: {fault}");
+                    Err(RunError::Program(why))
+                }
+            };
         }
         Ok(_) => {}
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => {}

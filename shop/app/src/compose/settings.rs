@@ -1,11 +1,13 @@
 //! The shop's own settings, beside those of Wingbeat.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Deserialize;
+use shop_identity::domain::password_fault;
 use shop_notifications::smtp::{Sender, SmtpServer};
-use wingbeat::{BaseUrl, JsonSchema};
+use wingbeat::{BaseUrl, JsonSchema, schemars};
 
 /// Settings of the whole shop.
 pub type Settings = wingbeat::Settings<ShopSettings>;
@@ -70,7 +72,40 @@ pub struct ShopSettings {
     pub password_passes: NonZeroU32,
     /// The admin's password; without it a random one is kept in the data directory
     #[schemars(extend("x-env" = "SHOP_ADMIN_PASSWORD", "x-secret" = true))]
-    pub admin_password: Option<String>,
+    pub admin_password: Option<AdminPassword>,
+}
+
+/// The administrator's password. It obeys the rules for the passwords of users. `Debug` does not
+/// show it.
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct AdminPassword(String);
+
+impl AdminPassword {
+    /// Returns the password.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for AdminPassword {
+    type Error = &'static str;
+
+    fn try_from(password: String) -> Result<Self, Self::Error> {
+        // The words of the account are not refused: "admin" is part of many good passwords.
+        match password_fault(&password, "", "") {
+            Some(fault) => Err(fault),
+            None => Ok(Self(password)),
+        }
+    }
+}
+
+impl fmt::Debug for AdminPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminPassword")
+    }
 }
 
 impl Default for ShopSettings {
@@ -99,5 +134,32 @@ impl Default for ShopSettings {
             password_passes: NonZeroU32::new(2).expect("not zero"),
             admin_password: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_admins_password_obeys_the_rules_for_passwords() {
+        for wrong in [
+            "",
+            " ",
+            "\n",
+            "        ",
+            "short",
+            "password123",
+            &"a".repeat(129),
+        ] {
+            assert!(
+                AdminPassword::try_from(wrong.to_owned()).is_err(),
+                "{wrong:?}"
+            );
+        }
+        let right = AdminPassword::try_from("s3cret of the admin".to_owned());
+        let right = right.expect("it is long enough");
+        assert_eq!(right.as_str(), "s3cret of the admin");
+        assert!(!format!("{right:?}").contains("s3cret"));
     }
 }

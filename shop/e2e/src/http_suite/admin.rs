@@ -23,6 +23,16 @@ pub async fn a_product_is_offered_repriced_and_retired(shop: Subject) {
         (wrong.status, wrong.pointer().as_str()),
         (422, "/price/amount_minor")
     );
+    for name in ["\u{200b}", "\u{202e}", "Tea\u{202e}", "Tea\n"] {
+        let mut strange = offer(430);
+        strange["name"] = json!(name);
+        let reply = shop.call("PUT", path, &admin, &strange).await;
+        assert_eq!(
+            (reply.status, reply.pointer().as_str()),
+            (422, "/name"),
+            "{name:?}"
+        );
+    }
     let stock = "/api/v1/admin/stock/TEA-1";
     let more = json!({"delta": 5, "reason": "delivered"});
     assert_eq!(shop.post(stock, &admin, &more).await.status, 202);

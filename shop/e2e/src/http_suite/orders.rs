@@ -18,6 +18,18 @@ pub async fn an_idempotency_key_stands_for_one_order_across_a_restart(mut shop: 
     let id = first.json()["order_id"].as_str().unwrap().to_owned();
     let location = format!("/api/v1/orders/{id}");
     assert_eq!(first.header("location"), Some(location.as_str()));
+    // The query is no part of the request that a key stands for.
+    let bearer = format!("Bearer {token}");
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", bearer.as_str()),
+        ("idempotency-key", "k"),
+    ];
+    for query in ["?", "?utm=1", "?utm=2"] {
+        let path = format!("/api/v1/orders{query}");
+        let again = shop.ask("POST", &path, &headers, &one.to_string()).await;
+        assert_eq!(again.json(), first.json(), "{path}");
+    }
     let reused = shop.place(&token, "k", &order("tok_slow")).await;
     assert_problem(&reused, 422, "idempotency_key_reused");
     assert_ne!(shop.place(&other, "k", &one).await.json(), first.json());

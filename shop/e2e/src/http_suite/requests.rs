@@ -47,6 +47,30 @@ pub async fn malformed_requests_are_answered_with_problems(shop: Subject) {
         .ask("PUT", "/api/v1/me/password", &[json_type, auth], &large)
         .await;
     assert_problem(&reply, 413, "body_too_large");
+    let compressed = [json_type, auth, key, ("content-encoding", "gzip")];
+    let reply = post(&compressed, &order("tok_ok").to_string()).await;
+    assert_problem(&reply, 415, "unsupported_media_type");
+    for array in [
+        r#"[[["WB-BELL-01",1]],null,null,null,"tok_ok",["l","c","p","DE"]]"#,
+        r#"{"payment_token":"tok_ok","address":["l","c","p","DE"]}"#,
+        r#"{"items":[["WB-BELL-01",1]],"payment_token":"tok_ok","address":{}}"#,
+    ] {
+        let reply = post(&[json_type, auth, key], array).await;
+        assert_problem(&reply, 422, "invalid");
+    }
+    for (method, path, array) in [
+        ("PUT", "/api/v1/cart/items/WB-BELL-01", "[3]"),
+        (
+            "POST",
+            "/api/v1/users",
+            r#"["a@b.example","correct horse","Ada"]"#,
+        ),
+        ("POST", "/dev/shoppers", "[1]"),
+        ("PUT", "/dev/provider/faults", "[true]"),
+    ] {
+        let reply = shop.ask(method, path, &[json_type, auth], array).await;
+        assert_problem(&reply, 422, "invalid");
+    }
     assert_problem(&shop.get("/api/v1/nothing", "").await, 404, "not_found");
     let reply = shop
         .call("DELETE", "/api/v1/products", "", &Value::Null)
@@ -132,7 +156,7 @@ fn with_nul() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         let price = json!({"amount_minor": 1, "currency": "EUR"});
         json!({"name": name, "description": description, "price": price})
     };
-    let street = json!({"line1": nul, "city": "b", "postal_code": "c", "country": "d"});
+    let street = json!({"line1": nul, "city": "b", "postal_code": "c", "country": "DE"});
     let item = json!([{"sku": nul, "quantity": 1}]);
     let product = "/api/v1/admin/products/GEN-2";
     let (users, sessions, orders) = ("/api/v1/users", "/api/v1/sessions", "/api/v1/orders");
@@ -289,7 +313,12 @@ pub async fn problems_name_the_invalid_field(shop: Subject) {
     };
     let item = |sku: &str, quantity: u32| json!([{"sku": sku, "quantity": quantity}]);
     let twice = json!([{"sku": "WB-BELL-01", "quantity": 1}, {"sku": "WB-BELL-01", "quantity": 1}]);
-    let nowhere = json!({"line1": "", "city": "b", "postal_code": "c", "country": "d"});
+    let nowhere = json!({"line1": "", "city": "b", "postal_code": "c", "country": "DE"});
+    let at = |line1: &str, country: &str| {
+        json!({
+            "line1": line1, "city": "b", "postal_code": "c", "country": country,
+        })
+    };
     let dollars = json!({"amount_minor": 1, "currency": "USD"});
     for (order, pointer) in [
         (with("items", item("WB-BELL-01", 0)), "/items/0/quantity"),
@@ -299,6 +328,11 @@ pub async fn problems_name_the_invalid_field(shop: Subject) {
         (with("items", twice), "/items/1/sku"),
         (with("payment_token", json!("tok_gold")), "/payment_token"),
         (with("address", nowhere), "/address/line1"),
+        (with("address", at("a\nb", "DE")), "/address/line1"),
+        (with("address", at("a\u{202e}b", "DE")), "/address/line1"),
+        (with("address", at("\u{200b}", "DE")), "/address/line1"),
+        (with("address", at("a", "Germany")), "/address/country"),
+        (with("address", at("a", "de")), "/address/country"),
         (with("surprise", json!(1)), "/surprise"),
         (with("expected_total", dollars), "/expected_total/currency"),
     ] {
@@ -336,6 +370,17 @@ pub async fn lists_are_paged_within_bounds(shop: Subject) {
         }
         let reply = shop.get(&format!("{path}?cursor=%00"), &token).await;
         assert_problem(&reply, 422, "invalid");
+    }
+    let admin = shop.admin().await;
+    for path in [
+        "/api/v1/products?surprise=1",
+        "/api/v1/orders?surprise=1",
+        "/api/v1/orders/01a20c7c-c7ad-7dbe-a3f9-ecf42e693643?surprise=1",
+        "/api/v1/admin/dead-letters?surprise=1",
+        "/dev/mailbox?surprise=1",
+        "/dev/provider/ledger?surprise=1",
+    ] {
+        assert_problem(&shop.get(path, &admin).await, 422, "invalid");
     }
     let page = shop.get("/api/v1/products?limit=1", "").await.json();
     let cursor = page["next_cursor"].as_str().expect("a second page");

@@ -61,6 +61,13 @@ pub async fn the_order_of_another_user_is_not_found(shop: Subject) {
         assert_eq!(shop.get(&path, &ada).await.status, 200, "{path}");
         assert_eq!(shop.get(&path, &eve).await.status, 404, "{path}");
     }
+    let timeline = format!("/api/v1/orders/{id}/timeline");
+    let admin = shop.admin().await;
+    assert_eq!(
+        shop.get(&timeline, &admin).await.status,
+        404,
+        "it is for the owner"
+    );
     let cancel = format!("/api/v1/orders/{id}/cancel");
     assert_eq!(shop.post(&cancel, &eve, &Value::Null).await.status, 404);
     assert_eq!(shop.get("/api/v1/orders/no-id", &ada).await.status, 404);
@@ -165,6 +172,23 @@ pub async fn dev_routes_are_for_this_machine_or_the_admin(shop: Subject) {
     let foreign = [("host", "evil.example")];
     let reply = shop.ask("GET", "/dev/mailbox", &foreign, "").await;
     assert_eq!(reply.status, 403);
+    let one = r#"{"count":1}"#;
+    let json_type = ("content-type", "application/json");
+    for page in [
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        let reply = shop
+            .ask("POST", "/dev/shoppers", &[json_type, page], one)
+            .await;
+        assert_eq!(reply.status, 403, "{page:?}");
+    }
+    let own = format!("http://{}", shop.address);
+    let page = [json_type, ("origin", own.as_str())];
+    assert_eq!(
+        shop.ask("POST", "/dev/shoppers", &page, one).await.status,
+        200
+    );
     let admin = format!("Bearer {}", shop.admin().await);
     let allowed = [("host", "evil.example"), ("authorization", admin.as_str())];
     assert_eq!(

@@ -213,6 +213,10 @@ fn a_missing_setting_is_reported_in_one_line() {
     refused(&["orders"], &UNAVAILABLE[..2], &["--cache"]);
     refused(&["orders"], &UNAVAILABLE, &["store_unavailable"]);
     refused(&["identity"], &UNAVAILABLE, &["SHOP_ADMIN_PASSWORD"]);
+    for weak in ["", "short", "password123"] {
+        let env = [&UNAVAILABLE[..], &[("SHOP_ADMIN_PASSWORD", weak)]].concat();
+        refused(&["identity"], &env, &["SHOP_ADMIN_PASSWORD is not"]);
+    }
     refused(&["payments"], &UNAVAILABLE, &["--provider"]);
     refused(&["notifications"], &UNAVAILABLE, &["--smtp"]);
 }

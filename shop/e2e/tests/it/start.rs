@@ -44,6 +44,17 @@ async fn a_reason_not_to_start_is_reported_in_one_line() {
     let spans = Place::new(data.path()).with("WINGBEAT_OTLP", "http://127.0.0.1:1");
     assert_refused(&output(&spans), &["WINGBEAT_OTLP", "otlp"]);
 
+    for weak in ["", "short", "password123"] {
+        let weak = Place::new(data.path()).with("SHOP_ADMIN_PASSWORD", weak);
+        assert_refused(&output(&weak), &["SHOP_ADMIN_PASSWORD is not"]);
+    }
+
+    let file = data.path().join("admin-password");
+    let kept = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "short\n").unwrap();
+    assert_refused(&output(&Place::new(data.path())), &["admin-password"]);
+    std::fs::write(&file, kept).unwrap();
+
     let wrong = other.with("WINGBEAT_SHIPPING_DISPATCH_AFTER", "soon");
     assert_refused(
         &output(&wrong),

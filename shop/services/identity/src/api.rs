@@ -113,7 +113,7 @@ fn email_taken() -> Problem {
 }
 
 async fn sign_up(
-    Json(form): Json<SignUp>,
+    (address, Json(form)): (Address, Json<SignUp>),
     State(hasher): State<Hasher>,
     users: Users,
     scope: Scope,
@@ -125,7 +125,9 @@ async fn sign_up(
     if fold(&form.email) == ADMIN_EMAIL || users.is_taken(&form.email).await? {
         return Err(email_taken());
     }
-    let password = hasher.hash(scope.runtime(), &form.password).await?;
+    let turn = hasher.turn(scope.runtime(), &address.network()).await?;
+    let password = hasher.hash(scope.runtime(), turn, &form.password);
+    let password = password.await?;
     let user_id = UserId(scope.new_id());
     let user = User {
         email: form.email,
@@ -169,7 +171,8 @@ async fn sign_in(
     scope: Scope,
 ) -> Result<Reply, Problem> {
     let failures = Failures::new(&config, &scope, &form.email, &address);
-    let turn = hasher.turn(scope.runtime()).await?;
+    failures.check().await?; // A caller who is blocked waits for no turn.
+    let turn = hasher.turn(scope.runtime(), &address.network()).await?;
     let attempt = failures.attempt().await?;
     let known = if is_email(&form.email) {
         users.by_email(&form.email).await?
@@ -275,7 +278,8 @@ async fn change_password(
             return Err(problem(vec![("/new", fault)]));
         }
         confirm(state, &scope, &user, &form.current, address).await?;
-        let password = Some(hasher.hash(runtime, &form.new).await?);
+        let turn = hasher.turn(runtime, &address.network()).await?;
+        let password = Some(hasher.hash(runtime, turn, &form.new).await?);
         state.sessions.end_others(session).await?;
         Ok(users.put(user_id, &User { password, ..user }).await?)
     })
@@ -303,7 +307,8 @@ async fn confirm(
 ) -> Result<(), Problem> {
     let (hasher, runtime) = (&state.hasher, scope.runtime());
     let failures = Failures::new(&state.config, scope, &user.email, address);
-    let turn = hasher.turn(runtime).await?;
+    failures.check().await?;
+    let turn = hasher.turn(runtime, &address.network()).await?;
     let attempt = failures.attempt().await?;
     let fits = password.chars().count() <= PASSWORD_MAX;
     let hash = user.password.clone().filter(|_| fits);
@@ -357,11 +362,11 @@ async fn erase(
             let detail = "the admin's account cannot be closed";
             return Err(Problem::new(403, "forbidden", detail));
         }
-        state.sessions.end_all(user_id.0).await?;
+        state.sessions.end_all(user_id.0).await?; // The commit may fail, and the user remain.
         Ok(users.erase(&scope, user_id, &user).await?)
     })
     .await?;
-    if let Err(why) = state.sessions.end_all(user_id.0).await {
+    if let Err(why) = state.sessions.end_for_good(user_id.0).await {
         tracing::warn!("cannot end the sessions of an erased user yet: {why}");
     }
     let reply = accepted(&Erasing { user_id })

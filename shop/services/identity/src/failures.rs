@@ -45,7 +45,8 @@ impl FromRequestParts<crate::State> for Address {
 
 impl Address {
     /// Returns the address, or the network of an IPv6 address: one caller has a whole /64.
-    fn network(&self) -> String {
+    #[must_use]
+    pub fn network(&self) -> String {
         match self.0.parse::<IpAddr>().map(|it| it.to_canonical()) {
             Ok(IpAddr::V6(address)) => {
                 let [a, b, c, d, ..] = address.segments();
@@ -127,9 +128,10 @@ impl<'a> Failures<'a> {
             failures_max,
         };
         let both = format!("{account}\n{network}");
+        // The address first: once it is blocked, its attempts at other accounts are not counted.
         let limits = [
-            limit("both", &both, config.failures_max),
             limit("address", &network, config.address_failures_max),
+            limit("both", &both, config.failures_max),
             limit("account", &account, config.account_failures_max),
         ];
         Self {
@@ -137,6 +139,26 @@ impl<'a> Failures<'a> {
             scope,
             limits,
         }
+    }
+
+    /// Checks that attempts are not blocked. It counts nothing and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`attempt`](Self::attempt).
+    pub async fn check(&self) -> Result<(), Problem> {
+        if !self.config.rate_limits {
+            return Ok(());
+        }
+        let now = self.now();
+        for limit in &self.limits {
+            let found = self.scope.cache().get(&limit.key).await?;
+            let count = found.as_ref().and_then(Count::decode).unwrap_or_default();
+            if count.blocked_until > now {
+                return Err(self.blocked(count.blocked_until));
+            }
+        }
+        Ok(())
     }
 
     /// Begins an attempt. It counts as failed from now on, so that concurrent attempts cannot
@@ -160,15 +182,19 @@ impl<'a> Failures<'a> {
             for begun in &self.limits[..at] {
                 self.succeed(begun).await?;
             }
-            let left = (blocked_until - self.now()).max(0) / 1_000 + 1;
-            let problem = Problem::new(
-                429,
-                "too_many_failed_logins",
-                "too many wrong passwords; try again later",
-            );
-            return Err(problem.retry_after(left.unsigned_abs()));
+            return Err(self.blocked(blocked_until));
         }
         Ok(Attempt(self))
+    }
+
+    fn blocked(&self, until: i64) -> Problem {
+        let left = (until - self.now()).max(0) / 1_000 + 1;
+        let problem = Problem::new(
+            429,
+            "too_many_failed_logins",
+            "too many wrong passwords; try again later",
+        );
+        problem.retry_after(left.unsigned_abs())
     }
 
     fn now(&self) -> i64 {
@@ -200,7 +226,7 @@ impl<'a> Failures<'a> {
         }
     }
 
-    /// Withdraws an attempt that did not fail.
+    /// Withdraws an attempt that did not fail. A count of zero is removed.
     async fn succeed(&self, limit: &Limit) -> Result<()> {
         let withdrawn = self.change(limit, |count, _| {
             count.failures = count.failures.saturating_sub(1);
@@ -226,7 +252,11 @@ impl<'a> Failures<'a> {
             if let Some(refused) = change(&mut count, now) {
                 return Ok(Some(refused));
             }
-            let left = count.ends.max(count.blocked_until) - now;
+            let left = if count.failures == 0 {
+                1 // A removal could undo an attempt that begins meanwhile.
+            } else {
+                count.ends.max(count.blocked_until) - now
+            };
             let left = Duration::from_millis(left.max(1).unsigned_abs());
             let body = count.encode();
             let stored = cache.replace(&limit.key, found, body, left, Durability::Restart);

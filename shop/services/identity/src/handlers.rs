@@ -7,5 +7,5 @@ use wingbeat::{Result, State};
 /// Ends the sessions of an erased user. The route has ended them already, unless its process
 /// crashed after the commit.
 pub(crate) async fn user_erased(event: UserErased, State(sessions): State<Sessions>) -> Result<()> {
-    sessions.end_all(event.user_id.0).await
+    sessions.end_for_good(event.user_id.0).await
 }

@@ -1,6 +1,10 @@
 //! Password hashing with Argon2id, on blocking threads and with bounded concurrency.
+//!
+//! Callers of one network together wait for all permits but one. So one caller with many requests
+//! delays the requests of its own network, and not those of others.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
@@ -19,14 +23,49 @@ const SALT: usize = 16;
 pub struct Hasher {
     argon2: Argon2<'static>,
     turns: Arc<Semaphore>,
+    /// The permits of each network with requests.
+    shares: Arc<Mutex<BTreeMap<String, Share>>>,
     config: Hashing,
     /// The hash that an unknown user's password is compared with, so that the check takes as long
     /// as a known user's.
     dummy: Arc<str>,
 }
 
+/// The part of the permits that callers of one network may use or wait for.
+struct Share {
+    turns: Arc<Semaphore>,
+    /// The requests that use the entry. It is removed with the last one.
+    requests: usize,
+}
+
+/// The use of an entry of `shares`.
+struct InShare {
+    shares: Arc<Mutex<BTreeMap<String, Share>>>,
+    network: String,
+}
+
+impl Drop for InShare {
+    fn drop(&mut self) {
+        let mut shares = lock(&self.shares);
+        if let Some(share) = shares.get_mut(&self.network) {
+            share.requests -= 1;
+            if share.requests == 0 {
+                shares.remove(&self.network);
+            }
+        }
+    }
+}
+
+fn lock(shares: &Mutex<BTreeMap<String, Share>>) -> MutexGuard<'_, BTreeMap<String, Share>> {
+    shares.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A permit to hash one password. Dropping it releases the permit.
-pub struct Turn(OwnedSemaphorePermit);
+pub struct Turn {
+    _turn: OwnedSemaphorePermit,
+    _of_network: OwnedSemaphorePermit,
+    _share: InShare,
+}
 
 fn failed(why: impl std::fmt::Display) -> Error {
     Error::reject("hashing", format!("cannot hash a password: {why}"))
@@ -42,20 +81,31 @@ impl Hasher {
         Self {
             argon2,
             turns: Arc::new(Semaphore::new(config.concurrency.max(1))),
+            shares: Arc::default(),
             config: *config,
             dummy: dummy.into(),
         }
     }
 
-    /// Waits for a permit.
+    /// Waits for a permit for a caller of this network.
     ///
     /// # Errors
     ///
     /// `overloaded` if the wait exceeds the configured limit.
-    pub async fn turn(&self, runtime: &SharedRuntime) -> Result<Turn> {
-        let permit = Arc::clone(&self.turns).acquire_owned();
-        match runtime.timeout(self.config.wait, permit).await {
-            Some(Ok(permit)) => Ok(Turn(permit)),
+    pub async fn turn(&self, runtime: &SharedRuntime, network: &str) -> Result<Turn> {
+        let permits = async {
+            let (turns, share) = self.share(network);
+            // Of the network first: its other requests must not wait among those of all networks.
+            let of_network = turns.acquire_owned().await.ok()?;
+            let turn = Arc::clone(&self.turns).acquire_owned().await.ok()?;
+            Some(Turn {
+                _turn: turn,
+                _of_network: of_network,
+                _share: share,
+            })
+        };
+        match runtime.timeout(self.config.wait, permits).await {
+            Some(Some(turn)) => Ok(turn),
             _ => Err(Error::retry(
                 "overloaded",
                 "too many passwords are waiting to be hashed; try again later",
@@ -63,13 +113,32 @@ impl Hasher {
         }
     }
 
+    /// Returns the permits of a network, and the use of them.
+    fn share(&self, network: &str) -> (Arc<Semaphore>, InShare) {
+        let mut shares = lock(&self.shares);
+        let share = shares.entry(network.to_owned()).or_insert_with(|| Share {
+            turns: Arc::new(Semaphore::new(self.config.concurrency.max(2) - 1)),
+            requests: 0,
+        });
+        share.requests += 1;
+        let used = InShare {
+            shares: Arc::clone(&self.shares),
+            network: network.to_owned(),
+        };
+        (Arc::clone(&share.turns), used)
+    }
+
     /// Hashes a new password.
     ///
     /// # Errors
     ///
-    /// `overloaded` as in [`Self::turn`]; `hashing` if Argon2 fails.
-    pub async fn hash(&self, runtime: &SharedRuntime, password: &str) -> Result<String> {
-        let turn = self.turn(runtime).await?;
+    /// `hashing` if Argon2 fails.
+    pub async fn hash(
+        &self,
+        runtime: &SharedRuntime,
+        turn: Turn,
+        password: &str,
+    ) -> Result<String> {
         let mut salt = [0_u8; SALT];
         runtime.fill_secret(&mut salt);
         let (argon2, password) = (self.argon2.clone(), password.to_owned());
@@ -97,7 +166,7 @@ impl Hasher {
         let hash = hash.unwrap_or_else(|| self.dummy.to_string());
         let (argon2, password) = (self.argon2.clone(), password.to_owned());
         let verified = runtime.blocking(move || {
-            let _turn = turn.0;
+            let _turn = turn;
             let hash = PasswordHash::new(&hash).map_err(failed)?;
             Ok(argon2.verify_password(password.as_bytes(), &hash).is_ok())
         });
@@ -129,6 +198,8 @@ fn hash(argon2: &Argon2<'_>, password: &str, salt: &[u8]) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[test]
@@ -160,5 +231,28 @@ mod tests {
         assert_eq!(others.verify_password(b"correct horse", &stored), Ok(()));
         let wrong = others.verify_password(b"incorrect horse", &stored);
         assert_eq!(wrong, Err(argon2::password_hash::Error::PasswordInvalid));
+    }
+
+    /// A flood from one network leaves a permit for the others.
+    #[tokio::test]
+    async fn a_network_with_many_requests_does_not_delay_another() {
+        let runtime: SharedRuntime = wingbeat::TokioRuntime::new();
+        let hasher = Hasher::new(&Hashing {
+            concurrency: 4,
+            wait: std::time::Duration::from_secs(600),
+            ..Hashing::default()
+        });
+        let turn = |network: &'static str| Box::pin(hasher.turn(&runtime, network));
+        let mut flood: Vec<_> = (0..100).map(|_| turn("eve")).collect();
+        let mut began = Vec::new();
+        for waiting in &mut flood {
+            began.extend(waiting.now_or_never());
+        }
+        assert_eq!(began.len(), 3);
+        let other = turn("ada").now_or_never().expect("a permit is free");
+        let third = turn("bob");
+        assert!(third.now_or_never().is_none(), "all permits are used");
+        drop((flood, began, other));
+        assert!(lock(&hasher.shares).is_empty(), "entries do not accumulate");
     }
 }

@@ -14,6 +14,8 @@ use crate::users::{ADMIN_EMAIL, User, Users};
 
 /// Shoppers per unit of work.
 const UNIT: usize = 50;
+/// The network of the process itself, for the turns of the hasher.
+const HERE: &str = "";
 
 /// Creates the admin, or leaves the existing one if the password matches. No event is published,
 /// because the admin is not a customer.
@@ -36,15 +38,16 @@ pub async fn ensure_admin(
             None => (UserId(scope.new_id()), None),
         };
         if old.is_some() {
-            let turn = hasher.turn(runtime).await?;
+            let turn = hasher.turn(runtime, HERE).await?;
             if hasher.verify(runtime, turn, old, password).await? {
                 return Ok(());
             }
         }
+        let turn = hasher.turn(runtime, HERE).await?;
         let admin = User {
             email: ADMIN_EMAIL.into(),
             name: "Admin".into(),
-            password: Some(hasher.hash(runtime, password).await?),
+            password: Some(hasher.hash(runtime, turn, password).await?),
             admin: true,
         };
         users.add(id, admin).await?;

@@ -162,6 +162,7 @@ fn shown(row: OrderRow, with_lines: bool) -> Shown {
 
 /// The query of `GET /orders/{id}`.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Past {
     /// The time of the state to return, for an administrator. The default is now.
     as_of: Option<Timestamp>,
@@ -202,6 +203,7 @@ const LIST: &str = "orders";
 
 /// The query of `GET /orders`.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Page {
     /// The `next_cursor` of the previous page.
     cursor: Option<Cursor>,

@@ -4,11 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::HeaderMap;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 
-use crate::http::{Problem, names_this_machine};
+use crate::http::{Problem, is_of_foreign_page, names_this_machine};
 use crate::run::settings::Secret;
 
 /// The operator who makes a request, for the audit log. The guard of the API inserts it as an
@@ -20,7 +19,7 @@ pub struct Operator(pub String);
 /// token.
 ///
 /// The check of the `Host` header refuses web pages that rebind their own name to 127.0.0.1. The
-/// check of `Sec-Fetch-Site` refuses pages of other sites in the operator's browser.
+/// check of `Sec-Fetch-Site` and `Origin` refuses pages of other sites in the operator's browser.
 pub(super) fn guarded(routes: Router, token: Option<Secret>) -> Router {
     routes.layer(middleware::from_fn(move |request, next| {
         let token = token.clone();
@@ -55,16 +54,11 @@ fn is_local(request: &Request) -> bool {
     let headers = request.headers();
     let forwarded = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
     let named = names_this_machine(headers, request.uri());
-    near && !forwarded && named && !is_foreign_page(headers)
+    near && !forwarded && named && !is_of_foreign_page(headers, request.uri())
 }
 
 fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
-}
-
-fn is_foreign_page(headers: &HeaderMap) -> bool {
-    let mut sites = headers.get_all("sec-fetch-site").iter();
-    sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
 #[cfg(test)]
@@ -105,6 +99,13 @@ mod tests {
         assert_eq!(status(NEAR, &two, None), 403);
         let page = [("host", "localhost"), ("sec-fetch-site", "cross-site")];
         assert_eq!(status(NEAR, &page, None), 403);
+        let page = [("host", "localhost"), ("origin", "https://evil.example")];
+        assert_eq!(status(NEAR, &page, None), 403);
+        let page = [
+            ("host", "localhost:9464"),
+            ("origin", "http://localhost:9464"),
+        ];
+        assert_eq!(status(NEAR, &page, None), 200);
         let proxied = [("host", "localhost"), ("x-forwarded-for", "192.0.2.7")];
         assert_eq!(status(NEAR, &proxied, None), 403);
     }

@@ -23,6 +23,7 @@ const LIST: &str = "dead-letters";
 
 /// The query of the list of dead letters.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 #[schemars(rename = "DeadLetterQuery")]
 pub struct LetterQuery {
     /// The `next_cursor` of the previous page.

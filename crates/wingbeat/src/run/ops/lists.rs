@@ -11,7 +11,7 @@ use crate::{Name, Timestamp};
 pub struct Items<T> {
     /// The entries.
     pub items: Vec<T>,
-    /// Services that did not answer: their entries are missing.
+    /// Services of which a replica did not answer: its entries are missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub away: Vec<String>,
 }

@@ -36,6 +36,19 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Returns whether the value is empty, or consists of white space.
+    pub(super) fn is_blank(&self) -> bool {
+        self.value.trim().is_empty()
+    }
+
+    /// Returns the fault of a value that is blank.
+    pub(super) fn blank(self) -> SettingsError {
+        SettingsError::InvalidSecret {
+            origin: self.origin,
+            expected: "a text that is not empty".into(),
+        }
+    }
+
     pub(super) fn invalid(self, expected: impl Into<String>) -> SettingsError {
         SettingsError::Invalid {
             origin: self.origin,
@@ -52,8 +65,13 @@ pub(super) struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
+    /// Returns a setting of Wingbeat's own. None of them has a meaning without a value: a blank
+    /// token, key or directory of keys would keep nobody out.
     fn ours(&self, key: &str) -> Result<Option<Found>, SettingsError> {
-        self.find(key, &format!("WINGBEAT_{}", key.to_ascii_uppercase()))
+        match self.find(key, &format!("WINGBEAT_{}", key.to_ascii_uppercase()))? {
+            Some(found) if found.is_blank() => Err(found.blank()),
+            found => Ok(found),
+        }
     }
 
     /// Returns the value for a key and its variable.
@@ -93,10 +111,7 @@ impl Lookup<'_> {
     }
 
     pub(super) fn text(&self, key: &str) -> Result<Option<String>, SettingsError> {
-        match self.ours(key)? {
-            Some(found) if found.value.is_empty() => Err(found.invalid("a text that is not empty")),
-            found => Ok(found.map(|found| found.value)),
-        }
+        Ok(self.ours(key)?.map(|found| found.value))
     }
 
     pub(super) fn address(

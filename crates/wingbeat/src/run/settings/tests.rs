@@ -239,6 +239,36 @@ fn a_secret_is_no_key_of_the_file_and_not_part_of_an_error() {
     ));
 }
 
+/// An empty secret comes from a variable that is not set where it is passed on, or from an empty
+/// file.
+#[test]
+fn a_secret_without_a_value_is_wrong() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let blank = directory.path().join("blank");
+    std::fs::write(&blank, "\r\n").expect("it is written");
+    let blank = blank.to_str().expect("UTF-8");
+    let ours = [
+        "OPS_TOKEN",
+        "SIGNING_KEY",
+        "TLS_KEY",
+        "BROKER",
+        "STORE",
+        "CACHE",
+    ];
+    let ours = ours.map(|key| format!("WINGBEAT_{key}"));
+    for variable in ours.iter().map(String::as_str).chain(["HOTEL_PASSWORD"]) {
+        let file = format!("{variable}_FILE");
+        for (name, value) in [(variable, ""), (variable, " \t"), (file.as_str(), blank)] {
+            let why = read(&[], &[(name, value)], "").expect_err("it keeps nobody out");
+            let expected = SettingsError::InvalidSecret {
+                origin: name.into(),
+                expected: "a text that is not empty".into(),
+            };
+            assert_eq!(why, expected);
+        }
+    }
+}
+
 #[test]
 fn the_fields_carry_help_defaults_and_kinds() {
     let fields = Field::of::<Own>();

@@ -22,6 +22,8 @@ pub(super) fn deserialize<S: DeserializeOwned + Default>(
     let mut values = Vec::new();
     for field in fields {
         match look.find(&field.key, &field.env) {
+            // Without a value nobody would be kept out.
+            Ok(Some(found)) if field.secret && found.is_blank() => faults.push(found.blank()),
             Ok(found) => {
                 values.extend(found.map(|it| (field.key.clone(), Text(it, field.is_hidden()))))
             }

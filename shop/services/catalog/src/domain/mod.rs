@@ -1,7 +1,7 @@
 //! A product and the changes it allows. Pure.
 
 use serde::{Deserialize, Serialize};
-use shop_contracts::{Money, NAME_MAX, Price};
+use shop_contracts::{Money, NAME_MAX, Price, is_line, is_unprintable};
 use wingbeat::{JsonSchema, schemars};
 
 /// The longest description, in characters.
@@ -63,13 +63,16 @@ impl Offer {
     #[must_use]
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let mut faults = Vec::new();
-        let name = self.name.trim();
-        let fits = !name.is_empty() && self.name.chars().count() <= NAME_MAX;
-        if !fits || self.name.chars().any(char::is_control) {
-            faults.push(("/name", "1 to 200 characters, no control characters"));
+        if !is_line(&self.name, NAME_MAX) {
+            let rule = "1 to 200 characters, no invisible or control characters";
+            faults.push(("/name", rule));
         }
-        if self.description.chars().count() > DESCRIPTION_MAX {
-            faults.push(("/description", "at most 2000 characters"));
+        let is_strange = |c: char| is_unprintable(c) && !matches!(c, '\n' | '\r' | '\t');
+        if self.description.chars().count() > DESCRIPTION_MAX
+            || self.description.chars().any(is_strange)
+        {
+            let rule = "at most 2000 characters, no invisible or control characters";
+            faults.push(("/description", rule));
         }
         if Price::new(self.price).is_err() {
             faults.push(("/price/amount_minor", "1 to 100000000"));

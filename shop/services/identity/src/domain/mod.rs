@@ -3,6 +3,8 @@
 mod email;
 mod password;
 
+use shop_contracts::is_line;
+
 pub use email::{fold, is_email};
 pub use password::{PASSWORD_MAX, PASSWORD_MIN, password_fault};
 
@@ -22,21 +24,10 @@ pub fn sign_up_faults(email: &str, password: &str, name: &str) -> Vec<Fault> {
     if let Some(fault) = password_fault(password, email, name) {
         faults.push(("/password", fault));
     }
-    let named = !name.trim().is_empty() && name.chars().count() <= NAME_MAX;
-    if !named || name.chars().any(is_unprintable) {
+    if !is_line(name, NAME_MAX) {
         faults.push(("/name", "1 to 100 characters"));
     }
     faults
-}
-
-/// Returns whether a character changes the lines or the direction of the text around it. A name
-/// with one could imitate other text of a page or a mail.
-fn is_unprintable(c: char) -> bool {
-    let separates = matches!(c, '\u{2028}' | '\u{2029}');
-    let directs =
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let is_invisible = matches!(c, '\u{200b}' | '\u{2060}' | '\u{feff}');
-    c.is_control() || separates || directs || is_invisible
 }
 
 #[cfg(test)]

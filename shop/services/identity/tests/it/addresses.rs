@@ -172,3 +172,59 @@ fn a_look_alike_of_an_address_cannot_register() {
         assert_eq!(status, 422, "{email}");
     }
 }
+
+/// Who is blocked must not take turns from others, nor wait for one.
+#[test]
+fn a_blocked_caller_waits_for_no_turn() {
+    let world = world(&Config {
+        hashing: shop_identity::config::Hashing {
+            concurrency: 1,
+            wait: std::time::Duration::ZERO,
+            ..config().hashing
+        },
+        ..config()
+    });
+    ten_wrong(&world, EVE, None);
+    let form = json!({"email": EMAIL, "password": "wrong horse"});
+    let statuses = world.send_at_once(40, EVE, "POST", "/api/v1/sessions", &form);
+    assert_eq!(statuses, [429; 40]);
+}
+
+/// Only attempts are counted, and only failed ones.
+#[test]
+fn a_blocked_address_and_a_right_password_leave_no_counts() {
+    let world = world(&config());
+    let count = |kind: &str, of: &str| {
+        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(of));
+        let key = format!("login-failures:{kind}:{digest}");
+        let identity = world.app.service("identity");
+        world.app.run(wingbeat::run_unit::<_, wingbeat::Error, _>(
+            &identity,
+            |scope| {
+                let key = key.clone();
+                async move { Ok(scope.cache().get(&key).await?.is_some()) }
+            },
+        ))
+    };
+    let counts = |account: &str, address: &str| {
+        [
+            count("address", address),
+            count("both", &format!("{account}\n{address}")),
+            count("account", account),
+        ]
+        .map(|it| it.expect("the cache reads"))
+    };
+    assert_eq!(world.sign_in_from(ADA, None, PASSWORD), 201);
+    world.app.pass(std::time::Duration::from_millis(2));
+    assert_eq!(counts(EMAIL, ADA), [false; 3]);
+    assert_eq!(world.sign_in_from(ADA, None, "wrong horse"), 401);
+    assert_eq!(counts(EMAIL, ADA), [true; 3]);
+
+    for number in 0..60 {
+        let email = format!("user-{number}@shop.example");
+        let form = json!({"email": email, "password": "Summer2026"});
+        let reply = world.send_from(EVE, "POST", "/api/v1/sessions", &[], &form);
+        let counted = reply.status == 401;
+        assert_eq!(counts(&email, EVE), [true, counted, counted], "{email}");
+    }
+}

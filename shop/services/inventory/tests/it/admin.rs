@@ -93,3 +93,16 @@ fn a_key_that_was_used_for_one_product_does_not_stand_for_another() {
     let other = json!({"delta": 6, "reason": "found some"});
     assert_eq!(change("CUP", &other).0, 422);
 }
+
+/// Another spelling of the path is no other request.
+#[test]
+fn a_key_stands_for_all_spellings_of_a_path() {
+    let world = stocked(1);
+    let admin = admin(&world);
+    let body = json!({"delta": 5, "reason": "found some"});
+    for path in ["TEA", "TEA?", "TEA?a=1", "T%45A", "%54%45%41?a=2"] {
+        let path = format!("/api/v1/admin/stock/{path}");
+        assert_eq!(world.post(&path, &admin, "one", &body).0, 202, "{path}");
+    }
+    assert_eq!(figures(&world, "TEA"), (15, 0));
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use serde::{Deserialize, Serialize};
 use shop_contracts::carts::SEEN_VERSION;
-use shop_contracts::{Money, OrderId, QUANTITY_MAX, UserId};
+use shop_contracts::{Money, OrderId, QUANTITY_MAX, UserId, is_line};
 use wingbeat::ServiceContext;
 use wingbeat::describe::RequestDescription;
 use wingbeat::http::session::Session;
@@ -69,7 +69,8 @@ pub struct Address {
     city: String,
     #[schemars(length(min = 1, max = ADDRESS_MAX))]
     postal_code: String,
-    #[schemars(length(min = 1, max = ADDRESS_MAX))]
+    /// Two capital letters (ISO 3166-1), such as `DE`.
+    #[schemars(regex(pattern = "^[A-Z]{2}$"))]
     country: String,
 }
 
@@ -161,11 +162,15 @@ fn check(request: &PlaceOrder) -> Result<(), Problem> {
         ("line1", &address.line1),
         ("city", &address.city),
         ("postal_code", &address.postal_code),
-        ("country", &address.country),
     ] {
-        if value.trim().is_empty() || value.chars().count() > ADDRESS_MAX {
-            wrong(format!("/address/{name}"), "1 to 200 characters");
+        if !is_line(value, ADDRESS_MAX) {
+            let rule = "1 to 200 characters, no invisible or control characters";
+            wrong(format!("/address/{name}"), rule);
         }
+    }
+    let country = address.country.as_bytes();
+    if country.len() != 2 || !country.iter().all(u8::is_ascii_uppercase) {
+        wrong("/address/country".into(), "two capital letters, such as DE");
     }
     let items = request.items.as_deref().unwrap_or_default();
     if request.items.is_some() && (items.is_empty() || items.len() > LINES_MAX) {
