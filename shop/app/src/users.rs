@@ -128,11 +128,15 @@ fn store() -> String {
 const COMMANDS: &str = "-@all +get +set +unlink +incr +pttl +pexpire +zadd +zrem +zrange \
                         +zremrangebyscore +eval +evalsha +ping +hello";
 
+/// The commands of allotments, which flash sales use.
+const OF_ALLOTMENTS: &str = "+hdel +hget +hincrby +hmget +hset +llen +lrange +ltrim +rpush";
+
 /// The families of keys that a service has for itself in the cache, apart from sessions.
 fn families(name: &str) -> &'static [&'static str] {
     match name {
         "catalog" => &["catalog"],
         "identity" => &["login-failures"],
+        "inventory" => &["flash-sale", "flash-claims"],
         _ => &[],
     }
 }
@@ -150,7 +154,12 @@ fn cache() -> String {
         for family in families(name) {
             keys += &format!(" ~{family}:* ~index:{family}");
         }
-        users += &format!("user {name} on #@{name}@ resetchannels {keys} {COMMANDS}\n");
+        let commands = if name == "inventory" {
+            format!("{COMMANDS} {OF_ALLOTMENTS}")
+        } else {
+            COMMANDS.to_owned()
+        };
+        users += &format!("user {name} on #@{name}@ resetchannels {keys} {commands}\n");
     }
     users
 }

@@ -455,7 +455,8 @@ struct Ended {
     /// The time of the mark, for sessions and processes of a release without generations.
     before: Timestamp,
     except: String,
-    /// The generation that sessions start in from now on. `None` if an older release wrote the mark.
+    /// The generation that sessions start in from now on. `None` if an older release wrote the
+    /// mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     generation: Option<Uuid>,
     /// No session of the user is alive, whatever its generation.

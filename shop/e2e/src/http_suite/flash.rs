@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::raw::Reply;
-use super::requests::assert_problem;
+use super::raw::assert_problem;
 use super::{Api, Subject, address};
 
 /// Creates a sale of bells that is open for an hour, and returns its id.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::raw::Reply;
-use super::requests::assert_problem;
+use super::raw::assert_problem;
 use super::{Api, Subject, address, order};
 use crate::wait::{check, until};
 

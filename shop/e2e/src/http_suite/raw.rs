@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -105,4 +105,25 @@ fn dechunked(mut text: &str) -> String {
         text = rest.get(size + 2..).unwrap_or_default();
     }
     whole
+}
+
+/// Asserts that a response is a problem with this status and code.
+pub(super) fn assert_problem(reply: &Reply, status: u16, code: &str) {
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (status, code),
+        "{reply:?}"
+    );
+    assert_eq!(
+        reply.header("content-type"),
+        Some("application/problem+json")
+    );
+    let problem = reply.json();
+    for field in ["type", "title", "detail", "trace_id"] {
+        assert!(
+            problem[field].as_str().is_some_and(|text| !text.is_empty()),
+            "{field}: {problem}"
+        );
+    }
+    assert_eq!(problem["status"], json!(status));
 }

@@ -3,28 +3,8 @@
 use serde_json::{Value, json};
 
 use super::kept::Kept;
-use super::raw::Reply;
+use super::raw::assert_problem;
 use super::{Subject, address, order};
-
-pub(super) fn assert_problem(reply: &Reply, status: u16, code: &str) {
-    assert_eq!(
-        (reply.status, reply.code().as_str()),
-        (status, code),
-        "{reply:?}"
-    );
-    assert_eq!(
-        reply.header("content-type"),
-        Some("application/problem+json")
-    );
-    let problem = reply.json();
-    for field in ["type", "title", "detail", "trace_id"] {
-        assert!(
-            problem[field].as_str().is_some_and(|text| !text.is_empty()),
-            "{field}: {problem}"
-        );
-    }
-    assert_eq!(problem["status"], json!(status));
-}
 
 /// Bodies, media types, paths, methods and heads that the shop cannot read.
 pub async fn malformed_requests_are_answered_with_problems(shop: Subject) {

@@ -22,7 +22,8 @@ pub mod stream;
 pub mod views;
 
 use shop_contracts::inventory::{
-    CommitStock, ExtendReservation, ReleaseStock, ReserveStock, RestockOrder,
+    CommitFlashClaim, CommitStock, ExtendReservation, ReleaseStock, ReserveStock, RestockOrder,
+    ReturnFlashClaim, UseFlashClaim,
 };
 use shop_contracts::orders::{
     OrderCancelled, OrderCompleted, OrderPaid, OrderPaymentDelayed, OrderPlaced, OrderRejected,
@@ -93,4 +94,7 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
         .sends::<RefundPayment>()
         .sends::<CreateShipment>()
         .sends::<CancelShipment>()
+        .sends::<UseFlashClaim>()
+        .sends::<CommitFlashClaim>()
+        .sends::<ReturnFlashClaim>()
 }
