@@ -16,7 +16,7 @@ use crate::shop::parsed;
 use crate::{Error, Shop, Shopper};
 
 /// Shoppers that one request creates, so that a slow machine answers in time.
-const SHOPPERS_MAX: u32 = 250;
+const SHOPPERS_MAX: u32 = 100;
 /// The time beyond the longest duration for which the sale is open.
 const OPEN_AFTER: Duration = Duration::from_secs(60);
 
