@@ -136,7 +136,7 @@ fn families(name: &str) -> &'static [&'static str] {
     match name {
         "catalog" => &["catalog"],
         "identity" => &["login-failures"],
-        "inventory" => &["flash-sale", "flash-claims"],
+        "inventory" => &["flash-sale", "flash-terms", "flash-answer", "flash-claims"],
         _ => &[],
     }
 }
