@@ -12,7 +12,7 @@ use super::output::{complain, say};
 use super::process::open;
 use super::program::{Program, Roles};
 use super::settings::{Field, OURS, Settings, SettingsError, Sources};
-use super::signals::{self, Signals};
+use super::signals::Signals;
 use super::{logs, migrate, ready, threads, trust};
 use crate::call::HyperClient;
 use crate::{Runtime as _, Timestamp};
@@ -29,7 +29,7 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
         Ok(threads) => (threads, None),
         Err(why) => (1, Some(why)),
     };
-    if let Err(why) = signals::unblock().and_then(|()| descriptors()) {
+    if let Err(why) = descriptors() {
         return cannot(program.name(), &RunError::System(why));
     }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();

@@ -10,10 +10,6 @@ use shop_e2e::wait::BOUND;
 
 use crate::start::assert_refused;
 
-/// Blocks all signals, and becomes the program of its arguments.
-const BLOCK: &str = "import os, signal, sys
-signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-os.execv(sys.argv[1], sys.argv[1:])";
 /// Not UTF-8.
 const BROKEN: &[u8] = b"\xff\xfe";
 
@@ -112,27 +108,6 @@ async fn ignored_signals_are_handled_as_usual() {
     let data = tempfile::tempdir().unwrap();
     let place = Place::new(data.path()).ships_after("50ms");
     works(&place, prepared(&place, "trap '' TERM INT HUP PIPE CHLD")).await;
-}
-
-/// A parent may block signals for its own sake; a child inherits that over `exec`.
-#[tokio::test]
-async fn blocked_signals_are_handled_as_usual() {
-    let data = tempfile::tempdir().unwrap();
-    let place = Place::new(data.path()).ships_after("50ms");
-    let program = place.command();
-    let mut blocking = Command::new("python3");
-    blocking
-        .args(["-c", BLOCK])
-        .arg(program.get_program())
-        .args(program.get_args())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    for (name, value) in program.get_envs() {
-        if let Some(value) = value {
-            blocking.env(name, value);
-        }
-    }
-    works(&place, blocking).await;
 }
 
 /// With too few descriptors to start, the reason is one line.
