@@ -19,7 +19,8 @@ pub fn password_fault(password: &str, email: &str, name: &str) -> Option<&'stati
         return Some("8 to 128 characters");
     }
     let folded = fold(password);
-    if is_common(password) || is_common(&folded) || is_common(folded.trim()) {
+    let blank = folded.trim().is_empty();
+    if blank || is_common(password) || is_common(&folded) || is_common(folded.trim()) {
         return Some("this password is too common");
     }
     let own = own_words(email, name);
