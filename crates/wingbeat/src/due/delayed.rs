@@ -18,7 +18,8 @@ pub(super) struct Delayed {
 
 impl Delayed {
     pub(super) async fn run(self) {
-        if let Err(why) = self.publish().await {
+        let published = unit::within_lease(&self.service, || self.publish());
+        if let Err(why) = published.await {
             // The lease expires, and the record is claimed again.
             tracing::warn!(service = %self.service.name, message = self.record.key.id, code = why.code(), "a delayed message cannot be published, trying again: {why}");
         }

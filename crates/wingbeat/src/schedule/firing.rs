@@ -67,7 +67,8 @@ impl Firing {
         let Some(_turn) = self.ongoing.begin((self.service.name, self.name)) else {
             return;
         };
-        if let Err(why) = self.attempt(&record).await {
+        let made = unit::within_lease(&self.service, || self.attempt(&record));
+        if let Err(why) = made.await {
             // The lease expires, and a replica claims the record again.
             tracing::warn!(service = %self.service.name, schedule = self.name, code = why.code(), "the result of a scheduled handler cannot be stored: {why}");
         }

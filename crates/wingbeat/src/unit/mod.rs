@@ -24,4 +24,4 @@ pub(crate) use entries::decode_entries;
 pub(crate) use records::{
     CALLS, CallRecord, DELAYED, DelayedRecord, TIMERS, TimerRecord, counter, due, remove, text,
 };
-pub(crate) use run::{Attempt, Ended, back_off, run};
+pub(crate) use run::{Attempt, Ended, back_off, run, within_lease};

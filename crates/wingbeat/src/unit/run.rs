@@ -156,6 +156,37 @@ where
     Context::at(trace).run(span, work).await
 }
 
+/// The time within which the work of a claimed record is repeated, shorter than its lease.
+const WITHIN_LEASE: Duration = Duration::from_secs(20);
+/// The first pause between two repetitions. It doubles up to [`REPEAT_MAX`].
+const REPEAT: Duration = Duration::from_millis(20);
+/// The longest pause between two repetitions.
+const REPEAT_MAX: Duration = Duration::from_secs(1);
+
+/// Repeats the work of a claimed due record until it succeeds, so that a short outage of the store
+/// does not cost the rest of the lease. Returns the last error shortly before the lease ends.
+pub(crate) async fn within_lease<F>(
+    service: &ServiceContext,
+    work: impl Fn() -> F + Send + Sync,
+) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send,
+{
+    let began = service.runtime.elapsed();
+    let mut pause = REPEAT;
+    loop {
+        let Err(why) = work().await else {
+            return Ok(());
+        };
+        let passed = service.runtime.elapsed().saturating_sub(began);
+        if why.class() == Class::Reject || passed + pause > WITHIN_LEASE {
+            return Err(why);
+        }
+        service.runtime.sleep(pause).await;
+        pause = (pause * 2).min(REPEAT_MAX);
+    }
+}
+
 /// Pauses after every eighth attempt, so that competing units finish.
 pub(crate) async fn back_off(service: &ServiceContext, attempt: u32) {
     if attempt % 8 == 7 {
