@@ -1,6 +1,6 @@
 //! Roles that may not create anything: they work on migrated schemas, and are refused on others.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wingbeat::TokioRuntime;
 use wingbeat::test::model::Model;
@@ -11,6 +11,9 @@ use wingbeat_postgres::{Config, Grants, Postgres};
 
 use crate::conformance::{OnServer, block_on, config, connect, server};
 use crate::replicas::{SERVICE, increment, numbers};
+
+/// Held while privileges on the shared database change.
+static GRANTING: Mutex<()> = Mutex::new(());
 
 /// A set of schemas, with roles of its own.
 struct Place {
@@ -26,9 +29,12 @@ impl Place {
         for role in ["owner", "service", "reader"] {
             server().sql(&format!("CREATE ROLE {prefix}{role} LOGIN"));
         }
+        // PostgreSQL refuses concurrent changes of the privileges on one database.
+        let turn = GRANTING.lock().unwrap_or_else(PoisonError::into_inner);
         server().sql(&format!(
             "GRANT CREATE ON DATABASE postgres TO {prefix}owner"
         ));
+        drop(turn);
         Self { prefix, runtime }
     }
 

@@ -18,6 +18,8 @@ use crate::refusing::Log;
 use crate::transfers::{envelope, ports};
 
 const BANK: Name = Name::new("bank");
+/// A month of the bank, short: virtual time passes in polls of half a second.
+const MONTH: Duration = Duration::from_secs(600);
 const NAMES: [&str; 4] = ["shop", "bank", "mail", "partner"];
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
@@ -91,7 +93,7 @@ impl Saga for Interest {
     fn step(&mut self, input: Input, fx: &mut SagaEffects<Input>) {
         match input {
             Input::Opened(Opened { account }) => {
-                fx.after(Duration::from_secs(30 * 24 * 3_600), &MonthOver { account });
+                fx.after(MONTH, &MonthOver { account });
             }
             Input::MonthOver(MonthOver { account }) => {
                 fx.update::<Refunds>(account, |_| Refunds(1)).end();
@@ -454,9 +456,7 @@ fn timers_come_from_the_store_and_from_no_queue() {
     let letters = world.letters();
     assert_eq!((letters.len(), world.refunds_of("a")), (1, 0));
     assert_eq!(letters[0].reason, "unknown_type");
-    world
-        .simulation
-        .advance(Duration::from_secs(31 * 24 * 3_600));
+    world.simulation.advance(MONTH + MONTH / 30);
     assert_eq!(world.refunds_of("a"), 1, "the timer fires in its time");
     world.end();
 }
