@@ -15,13 +15,13 @@ use crate::describe::{ServiceDescription, SubscriptionDescription};
 use crate::dispatch::Subscription;
 use crate::effects::{CommandMessage, EventMessage, HandlerOutput};
 use crate::extract::ExtractAll;
-use crate::handler::{Erased, Handler, MessageHandler, Run, run_recorded};
+use crate::handler::{Erased, Handler, MessageHandler, Run, Scheduled, run_recorded};
 #[cfg(feature = "http")]
 use crate::http::Routes;
 #[cfg(feature = "http")]
 use crate::http::measure::routed;
 use crate::saga::{self, Saga, SagaInput as _};
-use crate::schedule::{Registered, Schedule};
+use crate::schedule::{Polling, Registered, Schedule};
 use crate::unit::Scope;
 use crate::{SagaPolicy, TargetPolicy};
 
@@ -63,6 +63,7 @@ pub(crate) struct Wiring {
     pub(crate) executors: Vec<Executor>,
     pub(crate) targets: Vec<(&'static str, TargetPolicy)>,
     pub(crate) schedules: Vec<Registered>,
+    pub(crate) polls: Vec<Polling>,
     #[cfg(feature = "http")]
     pub(crate) routes: Router,
     #[cfg(feature = "test")]
@@ -82,6 +83,7 @@ impl Service<()> {
             executors: Vec::new(),
             targets: Vec::new(),
             schedules: Vec::new(),
+            polls: Vec::new(),
             #[cfg(feature = "http")]
             routes: Router::new(),
             #[cfg(feature = "test")]
@@ -401,16 +403,63 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         H::Future: Send,
     {
         H::Output::describe(&mut self.wiring.description.publishes);
-        let state = self.state.clone();
+        let run = self.scheduled(handler);
         self.wiring.schedules.push(Registered {
             name,
             schedule,
-            run: Arc::new(move |scope| {
-                let future = Args::extract_all(&scope, &state).map(|args| handler.call(args));
-                Box::pin(run_recorded(future, scope))
-            }),
+            run,
         });
         self
+    }
+
+    /// Runs a handler periodically in each process of the service: it waits for `pause` before each
+    /// run, the first one included.
+    ///
+    /// Nothing is stored, so frequent runs cost nothing while there is nothing to do. Use it to look
+    /// for work, and [`schedule`](Self::schedule) for work that must be done at a time or once per
+    /// system. Runs of one process never overlap; runs of several processes do, and their commits
+    /// validate what they read. A run that fails takes no effect: the runtime logs a warning, and
+    /// the next run tries again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wingbeat::prelude::*;
+    ///
+    /// async fn find_expired(reads: Reads) -> Result<()> {
+    ///     let _counters = reads.counters().await?; // look for work, and send commands for it
+    ///     Ok(())
+    /// }
+    ///
+    /// let rooms = Service::new("rooms").poll("find_expired", Duration::from_secs(1), find_expired);
+    /// # assert!(App::new().service(rooms).check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn poll<H, Args>(mut self, name: &'static str, pause: Duration, handler: H) -> Self
+    where
+        H: Handler<Args>,
+        Args: ExtractAll<Scope, S> + 'static,
+        H::Output: HandlerOutput,
+        H::Future: Send,
+    {
+        H::Output::describe(&mut self.wiring.description.publishes);
+        let run = self.scheduled(handler);
+        self.wiring.polls.push(Polling { name, pause, run });
+        self
+    }
+
+    /// Erases the types of a handler whose arguments are all extractors.
+    fn scheduled<H, Args>(&self, handler: H) -> Scheduled
+    where
+        H: Handler<Args>,
+        Args: ExtractAll<Scope, S> + 'static,
+        H::Output: HandlerOutput,
+        H::Future: Send,
+    {
+        let state = self.state.clone();
+        Arc::new(move |scope| {
+            let future = Args::extract_all(&scope, &state).map(|args| handler.call(args));
+            Box::pin(run_recorded(future, scope))
+        })
     }
 
     /// Registers the executor of a call.

@@ -72,10 +72,10 @@ async fn write(store: &Embedded, runtime: &SharedRuntime, number: usize) {
 async fn check(store: &Embedded, count: usize) {
     let all = store.scan(SERVICE, TABLE, None, count + 1).await.unwrap();
     assert_eq!(all.len(), count);
-    for number in 0..count {
+    for (number, (_, scanned)) in all.iter().enumerate() {
         let record = store.load(SERVICE, &key(number)).await.unwrap().unwrap();
         assert_eq!(
-            (&record.body, &all[number].1.body),
+            (&record.body, &scanned.body),
             (&body(number), &body(number))
         );
         let history = store.history(SERVICE, &key(number), 0).await.unwrap();

@@ -18,7 +18,7 @@ use crate::due::{DueQueue, DueRunner};
 use crate::failed::BrokerDeadLetters;
 use crate::publish::Relay;
 use crate::runtime::Control;
-use crate::schedule::{Firing, Keeper, Ongoing, Plan, Registered};
+use crate::schedule::{Firing, Keeper, Ongoing, Plan, Registered, poll};
 use crate::service::Wiring;
 #[cfg(feature = "http")]
 use crate::state::Reads;
@@ -164,6 +164,10 @@ impl Starting {
             self.running.targets.push(target);
         }
         self.schedules(&context, wiring.schedules);
+        for polling in wiring.polls {
+            let polling = poll(Arc::clone(&context), polling, self.control.clone());
+            self.ports.runtime.spawn(Box::pin(polling));
+        }
         #[cfg(feature = "http")]
         {
             let routes = wiring

@@ -9,11 +9,13 @@
 //! - [`record`]: the stored state.
 //! - [`keeper`] creates the records when a service starts, and pauses and resumes schedules.
 //! - [`firing`] makes one run.
+//! - [`polling`] runs handlers of each process, which no record plans.
 
 mod definition;
 mod firing;
 mod keeper;
 mod plan;
+mod polling;
 mod record;
 
 pub use definition::{Missed, Schedule};
@@ -21,6 +23,7 @@ pub(crate) use firing::{Firing, Ongoing};
 pub(crate) use keeper::Keeper;
 pub use keeper::ScheduleStatus;
 pub(crate) use plan::Plan;
+pub(crate) use polling::{Polling, poll};
 pub(crate) use record::SCHEDULES;
 
 use crate::handler::Scheduled;

@@ -61,7 +61,7 @@ pub fn service(config: &Config) -> Service<State> {
         .on(handlers::extend_reservation)
         .on(handlers::adjust_stock)
         .on(handlers::expire_reservation)
-        .every(
+        .poll(
             "expire_reservations",
             config.expiry_scan,
             handlers::find_expired,
@@ -72,8 +72,8 @@ pub fn service(config: &Config) -> Service<State> {
         .on(flash::orders::return_flash_claim)
         .on(flash::tending::expire_flash_claim)
         .on(flash::tending::close_flash_sale)
-        .every("drain_claims", config.claims_drain, draining::drain_claims)
-        .every(
+        .poll("drain_claims", config.claims_drain, draining::drain_claims)
+        .poll(
             "tend_flash_sales",
             config.sales_scan,
             flash::tending::tend_sales,

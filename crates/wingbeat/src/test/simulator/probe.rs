@@ -52,6 +52,9 @@ impl Probe {
             for one in &mut wiring.schedules {
                 self.watch_schedule(&names::schedule(wiring.name, one.name), &mut one.run);
             }
+            for one in &mut wiring.polls {
+                self.watch_schedule(&names::schedule(wiring.name, one.name), &mut one.run);
+            }
             for executor in &mut wiring.executors {
                 self.watch_executor(executor);
             }

@@ -69,7 +69,9 @@ impl SystemWiring {
                 .filter(|it| it.kind == Kind::Command);
             self.handled.extend(commands.map(|it| it.message));
         }
-        let schedules = wiring.schedules.iter().map(|it| (wiring.name, it.name));
+        let schedules = wiring.schedules.iter().map(|it| it.name);
+        let schedules = schedules.chain(wiring.polls.iter().map(|it| it.name));
+        let schedules = schedules.map(|name| (wiring.name, name));
         self.schedules.extend(schedules);
         self.calls.extend(wiring.executors.iter().map(|it| it.name));
         let sent = wiring.description.publishes.iter();
