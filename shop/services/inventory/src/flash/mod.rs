@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use wingbeat::Allotment;
 
+#[cfg(feature = "sabotage")]
 pub(crate) use open_sales::OpenSales;
 #[cfg(feature = "sabotage")]
 pub(crate) use units::Decided;
