@@ -415,9 +415,9 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// Runs a handler periodically in each process of the service: it waits for `pause` before each
     /// run, the first one included.
     ///
-    /// Nothing is stored, so frequent runs cost nothing while there is nothing to do. Use it to look
-    /// for work, and [`schedule`](Self::schedule) for work that must be done at a time or once per
-    /// system. Runs of one process never overlap; runs of several processes do, and their commits
+    /// Nothing is stored, so frequent runs cost nothing while there is nothing to do. Use it to
+    /// look for work, and [`schedule`](Self::schedule) for work that must be done at a time or once
+    /// per system. Runs of one process never overlap; runs of several processes do, and their commits
     /// validate what they read. A run that fails takes no effect: the runtime logs a warning, and
     /// the next run tries again.
     ///
@@ -430,7 +430,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     ///     Ok(())
     /// }
     ///
-    /// let rooms = Service::new("rooms").poll("find_expired", Duration::from_secs(1), find_expired);
+    /// let second = Duration::from_secs(1);
+    /// let rooms = Service::new("rooms").poll("find_expired", second, find_expired);
     /// # assert!(App::new().service(rooms).check().is_ok());
     /// ```
     #[must_use]

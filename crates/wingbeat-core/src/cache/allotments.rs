@@ -124,7 +124,7 @@ pub struct Mark {
     pub until: u64,
 }
 
-/// Units that many callers claim at once; see the [module](self) for the contract.
+/// Units that many callers claim at once.
 pub trait Allotments: Send + Sync {
     /// Creates an allotment for the duration `ttl`. If the cache has it, replaces its terms and its
     /// count, and keeps the log.

@@ -1,4 +1,4 @@
-//! The conformance suite of [`Allotments`](crate::cache::Allotments).
+//! The conformance suite of [`Allotments`].
 //!
 //! `allotment_conformance!` turns each test into a `#[test]`. The fixture is the one of the
 //! [cache](super::cache).
