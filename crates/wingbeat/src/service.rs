@@ -417,9 +417,9 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     ///
     /// Nothing is stored, so frequent runs cost nothing while there is nothing to do. Use it to
     /// look for work, and [`schedule`](Self::schedule) for work that must be done at a time or once
-    /// per system. Runs of one process never overlap; runs of several processes do, and their commits
-    /// validate what they read. A run that fails takes no effect: the runtime logs a warning, and
-    /// the next run tries again.
+    /// per system. Runs of one process never overlap; runs of several processes do, and their
+    /// commits validate what they read. A run that fails takes no effect: the runtime logs a
+    /// warning, and the next run tries again.
     ///
     /// ```
     /// use std::time::Duration;
