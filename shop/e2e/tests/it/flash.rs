@@ -91,8 +91,8 @@ async fn a_distributed_shop_whose_inventory_is_killed_sells_exactly_the_units() 
     has_begun(&site.shop).await;
     for member in fleet.of("inventory") {
         member.kill();
+        member.start();
     }
-    fleet.revive();
     fleet.ready().await;
     let admin = site.admin().await;
     exactly_the_units_were_sold(rush, &admin).await;
