@@ -15,7 +15,8 @@ pub struct User {
     /// The name of the user. A service has its own name, which its queues and the types of its
     /// events begin with.
     pub name: String,
-    /// The hash of the password as RabbitMQ stores it, or a placeholder for it.
+    /// The hash of the password in the form of `rabbitmqctl hash_password`. A template may contain
+    /// another text, which a later step replaces.
     pub password_hash: String,
     /// Set for a service. Other processes may neither publish nor consume.
     pub is_service: bool,

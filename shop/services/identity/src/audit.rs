@@ -19,7 +19,7 @@ pub struct Registered {
     pub erased: BTreeSet<UserId>,
 }
 
-/// What became of a registered user.
+/// The state of a registered user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// The user has an account.

@@ -128,7 +128,7 @@ pub struct TrustFiles {
     pub signing_key: Option<Secret>,
     /// The directory with the public keys of all services, `<service>.pub`.
     pub trusted_keys: PathBuf,
-    /// Whether commands without a signature are handled.
+    /// Handle commands without a signature, while not every process signs.
     pub accept_unsigned: bool,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Ids {
     page: VecDeque<(String, Standing)>,
     /// The id after which the next page begins.
     after: Option<String>,
-    /// The same for promos, which are ordered by their owners in a view.
+    /// The position after which the next page of promos begins. A view orders them by owner.
     position: Option<Position>,
     over: bool,
 }

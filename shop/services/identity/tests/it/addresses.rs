@@ -173,7 +173,7 @@ fn a_look_alike_of_an_address_cannot_register() {
     }
 }
 
-/// Who is blocked must not take turns from others, nor wait for one.
+/// A blocked caller gets its refusal without waiting for a turn of the hasher.
 #[test]
 fn a_blocked_caller_waits_for_no_turn() {
     let world = world(&Config {

@@ -21,7 +21,8 @@ use crate::domain::SaleTerms;
 /// Claims of one user in [`RATE_WINDOW`].
 const RATE_MAX: u64 = 10;
 const RATE_WINDOW: Duration = Duration::from_secs(1);
-/// Claims that one process decides at once. Further ones are told to come back.
+/// The number of claims that one process decides at once. It answers further ones with 503 and
+/// `Retry-After`.
 const IN_FLIGHT_MAX: usize = 1_024;
 /// The time for which the answer to an idempotency key is stored. The documented promise is 24
 /// hours.

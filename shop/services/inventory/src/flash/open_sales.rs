@@ -29,7 +29,7 @@ struct Open {
     settled: Settled,
 }
 
-/// What this process has told the cache about a sale.
+/// The figures of a sale that this process has written to the cache.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settled {
     /// The sale's revision; 0 before the first count.
@@ -72,14 +72,14 @@ impl OpenSales {
             .collect()
     }
 
-    /// Returns what the cache was told about a sale.
+    /// Returns the figures of a sale that were written to the cache last.
     pub(crate) fn settled(&self, id: SaleId) -> Settled {
         let known = self.lock();
         let open = known.sales.get(&id);
         open.map(|open| open.settled.clone()).unwrap_or_default()
     }
 
-    /// Notes what the cache was told about a sale.
+    /// Records the figures of a sale that were written to the cache.
     pub(crate) fn note(&self, id: SaleId, settled: Settled) {
         if let Some(open) = self.lock().sales.get_mut(&id) {
             open.settled = settled;
