@@ -1,4 +1,5 @@
-//! `POST /flash-sales/{id}/claims`: a claim, decided by the cache. It never reads the store.
+//! `POST /flash-sales/{id}/claims`: a claim, decided by the cache. Only a process that has just
+//! started reads the store, once for a sale.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,11 +90,8 @@ pub(super) async fn claim(
             return Err(Problem::new(429, "too_many_claims", detail).retry_after(1));
         }
     }
-    let terms = match state.sales.terms(&reads, sale_id).await.map_err(paused)? {
-        Some(terms) => terms,
-        None if state.sales.is_loaded() => return Err(Problem::not_found()),
-        None => return Err(pausing()),
-    };
+    let terms = state.sales.terms(&reads, sale_id).await.map_err(paused)?;
+    let terms = terms.ok_or_else(Problem::not_found)?;
     let caller = Claimant {
         reads: &reads,
         sale_id,

@@ -58,11 +58,6 @@ impl OpenSales {
         known.is_loaded = true;
     }
 
-    /// Returns whether the sales have been read from the store.
-    pub(crate) fn is_loaded(&self) -> bool {
-        self.lock().is_loaded
-    }
-
     /// Returns the sales, with their terms.
     pub(crate) fn all(&self) -> Vec<(SaleId, Arc<SaleTerms>)> {
         let known = self.lock();
@@ -70,6 +65,13 @@ impl OpenSales {
         sales
             .map(|(id, open)| (*id, Arc::clone(&open.terms)))
             .collect()
+    }
+
+    /// Returns the terms of a sale if this process knows them, and whether it knows all open sales.
+    fn get(&self, id: SaleId) -> (Option<Arc<SaleTerms>>, bool) {
+        let known = self.lock();
+        let open = known.sales.get(&id);
+        (open.map(|open| Arc::clone(&open.terms)), known.is_loaded)
     }
 
     /// Returns the figures of a sale that were written to the cache last.
@@ -87,21 +89,21 @@ impl OpenSales {
     }
 
     /// Returns the terms of a sale. A sale that another process has just created is found in the
-    /// cache.
+    /// cache. A process that has just started reads it from the store.
     pub(crate) async fn terms(&self, reads: &Reads, id: SaleId) -> Result<Option<Arc<SaleTerms>>> {
-        let known = self
-            .lock()
-            .sales
-            .get(&id)
-            .map(|open| Arc::clone(&open.terms));
+        let (known, is_loaded) = self.get(id);
         if known.is_some() {
             return Ok(known);
         }
-        let Some(body) = reads.cache().get(&terms_key(id)).await? else {
-            return Ok(None);
-        };
-        let Ok(terms) = wingbeat::decode::<SaleTerms>(&body) else {
-            return Ok(None);
+        let announced = reads.cache().get(&terms_key(id)).await?;
+        let announced = announced.and_then(|body| wingbeat::decode::<SaleTerms>(&body).ok());
+        let terms = match announced {
+            Some(terms) => terms,
+            None if is_loaded => return Ok(None),
+            None => match reads.entity::<FlashSale>(&id).await? {
+                Some(sale) => sale.terms,
+                None => return Ok(None),
+            },
         };
         let terms = Arc::new(terms);
         let open = Open {

@@ -295,6 +295,17 @@ fn a_return_that_overtakes_the_use_is_final() {
     assert_eq!(sale.left(), (1, "open".into()));
 }
 
+/// The first claims may reach a process before it has read its open sales.
+#[test]
+fn a_process_that_has_just_started_knows_which_sales_there_are() {
+    let world = TestApp::start(1, App::new().service(service(&Config::default())));
+    let unknown = Sale {
+        world: &world,
+        id: order(1).to_string(),
+    };
+    assert_eq!(unknown.claim(1), Err("not_found".into()));
+}
+
 /// A claim that was lost before the store knew it reads `expired`, and its unit can be claimed.
 #[test]
 fn a_lost_cache_pauses_the_sale_until_the_count_is_rebuilt() {
