@@ -45,6 +45,7 @@ mod cache;
 mod columns;
 mod config;
 mod consumer;
+mod dense;
 mod embedded;
 mod fault;
 mod guard;

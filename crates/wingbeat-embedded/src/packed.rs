@@ -1,18 +1,21 @@
 //! Compresses the bodies of rows.
 //!
 //! Most bodies are small JSON texts whose keys take more room than their values. So each table has
-//! a dictionary with the keys of its first bodies, and bodies are compressed (LZ4) against it. Rows
+//! a dictionary with the keys of its first bodies, and bodies are compressed (LZ4) against it,
+//! their ids, digests and times first ([`dense`](crate::dense)). Rows
 //! refer to dictionaries by number; a row without a number has the body as it is, like those that
 //! an earlier release wrote.
 //!
 //! A dictionary never changes, and contains no values; see [`skeleton`](crate::skeleton).
 
+use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use rusqlite::{Connection, Row as SqlRow, ffi, params};
 use wingbeat_core::HashMap;
 
+use crate::dense;
 use crate::skeleton::{self, Part};
 
 /// The tables whose bodies have a dictionary per number of a name.
@@ -24,6 +27,9 @@ pub(crate) enum Kind {
     /// Per service.
     Journal = 4,
 }
+
+/// Entries of the journal are bytes, in which ids are numbers already.
+const JOURNAL: u8 = Kind::Journal as u8;
 
 /// Number of bodies of which a dictionary is made.
 const SAMPLES: usize = 64;
@@ -48,7 +54,7 @@ struct Inner {
     written: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Dictionary {
     name: (u8, u32),
     bytes: Arc<[u8]>,
@@ -157,8 +163,12 @@ impl Dictionaries {
             }
             return None;
         };
-        let packed = lz4_flex::block::compress_with_dict(bytes, &words);
-        let length = u16::try_from(bytes.len()).ok()?.to_le_bytes();
+        let dense = match name.0 {
+            JOURNAL => Cow::Borrowed(bytes),
+            _ => Cow::Owned(dense::encode(bytes)),
+        };
+        let packed = lz4_flex::block::compress_with_dict(&dense, &words);
+        let length = u16::try_from(dense.len()).ok()?.to_le_bytes();
         (packed.len() + LENGTH_BYTES < bytes.len()).then(|| Packed {
             dictionary,
             bytes: [&length, &packed[..]].concat(),
@@ -167,11 +177,17 @@ impl Dictionaries {
 
     /// Decompresses a body that [`Self::pack`] compressed.
     fn unpack(&self, number: u32, packed: &[u8]) -> Option<Vec<u8>> {
-        let words = self.read_lock().get(number)?;
+        let Dictionary { name, bytes: words } = self.read_lock().get(number)?;
         let (length, packed) = packed.split_first_chunk::<LENGTH_BYTES>()?;
         let length = usize::from(u16::from_le_bytes(*length));
         let unpacked = lz4_flex::block::decompress_with_dict(packed, length, &words).ok()?;
-        (unpacked.len() == length).then_some(unpacked)
+        if unpacked.len() != length {
+            return None;
+        }
+        match name.0 {
+            JOURNAL => Some(unpacked),
+            _ => dense::decode(&unpacked),
+        }
     }
 
     /// Reads a body from the column `at` of a row, and the number of its dictionary from the column
@@ -237,16 +253,14 @@ impl Inner {
 
     fn ready(&self, name: (u8, u32)) -> Option<(u32, Arc<[u8]>)> {
         match self.by_name.get(&name)? {
-            State::Ready(number) => Some((*number, self.get(*number)?)),
+            State::Ready(number) => Some((*number, self.get(*number)?.bytes)),
             State::Sampling(_) => None,
         }
     }
 
-    fn get(&self, number: u32) -> Option<Arc<[u8]>> {
+    fn get(&self, number: u32) -> Option<Dictionary> {
         let at = usize::try_from(number).ok()?.checked_sub(1)?;
-        self.all
-            .get(at)
-            .map(|dictionary| Arc::clone(&dictionary.bytes))
+        self.all.get(at).cloned()
     }
 }
 
@@ -327,7 +341,7 @@ mod tests {
         for number in 0..SAMPLES {
             let _ = dictionaries.pack(Kind::View, 1, &body(number));
         }
-        let words = dictionaries.read_lock().get(1).unwrap();
+        let words = dictionaries.read_lock().get(1).unwrap().bytes;
         let words = String::from_utf8(words.to_vec()).unwrap();
         assert!(words.contains("\"amount_minor\":"), "{words}");
         for value in ["Ada", "EUR", "example", "u1"] {
