@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::group::Group;
 use crate::member::Member;
 use crate::process::{binary, free_port};
+use crate::proxy::Proxy;
 use crate::servers::Servers;
 use crate::site::Site;
 use crate::users;
@@ -120,7 +121,7 @@ impl Plan {
         self
     }
 
-    /// Lets each process use its own users of RabbitMQ and Redis, on private servers.
+    /// Lets each process use its own users of RabbitMQ, PostgreSQL and Redis, on private servers.
     #[must_use]
     pub fn with_users(mut self) -> Self {
         self.users = true;
@@ -177,10 +178,11 @@ impl Plan {
         let group = Arc::new(Group::new(temporary.unwrap_or(Path::new(""))));
         let keys = self.signed.then(|| Keys::make(&self.binary, &folder));
         if self.users {
-            let (broker, cache) = (servers.broker(), &servers.cache);
-            tokio::task::block_in_place(|| users::install(&self.binary, broker, cache));
+            let (broker, store, cache) = (servers.broker(), servers.store(), &servers.cache);
+            tokio::task::block_in_place(|| users::install(&self.binary, broker, store, cache));
         }
-        let ports = (servers.to_broker.port(), servers.to_cache.port());
+        let proxies = [&servers.to_broker, &servers.to_store, &servers.to_cache];
+        let ports = proxies.map(Proxy::port);
         let parts = Parts {
             keys,
             users: self.users.then_some(ports),
@@ -273,8 +275,8 @@ impl Keys {
 /// What the processes of a fleet have in common.
 struct Parts {
     keys: Option<Keys>,
-    /// The ports of RabbitMQ and Redis for processes with users of their own.
-    users: Option<(u16, u16)>,
+    /// The ports of RabbitMQ, PostgreSQL and Redis for processes with users of their own.
+    users: Option<[u16; 3]>,
     binary: PathBuf,
     folder: PathBuf,
     settings: Vec<(String, String)>,
@@ -291,10 +293,11 @@ impl Parts {
         let process = format!("{name}-{port}");
         let keys = self.keys.as_ref();
         let keys = keys.map(|keys| keys.settings(&process, &own));
-        let users = self.users.map(|(broker, cache)| {
+        let users = self.users.map(|[broker, store, cache]| {
             let user = format!("{name}:{}@127.0.0.1", users::PASSWORD);
             [
                 ("WINGBEAT_BROKER", format!("amqp://{user}:{broker}")),
+                ("WINGBEAT_STORE", users::store_url(name, store)),
                 ("WINGBEAT_CACHE", format!("redis://{user}:{cache}")),
             ]
         });

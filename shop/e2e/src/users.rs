@@ -15,6 +15,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     NAMES.into_iter().chain(["gateway"])
 }
 
+/// Returns the URL of the store at a port, for a role.
+#[must_use]
+pub fn store_url(role: &str, port: u16) -> String {
+    format!("postgres://{role}:{PASSWORD}@127.0.0.1:{port}/postgres")
+}
+
 /// Imports `rabbitmq/definitions.json`.
 ///
 /// # Panics
@@ -91,12 +97,13 @@ pub fn psql(store: &Postgres, role: &str, arguments: &[&str]) -> Output {
     output.expect("psql is installed")
 }
 
-/// Writes the files with the program, and creates the users of RabbitMQ and Redis.
+/// Writes the files with the program, creates the users, and lets the role `migrate` create the
+/// schemas.
 ///
 /// # Panics
 ///
 /// If the program fails.
-pub fn install(binary: &Path, broker: &RabbitMq, cache: &Redis) {
+pub fn install(binary: &Path, broker: &RabbitMq, store: &Postgres, cache: &Redis) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path();
     let written = Command::new(binary)
@@ -108,4 +115,12 @@ pub fn install(binary: &Path, broker: &RabbitMq, cache: &Redis) {
     let read = |file: &str| std::fs::read_to_string(out.join(file)).unwrap();
     of_broker(broker, &read("rabbitmq/definitions.json"));
     of_cache(cache, &read("redis/users.acl"));
+    of_store(store, &read("postgres/roles.sql"));
+    let migrated = Command::new(binary)
+        .args(["migrate", "--grant-to", "{service}", "--grant-read-to"])
+        .arg("gateway")
+        .env("WINGBEAT_STORE", store_url("migrate", store.port()))
+        .output();
+    let migrated = migrated.unwrap();
+    assert!(migrated.status.success(), "{migrated:?}");
 }

@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::faults::{Chance, Faults};
@@ -68,6 +69,12 @@ struct Order {
     token: String,
 }
 
+/// Reads a JSON object. serde alone would read an array, too, field by field.
+fn object<T: DeserializeOwned>(body: &str) -> serde_json::Result<T> {
+    let object: Map<String, Value> = serde_json::from_str(body)?;
+    serde_json::from_value(object.into())
+}
+
 fn refuse(status: StatusCode, why: &str) -> Response {
     (status, Json(json!({ "error": why }))).into_response()
 }
@@ -76,8 +83,12 @@ async fn operate(
     kind: &'static str,
     State(bank): State<Bank>,
     headers: HeaderMap,
-    Json(order): Json<Order>,
+    body: String,
 ) -> Response {
+    let order: Order = match object(&body) {
+        Ok(order) => order,
+        Err(why) => return refuse(StatusCode::UNPROCESSABLE_ENTITY, &why.to_string()),
+    };
     let key = headers
         .get("idempotency-key")
         .and_then(|key| key.to_str().ok())
@@ -193,9 +204,7 @@ async fn faults(State(bank): State<Bank>) -> Json<Faults> {
 }
 
 async fn set_faults(State(bank): State<Bank>, body: String) -> Response {
-    // An array would be read field by field.
-    let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&body);
-    match object.and_then(|faults| serde_json::from_value::<Faults>(faults.into())) {
+    match object::<Faults>(&body) {
         Ok(faults) if faults.is_valid() => {
             bank.chance.set(faults);
             Json(faults).into_response()

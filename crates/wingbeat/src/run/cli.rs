@@ -12,7 +12,7 @@ use super::output::{complain, say};
 use super::process::open;
 use super::program::{Program, Roles};
 use super::settings::{Field, OURS, Settings, SettingsError, Sources};
-use super::signals::Signals;
+use super::signals::{self, Signals};
 use super::{logs, migrate, ready, threads, trust};
 use crate::call::HyperClient;
 use crate::{Runtime as _, Timestamp};
@@ -29,7 +29,7 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
         Ok(threads) => (threads, None),
         Err(why) => (1, Some(why)),
     };
-    if let Err(why) = descriptors() {
+    if let Err(why) = descriptors().and_then(|()| signals::unblock()) {
         return cannot(program.name(), &RunError::System(why));
     }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -267,6 +267,7 @@ fn checked<P: Program>(
     let keys = trust::keys(program, &settings, &roles);
     all.extend(keys.err().map(RunError::from));
     all.extend(unknown);
+    all.extend(unknown_upstreams(program, &settings));
     all.extend(program.check(&settings, &roles).err());
     let alone = program.alone(&settings, &roles).is_some();
     let servers_wrong = all.iter().any(RunError::is_of_servers);
@@ -305,6 +306,20 @@ async fn until_signal<P: Program>(
     complain(format_args!("{name}: closing"));
     process.close().await;
     Ok(())
+}
+
+/// Returns the errors of addresses of services and roles that do not exist.
+fn unknown_upstreams<P: Program>(program: &P, settings: &Settings<P::Own>) -> Vec<RunError> {
+    let mut names = program.services(settings);
+    names.extend(program.roles());
+    let all = settings.upstreams.keys();
+    let unknown = all.filter(|name| !names.contains(&name.as_str()));
+    unknown
+        .map(|name| RunError::UnknownUpstream {
+            variable: format!("WINGBEAT_URL_{}", name.to_ascii_uppercase()),
+            known: names.join(", "),
+        })
+        .collect()
 }
 
 /// Returns the roles that the command line names, or all roles if it names none; and the error of

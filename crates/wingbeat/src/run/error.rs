@@ -29,6 +29,14 @@ pub enum RunError {
         /// The names that exist.
         known: String,
     },
+    /// The address of a service that does not exist.
+    #[error("{variable} names no service; there are: {known}")]
+    UnknownUpstream {
+        /// The variable with the address.
+        variable: String,
+        /// The names that exist.
+        known: String,
+    },
     /// Services that run in separate processes need servers.
     #[error("services in separate processes need --broker, --store and --cache")]
     NoServers,

@@ -1,5 +1,16 @@
 //! Ctrl-C and SIGTERM.
 
+/// Unblocks the signals that this thread inherited as blocked. Threads that it starts inherit that.
+#[cfg(unix)]
+pub(super) fn unblock() -> std::io::Result<()> {
+    Ok(nix::sys::signal::SigSet::all().thread_unblock()?)
+}
+
+#[cfg(not(unix))]
+pub(super) fn unblock() -> std::io::Result<()> {
+    Ok(())
+}
+
 /// The signals that shut a process down gracefully.
 pub(super) struct Signals {
     #[cfg(unix)]

@@ -58,6 +58,8 @@ impl Browser {
         let options = json!({
             "goog:chromeOptions": chrome,
             "goog:loggingPrefs": {"browser": "ALL"},
+            // Tests make their own authority. Clients that check it are tested elsewhere.
+            "acceptInsecureCerts": true,
         });
         let Value::Object(options) = options else {
             unreachable!()

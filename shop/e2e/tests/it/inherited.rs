@@ -110,6 +110,14 @@ async fn ignored_signals_are_handled_as_usual() {
     works(&place, prepared(&place, "trap '' TERM INT HUP PIPE CHLD")).await;
 }
 
+#[tokio::test]
+async fn blocked_signals_are_handled_as_usual() {
+    let data = tempfile::tempdir().unwrap();
+    let place = Place::new(data.path()).ships_after("50ms");
+    let prepare = "exec env --block-signal \"$0\" \"$@\"";
+    works(&place, prepared(&place, prepare)).await;
+}
+
 /// With too few descriptors to start, the reason is one line.
 #[test]
 fn too_few_descriptors_are_reported_in_one_line() {

@@ -20,6 +20,7 @@ use wingbeat_servers::smtp::{Security, Smtp};
 use wingbeat_servers::{Authority, Proxy};
 
 use crate::start::assert_refused;
+use crate::storefront::{customer_signs_up_and_buys, scene_at};
 
 /// The user and the password of all servers. PostgreSQL asks this user for the password itself, not
 /// for a proof.
@@ -323,14 +324,11 @@ async fn nothing_is_readable(fleet: &Fleet, secure: &Wiring, customer: &Customer
 }
 
 /// `shop audit` over https: all invariants hold, and a certificate of nobody is refused.
-async fn audited(fleet: &Fleet, authority: &Authority) {
+async fn audited(fleet: &Fleet, url: &str) {
     fleet.site().until_quiet().await;
-    let gateway = fleet.members.last().unwrap().port;
-    let front = TlsProxy::to(gateway, authority.issue(&["localhost"]).server(None)).await;
-    let url = format!("https://localhost:{}", front.port);
     for (ca, code) in [("ca.pem", 0), ("system", 2)] {
         let mut audit = Command::new(binary());
-        audit.args(["audit", "--url", &url, "--wait", "60s"]);
+        audit.args(["audit", "--url", url, "--wait", "60s"]);
         audit.env("SHOP_ADMIN_PASSWORD", PASSWORD);
         audit.current_dir(&fleet.folder).env("WINGBEAT_TLS_CA", ca);
         let output = tokio::task::spawn_blocking(move || audit.output().unwrap());
@@ -360,6 +358,7 @@ async fn on_servers_with_tls_nothing_readable_crosses_the_network() {
     std::fs::write(fleet.folder.join("ca.pem"), authority.certificate()).unwrap();
     let mut settings = secure.settings();
     settings.push(("WINGBEAT_TLS_CA", "ca.pem"));
+    settings.push(("WINGBEAT_SECURE_COOKIES", "on"));
     restart(&mut fleet, &settings).await;
     let eve = Customer {
         email: "eve.plume@person.example",
@@ -375,11 +374,22 @@ async fn on_servers_with_tls_nothing_readable_crosses_the_network() {
     let refused = tokio::task::block_in_place(|| refused.output().unwrap());
     assert_refused(&refused, &parts);
 
-    audited(&fleet, &authority).await;
+    let gateway = fleet.members.last().unwrap().port;
+    let front = TlsProxy::to(gateway, authority.issue(&["localhost"]).server(None)).await;
+    let url = format!("https://localhost:{}", front.port);
+    let mia = Customer {
+        email: "mia.vane@person.example",
+        password: "a browser of hers",
+    };
+    let scene = scene_at(&url, 1280, 1000).await;
+    customer_signs_up_and_buys(scene, mia.email, mia.password).await;
+    let readable = [LOGIN.1, mia.email, mia.password, "Nowhere Lane"];
+    assert_eq!(secure.seen(&readable), []);
+    audited(&fleet, &url).await;
     for member in &fleet.members {
         let log = format!("{}-{}.log", member.roles[0], member.port);
         let log = std::fs::read_to_string(fleet.folder.join(log)).unwrap();
-        for secret in [LOGIN.1, ada.email, eve.email] {
+        for secret in [LOGIN.1, ada.email, eve.email, mia.email] {
             assert!(!log.contains(secret), "{log}");
         }
     }

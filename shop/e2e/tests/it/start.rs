@@ -44,6 +44,10 @@ async fn a_reason_not_to_start_is_reported_in_one_line() {
     let spans = Place::new(data.path()).with("WINGBEAT_OTLP", "http://127.0.0.1:1");
     assert_refused(&output(&spans), &["WINGBEAT_OTLP", "otlp"]);
 
+    let nobody = Place::new(data.path()).with("WINGBEAT_URL_PAYMENT", "http://127.0.0.1:1");
+    let parts = ["WINGBEAT_URL_PAYMENT names no service", "payments"];
+    assert_refused(&output(&nobody), &parts);
+
     for weak in ["", "short", "password123"] {
         let weak = Place::new(data.path()).with("SHOP_ADMIN_PASSWORD", weak);
         assert_refused(&output(&weak), &["SHOP_ADMIN_PASSWORD is not"]);

@@ -76,6 +76,17 @@ impl Scene {
         self.browser.see("[data-order]").await;
     }
 
+    /// Signs up with the form.
+    async fn sign_up(&self, email: &str, password: &str) {
+        self.browser.go(&format!("{}/account", self.url)).await;
+        self.browser.see("[data-sign-up] button:enabled").await;
+        for (field, text) in [("name", "Eve"), ("email", email), ("password", password)] {
+            self.browser.fill(&format!("#up-{field}"), text).await;
+        }
+        self.browser.click("[data-sign-up] [type=submit]").await;
+        self.browser.see("[data-me-name]:not(:empty)").await;
+    }
+
     async fn bank_goes_down(&self) {
         self.browser.click("[data-fault=outage]").await;
         let shown = "document.querySelector('[data-fault-state]').textContent !== ''";
@@ -117,6 +128,18 @@ pub(crate) async fn guest_buys_and_sees_why(scene: Scene) {
             .await;
     }
     scene.browser.shot("4-why").await;
+    scene.logs_no_errors().await;
+}
+
+/// A customer of a shop in production, where there are no tools for developers.
+pub(crate) async fn customer_signs_up_and_buys(scene: Scene, email: &str, password: &str) {
+    scene.sign_up(email, password).await;
+    scene.browser.go(&scene.url).await;
+    scene.take().await;
+    scene.buy("tok_ok").await;
+    scene.step_is("completed", "done").await;
+    let cookie = "document.cookie === '' && location.protocol === 'https:'";
+    scene.browser.until(cookie).await;
     scene.logs_no_errors().await;
 }
 

@@ -254,6 +254,23 @@ async fn an_outage_refuses_operations_and_leaves_the_ledger_unchanged() {
     );
 }
 
+/// serde alone reads a struct from an array, field by field.
+#[tokio::test]
+async fn an_array_is_no_object() {
+    let directory = tempfile::tempdir().unwrap();
+    let bank = Bank::open(directory.path()).await;
+    let order = order();
+    for (method, path, body) in [
+        ("POST", "/v1/authorizations", json!([order, 500, "tok_ok"])),
+        ("POST", "/v1/captures", json!([order, 500, "tok_ok"])),
+        ("PUT", "/v1/faults", json!([true])),
+    ] {
+        let (status, _) = bank.send(method, path, "a", &body).await.unwrap();
+        assert_eq!(status, 422, "{path}");
+    }
+    assert!(bank.kinds(order).await.is_empty());
+}
+
 #[tokio::test]
 async fn the_ledger_survives_a_restart() {
     let directory = tempfile::tempdir().unwrap();
