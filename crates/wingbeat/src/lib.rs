@@ -359,7 +359,7 @@
 //! | `unit` | one attempt reads and records |
 //! | [`trust`] | signatures of services |
 //! | `commit` | many units become durable |
-//! | `publish`, `due`, `failed` | messages go out; timers, retries and calls come due; dead letters |
+//! | `publish`, `due`, `schedule`, `failed` | messages go out; timers, retries, calls and schedules come due; dead letters |
 //! | [`describe`] | AsyncAPI and OpenAPI documents, generated from the wiring |
 //! | `runtime`, [`telemetry`], [`run`](mod@run), [`test`](mod@test) | time and tasks, observation, programs, tests |
 //!
@@ -373,6 +373,7 @@
 //! | `https` | TLS for outgoing HTTP |
 //! | `servers` | RabbitMQ, PostgreSQL and Redis; includes `https` |
 //! | `signing` | signatures on commands and between processes: [`trust`] |
+//! | `cron` | schedules with cron expressions and time zones: `Service::cron` |
 //! | `personal` | personal data that can be erased: [`Personal`], [`Subjects`] |
 //! | `otlp` | spans to an OpenTelemetry collector |
 //! | `test` | the test kit |

@@ -170,7 +170,8 @@ pub struct FlashSaleCreated {
     /// The seconds after which a claim that was not confirmed, or a confirmed one that was not
     /// ordered, expires.
     pub claim_ttl_s: u32,
-    /// The key that signs the claims of the sale. It tells a lost claim from one that never was.
+    /// The key that signs the claims of the sale. It distinguishes a lost claim from an invented
+    /// one.
     pub claim_key: ClaimKey,
 }
 

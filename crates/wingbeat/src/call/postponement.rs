@@ -1,5 +1,5 @@
-//! Remarks of an attempt about its target: how long the target wants to be left alone, and whether
-//! it answered at all.
+//! The report of an attempt about its target: the time for which the target wants no further
+//! attempt, and whether it answered.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};

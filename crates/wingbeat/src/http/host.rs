@@ -98,7 +98,7 @@ pub(super) fn is_same_site(headers: &HeaderMap, uri: &Uri) -> bool {
 }
 
 /// Returns whether a page of another site sent the request. A request without `Sec-Fetch-Site` and
-/// `Origin` is none of a page, or one of a page whose browser sends neither and may not write.
+/// `Origin` comes from no page, or from a page whose browser sends neither and may not write.
 #[must_use]
 pub fn is_of_foreign_page(headers: &HeaderMap, uri: &Uri) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter().peekable();

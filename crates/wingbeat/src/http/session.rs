@@ -145,7 +145,7 @@ impl Sessions {
     }
 
     /// Accepts only sessions that a service has issued, and signs those that it starts with its
-    /// key. Without this, whoever may write to the cache can sign in as anybody.
+    /// key. Without this, a client that may write to the cache can sign in as anybody.
     #[must_use]
     pub fn with_issuer(self, signatures: Arc<dyn Signatures>, issuer: Name) -> Self {
         Self {

@@ -81,8 +81,8 @@ pub trait Program: Send + Sync + Sized + 'static {
         &[]
     }
 
-    /// Returns the roles that are not services and sign requests to services, so that they need
-    /// keys where services do; see [`trust`](crate::trust).
+    /// Returns the roles that are not services and that sign requests to services. They need keys
+    /// if services have keys; see [`trust`](crate::trust).
     fn signing_roles(&self) -> &'static [&'static str] {
         &[]
     }

@@ -11,11 +11,11 @@ use crate::telemetry::meters;
 /// Allotments of one kind: units that many callers claim at once, such as the goods of a flash
 /// sale.
 ///
-/// A claim is decided in the cache, in one atomic step, and never reaches the store. The decision
-/// is provisional: a scheduled handler reads the [claims](Self::claims) in batches, decides on each
-/// of them again in its unit of work, and [settles](Self::settle) the batch once the unit is
-/// durable. The [contract](wingbeat_core::cache::Allotments) of the port says what the cache
-/// promises. It may lose an allotment at any time.
+/// The cache decides on a claim in one atomic step, and the claim never reaches the store. The
+/// decision is provisional: a [polling](crate::Service::poll) handler reads the
+/// [claims](Self::claims) in batches, decides on each of them again in its unit of work, and
+/// [settles](Self::settle) the batch once the unit is durable. The cache may lose an allotment at
+/// any time; see the [contract](wingbeat_core::cache::Allotments) of the port.
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,8 +69,8 @@ impl Allotment {
     ///
     /// # Errors
     ///
-    /// `cache_unavailable`; `allotments_unsupported` if the cache has no allotments. So do all
-    /// other methods.
+    /// `cache_unavailable` if the cache cannot be reached; `allotments_unsupported` if its adapter
+    /// has no allotments.
     pub async fn allot(
         &self,
         from: &(impl CacheOf + ?Sized),

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 /// The shapes of the types that this process has used.
 static SHAPES: RwLock<BTreeMap<TypeId, u32>> = RwLock::new(BTreeMap::new());
 
-/// Returns a number that changes with the fields of `S`, the number of forms of its events and the
-/// version of the code that folds them. Computes it once for each type.
+/// Returns a number that changes with the fields of the default of `S`, the number of forms of its
+/// events and the version of the code that folds them. Computes it once for each type.
 pub(super) fn shape<S: Default + Serialize + 'static>(version: u32, forms: usize) -> u32 {
     let of = TypeId::of::<S>();
     let known = SHAPES.read().unwrap_or_else(PoisonError::into_inner);
@@ -33,7 +33,7 @@ fn compute<S: Default + Serialize>(version: u32, forms: usize) -> u32 {
     u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
-/// Returns the names of all fields, with the kinds of their values.
+/// Returns the names of the fields that the value shows, with the kinds of their values.
 fn outline(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {

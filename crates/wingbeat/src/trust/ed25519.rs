@@ -1,4 +1,4 @@
-//! Signatures with Ed25519 (RFC 8032): whoever can verify a signature cannot make one.
+//! Signatures with Ed25519 (RFC 8032): a public key verifies signatures and cannot make them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ impl Ed25519 {
     /// Reads keys from PEM files.
     ///
     /// `signing` is PEM text, the path of a file, or a directory with files `<name>.key`; each file
-    /// contains private keys (PKCS #8). Their public keys say whose they are. `trusted` is a
+    /// contains private keys (PKCS #8). A key belongs to the name of its public key. `trusted` is a
     /// directory with a file `<name>.pub` for each service, which contains its public keys.
     ///
     /// # Errors

@@ -1,14 +1,13 @@
 //! Trust between services: signatures on commands, and the keys that make and verify them.
 //!
-//! A command changes the data of another service: it refunds an order, or sends a mail. Whoever may
-//! write to the broker could send one. With [`App::signed`](crate::App::signed) each service signs
-//! its commands with a key of its own, and the receiver hands a command to its handler only if the
-//! signature is one of a service that sends this command. Any other command becomes a dead letter
-//! with the reason `forged`.
+//! A command changes the data of another service: it refunds an order, or sends a mail. Without
+//! signatures, any client that may write to the broker can send one. With
+//! [`App::signed`](crate::App::signed) each service signs its commands with a key of its own, and
+//! the receiver hands a command to its handler only if the signature is one of a service that sends
+//! this command. Any other command becomes a dead letter with the reason `forged`.
 //!
-//! Events are not signed. They state what their publisher has done and ask nobody for anything;
-//! the permissions of the broker keep other publishers away from their names
-//! (`docs/security.md`).
+//! Events are not signed. They state what their publisher has done and ask for nothing. The
+//! permissions of the broker keep others from publishing under their names (`docs/security.md`).
 
 #[cfg(feature = "signing")]
 mod ed25519;

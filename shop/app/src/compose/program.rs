@@ -192,7 +192,7 @@ impl Program for Shop {
     }
 }
 
-/// Returns the way on which mails leave: by the mail server of the settings, else into the mailbox.
+/// Returns the delivery of mails: by the mail server of the settings, else into the mailbox.
 fn mails(settings: &Settings, roles: &Roles) -> Result<Delivery, RunError> {
     let own = &settings.own;
     let Some(server) = own.smtp.as_ref().filter(|_| roles.has("notifications")) else {

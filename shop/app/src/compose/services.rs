@@ -11,7 +11,7 @@ use super::roles::is_behind_gateway;
 use super::settings::Settings;
 
 /// Builds the app of the whole shop. `provider` is the base URL of the payment provider, `mails`
-/// the way on which mails leave.
+/// their delivery.
 pub fn system(
     settings: &Settings,
     roles: &Roles,

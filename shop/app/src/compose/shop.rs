@@ -29,6 +29,6 @@ pub struct Shared {
     pub provider: Option<Provider>,
     /// The base URL of the payment provider.
     pub provider_url: String,
-    /// The way on which mails leave.
+    /// The delivery of mails.
     pub mails: Delivery,
 }

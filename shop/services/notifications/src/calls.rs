@@ -47,7 +47,7 @@ pub(crate) async fn send_mail(
     report: TargetReport,
 ) -> Result<Outcome> {
     let Delivery::Smtp(smtp) = delivery else {
-        let text = "none is set, and the mail was to be sent by one";
+        let text = "no server is set, but the mail was recorded for one";
         return Err(MailError::MailUnavailable(text.into()).into());
     };
     let Some(to) = reads.personal(&call.user_id, &call.to).await? else {

@@ -6,7 +6,7 @@ use wingbeat::{Parts, TargetPolicy};
 
 use crate::smtp::Smtp;
 
-/// The way on which mails leave the service.
+/// The delivery of mails.
 #[derive(Clone, Default)]
 pub enum Delivery {
     /// They stay in the mailbox, which `GET /dev/mailbox` shows.
@@ -19,14 +19,14 @@ pub enum Delivery {
 /// The state that handlers and the call extract.
 #[derive(Clone, Parts)]
 pub struct State {
-    /// The way on which mails leave.
+    /// The delivery of mails.
     pub delivery: Delivery,
 }
 
 /// The settings of notifications.
 #[derive(Clone)]
 pub struct Config {
-    /// The way on which mails leave.
+    /// The delivery of mails.
     pub delivery: Delivery,
     /// Timeout, retries and breaker of the mail server.
     pub target: TargetPolicy,

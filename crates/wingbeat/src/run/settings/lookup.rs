@@ -45,7 +45,7 @@ impl Found {
     pub(super) fn blank(self) -> SettingsError {
         SettingsError::InvalidSecret {
             origin: self.origin,
-            expected: "a text that is not empty".into(),
+            expected: "a non-empty text".into(),
         }
     }
 

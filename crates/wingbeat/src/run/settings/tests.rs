@@ -262,7 +262,7 @@ fn a_secret_without_a_value_is_wrong() {
             let why = read(&[], &[(name, value)], "").expect_err("it keeps nobody out");
             let expected = SettingsError::InvalidSecret {
                 origin: name.into(),
-                expected: "a text that is not empty".into(),
+                expected: "a non-empty text".into(),
             };
             assert_eq!(why, expected);
         }

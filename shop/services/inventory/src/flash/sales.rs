@@ -43,7 +43,7 @@ pub(crate) fn routes() -> Routes<crate::State> {
         .route(
             "/api/v1/flash-sales",
             get(list)
-                .summary("Lists the flash sales that have not ended a day ago")
+                .summary("Lists the flash sales that have not ended or ended within the last day")
                 .answers::<Listed>(200),
         )
         .route(
@@ -51,8 +51,8 @@ pub(crate) fn routes() -> Routes<crate::State> {
             plain::post(claim)
                 .summary("Claims a unit of a flash sale")
                 .description(
-                    "The cache decides. An accepted claim is no unit yet: the store confirms it, \
-                     rejects it, or never hears of it.",
+                    "The cache decides. An accepted claim is no unit yet: the store confirms or \
+                     rejects it, unless the cache loses it before.",
                 )
                 .answers::<Claimed>(202)
                 .problem(409, "sold_out", "No unit is left.")

@@ -25,8 +25,8 @@ pub struct Addressed<'a> {
     pub at: Timestamp,
 }
 
-/// Returns the `Message-ID` of a mail: the same for all attempts, and different for every cause and
-/// template. Nobody can tell a promo code from it.
+/// Returns the `Message-ID` of a mail. It is the same for all attempts and differs between causes
+/// and between templates. It does not show a promo code.
 #[must_use]
 pub fn message_id(key: &str, domain: &str) -> String {
     format!("<{}@{domain}>", hash(key))

@@ -56,12 +56,12 @@ pub enum MailError {
     #[error("the mail server cannot be used: {0}")]
     #[failure(retry)]
     MailUnavailable(String),
-    /// The server refused the mail for now.
-    #[error("the mail server takes the mail later: {0}")]
+    /// The server refused the mail temporarily.
+    #[error("the mail server refused the mail temporarily: {0}")]
     #[failure(retry)]
     MailDelayed(String),
-    /// The server refused the mail for good, or the address is none.
-    #[error("the mail is refused: {0}")]
+    /// The server refused the mail permanently, or the address is not valid.
+    #[error("the mail is refused permanently: {0}")]
     #[failure(reject)]
     MailRefused(String),
 }
