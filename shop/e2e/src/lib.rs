@@ -1,6 +1,6 @@
 //! End-to-end tests of the `shop` binary: started as a process, driven over HTTP and in a browser,
 //! killed, and run on real servers that fail. The tests are in `tests/it`; this library contains
-//! the parts that they share, and [`chaos`], which is also a program.
+//! the parts that they share, and [`chaos`], [`failover`] and [`outages`], which are programs, too.
 //!
 //! - Shops under test: [`process`] starts the whole shop as one process, [`fleet`] starts it as
 //!   several, each of them a [`member`], and [`sandbox`] runs the binary as a container would.
@@ -31,7 +31,9 @@ mod group;
 pub mod http_suite;
 pub mod interop;
 pub mod ledger;
+mod load;
 pub mod member;
+pub mod outages;
 pub mod process;
 pub mod proxy;
 pub mod sandbox;
