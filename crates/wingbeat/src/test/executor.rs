@@ -48,6 +48,8 @@ struct State {
     tasks: BTreeMap<u64, Slot>,
     next_group: u64,
     killed: BTreeSet<u64>,
+    /// The groups that are killed at their next commit.
+    killed_at_commit: BTreeSet<u64>,
     /// The number of polls until a group is killed.
     polls_left: BTreeMap<u64, u64>,
     ready: Vec<u64>,

@@ -2,9 +2,10 @@
 //! is documented, and each documented metric is exposed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use shop_client::http::Call;
-use shop_client::{Card, Order, Shop, Shopper};
+use shop_client::{Card, Order, Shopper};
 use shop_e2e::fleet::Fleet;
 use shop_e2e::process::Place;
 use shop_e2e::proxy::Forwarding;
@@ -14,9 +15,11 @@ use shop_e2e::site::{Site, checkouts, sum};
 use shop_e2e::wait::{BOUND, check, until};
 
 use crate::shared::PLAIN;
+use crate::storefront::open_sale;
 
 /// The metrics that one process on its data directory has no reason to expose.
-const NOT_EMBEDDED: [(&str, &str); 14] = [
+const NOT_EMBEDDED: [(&str, &str); 15] = [
+    ("wingbeat_schedule_runs_total", "the shop has no schedules"),
     ("wingbeat_outbox_unroutable", "it is its own broker"),
     ("wingbeat_otlp_spans_total", "it is built without OTLP"),
     ("wingbeat_messaging_failures_total", "nothing fails"),
@@ -46,7 +49,8 @@ const NOT_EMBEDDED: [(&str, &str); 14] = [
 ];
 
 /// The metrics that a fleet has no reason to expose.
-const NOT_IN_A_FLEET: [(&str, &str); 6] = [
+const NOT_IN_A_FLEET: [(&str, &str); 7] = [
+    ("wingbeat_schedule_runs_total", "the shop has no schedules"),
     ("wingbeat_outbox_unroutable", "every message has a queue"),
     ("wingbeat_otlp_spans_total", "it is built without OTLP"),
     (
@@ -88,9 +92,10 @@ fn assert_documented(scrapes: &[Scrape], but: &[(&str, &str)]) {
     assert_eq!(never, excused, "never exposed, and excused from it");
 }
 
-/// Places orders of all kinds, sends other requests, and waits for the orders to end; returns their
-/// number.
-async fn busy(shop: &Shop) -> u64 {
+/// Places orders of all kinds, claims a unit of a flash sale, sends other requests, and waits for
+/// the orders to end; returns their number.
+async fn busy(site: &Site) -> u64 {
+    let shop = &site.shop;
     let shopper = shop.shoppers(1).await.unwrap().remove(0);
     for _ in 0..3 {
         shop.products().await.unwrap();
@@ -99,6 +104,10 @@ async fn busy(shop: &Shop) -> u64 {
     }
     let missing = Call::get("/api/v1/products/NO-SUCH-THING");
     assert_eq!(shop.ask(&missing).await.unwrap().status, 404);
+    let sale = open_sale(site, Duration::from_secs(60)).await;
+    let claim = format!("/api/v1/flash-sales/{sale}/claims");
+    let claimed = shopper.ask(Call::post(&claim)).await.unwrap();
+    assert_eq!(claimed.status, 202);
     let cards = [Card::Ok, Card::Declined, Card::Flaky, Card::Ok];
     let mut placed = Vec::new();
     for card in cards {
@@ -126,7 +135,7 @@ async fn one_process_exposes_the_documented_metrics_and_counts_checkouts_across_
     let place_of = Place::new(data.path()).ships_after("200ms");
     let running = place_of.start().await;
     let site = place_of.site();
-    let accepted = busy(&site.shop).await;
+    let accepted = busy(&site).await;
     let scrape = once_ended(&site, accepted).await;
     assert_eq!(scrape.sum("wingbeat_ready", &[]), 1.0);
     let checkout = [("service", "orders"), ("subscription", "checkout")];
@@ -193,7 +202,7 @@ async fn every_process_of_a_fleet_exposes_its_metrics_also_without_the_store() {
     let orders = &fleet.ops_ports("orders");
     let before = scrapes(orders).await.unwrap();
     let before = checkouts(&before[0]).get("ended").copied().unwrap_or(0);
-    let busy = busy(&site.shop).await;
+    let busy = busy(&site).await;
 
     // The commands for payments wait, so that it has to ask the store when it resumes.
     signal(&fleet, "payments", "-STOP");

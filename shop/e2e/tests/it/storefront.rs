@@ -150,7 +150,7 @@ async fn a_guest_claims_and_buys_in_a_flash_sale_with_one_click() {
     let running = place.start().await;
     let site = place.site();
     site.stocked().await;
-    open_sale(&site).await;
+    open_sale(&site, Duration::from_secs(3_600)).await;
     let scene = Scene {
         _own: Some((running, data)),
         ..scene_at(&place.url(), 1280, 1000).await
@@ -172,16 +172,18 @@ async fn a_guest_claims_and_buys_in_a_flash_sale_with_one_click() {
     scene.browser.until(left).await;
 }
 
-/// Creates a flash sale of three units, which is open for an hour.
-async fn open_sale(site: &Site) {
+/// Creates a flash sale of three units, which is open for a time. Returns its id.
+pub(crate) async fn open_sale(site: &Site, open_for: Duration) -> String {
     let now = jiff::Timestamp::now();
     let sale = json!({
         "sku": "WB-BELL-01", "price": {"amount_minor": 99, "currency": "EUR"}, "allocation": 3,
-        "opens_at": now.to_string(), "closes_at": (now + Duration::from_secs(3_600)).to_string(),
+        "opens_at": now.to_string(), "closes_at": (now + open_for).to_string(),
     });
     let call = Call::post("/api/v1/admin/flash-sales").json(&sale);
     let created = site.admin().await.ask(call).await.unwrap();
     assert_eq!(created.status, 201);
+    let created: Value = serde_json::from_slice(&created.body).unwrap();
+    created["id"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The operator's API: subscriptions, schedules, dead letters, breakers, unroutable messages,
 //! timelines.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,6 +9,7 @@ use axum::extract;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
+use futures_util::future::try_join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -21,7 +23,7 @@ use super::timeline::{Timeline, story};
 use crate::http::{Path, Problem, Routes, get, plain};
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
-use crate::{Control, DeadLetter, Name, Result, Running};
+use crate::{Control, DeadLetter, Error, Name, Result, Running, RunningSubscription};
 
 /// The routes of the operator's API. They need a guard around them that inserts an [`Operator`].
 pub fn operator(host: Arc<Host>) -> Router {
@@ -134,44 +136,60 @@ async fn timeline(
 ///
 /// Those of the store and the broker.
 pub async fn look(system: &RunningSystem) -> Result<Vec<Subscription>> {
-    let mut items = Vec::new();
-    for running in &system.running {
-        items.extend(of(system, running).await?);
-    }
-    Ok(items)
+    let all = system.running.iter().map(|running| of(system, running));
+    let all = try_join_all(all).await?;
+    Ok(all.into_iter().flatten().collect())
 }
 
+/// The counters of a service, and its parked deliveries by queue.
+type Kept = (Vec<(Name, i64)>, BTreeMap<Name, u64>);
+
 async fn of(system: &RunningSystem, running: &Running) -> Result<Vec<Subscription>> {
-    let mut items = Vec::new();
-    for one in &running.subscriptions {
-        let Some(reads) = running.reads(one.service.as_str()) else {
-            continue;
-        };
-        let counters = reads.counters().await?;
-        let count = |what: &str| {
-            let name = format!("{what}:{}", one.queue);
-            let found = counters.iter().find(|(of, _)| of.as_str() == name);
-            found.map_or(0, |(_, count)| *count)
-        };
-        let in_flight = one.stats.in_flight.load(Ordering::Relaxed);
-        let depth = system.ports.transport.depth(one.queue).await?;
-        let parked = running.parked(one.service).await?;
-        let parked = parked.get(&one.queue).copied().unwrap_or(0);
-        items.push(Subscription {
-            service: one.service,
-            name: one.name().to_owned(),
-            state: match one.control() {
-                Control::Paused => State::Paused,
-                _ => State::Running,
-            },
-            waiting: depth.saturating_sub(in_flight) + parked,
-            in_flight,
-            handled: count("handled"),
-            retried: one.stats.retried.load(Ordering::Relaxed),
-            dead: count("dead"),
-        });
+    let services: BTreeSet<Name> = running.subscriptions.iter().map(|it| it.service).collect();
+    let reads = services.into_iter().filter_map(|service| {
+        let reads = running.reads(service.as_str())?;
+        Some(async move {
+            let (counters, parked) = (reads.counters().await?, running.parked(service).await?);
+            Ok::<_, Error>((service, (counters, parked)))
+        })
+    });
+    let kept: BTreeMap<Name, Kept> = try_join_all(reads).await?.into_iter().collect();
+    let items = running.subscriptions.iter().filter_map(|one| {
+        let kept = kept.get(&one.service)?;
+        Some(async move {
+            // The depth includes deliveries that are handled.
+            let in_flight = one.stats.in_flight.load(Ordering::Relaxed);
+            let depth = system.ports.transport.depth(one.queue).await?;
+            Ok(shown(one, kept, in_flight, depth.saturating_sub(in_flight)))
+        })
+    });
+    try_join_all(items).await
+}
+
+fn shown(
+    one: &RunningSubscription,
+    (counters, parked): &Kept,
+    in_flight: u64,
+    queued: u64,
+) -> Subscription {
+    let count = |what: &str| {
+        let name = format!("{what}:{}", one.queue);
+        let found = counters.iter().find(|(of, _)| of.as_str() == name);
+        found.map_or(0, |(_, count)| *count)
+    };
+    Subscription {
+        service: one.service,
+        name: one.name().to_owned(),
+        state: match one.control() {
+            Control::Paused => State::Paused,
+            _ => State::Running,
+        },
+        waiting: queued + parked.get(&one.queue).copied().unwrap_or(0),
+        in_flight,
+        handled: count("handled"),
+        retried: one.stats.retried.load(Ordering::Relaxed),
+        dead: count("dead"),
     }
-    Ok(items)
 }
 
 async fn subscriptions(

@@ -31,6 +31,25 @@ impl Group {
         self.simulation.kill_after(self.id, polls.max(1));
     }
 
+    /// Kills the group when the store has committed its next units, before it knows that.
+    pub fn kill_at_commit(&self) {
+        lock(&self.simulation.state)
+            .killed_at_commit
+            .insert(self.id);
+    }
+
+    /// Notes a commit of the group. It returns `true` if the group must not know it, because it is
+    /// killed.
+    pub(in crate::test) fn commits(&self) -> bool {
+        let dies = lock(&self.simulation.state)
+            .killed_at_commit
+            .remove(&self.id);
+        if dies {
+            self.kill_after(1);
+        }
+        dies
+    }
+
     /// Kills the group: drops all of its tasks. Tasks that are spawned later never run.
     pub fn kill(&self) {
         self.simulation.kill(self.id);

@@ -37,6 +37,14 @@ impl Connection {
         }
     }
 
+    /// Like [`Self::while_alive`], after a commit, at which the process may be killed.
+    async fn while_alive_after_commit<T>(&self, committed: &Result<T>) {
+        if committed.is_ok() && self.process.commits() {
+            std::future::pending::<()>().await;
+        }
+        self.while_alive().await;
+    }
+
     /// Returns the time of the server. The clock of the process may be skewed.
     fn server_time(&self) -> Timestamp {
         self.injector.runtime().now()
@@ -98,7 +106,12 @@ impl Store for Proxy<dyn Store> {
     }
 
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>> {
-        forward!(self.commit(units))
+        Box::pin(async move {
+            self.connection.while_alive().await;
+            let outcomes = self.inner.commit(units).await;
+            self.connection.while_alive_after_commit(&outcomes).await;
+            outcomes
+        })
     }
 
     fn commit_claiming(
@@ -106,7 +119,12 @@ impl Store for Proxy<dyn Store> {
         units: Arc<Vec<Unit>>,
         lease: Duration,
     ) -> BoxFuture<'_, Result<(Vec<Outcome>, Vec<Envelope>)>> {
-        forward!(self.commit_claiming(units, lease))
+        Box::pin(async move {
+            self.connection.while_alive().await;
+            let outcomes = self.inner.commit_claiming(units, lease).await;
+            self.connection.while_alive_after_commit(&outcomes).await;
+            outcomes
+        })
     }
 
     fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>> {

@@ -52,6 +52,11 @@ pub enum Fault {
         /// The number of polls.
         polls: u64,
     },
+    /// A process is killed at its next commit. It restarts when the episode ends.
+    CrashAtCommit {
+        /// The index of the process.
+        process: usize,
+    },
     /// The clock of a process differs from the server's for its whole life.
     Skew {
         /// The index of the process.
@@ -166,6 +171,7 @@ impl Schedule {
                 | Fault::LeasesLost
                 | Fault::CacheLost
                 | Fault::Crash { .. }
+                | Fault::CrashAtCommit { .. }
                 | Fault::Skew { .. } => {}
             }
         }
@@ -259,9 +265,13 @@ impl Draw {
     }
 
     fn crash(&mut self) -> Episode {
-        let fault = Fault::Crash {
-            process: self.random.usize(..self.processes.max(1)),
-            polls: self.random.u64(1..=60),
+        let process = self.random.usize(..self.processes.max(1));
+        let fault = if self.random.u32(..3) == 0 {
+            // A number of polls seldom ends between a commit and the work after it.
+            Fault::CrashAtCommit { process }
+        } else {
+            let polls = self.random.u64(1..=60);
+            Fault::Crash { process, polls }
         };
         self.lasting(fault, Duration::from_secs(6))
     }

@@ -308,14 +308,18 @@ impl World {
         replica.group.clone().filter(|_| !crashing)
     }
 
-    /// Kills a process after `polls` polls of its tasks, and restarts it after `downtime`.
-    async fn crash(&self, at: usize, polls: u64, downtime: Duration) {
+    /// Kills a process after `polls` polls of its tasks, or else at its next commit, and restarts it
+    /// after `downtime`.
+    async fn crash(&self, at: usize, polls: Option<u64>, downtime: Duration) {
         let Some(group) = self.begin_crash(at) else {
             return;
         };
-        group.kill_after(polls);
+        match polls {
+            Some(polls) => group.kill_after(polls),
+            None => group.kill_at_commit(),
+        }
         self.simulation.sleep(downtime).await;
-        group.kill(); // An idle process does not reach the number of polls.
+        group.kill(); // An idle process reaches neither.
         self.discard(at);
         self.model.injector.count("crash");
         self.start(at);
@@ -360,14 +364,17 @@ impl World {
                 injector.count("cache_lost");
                 self.model.cache.lose();
             }
-            Fault::Crash { process, polls } => {
-                let world = self.clone();
-                self.simulation.spawn(Box::pin(async move {
-                    world.crash(process, polls, lasts).await;
-                }));
-            }
+            Fault::Crash { process, polls } => self.begin_crash_of(process, Some(polls), lasts),
+            Fault::CrashAtCommit { process } => self.begin_crash_of(process, None, lasts),
             _ => {}
         }
+    }
+
+    fn begin_crash_of(&self, process: usize, polls: Option<u64>, downtime: Duration) {
+        let world = self.clone();
+        self.simulation.spawn(Box::pin(async move {
+            world.crash(process, polls, downtime).await;
+        }));
     }
 
     pub(super) fn set_clients(&self, clients: usize) {
