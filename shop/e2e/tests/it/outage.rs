@@ -21,7 +21,9 @@ async fn list(admin: &Shopper, path: &str) -> Value {
 /// The state of the breaker for the provider.
 async fn breaker(admin: &Shopper) -> String {
     let breakers = list(admin, "/api/v1/admin/breakers").await;
-    breakers["items"][0]["state"].as_str().unwrap().to_owned()
+    let mut breakers = breakers["items"].as_array().unwrap().iter();
+    let provider = breakers.find(|it| it["name"] == "provider").unwrap();
+    provider["state"].as_str().unwrap().to_owned()
 }
 
 async fn breaker_is(admin: &Shopper, state: &str) {
