@@ -47,6 +47,7 @@ fn orders(settings: &Settings) -> shop_orders::Config {
             flash_payment_timeout: settings.own.checkout_flash_payment_timeout,
         },
         cart_wait: settings.own.checkout_cart_wait,
+        ..shop_orders::Config::default()
     }
 }
 

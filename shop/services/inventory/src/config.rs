@@ -17,6 +17,8 @@ pub struct Config {
     pub claims_drain: Duration,
     /// The pause between scans for claims and flash sales that have ended.
     pub sales_scan: Duration,
+    /// The pause between two deletions of flash sales that ended long ago.
+    pub sales_forget: Duration,
     /// `true` to limit the claims of a user.
     pub rate_limits: bool,
 }
@@ -29,6 +31,7 @@ impl Default for Config {
             expiry_scan: Duration::from_secs(5),
             claims_drain: Duration::from_millis(100),
             sales_scan: Duration::from_secs(1),
+            sales_forget: Duration::from_secs(10),
             rate_limits: true,
         }
     }

@@ -1,16 +1,20 @@
 //! Figures of flash sales, for the invariants of `shop audit`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use shop_contracts::{SaleId, UserId};
-use wingbeat::{Reads, Result};
+use shop_contracts::{ClaimId, ClaimKey, SaleId, UserId};
+use wingbeat::{Reads, Result, Timestamp};
 
-use crate::domain::{FlashClaim, FlashSale, Share};
+use crate::domain::{CLAIMS_KEPT, FlashClaim, FlashSale, SaleTerms, Share};
 
 /// Entities per read.
 const PAGE: usize = 1_000;
 /// The reported users of one sale.
 const USERS_MAX: usize = 100;
+/// The time for which the claims of a sale are all stored, counted from its start. The clocks of
+/// processes may differ.
+const ALL_STORED: Duration = CLAIMS_KEPT.saturating_sub(Duration::from_secs(24 * 3600));
 
 /// The units of a sale that are not free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,29 +89,40 @@ impl Figures {
     }
 }
 
-/// Returns the figures of every sale.
+/// Returns the figures of every sale whose claims are all stored. The figures of older sales do not
+/// change any more.
 ///
 /// # Errors
 ///
 /// A `store_*` code if the store cannot be read.
 pub async fn sales(reads: &Reads) -> Result<BTreeMap<SaleId, Figures>> {
-    let mut sales = BTreeMap::<SaleId, Figures>::new();
+    let mut audited = Audited {
+        now: reads.runtime().now(),
+        sales: BTreeMap::new(),
+        over: BTreeSet::new(),
+    };
     let mut after = None;
     loop {
         let page = reads.entities::<FlashSale>(after, PAGE).await?;
         after = page.last().map(|(id, _)| id.clone());
         for (id, sale) in page {
             let Ok(id) = id.parse() else { continue };
-            sales.insert(id, figures(&sale));
+            audited.add_sale(id, &sale);
         }
         if after.is_none() {
             break;
         }
     }
-    if !sales.is_empty() {
-        add_claims(reads, &mut sales).await?;
-    }
-    Ok(sales)
+    audited.add_claims(reads).await?;
+    Ok(audited.sales)
+}
+
+/// The sales of an audit.
+struct Audited {
+    now: Timestamp,
+    sales: BTreeMap<SaleId, Figures>,
+    /// The sales whose first claims may be deleted.
+    over: BTreeSet<SaleId>,
 }
 
 fn figures(sale: &FlashSale) -> Figures {
@@ -125,27 +140,48 @@ fn figures(sale: &FlashSale) -> Figures {
     }
 }
 
-async fn add_claims(reads: &Reads, sales: &mut BTreeMap<SaleId, Figures>) -> Result<()> {
-    let mut after = None;
-    loop {
-        let page = reads.entities::<FlashClaim>(after, PAGE).await?;
-        after = page.last().map(|(id, _)| id.clone());
-        for (_, claim) in page {
-            let of = sales.entry(claim.sale_id).or_default();
-            of.claims += 1;
-            let Some(share) = claim.status.share() else {
-                continue;
-            };
-            *match share {
-                Share::Held => &mut of.claimed.held,
-                Share::Ordered => &mut of.claimed.ordered,
-                Share::Sold => &mut of.claimed.sold,
-            } += 1;
-            *of.users.entry(claim.user_id).or_default() += 1;
+impl Audited {
+    fn add_sale(&mut self, id: SaleId, sale: &FlashSale) {
+        let SaleTerms { opens_at, .. } = sale.terms;
+        if self.now < opens_at + ALL_STORED {
+            self.sales.insert(id, figures(sale));
+        } else {
+            self.over.insert(id);
         }
-        if after.is_none() {
-            return Ok(());
+    }
+
+    async fn add_claims(&mut self, reads: &Reads) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page = reads.entities::<FlashClaim>(after, PAGE).await?;
+            after = page.last().map(|(id, _)| id.clone());
+            for (id, claim) in page {
+                self.add_claim(id.parse().unwrap_or_default(), claim);
+            }
+            if after.is_none() {
+                return Ok(());
+            }
         }
+    }
+
+    fn add_claim(&mut self, id: ClaimId, claim: FlashClaim) {
+        let is_old = self.now >= ClaimKey::time(id) + ALL_STORED;
+        let of = match self.sales.get_mut(&claim.sale_id) {
+            Some(of) => of,
+            // An old sale may be deleted before its last claims.
+            None if is_old || self.over.contains(&claim.sale_id) => return,
+            None => self.sales.entry(claim.sale_id).or_default(),
+        };
+        of.claims += 1;
+        let Some(share) = claim.status.share() else {
+            return;
+        };
+        *match share {
+            Share::Held => &mut of.claimed.held,
+            Share::Ordered => &mut of.claimed.ordered,
+            Share::Sold => &mut of.claimed.sold,
+        } += 1;
+        *of.users.entry(claim.user_id).or_default() += 1;
     }
 }
 

@@ -78,6 +78,11 @@ pub fn service(config: &Config) -> Service<State> {
             config.sales_scan,
             flash::tending::tend_sales,
         )
+        .poll(
+            "forget_flash_sales",
+            config.sales_forget,
+            flash::forgetting::forget_sales,
+        )
         .routes(api::routes())
         .publishes::<FlashSaleCreated>()
 }

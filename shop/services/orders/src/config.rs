@@ -12,6 +12,8 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// The longest wait of `POST /orders` for the copy of the caller's cart to catch up.
     pub cart_wait: Duration,
+    /// The pause between two deletions of flash sales that ended long ago.
+    pub sales_forget: Duration,
 }
 
 impl Default for Config {
@@ -19,6 +21,7 @@ impl Default for Config {
         Self {
             deadlines: Deadlines::default(),
             cart_wait: Duration::from_secs(2),
+            sales_forget: Duration::from_secs(60),
         }
     }
 }

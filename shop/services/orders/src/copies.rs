@@ -88,8 +88,9 @@ impl Entity for PromoCopy {
     }
 }
 
-/// The time for which the copies of flash sales and claims are stored after their last change.
-const KEEP_SALES: Duration = Duration::from_secs(40 * 24 * 3600);
+/// The time for which the copy of a claim is stored after its last change, and that of a flash sale
+/// after its end.
+pub const KEEP_SALES: Duration = Duration::from_secs(40 * 24 * 3600);
 
 /// A copy of a flash sale, built from the events of inventory. The key is the sale.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -129,10 +130,6 @@ impl Entity for SaleCopy {
 
     fn rows(&self, id: &str) -> Vec<ViewRow> {
         vec![ViewRow::of(id, self)]
-    }
-
-    fn retention(&self) -> Option<Duration> {
-        Some(KEEP_SALES)
     }
 }
 

@@ -7,15 +7,18 @@ use shop_contracts::catalog::{ProductListed, ProductRetired};
 use shop_contracts::identity::UserErased;
 use shop_contracts::inventory::{FlashClaimConfirmed, FlashClaimExpired, FlashSaleCreated};
 use shop_contracts::promotions::PromoIssued;
-use wingbeat::{Reads, Result, Subjects, Table};
+use wingbeat::store::Select;
+use wingbeat::{Name, Now, Reads, Result, Rows, Subjects, Table};
 
-use crate::copies::{CartCopy, ClaimCopy, ProductCopy, PromoCopy, SaleCopy};
+use crate::copies::{CartCopy, ClaimCopy, KEEP_SALES, ProductCopy, PromoCopy, SaleCopy};
 use crate::messages::ScrubAddresses;
 use crate::placing::StoredAddress;
 use crate::views;
 
 /// Addresses that one unit removes.
 const SCRUBBED_MAX: usize = 100;
+/// Copies of flash sales that one run deletes. The next run deletes more.
+const FORGOTTEN_MAX: usize = 100;
 
 /// Replaces the copy of a product that was listed, renamed or repriced.
 pub(crate) async fn product_listed(
@@ -74,6 +77,30 @@ pub(crate) async fn flash_sale_created(
 ) -> Result<()> {
     let id = event.sale_id;
     sales.put(&id, event.into())
+}
+
+/// Deletes the copies of flash sales that ended long ago.
+pub(crate) async fn forget_sales(
+    Now(now): Now,
+    reads: Reads,
+    sales: Table<SaleCopy>,
+    rows: Rows<SaleCopy>,
+) -> Result<()> {
+    let until = now - KEEP_SALES;
+    let ended = Select::Range {
+        column: Name::new(SaleCopy::CLOSES_AT),
+        from: String::new(),
+        until: Some(until.to_string()),
+        descending: false,
+    };
+    let page = reads.rows::<SaleCopy>(ended, None, FORGOTTEN_MAX).await?;
+    for (key, _) in page.rows {
+        if let Ok(id) = key.parse() {
+            sales.remove(&id)?;
+        }
+        rows.remove(key)?;
+    }
+    Ok(())
 }
 
 /// Stores the copy of a confirmed claim.

@@ -70,6 +70,11 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
         .on(handlers::flash_sale_created)
         .on(handlers::flash_claim_confirmed)
         .on(handlers::flash_claim_expired)
+        .poll(
+            "forget_flash_sales",
+            config.sales_forget,
+            handlers::forget_sales,
+        )
         .on(handlers::user_erased)
         .on(handlers::scrub_addresses)
         .routes(api::routes())

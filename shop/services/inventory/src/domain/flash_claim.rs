@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use shop_contracts::{ClaimId, OrderId, SaleId, UserId};
 use wingbeat::{Entity, Timestamp, View, ViewRow};
 
-/// The time for which claims are stored after their last change.
-const KEEP: Duration = Duration::from_secs(40 * 24 * 3600);
+/// The time for which claims are stored after their last change. It exceeds the longest sale, so
+/// that the claims of a sale can be counted until some days after its end.
+pub const CLAIMS_KEPT: Duration = Duration::from_secs(40 * 24 * 3600);
 
 /// The units of a sale that are not free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +110,7 @@ impl Entity for FlashClaim {
     type Id = ClaimId;
 
     fn retention(&self) -> Option<Duration> {
-        Some(KEEP)
+        Some(CLAIMS_KEPT)
     }
 }
 

@@ -11,6 +11,9 @@ use wingbeat::{Entity, Timestamp, View, ViewRow};
 
 use super::flash_claim::{ClaimStatus, Share};
 
+/// The time for which a sale and its holders are stored after its end.
+pub const SALES_KEPT: Duration = Duration::from_secs(40 * 24 * 3600);
+
 /// The terms of a flash sale, which never change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SaleTerms {

@@ -6,14 +6,19 @@
 //! - [`open_sales`]: the sales that this process serves. `units`: a sale's records, which change in
 //!   one unit of work.
 //! - `claiming`: `POST /flash-sales/{id}/claims`. `draining`: the batches of claims, and the counts
-//!   in the cache. `tending`: the end of claims and sales. `orders`: the commands of the checkout.
-//! - `sales`: the other routes.
+//!   in the cache. `tending`: the end of claims and sales. `forgetting`: the deletion of old sales.
+//!   `orders`: the commands of the checkout.
+//! - `creating`: `POST /admin/flash-sales`. `sales`: the other routes. `shown`: a sale as they
+//!   answer it.
 
 pub(crate) mod claiming;
+mod creating;
 pub(crate) mod draining;
+pub(crate) mod forgetting;
 pub(crate) mod open_sales;
 pub(crate) mod orders;
 pub(crate) mod sales;
+mod shown;
 pub(crate) mod tending;
 mod units;
 

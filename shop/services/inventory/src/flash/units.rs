@@ -102,7 +102,8 @@ impl Units {
             if to.is_some() {
                 holder.units += 1;
             } else {
-                holder.units -= 1;
+                // The holder of an old sale may be deleted already.
+                holder.units = holder.units.saturating_sub(1);
             }
             holder.revision = sale.revision;
             let key = FlashHolder::id(claim.sale_id, claim.user_id);

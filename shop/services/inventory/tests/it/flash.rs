@@ -13,25 +13,25 @@ use wingbeat::{App, Timestamp};
 
 use crate::warehouse::{figures, order, stock, stocked};
 
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// A user, by number.
-fn user(number: u32) -> Uuid {
+pub(crate) fn user(number: u32) -> Uuid {
     order(1_000 + number).0
 }
 
-struct Sale<'a> {
+pub(crate) struct Sale<'a> {
     world: &'a TestApp,
-    id: String,
+    pub(crate) id: String,
 }
 
-fn now(world: &TestApp) -> Timestamp {
+pub(crate) fn now(world: &TestApp) -> Timestamp {
     world.reads("inventory").runtime().now()
 }
 
 /// Returns the body of a sale of TEA that opens now.
-fn body(world: &TestApp, allocation: u32) -> Value {
+pub(crate) fn body(world: &TestApp, allocation: u32) -> Value {
     let now = now(world);
     json!({
         "sku": "TEA", "price": {"amount_minor": 100, "currency": "EUR"}, "allocation": allocation,
@@ -39,17 +39,17 @@ fn body(world: &TestApp, allocation: u32) -> Value {
     })
 }
 
-fn create(world: &TestApp, body: &Value) -> (u16, Value) {
+pub(crate) fn create(world: &TestApp, body: &Value) -> (u16, Value) {
     let admin = world.sign_in(order(1).0, true);
     world.ask("POST", "/api/v1/admin/flash-sales", &admin, body)
 }
 
 impl<'a> Sale<'a> {
-    fn open(world: &'a TestApp, allocation: u32) -> Self {
+    pub(crate) fn open(world: &'a TestApp, allocation: u32) -> Self {
         Self::with(world, &body(world, allocation))
     }
 
-    fn with(world: &'a TestApp, body: &Value) -> Self {
+    pub(crate) fn with(world: &'a TestApp, body: &Value) -> Self {
         let (status, created) = create(world, body);
         assert_eq!(status, 201, "{created}");
         let id = created["id"].as_str().unwrap().to_owned();
@@ -66,7 +66,7 @@ impl<'a> Sale<'a> {
     }
 
     /// Claims a unit and returns the claim, or the code of the problem.
-    fn claim(&self, number: u32) -> Result<String, String> {
+    pub(crate) fn claim(&self, number: u32) -> Result<String, String> {
         let (status, answer) = self.post(number, "", &Value::Null);
         if status == 202 {
             return Ok(answer["claim_id"].as_str().unwrap().to_owned());
@@ -75,14 +75,14 @@ impl<'a> Sale<'a> {
     }
 
     /// Claims a unit, which the store confirms.
-    fn confirmed(&self, number: u32) -> ClaimId {
+    pub(crate) fn confirmed(&self, number: u32) -> ClaimId {
         let claim = self.claim(number).unwrap();
         self.world.pass(SECOND);
         assert_eq!(self.status(number, &claim), "confirmed");
         claim.parse().unwrap()
     }
 
-    fn status(&self, number: u32, claim: &str) -> String {
+    pub(crate) fn status(&self, number: u32, claim: &str) -> String {
         status(self.world, number, claim)
     }
 
@@ -135,7 +135,7 @@ fn use_claim(world: &TestApp, order_id: OrderId, claim_id: ClaimId) {
     world.pass(SECOND);
 }
 
-fn commit(world: &TestApp, order_id: OrderId, claim_id: ClaimId) {
+pub(crate) fn commit(world: &TestApp, order_id: OrderId, claim_id: ClaimId) {
     world.publish(order_id.0, &CommitFlashClaim { order_id, claim_id });
     world.pass(SECOND);
 }
@@ -434,6 +434,14 @@ fn only_possible_sales_are_created() {
     assert_eq!(wrong("claim_ttl_s", json!(0)), invalid());
     assert_eq!(wrong("closes_at", right["opens_at"].clone()), invalid());
     assert_eq!(wrong("closes_at", json!("2100-01-01T00:00:00Z")), invalid());
+    let late = now(&world) + MINUTE * 60 * 24 * 367;
+    let mut ahead = right.clone();
+    ahead["opens_at"] = json!(late);
+    ahead["closes_at"] = json!(late + MINUTE);
+    assert_eq!(
+        create(&world, &ahead).1["errors"][0]["pointer"],
+        json!("/opens_at")
+    );
     assert_eq!(
         wrong("price", json!({"amount_minor": 0, "currency": "EUR"})),
         invalid()

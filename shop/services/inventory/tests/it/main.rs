@@ -4,5 +4,6 @@
 
 mod admin;
 mod flash;
+mod old_sales;
 mod orders;
 mod warehouse;

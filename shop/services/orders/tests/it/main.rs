@@ -9,18 +9,19 @@ use serde_json::{Value, json};
 use shop_contracts::catalog::ProductListed;
 use shop_contracts::identity::UserErased;
 use shop_contracts::inventory::{
-    CommitStock, ReserveStock, StockCommitted, StockRejected, StockReserved,
+    CommitStock, FlashSaleCreated, ReserveStock, StockCommitted, StockRejected, StockReserved,
 };
 use shop_contracts::payments::{
     AuthorizePayment, CapturePayment, PaymentAuthorized, PaymentCaptured, PaymentDeclined,
 };
 use shop_contracts::promotions::{PromoReserved, ReservePromo};
-use shop_contracts::{Money, OrderId, Percent, Price, UserId};
+use shop_contracts::{ClaimKey, Money, OrderId, Percent, Price, SaleId, UserId};
+use shop_orders::copies::SaleCopy;
 use shop_orders::placing::StoredAddress;
 use shop_orders::{Config, service};
 use uuid::Uuid;
 use wingbeat::test::{TestApp, stub};
-use wingbeat::{App, Event, JsonSchema, Service, schemars};
+use wingbeat::{App, Event, JsonSchema, Select, Service, schemars};
 
 const ADA: Uuid = Uuid::from_u128(0x0193_f0a0_0000_7000_8000_0000_0000_0001);
 
@@ -262,4 +263,47 @@ fn the_addresses_of_many_orders_are_removed() {
     );
     app.pass(Duration::from_secs(5));
     assert_eq!(left(), 0);
+}
+
+/// Returns a sale of a day that opens after these days.
+fn sale(app: &TestApp, number: u128, days: u32) -> FlashSaleCreated {
+    let day = Duration::from_secs(24 * 3600);
+    let opens_at = app.reads("orders").runtime().now() + day * days;
+    FlashSaleCreated {
+        sale_id: SaleId(Uuid::from_u128(number)),
+        sku: "TEA".parse().unwrap(),
+        price: Price::new(Money::eur(100)).unwrap(),
+        allocation: 1,
+        per_user: 1,
+        opens_at,
+        closes_at: opens_at + day,
+        claim_ttl_s: 60,
+        claim_key: ClaimKey::new([7; 32]),
+    }
+}
+
+#[test]
+fn the_copy_of_a_flash_sale_is_deleted_40_days_after_its_end() {
+    let mut kept = None;
+    let mut app = TestApp::with(1, |sessions| {
+        kept = Some(sessions.clone());
+        App::new().service(service(&Config::default(), sessions.clone()))
+    });
+    for (number, days) in [(1, 0), (2, 60)] {
+        app.publish(ADA, &sale(&app, number, days));
+    }
+    app.pass(Duration::from_secs(1));
+    app.crash(App::new()); // Only the store deletes expired records meanwhile.
+    app.pass(Duration::from_secs(42 * 24 * 3600));
+    app.crash(App::new().service(service(&Config::default(), kept.unwrap())));
+    app.pass(Duration::from_secs(61));
+    let reads = app.reads("orders");
+    let (rows, copies) = app.run(async {
+        let rows = reads.rows::<SaleCopy>(Select::All, None, 10).await.unwrap();
+        let copies = reads.entities::<SaleCopy>(None, 10).await.unwrap();
+        (rows.rows, copies)
+    });
+    let ahead = SaleId(Uuid::from_u128(2)).to_string();
+    assert_eq!(rows.iter().map(|it| &it.0).collect::<Vec<_>>(), [&ahead]);
+    assert_eq!(copies.iter().map(|it| &it.0).collect::<Vec<_>>(), [&ahead]);
 }
