@@ -1,6 +1,7 @@
 //! The signature of claims on a flash sale.
 
 use std::fmt;
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use schemars::JsonSchema;
@@ -48,6 +49,9 @@ pub struct ClaimKey([u8; 32]);
 pub struct InvalidClaimKey;
 
 impl ClaimKey {
+    /// The time after the end of a sale in which its claims are recognized without a record.
+    pub const RECOGNIZED_FOR: Duration = Duration::from_secs(24 * 3600);
+
     /// Creates a key from random bytes.
     #[must_use]
     pub fn new(secret: [u8; 32]) -> Self {
@@ -92,6 +96,13 @@ impl ClaimKey {
     pub fn time(claim: ClaimId) -> Timestamp {
         let millis = claim.0.as_u128() >> 80;
         Timestamp::from_millis(i64::try_from(millis).unwrap_or_default())
+    }
+
+    /// Returns the earliest end of a sale whose key can have signed this claim, and whose claims
+    /// are recognized now. A claim is made before the end of its sale, and contains its time.
+    #[must_use]
+    pub fn earliest_end(claim: ClaimId, now: Timestamp) -> Timestamp {
+        Self::time(claim).min(now).max(now - Self::RECOGNIZED_FOR)
     }
 
     fn mac(&self, unsigned: u128, sale: SaleId, user: UserId) -> Hmac<Sha256> {
@@ -163,6 +174,21 @@ mod tests {
         assert!(!key().has_signed(claim, SaleId::default(), ANN));
         assert!(!key().has_signed(claim, SALE, UserId::default()));
         assert!(!ClaimKey::new([0; 32]).has_signed(claim, SALE, ANN));
+    }
+
+    #[test]
+    fn a_claim_is_of_a_sale_that_ends_after_it_and_not_long_ago() {
+        let claim = key().sign(SALE, ANN, AT, 77);
+        let (hour, day) = (Duration::from_secs(3600), ClaimKey::RECOGNIZED_FOR);
+        let made = ClaimKey::time(claim);
+        assert_eq!(ClaimKey::earliest_end(claim, made + hour), made);
+        assert_eq!(
+            ClaimKey::earliest_end(claim, made + day + hour),
+            made + hour
+        );
+        assert_eq!(ClaimKey::earliest_end(claim, made - hour), made - hour);
+        let id = ClaimId(Uuid::max());
+        assert_eq!(ClaimKey::earliest_end(id, AT), AT, "no claim");
     }
 
     #[test]

@@ -7,14 +7,18 @@ use shop_contracts::inventory::FlashSaleCreated;
 use shop_contracts::{ClaimKey, Price, SaleId, Sku};
 use wingbeat::cache::Count;
 use wingbeat::http::{Admin, FieldError, IdempotencyKey, Json, Problem, Reply, created};
-use wingbeat::{Effects, JsonSchema, Reads, Scope, Table, Timestamp, schemars};
+use wingbeat::store::Select;
+use wingbeat::{Effects, JsonSchema, Name, Reads, Scope, Table, Timestamp, schemars};
 
 use super::open_sales::{allotted, announce};
 use super::shown::shown;
 use super::{ALLOTMENTS, ALLOTTED_AFTER, Units};
-use crate::domain::{FlashSale, SaleTerms};
+use crate::domain::{FlashSale, SaleRow, SaleTerms};
 use crate::prices::PriceCopy;
 
+/// The most sales that are scheduled or open. A process tends all of them, and looks a claim without
+/// a record up in all of them. Sales that are created at once may exceed it.
+pub(super) const OPEN_MAX: usize = 100;
 /// The largest allocation. The cache and each rebuild of its count hold a user for each unit.
 const ALLOCATION_MAX: u32 = 100_000;
 /// The most units of one user.
@@ -114,6 +118,10 @@ pub(super) async fn create(
         let message = "required: the price of the product is not known here";
         return Err(Problem::invalid("/price", message));
     };
+    if open_sales(&reads).await? >= OPEN_MAX {
+        let detail = format!("{OPEN_MAX} sales are scheduled or open; wait until one has ended");
+        return Err(Problem::new(409, "too_many_sales", detail));
+    }
     let id = SaleId(scope.new_id());
     let mut secret = [0; 32];
     reads.runtime().fill_secret(&mut secret);
@@ -142,6 +150,17 @@ pub(super) async fn create(
     open(&reads, id, &sale, now).await;
     let shown = shown(&reads, id, sale).await;
     Ok(created(&shown).location(format!("/api/v1/flash-sales/{id}")))
+}
+
+/// Counts the sales that are not closed, up to the maximum.
+async fn open_sales(reads: &Reads) -> wingbeat::Result<usize> {
+    let not_closed = Select::Prefix {
+        column: Name::new(SaleRow::OPEN_UNTIL),
+        prefix: String::new(),
+        descending: false,
+    };
+    let page = reads.rows::<SaleRow>(not_closed, None, OPEN_MAX).await?;
+    Ok(page.rows.len())
 }
 
 fn created_event(sale_id: SaleId, terms: &SaleTerms) -> FlashSaleCreated {

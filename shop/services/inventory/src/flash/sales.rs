@@ -1,24 +1,24 @@
 //! The routes of flash sales, except new claims and sales: the list, and a claim's status.
 
-use std::time::Duration;
-
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 use shop_contracts::{ClaimId, ClaimKey, SaleId, UserId};
-use wingbeat::http::{Caller, Path, Problem, Routes, get, ok, plain, post};
-use wingbeat::store::Select;
+use wingbeat::http::{Caller, Cursor, Path, Problem, Query, Routes, get, ok, plain, post};
+use wingbeat::store::{Position, Select};
 use wingbeat::{JsonSchema, Name, Reads, Result, Timestamp, schemars};
 
 use super::ALLOTMENTS;
 use super::claiming::{Claimed, claim};
-use super::creating::create;
+use super::creating::{OPEN_MAX, create};
 use super::shown::{ShownSale, shown};
 use crate::domain::{ClaimStatus, FlashClaim, FlashSale, SaleRow};
 
-/// The time for which an ended sale is listed, and its lost claims are recognized.
-const LISTED_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// The most listed sales.
-const LISTED_MAX: usize = 100;
+/// The most sales of a page, and the default. There are no more sales that have not ended, so the
+/// first page shows all of them.
+const PAGE: usize = OPEN_MAX;
+/// The name of the list in its cursors.
+const LIST: &str = "flash-sales";
 /// The claims of a log that are compared with a claim that the store does not have.
 const SEARCHED_MAX: usize = 1_000;
 
@@ -29,6 +29,7 @@ pub(crate) fn routes() -> Routes<crate::State> {
             "/api/v1/flash-sales",
             get(list)
                 .summary("Lists the flash sales that have not ended or ended within the last day")
+                .description("The sale that ends last comes first.")
                 .answers::<Listed>(200),
         )
         .route(
@@ -75,41 +76,96 @@ pub(crate) fn routes() -> Routes<crate::State> {
                     409,
                     "insufficient_stock",
                     "Fewer units can be sold than are allocated.",
-                ),
+                )
+                .problem(409, "too_many_sales", "100 sales are scheduled or open."),
         )
 }
 
-/// The flash sales, by their end.
+/// The query of `GET /flash-sales`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    /// The `next_cursor` of the previous page.
+    cursor: Option<Cursor>,
+    /// The number of sales on the page.
+    #[schemars(range(min = 1, max = PAGE), extend("default" = PAGE))]
+    limit: Option<usize>,
+}
+
+/// A page of flash sales, by their end, the latest first.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "FlashSales")]
 struct Listed {
     items: Vec<ShownSale>,
+    /// The cursor of the next page; `null` on the last page.
+    next_cursor: Option<Cursor>,
 }
 
-async fn list(reads: Reads) -> Result<Response, Problem> {
-    let mut items = Vec::new();
-    for (id, sale) in recent(&reads).await? {
-        items.push(shown(&reads, id, sale).await);
+/// `GET /flash-sales`.
+///
+/// # Errors
+///
+/// 422 if the limit is out of bounds; 400 `bad_cursor` if the cursor is invalid.
+async fn list(reads: Reads, Query(page): Query<Page>) -> Result<Response, Problem> {
+    let limit = page.limit.unwrap_or(PAGE);
+    if !(1..=PAGE).contains(&limit) {
+        return Err(Problem::invalid("/limit", format!("1 to {PAGE}")));
     }
-    Ok(ok(&Listed { items }).into_response())
+    let after = page.cursor.map(|cursor| cursor.position(LIST));
+    let after = after.transpose()?;
+    let recent = reads.runtime().now() - ClaimKey::RECOGNIZED_FOR;
+    let (sales, next) = ending(&reads, recent, true, after, limit).await?;
+    // The cache answers for all open sales at once.
+    let items = sales.into_iter().map(|(id, sale)| shown(&reads, id, sale));
+    let items = join_all(items).await;
+    let next_cursor = next.map(|position| Cursor::new(LIST, &position));
+    Ok(ok(&Listed { items, next_cursor }).into_response())
 }
 
-/// Returns the sales that have not ended, or have ended in the last day.
-async fn recent(reads: &Reads) -> Result<Vec<(SaleId, FlashSale)>> {
+/// Returns one page of the sales that end at this time or later, and the position of the next page.
+async fn ending(
+    reads: &Reads,
+    from: Timestamp,
+    descending: bool,
+    after: Option<Position>,
+    limit: usize,
+) -> Result<(Vec<(SaleId, FlashSale)>, Option<Position>)> {
     let by_end = Select::Range {
         column: Name::new(SaleRow::CLOSES_AT),
-        from: (reads.runtime().now() - LISTED_AFTER).to_string(),
+        from: from.to_string(),
         until: None,
-        descending: false,
+        descending,
     };
-    let page = reads.rows::<SaleRow>(by_end, None, LISTED_MAX).await?;
+    let page = reads.rows::<SaleRow>(by_end, after, limit).await?;
     let ids = page.rows.iter().filter_map(|(key, _)| key.parse().ok());
     let ids: Vec<SaleId> = ids.collect();
     let mut sales = Vec::with_capacity(ids.len());
     for (id, sale) in ids.iter().zip(reads.entities_of::<FlashSale>(&ids).await?) {
         sales.extend(sale?.map(|sale| (*id, sale)));
     }
-    Ok(sales)
+    Ok((sales, page.next))
+}
+
+/// Returns the sale whose key has signed a claim of this user; `None` if there is none.
+async fn sale_of(
+    reads: &Reads,
+    claim: ClaimId,
+    user: UserId,
+) -> Result<Option<(SaleId, FlashSale)>> {
+    let from = ClaimKey::earliest_end(claim, reads.runtime().now());
+    let mut after = None;
+    loop {
+        let (sales, next) = ending(reads, from, false, after, PAGE).await?;
+        let has_signed =
+            |(id, sale): &(SaleId, FlashSale)| sale.terms.key.has_signed(claim, *id, user);
+        if let Some(sale) = sales.into_iter().find(has_signed) {
+            return Ok(Some(sale));
+        }
+        after = next;
+        if after.is_none() {
+            return Ok(None);
+        }
+    }
 }
 
 /// The status of a claim, as its user sees it.
@@ -147,11 +203,8 @@ async fn show(
     if let Some(claim) = reads.entity::<FlashClaim>(&claim_id).await? {
         return recorded(claim_id, claim, user_id, reads.runtime().now());
     }
-    let sales = recent(&reads).await?;
-    let mut signed = sales
-        .into_iter()
-        .filter(|(id, sale)| sale.terms.key.has_signed(claim_id, *id, user_id));
-    let (sale_id, sale) = signed.next().ok_or_else(Problem::not_found)?;
+    let sale = sale_of(&reads, claim_id, user_id).await?;
+    let (sale_id, sale) = sale.ok_or_else(Problem::not_found)?;
     let waits = waits(&reads, sale_id, claim_id).await;
     // The claim may have left the log because the store has it now.
     if let Some(claim) = reads.entity::<FlashClaim>(&claim_id).await? {

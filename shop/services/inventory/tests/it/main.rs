@@ -4,6 +4,7 @@
 
 mod admin;
 mod flash;
+mod many_sales;
 mod old_sales;
 mod orders;
 mod warehouse;

@@ -11,10 +11,8 @@ use super::Records;
 use super::waiting::{PROMO_WAIT, until};
 use crate::copies::{ClaimCopy, SaleCopy};
 
-/// The time for which the claims of an ended sale are recognized without a copy.
-const RECOGNIZED_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// The most sales whose claims are recognized without a copy.
-const SALES_MAX: usize = 100;
+/// Copies of sales per read.
+const PAGE: usize = 100;
 
 /// Parses the id of a claim. A malformed id is one of no claim.
 pub(super) fn parsed(text: &str) -> Result<ClaimId, Problem> {
@@ -27,21 +25,28 @@ pub(super) async fn sale_of(
     claim: ClaimId,
     user: UserId,
 ) -> Result<Option<SaleCopy>> {
-    let by_end = Select::Range {
-        column: Name::new(SaleCopy::CLOSES_AT),
-        from: (reads.runtime().now() - RECOGNIZED_AFTER).to_string(),
-        until: None,
-        descending: false,
-    };
-    let page = reads.rows::<SaleCopy>(by_end, None, SALES_MAX).await?;
-    let signed = |key: &str, sale: &SaleCopy| {
+    let from = ClaimKey::earliest_end(claim, reads.runtime().now());
+    let signed = |(key, sale): &(String, SaleCopy)| {
         let id = key.parse::<SaleId>();
         id.is_ok_and(|id| sale.claim_key.has_signed(claim, id, user))
     };
-    let mut sales = page.rows.into_iter();
-    Ok(sales
-        .find(|(key, sale)| signed(key, sale))
-        .map(|(_, sale)| sale))
+    let mut after = None;
+    loop {
+        let by_end = Select::Range {
+            column: Name::new(SaleCopy::CLOSES_AT),
+            from: from.to_string(),
+            until: None,
+            descending: false,
+        };
+        let page = reads.rows::<SaleCopy>(by_end, after, PAGE).await?;
+        if let Some((_, sale)) = page.rows.into_iter().find(signed) {
+            return Ok(Some(sale));
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(None);
+        }
+    }
 }
 
 /// Waits for the copy of a claim on its way.

@@ -307,3 +307,30 @@ fn the_copy_of_a_flash_sale_is_deleted_40_days_after_its_end() {
     assert_eq!(rows.iter().map(|it| &it.0).collect::<Vec<_>>(), [&ahead]);
     assert_eq!(copies.iter().map(|it| &it.0).collect::<Vec<_>>(), [&ahead]);
 }
+
+/// Sales that have ended do not hide the sale of a claim that is on its way.
+#[test]
+fn a_claim_is_recognized_beside_many_sales_that_end_before_its_own() {
+    let app = orders(vec![]);
+    for number in 1..=101 {
+        app.publish(ADA, &sale(&app, number, 0));
+        app.pass(Duration::from_millis(10));
+    }
+    app.pass(Duration::from_secs(1));
+    let last = SaleId(Uuid::from_u128(101));
+    let now = app.reads("orders").runtime().now();
+    let key = ClaimKey::new([7; 32]);
+    let claim = key.sign(last, UserId(ADA), now, 1).to_string();
+    let foreign = key.sign(last, UserId::default(), now, 1).to_string();
+    let token = app.sign_in(ADA, false);
+    let address = json!({"line1": "a", "city": "b", "postal_code": "c", "country": "DE"});
+    let code = |claim: &str| {
+        let body = json!({
+            "flash_claim_id": claim, "payment_token": "tok_ok", "address": address,
+        });
+        let (status, problem) = app.post("/api/v1/orders", &token, claim, &body);
+        (status, problem["code"].clone())
+    };
+    assert_eq!(code(&claim), (409, json!("claim_pending")));
+    assert_eq!(code(&foreign), (404, json!("not_found")));
+}
