@@ -90,8 +90,11 @@ local gone = math.min(ARGV[2] - has[2], waiting)
 if gone > 0 then
     for _, entry in ipairs(redis.call('LRANGE', KEYS[2], 0, gone - 1)) do
         local length, rest = string.match(entry, '^(%d+):(.*)$')
-        local field = 'p:' .. string.sub(rest, length + 1)
-        if redis.call('HINCRBY', KEYS[1], field, -1) <= 0 then redis.call('HDEL', KEYS[1], field) end
+        if rest then
+            local field = 'p:' .. string.sub(rest, length + 1)
+            local left = redis.call('HINCRBY', KEYS[1], field, -1)
+            if left <= 0 then redis.call('HDEL', KEYS[1], field) end
+        end
     end
     redis.call('LTRIM', KEYS[2], gone, -1)
     redis.call('HINCRBY', KEYS[1], 'first', gone)
@@ -150,8 +153,17 @@ fn parsed(number: &str) -> Result<u64> {
     number.parse().map_err(|_| unexpected(number))
 }
 
+/// Parses an entry of the log. One that another program has changed becomes a claim without an id:
+/// it has a position, so the entries behind it keep theirs.
+fn entry(bytes: &[u8]) -> Entry {
+    parsed_entry(bytes).unwrap_or_else(|| Entry {
+        holder: String::new(),
+        id: String::new(),
+    })
+}
+
 /// Parses an entry of the log: its length, the id and the holder.
-fn entry(bytes: &[u8]) -> Option<Entry> {
+fn parsed_entry(bytes: &[u8]) -> Option<Entry> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (length, rest) = text.split_once(':')?;
     let (id, holder) = rest.split_at_checked(length.parse().ok()?)?;
@@ -211,13 +223,10 @@ impl Allotments for Redis {
             let Some((generation, first, free, waiting, entries)) = reply else {
                 return Ok(None);
             };
-            // An entry that cannot be parsed has no claim, but it has a position.
-            let entries = entries.iter().map(|bytes| entry(bytes));
-            let entries: Option<Vec<Entry>> = entries.collect();
             Ok(Some(Log {
                 generation,
                 first: parsed(&first)?,
-                entries: entries.ok_or_else(|| unexpected("a claim"))?,
+                entries: entries.iter().map(|bytes| entry(bytes)).collect(),
                 waiting,
                 left: parsed(&free)?.saturating_sub(waiting),
             }))
@@ -251,10 +260,11 @@ mod tests {
 
     #[test]
     fn an_entry_is_parsed_by_its_length() {
-        let parsed = entry(b"3:a:bann").map(|it| (it.id, it.holder));
-        assert_eq!(parsed, Some(("a:b".into(), "ann".into())));
-        assert_eq!(entry(b"9:a"), None);
-        assert_eq!(entry("1:é".as_bytes()), None);
-        assert_eq!(entry(b"ann"), None);
+        let parsed = entry(b"3:a:bann");
+        assert_eq!((&*parsed.id, &*parsed.holder), ("a:b", "ann"));
+        for wrong in [&b"9:a"[..], "1:é".as_bytes(), b"ann", b"\xff", b""] {
+            let parsed = entry(wrong);
+            assert_eq!((&*parsed.id, &*parsed.holder), ("", ""), "{wrong:?}");
+        }
     }
 }

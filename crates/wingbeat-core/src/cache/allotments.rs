@@ -96,7 +96,8 @@ pub enum Decision {
 pub struct Entry {
     /// The claimant.
     pub holder: String,
-    /// The id of the claim.
+    /// The id of the claim; empty if another program has damaged the entry. Nobody waits for such a
+    /// claim: settle it like a recorded one.
     pub id: String,
 }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use wingbeat::TokioRuntime;
 use wingbeat_core::cache::Durability::Volatile;
+use wingbeat_core::cache::{Claim, Count, Decision, Mark, Terms};
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Cache, Error, Result};
+use wingbeat_core::{Cache, Error, Result, Timestamp};
 use wingbeat_redis::{Config, Redis};
 use wingbeat_servers::Redis as Server;
 
@@ -255,5 +256,53 @@ fn a_command_that_redis_refuses_is_no_outage() {
             assert_eq!(denied.get("a").await.unwrap(), None, "there is no cooldown");
             cache.put("a", "1".into(), LONG, Volatile).await.unwrap();
         }
+    });
+}
+
+/// One damaged entry must not stop the claims behind it.
+#[test]
+fn a_damaged_claim_is_returned_without_an_id_and_settled() {
+    block_on(async {
+        let server = Server::start();
+        let cache = connect(&server.url()).await.unwrap();
+        let allotments = cache.allotments().unwrap();
+        let terms = Terms {
+            opens_at: Timestamp::from_millis(0),
+            closes_at: Timestamp::MAX,
+            per_holder: 1,
+            log_max: 10,
+        };
+        let count = |revision| Count {
+            revision,
+            free: 5,
+            holders: Vec::new(),
+        };
+        allotments
+            .allot("sale", terms, count(1), LONG)
+            .await
+            .unwrap();
+        for holder in ["ann", "bob", "eve", "zoe"] {
+            let claim = Claim {
+                holder: holder.into(),
+                id: format!("id-{holder}"),
+                operation: None,
+            };
+            let decided = allotments.claim("sale", claim).await.unwrap();
+            assert_eq!(decided, Decision::Granted);
+        }
+        command(&server, &["LSET", "wingbeat:sale:log", "1", "none of ours"]).await;
+        command(&server, &["LSET", "wingbeat:sale:log", "2", "99:short"]).await;
+        let log = allotments.claims("sale", 10).await.unwrap().unwrap();
+        let ids: Vec<_> = log.entries.iter().map(|it| it.id.as_str()).collect();
+        assert_eq!(ids, ["id-ann", "", "", "id-zoe"]);
+        assert_eq!(log.left, 1);
+        let mark = Mark {
+            until: log.first + 3,
+            generation: log.generation,
+        };
+        assert!(allotments.settle("sale", mark, count(2)).await.unwrap());
+        let log = allotments.claims("sale", 10).await.unwrap().unwrap();
+        let ids: Vec<_> = log.entries.iter().map(|it| it.id.as_str()).collect();
+        assert_eq!((ids, log.left), (vec!["id-zoe"], 4));
     });
 }
