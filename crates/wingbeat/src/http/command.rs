@@ -2,7 +2,6 @@
 //! is sent after the commit.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, MatchedPath, OriginalUri, Request};
@@ -33,8 +32,7 @@ use crate::{decode, encode};
 
 /// The table of replies that are stored under idempotency keys.
 const TABLE: Name = Name::new("wb.idempotency");
-/// The time for which a reply is stored. The documented promise is 24 hours.
-const KEEP: Duration = Duration::from_secs(48 * 3600);
+
 #[derive(Serialize, Deserialize)]
 struct Kept {
     /// The SHA-256 hash of the canonical JSON body.
@@ -219,11 +217,7 @@ async fn kept(scope: &Scope) -> Result<Option<Reply>, Problem> {
     };
     let kept: Kept = decode(&body)?;
     if kept.request != fingerprint(scope) {
-        return Err(Problem::new(
-            422,
-            "idempotency_key_reused",
-            "an earlier request with this Idempotency-Key had another body",
-        ));
+        return Err(IdempotencyKey::reused());
     }
     Ok(Some(kept.reply))
 }
@@ -241,7 +235,7 @@ fn keep(scope: &Scope, reply: &Reply) -> Result<()> {
         key,
         body: Some(encode(&kept)),
         due_at: None,
-        expires_at: Some(scope.now() + KEEP),
+        expires_at: Some(scope.now() + IdempotencyKey::KEPT_FOR),
     })
 }
 
@@ -259,14 +253,12 @@ fn kept_key(scope: &Scope) -> Option<Key> {
     Some(Key::new(TABLE, format!("{caller}/{request}")))
 }
 
-/// Returns the SHA-256 hash of the body with sorted keys, so that equal JSON has one hash.
+/// Returns the hash of the request's body.
 fn fingerprint(scope: &Scope) -> String {
-    let body = CommandRequest::of(scope)
-        .map(|command| command.info.body.clone())
-        .unwrap_or_default();
-    let canonical = serde_json::from_slice::<serde_json::Value>(&body)
-        .map_or_else(|_| body.to_vec(), |json| json.to_string().into_bytes());
-    hex::encode(Sha256::digest(canonical))
+    let command = CommandRequest::of(scope);
+    command.map_or_else(String::new, |command| {
+        IdempotencyKey::hash_of(&command.info.body)
+    })
 }
 
 /// Returns the path in its canonical form: all spellings of the same path are one. The query does

@@ -25,9 +25,6 @@ const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// The number of claims that one process decides at once. It answers further ones with 503 and
 /// `Retry-After`.
 const IN_FLIGHT_MAX: usize = 1_024;
-/// The time for which the answer to an idempotency key is stored. The documented promise is 24
-/// hours.
-const KEEP: Duration = Duration::from_secs(48 * 3600);
 
 /// The number of claims that this process is deciding.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +115,7 @@ struct Claimant<'a> {
 impl Claimant<'_> {
     /// Claims a unit, once for each key.
     async fn claim_once(&self, key: &str, body: Body) -> Result<ClaimId, Problem> {
-        let body = canonical(&read_body(body).await?);
+        let body = IdempotencyKey::hash_of(&read_body(body).await?);
         let (sale, user) = (self.sale_id, self.user_id);
         let operation = hex::encode(Sha256::digest(format!("{sale}\n{user}\n{key}")));
         let kept_key = format!("flash-answer:{operation}");
@@ -129,14 +126,14 @@ impl Claimant<'_> {
             if kept.body == body {
                 return Ok(kept.claim_id);
             }
-            let detail = "an earlier request with this Idempotency-Key had another body";
-            return Err(Problem::new(422, "idempotency_key_reused", detail));
+            return Err(IdempotencyKey::reused());
         }
         let claim_id = self.claim(Some(operation)).await?;
         let kept = wingbeat::serde_json::to_vec(&Kept { body, claim_id });
         let kept = kept.expect("ids and texts always encode").into();
         // The allotment knows the operation too. It may be lost, and this answer is not.
-        let put = cache.put(&kept_key, kept, KEEP, Durability::Restart);
+        let ttl = IdempotencyKey::KEPT_FOR;
+        let put = cache.put(&kept_key, kept, ttl, Durability::Restart);
         put.await.map_err(paused)?;
         Ok(claim_id)
     }
@@ -173,13 +170,6 @@ impl Claimant<'_> {
     }
 }
 
-/// Returns the SHA-256 hash of a body with sorted keys, so that equal JSON has one hash.
-fn canonical(body: &[u8]) -> String {
-    let json = wingbeat::serde_json::from_slice::<wingbeat::serde_json::Value>(body);
-    let canonical = json.map_or_else(|_| body.to_vec(), |json| json.to_string().into_bytes());
-    hex::encode(Sha256::digest(canonical))
-}
-
 fn not_open() -> Problem {
     Problem::new(409, "not_open", "the sale is not open")
 }
@@ -212,14 +202,5 @@ mod tests {
         assert!(in_flight.enter().is_none());
         drop(turns);
         assert!(in_flight.enter().is_some());
-    }
-
-    #[test]
-    fn equal_json_has_one_hash() {
-        assert_eq!(
-            canonical(b"{\"a\":1,\"b\":2}"),
-            canonical(b"{ \"b\":2, \"a\":1}")
-        );
-        assert_ne!(canonical(b""), canonical(b"{}"));
     }
 }
