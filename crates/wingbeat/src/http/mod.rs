@@ -1,5 +1,6 @@
 //! The HTTP interface of services: writes run in a unit of work, errors are problems (RFC 9457).
 
+mod audit;
 mod command;
 mod connections;
 mod cursor;

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use wingbeat_core::{Error, HasSchema, Result};
 
+use super::audit::requires_admin;
 use super::describe::DescribeRequest;
 use super::objects::Objects;
 use super::problem::{FieldError, Problem};
@@ -403,6 +404,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Admin {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Caller(session) = Caller::from_request_parts(parts, state).await?;
         if session.admin {
+            requires_admin(parts);
             return Ok(Self(session));
         }
         Err(Problem::new(403, "forbidden", "only the admin may do this"))

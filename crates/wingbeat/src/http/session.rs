@@ -27,6 +27,7 @@ use wingbeat_core::{
     Cache, Error, Name, Result, RuntimeExt as _, Signature, Signatures, Timestamp,
 };
 
+use super::audit::Action;
 use super::host::is_same_site;
 use crate::{decode, encode};
 
@@ -534,6 +535,9 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> Cookies<'a> {
 }
 
 /// A middleware that looks up the session once, for all extractors behind it.
+///
+/// It logs each write that was carried out through a route with the extractor
+/// [`Admin`](super::Admin): target `audit`, with the user, the method, the path and the status.
 pub async fn identify(
     axum::extract::State(sessions): axum::extract::State<Sessions>,
     mut request: Request,
@@ -552,8 +556,18 @@ pub async fn identify(
             }
         },
     };
+    let action = match &state {
+        SessionState::SignedIn(session) if session.admin && is_write(request.method()) => {
+            Some(Action::new(session.user_id, &mut request))
+        }
+        _ => None,
+    };
     request.extensions_mut().insert(state);
-    next.run(request).await
+    let answer = next.run(request).await;
+    if let Some(action) = action {
+        action.log(answer.status());
+    }
+    answer
 }
 
 fn is_write(method: &Method) -> bool {
