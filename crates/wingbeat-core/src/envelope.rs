@@ -335,6 +335,48 @@ mod tests {
         assert_eq!(Envelope::decode(&envelope.encode().into()), Some(envelope));
     }
 
+    /// The bytes of the page on interoperability, as its code in Python makes them. Programs in other
+    /// languages sign them.
+    #[test]
+    fn the_signed_bytes_of_a_command_are_these() {
+        let id = |number: u128| uuid::Uuid::from_u128((0x0193_f0a0_0000_7000_8000 << 48) + number);
+        let command = Envelope {
+            id: id(1).into(),
+            source: "orders".into(),
+            kind: "payments.refund_payment.v1".into(),
+            role: Kind::Command,
+            key: "sale-\u{fc}".into(),
+            time: Timestamp::from_micros(1_764_000_000_123_456),
+            correlation: id(3).into(),
+            causation: Some(id(4).into()),
+            sequence: Some(5),
+            operation: Some("refund-7".into()),
+            body: Bytes::from_static(br#"{"cents":100}"#),
+            ..envelope()
+        };
+        let full = "wingbeat command v1\n\
+            36:0193f0a0-0000-7000-8000-000000000001,6:orders,26:payments.refund_payment.v1,\
+            7:sale-\u{fc},8:refund-7,16:1764000000123456,\
+            36:0193f0a0-0000-7000-8000-000000000003,36:0193f0a0-0000-7000-8000-000000000004,\
+            1:5,13:{\"cents\":100},";
+        assert_eq!(String::from_utf8_lossy(&command.signed_text()), full);
+        let least = Envelope {
+            source: "tills/3".into(),
+            key: id(1).to_string(),
+            correlation: id(1).into(),
+            causation: None,
+            sequence: None,
+            operation: None,
+            body: Bytes::from_static(b"{}"),
+            ..command
+        };
+        let text = "wingbeat command v1\n\
+            36:0193f0a0-0000-7000-8000-000000000001,7:tills/3,26:payments.refund_payment.v1,\
+            36:0193f0a0-0000-7000-8000-000000000001,0:,16:1764000000123456,\
+            36:0193f0a0-0000-7000-8000-000000000001,0:,0:,2:{},";
+        assert_eq!(String::from_utf8_lossy(&least.signed_text()), text);
+    }
+
     /// Everything but the trace context and the role, which the receiver knows by the type.
     #[test]
     fn a_signature_covers_every_field_with_a_meaning() {

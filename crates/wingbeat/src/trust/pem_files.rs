@@ -152,3 +152,42 @@ impl NewKey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wingbeat_core::{Name, Signatures as _};
+
+    use super::*;
+    use crate::trust::Ed25519;
+
+    /// What OpenSSL 3.0 wrote: `openssl pkey` for a seed of 32 bytes 7, and the same with
+    /// `-pubout`. `deploy/secrets.sh` makes all keys of a deployment with it.
+    const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH
+-----END PRIVATE KEY-----
+";
+    const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=
+-----END PUBLIC KEY-----
+";
+    /// The text that `openssl pkeyutl -sign -rawin` signed with that key.
+    const TEXT: &[u8] = b"wingbeat command v1\n\
+        36:0193f0a0-0000-7000-8000-000000000001,7:tills/3,26:payments.refund_payment.v1,\
+        36:0193f0a0-0000-7000-8000-000000000001,0:,16:1764000000123456,\
+        36:0193f0a0-0000-7000-8000-000000000001,0:,0:,2:{},";
+    const SIGNATURE: &str = "c8594a34f1c1f0520f2b7de9c84892a76d1bbce188963dc327b6f42ca9986abf\
+        44fd15b28389eb57cdae51bb5680adfb68fb297e6ae60bfc23c0d7944228f504";
+
+    #[test]
+    fn keys_and_signatures_of_openssl_are_ours() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let public = directory.path().join("tills.pub");
+        fs::write(public, PUBLIC_KEY).expect("written");
+        let keys = Ed25519::read(Some(PRIVATE_KEY), directory.path()).expect("they can be read");
+        assert!(keys.signs_for("tills"));
+        let theirs = SIGNATURE.parse().expect("a signature");
+        assert!(keys.verifies("tills", TEXT, &theirs));
+        assert!(!keys.verifies("tills", &TEXT[1..], &theirs));
+        assert_eq!(keys.sign(Name::new("tills"), TEXT), Some(theirs));
+    }
+}
