@@ -1,6 +1,7 @@
 //! The shop's services together: on the model under the seeded executor, and as the real shop in
 //! both its modes.
 
+mod administration;
 mod checkout;
 mod documents;
 mod flash;

@@ -163,14 +163,18 @@ struct SignedIn {
 /// known token. The previous session of the browser ends, because its cookie is replaced.
 async fn sign_in(
     (address, Json(form)): (Address, Json<SignIn>),
-    State(config): State<Config>,
-    State(hasher): State<Hasher>,
-    State(sessions): State<Sessions>,
+    State(state): State<crate::State>,
     headers: HeaderMap,
     users: Users,
     scope: Scope,
 ) -> Result<Reply, Problem> {
-    let failures = Failures::new(&config, &scope, &form.email, &address);
+    let crate::State {
+        config,
+        sessions,
+        hasher,
+        refusals,
+    } = state;
+    let failures = Failures::new((&refusals, &config), &scope, &form.email, &address);
     failures.check().await?; // A caller who is blocked waits for no turn.
     let turn = hasher.turn(scope.runtime(), &address.network()).await?;
     let attempt = failures.attempt().await?;
@@ -180,12 +184,15 @@ async fn sign_in(
         None // Nobody could register it.
     };
     let hash = known.as_ref().and_then(|(_, user)| user.password.clone());
+    let account = known.as_ref().map(|(user_id, _)| *user_id);
     let verified = hasher.verify(scope.runtime(), turn, hash, &form.password);
     let (user_id, user) = match (verified.await?, known) {
         (true, Some(known)) => known,
         _ => {
+            const CODE: &str = "invalid_credentials";
+            failures.log(CODE, account);
             let detail = "the address or the password is wrong";
-            return Err(Problem::new(401, "invalid_credentials", detail));
+            return Err(Problem::new(401, CODE, detail));
         }
     };
     attempt.succeeded().await?;
@@ -306,14 +313,17 @@ async fn confirm(
     address: &Address,
 ) -> Result<(), Problem> {
     let (hasher, runtime) = (&state.hasher, scope.runtime());
-    let failures = Failures::new(&state.config, scope, &user.email, address);
+    let limits = (&state.refusals, &state.config);
+    let failures = Failures::new(limits, scope, &user.email, address);
     failures.check().await?;
     let turn = hasher.turn(runtime, &address.network()).await?;
     let attempt = failures.attempt().await?;
     let fits = password.chars().count() <= PASSWORD_MAX;
     let hash = user.password.clone().filter(|_| fits);
     if !hasher.verify(runtime, turn, hash, password).await? {
-        return Err(Problem::new(403, "wrong_password", "the password is wrong"));
+        const CODE: &str = "wrong_password";
+        failures.log(CODE, None);
+        return Err(Problem::new(403, CODE, "the password is wrong"));
     }
     Ok(attempt.succeeded().await?)
 }

@@ -5,15 +5,17 @@
 //! route that checks a password uses the same counts.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use shop_contracts::UserId;
 use wingbeat::cache::Durability;
 use wingbeat::http::{DescribeRequest, Problem};
-use wingbeat::{Result, Scope};
+use wingbeat::{LogLimit, Result, Scope};
 
 use crate::Config;
 use crate::domain::fold;
@@ -70,8 +72,20 @@ fn is_of_our_network(peer: IpAddr) -> bool {
     }
 }
 
+/// The log of refused passwords. An attack cannot fill it.
+#[derive(Clone, Debug)]
+pub struct Refusals(Arc<LogLimit>);
+
+impl Default for Refusals {
+    /// Twenty lines at once, and one each second afterwards.
+    fn default() -> Self {
+        Self(Arc::new(LogLimit::new(20, Duration::from_secs(1))))
+    }
+}
+
 /// The limits on the guesses of one caller at one account.
 pub struct Failures<'a> {
+    refusals: &'a Refusals,
     config: &'a Config,
     scope: &'a Scope,
     limits: [Limit; 3],
@@ -121,7 +135,12 @@ impl<'a> Failures<'a> {
     /// Returns the limits for an account and an address. The keys in the cache contain only digests
     /// of both.
     #[must_use]
-    pub fn new(config: &'a Config, scope: &'a Scope, email: &str, address: &Address) -> Self {
+    pub fn new(
+        (refusals, config): (&'a Refusals, &'a Config),
+        scope: &'a Scope,
+        email: &str,
+        address: &Address,
+    ) -> Self {
         let (account, network) = (fold(email), address.network());
         let limit = |kind: &str, of: &str, failures_max| Limit {
             key: format!("login-failures:{kind}:{}", hex::encode(Sha256::digest(of))),
@@ -135,10 +154,21 @@ impl<'a> Failures<'a> {
             limit("account", &account, config.account_failures_max),
         ];
         Self {
+            refusals,
             config,
             scope,
             limits,
         }
+    }
+
+    /// Logs the code of a refusal, with the user if the account exists. The account and the address
+    /// are personal data.
+    pub fn log(&self, code: &'static str, user: Option<UserId>) {
+        let Some(suppressed) = self.refusals.0.admit(self.scope.runtime().elapsed()) else {
+            return;
+        };
+        let user = user.map(tracing::field::display);
+        tracing::warn!(code, user, suppressed, "a password was refused");
     }
 
     /// Checks that attempts are not blocked. It counts nothing and writes nothing.
@@ -188,12 +218,10 @@ impl<'a> Failures<'a> {
     }
 
     fn blocked(&self, until: i64) -> Problem {
+        const CODE: &str = "too_many_failed_logins";
+        self.log(CODE, None);
         let left = (until - self.now()).max(0) / 1_000 + 1;
-        let problem = Problem::new(
-            429,
-            "too_many_failed_logins",
-            "too many wrong passwords; try again later",
-        );
+        let problem = Problem::new(429, CODE, "too many wrong passwords; try again later");
         problem.retry_after(left.unsigned_abs())
     }
 

@@ -23,7 +23,7 @@ pub mod users;
 use shop_contracts::identity::{UserErased, UserLoggedIn, UserRegistered};
 use shop_contracts::notifications::RememberAddress;
 use wingbeat::http::session::Sessions;
-use wingbeat::{Parts, Service};
+use wingbeat::{Part, Parts, Service};
 
 pub use config::Config;
 pub use hashing::Hasher;
@@ -39,6 +39,14 @@ pub struct State {
     pub sessions: Sessions,
     /// The password hasher.
     pub hasher: Hasher,
+    /// The log of refused passwords.
+    pub refusals: failures::Refusals,
+}
+
+impl Part<Self> for State {
+    fn part(state: &Self) -> Self {
+        state.clone()
+    }
 }
 
 /// Builds the service.
@@ -49,6 +57,7 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
             config: config.clone(),
             sessions,
             hasher: Hasher::new(&config.hashing),
+            refusals: failures::Refusals::default(),
         })
         .on(handlers::user_erased)
         .routes(api::routes())

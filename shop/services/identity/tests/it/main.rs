@@ -4,6 +4,7 @@
 
 mod addresses;
 mod erasure;
+mod refusals;
 mod sessions;
 
 use std::net::SocketAddr;

@@ -1,0 +1,76 @@
+//! The log of refused passwords.
+
+use std::fmt::{Debug, Write as _};
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::{Layer, registry};
+
+use super::{EMAIL, PASSWORD, config, world};
+
+/// The lines of this thread, with level and fields.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Log {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut line = event.metadata().level().to_string();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn Debug| {
+            let _ = write!(line, " {field}={value:?}");
+        });
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Log {
+    fn refused(&self) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        let refused = lines
+            .iter()
+            .filter(|it| it.contains("a password was refused"));
+        refused.cloned().collect()
+    }
+}
+
+#[test]
+fn a_refused_password_is_logged_with_its_code_and_without_the_account() {
+    let log = Log::default();
+    let _recording = tracing::subscriber::set_default(registry().with(log.clone()));
+    let world = world(&config());
+    assert_eq!(world.sign_in_from("192.0.2.7", None, PASSWORD), 201);
+    assert_eq!(log.refused(), Vec::<String>::new());
+    assert_eq!(world.sign_in_from("192.0.2.7", None, "wrong horse"), 401);
+    let lines = log.refused();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("code=\"invalid_credentials\""),
+        "{lines:?}"
+    );
+    assert!(lines[0].contains("user="), "{lines:?}");
+    for secret in [EMAIL, "wrong horse", "192.0.2.7"] {
+        assert!(!lines[0].contains(secret), "{lines:?}");
+    }
+    let unknown = json!({"email": "eve@shop.example", "password": PASSWORD});
+    world.send("POST", "/api/v1/sessions", &[], &unknown);
+    assert!(
+        !log.refused()[1].contains("user="),
+        "the account does not exist"
+    );
+}
+
+#[test]
+fn a_flood_of_wrong_passwords_writes_few_lines() {
+    let log = Log::default();
+    let _recording = tracing::subscriber::set_default(registry().with(log.clone()));
+    let world = world(&config());
+    for _ in 0..100 {
+        world.sign_in_from("192.0.2.7", None, "wrong horse");
+    }
+    let lines = log.refused();
+    assert!((10..60).contains(&lines.len()), "{}", lines.len());
+    let blocked = lines
+        .iter()
+        .any(|it| it.contains("code=\"too_many_failed_logins\""));
+    assert!(blocked, "{lines:?}");
+}
