@@ -335,8 +335,8 @@ mod tests {
         assert_eq!(Envelope::decode(&envelope.encode().into()), Some(envelope));
     }
 
-    /// The bytes of the page on interoperability, as its code in Python makes them. Programs in other
-    /// languages sign them.
+    /// The bytes of the page on interoperability, as its code in Python makes them. Programs in
+    /// other languages sign them.
     #[test]
     fn the_signed_bytes_of_a_command_are_these() {
         let id = |number: u128| uuid::Uuid::from_u128((0x0193_f0a0_0000_7000_8000 << 48) + number);

@@ -7,6 +7,7 @@ mod cursor;
 mod describe;
 mod endpoint;
 mod host;
+mod idempotency;
 pub mod measure;
 mod objects;
 mod peers;

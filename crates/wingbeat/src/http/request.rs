@@ -1,7 +1,6 @@
 //! Extractors for routes and commands.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -9,7 +8,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use sha2::{Digest as _, Sha256};
 use wingbeat_core::{Error, HasSchema, Result};
 
 use super::audit::requires_admin;
@@ -424,37 +422,7 @@ impl DescribeRequest for Admin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(pub String);
 
-/// For routes that are not one unit of work and store their reply themselves.
 impl IdempotencyKey {
-    /// The time for which the reply to a key is stored. The documented promise is 24 hours.
-    pub const KEPT_FOR: Duration = Duration::from_secs(48 * 3600);
-
-    /// Returns the SHA-256 hash of a body with sorted keys, so that equal JSON has one hash.
-    ///
-    /// ```
-    /// use wingbeat::http::IdempotencyKey;
-    ///
-    /// let hash = IdempotencyKey::hash_of(br#"{"a":1,"b":2}"#);
-    /// assert_eq!(IdempotencyKey::hash_of(br#"{ "b":2, "a":1 }"#), hash);
-    /// ```
-    #[must_use]
-    pub fn hash_of(body: &[u8]) -> String {
-        let canonical = serde_json::from_slice::<serde_json::Value>(body)
-            .map_or_else(|_| body.to_vec(), |json| json.to_string().into_bytes());
-        hex::encode(Sha256::digest(canonical))
-    }
-
-    /// Returns the problem of a key that an earlier request had with another body: 422
-    /// `idempotency_key_reused`.
-    #[must_use]
-    pub fn reused() -> Problem {
-        Problem::new(
-            422,
-            "idempotency_key_reused",
-            "an earlier request with this Idempotency-Key had another body",
-        )
-    }
-
     fn parse(headers: &HeaderMap) -> Result<Option<Self>> {
         let Some(value) = headers.get(HEADER) else {
             return Ok(None);
