@@ -116,7 +116,8 @@ async fn gateway(open: &Open) -> Result<Router> {
     let here = open.roles.services.clone();
     let api = forward(api, proxy, here, open.state.sessions.clone());
     let api = shop_gateway::answered(api, shop_gateway::SERVICE, open.runtime.clone());
-    Ok(shop_gateway::front(api, open.runtime.clone()))
+    let has_dev = open.settings.own.dev;
+    Ok(shop_gateway::front(api, has_dev, open.runtime.clone()))
 }
 
 /// Returns the keys and the names for requests of the gateway, if there are keys.

@@ -57,17 +57,17 @@ async fn provider_calls_without_their_idempotency_key_are_caught() {
 /// The mechanisms whose absence the simulation must notice within [`SEEDS`], each with the first
 /// seed that noticed it. The search begins with that seed, because this build simulates slowly.
 const SIMULATED: [(&str, u64); 12] = [
-    ("ack-after-commit", 39),
-    ("inbox", 2),
-    ("outbox", 18),
-    ("confirms", 3),
+    ("ack-after-commit", 1),
+    ("inbox", 1),
+    ("outbox", 12),
+    ("confirms", 1),
     ("read-set", 1),
-    ("operation-id", 3),
-    ("stock-check", 38),
-    ("claim-check", 1),
-    ("tombstone", 32),
+    ("operation-id", 12),
+    ("stock-check", 87),
+    ("claim-check", 3),
+    ("tombstone", 1),
     ("timer-once", 1),
-    ("parking", 3),
+    ("parking", 1),
     ("call-key", 1),
 ];
 

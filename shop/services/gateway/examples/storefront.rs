@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let api = fake.router();
     let app = api
         .clone()
-        .merge(shop_gateway::storefront::routes(api))
+        .merge(shop_gateway::storefront::routes(api, true))
         .fallback(shop_gateway::storefront::not_found)
         .layer(middleware::map_response(secure));
     let listener = tokio::net::TcpListener::bind(&address).await?;

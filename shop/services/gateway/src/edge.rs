@@ -38,9 +38,13 @@ const PROGRAMS: [&str; 7] = [
     "/metrics",
 ];
 
-/// Serves an API and the storefront on the public port: [`rules`], then [`front`].
+/// Serves an API with `/dev` and the storefront on the public port: [`rules`], then [`front`].
 pub fn edge(api: Router, sessions: Sessions, runtime: SharedRuntime) -> Router {
-    front(rules(api, SERVICE, sessions, runtime.clone()), runtime)
+    front(
+        rules(api, SERVICE, sessions, runtime.clone()),
+        true,
+        runtime,
+    )
 }
 
 /// Adds the rules of an API: it identifies the caller, keeps replies to signed-in callers out of
@@ -74,9 +78,10 @@ pub fn answered(api: Router, service: &'static str, runtime: SharedRuntime) -> R
     traced(api, service, runtime)
 }
 
-/// Adds the pages of the storefront to an API, and the headers for browsers.
-pub fn front(api: Router, runtime: SharedRuntime) -> Router {
-    let pages = storefront::routes(api.clone())
+/// Adds the pages of the storefront to an API, and the headers for browsers. `has_dev` says whether
+/// the API serves `/dev`.
+pub fn front(api: Router, has_dev: bool, runtime: SharedRuntime) -> Router {
+    let pages = storefront::routes(api.clone(), has_dev)
         .layer(middleware::from_fn(routed))
         .fallback(storefront::not_found);
     Router::new()

@@ -31,6 +31,8 @@ const FORWARDED: [HeaderName; 4] = [
 #[derive(Clone)]
 pub(super) struct Api {
     router: Router,
+    /// `/dev` is there: the pages show the tools that break things.
+    pub(super) has_dev: bool,
 }
 
 /// The reason why there is nothing to show.
@@ -51,8 +53,8 @@ pub(super) enum ApiError {
 }
 
 impl Api {
-    pub(super) fn new(router: Router) -> Self {
-        Self { router }
+    pub(super) fn new(router: Router, has_dev: bool) -> Self {
+        Self { router, has_dev }
     }
 
     /// Reads a path, with its query, as the visitor who sent the request `visitor`.

@@ -12,6 +12,8 @@ pub(super) struct Shell {
     /// The path in the navigation that this page belongs to.
     here: &'static str,
     me: Option<Me>,
+    /// The page shows the tools that break things.
+    pub(super) dev: bool,
     /// `in`, `out`, or `unknown` if the page did not ask or identity is unavailable.
     pub(super) session: &'static str,
 }
@@ -23,6 +25,7 @@ impl Shell {
             return Self {
                 here,
                 me: None,
+                dev: api.has_dev,
                 session: "out",
             };
         }
@@ -30,16 +33,19 @@ impl Shell {
             Ok(me) => Self {
                 here,
                 me: Some(me),
+                dev: api.has_dev,
                 session: "in",
             },
             Err(ApiError::Unavailable) => Self {
                 here,
                 me: None,
+                dev: api.has_dev,
                 session: "unknown",
             },
             Err(_) => Self {
                 here,
                 me: None,
+                dev: api.has_dev,
                 session: "out",
             },
         }
@@ -50,6 +56,7 @@ impl Shell {
         Self {
             here: "",
             me: None,
+            dev: false,
             session: if has_session { "unknown" } else { "out" },
         }
     }

@@ -52,7 +52,11 @@ async fn a_stream_arrives_chunk_by_chunk() {
         let proxy = Arc::clone(&proxy);
         async move { proxy.forward("orders", request).await }
     });
-    let gateway = front(answered(forwarding, SERVICE, watch.clone()), watch.clone());
+    let gateway = front(
+        answered(forwarding, SERVICE, watch.clone()),
+        true,
+        watch.clone(),
+    );
     service.say("data: 1\n\n");
     let answer = gateway.oneshot(request("GET", "/api/v1/stream"));
     let answer = watch.soon(answer).await.expect("a router never fails");

@@ -16,7 +16,20 @@ use crate::fake::{Fake, eur, now};
 const ORDER: &str = "0198f2c4-7b1e-7000-8000-0000000a1b2c";
 
 fn site(fake: &Fake) -> Router {
-    storefront::routes(fake.router()).fallback(storefront::not_found)
+    storefront::routes(fake.router(), true).fallback(storefront::not_found)
+}
+
+/// A page that looks for `/dev` in production logs an error in every visitor's browser.
+#[tokio::test]
+async fn pages_have_no_tools_for_developers_without_dev() {
+    for (has_dev, count) in [(true, 1), (false, 0)] {
+        let pages = storefront::routes(Fake::new().router(), has_dev);
+        let request = Request::get("/account").body(Body::empty()).unwrap();
+        let page = pages.oneshot(request).await.unwrap().into_body();
+        let page = page.collect().await.unwrap().to_bytes();
+        let page = String::from_utf8(page.to_vec()).unwrap();
+        assert_eq!(page.matches("data-backstage").count(), count, "{has_dev}");
+    }
 }
 
 async fn get(fake: &Fake, path: &str, token: Option<&str>) -> Response {

@@ -26,7 +26,7 @@ fn stored(world: &TestApp) -> [usize; 5] {
     let count = async {
         let sale_rows = reads.rows::<SaleRow>(Select::All, None, 100).await?;
         let holder_rows = reads.rows::<FlashHolder>(Select::All, None, 100).await?;
-        wingbeat::Result::Ok([
+        Ok::<_, wingbeat::Error>([
             reads.entities::<FlashSale>(None, 100).await?.len(),
             sale_rows.rows.len(),
             reads.entities::<FlashHolder>(None, 100).await?.len(),
