@@ -308,8 +308,8 @@ impl World {
         replica.group.clone().filter(|_| !crashing)
     }
 
-    /// Kills a process after `polls` polls of its tasks, or else at its next commit, and restarts it
-    /// after `downtime`.
+    /// Kills a process after `polls` polls of its tasks, or else at its next commit, and restarts
+    /// it after `downtime`.
     async fn crash(&self, at: usize, polls: Option<u64>, downtime: Duration) {
         let Some(group) = self.begin_crash(at) else {
             return;

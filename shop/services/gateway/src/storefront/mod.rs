@@ -39,8 +39,8 @@ pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; 
 /// Builds the routes of the storefront.
 ///
 /// The pages call `api`, which serves `/api/v1/…`, in-process. It should be the public router with
-/// its limits and error replies; `has_dev` says whether it serves `/dev`. The returned routes do not contain it: merge them, and use
-/// [`not_found`] as the fallback.
+/// its limits and error replies; `has_dev` says whether it serves `/dev`. The returned routes do
+/// not contain it: merge them, and use [`not_found`] as the fallback.
 pub fn routes(api: Router, has_dev: bool) -> Router {
     pages()
         .with_state(api::Api::new(api, has_dev))

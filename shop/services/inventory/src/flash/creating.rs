@@ -16,8 +16,8 @@ use super::{ALLOTMENTS, ALLOTTED_AFTER, Units};
 use crate::domain::{FlashSale, SaleRow, SaleTerms};
 use crate::prices::PriceCopy;
 
-/// The most sales that are scheduled or open. A process tends all of them, and looks a claim without
-/// a record up in all of them. Sales that are created at once may exceed it.
+/// The most sales that are scheduled or open. A process tends all of them, and looks a claim
+/// without a record up in all of them. Sales that are created at once may exceed it.
 pub(super) const OPEN_MAX: usize = 100;
 /// The largest allocation. The cache and each rebuild of its count hold a user for each unit.
 const ALLOCATION_MAX: u32 = 100_000;
