@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -157,7 +157,11 @@ impl Console {
     }
 
     /// Runs a program, and shows (after the prefix) and visits each line of its standard output and
-    /// error, in the order in which the program writes them.
+    /// error.
+    ///
+    /// Each has a pipe of its own. The programs that tests start inherit the standard error, and
+    /// some make it non-blocking: on a common pipe, a test program whose output fills it would fail
+    /// to write the rest.
     ///
     /// # Errors
     ///
@@ -168,15 +172,27 @@ impl Console {
         prefix: &str,
         mut visit: impl FnMut(&str),
     ) -> anyhow::Result<ExitStatus> {
-        let (reader, writer) = io::pipe()?;
+        let ((output, stdout), (error, stderr)) = (io::pipe()?, io::pipe()?);
         let mut shown = self.shown(command)?;
-        shown.stdout(writer.try_clone()?).stderr(writer);
+        shown.stdout(stdout).stderr(stderr);
         let child = self.start(command, shown)?;
-        for text in BufReader::new(reader).split(b'\n') {
-            let text = String::from_utf8_lossy(&text?).into_owned();
-            visit(&text);
-            self.say(format!("{prefix}{text}"));
-        }
+        let (send, lines) = mpsc::channel();
+        std::thread::scope(|scope| -> io::Result<()> {
+            for reader in [output, error] {
+                let send = send.clone();
+                scope.spawn(move || {
+                    let mut lines = BufReader::new(reader).split(b'\n');
+                    while lines.next().is_some_and(|line| send.send(line).is_ok()) {}
+                });
+            }
+            drop(send);
+            for text in lines {
+                let text = String::from_utf8_lossy(&text?).into_owned();
+                visit(&text);
+                self.say(format!("{prefix}{text}"));
+            }
+            Ok(())
+        })?;
         self.end(child)
     }
 
@@ -287,14 +303,31 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_both_streams_come_in_the_order_of_writing() {
+    fn lines_of_each_stream_come_in_the_order_of_writing() {
         let mut lines = Vec::new();
         let mut command = Command::new("sh");
         command.args(["-c", "echo one; echo two >&2; echo three"]);
         let visit = |line: &str| lines.push(line.to_owned());
         let status = Console::terminal().lines(&command, "", visit).unwrap();
         assert!(status.success());
-        assert_eq!(lines, ["one", "two", "three"]);
+        let error = lines.iter().position(|line| line == "two").unwrap();
+        lines.remove(error);
+        assert_eq!(lines, ["one", "three"]);
+    }
+
+    /// Some programs that tests start make the standard error non-blocking, and leave it so.
+    #[test]
+    fn a_standard_error_that_does_not_block_loses_no_line_of_the_output() {
+        let mut command = Command::new("sh");
+        let non_blocking = "dd if=/dev/null oflag=nonblock 2>/dev/null >&2";
+        command.args(["-c", &format!("{non_blocking}; seq 100000")]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("step.log");
+        let console = Console::background(&path, Arc::default()).unwrap();
+        let mut count = 0;
+        let status = console.lines(&command, "", |_| count += 1).unwrap();
+        assert!(status.success(), "{status}");
+        assert_eq!(count, 100_000);
     }
 
     #[test]
