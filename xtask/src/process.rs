@@ -319,8 +319,9 @@ mod tests {
     #[test]
     fn a_standard_error_that_does_not_block_loses_no_line_of_the_output() {
         let mut command = Command::new("sh");
-        let non_blocking = "dd if=/dev/null oflag=nonblock 2>/dev/null >&2";
-        command.args(["-c", &format!("{non_blocking}; seq 100000")]);
+        let non_blocking = "open(E, '>&=2'); fcntl(E, F_SETFL, O_NONBLOCK | O_WRONLY) or die";
+        let script = format!("perl -MFcntl -e \"{non_blocking}\"; seq 100000");
+        command.args(["-c", &script]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("step.log");
         let console = Console::background(&path, Arc::default()).unwrap();

@@ -27,7 +27,7 @@ pub(crate) fn encode(mut text: &[u8]) -> Vec<u8> {
     while let Some(&first) = text.first() {
         let digits = text.iter().take_while(|byte| is_hex(**byte)).count();
         let read = match digits {
-            0 if first >= UUID && first <= ESCAPE => {
+            0 if (UUID..=ESCAPE).contains(&first) => {
                 out.extend([ESCAPE, first]);
                 1
             }
