@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{ClaimId, OrderId, SaleId, UserId};
-use wingbeat::{Entity, Timestamp, View, ViewRow};
+use wingbeat::{Entity, JsonSchema, Timestamp, View, ViewRow, schemars};
 
 /// The time for which claims are stored after their last change.
 const KEEP: Duration = Duration::from_secs(40 * 24 * 3600);
@@ -21,7 +21,7 @@ pub enum Share {
 }
 
 /// The status of a recorded claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum ClaimStatus {
     /// The claim has a unit, and can be ordered.
@@ -91,7 +91,7 @@ impl ClaimStatus {
 }
 
 /// A recorded claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FlashClaim {
     /// The sale.
     pub sale_id: SaleId,
@@ -114,7 +114,7 @@ impl Entity for FlashClaim {
 }
 
 /// The units that a user has of a sale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FlashHolder {
     /// The sale.
     pub sale_id: SaleId,
@@ -167,7 +167,7 @@ impl View for FlashHolder {
 }
 
 /// A confirmed claim without an order, indexed by its expiry. The key is the claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldClaimRow {
     /// The claim.
     pub claim_id: ClaimId,
