@@ -6,7 +6,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::schema::{
-    Keywords, Resolved, alternatives, label, properties, required, requires, resolve, type_of,
+    Keywords, Resolved, alternatives, is_tagged, label, properties, required, requires, resolve,
+    type_of,
 };
 
 /// The other names of a property, which a reader with `#[serde(alias)]` accepts:
@@ -94,16 +95,19 @@ impl Both<'_> {
             }
             above.push(pair);
         }
+        let writer = resolve(self.writer, writer);
+        if matches!(writer, Resolved::Never) {
+            return Vec::new();
+        }
         let readers = match resolve(self.reader, reader) {
             Resolved::Any => return Vec::new(),
             Resolved::Never => return vec![Misfit::new(at, "is refused")],
             Resolved::By(reader) => alternatives(self.reader, reader),
         };
-        let writers = match resolve(self.writer, writer) {
-            Resolved::Any => return vec![Misfit::new(at, "may be any value")],
-            Resolved::Never => Vec::new(),
-            Resolved::By(writer) => alternatives(self.writer, writer),
+        let Resolved::By(writer) = writer else {
+            return vec![Misfit::new(at, "may be any value")];
         };
+        let writers = alternatives(self.writer, writer);
         let mut found = Vec::new();
         for writer in &writers {
             found.extend(self.one_of(writer, &readers, at, &above));
@@ -126,7 +130,7 @@ impl Both<'_> {
             if misfits.is_empty() {
                 return misfits;
             }
-            if readers.len() == 1 || label(reader) == name {
+            if label(reader) == name || (readers.len() == 1 && !is_tagged(writer)) {
                 nearest.get_or_insert(misfits);
             }
         }

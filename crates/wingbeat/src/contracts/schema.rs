@@ -162,8 +162,7 @@ pub(super) fn label(schema: &Keywords) -> String {
     if let Some(value) = schema.get("const") {
         return value.as_str().map_or(value.to_string(), str::to_owned);
     }
-    let tag = properties(schema).find_map(|(_, value)| value.get("const")?.as_str());
-    if let Some(tag) = tag {
+    if let Some(tag) = tag(schema) {
         return tag.into();
     }
     let mut properties = properties(schema);
@@ -171,6 +170,15 @@ pub(super) fn label(schema: &Keywords) -> String {
         (Some((only, _)), None) if requires(schema, only) => only.clone(),
         _ => type_of(schema).unwrap_or("any").into(),
     }
+}
+
+/// Returns whether a property of an object names the variant of an enum.
+pub(super) fn is_tagged(schema: &Keywords) -> bool {
+    tag(schema).is_some()
+}
+
+fn tag(schema: &Keywords) -> Option<&str> {
+    properties(schema).find_map(|(_, value)| value.get("const")?.as_str())
 }
 
 /// Returns a schema without annotations and with references replaced by their targets, so that two
