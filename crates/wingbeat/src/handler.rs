@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use wingbeat_core::{Envelope, Message, MessageType, Result};
 
+use crate::describe::RequestDescription;
 use crate::effects::{Effects, HandlerOutput};
 use crate::extract::{Arguments, ExtractAll};
 use crate::unit::Scope;
@@ -252,6 +253,8 @@ pub trait MessageHandler<Args, S>: Handler<Args> {
     fn message(&self) -> MessageType;
     /// Returns the types of the messages that the handler may return.
     fn returns(&self) -> Vec<MessageType>;
+    /// Returns the description of the handler's extractors.
+    fn extracts(&self) -> RequestDescription;
     /// Erases the types of the handler.
     fn erase(self, state: S) -> Erased;
 }
@@ -277,6 +280,12 @@ where
         let mut types = Vec::new();
         H::Output::describe(&mut types);
         types
+    }
+
+    fn extracts(&self) -> RequestDescription {
+        let mut extracts = RequestDescription::default();
+        Args::Rest::describe(&mut extracts);
+        extracts
     }
 
     fn erase(self, state: S) -> Erased {

@@ -410,6 +410,7 @@ pub mod call;
 mod codec;
 mod commit;
 mod connections;
+pub mod contracts;
 pub mod describe;
 mod dispatch;
 mod due;
@@ -429,6 +430,7 @@ pub mod saga;
 mod schedule;
 mod service;
 mod state;
+mod stored;
 pub mod telemetry;
 #[cfg(feature = "test")]
 pub mod test;
@@ -460,6 +462,7 @@ pub use state::{
 };
 #[cfg(feature = "personal")]
 pub use state::{Personal, Subjects, lookup_digest};
+pub use stored::Stored;
 pub use unit::{Entry, Meta, Scope, ServiceContext, Sql, run_unit};
 
 pub use schemars::{self, JsonSchema};

@@ -11,7 +11,9 @@ use wingbeat_core::transport::Binding;
 use wingbeat_core::{MessageType, Name};
 
 use crate::call::{CallHandler, Executor};
-use crate::describe::{ServiceDescription, SubscriptionDescription};
+use crate::describe::{
+    RequestDescription, ServiceDescription, StoredKind, StoredName, SubscriptionDescription,
+};
 use crate::dispatch::Subscription;
 use crate::effects::{CommandMessage, EventMessage, HandlerOutput};
 use crate::extract::ExtractAll;
@@ -22,6 +24,7 @@ use crate::http::Routes;
 use crate::http::measure::routed;
 use crate::saga::{self, Saga, SagaInput as _};
 use crate::schedule::{Polling, Registered, Schedule};
+use crate::stored::Stored;
 use crate::unit::Scope;
 use crate::{SagaPolicy, TargetPolicy};
 
@@ -170,6 +173,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         let policy = handler.policy();
         let queue = self.queue(policy.name.unwrap_or_else(|| short_name(name)));
         self.describe(queue, vec![message], handler.returns());
+        self.uses(handler.extracts());
         let Erased(run) = handler.erase(self.state.clone());
         let binding = Binding {
             message: name,
@@ -267,6 +271,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         for row in G::Input::ROWS {
             takes.push(row.message);
             if row.timer {
+                let timers = &mut self.wiring.description.timers;
+                timers.push(row.message_type);
                 continue; // Timers come from the store, so they need neither binding nor entry.
             }
             bindings.push(Binding {
@@ -276,6 +282,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             subscribed.push(row.message_type);
         }
         self.describe(queue, subscribed, Vec::new());
+        let saga = StoredName::new(StoredKind::Saga, G::NAME);
+        self.wiring.description.uses.push(saga);
         #[cfg(feature = "test")]
         self.wiring.sagas.push(saga::Outline::of::<G>(queue));
         let run: Run =
@@ -449,13 +457,16 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     }
 
     /// Erases the types of a handler whose arguments are all extractors.
-    fn scheduled<H, Args>(&self, handler: H) -> Scheduled
+    fn scheduled<H, Args>(&mut self, handler: H) -> Scheduled
     where
         H: Handler<Args>,
         Args: ExtractAll<Scope, S> + 'static,
         H::Output: HandlerOutput,
         H::Future: Send,
     {
+        let mut extracts = RequestDescription::default();
+        Args::describe(&mut extracts);
+        self.uses(extracts);
         let state = self.state.clone();
         Arc::new(move |scope| {
             let future = Args::extract_all(&scope, &state).map(|args| handler.call(args));
@@ -510,6 +521,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         let executor = executor.executor(self.state.clone()).0;
         let returns = &executor.returns;
         self.wiring.description.publishes.extend(returns);
+        let call = StoredName::new(StoredKind::Call, executor.name);
+        self.wiring.description.uses.push(call);
         self.wiring.executors.push(executor);
         self
     }
@@ -548,6 +561,36 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     pub fn sends<C: CommandMessage>(mut self) -> Self {
         let publishes = &mut self.wiring.description.publishes;
         publishes.push(MessageType::of::<C>());
+        self
+    }
+
+    /// Describes a type that the service stores, so that [`contracts`](crate::contracts) can
+    /// compare it with what older releases have stored.
+    ///
+    /// Handlers show which entities, aggregates and views they extract, and a comparison reports
+    /// those that are not described. Add types that only [`Table::of`](crate::Table::of),
+    /// [`Rows::of`](crate::Rows::of) or `rows` of another type name.
+    ///
+    /// ```
+    /// use wingbeat::prelude::*;
+    /// use wingbeat::Stored;
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize, JsonSchema)]
+    /// struct Price {
+    ///     cents: u64,
+    /// }
+    ///
+    /// impl View for Price {
+    ///     const NAME: &'static str = "prices";
+    /// }
+    ///
+    /// let storefront = Service::new("storefront").stores(Stored::view::<Price>());
+    /// # drop(storefront);
+    /// ```
+    #[must_use]
+    pub fn stores(mut self, stored: Stored) -> Self {
+        self.wiring.description.stored.extend(stored.0);
         self
     }
 
@@ -615,6 +658,10 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             .routes
             .merge(routes.layer(from_fn(routed)).with_state(self.state.clone()));
         self
+    }
+
+    fn uses(&mut self, extracts: RequestDescription) {
+        self.wiring.description.uses.extend(extracts.uses);
     }
 
     fn describe(&mut self, queue: Name, takes: Vec<MessageType>, publishes: Vec<MessageType>) {

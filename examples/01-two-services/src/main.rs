@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::http::{Json, Path, Problem, Reply, Routes, accepted, get, ok, post};
-use wingbeat::{App, Claims, Entity, Event, JsonSchema, Reads, Result, Scope, Service, Table};
+use wingbeat::{
+    App, Claims, Entity, Event, JsonSchema, Reads, Result, Scope, Service, Stored, Table,
+};
 
 /// A book was lent. Name and version are the contract. Events of one book keep their order.
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
@@ -16,7 +18,7 @@ struct BookLent {
 }
 
 /// The number of books that a reader has borrowed.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 struct Loans(u32);
 
 impl Entity for Loans {
@@ -47,12 +49,19 @@ async fn show(Path(reader): Path<String>, reads: Reads) -> Result<Reply, Problem
     Ok(ok(&reads.entity::<Loans>(&reader).await?))
 }
 
+fn system() -> App {
+    let loans = Routes::new().route("/loans", post(lend));
+    let readers = Routes::new().route("/readers/{reader}", get(show));
+    let statistics = Service::new("statistics").on(count).routes(readers);
+    App::new()
+        .service(
+            Service::new("library")
+                .routes(loans)
+                .publishes::<BookLent>(),
+        )
+        .service(statistics.stores(Stored::entity::<Loans>()))
+}
+
 fn main() -> ExitCode {
-    wingbeat::run(|_: &wingbeat::Settings| {
-        let loans = Routes::new().route("/loans", post(lend));
-        let readers = Routes::new().route("/readers/{reader}", get(show));
-        App::new()
-            .service(Service::new("library").routes(loans))
-            .service(Service::new("statistics").on(count).routes(readers))
-    })
+    wingbeat::run(|_: &wingbeat::Settings| system())
 }

@@ -89,26 +89,12 @@ impl World {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop");
         let mut command = match Path::new(program).extension() {
             Some(extension) if extension == "py" => python(&source.join(program)),
-            _ => self.node(&source.join(program)),
+            _ => node(program, self.folder.path()),
         };
         command
             .args(args)
             .env("WINGBEAT_BROKER", self.broker_url())
             .current_dir(self.folder.path());
-        command
-    }
-
-    /// A Node program. Node looks for packages beside it, so it runs from a folder that has them.
-    fn node(&self, program: &Path) -> Command {
-        let packages = installed(program.parent().unwrap(), "interop");
-        let link = self.folder.path().join("node_modules");
-        if !link.exists() {
-            std::os::unix::fs::symlink(packages.join("node_modules"), link).unwrap();
-        }
-        let copy = self.folder.path().join(program.file_name().unwrap());
-        fs::copy(program, &copy).unwrap();
-        let mut command = Command::new("node");
-        command.arg(copy);
         command
     }
 
@@ -167,6 +153,23 @@ impl World {
     pub async fn keeps_its_promises(&self) {
         assert_eq!(violations(&self.site).await, Vec::<String>::new());
     }
+}
+
+/// A Node program of `shop/e2e/interop`. Node looks for packages beside it, so it runs from a folder
+/// that has them.
+#[must_use]
+pub fn node(program: &str, folder: &Path) -> Command {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop");
+    let packages = installed(&source, "interop");
+    let link = folder.join("node_modules");
+    if !link.exists() {
+        std::os::unix::fs::symlink(packages.join("node_modules"), link).unwrap();
+    }
+    let copy = folder.join(program);
+    fs::copy(source.join(program), &copy).unwrap();
+    let mut command = Command::new("node");
+    command.arg(copy);
+    command
 }
 
 /// The folder with the installed packages of a `manifest` folder.

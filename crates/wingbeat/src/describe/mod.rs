@@ -34,10 +34,12 @@ mod openapi;
 mod operation;
 mod request;
 mod schemas;
+mod stored;
 mod system;
 
 pub use operation::{Answer, Operation};
 pub use request::{Field, ProblemCase, RequestDescription, Security};
+pub use stored::{StoredKind, StoredName, StoredType};
 pub use system::{Info, ServiceDescription, SubscriptionDescription, System};
 
 use serde_json::Value;

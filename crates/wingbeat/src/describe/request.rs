@@ -2,6 +2,8 @@
 
 use wingbeat_core::{HasSchema, SchemaOf};
 
+use super::StoredName;
+
 /// The parts of a request that a route reads, and the problems that it may answer with. Extractors
 /// fill it in.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +14,7 @@ pub struct RequestDescription {
     pub(super) body: Option<SchemaOf>,
     pub(super) security: Vec<Security>,
     pub(super) problems: Vec<ProblemCase>,
+    pub(crate) uses: Vec<StoredName>,
 }
 
 /// A request header.
@@ -50,6 +53,12 @@ impl RequestDescription {
     /// the only parameter.
     pub fn path<T: HasSchema>(&mut self) -> &mut Self {
         self.path = Some(SchemaOf::of::<T>());
+        self
+    }
+
+    /// Reads or writes this stored data.
+    pub fn stored(&mut self, name: StoredName) -> &mut Self {
+        self.uses.push(name);
         self
     }
 

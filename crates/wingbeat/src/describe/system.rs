@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wingbeat_core::{Kind, MessageType, Name};
 
-use super::Operation;
+use super::{Operation, StoredName, StoredType};
 
 /// The title, version and description at the head of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,6 +101,13 @@ pub struct ServiceDescription {
     pub publishes: Vec<MessageType>,
     /// Its HTTP routes.
     pub operations: Vec<Operation>,
+    /// The types of its stored data.
+    pub stored: Vec<StoredType>,
+    /// The timers of its sagas.
+    pub timers: Vec<MessageType>,
+    /// The stored data that its handlers, sagas and calls use; that of routes is part of their
+    /// operations.
+    pub uses: Vec<StoredName>,
 }
 
 impl ServiceDescription {
@@ -112,6 +119,9 @@ impl ServiceDescription {
             subscriptions: Vec::new(),
             publishes: Vec::new(),
             operations: Vec::new(),
+            stored: Vec::new(),
+            timers: Vec::new(),
+            uses: Vec::new(),
         }
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
                     Err(why) => cannot(program.name(), &why.into()),
                 }
             }
+            Some((name, args)) if name == "contracts" => super::contracts::run(&program, &args),
             #[cfg(feature = "signing")]
             Some((name, args)) if name == "keys" => super::keys::run(&program, &args),
             Some((name, args)) => {
@@ -110,6 +111,7 @@ fn command<P: Program>(program: &P, own: &[Field]) -> Command {
         .subcommand(flags(run))
         .subcommand(flags(migrate))
         .subcommand(flags(ready))
+        .subcommand(super::contracts::command())
         .subcommands(commands)
 }
 

@@ -7,6 +7,7 @@
 
 mod backends;
 mod cli;
+mod contracts;
 mod documents;
 mod error;
 mod host;
@@ -57,6 +58,8 @@ use crate::App;
 /// - `<program> run <service>…`: only these, on RabbitMQ, PostgreSQL and Redis.
 /// - `<program> migrate`: creates and migrates the schemas in PostgreSQL, with a role that may do
 ///   that.
+/// - `<program> contracts`: writes the documents and schemas of the system; see
+///   [`contracts`](crate::contracts).
 /// - `<program> ready`: exit code 0 if the process with these settings is ready.
 /// - `--help`: all flags, Wingbeat's and the program's own.
 ///

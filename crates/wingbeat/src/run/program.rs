@@ -16,6 +16,7 @@ use super::error::RunError;
 use super::host::Host;
 use super::readiness::Readiness;
 use super::settings::{OwnSettings, Settings};
+use crate::describe::{Info, System};
 use crate::trust::Trust;
 use crate::{App, Ports, Result, TokioRuntime};
 
@@ -148,6 +149,12 @@ pub trait Program: Send + Sync + Sized + 'static {
         async { Ok(Vec::new()) }
     }
 
+    /// Returns the system that the command `contracts` describes, and the head of its documents;
+    /// `None` without that command. See [`contracts`](crate::contracts).
+    fn contracts(&self) -> Option<(System, Info)> {
+        None
+    }
+
     /// Returns the lines that the program prints when it is ready.
     fn greeting(&self, process: &Process<Self>) -> Vec<String> {
         let (name, address) = (process.roles.name(self.name()), process.address);
@@ -239,6 +246,12 @@ where
 
     fn system(&self, settings: &Settings<S>, _: &Roles, (): &()) -> App {
         (self.system)(settings)
+    }
+
+    fn contracts(&self) -> Option<(System, Info)> {
+        let app = (self.system)(&Settings::default());
+        let info = Info::new(self.name(), "1").description(self.about());
+        Some((System::from(&app), info))
     }
 }
 

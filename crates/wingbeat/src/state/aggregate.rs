@@ -11,6 +11,7 @@ use wingbeat_core::{Key, Name, Result, Timestamp};
 use super::history::Upcasts;
 use super::shape::shape;
 use super::view::ViewRow;
+use crate::describe::{RequestDescription, StoredKind, StoredName};
 use crate::extract::Extract;
 use crate::unit::Scope;
 use crate::{decode, encode};
@@ -194,6 +195,11 @@ impl<A: Aggregate> Snapshot<A> {
     }
 }
 
+/// Returns the number that a snapshot of `A` is stored with: its shape.
+pub(crate) fn snapshot_shape<A: Aggregate>() -> u32 {
+    Snapshot::<A>::shape()
+}
+
 /// A changed aggregate that is not recorded yet.
 struct Change<A: Aggregate> {
     key: Key,
@@ -259,6 +265,10 @@ pub struct Repo<A> {
 impl<A: Aggregate, S> Extract<Scope, S> for Repo<A> {
     fn extract(scope: &Scope, _state: &S) -> Result<Self> {
         Ok(Self::in_scope(scope))
+    }
+
+    fn describe(request: &mut RequestDescription) {
+        request.stored(StoredName::new(StoredKind::Events, A::NAME));
     }
 }
 

@@ -9,6 +9,7 @@ use wingbeat_core::unit::Write;
 use wingbeat_core::{Key, Name, Result};
 
 use super::view::ViewRow;
+use crate::describe::{RequestDescription, StoredKind, StoredName};
 use crate::extract::Extract;
 use crate::unit::{Scope, remove};
 use crate::{decode, encode};
@@ -107,6 +108,10 @@ impl<E: Entity, S> Extract<Scope, S> for Table<E> {
             scope: scope.clone(),
             of: PhantomData,
         })
+    }
+
+    fn describe(request: &mut RequestDescription) {
+        request.stored(StoredName::new(StoredKind::Entity, E::NAME));
     }
 }
 

@@ -164,7 +164,7 @@ impl<E> Upcasts<E> {
 
 impl<E> Upcasts<E> {
     /// Returns the number of forms before the current one.
-    pub(super) const fn forms(&self) -> usize {
+    pub(crate) const fn forms(&self) -> usize {
         self.steps.len()
     }
 }

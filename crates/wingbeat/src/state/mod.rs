@@ -13,6 +13,7 @@ mod shape;
 mod verify;
 mod view;
 
+pub(crate) use aggregate::snapshot_shape;
 pub use aggregate::{Aggregate, Repo};
 pub use allotment::Allotment;
 pub use cached::{CacheOf, Cached};

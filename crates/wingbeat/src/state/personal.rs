@@ -4,6 +4,7 @@ use std::fmt;
 
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{Key as CipherKey, KeyInit as _, XChaCha20Poly1305, XNonce};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -30,13 +31,15 @@ const NONCE: usize = 24;
 ///
 /// A value that an older release stored without encryption is decoded too. It stays unencrypted
 /// until the service encrypts it again.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent, bound = "T: Serialize + DeserializeOwned")]
+#[schemars(bound = "T: JsonSchema")]
 pub struct Personal<T>(Content<T>);
 
 /// The stored forms of a personal value.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, bound = "T: Serialize + DeserializeOwned")]
+#[schemars(bound = "T: JsonSchema")]
 enum Content<T> {
     Encrypted(Ciphertext),
     /// Of an older release.
@@ -44,7 +47,7 @@ enum Content<T> {
 }
 
 /// Nonce and ciphertext in hexadecimal; empty if the subject was erased before the value came.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Ciphertext {
     #[serde(rename = "wb.encrypted")]

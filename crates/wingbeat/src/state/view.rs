@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use wingbeat_core::unit::Row;
 use wingbeat_core::{Name, Result};
 
+use crate::describe::{RequestDescription, StoredKind, StoredName};
 use crate::encode;
 use crate::extract::Extract;
 use crate::unit::Scope;
@@ -134,6 +135,10 @@ impl<V: View, S> Extract<Scope, S> for Rows<V> {
             scope: scope.clone(),
             of: PhantomData,
         })
+    }
+
+    fn describe(request: &mut RequestDescription) {
+        request.stored(StoredName::new(StoredKind::View, V::NAME));
     }
 }
 

@@ -4,6 +4,7 @@ mod again;
 mod cached;
 mod conformance;
 mod connections;
+mod contracts;
 mod controls;
 mod crashes;
 mod delayed;

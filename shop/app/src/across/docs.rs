@@ -20,6 +20,11 @@ fn info() -> Info {
     )
 }
 
+/// Returns the whole shop for the command `contracts`: without the stand-ins' routes.
+pub fn contracts(services: &System) -> (System, Info) {
+    (system(services, false), info())
+}
+
 /// Returns the services, and all routes that belong to none of them.
 fn system(services: &System, dev: bool) -> System {
     let across = [
@@ -36,16 +41,11 @@ fn system(services: &System, dev: bool) -> System {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use wingbeat::TokioRuntime;
     use wingbeat::describe::{asyncapi, openapi};
-    use wingbeat::http::session::Sessions;
-    use wingbeat::test::Model;
     use wingbeat::test::documents::{asyncapi_faults, openapi_faults};
 
-    use shop_notifications::Delivery;
-
     use super::*;
-    use crate::compose::{Settings, roles, services};
+    use crate::compose::services;
 
     /// Methods, paths and statuses: clients rely on them.
     const ROUTES: &str = include_str!("docs/routes.txt");
@@ -53,18 +53,7 @@ mod tests {
     const MESSAGES: &str = include_str!("docs/messages.txt");
 
     fn whole() -> System {
-        let settings = Settings::default();
-        let runtime = TokioRuntime::new();
-        let sessions = Sessions::new(Model::new(runtime.clone()).cache, runtime);
-        let roles = roles::whole();
-        let app = services::system(
-            &settings,
-            &roles,
-            &sessions,
-            "http://provider",
-            &Delivery::Mailbox,
-        );
-        system(&System::from(&app), true)
+        system(&services::described(), true)
     }
 
     #[test]

@@ -8,6 +8,7 @@ use axum::Router;
 use shop_notifications::Delivery;
 use shop_notifications::smtp::Smtp;
 use shop_provider::Provider;
+use wingbeat::describe::{Info, System};
 use wingbeat::http::session::Sessions;
 use wingbeat::http::traced;
 use wingbeat::run::{Alone, Command, Program, Roles, RunError, open, private_directory};
@@ -17,6 +18,7 @@ use super::roles::{self, GATEWAY, PROVIDER, SERVICES};
 use super::settings::{Settings, ShopSettings};
 use super::shop::{Open, Shared, Shop};
 use super::{prepare, routes, services};
+use crate::across::docs;
 
 /// Starts the whole shop in one process.
 ///
@@ -173,6 +175,10 @@ impl Program for Shop {
             admin_line(settings, password.as_deref()),
             format!("Orders in flight:     {recovered} recovered"),
         ])
+    }
+
+    fn contracts(&self) -> Option<(System, Info)> {
+        Some(docs::contracts(&services::described()))
     }
 
     fn greeting(&self, process: &Open) -> Vec<String> {

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use shop_notifications::Delivery;
+use wingbeat::describe::System;
 use wingbeat::http::session::Sessions;
 use wingbeat::run::Roles;
-use wingbeat::{App, TargetPolicy};
+use wingbeat::test::Model;
+use wingbeat::{App, TargetPolicy, TokioRuntime};
 
-use super::roles::is_behind_gateway;
+use super::roles::{is_behind_gateway, whole};
 use super::settings::Settings;
 
 /// Builds the app of the whole shop. `provider` is the base URL of the payment provider, `mails`
@@ -36,6 +38,22 @@ pub fn system(
         .service(shop_payments::service(&payments(settings, provider)))
         .service(shop_promotions::service(&shop_promotions::Config::default()))
         .service(shop_shipping::service(&shipping(settings)))
+}
+
+/// Describes the services for documents. They are never started, so they need neither a cache nor a
+/// provider.
+pub fn described() -> System {
+    let runtime = TokioRuntime::new();
+    let sessions = Sessions::new(Model::new(runtime.clone()).cache, runtime);
+    let (settings, roles) = (Settings::default(), whole());
+    let app = system(
+        &settings,
+        &roles,
+        &sessions,
+        "http://provider",
+        &Delivery::Mailbox,
+    );
+    System::from(&app)
 }
 
 fn orders(settings: &Settings) -> shop_orders::Config {
@@ -108,7 +126,7 @@ fn shipping(settings: &Settings) -> shop_shipping::Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compose::roles::{SERVICES, whole};
+    use crate::compose::roles::SERVICES;
 
     #[test]
     fn identity_trusts_forwarded_addresses_behind_a_gateway_only() {

@@ -10,6 +10,7 @@
 
 mod browser;
 mod container;
+mod contracts;
 mod controls;
 mod disk;
 mod distributed;

@@ -11,7 +11,7 @@ mod handlers;
 pub mod products;
 
 use wingbeat::http::session::Sessions;
-use wingbeat::{Parts, Service};
+use wingbeat::{Parts, Service, Stored};
 
 /// The state that routes extract.
 #[derive(Clone, Parts)]
@@ -31,4 +31,6 @@ pub fn service(sessions: Sessions) -> Service<State> {
         .on(handlers::order_placed)
         .on(handlers::user_erased)
         .routes(api::routes())
+        .stores(Stored::entity::<domain::Cart>())
+        .stores(Stored::entity::<products::Product>())
 }

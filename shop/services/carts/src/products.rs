@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::catalog::{ProductListed, ProductRetired};
 use shop_contracts::{Money, Sku};
-use wingbeat::Entity;
+use wingbeat::{Entity, JsonSchema, schemars};
 
 /// A copy of a product, built from the catalogue's events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Product {
     /// The name.
     pub name: String,

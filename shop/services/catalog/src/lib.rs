@@ -21,7 +21,7 @@ pub mod views;
 pub use config::Config;
 use shop_contracts::catalog::{PriceChanged, ProductListed, ProductRetired};
 use shop_contracts::inventory::AdjustStock;
-use wingbeat::{Cached, Parts, Service};
+use wingbeat::{Cached, Parts, Service, Stored};
 
 /// The state that handlers and routes extract.
 #[derive(Clone, Parts)]
@@ -51,6 +51,8 @@ pub fn service(config: &Config) -> Service<State> {
         .on(handlers::stock_level_changed)
         .routes(api::routes())
         .routes(admin::routes())
+        .stores(Stored::entity::<domain::Product>())
+        .stores(Stored::view::<views::ProductRow>())
         .publishes::<ProductListed>()
         .publishes::<PriceChanged>()
         .publishes::<ProductRetired>()

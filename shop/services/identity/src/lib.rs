@@ -23,7 +23,7 @@ pub mod users;
 use shop_contracts::identity::{UserErased, UserLoggedIn, UserRegistered};
 use shop_contracts::notifications::RememberAddress;
 use wingbeat::http::session::Sessions;
-use wingbeat::{Part, Parts, Service};
+use wingbeat::{Part, Parts, Service, Stored};
 
 pub use config::Config;
 pub use hashing::Hasher;
@@ -61,6 +61,7 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
         })
         .on(handlers::user_erased)
         .routes(api::routes())
+        .stores(Stored::entity::<users::StoredUser>())
         .publishes::<UserRegistered>()
         .publishes::<UserLoggedIn>()
         .publishes::<UserErased>()

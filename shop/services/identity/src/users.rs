@@ -8,8 +8,8 @@ use shop_contracts::UserId;
 use shop_contracts::identity::{UserErased, UserRegistered};
 use shop_contracts::notifications::RememberAddress;
 use wingbeat::{
-    Claims, Effects, Entity, Extract, Personal, Reads, Result, Scope, Subjects, Table,
-    lookup_digest,
+    Claims, Effects, Entity, Extract, JsonSchema, Personal, Reads, Result, Scope, Subjects, Table,
+    lookup_digest, schemars,
 };
 
 use crate::domain::fold;
@@ -35,7 +35,7 @@ pub struct User {
 }
 
 /// The stored form of a user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct StoredUser {
     email: Personal<String>,
     name: Personal<String>,

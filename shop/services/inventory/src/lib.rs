@@ -24,7 +24,7 @@ pub use config::Config;
 pub use flash::claiming::InFlight;
 pub use flash::open_sales::OpenSales;
 use shop_contracts::inventory::FlashSaleCreated;
-use wingbeat::{Parts, Service};
+use wingbeat::{Parts, Service, Stored};
 
 /// The state that handlers extract.
 #[derive(Clone, Debug, Parts)]
@@ -84,5 +84,16 @@ pub fn service(config: &Config) -> Service<State> {
             flash::forgetting::forget_sales,
         )
         .routes(api::routes())
+        .stores(Stored::entity::<domain::Stock>())
+        .stores(Stored::entity::<domain::Reservation>())
+        .stores(Stored::view::<views::HeldRow>())
+        .stores(Stored::view::<views::LedgerRow>())
+        .stores(Stored::entity::<prices::PriceCopy>())
+        .stores(Stored::entity::<domain::FlashSale>())
+        .stores(Stored::view::<domain::SaleRow>())
+        .stores(Stored::entity::<domain::FlashClaim>())
+        .stores(Stored::view::<domain::HeldClaimRow>())
+        .stores(Stored::entity::<domain::FlashHolder>())
+        .stores(Stored::view::<domain::FlashHolder>())
         .publishes::<FlashSaleCreated>()
 }

@@ -4,10 +4,10 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::catalog::ProductListed;
 use shop_contracts::{Price, Sku};
-use wingbeat::{Entity, Result, Table};
+use wingbeat::{Entity, JsonSchema, Result, Table, schemars};
 
 /// A copy of the price of a product, built from the catalogue's events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PriceCopy {
     /// The price of one unit.
     pub price: Price,

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, Sku};
-use wingbeat::{Timestamp, View};
+use wingbeat::{JsonSchema, Timestamp, View, schemars};
 
 /// A change of the units on hand. The ledger is append-only: the rows of a product add up to its
 /// units on hand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerRow {
     /// The product.
     pub sku: Sku,
@@ -34,7 +34,7 @@ impl View for LedgerRow {
 }
 
 /// A held reservation, indexed by its expiry. The key is the order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldRow {
     /// The order.
     pub order_id: OrderId,

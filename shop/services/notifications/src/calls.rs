@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::notifications::{EmailFailed, EmailSent};
 use wingbeat::call::TargetReport;
-use wingbeat::{Call, Either, GaveUp, Personal, Reads, Result, State, Timestamp};
+use wingbeat::{
+    Call, Either, GaveUp, JsonSchema, Personal, Reads, Result, State, Timestamp, schemars,
+};
 
 use crate::config::Delivery;
 use crate::domain::{Mail, Person};
@@ -12,7 +14,7 @@ use crate::smtp::{Addressed, MailError};
 
 /// A mail on its way to the mail server. The address and the name are encrypted: an erasure makes
 /// them unreadable, and the mail is not sent.
-#[derive(Call, Clone, Debug, Serialize, Deserialize)]
+#[derive(Call, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[call(name = "notifications.send_mail", target = "smtp", key = key, outcome = Outcome)]
 pub struct SendMail {
     /// The template and the cause; see [`sent_key`](crate::mailer::sent_key).

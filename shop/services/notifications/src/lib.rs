@@ -17,7 +17,7 @@ mod config;
 
 pub use config::{Config, Delivery, State};
 pub use mailbox::mailbox;
-use wingbeat::{Handler as _, Service};
+use wingbeat::{Handler as _, Service, Stored};
 
 /// Builds the service.
 #[must_use]
@@ -37,4 +37,8 @@ pub fn service(config: &Config) -> Service<State> {
         .on(handlers::scrub_mailbox)
         .target("smtp", config.target.clone())
         .calls(calls::send_mail)
+        .stores(Stored::call::<calls::SendMail>())
+        .stores(Stored::entity::<domain::Contact>())
+        .stores(Stored::entity::<mailer::Sent>())
+        .stores(Stored::view::<mailbox::MailRow>())
 }

@@ -14,7 +14,7 @@ const AT: &str = "at";
 const USER: &str = "user_id";
 
 /// A sent mail. Keys are ids that sort by time. The erasure of a user removes the user's rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MailRow {
     /// The recipient.
     pub user_id: UserId,

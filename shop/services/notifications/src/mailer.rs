@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::notifications::EmailSent;
-use wingbeat::{Either, Entity, Extract, Result, Rows, Scope, Subjects, Table, Timestamp};
+use wingbeat::{
+    Either, Entity, Extract, JsonSchema, Result, Rows, Scope, Subjects, Table, Timestamp, schemars,
+};
 
 use crate::calls::SendMail;
 use crate::config::{Delivery, State};
@@ -16,7 +18,7 @@ pub type Delivered = Either<EmailSent, SendMail>;
 
 /// The record of a mail that was sent or is being sent. The key is [`sent_key`]; it contains no
 /// personal data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sent {
     /// The time at which it was sent.
     pub at: Timestamp,

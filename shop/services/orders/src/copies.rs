@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use shop_contracts::carts::CartChanged;
 use shop_contracts::inventory::{FlashClaimConfirmed, FlashSaleCreated};
 use shop_contracts::{ClaimId, ClaimKey, Lines, Money, OrderId, Percent, SaleId, Sku, UserId};
-use wingbeat::{Entity, Timestamp, View, ViewRow};
+use wingbeat::{Entity, JsonSchema, Timestamp, View, ViewRow, schemars};
 
 /// A copy of a product, built from the catalogue's events.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ProductCopy {
     /// The name.
     pub name: String,
@@ -27,7 +27,7 @@ impl Entity for ProductCopy {
 }
 
 /// A copy of a user's cart, built from the events of carts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CartCopy {
     /// The products and quantities.
     pub lines: Lines,
@@ -69,7 +69,7 @@ impl Entity for CartCopy {
 }
 
 /// A copy of a promo, built from the events of promotions.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PromoCopy {
     /// The owner, who alone can use it.
     pub user_id: UserId,
@@ -93,7 +93,7 @@ impl Entity for PromoCopy {
 pub const KEEP_SALES: Duration = Duration::from_secs(40 * 24 * 3600);
 
 /// A copy of a flash sale, built from the events of inventory. The key is the sale.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SaleCopy {
     /// The end.
     pub closes_at: Timestamp,
@@ -142,7 +142,7 @@ impl View for SaleCopy {
 }
 
 /// The unit of a confirmed claim.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimedUnit {
     /// The product.
     pub sku: Sku,
@@ -153,7 +153,7 @@ pub struct ClaimedUnit {
 }
 
 /// A copy of a claim on a flash sale, built from the events of inventory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimCopy {
     /// The owner, who alone can use it.
     pub user_id: UserId,

@@ -4,10 +4,10 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, OrderStatus, RejectReason, UserId};
 use wingbeat::ViewRow;
-use wingbeat::{Entity, Timestamp, View};
+use wingbeat::{Entity, JsonSchema, Timestamp, View, schemars};
 
 /// A change of an order. The key is the user and the number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FeedRow {
     /// The number of the change in the user's feed, from 1.
     pub version: u64,
@@ -29,7 +29,7 @@ impl View for FeedRow {
 }
 
 /// A user's feed, which stores its newest change.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Feed {
     /// The newest change; `None` before the first.
     pub newest: Option<FeedRow>,

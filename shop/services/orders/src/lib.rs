@@ -33,7 +33,7 @@ use shop_contracts::payments::{AuthorizePayment, CapturePayment, RefundPayment, 
 use shop_contracts::promotions::{RedeemPromo, ReleasePromo, ReservePromo};
 use shop_contracts::shipping::{CancelShipment, CreateShipment};
 use wingbeat::http::session::Sessions;
-use wingbeat::{Parts, Service};
+use wingbeat::{Parts, Service, Stored};
 
 pub use config::Config;
 use followed::Followed;
@@ -78,6 +78,18 @@ pub fn service(config: &Config, sessions: Sessions) -> Service<State> {
         .on(handlers::user_erased)
         .on(handlers::scrub_addresses)
         .routes(api::routes())
+        .stores(Stored::saga::<checkout::Checkout>())
+        .stores(Stored::aggregate::<domain::Order>())
+        .stores(Stored::view::<views::OrderRow>())
+        .stores(Stored::entity::<feed::Feed>())
+        .stores(Stored::view::<feed::FeedRow>())
+        .stores(Stored::entity::<copies::ProductCopy>())
+        .stores(Stored::entity::<copies::CartCopy>())
+        .stores(Stored::entity::<copies::PromoCopy>())
+        .stores(Stored::entity::<copies::SaleCopy>())
+        .stores(Stored::view::<copies::SaleCopy>())
+        .stores(Stored::entity::<copies::ClaimCopy>())
+        .stores(Stored::entity::<placing::StoredAddress>())
         .publishes::<OrderPlaced>()
         .publishes::<OrderPaymentDelayed>()
         .publishes::<OrderPaid>()

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Line, Money, OrderId, OrderStatus, RejectReason, UserId};
 use wingbeat::store::Select;
-use wingbeat::{Aggregate, Name, Reads, Timestamp, View, ViewRow};
+use wingbeat::{Aggregate, JsonSchema, Name, Reads, Timestamp, View, ViewRow, schemars};
 
 use crate::domain::{AlreadyPlaced, Order, OrderCommand, OrderEvent};
 
 /// A row of the order list. The key is the order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderRow {
     /// The order.
     pub order_id: String,

@@ -12,7 +12,7 @@ use crate::config::ProviderUrl;
 use crate::domain::{Answer, Operation};
 
 /// An operation on an order's payment, carried out by the provider.
-#[derive(Call, Clone, Debug, Serialize, Deserialize)]
+#[derive(Call, Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[call(name = "payments.provider", target = "provider", key = operation_id, outcome = ProviderAnswered)]
 pub struct AskProvider {
     /// The idempotency key: the order and the operation.

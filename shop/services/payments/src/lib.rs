@@ -14,7 +14,7 @@ use shop_contracts::payments::{
     PaymentAuthorized, PaymentCaptureRefused, PaymentCaptured, PaymentDeclined, PaymentRefunded,
     PaymentVoided,
 };
-use wingbeat::{Parts, Service};
+use wingbeat::{Parts, Service, Stored};
 
 pub use config::Config;
 
@@ -42,6 +42,8 @@ pub fn service(config: &Config) -> Service<State> {
         .on(handlers::answered)
         .target("provider", config.target.clone())
         .calls(calls::ask_provider)
+        .stores(Stored::entity::<domain::Payment>())
+        .stores(Stored::call::<calls::AskProvider>())
         .publishes::<PaymentAuthorized>()
         .publishes::<PaymentDeclined>()
         .publishes::<PaymentCaptured>()

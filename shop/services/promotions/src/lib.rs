@@ -12,7 +12,7 @@ mod handlers;
 pub mod views;
 
 pub use config::Config;
-use wingbeat::{Parts, Service};
+use wingbeat::{Parts, Service, Stored};
 
 /// The state that handlers extract.
 #[derive(Clone, Debug, Parts)]
@@ -33,4 +33,7 @@ pub fn service(config: &Config) -> Service<State> {
         .on(handlers::release_promo)
         .on(handlers::redeem_promo)
         .routes(api::routes())
+        .stores(Stored::entity::<domain::Promo>())
+        .stores(Stored::view::<views::PromoRow>())
+        .stores(Stored::entity::<domain::Booking>())
 }

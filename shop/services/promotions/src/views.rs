@@ -14,7 +14,7 @@ const SHOWN_MAX: usize = 100;
 pub(crate) const USER: &str = "user_id";
 
 /// A row of a user's list of promos. The key is the code.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PromoRow {
     /// The code.
     pub code: String,

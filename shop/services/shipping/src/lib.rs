@@ -15,7 +15,7 @@ use shop_contracts::shipping::{
     ShipmentCancelRefused, ShipmentCancelled, ShipmentCreated, ShipmentDelivered,
     ShipmentDispatched,
 };
-use wingbeat::{Parts, Service};
+use wingbeat::{Parts, Service, Stored};
 
 /// The state that handlers extract.
 #[derive(Clone, Debug, Parts)]
@@ -33,6 +33,7 @@ pub fn service(config: &Config) -> Service<State> {
         })
         .on(handlers::create_shipment)
         .saga::<shipment::Shipment>()
+        .stores(Stored::saga::<shipment::Shipment>())
         .publishes::<ShipmentCreated>()
         .publishes::<ShipmentDispatched>()
         .publishes::<ShipmentDelivered>()

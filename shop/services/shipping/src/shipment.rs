@@ -61,7 +61,7 @@ pub enum Input {
 type Effects = SagaEffects<Input>;
 
 /// A shipment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Shipment {
     /// The status.
     pub status: Status,

@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Lines, QUANTITY_MAX, Sku, UserId};
 use thiserror::Error;
-use wingbeat::Entity;
+use wingbeat::{Entity, JsonSchema, schemars};
 
 /// The most distinct products in a cart. It equals the limit of an order.
 pub const LINES_MAX: usize = 50;
 
 /// A user's cart. Its existence is the claim by which it is opened once.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cart {
     /// The version; each change of the lines adds one.
     pub version: u64,

@@ -8,7 +8,7 @@ use wingbeat::{JsonSchema, schemars};
 pub const DESCRIPTION_MAX: usize = 2_000;
 
 /// A SKU: its listing, which the catalogue owns, and its stock, which inventory owns.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Product {
     /// The listing; `None` while only inventory knows the SKU.
     pub listing: Option<Listing>,
@@ -19,7 +19,7 @@ pub struct Product {
 }
 
 /// The public description of a product.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listing {
     /// The version; each change adds one.
     pub version: u64,

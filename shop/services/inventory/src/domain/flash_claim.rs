@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{ClaimId, OrderId, SaleId, UserId};
-use wingbeat::{Entity, Timestamp, View, ViewRow};
+use wingbeat::{Entity, JsonSchema, Timestamp, View, ViewRow, schemars};
 
 /// The time for which claims are stored after their last change. It exceeds the longest sale, so
 /// that the claims of a sale can be counted until some days after its end.
@@ -22,7 +22,7 @@ pub enum Share {
 }
 
 /// The status of a recorded claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum ClaimStatus {
     /// The claim has a unit, and can be ordered.
@@ -92,7 +92,7 @@ impl ClaimStatus {
 }
 
 /// A recorded claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FlashClaim {
     /// The sale.
     pub sale_id: SaleId,
@@ -115,7 +115,7 @@ impl Entity for FlashClaim {
 }
 
 /// The units that a user has of a sale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FlashHolder {
     /// The sale.
     pub sale_id: SaleId,
@@ -168,7 +168,7 @@ impl View for FlashHolder {
 }
 
 /// A confirmed claim without an order, indexed by its expiry. The key is the claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldClaimRow {
     /// The claim.
     pub claim_id: ClaimId,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{ClaimKey, Price, SaleId, Sku};
-use wingbeat::{Entity, Timestamp, View, ViewRow};
+use wingbeat::{Entity, JsonSchema, Timestamp, View, ViewRow, schemars};
 
 use super::flash_claim::{ClaimStatus, Share};
 
@@ -15,7 +15,7 @@ use super::flash_claim::{ClaimStatus, Share};
 pub const SALES_KEPT: Duration = Duration::from_secs(40 * 24 * 3600);
 
 /// The terms of a flash sale, which never change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SaleTerms {
     /// The product.
     pub sku: Sku,
@@ -44,7 +44,7 @@ impl SaleTerms {
 }
 
 /// A flash sale. Always held + ordered + sold + returned ≤ allocation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FlashSale {
     /// The terms.
     pub terms: SaleTerms,
@@ -148,7 +148,7 @@ impl Entity for FlashSale {
 }
 
 /// A flash sale, indexed by its end. The key is the sale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SaleRow {
     /// The end.
     pub closes_at: Timestamp,

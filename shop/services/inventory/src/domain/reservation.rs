@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Lines, OrderId, Sku};
-use wingbeat::{Entity, Timestamp};
+use wingbeat::{Entity, JsonSchema, Timestamp, schemars};
 
 /// An order's reservation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Reservation {
     /// All lines are reserved.

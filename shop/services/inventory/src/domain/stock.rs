@@ -4,10 +4,10 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::Sku;
 use thiserror::Error;
-use wingbeat::Entity;
+use wingbeat::{Entity, JsonSchema, schemars};
 
 /// The stock of a product. Always 0 ≤ reserved ≤ on hand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stock {
     /// The units in the warehouse, reserved or not.
     pub on_hand: i64,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use thiserror::Error;
-use wingbeat::{Entity, Failure, Personal};
+use wingbeat::{Entity, Failure, JsonSchema, Personal, schemars};
 
 use super::{Mail, Person};
 
@@ -12,7 +12,7 @@ use super::{Mail, Person};
 pub const PENDING_MAX: usize = 50;
 
 /// The contact of a user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "known", rename_all = "snake_case")]
 pub enum Contact {
     /// The address is not known yet, because events and the address arrive in any order. Mails wait

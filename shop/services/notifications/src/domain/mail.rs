@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, OrderId, RejectReason, UserId};
-use wingbeat::Timestamp;
+use wingbeat::{JsonSchema, Timestamp, schemars};
 
 use super::Person;
 
 /// A mail to be written: a template and its values.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "template", rename_all = "snake_case")]
 pub enum Mail {
     /// The welcome of a new user.

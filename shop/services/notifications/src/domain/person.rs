@@ -1,9 +1,10 @@
 //! A recipient of mails.
 
 use serde::{Deserialize, Serialize};
+use wingbeat::{JsonSchema, schemars};
 
 /// A known recipient.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Person {
     /// The e-mail address.
     pub email: String,

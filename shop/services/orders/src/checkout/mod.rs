@@ -21,7 +21,7 @@ use shop_contracts::payments::{AuthorizePayment, CapturePayment};
 use shop_contracts::promotions::{RedeemPromo, ReservePromo};
 use shop_contracts::shipping::{CancelShipment, CreateShipment};
 use shop_contracts::{ClaimId, Lines, Money, OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::{Saga, SagaEffects, Unexpected};
+use wingbeat::{JsonSchema, Saga, SagaEffects, Unexpected, schemars};
 
 use crate::config::Deadlines;
 use crate::domain::{Change, Order, OrderCommand};
@@ -32,7 +32,7 @@ pub use input::CheckoutInput;
 pub use undo::Undoing;
 
 /// The step that the saga waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// The reservation of the promo.
@@ -57,7 +57,7 @@ pub enum Step {
 }
 
 /// The checkout of one order.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Checkout {
     order_id: OrderId,
     user_id: UserId,

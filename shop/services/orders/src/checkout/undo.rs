@@ -6,12 +6,13 @@ use shop_contracts::orders::{OrderCancelled, OrderRejected};
 use shop_contracts::payments::{RefundPayment, VoidPayment};
 use shop_contracts::promotions::ReleasePromo;
 use shop_contracts::{OrderStatus, RejectReason};
+use wingbeat::{JsonSchema, schemars};
 
 use super::{Checkout, Effects, Step};
 use crate::messages::{PaymentExpired, PaymentSlow};
 
 /// The compensations that are not confirmed yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Undoing {
     pub(super) promo: bool,
     pub(super) stock: bool,

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Line, Money, OrderStatus, RejectReason, UserId};
-use wingbeat::Timestamp;
+use wingbeat::{JsonSchema, Timestamp, schemars};
 
 /// The content of an order. It is final once the order is accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Placed {
     /// The owner.
     pub user_id: UserId,
@@ -22,7 +22,7 @@ pub struct Placed {
 }
 
 /// A change of an accepted order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// The new status.
     pub status: OrderStatus,
@@ -37,7 +37,7 @@ pub struct Change {
 }
 
 /// An event of an order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OrderEvent {
     /// The order was accepted.
     Placed(Placed),
@@ -55,7 +55,7 @@ pub enum OrderCommand {
 }
 
 /// The state of an order, folded from its history.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Order {
     /// The content; `None` before the order is accepted.
     pub placed: Option<Placed>,

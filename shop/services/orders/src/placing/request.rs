@@ -75,7 +75,7 @@ pub struct Address {
 }
 
 /// The stored address of an order, encrypted under the key of the order's owner.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct StoredAddress(pub Personal<Address>);
 

@@ -31,7 +31,7 @@ pub enum Answer {
 }
 
 /// The state of a payment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Nothing was requested yet.
@@ -74,7 +74,7 @@ pub enum Next {
 }
 
 /// The payment of an order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Payment {
     /// The amount to be paid.
     pub amount: Money,

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, Percent};
-use wingbeat::Entity;
+use wingbeat::{Entity, JsonSchema, schemars};
 
 /// An order's use of its code. An order has one code at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Booking {
     /// The code is reserved.

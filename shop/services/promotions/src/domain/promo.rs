@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, Percent, UserId};
-use wingbeat::Timestamp;
+use wingbeat::{JsonSchema, Timestamp, schemars};
 
 /// A promo.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Promo {
     /// The owner, who alone can use it.
     pub user_id: UserId,
@@ -19,7 +19,7 @@ pub struct Promo {
 }
 
 /// The use of a promo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Use {
     /// Unused.

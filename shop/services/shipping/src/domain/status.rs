@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use wingbeat::{JsonSchema, schemars};
 
 /// The status of a shipment. It never moves backwards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Not created yet.
