@@ -24,6 +24,7 @@ mod settings;
 mod signals;
 mod system;
 mod threads;
+mod topology;
 mod trust;
 
 use std::process::ExitCode;
@@ -57,6 +58,8 @@ use crate::App;
 /// - `<program> run <service>…`: only these, on RabbitMQ, PostgreSQL and Redis.
 /// - `<program> migrate`: creates and migrates the schemas in PostgreSQL, with a role that may do
 ///   that.
+/// - `<program> topology plan`, `apply`, `migrate`, `prune`: shows, declares and changes the queues
+///   of the broker.
 /// - `<program> ready`: exit code 0 if the process with these settings is ready.
 /// - `--help`: all flags, Wingbeat's and the program's own.
 ///
