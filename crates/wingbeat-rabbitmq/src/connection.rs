@@ -25,6 +25,7 @@ const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
 // Reply codes (AMQP 0-9-1, section 1.2).
 pub(crate) const ACCESS_REFUSED: u16 = 403;
 pub(crate) const NOT_FOUND: u16 = 404;
+pub(crate) const RESOURCE_LOCKED: u16 = 405;
 pub(crate) const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;
 /// The code of the error for a missing queue or exchange.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use wingbeat_core::Topology;
 
 use crate::Config;
+use crate::register;
 use crate::topology::{Names, plan};
 
 /// A user of RabbitMQ: a service of the system, or another process of it.
@@ -27,7 +28,7 @@ pub struct User {
 /// Returns the definitions, as `rabbitmqctl import_definitions` and `load_definitions` read them:
 /// every exchange, queue and binding, and the users with their permissions in the virtual host `/`.
 ///
-/// A user may consume from the queues of its service, publish to the exchange of events under the
+/// A user may consume from the queues of its service, read the register of all queues, publish to the exchange of events under the
 /// names of its own events, and publish to the exchange of commands if it sends any. It declares
 /// nothing: import the definitions of a new release before its processes start.
 #[must_use]
@@ -46,10 +47,13 @@ pub fn definitions(config: &Config, topology: &Topology, users: &[User]) -> Valu
             "auto_delete": false, "internal": false, "arguments": {},
         })
     });
-    let queue_list = queues.iter().map(|queue| {
+    let registers = [(names.register(), register::arguments())];
+    let all = queues.iter().map(|it| (&it.name, &it.arguments));
+    let all = all.chain(registers.iter().map(|(name, arguments)| (name, arguments)));
+    let queue_list = all.map(|(name, of_queue)| {
         json!({
-            "name": queue.name, "vhost": vhost, "durable": true, "auto_delete": false,
-            "arguments": arguments(&queue.arguments),
+            "name": name, "vhost": vhost, "durable": true, "auto_delete": false,
+            "arguments": arguments(of_queue),
         })
     });
     let bindings = queues.iter().flat_map(|queue| {
@@ -113,7 +117,8 @@ fn read(names: &Names, user: &User) -> String {
     }
     let queues = escaped(&names.queue_prefix(&user.name));
     let letters = escaped(&names.dead_letter_queue(&user.name));
-    format!("^({queues}.*|{letters})$")
+    let register = escaped(&names.register());
+    format!("^({queues}.*|{letters}|{register})$")
 }
 
 /// Escapes the characters of a name that have a meaning in a regular expression.

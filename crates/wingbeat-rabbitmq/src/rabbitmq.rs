@@ -1,5 +1,6 @@
 //! The transport.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,20 +12,25 @@ use lapin::{Channel, Connection};
 use tokio::time::Instant;
 use wingbeat_connect::warn_if_exposed;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::transport::Refused;
+use wingbeat_core::transport::{Deviation, Migrated, Pruned, Refused};
 use wingbeat_core::{
     Consumer, Envelope, Error, HashMap, HashSet, Name, Result, Topology, Transport,
 };
 
 use crate::Config;
+use crate::access::{Access, migrating};
 use crate::address::Address;
 use crate::connection::{BrokerConnection, MISSING, timed_out, unavailable};
 use crate::consumer::{Options, QueueState, RabbitConsumer, TAGS_PER_CONSUMER};
+use crate::differences::Differences;
+use crate::operate::Operator;
 use crate::publisher::{BatchSettings, Publisher};
-use crate::topology::{Names, declare};
+use crate::topology::{Names, declare, plan};
 
 /// The time limit for declaring the whole topology: some hundred queues.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time limit for the register of queues, without which a process starts as well.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The prefetch of consumers of broker dead letters, of which there are few.
 const DEAD_LETTER_PREFETCH: usize = 16;
 /// The time limit of each step of a ping. Its caller waits for 3 s.
@@ -33,6 +39,13 @@ const PING_TIMEOUT: Duration = Duration::from_millis(1200);
 const PROBE_PAUSE: Duration = Duration::from_secs(3);
 /// The shortest time between two redeclarations of the topology.
 const REPAIR_PAUSE: Duration = Duration::from_secs(1);
+
+/// The reason to declare the topology again.
+#[derive(PartialEq)]
+enum Again {
+    Missing,
+    Different,
+}
 
 /// A [`Transport`] on RabbitMQ; see the [crate](crate) for its design.
 pub struct RabbitMq {
@@ -45,6 +58,7 @@ pub struct RabbitMq {
     idle_channel: tokio::sync::Mutex<Option<Channel>>,
     /// Everything that was declared, to declare it again on each new connection.
     topology: RwLock<Topology>,
+    differences: Differences,
     /// The state of each queue in this process, over all its consumers.
     queues: Mutex<HashMap<Name, Arc<QueueState>>>,
     runtime: SharedRuntime,
@@ -88,6 +102,7 @@ impl RabbitMq {
             publisher: Publisher::default(),
             idle_channel: tokio::sync::Mutex::default(),
             topology: RwLock::default(),
+            differences: Differences::default(),
             queues: Mutex::default(),
             runtime,
             consumers: AtomicU64::new(1),
@@ -104,33 +119,89 @@ impl RabbitMq {
     /// message is published.
     async fn publishing_connection(&self) -> Result<Arc<Connection>> {
         let topology = self.topology();
-        let prepare =
-            async |connection: &Connection| declare(connection, &self.names, &topology).await;
+        let prepare = async |connection: &Connection| self.declare_on(connection, &topology).await;
         self.publishing.get(prepare).await
     }
 
     async fn consuming_connection(&self) -> Result<Arc<Connection>> {
         let topology = self.topology();
-        let prepare =
-            async |connection: &Connection| declare(connection, &self.names, &topology).await;
+        let prepare = async |connection: &Connection| self.declare_on(connection, &topology).await;
         self.consuming.get(prepare).await
     }
 
-    /// Declares the topology again after something was found missing, at most once per
+    /// Declares a topology, and remembers which of its queues exist with other properties.
+    async fn declare_on(&self, connection: &Connection, topology: &Topology) -> Result<()> {
+        let declared = declare(connection, &self.names, topology);
+        let declared = tokio::time::timeout(DECLARE_TIMEOUT, declared).await;
+        let found = declared.unwrap_or_else(|_| Err(timed_out()))?;
+        self.differences
+            .replace(&plan(&self.names, topology).1, found);
+        Ok(())
+    }
+
+    /// Declares the topology again after something was found missing or different, at most once per
     /// [`REPAIR_PAUSE`].
-    async fn redeclare(&self) -> Result<()> {
+    async fn redeclare(&self, why: Again) -> Result<()> {
         let mut redeclared = self.redeclared.lock().await;
         if redeclared.is_some_and(|at| at.elapsed() < REPAIR_PAUSE) {
             return Ok(());
         }
         *redeclared = Some(Instant::now());
-        tracing::warn!("RabbitMQ has lost queues, exchanges or bindings: declaring them again");
+        if why == Again::Missing {
+            tracing::warn!("RabbitMQ has lost queues, exchanges or bindings: declaring them again");
+        }
         // The broker never blocks this connection, since nothing is published on it.
         let connection = self.consuming_connection().await?;
-        let topology = self.topology();
-        let declared = declare(&connection, &self.names, &topology);
-        let declared = tokio::time::timeout(DECLARE_TIMEOUT, declared).await;
-        declared.unwrap_or_else(|_| Err(timed_out()))
+        self.declare_on(&connection, &self.topology()).await
+    }
+
+    /// Checks that a queue may be consumed: it has the declared properties, and no migration is
+    /// about to put earlier messages into it.
+    async fn admit(&self, queue: Name) -> Result<()> {
+        let name = self.names.queue(queue);
+        if self.differences.check_queue(&name).is_err() {
+            self.redeclare(Again::Different).await?;
+            self.differences.check_queue(&name)?;
+        }
+        let is_ordered = {
+            let topology = self.topology.read();
+            let topology = topology.unwrap_or_else(PoisonError::into_inner);
+            topology.queues.get(&queue).is_some_and(|it| it.ordered)
+        };
+        if !is_ordered {
+            return Ok(());
+        }
+        match self.waiting(&migrating(&name)).await {
+            Err(why) if why.code() == MISSING => Ok(()),
+            Err(why) => Err(why),
+            Ok(_) => {
+                let text = format!("the messages of the queue `{name}` are being migrated");
+                Err(Error::retry("topology_migrating", text))
+            }
+        }
+    }
+
+    async fn operator(&self) -> Result<Operator> {
+        Ok(Operator(Access {
+            consuming: self.consuming_connection().await?,
+            publishing: self.publishing_connection().await?,
+            names: self.names.clone(),
+            timeout: self.timeout,
+        }))
+    }
+
+    /// Registers the queues, and warns of queues that no subscription has any more.
+    async fn report(&self, topology: &Topology) {
+        let reported = async {
+            let operator = self.operator().await?;
+            let is_blocked = self.publishing.is_blocked();
+            operator.report(topology, is_blocked).await
+        };
+        let reported = tokio::time::timeout(REPORT_TIMEOUT, reported).await;
+        if let Err(why) = reported.unwrap_or_else(|_| Err(timed_out())) {
+            let code = why.code();
+            tracing::warn!(code, "cannot look for queues without a subscription: {why}");
+        }
     }
 
     /// Opens a consumer. If the queue is missing, declares the topology again first.
@@ -143,7 +214,7 @@ impl RabbitMq {
         let opened = self.open(queue.clone(), Arc::clone(&state), prefetch).await;
         match opened {
             Err(why) if why.code() == MISSING => {
-                self.redeclare().await?;
+                self.redeclare(Again::Missing).await?;
                 self.open(queue, state, prefetch).await
             }
             opened => opened,
@@ -250,17 +321,42 @@ impl Transport for RabbitMq {
                 known.queues.extend(topology.queues.clone());
             }
             let connection = self.consuming_connection().await?;
-            let declared = declare(&connection, &self.names, &topology);
-            let declared = tokio::time::timeout(DECLARE_TIMEOUT, declared).await;
-            declared.unwrap_or_else(|_| Err(timed_out()))
+            self.declare_on(&connection, &topology).await?;
+            self.report(&topology).await;
+            Ok(())
         })
+    }
+
+    /// Fails with `topology_differs` if a queue of these services exists with other arguments.
+    fn check_queues(&self, services: &[Name]) -> Result<()> {
+        self.differences.check_services(services)
+    }
+
+    fn deviations(&self, topology: &Topology) -> BoxFuture<'_, Result<Vec<Deviation>>> {
+        let topology = topology.clone();
+        Box::pin(async move { self.operator().await?.deviations(&topology).await })
+    }
+
+    fn migrate(&self, topology: &Topology) -> BoxFuture<'_, Result<Vec<Migrated>>> {
+        let topology = topology.clone();
+        Box::pin(async move { self.operator().await?.migrate(&topology).await })
+    }
+
+    fn prune(&self, topology: &Topology, forced: bool) -> BoxFuture<'_, Result<Vec<Pruned>>> {
+        let topology = topology.clone();
+        Box::pin(async move { self.operator().await?.prune(&topology, forced).await })
     }
 
     /// Fails with `broker_unavailable` or `broker_refused` as for [`connect`](RabbitMq::connect),
     /// with `broker_blocked` while the broker has a memory or disk alarm, and with
-    /// `topology_differs` if the topology cannot be declared on a new connection.
+    /// `topology_differs` if an exchange, or a queue of a service that runs here, exists with other
+    /// properties.
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
+            if self.differences.check_own().is_err() {
+                self.redeclare(Again::Different).await?;
+                self.differences.check_own()?;
+            }
             self.publishing_connection().await?;
             if self.publishing.is_blocked() {
                 return Err(Error::retry(
@@ -302,24 +398,46 @@ impl Transport for RabbitMq {
                 timeout: self.timeout,
                 frame_max: connection.configuration().frame_max(),
             };
-            let results = self
-                .publisher
-                .publish(&connection, &settings, &messages)
-                .await;
-            if self.publisher.take_topology_missing()
-                && let Err(why) = self.redeclare().await
-            {
+            let held = self.differences.held_types(&self.names, &topology);
+            let is_held = |message: &Envelope| held.contains(message.kind.as_ref());
+            let sent: Cow<'_, [Envelope]> = if held.is_empty() {
+                Cow::Borrowed(&messages)
+            } else {
+                messages.iter().filter(|it| !is_held(it)).cloned().collect()
+            };
+            let results = self.publisher.publish(&connection, &settings, &sent).await;
+            let again = if self.publisher.take_topology_missing() {
+                self.redeclare(Again::Missing).await
+            } else if !held.is_empty() {
+                self.redeclare(Again::Different).await
+            } else {
+                Ok(())
+            };
+            if let Err(why) = again {
                 tracing::warn!(
                     code = why.code(),
                     "cannot declare the topology again: {why}"
                 );
             }
-            results
+            let mut results = results.into_iter();
+            let result = |message: &Envelope| {
+                let kept =
+                    "a queue of this message type exists with other arguments and is not durable";
+                if is_held(message) {
+                    Err(Refused::Unconfirmed(kept.into()))
+                } else {
+                    results
+                        .next()
+                        .unwrap_or_else(|| Err(Refused::Unconfirmed("not sent".into())))
+                }
+            };
+            messages.iter().map(result).collect()
         })
     }
 
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
         Box::pin(async move {
+            self.admit(queue).await?;
             let state = self.state_of(queue);
             let opened = self.consumer(self.names.queue(queue), state, prefetch);
             Ok(Box::new(opened.await?) as Box<dyn Consumer>)

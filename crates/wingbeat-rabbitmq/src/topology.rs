@@ -9,7 +9,9 @@ use wingbeat_core::transport::Queue;
 use wingbeat_core::{Error, Kind, Name, Result, Topology};
 
 use crate::Config;
-use crate::connection::{ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, reply_code, unavailable};
+use crate::connection::{
+    ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, RESOURCE_LOCKED, reply_code, unavailable,
+};
 
 const EVENTS: &str = "wingbeat.events";
 const COMMANDS: &str = "wingbeat.commands";
@@ -18,6 +20,10 @@ const COMMANDS: &str = "wingbeat.commands";
 const DEAD: &str = "wingbeat.dead.";
 /// The prefix of the dead-letter queue of a service.
 const DEAD_LETTERS: &str = "wingbeat.dead-letters.";
+/// The queue that remembers the names of all queues.
+const REGISTER: &str = "wingbeat.topology";
+/// The prefix of the exchanges of a migration.
+const MIGRATING: &str = "wingbeat.migrating.";
 
 /// The names of exchanges and queues in one namespace.
 #[derive(Clone)]
@@ -60,6 +66,20 @@ impl Names {
         queue.strip_prefix(&self.namespace).unwrap_or(queue)
     }
 
+    /// Returns the queue that remembers the names of all queues; see [`register`](crate::register).
+    pub(crate) fn register(&self) -> String {
+        format!("{}{REGISTER}", self.namespace)
+    }
+
+    /// Returns the exchange through which a migration moves the messages of a queue.
+    pub(crate) fn migration_exchange(&self, queue: &str) -> String {
+        format!(
+            "{}{MIGRATING}{}",
+            self.namespace,
+            self.without_namespace(queue)
+        )
+    }
+
     fn dead_letter_exchange(&self, service: &str) -> String {
         format!("{}{DEAD}{service}", self.namespace)
     }
@@ -83,7 +103,10 @@ pub(crate) struct Exchange {
 }
 
 /// A queue to declare, with its bindings: names of exchanges and routing keys.
+#[derive(Clone)]
 pub(crate) struct DeclaredQueue {
+    /// The service that consumes from it.
+    pub(crate) service: &'static str,
     pub(crate) name: String,
     pub(crate) arguments: FieldTable,
     pub(crate) bindings: Vec<(String, String)>,
@@ -101,13 +124,14 @@ pub(crate) fn plan(names: &Names, topology: &Topology) -> (Vec<Exchange>, Vec<De
     ];
     let mut queues = Vec::new();
     let all = topology.queues.keys();
-    let services: BTreeSet<&str> = all.map(|queue| service(*queue)).collect();
+    let services: BTreeSet<&'static str> = all.map(|queue| service(*queue)).collect();
     for service in services {
         let dead = names.dead_letter_exchange(service);
         exchanges.push(exchange(&dead, ExchangeKind::Fanout));
         let mut plain = FieldTable::default();
         plain.insert("x-queue-type".into(), text("quorum"));
         queues.push(DeclaredQueue {
+            service,
             name: names.dead_letter_queue(service),
             arguments: plain,
             bindings: vec![(dead, String::new())],
@@ -117,6 +141,7 @@ pub(crate) fn plan(names: &Names, topology: &Topology) -> (Vec<Exchange>, Vec<De
         let bindings = declared.bindings.iter();
         let bindings = bindings.map(|it| (names.exchange(it.kind).to_owned(), it.message.into()));
         queues.push(DeclaredQueue {
+            service: service(*name),
             name: names.queue(*name),
             arguments: arguments(names, service(*name), declared),
             bindings: bindings.collect(),
@@ -125,26 +150,95 @@ pub(crate) fn plan(names: &Names, topology: &Topology) -> (Vec<Exchange>, Vec<De
     (exchanges, queues)
 }
 
-/// Declares all exchanges, queues and bindings of the topology. A user that may declare nothing is
-/// enough where everything exists: then it is only looked up. Bindings cannot be looked up.
+/// A queue that exists with other properties than the topology declares.
+#[derive(Clone)]
+pub(crate) struct Differing {
+    pub(crate) service: &'static str,
+    pub(crate) queue: String,
+    /// The difference, in the words of the broker.
+    pub(crate) why: String,
+    /// Set if the queue is durable. Then it is bound, so that it keeps its messages. Otherwise the
+    /// publishers keep them.
+    pub(crate) is_durable: bool,
+}
+
+impl Differing {
+    /// Converts the error of a declaration.
+    ///
+    /// # Errors
+    ///
+    /// Errors for other reasons than different properties.
+    fn new(queue: &DeclaredQueue, error: &lapin::Error) -> Result<Self> {
+        let code = reply_code(error);
+        if code != Some(PRECONDITION_FAILED) && code != Some(RESOURCE_LOCKED) {
+            return Err(declare_error("queue", &queue.name, error));
+        }
+        let why = error.to_string();
+        let transient = ["'durable'", "'auto_delete'", "'exclusive'"];
+        let is_transient = transient.iter().any(|it| why.contains(it));
+        Ok(Self {
+            service: queue.service,
+            queue: queue.name.clone(),
+            is_durable: code == Some(PRECONDITION_FAILED) && !is_transient,
+            why,
+        })
+    }
+
+    pub(crate) fn error(&self) -> Error {
+        let (queue, why) = (&self.queue, &self.why);
+        let text = format!("RabbitMQ has the queue `{queue}` with other arguments: {why}");
+        Error::reject(DIFFERS, text)
+    }
+}
+
+/// Returns a queue with all the arguments that Wingbeat may have declared it with, for one that no
+/// subscription has any more.
+pub(crate) fn variants(names: &Names, queue: &str) -> Vec<DeclaredQueue> {
+    let own = names.without_namespace(queue);
+    let service = own.split_once('.').map_or(own, |(service, _)| service);
+    let mut plain = FieldTable::default();
+    plain.insert("x-queue-type".into(), text("quorum"));
+    let of_subscription = [false, true].map(|ordered| {
+        let queue = Queue {
+            bindings: Vec::new(),
+            ordered,
+        };
+        arguments(names, service, &queue)
+    });
+    let all = of_subscription.into_iter().chain([plain]);
+    let variant = |arguments| DeclaredQueue {
+        service: "",
+        name: queue.to_owned(),
+        arguments,
+        bindings: Vec::new(),
+    };
+    all.map(variant).collect()
+}
+
+/// Declares all exchanges, queues and bindings of the topology, and returns the queues that exist
+/// with other arguments. A user that may declare nothing is enough where everything exists: then it
+/// is only looked up. Bindings and arguments cannot be looked up.
 ///
 /// # Errors
 ///
-/// `topology_differs` if a queue or an exchange has other arguments; `topology_missing` if one is
-/// missing that the user may not declare; those of the connection.
+/// `topology_differs` if an exchange has another type; `topology_missing` if a queue or an exchange
+/// is missing that the user may not declare; those of the connection.
 pub(crate) async fn declare(
     connection: &Connection,
     names: &Names,
     topology: &Topology,
-) -> Result<()> {
+) -> Result<Vec<Differing>> {
     let (exchanges, queues) = plan(names, topology);
     match declare_all(connection, &exchanges, &queues).await {
-        Err(why) if why.code() == REFUSED => look_up(connection, &exchanges, &queues).await,
+        Err(why) if why.code() == REFUSED => {
+            look_up(connection, &exchanges, &queues).await?;
+            Ok(Vec::new())
+        }
         declared => declared,
     }
 }
 
-async fn open(connection: &Connection) -> Result<Channel> {
+pub(crate) async fn open(connection: &Connection) -> Result<Channel> {
     let channel = connection.create_channel().await;
     channel.map_err(|e| unavailable(&e))
 }
@@ -153,8 +247,9 @@ async fn declare_all(
     connection: &Connection,
     exchanges: &[Exchange],
     queues: &[DeclaredQueue],
-) -> Result<()> {
-    let channel = open(connection).await?;
+) -> Result<Vec<Differing>> {
+    let mut channel = open(connection).await?;
+    let mut differing = Vec::new();
     for exchange in exchanges {
         let durable = ExchangeDeclareOptions {
             durable: true,
@@ -167,21 +262,46 @@ async fn declare_all(
         declared.map_err(|e| declare_error("exchange", name, &e))?;
     }
     for queue in queues {
-        let durable = QueueDeclareOptions {
-            durable: true,
-            ..QueueDeclareOptions::default()
-        };
-        let name = queue.name.as_str();
-        let declared = channel.queue_declare(name.into(), durable, queue.arguments.clone());
-        declared
-            .await
-            .map_err(|e| declare_error("queue", name, &e))?;
+        if let Err(why) = declare_queue(&channel, queue).await {
+            let found = Differing::new(queue, &why)?;
+            let is_durable = found.is_durable;
+            differing.push(found);
+            channel = open(connection).await?; // The broker has closed the one before.
+            if !is_durable {
+                continue;
+            }
+        }
         for (exchange, key) in &queue.bindings {
-            bind(&channel, name, exchange, key).await?;
+            bind(&channel, &queue.name, exchange, key).await?;
         }
     }
     let closed = channel.close(200, "declared".into()).await;
-    closed.map_err(|e| unavailable(&e))
+    closed.map_err(|e| unavailable(&e))?;
+    Ok(differing)
+}
+
+/// Declares a queue without its bindings.
+pub(crate) async fn declare_queue(
+    channel: &Channel,
+    queue: &DeclaredQueue,
+) -> lapin::Result<lapin::Queue> {
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let name = queue.name.as_str();
+    channel
+        .queue_declare(name.into(), durable, queue.arguments.clone())
+        .await
+}
+
+/// Declares a queue without its bindings. Returns the difference if it exists with other arguments;
+/// then the broker has closed the channel.
+pub(crate) async fn compare(channel: &Channel, queue: &DeclaredQueue) -> Result<Option<Differing>> {
+    match declare_queue(channel, queue).await {
+        Ok(_) => Ok(None),
+        Err(why) => Differing::new(queue, &why).map(Some),
+    }
 }
 
 /// Checks that all exchanges and queues exist.
@@ -215,8 +335,10 @@ async fn look_up(
     closed.map_err(|e| unavailable(&e))
 }
 
+/// The code of a queue or an exchange that exists with other properties.
+const DIFFERS: &str = "topology_differs";
 /// The code of a declaration that the user may not make.
-const REFUSED: &str = "broker_refused";
+pub(crate) const REFUSED: &str = "broker_refused";
 
 /// Converts an error of a look-up.
 fn missing_error(what: &str, name: &str, error: &lapin::Error) -> Error {
@@ -232,7 +354,7 @@ fn missing_error(what: &str, name: &str, error: &lapin::Error) -> Error {
 
 /// Returns the arguments of a quorum queue with a delivery limit. At-least-once dead-lettering
 /// requires `overflow=reject-publish`.
-fn arguments(names: &Names, service: &str, queue: &Queue) -> FieldTable {
+pub(crate) fn arguments(names: &Names, service: &str, queue: &Queue) -> FieldTable {
     let mut arguments = FieldTable::default();
     let mut set = |name: &str, value: AMQPValue| {
         arguments.insert(name.into(), value);
@@ -254,7 +376,7 @@ fn arguments(names: &Names, service: &str, queue: &Queue) -> FieldTable {
     arguments
 }
 
-fn text(value: &str) -> AMQPValue {
+pub(crate) fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
 }
 
@@ -265,13 +387,11 @@ fn declare_error(what: &str, name: &str, error: &lapin::Error) -> Error {
         Some(ACCESS_REFUSED) => return Error::retry(REFUSED, error.to_string()),
         _ => return unavailable(error),
     }
-    let text = format!(
-        "RabbitMQ has the {what} `{name}` with other arguments; delete it once it is empty, and it is declared again: {error}"
-    );
-    Error::reject("topology_differs", text)
+    let text = format!("RabbitMQ has the {what} `{name}` with other arguments: {error}");
+    Error::reject(DIFFERS, text)
 }
 
-async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<()> {
+pub(crate) async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<()> {
     let bound = channel
         .queue_bind(
             queue.into(),

@@ -22,6 +22,8 @@
 //! The macro `transport_conformance!` (feature `conformance`) tests this contract;
 //! `docs/writing-an-adapter.md` shows how.
 
+mod operate;
+
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
@@ -29,6 +31,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{Envelope, Kind, Name, Result};
+
+pub use operate::{Deviation, DeviationKind, Migrated, Pruned};
 
 /// The tag of one delivery, with which it is acknowledged. It is unique within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,11 +179,52 @@ pub trait Transport: Send + Sync + 'static {
     /// publishes. Otherwise the messages for a queue that is created later would be lost. An
     /// adapter remembers the topology and declares it again after it has reconnected.
     ///
+    /// A queue that exists with other properties is no error, since it concerns one service only:
+    /// [`check_queues`](Self::check_queues) reports it to that service. Its messages are kept
+    /// meanwhile, in the queue or in the outbox of their publishers.
+    ///
     /// # Errors
     ///
-    /// An error of class [`Reject`](crate::Class::Reject) if a queue exists with other properties,
-    /// such as `topology_differs`.
+    /// An error of class [`Reject`](crate::Class::Reject) if something that all services share
+    /// exists with other properties, such as `topology_differs`.
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>>;
+
+    /// Checks, after [`declare`](Self::declare), that the queues of these services have the
+    /// declared properties. A process calls it with the services that it runs.
+    ///
+    /// A broker whose queues have no properties of their own needs no check.
+    ///
+    /// # Errors
+    ///
+    /// An error of class [`Reject`](crate::Class::Reject), such as `topology_differs`.
+    fn check_queues(&self, _services: &[Name]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns how the broker differs from the topology, for an operator. It changes nothing. It
+    /// may be called without [`declare`](Self::declare).
+    ///
+    /// Only queues that a process with this namespace once declared can be
+    /// [`Orphaned`](DeviationKind::Orphaned), never those of others.
+    fn deviations(&self, _topology: &Topology) -> BoxFuture<'_, Result<Vec<Deviation>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Gives each queue that differs the declared properties, and keeps its messages. It may be
+    /// called again after it was interrupted at any moment, and then continues.
+    ///
+    /// # Errors
+    ///
+    /// `topology_in_use` if processes consume from such a queue.
+    fn migrate(&self, _topology: &Topology) -> BoxFuture<'_, Result<Vec<Migrated>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Deletes the [orphaned](DeviationKind::Orphaned) queues: those without messages, or all of
+    /// them if it is `forced`. A queue with consumers is kept.
+    fn prune(&self, _topology: &Topology, _forced: bool) -> BoxFuture<'_, Result<Vec<Pruned>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// Checks that the broker can be used: it answers, and it accepts messages. It costs one round
     /// trip and changes nothing.

@@ -4,16 +4,94 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use wingbeat_core::envelope::Unfit;
-use wingbeat_core::transport::{Consumer, Refused};
+use wingbeat_core::transport::{Consumer, Deviation, DeviationKind, Pruned, Refused};
 use wingbeat_core::{Envelope, Error, Name, Result, Topology, Transport};
 
 use super::Embedded;
+use crate::broker::UNROUTABLE;
 use crate::consumer::QueueConsumer;
+use crate::names::{NONE, Space};
+use crate::queue::before_first;
+use crate::reads;
+
+/// The messages of an orphaned queue that are discarded at once.
+const DISCARDED: usize = 512;
+
+impl Embedded {
+    /// Returns the queues that have messages and are not part of the topology: their numbers, names
+    /// and messages. Without messages, such a queue is only a name.
+    fn orphans(&self, topology: &Topology) -> Vec<(u32, Name, u64)> {
+        let queues = self.shared.names.under(Space::Queue, NONE).into_iter();
+        let queues = queues.map(|(number, name)| (number, name, self.shared.broker.depth(number)));
+        let is_orphan = |(_, name, depth): &(u32, Name, u64)| {
+            *depth > 0 && name.as_str() != UNROUTABLE && !topology.queues.contains_key(name)
+        };
+        queues.filter(is_orphan).collect()
+    }
+
+    /// Deletes all messages of a queue.
+    async fn discard(&self, queue: u32) -> Result<()> {
+        loop {
+            let first = before_first(queue);
+            let page =
+                self.read(move |connection, _| reads::queue_page(connection, first, DISCARDED));
+            let rows: Vec<u64> = page.await?.iter().map(|message| message.row).collect();
+            if rows.is_empty() {
+                return Ok(());
+            }
+            self.writer.delete(rows);
+            self.writer.ping().await?;
+        }
+    }
+}
 
 impl Transport for Embedded {
     fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
         let topology = topology.clone();
-        Box::pin(async move { self.writer.declare(Vec::new(), topology).await })
+        Box::pin(async move {
+            self.writer.declare(Vec::new(), topology.clone()).await?;
+            for (_, queue, waiting) in self.orphans(&topology) {
+                tracing::warn!(
+                    code = "topology_orphan",
+                    %queue,
+                    waiting,
+                    "no subscription has this queue any more, and messages wait in it; `topology \
+                     prune` deletes them"
+                );
+            }
+            Ok(())
+        })
+    }
+
+    fn deviations(&self, topology: &Topology) -> BoxFuture<'_, Result<Vec<Deviation>>> {
+        let orphans = self.orphans(topology).into_iter();
+        let found = orphans.map(|(_, queue, waiting)| Deviation {
+            queue: queue.to_string(),
+            kind: DeviationKind::Orphaned,
+            waiting,
+            consumers: 0,
+        });
+        Box::pin(std::future::ready(Ok(found.collect())))
+    }
+
+    fn prune(&self, topology: &Topology, forced: bool) -> BoxFuture<'_, Result<Vec<Pruned>>> {
+        let orphans = self.orphans(topology);
+        Box::pin(async move {
+            let mut pruned = Vec::new();
+            for (number, queue, waiting) in orphans {
+                let result = if forced {
+                    self.discard(number).await?;
+                    Ok(waiting)
+                } else {
+                    Err(format!("{waiting} messages wait in it"))
+                };
+                pruned.push(Pruned {
+                    queue: queue.to_string(),
+                    result,
+                });
+            }
+            Ok(pruned)
+        })
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<()>> {

@@ -12,6 +12,7 @@ mod controls;
 mod dead_letters;
 mod generator;
 mod loss;
+mod operate;
 mod ordered;
 mod outbox;
 mod raw;

@@ -6,7 +6,7 @@ use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOpti
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use wingbeat::TokioRuntime;
-use wingbeat_core::conformance::{PLACED, RESERVE, RESERVING, STOCK_PLACED, topology};
+use wingbeat_core::conformance::{PLACED, RESERVE, RESERVING, STOCK, STOCK_PLACED, topology};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Class, Transport as _};
 use wingbeat_rabbitmq::RabbitMq;
@@ -84,7 +84,8 @@ fn a_queue_with_other_arguments_is_reported_in_one_line() {
         made.await.unwrap();
         let runtime: SharedRuntime = TokioRuntime::new();
         let transport = RabbitMq::connect(&config, runtime).await.unwrap();
-        let why = transport.declare(&topology()).await.unwrap_err();
+        transport.declare(&topology()).await.unwrap();
+        let why = transport.check_queues(&[STOCK]).unwrap_err();
         let text = why.to_string();
         assert_eq!(
             (why.code(), why.class()),
@@ -98,6 +99,7 @@ fn a_queue_with_other_arguments_is_reported_in_one_line() {
         let deleted = channel.queue_delete(name.into(), QueueDeleteOptions::default());
         deleted.await.unwrap();
         transport.declare(&topology()).await.unwrap();
+        transport.check_queues(&[STOCK]).unwrap();
     });
 }
 

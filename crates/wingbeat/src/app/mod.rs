@@ -251,8 +251,8 @@ impl App {
     /// # Errors
     ///
     /// `wiring` if [`check`](Self::check) has findings; `store_unavailable` or `broker_unavailable`
-    /// if a server is unavailable; `topology_differs` if a queue exists with other arguments; other
-    /// codes of the adapters. `docs/errors/README.md` lists them.
+    /// if a server is unavailable; `topology_differs` if a queue of a service that runs here exists
+    /// with other arguments; other codes of the adapters. `docs/errors/README.md` lists them.
     pub async fn start(self, ports: Ports) -> Result<Running> {
         if !self.hosted {
             self.check()?;
@@ -260,6 +260,7 @@ impl App {
             let topology = self.topology();
             ports.store.prepare(&names, &topology).await?;
             ports.transport.declare(&topology).await?;
+            ports.transport.check_queues(&names)?;
             let (store, runtime) = (ports.store.clone(), ports.runtime.clone());
             runtime.spawn(Box::pin(sweep(store, runtime.clone())));
         }

@@ -13,7 +13,7 @@ use super::process::open;
 use super::program::{Program, Roles};
 use super::settings::{Field, OURS, Settings, SettingsError, Sources};
 use super::signals::{self, Signals};
-use super::{logs, migrate, ready, threads, trust};
+use super::{logs, migrate, ready, threads, topology, trust};
 use crate::call::HyperClient;
 use crate::{Runtime as _, Timestamp};
 
@@ -49,6 +49,10 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
                     Ok(()) => ExitCode::SUCCESS,
                     Err(why) => cannot(program.name(), &why),
                 }
+            }
+            Some((name, args)) if name == "topology" => {
+                let done = topology::run(&program, &args).await;
+                done.unwrap_or_else(|why| cannot(program.name(), &why))
             }
             Some((name, args)) if name == "ready" => {
                 match Settings::<P::Own>::read(&sources(&own, &args)) {
@@ -110,6 +114,7 @@ fn command<P: Program>(program: &P, own: &[Field]) -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand(flags(run))
         .subcommand(flags(migrate))
+        .subcommand(topology::command(&flags))
         .subcommand(flags(ready))
         .subcommand(super::contracts::command())
         .subcommands(commands)
@@ -138,7 +143,7 @@ fn flag(field: &Field) -> Arg {
     clippy::disallowed_methods,
     reason = "this is the one place that reads the environment"
 )]
-fn sources(own: &[Field], args: &ArgMatches) -> Sources {
+pub(super) fn sources(own: &[Field], args: &ArgMatches) -> Sources {
     let env: BTreeMap<_, _> = std::env::vars_os().collect();
     let keys = OURS.iter().chain(own).filter(|field| !field.secret);
     let given = keys.filter_map(|field| {

@@ -76,6 +76,9 @@ impl RunError {
             Self::Services { why } if why.code() == "store_not_granted" => {
                 format!("; run `{program} migrate --grant-to ROLE`")
             }
+            Self::Services { why } if why.code() == "topology_differs" => {
+                format!("; run `{program} topology migrate`")
+            }
             _ => String::new(),
         }
     }

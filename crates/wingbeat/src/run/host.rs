@@ -67,6 +67,7 @@ impl Host {
         ports.store.prepare(&names, &topology).await?;
         ports.store.check_writable(&names)?;
         ports.transport.declare(&topology).await?;
+        ports.transport.check_queues(&names)?;
         let cell = |name: &Name| {
             let cell = Cell {
                 name: name.as_str(),

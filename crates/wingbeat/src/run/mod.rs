@@ -25,6 +25,7 @@ mod settings;
 mod signals;
 mod system;
 mod threads;
+mod topology;
 mod trust;
 
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ use crate::App;
 ///   that.
 /// - `<program> contracts`: writes the documents and schemas of the system; see
 ///   [`contracts`](crate::contracts).
+/// - `<program> topology plan`, `apply`, `migrate`, `prune`: shows, declares and changes the queues
+///   of the broker.
 /// - `<program> ready`: exit code 0 if the process with these settings is ready.
 /// - `--help`: all flags, Wingbeat's and the program's own.
 ///

@@ -1,0 +1,104 @@
+//! The connections of an operator's command, and the requests that all commands need.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ExchangeKind};
+use wingbeat_core::{Error, Result};
+
+use crate::connection::{NOT_FOUND, RESOURCE_LOCKED, reply_code, unavailable};
+use crate::topology::{Names, open};
+
+/// The suffix of the queue to which a migration sets the messages of a queue aside.
+const MIGRATING: &str = ".migrating";
+
+/// Returns the queue to which a migration sets the messages of `queue` aside.
+pub(crate) fn migrating(queue: &str) -> String {
+    format!("{queue}{MIGRATING}")
+}
+
+/// The numbers of messages and consumers of a queue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Counts {
+    pub(crate) waiting: u64,
+    pub(crate) consumers: u64,
+}
+
+/// The connections of a process, for an operator's commands.
+pub(crate) struct Access {
+    pub(crate) consuming: Arc<Connection>,
+    pub(crate) publishing: Arc<Connection>,
+    pub(crate) names: Names,
+    /// The time limit for confirms.
+    pub(crate) timeout: Duration,
+}
+
+impl Access {
+    /// Looks up a queue. Returns `None` if it does not exist.
+    pub(crate) async fn counts(&self, queue: &str) -> Result<Option<Counts>> {
+        let channel = open(&self.consuming).await?;
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let found = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        match found.await {
+            Ok(found) => {
+                let _ = channel.close(200, "found".into()).await;
+                Ok(Some(Counts {
+                    waiting: u64::from(found.message_count()),
+                    consumers: u64::from(found.consumer_count()),
+                }))
+            }
+            Err(why) if reply_code(&why) == Some(NOT_FOUND) => Ok(None),
+            // An exclusive queue of another connection: no queue of ours.
+            Err(why) if reply_code(&why) == Some(RESOURCE_LOCKED) => Ok(Some(Counts {
+                waiting: 0,
+                consumers: 1,
+            })),
+            Err(why) => Err(unavailable(&why)),
+        }
+    }
+
+    /// Returns whether an exchange exists.
+    pub(crate) async fn exists(&self, exchange: &str) -> Result<bool> {
+        let channel = open(&self.consuming).await?;
+        let passive = ExchangeDeclareOptions {
+            passive: true,
+            ..ExchangeDeclareOptions::default()
+        };
+        let (kind, arguments) = (ExchangeKind::Fanout, FieldTable::default());
+        let found = channel.exchange_declare(exchange.into(), kind, passive, arguments);
+        match found.await {
+            Ok(()) => {
+                let _ = channel.close(200, "found".into()).await;
+                Ok(true)
+            }
+            Err(why) if reply_code(&why) == Some(NOT_FOUND) => Ok(false),
+            Err(why) => Err(unavailable(&why)),
+        }
+    }
+}
+
+/// Removes a binding.
+pub(crate) async fn unbind(
+    channel: &Channel,
+    queue: &str,
+    exchange: &str,
+    key: &str,
+) -> Result<()> {
+    let arguments = FieldTable::default();
+    let unbound = channel.queue_unbind(queue.into(), exchange.into(), key.into(), arguments);
+    unbound.await.map_err(|e| unavailable(&e))
+}
+
+/// Returns the error of a queue that other processes use.
+pub(crate) fn in_use(queue: &str, consumers: u64) -> Error {
+    let text = format!(
+        "the queue `{queue}` has {consumers} consumers: pause the subscription, or stop the \
+         processes of its service"
+    );
+    Error::reject("topology_in_use", text)
+}
