@@ -15,6 +15,7 @@ mod loss;
 mod ordered;
 mod outbox;
 mod raw;
+mod replaying;
 mod strangers;
 mod tls;
 mod topology;

@@ -8,12 +8,14 @@ mod entity;
 mod history;
 #[cfg(feature = "personal")]
 mod personal;
+mod published;
 mod reads;
+mod repo;
 mod shape;
 mod verify;
 mod view;
 
-pub use aggregate::{Aggregate, Repo};
+pub use aggregate::Aggregate;
 pub use allotment::Allotment;
 pub use cached::{CacheOf, Cached};
 pub use claims::Claims;
@@ -21,6 +23,9 @@ pub use entity::{Entity, Table};
 pub use history::Upcasts;
 #[cfg(feature = "personal")]
 pub use personal::{Personal, Subjects, lookup_digest};
+pub use published::Happened;
+pub(crate) use published::{Chapter, Chapters, History, Position, Publish};
 pub use reads::{Listed, Reads};
+pub use repo::Repo;
 pub use verify::{Difference, Verified};
 pub use view::{Rows, View, ViewRow};
