@@ -64,6 +64,13 @@ impl MessageType {
         }
     }
 
+    /// Returns the type under another name. The runtime sends messages of one type under a name for
+    /// each receiver.
+    #[must_use]
+    pub const fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
     /// The service that owns the message: the first part of its name.
     #[must_use]
     pub fn owner(&self) -> &'static str {

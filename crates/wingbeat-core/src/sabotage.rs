@@ -5,7 +5,7 @@
 //! refuses a release binary that was built with the feature.
 
 /// The names of all mechanisms.
-pub const MECHANISMS: [&str; 15] = [
+pub const MECHANISMS: [&str; 16] = [
     ACK_AFTER_COMMIT,
     INBOX,
     OUTBOX,
@@ -21,6 +21,7 @@ pub const MECHANISMS: [&str; 15] = [
     CALL_KEY,
     SCHEDULE_ONCE,
     SIGNATURES,
+    REPLAY_FIRST,
 ];
 
 /// The runtime acknowledges a delivery only after its unit is durable.
@@ -53,6 +54,8 @@ pub const CALL_KEY: &str = "call-key";
 pub const SCHEDULE_ONCE: &str = "schedule-once";
 /// The receiver verifies the signatures of commands.
 pub const SIGNATURES: &str = "signatures";
+/// A subscription handles no live message before the replay of its past is complete.
+pub const REPLAY_FIRST: &str = "replay-first";
 
 #[cfg(feature = "sabotage")]
 static REMOVED: std::sync::Mutex<Option<&'static str>> = std::sync::Mutex::new(None);

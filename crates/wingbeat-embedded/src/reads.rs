@@ -72,19 +72,21 @@ pub(crate) fn scan(
     }
 }
 
-/// Reads the history of an aggregate from after an event.
+/// Reads at most `limit` events of the history of an aggregate, from after an event.
 pub(crate) fn history(
     connection: &Connection,
     names: &Names,
     key: &RecordKey,
     after: u64,
+    limit: usize,
 ) -> rusqlite::Result<Vec<Recorded>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
             "SELECT seq, at, body, packed FROM history
-             WHERE tbl = ?1 AND id = ?2 AND seq > ?3 ORDER BY seq",
+             WHERE tbl = ?1 AND id = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
         )?
-        .query_map(params![key.table, key.id, after as i64], |row| {
+        .query_map(params![key.table, key.id, after as i64, limit], |row| {
             Ok(Recorded {
                 sequence: row.get::<_, i64>(0)? as u64,
                 at: Timestamp::from_micros(row.get(1)?),

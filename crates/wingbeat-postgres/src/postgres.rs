@@ -219,8 +219,21 @@ impl Store for Postgres {
         key: &Key,
         after: u64,
     ) -> BoxFuture<'_, Result<Vec<Recorded>>> {
+        self.history_page(service, key, after, usize::MAX)
+    }
+
+    fn history_page(
+        &self,
+        service: Name,
+        key: &Key,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Recorded>>> {
         let key = key.clone();
-        Box::pin(async move { self.database.reads(service)?.history(&key, after).await })
+        Box::pin(async move {
+            let reads = self.database.reads(service)?;
+            reads.history(&key, after, limit).await
+        })
     }
 
     fn row(&self, service: Name, view: Name, key: &str) -> BoxFuture<'_, Result<Option<Row>>> {

@@ -117,12 +117,18 @@ impl Reads<'_> {
     }
 
     /// Reads the history of an aggregate from after an event.
-    pub(crate) async fn history(&self, key: &Key, after: u64) -> Result<Vec<Recorded>> {
+    pub(crate) async fn history(
+        &self,
+        key: &Key,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>> {
         let sql = "SELECT seq, at, body FROM {schema}.history
-            WHERE tbl = $1 AND id = $2 AND seq > $3 ORDER BY seq";
+            WHERE tbl = $1 AND id = $2 AND seq > $3 ORDER BY seq LIMIT $4";
         let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self
-            .query(sql, &[&key.table.as_str(), &key.id, &after])
+            .query(sql, &[&key.table.as_str(), &key.id, &after, &limit])
             .await?;
         let recorded = |row: &SqlRow| Recorded {
             sequence: row.get::<_, i64>(0).unsigned_abs(),

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use uuid::Uuid;
 use wingbeat_core::envelope::{Limited, Unfit};
-use wingbeat_core::{Error, Kind, Message, MessageType, Result};
+use wingbeat_core::{Error, Kind, Message, MessageType, Result, Timestamp};
 
 use crate::encode;
 
@@ -92,10 +93,21 @@ pub(crate) struct Outgoing {
     pub(crate) body: Bytes,
     pub(crate) sequence: Option<u64>,
     pub(crate) operation: Option<String>,
+    /// Set if the message has an id of its own.
+    pub(crate) stamp: Option<Stamp>,
+}
+
+/// The identity of a message that comes from a history: the same each time it is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    pub(crate) id: Uuid,
+    pub(crate) at: Timestamp,
+    /// The message repeats the past: it keeps its time and begins a story of its own.
+    pub(crate) replayed: bool,
 }
 
 impl Outgoing {
-    fn of<M: Message>(message: &M) -> Self {
+    pub(crate) fn of<M: Message>(message: &M) -> Self {
         Self {
             name: M::NAME,
             kind: M::KIND,
@@ -103,7 +115,13 @@ impl Outgoing {
             body: encode(message),
             sequence: None,
             operation: None,
+            stamp: None,
         }
+    }
+
+    /// Returns whether the message repeats the past.
+    pub(crate) fn is_replayed(&self) -> bool {
+        self.stamp.is_some_and(|it| it.replayed)
     }
 
     /// Checks the limits of [`Envelope::check`](wingbeat_core::Envelope::check).

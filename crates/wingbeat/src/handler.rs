@@ -115,6 +115,94 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
         Configured::new(self, |policy| policy.ordered = true)
     }
 
+    /// Delivers the events first that were published before the subscription existed.
+    ///
+    /// The service that owns the event must publish it with
+    /// [`Service::publishes_history`](crate::Service::publishes_history): it sends the events of
+    /// its stored histories to this subscription alone. [`App::check`](crate::App::check) refuses
+    /// any other message.
+    ///
+    /// - The events of one aggregate come in their order, and each takes effect once.
+    ///   [`Meta::replayed`](crate::Meta::replayed) is set.
+    /// - The subscription handles no other event before all of them are handled. Later ones wait
+    ///   in its queue.
+    /// - A crash or a restart of any process continues the replay. It proceeds at the pace of this
+    ///   handler, and at most 5,000 events a second. `GET /ops/replays` shows its progress.
+    /// - An event that the handler refuses becomes a dead letter, and the replay goes on.
+    ///
+    /// The replay begins when the first process with this subscription starts, and only once. To
+    /// read the past again, for example for a view with another content, rename the subscription
+    /// with [`named`](Self::named).
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use wingbeat::prelude::*;
+    /// # #[derive(Command, Serialize, Deserialize, JsonSchema)]
+    /// # #[command(name = "bank.deposit", version = 1, key = account)]
+    /// # struct Deposit { account: String, cents: u64 }
+    ///
+    /// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// #[event(name = "bank.deposited", version = 1, key = account)]
+    /// struct Deposited { account: String, cents: u64 }
+    /// # #[derive(Default, Clone, Serialize, Deserialize)]
+    /// # struct Account { cents: u64 }
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Added(u64);
+    /// # impl Aggregate for Account {
+    /// #     const NAME: &'static str = "account";
+    /// #     type Id = String;
+    /// #     type Command = u64;
+    /// #     type Event = Added;
+    /// #     type Error = ();
+    /// #     fn decide(&self, cents: u64) -> std::result::Result<Vec<Added>, ()> {
+    /// #         Ok(vec![Added(cents)])
+    /// #     }
+    /// #     fn apply(&mut self, Added(cents): &Added) { self.cents += cents; }
+    /// # }
+    /// # async fn deposit(command: Deposit, accounts: Repo<Account>) -> Result<()> {
+    /// #     let _ = accounts.execute(&command.account, command.cents).await?;
+    /// #     Ok(())
+    /// # }
+    ///
+    /// // The bank makes its messages from the events of its accounts.
+    /// fn bank() -> Service {
+    ///     Service::new("bank").on(deposit).publishes_history(|it: Happened<'_, Account>| {
+    ///         Some(Deposited { account: it.id.into(), cents: it.event.0 })
+    ///     })
+    /// }
+    /// # #[derive(Clone, Default, Serialize, Deserialize)]
+    /// # struct Total(u64);
+    /// # impl Entity for Total {
+    /// #     const NAME: &'static str = "total";
+    /// #     type Id = String;
+    /// # }
+    ///
+    /// async fn total(event: Deposited, totals: Table<Total>) -> Result<()> {
+    ///     let add = |total: Option<Total>| Total(total.unwrap_or_default().0 + event.cents);
+    ///     totals.update(&"all".into(), add).await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// // A year later, the reports learn of all deposits.
+    /// let reports = Service::new("reports").on(total.from_beginning());
+    /// let app = App::new().service(bank()).service(reports);
+    /// # #[cfg(feature = "test")]
+    /// # {
+    /// # let earlier = App::new().service(bank()).service(Service::new("reports"));
+    /// # let mut test = wingbeat::test::TestApp::start(1, earlier);
+    /// # test.publish(uuid::Uuid::nil(), &Deposit { account: "a".into(), cents: 5 });
+    /// # test.until_idle();
+    /// # test.crash(app);
+    /// # test.publish(uuid::Uuid::nil(), &Deposit { account: "a".into(), cents: 7 });
+    /// # test.until_idle();
+    /// # let total = test.run(test.reads("reports").entity::<Total>(&"all".into()));
+    /// # assert_eq!(total.unwrap().unwrap().0, 12);
+    /// # }
+    /// ```
+    fn from_beginning(self) -> Configured<Self> {
+        Configured::new(self, |policy| policy.from_beginning = true)
+    }
+
     /// Sets the name of the subscription, and so of its queue. The default is the name of the
     /// message; a second subscription of a service to one message needs a name of its own.
     ///

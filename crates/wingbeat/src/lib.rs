@@ -359,6 +359,7 @@
 //! | `unit` | one attempt reads and records |
 //! | [`trust`] | signatures of services |
 //! | `commit` | many units become durable |
+//! | `replay` | messages of the past are sent again to one subscription |
 //! | `publish`, `due`, `schedule`, `failed` | messages go out; timers, retries, calls and schedules come due; dead letters |
 //! | [`describe`] | AsyncAPI and OpenAPI documents, generated from the wiring |
 //! | `runtime`, [`telemetry`], [`run`](mod@run), [`test`](mod@test) | time and tasks, observation, programs, tests |
@@ -423,6 +424,7 @@ pub mod http;
 mod policy;
 pub mod prelude;
 mod publish;
+mod replay;
 #[cfg(feature = "host")]
 pub mod run;
 mod runtime;
@@ -450,6 +452,7 @@ pub use failed::{DeadLetter, Failures};
 pub use handler::{Configured, Erased, Handler, MessageHandler};
 pub use policy::{Policy, Retry, SagaPolicy, TargetPolicy};
 pub use publish::Unroutable;
+pub use replay::ReplayStatus;
 #[cfg(feature = "host")]
 pub use run::{Program, Settings, run, run_program};
 pub use runtime::{Control, TaskGroup, TokioRuntime};
@@ -457,8 +460,8 @@ pub use saga::{Accepts, AcceptsTimer, Answers, Saga, SagaEffects, SagaInput, Sag
 pub use schedule::{Missed, Schedule, ScheduleStatus};
 pub use service::Service;
 pub use state::{
-    Aggregate, Allotment, CacheOf, Cached, Claims, Difference, Entity, Listed, Reads, Repo, Rows,
-    Table, Upcasts, Verified, View, ViewRow,
+    Aggregate, Allotment, CacheOf, Cached, Claims, Difference, Entity, Happened, Listed, Reads,
+    Repo, Rows, Table, Upcasts, Verified, View, ViewRow,
 };
 #[cfg(feature = "personal")]
 pub use state::{Personal, Subjects, lookup_digest};

@@ -36,6 +36,9 @@ pub struct Policy {
     /// Keeps the order of messages with the same key across failures, restarts and replicas; see
     /// [`Handler::ordered`](crate::Handler::ordered).
     pub ordered: bool,
+    /// Delivers the events first that were published before the subscription existed; see
+    /// [`Handler::from_beginning`](crate::Handler::from_beginning).
+    pub from_beginning: bool,
     /// The name of the subscription within its service; `None` for the name of its message.
     pub name: Option<&'static str>,
     /// Encrypts failed deliveries; see [`Handler::personal`](crate::Handler::personal).
@@ -50,6 +53,7 @@ impl Default for Policy {
             prefetch: 512,
             retry: Retry::default(),
             ordered: false,
+            from_beginning: false,
             name: None,
             #[cfg(feature = "personal")]
             personal: false,

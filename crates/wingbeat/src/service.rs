@@ -1,5 +1,6 @@
 //! The builder of a service.
 
+use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use axum::Router;
 #[cfg(feature = "http")]
 use axum::middleware::from_fn;
 use wingbeat_core::transport::Binding;
-use wingbeat_core::{MessageType, Name};
+use wingbeat_core::{Kind, MessageType, Name};
 
 use crate::call::{CallHandler, Executor};
 use crate::describe::{
@@ -22,11 +23,13 @@ use crate::handler::{Erased, Handler, MessageHandler, Run, Scheduled, run_record
 use crate::http::Routes;
 #[cfg(feature = "http")]
 use crate::http::measure::routed;
+use crate::replay::{self, Begins, Histories};
 use crate::saga::{self, Saga, SagaInput as _};
 use crate::schedule::{Polling, Registered, Schedule};
+use crate::state::{Aggregate, Chapters, Happened, Publish};
 use crate::stored::Stored;
-use crate::unit::Scope;
-use crate::{SagaPolicy, TargetPolicy};
+use crate::unit::{Published, Scope};
+use crate::{Policy, SagaPolicy, TargetPolicy};
 
 /// A service: its handlers, sagas, executors, schedules and routes.
 ///
@@ -67,6 +70,12 @@ pub(crate) struct Wiring {
     pub(crate) targets: Vec<(&'static str, TargetPolicy)>,
     pub(crate) schedules: Vec<Registered>,
     pub(crate) polls: Vec<Polling>,
+    /// The functions that publish events of histories.
+    pub(crate) published: Published,
+    /// The histories that can be replayed.
+    pub(crate) histories: Histories,
+    /// The subscriptions from the beginning.
+    pub(crate) begins: Vec<Begins>,
     #[cfg(feature = "http")]
     pub(crate) routes: Router,
     #[cfg(feature = "test")]
@@ -87,6 +96,9 @@ impl Service<()> {
             targets: Vec::new(),
             schedules: Vec::new(),
             polls: Vec::new(),
+            published: Published::default(),
+            histories: Histories::new(),
+            begins: Vec::new(),
             #[cfg(feature = "http")]
             routes: Router::new(),
             #[cfg(feature = "test")]
@@ -175,6 +187,9 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self.describe(queue, vec![message], handler.returns());
         self.uses(handler.extracts());
         let Erased(run) = handler.erase(self.state.clone());
+        if policy.from_beginning {
+            self.begins(Begins { queue, message }, &policy, &run);
+        }
         let binding = Binding {
             message: name,
             kind,
@@ -185,6 +200,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             policy,
             takes: vec![name],
             run,
+            replays: None,
         });
         self
     }
@@ -294,6 +310,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             policy: policy.into(),
             takes,
             run,
+            replays: None,
         });
         self
     }
@@ -550,6 +567,116 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         let publishes = &mut self.wiring.description.publishes;
         publishes.push(MessageType::of::<E>());
         self
+    }
+
+    /// Publishes the events of an aggregate type, as they happen, with a function that makes a
+    /// message of an event, or `None`.
+    ///
+    /// [`Repo`](crate::Repo) publishes the messages in the unit that stores the events, so a
+    /// handler need not return them. [`Meta::sequence`](crate::Meta::sequence) is the position of
+    /// the event in its history.
+    ///
+    /// The store keeps histories for ever, so another service can subscribe
+    /// [from the beginning](crate::Handler::from_beginning): the function then makes the messages
+    /// of stored events again. It must be pure, and a message has the same id each time. Messages
+    /// that handlers return, of entities for example, cannot be replayed: their service stores the
+    /// present only.
+    ///
+    /// If a release publishes a message in this way that handlers published before, let subscribers
+    /// begin at the beginning with a later release: messages of older processes have other ids.
+    ///
+    /// ```
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "bank.deposited", version = 1, key = account)]
+    /// # struct Deposited { account: String, cents: u64 }
+    /// # #[derive(Default, Clone, Serialize, Deserialize)]
+    /// # struct Account { cents: u64 }
+    /// # #[derive(Serialize, Deserialize)]
+    /// # enum AccountEvent { Deposited(u64), Named(String) }
+    /// # impl Aggregate for Account {
+    /// #     const NAME: &'static str = "account";
+    /// #     type Id = String;
+    /// #     type Command = u64;
+    /// #     type Event = AccountEvent;
+    /// #     type Error = ();
+    /// #     fn decide(&self, cents: u64) -> std::result::Result<Vec<AccountEvent>, ()> {
+    /// #         Ok(vec![AccountEvent::Deposited(cents)])
+    /// #     }
+    /// #     fn apply(&mut self, _: &AccountEvent) {}
+    /// # }
+    ///
+    /// fn deposited(it: Happened<'_, Account>) -> Option<Deposited> {
+    ///     match it.event {
+    ///         AccountEvent::Deposited(cents) => Some(Deposited {
+    ///             account: it.id.into(),
+    ///             cents: *cents,
+    ///         }),
+    ///         AccountEvent::Named(_) => None, // not for other services
+    ///     }
+    /// }
+    ///
+    /// let bank = Service::new("bank").publishes_history(deposited);
+    /// # assert!(App::new().service(bank).check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn publishes_history<A: Aggregate, E: EventMessage>(
+        mut self,
+        publish: impl Fn(Happened<'_, A>) -> Option<E> + Send + Sync + 'static,
+    ) -> Self {
+        if self.wiring.histories.is_empty() {
+            self = self.answers_requests();
+        }
+        let publish = Publish::<A>::new(publish);
+        let history = Arc::new(Chapters::new(publish.clone()));
+        self.wiring.histories.push((E::NAME, history));
+        let published = self.wiring.published.0.entry(TypeId::of::<A>());
+        published.or_default().push(Box::new(publish));
+        self.publishes::<E>()
+    }
+
+    /// Subscribes the service to requests for the past.
+    fn answers_requests(mut self) -> Self {
+        let request = replay::request_type(self.wiring.name.as_str());
+        let publishes = &mut self.wiring.description.publishes;
+        publishes.push(request); // It sends commands to the subscribers.
+        self.wiring.subscriptions.push(Subscription {
+            queue: Name::new(request.name),
+            bindings: vec![Binding {
+                message: request.name,
+                kind: request.kind,
+            }],
+            policy: Policy::default(),
+            takes: vec![request.name],
+            run: replay::answer(),
+            replays: None,
+        });
+        self
+    }
+
+    /// Adds the queue that receives the past of a subscription.
+    fn begins(&mut self, begins: Begins, policy: &Policy, run: &Run) {
+        let replayed = begins.replayed().as_str();
+        self.wiring.subscriptions.push(Subscription {
+            queue: begins.replay_queue(),
+            bindings: vec![Binding {
+                message: replayed,
+                kind: Kind::Command,
+            }],
+            policy: Policy {
+                ordered: true,
+                from_beginning: false,
+                name: None,
+                ..policy.clone()
+            },
+            takes: vec![replayed],
+            run: begins.run(Arc::clone(run)),
+            replays: Some(begins.queue),
+        });
+        let request = replay::request_type(begins.message.owner());
+        self.wiring.description.publishes.push(request);
+        self.wiring.begins.push(begins);
     }
 
     /// Declares a command that the service sends, for the AsyncAPI document; see

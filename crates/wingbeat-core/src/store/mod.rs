@@ -265,6 +265,25 @@ pub trait Store: Send + Sync + 'static {
     fn history(&self, service: Name, key: &Key, after: u64)
     -> BoxFuture<'_, Result<Vec<Recorded>>>;
 
+    /// Returns at most `limit` events of the history of an aggregate in order, starting after the
+    /// position `after`. Replays read long histories with it.
+    ///
+    /// The default implementation reads the whole history and discards the rest.
+    fn history_page(
+        &self,
+        service: Name,
+        key: &Key,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Recorded>>> {
+        let history = self.history(service, key, after);
+        Box::pin(async move {
+            let mut events = history.await?;
+            events.truncate(limit);
+            Ok(events)
+        })
+    }
+
     /// Returns one row of a view, or `None` if it is absent.
     fn row(&self, service: Name, view: Name, key: &str) -> BoxFuture<'_, Result<Option<Row>>>;
 
@@ -427,6 +446,16 @@ impl ServiceStore {
     /// Calls [`Store::history`].
     pub fn history<'a>(&'a self, key: &'a Key, after: u64) -> BoxFuture<'a, Result<Vec<Recorded>>> {
         self.store.history(self.service, key, after)
+    }
+
+    /// Calls [`Store::history_page`].
+    pub fn history_page<'a>(
+        &'a self,
+        key: &'a Key,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Recorded>>> {
+        self.store.history_page(self.service, key, after, limit)
     }
 
     /// Calls [`Store::row`].

@@ -70,10 +70,20 @@ impl Store for Embedded {
         key: &Key,
         after: u64,
     ) -> BoxFuture<'_, Result<Vec<Recorded>>> {
+        self.history_page(service, key, after, usize::MAX)
+    }
+
+    fn history_page(
+        &self,
+        service: Name,
+        key: &Key,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Recorded>>> {
         let found = match self.key(service, key) {
             Some(key) => {
                 let names = &self.shared.names;
-                self.read_inline(|connection| reads::history(connection, names, &key, after))
+                self.read_inline(|connection| reads::history(connection, names, &key, after, limit))
             }
             None => Ok(Vec::new()),
         };

@@ -12,5 +12,6 @@ mod growth;
 mod kill;
 mod own_tables;
 mod packed;
+mod replaying;
 mod statements;
 mod strangers;

@@ -12,6 +12,7 @@ use wingbeat_core::{Error, Kind, Name, Result};
 
 use crate::describe;
 use crate::dispatch::Subscription;
+use crate::replay::Begins;
 use crate::runtime::sweep;
 use crate::schedule::{Plan, Registered};
 use crate::service::{Service, Wiring};
@@ -126,7 +127,8 @@ impl App {
     ///
     /// `wiring`, with one line per finding: a name that is used twice, a command with two handlers,
     /// a call without a target, a schedule without times, a subscription to a message whose owner
-    /// is not part of the system, a service to run that does not exist.
+    /// is not part of the system, one from the beginning to a message without a history, a service
+    /// to run that does not exist.
     pub fn check(&self) -> Result<()> {
         let mut findings = self.calls_without_target();
         findings.extend(self.names_used_twice());
@@ -134,6 +136,7 @@ impl App {
         findings.extend(self.messages_without_owner());
         findings.extend(self.services_that_do_not_exist());
         findings.extend(self.schedules_that_cannot_run());
+        findings.extend(self.pasts_that_cannot_be_replayed());
         if findings.is_empty() {
             Ok(())
         } else {
@@ -243,6 +246,45 @@ impl App {
         findings
     }
 
+    /// Reports subscriptions from the beginning to messages that their owners cannot send again.
+    fn pasts_that_cannot_be_replayed(&self) -> Vec<String> {
+        let mut findings = Vec::new();
+        for service in &self.services {
+            let mut seen = BTreeSet::new();
+            let twice = service.histories.iter().filter(|it| !seen.insert(it.0));
+            findings.extend(twice.map(|(message, _)| {
+                format!("{message} is published from two histories: it needs two types")
+            }));
+        }
+        let all = self.services.iter().flat_map(|service| &service.begins);
+        findings.extend(all.filter_map(|begins| self.why_not_replayed(begins)));
+        findings
+    }
+
+    fn why_not_replayed(&self, begins: &Begins) -> Option<String> {
+        let Begins { queue, message } = begins;
+        let (name, owner) = (message.name, message.owner());
+        let begin = format!("{queue} cannot begin at the beginning of {name}");
+        if message.kind == Kind::Command {
+            return Some(format!(
+                "{begin}: it is a command, and only events have a history"
+            ));
+        }
+        if self.outside.contains(owner) {
+            return Some(format!("{begin}: `{owner}` is another system"));
+        }
+        // Another finding reports a missing owner.
+        let owner = self.services.iter().find(|it| it.name.as_str() == owner)?;
+        let has_history = owner.histories.iter().any(|(of, _)| *of == name);
+        (!has_history).then(|| {
+            let owner = owner.name;
+            format!(
+                "{begin}: the service {owner} stores no history of it. Publish it from an aggregate \
+                 with `.publishes_history(..)`, or remove `.from_beginning()`"
+            )
+        })
+    }
+
     /// Prepares the store, declares the queues of the whole system, and starts the services that
     /// run here.
     ///
@@ -270,6 +312,9 @@ impl App {
             let mut commands = Commands::new(trust, Arc::clone(&family), self.outside);
             for service in &self.services {
                 commands.describe(&service.description);
+                for begins in &service.begins {
+                    commands.allow(begins.replayed(), begins.message.owner());
+                }
             }
             Arc::new(commands)
         });

@@ -16,6 +16,7 @@ use crate::commit::Committer;
 use crate::dispatch::{Pauses, Stats};
 use crate::failed::{DeadLetter, Incidents};
 use crate::publish::{RelayEnd, Unroutable, Unsent};
+use crate::replay::{ReplayStatus, Replays};
 use crate::runtime::Control;
 use crate::schedule::{Keeper, ScheduleStatus};
 use crate::state::Reads;
@@ -62,6 +63,7 @@ pub struct Running {
     pub subscriptions: Vec<RunningSubscription>,
     pub(super) pauses: BTreeMap<Name, Arc<Pauses>>,
     pub(super) keepers: BTreeMap<Name, Arc<Keeper>>,
+    pub(super) replays: BTreeMap<Name, Arc<Replays>>,
     /// The outside systems that the services call.
     pub targets: Vec<Arc<Target>>,
     /// The queues and bindings of the services that run here.
@@ -140,6 +142,19 @@ impl Running {
         let mut all = Vec::new();
         for keeper in self.keepers.values() {
             all.extend(keeper.statuses().await?);
+        }
+        Ok(all)
+    }
+
+    /// Returns the replays that the services running here make or have made for others.
+    ///
+    /// # Errors
+    ///
+    /// A [store error](crate::Reads#store-errors).
+    pub async fn replays(&self) -> Result<Vec<ReplayStatus>> {
+        let mut all = Vec::new();
+        for replays in self.replays.values() {
+            all.extend(replays.statuses().await?);
         }
         Ok(all)
     }

@@ -17,6 +17,7 @@ use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription};
 use crate::due::{DueQueue, DueRunner};
 use crate::failed::BrokerDeadLetters;
 use crate::publish::Relay;
+use crate::replay::{Begins, Gate, Histories, Replays, ask};
 use crate::runtime::Control;
 use crate::schedule::{Firing, Keeper, Ongoing, Plan, Registered, poll};
 use crate::service::Wiring;
@@ -80,6 +81,7 @@ impl Starting {
                 queues: BTreeMap::new(),
                 executors: BTreeMap::new(),
                 schedules: BTreeMap::new(),
+                replays: BTreeMap::new(),
                 control: controlled.clone(),
             },
             ports: ports.clone(),
@@ -93,6 +95,7 @@ impl Starting {
                 subscriptions: Vec::new(),
                 pauses: BTreeMap::new(),
                 keepers: BTreeMap::new(),
+                replays: BTreeMap::new(),
                 targets: Vec::new(),
                 topology,
                 unsent: Arc::default(),
@@ -131,7 +134,9 @@ impl Starting {
             cache: Arc::clone(&self.ports.cache),
             http: Arc::clone(&self.ports.http),
             trust: self.trust.clone(),
+            published: wiring.published,
         });
+        self.replays(&context, wiring.histories);
         // Without queues the broker has nothing to dead-letter.
         if !wiring.subscriptions.is_empty() {
             let broker_dead_letters = BrokerDeadLetters::new(
@@ -149,7 +154,8 @@ impl Starting {
                 .runtime
                 .spawn(Box::pin(broker_dead_letters.run()));
         }
-        self.subscriptions(&context, wiring.subscriptions).await;
+        self.subscriptions(&context, wiring.subscriptions, wiring.begins)
+            .await;
         for (name, policy) in wiring.targets {
             let target = Target::new(wiring.name, name, policy, self.ports.runtime.now());
             for executor in wiring
@@ -212,11 +218,22 @@ impl Starting {
         self.running.keepers.insert(context.name, keeper);
     }
 
+    /// Registers the histories of a service for its due records.
+    fn replays(&mut self, context: &Arc<ServiceContext>, histories: Histories) {
+        if histories.is_empty() {
+            return;
+        }
+        let replays = Arc::new(Replays::new(Arc::clone(context), histories));
+        self.due.replays.insert(context.name, Arc::clone(&replays));
+        self.running.replays.insert(context.name, replays);
+    }
+
     /// Starts the subscriptions of a service, except those that an operator has paused.
     async fn subscriptions(
         &mut self,
         context: &Arc<ServiceContext>,
         subscriptions: Vec<Subscription>,
+        begins: Vec<Begins>,
     ) {
         if subscriptions.is_empty() {
             return;
@@ -225,9 +242,14 @@ impl Starting {
         let paused = |it: Subscription| (Arc::new(it), watch::Sender::new(Control::Paused));
         let all: Vec<_> = subscriptions.into_iter().map(paused).collect();
         let controls = all.iter().map(|(it, control)| (it.queue, control.clone()));
-        let pauses = Arc::new(Pauses::new(Arc::clone(context), controls.collect()));
+        let gate = Gate::new(&begins);
+        let pauses = Arc::new(Pauses::new(Arc::clone(context), controls.collect(), gate));
         if let Err(why) = pauses.read().await {
             tracing::warn!(service = %context.name, code = why.code(), "cannot read which subscriptions are paused, they start when the store answers: {why}");
+        }
+        if !begins.is_empty() {
+            let asking = ask(Arc::clone(context), begins, self.control.clone());
+            self.ports.runtime.spawn(Box::pin(asking));
         }
         for (subscription, control) in all {
             self.subscription(context, subscription, control);

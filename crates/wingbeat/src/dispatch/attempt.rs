@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, watch};
 use wingbeat_core::unit::{Outcome, Settled};
 use wingbeat_core::{Class, Envelope, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
 
-use super::work::{Origin, Stats, Subscription, Work};
+use super::work::{Origin, Stats, Subscription, Work, panic_text, take};
 use crate::failed::{DeadLetter, PARKED, Parked, bounded, harmless, pack};
+use crate::replay;
 use crate::runtime::Control;
 use crate::telemetry::meters::{Fate, SubscriptionMeter};
 use crate::trust::{Admitted, FORGED};
@@ -235,6 +236,11 @@ impl Attempt {
     /// Runs the handler until it succeeds, or fails on current data. Returns `None` if other units
     /// have settled or cancelled the work.
     async fn attempt(&self, work: &Work) -> Result<Option<Unit>> {
+        if let (Some(inbox), Origin::Queue(_)) = (self.subscription.replays, &work.origin)
+            && replay::is_out_of_order(&self.service, inbox, &work.envelope).await?
+        {
+            return Ok(None);
+        }
         for attempt in 0..STALE_MAX {
             let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
             let answer = self.run(&scope, work).await;
@@ -310,7 +316,7 @@ impl Attempt {
                     scope.count(counter("foreign", self.subscription.queue.as_str()), 1)?;
                 }
                 Ok(Some(Some(Settled {
-                    queue: self.subscription.queue,
+                    queue: self.subscription.inbox(),
                     source: work.source().to_owned(),
                     message: work.envelope.id,
                     tag: Some(*tag),
@@ -324,7 +330,7 @@ impl Attempt {
                 }
                 scope.write(remove(key.clone()))?;
                 if key.table == PARKED {
-                    scope.count(counter("handled", self.subscription.queue.as_str()), 1)?;
+                    scope.count(counter("handled", self.subscription.inbox().as_str()), 1)?;
                     scope.count(counter("parked", self.subscription.queue.as_str()), -1)?;
                 }
                 Ok(Some(None))
@@ -335,7 +341,7 @@ impl Attempt {
     /// Makes the unit of `scope` settle a command that was dead-lettered as forged and turned out
     /// not to be, like a delivery: the broker may have another copy of it.
     fn settle_suspect(&self, scope: &Scope, work: &Work) -> Result<Option<Settled>> {
-        let (queue, source) = (self.subscription.queue, &work.envelope.source);
+        let (queue, source) = (self.subscription.inbox(), &work.envelope.source);
         if self.family.contains(&**source) {
             scope.count(counter("foreign", queue.as_str()), -1)?;
         }
@@ -398,9 +404,9 @@ impl Attempt {
         }
         telemetry::ended("parked");
         // Settling counts the delivery as handled; this one was not.
-        let queue = self.subscription.queue.as_str();
-        scope.count(counter("handled", queue), -1)?;
-        scope.count(counter("parked", queue), 1)?;
+        let (inbox, queue) = (self.subscription.inbox(), self.subscription.queue);
+        scope.count(counter("handled", inbox.as_str()), -1)?;
+        scope.count(counter("parked", queue.as_str()), 1)?;
         let unit = scope.seal(settles)?;
         Ok(Some(Next::Unit(Box::new(unit))))
     }
@@ -462,19 +468,8 @@ impl Attempt {
         letter.log(&self.stats.failures, self.service.runtime.elapsed());
         telemetry::ended("dead");
         // Settling counts the delivery as handled; this one was not.
-        scope.count(counter("handled", queue.as_str()), -1)?;
+        let inbox = self.subscription.inbox();
+        scope.count(counter("handled", inbox.as_str()), -1)?;
         scope.seal(settles).map(Some)
     }
-}
-
-fn take<T>(slot: &std::sync::Mutex<Option<T>>) -> Option<T> {
-    slot.lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .take()
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

@@ -13,6 +13,7 @@ use wingbeat_core::unit::Write;
 use wingbeat_core::{CorrelationId, Key, Name, Result, RuntimeExt as _, Timestamp};
 
 use crate::encode;
+use crate::replay::Gate;
 use crate::runtime::Control;
 use crate::unit::{self, Attempt, Meta, Scope, ServiceContext, remove};
 
@@ -33,6 +34,7 @@ struct Paused {
 pub(crate) struct Pauses {
     service: Arc<ServiceContext>,
     subscriptions: Vec<(Name, watch::Sender<Control>)>,
+    gate: Gate,
     /// Held from reading or writing the records until they are applied: a slow read must not undo
     /// what a later write has applied.
     turn: tokio::sync::Mutex<()>,
@@ -42,10 +44,12 @@ impl Pauses {
     pub(crate) fn new(
         service: Arc<ServiceContext>,
         subscriptions: Vec<(Name, watch::Sender<Control>)>,
+        gate: Gate,
     ) -> Self {
         Self {
             service,
             subscriptions,
+            gate,
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -54,9 +58,10 @@ impl Pauses {
     pub(crate) async fn read(&self) -> Result<()> {
         let _turn = self.turn.lock().await;
         let records = self.service.store.scan(PAUSED, None, RECORDS_MAX).await?;
+        self.gate.read(&self.service).await?;
         for (queue, control) in &self.subscriptions {
             let paused = records.iter().any(|(id, _)| id == queue.as_str());
-            apply(control, paused);
+            apply(control, paused || self.gate.holds(*queue));
         }
         Ok(())
     }
@@ -85,7 +90,7 @@ impl Pauses {
         };
         let _turn = self.turn.lock().await;
         self.write(queue, paused).await?;
-        apply(control, paused);
+        apply(control, paused || self.gate.holds(queue));
         Ok(true)
     }
 

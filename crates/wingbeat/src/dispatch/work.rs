@@ -21,9 +21,17 @@ pub(crate) struct Subscription {
     /// The wire types that the handler takes, timers included.
     pub(crate) takes: Vec<&'static str>,
     pub(crate) run: Run,
+    /// The queue whose past this queue receives.
+    pub(crate) replays: Option<Name>,
 }
 
 impl Subscription {
+    /// Returns the queue under which deliveries are settled. A replayed message is settled as if
+    /// its subscription had received it when it was published.
+    pub(super) fn inbox(&self) -> Name {
+        self.replays.unwrap_or(self.queue)
+    }
+
     /// Returns the queue's part of the topology.
     pub(crate) fn queue(&self) -> (Name, Queue) {
         let queue = Queue {
@@ -185,4 +193,18 @@ impl Default for Stats {
             outages: LogLimit::new(3, Duration::from_secs(10)),
         }
     }
+}
+
+/// Takes the value out of a slot that several callbacks share.
+pub(super) fn take<T>(slot: &std::sync::Mutex<Option<T>>) -> Option<T> {
+    slot.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .take()
+}
+
+/// Returns the message of a panic.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }

@@ -152,6 +152,7 @@ impl Calling {
             sequence: None,
             time: self.planned.first_at,
             propagation: self.planned.propagation.clone(),
+            replayed: false,
         };
         Scope::new(Arc::clone(&self.service), meta)
     }

@@ -71,6 +71,7 @@ impl Delayed {
             body: stored.body.get().as_bytes().to_vec().into(),
             sequence: stored.sequence,
             operation: stored.operation.clone(),
+            stamp: None,
         });
         scope.record(effects)
     }
@@ -84,5 +85,6 @@ fn meta(stored: &DelayedRecord) -> Meta {
         sequence: None,
         time: stored.at,
         propagation: stored.propagation.clone(),
+        replayed: false,
     }
 }

@@ -17,6 +17,7 @@ use crate::commit::Committer;
 use crate::decode;
 use crate::dispatch::{Origin, Work};
 use crate::failed::{Failures, PARKED, Parked, unpack};
+use crate::replay::{REPLAYS, Replays};
 use crate::runtime::Control;
 use crate::schedule::{Firing, SCHEDULES};
 use crate::unit::{
@@ -53,6 +54,7 @@ pub(crate) struct DueRunner {
     pub(crate) queues: BTreeMap<Name, DueQueue>,
     pub(crate) executors: BTreeMap<&'static str, (Executor, Arc<Target>)>,
     pub(crate) schedules: BTreeMap<(Name, &'static str), Firing>,
+    pub(crate) replays: BTreeMap<Name, Arc<Replays>>,
     pub(crate) control: watch::Receiver<Control>,
 }
 
@@ -124,6 +126,7 @@ impl DueRunner {
             CALLS => self.call(&record),
             DELAYED => self.delayed(&record),
             SCHEDULES => self.schedule(&record),
+            REPLAYS => self.replay(&record),
             other => Err(Error::reject(
                 "unknown_due",
                 format!("no handler for due records of {other}"),
@@ -241,6 +244,18 @@ impl DueRunner {
         }
         let forget = forget(Arc::clone(service), record.clone());
         service.runtime.spawn(Box::pin(forget));
+        Ok(())
+    }
+
+    fn replay(&self, record: &DueRecord) -> Result<()> {
+        let service = self.service(record)?;
+        let replays = self.replays.get(&record.service).ok_or_else(|| {
+            let service = record.service;
+            let text = format!("{service} publishes no history: it cannot be replayed");
+            Error::reject("unknown_history", text)
+        })?;
+        let next = Arc::clone(replays).next(record.clone());
+        service.runtime.spawn(Box::pin(next));
         Ok(())
     }
 

@@ -152,7 +152,7 @@ impl<I> SagaEffects<I> {
     {
         self.changes.push(Box::new(move |scope| {
             Box::pin(async move {
-                match Repo::<A>::in_scope(&scope).execute(&id, command).await? {
+                match Repo::<A>::of(&scope).execute(&id, command).await? {
                     Ok(_) => Ok(()),
                     Err(refusal) => Err(Error::reject(
                         "refused",

@@ -8,13 +8,15 @@ mod entity;
 mod history;
 #[cfg(feature = "personal")]
 mod personal;
+mod published;
 mod reads;
+mod repo;
 mod shape;
 mod verify;
 mod view;
 
+pub use aggregate::Aggregate;
 pub(crate) use aggregate::snapshot_shape;
-pub use aggregate::{Aggregate, Repo};
 pub use allotment::Allotment;
 pub use cached::{CacheOf, Cached};
 pub use claims::Claims;
@@ -22,6 +24,9 @@ pub use entity::{Entity, Table};
 pub use history::Upcasts;
 #[cfg(feature = "personal")]
 pub use personal::{Personal, Subjects, lookup_digest};
+pub use published::Happened;
+pub(crate) use published::{Chapter, Chapters, History, Position, Publish};
 pub use reads::{Listed, Reads};
+pub use repo::Repo;
 pub use verify::{Difference, Verified};
 pub use view::{Rows, View, ViewRow};

@@ -127,6 +127,12 @@ impl Commands {
         }
     }
 
+    /// Adds a sender of a command that the runtime sends.
+    pub(crate) fn allow(&mut self, command: Name, sender: &'static str) {
+        let senders = self.senders.entry(command.as_str()).or_default();
+        senders.insert(sender);
+    }
+
     /// Signs a command of a service of this process.
     pub(crate) fn sign(&self, service: Name, command: &mut Envelope) {
         let text = command.signed_text();

@@ -1,5 +1,7 @@
 //! The context of a running service.
 
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wingbeat_core::runtime::SharedRuntime;
@@ -21,6 +23,20 @@ pub struct ServiceContext {
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) trust: Option<Arc<Commands>>,
+    pub(crate) published: Published,
+}
+
+/// The functions that publish events of histories, by aggregate type. The types are erased here,
+/// since this module knows no aggregates.
+#[derive(Default)]
+pub(crate) struct Published(pub(crate) BTreeMap<TypeId, Vec<Box<dyn Any + Send + Sync>>>);
+
+impl Published {
+    /// Returns the functions of type `P` for the aggregate type `A`.
+    pub(crate) fn of<A: 'static, P: 'static>(&self) -> impl Iterator<Item = &P> {
+        let all = self.0.get(&TypeId::of::<A>()).into_iter().flatten();
+        all.filter_map(|one| one.downcast_ref())
+    }
 }
 
 impl ServiceContext {

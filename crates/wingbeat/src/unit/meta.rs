@@ -1,5 +1,8 @@
 use wingbeat_core::{CorrelationId, Envelope, MessageId, Propagation, Timestamp};
 
+/// The end of the types of replayed messages. A type that a service declares ends in its version.
+pub(crate) const REPLAYED: &str = ".replayed";
+
 /// Metadata of the message that is being handled.
 ///
 /// A unit that no message caused (an HTTP command, a schedule) has no `message`, `operation` or
@@ -19,6 +22,9 @@ pub struct Meta {
     pub time: Timestamp,
     /// `tracestate` and `baggage` of the cause. Everything that the unit causes carries them.
     pub propagation: Propagation,
+    /// The message was published before the subscription existed, and its owner repeats it; see
+    /// [`Handler::from_beginning`](crate::Handler::from_beginning).
+    pub replayed: bool,
 }
 
 impl Meta {
@@ -31,19 +37,23 @@ impl Meta {
             sequence: None,
             time,
             propagation: Propagation::default(),
+            replayed: false,
         }
     }
 }
 
 impl From<&Envelope> for Meta {
     fn from(envelope: &Envelope) -> Self {
+        let replayed = envelope.kind.ends_with(REPLAYED);
         Self {
             correlation: envelope.correlation,
             message: Some(envelope.id),
-            operation: envelope.operation.clone(),
+            // That of a replayed message is the runtime's.
+            operation: envelope.operation.clone().filter(|_| !replayed),
             sequence: envelope.sequence,
             time: envelope.time,
             propagation: envelope.propagation.clone(),
+            replayed,
         }
     }
 }

@@ -13,8 +13,10 @@ mod scope;
 mod sealing;
 mod sql;
 
+pub(crate) use context::Published;
 pub use context::ServiceContext;
 pub use meta::Meta;
+pub(crate) use meta::REPLAYED;
 pub use records::Entry;
 pub use run::run_unit;
 pub use scope::Scope;

@@ -51,12 +51,11 @@ impl Sealing<'_> {
         let mut entries = Entries::new(self.at, self.causation().map(|id| id.0));
         let mut messages = Vec::with_capacity(effects.messages.len());
         for message in effects.messages {
+            let is_past = message.is_replayed(); // The journal has it already.
             let message = self.message(message, correlation);
-            let kind = match message.role {
-                Kind::Event => "event",
-                Kind::Command => "command",
-            };
-            entries.push(kind, &message.kind, message.id.0);
+            if !is_past {
+                entries.push(entry_kind(message.role), &message.kind, message.id.0);
+            }
             messages.push(message);
         }
         for message in &messages {
@@ -105,15 +104,17 @@ impl Sealing<'_> {
     }
 
     fn message(&self, message: Outgoing, correlation: CorrelationId) -> Envelope {
-        let id = self.runtime.id();
+        let stamp = message.stamp;
+        let id = stamp.map_or_else(|| self.runtime.id(), |it| it.id);
+        let replayed = stamp.filter(|it| it.replayed);
         let mut envelope = Envelope {
             id: id.into(),
             source: self.service.as_str().into(),
             kind: message.name.into(),
             role: message.kind,
             key: message.key,
-            time: self.at,
-            correlation,
+            time: replayed.map_or(self.at, |it| it.at),
+            correlation: replayed.map_or(correlation, |it| it.id.into()),
             causation: self.causation(),
             sequence: message.sequence,
             operation: message.operation,
@@ -185,6 +186,13 @@ impl Sealing<'_> {
 
     fn after(&self, delay: Duration, key: Key, timer: &TimerRecord) -> Write {
         due(key, encode(timer), self.at + delay)
+    }
+}
+
+fn entry_kind(role: Kind) -> &'static str {
+    match role {
+        Kind::Event => "event",
+        Kind::Command => "command",
     }
 }
 

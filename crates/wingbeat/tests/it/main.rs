@@ -31,6 +31,7 @@ mod poison;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
 mod refusing;
+mod replaying;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod replicas;
 mod retry_after;

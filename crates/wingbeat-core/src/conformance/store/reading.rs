@@ -166,6 +166,15 @@ pub async fn a_history_is_kept_in_order(fixture: Arc<dyn Fixture>) {
     assert_eq!(history(&bench, 0).await, events);
     assert_eq!(history(&bench, 2).await, events[2..]);
     assert_eq!(history(&bench, 3).await, []);
+    for (after, limit, from, until) in [(0, 2, 0, 2), (1, 1, 1, 2), (1, 9, 1, 3), (0, 0, 0, 0)] {
+        let page = bench
+            .store
+            .history_page(ORDERS, &key("a"), after, limit)
+            .await;
+        let page = page.expect("the store can be read").into_iter();
+        let page: Vec<_> = page.map(|event| (event.sequence, event.body)).collect();
+        assert_eq!(page, events[from..until], "{limit} after {after}");
+    }
     let other = bench
         .store
         .history(ORDERS, &key("b"), 0)

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::guard::Operator;
 use super::letters::{Letter, LetterPage, list};
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
+use super::replays::replay_routes;
 use super::schedules::schedule_routes;
 use super::timeline::{Timeline, story};
 use crate::http::{Path, Problem, Routes, get, plain};
@@ -35,6 +36,7 @@ pub fn operator(host: Arc<Host>) -> Router {
 pub fn operator_routes() -> Routes<Arc<Host>> {
     subscription_routes()
         .merge(schedule_routes())
+        .merge(replay_routes())
         .merge(dead_letter_routes())
         .route(
             "/breakers",

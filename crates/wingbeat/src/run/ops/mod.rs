@@ -6,6 +6,7 @@ mod guard;
 mod letters;
 mod lists;
 mod page;
+mod replays;
 mod schedules;
 mod scrape;
 mod timeline;

@@ -152,6 +152,17 @@ impl Store for Proxy<dyn Store> {
         forward!(self.history(service, &key, after))
     }
 
+    fn history_page(
+        &self,
+        service: Name,
+        key: &Key,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Recorded>>> {
+        let key = key.clone();
+        forward!(self.history_page(service, &key, after, limit))
+    }
+
     fn row(&self, service: Name, view: Name, key: &str) -> BoxFuture<'_, Result<Option<Row>>> {
         let key = key.to_owned();
         forward!(self.row(service, view, &key))

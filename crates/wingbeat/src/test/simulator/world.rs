@@ -325,6 +325,20 @@ impl World {
         self.start(at);
     }
 
+    /// Kills the replicas of a process one after another and starts each again after `downtime`, as
+    /// the deployment of another release does: the function that builds the app is called again.
+    pub async fn restart(&self, service: &str, downtime: Duration) {
+        let replicas: Vec<usize> = {
+            let shared = self.shared();
+            let all = shared.replicas.iter().enumerate();
+            let of_service = all.filter(|(_, replica)| replica.service == service);
+            of_service.map(|(at, _)| at).collect()
+        };
+        for at in replicas {
+            self.crash(at, 1, downtime).await;
+        }
+    }
+
     /// Applies the faults of the schedule at their times.
     pub(super) async fn apply_schedule(self) {
         let simulation = self.simulation.clone();
