@@ -15,9 +15,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Lets days pass without the service: only the store deletes expired records.
 fn pass_days(world: &mut TestApp, days: u32) {
-    world.crash(App::new());
-    world.pass(DAY * days);
-    world.crash(App::new().service(service(&Config::default())));
+    world.crash_for(DAY * days, App::new().service(service(&Config::default())));
 }
 
 /// The numbers of stored sales, of their rows, of holders, of their rows, and of claims.
