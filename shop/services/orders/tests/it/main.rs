@@ -294,7 +294,6 @@ fn the_copy_of_a_flash_sale_is_deleted_40_days_after_its_end() {
     }
     app.pass(Duration::from_secs(1));
     let days = Duration::from_secs(42 * 24 * 3600);
-    // Only the store deletes expired records meanwhile.
     app.crash_for(
         days,
         App::new().service(service(&Config::default(), kept.unwrap())),
