@@ -62,7 +62,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// What the shop answered so far.
+/// The shop's answers so far.
 #[derive(Default)]
 struct Answers {
     all: Mutex<Vec<Answer>>,
