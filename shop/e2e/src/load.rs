@@ -62,7 +62,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// What the shop answered so far.
+/// The shop's answers so far.
 #[derive(Default)]
 struct Answers {
     all: Mutex<Vec<Answer>>,
@@ -132,6 +132,13 @@ impl Load {
         since.cloned().collect()
     }
 
+    /// Returns the accepted orders, each with its customer.
+    fn accepted(&self) -> Vec<(String, usize)> {
+        let accepted = locked(&self.answers.accepted);
+        let accepted = accepted.iter().map(|(id, it)| (id.clone(), it.customer));
+        accepted.collect()
+    }
+
     /// Waits until all accepted orders have ended, or [`BOUND`] has passed.
     pub(crate) async fn drained(&self) {
         let until = Instant::now() + BOUND;
@@ -139,9 +146,7 @@ impl Load {
             // The verdict reports a customer who cannot sign in.
             let _ = customer.sign_in(until).await;
         }
-        let accepted = locked(&self.answers.accepted);
-        let accepted = accepted.iter().map(|(id, it)| (id.clone(), it.customer));
-        let mut open: Vec<(String, usize)> = accepted.collect();
+        let mut open = self.accepted();
         while !open.is_empty() && Instant::now() < until {
             let mut left = Vec::new();
             for (id, customer) in open {

@@ -267,6 +267,14 @@ impl TestApp {
         (self.process, self.running) = launch(&self.simulation, &self.model, &self.outside, app);
     }
 
+    /// Kills the process like [`crash`](Self::crash), and starts `app` after a time in which only
+    /// the servers run.
+    pub fn crash_for(&mut self, downtime: Duration, app: App) {
+        self.process.kill();
+        self.pass(downtime);
+        self.crash(app);
+    }
+
     /// Replaces the outages.
     pub fn set_outages(&self, outages: Outages) {
         self.model.set_outages(outages);

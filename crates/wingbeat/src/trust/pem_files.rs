@@ -160,8 +160,8 @@ mod tests {
     use super::*;
     use crate::trust::Ed25519;
 
-    /// What OpenSSL 3.0 wrote: `openssl pkey` for a seed of 32 bytes 7, and the same with
-    /// `-pubout`. `deploy/secrets.sh` makes all keys of a deployment with it.
+    /// A fixed test key (its seed is 32 bytes of 7), in the form that OpenSSL 3.0 writes.
+    /// `deploy/secrets.sh` makes all keys of a deployment with OpenSSL.
     const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH
 -----END PRIVATE KEY-----

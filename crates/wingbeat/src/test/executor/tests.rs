@@ -121,3 +121,19 @@ fn an_ended_simulation_drops_its_tasks() {
 fn a_future_without_a_waker_panics() {
     Simulation::new(1).run(std::future::pending::<()>());
 }
+
+/// Its tasks hold timers, which take the lock of the simulation when they are dropped.
+#[test]
+#[should_panic(expected = "the simulation does not become idle")]
+fn a_simulation_that_never_becomes_idle_is_reported() {
+    let simulation = Simulation::new(1);
+    for _ in 0..2 {
+        let runtime = simulation.clone();
+        simulation.spawn(Box::pin(async move {
+            loop {
+                runtime.sleep(Duration::from_micros(1)).await;
+            }
+        }));
+    }
+    simulation.run(simulation.sleep(Duration::from_secs(1_000_000)));
+}

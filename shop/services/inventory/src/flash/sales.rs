@@ -30,7 +30,8 @@ pub(crate) fn routes() -> Routes<crate::State> {
             get(list)
                 .summary("Lists the flash sales that have not ended or ended within the last day")
                 .description("The sale that ends last comes first.")
-                .answers::<Listed>(200),
+                .answers::<Listed>(200)
+                .problem(400, "bad_cursor", "The cursor is from another list."),
         )
         .route(
             "/api/v1/flash-sales/{id}/claims",

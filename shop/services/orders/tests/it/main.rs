@@ -293,9 +293,11 @@ fn the_copy_of_a_flash_sale_is_deleted_40_days_after_its_end() {
         app.publish(ADA, &sale(&app, number, days));
     }
     app.pass(Duration::from_secs(1));
-    app.crash(App::new()); // Only the store deletes expired records meanwhile.
-    app.pass(Duration::from_secs(42 * 24 * 3600));
-    app.crash(App::new().service(service(&Config::default(), kept.unwrap())));
+    let days = Duration::from_secs(42 * 24 * 3600);
+    app.crash_for(
+        days,
+        App::new().service(service(&Config::default(), kept.unwrap())),
+    );
     app.pass(Duration::from_secs(61));
     let reads = app.reads("orders");
     let (rows, copies) = app.run(async {
