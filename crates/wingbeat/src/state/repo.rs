@@ -7,9 +7,9 @@ use wingbeat_core::{Key, Name, Result};
 
 use super::aggregate::{Aggregate, Snapshot};
 use super::published::Happened;
+use crate::describe::{RequestDescription, StoredKind, StoredName};
 use crate::effects::{Effects, Outgoing};
 use crate::encode;
-use crate::describe::{RequestDescription, StoredKind, StoredName};
 use crate::extract::Extract;
 use crate::unit::Scope;
 

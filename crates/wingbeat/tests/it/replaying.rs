@@ -9,7 +9,7 @@ use wingbeat::test::simulator::Report;
 use wingbeat::test::{Client, Process, Simulator, System, TestApp, Violation, World};
 use wingbeat::{
     Aggregate, App, BoxFuture, Command, Entity, Error, Event, Handler as _, Happened, JsonSchema,
-    Meta, Repo, Result, Service, Table, Uuid, schemars,
+    Meta, Repo, Result, Runtime as _, Service, Table, Uuid, schemars,
 };
 
 use crate::again::{self, fails_without};

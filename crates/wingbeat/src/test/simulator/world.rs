@@ -335,7 +335,7 @@ impl World {
             of_service.map(|(at, _)| at).collect()
         };
         for at in replicas {
-            self.crash(at, 1, downtime).await;
+            self.crash(at, Some(1), downtime).await;
         }
     }
 
