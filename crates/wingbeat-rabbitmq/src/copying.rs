@@ -24,8 +24,9 @@ const IDLE: Duration = Duration::from_millis(50);
 pub(crate) const STUCK: Duration = Duration::from_secs(30);
 /// The messages that are moved at once.
 const BATCH: u16 = 256;
-/// The largest number of messages in an ordered queue: all are in memory at the same time.
-const ORDERED_MAX: u64 = 100_000;
+/// The largest number of messages in an ordered queue: all are unacknowledged at the same time. It
+/// is less than the largest prefetch, and without one RabbitMQ delivers at most 2,000.
+const ORDERED_MAX: u64 = 65_000;
 /// Headers that the broker adds to deliveries.
 const OF_DELIVERY: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
@@ -77,7 +78,7 @@ impl Copying<'_> {
         let selected = publishing.confirm_select(select).await;
         selected.map_err(|e| unavailable(&e))?;
         let channel = open(consuming).await?;
-        if acknowledge == Acknowledge::Together {
+        let prefetch = if acknowledge == Acknowledge::Together {
             let waiting = self.access.counts(source).await?.map_or(0, |it| it.waiting);
             if waiting > ORDERED_MAX {
                 let text = format!(
@@ -85,10 +86,12 @@ impl Copying<'_> {
                 );
                 return Err(Error::reject("topology_in_use", text));
             }
+            u16::MAX
         } else {
-            let qos = channel.basic_qos(BATCH, BasicQosOptions::default()).await;
-            qos.map_err(|e| unavailable(&e))?;
-        }
+            BATCH
+        };
+        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+        qos.await.map_err(|e| unavailable(&e))?;
         let consumed = channel.basic_consume(
             source.into(),
             "".into(),

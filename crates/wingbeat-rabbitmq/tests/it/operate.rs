@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
@@ -126,14 +127,14 @@ fn a_changed_queue_is_migrated_with_its_messages() {
     block_on(async {
         let config = config(server());
         let (bench, old) = bench(&config).await;
-        let messages = bench.messages(RESERVE, 700);
+        let messages = bench.messages(RESERVE, 2_500);
         publish(&old, messages.clone()).await;
         let new = another(&config).await;
         let changed = with_order(true);
         let found = new.deviations(&changed).await.unwrap();
         let [found] = found.try_into().expect("one deviation");
         assert!(matches!(found.kind, DeviationKind::Changed(_)), "{found:?}");
-        assert_eq!((found.waiting, found.consumers), (700, 0));
+        assert_eq!((found.waiting, found.consumers), (2_500, 0));
         assert_eq!(found.queue, format!("{}{RESERVING}", config.namespace));
 
         let consumer = bench.consume(RESERVING, 1).await;
@@ -147,7 +148,7 @@ fn a_changed_queue_is_migrated_with_its_messages() {
         until("the consumer has left", left).await;
 
         let migrated = new.migrate(&changed).await.unwrap();
-        assert_eq!((migrated.len(), migrated[0].messages), (1, 700));
+        assert_eq!((migrated.len(), migrated[0].messages), (1, 2_500));
         assert_eq!(new.deviations(&changed).await.unwrap(), []);
         assert_eq!(new.migrate(&changed).await.unwrap(), []);
         new.declare(&changed).await.unwrap();
@@ -161,7 +162,7 @@ fn a_changed_queue_is_migrated_with_its_messages() {
 /// The variable that makes this program a process that migrates and is killed.
 const KILLED: &str = "WINGBEAT_TEST_MIGRATION";
 
-/// Not a test: the process that [`a_migration_survives_kills_under_traffic`] kills.
+/// Not a test: the process that [`migrate_and_abort`] kills.
 #[test]
 fn the_process_that_migrates() {
     let Ok(order) = std::env::var(KILLED) else {
@@ -221,6 +222,8 @@ async fn traffic(config: Config, ordered: bool, ending: Arc<AtomicBool>) -> Vec<
         let message = bench.message(RESERVE);
         confirmed.push(message.id);
         publish(&transport, vec![message]).await;
+        // Each migration moves all of them.
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     confirmed
 }
