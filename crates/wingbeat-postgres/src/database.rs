@@ -1,6 +1,6 @@
 //! The database: its connections and the schemas of the services.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -16,6 +16,7 @@ use crate::layout::{self, COMMIT_NAME, SchemaName, not_granted};
 use crate::places::Places;
 use crate::pool::Pool;
 use crate::reads::Reads;
+use crate::retain::Walks;
 
 /// Number of rows of a counter. Processes add to different rows, so that they do not wait for each
 /// other.
@@ -30,6 +31,8 @@ pub(crate) struct Database {
     counter_row: i16,
     runtime: SharedRuntime,
     schemas: RwLock<HashMap<Name, Schema>>,
+    /// The places at which the sweeps continue.
+    walks: Mutex<HashMap<Name, Walks>>,
 }
 
 /// A schema that was created or migrated.
@@ -72,7 +75,20 @@ impl Database {
             counter_row: i16::try_from(runtime.random() % COUNTER_ROWS).unwrap_or_default(),
             runtime,
             schemas: RwLock::default(),
+            walks: Mutex::default(),
         })
+    }
+
+    /// Returns the places at which the sweep of a service continues.
+    pub(crate) fn walks(&self, service: Name) -> Walks {
+        let walks = self.walks.lock().unwrap_or_else(PoisonError::into_inner);
+        walks.get(&service).copied().unwrap_or_default()
+    }
+
+    /// Keeps the places at which the next sweep of a service continues.
+    pub(crate) fn keep_walks(&self, service: Name, walks: Walks) {
+        let mut all = self.walks.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(service, walks);
     }
 
     /// Creates or migrates the schema of a service, unless it is current.

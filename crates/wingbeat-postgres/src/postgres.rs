@@ -318,7 +318,9 @@ impl Store for Postgres {
         Box::pin(async move {
             let mut deleted = 0;
             for service in self.database.services() {
-                deleted += retain::retain(&self.database.reads(service)?, now).await?;
+                let mut walks = self.database.walks(service);
+                deleted += retain::retain(&self.database.reads(service)?, now, &mut walks).await?;
+                self.database.keep_walks(service, walks);
             }
             Ok(deleted)
         })

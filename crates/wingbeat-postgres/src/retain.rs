@@ -13,7 +13,9 @@
 use std::time::Duration;
 
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 use wingbeat_core::ids::uuid_v7;
+use wingbeat_core::store::Walk;
 use wingbeat_core::{Result, Timestamp};
 
 use crate::reads::Reads;
@@ -38,12 +40,15 @@ const DELETE_TOMBSTONES: &str = "
         deleted AS (DELETE FROM {schema}.record r USING old
             WHERE r.tbl = old.tbl AND r.id = old.id RETURNING 1)
     SELECT count(*) FROM deleted";
+// Rows with a time of their own stay, and a replay may have left millions of them: a sweep reads
+// one page of the table.
 const DELETE_INBOX_BY_ID: &str = "
-    WITH old AS (SELECT id, scope FROM {schema}.inbox
-            WHERE id < $1 AND (at IS NULL OR at < $2) ORDER BY id LIMIT $3),
-        deleted AS (DELETE FROM {schema}.inbox b USING old
-            WHERE b.id = old.id AND b.scope = old.scope RETURNING 1)
-    SELECT count(*) FROM deleted";
+    WITH page AS (SELECT id, scope, at FROM {schema}.inbox
+            WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3),
+        deleted AS (DELETE FROM {schema}.inbox b USING page
+            WHERE b.id = page.id AND b.scope = page.scope AND page.at IS NULL RETURNING 1)
+    SELECT (SELECT count(*) FROM deleted), (SELECT count(*) FROM page),
+        (SELECT id FROM page ORDER BY id DESC LIMIT 1)";
 const DELETE_INBOX_BY_TIME: &str = "
     WITH old AS (SELECT id, scope FROM {schema}.inbox WHERE at < $1 ORDER BY at LIMIT $2),
         deleted AS (DELETE FROM {schema}.inbox b USING old
@@ -55,14 +60,22 @@ const DELETE_JOURNAL_BY_TIME: &str = "
             WHERE j.story = old.story AND j.place = old.place RETURNING 1)
     SELECT count(*) FROM deleted";
 const DELETE_JOURNAL_BY_ID: &str = "
-    WITH old AS (SELECT story, place FROM {schema}.journal
-            WHERE story < $1 AND (at IS NULL OR at < $2) ORDER BY story LIMIT $3),
-        deleted AS (DELETE FROM {schema}.journal j USING old
-            WHERE j.story = old.story AND j.place = old.place RETURNING 1)
-    SELECT count(*) FROM deleted";
+    WITH page AS (SELECT story, place, at FROM {schema}.journal
+            WHERE story >= $1 AND story < $2 ORDER BY story LIMIT $3),
+        deleted AS (DELETE FROM {schema}.journal j USING page
+            WHERE j.story = page.story AND j.place = page.place AND page.at IS NULL RETURNING 1)
+    SELECT (SELECT count(*) FROM deleted), (SELECT count(*) FROM page),
+        (SELECT story FROM page ORDER BY story DESC LIMIT 1)";
+
+/// The places at which the sweep continues in the tables of a service.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Walks {
+    inbox: Walk,
+    journal: Walk,
+}
 
 /// Deletes expired data. Returns the number of deleted rows.
-pub(crate) async fn retain(reads: &Reads<'_>, now: Timestamp) -> Result<u64> {
+pub(crate) async fn retain(reads: &Reads<'_>, now: Timestamp, walks: &mut Walks) -> Result<u64> {
     let tombstone_until = (now + TOMBSTONE_RETENTION).as_micros();
     let inbox_end = now - INBOX_RETENTION;
     let inbox_id_end = uuid_v7(inbox_end - DAY, 0);
@@ -70,15 +83,10 @@ pub(crate) async fn retain(reads: &Reads<'_>, now: Timestamp) -> Result<u64> {
     let journal_id_end = uuid_v7(journal_end, 0);
     let (now, inbox_end) = (now.as_micros(), inbox_end.as_micros());
     let journal_end = journal_end.as_micros();
-    let statements: [(&str, &[&(dyn ToSql + Sync)]); 6] = [
+    let statements: [(&str, &[&(dyn ToSql + Sync)]); 4] = [
         (REMOVE_EXPIRED, &[&now, &tombstone_until, &ROWS_MAX]),
         (DELETE_TOMBSTONES, &[&now, &ROWS_MAX]),
-        (DELETE_INBOX_BY_ID, &[&inbox_id_end, &inbox_end, &ROWS_MAX]),
         (DELETE_INBOX_BY_TIME, &[&inbox_end, &ROWS_MAX]),
-        (
-            DELETE_JOURNAL_BY_ID,
-            &[&journal_id_end, &journal_end, &ROWS_MAX],
-        ),
         (DELETE_JOURNAL_BY_TIME, &[&journal_end, &ROWS_MAX]),
     ];
     let mut deleted = 0;
@@ -86,5 +94,21 @@ pub(crate) async fn retain(reads: &Reads<'_>, now: Timestamp) -> Result<u64> {
         let rows = reads.query(sql, parameters).await?;
         deleted += rows[0].get::<_, i64>(0).unsigned_abs();
     }
+    deleted += delete_by_id(reads, DELETE_INBOX_BY_ID, &mut walks.inbox, inbox_id_end).await?;
+    deleted += delete_by_id(
+        reads,
+        DELETE_JOURNAL_BY_ID,
+        &mut walks.journal,
+        journal_id_end,
+    )
+    .await?;
     Ok(deleted)
+}
+
+/// Deletes rows whose ids contain a time before that of `end`, in one page of the table.
+async fn delete_by_id(reads: &Reads<'_>, sql: &str, walk: &mut Walk, end: Uuid) -> Result<u64> {
+    let rows = reads.query(sql, &[&walk.from(), &end, &ROWS_MAX]).await?;
+    let read: i64 = rows[0].get(1);
+    walk.advance(rows[0].get(2), read == ROWS_MAX);
+    Ok(rows[0].get::<_, i64>(0).unsigned_abs())
 }

@@ -24,6 +24,7 @@
 
 mod backlog;
 mod text;
+mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,7 @@ use crate::{
 
 pub use backlog::{Backlog, COUNTED_MAX, DueBacklog, Waiting};
 pub use text::{TEXT_MAX, has_nul, storable, unstorable};
+pub use walk::Walk;
 
 /// A stored record.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -95,6 +95,7 @@ impl Embedded {
             intake: Arc::new(Intake::new(config.path.clone(), config.min_free_bytes)),
             counters: Arc::new(Counters::default()),
             guard,
+            walks: Arc::default(),
         };
         let open = |_| schema::open_reader(&file);
         let readers = 0..config.readers.max(1);

@@ -9,9 +9,11 @@
 
 use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
+use uuid::Uuid;
 use wingbeat_core::Timestamp;
 use wingbeat_core::ids::uuid_v7;
+use wingbeat_core::store::Walk;
 
 use super::batch::Batch;
 use crate::id::{RecordId, RecordKey};
@@ -28,16 +30,10 @@ pub(super) fn retain(batch: &mut Batch<'_>, now: Timestamp) -> rusqlite::Result<
     let mut deleted = delete_expired(batch, now)?;
     let connection = batch.connection;
     let (inbox_end, journal_end) = (now - INBOX_RETENTION, now - JOURNAL_RETENTION);
-    deleted += connection
-        .prepare_cached(
-            "DELETE FROM inbox WHERE (id, scope) IN (SELECT id, scope FROM inbox
-             WHERE id < ?1 AND (at IS NULL OR at < ?2) LIMIT ?3)",
-        )?
-        .execute(params![
-            uuid_v7(inbox_end - DAY, 0).as_bytes(),
-            inbox_end.as_micros(),
-            ROWS_MAX
-        ])?;
+    let mut walks = batch.walks();
+    let [inbox, journal] = &mut *walks;
+    deleted += delete_by_id(connection, &INBOX, inbox, uuid_v7(inbox_end - DAY, 0))?;
+    deleted += delete_by_id(connection, &JOURNAL, journal, uuid_v7(journal_end, 0))?;
     deleted += connection
         .prepare_cached(
             "DELETE FROM inbox WHERE (id, scope) IN (SELECT id, scope FROM inbox
@@ -47,20 +43,50 @@ pub(super) fn retain(batch: &mut Batch<'_>, now: Timestamp) -> rusqlite::Result<
     deleted += connection
         .prepare_cached(
             "DELETE FROM journal WHERE (corr, svc, place) IN (SELECT corr, svc, place FROM journal
-             WHERE corr < ?1 AND (at IS NULL OR at < ?2) LIMIT ?3)",
-        )?
-        .execute(params![
-            uuid_v7(journal_end, 0).as_bytes(),
-            journal_end.as_micros(),
-            ROWS_MAX
-        ])?;
-    deleted += connection
-        .prepare_cached(
-            "DELETE FROM journal WHERE (corr, svc, place) IN (SELECT corr, svc, place FROM journal
              WHERE at IS NOT NULL AND at < ?1 LIMIT ?2)",
         )?
         .execute(params![journal_end.as_micros(), ROWS_MAX])?;
     Ok(deleted as u64)
+}
+
+/// The statements that delete rows of a table by the times in their ids.
+struct ById {
+    /// Counts the rows of a page, and finds its last id.
+    page: &'static str,
+    /// Deletes the rows of a page that have no time of their own.
+    delete: &'static str,
+}
+
+const INBOX: ById = ById {
+    page: "SELECT max(id), count(*) FROM
+        (SELECT id FROM inbox WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3)",
+    delete: "DELETE FROM inbox WHERE id >= ?1 AND id <= ?2 AND at IS NULL",
+};
+const JOURNAL: ById = ById {
+    page: "SELECT max(corr), count(*) FROM
+        (SELECT corr FROM journal WHERE corr >= ?1 AND corr < ?2 ORDER BY corr LIMIT ?3)",
+    delete: "DELETE FROM journal WHERE corr >= ?1 AND corr <= ?2 AND at IS NULL",
+};
+
+/// Deletes rows whose ids contain a time before that of `end`, in one page of the table. Rows with a
+/// time of their own stay, and a replay may have left millions of them.
+fn delete_by_id(
+    connection: &Connection,
+    statements: &ById,
+    walk: &mut Walk,
+    end: Uuid,
+) -> rusqlite::Result<usize> {
+    let from = walk.from();
+    let mut page = connection.prepare_cached(statements.page)?;
+    let read = params![from.as_bytes(), end.as_bytes(), ROWS_MAX];
+    let (last, count) = page.query_row(read, |row| {
+        let last: Option<[u8; 16]> = row.get(0)?;
+        Ok((last.map(Uuid::from_bytes), row.get::<_, i64>(1)?))
+    })?;
+    walk.advance(last, count == ROWS_MAX);
+    let Some(last) = last else { return Ok(0) };
+    let mut delete = connection.prepare_cached(statements.delete)?;
+    delete.execute(params![from.as_bytes(), last.as_bytes()])
 }
 
 /// Removes records whose expiry has passed. Returns the number of removed records.

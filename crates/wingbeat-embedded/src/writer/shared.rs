@@ -1,7 +1,8 @@
 //! State in memory that the writer shares with readers and consumers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use wingbeat_core::store::Walk;
 use wingbeat_core::unit::Settled;
 use wingbeat_core::{Key, Name};
 
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) intake: Arc<Intake>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) guard: Arc<Guard>,
+    /// The places at which the sweep continues in the inbox and in the journal.
+    pub(crate) walks: Arc<Mutex<[Walk; 2]>>,
 }
 
 impl Shared {

@@ -318,7 +318,7 @@ impl Attempt {
                 Ok(Some(Some(Settled {
                     queue: self.subscription.inbox(),
                     source: work.source().to_owned(),
-                    message: work.envelope.id,
+                    message: self.subscription.settled_id(&work.envelope),
                     tag: Some(*tag),
                 })))
             }
@@ -350,7 +350,7 @@ impl Attempt {
         Ok(Some(Settled {
             queue,
             source: source.to_string(),
-            message: work.envelope.id,
+            message: self.subscription.settled_id(&work.envelope),
             tag: None,
         }))
     }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wingbeat_core::transport::{Binding, Broken, Queue};
-use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, Name, Tag, Timestamp};
+use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Tag, Timestamp};
 
 use crate::Policy;
 use crate::failed::{Failures, UNKNOWN_SOURCE, parked_key};
 use crate::handler::Run;
 use crate::trust::FORGED;
+use crate::unit::original_id;
 
 /// A queue, its bindings and its handler.
 #[derive(Clone)]
@@ -30,6 +31,14 @@ impl Subscription {
     /// its subscription had received it when it was published.
     pub(super) fn inbox(&self) -> Name {
         self.replays.unwrap_or(self.queue)
+    }
+
+    /// Returns the message id under which a delivery is settled; see [`inbox`](Self::inbox).
+    pub(super) fn settled_id(&self, envelope: &Envelope) -> MessageId {
+        if self.replays.is_some() {
+            return original_id(envelope);
+        }
+        envelope.id
     }
 
     /// Returns the queue's part of the topology.

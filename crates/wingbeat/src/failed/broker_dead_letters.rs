@@ -13,8 +13,9 @@ use wingbeat_core::{
 };
 
 use super::dead_letter::{DeadLetter, Failures, harmless, stand_in};
+use crate::replay;
 use crate::runtime::Control;
-use crate::unit::{self, Attempt, Scope, ServiceContext, counter};
+use crate::unit::{self, Attempt, Scope, ServiceContext, counter, original_id};
 
 /// The first pause before another attempt to reach the broker, or to store a dead letter. It
 /// doubles.
@@ -180,9 +181,9 @@ impl BrokerDeadLetters {
         let recorded = self.record(&scope, queue, (&envelope, broken), (reason, &error));
         let recorded = recorded.await;
         let settles = Settled {
-            queue,
+            queue: replay::inbox(queue, &envelope),
             source: envelope.source.to_string(),
-            message: envelope.id,
+            message: original_id(&envelope),
             tag: None,
         };
         (scope, settles, recorded)

@@ -15,5 +15,5 @@ mod wire;
 pub use owner::ReplayStatus;
 
 pub(crate) use owner::{Histories, REPLAYS, Replays, answer};
-pub(crate) use subscriber::{Begins, Gate, ask, is_out_of_order};
+pub(crate) use subscriber::{Begins, Gate, ask, inbox, is_out_of_order};
 pub(crate) use wire::request_type;

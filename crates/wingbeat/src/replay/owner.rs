@@ -1,17 +1,20 @@
 //! The owner of a history: it sends the past, one chapter after another.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat_core::store::DueRecord;
 use wingbeat_core::unit::Write;
-use wingbeat_core::{Envelope, Error, Key, Name, Result, Timestamp};
+use wingbeat_core::{Class, Envelope, Error, Key, Name, Result, Timestamp};
 
 use super::wire::{Mark, Request, replayed};
 use crate::effects::{Effects, Outgoing, Stamp};
+use crate::failed::bounded;
 use crate::handler::Run;
 use crate::state::{Chapter, History, Position};
 use crate::unit::{Scope, ServiceContext, run_unit, within_lease};
@@ -26,8 +29,11 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The time after which a chapter is sent again that the subscriber has not confirmed. It doubles
 /// each time.
 const REPEAT: Duration = Duration::from_secs(10);
-/// The longest such time.
+/// The longest such time, and the pause after a failure.
 const REPEAT_MAX: Duration = Duration::from_secs(300);
+/// The times that a chapter is sent. Then the replay waits until the subscriber asks again: it may
+/// be gone.
+const TIMES_MAX: u32 = 6;
 
 /// The histories of a service by the message that publishes them.
 pub(crate) type Histories = Vec<(&'static str, Arc<dyn History>)>;
@@ -50,6 +56,9 @@ struct Replay {
     aggregates: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     done: Option<Timestamp>,
+    /// The error because of which the current chapter cannot be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
 }
 
 /// A chapter that was sent and not confirmed.
@@ -80,6 +89,12 @@ pub struct ReplayStatus {
     pub aggregates: u64,
     /// The time at which the replay was complete.
     pub done: Option<Timestamp>,
+    /// The subscriber has confirmed nothing for ten minutes. The replay goes on when it asks again,
+    /// which it does when it starts and once an hour.
+    pub waiting: bool,
+    /// The error because of which the past cannot be sent, if it cannot. The owner tries again every
+    /// five minutes.
+    pub failure: Option<String>,
 }
 
 impl Replay {
@@ -94,7 +109,14 @@ impl Replay {
             messages: 0,
             aggregates: 0,
             done: None,
+            failure: None,
         }
+    }
+
+    /// Returns whether the replay waits until the subscriber asks again.
+    fn is_waiting(&self) -> bool {
+        let times = self.sent.as_ref().map_or(0, |it| it.times);
+        self.done.is_none() && times >= TIMES_MAX
     }
 
     /// Returns the state after a chapter was sent.
@@ -109,6 +131,7 @@ impl Replay {
         };
         Self {
             sent: Some(sent),
+            failure: None,
             ..self.clone()
         }
     }
@@ -137,7 +160,7 @@ impl Replay {
         Write {
             key,
             body: Some(encode(self)),
-            due_at: self.done.is_none().then_some(due),
+            due_at: (self.done.is_none() && !self.is_waiting()).then_some(due),
             expires_at: None,
         }
     }
@@ -183,12 +206,23 @@ async fn begin(scope: &Scope, queue: &str, message: String, replay: Uuid) -> Res
     let key = Key::new(REPLAYS, queue);
     let stored = scope.load(&key).await?.body;
     let stored = stored.map(|it| decode::<Replay>(&it)).transpose()?;
-    // A subscriber that has lost its data asks with another id.
-    if stored.is_some_and(|it| it.replay == replay) {
-        return Ok(());
-    }
-    let first = Replay::new(replay, message, scope.now());
-    scope.write(first.write(key, scope.now()))
+    let next = match stored {
+        Some(stored) if stored.replay == replay && stored.done.is_none() => {
+            if !stored.is_waiting() {
+                return Ok(());
+            }
+            Replay {
+                sent: None,
+                ..stored
+            }
+        }
+        // An earlier request of a subscriber that has lost its data since arrives late.
+        Some(stored) if stored.replay > replay && stored.done.is_none() => return Ok(()),
+        // A subscriber that has lost its data asks with another id. One whose data is older than
+        // the end of its replay asks with the same id.
+        _ => Replay::new(replay, message, scope.now()),
+    };
+    scope.write(next.write(key, scope.now()))
 }
 
 async fn reached(scope: &Scope, queue: &str, replay: Uuid, chapter: u64) -> Result<()> {
@@ -230,6 +264,7 @@ impl Replays {
         let records = self.service.store.scan(REPLAYS, None, RECORDS_MAX).await?;
         let status = |(queue, record): (String, wingbeat_core::Record)| {
             let stored: Replay = decode(&record.body)?;
+            let waiting = stored.is_waiting();
             Ok(ReplayStatus {
                 service: self.service.name,
                 queue,
@@ -238,6 +273,8 @@ impl Replays {
                 messages: stored.messages,
                 aggregates: stored.aggregates,
                 done: stored.done,
+                waiting,
+                failure: stored.failure,
             })
         };
         records.into_iter().map(status).collect()
@@ -245,11 +282,38 @@ impl Replays {
 
     /// Sends the current chapter of a claimed record.
     pub(crate) async fn next(self: Arc<Self>, record: DueRecord) {
-        let sent = within_lease(&self.service, || self.send(&record)).await;
-        if let Err(why) = sent {
+        let sending = within_lease(&self.service, || self.send(&record));
+        let sent = AssertUnwindSafe(sending).catch_unwind().await;
+        let sent = sent.unwrap_or_else(|_| {
+            let text = "the function that makes messages of the past panicked";
+            Err(Error::reject("panicked", text))
+        });
+        let Err(why) = sent else { return };
+        tracing::warn!(service = %self.service.name, queue = record.key.id, code = why.code(), "the past cannot be sent, trying again: {why}");
+        if why.class() == Class::Reject
+            && let Err(why) = self.note(&record, &why).await
+        {
             // The lease expires, and a replica claims the record again.
-            tracing::warn!(service = %self.service.name, queue = record.key.id, code = why.code(), "the past cannot be sent, trying again: {why}");
+            tracing::warn!(service = %self.service.name, queue = record.key.id, code = why.code(), "cannot store that the past cannot be sent: {why}");
         }
+    }
+
+    /// Stores the error because of which a chapter cannot be sent, and tries again later.
+    async fn note(&self, record: &DueRecord, why: &Error) -> Result<()> {
+        let failure = Some(bounded(&format!("{}: {why}", why.code())));
+        run_unit(&self.service, |scope| {
+            let failure = failure.clone();
+            async move {
+                let loaded = scope.load(&record.key).await?;
+                if loaded.body.as_ref() != Some(&record.record.body) {
+                    return Ok(());
+                }
+                let stored: Replay = decode(&record.record.body)?;
+                let failed = Replay { failure, ..stored };
+                scope.write(failed.write(record.key.clone(), scope.now() + REPEAT_MAX))
+            }
+        })
+        .await
     }
 
     async fn send(&self, record: &DueRecord) -> Result<()> {

@@ -23,6 +23,10 @@ const BEGUN: Name = Name::new("wb.begun");
 const RECORDS_MAX: usize = 1_000;
 /// The pause before the store is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// The pause before the owner is asked again while a replay is in progress.
+const REMIND: Duration = Duration::from_secs(3_600);
+/// The end of the names of queues that receive the past.
+const REPLAY: &str = ".replay";
 /// The time for which a mark waits for the messages before it. After it, the owner sends the
 /// chapter again.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
@@ -65,29 +69,53 @@ fn send(scope: &Scope, message: Outgoing) -> Result<()> {
     scope.record(effects)
 }
 
-/// Asks the owners for the past of subscriptions that have never asked. Tries until the store
-/// answers or the service drains.
+/// Asks the owners for the past of subscriptions that have not received all of it, at the start and
+/// then once an hour: an owner stops after a while without confirmations, or may have lost its data.
+/// Ends when all is received or the service drains.
 pub(crate) async fn ask(
     service: Arc<ServiceContext>,
-    all: Vec<Begins>,
+    mut all: Vec<Begins>,
     mut control: watch::Receiver<Control>,
 ) {
-    for begins in all {
-        while let Err(why) = begins.ask(&service).await {
-            tracing::warn!(service = %service.name, queue = %begins.queue, code = why.code(), "cannot ask for the past of a subscription, trying again: {why}");
-            tokio::select! {
-                biased;
-                _ = control.changed() => return,
-                () = service.runtime.sleep(AGAIN) => {}
+    while !all.is_empty() {
+        let mut pause = REMIND;
+        let mut left = Vec::new();
+        for begins in all {
+            match begins.ask(&service).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(why) => {
+                    tracing::warn!(service = %service.name, queue = %begins.queue, code = why.code(), "cannot ask for the past of a subscription, trying again: {why}");
+                    pause = AGAIN;
+                }
             }
+            left.push(begins);
         }
+        all = left;
+        tokio::select! {
+            biased;
+            _ = control.changed() => return,
+            () = service.runtime.sleep(pause) => {}
+        }
+    }
+}
+
+/// Returns the queue under which a delivery is settled: a replayed message that the broker has
+/// dead-lettered counts as received by the subscription.
+pub(crate) fn inbox(queue: Name, envelope: &Envelope) -> Name {
+    let name = queue.as_str();
+    match name.strip_suffix(REPLAY) {
+        Some(subscription) if *envelope.kind == *replayed(subscription).as_str() => {
+            Name::intern(subscription)
+        }
+        _ => queue,
     }
 }
 
 impl Begins {
     /// The queue that receives the past.
     pub(crate) fn replay_queue(self) -> Name {
-        Name::intern(&format!("{}.replay", self.queue))
+        Name::intern(&format!("{}{REPLAY}", self.queue))
     }
 
     /// The type of the messages in it.
@@ -95,19 +123,27 @@ impl Begins {
         replayed(self.queue.as_str())
     }
 
-    async fn ask(&self, service: &Arc<ServiceContext>) -> Result<()> {
+    /// Asks the owner for the past. Returns whether all of it was received.
+    async fn ask(&self, service: &Arc<ServiceContext>) -> Result<bool> {
         run_unit(service, |scope| async move {
-            if scope.load(&key(self.queue)).await?.body.is_some() {
-                return Ok(());
+            let stored = scope.load(&key(self.queue)).await?.body;
+            let stored = stored.map(|it| decode::<Begun>(&it)).transpose()?;
+            if stored.as_ref().is_some_and(|it| it.done.is_some()) {
+                return Ok(true);
             }
-            let replay = scope.new_id();
-            scope.write(write(self.queue, &Begun { replay, done: None }))?;
+            let replay = stored
+                .as_ref()
+                .map_or_else(|| scope.new_id(), |it| it.replay);
+            if stored.is_none() {
+                scope.write(write(self.queue, &Begun { replay, done: None }))?;
+            }
             let begin = Request::Begin {
                 queue: self.queue.to_string(),
                 message: self.message.name.to_owned(),
                 replay,
             };
-            send(&scope, begin.to(self.message.owner()))
+            send(&scope, begin.to(self.message.owner()))?;
+            Ok(false)
         })
         .await
     }

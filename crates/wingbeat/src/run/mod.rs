@@ -5,6 +5,7 @@
 //! alone: [`Host`] runs the services of a process, [`ops`] is the operator's API, [`Backends`]
 //! opens the adapters.
 
+mod arguments;
 mod backends;
 mod cli;
 mod contracts;

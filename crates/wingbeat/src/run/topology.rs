@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use wingbeat_core::Topology;
 
+use super::arguments::sources;
 use super::backends::Backends;
 use super::error::RunError;
+use super::logs;
 use super::output::say;
 use super::program::{Program, Roles};
-use super::settings::{Settings, Sources};
-use super::{cli, logs};
+use super::settings::{Field, Settings, Sources};
 use crate::{Ports, Result, TokioRuntime};
 
 /// The exit code of `plan` if something differs.
@@ -43,7 +44,7 @@ pub(super) fn command(flags: impl Fn(Command) -> Command) -> Command {
 /// Runs one of the commands.
 pub(super) async fn run<P: Program>(program: &P, args: &ArgMatches) -> Result<ExitCode, RunError> {
     let (name, args) = args.subcommand().expect("clap requires a command");
-    let sources = cli::sources(&super::settings::Field::of::<P::Own>(), args);
+    let sources = sources(&Field::of::<P::Own>(), args);
     let settings = read(&sources)?;
     let logs = logs::start(&settings)?;
     let done = on_broker(program, &settings, name, args).await;

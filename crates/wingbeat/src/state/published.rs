@@ -1,6 +1,7 @@
 //! Events of histories as messages: published as they happen, and read again for replays.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -185,9 +186,12 @@ pub(crate) trait History: Send + Sync {
 /// The histories of the aggregate type `A`, as messages of one type.
 pub(crate) struct Chapters<A: Aggregate> {
     publish: Publish<A>,
-    /// The aggregate with which the last chapter ended, so that a long history is folded once.
-    cut: Mutex<Option<Fold<A>>>,
+    /// Aggregates with which chapters ended, so that a long history is folded once.
+    cut: Mutex<BTreeMap<(String, u64), Fold<A>>>,
 }
+
+/// The number of aggregates that are kept between chapters: one for each replay in progress.
+const CUT_MAX: usize = 8;
 
 /// An aggregate up to an event.
 struct Fold<A> {
@@ -213,7 +217,7 @@ impl<A: Aggregate> Chapters<A> {
     pub(crate) fn new(publish: Publish<A>) -> Self {
         Self {
             publish,
-            cut: Mutex::new(None),
+            cut: Mutex::default(),
         }
     }
 
@@ -235,7 +239,7 @@ impl<A: Aggregate> Chapters<A> {
             }
             if !ended {
                 chapter.next.part = Some((fold.key.id.clone(), fold.sequence));
-                *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(fold);
+                self.keep(fold);
                 return Ok(chapter);
             }
             chapter.aggregates += 1;
@@ -246,6 +250,19 @@ impl<A: Aggregate> Chapters<A> {
         }
         chapter.is_last = all;
         Ok(chapter)
+    }
+
+    fn cut(&self) -> MutexGuard<'_, BTreeMap<(String, u64), Fold<A>>> {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an aggregate for the next chapter.
+    fn keep(&self, fold: Fold<A>) {
+        let mut cut = self.cut();
+        if cut.len() >= CUT_MAX {
+            cut.pop_first();
+        }
+        cut.insert((fold.key.id.clone(), fold.sequence), fold);
     }
 
     /// Returns an aggregate as the chapters before `from` have left it.
@@ -259,12 +276,8 @@ impl<A: Aggregate> Chapters<A> {
             Some((part, sequence)) if *part == id => *sequence,
             _ => return Ok(Fold::new(id)),
         };
-        let cut = self
-            .cut
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(fold) = cut.filter(|it| it.key.id == id && it.sequence == done) {
+        let cut = self.cut().remove(&(id.clone(), done));
+        if let Some(fold) = cut {
             return Ok(fold);
         }
         let mut fold = Fold::new(id);

@@ -12,7 +12,7 @@ pub(crate) const REPLAYED: &str = ".replayed";
 pub struct Meta {
     /// The correlation id: all messages that descend from one cause share it.
     pub correlation: CorrelationId,
-    /// The id of the message.
+    /// The id of the message. That of a replayed message is the id under which it was published.
     pub message: Option<MessageId>,
     /// The operation that the message carries out. A resend keeps it.
     pub operation: Option<String>,
@@ -42,12 +42,22 @@ impl Meta {
     }
 }
 
+/// Returns the id under which a message was published first. The events of a replay have ids of
+/// their own, and that of their original as correlation id.
+pub(crate) fn original_id(envelope: &Envelope) -> MessageId {
+    let is_copy = envelope.kind.ends_with(REPLAYED) && envelope.sequence.is_some();
+    if is_copy {
+        return MessageId(envelope.correlation.0);
+    }
+    envelope.id
+}
+
 impl From<&Envelope> for Meta {
     fn from(envelope: &Envelope) -> Self {
         let replayed = envelope.kind.ends_with(REPLAYED);
         Self {
             correlation: envelope.correlation,
-            message: Some(envelope.id),
+            message: Some(original_id(envelope)),
             // That of a replayed message is the runtime's.
             operation: envelope.operation.clone().filter(|_| !replayed),
             sequence: envelope.sequence,

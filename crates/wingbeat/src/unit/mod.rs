@@ -16,7 +16,7 @@ mod sql;
 pub(crate) use context::Published;
 pub use context::ServiceContext;
 pub use meta::Meta;
-pub(crate) use meta::REPLAYED;
+pub(crate) use meta::{REPLAYED, original_id};
 pub use records::Entry;
 pub use run::run_unit;
 pub use scope::Scope;

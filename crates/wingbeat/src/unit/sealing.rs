@@ -105,8 +105,11 @@ impl Sealing<'_> {
 
     fn message(&self, message: Outgoing, correlation: CorrelationId) -> Envelope {
         let stamp = message.stamp;
-        let id = stamp.map_or_else(|| self.runtime.id(), |it| it.id);
         let replayed = stamp.filter(|it| it.replayed);
+        // Outboxes identify messages by their ids, and the original may be in one, too. So a copy
+        // has an id of its own, and that of the original as its correlation id.
+        let own = stamp.filter(|it| !it.replayed);
+        let id = own.map_or_else(|| self.runtime.id(), |it| it.id);
         let mut envelope = Envelope {
             id: id.into(),
             source: self.service.as_str().into(),

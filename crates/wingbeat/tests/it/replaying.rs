@@ -9,7 +9,7 @@ use wingbeat::test::simulator::Report;
 use wingbeat::test::{Client, Process, Simulator, System, TestApp, Violation, World};
 use wingbeat::{
     Aggregate, App, BoxFuture, Command, Entity, Error, Event, Handler as _, Happened, JsonSchema,
-    Meta, Repo, Result, Runtime as _, Service, Table, Uuid, schemars,
+    Meta, ReplayStatus, Repo, Result, Runtime as _, Service, Table, Uuid, schemars,
 };
 
 use crate::again::{self, fails_without};
@@ -251,6 +251,58 @@ fn an_event_of_the_past_that_is_refused_becomes_a_dead_letter_and_the_replay_goe
     app.until_idle();
     assert_eq!(shown(&app)[0].1.balance, 7);
     assert_eq!(app.dead_letters("reports"), 1);
+}
+
+fn status(app: &TestApp) -> ReplayStatus {
+    let mut all = app.run(app.running().replays()).expect("the store answers");
+    all.pop().expect("a replay")
+}
+
+#[test]
+fn an_owner_stops_repeating_a_chapter_that_nobody_confirms() {
+    let mut app = TestApp::start(1, earlier());
+    put(&app, "a", 1);
+    app.until_idle();
+    app.crash(later());
+    let paused = app.run(app.running().pause("reports", "deposited.replay"));
+    assert!(paused.expect("the store answers"));
+    app.pass(Duration::from_secs(1_200));
+    assert!(status(&app).waiting, "{:?}", status(&app));
+    assert_eq!(status(&app).done, None);
+
+    // The subscriber starts again, and asks again.
+    app.crash(later());
+    app.pass(Duration::from_secs(5));
+    assert!(!status(&app).waiting, "{:?}", status(&app));
+    let resumed = app.run(app.running().resume("reports", "deposited.replay"));
+    assert!(resumed.expect("the store answers"));
+    app.until_idle();
+    assert!(status(&app).done.is_some());
+    assert_eq!(shown(&app)[0].1.deposits, 1);
+}
+
+#[test]
+fn a_past_that_cannot_be_sent_is_shown_and_tried_again() {
+    static FAILS: AtomicBool = AtomicBool::new(false);
+    let fragile = |it: Happened<'_, Account>| {
+        assert!(!FAILS.load(Ordering::SeqCst), "a fault of the function");
+        deposited(it)
+    };
+    let bank = || Service::new("bank").on(deposit).publishes_history(fragile);
+    let before = App::new().service(bank()).service(Service::new("reports"));
+    let mut app = TestApp::start(1, before);
+    put(&app, "a", 1);
+    app.until_idle();
+    FAILS.store(true, Ordering::SeqCst);
+    app.crash(App::new().service(bank()).service(reports()));
+    app.pass(Duration::from_secs(30));
+    let failure = status(&app).failure.expect("it fails");
+    assert!(failure.starts_with("panicked: "), "{failure}");
+    FAILS.store(false, Ordering::SeqCst);
+    app.pass(Duration::from_secs(400));
+    app.until_idle();
+    assert_eq!(status(&app).failure, None);
+    assert_eq!(shown(&app)[0].1.deposits, 1);
 }
 
 fn findings(app: App) -> String {

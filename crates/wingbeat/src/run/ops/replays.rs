@@ -23,8 +23,9 @@ pub(super) struct Replay {
     queue: String,
     /// The message type.
     message: String,
-    /// `running` or `done`.
-    #[schemars(extend("enum" = ["running", "done"]))]
+    /// `running`; `waiting` for a subscriber that has confirmed nothing for ten minutes; `failing`
+    /// because of `failure`; or `done`.
+    #[schemars(extend("enum" = ["running", "waiting", "failing", "done"]))]
     state: String,
     /// The time of the request.
     began: Timestamp,
@@ -34,20 +35,28 @@ pub(super) struct Replay {
     aggregates: u64,
     /// The time at which the replay was complete; `null` before.
     done: Option<Timestamp>,
+    /// The error because of which the past cannot be sent; `null` if it can.
+    failure: Option<String>,
 }
 
 impl From<ReplayStatus> for Replay {
     fn from(status: ReplayStatus) -> Self {
-        let is_done = status.done.is_some();
+        let state = match &status {
+            it if it.done.is_some() => "done",
+            it if it.failure.is_some() => "failing",
+            it if it.waiting => "waiting",
+            _ => "running",
+        };
         Self {
             service: status.service,
             queue: status.queue,
             message: status.message,
-            state: if is_done { "done" } else { "running" }.to_owned(),
+            state: state.to_owned(),
             began: status.began,
             events: status.messages,
             aggregates: status.aggregates,
             done: status.done,
+            failure: status.failure,
         }
     }
 }

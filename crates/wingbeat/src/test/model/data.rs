@@ -157,14 +157,21 @@ impl Data {
         }
     }
 
-    /// Adds a unit's messages to the outbox, unless they are in it.
+    /// Adds a unit's messages to the outbox.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a message with the same id is in it: stores find messages by their ids, and would
+    /// remove both when one of them is confirmed.
     fn send(&mut self, unit: &Unit) {
         for message in &unit.messages {
-            if self.positions.contains_key(&message.id) {
-                continue;
-            }
             self.last_position += 1;
-            self.positions.insert(message.id, self.last_position);
+            let earlier = self.positions.insert(message.id, self.last_position);
+            assert!(
+                earlier.is_none(),
+                "two messages {} wait in outboxes",
+                message.id
+            );
             self.outbox
                 .insert(self.last_position, (unit.service, message.clone()));
         }
