@@ -47,3 +47,4 @@ mod texts;
 mod traces;
 mod transfers;
 mod unsent;
+mod versions;
