@@ -103,6 +103,7 @@ impl Starting {
                 #[cfg(feature = "http")]
                 routes: Router::new(),
                 ended: Mutex::default(),
+                findings: Vec::new(),
             },
         }
     }

@@ -11,6 +11,7 @@ mod delayed;
 mod described;
 mod early;
 mod evolving;
+mod findings;
 #[cfg(feature = "signing")]
 mod forged;
 mod found;
