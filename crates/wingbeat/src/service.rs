@@ -607,7 +607,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
     /// # #[event(name = "bank.deposited", version = 1, key = account)]
     /// # struct Deposited { account: String, cents: u64 }
-    /// # #[derive(Default, Clone, Serialize, Deserialize)]
+    /// # #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
     /// # struct Account { cents: u64 }
     /// # #[derive(Serialize, Deserialize)]
     /// # enum AccountEvent { Deposited(u64), Named(String) }

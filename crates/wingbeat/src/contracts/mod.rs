@@ -37,8 +37,8 @@
 //!
 //! A reader is taken to read as serde does: it ignores unknown fields, unless its type denies them,
 //! and does without fields that have a default. Events that have another number of
-//! [`upcasts`](crate::Aggregate::upcasts) are read by them. A snapshot whose schema has changed
-//! must have another shape, or stale snapshots would be believed.
+//! [`upcasts`](crate::Aggregate::upcasts) are read by them. Snapshots whose schema has changed are
+//! not read at all: both releases fold the histories again.
 
 mod compare;
 mod comparison;
