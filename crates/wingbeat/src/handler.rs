@@ -144,7 +144,7 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// #[derive(Event, Serialize, Deserialize, JsonSchema)]
     /// #[event(name = "bank.deposited", version = 1, key = account)]
     /// struct Deposited { account: String, cents: u64 }
-    /// # #[derive(Default, Clone, Serialize, Deserialize)]
+    /// # #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
     /// # struct Account { cents: u64 }
     /// # #[derive(Serialize, Deserialize)]
     /// # struct Added(u64);

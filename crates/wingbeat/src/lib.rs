@@ -440,7 +440,7 @@ pub mod tls;
 pub mod trust;
 mod unit;
 
-pub use app::{App, Ports, Running, RunningSubscription};
+pub use app::{App, Finding, Ports, Running, RunningSubscription, Severity};
 pub use base_url::BaseUrl;
 pub use call::{Call, GaveUp, OperationKey};
 pub use codec::{decode, encode_body};

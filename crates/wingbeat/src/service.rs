@@ -81,6 +81,15 @@ pub(crate) struct Wiring {
     #[cfg(feature = "test")]
     pub(crate) sagas: Vec<saga::Outline>,
     pub(crate) description: ServiceDescription,
+    pub(crate) waits: Vec<SagaWaits>,
+}
+
+/// The inputs of a saga that can end its states.
+pub(crate) struct SagaWaits {
+    pub(crate) queue: Name,
+    pub(crate) timers: usize,
+    /// Messages that do not start it.
+    pub(crate) others: usize,
 }
 
 impl Service<()> {
@@ -104,6 +113,7 @@ impl Service<()> {
             #[cfg(feature = "test")]
             sagas: Vec::new(),
             description: ServiceDescription::new(Name::new(name)),
+            waits: Vec::new(),
         };
         Self { state: (), wiring }
     }
@@ -298,6 +308,12 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             subscribed.push(row.message_type);
         }
         self.describe(queue, subscribed, Vec::new());
+        let others = G::Input::ROWS.iter().filter(|it| !it.starts && !it.timer);
+        self.wiring.waits.push(SagaWaits {
+            queue,
+            timers: G::Input::ROWS.iter().filter(|it| it.timer).count(),
+            others: others.count(),
+        });
         let saga = StoredName::new(StoredKind::Saga, G::NAME);
         self.wiring.description.uses.push(saga);
         #[cfg(feature = "test")]
@@ -591,7 +607,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
     /// # #[event(name = "bank.deposited", version = 1, key = account)]
     /// # struct Deposited { account: String, cents: u64 }
-    /// # #[derive(Default, Clone, Serialize, Deserialize)]
+    /// # #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
     /// # struct Account { cents: u64 }
     /// # #[derive(Serialize, Deserialize)]
     /// # enum AccountEvent { Deposited(u64), Named(String) }

@@ -155,8 +155,8 @@ impl World {
     }
 }
 
-/// A Node program of `shop/e2e/interop`. Node looks for packages beside it, so it runs from a folder
-/// that has them.
+/// A Node program of `shop/e2e/interop`. Node looks for packages beside it, so it runs from a
+/// folder that has them.
 #[must_use]
 pub fn node(program: &str, folder: &Path) -> Command {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop");

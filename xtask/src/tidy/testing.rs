@@ -7,11 +7,12 @@ use super::code::{attribute, is_mark, is_word, line, walk};
 use super::tree::{SourceFile, Tree};
 
 /// Tests on real processes, sockets and disks, which take real time. They poll with a deadline.
-const REAL_TIME: [&str; 9] = [
+const REAL_TIME: [&str; 10] = [
     "crates/wingbeat/tests/it/connections.rs",
     "crates/wingbeat/tests/it/operator.rs",
     "crates/wingbeat/tests/it/ready.rs",
     "crates/wingbeat/tests/it/replicas.rs",
+    "crates/wingbeat/tests/it/versions/replicas.rs",
     "crates/wingbeat-core/src/conformance/real_time.rs",
     "shop/e2e/",
     "shop/app/tests/it/real/",

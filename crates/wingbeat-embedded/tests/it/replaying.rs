@@ -31,7 +31,7 @@ struct Counted {
     count: u64,
 }
 
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 struct Counter {
     count: u64,
 }

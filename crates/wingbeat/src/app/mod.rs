@@ -1,5 +1,7 @@
 //! Apps: the services of a system, and their start on a set of ports.
 
+mod findings;
+mod names;
 mod ports;
 mod running;
 mod start;
@@ -17,7 +19,9 @@ use crate::runtime::sweep;
 use crate::schedule::{Plan, Registered};
 use crate::service::{Service, Wiring};
 use crate::trust::{Commands, Trust};
+use names::Names;
 
+pub use findings::{Finding, Severity};
 pub use ports::Ports;
 pub use running::{Running, RunningSubscription};
 
@@ -121,15 +125,35 @@ impl App {
         services.flat_map(|service| &service.subscriptions)
     }
 
-    /// Checks the wiring of the whole system.
+    /// Checks the wiring of the whole system. [`findings`](Self::findings) also returns warnings.
     ///
     /// # Errors
     ///
-    /// `wiring`, with one line per finding: a name that is used twice, a command with two handlers,
-    /// a call without a target, a schedule without times, a subscription to a message whose owner
-    /// is not part of the system, one from the beginning to a message without a history, a service
-    /// to run that does not exist.
+    /// `wiring`, with one line per finding: a name that is used twice, a command with two handlers
+    /// or without one, a call without a target, a schedule without times, a subscription to a
+    /// message whose owner is not part of the system, one from the beginning to a message without a
+    /// history, a service to run that does not exist, retries that outlast RabbitMQ's consumer
+    /// timeout.
     pub fn check(&self) -> Result<()> {
+        let findings = self.findings().into_iter();
+        let errors = findings.filter(|it| it.severity == Severity::Error);
+        let errors: Vec<String> = errors.map(|it| it.to_string()).collect();
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::reject("wiring", errors.join("\n")))
+        }
+    }
+
+    /// Logs the warnings.
+    pub(crate) fn warn(&self) {
+        let findings = self.findings().into_iter();
+        let warnings = findings.filter(|it| it.severity == Severity::Warning);
+        warnings.for_each(|it| it.log());
+    }
+
+    /// Returns the faults that make no sense in any system.
+    fn wiring(&self) -> Vec<String> {
         let mut findings = self.calls_without_target();
         findings.extend(self.names_used_twice());
         findings.extend(self.commands_with_several_handlers());
@@ -137,11 +161,7 @@ impl App {
         findings.extend(self.services_that_do_not_exist());
         findings.extend(self.schedules_that_cannot_run());
         findings.extend(self.pasts_that_cannot_be_replayed());
-        if findings.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::reject("wiring", findings.join("\n")))
-        }
+        findings
     }
 
     fn calls_without_target(&self) -> Vec<String> {
@@ -298,6 +318,7 @@ impl App {
     pub async fn start(self, ports: Ports) -> Result<Running> {
         if !self.hosted {
             self.check()?;
+            self.warn();
             let names: Vec<Name> = self.names().filter(|name| self.runs(*name)).collect();
             let topology = self.topology();
             ports.store.prepare(&names, &topology).await?;
@@ -321,7 +342,14 @@ impl App {
         let only = self.only;
         let runs = |name: Name| runs(only.as_ref(), name);
         let services = self.services.into_iter().filter(|it| runs(it.name));
-        Ok(start::start(services.collect(), family, trust, ports).await)
+        let services: Vec<Wiring> = services.collect();
+        let names = services.iter().filter(|_| self.hosted);
+        let names: Vec<_> = names.map(|it| (it.name, Names::of(it))).collect();
+        let mut running = start::start(services, family, trust, ports).await;
+        for (service, names) in names {
+            running.remember(service, &names).await;
+        }
+        Ok(running)
     }
 
     /// Returns the wiring of all services, so that test doubles can wrap handlers.

@@ -10,6 +10,8 @@ use uuid::Uuid;
 use wingbeat_core::transport::Topology;
 use wingbeat_core::{Name, Result};
 
+use super::findings::Finding;
+use super::names::Names;
 use super::ports::Ports;
 use crate::call::Target;
 use crate::commit::Committer;
@@ -73,6 +75,7 @@ pub struct Running {
     #[cfg(feature = "http")]
     pub(super) routes: Router,
     pub(super) ended: Mutex<Vec<oneshot::Receiver<()>>>,
+    pub(super) findings: Vec<Finding>,
 }
 
 impl Running {
@@ -80,6 +83,30 @@ impl Running {
     #[cfg(feature = "http")]
     pub fn routes(&self) -> Router {
         self.routes.clone()
+    }
+
+    /// Returns the names that have vanished, and the views that have changed, since the last start
+    /// of the services that run here. They are logged, too. Empty outside of a
+    /// [`Host`](crate::run::Host).
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Compares the names of a service with those of its last start, and stores them.
+    pub(super) async fn remember(&mut self, service: Name, names: &Names) {
+        let Some(context) = self.services.get(&service) else {
+            return;
+        };
+        match names.remember(context).await {
+            Ok(findings) => {
+                findings.iter().for_each(Finding::log);
+                self.findings.extend(findings);
+            }
+            Err(why) => {
+                tracing::warn!(%service, code = why.code(), "cannot compare the names with those of the last start: {why}");
+            }
+        }
     }
 
     /// Returns a service that runs here, for code beside its handlers such as seeding.

@@ -15,7 +15,7 @@ use crate::call::Target;
 use crate::commit::Committer;
 use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription};
 use crate::due::{DueQueue, DueRunner};
-use crate::failed::BrokerDeadLetters;
+use crate::failed::{BrokerDeadLetters, Waiting};
 use crate::publish::Relay;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
 use crate::runtime::Control;
@@ -103,6 +103,7 @@ impl Starting {
                 #[cfg(feature = "http")]
                 routes: Router::new(),
                 ended: Mutex::default(),
+                findings: Vec::new(),
             },
         }
     }
@@ -154,6 +155,7 @@ impl Starting {
                 .runtime
                 .spawn(Box::pin(broker_dead_letters.run()));
         }
+        self.waiting(&context, &wiring.subscriptions);
         self.subscriptions(&context, wiring.subscriptions, wiring.begins)
             .await;
         for (name, policy) in wiring.targets {
@@ -226,6 +228,20 @@ impl Starting {
         let replays = Arc::new(Replays::new(Arc::clone(context), histories));
         self.due.replays.insert(context.name, Arc::clone(&replays));
         self.running.replays.insert(context.name, replays);
+    }
+
+    /// Starts the search for deliveries that wait for this release.
+    fn waiting(&self, context: &Arc<ServiceContext>, subscriptions: &[Subscription]) {
+        if subscriptions.is_empty() {
+            return;
+        }
+        let takes = subscriptions.iter().map(|it| (it.queue, it.takes.clone()));
+        let waiting = Waiting {
+            service: Arc::clone(context),
+            takes: takes.collect(),
+            control: self.control.clone(),
+        };
+        self.ports.runtime.spawn(Box::pin(waiting.run()));
     }
 
     /// Starts the subscriptions of a service, except those that an operator has paused.

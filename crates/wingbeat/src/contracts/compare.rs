@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::files::{FACTS, MessageFacts, StoredFacts, TIMER};
 use super::misfit::misfits;
-use super::schema::canonical;
 use super::{Break, Comparison, Contracts, MESSAGES, STORED};
+use crate::describe::StoredKind;
 
 /// The readers of messages that no service of the system takes.
 const OUTSIDE: &str = "programs outside of this system";
@@ -126,8 +126,8 @@ impl Pair<'_> {
             return vec![gone(&old)];
         };
         let new: StoredFacts = facts(read);
-        if old.kind == "snapshot" {
-            return snapshot(self.old, read, &old, &new).into_iter().collect();
+        if old.kind == StoredKind::Snapshot.as_str() {
+            return Vec::new(); // Its shape follows from its schema: another one is folded again.
         }
         if new.form < old.form {
             return vec![old.broken(
@@ -232,26 +232,6 @@ fn gone(old: &StoredFacts) -> Break {
     };
     let differences = vec!["its name is gone: nothing reads what is stored under it".into()];
     old.broken("stored data is orphaned", differences, advice.into())
-}
-
-/// Compares the snapshots of an aggregate. One that cannot be decoded is folded again, but one that
-/// can is believed if the shape is the same.
-fn snapshot(
-    old_schema: &Value,
-    new_schema: &Value,
-    old: &StoredFacts,
-    new: &StoredFacts,
-) -> Option<Break> {
-    let is_same = canonical(old_schema) == canonical(new_schema);
-    (!is_same && old.form == new.form).then(|| {
-        let differences = vec![
-            "its fields have changed, but not its shape: snapshots of the last release are \
-             believed although they lack what `apply` derives now"
-                .into(),
-        ];
-        let advice = "increase `Aggregate::SNAPSHOT`: histories are then folded again";
-        old.broken("stale snapshots are believed", differences, advice.into())
-    })
 }
 
 fn from_old_advice(old: &StoredFacts) -> String {

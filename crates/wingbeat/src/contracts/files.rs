@@ -107,7 +107,7 @@ impl Contracts {
 }
 
 /// Returns a schema with all definitions that it refers to.
-fn whole(
+pub(super) fn whole(
     settings: SchemaSettings,
     schema: impl Fn(&mut SchemaGenerator) -> schemars::Schema,
 ) -> Value {

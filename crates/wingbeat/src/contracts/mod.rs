@@ -37,8 +37,8 @@
 //!
 //! A reader is taken to read as serde does: it ignores unknown fields, unless its type denies them,
 //! and does without fields that have a default. Events that have another number of
-//! [`upcasts`](crate::Aggregate::upcasts) are read by them. A snapshot whose schema has changed
-//! must have another shape, or stale snapshots would be believed.
+//! [`upcasts`](crate::Aggregate::upcasts) are read by them. Snapshots whose schema has changed are
+//! not read at all: both releases fold the histories again.
 
 mod compare;
 mod comparison;
@@ -50,7 +50,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
 
+use schemars::generate::SchemaSettings;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use wingbeat_core::SchemaOf;
 
 use crate::describe::{Info, System};
 
@@ -156,6 +159,14 @@ pub fn assert_kept(system: impl Into<System>, directory: impl AsRef<Path>) {
     if !comparison.changes.is_empty() {
         eprintln!("{comparison}");
     }
+}
+
+/// Returns a text that changes with the values that a schema allows, and not with comments or names
+/// of types.
+pub(crate) fn fingerprint(schema: SchemaOf) -> String {
+    let schema = files::whole(SchemaSettings::draft2020_12(), |it| schema.schema_in(it));
+    let digest = Sha256::digest(schema::canonical(&schema).to_string());
+    hex::encode(&digest[..8])
 }
 
 /// Returns the paths of the files of contracts below a directory.

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, watch};
 use wingbeat_core::unit::{Outcome, Settled};
 use wingbeat_core::{Class, Envelope, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
 
-use super::work::{Origin, Stats, Subscription, Work, panic_text, take};
-use crate::failed::{DeadLetter, PARKED, Parked, bounded, harmless, pack};
+use super::work::{Origin, Stats, Subscription, UNKNOWN_VERSION, Work, panic_text, take};
+use crate::failed::{DeadLetter, PARKED, WAITING, bounded, harmless};
 use crate::replay;
 use crate::runtime::Control;
 use crate::telemetry::meters::{Fate, SubscriptionMeter};
@@ -73,6 +73,7 @@ impl Attempt {
                 runtime.sleep(pause + runtime.jitter(pause / 4)).await;
             }
             let unit = match (&work.hopeless, failed) {
+                (Some(_), _) if self.waits(&work) => self.leave_waiting(&work).await,
                 (Some((reason, words)), _) => self.dead_letter(&work, reason, words).await,
                 (None, Some(why)) => Err(why),
                 (None, None) => self.attempt(&work).await,
@@ -117,9 +118,11 @@ impl Attempt {
     /// Verifies the signature of a command from the queue. One that is forged becomes a dead letter
     /// without an attempt.
     fn verify(&self, work: &mut Work) {
-        if !work.admitted && work.hopeless.is_none() && matches!(work.origin, Origin::Queue(_)) {
+        let is_refused = matches!(work.hopeless, Some((reason, _)) if reason != UNKNOWN_VERSION);
+        if !work.admitted && !is_refused && matches!(work.origin, Origin::Queue(_)) {
             match self.admit(&work.envelope) {
-                Ok(()) => work.admitted = true,
+                // A release that knows the version also knows the services that may send it.
+                Ok(()) => work.admitted = work.hopeless.is_none(),
                 Err(why) => work.hopeless = Some((why.code(), why.to_string())),
             }
         }
@@ -308,7 +311,11 @@ impl Attempt {
     }
 
     /// Makes the unit of `scope` settle the work; `None` if another unit has settled it.
-    async fn settle(&self, scope: &Scope, work: &Work) -> Result<Option<Option<Settled>>> {
+    pub(super) async fn settle(
+        &self,
+        scope: &Scope,
+        work: &Work,
+    ) -> Result<Option<Option<Settled>>> {
         match &work.origin {
             Origin::Queue(tag) => {
                 // No service of the system published it: audits leave it out.
@@ -329,7 +336,7 @@ impl Attempt {
                     return Ok(None);
                 }
                 scope.write(remove(key.clone()))?;
-                if key.table == PARKED {
+                if key.table == PARKED || key.table == WAITING {
                     scope.count(counter("handled", self.subscription.inbox().as_str()), 1)?;
                     scope.count(counter("parked", self.subscription.queue.as_str()), -1)?;
                 }
@@ -360,6 +367,7 @@ impl Attempt {
     fn stage(&self, unit: Unit, work: Work, parked: Option<&'static str>) -> Result<(), Work> {
         let fate = match (parked, &work.hopeless) {
             (Some(error), _) => Fate::Parked(error),
+            (None, Some((reason, _))) if self.waits(&work) => Fate::Parked(reason),
             (None, Some((reason, _))) => Fate::Dead(reason),
             (None, None) => Fate::Handled,
         };
@@ -389,14 +397,7 @@ impl Attempt {
         // This may read the store. While it is unavailable, no pause is used up.
         let envelope = self.storable(&scope, work, &work.envelope).await?;
         work.failures.parked += 1;
-        let parked = Parked {
-            queue: self.subscription.queue.to_string(),
-            failures: work.failures.clone(),
-            admitted: work.admitted,
-            suspect: work.suspect,
-            envelope: pack(&envelope),
-            broken: work.broken.clone(),
-        };
+        let parked = self.parked(work, &envelope);
         let key = work.parked_key(self.subscription.queue);
         let at = scope.now() + pause + self.service.runtime.jitter(pause / 4);
         if !sabotage::lacks(sabotage::PARKING) {
@@ -427,24 +428,6 @@ impl Attempt {
             return crate::failed::personal::decrypt(scope, &work.envelope).await;
         }
         Ok(Some(work.envelope.clone()))
-    }
-
-    /// Returns the message of a failed delivery in the form in which it is stored.
-    #[cfg_attr(
-        not(feature = "personal"),
-        allow(
-            clippy::unused_async,
-            clippy::unused_self,
-            unused_variables,
-            reason = "nothing is encrypted"
-        )
-    )]
-    async fn storable(&self, scope: &Scope, work: &Work, envelope: &Envelope) -> Result<Envelope> {
-        #[cfg(feature = "personal")]
-        if self.subscription.policy.personal && work.broken.is_none() {
-            return crate::failed::personal::encrypt(scope, envelope).await;
-        }
-        Ok(envelope.clone())
     }
 
     async fn dead_letter(&self, work: &Work, reason: &str, error: &str) -> Result<Option<Unit>> {

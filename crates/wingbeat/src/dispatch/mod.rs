@@ -5,6 +5,7 @@ mod dispatcher;
 mod in_flight;
 mod lanes;
 mod pauses;
+mod stored;
 mod work;
 
 pub use work::Stats;

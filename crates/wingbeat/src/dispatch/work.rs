@@ -55,25 +55,50 @@ impl Subscription {
         self.bindings.iter().any(|binding| binding.message == kind)
     }
 
-    /// Returns whether a type is a command. The subscription decides, not the message, which may
-    /// have reached the queue by another way than the exchange of commands.
+    /// Returns whether a type is a command, in this version or in another one. The subscription
+    /// decides, not the message, which may have reached the queue by another way than the exchange
+    /// of commands.
     pub(super) fn is_command(&self, kind: &str) -> bool {
         let mut bindings = self.bindings.iter();
-        bindings.any(|it| it.message == kind && it.kind == Kind::Command)
+        bindings.any(|it| it.kind == Kind::Command && is_version_of(it.message, kind))
     }
 
     /// Returns the code for a type that the handler does not take.
     pub(super) fn refusal_of(&self, kind: &str) -> &'static str {
-        let name = |kind: &str| kind.rsplit_once(".v").map(|(name, _)| name.to_owned());
         // A timer that comes from the queue has a known type and is refused all the same.
-        let known =
-            |taken: &&&str| **taken != kind && name(taken).is_some() && name(taken) == name(kind);
+        let known = |taken: &&&str| **taken != kind && is_version_of(taken, kind);
         match self.takes.iter().find(known) {
-            Some(_) => "unknown_version",
+            Some(_) => UNKNOWN_VERSION,
             None => "unknown_type",
         }
     }
+
+    /// Returns whether a type is a newer version of one that the handler takes. No later release
+    /// will know an older one.
+    pub(super) fn is_newer(&self, kind: &str) -> bool {
+        let Some((_, version)) = parts(kind) else {
+            return false;
+        };
+        let known = self.takes.iter().filter(|taken| is_version_of(taken, kind));
+        let known = known.filter_map(|taken| parts(taken)?.1);
+        known.max().is_some_and(|known| version > Some(known))
+    }
 }
+
+/// Returns whether two wire types are versions of one message.
+fn is_version_of(one: &str, other: &str) -> bool {
+    let name = |kind| parts(kind).map(|(name, _)| name);
+    one == other || name(one).is_some() && name(one) == name(other)
+}
+
+/// Splits a wire type into its name and its version, if that is a number.
+fn parts(kind: &str) -> Option<(&str, Option<u32>)> {
+    let (name, version) = kind.rsplit_once(".v")?;
+    Some((name, version.parse().ok()))
+}
+
+/// The code for a message of a version that the handler does not take.
+pub(super) const UNKNOWN_VERSION: &str = "unknown_version";
 
 /// The largest age of a message that metrics report.
 const AGE_MAX: Duration = Duration::from_secs(60 * 24 * 3600);

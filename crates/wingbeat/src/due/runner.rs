@@ -16,7 +16,7 @@ use crate::call::{Executor, Target};
 use crate::commit::Committer;
 use crate::decode;
 use crate::dispatch::{Origin, Work};
-use crate::failed::{Failures, PARKED, Parked, unpack};
+use crate::failed::{Failures, PARKED, Parked, WAITING, unpack};
 use crate::replay::{REPLAYS, Replays};
 use crate::runtime::Control;
 use crate::schedule::{Firing, SCHEDULES};
@@ -122,7 +122,7 @@ impl DueRunner {
         self.committer.doubt(&record);
         let handed = match record.key.table {
             TIMERS => self.timer(&record).await,
-            PARKED => self.parked(&record).await,
+            PARKED | WAITING => self.parked(&record).await,
             CALLS => self.call(&record),
             DELAYED => self.delayed(&record),
             SCHEDULES => self.schedule(&record),

@@ -9,6 +9,7 @@ use wingbeat_core::unit::Write;
 use wingbeat_core::{CorrelationId, Error, Key, Name, Result};
 
 use super::dead_letter::{DEAD_LETTERS, DeadLetter, Failures, PARKED, Parked, pack, parked_key};
+use super::waiting::WAITING;
 use crate::unit::{self, Attempt, Meta, Scope, ServiceContext, counter, due, remove};
 use crate::{decode, encode};
 
@@ -28,19 +29,26 @@ pub(crate) struct Incidents<'a> {
 }
 
 impl Incidents<'_> {
-    /// Counts the parked deliveries by queue.
+    /// Counts the parked deliveries by queue, those that wait for another release included.
     pub(crate) async fn parked(&self) -> Result<BTreeMap<Name, u64>> {
         let mut counts = BTreeMap::new();
+        for table in [PARKED, WAITING] {
+            self.count(table, &mut counts).await?;
+        }
+        Ok(counts)
+    }
+
+    async fn count(&self, table: Name, counts: &mut BTreeMap<Name, u64>) -> Result<()> {
         let mut after = None;
         loop {
-            let page = self.service.store.scan(PARKED, after, PAGE).await?;
+            let page = self.service.store.scan(table, after, PAGE).await?;
             after = page.last().map(|(id, _)| id.clone());
             for (_, record) in page {
                 let parked: Parked = decode(&record.body)?;
                 *counts.entry(Name::intern(&parked.queue)).or_default() += 1;
             }
             if after.is_none() {
-                return Ok(counts);
+                return Ok(());
             }
         }
     }

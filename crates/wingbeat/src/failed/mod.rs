@@ -6,6 +6,7 @@ mod dead_letter;
 mod incidents;
 #[cfg(feature = "personal")]
 pub(crate) mod personal;
+mod waiting;
 
 pub use dead_letter::{DeadLetter, Failures};
 
@@ -15,3 +16,4 @@ pub(crate) use dead_letter::{
     unpack,
 };
 pub(crate) use incidents::Incidents;
+pub(crate) use waiting::{WAITING, WAITS_FOR, Waiting, waiting_key};

@@ -62,6 +62,7 @@ impl Host {
     ) -> Result<Arc<Self>> {
         let app = system();
         app.check()?;
+        app.warn();
         let topology = app.topology();
         let names: Vec<Name> = app.names().filter(|name| wanted(name.as_str())).collect();
         ports.store.prepare(&names, &topology).await?;

@@ -1,5 +1,6 @@
 //! Event-sourced state: `decide` turns commands into events, `apply` folds events into state.
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wingbeat_core::store::ServiceStore;
@@ -14,16 +15,16 @@ use crate::decode;
 ///
 /// [`decide`](Self::decide) and [`apply`](Self::apply) are pure functions, so tests need neither a
 /// store nor a runtime (`wingbeat::test::given`). The store keeps the history and a snapshot of the
-/// state. A snapshot of a release whose `Default` had other fields, whose events had other forms or
+/// state. A snapshot of a release whose state had other fields, whose events had other forms or
 /// whose [`SNAPSHOT`](Self::SNAPSHOT) differs is not used: the history is folded again.
 ///
 /// Use an [`Entity`](crate::Entity) if no reader needs the history.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use wingbeat::Aggregate;
+/// use wingbeat::{Aggregate, JsonSchema, schemars};
 ///
-/// #[derive(Default, Clone, Serialize, Deserialize)]
+/// #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
 /// struct Account {
 ///     balance: u64,
 /// }
@@ -77,14 +78,12 @@ use crate::decode;
 /// # }
 /// ```
 pub trait Aggregate:
-    Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
+    Default + Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
 {
     /// The name of the table. It is stored: keep it when you rename the type.
     const NAME: &'static str;
     /// The version of [`apply`](Self::apply). Increase it if `apply` derives another state from
-    /// the same events. Forms of events and changed fields of the `Default` are recognized without
-    /// it; fields inside an option that is `None`, a list, a map or another variant of an enum are
-    /// not.
+    /// the same events. Changed fields and forms of events are recognized without it.
     const SNAPSHOT: u32 = 0;
     /// The identity of one aggregate. Its text is stored.
     type Id: ToString + Send + Sync;

@@ -29,7 +29,7 @@ type Upcast = Box<dyn Fn(&[u8]) -> Result<Bytes> + Send + Sync>;
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use wingbeat::{Aggregate, Upcasts};
+/// use wingbeat::{Aggregate, JsonSchema, Upcasts, schemars};
 ///
 /// /// The events of the first release.
 /// #[derive(Serialize, Deserialize)]
@@ -42,7 +42,7 @@ type Upcast = Box<dyn Fn(&[u8]) -> Result<Bytes> + Send + Sync>;
 ///     Paid { cents: u64 },
 /// }
 ///
-/// #[derive(Default, Clone, Serialize, Deserialize)]
+/// #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
 /// struct Account {
 ///     cents: u64,
 /// }

@@ -67,7 +67,7 @@ impl<A: Aggregate> Change<A> {
 /// #[event(name = "doors.opened", version = 1, key = door)]
 /// struct Opened { door: String }
 ///
-/// # #[derive(Default, Clone, Serialize, Deserialize)]
+/// # #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
 /// # struct Door { open: bool }
 /// # enum DoorCommand { Open }
 /// # impl Aggregate for Door {
@@ -175,7 +175,7 @@ impl<A: Aggregate> Repo<A> {
     /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
     /// # #[event(name = "stock.reserved", version = 1, key = order)]
     /// # struct Reserved { order: u32 }
-    /// # #[derive(Default, Clone, Serialize, Deserialize)]
+    /// # #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
     /// # struct Item { reserved: u32 }
     /// # enum ItemCommand { Reserve }
     /// # impl Aggregate for Item {

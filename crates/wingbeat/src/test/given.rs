@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use wingbeat::Aggregate;
+/// use wingbeat::{Aggregate, JsonSchema, schemars};
 /// use wingbeat::test::given;
 ///
-/// #[derive(Default, Clone, Serialize, Deserialize)]
+/// #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
 /// struct Door {
 ///     open: bool,
 /// }

@@ -19,7 +19,7 @@ struct Book {
 mod first {
     use super::*;
 
-    #[derive(Default, Clone, Serialize, Deserialize)]
+    #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
     pub(super) struct Room {
         booked: bool,
     }
@@ -50,7 +50,7 @@ mod first {
 mod second {
     use super::*;
 
-    #[derive(Default, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[derive(Default, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     pub(super) struct Room {
         booked: bool,
         /// New, and with a default: the old snapshot could be decoded.
@@ -98,7 +98,7 @@ mod second {
 mod third {
     use super::*;
 
-    #[derive(Default, Clone, Serialize, Deserialize)]
+    #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
     pub(super) struct Room {
         booked: bool,
         #[serde(default)]
@@ -128,6 +128,69 @@ mod third {
 
         fn upcasts() -> Upcasts<second::Event> {
             second::Room::upcasts()
+        }
+    }
+}
+
+/// Two releases of a room that differ in a field of its last booking.
+mod within {
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+
+    pub(super) trait Last:
+        Default + Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
+    {
+        fn book(&mut self, guests: u32);
+    }
+
+    #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
+    #[schemars(rename = "Last")]
+    pub(super) struct Older {
+        number: u32,
+    }
+
+    impl Last for Older {
+        fn book(&mut self, _guests: u32) {
+            self.number += 1;
+        }
+    }
+
+    #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
+    #[schemars(rename = "Last")]
+    pub(super) struct Newer {
+        pub(super) number: u32,
+        #[serde(default)]
+        pub(super) guests: u32,
+    }
+
+    impl Last for Newer {
+        fn book(&mut self, guests: u32) {
+            self.number += 1;
+            self.guests = guests;
+        }
+    }
+
+    #[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
+    #[schemars(rename = "Room")]
+    pub(super) struct Room<L> {
+        /// `None` in the default, which shows no field of a booking.
+        pub(super) last: Option<L>,
+    }
+
+    impl<L: Last> Aggregate for Room<L> {
+        const NAME: &'static str = "room";
+        type Id = String;
+        type Command = ();
+        type Event = first::Event;
+        type Error = ();
+
+        fn decide(&self, (): ()) -> Result<Vec<first::Event>, ()> {
+            Ok(vec![first::Event::Booked { guests: 2 }])
+        }
+
+        fn apply(&mut self, first::Event::Booked { guests }: &first::Event) {
+            self.last.get_or_insert_default().book(*guests);
         }
     }
 }
@@ -186,6 +249,17 @@ fn a_snapshot_of_an_older_release_is_folded_again_by_readers_and_writers() {
     );
     let verified = verified.expect("all can be read");
     assert_eq!((verified.checked, verified.differences), (2, vec![]));
+}
+
+#[test]
+fn a_snapshot_without_a_new_field_within_an_option_is_folded_again() {
+    let mut app = TestApp::start(1, release::<within::Room<within::Older>>());
+    booked(&app, &["blue"]);
+    app.crash(release::<within::Room<within::Newer>>());
+    let reads = app.reads("rooms");
+    let room = app.run(reads.aggregate::<within::Room<within::Newer>>(&"blue".into()));
+    let last = room.unwrap().unwrap().last.unwrap();
+    assert_eq!((last.number, last.guests), (1, 2));
 }
 
 #[test]

@@ -349,6 +349,30 @@ fn a_forged_copy_does_not_suppress_the_real_command() {
     world.end();
 }
 
+/// A command of a newer version waits for a release that knows it, and counts as delivered. A
+/// forged one must not, or the store would take the real command for a copy of it.
+#[test]
+fn a_forged_command_of_a_newer_version_does_not_suppress_the_real_command() {
+    let world = World::start(false);
+    let real = world.command("shop", Some("shop"));
+    let newer = |command| Envelope {
+        kind: "bank.refund.v2".into(),
+        ..command
+    };
+    world.put("bank.refund", newer(real.clone()));
+    let letters = world.letters();
+    assert_eq!((letters.len(), &*letters[0].reason), (1, "forged"));
+    assert_eq!(world.count("parked:bank.refund"), 0);
+    world.deliver(real);
+    assert_eq!(world.refunds(), 1);
+    let mut signed = newer(world.command("shop", None));
+    world.sign(&mut signed, "shop");
+    world.put("bank.refund", signed);
+    assert_eq!(world.letters().len(), 1);
+    assert_eq!(world.count("parked:bank.refund"), 1, "it waits");
+    world.end();
+}
+
 #[test]
 fn a_recorded_command_that_is_sent_again_takes_effect_once() {
     let world = World::start(false);

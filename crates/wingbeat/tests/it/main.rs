@@ -11,6 +11,7 @@ mod delayed;
 mod described;
 mod early;
 mod evolving;
+mod findings;
 #[cfg(feature = "signing")]
 mod forged;
 mod found;
@@ -47,3 +48,4 @@ mod texts;
 mod traces;
 mod transfers;
 mod unsent;
+mod versions;

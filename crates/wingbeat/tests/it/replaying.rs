@@ -29,7 +29,7 @@ struct Deposited {
     balance: i64,
 }
 
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 struct Account {
     balance: i64,
 }

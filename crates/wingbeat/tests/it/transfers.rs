@@ -49,7 +49,7 @@ struct Nudge {
     transfer: String,
 }
 
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Account {
     pub(crate) balance: i64,
 }

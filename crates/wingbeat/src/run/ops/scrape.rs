@@ -15,10 +15,11 @@ use futures_util::future::{join, join_all};
 const WITHIN: Duration = Duration::from_secs(1);
 
 /// The tables of due records, and the values of the label `kind`.
-const KINDS: [(&str, &str); 4] = [
+const KINDS: [(&str, &str); 5] = [
     ("wb.timer", "timer"),
     ("wb.call", "call"),
     ("wb.parked", "parked"),
+    ("wb.waiting", "waiting"),
     ("wb.delayed", "delayed"),
 ];
 

@@ -1,0 +1,213 @@
+//! The findings of the start-up check: everything that is wrong, and what may be.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use wingbeat_core::{Kind, MessageType};
+
+use super::App;
+use crate::Policy;
+
+/// RabbitMQ closes the channel of a consumer that has not acknowledged a delivery for so long
+/// (`consumer_timeout`, 30 minutes by default). The delivery then comes again, and again.
+const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// A finding of the start-up check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// Its code; `docs/errors/<code>.md` explains it.
+    pub code: &'static str,
+    /// Its consequence.
+    pub severity: Severity,
+    /// The place, the problem, and what to do.
+    pub text: String,
+}
+
+/// The consequence of a [`Finding`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The app does not start.
+    Error,
+    /// The app starts, and logs the finding.
+    Warning,
+}
+
+impl Finding {
+    pub(super) fn error(code: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            text: text.into(),
+        }
+    }
+
+    pub(super) fn warning(code: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Warning,
+            text: text.into(),
+        }
+    }
+
+    pub(super) fn log(&self) {
+        tracing::warn!(code = self.code, "{self}");
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        // The error that contains findings of the wiring has this code already.
+        if self.code == WIRING {
+            return Ok(());
+        }
+        write!(f, " [{0}: docs/errors/{0}.md]", self.code)
+    }
+}
+
+/// The code of faults that make no sense in any system.
+const WIRING: &str = "wiring";
+
+impl App {
+    /// Returns everything that the start-up check finds, errors first. [`check`](Self::check)
+    /// returns the errors; a process logs the warnings when it starts.
+    ///
+    /// ```
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "rooms.booked", version = 1, key = room)]
+    /// # struct Booked { room: String }
+    ///
+    /// let rooms = Service::new("rooms").publishes::<Booked>();
+    /// let findings = App::new().service(rooms).findings();
+    /// assert_eq!(findings[0].code, "event_unsubscribed");
+    /// ```
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        let wiring = self.wiring().into_iter();
+        let mut findings: Vec<_> = wiring.map(|text| Finding::error(WIRING, text)).collect();
+        findings.extend(self.commands_without_handler());
+        findings.extend(self.retries_that_are_too_long());
+        findings.extend(self.events_without_subscriber());
+        findings.extend(self.sagas_that_may_wait_forever());
+        findings
+    }
+
+    fn published(&self, kind: Kind) -> impl Iterator<Item = (&'static str, &MessageType)> {
+        let services = self.services.iter();
+        services.flat_map(move |service| {
+            let published = service.description.publishes.iter();
+            let published = published.filter(move |it| it.kind == kind);
+            published.map(|it| (service.name.as_str(), it))
+        })
+    }
+
+    /// Returns the wire types that some subscription takes from its queue.
+    fn taken(&self) -> BTreeSet<&'static str> {
+        let bindings = self.subscriptions().flat_map(|it| &it.bindings);
+        bindings.map(|binding| binding.message).collect()
+    }
+
+    fn commands_without_handler(&self) -> Vec<Finding> {
+        if self.strangers {
+            return Vec::new();
+        }
+        let taken = self.taken();
+        let unhandled = self.published(Kind::Command).filter(|(_, command)| {
+            !taken.contains(command.name) && !self.outside.contains(command.owner())
+        });
+        let texts: BTreeSet<_> = unhandled
+            .map(|(sender, command)| {
+                let (name, owner) = (command.name, command.owner());
+                format!(
+                    "{sender} sends {name}, but no service handles it: add `.on(..)` to `{owner}`, \
+                     or name another system with `.outside([\"{owner}\"])`"
+                )
+            })
+            .collect();
+        let findings = texts.into_iter();
+        findings
+            .map(|it| Finding::error("command_unhandled", it))
+            .collect()
+    }
+
+    fn events_without_subscriber(&self) -> Vec<Finding> {
+        let taken = self.taken();
+        let unheard = self.published(Kind::Event);
+        let texts: BTreeSet<_> = unheard
+            .filter(|(_, event)| !taken.contains(event.name))
+            .map(|(publisher, event)| {
+                format!(
+                    "{publisher} publishes {}, but no service subscribes to it",
+                    event.name
+                )
+            })
+            .collect();
+        let findings = texts.into_iter();
+        findings
+            .map(|it| Finding::warning("event_unsubscribed", it))
+            .collect()
+    }
+
+    fn sagas_that_may_wait_forever(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for saga in self.services.iter().flat_map(|it| &it.waits) {
+            let queue = saga.queue;
+            if saga.timers + saga.others == 0 {
+                let text = format!(
+                    "the saga {queue} takes nothing but its start, so a state that its start does \
+                     not end has no way out"
+                );
+                findings.push(Finding::warning("saga_without_exit", text));
+            } else if saga.timers == 0 {
+                let text = format!(
+                    "the saga {queue} has no timer: it waits forever for a message that does not \
+                     come"
+                );
+                findings.push(Finding::warning("saga_without_deadline", text));
+            }
+        }
+        findings
+    }
+
+    fn retries_that_are_too_long(&self) -> Vec<Finding> {
+        let held = self.subscriptions().map(|it| (it.queue, held(&it.policy)));
+        let too_long = held.filter(|(_, held)| *held >= CONSUMER_TIMEOUT);
+        let findings = too_long.map(|(queue, held)| {
+            let (held, limit) = (held.as_secs() / 60, CONSUMER_TIMEOUT.as_secs() / 60);
+            let text = format!(
+                "{queue} may hold a failing delivery for {held} minutes, and RabbitMQ ends a \
+                 consumer that holds one for {limit}: shorten the pauses of its `Retry`"
+            );
+            Finding::error("retry_too_long", text)
+        });
+        findings.collect()
+    }
+}
+
+/// Returns the longest time for which a failing delivery is not acknowledged. In order, it waits in
+/// place; otherwise it is parked after the quick attempts.
+fn held(policy: &Policy) -> Duration {
+    let retry = &policy.retry;
+    let mut quick = Duration::ZERO;
+    for attempt in 1..retry.quick {
+        let pause = retry
+            .backoff
+            .saturating_mul(2_u32.saturating_pow(attempt - 1));
+        quick = quick.saturating_add(pause.saturating_mul(2)); // With its random part.
+        if quick >= CONSUMER_TIMEOUT {
+            break;
+        }
+    }
+    if !policy.ordered {
+        return quick;
+    }
+    let pauses = retry.parked.iter();
+    pauses.fold(quick, |held, pause| {
+        let with_random_part = pause.saturating_add(*pause / 4);
+        held.saturating_add(with_random_part).saturating_add(quick)
+    })
+}

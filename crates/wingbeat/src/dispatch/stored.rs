@@ -1,0 +1,86 @@
+//! The stored form of deliveries, and deliveries that wait for a release that knows them.
+
+use std::sync::Arc;
+
+use wingbeat_core::{Envelope, Result, Unit};
+
+use super::attempt::Attempt;
+use super::work::{Origin, Work};
+use crate::failed::{Parked, WAITING, WAITS_FOR, pack, waiting_key};
+use crate::unit::{Scope, TIMERS, counter, due};
+use crate::{encode, telemetry};
+
+impl Attempt {
+    /// Returns whether a newer release will know the work: a newer version of a message, or a timer
+    /// that only another release sets, of a service of the system.
+    pub(super) fn waits(&self, work: &Work) -> bool {
+        let kind = &*work.envelope.kind;
+        let is_unknown = !self.subscription.takes.contains(&kind) && work.broken.is_none();
+        let is_timer = matches!(&work.origin, Origin::Due { key, .. } if key.table == TIMERS);
+        let has_waited = matches!(&work.origin, Origin::Due { key, .. } if key.table == WAITING);
+        let is_forged = work.suspect || work.is_forged_delivery();
+        let is_ours = self.family.contains(&*work.envelope.source) && !is_forged;
+        is_unknown
+            && (is_timer || self.subscription.is_newer(kind))
+            && is_ours
+            && !has_waited
+            && work.refused == 0
+    }
+
+    /// Leaves the work for a release that knows it; see [`Waiting`](crate::failed::Waiting).
+    pub(super) async fn leave_waiting(&self, work: &Work) -> Result<Option<Unit>> {
+        let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
+        let Some(settles) = self.settle(&scope, work).await? else {
+            return Ok(None);
+        };
+        let envelope = self.storable(&scope, work, &work.envelope).await?;
+        let queue = self.subscription.queue;
+        let parked = self.parked(work, &envelope);
+        let at = scope.now() + WAITS_FOR;
+        scope.write(due(waiting_key(queue, &envelope), encode(&parked), at))?;
+        telemetry::ended("parked");
+        if let Some(suppressed) = self.stats.failures.admit(self.service.runtime.elapsed()) {
+            tracing::warn!(%queue, message = %envelope.id, kind = &*envelope.kind, suppressed, "a delivery waits for a release that knows its type");
+        }
+        // Settling counts the delivery as handled; this one was not.
+        let inbox = self.subscription.inbox();
+        scope.count(counter("handled", inbox.as_str()), -1)?;
+        scope.count(counter("parked", queue.as_str()), 1)?;
+        scope.seal(settles).map(Some)
+    }
+
+    /// Returns the record of the work in its present state.
+    pub(super) fn parked(&self, work: &Work, envelope: &Envelope) -> Parked {
+        Parked {
+            queue: self.subscription.queue.to_string(),
+            failures: work.failures.clone(),
+            admitted: work.admitted,
+            suspect: work.suspect,
+            envelope: pack(envelope),
+            broken: work.broken.clone(),
+        }
+    }
+
+    /// Returns the message of a failed delivery in the form in which it is stored.
+    #[cfg_attr(
+        not(feature = "personal"),
+        allow(
+            clippy::unused_async,
+            clippy::unused_self,
+            unused_variables,
+            reason = "nothing is encrypted"
+        )
+    )]
+    pub(super) async fn storable(
+        &self,
+        scope: &Scope,
+        work: &Work,
+        envelope: &Envelope,
+    ) -> Result<Envelope> {
+        #[cfg(feature = "personal")]
+        if self.subscription.policy.personal && work.broken.is_none() {
+            return crate::failed::personal::encrypt(scope, envelope).await;
+        }
+        Ok(envelope.clone())
+    }
+}
