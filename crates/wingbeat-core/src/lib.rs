@@ -83,7 +83,7 @@ pub use envelope::Envelope;
 pub use error::{Class, Error, Failure, Result};
 pub use futures_util::future::BoxFuture;
 pub use ids::{CorrelationId, MessageId, UnitId};
-pub use log_limit::LogLimit;
+pub use log_limit::{LogLimit, LogLimits};
 pub use message::{Kind, Message, MessageType};
 pub use name::Name;
 pub use outgoing::HttpClient;
