@@ -45,6 +45,7 @@ pub mod error;
 pub mod log_limit;
 
 pub mod name;
+pub mod network;
 pub mod time;
 
 pub mod ids;

@@ -479,7 +479,9 @@ pub use wingbeat_core::{
     Runtime, RuntimeExt, SchemaOf, ServiceStore, Signature, Signatures, Statement, Store, Tag,
     Timestamp, Topology, TraceParent, Transport, Unit, UnitId,
 };
-pub use wingbeat_core::{cache, envelope, outgoing, signature, statement, store, transport};
+pub use wingbeat_core::{
+    cache, envelope, network, outgoing, signature, statement, store, transport,
+};
 #[doc(hidden)]
 pub use wingbeat_core::{failpoint, sabotage};
 pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput, test};
