@@ -95,10 +95,10 @@ where
 {
     let (client, connection) = server.connect(tls).await?;
     let task = tokio::spawn(async move {
-        if let Err(why) = connection.await {
-            if let Some(suppressed) = ENDED.admit(log_clock()) {
-                tracing::warn!(suppressed, "a connection to PostgreSQL has ended: {why}");
-            }
+        if let Err(why) = connection.await
+            && let Some(suppressed) = ENDED.admit(log_clock())
+        {
+            tracing::warn!(suppressed, "a connection to PostgreSQL has ended: {why}");
         }
     });
     Ok((client, task))
