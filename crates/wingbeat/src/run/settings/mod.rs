@@ -231,7 +231,6 @@ impl<S: OwnSettings> Settings<S> {
 pub(crate) struct MigrateSettings {
     /// The URL of PostgreSQL.
     pub(crate) store: String,
-    pub(crate) tls: TlsFiles,
     /// The roles that get privileges to write.
     pub(crate) grant_to: Vec<String>,
     /// The roles that get privileges to read.
@@ -269,20 +268,12 @@ impl MigrateSettings {
         };
         let (grant_to, grant_read_to) = (roles("grant_to"), roles("grant_read_to"));
         let store = text("store");
-        let mut of_tls = ["tls_ca", "tls_cert", "tls_key"].map(text).into_iter();
-        let mut next = || of_tls.next().flatten();
-        let tls = TlsFiles {
-            ca: next(),
-            certificate: next(),
-            key: next(),
-        };
         let Some(store) = store else {
             faults.push(SettingsError::Missing("--store".into()));
             return Err(faults);
         };
         let migrate = Self {
             store,
-            tls,
             grant_to,
             grant_read_to,
         };
