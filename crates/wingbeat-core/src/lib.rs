@@ -81,7 +81,7 @@ pub mod sabotage;
 pub use cache::Cache;
 pub use collections::{HashMap, HashSet};
 pub use envelope::Envelope;
-pub use error::{Class, Error, Failure, Result};
+pub use error::{Class, Error, Failure, Result, causes};
 pub use futures_util::future::BoxFuture;
 pub use ids::{CorrelationId, MessageId, UnitId};
 pub use log_limit::{LogLimit, LogLimits};

@@ -477,7 +477,7 @@ pub use wingbeat_core::{
     HasSchema, HashMap, HashSet, HttpClient, Key, Kind, LogLimit, LogLimits, Message, MessageId,
     MessageType, Name, OpenTransaction, Outbox, Param, Params, Propagation, Record, Result,
     Runtime, RuntimeExt, SchemaOf, ServiceStore, Signature, Signatures, Statement, Store, Tag,
-    Timestamp, Topology, TraceParent, Transport, Unit, UnitId,
+    Timestamp, Topology, TraceParent, Transport, Unit, UnitId, causes,
 };
 pub use wingbeat_core::{
     cache, envelope, network, outgoing, signature, statement, store, transport,
