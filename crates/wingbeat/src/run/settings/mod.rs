@@ -254,9 +254,14 @@ impl MigrateSettings {
             sources,
             file: &file,
         };
-        let mut text = |key: &str| {
-            let found = look.text(key).map_err(|why| faults.push(why));
-            found.ok().flatten()
+        let mut text = |key: &str| match look.text(key) {
+            Ok(found) => found,
+            // Those of the program have reported it.
+            Err(why) if faults.contains(&why) => None,
+            Err(why) => {
+                faults.push(why);
+                None
+            }
         };
         let mut roles = |key: &str| -> Vec<String> {
             let found = text(key).unwrap_or_default();
