@@ -1,9 +1,9 @@
 //! A warning about connections over networks that are not private.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use wingbeat_core::network::is_private;
 
 use crate::tls::Verify;
 use crate::url::Host;
@@ -57,56 +57,5 @@ async fn is_public(host: &Host) -> bool {
     match tokio::time::timeout(RESOLVE_TIMEOUT, found).await {
         Ok(Ok(mut addresses)) => addresses.any(|it| !is_private(it.ip())),
         Ok(Err(_)) | Err(_) => false,
-    }
-}
-
-fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            address.is_loopback()
-                || address.is_private()
-                || address.is_link_local()
-                || is_shared(address)
-        }
-        IpAddr::V6(address) => {
-            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
-        }
-    }
-}
-
-/// Returns whether the address is of the range for networks of providers (RFC 6598).
-fn is_shared(address: Ipv4Addr) -> bool {
-    let [first, second, ..] = address.octets();
-    first == 100 && (64..128).contains(&second)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_private_networks_are_private() {
-        for address in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "192.168.1.1",
-            "172.31.0.1",
-            "100.64.0.1",
-            "::1",
-            "fd00::1",
-            "fe80::1",
-            "::ffff:10.0.0.1",
-        ] {
-            assert!(is_private(address.parse().unwrap()), "{address}");
-        }
-        for address in [
-            "8.8.8.8",
-            "172.32.0.1",
-            "100.128.0.1",
-            "2001:db8::1",
-            "::ffff:8.8.8.8",
-        ] {
-            assert!(!is_private(address.parse().unwrap()), "{address}");
-        }
     }
 }

@@ -179,6 +179,31 @@ impl<E: Failure> From<E> for Error {
     }
 }
 
+/// Returns an error and its causes in one line, for errors of other crates, which print their own
+/// text only. A text that ends with that of its cause is not continued by it.
+///
+/// ```
+/// use wingbeat_core::causes;
+///
+/// #[derive(Debug, thiserror::Error)]
+/// #[error("no price list")]
+/// struct NoPriceList(#[source] std::num::ParseIntError);
+///
+/// let why = "x".parse::<u8>().expect_err("not a number");
+/// assert_eq!(causes(&NoPriceList(why)), "no price list: invalid digit found in string");
+/// ```
+#[must_use]
+pub fn causes(error: &(dyn StdError + 'static)) -> String {
+    let chain = std::iter::successors(error.source(), |&error| error.source());
+    let mut text = error.to_string();
+    for cause in chain.map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +264,15 @@ mod tests {
         assert!(source.is::<std::num::ParseIntError>());
         let plain = Error::retry("quote_failed", "no quote");
         assert!(plain.source().is_none() && plain.downcast_ref::<Outdated>().is_none());
+    }
+
+    #[test]
+    fn causes_are_in_one_line_and_repeat_nothing() {
+        let expected = "the price list is outdated: invalid digit found in string";
+        assert_eq!(causes(&Outdated(no_number())), expected);
+        let ours = Error::retry("quote_failed", "no quote").because(Outdated(no_number()));
+        assert_eq!(causes(&ours), format!("no quote: {expected}"));
+        assert_eq!(causes(&no_number()), "invalid digit found in string");
     }
 
     #[test]

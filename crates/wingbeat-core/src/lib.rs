@@ -45,6 +45,7 @@ pub mod error;
 pub mod log_limit;
 
 pub mod name;
+pub mod network;
 pub mod time;
 
 pub mod ids;
@@ -80,10 +81,10 @@ pub mod sabotage;
 pub use cache::Cache;
 pub use collections::{HashMap, HashSet};
 pub use envelope::Envelope;
-pub use error::{Class, Error, Failure, Result};
+pub use error::{Class, Error, Failure, Result, causes};
 pub use futures_util::future::BoxFuture;
 pub use ids::{CorrelationId, MessageId, UnitId};
-pub use log_limit::LogLimit;
+pub use log_limit::{LogLimit, LogLimits};
 pub use message::{Kind, Message, MessageType};
 pub use name::Name;
 pub use outgoing::HttpClient;

@@ -1,5 +1,6 @@
 //! A limit of the log lines that others cause.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +56,44 @@ impl LogLimit {
     }
 }
 
+/// Limits the rate of the log lines of several kinds. Each kind has a [`LogLimit`] of its own, so
+/// that a frequent kind does not suppress a rare one.
+#[derive(Debug)]
+pub struct LogLimits {
+    burst: u32,
+    every: Duration,
+    kinds: Mutex<BTreeMap<&'static str, LogLimit>>,
+}
+
+/// The largest number of kinds. All further ones share a limit.
+const KINDS_MAX: usize = 256;
+/// The kind of those that share a limit.
+const OTHERS: &str = "";
+
+impl LogLimits {
+    /// Creates a limit of `burst` lines at once and one per `every` afterwards, for each kind.
+    #[must_use]
+    pub const fn new(burst: u32, every: Duration) -> Self {
+        Self {
+            burst,
+            every,
+            kinds: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Returns the number of lines of this kind that were suppressed since the last one, or `None`
+    /// if this line is suppressed too. `now` is the time since any fixed moment.
+    pub fn admit(&self, kind: &'static str, now: Duration) -> Option<u64> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = kinds.len() < KINDS_MAX || kinds.contains_key(kind);
+        let kind = if is_known { kind } else { OTHERS };
+        let limit = kinds.entry(kind);
+        limit
+            .or_insert_with(|| LogLimit::new(self.burst, self.every))
+            .admit(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +108,25 @@ mod tests {
         assert_eq!([at(1_600), at(1_700)], [Some(3), None]);
         let later: Vec<_> = (0..4).map(|_| at(60_000)).collect();
         assert_eq!(later, [Some(1), Some(0), Some(0), None]);
+    }
+
+    #[test]
+    fn a_frequent_kind_does_not_suppress_a_rare_one() {
+        let limits = LogLimits::new(1, Duration::from_secs(1));
+        let at = |kind, millis| limits.admit(kind, Duration::from_millis(millis));
+        assert_eq!([at("a", 0), at("a", 1), at("a", 2)], [Some(0), None, None]);
+        assert_eq!([at("b", 3), at("b", 4)], [Some(0), None]);
+        assert_eq!([at("a", 1_000), at("b", 1_003)], [Some(2), Some(1)]);
+    }
+
+    #[test]
+    fn the_number_of_kinds_is_bounded() {
+        let limits = LogLimits::new(1, Duration::from_secs(1));
+        for number in 0..2 * KINDS_MAX {
+            let kind = Box::leak(format!("kind {number}").into_boxed_str());
+            let is_logged = limits.admit(kind, Duration::ZERO).is_some();
+            assert_eq!(is_logged, number <= KINDS_MAX, "{number}");
+        }
+        assert_eq!(limits.kinds.lock().unwrap().len(), KINDS_MAX + 1);
     }
 }

@@ -11,8 +11,13 @@ use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
 use tokio_postgres::{Client, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use wingbeat_connect::{Host, Tls};
+use wingbeat_core::LogLimit;
 
 use crate::address::Address;
+use crate::clock::log_clock;
+
+/// Limits the log lines about connections that have ended: all of a pool end at once.
+static ENDED: LogLimit = LogLimit::new(20, Duration::from_secs(1));
 
 type Connected = Result<(Client, JoinHandle<()>), tokio_postgres::Error>;
 
@@ -90,8 +95,10 @@ where
 {
     let (client, connection) = server.connect(tls).await?;
     let task = tokio::spawn(async move {
-        if let Err(why) = connection.await {
-            tracing::warn!("a connection to PostgreSQL has ended: {why}");
+        if let Err(why) = connection.await
+            && let Some(suppressed) = ENDED.admit(log_clock())
+        {
+            tracing::warn!(suppressed, "a connection to PostgreSQL has ended: {why}");
         }
     });
     Ok((client, task))

@@ -1,9 +1,16 @@
 //! Classifies PostgreSQL's errors by what a batch must do about them.
 
+use std::time::Duration;
+
 use tokio_postgres::error::{DbError, Severity, SqlState};
-use wingbeat_core::Error;
 use wingbeat_core::statement::Unmet;
 use wingbeat_core::store::unstorable;
+use wingbeat_core::{Error, LogLimit};
+
+use crate::clock::log_clock;
+
+/// Limits the log lines about statements that met locks.
+static BUSY: LogLimit = LogLimit::new(20, Duration::from_secs(1));
 
 /// Read-only SQL transaction.
 const READ_ONLY: &str = "25006";
@@ -94,7 +101,9 @@ impl Fault {
     pub(crate) fn in_statement(self, number: usize) -> Self {
         match self {
             Self::Busy(text) => {
-                tracing::warn!(statement = number, "a statement failed: {text}");
+                if let Some(suppressed) = BUSY.admit(log_clock()) {
+                    tracing::warn!(statement = number, suppressed, "a statement failed: {text}");
+                }
                 Self::Unmet(Unmet::Busy { statement: number })
             }
             Self::Poison(text) => Self::Poison(format!("statement {number} failed: {text}")),

@@ -15,7 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use wingbeat_core::tls::TlsFiles;
-use wingbeat_core::{Error, Result};
+use wingbeat_core::{Error, Result, causes};
 
 /// Pools of connections to HTTP servers. The scheme of a URL decides: `https` means TLS with a
 /// checked certificate, `http` means none. Nothing falls back from one to the other.
@@ -142,18 +142,6 @@ fn unanswered(why: &ClientError, host: &str) -> Error {
     };
     let by_tls = secure::is_caused_by_tls(why);
     Error::retry(if by_tls { "tls_failed" } else { "no_answer" }, text)
-}
-
-/// Returns an error and its causes in one line. Texts that a cause repeats occur once.
-fn causes(error: &(dyn StdError + 'static)) -> String {
-    let chain = std::iter::successors(error.source(), |&error| error.source());
-    let mut text = error.to_string();
-    for cause in chain.map(ToString::to_string) {
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 #[cfg(feature = "https")]

@@ -199,6 +199,10 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// # assert_eq!(total.unwrap().unwrap().0, 12);
     /// # }
     /// ```
+    #[allow(
+        clippy::wrong_self_convention,
+        reason = "it says where the subscription of the handler begins"
+    )]
     fn from_beginning(self) -> Configured<Self> {
         Configured::new(self, |policy| policy.from_beginning = true)
     }

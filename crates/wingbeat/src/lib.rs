@@ -474,12 +474,14 @@ pub use wingbeat_core::runtime::SharedRuntime;
 pub use wingbeat_core::store::{Position, Select};
 pub use wingbeat_core::{
     BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Envelope, Error, Failure,
-    HasSchema, HashMap, HashSet, HttpClient, Key, Kind, LogLimit, Message, MessageId, MessageType,
-    Name, OpenTransaction, Outbox, Param, Params, Propagation, Record, Result, Runtime, RuntimeExt,
-    SchemaOf, ServiceStore, Signature, Signatures, Statement, Store, Tag, Timestamp, Topology,
-    TraceParent, Transport, Unit, UnitId,
+    HasSchema, HashMap, HashSet, HttpClient, Key, Kind, LogLimit, LogLimits, Message, MessageId,
+    MessageType, Name, OpenTransaction, Outbox, Param, Params, Propagation, Record, Result,
+    Runtime, RuntimeExt, SchemaOf, ServiceStore, Signature, Signatures, Statement, Store, Tag,
+    Timestamp, Topology, TraceParent, Transport, Unit, UnitId, causes,
 };
-pub use wingbeat_core::{cache, envelope, outgoing, signature, statement, store, transport};
+pub use wingbeat_core::{
+    cache, envelope, network, outgoing, signature, statement, store, transport,
+};
 #[doc(hidden)]
 pub use wingbeat_core::{failpoint, sabotage};
 pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput, test};

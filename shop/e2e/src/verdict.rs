@@ -2,6 +2,7 @@
 //! cost what it should.
 
 use std::collections::HashMap;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,18 @@ pub struct Outcome {
     pub accepted: usize,
     /// The promises that were broken; empty when all were kept.
     pub broken: Vec<String>,
+}
+
+impl Outcome {
+    /// Prints the outcome, and returns the exit code: 1 if a promise was broken.
+    pub fn report(&self) -> ExitCode {
+        let (accepted, broken) = (self.accepted, self.broken.len());
+        println!("{accepted} orders accepted, {broken} lost or doubled");
+        for broken in &self.broken {
+            println!("  ! {broken}");
+        }
+        ExitCode::from(u8::from(broken > 0))
+    }
 }
 
 /// Waits for the orders to end and checks all promises.

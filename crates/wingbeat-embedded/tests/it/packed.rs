@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rusqlite::Connection;
-use wingbeat::TokioRuntime;
+use wingbeat::call::HyperClient;
+use wingbeat::{App, Ports, Service, TokioRuntime};
 use wingbeat_core::conformance::topology;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::{Query, Select};
 use wingbeat_core::unit::{Append, Journal, Row, RowWrite, Write};
 use wingbeat_core::{CorrelationId, Key, Name, RuntimeExt as _, Store as _, Unit};
-use wingbeat_embedded::{Config, Embedded};
+use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
 use crate::conformance::number;
 
@@ -174,4 +175,36 @@ async fn bodies_of_the_earlier_layout_and_compressed_ones_are_read_back() {
     });
     store.commit(Arc::new(vec![unit])).await.unwrap();
     assert_eq!(number(path, "SELECT count(*) FROM view_index"), 199);
+}
+
+/// The file may come from a newer release whose layout is the same.
+#[tokio::test]
+async fn a_timeline_reports_the_entries_that_a_newer_release_wrote() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime: SharedRuntime = TokioRuntime::new();
+    let embedded = Embedded::open(&Config::new(directory.path())).unwrap();
+    let ports = Ports {
+        runtime: Arc::clone(&runtime),
+        store: embedded.clone(),
+        transport: embedded.clone(),
+        cache: EmbeddedCache::open(directory.path(), Arc::clone(&runtime)).unwrap(),
+        http: HyperClient::new(),
+    };
+    let app = App::new().service(Service::new(SERVICE.as_str()));
+    let running = app.start(ports).await.unwrap();
+    let version_2 = [&[2][..], &7_i64.to_le_bytes(), &[0; 16], b"\xff"].concat();
+    for body in [version_2, b"[]".to_vec()] {
+        let mut unit = Unit::new(runtime.id().into(), SERVICE, runtime.now());
+        unit.journal = Some(Journal {
+            correlation: story(7),
+            body: body.into(),
+        });
+        embedded.commit(Arc::new(vec![unit])).await.unwrap();
+    }
+    let reads = running.reads(SERVICE.as_str()).unwrap();
+    let entries = reads.timeline(story(7)).await.unwrap();
+    let kinds: Vec<_> = entries.iter().map(|entry| entry.kind.as_str()).collect();
+    assert_eq!(kinds, ["unknown", "unknown"]);
+    assert!(entries.iter().all(|entry| entry.at.as_micros() == 7));
+    assert!(entries[0].name.contains("form 2"), "{}", entries[0].name);
 }

@@ -9,26 +9,27 @@ mod call;
 mod lanes;
 mod segment;
 
-use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use deadpool_postgres::Object;
 use wingbeat_core::statement::{OpenTransaction, Unmet};
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Envelope, HashSet, Key, LogLimit, Result, Unit};
+use wingbeat_core::{Envelope, HashSet, Key, LogLimit, LogLimits, Result, Unit};
 
 use self::attempt::{BatchConnection, Committer, Refused};
 pub(crate) use self::call::{Target, statement};
 pub(crate) use self::lanes::lock_namespace;
 use self::segment::{Segment, is_storable};
+use crate::clock::log_clock;
 use crate::fault::Fault;
 use crate::inbox;
 use crate::transaction::{self, HandlerTransaction};
 
 /// Limits the log lines about refused units: other programs cause them with their messages.
 static LINES: LogLimit = LogLimit::new(50, Duration::from_millis(200));
-/// The moment from which the limit counts time.
-static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// Limits the log lines about units that met locks: while another program holds one, every attempt
+/// of every unit may.
+static BUSY: LogLimits = LogLimits::new(20, Duration::from_secs(1));
 
 /// Reason for refusing a unit with a transaction that is not of this pool.
 const FOREIGN_TRANSACTION: &str = "its transaction belongs to another store";
@@ -282,15 +283,19 @@ fn outcome_of(unit: &Unit, fault: Fault) -> Result<Outcome> {
     match fault {
         Fault::Unmet(why) => Ok(Outcome::Unmet(why)),
         Fault::Busy(why) => {
-            tracing::warn!(%service, unit = %id, "a unit met a conflict or a lock timeout: {why}");
+            if let Some(suppressed) = BUSY.admit("lock", log_clock()) {
+                tracing::warn!(%service, unit = %id, suppressed, "a unit met a conflict or a lock timeout: {why}");
+            }
             Ok(busy)
         }
         Fault::TimedOut => {
-            tracing::warn!(%service, unit = %id, "the statements of a unit timed out");
+            if let Some(suppressed) = BUSY.admit("time", log_clock()) {
+                tracing::warn!(%service, unit = %id, suppressed, "the statements of a unit timed out");
+            }
             Ok(busy)
         }
         Fault::Poison(why) => {
-            if let Some(suppressed) = LINES.admit(STARTED.elapsed()) {
+            if let Some(suppressed) = LINES.admit(log_clock()) {
                 tracing::error!(%service, unit = %id, suppressed, "refused a unit: {why}");
             }
             Ok(Outcome::Refused)

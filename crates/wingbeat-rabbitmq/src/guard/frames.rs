@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 use wingbeat_core::HashMap;
 use wingbeat_core::envelope::BODY_MAX;
 
+use super::methods::{TUNE, method, readable};
 use super::properties::{self, Extra};
 
 /// The number of bytes that stay of a body that is too large.
@@ -20,12 +21,6 @@ const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const HEARTBEAT: u8 = 8;
 const END: u8 = 0xce;
-
-// Methods (class, method) that the guard reads.
-const TUNE: (u16, u16) = (10, 30);
-const RETURN: (u16, u16) = (60, 50);
-const DELIVER: (u16, u16) = (60, 60);
-const GET_OK: (u16, u16) = (60, 71);
 
 /// The position in the stream.
 enum Step {
@@ -323,41 +318,6 @@ fn frame(out: &mut Vec<u8>, kind: u8, channel: u16, payload: &[u8]) {
     frame_head(out, kind, channel, payload.len());
     out.extend_from_slice(payload);
     out.push(END);
-}
-
-fn method(payload: &[u8]) -> Option<(u16, u16)> {
-    let [class, method] = [payload.get(..2)?, payload.get(2..4)?];
-    let number = |bytes: &[u8]| Some(u16::from_be_bytes(bytes.try_into().ok()?));
-    Some((number(class)?, number(method)?))
-}
-
-/// Returns a method with readable texts in place of those that are not UTF-8: a publisher chooses
-/// the routing key. Returns `None` if the method can stay as it is.
-fn readable(payload: &[u8]) -> Option<Vec<u8>> {
-    // The bytes before the texts, and the bytes between two of them.
-    let (before, between): (usize, &[usize]) = match method(payload)? {
-        DELIVER => (4, &[9, 0, 0]), // consumer tag; delivery tag, redelivered; exchange, key
-        GET_OK => (4 + 9, &[0, 0]),
-        RETURN => (4 + 2, &[0, 0, 0]),
-        _ => return None,
-    };
-    let mut at = before;
-    let mut rebuilt = payload.get(..before)?.to_vec();
-    let mut changed = false;
-    for gap in between {
-        let length = usize::from(*payload.get(at)?);
-        let text = payload.get(at + 1..at + 1 + length)?;
-        at += 1 + length;
-        let lossy = String::from_utf8_lossy(text);
-        let lossy = &lossy[..lossy.floor_char_boundary(usize::from(u8::MAX))];
-        changed |= lossy.as_bytes() != text;
-        rebuilt.push(u8::try_from(lossy.len()).unwrap_or(u8::MAX));
-        rebuilt.extend_from_slice(lossy.as_bytes());
-        rebuilt.extend_from_slice(payload.get(at..at + gap)?);
-        at += gap;
-    }
-    rebuilt.extend_from_slice(payload.get(at..)?);
-    changed.then_some(rebuilt)
 }
 
 /// Returns the properties and the body that a client receives for these. Feeds the frames in small

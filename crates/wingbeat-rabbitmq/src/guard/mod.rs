@@ -9,9 +9,11 @@
 //! cuts off bodies that are too large, before they are collected in memory.
 //!
 //! - `frames`: splits the stream into frames, and cuts bodies off.
+//! - `methods`: makes the texts of methods readable.
 //! - `properties`: checks a content header, and repairs it.
 
 mod frames;
+mod methods;
 mod properties;
 
 use std::io;

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wingbeat_core::{Error, Name, Result, Timestamp};
+use wingbeat_core::{Error, LogLimits, Name, Result, Timestamp};
 
 use super::breaker::{Admission, Breaker, State};
 use crate::TargetPolicy;
@@ -18,6 +18,8 @@ pub struct Target {
     bulkhead: Arc<Semaphore>,
     breaker: Mutex<Breaker>,
     meter: TargetMeter,
+    /// Limits the log lines about calls that were given up, by code.
+    pub(crate) given_up: LogLimits,
 }
 
 impl Target {
@@ -35,6 +37,7 @@ impl Target {
             policy,
             breaker: Mutex::new(breaker),
             meter: TargetMeter::new(service, name),
+            given_up: LogLimits::new(20, Duration::from_secs(1)),
         })
     }
 

@@ -140,7 +140,13 @@ impl Calling {
             return false;
         }
         self.target.gave_up(why.code());
-        tracing::warn!(%call, %operation, peer = self.target.name, code = why.code(), attempts = self.planned.attempts + 1, "an outside call was given up: {why}");
+        if let Some(suppressed) = self
+            .target
+            .given_up
+            .admit(why.code(), self.service.runtime.elapsed())
+        {
+            tracing::warn!(%call, %operation, peer = self.target.name, code = why.code(), attempts = self.planned.attempts + 1, suppressed, "an outside call was given up: {why}");
+        }
         true
     }
 

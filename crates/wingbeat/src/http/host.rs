@@ -3,10 +3,9 @@
 //! A proxy, a middleware and a handler must read the same request. Where they could take different
 //! values of it (the first `Host` or the second, the target or the header), the request is refused.
 
-use std::net::IpAddr;
-
 use axum::http::uri::{Authority, Uri};
 use axum::http::{HeaderMap, HeaderName, Request, Version, header};
+use wingbeat_core::network::names_loopback;
 
 /// The headers that decide who may do what, or what a request means. Each occurs at most once.
 const SINGLE: [HeaderName; 7] = [
@@ -69,10 +68,7 @@ pub fn names_this_machine(headers: &HeaderMap, uri: &Uri) -> bool {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    let address = name.parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost")
-        || address.is_ok_and(|address| address.to_canonical().is_loopback())
+    names_loopback(name)
 }
 
 /// Returns whether a page of this site sent the request: by `Sec-Fetch-Site`, or where it is absent

@@ -1,6 +1,7 @@
 //! The HTTP interface of services: writes run in a unit of work, errors are problems (RFC 9457).
 
 mod audit;
+mod caller;
 mod command;
 mod connections;
 mod cursor;
@@ -22,6 +23,7 @@ mod traced;
 mod unread;
 mod wire;
 
+pub use caller::{Admin, Caller};
 pub use command::{command, delete, post, put};
 pub use connections::Limits;
 pub use cursor::Cursor;
@@ -32,9 +34,7 @@ pub use peers::{Peers, peers_only};
 pub use plain::get;
 pub use problem::{FieldError, Problem, problems};
 pub use reply::{IntoReply, Reply, ReplyBody, accepted, created, no_content, ok};
-pub use request::{
-    Admin, Caller, Context, IdempotencyKey, Json, Path, Query, RequestInfo, read_body,
-};
+pub use request::{Context, IdempotencyKey, Json, Path, Query, RequestInfo, read_body};
 pub use routes::Routes;
 pub use server::{BODY_MAX, serve, serve_within};
 pub use traced::traced;

@@ -1,5 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457).
 
+use std::time::Duration;
+
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -7,9 +9,13 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::Body as _;
 use schemars::JsonSchema;
 use serde::Serialize;
-use wingbeat_core::{Class, Error};
+use wingbeat_core::{Class, Error, LogLimits};
 
+use crate::runtime::log_clock;
 use crate::telemetry;
+
+/// Limits the log lines about failed requests.
+static LINES: Lines = Lines::new();
 
 /// An error in the form of RFC 9457.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -119,7 +125,7 @@ impl From<Error> for Problem {
         if status < 500 {
             return Self::new(status, error.code(), error.to_string());
         }
-        tracing::error!(code = error.code(), "a request failed: {error}");
+        LINES.log(status, &error, log_clock());
         if status == 503 {
             return Self::new(503, error.code(), "not available at the moment; try again");
         }
@@ -128,6 +134,35 @@ impl From<Error> for Problem {
             _ => "internal",
         };
         Self::new(500, code, "the request failed on the server")
+    }
+}
+
+/// The limits of the log lines about failed requests, by status and code: during an outage every
+/// request fails.
+struct Lines {
+    /// Failures that a later attempt may overcome. All of one code have one cause.
+    outages: LogLimits,
+    /// Failures that no attempt can overcome. Their causes differ.
+    faults: LogLimits,
+}
+
+impl Lines {
+    const fn new() -> Self {
+        Self {
+            outages: LogLimits::new(1, Duration::from_secs(5)),
+            faults: LogLimits::new(20, Duration::from_secs(1)),
+        }
+    }
+
+    fn log(&self, status: u16, error: &Error, now: Duration) {
+        let limits = if status == 503 {
+            &self.outages
+        } else {
+            &self.faults
+        };
+        if let Some(suppressed) = limits.admit(error.code(), now) {
+            tracing::error!(code = error.code(), suppressed, "a request failed: {error}");
+        }
     }
 }
 
@@ -234,4 +269,108 @@ fn with_body_of(problem: Problem, replaced: axum::http::response::Parts) -> Resp
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::field::{Field, Visit};
+    use tracing::subscriber::with_default;
+    use tracing_subscriber::layer::{Context, SubscriberExt as _};
+    use tracing_subscriber::{Layer, registry};
+
+    use super::*;
+
+    /// The lines of this thread: the code, and the number of suppressed lines before it.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<(String, u64)>>>);
+
+    #[derive(Default)]
+    struct Line(String, u64);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+
+        fn record_str(&mut self, field: &Field, value: &str) {
+            if field.name() == "code" {
+                value.clone_into(&mut self.0);
+            }
+        }
+
+        fn record_u64(&mut self, field: &Field, value: u64) {
+            if field.name() == "suppressed" {
+                self.1 = value;
+            }
+        }
+    }
+
+    impl<S: tracing::Subscriber> Layer<S> for Log {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            let mut line = Line::default();
+            event.record(&mut line);
+            self.0.lock().unwrap().push((line.0, line.1));
+        }
+    }
+
+    /// Returns the number of lines with a code, and the number of failures that they report.
+    fn reported(log: &Log, code: &str) -> (usize, u64) {
+        let lines = log.0.lock().unwrap();
+        let lines = lines.iter().filter(|(of, _)| of == code);
+        (lines.clone().count(), lines.map(|(_, it)| it + 1).sum())
+    }
+
+    fn logged(log: impl FnOnce()) -> Log {
+        let lines = Log::default();
+        with_default(registry().with(lines.clone()), log);
+        lines
+    }
+
+    #[test]
+    fn an_outage_logs_few_lines_that_report_every_failed_request() {
+        let (store, cache) = ("store_unavailable", "cache_unavailable");
+        let log = logged(|| {
+            let lines = Lines::new();
+            // 20 seconds with 350 requests each.
+            for request in 0..7_000 {
+                let now = Duration::from_secs(1) * request / 350;
+                lines.log(503, &Error::retry(store, "no answer"), now);
+                if request % 7 == 0 {
+                    lines.log(503, &Error::retry(cache, "no answer"), now);
+                }
+            }
+            let later = Duration::from_secs(60);
+            lines.log(503, &Error::retry(store, "no answer"), later);
+            lines.log(503, &Error::retry(cache, "no answer"), later);
+        });
+        assert_eq!(reported(&log, store), (5, 7_001));
+        assert_eq!(reported(&log, cache), (5, 1_001));
+        assert_eq!(log.0.lock().unwrap()[0], (store.into(), 0), "at once");
+    }
+
+    #[test]
+    fn faults_with_different_causes_are_logged_until_there_are_many() {
+        let log = logged(|| {
+            let lines = Lines::new();
+            for _ in 0..1_000 {
+                lines.log(500, &Error::reject("broken", "why"), Duration::ZERO);
+            }
+            lines.log(500, &Error::reject("broken", "why"), Duration::from_secs(1));
+        });
+        assert_eq!(reported(&log, "broken"), (21, 1_001));
+    }
+
+    #[test]
+    fn a_thousand_refused_requests_log_few_lines() {
+        let code = "unavailable_in_this_test";
+        let log = logged(|| {
+            for _ in 0..1_000 {
+                let problem = Problem::from(Error::retry(code, "no answer"));
+                assert_eq!(problem.status, 503);
+            }
+        });
+        let (lines, _) = reported(&log, code);
+        assert!((1..50).contains(&lines), "{lines}");
+    }
 }

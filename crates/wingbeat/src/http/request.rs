@@ -10,14 +10,13 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use wingbeat_core::{Error, HasSchema, Result};
 
-use super::audit::requires_admin;
 use super::describe::DescribeRequest;
 use super::objects::Objects;
 use super::problem::{FieldError, Problem};
 use super::server::BODY_MAX;
-use super::session::{COOKIE, Session, SessionState};
+use super::session::SessionState;
 use super::unread::TooSlow;
-use crate::describe::{RequestDescription, Security};
+use crate::describe::RequestDescription;
 use crate::extract::Extract;
 use crate::state::Reads;
 use crate::unit::{Scope, ServiceContext};
@@ -334,85 +333,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Reads {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let reads = parts.extensions.get::<Self>().cloned();
         reads.ok_or_else(belongs_to_no_service)
-    }
-}
-
-/// An extractor for the signed-in caller. It answers 401 without one, and 503 if the cache is
-/// unavailable.
-#[derive(Clone, Debug)]
-pub struct Caller(pub Session);
-
-impl Caller {
-    pub(crate) fn of(state: Option<&SessionState>) -> Result<Self> {
-        match state {
-            Some(SessionState::SignedIn(session)) => Ok(Self(session.clone())),
-            Some(SessionState::CrossSite) => Err(Error::reject(
-                "cross_site",
-                "this write came from another site",
-            )),
-            Some(SessionState::Unavailable) => Err(Error::retry(
-                "sessions_unavailable",
-                "sessions are not available",
-            )),
-            Some(SessionState::Nobody) | None => {
-                Err(Error::reject("unauthenticated", "sign in first"))
-            }
-        }
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        Ok(Self::of(parts.extensions.get::<SessionState>())?)
-    }
-}
-
-impl<S> Extract<Scope, S> for Caller {
-    fn extract(scope: &Scope, _state: &S) -> Result<Self> {
-        Self::of(CommandRequest::of(scope).map(|command| &command.info.session))
-    }
-
-    fn describe(request: &mut RequestDescription) {
-        <Self as DescribeRequest>::describe(request);
-    }
-}
-
-impl DescribeRequest for Caller {
-    fn describe(request: &mut RequestDescription) {
-        request
-            .secured(&[Security::Bearer, Security::Cookie(COOKIE)])
-            .problem(401, "unauthenticated", "Nobody is signed in.")
-            .problem(
-                503,
-                "sessions_unavailable",
-                "Sessions cannot be read at the moment.",
-            );
-    }
-}
-
-/// An extractor for a caller who may use `/admin`. It answers 401 or 403 to others.
-#[derive(Clone, Debug)]
-pub struct Admin(pub Session);
-
-impl<S: Send + Sync> FromRequestParts<S> for Admin {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Caller(session) = Caller::from_request_parts(parts, state).await?;
-        if session.admin {
-            requires_admin(parts);
-            return Ok(Self(session));
-        }
-        Err(Problem::new(403, "forbidden", "only the admin may do this"))
-    }
-}
-
-impl DescribeRequest for Admin {
-    fn describe(request: &mut RequestDescription) {
-        <Caller as DescribeRequest>::describe(request);
-        request.problem(403, "forbidden", "The caller is not the admin.");
     }
 }
 

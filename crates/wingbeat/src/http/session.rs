@@ -24,7 +24,7 @@ use wingbeat_core::cache::Durability;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::signature::SignedText;
 use wingbeat_core::{
-    Cache, Error, Name, Result, RuntimeExt as _, Signature, Signatures, Timestamp,
+    Cache, Error, LogLimit, Name, Result, RuntimeExt as _, Signature, Signatures, Timestamp,
 };
 
 use super::audit::Action;
@@ -121,6 +121,8 @@ pub struct Sessions {
     runtime: SharedRuntime,
     only_secure_cookies: bool,
     issuer: Option<(Arc<dyn Signatures>, Name)>,
+    /// Limits the log lines about sessions that cannot be read.
+    unreadable: Arc<LogLimit>,
 }
 
 impl Sessions {
@@ -132,6 +134,7 @@ impl Sessions {
             runtime,
             only_secure_cookies: false,
             issuer: None,
+            unreadable: Arc::new(LogLimit::new(1, Duration::from_secs(5))),
         }
     }
 
@@ -551,7 +554,14 @@ pub async fn identify(
             Ok(Some(session)) => SessionState::SignedIn(session),
             Ok(None) => SessionState::Nobody,
             Err(why) => {
-                tracing::warn!("sessions cannot be read: {why}");
+                let now = sessions.runtime.elapsed();
+                if let Some(suppressed) = sessions.unreadable.admit(now) {
+                    tracing::warn!(
+                        code = why.code(),
+                        suppressed,
+                        "sessions cannot be read: {why}"
+                    );
+                }
                 SessionState::Unavailable
             }
         },

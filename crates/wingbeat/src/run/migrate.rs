@@ -31,11 +31,7 @@ async fn migrate_all<P: Program>(
     migrate: MigrateSettings,
 ) -> Result<(), RunError> {
     let mut config = wingbeat_postgres::Config::new(migrate.store);
-    config.tls = wingbeat_connect::TlsFiles {
-        ca: migrate.tls.ca,
-        certificate: migrate.tls.certificate,
-        key: migrate.tls.key,
-    };
+    config.tls = settings.tls.clone();
     let grants = wingbeat_postgres::Grants {
         write: migrate.grant_to,
         read: migrate.grant_read_to,

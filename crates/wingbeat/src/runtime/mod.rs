@@ -8,5 +8,6 @@ mod sweep;
 
 pub use control::Control;
 pub(crate) use descriptors::Descriptors;
+pub(crate) use real::log_clock;
 pub use real::{TaskGroup, TokioRuntime};
 pub(crate) use sweep::sweep;

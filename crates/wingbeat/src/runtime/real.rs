@@ -4,12 +4,21 @@
     reason = "this is the adapter behind the runtime's port"
 )]
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use wingbeat_core::{Runtime, Timestamp};
+
+/// The moment from which [`log_clock`] counts.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Returns the time since a fixed moment, for limits of log lines in code that has no runtime.
+/// Nothing else may depend on it: a simulation does not control it.
+pub(crate) fn log_clock() -> Duration {
+    STARTED.elapsed()
+}
 
 /// The runtime's port on tokio and the machine's clock and randomness.
 pub struct TokioRuntime {

@@ -17,7 +17,7 @@ use super::record::{LastRun, ScheduleRecord};
 use crate::decode;
 use crate::handler::Scheduled;
 use crate::telemetry::{self, Context};
-use crate::unit::{self, Attempt, Meta, Scope, ServiceContext};
+use crate::unit::{self, Meta, Scope, ServiceContext};
 
 /// The pause after the first failed attempt. It doubles with each further one.
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -158,19 +158,8 @@ impl Firing {
     where
         F: Future<Output = Result<()>> + Send,
     {
-        unit::run(&self.service, || {
-            let meta = Meta::without_message(story, tick);
-            let scope = Scope::new(Arc::clone(&self.service), meta);
-            let answer = build(scope.clone());
-            async move {
-                Attempt {
-                    answer: answer.await,
-                    scope,
-                    settles: None,
-                }
-            }
-        })
-        .await
+        let meta = || Meta::without_message(story, tick);
+        unit::run_with(&self.service, meta, build).await
     }
 
     /// The state after a run that succeeded, or failed for good with this code.

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::record::{ScheduleRecord, key};
 use crate::decode;
 use crate::runtime::Control;
-use crate::unit::{self, Attempt, Meta, Scope, ServiceContext};
+use crate::unit::{self, Meta, ServiceContext};
 
 /// The pause before the store is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -141,22 +141,14 @@ impl Keeper {
         change: impl Fn(Option<ScheduleRecord>, Timestamp) -> Option<ScheduleRecord> + Send + Sync,
     ) -> Result<()> {
         let story = CorrelationId(self.service.runtime.id());
+        let meta = || Meta::without_message(story, self.service.runtime.now());
         let change = &change;
-        unit::run(&self.service, || async move {
-            let meta = Meta::without_message(story, self.service.runtime.now());
-            let scope = Scope::new(Arc::clone(&self.service), meta);
-            let answer = async {
-                let loaded = scope.load(&key(name)).await?;
-                let stored = loaded.body.map(|body| decode(&body)).transpose()?;
-                match change(stored, scope.now()) {
-                    Some(next) => scope.write(next.write(key(name), next.tick)),
-                    None => Ok::<(), Error>(()),
-                }
-            };
-            Attempt {
-                answer: answer.await,
-                scope,
-                settles: None,
+        unit::run_with(&self.service, meta, |scope| async move {
+            let loaded = scope.load(&key(name)).await?;
+            let stored = loaded.body.map(|body| decode(&body)).transpose()?;
+            match change(stored, scope.now()) {
+                Some(next) => scope.write(next.write(key(name), next.tick)),
+                None => Ok::<(), Error>(()),
             }
         })
         .await

@@ -9,7 +9,7 @@ use wingbeat_core::{CorrelationId, Result, RuntimeExt as _, TraceParent};
 use crate::handler::Scheduled;
 use crate::runtime::Control;
 use crate::telemetry::{self, Context};
-use crate::unit::{self, Attempt, Meta, Scope, ServiceContext};
+use crate::unit::{self, Meta, ServiceContext};
 
 /// A polling handler as a service registers it.
 pub(crate) struct Polling {
@@ -50,17 +50,6 @@ pub(crate) async fn poll(
 }
 
 async fn turn(service: &Arc<ServiceContext>, story: CorrelationId, run: &Scheduled) -> Result<()> {
-    unit::run(service, || {
-        let meta = Meta::without_message(story, service.runtime.now());
-        let scope = Scope::new(Arc::clone(service), meta);
-        let answer = run(scope.clone());
-        async move {
-            Attempt {
-                answer: answer.await,
-                scope,
-                settles: None,
-            }
-        }
-    })
-    .await
+    let meta = || Meta::without_message(story, service.runtime.now());
+    unit::run_with(service, meta, &**run).await
 }

@@ -40,10 +40,10 @@ pub struct Happened<'a, A: Aggregate> {
     pub at: Timestamp,
 }
 
+type Make<A> = dyn Fn(&Happened<'_, A>) -> Option<Outgoing> + Send + Sync;
+
 /// Makes the message of an event, if it has one.
-pub(crate) struct Publish<A: Aggregate>(
-    Arc<dyn Fn(&Happened<'_, A>) -> Option<Outgoing> + Send + Sync>,
-);
+pub(crate) struct Publish<A: Aggregate>(Arc<Make<A>>);
 
 impl<A: Aggregate> Clone for Publish<A> {
     fn clone(&self) -> Self {
@@ -56,7 +56,7 @@ impl<A: Aggregate> Publish<A> {
         publish: impl Fn(Happened<'_, A>) -> Option<E> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(move |happened| {
-            Some(Outgoing::of(&publish(happened.clone())?))
+            Some(Outgoing::of(&publish(*happened)?))
         }))
     }
 

@@ -282,17 +282,27 @@ impl Reads {
         Ok(all)
     }
 
-    /// Returns the journal entries of this service with a correlation id, oldest first.
+    /// Returns the journal entries of this service with a correlation id, oldest first. Entries
+    /// that a newer release wrote, and that this one cannot read, have the kind `unknown`.
     ///
     /// # Errors
     ///
     /// A [store error](crate::Reads#store-errors); `undecodable` if a stored entry does not match
     /// its type.
     pub async fn timeline(&self, correlation: CorrelationId) -> Result<Vec<Entry>> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         for body in self.service.store.journal(correlation).await? {
-            entries.extend(decode_entries(&body)?);
+            let before = entries.last().map(|entry| entry.at);
+            let before = before.unwrap_or_else(|| created(correlation));
+            entries.extend(decode_entries(&body, before)?);
         }
         Ok(entries)
     }
+}
+
+/// Returns the time in a correlation id, or the epoch if it contains none.
+fn created(correlation: CorrelationId) -> Timestamp {
+    let time = correlation.0.get_timestamp().map(|time| time.to_unix());
+    let micros = time.map(|(seconds, nanos)| seconds * 1_000_000 + u64::from(nanos) / 1_000);
+    Timestamp::from_micros(i64::try_from(micros.unwrap_or_default()).unwrap_or_default())
 }

@@ -4,6 +4,14 @@
 //! The entries of a unit share time and cause. The form is a version byte, the time in
 //! microseconds, and the id of the cause (or 16 zeros); then for each entry its kind, its id, and
 //! length and bytes of its name. Earlier releases wrote JSON, which begins with another byte.
+//!
+//! During a rolling upgrade, this release reads what a later one writes, and reports what it can:
+//!
+//! - A later release may add kinds. Time, id and name of their entries are known.
+//! - A form with another version byte, at most 8, must begin with time and cause as well.
+//! - A later release may store entries elsewhere and leave a list without entries here.
+
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -14,8 +22,15 @@ use crate::decode;
 
 /// The first byte of this form. A JSON text never begins with it.
 const VERSION: u8 = 1;
+/// The first bytes of the forms of later releases. A JSON text never begins with them.
+const LATER: RangeInclusive<u8> = 2..=8;
 /// The kinds by number, beginning with 1.
 const KINDS: [&str; 4] = ["event", "command", "timer", "call"];
+
+/// The kind of entries that a later release wrote, and that this one cannot read.
+const UNKNOWN: &str = "unknown";
+/// The name of an entry whose name this release cannot read.
+const OF_LATER: &str = "entries of a newer release";
 
 /// The entries of a unit while they are encoded.
 pub(super) struct Entries {
@@ -54,30 +69,60 @@ impl Entries {
     }
 }
 
-/// Decodes the entries of a unit.
+/// Decodes the entries of a unit. A unit that a later release wrote has one entry of the kind
+/// [`UNKNOWN`] at least. `before` is the time of such an entry if it tells none.
 ///
 /// # Errors
 ///
-/// `undecodable` if the bytes are neither of this form nor JSON.
-pub(crate) fn decode_entries(body: &Bytes) -> Result<Vec<Entry>> {
-    match body.split_first() {
+/// `undecodable` if the bytes are neither of this or a later form nor JSON.
+pub(crate) fn decode_entries(body: &Bytes, before: Timestamp) -> Result<Vec<Entry>> {
+    let entries = match body.split_first() {
         Some((&VERSION, rest)) => {
             let undecodable = || Error::reject("undecodable", "a journal entry is incomplete");
-            read(rest).ok_or_else(undecodable)
+            read(rest).ok_or_else(undecodable)?
         }
-        _ => decode(body),
+        Some((version, rest)) if LATER.contains(version) => {
+            let header = header(rest).map(|(header, _)| header);
+            let name = format!("{OF_LATER} (form {version})");
+            vec![unknown(header.unwrap_or((before, None)), name)]
+        }
+        _ => decode(body)?,
+    };
+    if entries.is_empty() {
+        return Ok(vec![unknown((before, None), OF_LATER.to_owned())]);
+    }
+    Ok(entries)
+}
+
+/// The time and the cause of the entries of a unit.
+type Header = (Timestamp, Option<Uuid>);
+
+/// Returns the header, and the bytes after it.
+fn header(bytes: &[u8]) -> Option<(Header, &[u8])> {
+    let (at, rest) = bytes.split_first_chunk::<8>()?;
+    let (cause, rest) = rest.split_first_chunk::<16>()?;
+    let at = Timestamp::from_micros(i64::from_le_bytes(*at));
+    let cause = Uuid::from_bytes(*cause);
+    Some(((at, (!cause.is_nil()).then_some(cause)), rest))
+}
+
+/// The entry for those of a unit that this release cannot read.
+fn unknown((at, causation_id): Header, name: String) -> Entry {
+    Entry {
+        at,
+        kind: UNKNOWN.to_owned(),
+        name,
+        id: Uuid::nil(),
+        causation_id,
     }
 }
 
 fn read(bytes: &[u8]) -> Option<Vec<Entry>> {
-    let (at, rest) = bytes.split_first_chunk::<8>()?;
-    let (cause, mut rest) = rest.split_first_chunk::<16>()?;
-    let at = Timestamp::from_micros(i64::from_le_bytes(*at));
-    let cause = Uuid::from_bytes(*cause);
-    let causation_id = (!cause.is_nil()).then_some(cause);
+    let ((at, causation_id), mut rest) = header(bytes)?;
     let mut entries = Vec::new();
     while let Some((kind, after)) = rest.split_first() {
-        let kind = KINDS.get(usize::from(kind.checked_sub(1)?))?;
+        let kind = KINDS.get(usize::from(kind.checked_sub(1)?));
+        let kind = kind.unwrap_or(&UNKNOWN);
         let (id, after) = after.split_first_chunk::<16>()?;
         let (length, after) = after.split_first_chunk::<2>()?;
         let (name, after) = after.split_at_checked(u16::from_le_bytes(*length).into())?;
@@ -105,10 +150,85 @@ mod tests {
         entries.into_body().unwrap()
     }
 
+    /// The time of an entry that tells none.
+    const BEFORE: Timestamp = Timestamp::from_micros(5);
+
+    fn decoded(body: &Bytes) -> Result<Vec<Entry>> {
+        decode_entries(body, BEFORE)
+    }
+
+    /// The header of stored bodies: the time 7 µs, and the cause 9.
+    const HEADER: &str = "0700000000000000\
+                          00000000000000000000000000000009";
+
+    /// The bytes of a stored body, from its version to its entries.
+    fn stored(version: &str, entries: &str) -> Bytes {
+        let text = format!("{version}{HEADER}{entries}");
+        let digits = text.as_bytes().chunks(2);
+        let byte = |digits| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
+        digits.map(byte).collect()
+    }
+
+    fn entry(kind: &str, name: &str, id: u128) -> Entry {
+        Entry {
+            at: Timestamp::from_micros(7),
+            kind: kind.into(),
+            name: name.into(),
+            id: Uuid::from_u128(id),
+            causation_id: Some(Uuid::from_u128(9)),
+        }
+    }
+
+    /// An event 3 with the name `a.b.v1`, as every release since the compact form stores it.
+    const EVENT: &str = "01000000000000000000000000000000030600612e622e7631";
+
+    #[test]
+    fn the_stored_form_does_not_change() {
+        let mut entries = Entries::new(Timestamp::from_micros(7), Some(Uuid::from_u128(9)));
+        entries.push("event", "a.b.v1", Uuid::from_u128(3));
+        assert_eq!(entries.into_body(), Some(stored("01", EVENT)));
+        let found = decoded(&stored("01", EVENT)).unwrap();
+        assert_eq!(found, [entry("event", "a.b.v1", 3)]);
+    }
+
+    #[test]
+    fn an_entry_of_a_kind_of_a_later_release_keeps_time_name_and_id() {
+        let later = EVENT.replacen("01", "09", 1);
+        let found = decoded(&stored("01", &format!("{later}{EVENT}"))).unwrap();
+        let expected = [entry("unknown", "a.b.v1", 3), entry("event", "a.b.v1", 3)];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_form_of_a_later_release_is_an_entry_with_its_time_and_cause() {
+        for version in 2..=8 {
+            let found = decoded(&stored(&format!("0{version}"), "ff00ff")).unwrap();
+            let name = format!("entries of a newer release (form {version})");
+            assert_eq!(found, [entry("unknown", &name, 0)]);
+        }
+        let short = decoded(&stored("02", "").slice(..20)).unwrap();
+        assert_eq!((short[0].at, short[0].causation_id), (BEFORE, None));
+    }
+
+    #[test]
+    fn entries_that_a_later_release_stores_elsewhere_are_an_entry() {
+        let found = decoded(&Bytes::from_static(b"[]")).unwrap();
+        assert_eq!((found.len(), &*found[0].kind), (1, "unknown"));
+        assert_eq!((found[0].at, &*found[0].name), (BEFORE, OF_LATER));
+    }
+
+    #[test]
+    fn bytes_of_no_form_are_an_error() {
+        for bytes in [&b""[..], b"\0", b"\x09", b"{", b"\xff\xff"] {
+            let why = decoded(&Bytes::from_static(bytes)).unwrap_err();
+            assert_eq!(why.code(), "undecodable", "{bytes:?}");
+        }
+    }
+
     #[test]
     fn decoding_inverts_encoding() {
         for causation in [None, Some(Uuid::from_u128(9))] {
-            let entries = decode_entries(&body(causation)).unwrap();
+            let entries = decoded(&body(causation)).unwrap();
             assert_eq!(entries.len(), KINDS.len());
             for (number, entry) in (1..).zip(&entries) {
                 assert_eq!(entry.id, Uuid::from_u128(number));
@@ -126,7 +246,7 @@ mod tests {
             br#"[{"at":"2026-01-02T03:04:05.000006Z","kind":"event","name":"a.b.v1",
                 "id":"00000000-0000-0000-0000-000000000001","causation_id":null}]"#,
         );
-        let entries = decode_entries(&earlier).unwrap();
+        let entries = decoded(&earlier).unwrap();
         assert_eq!((entries.len(), entries[0].name.as_str()), (1, "a.b.v1"));
     }
 
@@ -137,7 +257,7 @@ mod tests {
         let whole = (0..=KINDS.len()).map(|count| 25 + count * 41);
         let whole: Vec<usize> = whole.collect();
         for end in 1..body.len() {
-            let decoded = decode_entries(&body.slice(..end));
+            let decoded = decoded(&body.slice(..end));
             assert_eq!(decoded.is_ok(), whole.contains(&end), "{end}");
         }
     }

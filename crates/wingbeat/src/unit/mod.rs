@@ -26,4 +26,4 @@ pub(crate) use entries::decode_entries;
 pub(crate) use records::{
     CALLS, CallRecord, DELAYED, DelayedRecord, TIMERS, TimerRecord, counter, due, remove, text,
 };
-pub(crate) use run::{Attempt, Ended, back_off, run, within_lease};
+pub(crate) use run::{Attempt, Ended, back_off, run, run_with, within_lease};

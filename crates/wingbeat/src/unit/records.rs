@@ -20,11 +20,12 @@ pub(crate) const DELAYED: Name = Name::new("wb.delayed");
 pub struct Entry {
     /// The time of the attempt.
     pub at: Timestamp,
-    /// `event`, `command`, `timer` or `call`.
+    /// `event`, `command`, `timer` or `call`; `unknown` if a newer release wrote it, and this one
+    /// cannot read it.
     pub kind: String,
     /// The wire type of a message, or the name of a timer or call.
     pub name: String,
-    /// The id of the message, timer or call.
+    /// The id of the message, timer or call; nil if it is unknown.
     pub id: Uuid,
     /// The id of the message that caused it.
     pub causation_id: Option<Uuid>,

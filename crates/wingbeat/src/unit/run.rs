@@ -134,10 +134,37 @@ where
     E: From<Error> + Send,
     T: Send,
 {
-    let attempt = || {
+    let meta = || {
         let (id, now) = (context.runtime.id(), context.runtime.now());
-        let meta = Meta::without_message(CorrelationId(id), now);
-        let scope = Scope::new(Arc::clone(context), meta);
+        Meta::without_message(CorrelationId(id), now)
+    };
+    let work = Box::pin(run_with(context, meta, work));
+    if telemetry::current().is_some() {
+        return work.await;
+    }
+    let trace = TraceParent::of(context.runtime.id());
+    let span = telemetry::unit_span(format_args!("unit"), context.name, trace, None);
+    Context::at(trace).run(span, work).await
+}
+
+/// Runs `work` in a unit that settles no delivery. Each attempt has the metadata that `meta`
+/// returns then. The caller sets the context of the work.
+///
+/// # Errors
+///
+/// Those of [`run`].
+pub(crate) async fn run_with<T, E, F>(
+    context: &Arc<ServiceContext>,
+    meta: impl Fn() -> Meta + Send + Sync,
+    work: impl Fn(Scope) -> F + Send + Sync,
+) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>> + Send,
+    E: From<Error> + Send,
+    T: Send,
+{
+    let attempt = || {
+        let scope = Scope::new(Arc::clone(context), meta());
         let answer = work(scope.clone());
         async move {
             Attempt {
@@ -147,13 +174,7 @@ where
             }
         }
     };
-    let work = Box::pin(run(context, attempt));
-    if telemetry::current().is_some() {
-        return work.await;
-    }
-    let trace = TraceParent::of(context.runtime.id());
-    let span = telemetry::unit_span(format_args!("unit"), context.name, trace, None);
-    Context::at(trace).run(span, work).await
+    run(context, attempt).await
 }
 
 /// The time within which the work of a claimed record is repeated, shorter than its lease.

@@ -2,7 +2,7 @@
 //! passwords, and crashing a service. They require a loopback peer and a loopback host, or the
 //! administrator.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use wingbeat::http::{
     Json, Path, Problem, Query, Routes, get, is_of_foreign_page, names_this_machine, ok, plain,
     read_body,
 };
+use wingbeat::network::is_loopback;
 use wingbeat::{JsonSchema, Result, outgoing, schemars};
 
 use wingbeat::run::Host;
@@ -141,10 +142,6 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     Problem::new(403, "forbidden", "only from this machine, or for the admin").into_response()
-}
-
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }
 
 /// Returns whether a proxy forwarded the request for a caller on another machine.

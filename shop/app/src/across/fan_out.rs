@@ -1,6 +1,7 @@
 //! Routes of the gateway that ask all services: timelines, and the administrator's lists of
-//! subscriptions, dead letters, breakers and unroutable messages. Figures that differ between
-//! replicas come from every replica. The answer names the services that did not answer.
+//! subscriptions, schedules, replays, dead letters, breakers and unroutable messages. Lists that
+//! differ between replicas come from every replica. The answer names the services that did not
+//! answer.
 
 use std::sync::Arc;
 
@@ -22,8 +23,8 @@ use wingbeat::http::session::{Session, SessionState};
 use wingbeat::http::{Admin, Path, Problem, Query, ok};
 use wingbeat::run::Host;
 use wingbeat::run::ops::{
-    Breaker, Items, LetterPage, LetterQuery, Replicated, Subscription, Timeline, Unroutable,
-    in_order, joined, story as in_process,
+    Breaker, Items, LetterPage, LetterQuery, Replay, Replicated, Schedule, Subscription, Timeline,
+    Unroutable, in_order, joined, story as in_process,
 };
 
 use super::admin;
@@ -39,6 +40,28 @@ impl System {
     /// Returns the services of other processes.
     fn elsewhere(&self) -> impl Iterator<Item = &str> {
         self.proxy.services().filter(|it| !self.here.has(it))
+    }
+
+    /// Sends a `POST` without a body to every replica of a service.
+    async fn post_everywhere(
+        &self,
+        admin: &Session,
+        service: &str,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Answers, Problem> {
+        let answers = if self.here.has(service) {
+            vec![Some(self.here.ask(admin, Method::POST, path).await?)]
+        } else {
+            let proxy = &self.proxy;
+            let answers = proxy.everywhere(service, Method::POST, path, headers);
+            answers.await?
+        };
+        Ok(Answers {
+            service: service.to_owned(),
+            replicas: answers.len(),
+            answers: answers.into_iter().flatten().collect(),
+        })
     }
 }
 
@@ -101,6 +124,12 @@ pub fn routes(proxy: Arc<Proxy>, host: Arc<Host>) -> Router {
             "/api/v1/admin/subscriptions/{service}/{name}/{control}",
             post(controlled),
         )
+        .route("/api/v1/admin/schedules", get(replicas::<Schedule>))
+        .route(
+            "/api/v1/admin/schedules/{service}/{name}/{control}",
+            post(scheduled),
+        )
+        .route("/api/v1/admin/replays", get(replicas::<Replay>))
         .with_state(System { proxy, here })
 }
 
@@ -201,7 +230,8 @@ async fn dead_letters(
     Ok(ok(&LetterPage::merged(pages, limit)).into_response())
 }
 
-/// Merges the lists of all replicas of all services: lists of data in memory.
+/// Merges the lists of all replicas of all services: lists of data in memory, and of what a replica
+/// of another release may not know.
 async fn replicas<T: Replicated + Serialize + DeserializeOwned>(
     Admin(admin): Admin,
     State(system): State<System>,
@@ -262,7 +292,7 @@ fn items<T: DeserializeOwned>(service: &str, status: StatusCode, body: &[u8]) ->
         .collect()
 }
 
-/// Forwards a pause or resume to every replica.
+/// Forwards a pause or resume of a subscription. Every replica must carry it out.
 async fn controlled(
     Admin(admin): Admin,
     State(system): State<System>,
@@ -270,28 +300,62 @@ async fn controlled(
     request: Request,
 ) -> Result<Response, Problem> {
     let (path, headers) = (request.uri().path(), request.headers());
-    if system.here.has(&service) {
-        let (status, body) = system.here.ask(&admin, Method::POST, path).await?;
-        return Ok(as_told(status, body));
+    let answers = system.post_everywhere(&admin, &service, path, headers);
+    let mut answers = answers.await?;
+    if let Some(refusal) = answers.take(|status| !status.is_success()) {
+        return Ok(refusal);
     }
-    let proxy = &system.proxy;
-    let answers = proxy.everywhere(&service, Method::POST, path, headers);
-    let answers = answers.await?;
-    let count = answers.len();
-    let mut told: Vec<_> = answers.into_iter().flatten().collect();
-    if let Some(refused) = told.iter().position(|(status, _)| !status.is_success()) {
-        let (status, body) = told.swap_remove(refused);
-        return Ok(as_told(status, body));
+    answers.complete()?;
+    answers.take(|_| true).ok_or_else(Problem::not_found)
+}
+
+/// Forwards a pause or resume of a schedule. One replica is enough, because the service's store
+/// keeps the state. A replica of another release may not know the schedule.
+async fn scheduled(
+    Admin(admin): Admin,
+    State(system): State<System>,
+    Path((service, ..)): Path<(String, String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (path, headers) = (request.uri().path(), request.headers());
+    let answers = system.post_everywhere(&admin, &service, path, headers);
+    let mut answers = answers.await?;
+    if let Some(done) = answers.take(|status| status.is_success()) {
+        return Ok(done);
     }
-    if told.len() < count {
-        let detail = format!(
-            "{} of {count} replicas of {service} answered; try again",
-            told.len()
-        );
-        return Err(Problem::new(503, "service_unavailable", detail));
+    if let Some(refusal) = answers.take(|status| status != StatusCode::NOT_FOUND) {
+        return Ok(refusal);
     }
-    let last = told.pop().ok_or_else(Problem::not_found)?;
-    Ok(as_told(last.0, last.1))
+    answers.complete()?;
+    Err(Problem::not_found())
+}
+
+/// The answers of the replicas of a service.
+struct Answers {
+    service: String,
+    /// The number of replicas.
+    replicas: usize,
+    answers: Vec<(StatusCode, Bytes)>,
+}
+
+impl Answers {
+    /// Takes an answer with such a status, if there is one.
+    fn take(&mut self, is_wanted: impl Fn(StatusCode) -> bool) -> Option<Response> {
+        let found = self.answers.iter().position(|(it, _)| is_wanted(*it))?;
+        let (status, body) = self.answers.swap_remove(found);
+        Some(as_told(status, body))
+    }
+
+    /// Checks that every replica has answered.
+    fn complete(&self) -> Result<(), Problem> {
+        let (answered, replicas) = (self.answers.len(), self.replicas);
+        if answered == replicas {
+            return Ok(());
+        }
+        let service = &self.service;
+        let detail = format!("{answered} of {replicas} replicas of {service} answered; try again");
+        Err(Problem::new(503, "service_unavailable", detail))
+    }
 }
 
 /// Returns the answer of the service that has the entry.
@@ -384,19 +448,131 @@ mod tests {
             let urls = urls.join(",");
             let upstream = Upstream::new("orders", &urls, &Limits::default(), runtime.now());
             let proxy = Arc::new(Proxy::new(vec![upstream], runtime.clone()));
-            for list in ["breakers", "unroutable", "subscriptions"] {
-                let mut request = Request::new(Body::empty());
+            for list in [
+                "breakers",
+                "unroutable",
+                "subscriptions",
+                "schedules",
+                "replays",
+            ] {
                 let path = format!("/api/v1/admin/{list}");
-                *request.uri_mut() = path.parse().expect("a path");
-                let caller = SessionState::SignedIn(admin.clone());
-                request.extensions_mut().insert(caller);
-                let routes = routes(Arc::clone(&proxy), Arc::clone(&host));
-                let Ok(response) = routes.oneshot(request).await;
-                let body = to_bytes(response.into_body(), 1 << 20).await;
-                let body: Value = serde_json::from_slice(&body.expect("a body")).expect("JSON");
+                let (_, body) = ask(&proxy, &host, &admin, (Method::GET, &path)).await;
                 assert!(body["items"].is_array(), "{body}");
                 assert_eq!(body["away"], away, "{list} of {urls}");
             }
+        }
+    }
+
+    /// Sends a request of the administrator to the routes of a gateway.
+    async fn ask(
+        proxy: &Arc<Proxy>,
+        host: &Arc<Host>,
+        admin: &Session,
+        (method, path): (Method, &str),
+    ) -> (StatusCode, Value) {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().expect("a path");
+        let caller = SessionState::SignedIn(admin.clone());
+        request.extensions_mut().insert(caller);
+        let routes = routes(Arc::clone(proxy), Arc::clone(host));
+        let Ok(response) = routes.oneshot(request).await;
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 1 << 20).await;
+        let body = serde_json::from_slice(&body.expect("a body"));
+        (status, body.unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn the_schedules_of_all_services_and_replicas_are_one_list() {
+        let runtime = TokioRuntime::new();
+        let model = Model::new(runtime.clone());
+        let host = process(&runtime, &model).await;
+        let sessions = Sessions::new(model.cache.clone(), runtime.clone());
+        let (_, admin) = sessions.start(Uuid::nil(), true).await.expect("it starts");
+        let schedule = |service: &str, name: &str, last: &str| {
+            let last = match last {
+                "" => Value::Null,
+                at => serde_json::json!({"planned": at, "at": at, "error": null}),
+            };
+            serde_json::json!({
+                "service": service, "name": name, "times": "every 60s", "state": "running",
+                "next": null, "last": last,
+            })
+        };
+        let list = |items: &[&Value]| -> &'static str {
+            let body = serde_json::json!({ "items": items }).to_string();
+            Box::leak(body.into_boxed_str())
+        };
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z");
+        let clean = |last| schedule("orders", "clean", last);
+        let (report, sweep) = (
+            schedule("orders", "report", ""),
+            schedule("payments", "sweep", ""),
+        );
+        // A process with several services reports the schedules of all of them.
+        let one = replica(StatusCode::OK, list(&[&clean(early), &sweep])).await;
+        let other = replica(StatusCode::OK, list(&[&clean(late), &report])).await;
+        let payments = replica(StatusCode::OK, list(&[&sweep])).await;
+        let limits = Limits::default();
+        let upstreams = [
+            ("orders", format!("{one},{other}")),
+            ("payments", payments.clone()),
+        ];
+        let upstreams =
+            upstreams.map(|(of, urls)| Upstream::new(of, &urls, &limits, runtime.now()));
+        let proxy = Arc::new(Proxy::new(upstreams.into(), runtime.clone()));
+        let path = "/api/v1/admin/schedules";
+        let (status, body) = ask(&proxy, &host, &admin, (Method::GET, path)).await;
+        assert_eq!((status, &body["away"]), (StatusCode::OK, &Value::Null));
+        let mut items = body["items"].as_array().expect("items").clone();
+        items.sort_by_key(|it| it["name"].to_string());
+        assert_eq!(items, [clean("2026-01-01T00:01:00.000000Z"), report, sweep]);
+    }
+
+    #[tokio::test]
+    async fn a_schedule_is_paused_if_one_replica_has_paused_it() {
+        let runtime = TokioRuntime::new();
+        let model = Model::new(runtime.clone());
+        let host = process(&runtime, &model).await;
+        let sessions = Sessions::new(model.cache.clone(), runtime.clone());
+        let (_, admin) = sessions.start(Uuid::nil(), true).await.expect("it starts");
+        let done = replica(StatusCode::ACCEPTED, "{}").await;
+        let unknown = replica(StatusCode::NOT_FOUND, "{}").await;
+        let failing = replica(StatusCode::INTERNAL_SERVER_ERROR, "{}").await;
+        let nowhere = "http://127.0.0.1:1".to_owned();
+        // The answers for a schedule, and for a subscription, which every replica must pause.
+        for (replicas, of_schedule, of_subscription) in [
+            ([&done, &done], 202, 202),
+            ([&done, &unknown], 202, 404),
+            ([&nowhere, &done], 202, 503),
+            ([&failing, &done], 202, 500),
+            ([&failing, &unknown], 500, 0), // Either answer says that it failed.
+            ([&nowhere, &unknown], 503, 404),
+            ([&nowhere, &nowhere], 503, 503),
+            ([&unknown, &unknown], 404, 404),
+        ] {
+            let urls = replicas.map(String::as_str).join(",");
+            let upstream = Upstream::new("orders", &urls, &Limits::default(), runtime.now());
+            let proxy = Arc::new(Proxy::new(vec![upstream], runtime.clone()));
+            for (kind, expected) in [
+                ("schedules", of_schedule),
+                ("subscriptions", of_subscription),
+            ] {
+                for control in ["pause", "resume"] {
+                    let path = format!("/api/v1/admin/{kind}/orders/clean/{control}");
+                    let asked = ask(&proxy, &host, &admin, (Method::POST, &path));
+                    let (status, body) = asked.await;
+                    let is_expected = match expected {
+                        0 => status == 404 || status == 500,
+                        expected => status == expected,
+                    };
+                    assert!(is_expected, "{kind} of {urls}: {status} {body}");
+                }
+            }
+            let path = "/api/v1/admin/schedules/nowhere/clean/pause";
+            let (status, _) = ask(&proxy, &host, &admin, (Method::POST, path)).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "there is no such service");
         }
     }
 

@@ -7,7 +7,7 @@ use axum::middleware;
 use shop_gateway::{Limits, Proxy, Upstream};
 use wingbeat::http::measure::routed;
 use wingbeat::http::{Peers, peers_only};
-use wingbeat::run::{RunningSystem, System};
+use wingbeat::run::{Host, RunningSystem, System};
 use wingbeat::{Result, Runtime as _};
 
 use super::roles::{GATEWAY, PROVIDER, SERVICES};
@@ -89,23 +89,18 @@ fn services(open: &Open) -> Router {
 async fn gateway(open: &Open) -> Result<Router> {
     let view = all_services(open).await?;
     let proxy = Arc::new(proxy(open));
-    let mut api = open
-        .service_routes()
-        .merge(docs::routes(
-            &open.host.description(),
-            open.settings.own.dev,
-        ))
-        .merge(fan_out::routes(Arc::clone(&proxy), Arc::clone(&open.host)))
-        .merge(audit::routes(
-            Arc::new(move || view.clone()),
-            open.state.provider_url.clone(),
-        ));
-    if open.settings.own.dev {
-        api = api.merge(dev::provider(dev(open)));
-        // What belongs to a service that runs elsewhere is forwarded before it gets here.
-        if !open.roles.services.is_empty() {
-            api = api.merge(dev::services(dev(open)));
-        }
+    let has_dev = open.settings.own.dev;
+    let across = Across {
+        proxy: Arc::clone(&proxy),
+        host: Arc::clone(&open.host),
+        audited: Arc::new(move || view.clone()),
+        provider: open.state.provider_url.clone(),
+        dev: has_dev.then(|| dev(open)),
+    };
+    let mut api = open.service_routes().merge(across.routes());
+    // What belongs to a service that runs elsewhere is forwarded before it gets here.
+    if has_dev && !open.roles.services.is_empty() {
+        api = api.merge(dev::services(dev(open)));
     }
     let api = shop_gateway::rules(
         api.layer(middleware::from_fn(routed)),
@@ -116,8 +111,31 @@ async fn gateway(open: &Open) -> Result<Router> {
     let here = open.roles.services.clone();
     let api = forward(api, proxy, here, open.state.sessions.clone());
     let api = shop_gateway::answered(api, shop_gateway::SERVICE, open.runtime.clone());
-    let has_dev = open.settings.own.dev;
     Ok(shop_gateway::front(api, has_dev, open.runtime.clone()))
+}
+
+/// The parts of the gateway's own routes.
+struct Across {
+    proxy: Arc<Proxy>,
+    host: Arc<Host>,
+    audited: audit::Look,
+    provider: String,
+    /// The stand-ins, if they run.
+    dev: Option<dev::Dev>,
+}
+
+impl Across {
+    /// The routes that combine services.
+    fn routes(self) -> Router {
+        let has_dev = self.dev.is_some();
+        let routes = docs::routes(&self.host.description(), has_dev)
+            .merge(fan_out::routes(self.proxy, self.host))
+            .merge(audit::routes(self.audited, self.provider));
+        match self.dev {
+            Some(dev) => routes.merge(dev::provider(dev)),
+            None => routes,
+        }
+    }
 }
 
 /// Returns the keys and the names for requests of the gateway, if there are keys.
@@ -184,5 +202,125 @@ fn dev(open: &Open) -> dev::Dev {
         host: Arc::clone(&open.host),
         sessions: open.state.sessions.clone(),
         provider: open.state.provider_url.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use axum::body::{Body, to_bytes};
+    use axum::extract::Request;
+    use axum::http::StatusCode;
+    use axum::response::Response;
+    use serde_json::Value;
+    use shop_gateway::routing::owner;
+    use tower::ServiceExt as _;
+    use wingbeat::describe::{Info, openapi};
+    use wingbeat::http::session::{SessionState, Sessions};
+    use wingbeat::test::Model;
+    use wingbeat::{App, Ports, Service, TokioRuntime};
+
+    use super::*;
+    use crate::compose::services::described;
+
+    /// Crashes a service of the process that runs all of them. A gateway has no such route.
+    const ONLY_WHOLE: &str = "/dev/services/{name}/crash";
+
+    /// Returns the methods and paths of a document.
+    fn listed(document: &Value) -> BTreeSet<(String, String)> {
+        let paths = document["paths"].as_object().expect("there are paths");
+        let routes = paths.iter().flat_map(|(path, methods)| {
+            let methods = methods.as_object().expect("they have methods").keys();
+            methods.map(move |method| (method.to_uppercase(), path.clone()))
+        });
+        routes.collect()
+    }
+
+    /// Replaces the parameters of a path.
+    fn sample(path: &str) -> String {
+        let segments = path.split('/').map(|segment| match segment {
+            "{id}" => "00000000-0000-0000-0000-000000000007",
+            segment if segment.starts_with('{') => "pause",
+            segment => segment,
+        });
+        segments.collect::<Vec<_>>().join("/")
+    }
+
+    /// The host of a process in which no service runs, and an administrator.
+    async fn gateway() -> (Arc<Host>, Sessions, SessionState) {
+        let runtime = TokioRuntime::new();
+        let model = Model::new(runtime.clone());
+        let ports = Ports {
+            runtime: runtime.clone(),
+            store: model.store.clone(),
+            transport: model.transport.clone(),
+            cache: model.cache.clone(),
+            http: wingbeat::call::HyperClient::new(),
+        };
+        let system = Arc::new(|| App::new().service(Service::new("catalog")));
+        let host = Host::start(runtime.clone(), ports, system, |_| false).await;
+        let sessions = Sessions::new(model.cache.clone(), runtime);
+        let admin = sessions.start(uuid::Uuid::nil(), true).await;
+        let (_, admin) = admin.expect("it starts");
+        let admin = SessionState::SignedIn(admin);
+        (host.expect("it starts"), sessions, admin)
+    }
+
+    async fn answer(routes: Router, method: &str, path: &str, caller: &SessionState) -> Response {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.extension(caller.clone()).body(Body::empty());
+        let Ok(response) = routes.oneshot(request.expect("a request")).await;
+        response
+    }
+
+    #[tokio::test]
+    async fn the_gateway_answers_or_forwards_every_route_of_the_whole_shop() {
+        let (host, sessions, admin) = gateway().await;
+        let nowhere = "http://127.0.0.1:1".to_owned();
+        let across = || {
+            let snapshot = Arc::clone(&host);
+            let across = Across {
+                proxy: Arc::new(Proxy::new(Vec::new(), TokioRuntime::new())),
+                host: Arc::clone(&host),
+                audited: Arc::new(move || snapshot.snapshot()),
+                provider: nowhere.clone(),
+                dev: Some(dev::Dev {
+                    host: Arc::clone(&host),
+                    sessions: sessions.clone(),
+                    provider: nowhere.clone(),
+                }),
+            };
+            across
+                .routes()
+                .fallback(|| async { StatusCode::IM_A_TEAPOT })
+        };
+        let documents = docs::routes(&described(), true);
+        let document = answer(documents, "GET", "/openapi.json", &admin).await;
+        let document = to_bytes(document.into_body(), usize::MAX).await;
+        let document = serde_json::from_slice(&document.expect("a body")).expect("JSON");
+        let of_services = listed(&openapi(described(), &Info::new("The services", "1")));
+        let mut answered = 0;
+        for (method, path) in listed(&document) {
+            // The rest is served around the routes, alike in every process.
+            let is_route = path.starts_with("/api/") || path.starts_with("/dev/");
+            if !is_route || path == ONLY_WHOLE {
+                continue;
+            }
+            let asked = sample(&path);
+            let is_forwarded = owner(&asked).is_some();
+            if of_services.contains(&(method.clone(), path.clone())) {
+                assert!(is_forwarded, "no service owns {method} {path}");
+            } else if !(is_forwarded && path.starts_with("/dev/")) {
+                assert!(!is_forwarded, "no service has {method} {path}");
+                let status = answer(across(), &method, &asked, &admin).await.status();
+                let missing = [StatusCode::IM_A_TEAPOT, StatusCode::METHOD_NOT_ALLOWED];
+                assert!(!missing.contains(&status), "{method} {path}: {status}");
+                answered += 1;
+            }
+        }
+        let status = answer(across(), "GET", "/api/v1/admin/none", &admin).await;
+        assert_eq!(status.status(), StatusCode::IM_A_TEAPOT, "the control");
+        assert!(answered > 15, "{answered}");
     }
 }

@@ -33,14 +33,5 @@ async fn main() -> ExitCode {
     for figures in &run.figures {
         println!("{figures}");
     }
-    let broken = &run.outcome.broken;
-    println!(
-        "{} orders accepted, {} lost or doubled",
-        run.outcome.accepted,
-        broken.len()
-    );
-    for broken in broken {
-        println!("  ! {broken}");
-    }
-    ExitCode::from(u8::from(!broken.is_empty()))
+    run.outcome.report()
 }

@@ -5,10 +5,10 @@
 import { el, one } from "./dom.js";
 import { clock, since } from "./when.js";
 
-/** @typedef {{at: string, service: string, kind: "event" | "command" | "timer" | "call", name: string, id: string, causation_id?: string}} Item */
+/** @typedef {{at: string, service: string, kind: "event" | "command" | "timer" | "call" | "unknown", name: string, id: string, causation_id?: string}} Item */
 
 const SERVICES = ["identity", "catalog", "carts", "promotions", "orders", "inventory", "payments", "shipping", "notifications", "gateway", "provider"];
-const KINDS = { event: "event", command: "command", timer: "timer", call: "outside call" };
+const KINDS = { event: "event", command: "command", timer: "timer", call: "outside call", unknown: "written by a newer release" };
 
 /** Deeper branches are drawn at this depth, because phones are narrow. */
 const DEPTH_MAX = 6;

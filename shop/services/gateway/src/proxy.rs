@@ -198,11 +198,14 @@ impl Proxy {
                         );
                     }
                     Err(why) => {
-                        tracing::warn!(
-                            upstream = upstream.name(),
-                            replica = replica.url(),
-                            "no reply: {why}"
-                        );
+                        if let Some(suppressed) = upstream.silence.admit(self.runtime.elapsed()) {
+                            tracing::warn!(
+                                upstream = upstream.name(),
+                                replica = replica.url(),
+                                suppressed,
+                                "no reply: {why}"
+                            );
+                        }
                         return None;
                     }
                 }

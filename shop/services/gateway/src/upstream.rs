@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use wingbeat::Timestamp;
 use wingbeat::call::breaker::{Admission, Breaker};
+use wingbeat::{LogLimit, Timestamp};
 
 /// The limits that protect the gateway from a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub struct Upstream {
     unanswered: Histogram,
     refused: Counter,
     open: Gauge,
+    /// Limits the log lines about requests without a reply.
+    pub(crate) silence: LogLimit,
 }
 
 impl Upstream {
@@ -107,6 +109,7 @@ impl Upstream {
             unanswered: asked("unanswered".to_owned()),
             refused: metrics::counter!("wingbeat_upstream_refused_total", &upstream),
             open: metrics::gauge!("wingbeat_upstream_open", &upstream),
+            silence: LogLimit::new(1, Duration::from_secs(5)),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The routes for users and sessions.
 
+use std::time::Duration;
+
 use axum::extract;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +13,7 @@ use wingbeat::http::{
     Caller, Context, FieldError, Json, Problem, Reply, Routes, accepted, created, get, no_content,
     ok, plain, post,
 };
-use wingbeat::{Effects, JsonSchema, Reads, Scope, State, run_unit, schemars};
+use wingbeat::{Effects, JsonSchema, LogLimits, Reads, Scope, State, run_unit, schemars};
 
 use crate::domain::{
     Fault, NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, fold, is_email, password_fault, sign_up_faults,
@@ -19,6 +21,9 @@ use crate::domain::{
 use crate::failures::{Address, Failures};
 use crate::users::{self, ADMIN_EMAIL, User, Users};
 use crate::{Config, Hasher};
+
+/// Limits the log lines about sessions that cannot be ended while the cache is unavailable.
+static UNENDED: LogLimits = LogLimits::new(1, Duration::from_secs(5));
 
 /// Builds the routes of the service.
 pub fn routes() -> Routes<crate::State> {
@@ -294,7 +299,13 @@ async fn change_password(
     let is_browser = session::bearer(&headers).is_none();
     let token = end_others(&state.sessions, session, is_browser).await;
     let token = token.unwrap_or_else(|why| {
-        tracing::warn!("cannot end the other sessions after a password change: {why}");
+        if let Some(suppressed) = UNENDED.admit("password", context.runtime().elapsed()) {
+            tracing::warn!(
+                code = why.code(),
+                suppressed,
+                "cannot end the other sessions after a password change: {why}"
+            );
+        }
         None
     });
     let mut reply = no_content().header("cache-control", "no-store");
@@ -376,8 +387,14 @@ async fn erase(
         Ok(users.erase(&scope, user_id, &user).await?)
     })
     .await?;
-    if let Err(why) = state.sessions.end_for_good(user_id.0).await {
-        tracing::warn!("cannot end the sessions of an erased user yet: {why}");
+    if let Err(why) = state.sessions.end_for_good(user_id.0).await
+        && let Some(suppressed) = UNENDED.admit("erased", context.runtime().elapsed())
+    {
+        tracing::warn!(
+            code = why.code(),
+            suppressed,
+            "cannot end the sessions of an erased user yet: {why}"
+        );
     }
     let reply = accepted(&Erasing { user_id })
         .header("set-cookie", cookie(&state.config, "", 0))

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use shop_contracts::UserId;
 use wingbeat::cache::Durability;
 use wingbeat::http::{DescribeRequest, Problem};
+use wingbeat::network::is_private;
 use wingbeat::{LogLimit, Result, Scope};
 
 use crate::Config;
@@ -33,7 +34,8 @@ impl FromRequestParts<crate::State> for Address {
     ) -> Result<Self, Self::Rejection> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical());
-        let trusted = state.config.trust_forwarded && peer.is_some_and(is_of_our_network);
+        // Our gateway is in our network. A caller from the internet could forge the header.
+        let trusted = state.config.trust_forwarded && peer.is_some_and(is_private);
         let forwarded = parts.headers.get_all("x-forwarded-for").iter().next_back();
         let forwarded = forwarded
             .filter(|_| trusted)
@@ -61,16 +63,6 @@ impl Address {
 }
 
 impl DescribeRequest for Address {}
-
-/// Returns whether the peer can be our gateway. A caller from the internet could forge the header.
-fn is_of_our_network(peer: IpAddr) -> bool {
-    match peer {
-        IpAddr::V4(peer) => peer.is_loopback() || peer.is_private() || peer.is_link_local(),
-        IpAddr::V6(peer) => {
-            peer.is_loopback() || peer.is_unique_local() || peer.is_unicast_link_local()
-        }
-    }
-}
 
 /// The log of refused passwords. An attack cannot fill it.
 #[derive(Clone, Debug)]

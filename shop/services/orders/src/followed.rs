@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shop_contracts::UserId;
 use tokio::sync::watch;
-use wingbeat::{Reads, Result};
+use wingbeat::{LogLimit, Reads, Result};
 
 use crate::feed::Feed;
 
@@ -20,6 +20,9 @@ const IDLE_EVERY: u64 = 8;
 /// The feeds with open streams in this process. Clones share them.
 #[derive(Clone, Default)]
 pub struct Followed(Arc<Mutex<Inner>>);
+
+/// Limits the log lines about feeds that cannot be read: clients open their streams again.
+static UNREADABLE: LogLimit = LogLimit::new(1, Duration::from_secs(5));
 
 #[derive(Default)]
 struct Inner {
@@ -69,9 +72,13 @@ impl Followed {
             match newest(&reads, &users).await {
                 Ok(newest) => self.notify(runtime.elapsed(), &users, &newest),
                 Err(why) => {
-                    tracing::warn!(
-                        "closing all order streams, because the feeds cannot be read: {why}"
-                    );
+                    if let Some(suppressed) = UNREADABLE.admit(runtime.elapsed()) {
+                        tracing::warn!(
+                            code = why.code(),
+                            suppressed,
+                            "closing all order streams, because the feeds cannot be read: {why}"
+                        );
+                    }
                     self.lock().feeds.clear();
                 }
             }

@@ -1,6 +1,6 @@
 //! Guards the operator's API.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
@@ -8,6 +8,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 
 use crate::http::{Problem, is_of_foreign_page, names_this_machine};
+use crate::network::is_loopback;
 use crate::run::settings::Secret;
 
 /// The operator who makes a request, for the audit log. The guard of the API inserts it as an
@@ -55,10 +56,6 @@ fn is_local(request: &Request) -> bool {
     let forwarded = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
     let named = names_this_machine(headers, request.uri());
     near && !forwarded && named && !is_of_foreign_page(headers, request.uri())
-}
-
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub use letters::{Letter, LetterPage, LetterQuery};
 pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,
 };
+pub use replays::Replay;
+pub use schedules::{Schedule, ScheduleRun};
 pub use timeline::{Step, Timeline, in_order, story};
 
 /// Buckets of durations in seconds: from a fast commit to an outside system that does not answer.

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::lists::Items;
+use super::lists::{Items, Replicated};
 use crate::http::{Problem, Routes, get};
 use crate::run::host::Host;
 use crate::{Name, ReplayStatus, Timestamp};
@@ -16,27 +16,42 @@ use crate::{Name, ReplayStatus, Timestamp};
 /// A replay: the events of the past, for one subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Replay")]
-pub(super) struct Replay {
+#[non_exhaustive]
+pub struct Replay {
     /// The service that owns the events.
-    service: Name,
+    pub service: Name,
     /// The queue of the subscription.
-    queue: String,
+    pub queue: String,
     /// The message type.
-    message: String,
+    pub message: String,
     /// `running`; `waiting` for a subscriber that has confirmed nothing for ten minutes; `failing`
     /// because of `failure`; or `done`.
     #[schemars(extend("enum" = ["running", "waiting", "failing", "done"]))]
-    state: String,
+    pub state: String,
     /// The time of the request.
-    began: Timestamp,
+    pub began: Timestamp,
     /// The number of events that the subscriber has settled.
-    events: u64,
+    pub events: u64,
     /// The number of aggregates whose histories are complete.
-    aggregates: u64,
+    pub aggregates: u64,
     /// The time at which the replay was complete; `null` before.
-    done: Option<Timestamp>,
+    pub done: Option<Timestamp>,
     /// The error because of which the past cannot be sent; `null` if it can.
-    failure: Option<String>,
+    pub failure: Option<String>,
+}
+
+impl Replicated for Replay {
+    fn is(&self, other: &Self) -> bool {
+        (self.service, &self.queue) == (other.service, &other.queue)
+    }
+
+    /// Replicas share the record of a replay: the last one that was read counts.
+    fn join(&mut self, other: Self) {
+        let read = |it: &Self| (it.began, it.done, it.events, it.aggregates);
+        if read(&other) > read(self) {
+            *self = other;
+        }
+    }
 }
 
 impl From<ReplayStatus> for Replay {
@@ -76,4 +91,37 @@ async fn replays(State(host): State<Arc<Host>>) -> Result<Response, Problem> {
         items.extend(running.replays().await?.into_iter().map(Replay::from));
     }
     Ok(Json(Items::from(items)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lists::joined;
+    use super::*;
+
+    fn replay(began: i64, events: u64, done: Option<i64>) -> Replay {
+        Replay {
+            service: Name::new("orders"),
+            queue: "reports.placed".into(),
+            message: "orders.order_placed.v1".into(),
+            state: if done.is_some() { "done" } else { "running" }.into(),
+            began: Timestamp::from_micros(began),
+            events,
+            aggregates: events,
+            done: done.map(Timestamp::from_micros),
+        }
+    }
+
+    #[test]
+    fn a_replay_of_several_replicas_appears_once_with_its_latest_progress() {
+        for (early, late) in [
+            (replay(1, 3, None), replay(1, 4, None)),
+            (replay(1, 4, None), replay(1, 4, Some(9))),
+            (replay(1, 4, Some(9)), replay(10, 0, None)),
+        ] {
+            for lists in [[&early, &late], [&late, &early]] {
+                let lists = lists.map(|one| vec![one.clone()]);
+                assert_eq!(joined(lists), [late.clone()]);
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::guard::Operator;
-use super::lists::Items;
+use super::lists::{Items, Replicated};
 use crate::http::{Path, Problem, Routes, get, plain};
 use crate::run::host::Host;
 use crate::{Name, ScheduleStatus, Timestamp};
@@ -18,32 +18,47 @@ use crate::{Name, ScheduleStatus, Timestamp};
 /// A schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Schedule")]
-pub(super) struct Schedule {
+#[non_exhaustive]
+pub struct Schedule {
     /// Its service.
-    service: Name,
+    pub service: Name,
     /// Its name within the service.
-    name: String,
+    pub name: String,
     /// `every 60s`, or `cron`, an expression and a time zone.
-    times: String,
+    pub times: String,
     /// `running` or `paused`.
     #[schemars(extend("enum" = ["running", "paused"]))]
-    state: String,
+    pub state: String,
     /// The planned time of the next run; `null` while it is paused.
-    next: Option<Timestamp>,
+    pub next: Option<Timestamp>,
     /// The last run; `null` before the first.
-    last: Option<Run>,
+    pub last: Option<ScheduleRun>,
 }
 
 /// A run of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "ScheduleRun")]
-struct Run {
+#[non_exhaustive]
+pub struct ScheduleRun {
     /// The planned time.
-    planned: Timestamp,
+    pub planned: Timestamp,
     /// The time at which it was made.
-    at: Timestamp,
+    pub at: Timestamp,
     /// The code of the error with which it failed, or `skipped`; `null` if it succeeded.
-    error: Option<String>,
+    pub error: Option<String>,
+}
+
+impl Replicated for Schedule {
+    fn is(&self, other: &Self) -> bool {
+        (self.service, &self.name) == (other.service, &other.name)
+    }
+
+    /// Replicas share the record of a schedule: the last one that was read counts.
+    fn join(&mut self, other: Self) {
+        let read = |it: &Self| it.last.as_ref().map(|run| run.at);
+        if read(&other) > read(self) {
+            *self = other;
+        }
+    }
 }
 
 impl From<ScheduleStatus> for Schedule {
@@ -55,11 +70,14 @@ impl From<ScheduleStatus> for Schedule {
             times: status.times,
             state: if paused { "paused" } else { "running" }.to_owned(),
             next: status.next,
-            last: status.last.zip(status.last_at).map(|(planned, at)| Run {
-                planned,
-                at,
-                error: status.failed,
-            }),
+            last: status
+                .last
+                .zip(status.last_at)
+                .map(|(planned, at)| ScheduleRun {
+                    planned,
+                    at,
+                    error: status.failed,
+                }),
         }
     }
 }
@@ -147,4 +165,36 @@ async fn set(
         }
     }
     Err(Problem::not_found())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lists::joined;
+    use super::*;
+
+    fn schedule(name: &str, last: Option<i64>) -> Schedule {
+        Schedule {
+            service: Name::new("orders"),
+            name: name.into(),
+            times: "every 60s".into(),
+            state: "running".into(),
+            next: None,
+            last: last.map(Timestamp::from_micros).map(|at| ScheduleRun {
+                planned: at,
+                at,
+                error: None,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_schedule_of_several_replicas_appears_once_with_its_last_run() {
+        let (clean, report) = (|last| schedule("clean", last), schedule("report", None));
+        for lasts in [[None, Some(7)], [Some(7), None], [Some(6), Some(7)]] {
+            // Only one of the replicas knows the second schedule: the other is of an earlier release.
+            let [one, other] = lasts.map(clean);
+            let lists = [vec![one], vec![other, report.clone()]];
+            assert_eq!(joined(lists), [clean(Some(7)), report.clone()]);
+        }
+    }
 }

@@ -18,12 +18,13 @@ pub struct Step {
     pub at: Timestamp,
     /// The service.
     pub service: String,
-    /// `event`, `command`, `timer` or `call`.
-    #[schemars(extend("enum" = ["event", "command", "timer", "call"]))]
+    /// `event`, `command`, `timer` or `call`; `unknown` if a newer release wrote the step, and this
+    /// one cannot read it.
+    #[schemars(extend("enum" = ["event", "command", "timer", "call", "unknown"]))]
     pub kind: String,
     /// The wire type, or the name of a timer or call.
     pub name: String,
-    /// The id of the message, timer or call.
+    /// The id of the message, timer or call; nil if it is unknown.
     pub id: Uuid,
     /// The id of the message that caused it.
     pub causation_id: Option<Uuid>,

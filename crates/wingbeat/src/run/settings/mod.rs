@@ -231,7 +231,6 @@ impl<S: OwnSettings> Settings<S> {
 pub(crate) struct MigrateSettings {
     /// The URL of PostgreSQL.
     pub(crate) store: String,
-    pub(crate) tls: TlsFiles,
     /// The roles that get privileges to write.
     pub(crate) grant_to: Vec<String>,
     /// The roles that get privileges to read.
@@ -255,9 +254,14 @@ impl MigrateSettings {
             sources,
             file: &file,
         };
-        let mut text = |key: &str| {
-            let found = look.text(key).map_err(|why| faults.push(why));
-            found.ok().flatten()
+        let mut text = |key: &str| match look.text(key) {
+            Ok(found) => found,
+            // Those of the program have reported it.
+            Err(why) if faults.contains(&why) => None,
+            Err(why) => {
+                faults.push(why);
+                None
+            }
         };
         let mut roles = |key: &str| -> Vec<String> {
             let found = text(key).unwrap_or_default();
@@ -269,20 +273,12 @@ impl MigrateSettings {
         };
         let (grant_to, grant_read_to) = (roles("grant_to"), roles("grant_read_to"));
         let store = text("store");
-        let mut of_tls = ["tls_ca", "tls_cert", "tls_key"].map(text).into_iter();
-        let mut next = || of_tls.next().flatten();
-        let tls = TlsFiles {
-            ca: next(),
-            certificate: next(),
-            key: next(),
-        };
         let Some(store) = store else {
             faults.push(SettingsError::Missing("--store".into()));
             return Err(faults);
         };
         let migrate = Self {
             store,
-            tls,
             grant_to,
             grant_read_to,
         };

@@ -299,6 +299,29 @@ fn foreign_variables_that_are_not_utf8_are_ignored_and_ours_are_reported() {
     assert_eq!(faults, [of("WINGBEAT_LOG"), of("WINGBEAT_URL_ORDERS")]);
 }
 
+#[cfg(unix)]
+#[test]
+fn each_wrong_setting_of_migrate_is_reported_once() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let broken = std::ffi::OsString::from_vec(vec![0xff, 0xfe]);
+    let wrong = ["STORE", "TLS_CA", "TLS_CERT", "TLS_KEY", "GRANT_TO"];
+    let wrong = wrong.map(|key| format!("WINGBEAT_{key}"));
+    let env = wrong.iter().map(|name| (name.into(), broken.clone()));
+    let sources = Sources {
+        env: env.collect(),
+        file: Some("/dev/null".into()),
+        ..Sources::default()
+    };
+    let Err(faults) = MigrateSettings::read_all::<()>(&sources) else {
+        panic!("they are wrong");
+    };
+    for name in wrong {
+        let fault = SettingsError::NotUtf8(name);
+        let count = faults.iter().filter(|it| **it == fault).count();
+        assert_eq!(count, 1, "{fault:?} in {faults:?}");
+    }
+}
+
 #[cfg(feature = "signing")]
 #[test]
 fn the_keys_for_signatures_are_settings_and_are_never_ignored() {

@@ -109,7 +109,7 @@ fn timers_and_calls(unit: &Committed, chain: &BTreeSet<MessageId>) -> Vec<(Times
     let entries = unit
         .journal
         .as_ref()
-        .and_then(|journal| decode_entries(journal).ok());
+        .and_then(|journal| decode_entries(journal, unit.at).ok());
     entries
         .unwrap_or_default()
         .into_iter()

@@ -30,6 +30,21 @@ fn wrong_passwords_from_one_address_do_not_lock_out_another() {
     assert_eq!(world.sign_in_from(GATEWAY, Some(ADA), PASSWORD), 201);
 }
 
+/// Clouds give containers addresses of the range that providers share (RFC 6598).
+#[test]
+fn a_gateway_in_a_shared_range_forwards_the_callers_address() {
+    let world = world(&behind_gateway());
+    let gateway = "100.64.0.2";
+    ten_wrong(&world, gateway, Some(EVE));
+    assert_eq!(world.sign_in_from(gateway, Some(ADA), PASSWORD), 201);
+    let outside = "100.128.0.2";
+    ten_wrong(&world, outside, Some("198.51.100.1"));
+    assert_eq!(
+        world.sign_in_from(outside, Some("198.51.100.2"), PASSWORD),
+        429
+    );
+}
+
 #[test]
 fn a_forged_forwarding_header_gives_no_further_attempts() {
     let world = world(&config()); // There is no gateway in front.

@@ -235,14 +235,5 @@ fn enhanced(why: &SmtpError) -> String {
 
 /// Returns an error and its causes in one line.
 fn causes(why: &SmtpError) -> String {
-    let mut text = why.to_string();
-    let mut next = std::error::Error::source(why);
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    crate::domain::one_line(&text)
+    crate::domain::one_line(&wingbeat::causes(why))
 }

@@ -1,10 +1,10 @@
 //! The settings of the mail server: its URL, and the sender of mails.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
+use wingbeat::network::names_loopback;
 use wingbeat::tls::{Host, Protection, ServerUrl, warn_if_exposed};
 use wingbeat::{JsonSchema, schemars};
 
@@ -92,7 +92,7 @@ impl std::str::FromStr for SmtpServer {
             (Some(_), None) => return refused("there is a user without a password"),
             (Some(user), Some(password)) => Some((user, password)),
         };
-        if login.is_some() && security == Security::Off && !is_local(&host.name) {
+        if login.is_some() && security == Security::Off && !names_loopback(&host.name) {
             return refused("a password needs TLS: leave out tls=off");
         }
         let default = match security {
@@ -107,11 +107,6 @@ impl std::str::FromStr for SmtpServer {
             login,
         })
     }
-}
-
-fn is_local(host: &str) -> bool {
-    let address = host.parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 impl TryFrom<String> for SmtpServer {
