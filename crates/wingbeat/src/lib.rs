@@ -450,7 +450,7 @@ pub use effects::{CommandMessage, Effects, Either, EventMessage, HandlerOutput, 
 pub use extract::{Arguments, Extract, ExtractAll, Now, Part, State};
 pub use failed::{DeadLetter, Failures};
 pub use handler::{Configured, Erased, Handler, MessageHandler};
-pub use policy::{Policy, Retry, SagaPolicy, TargetPolicy};
+pub use policy::{BreakerWindow, Policy, Retry, SagaPolicy, TargetPolicy};
 pub use publish::Unroutable;
 pub use replay::ReplayStatus;
 #[cfg(feature = "host")]

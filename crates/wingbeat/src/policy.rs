@@ -199,6 +199,9 @@ pub struct TargetPolicy {
     pub give_up_after: Duration,
     /// The number of consecutive failures of different operations that opens the circuit breaker.
     pub breaker_failures: u32,
+    /// The window in which the share of failed or slow calls opens the circuit breaker, also if
+    /// other calls succeed between them.
+    pub breaker_window: BreakerWindow,
     /// The time that an open breaker waits before it lets one call through as a probe.
     pub breaker_open: Duration,
 }
@@ -213,7 +216,80 @@ impl Default for TargetPolicy {
             retry_after_max: Duration::from_secs(600),
             give_up_after: Duration::from_secs(24 * 3600),
             breaker_failures: 5,
+            breaker_window: BreakerWindow::default(),
             breaker_open: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The window in which a circuit breaker measures the share of failed and of slow calls.
+///
+/// It contains the last [`calls`](Self::calls) calls, as far as they were attempted
+/// [`within`](Self::within) this time. A call counts once, whatever number of attempts it had: as
+/// failed if one of them failed in this time, and as slow if one of them was slow.
+///
+/// The default opens the breaker if half of at least ten calls fail in 30 seconds. It finds a
+/// target of which one of two replicas is down, or one that refuses most calls because of
+/// overload. A target that is down altogether is found earlier, by
+/// [`TargetPolicy::breaker_failures`], whatever the window contains.
+///
+/// Slow calls do not count by default. Calls wait in the store, so nobody waits for a slow target,
+/// and an open breaker sends it one call at a time. Set [`slow_after`](Self::slow_after) for a
+/// target that recovers only if it gets fewer calls. Attempts that end with
+/// [`TargetPolicy::timeout`] always count as failed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat::{BreakerWindow, Service, TargetPolicy};
+///
+/// let policy = TargetPolicy {
+///     breaker_window: BreakerWindow {
+///         slow_after: Some(Duration::from_secs(2)),
+///         slow_percent: 60,
+///         ..BreakerWindow::default()
+///     },
+///     ..TargetPolicy::default()
+/// };
+/// let service = Service::new("payments").target("provider", policy);
+/// # drop(service);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerWindow {
+    /// The largest number of calls in the window, from 1 to [`CALLS_MAX`](Self::CALLS_MAX).
+    pub calls: u32,
+    /// The age at which an attempt leaves the window.
+    pub within: Duration,
+    /// The number of calls below which no share opens the breaker.
+    pub minimum: u32,
+    /// The share of failed calls, in percent, that opens the breaker.
+    pub failed_percent: u32,
+    /// The duration from which an answer counts as slow; `None` if no answer does. A slow probe
+    /// does not close the breaker.
+    pub slow_after: Option<Duration>,
+    /// The share of slow calls, in percent, that opens the breaker.
+    pub slow_percent: u32,
+}
+
+impl BreakerWindow {
+    /// The largest number of calls that a breaker remembers. A larger number in
+    /// [`calls`](Self::calls) counts as this one.
+    pub const CALLS_MAX: usize = 1_000;
+
+    pub(crate) fn capacity(&self) -> usize {
+        (self.calls as usize).clamp(1, Self::CALLS_MAX)
+    }
+}
+
+impl Default for BreakerWindow {
+    fn default() -> Self {
+        Self {
+            calls: 100,
+            within: Duration::from_secs(30),
+            minimum: 10,
+            failed_percent: 50,
+            slow_after: None,
+            slow_percent: 80,
         }
     }
 }

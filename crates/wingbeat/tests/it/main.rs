@@ -1,6 +1,7 @@
 //! Tests of the whole runtime on the model and the seeded executor.
 
 mod again;
+mod breakers;
 mod cached;
 mod conformance;
 mod connections;
