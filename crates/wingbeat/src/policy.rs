@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Retry;
+
 /// The way in which a subscription handles its messages.
 ///
 /// Most handlers keep the default. The methods of [`Handler`](crate::Handler) change single fields.
@@ -58,57 +60,6 @@ impl Default for Policy {
             #[cfg(feature = "personal")]
             personal: false,
         }
-    }
-}
-
-/// The attempts that follow a failure: a few in memory, then some from the store, then a dead
-/// letter.
-///
-/// Only errors of the class [`Retry`](crate::Class::Retry) are retried. A parked delivery waits in
-/// the store, so it survives restarts and blocks no other message.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use wingbeat::Retry;
-///
-/// let retry = Retry {
-///     quick: 5,
-///     backoff: Duration::from_millis(10),
-///     parked: vec![Duration::from_secs(5), Duration::from_secs(60)],
-/// };
-/// assert_eq!(Retry::default().parked.len(), 5); // 1 s, 5 s, 30 s, 2 min, 10 min
-/// # drop(retry);
-/// ```
-#[derive(Clone, Debug)]
-pub struct Retry {
-    /// The number of attempts in memory before the delivery is parked.
-    pub quick: u32,
-    /// The pause after the first attempt. It doubles after each further quick attempt.
-    pub backoff: Duration,
-    /// The pauses before the attempts from the store. After the last attempt the delivery becomes
-    /// a dead letter.
-    pub parked: Vec<Duration>,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        let seconds = [1, 5, 30, 120, 600];
-        Self {
-            quick: 3,
-            backoff: Duration::from_millis(20),
-            parked: seconds.into_iter().map(Duration::from_secs).collect(),
-        }
-    }
-}
-
-impl Retry {
-    /// The attempts of sagas, which outlast an hour in which another service or the broker is
-    /// unavailable.
-    fn patient() -> Self {
-        let mut patient = Self::default();
-        patient.parked.push(Duration::from_secs(3_600));
-        patient
     }
 }
 

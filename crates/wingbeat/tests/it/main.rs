@@ -37,6 +37,7 @@ mod replaying;
 mod replicas;
 mod retry_after;
 mod retry_loop;
+mod retrying;
 mod schedules;
 mod session_races;
 mod sessions;
