@@ -90,6 +90,41 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     }
 
     /// Sets the retry policy.
+    ///
+    /// Rules say what follows certain errors:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use serde::{Deserialize, Serialize};
+    /// use wingbeat::prelude::*;
+    ///
+    /// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// #[event(name = "meters.read", version = 1, key = meter)]
+    /// struct MeterRead { meter: u32, value: u32 }
+    ///
+    /// async fn bill(event: MeterRead) -> Result<()> {
+    ///     match event.value {
+    ///         0 => Err(Error::retry("no_value", "the meter did not send its value yet")),
+    ///         _ => Ok(()),
+    ///     }
+    /// }
+    ///
+    /// let retry = Retry::default()
+    ///     .on_code("no_value", Attempts::held([Duration::from_secs(10); 3]))
+    ///     .max_age(Duration::from_secs(3_600));
+    /// let billing = Service::new("billing").on(bill.retry(retry));
+    /// # #[cfg(feature = "test")]
+    /// # {
+    /// # use wingbeat::{App, test::TestApp};
+    /// # let app = TestApp::start(1, App::new().service(billing).allow_unknown_owners());
+    /// # app.publish(uuid::Uuid::nil(), &MeterRead { meter: 1, value: 0 });
+    /// # app.pass(Duration::from_secs(29));
+    /// # assert_eq!(app.dead_letters("billing"), 0);
+    /// # app.pass(Duration::from_secs(11));
+    /// # assert_eq!(app.dead_letters("billing"), 1);
+    /// # }
+    /// ```
     fn retry(self, retry: Retry) -> Configured<Self> {
         Configured::new(self, |policy| policy.retry = retry)
     }

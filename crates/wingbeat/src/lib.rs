@@ -353,7 +353,7 @@
 //!
 //! | Modules | Content |
 //! |---|---|
-//! | `app`, `service`, `handler`, `extract`, `effects`, `policy` | services, handlers and their wiring |
+//! | `app`, `service`, `handler`, `extract`, `effects`, `policy`, `retry` | services, handlers and their wiring |
 //! | `state`, [`saga`], [`call`], [`http`] | a service's data, workflows, outside calls, HTTP |
 //! | `dispatch` | a message comes in |
 //! | `unit` | one attempt reads and records |
@@ -425,6 +425,7 @@ mod policy;
 pub mod prelude;
 mod publish;
 mod replay;
+mod retry;
 #[cfg(feature = "host")]
 pub mod run;
 mod runtime;
@@ -450,9 +451,10 @@ pub use effects::{CommandMessage, Effects, Either, EventMessage, HandlerOutput, 
 pub use extract::{Arguments, Extract, ExtractAll, Now, Part, State};
 pub use failed::{DeadLetter, Failures};
 pub use handler::{Configured, Erased, Handler, MessageHandler};
-pub use policy::{Policy, Retry, SagaPolicy, TargetPolicy};
+pub use policy::{BreakerWindow, Policy, SagaPolicy, TargetPolicy};
 pub use publish::Unroutable;
 pub use replay::ReplayStatus;
+pub use retry::{Attempts, Retry, RetryRule};
 #[cfg(feature = "host")]
 pub use run::{Program, Settings, run, run_program};
 pub use runtime::{Control, TaskGroup, TokioRuntime};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Retry;
+
 /// The way in which a subscription handles its messages.
 ///
 /// Most handlers keep the default. The methods of [`Handler`](crate::Handler) change single fields.
@@ -58,57 +60,6 @@ impl Default for Policy {
             #[cfg(feature = "personal")]
             personal: false,
         }
-    }
-}
-
-/// The attempts that follow a failure: a few in memory, then some from the store, then a dead
-/// letter.
-///
-/// Only errors of the class [`Retry`](crate::Class::Retry) are retried. A parked delivery waits in
-/// the store, so it survives restarts and blocks no other message.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use wingbeat::Retry;
-///
-/// let retry = Retry {
-///     quick: 5,
-///     backoff: Duration::from_millis(10),
-///     parked: vec![Duration::from_secs(5), Duration::from_secs(60)],
-/// };
-/// assert_eq!(Retry::default().parked.len(), 5); // 1 s, 5 s, 30 s, 2 min, 10 min
-/// # drop(retry);
-/// ```
-#[derive(Clone, Debug)]
-pub struct Retry {
-    /// The number of attempts in memory before the delivery is parked.
-    pub quick: u32,
-    /// The pause after the first attempt. It doubles after each further quick attempt.
-    pub backoff: Duration,
-    /// The pauses before the attempts from the store. After the last attempt the delivery becomes
-    /// a dead letter.
-    pub parked: Vec<Duration>,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        let seconds = [1, 5, 30, 120, 600];
-        Self {
-            quick: 3,
-            backoff: Duration::from_millis(20),
-            parked: seconds.into_iter().map(Duration::from_secs).collect(),
-        }
-    }
-}
-
-impl Retry {
-    /// The attempts of sagas, which outlast an hour in which another service or the broker is
-    /// unavailable.
-    fn patient() -> Self {
-        let mut patient = Self::default();
-        patient.parked.push(Duration::from_secs(3_600));
-        patient
     }
 }
 
@@ -199,6 +150,9 @@ pub struct TargetPolicy {
     pub give_up_after: Duration,
     /// The number of consecutive failures of different operations that opens the circuit breaker.
     pub breaker_failures: u32,
+    /// The window in which the share of failed or slow calls opens the circuit breaker, also if
+    /// other calls succeed between them.
+    pub breaker_window: BreakerWindow,
     /// The time that an open breaker waits before it lets one call through as a probe.
     pub breaker_open: Duration,
 }
@@ -213,7 +167,80 @@ impl Default for TargetPolicy {
             retry_after_max: Duration::from_secs(600),
             give_up_after: Duration::from_secs(24 * 3600),
             breaker_failures: 5,
+            breaker_window: BreakerWindow::default(),
             breaker_open: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The window in which a circuit breaker measures the share of failed and of slow calls.
+///
+/// It contains the last [`calls`](Self::calls) calls, as far as they were attempted
+/// [`within`](Self::within) this time. A call counts once, whatever number of attempts it had: as
+/// failed if one of them failed in this time, and as slow if one of them was slow.
+///
+/// The default opens the breaker if half of at least ten calls fail in 30 seconds. It finds a
+/// target of which one of two replicas is down, or one that refuses most calls because of
+/// overload. A target that is down altogether is found earlier, by
+/// [`TargetPolicy::breaker_failures`], whatever the window contains.
+///
+/// Slow calls do not count by default. Calls wait in the store, so nobody waits for a slow target,
+/// and an open breaker sends it one call at a time. Set [`slow_after`](Self::slow_after) for a
+/// target that recovers only if it gets fewer calls. Attempts that end with
+/// [`TargetPolicy::timeout`] always count as failed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat::{BreakerWindow, Service, TargetPolicy};
+///
+/// let policy = TargetPolicy {
+///     breaker_window: BreakerWindow {
+///         slow_after: Some(Duration::from_secs(2)),
+///         slow_percent: 60,
+///         ..BreakerWindow::default()
+///     },
+///     ..TargetPolicy::default()
+/// };
+/// let service = Service::new("payments").target("provider", policy);
+/// # drop(service);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerWindow {
+    /// The largest number of calls in the window, from 1 to [`CALLS_MAX`](Self::CALLS_MAX).
+    pub calls: u32,
+    /// The age at which an attempt leaves the window.
+    pub within: Duration,
+    /// The number of calls below which no share opens the breaker.
+    pub minimum: u32,
+    /// The share of failed calls, in percent, that opens the breaker.
+    pub failed_percent: u32,
+    /// The duration from which an answer counts as slow; `None` if no answer does. A slow probe
+    /// does not close the breaker.
+    pub slow_after: Option<Duration>,
+    /// The share of slow calls, in percent, that opens the breaker.
+    pub slow_percent: u32,
+}
+
+impl BreakerWindow {
+    /// The largest number of calls that a breaker remembers. A larger number in
+    /// [`calls`](Self::calls) counts as this one.
+    pub const CALLS_MAX: usize = 1_000;
+
+    pub(crate) fn capacity(&self) -> usize {
+        (self.calls as usize).clamp(1, Self::CALLS_MAX)
+    }
+}
+
+impl Default for BreakerWindow {
+    fn default() -> Self {
+        Self {
+            calls: 100,
+            within: Duration::from_secs(30),
+            minimum: 10,
+            failed_percent: 50,
+            slow_after: None,
+            slow_percent: 80,
         }
     }
 }

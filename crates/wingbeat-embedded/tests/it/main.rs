@@ -13,5 +13,6 @@ mod kill;
 mod own_tables;
 mod packed;
 mod replaying;
+mod retrying;
 mod statements;
 mod strangers;

@@ -188,6 +188,7 @@ fn retry(quick: u32, parked: &[u64]) -> Retry {
         quick,
         backoff: Duration::from_millis(1),
         parked: parked.iter().copied().map(Duration::from_millis).collect(),
+        ..Retry::default()
     }
 }
 

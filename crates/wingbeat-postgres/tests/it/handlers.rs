@@ -102,6 +102,7 @@ async fn start(
         quick: 12,
         backoff: Duration::from_millis(1),
         parked: vec![Duration::from_millis(20); 500],
+        ..Retry::default()
     };
     let service = Service::new("inventory").on(handle.retry(retry));
     let running = App::new()

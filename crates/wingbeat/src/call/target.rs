@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wingbeat_core::{Error, LogLimits, Name, Result, Timestamp};
 
-use super::breaker::{Admission, Breaker, State};
+use super::breaker::{Admission, Breaker, Cause, State};
 use crate::TargetPolicy;
 use crate::telemetry::meters::TargetMeter;
 
@@ -29,7 +29,8 @@ impl Target {
         policy: TargetPolicy,
         now: Timestamp,
     ) -> Arc<Self> {
-        let breaker = Breaker::new(policy.breaker_failures, policy.breaker_open, now);
+        let breaker = Breaker::new(policy.breaker_failures, policy.breaker_open, now)
+            .with_window(policy.breaker_window.clone());
         Arc::new(Self {
             service,
             name,
@@ -64,9 +65,9 @@ impl Target {
         self.changing(None, |breaker| breaker.admit(now))
     }
 
-    /// Records that the target answered an attempt.
-    pub(crate) fn answered(&self, now: Timestamp) {
-        self.changing(None, |breaker| breaker.succeeded(now));
+    /// Records that the target answered an attempt at `operation`, and the time that it took.
+    pub(crate) fn answered(&self, operation: &str, took: Duration, now: Timestamp) {
+        self.changing(None, |breaker| breaker.answered(operation, took, now));
     }
 
     /// Records that the target did not answer `operation`, and for how long it wants no attempt.
@@ -101,14 +102,15 @@ impl Target {
         let (before, _) = breaker.state();
         let result = change(&mut breaker);
         let (after, _) = breaker.state();
+        let cause = breaker.cause().map_or("", Cause::as_str);
         drop(breaker);
         if before != after {
-            self.report(before, after, why);
+            self.report(before, after, cause, why);
         }
         result
     }
 
-    fn report(&self, before: State, after: State, why: Option<&Error>) {
+    fn report(&self, before: State, after: State, cause: &'static str, why: Option<&Error>) {
         self.meter.breaker_changed(after.as_str());
         let (service, peer) = (self.service, self.name);
         match after {
@@ -116,8 +118,8 @@ impl Target {
             State::Open if before == State::HalfOpen => {}
             State::Open => {
                 let (code, why) = (why.map(Error::code), why.map(ToString::to_string));
-                let why = why.unwrap_or_default();
-                tracing::warn!(%service, peer, code, "circuit breaker opened, calls wait in the store: {why}");
+                let why = why.unwrap_or_else(|| "too many calls are slow".into());
+                tracing::warn!(%service, peer, cause, code, "circuit breaker opened, calls wait in the store: {why}");
             }
             State::HalfOpen => {
                 tracing::debug!(%service, peer, "circuit breaker half open: one call probes the target");

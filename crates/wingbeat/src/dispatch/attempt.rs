@@ -10,11 +10,12 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::unit::{Outcome, Settled};
-use wingbeat_core::{Class, Envelope, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
+use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
 
 use super::work::{Origin, Stats, Subscription, UNKNOWN_VERSION, Work, panic_text, take};
 use crate::failed::{DeadLetter, PARKED, WAITING, bounded, harmless};
 use crate::replay;
+use crate::retry::Step;
 use crate::runtime::Control;
 use crate::telemetry::meters::{Fate, SubscriptionMeter};
 use crate::trust::{Admitted, FORGED};
@@ -33,7 +34,7 @@ const REFUSED_MAX: Duration = Duration::from_secs(60);
 pub(super) type Finished = (Work, Option<Outcome>);
 
 /// The step after a failure.
-enum Next {
+pub(super) enum Next {
     /// Make another attempt.
     Again,
     /// Stage this unit: it parks the work.
@@ -65,6 +66,7 @@ impl Attempt {
         self.verify(&mut work);
         let mut stale = 0;
         loop {
+            self.expire(&mut work);
             let failed = work.failed.take();
             if work.refused > 0 {
                 let pause = STORE_AWAY * 2_u32.saturating_pow(work.refused.min(16));
@@ -95,7 +97,7 @@ impl Attempt {
                 // The dead letter must be stored, so wait until the store is available again.
                 Err(why) if work.hopeless.is_some() => self.wait_for_store(&why).await,
                 Err(why) => {
-                    let parked = work.failures.parked;
+                    let (parked, taken) = (work.failures.parked, work.failures.taken.clone());
                     match self.after_failure(&mut work, &why).await {
                         Next::Again => {}
                         Next::Unit(unit) => match self.stage(*unit, work, Some(why.code())) {
@@ -103,6 +105,7 @@ impl Attempt {
                             Err(back) => {
                                 work = back;
                                 work.failures.parked = parked;
+                                work.failures.taken = taken;
                             }
                         },
                         Next::Settled => {
@@ -156,23 +159,21 @@ impl Attempt {
         let _ = self.finished.send((work, outcome));
     }
 
-    /// Makes a few quick attempts. Then parks the work, or waits in place if the order of the queue
-    /// must be kept.
+    /// Waits in memory, parks the work or gives it up, as the policy says.
     async fn after_failure(&self, work: &mut Work, why: &Error) -> Next {
         work.quick += 1;
         self.note(work, why);
-        let policy = &self.subscription.policy;
-        if why.class() == Class::Retry && work.quick < policy.retry.quick {
-            self.meter.retried(why.code());
-            let pause = policy.retry.backoff * 2_u32.saturating_pow(work.quick - 1);
-            let runtime = &self.service.runtime;
-            runtime.sleep(pause + runtime.jitter(pause)).await;
-            return Next::Again;
-        }
-        let next = if policy.ordered {
-            self.wait_in_place(work, why).await
-        } else {
-            self.park(work, why).await
+        let next = match self.step(work, why, work.quick) {
+            Some(step @ Step::InPlace(pause)) => {
+                self.meter.retried(why.code());
+                self.take_step(work, why, step);
+                let pause = self.until_too_old(work, pause, pause);
+                self.service.runtime.sleep(pause).await;
+                return Next::Again;
+            }
+            Some(step @ Step::Held(_)) => self.wait_in_place(work, why, step).await,
+            Some(step @ Step::Parked(_)) => self.park(work, why, step).await,
+            None => self.give_up(work, why).await,
         };
         match next {
             Ok(Some(next)) => next,
@@ -188,29 +189,22 @@ impl Attempt {
         }
     }
 
-    /// Waits for the next pause of the policy while the key stays busy; `None` if no pause is left.
-    /// If the subscription is paused or drained meanwhile, the work is released.
-    async fn wait_in_place(&self, work: &mut Work, why: &Error) -> Result<Option<Next>> {
-        // While the store is unavailable every attempt fails, and none counts.
-        let key = work.parked_key(self.subscription.queue);
-        self.service.store.load(&key).await?;
-        let Some(pause) = self.pause(work, why) else {
-            return Ok(None);
-        };
-        work.failures.parked += 1;
+    /// Waits for the pause of this step while the key stays busy. If the subscription is paused or
+    /// drained meanwhile, the work is released.
+    async fn wait_in_place(
+        &self,
+        work: &mut Work,
+        why: &Error,
+        step: Step,
+    ) -> Result<Option<Next>> {
+        self.store_is_available(work).await?;
+        self.take_step(work, why, step);
         work.quick = 0;
         let mut control = self.control.clone();
         let stopped = control.wait_for(|it| *it != Control::Running);
-        let pause = pause + self.service.runtime.jitter(pause / 4);
+        let pause = self.until_too_old(work, step.pause(), step.pause() / 4);
         let waited = self.service.runtime.timeout(pause, stopped).await;
         Ok(Some(waited.map_or(Next::Again, |_| Next::Release)))
-    }
-
-    /// Returns the next pause of the policy, if another attempt may succeed and a pause is left.
-    fn pause(&self, work: &Work, why: &Error) -> Option<Duration> {
-        let pauses = &self.subscription.policy.retry.parked;
-        let pause = pauses.get(work.failures.parked as usize).copied();
-        pause.filter(|_| why.class() == Class::Retry)
     }
 
     async fn wait_for_store(&self, why: &Error) {
@@ -267,8 +261,7 @@ impl Attempt {
         };
         let reads = unit.only_reads();
         self.service.committer.refresh(&reads);
-        let quick = work.quick + 1 < self.subscription.policy.retry.quick;
-        let another = why.class() == Class::Retry && (quick || self.pause(work, why).is_some());
+        let another = self.step(work, why, work.quick + 1).is_some();
         if another || reads.reads.is_empty() {
             return false;
         }
@@ -385,21 +378,18 @@ impl Attempt {
         staged.map_err(|_done| take(&slot).expect("`done` was not called"))
     }
 
-    /// Parks the work for the next pause of the policy; `None` if no pause is left.
-    async fn park(&self, work: &mut Work, why: &Error) -> Result<Option<Next>> {
-        let Some(pause) = self.pause(work, why) else {
-            return Ok(None);
-        };
+    /// Parks the work for the pause of this step.
+    async fn park(&self, work: &mut Work, why: &Error, step: Step) -> Result<Option<Next>> {
         let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
         let Some(settles) = self.settle(&scope, work).await? else {
             return Ok(Some(Next::Settled));
         };
         // This may read the store. While it is unavailable, no pause is used up.
         let envelope = self.storable(&scope, work, &work.envelope).await?;
-        work.failures.parked += 1;
+        self.take_step(work, why, step);
         let parked = self.parked(work, &envelope);
         let key = work.parked_key(self.subscription.queue);
-        let at = scope.now() + pause + self.service.runtime.jitter(pause / 4);
+        let at = scope.now() + self.until_too_old(work, step.pause(), step.pause() / 4);
         if !sabotage::lacks(sabotage::PARKING) {
             scope.write(due(key, encode(&parked), at))?;
         }

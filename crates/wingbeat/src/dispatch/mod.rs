@@ -4,6 +4,7 @@ mod attempt;
 mod dispatcher;
 mod in_flight;
 mod lanes;
+mod next_step;
 mod pauses;
 mod stored;
 mod work;

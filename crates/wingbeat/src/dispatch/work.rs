@@ -193,6 +193,14 @@ impl Work {
         }
     }
 
+    /// Returns the time at which the message was published; `received` if it states one that
+    /// cannot be true.
+    pub(super) fn published(&self, received: Timestamp) -> Timestamp {
+        let stated = self.envelope.time;
+        let wrong = stated > received || received.since(stated) > AGE_MAX;
+        if wrong { received } else { stated }
+    }
+
     /// Marks the work as started, for another attempt.
     pub(super) fn again(mut self) -> Self {
         self.fresh = false;

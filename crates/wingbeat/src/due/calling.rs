@@ -81,7 +81,7 @@ impl Calling {
         match answer {
             Ok(effects) => {
                 let now = self.service.runtime.now();
-                self.target.answered(now);
+                self.target.answered(&self.planned.operation, took, now);
                 if let Err(why) = self.finish(effects).await {
                     self.failed(&why, Remarks::default()).await;
                 }
@@ -89,11 +89,11 @@ impl Calling {
             Err(why) => {
                 let remarks = report.remarks();
                 let now = self.service.runtime.now();
+                let operation = &self.planned.operation;
                 // A rejection is an answer: the target is up.
                 if why.class() == Class::Reject || remarks.answered {
-                    self.target.answered(now);
+                    self.target.answered(operation, took, now);
                 } else {
-                    let operation = &self.planned.operation;
                     self.target
                         .failed(operation, &why, remarks.retry_after, now);
                 }

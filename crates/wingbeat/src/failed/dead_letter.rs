@@ -16,6 +16,7 @@ use wingbeat_core::{
 };
 
 use crate::encode;
+use crate::retry::Taken;
 use crate::unit::{self, Attempt, Scope, ServiceContext, counter};
 
 /// The table of parked deliveries.
@@ -35,6 +36,9 @@ pub struct Failures {
     pub first_at: Option<Timestamp>,
     /// The first error.
     pub first_error: Option<String>,
+    /// The steps that were taken by rules of the retry policy.
+    #[serde(default, skip_serializing_if = "Taken::is_empty")]
+    pub(crate) taken: Taken,
 }
 
 /// A delivery that waits for its next attempt.

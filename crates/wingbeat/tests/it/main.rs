@@ -1,6 +1,7 @@
 //! Tests of the whole runtime on the model and the seeded executor.
 
 mod again;
+mod breakers;
 mod cached;
 mod conformance;
 mod connections;
@@ -37,6 +38,7 @@ mod replaying;
 mod replicas;
 mod retry_after;
 mod retry_loop;
+mod retrying;
 mod schedules;
 mod session_races;
 mod sessions;

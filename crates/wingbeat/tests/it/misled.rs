@@ -137,6 +137,7 @@ fn a_last_attempt_on_stale_reads_is_retried() {
         quick: 1,
         backoff: Duration::from_millis(1),
         parked: Vec::new(),
+        ..Retry::default()
     };
     let replica = Service::new("tanks").on(open_or_retry.retry(once));
     assert_eq!(opened(replica, true), (0, true));

@@ -9,8 +9,8 @@ use wingbeat::call::{Http, TargetReport};
 use wingbeat::outgoing::{Request, Response};
 use wingbeat::test::TestApp;
 use wingbeat::{
-    App, Call, Error, Event, GaveUp, JsonSchema, Parts, Result, Service, State, TargetPolicy,
-    schemars,
+    App, BreakerWindow, Call, Error, Event, GaveUp, JsonSchema, Parts, Result, Service, State,
+    TargetPolicy, schemars,
 };
 
 #[derive(Event, Serialize, Deserialize, JsonSchema)]
@@ -92,6 +92,14 @@ const POLICY: TargetPolicy = TargetPolicy {
     retry_after_max: Duration::from_secs(600),
     give_up_after: Duration::from_secs(3_600),
     breaker_failures: 3,
+    breaker_window: BreakerWindow {
+        calls: 100,
+        within: Duration::from_secs(30),
+        minimum: 100,
+        failed_percent: 50,
+        slow_after: None,
+        slow_percent: 80,
+    },
     breaker_open: Duration::from_secs(2),
 };
 

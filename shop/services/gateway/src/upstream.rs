@@ -169,7 +169,7 @@ impl InFlight<'_> {
         let mut breaker = upstream.breaker();
         if replied {
             upstream.answered.record(took.as_secs_f64());
-            breaker.succeeded(now);
+            breaker.answered(request, took, now);
         } else {
             upstream.unanswered.record(took.as_secs_f64());
             breaker.failed(request, now);

@@ -1,0 +1,197 @@
+//! Circuit breakers that measure shares of failed and of slow calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use wingbeat::call::Http;
+use wingbeat::call::breaker::State;
+use wingbeat::outgoing::{Request, Response};
+use wingbeat::test::{Model, Simulation};
+use wingbeat::{
+    App, BoxFuture, BreakerWindow, Call, Error, Event, GaveUp, HttpClient, JsonSchema, Result,
+    Running, Service, TargetPolicy, schemars,
+};
+
+#[derive(Event, Serialize, Deserialize, JsonSchema)]
+#[event(name = "parcels.packed", version = 1, key = parcel)]
+struct Packed {
+    parcel: u32,
+}
+
+#[derive(Event, Serialize, Deserialize, JsonSchema)]
+#[event(name = "parcels.collected", version = 1, key = parcel)]
+struct Collected {
+    parcel: u32,
+}
+
+#[derive(Call, Serialize, Deserialize)]
+#[call(name = "parcels.collect", target = "carrier", key = parcel, outcome = Collected)]
+struct Collect {
+    parcel: u32,
+}
+
+impl GaveUp<Collect> for Collected {
+    fn gave_up(call: &Collect, _: &Error) -> Self {
+        let parcel = call.parcel;
+        Collected { parcel }
+    }
+}
+
+async fn packed(event: Packed) -> Result<Collect> {
+    let parcel = event.parcel;
+    Ok(Collect { parcel })
+}
+
+async fn collect(call: Collect, http: Http) -> Result<Collected> {
+    let request = Request {
+        method: "POST",
+        url: format!("http://carrier.example/{}", call.parcel),
+        headers: Vec::new(),
+        body: bytes::Bytes::new(),
+        timeout: http.policy.timeout,
+    };
+    let parcel = call.parcel;
+    match http.client.send(request).await?.status {
+        201 => Ok(Collected { parcel }),
+        status => Err(Error::retry("carrier_failed", format!("status {status}"))),
+    }
+}
+
+/// A carrier that takes two seconds for an answer, or refuses every second parcel.
+struct Carrier {
+    world: Arc<Simulation>,
+    slow: AtomicBool,
+    refuses_odd: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl HttpClient for Carrier {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response>> {
+        Box::pin(async move {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            if self.slow.load(Ordering::SeqCst) {
+                self.world.runtime().sleep(Duration::from_secs(2)).await;
+            }
+            let odd = request.url.ends_with(['1', '3', '5', '7', '9']);
+            let refused = odd && self.refuses_odd.load(Ordering::SeqCst);
+            Ok(Response {
+                status: if refused { 503 } else { 201 },
+                ..Response::default()
+            })
+        })
+    }
+}
+
+struct Scene {
+    world: Arc<Simulation>,
+    model: Model,
+    carrier: Arc<Carrier>,
+    running: Running,
+}
+
+impl Scene {
+    fn new(window: BreakerWindow) -> Self {
+        let world = Arc::new(Simulation::new(1));
+        let model = Model::new(world.runtime());
+        let carrier = Arc::new(Carrier {
+            world: Arc::clone(&world),
+            slow: AtomicBool::new(false),
+            refuses_odd: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
+        });
+        let policy = TargetPolicy {
+            // Failures in a row open nothing here.
+            breaker_failures: 1_000,
+            breaker_window: window,
+            ..TargetPolicy::default()
+        };
+        let parcels = Service::new("parcels").on(packed).calls(collect);
+        let parcels = parcels.target("carrier", policy);
+        let outside: Arc<dyn HttpClient> = Arc::clone(&carrier) as _;
+        let ports = model.ports(&world.group(), outside);
+        let app = App::new().service(parcels).allow_unknown_owners();
+        let running = world.run(app.start(ports)).expect("it starts");
+        Self {
+            world,
+            model,
+            carrier,
+            running,
+        }
+    }
+
+    fn pack(&self, parcels: std::ops::Range<u32>) {
+        for parcel in parcels {
+            let story = Uuid::from_u128(parcel.into()).into();
+            self.world
+                .run(self.model.publish(story, &Packed { parcel }));
+        }
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.world.advance(Duration::from_secs(seconds));
+    }
+
+    fn state(&self) -> State {
+        self.running.targets[0].state().0
+    }
+
+    fn asked(&self) -> usize {
+        self.carrier.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.world.end();
+    }
+}
+
+#[test]
+fn slow_answers_open_the_breaker_until_a_probe_is_quick() {
+    let limit = Some(Duration::from_secs(1));
+    for (slow_after, expected) in [(limit, State::Open), (None, State::Closed)] {
+        let scene = Scene::new(BreakerWindow {
+            slow_after,
+            ..BreakerWindow::default()
+        });
+        scene.carrier.slow.store(true, Ordering::SeqCst);
+        scene.pack(0..20);
+        scene.pass(3);
+        assert_eq!(scene.asked(), 20);
+        scene.pack(20..40);
+        scene.pass(12);
+        if expected == State::Closed {
+            // The control: without the limit, the breaker does not notice.
+            assert_eq!((scene.state(), scene.asked()), (expected, 40));
+            continue;
+        }
+        assert_ne!(scene.state(), State::Closed);
+        let probes = scene.asked() - 20;
+        assert!((2..=4).contains(&probes), "one at a time: {probes}");
+        scene.carrier.slow.store(false, Ordering::SeqCst);
+        scene.pass(15);
+        assert_eq!((scene.state(), scene.asked()), (State::Closed, 40));
+    }
+}
+
+#[test]
+fn a_share_of_failures_opens_the_breaker_although_others_succeed() {
+    let none = Duration::ZERO;
+    let within = BreakerWindow::default().within;
+    for (within, expected) in [(within, State::Open), (none, State::Closed)] {
+        let scene = Scene::new(BreakerWindow {
+            within,
+            ..BreakerWindow::default()
+        });
+        scene.carrier.refuses_odd.store(true, Ordering::SeqCst);
+        scene.pack(0..10);
+        scene.pass(1);
+        assert_eq!(scene.state(), expected);
+        scene.carrier.refuses_odd.store(false, Ordering::SeqCst);
+        scene.pass(60);
+        assert_eq!(scene.state(), State::Closed);
+    }
+}
