@@ -162,6 +162,24 @@ impl Retry {
         })
     }
 
+    /// Returns the longest time for which a rule leaves a failing delivery unacknowledged.
+    pub(crate) fn held_by_rules(&self) -> Duration {
+        let mut longest = Duration::ZERO;
+        for rule in &self.rules {
+            let mut held = Duration::ZERO;
+            for step in &rule.attempts.0 {
+                held = match step {
+                    // With their random parts.
+                    Step::InPlace(pause) => held.saturating_add(pause.saturating_mul(2)),
+                    Step::Held(pause) => held.saturating_add(pause.saturating_add(*pause / 4)),
+                    Step::Parked(_) => Duration::ZERO,
+                };
+                longest = longest.max(held);
+            }
+        }
+        longest
+    }
+
     /// Counts the step after this error for its rule.
     pub(crate) fn take(&self, why: &Error, step: Step, taken: &mut Taken) {
         if let Some(rule) = self.rule_for(why) {

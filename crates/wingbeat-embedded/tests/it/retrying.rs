@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use wingbeat::call::HyperClient;
 use wingbeat::{
     App, Attempts, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Name, Ports,
-    Result, Retry, Running, Runtime as _, RuntimeExt as _, Service, TokioRuntime, Transport as _,
-    schemars,
+    Retry, Running, Runtime as _, RuntimeExt as _, Service, TokioRuntime, Transport as _, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 

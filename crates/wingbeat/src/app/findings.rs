@@ -188,9 +188,15 @@ impl App {
     }
 }
 
-/// Returns the longest time for which a failing delivery is not acknowledged. In order, it waits in
-/// place; otherwise it is parked after the quick attempts.
+/// Returns the longest time for which a delivery is not acknowledged that always fails with the same
+/// error.
 fn held(policy: &Policy) -> Duration {
+    held_by_default(policy).max(policy.retry.held_by_rules())
+}
+
+/// Returns the longest such time without a rule for the error. In order, a delivery waits in place;
+/// otherwise it is parked after the quick attempts.
+fn held_by_default(policy: &Policy) -> Duration {
     let retry = &policy.retry;
     let mut quick = Duration::ZERO;
     for attempt in 1..retry.quick {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::{
-    App, Command, Entity, Event, Finding, Handler as _, JsonSchema, Result, Retry, Saga,
+    App, Attempts, Command, Entity, Event, Finding, Handler as _, JsonSchema, Result, Retry, Saga,
     SagaEffects, SagaInput, Service, Severity, Stored, Table, Unexpected, View, schemars,
 };
 
@@ -109,6 +109,7 @@ fn retries_in_place_end_before_the_timeout_of_a_consumer() {
         quick,
         backoff: Duration::from_secs(1),
         parked: parked.iter().copied().map(Duration::from_secs).collect(),
+        ..Retry::default()
     };
     let in_order = |retry| codes(&app(Service::new("mails").on(placed.retry(retry).ordered())));
     let parked = |retry| codes(&app(Service::new("mails").on(placed.retry(retry))));
@@ -117,6 +118,13 @@ fn retries_in_place_end_before_the_timeout_of_a_consumer() {
     assert!(in_order(with(1, &[1439])).is_empty());
     assert_eq!(in_order(with(1, &[1440])), ["retry_too_long"]);
     assert_eq!(in_order(with(1, &[720, 720])), ["retry_too_long"]);
+    // A rule may hold a delivery, too.
+    let holds = |seconds| {
+        let attempts = Attempts::held([Duration::from_secs(seconds)]);
+        Retry::default().on_code("busy", attempts.then_parked([Duration::from_secs(9_000)]))
+    };
+    assert!(parked(holds(1439)).is_empty());
+    assert_eq!(parked(holds(1440)), ["retry_too_long"]);
     // Out of order, a delivery is parked and acknowledged.
     assert!(parked(with(1, &[720, 720, 7200])).is_empty());
     // Quick attempts wait in memory: 1 s, 2 s, 4 s and so on.

@@ -449,7 +449,7 @@ struct Deposited {
     cents: u64,
 }
 
-#[derive(Default, Clone, Serialize, Deserialize)]
+#[derive(Default, Clone, Serialize, Deserialize, JsonSchema)]
 struct Account {
     cents: u64,
 }
