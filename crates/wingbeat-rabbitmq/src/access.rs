@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ExchangeKind};
 use wingbeat_core::{Error, Result};
@@ -13,13 +13,16 @@ use crate::topology::{Names, open};
 
 /// The suffix of the queue to which a migration sets the messages of a queue aside.
 const MIGRATING: &str = ".migrating";
+/// The suffix of the exchange that records that a migration has set everything aside.
+pub(crate) const ASIDE: &str = ".aside";
 
 /// Returns the queue to which a migration sets the messages of `queue` aside.
 pub(crate) fn migrating(queue: &str) -> String {
     format!("{queue}{MIGRATING}")
 }
 
-/// The numbers of messages and consumers of a queue.
+/// The numbers of messages and consumers of a queue. Both are 0 also while the leader of the queue
+/// does not reply: before anything is deleted, see [`held`](crate::held).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Counts {
     pub(crate) waiting: u64,
@@ -92,6 +95,12 @@ pub(crate) async fn unbind(
     let arguments = FieldTable::default();
     let unbound = channel.queue_unbind(queue.into(), exchange.into(), key.into(), arguments);
     unbound.await.map_err(|e| unavailable(&e))
+}
+
+/// Deletes an exchange, if it exists.
+pub(crate) async fn delete_exchange(channel: &Channel, exchange: &str) -> Result<()> {
+    let deleted = channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default());
+    deleted.await.map_err(|e| unavailable(&e))
 }
 
 /// Returns the error of a queue that other processes use.

@@ -1,144 +1,76 @@
-//! Copies the messages of a queue through an exchange, with confirms.
+//! Moves the messages of a queue through an exchange, with confirms.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use futures_util::StreamExt as _;
-use futures_util::future::FutureExt as _;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions,
-};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel};
 use tokio::time::Instant;
 use wingbeat_core::{Error, Result};
 
-use crate::access::{Access, in_use};
+use crate::access::{Access, unbind};
 use crate::connection::{timed_out, unavailable};
+use crate::held::{Held, Looks};
+use crate::probe::Probe;
 use crate::topology::open;
 
-/// The pause after which a consumer without deliveries asks whether the queue is empty.
-const IDLE: Duration = Duration::from_millis(50);
-/// The longest wait for deliveries of a queue that is not empty, and for consumers to leave.
-pub(crate) const STUCK: Duration = Duration::from_secs(30);
 /// The messages that are moved at once.
-const BATCH: u16 = 256;
-/// The largest number of messages in an ordered queue: all are unacknowledged at the same time. It
-/// is less than the largest prefetch, and without one RabbitMQ delivers at most 2,000.
-const ORDERED_MAX: u64 = 65_000;
+pub(crate) const BATCH: u16 = 256;
 /// Headers that the broker adds to deliveries.
 const OF_DELIVERY: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
-
-/// The moment at which messages are acknowledged in their source.
-#[derive(Clone, Copy, PartialEq)]
-enum Acknowledge {
-    /// Each batch, once its copies are confirmed.
-    Batches,
-    /// All at once, by the caller.
-    Together,
-}
-
-/// Messages that were copied from a queue and are not acknowledged.
-pub(crate) struct Copied {
-    channel: Channel,
-    /// Dropped after the channel was closed: it cancels itself.
-    stream: lapin::Consumer,
-    last: Option<u64>,
-    pub(crate) messages: u64,
-}
 
 /// The way of the copies.
 pub(crate) struct Copying<'a> {
     pub(crate) access: &'a Access,
     /// The exchange, which is bound to the queue that gets the copies.
     pub(crate) exchange: &'a str,
+    /// Fails while messages are published, for an ordered queue.
+    pub(crate) probe: Option<&'a Probe>,
 }
 
 impl Copying<'_> {
-    /// Moves messages until the queue is empty.
-    pub(crate) async fn drain(&self, source: &str) -> Result<u64> {
-        let copied = self.copy(source, Acknowledge::Batches).await?;
-        let messages = copied.messages;
-        copied.acknowledge().await?;
-        Ok(messages)
-    }
-
-    /// Copies all messages of an ordered queue, and leaves it to the caller to acknowledge them at
-    /// once.
-    pub(crate) async fn copy_in_order(&self, source: &str) -> Result<Copied> {
-        self.copy(source, Acknowledge::Together).await
-    }
-
-    /// Copies messages through the exchange until no more wait in the queue.
-    async fn copy(&self, source: &str, acknowledge: Acknowledge) -> Result<Copied> {
-        let consuming = &self.access.consuming;
+    /// Removes bindings of the queue, and moves messages until the queue is empty, without other
+    /// consumers, and stays so. A process that starts meanwhile binds the queue again.
+    pub(crate) async fn drain(
+        &self,
+        source: &mut Held<'_>,
+        bindings: &BTreeSet<(String, String)>,
+    ) -> Result<u64> {
         let publishing = open(&self.access.publishing).await?;
         let select = ConfirmSelectOptions::default();
         let selected = publishing.confirm_select(select).await;
         selected.map_err(|e| unavailable(&e))?;
-        let channel = open(consuming).await?;
-        let prefetch = if acknowledge == Acknowledge::Together {
-            let waiting = self.access.counts(source).await?.map_or(0, |it| it.waiting);
-            if waiting > ORDERED_MAX {
-                let text = format!(
-                    "the ordered queue `{source}` has {waiting} messages, more than {ORDERED_MAX}"
-                );
-                return Err(Error::reject("topology_in_use", text));
-            }
-            u16::MAX
-        } else {
-            BATCH
-        };
-        let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
-        qos.await.map_err(|e| unavailable(&e))?;
-        let consumed = channel.basic_consume(
-            source.into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        );
-        let mut copied = Copied {
-            stream: consumed.await.map_err(|e| unavailable(&e))?,
-            channel,
-            last: None,
-            messages: 0,
-        };
-        let (mut active, mut is_empty) = (Instant::now(), false);
+        let unbinding = open(&self.access.consuming).await?;
+        let (mut looks, mut is_bound, mut moved) = (Looks::new(Instant::now()), true, 0);
         loop {
-            let next = tokio::time::timeout(IDLE, copied.stream.next()).await;
-            let Ok(next) = next else {
-                let Some(counts) = self.access.counts(source).await? else {
-                    return Err(gone(source));
-                };
-                // Twice: the last deliveries may still be on their way.
-                if counts.waiting == 0 && is_empty {
-                    let _ = publishing.close(200, "done".into()).await;
-                    return Ok(copied);
+            if let Some(probe) = self.probe {
+                probe.check().await?;
+            }
+            if is_bound {
+                for (exchange, key) in bindings {
+                    unbind(&unbinding, source.queue, exchange, key).await?;
                 }
-                is_empty = counts.waiting == 0;
-                if counts.consumers > 1 || active.elapsed() > STUCK {
-                    return Err(in_use(source, counts.consumers.saturating_sub(1)));
+                is_bound = false;
+            }
+            let batch = source.batch().await?;
+            if batch.is_empty() {
+                let look = source.look().await?;
+                if looks.settled(source.queue, look, Instant::now())? {
+                    break;
                 }
                 continue;
-            };
-            (active, is_empty) = (Instant::now(), false);
-            let mut batch = Vec::new();
-            let mut next = Some(next);
-            while let Some(delivered) = next.take() {
-                let delivered = delivered.ok_or_else(|| gone(source))?;
-                batch.push(delivered.map_err(|e| unavailable(&e))?);
-                if batch.len() < usize::from(BATCH) {
-                    next = copied.stream.next().now_or_never();
-                }
             }
-            copied.last = batch.last().map(|it| it.delivery_tag);
-            copied.messages += batch.len() as u64;
+            looks.delivered(Instant::now());
+            is_bound = batch.len() < usize::from(BATCH);
+            moved += batch.len() as u64;
             self.publish(&publishing, batch).await?;
-            if acknowledge == Acknowledge::Batches {
-                copied.acknowledge_batch().await?;
-            }
+            source.acknowledge().await?;
         }
+        for channel in [publishing, unbinding] {
+            let _ = channel.close(200, "done".into()).await;
+        }
+        Ok(moved)
     }
 
     /// Publishes copies in order, and waits until all are confirmed.
@@ -155,7 +87,7 @@ impl Copying<'_> {
                     message.routing_key,
                     options,
                     &message.data,
-                    without_delivery(message.properties),
+                    to_publish(&message.properties),
                 );
                 confirms.push(confirm.await?);
             }
@@ -180,27 +112,32 @@ impl Copying<'_> {
     }
 }
 
-impl Copied {
-    async fn acknowledge_batch(&mut self) -> Result<()> {
-        if let Some(last) = self.last.take() {
-            let all = BasicAckOptions { multiple: true };
-            let acknowledged = self.channel.basic_ack(last, all).await;
-            acknowledged.map_err(|e| unavailable(&e))?;
-        }
-        Ok(())
+/// Returns the properties of the copy of a delivery: without the headers that the broker has added,
+/// and without the user. The broker closes the channel of another user that publishes the latter.
+fn to_publish(delivered: &BasicProperties) -> BasicProperties {
+    let mut properties = BasicProperties::default();
+    macro_rules! copy {
+        ($($property:ident by $set:ident),* $(,)?) => {
+            $(if let Some(value) = delivered.$property().as_ref().cloned() {
+                properties = properties.$set(value);
+            })*
+        };
     }
-
-    /// Acknowledges all messages that are not yet acknowledged, and ends the consumer.
-    pub(crate) async fn acknowledge(mut self) -> Result<()> {
-        self.acknowledge_batch().await?;
-        let closed = self.channel.close(200, "done".into()).await;
-        closed.map_err(|e| unavailable(&e))
-    }
-}
-
-/// Removes the headers that the broker has added to a delivery.
-fn without_delivery(properties: BasicProperties) -> BasicProperties {
-    let Some(headers) = properties.headers() else {
+    copy!(
+        content_type by with_content_type,
+        content_encoding by with_content_encoding,
+        delivery_mode by with_delivery_mode,
+        priority by with_priority,
+        correlation_id by with_correlation_id,
+        reply_to by with_reply_to,
+        expiration by with_expiration,
+        message_id by with_message_id,
+        timestamp by with_timestamp,
+        kind by with_type,
+        app_id by with_app_id,
+        cluster_id by with_cluster_id,
+    );
+    let Some(headers) = delivered.headers() else {
         return properties;
     };
     let mut kept = FieldTable::default();
@@ -212,7 +149,36 @@ fn without_delivery(properties: BasicProperties) -> BasicProperties {
     properties.with_headers(kept)
 }
 
-fn gone(queue: &str) -> Error {
-    let text = format!("the queue `{queue}` was deleted while its messages were moved");
-    Error::retry("broker_unavailable", text)
+#[cfg(test)]
+mod tests {
+    use lapin::types::AMQPValue;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_has_all_properties_except_those_of_the_delivery_and_its_user() {
+        let mut headers = FieldTable::default();
+        headers.insert("x-death".into(), AMQPValue::Boolean(true));
+        let published = BasicProperties::default()
+            .with_content_type("json".into())
+            .with_content_encoding("utf-8".into())
+            .with_delivery_mode(2)
+            .with_priority(3)
+            .with_correlation_id("c".into())
+            .with_reply_to("r".into())
+            .with_expiration("60000".into())
+            .with_message_id("m".into())
+            .with_timestamp(4)
+            .with_type("t".into())
+            .with_app_id("a".into())
+            .with_cluster_id("b".into());
+        let without_headers = published.clone().with_user_id("someone".into());
+        assert_eq!(to_publish(&without_headers), published);
+
+        let published = published.with_headers(headers.clone());
+        headers.insert(OF_DELIVERY[0].into(), AMQPValue::LongInt(1));
+        headers.insert(OF_DELIVERY[1].into(), AMQPValue::LongInt(1));
+        let delivered = without_headers.with_headers(headers);
+        assert_eq!(to_publish(&delivered), published);
+    }
 }

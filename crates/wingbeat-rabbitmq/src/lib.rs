@@ -21,7 +21,8 @@
 //! - `address`, `socket`: the parts of the URL, and the client on connections with TLS.
 //! - `connection`: a connection that is opened again after it is lost.
 //! - `topology`: exchanges, queues and bindings. `register`: the names of all queues.
-//!   `differences`: queues with other arguments. `operate`, `migration`, `copying` and `access`: an operator's commands.
+//!   `differences`: queues with other arguments. `operate`, `migration`, `copying`, `held`, `probe`
+//!   and `access`: an operator's commands.
 //! - `guard`: repairs deliveries that the AMQP client cannot parse, and cuts off large bodies.
 //! - `wire`: the CloudEvents binding for AMQP, in binary mode.
 //! - `publisher`: confirms and returned messages. `consumer`: deliveries and acknowledgements.
@@ -68,8 +69,10 @@ mod topology;
 mod access;
 mod copying;
 mod differences;
+mod held;
 mod migration;
 mod operate;
+mod probe;
 mod register;
 
 mod wire;

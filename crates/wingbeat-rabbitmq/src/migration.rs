@@ -7,59 +7,38 @@
 //!   the two queues. A message is acknowledged after its copy was confirmed, so it may be in both;
 //!   the inbox recognizes copies.
 //! - The queue is deleted only while the other one is bound to the same message types, and after it
-//!   was found empty and without consumers twice, [`SETTLE`] apart: a message that a publisher had
-//!   routed before may arrive late.
+//!   was found empty and without other consumers for a second: a message that a publisher had
+//!   routed before may arrive late. The command has a consumer on the queue until it is deleted;
+//!   see [`held`](crate::held).
 //!
-//! An ordered queue also keeps its order. While its migration runs, the *gate* rejects messages of
-//! its types: a queue without room, which all these types are bound to. Publishers keep them in
-//! their outboxes and publish them again. The gate belongs to the connection and disappears with
-//! it. Messages are put back as one: all are copied before any is acknowledged. If a migration is
-//! killed before, the next one discards the incomplete queue. Consumers wait meanwhile
-//! (`topology_migrating`).
+//! A queue that is to be ordered also keeps its order, so its messages are moved before the other
+//! queue is bound. A message that is published meanwhile could overtake them. Rejecting it does not
+//! help: the relay retries it after a pause, and publishes later messages before. So nothing may be
+//! published to the queue, and a [`Probe`] checks that. Consumers wait (`topology_migrating`).
 //!
-//! Two exchanges record how far a migration has come, since AMQP has nothing else to write to:
-//! `….aside` that everything was set aside, `….copied` that everything was put back.
+//! An exchange, `….aside`, records that everything was set aside, since AMQP has nothing else to
+//! write to.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lapin::options::{
-    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
-};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::options::ExchangeDeclareOptions;
+use lapin::types::FieldTable;
 use lapin::{Channel, ExchangeKind};
 use tokio::time::Instant;
 use wingbeat_core::{Error, Result};
 
-use crate::access::{Access, in_use, migrating, unbind};
+use crate::access::{ASIDE, Access, delete_exchange, in_use, migrating, unbind};
 use crate::connection::unavailable;
-use crate::copying::{Copying, STUCK};
-use crate::topology::{DeclaredQueue, bind, compare, open, text, variants};
+use crate::copying::{BATCH, Copying};
+use crate::held::Held;
+use crate::probe::Probe;
+use crate::topology::{DeclaredQueue, bind, compare, open, variants};
 
-/// The time between two looks at an empty queue: longer than a message that was routed takes to
-/// arrive.
-const SETTLE: Duration = Duration::from_secs(1);
+/// The longest wait for consumers to leave, such as those of a killed migration.
+const LEAVE: Duration = Duration::from_secs(5);
 /// The number of attempts against processes of an earlier release that declare the queue again.
 const ROUNDS: usize = 10;
-
-/// A queue without room, which makes the broker reject messages. It ends with the connection.
-struct Gate {
-    channel: Channel,
-    queue: String,
-}
-
-impl Gate {
-    /// Deletes the queue.
-    async fn open(self) -> Result<()> {
-        let queue = self.queue.as_str();
-        let deleted = self
-            .channel
-            .queue_delete(queue.into(), QueueDeleteOptions::default());
-        deleted.await.map_err(|e| unavailable(&e))?;
-        let closed = self.channel.close(200, "done".into()).await;
-        closed.map_err(|e| unavailable(&e))
-    }
-}
 
 /// One queue to migrate.
 pub(crate) struct Migration<'a> {
@@ -103,28 +82,33 @@ impl<'a> Migration<'a> {
         if !is_begun && (!is_there || !self.differs().await?) {
             return Ok(None);
         }
-        let gate = if self.is_ordered {
-            Some(self.close_gate().await?)
+        let probe = if self.is_ordered {
+            Some(Probe::open(access, &self.queue.name, &self.bindings).await?)
         } else {
             None
         };
-        let moved = self.move_all().await;
-        if let Some(gate) = gate {
-            gate.open().await?;
+        let moved = self.move_all(probe.as_ref()).await;
+        if let Some(probe) = probe {
+            probe.close().await;
         }
         moved.map(Some)
     }
 
-    async fn move_all(&self) -> Result<u64> {
+    async fn move_all(&self, probe: Option<&Probe>) -> Result<u64> {
         let access = self.access;
+        let copying = Copying {
+            access,
+            exchange: &self.exchange,
+            probe,
+        };
         let mut moved = 0;
         for _ in 0..ROUNDS {
             let is_there = access.counts(&self.queue.name).await?.is_some();
-            let is_aside = self.access.exists(&self.flag(ASIDE)).await?;
+            let is_aside = access.exists(&self.flag()).await?;
             if !is_aside || (is_there && self.differs().await?) {
-                moved += self.set_aside(is_there).await?;
+                moved += self.set_aside(&copying, is_there).await?;
             }
-            if let Some(count) = self.put_back().await? {
+            if let Some(count) = self.put_back(&copying).await? {
                 return Ok(moved.max(count));
             }
         }
@@ -148,15 +132,14 @@ impl<'a> Migration<'a> {
 
     /// Moves the messages of the queue to the other one, binds that one instead, and deletes the
     /// queue.
-    async fn set_aside(&self, is_there: bool) -> Result<u64> {
+    async fn set_aside(&self, copying: &Copying<'_>, is_there: bool) -> Result<u64> {
         let (queue, aside) = (&self.queue.name, &self.aside.name);
         let channel = open(&self.access.consuming).await?;
+        let mut source = None;
         if is_there {
-            self.without_consumers(queue).await?;
+            source = Some(self.hold(queue).await?);
         }
-        for flag in [ASIDE, COPIED] {
-            self.delete_exchange(&channel, &self.flag(flag)).await?;
-        }
+        delete_exchange(&channel, &self.flag()).await?;
         self.declare_exchange(&channel, &self.exchange).await?;
         let declared = compare(&channel, &self.aside).await?;
         if let Some(differs) = declared {
@@ -167,22 +150,21 @@ impl<'a> Migration<'a> {
         }
         bind(&channel, aside, &self.exchange, "").await?;
         let mut moved = 0;
-        if is_there && self.is_ordered {
+        if let Some(source) = &mut source
+            && self.is_ordered
+        {
             // Before any message comes to the other queue by itself.
-            moved += self.copying().drain(queue).await?;
+            moved += copying.drain(source, &BTreeSet::new()).await?;
         }
         for (exchange, key) in &self.bindings {
             bind(&channel, aside, exchange, key).await?;
         }
-        if is_there {
-            for (exchange, key) in &self.bindings {
-                unbind(&channel, queue, exchange, key).await?;
-            }
-            moved += self.drain_for_good(queue).await?;
+        if let Some(source) = &mut source {
+            moved += copying.drain(source, &self.bindings).await?;
         }
-        self.declare_exchange(&channel, &self.flag(ASIDE)).await?;
-        if is_there {
-            self.delete_queue(&channel, queue).await?;
+        self.declare_exchange(&channel, &self.flag()).await?;
+        if let Some(source) = source {
+            source.delete().await?;
         }
         let _ = channel.close(200, "done".into()).await;
         Ok(moved)
@@ -190,119 +172,52 @@ impl<'a> Migration<'a> {
 
     /// Declares the queue, puts the messages back, and deletes the other queue. Returns `None` if
     /// another process has meanwhile declared the queue with other arguments.
-    async fn put_back(&self) -> Result<Option<u64>> {
+    async fn put_back(&self, copying: &Copying<'_>) -> Result<Option<u64>> {
         let (queue, aside) = (&self.queue.name, &self.aside.name);
-        let channel = open(&self.access.consuming).await?;
-        let is_copied = self.access.exists(&self.flag(COPIED)).await?;
-        if self.is_ordered && !is_copied && self.access.counts(queue).await?.is_some() {
-            // Its messages are also in the other queue: that one was bound before this one existed.
-            self.without_consumers(queue).await?;
-            self.delete_queue(&channel, queue).await?;
-        }
         if self.differs().await? {
             return Ok(None);
         }
+        let channel = open(&self.access.consuming).await?;
         bind(&channel, queue, &self.exchange, "").await?;
         unbind(&channel, aside, &self.exchange, "").await?;
+        let mut source = self.hold(aside).await?;
         let mut moved = 0;
-        if self.is_ordered && !is_copied {
-            let copied = self.copying().copy_in_order(aside).await?;
-            self.bind_queue(&channel).await?;
-            self.declare_exchange(&channel, &self.flag(COPIED)).await?;
-            moved += copied.messages;
-            copied.acknowledge().await?;
-        } else {
-            self.bind_queue(&channel).await?;
+        if self.is_ordered {
+            // Before any message comes to the queue by itself.
+            moved += copying.drain(&mut source, &BTreeSet::new()).await?;
         }
-        for (exchange, key) in &self.bindings {
-            unbind(&channel, aside, exchange, key).await?;
+        for (exchange, key) in &self.queue.bindings {
+            bind(&channel, queue, exchange, key).await?;
         }
-        moved += self.drain_for_good(aside).await?;
-        self.delete_queue(&channel, aside).await?;
-        for exchange in [self.flag(COPIED), self.flag(ASIDE), self.exchange.clone()] {
-            self.delete_exchange(&channel, &exchange).await?;
+        moved += copying.drain(&mut source, &self.bindings).await?;
+        source.delete().await?;
+        for exchange in [&self.flag(), &self.exchange] {
+            delete_exchange(&channel, exchange).await?;
         }
         let _ = channel.close(200, "done".into()).await;
         Ok(Some(moved))
     }
 
-    fn copying(&self) -> Copying<'_> {
-        Copying {
-            access: self.access,
-            exchange: &self.exchange,
-        }
-    }
-
-    async fn bind_queue(&self, channel: &Channel) -> Result<()> {
-        for (exchange, key) in &self.queue.bindings {
-            bind(channel, &self.queue.name, exchange, key).await?;
-        }
-        Ok(())
-    }
-
-    /// Binds a queue without room to all message types of the queue, so that the broker rejects
-    /// them.
-    async fn close_gate(&self) -> Result<Gate> {
-        let channel = open(&self.access.consuming).await?;
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-max-length".into(), AMQPValue::LongInt(0));
-        arguments.insert("x-overflow".into(), text("reject-publish"));
-        let options = QueueDeclareOptions {
-            exclusive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let declared = channel.queue_declare("".into(), options, arguments).await;
-        let declared = declared.map_err(|e| unavailable(&e))?;
-        let gate = Gate {
-            queue: declared.name().to_string(),
-            channel,
-        };
-        for (exchange, key) in &self.bindings {
-            bind(&gate.channel, &gate.queue, exchange, key).await?;
-        }
-        Ok(gate)
-    }
-
-    /// Moves messages until the queue is empty, has no consumers, and stays so.
-    async fn drain_for_good(&self, source: &str) -> Result<u64> {
-        let mut moved = self.copying().drain(source).await?;
-        let (mut empty_since, mut busy_since) = (None, None);
+    /// Opens a consumer of a queue that has no other one. Waits for the consumer of a killed
+    /// migration first: the messages that it has would return to the queue behind later ones.
+    async fn hold<'q>(&'q self, queue: &'q str) -> Result<Held<'q>> {
+        let begin = Instant::now();
         loop {
-            tokio::time::sleep(SETTLE / 4).await;
-            let Some(counts) = self.access.counts(source).await? else {
-                return Ok(moved);
-            };
-            if counts.waiting > 0 {
-                moved += self.copying().drain(source).await?;
-                (empty_since, busy_since) = (None, None);
-            } else if counts.consumers > 0 {
-                // The broker may still count the consumer of the drain itself.
-                empty_since = None;
-                if busy_since.get_or_insert_with(Instant::now).elapsed() > STUCK {
-                    return Err(in_use(source, counts.consumers));
-                }
-            } else if empty_since.get_or_insert_with(Instant::now).elapsed() >= SETTLE {
-                return Ok(moved);
+            let found = self.access.counts(queue).await?;
+            match found.map_or(0, |it| it.consumers) {
+                0 => break,
+                consumers if begin.elapsed() > LEAVE => return Err(in_use(queue, consumers)),
+                _ => tokio::time::sleep(LEAVE / 50).await,
             }
         }
+        let held = Held::open(self.access, queue, BATCH).await?;
+        held.alone().await?;
+        Ok(held)
     }
 
-    /// Fails if processes consume from a queue.
-    async fn without_consumers(&self, queue: &str) -> Result<()> {
-        let found = self.access.counts(queue).await?;
-        match found.map_or(0, |it| it.consumers) {
-            0 => Ok(()),
-            consumers => Err(in_use(queue, consumers)),
-        }
-    }
-
-    async fn delete_queue(&self, channel: &Channel, queue: &str) -> Result<()> {
-        let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
-        deleted.await.map_err(|e| unavailable(&e)).map(drop)
-    }
-
-    fn flag(&self, flag: &str) -> String {
-        format!("{}{flag}", self.exchange)
+    /// Returns the exchange that records that everything was set aside.
+    fn flag(&self) -> String {
+        format!("{}{ASIDE}", self.exchange)
     }
 
     async fn declare_exchange(&self, channel: &Channel, exchange: &str) -> Result<()> {
@@ -314,14 +229,4 @@ impl<'a> Migration<'a> {
         let declared = channel.exchange_declare(exchange.into(), kind, durable, arguments);
         declared.await.map_err(|e| unavailable(&e))
     }
-
-    async fn delete_exchange(&self, channel: &Channel, exchange: &str) -> Result<()> {
-        let deleted = channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default());
-        deleted.await.map_err(|e| unavailable(&e))
-    }
 }
-
-/// The suffix of the exchange that records that everything was set aside.
-const ASIDE: &str = ".aside";
-/// The suffix of the exchange that records that everything was put back.
-const COPIED: &str = ".copied";

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lapin::options::QueueDeleteOptions;
-use wingbeat_core::transport::{Deviation, DeviationKind, Migrated, Pruned};
+use tokio::time::Instant;
+use wingbeat_core::transport::{Deviation, DeviationKind, Migrated, Prune, Pruned};
 use wingbeat_core::{Result, Topology};
 
-use crate::access::{Access, Counts, migrating, unbind};
-use crate::connection::unavailable;
+use crate::access::{ASIDE, Access, Counts, delete_exchange, migrating, unbind};
+use crate::held::{Held, Look, Looks};
 use crate::migration::Migration;
 use crate::register::{self, Reading, Register};
 use crate::topology::{DeclaredQueue, bind, compare, open, plan, variants};
@@ -17,6 +17,16 @@ use crate::topology::{DeclaredQueue, bind, compare, open, plan, variants};
 const READ_AGAIN: u32 = 10;
 /// The pause between two such attempts.
 const READ_PAUSE: Duration = Duration::from_millis(200);
+
+/// No services.
+const NONE: BTreeSet<String> = BTreeSet::new();
+
+/// A queue that no subscription has any more.
+struct Orphan {
+    /// Its name in the register: that of the subscription's queue.
+    registered: String,
+    found: Deviation,
+}
 
 /// The commands of an operator.
 pub(crate) struct Operator(pub(crate) Access);
@@ -27,8 +37,8 @@ impl Operator {
     pub(crate) async fn report(&self, topology: &Topology, is_blocked: bool) -> Result<()> {
         let reading = register::read(&self.0.consuming, &self.0.names).await?;
         let queues = plan(&self.0.names, topology).1;
-        let orphans = self.orphans(&reading.register, &queues).await?;
-        for it in &orphans {
+        let (orphans, kept) = self.orphans(&reading.register, &queues, &NONE).await?;
+        for Orphan { found: it, .. } in &orphans {
             tracing::warn!(
                 code = "topology_orphan",
                 queue = it.queue,
@@ -41,20 +51,20 @@ impl Operator {
         if is_blocked {
             return reading.close().await;
         }
-        self.replace(reading, &queues, &orphans).await
+        self.replace(reading, &queues, &kept).await
     }
 
-    /// Writes the register: the queues of the topology, and the orphans.
+    /// Writes the register: the queues of the topology, and others that it keeps.
     async fn replace(
         &self,
         reading: Reading,
         queues: &[DeclaredQueue],
-        orphans: &[Deviation],
+        others: &BTreeSet<String>,
     ) -> Result<()> {
         let mut register = Register::default();
         register.add(queues);
         let kept = queues.iter().map(|it| &it.name);
-        for queue in kept.chain(orphans.iter().map(|it| &it.queue)) {
+        for queue in kept.chain(others) {
             if let Some(known) = reading.register.queues.get(queue) {
                 let bindings = register.queues.entry(queue.clone()).or_default();
                 bindings.extend(known.iter().cloned());
@@ -63,23 +73,40 @@ impl Operator {
         reading.replace(&register, &self.0.publishing).await
     }
 
-    /// Returns the registered queues that exist and are not among `queues`.
+    /// Returns the queues that no subscription has any more, and the registered names of all other
+    /// queues than `queues` that exist.
+    ///
+    /// Another system may use the same register. So a queue is orphaned only if its service has
+    /// queues among `queues`, or is among the `removed` ones.
     async fn orphans(
         &self,
         register: &Register,
         queues: &[DeclaredQueue],
-    ) -> Result<Vec<Deviation>> {
+        removed: &BTreeSet<String>,
+    ) -> Result<(Vec<Orphan>, BTreeSet<String>)> {
         let wired: BTreeSet<&str> = queues.iter().map(|it| it.name.as_str()).collect();
-        let mut orphans = Vec::new();
-        for queue in register.queues.keys() {
-            if wired.contains(queue.as_str()) {
+        let services: BTreeSet<&str> = queues.iter().map(|it| it.service).collect();
+        let (mut orphans, mut existing) = (Vec::new(), BTreeSet::new());
+        for registered in register.queues.keys() {
+            if wired.contains(registered.as_str()) {
                 continue;
             }
-            if let Some(counts) = self.0.counts(queue).await? {
-                orphans.push(deviation(queue, DeviationKind::Orphaned, counts));
+            let service = self.0.names.service(registered);
+            // An interrupted migration leaves a second queue, or only that one.
+            for queue in [registered.clone(), migrating(registered)] {
+                let Some(counts) = self.0.counts(&queue).await? else {
+                    continue;
+                };
+                existing.insert(registered.clone());
+                if services.contains(service) || removed.contains(service) {
+                    orphans.push(Orphan {
+                        registered: registered.clone(),
+                        found: deviation(&queue, DeviationKind::Orphaned, counts),
+                    });
+                }
             }
         }
-        Ok(orphans)
+        Ok((orphans, existing))
     }
 
     /// Reads the register for a command, which waits while another process reads it.
@@ -133,7 +160,8 @@ impl Operator {
             }
         }
         let reading = self.reading().await?;
-        found.extend(self.orphans(&reading.register, &queues).await?);
+        let (orphans, _) = self.orphans(&reading.register, &queues, &NONE).await?;
+        found.extend(orphans.into_iter().map(|it| it.found));
         reading.close().await?;
         Ok(found)
     }
@@ -149,6 +177,8 @@ impl Operator {
             let bindings = bindings.chain(queue.bindings.iter().cloned()).collect();
             let migration = Migration::new(&self.0, queue.clone(), bindings);
             if let Some(messages) = migration.run().await? {
+                let by = "command line";
+                tracing::info!(target: "audit", by, queue = queue.name, messages, "queue migrated");
                 migrated.push(Migrated {
                     queue: queue.name,
                     messages,
@@ -158,27 +188,32 @@ impl Operator {
         Ok(migrated)
     }
 
-    pub(crate) async fn prune(&self, topology: &Topology, forced: bool) -> Result<Vec<Pruned>> {
+    pub(crate) async fn prune(&self, topology: &Topology, options: &Prune) -> Result<Vec<Pruned>> {
         let reading = self.reading().await?;
         let queues = plan(&self.0.names, topology).1;
-        let orphans = self.orphans(&reading.register, &queues).await?;
-        let mut pruned = Vec::new();
-        for orphan in &orphans {
-            let bindings = &reading.register.queues[&orphan.queue];
-            let result = self.delete(&orphan.queue, bindings, forced).await?;
-            pruned.push(Pruned {
-                queue: orphan.queue.clone(),
-                result,
-            });
+        let found = self.orphans(&reading.register, &queues, &options.services);
+        let (orphans, mut kept) = found.await?;
+        let (mut pruned, mut left) = (Vec::new(), BTreeSet::new());
+        for orphan in orphans {
+            let bindings = &reading.register.queues[&orphan.registered];
+            let queue = orphan.found.queue;
+            let deleted = self.delete(&queue, bindings, options.forced).await;
+            // The others are pruned, and the caller learns of those that were.
+            let result = deleted.unwrap_or_else(|why| Err(format!("{}: {why}", why.code())));
+            kept.remove(&orphan.registered);
+            if result.is_err() {
+                left.insert(orphan.registered);
+            }
+            pruned.push(Pruned { queue, result });
         }
-        let deleted = |queue: &str| {
-            pruned
-                .iter()
-                .any(|it| it.queue == queue && it.result.is_ok())
-        };
-        let kept = orphans.into_iter().filter(|it| !deleted(&it.queue));
-        let kept: Vec<_> = kept.collect();
-        self.replace(reading, &queues, &kept).await?;
+        kept.extend(left);
+        if let Err(why) = self.replace(reading, &queues, &kept).await {
+            let code = why.code();
+            tracing::warn!(
+                code,
+                "cannot remove deleted queues from the register: {why}"
+            );
+        }
         Ok(pruned)
     }
 
@@ -193,33 +228,42 @@ impl Operator {
             return Ok(Ok(0));
         };
         if counts.consumers > 0 {
-            let consumers = counts.consumers;
-            return Ok(Err(format!("it has {consumers} consumers")));
+            return Ok(Err(consumed(counts.consumers)));
         }
         if !self.is_ours(queue).await? {
             return Ok(Err("its arguments are not those of Wingbeat".into()));
         }
-        let refused = |waiting| Ok(Err(format!("{waiting} messages wait in it")));
         if counts.waiting > 0 && !forced {
-            return refused(counts.waiting);
+            return Ok(Err(waiting(counts.waiting)));
+        }
+        let mut held = Held::open(&self.0, queue, 1).await?;
+        if let Err(why) = unused(&mut held, forced).await? {
+            held.close().await;
+            return Ok(Err(why));
         }
         let channel = open(&self.0.consuming).await?;
         for (exchange, key) in bindings {
             unbind(&channel, queue, exchange, key).await?;
         }
         // Messages may have arrived before the last binding was removed.
-        let left = self.0.counts(queue).await?;
-        let left = left.map_or(0, |it| it.waiting);
-        if left > 0 && !forced {
+        let found = unused(&mut held, forced).await;
+        if !matches!(found, Ok(Ok(_))) {
             for (exchange, key) in bindings {
                 bind(&channel, queue, exchange, key).await?;
             }
-            return refused(left);
         }
-        let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
-        let deleted = deleted.await.map_err(|e| unavailable(&e))?;
-        let _ = channel.close(200, "deleted".into()).await;
-        Ok(Ok(u64::from(deleted)))
+        let found = found?;
+        if found.is_ok() {
+            held.delete().await?;
+            let exchange = self.0.names.migration_exchange(queue);
+            for exchange in [format!("{exchange}{ASIDE}"), exchange] {
+                delete_exchange(&channel, &exchange).await?;
+            }
+        } else {
+            held.close().await;
+        }
+        let _ = channel.close(200, "done".into()).await;
+        Ok(found)
     }
 
     /// Returns whether a queue has arguments with which Wingbeat declares queues.
@@ -242,4 +286,38 @@ fn deviation(queue: &str, kind: DeviationKind, counts: Counts) -> Deviation {
         waiting: counts.waiting,
         consumers: counts.consumers,
     }
+}
+
+/// Returns the number of messages of a queue that has only the consumer of the command, and none or
+/// any number of messages; or the reason why it must not be deleted.
+///
+/// # Errors
+///
+/// `broker_unavailable` if the queue does not reply.
+async fn unused(held: &mut Held<'_>, forced: bool) -> Result<std::result::Result<u64, String>> {
+    let mut looks = Looks::new(Instant::now());
+    loop {
+        held.peek().await?;
+        let look = held.look().await?;
+        let found = match look {
+            Look::Shared(consumers) => return Ok(Err(consumed(consumers))),
+            Look::Alone(more) => more + held.peeked(),
+            Look::Unanswered => 0,
+        };
+        if found > 0 && !forced {
+            return Ok(Err(waiting(found)));
+        }
+        let look = if found > 0 { Look::Alone(0) } else { look };
+        if looks.settled(held.queue, look, Instant::now())? {
+            return Ok(Ok(found));
+        }
+    }
+}
+
+fn consumed(consumers: u64) -> String {
+    format!("it has {consumers} consumers")
+}
+
+fn waiting(messages: u64) -> String {
+    format!("{messages} messages wait in it")
 }

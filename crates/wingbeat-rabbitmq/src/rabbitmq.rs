@@ -12,7 +12,7 @@ use lapin::{Channel, Connection};
 use tokio::time::Instant;
 use wingbeat_connect::warn_if_exposed;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::transport::{Deviation, Migrated, Pruned, Refused};
+use wingbeat_core::transport::{Deviation, Migrated, Prune, Pruned, Refused};
 use wingbeat_core::{
     Consumer, Envelope, Error, HashMap, HashSet, Name, Result, Topology, Transport,
 };
@@ -342,9 +342,9 @@ impl Transport for RabbitMq {
         Box::pin(async move { self.operator().await?.migrate(&topology).await })
     }
 
-    fn prune(&self, topology: &Topology, forced: bool) -> BoxFuture<'_, Result<Vec<Pruned>>> {
-        let topology = topology.clone();
-        Box::pin(async move { self.operator().await?.prune(&topology, forced).await })
+    fn prune(&self, topology: &Topology, options: &Prune) -> BoxFuture<'_, Result<Vec<Pruned>>> {
+        let (topology, options) = (topology.clone(), options.clone());
+        Box::pin(async move { self.operator().await?.prune(&topology, &options).await })
     }
 
     /// Fails with `broker_unavailable` or `broker_refused` as for [`connect`](RabbitMq::connect),

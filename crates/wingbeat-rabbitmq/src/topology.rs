@@ -61,6 +61,15 @@ impl Names {
         format!("{}{service}.", self.namespace)
     }
 
+    /// Returns the service of a queue, from the name of the queue.
+    pub(crate) fn service<'a>(&self, queue: &'a str) -> &'a str {
+        let own = self.without_namespace(queue);
+        own.strip_prefix(DEAD_LETTERS).unwrap_or_else(|| {
+            let parts = own.split_once('.');
+            parts.map_or(own, |(service, _)| service)
+        })
+    }
+
     /// Returns the name of a queue without the namespace.
     pub(crate) fn without_namespace<'a>(&self, queue: &'a str) -> &'a str {
         queue.strip_prefix(&self.namespace).unwrap_or(queue)
@@ -194,8 +203,7 @@ impl Differing {
 /// Returns a queue with all the arguments that Wingbeat may have declared it with, for one that no
 /// subscription has any more.
 pub(crate) fn variants(names: &Names, queue: &str) -> Vec<DeclaredQueue> {
-    let own = names.without_namespace(queue);
-    let service = own.split_once('.').map_or(own, |(service, _)| service);
+    let service = names.service(queue);
     let mut plain = FieldTable::default();
     plain.insert("x-queue-type".into(), text("quorum"));
     let of_subscription = [false, true].map(|ordered| {

@@ -32,7 +32,7 @@ use thiserror::Error;
 
 use crate::{Envelope, Kind, Name, Result};
 
-pub use operate::{Deviation, DeviationKind, Migrated, Pruned};
+pub use operate::{Deviation, DeviationKind, Migrated, Prune, Pruned};
 
 /// The tag of one delivery, with which it is acknowledged. It is unique within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,11 +201,12 @@ pub trait Transport: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Returns how the broker differs from the topology, for an operator. It changes nothing. It
-    /// may be called without [`declare`](Self::declare).
+    /// Returns how the broker differs from the topology, for an operator. It changes no queue of a
+    /// subscription; the adapter may create a queue in which it remembers the others. It may be
+    /// called without [`declare`](Self::declare).
     ///
-    /// Only queues that a process with this namespace once declared can be
-    /// [`Orphaned`](DeviationKind::Orphaned), never those of others.
+    /// Only queues that a process with this namespace once declared for a service of this topology
+    /// can be [`Orphaned`](DeviationKind::Orphaned), never those of others.
     fn deviations(&self, _topology: &Topology) -> BoxFuture<'_, Result<Vec<Deviation>>> {
         Box::pin(async { Ok(Vec::new()) })
     }
@@ -215,14 +216,15 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `topology_in_use` if processes consume from such a queue.
+    /// `topology_in_use` if processes consume from such a queue, or publish to one that is to be
+    /// ordered.
     fn migrate(&self, _topology: &Topology) -> BoxFuture<'_, Result<Vec<Migrated>>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    /// Deletes the [orphaned](DeviationKind::Orphaned) queues: those without messages, or all of
-    /// them if it is `forced`. A queue with consumers is kept.
-    fn prune(&self, _topology: &Topology, _forced: bool) -> BoxFuture<'_, Result<Vec<Pruned>>> {
+    /// Deletes the [orphaned](DeviationKind::Orphaned) queues, and those of removed services. A
+    /// queue with consumers is kept; one with messages as well, unless it is forced.
+    fn prune(&self, _topology: &Topology, _options: &Prune) -> BoxFuture<'_, Result<Vec<Pruned>>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 

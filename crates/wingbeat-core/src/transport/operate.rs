@@ -1,5 +1,6 @@
 //! The topology as operators see it: queues that differ from the wiring, and what was done to them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A queue in which the broker and the topology differ.
@@ -57,6 +58,16 @@ pub struct Migrated {
     pub queue: String,
     /// The number of messages that were moved. Copies count as well.
     pub messages: u64,
+}
+
+/// The queues that [`prune`](crate::Transport::prune) deletes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prune {
+    /// Set if it deletes also queues with messages.
+    pub forced: bool,
+    /// Services that were removed from the system. Several systems may share a broker, so the queues
+    /// of a service without any subscription are orphaned only if the operator names it.
+    pub services: BTreeSet<String>,
 }
 
 /// An orphaned queue after an attempt to delete it.

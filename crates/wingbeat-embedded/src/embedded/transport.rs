@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use wingbeat_core::envelope::Unfit;
-use wingbeat_core::transport::{Consumer, Deviation, DeviationKind, Pruned, Refused};
+use wingbeat_core::transport::{Consumer, Deviation, DeviationKind, Prune, Pruned, Refused};
 use wingbeat_core::{Envelope, Error, Name, Result, Topology, Transport};
 
 use super::Embedded;
@@ -74,8 +74,9 @@ impl Transport for Embedded {
         Box::pin(std::future::ready(Ok(found.collect())))
     }
 
-    fn prune(&self, topology: &Topology, forced: bool) -> BoxFuture<'_, Result<Vec<Pruned>>> {
-        let orphans = self.orphans(topology);
+    /// The file belongs to one system, so the queues of removed services are orphaned as well.
+    fn prune(&self, topology: &Topology, options: &Prune) -> BoxFuture<'_, Result<Vec<Pruned>>> {
+        let (orphans, forced) = (self.orphans(topology), options.forced);
         Box::pin(async move {
             let mut pruned = Vec::new();
             for (number, queue, waiting) in orphans {

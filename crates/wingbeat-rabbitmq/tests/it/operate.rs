@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
-use lapin::types::FieldTable;
+use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use wingbeat::TokioRuntime;
 use wingbeat_core::conformance::{
     Bench, MAIL, MAIL_PLACED, PLACED, RESERVE, RESERVING, STOCK, STOCK_PLACED, topology,
 };
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::transport::DeviationKind;
-use wingbeat_core::{Class, MessageId, Topology, Transport as _};
+use wingbeat_core::transport::{DeviationKind, Prune};
+use wingbeat_core::{Class, MessageId, Name, Topology, Transport as _};
 use wingbeat_rabbitmq::{Config, RabbitMq};
 
 use crate::conformance::{block_on, open_with, server};
@@ -27,6 +27,22 @@ fn with_order(ordered: bool) -> Topology {
     let mut topology = topology();
     topology.queues.get_mut(&RESERVING).unwrap().ordered = ordered;
     topology
+}
+
+/// The topology of the tests, with another name of one subscription.
+fn renamed() -> Topology {
+    let mut topology = topology();
+    let queue = topology.queues.remove(&MAIL_PLACED).unwrap();
+    topology.queues.insert(Name::new("mail.renamed"), queue);
+    topology
+}
+
+/// Prunes queues with messages, too.
+fn forced() -> Prune {
+    Prune {
+        forced: true,
+        ..Prune::default()
+    }
 }
 
 /// Opens the transport of another process.
@@ -159,6 +175,31 @@ fn a_changed_queue_is_migrated_with_its_messages() {
     });
 }
 
+/// A single active consumer delivers at most 2,000 messages without a prefetch.
+#[test]
+fn an_ordered_queue_keeps_its_order_when_its_limit_changes() {
+    block_on(async {
+        let mut config = config(server());
+        let ordered = with_order(true);
+        let old = another(&config).await;
+        old.declare(&ordered).await.unwrap();
+        let (bench, _) = bench(&config).await;
+        let messages = bench.messages(RESERVE, 2_100);
+        publish(&old, messages.clone()).await;
+        config.delivery_limit += 1;
+        let new = another(&config).await;
+        let migrated = new.migrate(&ordered).await.unwrap();
+        let reserving = format!("{}{RESERVING}", config.namespace);
+        let reserving = migrated.iter().find(|it| it.queue == reserving).unwrap();
+        assert_eq!(reserving.messages, 2_100);
+        assert_eq!(new.deviations(&ordered).await.unwrap(), []);
+        new.declare(&ordered).await.unwrap();
+        let taken = take_all(&bench, &new, messages.len()).await;
+        let sent: Vec<_> = messages.iter().map(|message| message.id).collect();
+        assert_eq!(taken, sent);
+    });
+}
+
 /// The variable that makes this program a process that migrates and is killed.
 const KILLED: &str = "WINGBEAT_TEST_MIGRATION";
 
@@ -228,8 +269,8 @@ async fn traffic(config: Config, ordered: bool, ending: Arc<AtomicBool>) -> Vec<
     confirmed
 }
 
-/// The queue becomes ordered, and a process is killed at many steps of its migration. No confirmed
-/// message is lost, and their order stays.
+/// A process is killed at many steps of a migration, until one ends. To an ordered queue nothing is
+/// published meanwhile, and the order stays. No confirmed message is lost.
 fn survives_kills(ordered: bool, steps: &[usize]) {
     block_on(async {
         let config = config(server());
@@ -239,25 +280,36 @@ fn survives_kills(ordered: bool, steps: &[usize]) {
         let before = bench.messages(RESERVE, 300);
         publish(&old, before.clone()).await;
         drop(old);
+        let topology = with_order(ordered);
         let ending = Arc::<AtomicBool>::default();
-        let traffic = tokio::spawn(traffic(config.clone(), ordered, Arc::clone(&ending)));
+        let traffic =
+            (!ordered).then(|| tokio::spawn(traffic(config.clone(), ordered, Arc::clone(&ending))));
         let mut is_done = false;
         for steps in steps {
             is_done = migrate_and_abort(&config, ordered, *steps);
             if is_done {
                 break;
             }
+            // Processes of the service may start.
+            let transport = another(&config).await;
+            transport.declare(&topology).await.unwrap();
         }
         while !is_done {
             is_done = migrate_and_abort(&config, ordered, usize::MAX);
         }
         ending.store(true, Ordering::SeqCst);
-        let sent = before.iter().map(|message| message.id);
-        let mut sent: Vec<_> = sent.chain(traffic.await.unwrap()).collect();
         let transport = another(&config).await;
-        let topology = with_order(ordered);
         assert_eq!(transport.deviations(&topology).await.unwrap(), []);
         transport.declare(&topology).await.unwrap();
+        let mut sent: Vec<_> = before.iter().map(|message| message.id).collect();
+        match traffic {
+            Some(traffic) => sent.extend(traffic.await.unwrap()),
+            None => {
+                let after = bench.messages(RESERVE, 20);
+                sent.extend(after.iter().map(|message| message.id));
+                publish(&transport, after).await;
+            }
+        }
         let mut taken = take_all(&bench, &transport, sent.len()).await;
         if !ordered {
             taken.sort_unstable();
@@ -267,17 +319,42 @@ fn survives_kills(ordered: bool, steps: &[usize]) {
     });
 }
 
+/// Messages that are published while a queue becomes ordered could overtake others.
 #[test]
-fn a_migration_to_an_ordered_queue_survives_kills_under_traffic() {
-    survives_kills(
-        true,
-        &[20, 40, 55, 70, 80, 90, 100, 115, 130, 145, 160, 180, 200],
-    );
+fn a_migration_to_an_ordered_queue_refuses_publishers() {
+    block_on(async {
+        let config = config(server());
+        let (bench, old) = bench(&config).await;
+        let before = bench.messages(RESERVE, 10);
+        publish(&old, before.clone()).await;
+        let ending = Arc::<AtomicBool>::default();
+        let traffic = tokio::spawn(traffic(config.clone(), false, Arc::clone(&ending)));
+        let new = another(&config).await;
+        let changed = with_order(true);
+        let why = new.migrate(&changed).await.unwrap_err();
+        assert_eq!(why.code(), "topology_in_use", "{why}");
+        assert!(why.to_string().contains(RESERVE), "{why}");
+        ending.store(true, Ordering::SeqCst);
+        let mut sent: Vec<_> = before.iter().map(|message| message.id).collect();
+        sent.extend(traffic.await.unwrap());
+        new.migrate(&changed).await.unwrap();
+        assert_eq!(new.deviations(&changed).await.unwrap(), []);
+        new.declare(&changed).await.unwrap();
+        let mut taken = take_all(&bench, &new, sent.len()).await;
+        taken.sort_unstable();
+        sent.sort_unstable();
+        assert_eq!(taken, sent);
+    });
+}
+
+#[test]
+fn a_migration_to_an_ordered_queue_survives_kills() {
+    survives_kills(true, &[20, 60, 100, 150, 200, 250, 300, 350, 400, 450, 500]);
 }
 
 #[test]
 fn a_migration_to_a_shared_queue_survives_kills_under_traffic() {
-    survives_kills(false, &[30, 60, 80, 100, 120, 150, 180]);
+    survives_kills(false, &[30, 60, 100, 150, 200, 250, 300]);
 }
 
 #[test]
@@ -285,8 +362,7 @@ fn an_orphaned_queue_is_reported_and_pruned() {
     block_on(async {
         let config = config(server());
         let (bench, old) = bench(&config).await;
-        let mut renamed = topology();
-        renamed.queues.remove(&MAIL_PLACED);
+        let renamed = renamed();
         // A stranger's queue with a name like ours.
         let (_connection, channel) = by_hand().await;
         let strangers = format!("{}mail.archive", config.namespace);
@@ -312,7 +388,7 @@ fn an_orphaned_queue_is_reported_and_pruned() {
         assert_eq!(old.deviations(&topology()).await.unwrap(), []);
 
         let consumer = bench.consume(MAIL_PLACED, 1).await;
-        let pruned = new.prune(&renamed, true).await.unwrap();
+        let pruned = new.prune(&renamed, &forced()).await.unwrap();
         let result = |pruned: &[wingbeat_core::transport::Pruned]| {
             let found = pruned.iter().find(|it| it.queue == orphan);
             found.expect("it is reported").result.clone()
@@ -321,13 +397,13 @@ fn an_orphaned_queue_is_reported_and_pruned() {
         drop(consumer);
         drop(old);
         let kept = async || {
-            let pruned = new.prune(&renamed, false).await.unwrap();
+            let pruned = new.prune(&renamed, &Prune::default()).await.unwrap();
             result(&pruned) == Err("1 messages wait in it".into())
         };
         until("the consumer has left", kept).await;
         // It was not unbound.
         publish(&new, vec![bench.message(PLACED)]).await;
-        let pruned = new.prune(&renamed, true).await.unwrap();
+        let pruned = new.prune(&renamed, &forced()).await.unwrap();
         assert_eq!(result(&pruned), Ok(2));
         assert_eq!(new.deviations(&renamed).await.unwrap(), []);
         let mut consumer = bench.consume(STOCK_PLACED, 10).await;
@@ -341,8 +417,7 @@ fn a_queue_with_arguments_of_others_is_never_pruned() {
     block_on(async {
         let config = config(server());
         let (_bench, transport) = bench(&config).await;
-        let mut renamed = topology();
-        renamed.queues.remove(&MAIL_PLACED);
+        let renamed = renamed();
         let (_connection, channel) = by_hand().await;
         let name = format!("{}{MAIL_PLACED}", config.namespace);
         let deleted = channel.queue_delete(name.clone().into(), QueueDeleteOptions::default());
@@ -353,9 +428,89 @@ fn a_queue_with_arguments_of_others_is_never_pruned() {
         };
         let made = channel.queue_declare(name.clone().into(), durable, FieldTable::default());
         made.await.unwrap();
-        let pruned = transport.prune(&renamed, true).await.unwrap();
+        let pruned = transport.prune(&renamed, &forced()).await.unwrap();
         let kept = pruned.iter().find(|it| it.queue == name).unwrap();
         let why = kept.result.clone().unwrap_err();
         assert_eq!(why, "its arguments are not those of Wingbeat");
+    });
+}
+
+/// Two systems share a virtual host, and so the register.
+#[test]
+fn queues_of_another_system_are_orphaned_only_if_their_service_is_named() {
+    block_on(async {
+        let config = config(server());
+        let (bench, other) = bench(&config).await;
+        let mut own = topology();
+        own.queues.remove(&MAIL_PLACED);
+        let transport = another(&config).await;
+        transport.declare(&own).await.unwrap();
+        publish(&other, vec![bench.message(PLACED)]).await;
+        assert_eq!(transport.deviations(&own).await.unwrap(), []);
+        assert_eq!(transport.prune(&own, &forced()).await.unwrap(), []);
+        bench.assert_depth(MAIL_PLACED, 1).await;
+
+        // The register still has them.
+        let mail = Prune {
+            services: [MAIL.to_string()].into(),
+            ..forced()
+        };
+        let pruned = transport.prune(&own, &mail).await.unwrap();
+        let deleted: Vec<_> = pruned.into_iter().map(|it| (it.queue, it.result)).collect();
+        let name = |queue: &str| format!("{}{queue}", config.namespace);
+        let letters = name("wingbeat.dead-letters.mail");
+        let placed = name(MAIL_PLACED.as_str());
+        assert_eq!(deleted, [(placed, Ok(1)), (letters, Ok(0))]);
+        assert_eq!(transport.prune(&own, &mail).await.unwrap(), []);
+        // Those of its own services are untouched.
+        assert_eq!(transport.deviations(&own).await.unwrap(), []);
+    });
+}
+
+/// The subscription was removed after its migration was interrupted.
+#[test]
+fn a_queue_of_an_interrupted_migration_is_orphaned_as_well() {
+    block_on(async {
+        let config = config(server());
+        let (bench, transport) = bench(&config).await;
+        let renamed = renamed();
+        transport.declare(&renamed).await.unwrap();
+        let (_connection, channel) = by_hand().await;
+        let name = format!("{}{MAIL_PLACED}", config.namespace);
+        let aside = format!("{name}.migrating");
+        let mut arguments = FieldTable::default();
+        arguments.insert(
+            "x-queue-type".into(),
+            AMQPValue::LongString("quorum".into()),
+        );
+        let durable = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        let made = channel.queue_declare(aside.clone().into(), durable, arguments);
+        made.await.unwrap();
+        let events = format!("{}wingbeat.events", config.namespace);
+        let bound = channel.queue_bind(
+            aside.clone().into(),
+            events.into(),
+            PLACED.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        bound.await.unwrap();
+        let deleted = channel.queue_delete(name.clone().into(), QueueDeleteOptions::default());
+        deleted.await.unwrap();
+        publish(&transport, vec![bench.message(PLACED)]).await;
+
+        let another = another(&config).await;
+        another.declare(&renamed).await.unwrap();
+        let found = another.deviations(&renamed).await.unwrap();
+        let found: Vec<_> = found.iter().map(|it| (&it.queue, &it.kind)).collect();
+        assert_eq!(found, [(&aside, &DeviationKind::Orphaned)]);
+        let pruned = another.prune(&renamed, &Prune::default()).await.unwrap();
+        assert_eq!(pruned[0].result, Err("1 messages wait in it".into()));
+        let pruned = another.prune(&renamed, &forced()).await.unwrap();
+        assert_eq!(pruned[0].result, Ok(1));
+        assert_eq!(another.prune(&renamed, &forced()).await.unwrap(), []);
     });
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use wingbeat_core::Topology;
+use wingbeat_core::transport::{Prune, Pruned};
 
 use super::arguments::sources;
 use super::backends::Backends;
@@ -34,6 +35,13 @@ pub(super) fn command(flags: impl Fn(Command) -> Command) -> Command {
                 .long("force")
                 .action(ArgAction::SetTrue)
                 .help("Also delete queues with messages, and the messages"),
+        )
+        .arg(
+            Arg::new("service")
+                .long("service")
+                .action(ArgAction::Append)
+                .value_name("NAME")
+                .help("Also delete the queues of this service, which was removed from the system"),
         );
     Command::new("topology")
         .about("Show, declare and change the queues of the broker")
@@ -85,7 +93,14 @@ async fn on_broker<P: Program>(
             plan(ports, &topology).await
         }
         "migrate" => migrate(ports, &topology).await,
-        _ => prune(ports, &topology, args.get_flag("force")).await,
+        _ => {
+            let services = args.get_many::<String>("service");
+            let options = Prune {
+                forced: args.get_flag("force"),
+                services: services.into_iter().flatten().cloned().collect(),
+            };
+            prune(ports, &topology, &options).await
+        }
     }
 }
 
@@ -118,12 +133,16 @@ async fn migrate(ports: &Ports, topology: &Topology) -> Result<ExitCode, RunErro
     Ok(ExitCode::SUCCESS)
 }
 
-async fn prune(ports: &Ports, topology: &Topology, forced: bool) -> Result<ExitCode, RunError> {
-    let pruned = ports.transport.prune(topology, forced).await?;
-    for it in &pruned {
-        match &it.result {
-            Ok(messages) => say(format_args!("deleted    {}: {messages} messages", it.queue)),
-            Err(why) => say(format_args!("kept       {}: {why}", it.queue)),
+async fn prune(ports: &Ports, topology: &Topology, options: &Prune) -> Result<ExitCode, RunError> {
+    let pruned = ports.transport.prune(topology, options).await?;
+    for Pruned { queue, result } in &pruned {
+        match result {
+            Ok(messages) => {
+                let by = "command line";
+                tracing::info!(target: "audit", by, queue, messages, "orphaned queue deleted");
+                say(format_args!("deleted    {queue}: {messages} messages"));
+            }
+            Err(why) => say(format_args!("kept       {queue}: {why}")),
         }
     }
     if pruned.is_empty() {
