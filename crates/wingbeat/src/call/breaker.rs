@@ -610,11 +610,11 @@ mod tests {
             for (operation, result, pause) in tries {
                 now += i64::try_from(pause).unwrap();
                 history.push((operation, result, now));
-                match result {
-                    None => breaker.failed(&operation.to_string(), at(now)),
-                    Some(took) => {
-                        breaker.answered(&operation.to_string(), Duration::from_secs(took), at(now));
-                    }
+                let name = operation.to_string();
+                let took = result.map(Duration::from_secs);
+                match took {
+                    None => breaker.failed(&name, at(now)),
+                    Some(took) => breaker.answered(&name, took, at(now)),
                 }
                 let open = breaker.state().0 == State::Open;
                 prop_assert_eq!(open, expected(&history, &window, now));
