@@ -554,13 +554,8 @@ pub async fn identify(
             Ok(Some(session)) => SessionState::SignedIn(session),
             Ok(None) => SessionState::Nobody,
             Err(why) => {
-                let now = sessions.runtime.elapsed();
-                if let Some(suppressed) = sessions.unreadable.admit(now) {
-                    tracing::warn!(
-                        code = why.code(),
-                        suppressed,
-                        "sessions cannot be read: {why}"
-                    );
+                if let Some(suppressed) = sessions.unreadable.admit(sessions.runtime.elapsed()) {
+                    tracing::warn!(suppressed, "sessions cannot be read: {why}");
                 }
                 SessionState::Unavailable
             }

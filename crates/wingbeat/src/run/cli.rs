@@ -115,7 +115,7 @@ fn command<P: Program>(program: &P, own: &[Field]) -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand(flags(run))
         .subcommand(flags(migrate))
-        .subcommand(topology::command(&flags))
+        .subcommand(topology::command(flags))
         .subcommand(flags(ready))
         .subcommand(super::contracts::command())
         .subcommands(commands)

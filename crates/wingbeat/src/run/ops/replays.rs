@@ -108,6 +108,7 @@ mod tests {
             events,
             aggregates: events,
             done: done.map(Timestamp::from_micros),
+            failure: None,
         }
     }
 
@@ -120,7 +121,7 @@ mod tests {
         ] {
             for lists in [[&early, &late], [&late, &early]] {
                 let lists = lists.map(|one| vec![one.clone()]);
-                assert_eq!(joined(lists), [late.clone()]);
+                assert_eq!(joined(lists), std::slice::from_ref(&late));
             }
         }
     }

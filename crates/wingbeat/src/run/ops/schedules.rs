@@ -191,7 +191,7 @@ mod tests {
     fn a_schedule_of_several_replicas_appears_once_with_its_last_run() {
         let (clean, report) = (|last| schedule("clean", last), schedule("report", None));
         for lasts in [[None, Some(7)], [Some(7), None], [Some(6), Some(7)]] {
-            // Only one of the replicas knows the second schedule: the other is of an earlier release.
+            // The first replica is of an earlier release and does not know the second schedule.
             let [one, other] = lasts.map(clean);
             let lists = [vec![one], vec![other, report.clone()]];
             assert_eq!(joined(lists), [clean(Some(7)), report.clone()]);
