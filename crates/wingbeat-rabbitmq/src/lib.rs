@@ -20,9 +20,9 @@
 //! - [`Config`]: the address, time limits and the delivery limit.
 //! - `address`, `socket`: the parts of the URL, and the client on connections with TLS.
 //! - `connection`: a connection that is opened again after it is lost.
-//! - `topology`: exchanges, queues and bindings. `register`: the names of all queues. `differences`: queues
-//!   with other arguments. `operate`, `migration`, `copying`, `held`, `probe` and `access`: an operator's
-//!   commands.
+//! - `topology`: exchanges, queues and bindings. `register`: the names of all queues.
+//!   `differences`: queues with other arguments.
+//! - `operate`: an operator's commands, with `migration`, `copying`, `held`, `probe` and `access`.
 //! - `guard`: repairs deliveries that the AMQP client cannot parse, and cuts off large bodies.
 //! - `wire`: the CloudEvents binding for AMQP, in binary mode.
 //! - `publisher`: confirms and returned messages. `consumer`: deliveries and acknowledgements.
