@@ -186,8 +186,7 @@ impl<'a> Held<'a> {
         self.batch().await.map(drop)
     }
 
-    /// Returns the number of deliveries, 0 or 1, that wait for an acknowledgement with a prefetch of
-    /// 1.
+    /// Returns 1 after a first delivery, and 0 before, with a prefetch of 1.
     pub(crate) fn peeked(&self) -> u64 {
         self.last.map_or(0, |_| 1)
     }

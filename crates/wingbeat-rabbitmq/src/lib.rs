@@ -21,6 +21,7 @@
 //! - `address`, `socket`: the parts of the URL, and the client on connections with TLS.
 //! - `connection`: a connection that is opened again after it is lost.
 //! - `topology`: exchanges, queues and bindings. `register`: the names of all queues.
+//! - `topology`: exchanges, queues and bindings. `register`: the names of all queues.
 //!   `differences`: queues with other arguments. `operate`, `migration`, `copying`, `held`, `probe`
 //!   and `access`: an operator's commands.
 //! - `guard`: repairs deliveries that the AMQP client cannot parse, and cuts off large bodies.

@@ -385,7 +385,8 @@ fn an_orphaned_queue_is_reported_and_pruned() {
         assert!(!orphaned(&strangers), "{found:?}");
         assert!(found.iter().any(|it| it.queue == orphan && it.waiting == 1));
         // The old release still knows the queue.
-        assert_eq!(old.deviations(&topology()).await.unwrap(), []);
+        let of_old = old.deviations(&topology()).await.unwrap();
+        assert!(of_old.iter().all(|it| it.queue != orphan), "{of_old:?}");
 
         let consumer = bench.consume(MAIL_PLACED, 1).await;
         let pruned = new.prune(&renamed, &forced()).await.unwrap();
