@@ -65,3 +65,11 @@ fn system() -> App {
 fn main() -> ExitCode {
     wingbeat::run(|_: &wingbeat::Settings| system())
 }
+
+/// Fails after a change that the last release, or what it has stored, does not get along with.
+/// `cargo run -p example-01-two-services -- contracts examples/01-two-services/contracts` writes
+/// the files.
+#[test]
+fn the_last_release_gets_along_with_this_one() {
+    wingbeat::contracts::assert_kept(&system(), "contracts");
+}

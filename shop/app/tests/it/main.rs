@@ -3,6 +3,7 @@
 
 mod administration;
 mod checkout;
+mod contracts;
 mod documents;
 mod flash;
 mod properties;
