@@ -65,8 +65,8 @@ pub struct Migrated {
 pub struct Prune {
     /// Set if it deletes also queues with messages.
     pub forced: bool,
-    /// Services that were removed from the system. Several systems may share a broker, so the queues
-    /// of a service without any subscription are orphaned only if the operator names it.
+    /// Services that were removed from the system. Several systems may share a broker, so the
+    /// queues of a service without any subscription are orphaned only if the operator names it.
     pub services: BTreeSet<String>,
 }
 
