@@ -29,9 +29,9 @@ pub struct User {
 /// every exchange, queue and binding, and the users with their permissions in the virtual host `/`.
 ///
 /// A user may consume from the queues of its service, read the register of all queues, publish to
-/// the exchange of events under the names of its own events, and publish to the exchange of commands
-/// if it sends any. It declares nothing: import the definitions of a new release before its
-/// processes start.
+/// the exchange of events under the names of its own events, and publish to the exchange of
+/// commands if it sends any. It declares nothing: import the definitions of a new release before
+/// its processes start.
 #[must_use]
 pub fn definitions(config: &Config, topology: &Topology, users: &[User]) -> Value {
     let names = Names::new(config);

@@ -30,7 +30,7 @@ pub(super) fn retain(batch: &mut Batch<'_>, now: Timestamp) -> rusqlite::Result<
     let mut deleted = delete_expired(batch, now)?;
     let connection = batch.connection;
     let (inbox_end, journal_end) = (now - INBOX_RETENTION, now - JOURNAL_RETENTION);
-    let mut walks = batch.walks();
+    let mut walks = batch.shared.walks();
     let [inbox, journal] = &mut *walks;
     deleted += delete_by_id(connection, &INBOX, inbox, uuid_v7(inbox_end - DAY, 0))?;
     deleted += delete_by_id(connection, &JOURNAL, journal, uuid_v7(journal_end, 0))?;
@@ -68,8 +68,8 @@ const JOURNAL: ById = ById {
     delete: "DELETE FROM journal WHERE corr >= ?1 AND corr <= ?2 AND at IS NULL",
 };
 
-/// Deletes rows whose ids contain a time before that of `end`, in one page of the table. Rows with a
-/// time of their own stay, and a replay may have left millions of them.
+/// Deletes rows whose ids contain a time before that of `end`, in one page of the table. Rows with
+/// a time of their own stay, and a replay may have left millions of them.
 fn delete_by_id(
     connection: &Connection,
     statements: &ById,

@@ -1,6 +1,6 @@
 //! State in memory that the writer shares with readers and consumers.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wingbeat_core::store::Walk;
 use wingbeat_core::unit::Settled;
@@ -34,6 +34,11 @@ impl Shared {
     pub(super) fn key(&self, service: Name, key: &Key) -> RecordKey {
         let table = self.names.intern_under(service, Space::Table, key.table);
         RecordKey::new(table, key)
+    }
+
+    /// Returns the places at which the sweep continues.
+    pub(super) fn walks(&self) -> MutexGuard<'_, [Walk; 2]> {
+        self.walks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Interns a service.

@@ -188,8 +188,8 @@ impl App {
     }
 }
 
-/// Returns the longest time for which a delivery is not acknowledged that always fails with the same
-/// error.
+/// Returns the longest time for which a delivery is not acknowledged that always fails with the
+/// same error.
 fn held(policy: &Policy) -> Duration {
     held_by_default(policy).max(policy.retry.held_by_rules())
 }

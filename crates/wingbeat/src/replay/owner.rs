@@ -9,12 +9,12 @@ use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat_core::store::DueRecord;
+use wingbeat_core::text::printable;
 use wingbeat_core::unit::Write;
 use wingbeat_core::{Class, Envelope, Error, Key, Name, Result, Timestamp};
 
 use super::wire::{Mark, Request, replayed};
 use crate::effects::{Effects, Outgoing, Stamp};
-use crate::failed::bounded;
 use crate::handler::Run;
 use crate::state::{Chapter, History, Position};
 use crate::unit::{Scope, ServiceContext, run_unit, within_lease};
@@ -31,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const REPEAT: Duration = Duration::from_secs(10);
 /// The longest such time, and the pause after a failure.
 const REPEAT_MAX: Duration = Duration::from_secs(300);
+/// The largest size of a stored failure, in bytes.
+const FAILURE_MAX: usize = 1_024;
 /// The times that a chapter is sent. Then the replay waits until the subscriber asks again: it may
 /// be gone.
 const TIMES_MAX: u32 = 6;
@@ -92,8 +94,8 @@ pub struct ReplayStatus {
     /// The subscriber has confirmed nothing for ten minutes. The replay goes on when it asks again,
     /// which it does when it starts and once an hour.
     pub waiting: bool,
-    /// The error because of which the past cannot be sent, if it cannot. The owner tries again every
-    /// five minutes.
+    /// The error because of which the past cannot be sent, if it cannot. The owner tries again
+    /// every five minutes.
     pub failure: Option<String>,
 }
 
@@ -300,7 +302,7 @@ impl Replays {
 
     /// Stores the error because of which a chapter cannot be sent, and tries again later.
     async fn note(&self, record: &DueRecord, why: &Error) -> Result<()> {
-        let failure = Some(bounded(&format!("{}: {why}", why.code())));
+        let failure = Some(printable(&format!("{}: {why}", why.code()), FAILURE_MAX));
         run_unit(&self.service, |scope| {
             let failure = failure.clone();
             async move {

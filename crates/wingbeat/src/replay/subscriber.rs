@@ -69,9 +69,9 @@ fn send(scope: &Scope, message: Outgoing) -> Result<()> {
     scope.record(effects)
 }
 
-/// Asks the owners for the past of subscriptions that have not received all of it, at the start and
-/// then once an hour: an owner stops after a while without confirmations, or may have lost its data.
-/// Ends when all is received or the service drains.
+/// Asks the owners for the past of subscriptions that have not received all of it, at the start
+/// and then once an hour: an owner stops after a while without confirmations, or may have lost its
+/// data. Ends when all is received or the service drains.
 pub(crate) async fn ask(
     service: Arc<ServiceContext>,
     mut all: Vec<Begins>,

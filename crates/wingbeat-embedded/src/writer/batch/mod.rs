@@ -7,11 +7,10 @@ mod check;
 mod messages;
 mod statements;
 
-use std::sync::{LazyLock, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use wingbeat_core::store::Walk;
 use wingbeat_core::unit::{Append, Journal, Outcome, RowWrite, Settled, Write};
 use wingbeat_core::{Envelope, HashMap, HashSet, LogLimit, Name, Record, Timestamp, Unit};
 
@@ -33,7 +32,7 @@ static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// The changes of a transaction so far. Nothing is visible to others before the commit.
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
-    shared: &'a Shared,
+    pub(super) shared: &'a Shared,
     /// Every unit gets a savepoint, because a unit failed in an earlier attempt.
     savepoints: bool,
     refused: &'a RefusedUnits,
@@ -102,12 +101,6 @@ impl<'a> Batch<'a> {
             journal_place: shared.recent.journal_place(),
             effects: Effects::default(),
         }
-    }
-
-    /// Returns the places at which the sweep continues in the inbox and in the journal.
-    pub(super) fn walks(&self) -> MutexGuard<'a, [Walk; 2]> {
-        let walks = self.shared.walks.lock();
-        walks.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies one unit, unless it is stale, a duplicate or refused.
