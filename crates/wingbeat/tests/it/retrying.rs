@@ -39,7 +39,10 @@ impl Entity for Log {
 
 /// The errors of the next attempts at each reading, and the number of its attempts.
 #[derive(Clone, Default)]
-struct Trouble(Arc<Mutex<BTreeMap<u32, (Vec<Error>, u32)>>>);
+struct Trouble(Arc<Mutex<BTreeMap<u32, Failing>>>);
+
+/// The errors of the next attempts at a reading, and the number of attempts so far.
+type Failing = (Vec<Error>, u32);
 
 impl Part<Trouble> for Trouble {
     fn part(state: &Self) -> Self {
