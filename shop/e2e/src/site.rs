@@ -14,13 +14,14 @@ use crate::wait::{check, until};
 const SEEDED: usize = 12;
 
 /// Figures that are zero when nothing is on its way: no message in an outbox, a queue or a handler,
-/// no call to the provider, no parked delivery, no timer that is due.
-const ON_THE_WAY: [(&str, &[(&str, &str)]); 6] = [
+/// no call to the provider, no parked or waiting delivery, no timer that is due.
+const ON_THE_WAY: [(&str, &[(&str, &str)]); 7] = [
     ("wingbeat_outbox_waiting", &[]),
     ("wingbeat_messaging_waiting", &[]),
     ("wingbeat_messaging_in_flight", &[]),
     ("wingbeat_due_pending", &[("kind", "call")]),
     ("wingbeat_due_pending", &[("kind", "parked")]),
+    ("wingbeat_due_pending", &[("kind", "waiting")]),
     ("wingbeat_due_overdue", &[("kind", "timer")]),
 ];
 

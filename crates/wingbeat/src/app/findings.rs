@@ -191,7 +191,8 @@ impl App {
 /// Returns the longest time for which a delivery is not acknowledged that always fails with the
 /// same error.
 fn held(policy: &Policy) -> Duration {
-    held_by_default(policy).max(policy.retry.held_by_rules())
+    let held = held_by_default(policy).max(policy.retry.held_by_rules());
+    held.min(policy.retry.max_age.unwrap_or(Duration::MAX))
 }
 
 /// Returns the longest such time without a rule for the error. In order, a delivery waits in place;

@@ -118,7 +118,8 @@ impl Target {
             State::Open if before == State::HalfOpen => {}
             State::Open => {
                 let (code, why) = (why.map(Error::code), why.map(ToString::to_string));
-                let why = why.unwrap_or_else(|| "too many calls are slow".into());
+                let shares = || "too many calls fail or are slow".into();
+                let why = why.unwrap_or_else(shares);
                 tracing::warn!(%service, peer, cause, code, "circuit breaker opened, calls wait in the store: {why}");
             }
             State::HalfOpen => {

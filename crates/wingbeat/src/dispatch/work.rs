@@ -73,13 +73,14 @@ impl Subscription {
         }
     }
 
-    /// Returns whether a type is a newer version of one that the handler takes. No later release
-    /// will know an older one.
+    /// Returns whether a type is a newer version of one that the handler takes from its queue. No
+    /// later release will know an older one, and a message is no timer.
     pub(super) fn is_newer(&self, kind: &str) -> bool {
         let Some((_, version)) = parts(kind) else {
             return false;
         };
-        let known = self.takes.iter().filter(|taken| is_version_of(taken, kind));
+        let taken = self.bindings.iter().map(|binding| binding.message);
+        let known = taken.filter(|taken| is_version_of(taken, kind));
         let known = known.filter_map(|taken| parts(taken)?.1);
         known.max().is_some_and(|known| version > Some(known))
     }
@@ -249,4 +250,37 @@ pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn only_newer_versions_of_messages_from_the_queue_wait() {
+        let subscription = Subscription {
+            queue: Name::new("mails.placed"),
+            bindings: vec![Binding {
+                message: "orders.placed.v2",
+                kind: Kind::Event,
+            }],
+            policy: Policy::default(),
+            takes: vec!["orders.placed.v2", "mails.due.v1"],
+            run: Arc::new(|_, _| Box::pin(async { Ok(()) })),
+            replays: None,
+        };
+        assert!(subscription.is_newer("orders.placed.v3"));
+        for kind in [
+            "orders.placed.v1",
+            "orders.placed.v2",
+            "orders.placed.vx",
+            "orders.paid.v3",
+            // A message must not become a timer.
+            "mails.due.v2",
+        ] {
+            assert!(!subscription.is_newer(kind), "{kind}");
+        }
+    }
 }

@@ -171,7 +171,7 @@ impl Commands {
     /// Returns whether a source may send a type: a service whose wiring declares it, any service if
     /// none declares it, or a system of another owner.
     fn may_send(&self, source: &str, kind: &str) -> bool {
-        if self.outside.contains(source) {
+        if self.outside.contains(source) && !self.family.contains(source) {
             return true;
         }
         let declared = self.senders.get(kind);

@@ -125,6 +125,9 @@ fn retries_in_place_end_before_the_timeout_of_a_consumer() {
     };
     assert!(parked(holds(1439)).is_empty());
     assert_eq!(parked(holds(1440)), ["retry_too_long"]);
+    // Nothing waits beyond its maximum age.
+    let ten_minutes = Duration::from_secs(600);
+    assert!(in_order(with(1, &[1440]).max_age(ten_minutes)).is_empty());
     // Out of order, a delivery is parked and acknowledged.
     assert!(parked(with(1, &[720, 720, 7200])).is_empty());
     // Quick attempts wait in memory: 1 s, 2 s, 4 s and so on.
