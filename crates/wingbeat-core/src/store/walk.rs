@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// one page, however many rows have to stay.
 ///
 /// ```
-/// use wingbeat_core::Uuid;
+/// use uuid::Uuid;
 /// use wingbeat_core::store::Walk;
 ///
 /// let mut walk = Walk::default();

@@ -57,8 +57,8 @@ async fn provider_calls_without_their_idempotency_key_are_caught() {
 /// The mechanisms whose absence the simulation must notice within [`SEEDS`], each with the first
 /// seed that noticed it. The search begins with that seed, because this build simulates slowly.
 const SIMULATED: [(&str, u64); 12] = [
-    ("ack-after-commit", 1),
-    ("inbox", 1),
+    ("ack-after-commit", 18),
+    ("inbox", 3),
     ("outbox", 12),
     ("confirms", 1),
     ("read-set", 1),
