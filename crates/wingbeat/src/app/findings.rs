@@ -9,6 +9,9 @@ use wingbeat_core::{Kind, MessageType};
 use super::App;
 use crate::Policy;
 
+/// The code of events without a subscriber.
+const UNSUBSCRIBED: &str = "event_unsubscribed";
+
 /// RabbitMQ closes the channel of a consumer that has not acknowledged a delivery for so long
 /// (`consumer_timeout`, 30 minutes by default). The delivery then comes again, and again.
 const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -30,7 +33,7 @@ pub struct Finding {
 pub enum Severity {
     /// The app does not start.
     Error,
-    /// The app starts, and logs the finding.
+    /// The app starts, and logs the finding (an event without a subscriber at the level `debug`).
     Warning,
 }
 
@@ -52,7 +55,12 @@ impl Finding {
     }
 
     pub(super) fn log(&self) {
-        tracing::warn!(code = self.code, "{self}");
+        // Every system has such events: not worth a line of each at each start.
+        if self.code == UNSUBSCRIBED {
+            tracing::debug!(code = self.code, "{self}");
+        } else {
+            tracing::warn!(code = self.code, "{self}");
+        }
     }
 }
 
@@ -148,7 +156,7 @@ impl App {
             .collect();
         let findings = texts.into_iter();
         findings
-            .map(|it| Finding::warning("event_unsubscribed", it))
+            .map(|it| Finding::warning(UNSUBSCRIBED, it))
             .collect()
     }
 

@@ -8,6 +8,7 @@ mod sweep;
 
 pub use control::Control;
 pub(crate) use descriptors::Descriptors;
+#[cfg(feature = "http")]
 pub(crate) use real::log_clock;
 pub use real::{TaskGroup, TokioRuntime};
 pub(crate) use sweep::sweep;

@@ -4,7 +4,9 @@
     reason = "this is the adapter behind the runtime's port"
 )]
 
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "http")]
+use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
@@ -12,10 +14,12 @@ use tokio::task::JoinSet;
 use wingbeat_core::{Runtime, Timestamp};
 
 /// The moment from which [`log_clock`] counts.
+#[cfg(feature = "http")]
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Returns the time since a fixed moment, for limits of log lines in code that has no runtime.
 /// Nothing else may depend on it: a simulation does not control it.
+#[cfg(feature = "http")]
 pub(crate) fn log_clock() -> Duration {
     STARTED.elapsed()
 }
