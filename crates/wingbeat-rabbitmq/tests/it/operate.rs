@@ -249,9 +249,9 @@ fn migrate_and_abort(config: &Config, ordered: bool, steps: usize) -> bool {
     run.status.success()
 }
 
-/// Publishes one message after the other until it is told to end, as one publisher does that keeps
-/// the order. From time to time it is another process, which declares the topology again. Returns
-/// the confirmed messages in their order.
+/// Publishes one message after the other until `ending` is set, so that their order is known. From
+/// time to time it opens another transport, which declares the topology again. Returns the
+/// confirmed messages in their order.
 async fn traffic(config: Config, ordered: bool, ending: Arc<AtomicBool>) -> Vec<MessageId> {
     let (bench, mut transport) = bench(&config).await;
     let mut confirmed = Vec::new();

@@ -199,7 +199,7 @@ struct Mail {
     to: String,
 }
 
-/// The same rows with another comment and another name of the type.
+/// Rows of the first release, with another comment and another name of the type.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(description = "A mail.")]
 struct Renamed {
