@@ -176,13 +176,15 @@ impl Default for TargetPolicy {
 /// The window in which a circuit breaker measures the share of failed and of slow calls.
 ///
 /// It contains the last [`calls`](Self::calls) calls, as far as they were attempted
-/// [`within`](Self::within) this time. A call counts once, whatever number of attempts it had: as
-/// failed if one of them failed in this time, and as slow if one of them was slow.
+/// [`within`](Self::within) this time. A call counts once, whatever number of attempts it had, with
+/// the result of the last one: a call that failed and was completed by a later attempt does not
+/// count as failed.
 ///
-/// The default opens the breaker if half of at least ten calls fail in 30 seconds. It finds a
-/// target of which one of two replicas is down, or one that refuses most calls because of
-/// overload. A target that is down altogether is found earlier, by
-/// [`TargetPolicy::breaker_failures`], whatever the window contains.
+/// The default opens the breaker if half of at least 20 calls have failed in 30 seconds and were
+/// not completed since. It finds a target that refuses most calls because of overload. A target
+/// that is down altogether is found earlier, by [`TargetPolicy::breaker_failures`], whatever the
+/// window contains. A target of which one of two replicas is down stays in use: the next attempts
+/// complete the calls.
 ///
 /// Slow calls do not count by default. Calls wait in the store, so nobody waits for a slow target,
 /// and an open breaker sends it one call at a time. Set [`slow_after`](Self::slow_after) for a
@@ -237,7 +239,7 @@ impl Default for BreakerWindow {
         Self {
             calls: 100,
             within: Duration::from_secs(30),
-            minimum: 10,
+            minimum: 20,
             failed_percent: 50,
             slow_after: None,
             slow_percent: 80,

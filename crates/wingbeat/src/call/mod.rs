@@ -28,6 +28,7 @@ pub use definition::{Call, GaveUp};
 pub use executor::{CallHandler, ErasedExecutor, Http, OperationKey, OutcomeOf};
 pub use http_client::HyperClient;
 pub use postponement::TargetReport;
+pub(crate) use target::Admitted;
 pub use target::Target;
 
 pub(crate) use executor::{CallContext, Executor};

@@ -2,9 +2,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wingbeat_core::{Error, LogLimits, Name, Result, Timestamp};
+use wingbeat_core::{Error, LogLimits, Name, Timestamp};
 
-use super::breaker::{Admission, Breaker, Cause, State};
+use super::breaker::{Admission, Breaker, Cause, Pass, State};
 use crate::TargetPolicy;
 use crate::telemetry::meters::TargetMeter;
 
@@ -61,33 +61,22 @@ impl Target {
     }
 
     /// Asks the breaker whether a call may go.
-    pub(crate) fn admit(&self, now: Timestamp) -> Admission {
-        self.changing(None, |breaker| breaker.admit(now))
-    }
-
-    /// Records that the target answered an attempt at `operation`, and the time that it took.
-    pub(crate) fn answered(&self, operation: &str, took: Duration, now: Timestamp) {
-        self.changing(None, |breaker| breaker.answered(operation, took, now));
-    }
-
-    /// Records that the target did not answer `operation`, and for how long it wants no attempt.
-    pub(crate) fn failed(
-        &self,
-        operation: &str,
-        why: &Error,
-        retry_after: Option<Duration>,
-        now: Timestamp,
-    ) {
-        self.changing(Some(why), |breaker| {
-            if let Some(asked) = retry_after {
-                breaker.wait_until(now + asked.min(self.policy.retry_after_max));
-            }
-            breaker.failed(operation, now);
-        });
+    ///
+    /// # Errors
+    ///
+    /// Returns the time before which it may not.
+    pub(crate) fn admit(self: &Arc<Self>, now: Timestamp) -> Result<Admitted, Timestamp> {
+        match self.changing(None, |breaker| breaker.admit(now)) {
+            Admission::Go(pass) => Ok(Admitted {
+                target: Arc::clone(self),
+                pass,
+            }),
+            Admission::WaitUntil(at) => Err(at),
+        }
     }
 
     /// Measures an attempt; `None` if it timed out.
-    pub(crate) fn measure<T>(&self, answer: Option<&Result<T>>, took: Duration) {
+    pub(crate) fn measure<T>(&self, answer: Option<&wingbeat_core::Result<T>>, took: Duration) {
         self.meter.called(answer, took);
     }
 
@@ -129,5 +118,43 @@ impl Target {
                 tracing::warn!(%service, peer, "circuit breaker closed: waiting calls go on");
             }
         }
+    }
+}
+
+/// An attempt that the breaker has admitted. Dropping it without a result, because the attempt
+/// panicked, has no effect on the breaker, except that a probe makes way for the next one.
+pub(crate) struct Admitted {
+    target: Arc<Target>,
+    pass: Pass,
+}
+
+impl Admitted {
+    /// Records that the target answered the attempt at `operation`, and the time that it took.
+    pub(crate) fn answered(self, operation: &str, took: Duration, now: Timestamp) {
+        let answered = |it: &mut Breaker| it.answered(self.pass, operation, took, now);
+        self.target.changing(None, answered);
+    }
+
+    /// Records that the target did not answer the attempt at `operation`, and for how long it wants
+    /// no other one.
+    pub(crate) fn failed(
+        self,
+        operation: &str,
+        why: &Error,
+        retry_after: Option<Duration>,
+        now: Timestamp,
+    ) {
+        self.target.changing(Some(why), |breaker| {
+            if let Some(asked) = retry_after {
+                breaker.wait_until(now + asked.min(self.target.policy.retry_after_max));
+            }
+            breaker.failed(self.pass, operation, now);
+        });
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.target.breaker().released(self.pass);
     }
 }

@@ -7,8 +7,7 @@ use wingbeat_core::{
     Class, Error, MessageId, Result, RuntimeExt as _, Timestamp, TraceParent, failpoint, sabotage,
 };
 
-use crate::call::breaker::Admission;
-use crate::call::{CallContext, Executor, Remarks, Target, TargetReport};
+use crate::call::{Admitted, CallContext, Executor, Remarks, Target, TargetReport};
 use crate::state::Reads;
 use crate::telemetry::{self, Called, Context};
 use crate::unit::{self, Attempt, CallRecord, Meta, Scope, ServiceContext, due, remove};
@@ -27,11 +26,14 @@ impl Calling {
     pub(super) async fn run(self) {
         let _place = self.target.place().await;
         let now = self.service.runtime.now();
-        if let Admission::WaitUntil(at) = self.target.admit(now) {
-            // Spread the calls, so that a healed target does not receive all of them at once.
-            let spread = self.service.runtime.jitter(self.target.policy.breaker_open);
-            return self.wait(at + spread, self.planned.attempts).await;
-        }
+        let admitted = match self.target.admit(now) {
+            Ok(admitted) => admitted,
+            Err(at) => {
+                // Spread the calls, so that a healed target does not receive all of them at once.
+                let spread = self.service.runtime.jitter(self.target.policy.breaker_open);
+                return self.wait(at + spread, self.planned.attempts).await;
+            }
+        };
         let own = || TraceParent::of(self.planned.correlation.0);
         let parent = self.planned.traceparent.unwrap_or_else(own);
         let context = Context {
@@ -40,7 +42,7 @@ impl Calling {
             causation: Some(MessageId(self.planned.id)),
         };
         let span = telemetry::calling(&self.called(), context.trace);
-        context.run(span, Box::pin(self.attempt())).await;
+        context.run(span, Box::pin(self.attempt(admitted))).await;
     }
 
     fn called(&self) -> Called<'_> {
@@ -55,7 +57,7 @@ impl Calling {
         }
     }
 
-    async fn attempt(self) {
+    async fn attempt(self, admitted: Admitted) {
         let report = TargetReport::default();
         let cx = CallContext {
             operation: idempotency_key(&self.planned),
@@ -81,7 +83,7 @@ impl Calling {
         match answer {
             Ok(effects) => {
                 let now = self.service.runtime.now();
-                self.target.answered(&self.planned.operation, took, now);
+                admitted.answered(&self.planned.operation, took, now);
                 if let Err(why) = self.finish(effects).await {
                     self.failed(&why, Remarks::default()).await;
                 }
@@ -92,10 +94,9 @@ impl Calling {
                 let operation = &self.planned.operation;
                 // A rejection is an answer: the target is up.
                 if why.class() == Class::Reject || remarks.answered {
-                    self.target.answered(operation, took, now);
+                    admitted.answered(operation, took, now);
                 } else {
-                    self.target
-                        .failed(operation, &why, remarks.retry_after, now);
+                    admitted.failed(operation, &why, remarks.retry_after, now);
                 }
                 self.failed(&why, remarks).await;
             }

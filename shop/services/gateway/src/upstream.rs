@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use wingbeat::call::breaker::{Admission, Breaker};
+use wingbeat::call::breaker::{Admission, Breaker, Pass};
 use wingbeat::{LogLimit, Timestamp};
 
 /// The limits that protect the gateway from a service.
@@ -144,9 +144,13 @@ impl Upstream {
 
     /// Admits a request; `None` while the breaker is open.
     pub(crate) fn admit(&self, now: Timestamp) -> Option<InFlight<'_>> {
-        let admitted = self.breaker().admit(now) == Admission::Go;
-        self.refused.increment(u64::from(!admitted));
-        admitted.then_some(InFlight { upstream: self })
+        let admission = self.breaker().admit(now);
+        let Admission::Go(pass) = admission else {
+            self.refused.increment(1);
+            return None;
+        };
+        let upstream = self;
+        Some(InFlight { upstream, pass })
     }
 
     /// Returns the time within which a reply must begin.
@@ -159,6 +163,7 @@ impl Upstream {
 /// effect on the breaker, except that a probe makes way for the next one.
 pub(crate) struct InFlight<'a> {
     upstream: &'a Upstream,
+    pass: Pass,
 }
 
 impl InFlight<'_> {
@@ -169,10 +174,10 @@ impl InFlight<'_> {
         let mut breaker = upstream.breaker();
         if replied {
             upstream.answered.record(took.as_secs_f64());
-            breaker.answered(request, took, now);
+            breaker.answered(self.pass, request, took, now);
         } else {
             upstream.unanswered.record(took.as_secs_f64());
-            breaker.failed(request, now);
+            breaker.failed(self.pass, request, now);
         }
         upstream.open.set(breaker.state().0.openness());
     }
@@ -180,6 +185,6 @@ impl InFlight<'_> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.upstream.breaker().released();
+        self.upstream.breaker().released(self.pass);
     }
 }

@@ -77,8 +77,14 @@ impl Cause {
 /// - In a [window](BreakerWindow) by count and time, the share of operations that failed, or that
 ///   were slow, reaches a threshold. That finds a target which answers now and then.
 ///
-/// An operation that fails repeatedly counts once: it may fail because of its own data. It counts
-/// as failed even if a later attempt succeeds.
+/// An operation counts once, with the result of its last attempt. One that fails repeatedly may
+/// fail because of its own data, and one that a later attempt completed needs no rest of the
+/// target.
+///
+/// Calls that were sent before the breaker opened still count while it is open: failures often
+/// arrive before answers to calls that were sent at the same time. If their results take the
+/// condition away, the breaker closes. After a failed probe they count no more, and while a probe
+/// is under way, only its result does.
 ///
 /// ```
 /// use std::time::Duration;
@@ -89,8 +95,10 @@ impl Cause {
 /// let now = Timestamp::from_millis(0);
 /// let open_for = Duration::from_secs(5);
 /// let mut breaker = Breaker::new(2, open_for, now);
-/// breaker.failed("order-1", now);
-/// breaker.failed("order-2", now);
+/// for order in ["order-1", "order-2"] {
+///     let Admission::Go(pass) = breaker.admit(now) else { unreachable!("it is closed") };
+///     breaker.failed(pass, order, now);
+/// }
 /// assert_eq!(breaker.state(), (State::Open, now));
 /// assert_eq!(breaker.admit(now), Admission::WaitUntil(now + open_for));
 ///
@@ -98,8 +106,10 @@ impl Cause {
 /// let window = BreakerWindow { minimum: 4, ..BreakerWindow::default() };
 /// let mut breaker = Breaker::new(2, open_for, now).with_window(window);
 /// for (works, fails) in [("order-3", "order-4"), ("order-5", "order-6")] {
-///     breaker.answered(works, Duration::from_millis(20), now);
-///     breaker.failed(fails, now);
+///     let Admission::Go(pass) = breaker.admit(now) else { unreachable!("it is closed") };
+///     breaker.answered(pass, works, Duration::from_millis(20), now);
+///     let Admission::Go(pass) = breaker.admit(now) else { unreachable!("it is closed") };
+///     breaker.failed(pass, fails, now);
 /// }
 /// assert_eq!(breaker.state().0, State::Open);
 /// ```
@@ -112,16 +122,24 @@ pub struct Breaker {
     since: Timestamp,
     cause: Option<Cause>,
     seen: Seen,
-    probing: bool,
+    /// The number of calls admitted so far.
+    admitted: u64,
+    /// The probe that is under way.
+    probe: Option<Pass>,
     /// No probe before this time.
     not_before: Timestamp,
 }
+
+/// An admitted call. Its result is recorded with it, once.
+#[must_use = "the result of the call, or its end without one, must be recorded"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass(u64);
 
 /// The breaker's decision about a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// The call may go.
-    Go,
+    Go(Pass),
     /// The call must wait at least until this time.
     WaitUntil(Timestamp),
 }
@@ -140,13 +158,14 @@ impl Breaker {
             since: now,
             cause: None,
             seen: Seen::default(),
-            probing: false,
+            admitted: 0,
+            probe: None,
             not_before: now,
         }
     }
 
-    /// Adds a window. Its operations must end with an answer: one that goes on, such as all
-    /// requests to a path, would count as failed for a single failure among many answers.
+    /// Adds a window. Its operations must be different calls: all requests to a path, as one
+    /// operation, would count as a single call with the result of the last request.
     #[must_use]
     pub fn with_window(mut self, window: BreakerWindow) -> Self {
         self.window = Some(window);
@@ -172,61 +191,79 @@ impl Breaker {
             self.change(State::HalfOpen, now);
         }
         match self.state {
-            State::Closed => Admission::Go,
-            State::HalfOpen if !self.probing => {
-                self.probing = true;
-                Admission::Go
+            State::Closed => Admission::Go(self.pass()),
+            State::HalfOpen if self.probe.is_none() => {
+                let pass = self.pass();
+                self.probe = Some(pass);
+                Admission::Go(pass)
             }
             State::HalfOpen => Admission::WaitUntil(now + self.open_for),
             State::Open => Admission::WaitUntil(probe_at),
         }
     }
 
+    fn pass(&mut self) -> Pass {
+        self.admitted += 1;
+        Pass(self.admitted)
+    }
+
     /// Records an answer of the target to `operation`, and the time that it took. A refusal is an
-    /// answer. An answer closes a half-open breaker, unless it was slow.
-    pub fn answered(&mut self, operation: &str, took: Duration, now: Timestamp) {
+    /// answer. The answer to a probe closes the breaker, unless it was slow.
+    pub fn answered(&mut self, call: Pass, operation: &str, took: Duration, now: Timestamp) {
         let slow_after = self.window.as_ref().and_then(|it| it.slow_after);
         let slow = slow_after.is_some_and(|limit| took >= limit);
         match self.state {
-            // The call was admitted before the breaker opened: only a probe is evidence.
-            State::Open => {}
-            State::HalfOpen if slow => self.open(Cause::Probe, now),
-            State::HalfOpen => {
+            _ if self.probe == Some(call) && slow => self.open(Cause::Probe, now),
+            _ if self.probe == Some(call) => {
                 self.not_before = now;
                 self.change(State::Closed, now);
+                self.seen = Seen::default();
             }
+            State::HalfOpen => {}
+            State::Open => self.record(operation, Some(slow), now),
             State::Closed => {
                 self.not_before = now;
-                let result = if slow { Seen::slow } else { Seen::answered };
-                result(&mut self.seen, operation, now);
-                self.trim();
-                self.judge(now);
+                self.record(operation, Some(slow), now);
             }
         }
     }
 
     /// Records that the target did not answer `operation`.
-    pub fn failed(&mut self, operation: &str, now: Timestamp) {
+    pub fn failed(&mut self, call: Pass, operation: &str, now: Timestamp) {
         match self.state {
-            State::HalfOpen => self.open(Cause::Probe, now),
-            State::Open => {}
-            State::Closed => {
-                self.seen.failed(operation, now);
-                self.trim();
-                self.judge(now);
-            }
+            _ if self.probe == Some(call) => self.open(Cause::Probe, now),
+            State::HalfOpen => {}
+            State::Open | State::Closed => self.record(operation, None, now),
         }
     }
 
     /// Records that the target wants no call before this time. It does not open the breaker, but an
-    /// open breaker sends no probe before it. An answer of the target ends the wait.
+    /// open breaker sends no probe before it. An answer to a closed breaker's call ends the wait.
     pub fn wait_until(&mut self, at: Timestamp) {
         self.not_before = self.not_before.max(at);
     }
 
-    /// Records that an admitted call ended without a result, so that another call may probe.
-    pub fn released(&mut self) {
-        self.probing = false;
+    /// Records that a call ended without a result, so that another one may probe.
+    pub fn released(&mut self, call: Pass) {
+        self.probe.take_if(|probe| *probe == call);
+    }
+
+    /// Counts a result, and opens or closes the breaker accordingly. `answered` is `None` for a
+    /// failure, and otherwise says whether the answer was slow.
+    fn record(&mut self, operation: &str, answered: Option<bool>, now: Timestamp) {
+        if self.cause == Some(Cause::Probe) {
+            return;
+        }
+        match answered {
+            Some(slow) => self.seen.answered(operation, slow, now),
+            None => self.seen.failed(operation, now),
+        }
+        self.trim();
+        match (self.state, self.condition(now)) {
+            (State::Closed, Some(cause)) => self.open(cause, now),
+            (State::Open, None) if now >= self.not_before => self.change(State::Closed, now),
+            _ => {}
+        }
     }
 
     /// Bounds the operations that are remembered.
@@ -236,17 +273,13 @@ impl Breaker {
         self.seen.keep(calls.max(in_a_row));
     }
 
-    /// Opens the breaker if a condition is met.
-    fn judge(&mut self, now: Timestamp) {
-        let shares = self.window.as_ref();
-        let cause = if self.seen.in_a_row() >= self.failures_max as usize {
-            Some(Cause::Consecutive)
-        } else {
-            shares.and_then(|window| self.seen.exceeds(window, now))
-        };
-        if let Some(cause) = cause {
-            self.open(cause, now);
+    /// Returns the condition that is met, if one is.
+    fn condition(&self, now: Timestamp) -> Option<Cause> {
+        if self.seen.in_a_row() >= self.failures_max as usize {
+            return Some(Cause::Consecutive);
         }
+        let window = self.window.as_ref();
+        window.and_then(|window| self.seen.exceeds(window, now))
     }
 
     fn open(&mut self, cause: Cause, now: Timestamp) {
@@ -257,8 +290,7 @@ impl Breaker {
     fn change(&mut self, state: State, now: Timestamp) {
         self.state = state;
         self.since = now;
-        self.seen = Seen::default();
-        self.probing = false;
+        self.probe = None;
         if state == State::Closed {
             self.cause = None;
         }
@@ -281,44 +313,44 @@ struct Operation {
     hash: u64,
     /// The time of the last attempt.
     at: Timestamp,
-    /// The number and the time of the last attempt that failed.
-    failed: Option<(u64, Timestamp)>,
-    /// The time of the last slow answer.
-    slow: Option<Timestamp>,
+    /// The result of the last attempt.
+    result: Attempt,
+}
+
+/// The result of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    Answered,
+    Slow,
+    /// The number of the attempt.
+    Failed(u64),
 }
 
 impl Seen {
-    fn answered(&mut self, operation: &str, now: Timestamp) {
-        self.attempted(operation, now);
+    fn answered(&mut self, operation: &str, slow: bool, now: Timestamp) {
+        self.attempts += 1;
         self.answered = self.attempts;
-    }
-
-    fn slow(&mut self, operation: &str, now: Timestamp) {
-        self.attempted(operation, now).slow = Some(now);
-        self.answered = self.attempts;
+        let result = if slow {
+            Attempt::Slow
+        } else {
+            Attempt::Answered
+        };
+        self.attempted(operation, result, now);
     }
 
     fn failed(&mut self, operation: &str, now: Timestamp) {
-        let number = self.attempts + 1;
-        self.attempted(operation, now).failed = Some((number, now));
+        self.attempts += 1;
+        self.attempted(operation, Attempt::Failed(self.attempts), now);
     }
 
     /// Makes an operation the newest.
-    fn attempted(&mut self, operation: &str, now: Timestamp) -> &mut Operation {
-        self.attempts += 1;
+    fn attempted(&mut self, operation: &str, result: Attempt, at: Timestamp) {
         let mut hasher = DefaultHasher::new();
         operation.hash(&mut hasher);
         let hash = hasher.finish();
         let known = self.operations.iter().position(|it| it.hash == hash);
-        let known = known.and_then(|at| self.operations.remove(at));
-        let new = Operation {
-            hash,
-            at: now,
-            failed: None,
-            slow: None,
-        };
-        let newest = known.map_or(new, |known| Operation { at: now, ..known });
-        self.operations.push_back_mut(newest)
+        known.and_then(|at| self.operations.remove(at));
+        self.operations.push_back(Operation { hash, at, result });
     }
 
     /// Forgets the oldest operations.
@@ -329,7 +361,8 @@ impl Seen {
 
     /// Returns the number of operations that failed since the last answer.
     fn in_a_row(&self) -> usize {
-        let since = |it: &&Operation| it.failed.is_some_and(|(number, _)| number > self.answered);
+        let since =
+            |it: &&Operation| matches!(it.result, Attempt::Failed(at) if at > self.answered);
         self.operations.iter().filter(since).count()
     }
 
@@ -340,8 +373,8 @@ impl Seen {
         let (mut all, mut failed, mut slow) = (0, 0, 0);
         for operation in newest.filter(|it| within(it.at)) {
             all += 1;
-            failed += usize::from(operation.failed.is_some_and(|(_, at)| within(at)));
-            slow += usize::from(operation.slow.is_some_and(within));
+            failed += usize::from(matches!(operation.result, Attempt::Failed(_)));
+            slow += usize::from(operation.result == Attempt::Slow);
         }
         let reaches =
             |count: usize, percent: u32| count > 0 && count * 100 >= percent as usize * all;

@@ -14,10 +14,27 @@ fn at(seconds: i64) -> Timestamp {
 fn opened() -> Breaker {
     let mut breaker = Breaker::new(3, Duration::from_secs(2), at(0));
     for operation in ["a", "b", "c"] {
-        assert_eq!(breaker.admit(at(0)), Admission::Go);
-        breaker.failed(operation, at(0));
+        failed(&mut breaker, operation, at(0));
     }
     breaker
+}
+
+/// Admits a call.
+fn sent(breaker: &mut Breaker, now: Timestamp) -> Pass {
+    match breaker.admit(now) {
+        Admission::Go(pass) => pass,
+        Admission::WaitUntil(at) => panic!("the call must wait until {at:?}"),
+    }
+}
+
+fn failed(breaker: &mut Breaker, operation: &str, now: Timestamp) {
+    let pass = sent(breaker, now);
+    breaker.failed(pass, operation, now);
+}
+
+fn answered(breaker: &mut Breaker, operation: &str, took: Duration, now: Timestamp) {
+    let pass = sent(breaker, now);
+    breaker.answered(pass, operation, took, now);
 }
 
 fn window() -> BreakerWindow {
@@ -48,7 +65,7 @@ fn failures_of_different_operations_open_the_breaker() {
 fn one_failing_operation_never_opens_the_breaker() {
     for mut breaker in [Breaker::new(3, Duration::from_secs(2), at(0)), windowed()] {
         for _ in 0..100 {
-            breaker.failed("flaky", at(0));
+            failed(&mut breaker, "flaky", at(0));
         }
         assert_eq!(breaker.state().0, State::Closed);
     }
@@ -57,9 +74,9 @@ fn one_failing_operation_never_opens_the_breaker() {
 #[test]
 fn a_successful_probe_closes_the_breaker() {
     let mut breaker = opened();
-    assert_eq!(breaker.admit(at(2)), Admission::Go);
-    assert_ne!(breaker.admit(at(2)), Admission::Go);
-    breaker.answered("p", QUICK, at(3));
+    let probe = sent(&mut breaker, at(2));
+    assert_eq!(breaker.admit(at(2)), Admission::WaitUntil(at(4)));
+    breaker.answered(probe, "p", QUICK, at(3));
     assert_eq!(breaker.state(), (State::Closed, at(3)));
     assert_eq!(breaker.cause(), None);
 }
@@ -70,27 +87,75 @@ fn an_open_breaker_sends_no_probe_before_the_target_wants_one() {
     breaker.wait_until(at(60));
     breaker.wait_until(at(30));
     assert_eq!(breaker.admit(at(2)), Admission::WaitUntil(at(60)));
-    assert_eq!(breaker.admit(at(60)), Admission::Go);
-    breaker.failed("p", at(61));
-    assert_eq!(breaker.admit(at(62)), Admission::WaitUntil(at(63)));
+    failed(&mut breaker, "p", at(60));
+    assert_eq!(breaker.admit(at(61)), Admission::WaitUntil(at(62)));
 }
 
 #[test]
 fn a_wish_to_wait_does_not_open_the_breaker_and_an_answer_ends_it() {
     let mut breaker = Breaker::new(1, Duration::from_secs(2), at(0));
     breaker.wait_until(at(60));
-    assert_eq!(breaker.admit(at(1)), Admission::Go);
-    breaker.answered("a", QUICK, at(1));
-    breaker.failed("a", at(1));
-    assert_eq!(breaker.admit(at(3)), Admission::Go);
+    answered(&mut breaker, "a", QUICK, at(1));
+    failed(&mut breaker, "a", at(1));
+    assert_eq!(breaker.admit(at(2)), Admission::WaitUntil(at(3)));
+    let probe = sent(&mut breaker, at(3));
+    breaker.released(probe);
 }
 
 #[test]
 fn a_failed_probe_opens_the_breaker_again() {
     let mut breaker = opened();
-    assert_eq!(breaker.admit(at(2)), Admission::Go);
-    breaker.failed("p", at(3));
+    let probe = sent(&mut breaker, at(2));
+    breaker.failed(probe, "p", at(3));
+    assert_eq!(breaker.cause(), Some(Cause::Probe));
     assert_eq!(breaker.admit(at(4)), Admission::WaitUntil(at(5)));
+}
+
+#[test]
+fn a_probe_without_a_result_makes_way_for_the_next_one() {
+    let mut breaker = opened();
+    let probe = sent(&mut breaker, at(2));
+    breaker.released(probe);
+    let next = sent(&mut breaker, at(2));
+    breaker.released(probe);
+    assert_eq!(
+        breaker.admit(at(2)),
+        Admission::WaitUntil(at(4)),
+        "one at a time"
+    );
+    breaker.answered(next, "p", QUICK, at(3));
+    assert_eq!(breaker.state().0, State::Closed);
+}
+
+#[test]
+fn only_the_probe_decides_about_a_half_open_breaker() {
+    let mut breaker = Breaker::new(2, Duration::from_secs(2), at(0));
+    let earlier: Vec<_> = (0..4).map(|_| sent(&mut breaker, at(0))).collect();
+    breaker.failed(earlier[0], "a", at(0));
+    breaker.failed(earlier[1], "b", at(0));
+    let probe = sent(&mut breaker, at(2));
+    breaker.failed(earlier[2], "c", at(2));
+    breaker.answered(earlier[3], "d", QUICK, at(2));
+    assert_eq!(breaker.state(), (State::HalfOpen, at(2)));
+    breaker.failed(probe, "p", at(3));
+    assert_eq!(breaker.state(), (State::Open, at(3)));
+}
+
+/// Failures often arrive before answers to calls that were sent with them.
+#[test]
+fn answers_to_calls_from_before_close_a_breaker_that_opened_too_early() {
+    for mut breaker in [Breaker::new(4, Duration::from_secs(2), at(0)), windowed()] {
+        let burst: Vec<_> = (0..10).map(|_| sent(&mut breaker, at(0))).collect();
+        for (number, call) in burst[..4].iter().enumerate() {
+            breaker.failed(*call, &format!("fails-{number}"), at(0));
+        }
+        assert_eq!(breaker.state().0, State::Open);
+        for (number, call) in burst[4..].iter().enumerate() {
+            breaker.answered(*call, &format!("works-{number}"), QUICK, at(1));
+        }
+        assert_eq!(breaker.state(), (State::Closed, at(1)));
+        assert_eq!(breaker.cause(), None);
+    }
 }
 
 #[test]
@@ -99,8 +164,8 @@ fn answers_between_failures_do_not_hide_them_from_the_window() {
     let mut with = Breaker::new(3, Duration::from_secs(2), at(0)).with_window(window());
     for breaker in [&mut without, &mut with] {
         for (works, fails) in [("a", "b"), ("c", "d")] {
-            breaker.answered(works, QUICK, at(1));
-            breaker.failed(fails, at(1));
+            answered(breaker, works, QUICK, at(1));
+            failed(breaker, fails, at(1));
         }
     }
     assert_eq!(without.state().0, State::Closed);
@@ -112,36 +177,44 @@ fn answers_between_failures_do_not_hide_them_from_the_window() {
 fn too_few_operations_open_nothing() {
     let mut breaker = windowed();
     for operation in ["a", "b", "c"] {
-        breaker.failed(operation, at(0));
+        failed(&mut breaker, operation, at(0));
     }
     assert_eq!(breaker.state().0, State::Closed);
-    breaker.failed("d", at(0));
+    failed(&mut breaker, "d", at(0));
     assert_eq!(breaker.state().0, State::Open);
 }
 
 #[test]
-fn an_operation_that_succeeds_at_last_has_failed_all_the_same() {
+fn an_operation_that_succeeds_at_last_has_not_failed() {
     let mut breaker = windowed();
-    for operation in ["a", "b", "c", "d"] {
-        breaker.failed(operation, at(0));
-        breaker.answered(operation, QUICK, at(1));
+    for operation in ["a", "b", "c", "d", "e", "f"] {
+        failed(&mut breaker, operation, at(0));
+        answered(&mut breaker, operation, QUICK, at(1));
     }
-    assert_eq!(breaker.state().0, State::Open);
+    assert_eq!(breaker.state().0, State::Closed);
+    for operation in ["a", "b", "c"] {
+        failed(&mut breaker, operation, at(2));
+    }
+    assert_eq!(
+        breaker.state().0,
+        State::Open,
+        "half of them have failed again"
+    );
 }
 
 #[test]
 fn operations_leave_the_window_with_time() {
     let mut breaker = windowed();
     for operation in ["a", "b", "c"] {
-        breaker.failed(operation, at(0));
+        failed(&mut breaker, operation, at(0));
     }
-    breaker.failed("d", at(30));
+    failed(&mut breaker, "d", at(30));
     assert_eq!(breaker.state().0, State::Closed, "three are too old");
     for operation in ["a", "b", "c"] {
-        breaker.answered(operation, QUICK, at(31));
+        answered(&mut breaker, operation, QUICK, at(31));
     }
     assert_eq!(breaker.state().0, State::Closed, "one of four failed");
-    breaker.failed("a", at(32));
+    failed(&mut breaker, "a", at(32));
     assert_eq!(breaker.state().0, State::Open);
 }
 
@@ -149,33 +222,31 @@ fn operations_leave_the_window_with_time() {
 fn operations_leave_the_window_by_count() {
     let mut breaker = windowed();
     for number in 0..10 {
-        breaker.answered(&number.to_string(), QUICK, at(30));
+        answered(&mut breaker, &number.to_string(), QUICK, at(30));
     }
     for operation in ["d", "e", "f", "g"] {
-        breaker.failed(operation, at(31));
+        failed(&mut breaker, operation, at(31));
         assert_eq!(breaker.state().0, State::Closed, "{operation}");
     }
-    breaker.failed("h", at(31));
+    failed(&mut breaker, "h", at(31));
     assert_eq!(breaker.state().0, State::Open, "5 of the last 10");
 }
 
 #[test]
 fn slow_answers_open_the_breaker_and_a_slow_probe_keeps_it_open() {
     let mut breaker = windowed();
-    breaker.answered("a", QUICK, at(0));
+    answered(&mut breaker, "a", QUICK, at(0));
     for operation in ["b", "c"] {
-        breaker.answered(operation, SLOW, at(0));
+        answered(&mut breaker, operation, SLOW, at(0));
     }
     assert_eq!(breaker.state().0, State::Closed);
-    breaker.answered("d", SLOW, at(0));
+    answered(&mut breaker, "d", SLOW, at(0));
     assert_eq!(breaker.state(), (State::Open, at(0)));
     assert_eq!(breaker.cause(), Some(Cause::Slowness));
-    assert_eq!(breaker.admit(at(2)), Admission::Go);
-    breaker.answered("e", SLOW, at(5));
+    answered(&mut breaker, "e", SLOW, at(5));
     assert_eq!(breaker.state(), (State::Open, at(5)));
     assert_eq!(breaker.cause(), Some(Cause::Probe));
-    assert_eq!(breaker.admit(at(7)), Admission::Go);
-    breaker.answered("f", QUICK, at(7));
+    answered(&mut breaker, "f", QUICK, at(7));
     assert_eq!(breaker.state(), (State::Closed, at(7)));
 }
 
@@ -183,18 +254,22 @@ fn slow_answers_open_the_breaker_and_a_slow_probe_keeps_it_open() {
 fn one_slow_operation_counts_once() {
     let mut breaker = windowed();
     for _ in 0..100 {
-        breaker.answered("slow", SLOW, at(0));
+        answered(&mut breaker, "slow", SLOW, at(0));
     }
     assert_eq!(breaker.state().0, State::Closed);
 }
 
 #[test]
-fn an_answer_to_a_call_from_before_does_not_close_an_open_breaker() {
-    let mut breaker = opened();
+fn an_answer_to_a_call_from_before_ends_no_wait_and_refutes_no_probe() {
+    let mut breaker = Breaker::new(1, Duration::from_secs(2), at(0));
+    let earlier: Vec<_> = (0..3).map(|_| sent(&mut breaker, at(0))).collect();
     breaker.wait_until(at(60));
-    breaker.answered("d", QUICK, at(1));
+    breaker.failed(earlier[0], "a", at(0));
+    breaker.answered(earlier[1], "b", QUICK, at(1));
     assert_eq!(breaker.state(), (State::Open, at(0)));
-    assert_eq!(breaker.admit(at(2)), Admission::WaitUntil(at(60)));
+    failed(&mut breaker, "p", at(60));
+    breaker.answered(earlier[2], "c", QUICK, at(61));
+    assert_eq!(breaker.state(), (State::Open, at(60)));
 }
 
 /// One attempt: the operation, its duration or `None` if it failed, and the pause before it.
@@ -230,8 +305,8 @@ fn expected(history: &[(u8, Option<u64>, i64)], window: &BreakerWindow, now: i64
     }
     let share = |bad: &dyn Fn(Option<u64>) -> bool| {
         let is_bad = |operation: &&u8| {
-            let mut tries = history.iter().filter(|(of, ..)| of == *operation);
-            tries.any(|(_, result, then)| within(*then) && bad(*result))
+            let last = history.iter().rfind(|(of, ..)| of == *operation);
+            last.is_some_and(|(_, result, _)| bad(*result))
         };
         newest.iter().filter(is_bad).count() * 100
     };
@@ -256,8 +331,8 @@ proptest! {
             let name = operation.to_string();
             let took = result.map(Duration::from_secs);
             match took {
-                None => breaker.failed(&name, at(now)),
-                Some(took) => breaker.answered(&name, took, at(now)),
+                None => failed(&mut breaker, &name, at(now)),
+                Some(took) => answered(&mut breaker, &name, took, at(now)),
             }
             let open = breaker.state().0 == State::Open;
             prop_assert_eq!(open, expected(&history, &window, now));
@@ -270,18 +345,18 @@ proptest! {
     #[test]
     fn memory_is_bounded_and_few_operations_never_open(tries in tries(), window in windows()) {
         let mut breaker = Breaker::new(5, Duration::ZERO, at(0)).with_window(window.clone());
-        let mut failed = std::collections::BTreeSet::new();
+        let mut attempted = std::collections::BTreeSet::new();
         for (operation, result, _) in tries {
             let name = operation.to_string();
             match result {
-                None => breaker.failed(&name, at(0)),
-                Some(_) => breaker.answered(&name, QUICK, at(0)),
+                None => failed(&mut breaker, &name, at(0)),
+                Some(_) => answered(&mut breaker, &name, QUICK, at(0)),
             }
-            failed.insert(operation);
+            attempted.insert(operation);
             prop_assert!(breaker.seen.operations.len() <= window.capacity().max(5));
             if breaker.state().0 == State::Open {
                 let needed = window.minimum.min(window.calls).min(5);
-                prop_assert!(failed.len() >= needed as usize);
+                prop_assert!(attempted.len() >= needed as usize);
                 break;
             }
         }
