@@ -180,11 +180,11 @@ impl Default for TargetPolicy {
 /// the result of the last one: a call that failed and was completed by a later attempt does not
 /// count as failed.
 ///
-/// The default opens the breaker if half of at least 20 calls have failed in 30 seconds and were
+/// The default opens the breaker if 80 % of at least 50 calls have failed in 30 seconds and were
 /// not completed since. It finds a target that refuses most calls because of overload. A target
 /// that is down altogether is found earlier, by [`TargetPolicy::breaker_failures`], whatever the
-/// window contains. A target of which one of two replicas is down stays in use: the next attempts
-/// complete the calls.
+/// window contains. A target of which one of two replicas is down stays in use: later attempts
+/// complete the calls, and a lower share would only slow them down.
 ///
 /// Slow calls do not count by default. Calls wait in the store, so nobody waits for a slow target,
 /// and an open breaker sends it one call at a time. Set [`slow_after`](Self::slow_after) for a
@@ -239,8 +239,8 @@ impl Default for BreakerWindow {
         Self {
             calls: 100,
             within: Duration::from_secs(30),
-            minimum: 20,
-            failed_percent: 50,
+            minimum: 50,
+            failed_percent: 80,
             slow_after: None,
             slow_percent: 80,
         }

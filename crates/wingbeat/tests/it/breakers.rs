@@ -155,6 +155,7 @@ fn slow_answers_open_the_breaker_until_a_probe_is_quick() {
     for (slow_after, expected) in [(limit, State::Open), (None, State::Closed)] {
         let scene = Scene::new(BreakerWindow {
             slow_after,
+            minimum: 10,
             ..BreakerWindow::default()
         });
         scene.carrier.slow.store(true, Ordering::SeqCst);
@@ -184,6 +185,8 @@ fn a_share_of_failures_opens_the_breaker_although_others_succeed() {
     for (within, expected) in [(within, State::Open), (none, State::Closed)] {
         let scene = Scene::new(BreakerWindow {
             within,
+            minimum: 10,
+            failed_percent: 50,
             ..BreakerWindow::default()
         });
         scene.carrier.refuses_odd.store(true, Ordering::SeqCst);
