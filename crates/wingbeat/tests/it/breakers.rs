@@ -1,7 +1,8 @@
 //! Circuit breakers that measure shares of failed and of slow calls.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -60,12 +61,28 @@ async fn collect(call: Collect, http: Http) -> Result<Collected> {
     }
 }
 
-/// A carrier that takes two seconds for an answer, or refuses every second parcel.
+/// A carrier that takes two seconds for an answer, refuses every second parcel, or refuses seven of
+/// ten parcels twice each, at once, and takes its time to accept a parcel.
 struct Carrier {
     world: Arc<Simulation>,
     slow: AtomicBool,
     refuses_odd: AtomicBool,
+    refuses_twice: AtomicBool,
+    refused: Mutex<HashMap<String, u32>>,
     asked: AtomicUsize,
+    accepted: AtomicUsize,
+}
+
+impl Carrier {
+    fn refuses(&self, url: &str) -> bool {
+        if self.refuses_twice.load(Ordering::SeqCst) && !url.ends_with(['0', '1', '2']) {
+            let mut refused = self.refused.lock().unwrap();
+            let times = refused.entry(url.to_owned()).or_default();
+            *times += 1;
+            return *times <= 2;
+        }
+        self.refuses_odd.load(Ordering::SeqCst) && url.ends_with(['1', '3', '5', '7', '9'])
+    }
 }
 
 impl HttpClient for Carrier {
@@ -75,8 +92,11 @@ impl HttpClient for Carrier {
             if self.slow.load(Ordering::SeqCst) {
                 self.world.runtime().sleep(Duration::from_secs(2)).await;
             }
-            let odd = request.url.ends_with(['1', '3', '5', '7', '9']);
-            let refused = odd && self.refuses_odd.load(Ordering::SeqCst);
+            let refused = self.refuses(&request.url);
+            if !refused {
+                self.world.runtime().sleep(Duration::from_millis(50)).await;
+                self.accepted.fetch_add(1, Ordering::SeqCst);
+            }
             Ok(Response {
                 status: if refused { 503 } else { 201 },
                 ..Response::default()
@@ -93,21 +113,27 @@ struct Scene {
 }
 
 impl Scene {
+    /// A scene in which failures in a row open nothing.
     fn new(window: BreakerWindow) -> Self {
+        Self::with(TargetPolicy {
+            breaker_failures: 1_000,
+            breaker_window: window,
+            ..TargetPolicy::default()
+        })
+    }
+
+    fn with(policy: TargetPolicy) -> Self {
         let world = Arc::new(Simulation::new(1));
         let model = Model::new(world.runtime());
         let carrier = Arc::new(Carrier {
             world: Arc::clone(&world),
             slow: AtomicBool::new(false),
             refuses_odd: AtomicBool::new(false),
+            refuses_twice: AtomicBool::new(false),
+            refused: Mutex::default(),
             asked: AtomicUsize::new(0),
+            accepted: AtomicUsize::new(0),
         });
-        let policy = TargetPolicy {
-            // Failures in a row open nothing here.
-            breaker_failures: 1_000,
-            breaker_window: window,
-            ..TargetPolicy::default()
-        };
         let parcels = Service::new("parcels").on(packed).calls(collect);
         let parcels = parcels.target("carrier", policy);
         let outside: Arc<dyn HttpClient> = Arc::clone(&carrier) as _;
@@ -196,5 +222,29 @@ fn a_share_of_failures_opens_the_breaker_although_others_succeed() {
         scene.carrier.refuses_odd.store(false, Ordering::SeqCst);
         scene.pass(60);
         assert_eq!(scene.state(), State::Closed);
+    }
+}
+
+/// Calls that fail at first and succeed at last must not keep a breaker open: refusals arrive before
+/// answers to calls that were sent at the same time, and while the breaker is open, nobody tries
+/// again.
+#[test]
+fn a_backlog_of_calls_that_fail_at_first_is_worked_off() {
+    let hasty = BreakerWindow {
+        minimum: 10,
+        failed_percent: 50,
+        ..BreakerWindow::default()
+    };
+    for (window, in_time) in [(BreakerWindow::default(), true), (hasty, false)] {
+        let scene = Scene::with(TargetPolicy {
+            breaker_window: window,
+            ..TargetPolicy::default()
+        });
+        scene.carrier.refuses_twice.store(true, Ordering::SeqCst);
+        scene.pack(0..300);
+        scene.pass(40);
+        let accepted = scene.carrier.accepted.load(Ordering::SeqCst);
+        // The control: a breaker that opens at a smaller share makes the backlog wait.
+        assert_eq!(accepted == 300, in_time, "{accepted}");
     }
 }
