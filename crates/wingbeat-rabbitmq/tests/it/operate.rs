@@ -30,7 +30,7 @@ fn with_order(ordered: bool) -> Topology {
 }
 
 /// The topology of the tests, with another name of one subscription.
-fn renamed() -> Topology {
+pub(crate) fn renamed() -> Topology {
     let mut topology = topology();
     let queue = topology.queues.remove(&MAIL_PLACED).unwrap();
     topology.queues.insert(Name::new("mail.renamed"), queue);
@@ -46,7 +46,7 @@ fn forced() -> Prune {
 }
 
 /// Opens the transport of another process.
-async fn another(config: &Config) -> Arc<RabbitMq> {
+pub(crate) async fn another(config: &Config) -> Arc<RabbitMq> {
     let runtime: SharedRuntime = TokioRuntime::new();
     open_with(config, &runtime).await
 }
