@@ -5,7 +5,7 @@
 //! refuses a release binary that was built with the feature.
 
 /// The names of all mechanisms.
-pub const MECHANISMS: [&str; 16] = [
+pub const MECHANISMS: [&str; 17] = [
     ACK_AFTER_COMMIT,
     INBOX,
     OUTBOX,
@@ -22,6 +22,7 @@ pub const MECHANISMS: [&str; 16] = [
     SCHEDULE_ONCE,
     SIGNATURES,
     REPLAY_FIRST,
+    MIGRATION_PROBE,
 ];
 
 /// The runtime acknowledges a delivery only after its unit is durable.
@@ -56,6 +57,8 @@ pub const SCHEDULE_ONCE: &str = "schedule-once";
 pub const SIGNATURES: &str = "signatures";
 /// A subscription handles no live message before the replay of its past is complete.
 pub const REPLAY_FIRST: &str = "replay-first";
+/// The migration of an ordered queue fails if a message is published meanwhile.
+pub const MIGRATION_PROBE: &str = "migration-probe";
 
 #[cfg(feature = "sabotage")]
 static REMOVED: std::sync::Mutex<Option<&'static str>> = std::sync::Mutex::new(None);

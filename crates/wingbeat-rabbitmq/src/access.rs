@@ -6,9 +6,12 @@ use std::time::Duration;
 use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ExchangeKind};
+use tokio::sync::OnceCell;
 use wingbeat_core::{Error, Result};
 
-use crate::connection::{NOT_FOUND, RESOURCE_LOCKED, reply_code, unavailable};
+use crate::connection::{
+    BrokerConnection, NOT_FOUND, RESOURCE_LOCKED, close, reply_code, unavailable,
+};
 use crate::topology::{Names, open};
 
 /// The suffix of the queue to which a migration sets the messages of a queue aside.
@@ -29,16 +32,47 @@ pub(crate) struct Counts {
     pub(crate) consumers: u64,
 }
 
-/// The connections of a process, for an operator's commands.
+/// The connections of one command of an operator.
 pub(crate) struct Access {
-    pub(crate) consuming: Arc<Connection>,
-    pub(crate) publishing: Arc<Connection>,
+    /// The connection for everything except publishing. The broker never blocks it.
+    pub(crate) consuming: Connection,
+    /// Opened when the command publishes.
+    publishing: OnceCell<Connection>,
+    opener: Arc<BrokerConnection>,
     pub(crate) names: Names,
     /// The time limit for confirms.
     pub(crate) timeout: Duration,
 }
 
 impl Access {
+    pub(crate) async fn open(
+        opener: Arc<BrokerConnection>,
+        names: Names,
+        timeout: Duration,
+    ) -> Result<Self> {
+        Ok(Self {
+            consuming: opener.connect().await?,
+            publishing: OnceCell::new(),
+            opener,
+            names,
+            timeout,
+        })
+    }
+
+    /// Returns the connection for publishing.
+    pub(crate) async fn publishing(&self) -> Result<&Connection> {
+        self.publishing
+            .get_or_try_init(|| self.opener.connect())
+            .await
+    }
+
+    pub(crate) async fn close(self) {
+        close(self.consuming).await;
+        if let Some(publishing) = self.publishing.into_inner() {
+            close(publishing).await;
+        }
+    }
+
     /// Looks up a queue. Returns `None` if it does not exist.
     pub(crate) async fn counts(&self, queue: &str) -> Result<Option<Counts>> {
         let channel = open(&self.consuming).await?;

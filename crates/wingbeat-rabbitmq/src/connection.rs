@@ -20,6 +20,8 @@ use crate::socket::{FRAME_MAX, handshake};
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause, before the random part.
 const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// The time limit for closing a connection. Afterwards the client closes it without a reply.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time limit for preparing a new connection: declaring some hundred queues.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
 // Reply codes (AMQP 0-9-1, section 1.2).
@@ -148,9 +150,11 @@ impl BrokerConnection {
         attempts.last = Some(error);
     }
 
-    /// Connects to the first host that accepts the connection. If none does, returns the error of
-    /// the last one, or one that says more than that a host is unavailable.
-    async fn connect(&self) -> Result<Connection> {
+    /// Opens a connection that only the caller uses.
+    ///
+    /// It connects to the first host that accepts the connection. If none does, it returns the
+    /// error of the last one, or one that says more than that a host is unavailable.
+    pub(crate) async fn connect(&self) -> Result<Connection> {
         let (hosts, first) = (&self.address.hosts, self.first.load(Ordering::Relaxed));
         let mut failed: Option<Error> = None;
         for turn in 0..hosts.len() {
@@ -225,6 +229,12 @@ impl BrokerConnection {
         }
         Ok(())
     }
+}
+
+/// Closes a connection. An error is of no interest: then the broker closes it with the socket.
+pub(crate) async fn close(connection: Connection) {
+    let closed = connection.close(200, "done".into());
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed).await;
 }
 
 /// Returns the error for a reply that did not arrive in time.

@@ -37,7 +37,7 @@ impl Copying<'_> {
         source: &mut Held<'_>,
         bindings: &BTreeSet<(String, String)>,
     ) -> Result<u64> {
-        let publishing = open(&self.access.publishing).await?;
+        let publishing = open(self.access.publishing().await?).await?;
         let select = ConfirmSelectOptions::default();
         let selected = publishing.confirm_select(select).await;
         selected.map_err(|e| unavailable(&e))?;

@@ -21,9 +21,8 @@
 //! - `address`, `socket`: the parts of the URL, and the client on connections with TLS.
 //! - `connection`: a connection that is opened again after it is lost.
 //! - `topology`: exchanges, queues and bindings. `register`: the names of all queues.
-//! - `topology`: exchanges, queues and bindings. `register`: the names of all queues.
-//!   `differences`: queues with other arguments. `operate`, `migration`, `copying`, `held`, `probe`
-//!   and `access`: an operator's commands.
+//!   `differences`: queues with other arguments. `operate`, `migration`, `copying`, `held`, `probe`,
+//!   `access` and `command`: an operator's commands.
 //! - `guard`: repairs deliveries that the AMQP client cannot parse, and cuts off large bodies.
 //! - `wire`: the CloudEvents binding for AMQP, in binary mode.
 //! - `publisher`: confirms and returned messages. `consumer`: deliveries and acknowledgements.
@@ -43,7 +42,9 @@
 //! prefetch.
 //!
 //! Publishing and consuming use separate connections: on a connection that RabbitMQ has blocked,
-//! the client sends neither acknowledgements nor heartbeats.
+//! the client sends neither acknowledgements nor heartbeats. Commands of an operator, the register
+//! and repairs of the topology have a connection of their own, which is closed afterwards: RabbitMQ
+//! closes the connection on which a queue does not reply in time.
 //!
 //! Connections, channels and consumers are disposable. After any error the adapter drops them and
 //! opens new ones, with backoff and without an end. It does not use the recovery of the client
@@ -68,6 +69,7 @@ mod definitions;
 mod topology;
 
 mod access;
+mod command;
 mod copying;
 mod differences;
 mod held;

@@ -70,7 +70,7 @@ impl Operator {
                 bindings.extend(known.iter().cloned());
             }
         }
-        reading.replace(&register, &self.0.publishing).await
+        reading.replace(&register, &self.0).await
     }
 
     /// Returns the queues that no subscription has any more, and the registered names of all other

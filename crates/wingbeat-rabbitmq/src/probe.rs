@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lapin::Channel;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use wingbeat_core::{Error, Result};
+use wingbeat_core::{Error, Result, sabotage};
 
 use crate::access::Access;
 use crate::connection::unavailable;
@@ -66,6 +66,9 @@ impl Probe {
         let Some(message) = got.await.map_err(|e| unavailable(&e))? else {
             return Ok(());
         };
+        if sabotage::lacks(sabotage::MIGRATION_PROBE) {
+            return Ok(());
+        }
         let (of, key) = (&self.of, &message.delivery.routing_key);
         let text = format!(
             "a message `{key}` was published, and the order of messages that are published while \

@@ -18,9 +18,10 @@ use wingbeat_core::{
 };
 
 use crate::Config;
-use crate::access::{Access, migrating};
+use crate::access::migrating;
 use crate::address::Address;
-use crate::connection::{BrokerConnection, MISSING, timed_out, unavailable};
+use crate::command::Commands;
+use crate::connection::{BrokerConnection, MISSING, close, timed_out, unavailable};
 use crate::consumer::{Options, QueueState, RabbitConsumer, TAGS_PER_CONSUMER};
 use crate::differences::Differences;
 use crate::operate::Operator;
@@ -29,8 +30,6 @@ use crate::topology::{Names, declare, plan};
 
 /// The time limit for declaring the whole topology: some hundred queues.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The time limit for the register of queues, without which a process starts as well.
-const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The prefetch of consumers of broker dead letters, of which there are few.
 const DEAD_LETTER_PREFETCH: usize = 16;
 /// The time limit of each step of a ping. Its caller waits for 3 s.
@@ -51,8 +50,9 @@ enum Again {
 pub struct RabbitMq {
     names: Names,
     timeout: Duration,
-    publishing: BrokerConnection,
+    publishing: Arc<BrokerConnection>,
     consuming: BrokerConnection,
+    commands: Arc<Commands>,
     publisher: Publisher,
     /// An idle channel for [`Transport::depth`] and [`Transport::ping`].
     idle_channel: tokio::sync::Mutex<Option<Channel>>,
@@ -94,11 +94,20 @@ impl RabbitMq {
         let connection = |purpose| {
             BrokerConnection::new(config, Arc::clone(&address), purpose, Arc::clone(&runtime))
         };
-        let transport = Self {
-            names: Names::new(config),
+        let (names, publishing) = (Names::new(config), Arc::new(connection("publishing")));
+        let commands = Commands {
+            opener: Arc::new(connection("commands")),
+            publishing: Arc::clone(&publishing),
+            names: names.clone(),
             timeout: config.confirm_timeout,
-            publishing: connection("publishing"),
+            runtime: Arc::clone(&runtime),
+        };
+        let transport = Self {
+            names,
+            timeout: config.confirm_timeout,
+            publishing,
             consuming: connection("consuming"),
+            commands: Arc::new(commands),
             publisher: Publisher::default(),
             idle_channel: tokio::sync::Mutex::default(),
             topology: RwLock::default(),
@@ -150,9 +159,11 @@ impl RabbitMq {
         if why == Again::Missing {
             tracing::warn!("RabbitMQ has lost queues, exchanges or bindings: declaring them again");
         }
-        // The broker never blocks this connection, since nothing is published on it.
-        let connection = self.consuming_connection().await?;
-        self.declare_on(&connection, &self.topology()).await
+        // A queue that does not reply must not end the consumers.
+        let connection = self.commands.opener.connect().await?;
+        let declared = self.declare_on(&connection, &self.topology()).await;
+        close(connection).await;
+        declared
     }
 
     /// Checks that a queue may be consumed: it has the declared properties, and no migration is
@@ -178,29 +189,6 @@ impl RabbitMq {
                 let text = format!("the messages of the queue `{name}` are being migrated");
                 Err(Error::retry("topology_migrating", text))
             }
-        }
-    }
-
-    async fn operator(&self) -> Result<Operator> {
-        Ok(Operator(Access {
-            consuming: self.consuming_connection().await?,
-            publishing: self.publishing_connection().await?,
-            names: self.names.clone(),
-            timeout: self.timeout,
-        }))
-    }
-
-    /// Registers the queues, and warns of queues that no subscription has any more.
-    async fn report(&self, topology: &Topology) {
-        let reported = async {
-            let operator = self.operator().await?;
-            let is_blocked = self.publishing.is_blocked();
-            operator.report(topology, is_blocked).await
-        };
-        let reported = tokio::time::timeout(REPORT_TIMEOUT, reported).await;
-        if let Err(why) = reported.unwrap_or_else(|_| Err(timed_out())) {
-            let code = why.code();
-            tracing::warn!(code, "cannot look for queues without a subscription: {why}");
         }
     }
 
@@ -322,7 +310,7 @@ impl Transport for RabbitMq {
             }
             let connection = self.consuming_connection().await?;
             self.declare_on(&connection, &topology).await?;
-            self.report(&topology).await;
+            self.commands.report(&topology).await;
             Ok(())
         })
     }
@@ -334,17 +322,26 @@ impl Transport for RabbitMq {
 
     fn deviations(&self, topology: &Topology) -> BoxFuture<'_, Result<Vec<Deviation>>> {
         let topology = topology.clone();
-        Box::pin(async move { self.operator().await?.deviations(&topology).await })
+        Box::pin(async move {
+            let command = async |it: &Operator| it.deviations(&topology).await;
+            self.commands.run(command).await
+        })
     }
 
     fn migrate(&self, topology: &Topology) -> BoxFuture<'_, Result<Vec<Migrated>>> {
         let topology = topology.clone();
-        Box::pin(async move { self.operator().await?.migrate(&topology).await })
+        Box::pin(async move {
+            let command = async |it: &Operator| it.migrate(&topology).await;
+            self.commands.run(command).await
+        })
     }
 
     fn prune(&self, topology: &Topology, options: &Prune) -> BoxFuture<'_, Result<Vec<Pruned>>> {
         let (topology, options) = (topology.clone(), options.clone());
-        Box::pin(async move { self.operator().await?.prune(&topology, &options).await })
+        Box::pin(async move {
+            let command = async |it: &Operator| it.prune(&topology, &options).await;
+            self.commands.run(command).await
+        })
     }
 
     /// Fails with `broker_unavailable` or `broker_refused` as for [`connect`](RabbitMq::connect),

@@ -7,7 +7,6 @@
 //! union of all messages, and the next process joins them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
@@ -18,6 +17,7 @@ use lapin::{BasicProperties, Channel, Connection};
 use serde::{Deserialize, Serialize};
 use wingbeat_core::{Error, Result};
 
+use crate::access::Access;
 use crate::connection::{ACCESS_REFUSED, NOT_FOUND, reply_code, unavailable};
 use crate::topology::{DeclaredQueue, Names, open, text};
 
@@ -121,17 +121,12 @@ impl Reading {
         }
     }
 
-    /// Replaces the register, if it changes. `publishing` is a connection on which messages may be
-    /// published.
-    pub(crate) async fn replace(
-        self,
-        register: &Register,
-        publishing: &Arc<Connection>,
-    ) -> Result<()> {
+    /// Replaces the register, if it changes.
+    pub(crate) async fn replace(self, register: &Register, access: &Access) -> Result<()> {
         if !self.is_writable || (self.messages == 1 && self.register == *register) {
             return self.close().await;
         }
-        let channel = open(publishing).await?;
+        let channel = open(access.publishing().await?).await?;
         let body = serde_json::to_vec(register).expect("a register always encodes");
         let published = async {
             channel

@@ -48,6 +48,6 @@ pub use authority::{Authority, Issued};
 pub use pgbouncer::PgBouncer;
 pub use port::free_port;
 pub use postgres::Postgres;
-pub use proxy::Proxy;
+pub use proxy::{Fault, Proxy};
 pub use rabbitmq::RabbitMq;
 pub use redis::Redis;

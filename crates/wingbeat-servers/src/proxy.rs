@@ -2,8 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A proxy for a server of this machine. It ends with its value; open connections do not.
 pub struct Proxy {
@@ -17,6 +17,21 @@ struct Shared {
     generation: AtomicU32,
     ended: AtomicBool,
     recorded: Mutex<Vec<u8>>,
+    fault: Mutex<Option<(Vec<u8>, Fault)>>,
+    /// Notified when `fault` changes.
+    fault_changed: Condvar,
+    faults: AtomicUsize,
+}
+
+/// A fault of single connections; see [`Proxy::break_on`].
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// The connection is closed.
+    Close,
+    /// The connection stays open, and the receiver gets nothing more.
+    Silence,
+    /// The connection stops in this direction until the next change of the fault.
+    Hold,
 }
 
 impl Proxy {
@@ -34,6 +49,9 @@ impl Proxy {
             generation: AtomicU32::new(0),
             ended: AtomicBool::new(false),
             recorded: Mutex::default(),
+            fault: Mutex::default(),
+            fault_changed: Condvar::new(),
+            faults: AtomicUsize::new(0),
         });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -76,6 +94,50 @@ impl Proxy {
         self.shared.target.store(target, Ordering::SeqCst);
         self.shared.generation.fetch_add(1, Ordering::SeqCst);
     }
+
+    /// Breaks each connection over which these bytes are sent, at most 256, until
+    /// [`repair`](Self::repair).
+    pub fn break_on(&self, bytes: &[u8], fault: Fault) {
+        *self.shared.fault() = Some((bytes.to_owned(), fault));
+        self.shared.fault_changed.notify_all();
+    }
+
+    /// Breaks no further connections.
+    pub fn repair(&self) {
+        *self.shared.fault() = None;
+        self.shared.fault_changed.notify_all();
+    }
+
+    /// Returns the number of connections that were broken.
+    #[must_use]
+    pub fn faults(&self) -> usize {
+        self.shared.faults.load(Ordering::SeqCst)
+    }
+}
+
+impl Shared {
+    fn fault(&self) -> MutexGuard<'_, Option<(Vec<u8>, Fault)>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the fault that the bytes cause, if any. The first `known` of them were there before.
+    /// Waits for the end of [`Fault::Hold`].
+    fn fault_on(&self, sent: &[u8], known: usize) -> Option<Fault> {
+        let fault = self.fault();
+        let (bytes, kind) = fault.clone()?;
+        let sent = &sent[(known + 1).saturating_sub(bytes.len())..];
+        if !sent.windows(bytes.len()).any(|found| found == bytes) {
+            return None;
+        }
+        self.faults.fetch_add(1, Ordering::SeqCst);
+        if matches!(kind, Fault::Hold) {
+            let is_same = |it: &mut Option<(Vec<u8>, Fault)>| {
+                it.as_ref().is_some_and(|(held, _)| *held == bytes)
+            };
+            drop(self.fault_changed.wait_while(fault, is_same));
+        }
+        Some(kind)
+    }
 }
 
 impl Drop for Proxy {
@@ -98,14 +160,24 @@ fn forward(shared: &Arc<Shared>, client: TcpStream) -> std::io::Result<()> {
 /// Forwards one direction of a connection.
 fn pump(shared: &Shared, mut from: TcpStream, mut to: TcpStream) {
     let generation = shared.generation.load(Ordering::SeqCst);
-    let (mut buffer, mut rest) = ([0; 16 << 10], Vec::new());
+    let (mut buffer, mut rest, mut is_silent) = ([0; 16 << 10], Vec::new(), false);
     while let Ok(count) = from.read(&mut buffer) {
-        let is_current = shared.generation.load(Ordering::SeqCst) == generation;
+        let is_current = !is_silent && shared.generation.load(Ordering::SeqCst) == generation;
         if !is_current && count > 0 {
             continue;
         }
         if is_current {
-            record(shared, &mut rest, &buffer[..count]);
+            match record(shared, &mut rest, &buffer[..count]) {
+                None | Some(Fault::Hold) => {}
+                Some(Fault::Close) => {
+                    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+                    break;
+                }
+                Some(Fault::Silence) => {
+                    is_silent = true;
+                    continue;
+                }
+            }
         }
         if count == 0 || to.write_all(&buffer[..count]).is_err() {
             break;
@@ -117,9 +189,12 @@ fn pump(shared: &Shared, mut from: TcpStream, mut to: TcpStream) {
 /// The number of bytes before a chunk that are recorded with it again.
 const OVERLAP: usize = 256;
 
-/// Records a chunk after the end of the chunk before, so that what spans both is found.
-fn record(shared: &Shared, rest: &mut Vec<u8>, chunk: &[u8]) {
+/// Records a chunk after the end of the chunk before, so that what spans both is found. Returns the
+/// fault that it causes.
+fn record(shared: &Shared, rest: &mut Vec<u8>, chunk: &[u8]) -> Option<Fault> {
+    let known = rest.len();
     rest.extend_from_slice(chunk);
+    let fault = shared.fault_on(rest, known);
     let mut recorded = shared
         .recorded
         .lock()
@@ -128,4 +203,5 @@ fn record(shared: &Shared, rest: &mut Vec<u8>, chunk: &[u8]) {
     recorded.push(0);
     let start = rest.len().saturating_sub(OVERLAP);
     rest.drain(..start);
+    fault
 }

@@ -55,3 +55,9 @@ fn without_the_inbox_a_message_counts_twice() {
     let guard = "outbox::a_message_that_is_published_twice_is_handled_once";
     fails_without("inbox", guard);
 }
+
+#[test]
+fn without_the_probe_a_message_overtakes_another_in_a_migration() {
+    let guard = "operate::a_migration_keeps_the_order_or_notices_what_is_published_meanwhile";
+    fails_without("migration-probe", guard);
+}

@@ -16,6 +16,7 @@ mod operate;
 mod ordered;
 mod outbox;
 mod raw;
+mod register;
 mod replaying;
 mod strangers;
 mod tls;

@@ -17,6 +17,7 @@ use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::transport::{DeviationKind, Prune};
 use wingbeat_core::{Class, MessageId, Name, Topology, Transport as _};
 use wingbeat_rabbitmq::{Config, RabbitMq};
+use wingbeat_servers::{Fault, Proxy};
 
 use crate::conformance::{block_on, open_with, server};
 use crate::topology::by_hand;
@@ -30,7 +31,7 @@ fn with_order(ordered: bool) -> Topology {
 }
 
 /// The topology of the tests, with another name of one subscription.
-fn renamed() -> Topology {
+pub(crate) fn renamed() -> Topology {
     let mut topology = topology();
     let queue = topology.queues.remove(&MAIL_PLACED).unwrap();
     topology.queues.insert(Name::new("mail.renamed"), queue);
@@ -46,7 +47,7 @@ fn forced() -> Prune {
 }
 
 /// Opens the transport of another process.
-async fn another(config: &Config) -> Arc<RabbitMq> {
+pub(crate) async fn another(config: &Config) -> Arc<RabbitMq> {
     let runtime: SharedRuntime = TokioRuntime::new();
     open_with(config, &runtime).await
 }
@@ -343,6 +344,65 @@ fn a_migration_to_an_ordered_queue_refuses_publishers() {
         let mut taken = take_all(&bench, &new, sent.len()).await;
         taken.sort_unstable();
         sent.sort_unstable();
+        assert_eq!(taken, sent);
+    });
+}
+
+/// Returns the beginning of `queue.bind` or `queue.unbind` (AMQP 0-9-1, section 1.7.2).
+fn binding(method: u8, queue: &str, exchange: &str) -> Vec<u8> {
+    let mut frame = vec![0, 50, 0, method, 0, 0];
+    for name in [queue, exchange] {
+        frame.push(u8::try_from(name.len()).unwrap());
+        frame.extend_from_slice(name.as_bytes());
+    }
+    frame
+}
+
+/// One message reaches only the queue, since the one that keeps the messages meanwhile is not yet
+/// bound. The next message reaches the latter directly, before the first one is copied to it.
+#[test]
+fn a_migration_keeps_the_order_or_notices_what_is_published_meanwhile() {
+    const BIND: u8 = 20;
+    const UNBIND: u8 = 50;
+    block_on(async {
+        let config = config(server());
+        let (bench, old) = bench(&config).await;
+        let messages = bench.messages(RESERVE, 4);
+        publish(&old, messages[..2].to_vec()).await;
+
+        let proxy = Proxy::start(server().port());
+        let mut through = config.clone();
+        through.url = format!("amqp://guest:guest@127.0.0.1:{}", proxy.port());
+        let queue = format!("{}{RESERVING}", config.namespace);
+        let commands = format!("{}wingbeat.commands", config.namespace);
+        let aside = format!("{queue}.migrating");
+        let new = another(&through).await;
+        proxy.break_on(&binding(BIND, &aside, &commands), Fault::Hold);
+        let migrating = tokio::spawn(async move { new.migrate(&with_order(true)).await });
+        let held = async |count| {
+            let has_ended = async || proxy.faults() == count || migrating.is_finished();
+            until("the migration is held", has_ended).await;
+        };
+        held(1).await;
+        assert!(!migrating.is_finished(), "it binds the other queue");
+        publish(&old, messages[2..3].to_vec()).await;
+        proxy.break_on(&binding(UNBIND, &queue, &commands), Fault::Hold);
+        held(2).await;
+        publish(&old, messages[3..].to_vec()).await;
+        proxy.repair();
+
+        let migrated = migrating.await.unwrap();
+        let new = another(&config).await;
+        if let Err(why) = &migrated {
+            assert_eq!(why.code(), "topology_in_use", "{why}");
+            new.migrate(&with_order(true)).await.unwrap();
+        }
+        let mut sent: Vec<_> = messages.iter().map(|message| message.id).collect();
+        let mut taken = take_all(&bench, &new, sent.len()).await;
+        if migrated.is_err() {
+            sent.sort_unstable();
+            taken.sort_unstable();
+        }
         assert_eq!(taken, sent);
     });
 }
