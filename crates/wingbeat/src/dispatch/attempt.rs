@@ -437,6 +437,7 @@ impl Attempt {
         letter.broken.clone_from(&work.broken);
         letter.admitted = work.admitted;
         letter.suspect = work.suspect || work.is_forged_delivery();
+        letter.timer = work.timer;
         letter.record(&scope)?;
         letter.log(&self.stats.failures, self.service.runtime.elapsed());
         telemetry::ended("dead");

@@ -132,6 +132,9 @@ pub(crate) struct Work {
     pub(crate) suspect: bool,
     /// Set if a suspect command turned out to be a copy of one that was handled.
     pub(crate) known: bool,
+    /// `Some(true)` if it is a timer, `Some(false)` if a queue delivered it, also after it was
+    /// parked; `None` if an older release parked it.
+    pub(crate) timer: Option<bool>,
     /// Set if no attempt was made before.
     pub(crate) fresh: bool,
     /// Attempts since the work was last parked.
@@ -158,6 +161,7 @@ impl Work {
             admitted: false,
             suspect: false,
             known: false,
+            timer: None,
             fresh: true,
             quick: 0,
             failed: None,

@@ -155,8 +155,11 @@ impl DueRunner {
             signature: None,
             body: timer.body.get().as_bytes().to_vec().into(),
         };
-        self.deliver(&timer.queue, record, work(record, envelope))
-            .await
+        let work = Work {
+            timer: Some(true),
+            ..work(record, envelope)
+        };
+        self.deliver(&timer.queue, record, work).await
     }
 
     async fn parked(&self, record: &DueRecord) -> Result<()> {
@@ -168,6 +171,7 @@ impl DueRunner {
             broken: parked.broken,
             admitted: parked.admitted,
             suspect: parked.suspect,
+            timer: parked.timer,
             ..work(record, envelope)
         };
         self.deliver(&parked.queue, record, work).await
@@ -180,7 +184,10 @@ impl DueRunner {
             })?;
         if record.key.table == TIMERS && sabotage::lacks(sabotage::TIMER_ONCE) {
             let (envelope, origin) = (work.envelope.clone(), work.origin.clone());
-            let twin = Work::new(envelope, origin, Failures::default());
+            let twin = Work {
+                timer: work.timer,
+                ..Work::new(envelope, origin, Failures::default())
+            };
             let _ = sender.send(twin).await;
         }
         // If the subscription has ended, or is paused and has enough waiting work, the lease
