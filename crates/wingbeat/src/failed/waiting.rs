@@ -68,16 +68,20 @@ impl Waiting {
         Ok(())
     }
 
+    /// Hands over the deliveries of one queue and type, until the service drains: then its
+    /// subscriptions handle nothing more.
     async fn hand_over_all(&self, queue: Name, kind: &str) -> Result<()> {
         let prefix = format!("{queue}/{kind}/");
-        loop {
-            let after = Some(prefix.clone());
-            let page = self.service.store.scan(WAITING, after, BATCH).await?;
-            let ids = page.into_iter().map(|(id, _)| id);
+        let mut after = prefix.clone();
+        while *self.control.borrow() != Control::Draining {
+            // From the start, a store might have to skip all that was deleted before.
+            let page = self.service.store.scan(WAITING, Some(after), BATCH);
+            let ids = page.await?.into_iter().map(|(id, _)| id);
             let ids: Vec<String> = ids.take_while(|id| id.starts_with(&prefix)).collect();
-            if ids.is_empty() {
+            let Some(last) = ids.last().cloned() else {
                 return Ok(());
-            }
+            };
+            after = last;
             let (ids, prefix) = (&ids, prefix.as_str());
             run_unit(&self.service, |scope| async move {
                 for id in ids {
@@ -89,6 +93,7 @@ impl Waiting {
             .await?;
             tracing::info!(%queue, kind, deliveries = ids.len(), "deliveries that waited for this release are handled");
         }
+        Ok(())
     }
 }
 

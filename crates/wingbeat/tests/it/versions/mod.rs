@@ -1,5 +1,6 @@
 //! Versions of one event, side by side and in replicas of two releases.
 
+mod handing_over;
 #[cfg(all(feature = "host", feature = "embedded", feature = "servers"))]
 mod replicas;
 
