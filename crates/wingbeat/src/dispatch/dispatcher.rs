@@ -291,7 +291,10 @@ impl Dispatcher {
             }
             // Released: the broker or the store hands it out again.
             None => lanes.in_flight.remove(work.sent),
-            Some(Ended::Stale) => lanes.push_front(work.again()),
+            Some(Ended::Stale) => {
+                work.stale = true;
+                lanes.push_front(work.again());
+            }
             Some(Ended::Failed(why)) if why.class() == Class::Retry => {
                 work.failed = Some(why);
                 lanes.push_front(work.again());

@@ -139,6 +139,8 @@ pub(crate) struct Work {
     pub(crate) fresh: bool,
     /// Attempts since the work was last parked.
     pub(crate) quick: u32,
+    /// Set if the last unit was not committed because it had read stale data.
+    pub(crate) stale: bool,
     /// The retryable error because of which the last unit was not committed.
     pub(crate) failed: Option<Error>,
     /// The number of times that the store has refused the dead letter of this work.
@@ -164,6 +166,7 @@ impl Work {
             timer: None,
             fresh: true,
             quick: 0,
+            stale: false,
             failed: None,
             refused: 0,
         }
