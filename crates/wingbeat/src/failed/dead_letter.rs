@@ -12,7 +12,8 @@ use wingbeat_core::text::printable;
 use wingbeat_core::transport::{Broken, Undecodable};
 use wingbeat_core::unit::Write;
 use wingbeat_core::{
-    CorrelationId, Envelope, Error, Key, Kind, LogLimit, Name, Propagation, Result, Timestamp,
+    CorrelationId, Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Propagation, Result,
+    Timestamp,
 };
 
 use crate::encode;
@@ -236,8 +237,12 @@ pub(crate) fn parked_key(queue: Name, envelope: &Envelope, suspect: bool) -> Key
     } else {
         &envelope.source
     };
-    let id = format!("{queue}/{source}/{}", envelope.id);
-    Key::new(PARKED, id)
+    key_of(queue, source, envelope.id)
+}
+
+/// The key of the parked delivery of the message with this source and id.
+pub(super) fn key_of(queue: Name, source: &str, id: MessageId) -> Key {
+    Key::new(PARKED, format!("{queue}/{source}/{id}"))
 }
 
 /// Encodes an envelope as text, for records in JSON.

@@ -217,16 +217,24 @@ struct Reminded {
     order: String,
 }
 
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "orders.withdrawn", version = 1, key = order)]
+struct Withdrawn {
+    order: String,
+}
+
 #[derive(SagaInput)]
 enum OldInput {
     #[saga(start)]
     Placed(Placed),
+    Withdrawn(Withdrawn),
 }
 
 #[derive(SagaInput)]
 enum Input {
     #[saga(start)]
     Placed(Placed),
+    Withdrawn(Withdrawn),
     #[saga(timer)]
     Due(ReminderDue),
 }
@@ -241,7 +249,11 @@ impl Saga for OldReminder {
     const NAME: &'static str = "reminder";
     type Input = OldInput;
 
-    fn step(&mut self, OldInput::Placed(_): OldInput, _: &mut SagaEffects<OldInput>) {}
+    fn step(&mut self, input: OldInput, effects: &mut SagaEffects<OldInput>) {
+        if let OldInput::Withdrawn(_) = input {
+            effects.end();
+        }
+    }
 
     fn unexpected(&mut self, _: Unexpected, _: OldInput, _: &mut SagaEffects<OldInput>) {}
 }
@@ -255,6 +267,7 @@ impl Saga for Reminder {
             Input::Placed(Placed { order }) => {
                 effects.after(Duration::from_secs(600), &ReminderDue { order })
             }
+            Input::Withdrawn(_) => effects.end(),
             Input::Due(ReminderDue { order }) => effects.publish(&Reminded { order }).end(),
         };
     }
@@ -264,7 +277,9 @@ impl Saga for Reminder {
 
 /// A release whose service mails has this saga.
 fn release<G: Saga>() -> App {
-    let orders = Service::new("orders").publishes::<Placed>();
+    let orders = Service::new("orders")
+        .publishes::<Placed>()
+        .publishes::<Withdrawn>();
     App::new()
         .service(orders)
         .service(Service::new("mails").saga::<G>())
@@ -330,6 +345,20 @@ fn a_dead_letter_of_a_timer_waits_when_an_old_replica_retries_it() {
     assert!(app.run(retried).expect("stored"));
     app.pass(Duration::from_secs(60));
     assert_eq!((parked(&app), app.dead_letters("mails")), (1, 0));
+    app.crash(release::<Reminder>());
+    app.pass(Duration::from_secs(60));
+    assert_reminded(&app);
+}
+
+#[test]
+fn a_timer_that_waits_is_cancelled_with_its_saga() {
+    let mut app = timer_that_waits();
+    let order = "1".into();
+    publish(&app, &Withdrawn { order });
+    app.pass(Duration::from_secs(60));
+    assert_eq!((parked(&app), app.dead_letters("mails")), (0, 0));
+    let ended = app.run(app.reads("mails").ended_sagas::<Reminder>());
+    assert_eq!(ended.expect("read"), 1);
     app.crash(release::<Reminder>());
     app.pass(Duration::from_secs(60));
     assert_reminded(&app);
