@@ -191,7 +191,8 @@ impl Attempt {
             // From its first failure on the work can be too old.
             self.store_is_available(work).await?;
         }
-        match self.step(work, why, work.quick) {
+        let step = self.step(work, why, work.quick);
+        match step.map(|step| self.within_lease(work, why, step)) {
             Some(step @ Step::InPlace(pause)) => {
                 self.meter.retried(why.code());
                 self.take_step(work, why, step);

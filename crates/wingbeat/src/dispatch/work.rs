@@ -137,6 +137,8 @@ pub(crate) struct Work {
     pub(crate) timer: Option<bool>,
     /// Set if no attempt was made before.
     pub(crate) fresh: bool,
+    /// The time from which another replica may take the work; `None` if the queue delivered it.
+    pub(crate) leased_until: Option<Duration>,
     /// Attempts since the work was last parked.
     pub(crate) quick: u32,
     /// Set if the last unit was not committed because it had read stale data.
@@ -165,6 +167,7 @@ impl Work {
             known: false,
             timer: None,
             fresh: true,
+            leased_until: None,
             quick: 0,
             stale: false,
             failed: None,

@@ -72,6 +72,7 @@ impl DueRunner {
             }
             let now = runtime.now();
             let soon = self.committer.due().take();
+            let leased_until = runtime.elapsed() + LEASE;
             let claimed = self
                 .committer
                 .store()
@@ -83,7 +84,7 @@ impl DueRunner {
                     idle = records.is_empty();
                     let full = records.len() == CLAIM_MAX;
                     for record in records {
-                        self.hand_on(record).await;
+                        self.hand_on(record, leased_until).await;
                     }
                     full
                 }
@@ -118,11 +119,11 @@ impl DueRunner {
         }
     }
 
-    async fn hand_on(&self, record: DueRecord) {
+    async fn hand_on(&self, record: DueRecord, leased_until: Duration) {
         self.committer.doubt(&record);
         let handed = match record.key.table {
-            TIMERS => self.timer(&record).await,
-            PARKED | WAITING => self.parked(&record).await,
+            TIMERS => self.timer(&record, leased_until).await,
+            PARKED | WAITING => self.parked(&record, leased_until).await,
             CALLS => self.call(&record),
             DELAYED => self.delayed(&record),
             SCHEDULES => self.schedule(&record),
@@ -137,7 +138,7 @@ impl DueRunner {
         }
     }
 
-    async fn timer(&self, record: &DueRecord) -> Result<()> {
+    async fn timer(&self, record: &DueRecord, leased_until: Duration) -> Result<()> {
         let timer: TimerRecord = decode(&record.record.body)?;
         let envelope = Envelope {
             id: MessageId(timer.id),
@@ -157,12 +158,12 @@ impl DueRunner {
         };
         let work = Work {
             timer: Some(true),
-            ..work(record, envelope)
+            ..work(record, envelope, leased_until)
         };
         self.deliver(&timer.queue, record, work).await
     }
 
-    async fn parked(&self, record: &DueRecord) -> Result<()> {
+    async fn parked(&self, record: &DueRecord, leased_until: Duration) -> Result<()> {
         let parked: Parked = decode(&record.record.body)?;
         let envelope = unpack(&parked.envelope)
             .ok_or_else(|| Error::reject("undecodable", "a parked envelope cannot be read"))?;
@@ -172,7 +173,7 @@ impl DueRunner {
             admitted: parked.admitted,
             suspect: parked.suspect,
             timer: parked.timer,
-            ..work(record, envelope)
+            ..work(record, envelope, leased_until)
         };
         self.deliver(&parked.queue, record, work).await
     }
@@ -293,7 +294,10 @@ async fn forget(service: Arc<ServiceContext>, record: DueRecord) {
     }
 }
 
-fn work(record: &DueRecord, envelope: Envelope) -> Work {
+fn work(record: &DueRecord, envelope: Envelope, leased_until: Duration) -> Work {
     let (key, body) = (record.key.clone(), record.record.body.clone());
-    Work::new(envelope, Origin::Due { key, body }, Failures::default())
+    Work {
+        leased_until: Some(leased_until),
+        ..Work::new(envelope, Origin::Due { key, body }, Failures::default())
+    }
 }

@@ -14,6 +14,7 @@ use wingbeat::{
 };
 
 use crate::ordered::Nobody;
+use crate::transfers::publish;
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -396,6 +397,71 @@ fn a_delivery_that_was_handled_on_stale_data_is_handled_again_at_any_age() {
     assert_eq!(trouble.attempts(1), 3, "failed, stale, handled");
     let scene = Scene { app, trouble };
     assert_eq!((scene.log(), scene.reasons()), (vec![2, 1], vec![]));
+}
+
+/// The record of a parked delivery stays claimed for 30 seconds only.
+#[test]
+fn a_pause_of_a_delivery_from_the_store_does_not_let_another_replica_take_it() {
+    let default = Retry {
+        quick: 1,
+        parked: vec![MINUTE],
+        ..Retry::default()
+    };
+    let quick = Retry {
+        quick: 2,
+        backoff: MINUTE,
+        parked: vec![MINUTE],
+        ..Retry::default()
+    };
+    let rule = |rule| Retry::default().on_code("busy", rule);
+    for (retry, ordered) in [
+        (rule(Attempts::held([MINUTE])), false),
+        (rule(Attempts::held([MINUTE])), true),
+        (rule(Attempts::in_place([MINUTE])), false),
+        (default, true),
+        (quick, false),
+    ] {
+        let what = format!("{retry:?}, ordered: {ordered}");
+        let world = Simulation::new(1);
+        let model = Model::new(world.runtime());
+        let trouble = Trouble::default();
+        let start = || {
+            let ports = model.ports(&world.group(), Arc::new(Nobody));
+            let started = app(retry.clone(), ordered, &trouble).start(ports);
+            world.run(started).expect("it starts")
+        };
+        let running = start();
+        const READINGS: u32 = 8;
+        for number in 1..=READINGS {
+            trouble.at(number, [closed()]);
+            let meter = format!("m{number}");
+            world.run(publish(&world, &model, &MeterRead { meter, number }));
+        }
+        world.advance(SECOND);
+        let letters = world.run(running.dead_letters("meters".into()));
+        let letters = letters.expect("reads");
+        assert_eq!(letters.len(), 8, "{what}");
+        let other = start();
+        for number in 1..=READINGS {
+            trouble.at(number, [busy()]);
+        }
+        for letter in letters {
+            let retried = running.retry_dead_letter("meters".into(), letter.id);
+            assert!(world.run(retried).expect("it is stored"));
+        }
+        let attempts = || (1..=READINGS).map(|number| trouble.attempts(number));
+        world.advance(50 * SECOND);
+        assert!(attempts().all(|count| count == 1), "{what}");
+        world.advance(10 * MINUTE);
+        assert!(attempts().all(|count| count == 2), "{what}");
+        let reads = running.reads("meters").expect("it runs");
+        for number in 1..=READINGS {
+            let log = world.run(reads.entity::<Log>(&format!("m{number}")));
+            assert_eq!(log.expect("reads").expect("kept").numbers, [number]);
+        }
+        drop(other);
+        world.end();
+    }
 }
 
 #[test]
