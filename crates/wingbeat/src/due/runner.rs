@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::store::DueRecord;
 use wingbeat_core::{
-    Envelope, Error, Kind, MessageId, Name, Result, RuntimeExt as _, Timestamp, sabotage,
+    Envelope, Error, Kind, LogLimits, MessageId, Name, Result, RuntimeExt as _, Timestamp, sabotage,
 };
 
 use super::calling::Calling;
@@ -56,6 +56,8 @@ pub(crate) struct DueRunner {
     pub(crate) schedules: BTreeMap<(Name, &'static str), Firing>,
     pub(crate) replays: BTreeMap<Name, Arc<Replays>>,
     pub(crate) control: watch::Receiver<Control>,
+    /// Limits the log lines about records that cannot be handled.
+    pub(crate) failures: Arc<LogLimits>,
 }
 
 impl DueRunner {
@@ -133,8 +135,11 @@ impl DueRunner {
                 format!("no handler for due records of {other}"),
             )),
         };
-        if let Err(why) = handed {
-            tracing::error!(service = %record.service, key = ?record.key, code = why.code(), "a due record cannot be handled: {why}");
+        if let Err(why) = handed
+            && let Some(service) = self.services.values().next()
+            && let Some(suppressed) = self.failures.admit(why.code(), service.runtime.elapsed())
+        {
+            tracing::error!(service = %record.service, key = ?record.key, code = why.code(), suppressed, "a due record cannot be handled: {why}");
         }
     }
 
@@ -228,6 +233,7 @@ impl DueRunner {
         let delayed = Delayed {
             service: Arc::clone(service),
             record: record.clone(),
+            failures: Arc::clone(&self.failures),
         };
         service.runtime.spawn(Box::pin(delayed.run()));
         Ok(())

@@ -10,6 +10,8 @@ use wingbeat::{
     Service, Unexpected, schemars,
 };
 
+use crate::refusing::Log;
+
 const MINUTE: Duration = Duration::from_secs(60);
 /// The pause of a timer that failed.
 const PAUSE: Duration = Duration::from_secs(600);
@@ -196,4 +198,24 @@ fn of_two_timers_that_were_parked_only_the_newer_one_fires() {
     assert_eq!(scene.parked(), (1, 1), "the newer one");
     scene.change(Change::Mend, true);
     assert_eq!(scene.rung(), [2]);
+}
+
+/// The timers of a saga that is no longer registered.
+#[test]
+fn many_due_records_that_cannot_be_handled_write_few_lines() {
+    let (log, _recording) = Log::start();
+    let mut app = TestApp::start(
+        1,
+        App::new().service(Service::new("alarms").saga::<Alarm>()),
+    );
+    for number in 0..300 {
+        let alarm = format!("a{number}");
+        app.publish(Uuid::from_u128(1), &Set { alarm });
+    }
+    app.pass(MINUTE / 2);
+    app.crash_for(MINUTE, App::new().service(Service::new("alarms")));
+    app.pass(MINUTE);
+    let lines = log.count(&["a due record cannot be handled", "unknown_queue"]);
+    // Each record is claimed twice or more.
+    assert!((1..=200).contains(&lines), "{lines} lines");
 }
