@@ -169,15 +169,26 @@ impl Retry {
             let mut held = Duration::ZERO;
             for step in &rule.attempts.0 {
                 held = match step {
-                    // With their random parts.
-                    Step::InPlace(pause) => held.saturating_add(pause.saturating_mul(2)),
-                    Step::Held(pause) => held.saturating_add(pause.saturating_add(*pause / 4)),
                     Step::Parked(_) => Duration::ZERO,
+                    step => held.saturating_add(step.longest_in_memory()),
                 };
                 longest = longest.max(held);
             }
         }
         longest
+    }
+
+    /// Returns the step in place of one for which the delivery must not stay in memory. Without a
+    /// rule, the next step from the store takes the place of the attempts that are left in memory;
+    /// if there is none, the step stays as it is.
+    pub(crate) fn in_store(&self, why: &Error, step: Step, parked: u32, taken: &Taken) -> Step {
+        match step {
+            Step::InPlace(_) if self.rule_for(why).is_none() => {
+                let pause = self.parked.get(parked.saturating_sub(taken.waits) as usize);
+                pause.map_or(step, |pause| Step::Parked(*pause))
+            }
+            _ => Step::Parked(step.pause()),
+        }
     }
 
     /// Counts the step after this error for its rule.
@@ -223,6 +234,10 @@ impl On {
 /// | [held](Self::held) | those with its key wait behind it | begins again with the first attempt |
 /// | [parked](Self::parked) | overtake it | continues |
 ///
+/// A timer, or a delivery that was parked or retried by an operator, waits in the store for longer
+/// pauses, wherever its policy places it: after half a minute in memory another replica would take
+/// it.
+///
 /// The difference between the first two: attempts in place are for milliseconds, and go on when an
 /// operator pauses the subscription or the process drains. A held delivery is given back to the
 /// queue then, and no attempt is used up while the store is unavailable.
@@ -246,6 +261,15 @@ impl Step {
     pub(crate) fn pause(self) -> Duration {
         match self {
             Self::InPlace(pause) | Self::Held(pause) | Self::Parked(pause) => pause,
+        }
+    }
+
+    /// Returns the longest time for which the delivery stays in memory, with its random part.
+    pub(crate) fn longest_in_memory(self) -> Duration {
+        match self {
+            Self::InPlace(pause) => pause.saturating_mul(2),
+            Self::Held(pause) => pause.saturating_add(pause / 4),
+            Self::Parked(_) => Duration::ZERO,
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 #[cfg(feature = "http")]
 use axum::{Extension, Router};
 use tokio::sync::{mpsc, watch};
-use wingbeat_core::ServiceStore;
 use wingbeat_core::transport::Topology;
+use wingbeat_core::{LogLimits, ServiceStore};
 
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
@@ -83,6 +84,7 @@ impl Starting {
                 schedules: BTreeMap::new(),
                 replays: BTreeMap::new(),
                 control: controlled.clone(),
+                failures: Arc::new(LogLimits::new(50, Duration::from_millis(200))),
             },
             ports: ports.clone(),
             committer: Arc::clone(&committer),

@@ -66,7 +66,10 @@ impl Attempt {
         self.verify(&mut work);
         let mut stale = 0;
         loop {
-            self.expire(&mut work);
+            // The unit of stale work was a success, which must not become a dead letter.
+            if !std::mem::take(&mut work.stale) {
+                self.expire(&mut work);
+            }
             let failed = work.failed.take();
             if work.refused > 0 {
                 let pause = STORE_AWAY * 2_u32.saturating_pow(work.refused.min(16));
@@ -86,6 +89,7 @@ impl Attempt {
                     Ok(()) => return,
                     Err(back) => {
                         work = back;
+                        work.stale = true;
                         stale += 1;
                         back_off(&self.service, stale).await;
                         if stale > STALE_MAX {
@@ -104,6 +108,7 @@ impl Attempt {
                             Ok(()) => return,
                             Err(back) => {
                                 work = back;
+                                work.stale = true;
                                 work.failures.parked = parked;
                                 work.failures.taken = taken;
                             }
@@ -161,31 +166,43 @@ impl Attempt {
 
     /// Waits in memory, parks the work or gives it up, as the policy says.
     async fn after_failure(&self, work: &mut Work, why: &Error) -> Next {
-        work.quick += 1;
-        self.note(work, why);
-        let next = match self.step(work, why, work.quick) {
-            Some(step @ Step::InPlace(pause)) => {
-                self.meter.retried(why.code());
-                self.take_step(work, why, step);
-                let pause = self.until_too_old(work, pause, pause);
-                self.service.runtime.sleep(pause).await;
-                return Next::Again;
-            }
-            Some(step @ Step::Held(_)) => self.wait_in_place(work, why, step).await,
-            Some(step @ Step::Parked(_)) => self.park(work, why, step).await,
-            None => self.give_up(work, why).await,
-        };
-        match next {
+        let before = (work.quick, work.failures.clone());
+        match self.count_failure(work, why).await {
             Ok(Some(next)) => next,
             Ok(None) => {
                 work.hopeless = Some((why.code(), why.to_string()));
                 Next::Again
             }
-            // The store is unavailable: try again.
+            // The store is unavailable: try again. This failure does not count.
             Err(why) => {
+                (work.quick, work.failures) = before;
                 self.wait_for_store(&why).await;
                 Next::Again
             }
+        }
+    }
+
+    /// Counts a failure and takes the step after it; `None` if no attempt is left.
+    async fn count_failure(&self, work: &mut Work, why: &Error) -> Result<Option<Next>> {
+        let is_first = work.failures.first_at.is_none();
+        work.quick += 1;
+        self.note(work, why);
+        if is_first && self.subscription.policy.retry.max_age.is_some() {
+            // From its first failure on the work can be too old.
+            self.store_is_available(work).await?;
+        }
+        let step = self.step(work, why, work.quick);
+        match step.map(|step| self.within_lease(work, why, step)) {
+            Some(step @ Step::InPlace(pause)) => {
+                self.meter.retried(why.code());
+                self.take_step(work, why, step);
+                let pause = self.until_too_old(work, pause, pause);
+                self.service.runtime.sleep(pause).await;
+                Ok(Some(Next::Again))
+            }
+            Some(step @ Step::Held(_)) => self.wait_in_place(work, why, step).await,
+            Some(step @ Step::Parked(_)) => self.park(work, why, step).await,
+            None => self.give_up(work, why).await,
         }
     }
 
@@ -254,15 +271,21 @@ impl Attempt {
 
     /// Returns whether the handler failed on stale reads: a replica may have changed records that
     /// are cached here. The next attempt reads from the store; if this was the last one, the
-    /// reads are validated like those of a write.
+    /// reads are validated like those of a write. So are those of work that can become too old: its
+    /// next attempt may not be made.
     async fn read_stale_data(&self, scope: &Scope, work: &Work, why: &Error) -> bool {
         let Ok(unit) = scope.seal(None) else {
             return false;
         };
         let reads = unit.only_reads();
         self.service.committer.refresh(&reads);
-        let another = self.step(work, why, work.quick + 1).is_some();
+        let ages = self.subscription.policy.retry.max_age.is_some();
+        let another = !ages && self.step(work, why, work.quick + 1).is_some();
         if another || reads.reads.is_empty() {
+            return false;
+        }
+        // While the store is unavailable the failure does not count, so no read is validated.
+        if self.store_is_available(work).await.is_err() {
             return false;
         }
         self.service.committer.commit(reads).await == Outcome::Stale
@@ -380,11 +403,12 @@ impl Attempt {
 
     /// Parks the work for the pause of this step.
     async fn park(&self, work: &mut Work, why: &Error, step: Step) -> Result<Option<Next>> {
+        // Otherwise the unit would wait for the store, and the pause with it.
+        self.store_is_available(work).await?;
         let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
         let Some(settles) = self.settle(&scope, work).await? else {
             return Ok(Some(Next::Settled));
         };
-        // This may read the store. While it is unavailable, no pause is used up.
         let envelope = self.storable(&scope, work, &work.envelope).await?;
         self.take_step(work, why, step);
         let parked = self.parked(work, &envelope);
@@ -437,6 +461,7 @@ impl Attempt {
         letter.broken.clone_from(&work.broken);
         letter.admitted = work.admitted;
         letter.suspect = work.suspect || work.is_forged_delivery();
+        letter.timer = work.timer;
         letter.record(&scope)?;
         letter.log(&self.stats.failures, self.service.runtime.elapsed());
         telemetry::ended("dead");

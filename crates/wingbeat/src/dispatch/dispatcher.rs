@@ -210,6 +210,7 @@ impl Dispatcher {
         };
         self.judged(Work {
             broken,
+            timer: Some(false),
             ..Work::new(envelope, Origin::Queue(delivery.tag), Failures::default())
         })
     }
@@ -230,9 +231,11 @@ impl Dispatcher {
     }
 
     fn takes(&self, work: &Work, kind: &str) -> bool {
-        match &work.origin {
-            Origin::Queue(_) => self.subscription.takes_from_queue(kind),
-            Origin::Due { .. } => self.subscription.takes.contains(&kind),
+        // A delivery must not become a timer because it was parked or dead-lettered.
+        if work.timer == Some(false) {
+            self.subscription.takes_from_queue(kind)
+        } else {
+            self.subscription.takes.contains(&kind)
         }
     }
 
@@ -288,7 +291,10 @@ impl Dispatcher {
             }
             // Released: the broker or the store hands it out again.
             None => lanes.in_flight.remove(work.sent),
-            Some(Ended::Stale) => lanes.push_front(work.again()),
+            Some(Ended::Stale) => {
+                work.stale = true;
+                lanes.push_front(work.again());
+            }
             Some(Ended::Failed(why)) if why.class() == Class::Retry => {
                 work.failed = Some(why);
                 lanes.push_front(work.again());

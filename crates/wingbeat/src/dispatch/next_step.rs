@@ -9,6 +9,8 @@ use super::work::Work;
 use crate::retry::Step;
 use crate::trust::FORGED;
 
+/// The part of a lease that is left for an attempt after a pause.
+const LAST_ATTEMPT: Duration = Duration::from_secs(5);
 /// The reason of dead letters that are older than their policy allows.
 const TOO_OLD: &str = "too_old";
 
@@ -24,6 +26,22 @@ impl Attempt {
         let counts = (quick, work.failures.parked);
         let taken = &work.failures.taken;
         policy.retry.step(why, counts, taken, policy.ordered)
+    }
+
+    /// Returns the step, or another one if work from the store would stay in memory until another
+    /// replica may take it.
+    pub(super) fn within_lease(&self, work: &Work, why: &Error, step: Step) -> Step {
+        let Some(end) = work.leased_until else {
+            return step;
+        };
+        let now = self.service.runtime.elapsed();
+        let next = (now + LAST_ATTEMPT).saturating_add(step.longest_in_memory());
+        if next <= end {
+            return step;
+        }
+        let retry = &self.subscription.policy.retry;
+        let (parked, taken) = (work.failures.parked, &work.failures.taken);
+        retry.in_store(why, step, parked, taken)
     }
 
     /// Counts a step.

@@ -7,7 +7,7 @@ use wingbeat_core::{Envelope, Result, Unit};
 use super::attempt::Attempt;
 use super::work::{Origin, Work};
 use crate::failed::{Parked, WAITING, WAITS_FOR, pack, waiting_key};
-use crate::unit::{Scope, TIMERS, counter, due};
+use crate::unit::{Scope, counter, due};
 use crate::{encode, telemetry};
 
 impl Attempt {
@@ -16,7 +16,7 @@ impl Attempt {
     pub(super) fn waits(&self, work: &Work) -> bool {
         let kind = &*work.envelope.kind;
         let is_unknown = !self.subscription.takes.contains(&kind) && work.broken.is_none();
-        let is_timer = matches!(&work.origin, Origin::Due { key, .. } if key.table == TIMERS);
+        let is_timer = work.timer == Some(true);
         let has_waited = matches!(&work.origin, Origin::Due { key, .. } if key.table == WAITING);
         let is_forged = work.suspect || work.is_forged_delivery();
         let is_ours = self.family.contains(&*work.envelope.source) && !is_forged;
@@ -56,6 +56,7 @@ impl Attempt {
             failures: work.failures.clone(),
             admitted: work.admitted,
             suspect: work.suspect,
+            timer: work.timer,
             envelope: pack(envelope),
             broken: work.broken.clone(),
         }

@@ -132,10 +132,17 @@ pub(crate) struct Work {
     pub(crate) suspect: bool,
     /// Set if a suspect command turned out to be a copy of one that was handled.
     pub(crate) known: bool,
+    /// `Some(true)` if it is a timer, `Some(false)` if a queue delivered it, also after it was
+    /// parked; `None` if an older release parked it.
+    pub(crate) timer: Option<bool>,
     /// Set if no attempt was made before.
     pub(crate) fresh: bool,
+    /// The time from which another replica may take the work; `None` if the queue delivered it.
+    pub(crate) leased_until: Option<Duration>,
     /// Attempts since the work was last parked.
     pub(crate) quick: u32,
+    /// Set if the last unit was not committed because it had read stale data.
+    pub(crate) stale: bool,
     /// The retryable error because of which the last unit was not committed.
     pub(crate) failed: Option<Error>,
     /// The number of times that the store has refused the dead letter of this work.
@@ -158,8 +165,11 @@ impl Work {
             admitted: false,
             suspect: false,
             known: false,
+            timer: None,
             fresh: true,
+            leased_until: None,
             quick: 0,
+            stale: false,
             failed: None,
             refused: 0,
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wingbeat_core::store::DueRecord;
-use wingbeat_core::{Kind, Name, Result, TraceParent};
+use wingbeat_core::{Kind, LogLimits, Name, Result, TraceParent};
 
 use crate::decode;
 use crate::effects::{Effects, Outgoing};
@@ -14,14 +14,18 @@ use crate::unit::{self, Attempt, DelayedRecord, Meta, Scope, ServiceContext, rem
 pub(super) struct Delayed {
     pub(super) service: Arc<ServiceContext>,
     pub(super) record: DueRecord,
+    /// Limits the log lines about messages that cannot be published.
+    pub(super) failures: Arc<LogLimits>,
 }
 
 impl Delayed {
     pub(super) async fn run(self) {
         let published = unit::within_lease(&self.service, || self.publish());
-        if let Err(why) = published.await {
-            // The lease expires, and the record is claimed again.
-            tracing::warn!(service = %self.service.name, message = self.record.key.id, code = why.code(), "a delayed message cannot be published, trying again: {why}");
+        let Err(why) = published.await else { return };
+        // The lease expires, and the record is claimed again.
+        let now = self.service.runtime.elapsed();
+        if let Some(suppressed) = self.failures.admit(why.code(), now) {
+            tracing::warn!(service = %self.service.name, message = self.record.key.id, code = why.code(), suppressed, "a delayed message cannot be published, trying again: {why}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::store::DueRecord;
 use wingbeat_core::{
-    Envelope, Error, Kind, MessageId, Name, Result, RuntimeExt as _, Timestamp, sabotage,
+    Envelope, Error, Kind, LogLimits, MessageId, Name, Result, RuntimeExt as _, Timestamp, sabotage,
 };
 
 use super::calling::Calling;
@@ -56,6 +56,8 @@ pub(crate) struct DueRunner {
     pub(crate) schedules: BTreeMap<(Name, &'static str), Firing>,
     pub(crate) replays: BTreeMap<Name, Arc<Replays>>,
     pub(crate) control: watch::Receiver<Control>,
+    /// Limits the log lines about records that cannot be handled.
+    pub(crate) failures: Arc<LogLimits>,
 }
 
 impl DueRunner {
@@ -72,6 +74,7 @@ impl DueRunner {
             }
             let now = runtime.now();
             let soon = self.committer.due().take();
+            let leased_until = runtime.elapsed() + LEASE;
             let claimed = self
                 .committer
                 .store()
@@ -83,7 +86,7 @@ impl DueRunner {
                     idle = records.is_empty();
                     let full = records.len() == CLAIM_MAX;
                     for record in records {
-                        self.hand_on(record).await;
+                        self.hand_on(record, leased_until).await;
                     }
                     full
                 }
@@ -118,11 +121,11 @@ impl DueRunner {
         }
     }
 
-    async fn hand_on(&self, record: DueRecord) {
+    async fn hand_on(&self, record: DueRecord, leased_until: Duration) {
         self.committer.doubt(&record);
         let handed = match record.key.table {
-            TIMERS => self.timer(&record).await,
-            PARKED | WAITING => self.parked(&record).await,
+            TIMERS => self.timer(&record, leased_until).await,
+            PARKED | WAITING => self.parked(&record, leased_until).await,
             CALLS => self.call(&record),
             DELAYED => self.delayed(&record),
             SCHEDULES => self.schedule(&record),
@@ -132,12 +135,15 @@ impl DueRunner {
                 format!("no handler for due records of {other}"),
             )),
         };
-        if let Err(why) = handed {
-            tracing::error!(service = %record.service, key = ?record.key, code = why.code(), "a due record cannot be handled: {why}");
+        if let Err(why) = handed
+            && let Some(service) = self.services.values().next()
+            && let Some(suppressed) = self.failures.admit(why.code(), service.runtime.elapsed())
+        {
+            tracing::error!(service = %record.service, key = ?record.key, code = why.code(), suppressed, "a due record cannot be handled: {why}");
         }
     }
 
-    async fn timer(&self, record: &DueRecord) -> Result<()> {
+    async fn timer(&self, record: &DueRecord, leased_until: Duration) -> Result<()> {
         let timer: TimerRecord = decode(&record.record.body)?;
         let envelope = Envelope {
             id: MessageId(timer.id),
@@ -155,11 +161,14 @@ impl DueRunner {
             signature: None,
             body: timer.body.get().as_bytes().to_vec().into(),
         };
-        self.deliver(&timer.queue, record, work(record, envelope))
-            .await
+        let work = Work {
+            timer: Some(true),
+            ..work(record, envelope, leased_until)
+        };
+        self.deliver(&timer.queue, record, work).await
     }
 
-    async fn parked(&self, record: &DueRecord) -> Result<()> {
+    async fn parked(&self, record: &DueRecord, leased_until: Duration) -> Result<()> {
         let parked: Parked = decode(&record.record.body)?;
         let envelope = unpack(&parked.envelope)
             .ok_or_else(|| Error::reject("undecodable", "a parked envelope cannot be read"))?;
@@ -168,7 +177,8 @@ impl DueRunner {
             broken: parked.broken,
             admitted: parked.admitted,
             suspect: parked.suspect,
-            ..work(record, envelope)
+            timer: parked.timer,
+            ..work(record, envelope, leased_until)
         };
         self.deliver(&parked.queue, record, work).await
     }
@@ -180,7 +190,10 @@ impl DueRunner {
             })?;
         if record.key.table == TIMERS && sabotage::lacks(sabotage::TIMER_ONCE) {
             let (envelope, origin) = (work.envelope.clone(), work.origin.clone());
-            let twin = Work::new(envelope, origin, Failures::default());
+            let twin = Work {
+                timer: work.timer,
+                ..Work::new(envelope, origin, Failures::default())
+            };
             let _ = sender.send(twin).await;
         }
         // If the subscription has ended, or is paused and has enough waiting work, the lease
@@ -220,6 +233,7 @@ impl DueRunner {
         let delayed = Delayed {
             service: Arc::clone(service),
             record: record.clone(),
+            failures: Arc::clone(&self.failures),
         };
         service.runtime.spawn(Box::pin(delayed.run()));
         Ok(())
@@ -286,7 +300,10 @@ async fn forget(service: Arc<ServiceContext>, record: DueRecord) {
     }
 }
 
-fn work(record: &DueRecord, envelope: Envelope) -> Work {
+fn work(record: &DueRecord, envelope: Envelope, leased_until: Duration) -> Work {
     let (key, body) = (record.key.clone(), record.record.body.clone());
-    Work::new(envelope, Origin::Due { key, body }, Failures::default())
+    Work {
+        leased_until: Some(leased_until),
+        ..Work::new(envelope, Origin::Due { key, body }, Failures::default())
+    }
 }

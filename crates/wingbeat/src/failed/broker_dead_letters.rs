@@ -215,6 +215,7 @@ impl BrokerDeadLetters {
         let envelope = &encrypted;
         let mut letter = DeadLetter::new(scope, queue, envelope, reason, Failures::default());
         letter.broken = broken;
+        letter.timer = Some(false);
         letter.log(&self.lines, self.service.runtime.elapsed());
         letter.record(scope)?;
         // Settling counts the delivery as handled; this one was not.

@@ -12,7 +12,8 @@ use wingbeat_core::text::printable;
 use wingbeat_core::transport::{Broken, Undecodable};
 use wingbeat_core::unit::Write;
 use wingbeat_core::{
-    CorrelationId, Envelope, Error, Key, Kind, LogLimit, Name, Propagation, Result, Timestamp,
+    CorrelationId, Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Propagation, Result,
+    Timestamp,
 };
 
 use crate::encode;
@@ -51,6 +52,8 @@ pub(crate) struct Parked {
     pub(crate) admitted: bool,
     #[serde(default)]
     pub(crate) suspect: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timer: Option<bool>,
     /// The envelope, in hexadecimal.
     pub(crate) envelope: String,
     /// The reason why the delivery cannot be decoded, if it cannot.
@@ -91,6 +94,9 @@ pub struct DeadLetter {
     /// Set if it is a delivery that was forged.
     #[serde(default)]
     pub(crate) suspect: bool,
+    /// See [`Work`](crate::dispatch::Work).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timer: Option<bool>,
     /// The envelope, in hexadecimal.
     pub(crate) envelope: String,
 }
@@ -131,6 +137,7 @@ impl DeadLetter {
             broken: None,
             admitted: false,
             suspect: false,
+            timer: None,
             envelope: pack(envelope),
         }
     }
@@ -230,8 +237,12 @@ pub(crate) fn parked_key(queue: Name, envelope: &Envelope, suspect: bool) -> Key
     } else {
         &envelope.source
     };
-    let id = format!("{queue}/{source}/{}", envelope.id);
-    Key::new(PARKED, id)
+    key_of(queue, source, envelope.id)
+}
+
+/// The key of the parked delivery of the message with this source and id.
+pub(super) fn key_of(queue: Name, source: &str, id: MessageId) -> Key {
+    Key::new(PARKED, format!("{queue}/{source}/{id}"))
 }
 
 /// Encodes an envelope as text, for records in JSON.
@@ -277,5 +288,38 @@ pub(crate) fn stand_in(broken: &Undecodable, now: Timestamp) -> Envelope {
         propagation: Default::default(),
         signature: None,
         body: broken.raw.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A parked delivery as releases without the field `timer` stored it.
+    const PARKED_BEFORE: &str = r#"{"queue":"a.b","failures":{"attempts":1,"parked":1,
+        "first_at":null,"first_error":null},"admitted":true,"suspect":false,"envelope":"00",
+        "broken":null}"#;
+
+    #[test]
+    fn records_of_earlier_releases_do_not_tell_whether_they_are_timers() {
+        let before: Parked = serde_json::from_str(PARKED_BEFORE).unwrap();
+        assert_eq!((before.timer, before.admitted), (None, true));
+        for timer in [Some(true), Some(false)] {
+            let now = Parked {
+                timer,
+                ..serde_json::from_str(PARKED_BEFORE).unwrap()
+            };
+            let stored = serde_json::to_string(&now).unwrap();
+            let read: Parked = serde_json::from_str(&stored).unwrap();
+            assert_eq!(read.timer, timer);
+        }
+        let letter: DeadLetter = serde_json::from_str(
+            r#"{"id":"00000000-0000-0000-0000-000000000001","subscription":"a.b","type":"a.c.v1",
+                "reason":"forged","error":"it fails","failures":{"attempts":1,"parked":0,
+                "first_at":null,"first_error":null},"last_at":"2026-01-02T03:04:05.000006Z",
+                "fingerprint":"0","discarded":false,"envelope":"00"}"#,
+        )
+        .unwrap();
+        assert_eq!(letter.timer, None);
     }
 }

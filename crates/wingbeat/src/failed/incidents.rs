@@ -121,6 +121,7 @@ impl Incidents<'_> {
                 failures: Failures::default(),
                 admitted: letter.admitted,
                 suspect: letter.suspect,
+                timer: letter.timer,
                 envelope: pack(&envelope),
                 broken: letter.broken,
             };

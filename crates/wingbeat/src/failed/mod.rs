@@ -16,4 +16,4 @@ pub(crate) use dead_letter::{
     unpack,
 };
 pub(crate) use incidents::Incidents;
-pub(crate) use waiting::{WAITING, WAITS_FOR, Waiting, waiting_key};
+pub(crate) use waiting::{WAITING, WAITS_FOR, Waiting, waiting_key, withdraw};

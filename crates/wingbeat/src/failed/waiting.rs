@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use wingbeat_core::{Envelope, Key, Name, Result, RuntimeExt as _};
+use wingbeat_core::{Envelope, Key, MessageId, Name, Result, RuntimeExt as _};
 
-use super::dead_letter::{PARKED, parked_key};
+use super::dead_letter::{PARKED, key_of, parked_key};
 use crate::runtime::Control;
-use crate::unit::{Scope, ServiceContext, due, remove, run_unit};
+use crate::unit::{Scope, ServiceContext, counter, due, remove, run_unit};
 
 /// The table of waiting deliveries. Each has a due time, at which it becomes a dead letter.
 pub(crate) const WAITING: Name = Name::new("wb.waiting");
@@ -27,9 +27,33 @@ const BATCH: usize = 16;
 
 /// The key of a waiting delivery. The deliveries of one queue and type are neighbours.
 pub(crate) fn waiting_key(queue: Name, envelope: &Envelope) -> Key {
-    let parked = parked_key(queue, envelope, false).id;
-    let rest = &parked[queue.as_str().len()..];
-    Key::new(WAITING, format!("{queue}/{}{rest}", envelope.kind))
+    waiting_form(queue, &envelope.kind, &parked_key(queue, envelope, false))
+}
+
+/// The key under which a delivery waits that has this key when it is parked.
+fn waiting_form(queue: Name, kind: &str, parked: &Key) -> Key {
+    let rest = &parked.id[queue.as_str().len()..];
+    Key::new(WAITING, format!("{queue}/{kind}{rest}"))
+}
+
+/// Removes a timer that has fired and is parked, or waits for another release.
+pub(crate) async fn withdraw(
+    scope: &Scope,
+    queue: Name,
+    kind: &str,
+    timer: MessageId,
+) -> Result<()> {
+    let parked = key_of(queue, scope.service().name.as_str(), timer);
+    let waiting = waiting_form(queue, kind, &parked);
+    for key in [parked, waiting] {
+        if scope.load(&key).await?.body.is_some() {
+            scope.write(remove(key))?;
+            // It counts like one that was handled.
+            scope.count(counter("handled", queue.as_str()), 1)?;
+            scope.count(counter("parked", queue.as_str()), -1)?;
+        }
+    }
+    Ok(())
 }
 
 /// Hands the waiting deliveries of a service over to the subscriptions that know their versions.
@@ -68,16 +92,20 @@ impl Waiting {
         Ok(())
     }
 
+    /// Hands over the deliveries of one queue and type, until the service drains: then its
+    /// subscriptions handle nothing more.
     async fn hand_over_all(&self, queue: Name, kind: &str) -> Result<()> {
         let prefix = format!("{queue}/{kind}/");
-        loop {
-            let after = Some(prefix.clone());
-            let page = self.service.store.scan(WAITING, after, BATCH).await?;
-            let ids = page.into_iter().map(|(id, _)| id);
+        let mut after = prefix.clone();
+        while *self.control.borrow() != Control::Draining {
+            // From the start, a store might have to skip all that was deleted before.
+            let page = self.service.store.scan(WAITING, Some(after), BATCH);
+            let ids = page.await?.into_iter().map(|(id, _)| id);
             let ids: Vec<String> = ids.take_while(|id| id.starts_with(&prefix)).collect();
-            if ids.is_empty() {
+            let Some(last) = ids.last().cloned() else {
                 return Ok(());
-            }
+            };
+            after = last;
             let (ids, prefix) = (&ids, prefix.as_str());
             run_unit(&self.service, |scope| async move {
                 for id in ids {
@@ -89,6 +117,7 @@ impl Waiting {
             .await?;
             tracing::info!(%queue, kind, deliveries = ids.len(), "deliveries that waited for this release are handled");
         }
+        Ok(())
     }
 }
 

@@ -116,7 +116,7 @@ impl<I> SagaEffects<I> {
     }
 
     /// Sets a timer: the saga receives `timer` after `delay`. It replaces a pending timer of the
-    /// same type.
+    /// same type, also one that has fired and is parked after a failure.
     pub fn after<T: Message>(&mut self, delay: Duration, timer: &T) -> &mut Self
     where
         I: AcceptsTimer<T>,
@@ -126,7 +126,8 @@ impl<I> SagaEffects<I> {
         self
     }
 
-    /// Cancels the pending timer of the type `T`, if there is one.
+    /// Cancels the pending timer of the type `T`, if there is one, also if it has fired and is
+    /// parked after a failure.
     pub fn cancel<T: Message>(&mut self) -> &mut Self
     where
         I: AcceptsTimer<T>,

@@ -1,17 +1,19 @@
 //! The handling of one saga input: load, step, record.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat_core::unit::Write;
-use wingbeat_core::{CorrelationId, Envelope, Error, Key, Name, Result, Timestamp};
+use wingbeat_core::{CorrelationId, Envelope, Error, Key, MessageId, Name, Result, Timestamp};
 
 use super::count;
 use super::definition::{Saga, SagaInput as _, SagaRow, Unexpected};
 use super::effects::SagaEffects;
 use super::metric;
 use crate::unit::{Scope, TIMERS, TimerRecord, remove};
-use crate::{decode, encode};
+use crate::{decode, encode, failed};
 
 /// The stored form of a saga.
 #[derive(Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub struct SagaRecord<S> {
     pub ended: bool,
     /// The wire types of the pending timers.
     pub timers: Vec<String>,
+    /// The ids of those timers, without the ones that an older release has set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) timer_ids: BTreeMap<String, Uuid>,
     /// The time of the last change.
     pub updated_at: Timestamp,
     /// The state of the saga.
@@ -48,6 +53,7 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
     let mut record = stored.unwrap_or_else(|| SagaRecord {
         ended: false,
         timers: Vec::new(),
+        timer_ids: BTreeMap::new(),
         updated_at: scope.now(),
         state: S::default(),
     });
@@ -56,8 +62,14 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         ..SagaEffects::default()
     };
     if row.timer {
+        let pending = record.timer_ids.get(row.message);
+        if pending.is_some_and(|id| *id != envelope.id.0) {
+            // An operator retries a timer that the saga has set again since.
+            return Ok(());
+        }
         // The timer has fired. Its record is gone, so the saga must not list it as pending.
         record.timers.retain(|timer| timer != row.message);
+        record.timer_ids.remove(row.message);
     }
     let state = match (existed, record.ended) {
         (false, _) => "not_started",
@@ -108,7 +120,7 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
 fn deferred<S: Saga>(id: &str, row: &SagaRow<S::Input>) -> Error {
     let text = format!("{} {id} defers {}", S::NAME, row.message);
     if row.timer {
-        // A deferred timer would fire even after the saga has cancelled or set it again.
+        // The saga can choose a time itself, which the pauses of a policy would ignore.
         let text = format!("{text}, a timer: set it again instead");
         return Error::reject("timer_deferred", text);
     }
@@ -144,6 +156,7 @@ async fn carry_out<S: Saga>(
     }
     for name in cancelled {
         record.timers.retain(|timer| *timer != name);
+        withdraw(scope, queue, id, &name, record.timer_ids.remove(&name)).await?;
         scope.write(remove(timer_key(queue, id, &name)))?;
     }
     let timers = if record.ended {
@@ -152,9 +165,12 @@ async fn carry_out<S: Saga>(
         effects.timers
     };
     for (name, delay, body) in timers {
-        // The scope replaces the nil ids by those of its unit.
+        let timer_id = scope.new_id();
+        let earlier = record.timer_ids.insert(name.into(), timer_id);
+        withdraw(scope, queue, id, name, earlier).await?;
+        // The scope replaces the nil id by that of its unit.
         let timer = TimerRecord {
-            id: Uuid::nil(),
+            id: timer_id,
             queue: queue.to_string(),
             message: name.into(),
             key: id.into(),
@@ -171,6 +187,39 @@ async fn carry_out<S: Saga>(
     scope.record(effects.effects)
 }
 
+/// Removes a pending timer that has fired already: it failed and is parked, or waits for a release
+/// that knows it.
+async fn withdraw(
+    scope: &Scope,
+    queue: Name,
+    id: &str,
+    name: &str,
+    timer: Option<Uuid>,
+) -> Result<()> {
+    let Some(timer) = timer else {
+        return Ok(());
+    };
+    // Most timers have not fired: then their records exist.
+    let pending = scope.load(&timer_key(queue, id, name)).await?;
+    if pending.body.is_some() {
+        return Ok(());
+    }
+    failed::withdraw(scope, queue, name, MessageId(timer)).await
+}
+
 pub(super) fn timer_key(queue: Name, id: &str, message: &str) -> Key {
     Key::new(TIMERS, format!("{queue}/{id}/{message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sagas_of_earlier_releases_have_no_ids_of_timers() {
+        let stored = br#"{"ended":false,"timers":["a.due.v1"],
+            "updated_at":"2026-01-02T03:04:05.000006Z","state":7}"#;
+        let record: SagaRecord<u32> = decode(&bytes::Bytes::from_static(stored)).unwrap();
+        assert_eq!((record.timers.len(), record.timer_ids.len()), (1, 0));
+    }
 }

@@ -179,7 +179,6 @@ impl Sealing<'_> {
 
     fn timer(&self, timer: TimerRecord, correlation: CorrelationId) -> TimerRecord {
         TimerRecord {
-            id: self.runtime.id(),
             correlation,
             traceparent: Some(self.trace),
             propagation: self.meta.propagation.clone(),

@@ -480,6 +480,11 @@ fn timers_come_from_the_store_and_from_no_queue() {
     let letters = world.letters();
     assert_eq!((letters.len(), world.refunds_of("a")), (1, 0));
     assert_eq!(letters[0].reason, "unknown_type");
+    // An operator who retries it does not make it a timer.
+    world.retry(&letters[0]);
+    let letters = world.letters();
+    assert_eq!((letters.len(), world.refunds_of("a")), (1, 0));
+    assert_eq!(letters[0].reason, "unknown_type");
     world.simulation.advance(MONTH + MONTH / 30);
     assert_eq!(world.refunds_of("a"), 1, "the timer fires in its time");
     world.end();

@@ -3,6 +3,7 @@
 mod again;
 mod breakers;
 mod cached;
+mod cancelled;
 mod conformance;
 mod connections;
 mod contracts;

@@ -143,6 +143,13 @@ fn a_last_attempt_on_stale_reads_is_retried() {
     assert_eq!(opened(replica, true), (0, true));
 }
 
+#[test]
+fn a_failure_on_stale_reads_is_retried_if_it_is_too_late_for_another_attempt() {
+    let limited = Retry::default().max_age(Duration::from_millis(1));
+    let replica = Service::new("tanks").on(open_or_retry.retry(limited));
+    assert_eq!(opened(replica, true), (0, true));
+}
+
 /// The cached version must not survive the first attempts.
 #[test]
 fn the_next_attempt_reads_from_the_store() {

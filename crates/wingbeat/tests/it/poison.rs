@@ -61,7 +61,7 @@ fn run(
             *counted.lock().expect("not poisoned") += letters(unit);
             refuses(unit)
         }),
-        hides: None,
+        hides: Arc::new(|_, _| false),
     });
     let app = App::new().service(Service::new("shop").on(count));
     let running = simulation.run(app.allow_unknown_owners().start(Ports { store, ..ports }));

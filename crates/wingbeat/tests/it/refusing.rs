@@ -19,11 +19,11 @@ use wingbeat_core::{
 };
 
 /// A store that refuses the units for which `refuses` returns `true`, and lists no record of a
-/// hidden table.
+/// table, after an id, for which `hides` does.
 pub(crate) struct Refusing {
     pub(crate) inner: Arc<dyn Store>,
     pub(crate) refuses: Arc<dyn Fn(&Unit) -> bool + Send + Sync>,
-    pub(crate) hides: Option<Name>,
+    pub(crate) hides: Arc<dyn Fn(Name, Option<&str>) -> bool + Send + Sync>,
 }
 
 impl Store for Refusing {
@@ -61,7 +61,7 @@ impl Store for Refusing {
         after: Option<String>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(String, Record)>>> {
-        if self.hides == Some(table) {
+        if (self.hides)(table, after.as_deref()) {
             return Box::pin(async { Ok(Vec::new()) });
         }
         self.inner.scan(service, table, after, limit)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::test::simulator::Report;
-use wingbeat::test::{Client, Process, Simulator, System, TestApp, Violation, World};
+use wingbeat::test::{Client, Outages, Process, Simulator, System, TestApp, Violation, World};
 use wingbeat::{
     Aggregate, App, BoxFuture, Command, Entity, Error, Event, Handler as _, Happened, JsonSchema,
     Meta, ReplayStatus, Repo, Result, Runtime as _, Service, Table, Uuid, schemars,
@@ -278,6 +278,30 @@ fn an_owner_stops_repeating_a_chapter_that_nobody_confirms() {
     assert!(resumed.expect("the store answers"));
     app.until_idle();
     assert!(status(&app).done.is_some());
+    assert_eq!(shown(&app)[0].1.deposits, 1);
+}
+
+/// Outboxes find messages by their ids: the model panics if two with one id wait.
+#[test]
+fn copies_of_an_event_of_the_past_have_ids_of_their_own() {
+    let mut app = TestApp::start(1, earlier());
+    put(&app, "a", 1);
+    app.until_idle();
+    app.crash(later());
+    let paused = app.run(app.running().pause("reports", "deposited.replay"));
+    assert!(paused.expect("the store answers"));
+    app.pass(Duration::from_secs(5));
+    // The broker accepts nothing while the owner repeats what nobody confirms.
+    app.set_outages(Outages {
+        broker_blocked: true,
+        ..Outages::default()
+    });
+    app.pass(Duration::from_secs(1_200));
+    assert!(status(&app).waiting, "{:?}", status(&app));
+    app.set_outages(Outages::default());
+    let resumed = app.run(app.running().resume("reports", "deposited.replay"));
+    assert!(resumed.expect("the store answers"));
+    app.until_idle();
     assert_eq!(shown(&app)[0].1.deposits, 1);
 }
 

@@ -152,7 +152,7 @@ fn refusing(ports: Ports, refuses: impl Fn(&Unit) -> bool + Send + Sync + 'stati
     let store: Arc<dyn Store> = Arc::new(Refusing {
         inner: ports.store,
         refuses: Arc::new(refuses),
-        hides: None,
+        hides: Arc::new(|_, _| false),
     });
     Ports { store, ..ports }
 }

@@ -10,10 +10,11 @@ use wingbeat::test::{Model, Outages, Simulation, TestApp};
 use wingbeat::{
     Aggregate, App, Attempts, Class, Command, DeadLetter, Entity, Envelope, Error, Event,
     Handler as _, Happened, JsonSchema, Message as _, Part, Repo, Result, Retry, RuntimeExt as _,
-    Service, State, Table, Transport as _, encode_body, schemars,
+    Scope, Service, State, Table, Transport as _, encode_body, schemars,
 };
 
 use crate::ordered::Nobody;
+use crate::transfers::publish;
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -136,6 +137,11 @@ impl Scene {
     fn resume(&self) {
         let resume = self.app.running().resume("meters", "readings");
         assert!(self.app.run(resume).expect("it is stored"));
+    }
+
+    fn store_is_unavailable(&self, store: bool) {
+        let outages = Outages::default();
+        self.app.set_outages(Outages { store, ..outages });
     }
 
     fn log(&self) -> Vec<u32> {
@@ -317,6 +323,145 @@ fn no_delivery_becomes_a_dead_letter_while_the_store_is_unavailable() {
     scene.app.set_outages(Outages::default());
     scene.app.pass(20 * SECOND);
     assert_eq!((scene.log(), scene.reasons()), (vec![1], vec![]));
+}
+
+#[test]
+fn an_outage_of_the_store_uses_up_no_attempt() {
+    let rule = Attempts::parked([SECOND, SECOND]);
+    let scene = Scene::new(Retry::default().on_class(Class::Retry, rule));
+    scene.store_is_unavailable(true);
+    scene.read(1);
+    scene.app.pass(20 * SECOND);
+    scene.trouble.at(1, [busy(), busy()]);
+    scene.store_is_unavailable(false);
+    scene.app.pass(MINUTE);
+    assert_eq!((scene.log(), scene.reasons()), (vec![1], vec![]));
+}
+
+#[test]
+fn a_delivery_is_not_too_old_after_an_outage_of_the_store_before_an_attempt() {
+    let rules = [
+        None,
+        Some(Attempts::none()),
+        Some(Attempts::in_place([10 * SECOND; 3])),
+        Some(Attempts::held([10 * SECOND; 3])),
+        Some(Attempts::parked([10 * SECOND; 3])),
+    ];
+    for (rule, ordered) in rules.iter().flat_map(|rule| [(rule, false), (rule, true)]) {
+        let mut retry = Retry::default().max_age(20 * SECOND);
+        if let Some(rule) = rule {
+            retry = retry.on_class(Class::Retry, rule.clone());
+        }
+        let scene = Scene::start(retry, ordered);
+        scene.store_is_unavailable(true);
+        scene.read(1);
+        scene.app.pass(MINUTE);
+        scene.store_is_unavailable(false);
+        scene.app.pass(MINUTE);
+        let found = (scene.log(), scene.reasons());
+        assert_eq!(found, (vec![1], vec![]), "{rule:?}, ordered: {ordered}");
+    }
+}
+
+/// Like [`keep`], but all readings are in one log, and handling the first one takes ten seconds.
+async fn keep_slowly(
+    event: MeterRead,
+    State(trouble): State<Trouble>,
+    scope: Scope,
+    logs: Table<Log>,
+) -> Result<()> {
+    trouble.attempt(event.number)?;
+    let id = "a".to_owned();
+    let mut log = logs.get(&id).await?.unwrap_or_default();
+    if event.number == 1 {
+        scope.runtime().sleep(10 * SECOND).await;
+    }
+    log.numbers.push(event.number);
+    logs.put(&id, log)
+}
+
+#[test]
+fn a_delivery_that_was_handled_on_stale_data_is_handled_again_at_any_age() {
+    let trouble = Trouble::default();
+    trouble.at(1, [busy()]);
+    let handler = keep_slowly.retry(Retry::default().max_age(5 * SECOND));
+    let service = Service::new("meters").with_state(trouble.clone());
+    let app = App::new().service(service.on(handler.named("readings")));
+    let app = TestApp::start(1, app);
+    for (meter, number) in [("a", 1), ("b", 2)] {
+        let meter = meter.into();
+        app.publish(Uuid::from_u128(1), &MeterRead { meter, number });
+        app.pass(SECOND);
+    }
+    app.pass(MINUTE);
+    assert_eq!(trouble.attempts(1), 3, "failed, stale, handled");
+    let scene = Scene { app, trouble };
+    assert_eq!((scene.log(), scene.reasons()), (vec![2, 1], vec![]));
+}
+
+/// The record of a parked delivery stays claimed for 30 seconds only.
+#[test]
+fn a_pause_of_a_delivery_from_the_store_does_not_let_another_replica_take_it() {
+    let default = Retry {
+        quick: 1,
+        parked: vec![MINUTE],
+        ..Retry::default()
+    };
+    let quick = Retry {
+        quick: 2,
+        backoff: MINUTE,
+        parked: vec![MINUTE],
+        ..Retry::default()
+    };
+    let rule = |rule| Retry::default().on_code("busy", rule);
+    for (retry, ordered) in [
+        (rule(Attempts::held([MINUTE])), false),
+        (rule(Attempts::held([MINUTE])), true),
+        (rule(Attempts::in_place([MINUTE])), false),
+        (default, true),
+        (quick, false),
+    ] {
+        let what = format!("{retry:?}, ordered: {ordered}");
+        let world = Simulation::new(1);
+        let model = Model::new(world.runtime());
+        let trouble = Trouble::default();
+        let start = || {
+            let ports = model.ports(&world.group(), Arc::new(Nobody));
+            let started = app(retry.clone(), ordered, &trouble).start(ports);
+            world.run(started).expect("it starts")
+        };
+        let running = start();
+        const READINGS: u32 = 8;
+        for number in 1..=READINGS {
+            trouble.at(number, [closed()]);
+            let meter = format!("m{number}");
+            world.run(publish(&world, &model, &MeterRead { meter, number }));
+        }
+        world.advance(SECOND);
+        let letters = world.run(running.dead_letters("meters".into()));
+        let letters = letters.expect("reads");
+        assert_eq!(letters.len(), 8, "{what}");
+        let other = start();
+        for number in 1..=READINGS {
+            trouble.at(number, [busy()]);
+        }
+        for letter in letters {
+            let retried = running.retry_dead_letter("meters".into(), letter.id);
+            assert!(world.run(retried).expect("it is stored"));
+        }
+        let attempts = || (1..=READINGS).map(|number| trouble.attempts(number));
+        world.advance(50 * SECOND);
+        assert!(attempts().all(|count| count == 1), "{what}");
+        world.advance(10 * MINUTE);
+        assert!(attempts().all(|count| count == 2), "{what}");
+        let reads = running.reads("meters").expect("it runs");
+        for number in 1..=READINGS {
+            let log = world.run(reads.entity::<Log>(&format!("m{number}")));
+            assert_eq!(log.expect("reads").expect("kept").numbers, [number]);
+        }
+        drop(other);
+        world.end();
+    }
 }
 
 #[test]

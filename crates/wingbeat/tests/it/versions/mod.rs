@@ -1,5 +1,6 @@
 //! Versions of one event, side by side and in replicas of two releases.
 
+mod handing_over;
 #[cfg(all(feature = "host", feature = "embedded", feature = "servers"))]
 mod replicas;
 
@@ -216,16 +217,24 @@ struct Reminded {
     order: String,
 }
 
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "orders.withdrawn", version = 1, key = order)]
+struct Withdrawn {
+    order: String,
+}
+
 #[derive(SagaInput)]
 enum OldInput {
     #[saga(start)]
     Placed(Placed),
+    Withdrawn(Withdrawn),
 }
 
 #[derive(SagaInput)]
 enum Input {
     #[saga(start)]
     Placed(Placed),
+    Withdrawn(Withdrawn),
     #[saga(timer)]
     Due(ReminderDue),
 }
@@ -240,7 +249,11 @@ impl Saga for OldReminder {
     const NAME: &'static str = "reminder";
     type Input = OldInput;
 
-    fn step(&mut self, OldInput::Placed(_): OldInput, _: &mut SagaEffects<OldInput>) {}
+    fn step(&mut self, input: OldInput, effects: &mut SagaEffects<OldInput>) {
+        if let OldInput::Withdrawn(_) = input {
+            effects.end();
+        }
+    }
 
     fn unexpected(&mut self, _: Unexpected, _: OldInput, _: &mut SagaEffects<OldInput>) {}
 }
@@ -254,6 +267,7 @@ impl Saga for Reminder {
             Input::Placed(Placed { order }) => {
                 effects.after(Duration::from_secs(600), &ReminderDue { order })
             }
+            Input::Withdrawn(_) => effects.end(),
             Input::Due(ReminderDue { order }) => effects.publish(&Reminded { order }).end(),
         };
     }
@@ -261,24 +275,91 @@ impl Saga for Reminder {
     fn unexpected(&mut self, _: Unexpected, _: Input, _: &mut SagaEffects<Input>) {}
 }
 
-/// A replica of the old release may claim a timer that only the new one sets.
-#[test]
-fn a_timer_of_a_newer_release_waits_for_it() {
-    fn release<G: Saga>() -> App {
-        let orders = Service::new("orders").publishes::<Placed>();
-        App::new()
-            .service(orders)
-            .service(Service::new("mails").saga::<G>())
-    }
+/// A release whose service mails has this saga.
+fn release<G: Saga>() -> App {
+    let orders = Service::new("orders")
+        .publishes::<Placed>()
+        .publishes::<Withdrawn>();
+    App::new()
+        .service(orders)
+        .service(Service::new("mails").saga::<G>())
+}
+
+/// Lets the new release set a timer, and the old one claim it.
+fn timer_that_waits() -> TestApp {
     let mut app = TestApp::start(1, release::<Reminder>());
     publish(&app, &v1());
     app.pass(Duration::from_secs(60));
     app.crash(release::<OldReminder>());
     app.pass(Duration::from_secs(3600));
     assert_eq!((parked(&app), app.dead_letters("mails")), (1, 0));
+    app
+}
+
+fn assert_reminded(app: &TestApp) {
+    assert_eq!((parked(app), app.dead_letters("mails")), (0, 0));
+    let ended = app.run(app.reads("mails").ended_sagas::<Reminder>());
+    assert_eq!(ended.expect("read"), 1);
+}
+
+/// A replica of the old release may claim a timer that only the new one sets.
+#[test]
+fn a_timer_of_a_newer_release_waits_for_it() {
+    let mut app = timer_that_waits();
     app.crash(release::<Reminder>());
+    app.pass(Duration::from_secs(60));
+    assert_reminded(&app);
+}
+
+/// A replica of the old release may also claim it after a new one has taken it up.
+#[test]
+fn a_timer_that_an_old_replica_claims_again_waits_again() {
+    let mut app = timer_that_waits();
+    let pause = app.running().pause("mails", "reminder");
+    assert!(app.run(pause).expect("paused"));
+    app.crash(release::<Reminder>());
+    app.pass(Duration::from_secs(20));
+    // The new release has taken it up, and ends before it handles it.
+    app.crash(release::<OldReminder>());
+    let resume = app.running().resume("mails", "reminder");
+    assert!(app.run(resume).expect("resumed"));
+    app.pass(Duration::from_secs(60));
+    assert_eq!((parked(&app), app.dead_letters("mails")), (1, 0));
+    app.crash(release::<Reminder>());
+    app.pass(Duration::from_secs(60));
+    assert_reminded(&app);
+}
+
+#[test]
+fn a_dead_letter_of_a_timer_waits_when_an_old_replica_retries_it() {
+    let mut app = timer_that_waits();
+    let week = Duration::from_secs(7 * 24 * 3600);
+    app.crash_for(week, release::<OldReminder>());
+    app.pass(Duration::from_secs(60));
+    let letters = app.run(app.running().dead_letters(Name::new("mails")));
+    let letters = letters.expect("read");
+    assert_eq!((letters.len(), parked(&app)), (1, 0));
+    let retried = app
+        .running()
+        .retry_dead_letter(Name::new("mails"), letters[0].id);
+    assert!(app.run(retried).expect("stored"));
+    app.pass(Duration::from_secs(60));
+    assert_eq!((parked(&app), app.dead_letters("mails")), (1, 0));
+    app.crash(release::<Reminder>());
+    app.pass(Duration::from_secs(60));
+    assert_reminded(&app);
+}
+
+#[test]
+fn a_timer_that_waits_is_cancelled_with_its_saga() {
+    let mut app = timer_that_waits();
+    let order = "1".into();
+    publish(&app, &Withdrawn { order });
     app.pass(Duration::from_secs(60));
     assert_eq!((parked(&app), app.dead_letters("mails")), (0, 0));
     let ended = app.run(app.reads("mails").ended_sagas::<Reminder>());
     assert_eq!(ended.expect("read"), 1);
+    app.crash(release::<Reminder>());
+    app.pass(Duration::from_secs(60));
+    assert_reminded(&app);
 }
