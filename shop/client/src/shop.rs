@@ -83,8 +83,17 @@ impl Shop {
     ///
     /// [`Error::Url`] if the URL is invalid; [`Error::Tls`] if the authorities cannot be read.
     pub fn at(url: &str) -> Result<Self, Error> {
+        Self::with_limits(url, Limits::default())
+    }
+
+    /// Creates a client as [`Self::at`] does, with other limits.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::at`].
+    pub fn with_limits(url: &str, limits: Limits) -> Result<Self, Error> {
         let ca = std::env::var_os("WINGBEAT_TLS_CA").map(|it| it.to_string_lossy().into_owned());
-        Self::trusting(url, ca)
+        Self::create(url, ca, limits)
     }
 
     /// Creates a client as [`Self::at`] does, which trusts the authorities in a PEM file.
@@ -93,11 +102,15 @@ impl Shop {
     ///
     /// Those of [`Self::at`].
     pub fn trusting(url: &str, ca: Option<String>) -> Result<Self, Error> {
+        Self::create(url, ca, Limits::default())
+    }
+
+    fn create(url: &str, ca: Option<String>, limits: Limits) -> Result<Self, Error> {
         let files = TlsFiles {
             ca,
             ..TlsFiles::default()
         };
-        let client = Client::new(url.parse()?, Limits::default(), files)?;
+        let client = Client::new(url.parse()?, limits, files)?;
         Ok(Self { client })
     }
 

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shop_client::Shop;
-use shop_client::http::Call;
+use shop_client::http::{Call, Limits};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::wait::{check, until};
+use crate::wait::{BOUND, check, until};
 
 /// The pause between two health checks.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
@@ -79,10 +79,15 @@ impl Balancer {
         .await;
     }
 
-    /// The shop behind it.
+    /// The shop behind it. On a busy machine an answer may take its time: the time limits of the
+    /// gateway decide.
     #[must_use]
     pub fn shop(&self) -> Shop {
-        Shop::at(&format!("http://127.0.0.1:{}", self.port)).unwrap()
+        let limits = Limits {
+            request: BOUND,
+            ..Limits::default()
+        };
+        Shop::with_limits(&format!("http://127.0.0.1:{}", self.port), limits).unwrap()
     }
 }
 
