@@ -272,7 +272,7 @@ impl Attempt {
     /// Returns whether the handler failed on stale reads: a replica may have changed records that
     /// are cached here. The next attempt reads from the store; if this was the last one, the
     /// reads are validated like those of a write. So are those of work that can become too old: its
-    /// next attempt may not be made.
+    /// next attempt may not be made. Reads that cannot be validated yet count as stale.
     async fn read_stale_data(&self, scope: &Scope, work: &Work, why: &Error) -> bool {
         let Ok(unit) = scope.seal(None) else {
             return false;
@@ -284,9 +284,10 @@ impl Attempt {
         if another || reads.reads.is_empty() {
             return false;
         }
-        // While the store is unavailable the failure does not count, so no read is validated.
-        if self.store_is_available(work).await.is_err() {
-            return false;
+        // An unavailable store cannot validate the reads, and may be the cause of the failure.
+        if let Err(outage) = self.store_is_available(work).await {
+            self.wait_for_store(&outage).await;
+            return true;
         }
         self.service.committer.commit(reads).await == Outcome::Stale
     }

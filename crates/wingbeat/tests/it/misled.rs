@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::Ports;
-use wingbeat::test::{Model, Simulation};
+use wingbeat::test::{Model, Outages, Simulation};
 use wingbeat::{
     App, Entity, Error, Event, Handler as _, JsonSchema, Result, Retry, Running, Service, Table,
     schemars,
@@ -13,6 +13,8 @@ use wingbeat::{
 
 use crate::found::Nowhere;
 use crate::transfers::publish;
+
+const MILLI: Duration = Duration::from_millis(1);
 
 /// Makes the first replica read and cache the tank.
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +76,11 @@ async fn open_or_retry(event: Opened, tanks: Table<Tank>) -> Result<()> {
 /// Lets one replica cache a tank, and the other one fill it before or after the first opens it.
 /// Returns the number of dead letters, and whether the tank is open.
 fn opened(replica: Service, fill_first: bool) -> (usize, bool) {
+    opened_in(replica, fill_first, Outages::default())
+}
+
+/// Like [`opened`], with outages when the second of the two is asked.
+fn opened_in(replica: Service, fill_first: bool, outages: Outages) -> (usize, bool) {
     let simulation = Simulation::new(1);
     let model = Model::new(simulation.runtime());
     let start = |service: Service| -> Running {
@@ -103,7 +110,10 @@ fn opened(replica: Service, fill_first: bool) -> (usize, bool) {
     simulation.advance(Duration::from_secs(1));
     simulation.run(say(fill_first));
     simulation.advance(Duration::from_secs(1));
+    model.set_outages(outages);
     simulation.run(say(!fill_first));
+    simulation.advance(Duration::from_secs(20));
+    model.set_outages(Outages::default());
     // The second replica cannot handle the parked delivery, so its lease may expire several times.
     simulation.advance(Duration::from_secs(600));
     let letters = simulation.run(first.dead_letters("tanks".into()));
@@ -122,6 +132,26 @@ fn opened(replica: Service, fill_first: bool) -> (usize, bool) {
 fn a_rejection_on_stale_reads_is_retried() {
     let replica = Service::new("tanks").on(open_or_reject);
     assert_eq!(opened(replica, true), (0, true));
+}
+
+#[test]
+fn a_failure_on_stale_reads_is_retried_after_an_outage_of_the_store() {
+    let store = Outages {
+        store: true,
+        ..Outages::default()
+    };
+    let once = Retry {
+        quick: 1,
+        parked: Vec::new(),
+        ..Retry::default()
+    };
+    for replica in [
+        Service::new("tanks").on(open_or_reject),
+        Service::new("tanks").on(open_or_retry.retry(once)),
+        Service::new("tanks").on(open_or_retry.retry(Retry::default().max_age(MILLI))),
+    ] {
+        assert_eq!(opened_in(replica, true, store), (0, true));
+    }
 }
 
 /// A rejection on current data is not retried.
@@ -145,7 +175,7 @@ fn a_last_attempt_on_stale_reads_is_retried() {
 
 #[test]
 fn a_failure_on_stale_reads_is_retried_if_it_is_too_late_for_another_attempt() {
-    let limited = Retry::default().max_age(Duration::from_millis(1));
+    let limited = Retry::default().max_age(MILLI);
     let replica = Service::new("tanks").on(open_or_retry.retry(limited));
     assert_eq!(opened(replica, true), (0, true));
 }
