@@ -218,7 +218,7 @@ mod tests {
         assert_eq!((go, waiting), (vec![other], vec![(second.id, at(3))]));
         let claimed = vec![first.clone(), second.clone()];
         let (go, waiting) = busy.split(claimed, at(4));
-        assert_eq!(go, [first.clone()], "one after the other");
+        assert_eq!(go, std::slice::from_ref(&first), "one after the other");
         assert_eq!(waiting, [(second.id, at(0))]);
         busy.published(&[first.id]);
         assert!(busy.is_held(key(&second)), "the third must not overtake");
@@ -242,7 +242,7 @@ mod tests {
         assert!(!held_after(&[], true, at(5)));
         assert!(held_after(&[], false, at(13)), "more can be claimed");
         assert!(!held_after(&[], false, at(14)));
-        assert!(held_after(&[first.clone()], true, at(14)));
+        assert!(held_after(std::slice::from_ref(&first), true, at(14)));
     }
 
     #[test]
