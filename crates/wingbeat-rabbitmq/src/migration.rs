@@ -13,8 +13,9 @@
 //!
 //! A queue that is to be ordered also keeps its order, so its messages are moved before the other
 //! queue is bound. A message that is published meanwhile could overtake them. Rejecting it does not
-//! help: the relay retries it after a pause, and publishes later messages before. So nothing may be
-//! published to the queue, and a [`Probe`] checks that. Consumers wait (`topology_migrating`).
+//! help: its process retries it after a pause, and other processes publish later messages before.
+//! So nothing may be published to the queue, and a [`Probe`] checks that. Consumers wait
+//! (`topology_migrating`).
 //!
 //! An exchange, `….aside`, records that everything was set aside, since AMQP has nothing else to
 //! write to.

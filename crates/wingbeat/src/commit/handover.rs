@@ -3,19 +3,21 @@
 //! if this process dies.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, BuildHasherDefault};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wingbeat_core::collections::FixedHasher;
-use wingbeat_core::{Envelope, HashSet};
+use wingbeat_core::{Envelope, HashSet, MessageId};
+
+use super::busy::{Busy, key};
 
 /// The time for which committed messages stay claimed. If this process dies, other processes may
 /// publish them after it.
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// The maximum age of a message in memory. The rest of its lease is for the broker's confirm.
 const AGE_MAX: Duration = Duration::from_secs(3);
+/// The longest time between the begin of a commit and its end, after which the lease begins.
+const COMMIT_MAX: Duration = Duration::from_millis(500);
 /// The number of messages from which on commits leave theirs in the outbox.
 const MESSAGES_MAX: usize = 4_096;
 /// The sum of their body sizes in bytes.
@@ -33,6 +35,15 @@ struct Inner {
     batches: VecDeque<(Duration, Vec<Envelope>)>,
     count: usize,
     bytes: usize,
+}
+
+/// Messages that were taken from the handover.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Taken {
+    /// The messages to publish.
+    pub(crate) messages: Vec<Envelope>,
+    /// Messages that stay in the outbox, and the pauses until they can be claimed.
+    pub(crate) left: Vec<(MessageId, Duration)>,
 }
 
 impl Handover {
@@ -59,31 +70,35 @@ impl Handover {
         self.given.notify_one();
     }
 
-    /// Takes about `limit` messages, oldest first. A message waits while its key is `busy` or an
-    /// earlier message with the key waits. Drops messages that are too old: the relay finds them in
-    /// the outbox.
-    pub(crate) fn take(&self, now: Duration, limit: usize, busy: &Busy) -> Vec<Envelope> {
+    /// Takes about `limit` messages, oldest first. A message waits while its key is being published
+    /// or an earlier message with the key waits. Drops messages that are too old, and those whose
+    /// key is held: the relay finds them in the outbox.
+    pub(crate) fn take(&self, now: Duration, limit: usize, busy: &mut Busy) -> Taken {
         let mut inner = self.lock();
-        let mut taken = Vec::new();
+        let mut taken = Taken::default();
         let mut staying = VecDeque::new();
         let mut held: HashSet<u64> = HashSet::default();
-        while taken.len() < limit
+        while taken.messages.len() < limit
             && let Some((began, messages)) = inner.batches.pop_front()
         {
             inner.count -= messages.len();
             inner.bytes -= bytes(&messages);
-            if now.saturating_sub(began) >= AGE_MAX {
-                continue;
-            }
-            let (stay, go): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| {
-                let key = key(message);
-                let stays = busy.0.contains(&key) || held.contains(&key);
-                if stays {
+            let is_old = now.saturating_sub(began) >= AGE_MAX;
+            let mut stay = Vec::new();
+            for message in messages {
+                let key = key(&message);
+                if is_old {
+                    busy.leave(key, message.id, began + COMMIT_MAX + LEASE);
+                } else if busy.is_held(key) {
+                    let free_at = busy.leave(key, message.id, now);
+                    taken.left.push((message.id, free_at.saturating_sub(now)));
+                } else if busy.is_publishing(key) || held.contains(&key) {
                     held.insert(key);
+                    stay.push(message);
+                } else {
+                    taken.messages.push(message);
                 }
-                stays
-            });
-            taken.extend(go);
+            }
             if !stay.is_empty() {
                 inner.count += stay.len();
                 inner.bytes += bytes(&stay);
@@ -99,30 +114,6 @@ impl Handover {
     /// Resolves after messages were added.
     pub(crate) async fn given(&self) {
         self.given.notified().await;
-    }
-}
-
-/// A hash of the key. Two keys that collide only wait for each other.
-fn key(message: &Envelope) -> u64 {
-    BuildHasherDefault::<FixedHasher>::default().hash_one(&message.key)
-}
-
-/// The keys of the messages that are being published.
-#[derive(Default)]
-pub(crate) struct Busy(HashSet<u64>);
-
-impl Busy {
-    /// Marks the keys of these messages as busy. Returns them for [`Self::done`].
-    pub(crate) fn begin(&mut self, messages: &[Envelope]) -> Vec<u64> {
-        let keys: Vec<u64> = messages.iter().map(key).collect();
-        self.0.extend(&keys);
-        keys
-    }
-
-    pub(crate) fn done(&mut self, keys: &[u64]) {
-        for key in keys {
-            self.0.remove(key);
-        }
     }
 }
 
@@ -157,6 +148,10 @@ mod tests {
         }
     }
 
+    fn take(handover: &Handover, now: Duration, limit: usize, busy: &mut Busy) -> Vec<Envelope> {
+        handover.take(now, limit, busy).messages
+    }
+
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -166,12 +161,10 @@ mod tests {
         let handover = Handover::default();
         handover.give(at(0), vec![message(1), message(2)]);
         handover.give(at(0), vec![message(3)]);
-        assert_eq!(
-            handover.take(at(1), 2, &Busy::default()),
-            [message(1), message(2)]
-        );
-        assert_eq!(handover.take(at(1), 2, &Busy::default()), [message(3)]);
-        assert_eq!(handover.take(at(1), 2, &Busy::default()), []);
+        let busy = &mut Busy::default();
+        assert_eq!(take(&handover, at(1), 2, busy), [message(1), message(2)]);
+        assert_eq!(take(&handover, at(1), 2, busy), [message(3)]);
+        assert_eq!(take(&handover, at(1), 2, busy), []);
     }
 
     fn of(key: &str, number: u128) -> Envelope {
@@ -187,15 +180,15 @@ mod tests {
         let (a, b) = (|number| of("a", number), |number| of("b", number));
         handover.give(at(0), vec![a(1)]);
         let mut busy = Busy::default();
-        let first = handover.take(at(0), 10, &busy);
+        let first = take(&handover, at(0), 10, &mut busy);
         assert_eq!(first, [a(1)]);
         let keys = busy.begin(&first);
         handover.give(at(0), vec![a(2), b(3)]);
         handover.give(at(0), vec![b(4), a(5)]);
-        assert_eq!(handover.take(at(0), 10, &busy), [b(3), b(4)]);
+        assert_eq!(take(&handover, at(0), 10, &mut busy), [b(3), b(4)]);
         busy.done(&keys);
-        assert_eq!(handover.take(at(0), 1, &busy), [a(2)]);
-        assert_eq!(handover.take(at(0), 1, &busy), [a(5)]);
+        assert_eq!(take(&handover, at(0), 1, &mut busy), [a(2)]);
+        assert_eq!(take(&handover, at(0), 1, &mut busy), [a(5)]);
         assert_eq!(handover.lock().count, 0);
     }
 
@@ -204,7 +197,9 @@ mod tests {
         let handover = Handover::default();
         handover.give(at(0), vec![message(1)]);
         handover.give(at(2), vec![message(2)]);
-        assert_eq!(handover.take(AGE_MAX, 10, &Busy::default()), [message(2)]);
+        let taken = handover.take(AGE_MAX, 10, &mut Busy::default());
+        assert_eq!(taken.messages, []);
+        assert_eq!(taken.left[0].0, message(2).id, "it must not overtake");
     }
 
     #[test]
@@ -213,7 +208,7 @@ mod tests {
         assert!(handover.has_room());
         handover.give(at(0), (0..MESSAGES_MAX as u128).map(message).collect());
         assert!(!handover.has_room());
-        handover.take(at(0), 1, &Busy::default());
+        take(&handover, at(0), 1, &mut Busy::default());
         assert!(handover.has_room());
         let large = Envelope {
             body: vec![0; BYTES_MAX].into(),
@@ -221,7 +216,7 @@ mod tests {
         };
         handover.give(at(0), vec![large]);
         assert!(!handover.has_room());
-        handover.take(at(0), 1, &Busy::default());
+        take(&handover, at(0), 1, &mut Busy::default());
         assert!(handover.has_room());
     }
 }

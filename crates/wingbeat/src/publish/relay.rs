@@ -1,6 +1,6 @@
 //! The relay: publishes messages, waits for the broker's confirms, and deletes confirmed messages
 //! from the outbox. It releases unconfirmed messages at once and retries them after a pause, so
-//! they do not delay others.
+//! they do not delay others. Later messages with the same key wait in the outbox until then.
 //!
 //! The committer claims the messages of this process with the commit and passes them in memory. The
 //! relay claims all others from the outbox: messages of processes that have died, and released
@@ -21,7 +21,7 @@ use wingbeat_core::{
 };
 
 use super::unroutable::Unsent;
-use crate::commit::{Busy, Handover};
+use crate::commit::{Busy, Handover, key};
 use crate::failed::keep_unsendable;
 use crate::runtime::Control;
 use crate::telemetry;
@@ -122,9 +122,19 @@ impl State {
 enum Ended {
     Published {
         keys: Vec<u64>,
-        confirmed: Vec<MessageId>,
+        published: Published,
     },
     Removed(std::result::Result<(), Vec<MessageId>>),
+}
+
+/// The result of publishing a batch.
+#[derive(Default)]
+struct Published {
+    /// The messages that may be deleted.
+    confirmed: Vec<MessageId>,
+    /// The keys of messages that the broker has not confirmed, and the pauses until they are
+    /// retried.
+    unconfirmed: Vec<(u64, MessageId, Duration)>,
 }
 
 impl Relay {
@@ -160,8 +170,8 @@ impl Relay {
                 state.publishing += 1;
                 let (keys, meter) = (state.busy.begin(&messages), &meter);
                 work.push(Box::pin(async move {
-                    let confirmed = self.publish(meter, messages).await;
-                    Ended::Published { keys, confirmed }
+                    let published = self.publish(meter, messages).await;
+                    Ended::Published { keys, published }
                 }));
             }
             let removable = state.removable(self.runtime.elapsed(), draining);
@@ -194,10 +204,14 @@ impl Relay {
     fn ended(&self, state: &mut State, ended: Ended) {
         let now = self.runtime.elapsed();
         match ended {
-            Ended::Published { keys, confirmed } => {
+            Ended::Published { keys, published } => {
                 state.publishing -= 1;
                 state.busy.done(&keys);
-                state.confirm(now, confirmed);
+                state.busy.published(&published.confirmed);
+                for (key, id, pause) in published.unconfirmed {
+                    state.busy.unconfirmed(key, id, now + pause);
+                }
+                state.confirm(now, published.confirmed);
             }
             Ended::Removed(removed) => {
                 state.removing = false;
@@ -213,9 +227,8 @@ impl Relay {
     /// claimed from the outbox. Claimed messages may precede others with the same key, so they wait
     /// until no batch is in progress.
     async fn next(&self, state: &mut State) -> Vec<Envelope> {
-        let now = self.runtime.elapsed();
-        if now < state.look_at {
-            return self.handover.take(now, BATCH_MAX, &state.busy);
+        if self.runtime.elapsed() < state.look_at {
+            return self.take(state).await;
         }
         if state.publishing > 0 {
             return Vec::new();
@@ -223,13 +236,35 @@ impl Relay {
         let services: Vec<Name> = self.services.keys().copied().collect();
         let time = self.runtime.now();
         match self.outbox.claim(&services, time, LEASE, BATCH_MAX).await {
-            Ok(claimed) if !claimed.is_empty() => return claimed,
-            Ok(_) => {}
+            Ok(claimed) => {
+                let (now, is_complete) = (self.runtime.elapsed(), claimed.len() < BATCH_MAX);
+                state.busy.forget(&claimed, is_complete, now);
+                let (messages, waiting) = state.busy.split(claimed, now);
+                self.release(waiting).await;
+                if !messages.is_empty() {
+                    return messages;
+                }
+            }
             Err(why) => tracing::warn!("cannot claim messages from the outbox: {why}"),
         }
+        state.look_at = self.runtime.elapsed() + CLAIM_INTERVAL;
+        self.take(state).await
+    }
+
+    /// Returns the next messages that were passed in memory.
+    async fn take(&self, state: &mut State) -> Vec<Envelope> {
         let now = self.runtime.elapsed();
-        state.look_at = now + CLAIM_INTERVAL;
-        self.handover.take(now, BATCH_MAX, &state.busy)
+        let taken = self.handover.take(now, BATCH_MAX, &mut state.busy);
+        self.release(taken.left).await;
+        taken.messages
+    }
+
+    /// Releases messages in the outbox.
+    async fn release(&self, pauses: Vec<(MessageId, Duration)>) {
+        if !pauses.is_empty() {
+            let released = self.outbox.release(pauses, self.runtime.now()).await;
+            self.warn("released", released);
+        }
     }
 
     /// Deletes confirmed messages. Returns them if that fails.
@@ -250,11 +285,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Publishes a batch. Returns the messages that may be deleted.
-    async fn publish(&self, meter: &RelayMeter, messages: Vec<Envelope>) -> Vec<MessageId> {
-        if messages.is_empty() {
-            return Vec::new();
-        }
+    /// Publishes a batch.
+    async fn publish(&self, meter: &RelayMeter, messages: Vec<Envelope>) -> Published {
         if sabotage::lacks(sabotage::CONFIRMS) {
             let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
             self.warn("removed", self.remove(&ids).await);
@@ -280,11 +312,16 @@ impl Relay {
                 Err(why) => self.warn("kept as dead letters", Err(why)),
             }
         }
-        if !sorted.rest.is_empty() {
-            let released = self.outbox.release(sorted.rest, self.runtime.now()).await;
-            self.warn("released", released);
+        let pauses = sorted
+            .unconfirmed
+            .iter()
+            .map(|(_, id, pause)| (*id, *pause));
+        self.release(sorted.unroutable.into_iter().chain(pauses).collect())
+            .await;
+        Published {
+            confirmed: sorted.confirmed,
+            unconfirmed: sorted.unconfirmed,
         }
-        sorted.confirmed
     }
 
     /// Logs a failure. The messages can be claimed again after their lease.
@@ -312,11 +349,11 @@ impl Relay {
                 }
                 Err(Refused::Unroutable) => {
                     let pause = unsent.unroutable(&message.kind, now);
-                    sorted.rest.push((message.id, pause));
+                    sorted.unroutable.push((message.id, pause));
                 }
                 Err(Refused::Impossible(why)) => sorted.impossible.push((message, why)),
                 Err(Refused::Unconfirmed(why)) => {
-                    unconfirmed.push(message.id);
+                    unconfirmed.push((key(message), message.id));
                     last = why;
                 }
             }
@@ -324,9 +361,8 @@ impl Relay {
         if !unconfirmed.is_empty() {
             let pause = unsent.unconfirmed(unconfirmed.len(), &last, now);
             let pause = pause + self.runtime.jitter(pause);
-            sorted
-                .rest
-                .extend(unconfirmed.into_iter().map(|id| (id, pause)));
+            let paused = unconfirmed.into_iter().map(|(key, id)| (key, id, pause));
+            sorted.unconfirmed.extend(paused);
         }
         sorted
     }
@@ -345,6 +381,9 @@ struct Sorted<'a> {
     confirmed: Vec<MessageId>,
     /// Messages that no broker accepts, and the reasons.
     impossible: Vec<(&'a Envelope, String)>,
-    /// Messages to retry, and the pauses.
-    rest: Vec<(MessageId, Duration)>,
+    /// Messages of types without a queue, and the pauses. No queue contains later messages of
+    /// their type either, so these need not wait.
+    unroutable: Vec<(MessageId, Duration)>,
+    /// Messages to retry with their keys, and the pauses.
+    unconfirmed: Vec<(u64, MessageId, Duration)>,
 }

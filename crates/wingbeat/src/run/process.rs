@@ -14,7 +14,7 @@ use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use super::backends::Backends;
@@ -36,6 +36,8 @@ use crate::{Ports, Runtime as _, SharedRuntime, TokioRuntime};
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// The largest number of connections to the operator's port.
 const OPS_CONNECTIONS: usize = 16;
+/// The number of connections that wait until the process accepts them.
+const BACKLOG: u32 = 1024;
 
 /// Starts a process with these roles. The process is ready when this returns.
 ///
@@ -47,7 +49,7 @@ pub async fn open<P: Program>(
     settings: Settings<P::Own>,
     roles: Roles,
 ) -> Result<Process<P>, RunError> {
-    let (listeners, runtime) = (Listeners::open(&settings).await?, TokioRuntime::new());
+    let (listeners, runtime) = (Listeners::open(&settings)?, TokioRuntime::new());
     let name = roles.name(program.name());
     let (servers, tls) = (settings.servers.as_ref(), &settings.tls);
     #[cfg(feature = "https")]
@@ -71,7 +73,7 @@ pub async fn open_on<P: Program>(
     roles: Roles,
     ports: Ports,
 ) -> Result<Process<P>, RunError> {
-    let (listeners, runtime) = (Listeners::open(&settings).await?, TokioRuntime::new());
+    let (listeners, runtime) = (Listeners::open(&settings)?, TokioRuntime::new());
     let backends = Backends::from(ports);
     start(program, settings, roles, backends, runtime, listeners).await
 }
@@ -88,34 +90,64 @@ async fn warn_of_plain_http<S>(settings: &Settings<S>) {
     }
 }
 
-/// The ports on which a process listens.
+/// The ports of a process.
 struct Listeners {
-    public: TcpListener,
+    public: Bound,
     address: SocketAddr,
     /// The operator's port, if this process records metrics.
-    ops: Option<(TcpListener, PrometheusHandle)>,
+    ops: Option<(Bound, PrometheusHandle)>,
+}
+
+/// A port on which the process does not listen yet.
+///
+/// It is taken before anything else, so that a port in use is reported at once. The process listens
+/// when it can answer. Until then, connections are refused, and a client tries another replica. If
+/// they were queued, requests would wait for as long as the start takes.
+struct Bound {
+    socket: TcpSocket,
+    address: SocketAddr,
+}
+
+impl Bound {
+    fn to(address: SocketAddr) -> Result<Self, RunError> {
+        let bind = || {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            // As for every listener of tokio: a process that restarts gets its port back. On
+            // Windows this would let two processes share it.
+            #[cfg(not(windows))]
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            let address = socket.local_addr()?;
+            Ok(Self { socket, address })
+        };
+        bind().map_err(|why| RunError::Listen(address, why))
+    }
+
+    fn listen(self) -> Result<TcpListener, RunError> {
+        let listening = self.socket.listen(BACKLOG);
+        listening.map_err(|why| RunError::Listen(self.address, why))
+    }
 }
 
 impl Listeners {
-    async fn open<S>(settings: &Settings<S>) -> Result<Self, RunError> {
-        let public = listen(settings.listen).await;
+    fn open<S>(settings: &Settings<S>) -> Result<Self, RunError> {
+        let public = Bound::to(settings.listen);
         let metrics = ops::record();
         let ops = match &metrics {
-            Some(_) => listen(settings.ops_listen).await.map(Some),
+            Some(_) => Bound::to(settings.ops_listen).map(Some),
             None => Ok(None),
         };
         let (public, ops) = match (public, ops) {
             (Err(public), Err(ops)) => return Err(RunError::Several(vec![public, ops])),
             (public, ops) => (public?, ops?),
         };
-        let address = public
-            .local_addr()
-            .map_err(|why| RunError::Listen(settings.listen, why))?;
-        let ops = ops.zip(metrics);
         Ok(Self {
+            address: public.address,
             public,
-            address,
-            ops,
+            ops: ops.zip(metrics),
         })
     }
 }
@@ -134,7 +166,7 @@ async fn start<P: Program>(
         ops,
     } = listeners;
     let trust = trust::keys(&program, &settings, &roles)?;
-    let ops_address = ops.as_ref().and_then(|(it, _)| it.local_addr().ok());
+    let ops_address = ops.as_ref().map(|(it, _)| it.address);
     let state = program.begin(&settings, &roles, &backends.ports).await?;
     let (program, settings) = (Arc::new(program), Arc::new(settings));
     let (roles, state) = (Arc::new(roles), Arc::new(state));
@@ -174,19 +206,14 @@ async fn start<P: Program>(
     let routes = program.routes(&process).await?;
     let limits = Limits::of_process();
     let routes = closing(routes, process.readiness.clone());
-    process.serve(public, routes, limits, &ended);
+    process.serve(public.listen()?, routes, limits, &ended);
     if let Some((listener, handle)) = ops {
-        process.operate(listener, handle, &ended);
+        process.operate(listener.listen()?, handle, &ended);
     }
     process.printed = program.prepare(&process).await?;
     process.readiness.open();
     process.watch_servers(ended);
     Ok(process)
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
-    let listening = TcpListener::bind(address).await;
-    listening.map_err(|why| RunError::Listen(address, why))
 }
 
 impl<P: Program> Process<P> {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use wingbeat::run::{Process, Program, Roles, RunError, open_on};
 use wingbeat::test::{Model, Outages};
 use wingbeat::{App, Ports, Result, Service, Settings, TokioRuntime};
@@ -16,7 +18,13 @@ use wingbeat::{App, Ports, Result, Service, Settings, TokioRuntime};
 use crate::found::Nowhere;
 use crate::operator::Client;
 
-struct Lighthouse;
+#[derive(Default)]
+struct Lighthouse {
+    /// Notified when the start has begun.
+    begun: Arc<Notify>,
+    /// The start waits for it, if there is one.
+    gate: Option<Arc<Notify>>,
+}
 
 impl Program for Lighthouse {
     type Own = ();
@@ -35,6 +43,10 @@ impl Program for Lighthouse {
     }
 
     async fn begin(&self, _: &Settings, _: &Roles, _: &Ports) -> Result<(), RunError> {
+        self.begun.notify_one();
+        if let Some(gate) = &self.gate {
+            gate.notified().await;
+        }
         Ok(())
     }
 
@@ -44,6 +56,11 @@ impl Program for Lighthouse {
 }
 
 async fn start(model: &Model) -> Process<Lighthouse> {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    start_at(any, Lighthouse::default(), model).await
+}
+
+async fn start_at(at: SocketAddr, program: Lighthouse, model: &Model) -> Process<Lighthouse> {
     let ports = Ports {
         runtime: TokioRuntime::new(),
         store: model.store.clone(),
@@ -51,17 +68,41 @@ async fn start(model: &Model) -> Process<Lighthouse> {
         cache: model.cache.clone(),
         http: Arc::new(Nowhere),
     };
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut settings = Settings::default();
-    settings.listen = any;
-    settings.ops_listen = any;
+    settings.listen = at;
+    settings.ops_listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let roles = Roles {
         services: ["lamp"].into(),
         others: [].into(),
         whole: true,
     };
-    let opened = open_on(Lighthouse, settings, roles, ports).await;
+    let opened = open_on(program, settings, roles, ports).await;
     opened.expect("it starts")
+}
+
+/// A gateway tries another replica when a connection is refused. A connection that is accepted
+/// makes its request wait until the process has started.
+#[tokio::test]
+async fn a_process_refuses_connections_until_it_can_answer() {
+    let model = Model::new(TokioRuntime::new());
+    let (begun, gate) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+    let program = Lighthouse {
+        begun: Arc::clone(&begun),
+        gate: Some(Arc::clone(&gate)),
+    };
+    let at = SocketAddr::from(([127, 0, 0, 1], wingbeat_servers::free_port()));
+    let starting = start_at(at, program, &model);
+    let asking = async {
+        begun.notified().await;
+        let refused = TcpStream::connect(at).await.err().map(|why| why.kind());
+        gate.notify_one();
+        refused
+    };
+    let (process, refused) = tokio::join!(starting, asking);
+    assert_eq!(refused, Some(std::io::ErrorKind::ConnectionRefused));
+    assert_eq!(process.address, at);
+    until(&Client::near(at), 200, "unavailable", Value::Null).await;
+    process.close().await;
 }
 
 /// Waits until `/readyz` answers with this status, and this value under `field`.

@@ -1,6 +1,7 @@
 //! Messages that the broker does not accept are retried after a pause, and do not delay others.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use wingbeat::test::{Model, Outages, Simulation};
 use wingbeat::transport::Refused;
 use wingbeat::{
     App, BoxFuture, Command, Consumer, Effects, Entity, Envelope, Event, JsonSchema, Message as _,
-    Name, Now, Result, Running, Service, Table, Topology, Transport, schemars,
+    MessageId, Name, Now, Result, Running, Service, Table, Topology, Transport, schemars,
 };
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
@@ -187,4 +188,165 @@ fn unroutable_messages_are_retried_with_growing_pauses() {
         published >= messages * 5,
         "{published} attempts at {messages}"
     );
+}
+
+#[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
+#[event(name = "meter.shown", version = 1, key = meter)]
+struct Shown {
+    meter: String,
+    at: i64,
+}
+
+async fn show(Now(now): Now) -> Result<Effects> {
+    let mut effects = Effects::new();
+    for meter in ["a", "b"] {
+        effects.publish(&Shown {
+            meter: meter.into(),
+            at: now.as_micros(),
+        });
+    }
+    Ok(effects)
+}
+
+/// A broker that rejects the first message of the meter `a`, as long as it is full.
+struct Full {
+    inner: Arc<dyn Transport>,
+    full: Arc<AtomicBool>,
+    rejected: Mutex<Option<MessageId>>,
+    /// The messages that the broker has accepted, in its order.
+    accepted: Arc<Mutex<Vec<Shown>>>,
+}
+
+impl Transport for Full {
+    fn ping(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.ping()
+    }
+
+    fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
+        self.inner.declare(topology)
+    }
+
+    fn publish(
+        &self,
+        messages: Vec<Envelope>,
+    ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
+        Box::pin(async move {
+            let mut answers = self.inner.publish(messages.clone()).await;
+            for (message, answer) in messages.iter().zip(&mut answers) {
+                let mut rejected = self.rejected.lock().expect("nobody panics with it");
+                let is_first =
+                    message.key == "a" && *rejected.get_or_insert(message.id) == message.id;
+                if is_first && self.full.load(Ordering::SeqCst) {
+                    *answer = Err(Refused::Unconfirmed("the queue is full".into()));
+                }
+                if answer.is_ok() {
+                    let shown = serde_json::from_slice(&message.body).expect("it is JSON");
+                    let mut accepted = self.accepted.lock().expect("nobody panics with it");
+                    accepted.push(shown);
+                }
+            }
+            answers
+        })
+    }
+
+    fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        self.inner.consume(queue, prefetch)
+    }
+
+    fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
+        self.inner.depth(queue)
+    }
+}
+
+/// Two meters that are shown once a second.
+struct Meters {
+    world: Simulation,
+    model: Model,
+    full: Arc<AtomicBool>,
+    accepted: Arc<Mutex<Vec<Shown>>>,
+    _running: Running,
+    _process: Arc<Group>,
+}
+
+impl Meters {
+    fn start(full: bool) -> Self {
+        let world = Simulation::new(7);
+        let model = Model::new(world.runtime());
+        let process = world.group();
+        let ports = model.ports(&process, Arc::new(crate::ordered::Nobody));
+        let full = Arc::new(AtomicBool::new(full));
+        let accepted = Arc::<Mutex<Vec<Shown>>>::default();
+        let transport = Full {
+            inner: ports.transport,
+            full: Arc::clone(&full),
+            rejected: Mutex::default(),
+            accepted: Arc::clone(&accepted),
+        };
+        let ports = Ports {
+            transport: Arc::new(transport),
+            ..ports
+        };
+        let meters = Service::new("meters").every("show", Duration::from_secs(1), show);
+        let started = App::new().service(meters).start(ports);
+        let running = world.run(started).expect("it starts");
+        Self {
+            world,
+            model,
+            full,
+            accepted,
+            _running: running,
+            _process: process,
+        }
+    }
+
+    /// Returns the times of the accepted messages of a meter, in the order of the broker.
+    fn accepted(&self, meter: &str) -> Vec<i64> {
+        let accepted = self.accepted.lock().expect("nobody panics with it");
+        let of_meter = accepted.iter().filter(|it| it.meter == meter);
+        of_meter.map(|it| it.at).collect()
+    }
+
+    /// Checks that all messages of a meter were accepted in their order.
+    fn assert_in_order(&self, meter: &str, least: usize) {
+        let accepted = self.accepted(meter);
+        assert!(accepted.is_sorted(), "{meter}: {accepted:?}");
+        assert!(accepted.len() >= least, "{meter}: {}", accepted.len());
+        let last = accepted.last().expect("there are some");
+        let age = self.world.runtime().now().as_micros() - last;
+        assert!(age <= 2_000_000, "{meter}: the last one is {age} µs old");
+    }
+}
+
+impl Drop for Meters {
+    fn drop(&mut self) {
+        self.world.end();
+    }
+}
+
+#[test]
+fn a_rejected_message_holds_back_only_later_messages_of_its_key() {
+    let meters = Meters::start(true);
+    meters.world.advance(Duration::from_secs(30));
+    assert_eq!(meters.accepted("a"), [0; 0], "they wait for the first one");
+    meters.assert_in_order("b", 28);
+    meters.full.store(false, Ordering::SeqCst);
+    meters.world.advance(Duration::from_secs(30));
+    meters.assert_in_order("a", 57);
+    meters.assert_in_order("b", 57);
+}
+
+#[test]
+fn messages_keep_their_order_over_an_outage_of_the_broker() {
+    let meters = Meters::start(false);
+    for seconds in [3, 20, 60] {
+        meters.model.set_outages(Outages {
+            broker: true,
+            ..Outages::default()
+        });
+        meters.world.advance(Duration::from_secs(seconds));
+        meters.model.set_outages(Outages::default());
+        meters.world.advance(Duration::from_secs(30));
+    }
+    meters.assert_in_order("a", 165);
+    meters.assert_in_order("b", 165);
 }
