@@ -12,6 +12,14 @@ use super::output::Output;
 use crate::process::{Console, cargo};
 use crate::workspace::Workspace;
 
+/// The package whose tests compile files with trybuild.
+const WITH_TRYBUILD: &str = "wingbeat-macros";
+
+/// The flags of rustc with which trybuild compiles its files, as cargo reads them. Trybuild checks
+/// the dependencies with other flags first, and so twice, unless its environment has these.
+const TRYBUILD_FLAGS: &str =
+    "--cfg\u{1f}trybuild\u{1f}--verbose\u{1f}-A\u{1f}dead_code\u{1f}--diagnostic-width=140";
+
 /// A test program, and the package that it tests.
 #[derive(Debug)]
 pub(crate) struct Binary {
@@ -116,6 +124,9 @@ impl Program for Binary {
         command.env("CARGO_PKG_NAME", &self.package);
         command.env("CARGO_MANIFEST_PATH", &self.manifest);
         command.env("LD_LIBRARY_PATH", &self.libraries);
+        if self.package == WITH_TRYBUILD {
+            command.env("CARGO_ENCODED_RUSTFLAGS", TRYBUILD_FLAGS);
+        }
         if let Some(folder) = self.manifest.parent() {
             command
                 .env("CARGO_MANIFEST_DIR", folder)

@@ -87,6 +87,8 @@ pub(super) static ALL: &[Step] = &[
     front("clippy", "lints, with warnings as errors", clippy),
     front("docs", "documentation, with warnings as errors", docs),
     front("test", "unit, integration and documentation tests", test),
+    // The last step before those that wait for the build in the background, which needs longer.
+    front("examples", "every example runs and succeeds", examples),
     on_release(front("e2e", "tests that start the shop as a process", e2e)),
     on_release(front(
         "simulate",
@@ -98,7 +100,6 @@ pub(super) static ALL: &[Step] = &[
         "the shop on real servers under random faults",
         chaos,
     )),
-    front("examples", "every example runs and succeeds", examples),
 ];
 
 /// The names of the steps, for the command line.

@@ -358,17 +358,20 @@ impl Simulation {
     }
 
     fn advance_to_next_sleeper(&self) -> bool {
-        let wakers: Vec<Waker> = {
+        let mut wakers = Vec::new();
+        {
             let mut state = lock(&self.state);
             let Some((&(at, _), _)) = state.sleepers.first_key_value() else {
                 return false;
             };
             state.now = state.now.max(at);
-            let later = state.sleepers.split_off(&(at, u64::MAX));
-            std::mem::replace(&mut state.sleepers, later)
-                .into_values()
-                .collect()
-        };
+            // One by one: splitting the map would count all sleepers.
+            while let Some(first) = state.sleepers.first_entry()
+                && first.key().0 == at
+            {
+                wakers.push(first.remove());
+            }
+        }
         wakers.into_iter().for_each(Waker::wake);
         true
     }

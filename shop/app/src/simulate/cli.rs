@@ -36,6 +36,9 @@ pub struct SimulateArgs {
     /// Stop at the first failure
     #[arg(long)]
     until_failure: bool,
+    /// Report a failure with all faults of its seed, without the search for those it needs
+    #[arg(long)]
+    no_minimize: bool,
     /// Seeds in parallel [default: one a processor]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -92,6 +95,9 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
         .progress(move |done| told.set_position(done));
     if args.until_failure {
         simulator = simulator.until_failure();
+    }
+    if args.no_minimize {
+        simulator = simulator.without_minimization();
     }
     let report = simulator.run::<Shop>(first..first.saturating_add(count));
     bar.finish_and_clear();

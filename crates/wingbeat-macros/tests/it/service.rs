@@ -1,3 +1,5 @@
+//! A service as users write it: the macros accept it.
+
 use serde::{Deserialize, Serialize};
 use wingbeat::{
     Command, Effects, Entity, Event, Handler as _, JsonSchema, Now, Parts, Result, Retry, Service,
@@ -51,8 +53,11 @@ async fn look(event: TurnedOn) -> Result<Effects> {
     Ok(effects)
 }
 
-fn main() {
-    let settings = Settings { brightness: Brightness(3) };
+#[test]
+fn a_service_of_the_domain_compiles() {
+    let settings = Settings {
+        brightness: Brightness(3),
+    };
     let _service = Service::new("lamp")
         .with_state(settings)
         .on(turn_on.retry(Retry::default()).concurrency(8))
