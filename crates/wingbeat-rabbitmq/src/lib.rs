@@ -21,8 +21,9 @@
 //! - `address`, `socket`: the parts of the URL, and the client on connections with TLS.
 //! - `connection`: a connection that is opened again after it is lost.
 //! - `topology`: exchanges, queues and bindings. `register`: the names of all queues.
-//!   `differences`: queues with other arguments. `operate`, `migration`, `copying`, `held`, `probe`,
-//!   `access` and `command`: an operator's commands.
+//!   `differences`: queues with other arguments.
+//! - `command`, `access`, `operate`, `migration`, `copying`, `held` and `probe`: an operator's
+//!   commands.
 //! - `guard`: repairs deliveries that the AMQP client cannot parse, and cuts off large bodies.
 //! - `wire`: the CloudEvents binding for AMQP, in binary mode.
 //! - `publisher`: confirms and returned messages. `consumer`: deliveries and acknowledgements.
