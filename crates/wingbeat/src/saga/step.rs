@@ -61,15 +61,8 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         now: scope.now(),
         ..SagaEffects::default()
     };
-    if row.timer {
-        let pending = record.timer_ids.get(row.message);
-        if pending.is_some_and(|id| *id != envelope.id.0) {
-            // An operator retries a timer that the saga has set again since.
-            return Ok(());
-        }
-        // The timer has fired. Its record is gone, so the saga must not list it as pending.
-        record.timers.retain(|timer| timer != row.message);
-        record.timer_ids.remove(row.message);
+    if row.timer && !fired(&mut record, row.message, envelope.id) {
+        return Ok(());
     }
     let state = match (existed, record.ended) {
         (false, _) => "not_started",
@@ -114,6 +107,19 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         })?;
     }
     Ok(())
+}
+
+/// Records that a timer has fired. Returns `false` if the saga has set it again since: then an
+/// operator retries an earlier one.
+fn fired<S>(record: &mut SagaRecord<S>, name: &str, id: MessageId) -> bool {
+    let pending = record.timer_ids.get(name);
+    if pending.is_some_and(|pending| *pending != id.0) {
+        return false;
+    }
+    // Its record is gone, so the saga must not list it as pending.
+    record.timers.retain(|timer| timer != name);
+    record.timer_ids.remove(name);
+    true
 }
 
 /// Returns the error that delays an input until the saga accepts it.

@@ -18,12 +18,15 @@ use wingbeat_core::{
     CorrelationId, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
 };
 
+/// Returns whether a scan of this table, after this id, finds nothing.
+pub(crate) type Hides = dyn Fn(Name, Option<&str>) -> bool + Send + Sync;
+
 /// A store that refuses the units for which `refuses` returns `true`, and lists no record of a
 /// table, after an id, for which `hides` does.
 pub(crate) struct Refusing {
     pub(crate) inner: Arc<dyn Store>,
     pub(crate) refuses: Arc<dyn Fn(&Unit) -> bool + Send + Sync>,
-    pub(crate) hides: Arc<dyn Fn(Name, Option<&str>) -> bool + Send + Sync>,
+    pub(crate) hides: Arc<Hides>,
 }
 
 impl Store for Refusing {
