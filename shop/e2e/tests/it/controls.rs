@@ -65,10 +65,10 @@ const SIMULATED: [(&str, u64); 12] = [
     ("operation-id", 12),
     ("stock-check", 87),
     ("claim-check", 3),
-    ("tombstone", 1),
+    ("tombstone", 3),
     ("timer-once", 1),
     ("parking", 1),
-    ("call-key", 1),
+    ("call-key", 2),
 ];
 
 /// The seeds that are searched if a change of the shop has made a known seed blind.
