@@ -225,9 +225,9 @@ fn a_share_of_failures_opens_the_breaker_although_others_succeed() {
     }
 }
 
-/// Calls that fail at first and succeed at last must not keep a breaker open: refusals arrive before
-/// answers to calls that were sent at the same time, and while the breaker is open, nobody tries
-/// again.
+/// Calls that fail at first and succeed at last must not keep a breaker open: refusals arrive
+/// before answers to calls that were sent at the same time, and while the breaker is open, nobody
+/// tries again.
 #[test]
 fn a_backlog_of_calls_that_fail_at_first_is_worked_off() {
     let hasty = BreakerWindow {
