@@ -103,7 +103,7 @@ impl Cause {
 /// assert_eq!(breaker.admit(now), Admission::WaitUntil(now + open_for));
 ///
 /// // Half of the operations fail, but never two in a row.
-/// let window = BreakerWindow { minimum: 4, ..BreakerWindow::default() };
+/// let window = BreakerWindow { minimum: 4, failed_percent: 50, ..BreakerWindow::default() };
 /// let mut breaker = Breaker::new(2, open_for, now).with_window(window);
 /// for (works, fails) in [("order-3", "order-4"), ("order-5", "order-6")] {
 ///     let Admission::Go(pass) = breaker.admit(now) else { unreachable!("it is closed") };
