@@ -267,6 +267,9 @@ fn described(fault: &Fault, fleet: &Fleet) -> String {
     }
 }
 
+/// The register of queues, whose messages stay.
+const REGISTER: &str = "wingbeat.topology";
+
 /// Messages that the broker still has once all orders have ended, dead letters included. Its
 /// figures are some seconds old.
 async fn left_in_queues(fleet: &Fleet) -> Vec<String> {
@@ -278,7 +281,7 @@ async fn left_in_queues(fleet: &Fleet) -> Vec<String> {
         });
         let left = listed.lines().filter(|line| {
             line.rsplit_once('\t')
-                .is_some_and(|(_, count)| count.trim() != "0")
+                .is_some_and(|(name, count)| name != REGISTER && count.trim() != "0")
         });
         let left: Vec<String> = left
             .map(|line| format!("left in the broker: {line}"))

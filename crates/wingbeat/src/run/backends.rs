@@ -55,7 +55,8 @@ impl Backends {
     ) -> Result<Self, RunError> {
         let http = HyperClient::with_tls(tls.clone());
         match servers {
-            Some(servers) => Self::connect(servers, name, runtime, http).await,
+            // Boxed: the compiler limits the depth of a program's futures.
+            Some(servers) => Box::pin(Self::connect(servers, name, runtime, http)).await,
             None => Ok(Self::embedded(data, runtime, http)?),
         }
     }

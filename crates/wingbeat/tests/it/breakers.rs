@@ -1,6 +1,6 @@
 //! Circuit breakers that measure shares of failed and of slow calls.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -68,7 +68,7 @@ struct Carrier {
     slow: AtomicBool,
     refuses_odd: AtomicBool,
     refuses_twice: AtomicBool,
-    refused: Mutex<HashMap<String, u32>>,
+    refused: Mutex<BTreeMap<String, u32>>,
     asked: AtomicUsize,
     accepted: AtomicUsize,
 }
@@ -76,7 +76,7 @@ struct Carrier {
 impl Carrier {
     fn refuses(&self, url: &str) -> bool {
         if self.refuses_twice.load(Ordering::SeqCst) && !url.ends_with(['0', '1', '2']) {
-            let mut refused = self.refused.lock().unwrap();
+            let mut refused = self.refused.lock().expect("no test thread panicked");
             let times = refused.entry(url.to_owned()).or_default();
             *times += 1;
             return *times <= 2;
