@@ -5,6 +5,7 @@
 //! - [`tidy`] checks the rules that neither the compiler nor clippy checks: dependencies between
 //!   packages and modules, lengths, forbidden words.
 //! - [`scaffold`] adds a service to the shop.
+//! - [`mutants`] measures which planted faults the simulation notices.
 
 #![allow(
     clippy::disallowed_methods,
@@ -12,6 +13,7 @@
     reason = "xtask never runs inside the simulation"
 )]
 
+mod mutants;
 mod process;
 mod runner;
 mod scaffold;
@@ -58,6 +60,8 @@ enum Command {
         /// The name in lower-case letters, such as `ratings`
         name: String,
     },
+    /// Plant faults in the shop one by one, and simulate: which of them does nobody notice?
+    Mutants(mutants::MutantsArgs),
     /// Print the modules of a crate by level, with their imports
     Modules {
         /// The crate, such as `wingbeat`
@@ -105,6 +109,10 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::NewService { name } => {
             let console = process::Console::terminal();
             scaffold::new_service(&console, &workspace, &name).map(|()| true)
+        }
+        Command::Mutants(args) => {
+            let console = process::Console::terminal();
+            mutants::run(&console, &workspace, &args)
         }
         Command::Modules { krate } => tidy::print_modules(&workspace, &krate).map(|()| true),
         Command::Tidy { .. } => tidy::run(&workspace).map(|report| report.is_clean()),

@@ -13,7 +13,7 @@ use crate::describe::RequestDescription;
 use crate::effects::{Effects, HandlerOutput};
 use crate::extract::{Arguments, ExtractAll};
 use crate::unit::Scope;
-use crate::{Policy, Retry, decode};
+use crate::{Policy, Rate, Retry, decode};
 
 /// An async function of one to eight arguments.
 ///
@@ -134,6 +134,34 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// The default is 64. Messages with the same key are handled one at a time anyway.
     fn concurrency(self, concurrency: usize) -> Configured<Self> {
         Configured::new(self, |policy| policy.concurrency = concurrency)
+    }
+
+    /// Limits how many runs all replicas of the service start together.
+    ///
+    /// Messages beyond the rate wait in the queue, and the prefetch shrinks to what the rate allows
+    /// in a minute. Attempts that follow a failure at once belong to the same run. The replicas
+    /// count in the cache; while it is unavailable, each of them keeps to the rate alone.
+    /// [`App::check`](crate::App::check) refuses a rate below one a minute (`rate_too_low`): use a
+    /// schedule instead.
+    ///
+    /// For calls to an outside system, set [`TargetPolicy::rate`](crate::TargetPolicy::rate).
+    ///
+    /// ```
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "orders.order_placed", version = 1, key = order)]
+    /// # struct OrderPlaced { order: u32 }
+    ///
+    /// async fn index(_: OrderPlaced) -> Result<()> {
+    ///     Ok(())
+    /// }
+    ///
+    /// let index = index.at_most(Rate::per_second(50));
+    /// # drop(Service::new("search").on(index));
+    /// ```
+    fn at_most(self, rate: Rate) -> Configured<Self> {
+        Configured::new(self, |policy| policy.rate = Some(rate))
     }
 
     /// Handles messages with the same key strictly in the order in which they entered the queue.

@@ -421,6 +421,7 @@ mod failed;
 mod handler;
 #[cfg(feature = "http")]
 pub mod http;
+mod limit;
 mod policy;
 pub mod prelude;
 mod publish;
@@ -451,7 +452,7 @@ pub use effects::{CommandMessage, Effects, Either, EventMessage, HandlerOutput, 
 pub use extract::{Arguments, Extract, ExtractAll, Now, Part, State};
 pub use failed::{DeadLetter, Failures};
 pub use handler::{Configured, Erased, Handler, MessageHandler};
-pub use policy::{BreakerWindow, Policy, SagaPolicy, TargetPolicy};
+pub use policy::{BreakerWindow, Policy, Rate, SagaPolicy, TargetPolicy};
 pub use publish::Unroutable;
 pub use replay::ReplayStatus;
 pub use retry::{Attempts, Retry, RetryRule};

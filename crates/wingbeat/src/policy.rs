@@ -33,6 +33,9 @@ pub struct Policy {
     pub concurrency: usize,
     /// The largest number of unacknowledged deliveries. The default fills one batch of the store.
     pub prefetch: usize,
+    /// The rate at which all replicas together start runs; `None` if there is no limit. See
+    /// [`Handler::at_most`](crate::Handler::at_most).
+    pub rate: Option<Rate>,
     /// The attempts after a failure.
     pub retry: Retry,
     /// Keeps the order of messages with the same key across failures, restarts and replicas; see
@@ -53,6 +56,7 @@ impl Default for Policy {
         Self {
             concurrency: 64,
             prefetch: 512,
+            rate: None,
             retry: Retry::default(),
             ordered: false,
             from_beginning: false,
@@ -60,6 +64,61 @@ impl Default for Policy {
             #[cfg(feature = "personal")]
             personal: false,
         }
+    }
+}
+
+/// A rate, which all replicas of a service share.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use wingbeat::Rate;
+///
+/// let rate = Rate { starts: 300, per: Duration::from_secs(60) };
+/// assert_eq!(Rate::per_minute(300), rate);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// The number of starts; 0 counts as 1.
+    pub starts: u32,
+    /// The duration for which the number holds. It is divided into up to ten windows of equal
+    /// length, so that the starts are spread over it.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// Creates a rate of starts a second.
+    #[must_use]
+    pub const fn per_second(starts: u32) -> Self {
+        let per = Duration::from_secs(1);
+        Self { starts, per }
+    }
+
+    /// Creates a rate of starts a minute.
+    #[must_use]
+    pub const fn per_minute(starts: u32) -> Self {
+        let per = Duration::from_secs(60);
+        Self { starts, per }
+    }
+
+    /// Returns the number of starts within a duration.
+    pub(crate) fn within(self, duration: Duration) -> u128 {
+        let starts = u128::from(self.starts.max(1));
+        starts * duration.as_nanos() / self.per.as_nanos().max(1)
+    }
+}
+
+/// The time for which a subscription with a rate may hold deliveries, if no other replica takes
+/// part.
+const RATED: Duration = Duration::from_secs(60);
+
+impl Policy {
+    /// Returns the prefetch. With a rate it is lower: the broker limits the time for which a
+    /// delivery is not acknowledged.
+    pub(crate) fn prefetch(&self) -> usize {
+        let rated = self.rate.map_or(u128::MAX, |rate| rate.within(RATED));
+        let rated = usize::try_from(rated).unwrap_or(usize::MAX);
+        self.prefetch.min(rated).max(1)
     }
 }
 
@@ -138,6 +197,9 @@ pub struct TargetPolicy {
     pub timeout: Duration,
     /// The largest number of attempts at the same time (the bulkhead).
     pub concurrency: usize,
+    /// The rate of attempts by all replicas together, as the terms of an API demand it; `None` if
+    /// there is no limit. Calls beyond it wait in the store.
+    pub rate: Option<Rate>,
     /// The pause after the first failed attempt. It doubles after each further one, up to
     /// `backoff_max`.
     pub backoff: Duration,
@@ -162,6 +224,7 @@ impl Default for TargetPolicy {
         Self {
             timeout: Duration::from_secs(5),
             concurrency: 256,
+            rate: None,
             backoff: Duration::from_millis(100),
             backoff_max: Duration::from_secs(10),
             retry_after_max: Duration::from_secs(600),

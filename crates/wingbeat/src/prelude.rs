@@ -55,7 +55,7 @@ pub use crate::http::{
 };
 pub use crate::{
     Aggregate, App, Attempts, Call, Claims, Command, Effects, Either, Entity, Error, Event,
-    Failure, GaveUp, Handler, Happened, JsonSchema, Message, Meta, Now, OperationKey, Parts, Reads,
-    Repo, Result, Retry, Rows, Saga, SagaEffects, SagaInput, Scope, Service, State, Table,
+    Failure, GaveUp, Handler, Happened, JsonSchema, Message, Meta, Now, OperationKey, Parts, Rate,
+    Reads, Repo, Result, Retry, Rows, Saga, SagaEffects, SagaInput, Scope, Service, State, Table,
     TargetPolicy, Unexpected, View, schemars,
 };

@@ -16,6 +16,10 @@ const UNSUBSCRIBED: &str = "event_unsubscribed";
 /// (`consumer_timeout`, 30 minutes by default). The delivery then comes again, and again.
 const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
+/// The time in which a subscription with a rate must start at least one run. Each replica holds a
+/// delivery while it waits for its turn, so this leaves room for 30 replicas.
+const RATE_WITHIN: Duration = Duration::from_secs(60);
+
 /// A finding of the start-up check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -99,6 +103,7 @@ impl App {
         let mut findings: Vec<_> = wiring.map(|text| Finding::error(WIRING, text)).collect();
         findings.extend(self.commands_without_handler());
         findings.extend(self.retries_that_are_too_long());
+        findings.extend(self.rates_that_are_too_low());
         findings.extend(self.events_without_subscriber());
         findings.extend(self.sagas_that_may_wait_forever());
         findings
@@ -191,6 +196,21 @@ impl App {
                  consumer that holds one for {limit}: shorten the pauses of its `Retry`"
             );
             Finding::error("retry_too_long", text)
+        });
+        findings.collect()
+    }
+
+    fn rates_that_are_too_low(&self) -> Vec<Finding> {
+        let rated = self
+            .subscriptions()
+            .filter_map(|it| Some((it.queue, it.policy.rate?)));
+        let too_low = rated.filter(|(_, rate)| rate.within(RATE_WITHIN) == 0);
+        let findings = too_low.map(|(queue, _)| {
+            let text = format!(
+                "{queue} starts less than one run a minute, and a waiting delivery may time out: \
+                 raise its rate, or collect the work and do it on a schedule"
+            );
+            Finding::error("rate_too_low", text)
         });
         findings.collect()
     }

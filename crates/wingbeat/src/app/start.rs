@@ -12,11 +12,13 @@ use wingbeat_core::{LogLimits, ServiceStore};
 
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
+use crate::Rate;
 use crate::call::Target;
 use crate::commit::Committer;
 use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription};
 use crate::due::{DueQueue, DueRunner};
 use crate::failed::{BrokerDeadLetters, Waiting};
+use crate::limit::Limiter;
 use crate::publish::Relay;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
 use crate::runtime::Control;
@@ -161,7 +163,13 @@ impl Starting {
         self.subscriptions(&context, wiring.subscriptions, wiring.begins)
             .await;
         for (name, policy) in wiring.targets {
-            let target = Target::new(wiring.name, name, policy, self.ports.runtime.now());
+            let limiter = limiter(
+                &context,
+                &format!("call:{}.{name}", wiring.name),
+                policy.rate,
+            );
+            let now = self.ports.runtime.now();
+            let target = Target::new(wiring.name, name, policy, limiter, now);
             for executor in wiring
                 .executors
                 .iter()
@@ -297,6 +305,8 @@ impl Starting {
             control,
             stats: Arc::clone(&stats),
         });
+        let (queue, rate) = (subscription.queue, subscription.policy.rate);
+        let limiter = limiter(context, queue.as_str(), rate);
         let meter = SubscriptionMeter::new(context.name, subscription.queue);
         let dispatcher = Dispatcher {
             service: Arc::clone(context),
@@ -305,6 +315,7 @@ impl Starting {
             transport: Arc::clone(&self.ports.transport),
             control: controlled,
             due: receiver,
+            limiter: limiter.map(Arc::new),
             stats,
             family: Arc::clone(&self.family),
         };
@@ -319,4 +330,10 @@ impl Starting {
             drop(end);
         }));
     }
+}
+
+/// Returns the limiter of a rate, if there is one.
+fn limiter(context: &ServiceContext, name: &str, rate: Option<Rate>) -> Option<Limiter> {
+    let (cache, runtime) = (&context.cache, &context.runtime);
+    rate.map(|rate| Limiter::new(name, rate, Arc::clone(cache), Arc::clone(runtime)))
 }

@@ -6,6 +6,7 @@ use wingbeat_core::{Error, LogLimits, Name, Timestamp};
 
 use super::breaker::{Admission, Breaker, Cause, Pass, State};
 use crate::TargetPolicy;
+use crate::limit::Limiter;
 use crate::telemetry::meters::TargetMeter;
 
 /// An outside system: the bulkhead and the circuit breaker that all calls to it share.
@@ -16,6 +17,7 @@ pub struct Target {
     pub name: &'static str,
     pub(crate) policy: TargetPolicy,
     bulkhead: Arc<Semaphore>,
+    limiter: Option<Limiter>,
     breaker: Mutex<Breaker>,
     meter: TargetMeter,
     /// Limits the log lines about calls that were given up, by code.
@@ -27,6 +29,7 @@ impl Target {
         service: Name,
         name: &'static str,
         policy: TargetPolicy,
+        limiter: Option<Limiter>,
         now: Timestamp,
     ) -> Arc<Self> {
         let breaker = Breaker::new(policy.breaker_failures, policy.breaker_open, now)
@@ -34,6 +37,7 @@ impl Target {
         Arc::new(Self {
             service,
             name,
+            limiter,
             bulkhead: Arc::new(Semaphore::new(policy.concurrency)),
             policy,
             breaker: Mutex::new(breaker),
@@ -58,6 +62,13 @@ impl Target {
             .acquire_owned()
             .await
             .expect("the bulkhead is never closed")
+    }
+
+    /// Waits until the rate allows an attempt.
+    pub(crate) async fn turn(&self) {
+        if let Some(limiter) = &self.limiter {
+            limiter.turn().await;
+        }
     }
 
     /// Asks the breaker whether a call may go.

@@ -23,6 +23,7 @@ use super::attempt::{Attempt, Finished};
 use super::lanes::Lanes;
 use super::work::{Origin, Stats, Subscription, Work};
 use crate::failed::{Failures, stand_in};
+use crate::limit::{Limiter, Turn};
 use crate::runtime::Control;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::telemetry::{self, Context, Handled, Within};
@@ -34,6 +35,9 @@ const RECONSUME: Duration = Duration::from_millis(200);
 const WORKING: Duration = Duration::from_secs(10);
 /// The longest pause after consumers that were lost soon after their start.
 const RECONSUME_MAX: Duration = Duration::from_secs(30);
+/// The largest number of deliveries in flight at which a subscription that waits for its rate takes
+/// due work.
+const DUE_MAX: u64 = 512;
 /// The pause while the committer is full.
 const FULL: Duration = Duration::from_millis(2);
 
@@ -46,6 +50,8 @@ pub(crate) struct Dispatcher {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) control: watch::Receiver<Control>,
     pub(crate) due: mpsc::Receiver<Work>,
+    /// Limits how often runs start, if there is a limit.
+    pub(crate) limiter: Option<Arc<Limiter>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) meter: Arc<SubscriptionMeter>,
     /// The services of the system. Messages of other sources are counted as foreign.
@@ -85,7 +91,7 @@ impl Dispatcher {
         let mut running: FuturesUnordered<Started> = FuturesUnordered::new();
         let mut consumer: Option<Box<dyn Consumer>> = None;
         let mut settler: Option<Arc<dyn Settler>> = None;
-        let mut losses = Losses::default();
+        let (mut losses, mut turn) = (Losses::default(), Turn::new(self.limiter.take()));
         loop {
             let control = *self.control.borrow_and_update();
             if control != Control::Running && consumer.take().is_some() {
@@ -105,7 +111,7 @@ impl Dispatcher {
                 consumer = Some(new);
             }
             while running.len() < self.subscription.policy.concurrency
-                && let Some(work) = lanes.start()
+                && let Some(work) = next_work(&mut lanes, &mut turn)
             {
                 running.push(self.start(work, finished.clone()));
             }
@@ -131,8 +137,12 @@ impl Dispatcher {
                     }
                 }
                 Some(work) = self.due.recv(), if control == Control::Running => {
-                    lanes.take(self.judged(work));
+                    // Work beyond the rate would pile up. Its lease expires, and it comes again.
+                    if !turn.is_waiting() || lanes.in_flight.len() < DUE_MAX {
+                        lanes.take(self.judged(work));
+                    }
                 }
+                () = turn.wait() => {}
                 delivered = next(&mut consumer), if consumer.is_some() && !full => match delivered {
                     Ok(deliveries) => self.take(deliveries, &mut lanes, settler.as_deref()),
                     Err(why) => {
@@ -152,7 +162,7 @@ impl Dispatcher {
 
     /// Returns a new consumer, or `None` after a pause if the transport cannot create one.
     async fn consume(&self) -> Option<Box<dyn Consumer>> {
-        let (queue, prefetch) = (self.subscription.queue, self.subscription.policy.prefetch);
+        let (queue, prefetch) = (self.subscription.queue, self.subscription.policy.prefetch());
         let consumed = self.transport.consume(queue, prefetch).await;
         if let Err(why) = &consumed {
             self.outage("cannot consume, trying again", why);
@@ -311,6 +321,11 @@ impl Dispatcher {
             lanes.free(&key);
         }
     }
+}
+
+/// Takes the next piece of work, if one is ready and the rate allows it.
+fn next_work(lanes: &mut Lanes, turn: &mut Turn) -> Option<Work> {
+    (lanes.is_ready() && turn.take()).then(|| lanes.start())?
 }
 
 async fn next(consumer: &mut Option<Box<dyn Consumer>>) -> Result<Vec<Delivery>> {

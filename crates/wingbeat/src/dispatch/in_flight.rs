@@ -32,6 +32,10 @@ impl InFlight {
         }
     }
 
+    pub(super) fn len(&self) -> u64 {
+        self.count
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -41,6 +41,11 @@ impl Lanes {
         }
     }
 
+    /// Returns whether a piece of work can start.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Takes the next piece of work. Its key is busy until [`Self::free`].
     pub(super) fn start(&mut self) -> Option<Work> {
         let work = self.ready.pop_front()?;

@@ -1,6 +1,7 @@
 //! Attempts at outside calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wingbeat_core::store::DueRecord;
 use wingbeat_core::{
@@ -12,6 +13,11 @@ use crate::state::Reads;
 use crate::telemetry::{self, Called, Context};
 use crate::unit::{self, Attempt, CallRecord, Meta, Scope, ServiceContext, due, remove};
 use crate::{Effects, encode};
+
+/// The time for which a call waits in memory until the rate of its target allows it.
+const TURN_WITHIN: Duration = Duration::from_secs(2);
+/// The pause in the store after that, before the random part.
+const TURN_PAUSE: Duration = Duration::from_secs(3);
 
 /// A call that is due, and the means to carry it out.
 pub(super) struct Calling {
@@ -25,7 +31,13 @@ pub(super) struct Calling {
 impl Calling {
     pub(super) async fn run(self) {
         let _place = self.target.place().await;
-        let now = self.service.runtime.now();
+        let runtime = &self.service.runtime;
+        let turn = runtime.timeout(TURN_WITHIN, self.target.turn()).await;
+        let now = runtime.now();
+        if turn.is_none() {
+            let at = now + TURN_PAUSE + runtime.jitter(TURN_PAUSE);
+            return self.wait(at, self.planned.attempts).await;
+        }
         let admitted = match self.target.admit(now) {
             Ok(admitted) => admitted,
             Err(at) => {

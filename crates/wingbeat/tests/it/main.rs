@@ -31,6 +31,7 @@ mod pausing;
 #[cfg(feature = "personal")]
 mod personal;
 mod poison;
+mod rates;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
 mod refusing;

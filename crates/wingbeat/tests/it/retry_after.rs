@@ -86,6 +86,7 @@ struct Counting {
 
 const POLICY: TargetPolicy = TargetPolicy {
     timeout: Duration::from_secs(5),
+    rate: None,
     concurrency: 4,
     backoff: Duration::from_millis(100),
     backoff_max: Duration::from_secs(1),
