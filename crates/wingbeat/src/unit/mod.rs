@@ -13,7 +13,7 @@ mod scope;
 mod sealing;
 mod sql;
 
-pub(crate) use context::Published;
+pub(crate) use context::{Incomplete, Published};
 pub use context::ServiceContext;
 pub use meta::Meta;
 pub(crate) use meta::{REPLAYED, original_id};
