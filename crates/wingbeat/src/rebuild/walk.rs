@@ -1,7 +1,9 @@
 //! One page of a table: its records show their rows again.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use wingbeat_core::text::printable;
 use wingbeat_core::{Class, Error, Name, Result, RuntimeExt as _, TraceParent, sabotage};
@@ -68,11 +70,18 @@ async fn write(
             if !is_current(&scope, pass).await? {
                 return Ok(());
             }
-            (table.derive)(scope, id.clone()).await
+            let derived = AssertUnwindSafe((table.derive)(scope, id.clone())).catch_unwind();
+            derived.await.unwrap_or_else(|_| {
+                let text = "the function that returns the rows panicked";
+                Err(Error::reject("panicked", text))
+            })
         });
         shown.await.map_err(|why| stopped(table.table, id, why))
     });
-    join_all(units).await.into_iter().collect::<Result<(), _>>()?;
+    join_all(units)
+        .await
+        .into_iter()
+        .collect::<Result<(), _>>()?;
     Ok(Page {
         records: records.len() as u64,
         is_last: records.len() < PAGE || sabotage::lacks(sabotage::REBUILD_LAST),

@@ -33,6 +33,7 @@ mod personal;
 mod poison;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
+mod rebuilding;
 mod refusing;
 mod replaying;
 #[cfg(all(feature = "host", feature = "embedded"))]
