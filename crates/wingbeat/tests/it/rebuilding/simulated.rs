@@ -63,7 +63,7 @@ async fn deploy(world: World, shared: Arc<Shared>) {
         world.simulation().sleep(Duration::from_secs(after)).await;
         shared.back.store(next == TITLE, Ordering::SeqCst);
         shared.release.store(next, Ordering::SeqCst);
-        world.restart("library", Duration::from_millis(500)).await;
+        world.restart("library", Duration::from_secs(15)).await;
     }
     list_books(world, shared, 20).await;
 }
