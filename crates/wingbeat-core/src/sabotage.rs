@@ -5,7 +5,7 @@
 //! refuses a release binary that was built with the feature.
 
 /// The names of all mechanisms.
-pub const MECHANISMS: [&str; 17] = [
+pub const MECHANISMS: [&str; 18] = [
     ACK_AFTER_COMMIT,
     INBOX,
     OUTBOX,
@@ -23,6 +23,7 @@ pub const MECHANISMS: [&str; 17] = [
     SIGNATURES,
     REPLAY_FIRST,
     MIGRATION_PROBE,
+    REBUILD_LAST,
 ];
 
 /// The runtime acknowledges a delivery only after its unit is durable.
@@ -59,6 +60,8 @@ pub const SIGNATURES: &str = "signatures";
 pub const REPLAY_FIRST: &str = "replay-first";
 /// The migration of an ordered queue fails if a message is published meanwhile.
 pub const MIGRATION_PROBE: &str = "migration-probe";
+/// A rebuild of index rows is done after its last page only.
+pub const REBUILD_LAST: &str = "rebuild-last";
 
 #[cfg(feature = "sabotage")]
 static REMOVED: std::sync::Mutex<Option<&'static str>> = std::sync::Mutex::new(None);

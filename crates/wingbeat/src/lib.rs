@@ -360,6 +360,7 @@
 //! | [`trust`] | signatures of services |
 //! | `commit` | many units become durable |
 //! | `replay` | messages of the past are sent again to one subscription |
+//! | `rebuild` | index rows of older records are written again |
 //! | `publish`, `due`, `schedule`, `failed` | messages go out; timers, retries, calls and schedules come due; dead letters |
 //! | [`describe`] | AsyncAPI and OpenAPI documents, generated from the wiring |
 //! | `runtime`, [`telemetry`], [`run`](mod@run), [`test`](mod@test) | time and tasks, observation, programs, tests |
@@ -425,6 +426,7 @@ mod limit;
 mod policy;
 pub mod prelude;
 mod publish;
+mod rebuild;
 mod replay;
 mod retry;
 #[cfg(feature = "host")]
@@ -454,6 +456,7 @@ pub use failed::{DeadLetter, Failures};
 pub use handler::{Configured, Erased, Handler, MessageHandler};
 pub use policy::{BreakerWindow, Policy, Rate, SagaPolicy, TargetPolicy};
 pub use publish::Unroutable;
+pub use rebuild::RebuildStatus;
 pub use replay::ReplayStatus;
 pub use retry::{Attempts, Retry, RetryRule};
 #[cfg(feature = "host")]
@@ -464,7 +467,7 @@ pub use schedule::{Missed, Schedule, ScheduleStatus};
 pub use service::Service;
 pub use state::{
     Aggregate, Allotment, CacheOf, Cached, Claims, Difference, Entity, Happened, Listed, Reads,
-    Repo, Rows, Table, Upcasts, Verified, View, ViewRow,
+    Repo, Rows, Table, Upcasts, Verified, View, ViewColumns, ViewRow,
 };
 #[cfg(feature = "personal")]
 pub use state::{Personal, Subjects, lookup_digest};

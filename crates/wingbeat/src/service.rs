@@ -26,7 +26,7 @@ use crate::http::measure::routed;
 use crate::replay::{self, Begins, Histories};
 use crate::saga::{self, Saga, SagaInput as _};
 use crate::schedule::{Polling, Registered, Schedule};
-use crate::state::{Aggregate, Chapters, Happened, Publish};
+use crate::state::{Aggregate, Chapters, Derived, Happened, Publish};
 use crate::stored::Stored;
 use crate::unit::{Published, Scope};
 use crate::{Policy, SagaPolicy, TargetPolicy};
@@ -70,6 +70,8 @@ pub(crate) struct Wiring {
     pub(crate) targets: Vec<(&'static str, TargetPolicy)>,
     pub(crate) schedules: Vec<Registered>,
     pub(crate) polls: Vec<Polling>,
+    /// The tables that handlers and routes use; one may occur several times.
+    pub(crate) tables: Vec<Derived>,
     /// The functions that publish events of histories.
     pub(crate) published: Published,
     /// The histories that can be replayed.
@@ -105,6 +107,7 @@ impl Service<()> {
             targets: Vec::new(),
             schedules: Vec::new(),
             polls: Vec::new(),
+            tables: Vec::new(),
             published: Published::default(),
             histories: Histories::new(),
             begins: Vec::new(),
@@ -733,7 +736,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// ```
     #[must_use]
     pub fn stores(mut self, stored: Stored) -> Self {
-        self.wiring.description.stored.extend(stored.0);
+        self.wiring.description.stored.extend(stored.types);
+        self.wiring.tables.extend(stored.table);
         self
     }
 
@@ -795,6 +799,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     #[must_use]
     pub fn routes(mut self, routes: impl Into<Routes<S>>) -> Self {
         let (routes, operations) = routes.into().into_parts();
+        let tables = operations.iter().flat_map(|it| &it.request.tables);
+        self.wiring.tables.extend(Derived::among(tables));
         self.wiring.description.operations.extend(operations);
         self.wiring.routes = self
             .wiring
@@ -804,6 +810,9 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     }
 
     fn uses(&mut self, extracts: RequestDescription) {
+        self.wiring
+            .tables
+            .extend(Derived::among(extracts.tables.iter()));
         self.wiring.description.uses.extend(extracts.uses);
     }
 

@@ -1,10 +1,12 @@
 //! The stored types of a service, with their schemas.
 
+use std::fmt;
+
 use wingbeat_core::{HasSchema, SchemaOf};
 
 use crate::describe::{StoredKind, StoredName, StoredType};
-use crate::state::snapshot_shape;
-use crate::{Aggregate, Call, Entity, Saga, View};
+use crate::state::{Derived, snapshot_shape};
+use crate::{Aggregate, Call, Entity, Repo, Saga, Table, View};
 
 /// A stored type with its JSON Schema, for [`Service::stores`](crate::Service::stores).
 ///
@@ -29,14 +31,21 @@ use crate::{Aggregate, Call, Entity, Saga, View};
 /// let carts = Service::new("carts").stores(Stored::entity::<Cart>());
 /// # drop(carts);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
-pub struct Stored(pub(crate) Vec<StoredType>);
+pub struct Stored {
+    pub(crate) types: Vec<StoredType>,
+    /// The table, if its records can show rows.
+    pub(crate) table: Option<Derived>,
+}
 
 impl Stored {
     /// The records of an entity.
     pub fn entity<E: Entity + HasSchema>() -> Self {
-        Self::one::<E>(StoredKind::Entity, E::NAME)
+        Self {
+            table: Some(Table::<E>::derived()),
+            ..Self::one::<E>(StoredKind::Entity, E::NAME)
+        }
     }
 
     /// The events of an aggregate, and its snapshots.
@@ -46,10 +55,12 @@ impl Stored {
     {
         let named = |kind| StoredName::new(kind, A::NAME);
         let (events, snapshot) = (named(StoredKind::Events), named(StoredKind::Snapshot));
-        Self(vec![
+        let types = vec![
             StoredType::new(events, SchemaOf::of::<A::Event>(), Some(forms::<A>)),
             StoredType::new(snapshot, SchemaOf::of::<A>(), Some(snapshot_shape::<A>)),
-        ])
+        ];
+        let table = Some(Repo::<A>::derived());
+        Self { types, table }
     }
 
     /// The rows of a view.
@@ -69,7 +80,14 @@ impl Stored {
 
     fn one<T: HasSchema>(kind: StoredKind, name: &'static str) -> Self {
         let of = StoredName::new(kind, name);
-        Self(vec![StoredType::new(of, SchemaOf::of::<T>(), None)])
+        let types = vec![StoredType::new(of, SchemaOf::of::<T>(), None)];
+        Self { types, table: None }
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stored").field(&self.types).finish()
     }
 }
 

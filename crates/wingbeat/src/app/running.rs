@@ -18,6 +18,7 @@ use crate::commit::Committer;
 use crate::dispatch::{Pauses, Stats};
 use crate::failed::{DeadLetter, Incidents};
 use crate::publish::{RelayEnd, Unroutable, Unsent};
+use crate::rebuild::{RebuildStatus, Rebuilds};
 use crate::replay::{ReplayStatus, Replays};
 use crate::runtime::Control;
 use crate::schedule::{Keeper, ScheduleStatus};
@@ -66,6 +67,7 @@ pub struct Running {
     pub(super) pauses: BTreeMap<Name, Arc<Pauses>>,
     pub(super) keepers: BTreeMap<Name, Arc<Keeper>>,
     pub(super) replays: BTreeMap<Name, Arc<Replays>>,
+    pub(super) rebuilds: BTreeMap<Name, Arc<Rebuilds>>,
     /// The outside systems that the services call.
     pub targets: Vec<Arc<Target>>,
     /// The queues and bindings of the services that run here.
@@ -182,6 +184,20 @@ impl Running {
         let mut all = Vec::new();
         for replays in self.replays.values() {
             all.extend(replays.statuses().await?);
+        }
+        Ok(all)
+    }
+
+    /// Returns the tables of the services running here whose index rows are being rebuilt for this
+    /// release, and the last rebuild of each other table.
+    ///
+    /// # Errors
+    ///
+    /// A [store error](crate::Reads#store-errors).
+    pub async fn rebuilds(&self) -> Result<Vec<RebuildStatus>> {
+        let mut all = Vec::new();
+        for rebuilds in self.rebuilds.values() {
+            all.extend(rebuilds.statuses().await?);
         }
         Ok(all)
     }

@@ -20,15 +20,17 @@ use crate::due::{DueQueue, DueRunner};
 use crate::failed::{BrokerDeadLetters, Waiting};
 use crate::limit::Limiter;
 use crate::publish::Relay;
+use crate::rebuild::Rebuilds;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
 use crate::runtime::Control;
 use crate::schedule::{Firing, Keeper, Ongoing, Plan, Registered, poll};
 use crate::service::Wiring;
+use crate::state::Derived;
 #[cfg(feature = "http")]
 use crate::state::Reads;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::trust::Commands;
-use crate::unit::ServiceContext;
+use crate::unit::{Incomplete, ServiceContext};
 
 /// Due records that wait for a subscription's dispatcher.
 const DUE_BUFFER: usize = 256;
@@ -100,6 +102,7 @@ impl Starting {
                 pauses: BTreeMap::new(),
                 keepers: BTreeMap::new(),
                 replays: BTreeMap::new(),
+                rebuilds: BTreeMap::new(),
                 targets: Vec::new(),
                 topology,
                 unsent: Arc::default(),
@@ -140,7 +143,9 @@ impl Starting {
             http: Arc::clone(&self.ports.http),
             trust: self.trust.clone(),
             published: wiring.published,
+            incomplete: Incomplete::default(),
         });
+        self.rebuilds(&context, wiring.tables).await;
         self.replays(&context, wiring.histories);
         // Without queues the broker has nothing to dead-letter.
         if !wiring.subscriptions.is_empty() {
@@ -228,6 +233,18 @@ impl Starting {
         let establishing = Arc::clone(&keeper).establish(self.control.clone());
         self.ports.runtime.spawn(Box::pin(establishing));
         self.running.keepers.insert(context.name, keeper);
+    }
+
+    /// Compares the rows of a service's tables with their definitions, before its first unit.
+    async fn rebuilds(&mut self, context: &Arc<ServiceContext>, tables: Vec<Derived>) {
+        if tables.is_empty() {
+            return;
+        }
+        let rebuilds = Arc::new(Rebuilds::new(Arc::clone(context), tables));
+        rebuilds.begin().await;
+        let following = Arc::clone(&rebuilds).follow(self.control.clone());
+        self.ports.runtime.spawn(Box::pin(following));
+        self.running.rebuilds.insert(context.name, rebuilds);
     }
 
     /// Registers the histories of a service for its due records.

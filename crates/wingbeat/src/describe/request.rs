@@ -1,5 +1,8 @@
 //! The part of a route's description that extractors fill in.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use wingbeat_core::{HasSchema, SchemaOf};
 
 use super::StoredName;
@@ -15,6 +18,9 @@ pub struct RequestDescription {
     pub(super) security: Vec<Security>,
     pub(super) problems: Vec<ProblemCase>,
     pub(crate) uses: Vec<StoredName>,
+    /// The tables that are used, and the rows that they show. The types are erased, since this
+    /// module knows no units.
+    pub(crate) tables: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 /// A request header.

@@ -17,6 +17,9 @@ use crate::telemetry;
 /// Limits the log lines about failed requests.
 static LINES: Lines = Lines::new();
 
+/// Seconds after which to ask again for a list by a column that is being filled.
+const REBUILDING: u64 = 5;
+
 /// An error in the form of RFC 9457.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Problem {
@@ -119,6 +122,10 @@ impl From<Error> for Problem {
             "idempotency_key_reused" | "invalid" | "unstorable" => 422,
             // The caller should back off. This is no fault to log.
             "overloaded" | "contended" => return Self::new(503, error.code(), error.to_string()),
+            // A rebuild takes a while, and is no fault either.
+            "index_incomplete" => {
+                return Self::new(503, error.code(), error.to_string()).retry_after(REBUILDING);
+            }
             _ if error.class() == Class::Retry => 503,
             _ => 500,
         };

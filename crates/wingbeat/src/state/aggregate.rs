@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use wingbeat_core::store::ServiceStore;
 use wingbeat_core::{Key, Result, Timestamp};
 
+use super::derived::ViewColumns;
 use super::history::Upcasts;
 use super::shape::shape;
 use super::view::ViewRow;
@@ -111,8 +112,17 @@ pub trait Aggregate:
         Upcasts::first()
     }
 
+    /// The views of which [`rows`](Self::rows) returns rows, with all of their index columns. Add a
+    /// new column here, too: the next release then fills it in the background
+    /// (`docs/evolution.md`).
+    const VIEWS: &'static [ViewColumns] = &[];
+    /// The version of [`rows`](Self::rows). Increase it if `rows` derives other rows from the same
+    /// states, so that they are written again. Changed [`VIEWS`](Self::VIEWS) are recognized
+    /// without it.
+    const ROWS: u32 = 0;
+
     /// Returns the view rows that show this aggregate. [`Repo`](crate::Repo) writes them with every
-    /// change.
+    /// change. [`VIEWS`](Self::VIEWS) must list their views and columns.
     ///
     /// A row that a later state no longer returns remains until
     /// [`Rows::remove`](crate::Rows::remove).

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use wingbeat_core::unit::Write;
 use wingbeat_core::{Key, Name, Result};
 
+use super::derived::{Derived, ViewColumns};
 use super::view::ViewRow;
 use crate::describe::{RequestDescription, StoredKind, StoredName};
 use crate::extract::Extract;
@@ -43,7 +44,17 @@ pub trait Entity: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The identity of one entity. Its text is stored.
     type Id: ToString + Send + Sync;
 
+    /// The views of which [`rows`](Self::rows) returns rows, with all of their index columns. Add a
+    /// new column here, too: the next release then fills it in the background
+    /// (`docs/evolution.md`).
+    const VIEWS: &'static [ViewColumns] = &[];
+    /// The version of [`rows`](Self::rows). Increase it if `rows` derives other rows from the same
+    /// entities, so that they are written again. Changed [`VIEWS`](Self::VIEWS) are recognized
+    /// without it.
+    const ROWS: u32 = 0;
+
     /// Returns the view rows that show this entity. [`Table`] writes them with every change.
+    /// [`VIEWS`](Self::VIEWS) must list their views and columns.
     ///
     /// A row that a later state no longer returns remains until
     /// [`Rows::remove`](crate::Rows::remove).
@@ -112,6 +123,7 @@ impl<E: Entity, S> Extract<Scope, S> for Table<E> {
 
     fn describe(request: &mut RequestDescription) {
         request.stored(StoredName::new(StoredKind::Entity, E::NAME));
+        request.tables.push(Self::derived().erased());
     }
 }
 
@@ -156,13 +168,12 @@ impl<E: Entity> Table<E> {
     ///
     /// # Errors
     ///
+    /// `rows_undeclared` if [`Entity::VIEWS`] does not list a view or a column of its rows;
     /// `sealed` after the handler has returned.
     pub fn put(&self, id: &E::Id, entity: E) -> Result<()> {
         let key = Self::key(id);
         let expires_at = entity.retention().map(|keep| self.scope.now() + keep);
-        for row in entity.rows(&key.id) {
-            self.scope.put_row(row.view, row.key, Some(row.row))?;
-        }
+        self.show(&key, &entity)?;
         self.scope.write(Write {
             key: key.clone(),
             body: Some(encode(&entity)),
@@ -170,6 +181,30 @@ impl<E: Entity> Table<E> {
             expires_at,
         })?;
         self.scope.remember(&key, Some(entity))
+    }
+
+    fn show(&self, key: &Key, entity: &E) -> Result<()> {
+        for row in entity.rows(&key.id) {
+            ViewColumns::check(E::VIEWS, E::NAME, &row)?;
+            self.scope.put_row(row.view, row.key, Some(row.row))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the rows that entities of this type show.
+    pub(crate) fn derived() -> Derived {
+        Derived::new(E::NAME, E::ROWS, E::VIEWS, |scope, id| async move {
+            Self::of(&scope).show_again(id).await
+        })
+    }
+
+    /// Writes the rows of a stored entity again.
+    async fn show_again(&self, id: String) -> Result<()> {
+        let key = Key::new(Name::new(E::NAME), id);
+        match self.scope.load(&key).await?.body {
+            Some(body) => self.show(&key, &decode(&body)?),
+            None => Ok(()), // It was removed.
+        }
     }
 
     /// Removes the entity. Its view rows remain until [`Rows::remove`](crate::Rows::remove).

@@ -4,6 +4,7 @@ mod aggregate;
 mod allotment;
 mod cached;
 mod claims;
+mod derived;
 mod entity;
 mod history;
 #[cfg(feature = "personal")]
@@ -20,6 +21,8 @@ pub(crate) use aggregate::snapshot_shape;
 pub use allotment::Allotment;
 pub use cached::{CacheOf, Cached};
 pub use claims::Claims;
+pub use derived::ViewColumns;
+pub(crate) use derived::{Columns, Definition, Derived};
 pub use entity::{Entity, Table};
 pub use history::Upcasts;
 #[cfg(feature = "personal")]

@@ -124,10 +124,14 @@ impl Reads {
     /// # Errors
     ///
     /// A [store error](crate::Reads#store-errors); `undecodable` if a stored row does not match its
-    /// type.
+    /// type; `index_incomplete` if the row is absent while the view is being filled for the first
+    /// time.
     pub async fn row<V: View>(&self, key: &str) -> Result<Option<V>> {
-        let row = self.service.store.row(Name::new(V::NAME), key).await?;
-        row.map(|row| decode(&row.body)).transpose()
+        let view = Name::new(V::NAME);
+        match self.service.store.row(view, key).await? {
+            Some(row) => Ok(Some(decode(&row.body)?)),
+            None => self.service.incomplete.check(view, None).map(|()| None),
+        }
     }
 
     /// Returns one page of a view: at most `limit` selected rows, starting after the position
@@ -139,13 +143,17 @@ impl Reads {
     /// # Errors
     ///
     /// A [store error](crate::Reads#store-errors); `undecodable` if a stored row does not match its
-    /// type.
+    /// type; `index_incomplete` while a column that is new in this release is being filled for
+    /// older entities and aggregates.
     pub async fn rows<V: View>(
         &self,
         select: Select,
         after: Option<Position>,
         limit: usize,
     ) -> Result<Listed<V>> {
+        let column = column(&select);
+        let incomplete = &self.service.incomplete;
+        incomplete.check(Name::new(V::NAME), column)?;
         let page = self
             .service
             .store
@@ -156,6 +164,8 @@ impl Reads {
                 limit,
             })
             .await?;
+        // Meanwhile another release may have begun to write rows.
+        incomplete.check(Name::new(V::NAME), column)?;
         let rows = page
             .rows
             .into_iter()
@@ -297,6 +307,16 @@ impl Reads {
             entries.extend(decode_entries(&body, before)?);
         }
         Ok(entries)
+    }
+}
+
+/// Returns the column by which rows are selected.
+fn column(select: &Select) -> Option<Name> {
+    match select {
+        Select::All => None,
+        Select::Prefix { column, .. }
+        | Select::Range { column, .. }
+        | Select::Contains { column, .. } => Some(*column),
     }
 }
 

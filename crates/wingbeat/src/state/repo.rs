@@ -6,6 +6,7 @@ use wingbeat_core::unit::{Append, Write};
 use wingbeat_core::{Key, Name, Result};
 
 use super::aggregate::{Aggregate, Snapshot};
+use super::derived::{Derived, ViewColumns};
 use super::published::Happened;
 use crate::describe::{RequestDescription, StoredKind, StoredName};
 use crate::effects::{Effects, Outgoing};
@@ -112,6 +113,7 @@ impl<A: Aggregate, S> Extract<Scope, S> for Repo<A> {
 
     fn describe(request: &mut RequestDescription) {
         request.stored(StoredName::new(StoredKind::Events, A::NAME));
+        request.tables.push(Self::derived().erased());
     }
 }
 
@@ -150,7 +152,8 @@ impl<A: Aggregate> Repo<A> {
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get). A refusal is not an error; it is the inner `Err`.
+    /// As for [`get`](Self::get), and `rows_undeclared` if [`Aggregate::VIEWS`] does not list a view
+    /// or a column of its rows. A refusal is not an error; it is the inner `Err`.
     pub async fn execute(&self, id: &A::Id, command: A::Command) -> Result<Result<A, A::Error>> {
         let key = Self::key(id);
         let snapshot = self.load(&key).await?;
@@ -211,7 +214,7 @@ impl<A: Aggregate> Repo<A> {
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get). A refusal is not an error; it is the inner `Err`.
+    /// As for [`execute`](Self::execute). A refusal is not an error; it is the inner `Err`.
     pub async fn execute_all(
         &self,
         commands: impl IntoIterator<Item = (A::Id, A::Command)>,
@@ -264,9 +267,7 @@ impl<A: Aggregate> Repo<A> {
         let mut effects = Effects::new();
         effects.messages = messages;
         self.scope.emit(effects)?;
-        for row in snapshot.state.rows(&key.id) {
-            self.scope.put_row(row.view, row.key, Some(row.row))?;
-        }
+        self.show(&key, &snapshot.state)?;
         self.scope.write(Write {
             key: key.clone(),
             body: Some(encode(&snapshot)),
@@ -274,6 +275,31 @@ impl<A: Aggregate> Repo<A> {
             expires_at: None,
         })?;
         self.scope.remember(&key, snapshot)
+    }
+
+    fn show(&self, key: &Key, state: &A) -> Result<()> {
+        for row in state.rows(&key.id) {
+            ViewColumns::check(A::VIEWS, A::NAME, &row)?;
+            self.scope.put_row(row.view, row.key, Some(row.row))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the rows that aggregates of this type show.
+    pub(crate) fn derived() -> Derived {
+        Derived::new(A::NAME, A::ROWS, A::VIEWS, |scope, id| async move {
+            Self::of(&scope).show_again(id).await
+        })
+    }
+
+    /// Writes the rows of a stored aggregate again.
+    async fn show_again(&self, id: String) -> Result<()> {
+        let key = Key::new(Name::new(A::NAME), id);
+        let snapshot = self.load(&key).await?;
+        if snapshot.sequence == 0 {
+            return Ok(());
+        }
+        self.show(&key, &snapshot.state)
     }
 
     async fn load(&self, key: &Key) -> Result<Snapshot<A>> {

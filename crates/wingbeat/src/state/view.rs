@@ -21,7 +21,7 @@ use crate::unit::Scope;
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use wingbeat::{Entity, View, ViewRow};
+/// use wingbeat::{Entity, View, ViewColumns, ViewRow};
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Line {
@@ -44,6 +44,7 @@ use crate::unit::Scope;
 /// impl Entity for Book {
 ///     const NAME: &'static str = "book";
 ///     type Id = String;
+///     const VIEWS: &'static [ViewColumns] = &[ViewColumns::of::<Line>(&["title"])];
 ///
 ///     fn rows(&self, id: &str) -> Vec<ViewRow> {
 ///         vec![ViewRow::of(id, &Line { title: self.title.clone() })]
@@ -56,7 +57,8 @@ pub trait View: Serialize + DeserializeOwned + Send + Sync + 'static {
     const NAME: &'static str;
 
     /// Returns the index columns and their values. Values compare by their bytes, so pad numbers
-    /// with zeros.
+    /// with zeros. The entity or aggregate that shows itself in the view lists the columns in its
+    /// [`VIEWS`](crate::Entity::VIEWS).
     fn columns(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }

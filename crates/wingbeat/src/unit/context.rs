@@ -1,11 +1,11 @@
 //! The context of a running service.
 
 use std::any::{Any, TypeId};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Cache, HttpClient, Name, ServiceStore};
+use wingbeat_core::{Cache, Error, HttpClient, Name, Result, ServiceStore};
 
 use crate::commit::Committer;
 use crate::trust::Commands;
@@ -24,6 +24,29 @@ pub struct ServiceContext {
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) trust: Option<Arc<Commands>>,
     pub(crate) published: Published,
+    pub(crate) incomplete: Incomplete,
+}
+
+/// The views and index columns that lack rows of older records.
+#[derive(Default)]
+pub(crate) struct Incomplete(RwLock<BTreeSet<(Name, Option<Name>)>>);
+
+impl Incomplete {
+    /// Replaces all. A view without a column stands for its rows as such.
+    pub(crate) fn set(&self, all: BTreeSet<(Name, Option<Name>)>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = all;
+    }
+
+    /// Returns `index_incomplete` if a list by this column, or of all rows, would miss some.
+    pub(crate) fn check(&self, view: Name, column: Option<Name>) -> Result<()> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if all.is_empty() || !(all.contains(&(view, None)) || all.contains(&(view, column))) {
+            return Ok(());
+        }
+        let by = column.map_or_else(String::new, |column| format!(" by {column}"));
+        let text = format!("the rows of {view}{by} are being rebuilt: a list would miss some");
+        Err(Error::retry("index_incomplete", text))
+    }
 }
 
 /// The functions that publish events of histories, by aggregate type. The types are erased here,

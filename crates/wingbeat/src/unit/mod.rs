@@ -13,8 +13,8 @@ mod scope;
 mod sealing;
 mod sql;
 
-pub(crate) use context::Published;
 pub use context::ServiceContext;
+pub(crate) use context::{Incomplete, Published};
 pub use meta::Meta;
 pub(crate) use meta::{REPLAYED, original_id};
 pub use records::Entry;

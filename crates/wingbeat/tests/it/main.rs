@@ -34,6 +34,7 @@ mod poison;
 mod rates;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
+mod rebuilding;
 mod refusing;
 mod replaying;
 #[cfg(all(feature = "host", feature = "embedded"))]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, Sku};
-use wingbeat::ViewRow;
+use wingbeat::{ViewColumns, ViewRow};
 use wingbeat::{Entity, JsonSchema, View, schemars};
 
 use crate::domain::Product;
@@ -53,6 +53,7 @@ impl View for ProductRow {
 impl Entity for Product {
     const NAME: &'static str = "product";
     type Id = Sku;
+    const VIEWS: &'static [ViewColumns] = &[ViewColumns::of::<ProductRow>(&[NAME])];
 
     fn rows(&self, id: &str) -> Vec<ViewRow> {
         let row = ProductRow::of(id, self);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use shop_contracts::carts::CartChanged;
 use shop_contracts::inventory::{FlashClaimConfirmed, FlashSaleCreated};
 use shop_contracts::{ClaimId, ClaimKey, Lines, Money, OrderId, Percent, SaleId, Sku, UserId};
-use wingbeat::{Entity, JsonSchema, Timestamp, View, ViewRow, schemars};
+use wingbeat::{Entity, JsonSchema, Timestamp, View, ViewColumns, ViewRow, schemars};
 
 /// A copy of a product, built from the catalogue's events.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -127,6 +127,7 @@ impl From<FlashSaleCreated> for SaleCopy {
 impl Entity for SaleCopy {
     const NAME: &'static str = "sale_copy";
     type Id = SaleId;
+    const VIEWS: &'static [ViewColumns] = &[ViewColumns::of::<Self>(&[Self::CLOSES_AT])];
 
     fn rows(&self, id: &str) -> Vec<ViewRow> {
         vec![ViewRow::of(id, self)]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::ViewRow;
+use wingbeat::{ViewColumns, ViewRow};
 use wingbeat::{Entity, JsonSchema, Timestamp, View, schemars};
 
 /// A change of an order. The key is the user and the number.
@@ -52,6 +52,7 @@ impl Feed {
 impl Entity for Feed {
     const NAME: &'static str = "feed";
     type Id = UserId;
+    const VIEWS: &'static [ViewColumns] = &[ViewColumns::of::<FeedRow>(&[])];
 
     fn rows(&self, id: &str) -> Vec<ViewRow> {
         let newest = self.newest.iter();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Line, Money, OrderId, OrderStatus, RejectReason, UserId};
 use wingbeat::store::Select;
-use wingbeat::{Aggregate, JsonSchema, Name, Reads, Timestamp, View, ViewRow, schemars};
+use wingbeat::{Aggregate, JsonSchema, Name, Reads, Timestamp, View, ViewColumns, ViewRow, schemars};
 
 use crate::domain::{AlreadyPlaced, Order, OrderCommand, OrderEvent};
 
@@ -100,6 +100,7 @@ impl Aggregate for Order {
     type Command = OrderCommand;
     type Event = OrderEvent;
     type Error = AlreadyPlaced;
+    const VIEWS: &'static [ViewColumns] = &[ViewColumns::of::<OrderRow>(&[BY_USER])];
 
     fn decide(&self, command: OrderCommand) -> Result<Vec<OrderEvent>, AlreadyPlaced> {
         match command {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Percent, UserId};
-use wingbeat::ViewRow;
+use wingbeat::{ViewColumns, ViewRow};
 use wingbeat::store::Select;
 use wingbeat::{Entity, JsonSchema, Name, Reads, Result, Timestamp, View, schemars};
 
@@ -45,6 +45,7 @@ impl View for PromoRow {
 impl Entity for Promo {
     const NAME: &'static str = "promo";
     type Id = Code;
+    const VIEWS: &'static [ViewColumns] = &[ViewColumns::of::<PromoRow>(&[USER])];
 
     fn rows(&self, id: &str) -> Vec<ViewRow> {
         vec![ViewRow::of(id, &PromoRow::of(id, self))]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, UserId};
 use wingbeat::store::Select;
-use wingbeat::{Entity, JsonSchema, Name, Reads, Result, View, ViewRow, schemars};
+use wingbeat::{Entity, JsonSchema, Name, Reads, Result, View, ViewColumns, ViewRow, schemars};
 
 use crate::domain::Rating;
 
@@ -31,6 +31,7 @@ impl View for RatingRow {
 impl Entity for Rating {
     const NAME: &'static str = "rating";
     type Id = OrderId;
+    const VIEWS: &'static [ViewColumns] = &[ViewColumns::of::<RatingRow>(&[USER])];
 
     fn rows(&self, id: &str) -> Vec<ViewRow> {
         let rating = self.clone();

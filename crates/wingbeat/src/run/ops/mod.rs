@@ -6,6 +6,7 @@ mod guard;
 mod letters;
 mod lists;
 mod page;
+mod rebuilds;
 mod replays;
 mod schedules;
 mod scrape;
@@ -34,6 +35,7 @@ pub use letters::{Letter, LetterPage, LetterQuery};
 pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,
 };
+pub use rebuilds::Rebuild;
 pub use replays::Replay;
 pub use schedules::{Schedule, ScheduleRun};
 pub use timeline::{Step, Timeline, in_order, story};

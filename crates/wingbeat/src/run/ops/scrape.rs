@@ -8,7 +8,7 @@ use super::page::Page;
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
 use crate::store::{Backlog, Waiting};
-use crate::{Name, Running, RuntimeExt as _, Timestamp, saga};
+use crate::{Name, RebuildStatus, Running, RuntimeExt as _, Timestamp, saga};
 use futures_util::future::{join, join_all};
 
 /// The longest wait for store and broker. Scrapers usually wait for ten seconds.
@@ -102,25 +102,39 @@ async fn of_broker(system: &RunningSystem) -> Vec<(Labels, u64)> {
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-/// The counters and the backlog of one service.
+/// The counters, the backlog and the rebuilds of one service.
 struct Kept {
     service: Name,
     counters: Vec<(Name, i64)>,
     backlog: Backlog,
+    rebuilds: Vec<RebuildStatus>,
 }
 
-/// Returns the counters and backlogs of the services for which the store answers.
+/// Returns the counters, backlogs and rebuilds of the services for which the store answers.
 async fn of_store(system: &RunningSystem) -> Vec<Kept> {
     let store = &system.ports.store;
     let asked = system.services().into_iter().map(async |service| {
         let now = system.ports.runtime.now();
+        let running = system.running.iter();
+        let mut running = running.filter(|it| it.services().any(|of| of == service));
+        let rebuilds = match running.next() {
+            Some(running) => running.rebuilds().await.ok()?,
+            None => Vec::new(),
+        };
         Some(Kept {
+            rebuilds: of(service, rebuilds),
             service,
             counters: store.counters(service).await.ok()?,
             backlog: store.backlog(service, now).await.ok()?,
         })
     });
     join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Returns the rebuilds of one service.
+fn of(service: Name, mut all: Vec<RebuildStatus>) -> Vec<RebuildStatus> {
+    all.retain(|it| it.service == service);
+    all
 }
 
 impl Kept {
@@ -147,6 +161,12 @@ impl Kept {
             let age = overdue.age.as_secs_f64();
             page.gauge("wingbeat_due_overdue_age_seconds", &labels, age);
         }
+        let active = || self.rebuilds.iter().filter(|it| it.done.is_none());
+        let records: u64 = active().map(|it| it.records).sum();
+        let failed = active().filter(|it| it.failure.is_some()).count();
+        page.gauge("wingbeat_rebuild_active", &[of], active().count() as f64);
+        page.gauge("wingbeat_rebuild_records", &[of], records as f64);
+        page.gauge("wingbeat_rebuild_failed", &[of], failed as f64);
         for (saga, state, count) in self.sagas() {
             let labels = [of, ("saga", saga), ("state", state)];
             page.gauge("wingbeat_saga_instances", &labels, count as f64);

@@ -59,6 +59,7 @@ async fn a_list_names_each_service_of_which_a_replica_did_not_answer() {
             "subscriptions",
             "schedules",
             "replays",
+            "rebuilds",
         ] {
             let path = format!("/api/v1/admin/{list}");
             let (_, body) = ask(&proxy, &host, &admin, (Method::GET, &path)).await;

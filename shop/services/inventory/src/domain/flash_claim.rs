@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{ClaimId, OrderId, SaleId, UserId};
-use wingbeat::{Entity, JsonSchema, Timestamp, View, ViewRow, schemars};
+use wingbeat::{Entity, JsonSchema, Timestamp, View, ViewColumns, ViewRow, schemars};
 
 /// The time for which claims are stored after their last change. It exceeds the longest sale, so
 /// that the claims of a sale can be counted until some days after its end.
@@ -153,6 +153,7 @@ impl FlashHolder {
 impl Entity for FlashHolder {
     const NAME: &'static str = "flash_holder";
     type Id = String;
+    const VIEWS: &'static [ViewColumns] = &[ViewColumns::of::<Self>(&[Self::CHANGED])];
 
     fn rows(&self, id: &str) -> Vec<ViewRow> {
         vec![ViewRow::of(id, self)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{ClaimKey, Price, SaleId, Sku};
-use wingbeat::{Entity, JsonSchema, Timestamp, View, ViewRow, schemars};
+use wingbeat::{Entity, JsonSchema, Timestamp, View, ViewColumns, ViewRow, schemars};
 
 use super::flash_claim::{ClaimStatus, Share};
 
@@ -135,6 +135,8 @@ impl FlashSale {
 impl Entity for FlashSale {
     const NAME: &'static str = "flash_sale";
     type Id = SaleId;
+    const VIEWS: &'static [ViewColumns] =
+        &[ViewColumns::of::<SaleRow>(&[SaleRow::CLOSES_AT, SaleRow::OPEN_UNTIL])];
 
     fn rows(&self, id: &str) -> Vec<ViewRow> {
         vec![ViewRow::of(
