@@ -1,5 +1,6 @@
 //! Subscriptions, and the messages that they handle.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Tag, 
 
 use crate::Policy;
 use crate::failed::{Failures, UNKNOWN_SOURCE, parked_key};
-use crate::handler::Run;
+use crate::handler::{Run, RunBatch};
+use crate::retry::Taken;
 use crate::trust::FORGED;
 use crate::unit::original_id;
 
@@ -22,6 +24,8 @@ pub(crate) struct Subscription {
     /// The wire types that the handler takes, timers included.
     pub(crate) takes: Vec<&'static str>,
     pub(crate) run: Run,
+    /// The handler for several messages at once, if it takes batches.
+    pub(crate) batch: Option<RunBatch>,
     /// The queue whose past this queue receives.
     pub(crate) replays: Option<Name>,
 }
@@ -39,6 +43,22 @@ impl Subscription {
             return original_id(envelope);
         }
         envelope.id
+    }
+
+    /// Returns the largest number of unacknowledged deliveries: enough for a batch that is handled,
+    /// and one that gathers.
+    pub(super) fn prefetch(&self) -> usize {
+        let Policy {
+            prefetch, up_to, ..
+        } = self.policy;
+        let batches = if self.batch.is_some() { 2 * up_to } else { 0 };
+        prefetch.max(batches)
+    }
+
+    /// Returns whether a key stays busy until the unit of its message is durable: a stale unit then
+    /// runs again before the next message.
+    pub(super) fn waits_for_commit(&self) -> bool {
+        self.policy.ordered || self.batch.is_some()
     }
 
     /// Returns the queue's part of the topology.
@@ -115,6 +135,19 @@ pub(crate) enum Origin {
     },
 }
 
+/// Deliveries that are handled together again, because their batch has failed.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// The number of deliveries. One delivery is handled like that of any other handler.
+    pub(super) size: usize,
+    /// The attempts so far at all batches that they were in.
+    pub(super) quick: u32,
+    /// The steps that were taken by rules of the retry policy.
+    pub(super) taken: Taken,
+    /// The pause before the next attempt.
+    pub(super) pause: Duration,
+}
+
 /// One message to be handled.
 #[derive(Debug)]
 pub(crate) struct Work {
@@ -150,6 +183,10 @@ pub(crate) struct Work {
     /// The time at which the message was sent, for metrics. A time that cannot be true is replaced
     /// by the time of receipt.
     pub(crate) sent: Timestamp,
+    /// The time at which this process received it.
+    pub(crate) arrived: Duration,
+    /// The batch that it was in, or a part of that batch, if it has failed.
+    pub(crate) part: Option<Arc<Part>>,
 }
 
 impl Work {
@@ -172,7 +209,34 @@ impl Work {
             stale: false,
             failed: None,
             refused: 0,
+            arrived: Duration::ZERO,
+            part: None,
         }
+    }
+
+    /// Returns whether the work is handled alone: it has failed alone, comes from the store, or
+    /// becomes a dead letter without an attempt.
+    pub(super) fn is_alone(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| part.size == 1)
+            || self.hopeless.is_some()
+            || self.failed.is_some()
+            || self.failures.attempts > 0
+            || !matches!(self.origin, Origin::Queue(_))
+    }
+
+    /// Returns whether the work waits for others to form a batch.
+    pub(super) fn gathers(&self) -> bool {
+        self.part.is_none() && !self.is_alone()
+    }
+
+    /// Returns whether two pieces of work may be in one batch.
+    pub(super) fn joins(&self, other: &Self) -> bool {
+        let same_part = match (&self.part, &other.part) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_part && !self.is_alone() && !other.is_alone()
     }
 
     /// Returns the source under which the delivery is settled. That of a forged command is unknown:
@@ -264,8 +328,6 @@ pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
@@ -279,6 +341,7 @@ mod tests {
             policy: Policy::default(),
             takes: vec!["orders.placed.v2", "mails.due.v1"],
             run: Arc::new(|_, _| Box::pin(async { Ok(()) })),
+            batch: None,
             replays: None,
         };
         assert!(subscription.is_newer("orders.placed.v3"));
