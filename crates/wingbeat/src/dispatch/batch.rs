@@ -214,12 +214,7 @@ impl Attempt {
 /// Marks work to be handled alone.
 fn set_alone(works: &mut [Work]) {
     for work in works {
-        work.part = Some(Arc::new(Part {
-            size: 1,
-            quick: 0,
-            taken: Taken::default(),
-            pause: Duration::ZERO,
-        }));
+        work.part = Some(Arc::new(Part::new(1)));
     }
 }
 
@@ -252,37 +247,9 @@ fn regroup(policy: &Policy, works: &mut [Work], why: &Error) {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use uuid::Uuid;
-    use wingbeat_core::{CorrelationId, Kind, MessageId, Propagation, Tag, Timestamp};
-
+    use super::super::work::deliveries;
     use super::*;
-    use crate::failed::Failures;
     use crate::{Attempts, Retry};
-
-    fn works(count: u64) -> Vec<Work> {
-        let envelope = |number: u64| Envelope {
-            id: MessageId(Uuid::from_u128(number.into())),
-            source: "shop".into(),
-            kind: "shop.sold.v1".into(),
-            role: Kind::Event,
-            key: "a".into(),
-            time: Timestamp::default(),
-            correlation: CorrelationId(Uuid::nil()),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            propagation: Propagation::default(),
-            signature: None,
-            body: Bytes::new(),
-        };
-        let work = |number| {
-            let origin = Origin::Queue(Tag(number));
-            Work::new(envelope(number), origin, Failures::default())
-        };
-        (0..count).map(work).collect()
-    }
 
     fn sizes(works: &[Work]) -> Vec<usize> {
         let parts = works.iter().map(|work| work.part.as_ref());
@@ -291,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_rejected_batch_is_halved() {
-        let mut works = works(5);
+        let mut works = deliveries(["a"; 5]);
         regroup(&Policy::default(), &mut works, &Error::reject("no", ""));
         assert_eq!(sizes(&works), [3, 3, 3, 2, 2]);
         assert!(works[0].joins(&works[2]) && !works[2].joins(&works[3]));
@@ -307,7 +274,7 @@ mod tests {
     #[test]
     fn a_retryable_error_repeats_the_batch_before_it_is_halved() {
         let (policy, why) = (Policy::default(), Error::retry("busy", ""));
-        let mut works = works(4);
+        let mut works = deliveries(["a"; 4]);
         let mut pauses = Vec::new();
         while {
             regroup(&policy, &mut works, &why);
@@ -328,7 +295,7 @@ mod tests {
             retry: Retry::default().on_code("busy", twice),
             ..Policy::default()
         };
-        let mut works = works(2);
+        let mut works = deliveries(["a"; 2]);
         for expected in [2, 2, 1] {
             regroup(&policy, &mut works, &Error::retry("busy", ""));
             assert_eq!(sizes(&works), [expected; 2]);

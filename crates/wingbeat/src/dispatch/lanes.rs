@@ -189,3 +189,93 @@ impl Lanes {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::work::{Part, deliveries};
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn gathering(up_to: usize, all: impl IntoIterator<Item = Work>) -> Lanes {
+        let within = 10 * SECOND;
+        let mut lanes = Lanes::new(Some(Gathering { up_to, within }));
+        all.into_iter().for_each(|work| lanes.take(work));
+        lanes
+    }
+
+    fn tags(works: &[Work]) -> Vec<String> {
+        let tag = |work: &Work| format!("{}{}", work.envelope.key, work.envelope.body.len());
+        works.iter().map(tag).collect()
+    }
+
+    fn start(lanes: &mut Lanes, hurried: bool) -> Option<Vec<String>> {
+        lanes.start(SECOND, hurried).as_deref().map(tags)
+    }
+
+    #[test]
+    fn a_batch_starts_when_it_is_full_or_has_waited() {
+        let mut lanes = gathering(3, deliveries(["a", "b"]));
+        assert_eq!(start(&mut lanes, false), None);
+        assert_eq!(lanes.gathered_at(), Some(10 * SECOND));
+        deliveries(["c", "d"])
+            .into_iter()
+            .for_each(|it| lanes.take(it));
+        let full = lanes.start(SECOND, false).expect("it is full");
+        assert_eq!(tags(&full), ["a0", "b1", "c0"]);
+        assert_eq!(start(&mut lanes, false), None);
+        assert!(lanes.start(9 * SECOND, false).is_none());
+        assert!(lanes.start(10 * SECOND, false).is_some());
+    }
+
+    #[test]
+    fn a_key_is_in_one_batch_at_a_time_and_in_order() {
+        let mut lanes = gathering(2, deliveries(["a", "a", "a", "b", "a"]));
+        let first = lanes.start(SECOND, false).expect("it is full");
+        assert_eq!(tags(&first), ["a0", "a1"]);
+        assert_eq!(start(&mut lanes, true), Some(vec!["b3".into()]));
+        assert_eq!(start(&mut lanes, true), None, "`a` is busy");
+        lanes.free("a");
+        assert_eq!(start(&mut lanes, true), None, "one of two is in flight");
+        lanes.free("a");
+        assert_eq!(
+            start(&mut lanes, true),
+            Some(vec!["a2".into(), "a4".into()])
+        );
+    }
+
+    #[test]
+    fn parts_of_a_batch_are_not_mixed_and_do_not_wait() {
+        let mut lanes = gathering(4, deliveries(["a", "a", "b", "c", "c"]));
+        let mut works = lanes.start(SECOND, false).expect("it is full");
+        for half in works.chunks_mut(2) {
+            let part = Arc::new(Part::new(half.len()));
+            half.iter_mut()
+                .for_each(|it| it.part = Some(Arc::clone(&part)));
+        }
+        for work in works.into_iter().rev() {
+            let key = work.envelope.key.clone();
+            lanes.push_front(work);
+            lanes.free(&key);
+        }
+        let mut parts = [start(&mut lanes, false), start(&mut lanes, false)];
+        parts.sort();
+        let expected = [["a0", "a1"], ["b2", "c3"]];
+        assert_eq!(parts.map(Option::unwrap), expected);
+        assert_eq!(start(&mut lanes, true), None, "`c` is busy");
+    }
+
+    #[test]
+    fn work_that_has_not_started_is_dropped() {
+        let mut lanes = gathering(2, deliveries(["a", "a", "a", "b"]));
+        let started = lanes.start(SECOND, false).expect("it is full");
+        lanes.clear();
+        assert_eq!(start(&mut lanes, true), None);
+        for work in started {
+            lanes.in_flight.remove(work.sent);
+        }
+        assert!(lanes.in_flight.is_empty());
+    }
+}

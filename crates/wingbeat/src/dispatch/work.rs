@@ -148,6 +148,18 @@ pub(crate) struct Part {
     pub(super) pause: Duration,
 }
 
+impl Part {
+    /// Makes a part that was not attempted before.
+    pub(super) fn new(size: usize) -> Self {
+        Self {
+            size,
+            quick: 0,
+            taken: Taken::default(),
+            pause: Duration::ZERO,
+        }
+    }
+}
+
 /// One message to be handled.
 #[derive(Debug)]
 pub(crate) struct Work {
@@ -324,6 +336,32 @@ pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+/// Makes deliveries with these keys. Their bodies are as long as their positions say.
+#[cfg(test)]
+pub(super) fn deliveries<const N: usize>(keys: [&str; N]) -> Vec<Work> {
+    let delivery = |(at, key): (usize, &str)| {
+        let envelope = Envelope {
+            id: MessageId(uuid::Uuid::from_u128(at as u128)),
+            source: "shop".into(),
+            kind: "shop.sold.v1".into(),
+            role: Kind::Event,
+            key: key.into(),
+            time: Timestamp::default(),
+            correlation: uuid::Uuid::nil().into(),
+            causation: None,
+            sequence: None,
+            operation: None,
+            traceparent: None,
+            propagation: wingbeat_core::Propagation::default(),
+            signature: None,
+            body: vec![0; at].into(),
+        };
+        let origin = Origin::Queue(Tag(at as u64));
+        Work::new(envelope, origin, Failures::default())
+    };
+    keys.into_iter().enumerate().map(delivery).collect()
 }
 
 #[cfg(test)]

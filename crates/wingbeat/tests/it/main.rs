@@ -1,6 +1,7 @@
 //! Tests of the whole runtime on the model and the seeded executor.
 
 mod again;
+mod batches;
 mod breakers;
 mod cached;
 mod cancelled;
@@ -33,6 +34,7 @@ mod personal;
 mod poison;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
+mod reconnecting;
 mod refusing;
 mod replaying;
 #[cfg(all(feature = "host", feature = "embedded"))]
