@@ -58,7 +58,8 @@ use crate::unit::Meta;
 /// - A batch is never empty, and has no message twice. Messages that were handled before are left
 ///   out.
 /// - Messages with the same key are in the order of their queue, within a batch and from batch to
-///   batch: a key is in one batch at a time. The order of different keys is not defined.
+///   batch: in a process, a key is in one batch at a time. The order of different keys is not
+///   defined.
 /// - Messages are acknowledged after the commit. If data that the run has read changes before the
 ///   commit, the same batch runs again.
 /// - If a run fails with a retryable error, the batch is repeated in place, as the

@@ -167,8 +167,12 @@ impl Attempt {
         self.stage_all(unit, works, move |works, outcome| {
             match Ended::from(outcome) {
                 // Another unit has settled one of them.
-                Ended::Done if outcome == Outcome::Duplicate => return End::Again,
-                Ended::Done | Ended::Stale => {}
+                Ended::Done if outcome == Outcome::Duplicate => {
+                    keep_together(works);
+                    return End::Again;
+                }
+                Ended::Done => {}
+                Ended::Stale => keep_together(works),
                 Ended::Failed(why) => {
                     regroup(&subscription.policy, works, &why);
                     return End::Again;
@@ -186,7 +190,13 @@ impl Attempt {
         match failed {
             Failed::One(Unreadable { at, why }) => {
                 self.note_batch(&works, &why);
-                set_alone(&mut works[at..=at]);
+                let (before, rest) = works.split_at_mut(at);
+                let (broken, after) = rest.split_at_mut(1);
+                set_alone(broken);
+                let others = Arc::new(Part::new(before.len() + after.len()));
+                for work in before.iter_mut().chain(after) {
+                    work.part = Some(Arc::clone(&others));
+                }
             }
             Failed::All(why) => {
                 self.note_batch(&works, &why);
@@ -215,6 +225,14 @@ impl Attempt {
 fn set_alone(works: &mut [Work]) {
     for work in works {
         work.part = Some(Arc::new(Part::new(1)));
+    }
+}
+
+/// Marks a batch to run again as a whole, without waiting for other messages.
+fn keep_together(works: &mut [Work]) {
+    let part = Arc::new(Part::new(works.len()));
+    for work in works {
+        work.part.get_or_insert_with(|| Arc::clone(&part));
     }
 }
 

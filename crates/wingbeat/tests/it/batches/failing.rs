@@ -112,7 +112,7 @@ fn a_message_that_never_succeeds_becomes_a_dead_letter_after_its_attempts() {
 /// They are treated as those of any other handler, and cost the others no run.
 #[test]
 fn messages_that_cannot_be_handled_do_not_fail_the_others() {
-    let tills = Tills::start(6, 10 * SECOND);
+    let tills = Tills::start(7, 10 * SECOND);
     let mut broken = tills.envelope("broken", 1);
     broken.body = "{}".into();
     let mut unknown = tills.envelope("unknown", 2);
@@ -134,4 +134,6 @@ fn messages_that_cannot_be_handled_do_not_fail_the_others() {
     let all: Vec<u32> = tills.desk.runs().concat();
     let runs = all.iter().filter(|number| **number >= 10).count();
     assert_eq!(runs, 5, "each of the others runs once: {all:?}");
+    let units = tills.units();
+    assert!(units.contains(&5), "and all of them together: {units:?}");
 }

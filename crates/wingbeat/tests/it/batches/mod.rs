@@ -3,6 +3,7 @@
 
 mod failing;
 mod faults;
+mod simulated;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,12 +12,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat::test::executor::Group;
-use wingbeat::test::{Model, Simulation};
+use wingbeat::test::{Faults, Model, Simulation};
 use wingbeat::{
     App, Batch, Configured, DeadLetter, Entity, Envelope, Error, Event, Handler as _, JsonSchema,
     Part, Result, Running, Service, State, Table, schemars,
 };
 
+use crate::again::fails_without;
 use crate::ordered::Nobody;
 use crate::transfers::envelope;
 
@@ -293,29 +295,37 @@ fn a_message_that_waits_twice_is_handled_once() {
     assert!(left.is_empty(), "duplicates are acknowledged: {left:?}");
 }
 
-/// The broker did not receive the acknowledgements of a committed batch.
+/// The process is killed between the commit and the acknowledgement: it never learns that the batch
+/// is durable.
 #[test]
 fn a_process_that_is_killed_before_it_acknowledges_handles_nothing_twice() {
     let mut tills = Tills::start(10, SECOND);
     for number in 0..30 {
         tills.sell(number % 3, number);
     }
-    // Kills it as soon as the first batch is durable, or shortly after.
+    tills.model.set_faults(Faults {
+        commit_unknown: 1_000,
+        ..Faults::default()
+    });
     while tills.units().is_empty() {
         tills.world.advance(Duration::from_millis(1));
     }
     tills.group.kill();
+    tills.model.set_faults(Faults::default());
     let on = |service: Service<Desk>| service.on(gathering(10, SECOND));
     (tills.group, tills.running) = launch(&tills.world, &tills.model, &tills.desk, &on);
-    // The broker delivers everything again that was not acknowledged, and some of it twice.
-    for number in [0, 1, 2] {
-        tills.sell("other", number);
-    }
     tills.world.advance(60 * SECOND);
-    let sales: Vec<u32> = (0..3).flat_map(|till| tills.sales(till)).collect();
-    let mut sorted = sales.clone();
-    sorted.sort_unstable();
-    assert_eq!(sorted, (0..30).collect::<Vec<_>>());
+    let mut sales: Vec<u32> = (0..3).flat_map(|till| tills.sales(till)).collect();
+    sales.sort_unstable();
+    assert_eq!(sales, (0..30).collect::<Vec<_>>());
+    let left = tills.model.unsettled(tills.world.runtime().now());
+    assert!(left.is_empty(), "everything is acknowledged: {left:?}");
+}
+
+#[test]
+fn a_killed_process_is_noticed_without_the_inbox() {
+    let test = "a_process_that_is_killed_before_it_acknowledges_handles_nothing_twice";
+    fails_without("inbox", &format!("batches::{test}"));
 }
 
 #[test]
