@@ -62,8 +62,9 @@ pub struct Unit {
     pub service: Name,
     /// The creation time, by the clock of the process.
     pub at: Timestamp,
-    /// The delivery that this unit settles, if a message or a timer caused the unit.
-    pub settles: Option<Settled>,
+    /// The deliveries that this unit settles: one for most handlers, several for a batch, none if no
+    /// delivery caused the unit. No two are the same.
+    pub settles: Vec<Settled>,
     /// The records that were read, with their versions. The store validates them all.
     pub reads: Vec<Read>,
     /// The number of refused units that the process knew of at the first read. Only the runtime
@@ -97,7 +98,7 @@ impl Unit {
             id,
             service,
             at,
-            settles: None,
+            settles: Vec::new(),
             reads: Vec::new(),
             seen: 0,
             writes: Vec::new(),
@@ -111,7 +112,7 @@ impl Unit {
         }
     }
 
-    /// Removes all effects and keeps the reads and the settled delivery: the unit of a handler that
+    /// Removes all effects and keeps the reads and the settled deliveries: the unit of a handler that
     /// decided to do nothing. The store validates its reads as those of any unit.
     #[must_use]
     pub fn only_reads(self) -> Self {
@@ -126,7 +127,7 @@ impl Unit {
     /// Returns `true` if the store has nothing to validate and nothing to commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.settles.is_none() && self.reads.is_empty() && !self.has_effects()
+        self.settles.is_empty() && self.reads.is_empty() && !self.has_effects()
     }
 
     /// Returns whether committing changes anything beside the inbox. Counters and journal entries
@@ -142,10 +143,10 @@ impl Unit {
     }
 }
 
-/// The delivery that a unit settles.
+/// A delivery that a unit settles.
 ///
 /// With the commit, the store adds queue, source and message to the inbox. A later unit that
-/// settles the same three is an [`Outcome::Duplicate`].
+/// settles the same three, among others or alone, is an [`Outcome::Duplicate`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// The queue (`<service>.<subscription>`).
@@ -233,8 +234,8 @@ pub enum Outcome {
     /// A record that the unit read has changed, or an append was not the next of its history. The
     /// handler runs again.
     Stale,
-    /// Another unit has settled the delivery before. The runtime acknowledges the delivery and
-    /// discards the unit.
+    /// Another unit has settled one of the deliveries before. Nothing took effect. The runtime
+    /// acknowledges that delivery; a unit with further deliveries runs again without it.
     Duplicate,
     /// A condition of a statement was not met. Nothing took effect; the attempt counts as failed.
     Unmet(Unmet),
@@ -296,7 +297,7 @@ mod tests {
             tag: None,
         };
         let unit = Unit {
-            settles: Some(settles),
+            settles: vec![settles],
             ..empty()
         };
         assert!(!unit.has_effects() && !unit.is_empty());

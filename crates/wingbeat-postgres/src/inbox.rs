@@ -19,18 +19,37 @@ pub(crate) fn scope(queue: Name, source: &str) -> String {
     format!("{queue} {source}")
 }
 
-/// Returns the delivery that a unit's row records.
-pub(crate) fn settled(unit: &Unit) -> Option<&Settled> {
-    let forget = sabotage::lacks(sabotage::INBOX);
-    unit.settles.as_ref().filter(|_| !forget)
+/// Returns the deliveries that a unit's rows record.
+pub(crate) fn settled(unit: &Unit) -> &[Settled] {
+    if sabotage::lacks(sabotage::INBOX) {
+        return &[];
+    }
+    &unit.settles
 }
 
-/// Returns id and scope of a unit's row: those of the delivery that it settles, or else its own.
-pub(crate) fn key(unit: &Unit) -> (Uuid, String) {
+/// Returns id and scope of a delivery's row.
+pub(crate) fn key(settled: &Settled) -> (Uuid, String) {
+    (settled.message.0, scope(settled.queue, &settled.source))
+}
+
+/// Returns ids and scopes of a unit's rows: those of the deliveries that it settles, or else its
+/// own.
+pub(crate) fn keys(unit: &Unit) -> Vec<(Uuid, String)> {
     match settled(unit) {
-        Some(settled) => (settled.message.0, scope(settled.queue, &settled.source)),
-        None => (unit.id.0, UNIT_SCOPE.to_owned()),
+        [] => vec![(unit.id.0, UNIT_SCOPE.to_owned())],
+        settled => settled.iter().map(key).collect(),
     }
+}
+
+/// Returns the statement that finds those of the rows with the ids `$1` and the scopes `$2` that
+/// exist, with the units that they name.
+pub(crate) fn finding(schema: &str) -> String {
+    // The limit keeps the planner from a join, for which it might read the whole inbox.
+    format!(
+        "SELECT u.id, u.scope, b.unit FROM unnest($1::uuid[], $2::text[]) AS u(id, scope),
+         LATERAL (SELECT i.unit FROM {schema}.inbox i
+             WHERE i.id = u.id AND i.scope = u.scope LIMIT 1) AS b"
+    )
 }
 
 /// Returns the time of a row, unless its id contains that time (a UUID of version 7).

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::{Backlog, DueRecord, Page, Query, Recorded};
-use wingbeat_core::unit::{Outcome, Row};
+use wingbeat_core::unit::{Outcome, Row, Settled};
 use wingbeat_core::{
     CorrelationId, Envelope, Key, MessageId, Name, Outbox, Record, Result, Store, Timestamp,
     Topology, Unit,
@@ -273,6 +273,18 @@ impl Store for Postgres {
                 }
             }
             Ok(false)
+        })
+    }
+
+    fn settled_among(
+        &self,
+        service: Name,
+        deliveries: Vec<Settled>,
+    ) -> BoxFuture<'_, Result<Vec<bool>>> {
+        Box::pin(async move {
+            let rows: Vec<_> = deliveries.iter().map(inbox::key).collect();
+            let found = self.database.reads(service)?.settled_among(&rows).await?;
+            Ok(rows.iter().map(|row| found.contains(row)).collect())
         })
     }
 

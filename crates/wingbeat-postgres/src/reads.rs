@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use tokio_postgres::Row as SqlRow;
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 use wingbeat_core::store::{Page, Position, Query, Recorded, Select};
 use wingbeat_core::unit::Row;
-use wingbeat_core::{CorrelationId, Key, MessageId, Name, Record, Result, Timestamp};
+use wingbeat_core::{CorrelationId, HashSet, Key, MessageId, Name, Record, Result, Timestamp};
 
+use crate::inbox;
 use crate::pool::Pool;
 
 /// The largest character. A prefix followed by it sorts after every text with that prefix.
@@ -270,5 +272,17 @@ impl Reads<'_> {
     pub(crate) async fn is_settled(&self, scope: &str, message: MessageId) -> Result<bool> {
         let sql = "SELECT FROM {schema}.inbox WHERE id = $1 AND scope = $2";
         Ok(!self.query(sql, &[&message.0, &scope]).await?.is_empty())
+    }
+
+    /// Returns the ids and scopes of those of these deliveries that the inbox contains.
+    pub(crate) async fn settled_among(
+        &self,
+        deliveries: &[(Uuid, String)],
+    ) -> Result<HashSet<(Uuid, String)>> {
+        let (ids, scopes): (Vec<_>, Vec<_>) = deliveries.iter().cloned().unzip();
+        let found = self
+            .query(&inbox::finding("{schema}"), &[&ids, &scopes])
+            .await?;
+        Ok(found.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 }

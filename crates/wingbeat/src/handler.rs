@@ -5,20 +5,22 @@
 //! [`MessageHandler`] checks the arguments, so rustc names the wrong one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use wingbeat_core::{Envelope, Message, MessageType, Result};
+use wingbeat_core::{Envelope, MessageType, Result};
 
+use crate::batch::{AnyBatch, Incoming, Unreadable};
 use crate::describe::RequestDescription;
 use crate::effects::{Effects, HandlerOutput};
 use crate::extract::{Arguments, ExtractAll};
 use crate::unit::Scope;
-use crate::{Policy, Rate, Retry, decode};
+use crate::{Policy, Rate, Retry};
 
 /// An async function of one to eight arguments.
 ///
-/// The first argument of a message handler is the message that it subscribes to. All others are
-/// [extractors](crate::Extract). The function returns a `Result` with
+/// The first argument of a message handler is the message that it subscribes to, or a
+/// [`Batch`](crate::Batch) of them. All others are [extractors](crate::Extract). The function returns a `Result` with
 /// [effects](crate::IntoEffects). The runtime commits them together with the handler's writes, and
 /// then acknowledges the message.
 ///
@@ -162,6 +164,29 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// ```
     fn at_most(self, rate: Rate) -> Configured<Self> {
         Configured::new(self, |policy| policy.rate = Some(rate))
+    }
+
+    /// Sets how many messages a [`Batch`](crate::Batch) has at most, from 1 to 1,000. The default is
+    /// 100.
+    ///
+    /// A full batch is handled at once. See [`within`](Self::within) for others.
+    fn up_to(self, messages: usize) -> Configured<Self>
+    where
+        Args: Arguments<First: AnyBatch>,
+    {
+        Configured::new(self, |policy| policy.up_to = messages)
+    }
+
+    /// Sets how long a message waits for others to form a [`Batch`](crate::Batch), at most one
+    /// minute. The default is 100 ms.
+    ///
+    /// The time counts from the moment at which the first message of the batch can be handled. A
+    /// service that stops does not wait: it handles what has gathered.
+    fn within(self, time: Duration) -> Configured<Self>
+    where
+        Args: Arguments<First: AnyBatch>,
+    {
+        Configured::new(self, |policy| policy.within = time)
     }
 
     /// Handles messages with the same key strictly in the order in which they entered the queue.
@@ -367,6 +392,12 @@ functions!(A B C D E F G H);
 /// An erased message handler. It records its effects in the scope.
 pub(crate) type Run = Arc<dyn Fn(Scope, Envelope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
+/// An erased handler of batches. It decodes the messages, and returns a run that records its effects
+/// in the scope.
+pub(crate) type RunBatch = Arc<
+    dyn Fn(Scope, &[&Envelope]) -> Result<BoxFuture<'static, Result<()>>, Unreadable> + Send + Sync,
+>;
+
 /// An erased scheduled handler. It records its effects in the scope.
 pub(crate) type Scheduled = Arc<dyn Fn(Scope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
@@ -415,20 +446,23 @@ pub trait MessageHandler<Args, S>: Handler<Args> {
 }
 
 /// A handler without its types; see [`MessageHandler::erase`].
-pub struct Erased(pub(crate) Run);
+pub struct Erased {
+    pub(crate) run: Run,
+    pub(crate) batch: Option<RunBatch>,
+}
 
 impl<H, Args, S> MessageHandler<Args, S> for H
 where
     H: Handler<Args>,
     Args: Arguments + 'static,
-    Args::First: Message,
+    Args::First: Incoming,
     Args::Rest: ExtractAll<Scope, S>,
     H::Output: HandlerOutput,
     H::Future: Send,
     S: Clone + Send + Sync + 'static,
 {
     fn message(&self) -> MessageType {
-        MessageType::of::<Args::First>()
+        MessageType::of::<<Args::First as Incoming>::Message>()
     }
 
     fn returns(&self) -> Vec<MessageType> {
@@ -444,12 +478,23 @@ where
     }
 
     fn erase(self, state: S) -> Erased {
-        Erased(Arc::new(move |scope, envelope| {
-            let future = decode::<Args::First>(&envelope.body).and_then(|message| {
-                let rest = Args::Rest::extract_all(&scope, &state)?;
-                Ok(self.call(Args::join(message, rest)))
-            });
+        let call = move |first, scope: Scope| {
+            let rest = Args::Rest::extract_all(&scope, &state);
+            let future = rest.map(|rest| self.call(Args::join(first, rest)));
             Box::pin(run_recorded(future, scope))
-        }))
+        };
+        let call = Arc::new(call);
+        let batched = Arc::clone(&call);
+        let batch: RunBatch =
+            Arc::new(move |scope, envelopes| Ok(batched(Args::First::decode(envelopes)?, scope)));
+        Erased {
+            run: Arc::new(
+                move |scope, envelope| match Args::First::decode(&[&envelope]) {
+                    Ok(first) => call(first, scope),
+                    Err(Unreadable { why, .. }) => Box::pin(std::future::ready(Err(why))),
+                },
+            ),
+            batch: Args::First::IS_BATCH.then_some(batch),
+        }
     }
 }

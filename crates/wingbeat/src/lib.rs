@@ -353,7 +353,7 @@
 //!
 //! | Modules | Content |
 //! |---|---|
-//! | `app`, `service`, `handler`, `extract`, `effects`, `policy`, `retry` | services, handlers and their wiring |
+//! | `app`, `service`, `handler`, `batch`, `extract`, `effects`, `policy`, `retry` | services, handlers and their wiring |
 //! | `state`, [`saga`], [`call`], [`http`] | a service's data, workflows, outside calls, HTTP |
 //! | `dispatch` | a message comes in |
 //! | `unit` | one attempt reads and records |
@@ -408,6 +408,7 @@ compile_error!("the feature `host` needs `embedded` or `servers`");
 
 mod app;
 mod base_url;
+mod batch;
 pub mod call;
 mod codec;
 mod commit;
@@ -446,6 +447,7 @@ mod unit;
 
 pub use app::{App, Finding, Ports, Running, RunningSubscription, Severity};
 pub use base_url::BaseUrl;
+pub use batch::{AnyBatch, Batch, Delivered, Incoming};
 pub use call::{Call, GaveUp, OperationKey};
 pub use codec::{decode, encode_body};
 pub use connections::{Connections, Unanswered};

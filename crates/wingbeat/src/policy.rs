@@ -36,6 +36,11 @@ pub struct Policy {
     /// The rate at which all replicas together start runs; `None` if there is no limit. See
     /// [`Handler::at_most`](crate::Handler::at_most).
     pub rate: Option<Rate>,
+    /// The largest number of messages in a batch; see [`Handler::up_to`](crate::Handler::up_to).
+    pub up_to: usize,
+    /// The time that a message waits for others to form a batch; see
+    /// [`Handler::within`](crate::Handler::within).
+    pub within: Duration,
     /// The attempts after a failure.
     pub retry: Retry,
     /// Keeps the order of messages with the same key across failures, restarts and replicas; see
@@ -51,12 +56,21 @@ pub struct Policy {
     pub personal: bool,
 }
 
+impl Policy {
+    /// The largest [`up_to`](Self::up_to).
+    pub const UP_TO_MAX: usize = 1_000;
+    /// The largest [`within`](Self::within).
+    pub const WITHIN_MAX: Duration = Duration::from_secs(60);
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
             concurrency: 64,
             prefetch: 512,
             rate: None,
+            up_to: 100,
+            within: Duration::from_millis(100),
             retry: Retry::default(),
             ordered: false,
             from_beginning: false,

@@ -54,7 +54,7 @@ pub use crate::http::{
     get, no_content, ok, post, put,
 };
 pub use crate::{
-    Aggregate, App, Attempts, Call, Claims, Command, Effects, Either, Entity, Error, Event,
+    Aggregate, App, Attempts, Batch, Call, Claims, Command, Effects, Either, Entity, Error, Event,
     Failure, GaveUp, Handler, Happened, JsonSchema, Message, Meta, Now, OperationKey, Parts, Rate,
     Reads, Repo, Result, Retry, Rows, Saga, SagaEffects, SagaInput, Scope, Service, State, Table,
     TargetPolicy, Unexpected, View, schemars,

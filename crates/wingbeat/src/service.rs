@@ -199,7 +199,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         let queue = self.queue(policy.name.unwrap_or_else(|| short_name(name)));
         self.describe(queue, vec![message], handler.returns());
         self.uses(handler.extracts());
-        let Erased(run) = handler.erase(self.state.clone());
+        let Erased { run, batch } = handler.erase(self.state.clone());
         if policy.from_beginning {
             self.begins(Begins { queue, message }, &policy, &run);
         }
@@ -213,6 +213,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             policy,
             takes: vec![name],
             run,
+            batch,
             replays: None,
         });
         self
@@ -329,6 +330,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             policy: policy.into(),
             takes,
             run,
+            batch: None,
             replays: None,
         });
         self
@@ -669,6 +671,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             policy: Policy::default(),
             takes: vec![request.name],
             run: replay::answer(),
+            batch: None,
             replays: None,
         });
         self
@@ -691,6 +694,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             },
             takes: vec![replayed],
             run: begins.run(Arc::clone(run)),
+            batch: None,
             replays: Some(begins.queue),
         });
         let request = replay::request_type(begins.message.owner());

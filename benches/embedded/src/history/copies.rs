@@ -278,7 +278,7 @@ impl Effects {
 fn renamed(journal: &Unit, renaming: Renaming, copy: usize) -> Unit {
     let mut unit = journal.clone();
     unit.id = wrapped(renaming.id(unit.id.0.into_bytes(), copy), 0);
-    if let Some(settled) = &mut unit.settles {
+    for settled in &mut unit.settles {
         let id = renaming.id(settled.message.0.into_bytes(), copy);
         (settled.message.0, settled.tag) = (wrapped(id, 0).0, None);
     }

@@ -382,7 +382,7 @@ impl Bench {
         };
         let service = if queue == MAIL_PLACED { MAIL } else { STOCK };
         Unit {
-            settles: Some(settles),
+            settles: vec![settles],
             service,
             ..self.unit()
         }

@@ -33,7 +33,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::unit::{Outcome, Row};
+use crate::unit::{Outcome, Row, Settled};
 use crate::{
     CorrelationId, Envelope, Error, Key, MessageId, Name, Result, Timestamp, Topology, Unit,
 };
@@ -308,6 +308,24 @@ pub trait Store: Send + Sync + 'static {
     fn settled(&self, queue: Name, source: &str, message: MessageId)
     -> BoxFuture<'_, Result<bool>>;
 
+    /// Returns, for each of these deliveries of a service, whether it is in the inbox. Batch handlers
+    /// use it before each run.
+    ///
+    /// The default implementation calls [`settled`](Self::settled) for each.
+    fn settled_among(
+        &self,
+        _service: Name,
+        deliveries: Vec<Settled>,
+    ) -> BoxFuture<'_, Result<Vec<bool>>> {
+        Box::pin(async move {
+            let mut settled = Vec::with_capacity(deliveries.len());
+            for it in &deliveries {
+                settled.push(self.settled(it.queue, &it.source, it.message).await?);
+            }
+            Ok(settled)
+        })
+    }
+
     /// Claims at most `limit` records of these services that are due, and returns them. Of each
     /// service, the soonest come first.
     ///
@@ -479,6 +497,11 @@ impl ServiceStore {
     /// Calls [`Store::journal`].
     pub fn journal(&self, correlation: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>> {
         self.store.journal(self.service, correlation)
+    }
+
+    /// Calls [`Store::settled_among`].
+    pub fn settled_among(&self, deliveries: Vec<Settled>) -> BoxFuture<'_, Result<Vec<bool>>> {
+        self.store.settled_among(self.service, deliveries)
     }
 
     /// Calls [`Store::counters`].

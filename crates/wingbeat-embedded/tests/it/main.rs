@@ -5,6 +5,7 @@
     reason = "tests of an adapter run on the real clock"
 )]
 
+mod batches;
 mod conformance;
 mod controls;
 mod files;

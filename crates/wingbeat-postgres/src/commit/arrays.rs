@@ -119,7 +119,10 @@ impl<'a> Arrays<'a> {
     /// transactions that insert the same row, and all must wait in the same order.
     pub(super) fn inbox(&mut self, units: impl Iterator<Item = (&'a Unit, i32)>) {
         let mut all: Vec<_> = units
-            .map(|(unit, group)| (inbox::key(unit), unit, group))
+            .flat_map(|(unit, group)| {
+                let keys = inbox::keys(unit).into_iter();
+                keys.map(move |key| (key, unit, group))
+            })
             .collect();
         all.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
         for ((id, scope), unit, group) in all {

@@ -100,40 +100,33 @@ impl Target<'_> {
         inserted.map(|rows| rows == 1).map_err(|e| Fault::of(&e))
     }
 
-    /// Returns the outcome of a unit that was committed or fenced off before, or whose delivery was
-    /// settled by another unit.
+    /// Returns the outcome of a unit that was committed or fenced off before, or one of whose
+    /// deliveries was settled by another unit.
     pub(super) async fn earlier_outcome(
         &self,
         connection: &Object,
         unit: &Unit,
     ) -> Result<Option<Outcome>, Fault> {
-        let sql = format!(
-            "SELECT unit FROM {}.inbox WHERE id = $1 AND scope = $2",
-            self.schema
-        );
-        let statement = connection.prepare_cached(&sql).await;
-        let statement = statement.map_err(|e| Fault::of(&e))?;
-        let find = async |id: &Uuid, scope: &str| -> Result<Option<Option<Uuid>>, Fault> {
-            let row = connection.query_opt(&statement, &[id, &scope]).await;
-            Ok(row.map_err(|e| Fault::of(&e))?.map(|row| row.get(0)))
+        let deliveries = unit.settles.iter().map(inbox::key);
+        let own = (unit.id.0, UNIT_SCOPE.to_owned());
+        let (ids, scopes): (Vec<_>, Vec<_>) = deliveries.chain([own]).unzip();
+        let find = async {
+            let sql = inbox::finding(self.schema);
+            let statement = connection.prepare_cached(&sql).await?;
+            connection.query(&statement, &[&ids, &scopes]).await
         };
-        if let Some(fence) = find(&unit.id.0, UNIT_SCOPE).await? {
-            return Ok(Some(match fence {
-                None => Outcome::Committed,
-                Some(_) => Outcome::Stale,
-            }));
-        }
-        let Some(settled) = &unit.settles else {
-            return Ok(None);
-        };
-        let scope = inbox::scope(settled.queue, &settled.source);
-        let by = find(&settled.message.0, &scope).await?;
-        Ok(by.map(|by| {
-            if by.is_none_or(|by| by == unit.id.0) {
-                Outcome::Committed
-            } else {
-                Outcome::Duplicate
+        let rows = find.await.map_err(|e| Fault::of(&e))?;
+        let mut earlier = None;
+        for row in rows {
+            let (scope, by): (&str, Option<Uuid>) = (row.get(1), row.get(2));
+            match by {
+                None if scope == UNIT_SCOPE => return Ok(Some(Outcome::Committed)),
+                Some(_) if scope == UNIT_SCOPE => return Ok(Some(Outcome::Stale)), // fenced off
+                // The unit has settled all of its deliveries together.
+                by if by.is_none_or(|by| by == unit.id.0) => earlier = Some(Outcome::Committed),
+                _ => earlier = Some(Outcome::Duplicate),
             }
-        }))
+        }
+        Ok(earlier)
     }
 }

@@ -246,8 +246,8 @@ impl<'a> Batch<'a> {
         if let Some(earlier) = self.earlier_outcome(unit).await? {
             return Ok(earlier);
         }
-        if inbox::settled(unit).is_some() {
-            // The next attempt settles the same delivery, so only one of the two is committed.
+        if !inbox::settled(unit).is_empty() {
+            // The next attempt settles a delivery of this one, so only one of the two is committed.
             return Ok(Outcome::Stale);
         }
         let target = self.target;

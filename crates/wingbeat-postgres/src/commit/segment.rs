@@ -49,7 +49,8 @@ struct Touched<'a> {
 impl<'a> Segment<'a> {
     /// Adds a unit, unless its outcome depends on this segment's. Returns whether it was added.
     pub(super) fn add(&mut self, unit: &'a Unit) -> bool {
-        let ids = [(unit.id.0, UNIT_SCOPE.to_owned()), inbox::key(unit)];
+        let mut ids = inbox::keys(unit);
+        ids.push((unit.id.0, UNIT_SCOPE.to_owned()));
         if ids.iter().any(|id| self.seen.contains(id)) || !self.fits(unit) {
             return false;
         }
@@ -227,8 +228,8 @@ fn number(group: usize) -> i32 {
 pub(super) fn is_storable(unit: &Unit) -> bool {
     let has_no_nul = |text: &str| !text.contains('\0');
     unit.settles
-        .as_ref()
-        .is_none_or(|settled| has_no_nul(&settled.source))
+        .iter()
+        .all(|settled| has_no_nul(&settled.source))
         && unit.reads.iter().all(|read| has_no_nul(&read.key.id))
         && unit.writes.iter().all(|write| has_no_nul(&write.key.id))
         && unit.appends.iter().all(|append| has_no_nul(&append.key.id))

@@ -166,7 +166,7 @@ fn plan(batch: u64, dice: &mut Dice, runtime: &SharedRuntime, settled: &mut Vec<
             runtime.id()
         };
         settled.push(message);
-        unit.settles = Some(Settled {
+        unit.settles.push(Settled {
             queue: QUEUE,
             source: "shop".into(),
             message: MessageId(message),

@@ -38,13 +38,13 @@ impl Shop {
         }
     }
 
-    fn delivery(&self) -> Option<Settled> {
-        Some(Settled {
+    fn delivery(&self) -> Vec<Settled> {
+        vec![Settled {
             queue: QUEUE,
             source: "shop".into(),
             message: self.runtime.id().into(),
             tag: None,
-        })
+        }]
     }
 
     /// Waits until no transaction has a lock on the stock.

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use wingbeat_core::transport::Topology;
 use wingbeat_core::{Error, Kind, Name, Result};
 
-use crate::describe;
 use crate::dispatch::Subscription;
 use crate::replay::Begins;
 use crate::runtime::sweep;
 use crate::schedule::{Plan, Registered};
 use crate::service::{Service, Wiring};
 use crate::trust::{Commands, Trust};
+use crate::{Policy, describe};
 use names::Names;
 
 pub use findings::{Finding, Severity};
@@ -161,7 +161,25 @@ impl App {
         findings.extend(self.services_that_do_not_exist());
         findings.extend(self.schedules_that_cannot_run());
         findings.extend(self.pasts_that_cannot_be_replayed());
+        findings.extend(self.batches_out_of_range());
         findings
+    }
+
+    fn batches_out_of_range(&self) -> Vec<String> {
+        let batches = self.subscriptions().filter(|it| it.batch.is_some());
+        let wrong = batches.filter(|it| {
+            let Policy { up_to, within, .. } = it.policy;
+            !(1..=Policy::UP_TO_MAX).contains(&up_to) || within > Policy::WITHIN_MAX
+        });
+        let findings = wrong.map(|it| {
+            let (queue, most) = (it.queue, Policy::UP_TO_MAX);
+            let seconds = Policy::WITHIN_MAX.as_secs();
+            format!(
+                "the size or the time of the batches of {queue} is out of range: `.up_to(..)` takes \
+                 1 to {most} messages, `.within(..)` at most {seconds} seconds"
+            )
+        });
+        findings.collect()
     }
 
     fn calls_without_target(&self) -> Vec<String> {

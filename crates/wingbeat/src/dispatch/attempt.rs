@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::unit::{Outcome, Settled};
-use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
+use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Tag, Unit, failpoint, sabotage};
 
 use super::work::{Origin, Stats, Subscription, UNKNOWN_VERSION, Work, panic_text, take};
 use crate::failed::{DeadLetter, PARKED, WAITING, bounded, harmless};
@@ -24,14 +25,28 @@ use crate::{encode, telemetry};
 
 /// Stale attempts in a row before the work counts as failed. Each one means that another unit
 /// succeeded.
-const STALE_MAX: u32 = 1_000;
+pub(super) const STALE_MAX: u32 = 1_000;
 /// The pause before another attempt to store parked work or a dead letter.
 const STORE_AWAY: Duration = Duration::from_millis(250);
 /// The longest pause before another attempt to store a dead letter that the store has refused.
 const REFUSED_MAX: Duration = Duration::from_secs(60);
 
-/// Work and the outcome of its unit; `None` if the work was released without one.
-pub(super) type Finished = (Work, Option<Outcome>);
+/// Work that has left its attempt.
+pub(super) struct Finished {
+    pub(super) works: Vec<Work>,
+    pub(super) end: End,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    /// The unit has this outcome.
+    Settled(Outcome),
+    /// There is no unit: the work will be delivered again.
+    Released,
+    /// There is no unit: the work needs another attempt.
+    Again,
+}
 
 /// The step after a failure.
 pub(super) enum Next {
@@ -57,13 +72,27 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Repeats until the unit is staged, or the work turns out to be settled.
-    pub(super) async fn until_staged(&self, mut work: Work) {
-        if let (Origin::Queue(_), true) = (&work.origin, work.fresh) {
-            let now = self.service.runtime.now();
-            self.meter.begun(now.since(work.sent));
+    /// Handles one piece of work, or a batch.
+    pub(super) async fn all_until_staged(&self, mut works: Vec<Work>) {
+        for work in &mut works {
+            if let (Origin::Queue(_), true) = (&work.origin, work.fresh) {
+                let now = self.service.runtime.now();
+                self.meter.begun(now.since(work.sent));
+            }
+            self.verify(work);
         }
-        self.verify(&mut work);
+        match &self.subscription.batch {
+            Some(handler) if works.len() > 1 => self.batch_until_staged(handler, works).await,
+            _ => {
+                for work in works {
+                    self.until_staged(work).await;
+                }
+            }
+        }
+    }
+
+    /// Repeats until the unit is staged, or the work turns out to be settled.
+    async fn until_staged(&self, mut work: Work) {
         let mut stale = 0;
         loop {
             // The unit of stale work was a success, which must not become a dead letter.
@@ -84,7 +113,7 @@ impl Attempt {
                 (None, None) => self.attempt(&work).await,
             };
             match unit {
-                Ok(None) => return self.finish(work, Some(Outcome::Duplicate)),
+                Ok(None) => return self.finish(work, End::Settled(Outcome::Duplicate)),
                 Ok(Some(unit)) => match self.stage(unit, work, None) {
                     Ok(()) => return,
                     Err(back) => {
@@ -114,9 +143,9 @@ impl Attempt {
                             }
                         },
                         Next::Settled => {
-                            return self.finish(work, Some(Outcome::Duplicate));
+                            return self.finish(work, End::Settled(Outcome::Duplicate));
                         }
-                        Next::Release => return self.finish(work, None),
+                        Next::Release => return self.finish(work, End::Released),
                     }
                 }
             }
@@ -159,9 +188,13 @@ impl Attempt {
     }
 
     /// Returns finished work to the dispatcher.
-    fn finish(&self, work: Work, outcome: Option<Outcome>) {
+    fn finish(&self, work: Work, end: End) {
+        self.finish_all(vec![work], end);
+    }
+
+    pub(super) fn finish_all(&self, works: Vec<Work>, end: End) {
         // If the dispatcher was killed, the work is redelivered.
-        let _ = self.finished.send((work, outcome));
+        let _ = self.finished.send(Finished { works, end });
     }
 
     /// Waits in memory, parks the work or gives it up, as the policy says.
@@ -224,7 +257,7 @@ impl Attempt {
         Ok(Some(waited.map_or(Next::Again, |_| Next::Release)))
     }
 
-    async fn wait_for_store(&self, why: &Error) {
+    pub(super) async fn wait_for_store(&self, why: &Error) {
         if let Some(suppressed) = self.stats.outages.admit(self.service.runtime.elapsed()) {
             tracing::warn!(queue = %self.subscription.queue, code = why.code(), suppressed, "cannot store a failed delivery, trying again: {why}");
         }
@@ -273,7 +306,7 @@ impl Attempt {
     /// are cached here. The next attempt reads from the store; if this was the last one, the
     /// reads are validated like those of a write. So are those of work that can become too old: its
     /// next attempt may not be made. Reads that cannot be validated yet count as stale.
-    async fn read_stale_data(&self, scope: &Scope, work: &Work, why: &Error) -> bool {
+    pub(super) async fn read_stale_data(&self, scope: &Scope, work: &Work, why: &Error) -> bool {
         let Ok(unit) = scope.seal(None) else {
             return false;
         };
@@ -308,23 +341,24 @@ impl Attempt {
                 return scope.seal(None).map(Some);
             }
         }
+        self.guarded((self.subscription.run)(scope.clone(), envelope))
+            .await?;
+        scope.seal(settles).map(Some)
+    }
+
+    /// Runs the handler, and turns its panic into an error.
+    pub(super) async fn guarded(&self, running: BoxFuture<'static, Result<()>>) -> Result<()> {
         let began = self.service.runtime.elapsed();
         failpoint::reached(failpoint::HANDLER_BEFORE);
-        let running = AssertUnwindSafe((self.subscription.run)(scope.clone(), envelope));
-        let answer = running.catch_unwind().await;
+        let answer = AssertUnwindSafe(running).catch_unwind().await;
         let took = self.service.runtime.elapsed().saturating_sub(began);
         self.meter.ran(took, matches!(answer, Ok(Ok(()))));
-        match answer {
-            Ok(result) => result?,
-            Err(panic) => {
-                return Err(Error::reject(
-                    "panicked",
-                    format!("the handler panicked: {}", panic_text(&*panic)),
-                ));
-            }
-        }
+        answer.unwrap_or_else(|panic| {
+            let text = format!("the handler panicked: {}", panic_text(&*panic));
+            Err(Error::reject("panicked", text))
+        })?;
         failpoint::reached(failpoint::HANDLER_AFTER);
-        scope.seal(settles).map(Some)
+        Ok(())
     }
 
     /// Makes the unit of `scope` settle the work; `None` if another unit has settled it.
@@ -339,12 +373,7 @@ impl Attempt {
                 if !self.family.contains(work.source()) {
                     scope.count(counter("foreign", self.subscription.queue.as_str()), 1)?;
                 }
-                Ok(Some(Some(Settled {
-                    queue: self.subscription.inbox(),
-                    source: work.source().to_owned(),
-                    message: self.subscription.settled_id(&work.envelope),
-                    tag: Some(*tag),
-                })))
+                Ok(Some(Some(self.delivery(work, *tag))))
             }
             Origin::Due { key, body } => {
                 // Since the claim another unit may have handled, replaced or cancelled the record.
@@ -359,6 +388,16 @@ impl Attempt {
                 }
                 Ok(Some(None))
             }
+        }
+    }
+
+    /// Returns the delivery of work from the queue.
+    pub(super) fn delivery(&self, work: &Work, tag: Tag) -> Settled {
+        Settled {
+            queue: self.subscription.inbox(),
+            source: work.source().to_owned(),
+            message: self.subscription.settled_id(&work.envelope),
+            tag: Some(tag),
         }
     }
 
@@ -381,21 +420,43 @@ impl Attempt {
 
     /// Stages the unit that handles the work, dead-letters it, or parks it after this error.
     /// Returns the work if the unit is stale already.
-    fn stage(&self, unit: Unit, work: Work, parked: Option<&'static str>) -> Result<(), Work> {
+    pub(super) fn stage(
+        &self,
+        unit: Unit,
+        work: Work,
+        parked: Option<&'static str>,
+    ) -> Result<(), Work> {
         let fate = match (parked, &work.hopeless) {
             (Some(error), _) => Fate::Parked(error),
             (None, Some((reason, _))) if self.waits(&work) => Fate::Parked(reason),
             (None, Some((reason, _))) => Fate::Dead(reason),
             (None, None) => Fate::Handled,
         };
-        let (finished, meter) = (self.finished.clone(), Arc::clone(&self.meter));
-        let slot = Arc::new(std::sync::Mutex::new(Some(work)));
+        let meter = Arc::clone(&self.meter);
+        let end = move |_: &mut [Work], outcome| {
+            meter.settled(fate, outcome);
+            End::Settled(outcome)
+        };
+        let staged = self.stage_all(unit, vec![work], end);
+        staged.map_err(|mut back| back.pop().expect("the work comes back"))
+    }
+
+    /// Stages the unit of some work, which ends as `end` says when the outcome is known. Returns the
+    /// work if the unit is stale already.
+    pub(super) fn stage_all(
+        &self,
+        unit: Unit,
+        works: Vec<Work>,
+        end: impl FnOnce(&mut [Work], Outcome) -> End + Send + 'static,
+    ) -> Result<(), Vec<Work>> {
+        let finished = self.finished.clone();
+        let slot = Arc::new(std::sync::Mutex::new(Some(works)));
         let of_done = Arc::clone(&slot);
         let done = Box::new(move |outcome| {
-            meter.settled(fate, outcome);
-            if let Some(work) = take(&of_done) {
+            if let Some(mut works) = take(&of_done) {
+                let end = end(&mut works, outcome);
                 // If the dispatcher was killed, the work is redelivered.
-                let _ = finished.send((work, Some(outcome)));
+                let _ = finished.send(Finished { works, end });
             }
         });
         let staged = self.service.committer.stage(unit, done);

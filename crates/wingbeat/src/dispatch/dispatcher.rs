@@ -2,7 +2,7 @@
 //! parallel.
 //!
 //! A key is free again when its unit is staged. The delivery is acknowledged when the unit is
-//! durable. `attempt` handles one piece of work in between.
+//! durable. `attempt` handles one piece of work in between, `batch` several at once.
 
 use std::collections::BTreeSet;
 use std::iter;
@@ -15,12 +15,11 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::transport::Settler;
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{
-    Class, Consumer, Delivery, Error, Result, Tag, Transport, failpoint, sabotage,
-};
+use wingbeat_core::{Class, Delivery, Tag, Transport, failpoint, sabotage};
 
-use super::attempt::{Attempt, Finished};
-use super::lanes::Lanes;
+use super::attempt::{Attempt, End, Finished};
+use super::intake::Intake;
+use super::lanes::{Gathering, Lanes};
 use super::work::{Origin, Stats, Subscription, Work};
 use crate::failed::{Failures, stand_in};
 use crate::limit::{Limiter, Turn};
@@ -29,20 +28,14 @@ use crate::telemetry::meters::SubscriptionMeter;
 use crate::telemetry::{self, Context, Handled, Within};
 use crate::unit::{Ended, ServiceContext, TIMERS};
 
-/// The pause after a failed attempt to consume.
-const RECONSUME: Duration = Duration::from_millis(200);
-/// The lifetime from which a consumer counts as working.
-const WORKING: Duration = Duration::from_secs(10);
-/// The longest pause after consumers that were lost soon after their start.
-const RECONSUME_MAX: Duration = Duration::from_secs(30);
 /// The largest number of deliveries in flight at which a subscription that waits for its rate takes
 /// due work.
 const DUE_MAX: u64 = 512;
 /// The pause while the committer is full.
 const FULL: Duration = Duration::from_millis(2);
 
-/// Work that runs in its context. Ends with its key.
-type Started = Within<BoxFuture<'static, String>>;
+/// Work that runs in its context. Ends with the key that is free when the work is staged, if any.
+type Started = Within<BoxFuture<'static, Option<String>>>;
 
 pub(crate) struct Dispatcher {
     pub(crate) service: Arc<ServiceContext>,
@@ -58,126 +51,108 @@ pub(crate) struct Dispatcher {
     pub(crate) family: Arc<BTreeSet<&'static str>>,
 }
 
-/// The consumers that were lost, each soon after its start.
-#[derive(Default)]
-struct Losses {
-    count: u32,
-    started: Duration,
-    /// The time before which no consumer is started.
-    until: Duration,
-}
-
-impl Losses {
-    /// Records that a consumer was lost. The first one is replaced at once; while consumers do not
-    /// last, the pauses grow.
-    fn lost(&mut self, now: Duration) {
-        if now.saturating_sub(self.started) >= WORKING {
-            self.count = 0;
-        }
-        let pause = match self.count {
-            0 => Duration::ZERO,
-            count => (RECONSUME * 2_u32.pow(count.min(16))).min(RECONSUME_MAX),
-        };
-        self.count += 1;
-        self.until = now + pause;
-    }
-}
-
 impl Dispatcher {
     pub(crate) async fn run(mut self) {
         let (finished, mut finishes) = mpsc::unbounded_channel::<Finished>();
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::new(self.gathering());
+        let mut intake = self.intake();
         self.meter.start();
         let mut running: FuturesUnordered<Started> = FuturesUnordered::new();
-        let mut consumer: Option<Box<dyn Consumer>> = None;
-        let mut settler: Option<Arc<dyn Settler>> = None;
-        let (mut losses, mut turn) = (Losses::default(), Turn::new(self.limiter.take()));
+        let mut turn = Turn::new(self.limiter.take());
         loop {
             let control = *self.control.borrow_and_update();
-            if control != Control::Running && consumer.take().is_some() {
+            let runs = control == Control::Running;
+            if !runs && intake.is_open() {
+                if control == Control::Draining && self.subscription.batch.is_some() {
+                    // What has gathered is handled here.
+                    self.start_all(&mut lanes, &mut turn, &mut running, &finished, true);
+                }
                 lanes.clear();
+            }
+            if !runs {
+                intake.close();
             }
             if control == Control::Draining && running.is_empty() && lanes.in_flight.is_empty() {
                 return;
             }
-            let pause = losses.until.saturating_sub(self.service.runtime.elapsed());
-            let starts = control == Control::Running && consumer.is_none();
-            if starts && pause.is_zero() {
-                let Some(new) = self.consume().await else {
-                    continue;
-                };
-                losses.started = self.service.runtime.elapsed();
-                settler = Some(new.settler());
-                consumer = Some(new);
-            }
-            while running.len() < self.subscription.policy.concurrency
-                && let Some(work) = next_work(&mut lanes, &mut turn)
-            {
-                running.push(self.start(work, finished.clone()));
-            }
+            let gathers = self.start_all(&mut lanes, &mut turn, &mut running, &finished, !runs);
             lanes.in_flight.publish(&self.stats);
+            let pause = gathers.unwrap_or_default();
             let full = self.service.committer.is_full();
             tokio::select! {
                 biased;
                 changed = self.control.changed() => if changed.is_err() { return },
                 Some(first) = finishes.recv() => {
                     let all = iter::once(first).chain(iter::from_fn(|| finishes.try_recv().ok()));
-                    let released = self.finish_all(all, &mut lanes, settler.as_deref());
+                    let released = self.finish_all(all, &mut lanes, intake.settler.as_deref());
                     // The broker redelivers released work, and everything after it, to another
                     // consumer.
-                    if released && consumer.take().is_some() {
+                    if released && intake.close() {
                         lanes.clear();
                     }
                 }
                 Some(key) = running.next(), if !running.is_empty() => {
-                    // In order, a key stays busy until its unit is durable: a stale unit runs again
-                    // before the next message.
-                    if !self.subscription.policy.ordered {
+                    if let Some(key) = key {
                         lanes.free(&key);
                     }
                 }
-                Some(work) = self.due.recv(), if control == Control::Running => {
+                Some(work) = self.due.recv(), if runs => {
                     // Work beyond the rate would pile up. Its lease expires, and it comes again.
                     if !turn.is_waiting() || lanes.in_flight.len() < DUE_MAX {
                         lanes.take(self.judged(work));
                     }
                 }
                 () = turn.wait() => {}
-                delivered = next(&mut consumer), if consumer.is_some() && !full => match delivered {
-                    Ok(deliveries) => self.take(deliveries, &mut lanes, settler.as_deref()),
-                    Err(why) => {
-                        self.outage("consumer lost, consuming again", &why);
-                        losses.lost(self.service.runtime.elapsed());
-                        consumer = None;
-                        if self.subscription.policy.ordered {
-                            lanes.clear();
-                        }
-                    }
+                delivered = intake.next(full), if runs => match delivered {
+                    Ok(deliveries) => self.take(deliveries, &mut lanes, intake.settler.as_deref()),
+                    Err(_) if self.subscription.policy.ordered => lanes.clear(),
+                    Err(_) => {}
                 },
                 () = self.service.runtime.sleep(FULL), if full => {}
-                () = self.service.runtime.sleep(pause), if starts && !pause.is_zero() => {}
+                () = self.service.runtime.sleep(pause), if gathers.is_some() => {}
             }
         }
     }
 
-    /// Returns a new consumer, or `None` after a pause if the transport cannot create one.
-    async fn consume(&self) -> Option<Box<dyn Consumer>> {
-        let (queue, prefetch) = (self.subscription.queue, self.subscription.policy.prefetch());
-        let consumed = self.transport.consume(queue, prefetch).await;
-        if let Err(why) = &consumed {
-            self.outage("cannot consume, trying again", why);
-            self.service.runtime.sleep(RECONSUME).await;
-        }
-        consumed.ok()
+    fn intake(&self) -> Intake {
+        Intake::new(
+            Arc::clone(&self.service),
+            Arc::clone(&self.subscription),
+            Arc::clone(&self.transport),
+            Arc::clone(&self.stats),
+        )
     }
 
-    /// Logs a failure of the transport.
-    fn outage(&self, what: &str, why: &Error) {
+    fn gathering(&self) -> Option<Gathering> {
+        let policy = &self.subscription.policy;
+        self.subscription.batch.as_ref().map(|_| Gathering {
+            up_to: policy.up_to,
+            within: policy.within,
+        })
+    }
+
+    /// Starts work up to the limits of the subscription. If there is room for a batch that gathers,
+    /// returns the time until it can start.
+    fn start_all(
+        &self,
+        lanes: &mut Lanes,
+        turn: &mut Turn,
+        running: &mut FuturesUnordered<Started>,
+        finished: &mpsc::UnboundedSender<Finished>,
+        hurried: bool,
+    ) -> Option<Duration> {
         let now = self.service.runtime.elapsed();
-        if let Some(suppressed) = self.stats.outages.admit(now) {
-            let (queue, code) = (self.subscription.queue, why.code());
-            tracing::warn!(%queue, code, suppressed, "{what}: {why}");
+        while running.len() < self.subscription.policy.concurrency {
+            if !lanes.is_ready(now, hurried) {
+                return lanes.gathered_at().map(|at| at.saturating_sub(now));
+            }
+            if !turn.take() {
+                return None;
+            }
+            let works = lanes.start(now, hurried)?;
+            running.push(self.start(works, finished.clone()));
         }
+        None
     }
 
     fn take(&self, deliveries: Vec<Delivery>, lanes: &mut Lanes, settler: Option<&dyn Settler>) {
@@ -198,9 +173,12 @@ impl Dispatcher {
     ) -> bool {
         let mut tags = Vec::new();
         let mut released = false;
-        for (work, outcome) in all {
-            released |= outcome.is_none();
-            self.finish(work, outcome, lanes, &mut tags);
+        for Finished { works, end } in all {
+            released |= matches!(end, End::Released);
+            // The last one first: those that run again go to the front of their lanes.
+            for work in works.into_iter().rev() {
+                self.finish(work, end, lanes, &mut tags);
+            }
         }
         if let (Some(settler), false) = (settler, tags.is_empty()) {
             failpoint::reached(failpoint::ACK_BEFORE);
@@ -228,6 +206,7 @@ impl Dispatcher {
     /// Marks work that no handler here can handle: it becomes a dead letter without an attempt.
     fn judged(&self, mut work: Work) -> Work {
         work.received(self.service.runtime.now());
+        work.arrived = self.service.runtime.elapsed();
         let kind = &*work.envelope.kind;
         work.hopeless = match &work.broken {
             Some(broken) => Some((broken.fault.reason(), broken.why.clone())),
@@ -249,7 +228,7 @@ impl Dispatcher {
         }
     }
 
-    fn start(&self, work: Work, finished: mpsc::UnboundedSender<Finished>) -> Started {
+    fn start(&self, works: Vec<Work>, finished: mpsc::UnboundedSender<Finished>) -> Started {
         let attempt = Attempt {
             service: Arc::clone(&self.service),
             subscription: Arc::clone(&self.subscription),
@@ -259,57 +238,63 @@ impl Dispatcher {
             control: self.control.clone(),
             finished,
         };
-        let context = Context::of(&work.envelope, self.service.runtime.random());
+        let (first, others) = works.split_first().expect("started work is not empty");
+        let context = Context::of(&first.envelope, self.service.runtime.random());
         let handled = Handled {
             service: self.service.name,
             queue: self.subscription.queue,
-            message: &work.envelope,
+            message: &first.envelope,
+            others: others.iter().map(|it| &it.envelope).collect(),
             system: self.transport.system(),
-            timer: matches!(&work.origin, Origin::Due { key, .. } if key.table == TIMERS),
+            timer: matches!(&first.origin, Origin::Due { key, .. } if key.table == TIMERS),
         };
         let span = telemetry::handling(&handled, context.trace);
+        let key = (!self.subscription.waits_for_commit()).then(|| first.envelope.key.clone());
         let run = async move {
-            let key = work.envelope.key.clone();
-            attempt.until_staged(work).await;
+            attempt.all_until_staged(works).await;
             key
         };
         context.run(span, Box::pin(run))
     }
 
     /// Settles work whose unit has an outcome, or queues it for another attempt.
-    fn finish(
-        &self,
-        mut work: Work,
-        outcome: Option<Outcome>,
-        lanes: &mut Lanes,
-        tags: &mut Vec<Tag>,
-    ) {
-        let ordered = self.subscription.policy.ordered;
-        let key = ordered.then(|| work.envelope.key.clone());
-        let is_duplicate = outcome == Some(Outcome::Duplicate);
-        match outcome.map(Ended::from) {
+    fn finish(&self, work: Work, end: End, lanes: &mut Lanes, tags: &mut Vec<Tag>) {
+        let key = self.subscription.waits_for_commit();
+        let key = key.then(|| work.envelope.key.clone());
+        match end {
+            End::Settled(outcome) => Self::settle(work, outcome, lanes, tags),
+            // The broker or the store hands it out again.
+            End::Released => lanes.in_flight.remove(work.sent),
+            End::Again => lanes.push_front(work.again()),
+        }
+        if let Some(key) = key {
+            lanes.free(&key);
+        }
+    }
+
+    fn settle(mut work: Work, outcome: Outcome, lanes: &mut Lanes, tags: &mut Vec<Tag>) {
+        let is_duplicate = outcome == Outcome::Duplicate;
+        match Ended::from(outcome) {
             // Its record is still to be removed.
-            Some(Ended::Done) if is_duplicate && work.suspect && !work.known => {
+            Ended::Done if is_duplicate && work.suspect && !work.known => {
                 work.known = true;
                 lanes.push_front(work.again());
             }
-            Some(Ended::Done) => {
+            Ended::Done => {
                 lanes.in_flight.remove(work.sent);
                 if let Origin::Queue(tag) = work.origin {
                     tags.push(tag);
                 }
             }
-            // Released: the broker or the store hands it out again.
-            None => lanes.in_flight.remove(work.sent),
-            Some(Ended::Stale) => {
+            Ended::Stale => {
                 work.stale = true;
                 lanes.push_front(work.again());
             }
-            Some(Ended::Failed(why)) if why.class() == Class::Retry => {
+            Ended::Failed(why) if why.class() == Class::Retry => {
                 work.failed = Some(why);
                 lanes.push_front(work.again());
             }
-            Some(Ended::Failed(why)) => {
+            Ended::Failed(why) => {
                 // The store refuses even the dead letter.
                 work.refused += u32::from(work.hopeless.is_some());
                 work.hopeless
@@ -317,20 +302,5 @@ impl Dispatcher {
                 lanes.push_front(work.again());
             }
         }
-        if let Some(key) = key {
-            lanes.free(&key);
-        }
-    }
-}
-
-/// Takes the next piece of work, if one is ready and the rate allows it.
-fn next_work(lanes: &mut Lanes, turn: &mut Turn) -> Option<Work> {
-    (lanes.is_ready() && turn.take()).then(|| lanes.start())?
-}
-
-async fn next(consumer: &mut Option<Box<dyn Consumer>>) -> Result<Vec<Delivery>> {
-    match consumer {
-        Some(consumer) => consumer.next().await,
-        None => std::future::pending().await,
     }
 }

@@ -1,8 +1,10 @@
 //! Runs subscriptions: takes messages from a queue, and runs its handler.
 
 mod attempt;
+mod batch;
 mod dispatcher;
 mod in_flight;
+mod intake;
 mod lanes;
 mod next_step;
 mod pauses;

@@ -1,5 +1,6 @@
 //! Subscriptions, and the messages that they handle.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Tag, 
 
 use crate::Policy;
 use crate::failed::{Failures, UNKNOWN_SOURCE, parked_key};
-use crate::handler::Run;
+use crate::handler::{Run, RunBatch};
+use crate::retry::Taken;
 use crate::trust::FORGED;
 use crate::unit::original_id;
 
@@ -22,6 +24,8 @@ pub(crate) struct Subscription {
     /// The wire types that the handler takes, timers included.
     pub(crate) takes: Vec<&'static str>,
     pub(crate) run: Run,
+    /// The handler for several messages at once, if it takes batches.
+    pub(crate) batch: Option<RunBatch>,
     /// The queue whose past this queue receives.
     pub(crate) replays: Option<Name>,
 }
@@ -39,6 +43,21 @@ impl Subscription {
             return original_id(envelope);
         }
         envelope.id
+    }
+
+    /// Returns the largest number of unacknowledged deliveries: enough for a batch that is handled,
+    /// and one that gathers.
+    pub(super) fn prefetch(&self) -> usize {
+        if self.batch.is_none() {
+            return self.policy.prefetch();
+        }
+        self.policy.prefetch.max(2 * self.policy.up_to)
+    }
+
+    /// Returns whether a key stays busy until the unit of its message is durable: a stale unit then
+    /// runs again before the next message.
+    pub(super) fn waits_for_commit(&self) -> bool {
+        self.policy.ordered || self.batch.is_some()
     }
 
     /// Returns the queue's part of the topology.
@@ -115,6 +134,31 @@ pub(crate) enum Origin {
     },
 }
 
+/// Deliveries that are handled together again, because their batch has failed.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// The number of deliveries. One delivery is handled like that of any other handler.
+    pub(super) size: usize,
+    /// The attempts so far at all batches that they were in.
+    pub(super) quick: u32,
+    /// The steps that were taken by rules of the retry policy.
+    pub(super) taken: Taken,
+    /// The pause before the next attempt.
+    pub(super) pause: Duration,
+}
+
+impl Part {
+    /// Makes a part that was not attempted before.
+    pub(super) fn new(size: usize) -> Self {
+        Self {
+            size,
+            quick: 0,
+            taken: Taken::default(),
+            pause: Duration::ZERO,
+        }
+    }
+}
+
 /// One message to be handled.
 #[derive(Debug)]
 pub(crate) struct Work {
@@ -150,6 +194,10 @@ pub(crate) struct Work {
     /// The time at which the message was sent, for metrics. A time that cannot be true is replaced
     /// by the time of receipt.
     pub(crate) sent: Timestamp,
+    /// The time at which this process received it.
+    pub(crate) arrived: Duration,
+    /// The batch that it was in, or a part of that batch, if it has failed.
+    pub(crate) part: Option<Arc<Part>>,
 }
 
 impl Work {
@@ -172,7 +220,34 @@ impl Work {
             stale: false,
             failed: None,
             refused: 0,
+            arrived: Duration::ZERO,
+            part: None,
         }
+    }
+
+    /// Returns whether the work is handled alone: it has failed alone, comes from the store, or
+    /// becomes a dead letter without an attempt.
+    pub(super) fn is_alone(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| part.size == 1)
+            || self.hopeless.is_some()
+            || self.failed.is_some()
+            || self.failures.attempts > 0
+            || !matches!(self.origin, Origin::Queue(_))
+    }
+
+    /// Returns whether the work waits for others to form a batch.
+    pub(super) fn gathers(&self) -> bool {
+        self.part.is_none() && !self.is_alone()
+    }
+
+    /// Returns whether two pieces of work may be in one batch.
+    pub(super) fn joins(&self, other: &Self) -> bool {
+        let same_part = match (&self.part, &other.part) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_part && !self.is_alone() && !other.is_alone()
     }
 
     /// Returns the source under which the delivery is settled. That of a forged command is unknown:
@@ -262,10 +337,34 @@ pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
+/// Makes deliveries with these keys. Their bodies are as long as their positions say.
+#[cfg(test)]
+pub(super) fn deliveries<const N: usize>(keys: [&str; N]) -> Vec<Work> {
+    let delivery = |(at, key): (usize, &str)| {
+        let envelope = Envelope {
+            id: MessageId(uuid::Uuid::from_u128(at as u128)),
+            source: "shop".into(),
+            kind: "shop.sold.v1".into(),
+            role: Kind::Event,
+            key: key.into(),
+            time: Timestamp::default(),
+            correlation: uuid::Uuid::nil().into(),
+            causation: None,
+            sequence: None,
+            operation: None,
+            traceparent: None,
+            propagation: wingbeat_core::Propagation::default(),
+            signature: None,
+            body: vec![0; at].into(),
+        };
+        let origin = Origin::Queue(Tag(at as u64));
+        Work::new(envelope, origin, Failures::default())
+    };
+    keys.into_iter().enumerate().map(delivery).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
@@ -279,6 +378,7 @@ mod tests {
             policy: Policy::default(),
             takes: vec!["orders.placed.v2", "mails.due.v1"],
             run: Arc::new(|_, _| Box::pin(async { Ok(()) })),
+            batch: None,
             replays: None,
         };
         assert!(subscription.is_newer("orders.placed.v3"));

@@ -33,6 +33,8 @@ pub(crate) enum Fate {
 pub(crate) struct SubscriptionMeter {
     labels: Labels,
     handles: OnceLock<Handles>,
+    /// Only subscriptions with batches have it.
+    batches: OnceLock<Histogram>,
 }
 
 type Labels = [(&'static str, &'static str); 2];
@@ -83,6 +85,7 @@ impl SubscriptionMeter {
         Self {
             labels,
             handles: OnceLock::new(),
+            batches: OnceLock::new(),
         }
     }
 
@@ -93,6 +96,14 @@ impl SubscriptionMeter {
 
     fn handles(&self) -> &Handles {
         self.handles.get_or_init(|| Handles::new(self.labels))
+    }
+
+    /// Records the number of messages of a batch that is handed to its handler.
+    pub(crate) fn gathered(&self, messages: usize) {
+        let batches = self
+            .batches
+            .get_or_init(|| histogram!("wingbeat_messaging_batch_size", &self.labels));
+        batches.record(messages as f64);
     }
 
     /// Counts deliveries from the broker.

@@ -29,18 +29,32 @@ pub(crate) struct Handled<'a> {
     pub(crate) service: Name,
     pub(crate) queue: Name,
     pub(crate) message: &'a Envelope,
+    /// The other messages of its batch.
+    pub(crate) others: Vec<&'a Envelope>,
     /// The messaging system that delivered it.
     pub(crate) system: &'static str,
     /// Set for a timer, which comes from the store.
     pub(crate) timer: bool,
 }
 
-/// A span for handling one delivery with all attempts, until its unit is staged.
+/// The links of a span. OpenTelemetry keeps no more by default.
+const LINKS_MAX: usize = 128;
+
+/// The spans that published the other messages of a batch.
+fn links(others: &[&Envelope]) -> Option<String> {
+    let published = others.iter().filter_map(|it| it.traceparent);
+    let links: Vec<_> = published.take(LINKS_MAX).map(|it| it.to_string()).collect();
+    (!links.is_empty()).then(|| links.join(" "))
+}
+
+/// A span for handling one delivery with all attempts, or one attempt at a batch, until its unit is
+/// staged. That of a batch belongs to the trace of its first message, and links to the others.
 pub(crate) fn handling(it: &Handled<'_>, trace: TraceParent) -> Span {
     if !trace.is_sampled() {
         return Span::none();
     }
     let message = it.message;
+    let count = (!it.others.is_empty()).then(|| it.others.len() as u64 + 1);
     let (kind, verb, what) = if it.timer {
         ("internal", "timer", &*message.kind)
     } else {
@@ -59,6 +73,7 @@ pub(crate) fn handling(it: &Handled<'_>, trace: TraceParent) -> Span {
         messaging.message.conversation_id = %message.correlation,
         messaging.message.body.size = message.body.len(),
         "wingbeat.message.type" = &*message.kind,
+        "messaging.batch.message_count" = count, "wingbeat.links" = links(&it.others),
         "error.type" = Empty, wingbeat.outcome = Empty,
     )
 }

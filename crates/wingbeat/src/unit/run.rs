@@ -74,7 +74,7 @@ where
         let mut unit = scope.seal(settles)?;
         if answer.is_err() {
             unit = Unit {
-                settles: None,
+                settles: Vec::new(),
                 ..unit.only_reads()
             };
         }

@@ -295,7 +295,7 @@ impl Scope {
     }
 
     /// Ends the attempt. Every later use of this scope fails with the code `sealed`.
-    pub(crate) fn seal(&self, settles: Option<Settled>) -> Result<Unit> {
+    pub(crate) fn seal(&self, settles: impl IntoIterator<Item = Settled>) -> Result<Unit> {
         let draft = *self.draft().take().ok_or_else(sealed)?;
         let sealing = Sealing {
             service: self.0.service.name,
@@ -305,6 +305,6 @@ impl Scope {
             meta: &self.0.meta,
             trace: self.0.trace,
         };
-        Ok(sealing.unit(draft, settles))
+        Ok(sealing.unit(draft, settles.into_iter().collect()))
     }
 }

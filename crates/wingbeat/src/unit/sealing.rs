@@ -32,7 +32,7 @@ pub(super) struct Sealing<'a> {
 }
 
 impl Sealing<'_> {
-    pub(super) fn unit(self, draft: Draft, settles: Option<Settled>) -> Unit {
+    pub(super) fn unit(self, draft: Draft, settles: Vec<Settled>) -> Unit {
         let Draft {
             correlation,
             reads,
@@ -75,8 +75,9 @@ impl Sealing<'_> {
         for effect in effects.delayed {
             replace(&mut writes, self.delayed(effect, correlation, &mut entries));
         }
-        if let Some(settled) = &settles {
-            counts.push((counter("handled", settled.queue.as_str()), 1));
+        if let Some(first) = settles.first() {
+            let handled = counter("handled", first.queue.as_str()); // All are of one queue.
+            counts.push((handled, i64::try_from(settles.len()).unwrap_or(i64::MAX)));
         }
         let journal = entries
             .into_body()

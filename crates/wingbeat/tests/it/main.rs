@@ -1,6 +1,7 @@
 //! Tests of the whole runtime on the model and the seeded executor.
 
 mod again;
+mod batches;
 mod breakers;
 mod cached;
 mod cancelled;
@@ -35,6 +36,7 @@ mod rates;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
 mod rebuilding;
+mod reconnecting;
 mod refusing;
 mod replaying;
 #[cfg(all(feature = "host", feature = "embedded"))]

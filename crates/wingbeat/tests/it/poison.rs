@@ -36,10 +36,7 @@ fn letters(unit: &Unit) -> usize {
 /// that has the value in a key.
 fn refuses(unit: &Unit) -> bool {
     let poisonous = |text: &str| text.contains("poison");
-    let settles = unit
-        .settles
-        .as_ref()
-        .is_some_and(|it| poisonous(&it.source));
+    let settles = unit.settles.iter().any(|it| poisonous(&it.source));
     settles || unit.writes.iter().any(|write| poisonous(&write.key.id))
 }
 

@@ -18,7 +18,8 @@ use crate::shared::PLAIN;
 use crate::storefront::open_sale;
 
 /// The metrics that one process on its data directory has no reason to expose.
-const NOT_EMBEDDED: [(&str, &str); 15] = [
+const NOT_EMBEDDED: [(&str, &str); 16] = [
+    ("wingbeat_messaging_batch_size", "the shop has no batches"),
     ("wingbeat_schedule_runs_total", "the shop has no schedules"),
     ("wingbeat_outbox_unroutable", "it is its own broker"),
     ("wingbeat_otlp_spans_total", "it is built without OTLP"),
@@ -49,7 +50,8 @@ const NOT_EMBEDDED: [(&str, &str); 15] = [
 ];
 
 /// The metrics that a fleet has no reason to expose.
-const NOT_IN_A_FLEET: [(&str, &str); 7] = [
+const NOT_IN_A_FLEET: [(&str, &str); 8] = [
+    ("wingbeat_messaging_batch_size", "the shop has no batches"),
     ("wingbeat_schedule_runs_total", "the shop has no schedules"),
     ("wingbeat_outbox_unroutable", "every message has a queue"),
     ("wingbeat_otlp_spans_total", "it is built without OTLP"),

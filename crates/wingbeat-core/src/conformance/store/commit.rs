@@ -40,7 +40,7 @@ pub(super) fn everything(bench: &Bench, id: &str) -> Unit {
         body,
     });
     unit.counts.push((COUNTER, 1));
-    unit.settles = Some(bench.settlement());
+    unit.settles = vec![bench.settlement()];
     unit
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn parts(bench: &Bench, unit: &Unit, id: &str) -> usize {
         .claim_due(&SERVICES, bench.now(), LEASE, 100)
         .await
         .expect("the store can be read");
-    let settled = unit.settles.as_ref().expect("the unit settles a delivery");
+    let settled = unit.settles.first().expect("the unit settles a delivery");
     [
         bench.load(id).await.is_some(),
         timers.iter().any(|due| due.key.id == id),
@@ -300,7 +300,7 @@ pub async fn a_claimed_key_has_one_winner(fixture: Arc<dyn Fixture>) {
 pub async fn a_unit_submitted_again_is_committed_once(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
     let mut without_delivery = everything(&bench, "b");
-    without_delivery.settles = None;
+    without_delivery.settles.clear();
     for unit in [everything(&bench, "a"), without_delivery] {
         let unit = Unit {
             reads: vec![read(&unit.writes[0].key.id, 0)],

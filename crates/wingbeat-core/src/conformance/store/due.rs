@@ -289,13 +289,13 @@ pub async fn the_inbox_outlives_the_longest_replay(fixture: Arc<dyn Fixture>) {
     let settles = bench.settlement();
     bench
         .commit(Unit {
-            settles: Some(settles.clone()),
+            settles: vec![settles.clone()],
             ..bench.unit()
         })
         .await;
     retain(&bench, bench.now() + 29 * DAY).await;
     let again = Unit {
-        settles: Some(settles),
+        settles: vec![settles],
         ..bench.unit()
     };
     assert_eq!(bench.commit(again).await, Outcome::Duplicate);

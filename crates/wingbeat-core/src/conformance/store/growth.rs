@@ -176,16 +176,16 @@ impl Traffic {
 
     /// Returns no delivery, one with a version-7 id, or one of a foreign publisher with a random
     /// id.
-    fn delivery(&self, n: usize) -> Option<Settled> {
+    fn delivery(&self, n: usize) -> Vec<Settled> {
         let settled = self.bench.settlement();
         let random = u128::from(self.bench.runtime.random());
         match n % 3 {
-            0 => None,
-            1 => Some(settled),
-            _ => Some(Settled {
+            0 => Vec::new(),
+            1 => vec![settled],
+            _ => vec![Settled {
                 message: Uuid::from_u128((random << 64) | (4 << 76) | random).into(),
                 ..settled
-            }),
+            }],
         }
     }
 }

@@ -50,6 +50,8 @@ macro_rules! store_conformance {
                 a_duplicate_delivery_has_no_effects,
                 a_duplicate_in_the_same_batch_has_no_effects,
                 a_delivery_is_known_by_queue_source_and_message,
+                a_unit_settles_several_deliveries_together,
+                a_known_delivery_among_several_leaves_the_others_unsettled,
                 a_poisonous_unit_stands_alone,
                 committed_units_survive_a_restart,
                 an_empty_batch_commits,

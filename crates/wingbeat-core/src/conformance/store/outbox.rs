@@ -50,7 +50,7 @@ pub async fn a_unit_sends_its_messages_with_the_commit(fixture: Arc<dyn Fixture>
 /// Stale and duplicate units send no message.
 pub async fn a_refused_unit_sends_nothing(fixture: Arc<dyn Fixture>) {
     let bench = Bench::open(&fixture).await;
-    let settles = Some(bench.settlement());
+    let settles = vec![bench.settlement()];
     bench
         .commit(Unit {
             settles: settles.clone(),

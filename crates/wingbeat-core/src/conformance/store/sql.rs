@@ -140,7 +140,7 @@ pub async fn statements_see_earlier_units_of_the_batch(fixture: Arc<dyn Fixture>
 pub async fn a_unit_submitted_again_runs_no_statement_twice(fixture: Arc<dyn Fixture>) {
     let mut bench = with_eggs(&fixture, 9).await;
     let with_delivery = Unit {
-        settles: Some(bench.settlement()),
+        settles: vec![bench.settlement()],
         ..taking(&bench)
     };
     for unit in [taking(&bench), with_delivery] {
@@ -159,7 +159,7 @@ pub async fn a_unit_submitted_again_runs_no_statement_twice(fixture: Arc<dyn Fix
 /// A unit that settles a known delivery runs no statement.
 pub async fn a_duplicate_delivery_runs_no_statement(fixture: Arc<dyn Fixture>) {
     let bench = with_eggs(&fixture, 9).await;
-    let delivery = Some(bench.settlement());
+    let delivery = vec![bench.settlement()];
     let handled = || Unit {
         settles: delivery.clone(),
         ..taking(&bench)
@@ -207,7 +207,7 @@ pub async fn a_statement_that_cannot_run_refuses_its_unit_alone(fixture: Arc<dyn
         let text = unit.statements[0].text.clone();
         let unit = Unit {
             writes: vec![put("broken", "1")],
-            settles: Some(bench.settlement()),
+            settles: vec![bench.settlement()],
             ..unit
         };
         let batch = vec![taking(&bench), unit.clone(), taking(&bench)];

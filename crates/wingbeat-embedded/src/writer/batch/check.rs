@@ -78,18 +78,24 @@ impl Batch<'_> {
         if self.find_in_inbox(unit.id.0, NONE, unit)?.is_some() {
             return Ok(Some(Outcome::Committed));
         }
-        let Some(settled) = &unit.settles else {
-            return Ok(None);
-        };
-        let scope = self.shared.scope(settled);
-        let found = self.find_in_inbox(settled.message.0, scope, unit)?;
-        Ok(found.map(|by_this_unit| {
-            if by_this_unit {
-                Outcome::Committed
-            } else {
-                Outcome::Duplicate
+        for settled in &unit.settles {
+            let scope = self.shared.scope(settled);
+            match self.find_in_inbox(settled.message.0, scope, unit)? {
+                // It settled all of its deliveries together.
+                Some(true) => return Ok(Some(Outcome::Committed)),
+                Some(false) => return Ok(Some(Outcome::Duplicate)),
+                None => {}
             }
-        }))
+        }
+        Ok(None)
+    }
+
+    /// Returns whether a delivery is in the inbox.
+    pub(super) fn is_settled(&self, settled: &Settled) -> rusqlite::Result<bool> {
+        let scope = self.shared.scope(settled);
+        self.connection
+            .prepare_cached("SELECT 1 FROM inbox WHERE id = ?1 AND scope = ?2")?
+            .exists(params![settled.message.0.as_bytes(), scope])
     }
 
     /// Returns whether an inbox row was written by this unit; `None` if there is no row.
@@ -103,17 +109,29 @@ impl Batch<'_> {
             .optional()
     }
 
-    /// Inserts the unit's row into the inbox: the delivery that it settles, or else the unit
-    /// itself. Returns `false` if the row exists.
+    /// Inserts the unit's rows into the inbox: the deliveries that it settles, or else the unit
+    /// itself. Returns `false` if a row exists.
     pub(super) fn insert_into_inbox(&self, unit: &Unit) -> rusqlite::Result<bool> {
-        let (id, scope, by) = match settled(unit) {
-            Some(settled) => (
-                settled.message.0,
-                self.shared.scope(settled),
-                Some(mark(unit)),
-            ),
-            None => (unit.id.0, NONE, None),
-        };
+        let settled = settled(unit);
+        if settled.is_empty() {
+            return self.insert_row(unit, unit.id.0, NONE, None);
+        }
+        for settled in settled {
+            let (id, scope) = (settled.message.0, self.shared.scope(settled));
+            if !self.insert_row(unit, id, scope, Some(mark(unit)))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn insert_row(
+        &self,
+        unit: &Unit,
+        id: Uuid,
+        scope: u32,
+        by: Option<[u8; 8]>,
+    ) -> rusqlite::Result<bool> {
         let inserted = self
             .connection
             .prepare_cached(
@@ -125,10 +143,12 @@ impl Batch<'_> {
     }
 }
 
-/// Returns the delivery that the unit's inbox row stands for.
-fn settled(unit: &Unit) -> Option<&Settled> {
-    let forget = sabotage::lacks(sabotage::INBOX);
-    unit.settles.as_ref().filter(|_| !forget)
+/// Returns the deliveries that the unit's inbox rows stand for.
+fn settled(unit: &Unit) -> &[Settled] {
+    if sabotage::lacks(sabotage::INBOX) {
+        return &[];
+    }
+    &unit.settles
 }
 
 /// Returns the end of a unit's id, which is random. It tells a repeated commit from another unit

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use wingbeat_core::unit::{Append, Journal, Outcome, RowWrite, Settled, Write};
+use wingbeat_core::unit::{Append, Journal, Outcome, RowWrite, Write};
 use wingbeat_core::{Envelope, HashMap, HashSet, LogLimit, Name, Record, Timestamp, Unit};
 
 use self::check::time_beside;
@@ -107,14 +107,15 @@ impl<'a> Batch<'a> {
     pub(super) fn unit(&mut self, unit: &Unit) -> rusqlite::Result<Outcome> {
         let outcome = match self.refusal(unit) {
             Some(outcome) => outcome,
-            None if self.savepoints || !unit.statements.is_empty() => {
+            // A row of the inbox may turn out to exist after others were inserted.
+            None if self.savepoints || !unit.statements.is_empty() || unit.settles.len() > 1 => {
                 self.attempt_in_savepoint(unit)?
             }
             None => self.attempt(unit)?,
         };
         match outcome {
             Outcome::Committed => return Ok(outcome),
-            Outcome::Duplicate => self.delete_delivery(unit.settles.as_ref())?,
+            Outcome::Duplicate => self.delete_duplicates(unit)?,
             Outcome::Stale | Outcome::Unmet(_) | Outcome::Refused => {}
         }
         let keys = unit.writes.iter().map(|write| &write.key);
@@ -136,13 +137,13 @@ impl<'a> Batch<'a> {
         self.refused.outcome(unit.id)
     }
 
-    /// Applies a unit in a savepoint. If SQLite cannot store it, or a statement misses its
-    /// expectation, only this unit is rolled back.
+    /// Applies a unit in a savepoint. If SQLite cannot store it, a statement misses its expectation,
+    /// or one of its deliveries was settled before, only this unit is rolled back.
     fn attempt_in_savepoint(&mut self, unit: &Unit) -> rusqlite::Result<Outcome> {
         self.connection.execute_batch("SAVEPOINT unit")?;
         let snapshot = self.savepoints.then(|| self.snapshot());
         match (self.attempt(unit), snapshot) {
-            (Ok(outcome @ (Outcome::Unmet(_) | Outcome::Refused)), _) => {
+            (Ok(outcome @ (Outcome::Unmet(_) | Outcome::Refused | Outcome::Duplicate)), _) => {
                 self.connection.execute_batch(ROLLBACK_UNIT)?;
                 Ok(outcome)
             }
@@ -200,7 +201,9 @@ impl<'a> Batch<'a> {
             return Ok(outcome);
         }
         self.effects.wrote = true;
-        self.delete_delivery(unit.settles.as_ref())?;
+        for tag in unit.settles.iter().filter_map(|settled| settled.tag) {
+            self.delete_row(tag.0)?;
+        }
         for write in &unit.writes {
             self.write(unit.service, write)?;
         }
@@ -225,12 +228,16 @@ impl<'a> Batch<'a> {
         Ok(Outcome::Committed)
     }
 
-    /// Deletes the row of the delivery that a unit settles.
-    fn delete_delivery(&mut self, settled: Option<&Settled>) -> rusqlite::Result<()> {
-        match settled.and_then(|settled| settled.tag) {
-            Some(tag) => self.delete_row(tag.0),
-            None => Ok(()),
+    /// Deletes the rows of those deliveries of a unit that were settled before.
+    fn delete_duplicates(&mut self, unit: &Unit) -> rusqlite::Result<()> {
+        for settled in &unit.settles {
+            let Some(tag) = settled.tag else { continue };
+            // The row of a unit's only delivery need not be looked up.
+            if unit.settles.len() == 1 || self.is_settled(settled)? {
+                self.delete_row(tag.0)?;
+            }
         }
+        Ok(())
     }
 
     /// Deletes a row of a queue.

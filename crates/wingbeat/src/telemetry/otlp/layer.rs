@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(super) use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
+use wingbeat_core::TraceParent;
 
 use super::{Item, metric};
 use crate::telemetry::SPANS;
@@ -119,9 +120,20 @@ impl Open {
                     ..Status::default()
                 });
             }
+            "wingbeat.links" => self.span.links = text.split(' ').filter_map(link).collect(),
             _ => self.put(field, Value::StringValue(text)),
         }
     }
+}
+
+/// Converts the text of a `traceparent` to a link.
+fn link(parent: &str) -> Option<Link> {
+    let parent: TraceParent = parent.parse().ok()?;
+    Some(Link {
+        trace_id: parent.trace_id().to_be_bytes().into(),
+        span_id: parent.span_id().to_be_bytes().into(),
+        ..Link::default()
+    })
 }
 
 fn now() -> u64 {

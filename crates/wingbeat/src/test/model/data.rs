@@ -88,7 +88,7 @@ impl Data {
 
     fn is_duplicate(&self, unit: &Unit) -> bool {
         let settled = |by: &Settled| self.settled(by.queue, &by.source, by.message);
-        unit.settles.as_ref().is_some_and(settled)
+        unit.settles.iter().any(settled)
     }
 
     fn reads_are_current(&self, unit: &Unit) -> bool {
@@ -129,11 +129,11 @@ impl Data {
     fn apply(&mut self, unit: &Unit, now: Timestamp) {
         let service = unit.service;
         self.units.insert(unit.id, now);
-        if let Some(settled) = &unit.settles
-            && !sabotage::lacks(sabotage::INBOX)
-        {
-            let delivery = (settled.queue, settled.source.clone(), settled.message);
-            self.inbox.insert(delivery, now);
+        if !sabotage::lacks(sabotage::INBOX) {
+            for settled in &unit.settles {
+                let delivery = (settled.queue, settled.source.clone(), settled.message);
+                self.inbox.insert(delivery, now);
+            }
         }
         for write in &unit.writes {
             self.count_timer(write);

@@ -14,8 +14,8 @@ pub struct Committed {
     pub at: Timestamp,
     /// The service.
     pub service: Name,
-    /// The delivery that it settled.
-    pub settled: Option<Settled>,
+    /// The deliveries that it settled.
+    pub settled: Vec<Settled>,
     /// The unit's journal entry.
     pub journal: Option<Bytes>,
     /// The messages that it published.
@@ -49,11 +49,13 @@ pub(crate) fn repeated_effects(
     let mut deliveries = BTreeMap::<(Name, &str, MessageId), u32>::new();
     let mut causes = BTreeMap::<(Name, MessageId), u32>::new();
     for unit in log {
-        if let Some(settled) = &unit.settled {
+        for settled in &unit.settled {
             *deliveries
                 .entry((settled.queue, &settled.source, settled.message))
                 .or_default() += 1;
-        } else if let Some(cause) = unit.cause()
+        }
+        if unit.settled.is_empty()
+            && let Some(cause) = unit.cause()
             && !messages.contains(&cause)
         {
             *causes.entry((unit.service, cause)).or_default() += 1;

@@ -41,7 +41,7 @@ impl BrokenStore {
         match self.breach {
             Breach::ReadsUnchecked => unit.reads.clear(),
             Breach::AbsencesUnchecked => unit.reads.retain(|read| read.version > 0),
-            Breach::InboxIgnored => unit.settles = None,
+            Breach::InboxIgnored => unit.settles.clear(),
             Breach::MessagesLost => unit.messages.clear(),
             _ => {}
         }
@@ -63,7 +63,7 @@ impl BrokenStore {
                 ..unit
             };
             let part = |unit: Unit| Unit {
-                settles: None,
+                settles: Vec::new(),
                 reads: vec![],
                 appends: vec![],
                 ..renamed(unit)
@@ -83,7 +83,7 @@ impl BrokenStore {
             };
             let part = Unit {
                 reads: vec![],
-                settles: None,
+                settles: Vec::new(),
                 appends: vec![],
                 messages: vec![],
                 journal: None,
