@@ -421,6 +421,7 @@ mod failed;
 mod handler;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod overload;
 mod policy;
 pub mod prelude;
 mod publish;

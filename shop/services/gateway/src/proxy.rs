@@ -259,7 +259,12 @@ impl Proxy {
                 if within >= upstream.try_within() {
                     replica.falls_silent(self.runtime.now());
                     let elapsed = self.runtime.elapsed();
-                    unanswered(upstream, replica, &format!("silent for {within:?}"), elapsed);
+                    unanswered(
+                        upstream,
+                        replica,
+                        &format!("silent for {within:?}"),
+                        elapsed,
+                    );
                 }
             }
         }

@@ -111,6 +111,42 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
             Some("0s"),
         ),
         (
+            "overload_memory",
+            "HIGH,LOW",
+            "The memory, in percent of its limit, at which requests are refused, and accepted again; or off",
+            Some("85,75"),
+        ),
+        (
+            "memory_limit",
+            "SIZE",
+            "The memory that the process may use, such as 512MiB; by default the limit of its control group",
+            None,
+        ),
+        (
+            "overload_disk",
+            "HIGH,LOW",
+            "The free space of the embedded store's disk at which requests are refused, and accepted again; or off",
+            Some("512MiB,768MiB"),
+        ),
+        (
+            "overload_backlog",
+            "HIGH,LOW",
+            "The messages and due records of a service in the store, likewise",
+            Some("5000,1000"),
+        ),
+        (
+            "overload_queues",
+            "HIGH,LOW",
+            "The messages in the longest queue, likewise",
+            Some("200000,100000"),
+        ),
+        (
+            "overload_lag",
+            "HIGH,LOW",
+            "The age of the oldest of at least 1,000 messages, likewise",
+            Some("120s,30s"),
+        ),
+        (
             "log",
             "FILTER",
             "The log filter, such as `info` or `wingbeat=debug,info`",

@@ -351,6 +351,10 @@ async fn a_shed_request_is_answered_with_its_pause_and_is_no_failure_of_the_serv
         assert_eq!(outcome(shed).await, (503, "overloaded".into()));
     }
     let asked = watch.soon(proxy.forward("inventory", request("GET", "/")));
-    assert_eq!(asked.await.status(), StatusCode::OK, "the breaker is closed");
+    assert_eq!(
+        asked.await.status(),
+        StatusCode::OK,
+        "the breaker is closed"
+    );
     assert_eq!(service.asked(), 11, "no shed request was repeated");
 }
