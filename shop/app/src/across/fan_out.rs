@@ -1,7 +1,7 @@
 //! Routes of the gateway that ask all services: timelines, and the administrator's lists of
-//! subscriptions, schedules, replays, dead letters, breakers, overload and unroutable messages. Lists
-//! that differ between replicas come from every replica. The answer names the services that did not
-//! answer.
+//! subscriptions, schedules, replays, dead letters, breakers, overload and unroutable messages.
+//! Lists that differ between replicas come from every replica. The answer names the services that
+//! did not answer.
 
 use std::sync::Arc;
 
