@@ -6,7 +6,6 @@
 //! - `path`: `POST /orders` until paid, over HTTP and the socket of the payment provider, with the
 //!   services orders, inventory and payments.
 //! - `shop`: the same in the whole shop.
-//! - `neighbour`: the work of one subscription while another one has a backlog, and without it.
 //! - `history`: start, audit, lists, memory and disk of a shop with a long history.
 //!
 //! The database runs with `synchronous=FULL`. The median of three runs counts. Load generator,
@@ -19,7 +18,6 @@
 
 mod handler;
 mod history;
-mod neighbour;
 mod orders;
 
 use clap::{Parser, ValueEnum};
@@ -43,12 +41,6 @@ struct Cli {
     /// The data directory of `history`; without one, it is removed afterwards
     #[arg(long, value_name = "DIR")]
     data: Option<std::path::PathBuf>,
-    /// The messages of the backlog of `neighbour`
-    #[arg(long, default_value_t = 100_000)]
-    backlog: usize,
-    /// The pairs of runs of `neighbour`
-    #[arg(long, default_value_t = 5)]
-    pairs: usize,
     /// The orders of `history` are so old that their timelines have expired
     #[arg(long)]
     without_timelines: bool,
@@ -61,7 +53,6 @@ enum Benchmark {
     Hot,
     Path,
     Shop,
-    Neighbour,
     History,
 }
 
@@ -73,10 +64,6 @@ async fn main() {
         let temporary = tempfile::tempdir().expect("a directory");
         let data = cli.data.as_deref().unwrap_or(temporary.path());
         history::run(cli.orders, !cli.without_timelines, data).await;
-        return;
-    }
-    if benchmark == Benchmark::Neighbour {
-        neighbour::run(cli.backlog, cli.pairs.max(1)).await;
         return;
     }
     let wanted = |this| benchmark == Benchmark::All || benchmark == this;
