@@ -100,7 +100,8 @@ impl App {
     }
 
     /// Refuses requests under [overload](crate::overload), which is watched from the start of the
-    /// app. [`run`](crate::run()) does so with the watermarks of its settings.
+    /// app. [`run`](crate::run()) does so with the watermarks of its settings. Give all apps of a
+    /// process clones of one [`Overload`].
     pub fn shedding(mut self, overload: Overload) -> Self {
         self.overload = Some(overload);
         self

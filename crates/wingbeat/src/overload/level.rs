@@ -68,8 +68,7 @@ impl Level {
 pub enum Resource {
     /// The memory of the process, in percent of its limit.
     Memory,
-    /// The free space on the disk of the embedded store, in bytes. Less is worse. Its level is at
-    /// most 2: reading needs no space.
+    /// The free space on the disk of the embedded store, in bytes. Less is worse.
     Disk,
     /// Messages in the outbox of a service, and its records that are due, if the oldest has waited
     /// for five seconds: the largest number of all services. The store counts up to 10,000 of each
@@ -78,7 +77,9 @@ pub enum Resource {
     /// Messages in the longest queue of the services that run here.
     Queues,
     /// The age of the oldest message, in seconds, of an outbox or of a running subscription with at
-    /// least 1,000 messages. A single message that is stuck is a fault, not overload.
+    /// least 1,000 messages. A single message that is stuck is a fault, not overload. It is not
+    /// watched by default: one slow subscription is no reason to refuse requests that others
+    /// handle.
     Lag,
 }
 
@@ -107,9 +108,11 @@ impl Resource {
 
 /// The watermarks of a resource, in its unit.
 ///
-/// Level 1 begins at `high`, and ends at `low`. Levels 2 and 3 begin at one and a half times and at
-/// twice `high`; those of memory at one and two thirds of the way from `high` to 100 %; level 2 of
-/// the disk at three quarters of `high`. A level above 1 ends where the level below it begins.
+/// Level 1 begins at `high`, and ends at `low`. Level 2 begins at one and a half times `high`, for
+/// memory at a third of the way from `high` to 100 %, for the disk at three quarters of `high`.
+/// Level 3 begins at two thirds of the way for memory, and at twice `high` for lag; there is none
+/// for the other resources, to which reading adds nothing. A level above 1 ends where the level
+/// below it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermark {
     /// The reading at which overload begins.
@@ -134,7 +137,7 @@ pub struct Watermarks {
 }
 
 /// The defaults: memory 85 and 75 %, disk 512 and 768 MiB, backlog 5,000 and 1,000, queues 200,000
-/// and 100,000, lag 120 and 30 seconds.
+/// and 100,000. Lag is not watched.
 impl Default for Watermarks {
     fn default() -> Self {
         let mark = |high, low| Some(Watermark { high, low });
@@ -143,7 +146,7 @@ impl Default for Watermarks {
             disk: mark(512 << 20, 768 << 20),
             backlog: mark(5_000, 1_000),
             queues: mark(200_000, 100_000),
-            lag: mark(120, 30),
+            lag: None,
         }
     }
 }
@@ -216,8 +219,8 @@ impl Watermark {
     fn third(self, resource: Resource) -> Option<u64> {
         match resource {
             Resource::Memory => Some(self.high + 100_u64.saturating_sub(self.high) / 3 * 2),
-            Resource::Disk => None,
-            _ => Some(self.high.saturating_mul(2)),
+            Resource::Lag => Some(self.high.saturating_mul(2)),
+            Resource::Disk | Resource::Backlog | Resource::Queues => None,
         }
     }
 }
@@ -256,7 +259,7 @@ mod tests {
         let mark = Watermark { high: 10, low: 4 };
         let readings = [14, 15, 14, 20, 19, 15, 14, 9, 5, 4, 20, 0];
         let expected = [1, 2, 2, 3, 3, 3, 2, 1, 1, 0, 3, 0];
-        assert_eq!(levels(Resource::Queues, mark, &readings), expected);
+        assert_eq!(levels(Resource::Lag, mark, &readings), expected);
     }
 
     #[test]
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn less_free_space_is_worse_and_never_keeps_readers_out() {
+    fn less_free_space_is_worse() {
         let mark = Watermark {
             high: 100,
             low: 150,
@@ -276,6 +279,16 @@ mod tests {
         let readings = [1_000, 101, 100, 75, 0, 76, 149, 150];
         let expected = [0, 0, 1, 2, 2, 2, 1, 0];
         assert_eq!(levels(Resource::Disk, mark, &readings), expected);
+    }
+
+    #[test]
+    fn what_reading_adds_nothing_to_never_keeps_readers_out() {
+        let mark = Watermark { high: 10, low: 4 };
+        for resource in [Resource::Backlog, Resource::Queues] {
+            assert_eq!(levels(resource, mark, &[15, u64::MAX]), [2, 2]);
+        }
+        let free = Watermark { high: 10, low: 14 };
+        assert_eq!(levels(Resource::Disk, free, &[7, 0]), [2, 2]);
     }
 
     #[test]

@@ -119,6 +119,11 @@ impl Host {
             ..self.ports.clone()
         };
         let app = (self.system)().part(cell.name);
+        let app = match &self.overload {
+            // The one that is watched, even if the system makes another one each time.
+            Some(overload) => app.shedding(overload.clone()),
+            None => app,
+        };
         let running = Arc::new(app.start(ports).await?);
         let live = Some(Live { tasks, running });
         *cell.live.write().unwrap_or_else(PoisonError::into_inner) = live;

@@ -143,8 +143,8 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
         (
             "overload_lag",
             "HIGH,LOW",
-            "The age of the oldest of at least 1,000 messages, likewise",
-            Some("120s,30s"),
+            "The age of the oldest of at least 1,000 messages, such as `120s,30s`, likewise",
+            Some("off"),
         ),
         (
             "log",
