@@ -200,10 +200,7 @@ impl Starting {
                 .routes
                 .layer(Extension(Arc::clone(&context)))
                 .layer(Extension(Reads::new(Arc::clone(&context))));
-            let routes = match &self.overload {
-                Some(overload) => routes.layer(Extension(overload.clone())),
-                None => routes,
-            };
+            let routes = self.shedding(routes);
             self.running.routes = std::mem::take(&mut self.running.routes).merge(routes);
         }
         if let Some(overload) = &self.overload {
@@ -211,6 +208,15 @@ impl Starting {
         }
         self.due.services.insert(wiring.name, Arc::clone(&context));
         self.running.services.insert(wiring.name, context);
+    }
+
+    /// Lets routes refuse requests under overload.
+    #[cfg(feature = "http")]
+    fn shedding(&self, routes: Router) -> Router {
+        match &self.overload {
+            Some(overload) => routes.layer(Extension(overload.clone())),
+            None => routes,
+        }
     }
 
     /// Registers the schedules of a service for its due records, and has the records created.

@@ -172,11 +172,7 @@ async fn start<P: Program>(
     let state = program.begin(&settings, &roles, &backends.ports).await?;
     let (program, settings) = (Arc::new(program), Arc::new(settings));
     let (roles, state) = (Arc::new(roles), Arc::new(state));
-    let overload = {
-        let data = backends.stores_here().then(|| settings.data.clone());
-        let machine = Machine::new(settings.memory_limit, data);
-        Overload::new(settings.watermarks, Arc::new(machine))
-    };
+    let overload = watched(&settings, &backends);
     let system: System = {
         let (program, settings) = (Arc::clone(&program), Arc::clone(&settings));
         let (roles, state) = (Arc::clone(&roles), Arc::clone(&state));
@@ -324,6 +320,13 @@ impl<P: Program> Process<P> {
         }
         self.host.stop().await;
     }
+}
+
+/// Returns the overload of this process, with the watermarks of its settings.
+fn watched<S>(settings: &Settings<S>, backends: &Backends) -> Overload {
+    let data = backends.stores_here().then(|| settings.data.clone());
+    let machine = Machine::new(settings.memory_limit, data);
+    Overload::new(settings.watermarks, Arc::new(machine))
 }
 
 /// Refuses writes while they cannot be stored.
