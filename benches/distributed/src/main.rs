@@ -7,6 +7,8 @@
 //! - `claims`: claims on a flash sale, beside raw calls of the same Redis script.
 //! - `handler`: the effectively-once handler with inbox, state and one outgoing message for each
 //!   message. `hot`: the same on one key.
+//! - `neighbour`: the work of one subscription while another one, paused or slow, has a backlog, and
+//!   without it; also on the embedded store.
 //! - `path`: `POST /orders` to confirmed over four messages, one process per service. `--peers`
 //!   adds NestJS.
 //! - `shop`: the whole shop, one process per service, until orders are paid. It needs
@@ -28,6 +30,7 @@ mod broker;
 mod claims;
 mod client;
 mod handler;
+mod neighbour;
 mod options;
 mod path;
 mod process;
@@ -62,6 +65,7 @@ enum Benchmark {
     Claims,
     Handler,
     Hot,
+    Neighbour,
     Path,
     Shop,
 }
@@ -93,6 +97,9 @@ async fn measure(benchmark: Benchmark, options: Options) {
     }
     if wanted(Benchmark::Hot) {
         handler::run(options, handler::Keys::One, &mut table).await;
+    }
+    if wanted(Benchmark::Neighbour) {
+        neighbour::run(options, &mut table).await;
     }
     if wanted(Benchmark::Path) {
         path::run(options, &mut table).await;

@@ -11,6 +11,9 @@ pub(crate) struct Options {
     /// Runs of each measurement; the report has their median
     #[arg(long, default_value_t = 3)]
     pub(crate) runs: usize,
+    /// Messages in the backlog of a neighbour
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) backlog: usize,
     /// Orders per second of the order path's open loop
     #[arg(long, default_value_t = 200)]
     pub(crate) rate: u32,

@@ -364,6 +364,7 @@
 //! | `publish`, `due`, `schedule`, `failed` | messages go out; timers, retries, calls and schedules come due; dead letters |
 //! | [`describe`] | AsyncAPI and OpenAPI documents, generated from the wiring |
 //! | `runtime`, [`telemetry`], [`run`](mod@run), [`test`](mod@test) | time and tasks, observation, programs, tests |
+//! | [`overload`] | requests that are refused before resources run out |
 //!
 //! # Features
 //!
@@ -424,6 +425,7 @@ mod handler;
 #[cfg(feature = "http")]
 pub mod http;
 mod limit;
+pub mod overload;
 mod policy;
 pub mod prelude;
 mod publish;

@@ -802,9 +802,12 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     #[cfg(feature = "http")]
     #[must_use]
     pub fn routes(mut self, routes: impl Into<Routes<S>>) -> Self {
-        let (routes, operations) = routes.into().into_parts();
+        let (routes, mut operations) = routes.into().into_parts();
         let tables = operations.iter().flat_map(|it| &it.request.tables);
         self.wiring.tables.extend(Derived::among(tables));
+        operations
+            .iter_mut()
+            .for_each(crate::describe::Operation::may_be_shed);
         self.wiring.description.operations.extend(operations);
         self.wiring.routes = self
             .wiring

@@ -13,6 +13,7 @@ use wingbeat_core::transport::Topology;
 use wingbeat_core::{Error, Kind, Name, Result};
 
 use crate::dispatch::Subscription;
+use crate::overload::Overload;
 use crate::replay::Begins;
 use crate::runtime::sweep;
 use crate::schedule::{Plan, Registered};
@@ -49,6 +50,7 @@ pub struct App {
     outside: BTreeSet<String>,
     strangers: bool,
     trust: Option<Trust>,
+    overload: Option<Overload>,
     /// A host has declared the queues, and sweeps the store.
     hosted: bool,
 }
@@ -97,6 +99,14 @@ impl App {
         self
     }
 
+    /// Refuses requests under [overload](crate::overload), which is watched from the start of the
+    /// app. [`run`](crate::run()) does so with the watermarks of its settings. Give all apps of a
+    /// process clones of one [`Overload`].
+    pub fn shedding(mut self, overload: Overload) -> Self {
+        self.overload = Some(overload);
+        self
+    }
+
     /// Restricts the app to one service, in a process whose host has declared the whole system and
     /// sweeps the store.
     #[cfg(feature = "host")]
@@ -104,6 +114,11 @@ impl App {
         self.only = Some([service.to_owned()].into());
         self.hosted = true;
         self
+    }
+
+    #[cfg(feature = "host")]
+    pub(crate) fn overload(&self) -> Option<&Overload> {
+        self.overload.as_ref()
     }
 
     /// Returns the names of all services of the system.
@@ -344,6 +359,11 @@ impl App {
             ports.transport.check_queues(&names)?;
             let (store, runtime) = (ports.store.clone(), ports.runtime.clone());
             runtime.spawn(Box::pin(sweep(store, runtime.clone())));
+            if let Some(overload) = self.overload.clone() {
+                let (store, transport) = (ports.store.clone(), ports.transport.clone());
+                let watching = overload.watch(store, transport, ports.runtime.clone());
+                ports.runtime.spawn(Box::pin(watching));
+            }
         }
         let names = self.services.iter().map(|it| it.name.as_str());
         let family: Arc<BTreeSet<&'static str>> = Arc::new(names.collect());
@@ -363,7 +383,7 @@ impl App {
         let services: Vec<Wiring> = services.collect();
         let names = services.iter().filter(|_| self.hosted);
         let names: Vec<_> = names.map(|it| (it.name, Names::of(it))).collect();
-        let mut running = start::start(services, family, trust, ports).await;
+        let mut running = start::start(services, family, trust, self.overload, ports).await;
         for (service, names) in names {
             running.remember(service, &names).await;
         }

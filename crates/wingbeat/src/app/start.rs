@@ -1,6 +1,7 @@
 //! The start of an app's services on its ports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 use axum::{Extension, Router};
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::transport::Topology;
-use wingbeat_core::{LogLimits, ServiceStore};
+use wingbeat_core::{LogLimits, ServiceStore, Timestamp};
 
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
@@ -19,6 +20,7 @@ use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription};
 use crate::due::{DueQueue, DueRunner};
 use crate::failed::{BrokerDeadLetters, Waiting};
 use crate::limit::Limiter;
+use crate::overload::{Oldest, Overload};
 use crate::publish::Relay;
 use crate::rebuild::Rebuilds;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
@@ -40,22 +42,34 @@ pub(super) async fn start(
     services: Vec<Wiring>,
     family: Arc<BTreeSet<&'static str>>,
     trust: Option<Arc<Commands>>,
+    overload: Option<Overload>,
     ports: Ports,
 ) -> Running {
     let subscriptions = services.iter().flat_map(|service| &service.subscriptions);
     let topology = Topology {
         queues: subscriptions.map(Subscription::queue).collect(),
     };
-    let mut start = Starting::new(family, trust, ports, topology);
+    let mut start = Starting::new(family, trust, overload, ports, topology);
     for service in services {
         start.service(service).await;
     }
     start.run()
 }
 
+/// Returns the time of the oldest delivery of a subscription that is not paused.
+fn oldest(stats: &Arc<Stats>, control: &watch::Receiver<Control>) -> Oldest {
+    let (stats, control) = (Arc::clone(stats), control.clone());
+    Arc::new(move || {
+        let oldest = stats.oldest.load(Ordering::Relaxed);
+        let counts = oldest != 0 && *control.borrow() != Control::Paused;
+        counts.then(|| Timestamp::from_micros(oldest))
+    })
+}
+
 struct Starting {
     family: Arc<BTreeSet<&'static str>>,
     trust: Option<Arc<Commands>>,
+    overload: Option<Overload>,
     ports: Ports,
     committer: Arc<Committer>,
     control: watch::Receiver<Control>,
@@ -67,6 +81,7 @@ impl Starting {
     fn new(
         family: Arc<BTreeSet<&'static str>>,
         trust: Option<Arc<Commands>>,
+        overload: Option<Overload>,
         ports: Ports,
         topology: Topology,
     ) -> Self {
@@ -80,6 +95,7 @@ impl Starting {
         Self {
             family,
             trust,
+            overload,
             due: DueRunner {
                 committer: Arc::clone(&committer),
                 services: BTreeMap::new(),
@@ -197,10 +213,23 @@ impl Starting {
                 .routes
                 .layer(Extension(Arc::clone(&context)))
                 .layer(Extension(Reads::new(Arc::clone(&context))));
+            let routes = self.shedding(routes);
             self.running.routes = std::mem::take(&mut self.running.routes).merge(routes);
+        }
+        if let Some(overload) = &self.overload {
+            overload.follow_service(wiring.name);
         }
         self.due.services.insert(wiring.name, Arc::clone(&context));
         self.running.services.insert(wiring.name, context);
+    }
+
+    /// Lets routes refuse requests under overload.
+    #[cfg(feature = "http")]
+    fn shedding(&self, routes: Router) -> Router {
+        match &self.overload {
+            Some(overload) => routes.layer(Extension(overload.clone())),
+            None => routes,
+        }
     }
 
     /// Registers the schedules of a service for its due records, and has the records created.
@@ -324,6 +353,14 @@ impl Starting {
         });
         let (queue, rate) = (subscription.queue, subscription.policy.rate);
         let limiter = limiter(context, queue.as_str(), rate);
+        // The past is old, and comes in chapters.
+        if let Some(overload) = self
+            .overload
+            .as_ref()
+            .filter(|_| subscription.replays.is_none())
+        {
+            overload.follow(subscription.queue, oldest(&stats, &controlled));
+        }
         let meter = SubscriptionMeter::new(context.name, subscription.queue);
         let dispatcher = Dispatcher {
             service: Arc::clone(context),

@@ -4,6 +4,7 @@ use http::Method;
 use wingbeat_core::SchemaOf;
 
 use super::RequestDescription;
+use crate::overload::Priority;
 
 /// A method of a path: its request and its answers.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Operation {
     pub tag: Option<String>,
     /// The parts of a request that it reads.
     pub request: RequestDescription,
+    /// Its priority under [overload](crate::overload).
+    pub priority: Priority,
     /// Its successful answers.
     pub answers: Vec<Answer>,
     /// The schema of problems; `None` if errors have another form, for example pages.
@@ -42,7 +45,13 @@ impl Operation {
     /// Creates an operation without a path.
     #[must_use]
     pub fn new(method: Method, problem: Option<SchemaOf>) -> Self {
+        let priority = if method.is_safe() {
+            Priority::High
+        } else {
+            Priority::Normal
+        };
         Self {
+            priority,
             method,
             path: String::new(),
             summary: String::new(),
@@ -59,6 +68,15 @@ impl Operation {
         describe(&mut self.request);
         if !self.method.is_safe() {
             self.request.guard_writes();
+        }
+    }
+
+    /// Adds the problem with which requests are refused under overload, if they may be.
+    #[cfg(feature = "http")]
+    pub(crate) fn may_be_shed(&mut self) {
+        if self.priority != Priority::Essential {
+            let words = "Too much work waits, or the process runs out of memory or disk space.";
+            self.request.problem(503, "overloaded", words);
         }
     }
 

@@ -10,6 +10,7 @@ use wingbeat_core::{HasSchema, SchemaOf};
 
 use super::{DescribeRequest, IdempotencyKey, Problem};
 use crate::describe::{Answer, Operation, RequestDescription};
+use crate::overload::Priority;
 
 /// A handler that runs in a unit of work; see [`post`](super::post).
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +78,30 @@ impl<S, K> Endpoint<S, K> {
 
     pub(super) fn into_parts(self) -> (MethodRouter<S>, Operation) {
         (self.router, self.operation)
+    }
+
+    /// Sets the priority of the route under [overload](crate::overload). By default it is
+    /// [`Priority::High`] for reads and [`Priority::Normal`] for writes.
+    ///
+    /// ```
+    /// use wingbeat::http::{Path, Problem, Reply, Routes, no_content, post};
+    /// use wingbeat::overload::Priority;
+    ///
+    /// async fn cancel(Path(room): Path<String>) -> Result<Reply, Problem> {
+    ///     # drop(room);
+    ///     Ok(no_content())
+    /// }
+    ///
+    /// // Whoever cancels makes room for others.
+    /// let routes: Routes = Routes::new().route(
+    ///     "/bookings/{room}/cancel",
+    ///     post(cancel).priority(Priority::Essential),
+    /// );
+    /// # assert_eq!(routes.operations().len(), 1);
+    /// ```
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.operation.priority = priority;
+        self
     }
 
     /// Sets a short text for lists of routes.

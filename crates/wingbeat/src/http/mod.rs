@@ -19,6 +19,7 @@ mod request;
 mod routes;
 mod server;
 pub mod session;
+mod shed;
 mod traced;
 mod unread;
 mod wire;

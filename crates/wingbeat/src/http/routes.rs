@@ -8,13 +8,15 @@ use axum::response::IntoResponse;
 use axum::routing::Route;
 use tower::{Layer, Service};
 
+use super::shed::Shedding;
 use super::{DescribeRequest, Endpoint};
 use crate::describe::Operation;
 
 /// Routes with descriptions: an axum router and its part of the OpenAPI document.
 ///
 /// [`Service::routes`](crate::Service::routes) takes it. A plain axum [`Router`] converts into
-/// routes that are served, but not described.
+/// routes that are served, but neither described nor refused under
+/// [overload](crate::overload).
 ///
 /// ```
 /// use wingbeat::http::{Path, Problem, Reply, Routes, get, ok};
@@ -67,6 +69,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// If the path has an endpoint for the method already, or is not a valid path.
     pub fn route<K>(mut self, path: &str, endpoint: Endpoint<S, K>) -> Self {
         let (router, operation) = endpoint.into_parts();
+        let router = router.layer(Shedding(operation.priority));
         self.router = self.router.route(path, router);
         self.operations.push(Operation {
             path: path.into(),

@@ -172,6 +172,15 @@ impl Backends {
         self.embedded.as_ref()
     }
 
+    /// Returns whether the process stores data in its own directory.
+    pub(super) fn stores_here(&self) -> bool {
+        #[cfg(feature = "embedded")]
+        return self.embedded.is_some();
+        #[cfg(not(feature = "embedded"))]
+        #[allow(clippy::unused_self, reason = "there is no such store")]
+        false
+    }
+
     /// Returns whether new work can be stored. On servers the commit decides.
     #[must_use]
     pub fn writable(&self) -> bool {

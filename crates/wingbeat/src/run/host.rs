@@ -11,6 +11,7 @@ use tower::ServiceExt as _;
 
 use super::system::RunningSystem;
 use crate::describe;
+use crate::overload::Overload;
 use crate::runtime::sweep;
 use crate::{
     App, Name, Ports, Reads, Result, Running, Runtime as _, ServiceContext, TaskGroup,
@@ -27,6 +28,7 @@ pub struct Host {
     ports: Ports,
     cells: BTreeMap<&'static str, Cell>,
     topology: Topology,
+    overload: Option<Overload>,
     routes: RwLock<Router>,
     /// Tasks of the process itself.
     tasks: Arc<TaskGroup>,
@@ -64,6 +66,7 @@ impl Host {
         app.check()?;
         app.warn();
         let topology = app.topology();
+        let overload = app.overload().cloned();
         let names: Vec<Name> = app.names().filter(|name| wanted(name.as_str())).collect();
         ports.store.prepare(&names, &topology).await?;
         ports.store.check_writable(&names)?;
@@ -84,6 +87,7 @@ impl Host {
             ports,
             cells: names.iter().map(cell).collect(),
             topology,
+            overload,
             routes: RwLock::default(),
             tasks,
         });
@@ -95,6 +99,16 @@ impl Host {
             let (store, runtime) = (host.ports.store.clone(), host.ports.runtime.clone());
             host.tasks.spawn(Box::pin(sweep(store, runtime)));
         }
+        if let Some(overload) = host.overload.clone() {
+            let Ports {
+                store,
+                transport,
+                runtime,
+                ..
+            } = host.ports.clone();
+            let watching = overload.watch(store, transport, runtime);
+            host.tasks.spawn(Box::pin(watching));
+        }
         Ok(host)
     }
 
@@ -105,6 +119,11 @@ impl Host {
             ..self.ports.clone()
         };
         let app = (self.system)().part(cell.name);
+        let app = match &self.overload {
+            // The one that is watched, even if the system makes another one each time.
+            Some(overload) => app.shedding(overload.clone()),
+            None => app,
+        };
         let running = Arc::new(app.start(ports).await?);
         let live = Some(Live { tasks, running });
         *cell.live.write().unwrap_or_else(PoisonError::into_inner) = live;
@@ -192,6 +211,12 @@ impl Host {
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    /// Returns the overload of the process, if it is watched.
+    #[must_use]
+    pub fn overload(&self) -> Option<&Overload> {
+        self.overload.as_ref()
     }
 
     /// Returns the messages and routes of the whole system, also of services that run elsewhere.

@@ -15,6 +15,7 @@ mod host;
 #[cfg(feature = "signing")]
 mod keys;
 mod logs;
+mod machine;
 mod migrate;
 pub mod ops;
 mod output;

@@ -21,6 +21,7 @@ use super::backends::Backends;
 use super::documents::documents;
 use super::error::RunError;
 use super::host::{Host, System};
+use super::machine::Machine;
 use super::ops;
 use super::program::{Process, Program, Roles};
 use super::readiness::{Readiness, closing, health, health_routes};
@@ -30,6 +31,7 @@ use crate::describe::Info;
 use crate::http::measure::{measure, routed};
 use crate::http::session::{Sessions, identify};
 use crate::http::{Limits, Problem, problems, serve_within, traced};
+use crate::overload::Overload;
 use crate::{Ports, Runtime as _, SharedRuntime, TokioRuntime};
 
 /// The longest wait for unfinished work during the shutdown. The next start continues it.
@@ -170,12 +172,14 @@ async fn start<P: Program>(
     let state = program.begin(&settings, &roles, &backends.ports).await?;
     let (program, settings) = (Arc::new(program), Arc::new(settings));
     let (roles, state) = (Arc::new(roles), Arc::new(state));
+    let overload = watched(&settings, &backends);
     let system: System = {
         let (program, settings) = (Arc::clone(&program), Arc::clone(&settings));
         let (roles, state) = (Arc::clone(&roles), Arc::clone(&state));
         let trust = trust.clone();
         Arc::new(move || {
             let app = program.system(&settings, &roles, &state);
+            let app = app.shedding(overload.clone());
             match &trust {
                 Some(trust) => app.signed(trust.clone()),
                 None => app,
@@ -316,6 +320,14 @@ impl<P: Program> Process<P> {
         }
         self.host.stop().await;
     }
+}
+
+/// Returns the overload of this process, with the watermarks of its settings.
+fn watched<S>(settings: &Settings<S>, backends: &Backends) -> Overload {
+    let data = backends.stores_here().then(|| settings.data.clone());
+    let machine = Machine::new(settings.memory_limit, data);
+    let watermarks = machine.fitted(settings.watermarks);
+    Overload::new(watermarks, Arc::new(machine))
 }
 
 /// Refuses writes while they cannot be stored.

@@ -27,6 +27,7 @@ mod misled;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod operator;
 mod ordered;
+mod overload;
 mod paging;
 mod pausing;
 #[cfg(feature = "personal")]

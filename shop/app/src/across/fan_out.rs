@@ -1,7 +1,7 @@
 //! Routes of the gateway that ask all services: timelines, and the administrator's lists of
-//! subscriptions, schedules, replays, rebuilds, dead letters, breakers and unroutable messages.
-//! Lists that differ between replicas come from every replica. The answer names the services that
-//! did not answer.
+//! subscriptions, schedules, replays, rebuilds, dead letters, breakers, overload and unroutable
+//! messages. Lists that differ between replicas come from every replica. The answer names the
+//! services that did not answer.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ use wingbeat::http::session::{Session, SessionState};
 use wingbeat::http::{Admin, Path, Problem, Query, ok};
 use wingbeat::run::Host;
 use wingbeat::run::ops::{
-    Breaker, Items, LetterPage, LetterQuery, Rebuild, Replay, Replicated, Schedule, Subscription,
-    Timeline, Unroutable, in_order, joined, story as in_process,
+    Breaker, Items, LetterPage, LetterQuery, Rebuild, Replay, Replicated, Resource, Schedule,
+    Subscription, Timeline, Unroutable, in_order, joined, story as in_process,
 };
 
 use super::admin;
@@ -131,6 +131,7 @@ pub fn routes(proxy: Arc<Proxy>, host: Arc<Host>) -> Router {
         )
         .route("/api/v1/admin/replays", get(replicas::<Replay>))
         .route("/api/v1/admin/rebuilds", get(replicas::<Rebuild>))
+        .route("/api/v1/admin/overload", get(replicas::<Resource>))
         .with_state(System { proxy, here })
 }
 

@@ -6,6 +6,7 @@ mod checkout;
 mod contracts;
 mod documents;
 mod flash;
+mod overload;
 mod properties;
 mod real;
 mod sagas;

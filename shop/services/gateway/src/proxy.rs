@@ -2,6 +2,7 @@
 //! streams.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,8 +155,9 @@ impl Proxy {
         let upstream = self.upstreams.get(service).ok_or_else(Problem::not_found)?;
         let parts = on_behalf(method, path, caller)?;
         let ask = async |replica| {
-            let reply = self.once(upstream, replica, &parts, Bytes::new()).await?;
-            read(returned(reply.ok()?)).await
+            let within = upstream.time_for(false);
+            let reply = self.once(upstream, replica, &parts, Bytes::new(), within);
+            read(returned(reply.await?.ok()?)).await
         };
         Ok(join_all(upstream.in_turn(self.runtime.now()).map(ask)).await)
     }
@@ -181,31 +183,41 @@ impl Proxy {
     }
 
     /// Tries each replica in turn until one replies. A request that a replica may have handled is
-    /// repeated only if it is idempotent.
+    /// repeated only if it is idempotent: it then waits for a silent replica only for a part of its
+    /// time, as long as another replica is ready.
     async fn attempts(&self, upstream: &Upstream, parts: &Parts, body: &Bytes) -> Option<Response> {
         let repeatable =
             parts.method.is_idempotent() || parts.headers.contains_key("idempotency-key");
+        let end = self.runtime.elapsed() + upstream.time_for(repeatable);
         let mut pauses = PAUSES.iter();
         loop {
-            for replica in upstream.in_turn(self.runtime.now()) {
-                match self.once(upstream, replica, parts, body.clone()).await? {
-                    Ok(reply) => return Some(returned(reply)),
-                    Err(why) if repeatable || !why.sent => {
+            let now = self.runtime.now();
+            let mut turn = upstream.in_turn(now).peekable();
+            while let Some(replica) = turn.next() {
+                let left = end.saturating_sub(self.runtime.elapsed());
+                if left.is_zero() {
+                    return None;
+                }
+                let within = match turn.peek() {
+                    Some(next) if repeatable && next.is_ready(now) => {
+                        left.min(upstream.try_within())
+                    }
+                    _ => left,
+                };
+                let reply = self.once(upstream, replica, parts, body.clone(), within);
+                match reply.await {
+                    Some(Ok(reply)) => return Some(returned(reply)),
+                    None if repeatable => {}
+                    None => return None,
+                    Some(Err(why)) if repeatable || !why.sent => {
                         tracing::debug!(
                             upstream = upstream.name(),
                             replica = replica.url(),
                             "no reply: {why}"
                         );
                     }
-                    Err(why) => {
-                        if let Some(suppressed) = upstream.silence.admit(self.runtime.elapsed()) {
-                            tracing::warn!(
-                                upstream = upstream.name(),
-                                replica = replica.url(),
-                                suppressed,
-                                "no reply: {why}"
-                            );
-                        }
+                    Some(Err(why)) => {
+                        unanswered(upstream, replica, &why, self.runtime.elapsed());
                         return None;
                     }
                 }
@@ -214,22 +226,25 @@ impl Proxy {
         }
     }
 
-    /// Sends the request to one replica; `None` if it times out or its URL is invalid.
+    /// Sends the request to one replica; `None` if it does not answer within this time or its URL
+    /// is invalid.
     async fn once(
         &self,
         upstream: &Upstream,
         replica: &Replica,
         parts: &Parts,
         body: Bytes,
+        within: Duration,
     ) -> Option<Result<axum::http::Response<Incoming>, Unanswered>> {
         let mut request = forwarded(replica.url(), parts, body)?;
         self.prove(upstream.name(), &mut request);
         let span = self.span(upstream.name(), parts, &mut request);
+        replica.tried(self.runtime.now());
         let sent = self.connections.send(request);
-        let limit = upstream.answer_within();
-        let reply = self.runtime.timeout(limit, sent).await;
+        let reply = self.runtime.timeout(within, sent).await;
         match &reply {
             Some(Ok(reply)) => {
+                replica.answered();
                 telemetry::record_status(&span, reply.status().as_u16());
                 // A caller can provoke a refusal that closes the connection: a request head that is
                 // too large only with the headers of the gateway, for example.
@@ -237,7 +252,21 @@ impl Proxy {
                     replica.drains(self.runtime.now());
                 }
             }
-            _ => telemetry::failed_on(&span, "no_answer"),
+            Some(Err(_)) => telemetry::failed_on(&span, "no_answer"),
+            None => {
+                telemetry::failed_on(&span, "no_answer");
+                // The rest of a request's time may be too short for any replica.
+                if within >= upstream.try_within() {
+                    replica.falls_silent(self.runtime.now());
+                    let elapsed = self.runtime.elapsed();
+                    unanswered(
+                        upstream,
+                        replica,
+                        &format!("silent for {within:?}"),
+                        elapsed,
+                    );
+                }
+            }
         }
         reply
     }
@@ -269,6 +298,18 @@ impl Proxy {
             request.headers_mut().insert("traceparent", value);
         }
         telemetry::asking(SERVICE, upstream, parts, trace, context.trace)
+    }
+}
+
+/// Logs that a replica has not answered a request.
+fn unanswered(upstream: &Upstream, replica: &Replica, why: &dyn Display, elapsed: Duration) {
+    if let Some(suppressed) = upstream.silence.admit(elapsed) {
+        tracing::warn!(
+            upstream = upstream.name(),
+            replica = replica.url(),
+            suppressed,
+            "no reply: {why}"
+        );
     }
 }
 

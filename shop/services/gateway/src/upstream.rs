@@ -19,8 +19,14 @@ pub struct Limits {
     pub failures_max: u32,
     /// The time for which the breaker stays open. One request after it is a probe.
     pub open_for: Duration,
-    /// The time within which a reply must begin.
+    /// The time within which a reply must begin, if no other replica may be tried.
     pub answer_within: Duration,
+    /// The time within which the reply to a request that can be repeated must begin, while another
+    /// replica is ready. Then the other one is tried.
+    pub try_within: Duration,
+    /// The time for all attempts at a request that can be repeated, if there are several replicas.
+    /// It is shorter than the patience of clients.
+    pub repeat_within: Duration,
 }
 
 impl Default for Limits {
@@ -30,25 +36,36 @@ impl Default for Limits {
             failures_max: 5,
             open_for: Duration::from_secs(1),
             answer_within: Duration::from_secs(20),
+            try_within: Duration::from_secs(4),
+            repeat_within: Duration::from_secs(9),
         }
     }
 }
 
 /// The time for which a draining replica is tried last.
 const DRAINING_FOR: Duration = Duration::from_secs(3);
+/// The time for which a silent replica is tried last. Then one request finds out whether it answers.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 
 /// A replica of a service.
 pub(crate) struct Replica {
     url: String,
     /// The time until which the replica counts as draining, in microseconds since the epoch.
     draining_until: AtomicI64,
+    /// The time until which the replica counts as silent, likewise; [`NEVER`] if it has answered
+    /// since it was silent.
+    silent_until: AtomicI64,
 }
+
+/// A time before all others.
+const NEVER: i64 = i64::MIN;
 
 impl Replica {
     fn at(url: &str) -> Self {
         Self {
             url: url.to_owned(),
-            draining_until: AtomicI64::new(i64::MIN),
+            draining_until: AtomicI64::new(NEVER),
+            silent_until: AtomicI64::new(NEVER),
         }
     }
 
@@ -64,8 +81,34 @@ impl Replica {
         self.draining_until.store(until, Ordering::Relaxed);
     }
 
-    fn is_draining(&self, now: Timestamp) -> bool {
-        now.as_micros() < self.draining_until.load(Ordering::Relaxed)
+    /// Marks the replica as silent: it has accepted a request and not answered in time.
+    pub(crate) fn falls_silent(&self, now: Timestamp) {
+        let until = (now + SILENT_FOR).as_micros();
+        self.silent_until.store(until, Ordering::Relaxed);
+    }
+
+    /// Notes that a request is sent. The first one to a replica that was silent is a trial: until it
+    /// is answered, other requests still avoid the replica.
+    pub(crate) fn tried(&self, now: Timestamp) {
+        let until = self.silent_until.load(Ordering::Relaxed);
+        if until != NEVER && until <= now.as_micros() {
+            self.falls_silent(now);
+        }
+    }
+
+    /// Notes an answer.
+    pub(crate) fn answered(&self) {
+        if self.silent_until.load(Ordering::Relaxed) != NEVER {
+            self.silent_until.store(NEVER, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether the replica is neither draining nor silent.
+    pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
+        let until = [&self.draining_until, &self.silent_until];
+        until
+            .iter()
+            .all(|until| until.load(Ordering::Relaxed) <= now.as_micros())
     }
 }
 
@@ -74,7 +117,7 @@ pub struct Upstream {
     name: String,
     replicas: Vec<Replica>,
     next: AtomicUsize,
-    answer_within: Duration,
+    limits: Limits,
     breaker: Mutex<Breaker>,
     permits: Semaphore,
     /// The time until a reply began.
@@ -102,7 +145,7 @@ impl Upstream {
             name: name.to_owned(),
             replicas: urls.map(Replica::at).collect(),
             next: AtomicUsize::new(0),
-            answer_within: limits.answer_within,
+            limits: *limits,
             breaker: Mutex::new(Breaker::new(limits.failures_max, limits.open_for, now)),
             permits: Semaphore::new(limits.waiting_max),
             answered: asked("answered".to_owned()),
@@ -126,16 +169,16 @@ impl Upstream {
         permit
     }
 
-    /// Returns the replicas, round robin. Draining replicas come last.
+    /// Returns the replicas, round robin. Draining and silent replicas come last.
     pub(crate) fn in_turn(&self, now: Timestamp) -> impl Iterator<Item = &Replica> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.replicas.len();
         let turn = move |step| &self.replicas[(first + step) % count];
-        let of = move |draining| {
+        let of = move |ready| {
             let all = (0..count).map(turn);
-            all.filter(move |it| it.is_draining(now) == draining)
+            all.filter(move |it| it.is_ready(now) == ready)
         };
-        of(false).chain(of(true))
+        of(true).chain(of(false))
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -153,9 +196,18 @@ impl Upstream {
         Some(InFlight { upstream, pass })
     }
 
-    /// Returns the time within which a reply must begin.
-    pub(crate) fn answer_within(&self) -> Duration {
-        self.answer_within
+    /// Returns the time for all attempts at a request.
+    pub(crate) fn time_for(&self, repeatable: bool) -> Duration {
+        if repeatable && self.replicas.len() > 1 {
+            self.limits.repeat_within
+        } else {
+            self.limits.answer_within
+        }
+    }
+
+    /// Returns the time for one attempt, if there is another replica to try.
+    pub(crate) fn try_within(&self) -> Duration {
+        self.limits.try_within
     }
 }
 

@@ -13,6 +13,7 @@ use wingbeat::http::{
     Caller, Context, FieldError, Json, Problem, Reply, Routes, accepted, created, get, no_content,
     ok, plain, post,
 };
+use wingbeat::overload::Priority;
 use wingbeat::{Effects, JsonSchema, LogLimits, Reads, Scope, State, run_unit, schemars};
 
 use crate::domain::{
@@ -38,6 +39,7 @@ pub fn routes() -> Routes<crate::State> {
         .route(
             "/api/v1/sessions",
             post(sign_in)
+                .priority(Priority::High)
                 .summary("Signs a user in")
                 .description(
                     "Sets the session's cookie. Clients other than browsers also get its token, for \
@@ -50,6 +52,7 @@ pub fn routes() -> Routes<crate::State> {
         .route(
             "/api/v1/sessions/current",
             plain::delete(sign_out)
+                .priority(Priority::Essential)
                 .summary("Signs the caller out")
                 .answers::<()>(204),
         )
@@ -76,6 +79,7 @@ pub fn routes() -> Routes<crate::State> {
         .route(
             "/api/v1/me/password",
             plain::put(change_password)
+                .priority(Priority::High)
                 .summary("Changes the password and ends all other sessions")
                 .answers::<()>(204)
                 .problem(403, "wrong_password", "The current password is wrong.")

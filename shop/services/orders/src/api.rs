@@ -6,6 +6,7 @@ use shop_contracts::{Line, Money, OrderId, OrderStatus};
 use wingbeat::http::{
     Caller, Cursor, Path, Problem, Query, Reply, Routes, accepted, get, ok, post,
 };
+use wingbeat::overload::Priority;
 use wingbeat::store::Select;
 use wingbeat::{Effects, JsonSchema, Name, Reads, Repo, Scope, Timestamp, schemars};
 
@@ -53,6 +54,7 @@ pub fn routes() -> Routes<crate::State> {
         .route(
             "/api/v1/orders/{id}/cancel",
             post(cancel)
+                .priority(Priority::Essential)
                 .summary("Cancels an order until it is dispatched")
                 .answers::<Cancelled>(202)
                 .problem(409, "not_cancellable", "The order is dispatched or has ended."),

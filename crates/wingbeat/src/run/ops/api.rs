@@ -1,5 +1,5 @@
-//! The operator's API: subscriptions, schedules, dead letters, breakers, unroutable messages,
-//! timelines.
+//! The operator's API: subscriptions, schedules, dead letters, breakers, overload, unroutable
+//! messages, timelines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::guard::Operator;
 use super::letters::{Letter, LetterPage, list};
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
+use super::overload::overload_routes;
 use super::rebuilds::rebuild_routes;
 use super::replays::replay_routes;
 use super::schedules::schedule_routes;
@@ -39,6 +40,7 @@ pub fn operator_routes() -> Routes<Arc<Host>> {
         .merge(schedule_routes())
         .merge(replay_routes())
         .merge(rebuild_routes())
+        .merge(overload_routes())
         .merge(dead_letter_routes())
         .route(
             "/breakers",

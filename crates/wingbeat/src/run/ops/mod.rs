@@ -5,6 +5,7 @@ pub mod catalogue;
 mod guard;
 mod letters;
 mod lists;
+mod overload;
 mod page;
 mod rebuilds;
 mod replays;
@@ -35,6 +36,7 @@ pub use letters::{Letter, LetterPage, LetterQuery};
 pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,
 };
+pub use overload::Resource;
 pub use rebuilds::Rebuild;
 pub use replays::Replay;
 pub use schedules::{Schedule, ScheduleRun};

@@ -111,6 +111,42 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
             Some("0s"),
         ),
         (
+            "overload_memory",
+            "HIGH,LOW",
+            "The memory, in percent of its limit, at which requests are refused, and accepted again; or off",
+            Some("85,75"),
+        ),
+        (
+            "memory_limit",
+            "SIZE",
+            "The memory that the process may use, such as 512MiB; by default the limit of its control group",
+            None,
+        ),
+        (
+            "overload_disk",
+            "HIGH,LOW",
+            "The free space of the embedded store's disk at which requests are refused, and accepted again; or off",
+            Some("512MiB,768MiB"),
+        ),
+        (
+            "overload_backlog",
+            "HIGH,LOW",
+            "The messages and due records of a service in the store, such as `5000,1000`, likewise",
+            Some("off"),
+        ),
+        (
+            "overload_queues",
+            "HIGH,LOW",
+            "The messages in the longest queue, likewise",
+            Some("200000,100000"),
+        ),
+        (
+            "overload_lag",
+            "HIGH,LOW",
+            "The age of the oldest of at least 1,000 messages, such as `120s,30s`, likewise",
+            Some("off"),
+        ),
+        (
             "log",
             "FILTER",
             "The log filter, such as `info` or `wingbeat=debug,info`",

@@ -67,7 +67,7 @@ pub(super) struct Lookup<'a> {
 impl Lookup<'_> {
     /// Returns a setting of Wingbeat's own. None of them has a meaning without a value: a blank
     /// token, key or directory of keys would keep nobody out.
-    fn ours(&self, key: &str) -> Result<Option<Found>, SettingsError> {
+    pub(super) fn ours(&self, key: &str) -> Result<Option<Found>, SettingsError> {
         match self.find(key, &format!("WINGBEAT_{}", key.to_ascii_uppercase()))? {
             Some(found) if found.is_blank() => Err(found.blank()),
             found => Ok(found),

@@ -7,6 +7,7 @@ mod error;
 mod field;
 mod file;
 mod lookup;
+mod overload;
 mod urls;
 mod value;
 
@@ -18,6 +19,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use wingbeat_core::tls::TlsFiles;
+
+use crate::overload::Watermarks;
 
 pub use error::SettingsError;
 pub(crate) use field::{Field, OURS};
@@ -46,6 +49,10 @@ pub struct Settings<S = ()> {
     /// The delay between reporting not ready and closing the port; requests are answered meanwhile.
     /// Choose more than a load balancer needs to notice.
     pub drain_delay: Duration,
+    /// The readings at which requests are refused; see [`overload`](crate::overload).
+    pub watermarks: Watermarks,
+    /// The memory of the process, in bytes; `None` for the limit of its control group.
+    pub memory_limit: Option<u64>,
     /// The log filter, such as `info` or `wingbeat=debug,info`.
     pub log: String,
     /// The format of log lines.
@@ -191,6 +198,8 @@ impl<S: OwnSettings> Settings<S> {
                 .unwrap_or("./data".into())
                 .into(),
             drain_delay: faults.or(Duration::ZERO, |it| look.duration("drain_delay", it)),
+            watermarks: look.watermarks(&mut faults.0),
+            memory_limit: faults.or(None, |_| look.memory_limit()),
             log: faults
                 .or(None, |_| look.text("log"))
                 .unwrap_or("info".into()),

@@ -387,3 +387,46 @@ fn certificates_for_servers_are_settings_and_are_never_ignored() {
         assert!(matches!(why, SettingsError::TlsUnused(_)), "{why}");
     }
 }
+
+#[test]
+fn watermarks_are_a_high_and_a_low_reading_or_off() {
+    use crate::overload::{Watermark, Watermarks};
+
+    let defaults = read(&[], &[], "").expect("they are right");
+    assert_eq!(defaults.watermarks, Watermarks::default());
+    assert_eq!(defaults.memory_limit, None);
+    let flags = [
+        ("overload_memory", "80, 60"),
+        ("overload_disk", "1GiB,2048MiB"),
+        ("overload_backlog", "off"),
+        ("overload_lag", "5m,30s"),
+        ("memory_limit", "512MiB"),
+    ];
+    let settings = read(&flags, &[], "").expect("they are right");
+    let mark = |high, low| Some(Watermark { high, low });
+    let Watermarks {
+        memory,
+        disk,
+        backlog,
+        queues,
+        lag,
+    } = settings.watermarks;
+    assert_eq!((memory, backlog), (mark(80, 60), None));
+    assert_eq!(disk, mark(1 << 30, 2 << 30));
+    assert_eq!((queues, lag), (Watermarks::default().queues, mark(300, 30)));
+    assert_eq!(settings.memory_limit, Some(512 << 20));
+    for (key, wrong) in [
+        ("overload_memory", "60,80"),
+        ("overload_memory", "101,80"),
+        ("overload_memory", "80"),
+        ("overload_disk", "2GiB,1GiB"),
+        ("overload_queues", "many,few"),
+        ("overload_lag", "30,10"),
+        ("memory_limit", "0"),
+        ("memory_limit", "half"),
+    ] {
+        let refused = read(&[(key, wrong)], &[], "").expect_err("it is wrong");
+        let flag = format!("--{}", key.replace('_', "-"));
+        assert!(refused.to_string().contains(&flag), "{refused}");
+    }
+}

@@ -19,6 +19,7 @@ mod forged;
 mod in_process;
 mod internal;
 mod letters;
+mod overload;
 mod place;
 mod users;
 

@@ -12,7 +12,7 @@ use shop_gateway::{Limits, Proxy, SERVICE, Upstream, answered, front};
 use tower::ServiceExt as _;
 use wingbeat::Runtime as _;
 
-use crate::world::{OF_THE_CONNECTION, Service, Watch, request};
+use crate::world::{OF_THE_CONNECTION, Service, Silent, Watch, request};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -233,4 +233,128 @@ async fn a_draining_replica_is_tried_last_for_a_while() {
     assert_eq!(ask("/", 4).await, [1, 5]);
     watch.advance(Duration::from_secs(4));
     assert_eq!(ask("/", 4).await, [3, 7]);
+}
+
+/// Returns a proxy to two replicas, of which the first accepts connections and never answers.
+fn half_silent(watch: &Arc<Watch>, silent: &Silent, live: &Service) -> Proxy {
+    let urls = [silent.address, live.address].map(|it| format!("http://{it}"));
+    let limits = Limits {
+        try_within: Duration::from_millis(200),
+        repeat_within: MINUTE,
+        ..patient()
+    };
+    let orders = Upstream::new("orders", &urls.join(","), &limits, watch.now());
+    Proxy::new(vec![orders], watch.clone())
+}
+
+#[tokio::test]
+async fn a_request_that_can_be_repeated_is_tried_on_another_replica_if_one_is_silent() {
+    let watch = Watch::new();
+    let repeatable = [("GET", None), ("PUT", None), ("POST", Some("key-1"))];
+    for (method, key) in repeatable {
+        let (silent, live) = (Silent::start(&watch).await, Service::start(&watch).await);
+        let proxy = half_silent(&watch, &silent, &live);
+        let mut request = request(method, "/");
+        if let Some(key) = key {
+            let key = key.parse().expect("a value");
+            request.headers_mut().insert("idempotency-key", key);
+        }
+        let answer = watch.soon(proxy.forward("orders", request)).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{method}");
+        assert_eq!((silent.connections(), live.asked()), (1, 1), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_replica_is_avoided_until_one_request_finds_it_answering() {
+    let watch = Watch::new();
+    let (silent, live) = (Silent::start(&watch).await, Service::start(&watch).await);
+    let proxy = half_silent(&watch, &silent, &live);
+    let ask = async |times: usize| {
+        for _ in 0..times {
+            let answer = watch.soon(proxy.forward("orders", request("GET", "/")));
+            assert_eq!(answer.await.status(), StatusCode::OK);
+        }
+        (silent.connections(), live.asked())
+    };
+    assert_eq!(ask(1).await, (1, 1), "the first request finds it silent");
+    assert_eq!(ask(6).await, (1, 7), "it is avoided");
+    watch.advance(Duration::from_secs(10));
+    assert_eq!(ask(6).await, (2, 13), "one request tries it again");
+    watch.advance(Duration::from_secs(10));
+    silent.answer();
+    assert_eq!(ask(2).await.1, 14, "it answers, and is used again");
+    assert_eq!(ask(4).await.1, 16, "in turn");
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_repeated_is_not_tried_on_another_replica() {
+    let watch = Watch::new();
+    let (silent, live) = (Silent::start(&watch).await, Service::start(&watch).await);
+    let urls = [silent.address, live.address].map(|it| format!("http://{it}"));
+    let limits = Limits {
+        try_within: Duration::from_millis(50),
+        answer_within: Duration::from_millis(200),
+        ..patient()
+    };
+    let orders = Upstream::new("orders", &urls.join(","), &limits, watch.now());
+    let proxy = Proxy::new(vec![orders], watch.clone());
+    let asked = watch.soon(proxy.forward("orders", request("POST", "/")));
+    assert_eq!(
+        outcome(asked.await).await,
+        (503, "service_unavailable".into())
+    );
+    assert_eq!((silent.connections(), live.asked()), (1, 0));
+}
+
+#[tokio::test]
+async fn silent_replicas_cost_a_request_no_more_than_the_time_for_all_attempts() {
+    let watch = Watch::new();
+    let silent = [Silent::start(&watch).await, Silent::start(&watch).await];
+    let urls = silent.each_ref().map(|it| format!("http://{}", it.address));
+    let limits = Limits {
+        try_within: Duration::from_millis(100),
+        repeat_within: Duration::from_millis(250),
+        ..patient()
+    };
+    let orders = Upstream::new("orders", &urls.join(","), &limits, watch.now());
+    let proxy = Proxy::new(vec![orders], watch.clone());
+    let asked = watch.soon(proxy.forward("orders", request("GET", "/")));
+    assert_eq!(
+        outcome(asked.await).await,
+        (503, "service_unavailable".into())
+    );
+    assert_eq!(silent.each_ref().map(Silent::connections), [1, 1]);
+    let Limits {
+        try_within,
+        repeat_within,
+        ..
+    } = Limits::default();
+    let patience = Duration::from_secs(10); // Of the shop's own client.
+    assert!(2 * try_within < repeat_within && repeat_within < patience);
+}
+
+#[tokio::test]
+async fn a_shed_request_is_answered_with_its_pause_and_is_no_failure_of_the_service() {
+    let watch = Watch::new();
+    let service = Service::start(&watch).await;
+    let limits = Limits {
+        failures_max: 3,
+        open_for: MINUTE,
+        ..patient()
+    };
+    let proxy = proxy(&watch, &[("inventory", &service)], &limits);
+    for _ in 0..10 {
+        let shed = proxy.forward("inventory", request("POST", "/shed"));
+        let shed = watch.soon(shed).await;
+        assert_eq!(shed.headers()[header::RETRY_AFTER], "7");
+        assert_eq!(outcome(shed).await, (503, "overloaded".into()));
+    }
+    let asked = watch.soon(proxy.forward("inventory", request("GET", "/")));
+    assert_eq!(
+        asked.await.status(),
+        StatusCode::OK,
+        "the breaker is closed"
+    );
+    assert_eq!(service.asked(), 11, "no shed request was repeated");
 }

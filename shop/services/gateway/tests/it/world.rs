@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,12 +12,13 @@ use axum::http::{HeaderName, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use wingbeat::TokioRuntime;
-use wingbeat::http::serve;
+use wingbeat::http::{Problem, serve};
 use wingbeat::{Runtime, RuntimeExt as _, Timestamp};
 
 /// The time after which a future counts as hanging.
@@ -83,6 +84,7 @@ impl Runtime for Watch {
 ///
 /// - `/held` replies when the test releases it; `/cut…` closes the connection without a reply.
 /// - `/api/v1/stream` streams the test's chunks; `/hop` replies with hop-by-hop headers.
+/// - `/shed` refuses because of overload.
 /// - `/bye` replies and closes the connection, and `/refused` too, with 400; all other paths reply
 ///   at once.
 pub(crate) struct Service {
@@ -118,6 +120,7 @@ impl Service {
                 any(|| async { (StatusCode::BAD_REQUEST, [("connection", "close")]) }),
             )
             .route("/cut/{name}", any(cut))
+            .route("/shed", any(shed))
             .fallback(plain)
             .with_state(Arc::clone(&state));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -148,9 +151,61 @@ impl Service {
     }
 }
 
+/// A replica that accepts connections and answers nothing until the test lets it.
+pub(crate) struct Silent {
+    pub(crate) address: SocketAddr,
+    state: Arc<Mute>,
+}
+
+#[derive(Default)]
+struct Mute {
+    connections: AtomicUsize,
+    answers: AtomicBool,
+}
+
+impl Silent {
+    pub(crate) async fn start(watch: &Watch) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::<Mute>::default();
+        let mute = Arc::clone(&state);
+        watch.spawn(Box::pin(async move {
+            let mut silent = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                mute.connections.fetch_add(1, Ordering::SeqCst);
+                if mute.answers.load(Ordering::SeqCst) {
+                    let mut head = [0; 1_024]; // Larger than any request of the tests.
+                    while stream.read(&mut head).await.is_ok_and(|read| read > 0) {
+                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                        let _ = stream.write_all(answer).await;
+                    }
+                } else {
+                    silent.push(stream);
+                }
+            }
+        }));
+        Self { address, state }
+    }
+
+    /// Returns the number of accepted connections.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// Answers the requests of the next connection.
+    pub(crate) fn answer(&self) {
+        self.state.answers.store(true, Ordering::SeqCst);
+    }
+}
+
 async fn plain(State(script): State<Arc<Script>>) -> StatusCode {
     script.asked.fetch_add(1, Ordering::SeqCst);
     StatusCode::OK
+}
+
+async fn shed(State(script): State<Arc<Script>>) -> Problem {
+    script.asked.fetch_add(1, Ordering::SeqCst);
+    Problem::new(503, "overloaded", "too much work waits").retry_after(7)
 }
 
 async fn held(State(script): State<Arc<Script>>) -> StatusCode {

@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use shop_contracts::{ClaimId, ClaimKey, SaleId, UserId};
 use wingbeat::http::{Caller, Cursor, Path, Problem, Query, Routes, get, ok, plain, post};
+use wingbeat::overload::Priority;
 use wingbeat::store::{Position, Select};
 use wingbeat::{JsonSchema, Name, Reads, Result, Timestamp, schemars};
 
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Routes<crate::State> {
         .route(
             "/api/v1/flash-sales/{id}/claims",
             plain::post(claim)
+                .priority(Priority::Low)
                 .summary("Claims a unit of a flash sale")
                 .description(
                     "The cache decides. An accepted claim is no unit yet: the store confirms or \
