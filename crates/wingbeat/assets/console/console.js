@@ -60,4 +60,7 @@ if (here.searchParams.has("did")) {
 // A page from the back/forward cache is outdated.
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 
+// On a phone the navigation is wider than the page.
+document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 startMap();

@@ -4,8 +4,10 @@
  */
 
 export function startMap() {
-  const map = document.querySelector("[data-map]");
-  if (!map) return;
+  for (const map of document.querySelectorAll("[data-map]")) start(map);
+}
+
+function start(map) {
   const choose = (event) => {
     const name = event.target.closest("[data-node]")?.dataset.node;
     if (!name) {

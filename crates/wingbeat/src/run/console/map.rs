@@ -2,48 +2,87 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::f64::consts::TAU;
-use std::fmt::Write as _;
 
 use crate::describe::System;
 
-/// The size of the drawing.
-const SIZE: (f64, f64) = (980.0, 560.0);
-/// The radii of the ring.
-const RADII: (f64, f64) = (395.0, 232.0);
-/// Half of a node's height.
-const HALF_HEIGHT: f64 = 25.0;
 /// More services than this are listed, not drawn.
 const NODES_MAX: usize = 24;
 /// The number of colours of nodes.
 const COLOURS: usize = 10;
+/// The drawing for wide windows.
+const WIDE: Shape = Shape {
+    class: "wide",
+    size: (980.0, 560.0),
+    radii: (395.0, 232.0),
+    half_height: 25.0,
+    letter: 4.6,
+};
+/// The drawing for phones: upright, with larger letters.
+const TALL: Shape = Shape {
+    class: "tall",
+    size: (460.0, 800.0),
+    radii: (136.0, 352.0),
+    half_height: 28.0,
+    letter: 5.1,
+};
+
+/// The measures of a drawing.
+struct Shape {
+    class: &'static str,
+    size: (f64, f64),
+    /// The radii of the ring.
+    radii: (f64, f64),
+    /// Half of a node's height.
+    half_height: f64,
+    /// Half of a letter's width.
+    letter: f64,
+}
 
 /// The services of a system and the messages between them.
 pub(super) struct Map {
-    /// The services, around the ring.
-    pub(super) nodes: Vec<Node>,
+    /// The names of the services, around the ring.
+    pub(super) services: Vec<String>,
     /// The pairs of services of which one publishes to the other.
+    pub(super) routes: Vec<Route>,
+    /// One drawing for wide windows and one for phones; none of a large system.
+    pub(super) drawings: Vec<Drawing>,
+}
+
+/// The messages from one service to another.
+pub(super) struct Route {
+    pub(super) from: String,
+    pub(super) to: String,
+    /// The wire types.
+    pub(super) messages: Vec<&'static str>,
+}
+
+/// A picture of the map.
+pub(super) struct Drawing {
+    pub(super) class: &'static str,
+    /// The `viewBox` of the SVG.
+    pub(super) view: String,
+    pub(super) nodes: Vec<Node>,
     pub(super) edges: Vec<Edge>,
 }
 
-/// A service.
+/// A service in a drawing.
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) colour: usize,
     x: f64,
     y: f64,
     half_width: f64,
+    half_height: f64,
 }
 
-/// The messages from one service to another.
+/// An arrow in a drawing.
 pub(super) struct Edge {
-    pub(super) from: String,
-    pub(super) to: String,
+    /// The index of its route.
+    pub(super) route: usize,
     pub(super) colour: usize,
-    /// The wire types.
-    pub(super) messages: Vec<&'static str>,
     /// The line, as data of an SVG path.
     pub(super) line: String,
-    /// The head of the arrow, as points of an SVG polygon.
+    /// The head, as points of an SVG polygon.
     pub(super) head: String,
 }
 
@@ -51,45 +90,102 @@ impl Map {
     /// Draws the map of a system.
     pub(super) fn of(system: &System) -> Self {
         let links = links(system);
-        let names: BTreeSet<&str> = system
-            .services()
-            .iter()
-            .map(|it| it.name.as_str())
-            .collect();
+        let names = system.services().iter().map(|it| it.name.as_str());
+        let names: BTreeSet<&str> = names.collect();
+        let is_drawn = (2..=NODES_MAX).contains(&names.len());
+        let names: Vec<&str> = names.into_iter().collect();
         let colours: BTreeMap<&str, usize> =
             names.iter().copied().zip((0..COLOURS).cycle()).collect();
-        let ring = arranged(names.into_iter().collect(), links.keys().copied().collect());
+        let ring = if is_drawn {
+            arranged(names, &links.keys().copied().collect::<Vec<_>>())
+        } else {
+            names
+        };
+        let route = |((from, to), messages): ((&str, &str), BTreeSet<&'static str>)| Route {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            messages: messages.into_iter().collect(),
+        };
+        let routes: Vec<Route> = links.into_iter().map(route).collect();
+        let shapes = [WIDE, TALL].into_iter().filter(|_| is_drawn);
+        let drawings = shapes.map(|shape| shape.draw(&ring, &colours, &routes));
+        let drawings = drawings.collect();
+        let services = ring.into_iter().map(str::to_owned).collect();
+        Self {
+            services,
+            routes,
+            drawings,
+        }
+    }
+
+    /// Returns the route of an arrow.
+    pub(super) fn route(&self, edge: &Edge) -> &Route {
+        &self.routes[edge.route]
+    }
+}
+
+impl Shape {
+    fn draw(&self, ring: &[&str], colours: &BTreeMap<&str, usize>, routes: &[Route]) -> Drawing {
         let count = ring.len() as f64;
-        let place = |(index, name): (usize, &str)| {
+        let place = |(index, name): (usize, &&str)| {
             let angle = TAU * (index as f64 / count - 0.25);
             Node {
-                name: name.to_owned(),
+                name: (*name).to_owned(),
                 colour: colours.get(name).copied().unwrap_or_default(),
-                x: SIZE.0 / 2.0 + RADII.0 * angle.cos(),
-                y: SIZE.1 / 2.0 + RADII.1 * angle.sin(),
-                half_width: 22.0 + 4.6 * name.chars().count().max(9) as f64,
+                x: self.size.0 / 2.0 + self.radii.0 * angle.cos(),
+                y: self.size.1 / 2.0 + self.radii.1 * angle.sin(),
+                half_width: 20.0 + self.letter * name.chars().count().max(9) as f64,
+                half_height: self.half_height,
             }
         };
-        let nodes: Vec<Node> = ring.into_iter().enumerate().map(place).collect();
+        let nodes: Vec<Node> = ring.iter().enumerate().map(place).collect();
         let found = |name: &str| nodes.iter().find(|node| node.name == name);
-        let edges = links.into_iter().filter_map(|((from, to), messages)| {
-            Some(arrow(
-                found(from)?,
-                found(to)?,
-                messages.into_iter().collect(),
-            ))
+        let edges = routes.iter().enumerate().filter_map(|(route, it)| {
+            let (line, head) = self.arrow(found(&it.from)?, found(&it.to)?);
+            Some(Edge {
+                route,
+                colour: colours.get(it.from.as_str()).copied().unwrap_or_default(),
+                line,
+                head,
+            })
         });
-        let edges = edges.collect();
-        Self { nodes, edges }
+        Drawing {
+            class: self.class,
+            view: format!("0 0 {} {}", self.size.0, self.size.1),
+            edges: edges.collect(),
+            nodes,
+        }
     }
 
-    /// Returns whether the system is small enough for a drawing.
-    pub(super) fn is_drawn(&self) -> bool {
-        (2..=NODES_MAX).contains(&self.nodes.len())
-    }
-
-    pub(super) fn view(&self) -> String {
-        format!("0 0 {} {}", SIZE.0, SIZE.1)
+    /// Returns the line and the head of an arrow that bends towards the middle of the ring. The
+    /// arrow back bends beside it.
+    fn arrow(&self, from: &Node, to: &Node) -> (String, String) {
+        let (dx, dy) = (to.x - from.x, to.y - from.y);
+        let length = dx.hypot(dy).max(1.0);
+        let (bend, beside) = (0.42, 16.0);
+        let control = (
+            (from.x + to.x) / 2.0 * (1.0 - bend) + self.size.0 / 2.0 * bend - dy / length * beside,
+            (from.y + to.y) / 2.0 * (1.0 - bend) + self.size.1 / 2.0 * bend + dx / length * beside,
+        );
+        let (start, tip) = (from.rim(control, 2.0), to.rim(control, 4.0));
+        let (ux, uy) = (tip.0 - control.0, tip.1 - control.1);
+        let size = ux.hypot(uy).max(1.0);
+        let (ux, uy) = (ux / size, uy / size);
+        let back = (tip.0 - 11.0 * ux, tip.1 - 11.0 * uy);
+        let line = format!(
+            "M{:.1} {:.1}Q{:.1} {:.1} {:.1} {:.1}",
+            start.0, start.1, control.0, control.1, back.0, back.1
+        );
+        let head = format!(
+            "{:.1},{:.1} {:.1},{:.1} {:.1},{:.1}",
+            tip.0,
+            tip.1,
+            back.0 - 5.0 * uy,
+            back.1 + 5.0 * ux,
+            back.0 + 5.0 * uy,
+            back.1 - 5.0 * ux
+        );
+        (line, head)
     }
 }
 
@@ -98,12 +194,18 @@ impl Node {
         format!("translate({:.1} {:.1})", self.x, self.y)
     }
 
-    pub(super) fn left(&self) -> String {
-        format!("{:.1}", -self.half_width)
+    /// Returns the attributes `x`, `y`, `width` and `height` of its box.
+    pub(super) fn outline(&self) -> [String; 4] {
+        let (width, height) = (self.half_width, self.half_height);
+        [-width, -height, 2.0 * width, 2.0 * height].map(|it| format!("{it:.1}"))
     }
 
-    pub(super) fn width(&self) -> String {
-        format!("{:.1}", 2.0 * self.half_width)
+    /// Returns the point at the rim in the direction of another point.
+    fn rim(&self, towards: (f64, f64), gap: f64) -> (f64, f64) {
+        let (dx, dy) = (towards.0 - self.x, towards.1 - self.y);
+        let reach = |half: f64, distance: f64| (half + gap) / distance.abs().max(0.01);
+        let scale = reach(self.half_width, dx).min(reach(self.half_height, dy));
+        (self.x + dx * scale.min(1.0), self.y + dy * scale.min(1.0))
     }
 }
 
@@ -132,11 +234,8 @@ fn links(system: &System) -> BTreeMap<(&str, &str), BTreeSet<&'static str>> {
 
 /// Orders services so that those that talk to each other stand close: swaps two as long as that
 /// makes the arrows shorter.
-fn arranged<'a>(mut ring: Vec<&'a str>, links: Vec<(&'a str, &'a str)>) -> Vec<&'a str> {
+fn arranged<'a>(mut ring: Vec<&'a str>, links: &[(&'a str, &'a str)]) -> Vec<&'a str> {
     let count = ring.len();
-    if count > NODES_MAX {
-        return ring;
-    }
     let length = |ring: &[&str]| -> usize {
         let place = |name: &str| ring.iter().position(|it| *it == name).unwrap_or_default();
         let apart = |(from, to): &(&str, &str)| {
@@ -166,56 +265,6 @@ fn arranged<'a>(mut ring: Vec<&'a str>, links: Vec<(&'a str, &'a str)>) -> Vec<&
     }
 }
 
-/// Draws an arrow that bends towards the middle of the ring. The arrow back bends beside it.
-fn arrow(from: &Node, to: &Node, messages: Vec<&'static str>) -> Edge {
-    let (middle_x, middle_y) = (SIZE.0 / 2.0, SIZE.1 / 2.0);
-    let (dx, dy) = (to.x - from.x, to.y - from.y);
-    let length = dx.hypot(dy).max(1.0);
-    let bend = 0.42;
-    let control = (
-        (from.x + to.x) / 2.0 * (1.0 - bend) + middle_x * bend - dy / length * 16.0,
-        (from.y + to.y) / 2.0 * (1.0 - bend) + middle_y * bend + dx / length * 16.0,
-    );
-    let (start, tip) = (rim(from, control, 2.0), rim(to, control, 4.0));
-    let (ux, uy) = (tip.0 - control.0, tip.1 - control.1);
-    let size = ux.hypot(uy).max(1.0);
-    let (ux, uy) = (ux / size, uy / size);
-    let back = (tip.0 - 11.0 * ux, tip.1 - 11.0 * uy);
-    let mut line = String::new();
-    let _ = write!(
-        line,
-        "M{:.1} {:.1}Q{:.1} {:.1} {:.1} {:.1}",
-        start.0, start.1, control.0, control.1, back.0, back.1
-    );
-    let head = format!(
-        "{:.1},{:.1} {:.1},{:.1} {:.1},{:.1}",
-        tip.0,
-        tip.1,
-        back.0 - 5.0 * uy,
-        back.1 + 5.0 * ux,
-        back.0 + 5.0 * uy,
-        back.1 - 5.0 * ux
-    );
-    Edge {
-        from: from.name.clone(),
-        to: to.name.clone(),
-        colour: from.colour,
-        messages,
-        line,
-        head,
-    }
-}
-
-/// The point at the rim of a node in the direction of another point.
-fn rim(node: &Node, towards: (f64, f64), gap: f64) -> (f64, f64) {
-    let (dx, dy) = (towards.0 - node.x, towards.1 - node.y);
-    let reach = |half: f64, distance: f64| (half + gap) / distance.abs().max(0.01);
-    let scale = reach(node.half_width, dx)
-        .min(reach(HALF_HEIGHT, dy))
-        .min(1.0);
-    (node.x + dx * scale, node.y + dy * scale)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +273,7 @@ mod tests {
     fn services_that_talk_to_each_other_stand_close() {
         let ring = arranged(
             vec!["a", "b", "c", "d", "e", "f"],
-            vec![("a", "d"), ("d", "f")],
+            &[("a", "d"), ("d", "f")],
         );
         let place = |name| ring.iter().position(|it| *it == name).expect("it is there");
         let apart = |a, b| {
@@ -237,6 +286,6 @@ mod tests {
     #[test]
     fn a_system_without_services_has_an_empty_map() {
         let map = Map::of(&System::default());
-        assert!(map.nodes.is_empty() && map.edges.is_empty() && !map.is_drawn());
+        assert!(map.services.is_empty() && map.routes.is_empty() && map.drawings.is_empty());
     }
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use futures_util::try_join;
+use futures_util::future::try_join;
 
 use super::Console;
 use super::frame::{Frame, instead, page as reply};
@@ -36,11 +36,11 @@ fn meaning(state: &str) -> &'static str {
 
 pub(super) async fn page(State(console): State<Arc<Console>>, visitor: Parts) -> Response {
     let source = &*console.source;
-    let found = try_join!(
+    let found = try_join(
         list(source, "/breakers", &visitor),
-        list(source, "/unroutable", &visitor)
+        list(source, "/unroutable", &visitor),
     );
-    match found {
+    match found.await {
         Ok((breakers, unroutable)) => {
             let outside = Outside {
                 frame: Frame::new(&console, &visitor, "/console/outside"),

@@ -7,8 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use futures_util::future::join;
-use futures_util::try_join;
+use futures_util::future::{join, try_join5};
 
 use super::frame::{Frame, instead, page as reply};
 use super::lists::{Listed, list, or_missing};
@@ -52,15 +51,13 @@ impl Seen {
             });
             Ok::<_, Refused>((or_missing(found)?, more))
         };
-        let lists = async {
-            try_join!(
-                list(source, "/subscriptions", visitor),
-                list(source, "/breakers", visitor),
-                letters,
-                list(source, "/unroutable", visitor),
-                list(source, "/schedules", visitor),
-            )
-        };
+        let lists = try_join5(
+            list(source, "/subscriptions", visitor),
+            list(source, "/breakers", visitor),
+            letters,
+            list(source, "/unroutable", visitor),
+            list(source, "/schedules", visitor),
+        );
         let (ready, lists) = join(source.ready(visitor), lists).await;
         let (subscriptions, breakers, (letters, more_letters), unroutable, schedules) = lists?;
         Ok(Self {
@@ -320,8 +317,12 @@ fn services(seen: &Seen, map: &Map) -> Vec<Health> {
             in_flight += one.in_flight;
             paused += u64::from(one.state == SubscriptionState::Paused);
         }
+        let mut breakers = seen.breakers.items.iter();
+        let open = breakers.find(|it| it.service.as_str() == name && it.state != "closed");
         let (level, words) = if away.iter().any(|it| it == name) {
             ("bad", "does not answer".to_owned())
+        } else if let Some(breaker) = open {
+            ("bad", format!("{} fails", breaker.name))
         } else if paused > 0 {
             ("warn", format!("{} paused", grouped(paused)))
         } else if waiting > 0 {
@@ -337,7 +338,7 @@ fn services(seen: &Seen, map: &Map) -> Vec<Health> {
             words,
         }
     };
-    map.nodes.iter().map(|node| health(&node.name)).collect()
+    map.services.iter().map(|name| health(name)).collect()
 }
 
 pub(super) async fn page(State(console): State<Arc<Console>>, visitor: Parts) -> Response {

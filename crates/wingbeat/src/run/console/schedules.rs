@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use futures_util::try_join;
+use futures_util::future::try_join;
 
 use super::Console;
 use super::frame::{Frame, instead, page as reply, see_other};
@@ -41,11 +41,11 @@ fn action(schedule: &Schedule) -> String {
 
 pub(super) async fn page(State(console): State<Arc<Console>>, visitor: Parts) -> Response {
     let source = &*console.source;
-    let found = try_join!(
+    let found = try_join(
         list::<Schedule>(source, "/schedules", &visitor),
-        list::<Replay>(source, "/replays", &visitor)
+        list::<Replay>(source, "/replays", &visitor),
     );
-    match found {
+    match found.await {
         Ok((mut schedules, replays)) => {
             let by_name = |it: &Schedule| (it.service.as_str(), it.name.clone());
             schedules.items.sort_by_key(by_name);
