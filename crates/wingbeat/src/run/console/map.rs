@@ -16,14 +16,16 @@ const WIDE: Shape = Shape {
     radii: (395.0, 232.0),
     half_height: 25.0,
     letter: 4.6,
+    in_rows: false,
 };
 /// The drawing for phones: upright, with larger letters.
 const TALL: Shape = Shape {
     class: "tall",
     size: (460.0, 800.0),
-    radii: (136.0, 352.0),
+    radii: (136.0, 356.0),
     half_height: 28.0,
     letter: 5.1,
+    in_rows: true,
 };
 
 /// The measures of a drawing.
@@ -36,6 +38,8 @@ struct Shape {
     half_height: f64,
     /// Half of a letter's width.
     letter: f64,
+    /// Each node has a row of its own, because two do not fit beside each other.
+    in_rows: bool,
 }
 
 /// The services of a system and the messages between them.
@@ -126,14 +130,13 @@ impl Map {
 
 impl Shape {
     fn draw(&self, ring: &[&str], colours: &BTreeMap<&str, usize>, routes: &[Route]) -> Drawing {
-        let count = ring.len() as f64;
         let place = |(index, name): (usize, &&str)| {
-            let angle = TAU * (index as f64 / count - 0.25);
+            let (right, down) = self.place(index, ring.len());
             Node {
                 name: (*name).to_owned(),
                 colour: colours.get(name).copied().unwrap_or_default(),
-                x: self.size.0 / 2.0 + self.radii.0 * angle.cos(),
-                y: self.size.1 / 2.0 + self.radii.1 * angle.sin(),
+                x: self.size.0 / 2.0 + self.radii.0 * right,
+                y: self.size.1 / 2.0 + self.radii.1 * down,
                 half_width: 20.0 + self.letter * name.chars().count().max(9) as f64,
                 half_height: self.half_height,
             }
@@ -155,6 +158,25 @@ impl Shape {
             edges: edges.collect(),
             nodes,
         }
+    }
+
+    /// Returns the place of a node between -1 and 1 in both directions. The ring starts at the top
+    /// and goes down on the right.
+    fn place(&self, index: usize, count: usize) -> (f64, f64) {
+        if !self.in_rows {
+            let angle = TAU * (index as f64 / count as f64 - 0.25);
+            return (angle.cos(), angle.sin());
+        }
+        let (row, side) = match index {
+            0 => (0, 1.0),
+            _ if index <= count / 2 => (2 * index - 1, 1.0),
+            _ => (2 * (count - index), -1.0),
+        };
+        let down = row as f64 / (count - 1).max(1) as f64;
+        (
+            side * (TAU / 2.0 * down).sin().max(0.0).sqrt(),
+            2.0 * down - 1.0,
+        )
     }
 
     /// Returns the line and the head of an arrow that bends towards the middle of the ring. The
@@ -281,6 +303,19 @@ mod tests {
             distance.min(6 - distance)
         };
         assert_eq!((apart("a", "d"), apart("d", "f")), (1, 1), "{ring:?}");
+    }
+
+    #[test]
+    fn each_node_of_the_upright_drawing_has_a_row_of_its_own() {
+        for count in 2..=NODES_MAX {
+            let mut rows: Vec<f64> = (0..count).map(|index| TALL.place(index, count).1).collect();
+            rows.sort_by(f64::total_cmp);
+            let step = 2.0 / (count - 1) as f64;
+            let is_even = rows
+                .windows(2)
+                .all(|pair| (pair[1] - pair[0] - step).abs() < 1e-9);
+            assert!(is_even, "{count}: {rows:?}");
+        }
     }
 
     #[test]

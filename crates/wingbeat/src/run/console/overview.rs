@@ -251,7 +251,7 @@ impl Overview<'_> {
     }
 }
 
-fn figures(seen: &Seen) -> Vec<Figure> {
+fn figures(seen: &Seen, map: &Map) -> Vec<Figure> {
     let all = &seen.subscriptions.items;
     let sum = |of: fn(&Subscription) -> u64| all.iter().map(of).sum::<u64>();
     let paused = all
@@ -269,7 +269,13 @@ fn figures(seen: &Seen) -> Vec<Figure> {
         level,
     };
     let subscriptions = "/console/subscriptions";
+    let (away, services) = (seen.away().len(), map.services.len());
+    let answering = match away {
+        0 => services.to_string(),
+        _ => format!("{} of {services}", services.saturating_sub(away)),
+    };
     vec![
+        figure("Services", answering, subscriptions, if_any(away, "bad")),
         figure(
             "Waiting",
             grouped(sum(|it| it.waiting)),
@@ -349,7 +355,7 @@ pub(super) async fn page(State(console): State<Arc<Console>>, visitor: Parts) ->
     let overview = Overview {
         frame: Frame::new(&console, &visitor, "/console"),
         attention: seen.attention(),
-        figures: figures(&seen),
+        figures: figures(&seen, &console.map),
         services: services(&seen, &console.map),
         map: &console.map,
     };

@@ -19,9 +19,9 @@ const ROWS: usize = 100;
 /// The filters of the list.
 const SHOW: [(&str, &str); 4] = [
     ("", "All"),
-    ("waiting", "With work"),
+    ("waiting", "Busy"),
     ("paused", "Paused"),
-    ("dead", "With failures"),
+    ("dead", "Failing"),
 ];
 
 /// The part of the list that the visitor wants.
