@@ -53,7 +53,10 @@ async fn publish(place: &Place) {
     };
     let queues = [(Name::new(queue), vec![bound].into())].into();
     store.declare(&Topology { queues }).await.unwrap();
-    let id = uuid::Uuid::from_u128(7);
+    let now = jiff::Timestamp::now().as_millisecond();
+    // The time of a message is the first part of its id (UUID version 7).
+    let id = (u128::try_from(now).unwrap() << 80) | (7 << 76) | (2 << 62);
+    let id = uuid::Uuid::from_u128(id | u128::from(fastrand::u32(..)));
     let body = json!({
         "sku": "WB-BELL-01", "delta": -1_000_000, "reason": "<b>lost</b>", "adjustment_id": id,
     });
@@ -63,7 +66,7 @@ async fn publish(place: &Place) {
         kind: kind.into(),
         role: Kind::Command,
         key: "WB-BELL-01".into(),
-        time: Timestamp::from_millis(1_700_000_000_000),
+        time: Timestamp::from_millis(now),
         correlation: id.into(),
         causation: None,
         sequence: None,
