@@ -376,6 +376,7 @@
 //! | `https` | TLS for outgoing HTTP |
 //! | `servers` | RabbitMQ, PostgreSQL and Redis; includes `https` |
 //! | `signing` | signatures on commands and between processes: [`trust`] |
+//! | `console` | the operations console: [`run::console`]; includes `host` |
 //! | `cron` | schedules with cron expressions and time zones: `Service::cron` |
 //! | `personal` | personal data that can be erased: [`Personal`], [`Subjects`] |
 //! | `otlp` | spans to an OpenTelemetry collector |

@@ -8,6 +8,8 @@
 mod arguments;
 mod backends;
 mod cli;
+#[cfg(feature = "console")]
+pub mod console;
 mod contracts;
 mod documents;
 mod error;
@@ -70,7 +72,8 @@ use crate::App;
 ///
 /// The process listens on two ports. The public port (`--listen`) serves the routes of the
 /// services, `/healthz`, `/readyz`, `/openapi.json` and `/asyncapi.json`; the operator's port
-/// (`--ops-listen`) serves `/metrics`, `/healthz`, `/readyz` and the operator's API under `/ops`.
+/// (`--ops-listen`) serves `/metrics`, `/healthz`, `/readyz`, the operator's API under `/ops`, and
+/// with the feature `console` pages over it under `/console`.
 /// Exit codes: 0 after a signal, 2 with one line on stderr if the program cannot start.
 ///
 /// ```no_run

@@ -18,6 +18,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use super::backends::Backends;
+#[cfg(feature = "console")]
+use super::console;
 use super::documents::documents;
 use super::error::RunError;
 use super::host::{Host, System};
@@ -283,7 +285,17 @@ impl<P: Program> Process<P> {
     ) {
         let (host, readiness) = (Arc::clone(&self.host), self.readiness.clone());
         let token = self.settings.ops_token.clone();
+        #[cfg(feature = "console")]
+        let console = console::on_port(
+            self.program.name(),
+            Arc::clone(&host),
+            readiness.clone(),
+            token.clone(),
+            self.runtime.clone(),
+        );
         let routes = ops::routes(host, readiness, handle.clone(), token);
+        #[cfg(feature = "console")]
+        let routes = routes.merge(console);
         let limits = Limits {
             connections: OPS_CONNECTIONS,
             ..Limits::default()

@@ -7,6 +7,8 @@ mod cached;
 mod cancelled;
 mod conformance;
 mod connections;
+#[cfg(feature = "console")]
+mod console;
 mod contracts;
 mod controls;
 mod crashes;

@@ -195,6 +195,69 @@ async fn only_operators_are_answered(shop: SocketAddr, address: SocketAddr) {
     assert_eq!(elsewhere.0, 404, "the public address has no operator's API");
 }
 
+/// Returns the path of the only form on a page.
+#[cfg(feature = "console")]
+fn action(page: &str) -> String {
+    let forms: Vec<&str> = page.split("method=\"post\" action=\"").skip(1).collect();
+    let [form] = forms.as_slice() else {
+        panic!("not one form: {page}");
+    };
+    let path = form.split('"').next().unwrap_or_default();
+    path.replace("&#38;", "&")
+}
+
+/// The console pauses and resumes over its forms, for those whom the operator's API admits.
+#[cfg(feature = "console")]
+async fn the_console_controls_the_subscription(ops: &Client) {
+    let page = async |path: &str| ops.text("GET", path, "").await;
+    for (path, shown) in [
+        ("/console", "statistics"),
+        ("/console/subscriptions", "statistics"),
+        ("/console/dead-letters", "There are no dead letters."),
+        ("/console/outside", "No service calls an outside system."),
+        ("/console/schedules", "No service has a schedule."),
+        ("/console/stories", "correlation id"),
+    ] {
+        let (status, text) = page(path).await;
+        assert_eq!(status, 200, "{path}: {text}");
+        assert!(text.contains(shown), "{path}: {text}");
+    }
+    for (state, other) in [("paused", "Resume"), ("running", "Pause")] {
+        let (_, list) = page("/console/subscriptions").await;
+        let (status, text) = ops.text("POST", &action(&list), "").await;
+        assert_eq!(status, 303, "{text}");
+        ops.until(json!({ "state": state })).await;
+        let (_, list) = page("/console/subscriptions").await;
+        assert!(list.contains(other), "{list}");
+    }
+    let stranger = Client {
+        host: "ops.example",
+        ..Client::near(ops.address)
+    };
+    for path in ["/console", "/console/subscriptions"] {
+        assert_eq!(stranger.text("GET", path, "").await.0, 403, "{path}");
+    }
+    let pause = "/console/subscriptions/statistics/count/pause";
+    assert_eq!(stranger.text("POST", pause, "").await.0, 403);
+    ops.until(json!({ "state": "running" })).await;
+}
+
+/// The console shows a dead letter and retries it over its form.
+#[cfg(feature = "console")]
+async fn the_console_retries_the_letter(ops: &Client, letter: &Value) {
+    let id = letter["id"].as_str().expect("an id");
+    let (_, list) = ops.text("GET", "/console/dead-letters", "").await;
+    assert!(list.contains("a lost book cannot be counted"), "{list}");
+    let (status, whole) = ops
+        .text("GET", &format!("/console/dead-letters/{id}"), "")
+        .await;
+    assert_eq!(status, 200, "{whole}");
+    assert!(whole.contains("Lost"), "the body: {whole}");
+    assert_eq!(ops.text("POST", &action(&whole), "").await.0, 303);
+    let gone = format!("/console/dead-letters/{id}");
+    assert_eq!(ops.text("GET", &gone, "").await.0, 404);
+}
+
 async fn dead_letters_come_in_pages(ops: &Client) {
     let first = ops.get("/ops/dead-letters?limit=2").await;
     assert_eq!(first["items"].as_array().map(Vec::len), Some(2), "{first}");
@@ -229,6 +292,8 @@ async fn an_operator_pauses_resumes_retries_and_discards() {
     lend_over_http(shop, "Emma").await;
     ops.until(json!({ "handled": 1, "waiting": 0, "dead": 0 }))
         .await;
+    #[cfg(feature = "console")]
+    the_console_controls_the_subscription(&ops).await;
     let name = ops.counting().await["name"]
         .as_str()
         .expect("a name")
@@ -263,6 +328,15 @@ async fn an_operator_pauses_resumes_retries_and_discards() {
     process.state.mended.store(false, Ordering::Relaxed);
     lend_over_http(shop, "Lost").await;
     ops.until(json!({ "dead": 1 })).await;
+    #[cfg(feature = "console")]
+    {
+        process.state.mended.store(true, Ordering::Relaxed);
+        the_console_retries_the_letter(&ops, &ops.letter().await).await;
+        ops.until(json!({ "handled": 3, "dead": 0 })).await;
+        process.state.mended.store(false, Ordering::Relaxed);
+        lend_over_http(shop, "Lost").await;
+        ops.until(json!({ "dead": 1 })).await;
+    }
     let id = ops.letter().await["id"].as_str().expect("an id").to_owned();
     assert_eq!(
         ops.post(&format!("/ops/dead-letters/{id}/discard")).await,

@@ -56,6 +56,7 @@ fn whole(open: &Open) -> Router {
         .merge(dev::services(dev(open)));
     shop_gateway::edge(
         api.layer(middleware::from_fn(routed)),
+        &open.host.description(),
         open.state.sessions.clone(),
         open.runtime.clone(),
     )
@@ -111,7 +112,13 @@ async fn gateway(open: &Open) -> Result<Router> {
     let here = open.roles.services.clone();
     let api = forward(api, proxy, here, open.state.sessions.clone());
     let api = shop_gateway::answered(api, shop_gateway::SERVICE, open.runtime.clone());
-    Ok(shop_gateway::front(api, has_dev, open.runtime.clone()))
+    let system = open.host.description();
+    Ok(shop_gateway::front(
+        api,
+        &system,
+        has_dev,
+        open.runtime.clone(),
+    ))
 }
 
 /// The parts of the gateway's own routes.

@@ -85,6 +85,65 @@ pub async fn a_paused_subscription_keeps_its_messages_until_it_is_resumed(shop: 
     assert_eq!(shop.post(unknown, &admin, &Value::Null).await.status, 404);
 }
 
+/// The operations console: it admits the admin alone, and its forms reach every replica.
+pub async fn the_console_pauses_and_resumes_for_the_admin_alone(shop: Subject) {
+    let cookie = |token: &str| format!("wingbeat_session={token}");
+    let (admin, shopper) = (shop.admin().await, shop.shopper().await);
+    let (as_admin, as_shopper) = (cookie(&admin), cookie(&shopper));
+    let anonymous = shop.ask("GET", "/console/subscriptions", &[], "").await;
+    assert_eq!(
+        (anonymous.status, anonymous.header("location")),
+        (303, Some("/account?next=%2Fconsole%2Fsubscriptions"))
+    );
+    for (path, shown) in [
+        ("/console", "Who publishes what to whom"),
+        ("/console/subscriptions", "reserve_stock"),
+        ("/console/dead-letters", "Dead letters"),
+        ("/console/outside", "provider"),
+        ("/console/schedules", "Schedules"),
+        ("/console/stories", "correlation id"),
+    ] {
+        let page = shop.ask("GET", path, &[("cookie", &as_admin)], "").await;
+        assert_eq!(page.status, 200, "{path}: {page:?}");
+        assert!(page.text().contains(shown), "{path}: {page:?}");
+        let refused = shop.ask("GET", path, &[("cookie", &as_shopper)], "").await;
+        assert_eq!(refused.status, 403, "{path}");
+        assert!(
+            refused.text().contains("Operators only"),
+            "{path}: {refused:?}"
+        );
+        assert!(
+            !refused.text().contains("reserve_stock"),
+            "{path}: {refused:?}"
+        );
+    }
+    let control = async |cookie: &str, site: &str, control: &str| {
+        let path = format!("/console/subscriptions/inventory/reserve_stock/{control}");
+        let headers = [("cookie", cookie), ("sec-fetch-site", site)];
+        shop.ask("POST", &path, &headers, "").await.status
+    };
+    let is = |state: &'static str| {
+        move |all: &Value| {
+            let mut items = all["items"].as_array().into_iter().flatten();
+            let one = items.find(|it| it["name"] == json!("reserve_stock"));
+            one.is_some_and(|it| it["state"] == json!(state))
+        }
+    };
+    let list = "/api/v1/admin/subscriptions";
+    assert_eq!(control(&as_admin, "cross-site", "pause").await, 403);
+    assert_eq!(control(&as_shopper, "same-origin", "pause").await, 403);
+    assert_eq!(
+        control("", "same-origin", "pause").await,
+        303,
+        "to the sign-in"
+    );
+    assert!(is("running")(&shop.get(list, &admin).await.json()));
+    for (action, state) in [("pause", "paused"), ("resume", "running")] {
+        assert_eq!(control(&as_admin, "same-origin", action).await, 303);
+        shop.until(list, &admin, is(state)).await;
+    }
+}
+
 /// Cancelling. While the provider fails, no order gets as far as its dispatch.
 pub async fn an_order_can_be_cancelled_until_it_is_dispatched(shop: Subject) {
     let token = shop.shopper().await;

@@ -29,6 +29,7 @@ macro_rules! http_suite {
         $crate::http_suite! { @module $open, admin:
             Exclusive a_product_is_offered_repriced_and_retired,
             Exclusive a_paused_subscription_keeps_its_messages_until_it_is_resumed,
+            Exclusive the_console_pauses_and_resumes_for_the_admin_alone,
             Exclusive an_order_can_be_cancelled_until_it_is_dispatched,
         }
         $crate::http_suite! { @module $open, requests:

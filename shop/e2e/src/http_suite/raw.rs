@@ -38,6 +38,12 @@ impl Reply {
         }
     }
 
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.body
+    }
+
     /// The body; `null` if it is no JSON.
     #[must_use]
     pub fn json(&self) -> Value {

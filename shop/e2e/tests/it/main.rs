@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+mod console;
 mod container;
 mod contracts;
 mod controls;

@@ -14,11 +14,12 @@ use futures_util::FutureExt as _;
 use tower::ServiceExt as _;
 use wingbeat::RuntimeExt as _;
 use wingbeat::SharedRuntime;
+use wingbeat::describe::System;
 use wingbeat::http::measure::{measure, routed};
 use wingbeat::http::session::{SessionState, Sessions, identify};
 use wingbeat::http::{BODY_MAX, Problem, problems, traced};
 
-use crate::storefront;
+use crate::{console, storefront};
 
 /// The name of the gateway in spans.
 pub const SERVICE: &str = shop_registry::GATEWAY;
@@ -38,10 +39,12 @@ const PROGRAMS: [&str; 7] = [
     "/metrics",
 ];
 
-/// Serves an API with `/dev` and the storefront on the public port: [`rules`], then [`front`].
-pub fn edge(api: Router, sessions: Sessions, runtime: SharedRuntime) -> Router {
+/// Serves an API with `/dev`, the storefront and the console on the public port: [`rules`], then
+/// [`front`].
+pub fn edge(api: Router, system: &System, sessions: Sessions, runtime: SharedRuntime) -> Router {
     front(
         rules(api, SERVICE, sessions, runtime.clone()),
+        system,
         true,
         runtime,
     )
@@ -78,10 +81,12 @@ pub fn answered(api: Router, service: &'static str, runtime: SharedRuntime) -> R
     traced(api, service, runtime)
 }
 
-/// Adds the pages of the storefront to an API, and the headers for browsers. `has_dev` says whether
-/// the API serves `/dev`.
-pub fn front(api: Router, has_dev: bool, runtime: SharedRuntime) -> Router {
+/// Adds the pages of the storefront and of the console to an API, and the headers for browsers.
+/// `system` describes the services; `has_dev` says whether the API serves `/dev`.
+pub fn front(api: Router, system: &System, has_dev: bool, runtime: SharedRuntime) -> Router {
+    let console = console::routes(api.clone(), system, has_dev, runtime.clone());
     let pages = storefront::routes(api.clone(), has_dev)
+        .merge(console)
         .layer(middleware::from_fn(routed))
         .fallback(storefront::not_found);
     Router::new()

@@ -21,7 +21,7 @@ pub struct Operator(pub String);
 ///
 /// The check of the `Host` header refuses web pages that rebind their own name to 127.0.0.1. The
 /// check of `Sec-Fetch-Site` and `Origin` refuses pages of other sites in the operator's browser.
-pub(super) fn guarded(routes: Router, token: Option<Secret>) -> Router {
+pub(in crate::run) fn guarded(routes: Router, token: Option<Secret>) -> Router {
     routes.layer(middleware::from_fn(move |request, next| {
         let token = token.clone();
         async move { check(token.as_ref(), request, next).await }

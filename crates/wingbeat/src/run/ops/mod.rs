@@ -32,6 +32,8 @@ use page::Page;
 
 pub use api::{look, operator, operator_routes};
 pub use guard::Operator;
+#[cfg(feature = "console")]
+pub(super) use guard::guarded;
 pub use letters::{Letter, LetterPage, LetterQuery};
 pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,

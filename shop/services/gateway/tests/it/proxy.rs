@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use shop_gateway::{Limits, Proxy, SERVICE, Upstream, answered, front};
 use tower::ServiceExt as _;
 use wingbeat::Runtime as _;
+use wingbeat::describe::System;
 
 use crate::world::{OF_THE_CONNECTION, Service, Silent, Watch, request};
 
@@ -54,6 +55,7 @@ async fn a_stream_arrives_chunk_by_chunk() {
     });
     let gateway = front(
         answered(forwarding, SERVICE, watch.clone()),
+        &System::default(),
         true,
         watch.clone(),
     );

@@ -1,0 +1,492 @@
+//! The operations console over a scripted source.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::request::Parts;
+use axum::http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+use wingbeat::describe::System;
+use wingbeat::run::console::{Console, Refused, Source};
+use wingbeat::{BoxFuture, TokioRuntime};
+
+const HOSTILE: &str = "</code><script>alert('x')</script>\"'&";
+/// What `HOSTILE` must never look like on a page.
+const RAW: &str = "<script>alert";
+const ID: &str = "00000000-0000-0000-0000-000000000007";
+/// Every page.
+const PAGES: [&str; 8] = [
+    "/console",
+    "/console/subscriptions",
+    "/console/dead-letters",
+    "/console/dead-letters/00000000-0000-0000-0000-000000000007",
+    "/console/outside",
+    "/console/schedules",
+    "/console/stories",
+    "/console/stories/00000000-0000-0000-0000-000000000007",
+];
+
+/// A source with replies by path.
+#[derive(Clone, Default)]
+struct Script {
+    replies: BTreeMap<String, Value>,
+    /// The answer to all requests, instead of a reply.
+    refuses: Option<u16>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Script {
+    fn with(mut self, path: &str, reply: Value) -> Self {
+        self.replies.insert(path.into(), reply);
+        self
+    }
+
+    fn empty() -> Self {
+        [
+            "/subscriptions",
+            "/breakers",
+            "/unroutable",
+            "/schedules",
+            "/replays",
+        ]
+        .into_iter()
+        .fold(Self::default(), |script, path| {
+            script.with(path, json!({"items": []}))
+        })
+        .with("/dead-letters", json!({"items": [], "next_cursor": null}))
+        .with(&format!("/stories/{ID}"), json!({"items": []}))
+    }
+
+    fn refusing(status: u16) -> Self {
+        Self {
+            refuses: Some(status),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the requests that changed something.
+    fn writes(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked
+            .iter()
+            .filter(|it| it.starts_with("POST"))
+            .cloned()
+            .collect()
+    }
+
+    fn console(&self) -> Router {
+        Console::new(self.clone(), &System::default(), TokioRuntime::new())
+            .with_sign_in("/account")
+            .with_hint("Ask Ada.")
+            .routes()
+    }
+}
+
+impl Source for Script {
+    fn ask<'a>(
+        &'a self,
+        method: Method,
+        path: &'a str,
+        _: &'a Parts,
+    ) -> BoxFuture<'a, Result<Bytes, Refused>> {
+        let line = format!("{method} {path}");
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
+        let refused = |status: u16| {
+            let status = StatusCode::from_u16(status).expect("a status");
+            Refused::new(status, "", "the store does not answer")
+        };
+        let path = path.split('?').next().unwrap_or(path);
+        let reply = match (self.refuses, self.replies.get(path)) {
+            (Some(status), _) => Err(refused(status)),
+            (None, Some(reply)) => Ok(Bytes::from(reply.to_string())),
+            (None, None) if method == Method::POST => Ok(Bytes::new()),
+            (None, None) => Err(refused(404)),
+        };
+        Box::pin(async move { reply })
+    }
+
+    fn ready<'a>(&'a self, _: &'a Parts) -> BoxFuture<'a, Result<(), Refused>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+struct Reply {
+    status: u16,
+    headers: axum::http::HeaderMap,
+    body: String,
+}
+
+impl Reply {
+    fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("text"))
+    }
+}
+
+async fn send(console: &Router, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "ops.example");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::empty()).expect("a request");
+    let Ok(response) = console.clone().oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.expect("a body");
+    Reply {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: String::from_utf8(body.into()).expect("text"),
+    }
+}
+
+async fn get(console: &Router, path: &str) -> Reply {
+    send(console, "GET", path, &[]).await
+}
+
+fn subscription(service: &str, name: &str, state: &str) -> Value {
+    json!({
+        "service": service, "name": name, "state": state, "waiting": 12_345, "in_flight": 1,
+        "handled": 7, "retried": 2, "dead": 3,
+    })
+}
+
+fn letter(text: &str) -> Value {
+    json!({
+        "id": ID, "subscription": text, "type": text, "reason": text, "error": text, "attempts": 3,
+        "first_at": "2026-01-01T00:00:00Z", "last_at": "2026-01-01T00:01:00Z", "fingerprint": "f",
+    })
+}
+
+/// A system in which every text of every list is this one.
+fn full(text: &str) -> Script {
+    let at = "2026-01-01T00:00:00Z";
+    let mut whole = letter(text);
+    whole["first_error"] = json!(format!("first {text}"));
+    whole["headers"] = json!({"correlationid": ID, "source": text});
+    whole["body"] = json!({ text: text });
+    let run = json!({"planned": at, "at": at, "error": text});
+    let list = |item: Value| json!({"items": [item], "away": [text]});
+    Script::default()
+        .with("/subscriptions", list(subscription(text, text, "paused")))
+        .with(
+            "/breakers",
+            list(json!({"service": text, "name": text, "state": "open", "since": at})),
+        )
+        .with(
+            "/unroutable",
+            list(json!({"type": text, "since": at, "waiting": 5})),
+        )
+        .with(
+            "/schedules",
+            list(json!({
+                "service": text, "name": text, "times": text, "state": "running", "next": at,
+                "last": run,
+            })),
+        )
+        .with(
+            "/replays",
+            list(json!({
+                "service": text, "queue": text, "message": text, "state": "failing", "began": at,
+                "events": 1, "aggregates": 1, "done": null, "failure": text,
+            })),
+        )
+        .with(
+            "/dead-letters",
+            json!({"items": [letter(text)], "next_cursor": null, "away": [text]}),
+        )
+        .with(&format!("/dead-letters/{ID}"), whole)
+        .with(
+            &format!("/stories/{ID}"),
+            list(json!({
+                "at": at, "service": text, "kind": text, "name": text, "id": ID,
+                "causation_id": null,
+            })),
+        )
+}
+
+#[tokio::test]
+async fn every_page_renders_with_nothing_to_show() {
+    let console = Script::empty().console();
+    for path in PAGES
+        .into_iter()
+        .filter(|path| !path.contains("dead-letters/"))
+    {
+        let page = get(&console, path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(page.body.ends_with("</html>"), "{path}: {}", page.body);
+    }
+    let overview = get(&console, "/console").await.body;
+    assert!(overview.contains("All is well"), "{overview}");
+    assert_eq!(get(&console, "/console/dead-letters/x").await.status, 404);
+    assert_eq!(get(&console, "/console/nothing").await.status, 404);
+}
+
+#[tokio::test]
+async fn hostile_text_is_escaped_on_every_page() {
+    let console = full(HOSTILE).console();
+    let confirm = format!("/console/dead-letters/{ID}/discard");
+    for path in PAGES.into_iter().chain([confirm.as_str()]) {
+        let page = get(&console, path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+        assert!(!page.body.contains(RAW), "{path}: {}", page.body);
+    }
+    let search = get(&console, "/console/subscriptions?q=%3Cscript%3Ealert").await;
+    assert!(!search.body.contains(RAW), "{}", search.body);
+    let story = get(&console, "/console/stories?id=%3Cscript%3Ealert").await;
+    assert!(!story.body.contains(RAW), "{}", story.body);
+    let said = get(&console, "/console?did=%3Cscript%3Ealert").await;
+    assert!(
+        !said.body.contains("data-done"),
+        "unknown results show nothing"
+    );
+    let letter = get(&console, &format!("/console/dead-letters/{ID}")).await;
+    let shown = "&#60;/code&#62;&#60;script&#62;alert(&#39;x&#39;)";
+    assert!(letter.body.contains(shown), "the control: {}", letter.body);
+}
+
+#[tokio::test]
+async fn what_needs_attention_comes_first() {
+    let console = full("orders").console();
+    let overview = get(&console, "/console").await.body;
+    let place = |text: &str| {
+        overview
+            .find(text)
+            .unwrap_or_else(|| panic!("{text}: {overview}"))
+    };
+    let order = [
+        "orders does not answer",
+        "The breaker of orders is open",
+        "1 dead letter to decide",
+        "No queue takes orders",
+        "orders.orders is paused: 12,345 messages waiting",
+    ]
+    .map(place);
+    assert!(order.is_sorted(), "{overview}");
+    assert!(overview.contains("things need attention"), "{overview}");
+}
+
+#[tokio::test]
+async fn a_thousand_subscriptions_come_in_pages() {
+    let many = (0..1_000).map(|at| subscription("orders", &format!("s{at:04}"), "running"));
+    let script = Script::empty().with("/subscriptions", json!({"items": many.collect::<Vec<_>>()}));
+    let console = script.console();
+    let rows = async |query: &str| {
+        let page = get(&console, &format!("/console/subscriptions{query}")).await;
+        assert!(page.body.len() < 200_000, "{} bytes", page.body.len());
+        (
+            page.body.matches("data-key=").count(),
+            page.body.contains("s0950"),
+        )
+    };
+    assert_eq!(rows("").await, (100, false));
+    assert_eq!(rows("?page=10").await, (100, true));
+    for beyond in ["?page=11", "?page=99999999", "?page=18446744073709551615"] {
+        assert_eq!(rows(beyond).await, (100, true), "the last page: {beyond}");
+    }
+    assert_eq!(rows("?page=-1").await, (100, false));
+    assert_eq!(rows("?q=s095").await, (10, true));
+    assert_eq!(rows("?show=paused").await, (0, false));
+}
+
+#[tokio::test]
+async fn the_next_page_of_dead_letters_starts_at_its_cursor() {
+    let script = full("orders").with(
+        "/dead-letters",
+        json!({"items": [letter("orders")], "next_cursor": "abc"}),
+    );
+    let page = get(&script.console(), "/console/dead-letters?cursor=x%26y").await;
+    assert!(
+        page.body.contains("/console/dead-letters?cursor=abc"),
+        "{}",
+        page.body
+    );
+    let asked = script.asked.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!(*asked, ["GET /dead-letters?limit=100&cursor=x%26y"]);
+}
+
+#[tokio::test]
+async fn an_unavailable_server_leaves_the_pages_standing() {
+    let console = Script::refusing(503).console();
+    for path in [
+        "/console",
+        "/console/subscriptions",
+        "/console/schedules",
+        "/console/outside",
+    ] {
+        let page = get(&console, path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(
+            page.body.contains("the store does not answer"),
+            "{path}: {}",
+            page.body
+        );
+    }
+    let story = get(&console, PAGES[7]).await;
+    assert_eq!(story.status, 503);
+    assert!(
+        story.body.contains("http-equiv=\"refresh\""),
+        "{}",
+        story.body
+    );
+}
+
+#[tokio::test]
+async fn strangers_are_sent_to_the_sign_in_and_others_are_refused() {
+    let (anonymous, shopper) = (
+        Script::refusing(401).console(),
+        Script::refusing(403).console(),
+    );
+    for path in PAGES {
+        let reply = get(&anonymous, path).await;
+        let next = path.replace('/', "%2F");
+        assert_eq!(reply.status, 303, "{path}");
+        assert_eq!(reply.header("location"), format!("/account?next={next}"));
+        let refused = get(&shopper, path).await;
+        assert_eq!(refused.status, 403, "{path}");
+        assert!(
+            refused.body.contains("Ask Ada."),
+            "{path}: {}",
+            refused.body
+        );
+    }
+    let action = "/console/subscriptions/orders/pay/pause";
+    let reply = send(&anonymous, "POST", action, &[]).await;
+    assert_eq!(reply.header("location"), "/account?next=%2Fconsole");
+    assert_eq!(send(&shopper, "POST", action, &[]).await.status, 403);
+}
+
+#[tokio::test]
+async fn forms_reach_the_operators_api_and_lead_back() {
+    let script = full("orders");
+    let console = script.console();
+    let letter = format!("/console/dead-letters/{ID}");
+    for (action, back) in [
+        (
+            "/console/subscriptions/orders/pay%2Fa%20b/pause?q=or%26&show=paused&page=2".into(),
+            "/console/subscriptions?page=2&q=or%26&show=paused&did=paused",
+        ),
+        (
+            "/console/subscriptions/orders/pay/resume".into(),
+            "/console/subscriptions?page=1&did=resumed",
+        ),
+        (
+            "/console/schedules/orders/clean/pause".into(),
+            "/console/schedules?did=paused",
+        ),
+        (
+            format!("{letter}/retry"),
+            "/console/dead-letters?did=retried",
+        ),
+        (
+            format!("{letter}/discard"),
+            "/console/dead-letters?did=discarded",
+        ),
+    ] {
+        let own = [("sec-fetch-site", "same-origin")];
+        let reply = send(&console, "POST", &action, &own).await;
+        assert_eq!(
+            (reply.status, reply.header("location")),
+            (303, back),
+            "{action}"
+        );
+        assert_eq!(
+            get(&console, back).await.body.matches("data-done").count(),
+            1
+        );
+    }
+    let unknown = "/console/subscriptions/orders/pay/destroy";
+    assert_eq!(send(&console, "POST", unknown, &[]).await.status, 404);
+    assert_eq!(
+        script.writes(),
+        [
+            "POST /subscriptions/orders/pay%2Fa%20b/pause".to_owned(),
+            "POST /subscriptions/orders/pay/resume".to_owned(),
+            "POST /schedules/orders/clean/pause".to_owned(),
+            format!("POST /dead-letters/{ID}/retry"),
+            format!("POST /dead-letters/{ID}/discard"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_action_that_another_site_sends_is_refused() {
+    let script = full("orders");
+    let console = script.console();
+    for foreign in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+    ] {
+        for action in [
+            "subscriptions/a/b/pause",
+            "dead-letters/a/retry",
+            "dead-letters/a/discard",
+        ] {
+            let reply = send(&console, "POST", &format!("/console/{action}"), &[foreign]).await;
+            assert_eq!(reply.status, 403, "{foreign:?}");
+        }
+    }
+    assert_eq!(script.writes(), Vec::<String>::new());
+    let by_link = format!("/console/dead-letters/{ID}/retry");
+    assert_eq!(
+        get(&console, &by_link).await.status,
+        405,
+        "a link changes nothing"
+    );
+}
+
+#[tokio::test]
+async fn replies_carry_the_headers_for_browsers_and_no_inline_code() {
+    let console = full("orders").console();
+    for path in PAGES
+        .into_iter()
+        .chain(["/console/none", "/console/assets/console.js"])
+    {
+        let page = get(&console, path).await;
+        let policy = page.header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'self';"),
+            "{path}: {policy}"
+        );
+        assert_eq!(page.header("x-content-type-options"), "nosniff", "{path}");
+        if !path.contains("assets") {
+            assert_eq!(page.header("cache-control"), "no-store", "{path}");
+            for inline in [
+                " style=",
+                "<style",
+                "onclick=",
+                "javascript:",
+                "http://",
+                "https://",
+            ] {
+                assert!(!page.body.contains(inline), "{path} contains {inline}");
+            }
+        }
+    }
+    for name in [
+        "tokens.css",
+        "base.css",
+        "console.css",
+        "live.js",
+        "map.js",
+        "mark.svg",
+    ] {
+        let path = format!("/console/assets/{name}");
+        let asset = get(&console, &path).await;
+        assert_eq!(asset.status, 200, "{name}");
+        let known = [("if-none-match", asset.header("etag"))];
+        assert_eq!(send(&console, "GET", &path, &known).await.status, 304);
+    }
+    assert_eq!(get(&console, "/console/assets/none").await.status, 404);
+}
