@@ -124,6 +124,7 @@ impl Sealing<'_> {
             traceparent: Some(self.trace.child_of_id(id)),
             propagation: self.meta.propagation.clone(),
             signature: None,
+            dialog: None,
             body: message.body,
         };
         if let (Some(trust), Kind::Command) = (self.trust, envelope.role) {
