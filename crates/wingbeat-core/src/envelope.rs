@@ -9,7 +9,9 @@ use thiserror::Error;
 
 use crate::signature::SignedText;
 use crate::text::is_forbidden;
-use crate::{CorrelationId, Dialog, Kind, MessageId, Propagation, Signature, Timestamp, TraceParent};
+use crate::{
+    CorrelationId, Dialog, Kind, MessageId, Propagation, Signature, Timestamp, TraceParent,
+};
 
 /// The largest body of a message: 1 MiB.
 ///
@@ -456,7 +458,13 @@ mod tests {
         };
         let to = String::from("a");
         let reply = with(Some(Dialog::Reply { to }));
-        let all = [with(None), request("a", 1), request("b", 1), request("a", 2), reply];
+        let all = [
+            with(None),
+            request("a", 1),
+            request("b", 1),
+            request("a", 2),
+            reply,
+        ];
         for (number, one) in all.iter().enumerate() {
             assert_eq!(Envelope::decode(&one.encode().into()).as_ref(), Some(one));
             for other in &all[number + 1..] {

@@ -106,7 +106,10 @@ impl ReplyConsumer {
 impl Drop for ReplyConsumer {
     fn drop(&mut self) {
         let mut queues = self.queues.lock();
-        if queues.get(&self.queue).is_some_and(|open| open.number == self.number) {
+        if queues
+            .get(&self.queue)
+            .is_some_and(|open| open.number == self.number)
+        {
             queues.remove(&self.queue);
         }
     }

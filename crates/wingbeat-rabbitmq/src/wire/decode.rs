@@ -60,7 +60,10 @@ fn decode(delivery: &Delivery, names: &Names, now: Timestamp) -> Result<Envelope
         key: key.unwrap_or_else(|| if ours { String::new() } else { id.to_string() }),
         time: time_of(delivery).map_err(undecodable)?.unwrap_or(now),
         correlation: field("correlationid").and_then(uuid).unwrap_or(id).into(),
-        causation: field("causationid").or(replied).and_then(uuid).map(MessageId),
+        causation: field("causationid")
+            .or(replied)
+            .and_then(uuid)
+            .map(MessageId),
         sequence: field("sequence").and_then(|sequence| sequence.parse().ok()),
         operation: attribute("operationid")?,
         traceparent,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::unit::{Journal, Read, Settled, Write};
 use wingbeat_core::{
-    CorrelationId, Envelope, Key, Kind, MessageId, Name, RuntimeExt as _, Timestamp, TraceParent,
-    Unit, sabotage,
+    CorrelationId, Dialog, Envelope, Key, Kind, MessageId, Name, RuntimeExt as _, Timestamp,
+    TraceParent, Unit, sabotage,
 };
 
 use super::Meta;
@@ -54,11 +54,12 @@ impl Sealing<'_> {
             let is_past = message.is_replayed(); // The journal has it already.
             let message = self.message(message, correlation);
             if !is_past {
-                entries.push(entry_kind(message.role), &message.kind, message.id.0);
+                entries.push(entry_kind(&message), &message.kind, message.id.0);
             }
             messages.push(message);
         }
-        for message in &messages {
+        // No handler takes replies, so no audit compares their number with what was handled.
+        for message in messages.iter().filter(|it| !is_reply(it)) {
             counts.push((counter("published", &message.kind), 1));
         }
         for call in effects.calls {
@@ -124,7 +125,7 @@ impl Sealing<'_> {
             traceparent: Some(self.trace.child_of_id(id)),
             propagation: self.meta.propagation.clone(),
             signature: None,
-            dialog: None,
+            dialog: message.dialog,
             body: message.body,
         };
         if let (Some(trust), Kind::Command) = (self.trust, envelope.role) {
@@ -192,11 +193,17 @@ impl Sealing<'_> {
     }
 }
 
-fn entry_kind(role: Kind) -> &'static str {
-    match role {
-        Kind::Event => "event",
-        Kind::Command => "command",
+fn entry_kind(message: &Envelope) -> &'static str {
+    match (&message.dialog, message.role) {
+        (Some(Dialog::Request { .. }), _) => "request",
+        (Some(Dialog::Reply { .. }), _) => "reply",
+        (None, Kind::Event) => "event",
+        (None, Kind::Command) => "command",
     }
+}
+
+fn is_reply(message: &Envelope) -> bool {
+    matches!(message.dialog, Some(Dialog::Reply { .. }))
 }
 
 /// Adds a write in place of an earlier one of its key.

@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 use wingbeat_core::envelope::Unfit;
 use wingbeat_core::transport::{Refused, Settler};
 use wingbeat_core::{
-    Consumer, Delivery, Dialog, Envelope, Error, Kind, MessageId, Name, Result, Tag, Topology, Transport,
+    Consumer, Delivery, Dialog, Envelope, Error, Kind, MessageId, Name, Result, Tag, Topology,
+    Transport,
 };
 
 use super::{Injector, Outages, lock};
