@@ -97,8 +97,8 @@ struct Inner {
 
 /// A request that is about to be sent: [`within`](Self::within) sends it.
 #[must_use = "a request is sent by `within`"]
-pub struct Asking<'a, R> {
-    requests: &'a Requests,
+pub struct Asking<R> {
+    requests: Requests,
     outgoing: Outgoing,
     request: PhantomData<fn() -> R>,
 }
@@ -131,9 +131,9 @@ impl Requests {
 
     /// Prepares a request. The service must declare it with
     /// [`Service::asks`](crate::Service::asks).
-    pub fn ask<R: Request>(&self, request: R) -> Asking<'_, R> {
+    pub fn ask<R: Request>(&self, request: R) -> Asking<R> {
         Asking {
-            requests: self,
+            requests: self.clone(),
             outgoing: Outgoing::of(&request),
             request: PhantomData,
         }
@@ -153,7 +153,7 @@ impl Requests {
     }
 }
 
-impl<R: Request> Asking<'_, R> {
+impl<R: Request> Asking<R> {
     /// Sends the request and waits for its reply, at most for `limit`.
     ///
     /// The service that answers does not begin after the deadline, apart from an allowance of one
@@ -168,7 +168,7 @@ impl<R: Request> Asking<'_, R> {
         self,
         limit: Duration,
     ) -> impl Future<Output = Result<R::Reply, RequestError>> + Send + use<R> {
-        let (inner, outgoing) = (Arc::clone(&self.requests.0), self.outgoing);
+        let (Requests(inner), outgoing) = (self.requests, self.outgoing);
         async move {
             let reply = inner.ask(R::NAME, outgoing, limit).await?;
             read::<R>(&reply)
@@ -217,9 +217,11 @@ impl Inner {
             sent = true;
             let dialog = Dialog::Request { reply_to, deadline };
             let stamped = stamped(outgoing, id, dialog, runtime.now());
-            self.send(stamped).await.map_err(unavailable)?;
-            let stopped = || unavailable(Error::retry("stopped", "the service was stopped"));
-            waiting.reply().await.ok_or_else(stopped)
+            self.send(stamped)
+                .await
+                .map_err(|why| unsent(request, why))?;
+            let forgotten = RequestError::TimedOut { request };
+            waiting.reply().await.ok_or(forgotten)
         };
         let answered = runtime.timeout(limit, answered).await;
         let reply = match answered {
@@ -255,6 +257,15 @@ impl Inner {
             scope.record(effects)
         })
         .await
+    }
+}
+
+/// Converts an error of the commit. A service that was stopped does not know whether its last units
+/// were stored.
+fn unsent(request: &'static str, why: Error) -> RequestError {
+    match why.code() {
+        "stopped" => RequestError::TimedOut { request },
+        _ => RequestError::Unavailable { request, why },
     }
 }
 

@@ -26,8 +26,8 @@ pub enum RequestError {
         /// Its text.
         detail: String,
     },
-    /// The request was not sent, because the store or the broker is unavailable. It takes no
-    /// effect.
+    /// The request was not sent: the store or the broker is unavailable, or the request is too
+    /// large. It takes no effect.
     #[error("{request} was not sent: {why}")]
     Unavailable {
         /// The type of the request.
@@ -97,9 +97,8 @@ impl RequestError {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::TimedOut { .. } | Self::Unavailable { .. } | Self::Overloaded { .. } => {
-                Class::Retry
-            }
+            Self::Unavailable { why, .. } => why.class(),
+            Self::TimedOut { .. } | Self::Overloaded { .. } => Class::Retry,
             Self::Rejected { .. } | Self::Undeclared { .. } | Self::Undecodable { .. } => {
                 Class::Reject
             }

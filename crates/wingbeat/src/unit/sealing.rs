@@ -54,7 +54,7 @@ impl Sealing<'_> {
             let is_past = message.is_replayed(); // The journal has it already.
             let message = self.message(message, correlation);
             if !is_past {
-                entries.push(entry_kind(&message), &message.kind, message.id.0);
+                entries.push(entry_kind(message.role), &message.kind, message.id.0);
             }
             messages.push(message);
         }
@@ -193,12 +193,10 @@ impl Sealing<'_> {
     }
 }
 
-fn entry_kind(message: &Envelope) -> &'static str {
-    match (&message.dialog, message.role) {
-        (Some(Dialog::Request { .. }), _) => "request",
-        (Some(Dialog::Reply { .. }), _) => "reply",
-        (None, Kind::Event) => "event",
-        (None, Kind::Command) => "command",
+fn entry_kind(role: Kind) -> &'static str {
+    match role {
+        Kind::Event => "event",
+        Kind::Command => "command",
     }
 }
 
