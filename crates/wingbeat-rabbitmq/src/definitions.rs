@@ -165,3 +165,32 @@ fn arguments(table: &FieldTable) -> Value {
         .collect();
     all.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_services_that_ask_have_reply_queues_and_only_those_that_answer_reply() {
+        let user = |name: &str, asks, answers| User {
+            name: name.into(),
+            password_hash: String::new(),
+            is_service: true,
+            sends_commands: asks,
+            asks,
+            answers,
+        };
+        let users = [user("shop", true, false), user("pricing", false, true)];
+        let found = definitions(&Config::new(""), &Topology::default(), &users);
+        let of = |at: usize, what: &str| found["permissions"][at][what].clone();
+        let own = r"wingbeat\.replies\.shop\..*";
+        assert_eq!(of(0, "configure"), format!("^{own}$"));
+        let write = r"wingbeat\.events|wingbeat\.commands";
+        assert_eq!(of(0, "write"), format!("^({write}|{own})$"));
+        let read = of(0, "read").to_string();
+        assert!(read.contains(r"|wingbeat\\.replies|wingbeat\\.replies\\.shop\\..*)$"), "{read}");
+        assert_eq!(of(1, "configure"), NOTHING);
+        assert_eq!(of(1, "write"), r"^(wingbeat\.events|wingbeat\.replies)$");
+        assert!(!of(1, "read").to_string().contains("replies"));
+    }
+}

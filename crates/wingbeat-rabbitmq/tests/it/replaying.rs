@@ -90,20 +90,20 @@ fn watching() -> App {
 }
 
 /// Both servers, and the settings that the processes of a test share.
-struct Servers {
-    broker: wingbeat_rabbitmq::Config,
+pub(crate) struct Servers {
+    pub(crate) broker: wingbeat_rabbitmq::Config,
     store: wingbeat_postgres::Config,
     _postgres: PostgresServer,
     runtime: Arc<TokioRuntime>,
 }
 
-struct Process {
-    tasks: Arc<TaskGroup>,
-    running: Running,
+pub(crate) struct Process {
+    pub(crate) tasks: Arc<TaskGroup>,
+    pub(crate) running: Running,
 }
 
 impl Servers {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let postgres = PostgresServer::start();
         let mut store = wingbeat_postgres::Config::new(postgres.url());
         store.connections_max = 4;
@@ -115,7 +115,7 @@ impl Servers {
         }
     }
 
-    async fn process(&self, app: App) -> Process {
+    pub(crate) async fn process(&self, app: App) -> Process {
         let tasks = TaskGroup::new(self.runtime.clone());
         let runtime: SharedRuntime = tasks.clone();
         let ports = Ports {

@@ -37,6 +37,7 @@ impl Inbox {
             () = drained => {}
             () = self.receive() => {}
         }
+        self.open.send_replace(false); // Later requests fail at once.
     }
 
     async fn receive(&self) {
