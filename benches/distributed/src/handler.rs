@@ -147,6 +147,7 @@ pub(crate) async fn worker(broker: &str, store: &str, keys: u64, messages: u64) 
             traceparent: None,
             propagation: Default::default(),
             signature: None,
+            dialog: None,
             body: wingbeat::encode_body(&command),
         }
     });

@@ -9,7 +9,9 @@ use thiserror::Error;
 
 use crate::signature::SignedText;
 use crate::text::is_forbidden;
-use crate::{CorrelationId, Kind, MessageId, Propagation, Signature, Timestamp, TraceParent};
+use crate::{
+    CorrelationId, Dialog, Kind, MessageId, Propagation, Signature, Timestamp, TraceParent,
+};
 
 /// The largest body of a message: 1 MiB.
 ///
@@ -49,6 +51,7 @@ pub const KIND_MAX: usize = 255;
 ///     traceparent: None,
 ///     propagation: Propagation::default(),
 ///     signature: None,
+///     dialog: None,
 ///     body: Bytes::from_static(b"{}"),
 /// };
 /// assert_eq!(Envelope::decode(&placed.encode().into()), Some(placed));
@@ -84,6 +87,8 @@ pub struct Envelope {
     /// `signature`: the source's signature of [`Envelope::signed_text`], on commands of services
     /// that sign.
     pub signature: Option<Signature>,
+    /// The part in a request and its reply, if the message has one.
+    pub dialog: Option<Dialog>,
     /// `data`: JSON.
     pub body: Bytes,
 }
@@ -123,6 +128,8 @@ struct Head<'a> {
     propagation: Cow<'a, Propagation>,
     #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
     signature: Option<Signature>,
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    dialog: Option<Cow<'a, Dialog>>,
 }
 
 fn is_empty(propagation: &Propagation) -> bool {
@@ -193,17 +200,30 @@ impl Limited<'_> {
             .into_iter()
             .chain([("body", self.body.len(), BODY_MAX)]);
         for (field, size, limit) in sizes {
-            if size > limit {
-                return Err(Unfit::TooLarge { field, size, limit });
-            }
+            check_size(field, size, limit)?;
         }
-        for (field, text, _) in texts {
-            if let Some(forbidden) = text.chars().find(|it| is_forbidden(*it)) {
-                let code = u32::from(forbidden);
-                return Err(Unfit::ForbiddenCharacter { field, code });
-            }
+        for (field, text, limit) in texts {
+            check_text(field, text, limit)?;
         }
         Ok(())
+    }
+}
+
+fn check_size(field: &'static str, size: usize, limit: usize) -> Result<(), Unfit> {
+    if size > limit {
+        return Err(Unfit::TooLarge { field, size, limit });
+    }
+    Ok(())
+}
+
+fn check_text(field: &'static str, text: &str, limit: usize) -> Result<(), Unfit> {
+    check_size(field, text.len(), limit)?;
+    match text.chars().find(|it| is_forbidden(*it)) {
+        Some(forbidden) => Err(Unfit::ForbiddenCharacter {
+            field,
+            code: u32::from(forbidden),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -221,17 +241,20 @@ impl Envelope {
             operation: self.operation.as_deref().unwrap_or_default(),
             body: &self.body,
         };
-        limited.check()
+        limited.check()?;
+        let queue = self.dialog.as_ref().map_or("", Dialog::queue);
+        check_text("reply queue", queue, KIND_MAX)
     }
 
     /// Returns the bytes that a signature of this command covers: all that gives it meaning, so
-    /// that no part of it can be exchanged. `docs/interoperability.md` describes the form.
+    /// that no part of it can be exchanged. `docs/interoperability.md` describes the form. The text
+    /// of a request also covers where its reply goes and its deadline, that of a reply its queue.
     ///
     /// The trace context is not covered: whatever passes a message on may change it.
     #[must_use]
     pub fn signed_text(&self) -> Vec<u8> {
         let text = |number: Option<String>| number.unwrap_or_default();
-        SignedText::new("wingbeat command v1")
+        let signed = SignedText::new("wingbeat command v1")
             .field(self.id.to_string().as_bytes())
             .field(self.source.as_bytes())
             .field(self.kind.as_bytes())
@@ -241,8 +264,15 @@ impl Envelope {
             .field(self.correlation.to_string().as_bytes())
             .field(text(self.causation.map(|it| it.to_string())).as_bytes())
             .field(text(self.sequence.map(|it| it.to_string())).as_bytes())
-            .field(&self.body)
-            .into_bytes()
+            .field(&self.body);
+        match &self.dialog {
+            None => signed,
+            Some(Dialog::Request { reply_to, deadline }) => signed
+                .field(reply_to.as_bytes())
+                .field(deadline.as_micros().to_string().as_bytes()),
+            Some(Dialog::Reply { to }) => signed.field(to.as_bytes()),
+        }
+        .into_bytes()
     }
 
     /// Encodes the message into one byte string, for stores that keep messages as bytes.
@@ -265,6 +295,7 @@ impl Envelope {
             traceparent: self.traceparent,
             propagation: Cow::Borrowed(&self.propagation),
             signature: self.signature.clone(),
+            dialog: self.dialog.as_ref().map(Cow::Borrowed),
         };
         let mut bytes = vec![0; 4];
         bytes.reserve(320 + self.body.len());
@@ -299,6 +330,7 @@ impl Envelope {
             traceparent: head.traceparent,
             propagation: head.propagation.into_owned(),
             signature: head.signature,
+            dialog: head.dialog.map(Cow::into_owned),
             body: bytes.slice(end..),
         })
     }
@@ -325,6 +357,7 @@ mod tests {
             traceparent: Some(TraceParent::of(id)),
             propagation: Propagation::new(Some("vendor=1"), Some("tenant=7")),
             signature: Some(Signature::new([9; 64])),
+            dialog: None,
             body: Bytes::from_static(b"{}"),
         }
     }
@@ -409,6 +442,35 @@ mod tests {
         passed_on.propagation = Propagation::default();
         passed_on.signature = None;
         assert_eq!(passed_on.signed_text(), envelope().signed_text());
+    }
+
+    #[test]
+    fn a_signature_covers_the_reply_queue_and_the_deadline() {
+        let with = |dialog| Envelope {
+            dialog,
+            ..envelope()
+        };
+        let request = |reply_to: &str, second| {
+            with(Some(Dialog::Request {
+                reply_to: reply_to.into(),
+                deadline: Timestamp::from_millis(second * 1_000),
+            }))
+        };
+        let to = String::from("a");
+        let reply = with(Some(Dialog::Reply { to }));
+        let all = [
+            with(None),
+            request("a", 1),
+            request("b", 1),
+            request("a", 2),
+            reply,
+        ];
+        for (number, one) in all.iter().enumerate() {
+            assert_eq!(Envelope::decode(&one.encode().into()).as_ref(), Some(one));
+            for other in &all[number + 1..] {
+                assert_ne!(one.signed_text(), other.signed_text());
+            }
+        }
     }
 
     #[test]

@@ -18,7 +18,8 @@
 //! Messages and units of work:
 //!
 //! - [`schema`]: the JSON Schemas of types.
-//! - [`message`], [`envelope`]: message types, and messages in transit (CloudEvents 1.0).
+//! - [`message`], [`dialog`], [`envelope`]: message types, requests and replies, and messages in
+//!   transit (CloudEvents 1.0).
 //! - [`statement`]: SQL that a service adds to its unit of work.
 //! - [`transport`]: the port for messages between services. RabbitMQ and SQLite implement it.
 //! - [`mod@unit`]: the unit of work, everything that one attempt read and recorded, as plain data.
@@ -56,6 +57,7 @@ pub mod trace;
 
 pub mod schema;
 
+pub mod dialog;
 pub mod message;
 
 pub mod envelope;
@@ -80,6 +82,7 @@ pub mod sabotage;
 
 pub use cache::Cache;
 pub use collections::{HashMap, HashSet};
+pub use dialog::Dialog;
 pub use envelope::Envelope;
 pub use error::{Class, Error, Failure, Result, causes};
 pub use futures_util::future::BoxFuture;

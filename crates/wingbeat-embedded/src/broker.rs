@@ -11,6 +11,7 @@ use wingbeat_core::{Envelope, HashMap, Kind, Topology};
 use crate::config::Config;
 use crate::names::{NONE, Names, Space};
 use crate::queue::{Message, Queue, before_first, queue_of};
+use crate::replies::Replies;
 
 /// The queue of commands that no queue was bound to when they were sent.
 pub(crate) const UNROUTABLE: &str = "wb.unroutable";
@@ -48,6 +49,7 @@ pub(crate) struct Broker {
     /// Size of the messages that all queues together have in memory.
     bytes: AtomicUsize,
     consumers: AtomicU64,
+    pub(crate) replies: Arc<Replies>,
 }
 
 impl Broker {
@@ -76,6 +78,7 @@ impl Broker {
             window_bytes: config.window_bytes,
             bytes: AtomicUsize::new(0),
             consumers: AtomicU64::new(0),
+            replies: Arc::default(),
         })
     }
 

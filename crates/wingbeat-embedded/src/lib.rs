@@ -60,6 +60,7 @@ mod private;
 mod queue;
 mod reads;
 mod recent;
+mod replies;
 mod schema;
 mod skeleton;
 mod stats;

@@ -40,6 +40,15 @@ pub fn command(input: TokenStream) -> TokenStream {
     expand(input, |input| message::derive(input, "command"))
 }
 
+/// Implements `Request` and `Message` for a struct.
+///
+/// `#[request(name = "service.name", version = 1, key = field, reply = Type)]`: the options of
+/// `Command`, and the type of the reply.
+#[proc_macro_derive(Request, attributes(request))]
+pub fn request(input: TokenStream) -> TokenStream {
+    expand(input, message::request)
+}
+
 /// Implements `wingbeat::Call`: a call to an outside system.
 ///
 /// `#[call(name = "payments.authorize", target = "provider", key = order_id, outcome =

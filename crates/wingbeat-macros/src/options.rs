@@ -11,6 +11,7 @@ pub(crate) struct Options {
     pub(crate) key: Option<Ident>,
     pub(crate) target: Option<LitStr>,
     pub(crate) outcome: Option<Type>,
+    pub(crate) reply: Option<Type>,
     pub(crate) internal: bool,
 }
 
@@ -42,6 +43,7 @@ impl Options {
             "key" => self.key = Some(input.parse()?),
             "target" => self.target = Some(input.parse()?),
             "outcome" => self.outcome = Some(input.parse()?),
+            "reply" => self.reply = Some(input.parse()?),
             other => {
                 let text = format!("there is no option `{other}`");
                 return Err(Error::new(option.span(), text));

@@ -4,7 +4,7 @@
 use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Map, Value, json};
-use wingbeat_core::Topology;
+use wingbeat_core::{Name, Topology, dialog};
 
 use crate::Config;
 use crate::register;
@@ -23,6 +23,11 @@ pub struct User {
     pub is_service: bool,
     /// Set if the service sends commands to others or to itself.
     pub sends_commands: bool,
+    /// Set if the service asks requests: it declares and consumes a reply queue for each of its
+    /// processes.
+    pub asks: bool,
+    /// Set if the service answers requests: it publishes to the exchange of replies.
+    pub answers: bool,
 }
 
 /// Returns the definitions, as `rabbitmqctl import_definitions` and `load_definitions` read them:
@@ -30,8 +35,10 @@ pub struct User {
 ///
 /// A user may consume from the queues of its service, read the register of all queues, publish to
 /// the exchange of events under the names of its own events, and publish to the exchange of
-/// commands if it sends any. It declares nothing: import the definitions of a new release before
-/// its processes start.
+/// commands if it sends any. One that answers requests may publish to the exchange of replies; one
+/// that asks them may declare queues with names of reply queues of its service, and bind them to
+/// that exchange. It declares nothing else: import the definitions of a new release before its
+/// processes start.
 #[must_use]
 pub fn definitions(config: &Config, topology: &Topology, users: &[User]) -> Value {
     let names = Names::new(config);
@@ -74,7 +81,7 @@ pub fn definitions(config: &Config, topology: &Topology, users: &[User]) -> Valu
     });
     let permissions = users.iter().map(|user| {
         json!({
-            "user": user.name, "vhost": vhost, "configure": NOTHING,
+            "user": user.name, "vhost": vhost, "configure": configure(&names, user),
             "write": write(&names, user), "read": read(&names, user),
         })
     });
@@ -103,12 +110,27 @@ pub fn definitions(config: &Config, topology: &Topology, users: &[User]) -> Valu
 /// The pattern that matches no name.
 const NOTHING: &str = "^$";
 
+/// Returns the pattern of the reply queues of a user; `None` if it asks nothing.
+fn reply_queues(names: &Names, user: &User) -> Option<String> {
+    let prefix = names.reply_queue(&dialog::reply_queues(Name::intern(&user.name)));
+    (user.is_service && user.asks).then(|| format!("{}.*", escaped(&prefix)))
+}
+
+fn configure(names: &Names, user: &User) -> String {
+    reply_queues(names, user).map_or_else(|| NOTHING.into(), |queues| format!("^{queues}$"))
+}
+
 fn write(names: &Names, user: &User) -> String {
-    let (events, commands) = (escaped(&names.events), escaped(&names.commands));
-    match (user.is_service, user.sends_commands) {
-        (false, _) => NOTHING.into(),
-        (true, false) => format!("^{events}$"),
-        (true, true) => format!("^({events}|{commands})$"),
+    if !user.is_service {
+        return NOTHING.into();
+    }
+    let mut all = vec![escaped(&names.events)];
+    all.extend(user.sends_commands.then(|| escaped(&names.commands)));
+    all.extend(user.answers.then(|| escaped(&names.replies)));
+    all.extend(reply_queues(names, user));
+    match &all[..] {
+        [only] => format!("^{only}$"),
+        all => format!("^({})$", all.join("|")),
     }
 }
 
@@ -119,7 +141,10 @@ fn read(names: &Names, user: &User) -> String {
     let queues = escaped(&names.queue_prefix(&user.name));
     let letters = escaped(&names.dead_letter_queue(&user.name));
     let register = escaped(&names.register());
-    format!("^({queues}.*|{letters}|{register})$")
+    let replies = reply_queues(names, user).map_or_else(String::new, |queues| {
+        format!("|{}|{queues}", escaped(&names.replies))
+    });
+    format!("^({queues}.*|{letters}|{register}{replies})$")
 }
 
 /// Escapes the characters of a name that have a meaning in a regular expression.
@@ -139,4 +164,36 @@ fn arguments(table: &FieldTable) -> Value {
         .map(|(name, it)| (name.to_string(), value(it)))
         .collect();
     all.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_services_that_ask_have_reply_queues_and_only_those_that_answer_reply() {
+        let user = |name: &str, asks, answers| User {
+            name: name.into(),
+            password_hash: String::new(),
+            is_service: true,
+            sends_commands: asks,
+            asks,
+            answers,
+        };
+        let users = [user("shop", true, false), user("pricing", false, true)];
+        let found = definitions(&Config::new(""), &Topology::default(), &users);
+        let of = |at: usize, what: &str| found["permissions"][at][what].clone();
+        let own = r"wingbeat\.replies\.shop\..*";
+        assert_eq!(of(0, "configure"), format!("^{own}$"));
+        let write = r"wingbeat\.events|wingbeat\.commands";
+        assert_eq!(of(0, "write"), format!("^({write}|{own})$"));
+        let read = of(0, "read").to_string();
+        assert!(
+            read.contains(r"|wingbeat\\.replies|wingbeat\\.replies\\.shop\\..*)$"),
+            "{read}"
+        );
+        assert_eq!(of(1, "configure"), NOTHING);
+        assert_eq!(of(1, "write"), r"^(wingbeat\.events|wingbeat\.replies)$");
+        assert!(!of(1, "read").to_string().contains("replies"));
+    }
 }

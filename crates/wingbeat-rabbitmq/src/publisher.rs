@@ -17,7 +17,7 @@ use lapin::{Channel, Confirmation, Connection};
 use uuid::Uuid;
 use wingbeat_core::envelope::Unfit;
 use wingbeat_core::transport::Refused;
-use wingbeat_core::{Envelope, HashSet, Kind, Result, sabotage};
+use wingbeat_core::{Dialog, Envelope, HashSet, Kind, Result, sabotage};
 
 use crate::connection::{NOT_FOUND, reply_code, unavailable};
 use crate::topology::Names;
@@ -132,6 +132,9 @@ impl Publisher {
             if !returned.contains(&message.id.0) {
                 return Ok(());
             }
+            if matches!(message.dialog, Some(Dialog::Reply { .. })) {
+                return Err(Refused::Unroutable); // Nobody waits any more.
+            }
             metrics::counter!("wingbeat_messages_returned_total", "type" => message.kind.to_string())
                 .increment(1);
             if settings.bound.contains(message.kind.as_ref()) {
@@ -197,7 +200,7 @@ impl Publisher {
     ) -> std::result::Result<lapin::PublisherConfirm, Refused> {
         let impossible = |unfit: Unfit| Refused::Impossible(unfit.to_string());
         message.check().map_err(impossible)?;
-        let (properties, size) = wire::properties(message);
+        let (properties, size) = wire::properties(message, settings.names);
         if size > settings.frame_max as usize {
             let text = format!(
                 "its headers need a frame of {size} bytes; RabbitMQ's `frame_max` is {}",
@@ -209,11 +212,11 @@ impl Publisher {
             mandatory: settings.needs_queue(message) && !sabotage::lacks(sabotage::MANDATORY),
             ..BasicPublishOptions::default()
         };
-        let exchange = settings.names.exchange(message.role);
+        let (exchange, routing_key) = settings.names.route(message);
         channel
             .basic_publish(
                 exchange.into(),
-                message.kind.as_ref().into(),
+                routing_key.into(),
                 options,
                 &message.body,
                 properties,

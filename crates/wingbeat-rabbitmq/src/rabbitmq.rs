@@ -26,7 +26,7 @@ use crate::consumer::{Options, QueueState, RabbitConsumer, TAGS_PER_CONSUMER};
 use crate::differences::Differences;
 use crate::operate::Operator;
 use crate::publisher::{BatchSettings, Publisher};
-use crate::topology::{Names, declare, plan};
+use crate::topology::{Names, declare, declare_replies, plan};
 
 /// The time limit for declaring the whole topology: some hundred queues.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -449,6 +449,18 @@ impl Transport for RabbitMq {
             let queue = self.names.dead_letter_queue(service.as_str());
             let opened = self.consumer(queue, Arc::default(), DEAD_LETTER_PREFETCH);
             Ok(Some(Box::new(opened.await?) as Box<dyn Consumer>))
+        })
+    }
+
+    fn replies(&self, queue: &str, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        let queue = self.names.reply_queue(queue);
+        Box::pin(async move {
+            let connection = self.consuming_connection().await?;
+            let declared = declare_replies(&connection, &self.names, &queue);
+            let declared = tokio::time::timeout(self.timeout, declared).await;
+            declared.unwrap_or_else(|_| Err(timed_out()))?;
+            let opened = self.open(queue, Arc::default(), prefetch);
+            Ok(Box::new(opened.await?) as Box<dyn Consumer>)
         })
     }
 

@@ -6,7 +6,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ExchangeKind};
 use wingbeat_core::transport::Queue;
-use wingbeat_core::{Error, Kind, Name, Result, Topology};
+use wingbeat_core::{Dialog, Envelope, Error, Kind, Name, Result, Topology};
 
 use crate::Config;
 use crate::connection::{
@@ -15,6 +15,7 @@ use crate::connection::{
 
 const EVENTS: &str = "wingbeat.events";
 const COMMANDS: &str = "wingbeat.commands";
+const REPLIES: &str = "wingbeat.replies";
 /// The prefix of the dead-letter exchange of a service. Each service has its own, since only its
 /// own processes can store its dead letters.
 const DEAD: &str = "wingbeat.dead.";
@@ -31,6 +32,8 @@ pub(crate) struct Names {
     namespace: String,
     pub(crate) events: String,
     pub(crate) commands: String,
+    /// The exchange that routes a reply to the queue that it names.
+    pub(crate) replies: String,
     delivery_limit: u32,
 }
 
@@ -40,6 +43,7 @@ impl Names {
         Self {
             events: format!("{namespace}{EVENTS}"),
             commands: format!("{namespace}{COMMANDS}"),
+            replies: format!("{namespace}{REPLIES}"),
             delivery_limit: config.delivery_limit,
             namespace,
         }
@@ -53,6 +57,25 @@ impl Names {
     }
 
     pub(crate) fn queue(&self, queue: Name) -> String {
+        format!("{}{queue}", self.namespace)
+    }
+
+    /// Returns the exchange and the routing key of a message.
+    pub(crate) fn route(&self, message: &Envelope) -> (&str, String) {
+        match &message.dialog {
+            Some(Dialog::Reply { to }) => (&self.replies, self.reply_queue(to)),
+            _ => (self.exchange(message.role), message.kind.to_string()),
+        }
+    }
+
+    /// Returns whether a queue on the broker is a reply queue.
+    pub(crate) fn is_reply_queue(&self, queue: &str) -> bool {
+        let own = queue.strip_prefix(self.replies.as_str());
+        own.is_some_and(|rest| rest.starts_with('.'))
+    }
+
+    /// Returns the name of the reply queue of a process on the broker.
+    pub(crate) fn reply_queue(&self, queue: &str) -> String {
         format!("{}{queue}", self.namespace)
     }
 
@@ -130,6 +153,7 @@ pub(crate) fn plan(names: &Names, topology: &Topology) -> (Vec<Exchange>, Vec<De
     let mut exchanges = vec![
         exchange(&names.events, ExchangeKind::Topic),
         exchange(&names.commands, ExchangeKind::Direct),
+        exchange(&names.replies, ExchangeKind::Direct),
     ];
     let mut queues = Vec::new();
     let all = topology.queues.keys();
@@ -310,6 +334,36 @@ pub(crate) async fn compare(channel: &Channel, queue: &DeclaredQueue) -> Result<
         Ok(_) => Ok(None),
         Err(why) => Differing::new(queue, &why).map(Some),
     }
+}
+
+/// The time after which a reply queue without a consumer is deleted, in milliseconds: long enough
+/// for a process to reconnect.
+const REPLIES_EXPIRE: i32 = 60_000;
+/// The largest number of replies that wait in the queue of a process.
+const REPLIES_MAX: i32 = 4_096;
+
+/// Declares the reply queue of a process and binds it under its own name.
+pub(crate) async fn declare_replies(
+    connection: &Connection,
+    names: &Names,
+    queue: &str,
+) -> Result<()> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("classic"));
+    arguments.insert("x-expires".into(), AMQPValue::LongInt(REPLIES_EXPIRE));
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(REPLIES_MAX));
+    let declared = DeclaredQueue {
+        service: "",
+        name: queue.to_owned(),
+        arguments,
+        bindings: Vec::new(),
+    };
+    let channel = open(connection).await?;
+    let created = declare_queue(&channel, &declared).await;
+    created.map_err(|e| declare_error("queue", queue, &e))?;
+    bind(&channel, queue, &names.replies, queue).await?;
+    let closed = channel.close(200, "declared".into()).await;
+    closed.map_err(|e| unavailable(&e))
 }
 
 /// Checks that all exchanges and queues exist.

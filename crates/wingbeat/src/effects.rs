@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 use wingbeat_core::envelope::{Limited, Unfit};
-use wingbeat_core::{Error, Kind, Message, MessageType, Result, Timestamp};
+use wingbeat_core::{Dialog, Error, Kind, Message, MessageType, Result, Timestamp};
 
 use crate::encode;
 
@@ -95,6 +95,8 @@ pub(crate) struct Outgoing {
     pub(crate) operation: Option<String>,
     /// Set if the message has an id of its own.
     pub(crate) stamp: Option<Stamp>,
+    /// Its part in a request and its reply.
+    pub(crate) dialog: Option<Dialog>,
 }
 
 /// The identity of a message that comes from a history: the same each time it is sent.
@@ -116,6 +118,7 @@ impl Outgoing {
             sequence: None,
             operation: None,
             stamp: None,
+            dialog: None,
         }
     }
 

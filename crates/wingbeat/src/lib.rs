@@ -432,6 +432,7 @@ pub mod prelude;
 mod publish;
 mod rebuild;
 mod replay;
+mod request;
 mod retry;
 #[cfg(feature = "host")]
 pub mod run;
@@ -463,6 +464,7 @@ pub use policy::{BreakerWindow, Policy, Rate, SagaPolicy, TargetPolicy};
 pub use publish::Unroutable;
 pub use rebuild::RebuildStatus;
 pub use replay::ReplayStatus;
+pub use request::{Asking, ReplyOutput, Request, RequestError, RequestHandler, Requests};
 pub use retry::{Attempts, Retry, RetryRule};
 #[cfg(feature = "host")]
 pub use run::{Program, Settings, run, run_program};
@@ -484,18 +486,18 @@ pub use uuid::Uuid;
 pub use wingbeat_core::runtime::SharedRuntime;
 pub use wingbeat_core::store::{Position, Select};
 pub use wingbeat_core::{
-    BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Envelope, Error, Failure,
+    BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Dialog, Envelope, Error, Failure,
     HasSchema, HashMap, HashSet, HttpClient, Key, Kind, LogLimit, LogLimits, Message, MessageId,
     MessageType, Name, OpenTransaction, Outbox, Param, Params, Propagation, Record, Result,
     Runtime, RuntimeExt, SchemaOf, ServiceStore, Signature, Signatures, Statement, Store, Tag,
     Timestamp, Topology, TraceParent, Transport, Unit, UnitId, causes,
 };
 pub use wingbeat_core::{
-    cache, envelope, network, outgoing, signature, statement, store, transport,
+    cache, dialog, envelope, network, outgoing, signature, statement, store, transport,
 };
 #[doc(hidden)]
 pub use wingbeat_core::{failpoint, sabotage};
-pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, SagaInput, test};
+pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, Request, SagaInput, test};
 pub use {bytes, serde_json};
 
 pub(crate) use codec::encode;

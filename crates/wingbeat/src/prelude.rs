@@ -56,6 +56,6 @@ pub use crate::http::{
 pub use crate::{
     Aggregate, App, Attempts, Batch, Call, Claims, Command, Effects, Either, Entity, Error, Event,
     Failure, GaveUp, Handler, Happened, JsonSchema, Message, Meta, Now, OperationKey, Parts, Rate,
-    Reads, Repo, Result, Retry, Rows, Saga, SagaEffects, SagaInput, Scope, Service, State, Table,
-    TargetPolicy, Unexpected, View, schemars,
+    Reads, Repo, Request, RequestError, Requests, Result, Retry, Rows, Saga, SagaEffects,
+    SagaInput, Scope, Service, State, Table, TargetPolicy, Unexpected, View, schemars,
 };

@@ -24,6 +24,7 @@ use crate::http::Routes;
 #[cfg(feature = "http")]
 use crate::http::measure::routed;
 use crate::replay::{self, Begins, Histories};
+use crate::request::{Request, RequestHandler, patience};
 use crate::saga::{self, Saga, SagaInput as _};
 use crate::schedule::{Polling, Registered, Schedule};
 use crate::state::{Aggregate, Chapters, Derived, Happened, Publish};
@@ -198,8 +199,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         let policy = handler.policy();
         let queue = self.queue(policy.name.unwrap_or_else(|| short_name(name)));
         self.describe(queue, vec![message], handler.returns());
-        self.uses(handler.extracts());
-        let Erased { run, batch } = handler.erase(self.state.clone());
+        self.uses(MessageHandler::extracts(&handler));
+        let Erased { run, batch } = MessageHandler::erase(handler, self.state.clone());
         if policy.from_beginning {
             self.begins(Begins { queue, message }, &policy, &run);
         }
@@ -216,6 +217,60 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             batch,
             replays: None,
         });
+        self
+    }
+
+    /// Answers the request that is the first argument of a handler.
+    ///
+    /// The handler returns a `Result` of the reply. The reply is part of its unit of work: it is
+    /// sent if and only if the handler's changes are stored. Each request is handled once, and
+    /// exactly one service of the system answers a type.
+    ///
+    /// - An error of the class *reject* becomes the reply. The handler's changes are discarded, and
+    ///   there is no dead letter.
+    /// - An error of the class *retry* is retried until the deadline of the request, with shorter
+    ///   pauses than for other messages unless the handler has a [`Retry`](crate::Retry) of its
+    ///   own. Rules for errors of the class *reject* do not apply.
+    /// - A request that arrives after its deadline is acknowledged, and the handler does not run.
+    ///
+    /// [`Requests`](crate::Requests) asks, and has an example.
+    #[must_use]
+    pub fn answer<H, Args>(mut self, handler: H) -> Self
+    where
+        H: Handler<Args> + RequestHandler<Args, S>,
+    {
+        let request = handler.request();
+        let mut policy = handler.policy();
+        policy.retry = patience(policy.retry);
+        let queue = self.queue(policy.name.unwrap_or_else(|| short_name(request.name)));
+        self.describe(queue, vec![request], Vec::new());
+        self.wiring.description.answers.push(request);
+        self.uses(RequestHandler::extracts(&handler));
+        let Erased { run, batch } = RequestHandler::erase(handler, self.state.clone());
+        self.wiring.subscriptions.push(Subscription {
+            queue,
+            bindings: vec![Binding {
+                message: request.name,
+                kind: request.kind,
+            }],
+            policy,
+            takes: vec![request.name],
+            run,
+            batch,
+            replays: None,
+        });
+        self
+    }
+
+    /// Declares a request that the service asks, with [`Requests`](crate::Requests) in its routes.
+    ///
+    /// [`App::check`](crate::App::check) then reports it if no service answers it. A service that
+    /// declares no request has no reply queue.
+    #[must_use]
+    pub fn asks<R: Request>(mut self) -> Self {
+        let request = MessageType::of::<R>();
+        self.wiring.description.publishes.push(request);
+        self.wiring.description.asks.push(request);
         self
     }
 

@@ -86,6 +86,8 @@ fn broker(app: &App) -> String {
                 password_hash: format!("@{name}@"),
                 is_service: service.is_some(),
                 sends_commands: service.is_some_and(|it| it.commands().next().is_some()),
+                asks: service.is_some_and(|it| !it.asks.is_empty()),
+                answers: service.is_some_and(|it| !it.answers.is_empty()),
             }
         })
         .collect();

@@ -72,6 +72,7 @@ fn envelope(runtime: &TokioRuntime, number: u64) -> Envelope {
         traceparent: None,
         propagation: Default::default(),
         signature: None,
+        dialog: None,
         body: wingbeat::encode_body(&event),
     }
 }

@@ -235,6 +235,7 @@ impl Bench {
             traceparent: None,
             propagation: Default::default(),
             signature: None,
+            dialog: None,
             body: Bytes::from_static(b"{}"),
         }
     }

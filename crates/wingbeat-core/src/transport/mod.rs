@@ -28,9 +28,8 @@ use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::{Envelope, Kind, Name, Result};
+use crate::{Envelope, Error, Kind, Name, Result};
 
 pub use operate::{Deviation, DeviationKind, Migrated, Prune, Pruned};
 
@@ -154,7 +153,7 @@ pub struct Binding {
 }
 
 /// The reason why a message was not confirmed. The message stays in the outbox.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refused {
     /// No queue is bound to the type of this command. The relay tries again later. A store that is
     /// its own broker commits the unit, and keeps the command until a queue is bound to its type.
@@ -260,6 +259,23 @@ pub trait Transport: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Option<Box<dyn Consumer>>>> {
         let _ = service;
         Box::pin(async { Ok(None) })
+    }
+
+    /// Opens a queue of this name for replies, and starts its consumer. `publish` sends a
+    /// [reply](crate::Dialog::Reply) to the queue that it names; no binding is necessary.
+    ///
+    /// The queue belongs to this process. It may vanish with its messages when its consumer ends,
+    /// and does so soon after the process has ended. A caller whose consumer fails drops it and
+    /// opens the queue again. A reply without a queue is [`Refused::Unroutable`], and never delays
+    /// other messages. A store that is its own broker commits its unit and drops it.
+    ///
+    /// # Errors
+    ///
+    /// `replies_unsupported` unless the adapter implements this method.
+    fn replies(&self, queue: &str, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        let text = format!("the transport has no reply queues, such as {queue}");
+        let _ = prefetch;
+        Box::pin(async { Err(Error::reject("replies_unsupported", text)) })
     }
 
     /// Returns the number of messages that wait in `queue`, plus those that this process has

@@ -141,6 +141,11 @@ impl Transport for Embedded {
         Box::pin(std::future::ready(consumer))
     }
 
+    fn replies(&self, queue: &str, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        let consumer = self.shared.broker.replies.open(queue, prefetch);
+        Box::pin(std::future::ready(Ok(Box::new(consumer) as _)))
+    }
+
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
         let number = self.shared.names.find_queue(queue);
         let depth = number.map_or(0, |number| self.shared.broker.depth(number));

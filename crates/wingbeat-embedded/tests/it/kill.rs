@@ -121,6 +121,7 @@ fn envelope(runtime: &Arc<TokioRuntime>, command: &Add) -> Envelope {
         traceparent: None,
         propagation: Default::default(),
         signature: None,
+        dialog: None,
         body: wingbeat::encode_body(command),
     }
 }

@@ -122,6 +122,7 @@ impl Shop {
             traceparent: None,
             propagation: Default::default(),
             signature: None,
+            dialog: None,
             body: wingbeat::encode_body(&command),
         };
         assert_eq!(self.embedded.publish(vec![envelope]).await, [Ok(())]);

@@ -94,6 +94,7 @@ impl Meters {
             traceparent: None,
             propagation: Default::default(),
             signature: None,
+            dialog: None,
             body: wingbeat::encode_body(&reading),
         };
         assert_eq!(self.embedded.publish(vec![envelope]).await, [Ok(())]);

@@ -82,6 +82,7 @@ fn envelope(runtime: &TokioRuntime, random: &mut fastrand::Rng) -> Envelope {
         traceparent: None,
         propagation: Propagation::default(),
         signature: None,
+        dialog: None,
         body: wingbeat::encode_body(&MeterRead { meter: "a".into() }),
     };
     for _ in 0..random.usize(..3) {

@@ -6,10 +6,10 @@ use lapin::types::{AMQPValue, FieldTable};
 use uuid::Uuid;
 use wingbeat_core::envelope::{KIND_MAX, Unfit};
 use wingbeat_core::transport::{DeadLettered, Fault, Undecodable};
-use wingbeat_core::{Envelope, Kind, MessageId, Propagation, Timestamp};
+use wingbeat_core::{Dialog, Envelope, Kind, MessageId, Propagation, Timestamp};
 
 use super::broken::{Problem, found_by_guard, kind, undecodable};
-use super::value::{header, plain, text, text_of, time_of};
+use super::value::{header, parsed, plain, text, text_of, time_of};
 use super::{CONTENT_TYPE, FOREIGN};
 use crate::topology::Names;
 
@@ -36,10 +36,16 @@ fn decode(delivery: &Delivery, names: &Names, now: Timestamp) -> Result<Envelope
         None => attribute("subject")?,
     };
     let ours = header(delivery, "partitionkey").is_some();
-    let role = if original_exchange(delivery, names) == names.commands {
+    let exchange = original_exchange(delivery, names);
+    let role = if exchange == names.commands || exchange == names.replies {
         Kind::Command
     } else {
         Kind::Event
+    };
+    let dialog = dialog(delivery, names, field("deadline").and_then(parsed));
+    let replied = match &dialog {
+        Some(Dialog::Reply { .. }) => property(delivery.properties.correlation_id()),
+        _ => None,
     };
     // OpenTelemetry's instrumentations use headers without a prefix.
     let traced = |name: &str| field(name).or_else(|| text(plain(delivery, name)?));
@@ -54,13 +60,17 @@ fn decode(delivery: &Delivery, names: &Names, now: Timestamp) -> Result<Envelope
         key: key.unwrap_or_else(|| if ours { String::new() } else { id.to_string() }),
         time: time_of(delivery).map_err(undecodable)?.unwrap_or(now),
         correlation: field("correlationid").and_then(uuid).unwrap_or(id).into(),
-        causation: field("causationid").and_then(uuid).map(MessageId),
+        causation: field("causationid")
+            .or(replied)
+            .and_then(uuid)
+            .map(MessageId),
         sequence: field("sequence").and_then(|sequence| sequence.parse().ok()),
         operation: attribute("operationid")?,
         traceparent,
         propagation: Propagation::new(tracestate.as_deref(), traced("baggage").as_deref()),
         // A signature that is malformed is none.
         signature: field("signature").and_then(|signature| signature.parse().ok()),
+        dialog,
         body: Bytes::copy_from_slice(&delivery.data),
     };
     envelope.check().map_err(|unfit| {
@@ -71,6 +81,25 @@ fn decode(delivery: &Delivery, names: &Names, now: Timestamp) -> Result<Envelope
         (fault, unfit.to_string())
     })?;
     Ok(envelope)
+}
+
+/// Returns the part of a message in a dialog. A request names the queue of its reply as AMQP does,
+/// and has a deadline. A reply comes from the exchange of replies, or from the default exchange.
+fn dialog(delivery: &Delivery, names: &Names, deadline: Option<Timestamp>) -> Option<Dialog> {
+    let queue = |name: &str| names.without_namespace(name).to_owned();
+    let (exchange, key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
+    if exchange == names.replies || exchange.is_empty() && names.is_reply_queue(key) {
+        return Some(Dialog::Reply { to: queue(key) });
+    }
+    let reply_to = property(delivery.properties.reply_to())?;
+    Some(Dialog::Request {
+        reply_to: queue(&reply_to),
+        deadline: deadline?,
+    })
+}
+
+fn property(value: &Option<lapin::types::ShortString>) -> Option<String> {
+    value.as_ref().map(ToString::to_string)
 }
 
 /// Returns the id and the source, which identify a message, after checking that it is a CloudEvent
@@ -127,7 +156,7 @@ pub(crate) fn dead_lettered(delivery: &Delivery, names: &Names) -> Option<DeadLe
 /// it.
 fn original_exchange(delivery: &Delivery, names: &Names) -> String {
     let exchange = delivery.exchange.to_string();
-    if exchange == names.events || exchange == names.commands {
+    if [&names.events, &names.commands, &names.replies].contains(&&exchange) {
         return exchange;
     }
     last_death(delivery, "exchange").unwrap_or(exchange)

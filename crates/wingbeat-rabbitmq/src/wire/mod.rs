@@ -16,7 +16,9 @@ mod value;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use uuid::Uuid;
-use wingbeat_core::Envelope;
+use wingbeat_core::{Dialog, Envelope};
+
+use crate::topology::Names;
 
 pub(crate) use decode::{dead_lettered, envelope};
 
@@ -54,6 +56,9 @@ fn attributes(message: &Envelope) -> Vec<(String, String)> {
     if let Some(tracestate) = message.propagation.tracestate() {
         set("tracestate", tracestate.to_owned());
     }
+    if let Some(Dialog::Request { deadline, .. }) = &message.dialog {
+        set("deadline", deadline.to_string());
+    }
     if let Some(signature) = &message.signature {
         set("signature", signature.to_string());
     }
@@ -66,7 +71,7 @@ fn attributes(message: &Envelope) -> Vec<(String, String)> {
 
 /// Encodes the attributes of a message as properties. Also returns the size of the frame that they
 /// need: RabbitMQ closes the connection of a publisher whose content header exceeds a frame.
-pub(crate) fn properties(message: &Envelope) -> (BasicProperties, usize) {
+pub(crate) fn properties(message: &Envelope, names: &Names) -> (BasicProperties, usize) {
     // Frame: head and end (8 bytes). Content header: class, weight, size of the body, flags (14).
     // Table: its length (4); per header the lengths of name and value, and a type (6).
     let id = message.id.to_string();
@@ -76,12 +81,29 @@ pub(crate) fn properties(message: &Envelope) -> (BasicProperties, usize) {
         size += 6 + name.len() + value.len();
         headers.insert(name.into(), AMQPValue::LongString(value.into()));
     }
-    let properties = BasicProperties::default()
+    let mut properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_content_type(CONTENT_TYPE.into())
         .with_message_id(id.into())
         .with_headers(headers);
+    if let Some(request) = request_of(message) {
+        size += 1 + request.len();
+        properties = properties.with_correlation_id(request.into());
+    }
+    if let Some(Dialog::Request { reply_to, .. }) = &message.dialog {
+        let queue = names.reply_queue(reply_to);
+        size += 1 + queue.len();
+        properties = properties.with_reply_to(queue.into());
+    }
     (properties, size)
+}
+
+/// Returns the id of the request in a dialog. RPC over AMQP has it as correlation id.
+fn request_of(message: &Envelope) -> Option<String> {
+    Some(match message.dialog.as_ref()? {
+        Dialog::Request { .. } => message.id.to_string(),
+        Dialog::Reply { .. } => message.causation?.to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -93,7 +115,6 @@ mod tests {
 
     use super::*;
     use crate::Config;
-    use crate::topology::Names;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -253,9 +274,13 @@ mod tests {
             traceparent: Some(wingbeat_core::TraceParent::of(id)),
             propagation: wingbeat_core::Propagation::new(Some("v=1"), Some("a=b")),
             signature: Some(wingbeat_core::Signature::new([7; 64])),
+            dialog: Some(Dialog::Request {
+                reply_to: "wingbeat.replies.s.1".into(),
+                deadline: NOW,
+            }),
             body: "{}".into(),
         };
-        let (properties, size) = super::properties(&message);
+        let (properties, size) = super::properties(&message, &names());
         let written = {
             let mut buffer = vec![0; 4_096];
             let generate = lapin::protocol::basic::gen_properties(&properties);
@@ -291,10 +316,14 @@ mod tests {
             traceparent: Some(wingbeat_core::TraceParent::of(id)),
             propagation: wingbeat_core::Propagation::new(Some(&state), Some(&baggage)),
             signature: Some(wingbeat_core::Signature::new([7; 64])),
+            dialog: Some(Dialog::Request {
+                reply_to: "q".repeat(KIND_MAX),
+                deadline: NOW,
+            }),
             body: "{}".into(),
         };
         assert_eq!(message.check(), Ok(()));
-        let (_, size) = super::properties(&message);
+        let (_, size) = super::properties(&message, &names());
         // As `docs/errors/impossible.md` and `connection` say.
         assert!(size < 36 << 10, "{size} bytes");
     }

@@ -61,11 +61,15 @@ pub(super) fn time_of(delivery: &Delivery) -> Result<Option<Timestamp>, String> 
             if text.is_empty() {
                 return Ok(by_property(delivery));
             }
-            let time = serde_json::from_value(serde_json::Value::String(text));
-            time.map(Some).map_err(|_| invalid())
+            parsed(text).ok_or_else(invalid).map(Some)
         }
         None => Ok(by_property(delivery)),
     }
+}
+
+/// Parses a time in RFC 3339.
+pub(super) fn parsed(text: String) -> Option<Timestamp> {
+    serde_json::from_value(serde_json::Value::String(text)).ok()
 }
 
 fn by_property(delivery: &Delivery) -> Option<Timestamp> {

@@ -19,6 +19,7 @@ mod outbox;
 mod raw;
 mod register;
 mod replaying;
+mod requests;
 mod strangers;
 mod tls;
 mod topology;

@@ -98,7 +98,7 @@ pub(crate) struct Servers {
 }
 
 pub(crate) struct Process {
-    tasks: Arc<TaskGroup>,
+    pub(crate) tasks: Arc<TaskGroup>,
     pub(crate) running: Running,
 }
 

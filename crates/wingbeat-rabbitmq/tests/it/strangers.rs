@@ -176,6 +176,7 @@ impl Strangers {
             traceparent: None,
             propagation: Default::default(),
             signature: None,
+            dialog: None,
             body: wingbeat::encode_body(&note),
         };
         publish(&self.transport, vec![envelope]).await;

@@ -175,6 +175,7 @@ impl World {
             traceparent: None,
             propagation: Default::default(),
             signature: None,
+            dialog: None,
             body: encode_body(message),
         }
     }

@@ -1,6 +1,6 @@
 //! The findings of the start-up check: everything that is wrong, and what may be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -102,6 +102,8 @@ impl App {
         let wiring = self.wiring().into_iter();
         let mut findings: Vec<_> = wiring.map(|text| Finding::error(WIRING, text)).collect();
         findings.extend(self.commands_without_handler());
+        findings.extend(self.requests_without_answer());
+        findings.extend(self.requests_with_several_answers());
         findings.extend(self.retries_that_are_too_long());
         findings.extend(self.rates_that_are_too_low());
         findings.extend(self.events_without_subscriber());
@@ -130,7 +132,9 @@ impl App {
         }
         let taken = self.taken();
         let unhandled = self.published(Kind::Command).filter(|(_, command)| {
-            !taken.contains(command.name) && !self.outside.contains(command.owner())
+            !taken.contains(command.name)
+                && !self.outside.contains(command.owner())
+                && !self.is_request(command.name)
         });
         let texts: BTreeSet<_> = unhandled
             .map(|(sender, command)| {
@@ -145,6 +149,61 @@ impl App {
         findings
             .map(|it| Finding::error("command_unhandled", it))
             .collect()
+    }
+
+    /// Returns whether a message is a request that some service asks or answers.
+    pub(super) fn is_request(&self, message: &str) -> bool {
+        let descriptions = self.services.iter().map(|it| &it.description);
+        let mut requests = descriptions.flat_map(|it| it.asks.iter().chain(&it.answers));
+        requests.any(|it| it.name == message)
+    }
+
+    fn requests_without_answer(&self) -> Vec<Finding> {
+        if self.strangers {
+            return Vec::new();
+        }
+        let services = self.services.iter();
+        let answered: BTreeSet<_> = services
+            .flat_map(|it| &it.description.answers)
+            .map(|it| it.name)
+            .collect();
+        let mut texts = BTreeSet::new();
+        for service in &self.services {
+            for request in &service.description.asks {
+                let (asker, name, owner) = (service.name, request.name, request.owner());
+                if !answered.contains(name) && !self.outside.contains(owner) {
+                    texts.insert(format!(
+                        "{asker} asks {name}, but no service answers it: add `.answer(..)` to \
+                         `{owner}`, or name another system with `.outside([\"{owner}\"])`"
+                    ));
+                }
+            }
+        }
+        let findings = texts.into_iter();
+        findings
+            .map(|it| Finding::error("request_unanswered", it))
+            .collect()
+    }
+
+    fn requests_with_several_answers(&self) -> Vec<Finding> {
+        let mut queues = BTreeMap::<&str, Vec<&str>>::new();
+        for subscription in self.subscriptions() {
+            for binding in &subscription.bindings {
+                if binding.kind == Kind::Command && self.is_request(binding.message) {
+                    let by = queues.entry(binding.message).or_default();
+                    by.push(subscription.queue.as_str());
+                }
+            }
+        }
+        let several = queues.into_iter().filter(|(_, by)| by.len() > 1);
+        let findings = several.map(|(request, by)| {
+            let text = format!(
+                "{request} has several handlers: {}. Each request has one answer",
+                by.join(", ")
+            );
+            Finding::error("request_answered_twice", text)
+        });
+        findings.collect()
     }
 
     fn events_without_subscriber(&self) -> Vec<Finding> {

@@ -15,6 +15,7 @@ use wingbeat_core::{Error, Kind, Name, Result};
 use crate::dispatch::Subscription;
 use crate::overload::Overload;
 use crate::replay::Begins;
+use crate::request::{rejected_type, reply_type};
 use crate::runtime::sweep;
 use crate::schedule::{Plan, Registered};
 use crate::service::{Service, Wiring};
@@ -144,8 +145,8 @@ impl App {
     ///
     /// # Errors
     ///
-    /// `wiring`, with one line per finding: a name that is used twice, a command with two handlers
-    /// or without one, a call without a target, a schedule without times, a subscription to a
+    /// `wiring`, with one line per finding: a name that is used twice, a command or a request with
+    /// two handlers or without one, a call without a target, a schedule without times, a subscription to a
     /// message whose owner is not part of the system, one from the beginning to a message without a
     /// history, a service to run that does not exist, retries that outlast RabbitMQ's consumer
     /// timeout.
@@ -237,6 +238,8 @@ impl App {
             }
         }
         let several = handlers.into_iter().filter(|(_, by)| by.len() > 1);
+        // Another finding reports requests.
+        let several = several.filter(|(command, _)| !self.is_request(command));
         several
             .map(|(command, by)| {
                 let by = by.join(", ");
@@ -371,6 +374,10 @@ impl App {
             let mut commands = Commands::new(trust, Arc::clone(&family), self.outside);
             for service in &self.services {
                 commands.describe(&service.description);
+                for request in &service.description.answers {
+                    commands.allow(reply_type(request.name), service.name.as_str());
+                    commands.allow(rejected_type(request.name), service.name.as_str());
+                }
                 for begins in &service.begins {
                     commands.allow(begins.replayed(), begins.message.owner());
                 }

@@ -20,6 +20,7 @@ use crate::failed::{DeadLetter, Incidents};
 use crate::publish::{RelayEnd, Unroutable, Unsent};
 use crate::rebuild::{RebuildStatus, Rebuilds};
 use crate::replay::{ReplayStatus, Replays};
+use crate::request::Requests;
 use crate::runtime::Control;
 use crate::schedule::{Keeper, ScheduleStatus};
 use crate::state::Reads;
@@ -68,6 +69,7 @@ pub struct Running {
     pub(super) keepers: BTreeMap<Name, Arc<Keeper>>,
     pub(super) replays: BTreeMap<Name, Arc<Replays>>,
     pub(super) rebuilds: BTreeMap<Name, Arc<Rebuilds>>,
+    pub(super) requests: BTreeMap<Name, Requests>,
     /// The outside systems that the services call.
     pub targets: Vec<Arc<Target>>,
     /// The queues and bindings of the services that run here.
@@ -121,6 +123,13 @@ impl Running {
     #[must_use]
     pub fn reads(&self, name: &str) -> Option<Reads> {
         self.service(name).map(Reads::new)
+    }
+
+    /// Returns the means to ask requests on behalf of a service that runs here and
+    /// [declares](crate::Service::asks) some, for code beside its routes.
+    #[must_use]
+    pub fn requests(&self, service: &str) -> Option<Requests> {
+        self.requests.get(&Name::intern(service)).cloned()
     }
 
     /// Returns the names of the services that run here.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::{Extension, Router};
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::transport::Topology;
-use wingbeat_core::{LogLimits, ServiceStore, Timestamp};
+use wingbeat_core::{LogLimits, MessageType, ServiceStore, Timestamp};
 
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
@@ -24,6 +24,7 @@ use crate::overload::{Oldest, Overload};
 use crate::publish::Relay;
 use crate::rebuild::Rebuilds;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
+use crate::request::Requests;
 use crate::runtime::Control;
 use crate::schedule::{Firing, Keeper, Ongoing, Plan, Registered, poll};
 use crate::service::Wiring;
@@ -119,6 +120,7 @@ impl Starting {
                 keepers: BTreeMap::new(),
                 replays: BTreeMap::new(),
                 rebuilds: BTreeMap::new(),
+                requests: BTreeMap::new(),
                 targets: Vec::new(),
                 topology,
                 unsent: Arc::default(),
@@ -203,6 +205,7 @@ impl Starting {
             self.running.targets.push(target);
         }
         self.schedules(&context, wiring.schedules);
+        let requests = self.requests(&context, &wiring.description.asks);
         for polling in wiring.polls {
             let polling = poll(Arc::clone(&context), polling, self.control.clone());
             self.ports.runtime.spawn(Box::pin(polling));
@@ -214,11 +217,17 @@ impl Starting {
                 .layer(Extension(Arc::clone(&context)))
                 .layer(Extension(Reads::new(Arc::clone(&context))));
             let routes = self.shedding(routes);
+            let routes = match &requests {
+                Some(requests) => routes.layer(Extension(requests.clone())),
+                None => routes,
+            };
             self.running.routes = std::mem::take(&mut self.running.routes).merge(routes);
         }
         if let Some(overload) = &self.overload {
             overload.follow_service(wiring.name);
         }
+        let named = requests.map(|requests| (wiring.name, requests));
+        self.running.requests.extend(named);
         self.due.services.insert(wiring.name, Arc::clone(&context));
         self.running.services.insert(wiring.name, context);
     }
@@ -230,6 +239,20 @@ impl Starting {
             Some(overload) => routes.layer(Extension(overload.clone())),
             None => routes,
         }
+    }
+
+    /// Starts to receive replies, if the service asks requests.
+    fn requests(&self, context: &Arc<ServiceContext>, asks: &[MessageType]) -> Option<Requests> {
+        if asks.is_empty() {
+            return None;
+        }
+        let (service, transport) = (Arc::clone(context), Arc::clone(&self.ports.transport));
+        Some(Requests::start(
+            service,
+            transport,
+            asks,
+            self.control.clone(),
+        ))
     }
 
     /// Registers the schedules of a service for its due records, and has the records created.

@@ -193,6 +193,7 @@ mod tests {
             traceparent: None,
             propagation: Default::default(),
             signature: None,
+            dialog: None,
             body: Bytes::new(),
         }
     }

@@ -108,6 +108,10 @@ pub struct ServiceDescription {
     /// The stored data that its handlers, sagas and calls use; that of routes is part of their
     /// operations.
     pub uses: Vec<StoredName>,
+    /// The requests that the service asks.
+    pub asks: Vec<MessageType>,
+    /// The requests that the service answers.
+    pub answers: Vec<MessageType>,
 }
 
 impl ServiceDescription {
@@ -122,6 +126,8 @@ impl ServiceDescription {
             stored: Vec::new(),
             timers: Vec::new(),
             uses: Vec::new(),
+            asks: Vec::new(),
+            answers: Vec::new(),
         }
     }
 }

@@ -75,6 +75,7 @@ impl Delayed {
             body: stored.body.get().as_bytes().to_vec().into(),
             sequence: stored.sequence,
             operation: stored.operation.clone(),
+            dialog: None,
             stamp: None,
         });
         scope.record(effects)

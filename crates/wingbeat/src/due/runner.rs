@@ -159,6 +159,7 @@ impl DueRunner {
             traceparent: timer.traceparent,
             propagation: timer.propagation,
             signature: None,
+            dialog: None,
             body: timer.body.get().as_bytes().to_vec().into(),
         };
         let work = Work {

@@ -287,6 +287,7 @@ pub(crate) fn stand_in(broken: &Undecodable, now: Timestamp) -> Envelope {
         traceparent: None,
         propagation: Default::default(),
         signature: None,
+        dialog: None,
         body: broken.raw.clone(),
     }
 }

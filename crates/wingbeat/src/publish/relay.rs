@@ -17,7 +17,8 @@ use tokio::sync::{oneshot, watch};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::transport::Refused;
 use wingbeat_core::{
-    Envelope, MessageId, Name, Outbox, Result, RuntimeExt as _, Transport, failpoint, sabotage,
+    Dialog, Envelope, MessageId, Name, Outbox, Result, RuntimeExt as _, Transport, failpoint,
+    sabotage,
 };
 
 use super::unroutable::Unsent;
@@ -347,6 +348,11 @@ impl Relay {
                     unsent.confirmed(&message.kind);
                     sorted.confirmed.push(message.id);
                 }
+                // The process that asked has ended.
+                Err(Refused::Unroutable) if is_reply(message) => {
+                    metrics::counter!("wingbeat_replies_dropped_total").increment(1);
+                    sorted.confirmed.push(message.id);
+                }
                 Err(Refused::Unroutable) => {
                     let pause = unsent.unroutable(&message.kind, now);
                     sorted.unroutable.push((message.id, pause));
@@ -366,6 +372,10 @@ impl Relay {
         }
         sorted
     }
+}
+
+fn is_reply(message: &Envelope) -> bool {
+    matches!(message.dialog, Some(Dialog::Reply { .. }))
 }
 
 /// Resolves when the control changes; never if its sender was dropped.

@@ -158,6 +158,7 @@ impl Begins {
                     role: Kind::Event,
                     operation: None,
                     signature: None,
+                    dialog: None,
                     ..envelope
                 },
             ),

@@ -7,7 +7,9 @@ use crate::Ports;
 use crate::ServiceContext;
 use crate::http::session::{Sessions, identify};
 use crate::outgoing::Response;
-use crate::{App, Call, HttpClient, Message, Name, Reads, Result, Running, Runtime as _, outgoing};
+use crate::{
+    App, Call, HttpClient, Message, Name, Reads, Requests, Result, Running, Runtime as _, outgoing,
+};
 use axum::body::{Body, to_bytes};
 use axum::http::request::Builder;
 use axum::http::{Request, StatusCode};
@@ -332,6 +334,17 @@ impl TestApp {
     #[must_use]
     pub fn reads(&self, service: &str) -> Reads {
         self.running.reads(service).expect("the service runs")
+    }
+
+    /// Returns the means to ask requests on behalf of a service.
+    ///
+    /// # Panics
+    ///
+    /// If the service does not run, or declares no request.
+    #[must_use]
+    pub fn requests(&self, service: &str) -> Requests {
+        let requests = self.running.requests(service);
+        requests.expect("the service declares a request")
     }
 
     /// Runs a future of the test.

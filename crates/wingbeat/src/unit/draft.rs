@@ -26,3 +26,32 @@ pub(super) struct Draft {
     pub(super) statements: Vec<Statement>,
     pub(super) transaction: Option<OpenTransaction>,
 }
+
+/// What a draft contained at some moment, apart from its reads.
+pub(crate) struct Mark {
+    writes: Vec<Write>,
+    counts: Vec<(Name, i64)>,
+}
+
+impl Draft {
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            writes: self.writes.clone(),
+            counts: self.counts.clone(),
+        }
+    }
+
+    /// Removes everything that was recorded since the mark, except the reads.
+    pub(super) fn rewind(&mut self, mark: Mark) {
+        let Mark { writes, counts } = mark;
+        let made = std::mem::take(self);
+        *self = Self {
+            correlation: made.correlation,
+            reads: made.reads,
+            seen: made.seen,
+            writes,
+            counts,
+            ..Self::default()
+        };
+    }
+}

@@ -15,6 +15,7 @@ mod sql;
 
 pub use context::ServiceContext;
 pub(crate) use context::{Incomplete, Published};
+pub(crate) use draft::Mark;
 pub use meta::Meta;
 pub(crate) use meta::{REPLAYED, original_id};
 pub use records::Entry;

@@ -13,7 +13,7 @@ use wingbeat_core::{
     TraceParent, Unit,
 };
 
-use super::draft::Draft;
+use super::draft::{Draft, Mark};
 use super::records::TimerRecord;
 use super::sealing::Sealing;
 use super::{Meta, ServiceContext};
@@ -292,6 +292,17 @@ impl Scope {
             storable("delayed message", delayed.id())?;
         }
         self.with(|draft| draft.effects.append(effects))
+    }
+
+    /// Notes what the unit contains before a handler runs, for [`rewind`](Self::rewind).
+    pub(crate) fn mark(&self) -> Result<Mark> {
+        self.with(|draft| draft.mark())
+    }
+
+    /// Removes what a handler has recorded, except its reads: the decision to do nothing is
+    /// validated like any other.
+    pub(crate) fn rewind(&self, mark: Mark) -> Result<()> {
+        self.with(|draft| draft.rewind(mark))
     }
 
     /// Ends the attempt. Every later use of this scope fails with the code `sealed`.

@@ -44,6 +44,7 @@ mod refusing;
 mod replaying;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod replicas;
+mod requests;
 mod retry_after;
 mod retry_loop;
 mod retrying;

@@ -82,6 +82,7 @@ proptest! {
             traceparent: None,
             propagation: Default::default(),
             signature: None,
+            dialog: None,
             body: body.into(),
         };
         let bytes = Bytes::from(envelope.encode());

@@ -560,6 +560,7 @@ fn published(at: i64, after: Duration) -> (u32, usize) {
         traceparent: None,
         propagation: Default::default(),
         signature: None,
+        dialog: None,
         body: encode_body(&reading),
     };
     assert_eq!(world.run(model.transport.publish(vec![envelope])), [Ok(())]);

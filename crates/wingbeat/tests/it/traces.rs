@@ -209,6 +209,7 @@ fn from_outside<M: wingbeat::Message>(
         traceparent,
         propagation: Default::default(),
         signature: None,
+        dialog: None,
         body: wingbeat::encode_body(message),
     }
 }

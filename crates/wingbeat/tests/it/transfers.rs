@@ -258,6 +258,7 @@ pub(crate) fn envelope<M: wingbeat::Message>(
         traceparent: None,
         propagation: Default::default(),
         signature: None,
+        dialog: None,
         body: wingbeat::encode_body(message),
     }
 }

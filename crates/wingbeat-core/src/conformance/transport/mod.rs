@@ -4,8 +4,10 @@
 //! fixture.
 
 mod acknowledged;
+mod replies;
 
 pub use acknowledged::*;
+pub use replies::*;
 
 use std::sync::Arc;
 
@@ -54,6 +56,11 @@ macro_rules! transport_conformance {
                 thousands_of_messages_are_all_delivered,
                 an_ordered_queue_keeps_the_order_of_publishing,
                 an_ordered_queue_has_one_consumer_at_a_time,
+                a_reply_reaches_only_its_queue,
+                a_reply_without_a_queue_is_unroutable,
+                a_reply_queue_is_opened_again,
+                a_committed_reply_is_sent,
+                a_request_is_delivered_unchanged,
             ]
         );
     };

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 use wingbeat_core::transport::Refused;
-use wingbeat_core::{Envelope, Name, Topology};
+use wingbeat_core::{Dialog, Envelope, Name, Topology};
 
 use super::Batch;
 use crate::broker::UNROUTABLE;
@@ -13,6 +13,10 @@ use crate::reads;
 impl Batch<'_> {
     /// Queues a message of a unit. A command that no queue is bound to is kept until one is.
     pub(super) fn send(&mut self, message: &Envelope) -> rusqlite::Result<()> {
+        if let Some(Dialog::Reply { .. }) = &message.dialog {
+            self.effects.replies.push(message.clone());
+            return Ok(());
+        }
         if let Some(queues) = self.shared.broker.route(message) {
             return self.queue(&queues, message);
         }
@@ -30,9 +34,16 @@ impl Batch<'_> {
         &mut self,
         messages: &[Envelope],
     ) -> rusqlite::Result<Vec<std::result::Result<(), Refused>>> {
-        let mut publish = |message: &Envelope| match self.shared.broker.route(message) {
-            Some(queues) => self.queue(&queues, message).map(Ok),
-            None => Ok(Err(Refused::Unroutable)),
+        let mut publish = |message: &Envelope| match &message.dialog {
+            Some(Dialog::Reply { to }) if self.shared.broker.replies.has(to) => {
+                self.effects.replies.push(message.clone());
+                Ok(Ok(()))
+            }
+            Some(Dialog::Reply { .. }) => Ok(Err(Refused::Unroutable)),
+            _ => match self.shared.broker.route(message) {
+                Some(queues) => self.queue(&queues, message).map(Ok),
+                None => Ok(Err(Refused::Unroutable)),
+            },
         };
         messages.iter().map(&mut publish).collect()
     }

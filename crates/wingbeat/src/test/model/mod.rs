@@ -142,6 +142,7 @@ impl Model {
             traceparent: None,
             propagation: Default::default(),
             signature: None,
+            dialog: None,
             body: crate::encode_body(message),
         };
         while let Err(refused) = &self.transport.publish(vec![envelope.clone()]).await[0] {

@@ -278,17 +278,31 @@ impl Transport for Proxy<dyn Transport> {
         Box::pin(async move {
             self.connection.while_alive().await;
             let inner = self.inner.consume(queue, prefetch).await?;
-            let proxy = ProxyConsumer {
-                connection: self.connection.clone(),
-                inner,
-                paused: false,
-            };
-            Ok(Box::new(proxy) as Box<dyn Consumer>)
+            Ok(Box::new(self.consumer(inner)) as Box<dyn Consumer>)
+        })
+    }
+
+    fn replies(&self, queue: &str, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        let queue = queue.to_owned();
+        Box::pin(async move {
+            self.connection.while_alive().await;
+            let inner = self.inner.replies(&queue, prefetch).await?;
+            Ok(Box::new(self.consumer(inner)) as Box<dyn Consumer>)
         })
     }
 
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
         forward!(self.depth(queue))
+    }
+}
+
+impl Proxy<dyn Transport> {
+    fn consumer(&self, inner: Box<dyn Consumer>) -> ProxyConsumer {
+        ProxyConsumer {
+            connection: self.connection.clone(),
+            inner,
+            paused: false,
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 use wingbeat_core::envelope::Unfit;
 use wingbeat_core::transport::{Refused, Settler};
 use wingbeat_core::{
-    Consumer, Delivery, Envelope, Error, Kind, MessageId, Name, Result, Tag, Topology, Transport,
+    Consumer, Delivery, Dialog, Envelope, Error, Kind, MessageId, Name, Result, Tag, Topology,
+    Transport,
 };
 
 use super::{Injector, Outages, lock};
@@ -50,6 +51,8 @@ impl Queue {
 struct Broker {
     topology: Topology,
     queues: BTreeMap<Name, Queue>,
+    /// The reply queues, and their consumers.
+    replies: BTreeMap<Name, u64>,
     accepted: BTreeSet<MessageId>,
     next: u64,
     positions: u64,
@@ -68,6 +71,10 @@ pub struct ModelTransport {
 impl Broker {
     /// Returns the queues that the message is routed to.
     fn bound_queues(&self, message: &Envelope) -> Vec<Name> {
+        if let Some(Dialog::Reply { to }) = &message.dialog {
+            let mut open = self.replies.keys().filter(|queue| queue.as_str() == to);
+            return open.next().copied().into_iter().collect();
+        }
         let queues = self.topology.queues.iter();
         let bound = queues.filter(|(_, queue)| {
             let mut bindings = queue.bindings.iter();
@@ -92,7 +99,13 @@ impl ModelTransport {
 
     /// Restarts the broker: consumers are lost, and unacknowledged messages are redelivered.
     pub fn restart(&self) {
-        lock(&self.broker).generation += 1;
+        let mut broker = lock(&self.broker);
+        broker.generation += 1;
+        // The consumers of reply queues are gone, and their queues with them.
+        for queue in std::mem::take(&mut broker.replies).keys() {
+            broker.queues.remove(queue);
+        }
+        drop(broker);
         self.changed.notify_waiters();
     }
 
@@ -152,6 +165,22 @@ impl ModelTransport {
             self.injector.count("broker_blocked");
             changed.await;
         }
+    }
+
+    fn consumer(&self, broker: &mut Broker, queue: Name, prefetch: usize) -> Box<dyn Consumer> {
+        broker.next += 1;
+        let channel = Arc::new(Channel {
+            queue,
+            consumer: broker.next,
+            generation: broker.generation,
+            broker: Arc::clone(&self.broker),
+            changed: Arc::clone(&self.changed),
+        });
+        Box::new(ModelConsumer {
+            channel,
+            prefetch,
+            injector: self.injector.clone(),
+        })
     }
 
     fn accept(&self, message: &Envelope) -> std::result::Result<(), Refused> {
@@ -260,19 +289,21 @@ impl Transport for ModelTransport {
                 let why = format!("the queue {queue} was not declared");
                 return Err(Error::retry("no_queue", why));
             }
-            broker.next += 1;
-            let channel = Arc::new(Channel {
-                queue,
-                consumer: broker.next,
-                generation: broker.generation,
-                broker: Arc::clone(&self.broker),
-                changed: Arc::clone(&self.changed),
-            });
-            let consumer: Box<dyn Consumer> = Box::new(ModelConsumer {
-                channel,
-                prefetch,
-                injector: self.injector.clone(),
-            });
+            Ok(self.consumer(&mut broker, queue, prefetch))
+        })
+    }
+
+    fn replies(&self, queue: &str, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
+        let queue = Name::intern(queue);
+        Box::pin(async move {
+            self.injector.delay().await;
+            let mut broker = lock(&self.broker);
+            if self.injector.broker_is_unavailable() {
+                return Err(unavailable());
+            }
+            let consumer = self.consumer(&mut broker, queue, prefetch);
+            let number = broker.next;
+            broker.replies.insert(queue, number);
             Ok(consumer)
         })
     }
@@ -369,6 +400,11 @@ impl Consumer for ModelConsumer {
 impl Drop for ModelConsumer {
     fn drop(&mut self) {
         let mut broker = lock(&self.channel.broker);
+        if broker.replies.get(&self.channel.queue) == Some(&self.channel.consumer) {
+            broker.replies.remove(&self.channel.queue);
+            broker.queues.remove(&self.channel.queue);
+            return;
+        }
         let queue = broker.queues.entry(self.channel.queue).or_default();
         let lost: Vec<Tag> = queue
             .unacknowledged

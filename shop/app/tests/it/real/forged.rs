@@ -25,6 +25,7 @@ impl Shop {
             traceparent: None,
             propagation: Default::default(),
             signature: None,
+            dialog: None,
             body: json!({"order_id": order}).to_string().into(),
         };
         let published = ports.transport.publish(vec![envelope]).await;

@@ -30,6 +30,7 @@ impl Shop {
             traceparent: None,
             propagation: Default::default(),
             signature: None,
+            dialog: None,
             body: body.to_owned().into(),
         };
         let published = self

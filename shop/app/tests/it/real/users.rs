@@ -103,6 +103,7 @@ fn message(ports: &Ports, kind: &'static str, role: Kind) -> Envelope {
         traceparent: None,
         propagation: Default::default(),
         signature: None,
+        dialog: None,
         body: "{}".into(),
     }
 }
