@@ -407,6 +407,7 @@ compile_error!("the feature `host` needs `embedded` or `servers`");
 
 mod app;
 mod base_url;
+mod bodies;
 pub mod call;
 mod codec;
 mod commit;
@@ -443,6 +444,7 @@ mod unit;
 
 pub use app::{App, Finding, Ports, Running, RunningSubscription, Severity};
 pub use base_url::BaseUrl;
+pub use bodies::LargeBodies;
 pub use call::{Call, GaveUp, OperationKey};
 pub use codec::{decode, encode_body};
 pub use connections::{Connections, Unanswered};
@@ -475,7 +477,7 @@ pub use uuid::Uuid;
 pub use wingbeat_core::runtime::SharedRuntime;
 pub use wingbeat_core::store::{Position, Select};
 pub use wingbeat_core::{
-    BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Envelope, Error, Failure,
+    Bodies, BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Envelope, Error, Failure,
     HasSchema, HashMap, HashSet, HttpClient, Key, Kind, LogLimit, LogLimits, Message, MessageId,
     MessageType, Name, OpenTransaction, Outbox, Param, Params, Propagation, Record, Result,
     Runtime, RuntimeExt, SchemaOf, ServiceStore, Signature, Signatures, Statement, Store, Tag,

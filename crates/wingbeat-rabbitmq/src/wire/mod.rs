@@ -17,6 +17,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use uuid::Uuid;
 use wingbeat_core::Envelope;
+use wingbeat_core::bodies::BodyRef;
 
 pub(crate) use decode::{dead_lettered, envelope};
 
@@ -53,6 +54,9 @@ fn attributes(message: &Envelope) -> Vec<(String, String)> {
     }
     if let Some(tracestate) = message.propagation.tracestate() {
         set("tracestate", tracestate.to_owned());
+    }
+    if let Some(stored) = BodyRef::of(&message.body) {
+        set("dataref", stored.uri());
     }
     if let Some(signature) = &message.signature {
         set("signature", signature.to_string());

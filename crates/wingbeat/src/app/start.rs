@@ -12,6 +12,7 @@ use wingbeat_core::{LogLimits, ServiceStore};
 
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
+use crate::bodies::LargeBodies;
 use crate::call::Target;
 use crate::commit::Committer;
 use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription};
@@ -36,13 +37,14 @@ pub(super) async fn start(
     services: Vec<Wiring>,
     family: Arc<BTreeSet<&'static str>>,
     trust: Option<Arc<Commands>>,
+    bodies: Option<LargeBodies>,
     ports: Ports,
 ) -> Running {
     let subscriptions = services.iter().flat_map(|service| &service.subscriptions);
     let topology = Topology {
         queues: subscriptions.map(Subscription::queue).collect(),
     };
-    let mut start = Starting::new(family, trust, ports, topology);
+    let mut start = Starting::new(family, trust, bodies, ports, topology);
     for service in services {
         start.service(service).await;
     }
@@ -52,6 +54,7 @@ pub(super) async fn start(
 struct Starting {
     family: Arc<BTreeSet<&'static str>>,
     trust: Option<Arc<Commands>>,
+    bodies: Option<LargeBodies>,
     ports: Ports,
     committer: Arc<Committer>,
     control: watch::Receiver<Control>,
@@ -63,6 +66,7 @@ impl Starting {
     fn new(
         family: Arc<BTreeSet<&'static str>>,
         trust: Option<Arc<Commands>>,
+        bodies: Option<LargeBodies>,
         ports: Ports,
         topology: Topology,
     ) -> Self {
@@ -76,6 +80,7 @@ impl Starting {
         Self {
             family,
             trust,
+            bodies,
             due: DueRunner {
                 committer: Arc::clone(&committer),
                 services: BTreeMap::new(),
@@ -137,6 +142,7 @@ impl Starting {
             cache: Arc::clone(&self.ports.cache),
             http: Arc::clone(&self.ports.http),
             trust: self.trust.clone(),
+            bodies: self.bodies.clone(),
             published: wiring.published,
         });
         self.replays(&context, wiring.histories);

@@ -20,7 +20,7 @@ use crate::runtime::Control;
 use crate::telemetry::meters::{Fate, SubscriptionMeter};
 use crate::trust::{Admitted, FORGED};
 use crate::unit::{Scope, ServiceContext, back_off, counter, due, remove};
-use crate::{encode, telemetry};
+use crate::{bodies, encode, telemetry};
 
 /// Stale attempts in a row before the work counts as failed. Each one means that another unit
 /// succeeded.
@@ -166,6 +166,9 @@ impl Attempt {
 
     /// Waits in memory, parks the work or gives it up, as the policy says.
     async fn after_failure(&self, work: &mut Work, why: &Error) -> Next {
+        if bodies::is_outage(why) {
+            return self.wait_for_bodies(why).await;
+        }
         let before = (work.quick, work.failures.clone());
         match self.count_failure(work, why).await {
             Ok(Some(next)) => next,
@@ -226,10 +229,20 @@ impl Attempt {
 
     async fn wait_for_store(&self, why: &Error) {
         if let Some(suppressed) = self.stats.outages.admit(self.service.runtime.elapsed()) {
-            tracing::warn!(queue = %self.subscription.queue, code = why.code(), suppressed, "cannot store a failed delivery, trying again: {why}");
+            tracing::warn!(queue = %self.subscription.queue, code = why.code(), suppressed, "a store does not answer, trying again: {why}");
         }
         let runtime = &self.service.runtime;
         runtime.sleep(STORE_AWAY + runtime.jitter(STORE_AWAY)).await;
+    }
+
+    /// Waits until the store of large bodies may answer again. The failure does not count.
+    async fn wait_for_bodies(&self, why: &Error) -> Next {
+        self.wait_for_store(why).await;
+        if *self.control.borrow() == Control::Running {
+            Next::Again
+        } else {
+            Next::Release
+        }
     }
 
     fn note(&self, work: &mut Work, why: &Error) {
@@ -308,6 +321,7 @@ impl Attempt {
                 return scope.seal(None).map(Some);
             }
         }
+        let envelope = bodies::fetch(self.service.bodies.as_ref(), envelope).await?;
         let began = self.service.runtime.elapsed();
         failpoint::reached(failpoint::HANDLER_BEFORE);
         let running = AssertUnwindSafe((self.subscription.run)(scope.clone(), envelope));
@@ -324,6 +338,7 @@ impl Attempt {
             }
         }
         failpoint::reached(failpoint::HANDLER_AFTER);
+        scope.store_bodies().await?;
         scope.seal(settles).map(Some)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wingbeat_core::bodies::BodyRef;
 use wingbeat_core::store::DueRecord;
 use wingbeat_core::{Kind, LogLimits, Name, Result, TraceParent};
 
@@ -76,6 +77,7 @@ impl Delayed {
             sequence: stored.sequence,
             operation: stored.operation.clone(),
             stamp: None,
+            stored: BodyRef::of(stored.body.get().as_bytes()).is_some(),
         });
         scope.record(effects)
     }

@@ -82,6 +82,7 @@ impl Mark {
             sequence: None,
             operation: None,
             stamp: None,
+            stored: false,
         }
     }
 

@@ -64,9 +64,13 @@ impl Host {
         app.check()?;
         app.warn();
         let topology = app.topology();
+        let bodies = app.bodies_on(&ports);
         let names: Vec<Name> = app.names().filter(|name| wanted(name.as_str())).collect();
         ports.store.prepare(&names, &topology).await?;
         ports.store.check_writable(&names)?;
+        if let (Some(bodies), false) = (&bodies, names.is_empty()) {
+            bodies.store.prepare().await?;
+        }
         ports.transport.declare(&topology).await?;
         ports.transport.check_queues(&names)?;
         let cell = |name: &Name| {
@@ -93,7 +97,7 @@ impl Host {
         host.join_routes();
         if !host.cells.is_empty() {
             let (store, runtime) = (host.ports.store.clone(), host.ports.runtime.clone());
-            host.tasks.spawn(Box::pin(sweep(store, runtime)));
+            host.tasks.spawn(Box::pin(sweep(store, bodies, runtime)));
         }
         Ok(host)
     }

@@ -17,7 +17,10 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use wingbeat_core::envelope::BODY_MAX;
 use wingbeat_core::tls::TlsFiles;
+
+use crate::bodies::RETENTION;
 
 pub use error::SettingsError;
 pub(crate) use field::{Field, OURS};
@@ -43,6 +46,12 @@ pub struct Settings<S = ()> {
     pub ops_token: Option<Secret>,
     /// The data directory of the embedded store.
     pub data: PathBuf,
+    /// The place for large bodies of messages.
+    pub bodies: BodyPlace,
+    /// The size in bytes above which a body is kept apart from its message.
+    pub bodies_above: usize,
+    /// The time for which bodies are kept.
+    pub bodies_keep: Duration,
     /// The delay between reporting not ready and closing the port; requests are answered meanwhile.
     /// Choose more than a load balancer needs to notice.
     pub drain_delay: Duration,
@@ -148,6 +157,18 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// The place for bodies that are too large for a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BodyPlace {
+    /// Beside the embedded store, or in PostgreSQL.
+    Store,
+    /// Nowhere: such messages are refused.
+    Off,
+    /// A directory that all processes share.
+    Directory(PathBuf),
+}
+
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -190,6 +211,9 @@ impl<S: OwnSettings> Settings<S> {
                 .or(None, |_| look.text("data"))
                 .unwrap_or("./data".into())
                 .into(),
+            bodies: faults.or(BodyPlace::Store, |_| look.bodies()),
+            bodies_above: faults.or(BODY_MAX, |_| look.bodies_above()),
+            bodies_keep: faults.or(RETENTION, |it| look.bodies_keep(it)),
             drain_delay: faults.or(Duration::ZERO, |it| look.duration("drain_delay", it)),
             log: faults
                 .or(None, |_| look.text("log"))
