@@ -11,7 +11,7 @@ use wingbeat_core::{Envelope, Error, Result, Timestamp};
 
 use crate::telemetry::meters::body_used;
 
-/// The default retention: 30 days, as long as inboxes remember deliveries.
+/// The default retention: 30 days. A delivery waits at most seven days for another release.
 pub(crate) const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The largest number of bodies that are deleted at once.
 const SWEEP_MAX: usize = 64;

@@ -5,6 +5,7 @@
     reason = "tests of an adapter run on the real clock"
 )]
 
+mod bodies;
 mod conformance;
 mod controls;
 mod files;

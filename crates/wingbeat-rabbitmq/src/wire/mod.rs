@@ -275,6 +275,33 @@ mod tests {
         assert_eq!(read(&delivery), Ok(message));
     }
 
+    /// Programs in other languages tell a reference by its header.
+    #[test]
+    fn a_reference_to_a_large_body_has_a_header() {
+        let stored = wingbeat_core::bodies::BodyRef {
+            day: 20_651,
+            size: 5_000_000,
+            digest: [0xab; 32],
+        };
+        let of = |body: bytes::Bytes| {
+            let foreign = delivery(
+                &[("cloudEvents:source", "crm"), ("cloudEvents:id", "7")],
+                None,
+            );
+            let message = Envelope {
+                body,
+                ..read(&foreign).expect("it is a message")
+            };
+            let headers = super::attributes(&message).into_iter();
+            let mut found = headers.filter(|(name, _)| name == "cloudEvents:dataref");
+            found.next().map(|(_, value)| value)
+        };
+        let digits = "ab".repeat(32);
+        let uri = format!("wingbeat-body:20651/{digits}?size=5000000");
+        assert_eq!(of(stored.body()), Some(uri));
+        assert_eq!(of("{}".into()), None);
+    }
+
     #[test]
     fn a_message_with_every_attribute_at_its_limit_fits_a_frame() {
         use wingbeat_core::envelope::{KEY_MAX, KIND_MAX, SOURCE_MAX};

@@ -6,6 +6,7 @@
 )]
 
 mod blocked;
+mod bodies;
 mod conformance;
 #[cfg(feature = "sabotage")]
 mod controls;

@@ -26,7 +26,7 @@ use crate::{bodies, encode, telemetry};
 /// succeeded.
 const STALE_MAX: u32 = 1_000;
 /// The pause before another attempt to store parked work or a dead letter.
-const STORE_AWAY: Duration = Duration::from_millis(250);
+pub(super) const STORE_AWAY: Duration = Duration::from_millis(250);
 /// The longest pause before another attempt to store a dead letter that the store has refused.
 const REFUSED_MAX: Duration = Duration::from_secs(60);
 
@@ -225,24 +225,6 @@ impl Attempt {
         let pause = self.until_too_old(work, step.pause(), step.pause() / 4);
         let waited = self.service.runtime.timeout(pause, stopped).await;
         Ok(Some(waited.map_or(Next::Again, |_| Next::Release)))
-    }
-
-    async fn wait_for_store(&self, why: &Error) {
-        if let Some(suppressed) = self.stats.outages.admit(self.service.runtime.elapsed()) {
-            tracing::warn!(queue = %self.subscription.queue, code = why.code(), suppressed, "a store does not answer, trying again: {why}");
-        }
-        let runtime = &self.service.runtime;
-        runtime.sleep(STORE_AWAY + runtime.jitter(STORE_AWAY)).await;
-    }
-
-    /// Waits until the store of large bodies may answer again. The failure does not count.
-    async fn wait_for_bodies(&self, why: &Error) -> Next {
-        self.wait_for_store(why).await;
-        if *self.control.borrow() == Control::Running {
-            Next::Again
-        } else {
-            Next::Release
-        }
     }
 
     fn note(&self, work: &mut Work, why: &Error) {

@@ -5,6 +5,7 @@ mod dispatcher;
 mod in_flight;
 mod lanes;
 mod next_step;
+mod outages;
 mod pauses;
 mod stored;
 mod work;

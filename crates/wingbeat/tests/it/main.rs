@@ -1,6 +1,7 @@
 //! Tests of the whole runtime on the model and the seeded executor.
 
 mod again;
+mod bodies;
 mod breakers;
 mod cached;
 mod cancelled;
@@ -34,6 +35,7 @@ mod poison;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
 mod refusing;
+mod releasing;
 mod replaying;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod replicas;
