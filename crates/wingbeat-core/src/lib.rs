@@ -21,6 +21,7 @@
 //! - [`message`], [`dialog`], [`envelope`]: message types, requests and replies, and messages in
 //!   transit (CloudEvents 1.0).
 //! - [`statement`]: SQL that a service adds to its unit of work.
+//! - [`bodies`]: the port for bodies that are too large for a message.
 //! - [`transport`]: the port for messages between services. RabbitMQ and SQLite implement it.
 //! - [`mod@unit`]: the unit of work, everything that one attempt read and recorded, as plain data.
 //! - [`store`]: the port for durable data, to which units are committed. PostgreSQL and SQLite
@@ -60,6 +61,7 @@ pub mod schema;
 pub mod dialog;
 pub mod message;
 
+pub mod bodies;
 pub mod envelope;
 pub mod statement;
 
@@ -80,6 +82,7 @@ pub mod conformance;
 pub mod failpoint;
 pub mod sabotage;
 
+pub use bodies::Bodies;
 pub use cache::Cache;
 pub use collections::{HashMap, HashSet};
 pub use dialog::Dialog;

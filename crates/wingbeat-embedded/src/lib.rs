@@ -28,6 +28,7 @@
 //!   read.
 //! - `consumer`: takes messages from a queue and acknowledges them.
 //! - `memory`: the cache's values in memory.
+//! - `bodies`: large bodies in files.
 //! - `embedded`, `cache`: the implementations of the ports.
 //! - `fault`: classifies SQLite's errors.
 #![allow(
@@ -40,6 +41,7 @@
 #![warn(missing_docs)]
 
 mod allotments;
+mod bodies;
 mod broker;
 mod cache;
 mod columns;
@@ -69,6 +71,7 @@ mod views;
 mod workers;
 mod writer;
 
+pub use bodies::FileBodies;
 pub use cache::EmbeddedCache;
 pub use config::Config;
 pub use embedded::Embedded;

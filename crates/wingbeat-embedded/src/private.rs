@@ -1,6 +1,6 @@
 //! Keeps the data from other users of the machine: directories with mode 0700, files with 0600.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
@@ -54,6 +54,15 @@ pub(crate) fn private_file(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Creates a new file that only its owner can read.
+pub(crate) fn new_private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 #[cfg(unix)]

@@ -48,10 +48,10 @@ struct Schema {
 }
 
 /// The names of a schema.
-struct Names {
-    plain: String,
-    quoted: &'static str,
-    lock: i32,
+pub(crate) struct Names {
+    pub(crate) plain: String,
+    pub(crate) quoted: &'static str,
+    pub(crate) lock: i32,
 }
 
 impl Names {
@@ -125,7 +125,7 @@ impl Database {
         }
     }
 
-    fn names(&self, service: Name) -> Names {
+    pub(crate) fn names(&self, service: Name) -> Names {
         let plain = format!("{}{service}", self.schema_prefix).replace('"', "");
         Names {
             lock: commit::lock_namespace(&plain),

@@ -32,11 +32,17 @@ pub struct Grants {
 }
 
 impl Grants {
+    /// Returns the names of the roles that write for this service, quoted.
+    pub(crate) fn writers(&self, service: Name) -> impl Iterator<Item = String> {
+        let named = move |role: &String| quoted(&role.replace(SERVICE, service.as_str()));
+        self.write.iter().map(named)
+    }
+
     /// Returns the statements that grant the privileges on the schema of a service.
     pub(crate) fn statements(&self, service: Name, schema: &str, function: &str) -> Vec<String> {
         let named = |role: &String| quoted(&role.replace(SERVICE, service.as_str()));
         let tables = WRITTEN.map(|table| format!("{schema}.{table}")).join(", ");
-        let write = self.write.iter().map(named).map(|role| {
+        let write = self.writers(service).map(|role| {
             format!(
                 "GRANT USAGE ON SCHEMA {schema} TO {role};
                  GRANT SELECT ON {schema}.layout TO {role};

@@ -90,13 +90,18 @@ pub(crate) async fn migrate(
     grants: &[String],
 ) -> Result<()> {
     let migrated = in_transaction(connection, schema, grants).await;
-    migrated.map_err(|failure| match failure {
+    migrated.map_err(|failure| refused(schema.plain, failure))
+}
+
+/// Returns the error of a migration.
+pub(crate) fn refused(schema: &str, failure: Failure) -> Error {
+    match failure {
         Failure::Denied(why) => {
-            let text = format!("cannot migrate the schema {:?}: {why}", schema.plain);
+            let text = format!("cannot migrate the schema {schema:?}: {why}");
             Error::reject("migrate_refused", text)
         }
         Failure::Other(error) => error,
-    })
+    }
 }
 
 /// Returns the error of a role that lacks privileges.
@@ -173,7 +178,7 @@ async fn layout(
 }
 
 /// The reason why a migration failed.
-enum Failure {
+pub(crate) enum Failure {
     /// The role may not do it.
     Denied(String),
     Other(Error),

@@ -9,6 +9,7 @@
 //! - `reads`, `due`, `backlog`, `retain`: queries and statements on one schema.
 //! - `layout`, `sql/`: creates and migrates the tables and the function `commit_v5`. [`Grants`]:
 //!   privileges of roles that only use them.
+//! - `bodies`: large bodies of messages, in a schema that all services share.
 //! - `inbox`, `places`: rows of the inbox, and places of messages in the outbox.
 //! - `commit`: compiles a batch of units into arrays and calls the function.
 //! - `database`: the connections and the schemas. `outbox`, [`Postgres`]: the ports.
@@ -33,6 +34,7 @@
 
 mod address;
 mod backlog;
+mod bodies;
 mod clock;
 mod commit;
 mod config;

@@ -143,6 +143,11 @@ impl Pool {
         Ok(transaction)
     }
 
+    /// Returns the largest number of connections.
+    pub(crate) fn connections_max(&self) -> usize {
+        self.inner.status().max_size
+    }
+
     /// Returns whether this pool began the transaction.
     pub(crate) fn began(&self, transaction: &Transaction) -> bool {
         Arc::ptr_eq(transaction.permit().semaphore(), &self.transactions)

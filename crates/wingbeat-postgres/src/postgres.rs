@@ -9,17 +9,18 @@ use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::{Backlog, DueRecord, Page, Query, Recorded};
 use wingbeat_core::unit::{Outcome, Row, Settled};
 use wingbeat_core::{
-    CorrelationId, Envelope, Key, MessageId, Name, Outbox, Record, Result, Store, Timestamp,
-    Topology, Unit,
+    Bodies, CorrelationId, Envelope, Key, MessageId, Name, Outbox, Record, Result, Store,
+    Timestamp, Topology, Unit,
 };
 
 use crate::address::Address;
+use crate::bodies::PostgresBodies;
 use crate::config::Config;
 use crate::database::Database;
 use crate::grants::Grants;
 use crate::outbox::PostgresOutbox;
 use crate::transaction::Transaction;
-use crate::{backlog, due, inbox, retain};
+use crate::{backlog, bodies, due, inbox, retain};
 
 /// A [`Store`] on PostgreSQL. It connects when it needs a connection, and reconnects after
 /// failures.
@@ -48,6 +49,7 @@ use crate::{backlog, due, inbox, retain};
 /// wrote it. [`Postgres::migrate`] prepares the schemas for roles without the right to create.
 pub struct Postgres {
     database: Arc<Database>,
+    bodies: Arc<PostgresBodies>,
 }
 
 impl Postgres {
@@ -75,11 +77,12 @@ impl Postgres {
     /// The messages are one line and do not contain the password.
     pub async fn connect(config: &Config, runtime: SharedRuntime) -> Result<Arc<Self>> {
         let database = Arc::new(Database::connect(config, runtime).await?);
-        Ok(Arc::new(Self { database }))
+        let bodies = PostgresBodies::new(Arc::clone(&database));
+        Ok(Arc::new(Self { database, bodies }))
     }
 
-    /// Creates or migrates the schemas of services, and grants privileges on them, with a role that
-    /// may do that. The services can then run with a role that may not.
+    /// Creates or migrates the schemas of services and of large bodies, and grants privileges on
+    /// them, with a role that may do that. The services can then run with a role that may not.
     ///
     /// ```no_run
     /// use wingbeat::{Name, TokioRuntime};
@@ -112,7 +115,7 @@ impl Postgres {
         for service in services {
             database.migrate(*service, grants).await?;
         }
-        Ok(())
+        bodies::migrate(&database, services, grants).await
     }
 
     /// Begins a transaction (READ COMMITTED) on its own connection, for a handler that must read
@@ -340,5 +343,10 @@ impl Store for Postgres {
 
     fn outbox(&self) -> Option<Arc<dyn Outbox>> {
         Some(Arc::new(PostgresOutbox::new(Arc::clone(&self.database))))
+    }
+
+    /// The schema `wingbeat_bodies`, which all services share.
+    fn bodies(&self) -> Option<Arc<dyn Bodies>> {
+        Some(self.bodies.clone())
     }
 }

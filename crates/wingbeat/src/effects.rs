@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use uuid::Uuid;
-use wingbeat_core::envelope::{Limited, Unfit};
+use wingbeat_core::bodies::{BodyRef, STORED_MAX};
+use wingbeat_core::envelope::{BODY_MAX, Limited, Unfit};
 use wingbeat_core::{Dialog, Error, Kind, Message, MessageType, Result, Timestamp};
 
+use crate::bodies::LargeBodies;
 use crate::encode;
 
 /// Messages to send and outside calls to make, in order.
@@ -97,6 +99,8 @@ pub(crate) struct Outgoing {
     pub(crate) stamp: Option<Stamp>,
     /// Its part in a request and its reply.
     pub(crate) dialog: Option<Dialog>,
+    /// Set if the body is the reference to a stored one.
+    pub(crate) stored: bool,
 }
 
 /// The identity of a message that comes from a history: the same each time it is sent.
@@ -119,6 +123,7 @@ impl Outgoing {
             operation: None,
             stamp: None,
             dialog: None,
+            stored: false,
         }
     }
 
@@ -127,14 +132,23 @@ impl Outgoing {
         self.stamp.is_some_and(|it| it.replayed)
     }
 
-    /// Checks the limits of [`Envelope::check`](wingbeat_core::Envelope::check).
-    fn check(&self) -> Result<(), Unfit> {
+    /// Checks the limits of [`Envelope::check`](wingbeat_core::Envelope::check), with this one for
+    /// the body.
+    fn check(&self, body_max: usize) -> Result<(), Unfit> {
+        let size = self.body.len();
+        if size > body_max {
+            return Err(Unfit::TooLarge {
+                field: "body",
+                size,
+                limit: body_max,
+            });
+        }
         let limited = Limited {
             kind: self.name,
             source: "", // the service's name
             key: &self.key,
             operation: self.operation.as_deref().unwrap_or_default(),
-            body: &self.body,
+            body: &[],
         };
         limited.check()
     }
@@ -305,23 +319,71 @@ impl Effects {
 
     /// Returns `message_too_large` or `message_invalid` for a message that no envelope can carry.
     ///
-    /// A later check could not help: once committed, the message would block the outbox.
-    pub(crate) fn within_limits(self) -> Result<Self> {
+    /// A later check could not help: once committed, the message would block the outbox. Bodies may
+    /// be larger where the service stores them.
+    pub(crate) fn within_limits(self, bodies: Option<&LargeBodies>) -> Result<Self> {
+        let body_max = bodies.map_or(BODY_MAX, |_| STORED_MAX);
         let delayed = self.delayed.iter().filter_map(|it| match it {
             DelayedEffect::Send { message, .. } => Some(message),
             DelayedEffect::Cancel { .. } => None,
         });
         for message in self.messages.iter().chain(delayed) {
-            message.check().map_err(|unfit| {
+            if bodies.is_none() && !message.stored && BodyRef::of(&message.body).is_some() {
+                return Err(no_store(message.name));
+            }
+            message.check(body_max).map_err(|unfit| {
                 let code = match unfit {
                     Unfit::TooLarge { .. } => "message_too_large",
                     Unfit::ForbiddenCharacter { .. } => "message_invalid",
                 };
-                Error::reject(code, format!("cannot send {}: {unfit}", message.name))
+                let advice = match unfit {
+                    Unfit::TooLarge { field: "body", .. } if bodies.is_none() => {
+                        "; larger bodies need a store of their own: see --bodies"
+                    }
+                    _ => "",
+                };
+                Error::reject(
+                    code,
+                    format!("cannot send {}: {unfit}{advice}", message.name),
+                )
             })?;
         }
         Ok(self)
     }
+
+    /// Returns the first body that must be stored before the messages are committed, with the delay
+    /// of its message.
+    pub(crate) fn next_body(&mut self, bodies: &LargeBodies) -> Option<(Bytes, Duration)> {
+        let (delay, message) = self.next_large(bodies)?;
+        Some((message.body.clone(), delay))
+    }
+
+    /// Replaces that body by the reference to the stored one.
+    pub(crate) fn replace_body(&mut self, bodies: &LargeBodies, reference: Bytes) {
+        if let Some((_, message)) = self.next_large(bodies) {
+            message.body = reference;
+            message.stored = true;
+        }
+    }
+
+    fn next_large(&mut self, bodies: &LargeBodies) -> Option<(Duration, &mut Outgoing)> {
+        let delayed = self.delayed.iter_mut().filter_map(|it| match it {
+            DelayedEffect::Send { delay, message, .. } => Some((*delay, message)),
+            DelayedEffect::Cancel { .. } => None,
+        });
+        let now = self.messages.iter_mut().map(|it| (Duration::ZERO, it));
+        now.chain(delayed)
+            .find(|(_, message)| !message.stored && bodies.takes(&message.body))
+    }
+}
+
+/// Returns the error of a message that subscribers would take for a reference.
+fn no_store(message: &str) -> Error {
+    let text = format!(
+        "cannot send {message}: its body has the form of a reference to a stored body, and this \
+         process stores none: see --bodies"
+    );
+    Error::reject("message_invalid", text)
 }
 
 /// A value that a handler may return inside its `Result`.

@@ -411,6 +411,7 @@ compile_error!("the feature `host` needs `embedded` or `servers`");
 mod app;
 mod base_url;
 mod batch;
+mod bodies;
 pub mod call;
 mod codec;
 mod commit;
@@ -452,6 +453,7 @@ mod unit;
 pub use app::{App, Finding, Ports, Running, RunningSubscription, Severity};
 pub use base_url::BaseUrl;
 pub use batch::{AnyBatch, Batch, Delivered, Incoming};
+pub use bodies::LargeBodies;
 pub use call::{Call, GaveUp, OperationKey};
 pub use codec::{decode, encode_body};
 pub use connections::{Connections, Unanswered};
@@ -486,11 +488,11 @@ pub use uuid::Uuid;
 pub use wingbeat_core::runtime::SharedRuntime;
 pub use wingbeat_core::store::{Position, Select};
 pub use wingbeat_core::{
-    BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Dialog, Envelope, Error, Failure,
-    HasSchema, HashMap, HashSet, HttpClient, Key, Kind, LogLimit, LogLimits, Message, MessageId,
-    MessageType, Name, OpenTransaction, Outbox, Param, Params, Propagation, Record, Result,
-    Runtime, RuntimeExt, SchemaOf, ServiceStore, Signature, Signatures, Statement, Store, Tag,
-    Timestamp, Topology, TraceParent, Transport, Unit, UnitId, causes,
+    Bodies, BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Dialog, Envelope, Error,
+    Failure, HasSchema, HashMap, HashSet, HttpClient, Key, Kind, LogLimit, LogLimits, Message,
+    MessageId, MessageType, Name, OpenTransaction, Outbox, Param, Params, Propagation, Record,
+    Result, Runtime, RuntimeExt, SchemaOf, ServiceStore, Signature, Signatures, Statement, Store,
+    Tag, Timestamp, Topology, TraceParent, Transport, Unit, UnitId, causes,
 };
 pub use wingbeat_core::{
     cache, dialog, envelope, network, outgoing, signature, statement, store, transport,

@@ -25,9 +25,10 @@ struct Arrows {
 const ADAPTER: Arrows = Arrows {
     always: &["wingbeat-connect", "wingbeat-core"],
     optional: &[],
-    // Tests of the transport run handlers on the store that it is used with.
+    // Tests of the transport run handlers on the stores that it is used with.
     dev: &[
         "wingbeat",
+        "wingbeat-embedded",
         "wingbeat-postgres",
         "wingbeat-servers",
         "wingbeat-test",

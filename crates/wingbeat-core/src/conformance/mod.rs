@@ -1,8 +1,8 @@
 //! The conformance suites of the ports, for the tests of adapters (feature `conformance`).
 //!
-//! - [`store`], [`transport`], [`cache`]: the suites.
-//! - [`Fixture`]: the adapter under test, for stores and transports. The cache has its own,
-//!   [`cache::Fixture`].
+//! - [`store`], [`transport`], [`cache`], [`bodies`]: the suites.
+//! - [`Fixture`]: the adapter under test, for stores and transports. The cache and the store of
+//!   bodies have their own, [`cache::Fixture`] and [`bodies::Fixture`].
 //! - [`Bench`]: the steps that the tests of stores and transports consist of.
 //! - [`RealTime`]: the real clock, for adapters to real servers.
 //!
@@ -44,6 +44,7 @@
 //! `docs/writing-an-adapter.md` is the guide.
 
 pub mod allotments;
+pub mod bodies;
 pub mod cache;
 pub mod store;
 pub mod transport;

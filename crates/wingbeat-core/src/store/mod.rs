@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::unit::{Outcome, Row, Settled};
 use crate::{
-    CorrelationId, Envelope, Error, Key, MessageId, Name, Result, Timestamp, Topology, Unit,
+    Bodies, CorrelationId, Envelope, Error, Key, MessageId, Name, Result, Timestamp, Topology, Unit,
 };
 
 pub use backlog::{Backlog, COUNTED_MAX, DueBacklog, Waiting};
@@ -359,6 +359,12 @@ pub trait Store: Send + Sync + 'static {
     /// Returns the outbox; `None` if the store is its own broker and puts messages into queues with
     /// the commit.
     fn outbox(&self) -> Option<Arc<dyn Outbox>>;
+
+    /// Returns the store's place for bodies that are too large for a message; `None` if it has
+    /// none, which is the default.
+    fn bodies(&self) -> Option<Arc<dyn Bodies>> {
+        None
+    }
 }
 
 /// Committed messages that no broker has confirmed yet.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use wingbeat_core::{Key, Name, Record, Result, Timestamp};
 
+use crate::bodies::FileBodies;
 use crate::broker::Broker;
 use crate::config::{self, Config};
 use crate::fault::failed_in_use;
@@ -24,6 +25,9 @@ use crate::together::{Loss, Together};
 use crate::workers::Workers;
 use crate::writer::{Shared, Writer};
 use crate::{reads, schema};
+
+/// The directory of large bodies within the data directory.
+const BODIES: &str = "bodies";
 
 /// SQLite as store and message broker in one file.
 ///
@@ -56,6 +60,7 @@ pub struct Embedded {
     /// Threads for reads of many rows.
     readers: Arc<Workers>,
     together: Together,
+    bodies: Arc<FileBodies>,
     _lock: Vec<File>,
 }
 
@@ -109,6 +114,7 @@ impl Embedded {
             inline_readers: inline.into_iter().map(Mutex::new).collect(),
             readers: Arc::new(Workers::start("wb-reader", on_threads)?),
             together,
+            bodies: FileBodies::new(config.path.join(BODIES)),
             _lock: lock,
         }))
     }

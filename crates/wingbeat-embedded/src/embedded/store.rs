@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded, Waiting};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
-    CorrelationId, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
+    Bodies, CorrelationId, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
 };
 
 use super::Embedded;
@@ -196,5 +196,10 @@ impl Store for Embedded {
 
     fn outbox(&self) -> Option<Arc<dyn Outbox>> {
         None
+    }
+
+    /// Files in the directory `bodies` beside the database.
+    fn bodies(&self) -> Option<Arc<dyn Bodies>> {
+        Some(self.bodies.clone())
     }
 }

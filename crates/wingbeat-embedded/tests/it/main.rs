@@ -6,6 +6,7 @@
 )]
 
 mod batches;
+mod bodies;
 mod conformance;
 mod controls;
 mod files;

@@ -7,6 +7,7 @@
 )]
 
 mod agrees;
+mod bodies;
 mod conformance;
 mod effort;
 mod failover;

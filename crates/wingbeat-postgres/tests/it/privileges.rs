@@ -16,14 +16,14 @@ use crate::replicas::{SERVICE, increment, numbers};
 static GRANTING: Mutex<()> = Mutex::new(());
 
 /// A set of schemas, with roles of its own.
-struct Place {
-    prefix: String,
-    runtime: SharedRuntime,
+pub(crate) struct Place {
+    pub(crate) prefix: String,
+    pub(crate) runtime: SharedRuntime,
 }
 
 impl Place {
     /// Creates the roles: an owner that may create schemas, a service and a reader that may not.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let runtime: SharedRuntime = TokioRuntime::new();
         let prefix = format!("p{}_", runtime.id().simple());
         for role in ["owner", "service", "reader"] {
@@ -45,12 +45,12 @@ impl Place {
         config
     }
 
-    async fn migrate(&self, grants: &Grants) -> Result<(), Error> {
+    pub(crate) async fn migrate(&self, grants: &Grants) -> Result<(), Error> {
         let (config, runtime) = (self.config("owner"), Arc::clone(&self.runtime));
         Postgres::migrate(&config, runtime, &SERVICES, grants).await
     }
 
-    async fn migrate_for_all(&self) {
+    pub(crate) async fn migrate_for_all(&self) {
         let grants = Grants {
             write: vec![format!("{}service", self.prefix)],
             read: vec![format!("{}reader", self.prefix)],
@@ -58,7 +58,7 @@ impl Place {
         self.migrate(&grants).await.unwrap();
     }
 
-    async fn open(&self, role: &str) -> Arc<Postgres> {
+    pub(crate) async fn open(&self, role: &str) -> Arc<Postgres> {
         connect(&self.config(role), &self.runtime).await
     }
 

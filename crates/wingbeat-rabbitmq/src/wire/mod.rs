@@ -16,6 +16,7 @@ mod value;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use uuid::Uuid;
+use wingbeat_core::bodies::BodyRef;
 use wingbeat_core::{Dialog, Envelope};
 
 use crate::topology::Names;
@@ -58,6 +59,9 @@ fn attributes(message: &Envelope) -> Vec<(String, String)> {
     }
     if let Some(Dialog::Request { deadline, .. }) = &message.dialog {
         set("deadline", deadline.to_string());
+    }
+    if let Some(stored) = BodyRef::of(&message.body) {
+        set("dataref", stored.uri());
     }
     if let Some(signature) = &message.signature {
         set("signature", signature.to_string());
@@ -294,6 +298,33 @@ mod tests {
             ..delivery(&[], None)
         };
         assert_eq!(read(&delivery), Ok(message));
+    }
+
+    /// Programs in other languages tell a reference by its header.
+    #[test]
+    fn a_reference_to_a_large_body_has_a_header() {
+        let stored = wingbeat_core::bodies::BodyRef {
+            day: 20_651,
+            size: 5_000_000,
+            digest: [0xab; 32],
+        };
+        let of = |body: bytes::Bytes| {
+            let foreign = delivery(
+                &[("cloudEvents:source", "crm"), ("cloudEvents:id", "7")],
+                None,
+            );
+            let message = Envelope {
+                body,
+                ..read(&foreign).expect("it is a message")
+            };
+            let headers = super::attributes(&message).into_iter();
+            let mut found = headers.filter(|(name, _)| name == "cloudEvents:dataref");
+            found.next().map(|(_, value)| value)
+        };
+        let digits = "ab".repeat(32);
+        let uri = format!("wingbeat-body:20651/{digits}?size=5000000");
+        assert_eq!(of(stored.body()), Some(uri));
+        assert_eq!(of("{}".into()), None);
     }
 
     #[test]

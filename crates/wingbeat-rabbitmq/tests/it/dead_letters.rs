@@ -77,7 +77,7 @@ fn an_invalid_foreign_message_is_dead_lettered_with_its_reason() {
 fn a_handler_that_sends_too_large_a_message_has_no_effect() {
     block_on(async {
         let world = World::new(config(server()));
-        let process = world.start(meters()).await;
+        let process = world.start(meters().large_bodies(None)).await;
         let note = |size| Note {
             meter: "a".into(),
             size,

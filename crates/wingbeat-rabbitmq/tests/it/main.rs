@@ -7,6 +7,7 @@
 
 mod batches;
 mod blocked;
+mod bodies;
 mod conformance;
 #[cfg(feature = "sabotage")]
 mod controls;

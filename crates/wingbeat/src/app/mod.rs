@@ -12,6 +12,7 @@ use std::sync::Arc;
 use wingbeat_core::transport::Topology;
 use wingbeat_core::{Error, Kind, Name, Result};
 
+use crate::bodies::LargeBodies;
 use crate::dispatch::Subscription;
 use crate::overload::Overload;
 use crate::replay::Begins;
@@ -22,6 +23,7 @@ use crate::service::{Service, Wiring};
 use crate::trust::{Commands, Trust};
 use crate::{Policy, describe};
 use names::Names;
+use start::Shared;
 
 pub use findings::{Finding, Severity};
 pub use ports::Ports;
@@ -52,6 +54,8 @@ pub struct App {
     strangers: bool,
     trust: Option<Trust>,
     overload: Option<Overload>,
+    /// The place for large bodies; by default that of the store.
+    bodies: Option<Option<LargeBodies>>,
     /// A host has declared the queues, and sweeps the store.
     hosted: bool,
 }
@@ -106,6 +110,21 @@ impl App {
     pub fn shedding(mut self, overload: Overload) -> Self {
         self.overload = Some(overload);
         self
+    }
+
+    /// Keeps the bodies of messages above 1 MiB in this place; `None` refuses them with
+    /// `message_too_large`. By default they are kept in the store, if it can.
+    ///
+    /// All processes of a system need the same place.
+    pub fn large_bodies(mut self, bodies: Option<LargeBodies>) -> Self {
+        self.bodies = Some(bodies);
+        self
+    }
+
+    /// Returns the place for large bodies.
+    pub(crate) fn bodies_on(&self, ports: &Ports) -> Option<LargeBodies> {
+        let of_store = || ports.store.bodies().map(LargeBodies::new);
+        self.bodies.clone().unwrap_or_else(of_store)
     }
 
     /// Restricts the app to one service, in a process whose host has declared the whole system and
@@ -352,16 +371,21 @@ impl App {
     /// if a server is unavailable; `topology_differs` if a queue of a service that runs here exists
     /// with other arguments; other codes of the adapters. `docs/errors/README.md` lists them.
     pub async fn start(self, ports: Ports) -> Result<Running> {
+        let bodies = self.bodies_on(&ports);
         if !self.hosted {
             self.check()?;
             self.warn();
             let names: Vec<Name> = self.names().filter(|name| self.runs(*name)).collect();
             let topology = self.topology();
             ports.store.prepare(&names, &topology).await?;
+            if let Some(bodies) = &bodies {
+                bodies.store.prepare().await?;
+            }
             ports.transport.declare(&topology).await?;
             ports.transport.check_queues(&names)?;
             let (store, runtime) = (ports.store.clone(), ports.runtime.clone());
-            runtime.spawn(Box::pin(sweep(store, runtime.clone())));
+            let sweeping = sweep(store, bodies.clone(), runtime.clone());
+            runtime.spawn(Box::pin(sweeping));
             if let Some(overload) = self.overload.clone() {
                 let (store, transport) = (ports.store.clone(), ports.transport.clone());
                 let watching = overload.watch(store, transport, ports.runtime.clone());
@@ -390,7 +414,13 @@ impl App {
         let services: Vec<Wiring> = services.collect();
         let names = services.iter().filter(|_| self.hosted);
         let names: Vec<_> = names.map(|it| (it.name, Names::of(it))).collect();
-        let mut running = start::start(services, family, trust, self.overload, ports).await;
+        let shared = Shared {
+            family,
+            trust,
+            overload: self.overload,
+            bodies,
+        };
+        let mut running = start::start(services, shared, ports).await;
         for (service, names) in names {
             running.remember(service, &names).await;
         }

@@ -14,6 +14,7 @@ use wingbeat_core::{LogLimits, MessageType, ServiceStore, Timestamp};
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
 use crate::Rate;
+use crate::bodies::LargeBodies;
 use crate::call::Target;
 use crate::commit::Committer;
 use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription};
@@ -38,19 +39,22 @@ use crate::unit::{Incomplete, ServiceContext};
 /// Due records that wait for a subscription's dispatcher.
 const DUE_BUFFER: usize = 256;
 
-/// Starts `services`, whose queues exist. `family` names all services of the system.
-pub(super) async fn start(
-    services: Vec<Wiring>,
-    family: Arc<BTreeSet<&'static str>>,
-    trust: Option<Arc<Commands>>,
-    overload: Option<Overload>,
-    ports: Ports,
-) -> Running {
+/// What all services of an app share, beside its ports.
+pub(super) struct Shared {
+    /// The names of all services of the system.
+    pub(super) family: Arc<BTreeSet<&'static str>>,
+    pub(super) trust: Option<Arc<Commands>>,
+    pub(super) overload: Option<Overload>,
+    pub(super) bodies: Option<LargeBodies>,
+}
+
+/// Starts `services`, whose queues exist.
+pub(super) async fn start(services: Vec<Wiring>, shared: Shared, ports: Ports) -> Running {
     let subscriptions = services.iter().flat_map(|service| &service.subscriptions);
     let topology = Topology {
         queues: subscriptions.map(Subscription::queue).collect(),
     };
-    let mut start = Starting::new(family, trust, overload, ports, topology);
+    let mut start = Starting::new(shared, ports, topology);
     for service in services {
         start.service(service).await;
     }
@@ -68,9 +72,7 @@ fn oldest(stats: &Arc<Stats>, control: &watch::Receiver<Control>) -> Oldest {
 }
 
 struct Starting {
-    family: Arc<BTreeSet<&'static str>>,
-    trust: Option<Arc<Commands>>,
-    overload: Option<Overload>,
+    shared: Shared,
     ports: Ports,
     committer: Arc<Committer>,
     control: watch::Receiver<Control>,
@@ -79,13 +81,7 @@ struct Starting {
 }
 
 impl Starting {
-    fn new(
-        family: Arc<BTreeSet<&'static str>>,
-        trust: Option<Arc<Commands>>,
-        overload: Option<Overload>,
-        ports: Ports,
-        topology: Topology,
-    ) -> Self {
+    fn new(shared: Shared, ports: Ports, topology: Topology) -> Self {
         let committer = Committer::new(
             Arc::clone(&ports.store),
             Arc::clone(&ports.runtime),
@@ -94,9 +90,7 @@ impl Starting {
         let (control, controlled) = watch::channel(Control::Running);
         ports.runtime.spawn(Box::pin(Arc::clone(&committer).run()));
         Self {
-            family,
-            trust,
-            overload,
+            shared,
             due: DueRunner {
                 committer: Arc::clone(&committer),
                 services: BTreeMap::new(),
@@ -159,7 +153,8 @@ impl Starting {
             runtime: Arc::clone(&self.ports.runtime),
             cache: Arc::clone(&self.ports.cache),
             http: Arc::clone(&self.ports.http),
-            trust: self.trust.clone(),
+            trust: self.shared.trust.clone(),
+            bodies: self.shared.bodies.clone(),
             published: wiring.published,
             incomplete: Incomplete::default(),
         });
@@ -223,7 +218,7 @@ impl Starting {
             };
             self.running.routes = std::mem::take(&mut self.running.routes).merge(routes);
         }
-        if let Some(overload) = &self.overload {
+        if let Some(overload) = &self.shared.overload {
             overload.follow_service(wiring.name);
         }
         let named = requests.map(|requests| (wiring.name, requests));
@@ -235,7 +230,7 @@ impl Starting {
     /// Lets routes refuse requests under overload.
     #[cfg(feature = "http")]
     fn shedding(&self, routes: Router) -> Router {
-        match &self.overload {
+        match &self.shared.overload {
             Some(overload) => routes.layer(Extension(overload.clone())),
             None => routes,
         }
@@ -378,6 +373,7 @@ impl Starting {
         let limiter = limiter(context, queue.as_str(), rate);
         // The past is old, and comes in chapters.
         if let Some(overload) = self
+            .shared
             .overload
             .as_ref()
             .filter(|_| subscription.replays.is_none())
@@ -394,7 +390,7 @@ impl Starting {
             due: receiver,
             limiter: limiter.map(Arc::new),
             stats,
-            family: Arc::clone(&self.family),
+            family: Arc::clone(&self.shared.family),
         };
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         self.running

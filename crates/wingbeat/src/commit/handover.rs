@@ -111,6 +111,13 @@ impl Handover {
         taken
     }
 
+    /// Removes all messages, of which nobody will take another one, and returns their ids.
+    pub(crate) fn clear(&self) -> Vec<MessageId> {
+        let batches = std::mem::take(&mut *self.lock()).batches;
+        let messages = batches.into_iter().flat_map(|(_, messages)| messages);
+        messages.map(|message| message.id).collect()
+    }
+
     /// Resolves after messages were added.
     pub(crate) async fn given(&self) {
         self.given.notified().await;

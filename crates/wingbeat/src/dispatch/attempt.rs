@@ -21,13 +21,13 @@ use crate::runtime::Control;
 use crate::telemetry::meters::{Fate, SubscriptionMeter};
 use crate::trust::{Admitted, FORGED};
 use crate::unit::{Scope, ServiceContext, back_off, counter, due, remove};
-use crate::{encode, telemetry};
+use crate::{bodies, encode, telemetry};
 
 /// Stale attempts in a row before the work counts as failed. Each one means that another unit
 /// succeeded.
 pub(super) const STALE_MAX: u32 = 1_000;
 /// The pause before another attempt to store parked work or a dead letter.
-const STORE_AWAY: Duration = Duration::from_millis(250);
+pub(super) const STORE_AWAY: Duration = Duration::from_millis(250);
 /// The longest pause before another attempt to store a dead letter that the store has refused.
 const REFUSED_MAX: Duration = Duration::from_secs(60);
 
@@ -199,6 +199,9 @@ impl Attempt {
 
     /// Waits in memory, parks the work or gives it up, as the policy says.
     async fn after_failure(&self, work: &mut Work, why: &Error) -> Next {
+        if bodies::is_outage(why) {
+            return self.wait_for_bodies(why).await;
+        }
         let before = (work.quick, work.failures.clone());
         match self.count_failure(work, why).await {
             Ok(Some(next)) => next,
@@ -255,14 +258,6 @@ impl Attempt {
         let pause = self.until_too_old(work, step.pause(), step.pause() / 4);
         let waited = self.service.runtime.timeout(pause, stopped).await;
         Ok(Some(waited.map_or(Next::Again, |_| Next::Release)))
-    }
-
-    pub(super) async fn wait_for_store(&self, why: &Error) {
-        if let Some(suppressed) = self.stats.outages.admit(self.service.runtime.elapsed()) {
-            tracing::warn!(queue = %self.subscription.queue, code = why.code(), suppressed, "cannot store a failed delivery, trying again: {why}");
-        }
-        let runtime = &self.service.runtime;
-        runtime.sleep(STORE_AWAY + runtime.jitter(STORE_AWAY)).await;
     }
 
     fn note(&self, work: &mut Work, why: &Error) {
@@ -341,8 +336,10 @@ impl Attempt {
                 return scope.seal(None).map(Some);
             }
         }
+        let envelope = bodies::fetch(self.service.bodies.as_ref(), envelope).await?;
         self.guarded((self.subscription.run)(scope.clone(), envelope))
             .await?;
+        scope.store_bodies().await?;
         scope.seal(settles).map(Some)
     }
 

@@ -4,6 +4,7 @@
 //! A part of one delivery is handled like that of any other handler, with all attempts of its retry
 //! policy. So only a delivery that fails alone is parked or becomes a dead letter.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +13,15 @@ use wingbeat_core::store::has_nul;
 use wingbeat_core::unit::Outcome;
 use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Unit};
 
-use super::attempt::{Attempt, End, STALE_MAX};
+use super::attempt::{Attempt, End, Next, STALE_MAX};
 use super::work::{Origin, Part, Work};
 use crate::Policy;
 use crate::batch::Unreadable;
 use crate::handler::RunBatch;
 use crate::retry::{Step, Taken};
-use crate::telemetry;
 use crate::telemetry::meters::Fate;
 use crate::unit::{Ended, Scope, back_off};
+use crate::{bodies, telemetry};
 
 /// The reason why a batch has no unit.
 enum Failed {
@@ -48,6 +49,12 @@ impl Attempt {
         self.meter.gathered(works.len());
         for stale in 0.. {
             let failed = match self.attempt_batch(handler, &works).await {
+                Err(Failed::All(why)) if bodies::is_outage(&why) => {
+                    match self.wait_for_bodies(&why).await {
+                        Next::Again => continue,
+                        _ => return self.finish_all(works, End::Released),
+                    }
+                }
                 Ok(unit) => match self.stage_batch(unit, works) {
                     Ok(()) => return,
                     Err(back) if stale < STALE_MAX => {
@@ -155,10 +162,30 @@ impl Attempt {
         for work in works {
             settles.extend(self.settle(scope, work).await?.flatten());
         }
-        let envelopes: Vec<&Envelope> = works.iter().map(|work| &work.envelope).collect();
+        let envelopes = self.with_bodies(works).await?;
+        let envelopes: Vec<&Envelope> = envelopes.iter().map(AsRef::as_ref).collect();
         let running = handler(scope.clone(), &envelopes).map_err(Failed::One)?;
         self.guarded(running).await?;
+        scope.store_bodies().await?;
         Ok(scope.seal(settles)?)
+    }
+
+    /// Returns the messages with their bodies.
+    async fn with_bodies<'a>(&self, works: &'a [Work]) -> Result<Vec<Cow<'a, Envelope>>, Failed> {
+        let mut envelopes = Vec::with_capacity(works.len());
+        for (at, work) in works.iter().enumerate() {
+            envelopes.push(if bodies::is_stored(&work.envelope) {
+                let (bodies, envelope) = (self.service.bodies.as_ref(), work.envelope.clone());
+                match bodies::fetch(bodies, envelope).await {
+                    Ok(envelope) => Cow::Owned(envelope),
+                    Err(why) if bodies::is_outage(&why) => return Err(why.into()),
+                    Err(why) => return Err(Failed::One(Unreadable { at, why })),
+                }
+            } else {
+                Cow::Borrowed(&work.envelope)
+            });
+        }
+        Ok(envelopes)
     }
 
     /// Stages the unit of a batch. Returns the batch if the unit is stale already.

@@ -7,6 +7,7 @@ mod in_flight;
 mod intake;
 mod lanes;
 mod next_step;
+mod outages;
 mod pauses;
 mod stored;
 mod work;

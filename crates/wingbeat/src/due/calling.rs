@@ -91,6 +91,9 @@ impl Calling {
             let text = "no answer in time: the outcome is unknown";
             Err(Error::retry("timeout", text))
         });
+        // An outcome that cannot be sent is a failure of the call.
+        let bodies = self.service.bodies.as_ref();
+        let answer = answer.and_then(|effects| effects.within_limits(bodies));
         failpoint::reached(failpoint::CALL_AFTER);
         match answer {
             Ok(effects) => {

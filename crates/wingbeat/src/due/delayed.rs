@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wingbeat_core::bodies::BodyRef;
 use wingbeat_core::store::DueRecord;
 use wingbeat_core::{Kind, LogLimits, Name, Result, TraceParent};
 
@@ -77,6 +78,7 @@ impl Delayed {
             operation: stored.operation.clone(),
             dialog: None,
             stamp: None,
+            stored: BodyRef::of(stored.body.get().as_bytes()).is_some(),
         });
         scope.record(effects)
     }

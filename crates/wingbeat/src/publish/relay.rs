@@ -44,6 +44,8 @@ const REMOVE_WITHIN: Duration = Duration::from_millis(50);
 const REMOVE_FROM: usize = 256;
 /// The longest wait for the last messages when a process ends. Other processes publish the rest.
 const END_WITHIN: Duration = Duration::from_secs(5);
+/// The longest time for releasing the rest.
+const RELEASE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Publishes the messages of these services.
 pub(crate) struct Relay {
@@ -71,10 +73,13 @@ impl RelayEnd {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(ended) = ended
-            && runtime.timeout(END_WITHIN, ended).await.is_none()
+            && runtime
+                .timeout(END_WITHIN + 2 * RELEASE_WITHIN, ended)
+                .await
+                .is_none()
         {
             tracing::warn!(
-                "not all messages were published in time: other processes publish the rest from the outbox"
+                "the relay did not end in time: other processes publish the rest from the outbox"
             );
         }
     }
@@ -93,16 +98,27 @@ struct State {
     removing: bool,
     /// The time of the next claim from the outbox.
     look_at: Duration,
-    /// The number of batches being published, and their keys.
-    publishing: usize,
+    /// The messages of the batches that are being published, by the number of the batch, and their
+    /// keys.
+    publishing: BTreeMap<u64, Vec<MessageId>>,
+    /// The number of the last batch.
+    batch: u64,
     busy: Busy,
 }
 
 impl State {
+    /// Begins a batch. Returns its number.
+    fn begin(&mut self, messages: &[Envelope]) -> u64 {
+        self.batch += 1;
+        let ids = messages.iter().map(|message| message.id).collect();
+        self.publishing.insert(self.batch, ids);
+        self.batch
+    }
+
     /// Takes the messages to delete now: a full batch, messages that have waited long enough, or
     /// all of them at the end.
     fn removable(&mut self, now: Duration, draining: bool) -> Vec<MessageId> {
-        let at_end = draining && self.publishing == 0;
+        let at_end = draining && self.publishing.is_empty();
         let is_due = at_end || self.confirmed.len() >= REMOVE_FROM || now >= self.remove_at;
         if is_due && !self.removing && now >= self.remove_from {
             std::mem::take(&mut self.confirmed)
@@ -122,6 +138,7 @@ impl State {
 /// The result of a finished future.
 enum Ended {
     Published {
+        batch: u64,
         keys: Vec<u64>,
         published: Published,
     },
@@ -158,21 +175,31 @@ impl Relay {
         let meter = RelayMeter::new();
         let mut state = State::default();
         let mut work: FuturesUnordered<BoxFuture<'_, Ended>> = FuturesUnordered::new();
+        let mut end_at = None;
         loop {
             let draining = *control.borrow() == Control::Draining;
             if draining {
                 state.look_at = Duration::ZERO;
+                let now = self.runtime.elapsed();
+                if now >= *end_at.get_or_insert(now + END_WITHIN) {
+                    drop(work); // No further attempt to publish what another process may claim.
+                    return self.release_rest(&state).await;
+                }
             }
-            while state.publishing < PUBLISHING_MAX {
+            while state.publishing.len() < PUBLISHING_MAX {
                 let messages = self.next(&mut state).await;
                 if messages.is_empty() {
                     break;
                 }
-                state.publishing += 1;
+                let batch = state.begin(&messages);
                 let (keys, meter) = (state.busy.begin(&messages), &meter);
                 work.push(Box::pin(async move {
                     let published = self.publish(meter, messages).await;
-                    Ended::Published { keys, published }
+                    Ended::Published {
+                        batch,
+                        keys,
+                        published,
+                    }
                 }));
             }
             let removable = state.removable(self.runtime.elapsed(), draining);
@@ -205,8 +232,12 @@ impl Relay {
     fn ended(&self, state: &mut State, ended: Ended) {
         let now = self.runtime.elapsed();
         match ended {
-            Ended::Published { keys, published } => {
-                state.publishing -= 1;
+            Ended::Published {
+                batch,
+                keys,
+                published,
+            } => {
+                state.publishing.remove(&batch);
                 state.busy.done(&keys);
                 state.busy.published(&published.confirmed);
                 for (key, id, pause) in published.unconfirmed {
@@ -231,7 +262,7 @@ impl Relay {
         if self.runtime.elapsed() < state.look_at {
             return self.take(state).await;
         }
-        if state.publishing > 0 {
+        if !state.publishing.is_empty() {
             return Vec::new();
         }
         let services: Vec<Name> = self.services.keys().copied().collect();
@@ -265,6 +296,28 @@ impl Relay {
         if !pauses.is_empty() {
             let released = self.outbox.release(pauses, self.runtime.now()).await;
             self.warn("released", released);
+        }
+    }
+
+    /// Releases the messages that this process has claimed and not published, so that other
+    /// processes need not wait for the end of its leases.
+    async fn release_rest(&self, state: &State) {
+        let publishing = state.publishing.values().flatten().copied();
+        let rest: Vec<_> = publishing.chain(self.handover.clear()).collect();
+        let count = rest.len();
+        tracing::warn!(
+            count,
+            "not all messages were published in time: other processes publish the rest from the outbox"
+        );
+        let pauses = rest.into_iter().map(|id| (id, Duration::ZERO)).collect();
+        let released = self.release(pauses);
+        if self
+            .runtime
+            .timeout(RELEASE_WITHIN, released)
+            .await
+            .is_none()
+        {
+            tracing::warn!("the store does not answer: the messages stay claimed for a while");
         }
     }
 

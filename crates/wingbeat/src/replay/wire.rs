@@ -83,6 +83,7 @@ impl Mark {
             operation: None,
             stamp: None,
             dialog: None,
+            stored: false,
         }
     }
 

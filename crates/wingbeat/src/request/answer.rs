@@ -192,6 +192,7 @@ impl Asked {
             sequence: None,
             operation: None,
             stamp: None,
+            stored: false,
             dialog: Some(dialog),
         });
         scope.record(effects)

@@ -16,10 +16,10 @@ use super::definition::{Rejection, Request, rejected_type, reply_type};
 use super::error::RequestError;
 use super::inbox::Inbox;
 use super::pending::Pending;
-use crate::decode;
 use crate::effects::{Effects, Outgoing, Stamp};
 use crate::runtime::Control;
 use crate::unit::{ServiceContext, run_unit};
+use crate::{bodies, decode};
 
 /// Asks requests on behalf of a service, and waits for their replies.
 ///
@@ -171,7 +171,12 @@ impl<R: Request> Asking<R> {
         let (Requests(inner), outgoing) = (self.requests, self.outgoing);
         async move {
             let reply = inner.ask(R::NAME, outgoing, limit).await?;
-            read::<R>(&reply)
+            let reply = bodies::fetch(inner.service.bodies.as_ref(), reply).await;
+            let undecodable = |why| RequestError::Undecodable {
+                request: R::NAME,
+                why,
+            };
+            read::<R>(&reply.map_err(undecodable)?)
         }
     }
 }

@@ -67,9 +67,13 @@ impl Host {
         app.warn();
         let topology = app.topology();
         let overload = app.overload().cloned();
+        let bodies = app.bodies_on(&ports);
         let names: Vec<Name> = app.names().filter(|name| wanted(name.as_str())).collect();
         ports.store.prepare(&names, &topology).await?;
         ports.store.check_writable(&names)?;
+        if let (Some(bodies), false) = (&bodies, names.is_empty()) {
+            bodies.store.prepare().await?;
+        }
         ports.transport.declare(&topology).await?;
         ports.transport.check_queues(&names)?;
         let cell = |name: &Name| {
@@ -97,7 +101,7 @@ impl Host {
         host.join_routes();
         if !host.cells.is_empty() {
             let (store, runtime) = (host.ports.store.clone(), host.ports.runtime.clone());
-            host.tasks.spawn(Box::pin(sweep(store, runtime)));
+            host.tasks.spawn(Box::pin(sweep(store, bodies, runtime)));
         }
         if let Some(overload) = host.overload.clone() {
             let Ports {

@@ -7,6 +7,7 @@
 
 mod arguments;
 mod backends;
+mod bodies;
 mod cli;
 #[cfg(feature = "console")]
 pub mod console;
@@ -43,7 +44,9 @@ pub use keys::make_keys;
 pub use process::{open, open_on};
 pub use program::{Alone, Command, Process, Program, Roles};
 pub use readiness::{Readiness, health, health_routes};
-pub use settings::{LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError, TrustFiles};
+pub use settings::{
+    BodyPlace, LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError, TrustFiles,
+};
 pub use system::RunningSystem;
 #[cfg(feature = "embedded")]
 pub use wingbeat_embedded::private_directory;

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use super::backends::Backends;
+use super::bodies;
 #[cfg(feature = "console")]
 use super::console;
 use super::documents::documents;
@@ -170,6 +171,7 @@ async fn start<P: Program>(
         ops,
     } = listeners;
     let trust = trust::keys(&program, &settings, &roles)?;
+    let bodies = bodies::place(&settings, &backends.ports)?;
     let ops_address = ops.as_ref().map(|(it, _)| it.address);
     let state = program.begin(&settings, &roles, &backends.ports).await?;
     let (program, settings) = (Arc::new(program), Arc::new(settings));
@@ -182,6 +184,7 @@ async fn start<P: Program>(
         Arc::new(move || {
             let app = program.system(&settings, &roles, &state);
             let app = app.shedding(overload.clone());
+            let app = app.large_bodies(bodies.clone());
             match &trust {
                 Some(trust) => app.signed(trust.clone()),
                 None => app,

@@ -301,6 +301,11 @@ pub(crate) fn claim_decided(prefix: &'static str, decision: Option<&Decision>) {
     counter!("wingbeat_claims_total", &labels).increment(1);
 }
 
+/// Counts a use of the store of large bodies by its outcome.
+pub(crate) fn body_used(outcome: &'static str) {
+    counter!("wingbeat_bodies_total", "outcome" => outcome).increment(1);
+}
+
 /// The metrics of a cached read.
 #[derive(Clone)]
 pub(crate) struct CachedMeter {

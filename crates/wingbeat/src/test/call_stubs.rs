@@ -64,7 +64,7 @@ impl CallStubs {
         let answer = move |body: &[u8]| {
             let mut effects = Effects::new();
             answer(&decode(body)?)?.into_effects(&mut effects);
-            effects.within_limits()
+            Ok(effects)
         };
         stubs.answers.insert(C::NAME, Arc::new(answer));
     }

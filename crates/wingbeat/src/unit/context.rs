@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, Error, HttpClient, Name, Result, ServiceStore};
 
+use crate::bodies::LargeBodies;
 use crate::commit::Committer;
 use crate::trust::Commands;
 
@@ -23,6 +24,7 @@ pub struct ServiceContext {
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) trust: Option<Arc<Commands>>,
+    pub(crate) bodies: Option<LargeBodies>,
     pub(crate) published: Published,
     pub(crate) incomplete: Incomplete,
 }

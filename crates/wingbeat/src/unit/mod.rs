@@ -3,6 +3,7 @@
 //! A [`Scope`] collects both while a handler runs. [`sealing`] turns it into a
 //! [`Unit`](wingbeat_core::Unit). [`run`] repeats the attempt until its unit is durable.
 
+mod bodies;
 mod context;
 mod draft;
 mod entries;

@@ -53,8 +53,8 @@ impl From<Outcome> for Ended {
 ///
 /// # Errors
 ///
-/// Those of the answer, and: `overloaded` if too many units wait for the store; `contended` after
-/// 1,000 stale attempts; `refused` if the store cannot take the unit; `rows_unexpected` or
+/// Those of the answer, and: `bodies_unavailable` if the body of a message cannot be stored;
+/// `overloaded` if too many units wait for the store; `contended` after 1,000 stale attempts; `refused` if the store cannot take the unit; `rows_unexpected` or
 /// `statement_busy` if a statement misses its expectation three times.
 pub(crate) async fn run<T, E, F>(
     service: &ServiceContext,
@@ -71,6 +71,10 @@ where
             settles,
             answer,
         } = attempt().await;
+        let answer = match answer {
+            Ok(answer) => scope.store_bodies().await.map(|()| answer).map_err(E::from),
+            failed => failed,
+        };
         let mut unit = scope.seal(settles)?;
         if answer.is_err() {
             unit = Unit {

@@ -287,7 +287,7 @@ impl Scope {
 
     /// Adds the effects that a handler returned.
     pub(crate) fn record(&self, effects: Effects) -> Result<()> {
-        let effects = effects.within_limits()?;
+        let effects = effects.within_limits(self.0.service.bodies.as_ref())?;
         for delayed in &effects.delayed {
             storable("delayed message", delayed.id())?;
         }

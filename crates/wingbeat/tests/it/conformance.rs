@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use wingbeat::test::{Faults, Model, Simulation};
 use wingbeat_core::conformance::{Fixture, Opened, Test};
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Cache, Unit, conformance};
+use wingbeat_core::{Bodies, Cache, Store as _, Unit, conformance};
 
 /// The number of seeds for each test. With every other one, commits are lost and operations are
 /// slow.
@@ -62,6 +62,13 @@ impl conformance::cache::Fixture for InModel {
     }
 }
 
+impl conformance::bodies::Fixture for InModel {
+    fn open(&self) -> BoxFuture<'_, Arc<dyn Bodies>> {
+        let bodies = self.model.store.bodies();
+        Box::pin(std::future::ready(bodies.expect("the model has them")))
+    }
+}
+
 pub(crate) fn run(test: Test) {
     for seed in 0..SEEDS {
         let fixture = Arc::new(InModel::new(seed));
@@ -80,6 +87,15 @@ fn run_cache(test: conformance::cache::Test) {
     }
 }
 
+fn run_bodies(test: conformance::bodies::Test) {
+    for seed in 0..2 {
+        let fixture = Arc::new(InModel::new(seed));
+        let world = fixture.simulation.clone();
+        world.run(test(fixture));
+        world.end();
+    }
+}
+
 mod store {
     wingbeat_core::store_conformance!(super::run);
 }
@@ -90,6 +106,10 @@ mod transport {
 
 mod cached {
     wingbeat_core::cache_conformance!(super::run_cache);
+}
+
+mod bodies {
+    wingbeat_core::bodies_conformance!(super::run_bodies);
 }
 
 mod allotments {

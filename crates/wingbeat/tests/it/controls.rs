@@ -1,6 +1,7 @@
 //! Negative controls of the contract tests: each test detects an adapter that breaks its promise.
 
 mod broken_allotments;
+mod broken_bodies;
 mod broken_cache;
 mod broken_store;
 mod broken_transport;

@@ -2,6 +2,7 @@
 
 mod again;
 mod batches;
+mod bodies;
 mod breakers;
 mod cached;
 mod cancelled;
@@ -41,6 +42,7 @@ mod ready;
 mod rebuilding;
 mod reconnecting;
 mod refusing;
+mod releasing;
 mod replaying;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod replicas;

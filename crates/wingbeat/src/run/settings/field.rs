@@ -105,6 +105,25 @@ pub(crate) static OURS: std::sync::LazyLock<Vec<Field>> = std::sync::LazyLock::n
             Some("refuse"),
         ),
         (
+            "bodies",
+            "PLACE",
+            "Where bodies above --bodies-above are kept: `store`, `off`, or a directory that all \
+             processes share",
+            Some("store"),
+        ),
+        (
+            "bodies_above",
+            "BYTES",
+            "The size above which a body is kept apart from its message, such as 256KiB",
+            Some("1MiB"),
+        ),
+        (
+            "bodies_keep",
+            "TIME",
+            "How long bodies are kept; longer than any message waits, at least 192h",
+            Some("720h"),
+        ),
+        (
             "drain_delay",
             "TIME",
             "How long an ending process reports that it is not ready before it closes its port",

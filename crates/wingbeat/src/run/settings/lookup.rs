@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use wingbeat_core::envelope::BODY_MAX;
 use wingbeat_core::tls::TlsFiles;
 
 use super::error::SettingsError;
 use super::file::File;
-use super::{LogFormat, Secret, Servers, TrustFiles};
+use super::{BodyPlace, LogFormat, Secret, Servers, TrustFiles};
 use crate::BaseUrl;
 
 /// The prefix of variables that hold the address of a service.
@@ -130,6 +131,33 @@ impl Lookup<'_> {
             return Ok(default);
         };
         duration(&found.value).ok_or_else(|| found.invalid(A_DURATION))
+    }
+
+    /// Returns the place for large bodies.
+    pub(super) fn bodies(&self) -> Result<BodyPlace, SettingsError> {
+        Ok(match self.text("bodies")?.as_deref() {
+            None | Some("store") => BodyPlace::Store,
+            Some("off") => BodyPlace::Off,
+            Some(path) => BodyPlace::Directory(path.into()),
+        })
+    }
+
+    /// Returns the size above which a body is kept apart.
+    pub(super) fn bodies_above(&self) -> Result<usize, SettingsError> {
+        let Some(found) = self.ours("bodies_above")? else {
+            return Ok(BODY_MAX);
+        };
+        let size = size(&found.value).filter(|it| (1..=BODY_MAX).contains(it));
+        size.ok_or_else(|| found.invalid("a size such as 256KiB, at most 1MiB"))
+    }
+
+    /// Returns the time for which bodies are kept.
+    pub(super) fn bodies_keep(&self, default: Duration) -> Result<Duration, SettingsError> {
+        let Some(found) = self.ours("bodies_keep")? else {
+            return Ok(default);
+        };
+        let time = duration(&found.value).filter(|it| *it >= BODIES_KEEP_MIN);
+        time.ok_or_else(|| found.invalid("a time such as 720h, at least 192h"))
     }
 
     pub(super) fn log_format(&self) -> Result<LogFormat, SettingsError> {
@@ -301,6 +329,10 @@ pub(super) fn uses_tls(servers: &Servers) -> bool {
         || !without.iter().any(|it| servers.store.contains(it))
 }
 
+/// The least time for which bodies are kept: a delivery may wait seven days for a release that knows
+/// it.
+const BODIES_KEEP_MIN: Duration = Duration::from_secs(8 * 24 * 3600);
+
 /// The form of a duration, for errors.
 pub(super) const A_DURATION: &str = "a time such as 500ms, 2s or 24h";
 
@@ -308,6 +340,16 @@ pub(super) const A_DURATION: &str = "a time such as 500ms, 2s or 24h";
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let signed = jiff::SignedDuration::from_str(text).ok()?;
     Duration::try_from(signed).ok()
+}
+
+/// `4096`, `256KiB` or `1MiB`.
+fn size(text: &str) -> Option<usize> {
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("", 1)];
+    let mut found = units.into_iter().filter_map(|(unit, factor)| {
+        let number: usize = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(factor)
+    });
+    found.next()
 }
 
 /// `8080`, `:8080`, `localhost:8080`, or a whole address.

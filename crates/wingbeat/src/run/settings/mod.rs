@@ -18,8 +18,10 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use wingbeat_core::envelope::BODY_MAX;
 use wingbeat_core::tls::TlsFiles;
 
+use crate::bodies::RETENTION;
 use crate::overload::Watermarks;
 
 pub use error::SettingsError;
@@ -46,6 +48,12 @@ pub struct Settings<S = ()> {
     pub ops_token: Option<Secret>,
     /// The data directory of the embedded store.
     pub data: PathBuf,
+    /// The place for large bodies of messages.
+    pub bodies: BodyPlace,
+    /// The size in bytes above which a body is kept apart from its message.
+    pub bodies_above: usize,
+    /// The time for which bodies are kept.
+    pub bodies_keep: Duration,
     /// The delay between reporting not ready and closing the port; requests are answered meanwhile.
     /// Choose more than a load balancer needs to notice.
     pub drain_delay: Duration,
@@ -155,6 +163,18 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// The place for bodies that are too large for a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BodyPlace {
+    /// Beside the embedded store, or in PostgreSQL.
+    Store,
+    /// Nowhere: such messages are refused.
+    Off,
+    /// A directory that all processes share.
+    Directory(PathBuf),
+}
+
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -197,6 +217,9 @@ impl<S: OwnSettings> Settings<S> {
                 .or(None, |_| look.text("data"))
                 .unwrap_or("./data".into())
                 .into(),
+            bodies: faults.or(BodyPlace::Store, |_| look.bodies()),
+            bodies_above: faults.or(BODY_MAX, |_| look.bodies_above()),
+            bodies_keep: faults.or(RETENTION, |it| look.bodies_keep(it)),
             drain_delay: faults.or(Duration::ZERO, |it| look.duration("drain_delay", it)),
             watermarks: look.watermarks(&mut faults.0),
             memory_limit: faults.or(None, |_| look.memory_limit()),

@@ -99,6 +99,35 @@ fn every_kind_of_value_is_read_from_text() {
 }
 
 #[test]
+fn large_bodies_have_a_place_a_threshold_and_a_retention() {
+    let of = |env: &[(&str, &str)]| {
+        let read = read(&[], env, "").map_err(|why| why.to_string())?;
+        Ok::<_, String>((read.bodies, read.bodies_above, read.bodies_keep))
+    };
+    let month = Duration::from_secs(30 * 24 * 3600);
+    assert_eq!(of(&[]), Ok((BodyPlace::Store, 1 << 20, month)));
+    let env = [
+        ("WINGBEAT_BODIES", "/mnt/bodies"),
+        ("WINGBEAT_BODIES_ABOVE", "256KiB"),
+        ("WINGBEAT_BODIES_KEEP", "1000h"),
+    ];
+    let place = BodyPlace::Directory("/mnt/bodies".into());
+    let time = Duration::from_secs(1000 * 3600);
+    assert_eq!(of(&env), Ok((place, 256 << 10, time)));
+    let (place, ..) = of(&[("WINGBEAT_BODIES", "off")]).expect("it is right");
+    assert_eq!(place, BodyPlace::Off);
+    for wrong in [
+        ("WINGBEAT_BODIES_ABOVE", "2MiB"),
+        ("WINGBEAT_BODIES_ABOVE", "0"),
+        ("WINGBEAT_BODIES_ABOVE", "256 KB"),
+        ("WINGBEAT_BODIES_KEEP", "24h"),
+    ] {
+        let why = of(&[wrong]).expect_err("it is wrong");
+        assert!(why.contains(wrong.0), "{why}");
+    }
+}
+
+#[test]
 fn a_variable_may_name_a_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let secret = directory.path().join("secret");

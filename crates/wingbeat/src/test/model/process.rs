@@ -2,6 +2,7 @@
 //! its router must not reach its successor.
 
 mod allotments;
+mod bodies;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use wingbeat_core::store::{Backlog, DueRecord, Page, Query, Recorded};
 use wingbeat_core::transport::{Refused, Settler};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
-    Cache, Consumer, CorrelationId, Delivery, Envelope, Error, HttpClient, Key, MessageId, Name,
-    Outbox, Record, Result, RuntimeExt as _, Store, Tag, Timestamp, Topology, Transport, Unit,
+    Bodies, Cache, Consumer, CorrelationId, Delivery, Envelope, Error, HttpClient, Key, MessageId,
+    Name, Outbox, Record, Result, RuntimeExt as _, Store, Tag, Timestamp, Topology, Transport,
+    Unit,
 };
 
 use super::{Injector, Model, OUTSIDE};
@@ -216,6 +218,14 @@ impl Store for Proxy<dyn Store> {
 
     fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>> {
         forward!(self.retain(now))
+    }
+
+    fn bodies(&self) -> Option<Arc<dyn Bodies>> {
+        let bodies = Proxy::<dyn Bodies> {
+            connection: self.connection.clone(),
+            inner: self.inner.bodies()?,
+        };
+        Some(Arc::new(bodies))
     }
 
     fn outbox(&self) -> Option<Arc<dyn Outbox>> {

@@ -9,10 +9,11 @@ use futures_util::future::BoxFuture;
 use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded};
 use wingbeat_core::unit::{Outcome, Row};
 use wingbeat_core::{
-    CorrelationId, Envelope, Error, Key, MessageId, Name, Record, Result, Store, Timestamp,
+    Bodies, CorrelationId, Envelope, Error, Key, MessageId, Name, Record, Result, Store, Timestamp,
     Topology, Unit,
 };
 
+use super::bodies::ModelBodies;
 use super::data::{Data, Owned};
 use super::outbox::{self, ModelOutbox};
 use super::view::select;
@@ -28,11 +29,13 @@ pub struct ModelStore {
     data: Arc<Mutex<Data>>,
     leases: Mutex<Leases>,
     outbox_leases: Arc<Mutex<outbox::Leases>>,
+    bodies: Arc<ModelBodies>,
 }
 
 impl ModelStore {
     pub(crate) fn new(injector: Injector) -> Self {
         Self {
+            bodies: Arc::new(ModelBodies::new(injector.clone())),
             injector,
             data: Arc::default(),
             leases: Mutex::default(),
@@ -324,5 +327,9 @@ impl Store for ModelStore {
             leases: Arc::clone(&self.outbox_leases),
         };
         Some(Arc::new(outbox))
+    }
+
+    fn bodies(&self) -> Option<Arc<dyn Bodies>> {
+        Some(self.bodies.clone())
     }
 }
