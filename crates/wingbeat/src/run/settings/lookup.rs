@@ -329,8 +329,8 @@ pub(super) fn uses_tls(servers: &Servers) -> bool {
         || !without.iter().any(|it| servers.store.contains(it))
 }
 
-/// The least time for which bodies are kept: a delivery may wait seven days for a release that knows
-/// it.
+/// The least time for which bodies are kept: a delivery may wait seven days for a release that
+/// knows it.
 const BODIES_KEEP_MIN: Duration = Duration::from_secs(8 * 24 * 3600);
 
 /// The form of a duration, for errors.

@@ -5,7 +5,8 @@
 //! random: the order of deliveries, the duration of an operation. On request the model injects
 //! every fault that the ports allow.
 //!
-//! - `store`, `data`, `outbox`, `view`, `bodies`: the store. `transport`: the broker. `cache`: the cache.
+//! - `store`, `data`, `outbox`, `view`, `bodies`: the store. `transport`: the broker. `cache`: the
+//!   cache.
 //! - `injector`: the faults.
 //! - `process`: the ports of one process. Once the process is killed, they never answer.
 //! - `log`: the committed units, for timelines and checks.
