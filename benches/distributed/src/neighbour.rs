@@ -238,6 +238,7 @@ fn envelope<M: Message>(ports: &Ports, message: &M) -> Envelope {
         operation: None,
         traceparent: None,
         propagation: Default::default(),
+        dialog: None,
         signature: None,
         body: wingbeat::encode_body(message),
     }

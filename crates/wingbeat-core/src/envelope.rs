@@ -453,7 +453,7 @@ mod tests {
         let request = |reply_to: &str, second| {
             with(Some(Dialog::Request {
                 reply_to: reply_to.into(),
-                deadline: Timestamp::from_millis(second * 1_000),
+                deadline: Timestamp::from_millis(i64::from(second) * 1_000),
             }))
         };
         let to = String::from("a");

@@ -45,6 +45,7 @@ fn envelope(runtime: &TokioRuntime, sold: &Sold) -> Envelope {
         operation: None,
         traceparent: None,
         propagation: Default::default(),
+        dialog: None,
         signature: None,
         body: wingbeat::encode_body(sold),
     }

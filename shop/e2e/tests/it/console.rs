@@ -73,6 +73,7 @@ async fn publish(place: &Place) {
         operation: None,
         traceparent: None,
         propagation: Default::default(),
+        dialog: None,
         signature: None,
         body: body.to_string().into(),
     };
