@@ -147,10 +147,6 @@ impl<M> Deref for Delivered<M> {
 }
 
 /// The first argument of a message handler: a message, or a [`Batch`] of them.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a message",
-    note = "a handler's first argument is the message it subscribes to, or a `Batch` of them; derive `Event` or `Command` for the message"
-)]
 pub trait Incoming: Sized + Send {
     /// The message to which the handler subscribes.
     type Message: Message;
