@@ -121,5 +121,5 @@ async fn batches_keep_the_order_of_each_key_and_leave_out_the_poison() {
     assert_eq!(embedded.depth("totals.sold".into()).await.unwrap(), 0);
     let runs = runs.lock().unwrap();
     assert_eq!(runs[0], 100, "{runs:?}");
-    assert!(runs.len() <= 3 + 2 * 7, "{runs:?}");
+    assert!(runs.len() <= 3 + 2 * 8, "{runs:?}");
 }

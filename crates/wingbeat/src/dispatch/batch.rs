@@ -270,14 +270,15 @@ fn regroup(policy: &Policy, works: &mut [Work], why: &Error) {
     let quick = before.map_or(0, |part| part.quick) + 1;
     let mut taken = before.map_or_else(Taken::default, |part| part.taken.clone());
     let step = policy.retry.step(why, (quick, 0), &taken, policy.ordered);
-    let (size, pause) = match step {
+    let (first, pause) = match step {
         Some(step @ Step::InPlace(pause)) => {
             policy.retry.take(why, step, &mut taken);
             (works.len(), pause)
         }
-        Some(Step::Held(_) | Step::Parked(_)) | None => (works.len().div_ceil(2), Duration::ZERO),
+        Some(Step::Held(_) | Step::Parked(_)) | None => (middle(works), Duration::ZERO),
     };
-    for part in works.chunks_mut(size.max(1)) {
+    let (one, other) = works.split_at_mut(first);
+    for part in [one, other] {
         let shared = Arc::new(Part {
             size: part.len(),
             quick,
@@ -288,6 +289,15 @@ fn regroup(policy: &Policy, works: &mut [Work], why: &Error) {
             work.part = Some(Arc::clone(&shared));
         }
     }
+}
+
+/// Returns the place near the middle at which a batch is split: between two keys if it has several.
+/// A key in both parts would keep the second one waiting for the first.
+fn middle(works: &[Work]) -> usize {
+    let half = works.len().div_ceil(2);
+    let differ = |at: &usize| works[at - 1].envelope.key != works[*at].envelope.key;
+    let between = (1..works.len()).filter(differ);
+    between.min_by_key(|at| at.abs_diff(half)).unwrap_or(half)
 }
 
 #[cfg(test)]
@@ -314,6 +324,13 @@ mod tests {
         );
         assert_eq!(sizes(&works), [3, 3, 3, 1, 1]);
         assert!(works[3].is_alone() && !works[0].is_alone());
+    }
+
+    #[test]
+    fn a_batch_is_split_between_two_keys() {
+        let mut works = deliveries(["a", "b", "b", "b", "c", "d"]);
+        regroup(&Policy::default(), &mut works, &Error::reject("no", ""));
+        assert_eq!(sizes(&works), [4, 4, 4, 4, 2, 2]);
     }
 
     #[test]

@@ -78,16 +78,17 @@ impl Batch<'_> {
         if self.find_in_inbox(unit.id.0, NONE, unit)?.is_some() {
             return Ok(Some(Outcome::Committed));
         }
+        let mut earlier = None;
         for settled in &unit.settles {
             let scope = self.shared.scope(settled);
             match self.find_in_inbox(settled.message.0, scope, unit)? {
-                // It settled all of its deliveries together.
-                Some(true) => return Ok(Some(Outcome::Committed)),
+                // Rows of this unit may have been inserted a moment ago.
                 Some(false) => return Ok(Some(Outcome::Duplicate)),
+                Some(true) => earlier = Some(Outcome::Committed),
                 None => {}
             }
         }
-        Ok(None)
+        Ok(earlier)
     }
 
     /// Returns whether a delivery is in the inbox.
