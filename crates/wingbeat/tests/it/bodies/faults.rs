@@ -29,7 +29,7 @@ fn a_message_waits_until_its_body_can_be_stored() {
     let world = World::start();
     world.shelf.put_fails.store(true, Ordering::SeqCst);
     world.scan("a", LARGE);
-    world.app.pass(2 * MINUTE);
+    world.app.pass(MINUTE);
     assert_eq!(world.received("index", "a"), Received::default());
     assert!(world.app.published("docs", STORY).is_empty());
     assert!(world.letters(DOCS).is_empty(), "an outage gives nothing up");

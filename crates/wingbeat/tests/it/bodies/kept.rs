@@ -37,8 +37,8 @@ impl Calendar {
         calendar
     }
 
-    /// Kills the process, and runs another one after so many days for five minutes: the store is
-    /// swept a few times.
+    /// Kills the process, and runs another one after so many days for some minutes: the store is
+    /// swept twice.
     fn on_day(&mut self, days: u32) {
         if let Some((process, running)) = self.process.take() {
             process.kill();
@@ -50,7 +50,7 @@ impl Calendar {
         let started = app.start(ports(&self.model, process.clone()));
         let running = self.simulation.run(started).expect("it starts");
         self.process = Some((process, running));
-        self.simulation.advance(Duration::from_secs(300));
+        self.simulation.advance(Duration::from_secs(160));
     }
 
     fn publish<M: Message>(&self, message: &M) {
@@ -113,7 +113,7 @@ fn a_dead_letter_that_is_older_than_its_body_stays_a_dead_letter() {
 fn an_orphan_is_deleted_like_other_bodies() {
     let mut calendar = Calendar::start();
     calendar.shelf.put_hangs.store(true, Ordering::SeqCst);
-    calendar.publish(&scan_of("a", LARGE));
+    calendar.publish(&scan_of("a", (1 << 20) + 1));
     // The process dies, and no later attempt succeeds.
     calendar.shelf.put_fails.store(true, Ordering::SeqCst);
     calendar.on_day(29);
