@@ -7,8 +7,8 @@
 //! - `claims`: claims on a flash sale, beside raw calls of the same Redis script.
 //! - `handler`: the effectively-once handler with inbox, state and one outgoing message for each
 //!   message. `hot`: the same on one key.
-//! - `neighbour`: the work of one subscription while another one, paused or slow, has a backlog, and
-//!   without it; also on the embedded store.
+//! - `neighbour`: the work of one subscription while another one, paused or slow, has a backlog,
+//!   and without it; also on the embedded store.
 //! - `path`: `POST /orders` to confirmed over four messages, one process per service. `--peers`
 //!   adds NestJS.
 //! - `shop`: the whole shop, one process per service, until orders are paid. It needs

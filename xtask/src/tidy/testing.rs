@@ -10,6 +10,7 @@ use super::tree::{SourceFile, Tree};
 const REAL_TIME: [&str; 10] = [
     "crates/wingbeat/tests/it/connections.rs",
     "crates/wingbeat/tests/it/operator.rs",
+    "crates/wingbeat/tests/it/overload/embedded.rs",
     "crates/wingbeat/tests/it/ready.rs",
     "crates/wingbeat/tests/it/replicas.rs",
     "crates/wingbeat/tests/it/versions/replicas.rs",

@@ -50,9 +50,10 @@
 
 mod level;
 mod sampling;
+mod sources;
 mod state;
 
 pub use level::{Level, Priority, Resource, Watermark, Watermarks};
-pub(crate) use sampling::Oldest;
-pub use sampling::Probe;
+pub(crate) use sources::Oldest;
+pub use sources::Probe;
 pub use state::{Overload, Reading};

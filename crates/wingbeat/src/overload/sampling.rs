@@ -1,7 +1,7 @@
 //! Readings of the resources: of the machine through a probe, of store and broker through their
 //! ports.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use wingbeat_core::store::Waiting;
 use wingbeat_core::{Name, Result, RuntimeExt as _, Store, Timestamp, Transport};
 
 use super::level::Resource;
+use super::sources::Oldest;
 use super::state::Overload;
 
 /// The pause between two looks at the machine.
@@ -23,33 +24,6 @@ const WITHIN: Duration = Duration::from_secs(2);
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
 /// The number of messages below which their age is no overload: some of them may be stuck.
 const LAGGING_FROM: u64 = 1_000;
-
-/// The machine on which a process runs. [`run`](crate::run()) reads the real one; a test returns
-/// the readings that it needs.
-pub trait Probe: Send + Sync {
-    /// Returns the memory of the process, in percent of its limit; `None` if it has no limit or
-    /// cannot be read.
-    fn memory_percent(&self) -> Option<u64> {
-        None
-    }
-
-    /// Returns the free space of the embedded store's disk, in bytes; `None` without such a store
-    /// or if it cannot be read.
-    fn disk_free(&self) -> Option<u64> {
-        None
-    }
-}
-
-/// The services and subscriptions of the process. Those of a service that restarts are replaced.
-#[derive(Default)]
-pub(super) struct Followed {
-    services: BTreeSet<Name>,
-    subscriptions: BTreeMap<Name, Oldest>,
-}
-
-/// Returns the time at which the oldest delivery of a subscription was sent; `None` if it has none
-/// in this process, or is paused: nobody expects a paused one to handle its messages soon.
-pub(crate) type Oldest = Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>;
 
 impl Overload {
     /// Has the backlog of a service watched.

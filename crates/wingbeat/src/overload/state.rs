@@ -7,7 +7,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge};
 
 use super::level::{Level, Priority, Resource, Watermark, Watermarks, pause};
-use super::sampling::{Followed, Probe};
+use super::sources::{Followed, Probe};
 
 /// The overload of a process; see [`overload`](crate::overload). Clones share their state.
 #[derive(Clone)]

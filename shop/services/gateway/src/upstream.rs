@@ -44,7 +44,8 @@ impl Default for Limits {
 
 /// The time for which a draining replica is tried last.
 const DRAINING_FOR: Duration = Duration::from_secs(3);
-/// The time for which a silent replica is tried last. Then one request finds out whether it answers.
+/// The time for which a silent replica is tried last. Then one request finds out whether it
+/// answers.
 const SILENT_FOR: Duration = Duration::from_secs(10);
 
 /// A replica of a service.
@@ -87,8 +88,8 @@ impl Replica {
         self.silent_until.store(until, Ordering::Relaxed);
     }
 
-    /// Notes that a request is sent. The first one to a replica that was silent is a trial: until it
-    /// is answered, other requests still avoid the replica.
+    /// Notes that a request is sent. The first one to a replica that was silent is a trial: until
+    /// it is answered, other requests still avoid the replica.
     pub(crate) fn tried(&self, now: Timestamp) {
         let until = self.silent_until.load(Ordering::Relaxed);
         if until != NEVER && until <= now.as_micros() {
