@@ -1,6 +1,6 @@
 //! `/console/stories/{id}`: the timeline of a correlation id as a tree of causes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -63,7 +63,7 @@ fn plain(name: &str) -> String {
 /// Puts each step below its cause. If a step has several effects, the largest branch comes last and
 /// stays in the column of its cause, so that the main path reads straight down.
 fn tree(steps: Vec<Step>, id: Uuid, past: Past) -> Vec<Row> {
-    let known: HashMap<Uuid, usize> = steps.iter().zip(0..).map(|(it, at)| (it.id, at)).collect();
+    let known: BTreeMap<Uuid, usize> = steps.iter().zip(0..).map(|(it, at)| (it.id, at)).collect();
     let cause = |step: &Step| {
         let cause = step.causation_id.filter(|cause| *cause != step.id)?;
         known.get(&cause).copied()
@@ -82,7 +82,7 @@ fn tree(steps: Vec<Step>, id: Uuid, past: Past) -> Vec<Row> {
         }
     }
     let start = steps.iter().map(|step| step.at).min().unwrap_or_default();
-    let mut colours: HashMap<String, usize> = HashMap::new();
+    let mut colours: BTreeMap<String, usize> = BTreeMap::new();
     let mut rows: Vec<Row> = Vec::with_capacity(steps.len());
     let mut pending: Vec<(usize, usize)> = roots.into_iter().map(|at| (at, 0)).collect();
     while let Some((at, depth)) = pending.pop() {
