@@ -188,7 +188,10 @@ mod tests {
         let write = r"wingbeat\.events|wingbeat\.commands";
         assert_eq!(of(0, "write"), format!("^({write}|{own})$"));
         let read = of(0, "read").to_string();
-        assert!(read.contains(r"|wingbeat\\.replies|wingbeat\\.replies\\.shop\\..*)$"), "{read}");
+        assert!(
+            read.contains(r"|wingbeat\\.replies|wingbeat\\.replies\\.shop\\..*)$"),
+            "{read}"
+        );
         assert_eq!(of(1, "configure"), NOTHING);
         assert_eq!(of(1, "write"), r"^(wingbeat\.events|wingbeat\.replies)$");
         assert!(!of(1, "read").to_string().contains("replies"));

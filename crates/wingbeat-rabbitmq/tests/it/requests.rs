@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 use lapin::options::QueueDeleteOptions;
 use serde::{Deserialize, Serialize};
 use wingbeat::{
-    App, Dialog, Entity, Envelope, Error, JsonSchema, Request, Requests, Result, Service, Table, schemars,
+    App, Dialog, Entity, Envelope, Error, JsonSchema, Request, Requests, Result, Service, Table,
+    schemars,
 };
 use wingbeat_core::Transport as _;
 use wingbeat_core::conformance::{RESERVE, envelope};
