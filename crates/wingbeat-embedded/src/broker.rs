@@ -15,6 +15,8 @@ use crate::replies::Replies;
 
 /// The queue of commands that no queue was bound to when they were sent.
 pub(crate) const UNROUTABLE: &str = "wb.unroutable";
+/// The row of a reply, which has none.
+pub(crate) const NO_ROW: u64 = 0;
 /// Number of messages that each queue may keep in memory even if all queues together are over their
 /// limit.
 const WINDOW_MIN: usize = 32;
@@ -143,6 +145,10 @@ impl Broker {
     pub(crate) fn add(&self, messages: Vec<(u64, Envelope, usize)>) {
         let mut changed: Vec<Arc<SharedQueue>> = Vec::new();
         for (row, envelope, bytes) in messages {
+            if row == NO_ROW {
+                self.replies.add(envelope);
+                continue;
+            }
             let Some(shared) = self.queue(queue_of(row)) else {
                 continue;
             };

@@ -49,19 +49,14 @@ impl Replies {
         self.lock().contains_key(queue)
     }
 
-    /// Passes committed replies to their queues. Drops those for which there is none, or no room:
-    /// nobody waits for them any more.
-    pub(crate) fn add(&self, replies: Vec<Envelope>) {
-        if replies.is_empty() {
-            return;
-        }
+    /// Passes a committed reply to its queue. Drops it if there is none, or no room: nobody waits
+    /// for it any more.
+    pub(crate) fn add(&self, reply: Envelope) {
         let queues = self.lock();
-        for reply in replies {
-            let queue = reply.dialog.as_ref().map_or("", Dialog::queue);
-            let sent = queues.get(queue).map(|open| open.sender.try_send(reply));
-            if !matches!(sent, Some(Ok(()))) {
-                metrics::counter!("wingbeat_replies_dropped_total").increment(1);
-            }
+        let queue = reply.dialog.as_ref().map_or("", Dialog::queue);
+        let sent = queues.get(queue).map(|open| open.sender.try_send(reply));
+        if !matches!(sent, Some(Ok(()))) {
+            metrics::counter!("wingbeat_replies_dropped_total").increment(1);
         }
     }
 }

@@ -5,7 +5,7 @@ use wingbeat_core::transport::Refused;
 use wingbeat_core::{Dialog, Envelope, Name, Topology};
 
 use super::Batch;
-use crate::broker::UNROUTABLE;
+use crate::broker::{NO_ROW, UNROUTABLE};
 use crate::names::{NONE, Space};
 use crate::queue::before_first;
 use crate::reads;
@@ -14,7 +14,7 @@ impl Batch<'_> {
     /// Queues a message of a unit. A command that no queue is bound to is kept until one is.
     pub(super) fn send(&mut self, message: &Envelope) -> rusqlite::Result<()> {
         if let Some(Dialog::Reply { .. }) = &message.dialog {
-            self.effects.replies.push(message.clone());
+            self.reply(message);
             return Ok(());
         }
         if let Some(queues) = self.shared.broker.route(message) {
@@ -36,7 +36,7 @@ impl Batch<'_> {
     ) -> rusqlite::Result<Vec<std::result::Result<(), Refused>>> {
         let mut publish = |message: &Envelope| match &message.dialog {
             Some(Dialog::Reply { to }) if self.shared.broker.replies.has(to) => {
-                self.effects.replies.push(message.clone());
+                self.reply(message);
                 Ok(Ok(()))
             }
             Some(Dialog::Reply { .. }) => Ok(Err(Refused::Unroutable)),
@@ -46,6 +46,11 @@ impl Batch<'_> {
             },
         };
         messages.iter().map(&mut publish).collect()
+    }
+
+    /// Adds a reply. It has no row, since its queue is in memory only.
+    fn reply(&mut self, message: &Envelope) {
+        self.effects.queued.push((NO_ROW, message.clone(), 0));
     }
 
     fn queue(&mut self, queues: &[u32], message: &Envelope) -> rusqlite::Result<()> {

@@ -53,7 +53,6 @@ pub(super) struct Batch<'a> {
 pub(super) struct Effects {
     records: HashMap<RecordKey, Option<Record>>,
     queued: Vec<(u64, Envelope, usize)>,
-    replies: Vec<Envelope>,
     deleted: Vec<u64>,
     /// The transaction wrote something.
     pub(super) wrote: bool,
@@ -68,14 +67,12 @@ impl Effects {
         }
         shared.broker.remove(&self.deleted);
         shared.broker.add(self.queued);
-        shared.broker.replies.add(self.replies);
     }
 }
 
 /// The state in memory before a unit, to restore if the unit fails.
 struct Snapshot {
     queued: usize,
-    replies: usize,
     deleted: usize,
     records: HashMap<RecordKey, Option<Record>>,
     counts: HashMap<(u32, u32), i64>,
@@ -175,7 +172,6 @@ impl<'a> Batch<'a> {
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             queued: self.effects.queued.len(),
-            replies: self.effects.replies.len(),
             deleted: self.effects.deleted.len(),
             records: self.effects.records.clone(),
             counts: self.counts.clone(),
@@ -186,7 +182,6 @@ impl<'a> Batch<'a> {
 
     fn restore(&mut self, snapshot: Snapshot) {
         self.effects.queued.truncate(snapshot.queued);
-        self.effects.replies.truncate(snapshot.replies);
         self.effects.deleted.truncate(snapshot.deleted);
         self.effects.records = snapshot.records;
         self.counts = snapshot.counts;
