@@ -354,6 +354,7 @@ pub(super) fn deliveries<const N: usize>(keys: [&str; N]) -> Vec<Work> {
             operation: None,
             traceparent: None,
             propagation: wingbeat_core::Propagation::default(),
+            dialog: None,
             signature: None,
             body: vec![0; at].into(),
         };
