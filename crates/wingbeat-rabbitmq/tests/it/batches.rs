@@ -77,6 +77,7 @@ fn every_sale_of_a_batch_takes_effect_once_although_a_replica_is_killed() {
             operation: None,
             traceparent: None,
             propagation: Default::default(),
+            dialog: None,
             signature: None,
             body: encode_body(sold),
         };

@@ -175,6 +175,7 @@ impl Strangers {
             operation: None,
             traceparent: None,
             propagation: Default::default(),
+            dialog: None,
             signature: None,
             dialog: None,
             body: wingbeat::encode_body(&note),
