@@ -177,7 +177,6 @@ impl Strangers {
             propagation: Default::default(),
             dialog: None,
             signature: None,
-            dialog: None,
             body: wingbeat::encode_body(&note),
         };
         publish(&self.transport, vec![envelope]).await;
