@@ -407,6 +407,7 @@ fn a_key_of_the_largest_size_is_published_and_handled() {
                 Some(&"t".repeat(512)),
                 Some(&"b".repeat(8 << 10)),
             ),
+            dialog: None,
             signature: Some(wingbeat_core::Signature::new([7; 64])),
             body: wingbeat::encode_body(&body),
         };
