@@ -23,8 +23,8 @@ use wingbeat::http::session::{Session, SessionState};
 use wingbeat::http::{Admin, Path, Problem, Query, ok};
 use wingbeat::run::Host;
 use wingbeat::run::ops::{
-    Breaker, Items, LetterPage, LetterQuery, Rebuild, Replay, Replicated, Schedule, Subscription, Timeline,
-    Unroutable, in_order, joined, story as in_process,
+    Breaker, Items, LetterPage, LetterQuery, Rebuild, Replay, Replicated, Schedule, Subscription,
+    Timeline, Unroutable, in_order, joined, story as in_process,
 };
 
 use super::admin;

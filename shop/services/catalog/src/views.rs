@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Money, Sku};
-use wingbeat::{ViewColumns, ViewRow};
 use wingbeat::{Entity, JsonSchema, View, schemars};
+use wingbeat::{ViewColumns, ViewRow};
 
 use crate::domain::Product;
 

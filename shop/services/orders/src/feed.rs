@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, OrderStatus, RejectReason, UserId};
-use wingbeat::{ViewColumns, ViewRow};
 use wingbeat::{Entity, JsonSchema, Timestamp, View, schemars};
+use wingbeat::{ViewColumns, ViewRow};
 
 /// A change of an order. The key is the user and the number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Line, Money, OrderId, OrderStatus, RejectReason, UserId};
 use wingbeat::store::Select;
-use wingbeat::{Aggregate, JsonSchema, Name, Reads, Timestamp, View, ViewColumns, ViewRow, schemars};
+use wingbeat::{
+    Aggregate, JsonSchema, Name, Reads, Timestamp, View, ViewColumns, ViewRow, schemars,
+};
 
 use crate::domain::{AlreadyPlaced, Order, OrderCommand, OrderEvent};
 

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::{Percent, UserId};
-use wingbeat::{ViewColumns, ViewRow};
 use wingbeat::store::Select;
 use wingbeat::{Entity, JsonSchema, Name, Reads, Result, Timestamp, View, schemars};
+use wingbeat::{ViewColumns, ViewRow};
 
 use crate::domain::{Code, Promo};
 

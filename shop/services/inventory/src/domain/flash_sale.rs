@@ -135,8 +135,10 @@ impl FlashSale {
 impl Entity for FlashSale {
     const NAME: &'static str = "flash_sale";
     type Id = SaleId;
-    const VIEWS: &'static [ViewColumns] =
-        &[ViewColumns::of::<SaleRow>(&[SaleRow::CLOSES_AT, SaleRow::OPEN_UNTIL])];
+    const VIEWS: &'static [ViewColumns] = &[ViewColumns::of::<SaleRow>(&[
+        SaleRow::CLOSES_AT,
+        SaleRow::OPEN_UNTIL,
+    ])];
 
     fn rows(&self, id: &str) -> Vec<ViewRow> {
         vec![ViewRow::of(
