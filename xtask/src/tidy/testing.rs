@@ -12,6 +12,7 @@ const REAL_TIME: [&str; 11] = [
     "crates/wingbeat/tests/it/operator.rs",
     "crates/wingbeat/tests/it/overload/embedded.rs",
     "crates/wingbeat/tests/it/ready.rs",
+    "crates/wingbeat/tests/it/rebuilding/replicas.rs",
     "crates/wingbeat/tests/it/replicas.rs",
     "crates/wingbeat/tests/it/versions/replicas.rs",
     "crates/wingbeat-core/src/conformance/real_time.rs",

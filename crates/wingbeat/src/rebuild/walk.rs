@@ -44,8 +44,8 @@ impl From<Error> for Stopped {
     }
 }
 
-/// Writes the rows of the records after the position of the pass again, each in a unit that reads the record: if
-/// a handler changes the record meanwhile, the handler's rows count.
+/// Writes the rows of the records after the position of the pass again, each in a unit that reads
+/// the record: if a handler changes the record meanwhile, the handler's rows count.
 pub(super) async fn page(
     service: &Arc<ServiceContext>,
     table: &Derived,

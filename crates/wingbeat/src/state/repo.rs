@@ -152,8 +152,8 @@ impl<A: Aggregate> Repo<A> {
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get), and `rows_undeclared` if [`Aggregate::VIEWS`] does not list a view
-    /// or a column of its rows. A refusal is not an error; it is the inner `Err`.
+    /// As for [`get`](Self::get), and `rows_undeclared` if [`Aggregate::VIEWS`] does not list a
+    /// view or a column of its rows. A refusal is not an error; it is the inner `Err`.
     pub async fn execute(&self, id: &A::Id, command: A::Command) -> Result<Result<A, A::Error>> {
         let key = Self::key(id);
         let snapshot = self.load(&key).await?;

@@ -191,6 +191,7 @@ async fn only_operators_are_answered(shop: SocketAddr, address: SocketAddr) {
         ..stranger
     };
     assert_eq!(guest.get("/ops/breakers").await, json!({ "items": [] }));
+    assert_eq!(guest.get("/ops/rebuilds").await, json!({ "items": [] }));
     let elsewhere = Client::near(shop).text("GET", "/ops/breakers", "").await;
     assert_eq!(elsewhere.0, 404, "the public address has no operator's API");
 }
