@@ -8,6 +8,7 @@ mod intake;
 mod lanes;
 mod next_step;
 mod pauses;
+mod settling;
 mod stored;
 mod work;
 
