@@ -62,8 +62,8 @@ pub struct Unit {
     pub service: Name,
     /// The creation time, by the clock of the process.
     pub at: Timestamp,
-    /// The deliveries that this unit settles: one for most handlers, several for a batch, none if no
-    /// delivery caused the unit. No two are the same.
+    /// The deliveries that this unit settles: one for most handlers, several for a batch, none if
+    /// no delivery caused the unit. No two are the same.
     pub settles: Vec<Settled>,
     /// The records that were read, with their versions. The store validates them all.
     pub reads: Vec<Read>,
@@ -112,8 +112,8 @@ impl Unit {
         }
     }
 
-    /// Removes all effects and keeps the reads and the settled deliveries: the unit of a handler that
-    /// decided to do nothing. The store validates its reads as those of any unit.
+    /// Removes all effects and keeps the reads and the settled deliveries: the unit of a handler
+    /// that decided to do nothing. The store validates its reads as those of any unit.
     #[must_use]
     pub fn only_reads(self) -> Self {
         Self {

@@ -43,7 +43,8 @@ use crate::unit::Meta;
 /// let museum = Service::new("museum").on(count);
 /// # #[cfg(feature = "test")]
 /// # {
-/// # let app = wingbeat::test::TestApp::start(1, App::new().service(museum).allow_unknown_owners());
+/// # let app = App::new().service(museum).allow_unknown_owners();
+/// # let app = wingbeat::test::TestApp::start(1, app);
 /// # for turnstile in 0..40 {
 /// #     app.publish(Default::default(), &Passed { turnstile });
 /// # }

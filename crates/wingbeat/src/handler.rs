@@ -20,9 +20,9 @@ use crate::{Policy, Rate, Retry};
 /// An async function of one to eight arguments.
 ///
 /// The first argument of a message handler is the message that it subscribes to, or a
-/// [`Batch`](crate::Batch) of them. All others are [extractors](crate::Extract). The function returns a `Result` with
-/// [effects](crate::IntoEffects). The runtime commits them together with the handler's writes, and
-/// then acknowledges the message.
+/// [`Batch`](crate::Batch) of them. All others are [extractors](crate::Extract). The function
+/// returns a `Result` with [effects](crate::IntoEffects). The runtime commits them together with
+/// the handler's writes, and then acknowledges the message.
 ///
 /// A handler may run several times for one message:
 ///
@@ -166,8 +166,8 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
         Configured::new(self, |policy| policy.rate = Some(rate))
     }
 
-    /// Sets how many messages a [`Batch`](crate::Batch) has at most, from 1 to 1,000. The default is
-    /// 100.
+    /// Sets how many messages a [`Batch`](crate::Batch) has at most, from 1 to 1,000. The default
+    /// is 100.
     ///
     /// A full batch is handled at once. See [`within`](Self::within) for others.
     fn up_to(self, messages: usize) -> Configured<Self>
@@ -392,8 +392,8 @@ functions!(A B C D E F G H);
 /// An erased message handler. It records its effects in the scope.
 pub(crate) type Run = Arc<dyn Fn(Scope, Envelope) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
-/// An erased handler of batches. It decodes the messages, and returns a run that records its effects
-/// in the scope.
+/// An erased handler of batches. It decodes the messages, and returns a run that records its
+/// effects in the scope.
 pub(crate) type RunBatch = Arc<
     dyn Fn(Scope, &[&Envelope]) -> Result<BoxFuture<'static, Result<()>>, Unreadable> + Send + Sync,
 >;

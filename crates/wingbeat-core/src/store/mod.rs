@@ -308,8 +308,8 @@ pub trait Store: Send + Sync + 'static {
     fn settled(&self, queue: Name, source: &str, message: MessageId)
     -> BoxFuture<'_, Result<bool>>;
 
-    /// Returns, for each of these deliveries of a service, whether it is in the inbox. Batch handlers
-    /// use it before each run.
+    /// Returns, for each of these deliveries of a service, whether it is in the inbox. The runtime
+    /// asks before each run of a batch handler.
     ///
     /// The default implementation calls [`settled`](Self::settled) for each.
     fn settled_among(

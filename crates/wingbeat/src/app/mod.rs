@@ -210,8 +210,8 @@ impl App {
             let (queue, most) = (it.queue, Policy::UP_TO_MAX);
             let seconds = Policy::WITHIN_MAX.as_secs();
             format!(
-                "the size or the time of the batches of {queue} is out of range: `.up_to(..)` takes \
-                 1 to {most} messages, `.within(..)` at most {seconds} seconds"
+                "the size or the time of the batches of {queue} is out of range: `.up_to(..)` \
+                 takes 1 to {most} messages, `.within(..)` at most {seconds} seconds"
             )
         });
         findings.collect()

@@ -10,17 +10,17 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
-use wingbeat_core::unit::{Outcome, Settled};
-use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Tag, Unit, failpoint, sabotage};
+use wingbeat_core::unit::Outcome;
+use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
 
 use super::work::{Origin, Stats, Subscription, UNKNOWN_VERSION, Work, panic_text, take};
-use crate::failed::{DeadLetter, PARKED, WAITING, bounded, harmless};
+use crate::failed::{DeadLetter, bounded, harmless};
 use crate::replay;
 use crate::retry::Step;
 use crate::runtime::Control;
 use crate::telemetry::meters::{Fate, SubscriptionMeter};
 use crate::trust::{Admitted, FORGED};
-use crate::unit::{Scope, ServiceContext, back_off, counter, due, remove};
+use crate::unit::{Scope, ServiceContext, back_off, counter, due};
 use crate::{bodies, encode, telemetry};
 
 /// Stale attempts in a row before the work counts as failed. Each one means that another unit
@@ -358,63 +358,6 @@ impl Attempt {
         Ok(())
     }
 
-    /// Makes the unit of `scope` settle the work; `None` if another unit has settled it.
-    pub(super) async fn settle(
-        &self,
-        scope: &Scope,
-        work: &Work,
-    ) -> Result<Option<Option<Settled>>> {
-        match &work.origin {
-            Origin::Queue(tag) => {
-                // No service of the system published it: audits leave it out.
-                if !self.family.contains(work.source()) {
-                    scope.count(counter("foreign", self.subscription.queue.as_str()), 1)?;
-                }
-                Ok(Some(Some(self.delivery(work, *tag))))
-            }
-            Origin::Due { key, body } => {
-                // Since the claim another unit may have handled, replaced or cancelled the record.
-                let unchanged = scope.load(key).await?.body.as_ref() == Some(body);
-                if !unchanged && !sabotage::lacks(sabotage::TIMER_ONCE) {
-                    return Ok(None);
-                }
-                scope.write(remove(key.clone()))?;
-                if key.table == PARKED || key.table == WAITING {
-                    scope.count(counter("handled", self.subscription.inbox().as_str()), 1)?;
-                    scope.count(counter("parked", self.subscription.queue.as_str()), -1)?;
-                }
-                Ok(Some(None))
-            }
-        }
-    }
-
-    /// Returns the delivery of work from the queue.
-    pub(super) fn delivery(&self, work: &Work, tag: Tag) -> Settled {
-        Settled {
-            queue: self.subscription.inbox(),
-            source: work.source().to_owned(),
-            message: self.subscription.settled_id(&work.envelope),
-            tag: Some(tag),
-        }
-    }
-
-    /// Makes the unit of `scope` settle a command that was dead-lettered as forged and turned out
-    /// not to be, like a delivery: the broker may have another copy of it.
-    fn settle_suspect(&self, scope: &Scope, work: &Work) -> Result<Option<Settled>> {
-        let (queue, source) = (self.subscription.inbox(), &work.envelope.source);
-        if self.family.contains(&**source) {
-            scope.count(counter("foreign", queue.as_str()), -1)?;
-        }
-        // Settling a delivery counts it as handled; that was done for the parked record.
-        scope.count(counter("handled", queue.as_str()), -1)?;
-        Ok(Some(Settled {
-            queue,
-            source: source.to_string(),
-            message: self.subscription.settled_id(&work.envelope),
-            tag: None,
-        }))
-    }
-
     /// Stages the unit that handles the work, dead-letters it, or parks it after this error.
     /// Returns the work if the unit is stale already.
     pub(super) fn stage(
@@ -438,8 +381,8 @@ impl Attempt {
         staged.map_err(|mut back| back.pop().expect("the work comes back"))
     }
 
-    /// Stages the unit of some work, which ends as `end` says when the outcome is known. Returns the
-    /// work if the unit is stale already.
+    /// Stages the unit of some work, which ends as `end` says when the outcome is known. Returns
+    /// the work if the unit is stale already.
     pub(super) fn stage_all(
         &self,
         unit: Unit,

@@ -84,8 +84,8 @@ impl Attempt {
         }
     }
 
-    /// Leaves out forged commands and deliveries with a source that no store takes. They are handled
-    /// alone.
+    /// Leaves out forged commands and deliveries with a source that no store takes. They are
+    /// handled alone.
     fn without_hopeless(&self, works: Vec<Work>) -> Vec<Work> {
         let alone = |work: &Work| work.hopeless.is_some() || has_nul(&work.envelope.source);
         let (mut alone, works): (Vec<_>, Vec<_>) = works.into_iter().partition(alone);
@@ -94,8 +94,8 @@ impl Attempt {
         works
     }
 
-    /// Leaves out deliveries that are in the inbox, and settles them. A delivery that is in the batch
-    /// twice waits: then it is in the inbox, too.
+    /// Leaves out deliveries that are in the inbox, and settles them. A delivery that is in the
+    /// batch twice waits: then it is in the inbox, too.
     async fn without_known(&self, works: Vec<Work>) -> Vec<Work> {
         let deliveries = works.iter().filter_map(|work| match work.origin {
             Origin::Queue(tag) => Some(self.delivery(work, tag)),

@@ -87,8 +87,8 @@ impl Intake {
         self.consumer.is_some()
     }
 
-    /// Returns the next deliveries, or the error with which the consumer was lost. Consumes first if
-    /// there is no consumer. While the committer is `full`, it only consumes. The future can be
+    /// Returns the next deliveries, or the error with which the consumer was lost. Consumes first
+    /// if there is no consumer. While the committer is `full`, it only consumes. The future can be
     /// dropped at any time.
     pub(super) async fn next(&mut self, full: bool) -> Result<Vec<Delivery>> {
         loop {

@@ -9,6 +9,7 @@ mod lanes;
 mod next_step;
 mod outages;
 mod pauses;
+mod settling;
 mod stored;
 mod work;
 

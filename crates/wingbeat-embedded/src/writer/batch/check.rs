@@ -91,8 +91,20 @@ impl Batch<'_> {
         Ok(earlier)
     }
 
+    /// Deletes the rows of those deliveries of a unit that were settled before.
+    pub(super) fn delete_duplicates(&mut self, unit: &Unit) -> rusqlite::Result<()> {
+        for settled in &unit.settles {
+            let Some(tag) = settled.tag else { continue };
+            // The row of a unit's only delivery need not be looked up.
+            if unit.settles.len() == 1 || self.is_settled(settled)? {
+                self.delete_row(tag.0)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns whether a delivery is in the inbox.
-    pub(super) fn is_settled(&self, settled: &Settled) -> rusqlite::Result<bool> {
+    fn is_settled(&self, settled: &Settled) -> rusqlite::Result<bool> {
         let scope = self.shared.scope(settled);
         self.connection
             .prepare_cached("SELECT 1 FROM inbox WHERE id = ?1 AND scope = ?2")?

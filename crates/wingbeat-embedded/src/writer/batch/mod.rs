@@ -137,8 +137,8 @@ impl<'a> Batch<'a> {
         self.refused.outcome(unit.id)
     }
 
-    /// Applies a unit in a savepoint. If SQLite cannot store it, a statement misses its expectation,
-    /// or one of its deliveries was settled before, only this unit is rolled back.
+    /// Applies a unit in a savepoint. If SQLite cannot store it, a statement misses its
+    /// expectation, or one of its deliveries was settled before, only this unit is rolled back.
     fn attempt_in_savepoint(&mut self, unit: &Unit) -> rusqlite::Result<Outcome> {
         self.connection.execute_batch("SAVEPOINT unit")?;
         let snapshot = self.savepoints.then(|| self.snapshot());
@@ -226,18 +226,6 @@ impl<'a> Batch<'a> {
             *self.counts.entry((service, name)).or_default() += add;
         }
         Ok(Outcome::Committed)
-    }
-
-    /// Deletes the rows of those deliveries of a unit that were settled before.
-    fn delete_duplicates(&mut self, unit: &Unit) -> rusqlite::Result<()> {
-        for settled in &unit.settles {
-            let Some(tag) = settled.tag else { continue };
-            // The row of a unit's only delivery need not be looked up.
-            if unit.settles.len() == 1 || self.is_settled(settled)? {
-                self.delete_row(tag.0)?;
-            }
-        }
-        Ok(())
     }
 
     /// Deletes a row of a queue.

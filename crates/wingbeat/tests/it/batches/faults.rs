@@ -24,7 +24,7 @@ struct End {
     largest: usize,
 }
 
-/// Restarts two replicas while sales arrive, some of which fail. The sales of one till are poisoned.
+/// Restarts two replicas while sales arrive, some of which fail. One sale of each till is poisoned.
 fn story(seed: u64, ordered: bool) -> End {
     crate::again::disable();
     let world = Simulation::new(seed);
