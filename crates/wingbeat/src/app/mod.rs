@@ -165,10 +165,10 @@ impl App {
     /// # Errors
     ///
     /// `wiring`, with one line per finding: a name that is used twice, a command or a request with
-    /// two handlers or without one, a call without a target, a schedule without times, a subscription to a
-    /// message whose owner is not part of the system, one from the beginning to a message without a
-    /// history, a service to run that does not exist, retries that outlast RabbitMQ's consumer
-    /// timeout.
+    /// two handlers or without one, a call without a target, a schedule without times, a
+    /// subscription to a message whose owner is not part of the system, one from the beginning to a
+    /// message without a history, a service to run that does not exist, retries that outlast
+    /// RabbitMQ's consumer timeout, a rate below one run a minute.
     pub fn check(&self) -> Result<()> {
         let findings = self.findings().into_iter();
         let errors = findings.filter(|it| it.severity == Severity::Error);

@@ -13,9 +13,8 @@ use wingbeat_core::{LogLimits, MessageType, ServiceStore, Timestamp};
 
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
-use crate::Rate;
 use crate::bodies::LargeBodies;
-use crate::call::Target;
+use crate::call::{Executor, Target};
 use crate::commit::Committer;
 use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription};
 use crate::due::{DueQueue, DueRunner};
@@ -35,6 +34,7 @@ use crate::state::Reads;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::trust::Commands;
 use crate::unit::{Incomplete, ServiceContext};
+use crate::{Rate, TargetPolicy};
 
 /// Due records that wait for a subscription's dispatcher.
 const DUE_BUFFER: usize = 256;
@@ -180,25 +180,7 @@ impl Starting {
         self.waiting(&context, &wiring.subscriptions);
         self.subscriptions(&context, wiring.subscriptions, wiring.begins)
             .await;
-        for (name, policy) in wiring.targets {
-            let limiter = limiter(
-                &context,
-                &format!("call:{}.{name}", wiring.name),
-                policy.rate,
-            );
-            let now = self.ports.runtime.now();
-            let target = Target::new(wiring.name, name, policy, limiter, now);
-            for executor in wiring
-                .executors
-                .iter()
-                .filter(|executor| executor.target == name)
-            {
-                self.due
-                    .executors
-                    .insert(executor.name, (executor.clone(), Arc::clone(&target)));
-            }
-            self.running.targets.push(target);
-        }
+        self.targets(&context, wiring.targets, &wiring.executors);
         self.schedules(&context, wiring.schedules);
         let requests = self.requests(&context, &wiring.description.asks);
         for polling in wiring.polls {
@@ -225,6 +207,30 @@ impl Starting {
         self.running.requests.extend(named);
         self.due.services.insert(wiring.name, Arc::clone(&context));
         self.running.services.insert(wiring.name, context);
+    }
+
+    /// Registers the outside systems of a service for its due calls.
+    fn targets(
+        &mut self,
+        context: &Arc<ServiceContext>,
+        targets: Vec<(&'static str, TargetPolicy)>,
+        executors: &[Executor],
+    ) {
+        for (name, policy) in targets {
+            let limiter = limiter(
+                context,
+                &format!("call:{}.{name}", context.name),
+                policy.rate,
+            );
+            let now = self.ports.runtime.now();
+            let target = Target::new(context.name, name, policy, limiter, now);
+            for executor in executors.iter().filter(|it| it.target == name) {
+                self.due
+                    .executors
+                    .insert(executor.name, (executor.clone(), Arc::clone(&target)));
+            }
+            self.running.targets.push(target);
+        }
     }
 
     /// Lets routes refuse requests under overload.

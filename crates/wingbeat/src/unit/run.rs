@@ -55,8 +55,8 @@ impl From<Outcome> for Ended {
 ///
 /// Those of the answer, and: `bodies_unavailable` if the body of a message cannot be stored;
 /// `overloaded` if too many units wait for the store; `contended` after 1,000 stale attempts;
-/// `refused` if the store cannot take the unit; `rows_unexpected` or `statement_busy` if a statement
-/// misses its expectation three times.
+/// `refused` if the store cannot take the unit; `rows_unexpected` or `statement_busy` if a
+/// statement misses its expectation three times.
 pub(crate) async fn run<T, E, F>(
     service: &ServiceContext,
     mut attempt: impl FnMut() -> F + Send,

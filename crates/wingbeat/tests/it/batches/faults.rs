@@ -24,6 +24,22 @@ struct End {
     largest: usize,
 }
 
+/// Restarts the broker, makes the store unavailable for a while, or lets time pass.
+fn trouble(world: &Simulation, model: &Model) {
+    match world.random() % 7 {
+        0 => model.transport.restart(),
+        1 => {
+            model.set_outages(Outages {
+                store: true,
+                ..Outages::default()
+            });
+            world.advance(world.jitter(2 * SECOND));
+            model.set_outages(Outages::default());
+        }
+        _ => world.advance(world.jitter(Duration::from_millis(500))),
+    }
+}
+
 /// Restarts two replicas while sales arrive, some of which fail. One sale of each till is poisoned.
 fn story(seed: u64, ordered: bool) -> End {
     crate::again::disable();
@@ -59,22 +75,12 @@ fn story(seed: u64, ordered: bool) -> End {
             let sold = sold(till, number);
             world.run(model.publish(Uuid::from_u128(1).into(), &sold));
         }
-        match world.random() % 8 {
-            0 => {
-                let at = world.random() as usize % 2;
-                replicas[at].0.kill();
-                replicas[at] = launch();
-            }
-            1 => model.transport.restart(),
-            2 => {
-                model.set_outages(Outages {
-                    store: true,
-                    ..Outages::default()
-                });
-                world.advance(world.jitter(2 * SECOND));
-                model.set_outages(Outages::default());
-            }
-            _ => world.advance(world.jitter(Duration::from_millis(500))),
+        let at = world.random() as usize % 16;
+        if at < 2 {
+            replicas[at].0.kill();
+            replicas[at] = launch();
+        } else {
+            trouble(&world, &model);
         }
     }
     model.set_faults(Faults::default());
