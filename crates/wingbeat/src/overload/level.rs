@@ -288,8 +288,11 @@ mod tests {
         for resource in [Resource::Backlog, Resource::Queues] {
             assert_eq!(levels(resource, mark, &[15, u64::MAX]), [2, 2]);
         }
-        let free = Watermark { high: 10, low: 14 };
-        assert_eq!(levels(Resource::Disk, free, &[7, 0]), [2, 2]);
+        let free = Watermark {
+            high: 100,
+            low: 140,
+        };
+        assert_eq!(levels(Resource::Disk, free, &[75, 0]), [2, 2]);
     }
 
     #[test]
