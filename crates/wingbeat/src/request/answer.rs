@@ -153,21 +153,15 @@ impl Asked {
     }
 
     /// Records the reply. A rejection takes no effect but its reply; the store validates what the
-    /// handler has read. A failure that may pass is retried while somebody waits.
+    /// handler has read. A failure that may pass is retried.
     fn settle(&self, scope: &Scope, mark: Mark, answer: Result<bytes::Bytes>) -> Result<()> {
         let replied = answer.and_then(|body| {
             let kind = reply_type(self.request);
             self.reply(scope, kind.as_str(), body)
         });
         let Err(why) = replied else { return Ok(()) };
-        if why.class() == Class::Retry {
-            if !self.is_over(scope.runtime().now()) {
-                return Err(why);
-            }
-            return scope.rewind(mark);
-        }
-        // Without a caller, an operator must learn of it.
-        if self.dialog.is_none() {
+        // Without a caller, an operator must learn of a rejection.
+        if why.class() == Class::Retry || self.dialog.is_none() {
             return Err(why);
         }
         scope.rewind(mark)?;
