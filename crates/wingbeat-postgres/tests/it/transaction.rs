@@ -96,7 +96,7 @@ fn a_transaction_is_committed_with_inbox_records_and_statements() {
         assert_eq!(shop.number(EGGS), 9);
         assert_eq!(shop.number("SELECT free FROM stock WHERE sku = 'ham'"), 8);
         assert!(shop.is_there("a").await);
-        let settled = delivery.unwrap();
+        let settled = &delivery[0];
         let known = shop
             .store
             .settled(QUEUE, &settled.source, settled.message)
