@@ -409,7 +409,6 @@ fn a_key_of_the_largest_size_is_published_and_handled() {
             ),
             dialog: None,
             signature: Some(wingbeat_core::Signature::new([7; 64])),
-            dialog: None,
             body: wingbeat::encode_body(&body),
         };
         publish(&strangers.transport, vec![envelope.clone()]).await;
