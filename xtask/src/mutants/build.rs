@@ -97,6 +97,9 @@ impl fmt::Display for Mutant {
     }
 }
 
+/// The faults in each written file.
+type Planted = BTreeMap<String, Vec<Placed>>;
+
 /// A file with places for faults.
 struct File {
     path: String,
@@ -198,10 +201,7 @@ fn is_source(path: &str) -> bool {
 }
 
 /// Writes all files with their faults. Numbers are given anew.
-fn plant(
-    files: &[File],
-    tree: &Path,
-) -> anyhow::Result<(Vec<Mutant>, BTreeMap<String, Vec<Placed>>)> {
+fn plant(files: &[File], tree: &Path) -> anyhow::Result<(Vec<Mutant>, Planted)> {
     let (mut mutants, mut all) = (Vec::new(), BTreeMap::new());
     for file in files {
         let numbers = file.sites.iter().map(|site| {

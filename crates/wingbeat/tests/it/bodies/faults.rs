@@ -160,7 +160,8 @@ impl Rough {
     }
 
     fn start(&self) -> (Arc<Group>, Running) {
-        let mut bodies = LargeBodies::new(self.model.store.bodies().unwrap());
+        let mut bodies =
+            LargeBodies::new(self.model.store.bodies().expect("the model keeps bodies"));
         bodies.threshold = 10_000;
         let process = self.simulation.group();
         let app = docs(&Arc::default()).large_bodies(Some(bodies));

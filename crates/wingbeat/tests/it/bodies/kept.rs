@@ -44,7 +44,7 @@ impl Calendar {
             process.kill();
             drop(running);
         }
-        let skew = i64::try_from((DAY * days).as_millis()).unwrap();
+        let skew = i64::try_from((DAY * days).as_millis()).expect("a skew of some days");
         let process = self.simulation.skewed_group(skew);
         let app = on(&self.full, &self.shelf);
         let started = app.start(ports(&self.model, process.clone()));
