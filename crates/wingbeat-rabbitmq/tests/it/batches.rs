@@ -54,6 +54,26 @@ fn totals() -> App {
     App::new().service(Service::new("totals").on(keep))
 }
 
+/// Encodes a sale as a foreign publisher does.
+fn envelope(runtime: &SharedRuntime, sold: &Sold) -> Envelope {
+    Envelope {
+        id: runtime.id().into(),
+        source: "till".into(),
+        kind: Sold::NAME.into(),
+        role: Sold::KIND,
+        key: sold.key(),
+        time: runtime.now(),
+        correlation: runtime.id().into(),
+        causation: None,
+        sequence: None,
+        operation: None,
+        traceparent: None,
+        propagation: Default::default(),
+        signature: None,
+        body: encode_body(sold),
+    }
+}
+
 #[test]
 fn every_sale_of_a_batch_takes_effect_once_although_a_replica_is_killed() {
     block_on(async {
@@ -64,24 +84,8 @@ fn every_sale_of_a_batch_takes_effect_once_although_a_replica_is_killed() {
         ];
         let runtime: SharedRuntime = servers.runtime.clone();
         let publisher = open_with(&servers.broker, &runtime).await;
-        let envelope = |sold: &Sold| Envelope {
-            id: runtime.id().into(),
-            source: "till".into(),
-            kind: Sold::NAME.into(),
-            role: Sold::KIND,
-            key: sold.key(),
-            time: runtime.now(),
-            correlation: runtime.id().into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            propagation: Default::default(),
-            signature: None,
-            body: encode_body(sold),
-        };
         for number in 0..SALES {
-            let sales = (0..TILLS).map(|till| envelope(&Sold { till, number }));
+            let sales = (0..TILLS).map(|till| envelope(&runtime, &Sold { till, number }));
             let sales: Vec<_> = sales.collect();
             let again = sales.iter().take(3).cloned();
             publish(&publisher, sales.iter().cloned().chain(again).collect()).await;
