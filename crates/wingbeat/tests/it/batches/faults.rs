@@ -8,6 +8,7 @@ use wingbeat::{Handler as _, Retry, Runtime as _, RuntimeExt as _, Service};
 
 use super::{Desk, SECOND, Sales, Trouble, gathering, key, launch, sold};
 use crate::again::fails_without;
+use crate::transfers::rough;
 
 const TILLS: [&str; 4] = ["a", "b", "c", "d"];
 const SALES: u32 = 40;
@@ -62,14 +63,7 @@ fn story(seed: u64, ordered: bool) -> End {
     };
     let launch = || launch(&world, &model, &desk, &on);
     let mut replicas = [launch(), launch()];
-    model.set_faults(Faults {
-        commit_unknown: 100,
-        store_unavailable: 50,
-        confirm_lost: 100,
-        duplicate: 200,
-        delay: Duration::from_millis(20),
-        ..Faults::default()
-    });
+    model.set_faults(rough());
     for number in 0..SALES {
         for till in TILLS {
             let sold = sold(till, number);
