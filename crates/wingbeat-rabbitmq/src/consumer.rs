@@ -16,7 +16,7 @@ use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::transport::Settler;
 use wingbeat_core::{Consumer, Delivery, Error, Result, Tag};
 
-use crate::connection::unavailable;
+use crate::connection::{timed_out, unavailable};
 use crate::topology::Names;
 use crate::wire;
 
@@ -90,7 +90,14 @@ pub(crate) struct RabbitConsumer {
 }
 
 impl RabbitConsumer {
-    pub(crate) async fn open(connection: &Connection, options: Options) -> Result<Self> {
+    /// Opens a consumer. If the caller drops the future, the consumer is opened all the same, and
+    /// then closed: the broker may know it already, and would deliver messages to nobody.
+    pub(crate) async fn open(connection: Arc<Connection>, options: Options) -> Result<Self> {
+        let opening = tokio::spawn(Self::open_on(connection, options));
+        opening.await.unwrap_or_else(|_| Err(timed_out())) // It panicked.
+    }
+
+    async fn open_on(connection: Arc<Connection>, options: Options) -> Result<Self> {
         let channel = connection
             .create_channel()
             .await

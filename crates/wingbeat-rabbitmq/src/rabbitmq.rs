@@ -225,7 +225,7 @@ impl RabbitMq {
             state,
             runtime: Arc::clone(&self.runtime),
         };
-        let opened = RabbitConsumer::open(&connection, options);
+        let opened = RabbitConsumer::open(connection, options);
         let opened = tokio::time::timeout(self.timeout, opened).await;
         opened.unwrap_or_else(|_| Err(timed_out()))
     }

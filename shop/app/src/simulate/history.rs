@@ -220,3 +220,38 @@ pub(super) fn stocked(history: &[Exchange]) -> BTreeMap<String, i64> {
     }
     stocked
 }
+
+/// Returns whether a request lists a product, or creates a flash sale.
+fn is_of_the_assortment(exchange: &Exchange) -> bool {
+    let (method, path) = (exchange.ask.method, exchange.ask.path.as_str());
+    (method == "PUT" && path.starts_with("/api/v1/admin/products/"))
+        || (method == "POST" && path == "/api/v1/admin/flash-sales")
+}
+
+/// Checks that no request of the administrator is refused: the simulation makes none that could be.
+pub(super) fn refused(history: &[Exchange]) -> Vec<Violation> {
+    let requests = history.iter().filter(|it| is_of_the_assortment(it));
+    let refused = requests.filter(|it| matches!(it.answer.status(), 400 | 404 | 409 | 413 | 422));
+    let broken = refused.map(|it| {
+        let detail = format!("{} {}", it.answer.status(), it.answer.body());
+        Violation::new("a valid request is accepted", &it.ask.path, detail)
+    });
+    broken.collect()
+}
+
+/// Returns the price of each SKU whose last offer was accepted, in cents.
+pub(super) fn offered(history: &[Exchange]) -> BTreeMap<String, i64> {
+    let mut offered = BTreeMap::new();
+    for exchange in history.iter().filter(|it| it.ask.method == "PUT") {
+        let Some(sku) = exchange.ask.path.strip_prefix("/api/v1/admin/products/") else {
+            continue;
+        };
+        let price = exchange.ask.body["price"]["amount_minor"].as_i64();
+        match (exchange.answer.status(), price) {
+            (200, Some(price)) => drop(offered.insert(sku.to_owned(), price)),
+            // It may have taken effect.
+            _ => drop(offered.remove(sku)),
+        }
+    }
+    offered
+}

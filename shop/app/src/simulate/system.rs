@@ -109,6 +109,8 @@ impl Shop {
         broken.extend(goods_add_up(world, &orders));
         broken.extend(claims_end_with_their_orders(world, &orders));
         broken.extend(letters(system).await?);
+        broken.extend(history::refused(&told));
+        broken.extend(prices(system, &history::offered(&told)).await?);
         broken.extend(history::stays_erased(&told));
         broken.extend(erased(system, &history::erased(&told)).await?);
         let report = audit::report(system, PROVIDER).await?;
@@ -152,6 +154,22 @@ async fn copies_behind(system: &RunningSystem) -> Result<Vec<Violation>> {
         if copy.is_some_and(|copy| copy.version != cart.version) {
             let detail = format!("orders has an older cart than version {}", cart.version);
             broken.push(Violation::new(NAME, id, detail));
+        }
+    }
+    Ok(broken)
+}
+
+/// Checks that the catalogue has the accepted price of each product.
+async fn prices(system: &RunningSystem, offered: &BTreeMap<String, i64>) -> Result<Vec<Violation>> {
+    let mut broken = Vec::new();
+    for (id, product) in shop_catalog::audit::products(&system.reads("catalog")?).await? {
+        let price = product.listing.map(|listing| listing.price.amount_minor);
+        match offered.get(&id) {
+            Some(accepted) if price != Some(*accepted) => {
+                let detail = format!("{accepted} was accepted, and the catalogue has {price:?}");
+                broken.push(Violation::new("an accepted price is shown", id, detail));
+            }
+            _ => {}
         }
     }
     Ok(broken)

@@ -18,8 +18,20 @@ use crate::shared::PLAIN;
 use crate::storefront::open_sale;
 
 /// The metrics that one process on its data directory has no reason to expose.
-const NOT_EMBEDDED: [(&str, &str); 16] = [
+const NOT_EMBEDDED: [(&str, &str); 22] = [
     ("wingbeat_messaging_batch_size", "the shop has no batches"),
+    ("wingbeat_requests_total", "the shop asks no requests"),
+    ("wingbeat_requests_pending", "the shop asks no requests"),
+    (
+        "wingbeat_requests_expired_total",
+        "the shop asks no requests",
+    ),
+    ("wingbeat_replies_late_total", "the shop asks no requests"),
+    (
+        "wingbeat_replies_dropped_total",
+        "the shop asks no requests",
+    ),
+    ("wingbeat_bodies_total", "its messages are small"),
     ("wingbeat_schedule_runs_total", "the shop has no schedules"),
     ("wingbeat_outbox_unroutable", "it is its own broker"),
     ("wingbeat_otlp_spans_total", "it is built without OTLP"),
@@ -50,8 +62,20 @@ const NOT_EMBEDDED: [(&str, &str); 16] = [
 ];
 
 /// The metrics that a fleet has no reason to expose.
-const NOT_IN_A_FLEET: [(&str, &str); 8] = [
+const NOT_IN_A_FLEET: [(&str, &str); 14] = [
     ("wingbeat_messaging_batch_size", "the shop has no batches"),
+    ("wingbeat_requests_total", "the shop asks no requests"),
+    ("wingbeat_requests_pending", "the shop asks no requests"),
+    (
+        "wingbeat_requests_expired_total",
+        "the shop asks no requests",
+    ),
+    ("wingbeat_replies_late_total", "the shop asks no requests"),
+    (
+        "wingbeat_replies_dropped_total",
+        "the shop asks no requests",
+    ),
+    ("wingbeat_bodies_total", "its messages are small"),
     ("wingbeat_schedule_runs_total", "the shop has no schedules"),
     ("wingbeat_outbox_unroutable", "every message has a queue"),
     ("wingbeat_otlp_spans_total", "it is built without OTLP"),

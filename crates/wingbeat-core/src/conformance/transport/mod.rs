@@ -49,6 +49,7 @@ macro_rules! transport_conformance {
                 no_more_than_the_prefetch_is_delivered,
                 requeued_deliveries_are_redelivered,
                 a_cancelled_wait_loses_no_delivery,
+                a_cancelled_consume_takes_no_delivery,
                 two_consumers_share_a_queue,
                 a_slow_queue_does_not_delay_another,
                 the_depth_counts_waiting_and_unacknowledged_messages,
@@ -289,6 +290,21 @@ pub async fn a_cancelled_wait_loses_no_delivery(fixture: Arc<dyn Fixture>) {
             taken.extend(deliveries.expect("the consumer is open"));
         }
     }
+    assert_eq!(delivered(&taken), ids(&messages));
+}
+
+/// A consumer whose opening was cancelled at any step keeps no message from the next one.
+pub async fn a_cancelled_consume_takes_no_delivery(fixture: Arc<dyn Fixture>) {
+    let bench = Bench::open(&fixture).await;
+    for step in 0..12 {
+        let limit = A_WHILE / 4_000 * (1 << step);
+        let consuming = bench.transport.consume(RESERVING, 100);
+        drop(bench.runtime.timeout(limit, consuming).await);
+    }
+    let messages = bench.messages(RESERVE, 20);
+    bench.publish(messages.clone()).await;
+    let mut consumer = bench.consume(RESERVING, 100).await;
+    let taken = bench.take(&mut consumer, 20).await;
     assert_eq!(delivered(&taken), ids(&messages));
 }
 

@@ -389,6 +389,7 @@ async fn other_users_cannot_read_the_data() {
     let files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
     assert!(files.len() >= 6, "{files:?}");
     for file in files {
-        assert_eq!(mode(&file), 0o600, "{}", file.display());
+        let expected = if file.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode(&file), expected, "{}", file.display());
     }
 }
