@@ -7,12 +7,15 @@
 mod body;
 mod text;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::documented;
 use super::kept::Kept;
 use super::raw::Reply;
 use super::{Api, Subject};
+use crate::wait::until;
 use body::Bodies;
 
 /// Requests of one run, and the seed.
@@ -308,6 +311,16 @@ pub struct Session<'a> {
     client: Kept,
     shopper: String,
     admin: String,
+    /// The products before the run.
+    products: BTreeSet<String>,
+}
+
+/// Returns the SKUs of all listed products.
+async fn products(api: &Api) -> BTreeSet<String> {
+    let page = api.get("/api/v1/products?limit=100", "").await.json();
+    let items = page["items"].as_array().into_iter().flatten();
+    let skus = items.filter_map(|item| item["sku"].as_str());
+    skus.map(str::to_owned).collect()
 }
 
 impl<'a> Session<'a> {
@@ -316,6 +329,7 @@ impl<'a> Session<'a> {
         Self {
             shopper: api.shopper().await,
             admin: api.admin().await,
+            products: products(api).await,
             client: Kept::new(api.address),
             api,
         }
@@ -343,11 +357,24 @@ impl<'a> Session<'a> {
     }
 
     /// Ends the run: products that it has listed are retired.
+    ///
+    /// # Panics
+    ///
+    /// If one cannot be retired: other tests of this shop count its products.
     pub async fn close(self) {
-        let path = format!("/api/v1/admin/products/{SKU}");
-        self.api
-            .call("DELETE", &path, &self.admin, &Value::Null)
-            .await;
+        // A request of the run may have ended the session of the administrator.
+        let admin = self.api.admin().await;
+        for sku in products(self.api).await.difference(&self.products) {
+            let path = format!("/api/v1/admin/products/{sku}");
+            let reply = self.api.call("DELETE", &path, &admin, &Value::Null).await;
+            assert_eq!(reply.status, 204, "{sku}: {reply:?}");
+        }
+        until("the products are those before the run", async || {
+            let now = products(self.api).await;
+            let is_as_before = now == self.products;
+            is_as_before.then_some(()).ok_or_else(|| format!("{now:?}"))
+        })
+        .await;
     }
 }
 
