@@ -20,7 +20,8 @@ pub async fn audit_view(
         runtime: Arc::new(Idle(Arc::clone(runtime))),
         ..ports.clone()
     };
-    let running = system().start(idle).await?;
+    // It neither handles nor publishes, and its role may not use large bodies.
+    let running = system().large_bodies(None).start(idle).await?;
     Ok(RunningSystem {
         ports: ports.clone(),
         running: vec![Arc::new(running)],
