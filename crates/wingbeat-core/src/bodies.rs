@@ -98,7 +98,7 @@ impl BodyRef {
     /// Returns the reference that a message carries, or `None` if its body is anything else.
     #[must_use]
     pub fn of(body: &[u8]) -> Option<Self> {
-        // Most bodies are told apart by their first bytes.
+        // The first bytes rule out most bodies without parsing them.
         let start = body.trim_ascii_start().strip_prefix(b"{")?;
         let start = start.trim_ascii_start().strip_prefix(b"\"")?;
         if body.len() > REFERENCE_MAX || !start.starts_with(FIELD.as_bytes()) {

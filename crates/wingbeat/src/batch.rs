@@ -152,7 +152,7 @@ pub trait Incoming: Sized + Send {
     /// The message to which the handler subscribes.
     type Message: Message;
 
-    /// Whether the argument can contain several messages.
+    /// `true` if the argument can contain several messages.
     const IS_BATCH: bool;
 
     /// Decodes deliveries. There is exactly one unless this is a batch.

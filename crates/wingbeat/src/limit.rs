@@ -37,13 +37,14 @@ pub(crate) struct Limiter {
     outages: LogLimit,
 }
 
-/// What this replica knows.
+/// The window as this replica knows it.
 #[derive(Default)]
 struct Own {
     /// The end of the window that this replica has opened.
     until: Option<Duration>,
-    /// The starts in it, counted while the cache is unavailable.
-    alone: u64,
+    /// The starts in the current window: those of all replicas, or, while the cache is unavailable,
+    /// those of this one.
+    starts: u64,
 }
 
 impl Limiter {
@@ -104,7 +105,7 @@ impl Limiter {
     fn is_used_up(&self) -> Option<Duration> {
         let own = self.own();
         let rest = own.until?.saturating_sub(self.runtime.elapsed());
-        (own.alone >= self.starts && !rest.is_zero()).then_some(rest)
+        (own.starts >= self.starts && !rest.is_zero()).then_some(rest)
     }
 
     fn counted(&self, count: u64) -> Result<(), Duration> {
@@ -113,7 +114,7 @@ impl Limiter {
         if count == 1 {
             own.until = Some(now + self.window);
         }
-        own.alone = count;
+        own.starts = count;
         if count <= self.starts {
             return Ok(());
         }
@@ -127,11 +128,11 @@ impl Limiter {
         if own.until.is_none_or(|until| until <= now) {
             *own = Own {
                 until: Some(now + self.window),
-                alone: 0,
+                starts: 0,
             };
         }
-        own.alone += 1;
-        if own.alone <= self.starts {
+        own.starts += 1;
+        if own.starts <= self.starts {
             return Ok(());
         }
         Err(own.until.map_or(self.window, |until| until - now))

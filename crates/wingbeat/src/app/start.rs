@@ -39,7 +39,7 @@ use crate::{Rate, TargetPolicy};
 /// Due records that wait for a subscription's dispatcher.
 const DUE_BUFFER: usize = 256;
 
-/// What all services of an app share, beside its ports.
+/// The parts of an app that all its services share, besides the ports.
 pub(super) struct Shared {
     /// The names of all services of the system.
     pub(super) family: Arc<BTreeSet<&'static str>>,

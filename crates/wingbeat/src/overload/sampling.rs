@@ -87,7 +87,7 @@ impl Overload {
     }
 }
 
-/// What is followed at one moment.
+/// A snapshot of the services and subscriptions that are watched.
 struct All {
     services: Vec<Name>,
     subscriptions: Vec<(Name, Oldest)>,

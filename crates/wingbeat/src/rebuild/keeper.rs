@@ -31,7 +31,8 @@ const FAILED: Duration = Duration::from_secs(60);
 const RELEASE_ENDED: u32 = 7;
 /// Looks without progress, after which another process continues a pass.
 const HOLDER_ENDED: u32 = 3;
-/// The same for a pass that has met a record that cannot be read.
+/// Looks without progress, after which another process continues a pass that has met an unreadable
+/// record.
 const FAILED_HOLDER_ENDED: u32 = 18;
 
 /// The rows of one service's tables.

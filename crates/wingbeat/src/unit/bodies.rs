@@ -9,7 +9,7 @@ impl Scope {
     /// references. Call it before the scope is sealed: a message is not committed unless its body
     /// is durable, and its signature covers the reference.
     ///
-    /// What is stored for a unit that is never committed expires with the other bodies of its day.
+    /// Bodies of a unit that is never committed expire with the other bodies of their day.
     ///
     /// # Errors
     ///

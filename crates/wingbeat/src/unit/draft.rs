@@ -27,7 +27,7 @@ pub(super) struct Draft {
     pub(super) transaction: Option<OpenTransaction>,
 }
 
-/// What a draft contained at some moment, apart from its reads.
+/// The contents of a draft at some moment, apart from its reads.
 pub(crate) struct Mark {
     writes: Vec<Write>,
     counts: Vec<(Name, i64)>,

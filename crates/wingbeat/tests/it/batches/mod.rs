@@ -48,7 +48,7 @@ impl Entity for Sales {
     type Id = String;
 }
 
-/// What a handler is to do with a sale.
+/// The failure that a handler reports for a sale.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Reject,

@@ -69,7 +69,7 @@ struct Copy {
     doc: String,
 }
 
-/// What a subscriber has received of a document.
+/// The deliveries of a document to a subscriber.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Received {
     times: u32,
