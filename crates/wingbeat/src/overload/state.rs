@@ -98,8 +98,10 @@ impl Overload {
     }
 
     /// Refuses and counts a request of this priority, if such requests are refused. Returns the
-    /// time after which its client may retry.
-    pub(crate) fn refuse(&self, priority: Priority) -> Option<Duration> {
+    /// time after which its client may retry. Routes do this before they read a body; any other
+    /// intake, such as a server for another protocol, calls it itself.
+    #[must_use]
+    pub fn refuse(&self, priority: Priority) -> Option<Duration> {
         if !self.sheds(priority) {
             return None;
         }

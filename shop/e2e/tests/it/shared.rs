@@ -34,9 +34,10 @@ impl Shared {
     /// Takes the fleet beside other tests.
     pub(crate) async fn beside_others(&'static self) -> RwLockReadGuard<'static, Fleet> {
         loop {
-            let fleet = RwLockReadGuard::try_map(self.fleet.read().await, Option::as_ref);
-            if let Ok(fleet) = fleet {
-                return fleet;
+            match RwLockReadGuard::try_map(self.fleet.read().await, Option::as_ref) {
+                Ok(fleet) => return fleet,
+                // Whoever keeps this guard waits for itself below.
+                Err(nobody) => drop(nobody),
             }
             drop(self.alone().await);
         }
