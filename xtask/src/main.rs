@@ -5,6 +5,7 @@
 //! - [`tidy`] checks the rules that neither the compiler nor clippy checks: dependencies between
 //!   packages and modules, lengths, forbidden words.
 //! - [`scaffold`] adds a service to the shop.
+//! - [`compare`] compares the speed of two revisions.
 //! - [`mutants`] measures which planted faults the simulation notices.
 
 #![allow(
@@ -13,6 +14,7 @@
     reason = "xtask never runs inside the simulation"
 )]
 
+mod compare;
 mod mutants;
 mod process;
 mod runner;
@@ -60,6 +62,8 @@ enum Command {
         /// The name in lower-case letters, such as `ratings`
         name: String,
     },
+    /// Build a benchmark at another revision and here, run both in turn, and compare
+    BenchCompare(compare::CompareArgs),
     /// Plant faults in the shop one by one, and simulate: which of them does nobody notice?
     Mutants(mutants::MutantsArgs),
     /// Print the modules of a crate by level, with their imports
@@ -109,6 +113,10 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::NewService { name } => {
             let console = process::Console::terminal();
             scaffold::new_service(&console, &workspace, &name).map(|()| true)
+        }
+        Command::BenchCompare(args) => {
+            let console = process::Console::terminal();
+            compare::run(&console, &workspace, &args).map(|()| true)
         }
         Command::Mutants(args) => {
             let console = process::Console::terminal();
