@@ -6,6 +6,7 @@
 //!   packages and modules, lengths, forbidden words.
 //! - [`scaffold`] adds a service to the shop.
 //! - [`compare`] compares the speed of two revisions.
+//! - [`dashboards`] writes the dashboards for Grafana.
 //! - [`mutants`] measures which planted faults the simulation notices.
 
 #![allow(
@@ -15,6 +16,7 @@
 )]
 
 mod compare;
+mod dashboards;
 mod mutants;
 mod process;
 mod runner;
@@ -64,6 +66,8 @@ enum Command {
     },
     /// Build a benchmark at another revision and here, run both in turn, and compare
     BenchCompare(compare::CompareArgs),
+    /// Write the dashboards for Grafana
+    Dashboards,
     /// Plant faults in the shop one by one, and simulate: which of them does nobody notice?
     Mutants(mutants::MutantsArgs),
     /// Print the modules of a crate by level, with their imports
@@ -118,6 +122,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
             let console = process::Console::terminal();
             compare::run(&console, &workspace, &args).map(|()| true)
         }
+        Command::Dashboards => dashboards::write(&workspace.root).map(|()| true),
         Command::Mutants(args) => {
             let console = process::Console::terminal();
             mutants::run(&console, &workspace, &args)

@@ -1,7 +1,7 @@
 //! Compares the speed of two revisions: builds the benchmarks of both, and runs them in turn.
 //!
-//! A machine's speed drifts, so every run of one revision is followed by a run of the other one, and
-//! the report contains the ratio of each such pair.
+//! A machine's speed drifts, so every run of one revision is followed by a run of the other one.
+//! The report contains the ratio of each such pair.
 //!
 //! - [`build`] builds a benchmark of a revision. [`figures`] reads what a run prints, and compares.
 

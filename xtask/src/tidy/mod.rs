@@ -11,6 +11,7 @@ mod domain;
 mod length;
 mod manifest;
 mod modules;
+mod observing;
 mod publish;
 mod ratchet;
 pub(crate) mod sabotage;
@@ -43,6 +44,7 @@ const RULES: &[Rule] = &[
     testing::check,
     words::check,
     codes::check,
+    observing::check,
     sabotage::check,
 ];
 
