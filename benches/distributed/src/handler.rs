@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use wingbeat::ports::{Envelope, Kind, Store as _, Topology};
 use wingbeat::transport::Binding;
 use wingbeat::{
-    App, Command, Entity, Envelope, Event, Handler as _, JsonSchema, Kind, Message as _, Name,
-    Result, RuntimeExt as _, Service, Store as _, Table as Records, Topology, schemars,
+    App, Command, Entity, Event, Handler as _, JsonSchema, Message as _, Name, Result,
+    RuntimeExt as _, Service, Table as Records, schemars,
 };
 use wingbeat_servers::{Postgres, RabbitMq};
 

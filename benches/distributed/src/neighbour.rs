@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use wingbeat::call::HyperClient;
+use wingbeat::ports::Envelope;
 use wingbeat::{
-    App, Entity, Envelope, Event, Handler as _, JsonSchema, Message, Name, Ports, Result,
-    RuntimeExt as _, Service, Table as Records, TokioRuntime, schemars,
+    App, Entity, Event, Handler as _, JsonSchema, Message, Name, Ports, Result, RuntimeExt as _,
+    Service, Table as Records, TokioRuntime, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 use wingbeat_servers::{Postgres, RabbitMq};

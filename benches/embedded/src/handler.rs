@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use wingbeat::Ports;
 use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
+use wingbeat::ports::{Envelope, Transport as _};
 use wingbeat::{
-    App, Command, Entity, Envelope, Event, JsonSchema, Message, Result, RuntimeExt as _, Service,
-    Table, Transport as _, schemars,
+    App, Command, Entity, Event, JsonSchema, Message, Result, RuntimeExt as _, Service, Table,
+    schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 

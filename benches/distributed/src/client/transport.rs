@@ -6,10 +6,10 @@ use std::sync::Arc;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use wingbeat::TokioRuntime;
+use wingbeat::ports::{Envelope, Kind, Topology, Transport as _};
 use wingbeat::transport::Binding;
 use wingbeat::{
-    Envelope, Event, JsonSchema, Kind, Message as _, Name, Result, Runtime as _, RuntimeExt as _,
-    Topology, Transport as _, schemars,
+    Event, JsonSchema, Message as _, Name, Result, Runtime as _, RuntimeExt as _, schemars,
 };
 use wingbeat_rabbitmq::{Config, RabbitMq};
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::call::HyperClient;
+use wingbeat::ports::{Envelope, Transport as _};
 use wingbeat::{
-    App, Batch, Entity, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Ports,
-    Result, Runtime as _, RuntimeExt as _, Service, Table, TokioRuntime, Transport as _, schemars,
+    App, Batch, Entity, Error, Event, Handler as _, JsonSchema, Message as _, Ports, Result,
+    Runtime as _, RuntimeExt as _, Service, Table, TokioRuntime, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 

@@ -130,8 +130,9 @@ mod service {
 
     use serde::{Deserialize, Serialize};
     use wingbeat::call::HyperClient;
+    use wingbeat::runtime::TaskGroup;
     use wingbeat::{
-        App, Entity, Error, Event, JsonSchema, Ports, Result, Running, Service, Table, TaskGroup,
+        App, Entity, Error, Event, JsonSchema, Ports, Result, Running, Service, Table,
         TokioRuntime, run_unit, schemars,
     };
     use wingbeat_core::{Name, Runtime as _};

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use wingbeat::Ports;
 use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
+use wingbeat::ports::{Envelope, Transport as _};
 use wingbeat::{
-    App, Entity, Envelope, Event, JsonSchema, Message as _, Result, Runtime as _, RuntimeExt as _,
-    Service, Table, Transport as _, schemars,
+    App, Entity, Event, JsonSchema, Message as _, Result, Runtime as _, RuntimeExt as _, Service,
+    Table, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 

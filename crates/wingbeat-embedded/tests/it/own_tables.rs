@@ -13,10 +13,10 @@ use wingbeat::Ports;
 use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
 use wingbeat::http::{Json, Reply, Routes, accepted, post};
+use wingbeat::ports::{Envelope, Store as _, Transport as _};
 use wingbeat::{
-    App, Class, Entity, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Name,
-    Result, Retry, Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table,
-    Transport as _, run_unit, schemars,
+    App, Class, Entity, Error, Event, Handler as _, JsonSchema, Message as _, Name, Result, Retry,
+    Runtime as _, RuntimeExt as _, Scope, Service, Table, run_unit, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 

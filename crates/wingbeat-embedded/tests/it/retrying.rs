@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::call::HyperClient;
+use wingbeat::ports::{Envelope, Transport as _};
 use wingbeat::{
-    App, Attempts, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Name, Ports,
-    Retry, Running, Runtime as _, RuntimeExt as _, Service, TokioRuntime, Transport as _, schemars,
+    App, Attempts, Error, Event, Handler as _, JsonSchema, Message as _, Name, Ports, Retry,
+    Running, Runtime as _, RuntimeExt as _, Service, TokioRuntime, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 

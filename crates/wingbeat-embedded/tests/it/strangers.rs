@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use wingbeat::call::HyperClient;
+use wingbeat::ports::{Envelope, Kind, Propagation, Transport as _};
 use wingbeat::{
-    App, Entity, Envelope, Event, JsonSchema, Kind, Message as _, Name, Ports, Propagation, Result,
-    Runtime as _, RuntimeExt as _, Service, Table, TokioRuntime, Transport as _, schemars,
+    App, Entity, Event, JsonSchema, Message as _, Name, Ports, Result, Runtime as _,
+    RuntimeExt as _, Service, Table, TokioRuntime, schemars,
 };
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX, KIND_MAX, SOURCE_MAX};
 use wingbeat_core::transport::Refused;

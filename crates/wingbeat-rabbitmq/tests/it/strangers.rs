@@ -3,9 +3,10 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
+use wingbeat::app::DeadLetter;
 use wingbeat::call::HyperClient;
 use wingbeat::test::model::Model;
-use wingbeat::{DeadLetter, Message as _, Ports, Running, TokioRuntime};
+use wingbeat::{Message as _, Ports, Running, TokioRuntime};
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX, SOURCE_MAX};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::text::is_forbidden;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
+use wingbeat::runtime::TaskGroup;
 use wingbeat::test::model::Model;
 use wingbeat::{
     App, Command, Effects, Entity, Error, Event, JsonSchema, Message, Result, Running, Service,
     Table, encode_body, schemars,
 };
-use wingbeat::{TaskGroup, TokioRuntime};
 use wingbeat_core::conformance::Bench;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Envelope, Name, RuntimeExt as _};

@@ -184,7 +184,7 @@ impl<I> SagaEffects<I> {
     /// Defers the input. The runtime discards this step, with its change of the saga and all other
     /// effects, and retries the input later.
     ///
-    /// By the default [`SagaPolicy`](crate::SagaPolicy), some quick attempts are followed by pauses
+    /// By the default [`SagaPolicy`](crate::policy::SagaPolicy), some quick attempts are followed by pauses
     /// of 1, 5, 30, 120, 600 and 3,600 s. Then the input becomes a dead letter with the reason
     /// `saga_deferred`.
     ///

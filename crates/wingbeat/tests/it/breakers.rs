@@ -10,10 +10,12 @@ use uuid::Uuid;
 use wingbeat::call::Http;
 use wingbeat::call::breaker::State;
 use wingbeat::outgoing::{Request, Response};
+use wingbeat::policy::BreakerWindow;
+use wingbeat::ports::HttpClient;
 use wingbeat::test::{Model, Simulation};
 use wingbeat::{
-    App, BoxFuture, BreakerWindow, Call, Error, Event, GaveUp, HttpClient, JsonSchema, Result,
-    Running, Service, TargetPolicy, schemars,
+    App, BoxFuture, Call, Error, Event, GaveUp, JsonSchema, Result, Running, Service, TargetPolicy,
+    schemars,
 };
 
 #[derive(Event, Serialize, Deserialize, JsonSchema)]

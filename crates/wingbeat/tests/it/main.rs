@@ -1,5 +1,8 @@
 //! Tests of the whole runtime on the model and the seeded executor.
 
+#[macro_use]
+mod forward;
+
 mod again;
 mod batches;
 mod bodies;
