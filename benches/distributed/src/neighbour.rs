@@ -224,23 +224,5 @@ async fn handled(ports: &Ports, count: usize) {
 }
 
 fn envelope<M: Message>(ports: &Ports, message: &M) -> Envelope {
-    let runtime = Arc::clone(&ports.runtime);
-    let id = runtime.id();
-    Envelope {
-        id: id.into(),
-        source: "feed".into(),
-        kind: M::NAME.into(),
-        role: M::KIND,
-        key: message.key(),
-        time: runtime.now(),
-        correlation: id.into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Default::default(),
-        dialog: None,
-        signature: None,
-        body: wingbeat::encode_body(message),
-    }
+    wingbeat::ports::published_by("feed", message, &*ports.runtime)
 }

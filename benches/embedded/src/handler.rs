@@ -107,22 +107,5 @@ pub(crate) async fn run(keys: usize) -> Measured {
 }
 
 fn envelope(runtime: &Arc<TokioRuntime>, command: &Add) -> Envelope {
-    let id = runtime.id();
-    Envelope {
-        id: id.into(),
-        source: "bench".into(),
-        kind: Add::NAME.into(),
-        role: Add::KIND,
-        key: command.key(),
-        time: wingbeat::Runtime::now(&**runtime),
-        correlation: id.into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Default::default(),
-        signature: None,
-        dialog: None,
-        body: wingbeat::encode_body(command),
-    }
+    wingbeat::ports::published_by("bench", command, &**runtime)
 }

@@ -14,6 +14,7 @@
 //! | [`HttpClient`] | HTTP/1.1 with and without TLS | [`outgoing`](crate::outgoing) |
 //! | [`Signatures`] | Ed25519, in [`trust`](crate::trust) | [`Signature`] |
 
+pub use crate::codec::published_by;
 #[doc(inline)]
 pub use wingbeat_core::{
     Bodies, Cache, Consumer, Delivery, Dialog, Envelope, HttpClient, Key, Kind, MessageId,

@@ -217,7 +217,7 @@ mod tests {
             ("crates/wingbeat-core", "wingbeat-core"),
             ("crates/wingbeat", "wingbeat"),
             ("crates/wingbeat-embedded", "wingbeat-embedded"),
-            ("crates/wingbeat-test", "wingbeat-test"),
+            ("crates/wingbeat-servers", "wingbeat-servers"),
             ("shop/contracts", "shop-contracts"),
             ("shop/provider", "shop-provider"),
             ("shop/services/orders", "shop-orders"),
@@ -240,7 +240,7 @@ mod tests {
             ("crates/wingbeat-core", "wingbeat"),
             ("crates/wingbeat-embedded", "wingbeat"),
             ("crates/wingbeat-redis", "wingbeat-embedded"),
-            ("crates/wingbeat", "wingbeat-test"),
+            ("crates/wingbeat", "wingbeat-servers"),
             ("crates/wingbeat", "shop-contracts"),
             ("crates/wingbeat-cli", "shop-orders"),
             ("shop/contracts", "wingbeat-core"),
@@ -248,7 +248,7 @@ mod tests {
             ("shop/services/carts", "shop-orders"),
             ("shop/services/payments", "shop-provider"),
             ("shop/services/carts", "wingbeat-embedded"),
-            ("shop/services/carts", "wingbeat-test"),
+            ("shop/services/carts", "wingbeat-servers"),
             ("shop/provider", "wingbeat"),
             ("shop/provider", "shop-orders"),
             ("examples/01-hello", "shop-orders"),
@@ -299,13 +299,13 @@ mod tests {
     }
 
     #[test]
-    fn tests_of_a_service_may_use_the_test_kit() {
+    fn tests_of_a_service_may_start_servers() {
         let kind = Some("dev".to_owned());
-        let test_kit = Dependency {
+        let servers = Dependency {
             kind,
-            ..needs("wingbeat-test")
+            ..needs("wingbeat-servers")
         };
-        assert_eq!(with("shop/services/carts", test_kit), []);
+        assert_eq!(with("shop/services/carts", servers), []);
         assert_eq!(with("shop/services/carts", needs("shop-contracts")), []);
     }
 }

@@ -56,25 +56,8 @@ pub(super) fn topology(queue: &str) -> Topology {
 }
 
 fn envelope(runtime: &TokioRuntime, number: u64) -> Envelope {
-    let id = runtime.id();
     let event = Noted::new(number);
-    Envelope {
-        id: id.into(),
-        source: "bench".into(),
-        kind: Noted::NAME.into(),
-        role: Noted::KIND,
-        key: event.key(),
-        time: runtime.now(),
-        correlation: id.into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Default::default(),
-        signature: None,
-        dialog: None,
-        body: wingbeat::encode_body(&event),
-    }
+    wingbeat::ports::published_by("bench", &event, runtime)
 }
 
 pub(super) async fn produce(job: &Job, pace: Pace) {

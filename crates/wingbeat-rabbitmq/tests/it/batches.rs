@@ -56,23 +56,7 @@ fn totals() -> App {
 }
 
 fn envelope(runtime: &SharedRuntime, sold: &Sold) -> Envelope {
-    Envelope {
-        id: runtime.id().into(),
-        source: "till".into(),
-        kind: Sold::NAME.into(),
-        role: Sold::KIND,
-        key: sold.key(),
-        time: runtime.now(),
-        correlation: runtime.id().into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Default::default(),
-        dialog: None,
-        signature: None,
-        body: encode_body(sold),
-    }
+    wingbeat::ports::published_by("till", sold, &**runtime)
 }
 
 #[test]

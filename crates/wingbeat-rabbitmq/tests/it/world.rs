@@ -161,24 +161,7 @@ impl World {
 
     /// Encodes a message as a foreign publisher does.
     pub(crate) fn message<M: Message>(&self, message: &M) -> Envelope {
-        let id = self.runtime.id();
-        Envelope {
-            id: id.into(),
-            source: "elsewhere".into(),
-            kind: M::NAME.into(),
-            role: M::KIND,
-            key: message.key(),
-            time: wingbeat::Runtime::now(&*self.runtime),
-            correlation: id.into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            propagation: Default::default(),
-            signature: None,
-            dialog: None,
-            body: encode_body(message),
-        }
+        wingbeat::ports::published_by("elsewhere", message, &*self.runtime)
     }
 }
 

@@ -108,8 +108,8 @@ impl Resource {
 
 /// The watermarks of a resource, in its unit.
 ///
-/// Level 1 begins at `high`, and ends at `low`. The levels above follow from `high`; each ends where
-/// the level below it begins.
+/// Level 1 begins at `high`, and ends at `low`. The levels above follow from `high`; each ends
+/// where the level below it begins.
 ///
 /// | Resource | Level 2 begins at | Level 3 begins at |
 /// |---|---|---|
