@@ -102,7 +102,7 @@ fn a_part_of_a_system_that_lacks_the_owner_of_an_event_does_not_start() {
     assert_eq!(refused.code(), "wiring");
     let text = refused.to_string();
     for shown in [
-        "statistics.count",
+        "statistics.lent",
         "library.lent.v1",
         "`library`",
         "run_only",
