@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use wingbeat::ports::{Envelope, Kind, Store as _, Topology};
 use wingbeat::transport::Binding;
 use wingbeat::{
-    App, Command, Entity, Event, Handler as _, JsonSchema, Message as _, Name, Result,
-    RuntimeExt as _, Service, Table as Records, schemars,
+    App, Command, Entity, Event, Handler as _, JsonSchema, Message as _, Name, Result, Service,
+    Table as Records, schemars,
 };
 use wingbeat_servers::{Postgres, RabbitMq};
 

@@ -1,7 +1,6 @@
 //! The cost of a subscription with a long backlog for its neighbour: the same work with and without
 //! the backlog, in pairs of runs, in both deployments.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use wingbeat::call::HyperClient;
 use wingbeat::ports::Envelope;
 use wingbeat::{
-    App, Entity, Event, Handler as _, JsonSchema, Message, Name, Ports, Result, RuntimeExt as _,
-    Service, Table as Records, TokioRuntime, schemars,
+    App, Entity, Event, Handler as _, JsonSchema, Message, Name, Ports, Result, Service,
+    Table as Records, TokioRuntime, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 use wingbeat_servers::{Postgres, RabbitMq};

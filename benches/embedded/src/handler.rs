@@ -8,10 +8,7 @@ use wingbeat::Ports;
 use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
 use wingbeat::ports::{Envelope, Transport as _};
-use wingbeat::{
-    App, Command, Entity, Event, JsonSchema, Message, Result, RuntimeExt as _, Service, Table,
-    schemars,
-};
+use wingbeat::{App, Command, Entity, Event, JsonSchema, Result, Service, Table, schemars};
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
 use crate::{Measured, about};

@@ -8,9 +8,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use wingbeat::TokioRuntime;
 use wingbeat::ports::{Envelope, Kind, Topology, Transport as _};
 use wingbeat::transport::Binding;
-use wingbeat::{
-    Event, JsonSchema, Message as _, Name, Result, Runtime as _, RuntimeExt as _, schemars,
-};
+use wingbeat::{Event, JsonSchema, Message as _, Name, Result, schemars};
 use wingbeat_rabbitmq::{Config, RabbitMq};
 
 use crate::protocol::Commands;

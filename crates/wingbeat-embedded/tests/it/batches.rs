@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wingbeat::ports::{Envelope, Transport as _};
 use wingbeat::{
-    App, Batch, Entity, Error, Event, Handler as _, JsonSchema, Message as _, Result, Runtime as _,
-    RuntimeExt as _, Service, Table, TokioRuntime, schemars,
+    App, Batch, Entity, Error, Event, Handler as _, JsonSchema, Result, Runtime as _, Service,
+    Table, TokioRuntime, schemars,
 };
 use wingbeat_embedded::{Config, Embedded};
 

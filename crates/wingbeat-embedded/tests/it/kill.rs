@@ -11,10 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wingbeat::TokioRuntime;
 use wingbeat::ports::{Envelope, Transport as _};
-use wingbeat::{
-    App, Entity, Event, JsonSchema, Message as _, Result, Runtime as _, RuntimeExt as _, Service,
-    Table, schemars,
-};
+use wingbeat::{App, Entity, Event, JsonSchema, Result, Runtime as _, Service, Table, schemars};
 use wingbeat_embedded::{Config, Embedded};
 
 use crate::setup;

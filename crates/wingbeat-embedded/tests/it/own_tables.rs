@@ -11,10 +11,10 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 use wingbeat::TokioRuntime;
 use wingbeat::http::{Json, Reply, Routes, accepted, post};
-use wingbeat::ports::{Envelope, Store as _, Transport as _};
+use wingbeat::ports::{Store as _, Transport as _};
 use wingbeat::{
-    App, Class, Entity, Error, Event, Handler as _, JsonSchema, Message as _, Name, Result, Retry,
-    Runtime as _, RuntimeExt as _, Scope, Service, Table, run_unit, schemars,
+    App, Class, Entity, Error, Event, Handler as _, JsonSchema, Name, Result, Retry, Runtime as _,
+    Scope, Service, Table, run_unit, schemars,
 };
 use wingbeat_embedded::{Config, Embedded};
 

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::ports::{Envelope, Transport as _};
+use wingbeat::ports::Transport as _;
 use wingbeat::{
-    App, Attempts, Error, Event, Handler as _, JsonSchema, Message as _, Name, Retry, Running,
-    Runtime as _, RuntimeExt as _, Service, TokioRuntime, schemars,
+    App, Attempts, Error, Event, Handler as _, JsonSchema, Name, Retry, Running, Runtime as _,
+    Service, TokioRuntime, schemars,
 };
 use wingbeat_embedded::{Config, Embedded};
 

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use wingbeat::ports::{Envelope, Kind, Propagation, Transport as _};
+use wingbeat::ports::{Envelope, Transport as _};
 use wingbeat::{
-    App, Entity, Event, JsonSchema, Message as _, Name, Result, Runtime as _, RuntimeExt as _,
-    Service, Table, TokioRuntime, schemars,
+    App, Entity, Event, JsonSchema, Message as _, Name, Result, Runtime as _, Service, Table,
+    TokioRuntime, schemars,
 };
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX, KIND_MAX, SOURCE_MAX};
 use wingbeat_core::transport::Refused;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wingbeat::ports::Envelope;
 use wingbeat::{
-    App, Batch, Entity, Error, Event, Handler as _, JsonSchema, Message as _, Result,
-    RuntimeExt as _, Service, Table, encode_body, schemars,
+    App, Batch, Entity, Error, Event, Handler as _, JsonSchema, Result, Service, Table,
+    encode_body, schemars,
 };
 use wingbeat_core::runtime::SharedRuntime;
 

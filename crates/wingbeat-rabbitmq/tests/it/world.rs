@@ -9,11 +9,11 @@ use wingbeat::runtime::TaskGroup;
 use wingbeat::test::model::Model;
 use wingbeat::{
     App, Command, Effects, Entity, Error, Event, JsonSchema, Message, Result, Running, Service,
-    Table, encode_body, schemars,
+    Table, schemars,
 };
 use wingbeat_core::conformance::Bench;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Envelope, Name, RuntimeExt as _};
+use wingbeat_core::{Envelope, Name};
 use wingbeat_rabbitmq::{Config, RabbitMq};
 
 use crate::conformance::open_with;
