@@ -36,7 +36,8 @@ const MISMATCH: &str = "body_mismatch";
 /// # #[cfg(feature = "embedded")]
 /// # {
 /// use std::time::Duration;
-/// use wingbeat::{App, LargeBodies};
+/// use wingbeat::App;
+/// use wingbeat::bodies::LargeBodies;
 ///
 /// // A volume that all processes share.
 /// let mut bodies = LargeBodies::new(wingbeat_embedded::FileBodies::new("/mnt/bodies"));

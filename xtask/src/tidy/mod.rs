@@ -8,6 +8,7 @@ mod codes;
 mod dependencies;
 mod direction;
 mod domain;
+mod layout;
 mod length;
 mod manifest;
 mod modules;
@@ -38,6 +39,7 @@ const RULES: &[Rule] = &[
     publish::check,
     modules::check,
     domain::check,
+    layout::check,
     length::check,
     width::check,
     select::check,

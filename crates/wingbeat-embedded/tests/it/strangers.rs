@@ -4,14 +4,16 @@
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use wingbeat::call::HyperClient;
+use wingbeat::ports::{Envelope, Transport as _};
 use wingbeat::{
-    App, Entity, Envelope, Event, JsonSchema, Kind, Message as _, Name, Ports, Propagation, Result,
-    Runtime as _, RuntimeExt as _, Service, Table, TokioRuntime, Transport as _, schemars,
+    App, Entity, Event, JsonSchema, Message as _, Name, Result, Runtime as _, Service, Table,
+    TokioRuntime, schemars,
 };
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX, KIND_MAX, SOURCE_MAX};
 use wingbeat_core::transport::Refused;
-use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+use wingbeat_embedded::{Config, Embedded};
+
+use crate::setup;
 
 const SERVICE: Name = Name::new("meters");
 const CASES: usize = 300;
@@ -67,24 +69,8 @@ fn change(envelope: &mut Envelope, random: &mut fastrand::Rng) {
 
 /// Returns a message with up to two changes.
 fn envelope(runtime: &TokioRuntime, random: &mut fastrand::Rng) -> Envelope {
-    let id = runtime.id();
-    let mut envelope = Envelope {
-        id: id.into(),
-        source: "crm".into(),
-        kind: MeterRead::NAME.into(),
-        role: Kind::Event,
-        key: "a".into(),
-        time: runtime.now(),
-        correlation: id.into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Propagation::default(),
-        signature: None,
-        dialog: None,
-        body: wingbeat::encode_body(&MeterRead { meter: "a".into() }),
-    };
+    let mut envelope =
+        wingbeat::ports::published_by("crm", &MeterRead { meter: "a".into() }, runtime);
     for _ in 0..random.usize(..3) {
         change(&mut envelope, random);
     }
@@ -96,13 +82,7 @@ async fn every_message_is_refused_handled_or_a_readable_dead_letter() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = TokioRuntime::new();
     let embedded = Embedded::open(&Config::new(directory.path())).unwrap();
-    let ports = Ports {
-        runtime: runtime.clone(),
-        store: embedded.clone(),
-        transport: embedded.clone(),
-        cache: EmbeddedCache::open(directory.path(), runtime.clone()).unwrap(),
-        http: HyperClient::new(),
-    };
+    let ports = setup::ports(runtime.clone(), &embedded, directory.path());
     let app = App::new().service(Service::new("meters").on(keep));
     let running = app.allow_unknown_owners().start(ports).await.unwrap();
     let mut random = fastrand::Rng::with_seed(20_261_129);

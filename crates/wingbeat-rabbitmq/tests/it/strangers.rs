@@ -3,9 +3,10 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
+use wingbeat::app::DeadLetter;
 use wingbeat::call::HyperClient;
 use wingbeat::test::model::Model;
-use wingbeat::{DeadLetter, Message as _, Ports, Running, TokioRuntime};
+use wingbeat::{Message as _, Ports, Running, TokioRuntime};
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX, SOURCE_MAX};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::text::is_forbidden;
@@ -161,24 +162,7 @@ impl Strangers {
             meter: meter.clone(),
             size: 3,
         };
-        let id = self.runtime.id();
-        let envelope = wingbeat_core::Envelope {
-            id: id.into(),
-            source: "elsewhere".into(),
-            kind: Note::NAME.into(),
-            role: Note::KIND,
-            key: meter.clone(),
-            time: wingbeat::Runtime::now(&*self.runtime),
-            correlation: id.into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            propagation: Default::default(),
-            dialog: None,
-            signature: None,
-            body: wingbeat::encode_body(&note),
-        };
+        let envelope = wingbeat::ports::published_by("elsewhere", &note, &*self.runtime);
         publish(&self.transport, vec![envelope]).await;
         let reads = self.running.reads("meters").unwrap();
         until("the other subscription goes on", async || {

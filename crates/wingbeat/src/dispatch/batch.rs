@@ -15,9 +15,9 @@ use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Unit};
 
 use super::attempt::{Attempt, End, Next, STALE_MAX};
 use super::work::{Origin, Part, Work};
-use crate::Policy;
 use crate::batch::Unreadable;
 use crate::handler::RunBatch;
+use crate::policy::Policy;
 use crate::retry::{Step, Taken};
 use crate::telemetry::meters::Fate;
 use crate::unit::{Ended, Scope, back_off};

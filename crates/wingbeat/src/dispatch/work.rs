@@ -8,9 +8,9 @@ use bytes::Bytes;
 use wingbeat_core::transport::{Binding, Broken, Queue};
 use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Tag, Timestamp};
 
-use crate::Policy;
 use crate::failed::{Failures, UNKNOWN_SOURCE, parked_key};
 use crate::handler::{Run, RunBatch};
+use crate::policy::Policy;
 use crate::retry::Taken;
 use crate::trust::FORGED;
 use crate::unit::original_id;

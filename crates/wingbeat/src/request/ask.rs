@@ -1,4 +1,4 @@
-//! Asking.
+//! The side that asks: requests, and the wait for their replies.
 
 use std::collections::BTreeSet;
 use std::future::Future;

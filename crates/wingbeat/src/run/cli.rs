@@ -353,7 +353,32 @@ fn roles<P: Program>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::program::Plain;
     use super::*;
+
+    #[derive(Clone, Default, serde::Deserialize, schemars::JsonSchema)]
+    #[serde(default)]
+    struct Hotel {
+        /// The name on the door
+        #[serde(rename = "name")]
+        _name: String,
+    }
+
+    #[test]
+    fn the_help_shows_the_settings_of_a_program_beside_ours() {
+        let program = Plain::new(|_: &Settings<Hotel>| crate::App::new());
+        let help = command(&program, &Field::of::<Hotel>()).render_help();
+        let help = help.to_string();
+        for shown in [
+            "--name",
+            "The name on the door",
+            "--listen",
+            "--ops-listen",
+            "--config",
+        ] {
+            assert!(help.contains(shown), "{shown} is missing in\n{help}");
+        }
+    }
 
     #[test]
     fn a_clock_that_was_never_set_is_refused() {

@@ -61,6 +61,48 @@ pub struct Command {
 ///
 /// A process starts in this order: settings, logs, ports, [`begin`](Self::begin), the services of
 /// [`system`](Self::system), [`routes`](Self::routes), [`prepare`](Self::prepare), ready.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use wingbeat::run::{Process, Roles, RunError};
+/// use wingbeat::{App, Ports, Program, Service, Settings, run_program};
+///
+/// struct Hotel;
+///
+/// impl Program for Hotel {
+///     type Own = ();
+///     type State = ();
+///
+///     fn name(&self) -> &'static str {
+///         "hotel"
+///     }
+///
+///     fn about(&self) -> &'static str {
+///         "A hotel with one service."
+///     }
+///
+///     fn services(&self, _: &Settings) -> Vec<&'static str> {
+///         vec!["rooms"]
+///     }
+///
+///     async fn begin(&self, _: &Settings, _: &Roles, _: &Ports) -> Result<(), RunError> {
+///         Ok(())
+///     }
+///
+///     fn system(&self, _: &Settings, _: &Roles, _: &()) -> App {
+///         App::new().service(Service::new("rooms"))
+///     }
+///
+///     async fn prepare(&self, process: &Process<Self>) -> Result<Vec<String>, RunError> {
+///         Ok(vec![format!("Guests book at http://{}/", process.address)])
+///     }
+/// }
+///
+/// fn main() -> ExitCode {
+///     run_program(Hotel)
+/// }
+/// ```
 pub trait Program: Send + Sync + Sized + 'static {
     /// The program's own settings.
     type Own: OwnSettings;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat::policy::SagaPolicy;
 use wingbeat::test::TestApp;
 use wingbeat::{
-    App, Attempts, Event, JsonSchema, Name, Retry, Saga, SagaEffects, SagaInput, SagaPolicy,
-    Service, Unexpected, schemars,
+    App, Attempts, Event, JsonSchema, Name, Retry, Saga, SagaEffects, SagaInput, Service,
+    Unexpected, schemars,
 };
 
 use crate::refusing::Log;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat::policy::Policy;
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Outages, Simulation};
 use wingbeat::{
-    App, Call, Error, Event, GaveUp, Handler as _, JsonSchema, Now, Parts, Policy, Rate, Reads,
-    Result, Running, Service, State, TargetPolicy, Timestamp, schemars,
+    App, Call, Error, Event, GaveUp, Handler as _, JsonSchema, Now, Parts, Rate, Reads, Result,
+    Running, Service, State, TargetPolicy, Timestamp, schemars,
 };
 
 use crate::found::Nowhere;

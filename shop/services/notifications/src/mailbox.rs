@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
+use wingbeat::state::lookup_digest;
 use wingbeat::store::Select;
-use wingbeat::{
-    JsonSchema, Name, Personal, Reads, Result, Timestamp, View, lookup_digest, schemars,
-};
+use wingbeat::{JsonSchema, Name, Personal, Reads, Result, Timestamp, View, schemars};
 
 /// Mails per read.
 const SHOWN_MAX: usize = 500;

@@ -23,10 +23,13 @@ use super::rebuilds::rebuild_routes;
 use super::replays::replay_routes;
 use super::schedules::schedule_routes;
 use super::timeline::{Timeline, story};
+use crate::app::RunningSubscription;
+use crate::failed::DeadLetter;
 use crate::http::{Path, Problem, Routes, get, plain};
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
-use crate::{Control, DeadLetter, Error, Name, Result, Running, RunningSubscription};
+use crate::runtime::Control;
+use crate::{Error, Name, Result, Running};
 
 /// The routes of the operator's API. They need a guard around them that inserts an [`Operator`].
 pub fn operator(host: Arc<Host>) -> Router {

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::page::Page;
+use crate::rebuild::RebuildStatus;
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
 use crate::store::{Backlog, Waiting};
-use crate::{Name, RebuildStatus, Running, RuntimeExt as _, Timestamp, saga};
+use crate::{Name, Running, RuntimeExt as _, Timestamp, saga};
 use futures_util::future::{join, join_all};
 
 /// The longest wait for store and broker. Scrapers usually wait for ten seconds.
