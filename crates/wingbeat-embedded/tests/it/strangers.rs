@@ -151,7 +151,7 @@ async fn messages_with_any_id_and_any_time_are_handled_once() {
         for published in embedded.publish(envelopes.clone()).await {
             published.unwrap();
         }
-        let queue = Name::new("meters.keep");
+        let queue = Name::new("meters.read");
         let began = Instant::now();
         while embedded.depth(queue).await.unwrap() > 0 {
             assert!(began.elapsed() < Duration::from_secs(60), "round {round}");
