@@ -162,6 +162,9 @@ impl Attempt {
         for work in works {
             settles.extend(self.settle(scope, work).await?.flatten());
         }
+        let of_works = works.iter().map(|work| &work.envelope);
+        // Until the handler has ended. A batch that is too large for it is split.
+        let _room = bodies::room(self.service.bodies.as_ref(), of_works).await?;
         let envelopes = self.with_bodies(works).await?;
         let envelopes: Vec<&Envelope> = envelopes.iter().map(AsRef::as_ref).collect();
         let running = handler(scope.clone(), &envelopes).map_err(Failed::One)?;

@@ -58,6 +58,8 @@ mod schedules;
 mod session_races;
 mod sessions;
 mod simulated;
+#[cfg(feature = "servers")]
+mod slow_servers;
 mod sql;
 mod stubbed;
 mod suites;

@@ -9,7 +9,7 @@ use wingbeat::{JsonSchema, Name, Personal, Reads, Result, Timestamp, View, schem
 /// Mails per read.
 const SHOWN_MAX: usize = 500;
 const TO: &str = "to";
-const AT: &str = "at";
+pub(crate) const AT: &str = "at";
 const USER: &str = "user_id";
 
 /// A sent mail. Keys are ids that sort by time. The erasure of a user removes the user's rows.

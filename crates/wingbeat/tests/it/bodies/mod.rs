@@ -2,6 +2,7 @@
 
 mod faults;
 mod kept;
+mod room;
 
 use std::collections::BTreeMap;
 use std::fmt;
