@@ -449,6 +449,7 @@ pub mod test;
 pub mod tls;
 pub mod trust;
 mod unit;
+pub mod verify;
 
 pub use app::{App, Finding, Ports, Running, RunningSubscription, Severity};
 pub use base_url::BaseUrl;
@@ -502,4 +503,4 @@ pub use wingbeat_core::{failpoint, sabotage};
 pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, Request, SagaInput, test};
 pub use {bytes, serde_json};
 
-pub(crate) use codec::encode;
+pub(crate) use codec::{decodes, encode};

@@ -61,4 +61,5 @@ mod texts;
 mod traces;
 mod transfers;
 mod unsent;
+mod verifying;
 mod versions;
