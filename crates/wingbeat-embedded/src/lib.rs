@@ -30,6 +30,7 @@
 //! - `memory`: the cache's values in memory.
 //! - `bodies`: large bodies in files.
 //! - `embedded`, `cache`: the implementations of the ports.
+//! - `inspector`: reads the file beside the process that has it open.
 //! - `fault`: classifies SQLite's errors.
 #![allow(
     clippy::disallowed_methods,
@@ -53,6 +54,7 @@ mod embedded;
 mod fault;
 mod guard;
 mod id;
+mod inspector;
 mod intake;
 mod leases;
 mod memory;
@@ -76,5 +78,6 @@ pub use cache::EmbeddedCache;
 pub use config::Config;
 pub use data_set::Loss;
 pub use embedded::Embedded;
+pub use inspector::Inspector;
 pub use private::private_directory;
 pub use stats::Stats;

@@ -95,12 +95,7 @@ pub(crate) fn open_writer(file: &Path, page_cache_bytes: usize) -> Result<Connec
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(|e| unopened(file, &e))?;
     if found > LAYOUT {
-        let message = format!(
-            "{} has layout {found}, but this release supports layouts up to {LAYOUT}: \
-             run the release that wrote it, or a newer one",
-            file.display()
-        );
-        return Err(Error::reject("data_newer", message));
+        return Err(newer(file, found));
     }
     let change = match found {
         1 => format!("{FROM_LAYOUT_1} {FROM_LAYOUT_2}"),
@@ -124,6 +119,31 @@ pub(crate) fn open_reader(file: &Path) -> Result<Connection> {
         .pragma_update(None, "query_only", true)
         .map_err(|e| unopened(file, &e))?;
     Ok(connection)
+}
+
+/// Prepares a connection that inspects the file, which this process has opened for reading only.
+/// The layout must be the one of this release.
+pub(crate) fn prepare_to_inspect(connection: &Connection, file: &Path) -> Result<()> {
+    let prepare = || {
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+        connection.busy_timeout(BUSY_WAIT_MAX)?;
+        let kibibytes = i64::try_from(READER_CACHE_BYTES / 1024).unwrap_or(i64::MAX);
+        connection.pragma_update(None, "cache_size", -kibibytes)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+    };
+    let found = prepare().map_err(|e| unopened(file, &e))?;
+    if found > LAYOUT {
+        return Err(newer(file, found));
+    }
+    if found < LAYOUT {
+        let text = format!(
+            "{} has layout {found}: start this release once, which changes it to {LAYOUT}",
+            file.display()
+        );
+        return Err(Error::reject("data_unreadable", text));
+    }
+    Ok(())
 }
 
 /// Opens the cache's file. It does not fsync every write: losing the last sessions in a power
@@ -171,6 +191,15 @@ pub(crate) fn unopened(file: &Path, error: &rusqlite::Error) -> Error {
         Cause::Corrupt => unreadable(file, error),
         _ => fault.to_error(),
     }
+}
+
+fn newer(file: &Path, found: i64) -> Error {
+    let message = format!(
+        "{} has layout {found}, but this release supports layouts up to {LAYOUT}: \
+         run the release that wrote it, or a newer one",
+        file.display()
+    );
+    Error::reject("data_newer", message)
 }
 
 fn unreadable(file: &Path, error: &dyn std::fmt::Display) -> Error {

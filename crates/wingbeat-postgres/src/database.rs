@@ -96,6 +96,20 @@ impl Database {
         let names = self.names(service);
         let mut connection = self.pool.get().await?;
         let access = layout::prepare(&mut connection, names.as_ref()).await?;
+        self.add(service, &names, access);
+        Ok(())
+    }
+
+    /// Checks that the schema of a service can be read, without changing it.
+    pub(crate) async fn inspect(&self, service: Name) -> Result<()> {
+        let names = self.names(service);
+        let connection = self.pool.get().await?;
+        let access = layout::inspect(&connection, names.as_ref()).await?;
+        self.add(service, &names, access);
+        Ok(())
+    }
+
+    fn add(&self, service: Name, names: &Names, access: Access) {
         let schema = Schema {
             name: names.quoted,
             lock_namespace: names.lock,
@@ -104,7 +118,6 @@ impl Database {
         };
         let mut schemas = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
         schemas.insert(service, schema);
-        Ok(())
     }
 
     /// Creates or migrates the schema of a service, and grants privileges on it.

@@ -69,6 +69,31 @@ pub(crate) async fn prepare(connection: &mut Object, schema: SchemaName<'_>) -> 
             Failure::Other(error) => error,
         })?;
     }
+    readable(connection, name).await
+}
+
+/// Checks that the schema has this release's layout or a newer one that this release can read, and
+/// changes nothing. Returns what the role may do with it.
+///
+/// # Errors
+///
+/// `store_not_migrated` if it does not exist or has an older layout; `store_not_granted` if the
+/// role may not read it; `data_newer` if a later release wrote it.
+pub(crate) async fn inspect(connection: &Object, schema: SchemaName<'_>) -> Result<Access> {
+    let name = schema.plain;
+    let found = find(connection, name).await?;
+    if !found.may_look() {
+        let text = format!("the role may not use the schema {name:?}");
+        return Err(not_granted(&text));
+    }
+    if found.layout.is_none() || layout(connection, schema).await? < LAYOUT {
+        let text = format!("the schema {name:?} does not have layout {LAYOUT}");
+        return Err(Error::reject("store_not_migrated", text));
+    }
+    readable(connection, name).await
+}
+
+async fn readable(connection: &Object, name: &str) -> Result<Access> {
     match grants::access(connection, name).await? {
         Access::None => {
             let text = format!("the role may not read all tables of the schema {name:?}");

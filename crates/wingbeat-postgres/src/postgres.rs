@@ -167,6 +167,19 @@ impl Store for Postgres {
         })
     }
 
+    /// Fails with `store_not_migrated` if a schema does not exist or has an older layout,
+    /// `store_not_granted` if the role may not read it, and `data_newer` if a later release wrote
+    /// it.
+    fn inspect(&self, services: &[Name]) -> BoxFuture<'_, Result<()>> {
+        let services = services.to_vec();
+        Box::pin(async move {
+            for service in services {
+                self.database.inspect(service).await?;
+            }
+            Ok(())
+        })
+    }
+
     fn check_writable(&self, services: &[Name]) -> Result<()> {
         let mut services = services.iter();
         services.try_for_each(|service| self.database.check_writable(*service))

@@ -22,6 +22,11 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     })
 }
 
+/// Checks that `body` is JSON of a `T`.
+pub(crate) fn decodes<T: DeserializeOwned>(body: &[u8]) -> Result<()> {
+    decode::<T>(body).map(drop)
+}
+
 /// Encodes a value as JSON. Its maps must have string keys.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Bytes {
     serde_json::to_vec(value)

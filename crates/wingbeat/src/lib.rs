@@ -461,6 +461,7 @@ pub mod test;
 pub mod tls;
 pub mod trust;
 mod unit;
+pub mod verify;
 
 #[doc(inline)]
 pub use app::{App, Ports, Running};
@@ -513,4 +514,4 @@ pub use wingbeat_core::{failpoint, sabotage};
 pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, Request, SagaInput, test};
 pub use {bytes, serde_json};
 
-pub(crate) use codec::encode;
+pub(crate) use codec::{decodes, encode};

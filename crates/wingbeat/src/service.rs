@@ -1,6 +1,6 @@
 //! The builder of a service.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ use crate::http::measure::routed;
 use crate::policy::{Policy, SagaPolicy};
 use crate::replay::{self, Begins, Histories};
 use crate::request::{Request, RequestHandler, patience};
-use crate::saga::{self, Saga, SagaInput as _};
+use crate::saga::{self, Saga, SagaCheck, SagaInput as _};
 use crate::schedule::{Polling, Registered, Schedule};
-use crate::state::{Aggregate, Chapters, Derived, Happened, Publish};
+use crate::state::{Aggregate, Chapters, CheckedView, Derived, Happened, Publish};
 use crate::stored::Stored;
 use crate::unit::{Published, Scope};
 
@@ -74,6 +74,9 @@ pub(crate) struct Wiring {
     pub(crate) polls: Vec<Polling>,
     /// The tables that handlers and routes use; one may occur several times.
     pub(crate) tables: Vec<Derived>,
+    /// The views that handlers and routes use; one may occur several times.
+    pub(crate) views: Vec<CheckedView>,
+    pub(crate) saga_checks: Vec<SagaCheck>,
     /// The functions that publish events of histories.
     pub(crate) published: Published,
     /// The histories that can be replayed.
@@ -110,6 +113,8 @@ impl Service<()> {
             schedules: Vec::new(),
             polls: Vec::new(),
             tables: Vec::new(),
+            views: Vec::new(),
+            saga_checks: Vec::new(),
             published: Published::default(),
             histories: Histories::new(),
             begins: Vec::new(),
@@ -377,6 +382,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         });
         let saga = StoredName::new(StoredKind::Saga, G::NAME);
         self.wiring.description.uses.push(saga);
+        self.wiring.saga_checks.push(SagaCheck::of::<G>(queue));
         #[cfg(feature = "test")]
         self.wiring.sagas.push(saga::Outline::of::<G>(queue));
         let run: Run =
@@ -799,6 +805,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     pub fn stores(mut self, stored: Stored) -> Self {
         self.wiring.description.stored.extend(stored.types);
         self.wiring.tables.extend(stored.table);
+        self.wiring.views.extend(stored.view);
         self
     }
 
@@ -860,8 +867,9 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     #[must_use]
     pub fn routes(mut self, routes: impl Into<Routes<S>>) -> Self {
         let (routes, mut operations) = routes.into().into_parts();
-        let tables = operations.iter().flat_map(|it| &it.request.tables);
-        self.wiring.tables.extend(Derived::among(tables));
+        for operation in &operations {
+            self.tables(&operation.request.tables);
+        }
         operations
             .iter_mut()
             .for_each(crate::describe::Operation::may_be_shed);
@@ -874,10 +882,14 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     }
 
     fn uses(&mut self, extracts: RequestDescription) {
-        self.wiring
-            .tables
-            .extend(Derived::among(extracts.tables.iter()));
+        self.tables(&extracts.tables);
         self.wiring.description.uses.extend(extracts.uses);
+    }
+
+    /// Adds the tables and views of a description.
+    fn tables(&mut self, erased: &[Arc<dyn Any + Send + Sync>]) {
+        self.wiring.tables.extend(Derived::among(erased.iter()));
+        self.wiring.views.extend(CheckedView::among(erased.iter()));
     }
 
     fn describe(&mut self, queue: Name, takes: Vec<MessageType>, publishes: Vec<MessageType>) {

@@ -5,7 +5,7 @@ use std::fmt;
 use wingbeat_core::{HasSchema, SchemaOf};
 
 use crate::describe::{StoredKind, StoredName, StoredType};
-use crate::state::{Derived, snapshot_shape};
+use crate::state::{CheckedView, Derived, snapshot_shape};
 use crate::{Aggregate, Call, Entity, Repo, Saga, Table, View};
 
 /// A stored type with its JSON Schema, for [`Service::stores`](crate::Service::stores).
@@ -37,6 +37,7 @@ pub struct Stored {
     pub(crate) types: Vec<StoredType>,
     /// The table, if its records can show rows.
     pub(crate) table: Option<Derived>,
+    pub(crate) view: Option<CheckedView>,
 }
 
 impl Stored {
@@ -60,12 +61,19 @@ impl Stored {
             StoredType::new(snapshot, SchemaOf::of::<A>(), Some(snapshot_shape::<A>)),
         ];
         let table = Some(Repo::<A>::derived());
-        Self { types, table }
+        Self {
+            types,
+            table,
+            view: None,
+        }
     }
 
     /// The rows of a view.
     pub fn view<V: View + HasSchema>() -> Self {
-        Self::one::<V>(StoredKind::View, V::NAME)
+        Self {
+            view: Some(CheckedView::of::<V>()),
+            ..Self::one::<V>(StoredKind::View, V::NAME)
+        }
     }
 
     /// The states of a saga. [`Service::saga`](crate::Service::saga) describes its timers.
@@ -81,7 +89,11 @@ impl Stored {
     fn one<T: HasSchema>(kind: StoredKind, name: &'static str) -> Self {
         let of = StoredName::new(kind, name);
         let types = vec![StoredType::new(of, SchemaOf::of::<T>(), None)];
-        Self { types, table: None }
+        Self {
+            types,
+            table: None,
+            view: None,
+        }
     }
 }
 

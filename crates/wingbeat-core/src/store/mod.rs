@@ -178,6 +178,18 @@ pub trait Store: Send + Sync + 'static {
     /// it together.
     fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>>;
 
+    /// Makes the data of these services readable for a process that only reads, instead of
+    /// [`prepare`](Self::prepare). It changes nothing.
+    ///
+    /// A store that needs no preparation before reads has nothing to do, which is the default.
+    ///
+    /// # Errors
+    ///
+    /// A code of the adapter, such as `store_not_migrated`.
+    fn inspect(&self, _services: &[Name]) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Checks, after [`prepare`](Self::prepare), that this process may write the data of these
     /// services. A process that runs services calls it; one that only reads their data does not.
     ///

@@ -11,6 +11,7 @@ mod conformance;
 mod controls;
 mod files;
 mod growth;
+mod inspecting;
 mod kill;
 mod own_tables;
 mod packed;

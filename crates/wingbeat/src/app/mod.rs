@@ -437,16 +437,15 @@ impl App {
         Ok(running)
     }
 
+    /// Returns the wiring of the services that this process would run.
+    pub(crate) fn chosen(&self) -> impl Iterator<Item = &Wiring> {
+        self.services.iter().filter(|it| self.runs(it.name))
+    }
+
     /// Returns the wiring of all services, so that test doubles can wrap handlers.
     #[cfg(feature = "test")]
     pub(crate) fn wiring_mut(&mut self) -> &mut [Wiring] {
         &mut self.services
-    }
-
-    /// Returns the wiring of the services that run here.
-    #[cfg(feature = "test")]
-    pub(crate) fn running_wiring(&self) -> impl Iterator<Item = &Wiring> {
-        self.services.iter().filter(|it| self.runs(it.name))
     }
 
     fn runs(&self, name: Name) -> bool {

@@ -13,7 +13,7 @@ use crate::effects::{Effects, IntoEffects as _};
 use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
 use crate::state::Reads;
-use crate::{TargetPolicy, decode, telemetry};
+use crate::{TargetPolicy, decode, decodes, telemetry};
 
 /// The context of an executor. It has no unit of work: an executor cannot change the service's
 /// data.
@@ -169,6 +169,8 @@ pub(crate) struct Executor {
     pub(crate) target: &'static str,
     pub(crate) attempt: Attempt,
     pub(crate) give_up: GiveUp,
+    /// Checks that a stored call can be decoded.
+    pub(crate) check: fn(&[u8]) -> Result<()>,
     /// The types of the messages that an outcome may contain.
     pub(crate) returns: Vec<MessageType>,
 }
@@ -220,6 +222,7 @@ where
         <Args::First as Call>::Outcome::describe(&mut returns);
         ErasedExecutor(Executor {
             returns,
+            check: decodes::<Args::First>,
             name: Args::First::NAME,
             target: Args::First::TARGET,
             attempt: Arc::new(move |cx, body| {

@@ -16,5 +16,5 @@ mod work;
 pub use work::Stats;
 
 pub(crate) use dispatcher::Dispatcher;
-pub(crate) use pauses::Pauses;
+pub(crate) use pauses::{Pauses, STORED};
 pub(crate) use work::{Origin, Subscription, Work};

@@ -15,7 +15,7 @@ use wingbeat_core::{CorrelationId, Key, Name, Result, RuntimeExt as _, Timestamp
 use crate::encode;
 use crate::replay::Gate;
 use crate::runtime::Control;
-use crate::unit::{self, Attempt, Meta, Scope, ServiceContext, remove};
+use crate::unit::{self, Attempt, Meta, OwnTable, Scope, ServiceContext, remove};
 
 /// The table of paused subscriptions; ids are the names of their queues.
 pub(crate) const PAUSED: Name = Name::new("wb.paused");
@@ -29,6 +29,9 @@ const RECORDS_MAX: usize = 1_000;
 struct Paused {
     since: Timestamp,
 }
+
+/// Paused subscriptions, for the verification of what is stored.
+pub(crate) const STORED: OwnTable = OwnTable::of::<Paused>(PAUSED);
 
 /// The subscriptions of one service in this process, and the records of those that are paused.
 pub(crate) struct Pauses {

@@ -18,12 +18,15 @@ use wingbeat_core::{
 
 use crate::encode;
 use crate::retry::Taken;
-use crate::unit::{self, Attempt, Scope, ServiceContext, counter};
+use crate::unit::{self, Attempt, OwnTable, Scope, ServiceContext, counter};
 
 /// The table of parked deliveries.
 pub(crate) const PARKED: Name = Name::new("wb.parked");
 /// The table of dead letters.
 pub(super) const DEAD_LETTERS: Name = Name::new("wb.dead");
+
+/// Dead letters, for the verification of what is stored.
+pub(crate) const STORED: OwnTable = OwnTable::of::<DeadLetter>(DEAD_LETTERS);
 
 /// The failures of one delivery so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

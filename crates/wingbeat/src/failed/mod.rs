@@ -12,8 +12,8 @@ pub use dead_letter::{DeadLetter, Failures};
 
 pub(crate) use broker_dead_letters::BrokerDeadLetters;
 pub(crate) use dead_letter::{
-    PARKED, Parked, UNKNOWN_SOURCE, bounded, harmless, keep_unsendable, pack, parked_key, stand_in,
-    unpack,
+    PARKED, Parked, STORED, UNKNOWN_SOURCE, bounded, harmless, keep_unsendable, pack, parked_key,
+    stand_in, unpack,
 };
 pub(crate) use incidents::Incidents;
 pub(crate) use waiting::{WAITING, WAITS_FOR, Waiting, waiting_key, withdraw};

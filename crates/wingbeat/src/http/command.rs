@@ -27,7 +27,7 @@ use super::traced::propagation;
 use crate::extract::{Arguments, Extract, ExtractAll};
 use crate::handler::Handler;
 use crate::telemetry::{self, Context};
-use crate::unit::{self, Attempt, Meta, Scope, ServiceContext};
+use crate::unit::{self, Attempt, Meta, OwnTable, Scope, ServiceContext};
 use crate::{decode, encode};
 
 /// The table of replies that are stored under idempotency keys.
@@ -39,6 +39,9 @@ struct Kept {
     request: String,
     reply: Reply,
 }
+
+/// Replies that are stored under idempotency keys, for the verification of what is stored.
+pub(crate) const STORED: OwnTable = OwnTable::of::<Kept>(TABLE);
 
 /// `POST` to a handler whose first argument is parsed from the request, and whose others are
 /// extractors.

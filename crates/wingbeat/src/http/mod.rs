@@ -25,6 +25,7 @@ mod unread;
 mod wire;
 
 pub use caller::{Admin, Caller};
+pub(crate) use command::STORED;
 pub use command::{command, delete, post, put};
 pub use connections::Limits;
 pub use cursor::Cursor;

@@ -19,4 +19,5 @@ mod status;
 mod walk;
 
 pub(crate) use keeper::Rebuilds;
+pub(crate) use state::{STORED, pending};
 pub use status::RebuildStatus;

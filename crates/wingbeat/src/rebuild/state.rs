@@ -1,14 +1,15 @@
 //! The stored state of a service's rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat_core::unit::Write;
-use wingbeat_core::{Key, Name, Timestamp};
+use wingbeat_core::{Key, Name, Result, ServiceStore, Timestamp};
 
-use crate::encode;
-use crate::state::{Columns, Definition};
+use crate::state::{Columns, Definition, Derived};
+use crate::unit::OwnTable;
+use crate::{decode, encode};
 
 /// The table of the record.
 const ROWS: Name = Name::new("wb.rows");
@@ -32,6 +33,9 @@ pub(super) struct State {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pass: Option<Pass>,
 }
+
+/// The records of rebuilds, for the verification of what is stored.
+pub(crate) const STORED: OwnTable = OwnTable::of::<State>(ROWS);
 
 /// A release, and a number that its processes increase while other releases run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +187,19 @@ impl State {
             expires_at: None,
         }
     }
+}
+
+/// Returns the tables among `tables` whose rows are incomplete: a release has other rows than the
+/// one that wrote them, and their rebuild is not done.
+pub(crate) async fn pending(store: &ServiceStore, tables: &[Derived]) -> Result<BTreeSet<Name>> {
+    let stored = store.load(&key()).await?;
+    // What cannot be decoded is reported with the record.
+    let state: State =
+        stored.map_or_else(State::default, |it| decode(&it.body).unwrap_or_default());
+    let named = |it: &Derived| (it.table.as_str().to_owned(), it.definition.clone());
+    let release: Release = tables.iter().map(named).collect();
+    let wanted = state.wanted(&release);
+    Ok(wanted.into_iter().map(|it| Name::intern(it)).collect())
 }
 
 #[cfg(test)]

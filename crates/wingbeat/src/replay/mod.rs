@@ -17,3 +17,8 @@ pub use owner::ReplayStatus;
 pub(crate) use owner::{Histories, REPLAYS, Replays, answer};
 pub(crate) use subscriber::{Begins, Gate, ask, inbox, is_out_of_order};
 pub(crate) use wire::request_type;
+
+use crate::unit::OwnTable;
+
+/// The tables of replays, for the verification of what is stored.
+pub(crate) const STORED: [OwnTable; 2] = [owner::STORED, subscriber::STORED];

@@ -17,7 +17,7 @@ use super::wire::{Mark, Request, replayed};
 use crate::effects::{Effects, Outgoing, Stamp};
 use crate::handler::Run;
 use crate::state::{Chapter, History, Position};
-use crate::unit::{Scope, ServiceContext, run_unit, within_lease};
+use crate::unit::{OwnTable, Scope, ServiceContext, run_unit, within_lease};
 use crate::{decode, encode};
 use wingbeat_core::Kind;
 
@@ -63,6 +63,9 @@ struct Replay {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
 }
+
+/// Replays, for the verification of what is stored.
+pub(crate) const STORED: OwnTable = OwnTable::of::<Replay>(REPLAYS);
 
 /// A chapter that was sent and not confirmed.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use super::wire::{Mark, Request, replayed};
 use crate::effects::{Effects, Outgoing};
 use crate::handler::Run;
 use crate::runtime::Control;
-use crate::unit::{Scope, ServiceContext, run_unit};
+use crate::unit::{OwnTable, Scope, ServiceContext, run_unit};
 use crate::{decode, encode};
 
 /// The table of subscriptions from the beginning; ids are the names of their queues.
@@ -49,6 +49,9 @@ struct Begun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     done: Option<Timestamp>,
 }
+
+/// Subscriptions from the beginning, for the verification of what is stored.
+pub(crate) const STORED: OwnTable = OwnTable::of::<Begun>(BEGUN);
 
 fn key(queue: Name) -> Key {
     Key::new(BEGUN, queue.as_str())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "embedded")]
-use wingbeat_embedded::{Embedded, EmbeddedCache, Loss};
+use wingbeat_embedded::{Embedded, EmbeddedCache, Inspector, Loss};
 #[cfg(feature = "servers")]
 use wingbeat_postgres::Postgres;
 #[cfg(feature = "servers")]
@@ -70,6 +70,46 @@ impl Backends {
             Some(servers) => Box::pin(Self::connect(servers, name, runtime, http)).await,
             None => Ok(Self::embedded(data, runtime, http)?),
         }
+    }
+
+    /// Opens the data directory only to read it, beside the process that has it open, or connects to
+    /// the servers.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub(super) async fn open_to_read(
+        servers: Option<&Servers>,
+        data: &Path,
+        name: &str,
+        tls: &TlsFiles,
+        runtime: &Arc<TokioRuntime>,
+    ) -> Result<Self, RunError> {
+        if servers.is_some() {
+            return Self::open(servers, data, name, tls, runtime).await;
+        }
+        Ok(Self::inspect(
+            data,
+            runtime,
+            HyperClient::with_tls(tls.clone()),
+        )?)
+    }
+
+    #[cfg(feature = "embedded")]
+    fn inspect(data: &Path, runtime: &Arc<TokioRuntime>, http: Arc<HyperClient>) -> Result<Self> {
+        let inspector = Inspector::open(&wingbeat_embedded::Config::new(data))?;
+        Ok(Self::from(Ports {
+            runtime: runtime.clone(),
+            store: inspector.clone(),
+            transport: inspector.clone(),
+            cache: inspector,
+            http,
+        }))
+    }
+
+    #[cfg(not(feature = "embedded"))]
+    fn inspect(data: &Path, runtime: &Arc<TokioRuntime>, http: Arc<HyperClient>) -> Result<Self> {
+        Self::embedded(data, runtime, http)
     }
 
     #[cfg(feature = "embedded")]

@@ -14,7 +14,7 @@ use super::process::open;
 use super::program::{Program, Roles};
 use super::settings::{Field, OURS, Settings, SettingsError, Sources};
 use super::signals::{self, Signals};
-use super::{logs, migrate, ready, threads, topology, trust};
+use super::{logs, migrate, ready, threads, topology, trust, verify};
 use crate::call::HyperClient;
 use crate::{Runtime as _, Timestamp};
 
@@ -53,6 +53,10 @@ pub(super) fn main<P: Program>(program: P) -> ExitCode {
             }
             Some((name, args)) if name == "topology" => {
                 let done = topology::run(&program, &args).await;
+                done.unwrap_or_else(|why| cannot(program.name(), &why))
+            }
+            Some((name, args)) if name == "verify" => {
+                let done = verify::run(&program, &args).await;
                 done.unwrap_or_else(|why| cannot(program.name(), &why))
             }
             Some((name, args)) if name == "ready" => {
@@ -116,6 +120,7 @@ fn command<P: Program>(program: &P, own: &[Field]) -> Command {
         .subcommand(flags(run))
         .subcommand(flags(migrate))
         .subcommand(topology::command(flags))
+        .subcommand(verify::command(flags))
         .subcommand(flags(ready))
         .subcommand(super::contracts::command())
         .subcommands(commands)

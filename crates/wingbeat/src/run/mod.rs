@@ -32,6 +32,7 @@ mod system;
 mod threads;
 mod topology;
 mod trust;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -70,6 +71,8 @@ use crate::App;
 ///   [`contracts`](crate::contracts).
 /// - `<program> topology plan`, `apply`, `migrate`, `prune`: shows, declares and changes the queues
 ///   of the broker.
+/// - `<program> verify`: checks what the services store, beside the processes that run; see
+///   [`verify`](crate::verify).
 /// - `<program> ready`: exit code 0 if the process with these settings is ready.
 /// - `--help`: all flags, Wingbeat's and the program's own.
 ///

@@ -3,6 +3,7 @@
 //! [`Saga`] has an example.
 
 mod answers;
+mod check;
 mod count;
 mod definition;
 mod effects;
@@ -19,6 +20,7 @@ pub use definition::{Saga, SagaInput, SagaRow, Unexpected};
 pub use effects::SagaEffects;
 pub use step::{SagaRecord, table};
 
+pub(crate) use check::SagaCheck;
 #[cfg(feature = "test")]
 pub(crate) use outline::{Outline, OutlineInput};
 pub(crate) use step::handle;

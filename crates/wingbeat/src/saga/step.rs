@@ -143,7 +143,7 @@ fn deferred<S: Saga>(id: &str, row: &SagaRow<S::Input>) -> Error {
     Error::retry("saga_deferred", text)
 }
 
-fn row_of<S: Saga>(kind: &str) -> Result<&'static SagaRow<S::Input>> {
+pub(super) fn row_of<S: Saga>(kind: &str) -> Result<&'static SagaRow<S::Input>> {
     S::Input::ROWS
         .iter()
         .find(|row| row.message == kind)

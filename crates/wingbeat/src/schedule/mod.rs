@@ -24,7 +24,7 @@ pub(crate) use keeper::Keeper;
 pub use keeper::ScheduleStatus;
 pub(crate) use plan::Plan;
 pub(crate) use polling::{Polling, poll};
-pub(crate) use record::SCHEDULES;
+pub(crate) use record::{SCHEDULES, STORED};
 
 use crate::handler::Scheduled;
 

@@ -6,9 +6,13 @@ use wingbeat_core::unit::Write;
 use wingbeat_core::{Key, Name, Timestamp};
 
 use crate::encode;
+use crate::unit::OwnTable;
 
 /// The table of schedules; ids are their names.
 pub(crate) const SCHEDULES: Name = Name::new("wb.schedule");
+
+/// Schedules, for the verification of what is stored.
+pub(crate) const STORED: OwnTable = OwnTable::of::<ScheduleRecord>(SCHEDULES);
 
 /// The stored state of a schedule. It is due at `due`, unless it is paused.
 #[derive(Clone, Debug, Serialize, Deserialize)]

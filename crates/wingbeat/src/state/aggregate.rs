@@ -145,6 +145,15 @@ pub(crate) struct Snapshot<A> {
     pub(crate) state: A,
 }
 
+/// A [`Snapshot`] without its state.
+#[derive(Deserialize)]
+struct Covered {
+    #[serde(rename = "v")]
+    sequence: u64,
+    #[serde(rename = "h", default)]
+    shape: Option<u32>,
+}
+
 impl<A: Aggregate> Snapshot<A> {
     /// The snapshot of an aggregate without a history.
     pub(super) fn empty() -> Self {
@@ -164,6 +173,20 @@ impl<A: Aggregate> Snapshot<A> {
     pub(super) fn stored(body: &[u8]) -> Option<Self> {
         let stored: Self = decode(body).ok()?;
         (stored.shape == Some(Self::shape())).then_some(stored)
+    }
+
+    /// Returns the length of the history that a stored snapshot covers, of whatever shape.
+    ///
+    /// # Errors
+    ///
+    /// `undecodable` if it cannot be read, or if it has the current shape and its state cannot be
+    /// read.
+    pub(super) fn covers(body: &[u8]) -> Result<u64> {
+        let Covered { sequence, shape } = decode(body)?;
+        if shape == Some(Self::shape()) {
+            decode::<Self>(body)?;
+        }
+        Ok(sequence)
     }
 
     /// Folds the history, up to and including events of the time `until`.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use wingbeat_core::{Error, Name, Result};
+use wingbeat_core::store::ServiceStore;
+use wingbeat_core::{Error, Name, Record, Result};
 
-use super::view::{View, ViewRow};
+use super::view::{CheckRow, CheckedView, View, ViewRow, check_row};
 use crate::unit::Scope;
 
 /// A view that shows the records of a table, with its index columns.
@@ -26,11 +27,20 @@ use crate::unit::Scope;
 /// const VIEWS: &[ViewColumns] = &[ViewColumns::of::<Line>(&["title"])];
 /// # assert_eq!(VIEWS.len(), 1);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct ViewColumns {
     view: &'static str,
     columns: &'static [&'static str],
+    check: CheckRow,
 }
+
+impl PartialEq for ViewColumns {
+    fn eq(&self, other: &Self) -> bool {
+        (self.view, self.columns) == (other.view, other.columns)
+    }
+}
+
+impl Eq for ViewColumns {}
 
 impl ViewColumns {
     /// Lists all columns that [`View::columns`](crate::View::columns) returns for any row.
@@ -39,6 +49,7 @@ impl ViewColumns {
         Self {
             view: V::NAME,
             columns,
+            check: check_row::<V>,
         }
     }
 
@@ -77,7 +88,7 @@ pub(crate) struct Definition {
 }
 
 impl Definition {
-    fn new(number: u32, views: &[ViewColumns]) -> Self {
+    pub(super) fn new(number: u32, views: &[ViewColumns]) -> Self {
         let named = |it: &ViewColumns| {
             let columns = it.columns.iter().map(|&column| column.to_owned());
             (it.view.to_owned(), columns.collect())
@@ -92,32 +103,55 @@ impl Definition {
 /// Writes the rows of one record again, in the unit of the scope.
 type Derive = Arc<dyn Fn(Scope, String) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
-/// The rows of a table, with their derivation.
+/// Checks that a stored record can be decoded, and that what is derived from it agrees with it.
+/// Returns what is wrong; an error if the store cannot be read.
+pub(crate) type CheckRecord = Arc<
+    dyn Fn(ServiceStore, String, Record) -> BoxFuture<'static, Result<Vec<Error>>> + Send + Sync,
+>;
+
+/// The rows of a table, with their derivation, and the check of its records.
 #[derive(Clone)]
 pub(crate) struct Derived {
+    /// `entity` or `aggregate`.
+    pub(crate) kind: &'static str,
     pub(crate) table: Name,
     pub(crate) definition: Definition,
     pub(crate) derive: Derive,
+    pub(crate) check: CheckRecord,
+    /// The views in which its records show rows.
+    pub(crate) views: Vec<CheckedView>,
 }
 
-/// A [`Derived`] without its type, for descriptions, which know no units.
+/// A [`Derived`] or [`CheckedView`] without its type, for descriptions, which know no units.
 type Erased = Arc<dyn Any + Send + Sync>;
 
 impl Derived {
     pub(super) fn new<F>(
-        table: &'static str,
-        number: u32,
-        views: &[ViewColumns],
+        (kind, table): (&'static str, &'static str),
+        definition: Definition,
+        check: CheckRecord,
         derive: impl Fn(Scope, String) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
         Self {
+            kind,
             table: Name::new(table),
-            definition: Definition::new(number, views),
+            definition,
             derive: Arc::new(move |scope, id| Box::pin(derive(scope, id))),
+            check,
+            views: Vec::new(),
         }
+    }
+
+    pub(super) fn with_views(mut self, views: &[ViewColumns]) -> Self {
+        let checked = |it: &ViewColumns| CheckedView {
+            view: Name::new(it.view),
+            check: it.check,
+        };
+        self.views = views.iter().map(checked).collect();
+        self
     }
 
     pub(crate) fn erased(self) -> Erased {

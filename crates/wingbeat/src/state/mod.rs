@@ -3,6 +3,7 @@
 mod aggregate;
 mod allotment;
 mod cached;
+mod check;
 mod claims;
 mod derived;
 mod entity;
@@ -13,6 +14,7 @@ mod published;
 mod reads;
 mod repo;
 mod shape;
+mod table;
 mod verify;
 mod view;
 
@@ -20,16 +22,21 @@ pub use aggregate::Aggregate;
 pub(crate) use aggregate::snapshot_shape;
 pub use allotment::Allotment;
 pub use cached::{CacheOf, Cached};
+pub(crate) use check::settled;
 pub use claims::Claims;
 pub use derived::ViewColumns;
-pub(crate) use derived::{Columns, Definition, Derived};
-pub use entity::{Entity, Table};
+pub(crate) use derived::{CheckRecord, Columns, Definition, Derived};
+pub use entity::Entity;
 pub use history::Upcasts;
+#[cfg(feature = "personal")]
+pub(crate) use personal::STORED;
 #[cfg(feature = "personal")]
 pub use personal::{Personal, Subjects, lookup_digest};
 pub use published::Happened;
 pub(crate) use published::{Chapter, Chapters, History, Position, Publish};
 pub use reads::{Listed, Reads};
 pub use repo::Repo;
+pub use table::Table;
 pub use verify::{Difference, Verified};
+pub(crate) use view::{CheckRow, CheckedView};
 pub use view::{Rows, View, ViewRow};

@@ -11,10 +11,11 @@ use sha2::{Digest as _, Sha256};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Error, Name, Result, Timestamp};
 
-use super::entity::{Entity, Table};
+use super::entity::Entity;
 use super::reads::Reads;
+use super::table::Table;
 use crate::extract::Extract;
-use crate::unit::Scope;
+use crate::unit::{OwnTable, Scope};
 use crate::{decode, encode};
 
 /// The length of a key in bytes.
@@ -87,6 +88,9 @@ impl Entity for SubjectKey {
     const NAME: &'static str = "wb.subject";
     type Id = String;
 }
+
+/// Keys of subjects, for the verification of what is stored.
+pub(crate) const STORED: OwnTable = OwnTable::of::<SubjectKey>(Name::new(SubjectKey::NAME));
 
 impl SubjectKey {
     fn cipher(&self) -> Result<Option<XChaCha20Poly1305>> {

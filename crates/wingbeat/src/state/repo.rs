@@ -6,7 +6,8 @@ use wingbeat_core::unit::{Append, Write};
 use wingbeat_core::{Key, Name, Result};
 
 use super::aggregate::{Aggregate, Snapshot};
-use super::derived::{Derived, ViewColumns};
+use super::check;
+use super::derived::{Definition, Derived, ViewColumns};
 use super::published::Happened;
 use crate::describe::{RequestDescription, StoredKind, StoredName};
 use crate::effects::{Effects, Outgoing};
@@ -287,9 +288,14 @@ impl<A: Aggregate> Repo<A> {
 
     /// Returns the rows that aggregates of this type show.
     pub(crate) fn derived() -> Derived {
-        Derived::new(A::NAME, A::ROWS, A::VIEWS, |scope, id| async move {
-            Self::of(&scope).show_again(id).await
-        })
+        let definition = Definition::new(A::ROWS, A::VIEWS);
+        Derived::new(
+            ("aggregate", A::NAME),
+            definition,
+            check::of_aggregate::<A>(),
+            |scope, id| async move { Self::of(&scope).show_again(id).await },
+        )
+        .with_views(A::VIEWS)
     }
 
     /// Writes the rows of a stored aggregate again.

@@ -1,6 +1,8 @@
 //! Views: rows for queries, written together with the data that they show.
 
+use std::any::Any;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -8,9 +10,9 @@ use wingbeat_core::unit::Row;
 use wingbeat_core::{Name, Result};
 
 use crate::describe::{RequestDescription, StoredKind, StoredName};
-use crate::encode;
 use crate::extract::Extract;
 use crate::unit::Scope;
+use crate::{decode, encode};
 
 /// A row of a view: data in the shape in which a screen or a list needs it.
 ///
@@ -95,6 +97,40 @@ impl ViewRow {
     }
 }
 
+/// Checks that a stored row can be decoded.
+pub(crate) type CheckRow = fn(&Row) -> Result<()>;
+
+/// Checks that a stored row is a `V`.
+pub(super) fn check_row<V: View>(row: &Row) -> Result<()> {
+    decode::<V>(&row.body).map(drop)
+}
+
+/// A view with the check of its rows.
+#[derive(Clone, Copy)]
+pub(crate) struct CheckedView {
+    pub(crate) view: Name,
+    pub(crate) check: CheckRow,
+}
+
+impl CheckedView {
+    pub(crate) fn of<V: View>() -> Self {
+        Self {
+            view: Name::new(V::NAME),
+            check: check_row::<V>,
+        }
+    }
+
+    /// Returns the views among descriptions.
+    pub(crate) fn among<'a>(
+        erased: impl Iterator<Item = &'a Arc<dyn Any + Send + Sync>>,
+    ) -> Vec<Self> {
+        erased
+            .filter_map(|it| it.downcast_ref::<Self>())
+            .copied()
+            .collect()
+    }
+}
+
 /// An extractor that writes rows of one view.
 ///
 /// Writes are part of the handler's unit of work, but not validated: rows are for display, so a
@@ -141,6 +177,7 @@ impl<V: View, S> Extract<Scope, S> for Rows<V> {
 
     fn describe(request: &mut RequestDescription) {
         request.stored(StoredName::new(StoredKind::View, V::NAME));
+        request.tables.push(Arc::new(CheckedView::of::<V>()));
     }
 }
 

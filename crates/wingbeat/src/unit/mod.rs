@@ -26,6 +26,7 @@ pub use sql::Sql;
 
 pub(crate) use entries::decode_entries;
 pub(crate) use records::{
-    CALLS, CallRecord, DELAYED, DelayedRecord, TIMERS, TimerRecord, counter, due, remove, text,
+    CALLS, CallRecord, DELAYED, DelayedRecord, OwnTable, TIMERS, TimerRecord, counter, due, remove,
+    text,
 };
 pub(crate) use run::{Attempt, Ended, back_off, run, run_with, within_lease};

@@ -1,11 +1,16 @@
 //! Records that the runtime itself stores beside a service's data.
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 use wingbeat_core::unit::Write;
-use wingbeat_core::{CorrelationId, Key, MessageId, Name, Propagation, Timestamp, TraceParent};
+use wingbeat_core::{
+    CorrelationId, Key, MessageId, Name, Propagation, Result, Timestamp, TraceParent,
+};
+
+use crate::decodes;
 
 /// The table of pending timers.
 pub(crate) const TIMERS: Name = Name::new("wb.timer");
@@ -13,6 +18,22 @@ pub(crate) const TIMERS: Name = Name::new("wb.timer");
 pub(crate) const CALLS: Name = Name::new("wb.call");
 /// The table of delayed messages.
 pub(crate) const DELAYED: Name = Name::new("wb.delayed");
+
+/// A table of the runtime's own records, and the check that one of them can be decoded.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnTable {
+    pub(crate) table: Name,
+    pub(crate) check: fn(&[u8]) -> Result<()>,
+}
+
+impl OwnTable {
+    pub(crate) const fn of<T: DeserializeOwned>(table: Name) -> Self {
+        Self {
+            table,
+            check: decodes::<T>,
+        }
+    }
+}
 
 /// An entry of a timeline: one effect of one unit.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]

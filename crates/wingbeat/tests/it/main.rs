@@ -67,4 +67,5 @@ mod texts;
 mod traces;
 mod transfers;
 mod unsent;
+mod verifying;
 mod versions;

@@ -52,8 +52,7 @@ impl SystemWiring {
     }
 
     fn add(&mut self, app: &App) {
-        app.running_wiring()
-            .for_each(|wiring| self.add_service(wiring));
+        app.chosen().for_each(|wiring| self.add_service(wiring));
     }
 
     fn add_service(&mut self, wiring: &Wiring) {
