@@ -68,6 +68,11 @@ impl Queue {
         self.depth
     }
 
+    /// Returns the number of consumers that have asked for deliveries and were not removed.
+    pub(crate) fn consumers(&self) -> usize {
+        self.unacked_counts.len()
+    }
+
     /// Returns the last committed row.
     pub(crate) fn last(&self) -> u64 {
         self.last
@@ -98,10 +103,10 @@ impl Queue {
 
     /// Delivers messages to a consumer that may have `prefetch` unacknowledged deliveries.
     pub(crate) fn take(&mut self, consumer: u64, prefetch: usize) -> Vec<Delivery> {
+        let unacked = self.unacked_counts.entry(consumer).or_default();
         if self.ordered && *self.active.get_or_insert(consumer) != consumer {
             return Vec::new();
         }
-        let unacked = self.unacked_counts.entry(consumer).or_default();
         let count = prefetch.saturating_sub(*unacked).min(self.ready.len());
         *unacked += count;
         let deliver = |message: Message| {
