@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `wingbeat`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wingbeat_cli::main()
+}

@@ -265,6 +265,20 @@ mod tests {
     }
 
     #[test]
+    fn consumers_count_until_they_are_removed_also_those_that_wait_their_turn() {
+        let mut queue = Queue::default();
+        queue.set_ordered(true);
+        assert_eq!(queue.consumers(), 0);
+        queue.push(message(1), true);
+        queue.take(1, 10);
+        assert!(queue.take(2, 10).is_empty());
+        assert_eq!(queue.consumers(), 2);
+        queue.remove_consumer(1);
+        queue.remove_consumer(2);
+        assert_eq!(queue.consumers(), 0);
+    }
+
+    #[test]
     fn deliveries_of_a_removed_consumer_return_to_their_places() {
         let mut queue = Queue::default();
         for row in 1..=4 {

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::condition::condition_routes;
+use super::contracts::contract_routes;
 use super::guard::Operator;
 use super::letters::{Letter, LetterPage, list};
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
@@ -38,6 +39,7 @@ pub fn operator(host: Arc<Host>) -> Router {
         .merge(condition_routes())
         .merge(wiring_routes())
         .merge(saga_routes())
+        .merge(contract_routes())
         .with_state(host)
         .into_router()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use futures_util::future::{join3, join_all, try_join_all};
+use futures_util::future::{join_all, join3, try_join_all};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -17,10 +17,7 @@ use crate::http::{Problem, Routes, get};
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
 use crate::store::Waiting;
-use crate::{
-    Control, Error, Name, Result, RunningSubscription, RuntimeExt as _,
-    Timestamp,
-};
+use crate::{Control, Error, Name, Result, RunningSubscription, RuntimeExt as _, Timestamp};
 
 /// The longest wait for a server.
 const WITHIN: Duration = Duration::from_secs(3);
@@ -155,11 +152,17 @@ async fn queues(State(host): State<Arc<Host>>) -> Result<Response, Problem> {
 
 async fn queue_of(system: &RunningSystem, queue: Name) -> QueueCondition {
     let transport = &system.ports.transport;
-    let (depth, consumers) = (transport.depth(queue).await, transport.consumers(queue).await);
+    let (depth, consumers) = (
+        transport.depth(queue).await,
+        transport.consumers(queue).await,
+    );
     let mut here = system.running.iter().flat_map(|it| &it.subscriptions);
     let here = here.find(|it| it.queue == queue);
     let in_flight = here.map_or(0, |it| it.stats.in_flight.load(Ordering::Relaxed));
-    let (service, name) = queue.as_str().split_once('.').unwrap_or((queue.as_str(), ""));
+    let (service, name) = queue
+        .as_str()
+        .split_once('.')
+        .unwrap_or((queue.as_str(), ""));
     QueueCondition {
         service: service.to_owned(),
         name: name.to_owned(),

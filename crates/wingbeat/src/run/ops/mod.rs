@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub mod catalogue;
 mod condition;
+mod contracts;
 mod guard;
 mod letters;
 mod lists;

@@ -80,7 +80,13 @@ fn routes(system: &System) -> Vec<MessageRoute> {
                 note(message, publisher, Some(subscription.queue.as_str()));
             }
         }
-        requests.extend(service.asks.iter().chain(&service.answers).map(|it| it.name));
+        requests.extend(
+            service
+                .asks
+                .iter()
+                .chain(&service.answers)
+                .map(|it| it.name),
+        );
     }
     let mark = |mut route: MessageRoute| {
         if requests.contains(route.message) {
