@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::iter;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -86,6 +87,9 @@ impl Dispatcher {
             }
             let gathers = self.start_all(&mut lanes, &mut turn, &mut running, &finished, !runs);
             lanes.in_flight.publish(&self.stats);
+            self.stats
+                .limited
+                .store(turn.is_waiting(), Ordering::Relaxed);
             let pause = gathers.unwrap_or_default();
             let full = self.service.committer.is_full();
             tokio::select! {

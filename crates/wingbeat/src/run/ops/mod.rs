@@ -2,6 +2,8 @@
 
 pub(crate) mod api;
 pub mod catalogue;
+mod condition;
+mod contracts;
 mod guard;
 mod letters;
 mod lists;
@@ -9,9 +11,11 @@ mod overload;
 mod page;
 mod rebuilds;
 mod replays;
+mod sagas;
 mod schedules;
 mod scrape;
 mod timeline;
+mod wiring;
 
 use std::sync::Arc;
 use std::time::Duration;
