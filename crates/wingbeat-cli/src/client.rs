@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
+use wingbeat::BoxFuture;
 use wingbeat::call::HyperClient;
 use wingbeat::outgoing::Request;
-use wingbeat::{BoxFuture, HttpClient as _};
+use wingbeat::ports::HttpClient as _;
 
 use crate::arguments::Place;
 use crate::exit::{Exit, Failed};

@@ -7,11 +7,13 @@ use std::time::Duration;
 use wingbeat::bytes::Bytes;
 use wingbeat::cache::Durability;
 use wingbeat::overload::Probe;
+use wingbeat::ports::{
+    Cache, Consumer, Envelope, Key, MessageId, Outbox, Record, Store, Topology, Transport, Unit,
+};
 use wingbeat::store::{Backlog, DueRecord, Page, Query, Recorded};
 use wingbeat::transport::{Deviation, Refused};
 use wingbeat::{
-    BoxFuture, Cache, Consumer, CorrelationId, Envelope, Error, Key, MessageId, Name, Outbox,
-    Ports, Record, Result, Runtime, SharedRuntime, Store, Timestamp, Topology, Transport, Unit,
+    BoxFuture, CorrelationId, Error, Name, Ports, Result, Runtime, SharedRuntime, Timestamp,
 };
 use wingbeat_core::unit::{Outcome, Row};
 

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use wingbeat::call::HyperClient;
 use wingbeat::ports::{Envelope, Store as _, Transport as _};
 use wingbeat::{
-    App, Entity, Event, JsonSchema, Kind, Message as _, Name, Ports, Result, Running,
-    Runtime as _, RuntimeExt as _, Service, Table, Timestamp, TokioRuntime, Uuid, schemars,
+    App, Entity, Event, JsonSchema, Message as _, Name, Result, Running, Runtime as _, Service,
+    Table, Timestamp, TokioRuntime, Uuid, schemars,
 };
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX, KIND_MAX, SOURCE_MAX};
 use wingbeat_core::transport::Refused;
-use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+use wingbeat_embedded::{Config, Embedded};
 
 use crate::setup;
 
@@ -84,13 +83,7 @@ fn valid(runtime: &TokioRuntime) -> Envelope {
 }
 
 async fn start(embedded: &Arc<Embedded>, cache: &Path, runtime: &Arc<TokioRuntime>) -> Running {
-    let ports = Ports {
-        runtime: runtime.clone(),
-        store: embedded.clone(),
-        transport: embedded.clone(),
-        cache: EmbeddedCache::open(cache, runtime.clone()).unwrap(),
-        http: HyperClient::new(),
-    };
+    let ports = setup::ports(runtime.clone(), embedded, cache);
     let app = App::new().service(Service::new("meters").on(keep));
     app.allow_unknown_owners().start(ports).await.unwrap()
 }

@@ -13,11 +13,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lists::Items;
+use crate::app::RunningSubscription;
 use crate::http::{Problem, Routes, get};
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
+use crate::runtime::Control;
 use crate::store::Waiting;
-use crate::{Control, Error, Name, Result, RunningSubscription, RuntimeExt as _, Timestamp};
+use crate::{Error, Name, Result, RuntimeExt as _, Timestamp};
 
 /// The longest wait for a server.
 const WITHIN: Duration = Duration::from_secs(3);

@@ -15,7 +15,7 @@ use crate::describe::System;
 use crate::http::{Problem, Routes, get};
 use crate::run::host::Host;
 use crate::transport::{Deviation, DeviationKind};
-use crate::{Kind, MessageType};
+use wingbeat_core::{Kind, MessageType};
 
 pub(super) fn wiring_routes() -> Routes<Arc<Host>> {
     Routes::new()

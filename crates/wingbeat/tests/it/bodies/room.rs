@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use uuid::Uuid;
+use wingbeat::bodies::LargeBodies;
 use wingbeat::test::TestApp;
-use wingbeat::{App, Batch, Handler as _, LargeBodies, Parts, Result, Scope, Service, State};
+use wingbeat::{App, Batch, Handler as _, Parts, Result, Scope, Service, State};
 
 use super::{MINUTE, Scanned, Shelf, scan, scan_of};
 
