@@ -19,9 +19,9 @@ impl PostgresOutbox {
         Self(database)
     }
 
-    /// Leases the oldest messages that nobody has leased. Relays of other processes skip locked rows
-    /// instead of waiting for them. A lease that expires makes the message claimable again, so the
-    /// messages of a process that dies are published by another one.
+    /// Leases the oldest messages that nobody has leased. Relays of other processes skip locked
+    /// rows instead of waiting for them. A lease that expires makes the message claimable again, so
+    /// another process publishes the messages of one that has died.
     async fn claim_of(
         &self,
         service: Name,

@@ -20,7 +20,8 @@ pub const SOURCE_MAX: usize = 1 << 10;
 pub const KIND_MAX: usize = 255;
 
 /// The reason why an envelope cannot travel. All adapters and the runtime check the same limits
-/// with [`Envelope::check`], before a message is committed and when one arrives.
+/// with [`Envelope::check`](super::Envelope::check), before a message is committed and when one
+/// arrives.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Unfit {
     /// A field is larger than its limit.
