@@ -23,8 +23,8 @@ pub(crate) struct DateTime {
 impl DateTime {
     /// Returns the date and time of microseconds since the epoch; `None` far in past or future.
     ///
-    /// After Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years begin in March, so
-    /// that the leap day is their last day.
+    /// After Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years begin in March,
+    /// so that the leap day is their last day.
     pub(crate) fn of(micros: i64) -> Option<Self> {
         if !WRITABLE.contains(&micros) {
             return None;
