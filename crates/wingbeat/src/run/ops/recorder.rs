@@ -93,7 +93,10 @@ impl Recorder for Recorded {
 }
 
 /// Metrics of one kind. Most callers look their metric up each time, by the hash that a key knows.
-struct Family<T>(RwLock<BTreeMap<u64, Vec<(Key, Arc<T>)>>>);
+struct Family<T>(RwLock<BTreeMap<u64, SameHash<T>>>);
+
+/// Metrics whose keys have one hash.
+type SameHash<T> = Vec<(Key, Arc<T>)>;
 
 impl<T> Default for Family<T> {
     fn default() -> Self {
@@ -127,7 +130,7 @@ impl<T> Family<T> {
     }
 }
 
-fn find<T>(same_hash: Option<&Vec<(Key, Arc<T>)>>, key: &Key) -> Option<Arc<T>> {
+fn find<T>(same_hash: Option<&SameHash<T>>, key: &Key) -> Option<Arc<T>> {
     let mut same_hash = same_hash?.iter();
     let found = same_hash.find(|(known, _)| known == key);
     found.map(|(_, metric)| Arc::clone(metric))
