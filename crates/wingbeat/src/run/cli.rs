@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap_builder::{Arg, ArgAction, ArgMatches, Command};
 
 use super::arguments::sources;
 use super::backends::Backends;
@@ -87,7 +87,7 @@ fn command<P: Program>(program: &P, own: &[Field]) -> Command {
             Arg::new("config")
                 .long("config")
                 .value_name("FILE")
-                .value_parser(clap::value_parser!(PathBuf))
+                .value_parser(clap_builder::value_parser!(PathBuf))
                 .help("Settings; `./wingbeat.toml` if it exists [env: WINGBEAT_CONFIG]"),
         )
     };

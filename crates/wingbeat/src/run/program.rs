@@ -52,9 +52,9 @@ impl Roles {
 /// A command of a program, beside those that every program has.
 pub struct Command {
     /// Its definition: name, help, arguments.
-    pub definition: clap::Command,
+    pub definition: clap_builder::Command,
     /// Runs it with its arguments.
-    pub run: fn(clap::ArgMatches) -> BoxFuture<'static, ExitCode>,
+    pub run: fn(clap_builder::ArgMatches) -> BoxFuture<'static, ExitCode>,
 }
 
 /// A program with more than services. For services alone use [`run`](crate::run()).

@@ -39,7 +39,8 @@ impl Page {
     }
 }
 
-fn escaped(value: &str) -> String {
+/// Returns the value of a label as it stands between quotes.
+pub(super) fn escaped(value: &str) -> String {
     value
         .replace('\\', "\\\\")
         .replace('"', "\\\"")

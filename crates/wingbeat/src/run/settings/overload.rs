@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::duration;
 use super::error::SettingsError;
-use super::lookup::{Lookup, duration};
+use super::lookup::Lookup;
 use crate::overload::{Watermark, Watermarks};
 
 impl Lookup<'_> {
@@ -78,7 +79,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 fn seconds(text: &str) -> Option<u64> {
-    duration(text).map(|it: Duration| it.as_secs())
+    duration::parse(text).map(|it: Duration| it.as_secs())
 }
 
 /// `512MiB`, `2GiB`, or a number of bytes.
