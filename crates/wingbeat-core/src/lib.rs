@@ -48,7 +48,6 @@ pub mod log_limit;
 
 pub mod name;
 pub mod network;
-mod rfc3339;
 pub mod time;
 
 pub mod ids;

@@ -6,10 +6,7 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Unexpected;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use crate::rfc3339::{self, DateTime};
 
 /// A point in time: microseconds since the Unix epoch, in UTC.
 ///
@@ -84,9 +81,9 @@ impl Sub<Duration> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match DateTime::of(self.0) {
-            Some(time) => time.fmt(f),
-            None => write!(f, "{}us", self.0),
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(time) => write!(f, "{time:.6}"),
+            Err(_) => write!(f, "{}us", self.0),
         }
     }
 }
@@ -100,11 +97,8 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        let micros = rfc3339::parse(&text).ok_or_else(|| {
-            let expected = "a time such as 2023-11-14T22:13:20.123456Z";
-            serde::de::Error::invalid_value(Unexpected::Str(&text), &expected)
-        })?;
-        Ok(Self(micros))
+        let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self(time.as_microsecond()))
     }
 }
 

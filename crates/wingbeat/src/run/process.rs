@@ -13,6 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
@@ -34,7 +35,7 @@ use crate::http::measure::{measure, routed};
 use crate::http::session::{Sessions, identify};
 use crate::http::{Limits, Problem, problems, serve_within, traced};
 use crate::overload::Overload;
-use crate::{Ports, SharedRuntime, TokioRuntime};
+use crate::{Ports, Runtime as _, SharedRuntime, TokioRuntime};
 
 /// The longest wait for unfinished work during the shutdown. The next start continues it.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
@@ -99,7 +100,7 @@ struct Listeners {
     public: Bound,
     address: SocketAddr,
     /// The operator's port, if this process records metrics.
-    ops: Option<(Bound, ops::Recorded)>,
+    ops: Option<(Bound, PrometheusHandle)>,
 }
 
 /// A port on which the process does not listen yet.
@@ -282,7 +283,7 @@ impl<P: Program> Process<P> {
     fn operate(
         &mut self,
         listener: TcpListener,
-        recorded: ops::Recorded,
+        handle: PrometheusHandle,
         ended: &watch::Receiver<bool>,
     ) {
         let (host, readiness) = (Arc::clone(&self.host), self.readiness.clone());
@@ -295,7 +296,7 @@ impl<P: Program> Process<P> {
             token.clone(),
             self.runtime.clone(),
         );
-        let routes = ops::routes(host, readiness, recorded, token);
+        let routes = ops::routes(host, readiness, handle.clone(), token);
         #[cfg(feature = "console")]
         let routes = routes.merge(console);
         let limits = Limits {
@@ -303,6 +304,8 @@ impl<P: Program> Process<P> {
             ..Limits::default()
         };
         self.serve(listener, routes, limits, ended);
+        let runtime: SharedRuntime = self.runtime.clone();
+        self.runtime.spawn(Box::pin(ops::upkeep(handle, runtime)));
     }
 
     /// Reports the process as not ready while its servers do not answer.

@@ -39,8 +39,7 @@ impl Page {
     }
 }
 
-/// Returns the value of a label as it stands between quotes.
-pub(super) fn escaped(value: &str) -> String {
+fn escaped(value: &str) -> String {
     value
         .replace('\\', "\\\\")
         .replace('"', "\\\"")

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use wingbeat_core::envelope::BODY_MAX;
 use wingbeat_core::tls::TlsFiles;
 
-use super::duration;
 use super::error::SettingsError;
 use super::file::File;
 use super::{BodyPlace, LogFormat, Secret, Servers, TrustFiles};
@@ -130,7 +130,7 @@ impl Lookup<'_> {
         let Some(found) = self.ours(key)? else {
             return Ok(default);
         };
-        duration::parse(&found.value).ok_or_else(|| found.invalid(A_DURATION))
+        duration(&found.value).ok_or_else(|| found.invalid(A_DURATION))
     }
 
     /// Returns the place for large bodies.
@@ -156,7 +156,7 @@ impl Lookup<'_> {
         let Some(found) = self.ours("bodies_keep")? else {
             return Ok(default);
         };
-        let time = duration::parse(&found.value).filter(|it| *it >= BODIES_KEEP_MIN);
+        let time = duration(&found.value).filter(|it| *it >= BODIES_KEEP_MIN);
         time.ok_or_else(|| found.invalid("a time such as 720h, at least 192h"))
     }
 
@@ -335,6 +335,12 @@ const BODIES_KEEP_MIN: Duration = Duration::from_secs(8 * 24 * 3600);
 
 /// The form of a duration, for errors.
 pub(super) const A_DURATION: &str = "a time such as 500ms, 2s or 24h";
+
+/// `500ms`, `2s`, `24h`, or the ISO 8601 form.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let signed = jiff::SignedDuration::from_str(text).ok()?;
+    Duration::try_from(signed).ok()
+}
 
 /// `4096`, `256KiB` or `1MiB`.
 fn size(text: &str) -> Option<usize> {

@@ -3,7 +3,6 @@
 //! A flag overrides the environment, which overrides the file that `WINGBEAT_<KEY>_FILE` names,
 //! which overrides `wingbeat.toml`.
 
-mod duration;
 mod error;
 mod field;
 mod file;

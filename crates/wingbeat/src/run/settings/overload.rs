@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::duration;
 use super::error::SettingsError;
-use super::lookup::Lookup;
+use super::lookup::{Lookup, duration};
 use crate::overload::{Watermark, Watermarks};
 
 impl Lookup<'_> {
@@ -79,7 +78,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 fn seconds(text: &str) -> Option<u64> {
-    duration::parse(text).map(|it: Duration| it.as_secs())
+    duration(text).map(|it: Duration| it.as_secs())
 }
 
 /// `512MiB`, `2GiB`, or a number of bytes.

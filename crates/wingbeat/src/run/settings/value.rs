@@ -8,10 +8,9 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::duration;
 use super::error::SettingsError;
 use super::field::Field;
-use super::lookup::{A_DURATION, Found, Lookup};
+use super::lookup::{A_DURATION, Found, Lookup, duration};
 
 /// Reads a struct from the values of its fields. Fields that are wrong are added to `faults`, and
 /// have their defaults.
@@ -230,7 +229,7 @@ impl<'de> Deserializer<'de> for Text {
         if name != "Duration" {
             return Err(self.wrong("supported: own settings are flat"));
         }
-        let Some(duration) = duration::parse(&self.0.value) else {
+        let Some(duration) = duration(&self.0.value) else {
             return Err(self.wrong(A_DURATION));
         };
         let parts = [
