@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+/// The lengths that a list may have.
+const LIMITS: std::ops::RangeInclusive<u64> = 1..=10_000;
+
 /// Start a Wingbeat project, and operate running apps
 #[derive(Debug, Parser)]
 #[command(name = "wingbeat", version, max_term_width = 100)]
@@ -168,7 +171,7 @@ pub enum Letters {
     /// List them, oldest first
     List {
         /// The largest number to list
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(LIMITS))]
         limit: u64,
         /// Only those of this subscription, as `service.subscription`
         #[arg(long)]
@@ -222,7 +225,7 @@ pub struct Sagas {
     #[arg(value_name = "SERVICE.SAGA")]
     pub which: Option<String>,
     /// The largest number of instances to list
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(LIMITS))]
     pub limit: u64,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! [`Look`] is what the operator's API of each process says at one moment; [`examine`] decides what
 //! is wrong with it. The decision is a pure function of two looks and of the options, so tests give
-//! it recorded answers. The rules are in three files: about [processes](processes), about
-//! [queues](queues), and about [work](work) that waits or has failed.
+//! it recorded answers. The rules are in three files: about processes, about queues, and about work
+//! that waits or has failed.
 
 mod answers;
 mod faults;

@@ -20,7 +20,7 @@ use wingbeat::prelude::*;
 use wingbeat::run::ops::{Operator, operator};
 use wingbeat::run::{Backends, Host, Readiness, health};
 use wingbeat::tls::TlsFiles;
-use wingbeat::{Rate, TargetPolicy, TokioRuntime, run_unit};
+use wingbeat::{Rate, Stored, TargetPolicy, TokioRuntime, run_unit};
 
 use crate::faulty::Faults;
 
@@ -45,7 +45,7 @@ struct Insured {
     book: String,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 struct Loan;
 
 #[derive(SagaInput)]
@@ -73,7 +73,7 @@ impl Saga for Loan {
 }
 
 /// A call to an insurer that does not answer.
-#[derive(Call, Serialize, Deserialize)]
+#[derive(Call, Serialize, Deserialize, JsonSchema)]
 #[call(name = "library.insure", target = "insurer", key = book, outcome = Insured)]
 struct Insure {
     book: String,
@@ -140,12 +140,14 @@ fn system(stuck: Arc<AtomicBool>, faults: &Arc<Faults>) -> App {
         .calls(insure)
         .target("insurer", policy)
         .saga::<Loan>()
+        .stores(Stored::saga::<Loan>())
+        .stores(Stored::call::<Insure>())
         .every("report", Duration::from_secs(3600), report);
     let statistics = Service::new("statistics").with_state(Shelf { stuck });
     let statistics = statistics.on(count.named("count").concurrency(1));
     let rate = Rate {
         starts: 1,
-        per: Duration::from_secs(3600),
+        per: Duration::from_secs(60),
     };
     let mail = Service::new("mail").on(remind.named("remind").at_most(rate));
     let overload = Overload::new(Watermarks::default(), Arc::clone(faults) as _);
