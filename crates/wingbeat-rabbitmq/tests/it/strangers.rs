@@ -366,8 +366,8 @@ fn a_time_is_a_text_or_a_timestamp_or_the_time_of_receipt() {
     });
 }
 
-/// Ids without a time, with one that passed long ago and one that is to come: none makes a message a
-/// duplicate of one that never was.
+/// Ids without a time, with one that passed long ago and one that is to come: none makes a message
+/// a duplicate of one that never was.
 #[test]
 fn messages_with_any_id_and_any_time_are_handled_once() {
     block_on(async {

@@ -62,12 +62,6 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         ..SagaEffects::default()
     };
     if row.timer && existed && !fired(&mut record, row.message, envelope.id) {
-        tracing::info!(
-            saga = S::NAME,
-            id,
-            timer = row.message,
-            "ignored a timer that was cancelled or replaced"
-        );
         return Ok(());
     }
     let state = match (existed, record.ended) {
@@ -124,6 +118,7 @@ fn fired<S>(record: &mut SagaRecord<S>, name: &str, id: MessageId) -> bool {
         None => record.timers.iter().any(|timer| timer == name),
     };
     if !is_pending {
+        tracing::info!(timer = name, %id, "ignored a timer that was cancelled or replaced");
         return false;
     }
     // Its record is gone, so the saga must not list it as pending.

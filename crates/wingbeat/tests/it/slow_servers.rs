@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use wingbeat::TokioRuntime;
 use wingbeat::run::{Backends, Servers};
 use wingbeat::tls::TlsFiles;
+use wingbeat::{Runtime as _, TokioRuntime};
 use wingbeat_servers::{Fault, Postgres, Proxy, RabbitMq, Redis};
 
 /// Slowness is an outage, not a wrong setting: the start connects again until the servers answer.
@@ -37,14 +37,14 @@ async fn a_start_waits_for_servers_that_are_slow_to_answer() {
         let opened = Backends::open(Some(&servers), folder.path(), "a", &tls, &runtime).await;
         opened.map(drop)
     });
-    let began = Instant::now();
+    let (runtime, began) = (TokioRuntime::new(), Instant::now());
     while proxies.iter().any(|proxy| proxy.faults() < 2) {
         assert!(!starting.is_finished(), "it gave up");
         assert!(
             began.elapsed() < Duration::from_secs(50),
             "it does not try again"
         );
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        runtime.sleep(Duration::from_millis(20)).await;
     }
     proxies.iter().for_each(Proxy::repair);
     let started = starting.await.expect("it does not panic");
