@@ -34,7 +34,7 @@ const MISMATCH: &str = "body_mismatch";
 /// A body above the [threshold](Self::threshold) is stored before the unit of its message is
 /// committed, and the message carries a reference. Each subscriber fetches the body before it
 /// decodes the message. A body can have up to 32 MiB
-/// ([`STORED_MAX`](wingbeat_core::bodies::STORED_MAX)).
+/// ([`STORED_MAX`]).
 ///
 /// An app keeps large bodies in its store unless [`App::large_bodies`](crate::App::large_bodies)
 /// says otherwise: in a directory beside the embedded database, or in a schema of PostgreSQL that
