@@ -16,7 +16,7 @@ use crate::call::{CallHandler, Executor};
 use crate::describe::{
     RequestDescription, ServiceDescription, StoredKind, StoredName, SubscriptionDescription,
 };
-use crate::dispatch::Subscription;
+use crate::dispatch::{Subscription, short_name};
 use crate::effects::{CommandMessage, EventMessage, HandlerOutput};
 use crate::extract::ExtractAll;
 use crate::handler::{Erased, Handler, MessageHandler, Run, Scheduled, run_recorded};
@@ -902,10 +902,4 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     fn queue(&self, subscription: &str) -> Name {
         Name::intern(&format!("{}.{subscription}", self.wiring.name))
     }
-}
-
-/// Returns the short name of a message: `order_placed` for `orders.order_placed.v1`.
-fn short_name(message: &'static str) -> &'static str {
-    let name = message.split_once('.').map_or(message, |(_, rest)| rest);
-    name.rsplit_once(".v").map_or(name, |(name, _)| name)
 }

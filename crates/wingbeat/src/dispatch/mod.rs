@@ -17,4 +17,4 @@ pub use work::Stats;
 
 pub(crate) use dispatcher::Dispatcher;
 pub(crate) use pauses::{Pauses, STORED};
-pub(crate) use work::{Origin, Subscription, Work};
+pub(crate) use work::{Origin, Subscription, Work, short_name};

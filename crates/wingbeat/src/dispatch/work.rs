@@ -367,6 +367,12 @@ pub(super) fn deliveries<const N: usize>(keys: [&str; N]) -> Vec<Work> {
     keys.into_iter().enumerate().map(delivery).collect()
 }
 
+/// Returns the short name of a message: `order_placed` for `orders.order_placed.v1`.
+pub(crate) fn short_name(message: &'static str) -> &'static str {
+    let name = message.split_once('.').map_or(message, |(_, rest)| rest);
+    name.rsplit_once(".v").map_or(name, |(name, _)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -72,8 +72,8 @@ impl Backends {
         }
     }
 
-    /// Opens the data directory only to read it, beside the process that has it open, or connects to
-    /// the servers.
+    /// Opens the data directory only to read it, beside the process that has it open, or connects
+    /// to the servers.
     ///
     /// # Errors
     ///

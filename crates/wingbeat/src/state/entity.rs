@@ -46,8 +46,8 @@ pub trait Entity: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// without it.
     const ROWS: u32 = 0;
 
-    /// Returns the view rows that show this entity. [`Table`](crate::Table) writes them with every change.
-    /// [`VIEWS`](Self::VIEWS) must list their views and columns.
+    /// Returns the view rows that show this entity. [`Table`](crate::Table) writes them with every
+    /// change. [`VIEWS`](Self::VIEWS) must list their views and columns.
     ///
     /// A row that a later state no longer returns remains until
     /// [`Rows::remove`](crate::Rows::remove).

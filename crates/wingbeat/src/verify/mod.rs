@@ -95,16 +95,14 @@ impl App {
     /// [prepared](Store::prepare), or [inspected](Store::inspect), for these services.
     ///
     /// ```
-    /// use std::sync::Arc;
-    ///
     /// use wingbeat::verify::Step;
     /// use wingbeat::{App, Service};
-    /// # use wingbeat::test::{Model, Simulation};
     ///
-    /// # let simulation = Simulation::new(1);
-    /// # let model = Model::new(simulation.runtime());
-    /// # let store = model.store.clone();
     /// let app = App::new().service(Service::new("bookings"));
+    /// # #[cfg(feature = "test")]
+    /// # {
+    /// # let simulation = wingbeat::test::Simulation::new(1);
+    /// # let store = wingbeat::test::Model::new(simulation.runtime()).store;
     /// let verified = app.verify(store, |step| {
     ///     if let Step::Found(defect) = step {
     ///         println!("{} {}: {}", defect.table, defect.id, defect.text);
@@ -112,6 +110,7 @@ impl App {
     /// });
     /// # let verified = simulation.run(verified);
     /// assert_eq!(verified.unwrap().defects, 0);
+    /// # }
     /// ```
     ///
     /// # Errors
