@@ -29,8 +29,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The size of a batch, large enough that some messages are always unconfirmed.
 const BATCH: usize = 20;
 
-/// Runs a test that disturbs its broker. Such tests share a broker and run one after another. A test
-/// that fails leaves none behind: the next one starts another broker.
+/// Runs a test that disturbs its broker. Such tests share a broker and run one after another. A
+/// test that fails leaves none behind: the next one starts another broker.
 pub(crate) fn disturb<F: Future<Output = ()>>(test: impl FnOnce(Arc<Server>) -> F) {
     static SERVER: Mutex<Option<Arc<Server>>> = Mutex::new(None);
     let mut turn = lock(&SERVER);
