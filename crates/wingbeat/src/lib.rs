@@ -428,6 +428,7 @@ mod handler;
 pub mod http;
 mod limit;
 pub mod overload;
+mod partition;
 mod policy;
 pub mod prelude;
 mod publish;

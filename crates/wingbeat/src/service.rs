@@ -216,6 +216,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             run,
             batch,
             replays: None,
+            partition_of: None,
         });
         self
     }
@@ -258,6 +259,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             run,
             batch,
             replays: None,
+            partition_of: None,
         });
         self
     }
@@ -387,6 +389,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             run,
             batch: None,
             replays: None,
+            partition_of: None,
         });
         self
     }
@@ -728,6 +731,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             run: replay::answer(),
             batch: None,
             replays: None,
+            partition_of: None,
         });
         self
     }
@@ -743,6 +747,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             }],
             policy: Policy {
                 ordered: true,
+                partitions: None,
                 from_beginning: false,
                 name: None,
                 ..policy.clone()
@@ -751,6 +756,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             run: begins.run(Arc::clone(run)),
             batch: None,
             replays: Some(begins.queue),
+            partition_of: None,
         });
         let request = replay::request_type(begins.message.owner());
         self.wiring.description.publishes.push(request);

@@ -14,6 +14,7 @@ mod growth;
 mod kill;
 mod own_tables;
 mod packed;
+mod partitioned;
 mod replaying;
 mod retrying;
 mod statements;

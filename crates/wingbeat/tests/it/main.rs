@@ -32,6 +32,7 @@ mod operator;
 mod ordered;
 mod overload;
 mod paging;
+mod partitioned;
 mod pausing;
 #[cfg(feature = "personal")]
 mod personal;
