@@ -48,6 +48,10 @@ pub struct Policy {
     /// Keeps the order of messages with the same key across failures, restarts and replicas; see
     /// [`Handler::ordered`](crate::Handler::ordered).
     pub ordered: bool,
+    /// The number of partitions, over which the replicas share the messages and keep the order of
+    /// each key; `None` for a subscription without partitions. See
+    /// [`Handler::partitioned`](crate::Handler::partitioned).
+    pub partitions: Option<u32>,
     /// Delivers the events first that were published before the subscription existed; see
     /// [`Handler::from_beginning`](crate::Handler::from_beginning).
     pub from_beginning: bool,
@@ -63,6 +67,8 @@ impl Policy {
     pub const UP_TO_MAX: usize = 1_000;
     /// The largest [`within`](Self::within).
     pub const WITHIN_MAX: Duration = Duration::from_secs(60);
+    /// The largest number of [`partitions`](Self::partitions).
+    pub const PARTITIONS_MAX: u32 = 64;
 }
 
 impl Default for Policy {
@@ -75,6 +81,7 @@ impl Default for Policy {
             within: Duration::from_millis(100),
             retry: Retry::default(),
             ordered: false,
+            partitions: None,
             from_beginning: false,
             name: None,
             #[cfg(feature = "personal")]
@@ -129,6 +136,11 @@ impl Rate {
 const RATED: Duration = Duration::from_secs(60);
 
 impl Policy {
+    /// Returns whether messages with the same key are handled strictly in order.
+    pub(crate) fn keeps_order(&self) -> bool {
+        self.ordered || self.partitions.is_some()
+    }
+
     /// Returns the prefetch. With a rate it is lower: the broker limits the time for which a
     /// delivery is not acknowledged.
     pub(crate) fn prefetch(&self) -> usize {

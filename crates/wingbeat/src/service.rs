@@ -222,6 +222,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             run,
             batch,
             replays: None,
+            partition_of: None,
         });
         self
     }
@@ -264,6 +265,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             run,
             batch,
             replays: None,
+            partition_of: None,
         });
         self
     }
@@ -395,6 +397,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             run,
             batch: None,
             replays: None,
+            partition_of: None,
         });
         self
     }
@@ -736,6 +739,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             run: replay::answer(),
             batch: None,
             replays: None,
+            partition_of: None,
         });
         self
     }
@@ -751,6 +755,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             }],
             policy: Policy {
                 ordered: true,
+                partitions: None,
                 from_beginning: false,
                 name: None,
                 ..policy.clone()
@@ -759,6 +764,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             run: begins.run(Arc::clone(run)),
             batch: None,
             replays: Some(begins.queue),
+            partition_of: None,
         });
         let request = replay::request_type(begins.message.owner());
         self.wiring.description.publishes.push(request);

@@ -33,6 +33,9 @@ pub struct RunningSubscription {
     pub service: Name,
     /// The queue.
     pub queue: Name,
+    /// The queue of the subscription that this one is a [partition](crate::Handler::partitioned)
+    /// of. Its failed deliveries and counters are those of the subscription.
+    pub partition_of: Option<Name>,
     pub(super) control: watch::Sender<Control>,
     /// Live statistics of this process.
     pub stats: Arc<Stats>,

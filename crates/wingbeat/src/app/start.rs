@@ -9,18 +9,20 @@ use std::time::Duration;
 use axum::{Extension, Router};
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::transport::Topology;
-use wingbeat_core::{LogLimits, MessageType, ServiceStore, Timestamp};
+use wingbeat_core::{LogLimits, MessageType, RuntimeExt as _, ServiceStore, Timestamp};
 
+use super::partitions;
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
 use crate::bodies::LargeBodies;
 use crate::call::{Executor, Target};
 use crate::commit::Committer;
-use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription};
+use crate::dispatch::{Controlled, Dispatcher, Pauses, Stats, Subscription};
 use crate::due::{DueQueue, DueRunner};
 use crate::failed::{BrokerDeadLetters, Waiting};
 use crate::limit::Limiter;
 use crate::overload::{Oldest, Overload};
+use crate::partition::{self, Shares};
 use crate::publish::Relay;
 use crate::rebuild::Rebuilds;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
@@ -52,7 +54,7 @@ pub(super) struct Shared {
 pub(super) async fn start(services: Vec<Wiring>, shared: Shared, ports: Ports) -> Running {
     let subscriptions = services.iter().flat_map(|service| &service.subscriptions);
     let topology = Topology {
-        queues: subscriptions.map(Subscription::queue).collect(),
+        queues: subscriptions.flat_map(Subscription::queues).collect(),
     };
     let mut start = Starting::new(shared, ports, topology);
     for service in services {
@@ -66,7 +68,8 @@ fn oldest(stats: &Arc<Stats>, control: &watch::Receiver<Control>) -> Oldest {
     let (stats, control) = (Arc::clone(stats), control.clone());
     Arc::new(move || {
         let oldest = stats.oldest.load(Ordering::Relaxed);
-        let counts = oldest != 0 && *control.borrow() != Control::Paused;
+        let counts =
+            oldest != 0 && !matches!(*control.borrow(), Control::Paused | Control::Standby);
         counts.then(|| Timestamp::from_micros(oldest))
     })
 }
@@ -168,6 +171,8 @@ impl Starting {
                 wiring.subscriptions.iter().map(|it| it.queue).collect(),
                 self.control.clone(),
             );
+            let owners = partitions::owners(&wiring.subscriptions);
+            let broker_dead_letters = broker_dead_letters.with_partitions(owners);
             #[cfg(feature = "personal")]
             let broker_dead_letters = broker_dead_letters.with_personal({
                 let personal = wiring.subscriptions.iter().filter(|it| it.policy.personal);
@@ -334,12 +339,21 @@ impl Starting {
         if subscriptions.is_empty() {
             return;
         }
+        let (transport, control) = (&self.ports.transport, &self.control);
+        let expanded = partitions::expand(context, transport, control, subscriptions).await;
+        let (subscriptions, routers) = expanded;
         // None consumes before it is known which are paused.
         let paused = |it: Subscription| (Arc::new(it), watch::Sender::new(Control::Paused));
         let all: Vec<_> = subscriptions.into_iter().map(paused).collect();
-        let controls = all.iter().map(|(it, control)| (it.queue, control.clone()));
-        let gate = Gate::new(&begins);
-        let pauses = Arc::new(Pauses::new(Arc::clone(context), controls.collect(), gate));
+        let controls = all.iter().map(|(it, control)| Controlled {
+            queue: it.queue,
+            owner: it.owner(),
+            control: control.clone(),
+        });
+        let me = self.ports.runtime.id();
+        let (gate, shares) = (Gate::new(&begins), Shares::new(me, routers.clone()));
+        let (service, controls) = (Arc::clone(context), controls.collect());
+        let pauses = Arc::new(Pauses::new(service, controls, gate, shares));
         if let Err(why) = pauses.read().await {
             tracing::warn!(service = %context.name, code = why.code(), "cannot read which subscriptions are paused, they start when the store answers: {why}");
         }
@@ -348,7 +362,9 @@ impl Starting {
             self.ports.runtime.spawn(Box::pin(asking));
         }
         for (subscription, control) in all {
-            self.subscription(context, subscription, control);
+            let mut routers = routers.iter().map(|(router, _)| router);
+            let router = routers.find(|it| it.queue() == subscription.queue).cloned();
+            self.subscription(context, subscription, control, router);
         }
         let following = Arc::clone(&pauses).follow(self.control.clone());
         self.ports.runtime.spawn(Box::pin(following));
@@ -360,6 +376,7 @@ impl Starting {
         context: &Arc<ServiceContext>,
         subscription: Arc<Subscription>,
         control: watch::Sender<Control>,
+        router: Option<Arc<partition::Router>>,
     ) {
         let (sender, receiver) = mpsc::channel(DUE_BUFFER);
         let controlled = control.subscribe();
@@ -372,10 +389,13 @@ impl Starting {
         self.running.subscriptions.push(RunningSubscription {
             service: context.name,
             queue: subscription.queue,
+            partition_of: subscription.partition_of,
             control,
             stats: Arc::clone(&stats),
         });
-        let (queue, rate) = (subscription.queue, subscription.policy.rate);
+        // The partitions of a subscription share its rate, and moving a message is no run.
+        let (queue, rate) = (subscription.owner(), subscription.policy.rate);
+        let rate = rate.filter(|_| router.is_none());
         let limiter = limiter(context, queue.as_str(), rate);
         // The past is old, and comes in chapters.
         if let Some(overload) = self
@@ -396,6 +416,7 @@ impl Starting {
             due: receiver,
             limiter: limiter.map(Arc::new),
             stats,
+            router,
             family: Arc::clone(&self.shared.family),
         };
         let (end, ended) = tokio::sync::oneshot::channel::<()>();

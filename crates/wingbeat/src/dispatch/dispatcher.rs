@@ -24,6 +24,7 @@ use super::lanes::{Gathering, Lanes};
 use super::work::{Origin, Stats, Subscription, Work};
 use crate::failed::{Failures, stand_in};
 use crate::limit::{Limiter, Turn};
+use crate::partition::{MARK, Router};
 use crate::runtime::Control;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::telemetry::{self, Context, Handled, Within};
@@ -52,6 +53,8 @@ pub(crate) struct Dispatcher {
     pub(crate) limiter: Option<Arc<Limiter>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) meter: Arc<SubscriptionMeter>,
+    /// Moves the messages to partitions, if the subscription has some.
+    pub(crate) router: Option<Arc<Router>>,
     /// The services of the system. Messages of other sources are counted as foreign.
     pub(crate) family: Arc<BTreeSet<&'static str>>,
 }
@@ -80,11 +83,12 @@ impl Dispatcher {
                 lanes.clear();
             }
             if !runs {
-                intake.close();
+                self.close(&mut intake);
             }
             if control == Control::Draining && running.is_empty() && lanes.in_flight.is_empty() {
                 return;
             }
+            lanes.release_marks();
             let gathers = self.start_all(&mut lanes, &mut turn, &mut running, &finished, !runs);
             lanes.in_flight.publish(&self.stats);
             self.stats
@@ -100,7 +104,7 @@ impl Dispatcher {
                     let released = self.finish_all(all, &mut lanes, intake.settler.as_deref());
                     // The broker redelivers released work, and everything after it, to another
                     // consumer.
-                    if released && intake.close() {
+                    if released && self.close(&mut intake) {
                         lanes.clear();
                     }
                 }
@@ -117,9 +121,8 @@ impl Dispatcher {
                 }
                 () = turn.wait() => {}
                 delivered = intake.next(full), if runs => match delivered {
-                    Ok(deliveries) => self.take(deliveries, &mut lanes, intake.settler.as_deref()),
-                    Err(_) if self.subscription.policy.ordered => lanes.clear(),
-                    Err(_) => {}
+                    Ok(deliveries) => self.take(deliveries, &mut lanes, &intake),
+                    Err(_) => self.lose(&mut lanes),
                 },
                 () = self.service.runtime.sleep(FULL), if full => {}
                 () = self.service.runtime.sleep(pause), if gathers.is_some() => {}
@@ -136,9 +139,28 @@ impl Dispatcher {
         )
     }
 
+    /// Closes the consumer. Returns whether there was one.
+    fn close(&self, intake: &mut Intake) -> bool {
+        if let Some(router) = &self.router {
+            router.deactivate();
+        }
+        intake.close()
+    }
+
+    /// Drops what the broker delivers to another consumer since this one was lost.
+    fn lose(&self, lanes: &mut Lanes) {
+        if let Some(router) = &self.router {
+            router.deactivate();
+        }
+        if self.subscription.policy.keeps_order() {
+            lanes.clear();
+        }
+    }
+
     fn gathering(&self) -> Option<Gathering> {
         let policy = &self.subscription.policy;
-        self.subscription.batch.as_ref().map(|_| Gathering {
+        let batch = self.subscription.batch.as_ref();
+        batch.filter(|_| self.router.is_none()).map(|_| Gathering {
             up_to: policy.up_to,
             within: policy.within,
         })
@@ -169,7 +191,11 @@ impl Dispatcher {
     }
 
     /// Puts deliveries into the lanes of their keys.
-    fn take(&self, deliveries: Vec<Delivery>, lanes: &mut Lanes, settler: Option<&dyn Settler>) {
+    fn take(&self, deliveries: Vec<Delivery>, lanes: &mut Lanes, intake: &Intake) {
+        let settler = intake.settler.as_deref();
+        if let Some(router) = &self.router {
+            router.activate(intake.consumers);
+        }
         self.meter.consumed(deliveries.len());
         if let (Some(settler), true) = (settler, sabotage::lacks(sabotage::ACK_AFTER_COMMIT)) {
             settler.acknowledge(&deliveries.iter().map(|it| it.tag).collect::<Vec<_>>());
@@ -222,6 +248,11 @@ impl Dispatcher {
         work.received(self.service.runtime.now());
         work.arrived = self.service.runtime.elapsed();
         let kind = &*work.envelope.kind;
+        let is_queued = matches!(work.origin, Origin::Queue(_));
+        if self.subscription.partition_of.is_some() && is_queued && kind == MARK {
+            work.is_mark = true;
+            return work;
+        }
         work.hopeless = match &work.broken {
             Some(broken) => Some((broken.fault.reason(), broken.why.clone())),
             None if self.takes(&work, kind) => None,
@@ -248,6 +279,7 @@ impl Dispatcher {
             subscription: Arc::clone(&self.subscription),
             stats: Arc::clone(&self.stats),
             meter: Arc::clone(&self.meter),
+            router: self.router.clone(),
             family: Arc::clone(&self.family),
             control: self.control.clone(),
             finished,

@@ -55,6 +55,8 @@ pub(super) struct Intake {
     /// Acknowledges deliveries of the last consumer.
     pub(super) settler: Option<Arc<dyn Settler>>,
     losses: Losses,
+    /// The number of consumers so far.
+    pub(super) consumers: u64,
 }
 
 impl Intake {
@@ -73,6 +75,7 @@ impl Intake {
             connecting: None,
             settler: None,
             losses: Losses::default(),
+            consumers: 0,
         }
     }
 
@@ -127,6 +130,7 @@ impl Intake {
         match consumed {
             Ok(consumer) => {
                 self.losses.started = now;
+                self.consumers += 1;
                 self.settler = Some(consumer.settler());
                 self.consumer = Some(consumer);
             }

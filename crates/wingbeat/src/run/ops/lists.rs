@@ -63,6 +63,17 @@ pub struct Subscription {
     pub retried: u64,
     /// Dead letters since the service exists. Retried ones do not count.
     pub dead: i64,
+    /// The number of its partitions, whose deliveries count as its own; 0 if it has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub partitions: u32,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The state of a subscription: `paused` if all replicas are paused.
@@ -89,6 +100,7 @@ impl Replicated for Subscription {
         self.retried += other.retried;
         self.handled = self.handled.max(other.handled);
         self.dead = self.dead.max(other.dead);
+        self.partitions = self.partitions.max(other.partitions);
         if other.state == State::Running {
             self.state = State::Running;
         }
@@ -169,6 +181,7 @@ mod tests {
             in_flight,
             handled: 7,
             retried,
+            partitions: 0,
             dead: 1,
         }
     }
