@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use lapin::options::{BasicQosOptions, QueueDeclareOptions};
+use lapin::options::BasicQosOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ use crate::consumer::{Options, QueueState, RabbitConsumer, TAGS_PER_CONSUMER};
 use crate::differences::Differences;
 use crate::operate::Operator;
 use crate::publisher::{BatchSettings, Publisher};
-use crate::topology::{Names, declare, declare_replies, plan};
+use crate::topology::{Names, PASSIVE, declare, declare_replies, plan};
 
 /// The time limit for declaring the whole topology: some hundred queues.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -245,16 +245,9 @@ impl RabbitMq {
     /// Returns a queue as the broker sees it: the messages that no consumer has received, and its
     /// consumers.
     async fn seen(&self, queue: &str) -> Result<lapin::Queue> {
-        let passive = QueueDeclareOptions {
-            passive: true,
-            durable: true,
-            ..QueueDeclareOptions::default()
-        };
         let declare = async |channel: &Channel| {
-            let arguments = FieldTable::default();
-            channel
-                .queue_declare(queue.into(), passive, arguments)
-                .await
+            let declared = channel.queue_declare(queue.into(), PASSIVE, FieldTable::default());
+            declared.await
         };
         self.request(declare).await
     }

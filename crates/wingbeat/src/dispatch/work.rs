@@ -34,6 +34,20 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
+    /// A subscription to one message type, with the default policy.
+    pub(crate) fn of(queue: Name, message: &'static str, kind: Kind, run: Run) -> Self {
+        Self {
+            queue,
+            bindings: vec![Binding { message, kind }],
+            policy: Policy::default(),
+            takes: vec![message],
+            run,
+            batch: None,
+            replays: None,
+            partition_of: None,
+        }
+    }
+
     /// Returns the queue under which deliveries are settled. A replayed message is settled as if
     /// its subscription had received it when it was published, and one of a partition as if it had
     /// not been moved.

@@ -30,6 +30,15 @@ const REGISTER: &str = "wingbeat.topology";
 /// The prefix of the exchanges of a migration.
 const MIGRATING: &str = "wingbeat.migrating.";
 
+/// The options that look a queue up, and declare none.
+pub(crate) const PASSIVE: QueueDeclareOptions = QueueDeclareOptions {
+    passive: true,
+    durable: true,
+    exclusive: false,
+    auto_delete: false,
+    nowait: false,
+};
+
 /// The names of exchanges and queues in one namespace.
 #[derive(Clone)]
 pub(crate) struct Names {
@@ -401,12 +410,8 @@ async fn look_up(
         found.map_err(|e| missing_error("exchange", name, &e))?;
     }
     for queue in queues {
-        let passive = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
         let name = queue.name.as_str();
-        let found = channel.queue_declare(name.into(), passive, FieldTable::default());
+        let found = channel.queue_declare(name.into(), PASSIVE, FieldTable::default());
         found.await.map_err(|e| missing_error("queue", name, &e))?;
     }
     let closed = channel.close(200, "found".into()).await;
