@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use shop::{Settings, start};
+use shop::start;
 use shop_client::{Order, Shop, Shopper};
+use shop_system::Settings;
 use tokio::task::JoinSet;
 use wingbeat::Name;
 

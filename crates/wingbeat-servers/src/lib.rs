@@ -15,8 +15,9 @@
 //! ```
 //!
 //! [`Authority`] issues certificates for tests of TLS: PostgreSQL and Redis take others at run time
-//! (`use_tls`), RabbitMQ listens on further ports (`listen_tls`). [`smtp`] is a mail server inside
-//! the test's own process.
+//! (`use_tls`), RabbitMQ listens on further ports (`listen_tls`). Inside the test's own process,
+//! [`smtp`] is a mail server, and `collector` (feature `collector`) receives spans from
+//! OpenTelemetry exporters.
 //!
 //! The program `wingbeat-servers` does the same for a shell: it prints the URLs, and stops the
 //! servers when its standard input ends.
@@ -27,6 +28,8 @@
     reason = "real servers run on the real clock and in the real environment"
 )]
 
+#[cfg(feature = "collector")]
+pub mod collector;
 pub mod programs;
 pub mod smtp;
 

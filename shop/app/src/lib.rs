@@ -1,14 +1,15 @@
 //! The shop: ten services, in one process or each in its own, behind one public port.
 //!
-//! - [`compose`]: settings, services, roles, routes: the shop as a program.
-//! - [`across`]: features that combine services: timelines, the administrator's lists, the audit,
-//!   the stand-ins.
-//! - [`simulate`]: the whole shop in a deterministic simulation.
+//! - [`compose`]: the shop as a program: its processes, their routes and their preparation.
+//! - [`across`]: routes that combine services: timelines, the administrator's lists, the
+//!   stand-ins.
 //! - [`users`]: the users of its processes on RabbitMQ, PostgreSQL and Redis.
+//!
+//! The services as one system are the crate `shop-system`; the audit is `shop-audit`, the
+//! simulation `shop-simulation`.
 
 pub mod across;
 pub mod compose;
-pub mod simulate;
 pub mod users;
 
-pub use compose::{Open, Settings, Shop, start};
+pub use compose::{Open, Shop, start};

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Args as _, FromArgMatches as _};
 use shop::Shop;
-use shop::simulate::{self, SimulateArgs};
 use shop::users::{self, UsersArgs};
 use shop_client::audit::{self, AuditArgs};
 use shop_client::flash::{self, FlashSaleArgs};
 use shop_client::traffic::{self, TrafficArgs};
+use shop_simulation::{self as simulation, SimulateArgs};
 use wingbeat::run::Command;
 
 /// Handlers spend half of their time on allocating and freeing small objects.
@@ -49,7 +49,7 @@ fn commands() -> Vec<Command> {
             definition: SimulateArgs::augment_args(clap::Command::new("simulate")),
             run: |args| {
                 let args = SimulateArgs::from_arg_matches(&args).expect("clap has parsed them");
-                Box::pin(async move { simulate::run(&args) })
+                Box::pin(async move { simulation::run(&args) })
             },
         },
         Command {

@@ -10,14 +10,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use shop_notifications::Delivery;
+use shop_system::roles::{GATEWAY, SERVICES, whole};
+use shop_system::{Settings, services};
 use wingbeat::describe::System;
 use wingbeat::http::session::Sessions;
 use wingbeat::run::{BrokerConfig, BrokerUser, broker_definitions};
 use wingbeat::test::Model;
 use wingbeat::{App, TokioRuntime};
-
-use crate::compose::roles::{GATEWAY, SERVICES, whole};
-use crate::compose::{Settings, services};
 
 /// Writes the users and permissions of all processes for RabbitMQ, PostgreSQL and Redis
 #[derive(Args, Clone, Debug)]

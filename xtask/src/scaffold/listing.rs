@@ -70,13 +70,13 @@ pub(super) const LISTINGS: &[Listing] = &[
         "pub mod NAME;\n",
     ),
     lines(
-        "shop/app/Cargo.toml",
+        "shop/system/Cargo.toml",
         ("shop-", ".workspace = true"),
         End::Balanced,
         "shop-NAME.workspace = true\n",
     ),
     lines(
-        "shop/app/src/compose/services.rs",
+        "shop/system/src/services.rs",
         ("        .service(shop_", "::service("),
         End::Balanced,
         "        .service(shop_NAME::service(&shop_NAME::Config::default()))\n",

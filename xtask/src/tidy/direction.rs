@@ -11,6 +11,8 @@ enum May {
     Framework,
     Anything,
     Only(Arrows),
+    /// All services of the shop, and these.
+    Services(Arrows),
 }
 
 /// The members that a package may depend on, by the kind of the dependency.
@@ -75,6 +77,33 @@ const SERVICE: Arrows = Arrows {
     // For negative controls, behind the feature `sabotage`.
     optional: &["wingbeat-core"],
     dev: &["wingbeat-servers"],
+};
+
+/// The services as one system. It knows neither what checks it nor what runs it.
+const SYSTEM: Arrows = Arrows {
+    always: &["wingbeat", "shop-registry"],
+    optional: &[],
+    dev: &[],
+};
+
+/// The audit reads the services, however they run.
+const AUDIT: Arrows = Arrows {
+    always: &["wingbeat", "shop-contracts"],
+    optional: &[],
+    dev: &["shop-system", "wingbeat-core"],
+};
+
+/// The simulation runs the system without the program, and audits it.
+const SIMULATION: Arrows = Arrows {
+    always: &[
+        "wingbeat",
+        "shop-audit",
+        "shop-client",
+        "shop-contracts",
+        "shop-system",
+    ],
+    optional: &[],
+    dev: &[],
 };
 
 /// The client knows the shop by its HTTP API only.
@@ -149,6 +178,9 @@ fn may(package: &Package) -> Option<May> {
         ("crates", "wingbeat-cli") => May::Only(AROUND),
         ("shop", "contracts") => May::Only(CONTRACTS),
         ("shop", "services") | ("xtask", "templates") => May::Only(SERVICE),
+        ("shop", "system") => May::Services(SYSTEM),
+        ("shop", "audit") => May::Services(AUDIT),
+        ("shop", "simulation") => May::Services(SIMULATION),
         ("shop", "client") => May::Only(CLIENT),
         ("shop", "provider" | "registry") | ("xtask", _) => May::Nothing,
         ("shop", "app" | "e2e") | ("benches", _) => May::Anything,
@@ -166,6 +198,9 @@ impl May {
             Self::Nothing => false,
             Self::Framework => target.folder.starts_with("crates/"),
             Self::Only(arrows) => arrows.allow(dependency),
+            Self::Services(arrows) => {
+                target.folder.starts_with("shop/services/") || arrows.allow(dependency)
+            }
         };
         let behind_feature = matches!(self, Self::Only(arrows) if arrows.is_optional(dependency));
         match (allowed, behind_feature) {
@@ -221,6 +256,9 @@ mod tests {
             ("shop/contracts", "shop-contracts"),
             ("shop/provider", "shop-provider"),
             ("shop/services/orders", "shop-orders"),
+            ("shop/system", "shop-system"),
+            ("shop/audit", "shop-audit"),
+            ("shop/app", "shop"),
         ];
         let members = members.map(|(folder, name)| package(folder, name));
         let dependent = Package {
@@ -251,6 +289,11 @@ mod tests {
             ("shop/services/carts", "wingbeat-servers"),
             ("shop/provider", "wingbeat"),
             ("shop/provider", "shop-orders"),
+            ("shop/services/orders", "shop-system"),
+            ("shop/system", "shop-audit"),
+            ("shop/system", "shop-provider"),
+            ("shop/audit", "shop-system"),
+            ("shop/simulation", "shop"),
             ("examples/01-hello", "shop-orders"),
             ("xtask", "wingbeat-core"),
             ("xtask/templates/service", "shop-orders"),
@@ -259,6 +302,14 @@ mod tests {
             let findings = with(folder, needs(name));
             assert_eq!(findings.len(), 1, "{folder} to {name}: {findings:?}");
         }
+    }
+
+    #[test]
+    fn what_works_on_the_whole_system_may_depend_on_every_service() {
+        for folder in ["shop/system", "shop/audit", "shop/simulation"] {
+            assert_eq!(with(folder, needs("shop-orders")), [], "{folder}");
+        }
+        assert_eq!(with("shop/simulation", needs("shop-audit")), []);
     }
 
     #[test]

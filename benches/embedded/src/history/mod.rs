@@ -12,9 +12,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shop::compose::roles;
-use shop::{Settings, Shop};
+use shop::Shop;
 use shop_client::Order;
+use shop_system::{Settings, roles};
 use wingbeat::run::open_on;
 use wingbeat::{Ports, TokioRuntime};
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};

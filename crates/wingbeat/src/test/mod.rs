@@ -3,6 +3,7 @@
 //! | Module | Content |
 //! |---|---|
 //! | [`given`](mod@given) | tests of aggregates and sagas as pure functions |
+//! | [`any_order`] | a saga that receives its inputs in any order |
 //! | [`test_app`](mod@test_app) | an app in memory, driven by a test |
 //! | [`stub`](mod@stub) | a stub of a service that the test does not run |
 //! | [`simulator`] | simulation of a whole system under faults, for many seeds |
@@ -11,6 +12,7 @@
 //! | [`seeds`] | tests marked `#[wingbeat::test]`, for several seeds |
 //! | [`documents`] | checks of OpenAPI and AsyncAPI documents |
 
+pub mod any_order;
 mod call_stubs;
 pub mod documents;
 pub mod executor;
@@ -21,6 +23,7 @@ pub mod simulator;
 pub mod stub;
 pub mod test_app;
 
+pub use any_order::{KeptSaga, ends_in_any_order};
 pub use executor::Simulation;
 pub use given::{given, given_saga};
 pub use model::{Faults, Model, Outages};

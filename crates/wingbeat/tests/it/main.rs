@@ -4,6 +4,7 @@
 mod forward;
 
 mod again;
+mod any_order;
 mod batches;
 mod bodies;
 mod breakers;
@@ -20,6 +21,8 @@ mod delayed;
 mod described;
 mod early;
 mod evolving;
+#[cfg(all(feature = "host", feature = "otlp"))]
+mod exporting;
 mod findings;
 #[cfg(feature = "signing")]
 mod forged;

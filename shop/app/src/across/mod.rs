@@ -1,8 +1,7 @@
-//! Features that combine several services: timelines, lists, the audit, the stand-ins, and the
-//! gateway's forwarding.
+//! Routes that combine several services: timelines, lists, the stand-ins, and the gateway's
+//! forwarding.
 
 pub mod admin;
-pub mod audit;
 pub mod cross_schema;
 pub mod dev;
 pub mod docs;

@@ -1,14 +1,10 @@
-//! The shop, composed: its settings, services, roles and routes, as a
-//! [`Program`](wingbeat::Program).
+//! The shop as a [`Program`](wingbeat::Program): its processes, their routes and their
+//! preparation.
 
 mod prepare;
 mod program;
-pub mod roles;
 mod routes;
-pub mod services;
-mod settings;
 mod shop;
 
 pub use program::start;
-pub use settings::{Settings, ShopSettings};
 pub use shop::{Open, Shared, Shop};

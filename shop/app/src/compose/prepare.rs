@@ -12,8 +12,9 @@ use shop_orders::messages::StartCheckout;
 use uuid::Uuid;
 use wingbeat::{Effects, Message as _, Result, RuntimeExt as _, run_unit};
 
-use super::services::hashing;
-use super::settings::{AdminPassword, Settings};
+use shop_system::Settings;
+use shop_system::services::hashing;
+use shop_system::settings::AdminPassword;
 use wingbeat::run::{Host, RunError, ops, private_directory};
 
 /// The longest wait for the effects of seeding.
@@ -184,7 +185,7 @@ mod tests {
     use wingbeat::{Ports, Runtime as _, TokioRuntime};
 
     use super::*;
-    use crate::compose::{roles, services};
+    use shop_system::{roles, services};
 
     #[tokio::test]
     async fn an_order_whose_checkout_has_not_begun_is_in_flight() {

@@ -8,16 +8,16 @@ use axum::Router;
 use shop_notifications::Delivery;
 use shop_notifications::smtp::Smtp;
 use shop_provider::Provider;
+use shop_system::roles::{self, GATEWAY, PROVIDER, SERVICES};
+use shop_system::{Settings, ShopSettings, services};
 use wingbeat::describe::{Info, System};
 use wingbeat::http::session::Sessions;
 use wingbeat::http::traced;
 use wingbeat::run::{Alone, Command, Program, Roles, RunError, open, private_directory};
 use wingbeat::{App, BoxFuture, Name, Ports, TokioRuntime};
 
-use super::roles::{self, GATEWAY, PROVIDER, SERVICES};
-use super::settings::{Settings, ShopSettings};
 use super::shop::{Open, Shared, Shop};
-use super::{prepare, routes, services};
+use super::{prepare, routes};
 use crate::across::docs;
 
 /// Starts the whole shop in one process.

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use shop_gateway::{Limits, Proxy, Upstream};
+use shop_system::Settings;
+use shop_system::roles::{GATEWAY, PROVIDER, SERVICES};
 use wingbeat::http::measure::routed;
 use wingbeat::http::{Peers, peers_only};
 use wingbeat::run::{Host, RunningSystem, System};
 use wingbeat::{Result, Runtime as _};
 
-use super::roles::{GATEWAY, PROVIDER, SERVICES};
-use super::settings::Settings;
 use super::shop::Open;
 use crate::across::cross_schema::audit_view;
 use crate::across::forward::forward;
-use crate::across::{admin, audit, dev, docs, fan_out, peers, timeline};
+use crate::across::{admin, dev, docs, fan_out, peers, timeline};
 
 /// The port of a service, unless the settings give its address.
 const PORT: u16 = 8080;
@@ -48,7 +48,7 @@ fn whole(open: &Open) -> Router {
         .merge(docs::routes(&open.host.description(), true))
         .merge(timeline::routes(Arc::clone(&open.host)))
         .merge(admin::routes(Arc::clone(&open.host)))
-        .merge(audit::routes(
+        .merge(shop_audit::routes(
             Arc::new(move || host.snapshot()),
             open.state.provider_url.clone(),
         ))
@@ -125,7 +125,7 @@ async fn gateway(open: &Open) -> Result<Router> {
 struct Across {
     proxy: Arc<Proxy>,
     host: Arc<Host>,
-    audited: audit::Look,
+    audited: shop_audit::Look,
     provider: String,
     /// The stand-ins, if they run.
     dev: Option<dev::Dev>,
@@ -137,7 +137,7 @@ impl Across {
         let has_dev = self.dev.is_some();
         let routes = docs::routes(&self.host.description(), has_dev)
             .merge(fan_out::routes(self.proxy, self.host))
-            .merge(audit::routes(self.audited, self.provider));
+            .merge(shop_audit::routes(self.audited, self.provider));
         match self.dev {
             Some(dev) => routes.merge(dev::provider(dev)),
             None => routes,
@@ -222,6 +222,7 @@ mod tests {
     use axum::response::Response;
     use serde_json::Value;
     use shop_gateway::routing::owner;
+    use shop_system::services::described;
     use tower::ServiceExt as _;
     use wingbeat::describe::{Info, openapi};
     use wingbeat::http::session::{SessionState, Sessions};
@@ -229,7 +230,6 @@ mod tests {
     use wingbeat::{App, Ports, Service, TokioRuntime};
 
     use super::*;
-    use crate::compose::services::described;
 
     /// Crashes a service of the process that runs all of them. A gateway has no such route.
     const ONLY_WHOLE: &str = "/dev/services/{name}/crash";

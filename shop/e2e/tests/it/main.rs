@@ -33,4 +33,6 @@ mod rolling;
 mod shared;
 mod start;
 mod storefront;
+mod traces;
 mod trust;
+mod users;

@@ -5,7 +5,7 @@ use axum::Router;
 use wingbeat::describe::{Info, System};
 use wingbeat::run::{documents, health_routes};
 
-use super::{admin, audit, dev, timeline};
+use super::{admin, dev, timeline};
 
 /// The routes, for a shop with these services. With `dev`, the document includes the routes of the
 /// stand-ins.
@@ -30,7 +30,7 @@ fn system(services: &System, dev: bool) -> System {
     let across = [
         timeline::described().into_parts().1,
         admin::described().into_parts().1,
-        audit::operations(),
+        shop_audit::operations(),
         health_routes().into_parts().1,
         shop_gateway::storefront::operations(),
         if dev { dev::operations() } else { Vec::new() },
@@ -41,11 +41,11 @@ fn system(services: &System, dev: bool) -> System {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
+    use shop_system::services;
     use wingbeat::describe::{asyncapi, openapi};
     use wingbeat::test::documents::{asyncapi_faults, openapi_faults};
 
     use super::*;
-    use crate::compose::services;
 
     /// Methods, paths and statuses: clients rely on them.
     const ROUTES: &str = include_str!("routes.txt");

@@ -1,8 +1,7 @@
 //! The audit reports each broken invariant and nothing else.
 
 use serde_json::{Value, json};
-use shop::across::audit::{Report, report};
-
+use shop_audit::{Report, report};
 use shop_e2e::http_suite::order;
 use shop_e2e::http_suite::orders::{promo, promoted};
 use shop_e2e::wait::{check, until};

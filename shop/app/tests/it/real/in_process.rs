@@ -5,9 +5,10 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::time::Duration;
 
-use shop::{Open, Settings, start};
+use shop::{Open, start};
 use shop_e2e::http_suite::{Access, Api, Host, Subject};
 use shop_e2e::wait::until;
+use shop_system::Settings;
 
 use super::place::{Place, Shape};
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use shop::{Settings, Shop as Program};
+use shop::Shop as Program;
 use shop_e2e::http_suite::raw;
+use shop_system::Settings;
 use wingbeat::run::{Process, Roles, open};
 use wingbeat::trust::{CALLER_HEADER, Ed25519, RequestText};
 use wingbeat::{Name, Runtime as _, TokioRuntime};

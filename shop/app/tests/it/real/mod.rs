@@ -21,7 +21,6 @@ mod internal;
 mod letters;
 mod overload;
 mod place;
-mod users;
 
 use in_process::Shop;
 use place::Shape;

@@ -8,4 +8,5 @@ mod many_sales;
 mod old_sales;
 mod old_stock;
 mod orders;
+mod properties;
 mod warehouse;

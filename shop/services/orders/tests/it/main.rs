@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
+mod any_order;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

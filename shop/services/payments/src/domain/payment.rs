@@ -271,4 +271,46 @@ mod tests {
         );
         assert_eq!(payment.refunded, payment.captured);
     }
+
+    #[test]
+    fn a_payment_can_always_be_undone() {
+        const ANSWERS: [Answer; 2] = [Answer::Done, Answer::Refused];
+        const ALL: [Operation; 4] = [
+            Operation::Authorize,
+            Operation::Capture,
+            Operation::Void,
+            Operation::Refund,
+        ];
+        for seed in 0..2_000 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut payment = Payment::default();
+            for _ in 0..random.usize(..12) {
+                match random.u32(..5) {
+                    0 => payment.authorize(Money::eur(100), "tok_ok".into()),
+                    1 => payment.capture(),
+                    2 => payment.void(),
+                    3 => payment.refund(),
+                    _ => payment.answered(ALL[random.usize(..4)], ANSWERS[random.usize(..2)]),
+                };
+            }
+            for _ in 0..6 {
+                let next = payment.refund();
+                let waits = match payment.state {
+                    State::Authorizing | State::VoidWanted => Some(Operation::Authorize),
+                    State::Capturing => Some(Operation::Capture),
+                    State::Voiding => Some(Operation::Void),
+                    State::Refunding => Some(Operation::Refund),
+                    _ => None,
+                };
+                if let (Some(operation), Next::Call(_) | Next::Wait) = (waits, next) {
+                    payment.answered(operation, Answer::Done);
+                }
+            }
+            let undone = matches!(
+                payment.state,
+                State::Voided | State::Refunded | State::Declined
+            );
+            assert!(undone, "seed {seed}: {payment:?}");
+        }
+    }
 }

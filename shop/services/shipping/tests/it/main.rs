@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use shop_contracts::OrderId;
 use shop_contracts::shipping::{CancelShipment, CreateShipment};
+use shop_shipping::shipment::Shipment;
 use shop_shipping::{Config, audit, service};
 use wingbeat::App;
-use wingbeat::test::{Faults, TestApp};
+use wingbeat::test::{Faults, TestApp, ends_in_any_order};
 
 fn world() -> TestApp {
     TestApp::start(1, App::new().service(service(&Config::default())))
@@ -114,4 +115,13 @@ fn under_faults_each_shipment_is_delivered_once() {
             "seed {seed}"
         );
     }
+}
+
+#[test]
+fn a_shipment_ends_after_any_sequence_of_inputs() {
+    let body = br#"{
+        "order_id": "019b76da-f652-7000-a018-03d64bb2a7ab",
+        "dispatch_after": { "secs": 2, "nanos": 0 }, "deliver_after": { "secs": 2, "nanos": 0 }
+    }"#;
+    ends_in_any_order::<Shipment>(0..2_000, body, |_| &[]);
 }

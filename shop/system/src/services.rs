@@ -9,8 +9,8 @@ use wingbeat::run::Roles;
 use wingbeat::test::Model;
 use wingbeat::{App, TargetPolicy, TokioRuntime};
 
-use super::roles::{is_behind_gateway, whole};
-use super::settings::Settings;
+use crate::roles::{is_behind_gateway, whole};
+use crate::settings::Settings;
 
 /// Builds the app of the whole shop. `provider` is the base URL of the payment provider, `mails`
 /// their delivery.
@@ -90,7 +90,8 @@ fn identity(settings: &Settings, roles: &Roles) -> shop_identity::Config {
 }
 
 /// The cost of hashing a password.
-pub(crate) fn hashing(settings: &Settings) -> shop_identity::config::Hashing {
+#[must_use]
+pub fn hashing(settings: &Settings) -> shop_identity::config::Hashing {
     shop_identity::config::Hashing {
         memory_kib: settings.own.password_memory_kib.get(),
         passes: settings.own.password_passes.get(),
@@ -126,7 +127,7 @@ fn shipping(settings: &Settings) -> shop_shipping::Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compose::roles::SERVICES;
+    use crate::roles::SERVICES;
 
     #[test]
     fn identity_trusts_forwarded_addresses_behind_a_gateway_only() {

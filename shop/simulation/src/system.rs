@@ -23,10 +23,9 @@ use super::bank::Bank;
 use super::goods::GOODS;
 use super::history;
 use super::shopper::{ADMIN_PASSWORD, Visitor, go_shopping, keep_shop, offer, restock, sale};
-use crate::across::audit;
-use crate::compose::Settings;
-use crate::compose::roles::{SERVICES, whole};
-use crate::compose::services::{hashing, system as services};
+use shop_system::Settings;
+use shop_system::roles::{SERVICES, whole};
+use shop_system::services::{hashing, system as services};
 use wingbeat::run::RunningSystem;
 
 /// How many shoppers come.
@@ -114,7 +113,7 @@ impl Shop {
         broken.extend(prices(system, &history::offered(&told)).await?);
         broken.extend(history::stays_erased(&told));
         broken.extend(erased(system, &history::erased(&told)).await?);
-        let report = audit::report(system, PROVIDER).await?;
+        let report = shop_audit::report(system, PROVIDER).await?;
         for invariant in report.invariants {
             let name = format!("{}: {}", invariant.id, invariant.name);
             let violations = invariant.violations.into_iter();

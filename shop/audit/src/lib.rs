@@ -67,7 +67,8 @@ pub fn routes(look: Look, provider: String) -> Router {
 }
 
 /// The description of the route.
-pub(super) fn operations() -> Vec<Operation> {
+#[must_use]
+pub fn operations() -> Vec<Operation> {
     described().into_parts().1
 }
 

@@ -1,4 +1,9 @@
-//! Exporting: addresses, and a collector that is unavailable.
+//! Exporting spans to an OpenTelemetry collector: addresses, and a collector that is unavailable.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test ends where something is missing, and runs on the real clock"
+)]
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -11,13 +16,17 @@ use wingbeat::telemetry;
 use wingbeat::telemetry::{Context, otlp, requested};
 use wingbeat::tls::TlsFiles;
 
-use shop_e2e::wait::BOUND;
+use wingbeat_servers::collector::Collector;
 
-use crate::collector::Collector;
+/// The upper bound of every wait. It is long: it only ends the test of an exporter that is stuck.
+const BOUND: Duration = Duration::from_secs(300);
+/// The caller's trace and span.
+const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const CALLER_SPAN: &str = "b7ad6b7169203331";
 
 /// The trace of the spans here.
 fn parent() -> TraceParent {
-    crate::CALLER.parse().unwrap()
+    CALLER.parse().unwrap()
 }
 
 /// Records spans of requests as children of the caller's span.
@@ -48,7 +57,7 @@ async fn a_flush_exports_all_spans() {
             (&*first.service, &*first.name, &*first.kind),
             ("a-service", "GET", "server")
         );
-        assert_eq!(first.parent, crate::CALLER_SPAN);
+        assert_eq!(first.parent, CALLER_SPAN);
         assert_eq!(first.text("url.path"), "/a");
         assert_eq!(first.text("http.response.status_code"), "503");
         assert!(first.failed && first.ended_after(first.start));

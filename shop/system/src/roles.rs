@@ -2,7 +2,7 @@
 
 use wingbeat::run::{Roles, RunError};
 
-use super::settings::Settings;
+use crate::settings::Settings;
 
 pub use shop_registry::NAMES as SERVICES;
 
@@ -29,7 +29,7 @@ pub fn is_behind_gateway(roles: &Roles) -> bool {
 }
 
 /// Checks the settings that services in production require.
-pub(super) fn check(settings: &Settings, roles: &Roles) -> Result<(), RunError> {
+pub fn check(settings: &Settings, roles: &Roles) -> Result<(), RunError> {
     let own = &settings.own;
     let mut missing = Vec::new();
     if settings

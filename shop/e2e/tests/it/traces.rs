@@ -1,27 +1,17 @@
 //! Traces as a collector receives them from the `shop` binary with the feature `otlp`, as one
-//! process and as a fleet on servers. `cargo xtask test e2e` builds and runs it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test ends where something is missing, and runs on the real clock"
-)]
-
-mod collector;
-mod exporting;
-mod trace;
+//! process and as a fleet on servers. The build with sabotage has every feature.
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use shop_e2e::fleet::Plan;
 use shop_e2e::http_suite::{order as an_order, raw};
-use shop_e2e::process::{Place, Running};
-
-use collector::Collector;
-use trace::Trace;
+use shop_e2e::process::{Place, Running, sabotaged};
+use shop_e2e::wait::BOUND;
+use wingbeat_servers::collector::{Collector, Trace};
 
 /// The caller's trace and span.
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -37,10 +27,6 @@ const SERVICES: [&str; 5] = [
 ];
 /// The time until a parcel is dispatched, and then until it is delivered.
 const SHIPPING: &str = "200ms";
-
-fn shop() -> PathBuf {
-    env!("CARGO_BIN_EXE_shop").into()
-}
 
 /// Places an order as part of the trace of [`CALLER`], and returns its id.
 async fn place(url: &str, payment_token: &str) -> String {
@@ -123,12 +109,12 @@ fn is_whole(trace: &Trace) -> bool {
 async fn one_order_is_one_trace_across_all_processes_the_broker_and_the_provider() {
     let collector = Collector::start().await;
     let url = collector.url();
-    let plan = Plan::standard().binary(shop()).ships_after(SHIPPING);
+    let plan = Plan::standard().binary(sabotaged()).ships_after(SHIPPING);
     let fleet = plan.with("WINGBEAT_OTLP", &url).start().await;
     place(&fleet.url(), "tok_ok").await;
     let sent = "send inventory.reserve_stock";
     let whole = |trace: &Trace| is_whole(trace) && trace.has("orders", sent);
-    let trace = collector.wait(TRACE, whole).await;
+    let trace = collector.wait(TRACE, BOUND, whole).await;
     is_one_order(&trace, "rabbitmq");
     // The gateway asked orders over HTTP.
     let placing = trace.only("orders", "POST /api/v1/orders", "internal");
@@ -153,7 +139,7 @@ async fn one_order_is_one_trace_across_all_processes_the_broker_and_the_provider
 /// The whole shop as one process that logs as JSON into a file.
 async fn alone(place: &Place, collector: &Collector, log: &Path) -> Running {
     let listen = place.url();
-    let mut command = Command::new(shop());
+    let mut command = Command::new(sabotaged());
     command
         .args(["--listen", listen.trim_start_matches("http://")])
         .args(["--ops-listen", "127.0.0.1:0", "--otlp", &collector.url()])
@@ -172,10 +158,10 @@ async fn one_order_is_one_trace_in_one_process_which_exports_its_last_spans() {
     let collector = Collector::start().await;
     let data = tempfile::tempdir().unwrap();
     let log = data.path().join("log");
-    let at = Place::of(data.path(), shop());
+    let at = Place::of(data.path(), sabotaged());
     let running = alone(&at, &collector, &log).await;
     let order = place(&at.url(), "tok_flaky").await;
-    let whole = collector.wait(TRACE, is_whole).await;
+    let whole = collector.wait(TRACE, BOUND, is_whole).await;
     is_one_order(&whole, "wingbeat");
     let placing = whole.only("orders", "POST /api/v1/orders", "internal");
     assert_eq!(whole.parent(placing).service, "gateway");

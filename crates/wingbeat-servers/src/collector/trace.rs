@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::collector::Exported;
+use super::Exported;
 
-pub(crate) struct Trace {
+/// The spans of one trace, as a tree.
+pub struct Trace {
     spans: BTreeMap<String, Exported>,
     /// Ids that several spans have.
     repeated: Vec<String>,
 }
 
 impl Trace {
-    pub(crate) fn of(exported: impl Iterator<Item = Exported>) -> Self {
+    pub(super) fn of(exported: impl Iterator<Item = Exported>) -> Self {
         let (mut spans, mut repeated) = (BTreeMap::new(), Vec::new());
         for span in exported {
             repeated.extend(spans.contains_key(&span.id).then(|| span.id.clone()));
@@ -30,13 +31,15 @@ impl Trace {
         spans.filter(move |span| span.service == service && span.name.starts_with(name))
     }
 
-    /// Returns whether the service exported a span whose name begins so.
-    pub(crate) fn has(&self, service: &str, name: &str) -> bool {
+    /// Returns whether the service exported a span whose name begins with `name`.
+    #[must_use]
+    pub fn has(&self, service: &str, name: &str) -> bool {
         self.of_name(service, name).next().is_some()
     }
 
-    /// The first such span, if there is one.
-    pub(crate) fn first<'a>(
+    /// Returns the first span of this kind whose name begins with `name`, if there is one.
+    #[must_use]
+    pub fn first<'a>(
         &'a self,
         service: &'a str,
         name: &'a str,
@@ -46,27 +49,48 @@ impl Trace {
         found.min_by_key(|span| span.start)
     }
 
-    /// The first such span.
-    pub(crate) fn some<'a>(&'a self, service: &'a str, name: &'a str, kind: &str) -> &'a Exported {
+    /// Returns the first span of this kind whose name begins with `name`.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn some<'a>(&'a self, service: &'a str, name: &'a str, kind: &str) -> &'a Exported {
         let first = self.first(service, name, kind);
         first.unwrap_or_else(|| panic!("{service} has no {kind} span `{name}`: {self:#?}"))
     }
 
-    /// The first such span of an outside request that was answered with 200.
-    pub(crate) fn answered<'a>(&'a self, service: &'a str, name: &'a str) -> &'a Exported {
+    /// Returns the first span whose name begins with `name`, of a request that was answered with 200.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn answered<'a>(&'a self, service: &'a str, name: &'a str) -> &'a Exported {
         let is_ok = |span: &&Exported| span.text("http.response.status_code") == "200";
         let found = self.of_name(service, name).filter(is_ok);
         let first = found.min_by_key(|span| span.start);
         first.unwrap_or_else(|| panic!("{service} has no answered span `{name}`: {self:#?}"))
     }
 
-    pub(crate) fn span(&self, id: &str) -> &Exported {
+    /// Returns the span with this id.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn span(&self, id: &str) -> &Exported {
         let span = self.spans.get(id);
         span.unwrap_or_else(|| panic!("there is no span {id}: {self:#?}"))
     }
 
-    /// The only span of this name.
-    pub(crate) fn only<'a>(&'a self, service: &'a str, name: &'a str, kind: &str) -> &'a Exported {
+    /// Returns the only span of this name and kind.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or several.
+    #[must_use]
+    pub fn only<'a>(&'a self, service: &'a str, name: &'a str, kind: &str) -> &'a Exported {
         let found = self.of_name(service, name);
         let mut found = found.filter(|span| span.name == name && span.kind == kind);
         let first = found
@@ -79,17 +103,27 @@ impl Trace {
         first
     }
 
-    pub(crate) fn parent(&self, span: &Exported) -> &Exported {
+    /// Returns the parent of a span.
+    ///
+    /// # Panics
+    ///
+    /// If it was not received.
+    #[must_use]
+    pub fn parent(&self, span: &Exported) -> &Exported {
         let parent = self.spans.get(&span.parent);
         parent.unwrap_or_else(|| panic!("the parent is missing of {span:?}: {self:#?}"))
     }
 
-    pub(crate) fn child(&self, of: &Exported, name: &str) -> Option<&Exported> {
+    /// Returns a child of a span with this name, if there is one.
+    #[must_use]
+    pub fn child(&self, of: &Exported, name: &str) -> Option<&Exported> {
         let mut spans = self.spans.values();
         spans.find(|span| span.parent == of.id && span.name == name)
     }
 
-    pub(crate) fn is_under(&self, span: &Exported, above: &Exported) -> bool {
+    /// Returns whether a span descends from another, or is that one.
+    #[must_use]
+    pub fn is_under(&self, span: &Exported, above: &Exported) -> bool {
         let mut at = Some(span);
         while let Some(span) = at {
             if span.id == above.id {
@@ -100,8 +134,9 @@ impl Trace {
         false
     }
 
-    /// Returns whether every span was exported once and descends from `root`.
-    pub(crate) fn is_tree(&self, root: &str) -> bool {
+    /// Returns whether every span was exported once and has a parent among them, or the parent `root`.
+    #[must_use]
+    pub fn is_tree(&self, root: &str) -> bool {
         let known: BTreeSet<&str> = self.spans.keys().map(String::as_str).collect();
         let has_parent = |span: &Exported| span.parent == root || known.contains(&*span.parent);
         self.repeated.is_empty() && self.spans.values().all(has_parent)

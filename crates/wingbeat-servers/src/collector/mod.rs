@@ -1,6 +1,25 @@
-//! An OpenTelemetry collector that keeps the spans it receives.
+//! An OpenTelemetry collector inside the test's own process. It keeps the spans that it receives
+//! over OTLP/HTTP.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use wingbeat_servers::collector::Collector;
+//!
+//! # async fn example() {
+//! let collector = Collector::start().await;
+//! // Start a program that exports its spans to `collector.url()`, and let it do something.
+//! let trace = "0af7651916cd43dd8448eb211c80319c";
+//! let is_whole = |spans: &wingbeat_servers::collector::Trace| spans.has("orders", "commit");
+//! let spans = collector.wait(trace, Duration::from_secs(60), is_whole).await;
+//! assert!(spans.is_tree("b7ad6b7169203331"));
+//! # }
+//! ```
 
-use std::sync::{Arc, Mutex};
+mod trace;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -14,26 +33,31 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
-use shop_e2e::wait::BOUND;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::trace::Trace;
+pub use trace::Trace;
 
-/// A span as it was exported.
+/// A span as it was exported. Ids are lower-case hexadecimal numbers.
 #[derive(Clone, Debug)]
-pub(crate) struct Exported {
-    pub(crate) service: String,
-    pub(crate) name: String,
+#[non_exhaustive]
+pub struct Exported {
+    /// The name of the service.
+    pub service: String,
+    /// The name of the span.
+    pub name: String,
     /// `server`, `client`, `producer`, `consumer` or `internal`.
-    pub(crate) kind: String,
-    pub(crate) trace: String,
-    pub(crate) id: String,
-    /// Empty for the root of a trace.
-    pub(crate) parent: String,
-    pub(crate) start: u64,
-    /// Its status is an error.
-    pub(crate) failed: bool,
+    pub kind: String,
+    /// The id of its trace.
+    pub trace: String,
+    /// Its id.
+    pub id: String,
+    /// The id of its parent. Empty for the root of a trace.
+    pub parent: String,
+    /// When it began, in nanoseconds since 1970.
+    pub start: u64,
+    /// Set if its status is an error.
+    pub failed: bool,
     end: u64,
     attributes: Vec<(String, String)>,
 }
@@ -56,13 +80,16 @@ impl Exported {
         }
     }
 
-    /// An attribute as text; empty if the span lacks it.
-    pub(crate) fn text(&self, name: &str) -> &str {
+    /// Returns an attribute as text; an empty text if the span lacks it.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
         let found = self.attributes.iter().find(|(key, _)| key == name);
         found.map_or("", |(_, value)| value)
     }
 
-    pub(crate) fn ended_after(&self, time: u64) -> bool {
+    /// Returns whether the span ended after a time, in nanoseconds since 1970.
+    #[must_use]
+    pub fn ended_after(&self, time: u64) -> bool {
         self.start <= self.end && self.end >= time
     }
 }
@@ -83,51 +110,75 @@ struct Taking {
     count: watch::Sender<usize>,
 }
 
-/// A running collector.
-pub(crate) struct Collector {
+/// A running collector. It ends with the runtime of its test.
+pub struct Collector {
     taking: Taking,
     port: u16,
 }
 
 impl Collector {
-    pub(crate) async fn start() -> Self {
+    /// Starts a collector on a free port of the loopback interface.
+    ///
+    /// # Panics
+    ///
+    /// If the port cannot be opened.
+    pub async fn start() -> Self {
         let taking = Taking {
             spans: Arc::default(),
             count: watch::Sender::new(0),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("the loopback interface has a free port");
+        let address = listener.local_addr();
+        let port = address.expect("the listener is bound").port();
         let routes = Router::new()
             .route("/v1/traces", post(take))
             .with_state(taking.clone());
-        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        tokio::spawn(axum::serve(listener, routes).into_future());
         Self { taking, port }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Returns the address for programs that export spans.
+    #[must_use]
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The spans of a trace received so far.
-    pub(crate) fn trace(&self, id: &str) -> Trace {
-        let spans = self.taking.spans.lock().unwrap();
+    /// Returns the spans of a trace that it has received so far.
+    #[must_use]
+    pub fn trace(&self, id: &str) -> Trace {
+        let spans = self
+            .taking
+            .spans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         Trace::of(spans.iter().filter(|span| span.trace == id).cloned())
     }
 
     /// Removes and returns all spans.
-    pub(crate) fn take_all(&self) -> Vec<Exported> {
-        std::mem::take(&mut *self.taking.spans.lock().unwrap())
+    #[must_use]
+    pub fn take_all(&self) -> Vec<Exported> {
+        let mut spans = self
+            .taking
+            .spans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *spans)
     }
 
     /// Waits until `whole` accepts the trace, and returns it.
-    pub(crate) async fn wait(&self, id: &str, whole: impl Fn(&Trace) -> bool) -> Trace {
+    ///
+    /// # Panics
+    ///
+    /// If it does not accept the trace within `bound`.
+    pub async fn wait(&self, id: &str, bound: Duration, whole: impl Fn(&Trace) -> bool) -> Trace {
         let mut count = self.taking.count.subscribe();
         let received = async {
             while !whole(&self.trace(id)) {
-                count.changed().await.unwrap();
+                count.changed().await.expect("the collector has the sender");
             }
         };
-        let in_time = tokio::time::timeout(BOUND, received).await.is_ok();
+        let in_time = tokio::time::timeout(bound, received).await.is_ok();
         let trace = self.trace(id);
         assert!(in_time, "{id} has only these spans: {trace:#?}");
         trace
@@ -144,11 +195,12 @@ async fn take(
         return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
     let batch = ExportTraceServiceRequest::decode(body).map_err(|_| StatusCode::BAD_REQUEST)?;
-    let mut spans = taking.spans.lock().unwrap();
+    let mut spans = taking.spans.lock().unwrap_or_else(PoisonError::into_inner);
     for resource in batch.resource_spans {
         let attributes = resource.resource.unwrap_or_default().attributes;
         let mut attributes = attributes.into_iter().map(attribute);
-        let (_, service) = attributes.find(|(name, _)| name == "service.name").unwrap();
+        let service = attributes.find(|(name, _)| name == "service.name");
+        let (_, service) = service.ok_or(StatusCode::BAD_REQUEST)?;
         let exported = resource.scope_spans.into_iter().flat_map(|it| it.spans);
         spans.extend(exported.map(|span| Exported::of(&service, span)));
     }

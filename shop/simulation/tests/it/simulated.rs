@@ -1,6 +1,6 @@
 //! The simulation of the shop: it is reproducible, and the seeds that once found faults pass.
 
-use shop::simulate::Shop;
+use shop_simulation::Shop;
 use wingbeat::test::Simulator;
 use wingbeat::test::simulator::Lifetime;
 

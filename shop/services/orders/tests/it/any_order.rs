@@ -1,17 +1,13 @@
-//! Every saga and aggregate of the shop, fed with messages in random order: each can always reach
-//! its end.
-
-use std::collections::BTreeSet;
+//! The checkout saga and the order, fed with messages in random order: each can always reach its
+//! end.
 
 use serde_json::{Value, json};
 use shop_contracts::inventory::ExtendReservation;
 use shop_contracts::{Money, OrderStatus};
 use shop_orders::checkout::{Checkout, CheckoutInput};
 use shop_orders::domain::{Change, Order, OrderCommand, Placed};
-use shop_payments::domain::{Answer, Next, Operation, Payment, State};
-use shop_shipping::shipment::Shipment;
-use wingbeat::test::given_saga;
-use wingbeat::{Aggregate as _, Saga, SagaEffects, SagaInput as _, Timestamp, Unexpected};
+use wingbeat::test::{KeptSaga, ends_in_any_order, given_saga};
+use wingbeat::{Aggregate as _, Saga as _, SagaEffects, SagaInput as _, Timestamp, Unexpected};
 
 const ORDER: &str = "019b76da-f652-7000-a018-03d64bb2a7ab";
 const SEEDS: u64 = 2_000;
@@ -25,66 +21,15 @@ const PAID: [&str; 6] = [
     "payments.payment_captured.v1",
 ];
 
-/// A body that decodes as every message of the sagas.
+/// A body that decodes as every input of the checkout.
 fn body() -> Vec<u8> {
     json!({
         "order_id": ORDER, "user_id": ORDER, "lines": [["TEA-1", 2]], "sku": "TEA-1",
         "total": Money::eur(900), "amount": Money::eur(900), "promo_code": "HELLO", "code": "HELLO",
         "token": "tok_ok", "percent": 10, "reason": "unknown",
-        "dispatch_after": { "secs": 2, "nanos": 0 }, "deliver_after": { "secs": 2, "nanos": 0 },
     })
     .to_string()
     .into_bytes()
-}
-
-/// A saga with the state that its runtime keeps for it.
-struct Kept<S> {
-    saga: S,
-    started: bool,
-    ended: bool,
-    timers: BTreeSet<&'static str>,
-}
-
-impl<S: Saga> Kept<S> {
-    fn new() -> Self {
-        Self {
-            saga: S::default(),
-            started: false,
-            ended: false,
-            timers: BTreeSet::new(),
-        }
-    }
-
-    /// Handles a message and returns the types of the messages that the saga sends.
-    fn take(&mut self, message: &str) -> Vec<&'static str> {
-        let mut rows = S::Input::ROWS.iter();
-        let row = rows.find(|row| row.message == message).expect("an input");
-        if row.timer && !self.timers.remove(row.message) {
-            return Vec::new(); // It is not set, so the runtime would not deliver it.
-        }
-        if !self.started && !row.starts {
-            return Vec::new();
-        }
-        self.started = true;
-        if self.ended {
-            return Vec::new();
-        }
-        let (_, input) = (row.decode)(&body()).expect("a body for every message");
-        let mut effects = SagaEffects::at(Timestamp::default());
-        self.saga.step(input, &mut effects);
-        assert!(!effects.is_deferred(), "a running saga defers nothing");
-        for timer in effects.cancelled() {
-            self.timers.remove(timer);
-        }
-        self.timers.extend(effects.timers());
-        self.ended |= effects.is_ended();
-        assert!(
-            self.ended || !self.timers.is_empty(),
-            "after {message} it is {} and has no timer",
-            self.saga.state()
-        );
-        effects.messages()
-    }
 }
 
 /// The answers of the services that own the checkout's commands.
@@ -108,39 +53,9 @@ fn answers(asked: &str) -> &'static [&'static str] {
     }
 }
 
-/// Random messages first; then every command is answered and every timer fires.
-fn ends<S: Saga>(seed: u64) -> Kept<S> {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let mut kept = Kept::<S>::new();
-    let starts = S::Input::ROWS
-        .iter()
-        .find(|row| row.starts)
-        .expect("a start");
-    kept.take(starts.message);
-    for _ in 0..random.usize(..25) {
-        let row = &S::Input::ROWS[random.usize(..S::Input::ROWS.len())];
-        kept.take(row.message);
-    }
-    for _ in 0..100 {
-        let Some(timer) = kept.timers.first().copied().filter(|_| !kept.ended) else {
-            break;
-        };
-        let mut open = kept.take(timer);
-        while let Some(asked) = open.pop() {
-            for answer in answers(asked) {
-                open.extend(kept.take(answer));
-            }
-        }
-    }
-    kept
-}
-
 #[test]
 fn the_checkout_ends_after_any_sequence_of_inputs() {
-    for seed in 0..SEEDS {
-        let kept = ends::<Checkout>(seed);
-        assert!(kept.ended, "seed {seed}: it stays in {}", kept.saga.state());
-    }
+    ends_in_any_order::<Checkout>(0..SEEDS, &body(), answers);
 }
 
 /// The input of this wire type.
@@ -188,13 +103,16 @@ fn a_cancel_that_loses_to_the_dispatch_is_refused_once() {
         [refused, sent, delivered],
         [delivered, sent, refused],
     ] {
-        let mut kept = Kept::<Checkout>::new();
+        let mut kept = KeptSaga::<Checkout>::new(&body());
         for message in PAID.into_iter().chain(["orders.cancel_checkout.v1"]) {
-            kept.take(message);
+            kept.receive(message);
         }
-        let told: Vec<_> = came.iter().flat_map(|message| kept.take(message)).collect();
+        let told: Vec<_> = came
+            .iter()
+            .flat_map(|message| kept.receive(message))
+            .collect();
         let times = |name| told.iter().filter(|told| **told == name).count();
-        assert!(kept.ended, "{came:?}");
+        assert!(kept.is_ended(), "{came:?}");
         assert_eq!(times("orders.cancel_refused.v1"), 1, "{came:?}");
         assert_eq!(times("orders.order_completed.v1"), 1, "{came:?}");
     }
@@ -235,56 +153,6 @@ fn a_slow_payment_is_published_once_and_extends_the_reservation() {
         .chain([input("orders.payment_slow.v1")]);
     let again = given_saga::<Checkout>(twice).when(input("orders.payment_slow.v1"));
     drop(again.then([]));
-}
-
-#[test]
-fn a_shipment_ends_after_any_sequence_of_inputs() {
-    for seed in 0..SEEDS {
-        let kept = ends::<Shipment>(seed);
-        assert!(kept.ended, "seed {seed}: {:?}", kept.saga);
-    }
-}
-
-#[test]
-fn a_payment_can_always_be_undone() {
-    const ANSWERS: [Answer; 2] = [Answer::Done, Answer::Refused];
-    const ALL: [Operation; 4] = [
-        Operation::Authorize,
-        Operation::Capture,
-        Operation::Void,
-        Operation::Refund,
-    ];
-    for seed in 0..SEEDS {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut payment = Payment::default();
-        for _ in 0..random.usize(..12) {
-            match random.u32(..5) {
-                0 => payment.authorize(Money::eur(100), "tok_ok".into()),
-                1 => payment.capture(),
-                2 => payment.void(),
-                3 => payment.refund(),
-                _ => payment.answered(ALL[random.usize(..4)], ANSWERS[random.usize(..2)]),
-            };
-        }
-        for _ in 0..6 {
-            let next = payment.refund();
-            let waits = match payment.state {
-                State::Authorizing | State::VoidWanted => Some(Operation::Authorize),
-                State::Capturing => Some(Operation::Capture),
-                State::Voiding => Some(Operation::Void),
-                State::Refunding => Some(Operation::Refund),
-                _ => None,
-            };
-            if let (Some(operation), Next::Call(_) | Next::Wait) = (waits, next) {
-                payment.answered(operation, Answer::Done);
-            }
-        }
-        let undone = matches!(
-            payment.state,
-            State::Voided | State::Refunded | State::Declined
-        );
-        assert!(undone, "seed {seed}: {payment:?}");
-    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `shop simulate`: runs the whole shop from one seed, under every fault.
+//! The simulation of the shop: runs the whole system from one seed, under every fault. `shop
+//! simulate` is its command.
 //!
 //! The services are those of production, each in a process of its own, some of them with two
 //! replicas. Clients call their routes as the gateway does. Store, broker, cache and the payment

@@ -1,0 +1,4 @@
+//! Services of the shop together, in virtual time.
+
+mod administration;
+mod overload;
