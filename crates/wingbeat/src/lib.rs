@@ -463,7 +463,7 @@ pub use effects::{CommandMessage, Effects, Either, EventMessage, HandlerOutput, 
 pub use extract::{Arguments, Extract, ExtractAll, Now, Part, State};
 pub use failed::{DeadLetter, Failures};
 pub use handler::{Configured, Erased, Handler, MessageHandler};
-pub use policy::{BreakerWindow, Policy, Rate, SagaPolicy, TargetPolicy};
+pub use policy::{BreakerWindow, Limits, Policy, Rate, SagaPolicy, TargetPolicy};
 pub use publish::Unroutable;
 pub use rebuild::RebuildStatus;
 pub use replay::ReplayStatus;

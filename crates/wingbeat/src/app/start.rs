@@ -16,11 +16,12 @@ use super::running::{Running, RunningSubscription};
 use crate::bodies::LargeBodies;
 use crate::call::{Executor, Target};
 use crate::commit::Committer;
-use crate::dispatch::{Dispatcher, Pauses, Stats, Subscription};
+use crate::dispatch::{Dispatcher, Limiting, Pauses, Stats, Subscription};
 use crate::due::{DueQueue, DueRunner};
 use crate::failed::{BrokerDeadLetters, Waiting};
 use crate::limit::Limiter;
 use crate::overload::{Oldest, Overload};
+use crate::policy::Limits;
 use crate::publish::Relay;
 use crate::rebuild::Rebuilds;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
@@ -111,6 +112,7 @@ impl Starting {
                 services: BTreeMap::new(),
                 subscriptions: Vec::new(),
                 pauses: BTreeMap::new(),
+                limiting: BTreeMap::new(),
                 keepers: BTreeMap::new(),
                 replays: BTreeMap::new(),
                 rebuilds: BTreeMap::new(),
@@ -335,9 +337,15 @@ impl Starting {
             return;
         }
         // None consumes before it is known which are paused.
-        let paused = |it: Subscription| (Arc::new(it), watch::Sender::new(Control::Paused));
+        let paused = |it: Subscription| {
+            let limits = watch::Sender::new(Limits::of(&it.policy));
+            (Arc::new(it), (watch::Sender::new(Control::Paused), limits))
+        };
         let all: Vec<_> = subscriptions.into_iter().map(paused).collect();
-        let controls = all.iter().map(|(it, control)| (it.queue, control.clone()));
+        self.limiting(context, &all).await;
+        let controls = all
+            .iter()
+            .map(|(it, (control, _))| (it.queue, control.clone()));
         let gate = Gate::new(&begins);
         let pauses = Arc::new(Pauses::new(Arc::clone(context), controls.collect(), gate));
         if let Err(why) = pauses.read().await {
@@ -355,12 +363,34 @@ impl Starting {
         self.running.pauses.insert(context.name, pauses);
     }
 
+    /// Reads the limits that an operator has changed, and follows them.
+    async fn limiting(
+        &mut self,
+        context: &Arc<ServiceContext>,
+        all: &[(
+            Arc<Subscription>,
+            (watch::Sender<Control>, watch::Sender<Limits>),
+        )],
+    ) {
+        let limits = all
+            .iter()
+            .map(|(it, (_, limits))| (it.queue, limits.clone()));
+        let limiting = Arc::new(Limiting::new(Arc::clone(context), limits.collect()));
+        if let Err(why) = limiting.read().await {
+            tracing::warn!(service = %context.name, code = why.code(), "cannot read which limits were changed, those of the code hold until the store answers: {why}");
+        }
+        let following = Arc::clone(&limiting).follow(self.control.clone());
+        self.ports.runtime.spawn(Box::pin(following));
+        self.running.limiting.insert(context.name, limiting);
+    }
+
     fn subscription(
         &mut self,
         context: &Arc<ServiceContext>,
         subscription: Arc<Subscription>,
-        control: watch::Sender<Control>,
+        (control, current): (watch::Sender<Control>, watch::Sender<Limits>),
     ) {
+        let limits = current.subscribe();
         let (sender, receiver) = mpsc::channel(DUE_BUFFER);
         let controlled = control.subscribe();
         let stats = Arc::<Stats>::default();
@@ -373,10 +403,9 @@ impl Starting {
             service: context.name,
             queue: subscription.queue,
             control,
+            limits: current,
             stats: Arc::clone(&stats),
         });
-        let (queue, rate) = (subscription.queue, subscription.policy.rate);
-        let limiter = limiter(context, queue.as_str(), rate);
         // The past is old, and comes in chapters.
         if let Some(overload) = self
             .shared
@@ -394,7 +423,7 @@ impl Starting {
             transport: Arc::clone(&self.ports.transport),
             control: controlled,
             due: receiver,
-            limiter: limiter.map(Arc::new),
+            limits,
             stats,
             family: Arc::clone(&self.shared.family),
         };

@@ -23,6 +23,7 @@ use super::lanes::{Gathering, Lanes};
 use super::work::{Origin, Stats, Subscription, Work};
 use crate::failed::{Failures, stand_in};
 use crate::limit::{Limiter, Turn};
+use crate::policy::{Limits, Rate};
 use crate::runtime::Control;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::telemetry::{self, Context, Handled, Within};
@@ -43,8 +44,8 @@ pub(crate) struct Dispatcher {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) control: watch::Receiver<Control>,
     pub(crate) due: mpsc::Receiver<Work>,
-    /// Limits how often runs start, if there is a limit.
-    pub(crate) limiter: Option<Arc<Limiter>>,
+    /// How many runs there are at the same time, and how often they start.
+    pub(crate) limits: watch::Receiver<Limits>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) meter: Arc<SubscriptionMeter>,
     /// The services of the system. Messages of other sources are counted as foreign.
@@ -58,8 +59,17 @@ impl Dispatcher {
         let mut intake = self.intake();
         self.meter.start();
         let mut running: FuturesUnordered<Started> = FuturesUnordered::new();
-        let mut turn = Turn::new(self.limiter.take());
+        let mut limits = *self.limits.borrow_and_update();
+        let mut turn = Turn::new(self.limiter(limits.rate));
         loop {
+            let wanted = *self.limits.borrow_and_update();
+            if wanted.rate != limits.rate {
+                turn = Turn::new(self.limiter(wanted.rate));
+                if intake.limit(self.subscription.prefetch(wanted.rate)) {
+                    lanes.clear();
+                }
+            }
+            limits = wanted;
             let control = *self.control.borrow_and_update();
             let runs = control == Control::Running;
             if !runs && intake.is_open() {
@@ -82,6 +92,7 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 changed = self.control.changed() => if changed.is_err() { return },
+                changed = self.limits.changed() => if changed.is_err() { return },
                 Some(first) = finishes.recv() => {
                     let all = iter::once(first).chain(iter::from_fn(|| finishes.try_recv().ok()));
                     let released = self.finish_all(all, &mut lanes, intake.settler.as_deref());
@@ -120,7 +131,15 @@ impl Dispatcher {
             Arc::clone(&self.subscription),
             Arc::clone(&self.transport),
             Arc::clone(&self.stats),
+            self.subscription.prefetch(self.limits.borrow().rate),
         )
+    }
+
+    fn limiter(&self, rate: Option<Rate>) -> Option<Arc<Limiter>> {
+        let (cache, runtime) = (&self.service.cache, &self.service.runtime);
+        let (cache, runtime) = (Arc::clone(cache), Arc::clone(runtime));
+        let name = self.subscription.queue.as_str();
+        rate.map(|rate| Arc::new(Limiter::new(name, rate, cache, runtime)))
     }
 
     fn gathering(&self) -> Option<Gathering> {
@@ -142,7 +161,8 @@ impl Dispatcher {
         hurried: bool,
     ) -> Option<Duration> {
         let now = self.service.runtime.elapsed();
-        while running.len() < self.subscription.policy.concurrency {
+        let concurrency = self.limits.borrow().concurrency;
+        while running.len() < concurrency {
             if !lanes.is_ready(now, hurried) {
                 return lanes.gathered_at().map(|at| at.saturating_sub(now));
             }

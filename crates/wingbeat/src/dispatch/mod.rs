@@ -6,6 +6,7 @@ mod dispatcher;
 mod in_flight;
 mod intake;
 mod lanes;
+mod limits;
 mod next_step;
 mod outages;
 mod pauses;
@@ -16,5 +17,6 @@ mod work;
 pub use work::Stats;
 
 pub(crate) use dispatcher::Dispatcher;
+pub(crate) use limits::{LIMITS_STORED, Limiting};
 pub(crate) use pauses::{Pauses, STORED};
 pub(crate) use work::{Origin, Subscription, Work, short_name};

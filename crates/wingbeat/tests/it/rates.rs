@@ -87,6 +87,14 @@ async fn stamp(call: Stamp, reads: Reads, State(starts): State<Starts>) -> Resul
     Ok(Stamped { letter })
 }
 
+/// Takes a second, so that as many start in a second as run at the same time.
+async fn pore(_: Written, reads: Reads, Now(now): Now, State(starts): State<Starts>) -> Result<()> {
+    starts.note(now);
+    let second = Duration::from_secs(1);
+    reads.runtime().sleep(second).await;
+    Ok(())
+}
+
 struct Scene {
     world: Simulation,
     model: Model,
@@ -98,24 +106,51 @@ impl Scene {
     fn start(app: impl Fn(Starts) -> App) -> Self {
         let world = Simulation::new(1);
         let model = Model::new(world.runtime());
-        let starts = Starts::default();
-        let replica = |_| {
-            let process = world.group();
-            let ports = model.ports(&process, Arc::new(Nowhere));
-            let running = world.run(app(starts.clone()).start(ports));
-            (running.expect("it starts"), process)
-        };
-        let replicas = (0..2).map(replica).collect();
-        Self {
+        let mut scene = Self {
             world,
             model,
-            starts,
-            replicas,
+            starts: Starts::default(),
+            replicas: Vec::new(),
+        };
+        scene.restart(app);
+        scene
+    }
+
+    /// Kills both replicas and starts others.
+    fn restart(&mut self, app: impl Fn(Starts) -> App) {
+        self.replicas.clear();
+        for _ in 0..2 {
+            let process = self.world.group();
+            let ports = self.model.ports(&process, Arc::new(Nowhere));
+            let running = self.world.run(app(self.starts.clone()).start(ports));
+            let running = running.expect("it starts");
+            self.replicas.push((running, process));
         }
     }
 
+    /// Limits the subscription over one of the replicas.
+    fn limit(
+        &self,
+        replica: usize,
+        concurrency: Option<usize>,
+        rate: Option<Rate>,
+    ) -> Result<bool> {
+        let (running, _) = &self.replicas[replica];
+        let limited = running.limit("readers", "written", concurrency, rate);
+        self.world.run(limited)
+    }
+
+    fn limits(&self, replica: usize) -> (usize, Option<Rate>) {
+        let limits = self.replicas[replica].0.subscriptions[0].limits();
+        (limits.concurrency, limits.rate)
+    }
+
     fn write(&self, letters: u32) {
-        for letter in 0..letters {
+        self.write_more(0, letters);
+    }
+
+    fn write_more(&self, first: u32, letters: u32) {
+        for letter in first..first + letters {
             let story = Uuid::from_u128(letter.into()).into();
             self.world
                 .run(self.model.publish(story, &Written { letter }));
@@ -161,6 +196,94 @@ fn both_replicas_together_keep_to_the_rate_of_a_subscription() {
         scene.pass(8);
         assert_eq!(scene.starts.len(), 200, "each is handled once");
     }
+}
+
+#[test]
+fn a_changed_rate_reaches_both_replicas_and_outlives_a_restart() {
+    let mut scene = Scene::start(readers(None));
+    let rate = Some(Rate::per_second(20));
+    assert!(scene.limit(0, None, rate).expect("it is stored"));
+    assert_eq!(scene.limits(0), (64, rate), "at once");
+    scene.pass(2);
+    assert_eq!(scene.limits(1), (64, rate));
+    scene.write(100);
+    scene.pass(3);
+    scene.restart(readers(None));
+    assert_eq!((scene.limits(0), scene.limits(1)), ((64, rate), (64, rate)));
+    scene.pass(5);
+    let most = scene.starts.most_a_second();
+    assert!(most <= 22, "{most} starts in a second");
+    scene.pass(10);
+    let slow = scene.starts.len();
+    assert!(slow >= 100, "each is handled, a killed one again: {slow}");
+    // Without a limit, as in the code.
+    assert!(scene.limit(1, None, None).expect("it is stored"));
+    scene.pass(2);
+    assert_eq!((scene.limits(0), scene.limits(1)), ((64, None), (64, None)));
+    scene.write_more(1_000, 200);
+    scene.pass(2);
+    assert_eq!(scene.starts.len(), slow + 200);
+}
+
+#[test]
+fn a_changed_concurrency_holds_in_each_replica() {
+    let scene = Scene::start(|starts| {
+        let service = Service::new("readers").with_state(Shared { starts });
+        let service = service.on(pore.concurrency(20));
+        App::new().service(service).allow_unknown_owners()
+    });
+    assert!(scene.limit(0, Some(3), None).expect("it is stored"));
+    scene.pass(2);
+    assert_eq!(scene.limits(1), (3, None));
+    scene.write(60);
+    scene.pass(5);
+    let slow = scene.starts.len();
+    assert!((24..=36).contains(&slow), "{slow} with three at once");
+    assert!(scene.limit(1, Some(20), None).expect("it is stored"));
+    scene.pass(5);
+    assert_eq!(scene.starts.len(), 60);
+}
+
+#[test]
+fn messages_that_were_prefetched_before_a_rate_was_set_wait_no_longer_than_a_minute_of_it() {
+    let scene = Scene::start(readers(Some(Rate::per_minute(600))));
+    scene.write(600);
+    scene.pass(2);
+    assert!(
+        scene
+            .limit(0, None, Some(Rate::per_minute(6)))
+            .expect("it is stored")
+    );
+    scene.pass(2);
+    let before = scene.starts.len();
+    let held = |(running, _): &(Running, _)| {
+        let stats = &running.subscriptions[0].stats;
+        stats.in_flight.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let held: u64 = scene.replicas.iter().map(held).sum();
+    assert!(held <= 2 * 6, "{held} deliveries are held");
+    scene.pass(60);
+    let done = scene.starts.len() - before;
+    assert!((4..=8).contains(&done), "{done} in a minute");
+}
+
+#[test]
+fn limits_out_of_range_are_refused_and_change_nothing() {
+    let scene = Scene::start(readers(None));
+    let low = Rate {
+        starts: 1,
+        per: Duration::from_secs(61),
+    };
+    for (concurrency, rate) in [(Some(0), None), (Some(10_001), None), (None, Some(low))] {
+        let refused = scene
+            .limit(0, concurrency, rate)
+            .expect_err("it is refused");
+        assert_eq!(refused.code(), "limit_invalid");
+    }
+    assert_eq!(scene.limits(0), (64, None));
+    let (running, _) = &scene.replicas[0];
+    let unknown = running.limit("readers", "unknown", Some(1), None);
+    assert!(!scene.world.run(unknown).expect("nothing is stored"));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::guard::Operator;
 use super::letters::{Letter, LetterPage, list};
+use super::limits::{limit_routes, written};
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
 use super::overload::overload_routes;
 use super::rebuilds::rebuild_routes;
@@ -37,6 +38,7 @@ pub fn operator(host: Arc<Host>) -> Router {
 /// guard around them that inserts an [`Operator`].
 pub fn operator_routes() -> Routes<Arc<Host>> {
     subscription_routes()
+        .merge(limit_routes())
         .merge(schedule_routes())
         .merge(replay_routes())
         .merge(rebuild_routes())
@@ -195,6 +197,8 @@ fn shown(
         handled: count("handled"),
         retried: one.stats.retried.load(Ordering::Relaxed),
         dead: count("dead"),
+        concurrency: one.limits().concurrency as u64,
+        rate: one.limits().rate.map(written),
     }
 }
 

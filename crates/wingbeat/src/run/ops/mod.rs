@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub mod catalogue;
 mod guard;
 mod letters;
+mod limits;
 mod lists;
 mod overload;
 mod page;
