@@ -5,6 +5,8 @@
 //! - [`tidy`] checks the rules that neither the compiler nor clippy checks: dependencies between
 //!   packages and modules, lengths, forbidden words.
 //! - [`scaffold`] adds a service to the shop.
+//! - [`compare`] compares the speed of two revisions.
+//! - [`dashboards`] writes the dashboards for Grafana.
 //! - [`mutants`] measures which planted faults the simulation notices.
 
 #![allow(
@@ -13,6 +15,8 @@
     reason = "xtask never runs inside the simulation"
 )]
 
+mod compare;
+mod dashboards;
 mod mutants;
 mod process;
 mod runner;
@@ -60,6 +64,10 @@ enum Command {
         /// The name in lower-case letters, such as `ratings`
         name: String,
     },
+    /// Build a benchmark at another revision and here, run both in turn, and compare
+    BenchCompare(compare::CompareArgs),
+    /// Write the dashboards for Grafana
+    Dashboards,
     /// Plant faults in the shop one by one, and simulate: which of them does nobody notice?
     Mutants(mutants::MutantsArgs),
     /// Print the modules of a crate by level, with their imports
@@ -110,6 +118,11 @@ fn run(command: Command) -> anyhow::Result<bool> {
             let console = process::Console::terminal();
             scaffold::new_service(&console, &workspace, &name).map(|()| true)
         }
+        Command::BenchCompare(args) => {
+            let console = process::Console::terminal();
+            compare::run(&console, &workspace, &args).map(|()| true)
+        }
+        Command::Dashboards => dashboards::write(&workspace.root).map(|()| true),
         Command::Mutants(args) => {
             let console = process::Console::terminal();
             mutants::run(&console, &workspace, &args)

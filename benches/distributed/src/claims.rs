@@ -18,7 +18,8 @@ use tower::ServiceExt as _;
 use wingbeat::cache::{Claim, Count, Terms};
 use wingbeat::call::HyperClient;
 use wingbeat::http::session::{Sessions, identify};
-use wingbeat::{App, Cache, Ports, Runtime as _, RuntimeExt as _, TokioRuntime, Uuid};
+use wingbeat::ports::Cache;
+use wingbeat::{App, Ports, Runtime as _, RuntimeExt as _, TokioRuntime, Uuid};
 use wingbeat_embedded::{Embedded, EmbeddedCache};
 use wingbeat_redis::Redis;
 

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use wingbeat::ports::{Envelope, Kind, Store as _, Topology};
 use wingbeat::transport::Binding;
 use wingbeat::{
-    App, Command, Entity, Envelope, Event, Handler as _, JsonSchema, Kind, Message as _, Name,
-    Result, RuntimeExt as _, Service, Store as _, Table as Records, Topology, schemars,
+    App, Command, Entity, Event, Handler as _, JsonSchema, Message as _, Name, Result, Service,
+    Table as Records, schemars,
 };
 use wingbeat_servers::{Postgres, RabbitMq};
 
@@ -132,24 +133,7 @@ pub(crate) async fn worker(broker: &str, store: &str, keys: u64, messages: u64) 
             amount: 1,
             note: note.clone(),
         };
-        let id = runtime.id();
-        Envelope {
-            id: id.into(),
-            source: "bench".into(),
-            kind: Add::NAME.into(),
-            role: Add::KIND,
-            key: command.key(),
-            time: runtime.now(),
-            correlation: id.into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            propagation: Default::default(),
-            signature: None,
-            dialog: None,
-            body: wingbeat::encode_body(&command),
-        }
+        wingbeat::ports::published_by("bench", &command, &*runtime)
     });
     loop {
         let batch: Vec<Envelope> = messages_to_send.by_ref().take(BATCH).collect();

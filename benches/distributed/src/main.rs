@@ -11,8 +11,8 @@
 //!   and without it; also on the embedded store.
 //! - `path`: `POST /orders` to confirmed over four messages, one process per service. `--peers`
 //!   adds NestJS.
-//! - `shop`: the whole shop, one process per service, until orders are paid. It needs
-//!   `cargo build --release` first.
+//! - `shop`: the whole shop, one process per service, until orders are paid, and the bytes that
+//!   PostgreSQL writes and keeps for each. It needs `cargo build --release` first.
 //!
 //! Everything runs on private servers with quorum queues, persistent messages, publisher confirms,
 //! manual acknowledgements, a prefetch of 256 and bodies of 500 bytes. Clients take turns; medians
@@ -29,6 +29,7 @@
 mod broker;
 mod claims;
 mod client;
+mod disk;
 mod handler;
 mod neighbour;
 mod options;

@@ -1,15 +1,15 @@
 //! The cost of a subscription with a long backlog for its neighbour: the same work with and without
 //! the backlog, in pairs of runs, in both deployments.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use wingbeat::call::HyperClient;
+use wingbeat::ports::Envelope;
 use wingbeat::{
-    App, Entity, Envelope, Event, Handler as _, JsonSchema, Message, Name, Ports, Result,
-    RuntimeExt as _, Service, Table as Records, TokioRuntime, schemars,
+    App, Entity, Event, Handler as _, JsonSchema, Message, Name, Ports, Result, Service,
+    Table as Records, TokioRuntime, schemars,
 };
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 use wingbeat_servers::{Postgres, RabbitMq};
@@ -223,23 +223,5 @@ async fn handled(ports: &Ports, count: usize) {
 }
 
 fn envelope<M: Message>(ports: &Ports, message: &M) -> Envelope {
-    let runtime = Arc::clone(&ports.runtime);
-    let id = runtime.id();
-    Envelope {
-        id: id.into(),
-        source: "feed".into(),
-        kind: M::NAME.into(),
-        role: M::KIND,
-        key: message.key(),
-        time: runtime.now(),
-        correlation: id.into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Default::default(),
-        dialog: None,
-        signature: None,
-        body: wingbeat::encode_body(message),
-    }
+    wingbeat::ports::published_by("feed", message, &*ports.runtime)
 }

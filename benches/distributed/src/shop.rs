@@ -12,6 +12,7 @@ use shop_registry::NAMES as SERVICES;
 use tokio::task::JoinSet;
 use wingbeat_servers::{Postgres, RabbitMq, Redis, free_port};
 
+use crate::disk::Disk;
 use crate::options::Options;
 use crate::table::Table;
 
@@ -51,16 +52,19 @@ pub(crate) async fn run(options: Options, table: &mut Table) {
             .filter(|it| it.available > 0)
             .map(|it| it.sku)
             .collect();
+        let disk = Disk::of(&fleet.store);
         let start = Instant::now();
         let placed = place(&shoppers, &skus, start + options.load()).await;
         let accepting = start.elapsed().as_secs_f64();
-        fleet.until_paid(placed).await;
+        fleet.until(placed, "paid").await;
         let seconds = start.elapsed().as_secs_f64();
         table.add(WHAT, WHO, "orders/s paid", placed as f64 / seconds);
         table.add(WHAT, WHO, "orders/s accepted", placed as f64 / accepting);
         let (service, most) = fleet.largest();
         table.add(WHAT, WHO, "MB, the largest service", most);
         println!("  the largest service is {service}");
+        fleet.until(placed, "completed").await;
+        disk.add(&fleet.store, placed, table, WHAT).await;
     }
     let reached = table.median(WHAT, WHO, "orders/s paid").unwrap_or_default();
     table.goal(
@@ -148,15 +152,22 @@ impl Fleet {
         }
     }
 
-    async fn until_paid(&self, orders: u64) {
-        let count = "SELECT coalesce(sum(value), 0) FROM orders.counter WHERE name = 'published:orders.order_paid.v1'";
+    /// Waits until orders are `paid` or `completed`.
+    async fn until(&self, orders: u64, step: &str) {
+        let count = format!(
+            "SELECT coalesce(sum(value), 0) FROM orders.counter
+             WHERE name = 'published:orders.order_{step}.v1'"
+        );
         let until = Instant::now() + PATIENCE;
         loop {
-            let paid: u64 = self.store.sql(count).trim().parse().unwrap();
-            if paid >= orders {
+            let reached: u64 = self.store.sql(&count).trim().parse().unwrap();
+            if reached >= orders {
                 return;
             }
-            assert!(Instant::now() < until, "{paid} of {orders} orders are paid");
+            assert!(
+                Instant::now() < until,
+                "{reached} of {orders} orders are {step}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -7,10 +7,8 @@ use serde::{Deserialize, Serialize};
 use wingbeat::Ports;
 use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
-use wingbeat::{
-    App, Command, Entity, Envelope, Event, JsonSchema, Message, Result, RuntimeExt as _, Service,
-    Table, Transport as _, schemars,
-};
+use wingbeat::ports::{Envelope, Transport as _};
+use wingbeat::{App, Command, Entity, Event, JsonSchema, Result, Service, Table, schemars};
 use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
 
 use crate::{Measured, about};
@@ -106,22 +104,5 @@ pub(crate) async fn run(keys: usize) -> Measured {
 }
 
 fn envelope(runtime: &Arc<TokioRuntime>, command: &Add) -> Envelope {
-    let id = runtime.id();
-    Envelope {
-        id: id.into(),
-        source: "bench".into(),
-        kind: Add::NAME.into(),
-        role: Add::KIND,
-        key: command.key(),
-        time: wingbeat::Runtime::now(&**runtime),
-        correlation: id.into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Default::default(),
-        signature: None,
-        dialog: None,
-        body: wingbeat::encode_body(command),
-    }
+    wingbeat::ports::published_by("bench", command, &**runtime)
 }

@@ -136,6 +136,12 @@ impl Broker {
         self.queue(number).map_or(0, |queue| queue.lock().depth())
     }
 
+    /// Returns the number of consumers of a queue.
+    pub(crate) fn consumers(&self, number: u32) -> u64 {
+        self.queue(number)
+            .map_or(0, |queue| queue.lock().consumers() as u64)
+    }
+
     /// Returns a number for a new consumer.
     pub(crate) fn next_consumer(&self) -> u64 {
         self.consumers.fetch_add(1, Ordering::Relaxed)

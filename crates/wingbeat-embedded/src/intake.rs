@@ -64,9 +64,11 @@ impl Intake {
     }
 
     /// Returns `true` if the free space cannot be measured: if the disk is full, writes will fail.
+    #[allow(clippy::unnecessary_cast, reason = "narrower on other systems")]
     fn has_space(&self) -> bool {
-        rustix::fs::statvfs(&self.path).map_or(true, |disk| {
-            disk.f_bavail.saturating_mul(disk.f_frsize) >= self.min_free_bytes
+        nix::sys::statvfs::statvfs(&self.path).map_or(true, |disk| {
+            let blocks = disk.blocks_available() as u64;
+            blocks.saturating_mul(disk.fragment_size() as u64) >= self.min_free_bytes
         })
     }
 }

@@ -17,7 +17,7 @@
 //!
 //! # Layout
 //!
-//! - `config`, `private`, `together`, `open_mark`, `schema`: the data directory, the files that
+//! - `config`, `private`, `data_set`, `open_mark`, `schema`: the data directory, the files that
 //!   belong to it, their tables.
 //! - `names`, `id`, `columns`: how names, record ids and index columns are encoded.
 //! - `skeleton`, `packed`: how bodies are compressed, with dictionaries of their keys.
@@ -48,6 +48,7 @@ mod cache;
 mod columns;
 mod config;
 mod consumer;
+mod data_set;
 mod dense;
 mod embedded;
 mod fault;
@@ -68,7 +69,6 @@ mod replies;
 mod schema;
 mod skeleton;
 mod stats;
-mod together;
 mod views;
 mod workers;
 mod writer;
@@ -76,8 +76,8 @@ mod writer;
 pub use bodies::FileBodies;
 pub use cache::EmbeddedCache;
 pub use config::Config;
+pub use data_set::Loss;
 pub use embedded::Embedded;
 pub use inspector::Inspector;
 pub use private::private_directory;
 pub use stats::Stats;
-pub use together::Loss;

@@ -68,6 +68,11 @@ impl Queue {
         self.depth
     }
 
+    /// Returns the number of consumers that have asked for deliveries and were not removed.
+    pub(crate) fn consumers(&self) -> usize {
+        self.unacked_counts.len()
+    }
+
     /// Returns the last committed row.
     pub(crate) fn last(&self) -> u64 {
         self.last
@@ -98,10 +103,10 @@ impl Queue {
 
     /// Delivers messages to a consumer that may have `prefetch` unacknowledged deliveries.
     pub(crate) fn take(&mut self, consumer: u64, prefetch: usize) -> Vec<Delivery> {
+        let unacked = self.unacked_counts.entry(consumer).or_default();
         if self.ordered && *self.active.get_or_insert(consumer) != consumer {
             return Vec::new();
         }
-        let unacked = self.unacked_counts.entry(consumer).or_default();
         let count = prefetch.saturating_sub(*unacked).min(self.ready.len());
         *unacked += count;
         let deliver = |message: Message| {
@@ -257,6 +262,20 @@ mod tests {
         queue.add_page(vec![message(5)], up_to, false);
         queue.push(message(6), true);
         assert_eq!(rows(&queue.take(1, 10)), [5, 6]);
+    }
+
+    #[test]
+    fn consumers_count_until_they_are_removed_also_those_that_wait_their_turn() {
+        let mut queue = Queue::default();
+        queue.set_ordered(true);
+        assert_eq!(queue.consumers(), 0);
+        queue.push(message(1), true);
+        queue.take(1, 10);
+        assert!(queue.take(2, 10).is_empty());
+        assert_eq!(queue.consumers(), 2);
+        queue.remove_consumer(1);
+        queue.remove_consumer(2);
+        assert_eq!(queue.consumers(), 0);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
 
-        impl ::wingbeat::IntoEffects for #ident {
+        impl ::wingbeat::handler::IntoEffects for #ident {
             fn into_effects(self, effects: &mut ::wingbeat::Effects) {
                 effects.call(&self);
             }

@@ -18,19 +18,19 @@ pub(crate) fn derive(input: &DeriveInput, role: &str) -> Result<TokenStream> {
     Ok(quote! {
         #message
 
-        impl ::wingbeat::#marker for #ident {}
+        impl ::wingbeat::handler::#marker for #ident {}
 
-        impl ::wingbeat::IntoEffects for #ident {
+        impl ::wingbeat::handler::IntoEffects for #ident {
             fn into_effects(self, effects: &mut ::wingbeat::Effects) {
                 effects.add(&self);
             }
 
-            fn describe(types: &mut ::std::vec::Vec<::wingbeat::MessageType>) {
-                types.push(::wingbeat::MessageType::of::<Self>());
+            fn describe(types: &mut ::std::vec::Vec<::wingbeat::ports::MessageType>) {
+                types.push(::wingbeat::ports::MessageType::of::<Self>());
             }
         }
 
-        impl<I: ::wingbeat::Accepts<#ident>> ::wingbeat::Answers<I> for #ident {}
+        impl<I: ::wingbeat::saga::Accepts<#ident>> ::wingbeat::saga::Answers<I> for #ident {}
     })
 }
 
@@ -66,7 +66,7 @@ fn message(input: &DeriveInput, options: &Options, kind: &TokenStream) -> Result
     Ok(quote! {
         impl ::wingbeat::Message for #ident {
             const NAME: &'static str = #wire;
-            const KIND: ::wingbeat::Kind = ::wingbeat::Kind::#kind;
+            const KIND: ::wingbeat::ports::Kind = ::wingbeat::ports::Kind::#kind;
             const INTERNAL: bool = #internal;
 
             fn key(&self) -> ::std::string::String {

@@ -42,7 +42,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             #(#ident::#variants(ref _message) => {})*
         };
         impl ::wingbeat::SagaInput for #ident {
-            const ROWS: &'static [::wingbeat::SagaRow<Self>] = &[#(#table),*];
+            const ROWS: &'static [::wingbeat::saga::SagaRow<Self>] = &[#(#table),*];
         }
         #(#impls)*
     })
@@ -95,12 +95,12 @@ fn entry(ident: &Ident, row: &Row) -> TokenStream {
         timer,
     } = row;
     quote! {
-        ::wingbeat::SagaRow {
+        ::wingbeat::saga::SagaRow {
             message: <#message as ::wingbeat::Message>::NAME,
             kind: <#message as ::wingbeat::Message>::KIND,
             starts: #starts,
             timer: #timer,
-            message_type: ::wingbeat::MessageType::of::<#message>(),
+            message_type: ::wingbeat::ports::MessageType::of::<#message>(),
             decode: |body| {
                 let message: #message = ::wingbeat::decode(body)?;
                 let key = ::wingbeat::Message::key(&message);
@@ -117,7 +117,7 @@ fn accepts(ident: &Ident, row: &Row) -> TokenStream {
         timer,
         ..
     } = row;
-    let timer = timer.then(|| quote!(impl ::wingbeat::AcceptsTimer<#message> for #ident {}));
+    let timer = timer.then(|| quote!(impl ::wingbeat::saga::AcceptsTimer<#message> for #ident {}));
     quote! {
         impl ::std::convert::From<#message> for #ident {
             fn from(message: #message) -> Self {
@@ -125,7 +125,7 @@ fn accepts(ident: &Ident, row: &Row) -> TokenStream {
             }
         }
 
-        impl ::wingbeat::Accepts<#message> for #ident {}
+        impl ::wingbeat::saga::Accepts<#message> for #ident {}
         #timer
     }
 }

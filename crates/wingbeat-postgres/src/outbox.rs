@@ -19,6 +19,9 @@ impl PostgresOutbox {
         Self(database)
     }
 
+    /// Leases the oldest messages that nobody has leased. Relays of other processes skip locked
+    /// rows instead of waiting for them. A lease that expires makes the message claimable again, so
+    /// another process publishes the messages of one that has died.
     async fn claim_of(
         &self,
         service: Name,
@@ -54,6 +57,7 @@ impl PostgresOutbox {
             .collect()
     }
 
+    /// Replaces the leases of unconfirmed messages by pauses, after which any relay claims them.
     async fn release_of(&self, service: Name, places: &[i64], pauses: &[i64]) -> Result<()> {
         let sql = format!(
             "UPDATE {{schema}}.outbox o SET lease_until = {NOW} + l.pause

@@ -182,7 +182,7 @@ impl RabbitMq {
         if !is_ordered {
             return Ok(());
         }
-        match self.waiting(&migrating(&name)).await {
+        match self.seen(&migrating(&name)).await {
             Err(why) if why.code() == MISSING => Ok(()),
             Err(why) => Err(why),
             Ok(_) => {
@@ -242,8 +242,9 @@ impl RabbitMq {
         Arc::clone(queues.entry(queue).or_default())
     }
 
-    /// Returns the number of messages of a queue that no consumer has received.
-    async fn waiting(&self, queue: &str) -> Result<u64> {
+    /// Returns a queue as the broker sees it: the messages that no consumer has received, and its
+    /// consumers.
+    async fn seen(&self, queue: &str) -> Result<lapin::Queue> {
         let passive = QueueDeclareOptions {
             passive: true,
             durable: true,
@@ -255,7 +256,7 @@ impl RabbitMq {
                 .queue_declare(queue.into(), passive, arguments)
                 .await
         };
-        Ok(u64::from(self.request(declare).await?.message_count()))
+        self.request(declare).await
     }
 
     /// Replaces the connections, on which the broker does not reply: after a failover, the address
@@ -470,8 +471,15 @@ impl Transport for RabbitMq {
 
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
-            let waiting = self.waiting(&self.names.queue(queue)).await?;
-            Ok(waiting + self.state_of(queue).in_flight())
+            let seen = self.seen(&self.names.queue(queue)).await?;
+            Ok(u64::from(seen.message_count()) + self.state_of(queue).in_flight())
+        })
+    }
+
+    fn consumers(&self, queue: Name) -> BoxFuture<'_, Result<Option<u64>>> {
+        Box::pin(async move {
+            let seen = self.seen(&self.names.queue(queue)).await?;
+            Ok(Some(u64::from(seen.consumer_count())))
         })
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group};
 
 use crate::folder::Folder;
 
@@ -95,10 +95,25 @@ impl Instance {
         }
     }
 
-    /// Sends a signal to the server, if it runs.
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Suspends the server, if it runs, and waits until none of its threads works any more.
+    ///
+    /// # Panics
+    ///
+    /// If the process has been waited for.
+    pub(crate) fn pause(&self) {
         if let Some(child) = &*self.process() {
-            send(child, signal);
+            send(child, Signal::STOP);
+            let id = Pid::from_child(child);
+            let ends = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let stopped = rustix::process::waitid(WaitId::Pid(id), ends);
+            stopped.expect("the child has not been waited for");
+        }
+    }
+
+    /// Resumes the server after [`pause`](Self::pause).
+    pub(crate) fn resume(&self) {
+        if let Some(child) = &*self.process() {
+            send(child, Signal::CONT);
         }
     }
 

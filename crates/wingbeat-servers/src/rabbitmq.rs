@@ -158,12 +158,12 @@ impl RabbitMq {
 
     /// Suspends the node (`SIGSTOP`): connections stay open and nothing is sent.
     pub fn pause(&self) {
-        self.instance.signal(Signal::STOP);
+        self.instance.pause();
     }
 
     /// Resumes the node after [`pause`](Self::pause).
     pub fn resume(&self) {
-        self.instance.signal(Signal::CONT);
+        self.instance.resume();
     }
 }
 

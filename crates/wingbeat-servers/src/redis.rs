@@ -204,12 +204,12 @@ impl Redis {
 
     /// Suspends the server (`SIGSTOP`): connections can be opened and nothing is sent.
     pub fn pause(&self) {
-        self.instance.signal(Signal::STOP);
+        self.instance.pause();
     }
 
     /// Resumes the server after [`pause`](Self::pause).
     pub fn resume(&self) {
-        self.instance.signal(Signal::CONT);
+        self.instance.resume();
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wingbeat_core::bodies::{Bodies, BodyRef, STORED_MAX, UNAVAILABLE, day};
 use wingbeat_core::envelope::BODY_MAX;
 use wingbeat_core::{Envelope, Error, Result, Timestamp};
@@ -16,6 +17,13 @@ pub(crate) const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The largest number of bodies that are deleted at once.
 const SWEEP_MAX: usize = 64;
 
+/// The default memory for bodies that are being handled: four of the largest.
+const MEMORY: usize = 4 * STORED_MAX;
+/// The unit in which the memory is counted, since a semaphore has a limited number of permits.
+const MEMORY_UNIT: u64 = 1 << 10;
+
+/// The code of a batch whose bodies do not fit into the memory for them together.
+pub(crate) const NO_ROOM: &str = "bodies_no_room";
 /// The code of a body that is not stored, or no longer.
 const GONE: &str = "body_gone";
 /// The code of a stored body that is not the one that was published.
@@ -26,7 +34,7 @@ const MISMATCH: &str = "body_mismatch";
 /// A body above the [threshold](Self::threshold) is stored before the unit of its message is
 /// committed, and the message carries a reference. Each subscriber fetches the body before it
 /// decodes the message. A body can have up to 32 MiB
-/// ([`STORED_MAX`](wingbeat_core::bodies::STORED_MAX)).
+/// ([`STORED_MAX`]).
 ///
 /// An app keeps large bodies in its store unless [`App::large_bodies`](crate::App::large_bodies)
 /// says otherwise: in a directory beside the embedded database, or in a schema of PostgreSQL that
@@ -36,7 +44,8 @@ const MISMATCH: &str = "body_mismatch";
 /// # #[cfg(feature = "embedded")]
 /// # {
 /// use std::time::Duration;
-/// use wingbeat::{App, LargeBodies};
+/// use wingbeat::App;
+/// use wingbeat::bodies::LargeBodies;
 ///
 /// // A volume that all processes share.
 /// let mut bodies = LargeBodies::new(wingbeat_embedded::FileBodies::new("/mnt/bodies"));
@@ -62,17 +71,46 @@ pub struct LargeBodies {
     /// delivery that waits for another release does so for seven days), or as a dead letter that
     /// will be retried.
     pub retention: Duration,
+    room: Room,
+}
+
+/// The memory for bodies that are being handled. Clones share it.
+#[derive(Clone)]
+struct Room {
+    free: Arc<Semaphore>,
+    units: u32,
+}
+
+impl Room {
+    fn new(bytes: usize) -> Self {
+        let units = (bytes as u64 / MEMORY_UNIT).max(1);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        Self {
+            free: Arc::new(Semaphore::new(units as usize)),
+            units,
+        }
+    }
 }
 
 impl LargeBodies {
-    /// Keeps large bodies in `store`, with the default threshold and retention.
+    /// Keeps large bodies in `store`, with the default threshold, retention and memory.
     #[must_use]
     pub fn new(store: Arc<dyn Bodies>) -> Self {
         Self {
             store,
             threshold: BODY_MAX,
             retention: RETENTION,
+            room: Room::new(MEMORY),
         }
+    }
+
+    /// Sets the memory in bytes that fetched bodies may occupy until they were handled, in all
+    /// subscriptions together that share this value. The default is 128 MiB. Deliveries beyond it
+    /// wait; a larger body is handled while no other one is.
+    #[must_use]
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.room = Room::new(bytes);
+        self
     }
 
     /// Returns whether a message must refer to this body: it is too large, or it could be taken for
@@ -120,6 +158,38 @@ pub(crate) fn is_outage(why: &Error) -> bool {
 /// Returns whether the body of a message is the reference to a stored one.
 pub(crate) fn is_stored(envelope: &Envelope) -> bool {
     BodyRef::of(&envelope.body).is_some()
+}
+
+/// Waits until the stored bodies of these messages fit into the memory for them, and occupies it
+/// until the returned value is dropped; `None` if nothing has to be fetched.
+///
+/// A caller that occupies memory must not ask for more.
+///
+/// # Errors
+///
+/// `bodies_no_room` if several bodies never fit together. One that is larger than all of the memory
+/// gets all of it.
+pub(crate) async fn room(
+    bodies: Option<&LargeBodies>,
+    messages: impl Iterator<Item = &Envelope>,
+) -> Result<Option<OwnedSemaphorePermit>> {
+    let Some(LargeBodies { room, .. }) = bodies else {
+        return Ok(None);
+    };
+    // A body that claims to be larger is refused before it is fetched.
+    let sizes = messages.filter_map(|it| Some(BodyRef::of(&it.body)?.size));
+    let fetched: Vec<u64> = sizes.filter(|size| *size <= STORED_MAX as u64).collect();
+    let units: u64 = fetched.iter().map(|size| size.div_ceil(MEMORY_UNIT)).sum();
+    if units > u64::from(room.units) && fetched.len() > 1 {
+        let text = "the large bodies of this batch do not fit into memory together";
+        return Err(Error::reject(NO_ROOM, text));
+    }
+    let units = u32::try_from(units).map_or(room.units, |units| units.min(room.units));
+    if units == 0 {
+        return Ok(None);
+    }
+    let occupied = Arc::clone(&room.free).acquire_many_owned(units).await;
+    Ok(Some(occupied.expect("the semaphore is never closed")))
 }
 
 /// Returns the message with its body: as it is, or fetched from the store and verified.

@@ -24,9 +24,9 @@ use wingbeat_core::{Error, Result, causes};
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use wingbeat::Connections;
+/// use wingbeat::connections::Connections;
 ///
-/// # async fn get() -> Result<(), wingbeat::Unanswered> {
+/// # async fn get() -> Result<(), wingbeat::connections::Unanswered> {
 /// let connections = Connections::new(Duration::from_secs(2), Default::default());
 /// let request = http::Request::get("https://api.example.com/").body(Default::default());
 /// let response = connections.send(request.expect("it is valid")).await?;

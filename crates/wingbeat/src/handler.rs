@@ -2,7 +2,8 @@
 //! extractors.
 //!
 //! [`Handler`] is implemented for every async function, so its methods are always available.
-//! [`MessageHandler`] checks the arguments, so rustc names the wrong one.
+//! [`MessageHandler`] checks the arguments, so rustc names the wrong one. The other traits say what
+//! a handler may take and return; the derives and the framework implement them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +11,23 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use wingbeat_core::{Envelope, MessageType, Result};
 
-use crate::batch::{AnyBatch, Incoming, Unreadable};
+use crate::batch::Unreadable;
 use crate::describe::RequestDescription;
-use crate::effects::{Effects, HandlerOutput};
-use crate::extract::{Arguments, ExtractAll};
+use crate::effects::Effects;
+use crate::policy::Policy;
 use crate::unit::Scope;
-use crate::{Policy, Rate, Retry};
+use crate::{Rate, Retry};
+
+pub use crate::batch::{AnyBatch, Delivered, Incoming};
+pub use crate::effects::{CommandMessage, EventMessage, HandlerOutput, IntoEffects};
+pub use crate::extract::{Arguments, ExtractAll};
 
 /// An async function of one to eight arguments.
 ///
 /// The first argument of a message handler is the message that it subscribes to, or a
 /// [`Batch`](crate::Batch) of them. All others are [extractors](crate::Extract). The function
-/// returns a `Result` with [effects](crate::IntoEffects). The runtime commits them together with
-/// the handler's writes, and then acknowledges the message.
+/// returns a `Result` with [effects](IntoEffects). The runtime commits them together with the
+/// handler's writes, and then acknowledges the message.
 ///
 /// A handler may run several times for one message:
 ///
@@ -420,7 +425,8 @@ where
 /// `S`.
 ///
 /// ```
-/// use wingbeat::{MessageHandler, Result};
+/// use wingbeat::Result;
+/// use wingbeat::handler::MessageHandler;
 /// # use serde::{Deserialize, Serialize};
 /// # use wingbeat::{Command, JsonSchema};
 /// # #[derive(Command, Serialize, Deserialize, JsonSchema)]

@@ -349,22 +349,33 @@
 //!   --broker amqp://… --store postgres://… --cache redis://…`.
 //! - Settings of your own: [`Settings`]. Operations: [`run::ops`].
 //!
-//! # Modules, in the order of a message
+//! # Where things are
 //!
-//! | Modules | Content |
+//! The types that a service uses first stand at the root of the crate, and in the [`prelude`]:
+//!
+//! | Task | Types |
 //! |---|---|
-//! | `app`, `service`, `handler`, `batch`, `extract`, `effects`, `policy`, `retry` | services, handlers and their wiring |
-//! | `state`, [`saga`], [`call`], [`http`] | a service's data, workflows, outside calls, HTTP |
-//! | `dispatch` | a message comes in |
-//! | `unit` | one attempt reads and records |
-//! | [`trust`] | signatures of services |
-//! | `commit` | many units become durable |
-//! | `replay` | messages of the past are sent again to one subscription |
-//! | `rebuild` | index rows of older records are written again |
-//! | `publish`, `due`, `schedule`, `failed` | messages go out; timers, retries, calls and schedules come due; dead letters |
-//! | [`describe`] | AsyncAPI and OpenAPI documents, generated from the wiring |
-//! | `runtime`, [`telemetry`], [`run`](mod@run), [`test`](mod@test) | time and tasks, observation, programs, tests |
+//! | wire services | [`App`], [`Service`], [`Handler`], [`Settings`] |
+//! | handle a message | [`Event`](macro@Event), [`Command`](macro@Command), [`Effects`], [`Batch`], [`Meta`], [`Now`], [`State`] |
+//! | keep data | [`Entity`] and [`Table`], [`Aggregate`] and [`Repo`], [`Claims`], [`View`] and [`Rows`], [`Cached`], [`Reads`] |
+//! | coordinate services | [`Saga`], [`Request`] and [`Requests`] |
+//! | use outside systems | [`Call`], [`TargetPolicy`] |
+//! | test | [`TestApp`](test::TestApp), [`Simulator`](test::Simulator), [`given_saga`](test::given_saga) |
+//!
+//! Each module has the rest of one subject:
+//!
+//! | Module | Content |
+//! |---|---|
+//! | [`app`] | the check of an app, and what a running one reports |
+//! | [`handler`], [`policy`] | what handlers take and return; limits and timings |
+//! | [`state`], [`saga`], [`call`], [`request`], [`http`] | a service's data, workflows, outside calls, requests to other services, HTTP |
+//! | [`bodies`] | messages larger than 1 MiB |
 //! | [`overload`] | requests that are refused before resources run out |
+//! | [`describe`], [`contracts`] | AsyncAPI and OpenAPI documents; compatibility between releases |
+//! | [`run`](mod@run), [`telemetry`], [`runtime`] | programs, observation, time and tasks |
+//! | [`test`](mod@test) | tests and simulations |
+//! | [`trust`], [`tls`] | signatures of services, TLS files |
+//! | [`ports`], [`store`], [`transport`], [`cache`], [`outgoing`] | the adapters' side, for tests and hosts of your own |
 //!
 //! # Features
 //!
@@ -408,14 +419,14 @@
 #[cfg(all(feature = "host", not(any(feature = "embedded", feature = "servers"))))]
 compile_error!("the feature `host` needs `embedded` or `servers`");
 
-mod app;
+pub mod app;
 mod base_url;
 mod batch;
-mod bodies;
+pub mod bodies;
 pub mod call;
 mod codec;
 mod commit;
-mod connections;
+pub mod connections;
 pub mod contracts;
 pub mod describe;
 mod dispatch;
@@ -423,25 +434,26 @@ mod due;
 mod effects;
 mod extract;
 mod failed;
-mod handler;
+pub mod handler;
 #[cfg(feature = "http")]
 pub mod http;
 mod limit;
 pub mod overload;
-mod policy;
+pub mod policy;
+pub mod ports;
 pub mod prelude;
 mod publish;
 mod rebuild;
 mod replay;
-mod request;
+pub mod request;
 mod retry;
 #[cfg(feature = "host")]
 pub mod run;
-mod runtime;
+pub mod runtime;
 pub mod saga;
 mod schedule;
 mod service;
-mod state;
+pub mod state;
 mod stored;
 pub mod telemetry;
 #[cfg(feature = "test")]
@@ -451,53 +463,52 @@ pub mod trust;
 mod unit;
 pub mod verify;
 
-pub use app::{App, Finding, Ports, Running, RunningSubscription, Severity};
+#[doc(inline)]
+pub use app::{App, Ports, Running};
 pub use base_url::BaseUrl;
-pub use batch::{AnyBatch, Batch, Delivered, Incoming};
-pub use bodies::LargeBodies;
+pub use batch::Batch;
+#[doc(inline)]
 pub use call::{Call, GaveUp, OperationKey};
 pub use codec::{decode, encode_body};
-pub use connections::{Connections, Unanswered};
-pub use dispatch::Stats;
-pub use effects::{CommandMessage, Effects, Either, EventMessage, HandlerOutput, IntoEffects};
-pub use extract::{Arguments, Extract, ExtractAll, Now, Part, State};
-pub use failed::{DeadLetter, Failures};
-pub use handler::{Configured, Erased, Handler, MessageHandler};
-pub use policy::{BreakerWindow, Limits, Policy, Rate, SagaPolicy, TargetPolicy};
-pub use publish::Unroutable;
-pub use rebuild::RebuildStatus;
-pub use replay::ReplayStatus;
-pub use request::{Asking, ReplyOutput, Request, RequestError, RequestHandler, Requests};
-pub use retry::{Attempts, Retry, RetryRule};
+pub use effects::{Effects, Either};
+pub use extract::{Extract, Now, Part, State};
+#[doc(inline)]
+pub use handler::Handler;
+#[doc(inline)]
+pub use policy::{Rate, TargetPolicy};
+#[doc(inline)]
+pub use request::{Request, RequestError, Requests};
+pub use retry::{Attempts, Retry};
 #[cfg(feature = "host")]
+#[doc(inline)]
 pub use run::{Program, Settings, run, run_program};
-pub use runtime::{Control, TaskGroup, TokioRuntime};
-pub use saga::{Accepts, AcceptsTimer, Answers, Saga, SagaEffects, SagaInput, SagaRow, Unexpected};
-pub use schedule::{Missed, Schedule, ScheduleStatus};
+#[doc(inline)]
+pub use runtime::{Runtime, RuntimeExt, SharedRuntime, TokioRuntime};
+#[doc(inline)]
+pub use saga::{Saga, SagaEffects, SagaInput, Unexpected};
+pub use schedule::{Missed, Schedule};
 pub use service::Service;
+#[doc(inline)]
 pub use state::{
-    Aggregate, Allotment, CacheOf, Cached, Claims, Difference, Entity, Happened, Listed, Reads,
-    Repo, Rows, Table, Upcasts, Verified, View, ViewColumns, ViewRow,
+    Aggregate, Cached, Claims, Entity, Happened, Reads, Repo, Rows, Table, View, ViewColumns,
+    ViewRow,
 };
 #[cfg(feature = "personal")]
-pub use state::{Personal, Subjects, lookup_digest};
+#[doc(inline)]
+pub use state::{Personal, Subjects};
 pub use stored::Stored;
 pub use unit::{Entry, Meta, Scope, ServiceContext, Sql, run_unit};
 
 pub use schemars::{self, JsonSchema};
 pub use uuid::Uuid;
-pub use wingbeat_core::runtime::SharedRuntime;
+#[doc(inline)]
 pub use wingbeat_core::store::{Position, Select};
+#[doc(inline)]
 pub use wingbeat_core::{
-    Bodies, BoxFuture, Cache, Class, Consumer, CorrelationId, Delivery, Dialog, Envelope, Error,
-    Failure, HasSchema, HashMap, HashSet, HttpClient, Key, Kind, LogLimit, LogLimits, Message,
-    MessageId, MessageType, Name, OpenTransaction, Outbox, Param, Params, Propagation, Record,
-    Result, Runtime, RuntimeExt, SchemaOf, ServiceStore, Signature, Signatures, Statement, Store,
-    Tag, Timestamp, Topology, TraceParent, Transport, Unit, UnitId, causes,
+    BoxFuture, Class, CorrelationId, Error, Failure, HashMap, HashSet, Message, Name, Result,
+    Timestamp, causes,
 };
-pub use wingbeat_core::{
-    cache, dialog, envelope, network, outgoing, signature, statement, store, transport,
-};
+pub use wingbeat_core::{cache, network, outgoing, store, transport};
 #[doc(hidden)]
 pub use wingbeat_core::{failpoint, sabotage};
 pub use wingbeat_macros::{Call, Command, Event, Failure, Parts, Request, SagaInput, test};

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::Retry;
 
+pub use crate::retry::RetryRule;
+
 /// The way in which a subscription handles its messages.
 ///
 /// Most handlers keep the default. The methods of [`Handler`](crate::Handler) change single fields.
@@ -192,7 +194,7 @@ impl Policy {
 /// a saga cannot be [`ordered`](Policy::ordered): an input that it defers waits for a later one.
 ///
 /// ```
-/// use wingbeat::SagaPolicy;
+/// use wingbeat::policy::SagaPolicy;
 ///
 /// let policy = SagaPolicy { concurrency: 8, ..SagaPolicy::default() };
 /// assert_eq!(policy.retry.parked.len(), 6); // 1 s, 5 s, 30 s, 2 min, 10 min, 1 h
@@ -320,7 +322,8 @@ impl Default for TargetPolicy {
 /// ```
 /// use std::time::Duration;
 ///
-/// use wingbeat::{BreakerWindow, Service, TargetPolicy};
+/// use wingbeat::policy::BreakerWindow;
+/// use wingbeat::{Service, TargetPolicy};
 ///
 /// let policy = TargetPolicy {
 ///     breaker_window: BreakerWindow {

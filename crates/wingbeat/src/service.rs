@@ -11,6 +11,7 @@ use axum::middleware::from_fn;
 use wingbeat_core::transport::Binding;
 use wingbeat_core::{Kind, MessageType, Name};
 
+use crate::TargetPolicy;
 use crate::call::{CallHandler, Executor};
 use crate::describe::{
     RequestDescription, ServiceDescription, StoredKind, StoredName, SubscriptionDescription,
@@ -23,6 +24,7 @@ use crate::handler::{Erased, Handler, MessageHandler, Run, Scheduled, run_record
 use crate::http::Routes;
 #[cfg(feature = "http")]
 use crate::http::measure::routed;
+use crate::policy::{Policy, SagaPolicy};
 use crate::replay::{self, Begins, Histories};
 use crate::request::{Request, RequestHandler, patience};
 use crate::saga::{self, Saga, SagaCheck, SagaInput as _};
@@ -30,7 +32,6 @@ use crate::schedule::{Polling, Registered, Schedule};
 use crate::state::{Aggregate, Chapters, CheckedView, Derived, Happened, Publish};
 use crate::stored::Stored;
 use crate::unit::{Published, Scope};
-use crate::{Policy, SagaPolicy, TargetPolicy};
 
 /// A service: its handlers, sagas, executors, schedules and routes.
 ///
@@ -324,7 +325,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use wingbeat::{Retry, SagaPolicy, Service};
+    /// use wingbeat::policy::SagaPolicy;
+    /// use wingbeat::{Retry, Service};
     /// # use serde::{Deserialize, Serialize};
     /// # use wingbeat::{Event, JsonSchema, Unexpected, Saga, SagaEffects, SagaInput};
     /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
@@ -783,8 +785,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// [`Rows::of`](crate::Rows::of) or `rows` of another type name.
     ///
     /// ```
-    /// use wingbeat::prelude::*;
     /// use wingbeat::Stored;
+    /// use wingbeat::prelude::*;
     /// # use serde::{Deserialize, Serialize};
     ///
     /// #[derive(Serialize, Deserialize, JsonSchema)]

@@ -4,10 +4,8 @@
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::http::{Json, Path, Problem, Reply, Routes, accepted, get, ok, post};
-use wingbeat::{
-    App, Claims, Entity, Event, JsonSchema, Reads, Result, Scope, Service, Stored, Table,
-};
+use wingbeat::Stored;
+use wingbeat::prelude::*;
 
 /// A book was lent. Name and version are the contract. Events of one book keep their order.
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
@@ -29,11 +27,7 @@ impl Entity for Loans {
 /// Lends each book to one reader. The claim and the event become durable before the reply.
 async fn lend(Json(loan): Json<BookLent>, claims: Claims, scope: Scope) -> Result<Reply, Problem> {
     if !claims.claim("lent", &loan.book, &loan.reader).await? {
-        return Err(Problem::new(
-            409,
-            "already_lent",
-            "another reader has this book",
-        ));
+        return Err(Problem::new(409, "already_lent", "another reader has it"));
     }
     scope.publish(&loan)?;
     Ok(accepted(&loan))
@@ -53,17 +47,14 @@ fn system() -> App {
     let loans = Routes::new().route("/loans", post(lend));
     let readers = Routes::new().route("/readers/{reader}", get(show));
     let statistics = Service::new("statistics").on(count).routes(readers);
-    App::new()
-        .service(
-            Service::new("library")
-                .routes(loans)
-                .publishes::<BookLent>(),
-        )
-        .service(statistics.stores(Stored::entity::<Loans>()))
+    let statistics = statistics.stores(Stored::entity::<Loans>());
+    let library = Service::new("library").routes(loans);
+    let library = library.publishes::<BookLent>();
+    App::new().service(library).service(statistics)
 }
 
 fn main() -> ExitCode {
-    wingbeat::run(|_: &wingbeat::Settings| system())
+    wingbeat::run(|_: &Settings| system())
 }
 
 /// Fails after a change that the last release, or what it has stored, does not get along with.

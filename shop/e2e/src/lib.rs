@@ -9,8 +9,8 @@
 //!   [`balancer`] stands in front of several gateways; [`interop`] runs programs in other
 //!   languages.
 //! - Traffic and checks: [`shopping`] places orders for each [`customer`], and [`verdict`] checks
-//!   the promises afterwards, with the provider's [`ledger`]. [`scrape`] reads metrics.
-//!   [`mod@http_suite`] tests the HTTP API of any shop.
+//!   the promises afterwards, with the provider's [`ledger`]. [`scrape`] reads metrics,
+//!   [`prometheus`] evaluates queries. [`mod@http_suite`] tests the HTTP API of any shop.
 //! - [`wait`] is how all of them wait: for conditions.
 
 #![allow(
@@ -35,6 +35,7 @@ mod load;
 pub mod member;
 pub mod outages;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod sandbox;
 pub mod scrape;

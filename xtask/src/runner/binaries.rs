@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::Program;
 use super::output::Output;
+use super::{Program, timing};
 use crate::process::{Console, cargo};
 use crate::workspace::Workspace;
 
@@ -120,7 +120,10 @@ impl Program for Binary {
     fn command(&self, only: Option<&str>) -> Command {
         // The environment that cargo gives to tests, as far as tests read it.
         let mut command = Command::new(&self.program);
-        command.args(only.into_iter().flat_map(|name| ["--exact", name]));
+        match only {
+            Some(name) => command.args(["--exact", name]),
+            None => command.args(["--test-threads", &timing::threads().to_string()]),
+        };
         command.env("CARGO_PKG_NAME", &self.package);
         command.env("CARGO_MANIFEST_PATH", &self.manifest);
         command.env("LD_LIBRARY_PATH", &self.libraries);
@@ -198,5 +201,11 @@ mod tests {
         assert_eq!(command.get_program(), "/target/it-1");
         assert_eq!(command.get_args().collect::<Vec<_>>(), ["--exact", "a::b"]);
         assert_eq!(command.get_current_dir().unwrap(), "/demo");
+        let all = found[1].command(None);
+        let threads = timing::threads().to_string();
+        assert_eq!(
+            all.get_args().collect::<Vec<_>>(),
+            ["--test-threads", &threads]
+        );
     }
 }

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The number of tests that libtest runs at once.
+/// The number of tests that a test program runs at once: twice as many as there are processors,
+/// since most tests wait for servers and processes.
 pub(super) fn threads() -> usize {
     let asked = std::env::var("RUST_TEST_THREADS").ok();
     let asked = asked.and_then(|asked| asked.parse().ok());
-    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    asked.unwrap_or_else(|| 2 * std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Returns the duration of each test. `ended` contains the tests and their end times, in that

@@ -1,10 +1,12 @@
-//! The example outside the workspace, built and tested as a user of the framework does it.
+//! Projects outside the workspace, built and tested as a user of the framework does it: the example
+//! and what `wingbeat new` writes.
 //!
-//! It is copied into an empty folder. Its lock file is the workspace's, its profile too, so that
+//! Each is in a folder of its own. Its lock file is the workspace's, its profile too, so that
 //! third-party crates which the workspace has built are not built again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
@@ -16,6 +18,10 @@ use crate::workspace::{Package, Target, Workspace};
 /// The folder of the example and the name of its package.
 const FOLDER: &str = "examples/outside-hotel";
 const NAME: &str = "outside-hotel";
+
+/// The name of the project that `wingbeat new` writes, and the program.
+const PROJECT: &str = "new-project";
+const WINGBEAT: &str = "wingbeat";
 
 /// The lines of code that two services with a saga, a test and a simulation may need.
 const LINES_MAX: usize = 150;
@@ -42,10 +48,45 @@ pub(super) fn test(context: &Context<'_>) -> anyhow::Result<Outside> {
         "{FOLDER} has {lines} lines of code, at most {LINES_MAX} are allowed"
     );
     let folder = scaffold(workspace)?;
-    let manifest = folder.join("Cargo.toml");
+    let package = package(NAME, FOLDER, folder.join("Cargo.toml"));
+    let tests = built(context, &folder, &package)?;
+    Ok(Outside {
+        package,
+        lines,
+        tests,
+    })
+}
+
+/// Writes a project with `wingbeat new`, builds and tests it.
+///
+/// # Errors
+///
+/// Fails if the program was not built, the project does not compile without warnings, or its test
+/// fails.
+pub(super) fn new_project(context: &Context<'_>) -> anyhow::Result<Tests> {
+    let (workspace, console) = (context.workspace, &context.console);
+    console.say("--- wingbeat new");
+    let folder = workspace.target.join("outside").join(PROJECT);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let mut command = Command::new(workspace.program("debug", WINGBEAT));
+    command.args(["new", PROJECT, "--directory"]).arg(&folder);
+    command
+        .arg("--wingbeat")
+        .arg(workspace.root.join("crates/wingbeat"));
+    console.run(&command)?;
+    adapt(workspace, &folder.join("Cargo.toml"), &folder)?;
+    let package = package(PROJECT, PROJECT, folder.join("Cargo.toml"));
+    built(context, &folder, &package)
+}
+
+/// Builds a package outside the workspace without warnings, and runs its tests.
+fn built(context: &Context<'_>, folder: &Path, package: &Package) -> anyhow::Result<Tests> {
+    let (workspace, console, name) = (context.workspace, &context.console, &package.name);
     let place = [
         "--manifest-path",
-        utf8(&manifest)?,
+        utf8(&package.manifest_path)?,
         "--target-dir",
         utf8(&workspace.target)?,
         "--all-targets",
@@ -54,35 +95,29 @@ pub(super) fn test(context: &Context<'_>) -> anyhow::Result<Outside> {
     let mut warnings = 0;
     let status = console.lines(cargo(&["build"]).args(place), "", |line| {
         let about = line.strip_prefix("warning: `");
-        warnings += usize::from(about.is_some_and(|about| about.starts_with(NAME)));
+        warnings += usize::from(about.is_some_and(|about| about.starts_with(name)));
     })?;
-    ensure!(status.success(), "{FOLDER} does not compile");
-    ensure!(warnings == 0, "{FOLDER} has warnings");
-    let package = package(manifest.clone());
+    ensure!(status.success(), "{name} does not compile");
+    ensure!(warnings == 0, "{name} has warnings");
     let outside = Workspace {
-        root: folder.clone(),
+        root: folder.to_owned(),
         target: workspace.target.clone(),
         packages: vec![package.clone()],
     };
     let (binaries, _) = runner::build(console, &outside, &place)?;
-    let tests = runner::run(console, &binaries.iter().collect::<Vec<_>>())?;
-    Ok(Outside {
-        package,
-        lines,
-        tests,
-    })
+    runner::run(console, &binaries.iter().collect::<Vec<_>>())
 }
 
-fn package(manifest_path: PathBuf) -> Package {
+fn package(name: &str, folder: &str, manifest_path: PathBuf) -> Package {
     Package {
-        name: NAME.into(),
+        name: name.into(),
         manifest_path,
         targets: vec![Target {
-            name: NAME.into(),
+            name: name.into(),
             kind: vec!["bin".into()],
             ..Target::default()
         }],
-        folder: FOLDER.into(),
+        folder: folder.into(),
         ..Package::default()
     }
 }
@@ -101,17 +136,20 @@ fn scaffold(workspace: &Workspace) -> anyhow::Result<PathBuf> {
         let entry = entry?;
         fs::copy(entry.path(), to.join("src").join(entry.file_name()))?;
     }
-    let read = |path: PathBuf| {
-        fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
-    };
-    let ours = read(workspace.root.join("Cargo.toml"))?;
-    let theirs = read(from.join("Cargo.toml"))?;
-    fs::write(
-        to.join("Cargo.toml"),
-        manifest(&theirs, &ours, &workspace.root)?,
-    )?;
-    fs::copy(workspace.root.join("Cargo.lock"), to.join("Cargo.lock"))?;
+    adapt(workspace, &from.join("Cargo.toml"), &to)?;
     Ok(to)
+}
+
+/// Writes a manifest into a folder, adapted to this machine, with the lock file of the workspace.
+fn adapt(workspace: &Workspace, theirs: &Path, folder: &Path) -> anyhow::Result<()> {
+    let read = |path: &Path| {
+        fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+    };
+    let ours = read(&workspace.root.join("Cargo.toml"))?;
+    let adapted = manifest(&read(theirs)?, &ours, &workspace.root)?;
+    fs::write(folder.join("Cargo.toml"), adapted)?;
+    fs::copy(workspace.root.join("Cargo.lock"), folder.join("Cargo.lock"))?;
+    Ok(())
 }
 
 /// The manifest of the copy: `wingbeat` at its absolute path, and the profile of the workspace.

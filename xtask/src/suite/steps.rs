@@ -293,12 +293,14 @@ fn examples(context: &Context<'_>) -> anyhow::Result<Outcome> {
     }
     let outside = outside::test(context)?;
     run_example(context, &outside.package)?;
+    let mut tests = outside.tests;
+    tests.add(outside::new_project(context)?);
     let remarks = vec![
         format!("{} examples", examples.len() + 1),
         format!("{}: {} lines", outside.package.name, outside.lines),
     ];
     Ok(Outcome {
-        tests: outside.tests,
+        tests,
         remarks,
         ..Outcome::default()
     })

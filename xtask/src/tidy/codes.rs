@@ -42,7 +42,9 @@ fn is_ours(file: &SourceFile) -> bool {
     let place = file.path.starts_with("crates/") || file.path.starts_with("shop/");
     // Suites that drive the shop from outside read codes and define none.
     let drives = file.path.starts_with("shop/e2e/");
-    place && !drives && !file.is_test()
+    // What a template defines belongs to the project that is made from it.
+    let template = file.path.contains("/templates/");
+    place && !drives && !template && !file.is_test()
 }
 
 /// The code that a page describes.

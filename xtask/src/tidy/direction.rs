@@ -31,7 +31,6 @@ const ADAPTER: Arrows = Arrows {
         "wingbeat-embedded",
         "wingbeat-postgres",
         "wingbeat-servers",
-        "wingbeat-test",
     ],
 };
 
@@ -56,26 +55,26 @@ const WINGBEAT: Arrows = Arrows {
         "wingbeat-rabbitmq",
         "wingbeat-redis",
     ],
-    dev: &["wingbeat-embedded", "wingbeat-servers", "wingbeat-test"],
+    dev: &["wingbeat-embedded", "wingbeat-servers"],
 };
 
 const AROUND: Arrows = Arrows {
     always: &["wingbeat", "wingbeat-core", "wingbeat-embedded"],
     optional: &[],
-    dev: &["wingbeat-test"],
+    dev: &[],
 };
 
 const CONTRACTS: Arrows = Arrows {
     always: &["wingbeat"],
     optional: &[],
-    dev: &["wingbeat-test"],
+    dev: &[],
 };
 
 const SERVICE: Arrows = Arrows {
     always: &["wingbeat", "shop-contracts", "shop-registry"],
     // For negative controls, behind the feature `sabotage`.
     optional: &["wingbeat-core"],
-    dev: &["wingbeat-servers", "wingbeat-test"],
+    dev: &["wingbeat-servers"],
 };
 
 /// The client knows the shop by its HTTP API only.
@@ -147,7 +146,7 @@ fn may(package: &Package) -> Option<May> {
             "crates",
             "wingbeat-embedded" | "wingbeat-postgres" | "wingbeat-rabbitmq" | "wingbeat-redis",
         ) => May::Only(ADAPTER),
-        ("crates", "wingbeat-test" | "wingbeat-console" | "wingbeat-cli") => May::Only(AROUND),
+        ("crates", "wingbeat-cli") => May::Only(AROUND),
         ("shop", "contracts") => May::Only(CONTRACTS),
         ("shop", "services") | ("xtask", "templates") => May::Only(SERVICE),
         ("shop", "client") => May::Only(CLIENT),
@@ -218,7 +217,7 @@ mod tests {
             ("crates/wingbeat-core", "wingbeat-core"),
             ("crates/wingbeat", "wingbeat"),
             ("crates/wingbeat-embedded", "wingbeat-embedded"),
-            ("crates/wingbeat-test", "wingbeat-test"),
+            ("crates/wingbeat-servers", "wingbeat-servers"),
             ("shop/contracts", "shop-contracts"),
             ("shop/provider", "shop-provider"),
             ("shop/services/orders", "shop-orders"),
@@ -241,15 +240,15 @@ mod tests {
             ("crates/wingbeat-core", "wingbeat"),
             ("crates/wingbeat-embedded", "wingbeat"),
             ("crates/wingbeat-redis", "wingbeat-embedded"),
-            ("crates/wingbeat", "wingbeat-test"),
+            ("crates/wingbeat", "wingbeat-servers"),
             ("crates/wingbeat", "shop-contracts"),
-            ("crates/wingbeat-console", "shop-orders"),
+            ("crates/wingbeat-cli", "shop-orders"),
             ("shop/contracts", "wingbeat-core"),
             ("shop/contracts", "shop-orders"),
             ("shop/services/carts", "shop-orders"),
             ("shop/services/payments", "shop-provider"),
             ("shop/services/carts", "wingbeat-embedded"),
-            ("shop/services/carts", "wingbeat-test"),
+            ("shop/services/carts", "wingbeat-servers"),
             ("shop/provider", "wingbeat"),
             ("shop/provider", "shop-orders"),
             ("examples/01-hello", "shop-orders"),
@@ -300,13 +299,13 @@ mod tests {
     }
 
     #[test]
-    fn tests_of_a_service_may_use_the_test_kit() {
+    fn tests_of_a_service_may_start_servers() {
         let kind = Some("dev".to_owned());
-        let test_kit = Dependency {
+        let servers = Dependency {
             kind,
-            ..needs("wingbeat-test")
+            ..needs("wingbeat-servers")
         };
-        assert_eq!(with("shop/services/carts", test_kit), []);
+        assert_eq!(with("shop/services/carts", servers), []);
         assert_eq!(with("shop/services/carts", needs("shop-contracts")), []);
     }
 }

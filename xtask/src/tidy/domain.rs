@@ -1,10 +1,11 @@
-//! The domain of a service is synchronous: it decides and does no I/O.
+//! The domain of a service decides: it does no I/O, and knows nothing of the rest of its service.
 
 use super::Finding;
-use super::code::{is_word, line, walk};
+use super::code::{is_mark, is_word, line, walk};
 use super::tree::{SourceFile, Tree};
 
-/// Refuses `async` and `await` in the domain of every service.
+/// Refuses `async` and `await` in the domain of every service, and paths to its other modules, such
+/// as views.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     tree.rust_files()
         .filter(|file| is_domain(&file.path))
@@ -25,13 +26,24 @@ fn refused(file: &SourceFile) -> Vec<Finding> {
     let Some(tokens) = file.tokens() else {
         return findings;
     };
+    let mut refuse = |rest: &[_], problem: &str| {
+        findings.push(Finding::new(
+            format!("{}:{}", file.path, line(rest)),
+            problem,
+        ));
+    };
     walk(tokens, &mut |rest| {
         if is_word(rest.first(), "async") || is_word(rest.first(), "await") {
-            let place = format!("{}:{}", file.path, line(rest));
-            findings.push(Finding::new(
-                place,
-                "the domain is synchronous: load in the handler",
-            ));
+            refuse(rest, "the domain is synchronous: load in the handler");
+        }
+        let leaves = is_word(rest.first(), "crate")
+            && is_mark(rest.get(1), ':')
+            && !is_word(rest.get(3), "domain");
+        if leaves {
+            refuse(
+                rest,
+                "the domain is pure: other modules import it, not the reverse",
+            );
         }
     });
     findings
@@ -42,7 +54,10 @@ mod tests {
     use super::*;
 
     fn findings(path: &str) -> usize {
-        let code = "/// Not async.\nasync fn decide() { load().await }";
+        findings_in(path, "/// Not async.\nasync fn decide() { load().await }")
+    }
+
+    fn findings_in(path: &str, code: &str) -> usize {
         let files = vec![SourceFile::new(path, code)];
         check(&Tree {
             files,
@@ -55,6 +70,15 @@ mod tests {
     fn an_asynchronous_domain_is_refused() {
         assert_eq!(findings("shop/services/orders/src/domain/order.rs"), 2);
         assert_eq!(findings("shop/services/orders/src/domain.rs"), 2);
+    }
+
+    #[test]
+    fn a_domain_that_uses_the_views_of_its_service_is_refused() {
+        let path = "shop/services/orders/src/domain/order.rs";
+        assert_eq!(findings_in(path, "use crate::views::Row;"), 1);
+        assert_eq!(findings_in(path, "fn f() { crate::api::g() }"), 1);
+        let own = "use crate::domain::Line; pub(crate) struct Order; use super::line::Item;";
+        assert_eq!(findings_in(path, own), 0);
     }
 
     #[test]

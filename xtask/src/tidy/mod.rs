@@ -8,9 +8,12 @@ mod codes;
 mod dependencies;
 mod direction;
 mod domain;
+mod layout;
 mod length;
 mod manifest;
 mod modules;
+mod observing;
+mod packages;
 mod publish;
 mod ratchet;
 pub(crate) mod sabotage;
@@ -33,16 +36,19 @@ type Rule = fn(&Tree) -> Vec<Finding>;
 const RULES: &[Rule] = &[
     direction::check,
     dependencies::check,
+    packages::check,
     manifest::check,
     publish::check,
     modules::check,
     domain::check,
+    layout::check,
     length::check,
     width::check,
     select::check,
     testing::check,
     words::check,
     codes::check,
+    observing::check,
     sabotage::check,
 ];
 
@@ -74,7 +80,7 @@ pub(crate) enum Bless {
 ///
 /// Fails if the workspace cannot be read. A finding is not an error.
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Report> {
-    let tree = Tree::read(workspace)?;
+    let tree = read(workspace)?;
     let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(&tree)).collect();
     findings.extend(sabotage::in_binary(workspace)?);
     findings.sort();
@@ -99,7 +105,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Report> {
 ///
 /// Fails if the workspace cannot be read or the file cannot be written.
 pub(crate) fn bless(workspace: &Workspace, bless: Bless) -> anyhow::Result<()> {
-    let tree = Tree::read(workspace)?;
+    let tree = read(workspace)?;
     let needed = needed(&tree);
     let recorded = match bless {
         Bless::Downward => tree.ratchet.lowered_to(&needed),
@@ -122,10 +128,19 @@ pub(crate) fn print_modules(workspace: &Workspace, krate: &str) -> anyhow::Resul
     Ok(())
 }
 
+/// Reads what the rules check.
+fn read(workspace: &Workspace) -> anyhow::Result<Tree> {
+    Ok(Tree {
+        compiled: packages::count(workspace)?,
+        ..Tree::read(workspace)?
+    })
+}
+
 /// The exceptions without which the code would have findings.
 fn needed(tree: &Tree) -> Ratchet {
     Ratchet {
         circles: modules::circle_members(tree),
+        packages: packages::over_limit(tree),
         ..length::measure(tree)
     }
 }

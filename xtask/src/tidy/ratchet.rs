@@ -1,4 +1,4 @@
-//! Tolerated lengths and circles, in `xtask/ratchet.toml`. They only shrink.
+//! Tolerated lengths, packages and circles, in `xtask/ratchet.toml`. They only shrink.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 const PATH: &str = "xtask/ratchet.toml";
 
 const HEADER: &str = "\
-# Files and functions over their limit with their lines of code, and circles between modules.
+# Files and functions over their limit with their lines of code, examples with the packages that
+# they compile, and circles between modules.
 # Entries may shrink or disappear, never grow. `cargo xtask tidy --bless` lowers them.
 ";
 
@@ -25,6 +26,8 @@ pub(super) struct Ratchet {
     pub(super) files: BTreeMap<String, usize>,
     /// Lines by function, as `path::Type::name`.
     pub(super) functions: BTreeMap<String, usize>,
+    /// Packages by example.
+    pub(super) packages: BTreeMap<String, usize>,
 }
 
 impl Ratchet {
@@ -54,6 +57,7 @@ impl Ratchet {
             circles: actual.circles.iter().filter(known).cloned().collect(),
             files: lower(&self.files, &actual.files),
             functions: lower(&self.functions, &actual.functions),
+            packages: lower(&self.packages, &actual.packages),
         }
     }
 }

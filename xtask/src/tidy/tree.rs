@@ -1,6 +1,7 @@
 //! The input of the rules: the packages and every text file of the repository.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::process::Command;
@@ -17,6 +18,8 @@ use crate::workspace::{Package, Workspace};
 pub(super) struct Tree {
     pub(super) packages: Vec<Package>,
     pub(super) files: Vec<SourceFile>,
+    /// The number of packages that each example compiles. Cargo counts them, not `read`.
+    pub(super) compiled: BTreeMap<String, usize>,
     pub(super) ratchet: Ratchet,
 }
 
@@ -43,6 +46,7 @@ impl Tree {
         Ok(Self {
             packages,
             files,
+            compiled: BTreeMap::new(),
             ratchet: Ratchet::read(&workspace.root)?,
         })
     }

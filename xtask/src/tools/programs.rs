@@ -48,6 +48,7 @@ const TOOLS: &[Tool] = &[
     Tool::new("psql", "postgresql-client"),
     Tool::new("pgbouncer", "pgbouncer"),
     Tool::new("bwrap", "bubblewrap"),
+    Tool::new("prometheus", "prometheus"),
     Tool {
         instead: &["docker", "compose", "version"],
         ..Tool::new("docker-compose", "docker-compose")

@@ -13,9 +13,10 @@ use wingbeat::Ports;
 use wingbeat::ServiceContext;
 use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
+use wingbeat::ports::Store as _;
 use wingbeat::{
     App, Effects, Handler as _, Message as _, Parts, Result, Running, Scope, Service, State,
-    Store as _, run_unit,
+    run_unit,
 };
 use wingbeat_embedded::EmbeddedCache;
 use wingbeat_postgres::{Config, Postgres};

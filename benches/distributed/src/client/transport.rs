@@ -6,11 +6,9 @@ use std::sync::Arc;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use wingbeat::TokioRuntime;
+use wingbeat::ports::{Envelope, Kind, Topology, Transport as _};
 use wingbeat::transport::Binding;
-use wingbeat::{
-    Envelope, Event, JsonSchema, Kind, Message as _, Name, Result, Runtime as _, RuntimeExt as _,
-    Topology, Transport as _, schemars,
-};
+use wingbeat::{Event, JsonSchema, Message as _, Name, Result, schemars};
 use wingbeat_rabbitmq::{Config, RabbitMq};
 
 use crate::protocol::Commands;
@@ -56,25 +54,8 @@ pub(super) fn topology(queue: &str) -> Topology {
 }
 
 fn envelope(runtime: &TokioRuntime, number: u64) -> Envelope {
-    let id = runtime.id();
     let event = Noted::new(number);
-    Envelope {
-        id: id.into(),
-        source: "bench".into(),
-        kind: Noted::NAME.into(),
-        role: Noted::KIND,
-        key: event.key(),
-        time: runtime.now(),
-        correlation: id.into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Default::default(),
-        signature: None,
-        dialog: None,
-        body: wingbeat::encode_body(&event),
-    }
+    wingbeat::ports::published_by("bench", &event, runtime)
 }
 
 pub(super) async fn produce(job: &Job, pace: Pace) {

@@ -9,10 +9,11 @@ use shop_client::http::Call;
 use super::settings;
 use crate::{peak_mb, resident_mb};
 
-pub(super) async fn run(directory: &Path) {
-    for file in ["wingbeat.db", "provider.db"] {
+pub(super) async fn run(directory: &Path, orders: usize) {
+    for file in ["wingbeat.db", "wingbeat.db-wal", "provider.db"] {
         let bytes = directory.join(file).metadata().map_or(0, |it| it.len());
-        println!("{file}: {} MB", bytes >> 20);
+        let per_order = bytes as f64 / 1024.0 / orders as f64;
+        println!("{file}: {} MB, {per_order:.2} KiB per order", bytes >> 20);
     }
     let before = peak_mb();
     let began = Instant::now();
@@ -30,6 +31,7 @@ pub(super) async fn run(directory: &Path) {
         "/api/v1/products",
         "/api/v1/orders",
         "/api/v1/promotions",
+        "/api/v1/flash-sales",
         "/api/v1/admin/subscriptions",
         "/api/v1/admin/dead-letters",
         "/api/v1/admin/breakers",

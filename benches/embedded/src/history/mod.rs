@@ -38,7 +38,7 @@ pub(crate) async fn run(orders: usize, journal: bool, directory: &Path) {
             began.elapsed().as_secs_f64()
         );
     }
-    measure::run(directory).await;
+    measure::run(directory, orders).await;
 }
 
 fn settings(directory: &Path) -> Settings {

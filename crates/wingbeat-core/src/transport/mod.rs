@@ -283,6 +283,12 @@ pub trait Transport: Send + Sync + 'static {
     /// all brokers report them.
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>>;
 
+    /// Returns the number of consumers that `queue` has in all processes; `None`, the default, if
+    /// the broker does not report it. Operators look for queues that nobody consumes.
+    fn consumers(&self, _queue: Name) -> BoxFuture<'_, Result<Option<u64>>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Returns the name of the messaging system for spans (`messaging.system` of OpenTelemetry).
     fn system(&self) -> &'static str {
         "wingbeat"

@@ -13,6 +13,7 @@ use wingbeat_core::{Key, Name, Record, Result, Timestamp};
 use crate::bodies::FileBodies;
 use crate::broker::Broker;
 use crate::config::{self, Config};
+use crate::data_set::{DataSet, Loss};
 use crate::fault::failed_in_use;
 use crate::guard::Guard;
 use crate::id::RecordKey;
@@ -21,7 +22,6 @@ use crate::names::Names;
 use crate::open_mark::OpenMark;
 use crate::recent::Recent;
 use crate::stats::{Counters, Stats};
-use crate::together::{Loss, Together};
 use crate::workers::Workers;
 use crate::writer::{Shared, Writer};
 use crate::{reads, schema};
@@ -59,7 +59,7 @@ pub struct Embedded {
     inline_readers: Vec<Mutex<Connection>>,
     /// Threads for reads of many rows.
     readers: Arc<Workers>,
-    together: Together,
+    data_set: DataSet,
     bodies: Arc<FileBodies>,
     _lock: Vec<File>,
 }
@@ -86,7 +86,7 @@ impl Embedded {
         let lock = config.lock()?;
         let file = config.file();
         OpenMark::check(&config.path, config::FILE)?;
-        let together = Together::of_store(&config.path, config::FILE)?;
+        let data_set = DataSet::of_store(&config.path, config::FILE)?;
         let mut connection = schema::open_writer(&file, config.page_cache_bytes)?;
         let guard = Guard::install(&mut connection, config)?;
         let unopened = |error| schema::unopened(&file, &error);
@@ -113,7 +113,7 @@ impl Embedded {
             shared,
             inline_readers: inline.into_iter().map(Mutex::new).collect(),
             readers: Arc::new(Workers::start("wb-reader", on_threads)?),
-            together,
+            data_set,
             bodies: FileBodies::new(config.path.join(BODIES)),
             _lock: lock,
         }))
@@ -129,7 +129,7 @@ impl Embedded {
     /// - `data_mixed` if it belongs to another data directory;
     /// - `data_unreadable` if it cannot be read or written.
     pub fn admit(&self, file: &str, loss: Loss) -> Result<()> {
-        self.together.admit(file, loss)
+        self.data_set.admit(file, loss)
     }
 
     /// Returns whether the store accepts new work: there is enough free disk space

@@ -151,4 +151,10 @@ impl Transport for Embedded {
         let depth = number.map_or(0, |number| self.shared.broker.depth(number));
         Box::pin(std::future::ready(Ok(depth)))
     }
+
+    fn consumers(&self, queue: Name) -> BoxFuture<'_, Result<Option<u64>>> {
+        let number = self.shared.names.find_queue(queue);
+        let consumers = number.map_or(0, |number| self.shared.broker.consumers(number));
+        Box::pin(std::future::ready(Ok(Some(consumers))))
+    }
 }

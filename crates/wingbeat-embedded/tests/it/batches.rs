@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::call::HyperClient;
+use wingbeat::ports::{Envelope, Transport as _};
 use wingbeat::{
-    App, Batch, Entity, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Ports,
-    Result, Runtime as _, RuntimeExt as _, Service, Table, TokioRuntime, Transport as _, schemars,
+    App, Batch, Entity, Error, Event, Handler as _, JsonSchema, Result, Runtime as _, Service,
+    Table, TokioRuntime, schemars,
 };
-use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+use wingbeat_embedded::{Config, Embedded};
+
+use crate::setup;
 
 const COUNT: u32 = 300;
 const POISON: u32 = 123;
@@ -31,24 +33,7 @@ impl Entity for Sales {
 }
 
 fn envelope(runtime: &TokioRuntime, sold: &Sold) -> Envelope {
-    let id = runtime.id();
-    Envelope {
-        id: id.into(),
-        source: "till".into(),
-        kind: Sold::NAME.into(),
-        role: Sold::KIND,
-        key: sold.key(),
-        time: runtime.now(),
-        correlation: id.into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Default::default(),
-        dialog: None,
-        signature: None,
-        body: wingbeat::encode_body(sold),
-    }
+    wingbeat::ports::published_by("till", sold, runtime)
 }
 
 #[tokio::test]
@@ -56,13 +41,7 @@ async fn batches_keep_the_order_of_each_key_and_leave_out_the_poison() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = TokioRuntime::new();
     let embedded = Embedded::open(&Config::new(directory.path())).unwrap();
-    let ports = Ports {
-        runtime: runtime.clone(),
-        store: embedded.clone(),
-        transport: embedded.clone(),
-        cache: EmbeddedCache::open(directory.path(), runtime.clone()).unwrap(),
-        http: HyperClient::new(),
-    };
+    let ports = setup::ports(runtime.clone(), &embedded, directory.path());
     let runs = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&runs);
     let keep = move |batch: Batch<Sold>, sales: Table<Sales>| {

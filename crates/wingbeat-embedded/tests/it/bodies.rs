@@ -13,6 +13,7 @@ use wingbeat_core::conformance::bodies::{Fixture, Test};
 use wingbeat_embedded::FileBodies;
 
 use crate::conformance::block_on;
+use crate::setup;
 
 const BODY: BodyRef = BodyRef {
     day: 7,
@@ -129,13 +130,13 @@ mod service {
     use std::time::Duration;
 
     use serde::{Deserialize, Serialize};
-    use wingbeat::call::HyperClient;
+    use wingbeat::runtime::TaskGroup;
     use wingbeat::{
-        App, Entity, Error, Event, JsonSchema, Ports, Result, Running, Service, Table, TaskGroup,
-        TokioRuntime, run_unit, schemars,
+        App, Entity, Error, Event, JsonSchema, Result, Running, Service, Table, TokioRuntime,
+        run_unit, schemars,
     };
     use wingbeat_core::{Name, Runtime as _};
-    use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+    use wingbeat_embedded::{Config, Embedded};
 
     use super::*;
 
@@ -181,13 +182,7 @@ mod service {
         };
         let runtime = TaskGroup::new(TokioRuntime::new());
         let embedded = Embedded::open(&Config::new(directory)).unwrap();
-        let ports = Ports {
-            runtime: runtime.clone(),
-            store: embedded.clone(),
-            transport: embedded,
-            cache: EmbeddedCache::open(directory, runtime.clone()).unwrap(),
-            http: HyperClient::new(),
-        };
+        let ports = setup::ports(runtime.clone(), &embedded, directory);
         let app = App::new()
             .service(Service::new("docs").publishes::<Scanned>())
             .service(Service::new("index").on(receive))

@@ -9,14 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::Ports;
 use wingbeat::TokioRuntime;
-use wingbeat::call::HyperClient;
-use wingbeat::{
-    App, Entity, Envelope, Event, JsonSchema, Message as _, Result, Runtime as _, RuntimeExt as _,
-    Service, Table, Transport as _, schemars,
-};
-use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+use wingbeat::ports::{Envelope, Transport as _};
+use wingbeat::{App, Entity, Event, JsonSchema, Result, Runtime as _, Service, Table, schemars};
+use wingbeat_embedded::{Config, Embedded};
+
+use crate::setup;
 
 /// Number of kills.
 const KILLS: u64 = 20;
@@ -69,13 +67,7 @@ fn once_more(known: Option<Times>) -> Times {
 async fn start(data: &Path) -> (Arc<Embedded>, wingbeat::Running) {
     let runtime = TokioRuntime::new();
     let embedded = Embedded::open(&Config::new(data)).expect("it opens");
-    let ports = Ports {
-        runtime: runtime.clone(),
-        store: embedded.clone(),
-        transport: embedded.clone(),
-        cache: EmbeddedCache::open(data, runtime).expect("it opens"),
-        http: HyperClient::new(),
-    };
+    let ports = setup::ports(runtime, &embedded, data);
     let app = App::new()
         .service(Service::new("counting").on(add))
         .service(Service::new("watching").on(added));
@@ -106,24 +98,7 @@ async fn child() {
 }
 
 fn envelope(runtime: &Arc<TokioRuntime>, command: &Add) -> Envelope {
-    let id = runtime.id();
-    Envelope {
-        id: id.into(),
-        source: "child".into(),
-        kind: Add::NAME.into(),
-        role: Add::KIND,
-        key: command.key(),
-        time: runtime.now(),
-        correlation: id.into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Default::default(),
-        signature: None,
-        dialog: None,
-        body: wingbeat::encode_body(command),
-    }
+    wingbeat::ports::published_by("child", command, &**runtime)
 }
 
 /// Starts a child, kills it after this many confirmed batches, and returns the end of the confirmed

@@ -17,5 +17,6 @@ mod own_tables;
 mod packed;
 mod replaying;
 mod retrying;
+mod setup;
 mod statements;
 mod strangers;

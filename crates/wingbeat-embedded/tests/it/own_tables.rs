@@ -9,18 +9,17 @@ use axum::http::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
-use wingbeat::Ports;
 use wingbeat::TokioRuntime;
-use wingbeat::call::HyperClient;
 use wingbeat::http::{Json, Reply, Routes, accepted, post};
+use wingbeat::ports::{Store as _, Transport as _};
 use wingbeat::{
-    App, Class, Entity, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Name,
-    Result, Retry, Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table,
-    Transport as _, run_unit, schemars,
+    App, Class, Entity, Error, Event, Handler as _, JsonSchema, Name, Result, Retry, Runtime as _,
+    Scope, Service, Table, run_unit, schemars,
 };
-use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+use wingbeat_embedded::{Config, Embedded};
 
 use crate::conformance::number;
+use crate::setup;
 
 const TABLES: &str =
     "CREATE TABLE IF NOT EXISTS stock(sku TEXT PRIMARY KEY, free INTEGER NOT NULL)";
@@ -74,13 +73,7 @@ impl Shop {
         let mut config = Config::new(directory.path());
         config.tables = TABLES.into();
         let (runtime, embedded) = (TokioRuntime::new(), Embedded::open(&config).unwrap());
-        let ports = Ports {
-            runtime: runtime.clone(),
-            store: embedded.clone(),
-            transport: embedded.clone(),
-            cache: EmbeddedCache::open(directory.path(), runtime.clone()).unwrap(),
-            http: HyperClient::new(),
-        };
+        let ports = setup::ports(runtime.clone(), &embedded, directory.path());
         let attempts = Arc::new(AtomicU32::new(0));
         let service = service(retry, &attempts);
         let running = App::new().service(service).start(ports).await.unwrap();
@@ -107,24 +100,7 @@ impl Shop {
             order,
             sku: "egg".into(),
         };
-        let id = self.runtime.id();
-        let envelope = Envelope {
-            id: id.into(),
-            source: "customer".into(),
-            kind: Take::NAME.into(),
-            role: Take::KIND,
-            key: command.key(),
-            time: self.runtime.now(),
-            correlation: id.into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            propagation: Default::default(),
-            signature: None,
-            dialog: None,
-            body: wingbeat::encode_body(&command),
-        };
+        let envelope = wingbeat::ports::published_by("customer", &command, &*self.runtime);
         assert_eq!(self.embedded.publish(vec![envelope]).await, [Ok(())]);
     }
 

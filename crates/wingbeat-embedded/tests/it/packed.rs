@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rusqlite::Connection;
-use wingbeat::call::HyperClient;
-use wingbeat::{App, Ports, Service, TokioRuntime};
+use wingbeat::{App, Service, TokioRuntime};
 use wingbeat_core::conformance::topology;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::store::{Query, Select};
 use wingbeat_core::unit::{Append, Journal, Row, RowWrite, Write};
 use wingbeat_core::{CorrelationId, Key, Name, RuntimeExt as _, Store as _, Unit};
-use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+use wingbeat_embedded::{Config, Embedded};
 
 use crate::conformance::number;
+use crate::setup;
 
 const SERVICE: Name = Name::new("orders");
 const TABLE: Name = Name::new("things");
@@ -183,13 +183,7 @@ async fn a_timeline_reports_the_entries_that_a_newer_release_wrote() {
     let directory = tempfile::tempdir().unwrap();
     let runtime: SharedRuntime = TokioRuntime::new();
     let embedded = Embedded::open(&Config::new(directory.path())).unwrap();
-    let ports = Ports {
-        runtime: Arc::clone(&runtime),
-        store: embedded.clone(),
-        transport: embedded.clone(),
-        cache: EmbeddedCache::open(directory.path(), Arc::clone(&runtime)).unwrap(),
-        http: HyperClient::new(),
-    };
+    let ports = setup::ports(Arc::clone(&runtime), &embedded, directory.path());
     let app = App::new().service(Service::new(SERVICE.as_str()));
     let running = app.start(ports).await.unwrap();
     let version_2 = [&[2][..], &7_i64.to_le_bytes(), &[0; 16], b"\xff"].concat();

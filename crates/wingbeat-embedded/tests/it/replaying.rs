@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::TokioRuntime;
-use wingbeat::call::HyperClient;
 use wingbeat::{
-    Aggregate, App, Entity, Error, Event, Handler as _, Happened, JsonSchema, Meta, Ports, Repo,
-    Result, Running, Runtime as _, Service, Table, run_unit, schemars,
+    Aggregate, App, Entity, Error, Event, Handler as _, Happened, JsonSchema, Meta, Repo, Result,
+    Running, Runtime as _, Service, Table, run_unit, schemars,
 };
-use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+use wingbeat_embedded::{Config, Embedded};
+
+use crate::setup;
 
 /// The aggregates, and the events of each before the subscription exists.
 const COUNTERS: usize = 40;
@@ -97,13 +98,7 @@ fn app(late: bool) -> App {
 async fn start(data: &Path, late: bool) -> Running {
     let runtime = TokioRuntime::new();
     let embedded = Embedded::open(&Config::new(data)).expect("it opens");
-    let ports = Ports {
-        runtime: runtime.clone(),
-        store: embedded.clone(),
-        transport: embedded,
-        cache: EmbeddedCache::open(data, runtime).expect("it opens"),
-        http: HyperClient::new(),
-    };
+    let ports = setup::ports(runtime, &embedded, data);
     let running = app(late).start(ports).await;
     running.unwrap_or_else(|why| panic!("{why}"))
 }

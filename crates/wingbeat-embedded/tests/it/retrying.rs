@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wingbeat::call::HyperClient;
+use wingbeat::ports::Transport as _;
 use wingbeat::{
-    App, Attempts, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Name, Ports,
-    Retry, Running, Runtime as _, RuntimeExt as _, Service, TokioRuntime, Transport as _, schemars,
+    App, Attempts, Error, Event, Handler as _, JsonSchema, Name, Retry, Running, Runtime as _,
+    Service, TokioRuntime, schemars,
 };
-use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+use wingbeat_embedded::{Config, Embedded};
+
+use crate::setup;
 
 const SERVICE: Name = Name::new("meters");
 const MILLI: Duration = Duration::from_millis(1);
@@ -39,13 +41,7 @@ impl Meters {
         let directory = tempfile::tempdir().unwrap();
         let runtime = TokioRuntime::new();
         let embedded = Embedded::open(&Config::new(directory.path())).unwrap();
-        let ports = Ports {
-            runtime: runtime.clone(),
-            store: embedded.clone(),
-            transport: embedded.clone(),
-            cache: EmbeddedCache::open(directory.path(), runtime.clone()).unwrap(),
-            http: HyperClient::new(),
-        };
+        let ports = setup::ports(runtime.clone(), &embedded, directory.path());
         let attempts = Arc::new(AtomicU32::new(0));
         let handled = Arc::new(Mutex::new(Vec::new()));
         let (of_handler, order) = (Arc::clone(&attempts), Arc::clone(&handled));
@@ -79,24 +75,7 @@ impl Meters {
     async fn read(&self, number: u32) {
         let meter = "a".into();
         let reading = MeterRead { meter, number };
-        let id = self.runtime.id();
-        let envelope = Envelope {
-            id: id.into(),
-            source: "reader".into(),
-            kind: MeterRead::NAME.into(),
-            role: MeterRead::KIND,
-            key: reading.key(),
-            time: self.runtime.now(),
-            correlation: id.into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            propagation: Default::default(),
-            signature: None,
-            dialog: None,
-            body: wingbeat::encode_body(&reading),
-        };
+        let envelope = wingbeat::ports::published_by("reader", &reading, &*self.runtime);
         assert_eq!(self.embedded.publish(vec![envelope]).await, [Ok(())]);
     }
 

@@ -1,17 +1,21 @@
 //! Messages of any content in the embedded shape: each is refused by the transport, handled, or a
 //! dead letter that can be read. The limits are those of the shape on servers.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use wingbeat::call::HyperClient;
+use wingbeat::ports::{Envelope, Store as _, Transport as _};
 use wingbeat::{
-    App, Entity, Envelope, Event, JsonSchema, Kind, Message as _, Name, Ports, Propagation, Result,
-    Runtime as _, RuntimeExt as _, Service, Table, TokioRuntime, Transport as _, schemars,
+    App, Entity, Event, JsonSchema, Message as _, Name, Result, Running, Runtime as _, Service,
+    Table, Timestamp, TokioRuntime, Uuid, schemars,
 };
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX, KIND_MAX, SOURCE_MAX};
 use wingbeat_core::transport::Refused;
-use wingbeat_embedded::{Config, Embedded, EmbeddedCache};
+use wingbeat_embedded::{Config, Embedded};
+
+use crate::setup;
 
 const SERVICE: Name = Name::new("meters");
 const CASES: usize = 300;
@@ -67,28 +71,75 @@ fn change(envelope: &mut Envelope, random: &mut fastrand::Rng) {
 
 /// Returns a message with up to two changes.
 fn envelope(runtime: &TokioRuntime, random: &mut fastrand::Rng) -> Envelope {
-    let id = runtime.id();
-    let mut envelope = Envelope {
-        id: id.into(),
-        source: "crm".into(),
-        kind: MeterRead::NAME.into(),
-        role: Kind::Event,
-        key: "a".into(),
-        time: runtime.now(),
-        correlation: id.into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Propagation::default(),
-        signature: None,
-        dialog: None,
-        body: wingbeat::encode_body(&MeterRead { meter: "a".into() }),
-    };
+    let mut envelope = valid(runtime);
     for _ in 0..random.usize(..3) {
         change(&mut envelope, random);
     }
     envelope
+}
+
+fn valid(runtime: &TokioRuntime) -> Envelope {
+    wingbeat::ports::published_by("crm", &MeterRead { meter: "a".into() }, runtime)
+}
+
+async fn start(embedded: &Arc<Embedded>, cache: &Path, runtime: &Arc<TokioRuntime>) -> Running {
+    let ports = setup::ports(runtime.clone(), embedded, cache);
+    let app = App::new().service(Service::new("meters").on(keep));
+    app.allow_unknown_owners().start(ports).await.unwrap()
+}
+
+/// Ids without a time, with one that passed long ago and one that is to come, and times that cannot
+/// be true: none makes a message a duplicate of one that never was, and none lets a duplicate
+/// through, also after a sweep.
+#[tokio::test]
+async fn messages_with_any_id_and_any_time_are_handled_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = TokioRuntime::new();
+    let embedded = Embedded::open(&Config::new(directory.path())).unwrap();
+    let running = start(&embedded, directory.path(), &runtime).await;
+    let old = Timestamp::from_millis(1_690_000_000_000);
+    let ids = [
+        Uuid::nil(),
+        Uuid::from_u128(7),
+        Uuid::max(),
+        Uuid::from_u128(0x9073_926b_929f_31c2_abc9_fad7_7ae3_e8eb),
+        Uuid::from_u128(0x6ba7_b810_9dad_41d1_80b4_00c0_4fd4_30c8),
+        wingbeat_core::ids::uuid_v7(old, 7),
+        wingbeat_core::ids::uuid_v7(Timestamp::from_millis(4_000_000_000_000), 7),
+    ];
+    let times = [i64::MIN, 0, old.as_micros(), i64::MAX].map(Timestamp::from_micros);
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut envelopes = Vec::new();
+    for (at, time) in times.into_iter().chain([runtime.now()]).enumerate() {
+        envelopes.extend(ids.iter().map(|id| Envelope {
+            id: (*id).into(),
+            time,
+            source: format!("crm-{at}").into(),
+            ..valid(&runtime)
+        }));
+    }
+    let handled = async || {
+        let counters = running.reads("meters").unwrap().counters().await.unwrap();
+        let mut counters = counters.into_iter();
+        let of = counters.find(|(name, _)| name.as_str().starts_with("handled:"));
+        of.map_or(0, |(_, count)| usize::try_from(count).unwrap())
+    };
+    for round in 0..3 {
+        random.shuffle(&mut envelopes);
+        for published in embedded.publish(envelopes.clone()).await {
+            published.unwrap();
+        }
+        let queue = Name::new("meters.read");
+        let began = Instant::now();
+        while embedded.depth(queue).await.unwrap() > 0 {
+            assert!(began.elapsed() < Duration::from_secs(60), "round {round}");
+            runtime.sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(handled().await, envelopes.len(), "round {round}");
+        embedded.retain(runtime.now()).await.unwrap();
+    }
+    assert!(running.dead_letters(SERVICE).await.unwrap().is_empty());
+    running.drain().await;
 }
 
 #[tokio::test]
@@ -96,15 +147,7 @@ async fn every_message_is_refused_handled_or_a_readable_dead_letter() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = TokioRuntime::new();
     let embedded = Embedded::open(&Config::new(directory.path())).unwrap();
-    let ports = Ports {
-        runtime: runtime.clone(),
-        store: embedded.clone(),
-        transport: embedded.clone(),
-        cache: EmbeddedCache::open(directory.path(), runtime.clone()).unwrap(),
-        http: HyperClient::new(),
-    };
-    let app = App::new().service(Service::new("meters").on(keep));
-    let running = app.allow_unknown_owners().start(ports).await.unwrap();
+    let running = start(&embedded, directory.path(), &runtime).await;
     let mut random = fastrand::Rng::with_seed(20_261_129);
     let mut envelopes = Vec::with_capacity(CASES);
     for _ in 0..CASES {

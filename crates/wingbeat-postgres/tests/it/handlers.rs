@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use wingbeat::Ports;
 use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
+use wingbeat::ports::Store as _;
 use wingbeat::test::model::Model;
 use wingbeat::{
     App, CorrelationId, Either, Entity, Event, Handler as _, JsonSchema, Name, Result, Retry,
-    Running, Runtime as _, RuntimeExt as _, Scope, Service, Store as _, Table, schemars,
+    Running, Runtime as _, RuntimeExt as _, Scope, Service, Table, schemars,
 };
 use wingbeat_postgres::{Config, Postgres};
 use wingbeat_servers::Postgres as Server;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::ports::Envelope;
 use wingbeat::{
-    App, Batch, Entity, Envelope, Error, Event, Handler as _, JsonSchema, Message as _, Result,
-    RuntimeExt as _, Service, Table, encode_body, schemars,
+    App, Batch, Entity, Error, Event, Handler as _, JsonSchema, Result, Service, Table,
+    encode_body, schemars,
 };
 use wingbeat_core::runtime::SharedRuntime;
 
@@ -55,23 +56,7 @@ fn totals() -> App {
 }
 
 fn envelope(runtime: &SharedRuntime, sold: &Sold) -> Envelope {
-    Envelope {
-        id: runtime.id().into(),
-        source: "till".into(),
-        kind: Sold::NAME.into(),
-        role: Sold::KIND,
-        key: sold.key(),
-        time: runtime.now(),
-        correlation: runtime.id().into(),
-        causation: None,
-        sequence: None,
-        operation: None,
-        traceparent: None,
-        propagation: Default::default(),
-        dialog: None,
-        signature: None,
-        body: encode_body(sold),
-    }
+    wingbeat::ports::published_by("till", sold, &**runtime)
 }
 
 #[test]

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
+use wingbeat::bodies::LargeBodies;
 use wingbeat::call::HyperClient;
+use wingbeat::runtime::TaskGroup;
 use wingbeat::test::model::Model;
 use wingbeat::{
-    App, Entity, Error, Event, JsonSchema, LargeBodies, Ports, Result, Running, Service, Table,
-    TaskGroup, TokioRuntime, run_unit, schemars,
+    App, Entity, Error, Event, JsonSchema, Ports, Result, Running, Service, Table, TokioRuntime,
+    run_unit, schemars,
 };
 use wingbeat_core::Name;
 use wingbeat_core::bodies::BodyRef;

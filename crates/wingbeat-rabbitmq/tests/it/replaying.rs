@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::call::HyperClient;
+use wingbeat::runtime::TaskGroup;
 use wingbeat::test::model::Model;
 use wingbeat::{
     Aggregate, App, Entity, Error, Event, Handler as _, Happened, JsonSchema, Meta, Ports, Repo,
-    Result, Running, Service, Table, TaskGroup, TokioRuntime, run_unit, schemars,
+    Result, Running, Service, Table, TokioRuntime, run_unit, schemars,
 };
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_postgres::Postgres;

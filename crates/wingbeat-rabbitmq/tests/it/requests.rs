@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use lapin::options::QueueDeleteOptions;
 use serde::{Deserialize, Serialize};
+use wingbeat::ports::{Dialog, Envelope};
 use wingbeat::{
-    App, Dialog, Entity, Envelope, Error, JsonSchema, Request, Requests, Result, Service, Table,
-    schemars,
+    App, Entity, Error, JsonSchema, Request, Requests, Result, Service, Table, schemars,
 };
 use wingbeat_core::Transport as _;
 use wingbeat_core::conformance::{RESERVE, envelope};

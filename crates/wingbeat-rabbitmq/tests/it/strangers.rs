@@ -3,9 +3,10 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
+use wingbeat::app::DeadLetter;
 use wingbeat::call::HyperClient;
 use wingbeat::test::model::Model;
-use wingbeat::{DeadLetter, Message as _, Ports, Running, TokioRuntime};
+use wingbeat::{Message as _, Ports, Running, TokioRuntime};
 use wingbeat_core::envelope::{BODY_MAX, KEY_MAX, SOURCE_MAX};
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::text::is_forbidden;
@@ -161,24 +162,7 @@ impl Strangers {
             meter: meter.clone(),
             size: 3,
         };
-        let id = self.runtime.id();
-        let envelope = wingbeat_core::Envelope {
-            id: id.into(),
-            source: "elsewhere".into(),
-            kind: Note::NAME.into(),
-            role: Note::KIND,
-            key: meter.clone(),
-            time: wingbeat::Runtime::now(&*self.runtime),
-            correlation: id.into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            propagation: Default::default(),
-            dialog: None,
-            signature: None,
-            body: wingbeat::encode_body(&note),
-        };
+        let envelope = wingbeat::ports::published_by("elsewhere", &note, &*self.runtime);
         publish(&self.transport, vec![envelope]).await;
         let reads = self.running.reads("meters").unwrap();
         until("the other subscription goes on", async || {
@@ -378,6 +362,44 @@ fn a_time_is_a_text_or_a_timestamp_or_the_time_of_receipt() {
         assert_eq!(strangers.ended().await, (4, 2));
         for letter in strangers.letters().await {
             assert!(letter.error.contains("time"), "{}", letter.error);
+        }
+    });
+}
+
+/// Ids without a time, with one that passed long ago and one that is to come: none makes a message
+/// a duplicate of one that never was.
+#[test]
+fn messages_with_any_id_and_any_time_are_handled_once() {
+    block_on(async {
+        let strangers = Strangers::start().await;
+        let old = wingbeat::Timestamp::from_millis(1_690_000_000_000);
+        let future = wingbeat::Timestamp::from_millis(4_000_000_000_000);
+        let ids = [
+            wingbeat::Uuid::nil(),
+            wingbeat::Uuid::from_u128(7),
+            wingbeat::Uuid::max(),
+            wingbeat::Uuid::from_u128(0x9073_926b_929f_31c2_abc9_fad7_7ae3_e8eb),
+            wingbeat_core::ids::uuid_v7(old, 7),
+            wingbeat_core::ids::uuid_v7(future, 7),
+        ];
+        let times = [
+            "0001-01-01T00:00:00Z",
+            "1970-01-01T00:00:00Z",
+            "2023-07-22T04:26:40Z",
+            "9999-12-30T22:00:00Z",
+        ];
+        for round in 0..2 {
+            for (at, time) in times.iter().enumerate() {
+                for id in &ids {
+                    let mut message = strangers.message("a").with("cloudEvents:time", text(time));
+                    message.headers[0].1 = text(id.to_string());
+                    message.headers[1].1 = text(format!("crm-{at}"));
+                    strangers.accepted(&message);
+                }
+            }
+            let count = (times.len() * ids.len()) as i64;
+            strangers.until_ended(count).await;
+            assert_eq!(strangers.ended().await, (count, 0), "round {round}");
         }
     });
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wingbeat::TokioRuntime;
@@ -29,12 +29,15 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The size of a batch, large enough that some messages are always unconfirmed.
 const BATCH: usize = 20;
 
-/// Runs a test that disturbs its broker. Such tests share a broker and run one after another.
+/// Runs a test that disturbs its broker. Such tests share a broker and run one after another. A
+/// test that fails leaves none behind: the next one starts another broker.
 pub(crate) fn disturb<F: Future<Output = ()>>(test: impl FnOnce(Arc<Server>) -> F) {
-    static SERVER: OnceLock<Mutex<Arc<Server>>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| Mutex::new(Arc::new(Server::start())));
-    let server = server.lock().unwrap_or_else(PoisonError::into_inner);
+    static SERVER: Mutex<Option<Arc<Server>>> = Mutex::new(None);
+    let mut turn = lock(&SERVER);
+    let server = turn.take();
+    let server = server.unwrap_or_else(|| Arc::new(Server::start()));
     block_on(test(Arc::clone(&server)));
+    *turn = Some(server);
 }
 
 /// Creates a configuration with its own exchanges and queues.

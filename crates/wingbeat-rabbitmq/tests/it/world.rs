@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::TokioRuntime;
 use wingbeat::call::HyperClient;
+use wingbeat::runtime::TaskGroup;
 use wingbeat::test::model::Model;
 use wingbeat::{
     App, Command, Effects, Entity, Error, Event, JsonSchema, Message, Result, Running, Service,
-    Table, encode_body, schemars,
+    Table, schemars,
 };
-use wingbeat::{TaskGroup, TokioRuntime};
 use wingbeat_core::conformance::Bench;
 use wingbeat_core::runtime::SharedRuntime;
-use wingbeat_core::{Envelope, Name, RuntimeExt as _};
+use wingbeat_core::{Envelope, Name};
 use wingbeat_rabbitmq::{Config, RabbitMq};
 
 use crate::conformance::open_with;
@@ -160,24 +161,7 @@ impl World {
 
     /// Encodes a message as a foreign publisher does.
     pub(crate) fn message<M: Message>(&self, message: &M) -> Envelope {
-        let id = self.runtime.id();
-        Envelope {
-            id: id.into(),
-            source: "elsewhere".into(),
-            kind: M::NAME.into(),
-            role: M::KIND,
-            key: message.key(),
-            time: wingbeat::Runtime::now(&*self.runtime),
-            correlation: id.into(),
-            causation: None,
-            sequence: None,
-            operation: None,
-            traceparent: None,
-            propagation: Default::default(),
-            signature: None,
-            dialog: None,
-            body: encode_body(message),
-        }
+        wingbeat::ports::published_by("elsewhere", message, &*self.runtime)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wingbeat_core::{Kind, MessageType};
 
 use super::App;
-use crate::Policy;
+use crate::policy::Policy;
 
 /// The code of events without a subscriber.
 const UNSUBSCRIBED: &str = "event_unsubscribed";

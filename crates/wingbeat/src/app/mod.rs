@@ -1,4 +1,7 @@
-//! Apps: the services of a system, and their start on a set of ports.
+//! Apps: the services of a system, their check, and their start on a set of ports.
+//!
+//! [`App`] is the wiring, [`Running`] a started one. The other types are what they report: findings
+//! of the check, and the state of subscriptions, schedules, dead letters and replays.
 
 mod findings;
 mod names;
@@ -13,18 +16,25 @@ use wingbeat_core::transport::Topology;
 use wingbeat_core::{Error, Kind, Name, Result};
 
 use crate::bodies::LargeBodies;
+use crate::describe;
 use crate::dispatch::Subscription;
 use crate::overload::Overload;
+use crate::policy::Policy;
 use crate::replay::Begins;
 use crate::request::{rejected_type, reply_type};
 use crate::runtime::sweep;
 use crate::schedule::{Plan, Registered};
 use crate::service::{Service, Wiring};
 use crate::trust::{Commands, Trust};
-use crate::{Policy, describe};
 use names::Names;
 use start::Shared;
 
+pub use crate::dispatch::Stats;
+pub use crate::failed::{DeadLetter, Failures};
+pub use crate::publish::Unroutable;
+pub use crate::rebuild::RebuildStatus;
+pub use crate::replay::ReplayStatus;
+pub use crate::schedule::ScheduleStatus;
 pub use findings::{Finding, Severity};
 pub use ports::Ports;
 pub use running::{Running, RunningSubscription};

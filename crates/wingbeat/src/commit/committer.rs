@@ -19,12 +19,17 @@ use crate::telemetry;
 use crate::telemetry::meters::CommitMeter;
 
 /// Commits staged units to a store, one batch at a time, for all services of the process.
+///
+/// One batch is with the store while the next one gathers: a slow store makes batches larger, not
+/// the queue of batches longer. [`is_full`](Self::is_full) bounds what gathers.
 pub(crate) struct Committer {
     store: Arc<dyn Store>,
     runtime: SharedRuntime,
     /// The messaging system for the messages' spans.
     carrier: &'static str,
+    /// Never locked across an `await`: handlers stage and read while a batch is with the store.
     staging: Mutex<Staging>,
+    /// Notified when a unit is staged.
     work: Notify,
     /// Notified after every batch.
     flushed: Notify,
@@ -77,6 +82,7 @@ impl Committer {
             if self.closed.load(Ordering::Acquire) {
                 return Err(Error::retry("stopped", "the service was stopped"));
             }
+            // Before the look: a batch that ends in between is not missed.
             let flushed = self.flushed.notified();
             let miss = self.lock().get(service, key);
             match miss {
@@ -92,6 +98,7 @@ impl Committer {
             body: record.map(|record| record.body),
             seen: staging.refusals.now(),
         };
+        // A unit that was staged during the load has the newer record.
         if let Ok(newer) = staging.get(service, key) {
             return Ok(newer);
         }

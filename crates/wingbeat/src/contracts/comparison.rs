@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// The code of a report with breaks.
 const CODE: &str = "contract_broken";
 
@@ -16,7 +19,8 @@ pub struct Comparison {
 }
 
 /// A change that breaks something.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ContractBreak")]
 #[non_exhaustive]
 pub struct Break {
     /// The message, or the stored data, that has changed.

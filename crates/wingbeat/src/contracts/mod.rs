@@ -50,7 +50,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use wingbeat_core::SchemaOf;
@@ -133,11 +135,71 @@ impl Contracts {
         self.files.get(path)
     }
 
+    /// Returns the schemas of all messages and stored data, by path, without the two documents.
+    #[must_use]
+    pub fn schemas(&self) -> Vec<Contract> {
+        let schemas = self.files.iter().filter(|(path, _)| !is_document(path));
+        let schemas = schemas.map(|(path, read)| Contract {
+            path: path.clone(),
+            read: read.clone(),
+            written: self.written.get(path).cloned(),
+        });
+        schemas.collect()
+    }
+
+    /// Returns the stored data without a schema. Changes of it would go unnoticed.
+    #[must_use]
+    pub fn undescribed(&self) -> &[Break] {
+        &self.undescribed
+    }
+
+    /// Adds the schemas of a release that runs elsewhere, and its stored data without a schema.
+    pub fn extend(
+        &mut self,
+        schemas: impl IntoIterator<Item = Contract>,
+        undescribed: impl IntoIterator<Item = Break>,
+    ) {
+        for Contract {
+            path,
+            read,
+            written,
+        } in schemas
+        {
+            self.written.extend(written.map(|it| (path.clone(), it)));
+            self.files.insert(path, read);
+        }
+        self.undescribed.extend(undescribed);
+    }
+
+    /// Returns these contracts without the two documents, for a comparison of schemas alone.
+    #[must_use]
+    pub fn without_documents(&self) -> Self {
+        let mut schemas = self.clone();
+        schemas.files.retain(|path, _| !is_document(path));
+        schemas
+    }
+
     /// Compares these contracts with those of the release before.
     #[must_use]
     pub fn compare(&self, older: &Self) -> Comparison {
         compare::compare(self, older)
     }
+}
+
+/// The schemas of one message type, or of one kind of stored data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Contract {
+    /// The path of its file, such as `messages/orders.order_placed.v1.json`.
+    pub path: String,
+    /// The schema of what the release can read.
+    pub read: Value,
+    /// The schema of what it writes; `null` if it is not known.
+    pub written: Option<Value>,
+}
+
+fn is_document(path: &str) -> bool {
+    [OPENAPI, ASYNCAPI].contains(&path)
 }
 
 /// Panics with a report if the system breaks the contracts in a directory.

@@ -41,6 +41,7 @@ pub use operation::{Answer, Operation};
 pub use request::{Field, ProblemCase, RequestDescription, Security};
 pub use stored::{StoredKind, StoredName, StoredType};
 pub use system::{Info, ServiceDescription, SubscriptionDescription, System};
+pub use wingbeat_core::{HasSchema, SchemaOf};
 
 use serde_json::Value;
 

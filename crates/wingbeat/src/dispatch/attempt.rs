@@ -336,7 +336,10 @@ impl Attempt {
                 return scope.seal(None).map(Some);
             }
         }
-        let envelope = bodies::fetch(self.service.bodies.as_ref(), envelope).await?;
+        let bodies = self.service.bodies.as_ref();
+        // Until the handler has ended.
+        let _room = bodies::room(bodies, std::iter::once(&envelope)).await?;
+        let envelope = bodies::fetch(bodies, envelope).await?;
         self.guarded((self.subscription.run)(scope.clone(), envelope))
             .await?;
         scope.store_bodies().await?;

@@ -15,9 +15,9 @@ use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Unit};
 
 use super::attempt::{Attempt, End, Next, STALE_MAX};
 use super::work::{Origin, Part, Work};
-use crate::Policy;
 use crate::batch::Unreadable;
 use crate::handler::RunBatch;
+use crate::policy::Policy;
 use crate::retry::{Step, Taken};
 use crate::telemetry::meters::Fate;
 use crate::unit::{Ended, Scope, back_off};
@@ -162,6 +162,9 @@ impl Attempt {
         for work in works {
             settles.extend(self.settle(scope, work).await?.flatten());
         }
+        let of_works = works.iter().map(|work| &work.envelope);
+        // Until the handler has ended. A batch that is too large for it is split.
+        let _room = bodies::room(self.service.bodies.as_ref(), of_works).await?;
         let envelopes = self.with_bodies(works).await?;
         let envelopes: Vec<&Envelope> = envelopes.iter().map(AsRef::as_ref).collect();
         let running = handler(scope.clone(), &envelopes).map_err(Failed::One)?;

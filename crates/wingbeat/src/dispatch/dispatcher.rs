@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::iter;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -38,11 +39,15 @@ const FULL: Duration = Duration::from_millis(2);
 /// Work that runs in its context. Ends with the key that is free when the work is staged, if any.
 type Started = Within<BoxFuture<'static, Option<String>>>;
 
+/// The owner of one queue. It is one task: lanes, deliveries in flight and the intake are its own,
+/// so they need no lock.
 pub(crate) struct Dispatcher {
     pub(crate) service: Arc<ServiceContext>,
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) transport: Arc<dyn Transport>,
+    /// Running, paused or draining.
     pub(crate) control: watch::Receiver<Control>,
+    /// Timers, parked deliveries and retried dead letters of this subscription that are due.
     pub(crate) due: mpsc::Receiver<Work>,
     /// How many runs there are at the same time, and how often they start.
     pub(crate) limits: watch::Receiver<Limits>,
@@ -53,6 +58,11 @@ pub(crate) struct Dispatcher {
 }
 
 impl Dispatcher {
+    /// Runs until the subscription has drained.
+    ///
+    /// Each turn starts what may run, then waits for one event. The events are polled in a fixed
+    /// order: a pause first, so that no further work starts; then work that has ended, which frees
+    /// keys and places; due work before new deliveries, since it has waited longer.
     pub(crate) async fn run(mut self) {
         let (finished, mut finishes) = mpsc::unbounded_channel::<Finished>();
         let mut lanes = Lanes::new(self.gathering());
@@ -87,6 +97,9 @@ impl Dispatcher {
             }
             let gathers = self.start_all(&mut lanes, &mut turn, &mut running, &finished, !runs);
             lanes.in_flight.publish(&self.stats);
+            self.stats
+                .limited
+                .store(turn.is_waiting(), Ordering::Relaxed);
             let pause = gathers.unwrap_or_default();
             let full = self.service.committer.is_full();
             tokio::select! {
@@ -150,8 +163,8 @@ impl Dispatcher {
         })
     }
 
-    /// Starts work up to the limits of the subscription. If there is room for a batch that gathers,
-    /// returns the time until it can start.
+    /// Starts work up to the limits of the subscription; `hurried` includes batches that gather.
+    /// If there is room for a batch that gathers, returns the time until it can start.
     fn start_all(
         &self,
         lanes: &mut Lanes,
@@ -175,6 +188,7 @@ impl Dispatcher {
         None
     }
 
+    /// Puts deliveries into the lanes of their keys.
     fn take(&self, deliveries: Vec<Delivery>, lanes: &mut Lanes, settler: Option<&dyn Settler>) {
         self.meter.consumed(deliveries.len());
         if let (Some(settler), true) = (settler, sabotage::lacks(sabotage::ACK_AFTER_COMMIT)) {
@@ -292,6 +306,8 @@ impl Dispatcher {
         }
     }
 
+    /// Ends work that took effect, and returns the rest to the front of its lane, so that the
+    /// messages of a key keep their order.
     fn settle(mut work: Work, outcome: Outcome, lanes: &mut Lanes, tags: &mut Vec<Tag>) {
         let is_duplicate = outcome == Outcome::Duplicate;
         match Ended::from(outcome) {

@@ -1,17 +1,16 @@
 //! Subscriptions, and the messages that they handle.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use bytes::Bytes;
 use wingbeat_core::transport::{Binding, Broken, Queue};
 use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Tag, Timestamp};
 
-use crate::Policy;
 use crate::failed::{Failures, UNKNOWN_SOURCE, parked_key};
 use crate::handler::{Run, RunBatch};
-use crate::policy::Rate;
+use crate::policy::{Policy, Rate};
 use crate::retry::Taken;
 use crate::trust::FORGED;
 use crate::unit::original_id;
@@ -306,6 +305,8 @@ pub struct Stats {
     pub oldest: AtomicI64,
     /// Failed attempts that were followed by another one.
     pub retried: AtomicU64,
+    /// Set while work that could start waits for the subscription's rate.
+    pub limited: AtomicBool,
     /// Limits the log lines about messages that fail.
     pub(crate) failures: LogLimit,
     /// Limits the log lines about a store or a broker that fails.
@@ -318,6 +319,7 @@ impl Default for Stats {
             in_flight: AtomicU64::new(0),
             oldest: AtomicI64::new(0),
             retried: AtomicU64::new(0),
+            limited: AtomicBool::new(false),
             failures: LogLimit::new(50, Duration::from_millis(200)),
             outages: LogLimit::new(3, Duration::from_secs(10)),
         }

@@ -15,6 +15,26 @@ use crate::unit::Scope;
 
 /// An extractor for the signed-in caller. It answers 401 without one, and 503 if the cache is
 /// unavailable.
+///
+/// ```
+/// use wingbeat::prelude::*;
+///
+/// async fn mine(Caller(session): Caller, reads: Reads) -> Result<Reply, Problem> {
+///     # drop(reads);
+///     Ok(ok(&session.user_id))
+/// }
+///
+/// let routes = Routes::new().route("/orders", get(mine));
+/// # let orders = Service::new("orders").routes(routes);
+/// # #[cfg(feature = "test")]
+/// # {
+/// # let app = wingbeat::test::TestApp::start(1, App::new().service(orders));
+/// # let nothing = wingbeat::serde_json::Value::Null;
+/// # let token = app.sign_in(wingbeat::Uuid::from_u128(7), false);
+/// # assert_eq!(app.ask("GET", "/orders", "", &nothing).0, 401);
+/// # assert_eq!(app.ask("GET", "/orders", &token, &nothing).0, 200);
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Caller(pub Session);
 

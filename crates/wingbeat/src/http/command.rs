@@ -45,6 +45,22 @@ pub(crate) const STORED: OwnTable = OwnTable::of::<Kept>(TABLE);
 
 /// `POST` to a handler whose first argument is parsed from the request, and whose others are
 /// extractors.
+///
+/// The handler runs in a unit of work, and the client gets the reply when the unit is durable.
+///
+/// ```
+/// use wingbeat::prelude::*;
+///
+/// async fn check_in(Path(room): Path<String>, claims: Claims) -> Result<Reply, Problem> {
+///     if !claims.claim("room", &room, "ada").await? {
+///         return Err(Problem::new(409, "room_taken", "another guest has it"));
+///     }
+///     Ok(accepted(&room))
+/// }
+///
+/// let routes = Routes::new().route("/rooms/{room}", post(check_in).idempotent());
+/// # drop(Service::new("hotel").routes(routes));
+/// ```
 pub fn post<H, Args, S, M>(handler: H) -> Endpoint<S, InUnit>
 where
     H: Handler<Args>,

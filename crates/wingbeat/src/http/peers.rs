@@ -16,7 +16,8 @@ use crate::trust::{CALLER_HEADER, RequestText};
 /// ```no_run
 /// # use std::sync::Arc;
 /// # use axum::{Router, middleware::from_fn_with_state, routing::get};
-/// # use wingbeat::{SharedRuntime, Signatures};
+/// # use wingbeat::SharedRuntime;
+/// # use wingbeat::ports::Signatures;
 /// use wingbeat::http::{Peers, peers_only};
 ///
 /// # fn routes(signatures: Arc<dyn Signatures>, runtime: SharedRuntime) -> Router {

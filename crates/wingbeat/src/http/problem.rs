@@ -21,6 +21,19 @@ static LINES: Lines = Lines::new();
 const REBUILDING: u64 = 5;
 
 /// An error in the form of RFC 9457.
+///
+/// A handler returns it as its error. `?` turns an [`Error`] into one: 503 if the operation can be
+/// retried, 500 for most others.
+///
+/// ```
+/// use wingbeat::http::Problem;
+///
+/// let taken = Problem::new(409, "room_taken", "another guest has it");
+/// assert_eq!((taken.status, &*taken.title), (409, "Conflict"));
+///
+/// let invalid = Problem::invalid("/beds", "must be at least 1");
+/// assert_eq!((invalid.status, &*invalid.detail), (422, "/beds: must be at least 1"));
+/// ```
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Problem {
     /// A URI reference for the kind of problem.

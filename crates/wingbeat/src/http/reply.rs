@@ -9,6 +9,14 @@ use super::problem::Problem;
 use crate::encode;
 
 /// An answer of a command.
+///
+/// ```
+/// use wingbeat::http::{created, no_content};
+///
+/// let reply = created(&"room 7").location("/rooms/7");
+/// assert_eq!((reply.status, &*reply.body), (201, "\"room 7\""));
+/// assert_eq!(no_content().status, 204);
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reply {
     /// The HTTP status.

@@ -69,6 +69,36 @@ impl CommandRequest {
 /// An extractor for a JSON body. It answers 400 for malformed JSON, 415 for another content type or
 /// a compressed body, and 422 for wrong or unknown fields. Structs are read from objects only, not
 /// from arrays.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::prelude::*;
+///
+/// #[derive(Serialize, Deserialize, JsonSchema)]
+/// #[serde(deny_unknown_fields)]
+/// struct Guest {
+///     name: String,
+/// }
+///
+/// async fn register(Json(guest): Json<Guest>) -> Result<Reply, Problem> {
+///     if guest.name.is_empty() {
+///         return Err(Problem::invalid("/name", "must not be empty"));
+///     }
+///     Ok(created(&guest))
+/// }
+///
+/// let routes = Routes::new().route("/guests", post(register));
+/// # let hotel = Service::new("hotel").routes(routes);
+/// # #[cfg(feature = "test")]
+/// # {
+/// # use wingbeat::serde_json::json;
+/// # let app = wingbeat::test::TestApp::start(1, App::new().service(hotel));
+/// # let register = |body| app.ask("POST", "/guests", "", &body).0;
+/// # assert_eq!(register(json!({ "name": "Ada" })), 201);
+/// # assert_eq!(register(json!({ "name": "" })), 422);
+/// # assert_eq!(register(json!({ "nme": "Ada" })), 422);
+/// # }
+/// ```
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -237,7 +267,25 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 /// The character U+0000 in a path or a query.
 const NUL: &str = "%00";
 
-/// An extractor for a path parameter. It answers 404 if the parameter cannot be parsed.
+/// An extractor for a path parameter, or for a tuple of several. It answers 404 if one of them
+/// cannot be parsed.
+///
+/// ```
+/// use wingbeat::prelude::*;
+///
+/// async fn show(Path((floor, room)): Path<(u8, String)>) -> Result<Reply, Problem> {
+///     Ok(ok(&format!("room {room} on floor {floor}")))
+/// }
+///
+/// let routes = Routes::new().route("/floors/{floor}/rooms/{room}", get(show));
+/// # let hotel = Service::new("hotel").routes(routes);
+/// # #[cfg(feature = "test")]
+/// # {
+/// # let app = wingbeat::test::TestApp::start(1, App::new().service(hotel));
+/// # let show = |path| app.ask("GET", path, "", &wingbeat::serde_json::Value::Null).0;
+/// # assert_eq!((show("/floors/2/rooms/7b"), show("/floors/x/rooms/7b")), (200, 404));
+/// # }
+/// ```
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -263,6 +311,30 @@ impl<T: HasSchema> DescribeRequest for Path<T> {
 
 /// An extractor for query parameters. It answers 422 if one cannot be parsed, or is unknown and the
 /// type denies unknown fields.
+///
+/// ```
+/// use serde::Deserialize;
+/// use wingbeat::prelude::*;
+///
+/// #[derive(Deserialize, JsonSchema)]
+/// #[serde(deny_unknown_fields)]
+/// struct Wanted {
+///     beds: Option<u8>,
+/// }
+///
+/// async fn search(Query(wanted): Query<Wanted>) -> Result<Reply, Problem> {
+///     Ok(ok(&wanted.beds.unwrap_or(1)))
+/// }
+///
+/// let routes = Routes::new().route("/rooms", get(search));
+/// # let hotel = Service::new("hotel").routes(routes);
+/// # #[cfg(feature = "test")]
+/// # {
+/// # let app = wingbeat::test::TestApp::start(1, App::new().service(hotel));
+/// # let search = |path| app.ask("GET", path, "", &wingbeat::serde_json::Value::Null).0;
+/// # assert_eq!((search("/rooms?beds=2"), search("/rooms?bed=2")), (200, 422));
+/// # }
+/// ```
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -339,6 +411,27 @@ impl<S: Send + Sync> FromRequestParts<S> for Reads {
 /// An extractor for the required header `Idempotency-Key`: the
 /// [operation id](crate::call#operation-ids) of the request. The runtime stores the response with
 /// the unit and repeats it for the same key.
+///
+/// `post(handler).idempotent()` requires the header without this argument. Take the argument if the
+/// handler needs the key itself.
+///
+/// ```
+/// use wingbeat::prelude::*;
+///
+/// async fn order(_: Path<String>, key: IdempotencyKey) -> Result<Reply, Problem> {
+///     Ok(accepted(&key.0))
+/// }
+///
+/// let routes = Routes::new().route("/rooms/{room}/orders", post(order));
+/// # let hotel = Service::new("hotel").routes(routes);
+/// # #[cfg(feature = "test")]
+/// # {
+/// # let app = wingbeat::test::TestApp::start(1, App::new().service(hotel));
+/// # let nothing = wingbeat::serde_json::Value::Null;
+/// # assert_eq!(app.ask("POST", "/rooms/7/orders", "", &nothing).0, 400);
+/// # assert_eq!(app.post("/rooms/7/orders", "", "k1", &nothing).0, 202);
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(pub String);
 

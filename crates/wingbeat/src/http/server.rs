@@ -37,6 +37,23 @@ const FINISH: Duration = Duration::from_secs(5);
 /// Serves until `end` resolves, then waits for open requests. The extension
 /// `axum::extract::ConnectInfo<SocketAddr>` of every request contains the peer's address. The file
 /// descriptors of the process limit the number of connections; see [`Limits::of_process`].
+///
+/// [`wingbeat::run`](crate::run()) serves the routes of an app. This function is for programs that
+/// start an app themselves.
+///
+/// ```no_run
+/// use tokio::net::TcpListener;
+/// use wingbeat::http::serve;
+/// use wingbeat::{App, Ports};
+///
+/// async fn host(app: App, ports: Ports) -> Result<(), Box<dyn std::error::Error>> {
+///     let running = app.start(ports).await?;
+///     let listener = TcpListener::bind("127.0.0.1:8080").await?;
+///     serve(listener, running.routes(), async { /* until a signal arrives */ }).await;
+///     running.drain().await;
+///     Ok(())
+/// }
+/// ```
 pub async fn serve(listener: TcpListener, routes: Router, end: impl Future<Output = ()> + Send) {
     serve_within(listener, routes, Limits::of_process(), end).await;
 }

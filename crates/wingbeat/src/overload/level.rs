@@ -108,11 +108,17 @@ impl Resource {
 
 /// The watermarks of a resource, in its unit.
 ///
-/// Level 1 begins at `high`, and ends at `low`. Level 2 begins at one and a half times `high`, for
-/// memory at a third of the way from `high` to 100 %, for the disk at three quarters of `high`.
-/// Level 3 begins at two thirds of the way for memory, and at twice `high` for lag; there is none
-/// for the other resources, to which reading adds nothing. A level above 1 ends where the level
-/// below it begins.
+/// Level 1 begins at `high`, and ends at `low`. The levels above follow from `high`; each ends
+/// where the level below it begins.
+///
+/// | Resource | Level 2 begins at | Level 3 begins at |
+/// |---|---|---|
+/// | memory | a third of the way from `high` to 100 % | two thirds of that way |
+/// | disk | three quarters of `high` | – |
+/// | backlog, queues | one and a half times `high` | – |
+/// | lag | one and a half times `high` | twice `high` |
+///
+/// Disk, backlog and queues have no level 3: reads, which it would refuse, add nothing to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermark {
     /// The reading at which overload begins.

@@ -1,4 +1,4 @@
-//! Compares the rows of a service's tables with their definitions, and has them written again.
+//! Compares the index rows of a service's tables with their definitions, and rebuilds them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,22 +17,22 @@ use crate::runtime::Control;
 use crate::state::{Columns, Definition, Derived};
 use crate::unit::{ServiceContext, run_unit};
 
-/// The pause between two looks at the record, before the random part that spreads the replicas.
+/// The pause between two looks at the record. A random part is added, so that replicas do not look
+/// at the same time.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The pause after an error of the store.
 const AGAIN: Duration = Duration::from_secs(1);
-/// The shortest pause between two pages. It is as long as the page took, so that live units get
-/// half of the store's time at least.
+/// The shortest pause between two pages. A page that took longer is followed by a pause as long as
+/// itself, so that live units get at least half of the store's time.
 const PAGE_EVERY: Duration = Duration::from_millis(25);
 /// The pause after a record that cannot be read.
 const FAILED: Duration = Duration::from_secs(60);
-/// Looks without a sign of another release, after which its processes have ended. They drain for
-/// ten seconds at most.
+/// The number of looks after which the processes of another release have ended, if its number has
+/// not changed meanwhile. They drain for ten seconds at most.
 const RELEASE_ENDED: u32 = 7;
-/// Looks without progress, after which another process continues a pass.
+/// The number of looks without progress after which another process continues a pass.
 const HOLDER_ENDED: u32 = 3;
-/// Looks without progress, after which another process continues a pass that has met an unreadable
-/// record.
+/// The same for a pass that has met an unreadable record, which is tried again once a minute.
 const FAILED_HOLDER_ENDED: u32 = 18;
 
 /// The rows of one service's tables.
@@ -47,7 +47,7 @@ pub(crate) struct Rebuilds {
     not_before: Mutex<Duration>,
 }
 
-/// The looks at parts of the record since they have last changed.
+/// For each part of the record, the number of looks since it last changed.
 #[derive(Default)]
 struct Looks {
     releases: Vec<(Seen, u32)>,
@@ -186,7 +186,7 @@ impl Rebuilds {
         .await
     }
 
-    /// Returns the rows that the records of a table show that no release has described.
+    /// Returns the index rows of a table that no release has described, as its records have them.
     async fn found(&self, table: &Derived) -> Result<Filled> {
         let store = &self.service.store;
         if store.scan(table.table, None, 1).await?.is_empty() {

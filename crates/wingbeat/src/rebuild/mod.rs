@@ -1,14 +1,14 @@
 //! Rebuilds: a release with other index columns writes the rows of older records again.
 //!
 //! Each service keeps one record ([`state`]) with the definitions of the releases whose processes
-//! run, and with the columns that every record of a table shows. A process adds its release when it
-//! starts ([`keeper`]), before it writes rows. While processes of several releases run, each of
-//! them notes now and then that it is alive, so that the others recognize when it has ended; only
-//! then are rows of another form no longer written.
+//! run, and with the complete columns: those that every record of a table has. A process adds its
+//! release when it starts ([`keeper`]), before it writes rows. While processes of several releases
+//! run, each of them increases a number in the record from time to time. A release whose number no
+//! longer changes has ended, and writes no more rows in its form.
 //!
 //! Then one process walks each table that lacks columns, a page at a time ([`walk`]), and stores
-//! its position after each page. Another process continues if it ends. No process compares clocks
-//! of others: it counts its own looks at a record that does not change.
+//! its position after each page. If it ends, another process continues. No process compares clocks
+//! with others: each counts how often it has read the record without a change.
 //!
 //! Until a column is complete, lists by it are refused with `index_incomplete`
 //! ([`Incomplete`](crate::unit::Incomplete)).

@@ -45,7 +45,7 @@ pub(super) struct Seen {
     pub(super) beat: u64,
 }
 
-/// The rows that all records of a table show.
+/// The index rows that every record of a table has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Filled {
     pub(super) views: Columns,

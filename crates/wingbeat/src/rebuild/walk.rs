@@ -1,4 +1,4 @@
-//! One page of a table: its records show their rows again.
+//! One page of a table: the index rows of its records are written again.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::state::Derived;
 use crate::telemetry::{self, Context};
 use crate::unit::{Scope, ServiceContext, run_unit};
 
-/// The records whose rows are written at the same time. Live units share commits with them.
+/// The number of records whose rows are written at the same time. They share commits with live
+/// units, so a page must not fill one.
 const PAGE: usize = 64;
 /// The longest stored failure, in bytes.
 const FAILURE_MAX: usize = 1_024;

@@ -18,7 +18,8 @@ use crate::effects::{Effects, Outgoing, Stamp};
 use crate::handler::Run;
 use crate::state::{Chapter, History, Position};
 use crate::unit::{OwnTable, Scope, ServiceContext, run_unit, within_lease};
-use crate::{Kind, decode, encode};
+use crate::{decode, encode};
+use wingbeat_core::Kind;
 
 /// The table of replays; ids are the queues of the subscriptions.
 pub(crate) const REPLAYS: Name = Name::new("wb.replay");

@@ -1,4 +1,4 @@
-//! Answering.
+//! The side that answers: handlers, retries and replies of requests.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Asking.
+//! The side that asks: requests, and the wait for their replies.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -171,11 +171,14 @@ impl<R: Request> Asking<R> {
         let (Requests(inner), outgoing) = (self.requests, self.outgoing);
         async move {
             let reply = inner.ask(R::NAME, outgoing, limit).await?;
-            let reply = bodies::fetch(inner.service.bodies.as_ref(), reply).await;
             let undecodable = |why| RequestError::Undecodable {
                 request: R::NAME,
                 why,
             };
+            let bodies = inner.service.bodies.as_ref();
+            let room = bodies::room(bodies, std::iter::once(&reply)).await;
+            let _until_decoded = room.map_err(undecodable)?;
+            let reply = bodies::fetch(bodies, reply).await;
             read::<R>(&reply.map_err(undecodable)?)
         }
     }

@@ -8,8 +8,8 @@ use wingbeat_core::{Message, Name};
 /// A request: a message to which a handler of one service replies. Derive `Request`.
 ///
 /// A service answers it with [`Service::answer`](crate::Service::answer). A route asks it with
-/// [`Requests`](crate::Requests). It is no [command](crate::CommandMessage), so a handler cannot
-/// send it: handlers do not wait for others.
+/// [`Requests`](crate::Requests). It is no [command](crate::handler::CommandMessage), so a handler
+/// cannot send it: handlers do not wait for others.
 ///
 /// Its reply is any type that serde can read and write.
 ///

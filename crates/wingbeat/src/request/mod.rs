@@ -3,7 +3,7 @@
 //! The request is a command that names the reply queue of this process and a deadline. A unit of
 //! work with only this message commits it ([`Requests`]), so it is signed, traced, journaled and
 //! published like any other. The handler that answers returns the reply, which is part of its unit
-//! ([`answer`]). The relay sends it to the reply queue, and [`inbox`] hands it to the caller.
+//! (`answer`). The relay sends it to the reply queue, and `inbox` hands it to the caller.
 //!
 //! `docs/requests.md` says when to use requests.
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::ArgMatches;
+use clap_builder::ArgMatches;
 
 use super::settings::{Field, OURS, Sources};
 

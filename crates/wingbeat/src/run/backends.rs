@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "servers")]
+use std::time::Duration;
 
 #[cfg(feature = "embedded")]
 use wingbeat_embedded::{Embedded, EmbeddedCache, Inspector, Loss};
@@ -12,12 +14,21 @@ use wingbeat_rabbitmq::RabbitMq;
 #[cfg(feature = "servers")]
 use wingbeat_redis::Redis;
 
+#[cfg(feature = "servers")]
+use wingbeat_core::Runtime as _;
 use wingbeat_core::tls::TlsFiles;
 
 use super::error::RunError;
 use super::settings::Servers;
 use crate::call::HyperClient;
 use crate::{Ports, Result, TokioRuntime};
+
+/// The time for which a start waits for servers that accept connections and do not answer.
+#[cfg(feature = "servers")]
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A server that is absent refuses a connection sooner than this. One that is slow does not.
+#[cfg(feature = "servers")]
+const SLOW: Duration = Duration::from_millis(500);
 
 /// The ports of a process, and the adapters behind them.
 pub struct Backends {
@@ -141,7 +152,8 @@ impl Backends {
         Vec::new()
     }
 
-    /// Connects to all servers at once, and reports each one that does not answer.
+    /// Connects to all servers at once, and reports each one that does not answer. A server that is
+    /// slow to answer gets a minute; one that refuses connections is reported at once.
     #[cfg(feature = "servers")]
     async fn connect(
         servers: &Servers,
@@ -155,9 +167,9 @@ impl Backends {
         // Programs in other languages find sessions under documented keys.
         cache.namespace = String::new();
         let connecting = futures_util::future::join3(
-            Postgres::connect(&store, runtime.clone()),
-            RabbitMq::connect(&broker, runtime.clone()),
-            Redis::connect(&cache, runtime.clone()),
+            patiently(runtime, || Postgres::connect(&store, runtime.clone())),
+            patiently(runtime, || RabbitMq::connect(&broker, runtime.clone())),
+            patiently(runtime, || Redis::connect(&cache, runtime.clone())),
         );
         match connecting.await {
             (Ok(store), Ok(transport), Ok(cache)) => Ok(Self::from(Ports {
@@ -229,6 +241,30 @@ impl Backends {
             return embedded.writable();
         }
         true
+    }
+}
+
+/// Connects again while the server is slow, which is an outage and no wrong setting.
+#[cfg(feature = "servers")]
+async fn patiently<T, F: Future<Output = Result<T>>>(
+    runtime: &TokioRuntime,
+    connect: impl Fn() -> F,
+) -> Result<T> {
+    let end = runtime.elapsed() + PATIENCE;
+    loop {
+        let began = runtime.elapsed();
+        let why = match connect().await {
+            Err(why) if why.code().ends_with("_unavailable") => why,
+            connected_or_refused => return connected_or_refused,
+        };
+        let now = runtime.elapsed();
+        if now - began < SLOW || now >= end {
+            return Err(why);
+        }
+        tracing::warn!(
+            code = why.code(),
+            "waiting for a server that is slow to answer: {why}"
+        );
     }
 }
 

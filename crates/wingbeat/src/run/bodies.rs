@@ -2,7 +2,8 @@
 
 use super::error::RunError;
 use super::settings::{BodyPlace, Settings};
-use crate::{LargeBodies, Ports};
+use crate::Ports;
+use crate::bodies::LargeBodies;
 
 /// Returns the place for large bodies; `None` if messages with such bodies are refused.
 ///

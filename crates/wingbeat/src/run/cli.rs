@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap_builder::{Arg, ArgAction, ArgMatches, Command};
 
 use super::arguments::sources;
 use super::backends::Backends;
@@ -87,7 +87,7 @@ fn command<P: Program>(program: &P, own: &[Field]) -> Command {
             Arg::new("config")
                 .long("config")
                 .value_name("FILE")
-                .value_parser(clap::value_parser!(PathBuf))
+                .value_parser(clap_builder::value_parser!(PathBuf))
                 .help("Settings; `./wingbeat.toml` if it exists [env: WINGBEAT_CONFIG]"),
         )
     };
@@ -358,7 +358,32 @@ fn roles<P: Program>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::program::Plain;
     use super::*;
+
+    #[derive(Clone, Default, serde::Deserialize, schemars::JsonSchema)]
+    #[serde(default)]
+    struct Hotel {
+        /// The name on the door
+        #[serde(rename = "name")]
+        _name: String,
+    }
+
+    #[test]
+    fn the_help_shows_the_settings_of_a_program_beside_ours() {
+        let program = Plain::new(|_: &Settings<Hotel>| crate::App::new());
+        let help = command(&program, &Field::of::<Hotel>()).render_help();
+        let help = help.to_string();
+        for shown in [
+            "--name",
+            "The name on the door",
+            "--listen",
+            "--ops-listen",
+            "--config",
+        ] {
+            assert!(help.contains(shown), "{shown} is missing in\n{help}");
+        }
+    }
 
     #[test]
     fn a_clock_that_was_never_set_is_refused() {

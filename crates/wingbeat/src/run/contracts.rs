@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap_builder::{Arg, ArgAction, ArgMatches, Command};
 
 use super::error::RunError;
 use super::output::{complain, say};
@@ -30,7 +30,7 @@ pub(super) fn command() -> Command {
             Arg::new("directory")
                 .value_name("DIR")
                 .default_value("contracts")
-                .value_parser(clap::value_parser!(PathBuf))
+                .value_parser(clap_builder::value_parser!(PathBuf))
                 .help("The directory of the files, which a repository keeps"),
         )
         .arg(flag("check", "Only compare: write nothing").conflicts_with("accept"))

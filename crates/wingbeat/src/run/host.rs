@@ -12,11 +12,10 @@ use tower::ServiceExt as _;
 use super::system::RunningSystem;
 use crate::describe;
 use crate::overload::Overload;
+use crate::runtime::TaskGroup;
 use crate::runtime::sweep;
-use crate::{
-    App, Name, Ports, Reads, Result, Running, Runtime as _, ServiceContext, TaskGroup,
-    TokioRuntime, Topology,
-};
+use crate::{App, Name, Ports, Reads, Result, Running, Runtime as _, ServiceContext, TokioRuntime};
+use wingbeat_core::Topology;
 
 /// Builds the app of the whole system. Called again whenever a service restarts.
 pub type System = Arc<dyn Fn() -> App + Send + Sync>;

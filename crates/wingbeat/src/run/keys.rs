@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command};
+use clap_builder::{Arg, ArgMatches, Command};
 
 use super::error::RunError;
 use super::output::{complain, say};
@@ -27,7 +27,7 @@ pub(super) fn command() -> Command {
             Arg::new("directory")
                 .value_name("DIR")
                 .required(true)
-                .value_parser(clap::value_parser!(PathBuf))
+                .value_parser(clap_builder::value_parser!(PathBuf))
                 .help("Private keys go to DIR/signing, public keys to DIR/trusted"),
         )
         .arg(

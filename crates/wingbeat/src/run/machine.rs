@@ -39,8 +39,7 @@ impl Machine {
     /// Returns the size of the disk, if it is small.
     #[cfg(unix)]
     fn disk_size(&self) -> Option<u64> {
-        let disk = rustix::fs::statvfs(self.data.as_ref()?).ok()?;
-        let size = disk.f_blocks.saturating_mul(disk.f_frsize);
+        let size = disk(self.data.as_ref()?)?.size;
         (size < SMALL_DISK).then_some(size)
     }
 
@@ -59,9 +58,27 @@ impl Probe for Machine {
 
     #[cfg(unix)]
     fn disk_free(&self) -> Option<u64> {
-        let disk = rustix::fs::statvfs(self.data.as_ref()?).ok()?;
-        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+        Some(disk(self.data.as_ref()?)?.free)
     }
+}
+
+/// A disk, in bytes.
+#[cfg(unix)]
+struct Disk {
+    size: u64,
+    free: u64,
+}
+
+/// Returns the disk of a path.
+#[cfg(unix)]
+#[allow(clippy::unnecessary_cast, reason = "narrower on other systems")]
+fn disk(path: &Path) -> Option<Disk> {
+    let disk = nix::sys::statvfs::statvfs(path).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size() as u64);
+    Some(Disk {
+        size: bytes(disk.blocks() as u64),
+        free: bytes(disk.blocks_available() as u64),
+    })
 }
 
 /// Returns the watermarks for a disk of this size.

@@ -52,15 +52,57 @@ impl Roles {
 /// A command of a program, beside those that every program has.
 pub struct Command {
     /// Its definition: name, help, arguments.
-    pub definition: clap::Command,
+    pub definition: clap_builder::Command,
     /// Runs it with its arguments.
-    pub run: fn(clap::ArgMatches) -> BoxFuture<'static, ExitCode>,
+    pub run: fn(clap_builder::ArgMatches) -> BoxFuture<'static, ExitCode>,
 }
 
 /// A program with more than services. For services alone use [`run`](crate::run()).
 ///
 /// A process starts in this order: settings, logs, ports, [`begin`](Self::begin), the services of
 /// [`system`](Self::system), [`routes`](Self::routes), [`prepare`](Self::prepare), ready.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use wingbeat::run::{Process, Roles, RunError};
+/// use wingbeat::{App, Ports, Program, Service, Settings, run_program};
+///
+/// struct Hotel;
+///
+/// impl Program for Hotel {
+///     type Own = ();
+///     type State = ();
+///
+///     fn name(&self) -> &'static str {
+///         "hotel"
+///     }
+///
+///     fn about(&self) -> &'static str {
+///         "A hotel with one service."
+///     }
+///
+///     fn services(&self, _: &Settings) -> Vec<&'static str> {
+///         vec!["rooms"]
+///     }
+///
+///     async fn begin(&self, _: &Settings, _: &Roles, _: &Ports) -> Result<(), RunError> {
+///         Ok(())
+///     }
+///
+///     fn system(&self, _: &Settings, _: &Roles, _: &()) -> App {
+///         App::new().service(Service::new("rooms"))
+///     }
+///
+///     async fn prepare(&self, process: &Process<Self>) -> Result<Vec<String>, RunError> {
+///         Ok(vec![format!("Guests book at http://{}/", process.address)])
+///     }
+/// }
+///
+/// fn main() -> ExitCode {
+///     run_program(Hotel)
+/// }
+/// ```
 pub trait Program: Send + Sync + Sized + 'static {
     /// The program's own settings.
     type Own: OwnSettings;

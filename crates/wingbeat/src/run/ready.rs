@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::output::complain;
-use crate::HttpClient as _;
 use crate::call::HyperClient;
 use crate::outgoing::Request;
+use wingbeat_core::HttpClient as _;
 
 /// The longest wait for a response; health checks wait longer.
 const WITHIN: Duration = Duration::from_millis(1500);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap_builder::{Arg, ArgAction, ArgMatches, Command};
 use wingbeat_core::Topology;
 use wingbeat_core::transport::{Prune, Pruned};
 

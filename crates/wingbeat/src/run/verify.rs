@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap_builder::{Arg, ArgAction, ArgMatches, Command};
 
 use super::arguments::sources;
 use super::backends::Backends;
@@ -42,7 +42,7 @@ pub(super) fn command(flags: impl Fn(Command) -> Command) -> Command {
                 .long("limit")
                 .value_name("N")
                 .default_value("20")
-                .value_parser(clap::value_parser!(u64))
+                .value_parser(clap_builder::value_parser!(u64))
                 .help("The defects to print of each table; more are counted"),
         );
     flags(verify)

@@ -33,18 +33,15 @@ impl Descriptors {
     /// Returns the share of this process. Raises the limit first.
     #[cfg(unix)]
     pub(crate) fn of_process() -> Self {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let limit = getrlimit(Resource::Nofile);
-        let current = limit.current.unwrap_or(WANTED);
-        let wanted = limit.maximum.map_or(WANTED, |maximum| maximum.min(WANTED));
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let Ok((current, maximum)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+            return Self::of_limit(WANTED);
+        };
+        let wanted = maximum.min(WANTED);
         if current >= wanted {
             return Self::of_limit(current);
         }
-        let raised = Rlimit {
-            current: Some(wanted),
-            ..limit
-        };
-        let raised = setrlimit(Resource::Nofile, raised).is_ok();
+        let raised = setrlimit(Resource::RLIMIT_NOFILE, wanted, maximum).is_ok();
         Self::of_limit(if raised { wanted } else { current })
     }
 

@@ -1,5 +1,6 @@
-//! The adapter behind the runtime's port (clock, randomness, tasks), the sweep of expired data, and
-//! the share of the machine that connections may use.
+//! Clock, randomness and tasks, behind the port [`Runtime`].
+//!
+//! Programs use [`TokioRuntime`]; tests and the simulation drive time themselves.
 
 mod control;
 mod descriptors;
@@ -12,3 +13,4 @@ pub(crate) use descriptors::Descriptors;
 pub(crate) use real::log_clock;
 pub use real::{TaskGroup, TokioRuntime};
 pub(crate) use sweep::sweep;
+pub use wingbeat_core::runtime::{Runtime, RuntimeExt, SharedRuntime};

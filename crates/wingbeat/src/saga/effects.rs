@@ -184,9 +184,9 @@ impl<I> SagaEffects<I> {
     /// Defers the input. The runtime discards this step, with its change of the saga and all other
     /// effects, and retries the input later.
     ///
-    /// By the default [`SagaPolicy`](crate::SagaPolicy), some quick attempts are followed by pauses
-    /// of 1, 5, 30, 120, 600 and 3,600 s. Then the input becomes a dead letter with the reason
-    /// `saga_deferred`.
+    /// By the default [`SagaPolicy`](crate::policy::SagaPolicy), some quick attempts come first,
+    /// and then pauses of 1, 5, 30, 120, 600 and 3,600 s. After them the input becomes a dead
+    /// letter with the reason `saga_deferred`.
     ///
     /// A timer cannot be deferred: it becomes a dead letter at once, with the reason
     /// `timer_deferred`. Set it again with [`after`](Self::after) instead.

@@ -61,7 +61,7 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
         now: scope.now(),
         ..SagaEffects::default()
     };
-    if row.timer && !fired(&mut record, row.message, envelope.id) {
+    if row.timer && existed && !fired(&mut record, row.message, envelope.id) {
         return Ok(());
     }
     let state = match (existed, record.ended) {
@@ -109,11 +109,16 @@ pub(crate) async fn handle<S: Saga>(scope: Scope, envelope: Envelope, queue: Nam
     Ok(())
 }
 
-/// Records that a timer has fired. Returns `false` if the saga has set it again since: then an
-/// operator retries an earlier one.
+/// Records that a timer has fired. Returns `false` if the saga has cancelled it or set it again
+/// since: then an operator retries its dead letter.
 fn fired<S>(record: &mut SagaRecord<S>, name: &str, id: MessageId) -> bool {
-    let pending = record.timer_ids.get(name);
-    if pending.is_some_and(|pending| *pending != id.0) {
+    let is_pending = match record.timer_ids.get(name) {
+        Some(pending) => *pending == id.0,
+        // An older release has set it, or it is not pending.
+        None => record.timers.iter().any(|timer| timer == name),
+    };
+    if !is_pending {
+        tracing::info!(timer = name, %id, "ignored a timer that was cancelled or replaced");
         return false;
     }
     // Its record is gone, so the saga must not list it as pending.

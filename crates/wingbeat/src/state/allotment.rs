@@ -21,7 +21,8 @@ use crate::telemetry::meters;
 /// use std::time::Duration;
 ///
 /// use wingbeat::cache::{Claim, Count, Decision, Terms};
-/// use wingbeat::{Allotment, Reads, Result, RuntimeExt};
+/// use wingbeat::state::Allotment;
+/// use wingbeat::{Reads, Result, RuntimeExt};
 ///
 /// const SEATS: Allotment = Allotment::new("seats:");
 ///

@@ -29,7 +29,8 @@ type Upcast = Box<dyn Fn(&[u8]) -> Result<Bytes> + Send + Sync>;
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use wingbeat::{Aggregate, JsonSchema, Upcasts, schemars};
+/// use wingbeat::state::Upcasts;
+/// use wingbeat::{Aggregate, JsonSchema, schemars};
 ///
 /// /// The events of the first release.
 /// #[derive(Serialize, Deserialize)]

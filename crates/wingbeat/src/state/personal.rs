@@ -347,7 +347,7 @@ impl Reads {
 /// or the row when you erase the subject.
 ///
 /// ```
-/// assert_eq!(wingbeat::lookup_digest("ada@example.org").len(), 64);
+/// assert_eq!(wingbeat::state::lookup_digest("ada@example.org").len(), 64);
 /// ```
 #[must_use]
 pub fn lookup_digest(value: &str) -> String {

@@ -17,6 +17,7 @@ pub mod text;
 
 pub use context::{Context, Within, current};
 pub use spans::{SPANS, asking, failed_on, record_status, requested};
+pub use wingbeat_core::{LogLimit, LogLimits};
 
 pub(crate) use spans::{
     Called, Handled, calling, committing, ended, failed, handling, record_request, sending,

@@ -7,7 +7,8 @@ use wingbeat_core::Result;
 
 use super::model::lock;
 use crate::call::Executor;
-use crate::{App, Call, Effects, IntoEffects as _, decode};
+use crate::effects::IntoEffects as _;
+use crate::{App, Call, Effects, decode};
 
 type Answer = Arc<dyn Fn(&[u8]) -> Result<Effects> + Send + Sync>;
 

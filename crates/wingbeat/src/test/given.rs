@@ -102,6 +102,58 @@ impl<A: Aggregate> Decided<A> {
 
 /// Starts a test with a saga that has handled these inputs.
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::prelude::*;
+/// use wingbeat::test::given_saga;
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "rooms.booked", version = 1, key = room)]
+/// struct Booked {
+///     room: String,
+/// }
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "rooms.expired", version = 1, key = room)]
+/// struct Expired {
+///     room: String,
+/// }
+///
+/// #[derive(SagaInput)]
+/// enum Input {
+///     #[saga(start)]
+///     Booked(Booked),
+///     #[saga(timer)]
+///     Expired(Expired),
+/// }
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Hold;
+///
+/// impl Saga for Hold {
+///     const NAME: &'static str = "hold";
+///     type Input = Input;
+///
+///     fn step(&mut self, input: Input, effects: &mut SagaEffects<Input>) {
+///         match input {
+///             Input::Booked(it) => {
+///                 effects.after(Duration::from_secs(60), &Expired { room: it.room })
+///             }
+///             Input::Expired(expired) => effects.publish(&expired).end(),
+///         };
+///     }
+///
+///     fn unexpected(&mut self, _: Unexpected, _: Input, _: &mut SagaEffects<Input>) {}
+/// }
+///
+/// let booked = || Input::Booked(Booked { room: "7".into() });
+/// let expired = Input::Expired(Expired { room: "7".into() });
+/// given_saga::<Hold>([]).when(booked()).sets(["rooms.expired.v1"]);
+/// given_saga::<Hold>([booked()]).when(expired).then(["rooms.expired.v1"]).ends();
+/// ```
+///
 /// # Panics
 ///
 /// If it defers one of them.

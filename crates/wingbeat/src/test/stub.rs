@@ -1,6 +1,7 @@
 //! Stubs of services that a test does not run.
 
-use crate::{Error, IntoEffects, Message, Service};
+use crate::effects::IntoEffects;
+use crate::{Error, Message, Service};
 
 /// Creates a service that answers each message `C` with an event, or with another value that a
 /// handler may return. For more messages, add `.on(async |command: …| Ok(…))`.

@@ -7,9 +7,7 @@ use crate::Ports;
 use crate::ServiceContext;
 use crate::http::session::{Sessions, identify};
 use crate::outgoing::Response;
-use crate::{
-    App, Call, HttpClient, Message, Name, Reads, Requests, Result, Running, Runtime as _, outgoing,
-};
+use crate::{App, Call, Message, Name, Reads, Requests, Result, Running, Runtime as _, outgoing};
 use axum::body::{Body, to_bytes};
 use axum::http::request::Builder;
 use axum::http::{Request, StatusCode};
@@ -19,6 +17,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 use wingbeat_core::BoxFuture;
+use wingbeat_core::HttpClient;
 
 use crate::test::call_stubs::CallStubs;
 use crate::test::executor::Group;

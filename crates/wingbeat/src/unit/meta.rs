@@ -7,6 +7,31 @@ pub(crate) const REPLAYED: &str = ".replayed";
 ///
 /// A unit that no message caused (an HTTP command, a schedule) has no `message`, `operation` or
 /// `sequence`.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use wingbeat::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// #[event(name = "hotel.checked_in", version = 1, key = room)]
+/// struct CheckedIn {
+///     room: String,
+/// }
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct LastSeen(String);
+///
+/// impl Entity for LastSeen {
+///     const NAME: &'static str = "last_seen";
+///     type Id = String;
+/// }
+///
+/// /// Records when the event was published, not when it arrived.
+/// async fn remember(event: CheckedIn, meta: Meta, seen: Table<LastSeen>) -> Result<()> {
+///     seen.put(&event.room, LastSeen(meta.time.to_string()))
+/// }
+/// # drop(Service::new("hotel").on(remember));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Meta {

@@ -256,7 +256,7 @@ impl Scope {
     /// # Errors
     ///
     /// `sealed` after the handler has returned; `message_too_large` or `message_invalid` if the
-    /// event exceeds the limits of [`envelope`](crate::envelope).
+    /// event exceeds the limits of [`envelope`](wingbeat_core::envelope).
     pub fn publish<E: EventMessage>(&self, event: &E) -> Result<()> {
         let mut effects = Effects::new();
         effects.publish(event);
@@ -280,7 +280,7 @@ impl Scope {
     /// # Errors
     ///
     /// `sealed` after the handler has returned; `message_too_large` or `message_invalid` if a
-    /// message exceeds the limits of [`envelope`](crate::envelope).
+    /// message exceeds the limits of [`envelope`](wingbeat_core::envelope).
     pub fn emit(&self, effects: Effects) -> Result<()> {
         self.record(effects)
     }

@@ -10,11 +10,15 @@ use uuid::Uuid;
 use wingbeat::call::Http;
 use wingbeat::call::breaker::State;
 use wingbeat::outgoing::{Request, Response};
+use wingbeat::policy::BreakerWindow;
+use wingbeat::ports::HttpClient;
 use wingbeat::test::{Model, Simulation};
 use wingbeat::{
-    App, BoxFuture, BreakerWindow, Call, Error, Event, GaveUp, HttpClient, JsonSchema, Result,
-    Running, Service, TargetPolicy, schemars,
+    App, BoxFuture, Call, Error, Event, GaveUp, JsonSchema, Result, Running, Service, TargetPolicy,
+    schemars,
 };
+
+use crate::refusing::Log;
 
 #[derive(Event, Serialize, Deserialize, JsonSchema)]
 #[event(name = "parcels.packed", version = 1, key = parcel)]
@@ -215,6 +219,7 @@ fn a_share_of_failures_opens_the_breaker_although_others_succeed() {
             failed_percent: 50,
             ..BreakerWindow::default()
         });
+        let (log, _recording) = Log::start();
         scene.carrier.refuses_odd.store(true, Ordering::SeqCst);
         scene.pack(0..10);
         scene.pass(1);
@@ -222,6 +227,10 @@ fn a_share_of_failures_opens_the_breaker_although_others_succeed() {
         scene.carrier.refuses_odd.store(false, Ordering::SeqCst);
         scene.pass(60);
         assert_eq!(scene.state(), State::Closed);
+        for change in ["circuit breaker opened", "circuit breaker closed"] {
+            let lines = log.count(&["WARN", change, "carrier"]);
+            assert_eq!(lines > 0, expected == State::Open, "{change}: {lines}");
+        }
     }
 }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat::policy::SagaPolicy;
 use wingbeat::test::TestApp;
 use wingbeat::{
-    App, Attempts, Event, JsonSchema, Name, Retry, Saga, SagaEffects, SagaInput, SagaPolicy,
-    Service, Unexpected, schemars,
+    App, Attempts, Event, JsonSchema, Name, Retry, Saga, SagaEffects, SagaInput, Service,
+    Unexpected, schemars,
 };
 
 use crate::refusing::Log;
@@ -122,9 +123,15 @@ struct Scene(TestApp);
 impl Scene {
     /// Sets an alarm whose timer fails and is parked.
     fn start() -> Self {
-        let retry = Retry::default().on_code("panicked", Attempts::parked([PAUSE, PAUSE]));
+        let scene = Self::with(Attempts::parked([PAUSE, PAUSE]));
+        assert_eq!(scene.parked(), (1, 1));
+        scene
+    }
+
+    /// Sets an alarm whose timer fails.
+    fn with(attempts: Attempts) -> Self {
         let policy = SagaPolicy {
-            retry,
+            retry: Retry::default().on_code("panicked", attempts),
             ..SagaPolicy::default()
         };
         let alarms = Service::new("alarms").saga_with::<Alarm>(policy);
@@ -132,8 +139,16 @@ impl Scene {
         let alarm = "a".into();
         scene.0.publish(Uuid::from_u128(1), &Set { alarm });
         scene.0.pass(2 * MINUTE);
-        assert_eq!(scene.parked(), (1, 1));
         scene
+    }
+
+    /// Delivers the only dead letter again.
+    fn retry(&self) {
+        let letters = self.0.run(self.0.running().dead_letters(ALARMS));
+        let letters = letters.expect("they can be read");
+        assert_eq!(letters.len(), 1);
+        let retried = self.0.running().retry_dead_letter(ALARMS, letters[0].id);
+        assert!(self.0.run(retried).expect("it is committed"));
     }
 
     fn change(&self, change: Change, mends: bool) {
@@ -198,6 +213,23 @@ fn of_two_timers_that_were_parked_only_the_newer_one_fires() {
     assert_eq!(scene.parked(), (1, 1), "the newer one");
     scene.change(Change::Mend, true);
     assert_eq!(scene.rung(), [2]);
+}
+
+/// An operator who retries a dead letter does not overrule the saga.
+#[test]
+fn a_dead_letter_of_a_timer_that_was_cancelled_or_replaced_does_nothing() {
+    for (change, rung) in [
+        (Change::Mend, vec![1]),
+        (Change::Cancel, vec![]),
+        (Change::Replace, vec![2]),
+        (Change::ReplaceTwice, vec![2]),
+        (Change::End, vec![]),
+    ] {
+        let scene = Scene::with(Attempts::none());
+        scene.change(change, true);
+        scene.retry();
+        assert_eq!(scene.rung(), rung, "{change:?}");
+    }
 }
 
 /// The timers of a saga that is no longer registered.

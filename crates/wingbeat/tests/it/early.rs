@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::policy::SagaPolicy;
 use wingbeat::test::TestApp;
 use wingbeat::{
-    App, Event, JsonSchema, Retry, Saga, SagaEffects, SagaInput, SagaPolicy, Service, Unexpected,
-    schemars,
+    App, Event, JsonSchema, Retry, Saga, SagaEffects, SagaInput, Service, Unexpected, schemars,
 };
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]

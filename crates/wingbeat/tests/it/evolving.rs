@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat::state::Upcasts;
 use wingbeat::test::TestApp;
-use wingbeat::{
-    Aggregate, App, Command, JsonSchema, Reads, Repo, Result, Service, Upcasts, schemars,
-};
+use wingbeat::{Aggregate, App, Command, JsonSchema, Reads, Repo, Result, Service, schemars};
 
 #[derive(Command, Serialize, Deserialize, JsonSchema)]
 #[command(name = "rooms.book", version = 1, key = room)]

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::app::{Finding, Severity};
 use wingbeat::{
-    App, Attempts, Command, Entity, Event, Finding, Handler as _, JsonSchema, Result, Retry, Saga,
-    SagaEffects, SagaInput, Service, Severity, Stored, Table, Unexpected, View, schemars,
+    App, Attempts, Command, Entity, Event, Handler as _, JsonSchema, Result, Retry, Saga,
+    SagaEffects, SagaInput, Service, Stored, Table, Unexpected, View, schemars,
 };
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]

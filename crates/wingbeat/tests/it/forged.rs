@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::ports::{Envelope, Kind, Signatures as _, Transport as _};
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Simulation};
 use wingbeat::trust::{Ed25519, Trust};
 use wingbeat::{
-    App, Command, Effects, Entity, Envelope, Error, Event, JsonSchema, Kind, Message as _, Name,
-    Result, Running, Saga, SagaEffects, SagaInput, Service, Signatures as _, Table, Transport as _,
-    Unexpected, schemars,
+    App, Command, Effects, Entity, Error, Event, JsonSchema, Message as _, Name, Result, Running,
+    Saga, SagaEffects, SagaInput, Service, Table, Unexpected, schemars,
 };
 
 use crate::refusing::Log;
@@ -204,7 +204,7 @@ impl World {
         self.refunds_of("order-7")
     }
 
-    fn letters(&self) -> Vec<wingbeat::DeadLetter> {
+    fn letters(&self) -> Vec<wingbeat::app::DeadLetter> {
         let letters = self.simulation.run(self.running().dead_letters(BANK));
         letters.expect("the store reads")
     }
@@ -217,7 +217,7 @@ impl World {
         found.map_or(0, |(_, count)| count)
     }
 
-    fn retry(&self, letter: &wingbeat::DeadLetter) {
+    fn retry(&self, letter: &wingbeat::app::DeadLetter) {
         let retried = self.running().retry_dead_letter(BANK, letter.id);
         assert!(self.simulation.run(retried).expect("it is committed"));
         self.advance();
@@ -256,7 +256,7 @@ const FORGERIES: [(&str, Forge); 13] = [
     ("of a stranger", |world| world.command("stranger", None)),
     ("with an invalid signature", |world| {
         let mut forged = world.command("shop", Some("shop"));
-        forged.signature = Some(wingbeat::Signature::new([0; 64]));
+        forged.signature = Some(wingbeat::ports::Signature::new([0; 64]));
         forged
     }),
     ("with another id", |world| {

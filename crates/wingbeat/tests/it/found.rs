@@ -108,7 +108,7 @@ fn work_that_cannot_be_parked_is_retried() {
 /// An HTTP client whose requests are never answered.
 pub(crate) struct Nowhere;
 
-impl wingbeat::HttpClient for Nowhere {
+impl wingbeat::ports::HttpClient for Nowhere {
     fn send(
         &self,
         _request: outgoing::Request,
@@ -188,7 +188,7 @@ fn the_ports_of_a_killed_process_never_answer() {
         waited.await
     };
     assert!(simulation.run(asked).is_none());
-    let hits = simulation.run(wingbeat::Cache::hit(
+    let hits = simulation.run(wingbeat::ports::Cache::hit(
         &*model.cache,
         "a",
         Duration::from_secs(60),

@@ -14,10 +14,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use wingbeat::Result;
 use wingbeat::call::HyperClient;
+use wingbeat::connections::Connections;
 use wingbeat::outgoing::{Request, Response};
+use wingbeat::ports::HttpClient as _;
 use wingbeat::tls::TlsFiles;
-use wingbeat::{Connections, HttpClient as _, Result};
 use wingbeat_servers::{Authority, Issued};
 
 /// A word in each request that nobody else may read.

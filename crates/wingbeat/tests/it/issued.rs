@@ -7,9 +7,10 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use wingbeat::cache::Durability;
 use wingbeat::http::session::{Session, Sessions};
+use wingbeat::ports::Cache;
 use wingbeat::test::{Model, Simulation};
 use wingbeat::trust::Ed25519;
-use wingbeat::{Cache, Name, Runtime as _};
+use wingbeat::{Name, Runtime as _};
 
 const ADA: Uuid = Uuid::from_u128(1);
 const ISSUER: Name = Name::new("identity");

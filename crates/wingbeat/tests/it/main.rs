@@ -1,5 +1,8 @@
 //! Tests of the whole runtime on the model and the seeded executor.
 
+#[macro_use]
+mod forward;
+
 mod again;
 mod batches;
 mod bodies;
@@ -32,6 +35,7 @@ mod operator;
 mod ordered;
 mod overload;
 mod paging;
+mod parts;
 mod pausing;
 #[cfg(feature = "personal")]
 mod personal;
@@ -54,6 +58,8 @@ mod schedules;
 mod session_races;
 mod sessions;
 mod simulated;
+#[cfg(feature = "servers")]
+mod slow_servers;
 mod sql;
 mod stubbed;
 mod suites;

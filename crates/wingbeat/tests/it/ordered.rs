@@ -60,7 +60,7 @@ async fn keep(event: MeterRead, State(trouble): State<Trouble>, logs: Table<Log>
 
 pub(crate) struct Nobody;
 
-impl wingbeat::HttpClient for Nobody {
+impl wingbeat::ports::HttpClient for Nobody {
     fn send(
         &self,
         _request: outgoing::Request,

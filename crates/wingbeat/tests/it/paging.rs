@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use wingbeat::ports::{Envelope, Kind, Store as _, Unit};
 use wingbeat::store::{Query, Select};
 use wingbeat::test::{Model, Simulation};
-use wingbeat::{Envelope, Kind, Name, Store as _, Timestamp, Unit};
+use wingbeat::{Name, Timestamp};
 use wingbeat_core::unit::{Row, RowWrite};
 
 const SERVICE: Name = Name::new("library");

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::ports::Store;
+use wingbeat::runtime::Control;
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Outages, Simulation};
 use wingbeat::{
-    App, Call, Control, Entity, Error, Event, GaveUp, JsonSchema, Message as _, Now, Ports, Result,
-    Running, Saga, SagaEffects, SagaInput, Service, Store, Table, TargetPolicy, Unexpected,
-    schemars,
+    App, Call, Entity, Error, Event, GaveUp, JsonSchema, Message as _, Now, Ports, Result, Running,
+    Saga, SagaEffects, SagaInput, Service, Table, TargetPolicy, Unexpected, schemars,
 };
 
 use crate::found::Nowhere;

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::ports::{Consumer, Delivery, Envelope, Tag, Transport, Unit};
 use wingbeat::test::{Model, Simulation};
-use wingbeat::transport::{Refused, Settler};
+use wingbeat::transport::Settler;
 use wingbeat::{
-    App, BoxFuture, Consumer, Delivery, Envelope, Error, Event, JsonSchema, Message as _, Name,
-    Ports, Result, Service, Tag, Topology, Transport, Unit, schemars,
+    App, BoxFuture, Error, Event, JsonSchema, Message as _, Name, Ports, Result, Service, schemars,
 };
 
 use crate::found::Nowhere;
@@ -44,7 +44,7 @@ fn refuses(unit: &Unit) -> bool {
 /// attempts to store them.
 fn run(
     refuses: impl Fn(&Unit) -> bool + Send + Sync + 'static,
-) -> (Vec<wingbeat::DeadLetter>, usize, Log) {
+) -> (Vec<wingbeat::app::DeadLetter>, usize, Log) {
     let (log, _recording) = Log::start();
     let simulation = Simulation::new(1);
     let model = Model::new(simulation.runtime());
@@ -118,20 +118,7 @@ struct Loses {
 }
 
 impl Transport for Loses {
-    fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.ping()
-    }
-
-    fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
-        self.inner.declare(topology)
-    }
-
-    fn publish(
-        &self,
-        messages: Vec<Envelope>,
-    ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
-        self.inner.publish(messages)
-    }
+    forward_transport!(ping, declare, publish, depth);
 
     fn consume(&self, _: Name, _: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
         *self.consumed.lock().expect("not poisoned") += 1;
@@ -141,10 +128,6 @@ impl Transport for Loses {
     fn broker_dead_letters(&self, _: Name) -> BoxFuture<'_, Result<Option<Box<dyn Consumer>>>> {
         *self.consumed.lock().expect("not poisoned") += 1;
         Box::pin(async { Ok(Some(Box::new(Lost) as Box<dyn Consumer>)) })
-    }
-
-    fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
-        self.inner.depth(queue)
     }
 }
 

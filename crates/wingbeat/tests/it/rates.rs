@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat::policy::Policy;
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Outages, Simulation};
 use wingbeat::{
-    App, Call, Error, Event, GaveUp, Handler as _, JsonSchema, Now, Parts, Policy, Rate, Reads,
-    Result, Running, Service, State, TargetPolicy, Timestamp, schemars,
+    App, Call, Error, Event, GaveUp, Handler as _, JsonSchema, Now, Parts, Rate, Reads, Result,
+    Running, Service, State, TargetPolicy, Timestamp, schemars,
 };
 
 use crate::found::Nowhere;
@@ -235,13 +236,14 @@ fn a_changed_concurrency_holds_in_each_replica() {
     assert!(scene.limit(0, Some(3), None).expect("it is stored"));
     scene.pass(2);
     assert_eq!(scene.limits(1), (3, None));
-    scene.write(60);
+    // More than one replica prefetches.
+    scene.write(200);
     scene.pass(5);
     let slow = scene.starts.len();
     assert!((24..=36).contains(&slow), "{slow} with three at once");
     assert!(scene.limit(1, Some(20), None).expect("it is stored"));
-    scene.pass(5);
-    assert_eq!(scene.starts.len(), 60);
+    scene.pass(10);
+    assert_eq!(scene.starts.len(), 200);
 }
 
 #[test]

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
+use wingbeat::ports::{Consumer, Delivery, Envelope, Tag, Topology, Transport};
 use wingbeat::test::{Model, Simulation};
 use wingbeat::transport::{Refused, Settler};
 use wingbeat::{
-    App, BoxFuture, Consumer, Delivery, Envelope, Error, Event, JsonSchema, Name, Part, Ports,
-    Result, Running, Service, State, Tag, Topology, Transport, schemars,
+    App, BoxFuture, Error, Event, JsonSchema, Name, Part, Ports, Result, Running, Service, State,
+    schemars,
 };
 
 use crate::ordered::Nobody;

@@ -3,20 +3,15 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tracing::field::Field;
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
-use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded};
-use wingbeat_core::unit::{Outcome, Row};
-use wingbeat_core::{
-    CorrelationId, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
-};
+use wingbeat_core::unit::Outcome;
+use wingbeat_core::{Name, Record, Result, Store, Unit};
 
 /// Returns whether a scan of this table, after this id, finds nothing.
 pub(crate) type Hides = dyn Fn(Name, Option<&str>) -> bool + Send + Sync;
@@ -30,13 +25,10 @@ pub(crate) struct Refusing {
 }
 
 impl Store for Refusing {
-    fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.ping()
-    }
-
-    fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>> {
-        self.inner.prepare(services, topology)
-    }
+    forward_store!(
+        prepare, ping, load, history, row, rows, journal, counters, settled, claim_due, next_due,
+        backlog, retain, outbox
+    );
 
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>> {
         Box::pin(async move {
@@ -53,10 +45,6 @@ impl Store for Refusing {
         })
     }
 
-    fn load(&self, service: Name, key: &Key) -> BoxFuture<'_, Result<Option<Record>>> {
-        self.inner.load(service, key)
-    }
-
     fn scan(
         &self,
         service: Name,
@@ -68,66 +56,6 @@ impl Store for Refusing {
             return Box::pin(async { Ok(Vec::new()) });
         }
         self.inner.scan(service, table, after, limit)
-    }
-
-    fn history(
-        &self,
-        service: Name,
-        key: &Key,
-        after: u64,
-    ) -> BoxFuture<'_, Result<Vec<Recorded>>> {
-        self.inner.history(service, key, after)
-    }
-
-    fn row(&self, service: Name, view: Name, key: &str) -> BoxFuture<'_, Result<Option<Row>>> {
-        self.inner.row(service, view, key)
-    }
-
-    fn rows(&self, service: Name, query: Query) -> BoxFuture<'_, Result<Page>> {
-        self.inner.rows(service, query)
-    }
-
-    fn journal(&self, service: Name, story: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        self.inner.journal(service, story)
-    }
-
-    fn counters(&self, service: Name) -> BoxFuture<'_, Result<Vec<(Name, i64)>>> {
-        self.inner.counters(service)
-    }
-
-    fn settled(
-        &self,
-        queue: Name,
-        source: &str,
-        message: MessageId,
-    ) -> BoxFuture<'_, Result<bool>> {
-        self.inner.settled(queue, source, message)
-    }
-
-    fn claim_due(
-        &self,
-        services: &[Name],
-        now: Timestamp,
-        lease: Duration,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<DueRecord>>> {
-        self.inner.claim_due(services, now, lease, limit)
-    }
-
-    fn next_due(&self, services: &[Name]) -> BoxFuture<'_, Result<Option<Timestamp>>> {
-        self.inner.next_due(services)
-    }
-
-    fn backlog(&self, service: Name, now: Timestamp) -> BoxFuture<'_, Result<Backlog>> {
-        self.inner.backlog(service, now)
-    }
-
-    fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>> {
-        self.inner.retain(now)
-    }
-
-    fn outbox(&self) -> Option<Arc<dyn Outbox>> {
-        self.inner.outbox()
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::ports::{Envelope, Transport};
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Simulation};
 use wingbeat::transport::Refused;
 use wingbeat::{
-    App, BoxFuture, Command, Consumer, Envelope, Event, JsonSchema, Name, Ports, Result, Running,
-    Service, Topology, Transport, schemars,
+    App, BoxFuture, Command, Event, JsonSchema, Ports, Result, Running, Service, schemars,
 };
 
 use crate::transfers::envelope;
@@ -39,13 +39,7 @@ struct Stuck {
 }
 
 impl Transport for Stuck {
-    fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.ping()
-    }
-
-    fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
-        self.inner.declare(topology)
-    }
+    forward_transport!(ping, declare, consume, depth);
 
     fn publish(
         &self,
@@ -60,14 +54,6 @@ impl Transport for Stuck {
             accepted.extend(keys);
             messages.iter().map(|_| Ok(())).collect()
         })
-    }
-
-    fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
-        self.inner.consume(queue, prefetch)
-    }
-
-    fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
-        self.inner.depth(queue)
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::app::ReplayStatus;
 use wingbeat::test::simulator::Report;
 use wingbeat::test::{Client, Outages, Process, Simulator, System, TestApp, Violation, World};
 use wingbeat::{
     Aggregate, App, BoxFuture, Command, Entity, Error, Event, Handler as _, Happened, JsonSchema,
-    Meta, ReplayStatus, Repo, Result, Runtime as _, Service, Table, Uuid, schemars,
+    Meta, Repo, Result, Runtime as _, Service, Table, Uuid, schemars,
 };
 
 use crate::again::{self, fails_without};

@@ -12,10 +12,11 @@ use axum::body::Body;
 use axum::extract::Extension;
 use axum::http::Request;
 use tower::ServiceExt as _;
+use wingbeat::TokioRuntime;
 use wingbeat::run::ops::{Operator, operator};
 use wingbeat::run::{Backends, Host};
+use wingbeat::runtime::Control;
 use wingbeat::tls::TlsFiles;
-use wingbeat::{Control, TokioRuntime};
 
 use crate::pausing::{SUBSCRIPTION, statistics};
 

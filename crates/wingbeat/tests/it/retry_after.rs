@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wingbeat::call::{Http, TargetReport};
 use wingbeat::outgoing::{Request, Response};
+use wingbeat::policy::BreakerWindow;
 use wingbeat::test::TestApp;
 use wingbeat::{
-    App, BreakerWindow, Call, Error, Event, GaveUp, JsonSchema, Parts, Result, Service, State,
-    TargetPolicy, schemars,
+    App, Call, Error, Event, GaveUp, JsonSchema, Parts, Result, Service, State, TargetPolicy,
+    schemars,
 };
 
 #[derive(Event, Serialize, Deserialize, JsonSchema)]

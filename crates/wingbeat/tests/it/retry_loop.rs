@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::subscriber::DefaultGuard;
+use wingbeat::ports::{Consumer, Envelope, Store, Transport};
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Simulation};
-use wingbeat::transport::{DeadLettered, Refused, Settler};
+use wingbeat::transport::{DeadLettered, Settler};
 use wingbeat::{
-    App, BoxFuture, Call, Consumer, Entity, Envelope, Error, Event, GaveUp, JsonSchema,
-    Message as _, Name, Now, Ports, Result, Running, Service, Store, Table, TargetPolicy,
-    Timestamp, Topology, Transport, schemars,
+    App, BoxFuture, Call, Entity, Error, Event, GaveUp, JsonSchema, Message as _, Name, Now, Ports,
+    Result, Running, Service, Table, TargetPolicy, Timestamp, schemars,
 };
 use wingbeat_core::unit::Write;
 use wingbeat_core::{Delivery, Runtime as _, Tag, Unit};
@@ -206,24 +206,7 @@ struct GivesUp {
 }
 
 impl Transport for GivesUp {
-    fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.ping()
-    }
-
-    fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
-        self.inner.declare(topology)
-    }
-
-    fn publish(
-        &self,
-        messages: Vec<Envelope>,
-    ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
-        self.inner.publish(messages)
-    }
-
-    fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
-        self.inner.consume(queue, prefetch)
-    }
+    forward_transport!(ping, declare, publish, consume, depth);
 
     fn broker_dead_letters(&self, _: Name) -> BoxFuture<'_, Result<Option<Box<dyn Consumer>>>> {
         let consumer: Box<dyn Consumer> = Box::new(DeadLetters {
@@ -231,10 +214,6 @@ impl Transport for GivesUp {
             acknowledged: Arc::clone(&self.acknowledged),
         });
         Box::pin(async { Ok(Some(consumer)) })
-    }
-
-    fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
-        self.inner.depth(queue)
     }
 }
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat::app::DeadLetter;
+use wingbeat::ports::{Envelope, Transport as _};
 use wingbeat::test::{Model, Outages, Simulation, TestApp};
 use wingbeat::{
-    Aggregate, App, Attempts, Class, Command, DeadLetter, Entity, Envelope, Error, Event,
-    Handler as _, Happened, JsonSchema, Message as _, Part, Repo, Result, Retry, RuntimeExt as _,
-    Scope, Service, State, Table, Transport as _, encode_body, schemars,
+    Aggregate, App, Attempts, Class, Command, Entity, Error, Event, Handler as _, Happened,
+    JsonSchema, Message as _, Part, Repo, Result, Retry, RuntimeExt as _, Scope, Service, State,
+    Table, encode_body, schemars,
 };
 
 use crate::ordered::Nobody;

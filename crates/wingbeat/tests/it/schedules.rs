@@ -211,7 +211,7 @@ fn a_failure_for_good_waits_for_the_next_planned_time_and_is_shown() {
     assert_eq!(panicked.as_deref(), Some("panicked"));
 }
 
-fn status(app: &TestApp) -> wingbeat::ScheduleStatus {
+fn status(app: &TestApp) -> wingbeat::app::ScheduleStatus {
     let running = app.running();
     let all = app.run(running.schedules());
     all.expect("the store answers").remove(0)

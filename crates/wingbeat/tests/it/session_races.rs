@@ -10,8 +10,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 use wingbeat::http::session::{Session, Sessions};
+use wingbeat::ports::Cache;
 use wingbeat::test::{Model, Simulation};
-use wingbeat::{Cache, Result, Runtime as _, cache::Durability};
+use wingbeat::{Result, Runtime as _, cache::Durability};
 
 const ADA: Uuid = Uuid::from_u128(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -25,9 +26,7 @@ struct Racing {
 }
 
 impl Cache for Racing {
-    fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.ping()
-    }
+    forward_cache!(ping, put, replace, remove, remove_prefix, hit);
 
     fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
         let key = key.to_owned();
@@ -43,39 +42,6 @@ impl Cache for Racing {
             }
             found
         })
-    }
-
-    fn put(
-        &self,
-        key: &str,
-        value: Bytes,
-        ttl: Duration,
-        keep: Durability,
-    ) -> BoxFuture<'_, Result<()>> {
-        self.inner.put(key, value, ttl, keep)
-    }
-
-    fn replace(
-        &self,
-        key: &str,
-        expected: Option<Bytes>,
-        value: Bytes,
-        ttl: Duration,
-        keep: Durability,
-    ) -> BoxFuture<'_, Result<bool>> {
-        self.inner.replace(key, expected, value, ttl, keep)
-    }
-
-    fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {
-        self.inner.remove(key)
-    }
-
-    fn remove_prefix(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {
-        self.inner.remove_prefix(prefix)
-    }
-
-    fn hit(&self, key: &str, window: Duration) -> BoxFuture<'_, Result<u64>> {
-        self.inner.hit(key, window)
     }
 }
 

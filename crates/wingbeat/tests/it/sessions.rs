@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
+use wingbeat::Runtime as _;
 use wingbeat::cache::Durability;
 use wingbeat::http::session::{IDLE, LIFE, Session, Sessions};
+use wingbeat::ports::Cache;
 use wingbeat::test::{Model, Simulation};
-use wingbeat::{Cache, Runtime as _};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const ADA: Uuid = Uuid::from_u128(1);

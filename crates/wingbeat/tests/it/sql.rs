@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use wingbeat::ports::{OpenTransaction, Statement, Store as _, Unit};
 use wingbeat::test::{Model, Simulation};
-use wingbeat::{Name, OpenTransaction, Statement, Store as _, Timestamp, Unit};
+use wingbeat::{Name, Timestamp};
 use wingbeat_core::unit::Outcome;
 
 /// The model cannot run SQL. Ignoring the statement would hide that from a test.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wingbeat::call::Http;
 use wingbeat::outgoing::{Request, Response};
+use wingbeat::ports::{Envelope, HttpClient, Propagation, TraceParent};
 use wingbeat::test::{Model, Simulation};
 use wingbeat::{
-    App, BoxFuture, Call, Command, Effects, Entity, Envelope, Error, Event, GaveUp, Handler as _,
-    HttpClient, JsonSchema, Meta, Name, Propagation, Result, Retry, RuntimeExt as _, Saga,
-    SagaEffects, SagaInput, Service, Table, TargetPolicy, TraceParent, Unexpected, schemars,
-    telemetry,
+    App, BoxFuture, Call, Command, Effects, Entity, Error, Event, GaveUp, Handler as _, JsonSchema,
+    Meta, Name, Result, Retry, RuntimeExt as _, Saga, SagaEffects, SagaInput, Service, Table,
+    TargetPolicy, Unexpected, schemars, telemetry,
 };
 
 #[derive(Command, Clone, Serialize, Deserialize, JsonSchema)]
@@ -251,7 +251,7 @@ fn a_message_its_timer_and_its_call_share_one_trace_over_restarts() {
         ..from_outside(&world, &Order { id: "a".into() }, Some(caller()))
     };
     let propagation = order.propagation.clone();
-    let sent = wingbeat::Transport::publish(&*model.transport, vec![order]);
+    let sent = wingbeat::ports::Transport::publish(&*model.transport, vec![order]);
     world.run(sent)[0].clone().expect("it is sent");
     // The process is killed between message and timer, and between timer and answer.
     for time in [600, 1_201, 3_600] {
@@ -320,7 +320,7 @@ fn a_parked_and_retried_message_keeps_its_trace() {
         .run(stumbling().allow_unknown_owners().start(ports))
         .expect("it starts");
     let publish = |message: Envelope| {
-        let sent = wingbeat::Transport::publish(&*model.transport, vec![message]);
+        let sent = wingbeat::ports::Transport::publish(&*model.transport, vec![message]);
         world.run(sent)[0].clone().expect("it is sent");
     };
     publish(from_outside(
@@ -361,7 +361,7 @@ fn a_message_without_a_trace_gets_one_from_its_correlation_id() {
         .expect("it starts");
     let message = from_outside(&world, &Answered { id: "a".into() }, None);
     let story = message.correlation.0.as_u128();
-    let sent = wingbeat::Transport::publish(&*model.transport, vec![message]);
+    let sent = wingbeat::ports::Transport::publish(&*model.transport, vec![message]);
     world.run(sent)[0].clone().expect("it is sent");
     world.advance(Duration::from_secs(10));
     assert_eq!(

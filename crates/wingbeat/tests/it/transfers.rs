@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::outgoing::{Request, Response};
+use wingbeat::ports::HttpClient;
 use wingbeat::test::{Faults, Model, Simulation};
 use wingbeat::{
-    Aggregate, App, Command, Effects, Entity, Event, HttpClient, JsonSchema, Reads, Repo, Result,
+    Aggregate, App, Command, Effects, Entity, Event, JsonSchema, Reads, Repo, Result,
     RuntimeExt as _, Saga, SagaEffects, SagaInput, Service, Table, Unexpected, schemars,
 };
 use wingbeat_core::BoxFuture;
@@ -242,9 +243,9 @@ pub(crate) fn rough() -> Faults {
 pub(crate) fn envelope<M: wingbeat::Message>(
     simulation: &Simulation,
     message: &M,
-) -> wingbeat::Envelope {
+) -> wingbeat::ports::Envelope {
     let runtime = simulation.runtime();
-    wingbeat::Envelope {
+    wingbeat::ports::Envelope {
         id: runtime.id().into(),
         source: "test".into(),
         kind: M::NAME.into(),
@@ -268,7 +269,7 @@ pub(crate) async fn publish<M: wingbeat::Message>(
     model: &Model,
     message: &M,
 ) {
-    use wingbeat::Transport as _;
+    use wingbeat::ports::Transport as _;
     let envelope = envelope(simulation, message);
     while model.transport.publish(vec![envelope.clone()]).await[0].is_err() {}
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wingbeat::Ports;
+use wingbeat::ports::{Envelope, MessageId, Transport};
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Outages, Simulation};
 use wingbeat::transport::Refused;
 use wingbeat::{
-    App, BoxFuture, Command, Consumer, Effects, Entity, Envelope, Event, JsonSchema, Message as _,
-    MessageId, Name, Now, Result, Running, Service, Table, Topology, Transport, schemars,
+    App, BoxFuture, Command, Effects, Entity, Event, JsonSchema, Message as _, Now, Result,
+    Running, Service, Table, schemars,
 };
 
 #[derive(Event, Clone, Serialize, Deserialize, JsonSchema)]
@@ -63,13 +64,7 @@ struct Counting {
 }
 
 impl Transport for Counting {
-    fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.ping()
-    }
-
-    fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
-        self.inner.declare(topology)
-    }
+    forward_transport!(ping, declare, consume, depth);
 
     fn publish(
         &self,
@@ -81,14 +76,6 @@ impl Transport for Counting {
         }
         drop(published);
         self.inner.publish(messages)
-    }
-
-    fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
-        self.inner.consume(queue, prefetch)
-    }
-
-    fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
-        self.inner.depth(queue)
     }
 }
 
@@ -218,13 +205,7 @@ struct Full {
 }
 
 impl Transport for Full {
-    fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.ping()
-    }
-
-    fn declare(&self, topology: &Topology) -> BoxFuture<'_, Result<()>> {
-        self.inner.declare(topology)
-    }
+    forward_transport!(ping, declare, consume, depth);
 
     fn publish(
         &self,
@@ -247,14 +228,6 @@ impl Transport for Full {
             }
             answers
         })
-    }
-
-    fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
-        self.inner.consume(queue, prefetch)
-    }
-
-    fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
-        self.inner.depth(queue)
     }
 }
 

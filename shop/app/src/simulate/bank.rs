@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wingbeat::SharedRuntime;
 use wingbeat::outgoing::{Request, Response};
-use wingbeat::{BoxFuture, Error, HttpClient, Result};
+use wingbeat::ports::HttpClient;
+use wingbeat::{BoxFuture, Error, Result};
 
 /// The delay of a slow card.
 const SLOW: Duration = Duration::from_secs(2);

@@ -14,9 +14,10 @@ use shop_orders::copies::{CartCopy, ProductCopy};
 use shop_orders::domain::Order;
 use shop_orders::messages::CancelRefused;
 use wingbeat::http::session::Sessions;
+use wingbeat::ports::HttpClient;
 use wingbeat::test::simulator::Process;
 use wingbeat::test::{Client, System, Violation, World};
-use wingbeat::{CorrelationId, HttpClient, Message as _, Result, Runtime as _};
+use wingbeat::{CorrelationId, Message as _, Result, Runtime as _};
 
 use super::bank::Bank;
 use super::goods::GOODS;

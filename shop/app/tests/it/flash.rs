@@ -184,7 +184,7 @@ fn a_lost_claim_is_expired() {
         let token = world.sign_in().await;
         let claim = world.claim(&token, &sale).await;
         let key = format!("flash-sale:{sale}");
-        let allotments = wingbeat::Cache::allotments(&*world.model.cache);
+        let allotments = wingbeat::ports::Cache::allotments(&*world.model.cache);
         let allotments = allotments.expect("the model has allotments");
         allotments.end(&key).await.expect("the cache answers");
         assert_eq!(world.claim_status(&token, &claim).await, "expired");

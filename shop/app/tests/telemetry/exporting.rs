@@ -6,9 +6,10 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tracing::subscriber::with_default;
 use tracing_subscriber::layer::SubscriberExt as _;
+use wingbeat::ports::TraceParent;
+use wingbeat::telemetry;
 use wingbeat::telemetry::{Context, otlp, requested};
 use wingbeat::tls::TlsFiles;
-use wingbeat::{TraceParent, telemetry};
 
 use shop_e2e::wait::BOUND;
 

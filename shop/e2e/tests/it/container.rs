@@ -11,7 +11,6 @@ use shop_client::http::Call;
 use shop_e2e::fleet::SERVICES;
 use shop_e2e::process::{binary, free_port};
 use shop_e2e::sandbox::Sandbox;
-use shop_e2e::scrape::documented;
 use shop_e2e::servers::Servers;
 use shop_e2e::wait::{check, until};
 
@@ -437,11 +436,16 @@ async fn the_provider_writes_its_ledger_to_its_volume() {
     .await;
 }
 
-/// Prometheus scrapes every service where it listens, and alerts use metrics that exist.
+/// Prometheus scrapes every service where it listens, and the files that add Prometheus and Grafana
+/// fit the first one.
 #[test]
-fn prometheus_scrapes_every_service_and_alerts_on_documented_metrics() {
+fn prometheus_scrapes_every_service() {
     let mut client = compose();
-    for file in ["compose.yaml", "prometheus/compose.yaml"] {
+    for file in [
+        "compose.yaml",
+        "prometheus/compose.yaml",
+        "grafana/compose.yaml",
+    ] {
         client.arg("-f").arg(deploy(file));
     }
     let output = client.args(["config", "-q"]).output().unwrap();
@@ -455,20 +459,4 @@ fn prometheus_scrapes_every_service_and_alerts_on_documented_metrics() {
     assert_eq!(texts(&found["names"]), services);
     let exposed = format!("EXPOSE 8080 {}\n", found["port"]);
     assert!(read("Dockerfile").contains(&exposed), "{exposed}");
-
-    let rules: Value = serde_saphyr::from_str(&read("prometheus/alerts.yaml")).unwrap();
-    let rules = rules["groups"][0]["rules"].as_array().unwrap();
-    assert!(rules.len() >= 8);
-    let documented = documented();
-    for rule in rules {
-        let query = rule["expr"].as_str().unwrap();
-        let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        for name in words.filter(|word| word.starts_with("wingbeat_")) {
-            assert!(
-                documented.contains_key(name),
-                "{name} is not in docs/metrics.md"
-            );
-        }
-        assert!(rule["annotations"]["summary"].is_string(), "{query}");
-    }
 }

@@ -13,6 +13,7 @@ mod console;
 mod container;
 mod contracts;
 mod controls;
+mod dashboards;
 mod disk;
 mod distributed;
 mod failpoints;

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use shop_contracts::Sku;
-use wingbeat::CacheOf;
 use wingbeat::http::{Cursor, Path, Problem, Query, Routes, get, ok};
+use wingbeat::state::CacheOf;
 use wingbeat::store::{Position, Select};
 use wingbeat::{JsonSchema, Name, Reads, Result, schemars};
 

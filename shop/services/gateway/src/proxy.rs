@@ -18,11 +18,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tracing::Span;
 use wingbeat::RuntimeExt as _;
+use wingbeat::connections::{Connections, Unanswered};
 use wingbeat::http::{Problem, read_body};
+use wingbeat::ports::Signatures;
 use wingbeat::telemetry;
 use wingbeat::tls::TlsFiles;
 use wingbeat::trust::{CALLER_HEADER, RequestText};
-use wingbeat::{Connections, Name, SharedRuntime, Signatures, Unanswered};
+use wingbeat::{Name, SharedRuntime};
 
 use crate::edge::SERVICE;
 use crate::upstream::{Replica, Upstream};

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use wingbeat::Timestamp;
 use wingbeat::call::breaker::{Admission, Breaker, Pass};
-use wingbeat::{LogLimit, Timestamp};
+use wingbeat::telemetry::LogLimit;
 
 /// The limits that protect the gateway from a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,8 @@ use wingbeat::http::{
     ok, plain, post,
 };
 use wingbeat::overload::Priority;
-use wingbeat::{Effects, JsonSchema, LogLimits, Reads, Scope, State, run_unit, schemars};
+use wingbeat::telemetry::LogLimits;
+use wingbeat::{Effects, JsonSchema, Reads, Scope, State, run_unit, schemars};
 
 use crate::domain::{
     Fault, NAME_MAX, PASSWORD_MAX, PASSWORD_MIN, fold, is_email, password_fault, sign_up_faults,

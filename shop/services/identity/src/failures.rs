@@ -16,7 +16,8 @@ use shop_contracts::UserId;
 use wingbeat::cache::Durability;
 use wingbeat::http::{DescribeRequest, Problem};
 use wingbeat::network::is_private;
-use wingbeat::{LogLimit, Result, Scope};
+use wingbeat::telemetry::LogLimit;
+use wingbeat::{Result, Scope};
 
 use crate::Config;
 use crate::domain::fold;

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
 use shop_contracts::identity::{UserErased, UserRegistered};
 use shop_contracts::notifications::RememberAddress;
+use wingbeat::state::lookup_digest;
 use wingbeat::{
     Claims, Effects, Entity, Extract, JsonSchema, Personal, Reads, Result, Scope, Subjects, Table,
-    lookup_digest, schemars,
+    schemars,
 };
 
 use crate::domain::fold;

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use shop_contracts::{OrderId, Sku};
 use wingbeat::{JsonSchema, Timestamp, View, schemars};
 
-/// A change of the units on hand. The ledger is append-only: the rows of a product add up to its
-/// units on hand.
+/// A change of the units on hand. The rows of a product add up to its units on hand. Rows are only
+/// added, until old ones are replaced by one with their sum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerRow {
     /// The product.

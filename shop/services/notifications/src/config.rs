@@ -30,12 +30,15 @@ pub struct Config {
     pub delivery: Delivery,
     /// Timeout, retries and breaker of the mail server.
     pub target: TargetPolicy,
+    /// The pause between two deletions of old mails.
+    pub forget: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             delivery: Delivery::Mailbox,
+            forget: Duration::from_secs(60),
             target: TargetPolicy {
                 timeout: Duration::from_secs(30),
                 concurrency: 8,

@@ -2,12 +2,14 @@
 //!
 //! - [`domain`]: the templates and the contacts; pure.
 //! - `handlers`: from events to mails. [`mailer`]: the sending of a mail, once.
+//! - `forgetting`: the deletion of old mails.
 //! - [`mailbox`](mod@mailbox): the stand-in for a mail server. [`calls`], [`smtp`]: a real one.
 //! - [`audit`]: reads for the invariants.
 
 pub mod audit;
 pub mod calls;
 pub mod domain;
+mod forgetting;
 mod handlers;
 pub mod mailbox;
 pub mod mailer;
@@ -35,6 +37,7 @@ pub fn service(config: &Config) -> Service<State> {
         .on(handlers::order_cancelled)
         .on(handlers::user_erased)
         .on(handlers::scrub_mailbox)
+        .poll("forget_mails", config.forget, forgetting::forget_mails)
         .target("smtp", config.target.clone())
         .calls(calls::send_mail)
         .stores(Stored::call::<calls::SendMail>())

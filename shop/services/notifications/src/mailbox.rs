@@ -2,15 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use shop_contracts::UserId;
+use wingbeat::state::lookup_digest;
 use wingbeat::store::Select;
-use wingbeat::{
-    JsonSchema, Name, Personal, Reads, Result, Timestamp, View, lookup_digest, schemars,
-};
+use wingbeat::{JsonSchema, Name, Personal, Reads, Result, Timestamp, View, schemars};
 
 /// Mails per read.
 const SHOWN_MAX: usize = 500;
 const TO: &str = "to";
-const AT: &str = "at";
+pub(crate) const AT: &str = "at";
 const USER: &str = "user_id";
 
 /// A sent mail. Keys are ids that sort by time. The erasure of a user removes the user's rows.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use shop_contracts::UserId;
 use tokio::sync::watch;
-use wingbeat::{LogLimit, Reads, Result};
+use wingbeat::telemetry::LogLimit;
+use wingbeat::{Reads, Result};
 
 use crate::feed::Feed;
 

@@ -73,20 +73,16 @@ impl Siblings {
 
     /// Levels from the lowest up, each module with what it imports.
     pub(super) fn picture(&self) -> String {
-        let short = |id: &Id| {
-            let name = &self.names[id];
-            name.rsplit("::").next().unwrap_or(name).to_owned()
-        };
         let levels = self.levels();
         let mut shown = String::new();
         for (level, modules) in &levels {
             let modules: Vec<String> = modules
                 .iter()
                 .map(|id| {
-                    let imports: Vec<String> = self.next(*id).map(|it| short(&it)).collect();
+                    let imports: Vec<String> = self.next(*id).map(|it| self.short(it)).collect();
                     match imports.as_slice() {
-                        [] => short(id),
-                        imports => format!("{} -> {}", short(id), imports.join(", ")),
+                        [] => self.short(*id),
+                        imports => format!("{} -> {}", self.short(*id), imports.join(", ")),
                     }
                 })
                 .collect();
@@ -141,6 +137,23 @@ impl Siblings {
             groups.push(group);
         }
         groups
+    }
+
+    /// The names of the siblings, without those of the modules above them.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        self.names.keys().map(|id| self.short(*id))
+    }
+
+    /// The imports as names of siblings, each with its first place.
+    pub(super) fn imports(&self) -> impl Iterator<Item = (String, String, &str)> {
+        self.imports
+            .iter()
+            .map(|((from, to), place)| (self.short(*from), self.short(*to), place.as_str()))
+    }
+
+    fn short(&self, id: Id) -> String {
+        let name = &self.names[&id];
+        name.rsplit("::").next().unwrap_or(name).to_owned()
     }
 
     fn next(&self, id: Id) -> impl Iterator<Item = Id> {

@@ -3,6 +3,7 @@
 //! - [`source`] reads the modules of a crate with everything that they import or mention.
 //! - [`resolve`] follows a path to the modules it reaches, through re-exports.
 //! - [`graph`] collapses imports to siblings and finds circles.
+//! - [`walk`] compares them with the order of the modules in `ARCHITECTURE.md`.
 //!
 //! An import from `a::x` to `b::y` is an edge from `a` to `b`, the children of the common ancestor.
 //! A module and its own descendants may import each other: no edge joins them. Test code is
@@ -11,6 +12,7 @@
 mod graph;
 mod resolve;
 mod source;
+mod walk;
 
 use std::collections::BTreeSet;
 
@@ -19,11 +21,14 @@ use super::tree::Tree;
 use graph::{Circle, Siblings};
 use source::Crate;
 
-/// Refuses circles between the modules of a crate, except recorded ones.
+/// Refuses circles between the modules of a crate, except recorded ones, and a walk of a message
+/// that goes back.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let circles = circles(tree);
     let is_new = |circle: &&Circle| !tree.ratchet.allows_circle(&circle.members);
-    circles.iter().filter(is_new).map(finding).collect()
+    let mut findings: Vec<Finding> = circles.iter().filter(is_new).map(finding).collect();
+    findings.extend(walk::check(tree));
+    findings
 }
 
 /// The members of every circle, for the ratchet.
@@ -250,6 +255,47 @@ mod tests {
             ..tree(&grown)
         };
         assert_eq!(check(&grown).len(), 1);
+    }
+
+    /// The crate `wingbeat` of three modules, and the page whose table lists them.
+    fn walked(table: &str) -> Vec<String> {
+        let mut tree = tree(&[
+            ("lib.rs", "mod a; mod b; mod c;"),
+            ("a.rs", "use crate::b::B;"),
+            ("b.rs", "use crate::c::C; pub struct B;"),
+            ("c.rs", "pub struct C;"),
+        ]);
+        tree.packages[0].name = "wingbeat".into();
+        tree.packages[0].targets[0].name = "wingbeat".into();
+        let page = format!("## The path of a message\n\n| Module | Content |\n|---|---|\n{table}");
+        tree.files.push(SourceFile::new("ARCHITECTURE.md", page));
+        let findings = check(&tree);
+        let shown = findings
+            .iter()
+            .map(|it| format!("{}: {}", it.place, it.problem));
+        shown.collect()
+    }
+
+    #[test]
+    fn modules_in_the_order_of_their_imports_pass() {
+        let none: [&str; 0] = [];
+        assert_eq!(walked("| `c`, `b` | parts |\n| `a` | more |\n"), none);
+    }
+
+    #[test]
+    fn a_module_before_one_that_it_imports_is_refused() {
+        let found = walked("| `c` | parts |\n| `a` | more |\n| `b` | others |\n");
+        let expected = "ARCHITECTURE.md:7: `a` stands before `b`, which it imports (src/a.rs:1)";
+        assert_eq!(found, [expected]);
+    }
+
+    #[test]
+    fn a_module_that_the_table_does_not_list_is_refused() {
+        let found = walked("| `c`, `b` | parts |\n");
+        assert_eq!(
+            found,
+            ["ARCHITECTURE.md: the table of modules does not list `a`"]
+        );
     }
 
     #[test]

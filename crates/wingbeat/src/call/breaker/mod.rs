@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wingbeat_core::Timestamp;
 
-use crate::BreakerWindow;
+use crate::policy::BreakerWindow;
 
 /// The state of a circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,8 @@ impl Cause {
 /// use std::time::Duration;
 ///
 /// use wingbeat::call::breaker::{Admission, Breaker, State};
-/// use wingbeat::{BreakerWindow, Timestamp};
+/// use wingbeat::Timestamp;
+/// use wingbeat::policy::BreakerWindow;
 ///
 /// let now = Timestamp::from_millis(0);
 /// let open_for = Duration::from_secs(5);

@@ -76,6 +76,26 @@ pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; base-uri 'none'; 
 type Past = fn(&Step, Uuid) -> Option<String>;
 
 /// A console over a [`Source`].
+///
+/// [`run`](crate::run()) serves it on the operator's port. An app with a login of its own mounts it
+/// on its public port, over the operator's API behind the app's own guard:
+///
+/// ```
+/// use axum::Router;
+/// use wingbeat::SharedRuntime;
+/// use wingbeat::describe::System;
+/// use wingbeat::run::console::{Console, Routed};
+///
+/// /// `api` serves the operator's API under `/api/admin`, for administrators only.
+/// fn console(api: Router, system: &System, runtime: SharedRuntime) -> Router {
+///     let source = Routed::new(api, "/api/admin", runtime.clone());
+///     Console::new(source, system, runtime)
+///         .with_title("Hotel")
+///         .with_sign_in("/account")
+///         .routes()
+/// }
+/// # let _ = console;
+/// ```
 pub struct Console {
     source: Box<dyn Source>,
     runtime: SharedRuntime,

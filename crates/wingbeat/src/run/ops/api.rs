@@ -15,6 +15,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::condition::condition_routes;
+use super::contracts::contract_routes;
 use super::guard::Operator;
 use super::letters::{Letter, LetterPage, list};
 use super::limits::{limit_routes, written};
@@ -22,16 +24,28 @@ use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
 use super::overload::overload_routes;
 use super::rebuilds::rebuild_routes;
 use super::replays::replay_routes;
+use super::sagas::saga_routes;
 use super::schedules::schedule_routes;
 use super::timeline::{Timeline, story};
+use super::wiring::wiring_routes;
+use crate::app::RunningSubscription;
+use crate::failed::DeadLetter;
 use crate::http::{Path, Problem, Routes, get, plain};
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
-use crate::{Control, DeadLetter, Error, Name, Result, Running, RunningSubscription};
+use crate::runtime::Control;
+use crate::{Error, Name, Result, Running};
 
-/// The routes of the operator's API. They need a guard around them that inserts an [`Operator`].
+/// The routes of the operator's API, with those about this process: its clock, its servers, the
+/// wiring, the sagas. They need a guard around them that inserts an [`Operator`].
 pub fn operator(host: Arc<Host>) -> Router {
-    operator_routes().with_state(host).into_router()
+    operator_routes()
+        .merge(condition_routes())
+        .merge(wiring_routes())
+        .merge(saga_routes())
+        .merge(contract_routes())
+        .with_state(host)
+        .into_router()
 }
 
 /// The routes of the operator's API with their descriptions. Set a host as their state. They need a

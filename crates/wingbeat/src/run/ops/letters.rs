@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat_core::store::Position;
 
+use crate::Timestamp;
+use crate::failed::DeadLetter;
 use crate::http::{Cursor, Problem, Query, ok};
 use crate::run::host::Host;
-use crate::{DeadLetter, Timestamp};
 
 /// The default number of dead letters on a page.
 const LIMIT: usize = 20;

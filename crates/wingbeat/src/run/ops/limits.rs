@@ -71,8 +71,9 @@ async fn limit(
             _ => why.into(),
         })?;
         let mut all = running.subscriptions.iter();
-        let of =
-            |it: &&crate::RunningSubscription| it.service.as_str() == service && it.name() == name;
+        let of = |it: &&crate::app::RunningSubscription| {
+            it.service.as_str() == service && it.name() == name
+        };
         if let Some(one) = all.find(of).filter(|_| found) {
             let limits = one.limits();
             let (concurrency, rate) = (limits.concurrency as u64, limits.rate.map(written));

@@ -2,6 +2,8 @@
 
 pub(crate) mod api;
 pub mod catalogue;
+mod condition;
+mod contracts;
 mod guard;
 mod letters;
 mod limits;
@@ -10,9 +12,11 @@ mod overload;
 mod page;
 mod rebuilds;
 mod replays;
+mod sagas;
 mod schedules;
 mod scrape;
 mod timeline;
+mod wiring;
 
 use std::sync::Arc;
 use std::time::Duration;

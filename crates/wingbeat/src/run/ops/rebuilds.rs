@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::lists::{Items, Replicated};
 use crate::http::{Problem, Routes, get};
+use crate::rebuild::RebuildStatus;
 use crate::run::host::Host;
-use crate::{Name, RebuildStatus, Timestamp};
+use crate::{Name, Timestamp};
 
 /// A rebuild: the index rows of a table are written again for a release with other columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

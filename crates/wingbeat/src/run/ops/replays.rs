@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::lists::{Items, Replicated};
 use crate::http::{Problem, Routes, get};
+use crate::replay::ReplayStatus;
 use crate::run::host::Host;
-use crate::{Name, ReplayStatus, Timestamp};
+use crate::{Name, Timestamp};
 
 /// A replay: the events of the past, for one subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -13,7 +13,8 @@ use super::guard::Operator;
 use super::lists::{Items, Replicated};
 use crate::http::{Path, Problem, Routes, get, plain};
 use crate::run::host::Host;
-use crate::{Name, ScheduleStatus, Timestamp};
+use crate::schedule::ScheduleStatus;
+use crate::{Name, Timestamp};
 
 /// A schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

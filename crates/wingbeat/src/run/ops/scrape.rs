@@ -4,24 +4,17 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::condition::KINDS;
 use super::page::Page;
+use crate::rebuild::RebuildStatus;
 use crate::run::host::Host;
 use crate::run::system::RunningSystem;
 use crate::store::{Backlog, Waiting};
-use crate::{Name, RebuildStatus, Running, RuntimeExt as _, Timestamp, saga};
+use crate::{Name, Running, RuntimeExt as _, Timestamp, saga};
 use futures_util::future::{join, join_all};
 
 /// The longest wait for store and broker. Scrapers usually wait for ten seconds.
 const WITHIN: Duration = Duration::from_secs(1);
-
-/// The tables of due records, and the values of the label `kind`.
-const KINDS: [(&str, &str); 5] = [
-    ("wb.timer", "timer"),
-    ("wb.call", "call"),
-    ("wb.parked", "parked"),
-    ("wb.waiting", "waiting"),
-    ("wb.delayed", "delayed"),
-];
 
 /// Reads all gauges into the page.
 pub(super) async fn look(host: &Host, page: &mut Page) {

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::error::SettingsError;
 use super::field::Field;
 
@@ -51,7 +53,7 @@ impl File {
                 continue;
             }
             let value = match value {
-                toml::Value::String(text) => text,
+                Value::String(text) => text,
                 other => other.to_string(),
             };
             values.insert(key, value);
@@ -60,10 +62,10 @@ impl File {
     }
 }
 
-fn table(path: &Path) -> Result<toml::Table, String> {
+fn table(path: &Path) -> Result<BTreeMap<String, Value>, String> {
     let text = std::fs::read_to_string(path).map_err(|why| why.to_string())?;
-    toml::from_str(&text).map_err(|why| {
-        let line = why.message().lines().next();
-        line.unwrap_or_default().to_owned()
+    basic_toml::from_str(&text).map_err(|why| {
+        let text = why.to_string();
+        text.lines().next().unwrap_or_default().to_owned()
     })
 }

@@ -26,8 +26,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::{HttpClient, Result};
+use crate::Result;
 use wingbeat_core::BoxFuture;
+use wingbeat_core::HttpClient;
 
 pub use client::Client;
 pub use coverage::{Coverage, DueTimer, Visit};

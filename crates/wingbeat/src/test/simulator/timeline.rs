@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::Timestamp;
 use crate::unit::decode_entries;
-use crate::{Kind, MessageId, Timestamp};
 use uuid::Uuid;
+use wingbeat_core::{Kind, MessageId};
 
 use super::world::World;
 use crate::test::model::Committed;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::http::session::{Sessions, identify};
-use crate::{Entity, HttpClient, Message, Name, Running, decode};
+use crate::{Entity, Message, Name, Running, decode};
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
@@ -12,6 +12,7 @@ use axum::middleware::from_fn_with_state;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tower::ServiceExt as _;
+use wingbeat_core::HttpClient;
 use wingbeat_core::{Runtime as _, RuntimeExt as _, Timestamp};
 
 use super::exchange::{Answer, Exchange, read};

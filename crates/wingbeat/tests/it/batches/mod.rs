@@ -11,11 +11,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat::app::DeadLetter;
+use wingbeat::handler::Configured;
+use wingbeat::ports::Envelope;
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Faults, Model, Simulation};
 use wingbeat::{
-    App, Batch, Configured, DeadLetter, Entity, Envelope, Error, Event, Handler as _, JsonSchema,
-    Part, Result, Running, Service, State, Table, schemars,
+    App, Batch, Entity, Error, Event, Handler as _, JsonSchema, Part, Result, Running, Service,
+    State, Table, schemars,
 };
 
 use crate::again::fails_without;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use wingbeat::bodies::LargeBodies;
 use wingbeat::bytes::Bytes;
+use wingbeat::ports::Store as _;
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Faults, Model, Outages, Simulation};
-use wingbeat::{CorrelationId, LargeBodies, Name, Running, Store as _};
+use wingbeat::{CorrelationId, Name, Running};
 
 use super::{ARCHIVE, DOCS, LARGE, MINUTE, Received, STORY, Scan, World, docs, once, scan_of};
 use crate::transfers::ports;

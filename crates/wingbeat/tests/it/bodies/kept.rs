@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use wingbeat::ports::Transport as _;
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Simulation};
-use wingbeat::{Message, Running, Transport as _};
+use wingbeat::{Message, Running};
 use wingbeat_core::bodies::day;
 
 use super::{ARCHIVE, LARGE, Scan, Shelf, on, scan_of};

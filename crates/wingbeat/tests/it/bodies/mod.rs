@@ -2,6 +2,7 @@
 
 mod faults;
 mod kept;
+mod room;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,11 +12,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat::app::DeadLetter;
+use wingbeat::bodies::LargeBodies;
 use wingbeat::bytes::Bytes;
+use wingbeat::ports::Bodies;
 use wingbeat::test::TestApp;
 use wingbeat::{
-    App, Bodies, BoxFuture, Command, DeadLetter, Effects, Entity, Error, Event, JsonSchema,
-    LargeBodies, Name, Result, Service, Table, schemars,
+    App, BoxFuture, Command, Effects, Entity, Error, Event, JsonSchema, Name, Result, Service,
+    Table, schemars,
 };
 use wingbeat_core::bodies::{BodyRef, STORED_MAX, UNAVAILABLE};
 

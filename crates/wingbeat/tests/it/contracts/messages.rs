@@ -137,13 +137,13 @@ trait Publishes<M> {
     fn declares(self) -> Self;
 }
 
-impl<M: wingbeat::EventMessage> Publishes<M> for Service {
+impl<M: wingbeat::handler::EventMessage> Publishes<M> for Service {
     fn declares(self) -> Self {
         self.publishes::<M>()
     }
 }
 
-fn published<M: wingbeat::EventMessage>() -> App {
+fn published<M: wingbeat::handler::EventMessage>() -> App {
     App::new().service(Service::new("orders").publishes::<M>())
 }
 

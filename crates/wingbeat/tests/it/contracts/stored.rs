@@ -1,9 +1,10 @@
 //! Changes of stored data.
 
 use serde::{Deserialize, Serialize};
+use wingbeat::state::Upcasts;
 use wingbeat::{
     Aggregate, App, Call, Command, Entity, Error, Event, GaveUp, JsonSchema, Result, Saga,
-    SagaEffects, SagaInput, Service, Stored, TargetPolicy, Unexpected, Upcasts, View, schemars,
+    SagaEffects, SagaInput, Service, Stored, TargetPolicy, Unexpected, View, schemars,
 };
 
 use super::Case;

@@ -3,12 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use wingbeat_core::Result;
-use wingbeat_core::cache::{
-    Allotments, Cache, Claim, Count, Decision, Durability, Log, Mark, Terms,
-};
+use wingbeat_core::cache::{Allotments, Cache, Claim, Count, Decision, Log, Mark, Terms};
 use wingbeat_core::conformance::allotments as suite;
 use wingbeat_core::conformance::cache::{Fixture, Test};
 use wingbeat_core::runtime::SharedRuntime;
@@ -111,46 +108,7 @@ impl Allotments for Broken {
 }
 
 impl Cache for Broken {
-    fn ping(&self) -> BoxFuture<'_, Result<()>> {
-        self.inner.ping()
-    }
-
-    fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
-        self.inner.get(key)
-    }
-
-    fn put(
-        &self,
-        key: &str,
-        value: Bytes,
-        ttl: Duration,
-        keep: Durability,
-    ) -> BoxFuture<'_, Result<()>> {
-        self.inner.put(key, value, ttl, keep)
-    }
-
-    fn replace(
-        &self,
-        key: &str,
-        expected: Option<Bytes>,
-        value: Bytes,
-        ttl: Duration,
-        keep: Durability,
-    ) -> BoxFuture<'_, Result<bool>> {
-        self.inner.replace(key, expected, value, ttl, keep)
-    }
-
-    fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {
-        self.inner.remove(key)
-    }
-
-    fn remove_prefix(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {
-        self.inner.remove_prefix(prefix)
-    }
-
-    fn hit(&self, key: &str, window: Duration) -> BoxFuture<'_, Result<u64>> {
-        self.inner.hit(key, window)
-    }
+    forward_cache!(ping, get, put, replace, remove, remove_prefix, hit);
 
     fn allotments(&self) -> Option<&dyn Allotments> {
         Some(self)

@@ -29,6 +29,8 @@ struct BrokenCache {
 }
 
 impl Cache for BrokenCache {
+    forward_cache!(get, remove);
+
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
         match self.breach {
             Breach::NeverReady => {
@@ -36,10 +38,6 @@ impl Cache for BrokenCache {
             }
             _ => self.inner.ping(),
         }
-    }
-
-    fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Bytes>>> {
-        self.inner.get(key)
     }
 
     fn put(
@@ -72,10 +70,6 @@ impl Cache for BrokenCache {
             }),
             _ => self.inner.replace(&key, expected, value, ttl, keep),
         }
-    }
-
-    fn remove(&self, key: &str) -> BoxFuture<'_, Result<()>> {
-        self.inner.remove(key)
     }
 
     fn remove_prefix(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {

@@ -3,14 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use wingbeat_core::conformance::store as suite;
-use wingbeat_core::store::{Backlog, DueRecord, Outbox, Page, Query, Recorded, Waiting};
-use wingbeat_core::unit::{Outcome, Row};
-use wingbeat_core::{
-    CorrelationId, Error, Key, MessageId, Name, Record, Result, Store, Timestamp, Topology, Unit,
-};
+use wingbeat_core::store::{Backlog, DueRecord, Page, Query, Waiting};
+use wingbeat_core::unit::Outcome;
+use wingbeat_core::{Error, Key, Name, Record, Result, Store, Timestamp, Unit};
 
 use super::with_store;
 
@@ -96,6 +93,10 @@ impl BrokenStore {
 }
 
 impl Store for BrokenStore {
+    forward_store!(
+        prepare, scan, history, row, journal, counters, settled, next_due, retain, outbox
+    );
+
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
         match self.breach {
             Breach::NeverReady => {
@@ -103,10 +104,6 @@ impl Store for BrokenStore {
             }
             _ => self.inner.ping(),
         }
-    }
-
-    fn prepare(&self, services: &[Name], topology: &Topology) -> BoxFuture<'_, Result<()>> {
-        self.inner.prepare(services, topology)
     }
 
     fn commit(&self, units: Arc<Vec<Unit>>) -> BoxFuture<'_, Result<Vec<Outcome>>> {
@@ -130,51 +127,11 @@ impl Store for BrokenStore {
         })
     }
 
-    fn scan(
-        &self,
-        service: Name,
-        table: Name,
-        after: Option<String>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(String, Record)>>> {
-        self.inner.scan(service, table, after, limit)
-    }
-
-    fn history(
-        &self,
-        service: Name,
-        key: &Key,
-        after: u64,
-    ) -> BoxFuture<'_, Result<Vec<Recorded>>> {
-        self.inner.history(service, key, after)
-    }
-
-    fn row(&self, service: Name, view: Name, key: &str) -> BoxFuture<'_, Result<Option<Row>>> {
-        self.inner.row(service, view, key)
-    }
-
     fn rows(&self, service: Name, mut query: Query) -> BoxFuture<'_, Result<Page>> {
         if self.breach == Breach::RowsUntidy {
             query.after = None; // Without the cursor, pages repeat.
         }
         self.inner.rows(service, query)
-    }
-
-    fn journal(&self, service: Name, story: CorrelationId) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        self.inner.journal(service, story)
-    }
-
-    fn counters(&self, service: Name) -> BoxFuture<'_, Result<Vec<(Name, i64)>>> {
-        self.inner.counters(service)
-    }
-
-    fn settled(
-        &self,
-        queue: Name,
-        source: &str,
-        message: MessageId,
-    ) -> BoxFuture<'_, Result<bool>> {
-        self.inner.settled(queue, source, message)
     }
 
     fn claim_due(
@@ -193,10 +150,6 @@ impl Store for BrokenStore {
         )
     }
 
-    fn next_due(&self, services: &[Name]) -> BoxFuture<'_, Result<Option<Timestamp>>> {
-        self.inner.next_due(services)
-    }
-
     fn backlog(&self, service: Name, now: Timestamp) -> BoxFuture<'_, Result<Backlog>> {
         Box::pin(async move {
             let mut told = self.inner.backlog(service, now).await?;
@@ -207,14 +160,6 @@ impl Store for BrokenStore {
             }
             Ok(told)
         })
-    }
-
-    fn retain(&self, now: Timestamp) -> BoxFuture<'_, Result<u64>> {
-        self.inner.retain(now)
-    }
-
-    fn outbox(&self) -> Option<Arc<dyn Outbox>> {
-        self.inner.outbox()
     }
 }
 

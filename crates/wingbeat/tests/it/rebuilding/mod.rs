@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat::app::RebuildStatus;
 use wingbeat::prelude::*;
 use wingbeat::test::TestApp;
-use wingbeat::{RebuildStatus, Running, Select, ViewColumns, ViewRow};
+use wingbeat::{Running, Select, ViewColumns, ViewRow};
 
 /// A release that shows no rows.
 const PLAIN: u8 = 0;

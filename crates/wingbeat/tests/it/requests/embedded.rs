@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use wingbeat::TokioRuntime;
 use wingbeat::run::Backends;
+use wingbeat::runtime::TaskGroup;
 use wingbeat::tls::TlsFiles;
-use wingbeat::{TaskGroup, TokioRuntime};
 
 use super::{Settings, get, requests, with};
 

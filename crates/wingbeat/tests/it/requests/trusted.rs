@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wingbeat::ports::{Dialog, Envelope, Signatures as _, Transport as _};
 use wingbeat::test::{Model, Simulation};
 use wingbeat::trust::{Ed25519, Trust};
-use wingbeat::{Dialog, Envelope, Name, Running, Runtime as _, Signatures as _, Transport as _};
+use wingbeat::{Name, Running, Runtime as _};
 
 use super::{GetQuote, Settings, get, requests, with};
 use crate::transfers::{envelope, ports};

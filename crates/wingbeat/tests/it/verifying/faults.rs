@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use wingbeat::Timestamp;
+use wingbeat::ports::{Key, Unit};
 use wingbeat::store::Record;
-use wingbeat::{Key, Timestamp, Unit};
 use wingbeat_core::ids::uuid_v7;
 use wingbeat_core::unit::{Append, Outcome, Row, RowWrite, Write};
 

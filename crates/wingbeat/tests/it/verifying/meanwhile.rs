@@ -2,10 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use wingbeat::ports::{Key, MessageId, Outbox, Record, Topology, Unit};
 use wingbeat::store::{Backlog, DueRecord, Page, Query, Recorded};
-use wingbeat::{
-    BoxFuture, CorrelationId, Key, MessageId, Outbox, Record, Timestamp, Topology, Unit,
-};
+use wingbeat::{BoxFuture, CorrelationId, Timestamp};
 use wingbeat_core::unit::{Outcome, Row};
 
 use super::*;

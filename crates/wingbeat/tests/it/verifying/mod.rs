@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wingbeat::ports::Store;
 use wingbeat::prelude::*;
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Simulation};
 use wingbeat::verify::{Checked, Defect, Step};
-use wingbeat::{Name, Running, Scope, Store, Unexpected, ViewColumns, ViewRow, run_unit};
+use wingbeat::{Name, Running, Scope, Unexpected, ViewColumns, ViewRow, run_unit};
 
 use crate::found::Nowhere;
 

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
+use wingbeat::ports::Store as _;
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Faults, Model, Simulation};
-use wingbeat::{Ports, Running, Runtime as _, Store as _};
+use wingbeat::{Ports, Running, Runtime as _};
 
 use crate::found::Nowhere;
 use crate::refusing::Refusing;

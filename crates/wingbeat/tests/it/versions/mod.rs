@@ -88,7 +88,7 @@ fn v2() -> PlacedV2 {
 }
 
 /// Publishes an event as the service `orders`.
-fn publish<M: wingbeat::EventMessage + Clone>(app: &TestApp, event: &M) {
+fn publish<M: wingbeat::handler::EventMessage + Clone>(app: &TestApp, event: &M) {
     let orders = app.service("orders");
     let published = run_unit(&orders, |scope| {
         let event = event.clone();
@@ -131,7 +131,11 @@ fn two_versions_of_an_event_live_side_by_side() {
 }
 
 /// Leaves an event in the queue of mails, and starts the other release.
-fn queued_then<M: wingbeat::EventMessage + Clone>(before: App, event: &M, after: App) -> TestApp {
+fn queued_then<M: wingbeat::handler::EventMessage + Clone>(
+    before: App,
+    event: &M,
+    after: App,
+) -> TestApp {
     let mut app = TestApp::start(1, before);
     assert!(
         app.run(app.running().pause("mails", "placed"))

@@ -51,7 +51,7 @@ async fn known(running: &Running) -> Known {
     known.expect("it can be read").unwrap_or_default()
 }
 
-async fn publish<M: wingbeat::EventMessage + Clone>(running: &Running, event: M) {
+async fn publish<M: wingbeat::handler::EventMessage + Clone>(running: &Running, event: M) {
     let orders = running.service("orders").expect("it runs");
     let published = run_unit(&orders, |scope| {
         let event = event.clone();

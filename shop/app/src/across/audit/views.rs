@@ -8,7 +8,7 @@ use shop_orders::copies::{CartCopy, ProductCopy};
 use shop_orders::domain::Order;
 use shop_orders::feed::Feed;
 use shop_promotions::domain::Promo;
-use wingbeat::Verified;
+use wingbeat::state::Verified;
 use wingbeat::{Entity, Reads, Result};
 
 use super::{Check, PAGE};

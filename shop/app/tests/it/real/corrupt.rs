@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use wingbeat::{Key, Name, Unit};
+use wingbeat::Name;
+use wingbeat::ports::{Key, Unit};
 use wingbeat_core::unit::{Outcome, RowWrite, Write};
 
 use super::Shop;

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use shop_e2e::http_suite::order;
-use wingbeat::{Envelope, Kind, RuntimeExt as _};
+use wingbeat::RuntimeExt as _;
+use wingbeat::ports::{Envelope, Kind};
 
 use super::{Shop, in_both_shapes};
 

@@ -6,12 +6,11 @@ use std::time::Duration;
 use shop_e2e::users::{self, PASSWORD};
 use shop_e2e::wait::{check, until};
 use wingbeat::http::session::Sessions;
+use wingbeat::ports::{Envelope, Kind, Topology};
 use wingbeat::run::{Backends, Servers};
 use wingbeat::tls::TlsFiles;
 use wingbeat::transport::{Binding, Queue, Refused};
-use wingbeat::{
-    Envelope, Kind, Name, Ports, RuntimeExt as _, TokioRuntime, Topology, cache::Durability,
-};
+use wingbeat::{Name, Ports, RuntimeExt as _, TokioRuntime, cache::Durability};
 use wingbeat_servers::{Postgres, RabbitMq, Redis};
 
 /// Servers with the users of `deploy/`.

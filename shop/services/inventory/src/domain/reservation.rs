@@ -38,9 +38,20 @@ pub enum Reservation {
     Tombstone,
 }
 
+/// The time after which a reservation is forgotten that nothing changes any more. An order is
+/// shipped long before, and then neither released nor restocked; no command comes that late.
+const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+
 impl Entity for Reservation {
     const NAME: &'static str = "reservation";
     type Id = OrderId;
+
+    fn retention(&self) -> Option<Duration> {
+        match self {
+            Self::Held { .. } => None,
+            _ => Some(KEPT),
+        }
+    }
 }
 
 /// The effect of a step on the stock of each line.

@@ -24,7 +24,7 @@ mod units;
 
 use std::time::Duration;
 
-use wingbeat::Allotment;
+use wingbeat::state::Allotment;
 
 #[cfg(feature = "sabotage")]
 pub(crate) use open_sales::OpenSales;

@@ -6,5 +6,6 @@ mod admin;
 mod flash;
 mod many_sales;
 mod old_sales;
+mod old_stock;
 mod orders;
 mod warehouse;

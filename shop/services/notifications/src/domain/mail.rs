@@ -48,6 +48,14 @@ pub enum Mail {
 }
 
 impl Mail {
+    /// The templates of mails about orders. The ids of orders are their causes.
+    pub(crate) const OF_ORDERS: [&'static str; 4] = [
+        "order_paid",
+        "order_rejected",
+        "order_shipped",
+        "order_cancelled",
+    ];
+
     /// Returns the name of the template.
     #[must_use]
     pub fn template(&self) -> &'static str {

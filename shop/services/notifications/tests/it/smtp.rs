@@ -75,6 +75,7 @@ impl World {
                 breaker_open: Duration::from_millis(100),
                 ..Config::default().target
             },
+            ..Config::default()
         };
         let seen = Seen::default();
         let observer = Service::new("observer").with_state(Observer { seen: seen.clone() });

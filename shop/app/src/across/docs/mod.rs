@@ -48,9 +48,9 @@ mod tests {
     use crate::compose::services;
 
     /// Methods, paths and statuses: clients rely on them.
-    const ROUTES: &str = include_str!("docs/routes.txt");
+    const ROUTES: &str = include_str!("routes.txt");
     /// Names of messages: other programs rely on them.
-    const MESSAGES: &str = include_str!("docs/messages.txt");
+    const MESSAGES: &str = include_str!("messages.txt");
 
     fn whole() -> System {
         system(&services::described(), true)

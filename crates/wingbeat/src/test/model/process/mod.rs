@@ -304,6 +304,10 @@ impl Transport for Proxy<dyn Transport> {
     fn depth(&self, queue: Name) -> BoxFuture<'_, Result<u64>> {
         forward!(self.depth(queue))
     }
+
+    fn consumers(&self, queue: Name) -> BoxFuture<'_, Result<Option<u64>>> {
+        forward!(self.consumers(queue))
+    }
 }
 
 impl Proxy<dyn Transport> {

@@ -26,8 +26,8 @@ pub enum Loss {
     Acceptable,
 }
 
-/// The files of a directory.
-pub(crate) struct Together {
+/// The files of a directory, as one set.
+pub(crate) struct DataSet {
     directory: PathBuf,
     /// The number that all files carry.
     id: i32,
@@ -36,7 +36,7 @@ pub(crate) struct Together {
     names: Mutex<Vec<String>>,
 }
 
-impl Together {
+impl DataSet {
     /// Checks that the store belongs to its directory, before it is opened.
     pub(crate) fn of_store(directory: &Path, store: &str) -> Result<Self> {
         let list = read_list(directory)?;
@@ -61,14 +61,14 @@ impl Together {
         if found == 0 {
             set_id(&connection, id).map_err(|e| unreadable(&file, &e))?;
         }
-        let together = Self {
+        let data_set = Self {
             directory: directory.to_owned(),
             id,
             is_new,
             names: Mutex::new(list.map(|list| list.names).unwrap_or_default()),
         };
-        together.add(store)?;
-        Ok(together)
+        data_set.add(store)?;
+        Ok(data_set)
     }
 
     /// Checks that a SQLite file of the directory belongs to the store, and adds it otherwise.

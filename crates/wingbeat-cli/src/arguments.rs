@@ -1,0 +1,254 @@
+//! The commands and their options.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// The lengths that a list may have.
+const LIMITS: std::ops::RangeInclusive<u64> = 1..=10_000;
+
+/// Start a Wingbeat project, and operate running apps
+#[derive(Debug, Parser)]
+#[command(name = "wingbeat", version, max_term_width = 100)]
+pub struct Arguments {
+    /// The processes to ask.
+    #[command(flatten)]
+    pub place: Place,
+    /// Print JSON for programs instead of tables
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The processes to ask, and how.
+#[derive(Args, Clone, Debug)]
+pub struct Place {
+    /// The operator's port of each process of the app; repeat it, or separate them by commas
+    #[arg(
+        long,
+        global = true,
+        env = "WINGBEAT_OPS_URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:9464"
+    )]
+    pub url: Vec<String>,
+    /// A file with the operator's token; else the variable WINGBEAT_OPS_TOKEN is read
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "WINGBEAT_OPS_TOKEN_FILE"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// The authority that signed the certificates of `https` URLs; else those of the system
+    #[arg(long, global = true, value_name = "FILE", env = "WINGBEAT_TLS_CA")]
+    pub tls_ca: Option<String>,
+    /// The longest wait for one answer, in seconds
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..=600)
+    )]
+    pub timeout: u64,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a new project with two services and a test, which builds and passes
+    New(New),
+    /// Say what is wrong here and now, the most important first
+    Doctor(Doctor),
+    /// Show who publishes what to whom
+    Graph {
+        /// The form
+        #[arg(long, value_enum, default_value_t)]
+        format: GraphFormat,
+    },
+    /// List, show, retry and discard dead letters
+    DeadLetters {
+        /// What to do
+        #[command(subcommand)]
+        action: Letters,
+    },
+    /// List, pause and resume subscriptions
+    Subscriptions {
+        /// What to do
+        #[command(subcommand)]
+        action: Controls,
+    },
+    /// List, pause and resume schedules
+    Schedules {
+        /// What to do
+        #[command(subcommand)]
+        action: Controls,
+    },
+    /// Count sagas by state, or list the instances of one
+    Sagas(Sagas),
+    /// Show the messages, timers and calls of one correlation id, causes before effects
+    Story {
+        /// The correlation id
+        id: String,
+    },
+    /// Compare the queues of the broker with the subscriptions
+    Topology {
+        /// What to do
+        #[command(subcommand)]
+        action: Topology,
+    },
+    /// Compare messages and stored data with those of an earlier release
+    Contracts {
+        /// What to do
+        #[command(subcommand)]
+        action: Contracts,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// The options of `new`.
+#[derive(Args, Debug)]
+pub struct New {
+    /// The name of the project: lower-case letters, digits, `-` and `_`
+    pub name: String,
+    /// The directory to write; must not exist [default: the name]
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Depend on the crate `wingbeat` in this directory, instead of the published one
+    #[arg(long, value_name = "DIR")]
+    pub wingbeat: Option<PathBuf>,
+}
+
+/// The options of `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct Doctor {
+    /// The time between two looks, which show what grows, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
+    pub interval: f64,
+    /// A service, and the number of its processes that must be ready; may be repeated
+    #[arg(long, value_name = "SERVICE=NUMBER", value_parser = replicas)]
+    pub replicas: Vec<(String, usize)>,
+    /// Print the list of all faults that it knows
+    #[arg(long)]
+    pub explain: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok();
+    let seconds = seconds.filter(|seconds| (0.0..=60.0).contains(seconds));
+    seconds.ok_or_else(|| "a number from 0 to 60".to_owned())
+}
+
+fn replicas(text: &str) -> Result<(String, usize), String> {
+    let parts = text.split_once('=');
+    let parsed = parts.and_then(|(name, number)| Some((name.to_owned(), number.parse().ok()?)));
+    parsed.ok_or_else(|| "a service and a number, such as `orders=3`".to_owned())
+}
+
+/// The form of a graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// A table
+    #[default]
+    Text,
+    /// A flowchart in the language of Mermaid
+    Mermaid,
+    /// A directed graph in the language of Graphviz
+    Dot,
+}
+
+/// The commands of `dead-letters`.
+#[derive(Debug, Subcommand)]
+pub enum Letters {
+    /// List them, oldest first
+    List {
+        /// The largest number to list
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(LIMITS))]
+        limit: u64,
+        /// Only those of this subscription, as `service.subscription`
+        #[arg(long)]
+        subscription: Option<String>,
+        /// Only those with this error code
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Show one, with headers and body
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Handle them again
+    Retry {
+        /// Their ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Discard them
+    Discard {
+        /// Their ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+}
+
+/// The commands of `subscriptions` and `schedules`.
+#[derive(Debug, Subcommand)]
+pub enum Controls {
+    /// List them
+    List,
+    /// Pause one in all processes
+    Pause {
+        /// Its service and its name
+        #[arg(value_name = "SERVICE.NAME")]
+        which: String,
+    },
+    /// Resume one in all processes
+    Resume {
+        /// Its service and its name
+        #[arg(value_name = "SERVICE.NAME")]
+        which: String,
+    },
+}
+
+/// The options of `sagas`.
+#[derive(Args, Debug)]
+pub struct Sagas {
+    /// The saga whose instances to list
+    #[arg(value_name = "SERVICE.SAGA")]
+    pub which: Option<String>,
+    /// The largest number of instances to list
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(LIMITS))]
+    pub limit: u64,
+}
+
+/// The commands of `topology`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Topology {
+    /// Show how the broker differs from the subscriptions: exit code 1 if it does
+    Plan,
+    /// Say how the app declares its queues
+    Apply,
+    /// Say how the app changes its queues and keeps their messages
+    Migrate,
+}
+
+/// The commands of `contracts`.
+#[derive(Debug, Subcommand)]
+pub enum Contracts {
+    /// Exit code 1 if a message or stored data no longer fits the files of the earlier release
+    Check {
+        /// The directory with the files of the earlier release, which `<program> contracts` wrote
+        golden: PathBuf,
+        /// Compare this directory instead of the running app
+        #[arg(long, value_name = "DIR")]
+        with: Option<PathBuf>,
+    },
+}

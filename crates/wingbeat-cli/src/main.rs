@@ -1,0 +1,7 @@
+//! The program `wingbeat`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wingbeat_cli::main()
+}
