@@ -72,19 +72,19 @@ pub enum Command {
     },
     /// List, show, retry and discard dead letters
     DeadLetters {
-        /// What to do
+        /// The action
         #[command(subcommand)]
         action: Letters,
     },
     /// List, pause and resume subscriptions
     Subscriptions {
-        /// What to do
+        /// The action
         #[command(subcommand)]
         action: Controls,
     },
     /// List, pause and resume schedules
     Schedules {
-        /// What to do
+        /// The action
         #[command(subcommand)]
         action: Controls,
     },
@@ -97,13 +97,13 @@ pub enum Command {
     },
     /// Compare the queues of the broker with the subscriptions
     Topology {
-        /// What to do
+        /// The action
         #[command(subcommand)]
         action: Topology,
     },
     /// Compare messages and stored data with those of an earlier release
     Contracts {
-        /// What to do
+        /// The action
         #[command(subcommand)]
         action: Contracts,
     },

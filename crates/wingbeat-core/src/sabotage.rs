@@ -5,7 +5,7 @@
 //! refuses a release binary that was built with the feature.
 
 /// The names of all mechanisms.
-pub const MECHANISMS: [&str; 18] = [
+pub const MECHANISMS: [&str; 19] = [
     ACK_AFTER_COMMIT,
     INBOX,
     OUTBOX,
@@ -24,6 +24,7 @@ pub const MECHANISMS: [&str; 18] = [
     REPLAY_FIRST,
     MIGRATION_PROBE,
     REBUILD_LAST,
+    PARTITIONS_EMPTY,
 ];
 
 /// The runtime acknowledges a delivery only after its unit is durable.
@@ -62,6 +63,8 @@ pub const REPLAY_FIRST: &str = "replay-first";
 pub const MIGRATION_PROBE: &str = "migration-probe";
 /// A rebuild of index rows is done after its last page only.
 pub const REBUILD_LAST: &str = "rebuild-last";
+/// The number of partitions changes only once all messages in them are settled.
+pub const PARTITIONS_EMPTY: &str = "partitions-empty";
 
 #[cfg(feature = "sabotage")]
 static REMOVED: std::sync::Mutex<Option<&'static str>> = std::sync::Mutex::new(None);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions};
+use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ExchangeKind};
 use tokio::sync::OnceCell;
@@ -12,7 +12,7 @@ use wingbeat_core::{Error, Result};
 use crate::connection::{
     BrokerConnection, NOT_FOUND, RESOURCE_LOCKED, close, reply_code, unavailable,
 };
-use crate::topology::{Names, open};
+use crate::topology::{Names, PASSIVE, open};
 
 /// The suffix of the queue to which a migration sets the messages of a queue aside.
 const MIGRATING: &str = ".migrating";
@@ -76,11 +76,7 @@ impl Access {
     /// Looks up a queue. Returns `None` if it does not exist.
     pub(crate) async fn counts(&self, queue: &str) -> Result<Option<Counts>> {
         let channel = open(&self.consuming).await?;
-        let passive = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let found = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        let found = channel.queue_declare(queue.into(), PASSIVE, FieldTable::default());
         match found.await {
             Ok(found) => {
                 let _ = channel.close(200, "found".into()).await;

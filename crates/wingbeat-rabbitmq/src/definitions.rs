@@ -4,11 +4,11 @@
 use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Map, Value, json};
-use wingbeat_core::{Name, Topology, dialog};
+use wingbeat_core::{Kind, Name, Topology, dialog};
 
 use crate::Config;
 use crate::register;
-use crate::topology::{Names, plan};
+use crate::topology::{Names, plan, with_partitions};
 
 /// A user of RabbitMQ: a service of the system, or another process of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +35,10 @@ pub struct User {
 ///
 /// A user may consume from the queues of its service, read the register of all queues, publish to
 /// the exchange of events under the names of its own events, and publish to the exchange of
-/// commands if it sends any. One that answers requests may publish to the exchange of replies; one
-/// that asks them may declare queues with names of reply queues of its service, and bind them to
-/// that exchange. It declares nothing else: import the definitions of a new release before its
-/// processes start.
+/// commands if it sends any. A service with partitions may write to its own ones. One that answers
+/// requests may publish to the exchange of replies; one that asks them may declare queues with
+/// names of reply queues of its service, and bind them to that exchange. It declares nothing else:
+/// import the definitions of a new release before its processes start.
 #[must_use]
 pub fn definitions(config: &Config, topology: &Topology, users: &[User]) -> Value {
     let names = Names::new(config);
@@ -82,7 +82,7 @@ pub fn definitions(config: &Config, topology: &Topology, users: &[User]) -> Valu
     let permissions = users.iter().map(|user| {
         json!({
             "user": user.name, "vhost": vhost, "configure": configure(&names, user),
-            "write": write(&names, user), "read": read(&names, user),
+            "write": write(&names, user, topology), "read": read(&names, user),
         })
     });
     let events = users.iter().map(|user| {
@@ -120,7 +120,7 @@ fn configure(names: &Names, user: &User) -> String {
     reply_queues(names, user).map_or_else(|| NOTHING.into(), |queues| format!("^{queues}$"))
 }
 
-fn write(names: &Names, user: &User) -> String {
+fn write(names: &Names, user: &User, topology: &Topology) -> String {
     if !user.is_service {
         return NOTHING.into();
     }
@@ -128,6 +128,10 @@ fn write(names: &Names, user: &User) -> String {
     all.extend(user.sends_commands.then(|| escaped(&names.commands)));
     all.extend(user.answers.then(|| escaped(&names.replies)));
     all.extend(reply_queues(names, user));
+    if with_partitions(topology).contains(user.name.as_str()) {
+        let kinds = [Kind::Event, Kind::Command].into_iter();
+        all.extend(kinds.map(|kind| escaped(&names.partitions(&user.name, kind))));
+    }
     match &all[..] {
         [only] => format!("^{only}$"),
         all => format!("^({})$", all.join("|")),
@@ -168,7 +172,37 @@ fn arguments(table: &FieldTable) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use wingbeat_core::transport::Queue;
+
     use super::*;
+
+    #[test]
+    fn a_service_writes_to_its_own_partitions_only() {
+        let user = |name: &str| User {
+            name: name.into(),
+            password_hash: String::new(),
+            is_service: true,
+            sends_commands: false,
+            asks: false,
+            answers: false,
+        };
+        let partition = Queue {
+            bindings: Vec::new(),
+            ordered: true,
+        };
+        let topology = Topology {
+            queues: [(Name::new("meters.read.p0"), partition)].into(),
+        };
+        let users = [user("meters"), user("shop")];
+        let found = definitions(&Config::new(""), &topology, &users);
+        let write = |at: usize| found["permissions"][at]["write"].clone();
+        let own = r"wingbeat\.partitions\.meters|wingbeat\.partition-commands\.meters";
+        assert_eq!(write(0), format!(r"^(wingbeat\.events|{own})$"));
+        assert_eq!(write(1), r"^wingbeat\.events$");
+        let binding = &found["bindings"][1];
+        assert_eq!(binding["source"], "wingbeat.partitions.meters");
+        assert_eq!(binding["routing_key"], "meters.read.p0");
+    }
 
     #[test]
     fn only_services_that_ask_have_reply_queues_and_only_those_that_answer_reply() {

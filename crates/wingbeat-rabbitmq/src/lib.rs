@@ -86,6 +86,8 @@ mod publisher;
 
 mod rabbitmq;
 
+mod forwarding;
+
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

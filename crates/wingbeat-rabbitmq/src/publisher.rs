@@ -6,6 +6,7 @@
 //! it by message id once the batch is complete. A channel on which anything failed is not used
 //! again.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,10 +18,10 @@ use lapin::{Channel, Confirmation, Connection};
 use uuid::Uuid;
 use wingbeat_core::envelope::Unfit;
 use wingbeat_core::transport::Refused;
-use wingbeat_core::{Dialog, Envelope, HashSet, Kind, Result, sabotage};
+use wingbeat_core::{Dialog, Envelope, HashSet, Kind, Name, Result, sabotage};
 
 use crate::connection::{NOT_FOUND, reply_code, unavailable};
-use crate::topology::Names;
+use crate::topology::{Names, service};
 use crate::wire;
 
 /// The number of unconfirmed messages on a channel: enough to keep a quorum queue busy, and few
@@ -40,6 +41,8 @@ pub(crate) struct Publisher {
 /// The settings that all messages of a batch share.
 pub(crate) struct BatchSettings<'a> {
     pub(crate) names: &'a Names,
+    /// The partition that all messages are put into, instead of the queues of their types.
+    pub(crate) only: Option<Name>,
     /// The message types with a queue: the broker must not return an event of such a type.
     pub(crate) bound: &'a HashSet<&'static str>,
     pub(crate) timeout: Duration,
@@ -51,7 +54,19 @@ impl BatchSettings<'_> {
     /// Returns whether the message needs a queue: a command, or an event that a queue is bound to.
     /// An event without a queue is confirmed and not returned.
     fn needs_queue(&self, message: &Envelope) -> bool {
-        message.role == Kind::Command || self.bound.contains(message.kind.as_ref())
+        self.only.is_some()
+            || message.role == Kind::Command
+            || self.bound.contains(message.kind.as_ref())
+    }
+
+    /// Returns the exchange and the routing key of a message.
+    fn route(&self, message: &Envelope) -> (Cow<'_, str>, String) {
+        if let Some(queue) = self.only {
+            let exchange = self.names.partitions(service(queue), message.role);
+            return (exchange.into(), self.names.queue(queue));
+        }
+        let (exchange, routing_key) = self.names.route(message);
+        (exchange.into(), routing_key)
     }
 }
 
@@ -137,7 +152,7 @@ impl Publisher {
             }
             metrics::counter!("wingbeat_messages_returned_total", "type" => message.kind.to_string())
                 .increment(1);
-            if settings.bound.contains(message.kind.as_ref()) {
+            if settings.only.is_some() || settings.bound.contains(message.kind.as_ref()) {
                 self.topology_missing.store(true, Ordering::Relaxed);
             }
             Err(Refused::Unroutable)
@@ -212,10 +227,10 @@ impl Publisher {
             mandatory: settings.needs_queue(message) && !sabotage::lacks(sabotage::MANDATORY),
             ..BasicPublishOptions::default()
         };
-        let (exchange, routing_key) = settings.names.route(message);
+        let (exchange, routing_key) = settings.route(message);
         channel
             .basic_publish(
-                exchange.into(),
+                exchange.as_ref().into(),
                 routing_key.into(),
                 options,
                 &message.body,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use lapin::options::{BasicQosOptions, QueueDeclareOptions};
+use lapin::options::BasicQosOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ use crate::consumer::{Options, QueueState, RabbitConsumer, TAGS_PER_CONSUMER};
 use crate::differences::Differences;
 use crate::operate::Operator;
 use crate::publisher::{BatchSettings, Publisher};
-use crate::topology::{Names, declare, declare_replies, plan};
+use crate::topology::{Names, PASSIVE, declare, declare_replies, plan};
 
 /// The time limit for declaring the whole topology: some hundred queues.
 const DECLARE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,19 +41,19 @@ const REPAIR_PAUSE: Duration = Duration::from_secs(1);
 
 /// The reason to declare the topology again.
 #[derive(PartialEq)]
-enum Again {
+pub(crate) enum Again {
     Missing,
     Different,
 }
 
 /// A [`Transport`] on RabbitMQ; see the [crate](crate) for its design.
 pub struct RabbitMq {
-    names: Names,
-    timeout: Duration,
-    publishing: Arc<BrokerConnection>,
+    pub(crate) names: Names,
+    pub(crate) timeout: Duration,
+    pub(crate) publishing: Arc<BrokerConnection>,
     consuming: BrokerConnection,
     commands: Arc<Commands>,
-    publisher: Publisher,
+    pub(crate) publisher: Publisher,
     /// An idle channel for [`Transport::depth`] and [`Transport::ping`].
     idle_channel: tokio::sync::Mutex<Option<Channel>>,
     /// Everything that was declared, to declare it again on each new connection.
@@ -126,7 +126,7 @@ impl RabbitMq {
 
     /// Returns the connection for publishing. On a new one, the topology is declared before any
     /// message is published.
-    async fn publishing_connection(&self) -> Result<Arc<Connection>> {
+    pub(crate) async fn publishing_connection(&self) -> Result<Arc<Connection>> {
         let topology = self.topology();
         let prepare = async |connection: &Connection| self.declare_on(connection, &topology).await;
         self.publishing.get(prepare).await
@@ -150,7 +150,7 @@ impl RabbitMq {
 
     /// Declares the topology again after something was found missing or different, at most once per
     /// [`REPAIR_PAUSE`].
-    async fn redeclare(&self, why: Again) -> Result<()> {
+    pub(crate) async fn redeclare(&self, why: Again) -> Result<()> {
         let mut redeclared = self.redeclared.lock().await;
         if redeclared.is_some_and(|at| at.elapsed() < REPAIR_PAUSE) {
             return Ok(());
@@ -245,16 +245,9 @@ impl RabbitMq {
     /// Returns a queue as the broker sees it: the messages that no consumer has received, and its
     /// consumers.
     async fn seen(&self, queue: &str) -> Result<lapin::Queue> {
-        let passive = QueueDeclareOptions {
-            passive: true,
-            durable: true,
-            ..QueueDeclareOptions::default()
-        };
         let declare = async |channel: &Channel| {
-            let arguments = FieldTable::default();
-            channel
-                .queue_declare(queue.into(), passive, arguments)
-                .await
+            let declared = channel.queue_declare(queue.into(), PASSIVE, FieldTable::default());
+            declared.await
         };
         self.request(declare).await
     }
@@ -377,21 +370,16 @@ impl Transport for RabbitMq {
         messages: Vec<Envelope>,
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
         Box::pin(async move {
-            let refuse = |why: String| vec![Err(Refused::Unconfirmed(why)); messages.len()];
-            // The client writes nothing to a blocked connection and would buffer all messages in
-            // memory.
-            if self.publishing.is_blocked() {
-                return refuse("the broker blocks publishers".into());
-            }
-            let connection = match self.publishing_connection().await {
+            let connection = match self.ready_to_publish().await {
                 Ok(connection) => connection,
-                Err(why) => return refuse(why.to_string()),
+                Err(why) => return vec![Err(why); messages.len()],
             };
             let topology = self.topology();
             let bindings = topology.queues.values().flat_map(|queue| &queue.bindings);
             let bound: HashSet<&'static str> = bindings.map(|binding| binding.message).collect();
             let settings = BatchSettings {
                 names: &self.names,
+                only: None,
                 bound: &bound,
                 timeout: self.timeout,
                 frame_max: connection.configuration().frame_max(),
@@ -431,6 +419,14 @@ impl Transport for RabbitMq {
             };
             messages.iter().map(result).collect()
         })
+    }
+
+    fn forward(
+        &self,
+        queue: Name,
+        messages: Vec<Envelope>,
+    ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
+        Box::pin(self.put(queue, messages))
     }
 
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {

@@ -208,6 +208,41 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
         Configured::new(self, |policy| policy.ordered = true)
     }
 
+    /// Handles messages with the same key strictly in order, as [`ordered`](Self::ordered) does,
+    /// but with several replicas at work: each handles some of `n` partitions, from 1 to 64.
+    ///
+    /// - One replica moves the messages from the queue of the subscription to the queues of the
+    ///   partitions, chosen by a hash of the key. That costs the broker a second hop.
+    /// - The replicas share the partitions evenly, so choose at least as many as replicas. A
+    ///   replica that stops gives its partitions away at once. Those of one that dies are taken
+    ///   over within about ten seconds.
+    /// - Messages without a key are spread, and have no order.
+    /// - All partitions that a process handles share its [`concurrency`](Self::concurrency), and the
+    ///   partitions of all processes the [rate](Self::at_most).
+    ///
+    /// `n` can be changed in any release. New messages wait in the queue of the subscription until
+    /// the present partitions are empty, so no message overtakes another. The release that was
+    /// started last decides.
+    ///
+    /// ```
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "meter.read", version = 1, key = meter)]
+    /// # struct MeterRead { meter: String }
+    ///
+    /// async fn bill(_: MeterRead) -> Result<()> {
+    ///     Ok(())
+    /// }
+    ///
+    /// // The queue `billing.read`, and the partitions `billing.read.p0` to `billing.read.p7`.
+    /// let billing = Service::new("billing").on(bill.partitioned(8));
+    /// # assert_eq!(App::new().service(billing).topology().queues.len(), 9);
+    /// ```
+    fn partitioned(self, n: u32) -> Configured<Self> {
+        Configured::new(self, |policy| policy.partitions = Some(n))
+    }
+
     /// Delivers the events first that were published before the subscription existed.
     ///
     /// The service that owns the event must publish it with

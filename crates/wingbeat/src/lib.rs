@@ -439,6 +439,7 @@ pub mod handler;
 pub mod http;
 mod limit;
 pub mod overload;
+mod partition;
 pub mod policy;
 pub mod ports;
 pub mod prelude;

@@ -48,6 +48,10 @@ pub struct Policy {
     /// Keeps the order of messages with the same key across failures, restarts and replicas; see
     /// [`Handler::ordered`](crate::Handler::ordered).
     pub ordered: bool,
+    /// The number of partitions, over which the replicas share the messages and keep the order of
+    /// each key; `None` for a subscription without partitions. See
+    /// [`Handler::partitioned`](crate::Handler::partitioned).
+    pub partitions: Option<u32>,
     /// Delivers the events first that were published before the subscription existed; see
     /// [`Handler::from_beginning`](crate::Handler::from_beginning).
     pub from_beginning: bool,
@@ -63,6 +67,8 @@ impl Policy {
     pub const UP_TO_MAX: usize = 1_000;
     /// The largest [`within`](Self::within).
     pub const WITHIN_MAX: Duration = Duration::from_secs(60);
+    /// The largest number of [`partitions`](Self::partitions).
+    pub const PARTITIONS_MAX: u32 = 64;
 }
 
 impl Default for Policy {
@@ -75,6 +81,7 @@ impl Default for Policy {
             within: Duration::from_millis(100),
             retry: Retry::default(),
             ordered: false,
+            partitions: None,
             from_beginning: false,
             name: None,
             #[cfg(feature = "personal")]
@@ -139,7 +146,8 @@ impl Rate {
 /// [`Running::limit`](crate::Running::limit).
 ///
 /// ```
-/// use wingbeat::{Handler as _, Limits, Rate, Result};
+/// use wingbeat::policy::Limits;
+/// use wingbeat::{Handler as _, Rate, Result};
 /// # use serde::{Deserialize, Serialize};
 /// # use wingbeat::{Event, JsonSchema};
 /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
@@ -178,10 +186,16 @@ impl Limits {
 }
 
 impl Policy {
-    /// Returns the prefetch at a rate. It is lower than without one: the broker limits the time for
-    /// which a delivery is not acknowledged.
+    /// Returns whether messages with the same key are handled strictly in order.
+    pub(crate) fn keeps_order(&self) -> bool {
+        self.ordered || self.partitions.is_some()
+    }
+
+    /// Returns the prefetch of one queue at a rate. It is lower than without one: the broker limits
+    /// the time for which a delivery is not acknowledged. Partitions share the rate.
     pub(crate) fn prefetch(&self, rate: Option<Rate>) -> usize {
-        let rated = rate.map_or(u128::MAX, |rate| rate.within(RATED));
+        let queues = u128::from(self.partitions.unwrap_or(1).max(1));
+        let rated = rate.map_or(u128::MAX, |rate| rate.within(RATED) / queues);
         let rated = usize::try_from(rated).unwrap_or(usize::MAX);
         self.prefetch.min(rated).max(1)
     }

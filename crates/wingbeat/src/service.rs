@@ -210,18 +210,10 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         if policy.from_beginning {
             self.begins(Begins { queue, message }, &policy, &run);
         }
-        let binding = Binding {
-            message: name,
-            kind,
-        };
         self.wiring.subscriptions.push(Subscription {
-            queue,
-            bindings: vec![binding],
             policy,
-            takes: vec![name],
-            run,
             batch,
-            replays: None,
+            ..Subscription::of(queue, name, kind, run)
         });
         self
     }
@@ -254,16 +246,9 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self.uses(RequestHandler::extracts(&handler));
         let Erased { run, batch } = RequestHandler::erase(handler, self.state.clone());
         self.wiring.subscriptions.push(Subscription {
-            queue,
-            bindings: vec![Binding {
-                message: request.name,
-                kind: request.kind,
-            }],
             policy,
-            takes: vec![request.name],
-            run,
             batch,
-            replays: None,
+            ..Subscription::of(queue, request.name, request.kind, run)
         });
         self
     }
@@ -395,6 +380,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
             run,
             batch: None,
             replays: None,
+            partition_of: None,
         });
         self
     }
@@ -725,40 +711,26 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         let request = replay::request_type(self.wiring.name.as_str());
         let publishes = &mut self.wiring.description.publishes;
         publishes.push(request); // It sends commands to the subscribers.
-        self.wiring.subscriptions.push(Subscription {
-            queue: Name::new(request.name),
-            bindings: vec![Binding {
-                message: request.name,
-                kind: request.kind,
-            }],
-            policy: Policy::default(),
-            takes: vec![request.name],
-            run: replay::answer(),
-            batch: None,
-            replays: None,
-        });
+        let (queue, kind) = (Name::new(request.name), request.kind);
+        let subscription = Subscription::of(queue, request.name, kind, replay::answer());
+        self.wiring.subscriptions.push(subscription);
         self
     }
 
     /// Adds the queue that receives the past of a subscription.
     fn begins(&mut self, begins: Begins, policy: &Policy, run: &Run) {
         let replayed = begins.replayed().as_str();
+        let (queue, run) = (begins.replay_queue(), begins.run(Arc::clone(run)));
         self.wiring.subscriptions.push(Subscription {
-            queue: begins.replay_queue(),
-            bindings: vec![Binding {
-                message: replayed,
-                kind: Kind::Command,
-            }],
             policy: Policy {
                 ordered: true,
+                partitions: None,
                 from_beginning: false,
                 name: None,
                 ..policy.clone()
             },
-            takes: vec![replayed],
-            run: begins.run(Arc::clone(run)),
-            batch: None,
             replays: Some(begins.queue),
+            ..Subscription::of(queue, replayed, Kind::Command, run)
         });
         let request = replay::request_type(begins.message.owner());
         self.wiring.description.publishes.push(request);

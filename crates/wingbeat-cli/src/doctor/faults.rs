@@ -33,9 +33,9 @@ pub struct Fault {
     pub name: &'static str,
     /// Its usual severity.
     pub severity: Severity,
-    /// What it means.
+    /// The meaning of the fault.
     pub meaning: &'static str,
-    /// What to do.
+    /// The remedy.
     pub remedy: &'static str,
 }
 

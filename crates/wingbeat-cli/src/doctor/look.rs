@@ -1,4 +1,4 @@
-//! What the operator's API of a process says at one moment.
+//! The answers of a process's operator API at one moment.
 
 use futures_util::future::{join, join_all};
 use serde::de::DeserializeOwned;

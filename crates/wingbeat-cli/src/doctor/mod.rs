@@ -31,9 +31,9 @@ pub struct Finding {
     pub fault: &'static Fault,
     /// Its severity, which may be below the usual one of this fault.
     pub severity: Severity,
-    /// What is concerned: a process, a queue, a schedule.
+    /// The subject: a process, a queue, a schedule.
     pub subject: String,
-    /// What was found, with figures.
+    /// The observation, with figures.
     pub what: String,
 }
 

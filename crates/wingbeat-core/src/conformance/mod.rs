@@ -100,6 +100,8 @@ pub const IGNORED: &str = "orders.ignored.v1";
 pub const MOVED: &str = "stock.moved.v1";
 /// The ordered queue of [`MOVED`].
 pub const STOCK_MOVED: Name = Name::new("stock.moved");
+/// An ordered queue without bindings.
+pub const PARTITION: Name = Name::new("stock.moved.p0");
 /// The queue of [`RESERVE`].
 pub const RESERVING: Name = Name::new("stock.reserving");
 /// A queue of [`PLACED`].
@@ -154,12 +156,17 @@ pub fn topology() -> Topology {
         bindings: event(MOVED),
         ordered: true,
     };
+    let partition = Queue {
+        bindings: Vec::new(),
+        ordered: true,
+    };
     Topology {
         queues: [
             (RESERVING, reserve.into()),
             (STOCK_PLACED, event(PLACED).into()),
             (MAIL_PLACED, event(PLACED).into()),
             (STOCK_MOVED, moved),
+            (PARTITION, partition),
         ]
         .into(),
     }

@@ -122,7 +122,8 @@ pub struct Topology {
     pub queues: BTreeMap<Name, Queue>,
 }
 
-/// A queue: its bindings and its order.
+/// A queue: its bindings and its order. One without bindings receives only what is
+/// [forwarded](Transport::forward) to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
     /// The message types whose messages the queue receives.
@@ -243,6 +244,22 @@ pub trait Transport: Send + Sync + 'static {
         &self,
         messages: Vec<Envelope>,
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>>;
+
+    /// Puts messages into one queue that has no bindings, unchanged, and returns one result per
+    /// message in the same order: `Ok` once the message is durable there.
+    ///
+    /// The runtime moves the messages of a subscription with partitions this way. It calls the
+    /// method again for a message that was not confirmed, so a message may arrive twice. A message
+    /// to a queue that does not exist is [`Refused::Unroutable`], which is also what the default
+    /// implementation returns.
+    fn forward(
+        &self,
+        queue: Name,
+        messages: Vec<Envelope>,
+    ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
+        let _ = queue;
+        Box::pin(async move { vec![Err(Refused::Unroutable); messages.len()] })
+    }
 
     /// Starts a consumer of `queue` with at most `prefetch` unacknowledged deliveries. Several
     /// consumers of a queue share its messages, unless the queue is ordered.

@@ -122,6 +122,19 @@ impl Transport for Embedded {
         })
     }
 
+    fn forward(
+        &self,
+        queue: Name,
+        messages: Vec<Envelope>,
+    ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
+        Box::pin(async move {
+            let count = messages.len();
+            let forwarded = self.writer.forward(queue, messages).await;
+            forwarded
+                .unwrap_or_else(|error| vec![Err(Refused::Unconfirmed(error.to_string())); count])
+        })
+    }
+
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
         let number = self.shared.names.find_queue(queue);
         let shared = number.and_then(|number| self.shared.broker.queue(number));

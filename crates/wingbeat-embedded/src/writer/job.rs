@@ -20,6 +20,8 @@ pub(super) enum Job {
     Commit(Arc<Vec<Unit>>, Reply<Vec<Outcome>>),
     /// Queues messages.
     Publish(Vec<Envelope>, Reply<Published>),
+    /// Puts messages into one queue.
+    Forward(Name, Vec<Envelope>, Reply<Published>),
     /// Deletes rows that were acknowledged without a unit.
     Delete(Vec<u64>),
     /// Declares services and queues.
@@ -35,7 +37,7 @@ impl Job {
     pub(super) fn units(&self) -> usize {
         match self {
             Self::Commit(units, _) => units.len(),
-            Self::Publish(messages, _) => messages.len(),
+            Self::Publish(messages, _) | Self::Forward(_, messages, _) => messages.len(),
             Self::Delete(rows) => rows.len(),
             Self::Declare(..) | Self::Retain(..) | Self::Probe => 1,
         }
@@ -45,7 +47,9 @@ impl Job {
     pub(super) fn fail(self, fault: &Fault) {
         match self {
             Self::Commit(_, reply) => send(reply, Err(fault.to_error())),
-            Self::Publish(_, reply) => send(reply, Err(fault.to_error())),
+            Self::Publish(_, reply) | Self::Forward(_, _, reply) => {
+                send(reply, Err(fault.to_error()));
+            }
             Self::Declare(.., reply) => send(reply, Err(fault.to_error())),
             Self::Retain(_, reply) => send(reply, Err(fault.to_error())),
             Self::Delete(_) | Self::Probe => {}
@@ -66,7 +70,9 @@ impl Answer {
     pub(super) fn send(self, job: Job) {
         match (job, self) {
             (Job::Commit(_, reply), Self::Outcomes(outcomes)) => send(reply, Ok(outcomes)),
-            (Job::Publish(_, reply), Self::Published(published)) => send(reply, Ok(published)),
+            (Job::Publish(_, reply) | Job::Forward(_, _, reply), Self::Published(published)) => {
+                send(reply, Ok(published))
+            }
             (Job::Retain(_, reply), Self::Retained(count)) => send(reply, Ok(count)),
             (Job::Declare(.., reply), _) => send(reply, Ok(())),
             _ => {}

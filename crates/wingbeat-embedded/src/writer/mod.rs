@@ -85,6 +85,11 @@ impl Writer {
         self.ask(|reply| Job::Publish(messages, reply)).await
     }
 
+    /// Puts messages into one queue.
+    pub(crate) async fn forward(&self, queue: Name, messages: Vec<Envelope>) -> Result<Published> {
+        self.ask(|reply| Job::Forward(queue, messages, reply)).await
+    }
+
     /// Declares services and queues.
     pub(crate) async fn declare(&self, services: Vec<Name>, topology: Topology) -> Result<()> {
         self.ask(|reply| Job::Declare(services, topology, reply))

@@ -92,6 +92,7 @@ fn run_job(batch: &mut Batch<'_>, job: &Job) -> rusqlite::Result<Answer> {
                 .collect::<rusqlite::Result<_>>()?,
         ),
         Job::Publish(messages, _) => Answer::Published(batch.publish(messages)?),
+        Job::Forward(queue, messages, _) => Answer::Published(batch.forward(*queue, messages)?),
         Job::Delete(rows) => {
             for row in rows {
                 batch.delete_row(*row)?;

@@ -15,6 +15,7 @@ mod inspecting;
 mod kill;
 mod own_tables;
 mod packed;
+mod partitioned;
 mod replaying;
 mod retrying;
 mod setup;

@@ -37,11 +37,7 @@ fn decode(delivery: &Delivery, names: &Names, now: Timestamp) -> Result<Envelope
     };
     let ours = header(delivery, "partitionkey").is_some();
     let exchange = original_exchange(delivery, names);
-    let role = if exchange == names.commands || exchange == names.replies {
-        Kind::Command
-    } else {
-        Kind::Event
-    };
+    let role = names.kind_of(&exchange).unwrap_or(Kind::Event);
     let dialog = dialog(delivery, names, field("deadline").and_then(parsed));
     let replied = match &dialog {
         Some(Dialog::Reply { .. }) => property(delivery.properties.correlation_id()),
@@ -156,7 +152,7 @@ pub(crate) fn dead_lettered(delivery: &Delivery, names: &Names) -> Option<DeadLe
 /// it.
 fn original_exchange(delivery: &Delivery, names: &Names) -> String {
     let exchange = delivery.exchange.to_string();
-    if [&names.events, &names.commands, &names.replies].contains(&&exchange) {
+    if names.kind_of(&exchange).is_some() {
         return exchange;
     }
     last_death(delivery, "exchange").unwrap_or(exchange)

@@ -17,6 +17,7 @@ mod loss;
 mod operate;
 mod ordered;
 mod outbox;
+mod partitioned;
 mod raw;
 mod register;
 mod replaying;

@@ -292,7 +292,7 @@ fn held_by_default(policy: &Policy) -> Duration {
             break;
         }
     }
-    if !policy.ordered {
+    if !policy.keeps_order() {
         return quick;
     }
     let pauses = retry.parked.iter();

@@ -5,6 +5,7 @@
 
 mod findings;
 mod names;
+mod partitions;
 mod ports;
 mod running;
 mod start;
@@ -161,7 +162,7 @@ impl App {
     pub fn topology(&self) -> Topology {
         let subscriptions = self.subscriptions();
         Topology {
-            queues: subscriptions.map(Subscription::queue).collect(),
+            queues: subscriptions.flat_map(Subscription::queues).collect(),
         }
     }
 
@@ -207,6 +208,7 @@ impl App {
         findings.extend(self.schedules_that_cannot_run());
         findings.extend(self.pasts_that_cannot_be_replayed());
         findings.extend(self.batches_out_of_range());
+        findings.extend(self.partitions_out_of_range());
         findings
     }
 
@@ -225,6 +227,25 @@ impl App {
             )
         });
         findings.collect()
+    }
+
+    /// Reports numbers of partitions that are out of range, and subscriptions that are also
+    /// ordered.
+    fn partitions_out_of_range(&self) -> Vec<String> {
+        let most = Policy::PARTITIONS_MAX;
+        let finding = |it: &Subscription| {
+            let (queue, count) = (it.queue, it.policy.partitions?);
+            if it.policy.ordered {
+                return Some(format!(
+                    "{queue} is both ordered and partitioned: a partition is ordered, so remove \
+                     `.ordered()`"
+                ));
+            }
+            (!(1..=most).contains(&count)).then(|| {
+                format!("{queue} has {count} partitions: `.partitioned(..)` takes 1 to {most}")
+            })
+        };
+        self.subscriptions().filter_map(finding).collect()
     }
 
     fn calls_without_target(&self) -> Vec<String> {
@@ -248,11 +269,13 @@ impl App {
             .map(|name| format!("the service {name} exists twice"))
             .collect();
         let mut queues = BTreeSet::new();
-        let twice = self.subscriptions().filter(|it| !queues.insert(it.queue));
-        findings.extend(twice.map(|it| {
-            let queue = it.queue;
-            format!("the subscription {queue} exists twice: use `.named(..)`")
-        }));
+        let all = self.subscriptions().flat_map(Subscription::queues);
+        let twice = all.filter(|(queue, _)| !queues.insert(*queue));
+        findings.extend(
+            twice.map(|(queue, _)| {
+                format!("the subscription {queue} exists twice: use `.named(..)`")
+            }),
+        );
         findings
     }
 

@@ -17,6 +17,7 @@ use crate::call::Target;
 use crate::commit::Committer;
 use crate::dispatch::{Limiting, Pauses, Stats};
 use crate::failed::{DeadLetter, Incidents};
+use crate::limit::Flow;
 use crate::policy::{Limits, Rate};
 use crate::publish::{RelayEnd, Unroutable, Unsent};
 use crate::rebuild::{RebuildStatus, Rebuilds};
@@ -34,8 +35,11 @@ pub struct RunningSubscription {
     pub service: Name,
     /// The queue.
     pub queue: Name,
+    /// The queue of the subscription that this one is a [partition](crate::Handler::partitioned)
+    /// of. Its failed deliveries and counters are those of the subscription.
+    pub partition_of: Option<Name>,
     pub(super) control: watch::Sender<Control>,
-    pub(super) limits: watch::Sender<Limits>,
+    pub(super) flow: Arc<Flow>,
     /// Live statistics of this process.
     pub stats: Arc<Stats>,
 }
@@ -47,10 +51,11 @@ impl RunningSubscription {
         *self.control.borrow()
     }
 
-    /// Returns its current limits: those of the code, or those that [`Running::limit`] has set.
+    /// Returns its current limits: those of the code, or those that [`Running::limit`] has set. All
+    /// partitions together keep to them.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        *self.limits.borrow()
+        self.flow.limits()
     }
 
     /// Returns the name of the subscription within its service.
@@ -181,8 +186,9 @@ impl Running {
     }
 
     /// Changes the limits of a subscription in all processes of its service: how many handlers each
-    /// of them runs at the same time, and the rate at which they all start runs. `None` stands for
-    /// the limit of the code. Returns `false` if the subscription does not run here.
+    /// of them runs at the same time, in all [partitions](crate::Handler::partitioned) together, and
+    /// the rate at which they all start runs. `None` stands for the limit of the code. Returns
+    /// `false` if the subscription does not run here.
     ///
     /// The service's store keeps the limits until they are changed again, so a restart or another
     /// release does not end them. They take effect here at once, and within about a second in other

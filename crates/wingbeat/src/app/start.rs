@@ -9,18 +9,20 @@ use std::time::Duration;
 use axum::{Extension, Router};
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::transport::Topology;
-use wingbeat_core::{LogLimits, MessageType, ServiceStore, Timestamp};
+use wingbeat_core::{LogLimits, MessageType, Name, RuntimeExt as _, ServiceStore, Timestamp};
 
+use super::partitions;
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
 use crate::bodies::LargeBodies;
 use crate::call::{Executor, Target};
 use crate::commit::Committer;
-use crate::dispatch::{Dispatcher, Limiting, Pauses, Stats, Subscription};
+use crate::dispatch::{Controlled, Dispatcher, Limiting, Pauses, Stats, Subscription};
 use crate::due::{DueQueue, DueRunner};
 use crate::failed::{BrokerDeadLetters, Waiting};
-use crate::limit::Limiter;
+use crate::limit::{Flow, Limiter};
 use crate::overload::{Oldest, Overload};
+use crate::partition::{self, Shares};
 use crate::policy::Limits;
 use crate::publish::Relay;
 use crate::rebuild::Rebuilds;
@@ -53,7 +55,7 @@ pub(super) struct Shared {
 pub(super) async fn start(services: Vec<Wiring>, shared: Shared, ports: Ports) -> Running {
     let subscriptions = services.iter().flat_map(|service| &service.subscriptions);
     let topology = Topology {
-        queues: subscriptions.map(Subscription::queue).collect(),
+        queues: subscriptions.flat_map(Subscription::queues).collect(),
     };
     let mut start = Starting::new(shared, ports, topology);
     for service in services {
@@ -67,7 +69,8 @@ fn oldest(stats: &Arc<Stats>, control: &watch::Receiver<Control>) -> Oldest {
     let (stats, control) = (Arc::clone(stats), control.clone());
     Arc::new(move || {
         let oldest = stats.oldest.load(Ordering::Relaxed);
-        let counts = oldest != 0 && *control.borrow() != Control::Paused;
+        let counts =
+            oldest != 0 && !matches!(*control.borrow(), Control::Paused | Control::Standby);
         counts.then(|| Timestamp::from_micros(oldest))
     })
 }
@@ -170,6 +173,8 @@ impl Starting {
                 wiring.subscriptions.iter().map(|it| it.queue).collect(),
                 self.control.clone(),
             );
+            let owners = partitions::owners(&wiring.subscriptions);
+            let broker_dead_letters = broker_dead_letters.with_partitions(owners);
             #[cfg(feature = "personal")]
             let broker_dead_letters = broker_dead_letters.with_personal({
                 let personal = wiring.subscriptions.iter().filter(|it| it.policy.personal);
@@ -336,18 +341,22 @@ impl Starting {
         if subscriptions.is_empty() {
             return;
         }
+        let (transport, control) = (&self.ports.transport, &self.control);
+        let expanded = partitions::expand(context, transport, control, subscriptions).await;
+        let (subscriptions, routers) = expanded;
         // None consumes before it is known which are paused.
-        let paused = |it: Subscription| {
-            let limits = watch::Sender::new(Limits::of(&it.policy));
-            (Arc::new(it), (watch::Sender::new(Control::Paused), limits))
-        };
+        let paused = |it: Subscription| (Arc::new(it), watch::Sender::new(Control::Paused));
         let all: Vec<_> = subscriptions.into_iter().map(paused).collect();
-        self.limiting(context, &all).await;
-        let controls = all
-            .iter()
-            .map(|(it, (control, _))| (it.queue, control.clone()));
-        let gate = Gate::new(&begins);
-        let pauses = Arc::new(Pauses::new(Arc::clone(context), controls.collect(), gate));
+        let flows = self.flows(context, &all).await;
+        let controls = all.iter().map(|(it, control)| Controlled {
+            queue: it.queue,
+            owner: it.owner(),
+            control: control.clone(),
+        });
+        let me = self.ports.runtime.id();
+        let (gate, shares) = (Gate::new(&begins), Shares::new(me, routers.clone()));
+        let (service, controls) = (Arc::clone(context), controls.collect());
+        let pauses = Arc::new(Pauses::new(service, controls, gate, shares));
         if let Err(why) = pauses.read().await {
             tracing::warn!(service = %context.name, code = why.code(), "cannot read which subscriptions are paused, they start when the store answers: {why}");
         }
@@ -356,41 +365,48 @@ impl Starting {
             self.ports.runtime.spawn(Box::pin(asking));
         }
         for (subscription, control) in all {
-            self.subscription(context, subscription, control);
+            let mut routers = routers.iter().map(|(router, _)| router);
+            let router = routers.find(|it| it.queue() == subscription.queue).cloned();
+            let flow = Arc::clone(&flows[&subscription.owner()]);
+            self.subscription(context, subscription, control, router, flow);
         }
         let following = Arc::clone(&pauses).follow(self.control.clone());
         self.ports.runtime.spawn(Box::pin(following));
         self.running.pauses.insert(context.name, pauses);
     }
 
-    /// Reads the limits that an operator has changed, and follows them.
-    async fn limiting(
+    /// Returns the flows of subscriptions by their queues, with the limits that an operator has
+    /// changed, and follows those.
+    async fn flows(
         &mut self,
         context: &Arc<ServiceContext>,
-        all: &[(
-            Arc<Subscription>,
-            (watch::Sender<Control>, watch::Sender<Limits>),
-        )],
-    ) {
-        let limits = all
-            .iter()
-            .map(|(it, (_, limits))| (it.queue, limits.clone()));
-        let limiting = Arc::new(Limiting::new(Arc::clone(context), limits.collect()));
+        all: &[(Arc<Subscription>, watch::Sender<Control>)],
+    ) -> BTreeMap<Name, Arc<Flow>> {
+        let whole = all.iter().filter(|(it, _)| it.partition_of.is_none());
+        let flow = |(it, _): &(Arc<Subscription>, _)| {
+            let flow = new_flow(context, it.queue.as_str(), Limits::of(&it.policy));
+            (it.queue, flow)
+        };
+        let flows: BTreeMap<_, _> = whole.map(flow).collect();
+        let limiting = Limiting::new(Arc::clone(context), flows.values().cloned().collect());
+        let limiting = Arc::new(limiting);
         if let Err(why) = limiting.read().await {
             tracing::warn!(service = %context.name, code = why.code(), "cannot read which limits were changed, those of the code hold until the store answers: {why}");
         }
         let following = Arc::clone(&limiting).follow(self.control.clone());
         self.ports.runtime.spawn(Box::pin(following));
         self.running.limiting.insert(context.name, limiting);
+        flows
     }
 
     fn subscription(
         &mut self,
         context: &Arc<ServiceContext>,
         subscription: Arc<Subscription>,
-        (control, current): (watch::Sender<Control>, watch::Sender<Limits>),
+        control: watch::Sender<Control>,
+        router: Option<Arc<partition::Router>>,
+        flow: Arc<Flow>,
     ) {
-        let limits = current.subscribe();
         let (sender, receiver) = mpsc::channel(DUE_BUFFER);
         let controlled = control.subscribe();
         let stats = Arc::<Stats>::default();
@@ -402,10 +418,23 @@ impl Starting {
         self.running.subscriptions.push(RunningSubscription {
             service: context.name,
             queue: subscription.queue,
+            partition_of: subscription.partition_of,
             control,
-            limits: current,
+            flow: Arc::clone(&flow),
             stats: Arc::clone(&stats),
         });
+        // The limits are those of its partitions, and moving a message is no run.
+        let flow = if router.is_some() {
+            let concurrency = subscription.policy.concurrency;
+            let rate = None;
+            new_flow(
+                context,
+                subscription.queue.as_str(),
+                Limits { concurrency, rate },
+            )
+        } else {
+            flow
+        };
         // The past is old, and comes in chapters.
         if let Some(overload) = self
             .shared
@@ -423,8 +452,9 @@ impl Starting {
             transport: Arc::clone(&self.ports.transport),
             control: controlled,
             due: receiver,
-            limits,
+            flow,
             stats,
+            router,
             family: Arc::clone(&self.shared.family),
         };
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
@@ -444,4 +474,8 @@ impl Starting {
 fn limiter(context: &ServiceContext, name: &str, rate: Option<Rate>) -> Option<Limiter> {
     let (cache, runtime) = (&context.cache, &context.runtime);
     rate.map(|rate| Limiter::new(name, rate, Arc::clone(cache), Arc::clone(runtime)))
+}
+
+fn new_flow(context: &ServiceContext, name: &str, limits: Limits) -> Arc<Flow> {
+    Flow::new(name, limits, &context.cache, &context.runtime)
 }

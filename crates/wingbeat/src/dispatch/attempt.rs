@@ -15,6 +15,7 @@ use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Unit, failpoint, s
 
 use super::work::{Origin, Stats, Subscription, UNKNOWN_VERSION, Work, panic_text, take};
 use crate::failed::{DeadLetter, bounded, harmless};
+use crate::partition::Router;
 use crate::replay;
 use crate::retry::Step;
 use crate::runtime::Control;
@@ -66,6 +67,7 @@ pub(super) struct Attempt {
     pub(super) subscription: Arc<Subscription>,
     pub(super) stats: Arc<Stats>,
     pub(super) meter: Arc<SubscriptionMeter>,
+    pub(super) router: Option<Arc<Router>>,
     pub(super) family: Arc<BTreeSet<&'static str>>,
     pub(super) control: watch::Receiver<Control>,
     pub(super) finished: mpsc::UnboundedSender<Finished>,
@@ -85,14 +87,14 @@ impl Attempt {
             Some(handler) if works.len() > 1 => self.batch_until_staged(handler, works).await,
             _ => {
                 for work in works {
-                    self.until_staged(work).await;
+                    self.until_moved_or_staged(work).await;
                 }
             }
         }
     }
 
     /// Repeats until the unit is staged, or the work turns out to be settled.
-    async fn until_staged(&self, mut work: Work) {
+    pub(super) async fn until_staged(&self, mut work: Work) {
         let mut stale = 0;
         loop {
             // The unit of stale work was a success, which must not become a dead letter.
@@ -188,7 +190,7 @@ impl Attempt {
     }
 
     /// Returns finished work to the dispatcher.
-    fn finish(&self, work: Work, end: End) {
+    pub(super) fn finish(&self, work: Work, end: End) {
         self.finish_all(vec![work], end);
     }
 
@@ -324,6 +326,9 @@ impl Attempt {
         let Some(mut settles) = self.settle(scope, work).await? else {
             return Ok(None);
         };
+        if work.is_mark {
+            return self.settle_mark(scope, settles).map(Some);
+        }
         let Some(envelope) = self.readable(scope, work).await? else {
             return scope.seal(settles).map(Some);
         };
@@ -417,14 +422,14 @@ impl Attempt {
         let envelope = self.storable(&scope, work, &work.envelope).await?;
         self.take_step(work, why, step);
         let parked = self.parked(work, &envelope);
-        let key = work.parked_key(self.subscription.queue);
+        let key = work.parked_key(self.subscription.owner());
         let at = scope.now() + self.until_too_old(work, step.pause(), step.pause() / 4);
         if !sabotage::lacks(sabotage::PARKING) {
             scope.write(due(key, encode(&parked), at))?;
         }
         telemetry::ended("parked");
         // Settling counts the delivery as handled; this one was not.
-        let (inbox, queue) = (self.subscription.inbox(), self.subscription.queue);
+        let (inbox, queue) = (self.subscription.inbox(), self.subscription.owner());
         scope.count(counter("handled", inbox.as_str()), -1)?;
         scope.count(counter("parked", queue.as_str()), 1)?;
         let unit = scope.seal(settles)?;
@@ -460,7 +465,7 @@ impl Attempt {
         if let (Some(settled), true) = (&mut settles, copy.is_some()) {
             settled.source = envelope.source.to_string();
         }
-        let (queue, failures) = (self.subscription.queue, work.failures.clone());
+        let (queue, failures) = (self.subscription.owner(), work.failures.clone());
         let envelope = self.storable(&scope, work, envelope).await?;
         let mut letter = DeadLetter::new(&scope, queue, &envelope, (reason, error), failures);
         letter.broken.clone_from(&work.broken);

@@ -272,7 +272,9 @@ fn regroup(policy: &Policy, works: &mut [Work], why: &Error) {
     let before = works.first().and_then(|work| work.part.as_ref());
     let quick = before.map_or(0, |part| part.quick) + 1;
     let mut taken = before.map_or_else(Taken::default, |part| part.taken.clone());
-    let step = policy.retry.step(why, (quick, 0), &taken, policy.ordered);
+    let step = policy
+        .retry
+        .step(why, (quick, 0), &taken, policy.keeps_order());
     let (first, pause) = match step {
         Some(step @ Step::InPlace(pause)) => {
             policy.retry.take(why, step, &mut taken);

@@ -23,8 +23,8 @@ use super::intake::Intake;
 use super::lanes::{Gathering, Lanes};
 use super::work::{Origin, Stats, Subscription, Work};
 use crate::failed::{Failures, stand_in};
-use crate::limit::{Limiter, Turn};
-use crate::policy::{Limits, Rate};
+use crate::limit::{Flow, Place, Seat, Turn};
+use crate::partition::{MARK, Router};
 use crate::runtime::Control;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::telemetry::{self, Context, Handled, Within};
@@ -39,6 +39,12 @@ const FULL: Duration = Duration::from_millis(2);
 /// Work that runs in its context. Ends with the key that is free when the work is staged, if any.
 type Started = Within<BoxFuture<'static, Option<String>>>;
 
+/// What the next run needs.
+struct Next {
+    seat: Seat,
+    turn: Turn,
+}
+
 /// The owner of one queue. It is one task: lanes, deliveries in flight and the intake are its own,
 /// so they need no lock.
 pub(crate) struct Dispatcher {
@@ -50,9 +56,11 @@ pub(crate) struct Dispatcher {
     /// Timers, parked deliveries and retried dead letters of this subscription that are due.
     pub(crate) due: mpsc::Receiver<Work>,
     /// How many runs there are at the same time, and how often they start.
-    pub(crate) limits: watch::Receiver<Limits>,
+    pub(crate) flow: Arc<Flow>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) meter: Arc<SubscriptionMeter>,
+    /// Moves the messages to partitions, if the subscription has some.
+    pub(crate) router: Option<Arc<Router>>,
     /// The services of the system. Messages of other sources are counted as foreign.
     pub(crate) family: Arc<BTreeSet<&'static str>>,
 }
@@ -69,49 +77,54 @@ impl Dispatcher {
         let mut intake = self.intake();
         self.meter.start();
         let mut running: FuturesUnordered<Started> = FuturesUnordered::new();
-        let mut limits = *self.limits.borrow_and_update();
-        let mut turn = Turn::new(self.limiter(limits.rate));
+        let mut limits = self.flow.subscribe();
+        let mut rate = limits.borrow_and_update().rate;
+        let mut next = Next {
+            seat: Seat::new(self.flow.places()),
+            turn: Turn::new(self.flow.limiter()),
+        };
         loop {
-            let wanted = *self.limits.borrow_and_update();
-            if wanted.rate != limits.rate {
-                turn = Turn::new(self.limiter(wanted.rate));
-                if intake.limit(self.subscription.prefetch(wanted.rate)) {
+            let wanted = limits.borrow_and_update().rate;
+            if wanted != rate {
+                rate = wanted;
+                next.turn = Turn::new(self.flow.limiter());
+                if intake.limit(self.subscription.prefetch(rate)) {
                     lanes.clear();
                 }
             }
-            limits = wanted;
             let control = *self.control.borrow_and_update();
             let runs = control == Control::Running;
             if !runs && intake.is_open() {
                 if control == Control::Draining && self.subscription.batch.is_some() {
                     // What has gathered is handled here.
-                    self.start_all(&mut lanes, &mut turn, &mut running, &finished, true);
+                    self.start_all(&mut lanes, &mut next, &mut running, &finished, true);
                 }
                 lanes.clear();
             }
             if !runs {
-                intake.close();
+                self.close(&mut intake);
             }
             if control == Control::Draining && running.is_empty() && lanes.in_flight.is_empty() {
                 return;
             }
-            let gathers = self.start_all(&mut lanes, &mut turn, &mut running, &finished, !runs);
+            lanes.release_marks();
+            let gathers = self.start_all(&mut lanes, &mut next, &mut running, &finished, !runs);
             lanes.in_flight.publish(&self.stats);
             self.stats
                 .limited
-                .store(turn.is_waiting(), Ordering::Relaxed);
+                .store(next.turn.is_waiting(), Ordering::Relaxed);
             let pause = gathers.unwrap_or_default();
             let full = self.service.committer.is_full();
             tokio::select! {
                 biased;
                 changed = self.control.changed() => if changed.is_err() { return },
-                changed = self.limits.changed() => if changed.is_err() { return },
+                changed = limits.changed() => if changed.is_err() { return },
                 Some(first) = finishes.recv() => {
                     let all = iter::once(first).chain(iter::from_fn(|| finishes.try_recv().ok()));
                     let released = self.finish_all(all, &mut lanes, intake.settler.as_deref());
                     // The broker redelivers released work, and everything after it, to another
                     // consumer.
-                    if released && intake.close() {
+                    if released && self.close(&mut intake) {
                         lanes.clear();
                     }
                 }
@@ -122,15 +135,15 @@ impl Dispatcher {
                 }
                 Some(work) = self.due.recv(), if runs => {
                     // Work beyond the rate would pile up. Its lease expires, and it comes again.
-                    if !turn.is_waiting() || lanes.in_flight.len() < DUE_MAX {
+                    if !next.turn.is_waiting() || lanes.in_flight.len() < DUE_MAX {
                         lanes.take(self.judged(work));
                     }
                 }
-                () = turn.wait() => {}
+                () = next.turn.wait() => {}
+                () = next.seat.wait() => {}
                 delivered = intake.next(full), if runs => match delivered {
-                    Ok(deliveries) => self.take(deliveries, &mut lanes, intake.settler.as_deref()),
-                    Err(_) if self.subscription.policy.ordered => lanes.clear(),
-                    Err(_) => {}
+                    Ok(deliveries) => self.take(deliveries, &mut lanes, &intake),
+                    Err(_) => self.lose(&mut lanes),
                 },
                 () = self.service.runtime.sleep(FULL), if full => {}
                 () = self.service.runtime.sleep(pause), if gathers.is_some() => {}
@@ -144,20 +157,32 @@ impl Dispatcher {
             Arc::clone(&self.subscription),
             Arc::clone(&self.transport),
             Arc::clone(&self.stats),
-            self.subscription.prefetch(self.limits.borrow().rate),
+            self.subscription.prefetch(self.flow.limits().rate),
         )
     }
 
-    fn limiter(&self, rate: Option<Rate>) -> Option<Arc<Limiter>> {
-        let (cache, runtime) = (&self.service.cache, &self.service.runtime);
-        let (cache, runtime) = (Arc::clone(cache), Arc::clone(runtime));
-        let name = self.subscription.queue.as_str();
-        rate.map(|rate| Arc::new(Limiter::new(name, rate, cache, runtime)))
+    /// Closes the consumer. Returns whether there was one.
+    fn close(&self, intake: &mut Intake) -> bool {
+        if let Some(router) = &self.router {
+            router.deactivate();
+        }
+        intake.close()
+    }
+
+    /// Drops what the broker delivers to another consumer since this one was lost.
+    fn lose(&self, lanes: &mut Lanes) {
+        if let Some(router) = &self.router {
+            router.deactivate();
+        }
+        if self.subscription.policy.keeps_order() {
+            lanes.clear();
+        }
     }
 
     fn gathering(&self) -> Option<Gathering> {
         let policy = &self.subscription.policy;
-        self.subscription.batch.as_ref().map(|_| Gathering {
+        let batch = self.subscription.batch.as_ref();
+        batch.filter(|_| self.router.is_none()).map(|_| Gathering {
             up_to: policy.up_to,
             within: policy.within,
         })
@@ -168,28 +193,31 @@ impl Dispatcher {
     fn start_all(
         &self,
         lanes: &mut Lanes,
-        turn: &mut Turn,
+        next: &mut Next,
         running: &mut FuturesUnordered<Started>,
         finished: &mpsc::UnboundedSender<Finished>,
         hurried: bool,
     ) -> Option<Duration> {
         let now = self.service.runtime.elapsed();
-        let concurrency = self.limits.borrow().concurrency;
-        while running.len() < concurrency {
-            if !lanes.is_ready(now, hurried) {
-                return lanes.gathered_at().map(|at| at.saturating_sub(now));
-            }
-            if !turn.take() {
+        while lanes.is_ready(now, hurried) {
+            let place = next.seat.take()?;
+            if !next.turn.take() {
+                next.seat.keep(place);
                 return None;
             }
             let works = lanes.start(now, hurried)?;
-            running.push(self.start(works, finished.clone()));
+            running.push(self.start(works, place, finished.clone()));
         }
-        None
+        next.seat.give_up();
+        lanes.gathered_at().map(|at| at.saturating_sub(now))
     }
 
     /// Puts deliveries into the lanes of their keys.
-    fn take(&self, deliveries: Vec<Delivery>, lanes: &mut Lanes, settler: Option<&dyn Settler>) {
+    fn take(&self, deliveries: Vec<Delivery>, lanes: &mut Lanes, intake: &Intake) {
+        let settler = intake.settler.as_deref();
+        if let Some(router) = &self.router {
+            router.activate(intake.consumers);
+        }
         self.meter.consumed(deliveries.len());
         if let (Some(settler), true) = (settler, sabotage::lacks(sabotage::ACK_AFTER_COMMIT)) {
             settler.acknowledge(&deliveries.iter().map(|it| it.tag).collect::<Vec<_>>());
@@ -242,6 +270,11 @@ impl Dispatcher {
         work.received(self.service.runtime.now());
         work.arrived = self.service.runtime.elapsed();
         let kind = &*work.envelope.kind;
+        let is_queued = matches!(work.origin, Origin::Queue(_));
+        if self.subscription.partition_of.is_some() && is_queued && kind == MARK {
+            work.is_mark = true;
+            return work;
+        }
         work.hopeless = match &work.broken {
             Some(broken) => Some((broken.fault.reason(), broken.why.clone())),
             None if self.takes(&work, kind) => None,
@@ -262,12 +295,18 @@ impl Dispatcher {
         }
     }
 
-    fn start(&self, works: Vec<Work>, finished: mpsc::UnboundedSender<Finished>) -> Started {
+    fn start(
+        &self,
+        works: Vec<Work>,
+        place: Place,
+        finished: mpsc::UnboundedSender<Finished>,
+    ) -> Started {
         let attempt = Attempt {
             service: Arc::clone(&self.service),
             subscription: Arc::clone(&self.subscription),
             stats: Arc::clone(&self.stats),
             meter: Arc::clone(&self.meter),
+            router: self.router.clone(),
             family: Arc::clone(&self.family),
             control: self.control.clone(),
             finished,
@@ -286,6 +325,7 @@ impl Dispatcher {
         let key = (!self.subscription.waits_for_commit()).then(|| first.envelope.key.clone());
         let run = async move {
             attempt.all_until_staged(works).await;
+            drop(place);
             key
         };
         context.run(span, Box::pin(run))

@@ -57,6 +57,8 @@ pub(super) struct Intake {
     /// Acknowledges deliveries of the last consumer.
     pub(super) settler: Option<Arc<dyn Settler>>,
     losses: Losses,
+    /// The number of consumers so far.
+    pub(super) consumers: u64,
 }
 
 impl Intake {
@@ -77,6 +79,7 @@ impl Intake {
             connecting: None,
             settler: None,
             losses: Losses::default(),
+            consumers: 0,
         }
     }
 
@@ -138,6 +141,7 @@ impl Intake {
         match consumed {
             Ok(consumer) => {
                 self.losses.started = now;
+                self.consumers += 1;
                 self.settler = Some(consumer.settler());
                 self.consumer = Some(consumer);
             }

@@ -25,6 +25,8 @@ pub(super) struct Lanes {
     /// In a subscription with batches: work that starts without waiting, alone or in the part of a
     /// batch that has failed.
     again: VecDeque<Work>,
+    /// Marks of a router. Each waits until everything is settled that arrived before it.
+    marks: Vec<Work>,
     pub(super) in_flight: InFlight,
     /// The number of pieces of running work for each key.
     active: BTreeMap<String, usize>,
@@ -40,8 +42,22 @@ impl Lanes {
 
     /// Adds new work.
     pub(super) fn take(&mut self, work: Work) {
+        if work.is_mark && !self.in_flight.is_empty() {
+            self.marks.push(work);
+            return;
+        }
         self.in_flight.add(work.sent);
         self.push(work);
+    }
+
+    /// Lets marks start once nothing is in flight.
+    pub(super) fn release_marks(&mut self) {
+        if self.in_flight.is_empty() {
+            for mark in std::mem::take(&mut self.marks) {
+                self.in_flight.add(mark.sent);
+                self.push(mark);
+            }
+        }
     }
 
     fn push(&mut self, work: Work) {
@@ -192,6 +208,7 @@ impl Lanes {
         }
         self.ready.clear();
         self.again.clear();
+        self.marks.clear();
         self.behind.retain(|key, lane| {
             lane.clear();
             self.active.contains_key(key)
@@ -274,6 +291,24 @@ mod tests {
         let expected = [["a0", "a1"], ["c3", "b2"]]; // The last key is free first.
         assert_eq!(parts.map(Option::unwrap), expected);
         assert_eq!(start(&mut lanes, true), None, "`c` is busy");
+    }
+
+    #[test]
+    fn a_mark_waits_for_everything_before_it() {
+        let mut all = deliveries(["a", "b", "mark"]);
+        all[2].is_mark = true;
+        let mut lanes = Lanes::default();
+        all.into_iter().for_each(|work| lanes.take(work));
+        let start = |lanes: &mut Lanes| lanes.start(SECOND, false).map(|it| tags(&it));
+        assert_eq!(start(&mut lanes), Some(vec!["a0".into()]));
+        assert_eq!(start(&mut lanes), Some(vec!["b1".into()]));
+        lanes.release_marks();
+        assert_eq!(start(&mut lanes), None);
+        for _ in 0..2 {
+            lanes.in_flight.remove(wingbeat_core::Timestamp::default());
+        }
+        lanes.release_marks();
+        assert_eq!(start(&mut lanes), Some(vec!["mark2".into()]));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use wingbeat_core::unit::Write;
 use wingbeat_core::{Error, Key, Name, Result, RuntimeExt as _, Timestamp};
 
+use crate::limit::Flow;
 use crate::policy::{Limits, Rate};
 use crate::runtime::Control;
 use crate::unit::{OwnTable, ServiceContext, remove, run_unit};
@@ -59,9 +60,8 @@ impl Changed {
 
 /// A subscription of this process.
 struct Limited {
-    queue: Name,
     coded: Limits,
-    current: watch::Sender<Limits>,
+    flow: Arc<Flow>,
 }
 
 /// The limits of the subscriptions of one service in this process.
@@ -74,22 +74,15 @@ pub(crate) struct Limiting {
 }
 
 impl Limiting {
-    /// `subscriptions` have the limits of the code at first.
-    pub(crate) fn new(
-        service: Arc<ServiceContext>,
-        subscriptions: Vec<(Name, watch::Sender<Limits>)>,
-    ) -> Self {
-        let limited = |(queue, current): (Name, watch::Sender<Limits>)| {
-            let coded = *current.borrow();
-            Limited {
-                queue,
-                coded,
-                current,
-            }
+    /// `flows` are named by their queues, and have the limits of the code at first.
+    pub(crate) fn new(service: Arc<ServiceContext>, flows: Vec<Arc<Flow>>) -> Self {
+        let limited = |flow: Arc<Flow>| Limited {
+            coded: flow.limits(),
+            flow,
         };
         Self {
             service,
-            subscriptions: subscriptions.into_iter().map(limited).collect(),
+            subscriptions: flows.into_iter().map(limited).collect(),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -100,7 +93,7 @@ impl Limiting {
         let records = self.service.store.scan(LIMITS, None, RECORDS_MAX).await?;
         for limited in &self.subscriptions {
             let mut records = records.iter();
-            let record = records.find(|(id, _)| id == limited.queue.as_str());
+            let record = records.find(|(id, _)| id == limited.flow.name());
             let changed = record.map(|(_, record)| decode::<Changed>(&record.body));
             limited.apply(changed.transpose()?);
         }
@@ -132,7 +125,7 @@ impl Limiting {
         rate: Option<Rate>,
     ) -> Result<bool> {
         let mut subscriptions = self.subscriptions.iter();
-        let Some(limited) = subscriptions.find(|it| it.queue == queue) else {
+        let Some(limited) = subscriptions.find(|it| it.flow.name() == queue.as_str()) else {
             return Ok(false);
         };
         check(queue, concurrency, rate)?;
@@ -174,11 +167,7 @@ impl Limiting {
 impl Limited {
     fn apply(&self, changed: Option<Changed>) {
         let limits = changed.map_or(self.coded, |it| it.over(self.coded));
-        self.current.send_if_modified(|current| {
-            let changes = *current != limits;
-            *current = limits;
-            changes
-        });
+        self.flow.set(limits);
     }
 }
 

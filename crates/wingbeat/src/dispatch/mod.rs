@@ -3,6 +3,7 @@
 mod attempt;
 mod batch;
 mod dispatcher;
+mod forwarding;
 mod in_flight;
 mod intake;
 mod lanes;
@@ -18,5 +19,5 @@ pub use work::Stats;
 
 pub(crate) use dispatcher::Dispatcher;
 pub(crate) use limits::{LIMITS_STORED, Limiting};
-pub(crate) use pauses::{Pauses, STORED};
+pub(crate) use pauses::{Controlled, Pauses, STORED};
 pub(crate) use work::{Origin, Subscription, Work, short_name};

@@ -25,7 +25,7 @@ impl Attempt {
         let policy = &self.subscription.policy;
         let counts = (quick, work.failures.parked);
         let taken = &work.failures.taken;
-        policy.retry.step(why, counts, taken, policy.ordered)
+        policy.retry.step(why, counts, taken, policy.keeps_order())
     }
 
     /// Returns the step, or another one if work from the store would stay in memory until another
@@ -98,7 +98,7 @@ impl Attempt {
     /// Checks that the store can be read. While it is unavailable every attempt fails, and none
     /// counts.
     pub(super) async fn store_is_available(&self, work: &Work) -> Result<()> {
-        let key = work.parked_key(self.subscription.queue);
+        let key = work.parked_key(self.subscription.owner());
         self.service.store.load(&key).await.map(drop)
     }
 }

@@ -13,6 +13,7 @@ use wingbeat_core::unit::Write;
 use wingbeat_core::{CorrelationId, Key, Name, Result, RuntimeExt as _, Timestamp};
 
 use crate::encode;
+use crate::partition::Shares;
 use crate::replay::Gate;
 use crate::runtime::Control;
 use crate::unit::{self, Attempt, Meta, OwnTable, Scope, ServiceContext, remove};
@@ -33,11 +34,20 @@ struct Paused {
 /// Paused subscriptions, for the verification of what is stored.
 pub(crate) const STORED: OwnTable = OwnTable::of::<Paused>(PAUSED);
 
+/// A subscription, or one of its partitions.
+pub(crate) struct Controlled {
+    pub(crate) queue: Name,
+    /// The queue of the subscription.
+    pub(crate) owner: Name,
+    pub(crate) control: watch::Sender<Control>,
+}
+
 /// The subscriptions of one service in this process, and the records of those that are paused.
 pub(crate) struct Pauses {
     service: Arc<ServiceContext>,
-    subscriptions: Vec<(Name, watch::Sender<Control>)>,
+    subscriptions: Vec<Controlled>,
     gate: Gate,
+    shares: Shares,
     /// Held from reading or writing the records until they are applied: a slow read must not undo
     /// what a later write has applied.
     turn: tokio::sync::Mutex<()>,
@@ -46,13 +56,15 @@ pub(crate) struct Pauses {
 impl Pauses {
     pub(crate) fn new(
         service: Arc<ServiceContext>,
-        subscriptions: Vec<(Name, watch::Sender<Control>)>,
+        subscriptions: Vec<Controlled>,
         gate: Gate,
+        shares: Shares,
     ) -> Self {
         Self {
             service,
             subscriptions,
             gate,
+            shares,
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -62,11 +74,29 @@ impl Pauses {
         let _turn = self.turn.lock().await;
         let records = self.service.store.scan(PAUSED, None, RECORDS_MAX).await?;
         self.gate.read(&self.service).await?;
-        for (queue, control) in &self.subscriptions {
-            let paused = records.iter().any(|(id, _)| id == queue.as_str());
-            apply(control, paused || self.gate.holds(*queue));
+        self.shares.read(&self.service).await?;
+        for one in &self.subscriptions {
+            self.apply(one, records.iter().any(|(id, _)| id == one.owner.as_str()));
         }
         Ok(())
+    }
+
+    /// Pauses or resumes a subscription of this process, unless it drains.
+    fn apply(&self, one: &Controlled, paused: bool) {
+        let wanted = if paused || self.gate.holds(one.queue) {
+            Control::Paused
+        } else if self.shares.is_elsewhere(one.queue) {
+            Control::Standby
+        } else {
+            Control::Running
+        };
+        one.control.send_if_modified(|now| {
+            let changes = *now != Control::Draining && *now != wanted;
+            if changes {
+                *now = wanted;
+            }
+            changes
+        });
     }
 
     /// Follows the records until the service drains.
@@ -75,7 +105,7 @@ impl Pauses {
         loop {
             tokio::select! {
                 biased;
-                _ = control.changed() => return,
+                _ = control.changed() => return self.shares.leave(&self.service).await,
                 () = runtime.sleep(READ_EVERY + runtime.jitter(READ_EVERY / 8)) => {}
             }
             if let Err(why) = self.read().await {
@@ -87,13 +117,14 @@ impl Pauses {
     /// Pauses or resumes a subscription in all processes. Returns once that is durable and applied
     /// here; `false` if the subscription does not run here.
     pub(crate) async fn set(&self, queue: Name, paused: bool) -> Result<bool> {
-        let mut subscriptions = self.subscriptions.iter();
-        let Some((_, control)) = subscriptions.find(|(of, _)| *of == queue) else {
+        let all = self.subscriptions.iter().filter(|it| it.owner == queue);
+        let all: Vec<&Controlled> = all.collect();
+        if all.is_empty() {
             return Ok(false);
-        };
+        }
         let _turn = self.turn.lock().await;
         self.write(queue, paused).await?;
-        apply(control, paused || self.gate.holds(queue));
+        all.into_iter().for_each(|one| self.apply(one, paused));
         Ok(true)
     }
 
@@ -128,20 +159,4 @@ fn put(key: Key, since: Timestamp) -> Write {
         due_at: None,
         expires_at: None,
     }
-}
-
-/// Pauses or resumes a subscription of this process, unless it drains.
-fn apply(control: &watch::Sender<Control>, paused: bool) {
-    let wanted = if paused {
-        Control::Paused
-    } else {
-        Control::Running
-    };
-    control.send_if_modified(|now| {
-        let changes = *now != Control::Draining && *now != wanted;
-        if changes {
-            *now = wanted;
-        }
-        changes
-    });
 }

@@ -19,7 +19,7 @@ impl Attempt {
             Origin::Queue(tag) => {
                 // No service of the system published it: audits leave it out.
                 if !self.family.contains(work.source()) {
-                    scope.count(counter("foreign", self.subscription.queue.as_str()), 1)?;
+                    scope.count(counter("foreign", self.subscription.owner().as_str()), 1)?;
                 }
                 Ok(Some(Some(self.delivery(work, *tag))))
             }
@@ -32,7 +32,7 @@ impl Attempt {
                 scope.write(remove(key.clone()))?;
                 if key.table == PARKED || key.table == WAITING {
                     scope.count(counter("handled", self.subscription.inbox().as_str()), 1)?;
-                    scope.count(counter("parked", self.subscription.queue.as_str()), -1)?;
+                    scope.count(counter("parked", self.subscription.owner().as_str()), -1)?;
                 }
                 Ok(Some(None))
             }

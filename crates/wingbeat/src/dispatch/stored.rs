@@ -34,7 +34,7 @@ impl Attempt {
             return Ok(None);
         };
         let envelope = self.storable(&scope, work, &work.envelope).await?;
-        let queue = self.subscription.queue;
+        let queue = self.subscription.owner();
         let parked = self.parked(work, &envelope);
         let at = scope.now() + WAITS_FOR;
         scope.write(due(waiting_key(queue, &envelope), encode(&parked), at))?;
@@ -52,7 +52,7 @@ impl Attempt {
     /// Returns the record of the work in its present state.
     pub(super) fn parked(&self, work: &Work, envelope: &Envelope) -> Parked {
         Parked {
-            queue: self.subscription.queue.to_string(),
+            queue: self.subscription.owner().to_string(),
             failures: work.failures.clone(),
             admitted: work.admitted,
             suspect: work.suspect,

@@ -10,6 +10,7 @@ use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Tag, 
 
 use crate::failed::{Failures, UNKNOWN_SOURCE, parked_key};
 use crate::handler::{Run, RunBatch};
+use crate::partition::partition;
 use crate::policy::{Policy, Rate};
 use crate::retry::Taken;
 use crate::trust::FORGED;
@@ -28,13 +29,36 @@ pub(crate) struct Subscription {
     pub(crate) batch: Option<RunBatch>,
     /// The queue whose past this queue receives.
     pub(crate) replays: Option<Name>,
+    /// The queue of the subscription that this queue is a partition of.
+    pub(crate) partition_of: Option<Name>,
 }
 
 impl Subscription {
+    /// A subscription to one message type, with the default policy.
+    pub(crate) fn of(queue: Name, message: &'static str, kind: Kind, run: Run) -> Self {
+        Self {
+            queue,
+            bindings: vec![Binding { message, kind }],
+            policy: Policy::default(),
+            takes: vec![message],
+            run,
+            batch: None,
+            replays: None,
+            partition_of: None,
+        }
+    }
+
     /// Returns the queue under which deliveries are settled. A replayed message is settled as if
-    /// its subscription had received it when it was published.
+    /// its subscription had received it when it was published, and one of a partition as if it had
+    /// not been moved.
     pub(super) fn inbox(&self) -> Name {
-        self.replays.unwrap_or(self.queue)
+        self.replays.unwrap_or(self.owner())
+    }
+
+    /// Returns the queue under which failed deliveries are stored and counted: a message of a
+    /// partition belongs to the subscription as a whole.
+    pub(crate) fn owner(&self) -> Name {
+        self.partition_of.unwrap_or(self.queue)
     }
 
     /// Returns the message id under which a delivery is settled; see [`inbox`](Self::inbox).
@@ -57,16 +81,36 @@ impl Subscription {
     /// Returns whether a key stays busy until the unit of its message is durable: a stale unit then
     /// runs again before the next message.
     pub(super) fn waits_for_commit(&self) -> bool {
-        self.policy.ordered || self.batch.is_some()
+        self.policy.keeps_order() || self.batch.is_some()
     }
 
-    /// Returns the queue's part of the topology.
-    pub(crate) fn queue(&self) -> (Name, Queue) {
+    /// Returns the part of the topology: the queue, and its partitions.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = (Name, Queue)> {
         let queue = Queue {
             bindings: self.bindings.clone(),
-            ordered: self.policy.ordered,
+            ordered: self.policy.keeps_order(),
         };
-        (self.queue, queue)
+        let partition_queue = Queue {
+            bindings: Vec::new(),
+            ordered: true,
+        };
+        let count = self.policy.partitions.unwrap_or(0);
+        let partitions = (0..count.min(Policy::PARTITIONS_MAX))
+            .map(move |number| (partition(self.queue, number), partition_queue.clone()));
+        std::iter::once((self.queue, queue)).chain(partitions)
+    }
+
+    /// Returns the subscriptions of `count` partitions.
+    pub(crate) fn partitions(&self, count: u32) -> impl Iterator<Item = Self> {
+        (0..count).map(move |number| Self {
+            queue: partition(self.queue, number),
+            partition_of: Some(self.queue),
+            policy: Policy {
+                ordered: true,
+                ..self.policy.clone()
+            },
+            ..self.clone()
+        })
     }
 
     /// Returns whether the handler takes a type from the queue. Timers come from the store only.
@@ -179,6 +223,8 @@ pub(crate) struct Work {
     /// `Some(true)` if it is a timer, `Some(false)` if a queue delivered it, also after it was
     /// parked; `None` if an older release parked it.
     pub(crate) timer: Option<bool>,
+    /// Set if it is the mark of a router, which is settled after all messages before it.
+    pub(crate) is_mark: bool,
     /// Set if no attempt was made before.
     pub(crate) fresh: bool,
     /// The time from which another replica may take the work; `None` if the queue delivered it.
@@ -214,6 +260,7 @@ impl Work {
             suspect: false,
             known: false,
             timer: None,
+            is_mark: false,
             fresh: true,
             leased_until: None,
             quick: 0,
@@ -230,6 +277,7 @@ impl Work {
     pub(super) fn is_alone(&self) -> bool {
         self.part.as_ref().is_some_and(|part| part.size == 1)
             || self.hopeless.is_some()
+            || self.is_mark
             || self.failed.is_some()
             || self.failures.attempts > 0
             || !matches!(self.origin, Origin::Queue(_))
@@ -390,6 +438,7 @@ mod tests {
             run: Arc::new(|_, _| Box::pin(async { Ok(()) })),
             batch: None,
             replays: None,
+            partition_of: None,
         };
         assert!(subscription.is_newer("orders.placed.v3"));
         for kind in [

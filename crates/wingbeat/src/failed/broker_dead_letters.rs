@@ -1,7 +1,7 @@
 //! Deliveries that the broker dead-lettered, because processes died repeatedly while handling them.
 //! Each becomes a dead letter of its subscription, where a person can see and retry it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(crate) struct BrokerDeadLetters {
     transport: Arc<dyn Transport>,
     /// The subscriptions that run here.
     queues: BTreeSet<Name>,
+    /// The queues of subscriptions, by their partitions.
+    partitions: BTreeMap<Name, Name>,
     /// Those whose messages contain personal data.
     #[cfg(feature = "personal")]
     personal: BTreeSet<Name>,
@@ -54,12 +56,18 @@ impl BrokerDeadLetters {
             service,
             transport,
             queues,
+            partitions: BTreeMap::new(),
             #[cfg(feature = "personal")]
             personal: BTreeSet::new(),
             control,
             removed: Mutex::default(),
             lines: LogLimit::new(50, Duration::from_millis(200)),
         }
+    }
+
+    /// Sets the partitions, each with the queue of its subscription.
+    pub(crate) fn with_partitions(self, partitions: BTreeMap<Name, Name>) -> Self {
+        Self { partitions, ..self }
     }
 
     /// Sets the subscriptions whose messages contain personal data.
@@ -72,6 +80,10 @@ impl BrokerDeadLetters {
     /// accepted that are not subscriptions here: a publisher to the queue of dead letters chooses
     /// them.
     fn known(&self, queue: &str) -> Name {
+        let mut partitions = self.partitions.iter();
+        if let Some((_, owner)) = partitions.find(|(it, _)| it.as_str() == queue) {
+            return *owner;
+        }
         if let Some(known) = self.queues.iter().find(|known| known.as_str() == queue) {
             return *known;
         }

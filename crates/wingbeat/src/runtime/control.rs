@@ -5,6 +5,8 @@ pub enum Control {
     Running,
     /// Do not consume until resumed.
     Paused,
+    /// Do not consume: another replica handles this partition.
+    Standby,
     /// Finish the deliveries that were taken, then end.
     Draining,
 }

@@ -11,7 +11,7 @@ use crate::saga::SagaCheck;
 use crate::service::Wiring;
 use crate::state::CheckRecord;
 use crate::unit::{CALLS, CallRecord, DELAYED, DelayedRecord, OwnTable, TIMERS, TimerRecord};
-use crate::{decode, dispatch, failed, rebuild, replay, schedule};
+use crate::{decode, dispatch, failed, partition, rebuild, replay, schedule};
 
 /// The kind of the runtime's own records.
 const RUNTIME: &str = "runtime";
@@ -68,6 +68,7 @@ fn own_tables() -> Vec<OwnTable> {
         rebuild::STORED,
     ];
     tables.extend(replay::STORED);
+    tables.extend(partition::STORED);
     #[cfg(feature = "http")]
     tables.push(crate::http::STORED);
     #[cfg(feature = "personal")]

@@ -35,6 +35,7 @@ mod operator;
 mod ordered;
 mod overload;
 mod paging;
+mod partitioned;
 mod parts;
 mod pausing;
 #[cfg(feature = "personal")]

@@ -1,11 +1,14 @@
 //! Rates of subscriptions and of calls hold for all replicas together.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat::app::RunningSubscription;
 use wingbeat::policy::Policy;
+use wingbeat::runtime::Control;
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Outages, Simulation};
 use wingbeat::{
@@ -237,13 +240,110 @@ fn a_changed_concurrency_holds_in_each_replica() {
     scene.pass(2);
     assert_eq!(scene.limits(1), (3, None));
     // More than one replica prefetches.
-    scene.write(200);
+    scene.write(700);
     scene.pass(5);
     let slow = scene.starts.len();
     assert!((24..=36).contains(&slow), "{slow} with three at once");
-    assert!(scene.limit(1, Some(20), None).expect("it is stored"));
+    assert!(scene.limit(1, Some(700), None).expect("it is stored"));
     scene.pass(10);
-    assert_eq!(scene.starts.len(), 200);
+    assert_eq!(scene.starts.len(), 700);
+}
+
+/// Takes a second for each message, in `partitions` partitions.
+fn slow_readers(partitions: u32, rate: Option<Rate>) -> impl Fn(Starts) -> App {
+    move |starts| {
+        let service = Service::new("readers").with_state(Shared { starts });
+        let pore = pore.partitioned(partitions).concurrency(20);
+        let service = match rate {
+            Some(rate) => service.on(pore.at_most(rate)),
+            None => service.on(pore),
+        };
+        App::new().service(service).allow_unknown_owners()
+    }
+}
+
+#[test]
+fn a_changed_concurrency_holds_over_all_partitions_of_a_process() {
+    // One replica handles the only partition; both share four.
+    for (partitions, expected) in [(1, 10..=18), (4, 20..=36)] {
+        let scene = Scene::start(slow_readers(partitions, None));
+        scene.pass(10);
+        assert!(scene.limit(0, Some(3), None).expect("it is stored"));
+        scene.pass(2);
+        for (running, _) in &scene.replicas {
+            let limits = running
+                .subscriptions
+                .iter()
+                .map(|it| it.limits().concurrency);
+            assert_eq!(limits.collect::<Vec<_>>(), vec![3; partitions as usize + 1]);
+        }
+        scene.write(200);
+        scene.pass(5);
+        let slow = scene.starts.len();
+        assert!(
+            expected.contains(&slow),
+            "{slow} in {partitions} partitions"
+        );
+        assert!(scene.limit(1, Some(20), None).expect("it is stored"));
+        scene.pass(20);
+        assert_eq!(scene.starts.len(), 200, "in {partitions} partitions");
+    }
+}
+
+#[test]
+fn every_partition_gets_its_turn_where_few_handlers_run() {
+    let scene = Scene::start(slow_readers(4, None));
+    scene.pass(10);
+    assert!(scene.limit(0, Some(1), None).expect("it is stored"));
+    scene.pass(2);
+    scene.write(120);
+    scene.pass(2);
+    let waiting = |(running, _): &(Running, _)| -> Vec<u64> {
+        let subscriptions = running.subscriptions.iter();
+        let here = subscriptions.filter(|it| it.partition_of.is_some());
+        let here = here.filter(|it| it.control() == Control::Running);
+        let waiting = |it: &RunningSubscription| it.stats.in_flight.load(Ordering::Relaxed);
+        here.map(waiting).collect()
+    };
+    let before: Vec<_> = scene.replicas.iter().map(waiting).collect();
+    scene.pass(12);
+    let after = scene.replicas.iter().map(waiting);
+    for (before, after) in before.iter().zip(after) {
+        let handled: Vec<_> = before
+            .iter()
+            .zip(after)
+            .map(|(it, left)| it - left)
+            .collect();
+        assert_eq!(handled.len(), 2, "of four partitions");
+        assert!(handled.iter().all(|it| (5..=7).contains(it)), "{handled:?}");
+    }
+}
+
+#[test]
+fn all_partitions_together_keep_to_the_rate_with_and_without_the_cache() {
+    for partitions in [1, 4] {
+        let scene = Scene::start(slow_readers(partitions, None));
+        scene.pass(10);
+        let rate = Some(Rate::per_second(10));
+        assert!(scene.limit(0, None, rate).expect("it is stored"));
+        scene.pass(2);
+        scene.write(200);
+        scene.pass(8);
+        let (most, done) = (scene.starts.most_a_second(), scene.starts.len());
+        assert!(most <= 11, "{most} starts in a second");
+        assert!((40..=90).contains(&done), "{done} after eight seconds");
+        // Each replica alone: twice the rate if both have work.
+        scene.model.set_outages(Outages {
+            cache: true,
+            ..Outages::default()
+        });
+        scene.pass(4);
+        let most = scene.starts.most_a_second();
+        assert!(most <= 22, "{most} starts in a second");
+        scene.model.set_outages(Outages::default());
+        scene.pass(20);
+        assert_eq!(scene.starts.len(), 200, "in {partitions} partitions");
+    }
 }
 
 #[test]
@@ -260,7 +360,7 @@ fn messages_that_were_prefetched_before_a_rate_was_set_wait_no_longer_than_a_min
     let before = scene.starts.len();
     let held = |(running, _): &(Running, _)| {
         let stats = &running.subscriptions[0].stats;
-        stats.in_flight.load(std::sync::atomic::Ordering::Relaxed)
+        stats.in_flight.load(Ordering::Relaxed)
     };
     let held: u64 = scene.replicas.iter().map(held).sum();
     assert!(held <= 2 * 6, "{held} deliveries are held");

@@ -15,11 +15,12 @@ use crate::shared::PLAIN;
 
 /// The metrics that a fleet without faults, batches, schedules and requests does not expose. Their
 /// panels are empty.
-const ABSENT: [&str; 17] = [
+const ABSENT: [&str; 18] = [
     "wingbeat_bodies_total",
     "wingbeat_breaker_changes_total",
     "wingbeat_calls_given_up_total",
     "wingbeat_claims_total",
+    "wingbeat_commit_unknown_total",
     "wingbeat_messages_returned_total",
     "wingbeat_messaging_batch_size",
     "wingbeat_messaging_failures_total",

@@ -4,9 +4,11 @@
 //! fixture.
 
 mod acknowledged;
+mod forwarded;
 mod replies;
 
 pub use acknowledged::*;
+pub use forwarded::*;
 pub use replies::*;
 
 use std::sync::Arc;
@@ -57,6 +59,9 @@ macro_rules! transport_conformance {
                 thousands_of_messages_are_all_delivered,
                 an_ordered_queue_keeps_the_order_of_publishing,
                 an_ordered_queue_has_one_consumer_at_a_time,
+                a_forwarded_message_reaches_only_its_queue,
+                forwarded_messages_keep_their_order,
+                a_message_forwarded_to_no_queue_is_unroutable,
                 a_reply_reaches_only_its_queue,
                 a_reply_without_a_queue_is_unroutable,
                 a_reply_queue_is_opened_again,

@@ -48,6 +48,21 @@ impl Batch<'_> {
         messages.iter().map(&mut publish).collect()
     }
 
+    /// Puts messages into one queue, whatever their types are.
+    pub(in crate::writer) fn forward(
+        &mut self,
+        queue: Name,
+        messages: &[Envelope],
+    ) -> rusqlite::Result<Vec<std::result::Result<(), Refused>>> {
+        let number = self.shared.names.find_queue(queue);
+        let number = number.filter(|number| self.shared.broker.queue(*number).is_some());
+        let Some(number) = number else {
+            return Ok(vec![Err(Refused::Unroutable); messages.len()]);
+        };
+        let mut forward = |message| self.queue(&[number], message).map(Ok);
+        messages.iter().map(&mut forward).collect()
+    }
+
     /// Adds a reply. It has no row, since its queue is in memory only.
     fn reply(&mut self, message: &Envelope) {
         self.effects.queued.push((NO_ROW, message.clone(), 0));

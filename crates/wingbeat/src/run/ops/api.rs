@@ -176,23 +176,39 @@ async fn of(system: &RunningSystem, running: &Running) -> Result<Vec<Subscriptio
         })
     });
     let kept: BTreeMap<Name, Kept> = try_join_all(reads).await?.into_iter().collect();
-    let items = running.subscriptions.iter().filter_map(|one| {
+    let whole = running.subscriptions.iter();
+    let whole = whole.filter(|it| it.partition_of.is_none());
+    let items = whole.filter_map(|one| {
         let kept = kept.get(&one.service)?;
+        let partitions = running.subscriptions.iter();
+        let partitions = partitions.filter(|it| it.partition_of == Some(one.queue));
         Some(async move {
-            // The depth includes deliveries that are handled.
-            let in_flight = one.stats.in_flight.load(Ordering::Relaxed);
-            let depth = system.ports.transport.depth(one.queue).await?;
-            Ok(shown(one, kept, in_flight, depth.saturating_sub(in_flight)))
+            let mut item = shown(one, kept, figures(system, one).await?);
+            for partition in partitions {
+                let (in_flight, waiting) = figures(system, partition).await?;
+                item.in_flight += in_flight;
+                item.waiting += waiting;
+                item.retried += partition.stats.retried.load(Ordering::Relaxed);
+                item.partitions += 1;
+            }
+            Ok(item)
         })
     });
     try_join_all(items).await
 }
 
+/// Returns the deliveries of a queue that are handled here, and the others.
+async fn figures(system: &RunningSystem, one: &RunningSubscription) -> Result<(u64, u64)> {
+    // The depth includes deliveries that are handled.
+    let in_flight = one.stats.in_flight.load(Ordering::Relaxed);
+    let depth = system.ports.transport.depth(one.queue).await?;
+    Ok((in_flight, depth.saturating_sub(in_flight)))
+}
+
 fn shown(
     one: &RunningSubscription,
     (counters, parked): &Kept,
-    in_flight: u64,
-    queued: u64,
+    (in_flight, queued): (u64, u64),
 ) -> Subscription {
     let count = |what: &str| {
         let name = format!("{what}:{}", one.queue);
@@ -213,6 +229,7 @@ fn shown(
         dead: count("dead"),
         concurrency: one.limits().concurrency as u64,
         rate: one.limits().rate.map(written),
+        partitions: 0,
     }
 }
 

@@ -70,6 +70,17 @@ pub struct Subscription {
     /// limit.
     #[serde(default)]
     pub rate: Option<String>,
+    /// The number of its partitions, whose deliveries count as its own; 0 if it has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub partitions: u32,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The state of a subscription: `paused` if all replicas are paused.
@@ -96,6 +107,7 @@ impl Replicated for Subscription {
         self.retried += other.retried;
         self.handled = self.handled.max(other.handled);
         self.dead = self.dead.max(other.dead);
+        self.partitions = self.partitions.max(other.partitions);
         if other.state == State::Running {
             self.state = State::Running;
         }
@@ -176,6 +188,7 @@ mod tests {
             in_flight,
             handled: 7,
             retried,
+            partitions: 0,
             dead: 1,
             concurrency: 64,
             rate: None,

@@ -165,7 +165,8 @@ impl Kept {
             page.gauge("wingbeat_saga_instances", &labels, count as f64);
         }
         let subscriptions = system.running.iter().flat_map(|it| &it.subscriptions);
-        for one in subscriptions.filter(|one| one.service == self.service) {
+        let whole = subscriptions.filter(|one| one.partition_of.is_none());
+        for one in whole.filter(|one| one.service == self.service) {
             let labels = [of, ("subscription", one.name())];
             let (parked, dead) = (
                 self.count("parked", one.queue),

@@ -14,6 +14,8 @@ use wingbeat_core::{
 
 use super::{Injector, Outages, lock};
 
+type Confirmed = std::result::Result<(), Refused>;
+
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Waiting>,
@@ -183,9 +185,14 @@ impl ModelTransport {
         })
     }
 
-    fn accept(&self, message: &Envelope) -> std::result::Result<(), Refused> {
+    /// Accepts a message for the queues that are bound to its type, or for this one.
+    fn accept(&self, message: &Envelope, only: Option<Name>) -> Confirmed {
         let mut broker = lock(&self.broker);
-        let bound = broker.bound_queues(message);
+        let bound = match only {
+            Some(queue) if broker.topology.queues.contains_key(&queue) => vec![queue],
+            Some(_) => return Err(Refused::Unroutable),
+            None => broker.bound_queues(message),
+        };
         if bound.is_empty() && message.role == Kind::Command {
             return Err(Refused::Unroutable);
         }
@@ -215,7 +222,18 @@ impl ModelTransport {
         Ok(())
     }
 
-    fn publish_one(&self, message: &Envelope) -> std::result::Result<(), Refused> {
+    /// Publishes messages, or puts them into this queue.
+    async fn send(&self, messages: Vec<Envelope>, only: Option<Name>) -> Vec<Confirmed> {
+        self.injector.delay().await;
+        self.blocked().await;
+        let send = |one| self.publish_one(one, only);
+        let answers = messages.iter().map(send).collect();
+        self.changed.notify_waiters();
+        self.injector.delay().await;
+        answers
+    }
+
+    fn publish_one(&self, message: &Envelope, only: Option<Name>) -> Confirmed {
         let unconfirmed = |why: &str| Err(Refused::Unconfirmed(why.into()));
         let impossible = |unfit: Unfit| Refused::Impossible(unfit.to_string());
         message.check().map_err(impossible)?;
@@ -226,10 +244,10 @@ impl ModelTransport {
             .injector
             .occurs("confirm_lost", |faults| faults.confirm_lost)
         {
-            return self.accept(message);
+            return self.accept(message, only);
         }
         let arrives = self.injector.random().is_multiple_of(2);
-        match arrives.then(|| self.accept(message)) {
+        match arrives.then(|| self.accept(message, only)) {
             Some(Err(refused)) => Err(refused),
             Some(Ok(())) => unconfirmed("the confirm was lost"),
             None => unconfirmed("the message was lost"),
@@ -268,14 +286,15 @@ impl Transport for ModelTransport {
         &self,
         messages: Vec<Envelope>,
     ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
-        Box::pin(async move {
-            self.injector.delay().await;
-            self.blocked().await;
-            let answers = messages.iter().map(|one| self.publish_one(one)).collect();
-            self.changed.notify_waiters();
-            self.injector.delay().await;
-            answers
-        })
+        Box::pin(self.send(messages, None))
+    }
+
+    fn forward(
+        &self,
+        queue: Name,
+        messages: Vec<Envelope>,
+    ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
+        Box::pin(self.send(messages, Some(queue)))
     }
 
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {

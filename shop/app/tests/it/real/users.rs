@@ -178,7 +178,10 @@ async fn a_queue_that_the_user_may_not_declare_is_reported() {
     let world = tokio::task::block_in_place(world);
     let ports = world.open("orders").await;
     let queue = Queue {
-        bindings: Vec::new(),
+        bindings: vec![Binding {
+            message: "identity.user_registered.v1",
+            kind: Kind::Event,
+        }],
         ordered: false,
     };
     let topology = Topology {

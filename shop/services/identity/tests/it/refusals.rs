@@ -1,17 +1,24 @@
 //! The log of refused passwords.
 
+use std::cell::RefCell;
 use std::fmt::{Debug, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use serde_json::json;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, registry};
 
 use super::{EMAIL, PASSWORD, config, world};
 
-/// The lines of this thread, with level and fields.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+thread_local! {
+    /// The lines of this thread, with level and fields. The world of a test runs on its thread.
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Records the lines of each thread. There is one for all tests: subscribers of single threads come
+/// and go, and each time tracing decides again which lines anybody wants.
+struct Log;
 
 impl<S: tracing::Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
@@ -19,24 +26,31 @@ impl<S: tracing::Subscriber> Layer<S> for Log {
         event.record(&mut |field: &tracing::field::Field, value: &dyn Debug| {
             let _ = write!(line, " {field}={value:?}");
         });
-        self.0.lock().unwrap().push(line);
+        LINES.with_borrow_mut(|lines| lines.push(line));
     }
 }
 
 impl Log {
+    fn start() -> Self {
+        static STARTED: Once = Once::new();
+        STARTED.call_once(|| registry().with(Self).init());
+        LINES.with_borrow_mut(Vec::clear);
+        Self
+    }
+
     fn refused(&self) -> Vec<String> {
-        let lines = self.0.lock().unwrap();
-        let refused = lines
-            .iter()
-            .filter(|it| it.contains("a password was refused"));
-        refused.cloned().collect()
+        LINES.with_borrow(|lines| {
+            let refused = lines
+                .iter()
+                .filter(|it| it.contains("a password was refused"));
+            refused.cloned().collect()
+        })
     }
 }
 
 #[test]
 fn a_refused_password_is_logged_with_its_code_and_without_the_account() {
-    let log = Log::default();
-    let _recording = tracing::subscriber::set_default(registry().with(log.clone()));
+    let log = Log::start();
     let world = world(&config());
     assert_eq!(world.sign_in_from("192.0.2.7", None, PASSWORD), 201);
     assert_eq!(log.refused(), Vec::<String>::new());
@@ -61,8 +75,7 @@ fn a_refused_password_is_logged_with_its_code_and_without_the_account() {
 
 #[test]
 fn a_flood_of_wrong_passwords_writes_few_lines() {
-    let log = Log::default();
-    let _recording = tracing::subscriber::set_default(registry().with(log.clone()));
+    let log = Log::start();
     let world = world(&config());
     for _ in 0..100 {
         world.sign_in_from("192.0.2.7", None, "wrong horse");

@@ -284,6 +284,14 @@ impl Transport for Proxy<dyn Transport> {
         forward!(self.publish(messages))
     }
 
+    fn forward(
+        &self,
+        queue: Name,
+        messages: Vec<Envelope>,
+    ) -> BoxFuture<'_, Vec<std::result::Result<(), Refused>>> {
+        forward!(self.forward(queue, messages))
+    }
+
     fn consume(&self, queue: Name, prefetch: usize) -> BoxFuture<'_, Result<Box<dyn Consumer>>> {
         Box::pin(async move {
             self.connection.while_alive().await;

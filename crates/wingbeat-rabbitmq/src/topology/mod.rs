@@ -1,5 +1,7 @@
 //! Exchanges, queues and bindings. All are durable, and declaring them again changes nothing.
 
+mod partitions;
+
 use std::collections::BTreeSet;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -13,6 +15,8 @@ use crate::connection::{
     ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, RESOURCE_LOCKED, reply_code, unavailable,
 };
 
+pub(crate) use partitions::with_partitions;
+
 const EVENTS: &str = "wingbeat.events";
 const COMMANDS: &str = "wingbeat.commands";
 const REPLIES: &str = "wingbeat.replies";
@@ -25,6 +29,15 @@ const DEAD_LETTERS: &str = "wingbeat.dead-letters.";
 const REGISTER: &str = "wingbeat.topology";
 /// The prefix of the exchanges of a migration.
 const MIGRATING: &str = "wingbeat.migrating.";
+
+/// The options that look a queue up, and declare none.
+pub(crate) const PASSIVE: QueueDeclareOptions = QueueDeclareOptions {
+    passive: true,
+    durable: true,
+    exclusive: false,
+    auto_delete: false,
+    nowait: false,
+};
 
 /// The names of exchanges and queues in one namespace.
 #[derive(Clone)]
@@ -123,7 +136,7 @@ impl Names {
 }
 
 /// Returns the service of a queue, the part of its name before the first dot.
-fn service(queue: Name) -> &'static str {
+pub(crate) fn service(queue: Name) -> &'static str {
     let name = queue.as_str();
     name.split_once('.').map_or(name, |(service, _)| service)
 }
@@ -170,14 +183,26 @@ pub(crate) fn plan(names: &Names, topology: &Topology) -> (Vec<Exchange>, Vec<De
             bindings: vec![(dead, String::new())],
         });
     }
+    for service in with_partitions(topology) {
+        for kind in [Kind::Event, Kind::Command] {
+            let partitions = names.partitions(service, kind);
+            exchanges.push(exchange(&partitions, ExchangeKind::Direct));
+        }
+    }
     for (name, declared) in &topology.queues {
         let bindings = declared.bindings.iter();
         let bindings = bindings.map(|it| (names.exchange(it.kind).to_owned(), it.message.into()));
+        let mut bindings: Vec<_> = bindings.collect();
+        if declared.bindings.is_empty() {
+            let kinds = [Kind::Event, Kind::Command].into_iter();
+            let exchanges = kinds.map(|kind| names.partitions(service(*name), kind));
+            bindings.extend(exchanges.map(|exchange| (exchange, names.queue(*name))));
+        }
         queues.push(DeclaredQueue {
             service: service(*name),
             name: names.queue(*name),
             arguments: arguments(names, service(*name), declared),
-            bindings: bindings.collect(),
+            bindings,
         });
     }
     (exchanges, queues)
@@ -385,12 +410,8 @@ async fn look_up(
         found.map_err(|e| missing_error("exchange", name, &e))?;
     }
     for queue in queues {
-        let passive = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
         let name = queue.name.as_str();
-        let found = channel.queue_declare(name.into(), passive, FieldTable::default());
+        let found = channel.queue_declare(name.into(), PASSIVE, FieldTable::default());
         found.await.map_err(|e| missing_error("queue", name, &e))?;
     }
     let closed = channel.close(200, "found".into()).await;
