@@ -6,6 +6,7 @@ mod condition;
 mod contracts;
 mod guard;
 mod letters;
+mod limits;
 mod lists;
 mod overload;
 mod page;
