@@ -408,6 +408,7 @@
 //! | `uuid` | ids of messages and users: [`Uuid`] |
 //! | `futures-util` | [`BoxFuture`] in ports |
 //! | [`metrics`](telemetry::metrics) | metrics of your own |
+//! | `http`, `hyper` | requests that a program forwards: [`connections`] |
 //! | `axum`, with `http` and `tower` | routes, requests and responses (feature `http`) |
 //! | [`clap_builder`](run::clap_builder) | commands of your own (feature `host`) |
 //! | `tokio`, `tracing`, `tracing-subscriber` | [`http::serve`] and [`telemetry`], for programs without [`run()`](run()) |
