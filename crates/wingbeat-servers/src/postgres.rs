@@ -200,16 +200,6 @@ impl Postgres {
         }
     }
 
-    /// Offers TLS no longer.
-    ///
-    /// # Panics
-    ///
-    /// If the server offers it for another minute.
-    pub fn use_no_tls(&self) {
-        self.sql("ALTER SYSTEM SET ssl = off");
-        self.reload("ssl", "off");
-    }
-
     /// Makes the server read its configuration, and waits until a setting has a value.
     fn reload(&self, setting: &str, value: &str) {
         self.sql("SELECT pg_reload_conf()");

@@ -41,6 +41,7 @@ pub struct Connections {
 
 /// The reason why a request got no response.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Unanswered {
     /// `false` if nothing of the request was sent, so that it can be repeated safely.
     pub sent: bool,
@@ -78,7 +79,7 @@ impl Connections {
     /// # Errors
     ///
     /// `tls_invalid` if a file cannot be used; `not_built` without the feature `https`.
-    pub fn prepare_tls(&self) -> Result<()> {
+    pub(crate) fn prepare_tls(&self) -> Result<()> {
         self.secure.prepare()
     }
 
@@ -91,10 +92,8 @@ impl Connections {
     /// settings cannot be used; `not_built` (retry, until the program is replaced) without the
     /// feature `https`; `bad_request` (reject) if the URL is not an `http` or `https` URL, or
     /// contains a password.
-    pub async fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Unanswered> {
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Unanswered> {
+        let request = request.map(Full::new);
         let refused = |error| Unanswered { sent: false, error };
         let is_secure = is_secure(request.uri()).map_err(refused)?;
         let host = request.uri().host().unwrap_or_default().to_owned();

@@ -30,6 +30,7 @@ pub struct Finding {
 
 /// The consequence of a [`Finding`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Severity {
     /// The app does not start.
     Error,

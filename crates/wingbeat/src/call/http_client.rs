@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
 use wingbeat_core::outgoing::{Request, Response};
 use wingbeat_core::tls::TlsFiles;
@@ -70,7 +70,7 @@ impl HttpClient for HyperClient {
             for (name, value) in &request.headers {
                 builder = builder.header(name, value);
             }
-            let outgoing = builder.body(Full::new(request.body)).map_err(|why| {
+            let outgoing = builder.body(request.body).map_err(|why| {
                 Error::reject("bad_request", "the request cannot be built").because(why)
             })?;
             let exchange = async {

@@ -8,6 +8,7 @@ use super::{Operation, StoredName, StoredType};
 
 /// The title, version and description at the head of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Info {
     /// The system's name.
     pub title: String,

@@ -18,8 +18,7 @@ pub enum Priority {
 
 impl Priority {
     /// Returns the level from which requests are refused; `None` if they never are.
-    #[must_use]
-    pub fn shed_at(self) -> Option<Level> {
+    pub(crate) fn shed_at(self) -> Option<Level> {
         match self {
             Self::Low => Some(Level::One),
             Self::Normal => Some(Level::Two),

@@ -37,6 +37,7 @@ mod verify;
 use std::process::ExitCode;
 
 pub use backends::Backends;
+pub use clap_builder;
 pub use documents::documents;
 pub use error::RunError;
 pub use host::{Host, System};

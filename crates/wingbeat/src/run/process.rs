@@ -13,7 +13,6 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
@@ -35,7 +34,7 @@ use crate::http::measure::{measure, routed};
 use crate::http::session::{Sessions, identify};
 use crate::http::{Limits, Problem, problems, serve_within, traced};
 use crate::overload::Overload;
-use crate::{Ports, Runtime as _, SharedRuntime, TokioRuntime};
+use crate::{Ports, SharedRuntime, TokioRuntime};
 
 /// The longest wait for unfinished work during the shutdown. The next start continues it.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
@@ -100,7 +99,7 @@ struct Listeners {
     public: Bound,
     address: SocketAddr,
     /// The operator's port, if this process records metrics.
-    ops: Option<(Bound, PrometheusHandle)>,
+    ops: Option<(Bound, ops::Recorder)>,
 }
 
 /// A port on which the process does not listen yet.
@@ -283,7 +282,7 @@ impl<P: Program> Process<P> {
     fn operate(
         &mut self,
         listener: TcpListener,
-        handle: PrometheusHandle,
+        recorder: ops::Recorder,
         ended: &watch::Receiver<bool>,
     ) {
         let (host, readiness) = (Arc::clone(&self.host), self.readiness.clone());
@@ -296,7 +295,7 @@ impl<P: Program> Process<P> {
             token.clone(),
             self.runtime.clone(),
         );
-        let routes = ops::routes(host, readiness, handle.clone(), token);
+        let routes = ops::routes(host, readiness, recorder, token);
         #[cfg(feature = "console")]
         let routes = routes.merge(console);
         let limits = Limits {
@@ -304,8 +303,6 @@ impl<P: Program> Process<P> {
             ..Limits::default()
         };
         self.serve(listener, routes, limits, ended);
-        let runtime: SharedRuntime = self.runtime.clone();
-        self.runtime.spawn(Box::pin(ops::upkeep(handle, runtime)));
     }
 
     /// Reports the process as not ready while its servers do not answer.

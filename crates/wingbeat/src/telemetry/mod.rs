@@ -6,6 +6,15 @@
 //!   subscriber enables that target.
 //! - [`json`], [`text`]: log lines with the ids of the current work.
 //! - `otlp` (feature): sends the spans to a collector.
+//! - [`metrics`]: the crate with which a program records metrics of its own. `/metrics` on the
+//!   operator's port shows them with those of the framework.
+//!
+//! ```
+//! use wingbeat::telemetry::metrics::{counter, histogram};
+//!
+//! counter!("orders_paid_total", "currency" => "EUR").increment(1);
+//! histogram!("payment_duration_seconds").record(0.25);
+//! ```
 
 pub mod context;
 pub mod json;
@@ -16,6 +25,7 @@ mod spans;
 pub mod text;
 
 pub use context::{Context, Within, current};
+pub use metrics;
 pub use spans::{SPANS, asking, failed_on, record_status, requested};
 pub use wingbeat_core::{LogLimit, LogLimits};
 

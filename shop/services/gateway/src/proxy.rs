@@ -14,7 +14,6 @@ use axum::http::uri::Uri;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tracing::Span;
 use wingbeat::RuntimeExt as _;
@@ -274,7 +273,7 @@ impl Proxy {
     }
 
     /// Adds the proof of the gateway's identity.
-    fn prove(&self, receiver: &str, request: &mut Request<Full<Bytes>>) {
+    fn prove(&self, receiver: &str, request: &mut Request<Bytes>) {
         let Some(signatures) = &self.signatures else {
             return;
         };
@@ -291,7 +290,7 @@ impl Proxy {
     }
 
     /// Starts the span of a request, and adds it to the headers of the request.
-    fn span(&self, upstream: &str, parts: &Parts, request: &mut Request<Full<Bytes>>) -> Span {
+    fn span(&self, upstream: &str, parts: &Parts, request: &mut Request<Bytes>) -> Span {
         let Some(context) = telemetry::current() else {
             return Span::none();
         };
@@ -351,13 +350,13 @@ async fn read(reply: Response) -> Option<(StatusCode, Bytes)> {
 }
 
 /// Builds the request to a replica; `None` if the URL of the replica is invalid.
-fn forwarded(replica: &str, parts: &Parts, body: Bytes) -> Option<Request<Full<Bytes>>> {
+fn forwarded(replica: &str, parts: &Parts, body: Bytes) -> Option<Request<Bytes>> {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let uri: Uri = format!("{replica}{path}").parse().ok()?;
     let mut request = Request::builder()
         .method(&parts.method)
         .uri(uri)
-        .body(Full::new(body))
+        .body(body)
         .ok()?;
     let headers = request.headers_mut();
     headers.clone_from(&parts.headers);

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wingbeat::Timestamp;
 use wingbeat::call::breaker::{Admission, Breaker, Pass};
 use wingbeat::telemetry::LogLimit;
+use wingbeat::telemetry::metrics::{self, Counter, Gauge, Histogram};
 
 /// The limits that protect the gateway from a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

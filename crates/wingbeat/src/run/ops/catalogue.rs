@@ -5,17 +5,17 @@ const PAGE: &str = include_str!("../../../METRICS.md");
 
 /// A row of the document's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
+pub(super) struct Written {
     /// The name of the metric.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// Counter, gauge or histogram.
-    pub kind: &'static str,
+    pub(super) kind: &'static str,
     /// Its description.
-    pub meaning: &'static str,
+    pub(super) meaning: &'static str,
 }
 
 /// Returns all documented metrics.
-pub fn written() -> impl Iterator<Item = Written> {
+pub(super) fn written() -> impl Iterator<Item = Written> {
     PAGE.lines().filter_map(|line| {
         let line = line.strip_prefix('|')?.strip_suffix('|')?;
         let mut cells = line.split('|').map(str::trim);

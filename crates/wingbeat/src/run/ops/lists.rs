@@ -87,6 +87,7 @@ fn is_zero(count: &u32) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "SubscriptionState")]
+#[non_exhaustive]
 pub enum State {
     /// It consumes.
     Running,

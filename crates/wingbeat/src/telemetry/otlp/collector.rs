@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -31,6 +31,7 @@ const ANSWER_MAX: usize = 64 << 10;
 
 /// The address is not the URL of a collector, or its TLS settings cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotCollector {
     /// The address is not such a URL.
     #[error("not the address of a collector, such as http://localhost:4318: {0}")]
@@ -95,7 +96,7 @@ impl Collector {
             .method(Method::POST)
             .uri(self.uri.clone())
             .header(header::CONTENT_TYPE, "application/x-protobuf")
-            .body(Full::new(body))
+            .body(body)
             .map_err(|why| why.to_string())?;
         let answer = self.connections.send(request).await;
         let answer = answer.map_err(|why| why.to_string())?;

@@ -27,6 +27,7 @@ pub struct Visit {
 
 /// Counts of one timer of a saga.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DueTimer {
     /// The number of times that the saga set it.
     pub set: u64,

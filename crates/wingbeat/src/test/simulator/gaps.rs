@@ -11,6 +11,7 @@ use crate::saga::{Outline, OutlineInput};
 
 /// A part of the system, or a fault, that no lifetime exercised.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Gap {
     /// The name under which [`Simulator::accept_gap`](super::Simulator::accept_gap) accepts it.
     pub name: String,

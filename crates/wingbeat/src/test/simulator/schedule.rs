@@ -68,6 +68,7 @@ pub enum Fault {
 
 /// A fault and its period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Episode {
     /// The beginning, measured from the start of the clients.
     pub from: Duration,
