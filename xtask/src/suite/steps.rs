@@ -18,7 +18,11 @@ use crate::workspace::{Package, Workspace};
 use crate::{tidy, tools};
 
 /// The test programs that start the shop as a process, as package and target.
-const END_TO_END: [(&str, &str); 2] = [("shop-e2e", "it"), ("shop", "telemetry")];
+const END_TO_END: [(&str, &str); 3] = [
+    ("shop-e2e", "it"),
+    ("shop-e2e", "chart"),
+    ("shop", "telemetry"),
+];
 
 /// The program that users get.
 const SHOP: &str = "shop";
