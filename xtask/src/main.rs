@@ -7,6 +7,7 @@
 //! - [`scaffold`] adds a service to the shop.
 //! - [`compare`] compares the speed of two revisions.
 //! - [`dashboards`] writes the dashboards for Grafana.
+//! - [`scaling`] computes the servers that a number of orders needs.
 //! - [`mutants`] measures which planted faults the simulation notices.
 
 #![allow(
@@ -21,6 +22,7 @@ mod mutants;
 mod process;
 mod runner;
 mod scaffold;
+mod scaling;
 mod suite;
 mod tidy;
 mod tools;
@@ -68,6 +70,12 @@ enum Command {
     BenchCompare(compare::CompareArgs),
     /// Write the dashboards for Grafana
     Dashboards,
+    /// Print the servers that a number of orders needs, from the costs in docs/scaling.md
+    Scaling {
+        /// The orders of a day; without it, the tables of the page
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        orders_per_day: Option<u64>,
+    },
     /// Plant faults in the shop one by one, and simulate: which of them does nobody notice?
     Mutants(mutants::MutantsArgs),
     /// Print the modules of a crate by level, with their imports
@@ -123,6 +131,10 @@ fn run(command: Command) -> anyhow::Result<bool> {
             compare::run(&console, &workspace, &args).map(|()| true)
         }
         Command::Dashboards => dashboards::write(&workspace.root).map(|()| true),
+        Command::Scaling { orders_per_day } => {
+            scaling::print(orders_per_day.map(|orders| orders as f64));
+            Ok(true)
+        }
         Command::Mutants(args) => {
             let console = process::Console::terminal();
             mutants::run(&console, &workspace, &args)
