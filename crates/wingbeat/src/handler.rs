@@ -217,8 +217,8 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     ///   replica that stops gives its partitions away at once. Those of one that dies are taken
     ///   over within about ten seconds.
     /// - Messages without a key are spread, and have no order.
-    /// - The limits of the policy, such as [`concurrency`](Self::concurrency), apply to each
-    ///   partition; a [rate](Self::at_most) applies to all of them together.
+    /// - All partitions that a process handles share its [`concurrency`](Self::concurrency), and the
+    ///   partitions of all processes the [rate](Self::at_most).
     ///
     /// `n` can be changed in any release. New messages wait in the queue of the subscription until
     /// the present partitions are empty, so no message overtakes another. The release that was

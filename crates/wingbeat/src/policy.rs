@@ -135,16 +135,67 @@ impl Rate {
 /// part.
 const RATED: Duration = Duration::from_secs(60);
 
+impl Rate {
+    /// Returns whether a delivery could wait longer for its turn than the broker allows.
+    pub(crate) fn is_too_low(self) -> bool {
+        self.within(RATED) == 0
+    }
+}
+
+/// The limits of a subscription that can change while it runs; see
+/// [`Running::limit`](crate::Running::limit).
+///
+/// ```
+/// use wingbeat::policy::Limits;
+/// use wingbeat::{Handler as _, Rate, Result};
+/// # use serde::{Deserialize, Serialize};
+/// # use wingbeat::{Event, JsonSchema};
+/// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+/// # #[event(name = "orders.order_placed", version = 1, key = order)]
+/// # struct OrderPlaced { order: u32 }
+///
+/// async fn index(_: OrderPlaced) -> Result<()> {
+///     Ok(())
+/// }
+///
+/// let policy = index.concurrency(4).at_most(Rate::per_second(50)).policy();
+/// let limits = Limits::of(&policy);
+/// assert_eq!((limits.concurrency, limits.rate), (4, Some(Rate::per_second(50))));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest number of handlers that a process runs at the same time.
+    pub concurrency: usize,
+    /// The rate at which all replicas together start runs; `None` if there is no limit.
+    pub rate: Option<Rate>,
+}
+
+impl Limits {
+    /// The largest concurrency that can be set while a subscription runs.
+    pub const CONCURRENCY_MAX: usize = 10_000;
+
+    /// Returns the limits that a policy sets.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        Self {
+            concurrency: policy.concurrency,
+            rate: policy.rate,
+        }
+    }
+}
+
 impl Policy {
     /// Returns whether messages with the same key are handled strictly in order.
     pub(crate) fn keeps_order(&self) -> bool {
         self.ordered || self.partitions.is_some()
     }
 
-    /// Returns the prefetch. With a rate it is lower: the broker limits the time for which a
-    /// delivery is not acknowledged.
-    pub(crate) fn prefetch(&self) -> usize {
-        let rated = self.rate.map_or(u128::MAX, |rate| rate.within(RATED));
+    /// Returns the prefetch of one queue at a rate. It is lower than without one: the broker limits
+    /// the time for which a delivery is not acknowledged. Partitions share the rate.
+    pub(crate) fn prefetch(&self, rate: Option<Rate>) -> usize {
+        let queues = u128::from(self.partitions.unwrap_or(1).max(1));
+        let rated = rate.map_or(u128::MAX, |rate| rate.within(RATED) / queues);
         let rated = usize::try_from(rated).unwrap_or(usize::MAX);
         self.prefetch.min(rated).max(1)
     }

@@ -16,10 +16,6 @@ const UNSUBSCRIBED: &str = "event_unsubscribed";
 /// (`consumer_timeout`, 30 minutes by default). The delivery then comes again, and again.
 const CONSUMER_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// The time in which a subscription with a rate must start at least one run. Each replica holds a
-/// delivery while it waits for its turn, so this leaves room for 30 replicas.
-const RATE_WITHIN: Duration = Duration::from_secs(60);
-
 /// A finding of the start-up check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -263,7 +259,7 @@ impl App {
         let rated = self
             .subscriptions()
             .filter_map(|it| Some((it.queue, it.policy.rate?)));
-        let too_low = rated.filter(|(_, rate)| rate.within(RATE_WITHIN) == 0);
+        let too_low = rated.filter(|(_, rate)| rate.is_too_low());
         let findings = too_low.map(|(queue, _)| {
             let text = format!(
                 "{queue} starts less than one run a minute, and a waiting delivery may time out: \

@@ -15,8 +15,10 @@ use super::names::Names;
 use super::ports::Ports;
 use crate::call::Target;
 use crate::commit::Committer;
-use crate::dispatch::{Pauses, Stats};
+use crate::dispatch::{Limiting, Pauses, Stats};
 use crate::failed::{DeadLetter, Incidents};
+use crate::limit::Flow;
+use crate::policy::{Limits, Rate};
 use crate::publish::{RelayEnd, Unroutable, Unsent};
 use crate::rebuild::{RebuildStatus, Rebuilds};
 use crate::replay::{ReplayStatus, Replays};
@@ -37,6 +39,7 @@ pub struct RunningSubscription {
     /// of. Its failed deliveries and counters are those of the subscription.
     pub partition_of: Option<Name>,
     pub(super) control: watch::Sender<Control>,
+    pub(super) flow: Arc<Flow>,
     /// Live statistics of this process.
     pub stats: Arc<Stats>,
 }
@@ -46,6 +49,13 @@ impl RunningSubscription {
     #[must_use]
     pub fn control(&self) -> Control {
         *self.control.borrow()
+    }
+
+    /// Returns its current limits: those of the code, or those that [`Running::limit`] has set. All
+    /// partitions together keep to them.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.flow.limits()
     }
 
     /// Returns the name of the subscription within its service.
@@ -69,6 +79,7 @@ pub struct Running {
     /// The subscriptions that run here.
     pub subscriptions: Vec<RunningSubscription>,
     pub(super) pauses: BTreeMap<Name, Arc<Pauses>>,
+    pub(super) limiting: BTreeMap<Name, Arc<Limiting>>,
     pub(super) keepers: BTreeMap<Name, Arc<Keeper>>,
     pub(super) replays: BTreeMap<Name, Arc<Replays>>,
     pub(super) rebuilds: BTreeMap<Name, Arc<Rebuilds>>,
@@ -170,6 +181,38 @@ impl Running {
         let found = found.and_then(|it| Some((it.queue, self.pauses.get(&it.service)?)));
         match found {
             Some((queue, pauses)) => pauses.set(queue, paused).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Changes the limits of a subscription in all processes of its service: how many handlers each
+    /// of them runs at the same time, in all [partitions](crate::Handler::partitioned) together, and
+    /// the rate at which they all start runs. `None` stands for the limit of the code. Returns
+    /// `false` if the subscription does not run here.
+    ///
+    /// The service's store keeps the limits until they are changed again, so a restart or another
+    /// release does not end them. They take effect here at once, and within about a second in other
+    /// processes; runs that have begun go on. A process never handles more messages than it may
+    /// prefetch ([`Policy::prefetch`](crate::policy::Policy::prefetch)).
+    ///
+    /// # Errors
+    ///
+    /// `limit_invalid` unless the concurrency is from 1 to
+    /// [`CONCURRENCY_MAX`](Limits::CONCURRENCY_MAX) and the rate at least one a minute;
+    /// `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit); a [store
+    /// error](crate::Reads#store-errors).
+    pub async fn limit(
+        &self,
+        service: &str,
+        name: &str,
+        concurrency: Option<usize>,
+        rate: Option<Rate>,
+    ) -> Result<bool> {
+        let mut subscriptions = self.subscriptions.iter();
+        let found = subscriptions.find(|it| it.service.as_str() == service && it.name() == name);
+        let found = found.and_then(|it| Some((it.queue, self.limiting.get(&it.service)?)));
+        match found {
+            Some((queue, limiting)) => limiting.set(queue, concurrency, rate).await,
             None => Ok(false),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::{Extension, Router};
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::transport::Topology;
-use wingbeat_core::{LogLimits, MessageType, RuntimeExt as _, ServiceStore, Timestamp};
+use wingbeat_core::{LogLimits, MessageType, Name, RuntimeExt as _, ServiceStore, Timestamp};
 
 use super::partitions;
 use super::ports::Ports;
@@ -17,12 +17,13 @@ use super::running::{Running, RunningSubscription};
 use crate::bodies::LargeBodies;
 use crate::call::{Executor, Target};
 use crate::commit::Committer;
-use crate::dispatch::{Controlled, Dispatcher, Pauses, Stats, Subscription};
+use crate::dispatch::{Controlled, Dispatcher, Limiting, Pauses, Stats, Subscription};
 use crate::due::{DueQueue, DueRunner};
 use crate::failed::{BrokerDeadLetters, Waiting};
-use crate::limit::Limiter;
+use crate::limit::{Flow, Limiter};
 use crate::overload::{Oldest, Overload};
 use crate::partition::{self, Shares};
+use crate::policy::Limits;
 use crate::publish::Relay;
 use crate::rebuild::Rebuilds;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
@@ -114,6 +115,7 @@ impl Starting {
                 services: BTreeMap::new(),
                 subscriptions: Vec::new(),
                 pauses: BTreeMap::new(),
+                limiting: BTreeMap::new(),
                 keepers: BTreeMap::new(),
                 replays: BTreeMap::new(),
                 rebuilds: BTreeMap::new(),
@@ -345,6 +347,7 @@ impl Starting {
         // None consumes before it is known which are paused.
         let paused = |it: Subscription| (Arc::new(it), watch::Sender::new(Control::Paused));
         let all: Vec<_> = subscriptions.into_iter().map(paused).collect();
+        let flows = self.flows(context, &all).await;
         let controls = all.iter().map(|(it, control)| Controlled {
             queue: it.queue,
             owner: it.owner(),
@@ -364,11 +367,36 @@ impl Starting {
         for (subscription, control) in all {
             let mut routers = routers.iter().map(|(router, _)| router);
             let router = routers.find(|it| it.queue() == subscription.queue).cloned();
-            self.subscription(context, subscription, control, router);
+            let flow = Arc::clone(&flows[&subscription.owner()]);
+            self.subscription(context, subscription, control, router, flow);
         }
         let following = Arc::clone(&pauses).follow(self.control.clone());
         self.ports.runtime.spawn(Box::pin(following));
         self.running.pauses.insert(context.name, pauses);
+    }
+
+    /// Returns the flows of subscriptions by their queues, with the limits that an operator has
+    /// changed, and follows those.
+    async fn flows(
+        &mut self,
+        context: &Arc<ServiceContext>,
+        all: &[(Arc<Subscription>, watch::Sender<Control>)],
+    ) -> BTreeMap<Name, Arc<Flow>> {
+        let whole = all.iter().filter(|(it, _)| it.partition_of.is_none());
+        let flow = |(it, _): &(Arc<Subscription>, _)| {
+            let flow = new_flow(context, it.queue.as_str(), Limits::of(&it.policy));
+            (it.queue, flow)
+        };
+        let flows: BTreeMap<_, _> = whole.map(flow).collect();
+        let limiting = Limiting::new(Arc::clone(context), flows.values().cloned().collect());
+        let limiting = Arc::new(limiting);
+        if let Err(why) = limiting.read().await {
+            tracing::warn!(service = %context.name, code = why.code(), "cannot read which limits were changed, those of the code hold until the store answers: {why}");
+        }
+        let following = Arc::clone(&limiting).follow(self.control.clone());
+        self.ports.runtime.spawn(Box::pin(following));
+        self.running.limiting.insert(context.name, limiting);
+        flows
     }
 
     fn subscription(
@@ -377,6 +405,7 @@ impl Starting {
         subscription: Arc<Subscription>,
         control: watch::Sender<Control>,
         router: Option<Arc<partition::Router>>,
+        flow: Arc<Flow>,
     ) {
         let (sender, receiver) = mpsc::channel(DUE_BUFFER);
         let controlled = control.subscribe();
@@ -391,12 +420,21 @@ impl Starting {
             queue: subscription.queue,
             partition_of: subscription.partition_of,
             control,
+            flow: Arc::clone(&flow),
             stats: Arc::clone(&stats),
         });
-        // The partitions of a subscription share its rate, and moving a message is no run.
-        let (queue, rate) = (subscription.owner(), subscription.policy.rate);
-        let rate = rate.filter(|_| router.is_none());
-        let limiter = limiter(context, queue.as_str(), rate);
+        // The limits are those of its partitions, and moving a message is no run.
+        let flow = if router.is_some() {
+            let concurrency = subscription.policy.concurrency;
+            let rate = None;
+            new_flow(
+                context,
+                subscription.queue.as_str(),
+                Limits { concurrency, rate },
+            )
+        } else {
+            flow
+        };
         // The past is old, and comes in chapters.
         if let Some(overload) = self
             .shared
@@ -414,7 +452,7 @@ impl Starting {
             transport: Arc::clone(&self.ports.transport),
             control: controlled,
             due: receiver,
-            limiter: limiter.map(Arc::new),
+            flow,
             stats,
             router,
             family: Arc::clone(&self.shared.family),
@@ -436,4 +474,8 @@ impl Starting {
 fn limiter(context: &ServiceContext, name: &str, rate: Option<Rate>) -> Option<Limiter> {
     let (cache, runtime) = (&context.cache, &context.runtime);
     rate.map(|rate| Limiter::new(name, rate, Arc::clone(cache), Arc::clone(runtime)))
+}
+
+fn new_flow(context: &ServiceContext, name: &str, limits: Limits) -> Arc<Flow> {
+    Flow::new(name, limits, &context.cache, &context.runtime)
 }

@@ -23,7 +23,7 @@ use super::intake::Intake;
 use super::lanes::{Gathering, Lanes};
 use super::work::{Origin, Stats, Subscription, Work};
 use crate::failed::{Failures, stand_in};
-use crate::limit::{Limiter, Turn};
+use crate::limit::{Flow, Place, Seat, Turn};
 use crate::partition::{MARK, Router};
 use crate::runtime::Control;
 use crate::telemetry::meters::SubscriptionMeter;
@@ -39,6 +39,12 @@ const FULL: Duration = Duration::from_millis(2);
 /// Work that runs in its context. Ends with the key that is free when the work is staged, if any.
 type Started = Within<BoxFuture<'static, Option<String>>>;
 
+/// What the next run needs.
+struct Next {
+    seat: Seat,
+    turn: Turn,
+}
+
 /// The owner of one queue. It is one task: lanes, deliveries in flight and the intake are its own,
 /// so they need no lock.
 pub(crate) struct Dispatcher {
@@ -49,8 +55,8 @@ pub(crate) struct Dispatcher {
     pub(crate) control: watch::Receiver<Control>,
     /// Timers, parked deliveries and retried dead letters of this subscription that are due.
     pub(crate) due: mpsc::Receiver<Work>,
-    /// Limits how often runs start, if there is a limit.
-    pub(crate) limiter: Option<Arc<Limiter>>,
+    /// How many runs there are at the same time, and how often they start.
+    pub(crate) flow: Arc<Flow>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) meter: Arc<SubscriptionMeter>,
     /// Moves the messages to partitions, if the subscription has some.
@@ -71,14 +77,27 @@ impl Dispatcher {
         let mut intake = self.intake();
         self.meter.start();
         let mut running: FuturesUnordered<Started> = FuturesUnordered::new();
-        let mut turn = Turn::new(self.limiter.take());
+        let mut limits = self.flow.subscribe();
+        let mut rate = limits.borrow_and_update().rate;
+        let mut next = Next {
+            seat: Seat::new(self.flow.places()),
+            turn: Turn::new(self.flow.limiter()),
+        };
         loop {
+            let wanted = limits.borrow_and_update().rate;
+            if wanted != rate {
+                rate = wanted;
+                next.turn = Turn::new(self.flow.limiter());
+                if intake.limit(self.subscription.prefetch(rate)) {
+                    lanes.clear();
+                }
+            }
             let control = *self.control.borrow_and_update();
             let runs = control == Control::Running;
             if !runs && intake.is_open() {
                 if control == Control::Draining && self.subscription.batch.is_some() {
                     // What has gathered is handled here.
-                    self.start_all(&mut lanes, &mut turn, &mut running, &finished, true);
+                    self.start_all(&mut lanes, &mut next, &mut running, &finished, true);
                 }
                 lanes.clear();
             }
@@ -89,16 +108,17 @@ impl Dispatcher {
                 return;
             }
             lanes.release_marks();
-            let gathers = self.start_all(&mut lanes, &mut turn, &mut running, &finished, !runs);
+            let gathers = self.start_all(&mut lanes, &mut next, &mut running, &finished, !runs);
             lanes.in_flight.publish(&self.stats);
             self.stats
                 .limited
-                .store(turn.is_waiting(), Ordering::Relaxed);
+                .store(next.turn.is_waiting(), Ordering::Relaxed);
             let pause = gathers.unwrap_or_default();
             let full = self.service.committer.is_full();
             tokio::select! {
                 biased;
                 changed = self.control.changed() => if changed.is_err() { return },
+                changed = limits.changed() => if changed.is_err() { return },
                 Some(first) = finishes.recv() => {
                     let all = iter::once(first).chain(iter::from_fn(|| finishes.try_recv().ok()));
                     let released = self.finish_all(all, &mut lanes, intake.settler.as_deref());
@@ -115,11 +135,12 @@ impl Dispatcher {
                 }
                 Some(work) = self.due.recv(), if runs => {
                     // Work beyond the rate would pile up. Its lease expires, and it comes again.
-                    if !turn.is_waiting() || lanes.in_flight.len() < DUE_MAX {
+                    if !next.turn.is_waiting() || lanes.in_flight.len() < DUE_MAX {
                         lanes.take(self.judged(work));
                     }
                 }
-                () = turn.wait() => {}
+                () = next.turn.wait() => {}
+                () = next.seat.wait() => {}
                 delivered = intake.next(full), if runs => match delivered {
                     Ok(deliveries) => self.take(deliveries, &mut lanes, &intake),
                     Err(_) => self.lose(&mut lanes),
@@ -136,6 +157,7 @@ impl Dispatcher {
             Arc::clone(&self.subscription),
             Arc::clone(&self.transport),
             Arc::clone(&self.stats),
+            self.subscription.prefetch(self.flow.limits().rate),
         )
     }
 
@@ -171,23 +193,23 @@ impl Dispatcher {
     fn start_all(
         &self,
         lanes: &mut Lanes,
-        turn: &mut Turn,
+        next: &mut Next,
         running: &mut FuturesUnordered<Started>,
         finished: &mpsc::UnboundedSender<Finished>,
         hurried: bool,
     ) -> Option<Duration> {
         let now = self.service.runtime.elapsed();
-        while running.len() < self.subscription.policy.concurrency {
-            if !lanes.is_ready(now, hurried) {
-                return lanes.gathered_at().map(|at| at.saturating_sub(now));
-            }
-            if !turn.take() {
+        while lanes.is_ready(now, hurried) {
+            let place = next.seat.take()?;
+            if !next.turn.take() {
+                next.seat.keep(place);
                 return None;
             }
             let works = lanes.start(now, hurried)?;
-            running.push(self.start(works, finished.clone()));
+            running.push(self.start(works, place, finished.clone()));
         }
-        None
+        next.seat.give_up();
+        lanes.gathered_at().map(|at| at.saturating_sub(now))
     }
 
     /// Puts deliveries into the lanes of their keys.
@@ -273,7 +295,12 @@ impl Dispatcher {
         }
     }
 
-    fn start(&self, works: Vec<Work>, finished: mpsc::UnboundedSender<Finished>) -> Started {
+    fn start(
+        &self,
+        works: Vec<Work>,
+        place: Place,
+        finished: mpsc::UnboundedSender<Finished>,
+    ) -> Started {
         let attempt = Attempt {
             service: Arc::clone(&self.service),
             subscription: Arc::clone(&self.subscription),
@@ -298,6 +325,7 @@ impl Dispatcher {
         let key = (!self.subscription.waits_for_commit()).then(|| first.envelope.key.clone());
         let run = async move {
             attempt.all_until_staged(works).await;
+            drop(place);
             key
         };
         context.run(span, Box::pin(run))

@@ -50,6 +50,8 @@ pub(super) struct Intake {
     transport: Arc<dyn Transport>,
     stats: Arc<Stats>,
     consumer: Option<Box<dyn Consumer>>,
+    /// The largest number of unacknowledged deliveries.
+    prefetch: usize,
     /// The next consumer, while the transport makes it.
     connecting: Option<BoxFuture<'static, Result<Box<dyn Consumer>>>>,
     /// Acknowledges deliveries of the last consumer.
@@ -65,8 +67,10 @@ impl Intake {
         subscription: Arc<Subscription>,
         transport: Arc<dyn Transport>,
         stats: Arc<Stats>,
+        prefetch: usize,
     ) -> Self {
         Self {
+            prefetch,
             service,
             subscription,
             transport,
@@ -77,6 +81,13 @@ impl Intake {
             losses: Losses::default(),
             consumers: 0,
         }
+    }
+
+    /// Sets the prefetch. Returns whether the consumer was closed, because it has another one.
+    pub(super) fn limit(&mut self, prefetch: usize) -> bool {
+        let changes = self.prefetch != prefetch;
+        self.prefetch = prefetch;
+        changes && self.close()
     }
 
     /// Closes the consumer. Returns whether there was one.
@@ -120,7 +131,7 @@ impl Intake {
             runtime.sleep(pause).await;
         }
         let connecting = self.connecting.get_or_insert_with(|| {
-            let (queue, prefetch) = (self.subscription.queue, self.subscription.prefetch());
+            let (queue, prefetch) = (self.subscription.queue, self.prefetch);
             let transport = Arc::clone(&self.transport);
             Box::pin(async move { transport.consume(queue, prefetch).await })
         });

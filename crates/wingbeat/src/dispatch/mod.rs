@@ -7,6 +7,7 @@ mod forwarding;
 mod in_flight;
 mod intake;
 mod lanes;
+mod limits;
 mod next_step;
 mod outages;
 mod pauses;
@@ -17,5 +18,6 @@ mod work;
 pub use work::Stats;
 
 pub(crate) use dispatcher::Dispatcher;
+pub(crate) use limits::{LIMITS_STORED, Limiting};
 pub(crate) use pauses::{Controlled, Pauses, STORED};
 pub(crate) use work::{Origin, Subscription, Work, short_name};

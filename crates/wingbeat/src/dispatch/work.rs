@@ -11,7 +11,7 @@ use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Tag, 
 use crate::failed::{Failures, UNKNOWN_SOURCE, parked_key};
 use crate::handler::{Run, RunBatch};
 use crate::partition::partition;
-use crate::policy::Policy;
+use crate::policy::{Policy, Rate};
 use crate::retry::Taken;
 use crate::trust::FORGED;
 use crate::unit::original_id;
@@ -71,9 +71,9 @@ impl Subscription {
 
     /// Returns the largest number of unacknowledged deliveries: enough for a batch that is handled,
     /// and one that gathers.
-    pub(super) fn prefetch(&self) -> usize {
+    pub(super) fn prefetch(&self, rate: Option<Rate>) -> usize {
         if self.batch.is_none() {
-            return self.policy.prefetch();
+            return self.policy.prefetch(rate);
         }
         self.policy.prefetch.max(2 * self.policy.up_to)
     }

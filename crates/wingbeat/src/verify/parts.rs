@@ -64,6 +64,7 @@ fn own_tables() -> Vec<OwnTable> {
         failed::STORED,
         schedule::STORED,
         dispatch::STORED,
+        dispatch::LIMITS_STORED,
         rebuild::STORED,
     ];
     tables.extend(replay::STORED);

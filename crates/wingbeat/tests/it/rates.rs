@@ -1,11 +1,14 @@
 //! Rates of subscriptions and of calls hold for all replicas together.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wingbeat::app::RunningSubscription;
 use wingbeat::policy::Policy;
+use wingbeat::runtime::Control;
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Outages, Simulation};
 use wingbeat::{
@@ -88,6 +91,14 @@ async fn stamp(call: Stamp, reads: Reads, State(starts): State<Starts>) -> Resul
     Ok(Stamped { letter })
 }
 
+/// Takes a second, so that as many start in a second as run at the same time.
+async fn pore(_: Written, reads: Reads, Now(now): Now, State(starts): State<Starts>) -> Result<()> {
+    starts.note(now);
+    let second = Duration::from_secs(1);
+    reads.runtime().sleep(second).await;
+    Ok(())
+}
+
 struct Scene {
     world: Simulation,
     model: Model,
@@ -99,24 +110,51 @@ impl Scene {
     fn start(app: impl Fn(Starts) -> App) -> Self {
         let world = Simulation::new(1);
         let model = Model::new(world.runtime());
-        let starts = Starts::default();
-        let replica = |_| {
-            let process = world.group();
-            let ports = model.ports(&process, Arc::new(Nowhere));
-            let running = world.run(app(starts.clone()).start(ports));
-            (running.expect("it starts"), process)
-        };
-        let replicas = (0..2).map(replica).collect();
-        Self {
+        let mut scene = Self {
             world,
             model,
-            starts,
-            replicas,
+            starts: Starts::default(),
+            replicas: Vec::new(),
+        };
+        scene.restart(app);
+        scene
+    }
+
+    /// Kills both replicas and starts others.
+    fn restart(&mut self, app: impl Fn(Starts) -> App) {
+        self.replicas.clear();
+        for _ in 0..2 {
+            let process = self.world.group();
+            let ports = self.model.ports(&process, Arc::new(Nowhere));
+            let running = self.world.run(app(self.starts.clone()).start(ports));
+            let running = running.expect("it starts");
+            self.replicas.push((running, process));
         }
     }
 
+    /// Limits the subscription over one of the replicas.
+    fn limit(
+        &self,
+        replica: usize,
+        concurrency: Option<usize>,
+        rate: Option<Rate>,
+    ) -> Result<bool> {
+        let (running, _) = &self.replicas[replica];
+        let limited = running.limit("readers", "written", concurrency, rate);
+        self.world.run(limited)
+    }
+
+    fn limits(&self, replica: usize) -> (usize, Option<Rate>) {
+        let limits = self.replicas[replica].0.subscriptions[0].limits();
+        (limits.concurrency, limits.rate)
+    }
+
     fn write(&self, letters: u32) {
-        for letter in 0..letters {
+        self.write_more(0, letters);
+    }
+
+    fn write_more(&self, first: u32, letters: u32) {
+        for letter in first..first + letters {
             let story = Uuid::from_u128(letter.into()).into();
             self.world
                 .run(self.model.publish(story, &Written { letter }));
@@ -162,6 +200,192 @@ fn both_replicas_together_keep_to_the_rate_of_a_subscription() {
         scene.pass(8);
         assert_eq!(scene.starts.len(), 200, "each is handled once");
     }
+}
+
+#[test]
+fn a_changed_rate_reaches_both_replicas_and_outlives_a_restart() {
+    let mut scene = Scene::start(readers(None));
+    let rate = Some(Rate::per_second(20));
+    assert!(scene.limit(0, None, rate).expect("it is stored"));
+    assert_eq!(scene.limits(0), (64, rate), "at once");
+    scene.pass(2);
+    assert_eq!(scene.limits(1), (64, rate));
+    scene.write(100);
+    scene.pass(3);
+    scene.restart(readers(None));
+    assert_eq!((scene.limits(0), scene.limits(1)), ((64, rate), (64, rate)));
+    scene.pass(5);
+    let most = scene.starts.most_a_second();
+    assert!(most <= 22, "{most} starts in a second");
+    scene.pass(10);
+    let slow = scene.starts.len();
+    assert!(slow >= 100, "each is handled, a killed one again: {slow}");
+    // Without a limit, as in the code.
+    assert!(scene.limit(1, None, None).expect("it is stored"));
+    scene.pass(2);
+    assert_eq!((scene.limits(0), scene.limits(1)), ((64, None), (64, None)));
+    scene.write_more(1_000, 200);
+    scene.pass(2);
+    assert_eq!(scene.starts.len(), slow + 200);
+}
+
+#[test]
+fn a_changed_concurrency_holds_in_each_replica() {
+    let scene = Scene::start(|starts| {
+        let service = Service::new("readers").with_state(Shared { starts });
+        let service = service.on(pore.concurrency(20));
+        App::new().service(service).allow_unknown_owners()
+    });
+    assert!(scene.limit(0, Some(3), None).expect("it is stored"));
+    scene.pass(2);
+    assert_eq!(scene.limits(1), (3, None));
+    // More than one replica prefetches.
+    scene.write(700);
+    scene.pass(5);
+    let slow = scene.starts.len();
+    assert!((24..=36).contains(&slow), "{slow} with three at once");
+    assert!(scene.limit(1, Some(700), None).expect("it is stored"));
+    scene.pass(10);
+    assert_eq!(scene.starts.len(), 700);
+}
+
+/// Takes a second for each message, in `partitions` partitions.
+fn slow_readers(partitions: u32, rate: Option<Rate>) -> impl Fn(Starts) -> App {
+    move |starts| {
+        let service = Service::new("readers").with_state(Shared { starts });
+        let pore = pore.partitioned(partitions).concurrency(20);
+        let service = match rate {
+            Some(rate) => service.on(pore.at_most(rate)),
+            None => service.on(pore),
+        };
+        App::new().service(service).allow_unknown_owners()
+    }
+}
+
+#[test]
+fn a_changed_concurrency_holds_over_all_partitions_of_a_process() {
+    // One replica handles the only partition; both share four.
+    for (partitions, expected) in [(1, 10..=18), (4, 20..=36)] {
+        let scene = Scene::start(slow_readers(partitions, None));
+        scene.pass(10);
+        assert!(scene.limit(0, Some(3), None).expect("it is stored"));
+        scene.pass(2);
+        for (running, _) in &scene.replicas {
+            let limits = running
+                .subscriptions
+                .iter()
+                .map(|it| it.limits().concurrency);
+            assert_eq!(limits.collect::<Vec<_>>(), vec![3; partitions as usize + 1]);
+        }
+        scene.write(200);
+        scene.pass(5);
+        let slow = scene.starts.len();
+        assert!(
+            expected.contains(&slow),
+            "{slow} in {partitions} partitions"
+        );
+        assert!(scene.limit(1, Some(20), None).expect("it is stored"));
+        scene.pass(20);
+        assert_eq!(scene.starts.len(), 200, "in {partitions} partitions");
+    }
+}
+
+#[test]
+fn every_partition_gets_its_turn_where_few_handlers_run() {
+    let scene = Scene::start(slow_readers(4, None));
+    scene.pass(10);
+    assert!(scene.limit(0, Some(1), None).expect("it is stored"));
+    scene.pass(2);
+    scene.write(120);
+    scene.pass(2);
+    let waiting = |(running, _): &(Running, _)| -> Vec<u64> {
+        let subscriptions = running.subscriptions.iter();
+        let here = subscriptions.filter(|it| it.partition_of.is_some());
+        let here = here.filter(|it| it.control() == Control::Running);
+        let waiting = |it: &RunningSubscription| it.stats.in_flight.load(Ordering::Relaxed);
+        here.map(waiting).collect()
+    };
+    let before: Vec<_> = scene.replicas.iter().map(waiting).collect();
+    scene.pass(12);
+    let after = scene.replicas.iter().map(waiting);
+    for (before, after) in before.iter().zip(after) {
+        let handled: Vec<_> = before
+            .iter()
+            .zip(after)
+            .map(|(it, left)| it - left)
+            .collect();
+        assert_eq!(handled.len(), 2, "of four partitions");
+        assert!(handled.iter().all(|it| (5..=7).contains(it)), "{handled:?}");
+    }
+}
+
+#[test]
+fn all_partitions_together_keep_to_the_rate_with_and_without_the_cache() {
+    for partitions in [1, 4] {
+        let scene = Scene::start(slow_readers(partitions, None));
+        scene.pass(10);
+        let rate = Some(Rate::per_second(10));
+        assert!(scene.limit(0, None, rate).expect("it is stored"));
+        scene.pass(2);
+        scene.write(200);
+        scene.pass(8);
+        let (most, done) = (scene.starts.most_a_second(), scene.starts.len());
+        assert!(most <= 11, "{most} starts in a second");
+        assert!((40..=90).contains(&done), "{done} after eight seconds");
+        // Each replica alone: twice the rate if both have work.
+        scene.model.set_outages(Outages {
+            cache: true,
+            ..Outages::default()
+        });
+        scene.pass(4);
+        let most = scene.starts.most_a_second();
+        assert!(most <= 22, "{most} starts in a second");
+        scene.model.set_outages(Outages::default());
+        scene.pass(20);
+        assert_eq!(scene.starts.len(), 200, "in {partitions} partitions");
+    }
+}
+
+#[test]
+fn messages_that_were_prefetched_before_a_rate_was_set_wait_no_longer_than_a_minute_of_it() {
+    let scene = Scene::start(readers(Some(Rate::per_minute(600))));
+    scene.write(600);
+    scene.pass(2);
+    assert!(
+        scene
+            .limit(0, None, Some(Rate::per_minute(6)))
+            .expect("it is stored")
+    );
+    scene.pass(2);
+    let before = scene.starts.len();
+    let held = |(running, _): &(Running, _)| {
+        let stats = &running.subscriptions[0].stats;
+        stats.in_flight.load(Ordering::Relaxed)
+    };
+    let held: u64 = scene.replicas.iter().map(held).sum();
+    assert!(held <= 2 * 6, "{held} deliveries are held");
+    scene.pass(60);
+    let done = scene.starts.len() - before;
+    assert!((4..=8).contains(&done), "{done} in a minute");
+}
+
+#[test]
+fn limits_out_of_range_are_refused_and_change_nothing() {
+    let scene = Scene::start(readers(None));
+    let low = Rate {
+        starts: 1,
+        per: Duration::from_secs(61),
+    };
+    for (concurrency, rate) in [(Some(0), None), (Some(10_001), None), (None, Some(low))] {
+        let refused = scene
+            .limit(0, concurrency, rate)
+            .expect_err("it is refused");
+        assert_eq!(refused.code(), "limit_invalid");
+    }
+    assert_eq!(scene.limits(0), (64, None));
+    let (running, _) = &scene.replicas[0];
+    let unknown = running.limit("readers", "unknown", Some(1), None);
+    assert!(!scene.world.run(unknown).expect("nothing is stored"));
 }
 
 #[test]

@@ -50,6 +50,46 @@ async fn post(host: &Arc<Host>, action: &str) -> u16 {
     answered.await.expect("routes never fail").status().as_u16()
 }
 
+/// Returns concurrency and starts of the rate.
+fn limits(host: &Host) -> (usize, Option<u32>) {
+    let running = host.running().next().expect("a service");
+    let limits = running.subscriptions[0].limits();
+    (limits.concurrency, limits.rate.map(|rate| rate.starts))
+}
+
+#[tokio::test]
+async fn the_operator_of_one_replica_limits_both() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (runtime, tls) = (TokioRuntime::new(), TlsFiles::default());
+    let opened = Backends::open(None, directory.path(), "statistics", &tls, &runtime).await;
+    let backends = opened.expect("the directory opens");
+    let (first, second) = (start(&backends).await, start(&backends).await);
+    assert_eq!(limits(&first), (64, None));
+
+    assert_eq!(post(&first, "limits?concurrency=4&rate=50/s").await, 202);
+    assert_eq!(limits(&first), (4, Some(50)), "at once");
+    let begun = Instant::now();
+    while limits(&second) != (4, Some(50)) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never is");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(second.crash("statistics").await.expect("it restarts"));
+    assert_eq!(limits(&second), (4, Some(50)), "over a restart");
+
+    for wrong in ["concurrency=0", "rate=50", "rate=0/s", "speed=7"] {
+        assert_eq!(
+            post(&second, &format!("limits?{wrong}")).await,
+            422,
+            "{wrong}"
+        );
+    }
+    assert_eq!(limits(&second), (4, Some(50)));
+    assert_eq!(post(&second, "limits").await, 202);
+    assert_eq!(limits(&second), (64, None), "as in the code");
+    first.stop().await;
+    second.stop().await;
+}
+
 #[tokio::test]
 async fn the_operator_of_one_replica_pauses_and_resumes_both() {
     let directory = tempfile::tempdir().expect("a directory");

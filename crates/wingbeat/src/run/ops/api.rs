@@ -19,6 +19,7 @@ use super::condition::condition_routes;
 use super::contracts::contract_routes;
 use super::guard::Operator;
 use super::letters::{Letter, LetterPage, list};
+use super::limits::{limit_routes, written};
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
 use super::overload::overload_routes;
 use super::rebuilds::rebuild_routes;
@@ -51,6 +52,7 @@ pub fn operator(host: Arc<Host>) -> Router {
 /// guard around them that inserts an [`Operator`].
 pub fn operator_routes() -> Routes<Arc<Host>> {
     subscription_routes()
+        .merge(limit_routes())
         .merge(schedule_routes())
         .merge(replay_routes())
         .merge(rebuild_routes())
@@ -225,6 +227,8 @@ fn shown(
         handled: count("handled"),
         retried: one.stats.retried.load(Ordering::Relaxed),
         dead: count("dead"),
+        concurrency: one.limits().concurrency as u64,
+        rate: one.limits().rate.map(written),
         partitions: 0,
     }
 }

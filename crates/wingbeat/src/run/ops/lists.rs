@@ -63,6 +63,13 @@ pub struct Subscription {
     pub retried: u64,
     /// Dead letters since the service exists. Retried ones do not count.
     pub dead: i64,
+    /// The largest number of handlers that each process runs at the same time.
+    #[serde(default)]
+    pub concurrency: u64,
+    /// The rate at which all processes together start runs, such as `50/s`; `null` without a
+    /// limit.
+    #[serde(default)]
+    pub rate: Option<String>,
     /// The number of its partitions, whose deliveries count as its own; 0 if it has none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub partitions: u32,
@@ -183,6 +190,8 @@ mod tests {
             retried,
             partitions: 0,
             dead: 1,
+            concurrency: 64,
+            rate: None,
         }
     }
 

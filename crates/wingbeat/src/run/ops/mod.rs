@@ -7,6 +7,7 @@ mod contracts;
 mod fan_out;
 mod guard;
 mod letters;
+mod limits;
 mod lists;
 mod overload;
 mod page;

@@ -1,7 +1,11 @@
-//! Limits how often something starts, over all replicas of a service.
+//! Limits how often something starts, over all replicas of a service, and how much happens at the
+//! same time in one process.
 //!
-//! The replicas count in the cache. Each counts alone while the cache is unavailable, so messages
-//! go on; then the limit holds for each replica.
+//! The replicas count starts in the cache. Each counts alone while the cache is unavailable, so
+//! messages go on; then the limit holds for each replica.
+
+mod flow;
+mod places;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +13,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use wingbeat_core::runtime::SharedRuntime;
 use wingbeat_core::{Cache, LogLimit};
+
+pub(crate) use flow::Flow;
+pub(crate) use places::{Place, Places, Seat};
 
 use crate::policy::Rate;
 

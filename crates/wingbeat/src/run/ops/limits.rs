@@ -1,0 +1,129 @@
+//! The limits of subscriptions in the operator's API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::guard::Operator;
+use crate::Rate;
+use crate::http::{Path, Problem, Query, Routes, plain};
+use crate::run::host::Host;
+
+/// The units of time in which a rate is written.
+const UNITS: [(&str, Duration); 2] = [
+    ("s", Duration::from_secs(1)),
+    ("min", Duration::from_secs(60)),
+];
+
+/// The limits that an operator sets. A limit that is left out is that of the code.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "SubscriptionLimitsQuery")]
+struct Wanted {
+    /// The largest number of handlers that each process runs at the same time, from 1 to 10,000.
+    concurrency: Option<usize>,
+    /// The rate at which all processes together start runs: `50/s` or `300/min`.
+    rate: Option<String>,
+}
+
+/// The limits of a subscription after a change.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SubscriptionLimits")]
+struct Limited {
+    service: String,
+    name: String,
+    concurrency: u64,
+    rate: Option<String>,
+}
+
+pub(super) fn limit_routes() -> Routes<Arc<Host>> {
+    Routes::new().route(
+        "/subscriptions/{service}/{name}/limits",
+        plain::post(limit)
+            .summary("Sets concurrency and rate of a subscription in all processes")
+            .answers::<Limited>(202)
+            .problem(404, "not_found", "There is no such subscription.")
+            .problem(422, "limit_invalid", "A limit is out of range."),
+    )
+}
+
+async fn limit(
+    Extension(Operator(by)): Extension<Operator>,
+    State(host): State<Arc<Host>>,
+    Path((service, name)): Path<(String, String)>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Problem> {
+    let rate = wanted.rate.as_deref().map(|text| {
+        let text = format!("`{text}` is no rate: write it as `50/s` or `300/min`");
+        read(wanted.rate.as_deref().unwrap_or_default()).ok_or_else(|| invalid(text))
+    });
+    let rate = rate.transpose()?;
+    for running in host.running() {
+        let limited = running.limit(&service, &name, wanted.concurrency, rate);
+        let found = limited.await.map_err(|why| match why.code() {
+            "limit_invalid" => invalid(why.to_string()),
+            _ => why.into(),
+        })?;
+        let mut all = running.subscriptions.iter();
+        let of = |it: &&crate::app::RunningSubscription| {
+            it.service.as_str() == service && it.name() == name
+        };
+        if let Some(one) = all.find(of).filter(|_| found) {
+            let limits = one.limits();
+            let (concurrency, rate) = (limits.concurrency as u64, limits.rate.map(written));
+            tracing::info!(target: "audit", by, service, name, concurrency, rate, "subscription limited");
+            let body = Limited {
+                service,
+                name,
+                concurrency,
+                rate,
+            };
+            return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
+        }
+    }
+    Err(Problem::not_found())
+}
+
+fn invalid(text: String) -> Problem {
+    Problem::new(422, "limit_invalid", text)
+}
+
+/// Reads a rate such as `50/s`.
+fn read(text: &str) -> Option<Rate> {
+    let (starts, unit) = text.split_once('/')?;
+    let (_, per) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+    let starts = starts.parse().ok().filter(|it| *it > 0)?;
+    Some(Rate { starts, per })
+}
+
+/// Returns a rate as it is written: `50/s`, `300/min`, or `7/90s` for another duration.
+pub(super) fn written(rate: Rate) -> String {
+    let starts = rate.starts.max(1);
+    match UNITS.into_iter().find(|(_, per)| *per == rate.per) {
+        Some((unit, _)) => format!("{starts}/{unit}"),
+        None => format!("{starts}/{}s", rate.per.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_as_they_are_written() {
+        for rate in [Rate::per_second(50), Rate::per_minute(1)] {
+            assert_eq!(read(&written(rate)), Some(rate));
+        }
+        for wrong in ["", "50", "/s", "0/s", "-1/s", "5/h", "1.5/s", "5/s "] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        let per = Duration::from_secs(90);
+        assert_eq!(written(Rate { starts: 7, per }), "7/90s");
+    }
+}
