@@ -42,8 +42,8 @@ pub fn broker_users(app: &App, password_hash: impl Fn(&str) -> String) -> Vec<Us
 /// who may create schemas, and a role for each of the `names`, which may only connect. `migrate`
 /// with `--grant-to` then grants them the tables of their own schemas.
 ///
-/// The passwords are files `store_password_<role>` in the directory that `psql` gets as the variable
-/// `secrets`.
+/// The passwords are files `store_password_<role>` in the directory that `psql` gets as the
+/// variable `secrets`.
 ///
 /// ```
 /// let sql = wingbeat::run::store_roles("migrate", ["orders", "payments"]);
