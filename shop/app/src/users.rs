@@ -12,9 +12,10 @@ use clap::Args;
 use shop_notifications::Delivery;
 use shop_system::roles::{GATEWAY, SERVICES, whole};
 use shop_system::{Settings, services};
-use wingbeat::describe::System;
 use wingbeat::http::session::Sessions;
-use wingbeat::run::{BrokerConfig, BrokerUser, broker_definitions};
+use wingbeat::run::{
+    BrokerConfig, BrokerUser, CacheUser, broker_definitions, broker_users, cache_users, store_roles,
+};
 use wingbeat::test::Model;
 use wingbeat::{App, TokioRuntime};
 
@@ -73,64 +74,37 @@ fn names() -> impl Iterator<Item = &'static str> {
     SERVICES.into_iter().chain([GATEWAY])
 }
 
+/// The mark in place of the password of a user.
+fn mark(name: &str) -> String {
+    format!("@{name}@")
+}
+
 /// The exchanges, queues, bindings and users of RabbitMQ. The gateway only counts what waits.
 fn broker(app: &App) -> String {
-    let system = System::from(app);
-    let users: Vec<BrokerUser> = names()
-        .map(|name| {
-            let mut services = system.services().iter();
-            let service = services.find(|service| service.name.as_str() == name);
-            BrokerUser {
-                name: name.to_owned(),
-                password_hash: format!("@{name}@"),
-                is_service: service.is_some(),
-                sends_commands: service.is_some_and(|it| it.commands().next().is_some()),
-                asks: service.is_some_and(|it| !it.asks.is_empty()),
-                answers: service.is_some_and(|it| !it.answers.is_empty()),
-            }
-        })
-        .collect();
+    let mut users = broker_users(app, mark);
+    users.push(BrokerUser {
+        name: GATEWAY.to_owned(),
+        password_hash: mark(GATEWAY),
+        is_service: false,
+        sends_commands: false,
+        asks: false,
+        answers: false,
+    });
     let definitions = broker_definitions(&BrokerConfig::new(""), &app.topology(), &users);
     let text = serde_json::to_string_pretty(&definitions);
     text.expect("definitions always encode") + "\n"
 }
 
-/// The role that creates and migrates the schemas.
-const MIGRATE: &str = "migrate";
-
 /// The roles of PostgreSQL. `shop migrate` grants them their privileges on the schemas.
 fn store() -> String {
-    let mut sql = String::from(
-        "-- Written by `shop users`: the roles of the shop, for psql as a superuser, once.\n\
-         -- The role `migrate` owns the schemas. A service may read and write the tables of its own\n\
-         -- schema and nothing else; the gateway may read all of them, for the audit. `shop migrate`\n\
-         -- grants those privileges. Passwords are files in the directory `secrets`.\n\
-         \\set ON_ERROR_STOP on\n\
-         REVOKE ALL ON DATABASE :\"DBNAME\" FROM PUBLIC;\n\
-         REVOKE ALL ON SCHEMA public FROM PUBLIC;\n",
-    );
-    for name in std::iter::once(MIGRATE).chain(names()) {
-        sql += &format!(
-            "\\set password `cat :secrets/store_password_{name}`\n\
-             CREATE ROLE \"{name}\" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT \
-             PASSWORD :'password';\n"
-        );
-        let rights = if name == MIGRATE {
-            "CONNECT, CREATE"
-        } else {
-            "CONNECT"
-        };
-        sql += &format!("GRANT {rights} ON DATABASE :\"DBNAME\" TO \"{name}\";\n");
-    }
-    sql
+    let about = "\
+-- Written by `shop users`: the roles of the shop, for psql as a superuser, once.
+-- The role `migrate` owns the schemas. A service may read and write the tables of its own
+-- schema and nothing else; the gateway may read all of them, for the audit. `shop migrate`
+-- grants those privileges. Passwords are files in the directory `secrets`.
+";
+    about.to_owned() + &store_roles("migrate", names())
 }
-
-/// The commands of the cache: those of single keys, and scripts, whose commands Redis checks too.
-const COMMANDS: &str = "-@all +get +set +unlink +incr +pttl +pexpire +zadd +zrem +zrange \
-                        +zremrangebyscore +eval +evalsha +ping +hello";
-
-/// The commands of allotments, which flash sales use.
-const OF_ALLOTMENTS: &str = "+hdel +hget +hincrby +hmget +hset +llen +lrange +ltrim +rpush";
 
 /// The families of keys that a service has for itself in the cache, apart from sessions.
 fn families(name: &str) -> &'static [&'static str] {
@@ -142,27 +116,16 @@ fn families(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// The users of Redis. All processes read and prolong sessions; identity alone ends all sessions of
-/// a user.
+/// The users of Redis. Identity alone ends all sessions of a user, and flash sales are allotments.
 fn cache() -> String {
-    let mut users = String::from("user default off\n");
-    for name in names() {
-        let ended = if name == "identity" { "~" } else { "%R~" };
-        let mut keys = format!("~session:* ~index:session {ended}sessions-ended:*");
-        if name == "identity" {
-            keys += " ~index:sessions-ended";
-        }
-        for family in families(name) {
-            keys += &format!(" ~{family}:* ~index:{family}");
-        }
-        let commands = if name == "inventory" {
-            format!("{COMMANDS} {OF_ALLOTMENTS}")
-        } else {
-            COMMANDS.to_owned()
-        };
-        users += &format!("user {name} on #@{name}@ resetchannels {keys} {commands}\n");
-    }
-    users
+    let users = names().map(|name| CacheUser {
+        name,
+        password_hash: mark(name),
+        families: families(name),
+        allotments: name == "inventory",
+        ends_sessions: name == "identity",
+    });
+    cache_users(&users.collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -60,7 +60,8 @@ impl Trace {
         first.unwrap_or_else(|| panic!("{service} has no {kind} span `{name}`: {self:#?}"))
     }
 
-    /// Returns the first span whose name begins with `name`, of a request that was answered with 200.
+    /// Returns the first span of a request that was answered with 200 and whose name begins with
+    /// `name`.
     ///
     /// # Panics
     ///
@@ -134,7 +135,8 @@ impl Trace {
         false
     }
 
-    /// Returns whether every span was exported once and has a parent among them, or the parent `root`.
+    /// Returns whether every span was exported once and has its parent among them, or the parent
+    /// `root`.
     #[must_use]
     pub fn is_tree(&self, root: &str) -> bool {
         let known: BTreeSet<&str> = self.spans.keys().map(String::as_str).collect();

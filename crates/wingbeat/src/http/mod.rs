@@ -32,7 +32,7 @@ pub use cursor::Cursor;
 pub use describe::{DescribeArguments, DescribeRequest};
 pub use endpoint::{Endpoint, InUnit, Plain};
 pub use host::{is_of_foreign_page, names_this_machine};
-pub use peers::{Peers, peers_only};
+pub use peers::{Peers, peer_addresses, peers_only};
 pub use plain::get;
 pub use problem::{FieldError, Problem, problems};
 pub use reply::{IntoReply, Reply, ReplyBody, accepted, created, no_content, ok};

@@ -72,6 +72,25 @@ impl Peers {
     }
 }
 
+/// The header in which a gateway reports the address of its client.
+const FORWARDED: &str = "x-forwarded-for";
+
+/// Removes `x-forwarded-for` from requests that none of the callers proves to have sent. Then the
+/// address of the connection counts, for limits of failed logins for example: nobody but a gateway
+/// reports the addresses of others.
+///
+/// Use it like [`peers_only`], around routes that everybody may use.
+pub async fn peer_addresses(
+    State(peers): State<Peers>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if request.headers().contains_key(FORWARDED) && !peers.admits(&request) {
+        request.headers_mut().remove(FORWARDED);
+    }
+    next.run(request).await
+}
+
 /// Refuses requests without a proof with 401 `unauthenticated`, and those of callers that may not
 /// use the routes with 403 `forbidden`.
 pub async fn peers_only(State(peers): State<Peers>, request: Request, next: Next) -> Response {

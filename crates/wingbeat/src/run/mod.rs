@@ -32,6 +32,8 @@ mod system;
 mod threads;
 mod topology;
 mod trust;
+#[cfg(feature = "servers")]
+mod users;
 mod verify;
 
 use std::process::ExitCode;
@@ -50,6 +52,8 @@ pub use settings::{
     BodyPlace, LogFormat, OwnSettings, Secret, Servers, Settings, SettingsError, TrustFiles,
 };
 pub use system::RunningSystem;
+#[cfg(feature = "servers")]
+pub use users::{CacheUser, broker_users, cache_users, store_roles};
 #[cfg(feature = "embedded")]
 pub use wingbeat_embedded::private_directory;
 #[cfg(feature = "servers")]

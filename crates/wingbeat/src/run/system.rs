@@ -1,7 +1,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{Error, Name, Ports, Reads, Result, Running, ServiceContext};
+use crate::{
+    App, BoxFuture, Error, Name, Ports, Reads, Result, Running, Runtime, ServiceContext,
+    SharedRuntime, Timestamp,
+};
 
 /// The services that run at one moment, for code that reads several of them: lists, timelines,
 /// audits.
@@ -14,6 +18,26 @@ pub struct RunningSystem {
 }
 
 impl RunningSystem {
+    /// Opens all services of an app for reading only, for a process that audits what others store.
+    ///
+    /// The services have no tasks: they handle nothing, publish nothing, and nothing comes due. The
+    /// process needs the right to read their data and no other, and does not read large bodies.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store and the broker.
+    pub async fn reading(app: App, ports: &Ports) -> Result<Self> {
+        let idle = Ports {
+            runtime: Arc::new(Idle(Arc::clone(&ports.runtime))),
+            ..ports.clone()
+        };
+        let running = app.large_bodies(None).start(idle).await?;
+        Ok(Self {
+            ports: ports.clone(),
+            running: vec![Arc::new(running)],
+        })
+    }
+
     /// Returns the names of the services.
     #[must_use]
     pub fn services(&self) -> BTreeSet<Name> {
@@ -46,4 +70,37 @@ fn away(name: &str) -> Error {
         "service_unavailable",
         format!("the service {name} is not available"),
     )
+}
+
+/// A runtime that drops every task.
+struct Idle(SharedRuntime);
+
+impl Runtime for Idle {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.0.sleep(duration)
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        drop(task);
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        self.0.spawn_blocking(work);
+    }
+
+    fn random(&self) -> u64 {
+        self.0.random()
+    }
+
+    fn fill_secret(&self, bytes: &mut [u8]) {
+        self.0.fill_secret(bytes);
+    }
 }

@@ -23,6 +23,8 @@ mod early;
 mod evolving;
 #[cfg(all(feature = "host", feature = "otlp"))]
 mod exporting;
+#[cfg(feature = "host")]
+mod fan_out;
 mod findings;
 #[cfg(feature = "signing")]
 mod forged;
@@ -41,10 +43,14 @@ mod paging;
 mod partitioned;
 mod parts;
 mod pausing;
+#[cfg(feature = "signing")]
+mod peers;
 #[cfg(feature = "personal")]
 mod personal;
 mod poison;
 mod rates;
+#[cfg(feature = "host")]
+mod reading;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;
 mod rebuilding;

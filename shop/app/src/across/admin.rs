@@ -8,17 +8,26 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use wingbeat::http::{Admin, Problem, Routes};
 use wingbeat::run::Host;
-use wingbeat::run::ops::{Operator, operator_routes};
+use wingbeat::run::ops::{FanOut, Operator, operator_routes};
+
+/// The path of the operator's API.
+const PATH: &str = "/api/v1/admin";
 
 /// The routes under `/api/v1/admin`.
 pub fn routes(host: Arc<Host>) -> Router {
     described().with_state(host).into_router()
 }
 
+/// The routes under `/api/v1/admin` for the services of all processes.
+pub fn of_system(all: &FanOut) -> Router {
+    let guarded = all.routes().route_layer(middleware::from_fn(admin_only));
+    Router::new().nest(PATH, guarded)
+}
+
 /// The routes with their descriptions. Set a host as their state.
 pub(super) fn described() -> Routes<Arc<Host>> {
     let guarded = operator_routes().route_layer(middleware::from_fn(admin_only));
-    Routes::nest("/api/v1/admin", guarded).reads::<Admin>()
+    Routes::nest(PATH, guarded).reads::<Admin>()
 }
 
 /// Admits the administrator as the operator.

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing;
 use shop_contracts::OrderId;
+use shop_gateway::Proxy;
 use shop_orders::views::OrderRow;
 use uuid::Uuid;
 use wingbeat::CorrelationId;
 use wingbeat::http::{Caller, Path, Problem, Routes, get, ok};
 use wingbeat::run::Host;
-use wingbeat::run::ops::{Timeline, story};
+use wingbeat::run::ops::{Asked, FanOut, Processes as _, Timeline, story};
 
 /// The public route.
 pub fn routes(host: Arc<Host>) -> Router {
@@ -31,19 +33,26 @@ pub(super) fn described() -> Routes<Arc<Host>> {
     )
 }
 
-/// The timeline of this process's services, for the gateway. The gateway does not forward outside
-/// requests to `/internal`.
-pub fn internal(host: Arc<Host>) -> Router {
+/// The public route of a gateway, for the services of all processes.
+pub fn of_system(proxy: Arc<Proxy>, all: FanOut) -> Router {
     Router::new()
-        .route("/internal/stories/{id}", routing::get(of_process))
-        .with_state(host)
+        .route("/api/v1/orders/{id}/timeline", routing::get(whole_timeline))
+        .with_state((proxy, all))
 }
 
-async fn of_process(
-    State(host): State<Arc<Host>>,
+async fn whole_timeline(
+    State((proxy, all)): State<(Arc<Proxy>, FanOut)>,
     Path(id): Path<Uuid>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Ok(ok(&story(&host, CorrelationId(id)).await).into_response())
+    // The orders service decides whether the caller may read it.
+    let order = Asked::get(format!("/api/v1/orders/{id}"), headers);
+    let (status, body) = proxy.ask("orders", &order).await?;
+    if status != StatusCode::OK {
+        let problem = [(header::CONTENT_TYPE, "application/problem+json")];
+        return Ok((status, problem, body).into_response());
+    }
+    Ok(ok(&all.story(CorrelationId(id)).await).into_response())
 }
 
 async fn timeline(

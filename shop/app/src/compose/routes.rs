@@ -8,14 +8,14 @@ use shop_gateway::{Limits, Proxy, Upstream};
 use shop_system::Settings;
 use shop_system::roles::{GATEWAY, PROVIDER, SERVICES};
 use wingbeat::http::measure::routed;
-use wingbeat::http::{Peers, peers_only};
-use wingbeat::run::{Host, RunningSystem, System};
+use wingbeat::http::{Peers, peer_addresses, peers_only};
+use wingbeat::run::ops::{FanOut, story_routes};
+use wingbeat::run::{Host, RunningSystem};
 use wingbeat::{Result, Runtime as _};
 
 use super::shop::Open;
-use crate::across::cross_schema::audit_view;
 use crate::across::forward::forward;
-use crate::across::{admin, dev, docs, fan_out, peers, timeline};
+use crate::across::{admin, dev, docs, timeline};
 
 /// The port of a service, unless the settings give its address.
 const PORT: u16 = 8080;
@@ -68,7 +68,7 @@ fn services(open: &Open) -> Router {
     let mut api = open
         .service_routes()
         .merge(from_gateway(
-            timeline::internal(Arc::clone(&open.host)),
+            story_routes(Arc::clone(&open.host)),
             peers.as_ref(),
         ))
         .merge(admin::routes(Arc::clone(&open.host)));
@@ -76,7 +76,7 @@ fn services(open: &Open) -> Router {
         api = api.merge(from_gateway(dev::services(dev(open)), peers.as_ref()));
     }
     if let Some(peers) = peers {
-        api = api.layer(middleware::from_fn_with_state(peers, peers::addresses));
+        api = api.layer(middleware::from_fn_with_state(peers, peer_addresses));
     }
     shop_gateway::rules(
         api.layer(middleware::from_fn(routed)),
@@ -135,8 +135,10 @@ impl Across {
     /// The routes that combine services.
     fn routes(self) -> Router {
         let has_dev = self.dev.is_some();
+        let all = FanOut::new(self.proxy.clone(), Arc::clone(&self.host));
         let routes = docs::routes(&self.host.description(), has_dev)
-            .merge(fan_out::routes(self.proxy, self.host))
+            .merge(admin::of_system(&all))
+            .merge(timeline::of_system(self.proxy, all))
             .merge(shop_audit::routes(self.audited, self.provider));
         match self.dev {
             Some(dev) => routes.merge(dev::provider(dev)),
@@ -198,10 +200,10 @@ fn proxy(open: &Open) -> Proxy {
 /// Returns all services, for the audit.
 async fn all_services(open: &Open) -> Result<RunningSystem> {
     use wingbeat::Program as _;
-    let (program, settings) = (Arc::clone(&open.program), Arc::clone(&open.settings));
-    let (roles, state) = (Arc::clone(&open.roles), Arc::clone(&open.state));
-    let system: System = Arc::new(move || program.system(&settings, &roles, &state));
-    audit_view(&open.runtime, &open.backends.ports, &system).await
+    let system = open
+        .program
+        .system(&open.settings, &open.roles, &open.state);
+    RunningSystem::reading(system, &open.backends.ports).await
 }
 
 fn dev(open: &Open) -> dev::Dev {

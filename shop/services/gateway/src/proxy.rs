@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::request::Parts;
 use axum::http::uri::Uri;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use hyper::body::Incoming;
@@ -20,10 +20,11 @@ use wingbeat::RuntimeExt as _;
 use wingbeat::connections::{Connections, Unanswered};
 use wingbeat::http::{Problem, read_body};
 use wingbeat::ports::Signatures;
+use wingbeat::run::ops::{Answer, Asked, Processes};
 use wingbeat::telemetry;
 use wingbeat::tls::TlsFiles;
 use wingbeat::trust::{CALLER_HEADER, RequestText};
-use wingbeat::{Name, SharedRuntime};
+use wingbeat::{BoxFuture, Name, SharedRuntime};
 
 use crate::edge::SERVICE;
 use crate::upstream::{Replica, Upstream};
@@ -98,11 +99,6 @@ impl Proxy {
         }
     }
 
-    /// Returns the names of the services.
-    pub fn services(&self) -> impl Iterator<Item = &str> {
-        self.upstreams.keys().map(String::as_str)
-    }
-
     /// Returns whether the proxy knows the service.
     #[must_use]
     pub fn has(&self, service: &str) -> bool {
@@ -116,54 +112,13 @@ impl Proxy {
             Ok(body) => body,
             Err(problem) => return problem.into_response(),
         };
-        match self.ask(service, &parts, body).await {
+        match self.reply(service, &parts, body).await {
             Ok(response) => response,
             Err(problem) => problem.into_response(),
         }
     }
 
-    /// Sends a request on behalf of a caller and returns the status and the body.
-    ///
-    /// # Errors
-    ///
-    /// 503 `overloaded` or `service_unavailable` if there is no reply; 404 if the service is
-    /// unknown.
-    pub async fn get(
-        &self,
-        service: &str,
-        method: Method,
-        path: &str,
-        caller: &HeaderMap,
-    ) -> Result<(StatusCode, Bytes), Problem> {
-        let parts = on_behalf(method, path, caller)?;
-        let response = self.ask(service, &parts, Bytes::new()).await?;
-        read(response).await.ok_or_else(|| unavailable(service))
-    }
-
-    /// Sends a request to each replica of a service once, on behalf of a caller, for state that
-    /// each process has of its own. The result of a replica without a reply is `None`.
-    ///
-    /// # Errors
-    ///
-    /// 404 if the service is unknown.
-    pub async fn everywhere(
-        &self,
-        service: &str,
-        method: Method,
-        path: &str,
-        caller: &HeaderMap,
-    ) -> Result<Vec<Option<(StatusCode, Bytes)>>, Problem> {
-        let upstream = self.upstreams.get(service).ok_or_else(Problem::not_found)?;
-        let parts = on_behalf(method, path, caller)?;
-        let ask = async |replica| {
-            let within = upstream.time_for(false);
-            let reply = self.once(upstream, replica, &parts, Bytes::new(), within);
-            read(returned(reply.await?.ok()?)).await
-        };
-        Ok(join_all(upstream.in_turn(self.runtime.now()).map(ask)).await)
-    }
-
-    async fn ask(&self, service: &str, parts: &Parts, body: Bytes) -> Result<Response, Problem> {
+    async fn reply(&self, service: &str, parts: &Parts, body: Bytes) -> Result<Response, Problem> {
         let upstream = self.upstreams.get(service).ok_or_else(Problem::not_found)?;
         let permit = upstream.permit().ok_or_else(|| {
             Problem::new(
@@ -302,6 +257,41 @@ impl Proxy {
     }
 }
 
+impl Processes for Proxy {
+    fn services(&self) -> Vec<&str> {
+        self.upstreams.keys().map(String::as_str).collect()
+    }
+
+    fn ask<'a>(
+        &'a self,
+        service: &'a str,
+        request: &'a Asked,
+    ) -> BoxFuture<'a, Result<Answer, Problem>> {
+        Box::pin(async move {
+            let parts = on_behalf(request)?;
+            let response = self.reply(service, &parts, Bytes::new()).await?;
+            read(response).await.ok_or_else(|| unavailable(service))
+        })
+    }
+
+    fn ask_replicas<'a>(
+        &'a self,
+        service: &'a str,
+        request: &'a Asked,
+    ) -> BoxFuture<'a, Result<Vec<Option<Answer>>, Problem>> {
+        Box::pin(async move {
+            let upstream = self.upstreams.get(service).ok_or_else(Problem::not_found)?;
+            let parts = on_behalf(request)?;
+            let ask = async |replica| {
+                let within = upstream.time_for(false);
+                let reply = self.once(upstream, replica, &parts, Bytes::new(), within);
+                read(returned(reply.await?.ok()?)).await
+            };
+            Ok(join_all(upstream.in_turn(self.runtime.now()).map(ask)).await)
+        })
+    }
+}
+
 /// Logs that a replica has not answered a request.
 fn unanswered(upstream: &Upstream, replica: &Replica, why: &dyn Display, elapsed: Duration) {
     if let Some(suppressed) = upstream.silence.admit(elapsed) {
@@ -323,8 +313,10 @@ fn unavailable(service: &str) -> Problem {
 }
 
 /// Builds a request of the gateway itself, with the credentials of the caller.
-fn on_behalf(method: Method, path: &str, caller: &HeaderMap) -> Result<Parts, Problem> {
-    let request = Request::builder().method(method).uri(path).body(());
+fn on_behalf(asked: &Asked) -> Result<Parts, Problem> {
+    let request = Request::builder().method(&asked.method).uri(&asked.path);
+    let request = request.body(());
+    let caller = &asked.headers;
     let (mut parts, ()) = request.map_err(|_| Problem::not_found())?.into_parts();
     for name in [
         header::AUTHORIZATION,
@@ -343,7 +335,7 @@ fn on_behalf(method: Method, path: &str, caller: &HeaderMap) -> Result<Parts, Pr
 }
 
 /// Reads the complete reply; `None` if it breaks off or is too large.
-async fn read(reply: Response) -> Option<(StatusCode, Bytes)> {
+async fn read(reply: Response) -> Option<Answer> {
     let status = reply.status();
     let body = axum::body::to_bytes(reply.into_body(), REPLY_MAX).await;
     Some((status, body.ok()?))

@@ -4,6 +4,7 @@ pub(crate) mod api;
 mod catalogue;
 mod condition;
 mod contracts;
+mod fan_out;
 mod guard;
 mod letters;
 mod limits;
@@ -34,6 +35,7 @@ use crate::http::{Problem, problems};
 use page::Page;
 
 pub use api::{look, operator, operator_routes};
+pub use fan_out::{Answer, Asked, FanOut, Processes, story_routes};
 pub use guard::Operator;
 #[cfg(feature = "console")]
 pub(super) use guard::guarded;
