@@ -159,7 +159,7 @@ mod tests {
                 .lines()
                 .filter(|line| line.starts_with(&format!("| {name} |")));
             let row = rows
-                .last()
+                .next_back()
                 .unwrap_or_else(|| panic!("{name} is not in the page"));
             let found = row.split('|').nth(2).unwrap_or_default().trim();
             assert_eq!(found.replace(',', ""), format!("{value}"), "{name}");
