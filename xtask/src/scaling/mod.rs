@@ -155,11 +155,11 @@ mod tests {
             .into_iter()
             .chain(Assumptions::default().named())
         {
-            let rows = page
+            let mut rows = page
                 .lines()
                 .filter(|line| line.starts_with(&format!("| {name} |")));
             let row = rows
-                .last()
+                .next_back()
                 .unwrap_or_else(|| panic!("{name} is not in the page"));
             let found = row.split('|').nth(2).unwrap_or_default().trim();
             assert_eq!(found.replace(',', ""), format!("{value}"), "{name}");
