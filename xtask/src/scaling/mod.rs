@@ -155,7 +155,7 @@ mod tests {
             .into_iter()
             .chain(Assumptions::default().named())
         {
-            let rows = page
+            let mut rows = page
                 .lines()
                 .filter(|line| line.starts_with(&format!("| {name} |")));
             let row = rows

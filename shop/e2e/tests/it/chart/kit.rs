@@ -11,16 +11,16 @@ use serde_json::Value;
 use shop_e2e::interop::installed;
 
 /// The name of the release, and its namespace.
-pub const RELEASE: &str = "shop";
-pub const NAMESPACE: &str = "shops";
+pub(crate) const RELEASE: &str = "shop";
+pub(crate) const NAMESPACE: &str = "shops";
 
 /// The files of values in `deploy/helm/ci`.
-pub const SETS: [&str; 3] = ["minimal", "dev", "production"];
+pub(crate) const SETS: [&str; 3] = ["minimal", "dev", "production"];
 
 /// The oldest version of Kubernetes that the chart admits, and the newest that is tested.
-pub const VERSIONS: [&str; 2] = ["1.29.0", "1.34.0"];
+pub(crate) const VERSIONS: [&str; 2] = ["1.29.0", "1.34.0"];
 
-pub fn repository(path: &str) -> PathBuf {
+pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .join(path)
@@ -35,7 +35,7 @@ fn packages() -> PathBuf {
 }
 
 /// The path of `helm` or `kubectl`.
-pub fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let packages = packages();
@@ -53,7 +53,7 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// Runs Helm on the chart, without a cluster and without settings of the user.
-pub fn helm(command: &str, args: &[&str]) -> Output {
+pub(crate) fn helm(command: &str, args: &[&str]) -> Output {
     let home = tempfile::tempdir().unwrap();
     let mut helm = Command::new(program("helm"));
     helm.env_clear().env("HOME", home.path()).args([
@@ -71,24 +71,24 @@ pub fn helm(command: &str, args: &[&str]) -> Output {
 }
 
 /// The file with a set of values.
-pub fn set(name: &str) -> String {
+pub(crate) fn set(name: &str) -> String {
     let file = repository(&format!("deploy/helm/ci/{name}.yaml"));
     file.display().to_string()
 }
 
 /// The objects of a release.
-pub struct Chart {
-    pub objects: Vec<Value>,
+pub(crate) struct Chart {
+    pub(crate) objects: Vec<Value>,
 }
 
 impl Chart {
     /// Renders the chart with one of the [`SETS`].
-    pub fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         Self::with(name, &[])
     }
 
     /// Renders the chart with one of the [`SETS`] and further arguments.
-    pub fn with(name: &str, args: &[&str]) -> Self {
+    pub(crate) fn with(name: &str, args: &[&str]) -> Self {
         let file = set(name);
         let args: Vec<&str> = ["--values", &file]
             .into_iter()
@@ -104,12 +104,12 @@ impl Chart {
         Self { objects }
     }
 
-    pub fn all(&self, kind: &'static str) -> impl Iterator<Item = &Value> {
+    pub(crate) fn all(&self, kind: &'static str) -> impl Iterator<Item = &Value> {
         self.objects.iter().filter(move |it| it["kind"] == kind)
     }
 
     /// The object of a kind that belongs to a component.
-    pub fn find(&self, kind: &'static str, component: &str) -> &Value {
+    pub(crate) fn find(&self, kind: &'static str, component: &str) -> &Value {
         let name = format!("{RELEASE}-{component}");
         let mut found = self.all(kind).filter(|it| it["metadata"]["name"] == *name);
         let object = found.next().unwrap_or_else(|| panic!("{kind} {name}"));
@@ -118,7 +118,7 @@ impl Chart {
     }
 
     /// The templates of all pods, by component.
-    pub fn pods(&self) -> BTreeMap<&str, &Value> {
+    pub(crate) fn pods(&self) -> BTreeMap<&str, &Value> {
         let owners = self.all("Deployment").chain(self.all("Job"));
         let pods = owners.map(|owner| {
             let pod = &owner["spec"]["template"];
@@ -129,37 +129,37 @@ impl Chart {
 }
 
 /// The component that labels name.
-pub fn component(labels: &Value) -> &str {
+pub(crate) fn component(labels: &Value) -> &str {
     labels["app.kubernetes.io/component"].as_str().unwrap()
 }
 
 /// The items of an array; none if it is absent.
-pub fn items(value: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
 /// The only container of a pod.
-pub fn container(pod: &Value) -> &Value {
+pub(crate) fn container(pod: &Value) -> &Value {
     let containers = pod["spec"]["containers"].as_array().unwrap();
     assert_eq!(containers.len(), 1);
     &containers[0]
 }
 
 /// The environment of a pod's container.
-pub fn environment(pod: &Value) -> BTreeMap<&str, &str> {
+pub(crate) fn environment(pod: &Value) -> BTreeMap<&str, &str> {
     let variables = items(&container(pod)["env"]);
     let pairs = variables.map(|it| (it["name"].as_str().unwrap(), it["value"].as_str().unwrap()));
     pairs.collect()
 }
 
 /// The names of all services and of the gateway.
-pub fn components() -> Vec<&'static str> {
+pub(crate) fn components() -> Vec<&'static str> {
     let names = shop_registry::NAMES.into_iter();
     names.chain([shop_registry::GATEWAY]).collect()
 }
 
 /// Validates objects against the schemas. Returns the faults.
-pub fn faults(objects: &[Value]) -> Vec<String> {
+pub(crate) fn faults(objects: &[Value]) -> Vec<String> {
     let packages = packages();
     // Node looks for packages beside the program.
     let folder = tempfile::tempdir().unwrap();
