@@ -124,6 +124,10 @@ pub fn routes(proxy: Arc<Proxy>, host: Arc<Host>) -> Router {
             "/api/v1/admin/subscriptions/{service}/{name}/{control}",
             post(controlled),
         )
+        .route(
+            "/api/v1/admin/targets/{service}/{name}/{control}",
+            post(controlled),
+        )
         .route("/api/v1/admin/schedules", get(replicas::<Schedule>))
         .route(
             "/api/v1/admin/schedules/{service}/{name}/{control}",
@@ -294,14 +298,16 @@ fn items<T: DeserializeOwned>(service: &str, status: StatusCode, body: &[u8]) ->
         .collect()
 }
 
-/// Forwards a pause or resume of a subscription. Every replica must carry it out.
+/// Forwards a pause, a resume or limits of a subscription, or limits of an outside system. Every
+/// replica must carry it out.
 async fn controlled(
     Admin(admin): Admin,
     State(system): State<System>,
     Path((service, ..)): Path<(String, String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (path, headers) = (request.uri().path(), request.headers());
+    let (uri, headers) = (request.uri(), request.headers());
+    let path = uri.path_and_query().map_or(uri.path(), |it| it.as_str());
     let answers = system.post_everywhere(&admin, &service, path, headers);
     let mut answers = answers.await?;
     if let Some(refusal) = answers.take(|status| !status.is_success()) {
