@@ -76,11 +76,17 @@ pub enum Command {
         #[command(subcommand)]
         action: Letters,
     },
-    /// List, pause and resume subscriptions
+    /// List, pause, resume and limit subscriptions
     Subscriptions {
         /// The action
         #[command(subcommand)]
-        action: Controls,
+        action: Subscribed,
+    },
+    /// List and limit the outside systems that services call
+    Targets {
+        /// The action
+        #[command(subcommand)]
+        action: Targets,
     },
     /// List, pause and resume schedules
     Schedules {
@@ -197,6 +203,46 @@ pub enum Letters {
         #[arg(required = true)]
         ids: Vec<String>,
     },
+}
+
+/// The commands of `subscriptions`.
+#[derive(Debug, Subcommand)]
+pub enum Subscribed {
+    /// The commands that schedules have, too
+    #[command(flatten)]
+    Control(Controls),
+    /// Limit one in all processes; an option that is left out stands for the limit of the code
+    Limit {
+        /// Its limits
+        #[command(flatten)]
+        limits: Limits,
+        /// The handlers that each process runs for one tenant at the same time
+        #[arg(long, value_name = "NUMBER")]
+        per_tenant: Option<u64>,
+    },
+}
+
+/// The commands of `targets`.
+#[derive(Debug, Subcommand)]
+pub enum Targets {
+    /// List them with their circuit breakers
+    List,
+    /// Limit one in all processes; an option that is left out stands for the limit of the code
+    Limit(Limits),
+}
+
+/// The limits of a subscription or an outside system.
+#[derive(Args, Debug)]
+pub struct Limits {
+    /// Its service and its name
+    #[arg(value_name = "SERVICE.NAME")]
+    pub which: String,
+    /// What each process does at the same time: handlers, or calls
+    #[arg(long, value_name = "NUMBER")]
+    pub concurrency: Option<u64>,
+    /// How often all processes together start one: 50/s or 300/min
+    #[arg(long)]
+    pub rate: Option<String>,
 }
 
 /// The commands of `subscriptions` and `schedules`.

@@ -165,6 +165,8 @@ impl Unanswered {
         let exit = match self {
             Self::Refused(_) => Exit::Refused,
             Self::Absent => Exit::Absent,
+            // The command line has a value that the process does not accept.
+            Self::Problem { ref code, .. } if code == "limit_invalid" => Exit::Usage,
             Self::Silent(_) | Self::Problem { .. } => Exit::Unreachable,
         };
         Failed::new(exit, format!("{process}: {self}"))

@@ -2,7 +2,8 @@
 //!
 //! It starts projects (`wingbeat new`) and operates running apps over the operator's API of their
 //! processes (`/ops` on the operator's port): `doctor`, `graph`, `dead-letters`, `subscriptions`,
-//! `schedules`, `sagas`, `story`, `topology`, `contracts`. `docs/command-line.md` describes them.
+//! `targets`, `schedules`, `sagas`, `story`, `topology`, `contracts`. `docs/command-line.md`
+//! describes them.
 //!
 //! - [`arguments`]: the commands and their options
 //! - [`client`]: one process, asked over HTTP
@@ -28,6 +29,7 @@ pub mod exit;
 pub mod fleet;
 mod graph;
 mod letters;
+mod limits;
 mod lists;
 mod output;
 mod project;

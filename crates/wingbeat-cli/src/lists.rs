@@ -1,16 +1,17 @@
-//! `wingbeat subscriptions`, `schedules`, `sagas` and `story`.
+//! `wingbeat subscriptions`, `schedules`, `sagas` and `story`. Limits are in `limits`.
 
 use serde_json::{Value, json};
 
-use crate::arguments::{Controls, Sagas};
+use crate::arguments::{Controls, Sagas, Subscribed};
 use crate::exit::{Exit, Failed};
 use crate::fleet::Fleet;
+use crate::limits;
 use crate::output::{Table, field, say, say_json};
 
 /// Runs a command about subscriptions.
 pub(crate) async fn subscriptions(
     fleet: &Fleet,
-    action: &Controls,
+    action: &Subscribed,
     json: bool,
 ) -> Result<Exit, Failed> {
     let columns = [
@@ -22,8 +23,16 @@ pub(crate) async fn subscriptions(
         "handled",
         "retried",
         "dead",
+        "concurrency",
+        "rate",
     ];
-    controlled(fleet, action, json, "/ops/subscriptions", columns).await
+    let path = "/ops/subscriptions";
+    match action {
+        Subscribed::Control(action) => controlled(fleet, action, json, path, columns).await,
+        Subscribed::Limit { limits, per_tenant } => {
+            limits::set(fleet, path, limits, *per_tenant, json).await
+        }
+    }
 }
 
 /// Runs a command about schedules.
@@ -32,16 +41,16 @@ pub(crate) async fn schedules(
     action: &Controls,
     json: bool,
 ) -> Result<Exit, Failed> {
-    let columns = ["service", "name", "state", "times", "next", "last", "", ""];
+    let columns = ["service", "name", "state", "times", "next", "last"];
     controlled(fleet, action, json, "/ops/schedules", columns).await
 }
 
-async fn controlled(
+async fn controlled<const N: usize>(
     fleet: &Fleet,
     action: &Controls,
     json: bool,
     path: &str,
-    columns: [&str; 8],
+    columns: [&str; N],
 ) -> Result<Exit, Failed> {
     let (which, verb) = match action {
         Controls::List => {
@@ -64,7 +73,7 @@ async fn controlled(
 }
 
 /// Splits `service.name`. Neither part may change the path of a request.
-fn named(which: &str) -> Result<(&str, &str), Failed> {
+pub(crate) fn named(which: &str) -> Result<(&str, &str), Failed> {
     let is_plain = |text: &str| {
         let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
         !text.is_empty() && text.chars().all(plain)
@@ -75,7 +84,7 @@ fn named(which: &str) -> Result<(&str, &str), Failed> {
     parts.ok_or_else(wrong)
 }
 
-fn print<const N: usize>(
+pub(crate) fn print<const N: usize>(
     items: Vec<Value>,
     json: bool,
     columns: [&str; N],
@@ -88,7 +97,6 @@ fn print<const N: usize>(
     let mut table = Table::new(std::array::from_fn::<&str, N, _>(|at| head[at].as_str()));
     for item in &items {
         table.row(columns.map(|column| match column {
-            "" => String::new(),
             "last" => last(&item["last"]),
             column => field(item, column),
         }));

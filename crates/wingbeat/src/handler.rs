@@ -14,9 +14,9 @@ use wingbeat_core::{Envelope, MessageType, Result};
 use crate::batch::Unreadable;
 use crate::describe::RequestDescription;
 use crate::effects::Effects;
-use crate::policy::Policy;
+use crate::policy::{PerTenant, Policy};
 use crate::unit::Scope;
-use crate::{Rate, Retry};
+use crate::{Message, Rate, Retry, decode};
 
 pub use crate::batch::{AnyBatch, Delivered, Incoming};
 pub use crate::effects::{CommandMessage, EventMessage, HandlerOutput, IntoEffects};
@@ -141,6 +141,55 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// The default is 64. Messages with the same key are handled one at a time anyway.
     fn concurrency(self, concurrency: usize) -> Configured<Self> {
         Configured::new(self, |policy| policy.concurrency = concurrency)
+    }
+
+    /// Limits how many messages of one tenant a process handles at the same time, so that one with
+    /// many messages does not hold back the others.
+    ///
+    /// `tenant` names the tenant of a message: a customer, a shop, or whatever the handlers of one
+    /// use up. All [partitions](Self::partitioned) that a process handles share the limit. A message
+    /// whose body is stored apart, because it is large, or encrypted has no tenant.
+    ///
+    /// - Messages of a tenant that has as many runs as it may wait in memory, in order, up to an
+    ///   eighth of the prefetch.
+    /// - Further ones are put off: their delivery is parked in the store, until about those before
+    ///   it are handled. They do not count as failed, and other messages of their tenant may
+    ///   overtake them.
+    /// - With [`ordered`](Self::ordered) or [`partitioned`](Self::partitioned) none is put off.
+    ///   Then those of a tenant may fill the prefetch, and others wait behind them.
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use wingbeat::prelude::*;
+    ///
+    /// #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// #[event(name = "reports.requested", version = 1, key = report)]
+    /// struct Requested { report: u32, customer: String }
+    ///
+    /// async fn print(_: Requested) -> Result<()> {
+    ///     Ok(())
+    /// }
+    ///
+    /// let print = print.concurrency(64).concurrency_per(4, |it: &Requested| it.customer.clone());
+    /// let limits = wingbeat::policy::Limits::of(&print.policy());
+    /// assert_eq!((limits.concurrency, limits.per_tenant), (64, Some(4)));
+    /// # drop(Service::new("printer").on(print));
+    /// ```
+    fn concurrency_per<M: Message>(
+        self,
+        concurrency: usize,
+        tenant: impl Fn(&M) -> String + Send + Sync + 'static,
+    ) -> Configured<Self>
+    where
+        Args: Arguments<First = M>,
+    {
+        let of = move |message: &Envelope| {
+            let message = decode::<M>(&message.body).ok()?;
+            Some(Arc::<str>::from(tenant(&message)))
+        };
+        Configured::new(self, |policy| {
+            policy.per_tenant = Some(PerTenant::new(concurrency, of));
+        })
     }
 
     /// Limits how many runs all replicas of the service start together.

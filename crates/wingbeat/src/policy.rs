@@ -1,6 +1,10 @@
 //! Limits and timings of handlers and of outside systems.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use wingbeat_core::Envelope;
 
 use crate::Retry;
 
@@ -38,6 +42,9 @@ pub struct Policy {
     /// The rate at which all replicas together start runs; `None` if there is no limit. See
     /// [`Handler::at_most`](crate::Handler::at_most).
     pub rate: Option<Rate>,
+    /// The limit of each tenant; see
+    /// [`Handler::concurrency_per`](crate::Handler::concurrency_per).
+    pub per_tenant: Option<PerTenant>,
     /// The largest number of messages in a batch; see [`Handler::up_to`](crate::Handler::up_to).
     pub up_to: usize,
     /// The time that a message waits for others to form a batch; see
@@ -77,6 +84,7 @@ impl Default for Policy {
             concurrency: 64,
             prefetch: 512,
             rate: None,
+            per_tenant: None,
             up_to: 100,
             within: Duration::from_millis(100),
             retry: Retry::default(),
@@ -87,6 +95,41 @@ impl Default for Policy {
             #[cfg(feature = "personal")]
             personal: false,
         }
+    }
+}
+
+/// The limit of each tenant of a subscription; see
+/// [`Handler::concurrency_per`](crate::Handler::concurrency_per).
+#[derive(Clone)]
+pub struct PerTenant {
+    /// The largest number of runs for one tenant at the same time in a process.
+    pub concurrency: usize,
+    /// Returns the tenant of a message.
+    of: Arc<dyn Fn(&Envelope) -> Option<Arc<str>> + Send + Sync>,
+}
+
+impl PerTenant {
+    pub(crate) fn new(
+        concurrency: usize,
+        of: impl Fn(&Envelope) -> Option<Arc<str>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            concurrency: concurrency.max(1),
+            of: Arc::new(of),
+        }
+    }
+
+    /// Returns the tenant of a message; `None` if its body is not that of its type.
+    pub(crate) fn tenant(&self, message: &Envelope) -> Option<Arc<str>> {
+        (self.of)(message)
+    }
+}
+
+impl fmt::Debug for PerTenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("PerTenant");
+        shown.field("concurrency", &self.concurrency);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -142,7 +185,7 @@ impl Rate {
     }
 }
 
-/// The limits of a subscription that can change while it runs; see
+/// The limits of a subscription or an outside system that can change while it runs; see
 /// [`Running::limit`](crate::Running::limit).
 ///
 /// ```
@@ -165,14 +208,19 @@ impl Rate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The largest number of handlers that a process runs at the same time.
+    /// The largest number of handlers that a process runs at the same time, or of attempts at calls
+    /// to the outside system.
     pub concurrency: usize,
-    /// The rate at which all replicas together start runs; `None` if there is no limit.
+    /// The rate at which all replicas together start them; `None` if there is no limit.
     pub rate: Option<Rate>,
+    /// The largest number of handlers that a process runs for one tenant at the same time; `None`
+    /// where the code does not say what a tenant is. See
+    /// [`Handler::concurrency_per`](crate::Handler::concurrency_per).
+    pub per_tenant: Option<usize>,
 }
 
 impl Limits {
-    /// The largest concurrency that can be set while a subscription runs.
+    /// The largest concurrency that can be set while a program runs.
     pub const CONCURRENCY_MAX: usize = 10_000;
 
     /// Returns the limits that a policy sets.
@@ -181,8 +229,47 @@ impl Limits {
         Self {
             concurrency: policy.concurrency,
             rate: policy.rate,
+            per_tenant: policy.per_tenant.as_ref().map(|it| it.concurrency),
         }
     }
+
+    /// Returns the limits that the policy of an outside system sets.
+    #[must_use]
+    pub fn of_target(policy: &TargetPolicy) -> Self {
+        Self {
+            concurrency: policy.concurrency,
+            rate: policy.rate,
+            per_tenant: None,
+        }
+    }
+}
+
+/// A change of limits while a program runs; see [`Running::limit`](crate::Running::limit).
+///
+/// A field that is `None` stands for the limit of the code, so the default ends all changes.
+///
+/// ```
+/// use wingbeat::policy::NewLimits;
+/// use wingbeat::{Rate, Running};
+///
+/// async fn slow_down(running: &Running) -> wingbeat::Result<()> {
+///     let limits = NewLimits {
+///         rate: Some(Rate::per_second(50)),
+///         ..NewLimits::default()
+///     };
+///     running.limit("mails", "order_placed", limits).await?;
+///     Ok(())
+/// }
+/// # drop(slow_down);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewLimits {
+    /// The new [`Limits::concurrency`].
+    pub concurrency: Option<usize>,
+    /// The new [`Limits::rate`].
+    pub rate: Option<Rate>,
+    /// The new [`Limits::per_tenant`].
+    pub per_tenant: Option<usize>,
 }
 
 impl Policy {

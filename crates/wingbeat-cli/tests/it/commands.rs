@@ -191,6 +191,42 @@ async fn contracts_are_compared_with_the_running_app_and_between_directories() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn limits_are_set_and_reset() {
+    let app = Running::start().await;
+    for (arguments, code, shown) in [
+        (
+            "subscriptions limit statistics.count --concurrency 3 --rate 50/s",
+            0,
+            "at most 3 at once in each process, 50/s in all",
+        ),
+        ("subscriptions list", 0, "50/s"),
+        ("subscriptions limit statistics.count", 0, "no rate"),
+        (
+            "subscriptions limit statistics.count --rate fast",
+            2,
+            "is no rate",
+        ),
+        (
+            "subscriptions limit statistics.none",
+            5,
+            "no process has it",
+        ),
+        (
+            "targets limit library.insurer --rate 300/min",
+            0,
+            "300/min in all",
+        ),
+        ("targets list", 0, "300/min"),
+        ("targets limit library.none", 5, "no process has it"),
+    ] {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        let (found, text) = app.wingbeat(&arguments).await;
+        let is_right = found == code && text.contains(shown);
+        assert!(is_right, "{arguments:?}: {found} {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn exit_codes_tell_what_went_wrong() {
     let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
     let closed = format!("http://{}", closed.local_addr().expect("its address"));

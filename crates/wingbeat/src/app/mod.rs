@@ -4,6 +4,7 @@
 //! of the check, and the state of subscriptions, schedules, dead letters and replays.
 
 mod findings;
+mod flows;
 mod names;
 mod partitions;
 mod ports;

@@ -11,6 +11,7 @@ use wingbeat_core::transport::Topology;
 use wingbeat_core::{Name, Result};
 
 use super::findings::Finding;
+use super::flows::of_target;
 use super::names::Names;
 use super::ports::Ports;
 use crate::call::Target;
@@ -18,7 +19,7 @@ use crate::commit::Committer;
 use crate::dispatch::{Limiting, Pauses, Stats};
 use crate::failed::{DeadLetter, Incidents};
 use crate::limit::Flow;
-use crate::policy::{Limits, Rate};
+use crate::policy::{Limits, NewLimits};
 use crate::publish::{RelayEnd, Unroutable, Unsent};
 use crate::rebuild::{RebuildStatus, Rebuilds};
 use crate::replay::{ReplayStatus, Replays};
@@ -186,9 +187,9 @@ impl Running {
     }
 
     /// Changes the limits of a subscription in all processes of its service: how many handlers each
-    /// of them runs at the same time, in all [partitions](crate::Handler::partitioned) together, and
-    /// the rate at which they all start runs. `None` stands for the limit of the code. Returns
-    /// `false` if the subscription does not run here.
+    /// of them runs at the same time, in all [partitions](crate::Handler::partitioned) together and
+    /// for each [tenant](crate::Handler::concurrency_per), and the rate at which they all start
+    /// runs. Returns `false` if the subscription does not run here.
     ///
     /// The service's store keeps the limits until they are changed again, so a restart or another
     /// release does not end them. They take effect here at once, and within about a second in other
@@ -197,22 +198,40 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// `limit_invalid` unless the concurrency is from 1 to
-    /// [`CONCURRENCY_MAX`](Limits::CONCURRENCY_MAX) and the rate at least one a minute;
-    /// `overloaded`, `contended` or `stopped` from [`run_unit`](crate::run_unit); a [store
+    /// `limit_invalid` unless each concurrency is from 1 to
+    /// [`CONCURRENCY_MAX`](Limits::CONCURRENCY_MAX) and the rate at least one a minute, or for a
+    /// limit of each tenant where the code does not say what a tenant is; `overloaded`, `contended`
+    /// or `stopped` from [`run_unit`](crate::run_unit); a [store
     /// error](crate::Reads#store-errors).
-    pub async fn limit(
-        &self,
-        service: &str,
-        name: &str,
-        concurrency: Option<usize>,
-        rate: Option<Rate>,
-    ) -> Result<bool> {
+    pub async fn limit(&self, service: &str, name: &str, limits: NewLimits) -> Result<bool> {
         let mut subscriptions = self.subscriptions.iter();
         let found = subscriptions.find(|it| it.service.as_str() == service && it.name() == name);
-        let found = found.and_then(|it| Some((it.queue, self.limiting.get(&it.service)?)));
-        match found {
-            Some((queue, limiting)) => limiting.set(queue, concurrency, rate).await,
+        match found.and_then(|it| Some((it.queue, self.limiting.get(&it.service)?))) {
+            Some((queue, limiting)) => limiting.set(queue.as_str(), limits).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Changes the limits of an outside system that a service calls, in all processes of the
+    /// service: how many attempts each of them makes at the same time, and the rate of all of them
+    /// together. Returns `false` if the service does not run here or has no such target.
+    ///
+    /// As for [`limit`](Self::limit), the service's store keeps the limits until they are changed
+    /// again. They hold for attempts that begin within a few seconds; those that have begun go on.
+    /// Calls beyond the limits wait in the store.
+    ///
+    /// # Errors
+    ///
+    /// As for [`limit`](Self::limit).
+    pub async fn limit_target(
+        &self,
+        service: &str,
+        target: &str,
+        limits: NewLimits,
+    ) -> Result<bool> {
+        let service = Name::intern(service);
+        match self.limiting.get(&service) {
+            Some(limiting) => limiting.set(&of_target(service, target), limits).await,
             None => Ok(false),
         }
     }

@@ -9,18 +9,20 @@ use std::time::Duration;
 use axum::{Extension, Router};
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::transport::Topology;
-use wingbeat_core::{LogLimits, MessageType, Name, RuntimeExt as _, ServiceStore, Timestamp};
+use wingbeat_core::{LogLimits, MessageType, RuntimeExt as _, ServiceStore, Timestamp};
 
+use super::flows::{Flows, of_target};
 use super::partitions;
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
+use crate::TargetPolicy;
 use crate::bodies::LargeBodies;
 use crate::call::{Executor, Target};
 use crate::commit::Committer;
-use crate::dispatch::{Controlled, Dispatcher, Limiting, Pauses, Stats, Subscription};
+use crate::dispatch::{Controlled, Dispatcher, Pauses, Stats, Subscription};
 use crate::due::{DueQueue, DueRunner};
 use crate::failed::{BrokerDeadLetters, Waiting};
-use crate::limit::{Flow, Limiter};
+use crate::limit::Flow;
 use crate::overload::{Oldest, Overload};
 use crate::partition::{self, Shares};
 use crate::policy::Limits;
@@ -37,7 +39,6 @@ use crate::state::Reads;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::trust::Commands;
 use crate::unit::{Incomplete, ServiceContext};
-use crate::{Rate, TargetPolicy};
 
 /// Due records that wait for a subscription's dispatcher.
 const DUE_BUFFER: usize = 256;
@@ -185,9 +186,13 @@ impl Starting {
                 .spawn(Box::pin(broker_dead_letters.run()));
         }
         self.waiting(&context, &wiring.subscriptions);
-        self.subscriptions(&context, wiring.subscriptions, wiring.begins)
+        let (subscriptions, targets) = (wiring.subscriptions, wiring.targets);
+        let flows = Flows::start(&context, &self.control, &subscriptions, &targets);
+        let (flows, limiting) = flows.await;
+        self.running.limiting.insert(context.name, limiting);
+        self.subscriptions(&context, subscriptions, wiring.begins, &flows)
             .await;
-        self.targets(&context, wiring.targets, &wiring.executors);
+        self.targets(&context, targets, &wiring.executors, &flows);
         self.schedules(&context, wiring.schedules);
         let requests = self.requests(&context, &wiring.description.asks);
         for polling in wiring.polls {
@@ -222,15 +227,14 @@ impl Starting {
         context: &Arc<ServiceContext>,
         targets: Vec<(&'static str, TargetPolicy)>,
         executors: &[Executor],
+        flows: &Flows,
     ) {
         for (name, policy) in targets {
-            let limiter = limiter(
-                context,
-                &format!("call:{}.{name}", context.name),
-                policy.rate,
-            );
+            let Some(flow) = flows.get(&of_target(context.name, name)) else {
+                continue; // There is one for each target.
+            };
             let now = self.ports.runtime.now();
-            let target = Target::new(context.name, name, policy, limiter, now);
+            let target = Target::new(context.name, name, policy, flow, now);
             for executor in executors.iter().filter(|it| it.target == name) {
                 self.due
                     .executors
@@ -337,6 +341,7 @@ impl Starting {
         context: &Arc<ServiceContext>,
         subscriptions: Vec<Subscription>,
         begins: Vec<Begins>,
+        flows: &Flows,
     ) {
         if subscriptions.is_empty() {
             return;
@@ -347,7 +352,6 @@ impl Starting {
         // None consumes before it is known which are paused.
         let paused = |it: Subscription| (Arc::new(it), watch::Sender::new(Control::Paused));
         let all: Vec<_> = subscriptions.into_iter().map(paused).collect();
-        let flows = self.flows(context, &all).await;
         let controls = all.iter().map(|(it, control)| Controlled {
             queue: it.queue,
             owner: it.owner(),
@@ -367,36 +371,13 @@ impl Starting {
         for (subscription, control) in all {
             let mut routers = routers.iter().map(|(router, _)| router);
             let router = routers.find(|it| it.queue() == subscription.queue).cloned();
-            let flow = Arc::clone(&flows[&subscription.owner()]);
-            self.subscription(context, subscription, control, router, flow);
+            if let Some(flow) = flows.get(subscription.owner().as_str()) {
+                self.subscription(context, subscription, control, router, flow);
+            }
         }
         let following = Arc::clone(&pauses).follow(self.control.clone());
         self.ports.runtime.spawn(Box::pin(following));
         self.running.pauses.insert(context.name, pauses);
-    }
-
-    /// Returns the flows of subscriptions by their queues, with the limits that an operator has
-    /// changed, and follows those.
-    async fn flows(
-        &mut self,
-        context: &Arc<ServiceContext>,
-        all: &[(Arc<Subscription>, watch::Sender<Control>)],
-    ) -> BTreeMap<Name, Arc<Flow>> {
-        let whole = all.iter().filter(|(it, _)| it.partition_of.is_none());
-        let flow = |(it, _): &(Arc<Subscription>, _)| {
-            let flow = new_flow(context, it.queue.as_str(), Limits::of(&it.policy));
-            (it.queue, flow)
-        };
-        let flows: BTreeMap<_, _> = whole.map(flow).collect();
-        let limiting = Limiting::new(Arc::clone(context), flows.values().cloned().collect());
-        let limiting = Arc::new(limiting);
-        if let Err(why) = limiting.read().await {
-            tracing::warn!(service = %context.name, code = why.code(), "cannot read which limits were changed, those of the code hold until the store answers: {why}");
-        }
-        let following = Arc::clone(&limiting).follow(self.control.clone());
-        self.ports.runtime.spawn(Box::pin(following));
-        self.running.limiting.insert(context.name, limiting);
-        flows
     }
 
     fn subscription(
@@ -425,13 +406,12 @@ impl Starting {
         });
         // The limits are those of its partitions, and moving a message is no run.
         let flow = if router.is_some() {
-            let concurrency = subscription.policy.concurrency;
-            let rate = None;
-            new_flow(
-                context,
-                subscription.queue.as_str(),
-                Limits { concurrency, rate },
-            )
+            let limits = Limits {
+                rate: None,
+                per_tenant: None,
+                ..Limits::of(&subscription.policy)
+            };
+            new_flow(context, subscription.queue.as_str(), limits)
         } else {
             flow
         };
@@ -468,12 +448,6 @@ impl Starting {
             drop(end);
         }));
     }
-}
-
-/// Returns the limiter of a rate, if there is one.
-fn limiter(context: &ServiceContext, name: &str, rate: Option<Rate>) -> Option<Limiter> {
-    let (cache, runtime) = (&context.cache, &context.runtime);
-    rate.map(|rate| Limiter::new(name, rate, Arc::clone(cache), Arc::clone(runtime)))
 }
 
 fn new_flow(context: &ServiceContext, name: &str, limits: Limits) -> Arc<Flow> {

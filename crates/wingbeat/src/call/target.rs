@@ -1,12 +1,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wingbeat_core::{Error, LogLimits, Name, Timestamp};
 
 use super::breaker::{Admission, Breaker, Cause, Pass, State};
 use crate::TargetPolicy;
-use crate::limit::Limiter;
+use crate::limit::{Flow, Place};
+use crate::policy::Limits;
 use crate::telemetry::meters::TargetMeter;
 
 /// An outside system: the bulkhead and the circuit breaker that all calls to it share.
@@ -16,8 +16,7 @@ pub struct Target {
     /// Its name in [`Call::TARGET`](crate::Call::TARGET).
     pub name: &'static str,
     pub(crate) policy: TargetPolicy,
-    bulkhead: Arc<Semaphore>,
-    limiter: Option<Limiter>,
+    flow: Arc<Flow>,
     breaker: Mutex<Breaker>,
     meter: TargetMeter,
     /// Limits the log lines about calls that were given up, by code.
@@ -29,7 +28,7 @@ impl Target {
         service: Name,
         name: &'static str,
         policy: TargetPolicy,
-        limiter: Option<Limiter>,
+        flow: Arc<Flow>,
         now: Timestamp,
     ) -> Arc<Self> {
         let breaker = Breaker::new(policy.breaker_failures, policy.breaker_open, now)
@@ -37,8 +36,7 @@ impl Target {
         Arc::new(Self {
             service,
             name,
-            limiter,
-            bulkhead: Arc::new(Semaphore::new(policy.concurrency)),
+            flow,
             policy,
             breaker: Mutex::new(breaker),
             meter: TargetMeter::new(service, name),
@@ -55,18 +53,21 @@ impl Target {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns its current limits: those of the code, or those that
+    /// [`Running::limit_target`](crate::Running::limit_target) has set.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.flow.limits()
+    }
+
     /// Waits for a place in the bulkhead.
-    pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
-        let bulkhead = Arc::clone(&self.bulkhead);
-        bulkhead
-            .acquire_owned()
-            .await
-            .expect("the bulkhead is never closed")
+    pub(crate) async fn place(&self) -> Place {
+        self.flow.places().take().await
     }
 
     /// Waits until the rate allows an attempt.
     pub(crate) async fn turn(&self) {
-        if let Some(limiter) = &self.limiter {
+        if let Some(limiter) = self.flow.limiter() {
             limiter.turn().await;
         }
     }

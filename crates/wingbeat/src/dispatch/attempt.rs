@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use wingbeat_core::unit::Outcome;
-use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Unit, failpoint, sabotage};
+use wingbeat_core::{Envelope, Error, Result, RuntimeExt as _, Unit, failpoint};
 
 use super::work::{Origin, Stats, Subscription, UNKNOWN_VERSION, Work, panic_text, take};
 use crate::failed::{DeadLetter, bounded, harmless};
@@ -21,8 +21,8 @@ use crate::retry::Step;
 use crate::runtime::Control;
 use crate::telemetry::meters::{Fate, SubscriptionMeter};
 use crate::trust::{Admitted, FORGED};
-use crate::unit::{Scope, ServiceContext, back_off, counter, due};
-use crate::{bodies, encode, telemetry};
+use crate::unit::{Scope, ServiceContext, back_off, counter};
+use crate::{bodies, telemetry};
 
 /// Stale attempts in a row before the work counts as failed. Each one means that another unit
 /// succeeded.
@@ -95,6 +95,10 @@ impl Attempt {
 
     /// Repeats until the unit is staged, or the work turns out to be settled.
     pub(super) async fn until_staged(&self, mut work: Work) {
+        let pause = work.put_off.take();
+        if let Some(pause) = pause.filter(|_| work.hopeless.is_none()) {
+            return self.put_off(work, pause).await;
+        }
         let mut stale = 0;
         loop {
             // The unit of stale work was a success, which must not become a dead letter.
@@ -421,17 +425,8 @@ impl Attempt {
         };
         let envelope = self.storable(&scope, work, &work.envelope).await?;
         self.take_step(work, why, step);
-        let parked = self.parked(work, &envelope);
-        let key = work.parked_key(self.subscription.owner());
-        let at = scope.now() + self.until_too_old(work, step.pause(), step.pause() / 4);
-        if !sabotage::lacks(sabotage::PARKING) {
-            scope.write(due(key, encode(&parked), at))?;
-        }
-        telemetry::ended("parked");
-        // Settling counts the delivery as handled; this one was not.
-        let (inbox, queue) = (self.subscription.inbox(), self.subscription.owner());
-        scope.count(counter("handled", inbox.as_str()), -1)?;
-        scope.count(counter("parked", queue.as_str()), 1)?;
+        let pause = self.until_too_old(work, step.pause(), step.pause() / 4);
+        self.store_parked(&scope, work, &envelope, pause)?;
         let unit = scope.seal(settles)?;
         Ok(Some(Next::Unit(Box::new(unit))))
     }

@@ -21,10 +21,12 @@ use wingbeat_core::{Class, Delivery, Tag, Transport, failpoint, sabotage};
 use super::attempt::{Attempt, End, Finished};
 use super::intake::Intake;
 use super::lanes::{Gathering, Lanes};
+use super::tenancy::Tenancy;
 use super::work::{Origin, Stats, Subscription, Work};
 use crate::failed::{Failures, stand_in};
 use crate::limit::{Flow, Place, Seat, Turn};
 use crate::partition::{MARK, Router};
+use crate::policy::Rate;
 use crate::runtime::Control;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::telemetry::{self, Context, Handled, Within};
@@ -43,6 +45,28 @@ type Started = Within<BoxFuture<'static, Option<String>>>;
 struct Next {
     seat: Seat,
     turn: Turn,
+    /// The rate at which it gets its turn.
+    rate: Option<Rate>,
+}
+
+impl Next {
+    fn new(flow: &Flow) -> Self {
+        Self {
+            seat: Seat::new(flow.places()),
+            rate: flow.limits().rate,
+            turn: Turn::new(flow.limiter()),
+        }
+    }
+
+    /// Follows the rate. Returns whether it has changed.
+    fn follow(&mut self, flow: &Flow) -> bool {
+        let rate = flow.limits().rate;
+        let changes = self.rate != rate;
+        if changes {
+            (self.rate, self.turn) = (rate, Turn::new(flow.limiter()));
+        }
+        changes
+    }
 }
 
 /// The owner of one queue. It is one task: lanes, deliveries in flight and the intake are its own,
@@ -73,24 +97,16 @@ impl Dispatcher {
     /// keys and places; due work before new deliveries, since it has waited longer.
     pub(crate) async fn run(mut self) {
         let (finished, mut finishes) = mpsc::unbounded_channel::<Finished>();
-        let mut lanes = Lanes::new(self.gathering());
+        let mut lanes = Lanes::new(self.gathering()).with_tenancy(self.tenancy());
         let mut intake = self.intake();
         self.meter.start();
         let mut running: FuturesUnordered<Started> = FuturesUnordered::new();
         let mut limits = self.flow.subscribe();
-        let mut rate = limits.borrow_and_update().rate;
-        let mut next = Next {
-            seat: Seat::new(self.flow.places()),
-            turn: Turn::new(self.flow.limiter()),
-        };
+        let mut next = Next::new(&self.flow);
         loop {
-            let wanted = limits.borrow_and_update().rate;
-            if wanted != rate {
-                rate = wanted;
-                next.turn = Turn::new(self.flow.limiter());
-                if intake.limit(self.subscription.prefetch(rate)) {
-                    lanes.clear();
-                }
+            limits.mark_unchanged();
+            if next.follow(&self.flow) && intake.limit(self.subscription.prefetch(next.rate)) {
+                lanes.clear();
             }
             let control = *self.control.borrow_and_update();
             let runs = control == Control::Running;
@@ -141,6 +157,7 @@ impl Dispatcher {
                 }
                 () = next.turn.wait() => {}
                 () = next.seat.wait() => {}
+                () = lanes.next_of_tenant() => {}
                 delivered = intake.next(full), if runs => match delivered {
                     Ok(deliveries) => self.take(deliveries, &mut lanes, &intake),
                     Err(_) => self.lose(&mut lanes),
@@ -188,6 +205,12 @@ impl Dispatcher {
         })
     }
 
+    fn tenancy(&self) -> Option<Tenancy> {
+        let (policy, tenants) = (&self.subscription.policy, self.flow.tenants()?);
+        let keeps_order = policy.keeps_order();
+        Some(Tenancy::new(tenants, policy.prefetch, keeps_order))
+    }
+
     /// Starts work up to the limits of the subscription; `hurried` includes batches that gather.
     /// If there is room for a batch that gathers, returns the time until it can start.
     fn start_all(
@@ -199,6 +222,9 @@ impl Dispatcher {
         hurried: bool,
     ) -> Option<Duration> {
         let now = self.service.runtime.elapsed();
+        while let Some(work) = lanes.next_off() {
+            running.push(self.start(vec![work], None, finished.clone()));
+        }
         while lanes.is_ready(now, hurried) {
             let place = next.seat.take()?;
             if !next.turn.take() {
@@ -206,7 +232,7 @@ impl Dispatcher {
                 return None;
             }
             let works = lanes.start(now, hurried)?;
-            running.push(self.start(works, place, finished.clone()));
+            running.push(self.start(works, Some(place), finished.clone()));
         }
         next.seat.give_up();
         lanes.gathered_at().map(|at| at.saturating_sub(now))
@@ -283,6 +309,10 @@ impl Dispatcher {
                 Some((self.subscription.refusal_of(kind), words))
             }
         };
+        let per_tenant = self.subscription.policy.per_tenant.as_ref();
+        if let Some(per) = per_tenant.filter(|_| work.hopeless.is_none() && self.router.is_none()) {
+            work.tenant = per.tenant(&work.envelope);
+        }
         work
     }
 
@@ -297,8 +327,8 @@ impl Dispatcher {
 
     fn start(
         &self,
-        works: Vec<Work>,
-        place: Place,
+        mut works: Vec<Work>,
+        place: Option<Place>,
         finished: mpsc::UnboundedSender<Finished>,
     ) -> Started {
         let attempt = Attempt {
@@ -311,6 +341,7 @@ impl Dispatcher {
             control: self.control.clone(),
             finished,
         };
+        let share = works.first_mut().and_then(|work| work.share.take());
         let (first, others) = works.split_first().expect("started work is not empty");
         let context = Context::of(&first.envelope, self.service.runtime.random());
         let handled = Handled {
@@ -322,10 +353,11 @@ impl Dispatcher {
             timer: matches!(&first.origin, Origin::Due { key, .. } if key.table == TIMERS),
         };
         let span = telemetry::handling(&handled, context.trace);
-        let key = (!self.subscription.waits_for_commit()).then(|| first.envelope.key.clone());
+        let frees = !self.subscription.waits_for_commit() && first.put_off.is_none();
+        let key = frees.then(|| first.envelope.key.clone());
         let run = async move {
             attempt.all_until_staged(works).await;
-            drop(place);
+            drop((place, share));
             key
         };
         context.run(span, Box::pin(run))

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::in_flight::InFlight;
+use super::tenancy::Tenancy;
 use super::work::Work;
 
 /// The limits of a batch.
@@ -25,6 +26,10 @@ pub(super) struct Lanes {
     /// In a subscription with batches: work that starts without waiting, alone or in the part of a
     /// batch that has failed.
     again: VecDeque<Work>,
+    /// Set if the concurrency of each tenant is limited.
+    tenancy: Option<Tenancy>,
+    /// Work that is put off, without regard to its key.
+    off: VecDeque<Work>,
     /// Marks of a router. Each waits until everything is settled that arrived before it.
     marks: Vec<Work>,
     pub(super) in_flight: InFlight,
@@ -40,14 +45,31 @@ impl Lanes {
         }
     }
 
-    /// Adds new work.
-    pub(super) fn take(&mut self, work: Work) {
+    /// Limits the work of each tenant.
+    pub(super) fn with_tenancy(mut self, tenancy: Option<Tenancy>) -> Self {
+        self.tenancy = tenancy;
+        self
+    }
+
+    /// Adds new work. If there is too much of its tenant, it is put off; what cannot be put off
+    /// comes again when its lease expires.
+    pub(super) fn take(&mut self, mut work: Work) {
         if work.is_mark && !self.in_flight.is_empty() {
             self.marks.push(work);
             return;
         }
+        let is_behind = self.behind.contains_key(&work.envelope.key);
+        let tenancy = self.tenancy.as_ref();
+        work.put_off = tenancy.and_then(|it| it.puts_off(&work, is_behind));
+        if work.put_off.is_some() && !work.can_be_parked() {
+            return;
+        }
         self.in_flight.add(work.sent);
-        self.push(work);
+        if work.put_off.is_some() {
+            self.off.push_back(work);
+        } else {
+            self.push(work);
+        }
     }
 
     /// Lets marks start once nothing is in flight.
@@ -61,6 +83,9 @@ impl Lanes {
     }
 
     fn push(&mut self, work: Work) {
+        if let Some(tenancy) = &mut self.tenancy {
+            tenancy.hold(&work);
+        }
         match self.behind.get_mut(&work.envelope.key) {
             Some(lane) => lane.push_back(work),
             None => {
@@ -73,17 +98,46 @@ impl Lanes {
 
     pub(super) fn push_front(&mut self, work: Work) {
         match self.behind.get_mut(&work.envelope.key) {
-            Some(lane) => lane.push_front(work),
+            Some(lane) => {
+                if let Some(tenancy) = &mut self.tenancy {
+                    tenancy.hold(&work);
+                }
+                lane.push_front(work);
+            }
             None => self.push(work),
         }
     }
 
     fn make_ready(&mut self, work: Work) {
+        let work = match &mut self.tenancy {
+            Some(tenancy) => tenancy.admit(work),
+            None => Some(work),
+        };
+        let Some(work) = work else {
+            return;
+        };
         if self.gathering.is_some() && !work.gathers() {
             self.again.push_back(work);
         } else {
             self.ready.push_back(work);
         }
+    }
+
+    /// Waits until work can start that has waited for others of its tenant. Dropping the future
+    /// loses nothing.
+    pub(super) async fn next_of_tenant(&mut self) {
+        match &mut self.tenancy {
+            Some(tenancy) => {
+                let next = tenancy.next().await;
+                self.ready.extend(next);
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes the next piece of work that is put off. Its key is not busy.
+    pub(super) fn next_off(&mut self) -> Option<Work> {
+        self.off.pop_front()
     }
 
     /// Takes the next piece of work, or the next batch. Its keys are busy until [`Self::free`] was
@@ -177,6 +231,9 @@ impl Lanes {
     }
 
     fn activate(&mut self, work: &Work) {
+        if let Some(tenancy) = &mut self.tenancy {
+            tenancy.started(work);
+        }
         *self.active.entry(work.envelope.key.clone()).or_default() += 1;
     }
 
@@ -202,10 +259,14 @@ impl Lanes {
 
     /// Drops work that has not started. The broker redelivers it.
     pub(super) fn clear(&mut self) {
-        let ready = self.ready.iter().chain(&self.again);
+        let ready = self.ready.iter().chain(&self.again).chain(&self.off);
         for work in ready.chain(self.behind.values().flatten()) {
             self.in_flight.remove(work.sent);
         }
+        for work in self.tenancy.iter_mut().flat_map(Tenancy::clear) {
+            self.in_flight.remove(work.sent);
+        }
+        self.off.clear();
         self.ready.clear();
         self.again.clear();
         self.marks.clear();

@@ -1,4 +1,4 @@
-//! Limits of subscriptions that an operator has changed.
+//! Limits of subscriptions and outside systems that an operator has changed.
 //!
 //! Each change is a record in the store of its service, like a [pause](super::pauses): all replicas
 //! find it, and a process that starts later does, too. The replica that writes the record applies
@@ -13,16 +13,16 @@ use wingbeat_core::unit::Write;
 use wingbeat_core::{Error, Key, Name, Result, RuntimeExt as _, Timestamp};
 
 use crate::limit::Flow;
-use crate::policy::{Limits, Rate};
+use crate::policy::{Limits, NewLimits, Rate};
 use crate::runtime::Control;
 use crate::unit::{OwnTable, ServiceContext, remove, run_unit};
 use crate::{decode, encode};
 
-/// The table of changed limits; ids are the names of the queues.
+/// The table of changed limits; ids are the names of queues and of flows of outside systems.
 const LIMITS: Name = Name::new("wb.limits");
 /// The pause between two reads, before the random part that spreads the replicas.
 const READ_EVERY: Duration = Duration::from_secs(1);
-/// Records read at once. No service has that many subscriptions.
+/// Records read at once. No service has that many subscriptions and outside systems.
 const RECORDS_MAX: usize = 1_000;
 
 /// Changed limits, for the verification of what is stored.
@@ -36,6 +36,8 @@ struct Changed {
     concurrency: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rate: Option<StoredRate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    per_tenant: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -45,7 +47,7 @@ struct StoredRate {
 }
 
 impl Changed {
-    /// Returns the limits of a subscription whose code has the limits `coded`.
+    /// Returns the limits where the code has the limits `coded`.
     fn over(self, coded: Limits) -> Limits {
         let rate = self.rate.map(|it| Rate {
             starts: it.starts,
@@ -54,27 +56,29 @@ impl Changed {
         Limits {
             concurrency: self.concurrency.unwrap_or(coded.concurrency),
             rate: rate.or(coded.rate),
+            // Another release may have no tenants.
+            per_tenant: coded.per_tenant.map(|it| self.per_tenant.unwrap_or(it)),
         }
     }
 }
 
-/// A subscription of this process.
+/// A subscription or an outside system of this process.
 struct Limited {
     coded: Limits,
     flow: Arc<Flow>,
 }
 
-/// The limits of the subscriptions of one service in this process.
+/// The limits of the subscriptions and outside systems of one service in this process.
 pub(crate) struct Limiting {
     service: Arc<ServiceContext>,
-    subscriptions: Vec<Limited>,
+    all: Vec<Limited>,
     /// Held from reading or writing the records until they are applied: a slow read must not undo
     /// what a later write has applied.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Limiting {
-    /// `flows` are named by their queues, and have the limits of the code at first.
+    /// `flows` have the limits of the code at first.
     pub(crate) fn new(service: Arc<ServiceContext>, flows: Vec<Arc<Flow>>) -> Self {
         let limited = |flow: Arc<Flow>| Limited {
             coded: flow.limits(),
@@ -82,7 +86,7 @@ impl Limiting {
         };
         Self {
             service,
-            subscriptions: flows.into_iter().map(limited).collect(),
+            all: flows.into_iter().map(limited).collect(),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -91,7 +95,7 @@ impl Limiting {
     pub(crate) async fn read(&self) -> Result<()> {
         let _turn = self.turn.lock().await;
         let records = self.service.store.scan(LIMITS, None, RECORDS_MAX).await?;
-        for limited in &self.subscriptions {
+        for limited in &self.all {
             let mut records = records.iter();
             let record = records.find(|(id, _)| id == limited.flow.name());
             let changed = record.map(|(_, record)| decode::<Changed>(&record.body));
@@ -115,20 +119,18 @@ impl Limiting {
         }
     }
 
-    /// Changes the limits of a subscription in all processes; `None` stands for the limit of the
-    /// code. Returns once that is durable and applied here; `false` if the subscription does not
-    /// run here.
-    pub(crate) async fn set(
-        &self,
-        queue: Name,
-        concurrency: Option<usize>,
-        rate: Option<Rate>,
-    ) -> Result<bool> {
-        let mut subscriptions = self.subscriptions.iter();
-        let Some(limited) = subscriptions.find(|it| it.flow.name() == queue.as_str()) else {
+    /// Changes limits in all processes. Returns once that is durable and applied here; `false` if
+    /// there is no such flow here.
+    pub(crate) async fn set(&self, name: &str, wanted: NewLimits) -> Result<bool> {
+        let Some(limited) = self.all.iter().find(|it| it.flow.name() == name) else {
             return Ok(false);
         };
-        check(queue, concurrency, rate)?;
+        check(name, wanted, limited.coded)?;
+        let NewLimits {
+            concurrency,
+            rate,
+            per_tenant,
+        } = wanted;
         let _turn = self.turn.lock().await;
         let rate = rate.map(|rate| StoredRate {
             starts: rate.starts,
@@ -138,15 +140,16 @@ impl Limiting {
             since: self.service.runtime.now(),
             concurrency,
             rate,
+            per_tenant,
         };
-        let changed = (concurrency.is_some() || rate.is_some()).then_some(changed);
-        self.write(queue, changed).await?;
+        let changed = (wanted != NewLimits::default()).then_some(changed);
+        self.write(name, changed).await?;
         limited.apply(changed);
         Ok(true)
     }
 
-    async fn write(&self, queue: Name, changed: Option<Changed>) -> Result<()> {
-        let key = &Key::new(LIMITS, queue.as_str());
+    async fn write(&self, name: &str, changed: Option<Changed>) -> Result<()> {
+        let key = &Key::new(LIMITS, name);
         run_unit(&self.service, |scope| async move {
             let is_stored = scope.load(key).await?.body.is_some();
             match changed {
@@ -176,12 +179,20 @@ impl Limited {
 /// # Errors
 ///
 /// `limit_invalid`.
-fn check(queue: Name, concurrency: Option<usize>, rate: Option<Rate>) -> Result<()> {
+fn check(name: &str, wanted: NewLimits, coded: Limits) -> Result<()> {
+    let NewLimits {
+        concurrency,
+        rate,
+        per_tenant,
+    } = wanted;
     let most = Limits::CONCURRENCY_MAX;
-    let text = if concurrency.is_some_and(|it| !(1..=most).contains(&it)) {
-        format!("the concurrency of {queue} must be from 1 to {most}: pause it to stop it")
+    let is_wrong = |count: Option<usize>| count.is_some_and(|it| !(1..=most).contains(&it));
+    let text = if is_wrong(concurrency) || is_wrong(per_tenant) {
+        format!("the concurrency of {name} must be from 1 to {most}")
     } else if rate.is_some_and(|it| it.is_too_low() || it.per.as_millis() == 0) {
-        format!("the rate of {queue} must be at least one run a minute: pause it to stop it")
+        format!("the rate of {name} must be at least one a minute")
+    } else if per_tenant.is_some() && coded.per_tenant.is_none() {
+        format!("the code does not say what a tenant of {name} is")
     } else {
         return Ok(());
     };

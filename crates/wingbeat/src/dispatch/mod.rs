@@ -13,6 +13,7 @@ mod outages;
 mod pauses;
 mod settling;
 mod stored;
+mod tenancy;
 mod work;
 
 pub use work::Stats;

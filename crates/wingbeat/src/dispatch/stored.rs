@@ -1,12 +1,15 @@
 //! The stored form of deliveries, and deliveries that wait for a release that knows them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use wingbeat_core::{Envelope, Result, Unit};
+use wingbeat_core::unit::Outcome;
+use wingbeat_core::{Envelope, Result, Unit, sabotage};
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, End};
 use super::work::{Origin, Work};
 use crate::failed::{Parked, WAITING, WAITS_FOR, pack, waiting_key};
+use crate::telemetry::meters::Fate;
 use crate::unit::{Scope, counter, due};
 use crate::{encode, telemetry};
 
@@ -46,6 +49,56 @@ impl Attempt {
         let inbox = self.subscription.inbox();
         scope.count(counter("handled", inbox.as_str()), -1)?;
         scope.count(counter("parked", queue.as_str()), 1)?;
+        scope.seal(settles).map(Some)
+    }
+
+    /// Makes the unit of `scope` park the work.
+    pub(super) fn store_parked(
+        &self,
+        scope: &Scope,
+        work: &Work,
+        envelope: &Envelope,
+        pause: Duration,
+    ) -> Result<()> {
+        let parked = self.parked(work, envelope);
+        let (inbox, queue) = (self.subscription.inbox(), self.subscription.owner());
+        let at = scope.now() + pause;
+        if !sabotage::lacks(sabotage::PARKING) {
+            scope.write(due(work.parked_key(queue), encode(&parked), at))?;
+        }
+        telemetry::ended("parked");
+        // Settling counts the delivery as handled; this one was not.
+        scope.count(counter("handled", inbox.as_str()), -1)?;
+        scope.count(counter("parked", queue.as_str()), 1)
+    }
+
+    /// Parks work of a tenant of which too much waits here. That is no failure.
+    pub(super) async fn put_off(&self, work: Work, pause: Duration) {
+        let unit = match self.postponed(&work, pause).await {
+            Ok(Some(unit)) => unit,
+            Ok(None) => return self.finish(work, End::Settled(Outcome::Duplicate)),
+            Err(why) => {
+                self.wait_for_store(&why).await;
+                return self.finish(work, End::Again);
+            }
+        };
+        let meter = Arc::clone(&self.meter);
+        let end = move |_: &mut [Work], outcome| {
+            meter.settled(Fate::PutOff, outcome);
+            End::Settled(outcome)
+        };
+        if let Err(back) = self.stage_all(unit, vec![work], end) {
+            self.finish_all(back, End::Again);
+        }
+    }
+
+    async fn postponed(&self, work: &Work, pause: Duration) -> Result<Option<Unit>> {
+        let scope = Scope::of(Arc::clone(&self.service), &work.envelope);
+        let Some(settles) = self.settle(&scope, work).await? else {
+            return Ok(None);
+        };
+        let envelope = self.storable(&scope, work, &work.envelope).await?;
+        self.store_parked(&scope, work, &envelope, pause)?;
         scope.seal(settles).map(Some)
     }
 

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use wingbeat_core::transport::{Binding, Broken, Queue};
 use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Tag, Timestamp};
 
-use crate::failed::{Failures, UNKNOWN_SOURCE, parked_key};
+use crate::failed::{Failures, PARKED, UNKNOWN_SOURCE, parked_key};
 use crate::handler::{Run, RunBatch};
+use crate::limit::Share;
 use crate::partition::partition;
 use crate::policy::{Policy, Rate};
 use crate::retry::Taken;
@@ -225,6 +226,12 @@ pub(crate) struct Work {
     pub(crate) timer: Option<bool>,
     /// Set if it is the mark of a router, which is settled after all messages before it.
     pub(crate) is_mark: bool,
+    /// The tenant of the message, if the subscription limits each of them.
+    pub(crate) tenant: Option<Arc<str>>,
+    /// The right to handle it, from the time at which it can start.
+    pub(crate) share: Option<Share>,
+    /// Set if the work is put off because there is too much of its tenant.
+    pub(crate) put_off: Option<Duration>,
     /// Set if no attempt was made before.
     pub(crate) fresh: bool,
     /// The time from which another replica may take the work; `None` if the queue delivered it.
@@ -261,6 +268,9 @@ impl Work {
             known: false,
             timer: None,
             is_mark: false,
+            tenant: None,
+            share: None,
+            put_off: None,
             fresh: true,
             leased_until: None,
             quick: 0,
@@ -281,6 +291,15 @@ impl Work {
             || self.failed.is_some()
             || self.failures.attempts > 0
             || !matches!(self.origin, Origin::Queue(_))
+    }
+
+    /// Returns whether the work can be parked without effect on its story: a timer must stay one,
+    /// so that it can be cancelled.
+    pub(super) fn can_be_parked(&self) -> bool {
+        match &self.origin {
+            Origin::Queue(_) => true,
+            Origin::Due { key, .. } => key.table == PARKED,
+        }
     }
 
     /// Returns whether the work waits for others to form a batch.

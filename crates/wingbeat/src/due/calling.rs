@@ -14,6 +14,9 @@ use crate::telemetry::{self, Called, Context};
 use crate::unit::{self, Attempt, CallRecord, Meta, Scope, ServiceContext, due, remove};
 use crate::{Effects, encode};
 
+/// The time for which a call waits in memory for a place in the bulkhead. The lease of its record
+/// leaves an attempt after that.
+const PLACE_WITHIN: Duration = Duration::from_secs(20);
 /// The time for which a call waits in memory until the rate of its target allows it.
 const TURN_WITHIN: Duration = Duration::from_secs(2);
 /// The pause in the store after that, before the random part.
@@ -30,14 +33,15 @@ pub(super) struct Calling {
 
 impl Calling {
     pub(super) async fn run(self) {
-        let _place = self.target.place().await;
         let runtime = &self.service.runtime;
+        let Some(_place) = runtime.timeout(PLACE_WITHIN, self.target.place()).await else {
+            return self.wait_in_store().await;
+        };
         let turn = runtime.timeout(TURN_WITHIN, self.target.turn()).await;
-        let now = runtime.now();
         if turn.is_none() {
-            let at = now + TURN_PAUSE + runtime.jitter(TURN_PAUSE);
-            return self.wait(at, self.planned.attempts).await;
+            return self.wait_in_store().await;
         }
+        let now = runtime.now();
         let admitted = match self.target.admit(now) {
             Ok(admitted) => admitted,
             Err(at) => {
@@ -55,6 +59,14 @@ impl Calling {
         };
         let span = telemetry::calling(&self.called(), context.trace);
         context.run(span, Box::pin(self.attempt(admitted))).await;
+    }
+
+    /// Returns the call to the store until its target may have room for it.
+    async fn wait_in_store(&self) {
+        let runtime = &self.service.runtime;
+        let at = runtime.now() + TURN_PAUSE + runtime.jitter(TURN_PAUSE);
+        let attempts = self.planned.attempts;
+        self.wait(at, attempts).await;
     }
 
     fn called(&self) -> Called<'_> {

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use wingbeat_core::Cache;
 use wingbeat_core::runtime::SharedRuntime;
 
-use super::{Limiter, Places};
+use super::{Limiter, Places, Tenants};
 use crate::policy::{Limits, Rate};
 
 /// How much happens at the same time, and how often it starts. All partitions of a subscription
@@ -18,6 +18,8 @@ pub(crate) struct Flow {
     runtime: SharedRuntime,
     current: watch::Sender<Limits>,
     places: Arc<Places>,
+    /// Set if the concurrency of each tenant is limited, too.
+    tenants: Option<Arc<Tenants>>,
     limiter: Mutex<Option<Arc<Limiter>>>,
 }
 
@@ -34,6 +36,9 @@ impl Flow {
             runtime: Arc::clone(runtime),
             current: watch::Sender::new(limits),
             places: Places::new(limits.concurrency),
+            tenants: limits
+                .per_tenant
+                .map(|each| Tenants::new(each, Arc::clone(runtime))),
             limiter: Mutex::default(),
         };
         flow.limit(limits.rate);
@@ -54,6 +59,9 @@ impl Flow {
             let changes = *current != limits;
             if current.concurrency != limits.concurrency {
                 self.places.resize(limits.concurrency);
+            }
+            if let (Some(tenants), Some(each)) = (&self.tenants, limits.per_tenant) {
+                tenants.resize(each);
             }
             if current.rate != limits.rate {
                 self.limit(limits.rate);
@@ -79,6 +87,11 @@ impl Flow {
 
     pub(crate) fn places(&self) -> Arc<Places> {
         Arc::clone(&self.places)
+    }
+
+    /// Returns the shares of tenants, if the code limits their concurrency.
+    pub(crate) fn tenants(&self) -> Option<Arc<Tenants>> {
+        self.tenants.clone()
     }
 
     /// Returns the limiter of the current rate, if there is one.

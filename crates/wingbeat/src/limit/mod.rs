@@ -6,6 +6,7 @@
 
 mod flow;
 mod places;
+mod tenants;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use wingbeat_core::{Cache, LogLimit};
 
 pub(crate) use flow::Flow;
 pub(crate) use places::{Place, Places, Seat};
+pub(crate) use tenants::{Share, Tenants};
 
 use crate::policy::Rate;
 

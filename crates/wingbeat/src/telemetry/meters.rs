@@ -24,6 +24,8 @@ pub(crate) enum Fate {
     Handled,
     /// Parked after this error.
     Parked(&'static str),
+    /// Parked without a failure.
+    PutOff,
     /// Dead-lettered for this reason.
     Dead(&'static str),
 }
@@ -143,6 +145,7 @@ impl SubscriptionMeter {
                 handles.parked.increment(1);
                 self.failure(error, "parked");
             }
+            (Outcome::Committed, Fate::PutOff) => handles.parked.increment(1),
             (Outcome::Committed, Fate::Dead(reason)) => {
                 handles.dead.increment(1);
                 self.failure(reason, "dead");

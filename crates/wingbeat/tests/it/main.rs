@@ -73,6 +73,7 @@ mod slow_servers;
 mod sql;
 mod stubbed;
 mod suites;
+mod tenants;
 mod texts;
 mod traces;
 mod transfers;

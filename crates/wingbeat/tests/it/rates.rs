@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat::app::RunningSubscription;
-use wingbeat::policy::Policy;
+use wingbeat::policy::{NewLimits, Policy};
 use wingbeat::runtime::Control;
 use wingbeat::test::executor::Group;
 use wingbeat::test::{Model, Outages, Simulation};
@@ -140,7 +140,12 @@ impl Scene {
         rate: Option<Rate>,
     ) -> Result<bool> {
         let (running, _) = &self.replicas[replica];
-        let limited = running.limit("readers", "written", concurrency, rate);
+        let limits = NewLimits {
+            concurrency,
+            rate,
+            ..NewLimits::default()
+        };
+        let limited = running.limit("readers", "written", limits);
         self.world.run(limited)
     }
 
@@ -384,7 +389,7 @@ fn limits_out_of_range_are_refused_and_change_nothing() {
     }
     assert_eq!(scene.limits(0), (64, None));
     let (running, _) = &scene.replicas[0];
-    let unknown = running.limit("readers", "unknown", Some(1), None);
+    let unknown = running.limit("readers", "unknown", NewLimits::default());
     assert!(!scene.world.run(unknown).expect("nothing is stored"));
 }
 
@@ -443,21 +448,110 @@ fn a_rate_lowers_the_prefetch_to_a_minute_of_work() {
     assert_eq!(policy.rate, Some(Rate::per_second(1)));
 }
 
+/// A service whose calls take no time.
+fn callers(policy: TargetPolicy) -> impl Fn(Starts) -> App {
+    move |starts| {
+        let letters = Service::new("letters").with_state(Shared { starts });
+        let letters = letters.on(written).calls(stamp);
+        App::new()
+            .service(letters.target("post", policy.clone()))
+            .allow_unknown_owners()
+    }
+}
+
+/// A service whose calls take a second.
+fn slow_callers(starts: Starts) -> App {
+    let letters = Service::new("letters").with_state(Shared { starts });
+    let letters = letters.on(written).calls(stamp_slowly);
+    App::new()
+        .service(letters.target("post", TargetPolicy::default()))
+        .allow_unknown_owners()
+}
+
+async fn stamp_slowly(call: Stamp, reads: Reads, State(starts): State<Starts>) -> Result<Stamped> {
+    starts.note(reads.runtime().now());
+    reads.runtime().sleep(Duration::from_secs(1)).await;
+    let letter = call.letter;
+    Ok(Stamped { letter })
+}
+
+impl Scene {
+    fn limit_target(&self, replica: usize, limits: NewLimits) -> Result<bool> {
+        let (running, _) = &self.replicas[replica];
+        let limited = running.limit_target("letters", "post", limits);
+        self.world.run(limited)
+    }
+
+    fn target_limits(&self, replica: usize) -> (usize, Option<Rate>) {
+        let limits = self.replicas[replica].0.targets[0].limits();
+        (limits.concurrency, limits.rate)
+    }
+}
+
+#[test]
+fn a_changed_rate_of_a_target_reaches_both_replicas_and_outlives_a_restart() {
+    let app = callers(TargetPolicy::default());
+    let mut scene = Scene::start(&app);
+    let rate = Some(Rate::per_second(10));
+    let limits = NewLimits {
+        rate,
+        ..NewLimits::default()
+    };
+    assert!(scene.limit_target(0, limits).expect("it is stored"));
+    assert_eq!(scene.target_limits(0), (256, rate), "at once");
+    scene.pass(2);
+    assert_eq!(scene.target_limits(1), (256, rate));
+    scene.restart(&app);
+    assert_eq!([0, 1].map(|it| scene.target_limits(it)), [(256, rate); 2]);
+    scene.write(150);
+    scene.pass(10);
+    let most = scene.starts.most_a_second();
+    assert!(most <= 11, "{most} attempts in a second");
+    // Calls that wait for the rate return to the store within seconds.
+    let none = NewLimits::default();
+    assert!(scene.limit_target(1, none).expect("it is stored"));
+    scene.pass(10);
+    assert_eq!(scene.starts.len(), 150, "each is attempted once");
+    assert_eq!([0, 1].map(|it| scene.target_limits(it)), [(256, None); 2]);
+}
+
+#[test]
+fn a_changed_concurrency_of_a_target_holds_in_each_replica() {
+    let scene = Scene::start(slow_callers);
+    let limits = |concurrency| NewLimits {
+        concurrency,
+        ..NewLimits::default()
+    };
+    assert!(
+        scene
+            .limit_target(0, limits(Some(3)))
+            .expect("it is stored")
+    );
+    scene.pass(2);
+    assert_eq!(scene.target_limits(1), (3, None));
+    scene.write(100);
+    scene.pass(5);
+    let most = scene.starts.most_a_second();
+    assert!(most <= 6, "{most} attempts in a second");
+    assert!(scene.limit_target(0, limits(None)).expect("it is stored"));
+    scene.pass(40);
+    assert_eq!(scene.starts.len(), 100);
+
+    let refused = scene.limit_target(0, limits(Some(0)));
+    assert_eq!(refused.expect_err("it is refused").code(), "limit_invalid");
+    let (running, _) = &scene.replicas[0];
+    let unknown = running.limit_target("letters", "fax", limits(Some(1)));
+    assert!(!scene.world.run(unknown).expect("nothing is stored"));
+}
+
 /// The times are those of the attempts; the outcome of each call is one event.
 #[test]
 fn both_replicas_together_keep_to_the_rate_of_a_target() {
     for (rate, expected) in [(Some(Rate::per_second(10)), true), (None, false)] {
-        let scene = Scene::start(|starts| {
-            let policy = TargetPolicy {
-                rate,
-                ..TargetPolicy::default()
-            };
-            let letters = Service::new("letters").with_state(Shared { starts });
-            let letters = letters.on(written).calls(stamp);
-            App::new()
-                .service(letters.target("post", policy))
-                .allow_unknown_owners()
-        });
+        let scene = Scene::start(callers(TargetPolicy {
+            rate,
+            ..TargetPolicy::default()
+        }));
         scene.write(150);
         scene.pass(10);
         let most = scene.starts.most_a_second();

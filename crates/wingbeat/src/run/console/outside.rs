@@ -34,6 +34,14 @@ fn meaning(state: &str) -> &'static str {
     }
 }
 
+/// Returns the limits of calls in words.
+fn limits(breaker: &Breaker) -> String {
+    let at_once = words::counted(breaker.concurrency, "call");
+    let rate = breaker.rate.as_ref();
+    let rate = rate.map_or(String::new(), |rate| format!(", {rate} in all"));
+    format!("At most {at_once} at once in each process{rate}.")
+}
+
 pub(super) async fn page(State(console): State<Arc<Console>>, visitor: Parts) -> Response {
     let source = &*console.source;
     let found = try_join(

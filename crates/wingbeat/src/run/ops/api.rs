@@ -61,7 +61,7 @@ pub fn operator_routes() -> Routes<Arc<Host>> {
         .route(
             "/breakers",
             get(breakers)
-                .summary("The circuit breakers of all services")
+                .summary("The outside systems of all services: circuit breakers and limits")
                 .answers::<Items<Breaker>>(200),
         )
         .route(
@@ -229,6 +229,7 @@ fn shown(
         dead: count("dead"),
         concurrency: one.limits().concurrency as u64,
         rate: one.limits().rate.map(written),
+        per_tenant: one.limits().per_tenant.map(|it| it as u64),
         partitions: 0,
     }
 }
@@ -408,6 +409,8 @@ async fn breakers(extract::State(host): extract::State<Arc<Host>>) -> Response {
             name: target.name.to_owned(),
             state: state.as_str().to_owned(),
             since,
+            concurrency: target.limits().concurrency as u64,
+            rate: target.limits().rate.map(written),
         }
     });
     Json(Items::from(items.collect::<Vec<_>>())).into_response()

@@ -195,6 +195,7 @@ impl FanOut {
                 "/subscriptions/{service}/{name}/{control}",
                 post(controlled),
             )
+            .route("/targets/{service}/{name}/{control}", post(controlled))
             .route("/schedules", get(replicas::<Schedule>))
             .route("/schedules/{service}/{name}/{control}", post(scheduled))
             .route("/replays", get(replicas::<Replay>))
@@ -375,7 +376,8 @@ fn items<T: DeserializeOwned>(service: &str, status: StatusCode, body: &[u8]) ->
         .collect()
 }
 
-/// Forwards a pause or resume of a subscription. Every replica must carry it out.
+/// Forwards a pause, a resume or limits of a subscription, or limits of an outside system. Every
+/// replica must carry it out.
 async fn controlled(
     State(all): State<FanOut>,
     Path((service, ..)): Path<(String, String, String)>,

@@ -1,4 +1,4 @@
-//! The limits of subscriptions in the operator's API.
+//! The limits of subscriptions and of outside systems in the operator's API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::guard::Operator;
-use crate::Rate;
+use crate::app::RunningSubscription;
+use crate::call::Target;
 use crate::http::{Path, Problem, Query, Routes, plain};
+use crate::policy::{Limits, NewLimits};
 use crate::run::host::Host;
+use crate::{Error, Rate};
 
 /// The units of time in which a rate is written.
 const UNITS: [(&str, Duration); 2] = [
@@ -24,33 +27,62 @@ const UNITS: [(&str, Duration); 2] = [
 /// The limits that an operator sets. A limit that is left out is that of the code.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "SubscriptionLimitsQuery")]
+#[schemars(rename = "LimitsQuery")]
 struct Wanted {
-    /// The largest number of handlers that each process runs at the same time, from 1 to 10,000.
+    /// The largest number of handlers, or of attempts at calls, that each process runs at the same
+    /// time: from 1 to 10,000.
     concurrency: Option<usize>,
-    /// The rate at which all processes together start runs: `50/s` or `300/min`.
+    /// The rate at which all processes together start them: `50/s` or `300/min`.
     rate: Option<String>,
+    /// The largest number of handlers that each process runs for one tenant at the same time, from
+    /// 1 to 10,000, where the code says what a tenant is.
+    per_tenant: Option<usize>,
 }
 
-/// The limits of a subscription after a change.
+impl Wanted {
+    fn limits(&self) -> Result<NewLimits, Problem> {
+        let rate = self.rate.as_deref().map(|text| {
+            let why = || format!("`{text}` is no rate: write it as `50/s` or `300/min`");
+            read(text).ok_or_else(|| invalid(why()))
+        });
+        Ok(NewLimits {
+            concurrency: self.concurrency,
+            rate: rate.transpose()?,
+            per_tenant: self.per_tenant,
+        })
+    }
+}
+
+/// Limits after a change.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "SubscriptionLimits")]
-struct Limited {
+#[schemars(rename = "LimitsChanged")]
+struct Changed {
     service: String,
     name: String,
     concurrency: u64,
     rate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_tenant: Option<u64>,
 }
 
 pub(super) fn limit_routes() -> Routes<Arc<Host>> {
-    Routes::new().route(
-        "/subscriptions/{service}/{name}/limits",
-        plain::post(limit)
-            .summary("Sets concurrency and rate of a subscription in all processes")
-            .answers::<Limited>(202)
-            .problem(404, "not_found", "There is no such subscription.")
-            .problem(422, "limit_invalid", "A limit is out of range."),
-    )
+    Routes::new()
+        .route(
+            "/subscriptions/{service}/{name}/limits",
+            plain::post(limit)
+                .summary("Sets the limits of a subscription in all processes")
+                .answers::<Changed>(202)
+                .problem(404, "not_found", "There is no such subscription.")
+                .problem(422, "limit_invalid", "A limit is out of range."),
+        )
+        .route(
+            "/targets/{service}/{name}/limits",
+            plain::post(limit_target)
+                .summary("Sets the limits of an outside system in all processes")
+                .answers::<Changed>(202)
+                .problem(404, "not_found", "The service calls no such system.")
+                .problem(422, "limit_invalid", "A limit is out of range."),
+        )
 }
 
 async fn limit(
@@ -59,35 +91,57 @@ async fn limit(
     Path((service, name)): Path<(String, String)>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
-    let rate = wanted.rate.as_deref().map(|text| {
-        let text = format!("`{text}` is no rate: write it as `50/s` or `300/min`");
-        read(wanted.rate.as_deref().unwrap_or_default()).ok_or_else(|| invalid(text))
-    });
-    let rate = rate.transpose()?;
+    let wanted = wanted.limits()?;
     for running in host.running() {
-        let limited = running.limit(&service, &name, wanted.concurrency, rate);
-        let found = limited.await.map_err(|why| match why.code() {
-            "limit_invalid" => invalid(why.to_string()),
-            _ => why.into(),
-        })?;
+        let found = running.limit(&service, &name, wanted).await;
+        let found = found.map_err(refused)?;
         let mut all = running.subscriptions.iter();
-        let of = |it: &&crate::app::RunningSubscription| {
-            it.service.as_str() == service && it.name() == name
-        };
+        let of = |it: &&RunningSubscription| it.service.as_str() == service && it.name() == name;
         if let Some(one) = all.find(of).filter(|_| found) {
-            let limits = one.limits();
-            let (concurrency, rate) = (limits.concurrency as u64, limits.rate.map(written));
-            tracing::info!(target: "audit", by, service, name, concurrency, rate, "subscription limited");
-            let body = Limited {
-                service,
-                name,
-                concurrency,
-                rate,
-            };
-            return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
+            return Ok(changed(&by, service, name, one.limits()));
         }
     }
     Err(Problem::not_found())
+}
+
+async fn limit_target(
+    Extension(Operator(by)): Extension<Operator>,
+    State(host): State<Arc<Host>>,
+    Path((service, name)): Path<(String, String)>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Problem> {
+    let wanted = wanted.limits()?;
+    for running in host.running() {
+        let found = running.limit_target(&service, &name, wanted).await;
+        let found = found.map_err(refused)?;
+        let mut all = running.targets.iter();
+        let of = |it: &&Arc<Target>| it.service.as_str() == service && it.name == name;
+        if let Some(one) = all.find(of).filter(|_| found) {
+            return Ok(changed(&by, service, name, one.limits()));
+        }
+    }
+    Err(Problem::not_found())
+}
+
+fn changed(by: &str, service: String, name: String, limits: Limits) -> Response {
+    let (concurrency, rate) = (limits.concurrency as u64, limits.rate.map(written));
+    let per_tenant = limits.per_tenant.map(|it| it as u64);
+    tracing::info!(target: "audit", by, service, name, concurrency, rate, per_tenant, "limits changed");
+    let body = Changed {
+        service,
+        name,
+        concurrency,
+        rate,
+        per_tenant,
+    };
+    (StatusCode::ACCEPTED, Json(body)).into_response()
+}
+
+fn refused(why: Error) -> Problem {
+    match why.code() {
+        "limit_invalid" => invalid(why.to_string()),
+        _ => why.into(),
+    }
 }
 
 fn invalid(text: String) -> Problem {

@@ -70,6 +70,10 @@ pub struct Subscription {
     /// limit.
     #[serde(default)]
     pub rate: Option<String>,
+    /// The largest number of handlers that each process runs for one tenant at the same time; `null`
+    /// without such a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_tenant: Option<u64>,
     /// The number of its partitions, whose deliveries count as its own; 0 if it has none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub partitions: u32,
@@ -128,6 +132,12 @@ pub struct Breaker {
     pub state: String,
     /// The time of the last change.
     pub since: Timestamp,
+    /// The largest number of attempts at calls that each process makes at the same time.
+    #[serde(default)]
+    pub concurrency: u64,
+    /// The rate of attempts by all processes together, such as `50/s`; `null` without a limit.
+    #[serde(default)]
+    pub rate: Option<String>,
 }
 
 impl Breaker {
@@ -193,6 +203,7 @@ mod tests {
             dead: 1,
             concurrency: 64,
             rate: None,
+            per_tenant: None,
         }
     }
 
@@ -222,6 +233,8 @@ mod tests {
             name: "provider".into(),
             state: state.into(),
             since: Timestamp::from_micros(since),
+            concurrency: 256,
+            rate: None,
         };
         let lists = ["half_open", "closed", "open", "closed"]
             .into_iter()
