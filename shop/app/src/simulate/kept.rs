@@ -3,14 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shop_contracts::{OrderId, OrderStatus, UserId};
+use serde::Deserialize;
+use shop_contracts::{Money, OrderId, OrderStatus, RejectReason, UserId};
+use shop_inventory::domain::{ClaimStatus, FlashClaim, FlashSale, HeldClaimRow, Reservation};
+use shop_inventory::views::HeldRow;
 use shop_orders::domain::{Order, Placed};
 use shop_orders::feed::Feed;
 use shop_orders::placing::StoredAddress;
+use shop_payments::domain::{Payment, State};
 use shop_promotions::domain::{Booking, Promo, Use};
 use wingbeat::Result;
 use wingbeat::run::RunningSystem;
+use wingbeat::store::Select;
 use wingbeat::test::{Violation, World};
+
+/// More rows than a lifetime stores.
+const ALL: usize = 1_000;
 
 type Orders = BTreeMap<OrderId, Order>;
 
@@ -23,10 +31,32 @@ pub(super) async fn check(
     let users = shop_identity::audit::registered(&system.reads("identity")?).await?;
     let mut broken = promos(world, orders);
     broken.extend(sums(orders));
+    broken.extend(payments(world, orders));
+    broken.extend(rejections(world, orders));
+    broken.extend(keys(world));
+    broken.extend(rows(world, system).await?);
     broken.extend(feeds(world, orders));
     broken.extend(addresses(world, orders, &users.erased));
     broken.extend(mails(system, orders, &users.active).await?);
     Ok(broken)
+}
+
+/// Returns the sagas that have not ended and wait without a timer, at any moment.
+pub(super) fn untimed(world: &World) -> Vec<Violation> {
+    let tables = [("orders", "saga.checkout"), ("shipping", "saga.shipment")];
+    let sagas = tables.map(|(service, table)| world.records::<SagaHead>(service, table));
+    let open = sagas.into_iter().flatten();
+    let untimed = open.filter(|(_, saga)| !saga.ended && saga.timers.is_empty());
+    untimed
+        .map(|(id, _)| Violation::new("every saga has a timer", id, "it waits without one"))
+        .collect()
+}
+
+/// The part of a saga's record that every saga has.
+#[derive(Deserialize)]
+struct SagaHead {
+    ended: bool,
+    timers: Vec<String>,
 }
 
 /// Checks that the promo of a completed order is redeemed, and that of another one is free again.
@@ -109,6 +139,79 @@ fn sums(orders: &Orders) -> Vec<Violation> {
         (!is_right(placed)).then(|| Violation::new("an order costs what it contains", id, detail()))
     });
     wrong.collect()
+}
+
+/// Checks that the payment of an ended order is over, and says how much money has moved.
+fn payments(world: &World, orders: &Orders) -> Vec<Violation> {
+    const NAME: &str = "a payment ends with its order";
+    let all = world.entities::<Payment>("payments").into_iter();
+    let wrong = all.filter(|(id, payment)| {
+        let (captured, refunded) = (payment.captured, payment.refunded);
+        let order = id.parse().ok().and_then(|id: OrderId| orders.get(&id));
+        let is_completed = order.map(Order::status) == Some(OrderStatus::Completed);
+        let (none, is_paid) = (Money::default(), captured == payment.amount);
+        let is_right = match payment.state {
+            State::Captured => is_completed && is_paid && refunded == none,
+            State::Refunded => !is_completed && is_paid && refunded == captured,
+            State::Declined | State::Voided => !is_completed && captured == none,
+            _ => false,
+        };
+        !is_right || !payment.token.is_empty()
+    });
+    wrong
+        .map(|(id, payment)| Violation::new(NAME, id, format!("{payment:?}")))
+        .collect()
+}
+
+/// Checks that a reservation that was refused is recorded, so that a repeated command gets the same
+/// answer.
+fn rejections(world: &World, orders: &Orders) -> Vec<Violation> {
+    const NAME: &str = "a refused reservation is recorded";
+    let reservations: BTreeMap<String, Reservation> =
+        world.entities("inventory").into_iter().collect();
+    let refused = orders.iter().filter(|(_, order)| {
+        let reason = order.last.as_ref().and_then(|last| last.reason);
+        reason == Some(RejectReason::OutOfStock)
+    });
+    let unrecorded = refused.filter(|(id, _)| {
+        let known = reservations.get(&id.to_string());
+        !matches!(known, Some(Reservation::Rejected { .. }))
+    });
+    unrecorded
+        .map(|(id, _)| Violation::new(NAME, id, "out of stock"))
+        .collect()
+}
+
+/// Checks that each flash sale signs its claims with a key of its own.
+fn keys(world: &World) -> Vec<Violation> {
+    let mut keys = BTreeSet::new();
+    let sales = world.entities::<FlashSale>("inventory").into_iter();
+    let again = sales.filter(|(_, sale)| !keys.insert(String::from(sale.terms.key.clone())));
+    again
+        .map(|(id, _)| Violation::new("no two sales have one key", id, "its key is known"))
+        .collect()
+}
+
+/// Checks that the rows by expiry are those of the reservations and claims that can expire.
+async fn rows(world: &World, system: &RunningSystem) -> Result<Vec<Violation>> {
+    const NAME: &str = "what can expire is found by its expiry";
+    let inventory = system.reads("inventory")?;
+    let held = inventory.rows::<HeldRow>(Select::All, None, ALL).await?;
+    let held: BTreeSet<String> = held.rows.into_iter().map(|(id, _)| id).collect();
+    let reservations = world.entities::<Reservation>("inventory").into_iter();
+    let reservations = reservations.filter(|it| matches!(it.1, Reservation::Held { .. }));
+    let reserved: BTreeSet<String> = reservations.map(|(id, _)| id).collect();
+    let claimed = inventory
+        .rows::<HeldClaimRow>(Select::All, None, ALL)
+        .await?;
+    let claimed: BTreeSet<String> = claimed.rows.into_iter().map(|(id, _)| id).collect();
+    let claims = world.entities::<FlashClaim>("inventory").into_iter();
+    let claims = claims.filter(|it| it.1.status == ClaimStatus::Confirmed);
+    let confirmed: BTreeSet<String> = claims.map(|(id, _)| id).collect();
+    let wrong = held.symmetric_difference(&reserved);
+    let wrong = wrong.chain(claimed.symmetric_difference(&confirmed));
+    let detail = "it has a row and no reservation, or a reservation and no row";
+    Ok(wrong.map(|id| Violation::new(NAME, id, detail)).collect())
 }
 
 /// Checks that the newest change of each feed is the status of its order.

@@ -400,7 +400,7 @@ impl System for Shop {
             let detail = format!("{taken} of {units} units are taken");
             (taken > units).then(|| Violation::new("never oversold", id, detail))
         });
-        off.chain(oversold).collect()
+        off.chain(oversold).chain(kept::untimed(world)).collect()
     }
 
     async fn when_idle(&self, world: &World) -> Vec<Violation> {
@@ -410,9 +410,11 @@ impl System for Shop {
         let broken = async {
             let mut broken = self.broken(world, &system).await?;
             if broken.is_empty() && inspector::is_due(self.seed) {
-                broken = inspector::inspect(world).await;
+                let timeout = settings(self.seed).own.checkout_payment_timeout;
+                broken = inspector::inspect(world, &self.bank, timeout).await;
                 let orders = Self::orders(&system).await?;
                 broken.extend(self.stored(world, &system, &orders).await?);
+                broken.extend(erased(&system, &BTreeMap::new()).await?);
             }
             Ok::<_, wingbeat::Error>(broken)
         };

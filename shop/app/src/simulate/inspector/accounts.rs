@@ -223,6 +223,12 @@ impl Inspector {
         let erase = |password: &str| call("DELETE", "/me", json!({ "password": password }));
         let mut other = ada.clone();
         self.enters(&mut other, &password, true).await;
+        let put = call("PUT", "/cart/items/TEA-1", json!({ "quantity": 2 }));
+        self.gets(&mut ada, put, 200).await;
+        let items = json!([{ "sku": "CUP-1", "quantity": 1 }]);
+        self.gets(&mut ada, super::ordering::order(items, "erased"), 202)
+            .await;
+        self.idle().await;
         self.refuses(&mut ada, erase("wrong"), 403, "wrong_password")
             .await;
         let admin = self.admin.password.clone();

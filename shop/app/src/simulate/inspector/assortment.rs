@@ -1,6 +1,8 @@
 //! Products and stock: what the admin may offer, and what everybody sees of it.
 
 use serde_json::{Value, json};
+use shop_contracts::inventory::AdjustStock;
+use wingbeat::RuntimeExt as _;
 use wingbeat::test::simulator::Ask;
 
 use super::{Inspector, call, eur, get, offer, restock};
@@ -56,7 +58,7 @@ impl Inspector {
         for name in ["", " ", "Lamp\nx", &longer] {
             self.rejects_admin(put(name, "", 1), "/name").await;
         }
-        for description in ["a\u{202e}b", "a\u{0}b", &fuller] {
+        for description in ["a\u{202e}b", "a\u{7}b", &fuller] {
             self.rejects_admin(put("Lamp", description, 1), "/description")
                 .await;
         }
@@ -115,9 +117,27 @@ impl Inspector {
         self.as_admin(stock(-10, "sold elsewhere"), 202).await;
         self.idle().await;
         self.shows("Lamp", "Of tin.", 2, 0).await;
+        self.adjustments().await;
         self.as_admin(stock(7, "came"), 202).await;
         self.idle().await;
         self.shows("Lamp", "Of tin.", 2, 7).await;
+    }
+
+    /// Other programs send a command instead. It may arrive twice.
+    async fn adjustments(&mut self) {
+        for (delta, left) in [(7, 7), (-7, 0)] {
+            let adjusted = AdjustStock {
+                sku: SKU.parse().expect("a SKU"),
+                delta,
+                reason: "counted".into(),
+                adjustment_id: self.world.simulation().id(),
+            };
+            for _ in 0..2 {
+                self.world.publish(&adjusted).await;
+                self.idle().await;
+                self.shows("Lamp", "Of tin.", 2, left).await;
+            }
+        }
     }
 
     async fn lists(&mut self) {

@@ -1,5 +1,7 @@
 //! Carts: their limits, their totals, and what an order takes out of them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use wingbeat::test::simulator::Ask;
 
@@ -76,7 +78,14 @@ impl Inspector {
         let mut other = self.visitor().await;
         self.refuses(&mut other, order(Value::Null, "empty"), 422, "cart_empty")
             .await;
+        let before = self.now();
         let placed = self.gets(ada, order(Value::Null, "cart"), 202).await;
+        let is_quick = self.now().since(before) < Duration::from_secs(1);
+        self.equal(
+            "an order of a known cart waits for nothing",
+            &is_quick,
+            &true,
+        );
         self.equal(
             "the total of a cart",
             &placed["total"],

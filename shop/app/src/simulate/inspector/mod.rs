@@ -7,15 +7,18 @@
 //! at random: what the shoppers do does not depend on it.
 //!
 //! - `accounts`: sign-ups, sessions, passwords, erasures. `assortment`: products and stock.
-//!   `carts`: carts. `ordering`: orders and promos. `sales`: flash sales.
+//!   `carts`: carts. `ordering`: orders and promos. `payments`: orders while the bank is closed.
+//!   `sales`: flash sales.
 
 mod accounts;
 mod assortment;
 mod carts;
 mod ordering;
+mod payments;
 mod sales;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -23,6 +26,7 @@ use wingbeat::Runtime as _;
 use wingbeat::test::simulator::Ask;
 use wingbeat::test::{Client, Violation, World};
 
+use super::bank::Bank;
 use super::shopper::{Visitor, call, offer, restock};
 
 /// The name of the invariant.
@@ -36,23 +40,32 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Returns whether this lifetime is inspected.
 pub(super) fn is_due(seed: u64) -> bool {
-    seed % EVERY == 1
+    // Reservations of every fourth lifetime are short, and payments of every third one.
+    seed % EVERY == 1 || seed % (2 * EVERY) == 8
 }
 
 /// Inspects an idle shop. Returns the answers that were wrong.
-pub(super) async fn inspect(world: &World) -> Vec<Violation> {
+pub(super) async fn inspect(
+    world: &World,
+    bank: &Arc<Bank>,
+    payment_timeout: Duration,
+) -> Vec<Violation> {
     let mut admin = Visitor::admin(Client::new(world, FIRST));
     admin.sign_in().await;
     let mut inspector = Inspector {
         world: world.clone(),
+        bank: Arc::clone(bank),
         admin,
         visitors: 0,
+        refusals: 0,
+        payment_timeout,
         broken: Vec::new(),
     };
     inspector.accounts().await;
     inspector.assortment().await;
     inspector.carts().await;
     inspector.orders().await;
+    inspector.payments().await;
     inspector.sales().await;
     inspector.idle().await;
     inspector.broken
@@ -61,9 +74,14 @@ pub(super) async fn inspect(world: &World) -> Vec<Violation> {
 /// See the module.
 struct Inspector {
     world: World,
+    bank: Arc<Bank>,
     admin: Visitor,
     /// The number of visitors so far.
     visitors: usize,
+    /// The number of requests so far that had to be refused.
+    refusals: usize,
+    /// The time after which an order without an answer of the bank is rejected.
+    payment_timeout: Duration,
     broken: Vec<Violation>,
 }
 
@@ -100,12 +118,24 @@ impl Inspector {
 
     /// Sends a request, and expects a refusal with this status and code.
     async fn refuses(&mut self, who: &mut Visitor, ask: Ask, status: u16, code: &str) {
+        let ask = self.renewed(ask);
         self.expect(who, ask, status, code).await;
+    }
+
+    /// Returns the request with a new idempotency key, if it has one.
+    fn renewed(&mut self, ask: Ask) -> Ask {
+        self.refusals += 1;
+        let key = match ask.key.as_str() {
+            "" => String::new(),
+            key => format!("{key}-{}", self.refusals),
+        };
+        ask.idempotency_key(key)
     }
 
     /// Sends a request that is invalid in this field, and expects that it is refused.
     async fn rejects(&mut self, who: &mut Visitor, ask: Ask, pointer: &str) {
         let text = format!("{} {} {}", ask.method, ask.path, ask.body);
+        let ask = self.renewed(ask);
         let body = self.expect(who, ask, 422, "invalid").await;
         let errors = body["errors"].as_array().into_iter().flatten();
         let pointers: Vec<_> = errors.map(|it| it["pointer"].clone()).collect();

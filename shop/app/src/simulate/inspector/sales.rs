@@ -17,7 +17,13 @@ const UNITS: i64 = 10;
 /// The lifetime of a claim, in seconds.
 const TTL: u64 = 30;
 
+/// The claims of an impatient user.
+const CROWD: usize = 2_200;
+
 const SECOND: Duration = Duration::from_secs(1);
+/// More than a clock is wrong at most, and less than a sale waits until it is closed, with the
+/// clock that is wrong the other way.
+const SKEW: Duration = Duration::from_millis(2_500);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 fn new_sale(units: u32, per_user: u32, opens_at: Timestamp, closes_at: Timestamp) -> Ask {
@@ -49,6 +55,7 @@ impl Inspector {
         }
         self.a_sale(&mut buyers).await;
         self.a_sale_that_ends(&mut buyers[0]).await;
+        self.a_claim_that_waits(&mut buyers[0]).await;
     }
 
     async fn invalid_sales(&mut self) {
@@ -150,7 +157,7 @@ impl Inspector {
         self.sale_is(&sale, 4, "scheduled").await;
         self.refuses(ada, claim(&sale, "early"), 409, "not_open")
             .await;
-        self.pass(opens_at.since(self.now()) + SECOND).await;
+        self.pass(opens_at.since(self.now()) + SKEW).await;
         self.sale_is(&sale, 4, "open").await;
 
         let first = self.claims(ada, &sale, "first").await;
@@ -158,7 +165,7 @@ impl Inspector {
         self.equal("the claim of the same key", &again, &first);
         let mut changed = claim(&sale, "first");
         changed.body = json!({ "other": "body" });
-        self.refuses(ada, changed, 422, "idempotency_key_reused")
+        self.expect(ada, changed, 422, "idempotency_key_reused")
             .await;
         self.refuses(
             eve,
@@ -175,6 +182,7 @@ impl Inspector {
         self.refuses(eve, claim(&sale, "first"), 409, "sold_out")
             .await;
         self.sale_is(&sale, 0, "sold_out").await;
+        self.a_crowd(eve, &sale).await;
         self.pass(3 * SECOND).await;
         self.claim_is(ada, &first, "confirmed").await;
         self.claim_is(ada, &second, "confirmed").await;
@@ -201,6 +209,35 @@ impl Inspector {
         self.units_left(UNITS - 4).await;
     }
 
+    /// More claims, one after another, than each of two processes decides at once.
+    async fn a_crowd(&mut self, eve: &mut Visitor, sale: &str) {
+        for _ in 0..CROWD {
+            let path = format!("/flash-sales/{sale}/claims");
+            let ask = call("POST", &path, Value::Null);
+            self.refuses(eve, ask, 409, "sold_out").await;
+            if !self.broken.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// An order that waits for the bank keeps its unit beyond the lifetime of its claim.
+    async fn a_claim_that_waits(&mut self, ada: &mut Visitor) {
+        let now = self.now();
+        let ask = new_sale(1, 1, now - SKEW, now + DAY);
+        let sale = self.opens(with(ask, "/claim_ttl_s", json!(8))).await;
+        let claim = self.claims(ada, &sale, "waits").await;
+        self.bank.set_closed(true);
+        // The claim is confirmed meanwhile.
+        let placed = self.gets(ada, order(&claim, "claim that waits"), 202).await;
+        self.pass(16 * SECOND).await;
+        self.claim_is(ada, &claim, "ordered").await;
+        self.bank.set_closed(false);
+        self.idle().await;
+        self.equal_status(ada, &placed, "completed").await;
+        self.units_left(UNITS - 6).await;
+    }
+
     /// The first claim is bought, and the third is given back.
     async fn buys(
         &mut self,
@@ -220,6 +257,9 @@ impl Inspector {
         self.refuses(eve, order(first, "stolen claim"), 404, "not_found")
             .await;
         self.refuses(eve, order("no claim", "no claim"), 404, "not_found")
+            .await;
+        let unknown = "00000000-0000-7000-8000-000000000000";
+        self.refuses(eve, order(unknown, "unknown claim"), 404, "not_found")
             .await;
         let placed = self.gets(ada, order(first, "claim"), 202).await;
         self.equal("the price of a sale", &placed["total"], &eur(99));
@@ -248,7 +288,7 @@ impl Inspector {
     async fn a_sale_that_ends(&mut self, ada: &mut Visitor) {
         let now = self.now();
         let closes_at = now + 15 * SECOND;
-        let mut ask = new_sale(3, 3, now - SECOND, closes_at);
+        let mut ask = new_sale(3, 3, now - SKEW, closes_at);
         ask.body["price"] = Value::Null;
         let sale = self.opens(ask).await;
         self.units_left(UNITS - 7).await;
@@ -263,7 +303,7 @@ impl Inspector {
             &placed["total"],
             &eur(PRICE),
         );
-        self.pass(closes_at.since(self.now()) + SECOND).await;
+        self.pass(closes_at.since(self.now()) + SKEW).await;
         self.refuses(ada, claim(&sale, "late"), 409, "not_open")
             .await;
         self.sale_is(&sale, 1, "closed").await;
