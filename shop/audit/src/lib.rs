@@ -4,8 +4,9 @@
 //! violation counts only if consecutive reads report it in the same words.
 //!
 //! - `stock` (1), `money` (2, 3), `lifecycle` (4, 5), `flash` (6), `people` (7, 8), `messages` (9),
-//!   `views` (10).
+//!   `views` and `behind` (10), `reserved` (11).
 
+mod behind;
 mod flash;
 mod ids;
 mod ledger;
@@ -13,6 +14,7 @@ mod lifecycle;
 mod messages;
 mod money;
 mod people;
+mod reserved;
 mod stock;
 mod views;
 mod walk;
@@ -186,6 +188,7 @@ async fn read(system: &RunningSystem, provider: &str) -> Result<Vec<Check>> {
     checks.extend(people::check(system).await?);
     checks.push(messages::check(system).await?);
     checks.push(views::check(system).await?);
+    checks.push(reserved::check(system).await?);
     Ok(checks)
 }
 

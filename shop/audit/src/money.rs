@@ -1,7 +1,5 @@
 //! Invariants 2 and 3: the money in the payments service and in the provider's ledger.
 
-use std::time::Duration;
-
 use shop_contracts::{OrderId, OrderStatus};
 use shop_orders::domain::Order;
 use shop_payments::domain::{Payment, State};
@@ -9,11 +7,8 @@ use wingbeat::Timestamp;
 
 use super::Check;
 use super::ledger::Booked;
+use super::reserved::GIVEN_BACK_WITHIN;
 use super::walk::Known;
-
-/// The time within which the hold of an ended order is given back, also over an outage of the
-/// provider that is worth an alert.
-const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// The checks of both invariants.
 pub(super) struct Money {

@@ -1,6 +1,7 @@
 //! The payment company of the simulation: the stand-in's promises and cards, in memory.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ struct Books {
 pub struct Bank {
     runtime: SharedRuntime,
     books: Mutex<Books>,
+    is_closed: AtomicBool,
 }
 
 fn answer(status: u16, body: &Value) -> Result<Response> {
@@ -51,11 +53,17 @@ impl Bank {
         Arc::new(Self {
             runtime,
             books: Mutex::default(),
+            is_closed: AtomicBool::new(false),
         })
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the bank, which then answers no operation, or opens it again.
+    pub fn set_closed(&self, is_closed: bool) {
+        self.is_closed.store(is_closed, Ordering::Relaxed);
     }
 
     /// Returns the bookings of an order: `authorize`, `capture`, `void`, `refund`.
@@ -85,6 +93,9 @@ impl Bank {
     }
 
     async fn operate(&self, request: &Request) -> Result<Response> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return answer(503, &Value::Null);
+        }
         let kind = match request.url.rsplit('/').next() {
             Some("authorizations") => "authorize",
             Some("captures") => "capture",

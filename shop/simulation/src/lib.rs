@@ -7,13 +7,17 @@
 //!
 //! - `system`: the processes and the invariants. `shopper`: the clients. `goods`: the products.
 //!   `history`: the answers to clients, compared with the orders. `bank`: the payment company.
-//!   `coverage`: the accepted gaps. `cli`: the command.
+//!   `copies`, `kept`: further invariants of an idle shop. `inspector`: a visitor who then tries
+//!   the rules of the API. `coverage`: the accepted gaps. `cli`: the command.
 
 mod bank;
 mod cli;
+mod copies;
 mod coverage;
 mod goods;
 mod history;
+mod inspector;
+mod kept;
 mod shopper;
 mod system;
 

@@ -54,15 +54,16 @@ pub(super) fn call(method: &'static str, path: &str, body: Value) -> Ask {
 }
 
 /// A signed-in user.
+#[derive(Clone)]
 pub(super) struct Visitor {
     pub(super) client: Client,
-    email: String,
-    password: String,
-    token: String,
+    pub(super) email: String,
+    pub(super) password: String,
+    pub(super) token: String,
 }
 
 impl Visitor {
-    fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client) -> Self {
         let email = format!("shopper{}@shop.example", client.number);
         Self {
             client,
@@ -80,7 +81,7 @@ impl Visitor {
         }
     }
 
-    async fn sign_up(&mut self) {
+    pub(super) async fn sign_up(&mut self) {
         let name = format!("Shopper {}", self.client.number);
         let form = json!({
             "email": self.email, "password": self.password, "name": name,
@@ -104,7 +105,7 @@ impl Visitor {
     }
 
     /// Sends a request once as this user.
-    async fn once(&mut self, ask: Ask) -> Answer {
+    pub(super) async fn once(&mut self, ask: Ask) -> Answer {
         self.client.ask(ask.session(&self.token)).await
     }
 

@@ -21,8 +21,8 @@ use wingbeat::{CorrelationId, Message as _, Result, Runtime as _};
 
 use super::bank::Bank;
 use super::goods::GOODS;
-use super::history;
 use super::shopper::{ADMIN_PASSWORD, Visitor, go_shopping, keep_shop, offer, restock, sale};
+use super::{copies, history, inspector, kept};
 use shop_system::Settings;
 use shop_system::roles::{SERVICES, whole};
 use shop_system::services::{hashing, system as services};
@@ -101,18 +101,31 @@ impl Shop {
         let orders = Self::orders(system).await?;
         let told = world.history();
         let mut broken = history::check(&told, &orders);
-        broken.extend(history::ended(&orders));
         broken.extend(unheeded(system, history::called_off(&told), &orders).await?);
-        broken.extend(nothing_held(world, &orders));
-        broken.extend(self.given_back(&orders));
-        broken.extend(copies_behind(system).await?);
-        broken.extend(goods_add_up(world, &orders));
-        broken.extend(claims_end_with_their_orders(world, &orders));
-        broken.extend(letters(system).await?);
         broken.extend(history::refused(&told));
         broken.extend(prices(system, &history::offered(&told)).await?);
         broken.extend(history::stays_erased(&told));
         broken.extend(erased(system, &history::erased(&told)).await?);
+        broken.extend(self.stored(world, system, &orders).await?);
+        Ok(broken)
+    }
+
+    /// Checks what the services have stored, whatever the clients were told.
+    async fn stored(
+        &self,
+        world: &World,
+        system: &RunningSystem,
+        orders: &BTreeMap<OrderId, Order>,
+    ) -> Result<Vec<Violation>> {
+        let mut broken = history::ended(orders);
+        broken.extend(nothing_held(world, orders));
+        broken.extend(self.given_back(orders));
+        broken.extend(copies_behind(system).await?);
+        broken.extend(copies::check(world, system).await?);
+        broken.extend(goods_add_up(world, orders));
+        broken.extend(claims_end_with_their_orders(world, orders));
+        broken.extend(kept::check(world, system, orders).await?);
+        broken.extend(letters(system).await?);
         let report = shop_audit::report(system, PROVIDER).await?;
         for invariant in report.invariants {
             let name = format!("{}: {}", invariant.id, invariant.name);
@@ -386,14 +399,26 @@ impl System for Shop {
             let detail = format!("{taken} of {units} units are taken");
             (taken > units).then(|| Violation::new("never oversold", id, detail))
         });
-        off.chain(oversold).collect()
+        off.chain(oversold).chain(kept::untimed(world)).collect()
     }
 
     async fn when_idle(&self, world: &World) -> Vec<Violation> {
         let running = world.running();
         let ports = running[0].ports.clone();
         let system = RunningSystem { ports, running };
-        let broken = self.broken(world, &system).await;
-        broken.unwrap_or_else(|why| vec![Violation::new("it can be audited", "", why.to_string())])
+        let broken = async {
+            let mut broken = self.broken(world, &system).await?;
+            if broken.is_empty() && inspector::is_due(self.seed) {
+                let timeout = settings(self.seed).own.checkout_payment_timeout;
+                broken = inspector::inspect(world, &self.bank, timeout).await;
+                let orders = Self::orders(&system).await?;
+                broken.extend(self.stored(world, &system, &orders).await?);
+                broken.extend(erased(&system, &BTreeMap::new()).await?);
+            }
+            Ok::<_, wingbeat::Error>(broken)
+        };
+        broken
+            .await
+            .unwrap_or_else(|why| vec![Violation::new("it can be audited", "", why.to_string())])
     }
 }

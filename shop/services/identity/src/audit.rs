@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use shop_contracts::UserId;
 use wingbeat::{Reads, Result};
 
-use crate::users::StoredUser;
+use crate::users::{self, StoredUser};
 
 /// Entities per read.
 const PAGE: usize = 1_000;
@@ -60,6 +60,15 @@ pub async fn users(reads: &Reads, after: Option<String>) -> Result<Vec<(String, 
 pub async fn standing(reads: &Reads, user: UserId) -> Result<Option<Standing>> {
     let user = reads.entity::<StoredUser>(&user).await?;
     Ok(user.as_ref().map(Standing::of))
+}
+
+/// Returns the address and the name of a user; `None` if there is none or the user was erased.
+///
+/// # Errors
+///
+/// A `store_*` code if the store cannot be read.
+pub async fn person(reads: &Reads, user: UserId) -> Result<Option<(String, String)>> {
+    users::read(reads, user).await
 }
 
 /// Returns the registered users.

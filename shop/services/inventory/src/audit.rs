@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use shop_contracts::Sku;
+use shop_contracts::{OrderId, Sku};
 use wingbeat::store::Select;
 use wingbeat::{Reads, Result};
 
 use crate::domain::{Reservation, Stock};
-use crate::views::LedgerRow;
+use crate::views::{HeldRow, LedgerRow};
 
 /// Entities or rows per read.
 const PAGE: usize = 1_000;
@@ -99,6 +99,23 @@ async fn add_ledger(reads: &Reads, figures: &mut BTreeMap<Sku, Figures>) -> Resu
         match page.next {
             Some(next) => after = Some(next),
             None => return Ok(()),
+        }
+    }
+}
+
+/// Returns the orders that have reserved stock at this moment.
+///
+/// # Errors
+///
+/// A `store_*` code if the store cannot be read.
+pub async fn reserving(reads: &Reads) -> Result<Vec<OrderId>> {
+    let (mut orders, mut after) = (Vec::new(), None);
+    loop {
+        let page = reads.rows::<HeldRow>(Select::All, after, PAGE).await?;
+        orders.extend(page.rows.into_iter().map(|(_, row)| row.order_id));
+        after = page.next;
+        if after.is_none() {
+            return Ok(orders);
         }
     }
 }

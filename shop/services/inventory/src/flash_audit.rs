@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use shop_contracts::{ClaimId, ClaimKey, SaleId, UserId};
+use shop_contracts::{ClaimId, ClaimKey, OrderId, SaleId, UserId};
 use wingbeat::{Reads, Result, Timestamp};
 
-use crate::domain::{CLAIMS_KEPT, FlashClaim, FlashSale, SaleTerms, Share};
+use crate::domain::{CLAIMS_KEPT, ClaimStatus, FlashClaim, FlashSale, SaleTerms, Share};
 
 /// Entities per read.
 const PAGE: usize = 1_000;
@@ -115,6 +115,29 @@ pub async fn sales(reads: &Reads) -> Result<BTreeMap<SaleId, Figures>> {
     }
     audited.add_claims(reads).await?;
     Ok(audited.sales)
+}
+
+/// Returns the orders that have a unit of a flash sale at this moment, which has not left yet.
+///
+/// # Errors
+///
+/// A `store_*` code if the store cannot be read.
+pub async fn ordering(reads: &Reads) -> Result<Vec<OrderId>> {
+    let (mut orders, mut after) = (Vec::new(), None);
+    loop {
+        let page = reads.entities::<FlashClaim>(after, PAGE).await?;
+        after = page.last().map(|(id, _)| id.clone());
+        orders.extend(
+            page.into_iter()
+                .filter_map(|(_, claim)| match claim.status {
+                    ClaimStatus::Ordered { order_id } => Some(order_id),
+                    _ => None,
+                }),
+        );
+        if after.is_none() {
+            return Ok(orders);
+        }
+    }
 }
 
 /// The sales of an audit.

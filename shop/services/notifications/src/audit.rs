@@ -3,7 +3,7 @@
 use shop_contracts::UserId;
 use wingbeat::{Reads, Result};
 
-use crate::domain::Contact;
+use crate::domain::{Contact, Person};
 use crate::mailbox;
 use crate::mailer::{Sent, sent_key};
 
@@ -46,4 +46,16 @@ pub async fn knows(reads: &Reads, user: UserId) -> Result<bool> {
     let contact = reads.entity::<Contact>(&user).await?;
     let (mails, _) = mailbox::keys_of(reads, user).await?;
     Ok(matches!(contact, Some(Contact::Known(_))) || !mails.is_empty())
+}
+
+/// Returns what the service knows about a user; `None` if it knows no address.
+///
+/// # Errors
+///
+/// A `store_*` code if the store cannot be read.
+pub async fn person(reads: &Reads, user: UserId) -> Result<Option<Person>> {
+    match reads.entity::<Contact>(&user).await? {
+        Some(Contact::Known(person)) => reads.personal(&user, &person).await,
+        _ => Ok(None),
+    }
 }

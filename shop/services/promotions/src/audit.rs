@@ -100,6 +100,26 @@ pub async fn redeemed_twice(reads: &Reads) -> Result<(u64, BTreeSet<OrderId>)> {
     Ok((ordered.count, twice))
 }
 
+/// Returns the orders that have a promo reserved at this moment.
+///
+/// # Errors
+///
+/// A `store_*` code if the store cannot be read.
+pub async fn reserving(reads: &Reads) -> Result<Vec<OrderId>> {
+    let (mut orders, mut after) = (Vec::new(), None);
+    loop {
+        let page = reads.entities::<Promo>(after, PAGE).await?;
+        after = page.last().map(|(id, _)| id.clone());
+        orders.extend(page.into_iter().filter_map(|(_, promo)| match promo.used {
+            Use::Reserved { order_id } => Some(order_id),
+            _ => None,
+        }));
+        if after.is_none() {
+            return Ok(orders);
+        }
+    }
+}
+
 /// Returns those of the orders that no code names as its redeemer.
 async fn unnamed(reads: &Reads, orders: Vec<OrderId>) -> Result<BTreeSet<OrderId>> {
     let mut orders: BTreeSet<OrderId> = orders.into_iter().collect();
