@@ -104,9 +104,11 @@ impl Default for Policy {
 pub struct PerTenant {
     /// The largest number of runs for one tenant at the same time in a process.
     pub concurrency: usize,
-    /// Returns the tenant of a message.
-    of: Arc<dyn Fn(&Envelope) -> Option<Arc<str>> + Send + Sync>,
+    of: Arc<TenantOf>,
 }
+
+/// Returns the tenant of a message.
+type TenantOf = dyn Fn(&Envelope) -> Option<Arc<str>> + Send + Sync;
 
 impl PerTenant {
     pub(crate) fn new(

@@ -21,3 +21,4 @@ mod retrying;
 mod setup;
 mod statements;
 mod strangers;
+mod tenants;
