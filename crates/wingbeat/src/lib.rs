@@ -443,6 +443,7 @@ mod partition;
 pub mod policy;
 pub mod ports;
 pub mod prelude;
+mod project;
 mod publish;
 mod rebuild;
 mod replay;
@@ -491,8 +492,8 @@ pub use schedule::{Missed, Schedule};
 pub use service::Service;
 #[doc(inline)]
 pub use state::{
-    Aggregate, Cached, Claims, Entity, Happened, Reads, Repo, Rows, Table, View, ViewColumns,
-    ViewRow,
+    Aggregate, Cached, Changes, Claims, Entity, Happened, PastEvent, Projection, Reads, Repo, Rows,
+    Table, View, ViewColumns, ViewRow,
 };
 #[cfg(feature = "personal")]
 #[doc(inline)]

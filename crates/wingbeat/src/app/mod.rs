@@ -33,7 +33,7 @@ use start::Shared;
 pub use crate::dispatch::Stats;
 pub use crate::failed::{DeadLetter, Failures};
 pub use crate::publish::Unroutable;
-pub use crate::rebuild::RebuildStatus;
+pub use crate::rebuild::{ProjectionStatus, RebuildStatus};
 pub use crate::replay::ReplayStatus;
 pub use crate::schedule::ScheduleStatus;
 pub use findings::{Finding, Severity};

@@ -23,6 +23,7 @@ use crate::failed::{BrokerDeadLetters, Waiting};
 use crate::limit::Limiter;
 use crate::overload::{Oldest, Overload};
 use crate::partition::{self, Shares};
+use crate::project::{self, Projections};
 use crate::publish::Relay;
 use crate::rebuild::Rebuilds;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
@@ -35,7 +36,7 @@ use crate::state::Derived;
 use crate::state::Reads;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::trust::Commands;
-use crate::unit::{Incomplete, ServiceContext};
+use crate::unit::{Incomplete, Projections as Projected, ServiceContext};
 use crate::{Rate, TargetPolicy};
 
 /// Due records that wait for a subscription's dispatcher.
@@ -117,6 +118,7 @@ impl Starting {
                 keepers: BTreeMap::new(),
                 replays: BTreeMap::new(),
                 rebuilds: BTreeMap::new(),
+                projections: BTreeMap::new(),
                 requests: BTreeMap::new(),
                 targets: Vec::new(),
                 topology,
@@ -160,8 +162,10 @@ impl Starting {
             bodies: self.shared.bodies.clone(),
             published: wiring.published,
             incomplete: Incomplete::default(),
+            projections: Projected(wiring.projections.iter().map(|it| it.projected()).collect()),
         });
-        self.rebuilds(&context, wiring.tables).await;
+        self.rebuilds(&context, wiring.tables, wiring.projections)
+            .await;
         self.replays(&context, wiring.histories);
         // Without queues the broker has nothing to dead-letter.
         if !wiring.subscriptions.is_empty() {
@@ -294,7 +298,12 @@ impl Starting {
     }
 
     /// Compares the rows of a service's tables with their definitions, before its first unit.
-    async fn rebuilds(&mut self, context: &Arc<ServiceContext>, tables: Vec<Derived>) {
+    async fn rebuilds(
+        &mut self,
+        context: &Arc<ServiceContext>,
+        tables: Vec<Derived>,
+        projections: project::Registered,
+    ) {
         if tables.is_empty() {
             return;
         }
@@ -302,6 +311,12 @@ impl Starting {
         rebuilds.begin().await;
         let following = Arc::clone(&rebuilds).follow(self.control.clone());
         self.ports.runtime.spawn(Box::pin(following));
+        let projections = Arc::new(Projections::new(context, &rebuilds, projections));
+        if !projections.is_empty() {
+            projections.begin().await;
+            projections.spawn(&self.control);
+            self.running.projections.insert(context.name, projections);
+        }
         self.running.rebuilds.insert(context.name, rebuilds);
     }
 

@@ -14,10 +14,12 @@
 //! ([`Incomplete`](crate::unit::Incomplete)).
 
 mod keeper;
+mod releases;
 mod state;
 mod status;
 mod walk;
 
 pub(crate) use keeper::Rebuilds;
+pub(crate) use releases::{Followed, Releases};
 pub(crate) use state::{STORED, pending};
-pub use status::RebuildStatus;
+pub use status::{ProjectionStatus, RebuildStatus};

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use wingbeat_core::unit::Write;
 use wingbeat_core::{Key, Name, Result, ServiceStore, Timestamp};
 
+use super::releases::Followings;
 use crate::state::{Columns, Definition, Derived};
 use crate::unit::OwnTable;
 use crate::{decode, encode};
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub(super) tables: BTreeMap<String, Filled>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pass: Option<Pass>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) projections: Followings,
 }
 
 /// The records of rebuilds, for the verification of what is stored.
@@ -135,6 +138,11 @@ impl State {
                 filled.restrict(definition);
             }
         }
+        for (name, followed) in &mut self.projections {
+            let mut tables = release.values();
+            let version = tables.find_map(|it| it.projections.get(name));
+            *followed = followed.filter(|it| version == Some(&it.version));
+        }
         if self.releases.len() == RELEASES_MAX {
             self.releases.remove(0);
         }
@@ -204,6 +212,7 @@ pub(crate) async fn pending(store: &ServiceStore, tables: &[Derived]) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use super::super::releases::Followed;
     use super::*;
 
     fn definition(number: u32, columns: &[&str]) -> Definition {
@@ -211,6 +220,7 @@ mod tests {
         Definition {
             number,
             views: [("books".to_owned(), columns)].into(),
+            projections: BTreeMap::new(),
         }
     }
 
@@ -251,6 +261,27 @@ mod tests {
         assert_eq!(state.wanted(&new), ["book"]);
         assert!(state.wanted(&old).is_empty());
         assert!(!state.is_only(&new));
+    }
+
+    #[test]
+    fn a_release_without_a_projection_ends_its_walk() {
+        let with = |version: Option<u32>| {
+            let mut release = release(0, &[]);
+            let book = release.get_mut("book").unwrap();
+            let named = version.map(|it| ("by_year".to_owned(), it));
+            book.projections = named.into_iter().collect();
+            release
+        };
+        for (other, followed) in [(Some(1), true), (Some(2), false), (None, false)] {
+            let mut state = filled(&with(Some(1)));
+            let complete = Followed {
+                version: 1,
+                complete: true,
+            };
+            state.projections.insert("by_year".into(), Some(complete));
+            state.join(&with(other), &BTreeMap::new());
+            assert_eq!(state.projections["by_year"].is_some(), followed, "{other:?}");
+        }
     }
 
     #[test]

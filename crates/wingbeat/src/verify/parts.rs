@@ -65,6 +65,7 @@ fn own_tables() -> Vec<OwnTable> {
         schedule::STORED,
         dispatch::STORED,
         rebuild::STORED,
+        crate::state::PROJECTIONS_STORED,
     ];
     tables.extend(replay::STORED);
     tables.extend(partition::STORED);

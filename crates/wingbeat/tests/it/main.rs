@@ -41,6 +41,7 @@ mod pausing;
 #[cfg(feature = "personal")]
 mod personal;
 mod poison;
+mod projecting;
 mod rates;
 #[cfg(all(feature = "host", feature = "embedded"))]
 mod ready;

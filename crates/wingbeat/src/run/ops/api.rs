@@ -21,7 +21,7 @@ use super::guard::Operator;
 use super::letters::{Letter, LetterPage, list};
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
 use super::overload::overload_routes;
-use super::rebuilds::rebuild_routes;
+use super::rebuilds::{projection_routes, rebuild_routes};
 use super::replays::replay_routes;
 use super::sagas::saga_routes;
 use super::schedules::schedule_routes;
@@ -43,6 +43,7 @@ pub fn operator(host: Arc<Host>) -> Router {
         .merge(wiring_routes())
         .merge(saga_routes())
         .merge(contract_routes())
+        .merge(projection_routes())
         .with_state(host)
         .into_router()
 }

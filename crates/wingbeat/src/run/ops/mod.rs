@@ -43,7 +43,7 @@ pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,
 };
 pub use overload::Resource;
-pub use rebuilds::Rebuild;
+pub use rebuilds::{Rebuild, RebuiltProjection};
 pub use replays::Replay;
 pub use schedules::{Schedule, ScheduleRun};
 pub use timeline::{Step, Timeline, in_order, story};

@@ -1,0 +1,93 @@
+//! The releases that run, for the projections of a service.
+//!
+//! A release notes each aggregate that changes for the projections that it knows. The record of
+//! the rows shows for each projection whether all releases have done so since its walk began: a
+//! process of a release that does not know the projection ends the walk when it joins.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wingbeat_core::{Name, Result};
+
+use super::keeper::Rebuilds;
+use super::state::{State, key};
+use crate::decode;
+use crate::unit::Scope;
+
+/// A version of a projection for which all releases note changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Followed {
+    pub(crate) version: u32,
+    /// The walk over all aggregates is complete.
+    pub(crate) complete: bool,
+}
+
+/// The projections that have stored anything, by name; `None` if some release has not noted
+/// changes for them.
+pub(super) type Followings = BTreeMap<String, Option<Followed>>;
+
+/// The record of the rows, as one unit reads it.
+pub(crate) struct Releases {
+    before: State,
+    state: State,
+    is_only: bool,
+}
+
+impl Rebuilds {
+    /// Reads the record in a unit.
+    pub(crate) async fn releases(&self, scope: &Scope) -> Result<Releases> {
+        let body = scope.load(&key()).await?.body;
+        let state: State = body.map(|it| decode(&it)).transpose()?.unwrap_or_default();
+        Ok(Releases {
+            before: state.clone(),
+            is_only: state.is_only(&self.release),
+            state,
+        })
+    }
+
+    /// Returns whether the walk of a projection was complete at the last look.
+    pub(crate) fn is_followed(&self, view: Name, version: u32) -> bool {
+        let followed = self.followings().get(view.as_str()).copied().flatten();
+        followed.is_some_and(|it| it.complete && it.version == version)
+    }
+
+    /// Returns the names of projections that another release has left, as of the last look.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let known = |name: &String| {
+            let tables = self.release.values();
+            tables.into_iter().any(|it| it.projections.contains_key(name))
+        };
+        let followings = self.followings();
+        followings.keys().filter(|it| !known(it)).cloned().collect()
+    }
+}
+
+impl Releases {
+    /// Returns whether no process of another release runs.
+    pub(crate) fn is_only(&self) -> bool {
+        self.is_only
+    }
+
+    /// Returns the version of a projection for which all releases note changes.
+    pub(crate) fn followed(&self, view: Name) -> Option<Followed> {
+        self.state.projections.get(view.as_str()).copied().flatten()
+    }
+
+    pub(crate) fn follow(&mut self, view: Name, followed: Followed) {
+        let name = view.as_str().to_owned();
+        self.state.projections.insert(name, Some(followed));
+    }
+
+    /// Removes a projection without any stored data.
+    pub(crate) fn forget(&mut self, view: Name) {
+        self.state.projections.remove(view.as_str());
+    }
+
+    /// Writes the record if it has changed.
+    pub(crate) fn write(&self, scope: &Scope) -> Result<()> {
+        if self.state == self.before {
+            return Ok(());
+        }
+        scope.write(self.state.write())
+    }
+}
