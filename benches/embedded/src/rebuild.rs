@@ -145,7 +145,9 @@ async fn place(shop: Arc<ServiceContext>, rate: u32, latencies: Latencies) {
 /// Prints the latencies of the orders that were due within a time.
 fn print(name: &str, latencies: &Latencies, from: Instant, until: Instant) {
     let latencies = latencies.lock().expect("no holder panics");
-    let within = latencies.iter().filter(|(due, _)| (from..until).contains(due));
+    let within = latencies
+        .iter()
+        .filter(|(due, _)| (from..until).contains(due));
     let mut sorted: Vec<Duration> = within.map(|(_, latency)| *latency).collect();
     sorted.sort();
     let at = |percent: usize| {
@@ -176,7 +178,10 @@ pub(crate) async fn run(events: u64, rate: u32, directory: &Path) {
     let running = start(directory, Service::new("shop")).await;
     let begun = Instant::now();
     fill(&running, events).await;
-    println!("{events} events stored in {:.1} s", begun.elapsed().as_secs_f64());
+    println!(
+        "{events} events stored in {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
     running.drain().await;
     drop(running);
     let running = start(directory, Service::new("shop").projects::<Revenue>()).await;
@@ -194,11 +199,19 @@ pub(crate) async fn run(events: u64, rate: u32, directory: &Path) {
     }
     let shown = Instant::now();
     let took = (shown - began).as_secs_f64();
-    println!("built in {took:.1} s, {:.0} events/s, while {rate} orders/s went on", events as f64 / took);
+    println!(
+        "built in {took:.1} s, {:.0} events/s, while {rate} orders/s went on",
+        events as f64 / took
+    );
     tokio::time::sleep(Duration::from_secs(10)).await;
     placing.abort();
     tokio::time::sleep(Duration::from_secs(3)).await;
-    print("before", &latencies, started + Duration::from_secs(5), began);
+    print(
+        "before",
+        &latencies,
+        started + Duration::from_secs(5),
+        began,
+    );
     print("during", &latencies, began, shown);
     print("after", &latencies, shown, shown + Duration::from_secs(10));
     let placed = latencies.lock().expect("no holder panics").len() as u64;

@@ -357,7 +357,7 @@
 //! |---|---|
 //! | wire services | [`App`], [`Service`], [`Handler`], [`Settings`] |
 //! | handle a message | [`Event`](macro@Event), [`Command`](macro@Command), [`Effects`], [`Batch`], [`Meta`], [`Now`], [`State`] |
-//! | keep data | [`Entity`] and [`Table`], [`Aggregate`] and [`Repo`], [`Claims`], [`View`] and [`Rows`], [`Cached`], [`Reads`] |
+//! | keep data | [`Entity`] and [`Table`], [`Aggregate`] and [`Repo`], [`Claims`], [`View`] and [`Rows`], [`Projection`], [`Cached`], [`Reads`] |
 //! | coordinate services | [`Saga`], [`Request`] and [`Requests`] |
 //! | use outside systems | [`Call`], [`TargetPolicy`] |
 //! | test | [`TestApp`](test::TestApp), [`Simulator`](test::Simulator), [`given_saga`](test::given_saga) |

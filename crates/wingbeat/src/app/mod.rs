@@ -209,6 +209,7 @@ impl App {
         findings.extend(self.pasts_that_cannot_be_replayed());
         findings.extend(self.batches_out_of_range());
         findings.extend(self.partitions_out_of_range());
+        findings.extend(self.views_with_two_writers());
         findings
     }
 

@@ -245,7 +245,11 @@ impl Projector {
     /// one is at work.
     fn may_take(&self, control: &Control) -> Option<bool> {
         let version = self.projecting.projected().version;
-        let Some(built) = control.versions.get(&version).filter(|it| it.holder != self.me) else {
+        let Some(built) = control
+            .versions
+            .get(&version)
+            .filter(|it| it.holder != self.me)
+        else {
             return Some(false);
         };
         let mut looks = lock(&self.looks);

@@ -9,8 +9,7 @@ use uuid::Uuid;
 use wingbeat_core::store::{Query, Select};
 use wingbeat_core::{Name, Result, RuntimeExt as _};
 
-use super::releases::Followings;
-use super::state::{Filled, Pass, Release, Seen, State, key};
+use super::state::{Filled, Followings, Pass, Release, Seen, State, key};
 use super::status::RebuildStatus;
 use super::walk::{Page, Stopped, page};
 use crate::decode;

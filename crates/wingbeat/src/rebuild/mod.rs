@@ -20,6 +20,6 @@ mod status;
 mod walk;
 
 pub(crate) use keeper::Rebuilds;
-pub(crate) use releases::{Followed, Releases};
-pub(crate) use state::{STORED, pending};
+pub(crate) use releases::Releases;
+pub(crate) use state::{Followed, STORED, pending};
 pub use status::{ProjectionStatus, RebuildStatus};

@@ -4,27 +4,12 @@
 //! the rows shows for each projection whether all releases have done so since its walk began: a
 //! process of a release that does not know the projection ends the walk when it joins.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
 use wingbeat_core::{Name, Result};
 
 use super::keeper::Rebuilds;
-use super::state::{State, key};
+use super::state::{Followed, State, key};
 use crate::decode;
 use crate::unit::Scope;
-
-/// A version of a projection for which all releases note changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Followed {
-    pub(crate) version: u32,
-    /// The walk over all aggregates is complete.
-    pub(crate) complete: bool,
-}
-
-/// The projections that have stored anything, by name; `None` if some release has not noted
-/// changes for them.
-pub(super) type Followings = BTreeMap<String, Option<Followed>>;
 
 /// The record of the rows, as one unit reads it.
 pub(crate) struct Releases {
@@ -55,7 +40,9 @@ impl Rebuilds {
     pub(crate) fn left(&self) -> Vec<String> {
         let known = |name: &String| {
             let tables = self.release.values();
-            tables.into_iter().any(|it| it.projections.contains_key(name))
+            tables
+                .into_iter()
+                .any(|it| it.projections.contains_key(name))
         };
         let followings = self.followings();
         followings.keys().filter(|it| !known(it)).cloned().collect()

@@ -7,7 +7,6 @@ use uuid::Uuid;
 use wingbeat_core::unit::Write;
 use wingbeat_core::{Key, Name, Result, ServiceStore, Timestamp};
 
-use super::releases::Followings;
 use crate::state::{Columns, Definition, Derived};
 use crate::unit::OwnTable;
 use crate::{decode, encode};
@@ -36,6 +35,18 @@ pub(super) struct State {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) projections: Followings,
 }
+
+/// A version of a projection for which all releases note changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Followed {
+    pub(crate) version: u32,
+    /// The walk over all aggregates is complete.
+    pub(crate) complete: bool,
+}
+
+/// The projections that have stored anything, by name; `None` if some release has not noted
+/// changes for them.
+pub(super) type Followings = BTreeMap<String, Option<Followed>>;
 
 /// The records of rebuilds, for the verification of what is stored.
 pub(crate) const STORED: OwnTable = OwnTable::of::<State>(ROWS);
@@ -212,7 +223,6 @@ pub(crate) async fn pending(store: &ServiceStore, tables: &[Derived]) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use super::super::releases::Followed;
     use super::*;
 
     fn definition(number: u32, columns: &[&str]) -> Definition {
@@ -280,7 +290,11 @@ mod tests {
             };
             state.projections.insert("by_year".into(), Some(complete));
             state.join(&with(other), &BTreeMap::new());
-            assert_eq!(state.projections["by_year"].is_some(), followed, "{other:?}");
+            assert_eq!(
+                state.projections["by_year"].is_some(),
+                followed,
+                "{other:?}"
+            );
         }
     }
 

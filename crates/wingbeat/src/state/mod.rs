@@ -33,10 +33,10 @@ pub use history::Upcasts;
 pub(crate) use personal::STORED;
 #[cfg(feature = "personal")]
 pub use personal::{Personal, Subjects, lookup_digest};
-pub use projection::{Changes, PastEvent, Projection};
 pub(crate) use projection::{
     Applied, Applying, Built, Control, Parts, Projecting, STORED as PROJECTIONS_STORED, Walk,
 };
+pub use projection::{Changes, PastEvent, Projection};
 pub use published::Happened;
 pub(crate) use published::{Chapter, Chapters, History, Position, Publish};
 pub use reads::{Listed, Reads};

@@ -129,14 +129,22 @@ pub(super) fn projection_routes() -> Routes<Arc<Host>> {
             plain::post(abandon)
                 .summary("Removes the version of a projection that is being built")
                 .answers::<Controlled>(202)
-                .problem(404, "not_found", "Readers see this version, or there is none."),
+                .problem(
+                    404,
+                    "not_found",
+                    "Readers see this version, or there is none.",
+                ),
         )
         .route(
             "/projections/{service}/{view}/resume",
             plain::post(resume)
                 .summary("Builds an abandoned version of a projection again")
                 .answers::<Controlled>(202)
-                .problem(404, "not_found", "No version of this projection was abandoned."),
+                .problem(
+                    404,
+                    "not_found",
+                    "No version of this projection was abandoned.",
+                ),
         )
 }
 

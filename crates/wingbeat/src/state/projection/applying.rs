@@ -12,6 +12,7 @@ use wingbeat_core::{Error, Key, Name, Result, sabotage};
 
 use super::super::aggregate::Aggregate;
 use super::super::view::View;
+use super::changes::CONCURRENT;
 use super::control::Parts;
 use super::{Changes, PastEvent, Projection};
 use crate::unit::{Projected, Scope};
@@ -19,8 +20,6 @@ use crate::{decode, encode};
 
 /// The events of one aggregate that are read at once. A longer history takes several units.
 const EVENTS: usize = 64;
-/// The reads of the store at the same time.
-pub(super) const CONCURRENT: usize = 16;
 
 /// The result of applying events.
 pub(crate) struct Applied {
@@ -43,8 +42,11 @@ pub(crate) trait Projecting: Send + Sync {
     /// # Errors
     ///
     /// A store error; `undecodable` or `unknown_form` if stored data cannot be read.
-    fn apply<'a>(&'a self, scope: &'a Scope, ids: BTreeSet<String>)
-    -> BoxFuture<'a, Result<Applied>>;
+    fn apply<'a>(
+        &'a self,
+        scope: &'a Scope,
+        ids: BTreeSet<String>,
+    ) -> BoxFuture<'a, Result<Applied>>;
 }
 
 /// The projection `P`.
@@ -97,7 +99,9 @@ impl<P: Projection> Applying<P> {
 
     async fn apply_all(scope: &Scope, ids: BTreeSet<String>) -> Result<Applied> {
         let (store, parts) = (&scope.service().store, Self::parts());
-        let next = ids.into_iter().map(|id| Self::next(store, parts.progress, id));
+        let next = ids
+            .into_iter()
+            .map(|id| Self::next(store, parts.progress, id));
         let all: Vec<Next<P>> = stream::iter(next)
             .buffered(CONCURRENT)
             .try_collect()
@@ -107,7 +111,12 @@ impl<P: Projection> Applying<P> {
             events: 0,
             rest: BTreeSet::new(),
         };
-        for Next { id, checkpoint, events } in all {
+        for Next {
+            id,
+            checkpoint,
+            events,
+        } in all
+        {
             if events.is_empty() {
                 continue;
             }

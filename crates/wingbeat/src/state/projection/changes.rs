@@ -8,9 +8,11 @@ use wingbeat_core::unit::Row;
 use wingbeat_core::{Error, Name, Result};
 
 use super::super::view::View;
-use super::applying::CONCURRENT;
 use crate::decode;
 use crate::unit::Scope;
+
+/// The reads of the store at the same time.
+pub(super) const CONCURRENT: usize = 16;
 
 type Change<R> = Box<dyn FnOnce(Option<R>) -> Option<R> + Send>;
 

@@ -90,7 +90,10 @@ where
         if let Some(column) = column
             && !shown.columns.contains(column.as_str())
         {
-            let text = format!("are being rebuilt: version {} lacks {column}", shown.version);
+            let text = format!(
+                "are being rebuilt: version {} lacks {column}",
+                shown.version
+            );
             return Err(incomplete(view, &text));
         }
         let found = read(Parts::of(view.as_str(), shown.version).rows).await?;

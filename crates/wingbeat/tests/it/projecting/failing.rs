@@ -65,6 +65,14 @@ fn a_column_that_is_not_listed_is_a_failure() {
     assert!(failure.starts_with("rows_undeclared"), "{failure}");
 }
 
+#[test]
+fn two_projections_of_one_view_are_a_finding() {
+    let shop = Service::new("shop").projects::<ByPrice<1>>();
+    let app = App::new().service(shop.projects::<Unlisted>());
+    let finding = app.check().expect_err("it is refused").to_string();
+    assert!(finding.contains("the view sales of shop"), "{finding}");
+}
+
 /// Rows in the form of another release.
 #[derive(Default, Serialize, Deserialize)]
 struct Renamed {
@@ -99,5 +107,8 @@ fn rows_of_the_last_version_in_another_form_are_refused_and_not_broken() {
     let refused = row("01").err().map(|why| why.code());
     assert_eq!(refused, Some("index_incomplete"));
     until_shown(&app, 2);
-    assert_eq!(row("all").expect("it is shown").map(|it| it.sold), Some(200));
+    assert_eq!(
+        row("all").expect("it is shown").map(|it| it.sold),
+        Some(200)
+    );
 }

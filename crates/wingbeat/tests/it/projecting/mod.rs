@@ -11,10 +11,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wingbeat::app::RebuildStatus;
+use wingbeat::ports::Key;
 use wingbeat::prelude::*;
 use wingbeat::store::{Query, Store};
 use wingbeat::test::TestApp;
-use wingbeat::{Changes, Key, Name, PastEvent, Projection, Running, Select};
+use wingbeat::{Changes, Name, PastEvent, Projection, Running, Select};
 
 const SHOP: Name = Name::new("shop");
 
@@ -150,7 +151,12 @@ async fn left(store: &dyn Store, version: u32) -> [usize; 3] {
             after: None,
             limit: 10_000,
         };
-        *count = store.rows(SHOP, query).await.expect("it answers").rows.len();
+        *count = store
+            .rows(SHOP, query)
+            .await
+            .expect("it answers")
+            .rows
+            .len();
     }
     counts
 }
@@ -327,7 +333,10 @@ fn a_list_by_a_column_of_the_projection_is_in_its_order() {
     let listed = app.run(reads.rows::<Sales>(select("items"), None, 100));
     let items = listed.expect("it is complete").rows.into_iter();
     let items: Vec<u64> = items.map(|(_, row)| row.items).collect();
-    assert!(items.is_sorted_by(|a, b| a >= b) && items.len() == 7, "{items:?}");
+    assert!(
+        items.is_sorted_by(|a, b| a >= b) && items.len() == 7,
+        "{items:?}"
+    );
     let other = app.run(reads.rows::<Sales>(select("cents"), None, 100));
     assert_eq!(other.err().map(|why| why.code()), Some("index_incomplete"));
 }
@@ -355,7 +364,7 @@ fn an_abandoned_version_leaves_nothing() {
     app.crash(release(2));
     until_amid(&app, 2);
     let abandon = || app.run(app.running().abandon_projection("shop", "sales"));
-    assert_eq!(abandon().expect("it is stored"), true);
+    assert!(abandon().expect("it is stored"));
     // Orders go on, and their notes are of no use.
     sell_in(&app, 500..600);
     app.pass(Duration::from_secs(30));
@@ -368,10 +377,10 @@ fn an_abandoned_version_leaves_nothing() {
     app.pass(Duration::from_secs(300));
     assert!(is_shown(&app, 1), "it is not built again");
     let resumed = app.run(app.running().resume_projection("shop", "sales"));
-    assert_eq!(resumed.expect("it is stored"), true);
+    assert!(resumed.expect("it is stored"));
     until_shown(&app, 2);
     assert_counted::<2>(&app);
-    assert_eq!(abandon().expect("it answers"), false, "readers see it");
+    assert!(!abandon().expect("it answers"), "readers see it");
 }
 
 #[test]

@@ -81,7 +81,10 @@ async fn until_counted<const VERSION: u32>(running: &Running) {
             let projection = it.projection.as_ref();
             projection.is_some_and(|it| it.shown == Some(VERSION))
         });
-        let (shown, folded) = (shown(&reads).await, folded::<VERSION>(&*running.ports.store));
+        let (shown, folded) = (
+            shown(&reads).await,
+            folded::<VERSION>(&*running.ports.store),
+        );
         let folded = folded.await;
         if is_shown && shown.as_ref().ok() == Some(&folded) {
             return;
@@ -108,7 +111,10 @@ async fn replicas_count_each_event_once(two: Two) {
     let begun = Instant::now();
     let mut number = 0;
     while begun.elapsed() < Duration::from_secs(50) {
-        tokio::join!(sell(&first, number..number + 3), sell(&second, number..number + 3));
+        tokio::join!(
+            sell(&first, number..number + 3),
+            sell(&second, number..number + 3)
+        );
         number += 3;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -55,7 +55,9 @@ async fn deploy(world: World, shared: Arc<Shared>) {
     for _ in 0..1_000 {
         world.simulation().sleep(Duration::from_millis(400)).await;
         for running in world.running() {
-            let within = world.simulation().timeout(Duration::from_secs(5), is_counted(&running));
+            let within = world
+                .simulation()
+                .timeout(Duration::from_secs(5), is_counted(&running));
             if within.await == Some(true) {
                 return;
             }
@@ -78,7 +80,10 @@ async fn is_counted(running: &Running) -> bool {
 /// As [`folded`], or `None` if the store does not answer.
 async fn folded_or_none(running: &Running) -> Option<BTreeMap<String, Sales>> {
     let store = &running.ports.store;
-    store.scan(SHOP, Name::new(Order::NAME), None, 1).await.ok()?;
+    store
+        .scan(SHOP, Name::new(Order::NAME), None, 1)
+        .await
+        .ok()?;
     let folding = std::panic::AssertUnwindSafe(folded::<2>(&**store));
     futures_util::FutureExt::catch_unwind(folding).await.ok()
 }
@@ -118,14 +123,21 @@ impl System for Upgrade {
             if !is_counted(&running).await {
                 let statuses = statuses(&running).await;
                 let reads = running.reads("shop").expect("it runs");
-                let (shown, folded) = (shown(&reads).await, folded::<2>(&*running.ports.store).await);
+                let (shown, folded) = (
+                    shown(&reads).await,
+                    folded::<2>(&*running.ports.store).await,
+                );
                 let detail = format!("{shown:?} and not {folded:?}; {statuses:?}");
                 found.push(Violation::new("each event counts once", "sales", detail));
             }
             let left = left(&*running.ports.store, 1).await;
             if left != [0; 3] {
                 let detail = format!("{left:?}");
-                found.push(Violation::new("the old version is removed", "sales", detail));
+                found.push(Violation::new(
+                    "the old version is removed",
+                    "sales",
+                    detail,
+                ));
             }
         }
         found
