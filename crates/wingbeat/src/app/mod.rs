@@ -3,6 +3,7 @@
 //! [`App`] is the wiring, [`Running`] a started one. The other types are what they report: findings
 //! of the check, and the state of subscriptions, schedules, dead letters and replays.
 
+mod derived;
 mod findings;
 mod names;
 mod partitions;

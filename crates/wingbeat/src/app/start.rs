@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, watch};
 use wingbeat_core::transport::Topology;
 use wingbeat_core::{LogLimits, MessageType, RuntimeExt as _, ServiceStore, Timestamp};
 
-use super::partitions;
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
+use super::{derived, partitions};
 use crate::bodies::LargeBodies;
 use crate::call::{Executor, Target};
 use crate::commit::Committer;
@@ -23,15 +23,12 @@ use crate::failed::{BrokerDeadLetters, Waiting};
 use crate::limit::Limiter;
 use crate::overload::{Oldest, Overload};
 use crate::partition::{self, Shares};
-use crate::project::{self, Projections};
 use crate::publish::Relay;
-use crate::rebuild::Rebuilds;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
 use crate::request::Requests;
 use crate::runtime::Control;
 use crate::schedule::{Firing, Keeper, Ongoing, Plan, Registered, poll};
 use crate::service::Wiring;
-use crate::state::Derived;
 #[cfg(feature = "http")]
 use crate::state::Reads;
 use crate::telemetry::meters::SubscriptionMeter;
@@ -164,8 +161,8 @@ impl Starting {
             incomplete: Incomplete::default(),
             projections: Projected(wiring.projections.iter().map(|it| it.projected()).collect()),
         });
-        self.rebuilds(&context, wiring.tables, wiring.projections)
-            .await;
+        let rows = (wiring.tables, wiring.projections);
+        derived::start(&context, rows, &self.control, &mut self.running).await;
         self.replays(&context, wiring.histories);
         // Without queues the broker has nothing to dead-letter.
         if !wiring.subscriptions.is_empty() {
@@ -295,29 +292,6 @@ impl Starting {
         let establishing = Arc::clone(&keeper).establish(self.control.clone());
         self.ports.runtime.spawn(Box::pin(establishing));
         self.running.keepers.insert(context.name, keeper);
-    }
-
-    /// Compares the rows of a service's tables with their definitions, before its first unit.
-    async fn rebuilds(
-        &mut self,
-        context: &Arc<ServiceContext>,
-        tables: Vec<Derived>,
-        projections: project::Registered,
-    ) {
-        if tables.is_empty() {
-            return;
-        }
-        let rebuilds = Arc::new(Rebuilds::new(Arc::clone(context), tables));
-        rebuilds.begin().await;
-        let following = Arc::clone(&rebuilds).follow(self.control.clone());
-        self.ports.runtime.spawn(Box::pin(following));
-        let projections = Arc::new(Projections::new(context, &rebuilds, projections));
-        if !projections.is_empty() {
-            projections.begin().await;
-            projections.spawn(&self.control);
-            self.running.projections.insert(context.name, projections);
-        }
-        self.running.rebuilds.insert(context.name, rebuilds);
     }
 
     /// Registers the histories of a service for its due records.

@@ -73,8 +73,8 @@ async fn is_counted(running: &Running) -> bool {
     let projections = statuses.iter().filter_map(|it| it.projection.as_ref());
     let versions: Vec<_> = projections.map(|it| (it.version, it.shown)).collect();
     let reads = running.reads("shop").expect("it runs");
-    versions == [(2, Some(2))]
-        && matches!(shown(&reads).await, Ok(rows) if Some(&rows) == folded_or_none(running).await.as_ref())
+    let (shown, folded) = (shown(&reads).await.ok(), folded_or_none(running).await);
+    versions == [(2, Some(2))] && shown.is_some() && shown == folded
 }
 
 /// As [`folded`], or `None` if the store does not answer.
