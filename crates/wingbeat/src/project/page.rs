@@ -70,22 +70,27 @@ impl<'a> Page<'a> {
         take: bool,
     ) -> Result<Did> {
         let it = projecting.projected();
-        let begins = self.releases.is_only() && self.control.abandoned != Some(it.version);
+        let new = Built::new(projecting.columns(), me, self.scope.now());
         let Some(built) = self.control.versions.get_mut(&it.version) else {
-            if !begins {
+            if self.control.abandoned == Some(it.version) {
                 return self.absent(&it).await;
             }
-            let built = Built::new(projecting.columns(), me, self.scope.now());
-            self.control.versions.insert(it.version, built);
-            self.begin_walk(&it);
-            return self.apply(projecting, &it).await;
+            self.control.versions.insert(it.version, new);
+            self.releases.know(self.view);
+            if self.releases.is_only() {
+                self.begin_walk(&it);
+                return self.apply(projecting, &it).await;
+            }
+            // From now on another release removes what this one leaves, its notes included.
+            self.write()?;
+            return Ok(Did::Part);
         };
         if built.holder != me && !take {
             return Ok(Did::Nothing);
         }
         built.holder = me;
         if built.removing {
-            return self.remove(it.version).await;
+            return self.remove_own(it.version, new).await;
         }
         let followed = self.releases.followed(self.view);
         let is_noted = followed.is_some_and(|followed| followed.version == it.version);
@@ -95,7 +100,7 @@ impl<'a> Page<'a> {
         self.apply(projecting, &it).await
     }
 
-    /// Discards the notes of a version that is not built: a walk will find what they note.
+    /// Discards the notes of an abandoned version: a walk will find what they note.
     async fn absent(self, it: &Projected) -> Result<Did> {
         let notes = first(&self.scope.service().store, it.changed, NOTES).await?;
         if notes.rows.is_empty() {
@@ -112,6 +117,7 @@ impl<'a> Page<'a> {
     fn begin_walk(&mut self, it: &Projected) {
         if let Some(built) = self.control.versions.get_mut(&it.version) {
             built.walk = Some(Walk::default());
+            built.began = self.scope.now();
             built.done = None;
             built.aggregates = 0;
         }
@@ -208,20 +214,18 @@ impl<'a> Page<'a> {
     }
 
     /// Removes a part of the versions that are neither `version` nor shown.
-    async fn remove_others(mut self, version: u32) -> Result<Did> {
+    async fn remove_others(self, version: u32) -> Result<Did> {
         if !self.releases.is_only() {
             return Ok(Did::Nothing);
         }
         let is_kept = |other: u32| other == version || self.control.shown == Some(other);
-        let mut versions = self.control.versions.keys();
-        let Some(other) = versions.find(|it| !is_kept(**it)).copied() else {
-            if self.control.abandoned.is_some_and(|it| it != version) {
-                self.control.abandoned = None;
-                self.write()?;
-            }
-            return Ok(Did::Nothing);
-        };
-        self.remove(other).await
+        let versions = self.control.versions.keys().copied();
+        let mut versions = versions.chain(self.control.abandoned);
+        let other = versions.find(|other| !is_kept(*other));
+        match other {
+            Some(other) => self.remove_left(other).await,
+            None => Ok(Did::Nothing),
+        }
     }
 
     /// Removes a part of a projection that this release does not know.
@@ -230,10 +234,9 @@ impl<'a> Page<'a> {
             return Ok(Did::Nothing);
         }
         self.control.shown = None;
-        self.control.abandoned = None;
         let first = self.control.versions.keys().next().copied();
-        match first {
-            Some(version) => self.remove(version).await,
+        match first.or(self.control.abandoned) {
+            Some(version) => self.remove_left(version).await,
             None => {
                 self.releases.forget(self.view);
                 self.write()?;
@@ -242,8 +245,28 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Removes a part of a version: its rows, checkpoints and notes, then its progress.
-    async fn remove(mut self, version: u32) -> Result<Did> {
+    /// Removes a part of a version of another release, and at last that it was abandoned.
+    async fn remove_left(mut self, version: u32) -> Result<Did> {
+        if self.remove_rows(version).await? && self.control.abandoned == Some(version) {
+            self.control.abandoned = None;
+        }
+        self.write()?;
+        Ok(Did::Part)
+    }
+
+    /// Removes a part of this release's version. It is built again afterwards, unless it was
+    /// abandoned.
+    async fn remove_own(mut self, version: u32, new: Built) -> Result<Did> {
+        if self.remove_rows(version).await? && self.control.abandoned != Some(version) {
+            self.control.versions.insert(version, new);
+        }
+        self.write()?;
+        Ok(Did::Part)
+    }
+
+    /// Removes rows, checkpoints and notes of a version, and at last its progress. Returns whether
+    /// nothing is left.
+    async fn remove_rows(&mut self, version: u32) -> Result<bool> {
         let store = &self.scope.service().store;
         let mut is_last = true;
         for view in Parts::of(self.view.as_str(), version).all() {
@@ -255,12 +278,12 @@ impl<'a> Page<'a> {
         }
         if is_last {
             self.control.versions.remove(&version);
+            self.releases.unfollow(self.view, version);
         } else if let Some(built) = self.control.versions.get_mut(&version) {
             built.removing = true;
             built.units += 1;
         }
-        self.write()?;
-        Ok(Did::Part)
+        Ok(is_last)
     }
 
     fn write(&self) -> Result<()> {

@@ -26,7 +26,9 @@ pub(super) fn all(service: Name, it: &Projected, control: &Control) -> Vec<Rebui
                 .into_iter()
                 .collect(),
             records: built.map_or(0, |it| it.aggregates),
-            began: built.map(|it| it.began),
+            began: built
+                .filter(|it| it.walk.is_some() || it.done.is_some())
+                .map(|it| it.began),
             done: built.and_then(|it| it.done),
             failure: built.and_then(|it| it.failure.clone()),
             projection: Some(ProjectionStatus {

@@ -65,6 +65,19 @@ impl Releases {
         self.state.projections.insert(name, Some(followed));
     }
 
+    /// Notes that a projection has stored something, so that another release finds and removes it.
+    pub(crate) fn know(&mut self, view: Name) {
+        let name = view.as_str().to_owned();
+        self.state.projections.entry(name).or_default();
+    }
+
+    /// Ends the walk of a version that was removed.
+    pub(crate) fn unfollow(&mut self, view: Name, version: u32) {
+        if let Some(followed) = self.state.projections.get_mut(view.as_str()) {
+            *followed = followed.filter(|it| it.version != version);
+        }
+    }
+
     /// Removes a projection without any stored data.
     pub(crate) fn forget(&mut self, view: Name) {
         self.state.projections.remove(view.as_str());
