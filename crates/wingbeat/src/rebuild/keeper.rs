@@ -85,10 +85,11 @@ impl Rebuilds {
             .map(|it| (it.table.as_str().to_owned(), it))
             .collect();
         for projected in &service.projections.0 {
-            let table = tables.get_mut(projected.table.as_str());
-            let name = projected.view.as_str().to_owned();
-            let named = table.map(|it| &mut it.definition.projections);
-            named.map(|it| it.insert(name, projected.version));
+            if let Some(table) = tables.get_mut(projected.table.as_str()) {
+                let name = projected.view.as_str().to_owned();
+                let projections = &mut table.definition.projections;
+                projections.insert(name, projected.version);
+            }
         }
         let release = tables
             .iter()

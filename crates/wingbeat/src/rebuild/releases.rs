@@ -39,10 +39,8 @@ impl Rebuilds {
     /// Returns the names of projections that another release has left, as of the last look.
     pub(crate) fn left(&self) -> Vec<String> {
         let known = |name: &String| {
-            let tables = self.release.values();
-            tables
-                .into_iter()
-                .any(|it| it.projections.contains_key(name))
+            let mut tables = self.release.values();
+            tables.any(|it| it.projections.contains_key(name))
         };
         let followings = self.followings();
         followings.keys().filter(|it| !known(it)).cloned().collect()
