@@ -80,18 +80,21 @@ impl Projection for Revenue {
     }
 }
 
-async fn start(directory: &Path, shop: Service) -> Running {
+fn open(directory: &Path) -> Ports {
     let runtime = TokioRuntime::new();
     let embedded = Embedded::open(&Config::new(directory)).expect("it opens");
     let cache = EmbeddedCache::open(directory, runtime.clone()).expect("it opens");
-    let ports = Ports {
+    Ports {
         runtime,
         store: embedded.clone(),
         transport: embedded,
         cache,
         http: HyperClient::new(),
-    };
-    let started = App::new().service(shop).start(ports).await;
+    }
+}
+
+async fn start(ports: &Ports, shop: Service) -> Running {
+    let started = App::new().service(shop).start(ports.clone()).await;
     started.expect("it starts")
 }
 
@@ -175,7 +178,8 @@ async fn progress(running: &Running) -> (bool, bool) {
 
 /// Stores `events`, then builds a projection of them while `rate` orders a second go on.
 pub(crate) async fn run(events: u64, rate: u32, directory: &Path) {
-    let running = start(directory, Service::new("shop")).await;
+    let ports = open(directory);
+    let running = start(&ports, Service::new("shop")).await;
     let begun = Instant::now();
     fill(&running, events).await;
     println!(
@@ -184,7 +188,7 @@ pub(crate) async fn run(events: u64, rate: u32, directory: &Path) {
     );
     running.drain().await;
     drop(running);
-    let running = start(directory, Service::new("shop").projects::<Revenue>()).await;
+    let running = start(&ports, Service::new("shop").projects::<Revenue>()).await;
     let latencies = Latencies::default();
     let shop = running.service("shop").expect("it runs");
     let placing = tokio::spawn(place(shop, rate, Arc::clone(&latencies)));
