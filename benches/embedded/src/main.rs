@@ -7,6 +7,7 @@
 //!   services orders, inventory and payments.
 //! - `shop`: the same in the whole shop.
 //! - `history`: start, audit, lists, memory and disk of a shop with a long history.
+//! - `rebuild`: a projection that is built over a long history while orders go on.
 //!
 //! The database runs with `synchronous=FULL`. The median of three runs counts. Load generator,
 //! services, store and provider share the machine.
@@ -19,6 +20,7 @@
 mod handler;
 mod history;
 mod orders;
+mod rebuild;
 
 use clap::{Parser, ValueEnum};
 
@@ -38,12 +40,18 @@ struct Cli {
     /// The orders of `history`
     #[arg(long, default_value_t = 1_000_000)]
     orders: usize,
-    /// The data directory of `history`; without one, it is removed afterwards
+    /// The data directory of `history` and `rebuild`; without one, it is removed afterwards
     #[arg(long, value_name = "DIR")]
     data: Option<std::path::PathBuf>,
     /// The orders of `history` are so old that their timelines have expired
     #[arg(long)]
     without_timelines: bool,
+    /// The stored events of `rebuild`
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+    /// The orders a second of `rebuild`
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,6 +62,7 @@ enum Benchmark {
     Path,
     Shop,
     History,
+    Rebuild,
 }
 
 #[tokio::main]
@@ -64,6 +73,12 @@ async fn main() {
         let temporary = tempfile::tempdir().expect("a directory");
         let data = cli.data.as_deref().unwrap_or(temporary.path());
         history::run(cli.orders, !cli.without_timelines, data).await;
+        return;
+    }
+    if benchmark == Benchmark::Rebuild {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let data = cli.data.as_deref().unwrap_or(temporary.path());
+        rebuild::run(cli.events, cli.rate, data).await;
         return;
     }
     let wanted = |this| benchmark == Benchmark::All || benchmark == this;

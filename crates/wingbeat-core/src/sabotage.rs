@@ -5,7 +5,7 @@
 //! refuses a release binary that was built with the feature.
 
 /// The names of all mechanisms.
-pub const MECHANISMS: [&str; 19] = [
+pub const MECHANISMS: [&str; 20] = [
     ACK_AFTER_COMMIT,
     INBOX,
     OUTBOX,
@@ -25,6 +25,7 @@ pub const MECHANISMS: [&str; 19] = [
     MIGRATION_PROBE,
     REBUILD_LAST,
     PARTITIONS_EMPTY,
+    PROJECTION_CHECKPOINT,
 ];
 
 /// The runtime acknowledges a delivery only after its unit is durable.
@@ -65,6 +66,8 @@ pub const MIGRATION_PROBE: &str = "migration-probe";
 pub const REBUILD_LAST: &str = "rebuild-last";
 /// The number of partitions changes only once all messages in them are settled.
 pub const PARTITIONS_EMPTY: &str = "partitions-empty";
+/// A projection stores its checkpoints with its rows.
+pub const PROJECTION_CHECKPOINT: &str = "projection-checkpoint";
 
 #[cfg(feature = "sabotage")]
 static REMOVED: std::sync::Mutex<Option<&'static str>> = std::sync::Mutex::new(None);

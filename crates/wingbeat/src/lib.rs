@@ -357,7 +357,7 @@
 //! |---|---|
 //! | wire services | [`App`], [`Service`], [`Handler`], [`Settings`] |
 //! | handle a message | [`Event`](macro@Event), [`Command`](macro@Command), [`Effects`], [`Batch`], [`Meta`], [`Now`], [`State`] |
-//! | keep data | [`Entity`] and [`Table`], [`Aggregate`] and [`Repo`], [`Claims`], [`View`] and [`Rows`], [`Cached`], [`Reads`] |
+//! | keep data | [`Entity`] and [`Table`], [`Aggregate`] and [`Repo`], [`Claims`], [`View`] and [`Rows`], [`Projection`], [`Cached`], [`Reads`] |
 //! | coordinate services | [`Saga`], [`Request`] and [`Requests`] |
 //! | use outside systems | [`Call`], [`TargetPolicy`] |
 //! | test | [`TestApp`](test::TestApp), [`Simulator`](test::Simulator), [`given_saga`](test::given_saga) |
@@ -446,6 +446,7 @@ mod partition;
 pub mod policy;
 pub mod ports;
 pub mod prelude;
+mod project;
 mod publish;
 mod rebuild;
 mod replay;
@@ -494,8 +495,8 @@ pub use schedule::{Missed, Schedule};
 pub use service::Service;
 #[doc(inline)]
 pub use state::{
-    Aggregate, Cached, Claims, Entity, Happened, Reads, Repo, Rows, Table, View, ViewColumns,
-    ViewRow,
+    Aggregate, Cached, Changes, Claims, Entity, Happened, PastEvent, Projection, Reads, Repo, Rows,
+    Table, View, ViewColumns, ViewRow,
 };
 #[cfg(feature = "personal")]
 #[doc(inline)]

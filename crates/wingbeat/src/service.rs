@@ -25,11 +25,14 @@ use crate::http::Routes;
 #[cfg(feature = "http")]
 use crate::http::measure::routed;
 use crate::policy::{Policy, SagaPolicy};
+use crate::project::Registered;
 use crate::replay::{self, Begins, Histories};
 use crate::request::{Request, RequestHandler, patience};
 use crate::saga::{self, Saga, SagaCheck, SagaInput as _};
-use crate::schedule::{Polling, Registered, Schedule};
-use crate::state::{Aggregate, Chapters, CheckedView, Derived, Happened, Publish};
+use crate::schedule::{Polling, Registered as RegisteredSchedule, Schedule};
+use crate::state::{
+    Aggregate, Applying, Chapters, CheckedView, Derived, Happened, Projection, Publish, Repo,
+};
 use crate::stored::Stored;
 use crate::unit::{Published, Scope};
 
@@ -70,7 +73,7 @@ pub(crate) struct Wiring {
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) executors: Vec<Executor>,
     pub(crate) targets: Vec<(&'static str, TargetPolicy)>,
-    pub(crate) schedules: Vec<Registered>,
+    pub(crate) schedules: Vec<RegisteredSchedule>,
     pub(crate) polls: Vec<Polling>,
     /// The tables that handlers and routes use; one may occur several times.
     pub(crate) tables: Vec<Derived>,
@@ -81,6 +84,8 @@ pub(crate) struct Wiring {
     pub(crate) published: Published,
     /// The histories that can be replayed.
     pub(crate) histories: Histories,
+    /// The projections of histories.
+    pub(crate) projections: Registered,
     /// The subscriptions from the beginning.
     pub(crate) begins: Vec<Begins>,
     #[cfg(feature = "http")]
@@ -117,6 +122,7 @@ impl Service<()> {
             saga_checks: Vec::new(),
             published: Published::default(),
             histories: Histories::new(),
+            projections: Vec::new(),
             begins: Vec::new(),
             #[cfg(feature = "http")]
             routes: Router::new(),
@@ -499,7 +505,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     {
         H::Output::describe(&mut self.wiring.description.publishes);
         let run = self.scheduled(handler);
-        self.wiring.schedules.push(Registered {
+        self.wiring.schedules.push(RegisteredSchedule {
             name,
             schedule,
             run,
@@ -704,6 +710,17 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         let published = self.wiring.published.0.entry(TypeId::of::<A>());
         published.or_default().push(Box::new(publish));
         self.publishes::<E>()
+    }
+
+    /// Registers a projection: rows that are folded from all stored events of an aggregate type,
+    /// and from those to come. See [`Projection`](crate::Projection) for an example.
+    #[must_use]
+    pub fn projects<P: Projection>(mut self) -> Self {
+        let events = StoredName::new(StoredKind::Events, P::Aggregate::NAME);
+        self.wiring.description.uses.push(events);
+        self.wiring.tables.push(Repo::<P::Aggregate>::derived());
+        self.wiring.projections.push(Arc::new(Applying::<P>::new()));
+        self
     }
 
     /// Subscribes the service to requests for the past.

@@ -7,12 +7,13 @@ use super::code::{attribute, is_mark, is_word, line, walk};
 use super::tree::{SourceFile, Tree};
 
 /// Tests on real processes, sockets and disks, which take real time. They poll with a deadline.
-const REAL_TIME: [&str; 14] = [
+const REAL_TIME: [&str; 15] = [
     "crates/wingbeat-cli/tests/it/",
     "crates/wingbeat/tests/it/connections.rs",
     "crates/wingbeat/tests/it/operator.rs",
     "crates/wingbeat/tests/it/overload/embedded.rs",
     "crates/wingbeat/tests/it/ready.rs",
+    "crates/wingbeat/tests/it/projecting/replicas.rs",
     "crates/wingbeat/tests/it/rebuilding/replicas.rs",
     "crates/wingbeat/tests/it/replicas.rs",
     "crates/wingbeat/tests/it/verifying/stores.rs",

@@ -108,6 +108,24 @@ impl App {
         findings
     }
 
+    /// Reports views of projections that another projection, an entity or an aggregate writes, too.
+    pub(super) fn views_with_two_writers(&self) -> Vec<String> {
+        let mut findings = Vec::new();
+        for service in &self.services {
+            let shown = service.tables.iter();
+            let shown = shown.flat_map(|it| it.definition.views.keys());
+            let mut written: BTreeSet<&str> = shown.map(String::as_str).collect();
+            let projections = service.projections.iter().map(|it| it.projected().view);
+            for view in projections.filter(|view| !written.insert(view.as_str())) {
+                let name = service.name;
+                findings.push(format!(
+                    "the view {view} of {name} has several writers: a projection needs its own"
+                ));
+            }
+        }
+        findings
+    }
+
     fn published(&self, kind: Kind) -> impl Iterator<Item = (&'static str, &MessageType)> {
         let services = self.services.iter();
         services.flat_map(move |service| {

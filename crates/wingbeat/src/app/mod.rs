@@ -3,6 +3,7 @@
 //! [`App`] is the wiring, [`Running`] a started one. The other types are what they report: findings
 //! of the check, and the state of subscriptions, schedules, dead letters and replays.
 
+mod derived;
 mod findings;
 mod flows;
 mod names;
@@ -34,7 +35,7 @@ use start::Shared;
 pub use crate::dispatch::Stats;
 pub use crate::failed::{DeadLetter, Failures};
 pub use crate::publish::Unroutable;
-pub use crate::rebuild::RebuildStatus;
+pub use crate::rebuild::{ProjectionStatus, RebuildStatus};
 pub use crate::replay::ReplayStatus;
 pub use crate::schedule::ScheduleStatus;
 pub use findings::{Finding, Severity};
@@ -210,6 +211,7 @@ impl App {
         findings.extend(self.pasts_that_cannot_be_replayed());
         findings.extend(self.batches_out_of_range());
         findings.extend(self.partitions_out_of_range());
+        findings.extend(self.views_with_two_writers());
         findings
     }
 

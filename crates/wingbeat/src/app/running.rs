@@ -20,6 +20,7 @@ use crate::dispatch::{Limiting, Pauses, Stats};
 use crate::failed::{DeadLetter, Incidents};
 use crate::limit::Flow;
 use crate::policy::{Limits, NewLimits};
+use crate::project::Projections;
 use crate::publish::{RelayEnd, Unroutable, Unsent};
 use crate::rebuild::{RebuildStatus, Rebuilds};
 use crate::replay::{ReplayStatus, Replays};
@@ -84,6 +85,7 @@ pub struct Running {
     pub(super) keepers: BTreeMap<Name, Arc<Keeper>>,
     pub(super) replays: BTreeMap<Name, Arc<Replays>>,
     pub(super) rebuilds: BTreeMap<Name, Arc<Rebuilds>>,
+    pub(super) projections: BTreeMap<Name, Arc<Projections>>,
     pub(super) requests: BTreeMap<Name, Requests>,
     /// The outside systems that the services call.
     pub targets: Vec<Arc<Target>>,
@@ -263,7 +265,8 @@ impl Running {
     }
 
     /// Returns the tables of the services running here whose index rows are being rebuilt for this
-    /// release, and the last rebuild of each other table.
+    /// release, the last rebuild of each other table, and the versions of
+    /// [projections](crate::Projection).
     ///
     /// # Errors
     ///
@@ -273,7 +276,42 @@ impl Running {
         for rebuilds in self.rebuilds.values() {
             all.extend(rebuilds.statuses().await?);
         }
+        for projections in self.projections.values() {
+            all.extend(projections.statuses().await?);
+        }
         Ok(all)
+    }
+
+    /// Abandons the version of a [projection](crate::Projection) that this release builds: its
+    /// rows, checkpoints and progress are removed, and readers go on to see the rows of the last
+    /// version. Returns `false` if it does not run here, or if readers see its rows already.
+    ///
+    /// The version is not built again until [`resume_projection`](Self::resume_projection), or
+    /// until a release has another one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pause`](Self::pause).
+    pub async fn abandon_projection(&self, service: &str, view: &str) -> Result<bool> {
+        self.set_projection(service, view, true).await
+    }
+
+    /// Builds a version again that was abandoned, from the beginning. Returns `false` if it was
+    /// not.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pause`](Self::pause).
+    pub async fn resume_projection(&self, service: &str, view: &str) -> Result<bool> {
+        self.set_projection(service, view, false).await
+    }
+
+    async fn set_projection(&self, service: &str, view: &str, abandoned: bool) -> Result<bool> {
+        let mut projections = self.projections.iter();
+        match projections.find(|(of, _)| of.as_str() == service) {
+            Some((_, projections)) => projections.abandon(view, abandoned).await,
+            None => Ok(false),
+        }
     }
 
     /// Pauses a schedule in all processes of its service: its handler does not run until

@@ -12,9 +12,9 @@ use wingbeat_core::transport::Topology;
 use wingbeat_core::{LogLimits, MessageType, RuntimeExt as _, ServiceStore, Timestamp};
 
 use super::flows::{Flows, of_target};
-use super::partitions;
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
+use super::{derived, partitions};
 use crate::TargetPolicy;
 use crate::bodies::LargeBodies;
 use crate::call::{Executor, Target};
@@ -27,18 +27,16 @@ use crate::overload::{Oldest, Overload};
 use crate::partition::{self, Shares};
 use crate::policy::Limits;
 use crate::publish::Relay;
-use crate::rebuild::Rebuilds;
 use crate::replay::{Begins, Gate, Histories, Replays, ask};
 use crate::request::Requests;
 use crate::runtime::Control;
 use crate::schedule::{Firing, Keeper, Ongoing, Plan, Registered, poll};
 use crate::service::Wiring;
-use crate::state::Derived;
 #[cfg(feature = "http")]
 use crate::state::Reads;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::trust::Commands;
-use crate::unit::{Incomplete, ServiceContext};
+use crate::unit::{Incomplete, Projections as Projected, ServiceContext};
 
 /// Due records that wait for a subscription's dispatcher.
 const DUE_BUFFER: usize = 256;
@@ -120,6 +118,7 @@ impl Starting {
                 keepers: BTreeMap::new(),
                 replays: BTreeMap::new(),
                 rebuilds: BTreeMap::new(),
+                projections: BTreeMap::new(),
                 requests: BTreeMap::new(),
                 targets: Vec::new(),
                 topology,
@@ -163,8 +162,10 @@ impl Starting {
             bodies: self.shared.bodies.clone(),
             published: wiring.published,
             incomplete: Incomplete::default(),
+            projections: Projected(wiring.projections.iter().map(|it| it.projected()).collect()),
         });
-        self.rebuilds(&context, wiring.tables).await;
+        let rows = (wiring.tables, wiring.projections);
+        derived::start(&context, rows, &self.control, &mut self.running).await;
         self.replays(&context, wiring.histories);
         // Without queues the broker has nothing to dead-letter.
         if !wiring.subscriptions.is_empty() {
@@ -297,18 +298,6 @@ impl Starting {
         let establishing = Arc::clone(&keeper).establish(self.control.clone());
         self.ports.runtime.spawn(Box::pin(establishing));
         self.running.keepers.insert(context.name, keeper);
-    }
-
-    /// Compares the rows of a service's tables with their definitions, before its first unit.
-    async fn rebuilds(&mut self, context: &Arc<ServiceContext>, tables: Vec<Derived>) {
-        if tables.is_empty() {
-            return;
-        }
-        let rebuilds = Arc::new(Rebuilds::new(Arc::clone(context), tables));
-        rebuilds.begin().await;
-        let following = Arc::clone(&rebuilds).follow(self.control.clone());
-        self.ports.runtime.spawn(Box::pin(following));
-        self.running.rebuilds.insert(context.name, rebuilds);
     }
 
     /// Registers the histories of a service for its due records.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use wingbeat_core::store::{Query, Select};
 use wingbeat_core::{Name, Result, RuntimeExt as _};
 
-use super::state::{Filled, Pass, Release, Seen, State, key};
+use super::state::{Filled, Followings, Pass, Release, Seen, State, key};
 use super::status::RebuildStatus;
 use super::walk::{Page, Stopped, page};
 use crate::decode;
@@ -39,12 +39,14 @@ const FAILED_HOLDER_ENDED: u32 = 18;
 pub(crate) struct Rebuilds {
     service: Arc<ServiceContext>,
     tables: BTreeMap<String, Derived>,
-    release: Release,
+    pub(super) release: Release,
     /// This process among the replicas.
     process: Uuid,
     looks: Mutex<Looks>,
     /// The time before which a page that has failed is not tried again.
     not_before: Mutex<Duration>,
+    /// The projections of all releases, as of the last look.
+    followings: Mutex<Followings>,
 }
 
 /// For each part of the record, the number of looks since it last changed.
@@ -79,9 +81,16 @@ impl Rebuilds {
     /// Returns the rows of a service's tables, all of which count as incomplete at first.
     pub(crate) fn new(service: Arc<ServiceContext>, tables: Vec<Derived>) -> Self {
         let tables = tables.into_iter();
-        let tables: BTreeMap<_, _> = tables
+        let mut tables: BTreeMap<_, _> = tables
             .map(|it| (it.table.as_str().to_owned(), it))
             .collect();
+        for projected in &service.projections.0 {
+            if let Some(table) = tables.get_mut(projected.table.as_str()) {
+                let name = projected.view.as_str().to_owned();
+                let projections = &mut table.definition.projections;
+                projections.insert(name, projected.version);
+            }
+        }
         let release = tables
             .iter()
             .map(|(table, it)| (table.clone(), it.definition.clone()));
@@ -92,6 +101,7 @@ impl Rebuilds {
             tables,
             looks: Mutex::default(),
             not_before: Mutex::default(),
+            followings: Mutex::default(),
         };
         rebuilds.apply(&State::default());
         rebuilds
@@ -149,7 +159,7 @@ impl Rebuilds {
     /// rows.
     async fn look(&self) -> Result<Option<State>> {
         let state = match self.read().await? {
-            None if self.release.values().all(|it| it.views.is_empty()) => None,
+            None if self.release.values().all(Definition::is_empty) => None,
             Some(state) if state.has(&self.release) => Some(state),
             state => Some(self.join(state.unwrap_or_default()).await?),
         };
@@ -170,10 +180,16 @@ impl Rebuilds {
         }
         let release = &self.release;
         // Older releases may have written records of these tables without any trace here.
-        let has_records = found.iter().any(|(table, filled)| {
+        let mut has_records = found.iter().any(|(table, filled)| {
             let number = release.get(table).map(|it| it.number);
             filled.number != number
         });
+        for (table, it) in release {
+            if !has_records && state.releases.is_empty() && !it.projections.is_empty() {
+                let records = self.service.store.scan(Name::intern(table), None, 1);
+                has_records = !records.await?.is_empty();
+            }
+        }
         self.change(|state| {
             if state.releases.is_empty() && has_records {
                 state.releases.push(Seen {
@@ -376,6 +392,7 @@ impl Rebuilds {
 
     /// Refuses lists by columns that are not complete, from now on.
     fn apply(&self, state: &State) {
+        self.followings().clone_from(&state.projections);
         let mut all = BTreeSet::new();
         for (table, definition) in &self.release {
             let filled = state.tables.get(table);
@@ -391,6 +408,10 @@ impl Rebuilds {
             }
         }
         self.service.incomplete.set(all);
+    }
+
+    pub(super) fn followings(&self) -> MutexGuard<'_, Followings> {
+        lock(&self.followings)
     }
 
     fn looks(&self) -> MutexGuard<'_, Looks> {

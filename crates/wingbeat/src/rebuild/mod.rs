@@ -14,10 +14,12 @@
 //! ([`Incomplete`](crate::unit::Incomplete)).
 
 mod keeper;
+mod releases;
 mod state;
 mod status;
 mod walk;
 
 pub(crate) use keeper::Rebuilds;
-pub(crate) use state::{STORED, pending};
-pub use status::RebuildStatus;
+pub(crate) use releases::Releases;
+pub(crate) use state::{Followed, STORED, pending};
+pub use status::{ProjectionStatus, RebuildStatus};

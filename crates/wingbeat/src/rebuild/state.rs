@@ -32,7 +32,21 @@ pub(super) struct State {
     pub(super) tables: BTreeMap<String, Filled>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pass: Option<Pass>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) projections: Followings,
 }
+
+/// A version of a projection for which all releases note changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Followed {
+    pub(crate) version: u32,
+    /// The walk over all aggregates is complete.
+    pub(crate) complete: bool,
+}
+
+/// The projections that have stored anything, by name; `None` if some release has not noted
+/// changes for them.
+pub(super) type Followings = BTreeMap<String, Option<Followed>>;
 
 /// The records of rebuilds, for the verification of what is stored.
 pub(crate) const STORED: OwnTable = OwnTable::of::<State>(ROWS);
@@ -135,6 +149,11 @@ impl State {
                 filled.restrict(definition);
             }
         }
+        for (name, followed) in &mut self.projections {
+            let mut tables = release.values();
+            let version = tables.find_map(|it| it.projections.get(name));
+            *followed = followed.filter(|it| version == Some(&it.version));
+        }
         if self.releases.len() == RELEASES_MAX {
             self.releases.remove(0);
         }
@@ -211,6 +230,7 @@ mod tests {
         Definition {
             number,
             views: [("books".to_owned(), columns)].into(),
+            projections: BTreeMap::new(),
         }
     }
 
@@ -251,6 +271,31 @@ mod tests {
         assert_eq!(state.wanted(&new), ["book"]);
         assert!(state.wanted(&old).is_empty());
         assert!(!state.is_only(&new));
+    }
+
+    #[test]
+    fn a_release_without_a_projection_ends_its_walk() {
+        let with = |version: Option<u32>| {
+            let mut release = release(0, &[]);
+            let book = release.get_mut("book").unwrap();
+            let named = version.map(|it| ("by_year".to_owned(), it));
+            book.projections = named.into_iter().collect();
+            release
+        };
+        for (other, followed) in [(Some(1), true), (Some(2), false), (None, false)] {
+            let mut state = filled(&with(Some(1)));
+            let complete = Followed {
+                version: 1,
+                complete: true,
+            };
+            state.projections.insert("by_year".into(), Some(complete));
+            state.join(&with(other), &BTreeMap::new());
+            assert_eq!(
+                state.projections["by_year"].is_some(),
+                followed,
+                "{other:?}"
+            );
+        }
     }
 
     #[test]

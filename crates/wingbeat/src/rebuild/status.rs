@@ -26,6 +26,26 @@ pub struct RebuildStatus {
     /// The error because of which it does not go on, if it does not. It is tried again every
     /// minute.
     pub failure: Option<String>,
+    /// The projection, if the rows of one are built.
+    pub projection: Option<ProjectionStatus>,
+}
+
+/// The state of a version of a [projection](crate::Projection).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProjectionStatus {
+    /// The view of its rows.
+    pub view: String,
+    /// The version.
+    pub version: u32,
+    /// The version whose rows readers see.
+    pub shown: Option<u32>,
+    /// The number of events that its rows count.
+    pub events: u64,
+    /// Its rows are being removed: another version has replaced them, or it was abandoned.
+    pub removing: bool,
+    /// An operator has abandoned this version.
+    pub abandoned: bool,
 }
 
 impl RebuildStatus {
@@ -42,6 +62,7 @@ impl RebuildStatus {
                 began: None,
                 done: None,
                 failure: None,
+                projection: None,
             };
             if !wanted.contains(&table) {
                 let last = filled?.last.as_ref()?;

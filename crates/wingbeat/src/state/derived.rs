@@ -85,9 +85,17 @@ pub(crate) struct Definition {
     /// The number that increases if the same columns are derived in another way.
     pub(crate) number: u32,
     pub(crate) views: Columns,
+    /// The versions of the projections that fold the events of this table, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) projections: BTreeMap<String, u32>,
 }
 
 impl Definition {
+    /// Returns whether nothing is derived from the records.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.views.is_empty() && self.projections.is_empty()
+    }
+
     pub(super) fn new(number: u32, views: &[ViewColumns]) -> Self {
         let named = |it: &ViewColumns| {
             let columns = it.columns.iter().map(|&column| column.to_owned());
@@ -96,6 +104,7 @@ impl Definition {
         Self {
             number,
             views: views.iter().map(named).collect(),
+            projections: BTreeMap::new(),
         }
     }
 }

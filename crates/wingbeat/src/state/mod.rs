@@ -10,6 +10,7 @@ mod entity;
 mod history;
 #[cfg(feature = "personal")]
 mod personal;
+mod projection;
 mod published;
 mod reads;
 mod repo;
@@ -32,6 +33,10 @@ pub use history::Upcasts;
 pub(crate) use personal::STORED;
 #[cfg(feature = "personal")]
 pub use personal::{Personal, Subjects, lookup_digest};
+pub(crate) use projection::{
+    Applied, Applying, Built, Control, Parts, Projecting, STORED as PROJECTIONS_STORED, Walk,
+};
+pub use projection::{Changes, PastEvent, Projection};
 pub use published::Happened;
 pub(crate) use published::{Chapter, Chapters, History, Position, Publish};
 pub use reads::{Listed, Reads};

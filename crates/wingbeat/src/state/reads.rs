@@ -8,10 +8,11 @@ use wingbeat_core::{Cache, CorrelationId, Key, Name, Result, Timestamp};
 
 use super::aggregate::{Aggregate, Snapshot};
 use super::entity::Entity;
+use super::projection;
 use super::view::View;
 use crate::decode;
 use crate::extract::Extract;
-use crate::unit::{Entry, Scope, ServiceContext, decode_entries};
+use crate::unit::{Entry, Projected, Scope, ServiceContext, decode_entries};
 
 /// Read access to a service's data outside a unit of work, for screens and audits.
 ///
@@ -125,10 +126,15 @@ impl Reads {
     ///
     /// A [store error](crate::Reads#store-errors); `undecodable` if a stored row does not match its
     /// type; `index_incomplete` if the row is absent while the view is being filled for the first
-    /// time.
+    /// time, or while the first version of a [projection](crate::Projection) is being built.
     pub async fn row<V: View>(&self, key: &str) -> Result<Option<V>> {
-        let view = Name::new(V::NAME);
-        match self.service.store.row(view, key).await? {
+        let (view, store) = (Name::new(V::NAME), &self.service.store);
+        if let Some(projected) = self.service.projections.of_view(view) {
+            let (version, row) = projection::row(store, projected, key).await?;
+            let row = row.map(|row| projection::decoded(projected, version, &row));
+            return row.transpose();
+        }
+        match store.row(view, key).await? {
             Some(row) => Ok(Some(decode(&row.body)?)),
             None => self.service.incomplete.check(view, None).map(|()| None),
         }
@@ -144,28 +150,29 @@ impl Reads {
     ///
     /// A [store error](crate::Reads#store-errors); `undecodable` if a stored row does not match its
     /// type; `index_incomplete` while a column that is new in this release is being filled for
-    /// older entities and aggregates.
+    /// older entities and aggregates, or while the first version of a
+    /// [projection](crate::Projection), or one with this column, is being built.
     pub async fn rows<V: View>(
         &self,
         select: Select,
         after: Option<Position>,
         limit: usize,
     ) -> Result<Listed<V>> {
-        let column = column(&select);
+        let (view, column) = (Name::new(V::NAME), column(&select));
+        let query = Query {
+            view,
+            select,
+            after,
+            limit,
+        };
+        if let Some(projected) = self.service.projections.of_view(view) {
+            return self.projected_rows(projected, column, query).await;
+        }
         let incomplete = &self.service.incomplete;
-        incomplete.check(Name::new(V::NAME), column)?;
-        let page = self
-            .service
-            .store
-            .rows(Query {
-                view: Name::new(V::NAME),
-                select,
-                after,
-                limit,
-            })
-            .await?;
+        incomplete.check(view, column)?;
+        let page = self.service.store.rows(query).await?;
         // Meanwhile another release may have begun to write rows.
-        incomplete.check(Name::new(V::NAME), column)?;
+        incomplete.check(view, column)?;
         let rows = page
             .rows
             .into_iter()
@@ -173,6 +180,22 @@ impl Reads {
             .collect::<Result<_>>()?;
         Ok(Listed {
             rows,
+            next: page.next,
+        })
+    }
+
+    async fn projected_rows<V: View>(
+        &self,
+        projected: &Projected,
+        column: Option<Name>,
+        query: Query,
+    ) -> Result<Listed<V>> {
+        let read = projection::rows(&self.service.store, projected, column, query);
+        let (version, page) = read.await?;
+        let rows = page.rows.into_iter();
+        let rows = rows.map(|(key, row)| Ok((key, projection::decoded(projected, version, &row)?)));
+        Ok(Listed {
+            rows: rows.collect::<Result<_>>()?,
             next: page.next,
         })
     }

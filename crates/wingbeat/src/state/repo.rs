@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use wingbeat_core::unit::{Append, Write};
+use wingbeat_core::unit::{Append, Row, Write};
 use wingbeat_core::{Key, Name, Result};
 
 use super::aggregate::{Aggregate, Snapshot};
@@ -264,6 +264,15 @@ impl<A: Aggregate> Repo<A> {
                 at: self.scope.now(),
                 body,
             })?;
+        }
+        for projected in self.scope.service().projections.of_table(A::NAME) {
+            let (noted, row) = (self.scope.new_id(), encode(&key.id));
+            let row = Row {
+                columns: Vec::new(),
+                body: row,
+            };
+            self.scope
+                .put_row(projected.changed, noted.to_string(), Some(row))?;
         }
         let mut effects = Effects::new();
         effects.messages = messages;

@@ -27,6 +27,7 @@ pub struct ServiceContext {
     pub(crate) bodies: Option<LargeBodies>,
     pub(crate) published: Published,
     pub(crate) incomplete: Incomplete,
+    pub(crate) projections: Projections,
 }
 
 /// The views and index columns that lack rows of older records.
@@ -61,6 +62,34 @@ impl Published {
     pub(crate) fn of<A: 'static, P: 'static>(&self) -> impl Iterator<Item = &P> {
         let all = self.0.get(&TypeId::of::<A>()).into_iter().flatten();
         all.filter_map(|one| one.downcast_ref())
+    }
+}
+
+/// A projection of this release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Projected {
+    /// The aggregate type.
+    pub(crate) table: Name,
+    /// The view of its rows, which is also its name.
+    pub(crate) view: Name,
+    pub(crate) version: u32,
+    /// The stored view in which units note the aggregates that have new events.
+    pub(crate) changed: Name,
+}
+
+/// The projections of this release.
+#[derive(Default)]
+pub(crate) struct Projections(pub(crate) Vec<Projected>);
+
+impl Projections {
+    /// Returns the projections of an aggregate type.
+    pub(crate) fn of_table(&self, table: &str) -> impl Iterator<Item = &Projected> {
+        self.0.iter().filter(move |it| it.table.as_str() == table)
+    }
+
+    /// Returns the projection that writes a view.
+    pub(crate) fn of_view(&self, view: Name) -> Option<&Projected> {
+        self.0.iter().find(|it| it.view == view)
     }
 }
 

@@ -15,7 +15,7 @@ mod sealing;
 mod sql;
 
 pub use context::ServiceContext;
-pub(crate) use context::{Incomplete, Published};
+pub(crate) use context::{Incomplete, Projected, Projections, Published};
 pub(crate) use draft::Mark;
 pub use meta::Meta;
 pub(crate) use meta::{REPLAYED, original_id};

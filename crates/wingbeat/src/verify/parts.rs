@@ -66,6 +66,7 @@ fn own_tables() -> Vec<OwnTable> {
         dispatch::STORED,
         dispatch::LIMITS_STORED,
         rebuild::STORED,
+        crate::state::PROJECTIONS_STORED,
     ];
     tables.extend(replay::STORED);
     tables.extend(partition::STORED);

@@ -51,6 +51,7 @@ impl Script {
             "/unroutable",
             "/schedules",
             "/replays",
+            "/rebuilds",
         ]
         .into_iter()
         .fold(Self::default(), |script, path| {
@@ -198,6 +199,14 @@ fn full(text: &str) -> Script {
             list(json!({
                 "service": text, "queue": text, "message": text, "state": "failing", "began": at,
                 "events": 1, "aggregates": 1, "done": null, "failure": text,
+            })),
+        )
+        .with(
+            "/rebuilds",
+            list(json!({
+                "service": text, "table": text, "state": "failing", "incomplete": [text],
+                "records": 1, "began": at, "done": null, "failure": text,
+                "projection": {"view": text, "version": 2, "shown": 1, "events": 3},
             })),
         )
         .with(

@@ -1,4 +1,4 @@
-//! `/console/schedules`: last and next runs, pause and resume; and replays of the past.
+//! `/console/schedules`: last and next runs, pause and resume; replays of the past, and rebuilds.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use futures_util::future::try_join;
+use futures_util::future::try_join3;
 
 use super::Console;
 use super::frame::{Frame, instead, page as reply, see_other};
@@ -15,7 +15,7 @@ use super::lists::{Listed, list};
 use super::subscriptions::send;
 use super::words::{self, encode};
 use crate::Timestamp;
-use crate::run::ops::{Replay, Schedule};
+use crate::run::ops::{Rebuild, Replay, Schedule};
 
 const HERE: &str = "/console/schedules";
 
@@ -25,6 +25,7 @@ struct Schedules<'a> {
     frame: Frame<'a>,
     schedules: Listed<Schedule>,
     replays: Listed<Replay>,
+    rebuilds: Listed<Rebuild>,
     now: Timestamp,
 }
 
@@ -39,20 +40,30 @@ fn action(schedule: &Schedule) -> String {
     format!("{HERE}/{service}/{name}/{control}")
 }
 
+/// Returns the name of what is rebuilt: a table, or a version of a projection.
+fn rebuilt(rebuild: &Rebuild) -> String {
+    match &rebuild.projection {
+        Some(it) => format!("{}.{} version {}", rebuild.service, it.view, it.version),
+        None => format!("{}.{}", rebuild.service, rebuild.table),
+    }
+}
+
 pub(super) async fn page(State(console): State<Arc<Console>>, visitor: Parts) -> Response {
     let source = &*console.source;
-    let found = try_join(
+    let found = try_join3(
         list::<Schedule>(source, "/schedules", &visitor),
         list::<Replay>(source, "/replays", &visitor),
+        list::<Rebuild>(source, "/rebuilds", &visitor),
     );
     match found.await {
-        Ok((mut schedules, replays)) => {
+        Ok((mut schedules, replays, rebuilds)) => {
             let by_name = |it: &Schedule| (it.service.as_str(), it.name.clone());
             schedules.items.sort_by_key(by_name);
             let schedules = Schedules {
                 frame: Frame::new(&console, &visitor, HERE),
                 schedules,
                 replays,
+                rebuilds,
                 now: console.runtime.now(),
             };
             reply(StatusCode::OK, &schedules)

@@ -22,7 +22,7 @@ use super::letters::{Letter, LetterPage, list};
 use super::limits::{limit_routes, written};
 use super::lists::{Breaker, Items, State, Subscription, Unroutable, joined};
 use super::overload::overload_routes;
-use super::rebuilds::rebuild_routes;
+use super::rebuilds::{projection_routes, rebuild_routes};
 use super::replays::replay_routes;
 use super::sagas::saga_routes;
 use super::schedules::schedule_routes;
@@ -44,6 +44,7 @@ pub fn operator(host: Arc<Host>) -> Router {
         .merge(wiring_routes())
         .merge(saga_routes())
         .merge(contract_routes())
+        .merge(projection_routes())
         .with_state(host)
         .into_router()
 }

@@ -44,7 +44,7 @@ pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,
 };
 pub use overload::Resource;
-pub use rebuilds::Rebuild;
+pub use rebuilds::{Rebuild, RebuiltProjection};
 pub(super) use recorder::Recorder;
 pub use replays::Replay;
 pub use schedules::{Schedule, ScheduleRun};
