@@ -407,10 +407,10 @@
 //! | [`bytes`] | bodies of messages and of outside calls |
 //! | `uuid` | ids of messages and users: [`Uuid`] |
 //! | `futures-util` | [`BoxFuture`] in ports |
-//! | [`metrics`](telemetry::metrics) | metrics of your own |
+//! | `metrics` | metrics of your own: [`telemetry::metrics`] |
 //! | `http`, `hyper` | requests that a program forwards: [`connections`] |
 //! | `axum`, with `http` and `tower` | routes, requests and responses (feature `http`) |
-//! | [`clap_builder`](run::clap_builder) | commands of your own (feature `host`) |
+//! | `clap_builder` | commands of your own: [`run::clap_builder`] (feature `host`) |
 //! | `tokio`, `tracing`, `tracing-subscriber` | [`http::serve`] and [`telemetry`], for programs without [`run()`](run()) |
 //!
 //! Enums and structs that the framework makes and users read are `#[non_exhaustive]`. Policies,
