@@ -14,7 +14,7 @@ use wingbeat_core::{Envelope, MessageType, Result};
 use crate::batch::Unreadable;
 use crate::describe::RequestDescription;
 use crate::effects::Effects;
-use crate::policy::Policy;
+use crate::policy::{KillSwitch, Policy};
 use crate::unit::Scope;
 use crate::{Rate, Retry};
 
@@ -169,6 +169,28 @@ pub trait Handler<Args>: Clone + Send + Sync + Sized + 'static {
     /// ```
     fn at_most(self, rate: Rate) -> Configured<Self> {
         Configured::new(self, |policy| policy.rate = Some(rate))
+    }
+
+    /// Pauses the subscription in all processes when too many of its deliveries fail. A probe
+    /// resumes it, or an operator. The store keeps the pause, so a restart does not end it.
+    ///
+    /// ```
+    /// use wingbeat::policy::KillSwitch;
+    /// use wingbeat::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Event, Serialize, Deserialize, JsonSchema)]
+    /// # #[event(name = "orders.order_placed", version = 1, key = order)]
+    /// # struct OrderPlaced { order: u32 }
+    ///
+    /// async fn index(_: OrderPlaced) -> Result<()> {
+    ///     Ok(())
+    /// }
+    ///
+    /// let index = index.kill_switch(KillSwitch::default());
+    /// # drop(Service::new("search").on(index));
+    /// ```
+    fn kill_switch(self, switch: KillSwitch) -> Configured<Self> {
+        Configured::new(self, |policy| policy.kill_switch = Some(switch))
     }
 
     /// Sets how many messages a [`Batch`](crate::Batch) has at most, from 1 to 1,000. The default

@@ -3,7 +3,9 @@
 //! [`App`] is the wiring, [`Running`] a started one. The other types are what they report: findings
 //! of the check, and the state of subscriptions, schedules, dead letters and replays.
 
+mod failing;
 mod findings;
+mod letters;
 mod names;
 mod partitions;
 mod ports;
@@ -30,8 +32,10 @@ use crate::trust::{Commands, Trust};
 use names::Names;
 use start::Shared;
 
-pub use crate::dispatch::Stats;
-pub use crate::failed::{DeadLetter, Failures};
+pub use crate::dispatch::{Pause, Stats};
+pub use crate::failed::{
+    Action, DeadLetter, Decision, Failures, Incident, Redrive, RedriveState, Selection, Summary,
+};
 pub use crate::publish::Unroutable;
 pub use crate::rebuild::RebuildStatus;
 pub use crate::replay::ReplayStatus;

@@ -7,20 +7,21 @@ use std::time::Duration;
 
 #[cfg(feature = "http")]
 use axum::{Extension, Router};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use wingbeat_core::transport::Topology;
 use wingbeat_core::{LogLimits, MessageType, RuntimeExt as _, ServiceStore, Timestamp};
 
+use super::failing::{self, limiter};
 use super::partitions;
 use super::ports::Ports;
 use super::running::{Running, RunningSubscription};
+use crate::TargetPolicy;
 use crate::bodies::LargeBodies;
 use crate::call::{Executor, Target};
 use crate::commit::Committer;
-use crate::dispatch::{Controlled, Dispatcher, Pauses, Stats, Subscription};
+use crate::dispatch::{Controlled, Dispatcher, Pauses, Stats, Subscription, Switch};
 use crate::due::{DueQueue, DueRunner};
-use crate::failed::{BrokerDeadLetters, Waiting};
-use crate::limit::Limiter;
+use crate::failed::BrokerDeadLetters;
 use crate::overload::{Oldest, Overload};
 use crate::partition::{self, Shares};
 use crate::publish::Relay;
@@ -36,7 +37,6 @@ use crate::state::Reads;
 use crate::telemetry::meters::SubscriptionMeter;
 use crate::trust::Commands;
 use crate::unit::{Incomplete, ServiceContext};
-use crate::{Rate, TargetPolicy};
 
 /// Due records that wait for a subscription's dispatcher.
 const DUE_BUFFER: usize = 256;
@@ -101,6 +101,7 @@ impl Starting {
                 executors: BTreeMap::new(),
                 schedules: BTreeMap::new(),
                 replays: BTreeMap::new(),
+                redrives: BTreeMap::new(),
                 control: controlled.clone(),
                 failures: Arc::new(LogLimits::new(50, Duration::from_millis(200))),
             },
@@ -116,6 +117,8 @@ impl Starting {
                 pauses: BTreeMap::new(),
                 keepers: BTreeMap::new(),
                 replays: BTreeMap::new(),
+                redrives: BTreeMap::new(),
+                schemas: BTreeMap::new(),
                 rebuilds: BTreeMap::new(),
                 requests: BTreeMap::new(),
                 targets: Vec::new(),
@@ -148,7 +151,7 @@ impl Starting {
         self.running
     }
 
-    async fn service(&mut self, wiring: Wiring) {
+    async fn service(&mut self, mut wiring: Wiring) {
         let context = Arc::new(ServiceContext {
             name: wiring.name,
             store: ServiceStore::new(Arc::clone(&self.ports.store), wiring.name),
@@ -158,9 +161,10 @@ impl Starting {
             http: Arc::clone(&self.ports.http),
             trust: self.shared.trust.clone(),
             bodies: self.shared.bodies.clone(),
-            published: wiring.published,
+            published: std::mem::take(&mut wiring.published),
             incomplete: Incomplete::default(),
         });
+        self.dead_letters(&context, &wiring);
         self.rebuilds(&context, wiring.tables).await;
         self.replays(&context, wiring.histories);
         // Without queues the broker has nothing to dead-letter.
@@ -182,7 +186,6 @@ impl Starting {
                 .runtime
                 .spawn(Box::pin(broker_dead_letters.run()));
         }
-        self.waiting(&context, &wiring.subscriptions);
         self.subscriptions(&context, wiring.subscriptions, wiring.begins)
             .await;
         self.targets(&context, wiring.targets, &wiring.executors);
@@ -315,18 +318,13 @@ impl Starting {
         self.running.replays.insert(context.name, replays);
     }
 
-    /// Starts the search for deliveries that wait for this release.
-    fn waiting(&self, context: &Arc<ServiceContext>, subscriptions: &[Subscription]) {
-        if subscriptions.is_empty() {
-            return;
-        }
-        let takes = subscriptions.iter().map(|it| (it.queue, it.takes.clone()));
-        let waiting = Waiting {
-            service: Arc::clone(context),
-            takes: takes.collect(),
-            control: self.control.clone(),
-        };
-        self.ports.runtime.spawn(Box::pin(waiting.run()));
+    /// Starts what looks after failed deliveries.
+    fn dead_letters(&mut self, context: &Arc<ServiceContext>, wiring: &Wiring) {
+        let (redrives, types) = failing::start(context, wiring, &self.control);
+        self.running.schemas.insert(context.name, types);
+        let redrives = (context.name, redrives);
+        self.due.redrives.extend([redrives.clone()]);
+        self.running.redrives.extend([redrives]);
     }
 
     /// Starts the subscriptions of a service, except those that an operator has paused.
@@ -345,15 +343,20 @@ impl Starting {
         // None consumes before it is known which are paused.
         let paused = |it: Subscription| (Arc::new(it), watch::Sender::new(Control::Paused));
         let all: Vec<_> = subscriptions.into_iter().map(paused).collect();
+        let tripped = Arc::<Notify>::default();
+        let subscriptions = all.iter().map(|(it, _)| &**it);
+        let switches = failing::switches(subscriptions, &self.ports.runtime, &tripped);
         let controls = all.iter().map(|(it, control)| Controlled {
             queue: it.queue,
             owner: it.owner(),
             control: control.clone(),
+            switch: switches.get(&it.owner()).cloned(),
         });
         let me = self.ports.runtime.id();
         let (gate, shares) = (Gate::new(&begins), Shares::new(me, routers.clone()));
         let (service, controls) = (Arc::clone(context), controls.collect());
-        let pauses = Arc::new(Pauses::new(service, controls, gate, shares));
+        let pauses = Pauses::new(service, controls, (gate, shares), me, tripped);
+        let pauses = Arc::new(pauses);
         if let Err(why) = pauses.read().await {
             tracing::warn!(service = %context.name, code = why.code(), "cannot read which subscriptions are paused, they start when the store answers: {why}");
         }
@@ -364,7 +367,10 @@ impl Starting {
         for (subscription, control) in all {
             let mut routers = routers.iter().map(|(router, _)| router);
             let router = routers.find(|it| it.queue() == subscription.queue).cloned();
-            self.subscription(context, subscription, control, router);
+            // A router handles nothing: its partitions count.
+            let switch = switches.get(&subscription.owner()).cloned();
+            let switch = switch.filter(|_| router.is_none());
+            self.subscription(context, (subscription, switch), control, router);
         }
         let following = Arc::clone(&pauses).follow(self.control.clone());
         self.ports.runtime.spawn(Box::pin(following));
@@ -374,7 +380,7 @@ impl Starting {
     fn subscription(
         &mut self,
         context: &Arc<ServiceContext>,
-        subscription: Arc<Subscription>,
+        (subscription, switch): (Arc<Subscription>, Option<Arc<Switch>>),
         control: watch::Sender<Control>,
         router: Option<Arc<partition::Router>>,
     ) {
@@ -417,6 +423,7 @@ impl Starting {
             limiter: limiter.map(Arc::new),
             stats,
             router,
+            switch,
             family: Arc::clone(&self.shared.family),
         };
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
@@ -430,10 +437,4 @@ impl Starting {
             drop(end);
         }));
     }
-}
-
-/// Returns the limiter of a rate, if there is one.
-fn limiter(context: &ServiceContext, name: &str, rate: Option<Rate>) -> Option<Limiter> {
-    let (cache, runtime) = (&context.cache, &context.runtime);
-    rate.map(|rate| Limiter::new(name, rate, Arc::clone(cache), Arc::clone(runtime)))
 }

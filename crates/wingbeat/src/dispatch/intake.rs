@@ -55,6 +55,8 @@ pub(super) struct Intake {
     /// Acknowledges deliveries of the last consumer.
     pub(super) settler: Option<Arc<dyn Settler>>,
     losses: Losses,
+    /// Takes one delivery at a time: the subscription is probed.
+    pub(super) probes: bool,
     /// The number of consumers so far.
     pub(super) consumers: u64,
 }
@@ -75,6 +77,7 @@ impl Intake {
             connecting: None,
             settler: None,
             losses: Losses::default(),
+            probes: false,
             consumers: 0,
         }
     }
@@ -121,6 +124,7 @@ impl Intake {
         }
         let connecting = self.connecting.get_or_insert_with(|| {
             let (queue, prefetch) = (self.subscription.queue, self.subscription.prefetch());
+            let prefetch = if self.probes { 1 } else { prefetch };
             let transport = Arc::clone(&self.transport);
             Box::pin(async move { transport.consume(queue, prefetch).await })
         });

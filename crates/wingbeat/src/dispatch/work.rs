@@ -8,7 +8,7 @@ use bytes::Bytes;
 use wingbeat_core::transport::{Binding, Broken, Queue};
 use wingbeat_core::{Envelope, Error, Key, Kind, LogLimit, MessageId, Name, Tag, Timestamp};
 
-use crate::failed::{Failures, UNKNOWN_SOURCE, parked_key};
+use crate::failed::{Failures, Retried, UNKNOWN_SOURCE, parked_key};
 use crate::handler::{Run, RunBatch};
 use crate::partition::partition;
 use crate::policy::Policy;
@@ -223,6 +223,8 @@ pub(crate) struct Work {
     /// `Some(true)` if it is a timer, `Some(false)` if a queue delivered it, also after it was
     /// parked; `None` if an older release parked it.
     pub(crate) timer: Option<bool>,
+    /// Set if it is a dead letter that is handled again.
+    pub(crate) retried: Option<Retried>,
     /// Set if it is the mark of a router, which is settled after all messages before it.
     pub(crate) is_mark: bool,
     /// Set if no attempt was made before.
@@ -260,6 +262,7 @@ impl Work {
             suspect: false,
             known: false,
             timer: None,
+            retried: None,
             is_mark: false,
             fresh: true,
             leased_until: None,

@@ -61,11 +61,11 @@ fn views(wiring: &Wiring) -> Vec<Part> {
 fn own_tables() -> Vec<OwnTable> {
     let mut tables = vec![
         OwnTable::of::<DelayedRecord>(DELAYED),
-        failed::STORED,
         schedule::STORED,
         dispatch::STORED,
         rebuild::STORED,
     ];
+    tables.extend(failed::STORED);
     tables.extend(replay::STORED);
     tables.extend(partition::STORED);
     #[cfg(feature = "http")]

@@ -46,6 +46,7 @@ mod rates;
 mod ready;
 mod rebuilding;
 mod reconnecting;
+mod redriving;
 mod refusing;
 mod releasing;
 mod replaying;

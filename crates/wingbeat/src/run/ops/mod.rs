@@ -5,6 +5,8 @@ pub mod catalogue;
 mod condition;
 mod contracts;
 mod guard;
+mod incidents;
+mod letter;
 mod letters;
 mod lists;
 mod overload;
@@ -38,6 +40,7 @@ pub use api::{look, operator, operator_routes};
 pub use guard::Operator;
 #[cfg(feature = "console")]
 pub(super) use guard::guarded;
+pub use incidents::{Action, Incident, Redrive};
 pub use letters::{Letter, LetterPage, LetterQuery};
 pub use lists::{
     Breaker, Items, Replicated, State as SubscriptionState, Subscription, Unroutable, joined,
