@@ -38,7 +38,8 @@ impl Fit<'_> {
             let Err(why) = self.one(one, value, at, depth) else {
                 return Ok(());
             };
-            let is_nearer = is_of(one, value) && !has_other_tag(one, value);
+            let is_nearer = !one.contains_key("const") && is_of(one, value);
+            let is_nearer = is_nearer && !has_other_tag(one, value);
             if nearest.is_none() && (is_nearer || schema.len() == 1) {
                 nearest = Some(why);
             }

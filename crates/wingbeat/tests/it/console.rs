@@ -358,7 +358,7 @@ async fn an_unavailable_server_leaves_the_pages_standing() {
             page.body
         );
     }
-    let story = get(&console, PAGES[7]).await;
+    let story = get(&console, PAGES[9]).await;
     assert_eq!(story.status, 503);
     assert!(
         story.body.contains("http-equiv=\"refresh\""),

@@ -24,8 +24,10 @@ fn a_poisoned_group_stops_at_its_canary() {
     let found = world.incidents(&process);
     assert_eq!((found[0].count, found[0].failures), (40, 41));
     let recorded = actions(&world, &process);
-    assert_eq!(recorded[0], ["redrive", "ada", "it is mended"]);
-    assert_eq!(recorded[1][..2], ["redrive_stopped", "wingbeat"]);
+    let begun = ["redrive", "ada", "it is mended"].map(str::to_owned);
+    assert!(recorded.contains(&begun), "{recorded:?}");
+    let stopped = |it: &[String; 3]| it[..2] == ["redrive_stopped", "wingbeat"];
+    assert!(recorded.iter().any(stopped), "{recorded:?}");
 }
 
 #[test]

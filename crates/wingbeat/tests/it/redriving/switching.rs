@@ -48,6 +48,8 @@ fn a_subscription_that_fails_too_often_pauses_itself_everywhere() {
     assert_eq!(processes.each_ref().map(control), [Control::Running; 2]);
     for book in 4..200 {
         world.lend(book, Some("torn"));
+        // Failures count when they are durable.
+        world.simulation.advance(Duration::from_millis(10));
     }
     world.pass(3);
     let dead = world.letters(&processes[0]);
