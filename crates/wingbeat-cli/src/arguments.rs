@@ -76,6 +76,12 @@ pub enum Command {
         #[command(subcommand)]
         action: Letters,
     },
+    /// List dead letters by cause, and handle many of them again
+    Incidents {
+        /// The action
+        #[command(subcommand)]
+        action: Incidents,
+    },
     /// List, pause and resume subscriptions
     Subscriptions {
         /// The action
@@ -190,13 +196,90 @@ pub enum Letters {
         /// Their ids
         #[arg(required = true)]
         ids: Vec<String>,
+        /// The reason, for the log of actions
+        #[arg(long)]
+        why: Option<String>,
     },
     /// Discard them
     Discard {
         /// Their ids
         #[arg(required = true)]
         ids: Vec<String>,
+        /// The reason, for the log of actions
+        #[arg(long)]
+        why: Option<String>,
     },
+}
+
+/// The commands of `incidents`.
+#[derive(Debug, Subcommand)]
+pub enum Incidents {
+    /// List the groups of dead letters with one cause, the largest first
+    List,
+    /// Show one, with its dead letters
+    Show {
+        /// Its service
+        service: String,
+        /// Its group
+        group: String,
+    },
+    /// Handle dead letters again: a canary first, then at a bounded rate
+    Retry {
+        /// The service
+        service: String,
+        /// The dead letters
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    /// List the redrives, which `retry` begins
+    Redrives,
+    /// Stop a redrive
+    Stop {
+        /// Its service
+        service: String,
+        /// Its id
+        id: String,
+        /// The reason, for the log of actions
+        #[arg(long)]
+        why: Option<String>,
+    },
+    /// List who did what with dead letters and subscriptions, and why
+    Actions,
+}
+
+/// The dead letters to handle again. Without options: all of the service.
+#[derive(Args, Debug)]
+pub struct Wanted {
+    /// Only those of this group
+    #[arg(long)]
+    pub group: Option<String>,
+    /// Only those of this subscription, as `service.subscription`
+    #[arg(long)]
+    pub subscription: Option<String>,
+    /// Only those with this message type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// Only those with this error code
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Only those whose message has this key
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Only those whose error message contains this text
+    #[arg(long)]
+    pub error: Option<String>,
+    /// Only those that were retried at most this number of times
+    #[arg(long, value_name = "NUMBER")]
+    pub retries_max: Option<u32>,
+    /// The dead letters a second
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub rate: u32,
+    /// The number of failures that do not stop it; that of the canary always does
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub tolerate: u32,
+    /// The reason, for the log of actions
+    #[arg(long)]
+    pub why: Option<String>,
 }
 
 /// The commands of `subscriptions` and `schedules`.

@@ -1,7 +1,7 @@
 //! The command line of Wingbeat: `wingbeat`.
 //!
 //! It starts projects (`wingbeat new`) and operates running apps over the operator's API of their
-//! processes (`/ops` on the operator's port): `doctor`, `graph`, `dead-letters`, `subscriptions`,
+//! processes (`/ops` on the operator's port): `doctor`, `graph`, `dead-letters`, `incidents`, `subscriptions`,
 //! `schedules`, `sagas`, `story`, `topology`, `contracts`. `docs/command-line.md` describes them.
 //!
 //! - [`arguments`]: the commands and their options
@@ -27,6 +27,7 @@ pub mod doctor;
 pub mod exit;
 pub mod fleet;
 mod graph;
+mod incidents;
 mod letters;
 mod lists;
 mod output;
